@@ -1,0 +1,55 @@
+//! What can go wrong below the keyspace.
+
+use std::path::PathBuf;
+
+use crate::ColdRead;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong below the keyspace.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system refused an operation on `path`.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Bytes on disk are not what was written. Never served, never repaired silently.
+    #[error("{path} is damaged: {detail}; restore this shard from a replica or a backup", path = path.display())]
+    Corruption {
+        /// The file, or the database directory if the file is not known.
+        path: PathBuf,
+        /// What did not match.
+        detail: String,
+    },
+    /// Data written by a newer Basalt.
+    #[error("{path} has format {found}, this program reads up to {supported}; start the version that wrote it", path = path.display())]
+    UnknownFormat {
+        /// The file or directory.
+        path: PathBuf,
+        /// The format version found.
+        found: u32,
+        /// The newest format version this program reads.
+        supported: u32,
+    },
+    /// The disk is full. Writes may be tried again once there is space.
+    #[error("no space left on the device that holds {path}", path = path.display())]
+    DiskFull {
+        /// The directory that could not grow.
+        path: PathBuf,
+    },
+    /// RocksDB would have to block; back off and try the same write again.
+    #[error("the store cannot take more writes right now")]
+    WriteStall,
+    /// The answer is on disk and the caller asked not to wait for it: read it on another thread, then try again.
+    #[error("the row is not in memory")]
+    Cold(ColdRead),
+    /// The key holds another type.
+    #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
+    WrongType,
+}

@@ -1,0 +1,208 @@
+//! Physical row keys.
+//!
+//! ```text
+//! metadata  [db u8 0..=15][slot u16 BE][0x00][key …]
+//! element   [db u8 0..=15][slot u16 BE][0x01][key length u32 BE][key …][version u64 BE][element …]
+//! deadline  [0xFD][deadline_ms u64 BE][db u8][key …]
+//! applied   [0xFF]
+//! ```
+//!
+//! A slot's keys are one contiguous range per row kind, so a slot is moved, counted and listed by ranges. The deadline rows
+//! are an index over the metadata rows: active expiry reads them in order of time.
+
+/// Hash slots of the keyspace, as in Redis Cluster.
+pub const SLOT_COUNT: u16 = 16384;
+
+/// Longest key, in bytes (Redis' own limit is the bulk limit; element rows need a length that fits comfortably).
+pub const KEY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The row that says up to which log entry the rows are applied. No typed key can collide with it.
+pub const APPLIED_ROW: &[u8] = &[0xFF];
+
+/// One of the [`SLOT_COUNT`] hash slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// The slot numbered `index`.
+    ///
+    /// # Panics
+    /// If `index` is not below [`SLOT_COUNT`].
+    pub fn new(index: u16) -> Slot {
+        assert!(index < SLOT_COUNT, "slot {index} does not exist");
+        Slot(index)
+    }
+
+    /// The slot of `key`: CRC16-XMODEM of the key, or of its hash tag, modulo 16384
+    /// (<https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#key-distribution-model>).
+    pub fn of(key: &[u8]) -> Slot {
+        Slot(crc16(hash_tag(key)) % SLOT_COUNT)
+    }
+
+    /// The slot's number.
+    pub fn index(self) -> u16 {
+        self.0
+    }
+}
+
+/// The part of `key` that is hashed: what stands between the first `{` and the next `}`, unless that is empty.
+fn hash_tag(key: &[u8]) -> &[u8] {
+    let Some(open) = memchr::memchr(b'{', key) else { return key };
+    match memchr::memchr(b'}', &key[open + 1..]) {
+        Some(length) if length > 0 => &key[open + 1..open + 1 + length],
+        _ => key,
+    }
+}
+
+const CRC16_TABLES: [[u16; 256]; 4] = crc16_tables();
+
+/// Slicing-by-4 tables of CRC16-XMODEM (polynomial 0x1021).
+const fn crc16_tables() -> [[u16; 256]; 4] {
+    let mut tables = [[0u16; 256]; 4];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut bit = 0;
+        while bit < 8 {
+            crc = if crc & 0x8000 != 0 { (crc << 1) ^ 0x1021 } else { crc << 1 };
+            bit += 1;
+        }
+        tables[0][byte] = crc;
+        byte += 1;
+    }
+    let mut table = 1;
+    while table < 4 {
+        let mut byte = 0;
+        while byte < 256 {
+            let previous = tables[table - 1][byte];
+            tables[table][byte] = (previous << 8) ^ tables[0][(previous >> 8) as usize];
+            byte += 1;
+        }
+        table += 1;
+    }
+    tables
+}
+
+fn crc16(bytes: &[u8]) -> u16 {
+    let mut crc = 0u16;
+    let mut words = bytes.chunks_exact(4);
+    for word in &mut words {
+        crc = CRC16_TABLES[3][((crc >> 8) as u8 ^ word[0]) as usize]
+            ^ CRC16_TABLES[2][(crc as u8 ^ word[1]) as usize]
+            ^ CRC16_TABLES[1][word[2] as usize]
+            ^ CRC16_TABLES[0][word[3] as usize];
+    }
+    for &byte in words.remainder() {
+        crc = (crc << 8) ^ CRC16_TABLES[0][((crc >> 8) as u8 ^ byte) as usize];
+    }
+    crc
+}
+
+/// What a row under a slot is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RowKind {
+    /// A key's metadata.
+    Meta = 0x00,
+    /// One element of a collection.
+    Element = 0x01,
+}
+
+const DEADLINE_SPACE: u8 = 0xFD;
+
+/// Writes the metadata row key of `key` into `out`, which is cleared first.
+pub(crate) fn write_meta_key(out: &mut Vec<u8>, db: u8, slot: Slot, key: &[u8]) {
+    out.clear();
+    out.push(db);
+    out.extend_from_slice(&slot.0.to_be_bytes());
+    out.push(RowKind::Meta as u8);
+    out.extend_from_slice(key);
+}
+
+/// Writes the deadline index row key of `key` into `out`, which is cleared first.
+pub(crate) fn write_deadline_key(out: &mut Vec<u8>, deadline_ms: u64, db: u8, key: &[u8]) {
+    out.clear();
+    out.push(DEADLINE_SPACE);
+    out.extend_from_slice(&deadline_ms.to_be_bytes());
+    out.push(db);
+    out.extend_from_slice(key);
+}
+
+/// Reads `(deadline_ms, db, key)` back from a deadline row key.
+pub(crate) fn read_deadline_key(row: &[u8]) -> Option<(u64, u8, &[u8])> {
+    let rest = row.strip_prefix(&[DEADLINE_SPACE])?;
+    let (deadline, rest) = rest.split_first_chunk::<8>()?;
+    let (&db, key) = rest.split_first()?;
+    Some((u64::from_be_bytes(*deadline), db, key))
+}
+
+/// The parts of an element row's key, as compaction needs them to tell an orphan.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ElementKey<'a> {
+    /// Database.
+    pub db: u8,
+    /// Slot.
+    pub slot: Slot,
+    /// The key the element belongs to.
+    pub key: &'a [u8],
+    /// The key's version when the element was written.
+    pub version: u64,
+    /// The element's own bytes.
+    pub element: &'a [u8],
+}
+
+impl<'a> ElementKey<'a> {
+    /// Reads an element row key; `None` if `row` is of another kind.
+    pub fn read(row: &'a [u8]) -> Option<ElementKey<'a>> {
+        let (head, rest) = row.split_first_chunk::<4>()?;
+        if head[0] as usize >= crate::DATABASE_COUNT || head[3] != RowKind::Element as u8 {
+            return None;
+        }
+        let slot = u16::from_be_bytes([head[1], head[2]]);
+        if slot >= SLOT_COUNT {
+            return None;
+        }
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (key, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        let (version, element) = rest.split_first_chunk::<8>()?;
+        Some(ElementKey { db: head[0], slot: Slot(slot), key, version: u64::from_be_bytes(*version), element })
+    }
+
+    /// Writes the prefix common to all elements of `key` at `version` into `out`, which is cleared first.
+    pub fn write_prefix(out: &mut Vec<u8>, db: u8, slot: Slot, key: &[u8], version: u64) {
+        out.clear();
+        out.push(db);
+        out.extend_from_slice(&slot.0.to_be_bytes());
+        out.push(RowKind::Element as u8);
+        out.extend_from_slice(&(key.len() as u32).to_be_bytes());
+        out.extend_from_slice(key);
+        out.extend_from_slice(&version.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_match_redis_cluster() {
+        // `redis-cli CLUSTER KEYSLOT` of redis-server 7.0.15
+        for (key, slot) in [("foo", 12182), ("bar", 5061), ("{user1000}.following", 3443), ("123456789", 12739)] {
+            assert_eq!(Slot::of(key.as_bytes()).index(), slot, "{key}");
+        }
+        assert_eq!(Slot::of(b"{}.a"), Slot::of(b"{}.a"));
+        assert_ne!(Slot::of(b"{}.a"), Slot::of(b"{}.b"), "an empty tag does not count");
+    }
+
+    #[test]
+    fn element_keys_round_trip() {
+        let mut row = Vec::new();
+        ElementKey::write_prefix(&mut row, 3, Slot::new(77), b"k", 9);
+        row.extend_from_slice(b"field");
+        let read = ElementKey::read(&row).unwrap();
+        assert_eq!(read, ElementKey { db: 3, slot: Slot::new(77), key: b"k", version: 9, element: b"field" });
+        let mut meta = Vec::new();
+        write_meta_key(&mut meta, 3, Slot::new(77), b"k");
+        assert_eq!(ElementKey::read(&meta), None);
+    }
+}

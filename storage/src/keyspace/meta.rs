@@ -1,0 +1,117 @@
+//! The metadata record of a key.
+//!
+//! ```text
+//! [header u8: low nibble = type, high nibble = flags][deadline_ms u64 BE, if flag 0x10][body …]
+//! string:      body = the value
+//! collection:  body = [version u64 BE][size u64 BE][type's own fields …]
+//!   list       own fields = [head i64 BE][tail i64 BE]       elements are numbered head..tail
+//!   stream     own fields = see `stream.rs`
+//! ```
+
+use crate::{Error, Result};
+
+/// A key's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Type {
+    /// A byte string.
+    String = 0,
+    /// A list.
+    List = 1,
+    /// A set.
+    Set = 2,
+    /// A sorted set.
+    SortedSet = 3,
+    /// A hash.
+    Hash = 4,
+    /// A stream.
+    Stream = 5,
+}
+
+impl Type {
+    /// The name `TYPE` answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Type::String => "string",
+            Type::List => "list",
+            Type::Set => "set",
+            Type::SortedSet => "zset",
+            Type::Hash => "hash",
+            Type::Stream => "stream",
+        }
+    }
+
+    fn from_nibble(nibble: u8) -> Option<Type> {
+        Some(match nibble {
+            0 => Type::String,
+            1 => Type::List,
+            2 => Type::Set,
+            3 => Type::SortedSet,
+            4 => Type::Hash,
+            5 => Type::Stream,
+            _ => return None,
+        })
+    }
+}
+
+const FLAG_DEADLINE: u8 = 0x10;
+
+/// A key's metadata, borrowed from its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meta<'a> {
+    /// The key's type.
+    pub kind: Type,
+    /// When the key stops to exist, in Unix milliseconds.
+    pub deadline_ms: Option<u64>,
+    /// A string's value, or a collection's fields.
+    pub body: &'a [u8],
+}
+
+impl<'a> Meta<'a> {
+    /// Reads a metadata row; `None` if the bytes are not one.
+    pub fn read(row: &'a [u8]) -> Option<Meta<'a>> {
+        let (&header, rest) = row.split_first()?;
+        let kind = Type::from_nibble(header & 0x0F)?;
+        match header & 0xF0 {
+            0 => Some(Meta { kind, deadline_ms: None, body: rest }),
+            FLAG_DEADLINE => {
+                let (deadline, body) = rest.split_first_chunk::<8>()?;
+                Some(Meta { kind, deadline_ms: Some(u64::from_be_bytes(*deadline)), body })
+            }
+            _ => None,
+        }
+    }
+
+    /// Writes the row's header, up to the body, into `out`, which is cleared first.
+    pub fn write_header(out: &mut Vec<u8>, kind: Type, deadline_ms: Option<u64>) {
+        out.clear();
+        match deadline_ms {
+            None => out.push(kind as u8),
+            Some(deadline) => {
+                out.push(kind as u8 | FLAG_DEADLINE);
+                out.extend_from_slice(&deadline.to_be_bytes());
+            }
+        }
+    }
+
+    /// Whether the key is past its deadline at `now_ms`. Redis counts a key as expired once now is after the deadline.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.deadline_ms.is_some_and(|deadline| now_ms > deadline)
+    }
+
+    /// The version that a collection's element rows carry; `None` for a string.
+    pub fn version(&self) -> Option<u64> {
+        if self.kind == Type::String {
+            return None;
+        }
+        self.body.first_chunk::<8>().map(|version| u64::from_be_bytes(*version))
+    }
+
+    /// Checks that the key holds `kind`.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] otherwise.
+    pub fn expect(self, kind: Type) -> Result<Meta<'a>> {
+        if self.kind == kind { Ok(self) } else { Err(Error::WrongType) }
+    }
+}

@@ -1,0 +1,11 @@
+//! Durable storage of one shard: the Raft log and the applied keyspace, each in a RocksDB of its own.
+//!
+//! The crate knows no network, no Raft protocol and no async: every call either answers from memory or says that it
+//! would have to touch the disk ([`Error::Cold`]); what blocks is handed out as a job for another thread.
+
+mod error;
+pub mod keyspace;
+mod rows;
+
+pub use error::{Error, Result};
+pub use rows::{ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows};

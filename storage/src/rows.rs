@@ -1,0 +1,177 @@
+//! The one interface between typed keys and where their bytes live.
+//!
+//! Everything the keyspace stores is rows: ordered key bytes with value bytes. Types and commands know only [`Rows`];
+//! whether a row is in the memtable, in the generation being written out, or in RocksDB is the store's business.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow, Deref};
+
+use crate::{Error, Result};
+
+/// Databases a client may `SELECT`.
+pub const DATABASE_COUNT: usize = 16;
+
+/// The bytes of a row's value, wherever they live.
+#[non_exhaustive]
+pub enum Row<'a> {
+    /// In a memtable.
+    Memory(&'a [u8]),
+    /// In RocksDB's block cache.
+    Pinned(rocksdb::DBPinnableSlice<'a>),
+    /// A copy.
+    Owned(Box<[u8]>),
+}
+
+impl Deref for Row<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Row::Memory(bytes) => bytes,
+            Row::Pinned(slice) => slice,
+            Row::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// A read that memory could not answer: what a reader thread has to fetch before the command is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ColdRead {
+    /// One row.
+    Key(Box<[u8]>),
+    /// Rows from `from` on, in `direction`; a reader thread fetches a bounded number of them.
+    Scan {
+        /// Where the scan stood when it missed.
+        from: Box<[u8]>,
+        /// Which way it was going.
+        direction: Direction,
+    },
+}
+
+/// The order in which a scan visits rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// Ascending keys.
+    Forward,
+    /// Descending keys.
+    Backward,
+}
+
+/// Per-database key counts of one shard. Kept beside the rows and persisted with them, so that `DBSIZE` counts nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Keys, by database.
+    pub keys: [u64; DATABASE_COUNT],
+    /// Keys with a deadline, by database.
+    pub deadlines: [u64; DATABASE_COUNT],
+}
+
+/// Ordered rows of one shard.
+///
+/// Keys compare as bytes. Reads return [`Error::Cold`] only where the store was told not to wait for the disk; that never
+/// happens while a log entry is applied, since a command retried half-way would be applied twice.
+pub trait Rows {
+    /// The value of `key`.
+    fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>>;
+
+    /// Sets `key` to `value`.
+    fn put(&mut self, key: &[u8], value: &[u8]);
+
+    /// Removes `key`, whether it exists or not.
+    fn delete(&mut self, key: &[u8]);
+
+    /// Removes every row in `from..to`.
+    fn delete_range(&mut self, from: &[u8], to: &[u8]);
+
+    /// Visits the rows between `lower` and `upper` in `direction` until `visit` breaks.
+    fn scan(
+        &self,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()>;
+
+    /// The shard's counters.
+    fn counters(&self) -> &Counters;
+
+    /// The shard's counters, to change together with rows.
+    fn counters_mut(&mut self) -> &mut Counters;
+}
+
+/// Rows in a plain ordered map: the model that tests compare with.
+#[derive(Debug, Default)]
+pub struct MemoryRows {
+    rows: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    counters: Counters,
+}
+
+impl MemoryRows {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+}
+
+impl Rows for MemoryRows {
+    fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
+        Ok(self.rows.get(key).map(|value| Row::Memory(value)))
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.rows.insert(key.into(), value.into());
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        self.rows.remove(key);
+    }
+
+    fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.rows.retain(|key, _| &**key < from || &**key >= to);
+    }
+
+    fn scan(
+        &self,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Error> {
+        if range_is_empty(lower, upper) {
+            return Ok(());
+        }
+        let mut range = self.rows.range::<[u8], _>((lower, upper));
+        loop {
+            let next = match direction {
+                Direction::Forward => range.next(),
+                Direction::Backward => range.next_back(),
+            };
+            let Some((key, value)) = next else { return Ok(()) };
+            if visit(key, value).is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+}
+
+/// Whether no key can lie between the two bounds (`BTreeMap::range` panics on such ranges).
+pub(crate) fn range_is_empty(lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> bool {
+    match (lower, upper) {
+        (Bound::Included(from), Bound::Included(to)) => from > to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
+        _ => false,
+    }
+}
