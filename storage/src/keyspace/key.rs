@@ -110,22 +110,42 @@ pub enum RowKind {
 
 const DEADLINE_SPACE: u8 = 0xFD;
 
-/// Writes the metadata row key of `key` into `out`, which is cleared first.
-pub(crate) fn write_meta_key(out: &mut Vec<u8>, db: u8, slot: Slot, key: &[u8]) {
-    out.clear();
-    out.push(db);
-    out.extend_from_slice(&slot.0.to_be_bytes());
-    out.push(RowKind::Meta as u8);
-    out.extend_from_slice(key);
+/// A row key on the stack, unless it is a long one.
+pub(crate) type RowKey = smallvec::SmallVec<[u8; 96]>;
+
+/// The metadata row key of `key`.
+pub(crate) fn meta_key(db: u8, slot: Slot, key: &[u8]) -> RowKey {
+    let mut row = RowKey::with_capacity(4 + key.len());
+    let [high, low] = slot.0.to_be_bytes();
+    row.extend_from_slice(&[db, high, low, RowKind::Meta as u8]);
+    row.extend_from_slice(key);
+    row
 }
 
-/// Writes the deadline index row key of `key` into `out`, which is cleared first.
-pub(crate) fn write_deadline_key(out: &mut Vec<u8>, deadline_ms: u64, db: u8, key: &[u8]) {
-    out.clear();
-    out.push(DEADLINE_SPACE);
-    out.extend_from_slice(&deadline_ms.to_be_bytes());
-    out.push(db);
-    out.extend_from_slice(key);
+/// The deadline index row key of `key`.
+pub(crate) fn deadline_key(deadline_ms: u64, db: u8, key: &[u8]) -> RowKey {
+    let mut row = RowKey::with_capacity(10 + key.len());
+    row.push(DEADLINE_SPACE);
+    row.extend_from_slice(&deadline_ms.to_be_bytes());
+    row.push(db);
+    row.extend_from_slice(key);
+    row
+}
+
+/// The range `from..to` of all deadline rows.
+pub(crate) fn deadline_space() -> (RowKey, RowKey) {
+    (RowKey::from_slice(&[DEADLINE_SPACE]), RowKey::from_slice(&[DEADLINE_SPACE + 1]))
+}
+
+/// The smallest key that is greater than all keys starting with `prefix`.
+///
+/// # Panics
+/// If `prefix` is all 0xFF: no row key starts like that but the applied row, which nothing scans for.
+pub(crate) fn after_prefix(prefix: &[u8]) -> RowKey {
+    let end = prefix.iter().rposition(|&byte| byte != 0xFF).expect("a row prefix starts with a database number");
+    let mut after = RowKey::from_slice(&prefix[..=end]);
+    after[end] += 1;
+    after
 }
 
 /// Reads `(deadline_ms, db, key)` back from a deadline row key.
@@ -168,15 +188,25 @@ impl<'a> ElementKey<'a> {
         Some(ElementKey { db: head[0], slot: Slot(slot), key, version: u64::from_be_bytes(*version), element })
     }
 
-    /// Writes the prefix common to all elements of `key` at `version` into `out`, which is cleared first.
-    pub fn write_prefix(out: &mut Vec<u8>, db: u8, slot: Slot, key: &[u8], version: u64) {
-        out.clear();
-        out.push(db);
-        out.extend_from_slice(&slot.0.to_be_bytes());
-        out.push(RowKind::Element as u8);
-        out.extend_from_slice(&(key.len() as u32).to_be_bytes());
-        out.extend_from_slice(key);
-        out.extend_from_slice(&version.to_be_bytes());
+    /// The prefix common to all elements of `key` at `version`.
+    pub(crate) fn prefix(db: u8, slot: Slot, key: &[u8], version: u64) -> RowKey {
+        let mut row = RowKey::with_capacity(16 + key.len());
+        let [high, low] = slot.0.to_be_bytes();
+        row.extend_from_slice(&[db, high, low, RowKind::Element as u8]);
+        row.extend_from_slice(&(key.len() as u32).to_be_bytes());
+        row.extend_from_slice(key);
+        row.extend_from_slice(&version.to_be_bytes());
+        row
+    }
+
+    /// The key within a prefix made by [`ElementKey::prefix`].
+    pub(crate) fn key_of_prefix(prefix: &[u8]) -> &[u8] {
+        &prefix[8..prefix.len() - 8]
+    }
+
+    /// The metadata row key of the key that this element belongs to.
+    pub fn meta_row(&self) -> Vec<u8> {
+        meta_key(self.db, self.slot, self.key).into_vec()
     }
 }
 
@@ -196,13 +226,12 @@ mod tests {
 
     #[test]
     fn element_keys_round_trip() {
-        let mut row = Vec::new();
-        ElementKey::write_prefix(&mut row, 3, Slot::new(77), b"k", 9);
+        let mut row = ElementKey::prefix(3, Slot::new(77), b"k", 9);
+        assert_eq!(ElementKey::key_of_prefix(&row), b"k");
         row.extend_from_slice(b"field");
         let read = ElementKey::read(&row).unwrap();
         assert_eq!(read, ElementKey { db: 3, slot: Slot::new(77), key: b"k", version: 9, element: b"field" });
-        let mut meta = Vec::new();
-        write_meta_key(&mut meta, 3, Slot::new(77), b"k");
+        let meta = meta_key(3, Slot::new(77), b"k");
         assert_eq!(ElementKey::read(&meta), None);
     }
 }

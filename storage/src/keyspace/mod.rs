@@ -4,8 +4,15 @@
 //! rows carry the version of the key they belong to, so deleting or overwriting a huge collection touches one row: what
 //! is left under an old version is an orphan that compaction drops.
 
+mod collection;
 mod key;
+#[allow(clippy::module_inception, reason = "the noun that the module is named for")]
+mod keyspace;
 mod meta;
+mod version;
 
+pub use collection::{Collection, FIELDS_BYTES_MAX};
 pub use key::{APPLIED_ROW, ElementKey, KEY_BYTES_MAX, RowKind, SLOT_COUNT, Slot};
+pub use keyspace::{Keyspace, Lookup, Prior, Record, Scratch, StringEdit};
 pub use meta::{Meta, Type};
+pub use version::VersionSource;

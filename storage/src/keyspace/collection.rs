@@ -1,0 +1,97 @@
+//! A collection's metadata in the hands of a command, and the way to its element rows.
+
+use smallvec::SmallVec;
+
+use super::key::{ElementKey, RowKey, Slot};
+use super::keyspace::Prior;
+use super::meta::Type;
+
+/// Most bytes of a type's own fields (a stream needs 56).
+pub const FIELDS_BYTES_MAX: usize = 64;
+
+/// A list, set, hash, sorted set or stream: its metadata, and the prefix of its element rows.
+///
+/// Opened by [`Keyspace::collection`](super::Keyspace::collection) and its siblings. A command changes elements, sets
+/// [`size`](Collection::size) and fields to match, and calls [`Keyspace::save`](super::Keyspace::save) once at the end.
+#[derive(Debug, Clone)]
+pub struct Collection {
+    /// How many elements there are, as the type counts them.
+    pub size: u64,
+    pub(super) kind: Type,
+    pub(super) version: u64,
+    pub(super) deadline_ms: Option<u64>,
+    pub(super) prior: Prior,
+    pub(super) prefix: RowKey,
+    fields: SmallVec<[u8; FIELDS_BYTES_MAX]>,
+    pub(super) is_new: bool,
+}
+
+impl Collection {
+    pub(super) fn new(db: u8, key: &[u8], kind: Type, version: u64, prior: Prior) -> Collection {
+        let prefix = ElementKey::prefix(db, prior.slot, key, version);
+        Collection { size: 0, kind, version, deadline_ms: None, prior, prefix, fields: SmallVec::new(), is_new: true }
+    }
+
+    /// Reads the body of a collection's metadata row; `None` if the bytes are not one.
+    pub(super) fn read(db: u8, key: &[u8], kind: Type, body: &[u8], prior: Prior) -> Option<Collection> {
+        let (version, rest) = body.split_first_chunk::<8>()?;
+        let (size, fields) = rest.split_first_chunk::<8>()?;
+        if kind == Type::String || fields.len() > FIELDS_BYTES_MAX {
+            return None;
+        }
+        let mut collection = Collection::new(db, key, kind, u64::from_be_bytes(*version), prior);
+        collection.size = u64::from_be_bytes(*size);
+        collection.deadline_ms = prior.deadline_ms;
+        collection.fields = SmallVec::from_slice(fields);
+        collection.is_new = false;
+        Some(collection)
+    }
+
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        ElementKey::key_of_prefix(&self.prefix)
+    }
+
+    /// The key's slot.
+    pub fn slot(&self) -> Slot {
+        self.prior.slot
+    }
+
+    /// The collection's type.
+    pub fn kind(&self) -> Type {
+        self.kind
+    }
+
+    /// When the key stops to exist, in Unix milliseconds.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.deadline_ms
+    }
+
+    /// Whether the key does not hold this collection yet: it was just made and never saved.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// The type's own fields, in its own encoding; empty for a new collection.
+    pub fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
+    /// Replaces the type's own fields.
+    ///
+    /// # Panics
+    /// If they are longer than [`FIELDS_BYTES_MAX`].
+    pub fn set_fields(&mut self, fields: &[u8]) {
+        assert!(fields.len() <= FIELDS_BYTES_MAX, "a collection's own fields are bounded");
+        self.fields.clear();
+        self.fields.extend_from_slice(fields);
+    }
+
+    /// The row key of `element`.
+    pub(super) fn row_key(&self, element: &[u8]) -> RowKey {
+        let mut row = RowKey::with_capacity(self.prefix.len() + element.len());
+        row.extend_from_slice(&self.prefix);
+        row.extend_from_slice(element);
+        row
+    }
+}

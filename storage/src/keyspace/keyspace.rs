@@ -1,0 +1,541 @@
+//! One database of a shard as commands see it: live keys, their types, and their elements.
+//!
+//! What a newcomer would get wrong: a key past its deadline still has its rows. Reads treat it as absent; writes must
+//! account for it, since its metadata row is counted and its deadline is indexed. [`Prior`] carries that from the lookup
+//! to the write, so no write looks a key up twice.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::collection::{Collection, FIELDS_BYTES_MAX};
+use super::key::{self, RowKey, Slot};
+use super::meta::{Meta, Type};
+use super::version::VersionSource;
+use crate::{Counters, DATABASE_COUNT, Direction, Error, Result, Row, Rows};
+
+/// Rows collected from one scan before they are changed: scans lend the rows, so changes wait until the scan is over.
+pub(super) const CHUNK_ROWS_MAX: usize = 1024;
+
+/// Buffers that outlive a command, so that writing a value allocates nothing. One per core, lent to each [`Keyspace`].
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(super) value: Vec<u8>,
+}
+
+/// A buffer that grew beyond this for one huge value is given back after use.
+const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
+
+impl Scratch {
+    /// The value buffer, empty.
+    fn take(&mut self) -> Vec<u8> {
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        value
+    }
+
+    fn give_back(&mut self, value: Vec<u8>) {
+        if value.capacity() <= SCRATCH_BYTES_KEPT {
+            self.value = value;
+        }
+    }
+}
+
+/// What a key's metadata row was when it was looked up: what the next write of that key has to undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prior {
+    pub(super) slot: Slot,
+    /// Whether there is a metadata row at all, be it expired.
+    pub(super) stored: bool,
+    pub(super) deadline_ms: Option<u64>,
+}
+
+/// The metadata of a live key, with the row that holds it.
+pub struct Record<'a> {
+    row: Row<'a>,
+    kind: Type,
+    deadline_ms: Option<u64>,
+    body_start: usize,
+}
+
+impl Record<'_> {
+    /// The key's type.
+    pub fn kind(&self) -> Type {
+        self.kind
+    }
+
+    /// When the key stops to exist, in Unix milliseconds.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.deadline_ms
+    }
+
+    /// A string's value, or a collection's version, size and own fields.
+    pub fn body(&self) -> &[u8] {
+        &self.row[self.body_start..]
+    }
+
+    /// How many elements a collection has; `None` for a string.
+    pub fn size(&self) -> Option<u64> {
+        match self.kind {
+            Type::String => None,
+            _ => self.body().get(8..16)?.try_into().ok().map(u64::from_be_bytes),
+        }
+    }
+}
+
+/// The outcome of looking a key up for writing.
+pub struct Lookup<'a> {
+    /// The key's metadata, if it is live.
+    pub record: Option<Record<'a>>,
+    /// What a write has to undo.
+    pub prior: Prior,
+}
+
+/// One database of a shard, at one moment.
+///
+/// Handlers never read clocks: "now" is the leader's time in the log entry for writes, the core's time for reads.
+pub struct Keyspace<'a> {
+    pub(super) rows: &'a mut dyn Rows,
+    scratch: &'a mut Scratch,
+    versions: VersionSource,
+    pub(super) now_ms: u64,
+    pub(super) db: u8,
+}
+
+impl<'a> Keyspace<'a> {
+    /// The keys of database `db` in `rows` as of `now_ms` (Unix milliseconds).
+    ///
+    /// # Panics
+    /// If `db` is not below [`DATABASE_COUNT`].
+    pub fn new(
+        rows: &'a mut dyn Rows,
+        scratch: &'a mut Scratch,
+        versions: VersionSource,
+        db: u8,
+        now_ms: u64,
+    ) -> Keyspace<'a> {
+        assert!((db as usize) < DATABASE_COUNT, "database {db} does not exist");
+        Keyspace { rows, scratch, versions, now_ms, db }
+    }
+
+    /// The database.
+    pub fn db(&self) -> u8 {
+        self.db
+    }
+
+    /// Switches to database `db`: one keyspace serves a whole log entry.
+    ///
+    /// # Panics
+    /// If `db` is not below [`DATABASE_COUNT`].
+    pub fn select(&mut self, db: u8) {
+        assert!((db as usize) < DATABASE_COUNT, "database {db} does not exist");
+        self.db = db;
+    }
+
+    /// The moment this keyspace shows, in Unix milliseconds.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The source of versions as it stands, to go on with in the next keyspace of the same log entry.
+    pub fn versions(&self) -> VersionSource {
+        self.versions
+    }
+
+    /// The shard's key counts. As in Redis, they include expired keys that are not deleted yet.
+    pub fn counters(&self) -> &Counters {
+        self.rows.counters()
+    }
+
+    // ---- looking keys up ----
+
+    /// Looks `key` up for a write.
+    pub fn lookup(&self, key: &[u8]) -> Result<Lookup<'_>> {
+        let slot = Slot::of(key);
+        let row_key = key::meta_key(self.db, slot, key);
+        let Some(row) = self.rows.get(&row_key)? else {
+            return Ok(Lookup { record: None, prior: Prior { slot, stored: false, deadline_ms: None } });
+        };
+        let meta = Meta::read(&row).ok_or_else(|| damaged(key))?;
+        let prior = Prior { slot, stored: true, deadline_ms: meta.deadline_ms };
+        if meta.is_expired(self.now_ms) {
+            return Ok(Lookup { record: None, prior });
+        }
+        let (kind, deadline_ms, body_start) = (meta.kind, meta.deadline_ms, row.len() - meta.body.len());
+        Ok(Lookup { record: Some(Record { row, kind, deadline_ms, body_start }), prior })
+    }
+
+    /// The metadata of `key`, unless it is absent or expired.
+    pub fn record(&self, key: &[u8]) -> Result<Option<Record<'_>>> {
+        Ok(self.lookup(key)?.record)
+    }
+
+    /// Whether `key` exists.
+    pub fn exists(&self, key: &[u8]) -> Result<bool> {
+        Ok(self.record(key)?.is_some())
+    }
+
+    /// The string at `key` ([`Record::body`] is its value).
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] if the key holds a collection.
+    pub fn string(&self, key: &[u8]) -> Result<Option<Record<'_>>> {
+        match self.record(key)? {
+            Some(record) if record.kind != Type::String => Err(Error::WrongType),
+            record => Ok(record),
+        }
+    }
+
+    /// The collection at `key`, unless it is absent or expired.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] if the key holds another type than `kind`.
+    pub fn collection(&self, key: &[u8], kind: Type) -> Result<Option<Collection>> {
+        let lookup = self.lookup(key)?;
+        let Some(record) = lookup.record else { return Ok(None) };
+        if record.kind != kind {
+            return Err(Error::WrongType);
+        }
+        self.open(key, &record, lookup.prior).map(Some)
+    }
+
+    /// The collection at `key`, or a new empty one that exists from [`Keyspace::save`] on.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] if the key holds another type than `kind`.
+    pub fn collection_or_new(&mut self, key: &[u8], kind: Type) -> Result<Collection> {
+        let lookup = self.lookup(key)?;
+        let prior = lookup.prior;
+        if let Some(record) = lookup.record {
+            if record.kind != kind {
+                return Err(Error::WrongType);
+            }
+            return self.open(key, &record, prior);
+        }
+        let version = self.versions.next();
+        Ok(Collection::new(self.db, key, kind, version, prior))
+    }
+
+    /// A new empty collection that replaces whatever `key` holds once it is saved; saved empty, it deletes the key.
+    pub fn replacement(&mut self, key: &[u8], kind: Type) -> Result<Collection> {
+        let prior = self.lookup(key)?.prior;
+        let version = self.versions.next();
+        Ok(Collection::new(self.db, key, kind, version, prior))
+    }
+
+    /// Whatever collection is at `key`: for commands that work on every type.
+    pub(super) fn open(&self, key: &[u8], record: &Record<'_>, prior: Prior) -> Result<Collection> {
+        Collection::read(self.db, key, record.kind, record.body(), prior).ok_or_else(|| damaged(key))
+    }
+
+    // ---- writing metadata ----
+
+    /// Sets `key` to a string, whatever it held before.
+    pub fn set_string(&mut self, key: &[u8], value: &[u8], deadline_ms: Option<u64>) -> Result<()> {
+        let prior = self.lookup(key)?.prior;
+        self.put_string(key, prior, value, deadline_ms);
+        Ok(())
+    }
+
+    /// Sets `key`, looked up before as `prior`, to a string.
+    pub fn put_string(&mut self, key: &[u8], prior: Prior, value: &[u8], deadline_ms: Option<u64>) {
+        let mut row = self.scratch.take();
+        Meta::write_header(&mut row, Type::String, deadline_ms);
+        row.extend_from_slice(value);
+        self.put_row(key, prior, deadline_ms, &row);
+        self.scratch.give_back(row);
+    }
+
+    /// Sets `key` to a string that `edit` makes out of the old one (empty if the key is absent); a deadline stays.
+    /// Returns the new length.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`] if the key holds a collection.
+    pub fn edit_string(&mut self, key: &[u8], edit: impl FnOnce(&mut StringEdit<'_>)) -> Result<usize> {
+        let mut row = self.scratch.take();
+        let lookup = self.lookup(key)?;
+        let prior = lookup.prior;
+        let deadline_ms = lookup.record.as_ref().and_then(|record| record.deadline_ms);
+        Meta::write_header(&mut row, Type::String, deadline_ms);
+        let header_bytes = row.len();
+        if let Some(record) = lookup.record {
+            if record.kind != Type::String {
+                return Err(Error::WrongType);
+            }
+            row.extend_from_slice(record.body());
+        }
+        edit(&mut StringEdit { row: &mut row, header_bytes });
+        let length = row.len() - header_bytes;
+        self.put_row(key, prior, deadline_ms, &row);
+        self.scratch.give_back(row);
+        Ok(length)
+    }
+
+    /// Stores `collection`'s size and fields after its elements were changed. An empty collection is deleted, unless
+    /// it is a stream: those live on for their last id.
+    pub fn save(&mut self, collection: &mut Collection) {
+        let prior = collection.prior;
+        if collection.size == 0 && collection.kind != Type::Stream {
+            let key = RowKey::from_slice(collection.key());
+            self.remove_row(&key, prior);
+            collection.prior = Prior { slot: prior.slot, stored: false, deadline_ms: None };
+            collection.is_new = true;
+            return;
+        }
+        let mut row = self.scratch.take();
+        Meta::write_header(&mut row, collection.kind, collection.deadline_ms);
+        row.extend_from_slice(&collection.version.to_be_bytes());
+        row.extend_from_slice(&collection.size.to_be_bytes());
+        row.extend_from_slice(collection.fields());
+        debug_assert!(collection.fields().len() <= FIELDS_BYTES_MAX, "a collection's own fields are bounded");
+        self.put_row(collection.key(), prior, collection.deadline_ms, &row);
+        self.scratch.give_back(row);
+        collection.prior = Prior { slot: prior.slot, stored: true, deadline_ms: collection.deadline_ms };
+        collection.is_new = false;
+    }
+
+    /// Deletes `key` and says whether it existed. A collection's elements become orphans: one row is touched.
+    pub fn delete(&mut self, key: &[u8]) -> Result<bool> {
+        let lookup = self.lookup(key)?;
+        let (existed, prior) = (lookup.record.is_some(), lookup.prior);
+        self.remove_row(key, prior);
+        Ok(existed)
+    }
+
+    /// Gives `key` another deadline or none. Says whether the key exists.
+    pub fn set_deadline(&mut self, key: &[u8], deadline_ms: Option<u64>) -> Result<bool> {
+        let mut row = self.scratch.take();
+        let lookup = self.lookup(key)?;
+        let Some(record) = lookup.record else { return Ok(false) };
+        let prior = lookup.prior;
+        Meta::write_header(&mut row, record.kind, deadline_ms);
+        row.extend_from_slice(record.body());
+        drop(record);
+        self.put_row(key, prior, deadline_ms, &row);
+        self.scratch.give_back(row);
+        Ok(true)
+    }
+
+    /// Puts `key`'s metadata row and keeps counters and the deadline index in step.
+    pub(super) fn put_row(&mut self, key: &[u8], prior: Prior, deadline_ms: Option<u64>, row: &[u8]) {
+        self.rows.put(&key::meta_key(self.db, prior.slot, key), row);
+        if !prior.stored {
+            self.rows.counters_mut().keys[self.db as usize] += 1;
+        }
+        if prior.deadline_ms != deadline_ms {
+            self.move_deadline(key, prior.deadline_ms, deadline_ms);
+        }
+    }
+
+    /// Removes `key`'s metadata row, if there is one, and keeps counters and the deadline index in step.
+    pub(super) fn remove_row(&mut self, key: &[u8], prior: Prior) {
+        if !prior.stored {
+            return;
+        }
+        self.rows.delete(&key::meta_key(self.db, prior.slot, key));
+        let keys = &mut self.rows.counters_mut().keys[self.db as usize];
+        *keys = keys.checked_sub(1).expect("a stored key is counted");
+        if prior.deadline_ms.is_some() {
+            self.move_deadline(key, prior.deadline_ms, None);
+        }
+    }
+
+    fn move_deadline(&mut self, key: &[u8], from_ms: Option<u64>, to_ms: Option<u64>) {
+        if let Some(deadline_ms) = from_ms {
+            self.rows.delete(&key::deadline_key(deadline_ms, self.db, key));
+        }
+        if let Some(deadline_ms) = to_ms {
+            self.rows.put(&key::deadline_key(deadline_ms, self.db, key), &[]);
+        }
+        let count = &mut self.rows.counters_mut().deadlines[self.db as usize];
+        match (from_ms, to_ms) {
+            (None, Some(_)) => *count += 1,
+            (Some(_), None) => *count = count.checked_sub(1).expect("a stored deadline is counted"),
+            _ => {}
+        }
+    }
+
+    // ---- elements ----
+
+    /// The value of one element.
+    pub fn element(&self, collection: &Collection, element: &[u8]) -> Result<Option<Row<'_>>> {
+        self.rows.get(&collection.row_key(element))
+    }
+
+    /// Whether the collection has the element row `element`.
+    pub fn has_element(&self, collection: &Collection, element: &[u8]) -> Result<bool> {
+        Ok(self.element(collection, element)?.is_some())
+    }
+
+    /// Sets one element row. `collection.size` is the caller's to change, and [`Keyspace::save`] to call at the end.
+    pub fn put_element(&mut self, collection: &Collection, element: &[u8], value: &[u8]) {
+        self.rows.put(&collection.row_key(element), value);
+    }
+
+    /// Deletes one element row. `collection.size` is the caller's to change, and [`Keyspace::save`] to call at the end.
+    pub fn delete_element(&mut self, collection: &Collection, element: &[u8]) {
+        self.rows.delete(&collection.row_key(element));
+    }
+
+    /// Visits the collection's element rows between two bounds in order of their bytes, until `visit` breaks.
+    ///
+    /// The keyspace can be read inside `visit`, so a scan of one collection may look into another.
+    pub fn scan_elements(
+        &self,
+        collection: &Collection,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let prefix_bytes = collection.prefix.len();
+        let from = lower.map(|element| collection.row_key(element));
+        let from = match &from {
+            Bound::Included(row) => Bound::Included(&row[..]),
+            Bound::Excluded(row) => Bound::Excluded(&row[..]),
+            Bound::Unbounded => Bound::Included(&collection.prefix[..]),
+        };
+        let to = upper.map(|element| collection.row_key(element));
+        let end = key::after_prefix(&collection.prefix);
+        let to = match &to {
+            Bound::Included(row) => Bound::Included(&row[..]),
+            Bound::Excluded(row) => Bound::Excluded(&row[..]),
+            Bound::Unbounded => Bound::Excluded(&end[..]),
+        };
+        self.rows.scan(from, to, direction, &mut |row, value| visit(&row[prefix_bytes..], value))
+    }
+
+    // ---- whole databases ----
+
+    /// Deletes every key of this database.
+    pub fn flush(&mut self) -> Result<()> {
+        self.rows.delete_range(&[self.db], &[self.db + 1]);
+        let db = self.db as usize;
+        let others = self.rows.counters().deadlines.iter().enumerate().any(|(index, &count)| index != db && count > 0);
+        if !others {
+            let (from, to) = key::deadline_space();
+            self.rows.delete_range(&from, &to);
+        } else if self.rows.counters().deadlines[db] > 0 {
+            self.flush_deadlines()?;
+        }
+        self.rows.counters_mut().keys[db] = 0;
+        self.rows.counters_mut().deadlines[db] = 0;
+        Ok(())
+    }
+
+    /// Deletes every key of every database.
+    pub fn flush_all(&mut self) {
+        self.rows.delete_range(&[0], &[DATABASE_COUNT as u8]);
+        let (from, to) = key::deadline_space();
+        self.rows.delete_range(&from, &to);
+        *self.rows.counters_mut() = Counters::default();
+    }
+
+    /// Deletes this database's rows of the deadline index, which other databases share.
+    fn flush_deadlines(&mut self) -> Result<()> {
+        let (mut from, to) = key::deadline_space();
+        loop {
+            let (mut mine, mut seen) = (Vec::new(), 0);
+            let mut last = RowKey::new();
+            self.rows.scan(Bound::Excluded(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
+                if key::read_deadline_key(row).is_some_and(|(_, db, _)| db == self.db) {
+                    mine.push(RowKey::from_slice(row));
+                }
+                seen += 1;
+                if seen < CHUNK_ROWS_MAX {
+                    return ControlFlow::Continue(());
+                }
+                last = RowKey::from_slice(row);
+                ControlFlow::Break(())
+            })?;
+            mine.iter().for_each(|row| self.rows.delete(row));
+            if last.is_empty() {
+                return Ok(());
+            }
+            from = last;
+        }
+    }
+
+    /// When the next key of any database is due, in Unix milliseconds.
+    pub fn next_deadline_ms(&self) -> Result<Option<u64>> {
+        let mut next = None;
+        self.scan_deadlines(u64::MAX, &mut |deadline_ms, _, _| {
+            next = Some(deadline_ms);
+            ControlFlow::Break(())
+        })?;
+        Ok(next)
+    }
+
+    /// Deletes up to `count_max` keys, of all databases, whose deadline has passed; returns how many.
+    pub fn delete_expired(&mut self, count_max: usize) -> Result<usize> {
+        let mut due: Vec<(u8, RowKey)> = Vec::new();
+        if count_max > 0 {
+            self.scan_deadlines(self.now_ms, &mut |_, db, key| {
+                due.push((db, RowKey::from_slice(key)));
+                if due.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        let selected = self.db;
+        for (db, key) in &due {
+            self.db = *db;
+            let prior = self.lookup(key)?.prior;
+            assert!(
+                prior.deadline_ms.is_some_and(|deadline_ms| deadline_ms < self.now_ms),
+                "the deadline index names only keys with that deadline"
+            );
+            self.remove_row(key, prior);
+        }
+        self.db = selected;
+        Ok(due.len())
+    }
+
+    /// Visits the deadlines before `before_ms` in order of time.
+    fn scan_deadlines(&self, before_ms: u64, visit: &mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>) -> Result<()> {
+        let (from, _) = key::deadline_space();
+        let to = key::deadline_key(before_ms, 0, &[]);
+        let mut damage = None;
+        self.rows.scan(Bound::Included(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
+            match key::read_deadline_key(row) {
+                Some((deadline_ms, db, key)) if (db as usize) < DATABASE_COUNT => visit(deadline_ms, db, key),
+                _ => {
+                    damage = Some(damaged(row));
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        damage.map_or(Ok(()), Err)
+    }
+}
+
+/// The string that [`Keyspace::edit_string`] changes in place.
+pub struct StringEdit<'a> {
+    row: &'a mut Vec<u8>,
+    header_bytes: usize,
+}
+
+impl StringEdit<'_> {
+    /// The string as it is.
+    pub fn bytes(&self) -> &[u8] {
+        &self.row[self.header_bytes..]
+    }
+
+    /// Adds `bytes` at the end.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.row.extend_from_slice(bytes);
+    }
+
+    /// Overwrites from `offset` on; a gap is filled with zero bytes.
+    pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
+        let start = self.header_bytes + offset;
+        if self.row.len() < start + bytes.len() {
+            self.row.resize(start + bytes.len(), 0);
+        }
+        self.row[start..start + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+/// The error for a row that is not what the keyspace writes.
+pub(super) fn damaged(key: &[u8]) -> Error {
+    Error::Corruption {
+        path: std::path::PathBuf::from("data"),
+        detail: format!("the row of key '{}' is not readable", key[..key.len().min(128)].escape_ascii()),
+    }
+}

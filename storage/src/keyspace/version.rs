@@ -1,0 +1,42 @@
+//! Where the versions of collections come from.
+
+/// Bits of a version that count the collections created by one log entry.
+const COUNTER_BITS: u32 = 20;
+
+/// Gives every collection that a log entry creates a version of its own, the same on every replica.
+///
+/// A version is `[log index: 44 bits][counter within the entry: 20 bits]`, so versions only grow, and one is never used
+/// twice, also not after a key was deleted and created again: elements of the old collection stay invisible.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VersionSource {
+    next: u64,
+    end: u64,
+}
+
+impl VersionSource {
+    /// The versions of log entry `index`.
+    ///
+    /// # Panics
+    /// If `index` needs more than 44 bits: 17 million million entries.
+    pub fn entry(index: u64) -> VersionSource {
+        assert!(index < 1 << (u64::BITS - COUNTER_BITS), "log index {index} leaves no room for versions");
+        let next = index << COUNTER_BITS;
+        VersionSource { next, end: next + (1 << COUNTER_BITS) }
+    }
+
+    /// No versions at all, for reads: they create nothing.
+    pub fn none() -> VersionSource {
+        VersionSource { next: 0, end: 0 }
+    }
+
+    /// The next version.
+    ///
+    /// # Panics
+    /// If a read asks, or a log entry creates more than a million collections: batches are far smaller.
+    pub(super) fn next(&mut self) -> u64 {
+        assert!(self.next < self.end, "only a log entry creates collections, and at most a million");
+        let version = self.next;
+        self.next += 1;
+        version
+    }
+}
