@@ -1,1 +1,5 @@
-//! net
+//! What Basalt says to the outside: the Redis protocol, and the io_uring that carries it.
+//!
+//! Knows no Raft and no storage, runs no commands, and has no async runtime.
+
+pub mod resp;
