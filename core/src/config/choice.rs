@@ -1,0 +1,95 @@
+//! Settings that are one word of a few.
+
+use super::error::Invalid;
+use super::kind::Kind;
+use super::nearest::nearest;
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// After its shard's log was synced to disk: nothing acknowledged is ever lost.
+    Always,
+    /// At once; the log is synced every `durability-interval`, which bounds what a power failure can lose.
+    Interval,
+    /// At once; the operating system writes when it likes: a power failure can lose everything since its last write-back.
+    None,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: `2026-01-31T12:00:00Z  INFO basalt: ready port=6379`.
+    Text,
+    /// For machines: one JSON object per line.
+    Json,
+}
+
+/// A type whose values are a few words.
+pub(super) trait Words: Copy + PartialEq + 'static {
+    /// Every word and what it stands for.
+    const ALL: &'static [(&'static str, Self)];
+}
+
+impl Words for Durability {
+    const ALL: &'static [(&'static str, Durability)] =
+        &[("always", Durability::Always), ("interval", Durability::Interval), ("none", Durability::None)];
+}
+
+impl Words for LogFormat {
+    const ALL: &'static [(&'static str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+impl Durability {
+    /// The word as it is written in the configuration.
+    pub fn word(self) -> &'static str {
+        word(self)
+    }
+}
+
+fn word<W: Words>(value: W) -> &'static str {
+    W::ALL.iter().find(|(_, candidate)| *candidate == value).map(|(word, _)| *word).expect("every value has a word")
+}
+
+/// The kind of a setting whose type is made of [`Words`].
+pub(super) struct Choice<W>(pub std::marker::PhantomData<W>);
+
+impl<W: Words> Kind for Choice<W> {
+    type Value = W;
+
+    fn parse(&self, text: &str) -> Result<W, Invalid> {
+        if let Some((_, value)) = W::ALL.iter().find(|(word, _)| *word == text) {
+            return Ok(*value);
+        }
+        let words = W::ALL.iter().map(|(word, _)| *word);
+        let invalid = Invalid::new(format!("the choices are {}", words.clone().collect::<Vec<_>>().join(", ")));
+        Err(invalid.nearest(nearest(text, words).unwrap_or(W::ALL[0].0)))
+    }
+
+    fn show(&self, value: &W) -> String {
+        word(*value).to_owned()
+    }
+
+    fn unit(&self) -> String {
+        W::ALL.iter().map(|(word, _)| *word).collect::<Vec<_>>().join("|")
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "WORD"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_word_names_the_nearest_one() {
+        let kind = Choice::<Durability>(std::marker::PhantomData);
+
+        assert_eq!(kind.parse("interval"), Ok(Durability::Interval));
+        assert_eq!(
+            kind.parse("allways").expect_err("misspelt").to_string(),
+            "the choices are always, interval, none; the nearest valid value is 'always'"
+        );
+    }
+}

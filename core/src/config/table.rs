@@ -1,0 +1,265 @@
+//! The one table of settings. A new one is a new row here and nothing else.
+
+use std::marker::PhantomData;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::buffer_limit::{BufferLimit, OutputLimit};
+use super::byte_size::{Bytes, Memory, show_bytes};
+use super::choice::{Choice, Durability, LogFormat};
+use super::cpu_list::{CpuChoice, Cpus};
+use super::error::ConfigError;
+use super::kind::{Addresses, Directory, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto};
+use super::load::Source;
+use super::setting::{Change, Group, Setting, settings};
+use super::time_span::Span;
+use crate::limits::{
+    BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, MEMORY_BYTES_MIN, MEMTABLE_BYTES_MIN, RAFT_LOG_BYTES_MIN,
+    SHARD_MEMORY_BYTES_MIN, SHARDS_MAX,
+};
+
+const DAY: Duration = Duration::from_secs(86_400);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+const TIB: u64 = 1 << 40;
+
+settings! {
+    /// Addresses to accept clients on.
+    [Network, Restart] "bind" = bind: Vec<IpAddr>, "127.0.0.1", Addresses;
+
+    /// TCP port to accept clients on; 0 takes any free one and logs it.
+    [Network, Restart] "port" = port: u16, "6379",
+        Number16(Number { least: 0, most: 65_535, what: "port" });
+
+    /// Clients connected at the same time; one more is told so and disconnected.
+    [Network, Live] "maxclients" = maxclients: u32, "10000",
+        Number32(Number { least: 1, most: CLIENTS_MAX as u64, what: "clients" });
+
+    /// Disconnects a client after it was idle for this long.
+    [Network, Live] "timeout" = timeout: Duration, "0",
+        Span { least: Duration::from_secs(1), most: YEAR, zero_means: Some("never"), bare_seconds: true };
+
+    /// Asks an idle client's machine this often whether it is still there.
+    [Network, Live] "tcp-keepalive" = tcp_keepalive: Duration, "300",
+        Span { least: Duration::from_secs(1), most: DAY, zero_means: Some("never"), bare_seconds: true };
+
+    /// Connections that may wait in the kernel to be accepted.
+    [Network, Restart] "tcp-backlog" = tcp_backlog: u32, "511",
+        Number32(Number { least: 1, most: 65_535, what: "connections" });
+
+    /// Largest key, value or other single argument of a command.
+    [Network, Live] "proto-max-bulk-len" = proto_max_bulk_len: u64, "64mb",
+        Bytes { least: BULK_BYTES_MIN, most: BULK_BYTES_MAX, zero_means: None };
+
+    /// Bytes that one client may have sent and the node not yet executed; beyond, it is disconnected.
+    [Network, Live] "client-query-buffer-limit" = client_query_buffer_limit: u64, "256mb",
+        Bytes { least: BULK_BYTES_MIN, most: 4 * BULK_BYTES_MAX, zero_means: None };
+
+    /// Disconnects a client that leaves more replies than this unread.
+    [Network, Live] "client-output-buffer-limit" = client_output_buffer_limit: BufferLimit, "normal 256mb 64mb 60",
+        OutputLimit;
+
+    /// Processors to run on, one core thread each.
+    [Cores, Restart] "cores" = cores: CpuChoice, "all", Cpus;
+
+    /// Shards of a new data directory (auto: one per core); fixed from then on.
+    [Cores, Restart] "shards" = shards: Option<u16>, "auto",
+        NumberOrAuto(Number { least: 1, most: SHARDS_MAX as u64, what: "shards" });
+
+    /// Data directory.
+    [Durability, Restart] "dir" = dir: PathBuf, "basalt-data", Directory;
+
+    /// When a write is acknowledged: always = after it was synced to disk; interval = at once, synced every
+    /// durability-interval; none = at once, synced when the kernel likes.
+    [Durability, Restart] "durability" = durability: Durability, "always", Choice::<Durability>(PhantomData);
+
+    /// With durability = interval: how often the log is synced, which is what a power failure can lose.
+    [Durability, Restart] "durability-interval" = durability_interval: Duration, "100ms",
+        Span { least: Duration::from_millis(1), most: Duration::from_secs(60), zero_means: None, bare_seconds: false };
+
+    /// Size of one shard's Raft log at which its oldest part is replaced by a snapshot.
+    [Durability, Restart] "raft-log-size-max" = raft_log_size_max: u64, "256mb",
+        Bytes { least: RAFT_LOG_BYTES_MIN, most: TIB, zero_means: None };
+
+    /// Bytes of Raft log after a shard's newest snapshot that make it take the next one.
+    [Durability, Restart] "snapshot-log-size" = snapshot_log_size: u64, "0",
+        Bytes { least: RAFT_LOG_BYTES_MIN / 2, most: TIB, zero_means: Some("half of raft-log-size-max") };
+
+    /// Free space of the data directory's disk below which writes are refused until there is space again.
+    [Durability, Live] "disk-reserve" = disk_reserve: u64, "256mb",
+        Bytes { least: 1 << 20, most: TIB, zero_means: Some("none") };
+
+    /// Memory for data, caches and client buffers together.
+    [Memory, Restart] "memory" = memory: u64, "50%", Memory { least: MEMORY_BYTES_MIN };
+
+    /// Newly written rows that one shard keeps in memory before it writes them out as a file.
+    [Memory, Restart] "memtable-bytes" = memtable_bytes: u64, "0",
+        Bytes { least: MEMTABLE_BYTES_MIN, most: 64 << 30, zero_means: Some("a share of memory") };
+
+    /// What is logged, to the standard error.
+    [Log, Restart] "log-level" = log_level: String, "info", LogFilter;
+
+    /// How log lines are written.
+    [Log, Restart] "log-format" = log_format: LogFormat, "text", Choice::<LogFormat>(PhantomData);
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::defaults().expect("every default of the table is valid, and /proc/meminfo tells the machine's memory")
+    }
+}
+
+impl Config {
+    /// Changes one setting of a running node, as `CONFIG SET` asks.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unknown`], [`ConfigError::Fixed`], [`ConfigError::Invalid`] or [`ConfigError::Conflict`]; the
+    /// configuration is then as before.
+    pub fn change(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+        let setting = Setting::find(name).ok_or_else(|| super::load::unknown(Source::Command, name))?;
+        if setting.change == Change::Restart {
+            return Err(ConfigError::Fixed(setting.name));
+        }
+        let mut changed = self.clone();
+        setting.set(&mut changed, text, &Source::Command)?;
+        changed.check()?;
+        *self = changed;
+        Ok(())
+    }
+
+    /// Returns the snapshot threshold of a shard in bytes of Raft log, whether it was set or follows from the log's bound.
+    pub fn snapshot_log_bytes(&self) -> u64 {
+        match self.snapshot_log_size {
+            0 => self.raft_log_size_max / 2,
+            bytes => bytes,
+        }
+    }
+
+    /// Checks what no single setting can know of the others.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.client_query_buffer_limit < self.proto_max_bulk_len {
+            return conflict(format!(
+                "client-query-buffer-limit = {} holds no argument of proto-max-bulk-len = {}: raise the first to {1} or lower \
+                 the second",
+                show_bytes(self.client_query_buffer_limit),
+                show_bytes(self.proto_max_bulk_len),
+            ));
+        }
+        if self.snapshot_log_bytes() > self.raft_log_size_max {
+            return conflict(format!(
+                "snapshot-log-size = {} lies above raft-log-size-max = {}: the log would be full before a snapshot could \
+                 shorten it; set snapshot-log-size to {} or less",
+                show_bytes(self.snapshot_log_size),
+                show_bytes(self.raft_log_size_max),
+                show_bytes(self.raft_log_size_max / 2),
+            ));
+        }
+        match self.shards {
+            Some(shards) => self.check_memory(shards),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that `memory` is enough for so many shards.
+    ///
+    /// # Errors
+    /// [`ConfigError::Conflict`], naming the settings and what would fit.
+    pub fn check_memory(&self, shards: u16) -> Result<(), ConfigError> {
+        let shards_fit = self.memory / SHARD_MEMORY_BYTES_MIN;
+        if u64::from(shards) > shards_fit {
+            return conflict(format!(
+                "{shards} shards need {} of memory at least, but memory = {}: set --memory {0} or --shards {shards_fit}",
+                show_bytes(u64::from(shards) * SHARD_MEMORY_BYTES_MIN),
+                show_bytes(self.memory),
+                shards_fit = shards_fit,
+                shards = shards,
+            ));
+        }
+        // One memtable being filled and one being written out, per shard.
+        let memtables_bytes = self.memtable_bytes.saturating_mul(2 * u64::from(shards));
+        if memtables_bytes > self.memory {
+            return conflict(format!(
+                "memtable-bytes = {} for {shards} shards, twice while one is written out, exceeds memory = {}: set \
+                 memtable-bytes to {} or less",
+                show_bytes(self.memtable_bytes),
+                show_bytes(self.memory),
+                show_bytes(self.memory / (2 * u64::from(shards)) >> 20 << 20),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn conflict(sentence: String) -> Result<(), ConfigError> {
+    Err(ConfigError::Conflict(sentence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_valid_and_says_what_it_is() {
+        let config = Config::default();
+
+        config.check().expect("the defaults agree with each other");
+        assert_eq!((config.port, config.maxclients, config.proto_max_bulk_len), (6379, 10_000, 64 << 20));
+        assert_eq!((config.durability, config.tcp_keepalive), (Durability::Always, Duration::from_secs(300)));
+    }
+
+    #[test]
+    fn what_is_shown_reads_back_as_the_same_value() {
+        let config = Config::default();
+        for setting in SETTINGS {
+            let mut copy = config.clone();
+            let text = setting.value(&config);
+            setting.set(&mut copy, &text, &Source::Default).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(copy, config, "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_spelt_with_dashes() {
+        for (index, setting) in SETTINGS.iter().enumerate() {
+            assert!(setting.name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'), "{}", setting.name);
+            assert!(SETTINGS[..index].iter().all(|other| other.name != setting.name), "{}", setting.name);
+            assert!(setting.help.trim().ends_with('.'), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn a_live_setting_changes_and_a_fixed_one_does_not() {
+        let mut config = Config::default();
+
+        config.change("MaxClients", "5").expect("maxclients changes live");
+        assert_eq!(config.maxclients, 5);
+
+        let refusal = config.change("port", "7000").expect_err("port is fixed").to_string();
+        assert_eq!(refusal, "port is read at start only: set it there and restart the node");
+        let refusal = config.change("maxclient", "7").expect_err("misspelt").to_string();
+        assert!(refusal.contains("did you mean 'maxclients'?"), "{refusal}");
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused_and_change_nothing() {
+        let mut config = Config::default();
+        let before = config.clone();
+
+        let refusal = config.change("client-query-buffer-limit", "1mb").expect_err("too small").to_string();
+
+        assert!(refusal.contains("proto-max-bulk-len = 64mb"), "{refusal}");
+        assert_eq!(config, before);
+    }
+
+    #[test]
+    fn more_shards_than_memory_holds_are_refused() {
+        let config = Config { memory: 64 << 20, ..Config::default() };
+
+        config.check_memory(4).expect("four shards fit in 64 MiB");
+        let refusal = config.check_memory(1000).expect_err("a thousand do not").to_string();
+        assert!(refusal.contains("--shards"), "{refusal}");
+
+        let config = Config { memtable_bytes: 1 << 30, memory: 1 << 30, ..config };
+        assert!(config.check_memory(1).expect_err("no room").to_string().contains("memtable-bytes to 512mb"));
+    }
+}
