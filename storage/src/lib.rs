@@ -5,6 +5,7 @@
 
 mod error;
 pub mod keyspace;
+pub mod log;
 mod rows;
 
 pub use error::{Error, Result};

@@ -1,0 +1,87 @@
+//! The RocksDB that holds the records, and what its errors mean here.
+
+use std::io;
+use std::path::Path;
+
+use rocksdb::{DB, DBCompressionType, DBRecoveryMode, ErrorKind, Options, ReadOptions, WriteOptions};
+
+use super::LogOptions;
+use crate::{Error, Result};
+
+/// Write-ahead files kept for reuse: those of the segments that wait, and the one before.
+const RECYCLED_FILES: usize = 4;
+
+/// Opens or creates the database in `directory`.
+pub(super) fn open_database(directory: &Path, options: &LogOptions) -> Result<DB> {
+    DB::open(&rocksdb_options(options), directory).map_err(|error| refusal(directory, &error))
+}
+
+fn rocksdb_options(log: &LogOptions) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    // Reusing files is what makes syncs fast: writing into blocks that exist commits no journal.
+    options.set_recycle_log_file_num(RECYCLED_FILES);
+    options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+    // Segments are ended by the log itself, by bytes written, so that all write-ahead files have the same length; this
+    // is only a limit that is not reached.
+    options.set_write_buffer_size(log.segment_bytes * 4);
+    options.set_max_write_buffer_number(log.segments_waiting_max as i32 + 3);
+    options.set_arena_block_size(1 << 20);
+    // One writer: the plain skiplist insert remembers where the last key went, and the next one is its neighbour.
+    options.set_allow_concurrent_memtable_write(false);
+    // Records live minutes; two levels between which tables move without being rewritten, since their ranges never overlap.
+    options.set_num_levels(2);
+    options.set_compression_type(DBCompressionType::None);
+    options.set_target_file_size_base(log.segment_bytes as u64 * 2);
+    options.set_max_bytes_for_level_base(1 << 40);
+    options.set_level_zero_file_num_compaction_trigger(2);
+    options.set_level_zero_slowdown_writes_trigger(64);
+    options.set_level_zero_stop_writes_trigger(128);
+    options.set_max_background_jobs(2);
+    options.set_paranoid_checks(true);
+    options.set_max_open_files(512);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(1 << 20);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options.set_skip_stats_update_on_db_open(true);
+    let mut table = rocksdb::BlockBasedOptions::default();
+    // The newest records are in the log's own tail; older ones are read once, in order.
+    table.disable_cache();
+    table.set_block_size(64 << 10);
+    table.set_format_version(6);
+    options.set_block_based_table_factory(&table);
+    options
+}
+
+/// How the core writes: not synced, and never waiting for RocksDB.
+pub(super) fn write_options() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.set_sync(false);
+    options.disable_wal(false);
+    options.set_no_slowdown(true);
+    options
+}
+
+/// How records are read: in order, once, checksums verified.
+pub(super) fn read_options() -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_verify_checksums(true);
+    options.fill_cache(false);
+    options.set_readahead_size(1 << 20);
+    options
+}
+
+/// What a failed call on the database in `directory` means.
+pub(super) fn refusal(directory: &Path, error: &rocksdb::Error) -> Error {
+    let path = directory.to_owned();
+    let message = error.to_string();
+    if message.contains("No space left on device") || message.contains("Disk quota exceeded") {
+        return Error::DiskFull { path };
+    }
+    match error.kind() {
+        ErrorKind::Corruption => Error::Corruption { path, detail: message },
+        ErrorKind::Incomplete | ErrorKind::TryAgain | ErrorKind::Busy => Error::WriteStall,
+        _ => Error::Io { path, source: io::Error::other(message) },
+    }
+}

@@ -1,0 +1,71 @@
+//! How much room the file system has left.
+//!
+//! RocksDB never sees a full disk if appends stop while there is still some reserve: after a failed write it would have to
+//! be opened again.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::statvfs::statvfs;
+
+use crate::{Error, Result};
+
+/// Bytes that may be written between two looks at the file system.
+const LOOK_EVERY_BYTES: usize = 1 << 20;
+/// Longest time between two looks at the file system.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Refuses writes while the file system has less than a reserve free.
+#[derive(Debug)]
+pub(super) struct DiskSpace {
+    path: PathBuf,
+    reserve_bytes: u64,
+    written_bytes: usize,
+    looked: Option<Instant>,
+    full: bool,
+}
+
+impl DiskSpace {
+    /// Watches the file system that holds `path`.
+    pub(super) fn new(path: &Path, reserve_bytes: u64) -> Self {
+        Self { path: path.to_owned(), reserve_bytes, written_bytes: 0, looked: None, full: false }
+    }
+
+    /// Counts `bytes` about to be written.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] while less than the reserve is free; once full, an eighth more must be free before writes go on.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<()> {
+        self.written_bytes += bytes;
+        let fresh = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY);
+        if !fresh || self.full || self.written_bytes > LOOK_EVERY_BYTES {
+            self.look()?;
+        }
+        if self.full { Err(Error::DiskFull { path: self.path.clone() }) } else { Ok(()) }
+    }
+
+    fn look(&mut self) -> Result<()> {
+        let status =
+            statvfs(&self.path).map_err(|errno| Error::Io { path: self.path.clone(), source: errno.into() })?;
+        let free_bytes = status.blocks_available() as u64 * status.fragment_size() as u64;
+        let needed_bytes = if self.full { self.reserve_bytes + self.reserve_bytes / 8 } else { self.reserve_bytes };
+        self.full = free_bytes < needed_bytes;
+        self.looked = Some(Instant::now());
+        self.written_bytes = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reserve_that_is_not_there_refuses_until_it_is() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut space = DiskSpace::new(directory.path(), u64::MAX / 2);
+        assert!(matches!(space.take(1), Err(Error::DiskFull { .. })));
+        space.reserve_bytes = 1;
+        assert!(space.take(1).is_ok());
+    }
+}

@@ -1,0 +1,452 @@
+//! The threads that make a core's logs durable: group commit, and tidying up behind it.
+//!
+//! One sync is in flight at a time; whatever was appended meanwhile rides the next one. Purging, which rewrites RocksDB's
+//! manifest, and syncing the durable mark happen on a second thread, so that no sync waits for them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rocksdb::DB;
+
+use super::Durability;
+use super::record::key_of;
+use super::state_file::{Mark, Promises, StateFile};
+use crate::{Error, Result};
+
+/// Longest time that the durable mark stays unsynced while syncs go on.
+const MARK_SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// What a sync ends with. Runs on the syncer's thread (see the module for the exception); must be quick and must not panic.
+pub type SyncDone = Box<dyn FnOnce(Result<(), SyncError>) + Send>;
+
+/// A sync that failed. Final: what it covered may be lost, and no later sync can prove otherwise.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("syncing the log in {path} failed: {message}", path = path.display())]
+pub struct SyncError {
+    path: Arc<Path>,
+    message: Arc<str>,
+}
+
+impl SyncError {
+    fn new(path: &Path, message: impl std::fmt::Display) -> Self {
+        Self { path: path.into(), message: message.to_string().into() }
+    }
+}
+
+/// The sync and tidy threads of one core, shared by its logs.
+///
+/// Dropping it completes the syncs asked for so far and stops the threads; logs that are still open get errors from then on.
+#[derive(Debug)]
+pub struct LogSyncer {
+    queue: Arc<SyncQueue>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl LogSyncer {
+    /// Starts the threads of core `core`; they inherit the caller's CPU affinity.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if a thread cannot be started.
+    pub fn start(core: usize, durability: Durability) -> Result<LogSyncer> {
+        let queue = Arc::new(SyncQueue::new(durability));
+        let mut syncer = LogSyncer { queue: Arc::clone(&queue), threads: Vec::new() };
+        let sync_queue = Arc::clone(&queue);
+        syncer.spawn(format!("log-sync-{core}"), move || sync_queue.run())?;
+        syncer.spawn(format!("log-tidy-{core}"), move || queue.tidy.run())?;
+        Ok(syncer)
+    }
+
+    /// When acknowledged appends are on disk.
+    pub fn durability(&self) -> Durability {
+        self.queue.durability
+    }
+
+    pub(super) fn queue(&self) -> Arc<SyncQueue> {
+        Arc::clone(&self.queue)
+    }
+
+    fn spawn(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> Result<()> {
+        let started = thread::Builder::new().name(name.clone()).spawn(body);
+        self.threads.push(started.map_err(|source| Error::Io { path: PathBuf::from(name), source })?);
+        Ok(())
+    }
+}
+
+impl Drop for LogSyncer {
+    fn drop(&mut self) {
+        self.queue.stop();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a log thread panicked");
+            }
+        }
+    }
+}
+
+/// What one log's core and the threads share.
+#[derive(Debug)]
+pub(super) struct SharedLog {
+    pub(super) directory: PathBuf,
+    database: RwLock<DB>,
+    wanted: Mutex<Wanted>,
+    state: Mutex<StateFile>,
+    durable_sequence: AtomicU64,
+    completed: AtomicU64,
+    dirty: AtomicBool,
+    purge_queued: AtomicBool,
+    mark_queued: AtomicBool,
+    mark_synced: Mutex<Instant>,
+}
+
+/// What the state file should say.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) promises: Promises,
+    pub(super) promises_changed: bool,
+    pub(super) committed: Option<Vec<u8>>,
+    pub(super) last_index: Option<u64>,
+}
+
+impl SharedLog {
+    pub(super) fn new(directory: &Path, database: DB, state: StateFile, promises: Promises, mark: Mark) -> Self {
+        let wanted = Wanted {
+            promises,
+            promises_changed: false,
+            committed: mark.committed.map(Vec::from),
+            last_index: mark.last_index,
+        };
+        Self {
+            directory: directory.to_owned(),
+            durable_sequence: AtomicU64::new(database.latest_sequence_number()),
+            database: RwLock::new(database),
+            wanted: Mutex::new(wanted),
+            state: Mutex::new(state),
+            completed: AtomicU64::new(0),
+            dirty: AtomicBool::new(false),
+            purge_queued: AtomicBool::new(false),
+            mark_queued: AtomicBool::new(false),
+            mark_synced: Mutex::new(Instant::now()),
+        }
+    }
+
+    pub(super) fn database(&self) -> RwLockReadGuard<'_, DB> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wanted(&self) -> MutexGuard<'_, Wanted> {
+        lock(&self.wanted)
+    }
+
+    /// RocksDB's number of the newest write known to be durable.
+    pub(super) fn durable_sequence(&self) -> u64 {
+        self.durable_sequence.load(Ordering::Acquire)
+    }
+
+    /// How many syncs have run their callbacks.
+    pub(super) fn completed(&self) -> u64 {
+        self.completed.load(Ordering::Acquire)
+    }
+
+    /// Writes changed promises to the state file, durable on return.
+    pub(super) fn write_promises(&self) -> io::Result<()> {
+        // Taken with the file held, so that two writers cannot overtake each other.
+        let mut state = lock(&self.state);
+        let promises = {
+            let mut wanted = self.wanted();
+            if !std::mem::take(&mut wanted.promises_changed) {
+                return Ok(());
+            }
+            wanted.promises.clone()
+        };
+        state.write_promises(&promises)
+    }
+
+    /// Makes everything written so far durable.
+    fn sync(&self, tidy: &Tidy) -> Result<(), SyncError> {
+        self.dirty.store(false, Ordering::Release);
+        let mut mark = {
+            let wanted = self.wanted();
+            Mark { sequence: 0, last_index: wanted.last_index, committed: wanted.committed.as_deref().map(Box::from) }
+        };
+        {
+            let database = self.database();
+            mark.sequence = database.latest_sequence_number();
+            database.flush_wal(true).map_err(|error| SyncError::new(&self.directory, error))?;
+        }
+        self.write_promises().map_err(|error| SyncError::new(&self.directory, error))?;
+        match lock(&self.state).write_mark(&mark) {
+            Ok(()) => {}
+            // Only on file systems that copy on write; an older mark proves less, and nothing wrong.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            Err(error) => return Err(SyncError::new(&self.directory, error)),
+        }
+        self.durable_sequence.store(mark.sequence, Ordering::Release);
+        if lock(&self.mark_synced).elapsed() > MARK_SYNC_EVERY && !self.mark_queued.swap(true, Ordering::AcqRel) {
+            tidy.wake();
+        }
+        Ok(())
+    }
+
+    /// Drops tables that hold only purged records.
+    fn purge(&self) -> Result<()> {
+        self.write_promises().map_err(|source| Error::Io { path: self.directory.clone(), source })?;
+        let Some(upto) = self.wanted().promises.purged.as_ref().map(|(index, _)| *index) else { return Ok(()) };
+        let dropped = self.database().delete_file_in_range(key_of(0), key_of(upto));
+        dropped.map_err(|error| super::database::refusal(&self.directory, &error))
+    }
+
+    fn sync_mark(&self) -> io::Result<()> {
+        let file = lock(&self.state).try_clone_file()?;
+        *lock(&self.mark_synced) = Instant::now();
+        file.sync_data()
+    }
+}
+
+/// Syncs asked for and not yet done.
+#[derive(Debug)]
+pub(super) struct SyncQueue {
+    durability: Durability,
+    waiting: Mutex<Waiting>,
+    arrived: Condvar,
+    tidy: Tidy,
+}
+
+#[derive(Default)]
+struct Waiting {
+    requests: Vec<Request>,
+    dirty: bool,
+    asleep: bool,
+    stopping: bool,
+    failed: Option<SyncError>,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Waiting").field("requests", &self.requests.len()).field("failed", &self.failed).finish()
+    }
+}
+
+struct Request {
+    log: Arc<SharedLog>,
+    done: SyncDone,
+}
+
+impl SyncQueue {
+    fn new(durability: Durability) -> Self {
+        Self { durability, waiting: Mutex::default(), arrived: Condvar::new(), tidy: Tidy::default() }
+    }
+
+    pub(super) fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    /// Makes the log known to the threads.
+    pub(super) fn register(&self, log: &Arc<SharedLog>) {
+        let mut tidying = lock(&self.tidy.state);
+        tidying.logs.retain(|log| log.strong_count() > 0);
+        tidying.logs.push(Arc::downgrade(log));
+    }
+
+    /// Asks for a sync of `log` that covers everything written so far.
+    pub(super) fn push(&self, log: &Arc<SharedLog>, done: SyncDone) {
+        let mut waiting = lock(&self.waiting);
+        if let Some(failed) = waiting.failed.clone() {
+            drop(waiting);
+            return done(Err(failed));
+        }
+        if waiting.stopping {
+            drop(waiting);
+            return done(Err(SyncError::new(&log.directory, "the syncer has stopped")));
+        }
+        waiting.requests.push(Request { log: Arc::clone(log), done });
+        self.wake(waiting);
+    }
+
+    /// Notes that `log` was written to; in interval mode it will be synced.
+    pub(super) fn touched(&self, log: &SharedLog) {
+        if matches!(self.durability, Durability::Interval(_)) && !log.dirty.swap(true, Ordering::AcqRel) {
+            let mut waiting = lock(&self.waiting);
+            waiting.dirty = true;
+            self.wake(waiting);
+        }
+    }
+
+    /// The sync error that ended this core's logs, if one did.
+    pub(super) fn failed(&self) -> Option<SyncError> {
+        lock(&self.waiting).failed.clone()
+    }
+
+    /// Asks for the tables of `log` that hold only purged records to be dropped.
+    pub(super) fn purge(&self, log: &SharedLog) {
+        if !log.purge_queued.swap(true, Ordering::AcqRel) {
+            self.tidy.wake();
+        }
+    }
+
+    fn wake(&self, mut waiting: MutexGuard<'_, Waiting>) {
+        if std::mem::take(&mut waiting.asleep) {
+            drop(waiting);
+            self.arrived.notify_one();
+        }
+    }
+
+    fn stop(&self) {
+        lock(&self.waiting).stopping = true;
+        self.arrived.notify_all();
+    }
+
+    fn run(&self) {
+        let _guard = FailWhenGone(self);
+        let mut batch = Vec::new();
+        let mut next_interval = Instant::now();
+        while let Some(due) = self.take(&mut batch, next_interval) {
+            while let Some(log) = batch.first().map(|request: &Request| Arc::clone(&request.log)) {
+                let outcome = self.sync(&log);
+                let (done, rest) = batch.drain(..).partition(|request| Arc::ptr_eq(&request.log, &log));
+                batch = rest;
+                let done: Vec<Request> = done;
+                for request in done {
+                    (request.done)(outcome.clone());
+                    log.completed.fetch_add(1, Ordering::AcqRel);
+                }
+            }
+            if let (true, Durability::Interval(interval)) = (due, self.durability) {
+                self.sync_dirty();
+                next_interval = Instant::now() + interval;
+            }
+        }
+        self.sync_dirty();
+        self.tidy.stop();
+    }
+
+    fn sync_dirty(&self) {
+        for log in self.tidy.logs() {
+            if log.dirty.load(Ordering::Acquire) && self.sync(&log).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Syncs one log, unless an earlier sync failed.
+    fn sync(&self, log: &SharedLog) -> Result<(), SyncError> {
+        if let Some(failed) = self.failed() {
+            return Err(failed);
+        }
+        log.sync(&self.tidy).inspect_err(|error| {
+            tracing::error!(%error, "the log can no longer be made durable");
+            lock(&self.waiting).failed = Some(error.clone());
+        })
+    }
+
+    /// Waits for requests, or for written logs whose interval has passed (then `true`); `None` when stopped and done.
+    fn take(&self, batch: &mut Vec<Request>, next_interval: Instant) -> Option<bool> {
+        let mut waiting = lock(&self.waiting);
+        loop {
+            let due = waiting.dirty && Instant::now() >= next_interval;
+            if due {
+                waiting.dirty = false;
+            }
+            if due || !waiting.requests.is_empty() {
+                std::mem::swap(batch, &mut waiting.requests);
+                return Some(due);
+            }
+            if waiting.stopping {
+                return None;
+            }
+            waiting.asleep = true;
+            waiting = if waiting.dirty {
+                let pause = next_interval.saturating_duration_since(Instant::now());
+                self.arrived.wait_timeout(waiting, pause).unwrap_or_else(PoisonError::into_inner).0
+            } else {
+                self.arrived.wait(waiting).unwrap_or_else(PoisonError::into_inner)
+            };
+            waiting.asleep = false;
+        }
+    }
+}
+
+/// Lets nobody wait for a sync thread that is gone.
+struct FailWhenGone<'a>(&'a SyncQueue);
+
+impl Drop for FailWhenGone<'_> {
+    fn drop(&mut self) {
+        let (requests, failed) = {
+            let mut waiting = lock(&self.0.waiting);
+            let gone = || SyncError::new(Path::new("log"), "the sync thread has ended");
+            let failed = waiting.failed.get_or_insert_with(gone).clone();
+            (std::mem::take(&mut waiting.requests), failed)
+        };
+        for request in requests {
+            (request.done)(Err(failed.clone()));
+        }
+    }
+}
+
+/// Work that no sync should wait for.
+#[derive(Debug, Default)]
+struct Tidy {
+    state: Mutex<Tidying>,
+    arrived: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Tidying {
+    logs: Vec<Weak<SharedLog>>,
+    woken: bool,
+    stopping: bool,
+}
+
+impl Tidy {
+    fn wake(&self) {
+        lock(&self.state).woken = true;
+        self.arrived.notify_one();
+    }
+
+    fn stop(&self) {
+        lock(&self.state).stopping = true;
+        self.arrived.notify_one();
+    }
+
+    fn logs(&self) -> Vec<Arc<SharedLog>> {
+        lock(&self.state).logs.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn run(&self) {
+        while self.wait() {
+            for log in self.logs() {
+                tidy_log(&log);
+            }
+        }
+    }
+
+    /// Waits until woken; `false` once stopped.
+    fn wait(&self) -> bool {
+        let mut state = lock(&self.state);
+        while !state.woken && !state.stopping {
+            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.woken = false;
+        !state.stopping
+    }
+}
+
+fn tidy_log(log: &SharedLog) {
+    if log.purge_queued.swap(false, Ordering::AcqRel)
+        && let Err(error) = log.purge()
+    {
+        tracing::warn!(%error, "purged records stay on disk until the next purge");
+    }
+    if log.mark_queued.swap(false, Ordering::AcqRel)
+        && let Err(error) = log.sync_mark()
+    {
+        tracing::warn!(directory = %log.directory.display(), %error, "the log's durable mark could not be synced");
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

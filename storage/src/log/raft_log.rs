@@ -1,0 +1,403 @@
+//! The Raft log as its core sees it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
+
+use super::database::{read_options, refusal, write_options};
+use super::disk_space::DiskSpace;
+use super::log_sync::{LogSyncer, SharedLog, SyncDone, SyncQueue};
+use super::record::{LogRecord, key_of};
+use super::recovery::{Recovered, recover};
+use super::runs::Runs;
+use super::sizes::Sizes;
+use super::tail::Tail;
+use super::{Durability, LogOptions, OPAQUE_BYTES_MAX};
+use crate::{Error, Result};
+
+/// Bytes that RocksDB adds to a batch in the write-ahead file: its own header and the record's.
+const BATCH_OVERHEAD_BYTES: usize = 32;
+
+/// One shard's Raft log. Used by one thread; see the module for how.
+pub struct RaftLog {
+    shared: Arc<SharedLog>,
+    queue: Arc<SyncQueue>,
+    options: LogOptions,
+    write_options: WriteOptions,
+    space: DiskSpace,
+    tail: Tail,
+    sizes: Sizes,
+    first: u64,
+    next: u64,
+    /// Whether `next` says where the next record must go; only an empty, never purged log has no start.
+    has_start: bool,
+    vote: Option<Vec<u8>>,
+    vote_changed: bool,
+    committed: Option<Vec<u8>>,
+    purged: Option<(u64, Vec<u8>)>,
+    /// Syncs asked for.
+    requested: u64,
+    /// Bytes in the current write-ahead file.
+    segment_bytes: usize,
+    runs: Runs,
+    scratch: Vec<u8>,
+}
+
+impl RaftLog {
+    /// Opens the log in `directory`, or creates it. Everything found is durable when this returns.
+    ///
+    /// A tail that was never synced is cut where it is torn.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] naming file or directory if records that were once durable are missing, if there is a hole, or if any
+    /// record is damaged; [`Error::UnknownFormat`]; [`Error::Io`].
+    pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
+        let Recovered { shared, promises, mark, records } = recover(directory, options)?;
+        let shared = Arc::new(shared);
+        let queue = syncer.queue();
+        queue.register(&shared);
+        let purged = promises.purged.map(|(index, id)| (index, id.into_vec()));
+        let has_start = purged.is_some() || records.first < records.next;
+        let mut runs = Runs::default();
+        let last = if has_start { records.next.checked_sub(1) } else { None };
+        runs.note(shared.durable_sequence(), last, shared.durable_sequence());
+        Ok(RaftLog {
+            shared,
+            queue,
+            options: options.clone(),
+            write_options: write_options(),
+            space: DiskSpace::new(directory, options.reserve_bytes),
+            tail: records.tail,
+            sizes: records.sizes,
+            first: records.first,
+            next: records.next,
+            has_start,
+            vote: promises.vote.map(Vec::from),
+            vote_changed: false,
+            committed: mark.committed.map(Vec::from),
+            purged,
+            requested: 0,
+            segment_bytes: 0,
+            runs,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Whether there are no records (all may have been purged).
+    pub fn is_empty(&self) -> bool {
+        self.first == self.next
+    }
+
+    /// Index of the first record that is not purged.
+    pub fn first_index(&self) -> Option<u64> {
+        (!self.is_empty()).then_some(self.first)
+    }
+
+    /// Index of the last record; `None` if there are none, even if some were purged.
+    pub fn last_index(&self) -> Option<u64> {
+        (!self.is_empty()).then(|| self.next - 1)
+    }
+
+    /// Term of the last record; `None` if there are none.
+    pub fn last_term(&self) -> Option<u64> {
+        self.tail.last().map(|record| record.term)
+    }
+
+    /// The last record, from memory.
+    pub fn last(&self) -> Option<&LogRecord> {
+        self.tail.last()
+    }
+
+    /// Index and opaque id of the last purged record.
+    pub fn purged(&self) -> Option<(u64, &[u8])> {
+        self.purged.as_ref().map(|(index, id)| (*index, id.as_slice()))
+    }
+
+    /// Bytes of the records that are not purged, to within 64 KiB.
+    pub fn bytes(&self) -> u64 {
+        self.sizes.bytes()
+    }
+
+    /// Index of the last record that is on disk for certain, whatever the [`Durability`].
+    pub fn durable_index(&self) -> Option<u64> {
+        self.runs.index_at(self.shared.durable_sequence())
+    }
+
+    /// Appends `records` in one write. They can be read at once, and are durable once a later [`RaftLog::sync`] completes.
+    ///
+    /// # Errors
+    /// [`Error::WriteStall`] and [`Error::DiskFull`] leave the log unchanged: the caller may try the same records again later.
+    /// [`Error::Io`] and [`Error::Corruption`] are final.
+    ///
+    /// # Panics
+    /// If the records do not follow each other and the log's last one.
+    pub fn append(&mut self, records: &[LogRecord]) -> Result<()> {
+        let Some(first) = records.first() else { return Ok(()) };
+        assert!(!self.has_start || first.index == self.next, "a hole in the log can never be filled");
+        assert!(records.windows(2).all(|pair| pair[0].index + 1 == pair[1].index), "records are contiguous");
+        let bytes = records.iter().map(LogRecord::row_bytes).sum::<usize>();
+        self.check_writable(bytes)?;
+        let mut batch = WriteBatch::with_capacity_bytes(bytes + records.len() * BATCH_OVERHEAD_BYTES);
+        for record in records {
+            record.encode(&mut self.scratch);
+            batch.put(key_of(record.index), &self.scratch);
+        }
+        self.write(batch)?;
+        if !self.has_start {
+            self.first = first.index;
+            self.next = first.index;
+            self.has_start = true;
+        }
+        for record in records {
+            self.sizes.push(record.index, record.row_bytes());
+        }
+        self.next += records.len() as u64;
+        self.tail.extend(records);
+        self.note_end();
+        Ok(())
+    }
+
+    /// Asks for everything written so far, the vote included, to be made durable; `done` then runs on the syncer's thread.
+    ///
+    /// Callbacks run in the order of the calls. With [`Durability::Interval`] and [`Durability::None`] `done` usually runs before
+    /// this returns: see the module.
+    pub fn sync(&mut self, done: SyncDone) {
+        let is_real = self.queue.durability() == Durability::Always
+            || self.vote_changed
+            || self.shared.completed() < self.requested;
+        if is_real {
+            self.sync_to_disk(done);
+        } else {
+            done(self.queue.failed().map_or(Ok(()), Err));
+        }
+    }
+
+    /// As [`RaftLog::sync`], but really syncs whatever the [`Durability`].
+    pub fn sync_to_disk(&mut self, done: SyncDone) {
+        self.vote_changed = false;
+        self.requested += 1;
+        self.queue.push(&self.shared, done);
+    }
+
+    /// Records from `from` to before `to_exclusive`, as many as fit in `bytes_max` but at least one if there is one.
+    ///
+    /// Records in memory are shared, not copied. Older ones are read from disk.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] if a record is damaged or missing.
+    pub fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> Result<Vec<LogRecord>> {
+        let to = to_exclusive.min(self.next);
+        let mut next = from.max(self.first);
+        let mut out = Vec::new();
+        let mut bytes = 0;
+        let tail_start = self.tail.first_index().unwrap_or(self.next);
+        if next < tail_start.min(to) {
+            bytes = self.read_disk(next, tail_start.min(to), bytes_max, &mut out)?;
+            next += out.len() as u64;
+            if next < tail_start {
+                return Ok(out);
+            }
+        }
+        while next < to {
+            let Some(record) = self.tail.get(next) else { break };
+            bytes += record.row_bytes();
+            if bytes > bytes_max && !out.is_empty() {
+                break;
+            }
+            out.push(record.clone());
+            next += 1;
+        }
+        Ok(out)
+    }
+
+    /// The record at `index`; `None` if it is purged or does not exist yet.
+    ///
+    /// # Errors
+    /// As [`RaftLog::read`].
+    pub fn get(&self, index: u64) -> Result<Option<LogRecord>> {
+        if index < self.first {
+            return Ok(None);
+        }
+        Ok(self.read(index, index.saturating_add(1), 0)?.pop())
+    }
+
+    /// Removes the records after `index`, or all for `None`. Durable with the next sync.
+    ///
+    /// # Errors
+    /// As [`RaftLog::append`].
+    pub fn truncate_after(&mut self, index: Option<u64>) -> Result<()> {
+        let from = index.map_or(self.first, |index| index + 1).max(self.first);
+        if from >= self.next {
+            return Ok(());
+        }
+        self.check_writable(BATCH_OVERHEAD_BYTES)?;
+        let mut batch = WriteBatch::default();
+        batch.delete_range(key_of(from), key_of(self.next));
+        self.write(batch)?;
+        self.next = from;
+        self.tail.truncate(from);
+        self.sizes.truncate(from);
+        if let (None, Some(last)) = (self.tail.last(), self.last_index()) {
+            let mut records = Vec::new();
+            self.read_disk(last, self.next, 0, &mut records)?;
+            self.tail.extend(&records);
+        }
+        self.has_start = self.purged.is_some() || !self.is_empty();
+        self.runs.cut(self.last_or_purged());
+        self.note_end();
+        Ok(())
+    }
+
+    /// Forgets the records up to `upto`, whose opaque id is `log_id`. Disk space comes back in the background.
+    ///
+    /// `upto` may be beyond the last record, when a snapshot takes the place of the log; this then waits for one small
+    /// synced write.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that write fails, which is final.
+    pub fn purge(&mut self, upto: u64, log_id: &[u8]) -> Result<()> {
+        if self.purged.as_ref().is_some_and(|(purged, _)| *purged >= upto) {
+            return Ok(());
+        }
+        assert!(log_id.len() <= OPAQUE_BYTES_MAX, "log ids are bounded");
+        let replaces_log = !self.has_start || upto >= self.next;
+        self.purged = Some((upto, log_id.to_vec()));
+        {
+            let mut wanted = self.shared.wanted();
+            wanted.promises.purged = Some((upto, log_id.into()));
+            wanted.promises_changed = true;
+        }
+        self.first = upto + 1;
+        self.has_start = true;
+        self.tail.purge(upto);
+        self.sizes.purge(upto);
+        if replaces_log {
+            self.next = upto + 1;
+            self.sizes.clear();
+            // Otherwise a crash could leave records that follow a purge nobody remembers: a hole.
+            let written = self.shared.write_promises();
+            written.map_err(|source| Error::Io { path: self.shared.directory.clone(), source })?;
+            self.note_end();
+        }
+        self.queue.purge(&self.shared);
+        Ok(())
+    }
+
+    /// Sets the vote, durable once a later [`RaftLog::sync`] completes.
+    ///
+    /// # Panics
+    /// If it is longer than [`OPAQUE_BYTES_MAX`].
+    pub fn set_vote(&mut self, vote: &[u8]) {
+        assert!(vote.len() <= OPAQUE_BYTES_MAX, "votes are bounded");
+        self.vote = Some(vote.to_vec());
+        self.vote_changed = true;
+        let mut wanted = self.shared.wanted();
+        wanted.promises.vote = Some(vote.into());
+        wanted.promises_changed = true;
+    }
+
+    /// The vote.
+    pub fn vote(&self) -> Option<&[u8]> {
+        self.vote.as_deref()
+    }
+
+    /// Notes the newest committed id, to be written with the next sync. It may be older after a crash, never newer than the log.
+    ///
+    /// # Panics
+    /// If it is longer than [`OPAQUE_BYTES_MAX`].
+    pub fn set_committed(&mut self, committed: &[u8]) {
+        assert!(committed.len() <= OPAQUE_BYTES_MAX, "committed ids are bounded");
+        replace(&mut self.committed, committed);
+        replace(&mut self.shared.wanted().committed, committed);
+    }
+
+    /// The newest committed id.
+    pub fn committed(&self) -> Option<&[u8]> {
+        self.committed.as_deref()
+    }
+
+    /// Appends the records from `from` to before `to` on disk to `out`, and returns their bytes.
+    fn read_disk(&self, from: u64, to: u64, bytes_max: usize, out: &mut Vec<LogRecord>) -> Result<usize> {
+        let directory = &self.shared.directory;
+        let database = self.shared.database();
+        let mut rows = database.raw_iterator_opt(read_options());
+        rows.seek(key_of(from));
+        let mut bytes = 0;
+        for index in from..to {
+            rows.status().map_err(|error| refusal(directory, &error))?;
+            let row = rows.item().map(|(key, value)| LogRecord::decode(directory, key, value)).transpose()?;
+            let Some(record) = row.filter(|record| record.index == index) else {
+                return Err(Error::Corruption {
+                    path: directory.clone(),
+                    detail: format!("record {index} is missing"),
+                });
+            };
+            bytes += record.row_bytes();
+            if bytes > bytes_max && !out.is_empty() {
+                break;
+            }
+            out.push(record);
+            rows.next();
+        }
+        Ok(bytes)
+    }
+
+    fn check_writable(&mut self, bytes: usize) -> Result<()> {
+        if let Some(failed) = self.queue.failed() {
+            return Err(Error::Io { path: self.shared.directory.clone(), source: io::Error::other(failed) });
+        }
+        self.space.take(bytes)?;
+        if self.segment_bytes + bytes > self.options.segment_bytes { self.begin_segment() } else { Ok(()) }
+    }
+
+    /// Begins a new write-ahead file; the records of the old one are written as a table in the background.
+    fn begin_segment(&mut self) -> Result<()> {
+        let database = self.shared.database();
+        let error = |error| refusal(&self.shared.directory, &error);
+        let waiting = database.property_int_value(rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE).map_err(error)?;
+        if waiting.is_some_and(|waiting| waiting >= self.options.segments_waiting_max as u64) {
+            return Err(Error::WriteStall);
+        }
+        let mut flush = FlushOptions::default();
+        flush.set_wait(false);
+        database.flush_opt(&flush).map_err(error)?;
+        drop(database);
+        self.segment_bytes = 0;
+        Ok(())
+    }
+
+    fn write(&mut self, batch: WriteBatch) -> Result<()> {
+        self.segment_bytes += batch.size_in_bytes();
+        let written = self.shared.database().write_opt(batch, &self.write_options);
+        written.map_err(|error| refusal(&self.shared.directory, &error))
+    }
+
+    /// Notes where the log ends after the newest write.
+    fn note_end(&mut self) {
+        let last = self.last_or_purged();
+        let sequence = self.shared.database().latest_sequence_number();
+        self.runs.note(sequence, last, self.shared.durable_sequence());
+        self.shared.wanted().last_index = last;
+        self.queue.touched(&self.shared);
+    }
+
+    fn last_or_purged(&self) -> Option<u64> {
+        if self.has_start { self.next.checked_sub(1) } else { None }
+    }
+}
+
+impl std::fmt::Debug for RaftLog {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = formatter.debug_struct("RaftLog");
+        debug.field("directory", &self.shared.directory).field("first", &self.first).field("next", &self.next);
+        debug.finish_non_exhaustive()
+    }
+}
+
+fn replace(slot: &mut Option<Vec<u8>>, bytes: &[u8]) {
+    let slot = slot.get_or_insert_default();
+    slot.clear();
+    slot.extend_from_slice(bytes);
+}
