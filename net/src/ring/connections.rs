@@ -1,0 +1,120 @@
+//! The table of a ring's connections: an index finds one without hashing, a generation tells a reused slot from its
+//! former owner.
+
+use super::{connection::Connection, token::INDEX_MAX};
+
+/// Names one connection of one ring, and never another: the generation changes when its slot is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl ConnId {
+    /// A small number, unique among the connections open now, for tables of one's own beside the ring's. Check the whole
+    /// id against the entry: the slot may have been used again.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// How often the slot was used before.
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    connection: Option<Connection>,
+}
+
+/// All connections of a ring, open ones and free slots.
+#[derive(Debug, Default)]
+pub(super) struct Connections {
+    slots: Vec<Slot>,
+    /// Last in, first out: the slots used most recently are in the cache.
+    free: Vec<u32>,
+}
+
+impl Connections {
+    pub(super) fn insert(&mut self, connection: Connection) -> ConnId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            let index = self.slots.len() as u32;
+            assert!(index <= INDEX_MAX, "more connections than a token can tell apart");
+            self.slots.push(Slot { generation: 0, connection: None });
+            index
+        });
+        let slot = &mut self.slots[index as usize];
+        assert!(slot.connection.is_none(), "a free slot holds no connection");
+        slot.connection = Some(connection);
+        ConnId { index, generation: slot.generation }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
+        let slot = self.slots.get(id.index as usize)?;
+        if slot.generation == id.generation { slot.connection.as_ref() } else { None }
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation == id.generation { slot.connection.as_mut() } else { None }
+    }
+
+    /// Takes a connection out; its id is stale from now on.
+    pub(super) fn remove(&mut self, id: ConnId) -> Option<Connection> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation != id.generation {
+            return None;
+        }
+        let connection = slot.connection.take()?;
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(id.index);
+        Some(connection)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
+        self.slots.iter().filter_map(|slot| slot.connection.as_ref())
+    }
+
+    /// Bytes of the table itself.
+    pub(super) fn bytes(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot>() + self.free.capacity() * size_of::<u32>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, os::fd::OwnedFd};
+
+    use super::*;
+
+    fn connection() -> Connection {
+        Connection::new(OwnedFd::from(File::open("/dev/null").expect("/dev/null")))
+    }
+
+    #[test]
+    fn an_id_is_stale_once_its_slot_is_free_or_reused() {
+        let mut connections = Connections::default();
+        let first = connections.insert(connection());
+        assert!(connections.get(first).is_some());
+        assert!(connections.remove(first).is_some());
+        assert!(connections.get(first).is_none());
+        let second = connections.insert(connection());
+        assert_eq!((second.index(), second.generation()), (first.index(), 1));
+        assert!(connections.get_mut(first).is_none() && connections.remove(first).is_none());
+        assert!(connections.get_mut(second).is_some());
+        assert_eq!(connections.len(), 1);
+    }
+
+    #[test]
+    fn a_slot_takes_at_most_two_cache_lines() {
+        assert!(size_of::<Slot>() <= 128, "{}", size_of::<Slot>());
+    }
+}

@@ -1,0 +1,77 @@
+//! Options and addresses of the sockets that the ring works on.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+};
+
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, bind, getpeername, getsockname,
+    setsockopt, socket, sockopt,
+};
+
+/// Probes that a peer may leave unanswered, as in Redis.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Sets TCP_NODELAY, and keepalive so that a peer that has vanished is noticed after about twice `keepalive_s` seconds
+/// (0: never), as Redis' `tcp-keepalive` does. Sockets that are not TCP are left alone.
+///
+/// Linux hands these options down from a listener to what it accepts, so once per listener is enough.
+///
+/// # Errors
+/// The system refused an option, for instance since the descriptor is no socket.
+pub fn configure_client(fd: BorrowedFd<'_>, keepalive_s: u32) -> io::Result<()> {
+    let local: SockaddrStorage = getsockname(fd.as_raw_fd())?;
+    if !matches!(local.family(), Some(AddressFamily::Inet | AddressFamily::Inet6)) {
+        return Ok(());
+    }
+    setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
+    setsockopt(&fd, sockopt::KeepAlive, &(keepalive_s > 0))?;
+    if keepalive_s > 0 {
+        setsockopt(&fd, sockopt::TcpKeepIdle, &keepalive_s)?;
+        setsockopt(&fd, sockopt::TcpKeepInterval, &(keepalive_s / KEEPALIVE_PROBES).max(1))?;
+        setsockopt(&fd, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
+    }
+    Ok(())
+}
+
+/// Listens on `address` with room for `backlog` connections that are not yet accepted (the system caps it at
+/// `net.core.somaxconn`). An address in TIME_WAIT can be reused; an IPv6 listener takes no IPv4 connections, so that
+/// both can listen on one port.
+///
+/// # Errors
+/// `AddrInUse`, `PermissionDenied`, `AddrNotAvailable` … as the system says.
+pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let fd: OwnedFd = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+    if address.is_ipv6() {
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    let backlog = Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX)).unwrap_or(Backlog::MAXCONN);
+    nix::sys::socket::listen(&fd, backlog)?;
+    Ok(TcpListener::from(fd))
+}
+
+/// The address of the other end; `None` for a socket that is not TCP.
+///
+/// # Errors
+/// The socket is not (or no longer) connected.
+pub fn peer_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+    Ok(ip_address(&getpeername(fd.as_raw_fd())?))
+}
+
+/// The address of this end; `None` for a socket that is not TCP.
+///
+/// # Errors
+/// The descriptor is no socket.
+pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+    Ok(ip_address(&getsockname(fd.as_raw_fd())?))
+}
+
+fn ip_address(address: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = address.as_sockaddr_in().map(|&address| SocketAddr::V4(address.into()));
+    v4.or_else(|| address.as_sockaddr_in6().map(|&address| SocketAddr::V6(address.into())))
+}
