@@ -6,7 +6,13 @@
 mod error;
 pub mod keyspace;
 pub mod log;
+mod rocksdb_error;
 mod rows;
+mod store;
 
 pub use error::{Error, Result};
 pub use rows::{ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows};
+pub use store::{
+    Applied, BlockCache, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob, InstallDone,
+    InstallJob, Retired, Store, StoreMemory, StoreOptions,
+};

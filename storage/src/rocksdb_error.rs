@@ -1,0 +1,59 @@
+//! RocksDB's errors in the crate's own words. RocksDB tells its errors apart by kind and, for what matters here
+//! (which file, whether the disk is full), only by text.
+
+use std::path::Path;
+
+use rocksdb::ErrorKind;
+
+use crate::Error;
+
+/// What RocksDB answers when an operation needs space that the device does not have (`strerror(ENOSPC)` and `EDQUOT`).
+const DISK_FULL_TEXTS: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
+
+/// Translates an error of the RocksDB instance that lives in `dir`.
+///
+/// `Incomplete` is no error but an answer ("not in memory" on a read, "would block" on a write): callers that can meet it
+/// look at the kind first.
+pub(crate) fn from_rocksdb(error: rocksdb::Error, dir: &Path) -> Error {
+    let kind = error.kind();
+    let text = error.into_string();
+    if DISK_FULL_TEXTS.iter().any(|full| text.contains(full)) {
+        return Error::DiskFull { path: dir.into() };
+    }
+    match kind {
+        ErrorKind::Corruption => Error::Corruption { path: damaged_file(&text, dir), detail: text },
+        _ => Error::Io { path: dir.into(), source: std::io::Error::other(text) },
+    }
+}
+
+/// The file that RocksDB's text names, or `dir` if it names none.
+fn damaged_file(text: &str, dir: &Path) -> std::path::PathBuf {
+    text.split(|c: char| c.is_whitespace() || c == ':' || c == ',' || c == ';')
+        .filter_map(|word| Path::new(word).file_name()?.to_str())
+        .find(|name| name.ends_with(".sst") || name.starts_with("MANIFEST-") || *name == "CURRENT")
+        .map_or_else(|| dir.into(), |name| dir.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damaged_files_are_named() {
+        let dir = Path::new("/data/db-1");
+        for (text, file) in [
+            (
+                "Corruption: block checksum mismatch: stored = 1, computed = 2, type = 4 in /data/db-1/000009.sst offset 0",
+                "/data/db-1/000009.sst",
+            ),
+            ("Corruption: Can't access /000008.sst: IO error: No such file or directory", "/data/db-1/000008.sst"),
+            (
+                "Corruption: file is too short (0 bytes) to be an sstable: /data/db-1/000009.sst",
+                "/data/db-1/000009.sst",
+            ),
+            ("Corruption: something else", "/data/db-1"),
+        ] {
+            assert_eq!(damaged_file(text, dir), Path::new(file), "{text}");
+        }
+    }
+}

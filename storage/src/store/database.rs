@@ -1,0 +1,254 @@
+//! The RocksDB instance below the memtables: its options, spelled out, and the few calls the store makes.
+//!
+//! Nothing is ever written through RocksDB's own memtable or WAL: rows arrive as finished files that are ingested whole, so
+//! the database always stands exactly at some log entry, the one its applied row names.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, ChecksumType, DB, DBCompressionType, DBPinnableSlice, DataBlockIndexType,
+    ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions, ReadTier,
+};
+
+use super::StoreOptions;
+use super::applied::{self, Applied};
+use super::orphan_filter::{IngestEpoch, OrphanFilterFactory};
+use crate::keyspace::APPLIED_ROW;
+use crate::rocksdb_error::from_rocksdb;
+use crate::rows::Counters;
+use crate::{Error, Result};
+
+/// Bits of bloom filter per row: 1 % false positives.
+const BLOOM_BITS: f64 = 10.0;
+/// Uncompressed bytes of a data block: what one cold read fetches and what one cached row drags along.
+const BLOCK_BYTES: usize = 8 * 1024;
+/// Size of the files that compaction writes.
+const FILE_BYTES: u64 = 64 * 1024 * 1024;
+/// RocksDB's own memtable, which stays empty.
+const UNUSED_MEMTABLE_BYTES: usize = 64 * 1024;
+/// Level-0 files at which compaction starts. Each one is a place where a cold read has to look.
+const LEVEL0_COMPACTION_FILES: i32 = 4;
+
+/// What an opened database says of itself.
+pub(super) struct Opened {
+    pub(super) database: Arc<Database>,
+    pub(super) applied: Applied,
+    pub(super) counters: Counters,
+    /// Whether there is no row but the applied one, so that no read needs to come here.
+    pub(super) is_empty: bool,
+}
+
+/// One open RocksDB instance of applied rows.
+pub(super) struct Database {
+    /// `None` only while dropping.
+    db: Option<Arc<DB>>,
+    path: PathBuf,
+    number: u64,
+    options: Options,
+    ingest_epoch: Arc<IngestEpoch>,
+    /// Held while a generation is ingested and while a checkpoint is made, so that a checkpoint stands at one applied row.
+    ingest_lock: Mutex<()>,
+    /// Set when another database took this one's place: its files go when it is closed.
+    is_obsolete: AtomicBool,
+}
+
+impl Database {
+    /// Opens the database `number` in `path`, which must exist unless `create`.
+    pub(super) fn open(path: PathBuf, number: u64, create: bool, options: &StoreOptions) -> Result<Opened> {
+        let (factory, ingest_epoch, slot) = OrphanFilterFactory::new();
+        let mut database_options = database_options(options);
+        database_options.create_if_missing(create);
+        database_options.set_compaction_filter_factory(factory);
+        let db = DB::open(&database_options, &path).map_err(|error| match error.kind() {
+            // "does not exist (create_if_missing is false)": the directory was there once, with rows in it.
+            ErrorKind::InvalidArgument | ErrorKind::NotFound => {
+                Error::Corruption { path: path.clone(), detail: error.into_string() }
+            }
+            _ => from_rocksdb(error, &path),
+        })?;
+        let db = Arc::new(db);
+        slot.set(Arc::downgrade(&db)).expect("a database is opened once");
+        let database = Database {
+            db: Some(db),
+            path,
+            number,
+            options: table_options(options),
+            ingest_epoch,
+            ingest_lock: Mutex::new(()),
+            is_obsolete: AtomicBool::new(false),
+        };
+        let is_empty = database.holds_no_row()?;
+        let (applied, counters) = match database.applied()? {
+            Some(found) => found,
+            None if is_empty => (Applied::default(), Counters::default()),
+            None => {
+                let detail = "there are rows, but not the row that says up to where they are applied".into();
+                return Err(Error::Corruption { path: database.path.clone(), detail });
+            }
+        };
+        Ok(Opened { database: Arc::new(database), applied, counters, is_empty })
+    }
+
+    /// The value of `key`; [`ErrorKind::Incomplete`] if `options` forbid to touch the disk and it had to be.
+    pub(super) fn get(&self, key: &[u8], options: &ReadOptions) -> Result<Option<DBPinnableSlice<'_>>, rocksdb::Error> {
+        self.db().get_pinned_opt(key, options)
+    }
+
+    /// The applied row, if any generation was ever ingested.
+    pub(super) fn applied(&self) -> Result<Option<(Applied, Counters)>> {
+        let row = self.get(APPLIED_ROW, &read_options(ReadTier::All)).map_err(|error| self.error(error))?;
+        row.map(|row| applied::decode(&row, &self.path)).transpose()
+    }
+
+    fn holds_no_row(&self) -> Result<bool> {
+        let mut options = read_options(ReadTier::All);
+        options.set_iterate_upper_bound(APPLIED_ROW);
+        let mut iterator = self.db().raw_iterator_opt(options);
+        iterator.seek_to_first();
+        iterator.status().map_err(|error| self.error(error))?;
+        Ok(!iterator.valid())
+    }
+
+    /// Takes the finished, synced file `sst` into the database, atomically and durably. The file is moved.
+    pub(super) fn ingest(&self, sst: &Path) -> Result<()> {
+        let _one_at_a_time = self.lock_ingest();
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        options.set_snapshot_consistency(true);
+        options.set_allow_global_seqno(true);
+        options.set_allow_blocking_flush(false);
+        options.set_ingest_behind(false);
+        let _epoch = self.ingest_epoch.enter();
+        self.db().ingest_external_file_opts(&options, vec![sst]).map_err(|error| self.error(error))
+    }
+
+    /// Waits for a running ingest and holds off the next one.
+    pub(super) fn lock_ingest(&self) -> MutexGuard<'_, ()> {
+        // The lock guards no data, so a panic under it leaves nothing broken.
+        self.ingest_lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of all live files.
+    pub(super) fn live_file_bytes(&self) -> Result<u64> {
+        self.property(rocksdb::properties::LIVE_SST_FILES_SIZE)
+    }
+
+    /// How many files overlap at level 0.
+    pub(super) fn level0_file_count(&self) -> Result<u64> {
+        let name = rocksdb::properties::num_files_at_level(0);
+        let text = self.db().property_value(&name).map_err(|error| self.error(error))?;
+        Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
+    }
+
+    fn property(&self, name: &rocksdb::properties::PropName) -> Result<u64> {
+        Ok(self.db().property_int_value(name).map_err(|error| self.error(error))?.unwrap_or(0))
+    }
+
+    pub(super) fn db(&self) -> &DB {
+        self.db.as_ref().expect("the handle goes only when the database is dropped")
+    }
+
+    /// Which of the store's databases this is; each installed snapshot takes the next number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The options that files written for this database are written with.
+    pub(super) fn table_options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Says that another database took this one's place, so that its files are removed when it is closed.
+    pub(super) fn mark_obsolete(&self) {
+        self.is_obsolete.store(true, Ordering::Release);
+    }
+
+    pub(super) fn error(&self, error: rocksdb::Error) -> Error {
+        from_rocksdb(error, &self.path)
+    }
+}
+
+impl Drop for Database {
+    /// Closes RocksDB; waits for its background work.
+    fn drop(&mut self) {
+        // A compaction's orphan filter holds the handle too. Were it the last one, RocksDB would close itself from within
+        // its own background thread and wait for itself; so background work ends first.
+        self.db().cancel_all_background_work(true);
+        self.db = None;
+        if self.is_obsolete.load(Ordering::Acquire)
+            && let Err(error) = std::fs::remove_dir_all(&self.path)
+        {
+            // What stays is removed at the next open.
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove a replaced database");
+        }
+    }
+}
+
+/// Options for reads in `tier`: [`ReadTier::BlockCache`] never touches the disk, [`ReadTier::All`] waits for it.
+pub(super) fn read_options(tier: ReadTier) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    options.set_read_tier(tier);
+    options.set_verify_checksums(true);
+    options.fill_cache(true);
+    options.set_background_purge_on_iterator_cleanup(true);
+    options
+}
+
+/// What shapes the files: the writer of generations and compaction must agree on it.
+fn table_options(options: &StoreOptions) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_format_version(6);
+    table.set_checksum_type(ChecksumType::XXH3);
+    table.set_block_size(BLOCK_BYTES);
+    table.set_block_cache(options.block_cache.handle());
+    table.set_bloom_filter(BLOOM_BITS, false);
+    table.set_whole_key_filtering(true);
+    table.set_optimize_filters_for_memory(true);
+    table.set_index_type(BlockBasedIndexType::BinarySearch);
+    table.set_data_block_index_type(DataBlockIndexType::BinaryAndHash);
+    table.set_data_block_hash_ratio(0.75);
+    // Indexes and filters live in the cache, so that its capacity bounds all of RocksDB's memory.
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_cache_index_and_filter_blocks_with_high_priority(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+
+    let mut out = Options::default();
+    out.set_block_based_table_factory(&table);
+    out.set_compression_type(DBCompressionType::Lz4);
+    out.set_bottommost_compression_type(DBCompressionType::Lz4);
+    out.set_use_fsync(false); // fdatasync: it syncs a file's size too
+    out
+}
+
+fn database_options(options: &StoreOptions) -> Options {
+    let mut out = table_options(options);
+    out.set_paranoid_checks(true);
+    out.set_max_background_jobs(options.background_jobs_max);
+    out.set_max_open_files(options.open_files_max);
+    out.set_max_file_opening_threads(2);
+    out.set_is_fd_close_on_exec(true);
+    out.set_bytes_per_sync(1024 * 1024);
+    out.set_avoid_unnecessary_blocking_io(true);
+
+    out.set_num_levels(7);
+    out.set_level_compaction_dynamic_level_bytes(true);
+    out.set_level_zero_file_num_compaction_trigger(LEVEL0_COMPACTION_FILES);
+    out.set_target_file_size_base(FILE_BYTES);
+    out.set_max_bytes_for_level_base(4 * FILE_BYTES);
+    out.set_max_bytes_for_level_multiplier(10.0);
+
+    out.set_write_buffer_size(UNUSED_MEMTABLE_BYTES);
+    out.set_max_write_buffer_number(2);
+    out.set_max_manifest_file_size(4 * 1024 * 1024);
+    out.set_manifest_preallocation_size(64 * 1024);
+
+    out.set_log_level(LogLevel::Warn);
+    out.set_max_log_file_size(1024 * 1024);
+    out.set_keep_log_file_num(2);
+    out.set_stats_dump_period_sec(0);
+    out.set_stats_persist_period_sec(0);
+    out.set_skip_stats_update_on_db_open(true);
+    out
+}

@@ -1,0 +1,223 @@
+//! Scans over all layers at once: the active memtable, the frozen one and RocksDB, merged in key order.
+//!
+//! The newest layer that knows a key decides. A deleted range hides the layers below its own, which skip it in one step:
+//! there may be millions of rows under it.
+
+use std::cmp::Ordering;
+use std::ops::{Bound, ControlFlow};
+
+use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier};
+
+use super::database::{Database, read_options};
+use super::memtable::{Cursor, Memtable};
+use crate::keyspace::APPLIED_ROW;
+use crate::rows::{ColdRead, Direction};
+use crate::{Error, Result};
+
+/// The layers of one scan, newest first.
+pub(super) struct Layers<'a> {
+    pub(super) active: &'a Memtable,
+    pub(super) frozen: Option<&'a Memtable>,
+    /// RocksDB; `None` if it holds no rows.
+    pub(super) disk: Option<&'a Database>,
+    /// Whether reads of RocksDB may wait for the disk.
+    pub(super) wait_for_disk: bool,
+}
+
+/// Visits the rows between the bounds, in `direction`, until `visit` breaks.
+pub(super) fn scan(
+    layers: &Layers<'_>,
+    lower: Bound<&[u8]>,
+    upper: Bound<&[u8]>,
+    direction: Direction,
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+) -> Result<()> {
+    let mut merge = Merge {
+        direction,
+        active_table: layers.active,
+        frozen_table: layers.frozen,
+        active: layers.active.cursor(lower, upper, direction),
+        frozen: layers.frozen.map(|table| table.cursor(lower, upper, direction)),
+        disk: match layers.disk {
+            Some(database) => Some(DiskCursor::open(database, lower, upper, direction, layers.wait_for_disk)?),
+            None => None,
+        },
+    };
+    merge.run(visit)
+}
+
+struct Merge<'a, 'b> {
+    direction: Direction,
+    active_table: &'a Memtable,
+    frozen_table: Option<&'a Memtable>,
+    active: Cursor<'a, 'b>,
+    frozen: Option<Cursor<'a, 'b>>,
+    disk: Option<DiskCursor<'a>>,
+}
+
+impl Merge<'_, '_> {
+    fn run(&mut self, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+        loop {
+            self.skip_hidden()?;
+            let active = self.active.head();
+            let frozen = self.frozen.as_ref().and_then(Cursor::head);
+            let by_age = self.compare(active.map(|row| row.0), frozen.map(|row| row.0));
+            let memory = if by_age.is_le() { active } else { frozen };
+            let disk = self.disk.as_ref().and_then(DiskCursor::row);
+            let by_place = self.compare(memory.map(|row| row.0), disk.map(|row| row.0));
+            let flow = match (memory, disk) {
+                (None, None) => return Ok(()),
+                (Some((key, value)), _) if by_place.is_le() => {
+                    value.map_or(ControlFlow::Continue(()), |value| visit(key, value))
+                }
+                (_, Some((key, value))) => visit(key, value),
+                (Some(_), None) => unreachable!("a row comes before the end"),
+            };
+            if flow.is_break() {
+                return Ok(());
+            }
+            // Every layer that stands on the visited key leaves it: the newest one has spoken.
+            if by_place.is_le() && by_age.is_le() {
+                self.active.advance();
+            }
+            if by_place.is_le()
+                && by_age.is_ge()
+                && let Some(frozen) = &mut self.frozen
+            {
+                frozen.advance();
+            }
+            if by_place.is_ge()
+                && let Some(disk) = &mut self.disk
+            {
+                disk.advance()?;
+            }
+        }
+    }
+
+    /// Moves the lower layers past what deleted ranges of the layers above hide.
+    fn skip_hidden(&mut self) -> Result<()> {
+        let newest = self.active_table.tombstones();
+        if let Some(frozen) = &mut self.frozen {
+            while let Some((from, to)) = frozen.head().and_then(|(key, _)| newest.covering(key)) {
+                frozen.skip(from, to);
+            }
+        }
+        let Some(disk) = &mut self.disk else { return Ok(()) };
+        loop {
+            let Some((key, _)) = disk.row() else { return Ok(()) };
+            let frozen_covering = || self.frozen_table.and_then(|table| table.tombstones().covering(key));
+            let Some((from, to)) = newest.covering(key).or_else(frozen_covering) else { return Ok(()) };
+            disk.skip(from, to)?;
+        }
+    }
+
+    /// Which of two keys comes first; the end (`None`) comes after every key.
+    fn compare(&self, left: Option<&[u8]>, right: Option<&[u8]>) -> Ordering {
+        match (left, right) {
+            (Some(left), Some(right)) if self.direction == Direction::Forward => left.cmp(right),
+            (Some(left), Some(right)) => right.cmp(left),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => Ordering::Equal,
+        }
+    }
+}
+
+/// A position in RocksDB's rows.
+struct DiskCursor<'a> {
+    database: &'a Database,
+    iterator: DBRawIteratorWithThreadMode<'a, DB>,
+    direction: Direction,
+    /// The last row stood on, or where the next one was looked for: where a reader thread has to go if memory has no answer.
+    position: Vec<u8>,
+}
+
+impl<'a> DiskCursor<'a> {
+    fn open(
+        database: &'a Database,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        direction: Direction,
+        wait_for_disk: bool,
+    ) -> Result<DiskCursor<'a>> {
+        let mut options = read_options(if wait_for_disk { ReadTier::All } else { ReadTier::BlockCache });
+        let first = match lower {
+            Bound::Included(key) => key.to_vec(),
+            Bound::Excluded(key) => successor(key),
+            Bound::Unbounded => Vec::new(),
+        };
+        let end = match upper {
+            Bound::Included(key) => successor(key),
+            Bound::Excluded(key) => key.to_vec(),
+            Bound::Unbounded => APPLIED_ROW.to_vec(),
+        };
+        let end = end.min(APPLIED_ROW.to_vec());
+        let position = if direction == Direction::Forward { first.clone() } else { end.clone() };
+        options.set_iterate_lower_bound(first);
+        options.set_iterate_upper_bound(end);
+        let iterator = database.db().raw_iterator_opt(options);
+        let mut cursor = DiskCursor { database, iterator, direction, position };
+        match direction {
+            Direction::Forward => cursor.iterator.seek_to_first(),
+            Direction::Backward => cursor.iterator.seek_to_last(),
+        }
+        cursor.check()?;
+        Ok(cursor)
+    }
+
+    fn row(&self) -> Option<(&[u8], &[u8])> {
+        self.iterator.item()
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        match self.direction {
+            Direction::Forward => self.iterator.next(),
+            Direction::Backward => self.iterator.prev(),
+        }
+        self.check()
+    }
+
+    /// Goes past the rows in `from..to`, one of which it stands on.
+    fn skip(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
+        self.position.clear();
+        match self.direction {
+            Direction::Forward => {
+                self.position.extend_from_slice(to);
+                self.iterator.seek(to);
+            }
+            Direction::Backward => {
+                self.position.extend_from_slice(from);
+                self.iterator.seek_for_prev(from);
+                if self.iterator.key() == Some(from) {
+                    self.iterator.prev();
+                }
+            }
+        }
+        self.check()
+    }
+
+    /// Remembers the row stood on, or says why there is none.
+    fn check(&mut self) -> Result<()> {
+        if let Some(key) = self.iterator.key() {
+            self.position.clear();
+            self.position.extend_from_slice(key);
+            return Ok(());
+        }
+        match self.iterator.status() {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Incomplete => {
+                let from = self.position.as_slice().into();
+                Err(Error::Cold(ColdRead::Scan { from, direction: self.direction }))
+            }
+            Err(error) => Err(self.database.error(error)),
+        }
+    }
+}
+
+/// The key right after `key`.
+fn successor(key: &[u8]) -> Vec<u8> {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next
+}

@@ -1,0 +1,356 @@
+//! The applied rows of one shard: a memtable of our own over RocksDB.
+//!
+//! Rows are applied to the *active* memtable, which only the shard's core touches. At its budget it is *frozen*, another thread
+//! writes it into RocksDB as one file with the applied row inside, and the frozen memtable goes. There is no WAL here: what
+//! RocksDB does not have yet is in the Raft log, which is purged only up to [`Store::durable_applied`], and is applied again
+//! after a crash. Reads ask active, frozen, RocksDB, in that order.
+//!
+//! The one thing a newcomer would get wrong: [`Store::freeze`] belongs between two log entries, never into one.
+
+mod applied;
+mod block_cache;
+mod cold_reader;
+mod database;
+mod failpoint;
+mod generation;
+mod home;
+mod memtable;
+mod merge_scan;
+#[cfg(test)]
+mod model_test;
+mod orphan_filter;
+mod range_tombstones;
+mod snapshot;
+
+use std::ops::{Bound, ControlFlow};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rocksdb::{ErrorKind, ReadOptions, ReadTier};
+
+pub use applied::Applied;
+pub use block_cache::BlockCache;
+pub use cold_reader::ColdReader;
+pub use generation::{GenerationDone, GenerationJob, Retired};
+pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
+
+use cold_reader::CurrentDatabase;
+use database::{Database, Opened, read_options};
+use generation::Frozen;
+use home::Home;
+use memtable::{Found, Memtable};
+use merge_scan::Layers;
+
+use crate::keyspace::APPLIED_ROW;
+use crate::rows::{ColdRead, Counters, Direction, Row, Rows};
+use crate::{Error, Result};
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    /// Bytes of the active memtable at which it wants to be frozen. While a frozen one is being written, both are in memory.
+    pub memtable_bytes: usize,
+    /// The node's block cache.
+    pub block_cache: BlockCache,
+    /// Files that RocksDB keeps open, at most.
+    pub open_files_max: i32,
+    /// Compactions that run at once, at most. RocksDB's threads are shared by all stores of the process.
+    pub background_jobs_max: i32,
+}
+
+impl StoreOptions {
+    /// The usual options with this memtable budget and cache.
+    pub fn new(memtable_bytes: usize, block_cache: BlockCache) -> StoreOptions {
+        StoreOptions { memtable_bytes, block_cache, open_files_max: 1024, background_jobs_max: 2 }
+    }
+}
+
+/// Where a store's memory is, in bytes. The block cache is the node's and counted there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreMemory {
+    /// The memtable that takes writes.
+    pub active_bytes: usize,
+    /// The memtable being written to disk; 0 if there is none.
+    pub frozen_bytes: usize,
+    /// The budget of each of the two.
+    pub memtable_bytes: usize,
+}
+
+/// The applied rows of one shard; see the module's docs. Used by the shard's core only; what blocks is handed out as a job.
+pub struct Store {
+    home: Home,
+    options: StoreOptions,
+    active: Memtable,
+    applied: Applied,
+    counters: Counters,
+    frozen: Option<Arc<Frozen>>,
+    /// Whether a job for the frozen generation is under way.
+    is_writing: bool,
+    database: Arc<Database>,
+    cold_current: CurrentDatabase,
+    /// Whether RocksDB holds no row at all, so that nobody needs to ask it.
+    disk_is_empty: bool,
+    durable_applied: u64,
+    wait_for_disk: bool,
+    waiting_reads: ReadOptions,
+    cached_reads: ReadOptions,
+}
+
+impl Store {
+    /// Opens the store in `dir`, which is created if missing. Removes what a crash left unfinished. Blocks.
+    ///
+    /// RocksDB's background threads inherit the CPU affinity of the thread that opens the first database: open stores before
+    /// pinning, or on a thread that is not pinned.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] naming what is damaged, [`Error::UnknownFormat`] for data of a newer program, [`Error::Io`],
+    /// [`Error::DiskFull`].
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Store> {
+        let (home, current) = Home::open(dir)?;
+        let number = current.unwrap_or(1);
+        let opened = Database::open(home.database_path(number), number, current.is_none(), options)?;
+        if current.is_none() {
+            home.set_current(number)?;
+        }
+        home.remove_leftovers(number)?;
+        let Opened { database, applied, counters, is_empty } = opened;
+        Ok(Store {
+            home,
+            options: options.clone(),
+            active: Memtable::default(),
+            durable_applied: applied.index,
+            applied,
+            counters,
+            frozen: None,
+            is_writing: false,
+            cold_current: Arc::new(Mutex::new(Arc::downgrade(&database))),
+            database,
+            disk_is_empty: is_empty,
+            wait_for_disk: true,
+            waiting_reads: read_options(ReadTier::All),
+            cached_reads: read_options(ReadTier::BlockCache),
+        })
+    }
+
+    /// Up to where the rows are applied, in memory.
+    pub fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// Says that the rows now include the log entry `index`. Called once per entry, after its rows; `membership` only where the
+    /// entry changed it.
+    ///
+    /// # Panics
+    /// If `index` goes backward: an entry would be applied twice.
+    pub fn set_applied(&mut self, index: u64, log_id: &[u8], membership: Option<&[u8]>) {
+        assert!(
+            index >= self.applied.index,
+            "entry {index} was applied before: entry {} is the last",
+            self.applied.index
+        );
+        self.applied.index = index;
+        self.applied.log_id.clear();
+        self.applied.log_id.extend_from_slice(log_id);
+        if let Some(membership) = membership {
+            self.applied.membership.clear();
+            self.applied.membership.extend_from_slice(membership);
+        }
+    }
+
+    /// The last log entry whose rows are on disk for good: the log may be purged up to here, and not further.
+    pub fn durable_applied(&self) -> u64 {
+        self.durable_applied
+    }
+
+    /// Whether reads wait for the disk (the default; always so while an entry is applied) or answer [`Error::Cold`].
+    pub fn set_wait_for_disk(&mut self, wait: bool) {
+        self.wait_for_disk = wait;
+    }
+
+    /// A reader for the threads that fetch cold rows. It follows the store through installed snapshots.
+    pub fn cold_reader(&self) -> ColdReader {
+        ColdReader { current: self.cold_current.clone() }
+    }
+
+    /// Whether the active memtable has reached its budget. If [`Store::freeze`] gives nothing then, since the frozen generation
+    /// is not written yet, the shard should slow its clients down.
+    pub fn is_full(&self) -> bool {
+        self.active.bytes() >= self.options.memtable_bytes
+    }
+
+    /// Freezes what was applied and returns the job that writes it out; or, after a failed job, returns one that tries the same
+    /// generation again. `None` if a job is under way, or if there is nothing that is not on disk.
+    ///
+    /// Called between two log entries: the generation holds whole entries.
+    pub fn freeze(&mut self) -> Option<GenerationJob> {
+        if self.is_writing {
+            return None;
+        }
+        if self.frozen.is_none() {
+            if self.active.is_empty() && self.applied.index == self.durable_applied {
+                return None;
+            }
+            self.frozen = Some(Arc::new(Frozen {
+                table: std::mem::take(&mut self.active),
+                applied: self.applied.clone(),
+                counters: self.counters.clone(),
+            }));
+        }
+        let frozen = self.frozen.clone()?;
+        self.is_writing = true;
+        Some(GenerationJob { frozen, database: self.database.clone(), incoming: self.home.incoming_path() })
+    }
+
+    /// Takes back what became of a generation: if it is on disk, its memory goes.
+    ///
+    /// # Errors
+    /// The job's error. The generation then stays in memory and the next [`Store::freeze`] tries it again; nothing is lost,
+    /// since the log still has it. After [`Error::DiskFull`] wait for space; [`Error::Corruption`] is final.
+    pub fn finish(&mut self, done: GenerationDone) -> Result<Retired> {
+        let GenerationDone { frozen, database_number, outcome } = done;
+        if database_number != self.database.number() {
+            // A snapshot was installed meanwhile; the generation belonged to the rows that it replaced.
+            return Ok(Retired { _frozen: [Some(frozen), None], ..Retired::default() });
+        }
+        assert!(self.is_writing, "no generation is being written");
+        self.is_writing = false;
+        outcome?;
+        self.durable_applied = frozen.applied.index;
+        self.disk_is_empty &= frozen.table.is_empty();
+        Ok(Retired { _frozen: [Some(frozen), self.frozen.take()], ..Retired::default() })
+    }
+
+    /// Memory in use.
+    pub fn memory(&self) -> StoreMemory {
+        StoreMemory {
+            active_bytes: self.active.bytes(),
+            frozen_bytes: self.frozen.as_ref().map_or(0, |frozen| frozen.table.bytes()),
+            memtable_bytes: self.options.memtable_bytes,
+        }
+    }
+
+    /// Bytes of the live files on disk. Takes RocksDB's lock for a moment: not for every request.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        self.database.live_file_bytes()
+    }
+
+    /// The job that makes a checkpoint of the rows in the directory `into`, which must not exist and must be on the same file
+    /// system. What is in memory is written out first, unless a generation is being written already: then the checkpoint holds
+    /// what is on disk when the job runs.
+    pub fn checkpoint(&mut self, into: &Path) -> CheckpointJob {
+        CheckpointJob { generation: self.freeze(), database: self.database.clone(), into: into.into() }
+    }
+
+    /// Takes back what became of a checkpoint: where it stands, and what to drop on another thread.
+    ///
+    /// # Errors
+    /// As [`Store::finish`], and the checkpoint's own error.
+    pub fn finish_checkpoint(&mut self, done: CheckpointDone) -> Result<(Applied, Retired)> {
+        let retired = match done.generation {
+            Some(generation) => self.finish(generation)?,
+            None => Retired::default(),
+        };
+        Ok((done.checkpoint?, retired))
+    }
+
+    /// The job that puts the checkpoint in `from` in the place of all rows. The directory is moved, so it must be on the same
+    /// file system. Until [`Store::finish_install`] nothing may be applied.
+    pub fn install_job(&self, from: &Path) -> InstallJob {
+        let number = self.database.number() + 1;
+        InstallJob { home: self.home.clone(), number, options: self.options.clone(), from: from.into() }
+    }
+
+    /// Goes on with the installed rows; everything from before is retired, to be dropped on another thread.
+    ///
+    /// # Errors
+    /// The job's error; the store then goes on with the rows it had.
+    pub fn finish_install(&mut self, done: InstallDone) -> Result<Retired> {
+        let Opened { database, applied, counters, is_empty } = done.outcome?;
+        *self.cold_current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&database);
+        let old = std::mem::replace(&mut self.database, database);
+        old.mark_obsolete();
+        self.durable_applied = applied.index;
+        self.applied = applied;
+        self.counters = counters;
+        self.disk_is_empty = is_empty;
+        self.is_writing = false;
+        let active = std::mem::take(&mut self.active);
+        Ok(Retired { _active: Some(active), _frozen: [self.frozen.take(), None], _database: Some(old) })
+    }
+
+    /// Installs the checkpoint in `from` on the calling thread. Blocks: for start-up and for threads that may.
+    ///
+    /// # Errors
+    /// As [`Store::finish_install`].
+    pub fn install(&mut self, from: &Path) -> Result<()> {
+        let done = self.install_job(from).run();
+        self.finish_install(done).map(drop)
+    }
+
+    /// Whether a layer below the active memtable may hold rows.
+    fn has_lower_rows(&self) -> bool {
+        !self.disk_is_empty || self.frozen.is_some()
+    }
+
+    fn get_from_disk(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
+        let options = if self.wait_for_disk { &self.waiting_reads } else { &self.cached_reads };
+        match self.database.get(key, options) {
+            Ok(row) => Ok(row.map(Row::Pinned)),
+            Err(error) if error.kind() == ErrorKind::Incomplete => Err(Error::Cold(ColdRead::Key(key.into()))),
+            Err(error) => Err(self.database.error(error)),
+        }
+    }
+}
+
+impl Rows for Store {
+    fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
+        let layers = [Some(&self.active), self.frozen.as_ref().map(|frozen| &frozen.table)];
+        for table in layers.into_iter().flatten() {
+            match table.find(key) {
+                Found::Value(value) => return Ok(Some(Row::Memory(value))),
+                Found::Deleted => return Ok(None),
+                Found::Unknown => {}
+            }
+        }
+        if self.disk_is_empty { Ok(None) } else { self.get_from_disk(key) }
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        debug_assert!(key < APPLIED_ROW, "no row lies behind the applied row");
+        self.active.put(key, value);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        let hides_lower = self.has_lower_rows();
+        self.active.delete(key, hides_lower);
+    }
+
+    fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        let hides_lower = self.has_lower_rows();
+        self.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
+    }
+
+    fn scan(
+        &self,
+        lower: Bound<&[u8]>,
+        upper: Bound<&[u8]>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let layers = Layers {
+            active: &self.active,
+            frozen: self.frozen.as_ref().map(|frozen| &frozen.table),
+            disk: (!self.disk_is_empty).then_some(&*self.database),
+            wait_for_disk: self.wait_for_disk,
+        };
+        merge_scan::scan(&layers, lower, upper, direction, visit)
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+}

@@ -1,0 +1,259 @@
+//! The store against a plain ordered map: random operations, with generations written, snapshots installed and the store
+//! reopened in between. Reopening loses what was not written out, as a crash does, so the test keeps its own log of entries
+//! and applies it again from where the store stands, as the node does.
+
+use std::ops::{Bound, ControlFlow};
+use std::path::Path;
+
+use super::{BlockCache, Store, StoreOptions};
+use crate::rows::{ColdRead, Direction, MemoryRows, Rows};
+use crate::{Error, Result};
+
+/// A small deterministic source of randomness (xorshift64*).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        (self.next() >> 33) % end
+    }
+
+    fn chance(&mut self, one_in: u64) -> bool {
+        self.below(one_in) == 0
+    }
+}
+
+/// One row operation of a log entry.
+#[derive(Debug, Clone)]
+enum Operation {
+    Put(Vec<u8>, Vec<u8>),
+    Delete(Vec<u8>),
+    DeleteRange(Vec<u8>, Vec<u8>),
+    /// Appends to the row: applied twice, it shows.
+    Append(Vec<u8>, u8),
+}
+
+impl Operation {
+    fn random(random: &mut Random) -> Operation {
+        match random.below(20) {
+            0..=8 => {
+                let length = random.below(40) as usize;
+                Operation::Put(random_key(random), vec![random.next() as u8; length])
+            }
+            9..=12 => Operation::Delete(random_key(random)),
+            13 => {
+                let (a, b) = (random_key(random), random_key(random));
+                Operation::DeleteRange(a.clone().min(b.clone()), a.max(b))
+            }
+            _ => Operation::Append(random_key(random), random.next() as u8),
+        }
+    }
+
+    fn apply(&self, rows: &mut dyn Rows) -> Result<()> {
+        match self {
+            Operation::Put(key, value) => rows.put(key, value),
+            Operation::Delete(key) => rows.delete(key),
+            Operation::DeleteRange(from, to) => rows.delete_range(from, to),
+            Operation::Append(key, byte) => {
+                let mut value = rows.get(key)?.map(|row| row.to_vec()).unwrap_or_default();
+                value.push(*byte);
+                rows.put(key, &value);
+                rows.counters_mut().keys[usize::from(*byte) % 16] += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keys collide often and share prefixes; some are prefixes of others.
+fn random_key(random: &mut Random) -> Vec<u8> {
+    let length = 1 + random.below(3) as usize;
+    let mut key = vec![random.below(3) as u8];
+    key.extend((0..length).map(|_| random.below(6) as u8 * 40));
+    key
+}
+
+fn apply_entry(store: &mut Store, index: u64, operations: &[Operation]) {
+    for operation in operations {
+        operation.apply(store).expect("reads wait for the disk while an entry is applied");
+    }
+    let membership = index.is_multiple_of(7).then(|| index.to_le_bytes());
+    store.set_applied(index, &index.to_be_bytes(), membership.as_ref().map(|bytes| &bytes[..]));
+}
+
+type Rowset = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn collect(
+    rows: &dyn Rows,
+    lower: Bound<&[u8]>,
+    upper: Bound<&[u8]>,
+    direction: Direction,
+    limit: usize,
+) -> Result<Rowset> {
+    let mut out = Rowset::new();
+    rows.scan(lower, upper, direction, &mut |key, value| {
+        out.push((key.to_vec(), value.to_vec()));
+        if out.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(out)
+}
+
+/// Tries `read` without waiting for the disk, fetching what is cold, as a core does.
+fn retry_cold<T>(store: &mut Store, read: impl Fn(&Store) -> Result<T>) -> T {
+    store.set_wait_for_disk(false);
+    let reader = store.cold_reader();
+    let mut misses = 0;
+    let answer = loop {
+        match read(store) {
+            Ok(answer) => break answer,
+            Err(Error::Cold(cold)) => {
+                misses += 1;
+                assert!(misses < 1000, "{cold:?} stays cold");
+                reader.warm(&cold).unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
+    store.set_wait_for_disk(true);
+    answer
+}
+
+fn check(store: &mut Store, model: &MemoryRows, random: &mut Random) {
+    assert_eq!(store.counters(), model.counters());
+    for direction in [Direction::Forward, Direction::Backward] {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        let expected = collect(model, all.0, all.1, direction, usize::MAX).unwrap();
+        assert_eq!(retry_cold(store, |store| collect(store, all.0, all.1, direction, usize::MAX)), expected);
+        for _ in 0..8 {
+            let (a, b) = (random_key(random), random_key(random));
+            let mut bound = |key| match random.below(5) {
+                0 => Bound::Unbounded,
+                1 | 2 => Bound::Excluded(key),
+                _ => Bound::Included(key),
+            };
+            let (lower, upper) = (bound(&a[..]), bound(&b[..]));
+            let limit = 1 + random.below(20) as usize;
+            let expected = collect(model, lower, upper, direction, limit).unwrap();
+            let found = retry_cold(store, |store| collect(store, lower, upper, direction, limit));
+            assert_eq!(found, expected, "{lower:?} {upper:?} {direction:?}");
+        }
+    }
+    for _ in 0..20 {
+        let key = random_key(random);
+        let expected = model.get(&key).unwrap().map(|row| row.to_vec());
+        assert_eq!(retry_cold(store, |store| Ok(store.get(&key)?.map(|row| row.to_vec()))), expected, "{key:?}");
+    }
+}
+
+fn options() -> StoreOptions {
+    StoreOptions::new(4096, BlockCache::new(1024 * 1024))
+}
+
+fn reopen(store: Store, dir: &Path, entries: &[Vec<Operation>]) -> Store {
+    let durable = store.durable_applied();
+    drop(store);
+    let mut store = Store::open(dir, &options()).unwrap();
+    assert_eq!(store.durable_applied(), store.applied().index);
+    assert!(store.applied().index >= durable, "what was on disk stays there");
+    for index in store.applied().index + 1..=entries.len() as u64 {
+        apply_entry(&mut store, index, &entries[index as usize - 1]);
+    }
+    store
+}
+
+/// One random history of `entry_count` entries.
+fn history(seed: u64, entry_count: u64) {
+    println!("seed {seed}");
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("data");
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut model = MemoryRows::default();
+    let mut entries: Vec<Vec<Operation>> = Vec::new();
+    let mut store = Store::open(&dir, &options()).unwrap();
+    let mut running = None;
+    let mut ran = None;
+    for index in 1..=entry_count {
+        let operations: Vec<_> = (0..random.below(12)).map(|_| Operation::random(&mut random)).collect();
+        for operation in &operations {
+            operation.apply(&mut model).unwrap();
+        }
+        apply_entry(&mut store, index, &operations);
+        entries.push(operations);
+        // A generation stays frozen, and then ingested but not finished, for some entries.
+        if random.chance(10) && running.is_none() && ran.is_none() {
+            running = store.freeze();
+        } else if random.chance(3) && running.is_some() {
+            ran = running.take().map(|job| job.run());
+        } else if random.chance(3)
+            && let Some(done) = ran.take()
+        {
+            store.finish(done).unwrap();
+        }
+        if random.chance(40) {
+            (running, ran) = (None, None);
+            store = reopen(store, &dir, &entries);
+        }
+        if random.chance(60) && running.is_none() && ran.is_none() {
+            let into = home.path().join(format!("checkpoint-{index}"));
+            let done = store.checkpoint(&into).run();
+            let (at, _) = store.finish_checkpoint(done).unwrap();
+            assert_eq!(&at, store.applied());
+            if random.chance(2) {
+                store.install(&into).unwrap();
+            } else {
+                // A snapshot of the past, then the log from there.
+                let past = home.path().join("past");
+                let _ = std::fs::remove_dir_all(&past);
+                let mut other = Store::open(&past, &options()).unwrap();
+                other.install(&into).unwrap();
+                assert_eq!(other.applied(), &at);
+                check(&mut other, &model, &mut random);
+            }
+        }
+        if random.chance(90) {
+            store.database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        }
+        if random.chance(6) {
+            check(&mut store, &model, &mut random);
+        }
+    }
+    (running, ran) = (None, None);
+    assert!(running.is_none() && ran.is_none());
+    store = reopen(store, &dir, &entries);
+    check(&mut store, &model, &mut random);
+}
+
+#[test]
+fn random_histories_agree_with_a_plain_map() {
+    for seed in 1..=6 {
+        history(seed, 600);
+    }
+}
+
+#[test]
+fn a_cold_read_says_what_to_fetch() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Store::open(home.path(), &options()).unwrap();
+    // Opening reads the first row and the last, each with its block.
+    for number in 0..100 {
+        store.put(&[0, number], &[number; 1000]);
+    }
+    store.set_applied(1, b"1", None);
+    let done = store.freeze().unwrap().run();
+    store.finish(done).unwrap();
+    drop(store);
+    let mut store = Store::open(home.path(), &options()).unwrap();
+    store.set_wait_for_disk(false);
+    let Err(Error::Cold(cold)) = store.get(&[0, 50]) else {
+        panic!("nothing has read the row since the store was opened")
+    };
+    assert_eq!(cold, ColdRead::Key([0, 50].into()));
+    store.cold_reader().warm(&cold).unwrap();
+    assert_eq!(store.get(&[0, 50]).unwrap().as_deref(), Some(&[50; 1000][..]));
+}

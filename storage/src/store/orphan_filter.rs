@@ -1,0 +1,148 @@
+//! The compaction filter that drops orphans: element rows of a collection that was deleted or overwritten.
+//!
+//! An element row is an orphan if the metadata row of its key is missing from RocksDB or carries another version. RocksDB's own
+//! view decides soundly, whatever the memtables hold: generations are ingested whole, so that view is the keyspace as it stood
+//! after some log entry; a version is given out once; so a version that is not its key's there never comes back.
+//!
+//! The one thing to get wrong: the view must not be older than the files being compacted. While a generation is being
+//! ingested a compaction might pick the new file before reads see it, and would take its elements for orphans; see
+//! [`IngestEpoch`].
+
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use rocksdb::compaction_filter::CompactionFilter;
+use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
+use rocksdb::{CompactionDecision, DB, ReadOptions};
+
+use crate::keyspace::{ElementKey, Meta, RowKind};
+
+const NAME: &CStr = c"basalt.orphans.1";
+
+/// Counts the beginnings and ends of ingests: odd while one is under way.
+///
+/// A filter created in an even epoch reads a view at least as new as its compaction's files. One created in an odd epoch keeps
+/// everything until that epoch has passed.
+#[derive(Debug, Default)]
+pub(super) struct IngestEpoch(AtomicU64);
+
+impl IngestEpoch {
+    /// Begins an ingest, which ends when the guard is dropped. Ingests do not overlap.
+    pub(super) fn enter(&self) -> IngestGuard<'_> {
+        let before = self.0.fetch_add(1, Ordering::SeqCst);
+        assert!(before.is_multiple_of(2), "two ingests at once");
+        IngestGuard(self)
+    }
+
+    fn current(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+pub(super) struct IngestGuard<'a>(&'a IngestEpoch);
+
+impl Drop for IngestGuard<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Where the filter finds the database once it is open. Weak: the database owns its options, which own the factory.
+pub(super) type DatabaseSlot = Arc<OnceLock<Weak<DB>>>;
+
+pub(super) struct OrphanFilterFactory {
+    epoch: Arc<IngestEpoch>,
+    slot: DatabaseSlot,
+}
+
+impl OrphanFilterFactory {
+    pub(super) fn new() -> (OrphanFilterFactory, Arc<IngestEpoch>, DatabaseSlot) {
+        let (epoch, slot) = (Arc::<IngestEpoch>::default(), DatabaseSlot::default());
+        (OrphanFilterFactory { epoch: epoch.clone(), slot: slot.clone() }, epoch, slot)
+    }
+}
+
+impl CompactionFilterFactory for OrphanFilterFactory {
+    type Filter = OrphanFilter;
+
+    fn create(&mut self, _context: CompactionFilterContext) -> OrphanFilter {
+        let mut options = ReadOptions::default();
+        options.set_verify_checksums(true);
+        options.fill_cache(false);
+        OrphanFilter {
+            blind_epoch: Some(self.epoch.current()).filter(|epoch| !epoch.is_multiple_of(2)),
+            epoch: self.epoch.clone(),
+            // Held for one compaction, which ends before the database is closed (see `Database::drop`).
+            db: self.slot.get().and_then(Weak::upgrade),
+            options,
+            prefix: Vec::new(),
+            prefix_is_orphan: false,
+            meta_key: Vec::new(),
+        }
+    }
+
+    fn name(&self) -> &CStr {
+        NAME
+    }
+}
+
+/// The filter of one compaction.
+pub(super) struct OrphanFilter {
+    epoch: Arc<IngestEpoch>,
+    /// The epoch of an ingest that was under way when the compaction began: until it has passed, everything is kept.
+    blind_epoch: Option<u64>,
+    db: Option<Arc<DB>>,
+    options: ReadOptions,
+    /// The element prefix (key and version) asked last, and the answer: elements of one key follow each other.
+    prefix: Vec<u8>,
+    prefix_is_orphan: bool,
+    meta_key: Vec<u8>,
+}
+
+impl OrphanFilter {
+    fn is_blind(&mut self) -> bool {
+        match self.blind_epoch {
+            Some(epoch) if epoch == self.epoch.current() => true,
+            _ => {
+                self.blind_epoch = None;
+                false
+            }
+        }
+    }
+
+    fn is_orphan(&mut self, row: &[u8]) -> bool {
+        let Some(element) = ElementKey::read(row) else { return false };
+        let prefix = &row[..row.len() - element.element.len()];
+        if prefix != self.prefix {
+            let Some(answer) = self.look_up(row, &element) else { return false };
+            self.prefix.clear();
+            self.prefix.extend_from_slice(prefix);
+            self.prefix_is_orphan = answer;
+        }
+        self.prefix_is_orphan
+    }
+
+    /// Whether `element`'s key has another version or none; `None` if that cannot be told.
+    fn look_up(&mut self, row: &[u8], element: &ElementKey<'_>) -> Option<bool> {
+        // Key layout: a metadata row shares the element row's database and slot (see `keyspace::key`).
+        self.meta_key.clear();
+        self.meta_key.extend_from_slice(&row[..3]);
+        self.meta_key.push(RowKind::Meta as u8);
+        self.meta_key.extend_from_slice(element.key);
+        match self.db.as_ref()?.get_pinned_opt(&self.meta_key, &self.options).ok()? {
+            None => Some(true),
+            Some(row) => Some(Meta::read(&row)?.version() != Some(element.version)),
+        }
+    }
+}
+
+impl CompactionFilter for OrphanFilter {
+    fn filter(&mut self, _level: u32, key: &[u8], _value: &[u8]) -> CompactionDecision {
+        if !self.is_blind() && self.is_orphan(key) { CompactionDecision::Remove } else { CompactionDecision::Keep }
+    }
+
+    fn name(&self) -> &CStr {
+        NAME
+    }
+}
