@@ -5,5 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod boot;
 pub mod config;
 pub mod limits;
+pub mod node;

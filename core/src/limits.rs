@@ -61,3 +61,12 @@ pub const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Log lines waiting for the standard error to take them; more are dropped and counted.
 pub const LOG_LINES_MAX: usize = 4096;
+
+/// How long a stop waits for waiting log lines to be written.
+pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// How long a start waits for the port of a predecessor that was killed a moment ago.
+pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(1);
+
+/// How often it tries meanwhile.
+pub const LISTEN_RETRY: Duration = Duration::from_millis(20);

@@ -27,6 +27,7 @@ mod time_span;
 pub use buffer_limit::BufferLimit;
 pub use choice::{Durability, LogFormat};
 pub use cpu_list::CpuChoice;
+pub(crate) use cpu_list::show_list as show_cpus;
 pub use error::{ConfigError, Invalid};
 pub use load::{Invocation, Request, Source, load};
 pub use setting::{Change, Group, Setting};

@@ -183,7 +183,7 @@ impl Config {
                  memtable-bytes to {} or less",
                 show_bytes(self.memtable_bytes),
                 show_bytes(self.memory),
-                show_bytes(self.memory / (2 * u64::from(shards)) >> 20 << 20),
+                show_bytes((self.memory / (2 * u64::from(shards))) >> 20 << 20),
             ));
         }
         Ok(())

@@ -1,0 +1,86 @@
+//! Which processors the node's cores are pinned to.
+
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
+use super::error::BootError;
+use crate::config::CpuChoice;
+use crate::config::show_cpus;
+use crate::limits::CORES_MAX;
+
+/// A processor, by the kernel's number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CpuId(pub u16);
+
+/// Picks the processors that `choice` asks for out of those this process may run on (its affinity mask: containers,
+/// `taskset` and systemd's `CPUAffinity` narrow it).
+pub(super) fn choose(choice: &CpuChoice) -> Result<Vec<CpuId>, BootError> {
+    let set = sched_getaffinity(Pid::from_raw(0))
+        .map_err(|errno| BootError::System { doing: "read the processors of this process", source: errno.into() })?;
+    let available: Vec<u16> = (0..CpuSet::count())
+        .filter(|cpu| set.is_set(*cpu) == Ok(true))
+        .filter_map(|cpu| u16::try_from(cpu).ok())
+        .collect();
+    choose_from(&available, choice)
+}
+
+fn choose_from(available: &[u16], choice: &CpuChoice) -> Result<Vec<CpuId>, BootError> {
+    let refused = |asked: String, missing: String, advice: String| {
+        Err(BootError::Cores { asked, missing, available: show_cpus(available), advice })
+    };
+    let chosen = match choice {
+        CpuChoice::All => available[..available.len().min(CORES_MAX)].to_vec(),
+        CpuChoice::Count(count) if usize::from(*count) <= available.len() => available[..usize::from(*count)].to_vec(),
+        CpuChoice::Count(count) => {
+            let advice = format!("set --cores {} or less, or all", available.len());
+            return refused(count.to_string(), format!("{count} processors"), advice);
+        }
+        CpuChoice::List(cpus) => match cpus.iter().find(|cpu| !available.contains(cpu)) {
+            None => cpus.clone(),
+            Some(missing) => {
+                let advice = String::from("choose among these, or set --cores all");
+                return refused(show_cpus(cpus), format!("processor {missing}"), advice);
+            }
+        },
+    };
+    assert!(!chosen.is_empty(), "a running process has a processor, and no choice is empty");
+    Ok(chosen.into_iter().map(CpuId).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpus(numbers: &[u16]) -> Vec<CpuId> {
+        numbers.iter().copied().map(CpuId).collect()
+    }
+
+    #[test]
+    fn a_count_takes_the_first_and_a_list_takes_its_own() {
+        let available = [0, 1, 4, 5];
+        let cases = [
+            (CpuChoice::All, vec![0, 1, 4, 5]),
+            (CpuChoice::Count(3), vec![0, 1, 4]),
+            (CpuChoice::List(vec![1, 5]), vec![1, 5]),
+        ];
+        for (choice, expected) in cases {
+            assert_eq!(choose_from(&available, &choice).expect("they exist"), cpus(&expected), "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn processors_that_do_not_exist_are_refused_by_number() {
+        let refusal = choose_from(&[0, 1], &CpuChoice::List(vec![0, 2, 3])).expect_err("no such processor").to_string();
+        assert_eq!(
+            refusal,
+            "cores = 0,2-3 names processor 2, but this process may run on 0-1 only: choose among these, or set --cores all"
+        );
+        let refusal = choose_from(&[0, 1], &CpuChoice::Count(4)).expect_err("too many").to_string();
+        assert!(refusal.ends_with("set --cores 2 or less, or all"), "{refusal}");
+    }
+
+    #[test]
+    fn this_process_has_processors() {
+        assert!(!choose(&CpuChoice::All).expect("the affinity mask can be read").is_empty());
+    }
+}

@@ -1,0 +1,140 @@
+//! Why a node cannot start: one sentence each, saying what was found and what to do.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
+
+/// Why a node cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BootError {
+    /// The settings do not fit the machine or the data directory.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+
+    /// The kernel lacks what the node's rings use.
+    #[error(
+        "the kernel {found} is too old: Basalt needs Linux {needed} or newer, for io_uring with multishot receive and deferred \
+         task work"
+    )]
+    Kernel {
+        /// The running kernel.
+        found: String,
+        /// The oldest that works.
+        needed: String,
+    },
+
+    /// A resource limit is too low and may not be raised.
+    #[error("the {resource} limit is {found} where {needed} is needed: raise it with {advice}")]
+    Limit {
+        /// Which limit.
+        resource: &'static str,
+        /// The hard limit.
+        found: String,
+        /// What is needed and why.
+        needed: String,
+        /// How to raise it, or to need less.
+        advice: String,
+    },
+
+    /// The processors asked for are not there, or not for this process.
+    #[error("cores = {asked} names {missing}, but this process may run on {available} only: {advice}")]
+    Cores {
+        /// The setting.
+        asked: String,
+        /// What is not there.
+        missing: String,
+        /// The processors that are, as a list.
+        available: String,
+        /// What to set instead.
+        advice: String,
+    },
+
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address} ({source}): {advice}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What to do.
+        advice: String,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// Another process has the data directory.
+    #[error(
+        "the data directory {} is in use by {holder}: stop that process, or give this one a directory of its own with --dir",
+        .dir.display()
+    )]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// Who has it, as far as is known.
+        holder: String,
+    },
+
+    /// The data directory cannot be made, read or written.
+    #[error("cannot {doing} {} ({source}): {advice}", .path.display())]
+    DataDir {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file or directory.
+        path: PathBuf,
+        /// What to do.
+        advice: String,
+        /// What the system said.
+        source: io::Error,
+    },
+
+    /// The data directory was written by a newer version.
+    #[error(
+        "the data directory {} has format {found}, written by Basalt {writer}, and this is Basalt {} which reads format {known}: \
+         run the newer version",
+        .dir.display(), env!("CARGO_PKG_VERSION")
+    )]
+    Newer {
+        /// The directory.
+        dir: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The newest format that this version knows.
+        known: u64,
+        /// The version that wrote it.
+        writer: String,
+    },
+
+    /// The data directory has another number of shards than was asked for.
+    #[error(
+        "the data directory {} was created with {found} shards, which is fixed, and --shards asks for {asked}: leave --shards \
+         out, or start with a new --dir",
+        .dir.display()
+    )]
+    Shards {
+        /// The directory.
+        dir: PathBuf,
+        /// Its number of shards.
+        found: u16,
+        /// The setting.
+        asked: u16,
+    },
+
+    /// The data directory lacks something or holds nonsense; starting would serve less than was acknowledged.
+    #[error("the data directory is damaged: {} {what}; restore it from a copy, or start with a new --dir", .path.display())]
+    Damaged {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+
+    /// The system refused something that works everywhere.
+    #[error("cannot {doing} ({source}): check what confines this process (container, seccomp, systemd unit)")]
+    System {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,78 @@
+//! From a configuration to a node that can start: every check that a machine may fail, each with one sentence that says what to
+//! do.
+//!
+//! The checks also take what they check (the lock of the data directory, the listening sockets, the raised limits), so that
+//! nothing can change between the check and the use. Nothing is served yet when [`prepare`] returns.
+
+mod cores;
+mod error;
+mod io_uring;
+mod layout;
+mod listen;
+mod log;
+mod resources;
+mod stop;
+
+use std::net::TcpListener;
+
+pub use cores::CpuId;
+pub use error::BootError;
+pub use layout::{DataDir, FORMAT_VERSION, ShardDir};
+pub use log::{LogGuard, start_log};
+pub use resources::{open_files_needed, raise_open_files};
+pub use stop::{StopRequest, watch_signals};
+
+use crate::config::{Config, Durability};
+
+/// What a node needs to run, checked and taken.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The effective configuration.
+    pub config: Config,
+    /// The processors to pin one core each to, ascending, one at least.
+    pub cpus: Vec<CpuId>,
+    /// The data directory, locked by this process until dropped.
+    pub data: DataDir,
+    /// The sockets of `bind` and `port`, listening; with `port = 0` all on the same free port.
+    pub listeners: Vec<TcpListener>,
+    /// Is requested by signals; request it to stop the node from within.
+    pub stop: StopRequest,
+}
+
+/// Checks that this machine can run a node configured by `config`, and takes what it needs.
+///
+/// # Errors
+/// [`BootError`], whose text is one sentence that says what to do.
+pub fn prepare(config: Config, stop: StopRequest) -> Result<Prepared, BootError> {
+    io_uring::check()?;
+    resources::raise_memlock()?;
+    let cpus = cores::choose(&config.cores)?;
+    let data = DataDir::open(&config.dir, config.shards, cpus.len())?;
+    config.check_memory(data.shard_count())?;
+    raise_open_files(&config, cpus.len(), data.shard_count())?;
+    let listeners = listen::listen(&config)?;
+    announce(&config, &cpus, &data);
+    Ok(Prepared { config, cpus, data, listeners, stop })
+}
+
+fn announce(config: &Config, cpus: &[CpuId], data: &DataDir) {
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        cores = cpus.len(),
+        shards = data.shard_count(),
+        durability = config.durability.word(),
+        memory_bytes = config.memory,
+        dir = %data.root().display(),
+        "starting"
+    );
+    match config.durability {
+        Durability::Always => {}
+        Durability::Interval => tracing::warn!(
+            interval_ms = u64::try_from(config.durability_interval.as_millis()).unwrap_or(u64::MAX),
+            "durability = interval: a power failure loses the writes acknowledged within the last interval"
+        ),
+        Durability::None => tracing::warn!(
+            "durability = none: a power failure loses the acknowledged writes that the kernel had not written yet"
+        ),
+    }
+}
