@@ -142,7 +142,9 @@ mod tests {
         let calls = Arc::new(AtomicUsize::new(0));
         let count = |calls: &Arc<AtomicUsize>| {
             let calls = Arc::clone(calls);
-            move || drop(calls.fetch_add(1, Ordering::Relaxed))
+            move || {
+                calls.fetch_add(1, Ordering::Relaxed);
+            }
         };
         stop.on_request(count(&calls));
         assert!(!stop.is_requested());

@@ -12,8 +12,9 @@ use super::table::SETTINGS;
 const ABOUT: &str = "Redis-compatible, Raft-replicated, durable key-value server";
 
 const AFTER_HELP: &str = "\
-Every setting above is also a key of the TOML file (port = 6379, memory = \"4gb\") and an environment variable
+Every setting above is also a key of the TOML file (port = 6379, memory = \"4gb\") and an environment variable \
 (BASALT_PORT, BASALT_MEMORY). A flag wins over a variable, a variable over the file, the file over the default.
+
 Sizes: kb, mb, gb, tb are powers of 1024; k, m, g, t of 1000. Durations: us, ms, s, min, h, d.";
 
 /// What the command line says.
@@ -65,6 +66,7 @@ fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about(ABOUT)
         .after_help(AFTER_HELP)
+        .next_line_help(true)
         .arg(file)
         .args(flags)
         .subcommand(
