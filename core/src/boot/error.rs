@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use basalt_net::ring::RingError;
+
 use crate::config::ConfigError;
 
 /// Why a node cannot start.
@@ -14,17 +16,9 @@ pub enum BootError {
     #[error(transparent)]
     Config(#[from] ConfigError),
 
-    /// The kernel lacks what the node's rings use.
-    #[error(
-        "the kernel {found} is too old: Basalt needs Linux {needed} or newer, for io_uring with multishot receive and deferred \
-         task work"
-    )]
-    Kernel {
-        /// The running kernel.
-        found: String,
-        /// The oldest that works.
-        needed: String,
-    },
+    /// The kernel lacks io_uring as the node uses it, or does not let this process use it.
+    #[error(transparent)]
+    Ring(#[from] RingError),
 
     /// A resource limit is too low and may not be raised.
     #[error("the {resource} limit is {found} where {needed} is needed: raise it with {advice}")]

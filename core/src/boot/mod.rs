@@ -6,7 +6,6 @@
 
 mod cores;
 mod error;
-mod io_uring;
 mod layout;
 mod listen;
 mod log;
@@ -14,6 +13,8 @@ mod resources;
 mod stop;
 
 use std::net::TcpListener;
+
+use basalt_net::probe::probe_io_uring;
 
 pub use cores::CpuId;
 pub use error::BootError;
@@ -44,8 +45,8 @@ pub struct Prepared {
 /// # Errors
 /// [`BootError`], whose text is one sentence that says what to do.
 pub fn prepare(config: Config, stop: StopRequest) -> Result<Prepared, BootError> {
-    io_uring::check()?;
     resources::raise_memlock()?;
+    probe_io_uring()?;
     let cpus = cores::choose(&config.cores)?;
     let data = DataDir::open(&config.dir, config.shards, cpus.len())?;
     config.check_memory(data.shard_count())?;
