@@ -110,11 +110,6 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// An integer as a string, as `INCRBYFLOAT`'s kin and `CONFIG GET` reply.
-    pub fn bulk_integer(&mut self, value: i64) {
-        self.bulk_display(value);
-    }
-
     /// No value.
     #[inline]
     pub fn null(&mut self) {
@@ -313,4 +308,240 @@ fn append_display(out: &mut Vec<u8>, text: impl Display) {
     use fmt::Write;
     // A `Display` that fails although its writer cannot leaves its text cut short: the reply stays well-formed.
     let _ = write!(Appender(out), "{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::{is_error, read_bulk, read_integer, skip_value, split_elements};
+    use super::*;
+    use proptest::prelude::*;
+
+    fn written(protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) -> String {
+        let mut out = Vec::new();
+        write(&mut Reply::new(&mut out, protocol));
+        out.escape_ascii().to_string().replace("\\r\\n", "|")
+    }
+
+    #[test]
+    fn every_kind_is_written_in_both_versions() {
+        type Write = fn(&mut Reply<'_>);
+        let cases: &[(Write, &str, &str)] = &[
+            (|r| r.ok(), "+OK|", "+OK|"),
+            (|r| r.simple("PONG"), "+PONG|", "+PONG|"),
+            (|r| r.error("ERR no"), "-ERR no|", "-ERR no|"),
+            (|r| r.error_display(format_args!("ERR no {}", 1)), "-ERR no 1|", "-ERR no 1|"),
+            (|r| r.integer(0), ":0|", ":0|"),
+            (|r| r.integer(1), ":1|", ":1|"),
+            (|r| r.integer(-1234567), ":-1234567|", ":-1234567|"),
+            (|r| r.integer(i64::MIN), ":-9223372036854775808|", ":-9223372036854775808|"),
+            (|r| r.bulk(""), "$0||", "$0||"),
+            (|r| r.bulk(b"a\0\xff"), "$3|a\\x00\\xff|", "$3|a\\x00\\xff|"),
+            (|r| r.bulk([b'x'; 12]), "$12|xxxxxxxxxxxx|", "$12|xxxxxxxxxxxx|"),
+            (|r| r.bulk_or_null(Some("a")), "$1|a|", "$1|a|"),
+            (|r| r.bulk_or_null(None::<&str>), "$-1|", "_|"),
+            (|r| r.bulk_display(1234567890123_i64), "$13|1234567890123|", "$13|1234567890123|"),
+            (|r| r.null(), "$-1|", "_|"),
+            (|r| r.null_array(), "*-1|", "_|"),
+            (|r| r.array(0), "*0|", "*0|"),
+            (|r| r.array(10), "*10|", "*10|"),
+            (|r| r.map(3), "*6|", "%3|"),
+            (|r| r.set(2), "*2|", "~2|"),
+            (|r| r.push(123), "*123|", ">123|"),
+            (|r| r.double(1.5), "$3|1.5|", ",1.5|"),
+            (|r| r.double(f64::NEG_INFINITY), "$4|-inf|", ",-inf|"),
+            (|r| r.boolean(true), ":1|", "#t|"),
+            (|r| r.boolean(false), ":0|", "#f|"),
+            (|r| r.verbatim("txt", "hi"), "$2|hi|", "=6|txt:hi|"),
+            (|r| r.big_number("123"), "$3|123|", "(123|"),
+            (|r| r.raw(b":7\r\n"), ":7|", ":7|"),
+        ];
+        for (index, (write, resp2, resp3)) in cases.iter().enumerate() {
+            assert_eq!(written(Protocol::Resp2, write), *resp2, "case {index}");
+            assert_eq!(written(Protocol::Resp3, write), *resp3, "case {index}");
+        }
+    }
+
+    #[test]
+    fn line_ends_in_a_text_do_not_end_its_reply() {
+        let text = written(Protocol::Resp2, |r| r.error(b"ERR \r\n+OK\r\n\xff"));
+        assert_eq!(text, r"-ERR   +OK  \xff|");
+        assert_eq!(written(Protocol::Resp2, |r| r.simple("a\nb")), "+a b|");
+        assert_eq!(written(Protocol::Resp2, |r| r.error_display("ERR a\r\nb")), "-ERR a  b|");
+    }
+
+    #[test]
+    fn protocol_errors_are_written_as_redis_does() {
+        for (error, text) in [
+            (ProtocolError::ExpectedBulk(b'x'), &b"-ERR Protocol error: expected '$', got 'x'\r\n"[..]),
+            (ProtocolError::ExpectedBulk(b'\r'), b"-ERR Protocol error: expected '$', got ' '\r\n"),
+            (ProtocolError::ExpectedBulk(0xff), b"-ERR Protocol error: expected '$', got '\xff'\r\n"),
+            (ProtocolError::InvalidBulkLength, b"-ERR Protocol error: invalid bulk length\r\n"),
+        ] {
+            let mut out = Vec::new();
+            Reply::new(&mut out, Protocol::Resp2).protocol_error(&error);
+            assert_eq!(out, text);
+        }
+    }
+
+    #[test]
+    fn what_a_failed_command_wrote_is_taken_back() {
+        let mut out = b"+earlier\r\n".to_vec();
+        let mut reply = Reply::new(&mut out, Protocol::Resp2);
+        let mark = reply.mark();
+        reply.array(2);
+        reply.bulk("half");
+        assert_eq!(reply.written_since(mark), b"*2\r\n$4\r\nhalf\r\n");
+        reply.truncate(mark);
+        reply.error("ERR failed");
+        assert_eq!(out, b"+earlier\r\n-ERR failed\r\n");
+    }
+
+    #[test]
+    fn headers_go_before_what_was_counted_first() {
+        for (protocol, text) in [
+            (Protocol::Resp2, "+a|*2|:1|:2|*4|:1|:2|:3|:4|*1|:5|"),
+            (Protocol::Resp3, "+a|*2|:1|:2|%2|:1|:2|:3|:4|~1|:5|"),
+        ] {
+            let text_written = written(protocol, |reply| {
+                reply.simple("a");
+                let mark = reply.mark();
+                (1..=2).for_each(|value| reply.integer(value));
+                reply.array_before(mark, 2);
+                let mark = reply.mark();
+                (1..=4).for_each(|value| reply.integer(value));
+                reply.map_before(mark, 2);
+                let mark = reply.mark();
+                reply.integer(5);
+                reply.set_before(mark, 1);
+            });
+            assert_eq!(text_written, text);
+        }
+    }
+
+    /// A reply as its writer means it.
+    #[derive(Clone, Debug, PartialEq)]
+    enum Meant {
+        Simple(String),
+        Error(String),
+        Integer(i64),
+        Bulk(Vec<u8>),
+        Null,
+        Double(f64),
+        Boolean(bool),
+        Verbatim(Vec<u8>),
+        Array(Vec<Meant>),
+        Set(Vec<Meant>),
+        Push(Vec<Meant>),
+        Map(Vec<(Meant, Meant)>),
+    }
+
+    fn meant() -> impl Strategy<Value = Meant> {
+        let scalar = prop_oneof![
+            "[a-z \r\n]{0,8}".prop_map(Meant::Simple),
+            "[A-Z]{1,4} [a-z \r\n]{0,8}".prop_map(Meant::Error),
+            any::<i64>().prop_map(Meant::Integer),
+            (-20_i64..20).prop_map(Meant::Integer),
+            prop::collection::vec(any::<u8>(), 0..150).prop_map(Meant::Bulk),
+            Just(Meant::Null),
+            any::<f64>().prop_map(Meant::Double),
+            any::<bool>().prop_map(Meant::Boolean),
+            prop::collection::vec(any::<u8>(), 0..12).prop_map(Meant::Verbatim),
+        ];
+        scalar.prop_recursive(4, 60, 14, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..14).prop_map(Meant::Array),
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Meant::Set),
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Meant::Push),
+                prop::collection::vec((inner.clone(), inner), 0..6).prop_map(Meant::Map),
+            ]
+        })
+    }
+
+    fn write(reply: &mut Reply<'_>, meant: &Meant) {
+        match meant {
+            Meant::Simple(text) => reply.simple(text),
+            Meant::Error(text) => reply.error(text),
+            Meant::Integer(value) => reply.integer(*value),
+            Meant::Bulk(bytes) => reply.bulk(bytes),
+            Meant::Null => reply.null(),
+            Meant::Double(value) => reply.double(*value),
+            Meant::Boolean(value) => reply.boolean(*value),
+            Meant::Verbatim(text) => reply.verbatim("txt", text),
+            Meant::Array(elements) => {
+                reply.array(elements.len());
+                elements.iter().for_each(|element| write(reply, element));
+            }
+            Meant::Set(elements) => {
+                let mark = reply.mark();
+                elements.iter().for_each(|element| write(reply, element));
+                reply.set_before(mark, elements.len());
+            }
+            Meant::Push(elements) => {
+                reply.push(elements.len());
+                elements.iter().for_each(|element| write(reply, element));
+            }
+            Meant::Map(pairs) => {
+                reply.map(pairs.len());
+                for (key, value) in pairs {
+                    write(reply, key);
+                    write(reply, value);
+                }
+            }
+        }
+    }
+
+    /// Checks that `bytes` say what was meant, as far as `protocol` can say it.
+    fn assert_read_back(bytes: &[u8], meant: &Meant, protocol: Protocol) {
+        let is_resp3 = protocol == Protocol::Resp3;
+        let line = |tag: &str, text: &str| format!("{tag}{}\r\n", text.replace(['\r', '\n'], " ")).into_bytes();
+        let assert_elements = |tag: u8, meant: Vec<&Meant>| {
+            assert_eq!(bytes[0], if is_resp3 { tag } else { b'*' });
+            let elements = split_elements(bytes).expect("an aggregate was written");
+            assert_eq!(elements.len(), meant.len());
+            elements.zip(meant).for_each(|(bytes, meant)| assert_read_back(bytes, meant, protocol));
+        };
+        match meant {
+            Meant::Simple(text) => assert_eq!(bytes, line("+", text)),
+            Meant::Error(text) => {
+                assert!(is_error(bytes));
+                assert_eq!(bytes, line("-", text));
+            }
+            Meant::Integer(value) => assert_eq!(read_integer(bytes), Some(*value)),
+            Meant::Bulk(text) => assert_eq!(read_bulk(bytes), Some(&text[..])),
+            Meant::Null => assert_eq!(bytes, if is_resp3 { &b"_\r\n"[..] } else { b"$-1\r\n" }),
+            Meant::Double(value) => {
+                let text = if is_resp3 { &bytes[1..bytes.len() - 2] } else { read_bulk(bytes).expect("a string") };
+                let read: f64 = std::str::from_utf8(text).expect("digits").parse().expect("a number");
+                assert!(read == *value || (read.is_nan() && value.is_nan()), "{read} instead of {value}");
+            }
+            Meant::Boolean(value) if is_resp3 => assert_eq!(bytes, if *value { b"#t\r\n" } else { b"#f\r\n" }),
+            Meant::Boolean(value) => assert_eq!(read_integer(bytes), Some(i64::from(*value))),
+            Meant::Verbatim(text) if is_resp3 => {
+                let expected = [format!("={}\r\ntxt:", text.len() + 4).as_bytes(), text, b"\r\n"].concat();
+                assert_eq!(bytes, expected);
+            }
+            Meant::Verbatim(text) => assert_eq!(read_bulk(bytes), Some(&text[..])),
+            Meant::Array(elements) => assert_elements(b'*', elements.iter().collect()),
+            Meant::Set(elements) => assert_elements(b'~', elements.iter().collect()),
+            Meant::Push(elements) => assert_elements(b'>', elements.iter().collect()),
+            Meant::Map(pairs) => assert_elements(b'%', pairs.iter().flat_map(|(key, value)| [key, value]).collect()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_back(meant in meant(), is_resp3: bool) {
+            let protocol = if is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
+            let mut out = Vec::new();
+            write(&mut Reply::new(&mut out, protocol), &meant);
+            assert_read_back(&out, &meant, protocol);
+
+            let bytes = out.len();
+            for cut in 0..bytes {
+                prop_assert_eq!(skip_value(&out[..cut]), None, "cut at {}", cut);
+            }
+            out.extend_from_slice(b"+the next reply\r\n");
+            prop_assert_eq!(skip_value(&out), Some(bytes));
+        }
+    }
 }

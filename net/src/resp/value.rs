@@ -123,7 +123,8 @@ fn read_header(bytes: &[u8], at: usize) -> Option<(Header, usize)> {
     if rest.get(line_bytes + 1) != Some(&b'\n') {
         return None;
     }
-    let digits = &rest[1..line_bytes];
+    // None where the line is empty.
+    let digits = rest.get(1..line_bytes)?;
     let header = match kind {
         b'+' | b'-' | b':' | b'_' | b',' | b'#' | b'(' => Header::Scalar,
         b'$' | b'*' if digits == b"-1" => Header::Scalar,
@@ -137,4 +138,101 @@ fn read_header(bytes: &[u8], at: usize) -> Option<(Header, usize)> {
 
 fn read_count(digits: &[u8]) -> Option<usize> {
     usize::try_from(parse_integer(digits)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_first_value_is_delimited() {
+        for (reply, bytes) in [
+            (&b"+OK\r\n+next"[..], 5),
+            (b"$-1\r\n", 5),
+            (b"*-1\r\n", 5),
+            (b"$0\r\n\r\n$", 6),
+            (b"$2\r\n\r\n\r\n", 8),
+            (b"*2\r\n*0\r\n*1\r\n:1\r\nrest", 16),
+            (b"%1\r\n+a\r\n>1\r\n_\r\n", 15),
+            (b"=5\r\ntxt:a\r\n", 11),
+            (b"!5\r\nERR a\r\n", 11),
+        ] {
+            assert_eq!(skip_value(reply), Some(bytes), "{}", reply.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_no_complete_value_is_not_delimited() {
+        for reply in [
+            &b""[..],
+            b"+OK\r",
+            b"+OK\rx",
+            b"\r\n",
+            b"?1\r\n",
+            b"$3\r\nab\r\n",
+            b"$-2\r\n",
+            b"~-1\r\n",
+            b"*2\r\n:1\r\n",
+            b"%1\r\n:1\r\n",
+            b"$9223372036854775807\r\n",
+            b"*9223372036854775807\r\n:1\r\n",
+            b"*2\r\n*9223372036854775807\r\n*9223372036854775807\r\n*9223372036854775807\r\n",
+            b"%9223372036854775807\r\n",
+        ] {
+            assert_eq!(skip_value(reply), None, "{}", reply.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn nesting_as_deep_as_the_input_is_delimited() {
+        let reply = [b"*1\r\n".repeat(1_000_000), b":1\r\n".to_vec()].concat();
+        assert_eq!(skip_value(&reply), Some(reply.len()));
+    }
+
+    #[test]
+    fn elements_are_the_slices_that_encode_them() {
+        let reply = b"*3\r\n$1\r\na\r\n*2\r\n:1\r\n:2\r\n_\r\n";
+        let elements = split_elements(reply).expect("an array");
+        assert_eq!(elements.len(), 3);
+        let expected: [&[u8]; 3] = [b"$1\r\na\r\n", b"*2\r\n:1\r\n:2\r\n", b"_\r\n"];
+        assert_eq!(elements.collect::<Vec<_>>(), expected);
+        assert_eq!(split_elements(b"*0\r\n").expect("an empty array").count(), 0);
+        assert_eq!(split_elements(b"%1\r\n:1\r\n:2\r\n").expect("a map").len(), 2);
+    }
+
+    #[test]
+    fn only_one_whole_aggregate_is_split() {
+        assert_eq!(split_elements(b"").err(), Some(ValueError::Malformed));
+        assert_eq!(split_elements(b"*1\r\n").err(), Some(ValueError::Malformed));
+        assert_eq!(split_elements(b"*1\r\n:1\r\n:2\r\n").err(), Some(ValueError::Malformed));
+        assert_eq!(split_elements(b"*-1\r\n").err(), Some(ValueError::WrongKind(b'*')));
+        assert_eq!(split_elements(b"-ERR no\r\n").err(), Some(ValueError::WrongKind(b'-')));
+    }
+
+    #[test]
+    fn only_values_of_the_kind_asked_for_are_read() {
+        assert_eq!(read_integer(b":-5\r\n"), Some(-5));
+        assert_eq!(read_integer(b":5"), None);
+        assert_eq!(read_integer(b"$1\r\n5\r\n"), None);
+        assert_eq!(read_bulk(b"$3\r\na\r\n\r\n"), Some(&b"a\r\n"[..]));
+        assert_eq!(read_bulk(b"$-1\r\n"), None);
+        assert_eq!(read_bulk(b"$3\r\nab"), None);
+        assert_eq!(read_bulk(b"=3\r\nabc\r\n"), None);
+        assert!(is_error(b"-ERR no\r\n") && is_error(b"!2\r\nno\r\n") && !is_error(b"+OK\r\n"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_value_never_reaches_past_its_bytes(
+            bytes in prop::collection::vec(prop::sample::select(b"*%$~:+_-\r\n0129".to_vec()), 0..40)
+        ) {
+            if let Some(length) = skip_value(&bytes) {
+                prop_assert!((1..=bytes.len()).contains(&length));
+                if let Ok(elements) = split_elements(&bytes[..length]) {
+                    prop_assert!(elements.map(<[u8]>::len).sum::<usize>() < length);
+                }
+            }
+        }
+    }
 }
