@@ -1,1 +1,34 @@
-//! raft
+//! One shard's Raft group: openraft on glommio, over the shard's log and store.
+//!
+//! A core opens a [`Group`] per shard with [`Group::open`], proposes batches of commands with [`Group::propose`], and calls
+//! [`Group::drain_completions`] each turn; committed batches come back to the shard's [`Machine`], outcomes to
+//! [`GroupHooks::on_outcome`]. Everything stays on the core's thread; what blocks goes through [`Background`].
+//!
+//! The crate never looks into a batch, never touches a socket and never waits for a disk on its core.
+//!
+//! Reading order: `group` (what a core calls), `log_store` and `state_machine` (openraft's view of the disk),
+//! `generations` (when rows leave memory and what the log may forget), `runtime` and `channels` (openraft on glommio).
+
+mod channels;
+mod completions;
+mod entry;
+mod error;
+mod generations;
+mod group;
+mod log_store;
+mod machine;
+mod options;
+mod outcomes;
+mod peer;
+mod runtime;
+mod snapshot;
+mod state_machine;
+mod types;
+
+pub use completions::{Background, Job, Wake};
+pub use error::{DecodeError, Error, ProposeError, Result};
+pub use group::{Group, GroupStatus, Role};
+pub use machine::{Machine, MachineError};
+pub use options::{GroupHooks, GroupOptions};
+pub use outcomes::Outcome;
+pub use types::{EntryId, NodeId, PeerAddress, Replies};

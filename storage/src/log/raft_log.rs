@@ -125,6 +125,15 @@ impl RaftLog {
         self.runs.index_at(self.shared.durable_sequence())
     }
 
+    /// Whether the log would take about `bytes` more now: what is turned away here costs nothing, while an append that fails
+    /// may have consequences for its caller.
+    ///
+    /// # Errors
+    /// As [`RaftLog::append`].
+    pub fn admit(&mut self, bytes: usize) -> Result<()> {
+        self.check_writable(bytes)
+    }
+
     /// Appends `records` in one write. They can be read at once, and are durable once a later [`RaftLog::sync`] completes.
     ///
     /// # Errors

@@ -1,0 +1,250 @@
+//! How Raft's values are encoded: entries in the log, votes, log ids, memberships.
+//!
+//! `storage/FORMAT.md` draws these layouts byte by byte, under "Raft values". All integers are big-endian. Every value
+//! starts with its format version, and a version this program does not know is refused, never guessed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use basalt_storage::log::LogRecord;
+use bytes::{BufMut, Bytes, BytesMut};
+use openraft::entry::RaftEntry;
+
+use crate::error::DecodeError;
+use crate::types::{
+    Batch, Entry, EntryPayload, LogId, Membership, NodeId, PeerAddress, StoredMembership, Vote, entry_id, log_id,
+};
+
+/// The newest format of each value.
+const FORMAT: u8 = 1;
+
+const KIND_BLANK: u8 = 0;
+const KIND_BATCH: u8 = 1;
+const KIND_MEMBERSHIP: u8 = 2;
+
+/// Bytes before an entry's payload: format and kind.
+const ENTRY_HEADER_BYTES: usize = 2;
+
+/// Members a membership may name, voters and learners. Far above any real cluster; bounds what a damaged count asks for.
+const MEMBERS_MAX: usize = 1024;
+
+/// Encodes an entry for the log. Its term and index are the record's own.
+pub(crate) fn encode_entry(entry: &Entry) -> LogRecord {
+    let id = entry_id(&entry.log_id());
+    let body = match &entry.payload {
+        EntryPayload::Blank => Bytes::from_static(&[FORMAT, KIND_BLANK]),
+        EntryPayload::Normal(batch) => {
+            let mut body = BytesMut::with_capacity(ENTRY_HEADER_BYTES + batch.0.len());
+            body.put_slice(&[FORMAT, KIND_BATCH]);
+            body.put_slice(&batch.0);
+            body.freeze()
+        }
+        EntryPayload::Membership(membership) => {
+            let mut body = BytesMut::with_capacity(64);
+            body.put_slice(&[FORMAT, KIND_MEMBERSHIP]);
+            put_membership(&mut body, membership);
+            body.freeze()
+        }
+    };
+    LogRecord { index: id.index, term: id.term, body }
+}
+
+/// Decodes an entry of the log.
+pub(crate) fn decode_entry(record: LogRecord) -> Result<Entry, DecodeError> {
+    let what = "a log entry";
+    let mut reader = Reader { what, bytes: &record.body };
+    reader.format()?;
+    let payload = match reader.u8()? {
+        KIND_BLANK => {
+            reader.end()?;
+            EntryPayload::Blank
+        }
+        KIND_BATCH => EntryPayload::Normal(Batch(record.body.slice(ENTRY_HEADER_BYTES..))),
+        KIND_MEMBERSHIP => {
+            let membership = reader.membership()?;
+            reader.end()?;
+            EntryPayload::Membership(membership)
+        }
+        kind => return Err(reader.damaged(format!("unknown kind {kind} at index {}", record.index))),
+    };
+    Ok(Entry::new(log_id(record.term, record.index), payload))
+}
+
+/// Encodes a log id.
+pub(crate) fn encode_log_id(id: &LogId) -> [u8; 17] {
+    let id = entry_id(id);
+    let mut bytes = [FORMAT; 17];
+    bytes[1..9].copy_from_slice(&id.term.to_be_bytes());
+    bytes[9..].copy_from_slice(&id.index.to_be_bytes());
+    bytes
+}
+
+/// Decodes a log id.
+pub(crate) fn decode_log_id(bytes: &[u8]) -> Result<LogId, DecodeError> {
+    let mut reader = Reader { what: "a log id", bytes };
+    reader.format()?;
+    let id = reader.log_id()?;
+    reader.end()?;
+    Ok(id)
+}
+
+/// Encodes a vote.
+pub(crate) fn encode_vote(vote: &Vote) -> [u8; 18] {
+    let leader = vote.leader_id();
+    let mut bytes = [FORMAT; 18];
+    bytes[1..9].copy_from_slice(&leader.term.to_be_bytes());
+    bytes[9..17].copy_from_slice(&leader.voted_for.0.to_be_bytes());
+    bytes[17] = u8::from(vote.is_committed());
+    bytes
+}
+
+/// Decodes a vote.
+pub(crate) fn decode_vote(bytes: &[u8]) -> Result<Vote, DecodeError> {
+    let mut reader = Reader { what: "a vote", bytes };
+    reader.format()?;
+    let (term, node) = (reader.u64()?, NodeId(reader.u64()?));
+    let committed = reader.flag()?;
+    reader.end()?;
+    Ok(if committed { Vote::new_committed(term, node) } else { Vote::new(term, node) })
+}
+
+/// Encodes the newest applied membership and where it stands in the log.
+pub(crate) fn encode_stored_membership(stored: &StoredMembership) -> Vec<u8> {
+    let mut bytes = BytesMut::with_capacity(64);
+    bytes.put_u8(FORMAT);
+    match stored.log_id() {
+        None => bytes.put_u8(0),
+        Some(id) => {
+            let id = entry_id(id);
+            bytes.put_u8(1);
+            bytes.put_u64(id.term);
+            bytes.put_u64(id.index);
+        }
+    }
+    put_membership(&mut bytes, stored.membership());
+    bytes.to_vec()
+}
+
+/// Decodes what [`encode_stored_membership`] wrote; no bytes at all stand for "none yet".
+pub(crate) fn decode_stored_membership(bytes: &[u8]) -> Result<StoredMembership, DecodeError> {
+    if bytes.is_empty() {
+        return Ok(StoredMembership::default());
+    }
+    let mut reader = Reader { what: "a membership", bytes };
+    reader.format()?;
+    let id = if reader.flag()? { Some(reader.log_id()?) } else { None };
+    let membership = reader.membership()?;
+    reader.end()?;
+    Ok(StoredMembership::new(id, membership))
+}
+
+fn put_membership(bytes: &mut BytesMut, membership: &Membership) {
+    let configs = membership.get_joint_config();
+    bytes.put_u8(u8::try_from(configs.len()).expect("a membership has at most a few joint voter sets"));
+    for voters in configs {
+        bytes.put_u16(u16::try_from(voters.len()).expect("a voter set is bounded by MEMBERS_MAX"));
+        for voter in voters {
+            bytes.put_u64(voter.0);
+        }
+    }
+    let nodes = membership.nodes().count();
+    bytes.put_u16(u16::try_from(nodes).expect("a membership is bounded by MEMBERS_MAX"));
+    for (id, address) in membership.nodes() {
+        bytes.put_u64(id.0);
+        bytes.put_u16(u16::try_from(address.0.len()).expect("an address is shorter than 64 KiB"));
+        bytes.put_slice(address.0.as_bytes());
+    }
+}
+
+/// Reads a value from the front of its bytes.
+struct Reader<'a> {
+    what: &'static str,
+    bytes: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn damaged(&self, detail: String) -> DecodeError {
+        DecodeError::Damaged { what: self.what, detail }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
+        match self.bytes.split_first_chunk::<N>() {
+            Some((taken, rest)) => {
+                let taken = *taken;
+                self.bytes = rest;
+                Ok(taken)
+            }
+            None => Err(self.damaged(format!("{N} bytes expected, {} left", self.bytes.len()))),
+        }
+    }
+
+    fn format(&mut self) -> Result<(), DecodeError> {
+        match self.u8()? {
+            FORMAT => Ok(()),
+            0 => Err(self.damaged("format 0 was never written".to_owned())),
+            found => Err(DecodeError::UnknownFormat { what: self.what, found, supported: FORMAT }),
+        }
+    }
+
+    fn u8(&mut self) -> Result<u8, DecodeError> {
+        self.take::<1>().map(|[byte]| byte)
+    }
+
+    fn u16(&mut self) -> Result<u16, DecodeError> {
+        self.take().map(u16::from_be_bytes)
+    }
+
+    fn u64(&mut self) -> Result<u64, DecodeError> {
+        self.take().map(u64::from_be_bytes)
+    }
+
+    fn flag(&mut self) -> Result<bool, DecodeError> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            found => Err(self.damaged(format!("a flag is {found}"))),
+        }
+    }
+
+    fn log_id(&mut self) -> Result<LogId, DecodeError> {
+        let (term, index) = (self.u64()?, self.u64()?);
+        Ok(log_id(term, index))
+    }
+
+    fn members(&mut self) -> Result<usize, DecodeError> {
+        let count = usize::from(self.u16()?);
+        if count > MEMBERS_MAX {
+            return Err(self.damaged(format!("{count} members, at most {MEMBERS_MAX} are possible")));
+        }
+        Ok(count)
+    }
+
+    fn membership(&mut self) -> Result<Membership, DecodeError> {
+        let mut configs = Vec::new();
+        for _ in 0..self.u8()? {
+            let mut voters = BTreeSet::new();
+            for _ in 0..self.members()? {
+                voters.insert(NodeId(self.u64()?));
+            }
+            configs.push(voters);
+        }
+        let mut nodes = BTreeMap::new();
+        for _ in 0..self.members()? {
+            let id = NodeId(self.u64()?);
+            let length = usize::from(self.u16()?);
+            let Some((address, rest)) = self.bytes.split_at_checked(length) else {
+                return Err(self.damaged(format!("an address of {length} bytes, {} left", self.bytes.len())));
+            };
+            let address = std::str::from_utf8(address).map_err(|error| self.damaged(error.to_string()))?.to_owned();
+            self.bytes = rest;
+            nodes.insert(id, PeerAddress(address));
+        }
+        if configs.is_empty() && nodes.is_empty() {
+            return Ok(Membership::default());
+        }
+        Membership::new(configs, nodes).map_err(|error| self.damaged(error.to_string()))
+    }
+
+    fn end(&self) -> Result<(), DecodeError> {
+        if self.bytes.is_empty() { Ok(()) } else { Err(self.damaged(format!("{} bytes too many", self.bytes.len()))) }
+    }
+}

@@ -1,0 +1,91 @@
+//! What can go wrong in a group.
+
+use crate::types::NodeId;
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong in a group.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The log or the store failed.
+    #[error(transparent)]
+    Storage(#[from] basalt_storage::Error),
+    /// An option cannot be used.
+    #[error("{option} is {value}: {problem}")]
+    Option {
+        /// The option's name.
+        option: &'static str,
+        /// Its value.
+        value: String,
+        /// Why it cannot be.
+        problem: &'static str,
+    },
+    /// The group has stopped for good; the text says why.
+    #[error("{0}")]
+    Fatal(String),
+    /// This node does not lead the group, or cannot reach a quorum to confirm that it does.
+    #[error("this node cannot confirm that it leads the group (leader: {})", leader.map_or_else(|| "unknown".to_owned(), |id| id.to_string()))]
+    NotLeader {
+        /// Who leads, if known.
+        leader: Option<NodeId>,
+    },
+}
+
+/// Bytes in the log or in a snapshot that do not decode.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Written by a newer program.
+    #[error("{what} has format {found}, this program reads up to {supported}; start the version that wrote it")]
+    UnknownFormat {
+        /// What was decoded.
+        what: &'static str,
+        /// The version found.
+        found: u8,
+        /// The newest version this program reads.
+        supported: u8,
+    },
+    /// Not what was written.
+    #[error("{what} is damaged: {detail}")]
+    Damaged {
+        /// What was decoded.
+        what: &'static str,
+        /// What did not fit.
+        detail: String,
+    },
+}
+
+/// Why a batch was not committed, or not known to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProposeError {
+    /// Another node leads. The batch was not and will not be executed.
+    #[error("this node does not lead the group")]
+    NotLeader {
+        /// Who leads, if known.
+        leader: Option<NodeId>,
+    },
+    /// The leadership changed after the batch entered the log: it may or may not be executed.
+    #[error("the leadership changed; it is not known whether the write was executed")]
+    Unknown {
+        /// Who leads, if known.
+        leader: Option<NodeId>,
+    },
+    /// Too many batches are on their way. Nothing was done; propose again after an outcome.
+    #[error("too many batches are on their way")]
+    Backlog,
+    /// The log cannot take writes right now. Nothing was done; back off and propose again.
+    #[error("the log cannot take more writes right now")]
+    WriteStall,
+    /// The disk of the log is full. Nothing was done; writes work again once there is space.
+    #[error("no space left on the device that holds the log")]
+    DiskFull,
+    /// The group stopped before the batch was committed: it may or may not be executed.
+    #[error("the group has stopped")]
+    Stopped,
+    /// The group has stopped for good; the text says why.
+    #[error("{0}")]
+    Fatal(String),
+}

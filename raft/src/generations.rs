@@ -1,0 +1,291 @@
+//! When rows leave the store's memory for the disk, and what the log may forget then.
+//!
+//! The store freezes its memtable and another thread writes the generation out; this module says when (the memtable is
+//! full, or the log has grown to its limit), carries the job, and remembers up to which entry the rows are on disk: that is
+//! the group's snapshot, and the log is never purged beyond it.
+//!
+//! What a newcomer would get wrong: the log is made durable *before* a generation is written, whatever the durability
+//! mode. Otherwise the machine could lose power with the rows of an entry on disk that the log does not have.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use basalt_storage::{Applied, GenerationDone, GenerationJob, InstallDone, Store};
+
+use crate::channels::Waiters;
+use crate::completions::{Background, Pending, Wake};
+use crate::entry::{decode_log_id, decode_stored_membership};
+use crate::error::{Error, Result};
+use crate::log_store::LogStore;
+use crate::machine::Machine;
+use crate::options::GroupOptions;
+use crate::types::{LogId, SnapshotMeta};
+
+/// How long a generation that found no room on the disk waits before it is tried again.
+const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
+
+/// Drives a store's generations.
+pub(crate) struct Generations {
+    machine: Rc<RefCell<dyn Machine>>,
+    log: LogStore,
+    background: Rc<dyn Background>,
+    wake: Wake,
+    /// A generation is forced out when the entries applied since the last one have grown to these.
+    bytes_max: u64,
+    entries_max: u64,
+    bytes: Cell<u64>,
+    entries: Cell<u64>,
+    step: RefCell<Step>,
+    /// Up to where the rows of the generation under way, or of one that failed, are applied.
+    frozen: RefCell<Option<SnapshotMeta>>,
+    /// Up to where the rows are on disk.
+    durable: RefCell<SnapshotMeta>,
+    /// Whether `durable` has advanced and openraft has not been told.
+    advanced: Cell<bool>,
+    retry_at: Cell<Option<Instant>>,
+    /// Why the newest attempt failed, if it did.
+    failure: RefCell<Option<String>>,
+    /// Whether the failure is final.
+    is_final: Cell<bool>,
+    waiters: Waiters,
+}
+
+enum Step {
+    Idle,
+    /// The log is being made durable.
+    Syncing {
+        job: GenerationJob,
+        sync: u64,
+    },
+    Writing(Pending<GenerationDone>),
+}
+
+impl Generations {
+    pub(crate) fn new(
+        options: &GroupOptions,
+        machine: Rc<RefCell<dyn Machine>>,
+        log: LogStore,
+        background: Rc<dyn Background>,
+        wake: Wake,
+    ) -> Result<Rc<Generations>> {
+        let durable = point_of(machine.borrow_mut().store().applied())?;
+        Ok(Rc::new(Generations {
+            machine,
+            log,
+            background,
+            wake,
+            // The log holds the generation being written and the one after it.
+            bytes_max: options.log_bytes_max / 2,
+            entries_max: options.log_entries_max / 2,
+            bytes: Cell::new(0),
+            entries: Cell::new(0),
+            step: RefCell::new(Step::Idle),
+            frozen: RefCell::new(None),
+            durable: RefCell::new(durable),
+            advanced: Cell::new(false),
+            retry_at: Cell::new(None),
+            failure: RefCell::new(None),
+            is_final: Cell::new(false),
+            waiters: Waiters::default(),
+        }))
+    }
+
+    /// Up to where the rows are on disk.
+    pub(crate) fn durable(&self) -> SnapshotMeta {
+        self.durable.borrow().clone()
+    }
+
+    /// The last entry whose rows are on disk.
+    pub(crate) fn durable_id(&self) -> Option<LogId> {
+        self.durable.borrow().last_log_id
+    }
+
+    /// Whether more is on disk than openraft was told; asking resets it.
+    pub(crate) fn take_advanced(&self) -> bool {
+        self.advanced.replace(false)
+    }
+
+    /// Why rows can never be written out again, if so.
+    pub(crate) fn fault(&self) -> Option<String> {
+        if self.is_final.get() { self.failure.borrow().clone() } else { None }
+    }
+
+    /// Counts an applied entry of `bytes`, and begins a generation where one is due. Called between two entries.
+    pub(crate) fn applied(&self, bytes: usize, store: &mut Store) {
+        self.bytes.set(self.bytes.get() + bytes as u64);
+        self.entries.set(self.entries.get() + 1);
+        let log_is_long = self.bytes.get() >= self.bytes_max || self.entries.get() >= self.entries_max;
+        if (log_is_long || store.is_full()) && self.may_begin() {
+            self.begin(store);
+        }
+    }
+
+    fn may_begin(&self) -> bool {
+        matches!(*self.step.borrow(), Step::Idle)
+            && !self.is_final.get()
+            && self.retry_at.get().is_none_or(|at| Instant::now() >= at)
+    }
+
+    fn begin(&self, store: &mut Store) {
+        let Some(job) = store.freeze() else { return };
+        self.retry_at.set(None);
+        let is_retry = self.frozen.borrow().as_ref().is_some_and(|point| index(point) == Some(job.applied_index()));
+        if !is_retry {
+            match point_of(store.applied()) {
+                Ok(point) => *self.frozen.borrow_mut() = Some(point),
+                Err(error) => return self.fail(error.to_string(), true),
+            }
+            self.bytes.set(0);
+            self.entries.set(0);
+        }
+        let sync = self.log.start_sync_to_disk();
+        *self.step.borrow_mut() = Step::Syncing { job, sync };
+    }
+
+    /// Takes the steps that are due. Called each turn of the core; does nothing most of the time.
+    pub(crate) fn advance(&self) {
+        let step = std::mem::replace(&mut *self.step.borrow_mut(), Step::Idle);
+        match step {
+            Step::Idle => {
+                if self.retry_at.get().is_some() && self.may_begin() {
+                    self.begin(self.machine.borrow_mut().store());
+                }
+            }
+            Step::Syncing { job, sync } => {
+                let next = if self.log.is_synced(sync) {
+                    Step::Writing(Pending::run(&*self.background, &self.wake, move || job.run()))
+                } else {
+                    Step::Syncing { job, sync }
+                };
+                *self.step.borrow_mut() = next;
+            }
+            Step::Writing(pending) => match pending.take() {
+                None => *self.step.borrow_mut() = Step::Writing(pending),
+                Some(Ok(done)) => self.finish(done),
+                Some(Err(panic)) => self.fail(format!("the thread that wrote rows out panicked: {panic}"), true),
+            },
+        }
+        self.waiters.wake_all();
+    }
+
+    fn finish(&self, done: GenerationDone) {
+        let (finished, durable_index) = {
+            let mut machine = self.machine.borrow_mut();
+            let store = machine.store();
+            (store.finish(done), store.durable_applied())
+        };
+        match finished {
+            Ok(retired) => {
+                self.background.run(Box::new(move || drop(retired)));
+                // Without a point, a snapshot was installed meanwhile and the generation belongs to rows that are gone.
+                if let Some(point) = self.frozen.borrow_mut().take() {
+                    assert_eq!(index(&point), Some(durable_index), "the store wrote out what was frozen");
+                    tracing::debug!(index = durable_index, "rows are on disk");
+                    *self.durable.borrow_mut() = point;
+                    self.advanced.set(true);
+                }
+                *self.failure.borrow_mut() = None;
+            }
+            Err(error @ (basalt_storage::Error::DiskFull { .. } | basalt_storage::Error::WriteStall)) => {
+                tracing::warn!(%error, "rows stay in memory until they can be written out");
+                self.retry_at.set(Some(Instant::now() + DISK_FULL_RETRY));
+                self.fail(error.to_string(), false);
+            }
+            Err(error) => self.fail(error.to_string(), true),
+        }
+    }
+
+    fn fail(&self, text: String, is_final: bool) {
+        *self.failure.borrow_mut() = Some(text);
+        self.is_final.set(is_final);
+    }
+
+    /// Writes everything out that is applied now, and waits until it is on disk.
+    pub(crate) async fn write_out(&self) -> Result<SnapshotMeta> {
+        let target = point_of(self.machine.borrow_mut().store().applied())?.last_log_id;
+        *self.failure.borrow_mut() = None;
+        loop {
+            if self.durable_id() >= target {
+                return Ok(self.durable());
+            }
+            if let Some(failure) = self.failure.borrow().clone() {
+                return Err(Error::Fatal(failure));
+            }
+            if matches!(*self.step.borrow(), Step::Idle) {
+                let mut machine = self.machine.borrow_mut();
+                self.begin(machine.store());
+                assert!(
+                    !matches!(*self.step.borrow(), Step::Idle) || self.is_final.get(),
+                    "a store whose applied rows are not on disk has a generation to write"
+                );
+            }
+            self.changed().await;
+        }
+    }
+
+    /// Puts the checkpoint in `directory` in the place of all rows.
+    pub(crate) async fn install(&self, directory: std::path::PathBuf) -> Result<()> {
+        let job = self.machine.borrow_mut().store().install_job(&directory);
+        let done: InstallDone = self.run(move || job.run()).await?;
+        let mut machine = self.machine.borrow_mut();
+        let store = machine.store();
+        let retired = store.finish_install(done)?;
+        self.background.run(Box::new(move || drop(retired)));
+        *self.frozen.borrow_mut() = None;
+        *self.durable.borrow_mut() = point_of(store.applied())?;
+        self.bytes.set(0);
+        self.entries.set(0);
+        Ok(())
+    }
+
+    /// Makes a checkpoint of all rows in `directory` and says up to where it is applied.
+    pub(crate) async fn checkpoint(&self, directory: std::path::PathBuf) -> Result<SnapshotMeta> {
+        let point = self.write_out().await?;
+        let job = self.machine.borrow_mut().store().checkpoint(&directory);
+        let done = self.run(move || job.run()).await?;
+        let (applied, retired) = self.machine.borrow_mut().store().finish_checkpoint(done)?;
+        self.background.run(Box::new(move || drop(retired)));
+        let made = point_of(&applied)?;
+        assert!(made.last_log_id >= point.last_log_id, "a checkpoint holds at least what was written out before");
+        Ok(made)
+    }
+
+    /// Runs `work` on another thread and waits for it.
+    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let pending = Pending::run(&*self.background, &self.wake, work);
+        loop {
+            if let Some(result) = pending.take() {
+                return result.map_err(|panic| Error::Fatal(format!("a background job panicked: {panic}")));
+            }
+            self.changed().await;
+        }
+    }
+
+    /// Waits for the next [`Generations::advance`].
+    async fn changed(&self) {
+        let mut waited = false;
+        std::future::poll_fn(|context| {
+            if waited {
+                return std::task::Poll::Ready(());
+            }
+            waited = true;
+            self.waiters.add(context);
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// The store's applied state as a snapshot's.
+pub(crate) fn point_of(applied: &Applied) -> Result<SnapshotMeta> {
+    let damaged = |error: crate::error::DecodeError| Error::Fatal(format!("the store's applied state: {error}"));
+    let last_log_id =
+        if applied.log_id.is_empty() { None } else { Some(decode_log_id(&applied.log_id).map_err(damaged)?) };
+    let last_membership = decode_stored_membership(&applied.membership).map_err(damaged)?;
+    Ok(SnapshotMeta { last_log_id, last_membership })
+}
+
+fn index(point: &SnapshotMeta) -> Option<u64> {
+    point.last_log_id.map(|id| id.index())
+}

@@ -1,0 +1,460 @@
+//! The handle of one shard's Raft group on this node.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use basalt_storage::log::RaftLog;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::{Fatal, LinearizableReadError, RaftError};
+use openraft::{AsyncRuntime, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy};
+
+use crate::error::{Error, ProposeError, Result};
+use crate::generations::Generations;
+use crate::log_store::LogStore;
+use crate::machine::Machine;
+use crate::options::{GroupHooks, GroupOptions};
+use crate::outcomes::Outcomes;
+use crate::peer::Peers;
+use crate::runtime::{GlommioRuntime, Sleep};
+use crate::snapshot::Checkpoints;
+use crate::state_machine::StateMachine;
+use crate::types::{Batch, LogId, NodeId, Raft, TypeConfig};
+
+/// How often a group looks for finished syncs and jobs while nobody else does: when it is opened and when it is shut down.
+const DRIVE_INTERVAL: Duration = Duration::from_micros(100);
+/// How long a shutdown waits for the group's tasks to let go of log and store.
+const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+
+/// What a node is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// Proposes entries.
+    Leader,
+    /// Takes entries from the leader and votes.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Takes entries and has no vote.
+    Learner,
+    /// The group has stopped.
+    Stopped,
+}
+
+/// How a group stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// What this node is in the group.
+    pub role: Role,
+    /// The newest term it knows.
+    pub term: u64,
+    /// Who leads, if known.
+    pub leader: Option<NodeId>,
+    /// How many voters the group has.
+    pub voter_count: usize,
+    /// Index of the last entry in the log, whether or not it is durable.
+    pub last_log: Option<u64>,
+    /// Index of the last entry known to be committed.
+    pub committed: Option<u64>,
+    /// Index of the last entry executed.
+    pub applied: Option<u64>,
+    /// Index of the last entry whose rows are on disk in the store; the log is purged at most up to it.
+    pub durable_applied: Option<u64>,
+    /// Index of the last entry purged from the log.
+    pub purged: Option<u64>,
+    /// Bytes of the entries in the log.
+    pub log_bytes: u64,
+    /// Batches proposed here that have no outcome yet.
+    pub in_flight_count: usize,
+}
+
+/// One shard's Raft group on this node. Clones are handles of the same group; all stay on its core.
+///
+/// Dropping the last handle stops the group without waiting; [`Group::shutdown`] waits.
+#[derive(Clone)]
+pub struct Group(Rc<Inner>);
+
+struct Inner {
+    options: GroupOptions,
+    raft: Raft,
+    log: LogStore,
+    generations: Rc<Generations>,
+    outcomes: Rc<Outcomes>,
+    on_fatal: Box<dyn Fn(String)>,
+    /// Set before a snapshot is asked for that only tells openraft what is on disk already.
+    reports_durable: Rc<Cell<bool>>,
+    leader: Cell<Option<NodeId>>,
+    is_leader: Cell<bool>,
+    /// Whether this node is the group's only voter.
+    is_alone: Cell<bool>,
+    /// Whether everything that was in the log when the group was opened has been executed.
+    is_recovered: Cell<bool>,
+    is_stopping: Cell<bool>,
+    fatal: RefCell<Option<String>>,
+}
+
+impl Group {
+    /// Opens a group on its log and its machine: executes what the log holds beyond the machine's store, and starts.
+    ///
+    /// A log that is new gets the voters of `options` as its first entry. The only voter of a group campaigns at once, waits
+    /// for no timeout, and leads when its vote is durable: see [`Group::wait_ready`].
+    ///
+    /// Must run on the glommio executor of the group's core. Nobody needs to call [`Group::drain_completions`] before this
+    /// returns.
+    ///
+    /// # Errors
+    /// An option that cannot be used; a log or a store that cannot be read or written, or that do not fit together.
+    pub async fn open(
+        options: GroupOptions,
+        hooks: GroupHooks,
+        log: RaftLog,
+        machine: Rc<RefCell<dyn Machine>>,
+    ) -> Result<Group> {
+        options.check()?;
+        let config = Arc::new(raft_config(&options)?);
+        let GroupHooks { on_outcome, on_fatal, wake, background } = hooks;
+        let log = LogStore::new(log, wake.clone());
+        let generations = Generations::new(&options, machine.clone(), log.clone(), background, wake)?;
+        let checkpoints = Checkpoints::open(&options.snapshot_directory)?;
+        let reports_durable = Rc::new(Cell::new(false));
+        let state_machine =
+            StateMachine::new(machine, log.clone(), generations.clone(), checkpoints, reports_durable.clone());
+
+        let opening = Raft::new(options.node, config, Peers, log.clone(), state_machine);
+        let opened = drive(|| drain(&log, &generations), opening).await;
+        let raft = opened.map_err(|fatal| Error::Fatal(reason(&log, &generations, &fatal)))?;
+        let group = Group(Rc::new(Inner {
+            options,
+            raft,
+            log,
+            generations,
+            outcomes: Outcomes::new(on_outcome),
+            on_fatal,
+            reports_durable,
+            leader: Cell::new(None),
+            is_leader: Cell::new(false),
+            is_alone: Cell::new(false),
+            is_recovered: Cell::new(false),
+            is_stopping: Cell::new(false),
+            fatal: RefCell::new(None),
+        }));
+        group.watch();
+        group.drive(group.join()).await?;
+        Ok(group)
+    }
+
+    /// Proposes `batch` as one entry. The outcome comes to [`GroupHooks::on_outcome`] with `ticket`, in the order of the
+    /// proposals; never before this returns, and not at all if this returns an error.
+    ///
+    /// Costs no task and waits for nothing: many batches may be on their way.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]; the batch was not proposed.
+    pub fn propose(&self, batch: Bytes, ticket: u64) -> Result<(), ProposeError> {
+        let inner = &*self.0;
+        if let Some(fatal) = inner.fatal.borrow().as_ref() {
+            return Err(ProposeError::Fatal(fatal.clone()));
+        }
+        if inner.is_stopping.get() {
+            return Err(ProposeError::Stopped);
+        }
+        if !inner.is_leader.get() {
+            return Err(ProposeError::NotLeader { leader: inner.leader.get() });
+        }
+        if inner.outcomes.len() >= inner.options.in_flight_max {
+            return Err(ProposeError::Backlog);
+        }
+        inner.log.admit(batch.len())?;
+        let responder = inner.outcomes.begin(ticket);
+        // The queue to openraft is longer than `in_flight_max`, so the message is taken at the first poll.
+        let taken = inner.raft.client_write_ff(Batch(batch), Some(responder)).now_or_never();
+        if matches!(taken, Some(Ok(()))) {
+            inner.outcomes.proposed();
+            return Ok(());
+        }
+        inner.outcomes.refused();
+        Err(ProposeError::Stopped)
+    }
+
+    /// Takes what other threads finished: syncs, after which entries are committed and executed, and generations. To be
+    /// called on the group's core in each turn, at the latest after [`GroupHooks::wake`]. Costs a few loads when there is
+    /// nothing.
+    pub fn drain_completions(&self) {
+        let inner = &*self.0;
+        drain(&inner.log, &inner.generations);
+        if inner.generations.take_advanced() {
+            inner.reports_durable.set(true);
+            // openraft learns of a snapshot up to there, and purges the log. If it has stopped, there is nothing to tell.
+            let _ = inner.raft.trigger().snapshot().now_or_never();
+        }
+        if let Some(fault) = inner.generations.fault() {
+            inner.fail(fault);
+        }
+    }
+
+    /// Whether a linearizable read must wait for [`Group::read_barrier`]. Not in a group of one, once it leads and has
+    /// executed what its log held: nobody else can have acknowledged a write.
+    pub fn needs_read_barrier(&self) -> bool {
+        let inner = &*self.0;
+        !(inner.is_alone.get() && inner.is_leader.get() && inner.is_recovered.get())
+    }
+
+    /// Waits until a read of the machine sees every write that was acknowledged before this call (Raft's ReadIndex). One
+    /// call serves all reads of a turn.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::Fatal`] when the group has stopped.
+    pub async fn read_barrier(&self) -> Result<()> {
+        match self.0.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            Ok(_) => Ok(()),
+            Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
+                Err(Error::NotLeader { leader: forward.leader_id })
+            }
+            Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
+                Err(Error::NotLeader { leader: self.0.leader.get() })
+            }
+            Err(RaftError::Fatal(fatal)) => Err(Error::Fatal(self.0.reason(&fatal))),
+        }
+    }
+
+    /// Waits until the group has a leader and this node has executed everything that its log held at the start, so that
+    /// reads show no older state than before a restart. Drives the group's completions itself.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the group has stopped.
+    pub async fn wait_ready(&self) -> Result<()> {
+        let recovered = self.drive(self.0.raft.wait_for_recovery(None)).await;
+        if recovered.is_err() {
+            return Err(Error::Fatal(self.stop_reason()));
+        }
+        // The leader's own state follows a moment later.
+        let mut server = self.0.raft.server_metrics();
+        while self.0.leader.get().is_none() {
+            if self.drive(server.changed()).await.is_err() {
+                return Err(Error::Fatal(self.stop_reason()));
+            }
+            self.0.observe();
+        }
+        self.0.is_recovered.set(true);
+        Ok(())
+    }
+
+    /// How the group stands.
+    pub fn status(&self) -> GroupStatus {
+        let inner = &*self.0;
+        let metrics = inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: &Option<LogId>| id.as_ref().map(|id| id.index());
+        GroupStatus {
+            role: role(&metrics),
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            voter_count: metrics.membership_config.voter_ids().count(),
+            last_log: metrics.last_log_index,
+            committed: index(&metrics.local_committed),
+            applied: index(&metrics.last_applied),
+            durable_applied: index(&inner.generations.durable_id()),
+            purged: index(&metrics.purged),
+            log_bytes: inner.log.bytes(),
+            in_flight_count: inner.outcomes.len(),
+        }
+    }
+
+    /// Writes all rows that are only in memory to disk and waits for it; the log is purged up to there afterwards. After a
+    /// shutdown that follows, a restart executes nothing again.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] with what the store said.
+    pub async fn write_out(&self) -> Result<()> {
+        self.drive(self.0.generations.write_out()).await.map(drop)
+    }
+
+    /// Stops the group: no more entries, the log made durable whatever the durability mode, log and store let go. Batches
+    /// on their way get [`ProposeError::Stopped`], so propose no more and wait for the outcomes first.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] if the log cannot be made durable.
+    pub async fn shutdown(&self) -> Result<()> {
+        let inner = &*self.0;
+        inner.is_stopping.set(true);
+        if let Err(error) = self.drive(inner.raft.shutdown()).await {
+            tracing::warn!(shard = inner.options.shard, %error, "the group's core did not stop by itself");
+        }
+        let synced = self.drive(inner.log.sync_to_disk()).await;
+        // Other handles are those of tasks that end by themselves. Ours are the group's and its generations'.
+        let deadline = Instant::now() + SHUTDOWN_WAIT;
+        while inner.log.handle_count() > 2 && Instant::now() < deadline {
+            self.drain_completions();
+            GlommioRuntime::sleep(DRIVE_INTERVAL).await;
+        }
+        synced.map_err(|error| Error::Fatal(error.to_string()))
+    }
+
+    /// Makes this node part of its group: its founder if the log is new, its leader if it is the only voter.
+    async fn join(&self) -> Result<()> {
+        let inner = &*self.0;
+        let fatal = |fatal: Fatal<TypeConfig>| Error::Fatal(inner.reason(&fatal));
+        if !inner.raft.is_initialized().await.map_err(fatal)? {
+            return match inner.raft.initialize(inner.options.voters.clone()).await {
+                Ok(()) => Ok(()),
+                Err(RaftError::Fatal(error)) => Err(fatal(error)),
+                Err(error) => Err(Error::Fatal(error.to_string())),
+            };
+        }
+        let mut voters = inner.raft.voter_ids();
+        if voters.next() == Some(inner.options.node) && voters.next().is_none() {
+            inner.raft.trigger().elect(false).await.map_err(fatal)?;
+        }
+        Ok(())
+    }
+
+    /// Follows the group's leader and members, and notices its end.
+    fn watch(&self) {
+        let group: Weak<Inner> = Rc::downgrade(&self.0);
+        let mut server = self.0.raft.server_metrics();
+        let metrics = self.0.raft.metrics();
+        self.0.observe();
+        drop(GlommioRuntime::spawn(async move {
+            while server.changed().await.is_ok() {
+                let Some(group) = group.upgrade() else { return };
+                group.observe();
+            }
+            // openraft is gone. If that was not wanted, it has left the reason.
+            let Some(group) = group.upgrade() else { return };
+            group.is_leader.set(false);
+            let ended = metrics.borrow_watched().running_state.clone();
+            let text = match ended {
+                Err(fatal) => group.reason(&fatal),
+                Ok(()) => group.reason(&Fatal::Panicked),
+            };
+            if !group.is_stopping.get() {
+                group.fail(text);
+            }
+        }));
+    }
+
+    /// Runs `future` and looks for completions meanwhile: the core may not yet, or no longer, do it.
+    async fn drive<F: Future>(&self, future: F) -> F::Output {
+        drive(|| self.drain_completions(), future).await
+    }
+
+    fn stop_reason(&self) -> String {
+        match self.0.raft.metrics().borrow_watched().running_state.clone() {
+            Err(fatal) => self.0.reason(&fatal),
+            Ok(()) => "the group has stopped".to_owned(),
+        }
+    }
+}
+
+impl Inner {
+    /// Takes over what openraft says about leader and members.
+    fn observe(&self) {
+        let server = self.raft.server_metrics();
+        let server = server.borrow_watched();
+        let is_leader = server.state == ServerState::Leader;
+        let mut voters = server.membership_config.voter_ids();
+        let is_alone = voters.next() == Some(self.options.node) && voters.next().is_none();
+        if is_leader != self.is_leader.get() || server.current_leader != self.leader.get() {
+            let (shard, term) = (self.options.shard, server.vote.leader_id().term);
+            let leader = server.current_leader.map(|id| id.0);
+            tracing::info!(shard, term, leader, is_leader, "the group's leader changed");
+        }
+        self.leader.set(server.current_leader);
+        self.is_leader.set(is_leader);
+        self.is_alone.set(is_alone);
+        // The leader of a group of one has nobody to send heartbeats to and nobody to lose an election to: no timers.
+        self.raft.runtime_config().tick(!(is_alone && is_leader));
+    }
+
+    /// Reports once that the group is over.
+    fn fail(&self, text: String) {
+        if self.fatal.borrow().is_some() {
+            return;
+        }
+        tracing::error!(shard = self.options.shard, reason = text, "the group has stopped for good");
+        *self.fatal.borrow_mut() = Some(text.clone());
+        self.is_leader.set(false);
+        (self.on_fatal)(text);
+    }
+
+    fn reason(&self, fatal: &Fatal<TypeConfig>) -> String {
+        reason(&self.log, &self.generations, fatal)
+    }
+}
+
+/// The cause of a fatal error: the log's or the store's own words if they have any, else openraft's.
+fn reason(log: &LogStore, generations: &Generations, fatal: &Fatal<TypeConfig>) -> String {
+    log.fault().or_else(|| generations.fault()).unwrap_or_else(|| fatal.to_string())
+}
+
+fn drain(log: &LogStore, generations: &Generations) {
+    log.drain();
+    generations.advance();
+}
+
+/// Runs `future`, calling `drain` now and then.
+async fn drive<F: Future>(drain: impl Fn(), future: F) -> F::Output {
+    let mut future = pin!(future);
+    let mut timer: Option<Sleep> = None;
+    poll_fn(|context| {
+        loop {
+            drain();
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
+                return Poll::Ready(output);
+            }
+            let sleep = timer.get_or_insert_with(|| GlommioRuntime::sleep(DRIVE_INTERVAL));
+            if Pin::new(sleep).poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            timer = None;
+        }
+    })
+    .await
+}
+
+fn role(metrics: &RaftMetrics<TypeConfig>) -> Role {
+    match metrics.state {
+        ServerState::Leader => Role::Leader,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Learner => Role::Learner,
+        ServerState::Shutdown => Role::Stopped,
+    }
+}
+
+/// openraft's settings. Whatever durability or liveness depends on is spelled out.
+fn raft_config(options: &GroupOptions) -> Result<Config> {
+    let (election_timeout_min, election_timeout_max) = options.election_timeout_ms;
+    let config = Config {
+        cluster_name: format!("shard-{}", options.shard),
+        heartbeat_interval: options.heartbeat_ms,
+        heartbeat_min_interval: Some(0),
+        election_timeout_min,
+        election_timeout_max,
+        enable_pre_vote: Some(true),
+        // A restarted leader is elected anew: a new term is how it notices entries that a crash took from its log.
+        enable_leader_restore: Some(false),
+        // Generations decide when there is a new snapshot; the log is then purged at once.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: options.log_entries_kept,
+        purge_batch_size: 1,
+        // Room for all proposals and the few other messages, so that a proposal never waits.
+        api_channel_size: Some(options.in_flight_max as u64 + 1024),
+        ..Config::default()
+    };
+    config.validate().map_err(|error| Error::Option {
+        option: "heartbeat_ms and election_timeout_ms",
+        value: format!("{}, {election_timeout_min}..{election_timeout_max}", options.heartbeat_ms),
+        problem: match error {
+            openraft::ConfigError::ElectionTimeout { .. } => "the shortest timeout must be below the longest",
+            _ => "the timeouts must leave room for several heartbeats",
+        },
+    })
+}

@@ -1,0 +1,36 @@
+//! What a shard does with committed batches: the seam between the group and the commands.
+
+use basalt_storage::Store;
+
+use crate::types::{EntryId, Replies};
+
+/// Executes committed batches on a shard's keyspace. The core implements it.
+///
+/// A machine is borrowed only between two awaits: the group calls it, gets the result and lets it go, so the core may use
+/// the same machine for reads in between.
+pub trait Machine {
+    /// Executes one batch on the store and answers its commands' replies.
+    ///
+    /// Must be deterministic: the same batch at the same `entry` on the same rows gives the same rows on every node. With
+    /// `want_replies` false (an entry of another leader, or of before a restart) the replies are not looked at and may be
+    /// empty. The group records `entry` as applied in the store itself; a machine never does, and never freezes the store.
+    ///
+    /// # Errors
+    /// A batch that cannot be executed, for example one in an unknown format. It is final: the group stops.
+    fn apply(&mut self, entry: EntryId, batch: &[u8], want_replies: bool) -> Result<Replies, MachineError>;
+
+    /// The shard's store.
+    fn store(&mut self) -> &mut Store;
+}
+
+/// Why a committed batch could not be executed. Final for the group.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MachineError {
+    /// The store could not be read or written.
+    #[error(transparent)]
+    Storage(#[from] basalt_storage::Error),
+    /// The batch is not one this program can execute.
+    #[error("{0}")]
+    Batch(String),
+}

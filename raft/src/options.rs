@@ -1,0 +1,89 @@
+//! What a group is opened with, and the bounds it keeps.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::completions::{Background, Wake};
+use crate::error::{Error, Result};
+use crate::outcomes::Outcome;
+use crate::types::{NodeId, PeerAddress};
+
+/// Settings of one group.
+#[derive(Debug, Clone)]
+pub struct GroupOptions {
+    /// The group's name in logs: the shard's id.
+    pub shard: u32,
+    /// This node.
+    pub node: NodeId,
+    /// The group's first voters, this node among them. Looked at only when the log is new; afterwards the log knows.
+    pub voters: BTreeMap<NodeId, PeerAddress>,
+    /// How often a leader tells its followers that it is there, in milliseconds. A group of one sends none.
+    pub heartbeat_ms: u64,
+    /// The shortest and the longest time without a leader before a follower campaigns, in milliseconds.
+    pub election_timeout_ms: (u64, u64),
+    /// Batches on their way at once; more are refused with [`ProposeError::Backlog`](crate::ProposeError::Backlog).
+    pub in_flight_max: usize,
+    /// The log is cut when it holds about this many bytes more than [`GroupOptions::log_entries_kept`] entries: a
+    /// generation of rows is forced out of the store, and what it covers is purged.
+    pub log_bytes_max: u64,
+    /// The same for entries.
+    pub log_entries_max: u64,
+    /// Entries kept although the store has them on disk, so that a follower a little behind needs no snapshot.
+    pub log_entries_kept: u64,
+    /// A directory for checkpoints on their way to other nodes, on the store's file system. Whatever is in it when the group
+    /// is opened is removed.
+    pub snapshot_directory: PathBuf,
+}
+
+impl GroupOptions {
+    /// A group of which `node` is the only voter, with defaults for everything else.
+    pub fn alone(shard: u32, node: NodeId, snapshot_directory: PathBuf) -> GroupOptions {
+        GroupOptions {
+            shard,
+            node,
+            voters: BTreeMap::from([(node, PeerAddress::default())]),
+            heartbeat_ms: 50,
+            election_timeout_ms: (150, 300),
+            in_flight_max: 1024,
+            log_bytes_max: 256 << 20,
+            log_entries_max: 4_000_000,
+            log_entries_kept: 0,
+            snapshot_directory,
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        let refuse = |option, value: String, problem| Err(Error::Option { option, value, problem });
+        let (shortest, longest) = self.election_timeout_ms;
+        if self.heartbeat_ms == 0 {
+            return refuse("heartbeat_ms", "0".to_owned(), "must be at least 1");
+        }
+        if shortest <= self.heartbeat_ms || longest <= shortest {
+            let value = format!("{shortest}..{longest}");
+            return refuse("election_timeout_ms", value, "must be a range above heartbeat_ms");
+        }
+        if !self.voters.contains_key(&self.node) {
+            return refuse("voters", format!("{:?}", self.voters.keys()), "must name this node");
+        }
+        if self.in_flight_max == 0 || self.log_bytes_max == 0 || self.log_entries_max == 0 {
+            return refuse("in_flight_max, log_bytes_max and log_entries_max", "0".to_owned(), "must be at least 1");
+        }
+        Ok(())
+    }
+}
+
+/// What a group calls in its core. None of these may call back into the group, except `on_outcome`, which may propose.
+pub struct GroupHooks {
+    /// Takes the outcome of each proposed batch, by its ticket, in the order of the proposals. Never called from inside
+    /// [`Group::propose`](crate::Group::propose).
+    pub on_outcome: Box<dyn Fn(u64, Outcome)>,
+    /// Takes the reason when the group has stopped for good: the log or the store failed, or openraft did. The process is
+    /// to say it and stop; the group serves nothing any more. Called at most once, and not for a wanted shutdown.
+    pub on_fatal: Box<dyn Fn(String)>,
+    /// Asks the core, from any thread, to call [`Group::drain_completions`](crate::Group::drain_completions). Called
+    /// often and must be cheap.
+    pub wake: Wake,
+    /// Runs what blocks on other threads.
+    pub background: Rc<dyn Background>,
+}

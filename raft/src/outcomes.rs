@@ -1,0 +1,132 @@
+//! How outcomes of proposals get back to who proposed them: by ticket, in the order of the proposals.
+//!
+//! openraft completes a proposal when its entry is applied, at once if this node does not lead, and not at all when it
+//! stops; [`Outcomes`] turns all of that into exactly one outcome per ticket, in order.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use openraft::OptionalSend;
+use openraft::errors::ClientWriteError;
+use openraft::raft::ClientWriteResult;
+use openraft::raft::responder::Responder;
+
+use crate::error::ProposeError;
+use crate::types::{Replies, TypeConfig};
+
+/// What became of a proposal.
+pub type Outcome = Result<Replies, ProposeError>;
+
+/// A proposal on its way.
+struct Slot {
+    ticket: u64,
+    outcome: Option<Outcome>,
+}
+
+/// The proposals on their way, oldest first.
+pub(crate) struct Outcomes {
+    slots: RefCell<VecDeque<Slot>>,
+    /// The number of the oldest slot. Slots are numbered in order of proposal.
+    first: Cell<u64>,
+    /// While a proposal is handed to openraft, outcomes are only noted: who proposes must not be called back meanwhile.
+    held: Cell<bool>,
+    deliver: Box<dyn Fn(u64, Outcome)>,
+}
+
+impl Outcomes {
+    pub(crate) fn new(deliver: Box<dyn Fn(u64, Outcome)>) -> Rc<Outcomes> {
+        Rc::new(Outcomes { slots: RefCell::new(VecDeque::new()), first: Cell::new(0), held: Cell::new(false), deliver })
+    }
+
+    /// How many proposals are on their way.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// Opens a slot for `ticket` and holds outcomes back until [`Outcomes::proposed`] or [`Outcomes::refused`].
+    pub(crate) fn begin(self: &Rc<Self>, ticket: u64) -> OutcomeResponder<ClientWriteResult<TypeConfig>> {
+        let mut slots = self.slots.borrow_mut();
+        let number = self.first.get() + slots.len() as u64;
+        slots.push_back(Slot { ticket, outcome: None });
+        self.held.set(true);
+        OutcomeResponder { outcomes: Some(self.clone()), number, complete: complete_write }
+    }
+
+    /// openraft took the newest proposal.
+    pub(crate) fn proposed(&self) {
+        self.held.set(false);
+        self.deliver_ready();
+    }
+
+    /// openraft did not take the newest proposal: its ticket gets no outcome by callback.
+    pub(crate) fn refused(&self) {
+        self.slots.borrow_mut().pop_back();
+        self.held.set(false);
+        self.deliver_ready();
+    }
+
+    fn complete(&self, number: u64, outcome: Outcome) {
+        let first = self.first.get();
+        assert!(number >= first, "a proposal has one outcome");
+        {
+            let mut slots = self.slots.borrow_mut();
+            let Some(slot) = slots.get_mut((number - first) as usize) else { return };
+            assert!(slot.outcome.is_none(), "a proposal has one outcome");
+            slot.outcome = Some(outcome);
+        }
+        if number == first && !self.held.get() {
+            self.deliver_ready();
+        }
+    }
+
+    /// Delivers the outcomes that are at the front of the queue.
+    fn deliver_ready(&self) {
+        loop {
+            let slot = {
+                let mut slots = self.slots.borrow_mut();
+                if self.held.get() || slots.front().is_none_or(|slot| slot.outcome.is_none()) {
+                    return;
+                }
+                slots.pop_front()
+            };
+            self.first.set(self.first.get() + 1);
+            // Outside the borrow: who is called may propose again.
+            if let Some(Slot { ticket, outcome: Some(outcome) }) = slot {
+                (self.deliver)(ticket, outcome);
+            }
+        }
+    }
+}
+
+/// openraft's end of a slot. Dropped without a result, it reports that the group stopped.
+pub struct OutcomeResponder<T> {
+    outcomes: Option<Rc<Outcomes>>,
+    number: u64,
+    complete: fn(T) -> Outcome,
+}
+
+fn complete_write(result: ClientWriteResult<TypeConfig>) -> Outcome {
+    match result {
+        Ok(response) => Ok(response.data),
+        Err(ClientWriteError::ForwardToLeader(forward)) => Err(ProposeError::NotLeader { leader: forward.leader_id }),
+        Err(ClientWriteError::LogEntryDiscarded(forward)) => Err(ProposeError::Unknown { leader: forward.leader_id }),
+        Err(error) => Err(ProposeError::Fatal(error.to_string())),
+    }
+}
+
+impl<T: OptionalSend + 'static> Responder<TypeConfig, T> for OutcomeResponder<T> {
+    fn on_complete(mut self, result: T) {
+        if let Some(outcomes) = self.outcomes.take() {
+            outcomes.complete(self.number, (self.complete)(result));
+        }
+    }
+}
+
+impl<T> Drop for OutcomeResponder<T> {
+    fn drop(&mut self) {
+        if let Some(outcomes) = self.outcomes.take() {
+            outcomes.complete(self.number, Err(ProposeError::Stopped));
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! openraft's asynchronous runtime on a glommio executor.
+//!
+//! What a newcomer would get wrong: `glommio::spawn_local` polls the new task at once, on the caller's stack, while
+//! openraft expects a spawned task to start later. [`GlommioRuntime::spawn`] defers the first poll. Dropping a handle
+//! detaches the task, and a panic in a task becomes a [`JoinError`] instead of ending the executor.
+
+use std::any::Any;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use futures_util::FutureExt;
+use openraft_rt::{AsyncRuntime, OptionalSend};
+
+use crate::channels;
+
+/// The runtime. Its functions work on the glommio executor of the calling thread.
+pub struct GlommioRuntime {
+    executor: glommio::LocalExecutor,
+}
+
+impl fmt::Debug for GlommioRuntime {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("GlommioRuntime")
+    }
+}
+
+/// Why a task gave no result.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    /// The executor dropped the task.
+    #[error("the task was cancelled")]
+    Cancelled,
+    /// The task panicked.
+    #[error("the task panicked: {0}")]
+    Panic(String),
+}
+
+/// Waits for a task's result. Dropping it lets the task run on.
+pub struct JoinHandle<T>(glommio::task::JoinHandle<Result<T, JoinError>>);
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|result| result.unwrap_or(Err(JoinError::Cancelled)))
+    }
+}
+
+/// Ends at a moment. Nothing is registered with the executor before the first poll.
+pub struct Sleep {
+    at: Instant,
+    timer: Option<glommio::timer::Timer>,
+}
+
+impl Sleep {
+    fn until(at: Instant) -> Sleep {
+        Sleep { at, timer: None }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let at = self.at;
+        if self.timer.is_none() {
+            let now = Instant::now();
+            if now >= at {
+                return Poll::Ready(());
+            }
+            self.timer = Some(glommio::timer::Timer::new(at - now));
+        }
+        match self.timer.as_mut() {
+            Some(timer) => Pin::new(timer).poll(context).map(|_| ()),
+            None => Poll::Ready(()),
+        }
+    }
+}
+
+/// A future did not finish in time.
+#[derive(Debug, thiserror::Error)]
+#[error("timed out")]
+pub struct TimedOut;
+
+/// A future with a deadline.
+pub struct Timeout<F> {
+    future: Pin<Box<F>>,
+    sleep: Sleep,
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, TimedOut>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(value) = self.future.as_mut().poll(context) {
+            return Poll::Ready(Ok(value));
+        }
+        Pin::new(&mut self.sleep).poll(context).map(|()| Err(TimedOut))
+    }
+}
+
+/// Gives the executor's other tasks a turn.
+pub(crate) async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| {
+        if yielded {
+            return Poll::Ready(());
+        }
+        yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().map_or_else(|| "no message".to_owned(), |text| (*text).to_owned()),
+    }
+}
+
+impl AsyncRuntime for GlommioRuntime {
+    type JoinError = JoinError;
+    type JoinHandle<T: OptionalSend + 'static> = JoinHandle<T>;
+    type Sleep = Sleep;
+    type Instant = Instant;
+    type TimeoutError = TimedOut;
+    type Timeout<R, T: Future<Output = R> + OptionalSend> = Timeout<T>;
+    type ThreadLocalRng = rand::rngs::ThreadRng;
+    type Mpsc = channels::Mpsc;
+    type Watch = channels::Watch;
+    type Oneshot = channels::Oneshot;
+    type Mutex<T: OptionalSend + 'static> = channels::Mutex<T>;
+
+    fn spawn<T>(future: T) -> JoinHandle<T::Output>
+    where
+        T: Future + OptionalSend + 'static,
+        T::Output: OptionalSend + 'static,
+    {
+        let task = async move {
+            yield_now().await;
+            AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| JoinError::Panic(panic_text(panic)))
+        };
+        JoinHandle(glommio::spawn_local(task).detach())
+    }
+
+    fn sleep(duration: Duration) -> Sleep {
+        Sleep::until(Instant::now() + duration)
+    }
+
+    fn sleep_until(deadline: Instant) -> Sleep {
+        Sleep::until(deadline)
+    }
+
+    fn timeout<R, F: Future<Output = R> + OptionalSend>(duration: Duration, future: F) -> Timeout<F> {
+        Self::timeout_at(Instant::now() + duration, future)
+    }
+
+    fn timeout_at<R, F: Future<Output = R> + OptionalSend>(deadline: Instant, future: F) -> Timeout<F> {
+        Timeout { future: Box::pin(future), sleep: Sleep::until(deadline) }
+    }
+
+    fn is_panic(error: &JoinError) -> bool {
+        matches!(error, JoinError::Panic(_))
+    }
+
+    fn thread_rng() -> rand::rngs::ThreadRng {
+        rand::rng()
+    }
+
+    fn new(_threads: usize) -> Self {
+        let executor = glommio::LocalExecutorBuilder::default().make().expect("io_uring and memlock are available");
+        GlommioRuntime { executor }
+    }
+
+    fn block_on<F, T>(&mut self, future: F) -> T
+    where
+        F: Future<Output = T>,
+    {
+        self.executor.run(future)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_the_conformance_suite_of_openraft() {
+        openraft_rt::testing::Suite::<GlommioRuntime>::test_all();
+    }
+
+    #[test]
+    fn a_panic_in_a_task_is_an_error_of_its_handle() {
+        GlommioRuntime::run(async {
+            let error = GlommioRuntime::spawn(async { panic!("on purpose") }).await.unwrap_err();
+            assert!(GlommioRuntime::is_panic(&error), "{error}");
+            assert!(error.to_string().contains("on purpose"), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_spawned_task_does_not_run_before_its_spawner_yields() {
+        GlommioRuntime::run(async {
+            let started = std::rc::Rc::new(std::cell::Cell::new(false));
+            let flag = started.clone();
+            let handle = GlommioRuntime::spawn(async move { flag.set(true) });
+            assert!(!started.get(), "spawn polled the task on its caller's stack");
+            handle.await.unwrap();
+            assert!(started.get());
+        });
+    }
+}

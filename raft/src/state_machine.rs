@@ -1,0 +1,160 @@
+//! The state machine as openraft sees it: hands committed entries to the [`Machine`], one after the other.
+//!
+//! What a newcomer would get wrong: openraft may commit an entry before this node has it on disk (a quorum elsewhere
+//! does). It is applied only once the local log has flushed it; else a store could write out rows of an entry that its own
+//! log loses in a crash.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use futures_util::{Stream, StreamExt};
+use openraft::OptionalSend;
+use openraft::entry::RaftEntry;
+use openraft::storage::RaftStateMachine;
+
+use crate::entry::{encode_log_id, encode_stored_membership};
+use crate::generations::{Generations, point_of};
+use crate::log_store::LogStore;
+use crate::machine::Machine;
+use crate::runtime::yield_now;
+use crate::snapshot::{Checkpoints, SnapshotBuilder, SnapshotData};
+use crate::types::{
+    Entry, EntryPayload, EntryResponder, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, entry_id,
+};
+
+/// How long entries are applied before other tasks of the core get a turn: its budget for one task's run.
+const SLICE: Duration = Duration::from_micros(500);
+
+/// Applies entries to a machine.
+pub(crate) struct StateMachine {
+    machine: Rc<RefCell<dyn Machine>>,
+    /// The log that must have an entry before it is applied.
+    log: LogStore,
+    generations: Rc<Generations>,
+    checkpoints: Rc<Checkpoints>,
+    /// Whether the next snapshot is only to tell openraft what is on disk already.
+    reports_durable: Rc<Cell<bool>>,
+}
+
+impl StateMachine {
+    pub(crate) fn new(
+        machine: Rc<RefCell<dyn Machine>>,
+        log: LogStore,
+        generations: Rc<Generations>,
+        checkpoints: Rc<Checkpoints>,
+        reports_durable: Rc<Cell<bool>>,
+    ) -> StateMachine {
+        StateMachine { machine, log, generations, checkpoints, reports_durable }
+    }
+
+    fn apply_entry(&self, entry: &Entry, want_replies: bool) -> io::Result<Replies> {
+        let id = entry_id(&entry.log_id());
+        let mut machine = self.machine.borrow_mut();
+        let applied = machine.store().applied();
+        if !applied.log_id.is_empty() && id.index <= applied.index {
+            return Err(self.fault(format!("entry {id} came again: entry {} is applied", applied.index)));
+        }
+        let (replies, bytes, membership) = match &entry.payload {
+            EntryPayload::Blank => (Replies::default(), 0, None),
+            EntryPayload::Normal(batch) => {
+                let replies = machine.apply(id, &batch.0, want_replies);
+                (replies.map_err(|error| self.fault(format!("entry {id}: {error}")))?, batch.0.len(), None)
+            }
+            EntryPayload::Membership(membership) => {
+                let stored = StoredMembership::new(Some(entry.log_id()), membership.clone());
+                (Replies::default(), 0, Some(encode_stored_membership(&stored)))
+            }
+        };
+        let store = machine.store();
+        store.set_applied(id.index, &encode_log_id(&entry.log_id()), membership.as_deref());
+        self.generations.applied(bytes, store);
+        Ok(replies)
+    }
+
+    fn fault(&self, text: String) -> io::Error {
+        self.log.note_fault(text.clone());
+        io::Error::other(text)
+    }
+}
+
+/// Lets other tasks run between entries. The first entry, most often the only one, costs no look at the clock.
+#[derive(Default)]
+struct Slice {
+    is_begun: bool,
+    ends: Option<Instant>,
+}
+
+impl Slice {
+    async fn next(&mut self) {
+        if !std::mem::replace(&mut self.is_begun, true) {
+            return;
+        }
+        let now = Instant::now();
+        match self.ends {
+            Some(end) if now < end => {}
+            Some(_) => {
+                yield_now().await;
+                self.ends = None;
+            }
+            None => self.ends = Some(now + SLICE),
+        }
+    }
+}
+
+impl RaftStateMachine<TypeConfig> for StateMachine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = SnapshotBuilder;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let point = point_of(self.machine.borrow_mut().store().applied());
+        let SnapshotMeta { last_log_id, last_membership } = point.map_err(|error| self.fault(error.to_string()))?;
+        Ok((last_log_id, last_membership))
+    }
+
+    async fn apply<Strm>(&mut self, mut entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder>> + Unpin + OptionalSend,
+    {
+        let mut slice = Slice::default();
+        while let Some(item) = entries.next().await {
+            let (entry, responder) = item?;
+            self.log.flushed(entry.index()).await?;
+            slice.next().await;
+            let replies = self.apply_entry(&entry, responder.is_some())?;
+            // The machine is not borrowed any more: who takes the replies may use it.
+            if let Some(responder) = responder {
+                responder.send(replies);
+            }
+        }
+        Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+        let writes_out = !self.reports_durable.replace(false);
+        SnapshotBuilder::new(self.generations.clone(), self.checkpoints.clone(), writes_out)
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        let fault = |error: crate::Error| self.fault(format!("installing the snapshot of entry {meta}: {error}"));
+        let (directory, received) = snapshot.into_directory().await.map_err(fault)?;
+        if received.last_log_id < meta.last_log_id {
+            return Err(self.fault(format!("a snapshot of {received} came for one of {meta}")));
+        }
+        self.generations.install(directory).await.map_err(fault)
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let meta = self.generations.durable();
+        if meta.last_log_id.is_none() {
+            return Ok(None);
+        }
+        let snapshot = SnapshotData::of_store(self.generations.clone(), self.checkpoints.clone());
+        Ok(Some(Snapshot { meta, snapshot }))
+    }
+}
