@@ -7,7 +7,7 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::collection::{Collection, FIELDS_BYTES_MAX};
-use super::key::{self, RowKey, Slot};
+use super::key::{self, ElementKey, RowKey, Slot};
 use super::meta::{Meta, Type};
 use super::version::VersionSource;
 use crate::{Counters, DATABASE_COUNT, Direction, Error, Result, Row, Rows};
@@ -202,14 +202,14 @@ impl<'a> Keyspace<'a> {
     /// # Errors
     /// [`Error::WrongType`] if the key holds another type than `kind`.
     pub fn collection_or_new(&mut self, key: &[u8], kind: Type) -> Result<Collection> {
-        let lookup = self.lookup(key)?;
-        let prior = lookup.prior;
-        if let Some(record) = lookup.record {
+        let Lookup { record, prior } = self.lookup(key)?;
+        if let Some(record) = record {
             if record.kind != kind {
                 return Err(Error::WrongType);
             }
             return self.open(key, &record, prior);
         }
+        drop(record);
         let version = self.versions.next();
         Ok(Collection::new(self.db, key, kind, version, prior))
     }
@@ -251,17 +251,17 @@ impl<'a> Keyspace<'a> {
     /// [`Error::WrongType`] if the key holds a collection.
     pub fn edit_string(&mut self, key: &[u8], edit: impl FnOnce(&mut StringEdit<'_>)) -> Result<usize> {
         let mut row = self.scratch.take();
-        let lookup = self.lookup(key)?;
-        let prior = lookup.prior;
-        let deadline_ms = lookup.record.as_ref().and_then(|record| record.deadline_ms);
+        let Lookup { record, prior } = self.lookup(key)?;
+        let deadline_ms = record.as_ref().and_then(|record| record.deadline_ms);
         Meta::write_header(&mut row, Type::String, deadline_ms);
         let header_bytes = row.len();
-        if let Some(record) = lookup.record {
+        if let Some(record) = &record {
             if record.kind != Type::String {
                 return Err(Error::WrongType);
             }
             row.extend_from_slice(record.body());
         }
+        drop(record);
         edit(&mut StringEdit { row: &mut row, header_bytes });
         let length = row.len() - header_bytes;
         self.put_row(key, prior, deadline_ms, &row);
@@ -292,10 +292,17 @@ impl<'a> Keyspace<'a> {
         collection.is_new = false;
     }
 
+    /// Gives `collection` a new version: all its element rows are orphans, and the caller writes those that stay.
+    pub(super) fn renew(&mut self, collection: &mut Collection) {
+        collection.version = self.versions.next();
+        collection.prefix = ElementKey::prefix(self.db, collection.slot(), collection.key(), collection.version);
+    }
+
     /// Deletes `key` and says whether it existed. A collection's elements become orphans: one row is touched.
     pub fn delete(&mut self, key: &[u8]) -> Result<bool> {
-        let lookup = self.lookup(key)?;
-        let (existed, prior) = (lookup.record.is_some(), lookup.prior);
+        let Lookup { record, prior } = self.lookup(key)?;
+        let existed = record.is_some();
+        drop(record);
         self.remove_row(key, prior);
         Ok(existed)
     }
@@ -303,11 +310,14 @@ impl<'a> Keyspace<'a> {
     /// Gives `key` another deadline or none. Says whether the key exists.
     pub fn set_deadline(&mut self, key: &[u8], deadline_ms: Option<u64>) -> Result<bool> {
         let mut row = self.scratch.take();
-        let lookup = self.lookup(key)?;
-        let Some(record) = lookup.record else { return Ok(false) };
-        let prior = lookup.prior;
-        Meta::write_header(&mut row, record.kind, deadline_ms);
-        row.extend_from_slice(record.body());
+        let Lookup { record, prior } = self.lookup(key)?;
+        match &record {
+            None => return Ok(false),
+            Some(record) => {
+                Meta::write_header(&mut row, record.kind, deadline_ms);
+                row.extend_from_slice(record.body());
+            }
+        }
         drop(record);
         self.put_row(key, prior, deadline_ms, &row);
         self.scratch.give_back(row);

@@ -5,14 +5,28 @@
 //! is left under an old version is an orphan that compaction drops.
 
 mod collection;
+mod hashes;
 mod key;
 #[allow(clippy::module_inception, reason = "the noun that the module is named for")]
 mod keyspace;
+mod lists;
 mod meta;
+mod names;
+mod removed;
+mod sets;
+mod sorted_sets;
+mod streams;
+#[cfg(test)]
+mod testing;
 mod version;
 
 pub use collection::{Collection, FIELDS_BYTES_MAX};
+pub use hashes::Hash;
 pub use key::{APPLIED_ROW, ElementKey, KEY_BYTES_MAX, RowKind, SLOT_COUNT, Slot};
 pub use keyspace::{Keyspace, Lookup, Prior, Record, Scratch, StringEdit};
+pub use lists::{End, List};
 pub use meta::{Meta, Type};
+pub use sets::Set;
+pub use sorted_sets::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet};
+pub use streams::{Stream, StreamEntry, StreamId, Trim};
 pub use version::VersionSource;

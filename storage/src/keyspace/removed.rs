@@ -1,0 +1,69 @@
+//! How many rows a collection has left behind, and what is done about it.
+//!
+//! A deleted row is a tombstone until compaction drops it, and ordered scans walk over tombstones. A set that shrank from a
+//! million members to ten would make each SPOP walk past a hundred thousand of them. So a collection counts its
+//! removed rows in its metadata, and one that has become small on top of many moves to a new version: its few rows
+//! are written again, and all the tombstones are behind it.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::Keyspace;
+use super::collection::Collection;
+use super::key::RowKey;
+use crate::{Direction, Result};
+
+/// A collection is moved only while it has at most this many elements: the work one command may cause is bounded.
+const RENEWED_ELEMENTS_MAX: u64 = 128;
+
+/// Rows that must have been removed for each one that is written again: moving costs less than a tenth of the removals.
+const REMOVED_PER_ELEMENT: u64 = 16;
+
+/// Fewer tombstones than this do not matter.
+const REMOVED_MIN: u32 = 1024;
+
+/// Rows removed under a collection's present version: `[removed u32 BE]` in its fields.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Removed(u32);
+
+impl Removed {
+    /// Reads the count, and returns what follows it.
+    pub(super) fn read(fields: &[u8]) -> Option<(Removed, &[u8])> {
+        let (count, rest) = fields.split_first_chunk::<4>()?;
+        Some((Removed(u32::from_be_bytes(*count)), rest))
+    }
+
+    /// The count as it is stored.
+    pub(super) fn bytes(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
+
+    /// Counts `rows` more.
+    pub(super) fn count(&mut self, rows: u32) {
+        self.0 = self.0.saturating_add(rows);
+    }
+
+    /// Moves `collection` to a new version if it has become small and left many rows behind. Says whether it did.
+    pub(super) fn renew(&mut self, keyspace: &mut Keyspace<'_>, collection: &mut Collection) -> Result<bool> {
+        let small = (1..=RENEWED_ELEMENTS_MAX).contains(&collection.size);
+        if !small || self.0 < REMOVED_MIN || u64::from(self.0) < collection.size * REMOVED_PER_ELEMENT {
+            return Ok(false);
+        }
+        let mut rows: Vec<(RowKey, Box<[u8]>)> = Vec::new();
+        keyspace.scan_elements(
+            collection,
+            Bound::Unbounded,
+            Bound::Unbounded,
+            Direction::Forward,
+            &mut |element, value| {
+                rows.push((RowKey::from_slice(element), value.into()));
+                ControlFlow::Continue(())
+            },
+        )?;
+        keyspace.renew(collection);
+        for (element, value) in &rows {
+            keyspace.put_element(collection, element, value);
+        }
+        *self = Removed::default();
+        Ok(true)
+    }
+}

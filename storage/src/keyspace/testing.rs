@@ -1,0 +1,45 @@
+//! A shard in memory, for the tests of the types.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::key::RowKey;
+use super::{Keyspace, Scratch, VersionSource};
+use crate::{Direction, MemoryRows};
+
+/// Rows in memory, with what a keyspace over them needs.
+#[derive(Default)]
+pub(super) struct Shard {
+    rows: MemoryRows,
+    scratch: Scratch,
+    entries: u64,
+}
+
+impl Shard {
+    /// The keyspace that the next log entry sees, at 1000 ms.
+    pub(super) fn keyspace(&mut self) -> Keyspace<'_> {
+        self.entries += 1;
+        Keyspace::new(&mut self.rows, &mut self.scratch, VersionSource::entry(self.entries), 0, 1000)
+    }
+
+    /// The version of the collection at `key`.
+    pub(super) fn version(&mut self, key: &[u8]) -> u64 {
+        let keyspace = self.keyspace();
+        let record = keyspace.record(key).unwrap().unwrap();
+        u64::from_be_bytes(*record.body().first_chunk().unwrap())
+    }
+
+    /// How many element rows the collection at `key` has; 0 if there is none.
+    pub(super) fn element_count(&mut self, key: &[u8]) -> usize {
+        let keyspace = self.keyspace();
+        let Some(record) = keyspace.record(key).unwrap() else { return 0 };
+        let collection = keyspace.collection(key, record.kind()).unwrap().unwrap();
+        let mut rows: Vec<RowKey> = Vec::new();
+        keyspace
+            .scan_elements(&collection, Bound::Unbounded, Bound::Unbounded, Direction::Forward, &mut |element, _| {
+                rows.push(RowKey::from_slice(element));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        rows.len()
+    }
+}
