@@ -62,9 +62,6 @@ impl Decoder {
     ///
     /// # Errors
     /// A [`ProtocolError`] to be sent to the client before its connection is closed.
-    ///
-    /// # Panics
-    /// When the input of an incomplete command has become shorter.
     #[inline]
     pub fn decode(&mut self, input: &[u8], limits: &Limits, argv: &mut Argv) -> Result<Decoded, ProtocolError> {
         argv.clear();
@@ -389,6 +386,10 @@ mod tests {
         assert_eq!(decode_whole(&args(1, 60), &limits).0[0][0].len(), 60);
         assert_eq!(error_of(&args(1, 61), &limits), Some(ProtocolError::InvalidBulkLength));
         assert_eq!(error_of(&args(7, 60), &limits), Some(ProtocolError::TooBigRequest));
+        let stream = args(3, 20);
+        let limits_of = |request_bytes_max| Limits { request_bytes_max, ..small_limits() };
+        assert_eq!(error_of(&stream, &limits_of(stream.len())), None);
+        assert_eq!(error_of(&stream, &limits_of(stream.len() - 1)), Some(ProtocolError::TooBigRequest));
         let limits = Limits { bulk_bytes_max: usize::MAX, request_bytes_max: usize::MAX, ..limits };
         assert_eq!(error_of(b"*1\r\n$4294967295\r\n", &limits), Some(ProtocolError::TooBigRequest));
         assert_eq!(error_of(b"*1\r\n$4294967270\r\n", &limits), None);
