@@ -1,0 +1,267 @@
+//! Reading numbers, options and deadlines out of arguments, by Redis' rules.
+
+use super::{Args, CommandError};
+
+/// Reads a decimal 64-bit integer: no spaces, no `+`, no leading zeros.
+///
+/// # Errors
+/// [`CommandError::NOT_AN_INTEGER`].
+pub fn parse_i64(arg: &[u8]) -> Result<i64, CommandError> {
+    read_i64(arg).ok_or(CommandError::NOT_AN_INTEGER)
+}
+
+/// As [`parse_i64`], for values: `None` if the bytes are not an integer.
+pub(super) fn read_i64(bytes: &[u8]) -> Option<i64> {
+    let (negative, digits) = match bytes {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    match digits {
+        [b'0'] if !negative => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() <= 19 => {}
+        _ => return None,
+    }
+    let mut magnitude = 0u64;
+    for digit in digits {
+        // 19 digits stay below 10^19 < 2^64
+        magnitude = magnitude * 10 + u64::from(digit.checked_sub(b'0').filter(|&digit| digit <= 9)?);
+    }
+    if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
+}
+
+/// Reads a count or length that must not be negative.
+///
+/// # Errors
+/// [`CommandError::NOT_POSITIVE`], also when it is no integer at all, as in Redis.
+pub fn parse_positive_i64(arg: &[u8]) -> Result<i64, CommandError> {
+    match parse_i64(arg) {
+        Ok(number) if number >= 0 => Ok(number),
+        _ => Err(CommandError::NOT_POSITIVE),
+    }
+}
+
+/// Reads a non-negative integer as `usize`.
+///
+/// # Errors
+/// As [`parse_positive_i64`].
+pub fn parse_usize(arg: &[u8]) -> Result<usize, CommandError> {
+    parse_positive_i64(arg).map(|number| number as usize)
+}
+
+/// Reads a floating-point number as C's `strtod` does, infinities and hexadecimal included, NaN excluded.
+///
+/// # Errors
+/// [`CommandError::NOT_A_FLOAT`].
+pub fn parse_f64(arg: &[u8]) -> Result<f64, CommandError> {
+    read_f64(arg).ok_or(CommandError::NOT_A_FLOAT)
+}
+
+/// As [`parse_f64`], for callers with an error text of their own.
+pub fn read_f64(bytes: &[u8]) -> Option<f64> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let first = *unsigned.as_bytes().first()?;
+    if first == b'0' && matches!(unsigned.as_bytes().get(1), Some(b'x' | b'X')) {
+        let magnitude = read_hexadecimal(&unsigned[2..])?;
+        return Some(if text.starts_with('-') { -magnitude } else { magnitude });
+    }
+    match first {
+        // `strtod` reports an overflow, which Redis refuses; Rust rounds it to infinity
+        b'0'..=b'9' | b'.' => text.parse::<f64>().ok().filter(|number| number.is_finite()),
+        _ if unsigned.eq_ignore_ascii_case("inf") || unsigned.eq_ignore_ascii_case("infinity") => {
+            Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY })
+        }
+        _ => None,
+    }
+}
+
+/// Reads what follows `0x`: hexadecimal digits with an optional point and binary exponent.
+fn read_hexadecimal(text: &str) -> Option<f64> {
+    let (digits, exponent) = match text.find(['p', 'P']) {
+        Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && fraction.is_empty() {
+        return None;
+    }
+    let mut number = 0f64;
+    for digit in whole.bytes().chain(fraction.bytes()) {
+        number = number * 16.0 + f64::from((digit as char).to_digit(16)?);
+    }
+    let number = number * 2f64.powi(exponent.saturating_sub(4 * fraction.len() as i32));
+    number.is_finite().then_some(number)
+}
+
+/// Turns a Redis index range (inclusive; negative counts from the end) over `length` items into a half-open range;
+/// `None` if it is empty.
+pub fn parse_index_range(start: i64, stop: i64, length: u64) -> Option<std::ops::Range<u64>> {
+    let length = i64::try_from(length).unwrap_or(i64::MAX);
+    let from_end = |index: i64| if index < 0 { index.saturating_add(length) } else { index };
+    let (start, stop) = (from_end(start).max(0), from_end(stop).min(length - 1));
+    (start <= stop).then_some(start as u64..stop as u64 + 1)
+}
+
+/// In what a deadline is given, and from where it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExpiryUnit {
+    /// Seconds from now (`EX`).
+    Seconds,
+    /// Milliseconds from now (`PX`).
+    Milliseconds,
+    /// A Unix time in seconds (`EXAT`).
+    UnixSeconds,
+    /// A Unix time in milliseconds (`PXAT`).
+    UnixMilliseconds,
+}
+
+impl ExpiryUnit {
+    /// The unit that the option `word` names.
+    pub fn of_option(word: &[u8]) -> Option<ExpiryUnit> {
+        Some(match word.to_ascii_lowercase().as_slice() {
+            b"ex" => ExpiryUnit::Seconds,
+            b"px" => ExpiryUnit::Milliseconds,
+            b"exat" => ExpiryUnit::UnixSeconds,
+            b"pxat" => ExpiryUnit::UnixMilliseconds,
+            _ => return None,
+        })
+    }
+}
+
+/// Turns `number`, read from an argument of `command`, into a deadline in Unix milliseconds, which may lie in the past
+/// and even before 1970.
+///
+/// # Errors
+/// "invalid expire time" if the deadline does not fit 63 bits.
+pub fn deadline_ms(number: i64, unit: ExpiryUnit, now_ms: u64, command: &str) -> Result<i64, CommandError> {
+    let invalid = || CommandError::invalid_expire_time(command);
+    let milliseconds = match unit {
+        ExpiryUnit::Seconds | ExpiryUnit::UnixSeconds => number.checked_mul(1000).ok_or_else(invalid)?,
+        ExpiryUnit::Milliseconds | ExpiryUnit::UnixMilliseconds => number,
+    };
+    match unit {
+        ExpiryUnit::Seconds | ExpiryUnit::Milliseconds => {
+            milliseconds.checked_add_unsigned(now_ms).ok_or_else(invalid)
+        }
+        ExpiryUnit::UnixSeconds | ExpiryUnit::UnixMilliseconds => Ok(milliseconds),
+    }
+}
+
+/// Reads the deadline of SET, SETEX, PSETEX and GETEX, which must be positive.
+///
+/// # Errors
+/// [`CommandError::NOT_AN_INTEGER`], or "invalid expire time in 'command' command".
+pub fn parse_expiry_ms(arg: &[u8], unit: ExpiryUnit, now_ms: u64, command: &str) -> Result<u64, CommandError> {
+    let number = parse_i64(arg)?;
+    if number <= 0 {
+        return Err(CommandError::invalid_expire_time(command));
+    }
+    let deadline = deadline_ms(number, unit, now_ms, command)?;
+    u64::try_from(deadline).map_err(|_| CommandError::invalid_expire_time(command))
+}
+
+/// Walks over the options at the end of a command.
+pub struct Options<'a> {
+    rest: Args<'a>,
+}
+
+impl<'a> Options<'a> {
+    /// The options in `args` from `first` on.
+    pub fn new(args: Args<'a>, first: usize) -> Options<'a> {
+        Options { rest: args.get(first..).unwrap_or(&[]) }
+    }
+
+    /// The next word, if there is one.
+    pub fn next_word(&mut self) -> Option<&'a [u8]> {
+        let (word, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(word)
+    }
+
+    /// The argument that the option read last needs.
+    ///
+    /// # Errors
+    /// [`CommandError::SYNTAX`] if there is none.
+    pub fn argument(&mut self) -> Result<&'a [u8], CommandError> {
+        self.next_word().ok_or(CommandError::SYNTAX)
+    }
+
+    /// How many words are left.
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_read_as_redis_reads_them() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("-1", Some(-1)),
+            ("9223372036854775807", Some(i64::MAX)),
+            ("9223372036854775808", None),
+            ("-9223372036854775808", Some(i64::MIN)),
+            ("-9223372036854775809", None),
+            ("99999999999999999999", None),
+            ("", None),
+            ("-", None),
+            ("-0", None),
+            ("+1", None),
+            ("01", None),
+            (" 1", None),
+            ("1 ", None),
+            ("1a", None),
+            ("1/", None),
+        ] {
+            assert_eq!(read_i64(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn floats_are_read_as_strtod_reads_them() {
+        for (text, expected) in [
+            ("1.5", Some(1.5)),
+            ("+1.5", Some(1.5)),
+            ("-.5", Some(-0.5)),
+            ("5.", Some(5.0)),
+            ("1e3", Some(1000.0)),
+            ("inf", Some(f64::INFINITY)),
+            ("-Infinity", Some(f64::NEG_INFINITY)),
+            ("0x10", Some(16.0)),
+            ("0x1.8p1", Some(3.0)),
+            ("nan", None),
+            ("1e999", None),
+            ("", None),
+            (" 1", None),
+            ("1 ", None),
+            (".", None),
+            ("1e", None),
+            ("--1", None),
+        ] {
+            assert_eq!(read_f64(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn index_ranges_clamp_to_the_collection() {
+        assert_eq!(parse_index_range(0, -1, 3), Some(0..3));
+        assert_eq!(parse_index_range(-2, -1, 3), Some(1..3));
+        assert_eq!(parse_index_range(-100, 100, 3), Some(0..3));
+        assert_eq!(parse_index_range(2, 1, 3), None);
+        assert_eq!(parse_index_range(0, -1, 0), None);
+        assert_eq!(parse_index_range(i64::MIN, i64::MAX, 3), Some(0..3));
+    }
+
+    #[test]
+    fn deadlines_that_overflow_are_refused() {
+        let error = parse_expiry_ms(b"9223372036854775807", ExpiryUnit::Seconds, 5, "set").unwrap_err();
+        assert_eq!(error.to_string(), "ERR invalid expire time in 'set' command");
+        assert!(parse_expiry_ms(b"9223372036854775807", ExpiryUnit::Milliseconds, 5, "set").is_err());
+        assert!(parse_expiry_ms(b"0", ExpiryUnit::Milliseconds, 5, "set").is_err());
+        assert_eq!(parse_expiry_ms(b"7", ExpiryUnit::Seconds, 5, "set").unwrap(), 7005);
+        assert_eq!(parse_expiry_ms(b"7", ExpiryUnit::UnixMilliseconds, 5, "set").unwrap(), 7);
+    }
+}

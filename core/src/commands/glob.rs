@@ -1,0 +1,141 @@
+//! Glob patterns as `KEYS`, `SCAN MATCH` and `CONFIG GET` use them.
+
+/// Steps one match may take; beyond them a pattern is taken as not matching, so that `*a*a*a*…` cannot hold a core.
+const STEPS_MAX: u32 = 1_000_000;
+
+/// Whether `text` matches `pattern` by Redis' rules: `*`, `?`, `[a-z]`, `[^a]` and `\` before a byte taken literally.
+pub fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
+    matches(pattern, text, false)
+}
+
+/// [`glob_matches`] without regard to the case of ASCII letters.
+pub fn glob_matches_any_case(pattern: &[u8], text: &[u8]) -> bool {
+    matches(pattern, text, true)
+}
+
+/// One `*` is remembered at a time: if what follows it fails, it takes one more byte. That is enough, since a later `*`
+/// makes earlier ones final.
+fn matches(pattern: &[u8], text: &[u8], any_case: bool) -> bool {
+    let (mut at, mut position) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    let mut steps = 0;
+    loop {
+        steps += 1;
+        if steps > STEPS_MAX {
+            return false;
+        }
+        if pattern.get(at) == Some(&b'*') {
+            at += 1;
+            if at == pattern.len() {
+                return true;
+            }
+            star = Some((at, position));
+            continue;
+        }
+        let step = match (pattern.get(at), text.get(position)) {
+            (None, None) => return true,
+            (Some(_), Some(&byte)) => match_one(&pattern[at..], byte, any_case),
+            _ => None,
+        };
+        if let Some(pattern_bytes) = step {
+            at += pattern_bytes;
+            position += 1;
+            continue;
+        }
+        match &mut star {
+            Some((after_star, from)) if *from < text.len() => {
+                *from += 1;
+                (at, position) = (*after_star, *from);
+            }
+            _ => return false,
+        }
+    }
+}
+
+/// Matches one byte against the start of `pattern`, which is not a `*`; returns how long that part of the pattern is.
+fn match_one(pattern: &[u8], byte: u8, any_case: bool) -> Option<usize> {
+    let fold = |byte: u8| if any_case { byte.to_ascii_lowercase() } else { byte };
+    match pattern[0] {
+        b'?' => Some(1),
+        b'[' => match_class(pattern, byte, fold),
+        b'\\' if pattern.len() >= 2 => (fold(pattern[1]) == fold(byte)).then_some(2),
+        literal => (fold(literal) == fold(byte)).then_some(1),
+    }
+}
+
+/// Matches one byte against a class such as `[a-z]`; a class that is never closed ends with the pattern.
+fn match_class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> Option<usize> {
+    let mut at = 1;
+    let negated = pattern.get(at) == Some(&b'^');
+    if negated {
+        at += 1;
+    }
+    let mut found = false;
+    loop {
+        match pattern[at.min(pattern.len())..] {
+            [] => break,
+            [b'\\', literal, ..] => {
+                found |= literal == byte;
+                at += 2;
+            }
+            [b']', ..] => {
+                at += 1;
+                break;
+            }
+            [from, b'-', to, ..] => {
+                let (from, to) = (fold(from.min(to)), fold(from.max(to)));
+                found |= (from..=to).contains(&fold(byte));
+                at += 3;
+            }
+            [literal, ..] => {
+                found |= fold(literal) == fold(byte);
+                at += 1;
+            }
+        }
+    }
+    (found != negated).then_some(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_match_as_in_redis() {
+        for (pattern, text, expected) in [
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("a*c", "abbc", true),
+            ("a*c", "abbcd", false),
+            ("h?llo", "hello", true),
+            ("h?llo", "hllo", false),
+            ("h[ae]llo", "hallo", true),
+            ("h[^e]llo", "hello", false),
+            ("h[a-b]llo", "hbllo", true),
+            ("h[b-a]llo", "hbllo", true),
+            ("\\*", "*", true),
+            ("\\*", "x", false),
+            ("[\\]]", "]", true),
+            ("*?", "a", true),
+            ("*?", "", false),
+            ("a**b", "ab", true),
+            ("[a", "a", true),
+            ("[", "[", false),
+            ("a\\", "a\\", true),
+            ("*.txt", "a.txt.txt", true),
+            ("[]", "a", false),
+            ("[^]", "a", true),
+        ] {
+            assert_eq!(glob_matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        }
+        assert!(glob_matches_any_case(b"MAX*", b"maxmemory"));
+    }
+
+    #[test]
+    fn a_hostile_pattern_ends_in_time() {
+        let pattern = b"*a".repeat(1000);
+        let text = b"a".repeat(999);
+        assert!(!glob_matches(&pattern, &text));
+    }
+}

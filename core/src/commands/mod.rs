@@ -1,0 +1,37 @@
+//! The commands: what they are called, how they are checked, and what they do to a shard's keyspace.
+//!
+//! [`table`] names every command; each family's handlers are in the file named for it. A handler sees one shard at one
+//! moment through [`Context`] and never a clock, a random source or a connection of its own, so a log entry has the same
+//! effect on every replica. A handler that fails must not have written anything: check everything first, then write.
+
+mod arguments;
+mod command_error;
+pub mod facts;
+mod glob;
+mod random;
+pub mod table;
+
+pub use arguments::{
+    ExpiryUnit, Options, deadline_ms, parse_expiry_ms, parse_f64, parse_i64, parse_index_range, parse_positive_i64, parse_usize, read_f64,
+};
+pub use command_error::CommandError;
+pub use glob::glob_matches;
+pub use random::Random;
+pub use table::{Command, Kind, Scatter};
+
+use basalt_net::resp::Reply;
+use basalt_storage::keyspace::Keyspace;
+
+/// A command's words; the first one is its name.
+pub type Args<'a> = &'a [&'a [u8]];
+
+/// What a handler works on.
+pub struct Context<'a> {
+    /// The keys of the shard, in the database the connection selected.
+    pub keyspace: Keyspace<'a>,
+    /// Random numbers; seeded by the log entry when writing.
+    pub random: &'a mut Random,
+}
+
+/// A handler: writes its reply, or fails having written no row.
+pub type Run = fn(&mut Context<'_>, Args<'_>, &mut Reply<'_>) -> Result<(), CommandError>;
