@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
+pub mod commands;
 pub mod config;
 pub mod limits;
 pub mod node;

@@ -140,9 +140,7 @@ pub fn deadline_ms(number: i64, unit: ExpiryUnit, now_ms: u64, command: &str) ->
         ExpiryUnit::Milliseconds | ExpiryUnit::UnixMilliseconds => number,
     };
     match unit {
-        ExpiryUnit::Seconds | ExpiryUnit::Milliseconds => {
-            milliseconds.checked_add_unsigned(now_ms).ok_or_else(invalid)
-        }
+        ExpiryUnit::Seconds | ExpiryUnit::Milliseconds => milliseconds.checked_add_unsigned(now_ms).ok_or_else(invalid),
         ExpiryUnit::UnixSeconds | ExpiryUnit::UnixMilliseconds => Ok(milliseconds),
     }
 }

@@ -12,10 +12,11 @@ mod random;
 pub mod table;
 
 pub use arguments::{
-    ExpiryUnit, Options, deadline_ms, parse_expiry_ms, parse_f64, parse_i64, parse_index_range, parse_positive_i64, parse_usize, read_f64,
+    ExpiryUnit, Options, deadline_ms, parse_expiry_ms, parse_f64, parse_i64, parse_index_range, parse_positive_i64,
+    parse_usize, read_f64,
 };
 pub use command_error::CommandError;
-pub use glob::glob_matches;
+pub use glob::{glob_matches, glob_matches_any_case};
 pub use random::Random;
 pub use table::{Command, Kind, Scatter};
 

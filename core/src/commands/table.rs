@@ -3,11 +3,17 @@
 //! What a newcomer would get wrong: a command's id is part of the log format. It names the command in Raft entries, so an
 //! id is never changed and never used again for another command.
 
+mod connection;
+mod hashes;
 mod keys;
+mod lists;
+mod server;
+mod sets;
+mod sorted_sets;
+mod streams;
+mod strings;
 
 use std::sync::LazyLock;
-
-use smallvec::SmallVec;
 
 use super::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};
 use super::{Args, CommandError, Run};
@@ -265,7 +271,17 @@ fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
 }
 
 /// All commands that clients can name, by family.
-static FAMILIES: &[&[Command]] = &[keys::COMMANDS];
+static FAMILIES: [&[Command]; 9] = [
+    strings::COMMANDS,
+    keys::COMMANDS,
+    lists::COMMANDS,
+    sets::COMMANDS,
+    hashes::COMMANDS,
+    sorted_sets::COMMANDS,
+    streams::COMMANDS,
+    server::COMMANDS,
+    connection::COMMANDS,
+];
 
 /// All commands that clients can name, containers but not their subcommands.
 pub fn commands() -> impl Iterator<Item = &'static Command> {
