@@ -1,0 +1,51 @@
+# Basalt: `make help` lists what there is.
+#
+# Everything is built with the one profile (release), for the whole workspace at once: RocksDB, 11 minutes of C++ on two cores,
+# is then compiled once for the binary, the tests, the lints and the docs.
+
+CARGO ?= cargo
+BUILD := --release --workspace --locked
+BASALT := $(or $(CARGO_TARGET_DIR),target)/release/basalt
+ARGS ?=
+CYCLES ?= 5
+
+.DEFAULT_GOAL := help
+.PHONY: help deps build run test bench bench-compare crash fmt fmt-check lint doc
+
+help: ## Lists the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+deps: ## Installs the Debian packages that building, testing and comparing need
+	@deploy/install-deps.sh
+
+build: ## Builds everything
+	$(CARGO) build $(BUILD) --all-targets
+
+run: ## Runs a node on port 6379 with its data in ./basalt-data (ARGS='--port 7000' for more)
+	$(CARGO) build $(BUILD)
+	$(BASALT) $(ARGS)
+
+test: fmt-check lint doc ## Checks format, lints and docs, then runs every test
+	$(CARGO) test $(BUILD)
+
+bench: ## Runs the micro-benchmarks (ARGS='--bench NAME' for one)
+	$(CARGO) bench --workspace --locked $(ARGS)
+
+bench-compare: ## Compares with redis-server on this machine, about 15 minutes
+	$(CARGO) build $(BUILD)
+	$(CARGO) run --release --locked -p basalt-bench --bin bench-compare -- $(ARGS)
+
+crash: ## Kills a loaded node and checks what it acknowledged (CYCLES=200 for long)
+	CRASH_CYCLES=$(CYCLES) $(CARGO) test --release --locked -p basalt-tests --test crash -- --nocapture
+
+fmt: ## Formats the code
+	$(CARGO) fmt --all
+
+fmt-check:
+	$(CARGO) fmt --all --check
+
+lint: ## Lints the code
+	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings
+
+doc: ## Builds the docs
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc $(BUILD) --no-deps --document-private-items
