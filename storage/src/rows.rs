@@ -66,6 +66,9 @@ pub struct Counters {
     pub deadlines: [u64; DATABASE_COUNT],
 }
 
+/// What a scan does with each row's key and value, and whether it goes on.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Ordered rows of one shard.
 ///
 /// Keys compare as bytes. Reads return [`Error::Cold`] only where the store was told not to wait for the disk; that never
@@ -84,13 +87,7 @@ pub trait Rows {
     fn delete_range(&mut self, from: &[u8], to: &[u8]);
 
     /// Visits the rows between `lower` and `upper` in `direction` until `visit` breaks.
-    fn scan(
-        &self,
-        lower: Bound<&[u8]>,
-        upper: Bound<&[u8]>,
-        direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()>;
+    fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()>;
 
     /// The shard's counters.
     fn counters(&self) -> &Counters;
@@ -100,7 +97,7 @@ pub trait Rows {
 }
 
 /// Rows in a plain ordered map: the model that tests compare with.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct MemoryRows {
     rows: BTreeMap<Box<[u8]>, Box<[u8]>>,
     counters: Counters,
@@ -140,7 +137,7 @@ impl Rows for MemoryRows {
         lower: Bound<&[u8]>,
         upper: Bound<&[u8]>,
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<(), Error> {
         if range_is_empty(lower, upper) {
             return Ok(());

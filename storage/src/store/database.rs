@@ -147,6 +147,11 @@ impl Database {
     }
 
     pub(super) fn db(&self) -> &DB {
+        self.handle()
+    }
+
+    /// The handle as the orphan filter finds it.
+    pub(super) fn handle(&self) -> &Arc<DB> {
         self.db.as_ref().expect("the handle goes only when the database is dropped")
     }
 
@@ -251,4 +256,109 @@ fn database_options(options: &StoreOptions) -> Options {
     out.set_stats_persist_period_sec(0);
     out.set_skip_stats_update_on_db_open(true);
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::rows::Rows;
+    use crate::{BlockCache, Store};
+
+    fn options() -> StoreOptions {
+        StoreOptions::new(1 << 20, BlockCache::new(1 << 20))
+    }
+
+    /// A closed store of 2000 rows in one file, and that file.
+    fn one_file() -> (tempfile::TempDir, PathBuf) {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path(), &options()).unwrap();
+        for number in 0..2000u32 {
+            store.put(&[&[0], &number.to_be_bytes()[..]].concat(), &number.to_ne_bytes().repeat(25));
+        }
+        store.set_applied(1, b"1", None);
+        let done = store.freeze().unwrap().run();
+        drop(store.finish(done).unwrap());
+        drop(store);
+        let files = fs::read_dir(home.path().join("db-1")).unwrap().map(|entry| entry.unwrap().path());
+        let mut files = files.filter(|path| path.extension().is_some_and(|extension| extension == "sst"));
+        let file = files.next().expect("the generation is one file");
+        assert_eq!(files.next(), None);
+        (home, file)
+    }
+
+    fn corrupted_path(error: Error) -> PathBuf {
+        match error {
+            Error::Corruption { path, .. } => path,
+            other => panic!("not taken for damage: {other}"),
+        }
+    }
+
+    #[test]
+    fn a_damaged_block_is_refused_by_name_and_never_served() {
+        let (home, file) = one_file();
+        let handle = fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
+        let middle = handle.metadata().unwrap().len() / 2;
+        let mut byte = [0];
+        handle.read_exact_at(&mut byte, middle).unwrap();
+        handle.write_all_at(&[byte[0] ^ 0x10], middle).unwrap();
+        let store = Store::open(home.path(), &options()).unwrap();
+        let errors = (0..2000u32).filter_map(|number| match store.get(&[&[0], &number.to_be_bytes()[..]].concat()) {
+            Ok(row) => {
+                assert_eq!(&*row.expect("no row is missing"), number.to_ne_bytes().repeat(25), "row {number}");
+                None
+            }
+            Err(error) => Some(corrupted_path(error)),
+        });
+        let errors: Vec<_> = errors.collect();
+        assert!(!errors.is_empty(), "the damage was not noticed");
+        assert!(errors.iter().all(|path| *path == file), "{errors:?}");
+    }
+
+    #[test]
+    fn missing_and_cut_files_are_refused_by_name() {
+        let (home, file) = one_file();
+        let good = fs::read(&file).unwrap();
+        fs::write(&file, &good[..good.len() / 2]).unwrap();
+        assert_eq!(corrupted_path(Store::open(home.path(), &options()).err().unwrap()), file);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(corrupted_path(Store::open(home.path(), &options()).err().unwrap()), file);
+        fs::write(&file, &good).unwrap();
+        Store::open(home.path(), &options()).unwrap();
+        fs::remove_file(home.path().join("db-1/CURRENT")).unwrap();
+        corrupted_path(Store::open(home.path(), &options()).err().unwrap());
+    }
+
+    #[test]
+    fn a_file_linked_in_but_never_ingested_is_removed_at_open() {
+        let (home, file) = one_file();
+        let stray = home.path().join("db-1/000999.sst");
+        fs::copy(&file, &stray).unwrap();
+        let store = Store::open(home.path(), &options()).unwrap();
+        assert_eq!(store.get(&[0, 0, 0, 0, 5]).unwrap().as_deref(), Some(&5u32.to_ne_bytes().repeat(25)[..]));
+        drop(store);
+        assert!(!stray.exists());
+        assert!(file.exists());
+    }
+
+    #[test]
+    fn rows_of_a_newer_format_are_refused_as_such() {
+        let (home, _) = one_file();
+        let Opened { database, applied, counters, .. } =
+            Database::open(home.path().join("db-1"), 1, false, &options()).unwrap();
+        let mut row = applied::encode(&applied, &counters);
+        row[3] += 1;
+        let file = home.path().join("newer.sst");
+        let mut writer = rocksdb::SstFileWriter::create(database.table_options());
+        writer.open(&file).unwrap();
+        writer.put(APPLIED_ROW, row).unwrap();
+        writer.finish().unwrap();
+        drop(writer);
+        database.ingest(&file).unwrap();
+        drop(database);
+        let error = Store::open(home.path(), &options()).err().unwrap();
+        assert!(matches!(error, Error::UnknownFormat { found: 2, supported: 1, .. }), "{error}");
+    }
 }

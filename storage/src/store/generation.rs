@@ -120,3 +120,128 @@ pub struct Retired {
     pub(super) _frozen: [Option<Arc<Frozen>>; 2],
     pub(super) _database: Option<Arc<Database>>,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::rows::Rows;
+    use crate::{BlockCache, Error, Store, StoreOptions};
+
+    fn open(dir: &Path) -> Store {
+        Store::open(dir, &StoreOptions::new(1024 * 1024, BlockCache::new(1024 * 1024))).unwrap()
+    }
+
+    fn write_out(store: &mut Store) {
+        let next = store.applied().index + 1;
+        store.set_applied(next, &next.to_be_bytes(), None);
+        let done = store.freeze().unwrap().run();
+        drop(store.finish(done).unwrap());
+    }
+
+    fn text(store: &Store, key: &[u8]) -> Option<String> {
+        store.get(key).unwrap().map(|row| String::from_utf8_lossy(&row).into_owned())
+    }
+
+    #[test]
+    fn a_deleted_range_hides_older_files_and_not_its_own() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = open(home.path());
+        for key in [b"a", b"c", b"e", b"g"] {
+            store.put(key, b"old");
+        }
+        write_out(&mut store);
+        store.put(b"d", b"written before the range, in the same generation");
+        store.delete_range(b"b", b"f");
+        store.put(b"c", b"new");
+        write_out(&mut store);
+        let assert_rows = |store: &Store| {
+            let found = [b"a", b"c", b"d", b"e", b"g"].map(|key| text(store, key));
+            let expected = [Some("old"), Some("new"), None, None, Some("old")];
+            assert_eq!(found, expected.map(|value| value.map(String::from)));
+        };
+        assert_rows(&store);
+        drop(store);
+        let store = open(home.path());
+        assert_rows(&store);
+        store.database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        assert_rows(&store);
+    }
+
+    #[test]
+    fn the_frozen_generation_answers_until_it_is_finished() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = open(home.path());
+        store.put(b"k", b"1");
+        store.set_applied(1, b"1", None);
+        let job = store.freeze().unwrap();
+        assert!(store.freeze().is_none(), "one generation at a time");
+        assert_eq!(text(&store, b"k").as_deref(), Some("1"));
+        store.put(b"k", b"2");
+        store.delete(b"gone");
+        store.set_applied(2, b"2", None);
+        assert_eq!(text(&store, b"k").as_deref(), Some("2"));
+        let done = job.run();
+        assert_eq!(store.durable_applied(), 0, "what the store has not heard of is not durable");
+        store.finish(done).unwrap();
+        assert_eq!(store.durable_applied(), 1);
+        assert_eq!(store.memory().frozen_bytes, 0);
+        assert_eq!(text(&store, b"k").as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn a_full_disk_loses_nothing_and_the_generation_is_tried_again() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = open(home.path());
+        store.put(b"k", &[7; 300_000]);
+        store.set_applied(9, b"9", Some(b"members"));
+        // Every write to this file fails with ENOSPC.
+        std::os::unix::fs::symlink("/dev/full", home.path().join("incoming/db-1-9.sst")).unwrap();
+        let done = store.freeze().unwrap().run();
+        assert!(matches!(store.finish(done), Err(Error::DiskFull { .. })));
+        assert_eq!(store.durable_applied(), 0);
+        assert_eq!(store.get(b"k").unwrap().unwrap().len(), 300_000);
+        store.put(b"k", b"later");
+        store.set_applied(10, b"10", None);
+        let done = store.freeze().expect("the same generation is tried again").run();
+        drop(store.finish(done).unwrap());
+        assert_eq!(store.durable_applied(), 9);
+        drop(store);
+        let store = open(home.path());
+        assert_eq!(store.get(b"k").unwrap().unwrap().len(), 300_000);
+        assert_eq!(store.applied().membership, b"members");
+    }
+
+    #[test]
+    fn entries_without_rows_are_written_too() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = open(home.path());
+        assert!(store.freeze().is_none(), "there is nothing to write");
+        write_out(&mut store);
+        assert!(store.freeze().is_none(), "everything is on disk");
+        assert!(store.disk_is_empty, "the applied row is no row to read");
+        drop(store);
+        let store = open(home.path());
+        assert_eq!(store.applied().index, 1);
+        assert!(store.disk_is_empty);
+    }
+
+    #[test]
+    fn rows_after_a_restart_continue_from_the_disk() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = open(home.path());
+        store.put(b"k", b"1");
+        store.counters_mut().keys[3] = 5;
+        write_out(&mut store);
+        store.put(b"k", b"not written out");
+        drop(store);
+        let mut store = open(home.path());
+        assert_eq!(text(&store, b"k").as_deref(), Some("1"));
+        assert_eq!(store.counters().keys[3], 5);
+        store.delete(b"k");
+        assert_eq!(text(&store, b"k"), None);
+        write_out(&mut store);
+        drop(store);
+        assert_eq!(text(&open(home.path()), b"k"), None);
+    }
+}

@@ -11,7 +11,7 @@ use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier};
 use super::database::{Database, read_options};
 use super::memtable::{Cursor, Memtable};
 use crate::keyspace::APPLIED_ROW;
-use crate::rows::{ColdRead, Direction};
+use crate::rows::{ColdRead, Direction, Visit};
 use crate::{Error, Result};
 
 /// The layers of one scan, newest first.
@@ -30,7 +30,7 @@ pub(super) fn scan(
     lower: Bound<&[u8]>,
     upper: Bound<&[u8]>,
     direction: Direction,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: Visit<'_>,
 ) -> Result<()> {
     let mut merge = Merge {
         direction,
@@ -56,7 +56,7 @@ struct Merge<'a, 'b> {
 }
 
 impl Merge<'_, '_> {
-    fn run(&mut self, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+    fn run(&mut self, visit: Visit<'_>) -> Result<()> {
         loop {
             self.skip_hidden()?;
             let active = self.active.head();

@@ -10,6 +10,8 @@
 mod applied;
 mod block_cache;
 mod cold_reader;
+#[cfg(test)]
+mod crash_test;
 mod database;
 mod failpoint;
 mod generation;
@@ -22,7 +24,7 @@ mod orphan_filter;
 mod range_tombstones;
 mod snapshot;
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -42,7 +44,7 @@ use memtable::{Found, Memtable};
 use merge_scan::Layers;
 
 use crate::keyspace::APPLIED_ROW;
-use crate::rows::{ColdRead, Counters, Direction, Row, Rows};
+use crate::rows::{ColdRead, Counters, Direction, Row, Rows, Visit};
 use crate::{Error, Result};
 
 /// How a store is opened.
@@ -330,13 +332,7 @@ impl Rows for Store {
         self.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
     }
 
-    fn scan(
-        &self,
-        lower: Bound<&[u8]>,
-        upper: Bound<&[u8]>,
-        direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()> {
+    fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
         let layers = Layers {
             active: &self.active,
             frozen: self.frozen.as_ref().map(|frozen| &frozen.table),

@@ -146,3 +146,109 @@ impl CompactionFilter for OrphanFilter {
         NAME
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ops::{Bound, ControlFlow};
+
+    use super::*;
+    use crate::keyspace::{Slot, Type};
+    use crate::rows::{Direction, Rows};
+    use crate::{BlockCache, Store, StoreOptions};
+
+    fn meta_key(key: &[u8]) -> Vec<u8> {
+        let mut row = vec![0];
+        row.extend_from_slice(&Slot::of(key).index().to_be_bytes());
+        row.push(RowKind::Meta as u8);
+        row.extend_from_slice(key);
+        row
+    }
+
+    fn put_meta(store: &mut Store, key: &[u8], version: u64) {
+        let mut row = Vec::new();
+        Meta::write_header(&mut row, Type::Set, None);
+        row.extend_from_slice(&version.to_be_bytes());
+        row.extend_from_slice(&1u64.to_be_bytes());
+        store.put(&meta_key(key), &row);
+    }
+
+    fn put_elements(store: &mut Store, key: &[u8], version: u64) {
+        for element in [b"x", b"y"] {
+            let mut row = ElementKey::prefix(0, Slot::of(key), key, version);
+            row.extend_from_slice(element);
+            store.put(&row, b"");
+        }
+    }
+
+    fn write_out(store: &mut Store) {
+        let next = store.applied().index + 1;
+        store.set_applied(next, b"id", None);
+        let done = store.freeze().unwrap().run();
+        drop(store.finish(done).unwrap());
+    }
+
+    /// The keys and versions of all element rows, once for each element.
+    fn elements(store: &Store) -> Vec<(String, u64)> {
+        let mut found = Vec::new();
+        store
+            .scan(Bound::Unbounded, Bound::Unbounded, Direction::Forward, &mut |row, _| {
+                if let Some(element) = ElementKey::read(row) {
+                    found.push((String::from_utf8_lossy(element.key).into_owned(), element.version));
+                }
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        found.sort();
+        found
+    }
+
+    /// A store on disk with: a live set, a deleted one, an overwritten one, and one whose key is a string by now.
+    fn sets() -> (tempfile::TempDir, Store) {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = Store::open(home.path(), &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap();
+        for key in [b"live", b"dead", b"anew", b"text"] {
+            put_meta(&mut store, key, 1);
+            put_elements(&mut store, key, 1);
+        }
+        write_out(&mut store);
+        store.delete(&meta_key(b"dead"));
+        put_meta(&mut store, b"anew", 2);
+        put_elements(&mut store, b"anew", 2);
+        store.put(&meta_key(b"text"), &[Type::String as u8, b'v']);
+        write_out(&mut store);
+        (home, store)
+    }
+
+    #[test]
+    fn compaction_drops_the_elements_of_dead_versions_only() {
+        let (_home, mut store) = sets();
+        assert_eq!(elements(&store).len(), 10, "orphans are there until compaction comes by");
+        // In memory the live set is deleted, but that is not on disk: a crash would bring it back, so its elements stay.
+        store.delete(&meta_key(b"live"));
+        store.database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        let expected = [("anew", 2), ("anew", 2), ("live", 1), ("live", 1)];
+        assert_eq!(elements(&store), expected.map(|(key, version)| (key.to_string(), version)));
+    }
+
+    #[test]
+    fn a_compaction_that_began_during_an_ingest_keeps_everything_until_it_ends() {
+        let (_home, store) = sets();
+        let (mut factory, epoch, slot) = OrphanFilterFactory::new();
+        let db: &Arc<DB> = store.database.handle();
+        slot.set(Arc::downgrade(db)).unwrap();
+        let orphan = ElementKey::prefix(0, Slot::of(b"dead"), b"dead", 1);
+        let context = || CompactionFilterContext { is_full_compaction: false, is_manual_compaction: false };
+        let is_removed =
+            |filter: &mut OrphanFilter| matches!(filter.filter(0, &orphan, b""), CompactionDecision::Remove);
+
+        let before = &mut factory.create(context());
+        let ingest = epoch.enter();
+        let during = &mut factory.create(context());
+        assert!(is_removed(before), "its files are older than the ingest");
+        assert!(!is_removed(during), "its files may be newer than what it can read");
+        drop(ingest);
+        assert!(is_removed(during));
+        let _next = epoch.enter();
+        assert!(is_removed(during), "the next ingest brings nothing into this compaction");
+    }
+}
