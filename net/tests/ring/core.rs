@@ -127,3 +127,16 @@ pub fn echo() -> impl FnMut(&mut Ring, Event) {
         _ => {}
     }
 }
+
+/// Bytes that differ from place to place and from `seed` to `seed`.
+pub fn pattern(seed: u32, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state as u8
+    })
+    .take(len)
+    .collect()
+}

@@ -7,20 +7,7 @@ use std::{
 
 use basalt_net::ring::RingOptions;
 
-use super::core::{Core, echo};
-
-/// Bytes that differ from place to place and from `seed` to `seed`.
-fn pattern(seed: u32, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
-    std::iter::repeat_with(|| {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state as u8
-    })
-    .take(len)
-    .collect()
-}
+use super::core::{Core, echo, pattern};
 
 fn read_exact(stream: &mut TcpStream, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];

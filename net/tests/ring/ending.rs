@@ -1,0 +1,251 @@
+//! How connections end, and that descriptors and slots are neither lost nor confused.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+    os::unix::net::UnixStream,
+    sync::mpsc::{Receiver, TryRecvError, channel},
+};
+
+use basalt_net::ring::{CloseReason, ConnId, Event, Ring, RingOptions};
+
+use super::core::{Core, PATIENCE, echo, pattern};
+
+/// Makes the kernel answer with a reset when the stream is closed.
+fn reset_on_close(stream: &TcpStream) {
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::Linger, &linger).expect("linger");
+}
+
+/// What the core of these tests tells.
+#[derive(Debug, PartialEq)]
+enum News {
+    Opened(ConnId),
+    Closed(ConnId, CloseReason),
+}
+
+/// An echoing core that tells of every connection that begins and ends, and leaves it to the test to close those that
+/// ended. Each is greeted with `greeting` bytes.
+fn watched(greeting: usize) -> (Core, Receiver<News>) {
+    let (tell, news) = channel();
+    let core = Core::start(RingOptions::default(), move || {
+        let mut echo = echo();
+        move |ring: &mut Ring, event| match event {
+            Event::Accepted(_, socket) => {
+                let id = ring.add(socket);
+                ring.output(id).expect("open").extend_from_slice(&pattern(5, greeting));
+                let _ = tell.send(News::Opened(id)); // the test may be over
+            }
+            Event::Closed(id, reason) => drop(tell.send(News::Closed(id, reason))),
+            other => echo(ring, other),
+        }
+    });
+    (core, news)
+}
+
+fn opened(news: &Receiver<News>) -> ConnId {
+    match news.recv_timeout(PATIENCE) {
+        Ok(News::Opened(id)) => id,
+        other => panic!("expected a new connection, not {other:?}"),
+    }
+}
+
+/// Waits for the end of `id` and nothing else.
+fn closed(news: &Receiver<News>, id: ConnId) -> CloseReason {
+    match news.recv_timeout(PATIENCE) {
+        Ok(News::Closed(closed, reason)) if closed == id => reason,
+        other => panic!("expected the end of {id:?}, not {other:?}"),
+    }
+}
+
+fn assert_released(core: &Core, id: ConnId) {
+    core.wait_for("released", |counters| counters.connections == 0);
+    assert!(core.call(move |ring| ring.socket(id).is_none()));
+}
+
+#[test]
+fn a_peer_that_closes_in_the_middle_of_a_reply_is_reported_once() {
+    let (core, news) = watched(8 << 20);
+    let mut client = core.connect();
+    let id = opened(&news);
+    client.read_exact(&mut [0; 1000]).expect("read");
+    reset_on_close(&client);
+    drop(client);
+    assert_eq!(closed(&news, id), CloseReason::Reset);
+    assert!(core.call(move |ring| ring.output(id).is_none()), "nobody takes output any more");
+    assert!(core.call(move |ring| ring.socket(id).is_some()), "the connection stays until the core closes it");
+    core.call(move |ring| ring.close(id, true));
+    assert_released(&core, id);
+    assert_eq!(news.try_recv(), Err(TryRecvError::Empty), "reported once");
+}
+
+#[test]
+fn a_peer_that_resets_while_idle_is_reported() {
+    let (core, news) = watched(0);
+    let client = core.connect();
+    let id = opened(&news);
+    reset_on_close(&client);
+    drop(client);
+    assert_eq!(closed(&news, id), CloseReason::Reset);
+}
+
+#[test]
+fn output_can_follow_the_peers_end_of_file() {
+    let (core, news) = watched(0);
+    let mut client = core.connect();
+    let id = opened(&news);
+    client.shutdown(Shutdown::Write).expect("shutdown");
+    assert_eq!(closed(&news, id), CloseReason::Eof);
+    core.call(move |ring| {
+        ring.output(id).expect("still writable").extend_from_slice(&pattern(6, 3 << 20));
+        ring.close(id, true);
+        assert!(ring.output(id).is_none(), "no more output after close");
+    });
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("read");
+    assert!(answer == pattern(6, 3 << 20), "{} bytes", answer.len());
+    assert_released(&core, id);
+}
+
+#[test]
+fn close_after_flush_sends_everything_first() {
+    let (core, news) = watched(5 << 20);
+    let mut client = core.connect();
+    let id = opened(&news);
+    core.call(move |ring| ring.close(id, true));
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).expect("read");
+    assert!(answer == pattern(5, 5 << 20), "{} bytes", answer.len());
+    assert_released(&core, id);
+    assert_eq!(news.try_recv(), Err(TryRecvError::Empty), "no event for what the core closed itself");
+}
+
+#[test]
+fn close_at_once_ends_a_send_that_is_stuck() {
+    let (core, news) = watched(64 << 20);
+    let mut client = core.connect();
+    let id = opened(&news);
+    client.read_exact(&mut [0; 1]).expect("read");
+    core.call(move |ring| ring.close(id, true));
+    assert!(core.call(move |ring| ring.socket(id).is_some()), "the peer does not read");
+    core.call(move |ring| ring.close(id, false));
+    assert_released(&core, id);
+    let mut rest = Vec::new();
+    let _ = client.read_to_end(&mut rest); // an end or a reset, but an end
+    assert!(rest.len() < 64 << 20);
+    assert_eq!(news.try_recv(), Err(TryRecvError::Empty), "no event for what the core closed itself");
+}
+
+#[test]
+fn close_at_once_ends_a_send_that_is_stuck_on_a_paused_connection() {
+    let (core, news) = watched(64 << 20);
+    let _client = core.connect();
+    let id = opened(&news);
+    core.wait_for("the send is under way", |counters| counters.bytes_out > 0);
+    core.call(move |ring| {
+        ring.pause(id); // its cancellation is still queued when the connection closes
+        ring.close(id, false);
+    });
+    assert_released(&core, id);
+}
+
+#[test]
+fn a_stale_id_does_nothing_to_the_next_owner_of_its_slot() {
+    let (core, news) = watched(0);
+    let client = core.connect();
+    let old = opened(&news);
+    drop(client);
+    assert_eq!(closed(&news, old), CloseReason::Eof);
+    core.call(move |ring| ring.close(old, false));
+    assert_released(&core, old);
+    let mut client = core.connect();
+    let new = opened(&news);
+    assert_eq!((new.index(), new.generation()), (old.index(), old.generation() + 1));
+    core.call(move |ring| {
+        assert!(ring.output(old).is_none());
+        assert_eq!(ring.output_bytes(old), 0);
+        ring.pause(old);
+        ring.close(old, false);
+    });
+    client.write_all(b"still here").expect("write");
+    let mut answer = [0; 10];
+    client.read_exact(&mut answer).expect("read");
+    assert_eq!(&answer, b"still here");
+}
+
+#[test]
+fn churn_confuses_no_connection_with_another_and_leaks_no_descriptor() {
+    // descriptors and slots are reused at once while requests of their former owners are still completing
+    let core = Core::start(RingOptions { entries: 16, completions: 32, ..RingOptions::default() }, || {
+        let (mut echo, mut count) = (echo(), 0);
+        move |ring: &mut Ring, event| match event {
+            Event::Received(id, ref input) => {
+                count += 1;
+                let ends = input.ends_with(b"!");
+                echo(ring, event);
+                if ends {
+                    match count % 3 {
+                        0 => ring.close(id, true),
+                        1 => (ring.pause(id), ring.close(id, true)).1,
+                        _ => {} // the client closes
+                    }
+                }
+            }
+            other => echo(ring, other),
+        }
+    });
+    let clients: Vec<_> = (0..4)
+        .map(|thread| {
+            let address = core.address;
+            std::thread::spawn(move || {
+                for round in 0..500 {
+                    let mut client = TcpStream::connect(address).expect("connect");
+                    client.set_read_timeout(Some(PATIENCE)).expect("timeout");
+                    let message = format!("{thread}:{round}:{}!", "x".repeat(round % 100));
+                    client.write_all(message.as_bytes()).expect("write");
+                    let mut answer = vec![0; message.len()];
+                    client.read_exact(&mut answer).expect("read");
+                    assert_eq!(answer, message.as_bytes());
+                    if round % 7 == 0 {
+                        reset_on_close(&client);
+                    }
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().for_each(|client| client.join().expect("client"));
+    let counters = core.wait_for("released", |counters| counters.connections == 0);
+    assert_eq!(counters.accepted, 2000);
+}
+
+#[test]
+fn a_dropped_ring_closes_its_sockets_whatever_is_in_flight() {
+    let (core, news) = watched(64 << 20);
+    let mut clients: Vec<TcpStream> = (0..20).map(|_| core.connect()).collect();
+    for _ in &clients {
+        opened(&news);
+    }
+    core.stop();
+    for client in &mut clients {
+        let mut rest = Vec::new();
+        let _ = client.read_to_end(&mut rest); // an end or a reset, but an end
+        assert!(rest.len() < 64 << 20);
+    }
+}
+
+#[test]
+fn unix_and_non_blocking_sockets_work_too() {
+    let core = Core::start(RingOptions::default(), echo);
+    let (mut client, server) = UnixStream::pair().expect("pair");
+    server.set_nonblocking(true).expect("nonblocking");
+    client.set_read_timeout(Some(PATIENCE)).expect("timeout");
+    core.call(move |ring| ring.add(server.into()));
+    let sent = pattern(8, 1 << 20);
+    let mut writer = client.try_clone().expect("clone");
+    let bytes = sent.clone();
+    let thread = std::thread::spawn(move || writer.write_all(&bytes).expect("write"));
+    let mut answer = vec![0; sent.len()];
+    client.read_exact(&mut answer).expect("read");
+    thread.join().expect("writer");
+    assert!(answer == sent);
+}
