@@ -124,7 +124,7 @@ impl List {
     ///
     /// # Panics
     /// If the list is not that long.
-    pub fn set(&mut self, keyspace: &mut Keyspace<'_>, index: u64, value: &[u8]) {
+    pub fn set(&self, keyspace: &mut Keyspace<'_>, index: u64, value: &[u8]) {
         assert!(index < self.len(), "only an element that exists is overwritten");
         keyspace.put_element(&self.collection, &element(self.number(index)), value);
     }
