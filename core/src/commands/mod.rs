@@ -6,10 +6,19 @@
 
 mod arguments;
 mod command_error;
+#[cfg(test)]
+mod differential;
 pub mod facts;
 mod glob;
+mod hashes;
+mod lists;
 mod random;
+mod sets;
+mod sorted_sets;
+mod streams;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use arguments::{
     ExpiryUnit, Options, deadline_ms, parse_expiry_ms, parse_f64, parse_i64, parse_index_range, parse_positive_i64,

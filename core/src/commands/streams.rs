@@ -1,0 +1,314 @@
+//! Handlers of the commands on streams.
+
+use std::ops::ControlFlow;
+
+use basalt_net::resp::Reply;
+use basalt_storage::Direction;
+use basalt_storage::keyspace::{Stream, StreamEntry, StreamId, Trim};
+
+use super::{Args, CommandError, Context, parse_i64};
+
+const INVALID_ID: CommandError = CommandError::text("ERR Invalid stream ID specified as stream command argument");
+const ID_TOO_SMALL: CommandError =
+    CommandError::text("ERR The ID specified in XADD is equal or smaller than the target stream top item");
+const ID_ZERO: CommandError = CommandError::text("ERR The ID specified in XADD must be greater than 0-0");
+const IDS_EXHAUSTED: CommandError =
+    CommandError::text("ERR The stream has exhausted the last possible ID, unable to add more items");
+
+/// How many entries `MAXLEN ~` and `MINID ~` delete at most unless told otherwise: Redis' 100 nodes of 100 entries.
+const APPROXIMATE_TRIM_MAX: u64 = 100 * 100;
+
+/// The id that XADD asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NewId {
+    /// `*`
+    Now,
+    /// `ms-*`
+    Within(u64),
+    /// `ms-seq` or `ms`
+    Exactly(StreamId),
+}
+
+impl NewId {
+    fn parse(arg: &[u8]) -> Result<NewId, CommandError> {
+        if let Some(ms) = arg.strip_suffix(b"-*") {
+            return Ok(NewId::Within(read_u64(ms).ok_or(INVALID_ID)?));
+        }
+        parse_id(arg, 0).map(NewId::Exactly)
+    }
+
+    /// The id that follows `last`, at `now_ms`.
+    fn after(self, last: StreamId, now_ms: u64) -> Result<StreamId, CommandError> {
+        if last == StreamId::MAX {
+            return Err(IDS_EXHAUSTED);
+        }
+        let id = match self {
+            NewId::Now if now_ms > last.ms => Some(StreamId { ms: now_ms, sequence: 0 }),
+            NewId::Now => last.next(),
+            NewId::Within(ms) if ms == last.ms => {
+                last.sequence.checked_add(1).map(|sequence| StreamId { ms, sequence })
+            }
+            NewId::Within(ms) => Some(StreamId { ms, sequence: 0 }),
+            NewId::Exactly(id) => Some(id),
+        };
+        id.filter(|&id| id > last).ok_or(ID_TOO_SMALL)
+    }
+}
+
+/// How XADD and XTRIM are told to trim.
+#[derive(Debug, Default)]
+struct TrimOptions {
+    limit: Option<Trim>,
+    is_approximate: bool,
+    count_max: Option<u64>,
+}
+
+impl TrimOptions {
+    /// Reads one option that `words` begin with; returns how many words it took, 0 if they begin with none.
+    fn read(&mut self, words: Args<'_>) -> Result<usize, CommandError> {
+        let [word, rest @ ..] = words else { return Ok(0) };
+        let word = word.to_ascii_lowercase();
+        match (word.as_slice(), rest) {
+            (b"maxlen" | b"minid", [_, ..]) => {
+                if self.limit.is_some() {
+                    return Err(CommandError::text(
+                        "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
+                    ));
+                }
+                let (value, taken) = match rest {
+                    [b"~" | b"=", value, ..] => (value, 3),
+                    [value, ..] => (value, 2),
+                    [] => return Ok(0),
+                };
+                self.is_approximate = taken == 3 && rest[0] == b"~";
+                self.limit = Some(if word == b"maxlen" {
+                    let length = u64::try_from(parse_i64(value)?);
+                    Trim::Length(length.map_err(|_| CommandError::text("ERR The MAXLEN argument must be >= 0."))?)
+                } else {
+                    Trim::Before(parse_id(value, 0)?)
+                });
+                Ok(taken)
+            }
+            (b"limit", [count, ..]) => {
+                let count = u64::try_from(parse_i64(count)?);
+                self.count_max = Some(count.map_err(|_| CommandError::text("ERR The LIMIT argument must be >= 0."))?);
+                Ok(2)
+            }
+            _ => Ok(0),
+        }
+    }
+
+    fn check(&self) -> Result<(), CommandError> {
+        if self.count_max.is_some_and(|count| count > 0) && self.limit.is_none() {
+            return Err(CommandError::text(
+                "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+            ));
+        }
+        if self.count_max.is_some() && !self.is_approximate {
+            return Err(CommandError::text("ERR syntax error, LIMIT cannot be used without the special ~ option"));
+        }
+        Ok(())
+    }
+
+    /// Trims `stream` and returns how many entries are gone. An approximate limit is kept exactly, as far as its bound of
+    /// deletions allows: entries do not come in nodes here.
+    fn apply(&self, context: &mut Context<'_>, stream: &mut Stream) -> Result<u64, CommandError> {
+        let Some(limit) = self.limit else { return Ok(0) };
+        let count_max = match (self.is_approximate, self.count_max) {
+            (false, _) | (true, Some(0)) => u64::MAX,
+            (true, Some(count)) => count,
+            (true, None) => APPROXIMATE_TRIM_MAX,
+        };
+        Ok(stream.trim(&mut context.keyspace, limit, count_max)?)
+    }
+}
+
+/// `XADD key [NOMKSTREAM] [MAXLEN | MINID [= | ~] threshold [LIMIT count]] * | id field value [field value …]`
+pub(super) fn xadd(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let mut trim = TrimOptions::default();
+    let (mut makes_stream, mut id) = (true, None);
+    let mut words = &args[2..];
+    while let (None, [word, rest @ ..]) = (id, words) {
+        let taken = if *word == b"*" { 0 } else { trim.read(words)? };
+        words = if taken > 0 { &words[taken..] } else { rest };
+        if taken > 0 {
+            continue;
+        }
+        match *word {
+            b"*" => id = Some(NewId::Now),
+            word if word.eq_ignore_ascii_case(b"nomkstream") => makes_stream = false,
+            word => id = Some(NewId::parse(word)?),
+        }
+    }
+    trim.check()?;
+    let id = id.filter(|_| !words.is_empty() && words.len().is_multiple_of(2));
+    let id = id.ok_or_else(|| CommandError::wrong_argument_count("xadd"))?;
+    if id == NewId::Exactly(StreamId::MIN) {
+        return Err(ID_ZERO);
+    }
+    let existing = context.keyspace.stream(args[1])?;
+    let mut stream = match existing {
+        Some(stream) => stream,
+        None if makes_stream => context.keyspace.stream_or_new(args[1])?,
+        None => {
+            reply.null();
+            return Ok(());
+        }
+    };
+    let id = id.after(stream.last_id(), context.keyspace.now_ms())?;
+    stream.add(&mut context.keyspace, id, words);
+    trim.apply(context, &mut stream)?;
+    stream.save(&mut context.keyspace);
+    reply.bulk_display(id);
+    Ok(())
+}
+
+/// `XTRIM key MAXLEN | MINID [= | ~] threshold [LIMIT count]`
+pub(super) fn xtrim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let mut trim = TrimOptions::default();
+    let mut words = &args[2..];
+    while !words.is_empty() {
+        let taken = trim.read(words)?;
+        if taken == 0 {
+            return Err(CommandError::SYNTAX);
+        }
+        words = &words[taken..];
+    }
+    trim.check()?;
+    if trim.limit.is_none() {
+        return Err(CommandError::text("ERR syntax error, XTRIM must be called with MAXLEN or MINID"));
+    }
+    let mut deleted = 0;
+    if let Some(mut stream) = context.keyspace.stream(args[1])? {
+        deleted = trim.apply(context, &mut stream)?;
+        if deleted > 0 {
+            stream.save(&mut context.keyspace);
+        }
+    }
+    reply.integer(deleted as i64);
+    Ok(())
+}
+
+/// `XLEN key`
+pub(super) fn xlen(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let stream = context.keyspace.stream(args[1])?;
+    reply.integer(stream.map_or(0, |stream| stream.len() as i64));
+    Ok(())
+}
+
+/// `XDEL key id [id …]`
+pub(super) fn xdel(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let Some(mut stream) = context.keyspace.stream(args[1])? else {
+        reply.integer(0);
+        return Ok(());
+    };
+    let ids = args[2..].iter().map(|arg| parse_id(arg, 0)).collect::<Result<Vec<_>, _>>()?;
+    let before = stream.len();
+    for id in ids {
+        stream.remove(&mut context.keyspace, id)?;
+    }
+    let removed = before - stream.len();
+    if removed > 0 {
+        stream.save(&mut context.keyspace);
+    }
+    reply.integer(removed as i64);
+    Ok(())
+}
+
+/// `XRANGE key start end [COUNT count]`
+pub(super) fn xrange(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    range(context, args, args[2], args[3], Direction::Forward, reply)
+}
+
+/// `XREVRANGE key end start [COUNT count]`
+pub(super) fn xrevrange(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    range(context, args, args[3], args[2], Direction::Backward, reply)
+}
+
+fn range(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    start: &[u8],
+    end: &[u8],
+    direction: Direction,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    let from = match parse_interval_id(start, 0)? {
+        (id, false) => id,
+        (id, true) => id.next().ok_or(CommandError::text("ERR invalid start ID for the interval"))?,
+    };
+    let to = match parse_interval_id(end, u64::MAX)? {
+        (id, false) => id,
+        (id, true) => id.previous().ok_or(CommandError::text("ERR invalid end ID for the interval"))?,
+    };
+    let count_max = parse_count(&args[4..])?;
+    let Some(stream) = context.keyspace.stream(args[1])? else {
+        reply.array(0);
+        return Ok(());
+    };
+    if count_max == Some(0) {
+        reply.null_array();
+        return Ok(());
+    }
+    let (mark, mut count) = (reply.mark(), 0);
+    stream.each(&context.keyspace, from, to, direction, &mut |id, entry| {
+        reply_entry(reply, id, entry);
+        count += 1;
+        if Some(count) == count_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    reply.array_before(mark, count as usize);
+    Ok(())
+}
+
+fn reply_entry(reply: &mut Reply<'_>, id: StreamId, entry: StreamEntry<'_>) {
+    reply.array(2);
+    reply.bulk_display(id);
+    reply.array(entry.count());
+    entry.strings().for_each(|string| reply.bulk(string));
+}
+
+/// Reads `[COUNT count]`, any number of times as in Redis; a negative count means 0.
+fn parse_count(mut words: Args<'_>) -> Result<Option<u64>, CommandError> {
+    let mut count = None;
+    while let [word, rest @ ..] = words {
+        let [value, rest @ ..] = rest else { return Err(CommandError::SYNTAX) };
+        if !word.eq_ignore_ascii_case(b"count") {
+            return Err(CommandError::SYNTAX);
+        }
+        count = Some(parse_i64(value)?.max(0) as u64);
+        words = rest;
+    }
+    Ok(count)
+}
+
+/// Reads `ms` or `ms-seq`; `sequence` stands in where there is none.
+fn parse_id(arg: &[u8], sequence: u64) -> Result<StreamId, CommandError> {
+    let id = match arg.iter().position(|&byte| byte == b'-') {
+        _ if arg == b"-" => None,
+        Some(dash) => {
+            read_u64(&arg[..dash]).and_then(|ms| read_u64(&arg[dash + 1..]).map(|sequence| StreamId { ms, sequence }))
+        }
+        None => read_u64(arg).map(|ms| StreamId { ms, sequence }),
+    };
+    id.ok_or(INVALID_ID)
+}
+
+/// Reads a bound of XRANGE: `-`, `+`, or an id, the latter exclusive after `(`.
+fn parse_interval_id(arg: &[u8], sequence: u64) -> Result<(StreamId, bool), CommandError> {
+    match arg {
+        b"-" => Ok((StreamId::MIN, false)),
+        b"+" => Ok((StreamId::MAX, false)),
+        [b'(', id @ ..] if !id.is_empty() => Ok((parse_id(id, sequence)?, true)),
+        id => Ok((parse_id(id, sequence)?, false)),
+    }
+}
+
+/// Reads a decimal `u64` as Redis does, with `strtoull`: leading white space, a plus sign and zeros pass, and nothing is 0.
+fn read_u64(text: &[u8]) -> Option<u64> {
+    let text = text.trim_ascii_start();
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    digits.iter().try_fold(0u64, |number, digit| {
+        let digit = digit.checked_sub(b'0').filter(|&digit| digit <= 9)?;
+        number.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}

@@ -1,0 +1,67 @@
+//! A shard in memory that runs commands, for the tests of their handlers.
+
+use basalt_net::resp::{Protocol, Reply};
+use basalt_storage::MemoryRows;
+use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
+
+use super::{CommandError, Context, Kind, Random, table};
+
+/// A shard in memory.
+pub(super) struct Shard {
+    rows: MemoryRows,
+    scratch: Scratch,
+    entries: u64,
+    /// What the time is, in Unix milliseconds.
+    pub(super) now_ms: u64,
+}
+
+impl Shard {
+    pub(super) fn new() -> Shard {
+        Shard { rows: MemoryRows::default(), scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000 }
+    }
+
+    /// Runs one command; the reply is what a client gets, error or not.
+    pub(super) fn run<W: AsRef<[u8]>>(&mut self, protocol: Protocol, words: &[W]) -> Vec<u8> {
+        let args: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, protocol);
+        if let Err(error) = self.try_run(&args, &mut reply) {
+            reply.truncate(0);
+            reply.error(error.to_string());
+        }
+        out
+    }
+
+    /// Deletes `key`.
+    pub(super) fn delete(&mut self, key: &[u8]) {
+        let versions = VersionSource::none();
+        Keyspace::new(&mut self.rows, &mut self.scratch, versions, 0, self.now_ms).delete(key).unwrap();
+    }
+
+    fn try_run(&mut self, args: &[&[u8]], reply: &mut Reply<'_>) -> Result<(), CommandError> {
+        let command = table::find(args)?;
+        let (Kind::Read(run) | Kind::Write(run)) = command.kind else { panic!("{} needs a node", command.name()) };
+        self.entries += 1;
+        let versions = if command.is_write() { VersionSource::entry(self.entries) } else { VersionSource::none() };
+        let keyspace = Keyspace::new(&mut self.rows, &mut self.scratch, versions, 0, self.now_ms);
+        run(&mut Context { keyspace, random: &mut Random::new(self.entries) }, args, reply)
+    }
+
+    /// Runs the command that `line` spells, its words separated by spaces, in RESP2; the reply as text.
+    pub(super) fn line(&mut self, line: &str) -> String {
+        self.line_in(Protocol::Resp2, line)
+    }
+
+    /// As [`Shard::line`], in either version.
+    pub(super) fn line_in(&mut self, protocol: Protocol, line: &str) -> String {
+        let words: Vec<&str> = line.split(' ').collect();
+        String::from_utf8_lossy(&self.run(protocol, &words)).replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    /// Runs each line and compares its reply.
+    pub(super) fn expect(&mut self, lines: &[(&str, &str)]) {
+        for (line, reply) in lines {
+            assert_eq!(self.line(line), *reply, "{line}");
+        }
+    }
+}
