@@ -53,6 +53,11 @@ impl CommandError {
     /// Keys of one command are on several shards.
     pub const CROSS_SLOT: CommandError = CommandError::text("CROSSSLOT Keys in request don't hash to the same slot");
 
+    /// Keys of one command are on several shards of this node, and it works on one at a time.
+    pub const fn cross_shard() -> CommandError {
+        CommandError::CROSS_SLOT
+    }
+
     /// An error with a fixed text, prefix included.
     pub const fn text(text: &'static str) -> CommandError {
         CommandError::Refused(Cow::Borrowed(text))

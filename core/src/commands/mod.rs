@@ -12,10 +12,12 @@ pub mod facts;
 mod glob;
 mod hashes;
 mod lists;
+mod long_double;
 mod random;
 mod sets;
 mod sorted_sets;
 mod streams;
+mod strings;
 pub mod table;
 #[cfg(test)]
 mod testing;
@@ -26,6 +28,7 @@ pub use arguments::{
 };
 pub use command_error::CommandError;
 pub use glob::{glob_matches, glob_matches_any_case};
+pub use long_double::LongDouble;
 pub use random::Random;
 pub use table::{Command, Kind, Scatter};
 

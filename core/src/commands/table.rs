@@ -184,6 +184,11 @@ impl Command {
     pub fn check_arity(&self, args: Args<'_>) -> Result<(), CommandError> {
         let arity = usize::from(self.facts.arity.unsigned_abs());
         let fits = if self.facts.arity < 0 { args.len() >= arity } else { args.len() == arity };
+        let fits = match self.scatter {
+            // otherwise one shard would refuse its part when others have done theirs
+            Scatter::Split { step, .. } => fits && (args.len() - 1).is_multiple_of(step),
+            _ => fits,
+        };
         if fits { Ok(()) } else { Err(CommandError::wrong_argument_count(self.name())) }
     }
 

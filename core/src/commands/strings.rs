@@ -1,0 +1,501 @@
+//! The commands on strings.
+
+use basalt_net::resp::Reply;
+use basalt_storage::keyspace::{Lookup, Record, Type};
+
+use super::arguments::{ExpiryUnit, Options, parse_expiry_ms, parse_i64, read_i64};
+use super::long_double::LongDouble;
+use super::{Args, CommandError, Context};
+use crate::limits::BULK_BYTES_MAX;
+
+type Outcome = Result<(), CommandError>;
+
+/// Refuses a string that would be longer than any value may be. It is a constant, not the node's `proto-max-bulk-len`: all
+/// replicas must agree on what a log entry does.
+fn check_length(length: usize, more: usize) -> Outcome {
+    match length.checked_add(more) {
+        Some(total) if total as u64 <= BULK_BYTES_MAX => Ok(()),
+        _ => Err(CommandError::STRING_TOO_LONG),
+    }
+}
+
+/// The value of a looked-up string.
+fn value<'a>(record: &'a Option<Record<'_>>) -> Result<Option<&'a [u8]>, CommandError> {
+    match record {
+        Some(record) if record.kind() != Type::String => Err(CommandError::WrongType),
+        Some(record) => Ok(Some(record.body())),
+        None => Ok(None),
+    }
+}
+
+/// `GET key`
+pub(super) fn get(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let record = context.keyspace.string(args[1])?;
+    reply.bulk_or_null(record.as_ref().map(Record::body));
+    Ok(())
+}
+
+/// What SET and GETEX were asked to do with the deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deadline<'a> {
+    /// Nothing was said.
+    Default,
+    /// `KEEPTTL`
+    Keep,
+    /// `PERSIST`
+    Remove,
+    /// `EX`, `PX`, `EXAT` or `PXAT`
+    At(ExpiryUnit, &'a [u8]),
+}
+
+/// The options of SET.
+struct SetOptions<'a> {
+    if_absent: bool,
+    if_present: bool,
+    get: bool,
+    deadline: Deadline<'a>,
+}
+
+impl<'a> SetOptions<'a> {
+    fn read(args: Args<'a>) -> Result<SetOptions<'a>, CommandError> {
+        let mut options = SetOptions { if_absent: false, if_present: false, get: false, deadline: Deadline::Default };
+        let mut words = Options::new(args, 3);
+        while let Some(word) = words.next_word() {
+            if word.eq_ignore_ascii_case(b"nx") && !options.if_present {
+                options.if_absent = true;
+            } else if word.eq_ignore_ascii_case(b"xx") && !options.if_absent {
+                options.if_present = true;
+            } else if word.eq_ignore_ascii_case(b"get") {
+                options.get = true;
+            } else if word.eq_ignore_ascii_case(b"keepttl")
+                && matches!(options.deadline, Deadline::Default | Deadline::Keep)
+            {
+                options.deadline = Deadline::Keep;
+            } else if let (Deadline::Default, Some(unit)) = (options.deadline, ExpiryUnit::of_option(word)) {
+                options.deadline = Deadline::At(unit, words.argument()?);
+            } else {
+                return Err(CommandError::SYNTAX);
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// `SET key value [NX | XX] [GET] [EX seconds | PX milliseconds | EXAT time | PXAT time | KEEPTTL]`
+pub(super) fn set(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let options = SetOptions::read(args)?;
+    let keyspace = &mut context.keyspace;
+    let new_deadline = match options.deadline {
+        Deadline::At(unit, number) => Some(parse_expiry_ms(number, unit, keyspace.now_ms(), "set")?),
+        _ => None,
+    };
+    let Lookup { record, prior } = keyspace.lookup(args[1])?;
+    if options.get {
+        reply.bulk_or_null(value(&record)?);
+    }
+    if (options.if_absent && record.is_some()) || (options.if_present && record.is_none()) {
+        if !options.get {
+            reply.null();
+        }
+        return Ok(());
+    }
+    let deadline_ms = match options.deadline {
+        Deadline::Keep => record.as_ref().and_then(Record::deadline_ms),
+        _ => new_deadline,
+    };
+    drop(record);
+    keyspace.put_string(args[1], prior, args[2], deadline_ms);
+    if !options.get {
+        reply.ok();
+    }
+    Ok(())
+}
+
+/// `SETNX key value`
+pub(super) fn setnx(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let Lookup { record, prior } = context.keyspace.lookup(args[1])?;
+    let is_absent = record.is_none();
+    drop(record);
+    if is_absent {
+        context.keyspace.put_string(args[1], prior, args[2], None);
+    }
+    reply.integer(is_absent.into());
+    Ok(())
+}
+
+/// `SETEX key seconds value`
+pub(super) fn setex(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_expiring(context, args, ExpiryUnit::Seconds, "setex", reply)
+}
+
+/// `PSETEX key milliseconds value`
+pub(super) fn psetex(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_expiring(context, args, ExpiryUnit::Milliseconds, "psetex", reply)
+}
+
+fn set_expiring(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    unit: ExpiryUnit,
+    command: &str,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let deadline_ms = parse_expiry_ms(args[2], unit, context.keyspace.now_ms(), command)?;
+    context.keyspace.set_string(args[1], args[3], Some(deadline_ms))?;
+    reply.ok();
+    Ok(())
+}
+
+/// `GETSET key value`
+pub(super) fn getset(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let Lookup { record, prior } = context.keyspace.lookup(args[1])?;
+    reply.bulk_or_null(value(&record)?);
+    drop(record);
+    context.keyspace.put_string(args[1], prior, args[2], None);
+    Ok(())
+}
+
+/// `GETDEL key`
+pub(super) fn getdel(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let record = context.keyspace.string(args[1])?;
+    let exists = record.is_some();
+    reply.bulk_or_null(record.as_ref().map(Record::body));
+    drop(record);
+    if exists {
+        context.keyspace.delete(args[1])?;
+    }
+    Ok(())
+}
+
+/// `GETEX key [EX seconds | PX milliseconds | EXAT time | PXAT time | PERSIST]`
+pub(super) fn getex(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut deadline = Deadline::Default;
+    let mut words = Options::new(args, 2);
+    while let Some(word) = words.next_word() {
+        deadline = match (deadline, ExpiryUnit::of_option(word)) {
+            (Deadline::Default, Some(unit)) => Deadline::At(unit, words.argument()?),
+            (Deadline::Default | Deadline::Remove, None) if word.eq_ignore_ascii_case(b"persist") => Deadline::Remove,
+            _ => return Err(CommandError::SYNTAX),
+        };
+    }
+    let keyspace = &mut context.keyspace;
+    let Some(record) = keyspace.string(args[1])? else {
+        reply.null();
+        return Ok(());
+    };
+    let (now_ms, old_deadline) = (keyspace.now_ms(), record.deadline_ms());
+    let new_deadline = match deadline {
+        Deadline::At(unit, number) => Some(parse_expiry_ms(number, unit, now_ms, "getex")?),
+        Deadline::Remove => None,
+        Deadline::Default | Deadline::Keep => old_deadline,
+    };
+    reply.bulk(record.body());
+    drop(record);
+    if matches!(deadline, Deadline::At(..)) && new_deadline.is_some_and(|deadline_ms| deadline_ms <= now_ms) {
+        keyspace.delete(args[1])?;
+    } else if new_deadline != old_deadline {
+        keyspace.set_deadline(args[1], new_deadline)?;
+    }
+    Ok(())
+}
+
+/// `STRLEN key`
+pub(super) fn strlen(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let record = context.keyspace.string(args[1])?;
+    reply.integer(record.map_or(0, |record| record.body().len() as i64));
+    Ok(())
+}
+
+/// `APPEND key value`
+pub(super) fn append(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let length = context.keyspace.string(args[1])?.map_or(0, |record| record.body().len());
+    check_length(length, args[2].len())?;
+    let length = context.keyspace.edit_string(args[1], |string| string.append(args[2]))?;
+    reply.integer(length as i64);
+    Ok(())
+}
+
+/// `GETRANGE key start end` and `SUBSTR key start end`
+pub(super) fn getrange(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let (start, end) = (parse_i64(args[2])?, parse_i64(args[3])?);
+    let record = context.keyspace.string(args[1])?;
+    let bytes = record.as_ref().map_or(&[][..], Record::body);
+    reply.bulk(byte_range(bytes, start, end));
+    Ok(())
+}
+
+/// The bytes from `start` to `end`, both included; negative ones count from the end. An end before the first byte means
+/// the first byte, as in Redis.
+fn byte_range(bytes: &[u8], start: i64, end: i64) -> &[u8] {
+    let length = bytes.len() as i64;
+    if length == 0 || (start < 0 && end < 0 && start > end) {
+        return &[];
+    }
+    let from_end = |index: i64| if index < 0 { index.saturating_add(length).max(0) } else { index };
+    let (start, end) = (from_end(start), from_end(end).min(length - 1));
+    if start > end { &[] } else { &bytes[start as usize..=end as usize] }
+}
+
+/// `SETRANGE key offset value`
+pub(super) fn setrange(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let offset = parse_i64(args[2])?;
+    let offset = usize::try_from(offset).map_err(|_| CommandError::text("ERR offset is out of range"))?;
+    let length = context.keyspace.string(args[1])?.map_or(0, |record| record.body().len());
+    if args[3].is_empty() {
+        reply.integer(length as i64);
+        return Ok(());
+    }
+    check_length(offset, args[3].len())?;
+    let length = context.keyspace.edit_string(args[1], |string| string.overwrite(offset, args[3]))?;
+    reply.integer(length as i64);
+    Ok(())
+}
+
+/// `MGET key [key …]`
+pub(super) fn mget(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.array(args.len() - 1);
+    for key in &args[1..] {
+        let record = context.keyspace.record(key)?.filter(|record| record.kind() == Type::String);
+        reply.bulk_or_null(record.as_ref().map(Record::body));
+    }
+    Ok(())
+}
+
+/// Checks that keys and values come in pairs.
+fn check_pairs(args: Args<'_>, command: &str) -> Outcome {
+    if args.len().is_multiple_of(2) { Err(CommandError::wrong_argument_count(command)) } else { Ok(()) }
+}
+
+/// `MSET key value [key value …]`
+pub(super) fn mset(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    check_pairs(args, "mset")?;
+    for pair in args[1..].chunks_exact(2) {
+        context.keyspace.set_string(pair[0], pair[1], None)?;
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `MSETNX key value [key value …]`
+pub(super) fn msetnx(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    check_pairs(args, "msetnx")?;
+    for pair in args[1..].chunks_exact(2) {
+        if context.keyspace.exists(pair[0])? {
+            reply.integer(0);
+            return Ok(());
+        }
+    }
+    for pair in args[1..].chunks_exact(2) {
+        context.keyspace.set_string(pair[0], pair[1], None)?;
+    }
+    reply.integer(1);
+    Ok(())
+}
+
+/// `INCR key`
+pub(super) fn incr(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    add(context, args[1], 1, reply)
+}
+
+/// `DECR key`
+pub(super) fn decr(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    add(context, args[1], -1, reply)
+}
+
+/// `INCRBY key increment`
+pub(super) fn incrby(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    add(context, args[1], parse_i64(args[2])?, reply)
+}
+
+/// `DECRBY key decrement`
+pub(super) fn decrby(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let decrement = parse_i64(args[2])?;
+    let increment = decrement.checked_neg().ok_or(CommandError::text("ERR decrement would overflow"))?;
+    add(context, args[1], increment, reply)
+}
+
+fn add(context: &mut Context<'_>, key: &[u8], increment: i64, reply: &mut Reply<'_>) -> Outcome {
+    let Lookup { record, prior } = context.keyspace.lookup(key)?;
+    let old = match value(&record)? {
+        Some(bytes) => read_i64(bytes).ok_or(CommandError::NOT_AN_INTEGER)?,
+        None => 0,
+    };
+    let deadline_ms = record.as_ref().and_then(Record::deadline_ms);
+    drop(record);
+    let new = old.checked_add(increment).ok_or(CommandError::OVERFLOW)?;
+    let mut digits = Vec::with_capacity(20);
+    basalt_net::resp::write_integer(&mut digits, new);
+    context.keyspace.put_string(key, prior, &digits, deadline_ms);
+    reply.integer(new);
+    Ok(())
+}
+
+/// `INCRBYFLOAT key increment`
+pub(super) fn incrbyfloat(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let Lookup { record, prior } = context.keyspace.lookup(args[1])?;
+    let old = match value(&record)? {
+        Some(bytes) => LongDouble::read(bytes).ok_or(CommandError::NOT_A_FLOAT)?,
+        None => LongDouble::ZERO,
+    };
+    let deadline_ms = record.as_ref().and_then(Record::deadline_ms);
+    drop(record);
+    let increment = LongDouble::read(args[2]).ok_or(CommandError::NOT_A_FLOAT)?;
+    let new = old.add(increment).ok_or(CommandError::NOT_FINITE)?.to_string();
+    context.keyspace.put_string(args[1], prior, new.as_bytes(), deadline_ms);
+    reply.bulk(new);
+    Ok(())
+}
+
+/// The options of LCS.
+#[derive(Default)]
+struct LcsOptions {
+    length: bool,
+    indexes: bool,
+    with_match_length: bool,
+    match_length_min: u64,
+}
+
+impl LcsOptions {
+    fn read(args: Args<'_>) -> Result<LcsOptions, CommandError> {
+        let mut options = LcsOptions::default();
+        let mut words = Options::new(args, 3);
+        while let Some(word) = words.next_word() {
+            match word.to_ascii_lowercase().as_slice() {
+                b"len" => options.length = true,
+                b"idx" => options.indexes = true,
+                b"withmatchlen" => options.with_match_length = true,
+                b"minmatchlen" => options.match_length_min = parse_i64(words.argument()?)?.max(0) as u64,
+                _ => return Err(CommandError::SYNTAX),
+            }
+        }
+        if options.length && options.indexes {
+            return Err(CommandError::text("ERR If you want both the length and indexes, please just use IDX."));
+        }
+        Ok(options)
+    }
+}
+
+/// `LCS key1 key2 [LEN] [IDX] [MINMATCHLEN length] [WITHMATCHLEN]`
+pub(super) fn lcs(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let strings = [context.keyspace.record(args[1])?, context.keyspace.record(args[2])?];
+    if strings.iter().flatten().any(|record| record.kind() != Type::String) {
+        return Err(CommandError::text("ERR The specified keys must contain string values"));
+    }
+    let options = LcsOptions::read(args)?;
+    let [a, b] = strings.each_ref().map(|record| record.as_ref().map_or(&[][..], Record::body));
+    let table = LcsTable::new(a, b)?;
+    if options.length {
+        reply.integer(table.length().into());
+    } else if options.indexes {
+        write_matches(&table, &options, reply);
+    } else {
+        let mut common = Vec::with_capacity(table.length() as usize);
+        table.walk(&mut |step| {
+            if let LcsStep::Match { a: at, .. } = step {
+                common.push(a[at]);
+            }
+        });
+        common.reverse();
+        reply.bulk(common);
+    }
+    Ok(())
+}
+
+/// Writes the reply of `LCS … IDX`: the common ranges from the last one to the first, and the length of all together.
+fn write_matches(table: &LcsTable<'_>, options: &LcsOptions, reply: &mut Reply<'_>) {
+    let mut ranges: Vec<(std::ops::Range<usize>, usize)> = Vec::new();
+    let mut open: Option<(std::ops::Range<usize>, usize)> = None;
+    table.walk(&mut |step| match step {
+        LcsStep::Match { a, b } => match &mut open {
+            Some((range, b_start)) => {
+                range.start = a;
+                *b_start = b;
+            }
+            None => open = Some((a..a + 1, b)),
+        },
+        LcsStep::Skip => ranges.extend(open.take()),
+    });
+    ranges.extend(open);
+    ranges.retain(|(range, _)| range.len() as u64 >= options.match_length_min);
+    reply.map(2);
+    reply.bulk("matches");
+    reply.array(ranges.len());
+    for (range, b_start) in &ranges {
+        reply.array(2 + usize::from(options.with_match_length));
+        reply.array(2);
+        reply.integer(range.start as i64);
+        reply.integer(range.end as i64 - 1);
+        reply.array(2);
+        reply.integer(*b_start as i64);
+        reply.integer((b_start + range.len()) as i64 - 1);
+        if options.with_match_length {
+            reply.integer(range.len() as i64);
+        }
+    }
+    reply.bulk("len");
+    reply.integer(table.length().into());
+}
+
+/// Memory for one LCS: what it takes is also a bound on how long it holds the core.
+const LCS_BYTES_MAX: usize = 64 << 20;
+
+/// Lengths of the longest common subsequence of every pair of prefixes.
+struct LcsTable<'a> {
+    a: &'a [u8],
+    b: &'a [u8],
+    lengths: Vec<u32>,
+}
+
+/// One step of the way back through an [`LcsTable`], from the ends to the starts.
+enum LcsStep {
+    /// `a[a]` and `b[b]` are the same byte of the subsequence.
+    Match { a: usize, b: usize },
+    /// A byte of one of them is not part of it.
+    Skip,
+}
+
+impl<'a> LcsTable<'a> {
+    fn new(a: &'a [u8], b: &'a [u8]) -> Result<LcsTable<'a>, CommandError> {
+        let width = b.len() + 1;
+        let cells = (a.len() + 1).checked_mul(width).filter(|cells| *cells <= LCS_BYTES_MAX / size_of::<u32>());
+        let cells = cells.ok_or(CommandError::text(
+            "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
+        ))?;
+        let mut lengths = vec![0u32; cells];
+        for (row, a_byte) in a.iter().enumerate() {
+            let (above, below) = lengths[row * width..].split_at_mut(width);
+            for (column, b_byte) in b.iter().enumerate() {
+                below[column + 1] =
+                    if a_byte == b_byte { above[column] + 1 } else { above[column + 1].max(below[column]) };
+            }
+        }
+        Ok(LcsTable { a, b, lengths })
+    }
+
+    /// How long the longest common subsequence is.
+    fn length(&self) -> u32 {
+        self.at(self.a.len(), self.b.len())
+    }
+
+    fn at(&self, a_length: usize, b_length: usize) -> u32 {
+        self.lengths[a_length * (self.b.len() + 1) + b_length]
+    }
+
+    /// Walks one longest common subsequence backwards; where several are as long, it takes the one that Redis takes.
+    fn walk(&self, visit: &mut dyn FnMut(LcsStep)) {
+        let (mut a, mut b) = (self.a.len(), self.b.len());
+        while a > 0 && b > 0 {
+            if self.a[a - 1] == self.b[b - 1] {
+                (a, b) = (a - 1, b - 1);
+                visit(LcsStep::Match { a, b });
+            } else {
+                if self.at(a - 1, b) > self.at(a, b - 1) {
+                    a -= 1
+                } else {
+                    b -= 1
+                }
+                visit(LcsStep::Skip);
+            }
+        }
+    }
+}
