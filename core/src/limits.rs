@@ -9,7 +9,7 @@ use std::time::Duration;
 /// Cores of one node. Mailboxes are per ordered pair of cores, so their number grows with the square of this.
 pub const CORES_MAX: usize = 256;
 
-/// Shards of one node: each has two RocksDB instances, some 40 open files and a Raft group.
+/// Shards of one node: each has two RocksDB instances and a Raft group.
 pub const SHARDS_MAX: usize = 1024;
 
 /// Least memory for a node: below, RocksDB's own buffers leave nothing for data.
@@ -49,8 +49,8 @@ pub const OPEN_FILES_NODE: u64 = 64;
 /// Open files per core: its rings, wake-up pipes and glommio's own.
 pub const OPEN_FILES_PER_CORE: u64 = 32;
 
-/// Open files per shard: tables and write-ahead files of two RocksDB instances.
-pub const OPEN_FILES_PER_SHARD: u64 = 576;
+/// Open files per shard: at most 512 tables of its log and 1024 of its data, their write-ahead files, and those being written.
+pub const OPEN_FILES_PER_SHARD: u64 = 1600;
 
 /// Locked memory that glommio demands of the limit before it starts an executor.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;

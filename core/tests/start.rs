@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use basalt_core::boot::open_files_needed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
@@ -207,9 +208,12 @@ fn a_soft_limit_of_open_files_is_raised() {
 fn a_hard_limit_of_open_files_is_refused_with_what_would_fit() {
     let temporary = temporary();
 
-    let sentence = refusal(wrapped(&confined("--nofile=256:760"), temporary.path()), 1);
+    let needed = open_files_needed(100, 1, 1);
+    let hard = needed - 12;
 
-    assert!(sentence.contains("the open files limit is 760 where 772 (100 clients,"), "{sentence}");
+    let sentence = refusal(wrapped(&confined(&format!("--nofile=256:{hard}")), temporary.path()), 1);
+
+    assert!(sentence.contains(&format!("the open files limit is {hard} where {needed} (100 clients,")), "{sentence}");
     assert!(sentence.ends_with("or set --maxclients 88"), "{sentence}");
 }
 

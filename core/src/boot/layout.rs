@@ -114,7 +114,7 @@ fn shard_dir(root: &Path, index: u16) -> PathBuf {
 fn unusable(doing: &'static str, path: &Path, source: io::Error) -> BootError {
     let advice = match source.kind() {
         io::ErrorKind::PermissionDenied => {
-            format!("let the user who runs Basalt write there, as with chown -R basalt {}", path.display())
+            String::from("let the user who runs Basalt write there, or choose another place with --dir")
         }
         io::ErrorKind::ReadOnlyFilesystem => {
             String::from("mount the file system writable, or choose another place with --dir")
@@ -137,7 +137,7 @@ fn lock(root: &Path) -> Result<Flock<File>, BootError> {
         .read(true)
         .write(true)
         .open(&path)
-        .map_err(|source| unusable("write to the data directory: cannot open", &path, source))?;
+        .map_err(|source| unusable("open", &path, source))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             write_holder(&mut lock).map_err(|source| unusable("write", &path, source))?;
