@@ -115,6 +115,10 @@ impl Generations {
     pub(crate) fn applied(&self, bytes: usize, store: &mut Store) {
         self.bytes.set(self.bytes.get() + bytes as u64);
         self.entries.set(self.entries.get() + 1);
+        self.begin_if_due(store);
+    }
+
+    fn begin_if_due(&self, store: &mut Store) {
         let log_is_long = self.bytes.get() >= self.bytes_max || self.entries.get() >= self.entries_max;
         if (log_is_long || store.is_full()) && self.may_begin() {
             self.begin(store);
@@ -162,7 +166,11 @@ impl Generations {
             }
             Step::Writing(pending) => match pending.take() {
                 None => *self.step.borrow_mut() = Step::Writing(pending),
-                Some(Ok(done)) => self.finish(done),
+                Some(Ok(done)) => {
+                    self.finish(done);
+                    // What was applied meanwhile may be enough for the next one, and no entry need ever come again.
+                    self.begin_if_due(self.machine.borrow_mut().store());
+                }
                 Some(Err(panic)) => self.fail(format!("the thread that wrote rows out panicked: {panic}"), true),
             },
         }

@@ -9,6 +9,8 @@
 //! Reading order: `group` (what a core calls), `log_store` and `state_machine` (openraft's view of the disk),
 //! `generations` (when rows leave memory and what the log may forget), `runtime` and `channels` (openraft on glommio).
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod channels;
 mod completions;
 mod entry;
@@ -24,6 +26,13 @@ mod runtime;
 mod snapshot;
 mod state_machine;
 mod types;
+
+#[cfg(test)]
+mod conformance_tests;
+#[cfg(test)]
+mod group_tests;
+#[cfg(test)]
+mod testing;
 
 pub use completions::{Background, Job, Wake};
 pub use error::{DecodeError, Error, ProposeError, Result};

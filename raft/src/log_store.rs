@@ -81,6 +81,12 @@ impl LogStore {
         }))
     }
 
+    /// Lets entries be applied that were never appended.
+    #[cfg(test)]
+    pub(crate) fn assume_flushed(&self) {
+        self.0.flushed.set(Some(u64::MAX));
+    }
+
     /// Whether a batch of `bytes` may be proposed now.
     pub(crate) fn admit(&self, bytes: usize) -> Result<(), ProposeError> {
         match self.0.stalled.get() {

@@ -92,7 +92,8 @@ pub struct Store {
     cold_current: CurrentDatabase,
     /// Whether RocksDB holds no row at all, so that nobody needs to ask it.
     disk_is_empty: bool,
-    durable_applied: u64,
+    /// Up to where the rows on disk are applied.
+    durable: Applied,
     wait_for_disk: bool,
     waiting_reads: ReadOptions,
     cached_reads: ReadOptions,
@@ -120,7 +121,7 @@ impl Store {
             home,
             options: options.clone(),
             active: Memtable::default(),
-            durable_applied: applied.index,
+            durable: applied.clone(),
             applied,
             counters,
             frozen: None,
@@ -161,7 +162,7 @@ impl Store {
 
     /// The last log entry whose rows are on disk for good: the log may be purged up to here, and not further.
     pub fn durable_applied(&self) -> u64 {
-        self.durable_applied
+        self.durable.index
     }
 
     /// Whether reads wait for the disk (the default; always so while an entry is applied) or answer [`Error::Cold`].
@@ -189,7 +190,7 @@ impl Store {
             return None;
         }
         if self.frozen.is_none() {
-            if self.active.is_empty() && self.applied.index == self.durable_applied {
+            if self.active.is_empty() && self.applied == self.durable {
                 return None;
             }
             self.frozen = Some(Arc::new(Frozen {
@@ -217,7 +218,7 @@ impl Store {
         assert!(self.is_writing, "no generation is being written");
         self.is_writing = false;
         outcome?;
-        self.durable_applied = frozen.applied.index;
+        self.durable = frozen.applied.clone();
         self.disk_is_empty &= frozen.table.is_empty();
         Ok(Retired { _frozen: [Some(frozen), self.frozen.take()], ..Retired::default() })
     }
@@ -271,7 +272,7 @@ impl Store {
         *self.cold_current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&database);
         let old = std::mem::replace(&mut self.database, database);
         old.mark_obsolete();
-        self.durable_applied = applied.index;
+        self.durable = applied.clone();
         self.applied = applied;
         self.counters = counters;
         self.disk_is_empty = is_empty;

@@ -1,0 +1,209 @@
+//! A group with a real log and a real store, on an executor of its own.
+
+use std::time::Duration;
+
+use basalt_storage::log::{Durability, LogSyncer};
+
+use crate::error::ProposeError;
+use crate::group::Role;
+use crate::testing::{Appender, Setup, hooks, open_log, run, voters};
+use crate::{Group, GroupOptions, NodeId};
+
+#[test]
+fn the_only_voter_leads_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let began = std::time::Instant::now();
+        let shard = Setup::new(directory.path()).open().await;
+        shard.group.wait_ready().await.unwrap();
+        let took = began.elapsed();
+        let status = shard.group.status();
+        assert_eq!((status.role, status.leader, status.voter_count), (Role::Leader, Some(NodeId(1)), 1));
+        assert!(!shard.group.needs_read_barrier());
+        assert!(took < Duration::from_secs(2), "took {took:?}");
+        shard.group.read_barrier().await.unwrap();
+        shard.close().await;
+    });
+}
+
+#[test]
+fn outcomes_come_in_the_order_of_the_proposals_with_their_replies() {
+    for durability in [Durability::Always, Durability::None] {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let shard = Setup { durability, ..Setup::new(directory.path()) }.open().await;
+            shard.group.wait_ready().await.unwrap();
+            let texts: Vec<String> = (0..200).map(|number| format!("{number};")).collect();
+            shard.write(&texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            for (place, (ticket, outcome)) in shard.outcomes.borrow().iter().enumerate() {
+                assert_eq!(*ticket, place as u64);
+                assert_eq!(outcome.as_ref().unwrap().bytes, (place + 1).to_string().into_bytes());
+            }
+            assert_eq!(shard.machine.borrow().text(), texts.concat());
+            assert!(shard.machine.borrow().wanted.iter().all(|wanted| *wanted));
+            assert_eq!(shard.group.status().in_flight_count, 0);
+            shard.close().await;
+        });
+    }
+}
+
+#[test]
+fn a_restart_brings_everything_back_without_asking_for_replies() {
+    for clean in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        let setup = Setup::new(directory.path());
+        run(async {
+            let shard = setup.open().await;
+            shard.group.wait_ready().await.unwrap();
+            shard.write(&["a", "b", "c"]).await;
+            let term = shard.group.status().term;
+            if clean {
+                shard.group.write_out().await.unwrap();
+            }
+            shard.close().await;
+
+            let shard = setup.open().await;
+            shard.group.wait_ready().await.unwrap();
+            assert_eq!(shard.machine.borrow().text(), "abc");
+            assert_eq!(shard.machine.borrow().applied.len(), if clean { 0 } else { 3 });
+            assert!(shard.machine.borrow().wanted.iter().all(|wanted| !wanted));
+            assert!(shard.group.status().term > term, "a restarted leader is elected anew");
+            shard.write(&["d"]).await;
+            assert_eq!(shard.machine.borrow().text(), "abcd");
+            shard.close().await;
+        });
+    }
+}
+
+#[test]
+fn a_small_memtable_keeps_the_log_short_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { memtable_bytes: 4096, log_entries_kept: 5, ..Setup::new(directory.path()) };
+    run(async {
+        let mut expected = String::new();
+        for _ in 0..3 {
+            let shard = setup.open().await;
+            shard.group.wait_ready().await.unwrap();
+            assert_eq!(shard.machine.borrow().text(), expected);
+            for round in 0..20 {
+                let texts: Vec<String> = (0..10).map(|number| format!("{round}.{number};")).collect();
+                shard.write(&texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+                expected.push_str(&texts.concat());
+                let status = shard.group.status();
+                assert!(status.purged <= status.durable_applied, "{status:?}");
+            }
+            shard.group.write_out().await.unwrap();
+            shard
+                .until("the purge", |shard| {
+                    let status = shard.group.status();
+                    assert!(status.purged <= status.durable_applied, "{status:?}");
+                    shard.group.drain_completions();
+                    status.purged == status.durable_applied.map(|index| index - 5)
+                })
+                .await;
+            let store_says = shard.machine.borrow().store.durable_applied();
+            assert_eq!(shard.group.status().durable_applied, Some(store_says));
+            shard.close().await;
+        }
+    });
+}
+
+#[test]
+fn a_long_log_forces_a_generation_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup { log_entries_max: 100, ..Setup::new(directory.path()) };
+    run(async {
+        let shard = setup.open().await;
+        shard.group.wait_ready().await.unwrap();
+        for _ in 0..50 {
+            shard.write(&["x"; 10]).await;
+        }
+        shard
+            .until("the purge", |shard| {
+                let status = shard.group.status();
+                status.last_log.unwrap() - status.purged.unwrap_or(0) < 100
+            })
+            .await;
+        assert_eq!(shard.machine.borrow().text().len(), 500);
+        shard.close().await;
+    });
+}
+
+#[test]
+fn too_many_batches_are_refused_and_nothing_is_done() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let shard = Setup { in_flight_max: 4, ..Setup::new(directory.path()) }.open().await;
+        shard.group.wait_ready().await.unwrap();
+        for ticket in 0..4 {
+            shard.propose("a", ticket).unwrap();
+        }
+        assert_eq!(shard.propose("b", 4), Err(ProposeError::Backlog));
+        shard.until("the outcomes", |shard| shard.outcomes.borrow().len() == 4).await;
+        shard.propose("c", 5).unwrap();
+        shard.until("the outcome", |shard| shard.outcomes.borrow().len() == 5).await;
+        assert_eq!(shard.machine.borrow().text(), "aaaac");
+        shard.close().await;
+    });
+}
+
+#[test]
+fn a_batch_that_cannot_be_executed_stops_the_group_and_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let shard = Setup::new(directory.path()).open().await;
+        shard.group.wait_ready().await.unwrap();
+        shard.propose("a", 0).unwrap();
+        shard.propose("poison", 1).unwrap();
+        shard.propose("b", 2).unwrap();
+        shard.until("the end", |shard| shard.fatal.borrow().is_some()).await;
+        let fatal = shard.fatal.borrow().clone().unwrap();
+        assert!(fatal.contains("the batch is poison"), "{fatal}");
+        shard.until("the outcomes", |shard| shard.outcomes.borrow().len() == 3).await;
+        let outcomes = shard.outcomes.borrow().clone();
+        assert!(outcomes[0].1.is_ok(), "{outcomes:?}");
+        assert!(outcomes[1].1.is_err() && outcomes[2].1.is_err(), "{outcomes:?}");
+        assert_eq!(shard.propose("c", 3), Err(ProposeError::Fatal(fatal)));
+        assert_eq!(shard.machine.borrow().text(), "a");
+    });
+}
+
+#[test]
+fn a_voter_without_its_peers_neither_leads_nor_takes_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+        let log = open_log(directory.path(), &syncer);
+        let setup = Setup::new(directory.path());
+        let hooks = hooks(&Default::default(), &Default::default(), &Default::default());
+        let machine = std::rc::Rc::new(std::cell::RefCell::new(Appender::open(directory.path(), 1 << 20)));
+        let options = GroupOptions { voters: voters(&[1, 2, 3]), ..setup.options() };
+        let group = Group::open(options, hooks, log, machine).await.unwrap();
+        let later = std::time::Instant::now() + Duration::from_secs(1);
+        while std::time::Instant::now() < later {
+            group.drain_completions();
+            crate::runtime::yield_now().await;
+            glommio::timer::sleep(Duration::from_millis(1)).await;
+        }
+        assert_ne!(group.status().role, Role::Leader);
+        assert!(group.needs_read_barrier());
+        assert!(matches!(group.propose("a".into(), 0), Err(ProposeError::NotLeader { leader: None })));
+        assert!(group.read_barrier().await.is_err());
+        group.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn options_that_cannot_work_are_refused_by_name() {
+    let good = GroupOptions::alone(0, NodeId(1), "snapshots".into());
+    assert!(good.check().is_ok());
+    for (bad, name) in [
+        (GroupOptions { heartbeat_ms: 0, ..good.clone() }, "heartbeat_ms"),
+        (GroupOptions { election_timeout_ms: (50, 300), ..good.clone() }, "election_timeout_ms"),
+        (GroupOptions { voters: voters(&[2]), ..good.clone() }, "voters"),
+        (GroupOptions { in_flight_max: 0, ..good.clone() }, "in_flight_max"),
+    ] {
+        let refused = bad.check().unwrap_err().to_string();
+        assert!(refused.starts_with(name), "{refused}");
+    }
+}

@@ -1,0 +1,190 @@
+//! What the crate's own tests share: a machine whose commands are easy to check, and a group with its core around it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
+use basalt_storage::{BlockCache, Rows, Store, StoreOptions};
+use bytes::Bytes;
+use openraft::AsyncRuntime;
+
+use crate::error::ProposeError;
+use crate::runtime::GlommioRuntime;
+use crate::{
+    Background, EntryId, Group, GroupHooks, GroupOptions, Job, Machine, MachineError, NodeId, Outcome, Replies,
+};
+
+/// How long a test waits for anything.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Appends each batch to the value of the row `b"all"`, so that a lost, doubled or swapped batch shows, and answers with the
+/// number of batches so far.
+pub(crate) struct Appender {
+    pub(crate) store: Store,
+    pub(crate) count: u64,
+    pub(crate) applied: Vec<EntryId>,
+    pub(crate) wanted: Vec<bool>,
+}
+
+impl Appender {
+    pub(crate) fn open(directory: &Path, memtable_bytes: usize) -> Appender {
+        let options = StoreOptions::new(memtable_bytes, BlockCache::new(1 << 20));
+        let store = Store::open(&directory.join("data"), &options).expect("the store opens");
+        Appender { store, count: 0, applied: Vec::new(), wanted: Vec::new() }
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let row = self.store.get(b"all").expect("readable");
+        row.map_or_else(String::new, |row| String::from_utf8(row.to_vec()).expect("tests write text"))
+    }
+}
+
+impl Machine for Appender {
+    fn apply(&mut self, entry: EntryId, batch: &[u8], want_replies: bool) -> Result<Replies, MachineError> {
+        if batch == b"poison" {
+            return Err(MachineError::Batch("the batch is poison".to_owned()));
+        }
+        let mut text = self.store.get(b"all")?.map_or_else(Vec::new, |row| row.to_vec());
+        text.extend_from_slice(batch);
+        self.store.put(b"all", &text);
+        self.count += 1;
+        self.applied.push(entry);
+        self.wanted.push(want_replies);
+        let bytes = self.count.to_string().into_bytes();
+        Ok(Replies { ends: vec![bytes.len() as u32], bytes })
+    }
+
+    fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+}
+
+/// A thread per job.
+pub(crate) struct Threads;
+
+impl Background for Threads {
+    fn run(&self, job: Job) {
+        std::thread::spawn(job);
+    }
+}
+
+/// A group of one in a directory, with the part of a core that it needs.
+pub(crate) struct Shard {
+    pub(crate) group: Group,
+    pub(crate) machine: Rc<RefCell<Appender>>,
+    pub(crate) outcomes: Rc<RefCell<Vec<(u64, Outcome)>>>,
+    pub(crate) fatal: Rc<RefCell<Option<String>>>,
+    woken: Arc<AtomicBool>,
+    _syncer: LogSyncer,
+}
+
+/// How a test's shard is opened.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) directory: PathBuf,
+    pub(crate) durability: Durability,
+    pub(crate) memtable_bytes: usize,
+    pub(crate) log_entries_max: u64,
+    pub(crate) log_entries_kept: u64,
+    pub(crate) in_flight_max: usize,
+}
+
+impl Setup {
+    pub(crate) fn new(directory: &Path) -> Setup {
+        Setup {
+            directory: directory.to_owned(),
+            durability: Durability::Always,
+            memtable_bytes: 64 << 20,
+            log_entries_max: 1_000_000,
+            log_entries_kept: 0,
+            in_flight_max: 1024,
+        }
+    }
+
+    pub(crate) fn options(&self) -> GroupOptions {
+        GroupOptions {
+            log_entries_max: self.log_entries_max,
+            log_entries_kept: self.log_entries_kept,
+            in_flight_max: self.in_flight_max,
+            ..GroupOptions::alone(7, NodeId(1), self.directory.join("snapshots"))
+        }
+    }
+
+    pub(crate) async fn open(&self) -> Shard {
+        let syncer = LogSyncer::start(0, self.durability).expect("the syncer starts");
+        let log = open_log(&self.directory, &syncer);
+        let machine = Rc::new(RefCell::new(Appender::open(&self.directory, self.memtable_bytes)));
+        let outcomes: Rc<RefCell<Vec<(u64, Outcome)>>> = Rc::default();
+        let fatal: Rc<RefCell<Option<String>>> = Rc::default();
+        let woken = Arc::new(AtomicBool::new(false));
+        let hooks = hooks(&outcomes, &fatal, &woken);
+        let group = Group::open(self.options(), hooks, log, machine.clone()).await.expect("the group opens");
+        Shard { group, machine, outcomes, fatal, woken, _syncer: syncer }
+    }
+}
+
+/// Hooks that note what they are given.
+pub(crate) fn hooks(
+    outcomes: &Rc<RefCell<Vec<(u64, Outcome)>>>,
+    fatal: &Rc<RefCell<Option<String>>>,
+    woken: &Arc<AtomicBool>,
+) -> GroupHooks {
+    let (outcomes, fatal, woken) = (outcomes.clone(), fatal.clone(), woken.clone());
+    GroupHooks {
+        on_outcome: Box::new(move |ticket, outcome| outcomes.borrow_mut().push((ticket, outcome))),
+        on_fatal: Box::new(move |text| *fatal.borrow_mut() = Some(text)),
+        wake: Arc::new(move || woken.store(true, Ordering::Release)),
+        background: Rc::new(Threads),
+    }
+}
+
+pub(crate) fn open_log(directory: &Path, syncer: &LogSyncer) -> RaftLog {
+    let options = LogOptions { warm_files: 0, segment_bytes: 1 << 20, ..LogOptions::default() };
+    RaftLog::open(&directory.join("log"), &options, syncer).expect("the log opens")
+}
+
+impl Shard {
+    /// Lets the group work until `done`.
+    pub(crate) async fn until(&self, what: &str, mut done: impl FnMut(&Shard) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "{what} took too long: {:?}", self.group.status());
+            if self.woken.swap(false, Ordering::AcqRel) {
+                self.group.drain_completions();
+            }
+            GlommioRuntime::sleep(Duration::from_micros(50)).await;
+        }
+    }
+
+    pub(crate) fn propose(&self, text: &str, ticket: u64) -> Result<(), ProposeError> {
+        self.group.propose(Bytes::copy_from_slice(text.as_bytes()), ticket)
+    }
+
+    /// Proposes `texts` with their places as tickets, and waits for all outcomes.
+    pub(crate) async fn write(&self, texts: &[&str]) {
+        let before = self.outcomes.borrow().len();
+        for (ticket, text) in texts.iter().enumerate() {
+            self.propose(text, ticket as u64).expect("proposed");
+        }
+        self.until("the outcomes", |shard| shard.outcomes.borrow().len() == before + texts.len()).await;
+    }
+
+    pub(crate) async fn close(self) {
+        self.group.shutdown().await.expect("the log is durable");
+    }
+}
+
+/// Runs a test on an executor of its own.
+pub(crate) fn run<F: Future>(test: F) -> F::Output {
+    GlommioRuntime::run(test)
+}
+
+/// Voters without addresses.
+pub(crate) fn voters(ids: &[u64]) -> BTreeMap<NodeId, crate::PeerAddress> {
+    ids.iter().map(|id| (NodeId(*id), crate::PeerAddress::default())).collect()
+}
