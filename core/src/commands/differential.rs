@@ -115,7 +115,7 @@ impl Words {
     }
 
     fn id(&mut self) -> String {
-        let parts = ["0", "1", "2", "3", "4", "5", "x", "", "18446744073709551615", "7", "9"];
+        let parts = ["0", "1", "2", "3", "4", "5", "x", "", "18446744073709551615", "7", "9", "+5", " 4", "007"];
         match self.0.below(12) {
             0 => "-".to_owned(),
             1 => "+".to_owned(),
@@ -228,6 +228,7 @@ impl Words {
             }
             "hsetnx" => words.extend([self.name().to_owned(), self.name().to_owned()]),
             "hincrby" => words.extend([self.name().to_owned(), self.integer().to_owned()]),
+            "zincrby" if key == "zlex" => words = vec!["zcard".to_owned(), key],
             "zincrby" => words.extend([self.score().to_owned(), self.name().to_owned()]),
             "zcount" => words.extend([self.score_bound(), self.score_bound()]),
             "zlexcount" => {

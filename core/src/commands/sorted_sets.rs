@@ -201,9 +201,7 @@ fn pop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: Sc
         [_, _, count] => Some(parse_usize(count)? as u64),
         _ => return Err(CommandError::SYNTAX),
     };
-    // Redis answers a count of 0 before it looks at the key.
-    let sorted_set = if count == Some(0) { None } else { context.keyspace.sorted_set(args[1])? };
-    let Some(mut sorted_set) = sorted_set else {
+    let Some(mut sorted_set) = context.keyspace.sorted_set(args[1])?.filter(|_| count != Some(0)) else {
         reply.array(0);
         return Ok(());
     };

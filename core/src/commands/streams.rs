@@ -284,7 +284,6 @@ fn parse_count(mut words: Args<'_>) -> Result<Option<u64>, CommandError> {
 /// Reads `ms` or `ms-seq`; `sequence` stands in where there is none.
 fn parse_id(arg: &[u8], sequence: u64) -> Result<StreamId, CommandError> {
     let id = match arg.iter().position(|&byte| byte == b'-') {
-        _ if arg == b"-" => None,
         Some(dash) => {
             read_u64(&arg[..dash]).and_then(|ms| read_u64(&arg[dash + 1..]).map(|sequence| StreamId { ms, sequence }))
         }
@@ -303,10 +302,13 @@ fn parse_interval_id(arg: &[u8], sequence: u64) -> Result<(StreamId, bool), Comm
     }
 }
 
-/// Reads a decimal `u64` as Redis does, with `strtoull`: leading white space, a plus sign and zeros pass, and nothing is 0.
+/// Reads a decimal `u64` as Redis does, with `strtoull`: leading white space, a plus sign and zeros pass.
 fn read_u64(text: &[u8]) -> Option<u64> {
     let text = text.trim_ascii_start();
     let digits = text.strip_prefix(b"+").unwrap_or(text);
+    if digits.is_empty() {
+        return None;
+    }
     digits.iter().try_fold(0u64, |number, digit| {
         let digit = digit.checked_sub(b'0').filter(|&digit| digit <= 9)?;
         number.checked_mul(10)?.checked_add(u64::from(digit))
