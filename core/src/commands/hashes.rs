@@ -172,3 +172,114 @@ pub(super) fn hincrby(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
     reply.integer(sum);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::resp::Protocol;
+
+    use crate::commands::testing::Shard;
+
+    // The replies are those of redis-server 7.0.15.
+
+    #[test]
+    fn fields_are_set_and_read() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("HSET h a 1", ":1"),
+                ("HSET h a 2", ":0"),
+                ("HSET h a 3 b 4 b 5", ":1"),
+                ("HGET h a", "$1 3"),
+                ("HGET h b", "$1 5"),
+                ("HGET h x", "$-1"),
+                ("HGET none x", "$-1"),
+                ("HMGET h a x b", "*3 $1 3 $-1 $1 5"),
+                ("HMGET none a b", "*2 $-1 $-1"),
+                ("HLEN h", ":2"),
+                ("HSTRLEN h a", ":1"),
+                ("HSTRLEN h x", ":0"),
+                ("HEXISTS h a", ":1"),
+                ("HEXISTS h x", ":0"),
+                ("HDEL h a a x", ":1"),
+                ("HGETALL h", "*2 $1 b $1 5"),
+                ("HKEYS h", "*1 $1 b"),
+                ("HVALS h", "*1 $1 5"),
+                ("HMSET h b 6", "+OK"),
+                ("HSETNX h b 7", ":0"),
+                ("HSETNX h c 8", ":1"),
+                ("HDEL h b c", ":2"),
+                ("HLEN h", ":0"),
+                ("HGETALL h", "*0"),
+                ("HKEYS h", "*0"),
+                ("HVALS h", "*0"),
+                ("HDEL h a", ":0"),
+            ],
+        );
+    }
+
+    #[test]
+    fn increments_count_and_overflow() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("HINCRBY h a 5", ":5"),
+                ("HINCRBY h a -7", ":-2"),
+                ("HGET h a", "$2 -2"),
+                ("HSET h a 9223372036854775807", ":0"),
+                ("HINCRBY h a 1", "-ERR increment or decrement would overflow"),
+                ("HINCRBY h a -1", ":9223372036854775806"),
+                ("HSET h a -9223372036854775808", ":0"),
+                ("HINCRBY h a -1", "-ERR increment or decrement would overflow"),
+                ("HSET h a x", ":0"),
+                ("HINCRBY h a 1", "-ERR hash value is not an integer"),
+                ("HINCRBY h b 1.5", "-ERR value is not an integer or out of range"),
+                ("HLEN h", ":1"),
+            ],
+        );
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("HSET h a", "-ERR wrong number of arguments for 'hset' command"),
+                ("HSET h a 1 b", "-ERR wrong number of arguments for 'hset' command"),
+                ("HMSET h a 1 b", "-ERR wrong number of arguments for 'hmset' command"),
+                ("HINCRBY h a x", "-ERR value is not an integer or out of range"),
+                ("RPUSH l a", ":1"),
+                ("HSET l a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HMSET l a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HSETNX l a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HGET l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HMGET l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HDEL l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HLEN l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HSTRLEN l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HEXISTS l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HGETALL l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HKEYS l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HVALS l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HINCRBY l a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("HINCRBY l a x", "-ERR value is not an integer or out of range"),
+            ],
+        );
+    }
+
+    #[test]
+    fn hashes_are_maps_in_resp3() {
+        Shard::new().expect(
+            Protocol::Resp3,
+            &[
+                ("HSET h a 1", ":1"),
+                ("HGETALL h", "%1 $1 a $1 1"),
+                ("HGETALL none", "%0"),
+                ("HKEYS h", "*1 $1 a"),
+                ("HVALS h", "*1 $1 1"),
+                ("HKEYS none", "*0"),
+                ("HGET none a", "_"),
+                ("HMGET none a", "*1 _"),
+            ],
+        );
+    }
+}

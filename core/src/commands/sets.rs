@@ -111,3 +111,82 @@ pub(super) fn spop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     set.save(&mut context.keyspace)?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::resp::Protocol;
+
+    use crate::commands::testing::Shard;
+
+    // The replies are those of redis-server 7.0.15.
+
+    #[test]
+    fn members_come_and_go() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("SADD s a", ":1"),
+                ("SADD s a", ":0"),
+                ("SADD s b a b", ":1"),
+                ("SCARD s", ":2"),
+                ("SISMEMBER s a", ":1"),
+                ("SISMEMBER s x", ":0"),
+                ("SISMEMBER none a", ":0"),
+                ("SMISMEMBER s a x b", "*3 :1 :0 :1"),
+                ("SMISMEMBER none a x", "*2 :0 :0"),
+                ("SREM s x", ":0"),
+                ("SREM s b x", ":1"),
+                ("SMEMBERS s", "*1 $1 a"),
+                ("SMEMBERS none", "*0"),
+                ("SREM none a", ":0"),
+                ("SPOP s 0", "*0"),
+                ("SPOP s", "$1 a"),
+                ("SPOP s", "$-1"),
+                ("SPOP s 3", "*0"),
+                ("SCARD s", ":0"),
+                ("SADD s a", ":1"),
+                ("SPOP s 5", "*1 $1 a"),
+                ("SCARD s", ":0"),
+            ],
+        );
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("SPOP none x", "-ERR value is out of range, must be positive"),
+                ("SPOP none -1", "-ERR value is out of range, must be positive"),
+                ("SPOP none 1 2", "-ERR syntax error"),
+                ("RPUSH l a", ":1"),
+                ("SADD l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("SREM l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("SCARD l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("SISMEMBER l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("SMISMEMBER l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("SMEMBERS l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("SPOP l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("SPOP l 0", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("SPOP l x", "-ERR value is out of range, must be positive"),
+                ("SADD s", "-ERR wrong number of arguments for 'sadd' command"),
+            ],
+        );
+    }
+
+    #[test]
+    fn sets_are_sets_in_resp3() {
+        Shard::new().expect(
+            Protocol::Resp3,
+            &[
+                ("SADD s a", ":1"),
+                ("SMEMBERS s", "~1 $1 a"),
+                ("SMEMBERS none", "~0"),
+                ("SPOP none", "_"),
+                ("SPOP none 2", "~0"),
+                ("SISMEMBER s a", ":1"),
+                ("SPOP s 2", "~1 $1 a"),
+            ],
+        );
+    }
+}

@@ -474,3 +474,198 @@ fn parse_lex_bound(arg: &[u8]) -> Result<LexBound<'_>, CommandError> {
         _ => Err(BOUND_NOT_LEX),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::resp::Protocol;
+
+    use crate::commands::testing::Shard;
+
+    // The replies are those of redis-server 7.0.15.
+
+    #[test]
+    fn members_have_scores() {
+        Shard::new().expect(Protocol::Resp2, &[
+            ("ZADD z 1 a 2 b 3 c", ":3"),
+            ("ZADD z 1 a 5 b", ":0"),
+            ("ZADD z CH 1 a 6 b 7 d", ":2"),
+            ("ZCARD z", ":4"),
+            ("ZSCORE z b", "$1 6"),
+            ("ZSCORE z x", "$-1"),
+            ("ZSCORE none x", "$-1"),
+            ("ZMSCORE z a x c", "*3 $1 1 $-1 $1 3"),
+            ("ZMSCORE none a", "*1 $-1"),
+            ("ZINCRBY z 1.5 a", "$3 2.5"),
+            ("ZINCRBY z 2 new", "$1 2"),
+            ("ZREM z new x", ":1"),
+            ("ZREM none a", ":0"),
+            ("ZADD z 0.1 e -0 f 1e300 g inf h -inf i 123456789012345678 j 0x10 k", ":7"),
+            ("ZRANGE z 0 -1 WITHSCORES", "*22 $1 i $4 -inf $1 f $1 0 $1 e $19 0.10000000000000001 $1 a $3 2.5 $1 c $1 3 $1 b $1 6 $1 d $1 7 $1 k $2 16 $1 j $22 1.2345678901234568e+17 $1 g $23 1.0000000000000001e+300 $1 h $3 inf"),
+        ]);
+    }
+
+    #[test]
+    fn zadd_obeys_its_options() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("ZADD z NX 1 a", ":1"),
+                ("ZADD z NX 2 a", ":0"),
+                ("ZADD z XX 3 a 4 b", ":0"),
+                ("ZADD z XX CH 3 a 5 a", ":1"),
+                ("ZADD z GT 4 a", ":0"),
+                ("ZADD z LT CH 4 a", ":1"),
+                ("ZADD z GT CH 3 a 9 c", ":1"),
+                ("ZADD z INCR 1 a", "$1 5"),
+                ("ZADD z NX INCR 1 a", "$-1"),
+                ("ZADD z XX INCR 1 x", "$-1"),
+                ("ZADD z GT INCR -1 a", "$-1"),
+                ("ZADD none XX 1 a", ":0"),
+                ("ZADD none XX INCR 1 a", "$-1"),
+                ("ZRANGE z 0 -1 WITHSCORES", "*4 $1 a $1 5 $1 c $1 9"),
+                ("ZADD z inf a", ":0"),
+                ("ZADD z INCR -inf a", "-ERR resulting score is not a number (NaN)"),
+                ("ZINCRBY z -inf a", "-ERR resulting score is not a number (NaN)"),
+                ("ZADD z", "-ERR wrong number of arguments for 'zadd' command"),
+                ("ZADD z 1", "-ERR wrong number of arguments for 'zadd' command"),
+                ("ZADD z 1 a 2", "-ERR syntax error"),
+                ("ZADD z NX CH", "-ERR syntax error"),
+                ("ZADD z x a", "-ERR value is not a valid float"),
+                ("ZADD z nan a", "-ERR value is not a valid float"),
+                ("ZADD z 1e400 a", "-ERR value is not a valid float"),
+                ("ZADD z NX XX 1 a", "-ERR XX and NX options at the same time are not compatible"),
+                ("ZADD z GT LT 1 a", "-ERR GT, LT, and/or NX options at the same time are not compatible"),
+                ("ZADD z NX GT 1 a", "-ERR GT, LT, and/or NX options at the same time are not compatible"),
+                ("ZADD z INCR 1 a 2 b", "-ERR INCR option supports a single increment-element pair"),
+                ("ZADD z foo 1 a", "-ERR syntax error"),
+            ],
+        );
+    }
+
+    #[test]
+    fn members_are_popped_from_either_end() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("ZADD z 1 a 2 b 3 c 4 d 5 e", ":5"),
+                ("ZPOPMIN z", "*2 $1 a $1 1"),
+                ("ZPOPMAX z", "*2 $1 e $1 5"),
+                ("ZPOPMIN z 0", "*0"),
+                ("ZPOPMIN z 2", "*4 $1 b $1 2 $1 c $1 3"),
+                ("ZPOPMAX z 9", "*2 $1 d $1 4"),
+                ("ZPOPMIN z", "*0"),
+                ("ZPOPMIN z 2", "*0"),
+                ("ZCARD z", ":0"),
+                ("ZPOPMIN z -1", "-ERR value is out of range, must be positive"),
+                ("ZPOPMIN z x", "-ERR value is out of range, must be positive"),
+                ("ZPOPMIN z 1 2", "-ERR syntax error"),
+            ],
+        );
+    }
+
+    #[test]
+    fn ranges_go_by_rank_score_and_lex() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("ZADD z 1 a 2 b 2 c 3 d", ":4"),
+                ("ZRANGE z 0 -1", "*4 $1 a $1 b $1 c $1 d"),
+                ("ZRANGE z 1 2", "*2 $1 b $1 c"),
+                ("ZRANGE z -2 -1 WITHSCORES", "*4 $1 c $1 2 $1 d $1 3"),
+                ("ZRANGE z 2 1", "*0"),
+                ("ZRANGE z 0 1 REV", "*2 $1 d $1 c"),
+                ("ZREVRANGE z 0 0 WITHSCORES", "*2 $1 d $1 3"),
+                ("ZRANGE z 2 3 BYSCORE", "*3 $1 b $1 c $1 d"),
+                ("ZRANGE z (1 (3 BYSCORE WITHSCORES", "*4 $1 b $1 2 $1 c $1 2"),
+                ("ZRANGE z -inf +inf BYSCORE LIMIT 1 2", "*2 $1 b $1 c"),
+                ("ZRANGE z +inf -inf BYSCORE REV LIMIT 0 1", "*1 $1 d"),
+                ("ZRANGE z 3 1 BYSCORE", "*0"),
+                ("ZRANGEBYSCORE z 2 2", "*2 $1 b $1 c"),
+                ("ZREVRANGEBYSCORE z 2 1 WITHSCORES LIMIT 0 2", "*4 $1 c $1 2 $1 b $1 2"),
+                ("ZRANGE z 0 9 BYSCORE LIMIT 0 0", "*0"),
+                ("ZRANGE z 0 9 BYSCORE LIMIT -1 5", "*0"),
+                ("ZRANGE z 0 9 BYSCORE LIMIT 3 -7", "*1 $1 d"),
+                ("ZCOUNT z 2 3", ":3"),
+                ("ZCOUNT z (2 3", ":1"),
+                ("ZCOUNT none 2 3", ":0"),
+                ("ZADD x 0 a 0 b 0 bb 0 c", ":4"),
+                ("ZRANGE x - + BYLEX", "*4 $1 a $1 b $2 bb $1 c"),
+                ("ZRANGE x [b (c BYLEX", "*2 $1 b $2 bb"),
+                ("ZRANGE x (b + BYLEX LIMIT 0 1", "*1 $2 bb"),
+                ("ZRANGE x + [b BYLEX REV", "*3 $1 c $2 bb $1 b"),
+                ("ZRANGE x + - BYLEX", "*0"),
+                ("ZRANGEBYLEX x [a [b", "*2 $1 a $1 b"),
+                ("ZREVRANGEBYLEX x [b [a", "*2 $1 b $1 a"),
+                ("ZLEXCOUNT x (a +", ":3"),
+                ("ZLEXCOUNT none - +", ":0"),
+                ("ZRANGE none 0 -1", "*0"),
+                ("ZRANGE z x 1", "-ERR value is not an integer or out of range"),
+                ("ZRANGE z x 1 BYSCORE", "-ERR min or max is not a float"),
+                ("ZRANGE z a b BYLEX", "-ERR min or max not valid string range item"),
+                (
+                    "ZRANGE z 0 1 LIMIT 0 1",
+                    "-ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
+                ),
+                ("ZRANGE z 0 1 BYSCORE LIMIT 0", "-ERR syntax error"),
+                ("ZRANGE z 0 1 BYSCORE LIMIT 0 x", "-ERR value is not an integer or out of range"),
+                (
+                    "ZRANGE z - + BYLEX WITHSCORES",
+                    "-ERR syntax error, WITHSCORES not supported in combination with BYLEX",
+                ),
+                ("ZRANGE z 0 1 BYSCORE BYLEX", "-ERR syntax error"),
+                ("ZRANGE z 0 1 REV REV", "-ERR syntax error"),
+                ("ZREVRANGE z 0 1 REV", "-ERR syntax error"),
+                ("ZRANGEBYSCORE z 0 1 BYSCORE", "-ERR syntax error"),
+                ("ZRANGE z 0 1 foo", "-ERR syntax error"),
+            ],
+        );
+    }
+
+    #[test]
+    fn other_types_are_refused() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("RPUSH l a", ":1"),
+                ("ZADD l 1 a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZADD l x a", "-ERR value is not a valid float"),
+                ("ZINCRBY l 1 a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZREM l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZCARD l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZSCORE l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZMSCORE l a", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZPOPMIN l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZPOPMIN l 0", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZRANGE l 0 -1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZRANGE l x -1", "-ERR value is not an integer or out of range"),
+                ("ZRANGEBYSCORE l 0 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZRANGEBYLEX l - +", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZCOUNT l 0 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("ZLEXCOUNT l - +", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            ],
+        );
+    }
+
+    #[test]
+    fn pairs_are_nested_and_scores_are_doubles_in_resp3() {
+        Shard::new().expect(
+            Protocol::Resp3,
+            &[
+                ("ZADD z 1 a 2.5 b inf c", ":3"),
+                ("ZRANGE z 0 -1", "*3 $1 a $1 b $1 c"),
+                ("ZRANGE z 0 -1 WITHSCORES", "*3 *2 $1 a ,1 *2 $1 b ,2.5 *2 $1 c ,inf"),
+                ("ZRANGEBYSCORE z 2 3 WITHSCORES", "*1 *2 $1 b ,2.5"),
+                ("ZSCORE z b", ",2.5"),
+                ("ZSCORE z x", "_"),
+                ("ZMSCORE z a x", "*2 ,1 _"),
+                ("ZINCRBY z 1 a", ",2"),
+                ("ZADD z NX INCR 1 a", "_"),
+                ("ZPOPMIN z", "*2 $1 a ,2"),
+                ("ZPOPMIN z 1", "*1 *2 $1 b ,2.5"),
+                ("ZPOPMAX z", "*2 $1 c ,inf"),
+                ("ZPOPMIN z", "*0"),
+                ("ZPOPMIN z 1", "*0"),
+            ],
+        );
+    }
+}

@@ -98,11 +98,14 @@ impl TrimOptions {
         }
     }
 
-    fn check(&self) -> Result<(), CommandError> {
+    fn check(&self, is_needed: bool) -> Result<(), CommandError> {
         if self.count_max.is_some_and(|count| count > 0) && self.limit.is_none() {
             return Err(CommandError::text(
                 "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
             ));
+        }
+        if is_needed && self.limit.is_none() {
+            return Err(CommandError::text("ERR syntax error, XTRIM must be called with a trimming strategy"));
         }
         if self.count_max.is_some() && !self.is_approximate {
             return Err(CommandError::text("ERR syntax error, LIMIT cannot be used without the special ~ option"));
@@ -140,7 +143,7 @@ pub(super) fn xadd(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
             word => id = Some(NewId::parse(word)?),
         }
     }
-    trim.check()?;
+    trim.check(false)?;
     let id = id.filter(|_| !words.is_empty() && words.len().is_multiple_of(2));
     let id = id.ok_or_else(|| CommandError::wrong_argument_count("xadd"))?;
     if id == NewId::Exactly(StreamId::MIN) {
@@ -174,10 +177,7 @@ pub(super) fn xtrim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
         }
         words = &words[taken..];
     }
-    trim.check()?;
-    if trim.limit.is_none() {
-        return Err(CommandError::text("ERR syntax error, XTRIM must be called with MAXLEN or MINID"));
-    }
+    trim.check(true)?;
     let mut deleted = 0;
     if let Some(mut stream) = context.keyspace.stream(args[1])? {
         deleted = trim.apply(context, &mut stream)?;
@@ -313,4 +313,152 @@ fn read_u64(text: &[u8]) -> Option<u64> {
         let digit = digit.checked_sub(b'0').filter(|&digit| digit <= 9)?;
         number.checked_mul(10)?.checked_add(u64::from(digit))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::resp::Protocol;
+
+    use crate::commands::testing::Shard;
+
+    // The replies are those of redis-server 7.0.15.
+
+    #[test]
+    fn entries_are_added_and_ranged() {
+        Shard::new().expect(Protocol::Resp2, &[
+            ("XADD x 1-1 a 1", "$3 1-1"),
+            ("XADD x 1-* b 2 c 3", "$3 1-2"),
+            ("XADD x 5 d 4", "$3 5-0"),
+            ("XADD x 0-* e 5", "-ERR The ID specified in XADD is equal or smaller than the target stream top item"),
+            ("XADD x 5-1 e 5", "$3 5-1"),
+            ("XLEN x", ":4"),
+            ("XLEN none", ":0"),
+            ("XRANGE x - +", "*4 *2 $3 1-1 *2 $1 a $1 1 *2 $3 1-2 *4 $1 b $1 2 $1 c $1 3 *2 $3 5-0 *2 $1 d $1 4 *2 $3 5-1 *2 $1 e $1 5"),
+            ("XRANGE x 1 1", "*2 *2 $3 1-1 *2 $1 a $1 1 *2 $3 1-2 *4 $1 b $1 2 $1 c $1 3"),
+            ("XRANGE x (1-1 5-0", "*2 *2 $3 1-2 *4 $1 b $1 2 $1 c $1 3 *2 $3 5-0 *2 $1 d $1 4"),
+            ("XRANGE x 5-1 (5-1", "*0"),
+            ("XRANGE x - + COUNT 1", "*1 *2 $3 1-1 *2 $1 a $1 1"),
+            ("XRANGE x - + COUNT 0", "*-1"),
+            ("XRANGE x - + COUNT -5", "*-1"),
+            ("XREVRANGE x + - COUNT 2", "*2 *2 $3 5-1 *2 $1 e $1 5 *2 $3 5-0 *2 $1 d $1 4"),
+            ("XREVRANGE x 1 1-2", "*1 *2 $3 1-2 *4 $1 b $1 2 $1 c $1 3"),
+            ("XRANGE none - +", "*0"),
+            ("XRANGE none - + COUNT 0", "*0"),
+            ("XDEL x 1-1 5-0 7-7", ":2"),
+            ("XLEN x", ":2"),
+            ("XRANGE x - +", "*2 *2 $3 1-2 *4 $1 b $1 2 $1 c $1 3 *2 $3 5-1 *2 $1 e $1 5"),
+            ("XDEL x 1-2 5-1", ":2"),
+            ("XLEN x", ":0"),
+            ("XRANGE x - +", "*0"),
+            ("XADD x 5-1 a 1", "-ERR The ID specified in XADD is equal or smaller than the target stream top item"),
+            ("XADD x 5-2 a 1", "$3 5-2"),
+            ("XADD new 0-* a 1", "$3 0-1"),
+            ("XADD new 0-5 a 1", "$3 0-5"),
+        ]);
+    }
+
+    #[test]
+    fn streams_are_trimmed() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("XADD x 1 a 1", "$3 1-0"),
+                ("XADD x 2 a 1", "$3 2-0"),
+                ("XADD x 3 a 1", "$3 3-0"),
+                ("XADD x MAXLEN 2 4 a 1", "$3 4-0"),
+                ("XRANGE x - +", "*2 *2 $3 3-0 *2 $1 a $1 1 *2 $3 4-0 *2 $1 a $1 1"),
+                ("XADD x MINID = 4 5 a 1", "$3 5-0"),
+                ("XLEN x", ":2"),
+                ("XADD x MAXLEN = 10 6 a 1", "$3 6-0"),
+                ("XTRIM x MAXLEN 1", ":2"),
+                ("XTRIM x MAXLEN = 1", ":0"),
+                ("XTRIM x MINID 7", ":1"),
+                ("XTRIM none MAXLEN 0", ":0"),
+                ("XLEN x", ":0"),
+                ("XADD x NOMKSTREAM 7 a 1", "$3 7-0"),
+                ("XADD none NOMKSTREAM 7 a 1", "$-1"),
+                ("XADD x MAXLEN 0 8 a 1", "$3 8-0"),
+                ("XLEN x", ":0"),
+                ("XTRIM x LIMIT 5", "-ERR syntax error, LIMIT cannot be used without specifying a trimming strategy"),
+                ("XTRIM x LIMIT 0", "-ERR syntax error, XTRIM must be called with a trimming strategy"),
+                ("XTRIM x MAXLEN 1 LIMIT 1", "-ERR syntax error, LIMIT cannot be used without the special ~ option"),
+                ("XTRIM x MAXLEN 1 foo", "-ERR syntax error"),
+                ("XTRIM x MAXLEN ~", "-ERR value is not an integer or out of range"),
+                ("XTRIM x MAXLEN -1", "-ERR The MAXLEN argument must be >= 0."),
+                ("XTRIM x MAXLEN x", "-ERR value is not an integer or out of range"),
+                (
+                    "XTRIM x MAXLEN 1 MINID 1",
+                    "-ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
+                ),
+                ("XTRIM x MAXLEN ~ 1 LIMIT -1", "-ERR The LIMIT argument must be >= 0."),
+                (
+                    "XADD x LIMIT 5 * a 1",
+                    "-ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+                ),
+                (
+                    "XADD x MAXLEN 5 LIMIT 5 9 a 1",
+                    "-ERR syntax error, LIMIT cannot be used without the special ~ option",
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn errors_are_those_of_redis() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("XADD x 0-0 a 1", "-ERR The ID specified in XADD must be greater than 0-0"),
+                ("XADD x 0 a 1", "-ERR The ID specified in XADD must be greater than 0-0"),
+                ("XADD x x a 1", "-ERR Invalid stream ID specified as stream command argument"),
+                ("XADD x - a 1", "-ERR Invalid stream ID specified as stream command argument"),
+                ("XADD x 1-1-1 a 1", "-ERR Invalid stream ID specified as stream command argument"),
+                ("XADD x *-1 a 1", "-ERR Invalid stream ID specified as stream command argument"),
+                ("XADD x 18446744073709551616 a 1", "-ERR Invalid stream ID specified as stream command argument"),
+                ("XADD x 1-1 a", "-ERR wrong number of arguments for 'xadd' command"),
+                ("XADD x 1-1 a 1 b", "-ERR wrong number of arguments for 'xadd' command"),
+                ("XADD x * a", "-ERR wrong number of arguments for 'xadd' command"),
+                ("XADD x MAXLEN 1 * a", "-ERR wrong number of arguments for 'xadd' command"),
+                (
+                    "XADD x 18446744073709551615-18446744073709551615 a 1",
+                    "$41 18446744073709551615-18446744073709551615",
+                ),
+                ("XADD x * a 1", "-ERR The stream has exhausted the last possible ID, unable to add more items"),
+                (
+                    "XADD x 18446744073709551615-* a 1",
+                    "-ERR The stream has exhausted the last possible ID, unable to add more items",
+                ),
+                ("XRANGE x (18446744073709551615-18446744073709551615 +", "-ERR invalid start ID for the interval"),
+                ("XRANGE x - (0-0", "-ERR invalid end ID for the interval"),
+                ("XRANGE x (- +", "-ERR Invalid stream ID specified as stream command argument"),
+                ("XRANGE x x +", "-ERR Invalid stream ID specified as stream command argument"),
+                ("XRANGE x - + COUNT", "-ERR syntax error"),
+                ("XRANGE x - + COUNT x", "-ERR value is not an integer or out of range"),
+                ("XRANGE x - + foo 1", "-ERR syntax error"),
+                ("XDEL x x", "-ERR Invalid stream ID specified as stream command argument"),
+                ("XDEL none x", ":0"),
+                ("RPUSH l a", ":1"),
+                ("XADD l 1 a 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("XADD l x a 1", "-ERR Invalid stream ID specified as stream command argument"),
+                ("XLEN l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("XDEL l 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("XTRIM l MAXLEN 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("XRANGE l - +", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            ],
+        );
+    }
+
+    #[test]
+    fn absent_entries_are_null_in_resp3() {
+        Shard::new().expect(
+            Protocol::Resp3,
+            &[
+                ("XADD none NOMKSTREAM 1 a 1", "_"),
+                ("XRANGE none - +", "*0"),
+                ("XADD x 1 a 1", "$3 1-0"),
+                ("XRANGE x - + COUNT 0", "_"),
+                ("XRANGE x - +", "*1 *2 $3 1-0 *2 $1 a $1 1"),
+            ],
+        );
+    }
 }

@@ -47,21 +47,12 @@ impl Shard {
         run(&mut Context { keyspace, random: &mut Random::new(self.entries) }, args, reply)
     }
 
-    /// Runs the command that `line` spells, its words separated by spaces, in RESP2; the reply as text.
-    pub(super) fn line(&mut self, line: &str) -> String {
-        self.line_in(Protocol::Resp2, line)
-    }
-
-    /// As [`Shard::line`], in either version.
-    pub(super) fn line_in(&mut self, protocol: Protocol, line: &str) -> String {
-        let words: Vec<&str> = line.split(' ').collect();
-        String::from_utf8_lossy(&self.run(protocol, &words)).replace("\r\n", " ").trim_end().to_owned()
-    }
-
-    /// Runs each line and compares its reply.
-    pub(super) fn expect(&mut self, lines: &[(&str, &str)]) {
-        for (line, reply) in lines {
-            assert_eq!(self.line(line), *reply, "{line}");
+    /// Runs each line, words separated by spaces, and compares its reply, in which spaces stand for line ends.
+    pub(super) fn expect(&mut self, protocol: Protocol, lines: &[(&str, &str)]) {
+        for (line, expected) in lines {
+            let words: Vec<&str> = line.split(' ').collect();
+            let reply = String::from_utf8_lossy(&self.run(protocol, &words)).replace("\r\n", " ");
+            assert_eq!(reply.trim_end(), *expected, "{line}");
         }
     }
 }
