@@ -5,8 +5,29 @@
 
 #![forbid(unsafe_code)]
 
+pub mod background;
+pub mod batch;
 pub mod boot;
 pub mod commands;
 pub mod config;
+pub mod connection;
+pub mod control;
+pub mod coordinator;
+pub mod core;
+pub mod core_loop;
+pub mod dispatch;
+pub mod ids;
 pub mod limits;
+pub mod mailbox;
 pub mod node;
+pub mod outbox;
+pub mod pending;
+pub mod request;
+pub mod router;
+pub mod server;
+pub mod session;
+pub mod session_commands;
+pub mod settings;
+pub mod shard;
+pub mod special;
+pub mod stats;

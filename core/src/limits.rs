@@ -70,3 +70,90 @@ pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(1);
 
 /// How often it tries meanwhile.
 pub const LISTEN_RETRY: Duration = Duration::from_millis(20);
+
+// --- a core -------------------------------------------------------------------------------------------------------------------
+
+/// Batches of requests that one core may leave for another. A full queue stops the sender from decoding.
+pub const MAILBOX_REQUEST_BATCHES: usize = 256;
+
+/// Batches of replies that one core may leave for another. More wait with the sender; they are no more than its requests.
+pub const MAILBOX_REPLY_BATCHES: usize = 256;
+
+/// Bytes of requests that may wait with the sender for a full mailbox; then it stops decoding.
+pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
+
+/// Requests that may wait with the sender for a full mailbox.
+pub const OUTBOX_REQUESTS_MAX: usize = 64 << 10;
+
+/// Capacity of a reply buffer that is kept for the next turn.
+pub const REPLY_BUFFER_KEPT: usize = 1 << 20;
+
+/// Requests of one connection that may be unanswered; then it is not decoded any further.
+pub const REQUESTS_PER_CONNECTION: usize = 8192;
+
+/// Unsent replies of one connection at which it is not decoded any further, until the peer has read some.
+pub const OUTPUT_BYTES_STALLED: usize = 1 << 20;
+
+/// Input of a connection that is not being decoded at which receiving pauses.
+pub const INPUT_BYTES_STALLED: usize = 64 << 10;
+
+/// Capacity of an empty input buffer that is kept: a connection with nothing to say costs little.
+pub const INPUT_BUFFER_KEPT: usize = 4 << 10;
+
+/// Busy time after which a core lets glommio look at its timers, files and foreign wakers.
+pub const REACTOR_TURN: Duration = Duration::from_micros(500);
+
+/// Turns without anything to do, other tasks having run between them, before a core blocks in its ring.
+pub const QUIET_TURNS: u32 = 2;
+
+/// How long a core blocks in its ring before it parks in glommio.
+pub const BLOCK: Duration = Duration::from_micros(100);
+
+/// How often a core looks after expiry, idle clients and its figures.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Uninterrupted run of a core's loop above which a stall is counted.
+pub const TURN_MAX: Duration = Duration::from_micros(500);
+
+/// How often the watchdog looks at the cores.
+pub const WATCHDOG: Duration = Duration::from_millis(10);
+
+/// How long a stop waits for clients to take their replies.
+pub const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
+
+// --- a shard ------------------------------------------------------------------------------------------------------------------
+
+/// Bytes of one batch (one Raft entry) at which its core takes no more requests until it is proposed.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Requests of one batch at which its core takes no more until it is proposed.
+pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
+
+/// Batches of one shard on their way through the log.
+pub const BATCHES_IN_FLIGHT: usize = 64;
+
+/// Keys one entry deletes because their deadline has passed.
+pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
+
+/// Cold reads of one core that reader threads work on at once.
+pub const COLD_READS_IN_FLIGHT: usize = 256;
+
+/// Times a command is tried again because what a reader thread fetched was evicted; then it waits for the disk.
+pub const COLD_READ_ATTEMPTS: u32 = 3;
+
+/// Largest memtable that follows from `memory`; larger ones make recovery slow and save little.
+pub const MEMTABLE_BYTES_DEFAULT_MAX: usize = 256 << 20;
+
+// --- other threads ------------------------------------------------------------------------------------------------------------
+
+/// Threads per core that read what is not in memory.
+pub const READER_THREADS_PER_CORE: usize = 2;
+
+/// Reads that may wait for them.
+pub const READER_JOBS: usize = 16 << 10;
+
+/// Threads that write generations and snapshots.
+pub const BACKGROUND_THREADS: usize = 2;
+
+/// Jobs that may wait for them; each shard has two at most.
+pub const BACKGROUND_JOBS: usize = 2 * SHARDS_MAX;

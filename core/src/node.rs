@@ -1,17 +1,298 @@
-//! One running node: its cores, from start to stop.
+//! A node: its threads, from the first to the last.
+//!
+//! What a newcomer would get wrong: a thread started by a pinned thread is pinned with it. So everything that is not a core
+//! (log syncers, readers, background jobs, and the opening of RocksDB, which starts threads of its own) is started
+//! here, before the cores pin themselves.
 
-use crate::boot::Prepared;
+use std::cell::RefCell;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-/// Why a running node ended before it was asked to.
+use basalt_net::ring::{Park, Ring, RingOptions};
+use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
+use basalt_storage::{BlockCache, Store, StoreOptions};
+use glommio::{LocalExecutorBuilder, Placement};
+
+use crate::background::Background;
+use crate::boot::{CpuId, DataDir, Prepared, StopRequest};
+use crate::commands;
+use crate::config::{self, Config};
+use crate::core::Core;
+use crate::core_loop::{self, Watched};
+use crate::ids::{CoreId, ShardId};
+use crate::limits;
+use crate::mailbox::{Doorbell, Mailboxes};
+use crate::router::Router;
+use crate::server::{Server, Stop};
+use crate::settings::Settings;
+use crate::shard::{Shard, ShardMachine};
+use crate::stats::{CoreStats, ShardStats};
+
+/// Why a node could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RunError {}
+#[error("{0}")]
+pub struct RunError(pub String);
+
+/// One shard's storage, opened before its core starts.
+struct OpenShard {
+    id: ShardId,
+    /// Where snapshots of the rows are made.
+    snapshots: PathBuf,
+    log: RaftLog,
+    store: Store,
+}
 
 /// Runs the node until it is asked to stop.
 ///
 /// # Errors
-/// [`RunError`] when it cannot go on.
+/// The sentence that says what went wrong and what to do.
 pub fn run(prepared: Prepared) -> Result<(), RunError> {
-    prepared.stop.wait();
-    Ok(())
+    let begun = Instant::now();
+    let Prepared { config, cpus, data, listeners, stop } = prepared;
+    let core_count = cpus.len();
+    let router = Router::new(data.shard_count(), core_count as u16);
+    let budget = MemoryBudget::new(&config, data.shard_count());
+    let readers = start_threads("basalt-read", limits::READER_THREADS_PER_CORE * core_count, limits::READER_JOBS)?;
+    let background = start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?;
+    let syncers = start_syncers(&config, core_count)?;
+    let mut shards = open_shards(&config, &data, &router, &syncers, &budget)?;
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+
+    let (hello, hellos) = channel();
+    let (done, finished) = channel();
+    let mut threads = Vec::new();
+    let mut servers = Vec::new();
+    for (index, &cpu) in cpus.iter().enumerate() {
+        let id = CoreId(index as u16);
+        let own = router.shards_of(id).filter_map(|shard| shards[shard.index()].take()).collect();
+        let (server, server_is) = channel();
+        servers.push(server);
+        let start = CoreStart { id, shards: own, server: server_is, readers: readers.clone(), background: background.clone() };
+        threads.push(spawn_core(cpu, start, hello.clone(), done.clone())?);
+    }
+    drop((hello, done));
+
+    let bells = collect(&hellos, core_count)?;
+    let server = Arc::new(make_server(config, router, Mailboxes::new(bells), stop));
+    {
+        let server = server.clone();
+        server.clone().stop.request_handle().on_request(move || server.ring_all());
+    }
+    let mut listeners = Some(listeners);
+    for sender in servers {
+        // A core that is gone has sent why: it is read below.
+        let _ = sender.send((server.clone(), listeners.take().unwrap_or_default()));
+    }
+    let watched = collect_watched(&finished, core_count)?;
+    let watchdog = {
+        let server = server.clone();
+        std::thread::Builder::new().name("basalt-watch".into()).spawn(move || core_loop::watchdog(&server, &watched))
+    };
+    watchdog.map_err(|error| RunError(format!("no watchdog thread could be started: {error}")))?;
+    for address in addresses {
+        tracing::info!(%address, start_ms = begun.elapsed().as_millis() as u64, "ready");
+    }
+    let mut failure = None;
+    for thread in threads {
+        if let Err(reason) = join(thread) {
+            server.fail(reason.clone());
+            failure.get_or_insert(reason);
+        }
+    }
+    // Dropping the syncers ends their threads; every log was synced before its core ended.
+    drop(syncers);
+    match failure.or_else(|| server.stop.failure()) {
+        Some(reason) => Err(RunError(reason)),
+        None => Ok(()),
+    }
+}
+
+/// How the memory of the node is divided. Every part is a bound; `INFO memory` shows what each uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryBudget {
+    /// One shard's active memtable; a frozen one of the same size may exist beside it.
+    pub memtable_bytes: usize,
+    /// RocksDB's block cache, shared by all shards.
+    pub block_cache_bytes: usize,
+    /// One shard's newest log entries.
+    pub log_tail_bytes: usize,
+}
+
+impl MemoryBudget {
+    /// Divides `config.memory` among `shard_count` shards: half to memtables (active and frozen), a quarter to the block
+    /// cache, an eighth to log tails and RocksDB's own buffers, the rest to clients.
+    pub fn new(config: &Config, shard_count: u16) -> MemoryBudget {
+        let (memory, shards) = (config.memory as usize, usize::from(shard_count));
+        let share = memory / 4 / shards;
+        let memtable_bytes = match config.memtable_bytes {
+            0 => share.clamp(limits::MEMTABLE_BYTES_MIN as usize, limits::MEMTABLE_BYTES_DEFAULT_MAX),
+            bytes => bytes as usize,
+        };
+        MemoryBudget {
+            memtable_bytes,
+            block_cache_bytes: memory / 4,
+            log_tail_bytes: (memory / 16 / shards).clamp(1 << 20, 64 << 20),
+        }
+    }
+}
+
+fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Background, RunError> {
+    Background::start(name, count, queue_max).map_err(|error| RunError(format!("no thread could be started: {error}")))
+}
+
+fn start_syncers(config: &Config, core_count: usize) -> Result<Vec<LogSyncer>, RunError> {
+    let durability = match config.durability {
+        config::Durability::Always => Durability::Always,
+        config::Durability::Interval => Durability::Interval(config.durability_interval),
+        config::Durability::None => Durability::None,
+    };
+    let start = |core| LogSyncer::start(core, durability).map_err(|error| RunError(error.to_string()));
+    (0..core_count).map(start).collect()
+}
+
+/// Opens every shard's log and rows, one thread a shard: recovery reads and the first writes take their time.
+fn open_shards(
+    config: &Config,
+    data: &DataDir,
+    router: &Router,
+    syncers: &[LogSyncer],
+    budget: &MemoryBudget,
+) -> Result<Vec<Option<OpenShard>>, RunError> {
+    let cache = BlockCache::new(budget.block_cache_bytes);
+    let log_options = LogOptions {
+        tail_bytes: budget.log_tail_bytes,
+        reserve_bytes: config.disk_reserve,
+        ..LogOptions::default()
+    };
+    let open = |id: ShardId| -> Result<OpenShard, String> {
+        let directory = data.shard(id.0);
+        let syncer = &syncers[router.core_of(id).index()];
+        let log = RaftLog::open(&directory.log, &log_options, syncer);
+        let store = Store::open(&directory.data, &StoreOptions::new(budget.memtable_bytes, cache.clone()));
+        let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
+        let snapshots = directory.data.with_file_name("snapshots");
+        Ok(OpenShard { id, snapshots, log: log.map_err(in_shard)?, store: store.map_err(in_shard)? })
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = router.shards().map(|id| scope.spawn(move || open(id))).collect();
+        let joined = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a shard could not be opened".into())));
+        joined.map(|shard| shard.map(Some).map_err(RunError)).collect()
+    })
+}
+
+fn make_server(config: Config, router: Router, mailboxes: Mailboxes, stop: StopRequest) -> Server {
+    let core_count = mailboxes.core_count();
+    let run_id: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
+    Server {
+        settings: Settings::new(config.clone()),
+        config,
+        cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),
+        shards: router.shards().map(|_| ShardStats::default()).collect(),
+        router,
+        mailboxes,
+        started: Instant::now(),
+        started_unix_s: crate::server::unix_ms() / 1000,
+        run_id,
+        next_client_id: AtomicU64::new(1),
+        client_count: AtomicUsize::new(0),
+        stop: Stop::new(stop),
+    }
+}
+
+/// What a core tells when its ring is there.
+type Hello = Result<(CoreId, Doorbell), String>;
+/// What a core tells when it takes requests.
+type Ready = Result<Watched, String>;
+/// What a core is told once all have their rings.
+type ServerIs = Receiver<(Arc<Server>, Vec<TcpListener>)>;
+
+/// What a core thread starts with.
+struct CoreStart {
+    id: CoreId,
+    shards: Vec<OpenShard>,
+    server: ServerIs,
+    readers: Background,
+    background: Background,
+}
+
+type CoreThread = JoinHandle<Result<(), String>>;
+
+fn spawn_core(cpu: CpuId, start: CoreStart, hello: Sender<Hello>, ready: Sender<Ready>) -> Result<CoreThread, RunError> {
+    let thread = std::thread::Builder::new().name(format!("basalt-core-{}", start.id)).spawn(move || {
+        // The preempt timer is off: see `core_loop`.
+        let executor = LocalExecutorBuilder::new(Placement::Fixed(usize::from(cpu.0)))
+            .name("basalt-core")
+            .preempt_timer(Duration::from_secs(3600))
+            .make()
+            .map_err(|error| format!("no executor could be made for processor {}: {error}", cpu.0));
+        let outcome = match executor {
+            Ok(executor) => executor.run(run_core(start, &hello, &ready)),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = &outcome {
+            // Whichever of the two is still awaited.
+            let _ = hello.send(Err(reason.clone()));
+            let _ = ready.send(Err(reason.clone()));
+        }
+        outcome
+    });
+    thread.map_err(|error| RunError(format!("no thread could be started for processor {}: {error}", cpu.0)))
+}
+
+async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>) -> Result<(), String> {
+    let CoreStart { id, shards, server, readers, background } = start;
+    let mut ring = Ring::new(&RingOptions::default()).map_err(|error| error.to_string())?;
+    let park = Park::new(&mut ring).map_err(|error| format!("core {id} cannot park: {error}"))?;
+    let _ = hello.send(Ok((id, Doorbell::new(ring.waker(), park.signal()))));
+    let Ok((server, listeners)) = server.recv() else { return Err("another core could not start".into()) };
+    let mut open = Vec::new();
+    for shard in shards {
+        open.push(open_group(shard, &server, id, &background).await?);
+    }
+    let mut core = Core::new(id, server.clone(), ring, open, readers);
+    for listener in listeners {
+        core.listen(listener);
+    }
+    let (heartbeat, watched) = core_loop::watch(id).await;
+    let _ = ready.send(Ok(watched));
+    let outcome = core_loop::run(&mut core, park, heartbeat).await;
+    let closed = core.close_shards().await;
+    outcome.and(closed)
+}
+
+/// Opens a shard's group and waits until it can take requests.
+async fn open_group(shard: OpenShard, server: &Arc<Server>, core: CoreId, background: &Background) -> Result<Shard, String> {
+    let OpenShard { id, snapshots, log, store } = shard;
+    let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
+    Shard::open(id, log, machine, snapshots, server, core, background).await.map_err(|error| format!("shard {id}: {error}"))
+}
+
+fn collect(hellos: &Receiver<Hello>, core_count: usize) -> Result<Vec<Doorbell>, RunError> {
+    let mut bells: Vec<Option<Doorbell>> = (0..core_count).map(|_| None).collect();
+    for _ in 0..core_count {
+        let (core, bell) = receive(hellos)?;
+        bells[core.index()] = Some(bell);
+    }
+    Ok(bells.into_iter().flatten().collect())
+}
+
+fn collect_watched(ready: &Receiver<Ready>, core_count: usize) -> Result<Vec<Watched>, RunError> {
+    (0..core_count).map(|_| receive(ready)).collect()
+}
+
+fn receive<T>(from: &Receiver<Result<T, String>>) -> Result<T, RunError> {
+    from.recv().unwrap_or_else(|_| Err("a core ended while it started".into())).map_err(RunError)
+}
+
+fn join(thread: CoreThread) -> Result<(), String> {
+    thread.join().unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
+        Err(format!("a core failed: {}", text.unwrap_or_else(|| "no reason given".into())))
+    })
 }

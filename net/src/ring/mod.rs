@@ -35,6 +35,7 @@ mod event;
 mod listener;
 mod mapping;
 mod options;
+mod park;
 mod queue;
 #[allow(clippy::module_inception, reason = "one noun per file, and this one is the ring")]
 mod ring;
@@ -49,5 +50,6 @@ pub use error::RingError;
 pub use event::{CloseReason, Event, TurnStats};
 pub use listener::ListenerId;
 pub use options::RingOptions;
+pub use park::{Park, ParkSignal};
 pub use ring::Ring;
 pub use waker::Waker;

@@ -1,0 +1,106 @@
+//! The payload of a Raft entry: the writes of one turn.
+//!
+//! ```text
+//! batch  [version u8 = 1][leader's time, Unix ms, u64 LE][random seed u64 LE]{[length u32 LE][command …]}…
+//! ```
+//!
+//! Time and seed come with the batch, so that applying it gives the same rows on every replica and on every replay.
+
+/// The version this program writes and the newest it reads.
+pub const BATCH_VERSION: u8 = 1;
+/// Bytes before the first command.
+pub const BATCH_HEADER_BYTES: usize = 17;
+
+/// Writes a batch header for `out`, which is cleared first.
+pub fn begin(out: &mut Vec<u8>) {
+    out.clear();
+    out.push(BATCH_VERSION);
+    out.extend_from_slice(&[0; BATCH_HEADER_BYTES - 1]);
+}
+
+/// Fills in when the batch was closed and the seed of its random choices.
+pub fn seal(batch: &mut [u8], time_ms: u64, seed: u64) {
+    batch[1..9].copy_from_slice(&time_ms.to_le_bytes());
+    batch[9..17].copy_from_slice(&seed.to_le_bytes());
+}
+
+/// Appends a command that `write` encodes, with its length before it.
+pub fn push(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let length = u32::try_from(out.len() - start - 4).expect("one command is smaller than 4 GiB by the query limit");
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+/// A batch read back from an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    /// The leader's clock when it closed the batch, Unix milliseconds.
+    pub time_ms: u64,
+    /// Seed of every random choice made while applying.
+    pub seed: u64,
+    commands: &'a [u8],
+}
+
+impl<'a> Batch<'a> {
+    /// Reads a batch header.
+    ///
+    /// # Errors
+    /// The sentence that says why `bytes` are not a batch this program can apply.
+    pub fn read(bytes: &'a [u8]) -> Result<Batch<'a>, String> {
+        let Some((head, commands)) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>() else {
+            return Err(format!("an entry of {} bytes is too short for a batch", bytes.len()));
+        };
+        if head[0] != BATCH_VERSION {
+            return Err(format!("the entry is a batch of version {}, this program reads version {BATCH_VERSION}", head[0]));
+        }
+        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes were cut out"));
+        Ok(Batch { time_ms: number(1), seed: number(9), commands })
+    }
+}
+
+impl<'a> Iterator for Batch<'a> {
+    type Item = Result<&'a [u8], String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.commands.is_empty() {
+            return None;
+        }
+        let cut = self.commands.split_first_chunk::<4>().and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
+        let Some((command, rest)) = cut else {
+            self.commands = &[];
+            return Some(Err("a command in the batch is cut short".into()));
+        };
+        self.commands = rest;
+        Some(Ok(command))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_round_trip() {
+        let mut bytes = Vec::new();
+        begin(&mut bytes);
+        push(&mut bytes, |out| out.extend_from_slice(b"one"));
+        push(&mut bytes, |_| ());
+        seal(&mut bytes, 5, 6);
+        let batch = Batch::read(&bytes).unwrap();
+        assert_eq!((batch.time_ms, batch.seed), (5, 6));
+        assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one".as_slice(), b""]);
+    }
+
+    #[test]
+    fn other_versions_and_cut_batches_are_refused() {
+        let mut bytes = Vec::new();
+        begin(&mut bytes);
+        push(&mut bytes, |out| out.extend_from_slice(b"one"));
+        assert!(Batch::read(&bytes[..10]).is_err());
+        assert!(Batch::read(&bytes[..bytes.len() - 1]).unwrap().next().unwrap().is_err());
+        bytes[0] = 2;
+        assert!(Batch::read(&bytes).unwrap_err().contains("version 2"));
+    }
+}

@@ -1,0 +1,218 @@
+//! Commands that take more than one shard: their parts are sent out, and their replies become one.
+//!
+//! A coordinator lives in the reply slot of its connection. It starts with the parts it wants sent; for each part that
+//! is answered it may ask for more, until it has the reply. Nothing here is atomic over shards.
+
+use basalt_net::resp::{Protocol, Reply, value};
+
+use crate::commands;
+use crate::ids::ShardId;
+use crate::mailbox::Mode;
+
+/// A part of a command, for one shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// The shard it is for.
+    pub shard: ShardId,
+    /// How it is run.
+    pub mode: Mode,
+    /// The command's id in the command table.
+    pub command: u16,
+    /// The database.
+    pub db: u8,
+    /// Its arguments, the command's name not among them.
+    pub args: Vec<Vec<u8>>,
+}
+
+/// What a coordinator wants after a part was answered.
+#[derive(Debug)]
+pub enum Progress {
+    /// To hear of the other parts.
+    Wait,
+    /// These parts sent, and their replies.
+    Send(Vec<Part>),
+    /// To be done: the reply is written.
+    Done,
+}
+
+/// Makes one reply of many.
+pub trait Coordinator {
+    /// Takes the reply of the part numbered `part`, counted over all parts in the order they were asked for. When it
+    /// answers [`Progress::Done`] it has written the whole reply to `out`.
+    fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress;
+}
+
+/// How the replies of parts become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// The sum of integers.
+    Sum,
+    /// `OK` once all are.
+    Ok,
+    /// The elements of the parts' arrays, in the order of the client's arguments.
+    ArrayInOrder,
+    /// The elements of the parts' arrays, in any order.
+    Concat,
+    /// The text of bulk strings, one behind the other.
+    ConcatText,
+    /// One of the replies that are not null.
+    Any,
+}
+
+impl From<commands::table::Merge> for Merge {
+    fn from(merge: commands::table::Merge) -> Merge {
+        match merge {
+            commands::table::Merge::Sum => Merge::Sum,
+            commands::table::Merge::Ok => Merge::Ok,
+            commands::table::Merge::ArrayInOrder => Merge::ArrayInOrder,
+            commands::table::Merge::Concat => Merge::Concat,
+        }
+    }
+}
+
+/// A command whose parts are all sent at once.
+pub struct Gather {
+    merge: Merge,
+    waiting: usize,
+    error: Option<Vec<u8>>,
+    sum: i64,
+    /// Element bytes of the parts so far.
+    elements: Vec<u8>,
+    element_count: usize,
+    /// For [`Merge::ArrayInOrder`]: where in the client's order each part's elements stand, and where their bytes are.
+    order: Vec<Vec<usize>>,
+    places: Vec<std::ops::Range<usize>>,
+}
+
+impl Gather {
+    /// A gathering of `part_count` replies.
+    pub fn new(merge: Merge, part_count: usize) -> Gather {
+        assert!(part_count > 0, "a command without parts is never answered");
+        Gather {
+            merge,
+            waiting: part_count,
+            error: None,
+            sum: 0,
+            elements: Vec::new(),
+            element_count: 0,
+            order: Vec::new(),
+            places: Vec::new(),
+        }
+    }
+
+    /// A gathering of arrays into the client's order: `order[part]` says where each element of the part's reply stands.
+    pub fn in_order(order: Vec<Vec<usize>>) -> Gather {
+        let count = order.iter().map(Vec::len).sum();
+        Gather { places: vec![0..0; count], ..Gather::new(Merge::ArrayInOrder, order.len()) }.with_order(order)
+    }
+
+    fn with_order(mut self, order: Vec<Vec<usize>>) -> Gather {
+        self.order = order;
+        self
+    }
+
+    fn take(&mut self, part: usize, reply: &[u8]) -> Option<()> {
+        match self.merge {
+            Merge::Sum => self.sum += value::read_integer(reply)?,
+            Merge::Ok => {}
+            Merge::ArrayInOrder => {
+                let mut elements = value::split_elements(reply).ok()?;
+                for &place in &self.order[part] {
+                    let start = self.elements.len();
+                    self.elements.extend_from_slice(elements.next()?);
+                    self.places[place] = start..self.elements.len();
+                }
+            }
+            Merge::Concat => {
+                for element in value::split_elements(reply).ok()? {
+                    self.elements.extend_from_slice(element);
+                    self.element_count += 1;
+                }
+            }
+            Merge::ConcatText => self.elements.extend_from_slice(value::read_bulk(reply)?),
+            Merge::Any => {
+                if self.elements.is_empty() && !matches!(reply, b"$-1\r\n" | b"_\r\n") {
+                    self.elements.extend_from_slice(reply);
+                }
+            }
+        }
+        Some(())
+    }
+
+    fn finish(&mut self, out: &mut Reply<'_>) {
+        if let Some(error) = &self.error {
+            return out.raw(error);
+        }
+        match self.merge {
+            Merge::Sum => out.integer(self.sum),
+            Merge::Ok => out.ok(),
+            Merge::ArrayInOrder => {
+                out.array(self.places.len());
+                for place in &self.places {
+                    out.raw(&self.elements[place.clone()]);
+                }
+            }
+            Merge::Concat => {
+                out.array(self.element_count);
+                out.raw(&self.elements);
+            }
+            Merge::ConcatText => out.verbatim("txt", &self.elements),
+            Merge::Any if self.elements.is_empty() => out.null(),
+            Merge::Any => out.raw(&self.elements),
+        }
+    }
+}
+
+impl Coordinator for Gather {
+    fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
+        self.waiting -= 1;
+        if reply.starts_with(b"-") {
+            self.error.get_or_insert_with(|| reply.to_vec());
+        } else if self.error.is_none() && self.take(part, reply).is_none() {
+            self.error = Some(b"-ERR a shard gave a reply of another shape than the command has\r\n".to_vec());
+        }
+        if self.waiting > 0 {
+            return Progress::Wait;
+        }
+        self.finish(out);
+        Progress::Done
+    }
+}
+
+/// The text of a whole reply, for tests and for coordinators that pass one on.
+pub fn reply_bytes(protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write(&mut Reply::new(&mut bytes, protocol));
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gather(mut gather: Gather, replies: &[(usize, &str)]) -> String {
+        let mut out = Vec::new();
+        for (index, (part, reply)) in replies.iter().enumerate() {
+            let progress = gather.answered(*part, reply.as_bytes(), &mut Reply::new(&mut out, Protocol::Resp2));
+            assert_eq!(matches!(progress, Progress::Done), index + 1 == replies.len());
+        }
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn parts_become_one_reply() {
+        assert_eq!(gather(Gather::new(Merge::Sum, 2), &[(1, ":3\r\n"), (0, ":4\r\n")]), ":7\r\n");
+        assert_eq!(gather(Gather::new(Merge::Ok, 2), &[(0, "+OK\r\n"), (1, "+OK\r\n")]), "+OK\r\n");
+        let order = Gather::in_order(vec![vec![0, 2], vec![1]]);
+        let replies = [(1, "*1\r\n$1\r\nb\r\n"), (0, "*2\r\n$1\r\na\r\n$-1\r\n")];
+        assert_eq!(gather(order, &replies), "*3\r\n$1\r\na\r\n$1\r\nb\r\n$-1\r\n");
+        assert_eq!(gather(Gather::new(Merge::Concat, 2), &[(0, "*0\r\n"), (1, "*1\r\n:1\r\n")]), "*1\r\n:1\r\n");
+        assert_eq!(gather(Gather::new(Merge::Any, 2), &[(0, "$-1\r\n"), (1, "$1\r\nk\r\n")]), "$1\r\nk\r\n");
+    }
+
+    #[test]
+    fn the_first_error_is_the_reply() {
+        assert_eq!(gather(Gather::new(Merge::Sum, 2), &[(0, "-ERR a\r\n"), (1, ":4\r\n")]), "-ERR a\r\n");
+        assert!(gather(Gather::new(Merge::Sum, 1), &[(0, "+OK\r\n")]).starts_with("-ERR"));
+    }
+}

@@ -1,0 +1,573 @@
+//! One core: its connections, its shards, its outbox, and what happens to each event of a turn.
+//!
+//! Nothing here waits. [`crate::core_loop`] decides when a turn happens and when the core sleeps.
+
+use std::collections::VecDeque;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use basalt_net::resp::{Argv, Decoded, Reply};
+use basalt_net::ring::{CloseReason, ConnId, Event, Ring};
+use basalt_net::socket;
+use crossbeam_queue::ArrayQueue;
+
+use crate::background::Background;
+use crate::connection::Connection;
+use crate::control;
+use crate::ids::{CoreId, ShardId};
+use crate::limits;
+use crate::mailbox::{ReplyBatch, Request, RequestBatch};
+use crate::outbox::Outbox;
+use crate::pending::PendingRequests;
+use crate::server::{Server, unix_ms};
+use crate::session::Session;
+use crate::settings::LiveSettings;
+use crate::shard::{Origin, Shard};
+use crate::stats::CoreStats;
+
+/// A connection whose parked read a reader thread has warmed.
+type Warmed = (ShardId, (CoreId, u32));
+
+/// One core of the node.
+pub struct Core {
+    pub(crate) id: CoreId,
+    pub(crate) server: Arc<Server>,
+    pub(crate) ring: Ring,
+    pub(crate) outbox: Outbox,
+    pub(crate) pending: PendingRequests,
+    /// By the ring's index of the connection.
+    pub(crate) connections: Vec<Option<Box<Connection>>>,
+    /// By shard; `None` where another core runs it.
+    pub(crate) shards: Vec<Option<Shard>>,
+    pub(crate) now_ms: u64,
+    pub(crate) now: Instant,
+    pub(crate) argv: Argv,
+    live: LiveSettings,
+    /// Bytes received and not decoded, of all connections.
+    pub(crate) input_bytes: usize,
+    stalled: VecDeque<ConnId>,
+    next_core: u16,
+    warmed: Arc<ArrayQueue<Warmed>>,
+    warming: usize,
+    readers: Background,
+    stopping: Option<Stopping>,
+    last_tick: Instant,
+}
+
+/// How far a stop has come.
+struct Stopping {
+    since: Instant,
+    quiet: bool,
+}
+
+impl Core {
+    /// A core with its ring and shards.
+    pub fn new(id: CoreId, server: Arc<Server>, ring: Ring, shards: Vec<Shard>, readers: Background) -> Core {
+        let mut by_shard: Vec<Option<Shard>> = server.router.shards().map(|_| None).collect();
+        for shard in shards {
+            let index = shard.id().index();
+            by_shard[index] = Some(shard);
+        }
+        let now = Instant::now();
+        let live = LiveSettings::of(&server.settings);
+        Core {
+            id,
+            outbox: Outbox::new(id, server.mailboxes.core_count()),
+            server,
+            ring,
+            pending: PendingRequests::default(),
+            connections: Vec::new(),
+            shards: by_shard,
+            now_ms: unix_ms(),
+            now,
+            argv: Argv::new(),
+            live,
+            input_bytes: 0,
+            stalled: VecDeque::new(),
+            next_core: 0,
+            warmed: Arc::new(ArrayQueue::new(limits::COLD_READS_IN_FLIGHT)),
+            warming: 0,
+            readers,
+            stopping: None,
+            last_tick: now,
+        }
+    }
+
+    pub(crate) fn stats(&self) -> &CoreStats {
+        &self.server.cores[self.id.index()]
+    }
+
+    /// Takes connections from `listener`, for all cores.
+    pub fn listen(&mut self, listener: TcpListener) {
+        self.ring.listen(listener);
+    }
+
+    /// Reads the clocks, once a turn.
+    pub fn start_turn(&mut self) {
+        self.now = Instant::now();
+        self.now_ms = unix_ms();
+        self.stats().turns.add(1);
+    }
+
+    /// Handles everything the ring has collected; returns how many events there were.
+    pub fn take_ring_events(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(event) = self.ring.next_event() {
+            count += 1;
+            match event {
+                Event::Accepted(_, socket) => self.deal(socket),
+                Event::AcceptFailed(_, errno) => {
+                    let error = std::io::Error::from_raw_os_error(errno);
+                    tracing::warn!(%error, "a connection could not be accepted; trying again");
+                }
+                Event::Received(connection, input) => self.received(connection, &input),
+                Event::Closed(connection, reason) => self.closed(connection, reason),
+                Event::Writable(connection) => self.stalled.push_back(connection),
+                Event::Woken => {}
+            }
+        }
+        count
+    }
+
+    /// Takes what other cores and threads have left; returns how much there was.
+    pub fn take_mail(&mut self) -> usize {
+        let server = self.server.clone();
+        let mut count = 0;
+        for from in 0..server.mailboxes.core_count() {
+            let from = CoreId(from as u16);
+            while let Some(replies) = server.mailboxes.next_replies(from, self.id) {
+                count += 1;
+                self.deliver(&replies);
+            }
+            // What is not taken now stays in the mailbox: the sender notices when it is full.
+            while !self.shards_are_backlogged()
+                && let Some(request) = server.mailboxes.next_request(from, self.id)
+            {
+                count += 1;
+                match request {
+                    Request::Batch(batch) => self.run_batch(from, &batch),
+                    Request::Connection(socket) => self.adopt(socket),
+                    Request::Control(ticket, control) => {
+                        let reply = control::run(self, &control);
+                        self.outbox.reply_to(from, ticket, &reply);
+                    }
+                }
+            }
+        }
+        while let Some((shard, client)) = self.warmed.pop() {
+            count += 1;
+            self.warming -= 1;
+            let shard = self.shards[shard.index()].as_mut().expect("a shard stays on its core");
+            shard.warmed(client, self.now_ms, &mut self.outbox);
+        }
+        for shard in self.shards.iter_mut().flatten() {
+            shard.group().drain_completions();
+        }
+        count
+    }
+
+    /// Runs requests of another core's connections.
+    fn run_batch(&mut self, from: CoreId, batch: &RequestBatch) {
+        let mut start = 0;
+        for head in &batch.heads {
+            let bytes = &batch.bytes[start..head.end as usize];
+            start = head.end as usize;
+            let origin = Origin { core: from, client: head.client, ticket: head.ticket };
+            let shard = self.shards[head.shard.index()].as_mut().expect("requests are routed to the shard's core");
+            shard.submit(origin, head.mode, bytes, self.now_ms, &mut self.outbox);
+        }
+    }
+
+    /// Takes the outcomes of this core's batches, and gives the replies that are due to its own connections.
+    pub fn take_outcomes(&mut self) -> usize {
+        let mut count = 0;
+        for shard in self.shards.iter_mut().flatten() {
+            count += shard.take_outcomes(&mut self.outbox);
+        }
+        while let Some(replies) = self.outbox.take_local_replies() {
+            count += replies.heads.len();
+            self.deliver(&replies);
+            self.outbox.recycle_local_replies(replies);
+        }
+        count
+    }
+
+    /// Proposes what the turn collected, starts disk reads, hands over what is for others. True if something was sent.
+    pub fn finish_turn(&mut self) -> bool {
+        for shard in self.shards.iter_mut().flatten() {
+            shard.propose(self.now_ms, &mut self.outbox);
+        }
+        self.start_warming();
+        self.outbox.flush(&self.server.mailboxes) > 0
+    }
+
+    fn start_warming(&mut self) {
+        while self.warming < limits::COLD_READS_IN_FLIGHT
+            && let Some(warm) = self.outbox.warms.pop()
+        {
+            let reader = self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
+            let (server, warmed, core) = (self.server.clone(), self.warmed.clone(), self.id);
+            let key = (warm.shard, warm.client);
+            let read = warm.read.clone();
+            let job = Box::new(move || {
+                if let Err(error) = reader.warm(&read) {
+                    // The command itself meets the same error and reports it to its client.
+                    tracing::warn!(shard = key.0.0, %error, "a read from disk failed");
+                }
+                let pushed = warmed.push(key);
+                assert!(pushed.is_ok(), "there are no more cold reads in flight than their queue holds");
+                server.mailboxes.bell(core).ring();
+            });
+            if self.readers.submit(job).is_err() {
+                self.outbox.warms.push(warm);
+                return;
+            }
+            self.warming += 1;
+        }
+    }
+
+    /// Gives replies to the connections that wait for them.
+    fn deliver(&mut self, replies: &ReplyBatch) {
+        let mut start = 0;
+        for &(ticket, end) in &replies.heads {
+            self.answer(ticket, &replies.bytes[start..end]);
+            start = end;
+        }
+    }
+
+    fn answer(&mut self, ticket: crate::mailbox::Ticket, reply: &[u8]) {
+        let request = self.pending.take(ticket);
+        let index = request.connection.index();
+        let Some(mut connection) = self.connections.get_mut(index).and_then(Option::take) else { return };
+        if connection.ring != request.connection {
+            self.connections[index] = Some(connection);
+            return;
+        }
+        if request.write {
+            connection.writes_unanswered -= 1;
+        }
+        if connection.coordinator(request.slot).is_some() {
+            self.advance(&mut connection, request.slot, request.part as usize, reply);
+        } else if let Some(out) = self.ring.output(connection.ring) {
+            connection.fill(request.slot, reply, out);
+        }
+        let may_go_on = connection.stalled && self.may_decode(&connection);
+        if may_go_on || (connection.session.closing && connection.is_caught_up()) {
+            self.stalled.push_back(connection.ring);
+        }
+        self.connections[index] = Some(connection);
+    }
+
+    /// Takes up decoding where it was stopped for want of room.
+    pub fn resume_stalled(&mut self) -> usize {
+        if self.stalled.is_empty() || self.is_backlogged() {
+            return 0;
+        }
+        let mut resumed = 0;
+        for _ in 0..self.stalled.len() {
+            let Some(id) = self.stalled.pop_front() else { break };
+            let Some(mut connection) = self.take_connection(id) else { continue };
+            resumed += 1;
+            connection.stalled = false;
+            self.decode_kept(&mut connection);
+            self.put_connection(connection);
+        }
+        resumed
+    }
+
+    fn take_connection(&mut self, id: ConnId) -> Option<Box<Connection>> {
+        let place = self.connections.get_mut(id.index())?;
+        if place.as_ref().is_some_and(|connection| connection.ring == id) { place.take() } else { None }
+    }
+
+    /// Puts a connection back after a change, or closes it if that is due.
+    fn put_connection(&mut self, mut connection: Box<Connection>) {
+        let id = connection.ring;
+        if connection.session.closing && connection.is_caught_up() {
+            self.forget(connection);
+            self.ring.close(id, true);
+            return;
+        }
+        let output = self.ring.output_bytes(id);
+        if self.live.output_is_over(output, &mut connection.output_over_since, self.now) {
+            tracing::warn!(client = connection.session.id, bytes = output, "client closed: its output buffer is over the limit");
+            self.stats().output_limit_closed.add(1);
+            self.forget(connection);
+            self.ring.close(id, false);
+            return;
+        }
+        let pause = connection.stalled && connection.input.len() >= limits::INPUT_BYTES_STALLED;
+        if pause != connection.paused {
+            connection.paused = pause;
+            if pause { self.ring.pause(id) } else { self.ring.resume(id) }
+        }
+        self.connections[id.index()] = Some(connection);
+    }
+
+    fn forget(&mut self, connection: Box<Connection>) {
+        self.input_bytes -= connection.input.len();
+        self.server.client_count.fetch_sub(1, Ordering::Relaxed);
+        let clients = &self.stats().clients;
+        clients.set(clients.get() - 1);
+    }
+
+    /// Deals an accepted connection to the next core.
+    fn deal(&mut self, socket: OwnedFd) {
+        let to = CoreId(self.next_core);
+        self.next_core = (self.next_core + 1) % self.server.router.core_count();
+        if to == self.id { self.adopt(socket) } else { self.outbox.control(to, Request::Connection(socket)) }
+    }
+
+    /// Makes a connection this core's own.
+    fn adopt(&mut self, socket: OwnedFd) {
+        self.stats().connections.add(1);
+        let count = self.server.client_count.fetch_add(1, Ordering::Relaxed) + 1;
+        if count > self.live.clients_max {
+            self.server.client_count.fetch_sub(1, Ordering::Relaxed);
+            self.stats().rejected_connections.add(1);
+            let id = self.ring.add(socket);
+            if let Some(out) = self.ring.output(id) {
+                out.extend_from_slice(b"-ERR max number of clients reached\r\n");
+            }
+            return self.ring.close(id, true);
+        }
+        if let Err(error) = socket::configure_client(socket.as_fd(), self.live.keepalive_s) {
+            tracing::debug!(%error, "socket options of a connection could not be set");
+        }
+        let peer = socket::peer_address(socket.as_fd()).ok().flatten();
+        let local = socket::local_address(socket.as_fd()).ok().flatten();
+        let id = self.ring.add(socket);
+        let client_id = self.server.next_client_id.fetch_add(1, Ordering::Relaxed);
+        let connection = Box::new(Connection::new(id, Session::new(client_id, peer, local, self.now)));
+        if self.connections.len() <= id.index() {
+            self.connections.resize_with(id.index() + 1, || None);
+        }
+        self.connections[id.index()] = Some(connection);
+        let clients = &self.stats().clients;
+        clients.set(clients.get() + 1);
+    }
+
+    /// The peer has closed its end.
+    fn closed(&mut self, id: ConnId, reason: CloseReason) {
+        tracing::trace!(?reason, "connection closed by the peer");
+        let Some(mut connection) = self.take_connection(id) else { return self.ring.close(id, false) };
+        if reason == CloseReason::Eof {
+            // The peer sends no more but may still read: it gets the replies it waits for.
+            connection.session.closing = true;
+            self.put_connection(connection);
+        } else {
+            self.forget(connection);
+            self.ring.close(id, false);
+        }
+    }
+
+    /// Closes a connection, after what is queued for it if `after_flush`.
+    pub(crate) fn close(&mut self, id: ConnId, after_flush: bool) {
+        if let Some(connection) = self.take_connection(id) {
+            self.forget(connection);
+        }
+        self.ring.close(id, after_flush);
+    }
+
+    /// Decodes what a connection sent.
+    fn received(&mut self, id: ConnId, data: &[u8]) {
+        self.stats().bytes_in.add(data.len() as u64);
+        let Some(mut connection) = self.take_connection(id) else { return };
+        connection.session.active = self.now;
+        if connection.input.is_empty() && !connection.stalled {
+            let consumed = self.decode(&mut connection, data);
+            self.keep(&mut connection, &data[consumed..]);
+        } else {
+            self.keep(&mut connection, data);
+            if !connection.stalled {
+                self.decode_kept(&mut connection);
+            }
+        }
+        self.put_connection(connection);
+    }
+
+    fn keep(&mut self, connection: &mut Connection, rest: &[u8]) {
+        self.input_bytes += rest.len();
+        connection.input.extend_from_slice(rest);
+    }
+
+    /// Decodes from a connection's own input buffer.
+    fn decode_kept(&mut self, connection: &mut Connection) {
+        let mut input = std::mem::take(&mut connection.input);
+        let consumed = self.decode(connection, &input);
+        self.input_bytes -= consumed;
+        if consumed == input.len() {
+            input.clear();
+            if input.capacity() > limits::INPUT_BUFFER_KEPT {
+                input = Vec::new();
+            }
+        } else {
+            input.drain(..consumed);
+        }
+        connection.input = input;
+    }
+
+    /// Decodes and starts commands until `input` holds no whole one or there is no room for more; returns how many bytes
+    /// were used.
+    fn decode(&mut self, connection: &mut Connection, input: &[u8]) -> usize {
+        let mut used = 0;
+        let mut argv = std::mem::take(&mut self.argv);
+        while used < input.len() && !connection.session.closing {
+            if !self.may_decode(connection) {
+                connection.stalled = true;
+                break;
+            }
+            match connection.decoder.decode(&input[used..], &self.live.resp_limits, &mut argv) {
+                Ok(Decoded::Incomplete { missing }) => {
+                    let waiting = input.len() - used;
+                    if waiting + missing > self.live.query_bytes_max {
+                        tracing::warn!(client = connection.session.id, "client closed: its query buffer is over the limit");
+                        connection.session.closing = true;
+                        used = input.len();
+                    }
+                    break;
+                }
+                Ok(Decoded::Command { consumed }) => {
+                    if !argv.is_empty() {
+                        self.command(connection, &argv, &input[used..]);
+                    }
+                    used += consumed;
+                }
+                Err(error) => {
+                    self.stats().errors.add(1);
+                    self.reply_with(connection, |reply| reply.protocol_error(&error));
+                    connection.session.closing = true;
+                    used = input.len();
+                }
+            }
+        }
+        self.argv = argv;
+        used
+    }
+
+    /// Whether another command of this connection may be started.
+    fn may_decode(&self, connection: &Connection) -> bool {
+        let barred = connection.barrier && !connection.is_caught_up();
+        !barred
+            && connection.unanswered() < limits::REQUESTS_PER_CONNECTION
+            && self.ring.output_bytes(connection.ring) < limits::OUTPUT_BYTES_STALLED
+            && self.stopping.is_none()
+            && !self.is_backlogged()
+    }
+
+    fn shards_are_backlogged(&self) -> bool {
+        self.shards.iter().flatten().any(Shard::is_backlogged)
+    }
+
+    fn is_backlogged(&self) -> bool {
+        self.outbox.is_backlogged() || self.shards_are_backlogged()
+    }
+
+    /// Adds a reply that is there at once, in its order.
+    pub(crate) fn reply_with(&mut self, connection: &mut Connection, write: impl FnOnce(&mut Reply<'_>)) {
+        let protocol = connection.session.protocol;
+        if connection.is_caught_up() {
+            if let Some(out) = self.ring.output(connection.ring) {
+                write(&mut Reply::new(out, protocol));
+            }
+        } else {
+            let mut bytes = Vec::new();
+            write(&mut Reply::new(&mut bytes, protocol));
+            connection.push_ready(&bytes);
+        }
+    }
+
+    /// Whether something keeps the core from sleeping.
+    pub fn has_work(&self) -> bool {
+        (!self.stalled.is_empty() && !self.is_backlogged()) || !self.outbox.is_empty()
+    }
+
+    /// Counts a turn that held the core longer than a task may.
+    pub fn note_turn_length(&self) {
+        let length = self.now.elapsed();
+        if length > limits::TURN_MAX {
+            let stats = self.stats();
+            stats.stalls.add(1);
+            stats.stall_us_max.set(stats.stall_us_max.get().max(length.as_micros() as u64));
+        }
+    }
+
+    /// What is due now and then: expiry, time-outs, figures for `INFO`. Cheap to call every turn.
+    pub fn tick(&mut self) {
+        if self.now.duration_since(self.last_tick) < limits::TICK {
+            return;
+        }
+        self.last_tick = self.now;
+        self.live.refresh(&self.server.settings);
+        for shard in self.shards.iter_mut().flatten() {
+            shard.tick(self.now_ms);
+        }
+        self.close_idle();
+        self.publish();
+    }
+
+    fn close_idle(&mut self) {
+        let Some(timeout) = self.live.idle_max else { return };
+        let idle: Vec<ConnId> = self
+            .connections
+            .iter()
+            .flatten()
+            .filter(|connection| connection.is_caught_up() && self.now.duration_since(connection.session.active) > timeout)
+            .map(|connection| connection.ring)
+            .collect();
+        for id in idle {
+            self.close(id, true);
+        }
+    }
+
+    fn publish(&self) {
+        let (stats, ring) = (self.stats(), self.ring.counters());
+        stats.bytes_out.set(ring.bytes_out);
+        stats.enters.set(ring.enters);
+        stats.input_bytes.set(self.input_bytes as u64);
+        stats.output_bytes.set(self.ring.memory().outputs as u64);
+    }
+
+    /// Moves a stop on. True once this core may end: every request is answered and no other core needs it.
+    pub fn may_stop(&mut self) -> bool {
+        if self.stopping.is_none() {
+            if !self.server.stop.is_requested() {
+                return false;
+            }
+            self.ring.stop_listening();
+            self.stopping = Some(Stopping { since: self.now, quiet: false });
+        }
+        let idle = self.pending.is_empty() && self.outbox.is_empty() && self.ring.memory().outputs == 0;
+        let Some(stopping) = &mut self.stopping else { return false };
+        let late = self.now.duration_since(stopping.since) > limits::STOP_DRAIN_MAX;
+        if !stopping.quiet && (idle || late) {
+            stopping.quiet = true;
+            self.server.stop.core_is_quiet();
+            self.server.ring_all();
+        }
+        let quiet = self.server.stop.all_quiet(self.server.mailboxes.core_count());
+        let failed = self.server.stop.failure().is_some();
+        failed || (stopping.quiet && quiet && (late || !self.shards.iter().flatten().any(Shard::is_busy)))
+    }
+
+    /// Ends the core's shards, after the loop. Unless the core `failed`, what is in memory goes to disk, so that the next
+    /// start replays nothing.
+    ///
+    /// # Errors
+    /// The sentence that says what could not be written.
+    pub async fn close_shards(&mut self) -> Result<(), String> {
+        for shard in self.shards.iter_mut().flatten() {
+            let id = shard.id();
+            shard.close().await.map_err(|error| format!("shard {id}: {error}"))?;
+        }
+        Ok(())
+    }
+
+    /// The longest the core may sleep in its ring or in glommio before it must look at its clocks.
+    pub fn sleep_max(&self) -> Duration {
+        if self.stopping.is_some() { Duration::from_millis(1) } else { limits::TICK }
+    }
+}

@@ -1,0 +1,177 @@
+//! The loop that drives a core in turns, and how the core sleeps.
+//!
+//! What a newcomer would get wrong: glommio 0.9.0 can go to sleep while tasks are runnable, if its preempt timer fires at the
+//! wrong moment. So the executor runs with a preempt timer of an hour, and this loop does what the timer would have
+//! done: after [`limits::REACTOR_TURN`] of busy time it awaits a timer so short that only glommio's reactor can
+//! resolve it, which makes glommio look at its timers, its files and the wakers of other threads.
+//!
+//! One turn: completions of the ring → commands → mail of other cores and threads → propose → hand over. Then other tasks
+//! of the core run (Raft), and the next turn submits what they sent. A core with nothing to do lets other tasks run twice,
+//! then blocks in its ring for [`limits::BLOCK`], then parks in glommio until its ring or glommio has something.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use basalt_net::ring::Park;
+use glommio::timer::Timer;
+use glommio::{Latency, Shares};
+
+use crate::core::Core;
+use crate::ids::CoreId;
+use crate::limits;
+use crate::mailbox::Sleep;
+use crate::server::Server;
+
+/// How often a core has gone round, for the watchdog.
+pub type Heartbeat = Arc<AtomicU64>;
+
+/// Runs `core` until the node stops.
+///
+/// # Errors
+/// The sentence that says why the core cannot go on.
+pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<(), String> {
+    let executor = glommio::executor();
+    let server = core.server.clone();
+    let bell = server.mailboxes.bell(core.id);
+    let mut pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, block: false };
+    let mut parking: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
+    loop {
+        heartbeat.store(heartbeat.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let wait = std::mem::take(&mut pace.block).then_some(limits::BLOCK);
+        let turn = core.ring.turn(wait).map_err(|error| format!("core {}: {error}", core.id))?;
+        core.start_turn();
+        bell.answer();
+        let mut events = core.take_ring_events();
+        events += core.take_mail();
+        events += core.take_outcomes();
+        events += core.resume_stalled();
+        core.tick();
+        if core.finish_turn() {
+            events += 1;
+        }
+        if core.may_stop() {
+            return Ok(());
+        }
+        core.note_turn_length();
+
+        let idle = events == 0;
+        if !(idle && turn.timed_out) && pace.last_reactor_turn.elapsed() >= limits::REACTOR_TURN {
+            reactor_turn().await;
+            pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, block: false };
+            continue;
+        }
+        if !idle {
+            pace.quiet_turns = 0;
+            executor.yield_task_queue_now().await;
+            continue;
+        }
+        if !turn.timed_out {
+            // Nothing new: let other tasks run until only this one is runnable, then block for a short time.
+            pace.quiet_turns = if executor.executor_stats().tasks_executed() <= 1 { pace.quiet_turns + 1 } else { 0 };
+            if pace.quiet_turns < limits::QUIET_TURNS {
+                executor.yield_task_queue_now().await;
+                continue;
+            }
+            pace.quiet_turns = 0;
+            pace.block = !core.has_work() && bell.prepare_sleep(Sleep::Blocked);
+            continue;
+        }
+        // The block timed out: the core is idle and parks.
+        if core.ring.has_work() || core.has_work() || !bell.prepare_sleep(Sleep::Parked) {
+            continue;
+        }
+        core.stats().parks.add(1);
+        core.ring.enable_park(true);
+        fence(Ordering::SeqCst);
+        if !core.ring.has_work() {
+            let mut signal = parking.take().unwrap_or_else(|| Box::pin(park.signalled()));
+            let mut timer = Timer::new(core.sleep_max());
+            let signalled = poll_fn(|context| {
+                if signal.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(true);
+                }
+                Pin::new(&mut timer).poll(context).map(|_| false)
+            })
+            .await;
+            if !signalled {
+                parking = Some(signal);
+            }
+        }
+        core.ring.enable_park(false);
+        pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, block: false };
+    }
+}
+
+/// Where the loop stands between two sleeps.
+struct Pace {
+    last_reactor_turn: Instant,
+    quiet_turns: u32,
+    block: bool,
+}
+
+/// Makes the executor run out of runnable tasks once, so that glommio polls its rings, timers and foreign wakers, without
+/// sleeping: the timer has expired by the time the executor looks. A timer that is ready at its first poll never reaches
+/// the reactor: then a longer one is tried.
+pub async fn reactor_turn() {
+    let mut length = Duration::from_micros(1);
+    loop {
+        let mut timer = Timer::new(length);
+        if poll_fn(|context| Poll::Ready(Pin::new(&mut timer).poll(context).is_pending())).await {
+            timer.await;
+            return;
+        }
+        length *= 2;
+    }
+}
+
+/// A core that the watchdog looks after.
+pub struct Watched {
+    core: CoreId,
+    heartbeat: Heartbeat,
+    waker: Waker,
+}
+
+/// Prepares the running executor to be poked by the watchdog, and gives what the watchdog needs.
+///
+/// The waker belongs to a task in a latency queue of its own: waking such a task from another thread always writes
+/// glommio's event descriptor, which sends a core whose tasks never pause to its reactor. A poke too many is harmless.
+pub async fn watch(core: CoreId) -> (Heartbeat, Watched) {
+    let heartbeat = Heartbeat::default();
+    let waker = Rc::new(RefCell::new(None::<Waker>));
+    let executor = glommio::executor();
+    let queue = executor.create_task_queue(Shares::default(), Latency::Matters(Duration::from_secs(3600)), "watchdog");
+    let own = waker.clone();
+    let task = poll_fn(move |context| {
+        *own.borrow_mut() = Some(context.waker().clone());
+        Poll::<()>::Pending
+    });
+    glommio::spawn_local_into(task, queue).expect("the queue was created on this executor").detach();
+    let waker = loop {
+        if let Some(waker) = waker.borrow_mut().take() {
+            break waker;
+        }
+        reactor_turn().await;
+    };
+    (heartbeat.clone(), Watched { core, heartbeat, waker })
+}
+
+/// Looks at the cores' heartbeats until the node stops, and pokes a core whose heart stands still while it is not parked.
+pub fn watchdog(server: &Server, watched: &[Watched]) {
+    let mut last: Vec<u64> = vec![u64::MAX; watched.len()];
+    while !server.stop.is_requested() {
+        std::thread::sleep(limits::WATCHDOG);
+        for (core, last) in watched.iter().zip(&mut last) {
+            let beat = core.heartbeat.load(Ordering::Relaxed);
+            if beat == *last && !server.mailboxes.bell(core.core).is_parked() {
+                core.waker.wake_by_ref();
+            }
+            *last = beat;
+        }
+    }
+}

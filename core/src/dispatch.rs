@@ -1,0 +1,298 @@
+//! From a decoded command to the shard that runs it.
+
+use basalt_net::resp::{Argv, Protocol};
+use smallvec::SmallVec;
+
+use crate::commands::table::{self, SessionCommand, Special};
+use crate::commands::{Args, Command, CommandError, Kind, Run, Scatter};
+use crate::connection::Connection;
+use crate::coordinator::{Coordinator, Gather, Merge, Part, Progress};
+use crate::core::Core;
+use crate::ids::ShardId;
+use crate::mailbox::{Mode, Request, Ticket};
+use crate::pending::PendingRequest;
+use crate::request::{self, RequestHeader};
+use crate::session::ReplyMode;
+use crate::session_commands::{self, Outcome};
+use crate::shard::{Origin, ReadOutcome};
+use crate::special;
+use basalt_net::resp::Reply;
+
+impl Core {
+    /// Starts one command of a connection: answers it, or opens a slot for its reply and sends it on its way.
+    pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) {
+        let args: SmallVec<[&[u8]; 8]> = argv.iter(input).collect();
+        let session = &mut connection.session;
+        session.command_count += 1;
+        if session.reply_mode == ReplyMode::SkipNext {
+            session.reply_mode = ReplyMode::Skip;
+        }
+        self.stats().commands.add(1);
+        match table::find(&args) {
+            Ok(command) => {
+                session.last_command = Some(command.id);
+                self.stats().by_command[command.id as usize].calls.add(1);
+                self.start(connection, command, &args);
+            }
+            Err(error) => self.refuse(connection, &error),
+        }
+        if connection.session.reply_mode == ReplyMode::Skip {
+            connection.session.reply_mode = ReplyMode::On;
+        }
+    }
+
+    fn refuse(&mut self, connection: &mut Connection, error: &CommandError) {
+        self.stats().errors.add(1);
+        if connection.session.reply_mode == ReplyMode::On {
+            self.reply_with(connection, |reply| reply.error_display(error));
+        }
+    }
+
+    fn start(&mut self, connection: &mut Connection, command: &'static Command, args: Args<'_>) {
+        let (run, mode) = match command.kind {
+            Kind::Read(run) if connection.writes_unanswered == 0 => (run, Mode::Read),
+            Kind::Read(run) => (run, Mode::ReadInOrder),
+            Kind::Write(run) => (run, Mode::Write),
+            Kind::Session(session_command) => return self.session_command(connection, session_command, args),
+        };
+        let router = &self.server.router;
+        match command.scatter {
+            Scatter::None => self.run_on(connection, ShardId(0), command, run, mode, args),
+            Scatter::Keys => {
+                let mut keys = command.keys(args);
+                let shard = keys.next().map_or(ShardId(0), |key| router.shard_of(args[key]));
+                if router.shard_count() > 1 && keys.any(|key| router.shard_of(args[key]) != shard) {
+                    return self.refuse(connection, &CommandError::CROSS_SLOT);
+                }
+                self.run_on(connection, shard, command, run, mode, args);
+            }
+            Scatter::Split { step, merge } => {
+                let first = router.shard_of(args[1]);
+                let groups = args[1..].chunks(step);
+                if router.shard_count() == 1 || groups.clone().all(|group| router.shard_of(group[0]) == first) {
+                    return self.run_on(connection, first, command, run, mode, args);
+                }
+                let (parts, coordinator) = self.split(connection, command, mode, args, step, merge.into());
+                self.coordinate(connection, Box::new(coordinator), parts);
+            }
+            Scatter::AllShards { merge } if router.shard_count() > 1 => {
+                let part = |shard| Part {
+                    shard,
+                    mode,
+                    command: command.id,
+                    db: connection.session.db,
+                    args: args[1..].iter().map(|arg| arg.to_vec()).collect(),
+                };
+                let parts: Vec<Part> = router.shards().map(part).collect();
+                self.coordinate(connection, Box::new(Gather::new(merge.into(), parts.len())), parts);
+            }
+            Scatter::AllShards { .. } => self.run_on(connection, ShardId(0), command, run, mode, args),
+            Scatter::Special(which) => self.start_special(connection, command, which, mode, args),
+        }
+    }
+
+    fn start_special(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        which: Special,
+        mode: Mode,
+        args: Args<'_>,
+    ) {
+        match special::start(which, command, mode, connection.session.db, connection.session.protocol, &self.server.router, args)
+        {
+            Ok((parts, coordinator)) => {
+                // Its later parts are sent when earlier ones are answered: nothing of this connection may overtake them.
+                connection.barrier = true;
+                self.coordinate(connection, coordinator, parts);
+            }
+            Err(error) => self.refuse(connection, &error),
+        }
+    }
+
+    /// Runs a command on the one shard it concerns.
+    fn run_on(
+        &mut self,
+        connection: &mut Connection,
+        shard: ShardId,
+        command: &'static Command,
+        run: Run,
+        mode: Mode,
+        args: Args<'_>,
+    ) {
+        let (db, protocol) = (connection.session.db, connection.session.protocol);
+        let silent = connection.session.reply_mode != ReplyMode::On;
+        if mode == Mode::Read && !silent && self.read_here(connection, shard, run, args) {
+            return;
+        }
+        let slot = connection.open_slot(silent);
+        let header = RequestHeader { protocol, db, command: command.id };
+        self.send(connection, slot, 0, shard, mode, |out| request::encode(out, header, args[1..].iter().copied()));
+    }
+
+    /// Tries to answer a read from this core's own shard. False if it must go the long way.
+    fn read_here(&mut self, connection: &mut Connection, shard: ShardId, run: Run, args: Args<'_>) -> bool {
+        let client = connection.ring.index() as u32;
+        let (now_ms, id) = (self.now_ms, self.id);
+        let Some(local) = &mut self.shards[shard.index()] else { return false };
+        if local.has_parked(id, client) {
+            return false;
+        }
+        let (db, protocol) = (connection.session.db, connection.session.protocol);
+        if connection.is_caught_up() {
+            let Some(out) = self.ring.output(connection.ring) else { return true };
+            return matches!(local.read_now(run, args, db, protocol, now_ms, out), ReadOutcome::Done);
+        }
+        let mut out = Vec::new();
+        let done = matches!(local.read_now(run, args, db, protocol, now_ms, &mut out), ReadOutcome::Done);
+        if done {
+            connection.push_ready(&out);
+        }
+        done
+    }
+
+    /// Sends an encoded request to its shard, on this core or another.
+    fn send(
+        &mut self,
+        connection: &mut Connection,
+        slot: u64,
+        part: u32,
+        shard: ShardId,
+        mode: Mode,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let write = mode == Mode::Write;
+        connection.writes_unanswered += u32::from(write);
+        let ticket = self.pending.insert(PendingRequest { connection: connection.ring, slot, part, write });
+        let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };
+        let Some(local) = &mut self.shards[shard.index()] else {
+            self.stats().forwarded.add(1);
+            let core = self.server.router.core_of(shard);
+            return self.outbox.request(core, origin, shard, mode, encode);
+        };
+        if write && !local.has_parked(self.id, origin.client) {
+            return local.write(Some(origin), encode);
+        }
+        let mut bytes = Vec::new();
+        encode(&mut bytes);
+        local.submit(origin, mode, &bytes, self.now_ms, &mut self.outbox);
+    }
+
+    /// Splits a command by the shards of its keys; `step` arguments belong to each key.
+    fn split(
+        &self,
+        connection: &Connection,
+        command: &'static Command,
+        mode: Mode,
+        args: Args<'_>,
+        step: usize,
+        merge: Merge,
+    ) -> (Vec<Part>, Gather) {
+        let mut parts: Vec<Part> = Vec::new();
+        let mut order: Vec<Vec<usize>> = Vec::new();
+        for (place, group) in args[1..].chunks(step).enumerate() {
+            let shard = self.server.router.shard_of(group[0]);
+            let index = parts.iter().position(|part| part.shard == shard).unwrap_or_else(|| {
+                parts.push(Part { shard, mode, command: command.id, db: connection.session.db, args: Vec::new() });
+                order.push(Vec::new());
+                parts.len() - 1
+            });
+            parts[index].args.extend(group.iter().map(|arg| arg.to_vec()));
+            order[index].push(place);
+        }
+        let gather = match merge {
+            Merge::ArrayInOrder => Gather::in_order(order),
+            _ => Gather::new(merge, parts.len()),
+        };
+        (parts, gather)
+    }
+
+    /// Opens a slot for a command of several parts and sends them.
+    fn coordinate(&mut self, connection: &mut Connection, coordinator: Box<dyn Coordinator>, parts: Vec<Part>) {
+        let silent = connection.session.reply_mode != ReplyMode::On;
+        let slot = connection.open_coordinated(coordinator, parts.len(), silent);
+        self.send_parts(connection, slot, 0, parts);
+    }
+
+    fn send_parts(&mut self, connection: &mut Connection, slot: u64, first: usize, parts: Vec<Part>) {
+        let protocol = connection.session.protocol;
+        for (number, part) in (first as u32..).zip(parts) {
+            let header = RequestHeader { protocol, db: part.db, command: part.command };
+            let args = || part.args.iter().map(Vec::as_slice);
+            self.send(connection, slot, number, part.shard, part.mode, |out| request::encode(out, header, args()));
+        }
+    }
+
+    /// Gives a part's reply to the coordinator of its command.
+    pub(crate) fn advance(&mut self, connection: &mut Connection, slot: u64, part: usize, reply: &[u8]) {
+        let protocol = connection.session.protocol;
+        let Some((coordinator, part_count)) = connection.coordinator(slot) else { return };
+        let mut bytes = Vec::new();
+        match coordinator.answered(part, reply, &mut Reply::new(&mut bytes, protocol)) {
+            Progress::Wait => {}
+            Progress::Send(parts) => {
+                let first = *part_count;
+                *part_count += parts.len();
+                self.send_parts(connection, slot, first, parts);
+            }
+            Progress::Done => {
+                if let Some(out) = self.ring.output(connection.ring) {
+                    connection.fill(slot, &bytes, out);
+                }
+            }
+        }
+    }
+
+    fn session_command(&mut self, connection: &mut Connection, command: SessionCommand, args: Args<'_>) {
+        let mut bytes = Vec::new();
+        let wanted = connection.session.reply_mode == ReplyMode::On;
+        let mut reply = Reply::new(&mut bytes, connection.session.protocol);
+        let outcome = session_commands::run(command, args, &mut connection.session, &self.server, &mut reply);
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return self.refuse(connection, &error),
+        };
+        match outcome {
+            Outcome::Done => {}
+            Outcome::Close => connection.session.closing = true,
+            Outcome::Stop => return self.server.stop_all(),
+            Outcome::Control(control, merge) => {
+                let silent = !wanted;
+                let core_count = self.server.mailboxes.core_count();
+                let slot = connection.open_coordinated(Box::new(Gather::new(merge, core_count)), core_count, silent);
+                connection.barrier = true;
+                for core in 0..core_count {
+                    let ticket = self.ticket(connection, slot, core as u32);
+                    let core = crate::ids::CoreId(core as u16);
+                    self.outbox.control(core, Request::Control(ticket, control.clone()));
+                }
+                return;
+            }
+        }
+        // `CLIENT REPLY ON` is answered, `CLIENT REPLY OFF` and `SKIP` are not.
+        if wanted || connection.session.reply_mode == ReplyMode::On {
+            self.reply_raw(connection, &bytes);
+        }
+    }
+
+    fn ticket(&mut self, connection: &Connection, slot: u64, part: u32) -> Ticket {
+        self.pending.insert(PendingRequest { connection: connection.ring, slot, part, write: false })
+    }
+
+    fn reply_raw(&mut self, connection: &mut Connection, bytes: &[u8]) {
+        if connection.is_caught_up() {
+            if let Some(out) = self.ring.output(connection.ring) {
+                out.extend_from_slice(bytes);
+            }
+        } else {
+            connection.push_ready(bytes);
+        }
+    }
+}
+
+/// A protocol's reply of one error, for parts that are answered without a shard.
+pub(crate) fn error_bytes(protocol: Protocol, error: &CommandError) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Reply::new(&mut bytes, protocol).error_display(error);
+    bytes
+}

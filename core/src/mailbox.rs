@@ -1,0 +1,210 @@
+//! How cores hand work to each other: one bounded lock-free queue per ordered pair of cores, and a doorbell per core.
+//!
+//! A message is a whole turn's worth of requests or replies, so a hop costs one push however many requests it carries. The
+//! bell makes a system call only when the core it belongs to sleeps. Requests and replies have queues of their own: a core
+//! that cannot take more requests must still be able to take replies, or two such cores would wait for each other.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+
+use basalt_net::ring::{ParkSignal, Waker};
+use crossbeam_queue::ArrayQueue;
+
+use crate::ids::{CoreId, ShardId};
+use crate::limits;
+
+/// How a request is run by the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// At once: the connection waits for no write.
+    Read,
+    /// In its place among the shard's writes: the connection has unanswered writes, and the read must see them.
+    ReadInOrder,
+    /// Through the shard's log.
+    Write,
+}
+
+/// Where a reply goes: a request slot of the core that has the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u32);
+
+/// One request of a [`RequestBatch`].
+#[derive(Debug, Clone, Copy)]
+pub struct RequestHead {
+    /// Where its reply goes.
+    pub ticket: Ticket,
+    /// The connection it came from, on the sending core: requests of one connection keep their order.
+    pub client: u32,
+    /// The shard it is for.
+    pub shard: ShardId,
+    /// How it is run.
+    pub mode: Mode,
+    /// Where its bytes end in [`RequestBatch::bytes`].
+    pub end: u32,
+}
+
+/// Requests of one turn for shards of another core.
+#[derive(Debug, Default)]
+pub struct RequestBatch {
+    /// The commands, one behind the other, as `request::encode` writes them.
+    pub bytes: Vec<u8>,
+    /// One head a command.
+    pub heads: Vec<RequestHead>,
+}
+
+/// Replies of one turn for connections of another core.
+#[derive(Debug, Default)]
+pub struct ReplyBatch {
+    /// The replies, one behind the other, in RESP.
+    pub bytes: Vec<u8>,
+    /// For each reply its ticket and where it ends in `bytes`.
+    pub heads: Vec<(Ticket, usize)>,
+}
+
+/// What one core asks of another.
+pub enum Request {
+    /// Commands for its shards.
+    Batch(RequestBatch),
+    /// A connection dealt to it.
+    Connection(OwnedFd),
+    /// An operation on the core itself (`CLIENT LIST` and the like); the answer, in RESP, goes back under the ticket.
+    Control(Ticket, crate::control::Control),
+}
+
+const AWAKE: u8 = 0;
+const BLOCKED: u8 = 1;
+const PARKED: u8 = 2;
+
+/// How a core is about to sleep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sleep {
+    /// In its ring, for a bounded time.
+    Blocked,
+    /// In glommio, until something happens.
+    Parked,
+}
+
+/// Wakes one core, from any thread.
+///
+/// Whoever leaves something for the core rings afterwards. The core announces a sleep, then looks at `pending` once more;
+/// the fences on both sides make one of the two see the other.
+pub struct Doorbell {
+    pending: AtomicBool,
+    state: AtomicU8,
+    waker: Waker,
+    park: ParkSignal,
+}
+
+impl Doorbell {
+    /// A bell that wakes a core blocked in its ring through `waker` and a parked one through `park`.
+    pub fn new(waker: Waker, park: ParkSignal) -> Doorbell {
+        Doorbell { pending: AtomicBool::new(false), state: AtomicU8::new(AWAKE), waker, park }
+    }
+
+    /// Tells the core that something waits for it.
+    pub fn ring(&self) {
+        self.pending.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.state.load(Ordering::Relaxed) == AWAKE {
+            return;
+        }
+        match self.state.swap(AWAKE, Ordering::AcqRel) {
+            AWAKE => {}
+            PARKED => self.park.signal(),
+            _ => self.waker.wake(),
+        }
+    }
+
+    /// Announces that the core is about to sleep. False if something waits for it: then it must not.
+    pub fn prepare_sleep(&self, sleep: Sleep) -> bool {
+        let state = match sleep {
+            Sleep::Blocked => BLOCKED,
+            Sleep::Parked => PARKED,
+        };
+        self.state.store(state, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !self.pending.load(Ordering::Relaxed) {
+            return true;
+        }
+        self.state.store(AWAKE, Ordering::Relaxed);
+        false
+    }
+
+    /// Announces that the core runs, and says whether the bell rang since it was last asked.
+    pub fn answer(&self) -> bool {
+        if self.state.load(Ordering::Relaxed) != AWAKE {
+            self.state.store(AWAKE, Ordering::Relaxed);
+        }
+        self.pending.load(Ordering::Relaxed) && self.pending.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the core sleeps in glommio (the watchdog looks at such a core less often).
+    pub fn is_parked(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == PARKED
+    }
+}
+
+/// The queues from one core to another.
+struct Lane {
+    requests: ArrayQueue<Request>,
+    replies: ArrayQueue<ReplyBatch>,
+}
+
+/// The queues and bells of all cores.
+pub struct Mailboxes {
+    core_count: usize,
+    lanes: Vec<Lane>,
+    bells: Vec<Doorbell>,
+}
+
+impl Mailboxes {
+    /// Mailboxes for as many cores as there are `bells`.
+    pub fn new(bells: Vec<Doorbell>) -> Mailboxes {
+        let core_count = bells.len();
+        let lane = || Lane {
+            requests: ArrayQueue::new(limits::MAILBOX_REQUEST_BATCHES),
+            replies: ArrayQueue::new(limits::MAILBOX_REPLY_BATCHES),
+        };
+        Mailboxes { core_count, lanes: (0..core_count * core_count).map(|_| lane()).collect(), bells }
+    }
+
+    fn lane(&self, from: CoreId, to: CoreId) -> &Lane {
+        &self.lanes[to.index() * self.core_count + from.index()]
+    }
+
+    /// Leaves a request; gives it back if the queue is full. The caller rings `to`'s bell when it has left all it has.
+    ///
+    /// # Errors
+    /// The request, if the queue is full.
+    pub fn send_request(&self, from: CoreId, to: CoreId, request: Request) -> Result<(), Request> {
+        self.lane(from, to).requests.push(request)
+    }
+
+    /// Leaves replies; gives them back if the queue is full.
+    ///
+    /// # Errors
+    /// The replies, if the queue is full.
+    pub fn send_replies(&self, from: CoreId, to: CoreId, replies: ReplyBatch) -> Result<(), ReplyBatch> {
+        self.lane(from, to).replies.push(replies)
+    }
+
+    /// The next request that `from` left for `to`.
+    pub fn next_request(&self, from: CoreId, to: CoreId) -> Option<Request> {
+        self.lane(from, to).requests.pop()
+    }
+
+    /// The next replies that `from` left for `to`.
+    pub fn next_replies(&self, from: CoreId, to: CoreId) -> Option<ReplyBatch> {
+        self.lane(from, to).replies.pop()
+    }
+
+    /// The bell of `core`.
+    pub fn bell(&self, core: CoreId) -> &Doorbell {
+        &self.bells[core.index()]
+    }
+
+    /// How many cores there are.
+    pub fn core_count(&self) -> usize {
+        self.core_count
+    }
+}

@@ -1,0 +1,146 @@
+//! What a core's turn has for others: requests and replies by core, and rows to fetch from disk.
+
+use crate::ids::{CoreId, ShardId};
+use crate::limits;
+use crate::mailbox::{Mailboxes, Mode, ReplyBatch, Request, RequestBatch, RequestHead, Ticket};
+use crate::shard::{Origin, ShardHost};
+use basalt_storage::ColdRead;
+
+/// A read that a reader thread is to warm.
+pub struct Warm {
+    /// The shard whose read it is.
+    pub shard: ShardId,
+    /// The connection whose requests wait for it.
+    pub client: (CoreId, u32),
+    /// What to fetch.
+    pub read: ColdRead,
+}
+
+/// What a core's turn has for others. What does not fit into a mailbox waits here for the next turn.
+pub struct Outbox {
+    core: CoreId,
+    requests: Vec<RequestBatch>,
+    replies: Vec<ReplyBatch>,
+    controls: Vec<(CoreId, Request)>,
+    /// Reads to warm.
+    pub warms: Vec<Warm>,
+}
+
+impl Outbox {
+    /// An empty outbox of `core` in a node of `core_count`.
+    pub fn new(core: CoreId, core_count: usize) -> Outbox {
+        Outbox {
+            core,
+            requests: (0..core_count).map(|_| RequestBatch::default()).collect(),
+            replies: (0..core_count).map(|_| ReplyBatch::default()).collect(),
+            controls: Vec::new(),
+            warms: Vec::new(),
+        }
+    }
+
+    /// Adds a request for a shard of another core.
+    pub fn request(
+        &mut self,
+        to: CoreId,
+        origin: Origin,
+        shard: ShardId,
+        mode: Mode,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
+        let batch = &mut self.requests[to.index()];
+        encode(&mut batch.bytes);
+        let end = u32::try_from(batch.bytes.len()).expect("a core stops decoding long before 4 GiB wait");
+        batch.heads.push(RequestHead { ticket: origin.ticket, client: origin.client, shard, mode, end });
+    }
+
+    /// Adds an operation on another core itself.
+    pub fn control(&mut self, to: CoreId, request: Request) {
+        self.controls.push((to, request));
+    }
+
+    /// The replies for this core's own connections.
+    pub fn take_local_replies(&mut self) -> Option<ReplyBatch> {
+        let local = &mut self.replies[self.core.index()];
+        if local.heads.is_empty() { None } else { Some(std::mem::take(local)) }
+    }
+
+    /// Gives the buffers of a delivered batch back for the next one.
+    pub fn recycle_local_replies(&mut self, mut batch: ReplyBatch) {
+        let local = &mut self.replies[self.core.index()];
+        if local.heads.is_empty() && batch.bytes.capacity() <= limits::REPLY_BUFFER_KEPT {
+            batch.bytes.clear();
+            batch.heads.clear();
+            *local = batch;
+        }
+    }
+
+    /// Whether so much waits for some core that no more should be added.
+    pub fn is_backlogged(&self) -> bool {
+        self.requests.iter().any(|batch| {
+            batch.bytes.len() >= limits::OUTBOX_BYTES_MAX || batch.heads.len() >= limits::OUTBOX_REQUESTS_MAX
+        })
+    }
+
+    /// Whether something waits to be handed over.
+    pub fn is_empty(&self) -> bool {
+        self.requests.iter().all(|batch| batch.heads.is_empty())
+            && self.replies.iter().all(|batch| batch.heads.is_empty())
+            && self.controls.is_empty()
+            && self.warms.is_empty()
+    }
+
+    /// Hands over what fits into the mailboxes and rings the bells; returns how many batches went.
+    pub fn flush(&mut self, mailboxes: &Mailboxes) -> usize {
+        let mut sent = 0;
+        for (to, request) in std::mem::take(&mut self.controls) {
+            match mailboxes.send_request(self.core, to, request) {
+                Ok(()) => {
+                    sent += 1;
+                    mailboxes.bell(to).ring();
+                }
+                Err(request) => self.controls.push((to, request)),
+            }
+        }
+        for index in 0..self.requests.len() {
+            let to = CoreId(index as u16);
+            let mut ring = false;
+            if !self.requests[index].heads.is_empty() {
+                let batch = std::mem::take(&mut self.requests[index]);
+                match mailboxes.send_request(self.core, to, Request::Batch(batch)) {
+                    Ok(()) => ring = true,
+                    Err(Request::Batch(batch)) => self.requests[index] = batch,
+                    Err(_) => unreachable!("the mailbox gives back what it was given"),
+                }
+            }
+            if to != self.core && !self.replies[index].heads.is_empty() {
+                let batch = std::mem::take(&mut self.replies[index]);
+                match mailboxes.send_replies(self.core, to, batch) {
+                    Ok(()) => ring = true,
+                    Err(batch) => self.replies[index] = batch,
+                }
+            }
+            if ring {
+                sent += 1;
+                mailboxes.bell(to).ring();
+            }
+        }
+        sent
+    }
+
+    /// Adds a reply for a request of `core`.
+    pub fn reply_to(&mut self, core: CoreId, ticket: Ticket, reply: &[u8]) {
+        let batch = &mut self.replies[core.index()];
+        batch.bytes.extend_from_slice(reply);
+        batch.heads.push((ticket, batch.bytes.len()));
+    }
+}
+
+impl ShardHost for Outbox {
+    fn reply(&mut self, origin: Origin, reply: &[u8]) {
+        self.reply_to(origin.core, origin.ticket, reply);
+    }
+
+    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead) {
+        self.warms.push(Warm { shard, client, read });
+    }
+}

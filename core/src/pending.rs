@@ -1,0 +1,72 @@
+//! Requests of this core's connections that shards have not answered.
+
+use basalt_net::ring::ConnId;
+
+use crate::mailbox::Ticket;
+
+/// Where the reply of a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PendingRequest {
+    /// The connection. It may be gone by the time the reply comes.
+    pub connection: ConnId,
+    /// The slot in the connection's order of replies.
+    pub slot: u64,
+    /// Which part of a command that takes many shards.
+    pub part: u32,
+    /// Whether it is a write.
+    pub write: bool,
+}
+
+/// Requests that wait for a reply, by ticket. Bounded by the connections' own bounds.
+#[derive(Debug, Default)]
+pub struct PendingRequests {
+    entries: Vec<Option<PendingRequest>>,
+    free: Vec<u32>,
+}
+
+impl PendingRequests {
+    /// Notes a request and gives its ticket.
+    pub fn insert(&mut self, request: PendingRequest) -> Ticket {
+        if let Some(index) = self.free.pop() {
+            self.entries[index as usize] = Some(request);
+            return Ticket(index);
+        }
+        self.entries.push(Some(request));
+        Ticket(self.entries.len() as u32 - 1)
+    }
+
+    /// Takes the request of `ticket` back: every request is answered once.
+    ///
+    /// # Panics
+    /// If it was answered before.
+    pub fn take(&mut self, ticket: Ticket) -> PendingRequest {
+        let request = self.entries[ticket.0 as usize].take().expect("every request is answered once");
+        self.free.push(ticket.0);
+        request
+    }
+
+    /// How many requests wait.
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_are_used_again() {
+        let mut pending = PendingRequests::default();
+        let request = |slot| PendingRequest { connection: ConnId::default(), slot, part: 0, write: false };
+        let (a, b) = (pending.insert(request(1)), pending.insert(request(2)));
+        assert_eq!(pending.take(a), request(1));
+        assert_eq!(pending.insert(request(3)), a);
+        assert_eq!((pending.take(b), pending.take(a), pending.is_empty()), (request(2), request(3), true));
+    }
+}

@@ -1,0 +1,114 @@
+//! One command on its way to a shard, as bytes.
+//!
+//! The same bytes cross between cores, wait in the shard's batch and stand in the Raft entry, so a command's arguments are
+//! copied once, from the receive buffer into the batch.
+//!
+//! ```text
+//! command  [flags u8: bit 0 = RESP3][db u8][command id u16 LE][argument count varint]{[length varint][bytes]}…
+//! ```
+//!
+//! The name of the command is not an argument: its id in the command table says it, and ids are never used twice.
+
+use basalt_net::resp::Protocol;
+use smallvec::SmallVec;
+
+/// The arguments of a command, its name not among them. Most commands have few.
+pub type ArgList<'a> = SmallVec<[&'a [u8]; 8]>;
+
+const FLAG_RESP3: u8 = 1;
+
+/// What stands before a command's arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestHeader {
+    /// The protocol the reply is encoded in.
+    pub protocol: Protocol,
+    /// The database the connection had selected.
+    pub db: u8,
+    /// The command's id in the command table.
+    pub command: u16,
+}
+
+/// Appends one command to `out`.
+pub fn encode<'a>(out: &mut Vec<u8>, header: RequestHeader, args: impl ExactSizeIterator<Item = &'a [u8]>) {
+    let flags = if header.protocol == Protocol::Resp3 { FLAG_RESP3 } else { 0 };
+    let [low, high] = header.command.to_le_bytes();
+    out.extend_from_slice(&[flags, header.db, low, high]);
+    write_varint(out, args.len() as u64);
+    for arg in args {
+        write_varint(out, arg.len() as u64);
+        out.extend_from_slice(arg);
+    }
+}
+
+/// Reads a command that [`encode`] wrote; `None` if `bytes` are not exactly one command.
+pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHeader> {
+    let (head, mut rest) = bytes.split_first_chunk::<4>()?;
+    let protocol = match head[0] {
+        0 => Protocol::Resp2,
+        FLAG_RESP3 => Protocol::Resp3,
+        _ => return None,
+    };
+    let count = read_varint(&mut rest)?;
+    for _ in 0..count {
+        let length = usize::try_from(read_varint(&mut rest)?).ok()?;
+        let (arg, tail) = rest.split_at_checked(length)?;
+        args.push(arg);
+        rest = tail;
+    }
+    if !rest.is_empty() {
+        return None;
+    }
+    Some(RequestHeader { protocol, db: head[1], command: u16::from_le_bytes([head[2], head[3]]) })
+}
+
+/// Appends `value` in base 128, low groups first (LEB128).
+pub fn write_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Reads what [`write_varint`] wrote and moves `bytes` behind it.
+pub fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7F) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_round_trip() {
+        let header = RequestHeader { protocol: Protocol::Resp3, db: 7, command: 300 };
+        let long = vec![b'x'; 70_000];
+        let args: [&[u8]; 3] = [b"key", b"", &long];
+        let mut bytes = Vec::new();
+        encode(&mut bytes, header, args.into_iter());
+        let mut read = ArgList::new();
+        assert_eq!(decode(&bytes, &mut read), Some(header));
+        assert_eq!(read.as_slice(), args);
+    }
+
+    #[test]
+    fn damaged_commands_are_refused() {
+        let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1 };
+        let mut bytes = Vec::new();
+        encode(&mut bytes, header, [b"key".as_slice(), b"value"].into_iter());
+        for length in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..length], &mut ArgList::new()), None, "cut at {length}");
+        }
+        bytes.push(0);
+        assert_eq!(decode(&bytes, &mut ArgList::new()), None, "trailing byte");
+    }
+}

@@ -1,0 +1,93 @@
+//! Which shard has a key, and which core runs a shard.
+
+use basalt_storage::keyspace::{SLOT_COUNT, Slot};
+
+use crate::ids::{CoreId, ShardId};
+
+/// The node's routing table. A node alone gives each shard one range of slots of equal size.
+#[derive(Debug, Clone)]
+pub struct Router {
+    shard_count: u16,
+    core_count: u16,
+    shard_of_slot: Box<[u16]>,
+}
+
+impl Router {
+    /// The table of a node alone with `shard_count` shards on `core_count` cores.
+    ///
+    /// # Panics
+    /// If either is 0 or there are more shards than slots.
+    pub fn new(shard_count: u16, core_count: u16) -> Router {
+        assert!(shard_count > 0 && core_count > 0, "a node has at least one shard and one core");
+        assert!(shard_count <= SLOT_COUNT, "a shard without a slot would hold nothing");
+        let shard_of_slot =
+            (0..u32::from(SLOT_COUNT)).map(|slot| (slot * u32::from(shard_count) / u32::from(SLOT_COUNT)) as u16).collect();
+        Router { shard_count, core_count, shard_of_slot }
+    }
+
+    /// The shard that has `key`.
+    pub fn shard_of(&self, key: &[u8]) -> ShardId {
+        if self.shard_count == 1 {
+            return ShardId(0);
+        }
+        ShardId(self.shard_of_slot[Slot::of(key).index() as usize])
+    }
+
+    /// The core that runs `shard`. Shards are dealt round, so that a node may restart with another number of cores.
+    pub fn core_of(&self, shard: ShardId) -> CoreId {
+        CoreId(shard.0 % self.core_count)
+    }
+
+    /// Every shard of the node.
+    pub fn shards(&self) -> impl ExactSizeIterator<Item = ShardId> + use<> {
+        (0..self.shard_count).map(ShardId)
+    }
+
+    /// How many shards there are.
+    pub fn shard_count(&self) -> u16 {
+        self.shard_count
+    }
+
+    /// How many cores there are.
+    pub fn core_count(&self) -> u16 {
+        self.core_count
+    }
+
+    /// The shards `core` runs.
+    pub fn shards_of(&self, core: CoreId) -> impl Iterator<Item = ShardId> + use<> {
+        (core.0..self.shard_count).step_by(self.core_count as usize).map(ShardId)
+    }
+
+    /// The slots of `shard`: first and one past the last.
+    pub fn slots_of(&self, shard: ShardId) -> std::ops::Range<u16> {
+        let first = |shard: u32| (shard * u32::from(SLOT_COUNT)).div_ceil(u32::from(self.shard_count)) as u16;
+        first(u32::from(shard.0))..first(u32::from(shard.0) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_has_the_shard_whose_range_holds_it() {
+        for shard_count in [1, 2, 3, 7, 16, 1000] {
+            let router = Router::new(shard_count, 4);
+            for shard in router.shards() {
+                for slot in router.slots_of(shard) {
+                    assert_eq!(router.shard_of_slot[slot as usize], shard.0, "{shard_count} shards, slot {slot}");
+                }
+            }
+            assert_eq!(router.shards().map(|shard| router.slots_of(shard).len()).sum::<usize>(), SLOT_COUNT as usize);
+        }
+    }
+
+    #[test]
+    fn every_shard_runs_on_one_core() {
+        let router = Router::new(5, 2);
+        let mut shards: Vec<_> = [CoreId(0), CoreId(1)].into_iter().flat_map(|core| router.shards_of(core)).collect();
+        shards.sort();
+        assert_eq!(shards, router.shards().collect::<Vec<_>>());
+        assert!(router.shards_of(CoreId(1)).all(|shard| router.core_of(shard) == CoreId(1)));
+    }
+}

@@ -1,0 +1,111 @@
+//! What all cores of the node share: configuration, counters, mailboxes. Nothing here is locked on the data path.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crate::boot::StopRequest;
+use crate::config::Config;
+use crate::ids::CoreId;
+use crate::mailbox::Mailboxes;
+use crate::router::Router;
+use crate::settings::Settings;
+use crate::stats::{CoreStats, ShardStats};
+
+/// What all cores of the node share.
+pub struct Server {
+    /// The configuration the node was started with.
+    pub config: Config,
+    /// What `CONFIG SET` may change.
+    pub settings: Settings,
+    /// Slot to shard to core.
+    pub router: Router,
+    /// The queues between cores.
+    pub mailboxes: Mailboxes,
+    /// Each core's counters, by core.
+    pub cores: Box<[CoreStats]>,
+    /// Each shard's figures, by shard.
+    pub shards: Box<[ShardStats]>,
+    /// When the node started.
+    pub started: Instant,
+    /// When the node started, Unix seconds.
+    pub started_unix_s: u64,
+    /// 40 hex digits that no other run of a node has.
+    pub run_id: String,
+    /// The next client's id.
+    pub next_client_id: AtomicU64,
+    /// Client connections of all cores.
+    pub client_count: AtomicUsize,
+    /// Asks all cores to stop.
+    pub stop: Stop,
+}
+
+impl Server {
+    /// Wakes every core.
+    pub fn ring_all(&self) {
+        for core in 0..self.mailboxes.core_count() {
+            self.mailboxes.bell(CoreId(core as u16)).ring();
+        }
+    }
+
+    /// Asks every core to stop.
+    pub fn stop_all(&self) {
+        self.stop.request.request();
+    }
+
+    /// Stops the node because it cannot go on safely: `reason` is what it exits with.
+    pub fn fail(&self, reason: String) {
+        self.stop.fail(reason);
+        self.stop_all();
+    }
+}
+
+/// How the node is told to stop, and how its cores agree that they may.
+pub struct Stop {
+    request: StopRequest,
+    failure: Mutex<Option<String>>,
+    quiet_cores: AtomicUsize,
+}
+
+impl Stop {
+    /// A stop that `request` asks for.
+    pub fn new(request: StopRequest) -> Stop {
+        Stop { request, failure: Mutex::default(), quiet_cores: AtomicUsize::new(0) }
+    }
+
+    /// What asks for the stop.
+    pub fn request_handle(&self) -> &StopRequest {
+        &self.request
+    }
+
+    /// Whether a stop was asked for.
+    pub fn is_requested(&self) -> bool {
+        self.request.is_requested()
+    }
+
+    /// Notes why the node cannot go on; the first reason counts.
+    pub fn fail(&self, reason: String) {
+        tracing::error!("{reason}");
+        self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(reason);
+    }
+
+    /// Why the node stopped, if not because it was asked to.
+    pub fn failure(&self) -> Option<String> {
+        self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// Counts a core that sends no more requests to others.
+    pub fn core_is_quiet(&self) {
+        self.quiet_cores.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether all of `core_count` cores are quiet, so that nobody needs the others any more.
+    pub fn all_quiet(&self, core_count: usize) -> bool {
+        self.quiet_cores.load(Ordering::Acquire) >= core_count
+    }
+}
+
+/// The clock in Unix milliseconds.
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
+}

@@ -1,0 +1,87 @@
+//! What a connection has set for itself: its database, protocol, name and the like.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use basalt_net::resp::Protocol;
+
+/// What the client wants of replies (`CLIENT REPLY`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReplyMode {
+    /// All of them.
+    On,
+    /// None.
+    Off,
+    /// Not that of the next command.
+    SkipNext,
+    /// Not that of the command being run.
+    Skip,
+}
+
+/// The state of one client connection that its commands read and set.
+#[derive(Debug)]
+pub struct Session {
+    /// The client's id, never used twice by a process.
+    pub id: u64,
+    /// The client's address.
+    pub peer: Option<SocketAddr>,
+    /// The address it connected to.
+    pub local: Option<SocketAddr>,
+    /// When it connected.
+    pub connected: Instant,
+    /// When it last sent a command.
+    pub active: Instant,
+    /// The protocol of its replies.
+    pub protocol: Protocol,
+    /// Its selected database.
+    pub db: u8,
+    /// `CLIENT SETNAME`.
+    pub name: Box<[u8]>,
+    /// `CLIENT SETINFO lib-name`.
+    pub library: Box<str>,
+    /// `CLIENT SETINFO lib-ver`.
+    pub library_version: Box<str>,
+    /// `CLIENT REPLY`.
+    pub reply_mode: ReplyMode,
+    /// `CLIENT NO-EVICT`.
+    pub no_evict: bool,
+    /// `CLIENT NO-TOUCH`.
+    pub no_touch: bool,
+    /// The id in the command table of the last command it sent.
+    pub last_command: Option<u16>,
+    /// Commands it has sent.
+    pub command_count: u64,
+    /// Whether it is to be closed once what is queued is sent.
+    pub closing: bool,
+}
+
+impl Session {
+    /// A fresh connection's state.
+    pub fn new(id: u64, peer: Option<SocketAddr>, local: Option<SocketAddr>, now: Instant) -> Session {
+        Session {
+            id,
+            peer,
+            local,
+            connected: now,
+            active: now,
+            protocol: Protocol::Resp2,
+            db: 0,
+            name: Box::default(),
+            library: Box::default(),
+            library_version: Box::default(),
+            reply_mode: ReplyMode::On,
+            no_evict: false,
+            no_touch: false,
+            last_command: None,
+            command_count: 0,
+            closing: false,
+        }
+    }
+
+    /// `RESET`: everything as on a fresh connection but what it is and where it comes from.
+    pub fn reset(&mut self) {
+        let fresh = Session::new(self.id, self.peer, self.local, self.connected);
+        let (active, command_count, last_command) = (self.active, self.command_count, self.last_command);
+        *self = Session { active, command_count, last_command, ..fresh };
+    }
+}

@@ -1,0 +1,137 @@
+//! The settings of a running node: `CONFIG SET` changes them, every core reads a copy of its own.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use basalt_net::resp::Limits;
+
+use crate::config::{BufferLimit, Config, ConfigError};
+use crate::limits;
+
+/// The settings in force. Cores look at the version each tick and take a new copy when it has changed.
+#[derive(Debug)]
+pub struct Settings {
+    config: RwLock<Config>,
+    version: AtomicU64,
+}
+
+impl Settings {
+    /// The settings the node starts with.
+    pub fn new(config: Config) -> Settings {
+        Settings { config: RwLock::new(config), version: AtomicU64::new(0) }
+    }
+
+    /// The settings as they are now.
+    pub fn config(&self) -> Config {
+        self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Changes settings: all of them, or none.
+    ///
+    /// # Errors
+    /// What is wrong with the first that cannot be set.
+    pub fn change<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), ConfigError> {
+        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = config.clone();
+        for (name, text) in changes {
+            changed.change(name, text)?;
+        }
+        *config = changed;
+        self.version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// A number that changes with every change.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+}
+
+/// One core's copy of the settings it needs per command.
+#[derive(Debug)]
+pub struct LiveSettings {
+    version: u64,
+    /// The decoder's limits.
+    pub resp_limits: Limits,
+    /// Bytes a client may have sent and the node not executed.
+    pub query_bytes_max: usize,
+    /// Clients of the node.
+    pub clients_max: usize,
+    /// Seconds between keepalive probes; 0 for none.
+    pub keepalive_s: u32,
+    /// Idle time after which a client is disconnected.
+    pub idle_max: Option<Duration>,
+    output: BufferLimit,
+}
+
+impl LiveSettings {
+    /// The settings in force.
+    pub fn of(settings: &Settings) -> LiveSettings {
+        let (version, config) = (settings.version(), settings.config());
+        LiveSettings {
+            version,
+            resp_limits: Limits {
+                inline_bytes_max: limits::INLINE_BYTES_MAX,
+                args_max: limits::ARGS_MAX,
+                bulk_bytes_max: config.proto_max_bulk_len as usize,
+                request_bytes_max: config.client_query_buffer_limit as usize,
+            },
+            query_bytes_max: config.client_query_buffer_limit as usize,
+            clients_max: config.maxclients as usize,
+            keepalive_s: config.tcp_keepalive.as_secs() as u32,
+            idle_max: Some(config.timeout).filter(|timeout| !timeout.is_zero()),
+            output: config.client_output_buffer_limit,
+        }
+    }
+
+    /// Takes a new copy if the settings have changed.
+    pub fn refresh(&mut self, settings: &Settings) {
+        if self.version != settings.version() {
+            *self = LiveSettings::of(settings);
+        }
+    }
+
+    /// Whether a client with `bytes` of unread output, above the soft limit since `since`, is to be disconnected.
+    pub fn output_is_over(&self, bytes: usize, since: &mut Option<Instant>, now: Instant) -> bool {
+        let limit = &self.output;
+        let bytes = bytes as u64;
+        if limit.hard_bytes != 0 && bytes >= limit.hard_bytes {
+            return true;
+        }
+        if limit.soft_bytes == 0 || bytes < limit.soft_bytes {
+            *since = None;
+            return false;
+        }
+        now.duration_since(*since.get_or_insert(now)) > limit.soft
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_limits_are_hard_at_once_and_soft_after_a_while() {
+        let mut live = LiveSettings::of(&Settings::new(Config::default()));
+        live.output = BufferLimit { hard_bytes: 100, soft_bytes: 50, soft: Duration::from_secs(1) };
+        let (start, mut since) = (Instant::now(), None);
+        assert!(live.output_is_over(100, &mut since, start));
+        assert!(!live.output_is_over(60, &mut since, start));
+        assert!(!live.output_is_over(10, &mut since, start + Duration::from_secs(3)), "it went below");
+        assert!(!live.output_is_over(60, &mut since, start + Duration::from_secs(4)));
+        assert!(live.output_is_over(60, &mut since, start + Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn a_change_is_all_or_nothing_and_seen_by_cores() {
+        let settings = Settings::new(Config::default());
+        let mut live = LiveSettings::of(&settings);
+        assert!(settings.change([("maxclients", "5"), ("port", "1")]).is_err());
+        live.refresh(&settings);
+        assert_ne!(live.clients_max, 5);
+        settings.change([("maxclients", "5")]).unwrap();
+        live.refresh(&settings);
+        assert_eq!(live.clients_max, 5);
+    }
+}

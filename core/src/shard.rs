@@ -1,0 +1,603 @@
+//! A shard on its core: the batch being collected, the batches on their way through the log, and the rows.
+//!
+//! Writes of a turn are collected into one Raft entry. Reads that must see a connection's own unanswered writes wait in the
+//! same order among them and run while the entry is applied; all other reads run at once.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use basalt_net::resp::{Protocol, Reply};
+use basalt_raft::{EntryId, Group, GroupHooks, GroupOptions, Machine, MachineError, NodeId, ProposeError, Replies, Role};
+use basalt_storage::log::RaftLog;
+use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
+use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Error as StorageError, Rows, Store};
+use bytes::Bytes;
+
+use crate::background::Background;
+use crate::batch::{self, Batch};
+use crate::commands::table;
+use crate::commands::{Args, CommandError, Context, Kind, Random, Run};
+use crate::ids::{CoreId, ShardId};
+use crate::limits;
+use crate::mailbox::{Mode, Ticket};
+use crate::request::{self, ArgList, RequestHeader};
+use crate::server::Server;
+
+/// Who waits for a reply of the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The core that has the connection.
+    pub core: CoreId,
+    /// The connection on that core.
+    pub client: u32,
+    /// The request on that core.
+    pub ticket: Ticket,
+}
+
+/// One operation of a batch, in the order the shard took them.
+struct Operation {
+    /// Who waits for the reply; `None` for the shard's own housekeeping.
+    origin: Option<Origin>,
+    /// Where a read's bytes stand in [`PendingBatch::reads`]; `None` for a write, whose bytes are in the entry.
+    read: Option<Range<u32>>,
+}
+
+/// What a batch in the log needs to be answered.
+struct PendingBatch {
+    ticket: u64,
+    applied: bool,
+    operations: Vec<Operation>,
+    reads: Vec<u8>,
+}
+
+/// The batch being collected.
+#[derive(Default)]
+struct OpenBatch {
+    bytes: Vec<u8>,
+    write_count: usize,
+    operations: Vec<Operation>,
+    reads: Vec<u8>,
+}
+
+/// Batches that are proposed and not answered, oldest first. The machine looks at the oldest while it applies it.
+type InFlight = Rc<RefCell<VecDeque<PendingBatch>>>;
+
+/// A read that waits for a reader thread, and what came behind it from the same connection.
+struct Parked {
+    requests: VecDeque<ParkedRequest>,
+}
+
+/// A request that waits behind a cold read of its connection.
+struct ParkedRequest {
+    origin: Origin,
+    mode: Mode,
+    bytes: Vec<u8>,
+    attempts: u32,
+}
+
+/// Applies one command of an entry.
+fn apply_command(
+    execution: &mut Execution<'_>,
+    command: Result<&[u8], String>,
+    replies: &mut Replies,
+) -> Result<(), String> {
+    match execution.run(command?, &mut replies.bytes) {
+        Ok(()) => {
+            replies.ends.push(replies.bytes.len() as u32);
+            Ok(())
+        }
+        Err(Failure::Cold(_)) => unreachable!("applying waits for the disk"),
+        Err(Failure::Undecodable) => {
+            Err("it holds a command this version does not know; start the version that wrote it".into())
+        }
+    }
+}
+
+/// What a read run at once came to.
+#[derive(Debug)]
+pub enum ReadOutcome {
+    /// The reply is written.
+    Done,
+    /// Nothing is written; the rows named must come from the disk first.
+    Cold(ColdRead),
+}
+
+/// Runs commands against the shard's rows.
+pub struct ShardMachine {
+    store: Store,
+    scratch: Scratch,
+    random: Random,
+    in_flight: InFlight,
+}
+
+/// What the shard asks of the core after an operation.
+pub trait ShardHost {
+    /// Delivers a reply to whoever waits for it.
+    fn reply(&mut self, origin: Origin, reply: &[u8]);
+    /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards.
+    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead);
+}
+
+/// A shard on its core.
+pub struct Shard {
+    id: ShardId,
+    machine: Rc<RefCell<ShardMachine>>,
+    group: Group,
+    open: OpenBatch,
+    in_flight: InFlight,
+    next_ticket: u64,
+    last_time_ms: u64,
+    parked: HashMap<(CoreId, u32), Parked>,
+    outcomes: Outcomes,
+    expiry_in_flight: bool,
+    server: Arc<Server>,
+}
+
+/// The id of this node in its groups. A node alone is the first.
+const THIS_NODE: NodeId = NodeId(1);
+
+/// Outcomes of batches, as the group gave them, until the core takes them.
+type Outcomes = Rc<RefCell<VecDeque<(u64, Result<Replies, ProposeError>)>>>;
+
+/// What the group calls: the outcomes are kept for the core's next turn, which has connections and outbox at hand.
+fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, background: &Background, outcomes: Outcomes) -> GroupHooks {
+    let (on_fatal, on_wake) = (server.clone(), server.clone());
+    GroupHooks {
+        on_outcome: Box::new(move |ticket, outcome| outcomes.borrow_mut().push_back((ticket, outcome))),
+        on_fatal: Box::new(move |reason| on_fatal.fail(format!("shard {id} cannot go on: {reason}"))),
+        wake: Arc::new(move || on_wake.mailboxes.bell(core).ring()),
+        background: Rc::new(background.clone()),
+    }
+}
+
+/// Why a command gave no reply.
+enum Failure {
+    Cold(ColdRead),
+    Undecodable,
+}
+
+/// Commands being run on a shard's rows at one moment.
+struct Execution<'a> {
+    store: &'a mut Store,
+    scratch: &'a mut Scratch,
+    random: &'a mut Random,
+    versions: VersionSource,
+    now_ms: u64,
+}
+
+impl Execution<'_> {
+    /// Runs one encoded command and writes its reply, or its error, to `out`.
+    fn run(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        let mut args = ArgList::new();
+        args.push(b"");
+        let header = request::decode(bytes, &mut args).ok_or(Failure::Undecodable)?;
+        let command = table::by_id(header.command).ok_or(Failure::Undecodable)?;
+        args[0] = command.name().as_bytes();
+        let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return Err(Failure::Undecodable) };
+        self.call(handler, &args, header.db, header.protocol, out)
+    }
+
+    /// Calls a handler and writes its reply, or its error, to `out`.
+    fn call(&mut self, handler: Run, args: Args<'_>, db: u8, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let mut reply = Reply::new(out, protocol);
+        let mark = reply.mark();
+        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, db, self.now_ms);
+        let mut context = Context { keyspace, random: self.random };
+        let outcome = handler(&mut context, args, &mut reply);
+        self.versions = context.keyspace.versions();
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(CommandError::Storage(StorageError::Cold(read))) => {
+                reply.truncate(mark);
+                Err(Failure::Cold(read))
+            }
+            Err(error) => {
+                reply.truncate(mark);
+                reply.error_display(&error);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ShardMachine {
+    /// A machine over `store`.
+    pub fn new(store: Store) -> ShardMachine {
+        let random = Random::new(rand::random());
+        ShardMachine { store, scratch: Scratch::default(), random, in_flight: InFlight::default() }
+    }
+
+    /// Reads at `now_ms`; `wait_for_disk` says whether a read may block.
+    fn reading<R>(&mut self, now_ms: u64, wait_for_disk: bool, read: impl FnOnce(&mut Execution<'_>) -> R) -> R {
+        self.store.set_wait_for_disk(wait_for_disk);
+        let outcome = read(&mut Execution {
+            store: &mut self.store,
+            scratch: &mut self.scratch,
+            random: &mut self.random,
+            versions: VersionSource::none(),
+            now_ms,
+        });
+        self.store.set_wait_for_disk(true);
+        outcome
+    }
+}
+
+impl Machine for ShardMachine {
+    fn apply(&mut self, entry: EntryId, bytes: &[u8], want_replies: bool) -> Result<Replies, MachineError> {
+        let unreadable =
+            |reason: String| MachineError::Batch(format!("log entry {} cannot be applied: {reason}", entry.index));
+        let batch = Batch::read(bytes).map_err(unreadable)?;
+        let mut in_flight = self.in_flight.borrow_mut();
+        let pending = if want_replies { in_flight.iter_mut().find(|pending| !pending.applied) } else { None };
+        let mut replies = Replies::default();
+        let mut execution = Execution {
+            store: &mut self.store,
+            scratch: &mut self.scratch,
+            random: &mut Random::new(batch.seed),
+            versions: VersionSource::entry(entry.index),
+            now_ms: batch.time_ms,
+        };
+        let Some(pending) = pending else {
+            for command in batch {
+                apply_command(&mut execution, command, &mut replies).map_err(unreadable)?;
+                replies.bytes.clear();
+            }
+            return Ok(Replies::default());
+        };
+        pending.applied = true;
+        let mut commands = batch;
+        for operation in &pending.operations {
+            match &operation.read {
+                Some(range) => {
+                    let read = &pending.reads[range.start as usize..range.end as usize];
+                    // Reads draw from the core's own random numbers: how many there are is no business of the replicas.
+                    let versions = std::mem::replace(&mut execution.versions, VersionSource::none());
+                    let seeded = std::mem::replace(execution.random, Random::new(self.random.next_u64()));
+                    let outcome = execution.run(read, &mut replies.bytes);
+                    assert!(outcome.is_ok(), "a read that may wait for the disk is never cold, and it was encoded here");
+                    (execution.versions, *execution.random) = (versions, seeded);
+                    replies.ends.push(replies.bytes.len() as u32);
+                }
+                None => {
+                    let command = commands.next().expect("every write of a batch stands in its entry");
+                    apply_command(&mut execution, command, &mut replies).map_err(unreadable)?;
+                }
+            }
+        }
+        assert!(commands.next().is_none(), "every command of an entry proposed here belongs to an operation");
+        Ok(replies)
+    }
+
+    fn store(&mut self) -> &mut Store {
+        &mut self.store
+    }
+}
+
+impl Shard {
+    /// Opens the shard's group on its log and rows, and waits until it can take requests.
+    ///
+    /// # Errors
+    /// What the group says when log and rows cannot be used.
+    pub async fn open(
+        id: ShardId,
+        log: RaftLog,
+        machine: Rc<RefCell<ShardMachine>>,
+        snapshots: PathBuf,
+        server: &Arc<Server>,
+        core: CoreId,
+        background: &Background,
+    ) -> Result<Shard, basalt_raft::Error> {
+        let outcomes = Outcomes::default();
+        let hooks = hooks(id, server, core, background, outcomes.clone());
+        let options = GroupOptions {
+            in_flight_max: limits::BATCHES_IN_FLIGHT,
+            log_bytes_max: server.config.snapshot_log_bytes(),
+            ..GroupOptions::alone(u32::from(id.0), THIS_NODE, snapshots)
+        };
+        let group = Group::open(options, hooks, log, machine.clone()).await?;
+        group.wait_ready().await?;
+        let in_flight = machine.borrow().in_flight.clone();
+        let mut open = OpenBatch::default();
+        batch::begin(&mut open.bytes);
+        Ok(Shard {
+            id,
+            machine,
+            group,
+            open,
+            in_flight,
+            outcomes,
+            next_ticket: 0,
+            last_time_ms: 0,
+            parked: HashMap::new(),
+            expiry_in_flight: false,
+            server: server.clone(),
+        })
+    }
+
+    /// The shard's number.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// A handle for reader threads.
+    pub fn cold_reader(&self) -> ColdReader {
+        self.machine.borrow().store.cold_reader()
+    }
+
+    /// Answers whoever waits for batches that have come through the log; returns how many batches there were.
+    pub fn take_outcomes(&mut self, host: &mut impl ShardHost) -> usize {
+        let mut count = 0;
+        loop {
+            let next = self.outcomes.borrow_mut().pop_front();
+            let Some((ticket, outcome)) = next else { return count };
+            self.answer(ticket, outcome, host);
+            count += 1;
+        }
+    }
+
+    /// What is due now and then: expired keys are deleted through the log, figures are published.
+    pub fn tick(&mut self, now_ms: u64) {
+        self.delete_expired(now_ms);
+        self.publish();
+    }
+
+    /// Puts the deletion of due keys into the batch, if this replica leads and some are due.
+    fn delete_expired(&mut self, now_ms: u64) {
+        if self.is_backlogged() || self.expiry_in_flight || self.group.status().role != Role::Leader {
+            return;
+        }
+        let due = self.machine.borrow_mut().reading(now_ms, true, |execution| {
+            let keyspace = Keyspace::new(execution.store, execution.scratch, execution.versions, 0, now_ms);
+            matches!(keyspace.next_deadline_ms(), Ok(Some(deadline)) if deadline < now_ms)
+        });
+        if due {
+            let count = limits::EXPIRED_KEYS_PER_BATCH.to_string();
+            let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: table::DELETE_EXPIRED };
+            self.expiry_in_flight = true;
+            self.write(None, |out| request::encode(out, header, [count.as_bytes()].into_iter()));
+        }
+    }
+
+    fn publish(&self) {
+        let (status, stats) = (self.group.status(), &self.server.shards[self.id.index()]);
+        let machine = self.machine.borrow();
+        let counters = machine.store.counters();
+        for db in 0..DATABASE_COUNT {
+            stats.keys[db].set(counters.keys[db]);
+            stats.deadlines[db].set(counters.deadlines[db]);
+        }
+        stats.term.set(status.term);
+        stats.leads.set(u64::from(status.role == Role::Leader));
+        stats.last_log.set(status.last_log.unwrap_or(0));
+        stats.committed.set(status.committed.unwrap_or(0));
+        stats.applied.set(status.applied.unwrap_or(0));
+        stats.purged.set(status.purged.unwrap_or(0));
+        stats.durable_applied.set(status.durable_applied.unwrap_or(0));
+        stats.log_bytes.set(status.log_bytes);
+        stats.memtable_bytes.set((machine.store.memory().active_bytes + machine.store.memory().frozen_bytes) as u64);
+    }
+
+    /// Ends the shard: what is in memory goes to disk, so that the next start replays nothing.
+    ///
+    /// # Errors
+    /// What could not be written.
+    pub async fn close(&mut self) -> Result<(), basalt_raft::Error> {
+        self.group.write_out().await?;
+        self.group.shutdown().await
+    }
+
+    /// The shard's Raft group.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// The shard's rows.
+    pub fn machine(&self) -> std::cell::Ref<'_, ShardMachine> {
+        self.machine.borrow()
+    }
+
+    /// Whether the batch being collected is so large that nothing should be added to it.
+    pub fn is_backlogged(&self) -> bool {
+        self.open.bytes.len() + self.open.reads.len() >= limits::BATCH_BYTES_MAX
+            || self.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
+    }
+
+    /// Whether writes or parked reads wait for something.
+    pub fn is_busy(&self) -> bool {
+        self.open.write_count > 0 || !self.in_flight.borrow().is_empty() || !self.parked.is_empty()
+    }
+
+    /// Runs a read of this core's own connection without encoding it first. Nothing may be parked for the connection.
+    pub fn read_now(
+        &mut self,
+        handler: Run,
+        args: Args<'_>,
+        db: u8,
+        protocol: Protocol,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> ReadOutcome {
+        let outcome = self
+            .machine
+            .borrow_mut()
+            .reading(now_ms, false, |execution| execution.call(handler, args, db, protocol, out));
+        match outcome {
+            Err(Failure::Cold(read)) => ReadOutcome::Cold(read),
+            _ => ReadOutcome::Done,
+        }
+    }
+
+    /// Whether requests of `client` wait behind a cold read, so that a new one must queue up.
+    pub fn has_parked(&self, core: CoreId, client: u32) -> bool {
+        !self.parked.is_empty() && self.parked.contains_key(&(core, client))
+    }
+
+    /// Adds a write to the batch; `encode` writes its bytes.
+    pub fn write(&mut self, origin: Option<Origin>, encode: impl FnOnce(&mut Vec<u8>)) {
+        batch::push(&mut self.open.bytes, encode);
+        self.open.write_count += 1;
+        self.open.operations.push(Operation { origin, read: None });
+    }
+
+    /// Takes an encoded request in its turn.
+    pub fn submit(&mut self, origin: Origin, mode: Mode, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        if !self.parked.is_empty()
+            && let Some(parked) = self.parked.get_mut(&(origin.core, origin.client))
+        {
+            parked.requests.push_back(ParkedRequest { origin, mode, bytes: bytes.to_vec(), attempts: 0 });
+            return;
+        }
+        if let Err(cold) = self.run(origin, mode, bytes, now_ms, host) {
+            self.park(origin, mode, bytes, cold, host);
+        }
+    }
+
+    /// Parks a request of `origin` until `cold` is in memory, and everything that follows from the same connection.
+    pub fn park(&mut self, origin: Origin, mode: Mode, bytes: &[u8], cold: ColdRead, host: &mut impl ShardHost) {
+        let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), attempts: 1 };
+        let client = (origin.core, origin.client);
+        let previous = self.parked.insert(client, Parked { requests: VecDeque::from([request]) });
+        assert!(previous.is_none(), "a request behind a parked one queues up, it is not parked again");
+        host.warm(self.id, client, cold);
+    }
+
+    /// Runs what waited for rows that a reader thread has fetched.
+    pub fn warmed(&mut self, client: (CoreId, u32), now_ms: u64, host: &mut impl ShardHost) {
+        let Some(mut parked) = self.parked.remove(&client) else { return };
+        while let Some(mut request) = parked.requests.pop_front() {
+            let patient = request.attempts >= limits::COLD_READ_ATTEMPTS;
+            let outcome = if patient {
+                // Rows are evicted faster than they are read: wait for the disk rather than try for ever.
+                self.run_patiently(request.origin, &request.bytes, now_ms, host);
+                Ok(())
+            } else {
+                self.run(request.origin, request.mode, &request.bytes, now_ms, host)
+            };
+            if let Err(cold) = outcome {
+                request.attempts += 1;
+                parked.requests.push_front(request);
+                self.parked.insert(client, parked);
+                host.warm(self.id, client, cold);
+                return;
+            }
+        }
+    }
+
+    /// Runs a read, or adds a request to the batch.
+    fn run(&mut self, origin: Origin, mode: Mode, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) -> Result<(), ColdRead> {
+        match mode {
+            Mode::Write => self.write(Some(origin), |out| out.extend_from_slice(bytes)),
+            Mode::ReadInOrder if self.read_in_order(origin, bytes) => {}
+            Mode::Read | Mode::ReadInOrder => {
+                let mut out = Vec::new();
+                let outcome =
+                    self.machine.borrow_mut().reading(now_ms, false, |execution| execution.run(bytes, &mut out));
+                match outcome {
+                    Ok(()) => host.reply(origin, &out),
+                    Err(Failure::Cold(read)) => return Err(read),
+                    Err(Failure::Undecodable) => unreachable!("a request is decoded as this process encoded it"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_patiently(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        let mut out = Vec::new();
+        let outcome = self.machine.borrow_mut().reading(now_ms, true, |execution| execution.run(bytes, &mut out));
+        assert!(outcome.is_ok(), "a read that may wait for the disk is never cold, and it was encoded here");
+        host.reply(origin, &out);
+    }
+
+    /// Puts a read behind the writes that are not applied yet; false if there are none.
+    fn read_in_order(&mut self, origin: Origin, bytes: &[u8]) -> bool {
+        let put = |operations: &mut Vec<Operation>, reads: &mut Vec<u8>| {
+            let start = reads.len() as u32;
+            reads.extend_from_slice(bytes);
+            operations.push(Operation { origin: Some(origin), read: Some(start..reads.len() as u32) });
+        };
+        if self.open.write_count > 0 {
+            put(&mut self.open.operations, &mut self.open.reads);
+            return true;
+        }
+        match self.in_flight.borrow_mut().back_mut() {
+            Some(last) if !last.applied => {
+                put(&mut last.operations, &mut last.reads);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Proposes the batch that was collected, unless enough batches are on their way.
+    pub fn propose(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+        if self.open.write_count == 0 || self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {
+            return;
+        }
+        self.last_time_ms = self.last_time_ms.max(now_ms);
+        let seed = self.machine.borrow_mut().random.next_u64();
+        let mut bytes = Vec::with_capacity(self.open.bytes.len().min(limits::BATCH_BYTES_MAX));
+        batch::begin(&mut bytes);
+        std::mem::swap(&mut bytes, &mut self.open.bytes);
+        batch::seal(&mut bytes, self.last_time_ms, seed);
+        self.open.write_count = 0;
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.in_flight.borrow_mut().push_back(PendingBatch {
+            ticket,
+            applied: false,
+            operations: std::mem::take(&mut self.open.operations),
+            reads: std::mem::take(&mut self.open.reads),
+        });
+        if let Err(error) = self.group.propose(Bytes::from(bytes), ticket) {
+            let refused = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
+            self.refuse(&refused, &error, host);
+        }
+    }
+
+    /// Answers whoever waits for the batch `ticket`. Outcomes come in the order of the proposals.
+    pub fn answer(&mut self, ticket: u64, outcome: Result<Replies, ProposeError>, host: &mut impl ShardHost) {
+        let pending = self.in_flight.borrow_mut().pop_front().expect("every outcome belongs to a batch in flight");
+        assert_eq!(pending.ticket, ticket, "outcomes come in the order of the proposals");
+        let replies = match outcome {
+            Ok(replies) => replies,
+            Err(error) => return self.refuse(&pending, &error, host),
+        };
+        assert_eq!(replies.ends.len(), pending.operations.len(), "every operation of a batch has one reply");
+        let mut start = 0;
+        for (operation, &end) in pending.operations.iter().zip(&replies.ends) {
+            match operation.origin {
+                Some(origin) => host.reply(origin, &replies.bytes[start..end as usize]),
+                None => self.expiry_in_flight = false,
+            }
+            start = end as usize;
+        }
+    }
+
+    /// Tells everybody in a batch that it was not taken.
+    fn refuse(&mut self, batch: &PendingBatch, error: &ProposeError, host: &mut impl ShardHost) {
+        let text = format!("-{}\r\n", refusal(error));
+        for operation in &batch.operations {
+            match operation.origin {
+                Some(origin) => host.reply(origin, text.as_bytes()),
+                None => self.expiry_in_flight = false,
+            }
+        }
+    }
+}
+
+/// What a client is told when its write was not taken.
+fn refusal(error: &ProposeError) -> String {
+    match error {
+        ProposeError::DiskFull => {
+            "MISCONF The disk is full: writes are refused until there is space again, reads go on".to_owned()
+        }
+        ProposeError::WriteStall | ProposeError::Backlog => format!("BUSY {error}, try again"),
+        ProposeError::NotLeader { .. } => format!("CLUSTERDOWN {error}, try again"),
+        other => format!("ERR {other}"),
+    }
+}
