@@ -19,7 +19,8 @@ use super::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};
 use super::{Args, CommandError, Run};
 
 /// Ids are below this, so that a plain array finds them.
-const ID_END: usize = 1024;
+/// Ids are below this, so that a plain array finds them.
+pub const ID_END: usize = 1024;
 
 /// How a command runs.
 #[derive(Clone, Copy)]
