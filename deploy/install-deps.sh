@@ -15,7 +15,7 @@ build  c++                     g++              compiles RocksDB
 build  clang                   clang            bindgen reads the headers of RocksDB
 build  libclang                libclang-dev     bindgen reads the headers of RocksDB
 build  pkg-config              pkg-config       build scripts look for libraries with it
-build  ccache                  ccache           a second build of RocksDB takes seconds instead of minutes
+faster ccache                  ccache           a second build of RocksDB takes seconds instead of minutes
 test   redis-benchmark         redis-tools      tests drive the node with redis-cli and redis-benchmark
 test   redis-server            redis-server     tests and benches compare with it
 test   ip                      iproute2         tests cut links between nodes
@@ -24,9 +24,9 @@ bench  etcd                    etcd-server      cluster benches compare with it
 
 level=${1:---all}
 case $level in
-  --build) wanted='build' ;;
-  --test) wanted='build test' ;;
-  --all) wanted='build test bench' ;;
+  --build) wanted='build faster' ;;
+  --test) wanted='build faster test' ;;
+  --all) wanted='build faster test bench' ;;
   *) echo "usage: $0 [--build|--test]" >&2; exit 2 ;;
 esac
 
@@ -45,12 +45,12 @@ while read -r for_level probe package why; do
   is_there "$probe" && continue
   echo "missing: $package ($why)"
   missing+=("$package")
-  [ "$for_level" = bench ] || required+=("$package")
+  case $for_level in build | test) required+=("$package") ;; esac
 done <<<"$needs"
 
 cannot() {
   echo "install-deps: $1; install these packages yourself: ${missing[*]}" >&2
-  # What only benches need stops nobody from building and testing.
+  # Without ccache and what only benches need, everybody can build and test.
   [ ${#required[@]} -eq 0 ]
 }
 
