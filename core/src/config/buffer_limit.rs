@@ -56,6 +56,10 @@ impl Kind for OutputLimit {
         format!("normal {} {} {soft}", show_bytes(value.hard_bytes), show_bytes(value.soft_bytes))
     }
 
+    fn show_plain(&self, value: &BufferLimit) -> String {
+        format!("normal {} {} {}", value.hard_bytes, value.soft_bytes, value.soft.as_secs())
+    }
+
     fn unit(&self) -> String {
         String::from("hard bytes, soft bytes, seconds above the soft ones; 0: no limit")
     }

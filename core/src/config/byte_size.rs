@@ -78,6 +78,10 @@ impl Kind for Bytes {
         show_bytes(*value)
     }
 
+    fn show_plain(&self, value: &u64) -> String {
+        value.to_string()
+    }
+
     fn unit(&self) -> String {
         match self.zero_means {
             Some(meaning) => format!("bytes, as 64mb or 1g; 0: {meaning}"),
@@ -112,6 +116,10 @@ impl Kind for Memory {
 
     fn show(&self, value: &u64) -> String {
         show_bytes(*value)
+    }
+
+    fn show_plain(&self, value: &u64) -> String {
+        value.to_string()
     }
 
     fn unit(&self) -> String {

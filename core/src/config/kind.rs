@@ -20,6 +20,11 @@ pub(super) trait Kind {
     /// Writes `value` so that [`Kind::parse`] reads the same one back.
     fn show(&self, value: &Self::Value) -> String;
 
+    /// Writes `value` as Redis' clients expect it from `CONFIG GET`: sizes as bytes, durations as seconds, no units.
+    fn show_plain(&self, value: &Self::Value) -> String {
+        self.show(value)
+    }
+
     /// Says what a user may write: the unit, the bounds, the words.
     fn unit(&self) -> String;
 
@@ -152,6 +157,10 @@ impl Kind for Addresses {
 
     fn show(&self, value: &Vec<IpAddr>) -> String {
         value.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    }
+
+    fn show_plain(&self, value: &Vec<IpAddr>) -> String {
+        self.show(value).replace(',', " ")
     }
 
     fn unit(&self) -> String {

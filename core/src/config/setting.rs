@@ -57,6 +57,7 @@ pub struct Setting {
     pub(super) placeholder: fn() -> &'static str,
     pub(super) parse: fn(&mut Config, &str) -> Result<(), Invalid>,
     pub(super) show: fn(&Config) -> String,
+    pub(super) show_plain: fn(&Config) -> String,
 }
 
 impl Setting {
@@ -129,6 +130,7 @@ macro_rules! settings {
                 Ok(())
             },
             show: |config| $kind.show(&config.$field),
+            show_plain: |config| $kind.show_plain(&config.$field),
         }, )+ ];
     };
 }

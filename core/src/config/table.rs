@@ -116,15 +116,20 @@ impl Config {
     /// [`ConfigError::Unknown`], [`ConfigError::Fixed`], [`ConfigError::Invalid`] or [`ConfigError::Conflict`]; the
     /// configuration is then as before.
     pub fn change(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
-        let setting = Setting::find(name).ok_or_else(|| super::load::unknown(Source::Command, name))?;
-        if setting.change == Change::Restart {
-            return Err(ConfigError::Fixed(setting.name));
-        }
         let mut changed = self.clone();
-        setting.set(&mut changed, text, &Source::Command)?;
+        changed.set_live(name, text)?;
         changed.check()?;
         *self = changed;
         Ok(())
+    }
+
+    /// Sets one setting that may change while the node runs, without looking at the others.
+    pub(super) fn set_live(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+        let setting = Setting::find(name).ok_or_else(|| super::load::unknown(Source::Command, name))?;
+        match setting.change {
+            Change::Restart => Err(ConfigError::Fixed(setting.name)),
+            Change::Live => setting.set(self, text, &Source::Command),
+        }
     }
 
     /// Returns the snapshot threshold of a shard in bytes of Raft log, whether it was set or follows from the log's bound.

@@ -36,6 +36,11 @@ impl Kind for Span {
         show_span(*value)
     }
 
+    fn show_plain(&self, value: &Duration) -> String {
+        // Only what Redis has too is a bare number of seconds there.
+        if self.bare_seconds { value.as_secs().to_string() } else { show_span(*value) }
+    }
+
     fn unit(&self) -> String {
         let unit = if self.bare_seconds { "seconds, or as 100ms or 5min" } else { "a duration, as 100ms or 5s" };
         match self.zero_means {

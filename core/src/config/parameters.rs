@@ -1,0 +1,220 @@
+//! The parameters of `CONFIG GET` and `CONFIG SET`: every setting, and what Redis' clients ask for besides.
+//!
+//! Values are written as Redis writes them, so that a client can compute with them.
+
+use super::choice::Durability;
+use super::error::ConfigError;
+use super::setting::Setting;
+use super::table::{Config, SETTINGS};
+
+/// Parameters of Redis that are no settings here, with the value that describes what Basalt does.
+const FIXED: &[(&str, &str)] = &[
+    ("activedefrag", "no"),
+    ("active-expire-effort", "1"),
+    // The Raft log is what an append-only file is: every write, in order, on disk.
+    ("appendonly", "yes"),
+    ("cluster-enabled", "no"),
+    ("daemonize", "no"),
+    ("databases", "16"),
+    ("hash-max-listpack-entries", "128"),
+    ("hash-max-listpack-value", "64"),
+    ("hash-max-ziplist-entries", "128"),
+    ("hash-max-ziplist-value", "64"),
+    ("io-threads", "1"),
+    ("lazyfree-lazy-expire", "yes"),
+    ("lazyfree-lazy-server-del", "yes"),
+    ("lazyfree-lazy-user-del", "yes"),
+    ("lazyfree-lazy-user-flush", "yes"),
+    ("list-compress-depth", "0"),
+    ("list-max-listpack-size", "-2"),
+    ("list-max-ziplist-size", "-2"),
+    ("logfile", ""),
+    // Data may be larger than memory: nothing bounds it but the disk, and nothing is evicted.
+    ("maxmemory", "0"),
+    ("maxmemory-policy", "noeviction"),
+    ("notify-keyspace-events", ""),
+    ("protected-mode", "no"),
+    ("replicaof", ""),
+    ("requirepass", ""),
+    ("save", ""),
+    ("set-max-intset-entries", "512"),
+    ("set-max-listpack-entries", "128"),
+    ("set-max-listpack-value", "64"),
+    ("slaveof", ""),
+    ("stream-node-max-bytes", "4096"),
+    ("stream-node-max-entries", "100"),
+    ("tls-port", "0"),
+    ("unixsocket", ""),
+    ("zset-max-listpack-entries", "128"),
+    ("zset-max-listpack-value", "64"),
+    ("zset-max-ziplist-entries", "128"),
+    ("zset-max-ziplist-value", "64"),
+];
+
+/// Why `CONFIG SET` was refused. The text is Redis', without its `ERR`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ParameterError {
+    /// There is no such parameter.
+    #[error("Unknown option or number of arguments for CONFIG SET - '{0}'")]
+    Unknown(String),
+
+    /// The parameter cannot have the value, or cannot change.
+    #[error("CONFIG SET failed (possibly related to argument '{name}') - {why}")]
+    Refused {
+        /// The parameter.
+        name: String,
+        /// The reason.
+        why: String,
+    },
+}
+
+/// Returns every parameter with its value, for `CONFIG GET` to choose from.
+pub fn parameters(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
+    let settings = SETTINGS.iter().map(|setting| (setting.name, (setting.show_plain)(config)));
+    let fixed = FIXED.iter().map(|(name, value)| (*name, String::from(*value)));
+    settings.chain(fixed).chain(derived(config))
+}
+
+/// Redis' own words for some settings.
+fn derived(config: &Config) -> [(&'static str, String); 2] {
+    let appendfsync = match config.durability {
+        Durability::Always => "always",
+        Durability::Interval => "everysec",
+        Durability::None => "no",
+    };
+    let loglevel = match config.log_level.as_str() {
+        "trace" | "debug" => "debug",
+        "warn" | "error" | "off" => "warning",
+        _ => "notice",
+    };
+    [("appendfsync", appendfsync.to_owned()), ("loglevel", loglevel.to_owned())]
+}
+
+impl Config {
+    /// Changes the parameters named by `pairs`, as `CONFIG SET` asks: all of them, or none. Setting one that never changes to
+    /// the value that it has is allowed, as many clients do at start.
+    ///
+    /// # Errors
+    /// [`ParameterError`] for the first pair that cannot be set.
+    pub fn set_parameters(&mut self, pairs: &[(&str, &str)]) -> Result<(), ParameterError> {
+        let mut changed = self.clone();
+        for (index, (name, text)) in pairs.iter().enumerate() {
+            if pairs[..index].iter().any(|(earlier, _)| earlier.eq_ignore_ascii_case(name)) {
+                return Err(refused(name, "duplicate parameter"));
+            }
+            changed.set_parameter(name, text)?;
+        }
+        let last = pairs.last().map_or("", |(name, _)| name);
+        changed.check().map_err(|error| refused(last, error))?;
+        *self = changed;
+        Ok(())
+    }
+
+    fn set_parameter(&mut self, name: &str, text: &str) -> Result<(), ParameterError> {
+        let Some((_, now)) = parameters(self).find(|(known, _)| known.eq_ignore_ascii_case(name)) else {
+            return Err(ParameterError::Unknown(name.to_owned()));
+        };
+        if now == text {
+            return Ok(());
+        }
+        if Setting::find(name).is_none() {
+            return Err(refused(name, format!("can't set immutable config, it is always '{now}'")));
+        }
+        match self.set_live(name, text) {
+            Err(ConfigError::Fixed(_)) => Err(refused(name, "can't set immutable config, it is read at start")),
+            Err(ConfigError::Invalid { invalid, .. }) => Err(refused(name, invalid)),
+            Err(other) => Err(refused(name, other)),
+            Ok(()) => Ok(()),
+        }
+    }
+}
+
+fn refused<W: ToString>(name: &str, why: W) -> ParameterError {
+    ParameterError::Refused { name: name.to_owned(), why: why.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(config: &Config, name: &str) -> String {
+        parameters(config).find(|(known, _)| *known == name).map(|(_, value)| value).expect("a known parameter")
+    }
+
+    #[test]
+    fn values_are_written_as_redis_writes_them() {
+        let config = Config::default();
+        let cases = [
+            ("proto-max-bulk-len", "67108864"),
+            ("tcp-keepalive", "300"),
+            ("client-output-buffer-limit", "normal 268435456 67108864 60"),
+            ("save", ""),
+            ("appendonly", "yes"),
+            ("appendfsync", "always"),
+            ("databases", "16"),
+            ("maxmemory", "0"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(value(&config, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_are_unique() {
+        let names: Vec<&str> = parameters(&Config::default()).map(|(name, _)| name).collect();
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names[..index].contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn all_parameters_are_set_or_none() {
+        let mut config = Config::default();
+        config.set_parameters(&[("MAXCLIENTS", "5"), ("timeout", "60"), ("save", "")]).expect("all can be set");
+        assert_eq!((config.maxclients, config.timeout.as_secs()), (5, 60));
+
+        let before = config.clone();
+        let refusal =
+            config.set_parameters(&[("maxclients", "6"), ("timeout", "soon")]).expect_err("no duration").to_string();
+
+        assert!(
+            refusal.starts_with("CONFIG SET failed (possibly related to argument 'timeout') - it takes a dur"),
+            "{refusal}"
+        );
+        assert_eq!(config, before);
+    }
+
+    #[test]
+    fn two_settings_that_only_fit_together_are_set_together() {
+        let mut config = Config::default();
+
+        config
+            .set_parameters(&[("client-query-buffer-limit", "2mb"), ("proto-max-bulk-len", "1mb")])
+            .expect("they agree once both are set");
+
+        assert!(config.set_parameters(&[("proto-max-bulk-len", "64mb")]).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_set_is_refused_in_the_words_of_redis() {
+        let cases: [(&[(&str, &str)], &str); 4] = [
+            (&[("nosuch", "1")], "Unknown option or number of arguments for CONFIG SET - 'nosuch'"),
+            (
+                &[("maxmemory", "1gb")],
+                "CONFIG SET failed (possibly related to argument 'maxmemory') - can't set immutable config, it is always '0'",
+            ),
+            (
+                &[("port", "1")],
+                "CONFIG SET failed (possibly related to argument 'port') - can't set immutable config, it is read at start",
+            ),
+            (
+                &[("timeout", "1"), ("Timeout", "2")],
+                "CONFIG SET failed (possibly related to argument 'Timeout') - duplicate parameter",
+            ),
+        ];
+        for (pairs, expected) in cases {
+            assert_eq!(Config::default().set_parameters(pairs).expect_err("refused").to_string(), expected);
+        }
+    }
+}
