@@ -22,6 +22,9 @@ use super::mapping::Mapping;
 /// cache (two lines: the adjacent one is prefetched).
 const STAGGER_BYTES: usize = 128;
 
+/// Where the kernel's `io_uring_buf_ring` keeps its tail: in the `resv` field of the first entry.
+const TAIL_OFFSET: usize = 14;
+
 /// All receive buffers of one ring.
 #[derive(Debug)]
 pub(super) struct BufferPool {
@@ -106,8 +109,9 @@ impl BufferPool {
         if tail == self.published.get() {
             return;
         }
-        // SAFETY: the tail field lies in the first entry, within `entries`, is aligned to 2 and is written only here.
-        let shared = unsafe { &*BufRingEntry::tail(self.entries.start().cast()).cast::<AtomicU16>() };
+        // SAFETY: the tail field lies in the first entry, within `entries`, is aligned to 2 since the entries are page-aligned,
+        // and is written only here.
+        let shared = unsafe { AtomicU16::from_ptr(self.entries.start().add(TAIL_OFFSET).cast()) };
         shared.store(tail, Ordering::Release);
         self.published.set(tail);
     }

@@ -235,7 +235,7 @@ impl Connection {
             return false;
         }
         self.over_high = false;
-        self.life == Life::Open
+        self.life == Life::Open && !self.broken
     }
 
     /// The connection is being flushed: it is no longer on the list.

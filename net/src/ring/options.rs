@@ -26,6 +26,8 @@ pub struct RingOptions {
     pub output_bytes_max: usize,
     /// Bytes of empty output buffers kept for the next replies (4 MiB).
     pub spare_bytes_max: usize,
+    /// How long a connection that is closed after a flush may take to send its output before it is cut off (10 s).
+    pub flush_wait: Duration,
     /// How long accepting rests after it failed for want of file descriptors or memory (100 ms).
     pub accept_retry: Duration,
 }
@@ -42,6 +44,7 @@ impl Default for RingOptions {
             output_low_bytes: 256 << 10,
             output_bytes_max: 1 << 30,
             spare_bytes_max: 4 << 20,
+            flush_wait: Duration::from_secs(10),
             accept_retry: Duration::from_millis(100),
         }
     }

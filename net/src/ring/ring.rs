@@ -46,6 +46,8 @@ pub struct Ring {
     dirty: Vec<ConnId>,
     /// Connections whose receive stopped for want of a buffer, first come first served.
     starved: VecDeque<ConnId>,
+    /// Connections closing after a flush, and until when they may take; in the order of their deadlines.
+    flushing: VecDeque<(Instant, ConnId)>,
     /// Events that come from no completion.
     ready: VecDeque<Event>,
     spare: Spare,
@@ -77,6 +79,7 @@ impl Ring {
             listeners: Vec::new(),
             dirty: Vec::new(),
             starved: VecDeque::new(),
+            flushing: VecDeque::new(),
             ready: VecDeque::new(),
             spare: Spare::new(options.spare_bytes_max),
             waker: Waker::new().map_err(io("cannot make the wake-up pipe"))?,
@@ -101,6 +104,7 @@ impl Ring {
     /// The kernel refused to work on the ring. It cannot be used any more.
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<TurnStats, RingError> {
         self.flush_outputs();
+        self.cut_off_late_flushes();
         self.feed_starved();
         self.buffers.publish();
         let wait = wait.filter(|_| self.ready.is_empty());
@@ -250,14 +254,17 @@ impl Ring {
         }
     }
 
-    /// Closes a connection: at once, dropping its output, or when all output is sent (a peer that does not read holds
-    /// that up for ever: give it a deadline and then close at once). No event comes for it any more.
+    /// Closes a connection: at once, dropping its output, or when all output is sent, which a peer that does not read can
+    /// hold up for [`flush_wait`](RingOptions::flush_wait) at most. No event comes for it any more.
     ///
     /// Must be called once for every connection [`add`](Self::add)ed, also after [`Event::Closed`]; further calls and
     /// stale ids do nothing. The descriptor is closed when no request in the kernel refers to it.
     pub fn close(&mut self, id: ConnId, after_flush: bool) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let done = connection.close(after_flush, id, &mut self.queue, &mut self.spare);
+        if after_flush && !done {
+            self.flushing.push_back((Instant::now() + self.options.flush_wait, id));
+        }
         self.release_if(done, id);
     }
 
@@ -366,6 +373,19 @@ impl Ring {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if connection.send(self.options.send_bytes_max, id, &mut self.queue, &mut self.spare) {
             self.counters.sends += 1;
+        }
+    }
+
+    /// Closes at once what has had its time to flush.
+    fn cut_off_late_flushes(&mut self) {
+        while let Some(&(deadline, id)) = self.flushing.front() {
+            if self.connections.get(id).is_some() {
+                if Instant::now() < deadline {
+                    return;
+                }
+                self.close(id, false);
+            }
+            self.flushing.pop_front();
         }
     }
 

@@ -1,15 +1,19 @@
 //! How connections end, and that descriptors and slots are neither lost nor confused.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{Shutdown, TcpStream},
     os::unix::net::UnixStream,
     sync::mpsc::{Receiver, TryRecvError, channel},
+    time::{Duration, Instant},
 };
 
 use basalt_net::ring::{CloseReason, ConnId, Event, Ring, RingOptions};
 
 use super::core::{Core, PATIENCE, echo, pattern};
+
+/// More than the sockets' buffers take: a send of it is stuck until the peer reads.
+const STUCK_BYTES: usize = 32 << 20;
 
 /// Makes the kernel answer with a reset when the stream is closed.
 fn reset_on_close(stream: &TcpStream) {
@@ -55,6 +59,15 @@ fn closed(news: &Receiver<News>, id: ConnId) -> CloseReason {
     match news.recv_timeout(PATIENCE) {
         Ok(News::Closed(closed, reason)) if closed == id => reason,
         other => panic!("expected the end of {id:?}, not {other:?}"),
+    }
+}
+
+/// Bytes that still come until the connection ends, by an end of file or a reset.
+fn rest(stream: &mut TcpStream) -> usize {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error} after {} bytes", bytes.len()),
+        _ => bytes.len(),
     }
 }
 
@@ -122,7 +135,7 @@ fn close_after_flush_sends_everything_first() {
 
 #[test]
 fn close_at_once_ends_a_send_that_is_stuck() {
-    let (core, news) = watched(64 << 20);
+    let (core, news) = watched(STUCK_BYTES);
     let mut client = core.connect();
     let id = opened(&news);
     client.read_exact(&mut [0; 1]).expect("read");
@@ -130,15 +143,13 @@ fn close_at_once_ends_a_send_that_is_stuck() {
     assert!(core.call(move |ring| ring.socket(id).is_some()), "the peer does not read");
     core.call(move |ring| ring.close(id, false));
     assert_released(&core, id);
-    let mut rest = Vec::new();
-    let _ = client.read_to_end(&mut rest); // an end or a reset, but an end
-    assert!(rest.len() < 64 << 20);
+    assert!(rest(&mut client) < STUCK_BYTES);
     assert_eq!(news.try_recv(), Err(TryRecvError::Empty), "no event for what the core closed itself");
 }
 
 #[test]
 fn close_at_once_ends_a_send_that_is_stuck_on_a_paused_connection() {
-    let (core, news) = watched(64 << 20);
+    let (core, news) = watched(STUCK_BYTES);
     let _client = core.connect();
     let id = opened(&news);
     core.wait_for("the send is under way", |counters| counters.bytes_out > 0);
@@ -147,6 +158,29 @@ fn close_at_once_ends_a_send_that_is_stuck_on_a_paused_connection() {
         ring.close(id, false);
     });
     assert_released(&core, id);
+}
+
+#[test]
+fn a_flush_that_takes_too_long_is_cut_off() {
+    let (tell, news) = channel();
+    let core = Core::start(RingOptions { flush_wait: Duration::from_millis(50), ..RingOptions::default() }, || {
+        let mut echo = echo();
+        move |ring: &mut Ring, event| match event {
+            Event::Accepted(_, socket) => {
+                let id = ring.add(socket);
+                ring.output(id).expect("open").extend_from_slice(&pattern(5, STUCK_BYTES));
+                ring.close(id, true);
+                let _ = tell.send(id);
+            }
+            other => echo(ring, other),
+        }
+    });
+    let mut client = core.connect();
+    let start = Instant::now();
+    let id = news.recv_timeout(PATIENCE).expect("accepted");
+    assert_released(&core, id);
+    assert!(start.elapsed() >= Duration::from_millis(50), "it had its time");
+    assert!(rest(&mut client) < STUCK_BYTES);
 }
 
 #[test]
@@ -220,16 +254,14 @@ fn churn_confuses_no_connection_with_another_and_leaks_no_descriptor() {
 
 #[test]
 fn a_dropped_ring_closes_its_sockets_whatever_is_in_flight() {
-    let (core, news) = watched(64 << 20);
+    let (core, news) = watched(STUCK_BYTES);
     let mut clients: Vec<TcpStream> = (0..20).map(|_| core.connect()).collect();
     for _ in &clients {
         opened(&news);
     }
     core.stop();
     for client in &mut clients {
-        let mut rest = Vec::new();
-        let _ = client.read_to_end(&mut rest); // an end or a reset, but an end
-        assert!(rest.len() < 64 << 20);
+        assert!(rest(client) < STUCK_BYTES);
     }
 }
 
