@@ -11,6 +11,7 @@ mod rows;
 mod store;
 
 pub use error::{Error, Result};
+pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
 pub use rows::{ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows, Visit};
 pub use store::{
     Applied, BlockCache, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob, InstallDone,

@@ -1,11 +1,12 @@
 //! The RocksDB that holds the records, and what its errors mean here.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rocksdb::{DB, DBCompressionType, DBRecoveryMode, ErrorKind, Options, ReadOptions, WriteOptions};
 
 use super::LogOptions;
+use super::record::AFTER_RECORDS;
 use crate::{Error, Result};
 
 /// Write-ahead files kept for reuse: those of the segments that wait, and the one before.
@@ -38,6 +39,8 @@ fn rocksdb_options(log: &LogOptions) -> Options {
     options.set_level_zero_slowdown_writes_trigger(64);
     options.set_level_zero_stop_writes_trigger(128);
     options.set_max_background_jobs(2);
+    // Tables are written back as they grow, not in one burst that a sync of the log would have to queue behind.
+    options.set_bytes_per_sync(1 << 20);
     options.set_paranoid_checks(true);
     options.set_max_open_files(512);
     options.set_keep_log_file_num(2);
@@ -69,19 +72,50 @@ pub(super) fn read_options() -> ReadOptions {
     options.set_verify_checksums(true);
     options.fill_cache(false);
     options.set_readahead_size(1 << 20);
+    options.set_iterate_upper_bound(AFTER_RECORDS);
     options
 }
 
 /// What a failed call on the database in `directory` means.
 pub(super) fn refusal(directory: &Path, error: &rocksdb::Error) -> Error {
-    let path = directory.to_owned();
     let message = error.to_string();
-    if message.contains("No space left on device") || message.contains("Disk quota exceeded") {
-        return Error::DiskFull { path };
+    let named = || named_file(directory, &message).unwrap_or_else(|| directory.to_owned());
+    if is_disk_full(&message) {
+        return Error::DiskFull { path: directory.to_owned() };
     }
     match error.kind() {
-        ErrorKind::Corruption => Error::Corruption { path, detail: message },
+        ErrorKind::Corruption => Error::Corruption { path: named(), detail: message },
         ErrorKind::Incomplete | ErrorKind::TryAgain | ErrorKind::Busy => Error::WriteStall,
-        _ => Error::Io { path, source: io::Error::other(message) },
+        _ if message.contains("No such file") => Error::Corruption { path: named(), detail: message },
+        _ => Error::Io { path: named(), source: io::Error::other(message) },
+    }
+}
+
+/// Whether RocksDB says that the disk, or what a quota allows of it, is full.
+pub(super) fn is_disk_full(message: &str) -> bool {
+    message.contains("No space left on device") || message.contains("Disk quota exceeded")
+}
+
+/// The file of `directory` that RocksDB's message speaks of.
+fn named_file(directory: &Path, message: &str) -> Option<PathBuf> {
+    let prefix = directory.to_str()?;
+    let (_, rest) = message.split_once(prefix)?;
+    let is_name = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '/' | '.' | '-' | '_');
+    let name: String = rest.chars().take_while(|byte| is_name(*byte)).collect();
+    let name = name.trim_matches(|byte| byte == '/' || byte == '.');
+    (!name.is_empty()).then(|| directory.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_that_rocksdb_names_is_the_one_reported() {
+        let directory = Path::new("/data/shards/0/log");
+        let message =
+            "Corruption: block checksum mismatch: stored = 1, computed = 2 in /data/shards/0/log/000012.sst offset 0";
+        assert_eq!(named_file(directory, message), Some(directory.join("000012.sst")));
+        assert_eq!(named_file(directory, "Corruption: bad entry in block"), None);
     }
 }

@@ -3,22 +3,29 @@
 //! One sync is in flight at a time; whatever was appended meanwhile rides the next one. Purging, which rewrites RocksDB's
 //! manifest, and syncing the durable mark happen on a second thread, so that no sync waits for them.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rocksdb::DB;
 
-use super::Durability;
+use super::database::{open_database, refusal};
 use super::record::key_of;
 use super::state_file::{Mark, Promises, StateFile};
+use super::{Durability, LogOptions};
 use crate::{Error, Result};
 
 /// Longest time that the durable mark stays unsynced while syncs go on.
 const MARK_SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the syncer waits to hear from the core that a write found the disk full.
+const WEDGE_PATIENCE: Duration = Duration::from_secs(1);
+/// What RocksDB's message contains if the sync itself failed.
+const SYNC_CALL: &str = "sync";
 
 /// What a sync ends with. Runs on the syncer's thread (see the module for the exception); must be quick and must not panic.
 pub type SyncDone = Box<dyn FnOnce(Result<(), SyncError>) + Send>;
@@ -32,7 +39,7 @@ pub struct SyncError {
 }
 
 impl SyncError {
-    fn new(path: &Path, message: impl std::fmt::Display) -> Self {
+    pub(super) fn new(path: &Path, message: impl std::fmt::Display) -> Self {
         Self { path: path.into(), message: message.to_string().into() }
     }
 }
@@ -91,7 +98,10 @@ impl Drop for LogSyncer {
 #[derive(Debug)]
 pub(super) struct SharedLog {
     pub(super) directory: PathBuf,
-    database: RwLock<DB>,
+    /// Gone only while it is opened again after the disk was full.
+    database: RwLock<Option<DB>>,
+    /// Whether RocksDB has seen the disk full, and takes no writes until it is opened again.
+    wedged: AtomicBool,
     wanted: Mutex<Wanted>,
     state: Mutex<StateFile>,
     durable_sequence: AtomicU64,
@@ -108,7 +118,10 @@ pub(super) struct Wanted {
     pub(super) promises: Promises,
     pub(super) promises_changed: bool,
     pub(super) committed: Option<Vec<u8>>,
-    pub(super) last_index: Option<u64>,
+    /// Index and term of the last record written.
+    pub(super) last: Option<(u64, u64)>,
+    /// How often records were truncated; a mark from before must not be written after.
+    pub(super) truncations: u64,
 }
 
 impl SharedLog {
@@ -117,12 +130,14 @@ impl SharedLog {
             promises,
             promises_changed: false,
             committed: mark.committed.map(Vec::from),
-            last_index: mark.last_index,
+            last: mark.last,
+            truncations: 0,
         };
         Self {
             directory: directory.to_owned(),
             durable_sequence: AtomicU64::new(database.latest_sequence_number()),
-            database: RwLock::new(database),
+            database: RwLock::new(Some(database)),
+            wedged: AtomicBool::new(false),
             wanted: Mutex::new(wanted),
             state: Mutex::new(state),
             completed: AtomicU64::new(0),
@@ -133,8 +148,34 @@ impl SharedLog {
         }
     }
 
-    pub(super) fn database(&self) -> RwLockReadGuard<'_, DB> {
-        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    /// Lends the database to `body`.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if it was closed because of that and could not be opened again yet.
+    pub(super) fn with_database<T>(&self, body: impl FnOnce(&DB) -> T) -> Result<T> {
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let database = database.as_ref().ok_or_else(|| Error::DiskFull { path: self.directory.clone() })?;
+        Ok(body(database))
+    }
+
+    /// Notes that RocksDB takes no more writes since the disk was full.
+    pub(super) fn wedge(&self) {
+        self.wedged.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_wedged(&self) -> bool {
+        self.wedged.load(Ordering::Acquire)
+    }
+
+    /// Closes the database and opens it again. Waits for calls in flight.
+    pub(super) fn reopen(&self, options: &LogOptions) -> Result<()> {
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        drop(database.take());
+        let opened = open_database(&self.directory, options)?;
+        self.durable_sequence.store(opened.latest_sequence_number(), Ordering::Release);
+        *database = Some(opened);
+        self.wedged.store(false, Ordering::Release);
+        Ok(())
     }
 
     pub(super) fn wanted(&self) -> MutexGuard<'_, Wanted> {
@@ -168,35 +209,81 @@ impl SharedLog {
     /// Makes everything written so far durable.
     fn sync(&self, tidy: &Tidy) -> Result<(), SyncError> {
         self.dirty.store(false, Ordering::Release);
-        let mut mark = {
+        let failed = |error: &dyn std::fmt::Display| SyncError::new(&self.directory, error);
+        let (mark, truncations) = {
             let wanted = self.wanted();
-            Mark { sequence: 0, last_index: wanted.last_index, committed: wanted.committed.as_deref().map(Box::from) }
+            let committed = wanted.committed.as_deref().map(Box::from);
+            (Mark { last: wanted.last, committed }, wanted.truncations)
         };
-        {
-            let database = self.database();
-            mark.sequence = database.latest_sequence_number();
-            database.flush_wal(true).map_err(|error| SyncError::new(&self.directory, error))?;
+        let synced = self.with_database(|database| (database.latest_sequence_number(), database.flush_wal(true)));
+        match synced {
+            Ok((sequence, Ok(()))) => {
+                self.durable_sequence.fetch_max(sequence, Ordering::AcqRel);
+            }
+            Ok((sequence, Err(error))) => {
+                self.sync_wedged(&error)?;
+                self.durable_sequence.fetch_max(sequence, Ordering::AcqRel);
+            }
+            // Nothing was written since it was closed.
+            Err(_) => sync_files(&self.directory).map_err(|error| failed(&error))?,
         }
-        self.write_promises().map_err(|error| SyncError::new(&self.directory, error))?;
-        match lock(&self.state).write_mark(&mark) {
-            Ok(()) => {}
-            // Only on file systems that copy on write; an older mark proves less, and nothing wrong.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
-            Err(error) => return Err(SyncError::new(&self.directory, error)),
-        }
-        self.durable_sequence.store(mark.sequence, Ordering::Release);
+        self.write_promises().map_err(|error| failed(&error))?;
+        self.write_mark(&mark, truncations).map_err(|error| failed(&error))?;
         if lock(&self.mark_synced).elapsed() > MARK_SYNC_EVERY && !self.mark_queued.swap(true, Ordering::AcqRel) {
             tidy.wake();
         }
         Ok(())
     }
 
+    /// Syncs the write-ahead files past a RocksDB that has stopped because the disk was full.
+    ///
+    /// It refuses to sync since a *write* failed, for an append that got an error. What was written before is in the files
+    /// and still has to be synced, for the first time. A sync that failed itself is final.
+    fn sync_wedged(&self, error: &rocksdb::Error) -> Result<(), SyncError> {
+        let message = error.to_string();
+        let patience = Instant::now() + WEDGE_PATIENCE;
+        // The core learns of the failed write at the same moment as this thread.
+        while !self.is_wedged() && Instant::now() < patience && !message.contains(SYNC_CALL) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if !self.is_wedged() || message.contains(SYNC_CALL) {
+            return Err(SyncError::new(&self.directory, message));
+        }
+        sync_files(&self.directory).map_err(|error| SyncError::new(&self.directory, error))
+    }
+
+    /// Writes `mark`, unless records were truncated since it was taken.
+    fn write_mark(&self, mark: &Mark, truncations: u64) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        if self.wanted().truncations != truncations {
+            return Ok(());
+        }
+        match state.write_mark(mark) {
+            // Only on file systems that copy on write; an older mark proves less, and nothing wrong.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
+            written => written,
+        }
+    }
+
+    /// Lowers the mark to `last` before the records after it are truncated; durable on return.
+    pub(super) fn lower_mark(&self, last: Option<(u64, u64)>) -> io::Result<()> {
+        let committed = {
+            let mut wanted = self.wanted();
+            wanted.truncations += 1;
+            wanted.last = last;
+            wanted.committed.as_deref().map(Box::from)
+        };
+        let mut state = lock(&self.state);
+        state.write_mark(&Mark { last, committed })?;
+        state.sync()
+    }
+
     /// Drops tables that hold only purged records.
     fn purge(&self) -> Result<()> {
         self.write_promises().map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         let Some(upto) = self.wanted().promises.purged.as_ref().map(|(index, _)| *index) else { return Ok(()) };
-        let dropped = self.database().delete_file_in_range(key_of(0), key_of(upto));
-        dropped.map_err(|error| super::database::refusal(&self.directory, &error))
+        let dropped = self.with_database(|database| database.delete_file_in_range(key_of(0), key_of(upto)))?;
+        dropped.map_err(|error| refusal(&self.directory, &error))
     }
 
     fn sync_mark(&self) -> io::Result<()> {
@@ -210,6 +297,8 @@ impl SharedLog {
 #[derive(Debug)]
 pub(super) struct SyncQueue {
     durability: Durability,
+    /// Whether `waiting.failed` is set, to ask without the lock.
+    has_failed: AtomicBool,
     waiting: Mutex<Waiting>,
     arrived: Condvar,
     tidy: Tidy,
@@ -237,7 +326,13 @@ struct Request {
 
 impl SyncQueue {
     fn new(durability: Durability) -> Self {
-        Self { durability, waiting: Mutex::default(), arrived: Condvar::new(), tidy: Tidy::default() }
+        Self {
+            durability,
+            has_failed: AtomicBool::new(false),
+            waiting: Mutex::default(),
+            arrived: Condvar::new(),
+            tidy: Tidy::default(),
+        }
     }
 
     pub(super) fn durability(&self) -> Durability {
@@ -277,7 +372,14 @@ impl SyncQueue {
 
     /// The sync error that ended this core's logs, if one did.
     pub(super) fn failed(&self) -> Option<SyncError> {
-        lock(&self.waiting).failed.clone()
+        if self.has_failed.load(Ordering::Acquire) { lock(&self.waiting).failed.clone() } else { None }
+    }
+
+    /// Ends this core's logs: nothing that is asked for from now on can succeed.
+    pub(super) fn fail(&self, error: SyncError) {
+        tracing::error!(%error, "the log can no longer be made durable");
+        lock(&self.waiting).failed.get_or_insert(error);
+        self.has_failed.store(true, Ordering::Release);
     }
 
     /// Asks for the tables of `log` that hold only purged records to be dropped.
@@ -336,10 +438,7 @@ impl SyncQueue {
         if let Some(failed) = self.failed() {
             return Err(failed);
         }
-        log.sync(&self.tidy).inspect_err(|error| {
-            tracing::error!(%error, "the log can no longer be made durable");
-            lock(&self.waiting).failed = Some(error.clone());
-        })
+        log.sync(&self.tidy).inspect_err(|error| self.fail(error.clone()))
     }
 
     /// Waits for requests, or for written logs whose interval has passed (then `true`); `None` when stopped and done.
@@ -380,6 +479,7 @@ impl Drop for FailWhenGone<'_> {
             let failed = waiting.failed.get_or_insert_with(gone).clone();
             (std::mem::take(&mut waiting.requests), failed)
         };
+        self.0.has_failed.store(true, Ordering::Release);
         for request in requests {
             (request.done)(Err(failed.clone()));
         }
@@ -445,6 +545,17 @@ fn tidy_log(log: &SharedLog) {
     {
         tracing::warn!(directory = %log.directory.display(), %error, "the log's durable mark could not be synced");
     }
+}
+
+/// Syncs every write-ahead file in `directory`, and the directory.
+fn sync_files(directory: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "log") {
+            File::open(path)?.sync_data()?;
+        }
+    }
+    File::open(directory)?.sync_all()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

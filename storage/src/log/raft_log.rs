@@ -4,13 +4,14 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE;
 use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 
 use super::database::{read_options, refusal, write_options};
 use super::disk_space::DiskSpace;
-use super::log_sync::{LogSyncer, SharedLog, SyncDone, SyncQueue};
+use super::log_sync::{LogSyncer, SharedLog, SyncDone, SyncError, SyncQueue};
 use super::record::{LogRecord, key_of};
-use super::recovery::{Recovered, recover};
+use super::recovery::{Recovered, recover, scan};
 use super::runs::Runs;
 use super::sizes::Sizes;
 use super::tail::Tail;
@@ -164,8 +165,7 @@ impl RaftLog {
         }
         self.next += records.len() as u64;
         self.tail.extend(records);
-        self.note_end();
-        Ok(())
+        self.note_end()
     }
 
     /// Asks for everything written so far, the vote included, to be made durable; `done` then runs on the syncer's thread.
@@ -234,6 +234,9 @@ impl RaftLog {
 
     /// Removes the records after `index`, or all for `None`. Durable with the next sync.
     ///
+    /// Waits for one small synced write: only a follower truncates, records that were never committed, after a change of
+    /// leader.
+    ///
     /// # Errors
     /// As [`RaftLog::append`].
     pub fn truncate_after(&mut self, index: Option<u64>) -> Result<()> {
@@ -242,21 +245,22 @@ impl RaftLog {
             return Ok(());
         }
         self.check_writable(BATCH_OVERHEAD_BYTES)?;
+        let last = if from > self.first { self.get(from - 1)? } else { None };
+        // First, or a crash after the truncation would leave a mark of records that are rightly gone.
+        let lowered = self.shared.lower_mark(last.as_ref().map(|record| (record.index, record.term)));
+        lowered.map_err(|source| self.fail_io(source))?;
         let mut batch = WriteBatch::default();
         batch.delete_range(key_of(from), key_of(self.next));
         self.write(batch)?;
         self.next = from;
         self.tail.truncate(from);
         self.sizes.truncate(from);
-        if let (None, Some(last)) = (self.tail.last(), self.last_index()) {
-            let mut records = Vec::new();
-            self.read_disk(last, self.next, 0, &mut records)?;
-            self.tail.extend(&records);
+        if let (None, Some(last)) = (self.tail.last(), last) {
+            self.tail.extend(&[last]);
         }
         self.has_start = self.purged.is_some() || !self.is_empty();
         self.runs.cut(self.last_or_purged());
-        self.note_end();
-        Ok(())
+        self.note_end()
     }
 
     /// Forgets the records up to `upto`, whose opaque id is `log_id`. Disk space comes back in the background.
@@ -287,8 +291,8 @@ impl RaftLog {
             self.sizes.clear();
             // Otherwise a crash could leave records that follow a purge nobody remembers: a hole.
             let written = self.shared.write_promises();
-            written.map_err(|source| Error::Io { path: self.shared.directory.clone(), source })?;
-            self.note_end();
+            written.map_err(|source| self.fail_io(source))?;
+            self.note_end()?;
         }
         self.queue.purge(&self.shared);
         Ok(())
@@ -330,70 +334,134 @@ impl RaftLog {
     /// Appends the records from `from` to before `to` on disk to `out`, and returns their bytes.
     fn read_disk(&self, from: u64, to: u64, bytes_max: usize, out: &mut Vec<LogRecord>) -> Result<usize> {
         let directory = &self.shared.directory;
-        let database = self.shared.database();
-        let mut rows = database.raw_iterator_opt(read_options());
-        rows.seek(key_of(from));
-        let mut bytes = 0;
-        for index in from..to {
-            rows.status().map_err(|error| refusal(directory, &error))?;
-            let row = rows.item().map(|(key, value)| LogRecord::decode(directory, key, value)).transpose()?;
-            let Some(record) = row.filter(|record| record.index == index) else {
-                return Err(Error::Corruption {
-                    path: directory.clone(),
-                    detail: format!("record {index} is missing"),
-                });
-            };
-            bytes += record.row_bytes();
-            if bytes > bytes_max && !out.is_empty() {
-                break;
+        self.shared.with_database(|database| {
+            let mut rows = database.raw_iterator_opt(read_options());
+            rows.seek(key_of(from));
+            let mut bytes = 0;
+            for index in from..to {
+                let row = rows.item().map(|(key, value)| LogRecord::decode(directory, key, value)).transpose()?;
+                rows.status().map_err(|error| refusal(directory, &error))?;
+                let Some(record) = row.filter(|record| record.index == index) else {
+                    let detail = format!("record {index} is missing");
+                    return Err(Error::Corruption { path: directory.clone(), detail });
+                };
+                bytes += record.row_bytes();
+                if bytes > bytes_max && !out.is_empty() {
+                    break;
+                }
+                out.push(record);
+                rows.next();
             }
-            out.push(record);
-            rows.next();
-        }
-        Ok(bytes)
+            Ok(bytes)
+        })?
     }
 
+    /// Makes sure that `bytes` can be written: no sync failed, the disk has room, and so has the write-ahead file.
     fn check_writable(&mut self, bytes: usize) -> Result<()> {
         if let Some(failed) = self.queue.failed() {
-            return Err(Error::Io { path: self.shared.directory.clone(), source: io::Error::other(failed) });
+            let path = self.shared.directory.clone();
+            return Err(Error::Io { path, source: io::Error::other(failed) });
         }
         self.space.take(bytes)?;
+        if self.shared.is_wedged() {
+            self.reopen()?;
+        }
         if self.segment_bytes + bytes > self.options.segment_bytes { self.begin_segment() } else { Ok(()) }
     }
 
     /// Begins a new write-ahead file; the records of the old one are written as a table in the background.
     fn begin_segment(&mut self) -> Result<()> {
-        let database = self.shared.database();
-        let error = |error| refusal(&self.shared.directory, &error);
-        let waiting = database.property_int_value(rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE).map_err(error)?;
-        if waiting.is_some_and(|waiting| waiting >= self.options.segments_waiting_max as u64) {
+        let waiting_max = self.options.segments_waiting_max as u64;
+        let begun = self.shared.with_database(|database| {
+            let waiting = database.property_int_value(NUM_IMMUTABLE_MEM_TABLE)?;
+            if waiting.is_some_and(|waiting| waiting >= waiting_max) {
+                return Ok(false);
+            }
+            let mut flush = FlushOptions::default();
+            flush.set_wait(false);
+            database.flush_opt(&flush)?;
+            Ok(true)
+        })?;
+        if !self.judge(begun)? {
             return Err(Error::WriteStall);
         }
-        let mut flush = FlushOptions::default();
-        flush.set_wait(false);
-        database.flush_opt(&flush).map_err(error)?;
-        drop(database);
         self.segment_bytes = 0;
         Ok(())
     }
 
     fn write(&mut self, batch: WriteBatch) -> Result<()> {
-        self.segment_bytes += batch.size_in_bytes();
-        let written = self.shared.database().write_opt(batch, &self.write_options);
-        written.map_err(|error| refusal(&self.shared.directory, &error))
+        let bytes = batch.size_in_bytes();
+        let written = self.shared.with_database(|database| database.write_opt(batch, &self.write_options))?;
+        self.judge(written)?;
+        self.segment_bytes += bytes + BATCH_OVERHEAD_BYTES;
+        Ok(())
+    }
+
+    /// Tells what passes (a stall, a full disk) from what is final.
+    fn judge<T>(&self, outcome: Result<T, rocksdb::Error>) -> Result<T> {
+        let directory = &self.shared.directory;
+        outcome.map_err(|error| {
+            let error = refusal(directory, &error);
+            match &error {
+                Error::DiskFull { .. } => self.shared.wedge(),
+                Error::WriteStall => {}
+                // RocksDB may recover from a failed write by itself, without what was to be written.
+                _ => self.queue.fail(SyncError::new(directory, &error)),
+            }
+            error
+        })
+    }
+
+    /// Opens the database again after the disk was full: RocksDB takes no writes after one that failed.
+    fn reopen(&mut self) -> Result<()> {
+        self.shared.reopen(&self.options)?;
+        let directory = &self.shared.directory;
+        let purged = self.purged.as_ref().map(|(index, _)| *index);
+        let found = self.shared.with_database(|database| scan(directory, database, purged, &self.options))??;
+        let (start, is_whole) = match self.has_start {
+            true => (self.next, found.next >= self.next),
+            false => (found.first, true),
+        };
+        if !is_whole {
+            let detail =
+                format!("after the disk was full, the log ends before record {} instead of {start}", found.next);
+            return Err(Error::Corruption { path: directory.clone(), detail });
+        }
+        tracing::info!(directory = %directory.display(), "the disk has room again, the log takes writes");
+        self.segment_bytes = 0;
+        self.runs = Runs::default();
+        if found.next > start {
+            // The append that failed is there after all, but was refused: its place is another's.
+            let mut batch = WriteBatch::default();
+            batch.delete_range(key_of(start), key_of(found.next));
+            self.write(batch)?;
+        }
+        self.note_end()
     }
 
     /// Notes where the log ends after the newest write.
-    fn note_end(&mut self) {
-        let last = self.last_or_purged();
-        let sequence = self.shared.database().latest_sequence_number();
-        self.runs.note(sequence, last, self.shared.durable_sequence());
-        self.shared.wanted().last_index = last;
+    fn note_end(&mut self) -> Result<()> {
+        let sequence = self.shared.with_database(|database| database.latest_sequence_number())?;
+        self.runs.note(sequence, self.last_or_purged(), self.shared.durable_sequence());
+        self.shared.wanted().last = self.last_id();
         self.queue.touched(&self.shared);
+        Ok(())
+    }
+
+    /// Index and term of the last record.
+    fn last_id(&self) -> Option<(u64, u64)> {
+        self.tail.last().map(|record| (record.index, record.term))
     }
 
     fn last_or_purged(&self) -> Option<u64> {
         if self.has_start { self.next.checked_sub(1) } else { None }
+    }
+
+    /// A failed write of the state file, which is final.
+    fn fail_io(&self, source: io::Error) -> Error {
+        let path = self.shared.directory.clone();
+        self.queue.fail(SyncError::new(&path, &source));
+        Error::Io { path, source }
     }
 }
 

@@ -10,6 +10,8 @@ use crate::{Error, Result};
 
 /// First byte of every key of a record; other first bytes are free for other kinds of rows.
 const KEY_TAG: u8 = b'e';
+/// The key after all keys of records.
+pub(super) const AFTER_RECORDS: [u8; 1] = [KEY_TAG + 1];
 /// Bytes of a record's key: tag and index.
 pub(super) const KEY_BYTES: usize = 9;
 /// Version of the record's layout, first byte of every value.

@@ -4,7 +4,11 @@
 //! that was never synced, and wrong for anything else; so the recovered log is compared with the durable mark, every record
 //! is checked, and the log must have no holes.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rocksdb::DB;
 
 use super::LogOptions;
 use super::database::{open_database, read_options, refusal};
@@ -14,6 +18,9 @@ use super::sizes::Sizes;
 use super::state_file::{Mark, Promises, STATE_FILE, StateFile};
 use super::tail::Tail;
 use crate::{Error, Result};
+
+/// Where the write-ahead files are kept while it is not yet certain that they are whole.
+const KEPT_DIRECTORY: &str = "kept";
 
 /// A log as found on disk.
 pub(super) struct Recovered {
@@ -42,14 +49,17 @@ pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovere
         drop(StateFile::create(directory)?);
     }
     let (state, promises, mark) = StateFile::open(directory)?;
-    if !has_database && (mark.sequence > 0 || promises != Promises::default()) {
+    if !has_database && (mark != Mark::default() || promises != Promises::default()) {
         let detail = "the state file is there but the database is not".to_owned();
         return Err(Error::Corruption { path: directory.join("CURRENT"), detail });
     }
+    let kept = KeptFiles::keep(directory)?;
     let database = open_database(directory, options)?;
-    check_mark(directory, database.latest_sequence_number(), &mark)?;
+    let purged = promises.purged.as_ref().map(|(index, _)| *index);
+    let records = scan(directory, &database, purged, options)?;
+    check_mark(directory, &database, &records, purged, &mark)?;
+    kept.forget()?;
     let shared = SharedLog::new(directory, database, state, promises.clone(), mark.clone());
-    let records = scan(&shared, &promises, options)?;
     Ok(Recovered { shared, promises, mark, records })
 }
 
@@ -57,47 +67,90 @@ fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
-/// Refuses a log that ends before a write that was durable.
-fn check_mark(directory: &Path, found: u64, mark: &Mark) -> Result<()> {
-    if found >= mark.sequence {
+/// Refuses a log that lacks the last record known to have been durable.
+fn check_mark(directory: &Path, database: &DB, records: &Records, purged: Option<u64>, mark: &Mark) -> Result<()> {
+    let Some((index, term)) = mark.last else { return Ok(()) };
+    if purged.is_some_and(|purged| purged >= index) {
         return Ok(());
     }
+    let found = if index < records.next { read_record(directory, database, index)? } else { None };
+    if found.is_some_and(|record| record.term == term) {
+        return Ok(());
+    }
+    let end = records.next.checked_sub(1);
     let detail = format!(
-        "the write-ahead files (*.log) end at write {found}, but write {} was durable (the log then ended at index {:?}): \
-         records that were acknowledged are missing",
-        mark.sequence, mark.last_index
+        "record {index} of term {term} was durable, but the write-ahead files (*.log) end at {end:?} or hold another record in \
+         its place; the files as they were found are in {KEPT_DIRECTORY}/"
     );
     Err(Error::Corruption { path: directory.to_owned(), detail })
 }
 
+fn read_record(directory: &Path, database: &DB, index: u64) -> Result<Option<LogRecord>> {
+    let key = key_of(index);
+    let row = database.get_pinned_opt(key, &read_options()).map_err(|error| refusal(directory, &error))?;
+    row.map(|value| LogRecord::decode(directory, &key, &value)).transpose()
+}
+
 /// Reads and checks all records that are not purged.
-fn scan(shared: &SharedLog, promises: &Promises, options: &LogOptions) -> Result<Records> {
-    let start = promises.purged.as_ref().map(|(index, _)| index + 1);
+pub(super) fn scan(directory: &Path, database: &DB, purged: Option<u64>, options: &LogOptions) -> Result<Records> {
+    let start = purged.map(|index| index + 1);
     let mut records = Records {
         first: start.unwrap_or(0),
         next: start.unwrap_or(0),
         sizes: Sizes::default(),
         tail: Tail::new(options.tail_bytes),
     };
-    let database = shared.database();
     let mut rows = database.raw_iterator_opt(read_options());
     rows.seek(key_of(records.first));
     while let Some((key, value)) = rows.item() {
-        let record = LogRecord::decode(&shared.directory, key, value)?;
+        let record = LogRecord::decode(directory, key, value)?;
         if records.sizes.is_empty() && start.is_none() {
             (records.first, records.next) = (record.index, record.index);
         }
         if record.index != records.next {
             let detail = format!("record {} is missing, record {} is there", records.next, record.index);
-            return Err(Error::Corruption { path: shared.directory.clone(), detail });
+            return Err(Error::Corruption { path: directory.to_owned(), detail });
         }
         records.sizes.push(record.index, record.row_bytes());
         records.next = record.index + 1;
         records.tail.extend(std::slice::from_ref(&record));
         rows.next();
     }
-    rows.status().map_err(|error| refusal(&shared.directory, &error))?;
-    drop(rows);
-    drop(database);
+    rows.status().map_err(|error| refusal(directory, &error))?;
     Ok(records)
+}
+
+/// The write-ahead files as they were before RocksDB opened them, hard-linked aside: it deletes what it cannot read, and an
+/// operator may need it.
+struct KeptFiles {
+    directory: PathBuf,
+}
+
+impl KeptFiles {
+    fn keep(log: &Path) -> Result<Self> {
+        let directory = log.join(KEPT_DIRECTORY);
+        let kept = Self { directory };
+        kept.link(log).map_err(|source| Error::Io { path: kept.directory.clone(), source })?;
+        Ok(kept)
+    }
+
+    fn link(&self, log: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(&self.directory)?;
+        for entry in std::fs::read_dir(log)? {
+            let path = entry?.path();
+            let (Some(name), Some("log")) = (path.file_name(), path.extension().and_then(OsStr::to_str)) else {
+                continue;
+            };
+            match std::fs::hard_link(&path, self.directory.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn forget(self) -> Result<()> {
+        let removed = std::fs::remove_dir_all(&self.directory);
+        removed.map_err(|source| Error::Io { path: self.directory, source })
+    }
 }

@@ -1,14 +1,15 @@
 //! The log's small state file: what must survive besides the records, and proof of how far the log was once durable.
 //!
 //! RocksDB opens a database whose write-ahead files have lost their end without complaint: it cannot tell a torn tail, that
-//! nobody was promised, from a lost one. So after every sync the number of the newest durable write is noted here, and an
-//! open that finds less refuses.
+//! nobody was promised, from a lost one. So after every sync index and term of the last durable record are noted here, and an
+//! open that does not find that record refuses. By Raft's log matching property its presence proves all before it.
 //!
 //! Two kinds of state share the file, each in two slots written in turn, so that a crash while one is written leaves the
 //! other:
 //! - *promises* (vote, purged id) are synced each time they are written;
-//! - the *mark* (newest durable write, committed id) is only handed to the operating system, and synced now and then. It is
-//!   exact after a crash of the process; after a crash of the machine it may be old, and proves that much less.
+//! - the *mark* (last durable record, committed id) is only handed to the operating system, and synced now and then. It is
+//!   exact after a crash of the process; after a crash of the machine it may be old, and proves that much less. Before
+//!   records are truncated it is lowered and synced.
 //!
 //! The file is written in place and never grows, so that writing it neither needs space nor commits the journal.
 
@@ -49,10 +50,8 @@ pub(super) struct Promises {
 /// How far the log was once durable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Mark {
-    /// RocksDB's number of the newest write known to be durable.
-    pub(super) sequence: u64,
-    /// The log's last index then, to tell an operator.
-    pub(super) last_index: Option<u64>,
+    /// Index and term of the last record known to be durable.
+    pub(super) last: Option<(u64, u64)>,
     /// The newest committed id, opaque.
     pub(super) committed: Option<Box<[u8]>>,
 }
@@ -116,6 +115,11 @@ impl StateFile {
     pub(super) fn write_mark(&mut self, mark: &Mark) -> io::Result<()> {
         self.marks_written += 1;
         self.write_slot(MARK_PAGE + self.marks_written % 2, self.marks_written, &encode_mark(mark))
+    }
+
+    /// Syncs what was handed to the operating system.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
     }
 
     /// Another handle of the same file, to sync the marks from without holding up the next one.
@@ -223,9 +227,10 @@ fn decode_promises(payload: &[u8]) -> Option<Promises> {
 
 fn encode_mark(mark: &Mark) -> Vec<u8> {
     let mut out = Vec::new();
-    out.extend_from_slice(&mark.sequence.to_le_bytes());
-    out.push(u8::from(mark.last_index.is_some()));
-    out.extend_from_slice(&mark.last_index.unwrap_or(0).to_le_bytes());
+    let (index, term) = mark.last.unwrap_or_default();
+    out.push(u8::from(mark.last.is_some()));
+    out.extend_from_slice(&index.to_le_bytes());
+    out.extend_from_slice(&term.to_le_bytes());
     put_opaque(&mut out, mark.committed.as_deref());
     out
 }
@@ -233,7 +238,7 @@ fn encode_mark(mark: &Mark) -> Vec<u8> {
 fn decode_mark(payload: &[u8]) -> Option<Mark> {
     let (head, rest) = payload.split_at_checked(17)?;
     let (committed, _) = take_opaque(rest)?;
-    Some(Mark { sequence: le_u64(head), last_index: (head[8] == 1).then(|| le_u64(&head[9..])), committed })
+    Some(Mark { last: (head[0] == 1).then(|| (le_u64(&head[1..]), le_u64(&head[9..]))), committed })
 }
 
 /// Appends optional opaque bytes: length plus one in two bytes (0: none), then the bytes.
@@ -274,8 +279,8 @@ mod tests {
         Promises { vote: Some(vote.into()), purged: Some((41, b"id of 41".as_slice().into())) }
     }
 
-    fn mark(sequence: u64) -> Mark {
-        Mark { sequence, last_index: Some(sequence + 5), committed: Some(b"".as_slice().into()) }
+    fn mark(index: u64) -> Mark {
+        Mark { last: Some((index, 7)), committed: Some(b"".as_slice().into()) }
     }
 
     #[test]
