@@ -422,7 +422,6 @@ impl SyncQueue {
             }
         }
         self.sync_dirty();
-        self.tidy.stop();
     }
 
     fn sync_dirty(&self) {
@@ -468,7 +467,7 @@ impl SyncQueue {
     }
 }
 
-/// Lets nobody wait for a sync thread that is gone.
+/// Lets nobody wait for a sync thread that is gone, and ends the tidying one.
 struct FailWhenGone<'a>(&'a SyncQueue);
 
 impl Drop for FailWhenGone<'_> {
@@ -483,6 +482,7 @@ impl Drop for FailWhenGone<'_> {
         for request in requests {
             (request.done)(Err(failed.clone()));
         }
+        self.0.tidy.stop();
     }
 }
 

@@ -32,6 +32,7 @@ mod runs;
 mod sizes;
 mod state_file;
 mod tail;
+mod warm;
 
 pub use log_sync::{LogSyncer, SyncDone, SyncError};
 pub use options::{Durability, LogOptions, OPAQUE_BYTES_MAX};

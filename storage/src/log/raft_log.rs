@@ -15,6 +15,7 @@ use super::recovery::{Recovered, recover, scan};
 use super::runs::Runs;
 use super::sizes::Sizes;
 use super::tail::Tail;
+use super::warm::warm;
 use super::{Durability, LogOptions, OPAQUE_BYTES_MAX};
 use crate::{Error, Result};
 
@@ -56,6 +57,7 @@ impl RaftLog {
     /// record is damaged; [`Error::UnknownFormat`]; [`Error::Io`].
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
         let Recovered { shared, promises, mark, records } = recover(directory, options)?;
+        shared.with_database(|database| warm(directory, database, options))??;
         let shared = Arc::new(shared);
         let queue = syncer.queue();
         queue.register(&shared);

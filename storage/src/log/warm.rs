@@ -1,0 +1,45 @@
+//! Writing the first write-ahead files in full, so that a new log syncs as fast as an old one.
+//!
+//! A sync into a file that grows commits the file system's journal; a sync into blocks that were written before does not.
+//! RocksDB reuses its files, but only those it has made itself since it was opened. So they are made here, on opening: filled
+//! with bytes that mean nothing to recovery, synced, and given up for reuse by a flush that writes no table.
+
+use std::path::Path;
+
+use rocksdb::{DB, WriteBatch, WriteOptions};
+
+use super::LogOptions;
+use super::database::refusal;
+use crate::Result;
+
+/// Bytes of filler written at once.
+const FILLER_BYTES: usize = 1 << 20;
+/// A key outside the records', put and taken back, since RocksDB flushes only what is not empty.
+const WARM_KEY: [u8; 1] = [b'w'];
+
+/// Makes write-ahead files of full length for reuse: the current one and those that follow.
+pub(super) fn warm(directory: &Path, database: &DB, options: &LogOptions) -> Result<()> {
+    let filler = vec![0xb5; FILLER_BYTES];
+    for _ in 0..options.warm_files {
+        warm_file(database, options.segment_bytes, &filler).map_err(|error| refusal(directory, &error))?;
+    }
+    Ok(())
+}
+
+fn warm_file(database: &DB, segment_bytes: usize, filler: &[u8]) -> Result<(), rocksdb::Error> {
+    let mut write = WriteOptions::default();
+    write.set_sync(false);
+    write.disable_wal(false);
+    // One more than the segment: the records' headers are counted only roughly.
+    for _ in 0..=segment_bytes.div_ceil(filler.len()) {
+        let mut batch = WriteBatch::default();
+        batch.put_log_data(filler);
+        database.write_opt(batch, &write)?;
+    }
+    let mut batch = WriteBatch::default();
+    batch.put(WARM_KEY, []);
+    batch.single_delete(WARM_KEY);
+    database.write_opt(batch, &write)?;
+    database.flush_wal(true)?;
+    database.flush()
+}

@@ -1,0 +1,440 @@
+//! The Raft log against its contract, and against crashes and damage.
+//!
+//! A crash of the process is a copy of the directory taken between two calls: what the operating system was given is there,
+//! what only memory held is not. Damage is done to such a copy.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use basalt_storage::Error;
+use basalt_storage::log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncError};
+use bytes::Bytes;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn options() -> LogOptions {
+    LogOptions { segment_bytes: 256 << 10, tail_bytes: 64 << 10, reserve_bytes: 1 << 20, warm_files: 0, ..LogOptions::default() }
+}
+
+fn syncer(durability: Durability) -> LogSyncer {
+    LogSyncer::start(0, durability).unwrap()
+}
+
+fn open(directory: &Path, syncer: &LogSyncer) -> RaftLog {
+    RaftLog::open(directory, &options(), syncer).unwrap()
+}
+
+fn record(index: u64, term: u64) -> LogRecord {
+    let body = format!("entry {index} of term {term} ").repeat(index as usize % 7 + 1);
+    LogRecord { index, term, body: Bytes::from(body) }
+}
+
+fn records(indexes: std::ops::Range<u64>, term: u64) -> Vec<LogRecord> {
+    indexes.map(|index| record(index, term)).collect()
+}
+
+fn ask(log: &mut RaftLog) -> Receiver<Result<(), SyncError>> {
+    let (sender, receiver) = mpsc::channel();
+    log.sync(Box::new(move |outcome| {
+        let _ = sender.send(outcome);
+    }));
+    receiver
+}
+
+fn sync(log: &mut RaftLog) {
+    ask(log).recv_timeout(PATIENCE).expect("the callback runs").expect("the sync succeeds");
+}
+
+fn all(log: &RaftLog) -> Vec<LogRecord> {
+    log.read(0, u64::MAX, usize::MAX).unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else if entry.file_name() != "LOCK" {
+            // A table may be dropped while the copy is made: then the manifest copied later does not name it.
+            let _ = fs::copy(entry.path(), target);
+        }
+    }
+}
+
+fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|found| found == extension)).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn an_append_can_be_read_at_once_from_memory_and_later_from_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    assert!(log.is_empty() && log.first_index().is_none() && log.last_index().is_none());
+    let written = records(0..5000, 3);
+    for batch in written.chunks(7) {
+        log.append(batch).unwrap();
+        let first = batch[0].index;
+        assert_eq!(log.read(first, u64::MAX, usize::MAX).unwrap(), batch);
+    }
+    assert_eq!((log.first_index(), log.last_index(), log.last_term()), (Some(0), Some(4999), Some(3)));
+    assert_eq!(all(&log), written, "the tail holds 64 KiB of these, the rest is read from RocksDB");
+    assert_eq!(log.read(10, 20, usize::MAX).unwrap(), written[10..20]);
+    assert_eq!(log.read(10, 20, 0).unwrap(), written[10..11], "at least one");
+    assert_eq!(log.read(4990, 4995, usize::MAX).unwrap(), written[4990..4995]);
+    assert_eq!(log.get(17).unwrap().as_ref(), Some(&written[17]));
+    assert_eq!(log.get(5000).unwrap(), None);
+    let bytes: usize = written.iter().map(|record| record.body.len() + 22).sum();
+    assert!(log.bytes().abs_diff(bytes as u64) < 128 << 10, "{} of {bytes}", log.bytes());
+}
+
+#[test]
+fn callbacks_run_in_the_order_of_the_calls() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    let (sender, receiver) = mpsc::channel();
+    for index in 0..500 {
+        log.append(&[record(index, 1)]).unwrap();
+        let sender = sender.clone();
+        log.sync(Box::new(move |outcome| sender.send((index, outcome)).unwrap()));
+    }
+    for index in 0..500 {
+        let (found, outcome) = receiver.recv_timeout(PATIENCE).expect("a callback");
+        assert_eq!(found, index);
+        outcome.expect("synced");
+    }
+    assert_eq!(log.durable_index(), Some(499));
+}
+
+#[test]
+fn a_clean_reopen_finds_everything() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    log.append(&records(0..3000, 2)).unwrap();
+    log.set_vote(b"vote for two");
+    log.set_committed(b"committed 2500");
+    log.purge(1000, b"id of 1000").unwrap();
+    sync(&mut log);
+    drop(log);
+    let log = open(directory.path(), &syncer);
+    assert_eq!(all(&log), records(1001..3000, 2));
+    assert_eq!(log.vote(), Some(b"vote for two".as_slice()));
+    assert_eq!(log.committed(), Some(b"committed 2500".as_slice()));
+    assert_eq!(log.purged(), Some((1000, b"id of 1000".as_slice())));
+    assert_eq!(log.durable_index(), Some(2999));
+    assert_eq!(log.get(1000).unwrap(), None);
+}
+
+#[test]
+fn a_truncated_log_goes_on_with_other_records() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    log.append(&records(0..2000, 1)).unwrap();
+    sync(&mut log);
+    log.truncate_after(Some(99)).unwrap();
+    assert_eq!((log.last_index(), log.last_term(), log.durable_index()), (Some(99), Some(1), Some(99)));
+    log.append(&records(100..150, 2)).unwrap();
+    sync(&mut log);
+    let expected = [records(0..100, 1), records(100..150, 2)].concat();
+    assert_eq!(all(&log), expected);
+    drop(log);
+    let mut log = open(directory.path(), &syncer);
+    assert_eq!(all(&log), expected);
+    log.truncate_after(None).unwrap();
+    assert!(log.is_empty() && all(&log).is_empty());
+    log.append(&records(0..3, 5)).unwrap();
+    sync(&mut log);
+    drop(log);
+    assert_eq!(all(&open(directory.path(), &syncer)), records(0..3, 5));
+}
+
+#[test]
+fn a_snapshot_takes_the_place_of_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    log.append(&records(0..10, 1)).unwrap();
+    log.purge(99, b"id of 99").unwrap();
+    assert!(log.is_empty());
+    log.append(&records(100..110, 4)).unwrap();
+    let copied = tempfile::tempdir().unwrap();
+    copy(directory.path(), copied.path());
+    sync(&mut log);
+    drop(log);
+    for found in [directory.path(), copied.path()] {
+        let log = open(found, &syncer);
+        assert_eq!(all(&log), records(100..110, 4));
+        assert_eq!(log.purged(), Some((99, b"id of 99".as_slice())));
+    }
+}
+
+#[test]
+fn votes_are_synced_in_every_mode_and_order_is_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::None);
+    let mut log = open(directory.path(), &syncer);
+    log.append(&records(0..10, 1)).unwrap();
+    assert!(matches!(ask(&mut log).try_recv(), Ok(Ok(()))), "done before the call returns");
+    log.set_vote(b"vote");
+    sync(&mut log);
+    assert_eq!(log.durable_index(), Some(9), "the vote's sync was a real one and covers the records");
+}
+
+#[test]
+fn interval_mode_syncs_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Interval(Duration::from_millis(5)));
+    let mut log = open(directory.path(), &syncer);
+    for round in 0..3 {
+        log.append(&records(round * 10..round * 10 + 10, 1)).unwrap();
+        sync(&mut log);
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while log.durable_index() != log.last_index() {
+            assert!(std::time::Instant::now() < deadline, "durable is {:?}", log.durable_index());
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
+fn purging_gives_the_disk_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    let body = Bytes::from(vec![9; 4096]);
+    let mut peak_bytes = 0;
+    for index in 0..8000 {
+        let mut wait = 0;
+        while let Err(error) = log.append(&[LogRecord { index, term: 1, body: body.clone() }]) {
+            assert!(matches!(error, Error::WriteStall) && wait < 30_000, "{error}");
+            wait += 1;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if index % 100 == 99 {
+            sync(&mut log);
+            log.purge(index - 50, b"id").unwrap();
+            let bytes = |path: &PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
+            let tables: u64 = files(directory.path(), "sst").iter().map(bytes).sum();
+            let logs: u64 = files(directory.path(), "log").iter().map(bytes).sum();
+            peak_bytes = peak_bytes.max(tables + logs);
+        }
+    }
+    assert!(peak_bytes < 8 << 20, "32 MiB were appended in segments of 256 KiB; {peak_bytes} bytes were on disk at once");
+    assert_eq!(log.first_index(), Some(7950));
+}
+
+#[test]
+fn writes_are_refused_below_the_reserve_and_reads_go_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    log.append(&records(0..10, 1)).unwrap();
+    sync(&mut log);
+    drop(log);
+    let greedy = LogOptions { reserve_bytes: u64::MAX / 2, ..options() };
+    let mut log = RaftLog::open(directory.path(), &greedy, &syncer).unwrap();
+    assert!(matches!(log.append(&records(10..11, 1)), Err(Error::DiskFull { .. })));
+    assert_eq!(all(&log), records(0..10, 1));
+    sync(&mut log);
+}
+
+/// What a copy of the log must at least hold, and may hold at most.
+struct Crash {
+    directory: tempfile::TempDir,
+    synced: BTreeMap<u64, LogRecord>,
+    written: BTreeMap<u64, LogRecord>,
+    first: u64,
+}
+
+/// Runs a log through random calls, and copies its directory at random moments.
+fn crashes(seed: u64, count: usize) -> Vec<Crash> {
+    let mut random = Random(seed);
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    let (mut written, mut synced) = (BTreeMap::new(), BTreeMap::new());
+    let (mut term, mut first, mut next) = (1, 0, 0);
+    let mut crashes = Vec::new();
+    while crashes.len() < count {
+        match random.below(20) {
+            0..12 => {
+                let batch = records(next..next + 1 + random.below(200), term);
+                log.append(&batch).unwrap();
+                next += batch.len() as u64;
+                written.extend(batch.into_iter().map(|record| (record.index, record)));
+            }
+            12..16 => {
+                sync(&mut log);
+                synced = written.clone();
+            }
+            16 => {
+                term += 1;
+                let keep = (first + random.below(next - first + 1)).max(next.saturating_sub(300));
+                log.truncate_after(keep.checked_sub(1)).unwrap();
+                next = keep.max(first).min(next);
+                written.split_off(&next);
+                synced.split_off(&next);
+            }
+            17 if next > first + 2000 => {
+                let upto = first + random.below(1000);
+                log.purge(upto, b"id").unwrap();
+                first = upto + 1;
+                written = written.split_off(&first);
+                synced = synced.split_off(&first);
+            }
+            _ => {
+                let copied = tempfile::tempdir().unwrap();
+                copy(directory.path(), copied.path());
+                crashes.push(Crash { directory: copied, synced: synced.clone(), written: written.clone(), first });
+            }
+        }
+    }
+    crashes
+}
+
+/// A xorshift generator: the tests print its seed.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound.max(1)
+    }
+}
+
+/// Opens a copy: everything synced must be there and nothing that was not written, or else the refusal names a file.
+fn check(crash: &Crash, what: &str) -> bool {
+    let syncer = syncer(Durability::Always);
+    let path = crash.directory.path();
+    let log = match RaftLog::open(path, &options(), &syncer) {
+        Ok(log) => log,
+        Err(Error::Corruption { path: named, .. }) => {
+            assert!(named.starts_with(path), "{what}: {named:?}");
+            return false;
+        }
+        Err(error) => panic!("{what}: {error}"),
+    };
+    let found: BTreeMap<u64, LogRecord> = all(&log).into_iter().map(|record| (record.index, record)).collect();
+    for (index, record) in crash.synced.range(log.first_index().unwrap_or(0)..) {
+        assert_eq!(found.get(index), Some(record), "{what}: a synced record is lost without a word");
+    }
+    if let Some(first) = crash.synced.keys().next() {
+        assert!(log.first_index().is_some_and(|found| found <= *first), "{what}: synced records are lost");
+    }
+    true
+}
+
+#[test]
+fn a_crash_of_the_process_loses_nothing() {
+    let seed = 0x5eed_0001;
+    for (number, crash) in crashes(seed, 25).iter().enumerate() {
+        let what = format!("seed {seed:#x}, crash {number}");
+        assert!(check(crash, &what), "{what}: refused without damage");
+        let syncer = syncer(Durability::Always);
+        let log = open(crash.directory.path(), &syncer);
+        let found: BTreeMap<u64, LogRecord> = all(&log).into_iter().map(|record| (record.index, record)).collect();
+        // A purge is noted in the background: some of what was purged may still be there.
+        let found = found.into_iter().filter(|(index, _)| *index >= crash.first).collect::<BTreeMap<_, _>>();
+        assert_eq!(found, crash.written, "{what}");
+        drop(log);
+        let mut log = open(crash.directory.path(), &syncer);
+        let next = log.last_index().or(log.purged().map(|(index, _)| index)).map_or(0, |index| index + 1);
+        log.append(&records(next..next + 100, 99)).unwrap();
+        sync(&mut log);
+    }
+}
+
+#[test]
+fn damage_to_write_ahead_files_is_survived_or_refused_by_name() {
+    let seed = 0x5eed_0002;
+    let mut random = Random(seed);
+    let (mut survived, mut refused) = (0, 0);
+    for (number, crash) in crashes(seed, 60).iter().enumerate() {
+        let logs = files(crash.directory.path(), "log");
+        let victim = &logs[random.below(logs.len() as u64) as usize];
+        let bytes = fs::read(victim).unwrap();
+        let at = random.below(bytes.len() as u64) as usize;
+        let how = match random.below(4) {
+            0 => {
+                fs::write(victim, &bytes[..at]).unwrap();
+                "cut"
+            }
+            1 => {
+                fs::remove_file(victim).unwrap();
+                "removed"
+            }
+            2 => {
+                let mut damaged = bytes.clone();
+                damaged[at..].fill(0);
+                fs::write(victim, damaged).unwrap();
+                "zeroed from"
+            }
+            _ => {
+                let mut damaged = bytes.clone();
+                if let Some(byte) = damaged.get_mut(at) {
+                    *byte ^= 0x10;
+                }
+                fs::write(victim, damaged).unwrap();
+                "flipped"
+            }
+        };
+        let what = format!("seed {seed:#x}, crash {number}: {} {how} at {at} of {}", victim.display(), bytes.len());
+        if check(crash, &what) { survived += 1 } else { refused += 1 }
+    }
+    println!("{survived} survived, {refused} refused");
+    assert!(survived > 0 && refused > 0, "both must happen: {survived} survived, {refused} refused");
+}
+
+#[test]
+fn damage_to_tables_is_refused_by_name() {
+    let seed = 0x5eed_0003;
+    let mut random = Random(seed);
+    let mut refused = 0;
+    for (number, crash) in crashes(seed, 15).iter().enumerate() {
+        let tables = files(crash.directory.path(), "sst");
+        if tables.is_empty() {
+            continue;
+        }
+        let victim = &tables[random.below(tables.len() as u64) as usize];
+        if number % 3 == 0 {
+            fs::remove_file(victim).unwrap();
+        } else {
+            let mut bytes = fs::read(victim).unwrap();
+            let at = random.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1;
+            fs::write(victim, bytes).unwrap();
+        }
+        let what = format!("seed {seed:#x}, crash {number}, table {}", victim.display());
+        refused += usize::from(!check(crash, &what));
+    }
+    assert!(refused > 0, "no damage was noticed");
+}
+
+#[test]
+fn a_missing_state_file_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    log.append(&records(0..10, 1)).unwrap();
+    sync(&mut log);
+    drop(log);
+    let state = directory.path().join("STATE");
+    fs::rename(&state, directory.path().join("elsewhere")).unwrap();
+    let refused = RaftLog::open(directory.path(), &options(), &syncer).expect_err("refused");
+    assert!(matches!(&refused, Error::Corruption { path, .. } if *path == state), "{refused}");
+}
