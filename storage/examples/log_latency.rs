@@ -57,12 +57,23 @@ fn main() {
         let per = |total: f64| total / index as f64;
         println!(
             "warm_files {warm_files} window {window}: open {opened:?}; {:.0} appends/s; wall us: append {:.2}, sync call {:.2}; CPU us: all {:.2}, core thread {:.2}",
-            index as f64 / start.elapsed().as_secs_f64(), per(append_us), per(sync_us), per(cpu_us() - cpu), per(thread_cpu_us() - thread_cpu),
+            index as f64 / start.elapsed().as_secs_f64(),
+            per(append_us),
+            per(sync_us),
+            per(cpu_us() - cpu),
+            per(thread_cpu_us() - thread_cpu),
         );
         for (second, latencies) in latencies.iter_mut().enumerate() {
             latencies.sort_unstable();
             let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-            println!("  second {second}: {} syncs, p50 {} us, p99 {} us, p99.9 {} us, max {} us", latencies.len(), at(0.5), at(0.99), at(0.999), at(1.0));
+            println!(
+                "  second {second}: {} syncs, p50 {} us, p99 {} us, p99.9 {} us, max {} us",
+                latencies.len(),
+                at(0.5),
+                at(0.99),
+                at(0.999),
+                at(1.0)
+            );
         }
     }
 }

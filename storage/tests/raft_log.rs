@@ -18,7 +18,13 @@ use bytes::Bytes;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn options() -> LogOptions {
-    LogOptions { segment_bytes: 256 << 10, tail_bytes: 64 << 10, reserve_bytes: 1 << 20, warm_files: 0, ..LogOptions::default() }
+    LogOptions {
+        segment_bytes: 256 << 10,
+        tail_bytes: 64 << 10,
+        reserve_bytes: 1 << 20,
+        warm_files: 0,
+        ..LogOptions::default()
+    }
 }
 
 fn syncer(durability: Durability) -> LogSyncer {
@@ -232,7 +238,10 @@ fn purging_gives_the_disk_back() {
             peak_bytes = peak_bytes.max(tables + logs);
         }
     }
-    assert!(peak_bytes < 8 << 20, "32 MiB were appended in segments of 256 KiB; {peak_bytes} bytes were on disk at once");
+    assert!(
+        peak_bytes < 8 << 20,
+        "32 MiB were appended in segments of 256 KiB; {peak_bytes} bytes were on disk at once"
+    );
     assert_eq!(log.first_index(), Some(7950));
 }
 
