@@ -11,6 +11,7 @@ mod differential;
 pub mod facts;
 mod glob;
 mod hashes;
+mod keys;
 mod lists;
 mod long_double;
 mod random;
@@ -28,6 +29,7 @@ pub use arguments::{
 };
 pub use command_error::CommandError;
 pub use glob::{glob_matches, glob_matches_any_case};
+pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;
 pub use random::Random;
 pub use table::{Command, Kind, Scatter};

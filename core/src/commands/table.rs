@@ -13,12 +13,13 @@ mod sorted_sets;
 mod streams;
 mod strings;
 
+pub use keys::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, STEP_WRITE};
+
 use std::sync::LazyLock;
 
 use super::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};
 use super::{Args, CommandError, Run};
 
-/// Ids are below this, so that a plain array finds them.
 /// Ids are below this, so that a plain array finds them.
 pub const ID_END: usize = 1024;
 

@@ -1,14 +1,17 @@
 //! Physical row keys.
 //!
 //! ```text
-//! metadata  [db u8 0..=15][slot u16 BE][0x00][key …]
+//! metadata  [db u8 0..=15][slot u16 BE][0x00][hash u32 BE][key …]
 //! element   [db u8 0..=15][slot u16 BE][0x01][key length u32 BE][key …][version u64 BE][element …]
 //! deadline  [0xFD][deadline_ms u64 BE][db u8][key …]
 //! applied   [0xFF]
 //! ```
 //!
-//! A slot's keys are one contiguous range per row kind, so a slot is moved, counted and listed by ranges. The deadline rows
-//! are an index over the metadata rows: active expiry reads them in order of time.
+//! A slot's keys are one contiguous range per row kind, so a slot is moved, counted and listed by ranges. Within a slot, keys
+//! are ordered by a hash, so that a position in the keyspace fits a SCAN cursor (see [`KeyPosition`]). The deadline rows are
+//! an index over the metadata rows: active expiry reads them in order of time.
+
+use super::names::name_hash;
 
 /// Hash slots of the keyspace, as in Redis Cluster.
 pub const SLOT_COUNT: u16 = 16384;
@@ -113,11 +116,77 @@ const DEADLINE_SPACE: u8 = 0xFD;
 /// A row key on the stack, unless it is a long one.
 pub(crate) type RowKey = smallvec::SmallVec<[u8; 96]>;
 
+/// A place in the order of a database's keys: slot, then hash. It is the cursor of a scan within one shard.
+///
+/// A key never changes its place, and all keys of one place are visited together. So a scan that goes on from the place
+/// where it stopped, however late, misses no key that was there throughout, and visits none twice unless it was
+/// deleted and created again, whatever else comes and goes meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct KeyPosition(u64);
+
+impl KeyPosition {
+    /// Bits of a position: 14 of the slot and 32 of the hash.
+    pub const BITS: u32 = 46;
+
+    /// Before all keys.
+    pub const START: KeyPosition = KeyPosition(0);
+
+    /// The place of `key`.
+    pub fn of(key: &[u8]) -> KeyPosition {
+        KeyPosition(u64::from(Slot::of(key).0) << 32 | u64::from(name_hash(key)))
+    }
+
+    /// The place with the number `bits`; `None` if there are not that many.
+    pub fn from_bits(bits: u64) -> Option<KeyPosition> {
+        (bits >> KeyPosition::BITS == 0).then_some(KeyPosition(bits))
+    }
+
+    /// The number of this place, below `2^46`.
+    pub fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The first place of the next slot; `None` after the last one.
+    pub fn next_slot(self) -> Option<KeyPosition> {
+        KeyPosition::from_bits(((self.0 >> 32) + 1) << 32)
+    }
+
+    /// The row key below which all keys of earlier places are.
+    pub(crate) fn row_key(self, db: u8) -> RowKey {
+        let [.., high, low, a, b, c, d] = self.0.to_be_bytes();
+        RowKey::from_slice(&[db, high, low, RowKind::Meta as u8, a, b, c, d])
+    }
+}
+
+/// A row below a database's number, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum KeyRow<'a> {
+    /// A metadata row: where it is, and of which key.
+    Meta(KeyPosition, &'a [u8]),
+    /// A row of another kind, in the slot that begins there.
+    Other(KeyPosition),
+}
+
+impl<'a> KeyRow<'a> {
+    /// Reads the key of a row in a database's range; `None` if it is none.
+    pub(crate) fn read(row: &'a [u8]) -> Option<KeyRow<'a>> {
+        let (&[_, high, low, kind], rest) = row.split_first_chunk::<4>()?;
+        let slot = u64::from(u16::from_be_bytes([high, low])) << 32;
+        let position = KeyPosition::from_bits(slot)?;
+        if kind != RowKind::Meta as u8 {
+            return Some(KeyRow::Other(position));
+        }
+        let (hash, key) = rest.split_first_chunk::<4>()?;
+        Some(KeyRow::Meta(KeyPosition(slot | u64::from(u32::from_be_bytes(*hash))), key))
+    }
+}
+
 /// The metadata row key of `key`.
 pub(crate) fn meta_key(db: u8, slot: Slot, key: &[u8]) -> RowKey {
-    let mut row = RowKey::with_capacity(4 + key.len());
+    let mut row = RowKey::with_capacity(8 + key.len());
     let [high, low] = slot.0.to_be_bytes();
-    row.extend_from_slice(&[db, high, low, RowKind::Meta as u8]);
+    let [a, b, c, d] = name_hash(key).to_be_bytes();
+    row.extend_from_slice(&[db, high, low, RowKind::Meta as u8, a, b, c, d]);
     row.extend_from_slice(key);
     row
 }
@@ -205,8 +274,8 @@ impl<'a> ElementKey<'a> {
     }
 
     /// The metadata row key of the key that this element belongs to.
-    pub fn meta_row(&self) -> Vec<u8> {
-        meta_key(self.db, self.slot, self.key).into_vec()
+    pub(crate) fn meta_row(&self) -> RowKey {
+        meta_key(self.db, self.slot, self.key)
     }
 }
 

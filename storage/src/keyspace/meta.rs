@@ -41,7 +41,14 @@ impl Type {
         }
     }
 
-    fn from_nibble(nibble: u8) -> Option<Type> {
+    /// The type with that name, whatever its case.
+    pub fn named(name: &[u8]) -> Option<Type> {
+        [Type::String, Type::List, Type::Set, Type::SortedSet, Type::Hash, Type::Stream]
+            .into_iter()
+            .find(|kind| kind.name().as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    pub(super) fn from_nibble(nibble: u8) -> Option<Type> {
         Some(match nibble {
             0 => Type::String,
             1 => Type::List,

@@ -7,6 +7,7 @@
 mod collection;
 mod hashes;
 mod key;
+mod key_scan;
 #[allow(clippy::module_inception, reason = "the noun that the module is named for")]
 mod keyspace;
 mod lists;
@@ -19,10 +20,11 @@ mod streams;
 #[cfg(test)]
 mod testing;
 mod version;
+mod whole_key;
 
 pub use collection::{Collection, FIELDS_BYTES_MAX};
 pub use hashes::Hash;
-pub use key::{APPLIED_ROW, ElementKey, KEY_BYTES_MAX, RowKind, SLOT_COUNT, Slot};
+pub use key::{APPLIED_ROW, ElementKey, KEY_BYTES_MAX, KeyPosition, RowKind, SLOT_COUNT, Slot};
 pub use keyspace::{Keyspace, Lookup, Prior, Record, Scratch, StringEdit};
 pub use lists::{End, List};
 pub use meta::{Meta, Type};
@@ -30,3 +32,4 @@ pub use sets::Set;
 pub use sorted_sets::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet};
 pub use streams::{Stream, StreamEntry, StreamId, Trim};
 pub use version::VersionSource;
+pub use whole_key::{SERIALIZED_BYTES_MAX, Serialized};

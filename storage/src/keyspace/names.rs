@@ -27,7 +27,7 @@ const WINDOW_NAMES: u32 = 16;
 
 /// The hash that orders names: CRC-32 (IEEE), then the finalizer of MurmurHash3 (`fmix32`), since the CRCs of names that
 /// differ in a few digits alone leave gaps. Part of the format: never to be changed.
-fn name_hash(name: &[u8]) -> u32 {
+pub(super) fn name_hash(name: &[u8]) -> u32 {
     let mut hash = crc32fast::hash(name);
     hash ^= hash >> 16;
     hash = hash.wrapping_mul(0x85EB_CA6B);

@@ -16,7 +16,7 @@ use rocksdb::compaction_filter::CompactionFilter;
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{CompactionDecision, DB, ReadOptions};
 
-use crate::keyspace::{ElementKey, Meta, RowKind};
+use crate::keyspace::{ElementKey, Meta};
 
 const NAME: &CStr = c"basalt.orphans.1";
 
@@ -78,7 +78,6 @@ impl CompactionFilterFactory for OrphanFilterFactory {
             options,
             prefix: Vec::new(),
             prefix_is_orphan: false,
-            meta_key: Vec::new(),
         }
     }
 
@@ -97,7 +96,6 @@ pub(super) struct OrphanFilter {
     /// The element prefix (key and version) asked last, and the answer: elements of one key follow each other.
     prefix: Vec<u8>,
     prefix_is_orphan: bool,
-    meta_key: Vec<u8>,
 }
 
 impl OrphanFilter {
@@ -115,7 +113,7 @@ impl OrphanFilter {
         let Some(element) = ElementKey::read(row) else { return false };
         let prefix = &row[..row.len() - element.element.len()];
         if prefix != self.prefix {
-            let Some(answer) = self.look_up(row, &element) else { return false };
+            let Some(answer) = self.look_up(&element) else { return false };
             self.prefix.clear();
             self.prefix.extend_from_slice(prefix);
             self.prefix_is_orphan = answer;
@@ -124,13 +122,8 @@ impl OrphanFilter {
     }
 
     /// Whether `element`'s key has another version or none; `None` if that cannot be told.
-    fn look_up(&mut self, row: &[u8], element: &ElementKey<'_>) -> Option<bool> {
-        // Key layout: a metadata row shares the element row's database and slot (see `keyspace::key`).
-        self.meta_key.clear();
-        self.meta_key.extend_from_slice(&row[..3]);
-        self.meta_key.push(RowKind::Meta as u8);
-        self.meta_key.extend_from_slice(element.key);
-        match self.db.as_ref()?.get_pinned_opt(&self.meta_key, &self.options).ok()? {
+    fn look_up(&self, element: &ElementKey<'_>) -> Option<bool> {
+        match self.db.as_ref()?.get_pinned_opt(element.meta_row(), &self.options).ok()? {
             None => Some(true),
             Some(row) => Some(Meta::read(&row)?.version() != Some(element.version)),
         }
@@ -157,11 +150,7 @@ mod tests {
     use crate::{BlockCache, Store, StoreOptions};
 
     fn meta_key(key: &[u8]) -> Vec<u8> {
-        let mut row = vec![0];
-        row.extend_from_slice(&Slot::of(key).index().to_be_bytes());
-        row.push(RowKind::Meta as u8);
-        row.extend_from_slice(key);
-        row
+        ElementKey { db: 0, slot: Slot::of(key), key, version: 0, element: &[] }.meta_row().into_vec()
     }
 
     fn put_meta(store: &mut Store, key: &[u8], version: u64) {

@@ -1,9 +1,70 @@
-//! The commands on keys of any type. Their ids are 101 to 199.
+//! The commands on keys of any type, the commands on databases, and the steps that only the core calls. Their ids are 101
+//! to 199.
 
-use super::Command;
+use super::super::facts::{Facts, Flags, keys as facts, server};
+use super::super::keys;
+use super::{Command, Merge, Scatter, SessionCommand, Special};
+
+const SUM: Scatter = Scatter::Split { step: 1, merge: Merge::Sum };
 
 /// The commands on keys of any type.
-pub(super) static COMMANDS: &[Command] = &[];
+pub(super) static COMMANDS: &[Command] = &[
+    Command::write(101, &facts::DEL, keys::del).scattered(SUM),
+    Command::write(102, &facts::UNLINK, keys::del).scattered(SUM),
+    Command::read(103, &facts::EXISTS, keys::exists).scattered(SUM),
+    Command::read(104, &facts::TOUCH, keys::exists).scattered(SUM),
+    Command::read(105, &facts::TYPE, keys::r#type),
+    Command::write(106, &facts::EXPIRE, keys::expire),
+    Command::write(107, &facts::PEXPIRE, keys::pexpire),
+    Command::write(108, &facts::EXPIREAT, keys::expireat),
+    Command::write(109, &facts::PEXPIREAT, keys::pexpireat),
+    Command::write(110, &facts::PERSIST, keys::persist),
+    Command::read(111, &facts::TTL, keys::ttl),
+    Command::read(112, &facts::PTTL, keys::pttl),
+    Command::read(113, &facts::EXPIRETIME, keys::expiretime),
+    Command::read(114, &facts::PEXPIRETIME, keys::pexpiretime),
+    Command::write(115, &facts::RENAME, keys::rename).scattered(Scatter::Special(Special::Rename)),
+    Command::write(116, &facts::RENAMENX, keys::renamenx).scattered(Scatter::Special(Special::Rename)),
+    Command::write(117, &facts::COPY, keys::copy).scattered(Scatter::Special(Special::Copy)),
+    Command::read(118, &facts::SCAN, keys::scan).scattered(Scatter::Special(Special::Scan)),
+    Command::read(119, &facts::KEYS, keys::keys).scattered(Scatter::Special(Special::Keys)),
+    Command::read(120, &facts::RANDOMKEY, keys::randomkey).scattered(Scatter::Special(Special::RandomKey)),
+    Command::session(121, &facts::OBJECT, SessionCommand::ObjectHelp).containing(OBJECT),
+    Command::read(122, &server::DBSIZE, keys::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
+    Command::write(123, &server::FLUSHDB, keys::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
+    Command::write(124, &server::FLUSHALL, keys::flushall).scattered(Scatter::AllShards { merge: Merge::Ok }),
+];
 
-/// Steps of other commands, which only the core calls.
-pub(super) static INTERNAL: &[Command] = &[];
+static OBJECT: &[Command] = &[
+    Command::read(140, &facts::OBJECT_ENCODING, keys::object_encoding),
+    Command::read(141, &facts::OBJECT_FREQ, keys::object_freq),
+    Command::session(142, &facts::OBJECT_HELP, SessionCommand::ObjectHelp),
+    Command::read(143, &facts::OBJECT_IDLETIME, keys::object_idletime),
+    Command::read(144, &facts::OBJECT_REFCOUNT, keys::object_refcount),
+];
+
+/// Deletes keys that are due: `count`. See the handler.
+pub const DELETE_EXPIRED: u16 = 199;
+/// One step of SCAN and KEYS on one shard: `position [options …]`. See the handler.
+pub const STEP_SCAN: u16 = 198;
+/// Reads a whole key to carry it to another shard: `key`. See the handler.
+pub const STEP_READ: u16 = 197;
+/// Writes a key that was carried from another shard: `key bytes replace|keep`. See the handler.
+pub const STEP_WRITE: u16 = 196;
+/// Deletes a key that was carried to another shard, if it is unchanged: `key bytes`. See the handler.
+pub const STEP_DELETE: u16 = 195;
+
+/// Steps of other commands, which only the core calls: clients cannot name them.
+pub(super) static INTERNAL: &[Command] = &[
+    Command::write(DELETE_EXPIRED, &EXPIRE, keys::step_expire).scattered(Scatter::None),
+    Command::read(STEP_SCAN, &SCAN, keys::step_scan).scattered(Scatter::None),
+    Command::read(STEP_READ, &READ, keys::step_read),
+    Command::write(STEP_WRITE, &WRITE, keys::step_write),
+    Command::write(STEP_DELETE, &DELETE, keys::step_delete),
+];
+
+static EXPIRE: Facts = Facts { name: "step|expire", arity: 2, flags: Flags::WRITE, ..Facts::BLANK };
+static SCAN: Facts = Facts { name: "step|scan", arity: -2, flags: Flags::READONLY, ..Facts::BLANK };
+static READ: Facts = Facts { name: "step|read", arity: 2, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };
+static WRITE: Facts = Facts { name: "step|write", arity: 4, flags: Flags::WRITE, keys: (1, 1, 1), ..Facts::BLANK };
+static DELETE: Facts = Facts { name: "step|delete", arity: 3, flags: Flags::WRITE, keys: (1, 1, 1), ..Facts::BLANK };

@@ -1,0 +1,572 @@
+//! The commands on keys of any type, and the steps that those across shards are made of.
+
+use basalt_net::resp::Reply;
+use basalt_storage::DATABASE_COUNT;
+use basalt_storage::keyspace::{KeyPosition, Keyspace, SERIALIZED_BYTES_MAX, Serialized, Type};
+
+use super::arguments::{ExpiryUnit, Options, deadline_ms, parse_i64, read_i64};
+use super::{Args, CommandError, Context, glob_matches};
+
+type Outcome = Result<(), CommandError>;
+
+/// Keys that one step of SCAN or KEYS looks at, whatever COUNT says: a step holds its core for less than half a millisecond.
+const SCAN_KEYS_MAX: usize = 1000;
+
+/// Keys that one step of SCAN looks at if COUNT does not say.
+const SCAN_KEYS_DEFAULT: usize = 10;
+
+/// `DEL key [key …]` and `UNLINK key [key …]`
+pub(super) fn del(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut count = 0;
+    for key in &args[1..] {
+        count += i64::from(context.keyspace.delete(key)?);
+    }
+    reply.integer(count);
+    Ok(())
+}
+
+/// `EXISTS key [key …]` and `TOUCH key [key …]`
+pub(super) fn exists(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut count = 0;
+    for key in &args[1..] {
+        count += i64::from(context.keyspace.exists(key)?);
+    }
+    reply.integer(count);
+    Ok(())
+}
+
+/// `TYPE key`
+pub(super) fn r#type(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let record = context.keyspace.record(args[1])?;
+    reply.simple(record.map_or("none", |record| record.kind().name()));
+    Ok(())
+}
+
+// ---- deadlines ----
+
+/// The conditions of EXPIRE and its siblings.
+#[derive(Debug, Clone, Copy, Default)]
+struct ExpireConditions {
+    /// Only if there is no deadline.
+    if_none: bool,
+    /// Only if there is a deadline.
+    if_any: bool,
+    /// Only if the new deadline is later; no deadline counts as latest.
+    if_later: bool,
+    /// Only if the new deadline is earlier.
+    if_earlier: bool,
+}
+
+impl ExpireConditions {
+    fn read(args: Args<'_>) -> Result<ExpireConditions, CommandError> {
+        let mut conditions = ExpireConditions::default();
+        let mut words = Options::new(args, 3);
+        while let Some(word) = words.next_word() {
+            match word.to_ascii_lowercase().as_slice() {
+                b"nx" => conditions.if_none = true,
+                b"xx" => conditions.if_any = true,
+                b"gt" => conditions.if_later = true,
+                b"lt" => conditions.if_earlier = true,
+                _ => {
+                    let word = String::from_utf8_lossy(word);
+                    return Err(CommandError::owned(format!("ERR Unsupported option {word}")));
+                }
+            }
+        }
+        if conditions.if_none && (conditions.if_any || conditions.if_later || conditions.if_earlier) {
+            return Err(CommandError::text("ERR NX and XX, GT or LT options at the same time are not compatible"));
+        }
+        if conditions.if_later && conditions.if_earlier {
+            return Err(CommandError::text("ERR GT and LT options at the same time are not compatible"));
+        }
+        Ok(conditions)
+    }
+
+    fn allow(self, old_ms: Option<u64>, new_ms: i64) -> bool {
+        let is_later = old_ms.is_some_and(|old_ms| i128::from(new_ms) > i128::from(old_ms));
+        let is_earlier = old_ms.is_none_or(|old_ms| i128::from(new_ms) < i128::from(old_ms));
+        !(self.if_none && old_ms.is_some()
+            || self.if_any && old_ms.is_none()
+            || self.if_later && !is_later
+            || self.if_earlier && !is_earlier)
+    }
+}
+
+/// `EXPIRE key seconds [NX | XX | GT | LT]`
+pub(super) fn expire(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_deadline(context, args, ExpiryUnit::Seconds, "expire", reply)
+}
+
+/// `PEXPIRE key milliseconds [NX | XX | GT | LT]`
+pub(super) fn pexpire(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_deadline(context, args, ExpiryUnit::Milliseconds, "pexpire", reply)
+}
+
+/// `EXPIREAT key unix-time-seconds [NX | XX | GT | LT]`
+pub(super) fn expireat(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_deadline(context, args, ExpiryUnit::UnixSeconds, "expireat", reply)
+}
+
+/// `PEXPIREAT key unix-time-milliseconds [NX | XX | GT | LT]`
+pub(super) fn pexpireat(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    set_deadline(context, args, ExpiryUnit::UnixMilliseconds, "pexpireat", reply)
+}
+
+fn set_deadline(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    unit: ExpiryUnit,
+    command: &str,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let conditions = ExpireConditions::read(args)?;
+    let keyspace = &mut context.keyspace;
+    let new_ms = deadline_ms(parse_i64(args[2])?, unit, keyspace.now_ms(), command)?;
+    let old_ms = match keyspace.record(args[1])? {
+        Some(record) => record.deadline_ms(),
+        None => {
+            reply.integer(0);
+            return Ok(());
+        }
+    };
+    if !conditions.allow(old_ms, new_ms) {
+        reply.integer(0);
+        return Ok(());
+    }
+    match u64::try_from(new_ms) {
+        Ok(new_ms) if new_ms > keyspace.now_ms() => keyspace.set_deadline(args[1], Some(new_ms))?,
+        _ => keyspace.delete(args[1])?,
+    };
+    reply.integer(1);
+    Ok(())
+}
+
+/// `PERSIST key`
+pub(super) fn persist(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let has_deadline = context.keyspace.record(args[1])?.is_some_and(|record| record.deadline_ms().is_some());
+    if has_deadline {
+        context.keyspace.set_deadline(args[1], None)?;
+    }
+    reply.integer(has_deadline.into());
+    Ok(())
+}
+
+/// `TTL key`
+pub(super) fn ttl(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let now_ms = context.keyspace.now_ms();
+    write_deadline(context, args, reply, |deadline_ms| rounded_seconds(deadline_ms.saturating_sub(now_ms)))
+}
+
+/// `PTTL key`
+pub(super) fn pttl(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let now_ms = context.keyspace.now_ms();
+    write_deadline(context, args, reply, |deadline_ms| deadline_ms.saturating_sub(now_ms))
+}
+
+/// `EXPIRETIME key`
+pub(super) fn expiretime(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    write_deadline(context, args, reply, rounded_seconds)
+}
+
+/// `PEXPIRETIME key`
+pub(super) fn pexpiretime(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    write_deadline(context, args, reply, |deadline_ms| deadline_ms)
+}
+
+fn rounded_seconds(milliseconds: u64) -> u64 {
+    milliseconds.saturating_add(500) / 1000
+}
+
+/// Replies what `show` makes of the deadline: -2 without the key, -1 without a deadline.
+fn write_deadline(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    show: impl FnOnce(u64) -> u64,
+) -> Outcome {
+    reply.integer(match context.keyspace.record(args[1])? {
+        None => -2,
+        Some(record) => record.deadline_ms().map_or(-1, |deadline_ms| show(deadline_ms) as i64),
+    });
+    Ok(())
+}
+
+// ---- moving keys ----
+
+/// `RENAME key newkey`, both on this shard
+pub(super) fn rename(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if !context.keyspace.rename(args[1], args[2])? {
+        return Err(CommandError::NO_SUCH_KEY);
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `RENAMENX key newkey`, both on this shard
+pub(super) fn renamenx(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if !context.keyspace.exists(args[1])? {
+        return Err(CommandError::NO_SUCH_KEY);
+    }
+    let is_free = !context.keyspace.exists(args[2])?;
+    if is_free {
+        context.keyspace.rename(args[1], args[2])?;
+    }
+    reply.integer(is_free.into());
+    Ok(())
+}
+
+/// The options of COPY.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CopyOptions {
+    /// The database to copy into.
+    pub db: u8,
+    /// Whether to replace a key that is there.
+    pub replace: bool,
+}
+
+impl CopyOptions {
+    /// Reads the options of `COPY source destination [DB db] [REPLACE]`, called in database `db`.
+    ///
+    /// # Errors
+    /// Redis' texts for options that make no sense, and for a key copied onto itself.
+    pub fn read(args: Args<'_>, db: u8) -> Result<CopyOptions, CommandError> {
+        let mut options = CopyOptions { db, replace: false };
+        let mut words = Options::new(args, 3);
+        while let Some(word) = words.next_word() {
+            if word.eq_ignore_ascii_case(b"replace") {
+                options.replace = true;
+            } else if word.eq_ignore_ascii_case(b"db") {
+                options.db = parse_db(words.argument()?)?;
+            } else {
+                return Err(CommandError::SYNTAX);
+            }
+        }
+        if args[1] == args[2] && options.db == db {
+            return Err(CommandError::text("ERR source and destination objects are the same"));
+        }
+        Ok(options)
+    }
+}
+
+fn parse_db(arg: &[u8]) -> Result<u8, CommandError> {
+    let number = parse_i64(arg)?;
+    if i32::try_from(number).is_err() {
+        return Err(CommandError::NOT_AN_INTEGER);
+    }
+    match u8::try_from(number) {
+        Ok(db) if usize::from(db) < DATABASE_COUNT => Ok(db),
+        _ => Err(CommandError::text("ERR DB index is out of range")),
+    }
+}
+
+/// `COPY source destination [DB db] [REPLACE]`, both on this shard
+pub(super) fn copy(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let keyspace = &mut context.keyspace;
+    let from_db = keyspace.db();
+    let options = CopyOptions::read(args, from_db)?;
+    if !keyspace.exists(args[1])? {
+        reply.integer(0);
+        return Ok(());
+    }
+    keyspace.select(options.db);
+    let is_taken = keyspace.exists(args[2]);
+    keyspace.select(from_db);
+    if is_taken? && !options.replace {
+        reply.integer(0);
+        return Ok(());
+    }
+    reply.integer(keyspace.copy_key(args[1], options.db, args[2])?.into());
+    Ok(())
+}
+
+/// Step of a RENAME or COPY to another shard: `step|read key`. Replies the key as bytes, or null if there is none.
+pub(super) fn step_read(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    match context.keyspace.serialize(args[1], SERIALIZED_BYTES_MAX)? {
+        Serialized::Absent => reply.null(),
+        Serialized::Bytes(bytes) => reply.bulk(bytes),
+        Serialized::TooLarge => {
+            return Err(CommandError::owned(format!(
+                "ERR the key is too large to move to another shard: the limit is {SERIALIZED_BYTES_MAX} bytes; \
+                 use keys with a common {{hash tag}}, they are on one shard"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Step of a RENAME or COPY to another shard: `step|write key bytes replace|keep`. Replies whether the key was written.
+pub(super) fn step_write(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if args[3] != b"replace" && context.keyspace.exists(args[1])? {
+        reply.integer(0);
+        return Ok(());
+    }
+    if !context.keyspace.restore(args[1], args[2])? {
+        return Err(CommandError::text("ERR the bytes of a key that moved between shards are not readable"));
+    }
+    reply.integer(1);
+    Ok(())
+}
+
+/// Last step of a RENAME to another shard: `step|delete key bytes`. Deletes the key if it still is what was read, and
+/// replies whether it was: if not, a write came in between, and the key must be read and written again.
+pub(super) fn step_delete(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let is_unchanged = match context.keyspace.serialize(args[1], SERIALIZED_BYTES_MAX)? {
+        Serialized::Bytes(bytes) => bytes == args[2],
+        Serialized::Absent => true,
+        Serialized::TooLarge => false,
+    };
+    if is_unchanged {
+        context.keyspace.delete(args[1])?;
+    }
+    reply.integer(is_unchanged.into());
+    Ok(())
+}
+
+// ---- walking over keys ----
+
+/// What SCAN was asked for.
+struct ScanOptions<'a> {
+    count: usize,
+    pattern: Option<&'a [u8]>,
+    /// The outer option says whether a type is asked for; the inner one is `None` for names of no type.
+    kind: Option<Option<Type>>,
+}
+
+impl<'a> ScanOptions<'a> {
+    fn read(args: Args<'a>) -> Result<ScanOptions<'a>, CommandError> {
+        let mut options = ScanOptions { count: SCAN_KEYS_DEFAULT, pattern: None, kind: None };
+        let mut words = Options::new(args, 2);
+        while let Some(word) = words.next_word() {
+            match word.to_ascii_lowercase().as_slice() {
+                b"count" => match parse_i64(words.argument()?)? {
+                    count if count < 1 => return Err(CommandError::SYNTAX),
+                    count => options.count = (count as usize).min(SCAN_KEYS_MAX),
+                },
+                b"match" => options.pattern = Some(words.argument()?).filter(|pattern| *pattern != b"*"),
+                b"type" => options.kind = Some(Type::named(words.argument()?)),
+                _ => return Err(CommandError::SYNTAX),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The cursor of SCAN: the shard in the high bits, the position within the shard in the low ones.
+///
+/// A key's shard and its position in it never change, so whatever comes and goes between two calls, the keys that were
+/// there throughout are all found. 0 is both the first cursor and the last: no position that a step ends at is the
+/// start of the first shard. It needs no state on the server and fits 63 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScanCursor {
+    /// The index of the shard.
+    pub shard: u64,
+    /// Where in the shard.
+    pub position: KeyPosition,
+}
+
+impl ScanCursor {
+    /// Reads a client's cursor.
+    ///
+    /// # Errors
+    /// [`CommandError::INVALID_CURSOR`] if it is not a number. A number that no SCAN ever gave is accepted, as in Redis.
+    pub fn read(arg: &[u8]) -> Result<ScanCursor, CommandError> {
+        let is_number = !arg.is_empty() && arg.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(arg).ok().filter(|_| is_number);
+        let bits = text.and_then(|text| text.parse::<u64>().ok()).ok_or(CommandError::INVALID_CURSOR)?;
+        let position = bits & ((1 << KeyPosition::BITS) - 1);
+        let position = KeyPosition::from_bits(position).expect("masked to the bits of a position");
+        Ok(ScanCursor { shard: bits >> KeyPosition::BITS, position })
+    }
+
+    /// The number a client gets.
+    pub fn to_bits(self) -> u64 {
+        self.shard << KeyPosition::BITS | self.position.to_bits()
+    }
+
+    /// The cursor to go on with after a step of this one's shard answered `next` (see [`step_scan`]): the next shard's
+    /// start when this one is through, `None` after the last of `shard_count` shards.
+    pub fn after_step(self, next: Option<KeyPosition>, shard_count: u64) -> Option<ScanCursor> {
+        match next {
+            Some(position) => Some(ScanCursor { position, ..self }),
+            None if self.shard + 1 < shard_count => {
+                Some(ScanCursor { shard: self.shard + 1, position: KeyPosition::START })
+            }
+            None => None,
+        }
+    }
+}
+
+/// Step of SCAN and KEYS: `step|scan position [MATCH pattern] [COUNT count] [TYPE type]`.
+///
+/// Replies an array of the position to go on from, `-1` when the shard is through, and the keys found.
+pub(super) fn step_scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let options = ScanOptions::read(args)?;
+    let bits = read_i64(args[1]).and_then(|bits| u64::try_from(bits).ok());
+    let from = bits.and_then(KeyPosition::from_bits).ok_or(CommandError::INVALID_CURSOR)?;
+    let mut keys = Vec::new();
+    let mut count = 0;
+    let mut found = Reply::new(&mut keys, reply.protocol());
+    let next = context.keyspace.scan_keys(from, options.count, &mut |key, meta| {
+        if options.kind.is_none_or(|kind| kind == Some(meta.kind))
+            && options.pattern.is_none_or(|pattern| glob_matches(pattern, key))
+        {
+            found.bulk(key);
+            count += 1;
+        }
+    })?;
+    reply.array(2);
+    reply.integer(next.map_or(-1, |next| next.to_bits() as i64));
+    reply.array(count);
+    reply.raw(&keys);
+    Ok(())
+}
+
+/// `SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]` on a node of one shard
+pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let cursor = ScanCursor::read(args[1])?;
+    let options = ScanOptions::read(args)?;
+    let (mut keys, mut next) = (Vec::new(), None);
+    if cursor.shard == 0 {
+        next = context.keyspace.scan_keys(cursor.position, options.count, &mut |key, meta| {
+            if options.kind.is_none_or(|kind| kind == Some(meta.kind))
+                && options.pattern.is_none_or(|pattern| glob_matches(pattern, key))
+            {
+                keys.push(key.to_vec());
+            }
+        })?;
+    }
+    let cursor = cursor.after_step(next, 1);
+    reply.array(2);
+    reply.bulk_display(cursor.map_or(0, ScanCursor::to_bits));
+    reply.array(keys.len());
+    keys.iter().for_each(|key| reply.bulk(key));
+    Ok(())
+}
+
+/// `KEYS pattern` on one shard, in one go: the core takes bounded steps of [`step_scan`] instead
+pub(super) fn keys(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let mut found = Vec::new();
+    let mut from = Some(KeyPosition::START);
+    while let Some(position) = from {
+        from = context.keyspace.scan_keys(position, SCAN_KEYS_MAX, &mut |key, _| {
+            if glob_matches(args[1], key) {
+                found.push(key.to_vec());
+            }
+        })?;
+    }
+    reply.array(found.len());
+    found.iter().for_each(|key| reply.bulk(key));
+    Ok(())
+}
+
+/// `RANDOMKEY` on one shard
+pub(super) fn randomkey(context: &mut Context<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let random = &mut *context.random;
+    let key = context.keyspace.random_key(&mut || random.next_u64())?;
+    reply.bulk_or_null(key);
+    Ok(())
+}
+
+// ---- databases ----
+
+/// `DBSIZE` on one shard
+pub(super) fn dbsize(context: &mut Context<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let db = usize::from(context.keyspace.db());
+    reply.integer(context.keyspace.counters().keys[db] as i64);
+    Ok(())
+}
+
+/// Checks the option of FLUSHDB and FLUSHALL: both ways are the same here, a flush drops ranges and never walks them.
+fn check_flush_mode(args: Args<'_>) -> Outcome {
+    match args {
+        [_] => Ok(()),
+        [_, mode] if mode.eq_ignore_ascii_case(b"async") || mode.eq_ignore_ascii_case(b"sync") => Ok(()),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+/// `FLUSHDB [ASYNC | SYNC]` on one shard
+pub(super) fn flushdb(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    check_flush_mode(args)?;
+    context.keyspace.flush()?;
+    reply.ok();
+    Ok(())
+}
+
+/// `FLUSHALL [ASYNC | SYNC]` on one shard
+pub(super) fn flushall(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    check_flush_mode(args)?;
+    context.keyspace.flush_all();
+    reply.ok();
+    Ok(())
+}
+
+/// Internal write: `step|expire count`. Deletes up to `count` keys, of all databases, that are due at the entry's time, and
+/// replies how many.
+pub(super) fn step_expire(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let count = super::parse_usize(args[1])?;
+    reply.integer(context.keyspace.delete_expired(count)? as i64);
+    Ok(())
+}
+
+// ---- OBJECT ----
+
+/// `OBJECT ENCODING key`
+pub(super) fn object_encoding(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.bulk_or_null(encoding(&context.keyspace, args[2])?);
+    Ok(())
+}
+
+/// The encoding that Redis would use by default for a value of that type and size. Basalt has one encoding per type;
+/// clients and tests that look at this expect Redis' names.
+fn encoding(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<&'static str>, CommandError> {
+    /// `hash-max-listpack-entries` and `zset-max-listpack-entries` of Redis
+    const LISTPACK_ENTRIES_MAX: u64 = 128;
+    /// Longest string that Redis keeps in one allocation with its header
+    const EMBEDDED_BYTES_MAX: usize = 44;
+    let Some(record) = keyspace.record(key)? else { return Ok(None) };
+    let is_small = record.size().unwrap_or(0) <= LISTPACK_ENTRIES_MAX;
+    Ok(Some(match record.kind() {
+        Type::String if read_i64(record.body()).is_some() => "int",
+        Type::String if record.body().len() <= EMBEDDED_BYTES_MAX => "embstr",
+        Type::String => "raw",
+        Type::List => "quicklist",
+        Type::Set => "hashtable",
+        Type::SortedSet if is_small => "listpack",
+        Type::SortedSet => "skiplist",
+        Type::Hash if is_small => "listpack",
+        Type::Hash => "hashtable",
+        Type::Stream => "stream",
+    }))
+}
+
+/// `OBJECT REFCOUNT key`
+pub(super) fn object_refcount(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    write_if_exists(context, args[2], 1, reply)
+}
+
+/// `OBJECT IDLETIME key`: the time of a key's last use is not kept
+pub(super) fn object_idletime(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    write_if_exists(context, args[2], 0, reply)
+}
+
+fn write_if_exists(context: &mut Context<'_>, key: &[u8], number: i64, reply: &mut Reply<'_>) -> Outcome {
+    if context.keyspace.exists(key)? {
+        reply.integer(number);
+    } else {
+        reply.null();
+    }
+    Ok(())
+}
+
+/// `OBJECT FREQ key`: how often a key is used is not counted
+pub(super) fn object_freq(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if !context.keyspace.exists(args[2])? {
+        reply.null();
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching \
+         between policies at runtime LRU and LFU data will take some time to adjust.",
+    ))
+}

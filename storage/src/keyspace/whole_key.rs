@@ -1,0 +1,329 @@
+//! A whole key at once: copied within a shard, or carried to another one as bytes.
+//!
+//! ```text
+//! serialized  [format u8 = 1][type u8][has deadline u8][deadline_ms u64 BE][rest …]
+//! string      rest = the value
+//! collection  rest = [size u64 BE][fields length u8][fields …]{[element length u32 BE][element …][value length u32 BE][value …]}…
+//! ```
+//!
+//! Versions are not part of it: a restored collection gets one of its own. Two keys with the same content have the same
+//! bytes, whatever shard they are on.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::Keyspace;
+use super::collection::Collection;
+use super::key::RowKey;
+use super::keyspace::{CHUNK_ROWS_MAX, Lookup, damaged};
+use super::meta::Type;
+use crate::{Direction, Result};
+
+/// Largest key that is carried from one shard to another, serialized.
+pub const SERIALIZED_BYTES_MAX: usize = 32 << 20;
+
+const FORMAT: u8 = 1;
+
+/// The outcome of [`Keyspace::serialize`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Serialized {
+    /// There is no such key.
+    Absent,
+    /// It would take more bytes than allowed.
+    TooLarge,
+    /// The key.
+    Bytes(Vec<u8>),
+}
+
+impl Keyspace<'_> {
+    /// The whole key as bytes, if they are at most `bytes_max`.
+    pub fn serialize(&self, key: &[u8], bytes_max: usize) -> Result<Serialized> {
+        let Lookup { record, prior } = self.lookup(key)?;
+        let Some(record) = record else { return Ok(Serialized::Absent) };
+        let deadline_ms = record.deadline_ms();
+        let mut bytes = vec![FORMAT, record.kind() as u8, deadline_ms.is_some().into()];
+        bytes.extend_from_slice(&deadline_ms.unwrap_or(0).to_be_bytes());
+        if record.kind() == Type::String {
+            if record.body().len() > bytes_max {
+                return Ok(Serialized::TooLarge);
+            }
+            bytes.extend_from_slice(record.body());
+            return Ok(Serialized::Bytes(bytes));
+        }
+        let collection = self.open(key, &record, prior)?;
+        bytes.extend_from_slice(&collection.size.to_be_bytes());
+        bytes.push(collection.fields().len() as u8);
+        bytes.extend_from_slice(collection.fields());
+        let mut fits = true;
+        self.scan_elements(
+            &collection,
+            Bound::Unbounded,
+            Bound::Unbounded,
+            Direction::Forward,
+            &mut |element, value| {
+                fits = bytes.len() + element.len() + value.len() + 8 <= bytes_max;
+                if !fits {
+                    return ControlFlow::Break(());
+                }
+                for part in [element, value] {
+                    bytes.extend_from_slice(&(part.len() as u32).to_be_bytes());
+                    bytes.extend_from_slice(part);
+                }
+                ControlFlow::Continue(())
+            },
+        )?;
+        Ok(if fits { Serialized::Bytes(bytes) } else { Serialized::TooLarge })
+    }
+
+    /// Replaces whatever `key` holds by the key that [`Keyspace::serialize`] turned into `bytes`.
+    ///
+    /// Returns false, having changed nothing, if `bytes` are not such.
+    pub fn restore(&mut self, key: &[u8], bytes: &[u8]) -> Result<bool> {
+        let Some(parts) = Parts::read(bytes) else { return Ok(false) };
+        if parts.kind == Type::String {
+            self.set_string(key, parts.rest, parts.deadline_ms)?;
+            return Ok(true);
+        }
+        let Some((size, fields, rows)) = read_collection(parts.rest) else { return Ok(false) };
+        if !Rows(rows).all_readable() {
+            return Ok(false);
+        }
+        let mut collection = self.replacement(key, parts.kind)?;
+        collection.size = size;
+        collection.deadline_ms = parts.deadline_ms;
+        collection.set_fields(fields);
+        for (element, value) in Rows(rows) {
+            self.put_element(&collection, element, value);
+        }
+        self.save(&mut collection);
+        Ok(true)
+    }
+
+    /// Copies `key` over whatever `to` holds in database `to_db`. Says whether `key` exists.
+    ///
+    /// A collection is copied element by element: this takes as long as it has elements.
+    pub fn copy_key(&mut self, key: &[u8], to_db: u8, to: &[u8]) -> Result<bool> {
+        let from_db = self.db;
+        assert!((from_db, key) != (to_db, to), "a key cannot replace itself");
+        let (source, deadline_ms) = match self.source(key)? {
+            None => return Ok(false),
+            Some((Source::String(value), deadline_ms)) => {
+                self.select(to_db);
+                let done = self.set_string(to, &value, deadline_ms);
+                self.select(from_db);
+                return done.map(|()| true);
+            }
+            Some((Source::Collection(source), deadline_ms)) => (source, deadline_ms),
+        };
+        self.select(to_db);
+        let target = self.replacement(to, source.kind());
+        self.select(from_db);
+        let mut target = target?;
+        target.size = source.size;
+        target.deadline_ms = deadline_ms;
+        target.set_fields(source.fields());
+        self.copy_elements(&source, &target)?;
+        self.select(to_db);
+        self.save(&mut target);
+        self.select(from_db);
+        Ok(true)
+    }
+
+    /// What is to be copied, and its deadline.
+    fn source(&self, key: &[u8]) -> Result<Option<(Source, Option<u64>)>> {
+        let Lookup { record, prior } = self.lookup(key)?;
+        let Some(record) = &record else { return Ok(None) };
+        let source = match record.kind() {
+            Type::String => Source::String(record.body().to_vec()),
+            _ => Source::Collection(self.open(key, record, prior)?),
+        };
+        Ok(Some((source, record.deadline_ms())))
+    }
+
+    fn copy_elements(&mut self, source: &Collection, target: &Collection) -> Result<()> {
+        let mut after: Option<RowKey> = None;
+        loop {
+            let mut chunk: Vec<(RowKey, Vec<u8>)> = Vec::new();
+            let lower = after.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            self.scan_elements(source, lower, Bound::Unbounded, Direction::Forward, &mut |element, value| {
+                chunk.push((RowKey::from_slice(element), value.to_vec()));
+                if chunk.len() < CHUNK_ROWS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+            for (element, value) in &chunk {
+                self.put_element(target, element, value);
+            }
+            match chunk.pop() {
+                Some((element, _)) if chunk.len() + 1 == CHUNK_ROWS_MAX => after = Some(element),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    /// Moves `key` to `to`, over whatever that holds, in the same database. Says whether `key` exists.
+    pub fn rename(&mut self, key: &[u8], to: &[u8]) -> Result<bool> {
+        if key == to {
+            return self.exists(key);
+        }
+        if !self.copy_key(key, self.db, to)? {
+            return Ok(false);
+        }
+        if !self.delete(key)? {
+            return Err(damaged(key));
+        }
+        Ok(true)
+    }
+}
+
+/// A key that is being copied.
+enum Source {
+    String(Vec<u8>),
+    Collection(Collection),
+}
+
+/// The parts of a serialized key.
+struct Parts<'a> {
+    kind: Type,
+    deadline_ms: Option<u64>,
+    rest: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Parts<'a>> {
+        let (&[format, kind, has_deadline], rest) = bytes.split_first_chunk::<3>()?;
+        let (deadline, rest) = rest.split_first_chunk::<8>()?;
+        if format != FORMAT || has_deadline > 1 {
+            return None;
+        }
+        let deadline_ms = (has_deadline == 1).then_some(u64::from_be_bytes(*deadline));
+        Some(Parts { kind: Type::from_nibble(kind)?, deadline_ms, rest })
+    }
+}
+
+/// Size, fields and rows of a serialized collection.
+fn read_collection(rest: &[u8]) -> Option<(u64, &[u8], &[u8])> {
+    let (size, rest) = rest.split_first_chunk::<8>()?;
+    let (&fields_length, rest) = rest.split_first()?;
+    let (fields, rows) = rest.split_at_checked(usize::from(fields_length))?;
+    (fields.len() <= super::FIELDS_BYTES_MAX).then_some((u64::from_be_bytes(*size), fields, rows))
+}
+
+/// The rows of a serialized collection.
+struct Rows<'a>(&'a [u8]);
+
+impl Rows<'_> {
+    fn all_readable(mut self) -> bool {
+        while self.next().is_some() {}
+        self.0.is_empty()
+    }
+}
+
+impl<'a> Iterator for Rows<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
+        let (element, rest) = split_part(self.0)?;
+        let (value, rest) = split_part(rest)?;
+        self.0 = rest;
+        Some((element, value))
+    }
+}
+
+fn split_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    rest.split_at_checked(u32::from_be_bytes(*length) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Shard;
+    use super::*;
+
+    fn put_set(keyspace: &mut Keyspace<'_>, key: &[u8], elements: u32) {
+        let mut set = keyspace.collection_or_new(key, Type::Set).unwrap();
+        for element in 0..elements {
+            keyspace.put_element(&set, &element.to_be_bytes(), b"v");
+        }
+        set.size = elements.into();
+        set.set_fields(b"own");
+        keyspace.save(&mut set);
+    }
+
+    fn content(keyspace: &Keyspace<'_>, key: &[u8]) -> Vec<u8> {
+        match keyspace.serialize(key, usize::MAX).unwrap() {
+            Serialized::Bytes(bytes) => bytes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_survive_the_way_to_another_shard() {
+        let (mut here, mut there) = (Shard::default(), Shard::default());
+        let mut source = here.keyspace();
+        put_set(&mut source, b"set", 3000);
+        source.set_deadline(b"set", Some(5000)).unwrap();
+        source.set_string(b"text", b"value", Some(7000)).unwrap();
+        let mut target = there.keyspace();
+        for key in [b"set".as_slice(), b"text"] {
+            let bytes = content(&source, key);
+            assert!(target.restore(key, &bytes).unwrap());
+            assert_eq!(content(&target, key), bytes);
+        }
+        assert_eq!(target.counters().keys[0], 2);
+        assert_eq!(target.counters().deadlines[0], 2);
+        assert_eq!(target.next_deadline_ms().unwrap(), Some(5000));
+    }
+
+    #[test]
+    fn keys_above_the_bound_and_absent_ones_are_told_apart() {
+        let mut shard = Shard::default();
+        let mut keyspace = shard.keyspace();
+        put_set(&mut keyspace, b"set", 100);
+        assert_eq!(keyspace.serialize(b"set", 200).unwrap(), Serialized::TooLarge);
+        assert_eq!(keyspace.serialize(b"none", 200).unwrap(), Serialized::Absent);
+    }
+
+    #[test]
+    fn damaged_bytes_change_nothing() {
+        let mut shard = Shard::default();
+        let mut keyspace = shard.keyspace();
+        put_set(&mut keyspace, b"set", 3);
+        let bytes = content(&keyspace, b"set");
+        for length in 0..bytes.len() {
+            let is_whole_row = length >= 23 && (length - 23).is_multiple_of(13);
+            let restored = keyspace.restore(b"new", &bytes[..length]).unwrap();
+            assert_eq!(restored, is_whole_row, "cut at {length} of {}", bytes.len());
+        }
+        let mut unknown = bytes.clone();
+        unknown[0] = 2;
+        assert!(!keyspace.restore(b"set", &unknown).unwrap());
+        assert_eq!(content(&keyspace, b"set"), bytes);
+    }
+
+    #[test]
+    fn a_renamed_collection_leaves_nothing_behind() {
+        let mut shard = Shard::default();
+        let mut keyspace = shard.keyspace();
+        put_set(&mut keyspace, b"a", 2500);
+        put_set(&mut keyspace, b"b", 10);
+        let before = content(&keyspace, b"a");
+        assert!(keyspace.rename(b"a", b"b").unwrap());
+        assert!(!keyspace.exists(b"a").unwrap());
+        assert_eq!(content(&keyspace, b"b"), before);
+        assert_eq!(keyspace.counters().keys[0], 1);
+        assert!(!keyspace.rename(b"a", b"c").unwrap());
+    }
+
+    #[test]
+    fn a_copy_into_another_database_is_counted_there() {
+        let mut shard = Shard::default();
+        let mut keyspace = shard.keyspace();
+        put_set(&mut keyspace, b"a", 1024);
+        keyspace.set_deadline(b"a", Some(9000)).unwrap();
+        assert!(keyspace.copy_key(b"a", 3, b"a").unwrap());
+        assert_eq!(keyspace.db(), 0);
+        assert_eq!((keyspace.counters().keys[0], keyspace.counters().keys[3]), (1, 1));
+        assert_eq!((keyspace.counters().deadlines[0], keyspace.counters().deadlines[3]), (1, 1));
+        let before = content(&keyspace, b"a");
+        keyspace.select(3);
+        assert_eq!(content(&keyspace, b"a"), before);
+    }
+}
