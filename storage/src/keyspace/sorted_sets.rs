@@ -89,6 +89,9 @@ pub struct SortedSet {
     highest: Vec<u8>,
 }
 
+/// Visits order rows until it breaks: the element's bytes, the member and the score.
+type VisitOrder<'v> = &'v mut dyn FnMut(&[u8], &[u8], f64) -> ControlFlow<()>;
+
 /// What [`SortedSet::insert`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
@@ -200,7 +203,7 @@ impl SortedSet {
         let direction = if end == ScoreEnd::Lowest { Direction::Forward } else { Direction::Backward };
         let mut missing = count;
         let mut popped: Vec<RowKey> = Vec::new();
-        self.scan_order(keyspace, self.from_lowest(), self.to_highest(), direction, &mut |element, member, score| {
+        self.scan_order(keyspace, self.order_start(), self.order_end(), direction, &mut |element, member, score| {
             visit(member, score);
             // A whole sorted set goes with its metadata; only a single member is removed by hand (see `List::remove`).
             if !all || count == 1 {
@@ -233,7 +236,7 @@ impl SortedSet {
             return Ok(());
         }
         let (mut skip, mut missing) = (ranks.start, ranks.end - ranks.start);
-        let (mut from, mut to) = (self.from_lowest(), self.to_highest());
+        let (mut from, mut to) = (self.order_start(), self.order_end());
         // The first row wanted is found from the nearer end.
         let behind = self.len().saturating_sub(ranks.start + 1);
         if behind < skip {
@@ -280,7 +283,7 @@ impl SortedSet {
     ) -> Result<()> {
         let from = score_bound(range.min, range.min_exclusive);
         let to = score_bound(range.max, !range.max_exclusive);
-        let (from, to) = (from.max(self.from_lowest()), to.min(self.to_highest()));
+        let (from, to) = (from.max(self.order_start()), to.min(self.order_end()));
         self.scan_order(keyspace, from, to, direction, &mut |_, member, score| visit(member, score))
     }
 
@@ -296,7 +299,7 @@ impl SortedSet {
         direction: Direction,
         visit: &mut dyn FnMut(&[u8], f64) -> ControlFlow<()>,
     ) -> Result<()> {
-        let (mut from, mut to) = (self.from_lowest(), self.to_highest());
+        let (mut from, mut to) = (self.order_start(), self.order_end());
         if let Some(score) = self.common_score(keyspace)? {
             let order = |member: &[u8]| order_element(score, member);
             match min {
@@ -348,7 +351,7 @@ impl SortedSet {
     fn common_score(&self, keyspace: &Keyspace<'_>) -> Result<Option<f64>> {
         let mut ends = [None, None];
         for (end, direction) in ends.iter_mut().zip([Direction::Forward, Direction::Backward]) {
-            self.scan_order(keyspace, self.from_lowest(), self.to_highest(), direction, &mut |_, _, score| {
+            self.scan_order(keyspace, self.order_start(), self.order_end(), direction, &mut |_, _, score| {
                 *end = Some(score);
                 ControlFlow::Break(())
             })?;
@@ -356,14 +359,14 @@ impl SortedSet {
         Ok(if ends[0] == ends[1] { ends[0] } else { None })
     }
 
-    /// Visits order rows in `from..to`: the element's bytes, the member and the score.
+    /// Visits order rows in `from..to`.
     fn scan_order(
         &self,
         keyspace: &Keyspace<'_>,
         from: RowKey,
         to: RowKey,
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8], f64) -> ControlFlow<()>,
+        visit: VisitOrder<'_>,
     ) -> Result<()> {
         if from >= to {
             return Ok(());
@@ -393,14 +396,14 @@ impl SortedSet {
     }
 
     /// Where a scan of all order rows starts.
-    fn from_lowest(&self) -> RowKey {
+    fn order_start(&self) -> RowKey {
         let mut from = RowKey::from_slice(&[ORDER]);
         from.extend_from_slice(&self.lowest);
         from
     }
 
     /// Where a scan of all order rows ends.
-    fn to_highest(&self) -> RowKey {
+    fn order_end(&self) -> RowKey {
         if self.highest.is_empty() {
             return RowKey::from_slice(&[ORDER + 1]);
         }
@@ -683,8 +686,8 @@ mod tests {
         sorted_set.pop(&mut keyspace, ScoreEnd::Highest, 1, &mut |_, _| {}).unwrap();
         sorted_set.save(&mut keyspace).unwrap();
         let mut sorted_set = keyspace.sorted_set(b"k").unwrap().unwrap();
-        assert_eq!(sorted_set.from_lowest(), order_element(1.0, b"a"));
-        assert_eq!(sorted_set.to_highest(), after(order_element(1.0, b"d")));
+        assert_eq!(sorted_set.order_start(), order_element(1.0, b"a"));
+        assert_eq!(sorted_set.order_end(), after(order_element(1.0, b"d")));
         sorted_set.insert(&mut keyspace, b"A", None, 1.0);
         sorted_set.insert(&mut keyspace, b"z", None, 1.0);
         let mut members: Vec<u8> = Vec::new();
