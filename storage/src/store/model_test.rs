@@ -232,7 +232,7 @@ fn history(seed: u64, entry_count: u64) {
 #[test]
 fn random_histories_agree_with_a_plain_map() {
     for seed in 1..=6 {
-        history(seed, 600);
+        history(seed, 400);
     }
 }
 
