@@ -135,10 +135,10 @@ fn a_refused_setting_ends_with_status_2() {
 
 #[test]
 fn sigterm_and_sigint_end_a_node_with_status_0() {
-    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+    for (signal, since) in [(Signal::SIGTERM, "ready"), (Signal::SIGINT, "ready"), (Signal::SIGTERM, "starting")] {
         let temporary = temporary();
         let mut node = Node::start(basalt(temporary.path()));
-        node.wait_for_line("starting");
+        node.wait_for_line(since);
 
         node.signal(signal);
 
