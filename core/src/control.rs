@@ -34,7 +34,11 @@ pub fn run(core: &mut Core, control: &Control) -> Vec<u8> {
         Control::KillClients(filter) => {
             let victims: Vec<_> = chosen(core, filter).map(|connection| connection.ring).collect();
             for &id in &victims {
-                core.close(id, true);
+                match &mut core.connections[id.index()] {
+                    // Who closes itself still gets the reply.
+                    Some(connection) if filter.is_asker(&connection.session) => connection.session.closing = true,
+                    _ => core.close(id, true),
+                }
             }
             reply.integer(victims.len() as i64);
         }

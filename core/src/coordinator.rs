@@ -57,6 +57,8 @@ pub enum Merge {
     ConcatText,
     /// One of the replies that are not null.
     Any,
+    /// `OK` if the sum of integers is not 0, else this error.
+    OkIfAny(&'static str),
 }
 
 impl From<commands::table::Merge> for Merge {
@@ -113,7 +115,7 @@ impl Gather {
 
     fn take(&mut self, part: usize, reply: &[u8]) -> Option<()> {
         match self.merge {
-            Merge::Sum => self.sum += value::read_integer(reply)?,
+            Merge::Sum | Merge::OkIfAny(_) => self.sum += value::read_integer(reply)?,
             Merge::Ok => {}
             Merge::ArrayInOrder => {
                 let mut elements = value::split_elements(reply).ok()?;
@@ -157,6 +159,8 @@ impl Gather {
                 out.raw(&self.elements);
             }
             Merge::ConcatText => out.verbatim("txt", &self.elements),
+            Merge::OkIfAny(error) if self.sum == 0 => out.error(error),
+            Merge::OkIfAny(_) => out.ok(),
             Merge::Any if self.elements.is_empty() => out.null(),
             Merge::Any => out.raw(&self.elements),
         }
@@ -208,6 +212,9 @@ mod tests {
         assert_eq!(gather(order, &replies), "*3\r\n$1\r\na\r\n$1\r\nb\r\n$-1\r\n");
         assert_eq!(gather(Gather::new(Merge::Concat, 2), &[(0, "*0\r\n"), (1, "*1\r\n:1\r\n")]), "*1\r\n:1\r\n");
         assert_eq!(gather(Gather::new(Merge::Any, 2), &[(0, "$-1\r\n"), (1, "$1\r\nk\r\n")]), "$1\r\nk\r\n");
+        let (none, one) = ([(0, ":0\r\n"), (1, ":0\r\n")], [(0, ":0\r\n"), (1, ":1\r\n")]);
+        assert_eq!(gather(Gather::new(Merge::OkIfAny("ERR none"), 2), &none), "-ERR none\r\n");
+        assert_eq!(gather(Gather::new(Merge::OkIfAny("ERR none"), 2), &one), "+OK\r\n");
     }
 
     #[test]

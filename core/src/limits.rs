@@ -41,6 +41,9 @@ pub const INLINE_BYTES_MAX: usize = 64 << 10;
 /// Most arguments of one command, as in Redis.
 pub const ARGS_MAX: usize = 1024 * 1024;
 
+/// Longest name that a connection gives itself or its library: it is kept for as long as the connection.
+pub const CLIENT_NAME_BYTES_MAX: usize = 4 << 10;
+
 // --- start and stop -----------------------------------------------------------------------------------------------------------
 
 /// Open files of a node beside its clients and shards: listeners, rings, pipes, the log, the configuration.

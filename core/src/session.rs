@@ -78,10 +78,11 @@ impl Session {
         }
     }
 
-    /// `RESET`: everything as on a fresh connection but what it is and where it comes from.
+    /// `RESET`: everything as on a fresh connection but what it is, where it comes from and which library is behind it.
     pub fn reset(&mut self) {
         let fresh = Session::new(self.id, self.peer, self.local, self.connected);
         let (active, command_count, last_command) = (self.active, self.command_count, self.last_command);
-        *self = Session { active, command_count, last_command, ..fresh };
+        let (library, library_version) = (std::mem::take(&mut self.library), std::mem::take(&mut self.library_version));
+        *self = Session { active, command_count, last_command, library, library_version, ..fresh };
     }
 }

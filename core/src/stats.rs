@@ -1,6 +1,7 @@
 //! Counters that `INFO` reads: each written by one core, read by any, never locked.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// A figure that one core writes and any core reads.
 #[derive(Debug, Default)]
@@ -23,13 +24,124 @@ impl Figure {
     }
 }
 
-/// Calls and time of one command on one core.
+/// A count since the start or since the last `CONFIG RESETSTAT`.
+///
+/// What a newcomer would get wrong: a reset does not write the count, which belongs to its core, but remembers where it
+/// stood. So nothing is lost when a core counts while another one resets.
+#[derive(Debug, Default)]
+pub struct Counter {
+    count: Figure,
+    base: Figure,
+}
+
+impl Counter {
+    /// Adds `amount`. Only the core that owns the counter may call this, see [`Figure::add`].
+    pub fn add(&self, amount: u64) {
+        self.count.add(amount);
+    }
+
+    /// Sets what was counted since the start, for counts kept elsewhere. Only the core that owns the counter may call this.
+    pub fn set(&self, count: u64) {
+        self.count.set(count);
+    }
+
+    /// What was counted since the last reset.
+    pub fn get(&self) -> u64 {
+        self.count.get().wrapping_sub(self.base.get())
+    }
+
+    /// What was counted since the start.
+    pub fn since_start(&self) -> u64 {
+        self.count.get()
+    }
+
+    /// Begins anew. Any core may call this.
+    pub fn reset(&self) {
+        self.base.set(self.count.get());
+    }
+}
+
+/// Calls of one command on one core.
 #[derive(Debug, Default)]
 pub struct CommandStats {
     /// Times it was called.
-    pub calls: Figure,
-    /// Times it was refused before it ran (arity, unknown option and the like come after).
-    pub rejected: Figure,
+    pub calls: Counter,
+    /// Times it was refused before it ran (a wrong number of arguments).
+    pub rejected: Counter,
+}
+
+/// The codes of error replies that are counted each for itself; Redis has few more.
+const ERROR_CODES: [&str; 16] = [
+    "ERR",
+    "WRONGTYPE",
+    "CROSSSLOT",
+    "MISCONF",
+    "BUSY",
+    "CLUSTERDOWN",
+    "MOVED",
+    "ASK",
+    "TRYAGAIN",
+    "READONLY",
+    "NOPROTO",
+    "WRONGPASS",
+    "NOAUTH",
+    "BUSYGROUP",
+    "NOGROUP",
+    "OTHER",
+];
+
+/// Error replies by their first word.
+#[derive(Debug, Default)]
+pub struct ErrorCounts([Counter; ERROR_CODES.len()]);
+
+impl ErrorCounts {
+    /// Counts a reply that is an error, with or without its leading `-`. Only the core that owns the counts may call this.
+    pub fn count(&self, reply: &[u8]) {
+        let text = reply.strip_prefix(b"-").unwrap_or(reply);
+        let code = text.split(|byte| matches!(byte, b' ' | b'\r')).next().unwrap_or(text);
+        let place = ERROR_CODES.iter().position(|known| known.as_bytes() == code);
+        self.0[place.unwrap_or(ERROR_CODES.len() - 1)].add(1);
+    }
+
+    /// Each code and how often it was replied.
+    pub fn by_code(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        ERROR_CODES.iter().zip(&self.0).map(|(code, count)| (*code, count.get()))
+    }
+
+    /// Error replies of all codes.
+    pub fn total(&self) -> u64 {
+        self.0.iter().map(Counter::get).sum()
+    }
+
+    fn reset(&self) {
+        self.0.iter().for_each(Counter::reset);
+    }
+}
+
+/// Turns counts into rates: how much was counted per second lately. A core feeds it now and then and publishes the outcome.
+#[derive(Debug, Default)]
+pub struct RateMeter {
+    last: Option<(Instant, u64)>,
+    per_second: f64,
+}
+
+/// How long it takes a rate to follow a change to two thirds.
+const RATE_MEMORY_S: f64 = 1.0;
+
+impl RateMeter {
+    /// Takes the count as it is at `now` and gives the rate.
+    pub fn feed(&mut self, now: Instant, count: u64) -> u64 {
+        if let Some((then, before)) = self.last {
+            let seconds = now.saturating_duration_since(then).as_secs_f64();
+            if seconds > 0.0 {
+                let current = count.wrapping_sub(before) as f64 / seconds;
+                let weight = 1.0 - (-seconds / RATE_MEMORY_S).exp();
+                self.per_second += (current - self.per_second) * weight;
+            }
+        }
+        self.last = Some((now, count));
+        self.per_second.round() as u64
+    }
 }
 
 /// One core's counters.
@@ -37,38 +149,48 @@ pub struct CommandStats {
 #[repr(align(128))]
 pub struct CoreStats {
     /// Commands taken from clients.
-    pub commands: Figure,
+    pub commands: Counter,
     /// Connections taken.
-    pub connections: Figure,
+    pub connections: Counter,
     /// Connections refused because of `maxclients`.
-    pub rejected_connections: Figure,
+    pub rejected_connections: Counter,
     /// Connections there are.
     pub clients: Figure,
     /// Bytes received.
-    pub bytes_in: Figure,
+    pub bytes_in: Counter,
     /// Bytes sent.
-    pub bytes_out: Figure,
+    pub bytes_out: Counter,
     /// Requests sent to other cores.
-    pub forwarded: Figure,
+    pub forwarded: Counter,
     /// Turns of the core loop.
-    pub turns: Figure,
+    pub turns: Counter,
     /// `io_uring_enter` calls.
-    pub enters: Figure,
+    pub enters: Counter,
     /// Times the core slept.
-    pub parks: Figure,
+    pub parks: Counter,
     /// Stalls: turns that held the core longer than the budget.
-    pub stalls: Figure,
+    pub stalls: Counter,
     /// The longest turn, in microseconds.
     pub stall_us_max: Figure,
     /// Connections closed because their output grew over the limit.
-    pub output_limit_closed: Figure,
+    pub output_limit_closed: Counter,
     /// Bytes queued for clients.
     pub output_bytes: Figure,
     /// Bytes received and not decoded yet.
     pub input_bytes: Figure,
     /// Error replies sent before a command reached a shard.
-    pub errors: Figure,
-    /// Per command, by its place in the table.
+    pub errors: Counter,
+    /// Error replies sent to clients, by code.
+    pub error_replies: ErrorCounts,
+    /// Commands taken per second lately.
+    pub commands_per_s: Figure,
+    /// Bytes received per second lately.
+    pub bytes_in_per_s: Figure,
+    /// Bytes sent per second lately.
+    pub bytes_out_per_s: Figure,
+    /// The core's thread as the kernel numbers it; 0 until it has said.
+    pub thread_id: Figure,
+    /// Per command, by its id in the table.
     pub by_command: Box<[CommandStats]>,
 }
 
@@ -76,23 +198,55 @@ impl CoreStats {
     /// Counters for a table of `command_count` commands.
     pub fn new(command_count: usize) -> CoreStats {
         CoreStats {
-            commands: Figure::default(),
-            connections: Figure::default(),
-            rejected_connections: Figure::default(),
+            commands: Counter::default(),
+            connections: Counter::default(),
+            rejected_connections: Counter::default(),
             clients: Figure::default(),
-            bytes_in: Figure::default(),
-            bytes_out: Figure::default(),
-            forwarded: Figure::default(),
-            turns: Figure::default(),
-            enters: Figure::default(),
-            parks: Figure::default(),
-            stalls: Figure::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            forwarded: Counter::default(),
+            turns: Counter::default(),
+            enters: Counter::default(),
+            parks: Counter::default(),
+            stalls: Counter::default(),
             stall_us_max: Figure::default(),
-            output_limit_closed: Figure::default(),
+            output_limit_closed: Counter::default(),
             output_bytes: Figure::default(),
             input_bytes: Figure::default(),
-            errors: Figure::default(),
+            errors: Counter::default(),
+            error_replies: ErrorCounts::default(),
+            commands_per_s: Figure::default(),
+            bytes_in_per_s: Figure::default(),
+            bytes_out_per_s: Figure::default(),
+            thread_id: Figure::default(),
             by_command: (0..command_count).map(|_| CommandStats::default()).collect(),
+        }
+    }
+}
+
+impl CoreStats {
+    /// Begins every count anew (`CONFIG RESETSTAT`); states stay. Any core may call this.
+    pub fn reset(&self) {
+        let counters = [
+            &self.commands,
+            &self.connections,
+            &self.rejected_connections,
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.forwarded,
+            &self.turns,
+            &self.enters,
+            &self.parks,
+            &self.stalls,
+            &self.output_limit_closed,
+            &self.errors,
+        ];
+        counters.into_iter().for_each(Counter::reset);
+        self.stall_us_max.set(0);
+        self.error_replies.reset();
+        for command in &self.by_command {
+            command.calls.reset();
+            command.rejected.reset();
         }
     }
 }
@@ -126,17 +280,64 @@ pub struct ShardStats {
     /// Bytes of the rows on disk.
     pub disk_bytes: Figure,
     /// Entries proposed.
-    pub batches: Figure,
+    pub batches: Counter,
     /// Writes proposed, in all entries.
-    pub writes: Figure,
+    pub writes: Counter,
     /// Keys deleted because their deadline passed.
-    pub expired_keys: Figure,
+    pub expired_keys: Counter,
     /// Keyspace hits.
-    pub hits: Figure,
+    pub hits: Counter,
     /// Keyspace misses.
-    pub misses: Figure,
+    pub misses: Counter,
     /// Reads that waited for a reader thread.
-    pub cold_reads: Figure,
+    pub cold_reads: Counter,
     /// Unix seconds of the last generation written to disk.
     pub last_save_unix_s: Figure,
+}
+
+impl ShardStats {
+    /// Begins every count anew (`CONFIG RESETSTAT`); states stay. Any core may call this.
+    pub fn reset(&self) {
+        let counters = [&self.batches, &self.writes, &self.expired_keys, &self.hits, &self.misses, &self.cold_reads];
+        counters.into_iter().for_each(Counter::reset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_counter_begins_anew_without_losing_what_comes_after() {
+        let counter = Counter::default();
+        counter.add(3);
+        counter.reset();
+        counter.add(2);
+        assert_eq!((counter.get(), counter.since_start()), (2, 5));
+        counter.set(9);
+        assert_eq!(counter.get(), 6);
+    }
+
+    #[test]
+    fn errors_are_counted_by_their_first_word() {
+        let errors = ErrorCounts::default();
+        for reply in [&b"-ERR no\r\n"[..], b"ERR no", b"-WRONGTYPE x", b"-NOSUCHCODE x", b""] {
+            errors.count(reply);
+        }
+        let counted: Vec<_> = errors.by_code().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [("ERR", 2), ("WRONGTYPE", 1), ("OTHER", 2)]);
+        assert_eq!(errors.total(), 5);
+    }
+
+    #[test]
+    fn a_rate_follows_its_count() {
+        let (start, mut meter) = (Instant::now(), RateMeter::default());
+        let tick = |tenths: u64| start + Duration::from_millis(100 * tenths);
+        let rates: Vec<u64> = (0..100).map(|tenths| meter.feed(tick(tenths), tenths * 50)).collect();
+        assert_eq!(rates[0], 0);
+        assert!((490..=500).contains(&rates[99]), "{}", rates[99]);
+        let idle = (100..200).map(|tenths| meter.feed(tick(tenths), 5000)).last();
+        assert_eq!(idle, Some(0));
+    }
 }

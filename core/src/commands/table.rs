@@ -207,7 +207,7 @@ impl Command {
     }
 
     /// The subcommand named `name`, whatever its case.
-    fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
         self.subcommands.iter().find(|command| {
             let short = command.facts.name.split_once('|').map_or(command.facts.name, |(_, short)| short);
             short.as_bytes().eq_ignore_ascii_case(name)
@@ -244,7 +244,7 @@ impl Iterator for KeyPositions<'_> {
 }
 
 /// The range `first..end` with a step that `spec` finds in `args`; `None` if they do not fit it.
-fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
+pub(crate) fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
     let start = match spec.begin {
         BeginSearch::Index(index) => usize::try_from(index).ok()?,
         BeginSearch::Keyword(word, from) => {

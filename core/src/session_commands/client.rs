@@ -1,0 +1,242 @@
+//! The CLIENT commands (<https://redis.io/docs/latest/commands/?name=client>).
+
+use std::borrow::Cow;
+use std::io::Write;
+use std::time::Instant;
+
+use basalt_net::resp::Reply;
+
+use super::Outcome;
+use super::client_filter::ClientFilter;
+use super::connection::protocol_number;
+use crate::commands::{Args, CommandError, table};
+use crate::control::Control;
+use crate::coordinator::Merge;
+use crate::limits;
+use crate::session::{ReplyMode, Session};
+
+pub(super) const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
+
+/// `CLIENT LIST [TYPE type] [ID id …]`.
+pub(super) fn list(args: Args<'_>) -> Result<Outcome, CommandError> {
+    let filter = ClientFilter::for_list(args)?;
+    Ok(Outcome::Control(Control::ListClients(filter), Merge::ConcatText))
+}
+
+/// `CLIENT KILL`: by address in its old form, which answers whether there was such a client, or by options, which answers
+/// how many were closed.
+pub(super) fn kill(args: Args<'_>, session: &Session) -> Result<Outcome, CommandError> {
+    let filter = ClientFilter::for_kill(args, session.id)?;
+    let merge = if args.len() == 3 { Merge::OkIfAny("ERR No such client") } else { Merge::Sum };
+    Ok(Outcome::Control(Control::KillClients(filter), merge))
+}
+
+/// `CLIENT GETNAME`.
+pub(super) fn get_name(session: &Session, reply: &mut Reply<'_>) {
+    reply.bulk_or_null(Some(&session.name).filter(|name| !name.is_empty()));
+}
+
+/// `CLIENT SETNAME name`; no name takes the old one away.
+pub(super) fn set_name(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    check_attribute(args[2], NAME_REFUSED)?;
+    session.name = args[2].into();
+    reply.ok();
+    Ok(())
+}
+
+/// `CLIENT SETINFO LIB-NAME name` and `CLIENT SETINFO LIB-VER version`, as since Redis 7.2.
+pub(super) fn set_info(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let (attribute, place) = match args[2].to_ascii_lowercase().as_slice() {
+        b"lib-name" => ("lib-name", &mut session.library),
+        b"lib-ver" => ("lib-ver", &mut session.library_version),
+        _ => {
+            let option = String::from_utf8_lossy(args[2]);
+            return Err(CommandError::owned(format!("ERR Unrecognized option '{option}'")));
+        }
+    };
+    check_attribute(args[3], format!("ERR {attribute} cannot contain spaces, newlines or special characters."))?;
+    *place = String::from_utf8_lossy(args[3]).into();
+    reply.ok();
+    Ok(())
+}
+
+/// Checks that `value` does not break the lines of `CLIENT LIST`; `refusal` is the error if it does.
+pub(super) fn check_attribute(value: &[u8], refusal: impl Into<Cow<'static, str>>) -> Result<(), CommandError> {
+    if value.len() > limits::CLIENT_NAME_BYTES_MAX {
+        let most = limits::CLIENT_NAME_BYTES_MAX;
+        return Err(CommandError::owned(format!("ERR a client's name has {most} bytes at most, not {}", value.len())));
+    }
+    if value.iter().all(u8::is_ascii_graphic) { Ok(()) } else { Err(CommandError::Refused(refusal.into())) }
+}
+
+/// `CLIENT REPLY ON|OFF|SKIP`. Only ON is answered.
+pub(super) fn reply_mode(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    match args[2].to_ascii_lowercase().as_slice() {
+        b"on" => {
+            session.reply_mode = ReplyMode::On;
+            reply.ok();
+        }
+        b"off" => session.reply_mode = ReplyMode::Off,
+        b"skip" if session.reply_mode != ReplyMode::Off => session.reply_mode = ReplyMode::SkipNext,
+        b"skip" => {}
+        _ => return Err(CommandError::SYNTAX),
+    }
+    Ok(())
+}
+
+/// `CLIENT NO-EVICT ON|OFF`. Nothing is ever evicted for want of memory; the wish is kept and shown.
+pub(super) fn no_evict(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    session.no_evict = parse_switch(args[2])?;
+    reply.ok();
+    Ok(())
+}
+
+/// `CLIENT NO-TOUCH ON|OFF`. Access times of keys are not kept; the wish is kept and shown.
+pub(super) fn no_touch(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    session.no_touch = parse_switch(args[2])?;
+    reply.ok();
+    Ok(())
+}
+
+fn parse_switch(word: &[u8]) -> Result<bool, CommandError> {
+    match word.to_ascii_lowercase().as_slice() {
+        b"on" => Ok(true),
+        b"off" => Ok(false),
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+/// `CLIENT INFO`. Its own command is decoded and its reply not queued yet: both buffers count as empty.
+pub(super) fn info(session: &Session, reply: &mut Reply<'_>) {
+    let mut line = Vec::new();
+    client_line(&mut line, session, 0, 0, Instant::now());
+    line.push(b'\n');
+    reply.verbatim("txt", line);
+}
+
+/// Appends the line of `CLIENT LIST` for one connection, without its line end. `input_bytes` are received and not executed,
+/// `output_bytes` are replies not sent yet.
+///
+/// Fields of Redis that describe nothing here (`fd`, `argv-mem`, `rbs`, …) are left out.
+pub fn client_line(out: &mut Vec<u8>, session: &Session, input_bytes: usize, output_bytes: usize, now: Instant) {
+    let address = |address: Option<std::net::SocketAddr>| match address {
+        Some(address) => address.to_string(),
+        None => String::from("?:0"),
+    };
+    let (peer, local) = (address(session.peer), address(session.local));
+    let age = now.saturating_duration_since(session.connected).as_secs();
+    let idle = now.saturating_duration_since(session.active).as_secs();
+    let events = if output_bytes > 0 { "rw" } else { "r" };
+    let command = session.last_command.and_then(table::by_id).map_or("NULL", |command| command.name());
+    // Writing to a Vec does not fail.
+    let _ = write!(out, "id={} addr={peer} laddr={local} name=", session.id);
+    out.extend_from_slice(&session.name);
+    let _ = write!(
+        out,
+        " age={age} idle={idle} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={input_bytes} obl={output_bytes} \
+         omem={output_bytes} events={events} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} \
+         tot-cmds={}",
+        flags(session),
+        session.db,
+        protocol_number(session.protocol),
+        session.library,
+        session.library_version,
+        session.command_count,
+    );
+}
+
+/// Redis' letters: `c` closed after what is queued, `e` not to be evicted, `T` no touch, `N` none of them.
+fn flags(session: &Session) -> String {
+    let letters = [(session.closing, 'c'), (session.no_evict, 'e'), (session.no_touch, 'T')];
+    let set: String = letters.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| *letter).collect();
+    if set.is_empty() { String::from("N") } else { set }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Client;
+    use super::*;
+
+    #[test]
+    fn a_name_is_kept_shown_and_taken_away() {
+        let mut client = Client::new();
+        assert_eq!(client.ask("client getname"), "$-1|");
+        assert_eq!(client.ask("client setname worker-1"), "+OK|");
+        assert_eq!(client.ask("client getname"), "$8|worker-1|");
+        assert_eq!(client.ask_args(&[b"client", b"setname", b"a b"]), format!("-{NAME_REFUSED}|"));
+        assert_eq!(client.ask_args(&[b"client", b"setname", "é".as_bytes()]), format!("-{NAME_REFUSED}|"));
+        let long = vec![b'x'; limits::CLIENT_NAME_BYTES_MAX + 1];
+        assert!(client.ask_args(&[b"client", b"setname", &long]).starts_with("-ERR a client's name has "));
+        assert_eq!(client.ask("client getname"), "$8|worker-1|");
+        assert_eq!(client.ask_args(&[b"client", b"setname", b""]), "+OK|");
+        assert_eq!(client.ask("client getname"), "$-1|");
+    }
+
+    #[test]
+    fn a_library_introduces_itself() {
+        let mut client = Client::new();
+        assert_eq!(client.ask("client setinfo LIB-NAME redis-py(app_v1)"), "+OK|");
+        assert_eq!(client.ask("client setinfo lib-ver 5.0.1"), "+OK|");
+        assert_eq!(client.ask("client setinfo a b"), "-ERR Unrecognized option 'a'|");
+        assert_eq!(
+            client.ask_args(&[b"client", b"setinfo", b"lib-ver", b"1 2"]),
+            "-ERR lib-ver cannot contain spaces, newlines or special characters.|"
+        );
+        let info = client.ask("client info");
+        assert!(info.contains(" lib-name=redis-py(app_v1) lib-ver=5.0.1 "), "{info}");
+        assert!(info.contains(" resp=2 ") && info.contains(" cmd=client|info "), "{info}");
+    }
+
+    #[test]
+    fn a_line_says_what_the_connection_is() {
+        let mut client = Client::new();
+        client.ask("client setname me");
+        client.ask("client no-touch on");
+        client.ask("client no-evict on");
+        client.ask("select 4");
+        let now = client.session.connected + std::time::Duration::from_secs(9);
+        let mut line = Vec::new();
+        client_line(&mut line, &client.session, 3, 5, now);
+        assert_eq!(
+            String::from_utf8(line).unwrap(),
+            "id=7 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 name=me age=9 idle=9 flags=eT db=4 sub=0 psub=0 ssub=0 \
+             multi=-1 qbuf=3 obl=5 omem=5 events=rw cmd=select user=default redir=-1 resp=2 lib-name= lib-ver= \
+             tot-cmds=4"
+        );
+    }
+
+    #[test]
+    fn switches_are_on_or_off() {
+        let mut client = Client::new();
+        assert_eq!(client.ask("client no-evict x"), "-ERR syntax error|");
+        assert_eq!(client.ask("client no-touch x"), "-ERR syntax error|");
+        assert_eq!(client.ask("client no-touch ON"), "+OK|");
+        assert!(client.session.no_touch);
+        assert_eq!(client.ask("client no-touch off"), "+OK|");
+        assert!(!client.session.no_touch);
+    }
+
+    #[test]
+    fn only_reply_on_is_answered() {
+        let mut client = Client::new();
+        assert_eq!(client.ask("client reply skip"), "");
+        assert_eq!(client.session.reply_mode, ReplyMode::SkipNext);
+        assert_eq!(client.ask("client reply off"), "");
+        assert_eq!(client.ask("client reply skip"), "");
+        assert_eq!(client.session.reply_mode, ReplyMode::Off, "there is nothing to skip");
+        assert_eq!(client.ask("client reply on"), "+OK|");
+        assert_eq!(client.session.reply_mode, ReplyMode::On);
+        assert_eq!(client.ask("client reply x"), "-ERR syntax error|");
+    }
+
+    #[test]
+    fn list_and_kill_ask_every_core() {
+        let mut client = Client::new();
+        let kill = client.run("client kill 127.0.0.1:50000").unwrap();
+        assert!(matches!(kill, Outcome::Control(Control::KillClients(_), Merge::OkIfAny("ERR No such client"))));
+        let kill = client.run("client kill id 7 skipme no").unwrap();
+        assert!(matches!(kill, Outcome::Control(Control::KillClients(_), Merge::Sum)));
+        let list = client.run("client list").unwrap();
+        assert!(matches!(list, Outcome::Control(Control::ListClients(_), Merge::ConcatText)));
+    }
+}

@@ -1,0 +1,107 @@
+//! COMMAND GETKEYS and GETKEYSANDFLAGS: where the keys of a whole command are.
+
+use basalt_net::resp::Reply;
+
+use super::command::write_words;
+use crate::commands::facts::Flags;
+use crate::commands::table::{self, find_keys};
+use crate::commands::{Args, Command, CommandError};
+
+/// `COMMAND GETKEYS command…`.
+pub(super) fn get_keys(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let args = &args[2..];
+    let keys = keys(args)?;
+    reply.array(keys.len());
+    for (position, _) in keys {
+        reply.bulk(args[position]);
+    }
+    Ok(())
+}
+
+/// `COMMAND GETKEYSANDFLAGS command…`.
+pub(super) fn get_keys_and_flags(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let args = &args[2..];
+    let keys = keys(args)?;
+    reply.array(keys.len());
+    for (position, flags) in keys {
+        reply.array(2);
+        reply.bulk(args[position]);
+        write_words(flags, reply);
+    }
+    Ok(())
+}
+
+/// The position of each key in `args`, and how it is used.
+fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, CommandError> {
+    let command = called(args).ok_or(CommandError::text("ERR Invalid command specified"))?;
+    if command.facts.key_specs.is_empty() {
+        return Err(CommandError::text("ERR The command has no key arguments"));
+    }
+    if command.check_arity(args).is_err() {
+        return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
+    }
+    let mut keys = Vec::new();
+    for spec in command.facts.key_specs {
+        let Some((first, end, step)) = find_keys(spec, args) else { continue };
+        let flags = if spec.flags.contains(&"variable_flags") { flags_of_call(args) } else { spec.flags };
+        keys.extend((first..end).step_by(step).map(|position| (position, flags)));
+    }
+    if keys.is_empty() && !command.facts.flags.contains(Flags::NO_MANDATORY_KEYS) {
+        return Err(CommandError::text("ERR Invalid arguments specified for command"));
+    }
+    Ok(keys)
+}
+
+/// The command or subcommand that `args` name, whatever their number.
+fn called(args: Args<'_>) -> Option<&'static Command> {
+    let command = table::lookup(args[0])?;
+    match args.get(1) {
+        Some(name) if !command.subcommands.is_empty() => command.subcommand(name),
+        _ => Some(command),
+    }
+}
+
+/// How SET uses its key, the one command here whose options decide that: with GET it is read too.
+fn flags_of_call(args: Args<'_>) -> &'static [&'static str] {
+    let reads = args[3..].iter().any(|arg| arg.eq_ignore_ascii_case(b"get"));
+    if reads { &["RW", "access", "update"] } else { &["OW", "update"] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Client;
+    use super::*;
+
+    #[test]
+    fn keys_are_found() {
+        let mut client = Client::new();
+        assert_eq!(client.ask("command getkeys mset a b c d"), "*2|$1|a|$1|c|");
+        assert_eq!(client.ask("command getkeys object encoding a"), "*1|$1|a|");
+        assert_eq!(client.ask("command getkeysandflags mset a b"), "*1|*2|$1|a|*2|+OW|+update|");
+        assert_eq!(client.ask("command getkeysandflags set a b"), "*1|*2|$1|a|*2|+OW|+update|");
+        assert_eq!(client.ask("command getkeysandflags set a b GET"), "*1|*2|$1|a|*3|+RW|+access|+update|");
+        assert_eq!(client.ask("command getkeysandflags copy a b"), "*2|*2|$1|a|*2|+RO|+access|*2|$1|b|*2|+OW|+update|");
+    }
+
+    #[test]
+    fn what_has_no_keys_is_refused_in_the_words_of_redis() {
+        let mut client = Client::new();
+        for (line, error) in [
+            ("command getkeys ping x", "ERR The command has no key arguments"),
+            ("command getkeys set a", "ERR Invalid number of arguments specified for command"),
+            ("command getkeys nosuch a", "ERR Invalid command specified"),
+            ("command getkeys object nosuch", "ERR Invalid command specified"),
+            ("command getkeys ping", "ERR wrong number of arguments for 'command|getkeys' command"),
+        ] {
+            assert_eq!(client.ask(line), format!("-{error}|"), "{line}");
+        }
+    }
+
+    #[test]
+    fn set_is_the_one_command_whose_options_decide_how_its_key_is_used() {
+        let variable =
+            |command: &&Command| command.facts.key_specs.iter().any(|spec| spec.flags.contains(&"variable_flags"));
+        let names: Vec<_> = table::commands().filter(variable).map(Command::name).collect();
+        assert_eq!(names, ["set"]);
+    }
+}

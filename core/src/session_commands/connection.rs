@@ -1,0 +1,225 @@
+//! PING, RESET, HELLO, SELECT and AUTH (<https://redis.io/docs/latest/commands/?group=connection>).
+//!
+//! There are no users and no passwords: AUTH and HELLO AUTH answer as a Redis without a password does.
+
+use basalt_net::resp::{Protocol, Reply};
+use basalt_storage::DATABASE_COUNT;
+
+use super::REDIS_VERSION;
+use super::client::{NAME_REFUSED, check_attribute};
+use crate::commands::{Args, CommandError, parse_i64};
+use crate::session::Session;
+
+/// The one user there is, as in a Redis that nobody has configured.
+pub(super) const DEFAULT_USER: &[u8] = b"default";
+
+const WRONG_PASSWORD: CommandError =
+    CommandError::text("WRONGPASS invalid username-password pair or user is disabled.");
+
+/// `PING [message]`.
+pub(super) fn ping(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    match args {
+        [_] => reply.simple("PONG"),
+        [_, message] => reply.bulk(message),
+        _ => return Err(CommandError::wrong_argument_count("ping")),
+    }
+    Ok(())
+}
+
+/// `RESET`: the connection is as new.
+pub(super) fn reset(session: &mut Session, reply: &mut Reply<'_>) {
+    session.reset();
+    reply.simple("RESET");
+}
+
+/// `SELECT index`.
+pub(super) fn select(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let index = parse_i64(args[1])?;
+    if i32::try_from(index).is_err() {
+        let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
+        return Err(CommandError::text(text));
+    }
+    match u8::try_from(index) {
+        Ok(db) if usize::from(db) < DATABASE_COUNT => session.db = db,
+        _ => return Err(CommandError::text("ERR DB index is out of range")),
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// `AUTH [username] password`.
+pub(super) fn auth(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    match args {
+        [_, _] => Err(CommandError::text(
+            "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+             configuration is correct?",
+        )),
+        [_, user, _] => {
+            check_user(user)?;
+            reply.ok();
+            Ok(())
+        }
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
+/// The default user has no password, so any will do; there is no other user.
+fn check_user(user: &[u8]) -> Result<(), CommandError> {
+    if user == DEFAULT_USER { Ok(()) } else { Err(WRONG_PASSWORD) }
+}
+
+/// `HELLO [protover [AUTH username password] [SETNAME clientname]]`.
+pub(super) fn hello(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let greeting = Greeting::parse(args)?;
+    if let Some(protocol) = greeting.protocol {
+        session.protocol = protocol;
+    }
+    if let Some(name) = greeting.name {
+        session.name = name.into();
+    }
+    // The reply is in the protocol it announces, not in the one the command came in.
+    let mut bytes = Vec::new();
+    greet(session, &mut Reply::new(&mut bytes, session.protocol));
+    reply.raw(&bytes);
+    Ok(())
+}
+
+/// What a HELLO asks for.
+#[derive(Default)]
+struct Greeting<'a> {
+    protocol: Option<Protocol>,
+    name: Option<&'a [u8]>,
+}
+
+impl<'a> Greeting<'a> {
+    fn parse(args: Args<'a>) -> Result<Greeting<'a>, CommandError> {
+        let Some(version) = args.get(1) else { return Ok(Greeting::default()) };
+        let invalid = |_| CommandError::text("ERR Protocol version is not an integer or out of range");
+        let protocol = match parse_i64(version).map_err(invalid)? {
+            2 => Protocol::Resp2,
+            3 => Protocol::Resp3,
+            _ => return Err(CommandError::text("NOPROTO unsupported protocol version")),
+        };
+        let mut greeting = Greeting { protocol: Some(protocol), name: None };
+        let mut rest = &args[2..];
+        while let [option, values @ ..] = rest {
+            rest = match values {
+                [user, _password, rest @ ..] if option.eq_ignore_ascii_case(b"auth") => {
+                    check_user(user)?;
+                    rest
+                }
+                [name, rest @ ..] if option.eq_ignore_ascii_case(b"setname") => {
+                    check_attribute(name, NAME_REFUSED)?;
+                    greeting.name = Some(name);
+                    rest
+                }
+                _ => {
+                    let option = String::from_utf8_lossy(option);
+                    return Err(CommandError::owned(format!("ERR Syntax error in HELLO option '{option}'")));
+                }
+            };
+        }
+        Ok(greeting)
+    }
+}
+
+fn greet(session: &Session, reply: &mut Reply<'_>) {
+    reply.map(7);
+    reply.bulk("server");
+    // Clients compare this name before they trust the version.
+    reply.bulk("redis");
+    reply.bulk("version");
+    reply.bulk(REDIS_VERSION);
+    reply.bulk("proto");
+    reply.integer(protocol_number(session.protocol));
+    reply.bulk("id");
+    reply.integer(session.id as i64);
+    reply.bulk("mode");
+    reply.bulk("standalone");
+    reply.bulk("role");
+    reply.bulk("master");
+    reply.bulk("modules");
+    reply.array(0);
+}
+
+/// The protocol's version as HELLO and CLIENT LIST write it.
+pub(super) fn protocol_number(protocol: Protocol) -> i64 {
+    match protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Client;
+
+    #[test]
+    fn ping_and_echo_answer_what_they_are_given() {
+        let mut client = Client::new();
+        assert_eq!(client.ask("ping"), "+PONG|");
+        assert_eq!(client.ask("PING hi"), "$2|hi|");
+        assert_eq!(client.ask("ping a b"), "-ERR wrong number of arguments for 'ping' command|");
+        assert_eq!(client.ask("echo x"), "$1|x|");
+    }
+
+    #[test]
+    fn select_takes_the_databases_there_are() {
+        let mut client = Client::new();
+        assert_eq!(client.ask("select 15"), "+OK|");
+        assert_eq!(client.session.db, 15);
+        for (argument, error) in [
+            ("16", "ERR DB index is out of range"),
+            ("-1", "ERR DB index is out of range"),
+            ("256", "ERR DB index is out of range"),
+            ("01", "ERR value is not an integer or out of range"),
+            ("9999999999999999999999", "ERR value is not an integer or out of range"),
+            ("99999999999", "ERR value is out of range, value must between -2147483648 and 2147483647"),
+        ] {
+            assert_eq!(client.ask(&format!("select {argument}")), format!("-{error}|"));
+        }
+        assert_eq!(client.session.db, 15, "a refused SELECT changes nothing");
+    }
+
+    #[test]
+    fn hello_answers_in_the_protocol_it_announces() {
+        let mut client = Client::new();
+        let fields = "$6|server|$5|redis|$7|version|$6|7.0.15|$5|proto|:3|$2|id|:7|$4|mode|$10|standalone|$4|role|\
+                      $6|master|$7|modules|*0|";
+        assert_eq!(client.ask("hello 3 auth default any setname me"), format!("%7|{fields}"));
+        assert_eq!(client.ask("client getname"), "$2|me|");
+        assert!(client.ask("hello").starts_with("%7|"), "without a version the protocol stays");
+        assert!(client.ask("hello 2").starts_with("*14|"));
+        assert_eq!(client.ask("hello 3 setname"), "-ERR Syntax error in HELLO option 'setname'|");
+        assert_eq!(client.ask("hello 3 auth a"), "-ERR Syntax error in HELLO option 'auth'|");
+        assert_eq!(client.ask("hello 4"), "-NOPROTO unsupported protocol version|");
+        assert_eq!(client.ask("hello x"), "-ERR Protocol version is not an integer or out of range|");
+        assert_eq!(
+            client.ask("hello 3 setname x auth bob secret"),
+            "-WRONGPASS invalid username-password pair or user is disabled.|"
+        );
+        assert_eq!(client.ask("client getname"), "$2|me|", "a refused HELLO changes nothing");
+        assert!(client.ask("hello").starts_with("*14|"));
+    }
+
+    #[test]
+    fn auth_answers_as_a_redis_without_a_password() {
+        let mut client = Client::new();
+        assert!(client.ask("auth x").starts_with("-ERR AUTH <password> called without any password configured"));
+        assert_eq!(client.ask("auth default x"), "+OK|");
+        assert!(client.ask("auth bob x").starts_with("-WRONGPASS "));
+        assert_eq!(client.ask("auth a b c"), "-ERR syntax error|");
+    }
+
+    #[test]
+    fn reset_makes_the_connection_new() {
+        let mut client = Client::new();
+        for line in ["hello 3 setname me", "select 3", "client no-evict on", "client setinfo lib-name lib"] {
+            assert!(!client.ask(line).starts_with('-'), "{line}");
+        }
+        assert_eq!(client.ask("reset"), "+RESET|");
+        assert_eq!((client.session.db, client.session.no_evict), (0, false));
+        assert_eq!(client.ask("client getname"), "$-1|", "RESP2 again, and no name");
+        assert_eq!(&*client.session.library, "lib", "the library behind the connection is still the same");
+    }
+}

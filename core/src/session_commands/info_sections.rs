@@ -1,0 +1,432 @@
+//! What each section of INFO says.
+
+use std::time::Duration;
+
+use basalt_storage::DATABASE_COUNT;
+
+use super::REDIS_VERSION;
+use super::info::{Fields, Scene};
+use super::process::{self, ProcessMemory};
+use super::server::last_save_unix_s;
+use crate::commands::table::commands;
+use crate::config::Durability;
+use crate::node::MemoryBudget;
+use crate::server::Server;
+use crate::stats::{CoreStats, Counter, Figure, ShardStats};
+
+pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
+    let server = scene.server;
+    let now_us = std::time::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO).as_micros();
+    let uptime_s = server.started.elapsed().as_secs();
+    fields.add("redis_version", REDIS_VERSION);
+    fields.add("redis_mode", "standalone");
+    fields.add("os", process::system());
+    fields.add("arch_bits", usize::BITS);
+    fields.add("monotonic_clock", "POSIX clock_gettime");
+    fields.add("multiplexing_api", "io_uring");
+    fields.add("process_id", std::process::id());
+    fields.add("run_id", &server.run_id);
+    // The port the client came to: the configured one may be 0, which takes any.
+    fields.add("tcp_port", scene.session.local.map_or(scene.config.port, |local| local.port()));
+    fields.add("server_time_usec", now_us);
+    fields.add("uptime_in_seconds", uptime_s);
+    fields.add("uptime_in_days", uptime_s / 86_400);
+    fields.add("hz", 10);
+    fields.add_known("executable", std::env::current_exe().ok().map(|path| path.display().to_string()));
+    fields.add("server_name", "basalt");
+    fields.add("basalt_version", env!("CARGO_PKG_VERSION"));
+    fields.add("cores", server.cores.len());
+    fields.add("shards", server.shards.len());
+}
+
+pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
+    fields.add("connected_clients", gauge(scene.server, |core| &core.clients));
+    fields.add("cluster_connections", 0);
+    fields.add("maxclients", scene.config.maxclients);
+    fields.add("blocked_clients", 0);
+    fields.add("tracking_clients", 0);
+}
+
+pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
+    let (server, memory) = (scene.server, ProcessMemory::read());
+    let budget = MemoryBudget::new(&scene.config, server.router.shard_count());
+    let shards = server.shards.len() as u64;
+    let input = gauge(server, |core| &core.input_bytes);
+    let output = gauge(server, |core| &core.output_bytes);
+    // Redis asks its allocator; this is what the allocator has from the kernel, and stacks.
+    if let Some(bytes) = memory.anonymous {
+        fields.add_bytes("used_memory", bytes);
+    }
+    if let Some(bytes) = memory.resident {
+        fields.add_bytes("used_memory_rss", bytes);
+    }
+    if let Some(bytes) = memory.resident_peak {
+        fields.add_bytes("used_memory_rss_peak", bytes);
+    }
+    if let Some(bytes) = process::machine_memory() {
+        fields.add_bytes("total_system_memory", bytes);
+    }
+    fields.add_bytes("maxmemory", 0);
+    fields.add("maxmemory_policy", "noeviction");
+    fields.add("mem_clients_normal", input + output);
+    fields.add("mem_allocator", "mimalloc");
+    fields.add_bytes("memory_budget", scene.config.memory);
+    fields.add("memory_memtables", server.shards.iter().map(|shard| shard.memtable_bytes.get()).sum::<u64>());
+    fields.add("memory_memtables_max", 2 * shards * budget.memtable_bytes as u64);
+    fields.add("memory_block_cache_max", budget.block_cache_bytes);
+    fields.add("memory_log_tails_max", shards * budget.log_tail_bytes as u64);
+    fields.add("memory_client_input", input);
+    fields.add("memory_client_output", output);
+}
+
+pub(super) fn persistence(scene: &Scene<'_>, fields: &mut Fields) {
+    let interval_ms = scene.config.durability_interval.as_millis();
+    fields.add("loading", 0);
+    fields.add("async_loading", 0);
+    fields.add("rdb_bgsave_in_progress", 0);
+    fields.add("rdb_last_save_time", last_save_unix_s(scene.server));
+    fields.add("aof_enabled", 1);
+    fields.add("durability", scene.config.durability.word());
+    match scene.config.durability {
+        Durability::Always => {
+            fields.add("durability_loss_max_ms", 0);
+            fields.add("durability_can_lose", "nothing that was acknowledged");
+        }
+        Durability::Interval => {
+            fields.add("durability_loss_max_ms", interval_ms);
+            fields.add(
+                "durability_can_lose",
+                format_args!(
+                    "when the machine crashes or loses power: what was acknowledged in the last {interval_ms} ms and the \
+                     sync under way; when the process crashes: nothing"
+                ),
+            );
+        }
+        Durability::None => fields.add(
+            "durability_can_lose",
+            "when the machine crashes or loses power: whatever the kernel had not written to disk yet; when the process \
+             crashes: nothing",
+        ),
+    }
+    let to_replay = |shard: &ShardStats| shard.applied.get().saturating_sub(shard.durable_applied.get());
+    fields.add("entries_to_replay", scene.server.shards.iter().map(to_replay).sum::<u64>());
+}
+
+pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
+    let server = scene.server;
+    let kilobytes = |bytes: u64| format!("{:.2}", bytes as f64 / 1024.0);
+    fields.add("total_connections_received", count(server, |core| &core.connections));
+    fields.add("total_commands_processed", count(server, |core| &core.commands));
+    fields.add("instantaneous_ops_per_sec", gauge(server, |core| &core.commands_per_s));
+    fields.add("total_net_input_bytes", count(server, |core| &core.bytes_in));
+    fields.add("total_net_output_bytes", count(server, |core| &core.bytes_out));
+    fields.add("instantaneous_input_kbps", kilobytes(gauge(server, |core| &core.bytes_in_per_s)));
+    fields.add("instantaneous_output_kbps", kilobytes(gauge(server, |core| &core.bytes_out_per_s)));
+    fields.add("rejected_connections", count(server, |core| &core.rejected_connections));
+    fields.add("expired_keys", count_shards(server, |shard| &shard.expired_keys));
+    fields.add("evicted_keys", 0);
+    fields.add("evicted_clients", 0);
+    fields.add("keyspace_hits", count_shards(server, |shard| &shard.hits));
+    fields.add("keyspace_misses", count_shards(server, |shard| &shard.misses));
+    fields.add("pubsub_channels", 0);
+    fields.add("pubsub_patterns", 0);
+    fields.add("pubsubshard_channels", 0);
+    fields.add("latest_fork_usec", 0);
+    fields.add("total_forks", 0);
+    fields.add("total_error_replies", server.cores.iter().map(|core| core.error_replies.total()).sum::<u64>());
+    fields.add("client_output_buffer_limit_disconnections", count(server, |core| &core.output_limit_closed));
+    fields.add("cold_reads", count_shards(server, |shard| &shard.cold_reads));
+    fields.add("requests_forwarded", count(server, |core| &core.forwarded));
+}
+
+pub(super) fn replication(scene: &Scene<'_>, fields: &mut Fields) {
+    let leads = scene.server.shards.iter().filter(|shard| shard.leads.get() == 1).count();
+    fields.add("role", "master");
+    fields.add("connected_slaves", 0);
+    fields.add("master_failover_state", "no-failover");
+    fields.add("shards_led", leads);
+}
+
+pub(super) fn cpu(_: &Scene<'_>, fields: &mut Fields) {
+    let Some((own, children)) = process::cpu_times() else { return };
+    for (name, time) in [
+        ("used_cpu_sys", own.system),
+        ("used_cpu_user", own.user),
+        ("used_cpu_sys_children", children.system),
+        ("used_cpu_user_children", children.user),
+    ] {
+        fields.add(name, format_args!("{:.6}", time.as_secs_f64()));
+    }
+}
+
+/// Calls and refusals of each command that was called. Times are left out: nobody takes them.
+pub(super) fn command_stats(scene: &Scene<'_>, fields: &mut Fields) {
+    for command in commands().flat_map(|command| std::iter::once(command).chain(command.subcommands)) {
+        let (mut calls, mut rejected) = (0, 0);
+        for core in &scene.server.cores {
+            let stats = &core.by_command[usize::from(command.id)];
+            calls += stats.calls.get();
+            rejected += stats.rejected.get();
+        }
+        if calls + rejected > 0 {
+            let name = format!("cmdstat_{}", command.name());
+            fields.add(name, format_args!("calls={calls},rejected_calls={rejected}"));
+        }
+    }
+}
+
+pub(super) fn error_stats(scene: &Scene<'_>, fields: &mut Fields) {
+    let mut totals: Vec<(&str, u64)> = Vec::new();
+    for core in &scene.server.cores {
+        for (code, count) in core.error_replies.by_code() {
+            match totals.iter_mut().find(|(other, _)| *other == code) {
+                Some((_, total)) => *total += count,
+                None => totals.push((code, count)),
+            }
+        }
+    }
+    for (code, total) in totals.into_iter().filter(|(_, total)| *total > 0) {
+        fields.add(format_args!("errorstat_{code}"), format_args!("count={total}"));
+    }
+}
+
+pub(super) fn cluster(_: &Scene<'_>, fields: &mut Fields) {
+    fields.add("cluster_enabled", 0);
+}
+
+/// Keys of each database that has some. `avg_ttl` is left out: nobody samples deadlines.
+pub(super) fn keyspace(scene: &Scene<'_>, fields: &mut Fields) {
+    for db in 0..DATABASE_COUNT {
+        let (mut keys, mut deadlines) = (0, 0);
+        for shard in &scene.server.shards {
+            keys += shard.keys[db].get();
+            deadlines += shard.deadlines[db].get();
+        }
+        if keys > 0 {
+            fields.add(format_args!("db{db}"), format_args!("keys={keys},expires={deadlines}"));
+        }
+    }
+}
+
+/// One line a core.
+pub(super) fn cores(scene: &Scene<'_>, fields: &mut Fields) {
+    for (index, core) in scene.server.cores.iter().enumerate() {
+        let cpu = process::thread_cpu_time(core.thread_id.get());
+        let cpu = cpu.map_or_else(String::new, |time| format!(",used_cpu={:.6}", time.as_secs_f64()));
+        fields.add(
+            format_args!("core_{index}"),
+            format_args!(
+                "clients={},commands={},ops_per_sec={},connections={},net_input_bytes={},net_output_bytes={},forwarded={},\
+                 turns={},enters={},parks={},stalls={},stall_us_max={},input_bytes={},output_bytes={}{cpu}",
+                core.clients.get(),
+                core.commands.get(),
+                core.commands_per_s.get(),
+                core.connections.get(),
+                core.bytes_in.get(),
+                core.bytes_out.get(),
+                core.forwarded.get(),
+                core.turns.get(),
+                core.enters.get(),
+                core.parks.get(),
+                core.stalls.get(),
+                core.stall_us_max.get(),
+                core.input_bytes.get(),
+                core.output_bytes.get(),
+            ),
+        );
+    }
+}
+
+/// One line a shard: what it holds and does.
+pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
+    let router = &scene.server.router;
+    for (id, shard) in router.shards().zip(&scene.server.shards) {
+        let sum = |figures: &[Figure]| figures.iter().map(Figure::get).sum::<u64>();
+        fields.add(
+            format_args!("shard_{id}"),
+            format_args!(
+                "core={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
+                 cold_reads={},memtable_bytes={},disk_bytes={},log_bytes={}",
+                router.core_of(id),
+                sum(&shard.keys),
+                sum(&shard.deadlines),
+                shard.batches.get(),
+                shard.writes.get(),
+                shard.expired_keys.get(),
+                shard.hits.get(),
+                shard.misses.get(),
+                shard.cold_reads.get(),
+                shard.memtable_bytes.get(),
+                shard.disk_bytes.get(),
+                shard.log_bytes.get(),
+            ),
+        );
+    }
+}
+
+/// One line a shard: where its Raft group stands.
+pub(super) fn raft(scene: &Scene<'_>, fields: &mut Fields) {
+    for (id, shard) in scene.server.router.shards().zip(&scene.server.shards) {
+        fields.add(
+            format_args!("raft_{id}"),
+            format_args!(
+                "role={},term={},last_log={},committed={},applied={},durable_applied={},purged={}",
+                if shard.leads.get() == 1 { "leader" } else { "follower" },
+                shard.term.get(),
+                shard.last_log.get(),
+                shard.committed.get(),
+                shard.applied.get(),
+                shard.durable_applied.get(),
+                shard.purged.get(),
+            ),
+        );
+    }
+}
+
+pub(super) fn storage(scene: &Scene<'_>, fields: &mut Fields) {
+    let sum =
+        |figure: fn(&ShardStats) -> &Figure| scene.server.shards.iter().map(|shard| figure(shard).get()).sum::<u64>();
+    let config = &scene.config;
+    let dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone());
+    fields.add("data_dir", dir.display());
+    fields.add("data_disk_bytes", sum(|shard| &shard.disk_bytes));
+    fields.add("log_disk_bytes", sum(|shard| &shard.log_bytes));
+    fields.add("raft_log_size_max", config.raft_log_size_max);
+    fields.add("snapshot_log_size", config.snapshot_log_bytes());
+    fields.add("disk_reserve", config.disk_reserve);
+    fields.add("last_save_time", last_save_unix_s(scene.server));
+}
+
+fn gauge(server: &Server, figure: fn(&CoreStats) -> &Figure) -> u64 {
+    server.cores.iter().map(|core| figure(core).get()).sum()
+}
+
+fn count(server: &Server, counter: fn(&CoreStats) -> &Counter) -> u64 {
+    server.cores.iter().map(|core| counter(core).get()).sum()
+}
+
+fn count_shards(server: &Server, counter: fn(&ShardStats) -> &Counter) -> u64 {
+    server.shards.iter().map(|shard| counter(shard).get()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Client;
+    use super::*;
+    use crate::config::Config;
+
+    fn assert_has(info: &str, lines: &[&str]) {
+        for line in lines {
+            assert!(info.contains(&format!("|{line}|")), "no '{line}' in {info}");
+        }
+    }
+
+    #[test]
+    fn the_server_says_what_it_is() {
+        let info = Client::new().ask("info server");
+        let version = format!("basalt_version:{}", env!("CARGO_PKG_VERSION"));
+        assert_has(
+            &info,
+            &[
+                "redis_version:7.0.15",
+                "redis_mode:standalone",
+                "tcp_port:6379",
+                "uptime_in_days:1",
+                "shards:2",
+                &version,
+            ],
+        );
+    }
+
+    #[test]
+    fn figures_are_sums_over_cores_and_shards() {
+        let mut client = Client::new();
+        let server = &client.server;
+        for core in &server.cores {
+            core.clients.set(2);
+            core.commands.add(10);
+            core.commands_per_s.set(5);
+            core.bytes_in_per_s.set(512);
+            core.by_command[820].calls.add(3);
+            core.error_replies.count(b"-ERR x");
+        }
+        for shard in &server.shards {
+            shard.keys[0].set(4);
+            shard.deadlines[0].set(1);
+            shard.keys[9].set(1);
+            shard.hits.add(6);
+            shard.applied.set(9);
+            shard.durable_applied.set(7);
+        }
+        let info = client.ask("info everything");
+        assert_has(
+            &info,
+            &[
+                "connected_clients:4",
+                "total_commands_processed:20",
+                "instantaneous_ops_per_sec:10",
+                "instantaneous_input_kbps:1.00",
+                "total_error_replies:2",
+                "errorstat_ERR:count=2",
+                "cmdstat_client|getname:calls=6,rejected_calls=0".replace('|', "\u{7c}").as_str(),
+                "db0:keys=8,expires=2",
+                "db9:keys=2,expires=0",
+                "keyspace_hits:12",
+                "entries_to_replay:4",
+            ],
+        );
+        assert!(!info.contains("|db1:"), "{info}");
+        assert!(!info.contains("cmdstat_get:"), "only what was called is there");
+    }
+
+    #[test]
+    fn durability_is_named_as_what_it_is() {
+        let of = |durability| {
+            let config = Config { durability, memory: 1 << 30, ..Config::default() };
+            Client::of(config).ask("info persistence")
+        };
+        assert_has(
+            &of(Durability::Always),
+            &["durability:always", "durability_loss_max_ms:0", "durability_can_lose:nothing that was acknowledged"],
+        );
+        let interval = of(Durability::Interval);
+        assert_has(&interval, &["durability:interval", "durability_loss_max_ms:100"]);
+        assert!(interval.contains("|durability_can_lose:when the machine crashes"), "{interval}");
+        let none = of(Durability::None);
+        assert_has(&none, &["durability:none"]);
+        assert!(!none.contains("durability_loss_max_ms"), "nothing bounds it: {none}");
+    }
+
+    #[test]
+    fn memory_is_that_of_the_process_and_its_budget() {
+        let mut client = Client::new();
+        client.server.cores[0].input_bytes.set(3);
+        client.server.cores[1].output_bytes.set(4);
+        client.server.shards[1].memtable_bytes.set(50);
+        let info = client.ask("info memory");
+        assert_has(
+            &info,
+            &[
+                "mem_clients_normal:7",
+                "memory_memtables:50",
+                "memory_budget:1073741824",
+                "memory_budget_human:1.00G",
+                "maxmemory:0",
+                "maxmemory_human:0B",
+            ],
+        );
+        assert!(info.contains("|used_memory_rss:"), "{info}");
+    }
+
+    #[test]
+    fn own_sections_have_a_line_for_each_core_and_shard() {
+        let mut client = Client::new();
+        client.server.shards[1].leads.set(1);
+        client.server.shards[1].term.set(3);
+        let info = client.ask("info cores shards raft storage");
+        for start in ["|core_0:clients=0,", "|core_1:", "|shard_0:core=0,", "|shard_1:core=1,", "|data_dir:/"] {
+            assert!(info.contains(start), "no {start} in {info}");
+        }
+        assert!(info.contains("|raft_1:role=leader,term=3,"), "{info}");
+    }
+}

@@ -1,0 +1,85 @@
+//! TIME, LASTSAVE and SHUTDOWN (<https://redis.io/docs/latest/commands/?group=server>).
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use basalt_net::resp::Reply;
+
+use super::Outcome;
+use crate::commands::{Args, CommandError};
+use crate::server::Server;
+
+/// `TIME`.
+pub(super) fn time(reply: &mut Reply<'_>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    reply.array(2);
+    reply.bulk_display(now.as_secs());
+    reply.bulk_display(now.subsec_micros());
+}
+
+/// `LASTSAVE`: when a shard last wrote its rows to disk, or when the node started. What is acknowledged is in the log
+/// before that, see `durability`.
+pub(super) fn last_save(server: &Server, reply: &mut Reply<'_>) {
+    reply.integer(last_save_unix_s(server) as i64);
+}
+
+/// See [`last_save`].
+pub(super) fn last_save_unix_s(server: &Server) -> u64 {
+    server.shards.iter().map(|shard| shard.last_save_unix_s.get()).fold(server.started_unix_s, u64::max)
+}
+
+/// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`.
+///
+/// The options are checked and make no difference: what was acknowledged is kept as `durability` says, and what is in
+/// memory is written out, so that the next start replays nothing.
+pub(super) fn shutdown(args: Args<'_>) -> Result<Outcome, CommandError> {
+    let (mut save, mut no_save, mut abort) = (false, false, false);
+    for arg in &args[1..] {
+        match arg.to_ascii_lowercase().as_slice() {
+            b"nosave" => no_save = true,
+            b"save" => save = true,
+            b"now" | b"force" => {}
+            b"abort" => abort = true,
+            _ => return Err(CommandError::SYNTAX),
+        }
+    }
+    match (abort, save && no_save) {
+        (true, _) if args.len() > 2 => Err(CommandError::SYNTAX),
+        (_, true) => Err(CommandError::SYNTAX),
+        (true, _) => Err(CommandError::text("ERR No shutdown in progress.")),
+        _ => Ok(Outcome::Stop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Client;
+    use super::*;
+
+    #[test]
+    fn shutdown_reads_its_options() {
+        let mut client = Client::new();
+        for line in ["shutdown", "shutdown NOSAVE", "shutdown save now force"] {
+            assert!(matches!(client.run(line), Ok(Outcome::Stop)), "{line}");
+        }
+        for line in ["shutdown save nosave", "shutdown abort now", "shutdown x"] {
+            assert_eq!(client.ask(line), "-ERR syntax error|", "{line}");
+        }
+        assert_eq!(client.ask("shutdown abort"), "-ERR No shutdown in progress.|");
+    }
+
+    #[test]
+    fn the_last_save_is_the_newest_of_a_shard_or_the_start() {
+        let mut client = Client::new();
+        assert_eq!(client.ask("lastsave"), ":1000|");
+        client.server.shards[1].last_save_unix_s.set(2000);
+        assert_eq!(client.ask("lastsave"), ":2000|");
+    }
+
+    #[test]
+    fn time_is_seconds_and_microseconds() {
+        let time = Client::new().ask("time");
+        let fields: Vec<&str> = time.split('|').collect();
+        assert_eq!((fields[0], fields[1]), ("*2", "$10"), "{time}");
+        assert!(fields[4].parse::<u32>().unwrap() < 1_000_000);
+    }
+}

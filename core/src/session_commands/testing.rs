@@ -1,0 +1,88 @@
+//! A client without a socket, for the tests of these commands.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use basalt_net::resp::Reply;
+
+use super::{Outcome, run};
+use crate::boot::StopRequest;
+use crate::commands::table::{self, ID_END};
+use crate::commands::{CommandError, Kind};
+use crate::config::Config;
+use crate::mailbox::Mailboxes;
+use crate::router::Router;
+use crate::server::{Server, Stop};
+use crate::session::Session;
+use crate::settings::Settings;
+use crate::stats::{CoreStats, ShardStats};
+
+/// A connection to a server of two cores and two shards that do not run.
+pub(super) struct Client {
+    pub(super) session: Session,
+    pub(super) server: Server,
+}
+
+impl Client {
+    pub(super) fn new() -> Client {
+        Client::of(Config { memory: 1 << 30, ..Config::default() })
+    }
+
+    pub(super) fn of(config: Config) -> Client {
+        let router = Router::new(2, 2);
+        let server = Server {
+            settings: Settings::new(config.clone()),
+            config,
+            cores: (0..2).map(|_| CoreStats::new(ID_END)).collect(),
+            shards: (0..2).map(|_| ShardStats::default()).collect(),
+            router,
+            mailboxes: Mailboxes::new(Vec::new()),
+            started: Instant::now() - Duration::from_secs(90_000),
+            started_unix_s: 1000,
+            run_id: "f".repeat(40),
+            next_client_id: AtomicU64::new(1),
+            client_count: AtomicUsize::new(0),
+            stop: Stop::new(StopRequest::default()),
+        };
+        Client { session: session(7), server }
+    }
+
+    /// Runs a command whose words have no spaces; the reply has `|` for line ends.
+    pub(super) fn ask(&mut self, line: &str) -> String {
+        self.ask_args(&words(line))
+    }
+
+    /// Runs a command; the reply has `|` for line ends.
+    pub(super) fn ask_args(&mut self, args: &[&[u8]]) -> String {
+        let mut out = Vec::new();
+        if let Err(error) = self.execute(args, &mut out) {
+            out.clear();
+            Reply::new(&mut out, self.session.protocol).error_display(error);
+        }
+        String::from_utf8_lossy(&out).replace("\r\n", "|")
+    }
+
+    /// Runs a command and gives what is to happen then.
+    pub(super) fn run(&mut self, line: &str) -> Result<Outcome, CommandError> {
+        self.execute(&words(line), &mut Vec::new())
+    }
+
+    fn execute(&mut self, args: &[&[u8]], out: &mut Vec<u8>) -> Result<Outcome, CommandError> {
+        let command = table::find(args)?;
+        self.session.command_count += 1;
+        self.session.last_command = Some(command.id);
+        let Kind::Session(which) = command.kind else { panic!("{} concerns keys", command.name()) };
+        run(which, args, &mut self.session, &self.server, &mut Reply::new(out, self.session.protocol))
+    }
+}
+
+/// The words of a line.
+pub(super) fn words(line: &str) -> Vec<&[u8]> {
+    line.split(' ').map(str::as_bytes).collect()
+}
+
+/// A connection from port 50000 to port 6379 of this machine.
+pub(super) fn session(id: u64) -> Session {
+    let address = |text: &str| Some(text.parse().unwrap());
+    Session::new(id, address("127.0.0.1:50000"), address("127.0.0.1:6379"), Instant::now())
+}
