@@ -447,3 +447,91 @@ fn a_missing_state_file_is_refused() {
     let refused = RaftLog::open(directory.path(), &options(), &syncer).expect_err("refused");
     assert!(matches!(&refused, Error::Corruption { path, .. } if *path == state), "{refused}");
 }
+
+/// A small file system of its own, if this process may mount one.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(size: &str) -> Option<Self> {
+        let directory = tempfile::tempdir().unwrap();
+        let options = format!("size={size}");
+        let mounted = nix::mount::mount(
+            Some("tmpfs"),
+            directory.path(),
+            Some("tmpfs"),
+            nix::mount::MsFlags::empty(),
+            Some(&*options),
+        );
+        match mounted {
+            Ok(()) => Some(Self(directory)),
+            Err(nix::errno::Errno::EPERM) => None,
+            Err(errno) => panic!("mounting a tmpfs: {errno}"),
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(self.0.path(), nix::mount::MntFlags::MNT_DETACH);
+    }
+}
+
+/// Appends until the disk is full, with syncs asked for all along; returns what was appended and the syncs.
+fn fill(log: &mut RaftLog) -> (Vec<LogRecord>, Vec<Receiver<Result<(), SyncError>>>) {
+    let (mut written, mut syncs) = (Vec::new(), Vec::new());
+    let mut stalls = 0;
+    loop {
+        let index = log.last_index().map_or(0, |index| index + 1);
+        let record = LogRecord { index, term: 1, body: Bytes::from(vec![index as u8; 10_000]) };
+        match log.append(std::slice::from_ref(&record)) {
+            Ok(()) => written.push(record),
+            Err(Error::DiskFull { .. }) => return (written, syncs),
+            Err(Error::WriteStall) if stalls < 30_000 => {
+                stalls += 1;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!(written.len() < 100_000, "a small disk fills");
+        if index % 16 == 0 {
+            syncs.push(ask(log));
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_appends_until_there_is_room_again() {
+    let Some(disk) = SmallDisk::mount("24m") else {
+        eprintln!("skipped: mounting a small disk needs root");
+        return;
+    };
+    // Without a reserve, RocksDB itself meets the end of the disk.
+    let options = LogOptions { reserve_bytes: 0, ..options() };
+    let ballast = disk.0.path().join("ballast");
+    fs::write(&ballast, vec![0; 8 << 20]).unwrap();
+    let directory = disk.0.path().join("log");
+    let syncer = syncer(Durability::Always);
+    let mut log = RaftLog::open(&directory, &options, &syncer).unwrap();
+
+    let (mut written, syncs) = fill(&mut log);
+    assert!(written.len() > 200, "{} records", written.len());
+    for sync in syncs {
+        sync.recv_timeout(PATIENCE).expect("the callback runs").expect("what was written can be synced");
+    }
+    sync(&mut log);
+    assert_eq!(log.durable_index(), log.last_index());
+    assert!(matches!(
+        log.append(&records(written.len() as u64..written.len() as u64 + 1, 1)),
+        Err(Error::DiskFull { .. })
+    ));
+    assert_eq!(all(&log), written, "reads go on");
+
+    fs::remove_file(&ballast).unwrap();
+    let more = LogRecord { index: written.len() as u64, term: 2, body: Bytes::from_static(b"after") };
+    log.append(std::slice::from_ref(&more)).expect("there is room again");
+    sync(&mut log);
+    written.push(more);
+    assert_eq!(all(&log), written);
+    drop(log);
+    assert_eq!(all(&RaftLog::open(&directory, &options, &syncer).unwrap()), written);
+}

@@ -44,10 +44,23 @@ impl DiskSpace {
         if self.full { Err(Error::DiskFull { path: self.path.clone() }) } else { Ok(()) }
     }
 
-    fn look(&mut self) -> Result<()> {
+    /// Checks that `bytes` are free over and above the reserve.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if they are not.
+    pub(super) fn check(&self, bytes: u64) -> Result<()> {
+        let is_free = self.free_bytes()? >= self.reserve_bytes.saturating_add(bytes);
+        if is_free { Ok(()) } else { Err(Error::DiskFull { path: self.path.clone() }) }
+    }
+
+    fn free_bytes(&self) -> Result<u64> {
         let status =
             statvfs(&self.path).map_err(|errno| Error::Io { path: self.path.clone(), source: errno.into() })?;
-        let free_bytes = status.blocks_available() as u64 * status.fragment_size() as u64;
+        Ok(status.blocks_available() as u64 * status.fragment_size() as u64)
+    }
+
+    fn look(&mut self) -> Result<()> {
+        let free_bytes = self.free_bytes()?;
         let needed_bytes = if self.full { self.reserve_bytes + self.reserve_bytes / 8 } else { self.reserve_bytes };
         self.full = free_bytes < needed_bytes;
         self.looked = Some(Instant::now());

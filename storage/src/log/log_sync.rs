@@ -98,7 +98,7 @@ impl Drop for LogSyncer {
 #[derive(Debug)]
 pub(super) struct SharedLog {
     pub(super) directory: PathBuf,
-    /// Gone only while it is opened again after the disk was full.
+    /// Gone when the log is closed, and while it is opened again after the disk was full.
     database: RwLock<Option<DB>>,
     /// Whether RocksDB has seen the disk full, and takes no writes until it is opened again.
     wedged: AtomicBool,
@@ -151,7 +151,8 @@ impl SharedLog {
     /// Lends the database to `body`.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] if it was closed because of that and could not be opened again yet.
+    /// [`Error::DiskFull`] if it was closed because of that and could not be opened again yet; or the log is closed, but then
+    /// nobody sees it.
     pub(super) fn with_database<T>(&self, body: impl FnOnce(&DB) -> T) -> Result<T> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or_else(|| Error::DiskFull { path: self.directory.clone() })?;
@@ -165,6 +166,13 @@ impl SharedLog {
 
     pub(super) fn is_wedged(&self) -> bool {
         self.wedged.load(Ordering::Acquire)
+    }
+
+    /// Closes the database, so that it can be opened again by another; waits for calls in flight.
+    ///
+    /// Syncs still asked for are done on the files.
+    pub(super) fn close(&self) {
+        drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// Closes the database and opens it again. Waits for calls in flight.
@@ -282,8 +290,11 @@ impl SharedLog {
     fn purge(&self) -> Result<()> {
         self.write_promises().map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         let Some(upto) = self.wanted().promises.purged.as_ref().map(|(index, _)| *index) else { return Ok(()) };
-        let dropped = self.with_database(|database| database.delete_file_in_range(key_of(0), key_of(upto)))?;
-        dropped.map_err(|error| refusal(&self.directory, &error))
+        match self.with_database(|database| database.delete_file_in_range(key_of(0), key_of(upto))) {
+            Ok(dropped) => dropped.map_err(|error| refusal(&self.directory, &error)),
+            // The next purge makes up for it.
+            Err(_) => Ok(()),
+        }
     }
 
     fn sync_mark(&self) -> io::Result<()> {

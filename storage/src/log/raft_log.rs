@@ -416,6 +416,9 @@ impl RaftLog {
 
     /// Opens the database again after the disk was full: RocksDB takes no writes after one that failed.
     fn reopen(&mut self) -> Result<()> {
+        // Opening writes what waits as tables; if it had to stop half-way, there would be nothing to read from.
+        let waiting_bytes = self.options.segment_bytes * (self.options.segments_waiting_max + 2);
+        self.space.check(waiting_bytes as u64)?;
         self.shared.reopen(&self.options)?;
         let directory = &self.shared.directory;
         let purged = self.purged.as_ref().map(|(index, _)| *index);
@@ -464,6 +467,12 @@ impl RaftLog {
         let path = self.shared.directory.clone();
         self.queue.fail(SyncError::new(&path, &source));
         Error::Io { path, source }
+    }
+}
+
+impl Drop for RaftLog {
+    fn drop(&mut self) {
+        self.shared.close();
     }
 }
 
