@@ -145,33 +145,39 @@ mod tests {
     use std::ops::{Bound, ControlFlow};
 
     use super::*;
-    use crate::keyspace::{Slot, Type};
+    use crate::keyspace::{Keyspace, Scratch, Slot, VersionSource};
     use crate::rows::{Direction, Rows};
     use crate::{BlockCache, Store, StoreOptions};
 
-    fn meta_key(key: &[u8]) -> Vec<u8> {
-        ElementKey { db: 0, slot: Slot::of(key), key, version: 0, element: &[] }.meta_row().into_vec()
+    fn options() -> StoreOptions {
+        StoreOptions::new(1 << 20, BlockCache::new(1 << 20))
     }
 
-    fn put_meta(store: &mut Store, key: &[u8], version: u64) {
-        let mut row = Vec::new();
-        Meta::write_header(&mut row, Type::Set, None);
-        row.extend_from_slice(&version.to_be_bytes());
-        row.extend_from_slice(&1u64.to_be_bytes());
-        store.put(&meta_key(key), &row);
+    /// Applies `commands` as the next log entry.
+    fn apply(store: &mut Store, commands: impl FnOnce(&mut Keyspace<'_>)) {
+        let index = store.applied().index + 1;
+        let mut scratch = Scratch::default();
+        commands(&mut Keyspace::new(store, &mut scratch, VersionSource::entry(index), 0, 1000));
+        store.set_applied(index, b"id", None);
     }
 
-    fn put_elements(store: &mut Store, key: &[u8], version: u64) {
-        for element in [b"x", b"y"] {
-            let mut row = ElementKey::prefix(0, Slot::of(key), key, version);
-            row.extend_from_slice(element);
-            store.put(&row, b"");
+    fn add_set(keyspace: &mut Keyspace<'_>, key: &[u8]) {
+        let mut set = keyspace.set_or_new(key).unwrap();
+        for member in [b"x", b"y"] {
+            assert!(set.insert(keyspace, member).unwrap());
         }
+        set.save(keyspace).unwrap();
+    }
+
+    /// Whether both members of the set are there, as commands see it.
+    fn is_whole(store: &mut Store, key: &[u8]) -> bool {
+        let mut scratch = Scratch::default();
+        let keyspace = Keyspace::new(store, &mut scratch, VersionSource::none(), 0, 1000);
+        let Some(set) = keyspace.set(key).unwrap() else { return false };
+        set.len() == 2 && [b"x", b"y"].iter().all(|member| set.contains(&keyspace, *member).unwrap())
     }
 
     fn write_out(store: &mut Store) {
-        let next = store.applied().index + 1;
-        store.set_applied(next, b"id", None);
         let done = store.freeze().unwrap().run();
         drop(store.finish(done).unwrap());
     }
@@ -194,16 +200,19 @@ mod tests {
     /// A store on disk with: a live set, a deleted one, an overwritten one, and one whose key is a string by now.
     fn sets() -> (tempfile::TempDir, Store) {
         let home = tempfile::tempdir().unwrap();
-        let mut store = Store::open(home.path(), &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap();
-        for key in [b"live", b"dead", b"anew", b"text"] {
-            put_meta(&mut store, key, 1);
-            put_elements(&mut store, key, 1);
-        }
+        let mut store = Store::open(home.path(), &options()).unwrap();
+        apply(&mut store, |keyspace| {
+            for key in [b"live", b"dead", b"anew", b"text"] {
+                add_set(keyspace, key);
+            }
+        });
         write_out(&mut store);
-        store.delete(&meta_key(b"dead"));
-        put_meta(&mut store, b"anew", 2);
-        put_elements(&mut store, b"anew", 2);
-        store.put(&meta_key(b"text"), &[Type::String as u8, b'v']);
+        apply(&mut store, |keyspace| {
+            assert!(keyspace.delete(b"dead").unwrap());
+            assert!(keyspace.delete(b"anew").unwrap());
+            add_set(keyspace, b"anew");
+            keyspace.set_string(b"text", b"value", None).unwrap();
+        });
         write_out(&mut store);
         (home, store)
     }
@@ -212,11 +221,22 @@ mod tests {
     fn compaction_drops_the_elements_of_dead_versions_only() {
         let (_home, mut store) = sets();
         assert_eq!(elements(&store).len(), 10, "orphans are there until compaction comes by");
-        // In memory the live set is deleted, but that is not on disk: a crash would bring it back, so its elements stay.
-        store.delete(&meta_key(b"live"));
         store.database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        let left: Vec<_> = elements(&store).into_iter().map(|(key, version)| (key, version >> 20)).collect();
         let expected = [("anew", 2), ("anew", 2), ("live", 1), ("live", 1)];
-        assert_eq!(elements(&store), expected.map(|(key, version)| (key.to_string(), version)));
+        assert_eq!(left, expected.map(|(key, entry)| (key.to_string(), entry)));
+        assert!(is_whole(&mut store, b"live") && is_whole(&mut store, b"anew"));
+    }
+
+    #[test]
+    fn the_elements_of_what_is_deleted_in_memory_only_stay_on_disk() {
+        let (home, mut store) = sets();
+        apply(&mut store, |keyspace| assert!(keyspace.delete(b"live").unwrap()));
+        store.database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        drop(store);
+        // As after a crash that lost the memtable: the log will delete the set again, but so far it is there.
+        let mut store = Store::open(home.path(), &options()).unwrap();
+        assert!(is_whole(&mut store, b"live"));
     }
 
     #[test]
@@ -225,7 +245,7 @@ mod tests {
         let (mut factory, epoch, slot) = OrphanFilterFactory::new();
         let db: &Arc<DB> = store.database.handle();
         slot.set(Arc::downgrade(db)).unwrap();
-        let orphan = ElementKey::prefix(0, Slot::of(b"dead"), b"dead", 1);
+        let orphan = ElementKey::prefix(0, Slot::of(b"dead"), b"dead", 1 << 20);
         let context = || CompactionFilterContext { is_full_compaction: false, is_manual_compaction: false };
         let is_removed =
             |filter: &mut OrphanFilter| matches!(filter.filter(0, &orphan, b""), CompactionDecision::Remove);
