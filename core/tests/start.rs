@@ -120,6 +120,16 @@ fn config_prints_what_is_in_effect_and_starts_nothing() {
 }
 
 #[test]
+fn the_sample_configuration_is_accepted() {
+    let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/basalt.toml");
+
+    let output = Command::new(BINARY).args(["config", "--config", sample]).output().expect("the program runs");
+
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success() && text.contains("dir = \"/var/lib/basalt\""), "{text}");
+}
+
+#[test]
 fn a_refused_setting_ends_with_status_2() {
     let temporary = temporary();
     let mut command = basalt(temporary.path());
