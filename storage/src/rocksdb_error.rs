@@ -27,7 +27,7 @@ pub(crate) fn from_rocksdb(error: rocksdb::Error, dir: &Path) -> Error {
 }
 
 /// The file that RocksDB's text names, or `dir` if it names none.
-fn damaged_file(text: &str, dir: &Path) -> std::path::PathBuf {
+pub(crate) fn damaged_file(text: &str, dir: &Path) -> std::path::PathBuf {
     text.split(|c: char| c.is_whitespace() || c == ':' || c == ',' || c == ';')
         .filter_map(|word| Path::new(word).file_name()?.to_str())
         .find(|name| name.ends_with(".sst") || name.starts_with("MANIFEST-") || *name == "CURRENT")

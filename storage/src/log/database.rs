@@ -1,12 +1,12 @@
 //! The RocksDB that holds the records, and what its errors mean here.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rocksdb::{DB, DBCompressionType, DBRecoveryMode, ErrorKind, Options, ReadOptions, WriteOptions};
 
 use super::LogOptions;
 use super::record::AFTER_RECORDS;
+use crate::rocksdb_error::{damaged_file, from_rocksdb};
 use crate::{Error, Result};
 
 /// Write-ahead files kept for reuse: those of the segments that wait, and the one before.
@@ -78,44 +78,11 @@ pub(super) fn read_options() -> ReadOptions {
 
 /// What a failed call on the database in `directory` means.
 pub(super) fn refusal(directory: &Path, error: &rocksdb::Error) -> Error {
-    let message = error.to_string();
-    let named = || named_file(directory, &message).unwrap_or_else(|| directory.to_owned());
-    if is_disk_full(&message) {
-        return Error::DiskFull { path: directory.to_owned() };
-    }
     match error.kind() {
-        ErrorKind::Corruption => Error::Corruption { path: named(), detail: message },
         ErrorKind::Incomplete | ErrorKind::TryAgain | ErrorKind::Busy => Error::WriteStall,
-        _ if message.contains("No such file") => Error::Corruption { path: named(), detail: message },
-        _ => Error::Io { path: named(), source: io::Error::other(message) },
-    }
-}
-
-/// Whether RocksDB says that the disk, or what a quota allows of it, is full.
-pub(super) fn is_disk_full(message: &str) -> bool {
-    message.contains("No space left on device") || message.contains("Disk quota exceeded")
-}
-
-/// The file of `directory` that RocksDB's message speaks of.
-fn named_file(directory: &Path, message: &str) -> Option<PathBuf> {
-    let prefix = directory.to_str()?;
-    let (_, rest) = message.split_once(prefix)?;
-    let is_name = |byte: char| byte.is_ascii_alphanumeric() || matches!(byte, '/' | '.' | '-' | '_');
-    let name: String = rest.chars().take_while(|byte| is_name(*byte)).collect();
-    let name = name.trim_matches(|byte| byte == '/' || byte == '.');
-    (!name.is_empty()).then(|| directory.join(name))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_file_that_rocksdb_names_is_the_one_reported() {
-        let directory = Path::new("/data/shards/0/log");
-        let message =
-            "Corruption: block checksum mismatch: stored = 1, computed = 2 in /data/shards/0/log/000012.sst offset 0";
-        assert_eq!(named_file(directory, message), Some(directory.join("000012.sst")));
-        assert_eq!(named_file(directory, "Corruption: bad entry in block"), None);
+        ErrorKind::IOError if error.as_ref().contains("No such file") => {
+            Error::Corruption { path: damaged_file(error.as_ref(), directory), detail: error.to_string() }
+        }
+        _ => from_rocksdb(error.clone(), directory),
     }
 }

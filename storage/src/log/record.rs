@@ -40,8 +40,8 @@ impl LogRecord {
     pub(super) fn encode(&self, value: &mut Vec<u8>) {
         value.clear();
         value.push(RECORD_VERSION);
-        value.extend_from_slice(&checksum(self.index, self.term, &self.body).to_le_bytes());
-        value.extend_from_slice(&self.term.to_le_bytes());
+        value.extend_from_slice(&checksum(self.index, self.term, &self.body).to_be_bytes());
+        value.extend_from_slice(&self.term.to_be_bytes());
         value.extend_from_slice(&self.body);
     }
 
@@ -62,7 +62,7 @@ impl LogRecord {
                 supported: u32::from(RECORD_VERSION),
             });
         }
-        let stored = u32::from_le_bytes([header[1], header[2], header[3], header[4]]);
+        let stored = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
         let term = read_u64(&header[5..]);
         let found = checksum(index, term, body);
         if stored != found {
@@ -90,8 +90,8 @@ pub(super) fn index_of(key: &[u8]) -> Option<u64> {
 fn checksum(index: u64, term: u64, body: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     let mut head = [0; 16];
-    head[..8].copy_from_slice(&index.to_le_bytes());
-    head[8..].copy_from_slice(&term.to_le_bytes());
+    head[..8].copy_from_slice(&index.to_be_bytes());
+    head[8..].copy_from_slice(&term.to_be_bytes());
     hasher.update(&head);
     hasher.update(body);
     hasher.finalize()
@@ -100,7 +100,7 @@ fn checksum(index: u64, term: u64, body: &[u8]) -> u32 {
 fn read_u64(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[..8]);
-    u64::from_le_bytes(word)
+    u64::from_be_bytes(word)
 }
 
 #[cfg(test)]

@@ -131,9 +131,9 @@ impl StateFile {
         self.file.set_len(PAGES * SLOT_BYTES as u64)?;
         let mut header = [0; SLOT_BYTES];
         header[..8].copy_from_slice(&MAGIC);
-        header[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+        header[8..12].copy_from_slice(&FORMAT.to_be_bytes());
         let checksum = crc32fast::hash(&header[..12]);
-        header[12..16].copy_from_slice(&checksum.to_le_bytes());
+        header[12..16].copy_from_slice(&checksum.to_be_bytes());
         self.file.write_all_at(&header, 0)?;
         for _ in 0..2 {
             self.write_promises(&Promises::default())?;
@@ -145,12 +145,12 @@ impl StateFile {
     fn write_slot(&self, page: u64, number: u64, payload: &[u8]) -> io::Result<()> {
         assert!(payload.len() <= SLOT_BYTES - SLOT_HEADER_BYTES, "the parts of a slot are bounded when they are set");
         let mut slot = [0; SLOT_BYTES];
-        slot[4..8].copy_from_slice(&(payload.len() as u32).to_le_bytes());
-        slot[8..16].copy_from_slice(&number.to_le_bytes());
+        slot[4..8].copy_from_slice(&(payload.len() as u32).to_be_bytes());
+        slot[8..16].copy_from_slice(&number.to_be_bytes());
         let end = SLOT_HEADER_BYTES + payload.len();
         slot[SLOT_HEADER_BYTES..end].copy_from_slice(payload);
         let checksum = crc32fast::hash(&slot[4..end]);
-        slot[..4].copy_from_slice(&checksum.to_le_bytes());
+        slot[..4].copy_from_slice(&checksum.to_be_bytes());
         self.file.write_all_at(&slot[..end], page * SLOT_BYTES as u64)
     }
 
@@ -170,10 +170,10 @@ impl StateFile {
     }
 
     fn check_header(&self, header: &[u8]) -> Result<()> {
-        if header[..8] != MAGIC || le_u32(&header[12..]) != crc32fast::hash(&header[..12]) {
+        if header[..8] != MAGIC || be_u32(&header[12..]) != crc32fast::hash(&header[..12]) {
             return Err(self.corruption("it does not begin like a state file of a log".to_owned()));
         }
-        let found = le_u32(&header[8..]);
+        let found = be_u32(&header[8..]);
         if found != FORMAT {
             return Err(Error::UnknownFormat { path: self.path.clone(), found, supported: FORMAT });
         }
@@ -204,16 +204,16 @@ impl StateFile {
 }
 
 fn slot_payload(slot: &[u8]) -> Option<(u64, &[u8])> {
-    let end = SLOT_HEADER_BYTES.checked_add(le_u32(&slot[4..]) as usize)?;
+    let end = SLOT_HEADER_BYTES.checked_add(be_u32(&slot[4..]) as usize)?;
     let covered = slot.get(4..end)?;
-    (crc32fast::hash(covered) == le_u32(slot)).then(|| (le_u64(&slot[8..]), &slot[SLOT_HEADER_BYTES..end]))
+    (crc32fast::hash(covered) == be_u32(slot)).then(|| (be_u64(&slot[8..]), &slot[SLOT_HEADER_BYTES..end]))
 }
 
 fn encode_promises(promises: &Promises) -> Vec<u8> {
     let mut out = Vec::new();
     put_opaque(&mut out, promises.vote.as_deref());
     let (index, id) = promises.purged.as_ref().map_or((0, None), |(index, id)| (*index, Some(&**id)));
-    out.extend_from_slice(&index.to_le_bytes());
+    out.extend_from_slice(&index.to_be_bytes());
     put_opaque(&mut out, id);
     out
 }
@@ -222,15 +222,15 @@ fn decode_promises(payload: &[u8]) -> Option<Promises> {
     let (vote, rest) = take_opaque(payload)?;
     let (index, rest) = rest.split_at_checked(8)?;
     let (id, _) = take_opaque(rest)?;
-    Some(Promises { vote, purged: id.map(|id| (le_u64(index), id)) })
+    Some(Promises { vote, purged: id.map(|id| (be_u64(index), id)) })
 }
 
 fn encode_mark(mark: &Mark) -> Vec<u8> {
     let mut out = Vec::new();
     let (index, term) = mark.last.unwrap_or_default();
     out.push(u8::from(mark.last.is_some()));
-    out.extend_from_slice(&index.to_le_bytes());
-    out.extend_from_slice(&term.to_le_bytes());
+    out.extend_from_slice(&index.to_be_bytes());
+    out.extend_from_slice(&term.to_be_bytes());
     put_opaque(&mut out, mark.committed.as_deref());
     out
 }
@@ -238,7 +238,7 @@ fn encode_mark(mark: &Mark) -> Vec<u8> {
 fn decode_mark(payload: &[u8]) -> Option<Mark> {
     let (head, rest) = payload.split_at_checked(17)?;
     let (committed, _) = take_opaque(rest)?;
-    Some(Mark { last: (head[0] == 1).then(|| (le_u64(&head[1..]), le_u64(&head[9..]))), committed })
+    Some(Mark { last: (head[0] == 1).then(|| (be_u64(&head[1..]), be_u64(&head[9..]))), committed })
 }
 
 /// Appends optional opaque bytes: length plus one in two bytes (0: none), then the bytes.
@@ -246,13 +246,13 @@ fn put_opaque(out: &mut Vec<u8>, opaque: Option<&[u8]>) {
     let bytes = opaque.unwrap_or_default();
     assert!(bytes.len() <= OPAQUE_BYTES_MAX, "opaque ids are bounded");
     let length = opaque.map_or(0, |bytes| bytes.len() as u16 + 1);
-    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(&length.to_be_bytes());
     out.extend_from_slice(bytes);
 }
 
 fn take_opaque(bytes: &[u8]) -> Option<(Option<Box<[u8]>>, &[u8])> {
     let (length, rest) = bytes.split_at_checked(2)?;
-    match u16::from_le_bytes([length[0], length[1]]) {
+    match u16::from_be_bytes([length[0], length[1]]) {
         0 => Some((None, rest)),
         length => {
             let (opaque, rest) = rest.split_at_checked(usize::from(length) - 1)?;
@@ -261,14 +261,14 @@ fn take_opaque(bytes: &[u8]) -> Option<(Option<Box<[u8]>>, &[u8])> {
     }
 }
 
-fn le_u32(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
+fn be_u32(bytes: &[u8]) -> u32 {
+    u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
-fn le_u64(bytes: &[u8]) -> u64 {
+fn be_u64(bytes: &[u8]) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[..8]);
-    u64::from_le_bytes(word)
+    u64::from_be_bytes(word)
 }
 
 #[cfg(test)]
@@ -322,7 +322,7 @@ mod tests {
             assert!(refused.to_string().contains("STATE"), "{refused}");
             std::fs::write(&state.path, intact).expect("written");
         }
-        state.file.write_all_at(&2u32.to_le_bytes(), 8).expect("written");
+        state.file.write_all_at(&2u32.to_be_bytes(), 8).expect("written");
         assert!(StateFile::open(directory.path()).is_err(), "a header whose checksum does not fit");
         std::fs::remove_file(&state.path).expect("removed");
         assert!(matches!(StateFile::open(directory.path()), Err(Error::Corruption { .. })));
