@@ -53,7 +53,10 @@ impl<'a> Batch<'a> {
             return Err(format!("an entry of {} bytes is too short for a batch", bytes.len()));
         };
         if head[0] != BATCH_VERSION {
-            return Err(format!("the entry is a batch of version {}, this program reads version {BATCH_VERSION}", head[0]));
+            return Err(format!(
+                "the entry is a batch of version {}, this program reads version {BATCH_VERSION}",
+                head[0]
+            ));
         }
         let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes were cut out"));
         Ok(Batch { time_ms: number(1), seed: number(9), commands })
@@ -67,7 +70,10 @@ impl<'a> Iterator for Batch<'a> {
         if self.commands.is_empty() {
             return None;
         }
-        let cut = self.commands.split_first_chunk::<4>().and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
+        let cut = self
+            .commands
+            .split_first_chunk::<4>()
+            .and_then(|(length, rest)| rest.split_at_checked(u32::from_le_bytes(*length) as usize));
         let Some((command, rest)) = cut else {
             self.commands = &[];
             return Some(Err("a command in the batch is cut short".into()));

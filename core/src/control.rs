@@ -47,5 +47,9 @@ pub fn run(core: &mut Core, control: &Control) -> Vec<u8> {
 }
 
 fn chosen<'a>(core: &'a Core, filter: &'a ClientFilter) -> impl Iterator<Item = &'a Connection> {
-    core.connections.iter().flatten().map(|connection| &**connection).filter(|connection| filter.matches(&connection.session))
+    core.connections
+        .iter()
+        .flatten()
+        .map(|connection| &**connection)
+        .filter(|connection| filter.matches(&connection.session))
 }

@@ -208,7 +208,8 @@ impl Core {
         while self.warming < limits::COLD_READS_IN_FLIGHT
             && let Some(warm) = self.outbox.warms.pop()
         {
-            let reader = self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
+            let reader =
+                self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
             let (server, warmed, core) = (self.server.clone(), self.warmed.clone(), self.id);
             let key = (warm.shard, warm.client);
             let read = warm.read.clone();
@@ -293,7 +294,11 @@ impl Core {
         }
         let output = self.ring.output_bytes(id);
         if self.live.output_is_over(output, &mut connection.output_over_since, self.now) {
-            tracing::warn!(client = connection.session.id, bytes = output, "client closed: its output buffer is over the limit");
+            tracing::warn!(
+                client = connection.session.id,
+                bytes = output,
+                "client closed: its output buffer is over the limit"
+            );
             self.stats().output_limit_closed.add(1);
             self.forget(connection);
             self.ring.close(id, false);
@@ -424,7 +429,10 @@ impl Core {
                 Ok(Decoded::Incomplete { missing }) => {
                     let waiting = input.len() - used;
                     if waiting + missing > self.live.query_bytes_max {
-                        tracing::warn!(client = connection.session.id, "client closed: its query buffer is over the limit");
+                        tracing::warn!(
+                            client = connection.session.id,
+                            "client closed: its query buffer is over the limit"
+                        );
                         connection.session.closing = true;
                         used = input.len();
                     }
@@ -515,7 +523,9 @@ impl Core {
             .connections
             .iter()
             .flatten()
-            .filter(|connection| connection.is_caught_up() && self.now.duration_since(connection.session.active) > timeout)
+            .filter(|connection| {
+                connection.is_caught_up() && self.now.duration_since(connection.session.active) > timeout
+            })
             .map(|connection| connection.ring)
             .collect();
         for id in idle {

@@ -99,8 +99,15 @@ impl Core {
         mode: Mode,
         args: Args<'_>,
     ) {
-        match special::start(which, command, mode, connection.session.db, connection.session.protocol, &self.server.router, args)
-        {
+        match special::start(
+            which,
+            command,
+            mode,
+            connection.session.db,
+            connection.session.protocol,
+            &self.server.router,
+            args,
+        ) {
             Ok((parts, coordinator)) => {
                 // Its later parts are sent when earlier ones are answered: nothing of this connection may overtake them.
                 connection.barrier = true;

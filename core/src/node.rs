@@ -73,7 +73,8 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let own = router.shards_of(id).filter_map(|shard| shards[shard.index()].take()).collect();
         let (server, server_is) = channel();
         servers.push(server);
-        let start = CoreStart { id, shards: own, server: server_is, readers: readers.clone(), background: background.clone() };
+        let start =
+            CoreStart { id, shards: own, server: server_is, readers: readers.clone(), background: background.clone() };
         threads.push(spawn_core(cpu, start, hello.clone(), done.clone())?);
     }
     drop((hello, done));
@@ -165,11 +166,8 @@ fn open_shards(
     budget: &MemoryBudget,
 ) -> Result<Vec<Option<OpenShard>>, RunError> {
     let cache = BlockCache::new(budget.block_cache_bytes);
-    let log_options = LogOptions {
-        tail_bytes: budget.log_tail_bytes,
-        reserve_bytes: config.disk_reserve,
-        ..LogOptions::default()
-    };
+    let log_options =
+        LogOptions { tail_bytes: budget.log_tail_bytes, reserve_bytes: config.disk_reserve, ..LogOptions::default() };
     let open = |id: ShardId| -> Result<OpenShard, String> {
         let directory = data.shard(id.0);
         let syncer = &syncers[router.core_of(id).index()];
@@ -181,7 +179,9 @@ fn open_shards(
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = router.shards().map(|id| scope.spawn(move || open(id))).collect();
-        let joined = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err("a shard could not be opened".into())));
+        let joined = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err("a shard could not be opened".into())));
         joined.map(|shard| shard.map(Some).map_err(RunError)).collect()
     })
 }
@@ -223,7 +223,12 @@ struct CoreStart {
 
 type CoreThread = JoinHandle<Result<(), String>>;
 
-fn spawn_core(cpu: CpuId, start: CoreStart, hello: Sender<Hello>, ready: Sender<Ready>) -> Result<CoreThread, RunError> {
+fn spawn_core(
+    cpu: CpuId,
+    start: CoreStart,
+    hello: Sender<Hello>,
+    ready: Sender<Ready>,
+) -> Result<CoreThread, RunError> {
     let thread = std::thread::Builder::new().name(format!("basalt-core-{}", start.id)).spawn(move || {
         // The preempt timer is off: see `core_loop`.
         let executor = LocalExecutorBuilder::new(Placement::Fixed(usize::from(cpu.0)))
@@ -267,10 +272,17 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
 }
 
 /// Opens a shard's group and waits until it can take requests.
-async fn open_group(shard: OpenShard, server: &Arc<Server>, core: CoreId, background: &Background) -> Result<Shard, String> {
+async fn open_group(
+    shard: OpenShard,
+    server: &Arc<Server>,
+    core: CoreId,
+    background: &Background,
+) -> Result<Shard, String> {
     let OpenShard { id, snapshots, log, store } = shard;
     let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
-    Shard::open(id, log, machine, snapshots, server, core, background).await.map_err(|error| format!("shard {id}: {error}"))
+    Shard::open(id, log, machine, snapshots, server, core, background)
+        .await
+        .map_err(|error| format!("shard {id}: {error}"))
 }
 
 fn collect(hellos: &Receiver<Hello>, core_count: usize) -> Result<Vec<Doorbell>, RunError> {
@@ -292,7 +304,8 @@ fn receive<T>(from: &Receiver<Result<T, String>>) -> Result<T, RunError> {
 
 fn join(thread: CoreThread) -> Result<(), String> {
     thread.join().unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
+        let text =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
         Err(format!("a core failed: {}", text.unwrap_or_else(|| "no reason given".into())))
     })
 }

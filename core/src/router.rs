@@ -20,8 +20,9 @@ impl Router {
     pub fn new(shard_count: u16, core_count: u16) -> Router {
         assert!(shard_count > 0 && core_count > 0, "a node has at least one shard and one core");
         assert!(shard_count <= SLOT_COUNT, "a shard without a slot would hold nothing");
-        let shard_of_slot =
-            (0..u32::from(SLOT_COUNT)).map(|slot| (slot * u32::from(shard_count) / u32::from(SLOT_COUNT)) as u16).collect();
+        let shard_of_slot = (0..u32::from(SLOT_COUNT))
+            .map(|slot| (slot * u32::from(shard_count) / u32::from(SLOT_COUNT)) as u16)
+            .collect();
         Router { shard_count, core_count, shard_of_slot }
     }
 

@@ -1,7 +1,7 @@
 //! What all cores of the node share: configuration, counters, mailboxes. Nothing here is locked on the data path.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::boot::StopRequest;

@@ -11,9 +11,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use basalt_net::resp::{Protocol, Reply};
-use basalt_raft::{EntryId, Group, GroupHooks, GroupOptions, Machine, MachineError, NodeId, ProposeError, Replies, Role};
-use basalt_storage::log::RaftLog;
+use basalt_raft::{
+    EntryId, Group, GroupHooks, GroupOptions, Machine, MachineError, NodeId, ProposeError, Replies, Role,
+};
 use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
+use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Error as StorageError, Rows, Store};
 use bytes::Bytes;
 
@@ -182,7 +184,14 @@ impl Execution<'_> {
     }
 
     /// Calls a handler and writes its reply, or its error, to `out`.
-    fn call(&mut self, handler: Run, args: Args<'_>, db: u8, protocol: Protocol, out: &mut Vec<u8>) -> Result<(), Failure> {
+    fn call(
+        &mut self,
+        handler: Run,
+        args: Args<'_>,
+        db: u8,
+        protocol: Protocol,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let mut reply = Reply::new(out, protocol);
         let mark = reply.mark();
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, db, self.now_ms);
@@ -258,7 +267,10 @@ impl Machine for ShardMachine {
                     let versions = std::mem::replace(&mut execution.versions, VersionSource::none());
                     let seeded = std::mem::replace(execution.random, Random::new(self.random.next_u64()));
                     let outcome = execution.run(read, &mut replies.bytes);
-                    assert!(outcome.is_ok(), "a read that may wait for the disk is never cold, and it was encoded here");
+                    assert!(
+                        outcome.is_ok(),
+                        "a read that may wait for the disk is never cold, and it was encoded here"
+                    );
                     (execution.versions, *execution.random) = (versions, seeded);
                     replies.ends.push(replies.bytes.len() as u32);
                 }
@@ -488,7 +500,14 @@ impl Shard {
     }
 
     /// Runs a read, or adds a request to the batch.
-    fn run(&mut self, origin: Origin, mode: Mode, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) -> Result<(), ColdRead> {
+    fn run(
+        &mut self,
+        origin: Origin,
+        mode: Mode,
+        bytes: &[u8],
+        now_ms: u64,
+        host: &mut impl ShardHost,
+    ) -> Result<(), ColdRead> {
         match mode {
             Mode::Write => self.write(Some(origin), |out| out.extend_from_slice(bytes)),
             Mode::ReadInOrder if self.read_in_order(origin, bytes) => {}

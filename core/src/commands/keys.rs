@@ -570,3 +570,299 @@ pub(super) fn object_freq(context: &mut Context<'_>, args: Args<'_>, reply: &mut
          between policies at runtime LRU and LFU data will take some time to adjust.",
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use basalt_net::resp::{Protocol, value};
+
+    use super::super::table;
+    use super::super::testing::Shard;
+    use super::*;
+
+    #[test]
+    fn keys_are_counted_deleted_and_typed() {
+        let mut shard = Shard::new();
+        shard.expect(&[
+            ("MSET a 1 b 2", "+OK"),
+            ("RPUSH l x", ":1"),
+            ("EXISTS a a none", ":2"),
+            ("TOUCH a l none", ":2"),
+            ("TYPE a", "+string"),
+            ("TYPE l", "+list"),
+            ("TYPE none", "+none"),
+            ("DBSIZE", ":3"),
+            ("DEL a l none a", ":2"),
+            ("UNLINK b", ":1"),
+            ("DBSIZE", ":0"),
+        ]);
+    }
+
+    #[test]
+    fn deadlines_follow_their_conditions() {
+        let mut shard = Shard::new();
+        shard.expect(&[
+            ("SET k v", "+OK"),
+            ("TTL none", ":-2"),
+            ("TTL k", ":-1"),
+            ("EXPIRE none 10", ":0"),
+            ("EXPIRE k 10 XX", ":0"),
+            ("EXPIRE k 10 GT", ":0"),
+            ("EXPIRE k 100 LT", ":1"),
+            ("EXPIRE k 10 NX", ":0"),
+            ("EXPIRE k 10 GT", ":0"),
+            ("EXPIRE k 100 GT", ":0"),
+            ("EXPIRE k 200 GT", ":1"),
+            ("EXPIRE k 200 LT", ":0"),
+            ("EXPIRE k 50 XX LT", ":1"),
+            ("PTTL k", ":50000"),
+            ("EXPIRETIME k", ":1700000050"),
+            ("PEXPIRETIME k", ":1700000050000"),
+            ("PEXPIRE k 1499", ":1"),
+            ("TTL k", ":1"),
+            ("PEXPIREAT k 1700000001500", ":1"),
+            ("TTL k", ":2"),
+            ("PERSIST k", ":1"),
+            ("PERSIST k", ":0"),
+            ("EXPIREAT k 1800000000", ":1"),
+            ("TTL k", ":100000000"),
+            ("EXPIRE k 10 NX GT", "-ERR NX and XX, GT or LT options at the same time are not compatible"),
+            ("EXPIRE k 10 GT LT", "-ERR GT and LT options at the same time are not compatible"),
+            ("EXPIRE k 10 FOO", "-ERR Unsupported option FOO"),
+            ("EXPIRE k x", "-ERR value is not an integer or out of range"),
+            ("EXPIRE k 9223372036854775807", "-ERR invalid expire time in 'expire' command"),
+            ("PEXPIRE k 9223372036854775807", "-ERR invalid expire time in 'pexpire' command"),
+            ("EXPIREAT k 9223372036854775807", "-ERR invalid expire time in 'expireat' command"),
+            ("EXPIRE k -1", ":1"),
+            ("EXISTS k", ":0"),
+        ]);
+    }
+
+    #[test]
+    fn expired_keys_are_gone_for_every_command() {
+        let mut shard = Shard::new();
+        for line in ["SET s v PX 10", "RPUSH l a", "PEXPIRE l 10", "SADD set a", "PEXPIRE set 10"] {
+            shard.line(line);
+        }
+        shard.now_ms += 10;
+        shard.expect(&[("EXISTS s l set", ":3"), ("PTTL s", ":0")]);
+        shard.now_ms += 1;
+        shard.expect(&[
+            ("EXISTS s l set", ":0"),
+            ("GET s", "$-1"),
+            ("SCAN 0", "*2 $1 0 *0"),
+            ("KEYS *", "*0"),
+            ("RANDOMKEY", "$-1"),
+            ("DEL s", ":0"),
+            ("RPUSH l b", ":1"),
+            ("LRANGE l 0 -1", "*1 $1 b"),
+            ("TTL l", ":-1"),
+            ("RENAME set x", "-ERR no such key"),
+            ("DBSIZE", ":2"),
+        ]);
+    }
+
+    #[test]
+    fn due_keys_are_deleted_in_bounded_batches() {
+        let mut shard = Shard::new();
+        for number in 0..10 {
+            shard.line(&format!("SET k{number} v PX {}", number + 1));
+        }
+        shard.line("SET forever v");
+        shard.now_ms += 6;
+        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"3"]), ":3");
+        assert_eq!(shard.line("DBSIZE"), ":8");
+        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"100"]), ":2");
+        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"100"]), ":0");
+        assert_eq!(shard.line("DBSIZE"), ":6");
+    }
+
+    #[test]
+    fn keys_are_renamed_and_copied_with_what_they_hold() {
+        let mut shard = Shard::new();
+        shard.expect(&[
+            ("HSET h f v", ":1"),
+            ("EXPIRE h 100", ":1"),
+            ("SET s v", "+OK"),
+            ("RENAME h s", "+OK"),
+            ("HGETALL s", "*2 $1 f $1 v"),
+            ("TTL s", ":100"),
+            ("EXISTS h", ":0"),
+            ("RENAME none s", "-ERR no such key"),
+            ("RENAME s s", "+OK"),
+            ("RENAMENX s s", ":0"),
+            ("SET t v", "+OK"),
+            ("RENAMENX s t", ":0"),
+            ("RENAMENX s u", ":1"),
+            ("RENAMENX none u", "-ERR no such key"),
+            ("COPY u v", ":1"),
+            ("HGET v f", "$1 v"),
+            ("COPY u v", ":0"),
+            ("COPY u t REPLACE", ":1"),
+            ("TYPE t", "+hash"),
+            ("COPY none x", ":0"),
+            ("COPY u u", "-ERR source and destination objects are the same"),
+            ("COPY u u DB 1", ":1"),
+            ("COPY u u DB 1", ":0"),
+            ("COPY u w DB 16", "-ERR DB index is out of range"),
+            ("COPY u w DB x", "-ERR value is not an integer or out of range"),
+            ("COPY u w FOO", "-ERR syntax error"),
+            ("DBSIZE", ":3"),
+        ]);
+    }
+
+    #[test]
+    fn a_key_is_carried_to_another_shard_in_steps() {
+        let (mut here, mut there) = (Shard::new(), Shard::new());
+        here.line("RPUSH l a b c");
+        let read = here.step_bytes(table::STEP_READ, &[b"l"]);
+        let bytes = value::read_bulk(&read).unwrap().to_vec();
+        assert_eq!(there.step(table::STEP_WRITE, &[b"m", &bytes, b"keep"]), ":1");
+        assert_eq!(there.step(table::STEP_WRITE, &[b"m", &bytes, b"keep"]), ":0");
+        assert_eq!(there.step(table::STEP_WRITE, &[b"m", &bytes, b"replace"]), ":1");
+        assert_eq!(there.line("LRANGE m 0 -1"), "*3 $1 a $1 b $1 c");
+        here.line("LPUSH l new");
+        assert_eq!(here.step(table::STEP_DELETE, &[b"l", &bytes]), ":0");
+        assert_eq!(here.line("LLEN l"), ":4");
+        here.line("LPOP l");
+        assert_eq!(here.step(table::STEP_DELETE, &[b"l", &bytes]), ":1");
+        assert_eq!(here.line("EXISTS l"), ":0");
+        assert_eq!(here.step(table::STEP_READ, &[b"l"]), "$-1");
+        assert!(here.step(table::STEP_WRITE, &[b"m", b"junk", b"keep"]).starts_with("-ERR"));
+    }
+
+    #[test]
+    fn scan_filters_and_ends_at_zero() {
+        let mut shard = Shard::new();
+        for number in 0..40 {
+            shard.line(&format!("SET key:{number} v"));
+        }
+        shard.line("RPUSH list x");
+        for (options, expected) in
+            [("", 41), ("MATCH key:1*", 11), ("TYPE list", 1), ("TYPE foo", 0), ("COUNT 3 TYPE STRING", 40)]
+        {
+            let (mut cursor, mut found) = ("0".to_owned(), BTreeSet::new());
+            for _ in 0..100 {
+                let reply = shard.run(Protocol::Resp2, &[&["SCAN", &cursor], options_of(options).as_slice()].concat());
+                let elements: Vec<&[u8]> = value::split_elements(&reply).unwrap().collect();
+                cursor = String::from_utf8(value::read_bulk(elements[0]).unwrap().to_vec()).unwrap();
+                found.extend(value::split_elements(elements[1]).unwrap().map(<[u8]>::to_vec));
+                if cursor == "0" {
+                    break;
+                }
+            }
+            assert_eq!((cursor.as_str(), found.len()), ("0", expected), "{options}");
+        }
+        shard.expect(&[
+            ("SCAN x", "-ERR invalid cursor"),
+            ("SCAN -1", "-ERR invalid cursor"),
+            ("SCAN 0 COUNT 0", "-ERR syntax error"),
+            ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range"),
+            ("SCAN 0 FOO", "-ERR syntax error"),
+            ("SCAN 0 MATCH", "-ERR syntax error"),
+            ("SCAN 18446744073709551615", "*2 $1 0 *0"),
+            ("KEYS key:39", "*1 $6 key:39"),
+            ("KEYS nothing*", "*0"),
+        ]);
+    }
+
+    fn options_of(text: &str) -> Vec<&str> {
+        text.split_whitespace().collect()
+    }
+
+    #[test]
+    fn cursors_go_from_shard_to_shard() {
+        let position = KeyPosition::of(b"key");
+        let cursor = ScanCursor { shard: 5, position };
+        let text = cursor.to_bits().to_string();
+        assert_eq!(ScanCursor::read(text.as_bytes()).unwrap(), cursor);
+        assert!(cursor.to_bits() < 1 << 63, "clients may read it as a signed number");
+        let next = cursor.after_step(None, 7).unwrap();
+        assert_eq!((next.shard, next.position), (6, KeyPosition::START));
+        assert_eq!(next.after_step(None, 7), None);
+        assert_eq!(cursor.after_step(Some(position), 6), Some(cursor));
+    }
+
+    #[test]
+    fn steps_of_a_scan_go_on_where_they_ended() {
+        let mut shard = Shard::new();
+        for number in 0..2500 {
+            shard.line(&format!("SET {{tag}}{number} v"));
+        }
+        let (mut position, mut found, mut steps) = ("0".to_owned(), 0, 0);
+        while position != "-1" {
+            let reply = shard.step_bytes(table::STEP_SCAN, &[position.as_bytes(), b"COUNT", b"1000000"]);
+            let elements: Vec<&[u8]> = value::split_elements(&reply).unwrap().collect();
+            position = value::read_integer(elements[0]).unwrap().to_string();
+            let count = value::split_elements(elements[1]).unwrap().count();
+            assert!(count <= SCAN_KEYS_MAX + 10, "a step is bounded whatever COUNT says");
+            found += count;
+            steps += 1;
+        }
+        assert_eq!((found, steps), (2500, 3));
+    }
+
+    #[test]
+    fn flushes_empty_one_database_or_all() {
+        let mut shard = Shard::new();
+        shard.expect(&[
+            ("SET a 1 EX 10", "+OK"),
+            ("COPY a a DB 1", ":1"),
+            ("FLUSHDB FOO", "-ERR syntax error"),
+            ("FLUSHDB ASYNC", "+OK"),
+            ("DBSIZE", ":0"),
+            ("SET a 2 EX 10", "+OK"),
+            ("COPY a b DB 1", ":1"),
+            ("FLUSHALL SYNC", "+OK"),
+            ("DBSIZE", ":0"),
+            ("SET b 3", "+OK"),
+            ("COPY b b DB 1", ":1"),
+        ]);
+    }
+
+    #[test]
+    fn objects_are_described() {
+        let mut shard = Shard::new();
+        shard.line(&format!("SET long {}", "x".repeat(45)));
+        shard.expect(&[
+            ("MSET number 12 text x", "+OK"),
+            ("OBJECT ENCODING number", "$3 int"),
+            ("OBJECT encoding text", "$6 embstr"),
+            ("OBJECT ENCODING long", "$3 raw"),
+            ("OBJECT ENCODING none", "$-1"),
+            ("OBJECT REFCOUNT text", ":1"),
+            ("OBJECT IDLETIME text", ":0"),
+            ("OBJECT IDLETIME none", "$-1"),
+            ("OBJECT FOO text", "-ERR unknown subcommand 'FOO'. Try OBJECT HELP."),
+            ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command"),
+            ("OBJECT", "-ERR wrong number of arguments for 'object' command"),
+        ]);
+        assert!(shard.line("OBJECT FREQ text").starts_with("-ERR An LFU maxmemory policy is not selected"));
+    }
+
+    #[test]
+    fn nothing_is_written_by_a_command_that_fails() {
+        let mut shard = Shard::new();
+        for line in ["SET s v", "RPUSH l a b", "HSET h f v", "SADD set m", "ZADD z 1 m", "XADD x 1-1 f v"] {
+            shard.line(line);
+        }
+        let before = shard.content();
+        let keys = ["s", "l", "h", "set", "z", "x", "none"];
+        let arguments = ["x", "-1", "1.5", "NX", "9223372036854775807", "", "EX"];
+        for command in table::commands().filter(|command| command.is_write()) {
+            for key in keys {
+                for argument in arguments {
+                    for count in 0..5 {
+                        let mut words = vec![command.name(), key];
+                        words.extend(std::iter::repeat_n(argument, count));
+                        let mut copy = shard.copy();
+                        if copy.run(Protocol::Resp2, &words).starts_with(b"-") {
+                            assert_eq!(copy.content(), before, "{words:?}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

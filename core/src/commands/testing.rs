@@ -4,7 +4,7 @@ use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::MemoryRows;
 use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
 
-use super::{CommandError, Context, Kind, Random, table};
+use super::{Command, CommandError, Context, Kind, Random, table};
 
 /// A shard in memory.
 pub(super) struct Shard {
@@ -32,6 +32,36 @@ impl Shard {
         out
     }
 
+    /// Runs a step that only the core calls, by its id.
+    pub(super) fn step_bytes(&mut self, id: u16, args: &[&[u8]]) -> Vec<u8> {
+        let command = table::by_id(id).unwrap();
+        let args = [&[command.name().as_bytes()], args].concat();
+        command.check_arity(&args).unwrap();
+        let mut out = Vec::new();
+        let mut reply = Reply::new(&mut out, Protocol::Resp2);
+        if let Err(error) = self.run_command(command, &args, &mut reply) {
+            reply.truncate(0);
+            reply.error(error.to_string());
+        }
+        out
+    }
+
+    /// As [`Shard::step_bytes`]; the reply as text.
+    pub(super) fn step(&mut self, id: u16, args: &[&[u8]]) -> String {
+        String::from_utf8_lossy(&self.step_bytes(id, args)).replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    /// A shard with the same content.
+    pub(super) fn copy(&self) -> Shard {
+        let rows = self.rows.clone();
+        Shard { rows, scratch: Scratch::default(), entries: self.entries, now_ms: self.now_ms }
+    }
+
+    /// All rows and counters, to compare.
+    pub(super) fn content(&self) -> String {
+        format!("{:?}", self.rows)
+    }
+
     /// Deletes `key`.
     pub(super) fn delete(&mut self, key: &[u8]) {
         let versions = VersionSource::none();
@@ -39,7 +69,10 @@ impl Shard {
     }
 
     fn try_run(&mut self, args: &[&[u8]], reply: &mut Reply<'_>) -> Result<(), CommandError> {
-        let command = table::find(args)?;
+        self.run_command(table::find(args)?, args, reply)
+    }
+
+    fn run_command(&mut self, command: &Command, args: &[&[u8]], reply: &mut Reply<'_>) -> Result<(), CommandError> {
         let (Kind::Read(run) | Kind::Write(run)) = command.kind else { panic!("{} needs a node", command.name()) };
         self.entries += 1;
         let versions = if command.is_write() { VersionSource::entry(self.entries) } else { VersionSource::none() };
