@@ -97,7 +97,7 @@ pub trait Rows {
 }
 
 /// Rows in a plain ordered map: the model that tests compare with.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemoryRows {
     rows: BTreeMap<Box<[u8]>, Box<[u8]>>,
     counters: Counters,

@@ -584,59 +584,65 @@ mod tests {
     #[test]
     fn keys_are_counted_deleted_and_typed() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("MSET a 1 b 2", "+OK"),
-            ("RPUSH l x", ":1"),
-            ("EXISTS a a none", ":2"),
-            ("TOUCH a l none", ":2"),
-            ("TYPE a", "+string"),
-            ("TYPE l", "+list"),
-            ("TYPE none", "+none"),
-            ("DBSIZE", ":3"),
-            ("DEL a l none a", ":2"),
-            ("UNLINK b", ":1"),
-            ("DBSIZE", ":0"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("MSET a 1 b 2", "+OK"),
+                ("RPUSH l x", ":1"),
+                ("EXISTS a a none", ":2"),
+                ("TOUCH a l none", ":2"),
+                ("TYPE a", "+string"),
+                ("TYPE l", "+list"),
+                ("TYPE none", "+none"),
+                ("DBSIZE", ":3"),
+                ("DEL a l none a", ":2"),
+                ("UNLINK b", ":1"),
+                ("DBSIZE", ":0"),
+            ],
+        );
     }
 
     #[test]
     fn deadlines_follow_their_conditions() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("SET k v", "+OK"),
-            ("TTL none", ":-2"),
-            ("TTL k", ":-1"),
-            ("EXPIRE none 10", ":0"),
-            ("EXPIRE k 10 XX", ":0"),
-            ("EXPIRE k 10 GT", ":0"),
-            ("EXPIRE k 100 LT", ":1"),
-            ("EXPIRE k 10 NX", ":0"),
-            ("EXPIRE k 10 GT", ":0"),
-            ("EXPIRE k 100 GT", ":0"),
-            ("EXPIRE k 200 GT", ":1"),
-            ("EXPIRE k 200 LT", ":0"),
-            ("EXPIRE k 50 XX LT", ":1"),
-            ("PTTL k", ":50000"),
-            ("EXPIRETIME k", ":1700000050"),
-            ("PEXPIRETIME k", ":1700000050000"),
-            ("PEXPIRE k 1499", ":1"),
-            ("TTL k", ":1"),
-            ("PEXPIREAT k 1700000001500", ":1"),
-            ("TTL k", ":2"),
-            ("PERSIST k", ":1"),
-            ("PERSIST k", ":0"),
-            ("EXPIREAT k 1800000000", ":1"),
-            ("TTL k", ":100000000"),
-            ("EXPIRE k 10 NX GT", "-ERR NX and XX, GT or LT options at the same time are not compatible"),
-            ("EXPIRE k 10 GT LT", "-ERR GT and LT options at the same time are not compatible"),
-            ("EXPIRE k 10 FOO", "-ERR Unsupported option FOO"),
-            ("EXPIRE k x", "-ERR value is not an integer or out of range"),
-            ("EXPIRE k 9223372036854775807", "-ERR invalid expire time in 'expire' command"),
-            ("PEXPIRE k 9223372036854775807", "-ERR invalid expire time in 'pexpire' command"),
-            ("EXPIREAT k 9223372036854775807", "-ERR invalid expire time in 'expireat' command"),
-            ("EXPIRE k -1", ":1"),
-            ("EXISTS k", ":0"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("SET k v", "+OK"),
+                ("TTL none", ":-2"),
+                ("TTL k", ":-1"),
+                ("EXPIRE none 10", ":0"),
+                ("EXPIRE k 10 XX", ":0"),
+                ("EXPIRE k 10 GT", ":0"),
+                ("EXPIRE k 100 LT", ":1"),
+                ("EXPIRE k 10 NX", ":0"),
+                ("EXPIRE k 10 GT", ":0"),
+                ("EXPIRE k 100 GT", ":0"),
+                ("EXPIRE k 200 GT", ":1"),
+                ("EXPIRE k 200 LT", ":0"),
+                ("EXPIRE k 50 XX LT", ":1"),
+                ("PTTL k", ":50000"),
+                ("EXPIRETIME k", ":1700000050"),
+                ("PEXPIRETIME k", ":1700000050000"),
+                ("PEXPIRE k 1499", ":1"),
+                ("TTL k", ":1"),
+                ("PEXPIREAT k 1700000001500", ":1"),
+                ("TTL k", ":2"),
+                ("PERSIST k", ":1"),
+                ("PERSIST k", ":0"),
+                ("EXPIREAT k 1800000000", ":1"),
+                ("TTL k", ":100000000"),
+                ("EXPIRE k 10 NX GT", "-ERR NX and XX, GT or LT options at the same time are not compatible"),
+                ("EXPIRE k 10 GT LT", "-ERR GT and LT options at the same time are not compatible"),
+                ("EXPIRE k 10 FOO", "-ERR Unsupported option FOO"),
+                ("EXPIRE k x", "-ERR value is not an integer or out of range"),
+                ("EXPIRE k 9223372036854775807", "-ERR invalid expire time in 'expire' command"),
+                ("PEXPIRE k 9223372036854775807", "-ERR invalid expire time in 'pexpire' command"),
+                ("EXPIREAT k 9223372036854775807", "-ERR invalid expire time in 'expireat' command"),
+                ("EXPIRE k -1", ":1"),
+                ("EXISTS k", ":0"),
+            ],
+        );
     }
 
     #[test]
@@ -646,21 +652,24 @@ mod tests {
             shard.line(line);
         }
         shard.now_ms += 10;
-        shard.expect(&[("EXISTS s l set", ":3"), ("PTTL s", ":0")]);
+        shard.expect(Protocol::Resp2, &[("EXISTS s l set", ":3"), ("PTTL s", ":0")]);
         shard.now_ms += 1;
-        shard.expect(&[
-            ("EXISTS s l set", ":0"),
-            ("GET s", "$-1"),
-            ("SCAN 0", "*2 $1 0 *0"),
-            ("KEYS *", "*0"),
-            ("RANDOMKEY", "$-1"),
-            ("DEL s", ":0"),
-            ("RPUSH l b", ":1"),
-            ("LRANGE l 0 -1", "*1 $1 b"),
-            ("TTL l", ":-1"),
-            ("RENAME set x", "-ERR no such key"),
-            ("DBSIZE", ":2"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("EXISTS s l set", ":0"),
+                ("GET s", "$-1"),
+                ("SCAN 0", "*2 $1 0 *0"),
+                ("KEYS *", "*0"),
+                ("RANDOMKEY", "$-1"),
+                ("DEL s", ":0"),
+                ("RPUSH l b", ":1"),
+                ("LRANGE l 0 -1", "*1 $1 b"),
+                ("TTL l", ":-1"),
+                ("RENAME set x", "-ERR no such key"),
+                ("DBSIZE", ":2"),
+            ],
+        );
     }
 
     #[test]
@@ -681,35 +690,38 @@ mod tests {
     #[test]
     fn keys_are_renamed_and_copied_with_what_they_hold() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("HSET h f v", ":1"),
-            ("EXPIRE h 100", ":1"),
-            ("SET s v", "+OK"),
-            ("RENAME h s", "+OK"),
-            ("HGETALL s", "*2 $1 f $1 v"),
-            ("TTL s", ":100"),
-            ("EXISTS h", ":0"),
-            ("RENAME none s", "-ERR no such key"),
-            ("RENAME s s", "+OK"),
-            ("RENAMENX s s", ":0"),
-            ("SET t v", "+OK"),
-            ("RENAMENX s t", ":0"),
-            ("RENAMENX s u", ":1"),
-            ("RENAMENX none u", "-ERR no such key"),
-            ("COPY u v", ":1"),
-            ("HGET v f", "$1 v"),
-            ("COPY u v", ":0"),
-            ("COPY u t REPLACE", ":1"),
-            ("TYPE t", "+hash"),
-            ("COPY none x", ":0"),
-            ("COPY u u", "-ERR source and destination objects are the same"),
-            ("COPY u u DB 1", ":1"),
-            ("COPY u u DB 1", ":0"),
-            ("COPY u w DB 16", "-ERR DB index is out of range"),
-            ("COPY u w DB x", "-ERR value is not an integer or out of range"),
-            ("COPY u w FOO", "-ERR syntax error"),
-            ("DBSIZE", ":3"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("HSET h f v", ":1"),
+                ("EXPIRE h 100", ":1"),
+                ("SET s v", "+OK"),
+                ("RENAME h s", "+OK"),
+                ("HGETALL s", "*2 $1 f $1 v"),
+                ("TTL s", ":100"),
+                ("EXISTS h", ":0"),
+                ("RENAME none s", "-ERR no such key"),
+                ("RENAME s s", "+OK"),
+                ("RENAMENX s s", ":0"),
+                ("SET t v", "+OK"),
+                ("RENAMENX s t", ":0"),
+                ("RENAMENX s u", ":1"),
+                ("RENAMENX none u", "-ERR no such key"),
+                ("COPY u v", ":1"),
+                ("HGET v f", "$1 v"),
+                ("COPY u v", ":0"),
+                ("COPY u t REPLACE", ":1"),
+                ("TYPE t", "+hash"),
+                ("COPY none x", ":0"),
+                ("COPY u u", "-ERR source and destination objects are the same"),
+                ("COPY u u DB 1", ":1"),
+                ("COPY u u DB 1", ":0"),
+                ("COPY u w DB 16", "-ERR DB index is out of range"),
+                ("COPY u w DB x", "-ERR value is not an integer or out of range"),
+                ("COPY u w FOO", "-ERR syntax error"),
+                ("DBSIZE", ":3"),
+            ],
+        );
     }
 
     #[test]
@@ -754,17 +766,20 @@ mod tests {
             }
             assert_eq!((cursor.as_str(), found.len()), ("0", expected), "{options}");
         }
-        shard.expect(&[
-            ("SCAN x", "-ERR invalid cursor"),
-            ("SCAN -1", "-ERR invalid cursor"),
-            ("SCAN 0 COUNT 0", "-ERR syntax error"),
-            ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range"),
-            ("SCAN 0 FOO", "-ERR syntax error"),
-            ("SCAN 0 MATCH", "-ERR syntax error"),
-            ("SCAN 18446744073709551615", "*2 $1 0 *0"),
-            ("KEYS key:39", "*1 $6 key:39"),
-            ("KEYS nothing*", "*0"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("SCAN x", "-ERR invalid cursor"),
+                ("SCAN -1", "-ERR invalid cursor"),
+                ("SCAN 0 COUNT 0", "-ERR syntax error"),
+                ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range"),
+                ("SCAN 0 FOO", "-ERR syntax error"),
+                ("SCAN 0 MATCH", "-ERR syntax error"),
+                ("SCAN 18446744073709551615", "*2 $1 0 *0"),
+                ("KEYS key:39", "*1 $6 key:39"),
+                ("KEYS nothing*", "*0"),
+            ],
+        );
     }
 
     fn options_of(text: &str) -> Vec<&str> {
@@ -806,38 +821,44 @@ mod tests {
     #[test]
     fn flushes_empty_one_database_or_all() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("SET a 1 EX 10", "+OK"),
-            ("COPY a a DB 1", ":1"),
-            ("FLUSHDB FOO", "-ERR syntax error"),
-            ("FLUSHDB ASYNC", "+OK"),
-            ("DBSIZE", ":0"),
-            ("SET a 2 EX 10", "+OK"),
-            ("COPY a b DB 1", ":1"),
-            ("FLUSHALL SYNC", "+OK"),
-            ("DBSIZE", ":0"),
-            ("SET b 3", "+OK"),
-            ("COPY b b DB 1", ":1"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("SET a 1 EX 10", "+OK"),
+                ("COPY a a DB 1", ":1"),
+                ("FLUSHDB FOO", "-ERR syntax error"),
+                ("FLUSHDB ASYNC", "+OK"),
+                ("DBSIZE", ":0"),
+                ("SET a 2 EX 10", "+OK"),
+                ("COPY a b DB 1", ":1"),
+                ("FLUSHALL SYNC", "+OK"),
+                ("DBSIZE", ":0"),
+                ("SET b 3", "+OK"),
+                ("COPY b b DB 1", ":1"),
+            ],
+        );
     }
 
     #[test]
     fn objects_are_described() {
         let mut shard = Shard::new();
         shard.line(&format!("SET long {}", "x".repeat(45)));
-        shard.expect(&[
-            ("MSET number 12 text x", "+OK"),
-            ("OBJECT ENCODING number", "$3 int"),
-            ("OBJECT encoding text", "$6 embstr"),
-            ("OBJECT ENCODING long", "$3 raw"),
-            ("OBJECT ENCODING none", "$-1"),
-            ("OBJECT REFCOUNT text", ":1"),
-            ("OBJECT IDLETIME text", ":0"),
-            ("OBJECT IDLETIME none", "$-1"),
-            ("OBJECT FOO text", "-ERR unknown subcommand 'FOO'. Try OBJECT HELP."),
-            ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command"),
-            ("OBJECT", "-ERR wrong number of arguments for 'object' command"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("MSET number 12 text x", "+OK"),
+                ("OBJECT ENCODING number", "$3 int"),
+                ("OBJECT encoding text", "$6 embstr"),
+                ("OBJECT ENCODING long", "$3 raw"),
+                ("OBJECT ENCODING none", "$-1"),
+                ("OBJECT REFCOUNT text", ":1"),
+                ("OBJECT IDLETIME text", ":0"),
+                ("OBJECT IDLETIME none", "$-1"),
+                ("OBJECT FOO text", "-ERR unknown subcommand 'FOO'. Try OBJECT HELP."),
+                ("OBJECT ENCODING", "-ERR wrong number of arguments for 'object|encoding' command"),
+                ("OBJECT", "-ERR wrong number of arguments for 'object' command"),
+            ],
+        );
         assert!(shard.line("OBJECT FREQ text").starts_with("-ERR An LFU maxmemory policy is not selected"));
     }
 

@@ -508,126 +508,138 @@ mod tests {
     #[test]
     fn set_takes_every_option() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("SET k v", "+OK"),
-            ("GET k", "$1 v"),
-            ("SET k w NX", "$-1"),
-            ("SET k w XX", "+OK"),
-            ("SET none w XX", "$-1"),
-            ("SET k x NX GET", "$1 w"),
-            ("GET k", "$1 w"),
-            ("SET none x XX GET", "$-1"),
-            ("SET new x GET", "$-1"),
-            ("SET new y get", "$1 x"),
-            ("SET k v EX 100", "+OK"),
-            ("PTTL k", ":100000"),
-            ("SET k v KEEPTTL", "+OK"),
-            ("TTL k", ":100"),
-            ("SET k v", "+OK"),
-            ("TTL k", ":-1"),
-            ("SET k v PX 1500", "+OK"),
-            ("TTL k", ":2"),
-            ("SET k v EXAT 1700000010", "+OK"),
-            ("PTTL k", ":10000"),
-            ("SET k v PXAT 1700000000007", "+OK"),
-            ("PEXPIRETIME k", ":1700000000007"),
-            ("SET k v PXAT 1", "+OK"),
-            ("GET k", "$-1"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("SET k v", "+OK"),
+                ("GET k", "$1 v"),
+                ("SET k w NX", "$-1"),
+                ("SET k w XX", "+OK"),
+                ("SET none w XX", "$-1"),
+                ("SET k x NX GET", "$1 w"),
+                ("GET k", "$1 w"),
+                ("SET none x XX GET", "$-1"),
+                ("SET new x GET", "$-1"),
+                ("SET new y get", "$1 x"),
+                ("SET k v EX 100", "+OK"),
+                ("PTTL k", ":100000"),
+                ("SET k v KEEPTTL", "+OK"),
+                ("TTL k", ":100"),
+                ("SET k v", "+OK"),
+                ("TTL k", ":-1"),
+                ("SET k v PX 1500", "+OK"),
+                ("TTL k", ":2"),
+                ("SET k v EXAT 1700000010", "+OK"),
+                ("PTTL k", ":10000"),
+                ("SET k v PXAT 1700000000007", "+OK"),
+                ("PEXPIRETIME k", ":1700000000007"),
+                ("SET k v PXAT 1", "+OK"),
+                ("GET k", "$-1"),
+            ],
+        );
     }
 
     #[test]
     fn set_refuses_what_redis_refuses() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("SET k v NX XX", "-ERR syntax error"),
-            ("SET k v XX NX", "-ERR syntax error"),
-            ("SET k v EX", "-ERR syntax error"),
-            ("SET k v EX 1 PX 1", "-ERR syntax error"),
-            ("SET k v EX 1 KEEPTTL", "-ERR syntax error"),
-            ("SET k v KEEPTTL EX 1", "-ERR syntax error"),
-            ("SET k v FOO", "-ERR syntax error"),
-            ("SET k v EX x", "-ERR value is not an integer or out of range"),
-            ("SET k v EX 0", "-ERR invalid expire time in 'set' command"),
-            ("SET k v EX 9223372036854775807", "-ERR invalid expire time in 'set' command"),
-            ("SET k v PX 9223372036854775807", "-ERR invalid expire time in 'set' command"),
-            ("SETEX k -1 v", "-ERR invalid expire time in 'setex' command"),
-            ("PSETEX k 0 v", "-ERR invalid expire time in 'psetex' command"),
-            ("SET k", "-ERR wrong number of arguments for 'set' command"),
-            ("EXISTS k", ":0"),
-            ("RPUSH list a", ":1"),
-            ("SET list v GET", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
-            ("LLEN list", ":1"),
-            ("SET list v", "+OK"),
-            ("GET list", "$1 v"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("SET k v NX XX", "-ERR syntax error"),
+                ("SET k v XX NX", "-ERR syntax error"),
+                ("SET k v EX", "-ERR syntax error"),
+                ("SET k v EX 1 PX 1", "-ERR syntax error"),
+                ("SET k v EX 1 KEEPTTL", "-ERR syntax error"),
+                ("SET k v KEEPTTL EX 1", "-ERR syntax error"),
+                ("SET k v FOO", "-ERR syntax error"),
+                ("SET k v EX x", "-ERR value is not an integer or out of range"),
+                ("SET k v EX 0", "-ERR invalid expire time in 'set' command"),
+                ("SET k v EX 9223372036854775807", "-ERR invalid expire time in 'set' command"),
+                ("SET k v PX 9223372036854775807", "-ERR invalid expire time in 'set' command"),
+                ("SETEX k -1 v", "-ERR invalid expire time in 'setex' command"),
+                ("PSETEX k 0 v", "-ERR invalid expire time in 'psetex' command"),
+                ("SET k", "-ERR wrong number of arguments for 'set' command"),
+                ("EXISTS k", ":0"),
+                ("RPUSH list a", ":1"),
+                ("SET list v GET", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+                ("LLEN list", ":1"),
+                ("SET list v", "+OK"),
+                ("GET list", "$1 v"),
+            ],
+        );
     }
 
     #[test]
     fn values_are_read_and_replaced() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("SETNX k v", ":1"),
-            ("SETNX k w", ":0"),
-            ("GETSET k w", "$1 v"),
-            ("GETSET none w", "$-1"),
-            ("SETEX k 10 x", "+OK"),
-            ("GETSET k y", "$1 x"),
-            ("TTL k", ":-1"),
-            ("GETDEL k", "$1 y"),
-            ("GETDEL k", "$-1"),
-            ("SET k v", "+OK"),
-            ("GETEX k EX 10", "$1 v"),
-            ("TTL k", ":10"),
-            ("GETEX k", "$1 v"),
-            ("TTL k", ":10"),
-            ("GETEX k PERSIST", "$1 v"),
-            ("TTL k", ":-1"),
-            ("GETEX k PERSIST EX 1", "-ERR syntax error"),
-            ("GETEX k EX 0", "-ERR invalid expire time in 'getex' command"),
-            ("GETEX none EX 0", "$-1"),
-            ("GETEX k EXAT 1", "$1 v"),
-            ("EXISTS k", ":0"),
-            ("MSET a 1 b 2 a 3", "+OK"),
-            ("MGET a b none", "*3 $1 3 $1 2 $-1"),
-            ("MSET a 1 b", "-ERR wrong number of arguments for 'mset' command"),
-            ("MSETNX c 1 a 1", ":0"),
-            ("EXISTS c", ":0"),
-            ("MSETNX c 1 d 1", ":1"),
-            ("MSETNX c", "-ERR wrong number of arguments for 'msetnx' command"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("SETNX k v", ":1"),
+                ("SETNX k w", ":0"),
+                ("GETSET k w", "$1 v"),
+                ("GETSET none w", "$-1"),
+                ("SETEX k 10 x", "+OK"),
+                ("GETSET k y", "$1 x"),
+                ("TTL k", ":-1"),
+                ("GETDEL k", "$1 y"),
+                ("GETDEL k", "$-1"),
+                ("SET k v", "+OK"),
+                ("GETEX k EX 10", "$1 v"),
+                ("TTL k", ":10"),
+                ("GETEX k", "$1 v"),
+                ("TTL k", ":10"),
+                ("GETEX k PERSIST", "$1 v"),
+                ("TTL k", ":-1"),
+                ("GETEX k PERSIST EX 1", "-ERR syntax error"),
+                ("GETEX k EX 0", "-ERR invalid expire time in 'getex' command"),
+                ("GETEX absent EX 0", "$-1"),
+                ("GETEX k EXAT 1", "$1 v"),
+                ("EXISTS k", ":0"),
+                ("MSET a 1 b 2 a 3", "+OK"),
+                ("MGET a b none", "*3 $1 3 $1 2 $-1"),
+                ("MSET a 1 b", "-ERR wrong number of arguments for 'mset' command"),
+                ("MSETNX c 1 a 1", ":0"),
+                ("EXISTS c", ":0"),
+                ("MSETNX c 1 d 1", ":1"),
+                ("MSETNX c", "-ERR wrong number of arguments for 'msetnx' command"),
+            ],
+        );
         shard.line("SADD set x");
-        shard.expect(&[("MGET set a", "*2 $-1 $1 3")]);
+        shard.expect(Protocol::Resp2, &[("MGET set a", "*2 $-1 $1 3")]);
     }
 
     #[test]
     fn ranges_are_cut_as_in_redis() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("SET k Hello", "+OK"),
-            ("GETRANGE k 0 -1", "$5 Hello"),
-            ("GETRANGE k 1 3", "$3 ell"),
-            ("GETRANGE k -3 -2", "$2 ll"),
-            ("GETRANGE k -2 -3", "$0"),
-            ("GETRANGE k 3 1", "$0"),
-            ("GETRANGE k 0 -100", "$1 H"),
-            ("GETRANGE k -100 100", "$5 Hello"),
-            ("GETRANGE k 5 9", "$0"),
-            ("GETRANGE none 0 -1", "$0"),
-            ("GETRANGE k x 1", "-ERR value is not an integer or out of range"),
-            ("SUBSTR k 0 0", "$1 H"),
-            ("SETRANGE k 6 World", ":11"),
-            ("GETRANGE k 0 -1", "$11 Hello\u{0}World"),
-            ("SETRANGE none 5 ", ":0"),
-            ("EXISTS none", ":0"),
-            ("SETRANGE k 3 ", ":11"),
-            ("SETRANGE k -1 x", "-ERR offset is out of range"),
-            ("SETRANGE k 536870912 x", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
-            ("APPEND k !", ":12"),
-            ("APPEND new ab", ":2"),
-            ("STRLEN k", ":12"),
-            ("STRLEN none", ":0"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("SET k Hello", "+OK"),
+                ("GETRANGE k 0 -1", "$5 Hello"),
+                ("GETRANGE k 1 3", "$3 ell"),
+                ("GETRANGE k -3 -2", "$2 ll"),
+                ("GETRANGE k -2 -3", "$0"),
+                ("GETRANGE k 3 1", "$0"),
+                ("GETRANGE k 0 -100", "$1 H"),
+                ("GETRANGE k -100 100", "$5 Hello"),
+                ("GETRANGE k 5 9", "$0"),
+                ("GETRANGE none 0 -1", "$0"),
+                ("GETRANGE k x 1", "-ERR value is not an integer or out of range"),
+                ("SUBSTR k 0 0", "$1 H"),
+                ("SETRANGE k 6 World", ":11"),
+                ("GETRANGE k 0 -1", "$11 Hello\u{0}World"),
+                ("SETRANGE none 5 ", ":0"),
+                ("EXISTS none", ":0"),
+                ("SETRANGE k 3 ", ":11"),
+                ("SETRANGE k -1 x", "-ERR offset is out of range"),
+                ("SETRANGE k 536870912 x", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+                ("APPEND k !", ":12"),
+                ("APPEND new ab", ":2"),
+                ("STRLEN k", ":12"),
+                ("STRLEN none", ":0"),
+            ],
+        );
     }
 
     #[test]
@@ -643,43 +655,49 @@ mod tests {
     #[test]
     fn numbers_count_within_64_bits() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("INCR n", ":1"),
-            ("DECRBY n 11", ":-10"),
-            ("INCRBY n 9223372036854775807", ":9223372036854775797"),
-            ("INCRBY n 11", "-ERR increment or decrement would overflow"),
-            ("DECRBY n -9223372036854775808", "-ERR decrement would overflow"),
-            ("INCRBY n 1.5", "-ERR value is not an integer or out of range"),
-            ("SET s 01", "+OK"),
-            ("INCR s", "-ERR value is not an integer or out of range"),
-            ("SET f 10.50", "+OK"),
-            ("INCRBYFLOAT f 0.1", "$4 10.6"),
-            ("INCRBYFLOAT f -5", "$3 5.6"),
-            ("INCRBYFLOAT f x", "-ERR value is not a valid float"),
-            ("INCRBYFLOAT f inf", "-ERR increment would produce NaN or Infinity"),
-            ("INCRBYFLOAT new 3.0e3", "$4 3000"),
-            ("GET new", "$4 3000"),
-            ("RPUSH l x", ":1"),
-            ("INCR l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
-        ]);
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("INCR n", ":1"),
+                ("DECRBY n 11", ":-10"),
+                ("INCRBY n 9223372036854775807", ":9223372036854775797"),
+                ("INCRBY n 11", "-ERR increment or decrement would overflow"),
+                ("DECRBY n -9223372036854775808", "-ERR decrement would overflow"),
+                ("INCRBY n 1.5", "-ERR value is not an integer or out of range"),
+                ("SET s 01", "+OK"),
+                ("INCR s", "-ERR value is not an integer or out of range"),
+                ("SET f 10.50", "+OK"),
+                ("INCRBYFLOAT f 0.1", "$4 10.6"),
+                ("INCRBYFLOAT f -5", "$3 5.6"),
+                ("INCRBYFLOAT f x", "-ERR value is not a valid float"),
+                ("INCRBYFLOAT f inf", "-ERR increment would produce NaN or Infinity"),
+                ("INCRBYFLOAT new 3.0e3", "$4 3000"),
+                ("GET new", "$4 3000"),
+                ("RPUSH l x", ":1"),
+                ("INCR l", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            ],
+        );
     }
 
     #[test]
     fn longest_common_subsequences_are_those_of_redis() {
         let mut shard = Shard::new();
-        shard.expect(&[
-            ("MSET a ohmytext b mynewtext", "+OK"),
-            ("LCS a b", "$6 mytext"),
-            ("LCS a b LEN", ":6"),
-            ("LCS a none", "$0"),
-            ("LCS a b IDX", "*4 $7 matches *2 *2 *2 :4 :7 *2 :5 :8 *2 *2 :2 :3 *2 :0 :1 $3 len :6"),
-            ("LCS a b IDX MINMATCHLEN 4", "*4 $7 matches *1 *2 *2 :4 :7 *2 :5 :8 $3 len :6"),
-            ("LCS a b IDX MINMATCHLEN 4 WITHMATCHLEN", "*4 $7 matches *1 *3 *2 :4 :7 *2 :5 :8 :4 $3 len :6"),
-            ("LCS a b IDX LEN", "-ERR If you want both the length and indexes, please just use IDX."),
-            ("LCS a b MINMATCHLEN", "-ERR syntax error"),
-            ("RPUSH l x", ":1"),
-            ("LCS a l", "-ERR The specified keys must contain string values"),
-        ]);
-        assert_eq!(shard.line_in(Protocol::Resp3, "LCS a none IDX"), "%2 $7 matches *0 $3 len :0");
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("MSET a ohmytext b mynewtext", "+OK"),
+                ("LCS a b", "$6 mytext"),
+                ("LCS a b LEN", ":6"),
+                ("LCS a none", "$0"),
+                ("LCS a b IDX", "*4 $7 matches *2 *2 *2 :4 :7 *2 :5 :8 *2 *2 :2 :3 *2 :0 :1 $3 len :6"),
+                ("LCS a b IDX MINMATCHLEN 4", "*4 $7 matches *1 *2 *2 :4 :7 *2 :5 :8 $3 len :6"),
+                ("LCS a b IDX MINMATCHLEN 4 WITHMATCHLEN", "*4 $7 matches *1 *3 *2 :4 :7 *2 :5 :8 :4 $3 len :6"),
+                ("LCS a b IDX LEN", "-ERR If you want both the length and indexes, please just use IDX."),
+                ("LCS a b MINMATCHLEN", "-ERR syntax error"),
+                ("RPUSH l x", ":1"),
+                ("LCS a l", "-ERR The specified keys must contain string values"),
+            ],
+        );
+        shard.expect(Protocol::Resp3, &[("LCS a none IDX", "%2 $7 matches *0 $3 len :0")]);
     }
 }

@@ -80,6 +80,12 @@ impl Shard {
         run(&mut Context { keyspace, random: &mut Random::new(self.entries) }, args, reply)
     }
 
+    /// Runs one line, words separated by spaces, in RESP2; returns its reply, in which spaces stand for line ends.
+    pub(super) fn line(&mut self, line: &str) -> String {
+        let words: Vec<&str> = line.split(' ').collect();
+        String::from_utf8_lossy(&self.run(Protocol::Resp2, &words)).replace("\r\n", " ").trim_end().to_owned()
+    }
+
     /// Runs each line, words separated by spaces, and compares its reply, in which spaces stand for line ends.
     pub(super) fn expect(&mut self, protocol: Protocol, lines: &[(&str, &str)]) {
         for (line, expected) in lines {

@@ -72,7 +72,8 @@ impl Client {
         self.session.command_count += 1;
         self.session.last_command = Some(command.id);
         let Kind::Session(which) = command.kind else { panic!("{} concerns keys", command.name()) };
-        run(which, args, &mut self.session, &self.server, &mut Reply::new(out, self.session.protocol))
+        let protocol = self.session.protocol;
+        run(which, args, &mut self.session, &self.server, &mut Reply::new(out, protocol))
     }
 }
 
