@@ -1,6 +1,7 @@
-//! Commands on collections, compared with a real redis-server, byte for byte.
+//! Random commands on collections: on a store that freezes all the time compared with plain rows, and on plain rows
+//! compared with a real redis-server, byte for byte.
 //!
-//! Not part of a plain test run, since it needs that server (7.0) and empties its database 0:
+//! The latter is not part of a plain test run, since it needs that server (7.0) and empties its database 0:
 //!
 //! ```text
 //! redis-server --port 7911 --save '' &
@@ -11,12 +12,19 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use basalt_net::resp::{Protocol, value};
+use basalt_storage::{BlockCache, Store, StoreOptions};
 
 use super::Random;
 use super::testing::Shard;
 
-/// How many random commands are compared.
+/// How many random commands are compared with redis-server, in either version of the protocol.
 const COMMAND_COUNT: usize = 200_000;
+
+/// How many random commands are compared with a store.
+const STORE_COMMAND_COUNT: usize = 20_000;
+
+/// After how many commands, on average, the store writes a generation.
+const COMMANDS_PER_GENERATION: u64 = 200;
 
 struct Redis {
     stream: TcpStream,
@@ -353,5 +361,26 @@ fn replies_are_those_of_redis() {
             }
         }
         assert_eq!(failures, 0);
+    }
+}
+
+#[test]
+fn a_store_that_freezes_all_the_time_answers_as_plain_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap();
+    let (mut plain, mut stored, mut words) = (Shard::new(), Shard::over(store), Words(Random::new(7)));
+    for step in 0..STORE_COMMAND_COUNT {
+        let line = words.command(step);
+        let (expected, reply) = (plain.run(Protocol::Resp3, &line), stored.run(Protocol::Resp3, &line));
+        assert_eq!(reply.escape_ascii().to_string(), expected.escape_ascii().to_string(), "{step}: {line:?}");
+        if words.one_in(300) {
+            plain.delete(line[1].as_bytes());
+            stored.delete(line[1].as_bytes());
+        }
+        stored.rows.set_applied(step as u64 + 1, b"", None);
+        if words.one_in(COMMANDS_PER_GENERATION) {
+            let done = stored.rows.freeze().expect("there is something to write").run();
+            drop(stored.rows.finish(done).unwrap());
+        }
     }
 }

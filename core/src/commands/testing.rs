@@ -1,14 +1,14 @@
 //! A shard in memory that runs commands, for the tests of their handlers.
 
 use basalt_net::resp::{Protocol, Reply};
-use basalt_storage::MemoryRows;
 use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
+use basalt_storage::{MemoryRows, Rows};
 
 use super::{Command, CommandError, Context, Kind, Random, table};
 
-/// A shard in memory.
-pub(super) struct Shard {
-    rows: MemoryRows,
+/// A shard: rows, and what a keyspace over them needs.
+pub(super) struct Shard<R = MemoryRows> {
+    pub(super) rows: R,
     scratch: Scratch,
     entries: u64,
     /// What the time is, in Unix milliseconds.
@@ -17,7 +17,13 @@ pub(super) struct Shard {
 
 impl Shard {
     pub(super) fn new() -> Shard {
-        Shard { rows: MemoryRows::default(), scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000 }
+        Shard::over(MemoryRows::default())
+    }
+}
+
+impl<R: Rows> Shard<R> {
+    pub(super) fn over(rows: R) -> Shard<R> {
+        Shard { rows, scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000 }
     }
 
     /// Runs one command; the reply is what a client gets, error or not.
