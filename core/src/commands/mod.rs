@@ -15,6 +15,8 @@ mod keys;
 mod lists;
 mod long_double;
 mod random;
+#[cfg(test)]
+mod random_commands;
 mod sets;
 mod sorted_sets;
 mod streams;

@@ -1,0 +1,203 @@
+//! Random commands on collections, for tests that compare two executions of the same commands.
+
+use super::Random;
+
+/// What is drawn. A word is taken as it is, unless it begins with `$`: then it is drawn by [`RandomCommands::word`]. A
+/// word after `?` is there in one of four cases, and `_` joins words that are there together.
+const TEMPLATES: [&str; 62] = [
+    "lpush $list $names",
+    "lpush $list $names",
+    "rpush $list $names",
+    "rpush $list $names",
+    "lpushx $list $names",
+    "rpushx $list $names",
+    "lpop $list ?$count",
+    "rpop $list ?$count",
+    "llen $list",
+    "lrange $list $int $int",
+    "lrange $list $int $int",
+    "lindex $list $int",
+    "lset $list $int $name",
+    "ltrim $list $int $int",
+    "sadd $set $names",
+    "sadd $set $names",
+    "srem $set $names",
+    "scard $set",
+    "sismember $set $name",
+    "smismember $set $names",
+    "smembers $set",
+    // what is popped is random, unless it is nothing or everything
+    "spop $set $all",
+    "hset $hash $fields",
+    "hset $hash $fields",
+    "hmset $hash $fields",
+    "hsetnx $hash $name $name",
+    "hget $hash $name",
+    "hmget $hash $names",
+    "hdel $hash $names",
+    "hlen $hash",
+    "hstrlen $hash $name",
+    "hexists $hash $name",
+    "hgetall $hash",
+    "hkeys $hash",
+    "hvals $hash",
+    "hincrby $hash $name $int",
+    "zadd $zset $members",
+    "zadd $zset ?NX ?XX ?gt ?LT ?CH ?INCR $members",
+    "zadd $zset ?xx ?gt ?CH $members",
+    // members of equal scores are what ranges by lex are for
+    "zadd zlex ?CH 2 $name 2 $name",
+    "zincrby $zset $score $name",
+    "zrem $zset $names",
+    "zscore $zset $name",
+    "zmscore $zset $names",
+    "zpopmin $zset ?$count",
+    "zpopmax $zset ?$count",
+    "zcount $zset $bound $bound",
+    "zlexcount zlex $lex $lex",
+    "zrange $zset $int $int ?REV ?WITHSCORES ?LIMIT_$int_$int",
+    "zrange $zset $bound $bound BYSCORE ?REV ?WITHSCORES ?LIMIT_$int_$int",
+    "zrange zlex $lex $lex ?rev BYLEX ?LIMIT_$int_$int",
+    "zrevrange $zset $int $int ?WITHSCORES",
+    "zrangebyscore $zset $bound $bound ?WITHSCORES ?LIMIT_$int_$int",
+    "zrevrangebyscore $zset $bound $bound ?LIMIT_$int_$int",
+    "zrangebylex zlex $lex $lex ?LIMIT_$int_$int",
+    "zrevrangebylex zlex $lex $lex ?WITHSCORES",
+    "xadd $stream ?NOMKSTREAM ?$trim ?LIMIT_$count $newid $name $name ?$name_$name",
+    "xadd $stream $newid $name $name",
+    "xtrim $stream $trim ?LIMIT_$count",
+    "xdel $stream $id ?$id",
+    "xrange $stream $id $id ?COUNT_$count",
+    "xrevrange $stream $id $id ?COUNT_$count",
+];
+
+/// Draws commands on few keys, with few values, so that they meet.
+pub(super) struct RandomCommands {
+    random: Random,
+    drawn: usize,
+}
+
+impl RandomCommands {
+    pub(super) fn new(seed: u64) -> RandomCommands {
+        RandomCommands { random: Random::new(seed), drawn: 0 }
+    }
+
+    /// Whether something that happens once in `times` happens now.
+    pub(super) fn one_in(&mut self, times: u64) -> bool {
+        self.random.below(times) == 0
+    }
+
+    /// The words of the next command; the second one is its key.
+    pub(super) fn draw(&mut self) -> Vec<String> {
+        self.drawn += 1;
+        let mut words = Vec::new();
+        for word in self.pick(&TEMPLATES).split(' ') {
+            match word.strip_prefix('?') {
+                None => self.word(word, &mut words),
+                Some(parts) if self.one_in(4) => parts.split('_').for_each(|part| self.word(part, &mut words)),
+                Some(_) => {}
+            }
+        }
+        // now and then a key of another type, no key, or a word too many
+        if self.one_in(20) && words[1] != "zlex" && !words[0].ends_with("incrby") {
+            words[1] = self.pick(&["l1", "s1", "h1", "z1", "x1", "none"]);
+        }
+        if self.one_in(40) {
+            words.push("odd".to_owned());
+        }
+        words
+    }
+
+    /// Appends what `word` stands for.
+    fn word(&mut self, word: &str, words: &mut Vec<String>) {
+        let drawn = match word {
+            "$list" => self.pick(&["l1", "l2"]),
+            "$set" => self.pick(&["s1", "s2"]),
+            "$hash" => self.pick(&["h1", "h2"]),
+            "$zset" => self.pick(&["z1", "z2"]),
+            "$stream" => self.pick(&["x1", "x2"]),
+            "$name" => self.pick(&["a", "b", "c", "d", "e", "f", "g", "a\r\nb", "", "12", "-7"]),
+            "$int" => self.pick(&[
+                "0",
+                "1",
+                "2",
+                "-1",
+                "-2",
+                "3",
+                "5",
+                "-5",
+                "100",
+                "-100",
+                "x",
+                "",
+                "9223372036854775807",
+                "1.5",
+            ]),
+            "$count" => self.pick(&["0", "1", "2", "3", "10", "1", "2", "-1", "x"]),
+            "$all" => self.pick(&["0", "100", "-1", "x"]),
+            "$score" => self.pick(&[
+                "0",
+                "1",
+                "-1",
+                "1.5",
+                "2",
+                "3",
+                "-0",
+                "inf",
+                "-inf",
+                "1e300",
+                "0.1",
+                "3.14159265358979",
+                "x",
+                "nan",
+                "1e19",
+                "+5",
+                "",
+            ]),
+            "$lex" => self.pick(&["-", "+", "[a", "(a", "[c", "(c", "[", "(", "b", "[dd", "+x"]),
+            "$bound" => return self.open("$score", words),
+            "$id" if self.one_in(5) => return self.open("$part", words),
+            "$id" => format!("{}-{}", self.random.below(6), self.random.below(6)),
+            "$part" => self.pick(&["-", "+", "0", "2", "x", "", "18446744073709551615", "+5", " 4", "007", "5-", "-5"]),
+            // likely to be taken by XADD: ids grow with the commands
+            "$newid" => match self.random.below(8) {
+                0 => return self.word("$id", words),
+                1 => format!("{}-*", self.drawn / 50),
+                _ => format!("{}-{}", self.drawn / 50, self.drawn % 50),
+            },
+            "$trim" => {
+                words.push(self.pick(&["MAXLEN", "minid"]));
+                if self.one_in(3) {
+                    words.push("=".to_owned());
+                }
+                let limit = self.pick(&["$count", "$id"]);
+                return self.word(&limit, words);
+            }
+            "$names" => return self.repeat(&["$name"], words),
+            "$fields" => return self.repeat(&["$name", "$int"], words),
+            "$members" => return self.repeat(&["$score", "$name"], words),
+            plain => plain.to_owned(),
+        };
+        words.push(drawn);
+    }
+
+    /// Appends a bound that may be exclusive.
+    fn open(&mut self, word: &str, words: &mut Vec<String>) {
+        let start = words.len();
+        self.word(word, words);
+        if self.one_in(3) {
+            words[start].insert(0, '(');
+        }
+    }
+
+    /// Appends what `group` stands for, one to three times.
+    fn repeat(&mut self, group: &[&str], words: &mut Vec<String>) {
+        for _ in 0..=self.random.below(3) {
+            group.iter().for_each(|word| self.word(word, words));
+        }
+    }
+
+    fn pick(&mut self, from: &[&str]) -> String {
+        from[self.random.below(from.len() as u64) as usize].to_owned()
+    }
+}
