@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use basalt_net::resp::Limits;
 
-use crate::config::{BufferLimit, Config, ConfigError};
+use crate::config::{BufferLimit, Config, ParameterError};
 use crate::limits;
 
 /// The settings in force. Cores look at the version each tick and take a new copy when it has changed.
@@ -27,17 +27,12 @@ impl Settings {
         self.config.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Changes settings: all of them, or none.
+    /// Changes the parameters named by `pairs`, as `CONFIG SET` asks: all of them, or none.
     ///
     /// # Errors
     /// What is wrong with the first that cannot be set.
-    pub fn change<'a>(&self, changes: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<(), ConfigError> {
-        let mut config = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        let mut changed = config.clone();
-        for (name, text) in changes {
-            changed.change(name, text)?;
-        }
-        *config = changed;
+    pub fn set_parameters(&self, pairs: &[(&str, &str)]) -> Result<(), ParameterError> {
+        self.config.write().unwrap_or_else(PoisonError::into_inner).set_parameters(pairs)?;
         self.version.fetch_add(1, Ordering::Release);
         Ok(())
     }
@@ -127,10 +122,10 @@ mod tests {
     fn a_change_is_all_or_nothing_and_seen_by_cores() {
         let settings = Settings::new(Config::default());
         let mut live = LiveSettings::of(&settings);
-        assert!(settings.change([("maxclients", "5"), ("port", "1")]).is_err());
+        assert!(settings.set_parameters(&[("maxclients", "5"), ("port", "1")]).is_err());
         live.refresh(&settings);
         assert_ne!(live.clients_max, 5);
-        settings.change([("maxclients", "5")]).unwrap();
+        settings.set_parameters(&[("maxclients", "5")]).unwrap();
         live.refresh(&settings);
         assert_eq!(live.clients_max, 5);
     }

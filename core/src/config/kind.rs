@@ -200,6 +200,10 @@ impl Kind for Directory {
         value.display().to_string()
     }
 
+    fn show_plain(&self, value: &PathBuf) -> String {
+        std::path::absolute(value).unwrap_or_else(|_| value.clone()).display().to_string()
+    }
+
     fn unit(&self) -> String {
         String::from("path of a directory, made when it does not exist")
     }

@@ -368,7 +368,7 @@ mod tests {
                 "instantaneous_input_kbps:1.00",
                 "total_error_replies:2",
                 "errorstat_ERR:count=2",
-                "cmdstat_client|getname:calls=6,rejected_calls=0".replace('|', "\u{7c}").as_str(),
+                "cmdstat_client|getname:calls=6,rejected_calls=0",
                 "db0:keys=8,expires=2",
                 "db9:keys=2,expires=0",
                 "keyspace_hits:12",

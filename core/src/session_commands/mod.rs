@@ -14,7 +14,6 @@ mod connection;
 mod help;
 mod info;
 mod info_sections;
-mod parameters;
 mod process;
 mod server;
 #[cfg(test)]

@@ -72,8 +72,8 @@ impl Client {
         self.session.command_count += 1;
         self.session.last_command = Some(command.id);
         let Kind::Session(which) = command.kind else { panic!("{} concerns keys", command.name()) };
-        let protocol = self.session.protocol;
-        run(which, args, &mut self.session, &self.server, &mut Reply::new(out, protocol))
+        let mut reply = Reply::new(out, self.session.protocol);
+        run(which, args, &mut self.session, &self.server, &mut reply)
     }
 }
 
