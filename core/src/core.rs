@@ -421,6 +421,7 @@ impl Core {
         let mut used = 0;
         let mut argv = std::mem::take(&mut self.argv);
         while used < input.len() && !connection.session.closing {
+            connection.barrier &= !connection.is_caught_up();
             if !self.may_decode(connection) {
                 connection.stalled = true;
                 break;

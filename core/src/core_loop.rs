@@ -165,7 +165,8 @@ pub async fn watch(core: CoreId) -> (Heartbeat, Watched) {
 pub fn watchdog(server: &Server, watched: &[Watched]) {
     let mut last: Vec<u64> = vec![u64::MAX; watched.len()];
     while !server.stop.is_requested() {
-        std::thread::sleep(limits::WATCHDOG);
+        let idle = watched.iter().all(|core| server.mailboxes.bell(core.core).is_parked());
+        std::thread::sleep(if idle { limits::WATCHDOG_IDLE } else { limits::WATCHDOG });
         for (core, last) in watched.iter().zip(&mut last) {
             let beat = core.heartbeat.load(Ordering::Relaxed);
             if beat == *last && !server.mailboxes.bell(core.core).is_parked() {

@@ -1,9 +1,9 @@
 //! From a decoded command to the shard that runs it.
 
-use basalt_net::resp::{Argv, Protocol};
+use basalt_net::resp::Argv;
 use smallvec::SmallVec;
 
-use crate::commands::table::{self, SessionCommand, Special};
+use crate::commands::table::{self, SessionCommand};
 use crate::commands::{Args, Command, CommandError, Kind, Run, Scatter};
 use crate::connection::Connection;
 use crate::coordinator::{Coordinator, Gather, Merge, Part, Progress};
@@ -15,7 +15,7 @@ use crate::request::{self, RequestHeader};
 use crate::session::ReplyMode;
 use crate::session_commands::{self, Outcome};
 use crate::shard::{Origin, ReadOutcome};
-use crate::special;
+use crate::special::{self, Start};
 use basalt_net::resp::Reply;
 
 impl Core {
@@ -87,33 +87,15 @@ impl Core {
                 self.coordinate(connection, Box::new(Gather::new(merge.into(), parts.len())), parts);
             }
             Scatter::AllShards { .. } => self.run_on(connection, ShardId(0), command, run, mode, args),
-            Scatter::Special(which) => self.start_special(connection, command, which, mode, args),
-        }
-    }
-
-    fn start_special(
-        &mut self,
-        connection: &mut Connection,
-        command: &'static Command,
-        which: Special,
-        mode: Mode,
-        args: Args<'_>,
-    ) {
-        match special::start(
-            which,
-            command,
-            mode,
-            connection.session.db,
-            connection.session.protocol,
-            &self.server.router,
-            args,
-        ) {
-            Ok((parts, coordinator)) => {
-                // Its later parts are sent when earlier ones are answered: nothing of this connection may overtake them.
-                connection.barrier = true;
-                self.coordinate(connection, coordinator, parts);
-            }
-            Err(error) => self.refuse(connection, &error),
+            Scatter::Special(which) => match special::start(which, connection.session.db, router, args) {
+                Ok(Start::Whole(shard)) => self.run_on(connection, shard, command, run, mode, args),
+                Ok(Start::Parts(parts, coordinator)) => {
+                    // Later parts are sent when earlier ones are answered: nothing of this connection may overtake them.
+                    connection.barrier = true;
+                    self.coordinate(connection, coordinator, parts);
+                }
+                Err(error) => self.refuse(connection, &error),
+            },
         }
     }
 
@@ -169,6 +151,7 @@ impl Core {
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         let write = mode == Mode::Write;
+        let mode = if mode == Mode::Read && connection.writes_unanswered > 0 { Mode::ReadInOrder } else { mode };
         connection.writes_unanswered += u32::from(write);
         let ticket = self.pending.insert(PendingRequest { connection: connection.ring, slot, part, write });
         let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };
@@ -295,11 +278,4 @@ impl Core {
             connection.push_ready(bytes);
         }
     }
-}
-
-/// A protocol's reply of one error, for parts that are answered without a shard.
-pub(crate) fn error_bytes(protocol: Protocol, error: &CommandError) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Reply::new(&mut bytes, protocol).error_display(error);
-    bytes
 }

@@ -121,6 +121,9 @@ pub const TURN_MAX: Duration = Duration::from_micros(500);
 /// How often the watchdog looks at the cores.
 pub const WATCHDOG: Duration = Duration::from_millis(10);
 
+/// How often it looks while all cores are parked. A core that wakes meanwhile has its first look a little later.
+pub const WATCHDOG_IDLE: Duration = Duration::from_millis(100);
+
 /// How long a stop waits for clients to take their replies.
 pub const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
 
@@ -146,6 +149,12 @@ pub const COLD_READ_ATTEMPTS: u32 = 3;
 
 /// Largest memtable that follows from `memory`; larger ones make recovery slow and save little.
 pub const MEMTABLE_BYTES_DEFAULT_MAX: usize = 256 << 20;
+
+/// Keys one step of KEYS looks at before others get their turn.
+pub const KEYS_PER_STEP: usize = 1000;
+
+/// Times a RENAME to another shard copies a key again because it was written to meanwhile.
+pub const MOVE_ATTEMPTS: u32 = 16;
 
 // --- other threads ------------------------------------------------------------------------------------------------------------
 

@@ -359,7 +359,7 @@ impl Shard {
 
     /// Puts the deletion of due keys into the batch, if this replica leads and some are due.
     fn delete_expired(&mut self, now_ms: u64) {
-        if true || self.is_backlogged() || self.expiry_in_flight || self.group.status().role != Role::Leader {
+        if self.is_backlogged() || self.expiry_in_flight || self.group.status().role != Role::Leader {
             return;
         }
         let due = self.machine.borrow_mut().reading(now_ms, true, |execution| {
@@ -368,7 +368,7 @@ impl Shard {
         });
         if due {
             let count = limits::EXPIRED_KEYS_PER_BATCH.to_string();
-            let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 199 /* temp */ };
+            let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: table::DELETE_EXPIRED };
             self.expiry_in_flight = true;
             self.write(None, |out| request::encode(out, header, [count.as_bytes()].into_iter()));
         }

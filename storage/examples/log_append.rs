@@ -38,7 +38,9 @@ fn main() {
     let per = |total: f64| total / count as f64;
     println!(
         "{count} appends of {body_bytes} bytes: wall {:.2} us, CPU of the thread {:.2} us, {stalls} ms stalled, at most {} MiB on disk",
-        per(start.elapsed().as_micros() as f64), per(thread_cpu_us() - cpu), peak_bytes >> 20
+        per(start.elapsed().as_micros() as f64),
+        per(thread_cpu_us() - cpu),
+        peak_bytes >> 20
     );
 }
 

@@ -4,7 +4,7 @@
 use super::{connection::Connection, token::INDEX_MAX};
 
 /// Names one connection of one ring, and never another: the generation changes when its slot is used again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnId {
     pub(super) index: u32,
     pub(super) generation: u32,
