@@ -248,3 +248,94 @@ impl Reader<'_> {
         if self.bytes.is_empty() { Ok(()) } else { Err(self.damaged(format!("{} bytes too many", self.bytes.len()))) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn membership() -> Membership {
+        let voters = |ids: &[u64]| ids.iter().map(|id| NodeId(*id)).collect::<BTreeSet<_>>();
+        let nodes: BTreeMap<_, _> =
+            (1..=4).map(|id| (NodeId(id), PeerAddress(format!("host-{id}:1637{id}")))).collect();
+        Membership::new(vec![voters(&[1, 2]), voters(&[2, 3])], nodes).unwrap()
+    }
+
+    fn entries() -> Vec<Entry> {
+        [
+            EntryPayload::Blank,
+            EntryPayload::Normal(Batch(Bytes::new())),
+            EntryPayload::Normal(Batch(Bytes::from_static(b"\x00SET\xff"))),
+            EntryPayload::Membership(membership()),
+            EntryPayload::Membership(Membership::default()),
+        ]
+        .into_iter()
+        .enumerate()
+        .map(|(place, payload)| Entry::new(log_id(u64::MAX - 1, place as u64), payload))
+        .collect()
+    }
+
+    #[test]
+    fn entries_come_back_as_written() {
+        for entry in entries() {
+            let record = encode_entry(&entry);
+            assert_eq!((record.term, record.index), (u64::MAX - 1, entry.index()));
+            assert_eq!(decode_entry(record).unwrap(), entry);
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let body = |payload| encode_entry(&Entry::new(log_id(1, 1), payload)).body.to_vec();
+        assert_eq!(body(EntryPayload::Blank), [1, 0]);
+        assert_eq!(body(EntryPayload::Normal(Batch(Bytes::from_static(b"ab")))), [1, 1, b'a', b'b']);
+        let one = Membership::from(BTreeMap::from([(NodeId(7), PeerAddress("h:1".to_owned()))]));
+        let drawn = [1, 2, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 3, b'h', b':', b'1'];
+        assert_eq!(body(EntryPayload::Membership(one)), drawn);
+        assert_eq!(encode_log_id(&log_id(2, 3)), [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3]);
+        let vote = encode_vote(&Vote::new_committed(2, NodeId(3)));
+        assert_eq!(vote, [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 1]);
+    }
+
+    #[test]
+    fn votes_log_ids_and_memberships_come_back_as_written() {
+        for vote in [Vote::new(3, NodeId(9)), Vote::new_committed(u64::MAX, NodeId(0))] {
+            assert_eq!(decode_vote(&encode_vote(&vote)).unwrap(), vote);
+        }
+        assert_eq!(decode_log_id(&encode_log_id(&log_id(5, 6))).unwrap(), log_id(5, 6));
+        for stored in [
+            StoredMembership::default(),
+            StoredMembership::new(Some(log_id(1, 2)), membership()),
+            StoredMembership::new(None, membership()),
+        ] {
+            assert_eq!(decode_stored_membership(&encode_stored_membership(&stored)).unwrap(), stored);
+        }
+        assert_eq!(decode_stored_membership(b"").unwrap(), StoredMembership::default());
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_as_such() {
+        for (mut record, place) in entries().iter().map(encode_entry).zip(0..) {
+            let mut body = record.body.to_vec();
+            body[0] = 2;
+            record.body = body.into();
+            let refused = decode_entry(record).unwrap_err();
+            assert!(matches!(refused, DecodeError::UnknownFormat { found: 2, supported: 1, .. }), "{place}: {refused}");
+        }
+        let mut vote = encode_vote(&Vote::new(1, NodeId(1)));
+        vote[0] = 9;
+        assert!(matches!(decode_vote(&vote), Err(DecodeError::UnknownFormat { found: 9, .. })));
+    }
+
+    #[test]
+    fn cut_or_lengthened_bytes_are_refused() {
+        let stored = encode_stored_membership(&StoredMembership::new(Some(log_id(1, 2)), membership()));
+        for length in 1..stored.len() {
+            assert!(decode_stored_membership(&stored[..length]).is_err(), "{length} bytes");
+        }
+        assert!(decode_stored_membership(&[&stored[..], &[0]].concat()).is_err());
+        let unknown_kind = LogRecord { index: 4, term: 1, body: Bytes::from_static(&[1, 7]) };
+        assert!(decode_entry(unknown_kind).unwrap_err().to_string().contains("index 4"));
+        let many_members = [1, 0, 1, 0xff, 0xff];
+        assert!(decode_stored_membership(&many_members).unwrap_err().to_string().contains("65535 members"));
+    }
+}

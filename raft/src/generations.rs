@@ -43,6 +43,8 @@ pub(crate) struct Generations {
     durable: RefCell<SnapshotMeta>,
     /// Whether `durable` has advanced and openraft has not been told.
     advanced: Cell<bool>,
+    /// Whether a checkpoint is being made; it writes out a generation of its own.
+    is_checkpointing: Cell<bool>,
     retry_at: Cell<Option<Instant>>,
     /// Why the newest attempt failed, if it did.
     failure: RefCell<Option<String>>,
@@ -84,6 +86,7 @@ impl Generations {
             frozen: RefCell::new(None),
             durable: RefCell::new(durable),
             advanced: Cell::new(false),
+            is_checkpointing: Cell::new(false),
             retry_at: Cell::new(None),
             failure: RefCell::new(None),
             is_final: Cell::new(false),
@@ -126,9 +129,11 @@ impl Generations {
     }
 
     fn may_begin(&self) -> bool {
-        matches!(*self.step.borrow(), Step::Idle)
-            && !self.is_final.get()
-            && self.retry_at.get().is_none_or(|at| Instant::now() >= at)
+        self.is_idle() && !self.is_final.get() && self.retry_at.get().is_none_or(|at| Instant::now() >= at)
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(*self.step.borrow(), Step::Idle) && !self.is_checkpointing.get()
     }
 
     fn begin(&self, store: &mut Store) {
@@ -220,7 +225,7 @@ impl Generations {
             if let Some(failure) = self.failure.borrow().clone() {
                 return Err(Error::Fatal(failure));
             }
-            if matches!(*self.step.borrow(), Step::Idle) {
+            if self.is_idle() {
                 let mut machine = self.machine.borrow_mut();
                 self.begin(machine.store());
                 assert!(
@@ -250,12 +255,22 @@ impl Generations {
     /// Makes a checkpoint of all rows in `directory` and says up to where it is applied.
     pub(crate) async fn checkpoint(&self, directory: std::path::PathBuf) -> Result<SnapshotMeta> {
         let point = self.write_out().await?;
+        while !self.is_idle() {
+            self.changed().await;
+        }
+        self.is_checkpointing.set(true);
         let job = self.machine.borrow_mut().store().checkpoint(&directory);
-        let done = self.run(move || job.run()).await?;
-        let (applied, retired) = self.machine.borrow_mut().store().finish_checkpoint(done)?;
+        let done = self.run(move || job.run()).await;
+        self.is_checkpointing.set(false);
+        let (applied, retired) = self.machine.borrow_mut().store().finish_checkpoint(done?)?;
         self.background.run(Box::new(move || drop(retired)));
         let made = point_of(&applied)?;
         assert!(made.last_log_id >= point.last_log_id, "a checkpoint holds at least what was written out before");
+        if made.last_log_id > self.durable_id() {
+            // Entries applied since went out with the checkpoint.
+            *self.durable.borrow_mut() = made.clone();
+            self.advanced.set(true);
+        }
         Ok(made)
     }
 

@@ -184,8 +184,8 @@ impl Group {
     }
 
     /// Takes what other threads finished: syncs, after which entries are committed and executed, and generations. To be
-    /// called on the group's core in each turn, at the latest after [`GroupHooks::wake`]. Costs a few loads when there is
-    /// nothing.
+    /// called on the group's core in each turn, at the latest after [`GroupHooks::wake`], while the machine is not borrowed.
+    /// Costs a few loads when there is nothing.
     pub fn drain_completions(&self) {
         let inner = &*self.0;
         drain(&inner.log, &inner.generations);
@@ -194,7 +194,7 @@ impl Group {
             // openraft learns of a snapshot up to there, and purges the log. If it has stopped, there is nothing to tell.
             let _ = inner.raft.trigger().snapshot().now_or_never();
         }
-        if let Some(fault) = inner.generations.fault() {
+        if let Some(fault) = inner.log.fault().or_else(|| inner.generations.fault()) {
             inner.fail(fault);
         }
     }

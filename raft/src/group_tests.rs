@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use basalt_storage::log::{Durability, LogSyncer};
+use basalt_storage::log::{Durability, LogRecord, LogSyncer};
 
 use crate::error::ProposeError;
 use crate::group::Role;
@@ -206,4 +206,71 @@ fn options_that_cannot_work_are_refused_by_name() {
         let refused = bad.check().unwrap_err().to_string();
         assert!(refused.starts_with(name), "{refused}");
     }
+}
+
+#[test]
+fn a_failed_sync_stops_the_group_and_names_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let mut shard = Setup::new(directory.path()).open().await;
+        shard.group.wait_ready().await.unwrap();
+        shard.write(&["a"]).await;
+        // A log without its syncer can sync nothing any more.
+        shard.stop_syncer();
+        let refused = shard.propose("b", 7).unwrap_err();
+        shard
+            .until("the end", |shard| {
+                shard.group.drain_completions();
+                shard.fatal.borrow().is_some()
+            })
+            .await;
+        let fatal = shard.fatal.borrow().clone().unwrap();
+        assert!(fatal.contains("syncing the log"), "{fatal}");
+        assert_eq!(refused, ProposeError::Fatal(fatal));
+        assert_eq!(shard.machine.borrow().text(), "a", "an entry that is not durable is not executed");
+    });
+}
+
+#[test]
+fn a_group_dropped_without_a_shutdown_lets_go_of_its_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new(directory.path());
+    run(async {
+        let shard = setup.open().await;
+        shard.group.wait_ready().await.unwrap();
+        shard.write(&["a"]).await;
+        let machine = std::rc::Rc::downgrade(&shard.machine);
+        drop(shard);
+        let deadline = std::time::Instant::now() + crate::testing::PATIENCE;
+        while machine.upgrade().is_some() {
+            assert!(std::time::Instant::now() < deadline, "tasks of the group live on");
+            glommio::timer::sleep(Duration::from_millis(1)).await;
+        }
+        let shard = setup.open().await;
+        shard.group.wait_ready().await.unwrap();
+        assert_eq!(shard.machine.borrow().text(), "a");
+        shard.close().await;
+    });
+}
+
+#[test]
+fn an_entry_of_a_newer_program_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let shard = Setup::new(directory.path()).open().await;
+        shard.group.wait_ready().await.unwrap();
+        shard.write(&["a"]).await;
+        let last = shard.group.status().last_log.unwrap();
+        shard.close().await;
+
+        let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+        let mut log = open_log(directory.path(), &syncer);
+        let record = LogRecord { index: last + 1, term: 9, body: bytes::Bytes::from_static(&[2, 0]) };
+        log.append(&[record]).unwrap();
+        let hooks = hooks(&Default::default(), &Default::default(), &Default::default());
+        let machine = std::rc::Rc::new(std::cell::RefCell::new(Appender::open(directory.path(), 1 << 20)));
+        let refused = Group::open(Setup::new(directory.path()).options(), hooks, log, machine).await;
+        let refused = refused.err().expect("an entry of format 2 is not read").to_string();
+        assert!(refused.contains("format 2") && refused.contains("up to 1"), "{refused}");
+    });
 }

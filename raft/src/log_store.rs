@@ -247,14 +247,18 @@ impl LogStore {
             let appended = self.0.log.borrow_mut().append(records);
             let (stall, wait) = match appended {
                 Ok(()) => {
-                    self.0.stalled.set(None);
+                    if let Some(Stall::DiskFull) = self.0.stalled.take() {
+                        tracing::info!("the log's disk has space again");
+                    }
                     return Ok(());
                 }
                 Err(basalt_storage::Error::WriteStall) => (Stall::WriteStall, STALL_RETRY),
                 Err(basalt_storage::Error::DiskFull { .. }) => (Stall::DiskFull, DISK_FULL_RETRY),
                 Err(error) => return Err(self.fault_of(error)),
             };
-            self.0.stalled.set(Some(stall));
+            if self.0.stalled.replace(Some(stall)).is_none() && matches!(stall, Stall::DiskFull) {
+                tracing::warn!("the log's disk is full: an entry waits for space, and no more are taken");
+            }
             GlommioRuntime::sleep(wait).await;
         }
     }
@@ -404,5 +408,104 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mut log = self.0.log.borrow_mut();
         log.purge(upto.index(), &encode_log_id(&upto)).map_err(|error| self.fault_of(error))?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use basalt_storage::log::{Durability, LogOptions, LogSyncer};
+    use openraft::storage::IOFlushed;
+
+    use super::*;
+    use crate::testing::{open_log, run};
+    use crate::types::{Batch, EntryPayload, NodeId};
+
+    fn entry(index: u64, bytes: usize) -> Entry {
+        use openraft::entry::RaftEntry;
+        Entry::new(log_id(1, index), EntryPayload::Normal(Batch(vec![7; bytes].into())))
+    }
+
+    #[test]
+    fn a_full_disk_turns_batches_away_and_holds_the_append_inside() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+            let options = LogOptions { warm_files: 0, reserve_bytes: u64::MAX / 2, ..LogOptions::default() };
+            let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
+            let mut log = LogStore::new(log, Arc::new(|| {}));
+            assert_eq!(log.admit(1), Err(ProposeError::DiskFull));
+            let mut appending = Box::pin(log.append([entry(0, 10)], IOFlushed::noop()));
+            for _ in 0..3 {
+                let pending = poll_fn(|context| Poll::Ready(appending.as_mut().poll(context).is_pending())).await;
+                assert!(pending, "an append that fails would stop the group");
+                GlommioRuntime::sleep(DISK_FULL_RETRY).await;
+            }
+            drop(appending);
+            assert_eq!(log.fault(), None);
+        });
+    }
+
+    #[test]
+    fn a_vote_is_durable_when_save_vote_returns() {
+        let directory = tempfile::tempdir().unwrap();
+        for durability in [Durability::Always, Durability::None] {
+            run(async {
+                let syncer = LogSyncer::start(0, durability).unwrap();
+                let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+                let vote =
+                    Vote::new(log.read_vote().await.unwrap().map_or(1, |vote| vote.leader_id.term + 1), NodeId(4));
+                let drained = log.clone();
+                let mut saving = Box::pin(log.save_vote(&vote));
+                // Nobody reports the sync, so it must not be taken for done.
+                let early = poll_fn(|context| Poll::Ready(saving.as_mut().poll(context).is_ready())).await;
+                assert!(!early, "{durability:?}: returned before a sync can have been reported");
+                let mut saved = None;
+                while saved.is_none() {
+                    drained.drain();
+                    GlommioRuntime::sleep(Duration::from_millis(1)).await;
+                    saved = poll_fn(|context| match saving.as_mut().poll(context) {
+                        Poll::Ready(result) => Poll::Ready(Some(result)),
+                        Poll::Pending => Poll::Ready(None),
+                    })
+                    .await;
+                }
+                saved.unwrap().unwrap();
+                // What is in the files now is what a crash of the process leaves.
+                let copy = tempfile::tempdir().unwrap();
+                copy_files(&directory.path().join("log"), &copy.path().join("log"));
+                let other = LogSyncer::start(1, durability).unwrap();
+                let mut copied = LogStore::new(open_log(copy.path(), &other), Arc::new(|| {}));
+                assert_eq!(copied.read_vote().await.unwrap(), Some(vote));
+            });
+        }
+    }
+
+    fn copy_files(from: &std::path::Path, to: &std::path::Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for file in std::fs::read_dir(from).unwrap() {
+            let file = file.unwrap();
+            if file.file_type().unwrap().is_file() && file.file_name() != "LOCK" {
+                std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn long_ranges_are_read_in_pieces_and_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let syncer = LogSyncer::start(0, Durability::None).unwrap();
+            let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+            for index in 0..20 {
+                log.append([entry(index, READ_BYTES / 4)], IOFlushed::noop()).await.unwrap();
+            }
+            let stream = log.entries_stream(3..19).await;
+            let read: Vec<Entry> = futures_util::TryStreamExt::try_collect(stream).await.unwrap();
+            assert_eq!(read.iter().map(|entry| entry.log_id.index()).collect::<Vec<_>>(), (3..19).collect::<Vec<_>>());
+            let piece = log.limited_get_log_entries(3, 19).await.unwrap();
+            assert!(!piece.is_empty() && piece.len() < 16, "{} entries at once", piece.len());
+        });
     }
 }

@@ -158,3 +158,50 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(Some(Snapshot { meta, snapshot }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use basalt_storage::log::{Durability, LogSyncer};
+    use openraft::storage::{IOFlushed, RaftLogStorage};
+
+    use super::*;
+    use crate::runtime::GlommioRuntime;
+    use crate::testing::{Appender, PATIENCE, Setup, Threads, open_log, run};
+    use crate::types::{Batch, log_id};
+
+    #[test]
+    fn an_entry_is_not_executed_before_its_flush_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+            let wake: crate::Wake = Arc::new(|| {});
+            let mut log = LogStore::new(open_log(directory.path(), &syncer), wake.clone());
+            let machine = Rc::new(RefCell::new(Appender::open(directory.path(), 1 << 20)));
+            let options = Setup::new(directory.path()).options();
+            let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
+            let checkpoints = Checkpoints::open(&options.snapshot_directory).unwrap();
+            let mut state_machine =
+                StateMachine::new(machine.clone(), log.clone(), generations, checkpoints, Rc::default());
+
+            // Committed by a quorum elsewhere while the local log is still syncing.
+            let entry = Entry::new(log_id(1, 0), EntryPayload::Normal(Batch(b"a"[..].into())));
+            log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
+            let applying = glommio::spawn_local(async move {
+                state_machine.apply(futures_util::stream::iter([Ok((entry, None))])).await
+            });
+            glommio::timer::sleep(Duration::from_millis(50)).await;
+            assert_eq!(machine.borrow().text(), "", "executed although nobody said that it is durable");
+
+            let deadline = Instant::now() + PATIENCE;
+            while machine.borrow().text().is_empty() {
+                assert!(Instant::now() < deadline, "not executed although it is durable");
+                log.drain();
+                <GlommioRuntime as openraft::AsyncRuntime>::sleep(Duration::from_millis(1)).await;
+            }
+            applying.await.unwrap();
+            assert_eq!(machine.borrow().text(), "a");
+        });
+    }
+}

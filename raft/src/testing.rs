@@ -80,7 +80,7 @@ pub(crate) struct Shard {
     pub(crate) outcomes: Rc<RefCell<Vec<(u64, Outcome)>>>,
     pub(crate) fatal: Rc<RefCell<Option<String>>>,
     woken: Arc<AtomicBool>,
-    _syncer: LogSyncer,
+    syncer: Option<LogSyncer>,
 }
 
 /// How a test's shard is opened.
@@ -124,7 +124,7 @@ impl Setup {
         let woken = Arc::new(AtomicBool::new(false));
         let hooks = hooks(&outcomes, &fatal, &woken);
         let group = Group::open(self.options(), hooks, log, machine.clone()).await.expect("the group opens");
-        Shard { group, machine, outcomes, fatal, woken, _syncer: syncer }
+        Shard { group, machine, outcomes, fatal, woken, syncer: Some(syncer) }
     }
 }
 
@@ -172,6 +172,11 @@ impl Shard {
             self.propose(text, ticket as u64).expect("proposed");
         }
         self.until("the outcomes", |shard| shard.outcomes.borrow().len() == before + texts.len()).await;
+    }
+
+    /// Stops the log's syncer: every later sync fails.
+    pub(crate) fn stop_syncer(&mut self) {
+        self.syncer = None;
     }
 
     pub(crate) async fn close(self) {
