@@ -12,6 +12,9 @@ use crate::{Error, Result};
 /// Write-ahead files kept for reuse: those of the segments that wait, and the one before.
 const RECYCLED_FILES: usize = 4;
 
+/// How many times its length a segment may reach when those before it are not written yet.
+pub(super) const SEGMENT_STRETCH: usize = 4;
+
 /// Opens or creates the database in `directory`.
 pub(super) fn open_database(directory: &Path, options: &LogOptions) -> Result<DB> {
     DB::open(&rocksdb_options(options), directory).map_err(|error| refusal(directory, &error))
@@ -25,7 +28,7 @@ fn rocksdb_options(log: &LogOptions) -> Options {
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     // Segments are ended by the log itself, by bytes written, so that all write-ahead files have the same length; this
     // is only a limit that is not reached.
-    options.set_write_buffer_size(log.segment_bytes * 4);
+    options.set_write_buffer_size(log.segment_bytes * SEGMENT_STRETCH);
     options.set_max_write_buffer_number(log.segments_waiting_max as i32 + 3);
     options.set_arena_block_size(1 << 20);
     // One writer: the plain skiplist insert remembers where the last key went, and the next one is its neighbour.

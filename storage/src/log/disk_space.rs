@@ -22,26 +22,36 @@ pub(super) struct DiskSpace {
     reserve_bytes: u64,
     written_bytes: usize,
     looked: Option<Instant>,
+    free_bytes: u64,
+    /// Whether new work is turned away.
     full: bool,
 }
 
 impl DiskSpace {
     /// Watches the file system that holds `path`.
     pub(super) fn new(path: &Path, reserve_bytes: u64) -> Self {
-        Self { path: path.to_owned(), reserve_bytes, written_bytes: 0, looked: None, full: false }
+        Self { path: path.to_owned(), reserve_bytes, written_bytes: 0, looked: None, free_bytes: 0, full: false }
+    }
+
+    /// Whether new work of `bytes` may begin.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] while less than the reserve is free; once full, an eighth more must be free before work is taken.
+    pub(super) fn admit(&mut self, bytes: usize) -> Result<()> {
+        self.look(bytes)?;
+        let needed_bytes = if self.full { self.reserve_bytes + self.reserve_bytes / 8 } else { self.reserve_bytes };
+        self.full = self.free_bytes < needed_bytes;
+        if self.full { Err(self.disk_full()) } else { Ok(()) }
     }
 
     /// Counts `bytes` about to be written.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] while less than the reserve is free; once full, an eighth more must be free before writes go on.
+    /// [`Error::DiskFull`] while less than half of the reserve is free.
     pub(super) fn take(&mut self, bytes: usize) -> Result<()> {
+        self.look(bytes)?;
         self.written_bytes += bytes;
-        let fresh = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY);
-        if !fresh || self.full || self.written_bytes > LOOK_EVERY_BYTES {
-            self.look()?;
-        }
-        if self.full { Err(Error::DiskFull { path: self.path.clone() }) } else { Ok(()) }
+        if self.free_bytes < self.reserve_bytes / 2 { Err(self.disk_full()) } else { Ok(()) }
     }
 
     /// Checks that `bytes` are free over and above the reserve.
@@ -49,22 +59,29 @@ impl DiskSpace {
     /// # Errors
     /// [`Error::DiskFull`] if they are not.
     pub(super) fn check(&self, bytes: u64) -> Result<()> {
-        let is_free = self.free_bytes()? >= self.reserve_bytes.saturating_add(bytes);
-        if is_free { Ok(()) } else { Err(Error::DiskFull { path: self.path.clone() }) }
+        let is_free = self.ask()? >= self.reserve_bytes.saturating_add(bytes);
+        if is_free { Ok(()) } else { Err(self.disk_full()) }
     }
 
-    fn free_bytes(&self) -> Result<u64> {
+    fn disk_full(&self) -> Error {
+        Error::DiskFull { path: self.path.clone() }
+    }
+
+    fn ask(&self) -> Result<u64> {
         let status =
             statvfs(&self.path).map_err(|errno| Error::Io { path: self.path.clone(), source: errno.into() })?;
         Ok(status.blocks_available() as u64 * status.fragment_size() as u64)
     }
 
-    fn look(&mut self) -> Result<()> {
-        let free_bytes = self.free_bytes()?;
-        let needed_bytes = if self.full { self.reserve_bytes + self.reserve_bytes / 8 } else { self.reserve_bytes };
-        self.full = free_bytes < needed_bytes;
-        self.looked = Some(Instant::now());
-        self.written_bytes = 0;
+    /// Asks the file system again if the last answer is old, or much was written since, or space was short.
+    fn look(&mut self, bytes: usize) -> Result<()> {
+        let is_recent = self.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY);
+        let is_ample = self.free_bytes >= self.reserve_bytes && self.written_bytes + bytes <= LOOK_EVERY_BYTES;
+        if !(is_recent && is_ample) || self.full {
+            self.free_bytes = self.ask()?;
+            self.looked = Some(Instant::now());
+            self.written_bytes = 0;
+        }
         Ok(())
     }
 }
@@ -77,8 +94,18 @@ mod tests {
     fn a_reserve_that_is_not_there_refuses_until_it_is() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut space = DiskSpace::new(directory.path(), u64::MAX / 2);
+        assert!(matches!(space.admit(1), Err(Error::DiskFull { .. })));
         assert!(matches!(space.take(1), Err(Error::DiskFull { .. })));
         space.reserve_bytes = 1;
+        assert!(space.admit(1).is_ok() && space.take(1).is_ok());
+    }
+
+    #[test]
+    fn what_was_admitted_may_use_half_of_the_reserve() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut space = DiskSpace::new(directory.path(), 1);
+        space.reserve_bytes = space.ask().expect("readable") / 2 * 3;
+        assert!(matches!(space.admit(1), Err(Error::DiskFull { .. })));
         assert!(space.take(1).is_ok());
     }
 }

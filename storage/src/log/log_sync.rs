@@ -15,7 +15,7 @@ use rocksdb::DB;
 
 use super::database::{open_database, refusal};
 use super::record::key_of;
-use super::state_file::{Mark, Promises, StateFile};
+use super::state_file::{Mark, MarkSlots, PromiseSlots, Promises, StateFile};
 use super::{Durability, LogOptions};
 use crate::{Error, Result};
 
@@ -103,7 +103,9 @@ pub(super) struct SharedLog {
     /// Whether RocksDB has seen the disk full, and takes no writes until it is opened again.
     wedged: AtomicBool,
     wanted: Mutex<Wanted>,
-    state: Mutex<StateFile>,
+    promises: Mutex<PromiseSlots>,
+    marks: Mutex<MarkSlots>,
+    state_file: Arc<File>,
     durable_sequence: AtomicU64,
     completed: AtomicU64,
     dirty: AtomicBool,
@@ -116,7 +118,10 @@ pub(super) struct SharedLog {
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
     pub(super) promises: Promises,
+    /// Whether the promises are not written yet.
     pub(super) promises_changed: bool,
+    /// Whether the vote is among what changed, for which the next sync has to wait.
+    pub(super) vote_changed: bool,
     pub(super) committed: Option<Vec<u8>>,
     /// Index and term of the last record written.
     pub(super) last: Option<(u64, u64)>,
@@ -129,6 +134,7 @@ impl SharedLog {
         let wanted = Wanted {
             promises,
             promises_changed: false,
+            vote_changed: false,
             committed: mark.committed.map(Vec::from),
             last: mark.last,
             truncations: 0,
@@ -139,7 +145,9 @@ impl SharedLog {
             database: RwLock::new(Some(database)),
             wedged: AtomicBool::new(false),
             wanted: Mutex::new(wanted),
-            state: Mutex::new(state),
+            state_file: state.marks.file(),
+            promises: Mutex::new(state.promises),
+            marks: Mutex::new(state.marks),
             completed: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             purge_queued: AtomicBool::new(false),
@@ -203,25 +211,27 @@ impl SharedLog {
     /// Writes changed promises to the state file, durable on return.
     pub(super) fn write_promises(&self) -> io::Result<()> {
         // Taken with the file held, so that two writers cannot overtake each other.
-        let mut state = lock(&self.state);
+        let mut slots = lock(&self.promises);
+        slots.check()?;
         let promises = {
             let mut wanted = self.wanted();
+            wanted.vote_changed = false;
             if !std::mem::take(&mut wanted.promises_changed) {
                 return Ok(());
             }
             wanted.promises.clone()
         };
-        state.write_promises(&promises)
+        slots.write(&promises)
     }
 
     /// Makes everything written so far durable.
     fn sync(&self, tidy: &Tidy) -> Result<(), SyncError> {
         self.dirty.store(false, Ordering::Release);
         let failed = |error: &dyn std::fmt::Display| SyncError::new(&self.directory, error);
-        let (mark, truncations) = {
+        let (mark, truncations, vote_changed) = {
             let wanted = self.wanted();
             let committed = wanted.committed.as_deref().map(Box::from);
-            (Mark { last: wanted.last, committed }, wanted.truncations)
+            (Mark { last: wanted.last, committed }, wanted.truncations, wanted.vote_changed)
         };
         let synced = self.with_database(|database| (database.latest_sequence_number(), database.flush_wal(true)));
         match synced {
@@ -235,7 +245,9 @@ impl SharedLog {
             // Nothing was written since it was closed.
             Err(_) => sync_files(&self.directory).map_err(|error| failed(&error))?,
         }
-        self.write_promises().map_err(|error| failed(&error))?;
+        if vote_changed {
+            self.write_promises().map_err(|error| failed(&error))?;
+        }
         self.write_mark(&mark, truncations).map_err(|error| failed(&error))?;
         if lock(&self.mark_synced).elapsed() > MARK_SYNC_EVERY && !self.mark_queued.swap(true, Ordering::AcqRel) {
             tidy.wake();
@@ -262,11 +274,11 @@ impl SharedLog {
 
     /// Writes `mark`, unless records were truncated since it was taken.
     fn write_mark(&self, mark: &Mark, truncations: u64) -> io::Result<()> {
-        let mut state = lock(&self.state);
+        let mut marks = lock(&self.marks);
         if self.wanted().truncations != truncations {
             return Ok(());
         }
-        match state.write_mark(mark) {
+        match marks.write(mark) {
             // Only on file systems that copy on write; an older mark proves less, and nothing wrong.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(()),
             written => written,
@@ -281,9 +293,7 @@ impl SharedLog {
             wanted.last = last;
             wanted.committed.as_deref().map(Box::from)
         };
-        let mut state = lock(&self.state);
-        state.write_mark(&Mark { last, committed })?;
-        state.sync()
+        lock(&self.marks).replace(&Mark { last, committed })
     }
 
     /// Drops tables that hold only purged records.
@@ -298,9 +308,8 @@ impl SharedLog {
     }
 
     fn sync_mark(&self) -> io::Result<()> {
-        let file = lock(&self.state).try_clone_file()?;
         *lock(&self.mark_synced) = Instant::now();
-        file.sync_data()
+        self.state_file.sync_data()
     }
 }
 

@@ -21,11 +21,12 @@ pub enum Durability {
 pub struct LogOptions {
     /// Bytes of records after which a new write-ahead file is begun and the old one's records are written as a table.
     pub segment_bytes: usize,
-    /// Full segments that may wait to be written as tables; beyond, appends give [`crate::Error::WriteStall`].
+    /// Full segments that may wait to be written as tables; beyond, new work gives [`crate::Error::WriteStall`].
     pub segments_waiting_max: usize,
     /// Bytes of the newest records kept in memory, so that applying and replicating them reads no disk.
     pub tail_bytes: usize,
-    /// Appends are refused with [`crate::Error::DiskFull`] while the file system has less than this free.
+    /// New work is refused with [`crate::Error::DiskFull`] while the file system has less than this free, and an append while
+    /// it has less than half of it.
     pub reserve_bytes: u64,
     /// Write-ahead files written in full when the log is opened, so that syncs are fast from the first one on: a sync
     /// into a file that must grow also commits the file system's journal. 0: none.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE;
 use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 
-use super::database::{read_options, refusal, write_options};
+use super::database::{SEGMENT_STRETCH, read_options, refusal, write_options};
 use super::disk_space::DiskSpace;
 use super::log_sync::{LogSyncer, SharedLog, SyncDone, SyncError, SyncQueue};
 use super::record::{LogRecord, key_of};
@@ -57,7 +57,10 @@ impl RaftLog {
     /// record is damaged; [`Error::UnknownFormat`]; [`Error::Io`].
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
         let Recovered { shared, promises, mark, records } = recover(directory, options)?;
-        shared.with_database(|database| warm(directory, database, options))??;
+        let space = DiskSpace::new(directory, options.reserve_bytes);
+        if space.check((options.segment_bytes * options.warm_files) as u64).is_ok() {
+            shared.with_database(|database| warm(directory, database, options))??;
+        }
         let shared = Arc::new(shared);
         let queue = syncer.queue();
         queue.register(&shared);
@@ -71,7 +74,7 @@ impl RaftLog {
             queue,
             options: options.clone(),
             write_options: write_options(),
-            space: DiskSpace::new(directory, options.reserve_bytes),
+            space,
             tail: records.tail,
             sizes: records.sizes,
             first: records.first,
@@ -129,12 +132,18 @@ impl RaftLog {
     }
 
     /// Whether the log would take about `bytes` more now: what is turned away here costs nothing, while an append that fails
-    /// may have consequences for its caller.
+    /// may have consequences for its caller. An append may use half of the disk's reserve and more segments than this
+    /// allows, so what was let in does not fail when its turn comes.
     ///
     /// # Errors
-    /// As [`RaftLog::append`].
+    /// [`Error::DiskFull`] below the reserve, [`Error::WriteStall`] while too many segments wait to be written as tables;
+    /// final ones as [`RaftLog::append`].
     pub fn admit(&mut self, bytes: usize) -> Result<()> {
-        self.check_writable(bytes)
+        self.check_alive()?;
+        self.space.admit(bytes)?;
+        self.reopen_if_wedged()?;
+        let has_room = self.segment_bytes + bytes <= self.options.segment_bytes || self.begin_segment()?;
+        if has_room { Ok(()) } else { Err(Error::WriteStall) }
     }
 
     /// Appends `records` in one write. They can be read at once, and are durable once a later [`RaftLog::sync`] completes.
@@ -150,7 +159,8 @@ impl RaftLog {
         assert!(!self.has_start || first.index == self.next, "a hole in the log can never be filled");
         assert!(records.windows(2).all(|pair| pair[0].index + 1 == pair[1].index), "records are contiguous");
         let bytes = records.iter().map(LogRecord::row_bytes).sum::<usize>();
-        self.check_writable(bytes)?;
+        self.space.take(bytes)?;
+        self.prepare_write(bytes)?;
         let mut batch = WriteBatch::with_capacity_bytes(bytes + records.len() * BATCH_OVERHEAD_BYTES);
         for record in records {
             record.encode(&mut self.scratch);
@@ -246,7 +256,7 @@ impl RaftLog {
         if from >= self.next {
             return Ok(());
         }
-        self.check_writable(BATCH_OVERHEAD_BYTES)?;
+        self.prepare_write(BATCH_OVERHEAD_BYTES)?;
         let last = if from > self.first { self.get(from - 1)? } else { None };
         // First, or a crash after the truncation would leave a mark of records that are rightly gone.
         let lowered = self.shared.lower_mark(last.as_ref().map(|record| (record.index, record.term)));
@@ -311,6 +321,7 @@ impl RaftLog {
         let mut wanted = self.shared.wanted();
         wanted.promises.vote = Some(vote.into());
         wanted.promises_changed = true;
+        wanted.vote_changed = true;
     }
 
     /// The vote.
@@ -358,21 +369,32 @@ impl RaftLog {
         })?
     }
 
-    /// Makes sure that `bytes` can be written: no sync failed, the disk has room, and so has the write-ahead file.
-    fn check_writable(&mut self, bytes: usize) -> Result<()> {
-        if let Some(failed) = self.queue.failed() {
-            let path = self.shared.directory.clone();
-            return Err(Error::Io { path, source: io::Error::other(failed) });
+    /// Makes sure that `bytes` can be written.
+    fn prepare_write(&mut self, bytes: usize) -> Result<()> {
+        self.check_alive()?;
+        self.reopen_if_wedged()?;
+        let segment_bytes = self.segment_bytes + bytes;
+        if segment_bytes <= self.options.segment_bytes || self.begin_segment()? {
+            return Ok(());
         }
-        self.space.take(bytes)?;
-        if self.shared.is_wedged() {
-            self.reopen()?;
-        }
-        if self.segment_bytes + bytes > self.options.segment_bytes { self.begin_segment() } else { Ok(()) }
+        // A longer segment costs slower syncs, since its file has to grow.
+        let bytes_max = self.options.segment_bytes * (SEGMENT_STRETCH - 1);
+        if self.segment_bytes <= bytes_max { Ok(()) } else { Err(Error::WriteStall) }
     }
 
-    /// Begins a new write-ahead file; the records of the old one are written as a table in the background.
-    fn begin_segment(&mut self) -> Result<()> {
+    /// Refuses everything once a sync has failed.
+    fn check_alive(&self) -> Result<()> {
+        let Some(failed) = self.queue.failed() else { return Ok(()) };
+        Err(Error::Io { path: self.shared.directory.clone(), source: io::Error::other(failed) })
+    }
+
+    fn reopen_if_wedged(&mut self) -> Result<()> {
+        if self.shared.is_wedged() { self.reopen() } else { Ok(()) }
+    }
+
+    /// Begins a new write-ahead file; the records of the old one are written as a table in the background. `false` if too
+    /// many segments wait for that already.
+    fn begin_segment(&mut self) -> Result<bool> {
         let waiting_max = self.options.segments_waiting_max as u64;
         let begun = self.shared.with_database(|database| {
             let waiting = database.property_int_value(NUM_IMMUTABLE_MEM_TABLE)?;
@@ -384,11 +406,11 @@ impl RaftLog {
             database.flush_opt(&flush)?;
             Ok(true)
         })?;
-        if !self.judge(begun)? {
-            return Err(Error::WriteStall);
+        let begun = self.judge(begun)?;
+        if begun {
+            self.segment_bytes = 0;
         }
-        self.segment_bytes = 0;
-        Ok(())
+        Ok(begun)
     }
 
     fn write(&mut self, batch: WriteBatch) -> Result<()> {

@@ -46,14 +46,14 @@ pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovere
     let has_database = exists(&directory.join("CURRENT"))?;
     let is_new = !has_database && !exists(&directory.join(STATE_FILE))?;
     if is_new {
-        drop(StateFile::create(directory)?);
+        StateFile::create(directory)?;
     }
     let (state, promises, mark) = StateFile::open(directory)?;
     if !has_database && (mark != Mark::default() || promises != Promises::default()) {
         let detail = "the state file is there but the database is not".to_owned();
         return Err(Error::Corruption { path: directory.join("CURRENT"), detail });
     }
-    let kept = KeptFiles::keep(directory)?;
+    let kept = KeptFiles::keep(directory);
     let database = open_database(directory, options)?;
     let purged = promises.purged.as_ref().map(|(index, _)| *index);
     let records = scan(directory, &database, purged, options)?;
@@ -127,11 +127,13 @@ struct KeptFiles {
 }
 
 impl KeptFiles {
-    fn keep(log: &Path) -> Result<Self> {
-        let directory = log.join(KEPT_DIRECTORY);
-        let kept = Self { directory };
-        kept.link(log).map_err(|source| Error::Io { path: kept.directory.clone(), source })?;
-        Ok(kept)
+    /// Keeps what can be kept: some file systems have no hard links.
+    fn keep(log: &Path) -> Self {
+        let kept = Self { directory: log.join(KEPT_DIRECTORY) };
+        if let Err(error) = kept.link(log) {
+            tracing::warn!(directory = %log.display(), %error, "the write-ahead files could not be linked aside");
+        }
+        kept
     }
 
     fn link(&self, log: &Path) -> io::Result<()> {
@@ -150,7 +152,10 @@ impl KeptFiles {
     }
 
     fn forget(self) -> Result<()> {
-        let removed = std::fs::remove_dir_all(&self.directory);
+        let removed = match std::fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
         removed.map_err(|source| Error::Io { path: self.directory, source })
     }
 }

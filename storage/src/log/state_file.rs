@@ -16,7 +16,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::OPAQUE_BYTES_MAX;
 use crate::{Error, Result};
@@ -56,28 +57,41 @@ pub(super) struct Mark {
     pub(super) committed: Option<Box<[u8]>>,
 }
 
-/// The open state file.
+/// The open state file: its two kinds of state, each to be written by one thread at a time.
 #[derive(Debug)]
 pub(super) struct StateFile {
-    path: PathBuf,
-    file: File,
-    promises_written: u64,
-    marks_written: u64,
+    pub(super) promises: PromiseSlots,
+    pub(super) marks: MarkSlots,
+}
+
+/// The slots that promises are written to.
+#[derive(Debug)]
+pub(super) struct PromiseSlots {
+    slots: Slots,
+    has_failed: bool,
+}
+
+/// The slots that marks are written to.
+#[derive(Debug)]
+pub(super) struct MarkSlots(Slots);
+
+/// Two pages that are written in turn.
+#[derive(Debug)]
+struct Slots {
+    file: Arc<File>,
+    first_page: u64,
+    /// Writes so far, also the newest slot's number.
+    written: u64,
 }
 
 impl StateFile {
     /// Writes a new state file without promises.
-    pub(super) fn create(directory: &Path) -> Result<Self> {
-        let path = directory.join(STATE_FILE);
-        let fresh = directory.join("STATE.new");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&fresh);
-        let file = file.map_err(|source| Error::Io { path: fresh.clone(), source })?;
-        let mut state = Self { path, file, promises_written: 0, marks_written: 0 };
-        state.write_all_slots().map_err(|source| state.io(source))?;
-        std::fs::rename(&fresh, &state.path).map_err(|source| state.io(source))?;
-        let directory_synced = File::open(directory).and_then(|directory| directory.sync_all());
-        directory_synced.map_err(|source| state.io(source))?;
-        Ok(state)
+    pub(super) fn create(directory: &Path) -> Result<()> {
+        let path = directory.join("STATE.new");
+        let created = write_new(&path)
+            .and_then(|()| std::fs::rename(&path, directory.join(STATE_FILE)))
+            .and_then(|()| File::open(directory)?.sync_all());
+        created.map_err(|source| Error::Io { path, source })
     }
 
     /// Opens the state file of an existing log.
@@ -87,120 +101,136 @@ impl StateFile {
     pub(super) fn open(directory: &Path) -> Result<(Self, Promises, Mark)> {
         let path = directory.join(STATE_FILE);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => file,
+            Ok(file) => Arc::new(file),
             Err(source) if source.kind() == ErrorKind::NotFound => {
                 return Err(Error::Corruption { path, detail: "the file is missing".to_owned() });
             }
             Err(source) => return Err(Error::Io { path, source }),
         };
-        let mut state = Self { path, file, promises_written: 0, marks_written: 0 };
-        let pages = state.read_pages()?;
-        state.check_header(&pages[0])?;
-        let (promises, written) = state.newest(&pages, PROMISES_PAGE, "vote and purged id", decode_promises)?;
-        state.promises_written = written;
-        let (mark, written) = state.newest(&pages, MARK_PAGE, "durable mark", decode_mark)?;
-        state.marks_written = written;
-        Ok((state, promises, mark))
+        let pages = read_pages(&path, &file)?;
+        check_header(&path, &pages[0])?;
+        let (promises, written) = newest(&path, &pages, PROMISES_PAGE, "vote and purged id", decode_promises)?;
+        let promise_slots = PromiseSlots {
+            slots: Slots { file: Arc::clone(&file), first_page: PROMISES_PAGE, written },
+            has_failed: false,
+        };
+        let (mark, written) = newest(&path, &pages, MARK_PAGE, "durable mark", decode_mark)?;
+        let mark_slots = MarkSlots(Slots { file, first_page: MARK_PAGE, written });
+        Ok((Self { promises: promise_slots, marks: mark_slots }, promises, mark))
+    }
+}
+
+impl PromiseSlots {
+    /// Writes `promises` and syncs them. A failure is final, as that of any sync.
+    pub(super) fn write(&mut self, promises: &Promises) -> io::Result<()> {
+        self.check()?;
+        let written = self.slots.write(&encode_promises(promises)).and_then(|()| self.slots.file.sync_data());
+        self.has_failed = written.is_err();
+        written
     }
 
-    /// Writes `promises` and syncs them.
-    pub(super) fn write_promises(&mut self, promises: &Promises) -> io::Result<()> {
-        self.promises_written += 1;
-        let page = PROMISES_PAGE + self.promises_written % 2;
-        self.write_slot(page, self.promises_written, &encode_promises(promises))?;
-        self.file.sync_data()
+    /// Fails once a write has failed.
+    pub(super) fn check(&self) -> io::Result<()> {
+        if self.has_failed { Err(io::Error::other("an earlier write of vote and purged id failed")) } else { Ok(()) }
     }
+}
 
+impl MarkSlots {
     /// Hands `mark` to the operating system.
-    pub(super) fn write_mark(&mut self, mark: &Mark) -> io::Result<()> {
-        self.marks_written += 1;
-        self.write_slot(MARK_PAGE + self.marks_written % 2, self.marks_written, &encode_mark(mark))
+    pub(super) fn write(&mut self, mark: &Mark) -> io::Result<()> {
+        self.0.write(&encode_mark(mark))
     }
 
-    /// Syncs what was handed to the operating system.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+    /// Writes `mark` in place of both, and syncs it: no earlier mark is left to be believed.
+    pub(super) fn replace(&mut self, mark: &Mark) -> io::Result<()> {
+        self.write(mark)?;
+        self.write(mark)?;
+        self.0.file.sync_data()
     }
 
-    /// Another handle of the same file, to sync the marks from without holding up the next one.
-    pub(super) fn try_clone_file(&self) -> io::Result<File> {
-        self.file.try_clone()
+    /// The file, to sync the marks without holding up the next one.
+    pub(super) fn file(&self) -> Arc<File> {
+        Arc::clone(&self.0.file)
     }
+}
 
-    fn write_all_slots(&mut self) -> io::Result<()> {
-        self.file.set_len(PAGES * SLOT_BYTES as u64)?;
-        let mut header = [0; SLOT_BYTES];
-        header[..8].copy_from_slice(&MAGIC);
-        header[8..12].copy_from_slice(&FORMAT.to_be_bytes());
-        let checksum = crc32fast::hash(&header[..12]);
-        header[12..16].copy_from_slice(&checksum.to_be_bytes());
-        self.file.write_all_at(&header, 0)?;
-        for _ in 0..2 {
-            self.write_promises(&Promises::default())?;
-            self.write_mark(&Mark::default())?;
-        }
-        self.file.sync_all()
+impl Slots {
+    fn write(&mut self, payload: &[u8]) -> io::Result<()> {
+        self.written += 1;
+        write_slot(&self.file, self.first_page + self.written % 2, self.written, payload)
     }
+}
 
-    fn write_slot(&self, page: u64, number: u64, payload: &[u8]) -> io::Result<()> {
-        assert!(payload.len() <= SLOT_BYTES - SLOT_HEADER_BYTES, "the parts of a slot are bounded when they are set");
-        let mut slot = [0; SLOT_BYTES];
-        slot[4..8].copy_from_slice(&(payload.len() as u32).to_be_bytes());
-        slot[8..16].copy_from_slice(&number.to_be_bytes());
-        let end = SLOT_HEADER_BYTES + payload.len();
-        slot[SLOT_HEADER_BYTES..end].copy_from_slice(payload);
-        let checksum = crc32fast::hash(&slot[4..end]);
-        slot[..4].copy_from_slice(&checksum.to_be_bytes());
-        self.file.write_all_at(&slot[..end], page * SLOT_BYTES as u64)
+fn write_new(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+    file.set_len(PAGES * SLOT_BYTES as u64)?;
+    let mut header = [0; SLOT_BYTES];
+    header[..8].copy_from_slice(&MAGIC);
+    header[8..12].copy_from_slice(&FORMAT.to_be_bytes());
+    let checksum = crc32fast::hash(&header[..12]);
+    header[12..16].copy_from_slice(&checksum.to_be_bytes());
+    file.write_all_at(&header, 0)?;
+    for number in 0..2 {
+        write_slot(&file, PROMISES_PAGE + number, number, &encode_promises(&Promises::default()))?;
+        write_slot(&file, MARK_PAGE + number, number, &encode_mark(&Mark::default()))?;
     }
+    file.sync_all()
+}
 
-    fn read_pages(&self) -> Result<Vec<[u8; SLOT_BYTES]>> {
-        let mut pages = Vec::new();
-        for page in 0..PAGES {
-            let mut bytes = [0; SLOT_BYTES];
-            match self.file.read_exact_at(&mut bytes, page * SLOT_BYTES as u64) {
-                Ok(()) => pages.push(bytes),
-                Err(source) if source.kind() == ErrorKind::UnexpectedEof => {
-                    return Err(self.corruption("the file is too short".to_owned()));
-                }
-                Err(source) => return Err(self.io(source)),
+fn write_slot(file: &File, page: u64, number: u64, payload: &[u8]) -> io::Result<()> {
+    assert!(payload.len() <= SLOT_BYTES - SLOT_HEADER_BYTES, "the parts of a slot are bounded when they are set");
+    let mut slot = [0; SLOT_BYTES];
+    slot[4..8].copy_from_slice(&(payload.len() as u32).to_be_bytes());
+    slot[8..16].copy_from_slice(&number.to_be_bytes());
+    let end = SLOT_HEADER_BYTES + payload.len();
+    slot[SLOT_HEADER_BYTES..end].copy_from_slice(payload);
+    let checksum = crc32fast::hash(&slot[4..end]);
+    slot[..4].copy_from_slice(&checksum.to_be_bytes());
+    file.write_all_at(&slot[..end], page * SLOT_BYTES as u64)
+}
+
+fn read_pages(path: &Path, file: &File) -> Result<Vec<[u8; SLOT_BYTES]>> {
+    let mut pages = Vec::new();
+    for page in 0..PAGES {
+        let mut bytes = [0; SLOT_BYTES];
+        match file.read_exact_at(&mut bytes, page * SLOT_BYTES as u64) {
+            Ok(()) => pages.push(bytes),
+            Err(source) if source.kind() == ErrorKind::UnexpectedEof => {
+                return Err(corruption(path, "the file is too short".to_owned()));
             }
+            Err(source) => return Err(Error::Io { path: path.to_owned(), source }),
         }
-        Ok(pages)
     }
+    Ok(pages)
+}
 
-    fn check_header(&self, header: &[u8]) -> Result<()> {
-        if header[..8] != MAGIC || be_u32(&header[12..]) != crc32fast::hash(&header[..12]) {
-            return Err(self.corruption("it does not begin like a state file of a log".to_owned()));
-        }
-        let found = be_u32(&header[8..]);
-        if found != FORMAT {
-            return Err(Error::UnknownFormat { path: self.path.clone(), found, supported: FORMAT });
-        }
-        Ok(())
+fn check_header(path: &Path, header: &[u8]) -> Result<()> {
+    if header[..8] != MAGIC || be_u32(&header[12..]) != crc32fast::hash(&header[..12]) {
+        return Err(corruption(path, "it does not begin like a state file of a log".to_owned()));
     }
+    let found = be_u32(&header[8..]);
+    if found != FORMAT {
+        return Err(Error::UnknownFormat { path: path.to_owned(), found, supported: FORMAT });
+    }
+    Ok(())
+}
 
-    /// The newer intact one of two slots, and its number.
-    fn newest<T>(
-        &self,
-        pages: &[[u8; SLOT_BYTES]],
-        first: u64,
-        what: &str,
-        decode: fn(&[u8]) -> Option<T>,
-    ) -> Result<(T, u64)> {
-        let slots = &pages[first as usize..first as usize + 2];
-        let intact = slots.iter().filter_map(|slot| slot_payload(slot)).max_by_key(|(number, _)| *number);
-        let decoded = intact.and_then(|(number, payload)| Some((decode(payload)?, number)));
-        decoded.ok_or_else(|| self.corruption(format!("both copies of the {what} are damaged")))
-    }
+/// The newer intact one of two slots, and its number.
+fn newest<T>(
+    path: &Path,
+    pages: &[[u8; SLOT_BYTES]],
+    first: u64,
+    what: &str,
+    decode: fn(&[u8]) -> Option<T>,
+) -> Result<(T, u64)> {
+    let slots = &pages[first as usize..first as usize + 2];
+    let intact = slots.iter().filter_map(|slot| slot_payload(slot)).max_by_key(|(number, _)| *number);
+    let decoded = intact.and_then(|(number, payload)| Some((decode(payload)?, number)));
+    decoded.ok_or_else(|| corruption(path, format!("both copies of the {what} are damaged")))
+}
 
-    fn corruption(&self, detail: String) -> Error {
-        Error::Corruption { path: self.path.clone(), detail }
-    }
-
-    fn io(&self, source: io::Error) -> Error {
-        Error::Io { path: self.path.clone(), source }
-    }
+fn corruption(path: &Path, detail: String) -> Error {
+    Error::Corruption { path: path.to_owned(), detail }
 }
 
 fn slot_payload(slot: &[u8]) -> Option<(u64, &[u8])> {
@@ -283,15 +313,25 @@ mod tests {
         Mark { last: Some((index, 7)), committed: Some(b"".as_slice().into()) }
     }
 
+    fn created() -> (tempfile::TempDir, StateFile) {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        StateFile::create(directory.path()).expect("created");
+        let (state, promises, mark) = StateFile::open(directory.path()).expect("opens");
+        assert_eq!((promises, mark), (Promises::default(), Mark::default()));
+        (directory, state)
+    }
+
+    fn overwrite(directory: &Path, at: u64, bytes: &[u8]) {
+        let file = OpenOptions::new().write(true).open(directory.join(STATE_FILE)).expect("there");
+        file.write_all_at(bytes, at).expect("written");
+    }
+
     #[test]
     fn the_newest_state_comes_back() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut state = StateFile::create(directory.path()).expect("created");
-        let (_, fresh, unmarked) = StateFile::open(directory.path()).expect("opens");
-        assert_eq!((fresh, unmarked), (Promises::default(), Mark::default()));
+        let (directory, mut state) = created();
         for round in 0..5 {
-            state.write_promises(&promises(&[round])).expect("written");
-            state.write_mark(&mark(u64::from(round))).expect("written");
+            state.promises.write(&promises(&[round])).expect("written");
+            state.marks.write(&mark(u64::from(round))).expect("written");
             let (_, found, marked) = StateFile::open(directory.path()).expect("opens");
             assert_eq!((found, marked), (promises(&[round]), mark(u64::from(round))));
         }
@@ -299,32 +339,43 @@ mod tests {
 
     #[test]
     fn a_torn_write_leaves_the_state_before_it() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut state = StateFile::create(directory.path()).expect("created");
-        state.write_mark(&mark(1)).expect("written");
-        state.write_mark(&mark(2)).expect("written");
-        let page = MARK_PAGE + state.marks_written % 2;
-        state.file.write_all_at(b"torn", page * SLOT_BYTES as u64 + 20).expect("written");
-        let (_, _, marked) = StateFile::open(directory.path()).expect("opens");
-        assert_eq!(marked, mark(1));
+        let (directory, mut state) = created();
+        state.marks.write(&mark(1)).expect("written");
+        state.marks.write(&mark(2)).expect("written");
+        let torn = (MARK_PAGE + state.marks.0.written % 2) * SLOT_BYTES as u64 + 20;
+        overwrite(directory.path(), torn, b"torn");
+        assert_eq!(StateFile::open(directory.path()).expect("opens").2, mark(1));
+    }
+
+    #[test]
+    fn a_replaced_mark_leaves_no_older_one() {
+        let (directory, mut state) = created();
+        state.marks.write(&mark(9)).expect("written");
+        state.marks.replace(&mark(3)).expect("written");
+        for page in [MARK_PAGE, MARK_PAGE + 1] {
+            let intact = std::fs::read(directory.path().join(STATE_FILE)).expect("readable");
+            overwrite(directory.path(), page * SLOT_BYTES as u64, b"torn");
+            assert_eq!(StateFile::open(directory.path()).expect("opens").2, mark(3));
+            std::fs::write(directory.path().join(STATE_FILE), intact).expect("written");
+        }
     }
 
     #[test]
     fn damage_is_refused_by_name() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let state = StateFile::create(directory.path()).expect("created");
+        let (directory, _) = created();
+        let path = directory.path().join(STATE_FILE);
         for page in [PROMISES_PAGE, MARK_PAGE] {
-            let intact = std::fs::read(&state.path).expect("readable");
+            let intact = std::fs::read(&path).expect("readable");
             for slot in [page, page + 1] {
-                state.file.write_all_at(b"x", slot * SLOT_BYTES as u64).expect("written");
+                overwrite(directory.path(), slot * SLOT_BYTES as u64, b"x");
             }
             let refused = StateFile::open(directory.path()).expect_err("both copies are damaged");
             assert!(refused.to_string().contains("STATE"), "{refused}");
-            std::fs::write(&state.path, intact).expect("written");
+            std::fs::write(&path, intact).expect("written");
         }
-        state.file.write_all_at(&2u32.to_be_bytes(), 8).expect("written");
+        overwrite(directory.path(), 8, &2u32.to_be_bytes());
         assert!(StateFile::open(directory.path()).is_err(), "a header whose checksum does not fit");
-        std::fs::remove_file(&state.path).expect("removed");
+        std::fs::remove_file(&path).expect("removed");
         assert!(matches!(StateFile::open(directory.path()), Err(Error::Corruption { .. })));
     }
 }
