@@ -150,3 +150,46 @@ fn the_park_eventfd_tells_of_work_while_parked_and_only_then() {
         ring.turn(None).expect("turn");
     }
 }
+
+#[test]
+fn completions_beyond_the_shared_queue_are_fetched_without_waiting() {
+    let mut ring = Ring::new(&RingOptions { entries: 8, completions: 16, ..RingOptions::default() }).expect("ring");
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        let (client, server) = UnixStream::pair().expect("pair");
+        ring.add(server.into());
+        clients.push(client);
+    }
+    ring.turn(None).expect("turn");
+    clients.iter_mut().for_each(|client| client.write_all(b"x").expect("write"));
+    let mut received = 0;
+    while ring.has_work() {
+        ring.turn(None).expect("turn");
+        received += events(&mut ring).len();
+    }
+    assert_eq!(received, 100);
+}
+
+#[test]
+fn nothing_comes_for_a_connection_after_the_core_has_closed_it() {
+    for after_flush in [true, false] {
+        let mut ring = Ring::new(&RingOptions { buffer_bytes: 64, ..RingOptions::default() }).expect("ring");
+        let (mut client, server) = UnixStream::pair().expect("pair");
+        let id = ring.add(server.into());
+        client.write_all(&[7; 640]).expect("write");
+        ring.turn(Some(LONG)).expect("turn");
+        assert!(matches!(ring.next_event(), Some(Event::Received(..))));
+        ring.output(id).expect("open").push(1);
+        ring.close(id, after_flush);
+        drop(client);
+        let deadline = Instant::now() + LONG;
+        while ring.socket(id).is_some() {
+            if let Some(event) = ring.next_event() {
+                panic!("{event:?}");
+            }
+            ring.turn(Some(Duration::from_millis(1))).expect("turn");
+            assert!(Instant::now() < deadline, "never released");
+        }
+        assert!(events(&mut ring).is_empty());
+    }
+}
