@@ -35,6 +35,10 @@ const WAKE_BYTES: usize = 64;
 /// How long a ring that is dropped waits for the kernel to let go of its memory; beyond, the memory is leaked.
 const DROP_WAIT: Duration = Duration::from_secs(1);
 
+/// Why the connection that a completion belongs to is in the table; if it were not, the kernel would have worked on
+/// memory and a descriptor that are someone else's by now.
+const OUTLIVES: &str = "a connection outlives its requests";
+
 /// The sockets of one core. See the [module](super) for how to drive it.
 pub struct Ring {
     /// First, so that it is dropped before the memory that its requests refer to.
@@ -135,9 +139,9 @@ impl Ring {
             Kind::Receive => self.complete_receive(token.connection(), completion),
             Kind::Send => self.complete_send(token.connection(), completion.result),
             Kind::Cancel => {
-                let (connection, queue) = self.connection(token.connection())?;
-                let done = connection.cancelled(token.connection(), queue);
-                self.release_if(done, token.connection());
+                let id = token.connection();
+                let done = self.connections.get_mut(id).expect(OUTLIVES).cancelled(id, &mut self.queue);
+                self.release_if(done, id);
                 None
             }
             Kind::Accept => self.complete_accept(ListenerId(token.index), completion),
@@ -272,7 +276,7 @@ impl Ring {
         let result = completion.result;
         // made first, so that the buffer goes back whatever becomes of it
         let input = completion.buffer().map(|buffer| self.buffers.take(buffer, result.max(0) as u32));
-        let (connection, queue) = (self.connections.get_mut(id)?, &mut self.queue);
+        let (connection, queue) = (self.connections.get_mut(id).expect(OUTLIVES), &mut self.queue);
         match result {
             1.. => {
                 let wanted = connection.wants_input();
@@ -289,7 +293,7 @@ impl Ring {
             _ => match -result {
                 libc::ENOBUFS => {
                     self.counters.enobufs += 1;
-                    if self.connections.get_mut(id)?.receive_starved() {
+                    if connection.receive_starved() {
                         self.starved.push_back(id);
                     }
                     self.settle(id);
@@ -310,7 +314,7 @@ impl Ring {
     }
 
     fn complete_send(&mut self, id: ConnId, result: i32) -> Option<Event> {
-        let connection = self.connections.get_mut(id)?;
+        let connection = self.connections.get_mut(id).expect(OUTLIVES);
         match result {
             1.. => {
                 let bytes = result as usize;

@@ -147,7 +147,8 @@ fn wait_until_stuck(core: &Core) {
 
 #[test]
 fn close_at_once_ends_a_send_that_is_stuck_whatever_went_before() {
-    let before: [(&str, fn(&mut Ring, ConnId)); 4] = [
+    type Act = fn(&mut Ring, ConnId);
+    let before: [(&str, Act); 4] = [
         ("nothing", |_, _| {}),
         ("a flush", |ring, id| ring.close(id, true)),
         ("a pause", |ring, id| ring.pause(id)),
