@@ -251,7 +251,7 @@ impl CopyOptions {
 fn parse_db(arg: &[u8]) -> Result<u8, CommandError> {
     let number = parse_i64(arg)?;
     if i32::try_from(number).is_err() {
-        return Err(CommandError::NOT_AN_INTEGER);
+        return Err(CommandError::text("ERR value is out of range, value must between -2147483648 and 2147483647"));
     }
     match u8::try_from(number) {
         Ok(db) if usize::from(db) < DATABASE_COUNT => Ok(db),

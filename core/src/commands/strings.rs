@@ -597,7 +597,7 @@ mod tests {
                 ("GETEX k EXAT 1", "$1 v"),
                 ("EXISTS k", ":0"),
                 ("MSET a 1 b 2 a 3", "+OK"),
-                ("MGET a b none", "*3 $1 3 $1 2 $-1"),
+                ("MGET a b absent", "*3 $1 3 $1 2 $-1"),
                 ("MSET a 1 b", "-ERR wrong number of arguments for 'mset' command"),
                 ("MSETNX c 1 a 1", ":0"),
                 ("EXISTS c", ":0"),

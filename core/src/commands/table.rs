@@ -371,3 +371,128 @@ fn hash(name: &[u8]) -> usize {
     let mixed = (head ^ tail.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> (64 - NAME_SLOTS.trailing_zeros())) as usize
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::facts;
+    use super::*;
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        line.split(' ').map(str::as_bytes).collect()
+    }
+
+    #[test]
+    fn commands_are_found_in_any_case() {
+        for command in commands() {
+            for name in [command.name().to_owned(), command.name().to_uppercase()] {
+                assert!(std::ptr::eq(lookup(name.as_bytes()).unwrap(), command), "{name}");
+            }
+            assert!(std::ptr::eq(by_id(command.id).unwrap(), command));
+        }
+        for name in ["", "foo", "ge", "gett", "step|scan", "object|encoding", "a-very-long-name-of-no-command"] {
+            assert!(lookup(name.as_bytes()).is_none(), "{name}");
+        }
+        assert!(by_id(0).is_none());
+        assert!(by_id(u16::MAX).is_none());
+    }
+
+    #[test]
+    fn calls_are_checked_before_they_run() {
+        for (line, expected) in [
+            ("GET k", "get"),
+            ("object ENCODING k", "object|encoding"),
+            ("MSET a 1 b 2", "mset"),
+            ("GET", "ERR wrong number of arguments for 'get' command"),
+            ("GET a b", "ERR wrong number of arguments for 'get' command"),
+            ("MGET", "ERR wrong number of arguments for 'mget' command"),
+            ("MSET a 1 b", "ERR wrong number of arguments for 'mset' command"),
+            ("OBJECT", "ERR wrong number of arguments for 'object' command"),
+            ("OBJECT ENCODING", "ERR wrong number of arguments for 'object|encoding' command"),
+            ("OBJECT foo k", "ERR unknown subcommand 'foo'. Try OBJECT HELP."),
+            ("FOO a b", "ERR unknown command 'FOO', with args beginning with: 'a' 'b' "),
+        ] {
+            let found = find(&words(line)).map_or_else(|error| error.to_string(), |command| command.name().to_owned());
+            assert_eq!(found, expected, "{line}");
+        }
+        assert!(find(&[]).is_err());
+    }
+
+    #[test]
+    fn keys_are_where_redis_finds_them() {
+        // `COMMAND GETKEYS` of redis-server 7.0.15
+        let command = |facts| Command::read(1, facts, |_, _, _| Ok(()));
+        for (facts, line, expected) in [
+            (&facts::strings::GET, "GET k", "1"),
+            (&facts::strings::MGET, "MGET a b c", "1 2 3"),
+            (&facts::strings::MSET, "MSET a 1 b 2", "1 3"),
+            (&facts::keys::OBJECT_ENCODING, "OBJECT ENCODING k", "2"),
+            (&facts::keys::RENAME, "RENAME a b", "1 2"),
+            (&facts::lists::BLPOP, "BLPOP a b 0", "1 2"),
+            (&facts::lists::LMPOP, "LMPOP 2 a b LEFT", "2 3"),
+            (&facts::lists::LMPOP, "LMPOP 3 a b", ""),
+            (&facts::lists::LMPOP, "LMPOP x a b", ""),
+            (&facts::lists::LMPOP, "LMPOP -1 a b", ""),
+            (&facts::sorted_sets::ZUNIONSTORE, "ZUNIONSTORE d 2 a b WEIGHTS 1 2", "1 3 4"),
+            (&facts::streams::XREAD, "XREAD COUNT 2 STREAMS a b 0 0", "4 5"),
+            (&facts::streams::XREAD, "XREAD COUNT 2 streams a 0", "4"),
+            (&facts::streams::XREAD, "XREAD COUNT 2", ""),
+            (&facts::server::DBSIZE, "DBSIZE", ""),
+            (&facts::strings::MGET, "MGET", ""),
+        ] {
+            let positions: Vec<String> = command(facts).keys(&words(line)).map(|at| at.to_string()).collect();
+            assert_eq!(positions.join(" "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn no_arguments_make_key_positions_leave_them() {
+        let arguments = ["1", "2", "-1", "9223372036854775807", "STREAMS", "x", ""];
+        for command in commands() {
+            for count in 0..6 {
+                for argument in arguments {
+                    let words: Vec<&[u8]> = std::iter::repeat_n(argument.as_bytes(), count).collect();
+                    assert!(command.keys(&words).all(|position| position < count), "{} {words:?}", command.name());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn ids_of_the_log_format_never_change() {
+        // Add new commands here; never change a line.
+        let ids = [
+            (1, "get"),
+            (2, "set"),
+            (15, "mset"),
+            (22, "lcs"),
+            (101, "del"),
+            (117, "copy"),
+            (124, "flushall"),
+            (144, "object|refcount"),
+            (195, "step|delete"),
+            (196, "step|write"),
+            (197, "step|read"),
+            (198, "step|scan"),
+            (199, "step|expire"),
+        ];
+        for (id, name) in ids {
+            assert_eq!(by_id(id).map(Command::name), Some(name), "{id}");
+        }
+    }
+
+    #[test]
+    fn scattered_commands_fit_their_facts() {
+        for command in commands() {
+            let (first, last, step) = command.facts.keys;
+            if let Scatter::Split { step: words, .. } = command.scatter {
+                assert_eq!((first, last, usize::try_from(step)), (1, -1, Ok(words)), "{}", command.name());
+            }
+            if matches!(command.kind, Kind::Read(_)) {
+                assert!(!command.facts.flags.contains(Flags::WRITE), "{}", command.name());
+            }
+            if command.is_write() {
+                assert!(command.facts.flags.contains(Flags::WRITE), "{}", command.name());
+            }
+        }
+    }
+}
