@@ -19,6 +19,17 @@ impl Shard {
     pub(super) fn new() -> Shard {
         Shard::over(MemoryRows::default())
     }
+
+    /// A shard with the same content.
+    pub(super) fn copy(&self) -> Shard {
+        let rows = self.rows.clone();
+        Shard { rows, scratch: Scratch::default(), entries: self.entries, now_ms: self.now_ms }
+    }
+
+    /// All rows and counters, to compare.
+    pub(super) fn content(&self) -> String {
+        format!("{:?}", self.rows)
+    }
 }
 
 impl<R: Rows> Shard<R> {
@@ -55,17 +66,6 @@ impl<R: Rows> Shard<R> {
     /// As [`Shard::step_bytes`]; the reply as text.
     pub(super) fn step(&mut self, id: u16, args: &[&[u8]]) -> String {
         String::from_utf8_lossy(&self.step_bytes(id, args)).replace("\r\n", " ").trim_end().to_owned()
-    }
-
-    /// A shard with the same content.
-    pub(super) fn copy(&self) -> Shard {
-        let rows = self.rows.clone();
-        Shard { rows, scratch: Scratch::default(), entries: self.entries, now_ms: self.now_ms }
-    }
-
-    /// All rows and counters, to compare.
-    pub(super) fn content(&self) -> String {
-        format!("{:?}", self.rows)
     }
 
     /// Deletes `key`.
