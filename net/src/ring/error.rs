@@ -53,8 +53,11 @@ pub enum RingError {
         "no file descriptor left for io_uring: raise the limit on open files (`ulimit -n`, LimitNOFILE in systemd)"
     )]
     OpenFiles,
-    /// The ring was made, but does not carry bytes from one socket to another.
-    #[error("io_uring does not work here ({what}): run on a Linux kernel 6.1 or newer, not on an emulation of one")]
+    /// The kernel claims to be new enough, but io_uring does not do what it should.
+    #[error(
+        "io_uring does not work here ({what}): run on a Linux kernel 6.1 or newer built with CONFIG_IO_URING, not on an \
+         emulation of one (gVisor) or behind a filter that hides it"
+    )]
     Broken {
         /// What was tried and what came of it.
         what: String,
@@ -102,16 +105,32 @@ impl RingError {
     pub(super) fn of_buffers(error: io::Error) -> RingError {
         match error.raw_os_error() {
             Some(libc::EINVAL) => RingError::unsupported("provided buffer rings", "5.19"),
+            Some(libc::EPERM | libc::EACCES) => RingError::Blocked { errno: error },
             Some(libc::ENOMEM) => RingError::memory_lock(),
             _ => RingError::Io { what: "cannot register receive buffers with io_uring", source: error },
         }
     }
 
-    /// The running kernel lacks `feature`.
+    /// Tells the reasons apart for which a turn fails.
+    pub(super) fn of_enter(error: io::Error) -> RingError {
+        match error.raw_os_error() {
+            Some(libc::EPERM | libc::EACCES) => RingError::Blocked { errno: error },
+            _ => RingError::Io { what: "io_uring_enter failed", source: error },
+        }
+    }
+
+    /// The running kernel lacks `feature`, which Linux has since version `needed`.
     pub(super) fn unsupported(feature: &'static str, needed: &'static str) -> RingError {
         let running = nix::sys::utsname::uname()
             .map_or_else(|_| "of unknown version".to_owned(), |name| name.release().to_string_lossy().into_owned());
-        RingError::Unsupported { feature, needed, running }
+        RingError::unsupported_by(feature, needed, running)
+    }
+
+    fn unsupported_by(feature: &'static str, needed: &'static str, running: String) -> RingError {
+        if major_and_minor(&running) < major_and_minor(needed) {
+            return RingError::Unsupported { feature, needed, running };
+        }
+        RingError::Broken { what: format!("Linux {running} should have {feature}, and refuses it") }
     }
 
     fn memory_lock() -> RingError {
@@ -123,6 +142,12 @@ impl RingError {
         };
         RingError::MemoryLock { limit }
     }
+}
+
+/// The first two numbers of a kernel's release; zeroes where there are none.
+fn major_and_minor(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -141,8 +166,8 @@ mod tests {
             (libc::EPERM, Some("0\n"), "seccomp"),
             (libc::EPERM, None, "seccomp"),
             (libc::EACCES, None, "seccomp"),
-            (libc::ENOSYS, None, "needs Linux 5.1"),
-            (libc::EINVAL, Some("0"), "needs Linux 6.1"),
+            (libc::ENOSYS, None, "CONFIG_IO_URING"),
+            (libc::EINVAL, Some("0"), "deferred task running"),
             (libc::ENOMEM, None, "ulimit -l"),
             (libc::EMFILE, None, "ulimit -n"),
         ];
@@ -154,10 +179,27 @@ mod tests {
     }
 
     #[test]
-    fn old_kernels_are_told_their_own_version() {
-        let running = nix::sys::utsname::uname().expect("uname").release().to_string_lossy().into_owned();
-        assert!(text(libc::EINVAL, None).contains(&running));
-        let error = RingError::of_buffers(io::Error::from_raw_os_error(libc::EINVAL));
-        assert!(error.to_string().contains("needs Linux 5.19"), "{error}");
+    fn old_kernels_are_told_what_they_lack_and_new_ones_that_something_is_wrong() {
+        let text = |running: &str| RingError::unsupported_by("deferred tasks", "6.1", running.to_owned()).to_string();
+        for old in ["5.15.0-91-generic", "6.0.19", "4.18"] {
+            let text = text(old);
+            assert!(text.contains(old) && text.contains("needs Linux 6.1 or newer"), "{text}");
+        }
+        for new in ["6.1.0-18-amd64", "6.18.44", "10.0"] {
+            let text = text(new);
+            assert!(text.contains(new) && text.contains("CONFIG_IO_URING"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_is_named_whichever_call_it_forbids() {
+        let forbidden = || io::Error::from_raw_os_error(libc::EPERM);
+        for error in [
+            RingError::of_setup_with(forbidden(), None),
+            RingError::of_buffers(forbidden()),
+            RingError::of_enter(forbidden()),
+        ] {
+            assert!(error.to_string().contains("seccomp"), "{error}");
+        }
     }
 }

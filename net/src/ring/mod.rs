@@ -1,7 +1,7 @@
 //! One io_uring per core for the sockets of clients and peers.
 //!
 //! [`Ring`] gives primitives only: it accepts, receives, sends and wakes. It knows no executor, no protocol and no
-//! future; the core loop drives it in turns:
+//! future ([`Park`] alone knows glommio, where a core sleeps); the core loop drives it in turns:
 //!
 //! ```text
 //! loop {

@@ -112,7 +112,7 @@ impl Ring {
         self.feed_starved();
         self.buffers.publish();
         let wait = wait.filter(|_| self.ready.is_empty());
-        self.queue.enter(wait).map_err(|source| RingError::Io { what: "io_uring_enter failed", source })
+        self.queue.enter(wait).map_err(RingError::of_enter)
     }
 
     /// The next event, in the order of completion; `None` ends the turn.
