@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
@@ -499,19 +500,28 @@ fn fill(log: &mut RaftLog) -> (Vec<LogRecord>, Vec<Receiver<Result<(), SyncError
     }
 }
 
-#[test]
-fn a_full_disk_refuses_appends_until_there_is_room_again() {
-    let Some(disk) = SmallDisk::mount("24m") else {
+/// Fills what is left of the disk.
+fn top_up(path: &Path) {
+    let mut file = fs::File::create(path).unwrap();
+    let full = loop {
+        if let Err(error) = file.write_all(&[0; 4096]) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
+}
+
+/// Fills a small disk without a reserve, so that RocksDB itself meets the end of it; then makes room.
+fn meet_the_end_of_the_disk(size: &str, ballast_bytes: usize, options: &LogOptions) {
+    let Some(disk) = SmallDisk::mount(size) else {
         eprintln!("skipped: mounting a small disk needs root");
         return;
     };
-    // Without a reserve, RocksDB itself meets the end of the disk.
-    let options = LogOptions { reserve_bytes: 0, ..options() };
-    let ballast = disk.0.path().join("ballast");
-    fs::write(&ballast, vec![0; 8 << 20]).unwrap();
+    let (ballast, rest) = (disk.0.path().join("ballast"), disk.0.path().join("rest"));
+    fs::write(&ballast, vec![0; ballast_bytes]).unwrap();
     let directory = disk.0.path().join("log");
     let syncer = syncer(Durability::Always);
-    let mut log = RaftLog::open(&directory, &options, &syncer).unwrap();
+    let mut log = RaftLog::open(&directory, options, &syncer).unwrap();
 
     let (mut written, syncs) = fill(&mut log);
     assert!(written.len() > 200, "{} records", written.len());
@@ -520,18 +530,32 @@ fn a_full_disk_refuses_appends_until_there_is_room_again() {
     }
     sync(&mut log);
     assert_eq!(log.durable_index(), log.last_index());
-    assert!(matches!(
-        log.append(&records(written.len() as u64..written.len() as u64 + 1, 1)),
-        Err(Error::DiskFull { .. })
-    ));
+    // What RocksDB could not finish it deletes.
+    top_up(&rest);
+    let more = LogRecord { index: written.len() as u64, term: 2, body: Bytes::from_static(b"after") };
+    for _ in 0..3 {
+        assert!(matches!(log.append(std::slice::from_ref(&more)), Err(Error::DiskFull { .. })));
+    }
     assert_eq!(all(&log), written, "reads go on");
 
     fs::remove_file(&ballast).unwrap();
-    let more = LogRecord { index: written.len() as u64, term: 2, body: Bytes::from_static(b"after") };
+    fs::remove_file(&rest).unwrap();
     log.append(std::slice::from_ref(&more)).expect("there is room again");
     sync(&mut log);
     written.push(more);
     assert_eq!(all(&log), written);
     drop(log);
-    assert_eq!(all(&RaftLog::open(&directory, &options, &syncer).unwrap()), written);
+    assert_eq!(all(&RaftLog::open(&directory, options, &syncer).unwrap()), written);
+}
+
+#[test]
+fn a_disk_full_of_tables_refuses_appends_until_there_is_room() {
+    meet_the_end_of_the_disk("24m", 8 << 20, &LogOptions { reserve_bytes: 0, ..options() });
+}
+
+#[test]
+fn a_disk_that_fills_in_the_middle_of_a_segment_refuses_appends_until_there_is_room() {
+    let segment_bytes = 16 << 20;
+    let options = LogOptions { reserve_bytes: 0, segment_bytes, segments_waiting_max: 1, ..options() };
+    meet_the_end_of_the_disk("80m", 70 << 20, &options);
 }

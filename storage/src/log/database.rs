@@ -29,6 +29,8 @@ fn rocksdb_options(log: &LogOptions) -> Options {
     // Segments are ended by the log itself, by bytes written, so that all write-ahead files have the same length; this
     // is only a limit that is not reached.
     options.set_write_buffer_size(log.segment_bytes * SEGMENT_STRETCH);
+    // Only bounds how much RocksDB reserves for a write-ahead file ahead of writing it; a segment and what it may exceed it by.
+    options.set_max_total_wal_size(log.segment_bytes as u64 + (2 << 20));
     options.set_max_write_buffer_number(log.segments_waiting_max as i32 + 3);
     options.set_arena_block_size(1 << 20);
     // One writer: the plain skiplist insert remembers where the last key went, and the next one is its neighbour.

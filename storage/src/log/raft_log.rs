@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::properties::NUM_IMMUTABLE_MEM_TABLE;
+use rocksdb::properties::{BACKGROUND_ERRORS, NUM_IMMUTABLE_MEM_TABLE};
 use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 
 use super::database::{SEGMENT_STRETCH, read_options, refusal, write_options};
@@ -397,20 +397,24 @@ impl RaftLog {
     fn begin_segment(&mut self) -> Result<bool> {
         let waiting_max = self.options.segments_waiting_max as u64;
         let begun = self.shared.with_database(|database| {
-            let waiting = database.property_int_value(NUM_IMMUTABLE_MEM_TABLE)?;
-            if waiting.is_some_and(|waiting| waiting >= waiting_max) {
-                return Ok(false);
+            let count = |property| Ok(database.property_int_value(property)?.unwrap_or(0));
+            if count(NUM_IMMUTABLE_MEM_TABLE)? >= waiting_max {
+                return Ok(if count(BACKGROUND_ERRORS)? > 0 { Begun::Never } else { Begun::Later });
             }
             let mut flush = FlushOptions::default();
             flush.set_wait(false);
             database.flush_opt(&flush)?;
-            Ok(true)
+            Ok(Begun::Now)
         })?;
-        let begun = self.judge(begun)?;
-        if begun {
-            self.segment_bytes = 0;
+        match self.judge(begun)? {
+            Begun::Now => self.segment_bytes = 0,
+            Begun::Later => return Ok(false),
+            Begun::Never => {
+                self.shared.wedge();
+                self.reopen()?;
+            }
         }
-        Ok(begun)
+        Ok(true)
     }
 
     fn write(&mut self, batch: WriteBatch) -> Result<()> {
@@ -430,10 +434,17 @@ impl RaftLog {
                 Error::DiskFull { .. } => self.shared.wedge(),
                 Error::WriteStall => {}
                 // RocksDB may recover from a failed write by itself, without what was to be written.
-                _ => self.queue.fail(SyncError::new(directory, &error)),
+                _ => self.end_unless_full(&error),
             }
             error
         })
+    }
+
+    /// Ends the log with an error that will not pass.
+    fn end_unless_full(&self, error: &Error) {
+        if !matches!(error, Error::DiskFull { .. }) {
+            self.queue.fail(SyncError::new(&self.shared.directory, error));
+        }
     }
 
     /// Opens the database again after the disk was full: RocksDB takes no writes after one that failed.
@@ -441,7 +452,7 @@ impl RaftLog {
         // Opening writes what waits as tables; if it had to stop half-way, there would be nothing to read from.
         let waiting_bytes = self.options.segment_bytes * (self.options.segments_waiting_max + 2);
         self.space.check(waiting_bytes as u64)?;
-        self.shared.reopen(&self.options)?;
+        self.shared.reopen(&self.options).inspect_err(|error| self.end_unless_full(error))?;
         let directory = &self.shared.directory;
         let purged = self.purged.as_ref().map(|(index, _)| *index);
         let found = self.shared.with_database(|database| scan(directory, database, purged, &self.options))??;
@@ -490,6 +501,16 @@ impl RaftLog {
         self.queue.fail(SyncError::new(&path, &source));
         Error::Io { path, source }
     }
+}
+
+/// Whether a new segment was begun.
+enum Begun {
+    Now,
+    /// Too many wait.
+    Later,
+    /// Too many wait, and RocksDB has stopped writing tables: it does after an error such as a full disk, even where it
+    /// goes on taking writes.
+    Never,
 }
 
 impl Drop for RaftLog {
