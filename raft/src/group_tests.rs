@@ -91,6 +91,8 @@ fn a_small_memtable_keeps_the_log_short_and_loses_nothing() {
                 expected.push_str(&texts.concat());
                 let status = shard.group.status();
                 assert!(status.purged <= status.durable_applied, "{status:?}");
+                let store_says = shard.machine.borrow().store.durable_applied();
+                assert!(status.durable_applied.unwrap_or(0) <= store_says, "{status:?}, the store has {store_says}");
             }
             shard.group.write_out().await.unwrap();
             shard
@@ -272,5 +274,25 @@ fn an_entry_of_a_newer_program_is_refused() {
         let refused = Group::open(Setup::new(directory.path()).options(), hooks, log, machine).await;
         let refused = refused.err().expect("an entry of format 2 is not read").to_string();
         assert!(refused.contains("format 2") && refused.contains("up to 1"), "{refused}");
+    });
+}
+
+#[test]
+fn rows_that_cannot_be_written_out_stop_the_group_and_name_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let shard = Setup::new(directory.path()).open().await;
+        shard.group.wait_ready().await.unwrap();
+        shard.write(&["a"]).await;
+        let incoming = directory.path().join("data/incoming");
+        std::fs::remove_dir_all(&incoming).unwrap();
+        std::fs::write(&incoming, b"in the way").unwrap();
+        let failed = shard.group.write_out().await.unwrap_err().to_string();
+        shard.until("the end", |shard| shard.fatal.borrow().is_some()).await;
+        assert_eq!(shard.fatal.borrow().as_deref(), Some(&*failed));
+        assert!(failed.contains("data"), "{failed}");
+        assert!(matches!(shard.propose("b", 1), Err(ProposeError::Fatal(_))));
+        let status = shard.group.status();
+        assert_eq!((status.durable_applied, status.purged), (None, None));
     });
 }

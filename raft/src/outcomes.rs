@@ -130,3 +130,77 @@ impl<T> Drop for OutcomeResponder<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noting() -> (Rc<Outcomes>, Rc<RefCell<Vec<(u64, bool)>>>) {
+        let noted: Rc<RefCell<Vec<(u64, bool)>>> = Rc::default();
+        let into = noted.clone();
+        (Outcomes::new(Box::new(move |ticket, outcome| into.borrow_mut().push((ticket, outcome.is_ok())))), noted)
+    }
+
+    fn good() -> ClientWriteResult<TypeConfig> {
+        let log_id = crate::types::log_id(1, 1);
+        Ok(openraft::raft::ClientWriteResponse { log_id, data: Replies::default(), membership: None })
+    }
+
+    #[test]
+    fn outcomes_wait_for_those_before_them() {
+        let (outcomes, noted) = noting();
+        let mut responders: Vec<_> = (10..14)
+            .map(|ticket| {
+                let responder = outcomes.begin(ticket);
+                outcomes.proposed();
+                responder
+            })
+            .collect();
+        // The last is answered first (this node lost the lead), the second is dropped (openraft stopped).
+        responders.pop().unwrap().on_complete(good());
+        drop(responders.remove(1));
+        assert_eq!(*noted.borrow(), []);
+        responders.remove(0).on_complete(good());
+        assert_eq!(*noted.borrow(), [(10, true), (11, false)]);
+        responders.remove(0).on_complete(good());
+        assert_eq!(*noted.borrow(), [(10, true), (11, false), (12, true), (13, true)]);
+        assert_eq!(outcomes.len(), 0);
+    }
+
+    #[test]
+    fn a_refused_proposal_has_no_outcome_and_nothing_is_delivered_while_proposing() {
+        let (outcomes, noted) = noting();
+        let first = outcomes.begin(1);
+        outcomes.proposed();
+        let second = outcomes.begin(2);
+        first.on_complete(good());
+        drop(second);
+        assert_eq!(*noted.borrow(), [], "called back from inside a proposal");
+        outcomes.refused();
+        assert_eq!(*noted.borrow(), [(1, true)]);
+        assert_eq!(outcomes.len(), 0);
+    }
+
+    #[test]
+    fn who_takes_an_outcome_may_propose_again() {
+        let again: Rc<RefCell<Option<Rc<Outcomes>>>> = Rc::default();
+        let kept: Rc<RefCell<Vec<OutcomeResponder<ClientWriteResult<TypeConfig>>>>> = Rc::default();
+        let (proposer, responders) = (again.clone(), kept.clone());
+        let outcomes = Outcomes::new(Box::new(move |ticket, _| {
+            let outcomes = proposer.borrow().clone().unwrap();
+            responders.borrow_mut().push(outcomes.begin(ticket + 1));
+            outcomes.proposed();
+        }));
+        *again.borrow_mut() = Some(outcomes.clone());
+        let first = outcomes.begin(1);
+        outcomes.proposed();
+        first.on_complete(good());
+        assert_eq!(outcomes.len(), 1);
+        let second = kept.borrow_mut().pop().unwrap();
+        second.on_complete(good());
+        assert_eq!((outcomes.len(), kept.borrow().len()), (1, 1));
+        *again.borrow_mut() = None;
+        outcomes.held.set(true);
+        kept.borrow_mut().clear();
+    }
+}
