@@ -138,6 +138,12 @@ pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
 /// Batches of one shard on their way through the log.
 pub const BATCHES_IN_FLIGHT: usize = 64;
 
+/// Times its budget that a memtable may hold while the one before it is being written; then batches wait.
+pub const MEMTABLE_OVERFLOW: usize = 2;
+
+/// How long batches wait for a memtable to be written, in milliseconds; then writes are refused until it is.
+pub const MEMTABLE_WAIT_MS: u64 = 2000;
+
 /// Keys one entry deletes because their deadline has passed.
 pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
 

@@ -136,6 +136,8 @@ pub struct Shard {
     parked: HashMap<(CoreId, u32), Parked>,
     outcomes: Outcomes,
     expiry_in_flight: bool,
+    /// Since when batches wait for rows to be written out.
+    held_since_ms: Option<u64>,
     server: Arc<Server>,
 }
 
@@ -326,6 +328,7 @@ impl Shard {
             last_time_ms: 0,
             parked: HashMap::new(),
             expiry_in_flight: false,
+            held_since_ms: None,
             server: server.clone(),
         })
     }
@@ -552,11 +555,32 @@ impl Shard {
         }
     }
 
-    /// Proposes the batch that was collected, unless enough batches are on their way.
+    /// Proposes the batch that was collected, unless enough batches are on their way or the rows in memory wait to be
+    /// written out.
     pub fn propose(&mut self, now_ms: u64, host: &mut impl ShardHost) {
         if self.open.write_count == 0 || self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {
             return;
         }
+        let memory = self.machine.borrow().store.memory();
+        if memory.active_bytes < limits::MEMTABLE_OVERFLOW * memory.memtable_bytes {
+            self.held_since_ms = None;
+        } else if now_ms.saturating_sub(*self.held_since_ms.get_or_insert(now_ms)) < limits::MEMTABLE_WAIT_MS {
+            return;
+        } else {
+            let batch = self.take_open_batch(now_ms).0;
+            return self.refuse(&batch, &ProposeError::WriteStall, host);
+        }
+        let (batch, bytes) = self.take_open_batch(now_ms);
+        let ticket = batch.ticket;
+        self.in_flight.borrow_mut().push_back(batch);
+        if let Err(error) = self.group.propose(bytes, ticket) {
+            let refused = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
+            self.refuse(&refused, &error, host);
+        }
+    }
+
+    /// Closes the batch that was collected and begins the next one.
+    fn take_open_batch(&mut self, now_ms: u64) -> (PendingBatch, Bytes) {
         self.last_time_ms = self.last_time_ms.max(now_ms);
         let seed = self.machine.borrow_mut().random.next_u64();
         let mut bytes = Vec::with_capacity(self.open.bytes.len().min(limits::BATCH_BYTES_MAX));
@@ -566,16 +590,13 @@ impl Shard {
         self.open.write_count = 0;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.in_flight.borrow_mut().push_back(PendingBatch {
+        let batch = PendingBatch {
             ticket,
             applied: false,
             operations: std::mem::take(&mut self.open.operations),
             reads: std::mem::take(&mut self.open.reads),
-        });
-        if let Err(error) = self.group.propose(Bytes::from(bytes), ticket) {
-            let refused = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
-            self.refuse(&refused, &error, host);
-        }
+        };
+        (batch, Bytes::from(bytes))
     }
 
     /// Answers whoever waits for the batch `ticket`. Outcomes come in the order of the proposals.
