@@ -51,7 +51,7 @@ impl LongDouble {
     }
 
     /// The sum, rounded to nearest, ties to even; `None` if it is not a finite number.
-    pub fn add(self, other: LongDouble) -> Option<LongDouble> {
+    pub fn checked_add(self, other: LongDouble) -> Option<LongDouble> {
         if self.infinite || other.infinite {
             return None;
         }
@@ -369,7 +369,7 @@ mod tests {
 
     fn sum(a: &str, b: &str) -> String {
         let (a, b) = (LongDouble::read(a.as_bytes()).unwrap(), LongDouble::read(b.as_bytes()).unwrap());
-        a.add(b).map_or("overflow".to_owned(), |sum| sum.to_string())
+        a.checked_add(b).map_or("overflow".to_owned(), |sum| sum.to_string())
     }
 
     #[test]

@@ -340,7 +340,7 @@ pub(super) fn incrbyfloat(context: &mut Context<'_>, args: Args<'_>, reply: &mut
     let deadline_ms = record.as_ref().and_then(Record::deadline_ms);
     drop(record);
     let increment = LongDouble::read(args[2]).ok_or(CommandError::NOT_A_FLOAT)?;
-    let new = old.add(increment).ok_or(CommandError::NOT_FINITE)?.to_string();
+    let new = old.checked_add(increment).ok_or(CommandError::NOT_FINITE)?.to_string();
     context.keyspace.put_string(args[1], prior, new.as_bytes(), deadline_ms);
     reply.bulk(new);
     Ok(())

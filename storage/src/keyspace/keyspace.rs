@@ -10,10 +10,14 @@ use super::collection::{Collection, FIELDS_BYTES_MAX};
 use super::key::{self, ElementKey, RowKey, Slot};
 use super::meta::{Meta, Type};
 use super::version::VersionSource;
+use crate::rows::Visit;
 use crate::{Counters, DATABASE_COUNT, Direction, Error, Result, Row, Rows};
 
 /// Rows collected from one scan before they are changed: scans lend the rows, so changes wait until the scan is over.
 pub(super) const CHUNK_ROWS_MAX: usize = 1024;
+
+/// Called with a deadline, a database and a key.
+type VisitDeadline<'v> = &'v mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>;
 
 /// Buffers that outlive a command, so that writing a value allocates nothing. One per core, lent to each [`Keyspace`].
 #[derive(Debug, Default)]
@@ -394,7 +398,7 @@ impl<'a> Keyspace<'a> {
         lower: Bound<&[u8]>,
         upper: Bound<&[u8]>,
         direction: Direction,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: Visit<'_>,
     ) -> Result<()> {
         let prefix_bytes = collection.prefix.len();
         let from = lower.map(|element| collection.row_key(element));
@@ -498,7 +502,7 @@ impl<'a> Keyspace<'a> {
     }
 
     /// Visits the deadlines before `before_ms` in order of time.
-    fn scan_deadlines(&self, before_ms: u64, visit: &mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>) -> Result<()> {
+    fn scan_deadlines(&self, before_ms: u64, visit: VisitDeadline<'_>) -> Result<()> {
         let (from, _) = key::deadline_space();
         let to = key::deadline_key(before_ms, 0, &[]);
         let mut damage = None;
@@ -547,5 +551,232 @@ pub(super) fn damaged(key: &[u8]) -> Error {
     Error::Corruption {
         path: std::path::PathBuf::from("data"),
         detail: format!("the row of key '{}' is not readable", key[..key.len().min(128)].escape_ascii()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::super::key::KeyRow;
+    use super::*;
+    use crate::MemoryRows;
+
+    #[test]
+    fn an_expired_key_is_absent_and_its_successor_counted_once() {
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 1000);
+        keyspace.set_string(b"k", b"old", Some(999)).unwrap();
+        assert!(keyspace.record(b"k").unwrap().is_none());
+        assert!(keyspace.collection(b"k", Type::Set).unwrap().is_none());
+        let mut set = keyspace.collection_or_new(b"k", Type::Set).unwrap();
+        assert!(set.is_new());
+        keyspace.put_element(&set, b"e", b"");
+        set.size = 1;
+        keyspace.save(&mut set);
+        assert!(!set.is_new());
+        assert_eq!((keyspace.counters().keys[0], keyspace.counters().deadlines[0]), (1, 0));
+        assert_eq!(keyspace.next_deadline_ms().unwrap(), None);
+        assert_eq!(keyspace.record(b"k").unwrap().unwrap().size(), Some(1));
+    }
+
+    #[test]
+    fn an_emptied_collection_is_deleted_and_a_stream_is_not() {
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 1000);
+        for (kind, stays) in [(Type::List, false), (Type::Hash, false), (Type::Stream, true)] {
+            let mut collection = keyspace.collection_or_new(b"k", kind).unwrap();
+            collection.size = 1;
+            keyspace.save(&mut collection);
+            collection.size = 0;
+            keyspace.save(&mut collection);
+            assert_eq!(keyspace.exists(b"k").unwrap(), stays, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_recreated_collection_sees_none_of_its_old_elements() {
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 1000);
+        let mut old = keyspace.collection_or_new(b"k", Type::Hash).unwrap();
+        keyspace.put_element(&old, b"f", b"old");
+        old.size = 1;
+        keyspace.save(&mut old);
+        keyspace.delete(b"k").unwrap();
+        let mut new = keyspace.collection_or_new(b"k", Type::Hash).unwrap();
+        new.size = 1;
+        keyspace.save(&mut new);
+        assert!(!keyspace.has_element(&new, b"f").unwrap());
+    }
+
+    #[test]
+    fn another_type_is_refused_and_nothing_changes() {
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 1000);
+        let mut list = keyspace.collection_or_new(b"l", Type::List).unwrap();
+        list.size = 1;
+        keyspace.save(&mut list);
+        assert!(matches!(keyspace.string(b"l"), Err(Error::WrongType)));
+        assert!(matches!(keyspace.edit_string(b"l", |string| string.append(b"x")), Err(Error::WrongType)));
+        assert!(matches!(keyspace.collection_or_new(b"l", Type::Set), Err(Error::WrongType)));
+        assert_eq!(keyspace.record(b"l").unwrap().unwrap().kind(), Type::List);
+    }
+
+    #[test]
+    fn scans_of_elements_stay_within_their_collection() {
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 1000);
+        // versions that follow each other: their rows do too
+        let [before, mine, after] = [(); 3].map(|()| keyspace.replacement(b"k", Type::Set).unwrap());
+        for collection in [&before, &mine, &after] {
+            for element in [&b""[..], b"a", b"b", b"\xFF\xFF"] {
+                keyspace.put_element(collection, element, b"v");
+            }
+        }
+        let scan = |lower, upper, direction| {
+            let mut seen = Vec::new();
+            let visit: Visit<'_> = &mut |element, _| {
+                seen.push(element.to_vec());
+                ControlFlow::Continue(())
+            };
+            keyspace.scan_elements(&mine, lower, upper, direction, visit).unwrap();
+            seen
+        };
+        let all = scan(Bound::Unbounded, Bound::Unbounded, Direction::Forward);
+        assert_eq!(all, [&b""[..], b"a", b"b", b"\xFF\xFF"]);
+        let all = scan(Bound::Unbounded, Bound::Unbounded, Direction::Backward);
+        assert_eq!(all, [&b"\xFF\xFF"[..], b"b", b"a", b""]);
+        let some = scan(Bound::Excluded(b"a"), Bound::Included(b"b"), Direction::Forward);
+        assert_eq!(some, [b"b"]);
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Set(u8, u8, Option<u64>),
+        Append(u8, u8),
+        Collection(u8, u8, u64),
+        Deadline(u8, u8, Option<u64>),
+        Delete(u8, u8),
+        Flush(u8),
+        FlushAll,
+        Wait(u64),
+        Expire(usize),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let (db, key) = (0u8..3, 0u8..6);
+        let deadline = prop::option::of(1000u64..1100);
+        prop_oneof![
+            6 => (db.clone(), key.clone(), deadline.clone()).prop_map(|(db, key, at)| Step::Set(db, key, at)),
+            2 => (db.clone(), key.clone()).prop_map(|(db, key)| Step::Append(db, key)),
+            3 => (db.clone(), key.clone(), 0u64..3).prop_map(|(db, key, size)| Step::Collection(db, key, size)),
+            4 => (db.clone(), key.clone(), deadline).prop_map(|(db, key, at)| Step::Deadline(db, key, at)),
+            3 => (db.clone(), key).prop_map(|(db, key)| Step::Delete(db, key)),
+            1 => db.prop_map(Step::Flush),
+            1 => Just(Step::FlushAll),
+            3 => (1u64..20).prop_map(Step::Wait),
+            2 => (0usize..4).prop_map(Step::Expire),
+        ]
+    }
+
+    /// Live keys with their deadlines, by database and key.
+    type Model = BTreeMap<(u8, u8), Option<u64>>;
+
+    /// Does one step in the keyspace and in the model, and compares what they say.
+    fn take(keyspace: &mut Keyspace<'_>, model: &mut Model, step: &Step) {
+        match *step {
+            Step::Set(db, key, deadline_ms) => {
+                keyspace.select(db);
+                keyspace.set_string(&[key], b"v", deadline_ms).unwrap();
+                model.insert((db, key), deadline_ms);
+            }
+            Step::Append(db, key) => {
+                keyspace.select(db);
+                // a collection refuses it, which leaves its deadline alone as well
+                let is_new = keyspace.edit_string(&[key], |string| string.append(b"x")).is_ok_and(|length| length == 1);
+                assert!(!is_new || !model.contains_key(&(db, key)));
+                model.entry((db, key)).or_insert(None);
+            }
+            Step::Collection(db, key, size) => {
+                keyspace.select(db);
+                let mut collection = keyspace.replacement(&[key], Type::Set).unwrap();
+                collection.size = size;
+                keyspace.save(&mut collection);
+                model.remove(&(db, key));
+                if size > 0 {
+                    model.insert((db, key), None);
+                }
+            }
+            Step::Deadline(db, key, deadline_ms) => {
+                keyspace.select(db);
+                let existed = keyspace.set_deadline(&[key], deadline_ms).unwrap();
+                assert_eq!(existed, model.contains_key(&(db, key)));
+                model.entry((db, key)).and_modify(|at| *at = deadline_ms);
+            }
+            Step::Delete(db, key) => {
+                keyspace.select(db);
+                assert_eq!(keyspace.delete(&[key]).unwrap(), model.remove(&(db, key)).is_some());
+            }
+            Step::Flush(db) => {
+                keyspace.select(db);
+                keyspace.flush().unwrap();
+                model.retain(|(of, _), _| *of != db);
+            }
+            Step::FlushAll => {
+                keyspace.flush_all();
+                model.clear();
+            }
+            Step::Wait(_) => {}
+            Step::Expire(count) => assert!(keyspace.delete_expired(count).unwrap() <= count),
+        }
+    }
+
+    /// Counts the rows and compares them with the counters and the deadline index.
+    fn check_rows(rows: &MemoryRows) {
+        let (mut counters, mut deadlines, mut indexed) = (Counters::default(), BTreeSet::new(), BTreeSet::new());
+        let everything: Visit<'_> = &mut |row, value| {
+            if let Some((deadline_ms, db, key)) = key::read_deadline_key(row) {
+                indexed.insert((deadline_ms, db, key.to_vec()));
+            } else if let Some(KeyRow::Meta(_, key)) = KeyRow::read(row) {
+                let meta = Meta::read(value).unwrap();
+                counters.keys[row[0] as usize] += 1;
+                if let Some(deadline_ms) = meta.deadline_ms {
+                    counters.deadlines[row[0] as usize] += 1;
+                    deadlines.insert((deadline_ms, row[0], key.to_vec()));
+                }
+            }
+            ControlFlow::Continue(())
+        };
+        rows.scan(Bound::Unbounded, Bound::Unbounded, Direction::Forward, everything).unwrap();
+        assert_eq!(&counters, rows.counters());
+        assert_eq!(deadlines, indexed);
+    }
+
+    proptest! {
+        #[test]
+        fn counters_and_deadline_index_follow_the_keys(steps in prop::collection::vec(step(), 1..60)) {
+            let (mut rows, mut scratch, mut model) = (MemoryRows::default(), Scratch::default(), Model::new());
+            let mut now_ms = 1000;
+            for (index, step) in steps.iter().enumerate() {
+                if let Step::Wait(milliseconds) = step {
+                    now_ms += milliseconds;
+                }
+                model.retain(|_, deadline_ms| deadline_ms.is_none_or(|deadline_ms| now_ms <= deadline_ms));
+                let versions = VersionSource::entry(index as u64);
+                let mut keyspace = Keyspace::new(&mut rows, &mut scratch, versions, 0, now_ms);
+                take(&mut keyspace, &mut model, step);
+                model.retain(|_, deadline_ms| deadline_ms.is_none_or(|deadline_ms| now_ms <= deadline_ms));
+                for db in 0..3 {
+                    keyspace.select(db);
+                    for key in 0..6 {
+                        let found = keyspace.record(&[key]).unwrap().map(|record| record.deadline_ms());
+                        prop_assert_eq!(found, model.get(&(db, key)).copied(), "{} {}", db, key);
+                    }
+                }
+                check_rows(&rows);
+            }
+        }
     }
 }

@@ -40,3 +40,22 @@ impl VersionSource {
         version
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_grow_within_an_entry_and_from_one_to_the_next() {
+        let mut first = VersionSource::entry(7);
+        let (a, b) = (first.next(), first.next());
+        let c = VersionSource::entry(8).next();
+        assert!(a < b && b < c);
+    }
+
+    #[test]
+    #[should_panic = "only a log entry creates collections"]
+    fn reads_create_nothing() {
+        VersionSource::none().next();
+    }
+}

@@ -134,7 +134,7 @@ impl Keyspace<'_> {
         let Some(record) = &record else { return Ok(None) };
         let source = match record.kind() {
             Type::String => Source::String(record.body().to_vec()),
-            _ => Source::Collection(self.open(key, record, prior)?),
+            _ => Source::Collection(Box::new(self.open(key, record, prior)?)),
         };
         Ok(Some((source, record.deadline_ms())))
     }
@@ -176,7 +176,7 @@ impl Keyspace<'_> {
 /// A key that is being copied.
 enum Source {
     String(Vec<u8>),
-    Collection(Collection),
+    Collection(Box<Collection>),
 }
 
 /// The parts of a serialized key.

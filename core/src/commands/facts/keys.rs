@@ -497,7 +497,7 @@ pub static RENAME: Facts = Facts {
     ],
     group: Group::Generic,
     since: "1.0.0",
-    complexity: "O(1)",
+    complexity: "O(1) for a string, O(N) for a collection of N elements, which are keyed by the name of their key",
     summary: "Rename a key",
     arguments: &[
         Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
@@ -529,7 +529,7 @@ pub static RENAMENX: Facts = Facts {
     ],
     group: Group::Generic,
     since: "1.0.0",
-    complexity: "O(1)",
+    complexity: "O(1) for a string, O(N) for a collection of N elements, which are keyed by the name of their key",
     summary: "Rename a key, only if the new key does not exist",
     history: &[("3.2.0", "The command no longer returns an error when source and destination names are the same.")],
     arguments: &[

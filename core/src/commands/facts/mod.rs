@@ -1,6 +1,7 @@
 //! What is publicly known of each command: arity, flags, where its keys are, and what `COMMAND DOCS` tells about it.
 //!
-//! These are the interface facts of Redis 7.0.15 (as `COMMAND INFO` and `COMMAND DOCS` answer them), one file per family.
+//! These are the interface facts of Redis 7.0.15 (as `COMMAND INFO` and `COMMAND DOCS` answer them), one file per family;
+//! where Basalt takes longer than Redis, `complexity` says so.
 //! How a command runs is not here: [`table`](super::table) ties facts to handlers.
 
 pub mod connection;
