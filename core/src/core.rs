@@ -26,7 +26,7 @@ use crate::server::{Server, unix_ms};
 use crate::session::Session;
 use crate::settings::LiveSettings;
 use crate::shard::{Origin, Shard};
-use crate::stats::CoreStats;
+use crate::stats::{CoreStats, RateMeter};
 
 /// A connection whose parked read a reader thread has warmed.
 type Warmed = (ShardId, (CoreId, u32));
@@ -55,6 +55,8 @@ pub struct Core {
     readers: Background,
     stopping: Option<Stopping>,
     last_tick: Instant,
+    /// Commands, bytes received and bytes sent per second.
+    rates: [RateMeter; 3],
 }
 
 /// How far a stop has come.
@@ -64,7 +66,7 @@ struct Stopping {
 }
 
 impl Core {
-    /// A core with its ring and shards.
+    /// A core with its ring and shards, to be run by the thread that calls this.
     pub fn new(id: CoreId, server: Arc<Server>, ring: Ring, shards: Vec<Shard>, readers: Background) -> Core {
         let mut by_shard: Vec<Option<Shard>> = server.router.shards().map(|_| None).collect();
         for shard in shards {
@@ -73,6 +75,7 @@ impl Core {
         }
         let now = Instant::now();
         let live = LiveSettings::of(&server.settings);
+        server.cores[id.index()].thread_id.set(nix::unistd::gettid().as_raw() as u64);
         Core {
             id,
             outbox: Outbox::new(id, server.mailboxes.core_count()),
@@ -93,6 +96,7 @@ impl Core {
             readers,
             stopping: None,
             last_tick: now,
+            rates: Default::default(),
         }
     }
 
@@ -254,6 +258,7 @@ impl Core {
             self.advance(&mut connection, request.slot, request.part as usize, reply);
         } else if let Some(out) = self.ring.output(connection.ring) {
             connection.fill(request.slot, reply, out);
+            self.stats().note_reply(reply);
         }
         let may_go_on = connection.stalled && self.may_decode(&connection);
         if may_go_on || (connection.session.closing && connection.is_caught_up()) {
@@ -446,7 +451,7 @@ impl Core {
                     used += consumed;
                 }
                 Err(error) => {
-                    self.stats().errors.add(1);
+                    self.stats().error_replies.count(b"ERR");
                     self.reply_with(connection, |reply| reply.protocol_error(&error));
                     connection.session.closing = true;
                     used = input.len();
@@ -534,12 +539,16 @@ impl Core {
         }
     }
 
-    fn publish(&self) {
-        let (stats, ring) = (self.stats(), self.ring.counters());
+    fn publish(&mut self) {
+        let (stats, ring) = (&self.server.cores[self.id.index()], self.ring.counters());
         stats.bytes_out.set(ring.bytes_out);
         stats.enters.set(ring.enters);
         stats.input_bytes.set(self.input_bytes as u64);
         stats.output_bytes.set(self.ring.memory().outputs as u64);
+        let [commands, bytes_in, bytes_out] = &mut self.rates;
+        stats.commands_per_s.set(commands.feed(self.now, stats.commands.since_start()));
+        stats.bytes_in_per_s.set(bytes_in.feed(self.now, stats.bytes_in.since_start()));
+        stats.bytes_out_per_s.set(bytes_out.feed(self.now, stats.bytes_out.since_start()));
     }
 
     /// Moves a stop on. True once this core may end: every request is answered and no other core needs it.

@@ -34,7 +34,12 @@ impl Core {
                 self.stats().by_command[command.id as usize].calls.add(1);
                 self.start(connection, command, &args);
             }
-            Err(error) => self.refuse(connection, &error),
+            Err(error) => {
+                if let Some(command) = table::called(&args) {
+                    self.stats().by_command[command.id as usize].rejected.add(1);
+                }
+                self.refuse(connection, &error);
+            }
         }
         if connection.session.reply_mode == ReplyMode::Skip {
             connection.session.reply_mode = ReplyMode::On;
@@ -42,7 +47,7 @@ impl Core {
     }
 
     fn refuse(&mut self, connection: &mut Connection, error: &CommandError) {
-        self.stats().errors.add(1);
+        self.stats().error_replies.count(error.to_string().as_bytes());
         if connection.session.reply_mode == ReplyMode::On {
             self.reply_with(connection, |reply| reply.error_display(error));
         }
@@ -130,11 +135,15 @@ impl Core {
         let (db, protocol) = (connection.session.db, connection.session.protocol);
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return true };
-            return matches!(local.read_now(run, args, db, protocol, now_ms, out), ReadOutcome::Done);
+            let mark = out.len();
+            let done = matches!(local.read_now(run, args, db, protocol, now_ms, out), ReadOutcome::Done);
+            self.server.cores[id.index()].note_reply(&out[mark..]);
+            return done;
         }
         let mut out = Vec::new();
         let done = matches!(local.read_now(run, args, db, protocol, now_ms, &mut out), ReadOutcome::Done);
         if done {
+            self.stats().note_reply(&out);
             connection.push_ready(&out);
         }
         done
@@ -226,6 +235,7 @@ impl Core {
                 self.send_parts(connection, slot, first, parts);
             }
             Progress::Done => {
+                self.stats().note_reply(&bytes);
                 if let Some(out) = self.ring.output(connection.ring) {
                     connection.fill(slot, &bytes, out);
                 }

@@ -115,6 +115,9 @@ pub const BLOCK: Duration = Duration::from_micros(100);
 /// How often a core looks after expiry, idle clients and its figures.
 pub const TICK: Duration = Duration::from_millis(100);
 
+/// How often a shard asks RocksDB for the size of its files.
+pub const DISK_MEASURE: Duration = Duration::from_secs(1);
+
 /// Uninterrupted run of a core's loop above which a stall is counted.
 pub const TURN_MAX: Duration = Duration::from_micros(500);
 

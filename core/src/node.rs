@@ -61,7 +61,8 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let readers = start_threads("basalt-read", limits::READER_THREADS_PER_CORE * core_count, limits::READER_JOBS)?;
     let background = start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?;
     let syncers = start_syncers(&config, core_count)?;
-    let mut shards = open_shards(&config, &data, &router, &syncers, &budget)?;
+    let cache = BlockCache::new(budget.block_cache_bytes);
+    let mut shards = open_shards(&config, &data, &router, &syncers, &budget, &cache)?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
 
     let (hello, hellos) = channel();
@@ -80,7 +81,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     drop((hello, done));
 
     let bells = collect(&hellos, core_count)?;
-    let server = Arc::new(make_server(config, router, Mailboxes::new(bells), stop));
+    let server = Arc::new(make_server(config, router, Mailboxes::new(bells), cache, stop));
     {
         let server = server.clone();
         server.clone().stop.request_handle().on_request(move || server.ring_all());
@@ -164,8 +165,8 @@ fn open_shards(
     router: &Router,
     syncers: &[LogSyncer],
     budget: &MemoryBudget,
+    cache: &BlockCache,
 ) -> Result<Vec<Option<OpenShard>>, RunError> {
-    let cache = BlockCache::new(budget.block_cache_bytes);
     let log_options =
         LogOptions { tail_bytes: budget.log_tail_bytes, reserve_bytes: config.disk_reserve, ..LogOptions::default() };
     let open = |id: ShardId| -> Result<OpenShard, String> {
@@ -186,7 +187,13 @@ fn open_shards(
     })
 }
 
-fn make_server(config: Config, router: Router, mailboxes: Mailboxes, stop: StopRequest) -> Server {
+fn make_server(
+    config: Config,
+    router: Router,
+    mailboxes: Mailboxes,
+    block_cache: BlockCache,
+    stop: StopRequest,
+) -> Server {
     let core_count = mailboxes.core_count();
     let run_id: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
     Server {
@@ -196,6 +203,7 @@ fn make_server(config: Config, router: Router, mailboxes: Mailboxes, stop: StopR
         shards: router.shards().map(|_| ShardStats::default()).collect(),
         router,
         mailboxes,
+        block_cache,
         started: Instant::now(),
         started_unix_s: crate::server::unix_ms() / 1000,
         run_id,

@@ -4,6 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use basalt_storage::BlockCache;
+
 use crate::boot::StopRequest;
 use crate::config::Config;
 use crate::ids::CoreId;
@@ -26,6 +28,8 @@ pub struct Server {
     pub cores: Box<[CoreStats]>,
     /// Each shard's figures, by shard.
     pub shards: Box<[ShardStats]>,
+    /// RocksDB's cache, shared by all shards; kept here for its figures.
+    pub block_cache: BlockCache,
     /// When the node started.
     pub started: Instant,
     /// When the node started, Unix seconds.

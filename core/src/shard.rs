@@ -14,7 +14,7 @@ use basalt_net::resp::{Protocol, Reply};
 use basalt_raft::{
     EntryId, Group, GroupHooks, GroupOptions, Machine, MachineError, NodeId, ProposeError, Replies, Role,
 };
-use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
+use basalt_storage::keyspace::{KeyCounts, Keyspace, Scratch, VersionSource};
 use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Error as StorageError, Rows, Store};
 use bytes::Bytes;
@@ -27,7 +27,7 @@ use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mailbox::{Mode, Ticket};
 use crate::request::{self, ArgList, RequestHeader};
-use crate::server::Server;
+use crate::server::{Server, unix_ms};
 
 /// Who waits for a reply of the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,6 +138,8 @@ pub struct Shard {
     expiry_in_flight: bool,
     /// Since when batches wait for rows to be written out.
     held_since_ms: Option<u64>,
+    /// When RocksDB was last asked for the size of its files.
+    disk_measured_ms: u64,
     server: Arc<Server>,
 }
 
@@ -196,6 +198,7 @@ impl Execution<'_> {
     ) -> Result<(), Failure> {
         let mut reply = Reply::new(out, protocol);
         let mark = reply.mark();
+        let counts = self.scratch.counts();
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, db, self.now_ms);
         let mut context = Context { keyspace, random: self.random };
         let outcome = handler(&mut context, args, &mut reply);
@@ -204,6 +207,8 @@ impl Execution<'_> {
             Ok(()) => Ok(()),
             Err(CommandError::Storage(StorageError::Cold(read))) => {
                 reply.truncate(mark);
+                // It is run again, and counted then.
+                self.scratch.set_counts(counts);
                 Err(Failure::Cold(read))
             }
             Err(error) => {
@@ -314,6 +319,8 @@ impl Shard {
         };
         let group = Group::open(options, hooks, log, machine.clone()).await?;
         group.wait_ready().await?;
+        // What was replayed happened in an earlier run.
+        machine.borrow().scratch.set_counts(KeyCounts::default());
         let in_flight = machine.borrow().in_flight.clone();
         let mut open = OpenBatch::default();
         batch::begin(&mut open.bytes);
@@ -329,6 +336,7 @@ impl Shard {
             parked: HashMap::new(),
             expiry_in_flight: false,
             held_since_ms: None,
+            disk_measured_ms: 0,
             server: server.clone(),
         })
     }
@@ -358,6 +366,18 @@ impl Shard {
     pub fn tick(&mut self, now_ms: u64) {
         self.delete_expired(now_ms);
         self.publish();
+        if now_ms.saturating_sub(self.disk_measured_ms) >= limits::DISK_MEASURE.as_millis() as u64 {
+            self.disk_measured_ms = now_ms;
+            self.publish_disk();
+        }
+    }
+
+    /// Asking RocksDB takes its lock for a moment, so this is done less often than the rest.
+    fn publish_disk(&self) {
+        match self.machine.borrow().store.disk_bytes() {
+            Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
+            Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),
+        }
     }
 
     /// Puts the deletion of due keys into the batch, if this replica leads and some are due.
@@ -391,9 +411,17 @@ impl Shard {
         stats.committed.set(status.committed.unwrap_or(0));
         stats.applied.set(status.applied.unwrap_or(0));
         stats.purged.set(status.purged.unwrap_or(0));
-        stats.durable_applied.set(status.durable_applied.unwrap_or(0));
+        let durable_applied = status.durable_applied.unwrap_or(0);
+        if durable_applied != stats.durable_applied.get() {
+            stats.durable_applied.set(durable_applied);
+            stats.last_save_unix_s.set(unix_ms() / 1000);
+        }
         stats.log_bytes.set(status.log_bytes);
         stats.memtable_bytes.set((machine.store.memory().active_bytes + machine.store.memory().frozen_bytes) as u64);
+        let happened = machine.scratch.counts();
+        stats.hits.set(happened.hits);
+        stats.misses.set(happened.misses);
+        stats.expired_keys.set(happened.expired);
     }
 
     /// Ends the shard: what is in memory goes to disk, so that the next start replays nothing.
@@ -473,6 +501,7 @@ impl Shard {
 
     /// Parks a request of `origin` until `cold` is in memory, and everything that follows from the same connection.
     pub fn park(&mut self, origin: Origin, mode: Mode, bytes: &[u8], cold: ColdRead, host: &mut impl ShardHost) {
+        self.server.shards[self.id.index()].cold_reads.add(1);
         let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), attempts: 1 };
         let client = (origin.core, origin.client);
         let previous = self.parked.insert(client, Parked { requests: VecDeque::from([request]) });
@@ -587,6 +616,9 @@ impl Shard {
         batch::begin(&mut bytes);
         std::mem::swap(&mut bytes, &mut self.open.bytes);
         batch::seal(&mut bytes, self.last_time_ms, seed);
+        let stats = &self.server.shards[self.id.index()];
+        stats.batches.add(1);
+        stats.writes.add(self.open.write_count as u64);
         self.open.write_count = 0;
         let ticket = self.next_ticket;
         self.next_ticket += 1;

@@ -178,8 +178,6 @@ pub struct CoreStats {
     pub output_bytes: Figure,
     /// Bytes received and not decoded yet.
     pub input_bytes: Figure,
-    /// Error replies sent before a command reached a shard.
-    pub errors: Counter,
     /// Error replies sent to clients, by code.
     pub error_replies: ErrorCounts,
     /// Commands taken per second lately.
@@ -213,7 +211,6 @@ impl CoreStats {
             output_limit_closed: Counter::default(),
             output_bytes: Figure::default(),
             input_bytes: Figure::default(),
-            errors: Counter::default(),
             error_replies: ErrorCounts::default(),
             commands_per_s: Figure::default(),
             bytes_in_per_s: Figure::default(),
@@ -225,6 +222,14 @@ impl CoreStats {
 }
 
 impl CoreStats {
+    /// Counts a reply on its way to a client if it is an error.
+    #[inline]
+    pub fn note_reply(&self, reply: &[u8]) {
+        if reply.first() == Some(&b'-') {
+            self.error_replies.count(reply);
+        }
+    }
+
     /// Begins every count anew (`CONFIG RESETSTAT`); states stay. Any core may call this.
     pub fn reset(&self) {
         let counters = [
@@ -239,7 +244,6 @@ impl CoreStats {
             &self.parks,
             &self.stalls,
             &self.output_limit_closed,
-            &self.errors,
         ];
         counters.into_iter().for_each(Counter::reset);
         self.stall_us_max.set(0);

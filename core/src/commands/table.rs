@@ -207,7 +207,7 @@ impl Command {
     }
 
     /// The subcommand named `name`, whatever its case.
-    pub fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+    fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
         self.subcommands.iter().find(|command| {
             let short = command.facts.name.split_once('|').map_or(command.facts.name, |(_, short)| short);
             short.as_bytes().eq_ignore_ascii_case(name)
@@ -310,15 +310,28 @@ pub fn by_id(id: u16) -> Option<&'static Command> {
 /// # Errors
 /// Redis' texts for an unknown command or subcommand and for a wrong number of arguments.
 pub fn find(args: Args<'_>) -> Result<&'static Command, CommandError> {
-    let command = args.first().and_then(|name| lookup(name)).ok_or_else(|| CommandError::unknown_command(args))?;
-    let command = match args.get(1) {
-        Some(name) if !command.subcommands.is_empty() => {
-            command.subcommand(name).ok_or_else(|| CommandError::unknown_subcommand(command.name(), name))?
-        }
-        _ => command,
+    let command = match called(args) {
+        Some(command) => command,
+        None => return Err(unknown(args)),
     };
     command.check_arity(args)?;
     Ok(command)
+}
+
+/// The command or subcommand that `args` name, whatever their number.
+pub fn called(args: Args<'_>) -> Option<&'static Command> {
+    let command = lookup(args.first()?)?;
+    match args.get(1) {
+        Some(name) if !command.subcommands.is_empty() => command.subcommand(name),
+        _ => Some(command),
+    }
+}
+
+fn unknown(args: Args<'_>) -> CommandError {
+    match (args, args.first().and_then(|name| lookup(name))) {
+        ([_, name, ..], Some(container)) => CommandError::unknown_subcommand(container.name(), name),
+        _ => CommandError::unknown_command(args),
+    }
 }
 
 /// Slots of the name index: a power of two, at most half full.

@@ -78,6 +78,9 @@ fn write_arguments(arguments: &[Argument], reply: &mut Reply<'_>) {
         if let Some(since) = argument.since {
             fields.named("since").bulk(since);
         }
+        if let Some(since) = argument.deprecated_since {
+            fields.named("deprecated_since").bulk(since);
+        }
         if !argument.flags.is_empty() {
             write_words(argument.flags, fields.named("flags"));
         }

@@ -5,7 +5,7 @@ use basalt_net::resp::Reply;
 use super::command::write_words;
 use crate::commands::facts::Flags;
 use crate::commands::table::{self, find_keys};
-use crate::commands::{Args, Command, CommandError};
+use crate::commands::{Args, CommandError};
 
 /// `COMMAND GETKEYS command…`.
 pub(super) fn get_keys(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
@@ -33,7 +33,7 @@ pub(super) fn get_keys_and_flags(args: Args<'_>, reply: &mut Reply<'_>) -> Resul
 
 /// The position of each key in `args`, and how it is used.
 fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, CommandError> {
-    let command = called(args).ok_or(CommandError::text("ERR Invalid command specified"))?;
+    let command = table::called(args).ok_or(CommandError::text("ERR Invalid command specified"))?;
     if command.facts.key_specs.is_empty() {
         return Err(CommandError::text("ERR The command has no key arguments"));
     }
@@ -52,15 +52,6 @@ fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, Command
     Ok(keys)
 }
 
-/// The command or subcommand that `args` name, whatever their number.
-fn called(args: Args<'_>) -> Option<&'static Command> {
-    let command = table::lookup(args[0])?;
-    match args.get(1) {
-        Some(name) if !command.subcommands.is_empty() => command.subcommand(name),
-        _ => Some(command),
-    }
-}
-
 /// How SET uses its key, the one command here whose options decide that: with GET it is read too.
 fn flags_of_call(args: Args<'_>) -> &'static [&'static str] {
     let reads = args[3..].iter().any(|arg| arg.eq_ignore_ascii_case(b"get"));
@@ -71,6 +62,7 @@ fn flags_of_call(args: Args<'_>) -> &'static [&'static str] {
 mod tests {
     use super::super::testing::Client;
     use super::*;
+    use crate::commands::Command;
 
     #[test]
     fn keys_are_found() {

@@ -73,6 +73,7 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add_bytes("memory_budget", scene.config.memory);
     fields.add("memory_memtables", server.shards.iter().map(|shard| shard.memtable_bytes.get()).sum::<u64>());
     fields.add("memory_memtables_max", 2 * shards * budget.memtable_bytes as u64);
+    fields.add("memory_block_cache", server.block_cache.bytes());
     fields.add("memory_block_cache_max", budget.block_cache_bytes);
     fields.add("memory_log_tails_max", shards * budget.log_tail_bytes as u64);
     fields.add("memory_client_input", input);

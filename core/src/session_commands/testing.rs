@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
 use basalt_net::resp::Reply;
+use basalt_storage::BlockCache;
 
 use super::{Outcome, run};
 use crate::boot::StopRequest;
@@ -37,6 +38,7 @@ impl Client {
             shards: (0..2).map(|_| ShardStats::default()).collect(),
             router,
             mailboxes: Mailboxes::new(Vec::new()),
+            block_cache: BlockCache::new(1 << 20),
             started: Instant::now() - Duration::from_secs(90_000),
             started_unix_s: 1000,
             run_id: "f".repeat(40),

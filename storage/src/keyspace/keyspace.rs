@@ -4,6 +4,7 @@
 //! account for it, since its metadata row is counted and its deadline is indexed. [`Prior`] carries that from the lookup
 //! to the write, so no write looks a key up twice.
 
+use std::cell::Cell;
 use std::ops::{Bound, ControlFlow};
 
 use super::collection::{Collection, FIELDS_BYTES_MAX};
@@ -23,12 +24,44 @@ type VisitDeadline<'v> = &'v mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>;
 #[derive(Debug, Default)]
 pub struct Scratch {
     pub(super) value: Vec<u8>,
+    counts: Cell<KeyCounts>,
+}
+
+/// What happened to keys, for whoever publishes figures.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct KeyCounts {
+    /// Live keys found, other than by writes that look them up to replace them.
+    pub hits: u64,
+    /// Keys looked for and not found, or expired.
+    pub misses: u64,
+    /// Expired keys deleted or overwritten.
+    pub expired: u64,
 }
 
 /// A buffer that grew beyond this for one huge value is given back after use.
 const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
 
 impl Scratch {
+    /// What happened to keys since this was made, or since [`Scratch::set_counts`].
+    pub fn counts(&self) -> KeyCounts {
+        self.counts.get()
+    }
+
+    /// Sets the counts: back to what they were before a command that is run again.
+    pub fn set_counts(&self, counts: KeyCounts) {
+        self.counts.set(counts);
+    }
+
+    fn count_lookup(&self, found: bool) {
+        let mut counts = self.counts.get();
+        if found {
+            counts.hits += 1;
+        } else {
+            counts.misses += 1;
+        }
+        self.counts.set(counts);
+    }
+
     /// The value buffer, empty.
     fn take(&mut self) -> Vec<u8> {
         let mut value = std::mem::take(&mut self.value);
@@ -169,7 +202,9 @@ impl<'a> Keyspace<'a> {
 
     /// The metadata of `key`, unless it is absent or expired.
     pub fn record(&self, key: &[u8]) -> Result<Option<Record<'_>>> {
-        Ok(self.lookup(key)?.record)
+        let record = self.lookup(key)?.record;
+        self.scratch.count_lookup(record.is_some());
+        Ok(record)
     }
 
     /// Whether `key` exists.
@@ -194,6 +229,7 @@ impl<'a> Keyspace<'a> {
     /// [`Error::WrongType`] if the key holds another type than `kind`.
     pub fn collection(&self, key: &[u8], kind: Type) -> Result<Option<Collection>> {
         let lookup = self.lookup(key)?;
+        self.scratch.count_lookup(lookup.record.is_some());
         let Some(record) = lookup.record else { return Ok(None) };
         if record.kind != kind {
             return Err(Error::WrongType);
@@ -331,6 +367,7 @@ impl<'a> Keyspace<'a> {
     /// Puts `key`'s metadata row and keeps counters and the deadline index in step.
     pub(super) fn put_row(&mut self, key: &[u8], prior: Prior, deadline_ms: Option<u64>, row: &[u8]) {
         self.rows.put(&key::meta_key(self.db, prior.slot, key), row);
+        self.count_expired(prior);
         if !prior.stored {
             self.rows.counters_mut().keys[self.db as usize] += 1;
         }
@@ -345,10 +382,19 @@ impl<'a> Keyspace<'a> {
             return;
         }
         self.rows.delete(&key::meta_key(self.db, prior.slot, key));
+        self.count_expired(prior);
         let keys = &mut self.rows.counters_mut().keys[self.db as usize];
         *keys = keys.checked_sub(1).expect("a stored key is counted");
         if prior.deadline_ms.is_some() {
             self.move_deadline(key, prior.deadline_ms, None);
+        }
+    }
+
+    /// Counts a key whose deadline had passed when its row was overwritten or deleted.
+    fn count_expired(&self, prior: Prior) {
+        if prior.stored && prior.deadline_ms.is_some_and(|deadline_ms| deadline_ms < self.now_ms) {
+            let counts = self.scratch.counts();
+            self.scratch.set_counts(KeyCounts { expired: counts.expired + 1, ..counts });
         }
     }
 

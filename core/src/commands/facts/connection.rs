@@ -191,7 +191,7 @@ pub static CLIENT_KILL: Facts = Facts {
         name: "filter",
         kind: "oneof",
         arguments: &[
-            Argument { name: "ip:port", kind: "string", ..Argument::BLANK },
+            Argument { name: "ip:port", kind: "string", deprecated_since: Some("2.8.12"), ..Argument::BLANK },
             Argument {
                 name: "new-format",
                 kind: "oneof",

@@ -168,6 +168,8 @@ pub struct Argument {
     pub key_spec: Option<i64>,
     /// Since which version of Redis, if later than the command.
     pub since: Option<&'static str>,
+    /// Since which version of Redis it should not be used any more, if so.
+    pub deprecated_since: Option<&'static str>,
     /// `optional`, `multiple`, `multiple_token`.
     pub flags: &'static [&'static str],
     /// What it is made of.
@@ -237,6 +239,14 @@ impl Facts {
 }
 
 impl Argument {
-    const BLANK: Argument =
-        Argument { name: "", kind: "", token: None, key_spec: None, since: None, flags: &[], arguments: &[] };
+    const BLANK: Argument = Argument {
+        name: "",
+        kind: "",
+        token: None,
+        key_spec: None,
+        since: None,
+        deprecated_since: None,
+        flags: &[],
+        arguments: &[],
+    };
 }
