@@ -135,8 +135,11 @@ impl<T> Drop for OutcomeResponder<T> {
 mod tests {
     use super::*;
 
-    fn noting() -> (Rc<Outcomes>, Rc<RefCell<Vec<(u64, bool)>>>) {
-        let noted: Rc<RefCell<Vec<(u64, bool)>>> = Rc::default();
+    /// Tickets as their outcomes came, and whether those were good.
+    type Noted = Rc<RefCell<Vec<(u64, bool)>>>;
+
+    fn noting() -> (Rc<Outcomes>, Noted) {
+        let noted = Noted::default();
         let into = noted.clone();
         (Outcomes::new(Box::new(move |ticket, outcome| into.borrow_mut().push((ticket, outcome.is_ok())))), noted)
     }
