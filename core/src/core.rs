@@ -260,7 +260,7 @@ impl Core {
             connection.fill(request.slot, reply, out);
             self.stats().note_reply(reply);
         }
-        let may_go_on = connection.stalled && self.may_decode(&connection);
+        let may_go_on = connection.stalled && self.has_room_again(&connection);
         if may_go_on || (connection.session.closing && connection.is_caught_up()) {
             self.stalled.push_back(connection.ring);
         }
@@ -429,6 +429,10 @@ impl Core {
             connection.barrier &= !connection.is_caught_up();
             if !self.may_decode(connection) {
                 connection.stalled = true;
+                if self.has_room(connection) {
+                    // It is not this connection that is full: it goes on when the core has worked something off.
+                    self.stalled.push_back(connection.ring);
+                }
                 break;
             }
             match connection.decoder.decode(&input[used..], &self.live.resp_limits, &mut argv) {
@@ -464,12 +468,20 @@ impl Core {
 
     /// Whether another command of this connection may be started.
     fn may_decode(&self, connection: &Connection) -> bool {
+        self.has_room(connection) && self.stopping.is_none() && !self.is_backlogged()
+    }
+
+    /// Whether the connection itself is not full of what it has not been answered or not taken.
+    fn has_room(&self, connection: &Connection) -> bool {
         let barred = connection.barrier && !connection.is_caught_up();
         !barred
             && connection.unanswered() < limits::REQUESTS_PER_CONNECTION
-            && self.ring.output_bytes(connection.ring) < limits::OUTPUT_BYTES_STALLED
-            && self.stopping.is_none()
-            && !self.is_backlogged()
+            && self.ring.output_bytes(connection.ring) <= limits::OUTPUT_BYTES_STALLED
+    }
+
+    /// Whether a connection that was full has so much room again that it is worth while to go on.
+    fn has_room_again(&self, connection: &Connection) -> bool {
+        self.has_room(connection) && connection.unanswered() <= limits::REQUESTS_PER_CONNECTION / 2
     }
 
     fn shards_are_backlogged(&self) -> bool {
