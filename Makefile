@@ -36,7 +36,8 @@ bench-compare: ## Compares with redis-server on this machine, about 15 minutes
 	$(CARGO) run --release --locked -p basalt-bench --bin bench-compare -- $(ARGS)
 
 crash: ## Kills a loaded node and checks what it acknowledged (CYCLES=200 for long)
-	CRASH_CYCLES=$(CYCLES) $(CARGO) test --release --locked -p basalt-tests --test crash -- --nocapture
+	$(CARGO) build $(BUILD)
+	CRASH_CYCLES=$(CYCLES) $(CARGO) test $(BUILD) --test all -- --nocapture crash::
 
 fmt: ## Formats the code
 	$(CARGO) fmt --all

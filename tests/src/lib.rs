@@ -1,1 +1,21 @@
-//! tests
+//! What the whole-process tests are made of: a real node, clients of it that see every byte, and a disk that forgets.
+//!
+//! Nothing here knows the inside of Basalt: a [`Node`] is the binary `basalt` as an operator runs it, a [`Client`] is a socket. The
+//! tests are in `tests/all`, one binary, so that it is linked once.
+//!
+//! What a newcomer would get wrong: cargo does not rebuild `basalt` for `cargo test -p basalt-tests`. [`Node`] refuses a binary
+//! that is older than its sources; `make build` makes a new one.
+
+#![forbid(unsafe_code)]
+
+mod binary;
+mod client;
+mod node;
+mod reply;
+mod wait;
+
+pub use binary::basalt;
+pub use client::Client;
+pub use node::{Node, NodeOptions, Refusal};
+pub use reply::Reply;
+pub use wait::{DEADLINE, eventually};

@@ -1,0 +1,270 @@
+//! A real node: the binary as an operator runs it, on a free port of this machine.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::binary::basalt;
+use crate::client::Client;
+use crate::wait::{DEADLINE, eventually};
+
+/// How a node is to be started.
+#[derive(Debug, Clone)]
+pub struct NodeOptions {
+    dir: PathBuf,
+    flags: Vec<OsString>,
+}
+
+impl NodeOptions {
+    /// A node with its data in `dir`.
+    pub fn new(dir: impl Into<PathBuf>) -> NodeOptions {
+        NodeOptions { dir: dir.into(), flags: Vec::new() }
+    }
+
+    /// Adds a setting; of one given twice the last counts.
+    #[must_use]
+    pub fn set(mut self, flag: &str, value: impl AsRef<OsStr>) -> NodeOptions {
+        let place = self.flags.iter().position(|known| known == flag).unwrap_or_else(|| {
+            self.flags.extend([OsString::from(flag), OsString::new()]);
+            self.flags.len() - 2
+        });
+        self.flags[place + 1] = value.as_ref().to_owned();
+        self
+    }
+
+    /// Starts the node and waits until it answers.
+    ///
+    /// # Panics
+    /// When it ends or does not answer in time, with what it said.
+    pub fn start(&self) -> Node {
+        self.try_start().unwrap_or_else(|refusal| panic!("the node does not start: {refusal:#?}"))
+    }
+
+    /// Starts the node and waits until it answers or ends.
+    ///
+    /// # Errors
+    /// How it ended.
+    pub fn try_start(&self) -> Result<Node, Refusal> {
+        let mut node = self.launch();
+        let address = eventually("the node is ready", DEADLINE, || {
+            if let Some(status) = node.process.try_wait().expect("it can be waited for") {
+                return Ok(Err(Refusal { status: status.code(), said: node.everything_said() }));
+            }
+            node.ready_address().map(Ok).ok_or_else(|| node.said())
+        })?;
+        node.address = Some(address);
+        let pong = node.client().ask("PING");
+        assert_eq!(pong.text(), "PONG");
+        node.start_time = node.launched.elapsed();
+        Ok(node)
+    }
+
+    /// Starts the process and waits for nothing.
+    pub fn launch(&self) -> Node {
+        // With the last thread of this process, the one that starts them, the nodes end too: also when a test run is killed.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--"]).arg(basalt());
+        command.args(["--port", "0", "--memory", "256mb", "--disk-reserve", "1mb", "--dir"]).arg(&self.dir);
+        command.args(&self.flags).stdin(Stdio::null()).stderr(Stdio::piped());
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("BASALT_") {
+                command.env_remove(name);
+            }
+        }
+        let launched = Instant::now();
+        let mut process = spawn(command);
+        let log: Log = Arc::default();
+        let stderr = process.stderr.take().expect("it was piped");
+        let listener = {
+            let log = Arc::clone(&log);
+            thread::spawn(move || {
+                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                    lock(&log).push(line);
+                }
+            })
+        };
+        let dir = self.dir.clone();
+        Node { dir, process, address: None, launched, start_time: Duration::ZERO, log, listener: Some(listener) }
+    }
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+fn lock(log: &Log) -> MutexGuard<'_, Vec<String>> {
+    log.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts a process from a thread that lives as long as this process: the kernel's signal at the parent's death means the
+/// thread that started the child, and a test's thread ends with the test.
+fn spawn(command: Command) -> Child {
+    type Start = (Command, Sender<Child>);
+    static STARTER: OnceLock<Mutex<Sender<Start>>> = OnceLock::new();
+    let starter = STARTER.get_or_init(|| {
+        let (sender, requests): (Sender<Start>, Receiver<Start>) = channel();
+        thread::spawn(move || {
+            for (mut command, answer) in requests {
+                let child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+                // The test that asked for it is gone; so is the child, once the process ends.
+                let _ = answer.send(child);
+            }
+        });
+        Mutex::new(sender)
+    });
+    let (answer, child) = channel();
+    let sent = starter.lock().unwrap_or_else(PoisonError::into_inner).send((command, answer));
+    sent.expect("the thread that starts processes has not failed");
+    child.recv().expect("the thread that starts processes has not failed")
+}
+
+/// A node that did not start.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Its exit status; none when a signal ended it.
+    pub status: Option<i32>,
+    /// What it wrote.
+    pub said: Vec<String>,
+}
+
+impl Refusal {
+    /// The sentence it ended with.
+    pub fn sentence(&self) -> &str {
+        self.said.last().map_or("", String::as_str)
+    }
+}
+
+/// A running node. Killed when dropped; if the test is failing, what the node said is printed.
+#[derive(Debug)]
+pub struct Node {
+    dir: PathBuf,
+    process: Child,
+    address: Option<SocketAddr>,
+    launched: Instant,
+    start_time: Duration,
+    log: Log,
+    listener: Option<JoinHandle<()>>,
+}
+
+impl Node {
+    /// Where it accepts clients.
+    ///
+    /// # Panics
+    /// When it was launched only, and did not say so yet.
+    pub fn address(&self) -> SocketAddr {
+        self.address.or_else(|| self.ready_address()).expect("the node is ready")
+    }
+
+    /// Its data directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// How long it took from the launch of the process to its first answer.
+    pub fn start_time(&self) -> Duration {
+        self.start_time
+    }
+
+    /// Connects a client.
+    ///
+    /// # Panics
+    /// When it cannot be reached.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address())
+            .unwrap_or_else(|error| panic!("the node cannot be reached ({error}): {:#?}", self.said()))
+    }
+
+    /// What it has written to its log so far.
+    pub fn said(&self) -> Vec<String> {
+        lock(&self.log).clone()
+    }
+
+    /// Waits until it has written a line with `part`.
+    pub fn wait_for_line(&self, part: &str) {
+        eventually(part, DEADLINE, || match self.said() {
+            said if said.iter().any(|line| line.contains(part)) => Ok(()),
+            said => Err(said),
+        });
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it was not waited for yet");
+    }
+
+    /// Kills it at once, and waits until it is gone.
+    pub fn kill_9(&mut self) {
+        self.signal(Signal::SIGKILL);
+        self.process.wait().expect("it can be waited for");
+    }
+
+    /// Asks it to stop with SIGTERM and waits until it ends; also gives how long that took.
+    pub fn stop(&mut self) -> (ExitStatus, Duration) {
+        let asked = Instant::now();
+        self.signal(Signal::SIGTERM);
+        (self.wait(), asked.elapsed())
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait(&mut self) -> ExitStatus {
+        let (process, log) = (&mut self.process, &self.log);
+        let status = eventually("the node ends", DEADLINE, || {
+            process.try_wait().expect("it can be waited for").ok_or_else(|| lock(log).clone())
+        });
+        self.everything_said();
+        status
+    }
+
+    /// Whether it is still running.
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().expect("it can be waited for").is_none()
+    }
+
+    /// Bytes of memory that are resident.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the kernel tells");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("it is a number");
+        kib << 10
+    }
+
+    /// What it has written, all of it, once it has ended.
+    fn everything_said(&mut self) -> Vec<String> {
+        if let Some(listener) = self.listener.take() {
+            listener.join().expect("reading lines does not fail");
+        }
+        self.said()
+    }
+
+    fn ready_address(&self) -> Option<SocketAddr> {
+        lock(&self.log).iter().filter(|line| line.contains("ready")).find_map(|line| {
+            let address = line.split_once("address=")?.1;
+            address.split_whitespace().next()?.parse().ok()
+        })
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // Ended already, in some tests.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if thread::panicking() {
+            let said = self.everything_said();
+            let skipped = said.len().saturating_sub(100);
+            eprintln!("the node on {:?} said ({skipped} lines before):\n{}", self.address, said[skipped..].join("\n"));
+        }
+    }
+}

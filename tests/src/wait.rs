@@ -1,0 +1,25 @@
+//! Waiting for conditions instead of for time.
+
+use std::fmt::Debug;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take that is done at once on a machine with nothing else to do.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
+
+/// Looks again and again until `look` gives what was awaited.
+///
+/// # Panics
+/// When that takes longer than `within`, with what was seen instead.
+pub fn eventually<T, Seen: Debug>(awaited: &str, within: Duration, mut look: impl FnMut() -> Result<T, Seen>) -> T {
+    let deadline = Instant::now() + within;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(seen) => assert!(Instant::now() < deadline, "not within {within:?}: {awaited}, but {seen:?}"),
+        }
+        thread::sleep(BETWEEN_LOOKS);
+    }
+}
