@@ -170,14 +170,13 @@ fn a_truncated_log_goes_on_with_other_records() {
 
 #[test]
 fn a_snapshot_takes_the_place_of_the_log() {
-    let directory = tempfile::tempdir().unwrap();
+    let (directory, copied) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let syncer = syncer(Durability::Always);
     let mut log = open(directory.path(), &syncer);
     log.append(&records(0..10, 1)).unwrap();
     log.purge(99, b"id of 99").unwrap();
     assert!(log.is_empty());
     log.append(&records(100..110, 4)).unwrap();
-    let copied = tempfile::tempdir().unwrap();
     copy(directory.path(), copied.path());
     sync(&mut log);
     drop(log);

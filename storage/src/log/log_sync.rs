@@ -581,3 +581,50 @@ fn sync_files(directory: &Path) -> io::Result<()> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::RaftLog;
+    use crate::log::recovery::recover;
+
+    #[test]
+    fn a_mark_from_before_a_truncation_is_not_written_after_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = LogOptions { warm_files: 0, ..LogOptions::default() };
+        let log = recover(directory.path(), &options).expect("opens").shared;
+        let taken = Mark { last: Some((100, 1)), committed: None };
+        log.write_mark(&taken, 0).expect("written");
+        log.lower_mark(Some((50, 1))).expect("written");
+        log.write_mark(&taken, 0).expect("left out");
+        let (_, _, mark) = StateFile::open(directory.path()).expect("opens");
+        assert_eq!(mark.last, Some((50, 1)));
+    }
+
+    #[test]
+    fn a_purge_that_replaces_the_log_is_remembered_when_it_returns() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        syncer.queue.tidy.stop();
+        let options = LogOptions { warm_files: 0, ..LogOptions::default() };
+        let mut log = RaftLog::open(directory.path(), &options, &syncer).expect("opens");
+        log.purge(99, b"id of 99").expect("purged");
+        let (_, promises, _) = StateFile::open(directory.path()).expect("opens");
+        assert_eq!(promises.purged, Some((99, b"id of 99".as_slice().into())));
+    }
+
+    #[test]
+    fn a_failed_sync_is_final_for_all_of_the_core() {
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let options = LogOptions { warm_files: 0, ..LogOptions::default() };
+        let log = Arc::new(recover(directory.path(), &options).expect("opens").shared);
+        syncer.queue.fail(SyncError::new(directory.path(), "the disk is gone"));
+        for _ in 0..2 {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            syncer.queue.push(&log, Box::new(move |outcome| sender.send(outcome).expect("somebody waits")));
+            let error = receiver.recv_timeout(Duration::from_secs(30)).expect("a callback").expect_err("failed before");
+            assert!(error.to_string().contains("the disk is gone"), "{error}");
+        }
+    }
+}

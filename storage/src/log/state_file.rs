@@ -39,6 +39,9 @@ const MARK_PAGE: u64 = 3;
 /// Pages of the file: header, two slots of promises, two of marks.
 const PAGES: u64 = 5;
 
+/// Bytes whose meaning is the caller's.
+type Opaque = Option<Box<[u8]>>;
+
 /// What a replica has promised its group, durable when it says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Promises {
@@ -280,7 +283,7 @@ fn put_opaque(out: &mut Vec<u8>, opaque: Option<&[u8]>) {
     out.extend_from_slice(bytes);
 }
 
-fn take_opaque(bytes: &[u8]) -> Option<(Option<Box<[u8]>>, &[u8])> {
+fn take_opaque(bytes: &[u8]) -> Option<(Opaque, &[u8])> {
     let (length, rest) = bytes.split_at_checked(2)?;
     match u16::from_be_bytes([length[0], length[1]]) {
         0 => Some((None, rest)),

@@ -3,6 +3,9 @@
 //! A sync into a file that grows commits the file system's journal; a sync into blocks that were written before does not.
 //! RocksDB reuses its files, but only those it has made itself since it was opened. So they are made here, on opening: filled
 //! with bytes that mean nothing to recovery, synced, and given up for reuse by a flush that writes no table.
+//!
+//! On a busy 2-core machine with ext4 the first second of a new log syncs in 0.12 ms (p50) and 0.19 ms (p99) with two warm files, in
+//! 0.23 ms and 3.8 ms without; opening takes 60 ms longer (`cargo run --release -p basalt-storage --example log_latency -- DIR`).
 
 use std::path::Path;
 
