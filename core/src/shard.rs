@@ -151,9 +151,13 @@ type Outcomes = Rc<RefCell<VecDeque<(u64, Result<Replies, ProposeError>)>>>;
 
 /// What the group calls: the outcomes are kept for the core's next turn, which has connections and outbox at hand.
 fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, background: &Background, outcomes: Outcomes) -> GroupHooks {
-    let (on_fatal, on_wake) = (server.clone(), server.clone());
+    let (on_outcome, on_fatal, on_wake) = (server.clone(), server.clone(), server.clone());
     GroupHooks {
-        on_outcome: Box::new(move |ticket, outcome| outcomes.borrow_mut().push_back((ticket, outcome))),
+        on_outcome: Box::new(move |ticket, outcome| {
+            outcomes.borrow_mut().push_back((ticket, outcome));
+            // The group's tasks run on while the core's loop is parked: the outcome must not wait for its next tick.
+            on_outcome.mailboxes.bell(core).ring();
+        }),
         on_fatal: Box::new(move |reason| on_fatal.fail(format!("shard {id} cannot go on: {reason}"))),
         wake: Arc::new(move || on_wake.mailboxes.bell(core).ring()),
         background: Rc::new(background.clone()),
