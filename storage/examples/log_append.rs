@@ -22,14 +22,16 @@ fn main() {
     let mut log = RaftLog::open(&directory, &LogOptions::default(), &syncer).unwrap();
     let body = Bytes::from(vec![7; body_bytes as usize]);
     let (start, cpu) = (Instant::now(), cpu_us());
-    let (mut stalled_ms, mut peak_bytes) = (0, 0);
+    let (mut stalled_ms, mut peak_bytes, mut waits_us) = (0, 0, Vec::new());
     for index in 0..count {
+        let begun = Instant::now();
         while let Err(error) = log.admit(body.len()) {
             assert!(matches!(error, Error::WriteStall), "{error}");
             stalled_ms += 1;
             std::thread::sleep(Duration::from_millis(1));
         }
         log.append(&[LogRecord { index, term: 1, body: body.clone() }]).unwrap();
+        waits_us.push(begun.elapsed().as_micros() as u64);
         if index % 20_000 == 19_999 && index > kept {
             log.purge(index - kept, b"id").unwrap();
             peak_bytes = peak_bytes.max(disk_bytes(&directory));
@@ -41,6 +43,9 @@ fn main() {
         (cpu_us() - cpu) / count as f64,
         peak_bytes >> 20
     );
+    waits_us.sort_unstable();
+    let slowest: Vec<_> = waits_us.iter().rev().take(10).collect();
+    println!("slowest appends: {slowest:?} us");
     let bytes = log.bytes();
     drop(log);
     let opening = Instant::now();

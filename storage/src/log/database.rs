@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rocksdb::{DB, DBCompressionType, DBRecoveryMode, ErrorKind, Options, ReadOptions, WriteOptions};
+use rocksdb::{DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options, ReadOptions, WriteOptions};
 
 use super::LogOptions;
 use super::record::AFTER_RECORDS;
@@ -48,6 +48,8 @@ fn rocksdb_options(log: &LogOptions) -> Options {
     options.set_bytes_per_sync(1 << 20);
     options.set_paranoid_checks(true);
     options.set_max_open_files(512);
+    // RocksDB writes its own diary on the caller's thread.
+    options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(2);
     options.set_max_log_file_size(1 << 20);
     options.set_stats_dump_period_sec(0);
