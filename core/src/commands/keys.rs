@@ -383,7 +383,7 @@ impl ScanCursor {
         self.shard << KeyPosition::BITS | self.position.to_bits()
     }
 
-    /// The cursor to go on with after a step of this one's shard answered `next` (see [`step_scan`]): the next shard's
+    /// The cursor to go on with after a step of this one's shard answered `next`: the next shard's
     /// start when this one is through, `None` after the last of `shard_count` shards.
     pub fn after_step(self, next: Option<KeyPosition>, shard_count: u64) -> Option<ScanCursor> {
         match next {
