@@ -1,1 +1,7 @@
-//! bench
+//! Measures Basalt: against redis-server on the same machine (the binary `bench-compare`), and part by part (`benches/`).
+//!
+//! Nothing here is a test: no figure makes a build fail. `tuning.md` says what the figures mean and how they are taken.
+
+#![forbid(unsafe_code)]
+
+pub mod compare;

@@ -1,0 +1,46 @@
+//! The side-by-side comparison with redis-server.
+//!
+//! For each round and each shape of load, every server is started on an empty directory, loaded with each test in turn and
+//! stopped, so that what disturbs a shared machine disturbs all of them alike. A figure is the median over the rounds, and what
+//! counts is the ratio of two such medians of the same run.
+
+mod benchmark_output;
+mod client;
+mod cpu_clock;
+mod figures;
+mod interrupt;
+mod load;
+mod machine;
+mod options;
+mod percentile_plot;
+mod placement;
+mod report;
+mod results;
+mod schedule;
+mod server;
+mod server_kind;
+mod table;
+mod targets;
+
+pub use options::Options;
+
+use anyhow::{Context, Result};
+
+/// Measures everything that `options` ask for, writes the percentile plot and returns the report.
+///
+/// Progress goes to the standard error.
+///
+/// # Errors
+/// What could not be started or measured, with the output of the program concerned; also when a signal interrupts it.
+pub fn run(options: &Options) -> Result<String> {
+    // First of all, so that no signal finds servers running and nobody to stop them.
+    let interrupt = interrupt::Interrupt::watch()?;
+    let machine = machine::Machine::read(options)?;
+    let results = schedule::run(options, &interrupt)?;
+    if results.has_loads() {
+        percentile_plot::write(&options.plot, &results)
+            .with_context(|| format!("the percentile plot {} could not be written", options.plot.display()))?;
+        eprintln!("percentile plot: {}", options.plot.display());
+    }
+    Ok(report::render(options, &machine, &results))
+}

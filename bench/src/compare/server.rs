@@ -1,0 +1,188 @@
+//! A server while it runs: started on an empty directory, stopped and removed when it goes out of scope.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use super::cpu_clock::CpuClock;
+use super::interrupt::Interrupt;
+use super::options::Options;
+use super::placement;
+use super::server_kind::ServerKind;
+
+/// A server that does not answer for so long has failed to start.
+const START_MAX: Duration = Duration::from_secs(30);
+/// A server that has not stopped so long after SIGTERM is killed.
+const STOP_MAX: Duration = Duration::from_secs(15);
+/// How often a starting or stopping server is asked.
+const POLL_EVERY: Duration = Duration::from_millis(5);
+/// A server that takes longer for a PING is not ready.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    kind: ServerKind,
+    port: u16,
+    process: Child,
+    clock: CpuClock,
+    // Removed after the process has ended: see `drop`.
+    dir: TempDir,
+}
+
+impl Server {
+    /// Starts a server on a free port and an empty directory, and waits until it answers.
+    ///
+    /// # Errors
+    /// If it does not start, with what it logged, or if a signal came.
+    pub fn start(kind: ServerKind, options: &Options, interrupt: &Interrupt) -> Result<Server> {
+        let dir = tempfile::Builder::new()
+            .prefix(".bench-compare-")
+            .tempdir_in(&options.dir)
+            .with_context(|| format!("no data directory can be made in {}", options.dir.display()))?;
+        let data = dir.path().canonicalize().context("the data directory just made is gone")?.join("data");
+        fs::create_dir(&data).with_context(|| format!("{} cannot be made", data.display()))?;
+        let log = File::create(dir.path().join("log")).context("no log file can be made")?;
+        let port = free_port()?;
+        let mut command = kind.command(options, port, &data)?;
+        command.stdin(Stdio::null()).stdout(log.try_clone().context("out of descriptors")?).stderr(log);
+        // Ctrl-C is for this program, which then stops the server itself.
+        command.process_group(0);
+        let mut process = placement::spawn(&mut command, kind.cpu(options))?;
+        let clock = match CpuClock::of(process.id()) {
+            Ok(clock) => clock,
+            Err(error) => {
+                stop(&mut process);
+                return Err(error);
+            }
+        };
+        let mut server = Server { kind, port, process, clock, dir };
+        server.wait_ready(interrupt)?;
+        Ok(server)
+    }
+
+    /// Returns the port it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Returns the processor time it has used.
+    ///
+    /// # Errors
+    /// If it has ended, with what it logged.
+    pub fn cpu_time(&mut self) -> Result<Duration> {
+        self.check_alive()?;
+        self.clock.now()
+    }
+
+    /// Returns how much memory is resident, in bytes.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
+        resident_bytes(&status).with_context(|| format!("{path} has no VmRSS"))
+    }
+
+    fn wait_ready(&mut self, interrupt: &Interrupt) -> Result<()> {
+        let deadline = Instant::now() + START_MAX;
+        while !answers(self.port) {
+            self.check_alive()?;
+            if Instant::now() > deadline {
+                bail!("{} does not answer {START_MAX:?} after its start; its log: {}", self.kind, self.log());
+            }
+            interrupt.sleep(POLL_EVERY)?;
+        }
+        // It may be another program that answers, if this one could not take the port.
+        self.check_alive()
+    }
+
+    fn check_alive(&mut self) -> Result<()> {
+        match self.process.try_wait().context("the server's state is unknown")? {
+            None => Ok(()),
+            Some(status) => bail!("{} has ended with {status}; its log: {}", self.kind, self.log()),
+        }
+    }
+
+    fn log(&self) -> String {
+        match fs::read_to_string(self.dir.path().join("log")) {
+            Ok(text) => text.trim().to_string(),
+            Err(error) => format!("unreadable: {error}"),
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        stop(&mut self.process);
+    }
+}
+
+/// Ends a process: kindly, and by force if that takes too long.
+///
+/// The process is this program's own child and has not been waited for, so its id is not another's.
+pub fn stop(process: &mut Child) {
+    let deadline = Instant::now() + STOP_MAX;
+    if let (Ok(None), Ok(pid)) = (process.try_wait(), i32::try_from(process.id())) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    while Instant::now() < deadline {
+        if !matches!(process.try_wait(), Ok(None)) {
+            return;
+        }
+        std::thread::sleep(POLL_EVERY);
+    }
+    let _ = process.kill();
+    let _ = process.wait();
+}
+
+/// A port nobody listens on just now.
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("there is no free port")?;
+    Ok(listener.local_addr().context("the port is unknown")?.port())
+}
+
+/// Whether a server on `port` answers a PING.
+fn answers(port: u16) -> bool {
+    let ping = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect_timeout(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into(), ANSWER_MAX)?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut reply = [0; 7];
+        stream.read_exact(&mut reply)?;
+        Ok(&reply == b"+PONG\r\n")
+    };
+    ping().unwrap_or(false)
+}
+
+/// Finds `VmRSS:    12345 kB` in `/proc/PID/status`.
+fn resident_bytes(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resident_memory_is_read() {
+        assert_eq!(resident_bytes("VmHWM:\t 9 kB\nVmRSS:\t   12 kB\nRssAnon:\t 1 kB\n"), Some(12 * 1024));
+        assert_eq!(resident_bytes("VmHWM:\t 9 kB\n"), None);
+    }
+
+    #[test]
+    fn a_port_where_nobody_listens_does_not_answer() {
+        assert!(!answers(free_port().unwrap()));
+    }
+}
