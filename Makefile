@@ -5,7 +5,8 @@
 
 CARGO ?= cargo
 BUILD := --release --workspace --locked
-BASALT := $(or $(CARGO_TARGET_DIR),target)/release/basalt
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
+BASALT := $(RELEASE)/basalt
 ARGS ?=
 CYCLES ?= 5
 
@@ -28,12 +29,12 @@ run: ## Runs a node on port 6379 with its data in ./basalt-data (ARGS='--port 70
 test: fmt-check lint doc ## Checks format, lints and docs, then runs every test
 	$(CARGO) test $(BUILD)
 
-bench: ## Runs the micro-benchmarks (ARGS='--bench NAME' for one)
-	$(CARGO) bench --workspace --locked $(ARGS)
+bench: ## Runs the micro-benchmarks (BENCH=decode for one file, ARGS='SET' for what matches)
+	$(CARGO) bench --workspace --locked --profile release --bench '$(or $(BENCH),*)' -- $(ARGS)
 
-bench-compare: ## Compares with redis-server on this machine, about 15 minutes
+bench-compare: ## Compares with redis-server on this machine, about 20 minutes (ARGS=--quick to try)
 	$(CARGO) build $(BUILD)
-	$(CARGO) run --release --locked -p basalt-bench --bin bench-compare -- $(ARGS)
+	$(RELEASE)/bench-compare $(ARGS)
 
 crash: ## Kills a loaded node and checks what it acknowledged (CYCLES=200 for long)
 	$(CARGO) build $(BUILD)
