@@ -55,6 +55,8 @@ pub struct Core {
     readers: Background,
     stopping: Option<Stopping>,
     last_tick: Instant,
+    /// Parks in a row that nothing but the clock has ended.
+    idle_parks: u32,
     /// Commands, bytes received and bytes sent per second.
     rates: [RateMeter; 3],
 }
@@ -96,6 +98,7 @@ impl Core {
             readers,
             stopping: None,
             last_tick: now,
+            idle_parks: 0,
             rates: Default::default(),
         }
     }
@@ -600,6 +603,17 @@ impl Core {
 
     /// The longest the core may sleep in its ring or in glommio before it must look at its clocks.
     pub fn sleep_max(&self) -> Duration {
-        if self.stopping.is_some() { Duration::from_millis(1) } else { limits::TICK }
+        if self.stopping.is_some() {
+            Duration::from_millis(1)
+        } else if self.idle_parks < limits::IDLE_PARKS || self.shards.iter().flatten().any(Shard::has_deadlines) {
+            limits::TICK
+        } else {
+            limits::TICK_IDLE
+        }
+    }
+
+    /// Notes how a park ended: with something to do, or because its time was over.
+    pub fn note_park(&mut self, signalled: bool) {
+        self.idle_parks = if signalled { 0 } else { self.idle_parks.saturating_add(1) };
     }
 }

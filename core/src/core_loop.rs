@@ -99,6 +99,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
                 Pin::new(&mut timer).poll(context).map(|_| false)
             })
             .await;
+            core.note_park(signalled);
             if !signalled {
                 parking = Some(signal);
             }

@@ -118,6 +118,12 @@ pub const TICK: Duration = Duration::from_millis(100);
 /// How often a shard asks RocksDB for the size of its files.
 pub const DISK_MEASURE: Duration = Duration::from_secs(1);
 
+/// How often a core does that which nothing has woken for [`IDLE_PARKS`] ticks and which has no keys with deadlines.
+pub const TICK_IDLE: Duration = Duration::from_secs(1);
+
+/// Ticks without anything else after which a core ticks less often.
+pub const IDLE_PARKS: u32 = 5;
+
 /// Uninterrupted run of a core's loop above which a stall is counted.
 pub const TURN_MAX: Duration = Duration::from_micros(500);
 

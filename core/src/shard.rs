@@ -442,11 +442,6 @@ impl Shard {
         &self.group
     }
 
-    /// The shard's rows.
-    pub fn machine(&self) -> std::cell::Ref<'_, ShardMachine> {
-        self.machine.borrow()
-    }
-
     /// Whether the batch being collected is so large that nothing should be added to it.
     pub fn is_backlogged(&self) -> bool {
         self.open.bytes.len() + self.open.reads.len() >= limits::BATCH_BYTES_MAX
@@ -476,6 +471,11 @@ impl Shard {
             Err(Failure::Cold(read)) => ReadOutcome::Cold(read),
             _ => ReadOutcome::Done,
         }
+    }
+
+    /// Whether any key has a deadline.
+    pub fn has_deadlines(&self) -> bool {
+        self.machine.borrow().store.counters().deadlines.iter().any(|&count| count > 0)
     }
 
     /// Whether requests of `client` wait behind a cold read, so that a new one must queue up.
