@@ -1,7 +1,7 @@
 //! The commands that concern a connection or the node, not a key: they run where the connection lives.
 //!
 //! What a newcomer would get wrong: nothing here may reach for another core's connections or shards. What needs them is
-//! handed back as [`Outcome::Control`], which the core sends round; what is only read ([`INFO`](info)) is read from
+//! handed back as [`Outcome::Control`], which the core sends round; what is only read (INFO) comes from
 //! figures that every core publishes.
 
 mod client;
@@ -11,6 +11,8 @@ mod command_docs;
 mod command_keys;
 mod config;
 mod connection;
+#[cfg(test)]
+mod differential;
 mod help;
 mod info;
 mod info_sections;

@@ -1,0 +1,174 @@
+//! These commands compared with a real redis-server, byte for byte.
+//!
+//! Not part of a plain test run, since it needs that server (7.0):
+//!
+//! ```text
+//! redis-server --port 7911 --save '' &
+//! BASALT_TEST_REDIS=127.0.0.1:7911 cargo test --release -p basalt-core differential -- --ignored --nocapture
+//! ```
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use basalt_net::resp::value;
+
+use super::testing::{Client, words};
+use crate::commands::table::commands;
+
+struct Redis {
+    stream: TcpStream,
+    input: Vec<u8>,
+}
+
+impl Redis {
+    fn connect() -> Redis {
+        let address = std::env::var("BASALT_TEST_REDIS").expect("BASALT_TEST_REDIS names a redis-server");
+        Redis { stream: TcpStream::connect(address).unwrap(), input: Vec::new() }
+    }
+
+    /// The reply with `|` for line ends, as [`Client::ask`] gives it.
+    fn ask(&mut self, line: &str) -> String {
+        let mut request = format!("*{}\r\n", line.split(' ').count()).into_bytes();
+        for word in words(line) {
+            request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            request.extend_from_slice(word);
+            request.extend_from_slice(b"\r\n");
+        }
+        self.stream.write_all(&request).unwrap();
+        let mut buffer = [0; 65536];
+        loop {
+            if let Some(length) = value::skip_value(&self.input) {
+                let reply: Vec<u8> = self.input.drain(..length).collect();
+                return String::from_utf8_lossy(&reply).replace("\r\n", "|");
+            }
+            let read = self.stream.read(&mut buffer).unwrap();
+            assert!(read > 0, "redis-server closed the connection after '{line}'");
+            self.input.extend_from_slice(&buffer[..read]);
+        }
+    }
+}
+
+/// Asks both the same; all differences are shown before the test fails.
+struct Comparison {
+    redis: Redis,
+    basalt: Client,
+    differences: usize,
+}
+
+impl Comparison {
+    fn new(protocol: &str) -> Comparison {
+        let (mut redis, mut basalt) = (Redis::connect(), Client::new());
+        let hello = format!("hello {protocol}");
+        assert!(!redis.ask(&hello).starts_with('-') && !basalt.ask(&hello).starts_with('-'));
+        Comparison { redis, basalt, differences: 0 }
+    }
+
+    fn compare(&mut self, line: &str) {
+        let (redis, basalt) = (self.redis.ask(line), self.basalt.ask(line));
+        if redis != basalt {
+            println!("{line}\n  redis  {redis}\n  basalt {basalt}");
+            self.differences += 1;
+        }
+    }
+}
+
+/// What Redis has since 7.2: the one compared with does not know it.
+const NEWER: [&str; 2] = ["client|setinfo", "client|no-touch"];
+
+/// What costs something else than in Redis, and says so.
+const OTHER_COST: [&str; 2] = ["rename", "renamenx"];
+
+#[test]
+#[ignore = "needs a redis-server"]
+fn commands_describe_themselves_as_in_redis() {
+    for protocol in ["2", "3"] {
+        let mut comparison = Comparison::new(protocol);
+        for command in commands() {
+            // Redis has more subcommands than are here, in any order, so containers are not compared as a whole.
+            let alone = Some(command).filter(|command| command.subcommands.is_empty());
+            for command in alone.into_iter().chain(command.subcommands) {
+                if !NEWER.contains(&command.name()) {
+                    comparison.compare(&format!("command info {}", command.name()));
+                    if !OTHER_COST.contains(&command.name()) {
+                        comparison.compare(&format!("command docs {}", command.name()));
+                    }
+                }
+            }
+        }
+        assert_eq!(comparison.differences, 0);
+    }
+}
+
+/// Commands whose replies do not depend on who answers.
+const LINES: [&str; 58] = [
+    "ping",
+    "ping a",
+    "ping a b",
+    "echo",
+    "echo x",
+    "select 15",
+    "select 16",
+    "select -1",
+    "select 01",
+    "select 99999999999",
+    "select 99999999999999999999",
+    "auth x",
+    "auth default x",
+    "auth bob x",
+    "auth a b c",
+    "hello x",
+    "hello 4",
+    "hello 2 setname",
+    "hello 2 auth a",
+    "hello 2 auth bob x",
+    "hello 2 nosuch x",
+    "client",
+    "client nosuch",
+    "client getname",
+    "client setname worker",
+    "client getname",
+    "client setname",
+    "client no-evict on",
+    "client no-evict x",
+    "client reply on",
+    "client reply x",
+    "client kill id 0",
+    "client kill id x",
+    "client kill user bob",
+    "client kill type x",
+    "client kill skipme x",
+    "client kill foo bar",
+    "client list type x",
+    "client list id a",
+    "client list nosuch",
+    "command getkeys mset a b c d",
+    "command getkeys set a",
+    "command getkeys ping x",
+    "command getkeys nosuch a",
+    "command getkeysandflags set a b",
+    "command getkeysandflags set a b get",
+    "command getkeysandflags copy a b",
+    "command list filterby module x",
+    "command list filterby x y",
+    "command docs nosuch",
+    "command info nosuch get",
+    "config get databases",
+    "config get SAVE nosuch",
+    "config set timeout 1 foo",
+    "config set timeout 1 Timeout 2",
+    "config set nosuch 1",
+    "shutdown abort",
+    "info modules cluster nosuch",
+];
+
+#[test]
+#[ignore = "needs a redis-server"]
+fn replies_are_those_of_redis() {
+    for protocol in ["2", "3"] {
+        let mut comparison = Comparison::new(protocol);
+        for line in LINES {
+            comparison.compare(line);
+        }
+        assert_eq!(comparison.differences, 0);
+    }
+}
