@@ -169,6 +169,26 @@ mod tests {
     }
 
     #[test]
+    fn keys_of_one_place_are_visited_together() {
+        let mut names = BTreeMap::new();
+        // names that differ in all their bytes: a CRC tells those that differ in few of them apart
+        let twins = (0..1_000_000u64).find_map(|number| {
+            let name = format!("{{tag}}{:016x}", number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            let twin = names.insert(KeyPosition::of(name.as_bytes()), name.clone());
+            twin.map(|twin| [twin, name])
+        });
+        let twins = twins.expect("a million names in one slot share some of the 2^32 hashes");
+        let mut shard = Shard::default();
+        let mut keyspace = shard.keyspace();
+        for name in &twins {
+            keyspace.set_string(name.as_bytes(), b"x", None).unwrap();
+        }
+        let (keys, next) = collect(&keyspace, KeyPosition::START, 1);
+        assert_eq!(keys.len(), 2, "{twins:?}");
+        assert_eq!(next, None);
+    }
+
+    #[test]
     fn a_lone_key_among_expired_ones_is_drawn() {
         let mut shard = Shard::default();
         let mut keyspace = shard.keyspace();
