@@ -6,11 +6,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use basalt_storage::Error;
 use basalt_storage::log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncError};
@@ -61,18 +62,28 @@ fn all(log: &RaftLog) -> Vec<LogRecord> {
     log.read(0, u64::MAX, usize::MAX).unwrap()
 }
 
+/// Copies a log's directory as of one moment: again, until nothing changed meanwhile (RocksDB works in the background).
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else if entry.file_name() != "LOCK" {
-            // A table may be dropped while the copy is made: then the manifest copied later does not name it.
-            let _ = fs::copy(entry.path(), target);
+    for _ in 0..1000 {
+        let before = listing(from);
+        let _ = fs::remove_dir_all(to);
+        fs::create_dir_all(to).unwrap();
+        let copied = before.keys().all(|name| name == "LOCK" || fs::copy(from.join(name), to.join(name)).is_ok());
+        if copied && listing(from) == before {
+            return;
         }
     }
+    panic!("the directory never stands still");
+}
+
+/// Names, sizes and times of the files in a directory.
+fn listing(directory: &Path) -> BTreeMap<OsString, (u64, SystemTime)> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
+    let files = entries.filter_map(|entry| {
+        let metadata = entry.metadata().ok()?;
+        metadata.is_file().then(|| (entry.file_name(), (metadata.len(), metadata.modified().unwrap())))
+    });
+    files.collect()
 }
 
 fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
@@ -314,6 +325,11 @@ fn crashes(seed: u64, count: usize) -> Vec<Crash> {
     crashes
 }
 
+/// The seed of a random test: `BASALT_SEED`, or else its own.
+fn seed(own: u64) -> u64 {
+    std::env::var("BASALT_SEED").map_or(own, |seed| seed.parse().expect("BASALT_SEED is a number"))
+}
+
 /// A xorshift generator: the tests print its seed.
 struct Random(u64);
 
@@ -332,8 +348,9 @@ fn check(crash: &Crash, what: &str) -> bool {
     let path = crash.directory.path();
     let log = match RaftLog::open(path, &options(), &syncer) {
         Ok(log) => log,
-        Err(Error::Corruption { path: named, .. }) => {
-            assert!(named.starts_with(path), "{what}: {named:?}");
+        Err(error @ Error::Corruption { .. }) => {
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{what}: {error}");
+            println!("{what}: {error}");
             return false;
         }
         Err(error) => panic!("{what}: {error}"),
@@ -350,9 +367,9 @@ fn check(crash: &Crash, what: &str) -> bool {
 
 #[test]
 fn a_crash_of_the_process_loses_nothing() {
-    let seed = 0x5eed_0001;
+    let seed = seed(0x5eed_0001);
     for (number, crash) in crashes(seed, 25).iter().enumerate() {
-        let what = format!("seed {seed:#x}, crash {number}");
+        let what = format!("seed {seed}, crash {number}");
         assert!(check(crash, &what), "{what}: refused without damage");
         let syncer = syncer(Durability::Always);
         let log = open(crash.directory.path(), &syncer);
@@ -370,7 +387,7 @@ fn a_crash_of_the_process_loses_nothing() {
 
 #[test]
 fn damage_to_write_ahead_files_is_survived_or_refused_by_name() {
-    let seed = 0x5eed_0002;
+    let seed = seed(0x5eed_0002);
     let mut random = Random(seed);
     let (mut survived, mut refused) = (0, 0);
     for (number, crash) in crashes(seed, 60).iter().enumerate() {
@@ -402,7 +419,7 @@ fn damage_to_write_ahead_files_is_survived_or_refused_by_name() {
                 "flipped"
             }
         };
-        let what = format!("seed {seed:#x}, crash {number}: {} {how} at {at} of {}", victim.display(), bytes.len());
+        let what = format!("seed {seed}, crash {number}: {} {how} at {at} of {}", victim.display(), bytes.len());
         if check(crash, &what) { survived += 1 } else { refused += 1 }
     }
     println!("{survived} survived, {refused} refused");
@@ -411,10 +428,10 @@ fn damage_to_write_ahead_files_is_survived_or_refused_by_name() {
 
 #[test]
 fn damage_to_tables_is_refused_by_name() {
-    let seed = 0x5eed_0003;
+    let seed = seed(0x5eed_0003);
     let mut random = Random(seed);
     let mut refused = 0;
-    for (number, crash) in crashes(seed, 15).iter().enumerate() {
+    for (number, crash) in crashes(seed, 20).iter().enumerate() {
         let tables = files(crash.directory.path(), "sst");
         if tables.is_empty() {
             continue;
@@ -428,7 +445,7 @@ fn damage_to_tables_is_refused_by_name() {
             bytes[at] ^= 1;
             fs::write(victim, bytes).unwrap();
         }
-        let what = format!("seed {seed:#x}, crash {number}, table {}", victim.display());
+        let what = format!("seed {seed}, crash {number}, table {}", victim.display());
         refused += usize::from(!check(crash, &what));
     }
     assert!(refused > 0, "no damage was noticed");
@@ -493,7 +510,7 @@ fn fill(log: &mut RaftLog) -> (Vec<LogRecord>, Vec<Receiver<Result<(), SyncError
             Err(error) => panic!("{error}"),
         }
         assert!(written.len() < 100_000, "a small disk fills");
-        if index % 16 == 0 {
+        if index.is_multiple_of(16) {
             syncs.push(ask(log));
         }
     }
