@@ -10,12 +10,14 @@
 
 mod binary;
 mod client;
+mod disk;
 mod node;
 mod reply;
 mod wait;
 
 pub use binary::basalt;
 pub use client::Client;
+pub use disk::{ForgetfulDisk, Survivors};
 pub use node::{Node, NodeOptions, Refusal};
 pub use reply::Reply;
 pub use wait::{DEADLINE, eventually};

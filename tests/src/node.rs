@@ -204,9 +204,14 @@ impl Node {
         kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it was not waited for yet");
     }
 
+    /// Kills it, and does not wait until it is gone.
+    pub fn kill(&self) {
+        self.signal(Signal::SIGKILL);
+    }
+
     /// Kills it at once, and waits until it is gone.
     pub fn kill_9(&mut self) {
-        self.signal(Signal::SIGKILL);
+        self.kill();
         self.process.wait().expect("it can be waited for");
     }
 

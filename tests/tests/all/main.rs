@@ -4,3 +4,5 @@
 
 mod crash;
 mod lane;
+mod load;
+mod power_failure;
