@@ -65,7 +65,7 @@ impl DataDir {
     /// # Errors
     /// [`BootError::InUse`], [`BootError::DataDir`], [`BootError::Newer`], [`BootError::Shards`] and [`BootError::Damaged`].
     pub fn open(root: &Path, shards: Option<u16>, core_count: usize) -> Result<DataDir, BootError> {
-        fs::create_dir_all(root).map_err(|source| unusable("create the data directory", root, source))?;
+        create_durably(root)?;
         let lock = lock(root)?;
         let found = read_node_file(root)?;
         let is_new = found.is_none();
@@ -220,6 +220,10 @@ fn create(root: &Path, shards: Option<u16>, core_count: usize) -> Result<NodeFil
         fs::create_dir_all(&dir).map_err(|source| unusable("create", &dir, source))?;
     }
     sync_dir(&root.join(SHARDS_DIR))?;
+    if let Some(parent) = parent(root) {
+        // Also when an earlier start created it and went no further.
+        sync_dir(parent)?;
+    }
     write_node_file(root, &node)?;
     Ok(node)
 }
@@ -246,6 +250,29 @@ fn write_node_file(root: &Path, node: &NodeFile) -> Result<(), BootError> {
     written.map_err(|source| unusable("write", &draft, source))?;
     fs::rename(&draft, &path).map_err(|source| unusable("write", &path, source))?;
     sync_dir(root)
+}
+
+/// Creates `dir` and what is missing above it, so that their names survive a power failure.
+fn create_durably(dir: &Path) -> Result<(), BootError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = parent(dir) else { return Ok(()) };
+    create_durably(parent)?;
+    match fs::create_dir(dir) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists || !dir.is_dir() => {
+            Err(unusable("create the data directory", dir, source))
+        }
+        _ => sync_dir(parent),
+    }
+}
+
+/// The directory that `dir` is named in.
+fn parent(dir: &Path) -> Option<&Path> {
+    match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Some(Path::new(".")),
+        parent => parent,
+    }
 }
 
 fn sync_dir(dir: &Path) -> Result<(), BootError> {

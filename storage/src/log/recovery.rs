@@ -40,12 +40,18 @@ pub(super) struct Records {
     pub(super) tail: Tail,
 }
 
+/// Makes the directory's own name durable.
+fn sync_name(directory: &Path) -> std::io::Result<()> {
+    directory.parent().filter(|parent| parent.is_dir()).map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
+}
+
 /// Opens the log in `directory`, or creates one if there is none.
 pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovered> {
     std::fs::create_dir_all(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
     let has_database = exists(&directory.join("CURRENT"))?;
     let is_new = !has_database && !exists(&directory.join(STATE_FILE))?;
     if is_new {
+        sync_name(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
         StateFile::create(directory)?;
     }
     let (state, promises, mark) = StateFile::open(directory)?;

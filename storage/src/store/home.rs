@@ -32,6 +32,8 @@ impl Home {
         let current = home.read_marker()?;
         if current.is_none() {
             home.refuse_unnamed_rows()?;
+            // The home's own name has to survive a power failure as well.
+            path.parent().filter(|parent| parent.is_dir()).map_or(Ok(()), sync_dir)?;
         }
         Ok((home, current))
     }
