@@ -36,9 +36,9 @@ bench-compare: ## Compares with redis-server on this machine, about 20 minutes (
 	$(CARGO) build $(BUILD)
 	$(RELEASE)/bench-compare $(ARGS)
 
-crash: ## Kills a loaded node and checks what it acknowledged (CYCLES=200 for long)
+crash: ## Kills a loaded node, and its machine, and checks what it acknowledged (CYCLES=200 for long)
 	$(CARGO) build $(BUILD)
-	CRASH_CYCLES=$(CYCLES) $(CARGO) test $(BUILD) --test all -- --nocapture crash::
+	CRASH_CYCLES=$(CYCLES) $(CARGO) test $(BUILD) --test all -- --nocapture survive
 
 fmt: ## Formats the code
 	$(CARGO) fmt --all

@@ -2,7 +2,6 @@
 //!
 //! kill -9 keeps the page cache of the kernel: it is the crash of a process. `power_failure` is about the crash of a machine.
 
-use std::env;
 use std::thread;
 use std::time::Duration;
 
@@ -11,11 +10,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::lane::Lane;
-use crate::load::Load;
-
-fn cycles() -> usize {
-    env::var("CRASH_CYCLES").map_or(5, |text| text.parse().expect("CRASH_CYCLES is a number"))
-}
+use crate::load::{Load, cycles};
 
 /// Kills a node again and again, some of the time while it starts.
 fn kill_again_and_again(name: &str, options: &NodeOptions) {

@@ -113,6 +113,11 @@ impl Writer {
     }
 }
 
+/// How often a test that kills again and again does so: `make crash CYCLES=200` sets it.
+pub fn cycles() -> usize {
+    env::var("CRASH_CYCLES").map_or(5, |text| text.parse().expect("CRASH_CYCLES is a number"))
+}
+
 /// The clients of one node, and what they know it has acknowledged.
 pub struct Load {
     seed: u64,
