@@ -231,6 +231,22 @@ impl ShardMachine {
         ShardMachine { store, scratch: Scratch::default(), random, in_flight: InFlight::default() }
     }
 
+    /// Runs a read at once and writes its reply, or its error, to `out`. Never blocks.
+    pub fn read_now(
+        &mut self,
+        handler: Run,
+        args: Args<'_>,
+        db: u8,
+        protocol: Protocol,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> ReadOutcome {
+        match self.reading(now_ms, false, |execution| execution.call(handler, args, db, protocol, out)) {
+            Err(Failure::Cold(read)) => ReadOutcome::Cold(read),
+            _ => ReadOutcome::Done,
+        }
+    }
+
     /// Reads at `now_ms`; `wait_for_disk` says whether a read may block.
     fn reading<R>(&mut self, now_ms: u64, wait_for_disk: bool, read: impl FnOnce(&mut Execution<'_>) -> R) -> R {
         self.store.set_wait_for_disk(wait_for_disk);
@@ -463,14 +479,7 @@ impl Shard {
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> ReadOutcome {
-        let outcome = self
-            .machine
-            .borrow_mut()
-            .reading(now_ms, false, |execution| execution.call(handler, args, db, protocol, out));
-        match outcome {
-            Err(Failure::Cold(read)) => ReadOutcome::Cold(read),
-            _ => ReadOutcome::Done,
-        }
+        self.machine.borrow_mut().read_now(handler, args, db, protocol, now_ms, out)
     }
 
     /// Whether any key has a deadline.
