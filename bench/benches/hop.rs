@@ -3,6 +3,9 @@
 //! Two threads play the cores, each pinned and in an executor of its own, as in a node. What is measured is the way there and
 //! back, seen by the asking core: post, ring the bell, and the other's replies. A core that is parked in glommio is farther away
 //! by an eventfd; it has then been idle for longer than a request takes.
+//!
+//! A running core does not sleep between its turns, so this needs two processors that nobody else uses: on a busy machine it shows
+//! the kernel's time slices (milliseconds) instead.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};

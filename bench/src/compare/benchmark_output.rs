@@ -105,7 +105,10 @@ fn histogram(points: &[Point]) -> Result<Histogram<u64>> {
             point.latency_us,
             point.count
         );
-        histogram.saturating_record_n(point.latency_us, point.count - before);
+        // Recording a latency that no request had would still make it the highest.
+        if point.count > before {
+            histogram.saturating_record_n(point.latency_us, point.count - before);
+        }
         before = point.count;
     }
     Ok(histogram)

@@ -1,16 +1,18 @@
 //! Ctrl-C and SIGTERM while servers run: every wait of this program also waits for them.
 //!
-//! The signals are blocked and read from a descriptor, so that a signal is an ordinary error at the place that waits, and
-//! whoever holds a server stops it on the way out. Children start with no signal blocked: the standard library sees to that.
+//! A signal is written to a pipe and read where the program waits, so that it is an ordinary error there, and whoever holds a
+//! server stops it on the way out. Blocking the signals would do as much, but children would inherit that and be deaf to them.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::SignalFd;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::pipe;
 
 /// The longest single wait: `poll` counts milliseconds in an `i32`.
 const WAIT_MAX: Duration = Duration::from_secs(3600);
@@ -18,21 +20,24 @@ const WAIT_MAX: Duration = Duration::from_secs(3600);
 /// The signals that ask this program to stop.
 #[derive(Debug)]
 pub struct Interrupt {
-    signals: SignalFd,
+    /// Readable once a signal has come, and never read: one is enough.
+    signalled: UnixStream,
 }
 
 impl Interrupt {
-    /// Takes SIGINT, SIGTERM and SIGHUP for this thread and those it starts from now on.
+    /// Takes SIGINT, SIGTERM and SIGHUP from now on.
     ///
     /// # Errors
     /// If the kernel refuses.
     pub fn watch() -> Result<Interrupt> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-            set.add(signal);
-        }
-        set.thread_block().context("signals could not be blocked")?;
-        Ok(Interrupt { signals: SignalFd::new(&set).context("signals could not be watched")? })
+        let watch = || -> io::Result<UnixStream> {
+            let (signalled, signal) = UnixStream::pair()?;
+            for number in [SIGINT, SIGTERM, SIGHUP] {
+                pipe::register(number, signal.try_clone()?)?;
+            }
+            Ok(signalled)
+        };
+        Ok(Interrupt { signalled: watch().context("signals could not be watched")? })
     }
 
     /// Waits for `duration`.
@@ -58,7 +63,7 @@ impl Interrupt {
 
     /// Waits for at most `longest`; returns whether `fd` is readable.
     fn wait(&self, fd: Option<BorrowedFd<'_>>, longest: Duration) -> Result<bool> {
-        let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![PollFd::new(self.signalled.as_fd(), PollFlags::POLLIN)];
         fds.extend(fd.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         // One millisecond more, since poll's are whole and a rounded-down wait would spin.
         let timeout = PollTimeout::try_from(longest.min(WAIT_MAX) + Duration::from_millis(1))
@@ -78,7 +83,7 @@ impl Interrupt {
 mod tests {
     use std::io::Write;
 
-    use nix::sys::signal::raise;
+    use nix::sys::signal::{Signal, raise};
 
     use super::*;
 
@@ -91,8 +96,7 @@ mod tests {
         interrupt.wait_readable(reader.as_fd()).unwrap();
         interrupt.sleep(Duration::from_millis(1)).unwrap();
 
-        // Blocked in this thread, so it stays pending here and ends no process.
-        raise(Signal::SIGINT).unwrap();
+        raise(Signal::SIGHUP).unwrap();
         let refused = interrupt.sleep(Duration::from_secs(3600)).unwrap_err();
         assert!(refused.to_string().starts_with("interrupted"), "{refused}");
     }

@@ -8,8 +8,6 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use super::cpu_clock::CpuClock;
@@ -20,9 +18,7 @@ use super::server_kind::ServerKind;
 
 /// A server that does not answer for so long has failed to start.
 const START_MAX: Duration = Duration::from_secs(30);
-/// A server that has not stopped so long after SIGTERM is killed.
-const STOP_MAX: Duration = Duration::from_secs(15);
-/// How often a starting or stopping server is asked.
+/// How often a starting server is asked.
 const POLL_EVERY: Duration = Duration::from_millis(5);
 /// A server that takes longer for a PING is not ready.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -127,20 +123,11 @@ impl Drop for Server {
     }
 }
 
-/// Ends a process: kindly, and by force if that takes too long.
+/// Ends a process at once: a server's data is thrown away, so it need not write it out first.
 ///
 /// The process is this program's own child and has not been waited for, so its id is not another's.
 pub fn stop(process: &mut Child) {
-    let deadline = Instant::now() + STOP_MAX;
-    if let (Ok(None), Ok(pid)) = (process.try_wait(), i32::try_from(process.id())) {
-        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-    }
-    while Instant::now() < deadline {
-        if !matches!(process.try_wait(), Ok(None)) {
-            return;
-        }
-        std::thread::sleep(POLL_EVERY);
-    }
+    // Both fail only if it has ended already.
     let _ = process.kill();
     let _ = process.wait();
 }
