@@ -192,7 +192,7 @@ impl Core {
     pub fn take_outcomes(&mut self) -> usize {
         let mut count = 0;
         for shard in self.shards.iter_mut().flatten() {
-            count += shard.take_outcomes(&mut self.outbox);
+            count += shard.take_outcomes(self.now_ms, &mut self.outbox);
         }
         while let Some(replies) = self.outbox.take_local_replies() {
             count += replies.heads.len();

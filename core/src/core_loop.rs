@@ -131,6 +131,21 @@ pub async fn reactor_turn() {
     }
 }
 
+/// Runs a timer of 1 ms for ever and notes how late it was at worst: the bound on what any task of the core waits.
+pub fn probe_timers(server: Arc<Server>, core: CoreId) {
+    let length = Duration::from_millis(1);
+    let probe = async move {
+        loop {
+            let begun = Instant::now();
+            glommio::timer::sleep(length).await;
+            let late_us = begun.elapsed().saturating_sub(length).as_micros() as u64;
+            let worst = &server.cores[core.index()].timer_late_us_max;
+            worst.set(worst.get().max(late_us));
+        }
+    };
+    glommio::spawn_local(probe).detach();
+}
+
 /// A core that the watchdog looks after.
 pub struct Watched {
     core: CoreId,

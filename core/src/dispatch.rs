@@ -169,7 +169,7 @@ impl Core {
             let core = self.server.router.core_of(shard);
             return self.outbox.request(core, origin, shard, mode, encode);
         };
-        if write && !local.has_parked(self.id, origin.client) {
+        if write && !local.has_parked(self.id, origin.client) && !local.is_probing(self.now_ms) {
             return local.write(Some(origin), encode);
         }
         let mut bytes = Vec::new();

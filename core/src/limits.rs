@@ -159,6 +159,9 @@ pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
 /// Cold reads of one core that reader threads work on at once.
 pub const COLD_READS_IN_FLIGHT: usize = 256;
 
+/// How long requests are probed for rows that are not in memory after applying had to wait for the disk, in milliseconds.
+pub const PROBE_MS: u64 = 10_000;
+
 /// Times a command is tried again because what a reader thread fetched was evicted; then it waits for the disk.
 pub const COLD_READ_ATTEMPTS: u32 = 3;
 

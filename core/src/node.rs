@@ -276,6 +276,9 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     }
     let (heartbeat, watched) = core_loop::watch(id).await;
     let _ = ready.send(Ok(watched));
+    if server.config.timer_probe {
+        core_loop::probe_timers(server.clone(), id);
+    }
     let outcome = core_loop::run(&mut core, park, heartbeat).await;
     let closed = core.close_shards().await;
     outcome.and(closed)

@@ -138,6 +138,10 @@ pub struct Shard {
     expiry_in_flight: bool,
     /// Since when batches wait for rows to be written out.
     held_since_ms: Option<u64>,
+    /// [`Store::disk_waits`] when it was last looked at.
+    disk_waits: u64,
+    /// Until when requests are probed before they join a batch.
+    probe_until_ms: u64,
     /// When RocksDB was last asked for the size of its files.
     disk_measured_ms: u64,
     server: Arc<Server>,
@@ -356,6 +360,8 @@ impl Shard {
             parked: HashMap::new(),
             expiry_in_flight: false,
             held_since_ms: None,
+            disk_waits: 0,
+            probe_until_ms: 0,
             disk_measured_ms: 0,
             server: server.clone(),
         })
@@ -372,7 +378,12 @@ impl Shard {
     }
 
     /// Answers whoever waits for batches that have come through the log; returns how many batches there were.
-    pub fn take_outcomes(&mut self, host: &mut impl ShardHost) -> usize {
+    pub fn take_outcomes(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
+        let disk_waits = self.machine.borrow().store.disk_waits();
+        if disk_waits != self.disk_waits {
+            self.disk_waits = disk_waits;
+            self.probe_until_ms = now_ms + limits::PROBE_MS;
+        }
         let mut count = 0;
         loop {
             let next = self.outcomes.borrow_mut().pop_front();
@@ -527,12 +538,17 @@ impl Shard {
         let Some(mut parked) = self.parked.remove(&client) else { return };
         while let Some(mut request) = parked.requests.pop_front() {
             let patient = request.attempts >= limits::COLD_READ_ATTEMPTS;
-            let outcome = if patient {
-                // Rows are evicted faster than they are read: wait for the disk rather than try for ever.
-                self.run_patiently(request.origin, &request.bytes, now_ms, host);
-                Ok(())
-            } else {
-                self.run(request.origin, request.mode, &request.bytes, now_ms, host)
+            // Rows may be evicted faster than they are read: then wait for the disk rather than try for ever.
+            let outcome = match request.mode {
+                Mode::Write if patient => {
+                    self.write(Some(request.origin), |out| out.extend_from_slice(&request.bytes));
+                    Ok(())
+                }
+                Mode::Read | Mode::ReadInOrder if patient => {
+                    self.run_patiently(request.origin, &request.bytes, now_ms, host);
+                    Ok(())
+                }
+                mode => self.run(request.origin, mode, &request.bytes, now_ms, host),
             };
             if let Err(cold) = outcome {
                 request.attempts += 1;
@@ -554,8 +570,14 @@ impl Shard {
         host: &mut impl ShardHost,
     ) -> Result<(), ColdRead> {
         match mode {
-            Mode::Write => self.write(Some(origin), |out| out.extend_from_slice(bytes)),
-            Mode::ReadInOrder if self.read_in_order(origin, bytes) => {}
+            Mode::Write => {
+                self.probe(bytes, now_ms)?;
+                self.write(Some(origin), |out| out.extend_from_slice(bytes));
+            }
+            Mode::ReadInOrder if self.has_unapplied() => {
+                self.probe(bytes, now_ms)?;
+                self.read_in_order(origin, bytes);
+            }
             Mode::Read | Mode::ReadInOrder => {
                 let mut out = Vec::new();
                 let outcome =
@@ -577,24 +599,51 @@ impl Shard {
         host.reply(origin, &out);
     }
 
-    /// Puts a read behind the writes that are not applied yet; false if there are none.
-    fn read_in_order(&mut self, origin: Origin, bytes: &[u8]) -> bool {
+    /// Whether a write is not applied yet, behind which a read may have to wait.
+    fn has_unapplied(&self) -> bool {
+        self.open.write_count > 0 || self.in_flight.borrow().back().is_some_and(|last| !last.applied)
+    }
+
+    /// Whether rows are looked for in memory before the requests that need them join a batch.
+    pub fn is_probing(&self, now_ms: u64) -> bool {
+        now_ms < self.probe_until_ms
+    }
+
+    /// Looks whether the metadata of a request's keys is in memory, so that applying it does not wait for the disk. Only while
+    /// applying had to wait lately: with all keys in memory it would be work for nothing.
+    fn probe(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), ColdRead> {
+        if !self.is_probing(now_ms) {
+            return Ok(());
+        }
+        let mut args = ArgList::new();
+        args.push(b"");
+        let Some(header) = request::decode(bytes, &mut args) else { return Ok(()) };
+        let Some(command) = table::by_id(header.command) else { return Ok(()) };
+        self.machine.borrow_mut().reading(now_ms, false, |execution| {
+            let keyspace =
+                Keyspace::new(execution.store, execution.scratch, execution.versions, header.db, execution.now_ms);
+            for position in command.keys(&args) {
+                if let Err(StorageError::Cold(read)) = keyspace.exists(args[position]) {
+                    return Err(read);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Puts a read behind the writes that are not applied yet.
+    fn read_in_order(&mut self, origin: Origin, bytes: &[u8]) {
         let put = |operations: &mut Vec<Operation>, reads: &mut Vec<u8>| {
             let start = reads.len() as u32;
             reads.extend_from_slice(bytes);
             operations.push(Operation { origin: Some(origin), read: Some(start..reads.len() as u32) });
         };
         if self.open.write_count > 0 {
-            put(&mut self.open.operations, &mut self.open.reads);
-            return true;
+            return put(&mut self.open.operations, &mut self.open.reads);
         }
-        match self.in_flight.borrow_mut().back_mut() {
-            Some(last) if !last.applied => {
-                put(&mut last.operations, &mut last.reads);
-                true
-            }
-            _ => false,
-        }
+        let mut in_flight = self.in_flight.borrow_mut();
+        let last = in_flight.back_mut().expect("something is not applied, or the read would run at once");
+        put(&mut last.operations, &mut last.reads);
     }
 
     /// Proposes the batch that was collected, unless enough batches are on their way or the rows in memory wait to be

@@ -172,6 +172,8 @@ pub struct CoreStats {
     pub stalls: Counter,
     /// The longest turn, in microseconds.
     pub stall_us_max: Figure,
+    /// With `timer-probe`: how late a timer of 1 ms was at worst, in microseconds.
+    pub timer_late_us_max: Figure,
     /// Connections closed because their output grew over the limit.
     pub output_limit_closed: Counter,
     /// Bytes queued for clients.
@@ -208,6 +210,7 @@ impl CoreStats {
             parks: Counter::default(),
             stalls: Counter::default(),
             stall_us_max: Figure::default(),
+            timer_late_us_max: Figure::default(),
             output_limit_closed: Counter::default(),
             output_bytes: Figure::default(),
             input_bytes: Figure::default(),
@@ -247,6 +250,7 @@ impl CoreStats {
         ];
         counters.into_iter().for_each(Counter::reset);
         self.stall_us_max.set(0);
+        self.timer_late_us_max.set(0);
         self.error_replies.reset();
         for command in &self.by_command {
             command.calls.reset();

@@ -39,6 +39,10 @@ impl Words for LogFormat {
     const ALL: &'static [(&'static str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
 }
 
+impl Words for bool {
+    const ALL: &'static [(&'static str, bool)] = &[("no", false), ("yes", true)];
+}
+
 impl Durability {
     /// The word as it is written in the configuration.
     pub fn word(self) -> &'static str {

@@ -101,6 +101,9 @@ settings! {
 
     /// How log lines are written.
     [Log, Restart] "log-format" = log_format: LogFormat, "text", Choice::<LogFormat>(PhantomData);
+
+    /// Runs a timer of 1 ms on every core and shows in INFO how late it was at worst; costs about 1 % of a core each.
+    [Log, Restart] "timer-probe" = timer_probe: bool, "no", Choice::<bool>(PhantomData);
 }
 
 impl Default for Config {

@@ -218,7 +218,7 @@ pub(super) fn cores(scene: &Scene<'_>, fields: &mut Fields) {
             format_args!("core_{index}"),
             format_args!(
                 "clients={},commands={},ops_per_sec={},connections={},net_input_bytes={},net_output_bytes={},forwarded={},\
-                 turns={},enters={},parks={},stalls={},stall_us_max={},input_bytes={},output_bytes={}{cpu}",
+                 turns={},enters={},parks={},stalls={},stall_us_max={},timer_late_us_max={},input_bytes={},output_bytes={}{cpu}",
                 core.clients.get(),
                 core.commands.get(),
                 core.commands_per_s.get(),
@@ -231,6 +231,7 @@ pub(super) fn cores(scene: &Scene<'_>, fields: &mut Fields) {
                 core.parks.get(),
                 core.stalls.get(),
                 core.stall_us_max.get(),
+                core.timer_late_us_max.get(),
                 core.input_bytes.get(),
                 core.output_bytes.get(),
             ),

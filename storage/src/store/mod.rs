@@ -24,6 +24,7 @@ mod orphan_filter;
 mod range_tombstones;
 mod snapshot;
 
+use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,6 +96,7 @@ pub struct Store {
     /// Up to where the rows on disk are applied.
     durable: Applied,
     wait_for_disk: bool,
+    disk_waits: Cell<u64>,
     waiting_reads: ReadOptions,
     cached_reads: ReadOptions,
 }
@@ -130,6 +132,7 @@ impl Store {
             database,
             disk_is_empty: is_empty,
             wait_for_disk: true,
+            disk_waits: Cell::new(0),
             waiting_reads: read_options(ReadTier::All),
             cached_reads: read_options(ReadTier::BlockCache),
         })
@@ -296,12 +299,21 @@ impl Store {
     }
 
     fn get_from_disk(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
-        let options = if self.wait_for_disk { &self.waiting_reads } else { &self.cached_reads };
-        match self.database.get(key, options) {
-            Ok(row) => Ok(row.map(Row::Pinned)),
-            Err(error) if error.kind() == ErrorKind::Incomplete => Err(Error::Cold(ColdRead::Key(key.into()))),
-            Err(error) => Err(self.database.error(error)),
+        match self.database.get(key, &self.cached_reads) {
+            Ok(row) => return Ok(row.map(Row::Pinned)),
+            Err(error) if error.kind() != ErrorKind::Incomplete => return Err(self.database.error(error)),
+            Err(_) if !self.wait_for_disk => return Err(Error::Cold(ColdRead::Key(key.into()))),
+            Err(_) => {}
         }
+        self.disk_waits.set(self.disk_waits.get() + 1);
+        let row = self.database.get(key, &self.waiting_reads).map_err(|error| self.database.error(error))?;
+        Ok(row.map(Row::Pinned))
+    }
+
+    /// How often a read has waited for the disk since the store was opened. One that grows says that rows should be warmed
+    /// before entries that need them are applied.
+    pub fn disk_waits(&self) -> u64 {
+        self.disk_waits.get()
     }
 }
 
