@@ -104,13 +104,13 @@ pub const INPUT_BYTES_STALLED: usize = 64 << 10;
 pub const INPUT_BUFFER_KEPT: usize = 4 << 10;
 
 /// Busy time after which a core lets glommio look at its timers, files and foreign wakers.
-pub const REACTOR_TURN: Duration = Duration::from_micros(500);
+pub const REACTOR_TURN: Duration = Duration::from_millis(2);
 
 /// Turns without anything to do, other tasks having run between them, before a core blocks in its ring.
 pub const QUIET_TURNS: u32 = 2;
 
 /// How long a core blocks in its ring before it parks in glommio.
-pub const BLOCK: Duration = Duration::from_micros(100);
+pub const BLOCK: Duration = Duration::from_millis(1);
 
 /// How often a core looks after expiry, idle clients and its figures.
 pub const TICK: Duration = Duration::from_millis(100);
