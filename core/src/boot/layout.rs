@@ -364,7 +364,8 @@ mod tests {
 
     #[test]
     fn damage_is_refused_by_file_name() {
-        let cases: [(fn(&Path), &str); 4] = [
+        type Damage = fn(&Path);
+        let cases: [(Damage, &str); 4] = [
             (|root| fs::write(root.join(NODE_FILE), "format = ").expect("writable"), "node.toml is no TOML"),
             (
                 |root| fs::write(root.join(NODE_FILE), "shards = 2").expect("writable"),
