@@ -15,7 +15,7 @@ use super::recovery::{Recovered, recover, scan};
 use super::runs::Runs;
 use super::sizes::Sizes;
 use super::tail::Tail;
-use super::warm::warm;
+use super::warm::{WarmClaim, warm};
 use super::{Durability, LogOptions, OPAQUE_BYTES_MAX};
 use crate::{Error, Result};
 
@@ -58,9 +58,11 @@ impl RaftLog {
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
         let Recovered { shared, promises, mark, records } = recover(directory, options)?;
         let space = DiskSpace::new(directory, options.reserve_bytes);
-        if space.check((options.segment_bytes * options.warm_files) as u64).is_ok() {
+        let claim = WarmClaim::new((options.segment_bytes * options.warm_files) as u64);
+        if space.check(claim.all_bytes).is_ok() {
             shared.with_database(|database| warm(directory, database, options))??;
         }
+        drop(claim);
         let shared = Arc::new(shared);
         let queue = syncer.queue();
         queue.register(&shared);
