@@ -49,6 +49,8 @@ pub struct Core {
     /// Bytes received and not decoded, of all connections.
     pub(crate) input_bytes: usize,
     stalled: VecDeque<ConnId>,
+    /// Connections with more unread output than the soft limit allows for long.
+    unread: Vec<ConnId>,
     next_core: u16,
     warmed: Arc<ArrayQueue<Warmed>>,
     warming: usize,
@@ -92,6 +94,7 @@ impl Core {
             live,
             input_bytes: 0,
             stalled: VecDeque::new(),
+            unread: Vec::new(),
             next_core: 0,
             warmed: Arc::new(ArrayQueue::new(limits::COLD_READS_IN_FLIGHT)),
             warming: 0,
@@ -117,6 +120,8 @@ impl Core {
         self.now = Instant::now();
         self.now_ms = unix_ms();
         self.stats().turns.add(1);
+        // Each turn, so that what a client has set is in force when it hears of it, whichever core it then talks to.
+        self.live.refresh(&self.server.settings);
     }
 
     /// Handles everything the ring has collected; returns how many events there were.
@@ -264,7 +269,9 @@ impl Core {
             self.stats().note_reply(reply);
         }
         let may_go_on = connection.stalled && self.has_room_again(&connection);
-        if may_go_on || (connection.session.closing && connection.is_caught_up()) {
+        let unread = self.ring.output_bytes(connection.ring);
+        let is_over = self.live.output_is_newly_over(unread, connection.output_over_since);
+        if may_go_on || is_over || (connection.session.closing && connection.is_caught_up()) {
             self.stalled.push_back(connection.ring);
         }
         self.connections[index] = Some(connection);
@@ -301,6 +308,7 @@ impl Core {
             return;
         }
         let output = self.ring.output_bytes(id);
+        let was_over = connection.output_over_since.is_some();
         if self.live.output_is_over(output, &mut connection.output_over_since, self.now) {
             tracing::warn!(
                 client = connection.session.id,
@@ -311,6 +319,9 @@ impl Core {
             self.forget(connection);
             self.ring.close(id, false);
             return;
+        }
+        if connection.output_over_since.is_some() && !was_over {
+            self.unread.push(id);
         }
         let pause = connection.stalled && connection.input.len() >= limits::INPUT_BYTES_STALLED;
         if pause != connection.paused {
@@ -530,11 +541,11 @@ impl Core {
             return;
         }
         self.last_tick = self.now;
-        self.live.refresh(&self.server.settings);
         for shard in self.shards.iter_mut().flatten() {
             shard.tick(self.now_ms);
         }
         self.close_idle();
+        self.close_unread();
         self.publish();
     }
 
@@ -551,6 +562,18 @@ impl Core {
             .collect();
         for id in idle {
             self.close(id, true);
+        }
+    }
+
+    /// Closes clients that have left too much unread for too long: nothing else may happen to them.
+    fn close_unread(&mut self) {
+        for id in std::mem::take(&mut self.unread) {
+            let Some(connection) = self.take_connection(id) else { continue };
+            self.put_connection(connection);
+            let put = self.connections[id.index()].as_ref();
+            if put.is_some_and(|connection| connection.ring == id && connection.output_over_since.is_some()) {
+                self.unread.push(id);
+            }
         }
     }
 
@@ -588,7 +611,7 @@ impl Core {
         failed || (stopping.quiet && quiet && (late || !self.shards.iter().flatten().any(Shard::is_busy)))
     }
 
-    /// Ends the core's shards, after the loop. Unless the core `failed`, what is in memory goes to disk, so that the next
+    /// Ends the core's shards, after the loop. Unless the node has failed, what is in memory goes to disk, so that the next
     /// start replays nothing.
     ///
     /// # Errors
@@ -596,6 +619,9 @@ impl Core {
     pub async fn close_shards(&mut self) -> Result<(), String> {
         for shard in self.shards.iter_mut().flatten() {
             let id = shard.id();
+            if self.server.stop.failure().is_none() {
+                shard.write_out().await.map_err(|error| format!("shard {id}: {error}"))?;
+            }
             shard.close().await.map_err(|error| format!("shard {id}: {error}"))?;
         }
         Ok(())

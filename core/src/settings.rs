@@ -9,7 +9,7 @@ use basalt_net::resp::Limits;
 use crate::config::{BufferLimit, Config, ParameterError};
 use crate::limits;
 
-/// The settings in force. Cores look at the version each tick and take a new copy when it has changed.
+/// The settings in force. Cores look at the version each turn and take a new copy when it has changed.
 #[derive(Debug)]
 pub struct Settings {
     config: RwLock<Config>,
@@ -87,6 +87,12 @@ impl LiveSettings {
         }
     }
 
+    /// Whether `bytes` of unread output are reason to look at the limits, for a client above the soft one since `since`.
+    pub fn output_is_newly_over(&self, bytes: usize, since: Option<Instant>) -> bool {
+        let is_over = |limit: u64| limit != 0 && bytes as u64 >= limit;
+        is_over(self.output.hard_bytes) || (since.is_none() && is_over(self.output.soft_bytes))
+    }
+
     /// Whether a client with `bytes` of unread output, above the soft limit since `since`, is to be disconnected.
     pub fn output_is_over(&self, bytes: usize, since: &mut Option<Instant>, now: Instant) -> bool {
         let limit = &self.output;
@@ -116,6 +122,9 @@ mod tests {
         assert!(!live.output_is_over(10, &mut since, start + Duration::from_secs(3)), "it went below");
         assert!(!live.output_is_over(60, &mut since, start + Duration::from_secs(4)));
         assert!(live.output_is_over(60, &mut since, start + Duration::from_secs(6)));
+
+        assert!(!live.output_is_newly_over(49, None) && live.output_is_newly_over(50, None));
+        assert!(!live.output_is_newly_over(99, since) && live.output_is_newly_over(100, since));
     }
 
     #[test]

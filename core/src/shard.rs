@@ -455,12 +455,19 @@ impl Shard {
         stats.expired_keys.set(happened.expired);
     }
 
-    /// Ends the shard: what is in memory goes to disk, so that the next start replays nothing.
+    /// Writes what is in memory to disk, so that the next start replays nothing.
     ///
     /// # Errors
     /// What could not be written.
+    pub async fn write_out(&mut self) -> Result<(), basalt_raft::Error> {
+        self.group.write_out().await
+    }
+
+    /// Ends the shard.
+    ///
+    /// # Errors
+    /// The log could not be made durable.
     pub async fn close(&mut self) -> Result<(), basalt_raft::Error> {
-        self.group.write_out().await?;
         self.group.shutdown().await
     }
 

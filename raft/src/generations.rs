@@ -217,6 +217,9 @@ impl Generations {
     /// Writes everything out that is applied now, and waits until it is on disk.
     pub(crate) async fn write_out(&self) -> Result<SnapshotMeta> {
         let target = point_of(self.machine.borrow_mut().store().applied())?.last_log_id;
+        if let Some(failure) = self.fault() {
+            return Err(Error::Fatal(failure));
+        }
         *self.failure.borrow_mut() = None;
         loop {
             if self.durable_id() >= target {
