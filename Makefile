@@ -9,9 +9,11 @@ RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 BASALT := $(RELEASE)/basalt
 ARGS ?=
 CYCLES ?= 5
+SECONDS ?= 60
+MILLISECONDS ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test bench bench-compare crash fmt fmt-check lint doc
+.PHONY: help deps build run test bench bench-compare crash stall fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -39,6 +41,10 @@ bench-compare: ## Compares with redis-server on this machine, about 20 minutes (
 crash: ## Kills a loaded node, and its machine, and checks what it acknowledged (CYCLES=200 for long)
 	$(CARGO) build $(BUILD)
 	CRASH_CYCLES=$(CYCLES) $(CARGO) test $(BUILD) --test all -- --nocapture survive
+
+stall: ## Asks a busy node for a minute: no answer may take 50 ms (SECONDS=60, MILLISECONDS=50)
+	$(CARGO) build $(BUILD)
+	STALL_SECONDS=$(SECONDS) STALL_LIMIT_MS=$(MILLISECONDS) $(CARGO) test $(BUILD) --test all -- --nocapture stall::
 
 fmt: ## Formats the code
 	$(CARGO) fmt --all

@@ -12,6 +12,7 @@ mod binary;
 mod client;
 mod disk;
 mod node;
+mod redis_server;
 mod reply;
 mod wait;
 
@@ -19,5 +20,6 @@ pub use binary::basalt;
 pub use client::Client;
 pub use disk::{ForgetfulDisk, Survivors};
 pub use node::{Node, NodeOptions, Refusal};
+pub use redis_server::RedisServer;
 pub use reply::Reply;
 pub use wait::{DEADLINE, eventually};

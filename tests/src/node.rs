@@ -25,9 +25,10 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
-    /// A node with its data in `dir`.
+    /// A small node with its data in `dir`.
     pub fn new(dir: impl Into<PathBuf>) -> NodeOptions {
-        NodeOptions { dir: dir.into(), flags: Vec::new() }
+        let options = NodeOptions { dir: dir.into(), flags: Vec::new() };
+        options.set("--port", "0").set("--memory", "256mb").set("--disk-reserve", "1mb")
     }
 
     /// Adds a setting; of one given twice the last counts.
@@ -73,8 +74,7 @@ impl NodeOptions {
         // With the last thread of this process, the one that starts them, the nodes end too: also when a test run is killed.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(basalt());
-        command.args(["--port", "0", "--memory", "256mb", "--disk-reserve", "1mb", "--dir"]).arg(&self.dir);
-        command.args(&self.flags).stdin(Stdio::null()).stderr(Stdio::piped());
+        command.arg("--dir").arg(&self.dir).args(&self.flags).stdin(Stdio::null()).stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BASALT_") {
                 command.env_remove(name);
@@ -105,7 +105,7 @@ fn lock(log: &Log) -> MutexGuard<'_, Vec<String>> {
 
 /// Starts a process from a thread that lives as long as this process: the kernel's signal at the parent's death means the
 /// thread that started the child, and a test's thread ends with the test.
-fn spawn(command: Command) -> Child {
+pub(crate) fn spawn(command: Command) -> Child {
     type Start = (Command, Sender<Child>);
     static STARTER: OnceLock<Mutex<Sender<Start>>> = OnceLock::new();
     let starter = STARTER.get_or_init(|| {

@@ -2,7 +2,17 @@
 
 #![forbid(unsafe_code)]
 
+mod clients;
 mod crash;
+mod damage;
+mod disk_trouble;
+mod expiry;
 mod lane;
+mod lifecycle;
 mod load;
+mod model;
+mod order;
 mod power_failure;
+mod protocol;
+mod stall;
+mod tools;

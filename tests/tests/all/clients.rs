@@ -1,0 +1,169 @@
+//! Clients that misbehave: too many, too slow, too quiet, gone without a word.
+
+use std::io::Write as _;
+use std::os::fd::AsRawFd as _;
+use std::time::{Duration, Instant};
+
+use basalt_tests::{Client, DEADLINE, Reply, eventually};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::protocol::Alone;
+
+fn info(client: &mut Client, field: &str) -> u64 {
+    let text = client.ask("INFO").text();
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no number {field} in {text}"))
+}
+
+#[test]
+fn one_client_too_many_is_told_so() {
+    let alone = Alone::new(|options| options.set("--maxclients", "10"));
+    let mut clients: Vec<Client> = (0..10).map(|_| alone.node.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.ask("PING").text(), "PONG");
+    }
+
+    let mut refused = alone.node.client();
+
+    assert_eq!(refused.read_to_end(), b"-ERR max number of clients reached\r\n");
+    clients.pop();
+    eventually("there is room again", DEADLINE, || match alone.node.client().try_call(["PING"]) {
+        Ok(Reply::Simple(pong)) => Ok(pong),
+        other => Err(other),
+    });
+    assert_eq!(clients[0].ask("CONFIG SET maxclients 20"), Reply::ok());
+    let mut more: Vec<Client> = (0..8).map(|_| alone.node.client()).collect();
+    assert!(more.iter_mut().all(|client| client.ask("PING").text() == "PONG"));
+}
+
+#[test]
+fn an_idle_client_is_disconnected_and_an_active_one_is_not() {
+    let alone = Alone::new(|options| options.set("--timeout", "1"));
+    let (mut idle, mut active) = (alone.node.client(), alone.node.client());
+    idle.ask("PING");
+    let since = Instant::now();
+    let closed = eventually("the idle client is closed", DEADLINE, || {
+        active.ask("PING");
+        if idle.is_closed_within(Duration::from_millis(20)) { Ok(since.elapsed()) } else { Err("open") }
+    });
+    assert!(closed > Duration::from_millis(900), "after {closed:?}");
+    assert_eq!(active.ask("PING").text(), "PONG");
+}
+
+#[test]
+fn a_slow_reader_gets_everything_and_holds_up_nobody() {
+    let alone = Alone::new(|options| options.set("--shards", "2"));
+    let value = "v".repeat(1 << 20);
+    let mut other = alone.node.client();
+    assert_eq!(other.call(["SET", "large", &value]), Reply::ok());
+    let mut slow = alone.node.client();
+    for _ in 0..60 {
+        slow.send("GET large\r\n").expect("the node reads");
+    }
+
+    let begun = Instant::now();
+    for number in 1..=200 {
+        assert_eq!(other.ask("INCR counter"), Reply::Integer(number));
+    }
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?} for 200 commands", begun.elapsed());
+
+    for _ in 0..60 {
+        assert!(slow.read().expect("a reply") == Reply::bulk(&value));
+    }
+}
+
+#[test]
+fn a_client_that_never_reads_is_disconnected_at_the_hard_output_limit() {
+    // A client may ask for no more once it has 1 MB unread, so that only large replies get there.
+    disconnects_who_never_reads("4mb 0 0", "MGET large large large large large large large large large large\r\n");
+}
+
+#[test]
+fn a_client_that_never_reads_is_disconnected_some_time_above_the_soft_output_limit() {
+    disconnects_who_never_reads("0 500kb 1", &"GET large\r\n".repeat(20));
+}
+
+fn disconnects_who_never_reads(limit: &str, commands: &str) {
+    let alone = Alone::new(|options| options.set("--client-output-buffer-limit", limit));
+    let mut other = alone.node.client();
+    assert_eq!(other.call(["SET", "large", &"v".repeat(1 << 20)]), Reply::ok());
+    let mut silent = alone.node.client();
+    silent.send(commands).expect("the node reads");
+
+    eventually("the client is gone", DEADLINE, || match info(&mut other, "connected_clients") {
+        1 => Ok(()),
+        count => Err(count),
+    });
+    assert_eq!(other.ask("STRLEN large"), Reply::Integer(1 << 20));
+}
+
+#[test]
+fn clients_that_vanish_are_forgotten() {
+    let alone = Alone::new(|options| options.set("--shards", "2"));
+    let mut other = alone.node.client();
+    for round in 0..50 {
+        let mut client = alone.node.client();
+        let mut bytes = Vec::new();
+        (0..200).for_each(|number| Client::encode(&mut bytes, ["SET", &format!("key:{number}"), "value"]));
+        // Sometimes in the middle of a command.
+        client.send(&bytes[..bytes.len() - round % 7]).expect("the node reads");
+        let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        let reset = nix::sys::socket::setsockopt(client.stream(), nix::sys::socket::sockopt::Linger, &linger);
+        reset.unwrap_or_else(|errno| panic!("socket {}: {errno}", client.stream().as_raw_fd()));
+    }
+    eventually("nobody else is connected", DEADLINE, || match info(&mut other, "connected_clients") {
+        1 => Ok(()),
+        count => Err(count),
+    });
+    assert_eq!(other.ask("SET key:0 after"), Reply::ok());
+    assert_eq!(other.ask("GET key:0"), Reply::bulk("after"));
+}
+
+#[test]
+fn ten_thousand_idle_clients_take_8_kib_each_at_most() {
+    const COUNT: usize = 10_000;
+    const BYTES_MAX: u64 = 8 << 10;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the kernel tells");
+    let needed = 2 * COUNT as u64 + 1_000;
+    assert!(hard >= COUNT as u64 + 1_000, "the open files limit is {hard}: raise it with ulimit -n {needed}");
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard), hard).expect("up to the hard limit everybody may");
+    let alone = Alone::new(|options| options.set("--maxclients", "10300"));
+    let mut other = alone.node.client();
+    other.ask("SET key value");
+    // The first clients make the tables that all share.
+    let warm: Vec<_> = (0..200).map(|_| talked_to(&alone)).collect();
+    let before = alone.node.resident_bytes();
+
+    let mut clients: Vec<_> = (0..COUNT).map(|_| talked_to(&alone)).collect();
+
+    let each = alone.node.resident_bytes().saturating_sub(before) / COUNT as u64;
+    println!("{COUNT} idle clients take {each} bytes each");
+    assert!(each <= BYTES_MAX, "{each} bytes for each of {COUNT} idle clients");
+    assert_eq!(info(&mut other, "connected_clients") as usize, COUNT + warm.len() + 1);
+    let begun = Instant::now();
+    for client in clients.iter_mut().step_by(10) {
+        ping(client);
+    }
+    println!("1000 of them answered again in {:?}", begun.elapsed());
+    drop((clients, warm));
+    eventually("all of them are forgotten", DEADLINE, || match info(&mut other, "connected_clients") {
+        1 => Ok(()),
+        count => Err(count),
+    });
+}
+
+/// A plain socket: a client of the tests has two handles of it.
+fn talked_to(alone: &Alone) -> std::net::TcpStream {
+    let mut stream = std::net::TcpStream::connect(alone.node.address()).expect("the node accepts");
+    stream.set_read_timeout(Some(DEADLINE)).expect("it is a valid time");
+    ping(&mut stream);
+    stream
+}
+
+fn ping(stream: &mut std::net::TcpStream) {
+    use std::io::Read as _;
+    stream.write_all(b"GET key\r\n").expect("the node reads");
+    let mut reply = [0; 11];
+    stream.read_exact(&mut reply).expect("the node answers");
+    assert_eq!(&reply, b"$5\r\nvalue\r\n");
+}

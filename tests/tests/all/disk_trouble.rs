@@ -1,0 +1,156 @@
+//! A disk that is full, and one whose syncs fail.
+
+use std::time::Duration;
+
+use basalt_tests::{Client, DEADLINE, NodeOptions, Reply, Survivors, eventually};
+
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use crate::power_failure::Forgetful;
+
+const MIB: usize = 1 << 20;
+
+/// Enough for two shards and some rows, beside a reserve that lets the logs of both be replayed.
+const CAPACITY: usize = 350 * MIB;
+
+const VALUE_BYTES: usize = 50_000;
+
+/// Writes a value to a new key, which no compression makes smaller.
+fn write(client: &mut Client, number: usize) -> std::io::Result<Reply> {
+    let mut value = vec![0; VALUE_BYTES];
+    SmallRng::seed_from_u64(number as u64).fill(&mut value[..]);
+    client.try_call([b"SET".as_slice(), format!("key:{number}").as_bytes(), &value])
+}
+
+/// Writes values to new keys until one is refused; returns how many keys there are, and the refusal.
+fn write_until_refused(client: &mut Client, first: usize) -> (usize, String) {
+    for number in first..first + 100_000 {
+        match write(client, number).expect("the node answers") {
+            Reply::Simple(_) => {}
+            Reply::Error(text) => return (number, text),
+            other => panic!("SET is not answered with {other:?}"),
+        }
+    }
+    panic!("a disk of {CAPACITY} bytes takes 1 GB");
+}
+
+fn check(client: &mut Client, count: usize) {
+    for number in 0..count {
+        assert_eq!(client.ask(&format!("STRLEN key:{number}")), Reply::Integer(VALUE_BYTES as i64), "key:{number}");
+    }
+}
+
+#[test]
+fn a_disk_that_is_nearly_full_refuses_writes_until_there_is_space_and_nothing_else() {
+    let Some(forgetful) = Forgetful::new(CAPACITY) else { return };
+    let options = NodeOptions::new(forgetful.dir()).set("--disk-reserve", "128mb").set("--memtable-bytes", "4mb");
+    let mut node = options.start();
+    let mut client = node.client();
+
+    let (mut written, refusal) = write_until_refused(&mut client, 0);
+    println!("with {} bytes free, after {written} keys: {refusal}", forgetful.disk.free_bytes());
+    assert!(refusal.starts_with("MISCONF") && refusal.contains("full"), "{refusal}");
+    // Reads go on, in memory and from the disk, and so does everything else.
+    check(&mut client, written);
+    assert_eq!(client.ask("PING").text(), "PONG");
+    assert!(matches!(client.ask("SET another value"), Reply::Error(_)));
+    assert_eq!(client.ask("EXISTS another"), Reply::Integer(0));
+
+    // Writes go on by themselves when there is space again.
+    forgetful.disk.set_capacity(CAPACITY + 150 * MIB);
+    eventually("writes are taken again", DEADLINE, || match client.ask("SET another value") {
+        Reply::Simple(_) => Ok(()),
+        other => Err((other, forgetful.disk.free_bytes())),
+    });
+    (written, _) = write_until_refused(&mut client, written);
+    check(&mut client, written);
+
+    // A full disk is no reason not to start, or not to stop.
+    node.kill_9();
+    node = options.start();
+    client = node.client();
+    check(&mut client, written);
+    assert_eq!(client.ask("GET another"), Reply::bulk("value"));
+    forgetful.disk.set_capacity(2 * CAPACITY);
+    eventually("writes are taken after a start", DEADLINE, || match client.ask("DEL another") {
+        Reply::Integer(1) => Ok(()),
+        other => Err(other),
+    });
+    let (status, _) = node.stop();
+    assert!(status.success(), "{status}: {:#?}", node.said());
+    let node = options.start();
+    check(&mut node.client(), written);
+}
+
+#[test]
+fn a_disk_that_is_full_to_the_last_byte_holds_up_the_write_that_met_it_and_refuses_the_others() {
+    let Some(forgetful) = Forgetful::new(CAPACITY) else { return };
+    let options = NodeOptions::new(forgetful.dir()).set("--disk-reserve", "0").set("--memtable-bytes", "4mb");
+    let mut node = options.start();
+    let mut client = node.client();
+    client.stream().set_read_timeout(Some(Duration::from_secs(3))).expect("it is a valid time");
+    let mut written = 0;
+    // The log cannot take back what Raft has accepted: that write is answered when there is space.
+    let held = loop {
+        match write(&mut client, written) {
+            Ok(Reply::Simple(_)) => written += 1,
+            Ok(_) => break false,
+            Err(_) => break true,
+        }
+    };
+    println!("full after {written} keys, with a write held up: {held}");
+    let mut other = node.client();
+    check(&mut other, written);
+    // The other shard may have room in a file that it has already.
+    let in_the_same_shard = format!("SET {{key:{written}}} value");
+    eventually("writes are refused", DEADLINE, || match other.ask(&in_the_same_shard) {
+        Reply::Error(text) if text.starts_with("MISCONF") => Ok(()),
+        reply => Err(reply),
+    });
+
+    forgetful.disk.set_capacity(2 * CAPACITY);
+
+    if held {
+        client.stream().set_read_timeout(Some(DEADLINE)).expect("it is a valid time");
+        assert_eq!(client.read().expect("an answer"), Reply::ok());
+        written += 1;
+    }
+    eventually("writes are taken again", DEADLINE, || match [other.ask("SET a value"), other.ask("SET b value")] {
+        [Reply::Simple(_), Reply::Simple(_)] => Ok(()),
+        replies => Err(replies),
+    });
+    check(&mut other, written);
+    node.kill_9();
+    let node = options.start();
+    check(&mut node.client(), written);
+    assert_eq!(node.client().ask("GET a"), Reply::bulk("value"));
+}
+
+#[test]
+fn a_failed_sync_ends_the_node_and_loses_nothing() {
+    let Some(mut forgetful) = Forgetful::new(1 << 30) else { return };
+    let options = NodeOptions::new(forgetful.dir()).set("--shards", "2");
+    let mut node = options.start();
+    let mut client = node.client();
+    for number in 1..=100 {
+        assert_eq!(client.ask(&format!("INCR key:{}", number % 10)), Reply::Integer((number + 9) / 10));
+    }
+
+    forgetful.disk.fail_syncs();
+    let answer = client.try_call(["SET", "after", "value"]);
+
+    assert!(!matches!(answer, Ok(Reply::Simple(_))), "{answer:?}");
+    let status = node.wait();
+    assert_eq!(status.code(), Some(1), "{:#?}", node.said());
+    let said = node.said();
+    assert!(said.last().is_some_and(|line| line.starts_with("basalt: ") && line.contains("sync")), "{said:#?}");
+    forgetful.disk.cut_power(Survivors::None, &mut SmallRng::seed_from_u64(1));
+    let node = options.start();
+    let mut client = node.client();
+    for number in 0..10 {
+        assert_eq!(client.ask(&format!("GET key:{number}")), Reply::bulk("10"));
+    }
+    assert_eq!(client.ask("GET after"), Reply::Null);
+    assert!(node.start_time() < Duration::from_secs(20));
+}

@@ -1,0 +1,134 @@
+//! A node from its start to its end, and what the next one finds.
+
+use std::time::Duration;
+
+use basalt_tests::{Node, NodeOptions, Reply};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::load::Load;
+
+/// Targets hold on a machine that has nothing else to do; machines that run tests are shared.
+const PATIENCE: u32 = 3;
+
+fn place() -> (TempDir, NodeOptions) {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(temporary.path().join("data"));
+    (temporary, options)
+}
+
+fn stop_under_load(options: &NodeOptions, end: impl FnOnce(&Node)) {
+    let mut load = Load::new();
+    let mut node = options.start();
+    load.run(&node, 10_000, end);
+
+    let status = node.wait();
+
+    assert!(status.success(), "{status}");
+    load.check(&options.start());
+    println!("stopped: {load}");
+}
+
+#[test]
+fn sigterm_under_load_ends_a_node_with_status_0_and_loses_nothing() {
+    let (_temporary, options) = place();
+    stop_under_load(&options, |node| node.signal(Signal::SIGTERM));
+}
+
+#[test]
+fn shutdown_under_load_ends_a_node_with_status_0_and_loses_nothing() {
+    let (_temporary, options) = place();
+    stop_under_load(&options, |node| {
+        let mut client = node.client();
+        client.send("SHUTDOWN\r\n").expect("the node reads");
+        assert_eq!(client.read_to_end(), b"", "it answers by going");
+    });
+}
+
+#[test]
+fn a_stop_under_load_takes_5_s_at_most() {
+    let (_temporary, options) = place();
+    let mut load = Load::new();
+    let mut node = options.start();
+    let mut asked = None;
+    load.run(&node, 20_000, |node| {
+        asked = Some(std::time::Instant::now());
+        node.signal(Signal::SIGTERM);
+    });
+    node.wait();
+    let took = asked.expect("it was asked").elapsed();
+    println!("a stop under load took {took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+#[test]
+fn a_stop_does_not_wait_for_clients_that_do_not_read() {
+    let (_temporary, options) = place();
+    let mut node = options.start();
+    let mut client = node.client();
+    assert_eq!(client.call(["SET", "large", &"v".repeat(8 << 20)]), Reply::ok());
+    (0..4).for_each(|_| client.send("GET large\r\n").expect("the node reads"));
+    node.client().ask("PING");
+
+    let (status, took) = node.stop();
+
+    assert!(status.success() && took < Duration::from_secs(6), "{status} after {took:?}");
+}
+
+#[test]
+fn a_node_may_go_on_with_another_number_of_cores() {
+    let (_temporary, options) = place();
+    let options = options.set("--shards", "4");
+    let mut load = Load::new();
+    for cores in ["2", "1", "2"] {
+        let options = options.clone().set("--cores", cores);
+        let mut node = options.start();
+        load.check(&node);
+        load.run(&node, 3_000, Node::kill);
+        node.kill_9();
+    }
+    load.check(&options.start());
+}
+
+#[test]
+fn an_empty_directory_is_served_within_a_second() {
+    const TARGET: Duration = Duration::from_secs(1);
+    let times: Vec<Duration> = (0..3)
+        .map(|_| {
+            let (_temporary, options) = place();
+            options.start().start_time()
+        })
+        .collect();
+    let best = times.iter().min().expect("there were three");
+    println!("from nothing to the first answer: {times:?}");
+    assert!(*best < PATIENCE * TARGET, "{times:?}");
+}
+
+#[test]
+fn a_hundred_thousand_keys_are_served_soon_after_a_kill() {
+    const COUNT: usize = 100_000;
+    /// The target for a million keys.
+    const TARGET: Duration = Duration::from_secs(3);
+    let (_temporary, options) = place();
+    let mut node = options.start();
+    let mut client = node.client();
+    let value = |number: usize| format!("value of {number} {}", "x".repeat(50));
+    for first in (0..COUNT).step_by(1000) {
+        let set = |number| ["SET".to_owned(), format!("key:{number}"), value(number)];
+        let replies = client.pipeline((first..first + 1000).map(set));
+        assert!(replies.iter().all(|reply| *reply == Reply::ok()), "{replies:?}");
+    }
+    node.kill_9();
+
+    let node = options.start();
+
+    println!("from a kill with {COUNT} keys to the first answer: {:?}", node.start_time());
+    assert!(node.start_time() < PATIENCE * TARGET, "{:?}", node.start_time());
+    let mut client = node.client();
+    assert_eq!(client.ask("DBSIZE"), Reply::Integer(COUNT as i64));
+    let numbers: Vec<usize> = (0..COUNT).step_by(97).collect();
+    let replies = client.pipeline(numbers.iter().map(|number| ["GET".to_owned(), format!("key:{number}")]));
+    for (number, reply) in numbers.into_iter().zip(replies) {
+        assert_eq!(reply, Reply::bulk(value(number)));
+    }
+}
