@@ -10,6 +10,7 @@ use basalt_net::resp::Decoder;
 use basalt_net::ring::ConnId;
 
 use crate::coordinator::Coordinator;
+use crate::limits;
 use crate::session::Session;
 
 /// A request's place in the order of replies.
@@ -52,8 +53,11 @@ pub struct Connection {
     pub output_over_since: Option<Instant>,
     /// Whether receiving is paused in the ring.
     pub paused: bool,
+    /// Whether the peer sends no more.
+    pub ended: bool,
     slots: VecDeque<Slot>,
     first: u64,
+    ready_bytes: usize,
 }
 
 impl Connection {
@@ -69,8 +73,10 @@ impl Connection {
             stalled: false,
             output_over_since: None,
             paused: false,
+            ended: false,
             slots: VecDeque::new(),
             first: 0,
+            ready_bytes: 0,
         }
     }
 
@@ -82,6 +88,11 @@ impl Connection {
     /// Requests that are not answered.
     pub fn unanswered(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Bytes of replies that wait for those before them.
+    pub fn ready_bytes(&self) -> usize {
+        self.ready_bytes
     }
 
     /// Opens a slot for a request answered later, and gives its number.
@@ -98,6 +109,7 @@ impl Connection {
 
     /// Adds a reply that is there already, behind those that are missing.
     pub fn push_ready(&mut self, reply: &[u8]) {
+        self.ready_bytes += reply.len();
         self.slots.push_back(Slot::Ready(reply.into()));
     }
 
@@ -110,6 +122,7 @@ impl Connection {
         };
         let reply = if silent { &[] } else { reply };
         if index > 0 {
+            self.ready_bytes += reply.len();
             self.slots[index] = Slot::Ready(reply.into());
             return;
         }
@@ -118,8 +131,12 @@ impl Connection {
         self.first += 1;
         while let Some(Slot::Ready(reply)) = self.slots.front() {
             out.extend_from_slice(reply);
+            self.ready_bytes -= reply.len();
             self.slots.pop_front();
             self.first += 1;
+        }
+        if self.slots.is_empty() && self.slots.capacity() > limits::SLOTS_KEPT {
+            self.slots = VecDeque::new();
         }
     }
 

@@ -199,7 +199,8 @@ impl Core {
         for shard in self.shards.iter_mut().flatten() {
             count += shard.take_outcomes(self.now_ms, &mut self.outbox);
         }
-        while let Some(replies) = self.outbox.take_local_replies() {
+        // Only once a turn: the steps of a long walk take turns with everything else.
+        if let Some(replies) = self.outbox.take_local_replies() {
             count += replies.heads.len();
             self.deliver(&replies);
             self.outbox.recycle_local_replies(replies);
@@ -218,7 +219,7 @@ impl Core {
 
     fn start_warming(&mut self) {
         while self.warming < limits::COLD_READS_IN_FLIGHT
-            && let Some(warm) = self.outbox.warms.pop()
+            && let Some(warm) = self.outbox.warms.pop_front()
         {
             let reader =
                 self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
@@ -235,7 +236,7 @@ impl Core {
                 server.mailboxes.bell(core).ring();
             });
             if self.readers.submit(job).is_err() {
-                self.outbox.warms.push(warm);
+                self.outbox.warms.push_front(warm);
                 return;
             }
             self.warming += 1;
@@ -264,17 +265,24 @@ impl Core {
         }
         if connection.coordinator(request.slot).is_some() {
             self.advance(&mut connection, request.slot, request.part as usize, reply);
-        } else if let Some(out) = self.ring.output(connection.ring) {
-            connection.fill(request.slot, reply, out);
-            self.stats().note_reply(reply);
+        } else {
+            self.fill(&mut connection, request.slot, reply);
         }
         let may_go_on = connection.stalled && self.has_room_again(&connection);
-        let unread = self.ring.output_bytes(connection.ring);
+        let unread = self.ring.output_bytes(connection.ring) + connection.ready_bytes();
         let is_over = self.live.output_is_newly_over(unread, connection.output_over_since);
         if may_go_on || is_over || (connection.session.closing && connection.is_caught_up()) {
             self.stalled.push_back(connection.ring);
         }
         self.connections[index] = Some(connection);
+    }
+
+    /// Fills a slot. The replies of a connection that takes none any more are dropped, but counted: it is closed once it has
+    /// none to come.
+    pub(crate) fn fill(&mut self, connection: &mut Connection, slot: u64, reply: &[u8]) {
+        self.stats().note_reply(reply);
+        let mut nowhere = Vec::new();
+        connection.fill(slot, reply, self.ring.output(connection.ring).unwrap_or(&mut nowhere));
     }
 
     /// Takes up decoding where it was stopped for want of room.
@@ -307,18 +315,11 @@ impl Core {
             self.ring.close(id, true);
             return;
         }
-        let output = self.ring.output_bytes(id);
+        let output = self.ring.output_bytes(id) + connection.ready_bytes();
         let was_over = connection.output_over_since.is_some();
         if self.live.output_is_over(output, &mut connection.output_over_since, self.now) {
-            tracing::warn!(
-                client = connection.session.id,
-                bytes = output,
-                "client closed: its output buffer is over the limit"
-            );
-            self.stats().output_limit_closed.add(1);
-            self.forget(connection);
-            self.ring.close(id, false);
-            return;
+            self.connections[id.index()] = Some(connection);
+            return self.close_over_limit(id, output);
         }
         if connection.output_over_since.is_some() && !was_over {
             self.unread.push(id);
@@ -379,8 +380,9 @@ impl Core {
         tracing::trace!(?reason, "connection closed by the peer");
         let Some(mut connection) = self.take_connection(id) else { return self.ring.close(id, false) };
         if reason == CloseReason::Eof {
-            // The peer sends no more but may still read: it gets the replies it waits for.
-            connection.session.closing = true;
+            // The peer sends no more but may still read: what it has sent is run, and it gets the replies it waits for.
+            connection.ended = true;
+            connection.session.closing |= !connection.stalled;
             self.put_connection(connection);
         } else {
             self.forget(connection);
@@ -401,6 +403,11 @@ impl Core {
         self.stats().bytes_in.add(data.len() as u64);
         let Some(mut connection) = self.take_connection(id) else { return };
         connection.session.active = self.now;
+        if connection.session.closing {
+            // What comes after QUIT or after bytes that made no sense is not looked at.
+            self.connections[id.index()] = Some(connection);
+            return;
+        }
         if connection.input.is_empty() && !connection.stalled {
             let consumed = self.decode(&mut connection, data);
             self.keep(&mut connection, &data[consumed..]);
@@ -477,6 +484,7 @@ impl Core {
             }
         }
         self.argv = argv;
+        connection.session.closing |= connection.ended && !connection.stalled;
         used
     }
 
@@ -490,7 +498,7 @@ impl Core {
         let barred = connection.barrier && !connection.is_caught_up();
         !barred
             && connection.unanswered() < limits::REQUESTS_PER_CONNECTION
-            && self.ring.output_bytes(connection.ring) <= limits::OUTPUT_BYTES_STALLED
+            && self.ring.output_bytes(connection.ring) + connection.ready_bytes() <= limits::OUTPUT_BYTES_STALLED
     }
 
     /// Whether a connection that was full has so much room again that it is worth while to go on.
@@ -577,6 +585,13 @@ impl Core {
         }
     }
 
+    fn close_over_limit(&mut self, id: ConnId, bytes: usize) {
+        let client = self.connections[id.index()].as_ref().map(|connection| connection.session.id);
+        tracing::warn!(client, bytes, "client closed: its output buffer is over the limit");
+        self.stats().output_limit_closed.add(1);
+        self.close(id, false);
+    }
+
     fn publish(&mut self) {
         let (stats, ring) = (&self.server.cores[self.id.index()], self.ring.counters());
         stats.bytes_out.set(ring.bytes_out);
@@ -617,14 +632,14 @@ impl Core {
     /// # Errors
     /// The sentence that says what could not be written.
     pub async fn close_shards(&mut self) -> Result<(), String> {
+        let failed = self.server.stop.failure().is_some();
+        let mut outcome = Ok(());
         for shard in self.shards.iter_mut().flatten() {
             let id = shard.id();
-            if self.server.stop.failure().is_none() {
-                shard.write_out().await.map_err(|error| format!("shard {id}: {error}"))?;
-            }
-            shard.close().await.map_err(|error| format!("shard {id}: {error}"))?;
+            let closed = shard.close(failed).await.map_err(|error| format!("shard {id}: {error}"));
+            outcome = outcome.and(closed);
         }
-        Ok(())
+        outcome
     }
 
     /// The longest the core may sleep in its ring or in glommio before it must look at its clocks.

@@ -235,10 +235,7 @@ impl Core {
                 self.send_parts(connection, slot, first, parts);
             }
             Progress::Done => {
-                self.stats().note_reply(&bytes);
-                if let Some(out) = self.ring.output(connection.ring) {
-                    connection.fill(slot, &bytes, out);
-                }
+                self.fill(connection, slot, &bytes);
             }
         }
     }

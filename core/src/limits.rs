@@ -94,6 +94,9 @@ pub const REPLY_BUFFER_KEPT: usize = 1 << 20;
 /// Requests of one connection that may be unanswered; then it is not decoded any further.
 pub const REQUESTS_PER_CONNECTION: usize = 8192;
 
+/// Capacity for unanswered requests that a connection keeps when it has none.
+pub const SLOTS_KEPT: usize = 64;
+
 /// Unsent replies of one connection at which it is not decoded any further, until the peer has read some.
 pub const OUTPUT_BYTES_STALLED: usize = 1 << 20;
 
@@ -155,6 +158,10 @@ pub const MEMTABLE_WAIT_MS: u64 = 2000;
 
 /// Keys one entry deletes because their deadline has passed.
 pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
+
+/// How far back of the last sweep that found nothing due the next one looks, in milliseconds: an entry may set a deadline that
+/// lies a little before the clock of the core that looks.
+pub const EXPIRY_OVERLAP_MS: u64 = 60_000;
 
 /// Cold reads of one core that reader threads work on at once.
 pub const COLD_READS_IN_FLIGHT: usize = 256;

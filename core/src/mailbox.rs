@@ -103,7 +103,7 @@ impl Doorbell {
 
     /// Tells the core that something waits for it.
     pub fn ring(&self) {
-        self.pending.store(true, Ordering::Relaxed);
+        self.pending.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
         if self.state.load(Ordering::Relaxed) == AWAKE {
             return;

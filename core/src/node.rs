@@ -279,9 +279,26 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     if server.config.timer_probe {
         core_loop::probe_timers(server.clone(), id);
     }
+    let panics = FailOnPanic(&server);
     let outcome = core_loop::run(&mut core, park, heartbeat).await;
+    if let Err(reason) = &outcome {
+        // The other cores cannot go on without this one's shards.
+        server.fail(reason.clone());
+    }
     let closed = core.close_shards().await;
+    drop(panics);
     outcome.and(closed)
+}
+
+/// Stops the node if the core that holds this panics: the others would wait for its shards for ever.
+struct FailOnPanic<'a>(&'a Server);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("a core failed: see the panic's message above".into());
+        }
+    }
 }
 
 /// Opens a shard's group and waits until it can take requests.

@@ -1,5 +1,7 @@
 //! What a core's turn has for others: requests and replies by core, and rows to fetch from disk.
 
+use std::collections::VecDeque;
+
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mailbox::{Mailboxes, Mode, ReplyBatch, Request, RequestBatch, RequestHead, Ticket};
@@ -23,7 +25,7 @@ pub struct Outbox {
     replies: Vec<ReplyBatch>,
     controls: Vec<(CoreId, Request)>,
     /// Reads to warm.
-    pub warms: Vec<Warm>,
+    pub warms: VecDeque<Warm>,
 }
 
 impl Outbox {
@@ -34,7 +36,7 @@ impl Outbox {
             requests: (0..core_count).map(|_| RequestBatch::default()).collect(),
             replies: (0..core_count).map(|_| ReplyBatch::default()).collect(),
             controls: Vec::new(),
-            warms: Vec::new(),
+            warms: VecDeque::new(),
         }
     }
 
@@ -141,6 +143,6 @@ impl ShardHost for Outbox {
     }
 
     fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead) {
-        self.warms.push(Warm { shard, client, read });
+        self.warms.push_back(Warm { shard, client, read });
     }
 }

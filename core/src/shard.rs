@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use basalt_net::resp::{Protocol, Reply};
+use basalt_net::resp::{Protocol, Reply, value};
 use basalt_raft::{
     EntryId, Group, GroupHooks, GroupOptions, Machine, MachineError, NodeId, ProposeError, Replies, Role,
 };
@@ -45,7 +45,7 @@ struct Operation {
     /// Who waits for the reply; `None` for the shard's own housekeeping.
     origin: Option<Origin>,
     /// Where a read's bytes stand in [`PendingBatch::reads`]; `None` for a write, whose bytes are in the entry.
-    read: Option<Range<u32>>,
+    read: Option<Range<usize>>,
 }
 
 /// What a batch in the log needs to be answered.
@@ -89,10 +89,11 @@ fn apply_command(
 ) -> Result<(), String> {
     match execution.run(command?, &mut replies.bytes) {
         Ok(()) => {
-            replies.ends.push(replies.bytes.len() as u32);
+            replies.ends.push(replies.bytes.len());
             Ok(())
         }
         Err(Failure::Cold(_)) => unreachable!("applying waits for the disk"),
+        Err(Failure::Storage(error)) => Err(error.to_string()),
         Err(Failure::Undecodable) => {
             Err("it holds a command this version does not know; start the version that wrote it".into())
         }
@@ -136,6 +137,10 @@ pub struct Shard {
     parked: HashMap<(CoreId, u32), Parked>,
     outcomes: Outcomes,
     expiry_in_flight: bool,
+    /// Whether the last deletion of due keys took all it might: there may be more.
+    expiry_goes_on: bool,
+    /// No key that was due before this is left.
+    expiry_floor_ms: u64,
     /// Since when batches wait for rows to be written out.
     held_since_ms: Option<u64>,
     /// [`Store::disk_waits`] when it was last looked at.
@@ -171,6 +176,8 @@ fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, background: &Backgroun
 /// Why a command gave no reply.
 enum Failure {
     Cold(ColdRead),
+    /// Rows could not be read while an entry was applied.
+    Storage(StorageError),
     Undecodable,
 }
 
@@ -181,6 +188,8 @@ struct Execution<'a> {
     random: &'a mut Random,
     versions: VersionSource,
     now_ms: u64,
+    /// Whether an entry is being applied: rows that cannot be read are no reply then, since replicas must agree.
+    applying: bool,
 }
 
 impl Execution<'_> {
@@ -218,6 +227,10 @@ impl Execution<'_> {
                 // It is run again, and counted then.
                 self.scratch.set_counts(counts);
                 Err(Failure::Cold(read))
+            }
+            Err(CommandError::Storage(error)) if self.applying => {
+                reply.truncate(mark);
+                Err(Failure::Storage(error))
             }
             Err(error) => {
                 reply.truncate(mark);
@@ -260,6 +273,7 @@ impl ShardMachine {
             random: &mut self.random,
             versions: VersionSource::none(),
             now_ms,
+            applying: false,
         });
         self.store.set_wait_for_disk(true);
         outcome
@@ -280,6 +294,7 @@ impl Machine for ShardMachine {
             random: &mut Random::new(batch.seed),
             versions: VersionSource::entry(entry.index),
             now_ms: batch.time_ms,
+            applying: true,
         };
         let Some(pending) = pending else {
             for command in batch {
@@ -293,17 +308,19 @@ impl Machine for ShardMachine {
         for operation in &pending.operations {
             match &operation.read {
                 Some(range) => {
-                    let read = &pending.reads[range.start as usize..range.end as usize];
+                    let read = &pending.reads[range.clone()];
                     // Reads draw from the core's own random numbers: how many there are is no business of the replicas.
                     let versions = std::mem::replace(&mut execution.versions, VersionSource::none());
                     let seeded = std::mem::replace(execution.random, Random::new(self.random.next_u64()));
+                    execution.applying = false;
                     let outcome = execution.run(read, &mut replies.bytes);
+                    execution.applying = true;
                     assert!(
                         outcome.is_ok(),
                         "a read that may wait for the disk is never cold, and it was encoded here"
                     );
                     (execution.versions, *execution.random) = (versions, seeded);
-                    replies.ends.push(replies.bytes.len() as u32);
+                    replies.ends.push(replies.bytes.len());
                 }
                 None => {
                     let command = commands.next().expect("every write of a batch stands in its entry");
@@ -359,6 +376,8 @@ impl Shard {
             last_time_ms: 0,
             parked: HashMap::new(),
             expiry_in_flight: false,
+            expiry_goes_on: false,
+            expiry_floor_ms: 0,
             held_since_ms: None,
             disk_waits: 0,
             probe_until_ms: 0,
@@ -387,10 +406,14 @@ impl Shard {
         let mut count = 0;
         loop {
             let next = self.outcomes.borrow_mut().pop_front();
-            let Some((ticket, outcome)) = next else { return count };
+            let Some((ticket, outcome)) = next else { break };
             self.answer(ticket, outcome, host);
             count += 1;
         }
+        if std::mem::take(&mut self.expiry_goes_on) {
+            self.delete_expired(now_ms);
+        }
+        count
     }
 
     /// What is due now and then: expired keys are deleted through the log, figures are published.
@@ -416,15 +439,19 @@ impl Shard {
         if self.is_backlogged() || self.expiry_in_flight || self.group.status().role != Role::Leader {
             return;
         }
+        self.expiry_floor_ms = self.expiry_floor_ms.min(now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS));
+        let floor_ms = self.expiry_floor_ms;
         let due = self.machine.borrow_mut().reading(now_ms, true, |execution| {
             let keyspace = Keyspace::new(execution.store, execution.scratch, execution.versions, 0, now_ms);
-            matches!(keyspace.next_deadline_ms(), Ok(Some(deadline)) if deadline < now_ms)
+            keyspace.has_due(floor_ms).unwrap_or(false)
         });
-        if due {
-            let count = limits::EXPIRED_KEYS_PER_BATCH.to_string();
+        if !due {
+            self.expiry_floor_ms = now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS);
+        } else {
+            let (count, floor) = (limits::EXPIRED_KEYS_PER_BATCH.to_string(), floor_ms.to_string());
             let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: table::DELETE_EXPIRED };
             self.expiry_in_flight = true;
-            self.write(None, |out| request::encode(out, header, [count.as_bytes()].into_iter()));
+            self.write(None, |out| request::encode(out, header, [count.as_bytes(), floor.as_bytes()].into_iter()));
         }
     }
 
@@ -459,16 +486,10 @@ impl Shard {
     ///
     /// # Errors
     /// What could not be written.
-    pub async fn write_out(&mut self) -> Result<(), basalt_raft::Error> {
-        self.group.write_out().await
-    }
-
-    /// Ends the shard.
-    ///
-    /// # Errors
-    /// The log could not be made durable.
-    pub async fn close(&mut self) -> Result<(), basalt_raft::Error> {
-        self.group.shutdown().await
+    pub async fn close(&mut self, failed: bool) -> Result<(), basalt_raft::Error> {
+        // After a failure an entry may be half applied: the log has it whole, and is what counts.
+        let written = if failed { Ok(()) } else { self.group.write_out().await };
+        written.and(self.group.shutdown().await)
     }
 
     /// The shard's Raft group.
@@ -551,6 +572,10 @@ impl Shard {
                     self.write(Some(request.origin), |out| out.extend_from_slice(&request.bytes));
                     Ok(())
                 }
+                Mode::ReadInOrder if patient && self.has_unapplied() => {
+                    self.read_in_order(request.origin, &request.bytes);
+                    Ok(())
+                }
                 Mode::Read | Mode::ReadInOrder if patient => {
                     self.run_patiently(request.origin, &request.bytes, now_ms, host);
                     Ok(())
@@ -592,6 +617,7 @@ impl Shard {
                 match outcome {
                     Ok(()) => host.reply(origin, &out),
                     Err(Failure::Cold(read)) => return Err(read),
+                    Err(Failure::Storage(_)) => unreachable!("a read's errors are its reply"),
                     Err(Failure::Undecodable) => unreachable!("a request is decoded as this process encoded it"),
                 }
             }
@@ -641,9 +667,9 @@ impl Shard {
     /// Puts a read behind the writes that are not applied yet.
     fn read_in_order(&mut self, origin: Origin, bytes: &[u8]) {
         let put = |operations: &mut Vec<Operation>, reads: &mut Vec<u8>| {
-            let start = reads.len() as u32;
+            let start = reads.len();
             reads.extend_from_slice(bytes);
-            operations.push(Operation { origin: Some(origin), read: Some(start..reads.len() as u32) });
+            operations.push(Operation { origin: Some(origin), read: Some(start..reads.len()) });
         };
         if self.open.write_count > 0 {
             return put(&mut self.open.operations, &mut self.open.reads);
@@ -712,10 +738,14 @@ impl Shard {
         let mut start = 0;
         for (operation, &end) in pending.operations.iter().zip(&replies.ends) {
             match operation.origin {
-                Some(origin) => host.reply(origin, &replies.bytes[start..end as usize]),
-                None => self.expiry_in_flight = false,
+                Some(origin) => host.reply(origin, &replies.bytes[start..end]),
+                None => {
+                    self.expiry_in_flight = false;
+                    let deleted = value::read_integer(&replies.bytes[start..end]);
+                    self.expiry_goes_on = deleted == Some(limits::EXPIRED_KEYS_PER_BATCH as i64);
+                }
             }
-            start = end as usize;
+            start = end;
         }
     }
 
@@ -723,9 +753,13 @@ impl Shard {
     fn refuse(&mut self, batch: &PendingBatch, error: &ProposeError, host: &mut impl ShardHost) {
         let text = format!("-{}\r\n", refusal(error));
         for operation in &batch.operations {
-            match operation.origin {
-                Some(origin) => host.reply(origin, text.as_bytes()),
-                None => self.expiry_in_flight = false,
+            match (operation.origin, &operation.read) {
+                // Reads go on: behind what is still in flight, or at once.
+                (Some(origin), Some(range)) => {
+                    self.submit(origin, Mode::ReadInOrder, &batch.reads[range.clone()], self.last_time_ms, host);
+                }
+                (Some(origin), None) => host.reply(origin, text.as_bytes()),
+                (None, _) => self.expiry_in_flight = false,
             }
         }
     }

@@ -40,7 +40,14 @@ pub fn start(which: Special, db: u8, router: &Router, args: Args<'_>) -> Result<
             let waiting = parts.iter().map(|part| part.shard).collect();
             Ok(Start::Parts(
                 parts,
-                Box::new(Keys { steps, shard_of_part: waiting, open: shards.into(), count: 0, keys: Vec::new() }),
+                Box::new(Keys {
+                    steps,
+                    shard_of_part: waiting,
+                    open: shards.into(),
+                    count: 0,
+                    keys: Vec::new(),
+                    error: None,
+                }),
             ))
         }
         Special::RandomKey => {
@@ -87,8 +94,10 @@ fn read_step(reply: &[u8]) -> Option<(Option<KeyPosition>, &[u8])> {
     Some((next, elements.next()?))
 }
 
+const MISSHAPEN: &str = "-ERR a shard gave a reply of another shape than the step has\r\n";
+
 fn misshapen(out: &mut Reply<'_>) -> Progress {
-    out.error("ERR a shard gave a reply of another shape than the step has");
+    out.raw(MISSHAPEN.as_bytes());
     Progress::Done
 }
 
@@ -133,27 +142,48 @@ struct Keys {
     open: usize,
     count: usize,
     keys: Vec<u8>,
+    error: Option<Vec<u8>>,
 }
 
-impl Coordinator for Keys {
-    fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
-        let Some((next, keys)) = read_step(reply) else { return misshapen(out) };
-        let Ok(keys) = value::split_elements(keys) else { return misshapen(out) };
+impl Keys {
+    /// Takes the keys of a step and says where its shard goes on; or what the shard said instead.
+    fn take(&mut self, reply: &[u8]) -> Result<Option<KeyPosition>, Vec<u8>> {
+        if reply.starts_with(b"-") {
+            return Err(reply.to_vec());
+        }
+        let step = read_step(reply).and_then(|(next, keys)| Some((next, value::split_elements(keys).ok()?)));
+        let (next, keys) = step.ok_or_else(|| MISSHAPEN.as_bytes().to_vec())?;
         for key in keys {
             self.keys.extend_from_slice(key);
             self.count += 1;
         }
-        if let Some(position) = next {
-            let shard = self.shard_of_part[part];
-            self.shard_of_part.push(shard);
-            return Progress::Send(vec![self.steps.part(shard, position)]);
+        Ok(next)
+    }
+}
+
+impl Coordinator for Keys {
+    fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
+        match self.take(reply) {
+            // After an error the other shards are only heard out.
+            Ok(Some(position)) if self.error.is_none() => {
+                let shard = self.shard_of_part[part];
+                self.shard_of_part.push(shard);
+                return Progress::Send(vec![self.steps.part(shard, position)]);
+            }
+            Ok(_) => {}
+            Err(error) => drop(self.error.get_or_insert(error)),
         }
         self.open -= 1;
         if self.open > 0 {
             return Progress::Wait;
         }
-        out.array(self.count);
-        out.raw(&self.keys);
+        match &self.error {
+            Some(error) => out.raw(error),
+            None => {
+                out.array(self.count);
+                out.raw(&self.keys);
+            }
+        }
         Progress::Done
     }
 }

@@ -56,7 +56,7 @@ impl Machine for Appender {
         self.applied.push(entry);
         self.wanted.push(want_replies);
         let bytes = self.count.to_string().into_bytes();
-        Ok(Replies { ends: vec![bytes.len() as u32], bytes })
+        Ok(Replies { ends: vec![bytes.len()], bytes })
     }
 
     fn store(&mut self) -> &mut Store {

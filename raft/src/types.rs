@@ -65,7 +65,7 @@ pub struct Replies {
     /// All replies, encoded for the clients.
     pub bytes: Vec<u8>,
     /// Where each reply ends in `bytes`, in the order of the batch's commands.
-    pub ends: Vec<u32>,
+    pub ends: Vec<usize>,
 }
 
 /// The batch of commands in one entry, opaque here.

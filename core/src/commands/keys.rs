@@ -501,11 +501,12 @@ pub(super) fn flushall(context: &mut Context<'_>, args: Args<'_>, reply: &mut Re
     Ok(())
 }
 
-/// Internal write: `step|expire count`. Deletes up to `count` keys, of all databases, that are due at the entry's time, and
+/// Internal write: `step|expire count from`. Deletes up to `count` keys, of all databases, whose deadline lies at `from` or
+/// later and that are due at the entry's time, and
 /// replies how many.
 pub(super) fn step_expire(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let count = super::parse_usize(args[1])?;
-    reply.integer(context.keyspace.delete_expired(count)? as i64);
+    let (count, from_ms) = (super::parse_usize(args[1])?, super::parse_usize(args[2])? as u64);
+    reply.integer(context.keyspace.delete_expired(count, from_ms)? as i64);
     Ok(())
 }
 

@@ -43,7 +43,7 @@ static OBJECT: &[Command] = &[
     Command::read(144, &facts::OBJECT_REFCOUNT, keys::object_refcount),
 ];
 
-/// Deletes keys that are due: `count`. See the handler.
+/// Deletes keys that are due: `count from`. See the handler.
 pub const DELETE_EXPIRED: u16 = 199;
 /// One step of SCAN and KEYS on one shard: `position [options …]`. See the handler.
 pub const STEP_SCAN: u16 = 198;
@@ -63,7 +63,7 @@ pub(super) static INTERNAL: &[Command] = &[
     Command::write(STEP_DELETE, &DELETE, keys::step_delete),
 ];
 
-static EXPIRE: Facts = Facts { name: "step|expire", arity: 2, flags: Flags::WRITE, ..Facts::BLANK };
+static EXPIRE: Facts = Facts { name: "step|expire", arity: 3, flags: Flags::WRITE, ..Facts::BLANK };
 static SCAN: Facts = Facts { name: "step|scan", arity: -2, flags: Flags::READONLY, ..Facts::BLANK };
 static READ: Facts = Facts { name: "step|read", arity: 2, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };
 static WRITE: Facts = Facts { name: "step|write", arity: 4, flags: Flags::WRITE, keys: (1, 1, 1), ..Facts::BLANK };
