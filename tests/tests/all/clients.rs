@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use basalt_tests::{Client, DEADLINE, Reply, eventually};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::protocol::Alone;
+use crate::alone::Alone;
 
 fn info(client: &mut Client, field: &str) -> u64 {
     let text = client.ask("INFO").text();

@@ -7,7 +7,7 @@ use basalt_tests::{Client, DEADLINE, NodeOptions, Reply, Survivors, eventually};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::power_failure::Forgetful;
+use crate::forgetful::Forgetful;
 
 const MIB: usize = 1 << 20;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use basalt_tests::{DEADLINE, NodeOptions, Reply, eventually};
 
-use crate::protocol::Alone;
+use crate::alone::Alone;
 
 #[test]
 fn an_expired_key_is_gone_for_reads_and_for_writes() {

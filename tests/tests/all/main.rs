@@ -2,11 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod alone;
 mod clients;
 mod crash;
 mod damage;
 mod disk_trouble;
 mod expiry;
+mod forgetful;
 mod lane;
 mod lifecycle;
 mod load;

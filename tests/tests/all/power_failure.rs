@@ -1,43 +1,19 @@
 //! A machine that loses power: what a node acknowledged as durable is there afterwards, on a disk that forgets the rest.
 //!
-//! The disk is [`ForgetfulDisk`], which says why it is sound. Each statement here is also made of a node that does not sync, and is
-//! wrong there: the disk does forget.
+//! The disk is `basalt_tests::ForgetfulDisk`, which says why it is sound. That these tests can fail is a test too: a node that does
+//! not sync fails them.
 
-use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use basalt_tests::{ForgetfulDisk, Node, NodeOptions, Survivors};
-use rand::RngExt as _;
-use tempfile::TempDir;
+use basalt_tests::{Node, NodeOptions, Reply, Survivors};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
 
+use crate::forgetful::Forgetful;
 use crate::load::{Load, cycles};
 
 const CAPACITY: usize = 4 << 30;
-
-/// A forgetful disk in a directory of its own; the disk goes first.
-pub struct Forgetful {
-    pub disk: ForgetfulDisk,
-    _mount_point: TempDir,
-}
-
-impl Forgetful {
-    /// None where file systems cannot be mounted: then there is nothing to test on, and the output says so.
-    pub fn new(capacity: usize) -> Option<Forgetful> {
-        let mount_point = tempfile::tempdir().expect("a temporary directory");
-        match ForgetfulDisk::mount(mount_point.path(), capacity) {
-            Ok(disk) => Some(Forgetful { disk, _mount_point: mount_point }),
-            Err(error) => {
-                println!("SKIPPED: a disk that forgets needs /dev/fuse and the right to mount: {error}");
-                None
-            }
-        }
-    }
-
-    pub fn dir(&self) -> PathBuf {
-        self.disk.path().join("data")
-    }
-}
 
 /// Cuts the power under load again and again.
 fn cut_power_again_and_again(name: &str, configure: impl Fn(NodeOptions) -> NodeOptions) {
@@ -91,4 +67,38 @@ fn a_node_that_does_not_sync_loses_acknowledged_writes_in_a_power_failure() {
 
     let lost = load.try_check(&node).expect_err("what was not synced was forgotten, and that was noticed");
     assert!(lost.contains("commands were acknowledged"), "{lost}");
+}
+
+#[test]
+fn durability_by_interval_loses_no_more_than_its_interval_allows() {
+    /// What the interval may take longer on a busy machine.
+    const PATIENCE: u32 = 10;
+    const INTERVAL: Duration = Duration::from_millis(100);
+    let Some(mut forgetful) = Forgetful::new(CAPACITY) else { return };
+    let options = NodeOptions::new(forgetful.dir())
+        .set("--durability", "interval")
+        .set("--durability-interval", "100ms")
+        .set("--shards", "1");
+    let mut node = options.start();
+    let mut client = node.client();
+    let begun = Instant::now();
+    let mut acknowledged = Vec::new();
+    while begun.elapsed() < 3 * PATIENCE * INTERVAL / 2 {
+        acknowledged.push((client.ask("INCR counter").integer(), Instant::now()));
+    }
+    let end = Instant::now();
+    node.kill_9();
+    forgetful.disk.cut_power(Survivors::None, &mut SmallRng::seed_from_u64(1));
+
+    let node = options.start();
+
+    let reply = node.client().ask("GET counter");
+    let left: i64 = if reply == Reply::Null { 0 } else { reply.text().parse().expect("a number") };
+    let (last, _) = *acknowledged.last().expect("some were");
+    let oldest_lost = acknowledged.iter().find(|(number, _)| *number > left).map(|&(_, at)| end - at);
+    println!(
+        "of {last} writes {left} are left; the oldest that is lost was acknowledged {oldest_lost:?} before the end"
+    );
+    assert!(left <= last + 1, "{left} of {last}");
+    assert!(oldest_lost.is_none_or(|age| age < PATIENCE * INTERVAL), "{left} of {last}, {oldest_lost:?}");
 }

@@ -5,23 +5,11 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use basalt_tests::{Client, Node, NodeOptions, RedisServer, Reply};
+use basalt_tests::{Client, RedisServer, Reply};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-/// A node of its own for one test; the directory goes last.
-pub struct Alone {
-    pub node: Node,
-    _dir: tempfile::TempDir,
-}
-
-impl Alone {
-    pub fn new(configure: impl FnOnce(NodeOptions) -> NodeOptions) -> Alone {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let node = configure(NodeOptions::new(dir.path().join("data"))).start();
-        Alone { node, _dir: dir }
-    }
-}
+use crate::alone::Alone;
 
 /// Sends `bytes`, says that nothing follows, and reads until the server closes.
 fn converse(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {

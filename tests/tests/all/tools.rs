@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use redis::Commands as _;
 
-use crate::protocol::Alone;
+use crate::alone::Alone;
 
 /// The lines of redis-benchmark's default list.
 const BENCHMARK_LINES: [&str; 20] = [
