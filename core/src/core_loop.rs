@@ -118,17 +118,24 @@ struct Pace {
 
 /// Makes the executor run out of runnable tasks once, so that glommio polls its rings, timers and foreign wakers, without
 /// sleeping: the timer has expired by the time the executor looks. A timer that is ready at its first poll never reaches
-/// the reactor: then a longer one is tried.
+/// the reactor: then a longer one is tried. Nor may it be polled a second time before the executor is back: it would be
+/// ready then.
 pub async fn reactor_turn() {
     let mut length = Duration::from_micros(1);
-    loop {
-        let mut timer = Timer::new(length);
-        if poll_fn(|context| Poll::Ready(Pin::new(&mut timer).poll(context).is_pending())).await {
-            timer.await;
-            return;
+    let mut timer = Timer::new(length);
+    let mut registered = false;
+    poll_fn(|context| {
+        if registered {
+            return Poll::Ready(());
         }
-        length *= 2;
-    }
+        while Pin::new(&mut timer).poll(context).is_ready() {
+            length *= 2;
+            timer = Timer::new(length);
+        }
+        registered = true;
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Runs a timer of 1 ms for ever and notes how late it was at worst: the bound on what any task of the core waits.
