@@ -681,10 +681,13 @@ mod tests {
         }
         shard.line("SET forever v");
         shard.now_ms += 6;
-        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"3"]), ":3");
+        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"3", b"0"]), ":3");
         assert_eq!(shard.line("DBSIZE"), ":8");
-        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"100"]), ":2");
-        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"100"]), ":0");
+        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"100", b"0"]), ":2");
+        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"100", b"0"]), ":0");
+        shard.now_ms += 4;
+        let after_those_left = (shard.now_ms + 1).to_string();
+        assert_eq!(shard.step(table::DELETE_EXPIRED, &[b"100", after_those_left.as_bytes()]), ":0", "none is as late");
         assert_eq!(shard.line("DBSIZE"), ":6");
     }
 
