@@ -1,7 +1,7 @@
 //! No request and no timer waits long on a core that is busy beside a busy neighbour.
 //!
-//! What this would catch is a core that goes to sleep with work to do: glommio can (see `core::core_loop`), and then a request waits
-//! until something else happens. `make stall` runs it for a minute with the limit of 50 ms on a machine that has nothing else to
+//! What this would catch is a core that goes to sleep with work to do, or that goes round without looking after its timers and
+//! wakers (see `core::core_loop`): then something waits until something else happens. `make stall` runs it for a minute with the limit of 50 ms on a machine that has nothing else to
 //! do; here it is short, and the limit allows for neighbours that are no part of the test.
 
 use std::env;
@@ -77,13 +77,15 @@ fn no_request_and_no_timer_waits_long_on_a_busy_core() {
         stop.store(true, Ordering::Relaxed);
         times.into_iter().flat_map(|times| times.expect("the probe is answered")).collect()
     });
-    let timer = Duration::from_micros(greatest(&node.client().ask("INFO everything").text(), "timer_late_us_max="));
+    let info = node.client().ask("INFO everything").text();
+    let timer = Duration::from_micros(greatest(&info, "timer_late_us_max="));
+    let turn = Duration::from_micros(greatest(&info, "stall_us_max="));
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
     let most = at(1.0);
     println!(
         "{} requests in {seconds} s beside a busy neighbour: p50 {:?}, p99 {:?}, p99.9 {:?}, at most {most:?}; a timer of 1 ms was \
-         late by {timer:?} at most",
+         late by {timer:?} at most, the longest turn took {turn:?}",
         times.len(),
         at(0.5),
         at(0.99),
