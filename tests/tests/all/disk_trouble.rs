@@ -11,8 +11,9 @@ use crate::forgetful::Forgetful;
 
 const MIB: usize = 1 << 20;
 
-/// Enough for two shards and some rows, beside a reserve that lets the logs of both be replayed.
-const CAPACITY: usize = 350 * MIB;
+/// Enough for two shards and some rows, beside a reserve that lets the logs of both be replayed: RocksDB writes the recovered
+/// segments of a log, three of 16 MiB at most, as tables before it lets go of their files.
+const CAPACITY: usize = 500 * MIB;
 
 const VALUE_BYTES: usize = 50_000;
 
@@ -44,7 +45,7 @@ fn check(client: &mut Client, count: usize) {
 #[test]
 fn a_disk_that_is_nearly_full_refuses_writes_until_there_is_space_and_nothing_else() {
     let Some(forgetful) = Forgetful::new(CAPACITY) else { return };
-    let options = NodeOptions::new(forgetful.dir()).set("--disk-reserve", "128mb").set("--memtable-bytes", "4mb");
+    let options = NodeOptions::new(forgetful.dir()).set("--disk-reserve", "256mb").set("--memtable-bytes", "4mb");
     let mut node = options.start();
     let mut client = node.client();
 
