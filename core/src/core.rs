@@ -554,6 +554,7 @@ impl Core {
         }
         self.close_idle();
         self.close_unread();
+        self.close_broken();
         self.publish();
     }
 
@@ -581,6 +582,17 @@ impl Core {
             let put = self.connections[id.index()].as_ref();
             if put.is_some_and(|connection| connection.ring == id && connection.output_over_since.is_some()) {
                 self.unread.push(id);
+            }
+        }
+    }
+
+    /// Closes half-closed clients that take no replies any more. The ring has told of their end already and tells nothing twice.
+    fn close_broken(&mut self) {
+        for index in 0..self.connections.len() {
+            let Some(connection) = &self.connections[index] else { continue };
+            let id = connection.ring;
+            if connection.ended && self.ring.output(id).is_none() {
+                self.close(id, false);
             }
         }
     }

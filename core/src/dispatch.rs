@@ -18,6 +18,9 @@ use crate::shard::{Origin, ReadOutcome};
 use crate::special::{self, Start};
 use basalt_net::resp::Reply;
 
+/// What HTTP requests have that could otherwise pass for commands; Redis closes such connections too.
+const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
+
 impl Core {
     /// Starts one command of a connection: answers it, or opens a slot for its reply and sends it on its way.
     pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) {
@@ -33,6 +36,11 @@ impl Core {
                 session.last_command = Some(command.id);
                 self.stats().by_command[command.id as usize].calls.add(1);
                 self.start(connection, command, &args);
+            }
+            // A browser, maybe made by a web page to talk to this port: what follows is not a client's wish.
+            Err(_) if HTTP_WORDS.iter().any(|word| args[0].eq_ignore_ascii_case(word)) => {
+                tracing::warn!(client = connection.session.id, "client closed: it speaks HTTP");
+                connection.session.closing = true;
             }
             Err(error) => {
                 if let Some(command) = table::called(&args) {
