@@ -69,7 +69,7 @@ fn entry(commands: &[Vec<Vec<u8>>]) -> Vec<u8> {
         let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: id };
         batch::push(&mut bytes, |out| request::encode(out, header, command[1..].iter().map(Vec::as_slice)));
     }
-    batch::seal(&mut bytes, NOW_MS, 1);
+    batch::seal(&mut bytes, NOW_MS, 1, 512 << 20);
     bytes
 }
 

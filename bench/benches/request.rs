@@ -82,7 +82,7 @@ impl Path {
     fn end_turn(&mut self) {
         self.replies.clear();
         if self.entry.len() > batch::BATCH_HEADER_BYTES {
-            batch::seal(&mut self.entry, NOW_MS, 1);
+            batch::seal(&mut self.entry, NOW_MS, 1, 512 << 20);
             self.shard.make_room();
             self.shard.apply(&self.entry);
             batch::begin(&mut self.entry);

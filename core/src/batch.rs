@@ -1,15 +1,21 @@
 //! The payload of a Raft entry: the writes of one turn.
 //!
 //! ```text
-//! batch  [version u8 = 1][leader's time, Unix ms, u64 LE][random seed u64 LE]{[length u32 LE][command …]}…
+//! batch  [version u8 = 2][leader's time, Unix ms, u64 LE][random seed u64 LE][longest string u32 LE]{[length u32 LE][command …]}…
 //! ```
 //!
-//! Time and seed come with the batch, so that applying it gives the same rows on every replica and on every replay.
+//! Time, seed and the leader's `proto-max-bulk-len` come with the batch, so that applying it gives the same rows on every
+//! replica and on every replay, whatever their own settings say. Batches of version 1 have no longest string: for them it is
+//! [`limits::BULK_BYTES_MAX`].
+
+use crate::limits;
 
 /// The version this program writes and the newest it reads.
-pub const BATCH_VERSION: u8 = 1;
+pub const BATCH_VERSION: u8 = 2;
 /// Bytes before the first command.
-pub const BATCH_HEADER_BYTES: usize = 17;
+pub const BATCH_HEADER_BYTES: usize = 21;
+/// Bytes before the first command in version 1.
+const BATCH_HEADER_BYTES_V1: usize = 17;
 
 /// Writes a batch header for `out`, which is cleared first.
 pub fn begin(out: &mut Vec<u8>) {
@@ -18,10 +24,12 @@ pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; BATCH_HEADER_BYTES - 1]);
 }
 
-/// Fills in when the batch was closed and the seed of its random choices.
-pub fn seal(batch: &mut [u8], time_ms: u64, seed: u64) {
+/// Fills in when the batch was closed, the seed of its random choices and how long its commands may make a string.
+pub fn seal(batch: &mut [u8], time_ms: u64, seed: u64, string_bytes_max: usize) {
+    let string_bytes_max = u32::try_from(string_bytes_max).unwrap_or(u32::MAX);
     batch[1..9].copy_from_slice(&time_ms.to_le_bytes());
     batch[9..17].copy_from_slice(&seed.to_le_bytes());
+    batch[17..21].copy_from_slice(&string_bytes_max.to_le_bytes());
 }
 
 /// Appends a command that `write` encodes, with its length before it.
@@ -40,6 +48,8 @@ pub struct Batch<'a> {
     pub time_ms: u64,
     /// Seed of every random choice made while applying.
     pub seed: u64,
+    /// Bytes that a command of the batch may make a string long: the leader's `proto-max-bulk-len`.
+    pub string_bytes_max: usize,
     commands: &'a [u8],
 }
 
@@ -49,17 +59,24 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// The sentence that says why `bytes` are not a batch this program can apply.
     pub fn read(bytes: &'a [u8]) -> Result<Batch<'a>, String> {
-        let Some((head, commands)) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>() else {
+        let header_bytes = match bytes.first() {
+            Some(1) => BATCH_HEADER_BYTES_V1,
+            Some(&BATCH_VERSION) | None => BATCH_HEADER_BYTES,
+            Some(version) => {
+                return Err(format!(
+                    "the entry is a batch of version {version}, this program reads up to version {BATCH_VERSION}"
+                ));
+            }
+        };
+        let Some((head, commands)) = bytes.split_at_checked(header_bytes) else {
             return Err(format!("an entry of {} bytes is too short for a batch", bytes.len()));
         };
-        if head[0] != BATCH_VERSION {
-            return Err(format!(
-                "the entry is a batch of version {}, this program reads version {BATCH_VERSION}",
-                head[0]
-            ));
-        }
         let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes were cut out"));
-        Ok(Batch { time_ms: number(1), seed: number(9), commands })
+        let string_bytes_max = match head.get(BATCH_HEADER_BYTES_V1..) {
+            Some(&[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
+            _ => limits::BULK_BYTES_MAX as usize,
+        };
+        Ok(Batch { time_ms: number(1), seed: number(9), string_bytes_max, commands })
     }
 }
 
@@ -93,10 +110,20 @@ mod tests {
         begin(&mut bytes);
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
         push(&mut bytes, |_| ());
-        seal(&mut bytes, 5, 6);
+        seal(&mut bytes, 5, 6, 7);
         let batch = Batch::read(&bytes).unwrap();
-        assert_eq!((batch.time_ms, batch.seed), (5, 6));
+        assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (5, 6, 7));
         assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one".as_slice(), b""]);
+    }
+
+    #[test]
+    fn batches_of_the_first_version_are_read() {
+        let mut bytes = vec![1];
+        bytes.extend([5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
+        push(&mut bytes, |out| out.extend_from_slice(b"one"));
+        let batch = Batch::read(&bytes).unwrap();
+        assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (5, 6, 512 << 20));
+        assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one"]);
     }
 
     #[test]
@@ -106,7 +133,8 @@ mod tests {
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
         assert!(Batch::read(&bytes[..10]).is_err());
         assert!(Batch::read(&bytes[..bytes.len() - 1]).unwrap().next().unwrap().is_err());
-        bytes[0] = 2;
-        assert!(Batch::read(&bytes).unwrap_err().contains("version 2"));
+        bytes[0] = 3;
+        assert!(Batch::read(&bytes).unwrap_err().contains("version 3"));
+        assert!(Batch::read(&[]).is_err());
     }
 }

@@ -211,7 +211,7 @@ impl Core {
     /// Proposes what the turn collected, starts disk reads, hands over what is for others. True if something was sent.
     pub fn finish_turn(&mut self) -> bool {
         for shard in self.shards.iter_mut().flatten() {
-            shard.propose(self.now_ms, &mut self.outbox);
+            shard.propose(self.now_ms, self.live.resp_limits.bulk_bytes_max, &mut self.outbox);
         }
         self.start_warming();
         self.outbox.flush(&self.server.mailboxes) > 0

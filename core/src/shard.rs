@@ -188,6 +188,8 @@ struct Execution<'a> {
     random: &'a mut Random,
     versions: VersionSource,
     now_ms: u64,
+    /// How long a write may make a string.
+    string_bytes_max: usize,
     /// Whether an entry is being applied: rows that cannot be read are no reply then, since replicas must agree.
     applying: bool,
 }
@@ -217,7 +219,7 @@ impl Execution<'_> {
         let mark = reply.mark();
         let counts = self.scratch.counts();
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, db, self.now_ms);
-        let mut context = Context { keyspace, random: self.random };
+        let mut context = Context { keyspace, random: self.random, string_bytes_max: self.string_bytes_max };
         let outcome = handler(&mut context, args, &mut reply);
         self.versions = context.keyspace.versions();
         match outcome {
@@ -273,6 +275,8 @@ impl ShardMachine {
             random: &mut self.random,
             versions: VersionSource::none(),
             now_ms,
+            // Reads make no strings longer.
+            string_bytes_max: 0,
             applying: false,
         });
         self.store.set_wait_for_disk(true);
@@ -294,6 +298,7 @@ impl Machine for ShardMachine {
             random: &mut Random::new(batch.seed),
             versions: VersionSource::entry(entry.index),
             now_ms: batch.time_ms,
+            string_bytes_max: batch.string_bytes_max,
             applying: true,
         };
         let Some(pending) = pending else {
@@ -680,8 +685,8 @@ impl Shard {
     }
 
     /// Proposes the batch that was collected, unless enough batches are on their way or the rows in memory wait to be
-    /// written out.
-    pub fn propose(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+    /// written out. `string_bytes_max` is how long its commands may make a string.
+    pub fn propose(&mut self, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) {
         if self.open.write_count == 0 || self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {
             return;
         }
@@ -691,10 +696,10 @@ impl Shard {
         } else if now_ms.saturating_sub(*self.held_since_ms.get_or_insert(now_ms)) < limits::MEMTABLE_WAIT_MS {
             return;
         } else {
-            let batch = self.take_open_batch(now_ms).0;
+            let batch = self.take_open_batch(now_ms, string_bytes_max).0;
             return self.refuse(&batch, &ProposeError::WriteStall, host);
         }
-        let (batch, bytes) = self.take_open_batch(now_ms);
+        let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
         let ticket = batch.ticket;
         self.in_flight.borrow_mut().push_back(batch);
         if let Err(error) = self.group.propose(bytes, ticket) {
@@ -704,13 +709,13 @@ impl Shard {
     }
 
     /// Closes the batch that was collected and begins the next one.
-    fn take_open_batch(&mut self, now_ms: u64) -> (PendingBatch, Bytes) {
+    fn take_open_batch(&mut self, now_ms: u64, string_bytes_max: usize) -> (PendingBatch, Bytes) {
         self.last_time_ms = self.last_time_ms.max(now_ms);
         let seed = self.machine.borrow_mut().random.next_u64();
         let mut bytes = Vec::with_capacity(self.open.bytes.len().min(limits::BATCH_BYTES_MAX));
         batch::begin(&mut bytes);
         std::mem::swap(&mut bytes, &mut self.open.bytes);
-        batch::seal(&mut bytes, self.last_time_ms, seed);
+        batch::seal(&mut bytes, self.last_time_ms, seed, string_bytes_max);
         let stats = &self.server.shards[self.id.index()];
         stats.batches.add(1);
         stats.writes.add(self.open.write_count as u64);

@@ -48,6 +48,8 @@ pub struct Context<'a> {
     pub keyspace: Keyspace<'a>,
     /// Random numbers; seeded by the log entry when writing.
     pub random: &'a mut Random,
+    /// How long a write may make a string: the log entry says.
+    pub string_bytes_max: usize,
 }
 
 /// A handler: writes its reply, or fails having written no row.

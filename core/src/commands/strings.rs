@@ -6,15 +6,13 @@ use basalt_storage::keyspace::{Lookup, Record, Type};
 use super::arguments::{ExpiryUnit, Options, parse_expiry_ms, parse_i64, read_i64};
 use super::long_double::LongDouble;
 use super::{Args, CommandError, Context};
-use crate::limits::BULK_BYTES_MAX;
 
 type Outcome = Result<(), CommandError>;
 
-/// Refuses a string that would be longer than any value may be. It is a constant, not the node's `proto-max-bulk-len`: all
-/// replicas must agree on what a log entry does.
-fn check_length(length: usize, more: usize) -> Outcome {
+/// Refuses a string that would be longer than `proto-max-bulk-len`, as it was where the write was taken into the log.
+fn check_length(context: &Context<'_>, length: usize, more: usize) -> Outcome {
     match length.checked_add(more) {
-        Some(total) if total as u64 <= BULK_BYTES_MAX => Ok(()),
+        Some(total) if total <= context.string_bytes_max => Ok(()),
         _ => Err(CommandError::STRING_TOO_LONG),
     }
 }
@@ -209,7 +207,7 @@ pub(super) fn strlen(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
 /// `APPEND key value`
 pub(super) fn append(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let length = context.keyspace.string(args[1])?.map_or(0, |record| record.body().len());
-    check_length(length, args[2].len())?;
+    check_length(context, length, args[2].len())?;
     let length = context.keyspace.edit_string(args[1], |string| string.append(args[2]))?;
     reply.integer(length as i64);
     Ok(())
@@ -245,7 +243,7 @@ pub(super) fn setrange(context: &mut Context<'_>, args: Args<'_>, reply: &mut Re
         reply.integer(length as i64);
         return Ok(());
     }
-    check_length(offset, args[3].len())?;
+    check_length(context, offset, args[3].len())?;
     let length = context.keyspace.edit_string(args[1], |string| string.overwrite(offset, args[3]))?;
     reply.integer(length as i64);
     Ok(())
@@ -638,6 +636,28 @@ mod tests {
                 ("APPEND new ab", ":2"),
                 ("STRLEN k", ":12"),
                 ("STRLEN none", ":0"),
+            ],
+        );
+    }
+
+    #[test]
+    fn strings_grow_up_to_the_longest_that_the_entry_allows() {
+        let mut shard = Shard::new();
+        shard.string_bytes_max = 5;
+        shard.expect(
+            Protocol::Resp2,
+            &[
+                ("APPEND k abc", ":3"),
+                ("APPEND k de", ":5"),
+                ("APPEND k f", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+                ("SETRANGE k 4 x", ":5"),
+                ("SETRANGE k 4 xy", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+                ("SETRANGE new 5 x", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+                ("SETRANGE k 9223372036854775807 x", "-ERR string exceeds maximum allowed size (proto-max-bulk-len)"),
+                ("SETRANGE k 9 ", ":5"),
+                ("APPEND k ", ":5"),
+                ("GET k", "$5 abcdx"),
+                ("EXISTS new", ":0"),
             ],
         );
     }

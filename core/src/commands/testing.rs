@@ -5,6 +5,7 @@ use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
 use basalt_storage::{MemoryRows, Rows};
 
 use super::{Command, CommandError, Context, Kind, Random, table};
+use crate::limits;
 
 /// A shard: rows, and what a keyspace over them needs.
 pub(super) struct Shard<R = MemoryRows> {
@@ -13,6 +14,8 @@ pub(super) struct Shard<R = MemoryRows> {
     entries: u64,
     /// What the time is, in Unix milliseconds.
     pub(super) now_ms: u64,
+    /// How long a write may make a string.
+    pub(super) string_bytes_max: usize,
 }
 
 impl Shard {
@@ -23,7 +26,8 @@ impl Shard {
     /// A shard with the same content.
     pub(super) fn copy(&self) -> Shard {
         let rows = self.rows.clone();
-        Shard { rows, scratch: Scratch::default(), entries: self.entries, now_ms: self.now_ms }
+        let (entries, now_ms, string_bytes_max) = (self.entries, self.now_ms, self.string_bytes_max);
+        Shard { rows, scratch: Scratch::default(), entries, now_ms, string_bytes_max }
     }
 
     /// All rows and counters, to compare.
@@ -34,7 +38,8 @@ impl Shard {
 
 impl<R: Rows> Shard<R> {
     pub(super) fn over(rows: R) -> Shard<R> {
-        Shard { rows, scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000 }
+        let string_bytes_max = limits::BULK_BYTES_MAX as usize;
+        Shard { rows, scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000, string_bytes_max }
     }
 
     /// Runs one command; the reply is what a client gets, error or not.
@@ -83,7 +88,8 @@ impl<R: Rows> Shard<R> {
         self.entries += 1;
         let versions = if command.is_write() { VersionSource::entry(self.entries) } else { VersionSource::none() };
         let keyspace = Keyspace::new(&mut self.rows, &mut self.scratch, versions, 0, self.now_ms);
-        run(&mut Context { keyspace, random: &mut Random::new(self.entries) }, args, reply)
+        let random = &mut Random::new(self.entries);
+        run(&mut Context { keyspace, random, string_bytes_max: self.string_bytes_max }, args, reply)
     }
 
     /// Runs one line, words separated by spaces, in RESP2; returns its reply, in which spaces stand for line ends.

@@ -47,7 +47,7 @@ settings! {
     [Network, Restart] "tcp-backlog" = tcp_backlog: u32, "511",
         Number32(Number { least: 1, most: 65_535, what: "connections" });
 
-    /// Largest key, value or other single argument of a command.
+    /// Largest key, value or other single argument of a command, and longest string that APPEND and SETRANGE make.
     [Network, Live] "proto-max-bulk-len" = proto_max_bulk_len: u64, "64mb",
         Bytes { least: BULK_BYTES_MIN, most: BULK_BYTES_MAX, zero_means: None };
 
