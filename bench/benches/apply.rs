@@ -66,7 +66,7 @@ fn entry(commands: &[Vec<Vec<u8>>]) -> Vec<u8> {
     batch::begin(&mut bytes);
     for command in commands {
         let id = table::lookup(&command[0]).expect("benches use commands that exist").id;
-        let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: id };
+        let header = RequestHeader::new(Protocol::Resp2, 0, id);
         batch::push(&mut bytes, |out| request::encode(out, header, command[1..].iter().map(Vec::as_slice)));
     }
     batch::seal(&mut bytes, NOW_MS, 1, 512 << 20);
@@ -104,7 +104,9 @@ fn bench_get(group: &mut BenchmarkGroup<'_, WallTime>) {
         let sets: Vec<_> = some.iter().map(|key| vec![b"SET".to_vec(), key.clone(), value()]).collect();
         shard.apply(&entry(&sets));
     }
-    let Some(Kind::Read(get)) = table::lookup(b"get").map(|command| command.kind) else { panic!("GET is a read") };
+    let command = table::lookup(b"get").expect("GET is a command");
+    let Kind::Read(get) = command.kind else { panic!("GET is a read") };
+    let header = RequestHeader::new(Protocol::Resp2, 0, command.id);
     let mut next = drawn.iter().cycle();
     let mut out = Vec::new();
     group.throughput(Throughput::Elements(COMMANDS_PER_ENTRY as u64));
@@ -112,7 +114,7 @@ fn bench_get(group: &mut BenchmarkGroup<'_, WallTime>) {
         bench.iter(|| {
             out.clear();
             for key in next.by_ref().take(COMMANDS_PER_ENTRY) {
-                let _ = shard.machine.read_now(get, &[b"GET", key], 0, Protocol::Resp2, NOW_MS, &mut out);
+                let _ = shard.machine.read_now(get, header, &[b"GET", key], NOW_MS, &mut out);
             }
             out.len()
         });

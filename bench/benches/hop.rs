@@ -119,7 +119,7 @@ fn placement(core: CoreId) -> Placement {
 /// Asks `count` requests in one batch and waits for all replies.
 fn round_trip(count: u32, args: &[Vec<u8>; 2], ring: &mut Ring, mailboxes: &Mailboxes, outbox: &mut Outbox) {
     let set = table::lookup(b"set").expect("SET is a command").id;
-    let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: set };
+    let header = RequestHeader::new(Protocol::Resp2, 0, set);
     for ticket in 0..count {
         let origin = Origin { core: ASKING, client: ticket, ticket: Ticket(ticket) };
         let encode = |out: &mut Vec<u8>| request::encode(out, header, args.iter().map(Vec::as_slice));

@@ -67,11 +67,12 @@ impl Path {
         }
         match command.kind {
             Kind::Read(run) => {
-                let outcome = self.shard.machine.read_now(run, args, 0, Protocol::Resp2, NOW_MS, &mut self.replies);
+                let header = RequestHeader::new(Protocol::Resp2, 0, command.id);
+                let outcome = self.shard.machine.read_now(run, header, args, NOW_MS, &mut self.replies);
                 black_box(outcome);
             }
             Kind::Write(_) => {
-                let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: command.id };
+                let header = RequestHeader::new(Protocol::Resp2, 0, command.id);
                 batch::push(&mut self.entry, |out| request::encode(out, header, args[1..].iter().copied()));
             }
             Kind::Session(_) => unreachable!("requests here have keys"),

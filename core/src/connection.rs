@@ -26,6 +26,8 @@ enum Slot {
         coordinator: Box<dyn Coordinator>,
         /// Parts asked for so far.
         part_count: usize,
+        /// The id of the command the client asked for.
+        asked: u16,
         /// See [`Slot::Waiting`].
         silent: bool,
     },
@@ -101,9 +103,15 @@ impl Connection {
         self.first + self.slots.len() as u64 - 1
     }
 
-    /// Opens a slot whose reply `coordinator` makes of `part_count` parts.
-    pub fn open_coordinated(&mut self, coordinator: Box<dyn Coordinator>, part_count: usize, silent: bool) -> u64 {
-        self.slots.push_back(Slot::Coordinated { coordinator, part_count, silent });
+    /// Opens a slot whose reply to the command with the id `asked` `coordinator` makes of `part_count` parts.
+    pub fn open_coordinated(
+        &mut self,
+        coordinator: Box<dyn Coordinator>,
+        part_count: usize,
+        asked: u16,
+        silent: bool,
+    ) -> u64 {
+        self.slots.push_back(Slot::Coordinated { coordinator, part_count, asked, silent });
         self.first + self.slots.len() as u64 - 1
     }
 
@@ -140,10 +148,12 @@ impl Connection {
         }
     }
 
-    /// The coordinator of slot `number`, if it has one, and how many parts it has asked for.
-    pub fn coordinator(&mut self, number: u64) -> Option<(&mut dyn Coordinator, &mut usize)> {
+    /// The coordinator of slot `number`, if it has one, how many parts it has asked for, and the id of its command.
+    pub fn coordinator(&mut self, number: u64) -> Option<(&mut dyn Coordinator, &mut usize, u16)> {
         match self.slots.get_mut((number - self.first) as usize) {
-            Some(Slot::Coordinated { coordinator, part_count, .. }) => Some((&mut **coordinator, part_count)),
+            Some(Slot::Coordinated { coordinator, part_count, asked, .. }) => {
+                Some((&mut **coordinator, part_count, *asked))
+            }
             _ => None,
         }
     }

@@ -470,10 +470,12 @@ impl Core {
                     break;
                 }
                 Ok(Decoded::Command { consumed }) => {
-                    if !argv.is_empty() {
-                        self.command(connection, &argv, &input[used..]);
+                    if argv.is_empty() || self.command(connection, &argv, &input[used..]) {
+                        used += consumed;
+                    } else {
+                        // It is decoded again once all before it is answered.
+                        connection.barrier = true;
                     }
-                    used += consumed;
                 }
                 Err(error) => {
                     self.stats().error_replies.count(b"ERR");
@@ -604,10 +606,18 @@ impl Core {
         self.close(id, false);
     }
 
+    /// Publishes the figures of this core and its shards ahead of the tick.
+    pub(crate) fn publish_now(&mut self) {
+        self.shards.iter_mut().flatten().for_each(Shard::publish_counts);
+        self.publish();
+    }
+
     fn publish(&mut self) {
         let (stats, ring) = (&self.server.cores[self.id.index()], self.ring.counters());
         stats.bytes_out.set(ring.bytes_out);
         stats.enters.set(ring.enters);
+        stats.receives.set(ring.receives);
+        stats.sends.set(ring.sends);
         stats.input_bytes.set(self.input_bytes as u64);
         stats.output_bytes.set(self.ring.memory().outputs as u64);
         let [commands, bytes_in, bytes_out] = &mut self.rates;

@@ -22,16 +22,24 @@ use basalt_net::resp::Reply;
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
 
 impl Core {
-    /// Starts one command of a connection: answers it, or opens a slot for its reply and sends it on its way.
-    pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) {
+    /// Starts one command of a connection: answers it, or opens a slot for its reply and sends it on its way. False if it
+    /// was not started, because it must wait for the replies before it.
+    pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) -> bool {
         let args: SmallVec<[&[u8]; 8]> = argv.iter(input).collect();
+        let found = table::find(&args);
+        if let Ok(Command { kind: Kind::Session(SessionCommand::Info | SessionCommand::ConfigResetStat), .. }) = found
+            && !connection.is_caught_up()
+        {
+            // They tell and forget what the commands before them have done.
+            return false;
+        }
         let session = &mut connection.session;
         session.command_count += 1;
         if session.reply_mode == ReplyMode::SkipNext {
             session.reply_mode = ReplyMode::Skip;
         }
         self.stats().commands.add(1);
-        match table::find(&args) {
+        match found {
             Ok(command) => {
                 session.last_command = Some(command.id);
                 self.stats().by_command[command.id as usize].calls.add(1);
@@ -52,6 +60,13 @@ impl Core {
         if connection.session.reply_mode == ReplyMode::Skip {
             connection.session.reply_mode = ReplyMode::On;
         }
+        true
+    }
+
+    /// Refuses a command that was called, because of its arguments or the state of its connection.
+    fn fail(&mut self, connection: &mut Connection, command: u16, error: &CommandError) {
+        self.stats().by_command[usize::from(command)].failed.add(1);
+        self.refuse(connection, error);
     }
 
     fn refuse(&mut self, connection: &mut Connection, error: &CommandError) {
@@ -66,7 +81,7 @@ impl Core {
             Kind::Read(run) if connection.writes_unanswered == 0 => (run, Mode::Read),
             Kind::Read(run) => (run, Mode::ReadInOrder),
             Kind::Write(run) => (run, Mode::Write),
-            Kind::Session(session_command) => return self.session_command(connection, session_command, args),
+            Kind::Session(which) => return self.session_command(connection, command.id, which, args),
         };
         let router = &self.server.router;
         match command.scatter {
@@ -75,7 +90,7 @@ impl Core {
                 let mut keys = command.keys(args);
                 let shard = keys.next().map_or(ShardId(0), |key| router.shard_of(args[key]));
                 if router.shard_count() > 1 && keys.any(|key| router.shard_of(args[key]) != shard) {
-                    return self.refuse(connection, &CommandError::CROSS_SLOT);
+                    return self.fail(connection, command.id, &CommandError::CROSS_SLOT);
                 }
                 self.run_on(connection, shard, command, run, mode, args);
             }
@@ -86,7 +101,7 @@ impl Core {
                     return self.run_on(connection, first, command, run, mode, args);
                 }
                 let (parts, coordinator) = self.split(connection, command, mode, args, step, merge.into());
-                self.coordinate(connection, Box::new(coordinator), parts);
+                self.coordinate(connection, command.id, Box::new(coordinator), parts);
             }
             Scatter::AllShards { merge } if router.shard_count() > 1 => {
                 let part = |shard| Part {
@@ -97,7 +112,7 @@ impl Core {
                     args: args[1..].iter().map(|arg| arg.to_vec()).collect(),
                 };
                 let parts: Vec<Part> = router.shards().map(part).collect();
-                self.coordinate(connection, Box::new(Gather::new(merge.into(), parts.len())), parts);
+                self.coordinate(connection, command.id, Box::new(Gather::new(merge.into(), parts.len())), parts);
             }
             Scatter::AllShards { .. } => self.run_on(connection, ShardId(0), command, run, mode, args),
             Scatter::Special(which) => match special::start(which, connection.session.db, router, args) {
@@ -105,9 +120,9 @@ impl Core {
                 Ok(Start::Parts(parts, coordinator)) => {
                     // Later parts are sent when earlier ones are answered: nothing of this connection may overtake them.
                     connection.barrier = true;
-                    self.coordinate(connection, coordinator, parts);
+                    self.coordinate(connection, command.id, coordinator, parts);
                 }
-                Err(error) => self.refuse(connection, &error),
+                Err(error) => self.fail(connection, command.id, &error),
             },
         }
     }
@@ -122,34 +137,39 @@ impl Core {
         mode: Mode,
         args: Args<'_>,
     ) {
-        let (db, protocol) = (connection.session.db, connection.session.protocol);
+        let header = RequestHeader::new(connection.session.protocol, connection.session.db, command.id);
         let silent = connection.session.reply_mode != ReplyMode::On;
-        if mode == Mode::Read && !silent && self.read_here(connection, shard, run, args) {
+        if mode == Mode::Read && !silent && self.read_here(connection, shard, run, header, args) {
             return;
         }
         let slot = connection.open_slot(silent);
-        let header = RequestHeader { protocol, db, command: command.id };
         self.send(connection, slot, 0, shard, mode, |out| request::encode(out, header, args[1..].iter().copied()));
     }
 
     /// Tries to answer a read from this core's own shard. False if it must go the long way.
-    fn read_here(&mut self, connection: &mut Connection, shard: ShardId, run: Run, args: Args<'_>) -> bool {
+    fn read_here(
+        &mut self,
+        connection: &mut Connection,
+        shard: ShardId,
+        run: Run,
+        header: RequestHeader,
+        args: Args<'_>,
+    ) -> bool {
         let client = connection.ring.index() as u32;
         let (now_ms, id) = (self.now_ms, self.id);
         let Some(local) = &mut self.shards[shard.index()] else { return false };
         if local.has_parked(id, client) {
             return false;
         }
-        let (db, protocol) = (connection.session.db, connection.session.protocol);
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return true };
             let mark = out.len();
-            let done = matches!(local.read_now(run, args, db, protocol, now_ms, out), ReadOutcome::Done);
+            let done = matches!(local.read_now(run, header, args, now_ms, out), ReadOutcome::Done);
             self.server.cores[id.index()].note_reply(&out[mark..]);
             return done;
         }
         let mut out = Vec::new();
-        let done = matches!(local.read_now(run, args, db, protocol, now_ms, &mut out), ReadOutcome::Done);
+        let done = matches!(local.read_now(run, header, args, now_ms, &mut out), ReadOutcome::Done);
         if done {
             self.stats().note_reply(&out);
             connection.push_ready(&out);
@@ -215,16 +235,22 @@ impl Core {
     }
 
     /// Opens a slot for a command of several parts and sends them.
-    fn coordinate(&mut self, connection: &mut Connection, coordinator: Box<dyn Coordinator>, parts: Vec<Part>) {
+    fn coordinate(
+        &mut self,
+        connection: &mut Connection,
+        asked: u16,
+        coordinator: Box<dyn Coordinator>,
+        parts: Vec<Part>,
+    ) {
         let silent = connection.session.reply_mode != ReplyMode::On;
-        let slot = connection.open_coordinated(coordinator, parts.len(), silent);
-        self.send_parts(connection, slot, 0, parts);
+        let slot = connection.open_coordinated(coordinator, parts.len(), asked, silent);
+        self.send_parts(connection, slot, 0, asked, parts);
     }
 
-    fn send_parts(&mut self, connection: &mut Connection, slot: u64, first: usize, parts: Vec<Part>) {
+    fn send_parts(&mut self, connection: &mut Connection, slot: u64, first: usize, asked: u16, parts: Vec<Part>) {
         let protocol = connection.session.protocol;
         for (number, part) in (first as u32..).zip(parts) {
-            let header = RequestHeader { protocol, db: part.db, command: part.command };
+            let header = RequestHeader { protocol, db: part.db, command: part.command, asked };
             let args = || part.args.iter().map(Vec::as_slice);
             self.send(connection, slot, number, part.shard, part.mode, |out| request::encode(out, header, args()));
         }
@@ -233,29 +259,41 @@ impl Core {
     /// Gives a part's reply to the coordinator of its command.
     pub(crate) fn advance(&mut self, connection: &mut Connection, slot: u64, part: usize, reply: &[u8]) {
         let protocol = connection.session.protocol;
-        let Some((coordinator, part_count)) = connection.coordinator(slot) else { return };
+        let Some((coordinator, part_count, asked)) = connection.coordinator(slot) else { return };
         let mut bytes = Vec::new();
         match coordinator.answered(part, reply, &mut Reply::new(&mut bytes, protocol)) {
             Progress::Wait => {}
             Progress::Send(parts) => {
                 let first = *part_count;
                 *part_count += parts.len();
-                self.send_parts(connection, slot, first, parts);
+                self.send_parts(connection, slot, first, asked, parts);
             }
             Progress::Done => {
+                let is_put_together =
+                    table::by_id(asked).is_some_and(|command| matches!(command.scatter, Scatter::Special(_)));
+                if is_put_together && bytes.starts_with(b"-") {
+                    self.stats().by_command[usize::from(asked)].failed.add(1);
+                }
                 self.fill(connection, slot, &bytes);
             }
         }
     }
 
-    fn session_command(&mut self, connection: &mut Connection, command: SessionCommand, args: Args<'_>) {
+    fn session_command(&mut self, connection: &mut Connection, asked: u16, command: SessionCommand, args: Args<'_>) {
+        if matches!(command, SessionCommand::Info | SessionCommand::ConfigResetStat) {
+            self.publish_now();
+        }
         let mut bytes = Vec::new();
         let wanted = connection.session.reply_mode == ReplyMode::On;
         let mut reply = Reply::new(&mut bytes, connection.session.protocol);
+        let started = self.stats().by_command[usize::from(asked)].time.start();
         let outcome = session_commands::run(command, args, &mut connection.session, &self.server, &mut reply);
+        if let Some(started) = started {
+            self.stats().by_command[usize::from(asked)].time.stop(started);
+        }
         let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(error) => return self.refuse(connection, &error),
+            Err(error) => return self.fail(connection, asked, &error),
         };
         match outcome {
             Outcome::Done => {}
@@ -264,7 +302,8 @@ impl Core {
             Outcome::Control(control, merge) => {
                 let silent = !wanted;
                 let core_count = self.server.mailboxes.core_count();
-                let slot = connection.open_coordinated(Box::new(Gather::new(merge, core_count)), core_count, silent);
+                let gather = Box::new(Gather::new(merge, core_count));
+                let slot = connection.open_coordinated(gather, core_count, asked, silent);
                 connection.barrier = true;
                 for core in 0..core_count {
                     let ticket = self.ticket(connection, slot, core as u32);

@@ -4,7 +4,8 @@
 //! copied once, from the receive buffer into the batch.
 //!
 //! ```text
-//! command  [flags u8: bit 0 = RESP3][db u8][command id u16 LE][argument count varint]{[length varint][bytes]}…
+//! command  [flags u8: bit 0 = RESP3, bit 1 = a step][db u8][command id u16 LE](of a step: [asked id u16 LE])
+//!          [argument count varint]{[length varint][bytes]}…
 //! ```
 //!
 //! The name of the command is not an argument: its id in the command table says it, and ids are never used twice.
@@ -16,6 +17,7 @@ use smallvec::SmallVec;
 pub type ArgList<'a> = SmallVec<[&'a [u8]; 8]>;
 
 const FLAG_RESP3: u8 = 1;
+const FLAG_STEP: u8 = 2;
 
 /// What stands before a command's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,13 +28,27 @@ pub struct RequestHeader {
     pub db: u8,
     /// The command's id in the command table.
     pub command: u16,
+    /// The id of what the client asked for, of which this may be a step: figures are its.
+    pub asked: u16,
+}
+
+impl RequestHeader {
+    /// The header of a command as the client asked for it.
+    pub fn new(protocol: Protocol, db: u8, command: u16) -> RequestHeader {
+        RequestHeader { protocol, db, command, asked: command }
+    }
 }
 
 /// Appends one command to `out`.
 pub fn encode<'a>(out: &mut Vec<u8>, header: RequestHeader, args: impl ExactSizeIterator<Item = &'a [u8]>) {
-    let flags = if header.protocol == Protocol::Resp3 { FLAG_RESP3 } else { 0 };
+    let is_step = header.asked != header.command;
+    let protocol = if header.protocol == Protocol::Resp3 { FLAG_RESP3 } else { 0 };
+    let flags = protocol | if is_step { FLAG_STEP } else { 0 };
     let [low, high] = header.command.to_le_bytes();
     out.extend_from_slice(&[flags, header.db, low, high]);
+    if is_step {
+        out.extend_from_slice(&header.asked.to_le_bytes());
+    }
     write_varint(out, args.len() as u64);
     for arg in args {
         write_varint(out, arg.len() as u64);
@@ -43,11 +59,17 @@ pub fn encode<'a>(out: &mut Vec<u8>, header: RequestHeader, args: impl ExactSize
 /// Reads a command that [`encode`] wrote; `None` if `bytes` are not exactly one command.
 pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHeader> {
     let (head, mut rest) = bytes.split_first_chunk::<4>()?;
-    let protocol = match head[0] {
+    let protocol = match head[0] & !FLAG_STEP {
         0 => Protocol::Resp2,
         FLAG_RESP3 => Protocol::Resp3,
         _ => return None,
     };
+    let command = u16::from_le_bytes([head[2], head[3]]);
+    let mut asked = command;
+    if head[0] & FLAG_STEP != 0 {
+        let (id, tail) = rest.split_first_chunk::<2>()?;
+        (asked, rest) = (u16::from_le_bytes(*id), tail);
+    }
     let count = read_varint(&mut rest)?;
     for _ in 0..count {
         let length = usize::try_from(read_varint(&mut rest)?).ok()?;
@@ -58,7 +80,7 @@ pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHead
     if !rest.is_empty() {
         return None;
     }
-    Some(RequestHeader { protocol, db: head[1], command: u16::from_le_bytes([head[2], head[3]]) })
+    Some(RequestHeader { protocol, db: head[1], command, asked })
 }
 
 /// Appends `value` in base 128, low groups first (LEB128).
@@ -90,25 +112,29 @@ mod tests {
 
     #[test]
     fn commands_round_trip() {
-        let header = RequestHeader { protocol: Protocol::Resp3, db: 7, command: 300 };
         let long = vec![b'x'; 70_000];
         let args: [&[u8]; 3] = [b"key", b"", &long];
-        let mut bytes = Vec::new();
-        encode(&mut bytes, header, args.into_iter());
-        let mut read = ArgList::new();
-        assert_eq!(decode(&bytes, &mut read), Some(header));
-        assert_eq!(read.as_slice(), args);
+        for asked in [300, 7] {
+            let header = RequestHeader { protocol: Protocol::Resp3, db: 7, command: 300, asked };
+            let mut bytes = Vec::new();
+            encode(&mut bytes, header, args.into_iter());
+            let mut read = ArgList::new();
+            assert_eq!(decode(&bytes, &mut read), Some(header));
+            assert_eq!(read.as_slice(), args);
+        }
     }
 
     #[test]
     fn damaged_commands_are_refused() {
-        let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1 };
-        let mut bytes = Vec::new();
-        encode(&mut bytes, header, [b"key".as_slice(), b"value"].into_iter());
-        for length in 0..bytes.len() {
-            assert_eq!(decode(&bytes[..length], &mut ArgList::new()), None, "cut at {length}");
+        for asked in [1, 2] {
+            let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1, asked };
+            let mut bytes = Vec::new();
+            encode(&mut bytes, header, [b"key".as_slice(), b"value"].into_iter());
+            for length in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..length], &mut ArgList::new()), None, "cut at {length}");
+            }
+            bytes.push(0);
+            assert_eq!(decode(&bytes, &mut ArgList::new()), None, "trailing byte");
         }
-        bytes.push(0);
-        assert_eq!(decode(&bytes, &mut ArgList::new()), None, "trailing byte");
     }
 }

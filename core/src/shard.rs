@@ -28,6 +28,7 @@ use crate::limits;
 use crate::mailbox::{Mode, Ticket};
 use crate::request::{self, ArgList, RequestHeader};
 use crate::server::{Server, unix_ms};
+use crate::stats::CoreStats;
 
 /// Who waits for a reply of the shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -115,6 +116,8 @@ pub struct ShardMachine {
     scratch: Scratch,
     random: Random,
     in_flight: InFlight,
+    /// Whose figures count what is run.
+    core: Option<(Arc<Server>, CoreId)>,
 }
 
 /// What the shard asks of the core after an operation.
@@ -149,6 +152,8 @@ pub struct Shard {
     probe_until_ms: u64,
     /// When RocksDB was last asked for the size of its files.
     disk_measured_ms: u64,
+    /// Whether anything was run that another core's connection may hear of before the next tick.
+    counts_changed: bool,
     server: Arc<Server>,
 }
 
@@ -192,6 +197,8 @@ struct Execution<'a> {
     string_bytes_max: usize,
     /// Whether an entry is being applied: rows that cannot be read are no reply then, since replicas must agree.
     applying: bool,
+    /// The figures of the core that runs them.
+    stats: Option<&'a CoreStats>,
 }
 
 impl Execution<'_> {
@@ -203,25 +210,23 @@ impl Execution<'_> {
         let command = table::by_id(header.command).ok_or(Failure::Undecodable)?;
         args[0] = command.name().as_bytes();
         let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return Err(Failure::Undecodable) };
-        self.call(handler, &args, header.db, header.protocol, out)
+        self.call(handler, header, &args, out)
     }
 
     /// Calls a handler and writes its reply, or its error, to `out`.
-    fn call(
-        &mut self,
-        handler: Run,
-        args: Args<'_>,
-        db: u8,
-        protocol: Protocol,
-        out: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
-        let mut reply = Reply::new(out, protocol);
+    fn call(&mut self, handler: Run, header: RequestHeader, args: Args<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let mut reply = Reply::new(out, header.protocol);
         let mark = reply.mark();
         let counts = self.scratch.counts();
-        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, db, self.now_ms);
+        let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(header.asked)));
+        let started = stats.and_then(|stats| stats.time.start());
+        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
         let mut context = Context { keyspace, random: self.random, string_bytes_max: self.string_bytes_max };
         let outcome = handler(&mut context, args, &mut reply);
         self.versions = context.keyspace.versions();
+        if let (Some(stats), Some(started)) = (stats, started) {
+            stats.time.stop(started);
+        }
         match outcome {
             Ok(()) => Ok(()),
             Err(CommandError::Storage(StorageError::Cold(read))) => {
@@ -237,6 +242,10 @@ impl Execution<'_> {
             Err(error) => {
                 reply.truncate(mark);
                 reply.error_display(&error);
+                // Whoever puts steps together knows whether the whole has failed.
+                if let Some(stats) = stats.filter(|_| header.asked == header.command) {
+                    stats.failed.add(1);
+                }
                 Ok(())
             }
         }
@@ -247,20 +256,19 @@ impl ShardMachine {
     /// A machine over `store`.
     pub fn new(store: Store) -> ShardMachine {
         let random = Random::new(rand::random());
-        ShardMachine { store, scratch: Scratch::default(), random, in_flight: InFlight::default() }
+        ShardMachine { store, scratch: Scratch::default(), random, in_flight: InFlight::default(), core: None }
     }
 
     /// Runs a read at once and writes its reply, or its error, to `out`. Never blocks.
     pub fn read_now(
         &mut self,
         handler: Run,
+        header: RequestHeader,
         args: Args<'_>,
-        db: u8,
-        protocol: Protocol,
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> ReadOutcome {
-        match self.reading(now_ms, false, |execution| execution.call(handler, args, db, protocol, out)) {
+        match self.reading(now_ms, false, |execution| execution.call(handler, header, args, out)) {
             Err(Failure::Cold(read)) => ReadOutcome::Cold(read),
             _ => ReadOutcome::Done,
         }
@@ -278,6 +286,7 @@ impl ShardMachine {
             // Reads make no strings longer.
             string_bytes_max: 0,
             applying: false,
+            stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         });
         self.store.set_wait_for_disk(true);
         outcome
@@ -300,6 +309,7 @@ impl Machine for ShardMachine {
             now_ms: batch.time_ms,
             string_bytes_max: batch.string_bytes_max,
             applying: true,
+            stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         };
         let Some(pending) = pending else {
             for command in batch {
@@ -367,6 +377,7 @@ impl Shard {
         group.wait_ready().await?;
         // What was replayed happened in an earlier run.
         machine.borrow().scratch.set_counts(KeyCounts::default());
+        machine.borrow_mut().core = Some((server.clone(), core));
         let in_flight = machine.borrow().in_flight.clone();
         let mut open = OpenBatch::default();
         batch::begin(&mut open.bytes);
@@ -387,6 +398,7 @@ impl Shard {
             disk_waits: 0,
             probe_until_ms: 0,
             disk_measured_ms: 0,
+            counts_changed: false,
             server: server.clone(),
         })
     }
@@ -415,6 +427,7 @@ impl Shard {
             self.answer(ticket, outcome, host);
             count += 1;
         }
+        self.counts_changed |= count > 0;
         if std::mem::take(&mut self.expiry_goes_on) {
             self.delete_expired(now_ms);
         }
@@ -454,20 +467,31 @@ impl Shard {
             self.expiry_floor_ms = now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS);
         } else {
             let (count, floor) = (limits::EXPIRED_KEYS_PER_BATCH.to_string(), floor_ms.to_string());
-            let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: table::DELETE_EXPIRED };
+            let header = RequestHeader::new(Protocol::Resp2, 0, table::DELETE_EXPIRED);
             self.expiry_in_flight = true;
             self.write(None, |out| request::encode(out, header, [count.as_bytes(), floor.as_bytes()].into_iter()));
         }
     }
 
-    fn publish(&self) {
-        let (status, stats) = (self.group.status(), &self.server.shards[self.id.index()]);
-        let machine = self.machine.borrow();
+    /// Publishes the counts that INFO tells, so that a client finds in them what it has been answered before.
+    pub fn publish_counts(&mut self) {
+        self.counts_changed = false;
+        let (machine, stats) = (self.machine.borrow(), &self.server.shards[self.id.index()]);
         let counters = machine.store.counters();
         for db in 0..DATABASE_COUNT {
             stats.keys[db].set(counters.keys[db]);
             stats.deadlines[db].set(counters.deadlines[db]);
         }
+        let happened = machine.scratch.counts();
+        stats.hits.set(happened.hits);
+        stats.misses.set(happened.misses);
+        stats.expired_keys.set(happened.expired);
+    }
+
+    fn publish(&mut self) {
+        self.publish_counts();
+        let (status, stats) = (self.group.status(), &self.server.shards[self.id.index()]);
+        let machine = self.machine.borrow();
         stats.term.set(status.term);
         stats.leads.set(u64::from(status.role == Role::Leader));
         stats.last_log.set(status.last_log.unwrap_or(0));
@@ -481,10 +505,6 @@ impl Shard {
         }
         stats.log_bytes.set(status.log_bytes);
         stats.memtable_bytes.set((machine.store.memory().active_bytes + machine.store.memory().frozen_bytes) as u64);
-        let happened = machine.scratch.counts();
-        stats.hits.set(happened.hits);
-        stats.misses.set(happened.misses);
-        stats.expired_keys.set(happened.expired);
     }
 
     /// Writes what is in memory to disk, so that the next start replays nothing.
@@ -517,13 +537,12 @@ impl Shard {
     pub fn read_now(
         &mut self,
         handler: Run,
+        header: RequestHeader,
         args: Args<'_>,
-        db: u8,
-        protocol: Protocol,
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> ReadOutcome {
-        self.machine.borrow_mut().read_now(handler, args, db, protocol, now_ms, out)
+        self.machine.borrow_mut().read_now(handler, header, args, now_ms, out)
     }
 
     /// Whether any key has a deadline.
@@ -616,6 +635,7 @@ impl Shard {
                 self.read_in_order(origin, bytes);
             }
             Mode::Read | Mode::ReadInOrder => {
+                self.counts_changed = true;
                 let mut out = Vec::new();
                 let outcome =
                     self.machine.borrow_mut().reading(now_ms, false, |execution| execution.run(bytes, &mut out));
@@ -631,6 +651,7 @@ impl Shard {
     }
 
     fn run_patiently(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        self.counts_changed = true;
         let mut out = Vec::new();
         let outcome = self.machine.borrow_mut().reading(now_ms, true, |execution| execution.run(bytes, &mut out));
         assert!(outcome.is_ok(), "a read that may wait for the disk is never cold, and it was encoded here");
@@ -684,9 +705,12 @@ impl Shard {
         put(&mut last.operations, &mut last.reads);
     }
 
-    /// Proposes the batch that was collected, unless enough batches are on their way or the rows in memory wait to be
-    /// written out. `string_bytes_max` is how long its commands may make a string.
+    /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected, unless
+    /// enough batches are on their way or the rows in memory wait to be written out. `string_bytes_max` is how long its commands may make a string.
     pub fn propose(&mut self, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) {
+        if self.counts_changed {
+            self.publish_counts();
+        }
         if self.open.write_count == 0 || self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {
             return;
         }
@@ -739,6 +763,7 @@ impl Shard {
             Ok(replies) => replies,
             Err(error) => return self.refuse(&pending, &error, host),
         };
+        self.server.shards[self.id.index()].disk_is_full.set(0);
         assert_eq!(replies.ends.len(), pending.operations.len(), "every operation of a batch has one reply");
         let mut start = 0;
         for (operation, &end) in pending.operations.iter().zip(&replies.ends) {
@@ -756,6 +781,9 @@ impl Shard {
 
     /// Tells everybody in a batch that it was not taken.
     fn refuse(&mut self, batch: &PendingBatch, error: &ProposeError, host: &mut impl ShardHost) {
+        if *error == ProposeError::DiskFull {
+            self.server.shards[self.id.index()].disk_is_full.set(1);
+        }
         let text = format!("-{}\r\n", refusal(error));
         for operation in &batch.operations {
             match (operation.origin, &operation.read) {

@@ -64,10 +64,73 @@ impl Counter {
 /// Calls of one command on one core.
 #[derive(Debug, Default)]
 pub struct CommandStats {
-    /// Times it was called.
+    /// Times it was called by connections of this core.
     pub calls: Counter,
     /// Times it was refused before it ran (a wrong number of arguments).
     pub rejected: Counter,
+    /// Times it ran and its reply was an error.
+    pub failed: Counter,
+    /// How long it ran on this core, for connections of any.
+    pub time: RunTime,
+}
+
+/// Runs of a command on a core that are all timed; later ones are timed now and then.
+const RUNS_TIMED_AT_FIRST: u64 = 64;
+/// Runs that are not timed between two that are: up to twice as many, so that no pattern of requests keeps step with it.
+const RUNS_UNTIMED_MEAN: u64 = 64;
+
+/// How long a command ran, from timing few of its runs: reading the clock twice would cost as much as a short command.
+///
+/// Each run that is timed stands for those since the last one as well, so the sum is right on average, and exact for a
+/// command that has not run often.
+#[derive(Debug, Default)]
+pub struct RunTime {
+    /// Runs until one is timed.
+    untimed: Figure,
+    /// Runs that the next timed one stands for.
+    stands_for: Figure,
+    timed: Figure,
+    ns: Counter,
+}
+
+impl RunTime {
+    /// Notes that a run begins, and when if it is to be timed. Only the core that owns this may call it.
+    #[inline]
+    pub fn start(&self) -> Option<Instant> {
+        match self.untimed.get() {
+            0 => Some(Instant::now()),
+            untimed => {
+                self.untimed.set(untimed - 1);
+                None
+            }
+        }
+    }
+
+    /// Takes the time of a run that [`RunTime::start`] wants timed, and picks the next. Only the core that owns this may
+    /// call it.
+    #[cold]
+    pub fn stop(&self, started: Instant) {
+        self.take(started.elapsed().as_nanos() as u64);
+    }
+
+    fn take(&self, ns: u64) {
+        self.ns.add(ns.saturating_mul(self.stands_for.get().max(1)));
+        let timed = self.timed.get();
+        self.timed.set(timed + 1);
+        let untimed = if timed + 1 < RUNS_TIMED_AT_FIRST {
+            0
+        } else {
+            // The high half of a product with the golden ratio: evenly spread, and no two in a row are alike.
+            (timed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) % (2 * RUNS_UNTIMED_MEAN + 1)
+        };
+        self.untimed.set(untimed);
+        self.stands_for.set(untimed + 1);
+    }
+
+    /// Nanoseconds since the last reset, about.
+    pub fn ns(&self) -> u64 {
+        self.ns.get()
+    }
 }
 
 /// The codes of error replies that are counted each for itself; Redis has few more.
@@ -160,6 +223,10 @@ pub struct CoreStats {
     pub bytes_in: Counter,
     /// Bytes sent.
     pub bytes_out: Counter,
+    /// Receives that brought bytes.
+    pub receives: Counter,
+    /// Sends submitted.
+    pub sends: Counter,
     /// Requests sent to other cores.
     pub forwarded: Counter,
     /// Turns of the core loop.
@@ -204,6 +271,8 @@ impl CoreStats {
             clients: Figure::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
+            receives: Counter::default(),
+            sends: Counter::default(),
             forwarded: Counter::default(),
             turns: Counter::default(),
             enters: Counter::default(),
@@ -241,6 +310,8 @@ impl CoreStats {
             &self.rejected_connections,
             &self.bytes_in,
             &self.bytes_out,
+            &self.receives,
+            &self.sends,
             &self.forwarded,
             &self.turns,
             &self.enters,
@@ -255,6 +326,8 @@ impl CoreStats {
         for command in &self.by_command {
             command.calls.reset();
             command.rejected.reset();
+            command.failed.reset();
+            command.time.ns.reset();
         }
     }
 }
@@ -299,6 +372,8 @@ pub struct ShardStats {
     pub misses: Counter,
     /// Reads that waited for a reader thread.
     pub cold_reads: Counter,
+    /// Whether writes are refused because the disk is full, 0 or 1.
+    pub disk_is_full: Figure,
     /// Unix seconds of the last generation written to disk.
     pub last_save_unix_s: Figure,
 }
@@ -325,6 +400,31 @@ mod tests {
         assert_eq!((counter.get(), counter.since_start()), (2, 5));
         counter.set(9);
         assert_eq!(counter.get(), 6);
+    }
+
+    #[test]
+    fn the_time_of_many_runs_is_known_from_few() {
+        let (time, mut timed) = (RunTime::default(), 0u64);
+        for run in 0..1_000_000u64 {
+            if time.start().is_some() {
+                // Every fourth run takes long.
+                time.take(if run % 4 == 0 { 9_000 } else { 1_000 });
+                timed += 1;
+            }
+        }
+        let us = time.ns() / 1000;
+        assert!((2_800_000..=3_200_000).contains(&us), "{us} us instead of 3 s, from {timed} runs");
+        assert!((10_000..=20_000).contains(&timed), "{timed} of a million runs were timed");
+    }
+
+    #[test]
+    fn the_time_of_few_runs_is_exact() {
+        let time = RunTime::default();
+        for _ in 0..RUNS_TIMED_AT_FIRST {
+            assert!(time.start().is_some());
+            time.take(3_000);
+        }
+        assert_eq!(time.ns(), 3_000 * RUNS_TIMED_AT_FIRST);
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("uptime_in_seconds", uptime_s);
     fields.add("uptime_in_days", uptime_s / 86_400);
     fields.add("hz", 10);
+    fields.add("configured_hz", 10);
     fields.add_known("executable", std::env::current_exe().ok().map(|path| path.display().to_string()));
+    fields.add("io_threads_active", 0);
     fields.add("server_name", "basalt");
     fields.add("basalt_version", env!("CARGO_PKG_VERSION"));
     fields.add("cores", server.cores.len());
@@ -45,6 +47,7 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("maxclients", scene.config.maxclients);
     fields.add("blocked_clients", 0);
     fields.add("tracking_clients", 0);
+    fields.add("clients_in_timeout_table", 0);
 }
 
 pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
@@ -53,6 +56,8 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     let shards = server.shards.len() as u64;
     let input = gauge(server, |core| &core.input_bytes);
     let output = gauge(server, |core| &core.output_bytes);
+    let memtables = server.shards.iter().map(|shard| shard.memtable_bytes.get()).sum::<u64>();
+    let block_cache = server.block_cache.bytes() as u64;
     // Redis asks its allocator; this is what the allocator has from the kernel, and stacks.
     if let Some(bytes) = memory.anonymous {
         fields.add_bytes("used_memory", bytes);
@@ -60,20 +65,34 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     if let Some(bytes) = memory.resident {
         fields.add_bytes("used_memory_rss", bytes);
     }
-    if let Some(bytes) = memory.resident_peak {
-        fields.add_bytes("used_memory_rss_peak", bytes);
+    if let (Some(peak), Some(used)) = (memory.resident_peak, memory.anonymous) {
+        // The kernel keeps the peak of what is resident, mapped files included: never less than that of the rest.
+        fields.add_bytes("used_memory_peak", peak);
+        fields.add("used_memory_peak_perc", format_args!("{:.2}%", used as f64 * 100.0 / peak.max(1) as f64));
+        fields.add("used_memory_overhead", used.saturating_sub(memtables + block_cache));
     }
+    // What of the keys is in memory.
+    fields.add("used_memory_dataset", memtables + block_cache);
     if let Some(bytes) = process::machine_memory() {
         fields.add_bytes("total_system_memory", bytes);
     }
+    add_zeros(fields, &["used_memory_lua", "used_memory_scripts", "number_of_cached_scripts"]);
+    add_zeros(fields, &["number_of_functions", "number_of_libraries"]);
     fields.add_bytes("maxmemory", 0);
     fields.add("maxmemory_policy", "noeviction");
+    if let (Some(resident), Some(used)) = (memory.resident, memory.anonymous) {
+        fields.add("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
+        fields.add("mem_fragmentation_bytes", resident.saturating_sub(used));
+    }
+    add_zeros(fields, &["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
+    add_zeros(fields, &["mem_clients_slaves", "mem_cluster_links"]);
     fields.add("mem_clients_normal", input + output);
     fields.add("mem_allocator", "mimalloc");
+    add_zeros(fields, &["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
     fields.add_bytes("memory_budget", scene.config.memory);
-    fields.add("memory_memtables", server.shards.iter().map(|shard| shard.memtable_bytes.get()).sum::<u64>());
+    fields.add("memory_memtables", memtables);
     fields.add("memory_memtables_max", 2 * shards * budget.memtable_bytes as u64);
-    fields.add("memory_block_cache", server.block_cache.bytes());
+    fields.add("memory_block_cache", block_cache);
     fields.add("memory_block_cache_max", budget.block_cache_bytes);
     fields.add("memory_log_tails_max", shards * budget.log_tail_bytes as u64);
     fields.add("memory_client_input", input);
@@ -84,9 +103,23 @@ pub(super) fn persistence(scene: &Scene<'_>, fields: &mut Fields) {
     let interval_ms = scene.config.durability_interval.as_millis();
     fields.add("loading", 0);
     fields.add("async_loading", 0);
+    // Any other error of the disk ends the node.
+    let disk_is_full = scene.server.shards.iter().any(|shard| shard.disk_is_full.get() != 0);
+    let written = if disk_is_full { "err" } else { "ok" };
     fields.add("rdb_bgsave_in_progress", 0);
     fields.add("rdb_last_save_time", last_save_unix_s(scene.server));
+    fields.add("rdb_last_bgsave_status", written);
+    fields.add("rdb_last_bgsave_time_sec", -1);
+    fields.add("rdb_current_bgsave_time_sec", -1);
+    // The Raft logs are what an append-only file is; nothing has to rewrite them.
     fields.add("aof_enabled", 1);
+    fields.add("aof_rewrite_in_progress", 0);
+    fields.add("aof_rewrite_scheduled", 0);
+    fields.add("aof_last_rewrite_time_sec", -1);
+    fields.add("aof_current_rewrite_time_sec", -1);
+    fields.add("aof_last_bgrewrite_status", "ok");
+    fields.add("aof_last_write_status", written);
+    fields.add("aof_current_size", scene.server.shards.iter().map(|shard| shard.log_bytes.get()).sum::<u64>());
     fields.add("durability", scene.config.durability.word());
     match scene.config.durability {
         Durability::Always => {
@@ -121,20 +154,30 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("instantaneous_ops_per_sec", gauge(server, |core| &core.commands_per_s));
     fields.add("total_net_input_bytes", count(server, |core| &core.bytes_in));
     fields.add("total_net_output_bytes", count(server, |core| &core.bytes_out));
+    add_zeros(fields, &["total_net_repl_input_bytes", "total_net_repl_output_bytes"]);
     fields.add("instantaneous_input_kbps", kilobytes(gauge(server, |core| &core.bytes_in_per_s)));
     fields.add("instantaneous_output_kbps", kilobytes(gauge(server, |core| &core.bytes_out_per_s)));
+    fields.add("instantaneous_input_repl_kbps", kilobytes(0));
+    fields.add("instantaneous_output_repl_kbps", kilobytes(0));
     fields.add("rejected_connections", count(server, |core| &core.rejected_connections));
+    add_zeros(fields, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
     fields.add("expired_keys", count_shards(server, |shard| &shard.expired_keys));
-    fields.add("evicted_keys", 0);
-    fields.add("evicted_clients", 0);
+    add_zeros(fields, &["evicted_keys", "evicted_clients"]);
+    add_zeros(fields, &["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     fields.add("keyspace_hits", count_shards(server, |shard| &shard.hits));
     fields.add("keyspace_misses", count_shards(server, |shard| &shard.misses));
-    fields.add("pubsub_channels", 0);
-    fields.add("pubsub_patterns", 0);
-    fields.add("pubsubshard_channels", 0);
-    fields.add("latest_fork_usec", 0);
-    fields.add("total_forks", 0);
+    add_zeros(fields, &["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec"]);
+    add_zeros(fields, &["total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);
+    add_zeros(fields, &["active_defrag_hits", "active_defrag_misses"]);
+    add_zeros(fields, &["active_defrag_key_hits", "active_defrag_key_misses"]);
+    add_zeros(fields, &["total_active_defrag_time", "current_active_defrag_time"]);
+    add_zeros(fields, &["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    fields.add("unexpected_error_replies", 0);
     fields.add("total_error_replies", server.cores.iter().map(|core| core.error_replies.total()).sum::<u64>());
+    fields.add("dump_payload_sanitizations", 0);
+    fields.add("total_reads_processed", count(server, |core| &core.receives));
+    fields.add("total_writes_processed", count(server, |core| &core.sends));
+    add_zeros(fields, &["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     fields.add("client_output_buffer_limit_disconnections", count(server, |core| &core.output_limit_closed));
     fields.add("cold_reads", count_shards(server, |shard| &shard.cold_reads));
     fields.add("requests_forwarded", count(server, |core| &core.forwarded));
@@ -145,6 +188,13 @@ pub(super) fn replication(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("role", "master");
     fields.add("connected_slaves", 0);
     fields.add("master_failover_state", "no-failover");
+    // Nobody follows this node: its history has no name but that of this run.
+    fields.add("master_replid", &scene.server.run_id);
+    fields.add("master_replid2", "0".repeat(40));
+    fields.add("master_repl_offset", 0);
+    fields.add("second_repl_offset", -1);
+    add_zeros(fields, &["repl_backlog_active", "repl_backlog_size"]);
+    add_zeros(fields, &["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);
     fields.add("shards_led", leads);
 }
 
@@ -160,18 +210,28 @@ pub(super) fn cpu(_: &Scene<'_>, fields: &mut Fields) {
     }
 }
 
-/// Calls and refusals of each command that was called. Times are left out: nobody takes them.
+/// Calls and refusals of each command that was called, and how long it ran, from timing one in some runs of it: see
+/// [`crate::stats::RunTime`]. The steps of a command on several shards are its own.
 pub(super) fn command_stats(scene: &Scene<'_>, fields: &mut Fields) {
     for command in commands().flat_map(|command| std::iter::once(command).chain(command.subcommands)) {
-        let (mut calls, mut rejected) = (0, 0);
+        let (mut calls, mut rejected, mut failed, mut ns) = (0, 0, 0, 0);
         for core in &scene.server.cores {
             let stats = &core.by_command[usize::from(command.id)];
             calls += stats.calls.get();
             rejected += stats.rejected.get();
+            failed += stats.failed.get();
+            ns += stats.time.ns();
         }
         if calls + rejected > 0 {
             let name = format!("cmdstat_{}", command.name());
-            fields.add(name, format_args!("calls={calls},rejected_calls={rejected}"));
+            let us_per_call = if calls == 0 { 0.0 } else { ns as f64 / 1000.0 / calls as f64 };
+            fields.add(
+                name,
+                format_args!(
+                    "calls={calls},usec={},usec_per_call={us_per_call:.2},rejected_calls={rejected},failed_calls={failed}",
+                    ns / 1000
+                ),
+            );
         }
     }
 }
@@ -195,7 +255,8 @@ pub(super) fn cluster(_: &Scene<'_>, fields: &mut Fields) {
     fields.add("cluster_enabled", 0);
 }
 
-/// Keys of each database that has some. `avg_ttl` is left out: nobody samples deadlines.
+/// Keys of each database that has some. `avg_ttl` is 0, which is what Redis says until it has sampled deadlines: nobody
+/// does here, and parsers want it.
 pub(super) fn keyspace(scene: &Scene<'_>, fields: &mut Fields) {
     for db in 0..DATABASE_COUNT {
         let (mut keys, mut deadlines) = (0, 0);
@@ -204,7 +265,7 @@ pub(super) fn keyspace(scene: &Scene<'_>, fields: &mut Fields) {
             deadlines += shard.deadlines[db].get();
         }
         if keys > 0 {
-            fields.add(format_args!("db{db}"), format_args!("keys={keys},expires={deadlines}"));
+            fields.add(format_args!("db{db}"), format_args!("keys={keys},expires={deadlines},avg_ttl=0"));
         }
     }
 }
@@ -299,6 +360,11 @@ pub(super) fn storage(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("last_save_time", last_save_unix_s(scene.server));
 }
 
+/// Adds counts of things that do not happen here.
+fn add_zeros(fields: &mut Fields, names: &[&str]) {
+    names.iter().for_each(|name| fields.add(name, 0));
+}
+
 fn gauge(server: &Server, figure: fn(&CoreStats) -> &Figure) -> u64 {
     server.cores.iter().map(|core| figure(core).get()).sum()
 }
@@ -370,9 +436,9 @@ mod tests {
                 "instantaneous_input_kbps:1.00",
                 "total_error_replies:2",
                 "errorstat_ERR:count=2",
-                "cmdstat_client|getname:calls=6,rejected_calls=0",
-                "db0:keys=8,expires=2",
-                "db9:keys=2,expires=0",
+                "cmdstat_client|getname:calls=6,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0",
+                "db0:keys=8,expires=2,avg_ttl=0",
+                "db9:keys=2,expires=0,avg_ttl=0",
                 "keyspace_hits:12",
                 "entries_to_replay:4",
             ],
@@ -397,6 +463,14 @@ mod tests {
         let none = of(Durability::None);
         assert_has(&none, &["durability:none"]);
         assert!(!none.contains("durability_loss_max_ms"), "nothing bounds it: {none}");
+    }
+
+    #[test]
+    fn a_full_disk_is_told_where_tools_look_for_failed_writes() {
+        let mut client = Client::new();
+        assert_has(&client.ask("info persistence"), &["aof_last_write_status:ok", "rdb_last_bgsave_status:ok"]);
+        client.server.shards[1].disk_is_full.set(1);
+        assert_has(&client.ask("info persistence"), &["aof_last_write_status:err", "rdb_last_bgsave_status:err"]);
     }
 
     #[test]

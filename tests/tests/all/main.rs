@@ -9,6 +9,7 @@ mod damage;
 mod disk_trouble;
 mod expiry;
 mod forgetful;
+mod info;
 mod lane;
 mod lifecycle;
 mod load;

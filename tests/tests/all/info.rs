@@ -1,0 +1,157 @@
+//! What INFO tells is true at once: a client finds in it what it has just done, on whatever core and shard.
+
+use basalt_tests::{Client, RedisServer, Reply};
+
+use crate::alone::Alone;
+
+fn two_shards() -> Alone {
+    Alone::new(|options| options.set("--shards", "2"))
+}
+
+/// The value of a field of INFO's text.
+fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+}
+
+fn number(text: &str, name: &str) -> u64 {
+    let value = field(text, name).and_then(|value| value.parse().ok());
+    value.unwrap_or_else(|| panic!("no number {name} in {text}"))
+}
+
+/// A number of a field of several, as `keys=1,expires=0`.
+fn part(text: &str, name: &str, part: &str) -> Option<f64> {
+    let mut parts = field(text, name)?.split(',').filter_map(|part| part.split_once('='));
+    parts.find(|(name, _)| *name == part)?.1.parse().ok()
+}
+
+#[test]
+fn keys_are_counted_once_their_writes_are_answered() {
+    let alone = two_shards();
+    // Of two connections, each is on another core; of ten keys, some are on either's shard.
+    let mut clients = [alone.node.client(), alone.node.client()];
+    let mut expected = 0;
+    for round in 0..10 {
+        for (index, client) in clients.iter_mut().enumerate() {
+            assert_eq!(client.ask(&format!("SET key:{round}:{index} v EX 100")), Reply::ok());
+            expected += 1;
+            let info = client.ask("INFO keyspace").text();
+            assert_eq!(part(&info, "db0", "keys"), Some(f64::from(expected)), "{info}");
+            assert_eq!(part(&info, "db0", "expires"), Some(f64::from(expected)), "{info}");
+        }
+    }
+}
+
+#[test]
+fn info_waits_for_what_was_sent_before_it() {
+    let alone = two_shards();
+    let mut client = alone.node.client();
+    let line = |line: &'static str| line.split(' ');
+    for _ in 0..20 {
+        let replies = client.pipeline([
+            line("FLUSHALL"),
+            line("CONFIG RESETSTAT"),
+            line("MSET a 1 b 2 c 3 d 4"),
+            line("GET a"),
+            line("GET b"),
+            line("GET nothing"),
+            line("GET none"),
+            line("INFO everything"),
+            line("DEL a b c d"),
+            line("INFO keyspace"),
+            line("PING"),
+        ]);
+        let info = replies[7].text();
+        assert_eq!(part(&info, "db0", "keys"), Some(4.0), "{info}");
+        assert_eq!((number(&info, "keyspace_hits"), number(&info, "keyspace_misses")), (2, 2), "{info}");
+        // RESETSTAT was counted before it forgot; INFO counts itself.
+        assert_eq!(number(&info, "total_commands_processed"), 6, "{info}");
+        assert_eq!(part(&info, "cmdstat_get", "calls"), Some(4.0), "{info}");
+        assert_eq!(replies[9].text(), "# Keyspace\r\n");
+        assert_eq!(replies[10].text(), "PONG");
+    }
+}
+
+#[test]
+fn clients_are_counted_once_they_are_answered() {
+    let alone = two_shards();
+    let mut clients = Vec::new();
+    for count in 1..=10 {
+        clients.push(alone.node.client());
+        let client = clients.last_mut().expect("it was pushed");
+        assert_eq!(number(&client.ask("INFO clients").text(), "connected_clients"), count);
+    }
+}
+
+/// The counts of a command in `commandstats`.
+fn counts(info: &str, command: &str) -> [Option<f64>; 3] {
+    ["calls", "rejected_calls", "failed_calls"].map(|count| part(info, &format!("cmdstat_{command}"), count))
+}
+
+#[test]
+fn commands_are_counted_as_redis_counts_them() {
+    const LINES: [&str; 18] = [
+        "CONFIG RESETSTAT",
+        "SET a 1",
+        "SET a 1 FOO",
+        "SET a",
+        "LPUSH list x",
+        "GET list",
+        "GET a",
+        "GET",
+        "INCR list",
+        "MGET a b c d",
+        "SCAN 0 FOO",
+        "SCAN 0",
+        "RENAME nothing new",
+        "RENAME a b",
+        "COPY b c",
+        "KEYS *",
+        "SELECT x",
+        "OBJECT ENCODING b",
+    ];
+    let (redis, alone) = (RedisServer::start(), two_shards());
+    let [redis, basalt] = [redis.address(), alone.node.address()].map(|address| {
+        let mut client = Client::connect(address).expect("the server accepts");
+        LINES.iter().for_each(|line| _ = client.ask(line));
+        client.ask("INFO commandstats").text()
+    });
+    for command in
+        ["set", "get", "lpush", "incr", "mget", "scan", "rename", "copy", "keys", "select", "object|encoding"]
+    {
+        assert_eq!(counts(&basalt, command), counts(&redis, command), "{command}: {basalt}");
+    }
+}
+
+#[test]
+fn commands_take_the_time_that_they_take() {
+    let alone = two_shards();
+    let mut client = alone.node.client();
+    let mut bytes = Vec::new();
+    for number in 0..2_000 {
+        Client::encode(&mut bytes, ["RPUSH", &format!("list:{}", number % 10), &"x".repeat(100)]);
+    }
+    client.send(&bytes).expect("the node reads");
+    (0..2_000).for_each(|_| assert!(client.read().expect("a reply").integer() > 0));
+    let begun = std::time::Instant::now();
+    for number in 0..300 {
+        client.ask(&format!("GET nothing:{number}"));
+        assert_eq!(client.ask(&format!("LRANGE list:{} 0 -1", number % 10)).elements().len(), 200);
+        assert_eq!(client.ask("KEYS list:*").elements().len(), 10);
+    }
+    let passed_us = begun.elapsed().as_micros() as f64;
+
+    let info = client.ask("INFO commandstats").text();
+
+    let us = |command: &str| {
+        let name = format!("cmdstat_{command}");
+        let [calls, us, each] = ["calls", "usec", "usec_per_call"].map(|count| part(&info, &name, count));
+        let [Some(calls), Some(us), Some(each)] = [calls, us, each] else { panic!("no {name} in {info}") };
+        assert!((each * calls - us).abs() <= 1.0 + calls * 0.005, "{command}: {us} us for {calls} calls of {each}");
+        each
+    };
+    println!("{info}");
+    assert!(us("get") > 0.0 && us("keys") > 0.0 && us("rpush") > 0.0, "{info}");
+    assert!(us("lrange") > 2.0 * us("get"), "200 elements take longer than none: {info}");
+    let read = 300.0 * (us("get") + us("lrange") + us("keys"));
+    assert!(read < passed_us, "{read} us of {passed_us}");
+}
