@@ -1,24 +1,18 @@
 //! Random commands: on a store that freezes all the time compared with plain rows, and on plain rows
-//! compared with a real redis-server, byte for byte.
-//!
-//! The latter is not part of a plain test run, since it needs that server (7.0) and empties all its databases:
-//!
-//! ```text
-//! redis-server --port 7911 --save '' &
-//! BASALT_TEST_REDIS=127.0.0.1:7911 cargo test --release -p basalt-core differential -- --ignored --nocapture
-//! ```
+//! compared with a real redis-server, byte for byte. `BASALT_TEST_SEED` and `BASALT_TEST_COMMANDS` draw others and more.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use basalt_net::resp::{Protocol, value};
 use basalt_storage::{BlockCache, Store, StoreOptions};
+use basalt_tests::RedisServer;
 
 use super::random_commands::RandomCommands;
 use super::testing::Shard;
 
-/// How many random commands are compared with redis-server, in either version of the protocol.
-const COMMAND_COUNT: usize = 200_000;
+/// How many random commands are compared with redis-server, in either version of the protocol: a few seconds' worth.
+const COMMAND_COUNT: u64 = 50_000;
 
 /// How many random commands are compared with a store.
 const STORE_COMMAND_COUNT: usize = 20_000;
@@ -32,9 +26,8 @@ struct Redis {
 }
 
 impl Redis {
-    fn connect(protocol: Protocol) -> Redis {
-        let address = std::env::var("BASALT_TEST_REDIS").expect("BASALT_TEST_REDIS names a redis-server");
-        let stream = TcpStream::connect(address).unwrap();
+    fn connect(server: &RedisServer, protocol: Protocol) -> Redis {
+        let stream = TcpStream::connect(server.address()).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut redis = Redis { stream, input: Vec::new() };
         if protocol == Protocol::Resp3 {
@@ -78,17 +71,21 @@ fn sorted(name: &str, reply: Vec<u8>) -> Vec<u8> {
     [&reply[..header], &groups.concat().concat()].concat()
 }
 
+fn number_of_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
 #[test]
-#[ignore = "needs a redis-server"]
 fn replies_are_those_of_redis() {
-    let seed = std::env::var("BASALT_TEST_SEED").map_or(1, |seed| seed.parse().expect("a seed is a number"));
+    let seed = number_of_environment("BASALT_TEST_SEED", 1);
     println!("seed {seed}");
+    let server = RedisServer::start();
     for protocol in [Protocol::Resp2, Protocol::Resp3] {
-        let mut redis = Redis::connect(protocol);
+        let mut redis = Redis::connect(&server, protocol);
         redis.run(&[b"FLUSHALL".to_vec()]);
         let (mut shard, mut commands) = (Shard::new(), RandomCommands::new(seed));
         let mut failures = 0;
-        for _ in 0..COMMAND_COUNT {
+        for _ in 0..number_of_environment("BASALT_TEST_COMMANDS", COMMAND_COUNT) {
             let line = commands.draw();
             if commands.one_in(300) {
                 redis.run(&[b"DEL".to_vec(), line[1].clone().into_bytes()]);

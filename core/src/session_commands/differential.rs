@@ -1,16 +1,10 @@
 //! These commands compared with a real redis-server, byte for byte.
-//!
-//! Not part of a plain test run, since it needs that server (7.0):
-//!
-//! ```text
-//! redis-server --port 7911 --save '' &
-//! BASALT_TEST_REDIS=127.0.0.1:7911 cargo test --release -p basalt-core differential -- --ignored --nocapture
-//! ```
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use basalt_net::resp::value;
+use basalt_tests::RedisServer;
 
 use super::testing::{Client, words};
 use crate::commands::table::commands;
@@ -21,9 +15,8 @@ struct Redis {
 }
 
 impl Redis {
-    fn connect() -> Redis {
-        let address = std::env::var("BASALT_TEST_REDIS").expect("BASALT_TEST_REDIS names a redis-server");
-        Redis { stream: TcpStream::connect(address).unwrap(), input: Vec::new() }
+    fn connect(server: &RedisServer) -> Redis {
+        Redis { stream: TcpStream::connect(server.address()).unwrap(), input: Vec::new() }
     }
 
     /// The reply with `|` for line ends, as [`Client::ask`] gives it.
@@ -56,8 +49,8 @@ struct Comparison {
 }
 
 impl Comparison {
-    fn new(protocol: &str) -> Comparison {
-        let (mut redis, mut basalt) = (Redis::connect(), Client::new());
+    fn new(server: &RedisServer, protocol: &str) -> Comparison {
+        let (mut redis, mut basalt) = (Redis::connect(server), Client::new());
         let hello = format!("hello {protocol}");
         assert!(!redis.ask(&hello).starts_with('-') && !basalt.ask(&hello).starts_with('-'));
         Comparison { redis, basalt, differences: 0 }
@@ -79,10 +72,10 @@ const NEWER: [&str; 2] = ["client|setinfo", "client|no-touch"];
 const OTHER_COST: [&str; 2] = ["rename", "renamenx"];
 
 #[test]
-#[ignore = "needs a redis-server"]
 fn commands_describe_themselves_as_in_redis() {
+    let server = RedisServer::start();
     for protocol in ["2", "3"] {
-        let mut comparison = Comparison::new(protocol);
+        let mut comparison = Comparison::new(&server, protocol);
         for command in commands() {
             // Redis has more subcommands than are here, in any order, so containers are not compared as a whole.
             let alone = Some(command).filter(|command| command.subcommands.is_empty());
@@ -162,10 +155,10 @@ const LINES: [&str; 58] = [
 ];
 
 #[test]
-#[ignore = "needs a redis-server"]
 fn replies_are_those_of_redis() {
+    let server = RedisServer::start();
     for protocol in ["2", "3"] {
-        let mut comparison = Comparison::new(protocol);
+        let mut comparison = Comparison::new(&server, protocol);
         for line in LINES {
             comparison.compare(line);
         }

@@ -4,6 +4,7 @@
 
 mod alone;
 mod clients;
+mod compatibility;
 mod crash;
 mod damage;
 mod disk_trouble;
@@ -17,5 +18,6 @@ mod model;
 mod order;
 mod power_failure;
 mod protocol;
+mod rust_client;
 mod stall;
 mod tools;

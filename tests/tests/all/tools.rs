@@ -1,9 +1,7 @@
-//! The programs and libraries that people use.
+//! The programs that people use.
 
 use std::net::SocketAddr;
 use std::process::{Command, Output};
-
-use redis::Commands as _;
 
 use crate::alone::Alone;
 
@@ -82,30 +80,4 @@ fn redis_cli_has_a_session() {
     keys.sort_unstable();
     assert_eq!(keys, ["depth", "lava", "layers", "rock"]);
     assert!(say("--bigkeys", &[]).contains("Biggest"));
-}
-
-#[test]
-fn a_client_library_has_a_session_in_both_protocols() {
-    for protocol in ["", "?protocol=resp3"] {
-        let alone = Alone::new(|options| options);
-        let client = redis::Client::open(format!("redis://{}/{protocol}", alone.node.address())).expect("an address");
-        let mut connection = client.get_connection().expect("the node accepts");
-
-        let _: () = connection.set("key", 41).expect("SET");
-        let _: i64 = connection.incr("key", 1).expect("INCR");
-        let (key, missing): (Option<String>, Option<String>) =
-            redis::pipe().get("key").get("missing").query(&mut connection).expect("a pipeline");
-        assert_eq!((key.as_deref(), missing), (Some("42"), None));
-        let hash = [("a", "1"), ("b", "2")];
-        let _: () = connection.hset_multiple("hash", &hash).expect("HSET");
-        let all: std::collections::BTreeMap<String, i32> = connection.hgetall("hash").expect("HGETALL");
-        assert_eq!(all.into_iter().collect::<Vec<_>>(), [("a".into(), 1), ("b".into(), 2)]);
-        let _: () = connection.zadd("sorted", "member", 1.5).expect("ZADD");
-        let score: f64 = connection.zscore("sorted", "member").expect("ZSCORE");
-        assert!((score - 1.5).abs() < f64::EPSILON);
-        let found: Vec<String> = connection.scan().expect("SCAN").collect::<Result<_, _>>().expect("its pages");
-        assert_eq!(found.len(), 3);
-        let error = connection.lpush::<_, _, i32>("key", 1).expect_err("it is a string");
-        assert_eq!(error.code(), Some("WRONGTYPE"));
-    }
 }
