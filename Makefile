@@ -3,6 +3,9 @@
 # Everything is built with the one profile (release), for the whole workspace at once: RocksDB, 11 minutes of C++ on two cores,
 # is then compiled once for the binary, the tests, the lints and the docs.
 
+# Where rustup puts cargo, which a shell that is older than it does not know.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
 CARGO ?= cargo
 BUILD := --release --workspace --locked
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
@@ -13,47 +16,53 @@ SECONDS ?= 60
 MILLISECONDS ?= 50
 
 .DEFAULT_GOAL := help
-.PHONY: help deps build run test bench bench-compare crash stall fmt fmt-check lint doc
+.PHONY: help deps deps-build deps-test build run test bench bench-compare crash stall fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-deps: ## Installs the Debian packages that building, testing and comparing need
+deps: ## Installs what building, testing and comparing need; the targets below do that themselves
 	@deploy/install-deps.sh
 
-build: ## Builds everything
+deps-build:
+	@deploy/install-deps.sh --build
+
+deps-test:
+	@deploy/install-deps.sh --test
+
+build: deps-build ## Builds everything
 	$(CARGO) build $(BUILD) --all-targets
 
-run: ## Runs a node on port 6379 with its data in ./basalt-data (ARGS='--port 7000' for more)
+run: deps-build ## Builds and runs a node on port 6379 with its data in ./basalt-data (ARGS='--port 7000' for more)
 	$(CARGO) build $(BUILD)
 	$(BASALT) $(ARGS)
 
-test: fmt-check lint doc ## Checks format, lints and docs, then runs every test
+test: deps-test fmt-check lint doc ## Checks format, lints and docs, then runs every test
 	$(CARGO) test $(BUILD)
 
-bench: ## Runs the micro-benchmarks (BENCH=decode for one file, ARGS='SET' for what matches)
+bench: deps-build ## Runs the micro-benchmarks (BENCH=decode for one file, ARGS='SET' for what matches)
 	$(CARGO) bench --workspace --locked --profile release --bench '$(or $(BENCH),*)' -- $(ARGS)
 
-bench-compare: ## Compares with redis-server on this machine, about 20 minutes (ARGS=--quick to try)
+bench-compare: deps-test ## Compares with redis-server on this machine, about 20 minutes (ARGS=--quick to try)
 	$(CARGO) build $(BUILD)
 	$(RELEASE)/bench-compare $(ARGS)
 
-crash: ## Kills a loaded node, and its machine, and checks what it acknowledged (CYCLES=200 for long)
+crash: deps-test ## Kills a loaded node, and its machine, and checks what it acknowledged (CYCLES=200 for long)
 	$(CARGO) build $(BUILD)
 	CRASH_CYCLES=$(CYCLES) $(CARGO) test $(BUILD) --test all -- --nocapture survive
 
-stall: ## Asks a busy node for a minute: no answer may take 50 ms (SECONDS=60, MILLISECONDS=50)
+stall: deps-test ## Asks a busy node for a minute: no answer may take 50 ms (SECONDS=60, MILLISECONDS=50)
 	$(CARGO) build $(BUILD)
 	STALL_SECONDS=$(SECONDS) STALL_LIMIT_MS=$(MILLISECONDS) $(CARGO) test $(BUILD) --test all -- --nocapture stall::
 
-fmt: ## Formats the code
+fmt: deps-test ## Formats the code
 	$(CARGO) fmt --all
 
-fmt-check:
+fmt-check: deps-test
 	$(CARGO) fmt --all --check
 
-lint: ## Lints the code
+lint: deps-test ## Lints the code
 	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings
 
-doc: ## Builds the docs
+doc: deps-test ## Builds the docs
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc $(BUILD) --no-deps --document-private-items

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that Basalt needs and that are missing, with apt-get; says what and why, and where it cannot
-# install names what is missing.
+# Installs what building and testing Basalt need and what is missing: Debian packages with apt-get, Rust with rustup. Says what
+# and why; where it cannot install, it names what is missing. Says and does nothing when all is there: `make` calls it each time.
 #
 #   deploy/install-deps.sh          everything
 #   deploy/install-deps.sh --build  only what compiling needs
 #   deploy/install-deps.sh --test   what compiling and `make test` need
+#   deploy/install-deps.sh --ci     that, and what makes a build from nothing fast
 set -euo pipefail
 
 # level  command or file that shows it is there  package  why
@@ -15,27 +16,43 @@ build  c++                     g++              compiles RocksDB
 build  clang                   clang            bindgen reads the headers of RocksDB
 build  libclang                libclang-dev     bindgen reads the headers of RocksDB
 build  pkg-config              pkg-config       build scripts look for libraries with it
-faster ccache                  ccache           a second build of RocksDB takes seconds instead of minutes
+rust   curl                    curl             fetches Rust
+rust   certificates            ca-certificates  fetches Rust
 test   redis-benchmark         redis-tools      tests drive the node with redis-cli and redis-benchmark
 test   redis-server            redis-server     tests and benches compare with it
-test   ip                      iproute2         tests cut links between nodes
-bench  etcd                    etcd-server      cluster benches compare with it
+ci     ccache                  ccache           a second build of RocksDB takes seconds instead of minutes
 '
+# Keep in step with rust-version in Cargo.toml.
+rust_minor=95
 
 level=${1:---all}
 case $level in
-  --build) wanted='build faster' ;;
-  --test) wanted='build faster test' ;;
-  --all) wanted='build faster test bench' ;;
-  *) echo "usage: $0 [--build|--test]" >&2; exit 2 ;;
+  --build) wanted='build' ;;
+  --test | --all) wanted='build test' ;;
+  --ci) wanted='build test ci' ;;
+  *) echo "usage: $0 [--build|--test|--ci]" >&2; exit 2 ;;
 esac
+
+# rustup puts cargo here, and a shell that is older than it does not know.
+PATH=$PATH:${CARGO_HOME:-$HOME/.cargo}/bin
 
 is_there() {
   case $1 in
     libclang) compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || compgen -G '/usr/lib/*/libclang*.so*' >/dev/null ;;
+    certificates) [ -e /etc/ssl/certs/ca-certificates.crt ] ;;
     *) command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ] || [ -x "/sbin/$1" ] ;;
   esac
 }
+
+# Whether cargo is there with all that `make test` runs, and new enough.
+rust_is_there() {
+  local version
+  command -v rustfmt >/dev/null && command -v cargo-clippy >/dev/null && version=$(rustc --version 2>/dev/null) || return 1
+  [[ $version =~ ^rustc\ ([0-9]+)\.([0-9]+) ]] || return 1
+  [ "${BASH_REMATCH[1]}" -gt 1 ] || [ "${BASH_REMATCH[2]}" -ge $rust_minor ]
+}
+
+rust_is_there || wanted+=' rust'
 
 missing=()
 required=()
@@ -50,7 +67,7 @@ done <<<"$needs"
 
 cannot() {
   echo "install-deps: $1; install these packages yourself: ${missing[*]}" >&2
-  # Without ccache and what only benches need, everybody can build and test.
+  # Without ccache everybody can build and test.
   [ ${#required[@]} -eq 0 ]
 }
 
@@ -77,13 +94,25 @@ install_missing() {
   [ $installed = yes ] || cannot 'apt-get could not install them'
 }
 
+install_rust() {
+  local by_hand='get it from https://rustup.rs: rustup toolchain install stable --profile default'
+  echo "missing: Rust 1.$rust_minor or newer with rustfmt and clippy (Debian's is older)"
+  if command -v rustup >/dev/null; then
+    echo 'installing: the stable toolchain, with rustup'
+    rustup toolchain install stable --profile default --no-self-update || echo 'install-deps: rustup failed' >&2
+    # The user's choice of another default stays.
+    rust_is_there || echo 'install-deps: rustup default stable would make it the one that is used' >&2
+  elif command -v curl >/dev/null; then
+    echo "installing: rustup from https://sh.rustup.rs into ${CARGO_HOME:-$HOME/.cargo} and ${RUSTUP_HOME:-$HOME/.rustup}"
+    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
+      sh -s -- -y --quiet --profile default --no-modify-path || echo 'install-deps: rustup could not be installed' >&2
+    # A shell remembers where it did not find a program.
+    hash -r
+  fi
+  rust_is_there || { echo "install-deps: Rust 1.$rust_minor or newer is missing; $by_hand" >&2; return 1; }
+}
+
 if [ ${#missing[@]} -gt 0 ]; then
   install_missing
 fi
-
-PATH=$PATH:$HOME/.cargo/bin
-if ! command -v cargo >/dev/null || ! command -v rustfmt >/dev/null || ! command -v cargo-clippy >/dev/null; then
-  echo 'install-deps: Rust 1.95 or newer with rustfmt and clippy is missing; Debian'"'"'s is too old, get it from https://rustup.rs:' >&2
-  echo "  curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile default" >&2
-  exit 1
-fi
+rust_is_there || install_rust
