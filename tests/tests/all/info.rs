@@ -66,6 +66,7 @@ fn info_waits_for_what_was_sent_before_it() {
         // RESETSTAT was counted before it forgot; INFO counts itself.
         assert_eq!(number(&info, "total_commands_processed"), 6, "{info}");
         assert_eq!(part(&info, "cmdstat_get", "calls"), Some(4.0), "{info}");
+        assert!(part(&info, "cmdstat_get", "usec_per_call") > Some(0.0), "{info}");
         assert_eq!(replies[9].text(), "# Keyspace\r\n");
         assert_eq!(replies[10].text(), "PONG");
     }
