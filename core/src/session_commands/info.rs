@@ -1,8 +1,10 @@
 //! INFO: sections of true figures (<https://redis.io/docs/latest/commands/info/>).
 //!
 //! All of Redis' sections are there, and some of Basalt's own: `cores`, `shards`, `raft` and `storage`. A field of Redis that
-//! would be a lie here is left out. Figures are read from counters that each core publishes at every tick; no core is
-//! asked, so INFO never waits for one. Redis' fields come first in a section, Basalt's own after them.
+//! would be a lie here is left out. Figures are read from counters that each core publishes; no core is asked, so INFO never
+//! waits for one. What a client may have caused itself (commands, clients, keys, hits) is published before it hears of it, the
+//! rest at every tick. The times of `commandstats` come from a sample: of each command on each core the first 64 runs are
+//! timed, then one in 64 or so. Redis' fields come first in a section, Basalt's own after them.
 
 use std::fmt::{Display, Write};
 
