@@ -449,9 +449,12 @@ fn damage_to_write_ahead_files_is_survived_or_refused_by_name() {
 fn damage_to_tables_is_refused_by_name() {
     let seed = seed(0x5eed_0003);
     let mut random = Random(seed);
-    let mut refused = 0;
+    let (mut survived, mut refused) = (0, 0);
     for (number, crash) in crashes(seed, 60).iter().enumerate() {
-        let tables = files(crash.directory.path(), "sst");
+        // A table that was being written when the copy was taken may be empty still. Whether it has bytes or not, no manifest
+        // names it yet and its records stand in a write-ahead file: damage to it is survived.
+        let has_bytes = |path: &PathBuf| fs::metadata(path).unwrap().len() > 0;
+        let tables: Vec<_> = files(crash.directory.path(), "sst").into_iter().filter(has_bytes).collect();
         if tables.is_empty() {
             continue;
         }
@@ -465,9 +468,10 @@ fn damage_to_tables_is_refused_by_name() {
             fs::write(victim, bytes).unwrap();
         }
         let what = format!("seed {seed}, crash {number}, table {}", victim.display());
-        refused += usize::from(!check(crash, &what));
+        if check(crash, &what) { survived += 1 } else { refused += 1 }
     }
-    assert!(refused > 0, "no damage was noticed");
+    println!("{survived} survived, {refused} refused");
+    assert!(refused > survived, "damage to tables in use must be noticed: {survived} survived, {refused} refused");
 }
 
 #[test]
