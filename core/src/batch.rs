@@ -100,13 +100,26 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_is_the_documented_one() {
+        let mut bytes = Vec::new();
+        begin(&mut bytes);
+        push(&mut bytes, |out| out.extend_from_slice(b"one"));
+        seal(&mut bytes, 0x0102_0304_0506_0708, 9);
+        let time_and_seed = [8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(bytes, [&[1], &time_and_seed[..], &[3, 0, 0, 0], b"one"].concat());
+    }
+
+    #[test]
     fn other_versions_and_cut_batches_are_refused() {
         let mut bytes = Vec::new();
         begin(&mut bytes);
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
         assert!(Batch::read(&bytes[..10]).is_err());
         assert!(Batch::read(&bytes[..bytes.len() - 1]).unwrap().next().unwrap().is_err());
-        bytes[0] = 2;
-        assert!(Batch::read(&bytes).unwrap_err().contains("version 2"));
+        for version in [0, 2, 255] {
+            bytes[0] = version;
+            let refusal = Batch::read(&bytes).unwrap_err();
+            assert!(refusal.contains(&format!("version {version}, this program reads version 1")), "{refusal}");
+        }
     }
 }

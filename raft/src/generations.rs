@@ -240,8 +240,9 @@ impl Generations {
         }
     }
 
-    /// Puts the checkpoint in `directory` in the place of all rows.
-    pub(crate) async fn install(&self, directory: std::path::PathBuf) -> Result<()> {
+    /// Puts the checkpoint in `directory`, which holds the entries up to `last`, in the place of all rows.
+    pub(crate) async fn install(&self, directory: std::path::PathBuf, last: LogId) -> Result<()> {
+        self.log.expect_snapshot(last.index())?;
         let job = self.machine.borrow_mut().store().install_job(&directory);
         let done: InstallDone = self.run(move || job.run()).await?;
         let mut machine = self.machine.borrow_mut();

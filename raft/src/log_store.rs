@@ -183,6 +183,11 @@ impl LogStore {
         .await
     }
 
+    /// Notes that a snapshot up to `index` is about to take the place of the rows.
+    pub(crate) fn expect_snapshot(&self, index: u64) -> Result<(), basalt_storage::Error> {
+        self.0.log.borrow_mut().expect_snapshot(index)
+    }
+
     /// Begins to make all appends durable, whatever the durability mode; [`LogStore::is_synced`] tells when they are.
     pub(crate) fn start_sync_to_disk(&self) -> u64 {
         let (number, done) = self.next_sync();

@@ -597,7 +597,7 @@ mod tests {
         log.write_mark(&taken, 0).expect("written");
         log.lower_mark(Some((50, 1))).expect("written");
         log.write_mark(&taken, 0).expect("left out");
-        let (_, _, mark) = StateFile::open(directory.path()).expect("opens");
+        let (_, _, mark) = StateFile::open(directory.path(), crate::Identity::default()).expect("opens");
         assert_eq!(mark.last, Some((50, 1)));
     }
 
@@ -609,7 +609,7 @@ mod tests {
         let options = LogOptions { warm_files: 0, ..LogOptions::default() };
         let mut log = RaftLog::open(directory.path(), &options, &syncer).expect("opens");
         log.purge(99, b"id of 99").expect("purged");
-        let (_, promises, _) = StateFile::open(directory.path()).expect("opens");
+        let (_, promises, _) = StateFile::open(directory.path(), crate::Identity::default()).expect("opens");
         assert_eq!(promises.purged, Some((99, b"id of 99".as_slice().into())));
     }
 

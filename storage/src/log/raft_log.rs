@@ -54,7 +54,8 @@ impl RaftLog {
     ///
     /// # Errors
     /// [`Error::Corruption`] naming file or directory if records that were once durable are missing, if there is a hole, or if any
-    /// record is damaged; [`Error::UnknownFormat`]; [`Error::Io`].
+    /// record is damaged; [`Error::Missing`] if there is none and none is to be made; [`Error::Foreign`] for another shard's;
+    /// [`Error::Misfit`] for an old copy; [`Error::UnknownFormat`]; [`Error::Io`].
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
         let Recovered { shared, promises, mark, records } = recover(directory, options)?;
         let space = DiskSpace::new(directory, options.reserve_bytes);
@@ -91,6 +92,11 @@ impl RaftLog {
             runs,
             scratch: Vec::new(),
         })
+    }
+
+    /// Where the log is.
+    pub fn directory(&self) -> &Path {
+        &self.shared.directory
     }
 
     /// Whether there are no records (all may have been purged).
@@ -310,6 +316,25 @@ impl RaftLog {
         }
         self.queue.purge(&self.shared);
         Ok(())
+    }
+
+    /// Notes, durable on return, that a snapshot up to `index` is about to take the place of the rows. Until the log is purged up to
+    /// there, rows applied up to `index` are no sign of a log that has lost its end. Waits for one small synced write.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that write fails, which is final.
+    pub fn expect_snapshot(&mut self, index: u64) -> Result<()> {
+        {
+            let mut wanted = self.shared.wanted();
+            wanted.promises.snapshot = Some(index);
+            wanted.promises_changed = true;
+        }
+        self.shared.write_promises().map_err(|source| self.fail_io(source))
+    }
+
+    /// The newest index given to [`RaftLog::expect_snapshot`].
+    pub fn expected_snapshot(&self) -> Option<u64> {
+        self.shared.wanted().promises.snapshot
     }
 
     /// Sets the vote, durable once a later [`RaftLog::sync`] completes.
