@@ -401,6 +401,31 @@ fn a_crash_of_the_process_loses_nothing() {
         let next = log.last_index().or(log.purged().map(|(index, _)| index)).map_or(0, |index| index + 1);
         log.append(&records(next..next + 100, 99)).unwrap();
         sync(&mut log);
+        // What was recovered stands in the files of two runs now, and must be found by a third.
+        let again = tempfile::tempdir().unwrap();
+        copy(crash.directory.path(), again.path());
+        let third = open(again.path(), &syncer);
+        assert_eq!(all(&third), all(&log), "{what}: after a second crash");
+    }
+}
+
+#[test]
+fn opening_a_log_after_a_crash_takes_no_space() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    let written = records(0..2000, 1);
+    log.append(&written[..1000]).unwrap();
+    log.append(&written[1000..]).unwrap();
+    sync(&mut log);
+    let copied = tempfile::tempdir().unwrap();
+    copy(directory.path(), copied.path());
+    let tables = files(copied.path(), "sst");
+    for _ in 0..3 {
+        let log = open(copied.path(), &syncer);
+        assert_eq!(all(&log), written);
+        assert_eq!(files(copied.path(), "sst"), tables, "what was recovered stays in memory");
+        assert_eq!(log.durable_index(), Some(1999));
     }
 }
 

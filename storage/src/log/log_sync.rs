@@ -188,6 +188,7 @@ impl SharedLog {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
         let opened = open_database(&self.directory, options)?;
+        sync_files(&self.directory).map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         self.durable_sequence.store(opened.latest_sequence_number(), Ordering::Release);
         *database = Some(opened);
         self.wedged.store(false, Ordering::Release);
@@ -568,7 +569,7 @@ fn tidy_log(log: &SharedLog) {
 }
 
 /// Syncs every write-ahead file in `directory`, and the directory.
-fn sync_files(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_files(directory: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "log") {

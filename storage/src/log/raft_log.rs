@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::properties::{BACKGROUND_ERRORS, NUM_IMMUTABLE_MEM_TABLE};
+use rocksdb::properties::{BACKGROUND_ERRORS, CUR_SIZE_ALL_MEM_TABLES, NUM_IMMUTABLE_MEM_TABLE};
 use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 
 use super::database::{SEGMENT_STRETCH, read_options, refusal, write_options};
@@ -59,7 +59,10 @@ impl RaftLog {
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
         let Recovered { shared, promises, mark, records } = recover(directory, options)?;
         let space = DiskSpace::new(directory, options.reserve_bytes);
-        let claim = WarmClaim::new((options.segment_bytes * options.warm_files) as u64);
+        // Warming also writes what was recovered as a table. Where there is no room for that, all stays where it is.
+        let recovered_bytes = shared.with_database(|database| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES))?;
+        let recovered_bytes = recovered_bytes.ok().flatten().unwrap_or(0);
+        let claim = WarmClaim::new(recovered_bytes + (options.segment_bytes * options.warm_files) as u64);
         if space.check(claim.all_bytes).is_ok() {
             shared.with_database(|database| warm(directory, database, options))??;
         }
@@ -476,7 +479,7 @@ impl RaftLog {
 
     /// Opens the database again after the disk was full: RocksDB takes no writes after one that failed.
     fn reopen(&mut self) -> Result<()> {
-        // Opening writes what waits as tables; if it had to stop half-way, there would be nothing to read from.
+        // What waits is written as a table soon after: without room for it, this would only come again.
         let waiting_bytes = self.options.segment_bytes * (self.options.segments_waiting_max + 2);
         self.space.check(waiting_bytes as u64)?;
         self.shared.reopen(&self.options).inspect_err(|error| self.end_unless_full(error))?;

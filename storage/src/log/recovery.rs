@@ -12,7 +12,7 @@ use rocksdb::DB;
 
 use super::LogOptions;
 use super::database::{open_database, read_options, refusal};
-use super::log_sync::SharedLog;
+use super::log_sync::{SharedLog, sync_files};
 use super::record::{LogRecord, key_of};
 use super::sizes::Sizes;
 use super::state_file::{Mark, Promises, STATE_FILE, StateFile};
@@ -67,6 +67,7 @@ pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovere
     }
     let kept = KeptFiles::keep(directory);
     let database = open_database(directory, options)?;
+    sync_files(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
     let purged = promises.purged.as_ref().map(|(index, _)| *index);
     let records = scan(directory, &database, purged, options)?;
     check_mark(directory, &database, &records, purged, &mark)?;
