@@ -20,7 +20,7 @@ use basalt_storage::{BlockCache, Store, StoreOptions};
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::background::Background;
-use crate::boot::{CpuId, DataDir, Prepared, StopRequest};
+use crate::boot::{Ballast, CpuId, DataDir, Prepared, StopRequest};
 use crate::commands;
 use crate::config::{self, Config};
 use crate::core::Core;
@@ -62,6 +62,8 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let background = start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?;
     let syncers = start_syncers(&config, core_count)?;
     let cache = BlockCache::new(budget.block_cache_bytes);
+    let ballast = Ballast::new(data.root(), data.shard_count());
+    ballast.release();
     let mut shards = open_shards(&config, &data, &router, &syncers, &budget, &cache)?;
     // A start that was refused is not counted: what belongs here may come back.
     data.count_start().map_err(|error| RunError(error.to_string()))?;
@@ -94,6 +96,9 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let _ = sender.send((server.clone(), listeners.take().unwrap_or_default()));
     }
     let watched = collect_watched(&finished, core_count)?;
+    if server.config.disk_reserve > 0 {
+        ballast.set_aside();
+    }
     let watchdog = {
         let server = server.clone();
         std::thread::Builder::new().name("basalt-watch".into()).spawn(move || core_loop::watchdog(&server, &watched))

@@ -198,10 +198,14 @@ impl Generations {
                     *self.durable.borrow_mut() = point;
                     self.advanced.set(true);
                 }
-                *self.failure.borrow_mut() = None;
+                if self.failure.take().is_some() {
+                    tracing::info!(index = durable_index, "rows are written out again");
+                }
             }
             Err(error @ (basalt_storage::Error::DiskFull { .. } | basalt_storage::Error::WriteStall)) => {
-                tracing::warn!(%error, "rows stay in memory until they can be written out");
+                if self.failure.borrow().is_none() {
+                    tracing::warn!(%error, "rows stay in memory until they can be written out");
+                }
                 self.retry_at.set(Some(Instant::now() + DISK_FULL_RETRY));
                 self.fail(error.to_string(), false);
             }

@@ -441,7 +441,7 @@ mod tests {
             let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
             let mut log = LogStore::new(log, Arc::new(|| {}));
             assert_eq!(log.admit(1), Err(ProposeError::DiskFull));
-            let mut appending = Box::pin(log.append([entry(0, 10)], IOFlushed::noop()));
+            let mut appending = Box::pin(log.append([entry(0, 2000)], IOFlushed::noop()));
             for _ in 0..3 {
                 let pending = poll_fn(|context| Poll::Ready(appending.as_mut().poll(context).is_pending())).await;
                 assert!(pending, "an append that fails would stop the group");

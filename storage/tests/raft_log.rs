@@ -273,8 +273,13 @@ fn writes_are_refused_below_the_reserve_and_reads_go_on() {
     drop(log);
     let greedy = LogOptions { reserve_bytes: u64::MAX / 2, ..options() };
     let mut log = RaftLog::open(directory.path(), &greedy, &syncer).unwrap();
-    assert!(matches!(log.append(&records(10..11, 1)), Err(Error::DiskFull { .. })));
+    assert!(matches!(log.admit(1), Err(Error::DiskFull { .. })));
+    let large = LogRecord { index: 10, term: 1, body: Bytes::from(vec![1; 2000]) };
+    assert!(matches!(log.append(&[large]), Err(Error::DiskFull { .. })));
     assert_eq!(all(&log), records(0..10, 1));
+    sync(&mut log);
+    // What a new leader writes: without it, nothing could be read either.
+    log.append(&records(10..11, 2)).unwrap();
     sync(&mut log);
 }
 

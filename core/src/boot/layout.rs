@@ -3,6 +3,7 @@
 //! ```text
 //! LOCK                 locked (flock) by the process that uses the directory; holds its process id
 //! node.toml            format version, number of shards, the node's id, how often it was started
+//! ballast              space set aside for the next start
 //! shards/<id>/log/     the shard's Raft log
 //! shards/<id>/data/    the shard's applied rows
 //! ```

@@ -19,14 +19,17 @@ const RECOVER_INTO_MEMORY: &str = "avoid_flush_during_recovery=true";
 /// How many times its length a segment may reach when those before it are not written yet.
 pub(super) const SEGMENT_STRETCH: usize = 4;
 
-/// Opens or creates the database in `directory`. What was recovered is in memory and in the write-ahead files, which need not
+/// Bytes by which write-ahead files grow where space is short: so much of it each log that is opened takes ahead of its need.
+const SPARING_STEP_BYTES: u64 = 64 << 10;
+
+/// Opens or creates the database in `directory`; with `is_ample`, write-ahead files get all their space at once. What was recovered is in memory and in the write-ahead files, which need not
 /// be synced.
-pub(super) fn open_database(directory: &Path, options: &LogOptions) -> Result<DB> {
-    let opened = rocksdb_options(options).and_then(|options| DB::open(&options, directory));
+pub(super) fn open_database(directory: &Path, options: &LogOptions, is_ample: bool) -> Result<DB> {
+    let opened = rocksdb_options(options, is_ample).and_then(|options| DB::open(&options, directory));
     opened.map_err(|error| refusal(directory, &error))
 }
 
-fn rocksdb_options(log: &LogOptions) -> Result<Options, rocksdb::Error> {
+fn rocksdb_options(log: &LogOptions, is_ample: bool) -> Result<Options, rocksdb::Error> {
     let mut options = Options::default().get_options_from_string(RECOVER_INTO_MEMORY)?;
     options.create_if_missing(true);
     // Reusing files is what makes syncs fast: writing into blocks that exist commits no journal.
@@ -37,7 +40,8 @@ fn rocksdb_options(log: &LogOptions) -> Result<Options, rocksdb::Error> {
     // that waited and a stretched one.
     options.set_write_buffer_size(log.segment_bytes * (log.segments_waiting_max + 2 * SEGMENT_STRETCH));
     // Only bounds how much RocksDB reserves for a write-ahead file ahead of writing it; a segment and what it may exceed it by.
-    options.set_max_total_wal_size(log.segment_bytes as u64 + (2 << 20));
+    let step_bytes = if is_ample { log.segment_bytes as u64 + (2 << 20) } else { SPARING_STEP_BYTES };
+    options.set_max_total_wal_size(step_bytes);
     options.set_max_write_buffer_number(log.segments_waiting_max as i32 + 3);
     options.set_arena_block_size(1 << 20);
     // One writer: the plain skiplist insert remembers where the last key went, and the next one is its neighbour.

@@ -183,11 +183,11 @@ impl SharedLog {
         drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Closes the database and opens it again. Waits for calls in flight.
+    /// Closes the database and opens it again, when there is space again. Waits for calls in flight.
     pub(super) fn reopen(&self, options: &LogOptions) -> Result<()> {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
-        let opened = open_database(&self.directory, options)?;
+        let opened = open_database(&self.directory, options, true)?;
         sync_files(&self.directory).map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         self.durable_sequence.store(opened.latest_sequence_number(), Ordering::Release);
         *database = Some(opened);

@@ -57,16 +57,14 @@ impl RaftLog {
     /// record is damaged; [`Error::Missing`] if there is none and none is to be made; [`Error::Foreign`] for another shard's;
     /// [`Error::Misfit`] for an old copy; [`Error::UnknownFormat`]; [`Error::Io`].
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
-        let Recovered { shared, promises, mark, records } = recover(directory, options)?;
-        let space = DiskSpace::new(directory, options.reserve_bytes);
+        let Recovered { shared, space, claim, promises, mark, records } = recover(directory, options)?;
         // Warming also writes what was recovered as a table. Where there is no room for that, all stays where it is.
         let recovered_bytes = shared.with_database(|database| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES))?;
-        let recovered_bytes = recovered_bytes.ok().flatten().unwrap_or(0);
-        let claim = WarmClaim::new(recovered_bytes + (options.segment_bytes * options.warm_files) as u64);
-        if space.check(claim.all_bytes).is_ok() {
+        let table = WarmClaim::new(recovered_bytes.ok().flatten().unwrap_or(0));
+        if claim.is_some() && space.check(table.all_bytes).is_ok() {
             shared.with_database(|database| warm(directory, database, options))??;
         }
-        drop(claim);
+        drop((claim, table));
         let shared = Arc::new(shared);
         let queue = syncer.queue();
         queue.register(&shared);

@@ -12,11 +12,13 @@ use rocksdb::DB;
 
 use super::LogOptions;
 use super::database::{open_database, read_options, refusal};
+use super::disk_space::DiskSpace;
 use super::log_sync::{SharedLog, sync_files};
 use super::record::{LogRecord, key_of};
 use super::sizes::Sizes;
 use super::state_file::{Mark, Promises, STATE_FILE, StateFile};
 use super::tail::Tail;
+use super::warm::WarmClaim;
 use crate::{Error, Result};
 
 /// Where the write-ahead files are kept while it is not yet certain that they are whole.
@@ -25,6 +27,9 @@ const KEPT_DIRECTORY: &str = "kept";
 /// A log as found on disk.
 pub(super) struct Recovered {
     pub(super) shared: SharedLog,
+    pub(super) space: DiskSpace,
+    /// The space for the first write-ahead file and the warm ones, if it is there.
+    pub(super) claim: Option<WarmClaim>,
     pub(super) promises: Promises,
     pub(super) mark: Mark,
     pub(super) records: Records,
@@ -66,7 +71,10 @@ pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovere
         return Err(Error::Corruption { path: directory.join("CURRENT"), detail });
     }
     let kept = KeptFiles::keep(directory);
-    let database = open_database(directory, options)?;
+    let space = DiskSpace::new(directory, options.reserve_bytes);
+    let claim = WarmClaim::new((options.segment_bytes * (options.warm_files + 1)) as u64);
+    let claim = space.check(claim.all_bytes).is_ok().then_some(claim);
+    let database = open_database(directory, options, claim.is_some())?;
     sync_files(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
     let purged = promises.purged.as_ref().map(|(index, _)| *index);
     let records = scan(directory, &database, purged, options)?;
@@ -78,7 +86,7 @@ pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovere
         noted.map_err(|source| Error::Io { path: directory.join(STATE_FILE), source })?;
     }
     let shared = SharedLog::new(directory, database, state, promises.clone(), mark.clone());
-    Ok(Recovered { shared, promises, mark, records })
+    Ok(Recovered { shared, space, claim, promises, mark, records })
 }
 
 fn exists(path: &Path) -> Result<bool> {
