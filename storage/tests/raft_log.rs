@@ -228,39 +228,36 @@ fn interval_mode_syncs_by_itself() {
 
 #[test]
 fn purging_gives_the_disk_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let syncer = syncer(Durability::Always);
-    let mut log = open(directory.path(), &syncer);
-    let body = Bytes::from(vec![9; 4096]);
-    for index in 0..8000 {
-        let mut wait = 0;
-        while let Err(error) = log.append(&[LogRecord { index, term: 1, body: body.clone() }]) {
-            assert!(matches!(error, Error::WriteStall) && wait < 30_000, "{error}");
-            wait += 1;
-            std::thread::sleep(Duration::from_millis(1));
+    // Once at the end, when RocksDB has tables in every state, and all along.
+    for purge_every in [8000, 100] {
+        let directory = tempfile::tempdir().unwrap();
+        let syncer = syncer(Durability::Always);
+        let mut log = open(directory.path(), &syncer);
+        let body = Bytes::from(vec![9; 4096]);
+        for index in 0..8000 {
+            append_patiently(&mut log, &[LogRecord { index, term: 1, body: body.clone() }]);
+            if (index + 1) % purge_every == 0 {
+                sync(&mut log);
+                log.purge(index - 50, b"id").unwrap();
+            }
         }
-        if index % 100 == 99 {
-            sync(&mut log);
-            log.purge(index - 50, b"id").unwrap();
+        assert_eq!(log.first_index(), Some(7950));
+        // Tables are dropped on another thread; nothing else happens to the log meanwhile. What stays are the last tables, three at
+        // most, and the write-ahead files, four of them for reuse: each of several segments where writing was held up (1.8 MiB
+        // and 0.8 MiB were seen beside twelve tests at once on two cores).
+        let bytes = |path: &PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let of_kind = |kind| files(directory.path(), kind).iter().map(bytes).sum::<u64>();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while of_kind("sst") >= 5 << 20 || of_kind("log") >= 6 << 20 {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "of 32 MiB that were purged, {} bytes of tables and {} of write-ahead files are still on disk",
+                of_kind("sst"),
+                of_kind("log")
+            );
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
-    // Files are dropped on another thread; without purging all 32 MiB would stay.
-    let bytes = |path: &PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let on_disk = || -> u64 {
-        ["sst", "log"].iter().flat_map(|kind| files(directory.path(), kind)).map(|path| bytes(&path)).sum()
-    };
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while on_disk() >= 20 << 20 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{} bytes of 32 MiB that were purged are still on disk",
-            on_disk()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-        log.purge(7949, b"id").unwrap();
-        sync(&mut log);
-    }
-    assert_eq!(log.first_index(), Some(7950));
 }
 
 #[test]
