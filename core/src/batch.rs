@@ -5,17 +5,12 @@
 //! ```
 //!
 //! Time, seed and the leader's `proto-max-bulk-len` come with the batch, so that applying it gives the same rows on every
-//! replica and on every replay, whatever their own settings say. Batches of version 1 have no longest string: for them it is
-//! [`limits::BULK_BYTES_MAX`].
+//! replica and on every replay, whatever their own settings say.
 
-use crate::limits;
-
-/// The version this program writes and the newest it reads.
+/// The version this program writes and reads.
 pub const BATCH_VERSION: u8 = 2;
 /// Bytes before the first command.
 pub const BATCH_HEADER_BYTES: usize = 21;
-/// Bytes before the first command in version 1.
-const BATCH_HEADER_BYTES_V1: usize = 17;
 
 /// Writes a batch header for `out`, which is cleared first.
 pub fn begin(out: &mut Vec<u8>) {
@@ -59,23 +54,16 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// The sentence that says why `bytes` are not a batch this program can apply.
     pub fn read(bytes: &'a [u8]) -> Result<Batch<'a>, String> {
-        let header_bytes = match bytes.first() {
-            Some(1) => BATCH_HEADER_BYTES_V1,
-            Some(&BATCH_VERSION) | None => BATCH_HEADER_BYTES,
-            Some(version) => {
-                return Err(format!(
-                    "the entry is a batch of version {version}, this program reads up to version {BATCH_VERSION}"
-                ));
-            }
-        };
-        let Some((head, commands)) = bytes.split_at_checked(header_bytes) else {
+        if let Some(&version) = bytes.first()
+            && version != BATCH_VERSION
+        {
+            return Err(format!("the entry is a batch of version {version}, this program reads version {BATCH_VERSION}"));
+        }
+        let Some((head, commands)) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>() else {
             return Err(format!("an entry of {} bytes is too short for a batch", bytes.len()));
         };
         let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes were cut out"));
-        let string_bytes_max = match head.get(BATCH_HEADER_BYTES_V1..) {
-            Some(&[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
-            _ => limits::BULK_BYTES_MAX as usize,
-        };
+        let string_bytes_max = u32::from_le_bytes([head[17], head[18], head[19], head[20]]) as usize;
         Ok(Batch { time_ms: number(1), seed: number(9), string_bytes_max, commands })
     }
 }
@@ -117,13 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn batches_of_the_first_version_are_read() {
-        let mut bytes = vec![1];
-        bytes.extend([5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
+    fn the_layout_is_the_documented_one() {
+        let mut bytes = Vec::new();
+        begin(&mut bytes);
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
-        let batch = Batch::read(&bytes).unwrap();
-        assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (5, 6, 512 << 20));
-        assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one"]);
+        seal(&mut bytes, 0x0102_0304_0506_0708, 9, 0x0a0b_0c0d);
+        let time_and_seed = [8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(bytes, [&[2], &time_and_seed[..], &[0x0d, 0x0c, 0x0b, 0x0a], &[3, 0, 0, 0], b"one"].concat());
     }
 
     #[test]
@@ -133,8 +121,11 @@ mod tests {
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
         assert!(Batch::read(&bytes[..10]).is_err());
         assert!(Batch::read(&bytes[..bytes.len() - 1]).unwrap().next().unwrap().is_err());
-        bytes[0] = 3;
-        assert!(Batch::read(&bytes).unwrap_err().contains("version 3"));
+        for version in [0, 1, 3, 255] {
+            bytes[0] = version;
+            let refusal = Batch::read(&bytes).unwrap_err();
+            assert!(refusal.contains(&format!("version {version}, this program reads version 2")), "{refusal}");
+        }
         assert!(Batch::read(&[]).is_err());
     }
 }

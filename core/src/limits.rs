@@ -58,6 +58,11 @@ pub const OPEN_FILES_PER_SHARD: u64 = 1600;
 /// Locked memory that glommio demands of the limit before it starts an executor.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 
+/// Disk space set aside for each shard's part of the next start: RocksDB's lists of files, options, notes and first write-ahead
+/// file, beside those they take the place of. A start of eight shards was seen to end with 0.3 MiB less than before, in all
+/// (`a_node_of_many_shards_starts_again_and_again_on_a_full_disk` prints it); what it takes in passing is more.
+pub const BALLAST_BYTES_PER_SHARD: u64 = 1 << 20;
+
 /// How long a graceful stop may take. After it the process ends at once, which loses nothing acknowledged under
 /// `durability = always`: a restart replays the log.
 pub const STOP_MAX: Duration = Duration::from_secs(5);

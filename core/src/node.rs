@@ -20,7 +20,7 @@ use basalt_storage::{BlockCache, Store, StoreOptions};
 use glommio::{LocalExecutorBuilder, Placement};
 
 use crate::background::Background;
-use crate::boot::{CpuId, DataDir, Prepared, StopRequest};
+use crate::boot::{Ballast, CpuId, DataDir, Prepared, StopRequest};
 use crate::commands;
 use crate::config::{self, Config};
 use crate::core::Core;
@@ -54,7 +54,7 @@ struct OpenShard {
 /// The sentence that says what went wrong and what to do.
 pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let begun = Instant::now();
-    let Prepared { config, cpus, data, listeners, stop } = prepared;
+    let Prepared { config, cpus, mut data, listeners, stop } = prepared;
     let core_count = cpus.len();
     let router = Router::new(data.shard_count(), core_count as u16);
     let budget = MemoryBudget::new(&config, data.shard_count());
@@ -62,7 +62,11 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let background = start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?;
     let syncers = start_syncers(&config, core_count)?;
     let cache = BlockCache::new(budget.block_cache_bytes);
+    let ballast = Ballast::new(data.root(), data.shard_count());
+    ballast.release();
     let mut shards = open_shards(&config, &data, &router, &syncers, &budget, &cache)?;
+    // A start that was refused is not counted: what belongs here may come back.
+    data.count_start().map_err(|error| RunError(error.to_string()))?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
 
     let (hello, hellos) = channel();
@@ -92,6 +96,9 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let _ = sender.send((server.clone(), listeners.take().unwrap_or_default()));
     }
     let watched = collect_watched(&finished, core_count)?;
+    if server.config.disk_reserve > 0 {
+        ballast.set_aside();
+    }
     let watchdog = {
         let server = server.clone();
         std::thread::Builder::new().name("basalt-watch".into()).spawn(move || core_loop::watchdog(&server, &watched))
@@ -167,16 +174,26 @@ fn open_shards(
     budget: &MemoryBudget,
     cache: &BlockCache,
 ) -> Result<Vec<Option<OpenShard>>, RunError> {
-    let log_options =
-        LogOptions { tail_bytes: budget.log_tail_bytes, reserve_bytes: config.disk_reserve, ..LogOptions::default() };
     let open = |id: ShardId| -> Result<OpenShard, String> {
         let directory = data.shard(id.0);
         let syncer = &syncers[router.core_of(id).index()];
+        let (identity, create) = (data.identity(id.0), !data.has_shards());
+        let log_options = LogOptions {
+            identity,
+            create,
+            start: data.start_number(),
+            tail_bytes: budget.log_tail_bytes,
+            reserve_bytes: config.disk_reserve,
+            ..LogOptions::default()
+        };
         let log = RaftLog::open(&directory.log, &log_options, syncer);
-        let store = Store::open(&directory.data, &StoreOptions::new(budget.memtable_bytes, cache.clone()));
+        let usual = StoreOptions::new(budget.memtable_bytes, cache.clone());
+        let store = Store::open(&directory.data, &StoreOptions { identity, create, ..usual });
         let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
         let snapshots = directory.data.with_file_name("snapshots");
-        Ok(OpenShard { id, snapshots, log: log.map_err(in_shard)?, store: store.map_err(in_shard)? })
+        let (log, store) = (log.map_err(in_shard)?, store.map_err(in_shard)?);
+        basalt_raft::check_fit(&log, &store).map_err(|error| format!("shard {id}: {error}"))?;
+        Ok(OpenShard { id, snapshots, log, store })
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = router.shards().map(|id| scope.spawn(move || open(id))).collect();

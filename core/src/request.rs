@@ -125,6 +125,25 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_is_the_documented_one() {
+        let header = RequestHeader { protocol: Protocol::Resp3, db: 7, command: 0x0102 };
+        let mut bytes = Vec::new();
+        encode(&mut bytes, header, [b"key".as_slice(), &[b'v'; 300]].into_iter());
+        assert_eq!(bytes, [&[1, 7, 2, 1, 2, 3][..], b"key", &[0xAC, 0x02], &[b'v'; 300]].concat());
+    }
+
+    #[test]
+    fn flags_of_another_version_are_refused() {
+        let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1 };
+        let mut bytes = Vec::new();
+        encode(&mut bytes, header, [b"key".as_slice()].into_iter());
+        for flags in 2..=255 {
+            bytes[0] = flags;
+            assert_eq!(decode(&bytes, &mut ArgList::new()), None, "flags {flags:#04x}");
+        }
+    }
+
+    #[test]
     fn damaged_commands_are_refused() {
         for asked in [1, 2] {
             let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1, asked };

@@ -198,10 +198,14 @@ impl Generations {
                     *self.durable.borrow_mut() = point;
                     self.advanced.set(true);
                 }
-                *self.failure.borrow_mut() = None;
+                if self.failure.take().is_some() {
+                    tracing::info!(index = durable_index, "rows are written out again");
+                }
             }
             Err(error @ (basalt_storage::Error::DiskFull { .. } | basalt_storage::Error::WriteStall)) => {
-                tracing::warn!(%error, "rows stay in memory until they can be written out");
+                if self.failure.borrow().is_none() {
+                    tracing::warn!(%error, "rows stay in memory until they can be written out");
+                }
                 self.retry_at.set(Some(Instant::now() + DISK_FULL_RETRY));
                 self.fail(error.to_string(), false);
             }
@@ -240,8 +244,9 @@ impl Generations {
         }
     }
 
-    /// Puts the checkpoint in `directory` in the place of all rows.
-    pub(crate) async fn install(&self, directory: std::path::PathBuf) -> Result<()> {
+    /// Puts the checkpoint in `directory`, which holds the entries up to `last`, in the place of all rows.
+    pub(crate) async fn install(&self, directory: std::path::PathBuf, last: LogId) -> Result<()> {
+        self.log.expect_snapshot(last.index())?;
         let job = self.machine.borrow_mut().store().install_job(&directory);
         let done: InstallDone = self.run(move || job.run()).await?;
         let mut machine = self.machine.borrow_mut();

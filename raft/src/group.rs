@@ -16,6 +16,7 @@ use openraft::errors::{Fatal, LinearizableReadError, RaftError};
 use openraft::{AsyncRuntime, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy};
 
 use crate::error::{Error, ProposeError, Result};
+use crate::fit::check_fit;
 use crate::generations::Generations;
 use crate::log_store::LogStore;
 use crate::machine::Machine;
@@ -120,6 +121,7 @@ impl Group {
         options.check()?;
         let config = Arc::new(raft_config(&options)?);
         let GroupHooks { on_outcome, on_fatal, wake, background } = hooks;
+        check_fit(&log, machine.borrow_mut().store())?;
         let log = LogStore::new(log, wake.clone());
         let generations = Generations::new(&options, machine.clone(), log.clone(), background, wake)?;
         let checkpoints = Checkpoints::open(&options.snapshot_directory)?;

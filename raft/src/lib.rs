@@ -15,6 +15,7 @@ mod channels;
 mod completions;
 mod entry;
 mod error;
+mod fit;
 mod generations;
 mod group;
 mod log_store;
@@ -36,6 +37,7 @@ mod testing;
 
 pub use completions::{Background, Job, Wake};
 pub use error::{DecodeError, Error, ProposeError, Result};
+pub use fit::check_fit;
 pub use group::{Group, GroupStatus, Role};
 pub use machine::{Machine, MachineError};
 pub use options::{GroupHooks, GroupOptions};

@@ -183,6 +183,11 @@ impl LogStore {
         .await
     }
 
+    /// Notes that a snapshot up to `index` is about to take the place of the rows.
+    pub(crate) fn expect_snapshot(&self, index: u64) -> Result<(), basalt_storage::Error> {
+        self.0.log.borrow_mut().expect_snapshot(index)
+    }
+
     /// Begins to make all appends durable, whatever the durability mode; [`LogStore::is_synced`] tells when they are.
     pub(crate) fn start_sync_to_disk(&self) -> u64 {
         let (number, done) = self.next_sync();
@@ -436,7 +441,7 @@ mod tests {
             let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
             let mut log = LogStore::new(log, Arc::new(|| {}));
             assert_eq!(log.admit(1), Err(ProposeError::DiskFull));
-            let mut appending = Box::pin(log.append([entry(0, 10)], IOFlushed::noop()));
+            let mut appending = Box::pin(log.append([entry(0, 2000)], IOFlushed::noop()));
             for _ in 0..3 {
                 let pending = poll_fn(|context| Poll::Ready(appending.as_mut().poll(context).is_pending())).await;
                 assert!(pending, "an append that fails would stop the group");

@@ -146,7 +146,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         if received.last_log_id < meta.last_log_id {
             return Err(self.fault(format!("a snapshot of {received} came for one of {meta}")));
         }
-        self.generations.install(directory).await.map_err(fault)
+        let Some(last) = received.last_log_id else {
+            return Err(self.fault(format!("an empty snapshot came for one of {meta}")));
+        };
+        self.generations.install(directory, last).await.map_err(fault)
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {

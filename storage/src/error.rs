@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::ColdRead;
+use crate::{ColdRead, Identity};
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -27,14 +27,48 @@ pub enum Error {
         /// What did not match.
         detail: String,
     },
-    /// Data written by a newer Basalt.
-    #[error("{path} has format {found}, this program reads up to {supported}; start the version that wrote it", path = path.display())]
+    /// A log or a store that must be there is not: starting without it would serve less than was acknowledged.
+    #[error(
+        "{path} is missing or empty: put back what was there, or restore this shard from a replica or a backup",
+        path = path.display()
+    )]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A log or a store that is another shard's, or another node's.
+    #[error(
+        "{path} belongs to {found}, in the place of {expected}: move it back to its own place, and what was here as well",
+        path = path.display()
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        found: Identity,
+        /// Whose it should be.
+        expected: Identity,
+    },
+    /// A log or a store that is not the newest one of its shard.
+    #[error(
+        "{path} does not fit the rest of its shard: {detail}; put back the log/ and data/ that were there last, or restore both \
+         together from a replica or a backup",
+        path = path.display()
+    )]
+    Misfit {
+        /// The directory.
+        path: PathBuf,
+        /// What did not fit.
+        detail: String,
+    },
+    /// Data written by another version of Basalt, a newer one or one from before the first release.
+    #[error("{path} has format {found}, this program reads format {supported}; start the version that wrote it", path = path.display())]
     UnknownFormat {
         /// The file or directory.
         path: PathBuf,
         /// The format version found.
         found: u32,
-        /// The newest format version this program reads.
+        /// The format version this program reads.
         supported: u32,
     },
     /// The disk is full. Writes may be tried again once there is space.

@@ -4,6 +4,7 @@
 //! would have to touch the disk ([`Error::Cold`]); what blocks is handed out as a job for another thread.
 
 mod error;
+mod identity;
 pub mod keyspace;
 pub mod log;
 mod rocksdb_error;
@@ -11,6 +12,7 @@ mod rows;
 mod store;
 
 pub use error::{Error, Result};
+pub use identity::{Identity, NODE_ID_BYTES};
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
 pub use rows::{ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows, Visit};
 pub use store::{

@@ -228,39 +228,36 @@ fn interval_mode_syncs_by_itself() {
 
 #[test]
 fn purging_gives_the_disk_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let syncer = syncer(Durability::Always);
-    let mut log = open(directory.path(), &syncer);
-    let body = Bytes::from(vec![9; 4096]);
-    for index in 0..8000 {
-        let mut wait = 0;
-        while let Err(error) = log.append(&[LogRecord { index, term: 1, body: body.clone() }]) {
-            assert!(matches!(error, Error::WriteStall) && wait < 30_000, "{error}");
-            wait += 1;
-            std::thread::sleep(Duration::from_millis(1));
+    // Once at the end, when RocksDB has tables in every state, and all along.
+    for purge_every in [8000, 100] {
+        let directory = tempfile::tempdir().unwrap();
+        let syncer = syncer(Durability::Always);
+        let mut log = open(directory.path(), &syncer);
+        let body = Bytes::from(vec![9; 4096]);
+        for index in 0..8000 {
+            append_patiently(&mut log, &[LogRecord { index, term: 1, body: body.clone() }]);
+            if (index + 1) % purge_every == 0 {
+                sync(&mut log);
+                log.purge(index - 50, b"id").unwrap();
+            }
         }
-        if index % 100 == 99 {
-            sync(&mut log);
-            log.purge(index - 50, b"id").unwrap();
+        assert_eq!(log.first_index(), Some(7950));
+        // Tables are dropped on another thread; nothing else happens to the log meanwhile. What stays are the last tables, three at
+        // most, and the write-ahead files, four of them for reuse: each of several segments where writing was held up (1.8 MiB
+        // and 0.8 MiB were seen beside twelve tests at once on two cores).
+        let bytes = |path: &PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
+        let of_kind = |kind| files(directory.path(), kind).iter().map(bytes).sum::<u64>();
+        let deadline = std::time::Instant::now() + PATIENCE;
+        while of_kind("sst") >= 5 << 20 || of_kind("log") >= 6 << 20 {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "of 32 MiB that were purged, {} bytes of tables and {} of write-ahead files are still on disk",
+                of_kind("sst"),
+                of_kind("log")
+            );
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
-    // Files are dropped on another thread; without purging all 32 MiB would stay.
-    let bytes = |path: &PathBuf| fs::metadata(path).map_or(0, |metadata| metadata.len());
-    let on_disk = || -> u64 {
-        ["sst", "log"].iter().flat_map(|kind| files(directory.path(), kind)).map(|path| bytes(&path)).sum()
-    };
-    let deadline = std::time::Instant::now() + Duration::from_secs(30);
-    while on_disk() >= 20 << 20 {
-        assert!(
-            std::time::Instant::now() < deadline,
-            "{} bytes of 32 MiB that were purged are still on disk",
-            on_disk()
-        );
-        std::thread::sleep(Duration::from_millis(20));
-        log.purge(7949, b"id").unwrap();
-        sync(&mut log);
-    }
-    assert_eq!(log.first_index(), Some(7950));
 }
 
 #[test]
@@ -273,8 +270,13 @@ fn writes_are_refused_below_the_reserve_and_reads_go_on() {
     drop(log);
     let greedy = LogOptions { reserve_bytes: u64::MAX / 2, ..options() };
     let mut log = RaftLog::open(directory.path(), &greedy, &syncer).unwrap();
-    assert!(matches!(log.append(&records(10..11, 1)), Err(Error::DiskFull { .. })));
+    assert!(matches!(log.admit(1), Err(Error::DiskFull { .. })));
+    let large = LogRecord { index: 10, term: 1, body: Bytes::from(vec![1; 2000]) };
+    assert!(matches!(log.append(&[large]), Err(Error::DiskFull { .. })));
     assert_eq!(all(&log), records(0..10, 1));
+    sync(&mut log);
+    // What a new leader writes: without it, nothing could be read either.
+    log.append(&records(10..11, 2)).unwrap();
     sync(&mut log);
 }
 
@@ -401,6 +403,31 @@ fn a_crash_of_the_process_loses_nothing() {
         let next = log.last_index().or(log.purged().map(|(index, _)| index)).map_or(0, |index| index + 1);
         log.append(&records(next..next + 100, 99)).unwrap();
         sync(&mut log);
+        // What was recovered stands in the files of two runs now, and must be found by a third.
+        let again = tempfile::tempdir().unwrap();
+        copy(crash.directory.path(), again.path());
+        let third = open(again.path(), &syncer);
+        assert_eq!(all(&third), all(&log), "{what}: after a second crash");
+    }
+}
+
+#[test]
+fn opening_a_log_after_a_crash_takes_no_space() {
+    let directory = tempfile::tempdir().unwrap();
+    let syncer = syncer(Durability::Always);
+    let mut log = open(directory.path(), &syncer);
+    let written = records(0..2000, 1);
+    log.append(&written[..1000]).unwrap();
+    log.append(&written[1000..]).unwrap();
+    sync(&mut log);
+    let copied = tempfile::tempdir().unwrap();
+    copy(directory.path(), copied.path());
+    let tables = files(copied.path(), "sst");
+    for _ in 0..3 {
+        let log = open(copied.path(), &syncer);
+        assert_eq!(all(&log), written);
+        assert_eq!(files(copied.path(), "sst"), tables, "what was recovered stays in memory");
+        assert_eq!(log.durable_index(), Some(1999));
     }
 }
 
@@ -449,9 +476,12 @@ fn damage_to_write_ahead_files_is_survived_or_refused_by_name() {
 fn damage_to_tables_is_refused_by_name() {
     let seed = seed(0x5eed_0003);
     let mut random = Random(seed);
-    let mut refused = 0;
+    let (mut survived, mut refused) = (0, 0);
     for (number, crash) in crashes(seed, 60).iter().enumerate() {
-        let tables = files(crash.directory.path(), "sst");
+        // A table that was being written when the copy was taken may be empty still. Whether it has bytes or not, no manifest
+        // names it yet and its records stand in a write-ahead file: damage to it is survived.
+        let has_bytes = |path: &PathBuf| fs::metadata(path).unwrap().len() > 0;
+        let tables: Vec<_> = files(crash.directory.path(), "sst").into_iter().filter(has_bytes).collect();
         if tables.is_empty() {
             continue;
         }
@@ -465,9 +495,10 @@ fn damage_to_tables_is_refused_by_name() {
             fs::write(victim, bytes).unwrap();
         }
         let what = format!("seed {seed}, crash {number}, table {}", victim.display());
-        refused += usize::from(!check(crash, &what));
+        if check(crash, &what) { survived += 1 } else { refused += 1 }
     }
-    assert!(refused > 0, "no damage was noticed");
+    println!("{survived} survived, {refused} refused");
+    assert!(refused > survived, "damage to tables in use must be noticed: {survived} survived, {refused} refused");
 }
 
 #[test]

@@ -82,18 +82,18 @@ pub enum BootError {
         source: io::Error,
     },
 
-    /// The data directory was written by a newer version.
+    /// The data directory was written by another version, a newer one or one from before the first release.
     #[error(
         "the data directory {} has format {found}, written by Basalt {writer}, and this is Basalt {} which reads format {known}: \
-         run the newer version",
+         run the version that wrote it, or start with a new --dir",
         .dir.display(), env!("CARGO_PKG_VERSION")
     )]
-    Newer {
+    OtherFormat {
         /// The directory.
         dir: PathBuf,
         /// Its format.
         found: u64,
-        /// The newest format that this version knows.
+        /// The format that this version knows.
         known: u64,
         /// The version that wrote it.
         writer: String,

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! LOCK                 locked (flock) by the process that uses the directory; holds its process id
-//! node.toml            format version, number of shards, the node's id; written once, at creation
+//! node.toml            format version, number of shards, the node's id, how often it was started
+//! ballast              space set aside for the next start
 //! shards/<id>/log/     the shard's Raft log
 //! shards/<id>/data/    the shard's applied rows
 //! ```
 //!
-//! `node.toml` is written last: a directory without it was never used, whatever else is in it by then.
+//! A directory without `node.toml` was never used. It is written at creation, and again at each start once all shards are
+//! open, with one start more. So what must be there is known: from the first counted start on, the log and the rows of every
+//! shard; and in each log the number of the last start, or else it is an old copy.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -17,11 +20,13 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
+use basalt_storage::Identity;
+
 use super::error::BootError;
 use crate::limits::SHARDS_MAX;
 
-/// The format of data directories that this version writes; it refuses newer ones.
-pub const FORMAT_VERSION: u64 = 1;
+/// The format of data directories that this version writes and reads.
+pub const FORMAT_VERSION: u64 = 2;
 
 const LOCK_FILE: &str = "LOCK";
 const NODE_FILE: &str = "node.toml";
@@ -56,6 +61,7 @@ struct NodeFile {
     format: u64,
     shards: u16,
     node_id: String,
+    starts: u64,
     created_by: String,
 }
 
@@ -63,7 +69,7 @@ impl DataDir {
     /// Opens the data directory at `root`, creating it with `shards` shards (none: one per core) if it is not there.
     ///
     /// # Errors
-    /// [`BootError::InUse`], [`BootError::DataDir`], [`BootError::Newer`], [`BootError::Shards`] and [`BootError::Damaged`].
+    /// [`BootError::InUse`], [`BootError::DataDir`], [`BootError::OtherFormat`], [`BootError::Shards`] and [`BootError::Damaged`].
     pub fn open(root: &Path, shards: Option<u16>, core_count: usize) -> Result<DataDir, BootError> {
         create_durably(root)?;
         let lock = lock(root)?;
@@ -89,6 +95,40 @@ impl DataDir {
     /// The node's id: 40 hex digits, as Redis Cluster has them, drawn at creation.
     pub fn node_id(&self) -> &str {
         &self.node.node_id
+    }
+
+    /// Whose the log and the rows of the shard with this index are.
+    pub fn identity(&self, index: u16) -> Identity {
+        let node_id = Identity::parse_node_id(&self.node.node_id).expect("it was checked when it was read");
+        Identity { node_id, shard: u32::from(index) }
+    }
+
+    /// The number of the start that is going on, counted from 1: that of the next [`DataDir::count_start`].
+    pub fn start_number(&self) -> u64 {
+        self.node.starts + 1
+    }
+
+    /// Whether all shards were there once, so that one that is not there now is lost.
+    pub fn has_shards(&self) -> bool {
+        self.node.starts > 0
+    }
+
+    /// Counts this start, durably: from now on all shards are there, and their logs know of it. Before anything is served.
+    ///
+    /// # Errors
+    /// [`BootError::DataDir`]. On a full disk only for the first start: a later one that is not counted proves less, no more.
+    pub fn count_start(&mut self) -> Result<(), BootError> {
+        self.node.starts += 1;
+        match write_node_file(&self.root, &self.node) {
+            Err(BootError::DataDir { source, .. })
+                if source.kind() == io::ErrorKind::StorageFull && self.node.starts > 1 =>
+            {
+                tracing::warn!(dir = %self.root.display(), "the disk is too full to count this start in {NODE_FILE}");
+                self.node.starts -= 1;
+                Ok(())
+            }
+            written => written,
+        }
     }
 
     /// Whether this start created it.
@@ -176,15 +216,18 @@ fn read_node_file(root: &Path) -> Result<Option<NodeFile>, BootError> {
     // The version before all else: a newer format may have any other keys.
     let format = table.get("format").and_then(toml::Value::as_integer).and_then(|format| u64::try_from(format).ok());
     match format {
-        Some(found) if found > FORMAT_VERSION => {
+        Some(found) if found != FORMAT_VERSION => {
             let writer =
                 table.get("created-by").and_then(toml::Value::as_str).unwrap_or("of another version").to_owned();
-            return Err(BootError::Newer { dir: root.to_owned(), found, known: FORMAT_VERSION, writer });
+            return Err(BootError::OtherFormat { dir: root.to_owned(), found, known: FORMAT_VERSION, writer });
         }
-        Some(1..) => {}
-        _ => return Err(damaged(String::from("has no format version"))),
+        Some(_) => {}
+        None => return Err(damaged(String::from("has no format version"))),
     }
     let node: NodeFile = table.try_into().map_err(|error: toml::de::Error| damaged(error.message().to_owned()))?;
+    if Identity::parse_node_id(&node.node_id).is_none() {
+        return Err(damaged(format!("says node-id = '{}', which is no 40 hex digits", node.node_id)));
+    }
     match (1..=SHARDS_MAX as u64).contains(&u64::from(node.shards)) {
         true => Ok(Some(node)),
         false => Err(damaged(format!("says shards = {}", node.shards))),
@@ -213,6 +256,7 @@ fn create(root: &Path, shards: Option<u16>, core_count: usize) -> Result<NodeFil
         format: FORMAT_VERSION,
         shards: shards.unwrap_or(per_core),
         node_id: random_id(),
+        starts: 0,
         created_by: env!("CARGO_PKG_VERSION").to_owned(),
     };
     for index in 0..node.shards {
@@ -350,26 +394,51 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_format_is_refused_naming_both() {
+    fn another_format_is_refused_naming_both() {
         let place = Place::new();
         drop(place.open(None).expect("a new directory"));
         let file = place.root().join(NODE_FILE);
-        fs::write(&file, "format = 7\ncreated-by = '9.1.0'\nshards = 2\nnew-key = true\n").expect("writable");
+        // Format 1, from before the first release, did not count starts.
+        for (format, writer) in [(7, "9.1.0"), (1, "0.1.0"), (0, "0.0.1")] {
+            let text = format!("format = {format}\ncreated-by = '{writer}'\nshards = 2\nnew-key = true\n");
+            fs::write(&file, text).expect("writable");
 
-        let refusal = place.refusal(None);
+            let refusal = place.refusal(None);
 
-        assert!(refusal.contains("has format 7, written by Basalt 9.1.0"), "{refusal}");
-        assert!(refusal.contains("reads format 1: run the newer version"), "{refusal}");
+            assert!(refusal.contains(&format!("has format {format}, written by Basalt {writer}")), "{refusal}");
+            assert!(refusal.contains("reads format 2: run the version that wrote it, or start"), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn starts_are_counted_and_from_the_first_on_shards_must_be_there() {
+        let place = Place::new();
+        let mut dir = place.open(None).expect("a new directory");
+        for start in 1..4 {
+            assert_eq!((dir.start_number(), dir.has_shards()), (start, start > 1));
+            dir.count_start().expect("it can be written");
+            drop(dir);
+            dir = place.open(None).expect("the same directory");
+        }
+        let identity = dir.identity(1);
+        assert_eq!(identity.to_string(), format!("shard 1 of node {}", dir.node_id()));
     }
 
     #[test]
     fn damage_is_refused_by_file_name() {
         type Damage = fn(&Path);
-        let cases: [(Damage, &str); 4] = [
+        let cases: [(Damage, &str); 5] = [
             (|root| fs::write(root.join(NODE_FILE), "format = ").expect("writable"), "node.toml is no TOML"),
             (
                 |root| fs::write(root.join(NODE_FILE), "shards = 2").expect("writable"),
                 "node.toml has no format version",
+            ),
+            (
+                |root| {
+                    let text = fs::read_to_string(root.join(NODE_FILE)).expect("readable");
+                    fs::write(root.join(NODE_FILE), text.replace("node-id = \"", "node-id = \"x")).expect("writable");
+                },
+                "node.toml says node-id = 'x",
             ),
             (|root| fs::remove_dir(root.join("shards/1")).expect("removable"), "shards/1 is missing"),
             (

@@ -4,6 +4,7 @@
 //! The checks also take what they check (the lock of the data directory, the listening sockets, the raised limits), so that
 //! nothing can change between the check and the use. Nothing is served yet when [`prepare`] returns.
 
+mod ballast;
 mod cores;
 mod error;
 mod layout;
@@ -16,6 +17,7 @@ use std::net::TcpListener;
 
 use basalt_net::probe::probe_io_uring;
 
+pub use ballast::Ballast;
 pub use cores::CpuId;
 pub use error::BootError;
 pub use layout::{DataDir, FORMAT_VERSION, ShardDir};

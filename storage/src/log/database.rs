@@ -12,25 +12,36 @@ use crate::{Error, Result};
 /// Write-ahead files kept for reuse: those of the segments that wait, and the one before.
 const RECYCLED_FILES: usize = 4;
 
+/// Has RocksDB keep what it recovers in memory, and the write-ahead files it stands in, instead of writing it as tables at once:
+/// opening a log must not need the very space whose lack ended the run before. The binding has no call for it.
+const RECOVER_INTO_MEMORY: &str = "avoid_flush_during_recovery=true";
+
 /// How many times its length a segment may reach when those before it are not written yet.
 pub(super) const SEGMENT_STRETCH: usize = 4;
 
-/// Opens or creates the database in `directory`.
-pub(super) fn open_database(directory: &Path, options: &LogOptions) -> Result<DB> {
-    DB::open(&rocksdb_options(options), directory).map_err(|error| refusal(directory, &error))
+/// Bytes by which write-ahead files grow where space is short: so much of it each log that is opened takes ahead of its need.
+const SPARING_STEP_BYTES: u64 = 64 << 10;
+
+/// Opens or creates the database in `directory`; with `is_ample`, write-ahead files get all their space at once. What was recovered is in memory and in the write-ahead files, which need not
+/// be synced.
+pub(super) fn open_database(directory: &Path, options: &LogOptions, is_ample: bool) -> Result<DB> {
+    let opened = rocksdb_options(options, is_ample).and_then(|options| DB::open(&options, directory));
+    opened.map_err(|error| refusal(directory, &error))
 }
 
-fn rocksdb_options(log: &LogOptions) -> Options {
-    let mut options = Options::default();
+fn rocksdb_options(log: &LogOptions, is_ample: bool) -> Result<Options, rocksdb::Error> {
+    let mut options = Options::default().get_options_from_string(RECOVER_INTO_MEMORY)?;
     options.create_if_missing(true);
     // Reusing files is what makes syncs fast: writing into blocks that exist commits no journal.
     options.set_recycle_log_file_num(RECYCLED_FILES);
     options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     // Segments are ended by the log itself, by bytes written, so that all write-ahead files have the same length; this
-    // is only a limit that is not reached.
-    options.set_write_buffer_size(log.segment_bytes * SEGMENT_STRETCH);
+    // is only a limit that is not reached: neither by one stretched segment after what was recovered, which may be all those
+    // that waited and a stretched one.
+    options.set_write_buffer_size(log.segment_bytes * (log.segments_waiting_max + 2 * SEGMENT_STRETCH));
     // Only bounds how much RocksDB reserves for a write-ahead file ahead of writing it; a segment and what it may exceed it by.
-    options.set_max_total_wal_size(log.segment_bytes as u64 + (2 << 20));
+    let step_bytes = if is_ample { log.segment_bytes as u64 + (2 << 20) } else { SPARING_STEP_BYTES };
+    options.set_max_total_wal_size(step_bytes);
     options.set_max_write_buffer_number(log.segments_waiting_max as i32 + 3);
     options.set_arena_block_size(1 << 20);
     // One writer: the plain skiplist insert remembers where the last key went, and the next one is its neighbour.
@@ -48,6 +59,8 @@ fn rocksdb_options(log: &LogOptions) -> Options {
     options.set_bytes_per_sync(1 << 20);
     options.set_paranoid_checks(true);
     options.set_max_open_files(512);
+    // The default of 4 MiB would be allocated anew at each open.
+    options.set_manifest_preallocation_size(64 << 10);
     // RocksDB writes its own diary on the caller's thread.
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(2);
@@ -61,7 +74,7 @@ fn rocksdb_options(log: &LogOptions) -> Options {
     table.set_block_size(64 << 10);
     table.set_format_version(6);
     options.set_block_based_table_factory(&table);
-    options
+    Ok(options)
 }
 
 /// How the core writes: not synced, and never waiting for RocksDB.

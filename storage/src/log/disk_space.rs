@@ -4,6 +4,7 @@
 //! be opened again.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
@@ -14,6 +15,13 @@ use crate::{Error, Result};
 const LOOK_EVERY_BYTES: usize = 1 << 20;
 /// Longest time between two looks at the file system.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Largest append that may use up the reserve: what Raft itself writes when a leader begins, without which a node that is started
+/// on a full disk would serve no reads either.
+const OWN_APPEND_BYTES_MAX: usize = 1024;
+
+/// Whether it was said that the reserve is reached, and not yet that there is room again. One for the process: its logs are on one
+/// file system, and each would say the same.
+static IS_SHORT: AtomicBool = AtomicBool::new(false);
 
 /// Refuses writes while the file system has less than a reserve free.
 #[derive(Debug)]
@@ -39,7 +47,7 @@ impl DiskSpace {
     /// [`Error::DiskFull`] while less than the reserve is free; once full, an eighth more must be free before work is taken.
     pub(super) fn admit(&mut self, bytes: usize) -> Result<()> {
         self.look(bytes)?;
-        let needed_bytes = if self.full { self.reserve_bytes + self.reserve_bytes / 8 } else { self.reserve_bytes };
+        let needed_bytes = if self.full { self.ample_bytes() } else { self.reserve_bytes };
         self.full = self.free_bytes < needed_bytes;
         if self.full { Err(self.disk_full()) } else { Ok(()) }
     }
@@ -47,11 +55,12 @@ impl DiskSpace {
     /// Counts `bytes` about to be written.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] while less than half of the reserve is free.
+    /// [`Error::DiskFull`] while less than half of the reserve is free, unless they are few.
     pub(super) fn take(&mut self, bytes: usize) -> Result<()> {
         self.look(bytes)?;
         self.written_bytes += bytes;
-        if self.free_bytes < self.reserve_bytes / 2 { Err(self.disk_full()) } else { Ok(()) }
+        let floor_bytes = if bytes <= OWN_APPEND_BYTES_MAX { 0 } else { self.reserve_bytes / 2 };
+        if self.free_bytes < floor_bytes { Err(self.disk_full()) } else { Ok(()) }
     }
 
     /// Checks that `bytes` are free over and above the reserve.
@@ -61,6 +70,24 @@ impl DiskSpace {
     pub(super) fn check(&self, bytes: u64) -> Result<()> {
         let is_free = self.ask()? >= self.reserve_bytes.saturating_add(bytes);
         if is_free { Ok(()) } else { Err(self.disk_full()) }
+    }
+
+    /// What must be free for new work to be taken again.
+    fn ample_bytes(&self) -> u64 {
+        self.reserve_bytes.saturating_add(self.reserve_bytes / 8)
+    }
+
+    /// Says, once, that the reserve is reached, or that there is room again.
+    fn announce(&self) {
+        let (free_bytes, reserve_bytes, path) = (self.free_bytes, self.reserve_bytes, self.path.display());
+        if free_bytes < reserve_bytes && !IS_SHORT.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                %path, free_bytes, reserve_bytes,
+                "the disk has less free than disk-reserve: writes are refused until there is space again, reads go on"
+            );
+        } else if free_bytes >= self.ample_bytes() && IS_SHORT.swap(false, Ordering::Relaxed) {
+            tracing::warn!(%path, free_bytes, reserve_bytes, "the disk has space again: writes are taken");
+        }
     }
 
     fn disk_full(&self) -> Error {
@@ -81,6 +108,7 @@ impl DiskSpace {
             self.free_bytes = self.ask()?;
             self.looked = Some(Instant::now());
             self.written_bytes = 0;
+            self.announce();
         }
         Ok(())
     }
@@ -95,9 +123,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut space = DiskSpace::new(directory.path(), u64::MAX / 2);
         assert!(matches!(space.admit(1), Err(Error::DiskFull { .. })));
-        assert!(matches!(space.take(1), Err(Error::DiskFull { .. })));
+        assert!(matches!(space.take(OWN_APPEND_BYTES_MAX + 1), Err(Error::DiskFull { .. })));
+        assert!(space.take(OWN_APPEND_BYTES_MAX).is_ok());
         space.reserve_bytes = 1;
-        assert!(space.admit(1).is_ok() && space.take(1).is_ok());
+        assert!(space.admit(1).is_ok() && space.take(1 << 20).is_ok());
     }
 
     #[test]
@@ -106,6 +135,6 @@ mod tests {
         let mut space = DiskSpace::new(directory.path(), 1);
         space.reserve_bytes = space.ask().expect("readable") / 2 * 3;
         assert!(matches!(space.admit(1), Err(Error::DiskFull { .. })));
-        assert!(space.take(1).is_ok());
+        assert!(space.take(1 << 20).is_ok());
     }
 }

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -21,6 +21,12 @@ use crate::{Error, Result};
 
 /// Longest time that the durable mark stays unsynced while syncs go on.
 const MARK_SYNC_EVERY: Duration = Duration::from_secs(1);
+
+/// When purged tables that could not be dropped yet are looked for again: RocksDB drops none of level 0, and none that a compaction
+/// works on.
+const PURGE_AGAIN: Duration = Duration::from_millis(250);
+/// How often they are looked for before the next purge is waited for.
+const PURGE_AGAIN_MAX: u32 = 120;
 
 /// How long the syncer waits to hear from the core that a write found the disk full.
 const WEDGE_PATIENCE: Duration = Duration::from_secs(1);
@@ -110,6 +116,8 @@ pub(super) struct SharedLog {
     completed: AtomicU64,
     dirty: AtomicBool,
     purge_queued: AtomicBool,
+    /// How often the newest purge has left tables.
+    purges_again: AtomicU32,
     mark_queued: AtomicBool,
     mark_synced: Mutex<Instant>,
 }
@@ -151,6 +159,7 @@ impl SharedLog {
             completed: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
             purge_queued: AtomicBool::new(false),
+            purges_again: AtomicU32::new(0),
             mark_queued: AtomicBool::new(false),
             mark_synced: Mutex::new(Instant::now()),
         }
@@ -183,11 +192,12 @@ impl SharedLog {
         drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
-    /// Closes the database and opens it again. Waits for calls in flight.
+    /// Closes the database and opens it again, when there is space again. Waits for calls in flight.
     pub(super) fn reopen(&self, options: &LogOptions) -> Result<()> {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         drop(database.take());
-        let opened = open_database(&self.directory, options)?;
+        let opened = open_database(&self.directory, options, true)?;
+        sync_files(&self.directory).map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         self.durable_sequence.store(opened.latest_sequence_number(), Ordering::Release);
         *database = Some(opened);
         self.wedged.store(false, Ordering::Release);
@@ -296,14 +306,21 @@ impl SharedLog {
         lock(&self.marks).replace(&Mark { last, committed })
     }
 
-    /// Drops tables that hold only purged records.
-    fn purge(&self) -> Result<()> {
+    /// Drops tables that hold only purged records; whether some of those are left that will be dropped later.
+    fn purge(&self) -> Result<bool> {
         self.write_promises().map_err(|source| Error::Io { path: self.directory.clone(), source })?;
-        let Some(upto) = self.wanted().promises.purged.as_ref().map(|(index, _)| *index) else { return Ok(()) };
-        match self.with_database(|database| database.delete_file_in_range(key_of(0), key_of(upto))) {
-            Ok(dropped) => dropped.map_err(|error| refusal(&self.directory, &error)),
+        let Some(upto) = self.wanted().promises.purged.as_ref().map(|(index, _)| *index) else { return Ok(false) };
+        let end = key_of(upto);
+        let left = self.with_database(|database| {
+            database.delete_file_in_range(key_of(0), end)?;
+            let is_purged = |key: &Option<Vec<u8>>| key.as_deref().is_some_and(|key| key <= end.as_slice());
+            // A single one may stay at level 0 until there are others.
+            Ok(database.live_files()?.iter().filter(|file| is_purged(&file.end_key)).count() > 1)
+        });
+        match left {
+            Ok(left) => left.map_err(|error| refusal(&self.directory, &error)),
             // The next purge makes up for it.
-            Err(_) => Ok(()),
+            Err(_) => Ok(false),
         }
     }
 
@@ -404,6 +421,7 @@ impl SyncQueue {
 
     /// Asks for the tables of `log` that hold only purged records to be dropped.
     pub(super) fn purge(&self, log: &SharedLog) {
+        log.purges_again.store(0, Ordering::Relaxed);
         if !log.purge_queued.swap(true, Ordering::AcqRel) {
             self.tidy.wake();
         }
@@ -536,39 +554,56 @@ impl Tidy {
     }
 
     fn run(&self) {
-        while self.wait() {
+        let mut comes_again = false;
+        while self.wait(comes_again) {
+            comes_again = false;
             for log in self.logs() {
-                tidy_log(&log);
+                comes_again |= tidy_log(&log);
             }
         }
     }
 
-    /// Waits until woken; `false` once stopped.
-    fn wait(&self) -> bool {
+    /// Waits until woken, or for a while if something `comes_again`; `false` once stopped.
+    fn wait(&self, comes_again: bool) -> bool {
         let mut state = lock(&self.state);
+        let deadline = Instant::now() + PURGE_AGAIN;
         while !state.woken && !state.stopping {
-            state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            if !comes_again {
+                state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let pause = deadline.saturating_duration_since(Instant::now());
+            if pause.is_zero() {
+                break;
+            }
+            state = self.arrived.wait_timeout(state, pause).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.woken = false;
         !state.stopping
     }
 }
 
-fn tidy_log(log: &SharedLog) {
-    if log.purge_queued.swap(false, Ordering::AcqRel)
-        && let Err(error) = log.purge()
-    {
-        tracing::warn!(%error, "purged records stay on disk until the next purge");
+/// Does what is due for a log; whether there will be more to do without being asked for.
+fn tidy_log(log: &SharedLog) -> bool {
+    if log.purge_queued.swap(false, Ordering::AcqRel) {
+        match log.purge() {
+            Ok(true) if log.purges_again.fetch_add(1, Ordering::Relaxed) < PURGE_AGAIN_MAX => {
+                log.purge_queued.store(true, Ordering::Release);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "purged records stay on disk until the next purge"),
+        }
     }
     if log.mark_queued.swap(false, Ordering::AcqRel)
         && let Err(error) = log.sync_mark()
     {
         tracing::warn!(directory = %log.directory.display(), %error, "the log's durable mark could not be synced");
     }
+    log.purge_queued.load(Ordering::Acquire)
 }
 
 /// Syncs every write-ahead file in `directory`, and the directory.
-fn sync_files(directory: &Path) -> io::Result<()> {
+pub(super) fn sync_files(directory: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "log") {
@@ -597,7 +632,7 @@ mod tests {
         log.write_mark(&taken, 0).expect("written");
         log.lower_mark(Some((50, 1))).expect("written");
         log.write_mark(&taken, 0).expect("left out");
-        let (_, _, mark) = StateFile::open(directory.path()).expect("opens");
+        let (_, _, mark) = StateFile::open(directory.path(), crate::Identity::default()).expect("opens");
         assert_eq!(mark.last, Some((50, 1)));
     }
 
@@ -609,8 +644,47 @@ mod tests {
         let options = LogOptions { warm_files: 0, ..LogOptions::default() };
         let mut log = RaftLog::open(directory.path(), &options, &syncer).expect("opens");
         log.purge(99, b"id of 99").expect("purged");
-        let (_, promises, _) = StateFile::open(directory.path()).expect("opens");
+        let (_, promises, _) = StateFile::open(directory.path(), crate::Identity::default()).expect("opens");
         assert_eq!(promises.purged, Some((99, b"id of 99".as_slice().into())));
+    }
+
+    #[test]
+    fn tables_that_could_not_be_dropped_are_dropped_later() {
+        use crate::log::LogRecord;
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let options = LogOptions { warm_files: 0, segment_bytes: 64 << 10, ..LogOptions::default() };
+        let mut log = RaftLog::open(directory.path(), &options, &syncer).expect("opens");
+        let shared = syncer.queue.tidy.logs().pop().expect("it is registered");
+        let tables =
+            || shared.with_database(|database| database.live_files().expect("listed").len()).expect("it is open");
+        let compact = |stops: &str| {
+            let set = shared.with_database(|database| database.set_options(&[("disable_auto_compactions", stops)]));
+            set.expect("it is open").expect("set");
+        };
+        let eventually = |what: &str, done: &dyn Fn() -> bool| {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            while !done() {
+                assert!(Instant::now() < deadline, "{what}: {} tables", tables());
+                thread::sleep(Duration::from_millis(5));
+            }
+        };
+        // All tables stay at level 0, from which RocksDB drops none.
+        compact("true");
+        for index in 0..20 {
+            let body = bytes::Bytes::from(vec![7; 60 << 10]);
+            while log.append(&[LogRecord { index, term: 1, body: body.clone() }]).is_err() {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        eventually("tables are written", &|| tables() > 5);
+        log.purge(19, b"id of 19").expect("purged");
+        eventually("the purge has been tried", &|| shared.purges_again.load(Ordering::Relaxed) > 0);
+        assert!(tables() > 5, "{} tables", tables());
+
+        compact("false");
+
+        eventually("they are dropped without another purge", &|| tables() <= 1);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::Identity;
+
 /// Longest vote, committed id or purged id, in bytes. Openraft's take less than 64.
 pub const OPAQUE_BYTES_MAX: usize = 1024;
 
@@ -16,9 +18,16 @@ pub enum Durability {
     None,
 }
 
-/// Sizes of one shard's log.
+/// Whose log it is, and the sizes of its parts.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
+    /// Whose log it is. Written into a new one; an existing one of another's is refused.
+    pub identity: Identity,
+    /// Whether a log that is not there is made. Without, it is refused: then it was there once.
+    pub create: bool,
+    /// The number of the node's start that this open belongs to; counted from 1, noted in the log. A log that was not there in
+    /// the start before this one is an old copy, and refused. 0: not counted.
+    pub start: u64,
     /// Bytes of records after which a new write-ahead file is begun and the old one's records are written as a table.
     pub segment_bytes: usize,
     /// Full segments that may wait to be written as tables; beyond, new work gives [`crate::Error::WriteStall`].
@@ -36,6 +45,9 @@ pub struct LogOptions {
 impl Default for LogOptions {
     fn default() -> Self {
         Self {
+            identity: Identity::default(),
+            create: true,
+            start: 0,
             segment_bytes: 16 << 20,
             segments_waiting_max: 3,
             tail_bytes: 8 << 20,

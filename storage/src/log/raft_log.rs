@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::properties::{BACKGROUND_ERRORS, NUM_IMMUTABLE_MEM_TABLE};
+use rocksdb::properties::{BACKGROUND_ERRORS, CUR_SIZE_ALL_MEM_TABLES, NUM_IMMUTABLE_MEM_TABLE};
 use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 
 use super::database::{SEGMENT_STRETCH, read_options, refusal, write_options};
@@ -54,15 +54,17 @@ impl RaftLog {
     ///
     /// # Errors
     /// [`Error::Corruption`] naming file or directory if records that were once durable are missing, if there is a hole, or if any
-    /// record is damaged; [`Error::UnknownFormat`]; [`Error::Io`].
+    /// record is damaged; [`Error::Missing`] if there is none and none is to be made; [`Error::Foreign`] for another shard's;
+    /// [`Error::Misfit`] for an old copy; [`Error::UnknownFormat`]; [`Error::Io`].
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
-        let Recovered { shared, promises, mark, records } = recover(directory, options)?;
-        let space = DiskSpace::new(directory, options.reserve_bytes);
-        let claim = WarmClaim::new((options.segment_bytes * options.warm_files) as u64);
-        if space.check(claim.all_bytes).is_ok() {
+        let Recovered { shared, space, claim, promises, mark, records } = recover(directory, options)?;
+        // Warming also writes what was recovered as a table. Where there is no room for that, all stays where it is.
+        let recovered_bytes = shared.with_database(|database| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES))?;
+        let table = WarmClaim::new(recovered_bytes.ok().flatten().unwrap_or(0));
+        if claim.is_some() && space.check(table.all_bytes).is_ok() {
             shared.with_database(|database| warm(directory, database, options))??;
         }
-        drop(claim);
+        drop((claim, table));
         let shared = Arc::new(shared);
         let queue = syncer.queue();
         queue.register(&shared);
@@ -91,6 +93,11 @@ impl RaftLog {
             runs,
             scratch: Vec::new(),
         })
+    }
+
+    /// Where the log is.
+    pub fn directory(&self) -> &Path {
+        &self.shared.directory
     }
 
     /// Whether there are no records (all may have been purged).
@@ -312,6 +319,25 @@ impl RaftLog {
         Ok(())
     }
 
+    /// Notes, durable on return, that a snapshot up to `index` is about to take the place of the rows. Until the log is purged up to
+    /// there, rows applied up to `index` are no sign of a log that has lost its end. Waits for one small synced write.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that write fails, which is final.
+    pub fn expect_snapshot(&mut self, index: u64) -> Result<()> {
+        {
+            let mut wanted = self.shared.wanted();
+            wanted.promises.snapshot = Some(index);
+            wanted.promises_changed = true;
+        }
+        self.shared.write_promises().map_err(|source| self.fail_io(source))
+    }
+
+    /// The newest index given to [`RaftLog::expect_snapshot`].
+    pub fn expected_snapshot(&self) -> Option<u64> {
+        self.shared.wanted().promises.snapshot
+    }
+
     /// Sets the vote, durable once a later [`RaftLog::sync`] completes.
     ///
     /// # Panics
@@ -451,7 +477,7 @@ impl RaftLog {
 
     /// Opens the database again after the disk was full: RocksDB takes no writes after one that failed.
     fn reopen(&mut self) -> Result<()> {
-        // Opening writes what waits as tables; if it had to stop half-way, there would be nothing to read from.
+        // What waits is written as a table soon after: without room for it, this would only come again.
         let waiting_bytes = self.options.segment_bytes * (self.options.segments_waiting_max + 2);
         self.space.check(waiting_bytes as u64)?;
         self.shared.reopen(&self.options).inspect_err(|error| self.end_unless_full(error))?;

@@ -12,11 +12,13 @@ use rocksdb::DB;
 
 use super::LogOptions;
 use super::database::{open_database, read_options, refusal};
-use super::log_sync::SharedLog;
+use super::disk_space::DiskSpace;
+use super::log_sync::{SharedLog, sync_files};
 use super::record::{LogRecord, key_of};
 use super::sizes::Sizes;
 use super::state_file::{Mark, Promises, STATE_FILE, StateFile};
 use super::tail::Tail;
+use super::warm::WarmClaim;
 use crate::{Error, Result};
 
 /// Where the write-ahead files are kept while it is not yet certain that they are whole.
@@ -25,6 +27,9 @@ const KEPT_DIRECTORY: &str = "kept";
 /// A log as found on disk.
 pub(super) struct Recovered {
     pub(super) shared: SharedLog,
+    pub(super) space: DiskSpace,
+    /// The space for the first write-ahead file and the warm ones, if it is there.
+    pub(super) claim: Option<WarmClaim>,
     pub(super) promises: Promises,
     pub(super) mark: Mark,
     pub(super) records: Records,
@@ -47,30 +52,58 @@ fn sync_name(directory: &Path) -> std::io::Result<()> {
 
 /// Opens the log in `directory`, or creates one if there is none.
 pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovered> {
-    std::fs::create_dir_all(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
+    if options.create {
+        std::fs::create_dir_all(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
+    }
     let has_database = exists(&directory.join("CURRENT"))?;
     let is_new = !has_database && !exists(&directory.join(STATE_FILE))?;
+    if is_new && !options.create {
+        return Err(Error::Missing { path: directory.to_owned() });
+    }
     if is_new {
         sync_name(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
-        StateFile::create(directory)?;
+        StateFile::create(directory, options.identity)?;
     }
-    let (state, promises, mark) = StateFile::open(directory)?;
+    let (mut state, mut promises, mark) = StateFile::open(directory, options.identity)?;
+    check_start(directory, &promises, options)?;
     if !has_database && (mark != Mark::default() || promises != Promises::default()) {
         let detail = "the state file is there but the database is not".to_owned();
         return Err(Error::Corruption { path: directory.join("CURRENT"), detail });
     }
     let kept = KeptFiles::keep(directory);
-    let database = open_database(directory, options)?;
+    let space = DiskSpace::new(directory, options.reserve_bytes);
+    let claim = WarmClaim::new((options.segment_bytes * (options.warm_files + 1)) as u64);
+    let claim = space.check(claim.all_bytes).is_ok().then_some(claim);
+    let database = open_database(directory, options, claim.is_some())?;
+    sync_files(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
     let purged = promises.purged.as_ref().map(|(index, _)| *index);
     let records = scan(directory, &database, purged, options)?;
     check_mark(directory, &database, &records, purged, &mark)?;
     kept.forget()?;
+    if promises.start < options.start {
+        promises.start = options.start;
+        let noted = state.promises.write(&promises);
+        noted.map_err(|source| Error::Io { path: directory.join(STATE_FILE), source })?;
+    }
     let shared = SharedLog::new(directory, database, state, promises.clone(), mark.clone());
-    Ok(Recovered { shared, promises, mark, records })
+    Ok(Recovered { shared, space, claim, promises, mark, records })
 }
 
 fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(|source| Error::Io { path: path.to_owned(), source })
+}
+
+/// Refuses a log that was not there when the node started last: what was acknowledged then is not in it.
+fn check_start(directory: &Path, promises: &Promises, options: &LogOptions) -> Result<()> {
+    if promises.start + 1 >= options.start {
+        return Ok(());
+    }
+    let detail = format!(
+        "it was last used in start {} of the node, which has been started {} times",
+        promises.start,
+        options.start - 1
+    );
+    Err(Error::Misfit { path: directory.to_owned(), detail })
 }
 
 /// Refuses a log that lacks the last record known to have been durable.

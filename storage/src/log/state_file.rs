@@ -20,14 +20,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::OPAQUE_BYTES_MAX;
-use crate::{Error, Result};
+use crate::{Error, Identity, NODE_ID_BYTES, Result};
 
 /// Its name in the log's directory.
 pub(super) const STATE_FILE: &str = "STATE";
 /// First bytes of the file.
 const MAGIC: [u8; 8] = *b"basltlog";
 /// Version of the whole log directory's format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Bytes of the header before its checksum: magic, format, node id, shard.
+const HEADER_BYTES: usize = 8 + 4 + NODE_ID_BYTES + 4;
 /// Bytes of a slot: a page, so that writing one never touches another.
 const SLOT_BYTES: usize = 4096;
 /// Bytes of a slot before its payload: checksum, payload length, write number.
@@ -49,6 +51,11 @@ pub(super) struct Promises {
     pub(super) vote: Option<Box<[u8]>>,
     /// Index and opaque id of the last purged record.
     pub(super) purged: Option<(u64, Box<[u8]>)>,
+    /// The newest of the node's starts in which the log was opened.
+    pub(super) start: u64,
+    /// Index up to which a snapshot is to take the place of the rows, and of the log: until it is purged up to there, the rows
+    /// may be ahead of it.
+    pub(super) snapshot: Option<u64>,
 }
 
 /// How far the log was once durable.
@@ -89,9 +96,9 @@ struct Slots {
 
 impl StateFile {
     /// Writes a new state file without promises.
-    pub(super) fn create(directory: &Path) -> Result<()> {
+    pub(super) fn create(directory: &Path, identity: Identity) -> Result<()> {
         let path = directory.join("STATE.new");
-        let created = write_new(&path)
+        let created = write_new(&path, identity)
             .and_then(|()| std::fs::rename(&path, directory.join(STATE_FILE)))
             .and_then(|()| File::open(directory)?.sync_all());
         created.map_err(|source| Error::Io { path, source })
@@ -100,8 +107,9 @@ impl StateFile {
     /// Opens the state file of an existing log.
     ///
     /// # Errors
-    /// [`Error::Corruption`] if it is missing or no slot of a kind is intact, [`Error::UnknownFormat`] for a newer one.
-    pub(super) fn open(directory: &Path) -> Result<(Self, Promises, Mark)> {
+    /// [`Error::Corruption`] if it is missing or no slot of a kind is intact, [`Error::UnknownFormat`] for another version's,
+    /// [`Error::Foreign`] for another shard's.
+    pub(super) fn open(directory: &Path, identity: Identity) -> Result<(Self, Promises, Mark)> {
         let path = directory.join(STATE_FILE);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Ok(file) => Arc::new(file),
@@ -111,7 +119,10 @@ impl StateFile {
             Err(source) => return Err(Error::Io { path, source }),
         };
         let pages = read_pages(&path, &file)?;
-        check_header(&path, &pages[0])?;
+        let found = read_header(&path, &pages[0])?;
+        if found != identity {
+            return Err(Error::Foreign { path: directory.to_owned(), found, expected: identity });
+        }
         let (promises, written) = newest(&path, &pages, PROMISES_PAGE, "vote and purged id", decode_promises)?;
         let promise_slots = PromiseSlots {
             slots: Slots { file: Arc::clone(&file), first_page: PROMISES_PAGE, written },
@@ -164,14 +175,16 @@ impl Slots {
     }
 }
 
-fn write_new(path: &Path) -> io::Result<()> {
+fn write_new(path: &Path, identity: Identity) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     file.set_len(PAGES * SLOT_BYTES as u64)?;
     let mut header = [0; SLOT_BYTES];
     header[..8].copy_from_slice(&MAGIC);
     header[8..12].copy_from_slice(&FORMAT.to_be_bytes());
-    let checksum = crc32fast::hash(&header[..12]);
-    header[12..16].copy_from_slice(&checksum.to_be_bytes());
+    header[12..HEADER_BYTES - 4].copy_from_slice(&identity.node_id);
+    header[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&identity.shard.to_be_bytes());
+    let checksum = crc32fast::hash(&header[..HEADER_BYTES]);
+    header[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&checksum.to_be_bytes());
     file.write_all_at(&header, 0)?;
     for number in 0..2 {
         write_slot(&file, PROMISES_PAGE + number, number, &encode_promises(&Promises::default()))?;
@@ -207,15 +220,23 @@ fn read_pages(path: &Path, file: &File) -> Result<Vec<[u8; SLOT_BYTES]>> {
     Ok(pages)
 }
 
-fn check_header(path: &Path, header: &[u8]) -> Result<()> {
-    if header[..8] != MAGIC || be_u32(&header[12..]) != crc32fast::hash(&header[..12]) {
-        return Err(corruption(path, "it does not begin like a state file of a log".to_owned()));
+/// Whose log it is.
+fn read_header(path: &Path, header: &[u8]) -> Result<Identity> {
+    let strange = || corruption(path, "it does not begin like a state file of a log".to_owned());
+    if header[..8] != MAGIC {
+        return Err(strange());
     }
+    // Before the checksum, whose place belongs to the format.
     let found = be_u32(&header[8..]);
     if found != FORMAT {
         return Err(Error::UnknownFormat { path: path.to_owned(), found, supported: FORMAT });
     }
-    Ok(())
+    if be_u32(&header[HEADER_BYTES..]) != crc32fast::hash(&header[..HEADER_BYTES]) {
+        return Err(strange());
+    }
+    let mut node_id = [0; NODE_ID_BYTES];
+    node_id.copy_from_slice(&header[12..12 + NODE_ID_BYTES]);
+    Ok(Identity { node_id, shard: be_u32(&header[HEADER_BYTES - 4..]) })
 }
 
 /// The newer intact one of two slots, and its number.
@@ -248,14 +269,23 @@ fn encode_promises(promises: &Promises) -> Vec<u8> {
     let (index, id) = promises.purged.as_ref().map_or((0, None), |(index, id)| (*index, Some(&**id)));
     out.extend_from_slice(&index.to_be_bytes());
     put_opaque(&mut out, id);
+    out.extend_from_slice(&promises.start.to_be_bytes());
+    out.push(u8::from(promises.snapshot.is_some()));
+    out.extend_from_slice(&promises.snapshot.unwrap_or_default().to_be_bytes());
     out
 }
 
 fn decode_promises(payload: &[u8]) -> Option<Promises> {
     let (vote, rest) = take_opaque(payload)?;
     let (index, rest) = rest.split_at_checked(8)?;
-    let (id, _) = take_opaque(rest)?;
-    Some(Promises { vote, purged: id.map(|id| (be_u64(index), id)) })
+    let (id, rest) = take_opaque(rest)?;
+    let (start, rest) = rest.split_at_checked(8)?;
+    let (&has_snapshot, snapshot) = rest.split_first()?;
+    if has_snapshot > 1 || snapshot.len() != 8 {
+        return None;
+    }
+    let snapshot = (has_snapshot == 1).then(|| be_u64(snapshot));
+    Some(Promises { vote, purged: id.map(|id| (be_u64(index), id)), start: be_u64(start), snapshot })
 }
 
 fn encode_mark(mark: &Mark) -> Vec<u8> {
@@ -308,8 +338,11 @@ fn be_u64(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
 
+    const OWN: Identity = Identity { node_id: [7; NODE_ID_BYTES], shard: 5 };
+
     fn promises(vote: &[u8]) -> Promises {
-        Promises { vote: Some(vote.into()), purged: Some((41, b"id of 41".as_slice().into())) }
+        let purged = Some((41, b"id of 41".as_slice().into()));
+        Promises { vote: Some(vote.into()), purged, start: 3, snapshot: Some(40) }
     }
 
     fn mark(index: u64) -> Mark {
@@ -318,8 +351,8 @@ mod tests {
 
     fn created() -> (tempfile::TempDir, StateFile) {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        StateFile::create(directory.path()).expect("created");
-        let (state, promises, mark) = StateFile::open(directory.path()).expect("opens");
+        StateFile::create(directory.path(), OWN).expect("created");
+        let (state, promises, mark) = StateFile::open(directory.path(), OWN).expect("opens");
         assert_eq!((promises, mark), (Promises::default(), Mark::default()));
         (directory, state)
     }
@@ -335,7 +368,7 @@ mod tests {
         for round in 0..5 {
             state.promises.write(&promises(&[round])).expect("written");
             state.marks.write(&mark(u64::from(round))).expect("written");
-            let (_, found, marked) = StateFile::open(directory.path()).expect("opens");
+            let (_, found, marked) = StateFile::open(directory.path(), OWN).expect("opens");
             assert_eq!((found, marked), (promises(&[round]), mark(u64::from(round))));
         }
     }
@@ -347,7 +380,7 @@ mod tests {
         state.marks.write(&mark(2)).expect("written");
         let torn = (MARK_PAGE + state.marks.0.written % 2) * SLOT_BYTES as u64 + 20;
         overwrite(directory.path(), torn, b"torn");
-        assert_eq!(StateFile::open(directory.path()).expect("opens").2, mark(1));
+        assert_eq!(StateFile::open(directory.path(), OWN).expect("opens").2, mark(1));
     }
 
     #[test]
@@ -358,7 +391,7 @@ mod tests {
         for page in [MARK_PAGE, MARK_PAGE + 1] {
             let intact = std::fs::read(directory.path().join(STATE_FILE)).expect("readable");
             overwrite(directory.path(), page * SLOT_BYTES as u64, b"torn");
-            assert_eq!(StateFile::open(directory.path()).expect("opens").2, mark(3));
+            assert_eq!(StateFile::open(directory.path(), OWN).expect("opens").2, mark(3));
             std::fs::write(directory.path().join(STATE_FILE), intact).expect("written");
         }
     }
@@ -372,13 +405,41 @@ mod tests {
             for slot in [page, page + 1] {
                 overwrite(directory.path(), slot * SLOT_BYTES as u64, b"x");
             }
-            let refused = StateFile::open(directory.path()).expect_err("both copies are damaged");
+            let refused = StateFile::open(directory.path(), OWN).expect_err("both copies are damaged");
             assert!(refused.to_string().contains("STATE"), "{refused}");
             std::fs::write(&path, intact).expect("written");
         }
-        overwrite(directory.path(), 8, &2u32.to_be_bytes());
-        assert!(StateFile::open(directory.path()).is_err(), "a header whose checksum does not fit");
+        for byte in (0..HEADER_BYTES as u64 + 4).filter(|byte| !(8..12).contains(byte)) {
+            let intact = std::fs::read(&path).expect("readable");
+            overwrite(directory.path(), byte, &[intact[byte as usize] ^ 4]);
+            let refused = StateFile::open(directory.path(), OWN).expect_err("a header whose checksum does not fit");
+            assert!(matches!(refused, Error::Corruption { .. }), "byte {byte}: {refused}");
+            std::fs::write(&path, intact).expect("written");
+        }
         std::fs::remove_file(&path).expect("removed");
-        assert!(matches!(StateFile::open(directory.path()), Err(Error::Corruption { .. })));
+        assert!(matches!(StateFile::open(directory.path(), OWN), Err(Error::Corruption { .. })));
+    }
+
+    #[test]
+    fn other_formats_are_refused_as_such() {
+        // Format 1 did not say whose log it is.
+        for format in [0, 1, FORMAT + 1, u32::MAX] {
+            let (directory, _) = created();
+            overwrite(directory.path(), 8, &format.to_be_bytes());
+            let refused = StateFile::open(directory.path(), OWN).expect_err("refused");
+            assert!(matches!(refused, Error::UnknownFormat { found, .. } if found == format), "{refused}");
+        }
+    }
+
+    #[test]
+    fn the_log_of_another_shard_or_node_is_refused() {
+        let (directory, _) = created();
+        for other in [Identity { shard: 6, ..OWN }, Identity { node_id: [8; NODE_ID_BYTES], ..OWN }] {
+            let refused = StateFile::open(directory.path(), other).expect_err("refused");
+            assert!(
+                matches!(&refused, Error::Foreign { found: OWN, path, .. } if path == directory.path()),
+                "{refused}"
+            );
+        }
     }
 }

@@ -24,7 +24,7 @@ const WARM_KEY: [u8; 1] = [b'w'];
 /// Bytes that logs being opened by this process are writing, or about to.
 static CLAIMED_BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// The space that a log's warm files take, until they are made: logs opened at the same time must not count the same free
+/// The space that opening a log takes, for warm files above all, until it is open: logs opened at the same time must not count the same free
 /// space each.
 pub(super) struct WarmClaim {
     bytes: u64,

@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::rows::{Counters, DATABASE_COUNT};
 use crate::{Error, Result};
 
-/// The newest format of the rows and of the applied row that this program reads and writes.
-pub(super) const FORMAT: u32 = 1;
+/// The format of the rows and of the applied row that this program reads and writes.
+const FORMAT: u32 = 1;
 
 /// Up to where the rows are applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,8 +10,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::applied::FORMAT;
-use crate::{Error, Result};
+use crate::{Error, Identity, Result};
+
+/// Version of the store's directory and its marker; the rows in it have one of their own.
+const FORMAT: u32 = 2;
 
 const MARKER: &str = "STORE";
 const MARKER_NEXT: &str = "STORE.next";
@@ -21,21 +23,33 @@ const MARKER_TAG: &str = "basalt-store";
 #[derive(Debug, Clone)]
 pub(super) struct Home {
     path: PathBuf,
+    identity: Identity,
 }
 
 impl Home {
-    /// The store's home in `path`, which is created if missing, and the number of its current database; `None` if it has
-    /// none yet.
-    pub(super) fn open(path: &Path) -> Result<(Home, Option<u64>)> {
-        fs::create_dir_all(path).map_err(|source| io(path, source))?;
-        let home = Home { path: path.into() };
+    /// The store's home in `path`, which is that of `identity`, and the number of its current database; `None` if it has
+    /// none yet, for which `create` must be set.
+    pub(super) fn open(path: &Path, identity: Identity, create: bool) -> Result<(Home, Option<u64>)> {
+        if create {
+            fs::create_dir_all(path).map_err(|source| io(path, source))?;
+        }
+        let home = Home { path: path.into(), identity };
         let current = home.read_marker()?;
         if current.is_none() {
-            home.refuse_unnamed_rows()?;
+            if path.is_dir() {
+                home.refuse_unnamed_rows()?;
+            }
+            if !create {
+                return Err(Error::Missing { path: path.into() });
+            }
             // The home's own name has to survive a power failure as well.
             path.parent().filter(|parent| parent.is_dir()).map_or(Ok(()), sync_dir)?;
         }
         Ok((home, current))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn database_path(&self, number: u64) -> PathBuf {
@@ -49,7 +63,8 @@ impl Home {
 
     /// Makes the database `number` the current one, atomically and durably.
     pub(super) fn set_current(&self, number: u64) -> Result<()> {
-        let body = format!("{MARKER_TAG} {FORMAT} db-{number}");
+        let Identity { shard, .. } = self.identity;
+        let body = format!("{MARKER_TAG} {FORMAT} db-{number} shard-{shard} node-{}", self.identity.node_id_hex());
         let line = format!("{body} {:08x}\n", crc32fast::hash(body.as_bytes()));
         let next = self.path.join(MARKER_NEXT);
         let write = || {
@@ -98,7 +113,11 @@ impl Home {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(io(&path, source)),
         };
-        parse_marker(&text, &path).map(Some)
+        let (number, found) = parse_marker(&text, &path)?;
+        if found != self.identity {
+            return Err(Error::Foreign { path: self.path.clone(), found, expected: self.identity });
+        }
+        Ok(Some(number))
     }
 
     fn entries(&self) -> Result<Vec<PathBuf>> {
@@ -107,7 +126,8 @@ impl Home {
     }
 }
 
-fn parse_marker(text: &str, path: &Path) -> Result<u64> {
+/// The number of the current database, and whose the store is.
+fn parse_marker(text: &str, path: &Path) -> Result<(u64, Identity)> {
     let damaged = |detail: &str| Error::Corruption { path: path.into(), detail: detail.into() };
     let line = text.strip_suffix('\n').ok_or_else(|| damaged("its line is cut short"))?;
     let mut words = line.split(' ');
@@ -116,15 +136,19 @@ fn parse_marker(text: &str, path: &Path) -> Result<u64> {
     }
     let format: u32 =
         words.next().and_then(|word| word.parse().ok()).ok_or_else(|| damaged("its format is no number"))?;
-    if format > FORMAT {
+    if format != FORMAT {
         return Err(Error::UnknownFormat { path: path.into(), found: format, supported: FORMAT });
     }
     let (body, checksum) = line.rsplit_once(' ').ok_or_else(|| damaged("its line is cut short"))?;
     if checksum != format!("{:08x}", crc32fast::hash(body.as_bytes())) {
         return Err(damaged("it does not match its checksum"));
     }
-    let number = words.next().and_then(|word| word.strip_prefix("db-")?.parse().ok());
-    number.ok_or_else(|| damaged("it names no database"))
+    let mut word = |prefix| words.next().and_then(|word| word.strip_prefix(prefix));
+    let number = word("db-").and_then(|number| number.parse().ok()).ok_or_else(|| damaged("it names no database"))?;
+    let shard = word("shard-").and_then(|shard| shard.parse().ok());
+    let node_id = word("node-").and_then(Identity::parse_node_id);
+    let identity = shard.zip(node_id).map(|(shard, node_id)| Identity { node_id, shard });
+    Ok((number, identity.ok_or_else(|| damaged("it does not say whose it is"))?))
 }
 
 /// Whether the store made the directory entry; anything else is left alone.
@@ -152,21 +176,27 @@ pub(super) fn io(path: &Path, source: std::io::Error) -> Error {
 mod tests {
     use super::*;
 
+    const OWN: Identity = Identity { node_id: [7; 20], shard: 5 };
+
+    fn open(dir: &tempfile::TempDir) -> Result<(Home, Option<u64>)> {
+        Home::open(dir.path(), OWN, true)
+    }
+
     #[test]
     fn the_marker_names_the_current_database() {
         let dir = tempfile::tempdir().unwrap();
-        let (home, current) = Home::open(dir.path()).unwrap();
+        let (home, current) = open(&dir).unwrap();
         assert_eq!(current, None);
         home.set_current(7).unwrap();
-        assert_eq!(Home::open(dir.path()).unwrap().1, Some(7));
+        assert_eq!(open(&dir).unwrap().1, Some(7));
         home.set_current(8).unwrap();
-        assert_eq!(Home::open(dir.path()).unwrap().1, Some(8));
+        assert_eq!(open(&dir).unwrap().1, Some(8));
     }
 
     #[test]
     fn a_damaged_marker_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let (home, _) = Home::open(dir.path()).unwrap();
+        let (home, _) = open(&dir).unwrap();
         home.set_current(7).unwrap();
         let marker = dir.path().join(MARKER);
         let good = fs::read(&marker).unwrap();
@@ -174,34 +204,59 @@ mod tests {
             let mut bad = good.clone();
             bad[position] ^= 0x01;
             fs::write(&marker, &bad).unwrap();
-            assert!(Home::open(dir.path()).is_err(), "flipped byte {position}");
+            assert!(open(&dir).is_err(), "flipped byte {position}");
             fs::write(&marker, &good[..position]).unwrap();
-            let error = Home::open(dir.path()).unwrap_err();
+            let error = open(&dir).unwrap_err();
             assert!(matches!(&error, Error::Corruption { path, .. } if *path == marker), "cut at {position}: {error}");
         }
     }
 
     #[test]
-    fn a_marker_of_a_newer_program_is_refused_as_such() {
+    fn a_marker_of_another_version_is_refused_as_such() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join(MARKER), "basalt-store 2 db-1 whatever else it may say\n").unwrap();
-        let error = Home::open(dir.path()).unwrap_err();
-        assert!(matches!(error, Error::UnknownFormat { found: 2, supported: FORMAT, .. }), "{error}");
+        // Format 1 did not say whose the store is.
+        for line in ["basalt-store 3 db-1 whatever else it may say", "basalt-store 1 db-1 fef09a53"] {
+            fs::write(dir.path().join(MARKER), format!("{line}\n")).unwrap();
+            let error = open(&dir).unwrap_err();
+            let found = line.as_bytes()["basalt-store ".len()] - b'0';
+            let is_told = |error: &Error| matches!(error, Error::UnknownFormat { found: format, supported: FORMAT, .. } if *format == u32::from(found));
+            assert!(is_told(&error), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_store_of_another_shard_or_node_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        open(&dir).unwrap().0.set_current(1).unwrap();
+        for other in [Identity { shard: 6, ..OWN }, Identity { node_id: [8; 20], ..OWN }] {
+            let error = Home::open(dir.path(), other, true).unwrap_err();
+            assert!(matches!(&error, Error::Foreign { found: OWN, path, .. } if path == dir.path()), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_store_that_must_be_there_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [dir.path().to_owned(), dir.path().join("data")] {
+            let error = Home::open(&path, OWN, false).unwrap_err();
+            assert!(matches!(&error, Error::Missing { path: named } if *named == path), "{error}");
+        }
+        assert!(!dir.path().join("data").exists());
     }
 
     #[test]
     fn rows_without_a_marker_are_not_taken_for_a_new_store() {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("db-1")).unwrap();
-        assert!(Home::open(dir.path()).is_ok(), "an empty database is a creation that was interrupted");
+        assert!(open(&dir).is_ok(), "an empty database is a creation that was interrupted");
         fs::write(dir.path().join("db-1/000009.sst"), "").unwrap();
-        assert!(matches!(Home::open(dir.path()), Err(Error::Corruption { .. })));
+        assert!(matches!(open(&dir), Err(Error::Corruption { .. })));
     }
 
     #[test]
     fn leftovers_go_and_foreign_files_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let (home, _) = Home::open(dir.path()).unwrap();
+        let (home, _) = open(&dir).unwrap();
         home.set_current(2).unwrap();
         for name in ["db-1", "db-2", "db-3", "incoming", "lost+found"] {
             fs::create_dir(dir.path().join(name)).unwrap();

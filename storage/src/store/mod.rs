@@ -46,11 +46,15 @@ use merge_scan::Layers;
 
 use crate::keyspace::APPLIED_ROW;
 use crate::rows::{ColdRead, Counters, Direction, Row, Rows, Visit};
-use crate::{Error, Result};
+use crate::{Error, Identity, Result};
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
+    /// Whose store it is. Written into a new one; an existing one of another's is refused.
+    pub identity: Identity,
+    /// Whether a store that is not there is made. Without, it is refused: then it was there once.
+    pub create: bool,
     /// Bytes of the active memtable at which it wants to be frozen. While a frozen one is being written, both are in memory.
     pub memtable_bytes: usize,
     /// The node's block cache.
@@ -62,9 +66,16 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// The usual options with this memtable budget and cache.
+    /// The usual options with this memtable budget and cache, for a store that is nobody's and made if it is not there.
     pub fn new(memtable_bytes: usize, block_cache: BlockCache) -> StoreOptions {
-        StoreOptions { memtable_bytes, block_cache, open_files_max: 1024, background_jobs_max: 2 }
+        StoreOptions {
+            identity: Identity::default(),
+            create: true,
+            memtable_bytes,
+            block_cache,
+            open_files_max: 1024,
+            background_jobs_max: 2,
+        }
     }
 }
 
@@ -102,16 +113,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store in `dir`, which is created if missing. Removes what a crash left unfinished. Blocks.
+    /// Opens the store in `dir`, or creates it. Removes what a crash left unfinished. Blocks.
     ///
     /// RocksDB's background threads inherit the CPU affinity of the thread that opens the first database: open stores before
     /// pinning, or on a thread that is not pinned.
     ///
     /// # Errors
-    /// [`Error::Corruption`] naming what is damaged, [`Error::UnknownFormat`] for data of a newer program, [`Error::Io`],
+    /// [`Error::Corruption`] naming what is damaged, [`Error::Missing`] if there is none and none is to be made,
+    /// [`Error::Foreign`] for another shard's, [`Error::UnknownFormat`] for data of another version, [`Error::Io`],
     /// [`Error::DiskFull`].
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Store> {
-        let (home, current) = Home::open(dir)?;
+        let (home, current) = Home::open(dir, options.identity, options.create)?;
         let number = current.unwrap_or(1);
         let opened = Database::open(home.database_path(number), number, current.is_none(), options)?;
         if current.is_none() {
@@ -136,6 +148,11 @@ impl Store {
             waiting_reads: read_options(ReadTier::All),
             cached_reads: read_options(ReadTier::BlockCache),
         })
+    }
+
+    /// Where the store is.
+    pub fn directory(&self) -> &Path {
+        self.home.path()
     }
 
     /// Up to where the rows are applied, in memory.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use basalt_tests::{DEADLINE, Node, NodeOptions, Reply, eventually};
+use nix::sys::signal::Signal;
+
+use basalt_tests::{Client, DEADLINE, Node, NodeOptions, Reply, eventually};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -21,12 +23,7 @@ fn value(number: usize) -> String {
 fn written(dir: &Path) -> NodeOptions {
     let options = NodeOptions::new(dir).set("--shards", "2").set("--memtable-bytes", "256kb");
     let mut node = options.start();
-    let mut client = node.client();
-    for first in (0..KEYS).step_by(100) {
-        let set = |number| ["SET".to_owned(), key(number), value(number)];
-        let replies = client.pipeline((first..first + 100).map(set));
-        assert!(replies.iter().all(|reply| *reply == Reply::ok()), "{replies:?}");
-    }
+    write_everything(&node);
     eventually("both shards have rows in files", DEADLINE, || {
         let has_rows = |shard| {
             let database = dir.join(format!("shards/{shard}/data/db-1"));
@@ -36,6 +33,15 @@ fn written(dir: &Path) -> NodeOptions {
     });
     node.kill_9();
     options
+}
+
+fn write_everything(node: &Node) {
+    let mut client = node.client();
+    for first in (0..KEYS).step_by(100) {
+        let set = |number| ["SET".to_owned(), key(number), value(number)];
+        let replies = client.pipeline((first..first + 100).map(set));
+        assert!(replies.iter().all(|reply| *reply == Reply::ok()), "{replies:?}");
+    }
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
@@ -187,4 +193,148 @@ fn a_missing_file_is_refused() {
         fs::remove_dir_all(&dir).expect("it can be removed");
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// Swaps two directories of one file system.
+fn swap(one: &Path, other: &Path) {
+    let aside = one.with_extension("aside");
+    for (from, to) in [(one, &*aside), (other, one), (&aside, other)] {
+        fs::rename(from, to).expect("they are there");
+    }
+}
+
+/// Puts a copy of `from` in the place of `to`.
+fn put_back(from: &Path, to: &Path) {
+    fs::remove_dir_all(to).expect("it is there");
+    copy(from, to);
+}
+
+/// The sentence with which a node refuses to start; it names `named`, one of the directories at fault, and says `why`.
+fn assert_refused(options: &NodeOptions, named: &Path, why: &str) {
+    let refusal = match options.try_start() {
+        Err(refusal) => refusal,
+        Ok(_) => panic!("a node starts although {} is not as it was: {why}", named.display()),
+    };
+    let sentence = refusal.sentence();
+    println!("{sentence}");
+    assert_eq!(refusal.status, Some(1), "{:#?}", refusal.said);
+    assert!(sentence.starts_with("basalt: ") && sentence.contains(&named.display().to_string()), "{:#?}", refusal.said);
+    assert!(sentence.contains(why), "{why}: {sentence}");
+}
+
+fn assert_whole(options: &NodeOptions) {
+    assert_eq!(read_everything(options.start()), Ok(Outcome::Harmless));
+}
+
+#[test]
+fn a_shard_without_its_log_or_rows_is_refused_until_they_are_back() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let (dir, away) = (temporary.path().join("data"), temporary.path().join("away"));
+    let options = written(&dir);
+    for part in ["shards/0/log", "shards/1/data", "shards/1"] {
+        let place = dir.join(part);
+        fs::rename(&place, &away).expect("it is there");
+        assert_refused(&options, &place, "is missing");
+        assert!(!place.exists(), "nothing is made in its place");
+        if part != "shards/1" {
+            fs::create_dir(&place).expect("nothing is in the way");
+            assert_refused(&options, &place, "is missing or empty: put back what was there");
+            fs::remove_dir(&place).expect("it is empty still");
+        }
+        fs::rename(&away, &place).expect("nothing is in the way");
+    }
+    assert_whole(&options);
+}
+
+#[test]
+fn a_shard_with_the_log_or_rows_of_another_is_refused_until_they_are_back() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let (dir, other) = (temporary.path().join("data"), temporary.path().join("other"));
+    let options = written(&dir);
+    written(&other);
+    for part in ["log", "data", ""] {
+        let shard = |dir: &Path, number: u16| dir.join("shards").join(number.to_string()).join(part);
+        for (one, another, why) in [
+            (shard(&dir, 0), shard(&dir, 1), "belongs to shard 1 of node"),
+            (shard(&dir, 1), shard(&other, 1), "in the place of shard 1 of node"),
+        ] {
+            let why = format!("{why} ");
+            swap(&one, &another);
+            assert_refused(&options, &one, &why);
+            swap(&one, &another);
+        }
+    }
+    assert_whole(&options);
+}
+
+#[test]
+fn a_shard_with_an_old_copy_of_its_log_is_refused() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let (dir, old) = (temporary.path().join("data"), temporary.path().join("old"));
+    let options = written(&dir);
+    copy(&dir.join("shards"), &old);
+    let mut node = options.start();
+    assert_eq!(node.client().ask("SET another value"), Reply::ok());
+    node.kill_9();
+    copy(&dir, &temporary.path().join("new"));
+    for part in ["0/log", "1/log", "0", "1"] {
+        let place = dir.join("shards").join(part);
+        put_back(&old.join(part), &place);
+        assert_refused(&options, &place, "it was last used in start 1 of the node, which has been started");
+        put_back(&temporary.path().join("new/shards").join(part), &place);
+    }
+    let node = options.start();
+    assert_eq!(node.client().ask("GET another"), Reply::bulk("value"));
+    assert_eq!(read_everything(node), Ok(Outcome::Harmless));
+}
+
+/// Up to which entry the log of each shard is purged.
+fn purged(client: &mut Client) -> Vec<u64> {
+    let info = client.ask("INFO raft").text();
+    let numbers = info.lines().filter_map(|line| line.split_once(",purged=")?.1.split(',').next()?.parse().ok());
+    numbers.collect()
+}
+
+#[test]
+fn a_log_and_rows_of_which_one_is_from_earlier_in_the_same_run_are_refused() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let (dir, old, new) = (temporary.path().join("data"), temporary.path().join("old"), temporary.path().join("new"));
+    let options = written(&dir);
+    let mut node = options.start();
+    node.signal(Signal::SIGSTOP);
+    copy(&dir.join("shards"), &old);
+    node.signal(Signal::SIGCONT);
+    let mut client = node.client();
+    let before = purged(&mut client);
+    write_everything(&node);
+    eventually("the logs are purged", DEADLINE, || {
+        let now = purged(&mut client);
+        if before.iter().zip(&now).all(|(before, now)| before < now) { Ok(()) } else { Err((before.clone(), now)) }
+    });
+    node.kill_9();
+    copy(&dir.join("shards"), &new);
+    for (part, why) in [("log", "it ends at entry"), ("data", "its rows end at entry")] {
+        for shard in ["0", "1"] {
+            let place = dir.join("shards").join(shard).join(part);
+            put_back(&old.join(shard).join(part), &place);
+            assert_refused(&options, &place, why);
+            put_back(&new.join(shard).join(part), &place);
+        }
+    }
+    assert_whole(&options);
+}
+
+#[test]
+fn old_rows_that_the_log_reaches_down_to_are_brought_up_to_date() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let (dir, old) = (temporary.path().join("data"), temporary.path().join("old"));
+    let options = NodeOptions::new(&dir).set("--shards", "2");
+    let mut node = options.start();
+    node.signal(Signal::SIGSTOP);
+    copy(&dir.join("shards/0/data"), &old);
+    node.signal(Signal::SIGCONT);
+    write_everything(&node);
+    node.kill_9();
+    put_back(&old, &dir.join("shards/0/data"));
+    assert_whole(&options);
 }
