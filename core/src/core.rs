@@ -658,6 +658,8 @@ impl Core {
     pub fn sleep_max(&self) -> Duration {
         if self.stopping.is_some() {
             Duration::from_millis(1)
+        } else if self.shards.iter().flatten().any(Shard::is_held) {
+            limits::HELD_RETRY
         } else if self.idle_parks < limits::IDLE_PARKS || self.shards.iter().flatten().any(Shard::has_deadlines) {
             limits::TICK
         } else {

@@ -153,8 +153,20 @@ pub const BATCHES_IN_FLIGHT: usize = 64;
 /// Times its budget that a memtable may hold while the one before it is being written; then batches wait.
 pub const MEMTABLE_OVERFLOW: usize = 2;
 
-/// How long batches wait for a memtable to be written, in milliseconds; then writes are refused until it is.
+/// How long batches wait for a memtable to be written or for a log that cannot take more right now, in milliseconds; then
+/// writes are refused until they can go on.
 pub const MEMTABLE_WAIT_MS: u64 = 2000;
+
+/// How often a core that sleeps looks whether such a batch can go on.
+pub const HELD_RETRY: Duration = Duration::from_millis(1);
+
+/// Requests of one shard that may wait behind cold reads of their connections, and reads that may wait behind the newest batch
+/// in flight; then its core takes no more until some have run. As many as one batch may hold.
+pub const WAITING_REQUESTS_MAX: usize = 16 << 10;
+
+/// Bytes of such requests. More than one batch, since large writes behind one cold read should not hold up the whole core for
+/// the few milliseconds a disk takes.
+pub const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// Keys one entry deletes because their deadline has passed.
 pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
