@@ -55,12 +55,22 @@ pub struct Core {
     warmed: Arc<ArrayQueue<Warmed>>,
     warming: usize,
     readers: Background,
+    /// By the core they came from.
+    half_run: Vec<Option<HalfRun>>,
     stopping: Option<Stopping>,
     last_tick: Instant,
     /// Parks in a row that nothing but the clock has ended.
     idle_parks: u32,
     /// Commands, bytes received and bytes sent per second.
     rates: [RateMeter; 3],
+}
+
+/// Requests of another core that were run up to `next`, for want of room.
+struct HalfRun {
+    batch: RequestBatch,
+    next: usize,
+    /// Where the bytes of `next` begin.
+    start: usize,
 }
 
 /// How far a stop has come.
@@ -79,6 +89,7 @@ impl Core {
         }
         let now = Instant::now();
         let live = LiveSettings::of(&server.settings);
+        let half_run = (0..server.mailboxes.core_count()).map(|_| None).collect();
         server.cores[id.index()].thread_id.set(nix::unistd::gettid().as_raw() as u64);
         Core {
             id,
@@ -99,6 +110,7 @@ impl Core {
             warmed: Arc::new(ArrayQueue::new(limits::COLD_READS_IN_FLIGHT)),
             warming: 0,
             readers,
+            half_run,
             stopping: None,
             last_tick: now,
             idle_parks: 0,
@@ -150,17 +162,27 @@ impl Core {
         let mut count = 0;
         for from in 0..server.mailboxes.core_count() {
             let from = CoreId(from as u16);
-            while let Some(replies) = server.mailboxes.next_replies(from, self.id) {
+            let mut reply_bytes = 0;
+            while reply_bytes < limits::REPLY_BYTES_PER_TURN
+                && let Some(replies) = server.mailboxes.next_replies(from, self.id)
+            {
                 count += 1;
+                reply_bytes += replies.bytes.len();
                 self.deliver(&replies);
             }
+            if let Some(half_run) = self.half_run[from.index()].take() {
+                count += self.run_batch(from, half_run);
+            }
             // What is not taken now stays in the mailbox: the sender notices when it is full.
-            while !self.shards_are_backlogged()
+            while self.half_run[from.index()].is_none()
+                && self.takes_requests_of(from)
                 && let Some(request) = server.mailboxes.next_request(from, self.id)
             {
                 count += 1;
                 match request {
-                    Request::Batch(batch) => self.run_batch(from, &batch),
+                    Request::Batch(batch) => {
+                        self.run_batch(from, HalfRun { batch, next: 0, start: 0 });
+                    }
                     Request::Connection(socket) => self.adopt(socket),
                     Request::Control(ticket, control) => {
                         let reply = control::run(self, &control);
@@ -181,16 +203,27 @@ impl Core {
         count
     }
 
-    /// Runs requests of another core's connections.
-    fn run_batch(&mut self, from: CoreId, batch: &RequestBatch) {
-        let mut start = 0;
-        for head in &batch.heads {
-            let bytes = &batch.bytes[start..head.end as usize];
-            start = head.end as usize;
-            let origin = Origin { core: from, client: head.client, ticket: head.ticket };
+    /// Whether requests of `from` are taken now: there is room for them, and for their replies.
+    fn takes_requests_of(&self, from: CoreId) -> bool {
+        !self.shards_are_backlogged() && self.outbox.has_room_for_replies(from)
+    }
+
+    /// Runs requests of another core's connections, and keeps those there is no room for. Returns how many were run.
+    fn run_batch(&mut self, from: CoreId, mut run: HalfRun) -> usize {
+        let first = run.next;
+        while let Some(head) = run.batch.heads.get(run.next) {
             let shard = self.shards[head.shard.index()].as_mut().expect("requests are routed to the shard's core");
+            if shard.is_backlogged() || !self.outbox.has_room_for_replies(from) {
+                let done = run.next - first;
+                self.half_run[from.index()] = Some(run);
+                return done;
+            }
+            let bytes = &run.batch.bytes[run.start..head.end as usize];
+            (run.start, run.next) = (head.end as usize, run.next + 1);
+            let origin = Origin { core: from, client: head.client, ticket: head.ticket };
             shard.submit(origin, head.mode, bytes, self.now_ms, &mut self.outbox);
         }
+        run.next - first
     }
 
     /// Takes the outcomes of this core's batches, and gives the replies that are due to its own connections.
@@ -260,9 +293,7 @@ impl Core {
             self.connections[index] = Some(connection);
             return;
         }
-        if request.write {
-            connection.writes_unanswered -= 1;
-        }
+        connection.ordered_unanswered -= u32::from(request.ordered);
         if connection.coordinator(request.slot).is_some() {
             self.advance(&mut connection, request.slot, request.part as usize, reply);
         } else {
@@ -497,13 +528,13 @@ impl Core {
     fn has_room(&self, connection: &Connection) -> bool {
         let barred = connection.barrier && !connection.is_caught_up();
         !barred
-            && connection.unanswered() < limits::REQUESTS_PER_CONNECTION
+            && connection.may_send()
             && self.ring.output_bytes(connection.ring) + connection.ready_bytes() <= limits::OUTPUT_BYTES_STALLED
     }
 
     /// Whether a connection that was full has so much room again that it is worth while to go on.
     fn has_room_again(&self, connection: &Connection) -> bool {
-        self.has_room(connection) && connection.unanswered() <= limits::REQUESTS_PER_CONNECTION / 2
+        self.has_room(connection) && connection.may_send_again()
     }
 
     fn shards_are_backlogged(&self) -> bool {
@@ -530,7 +561,13 @@ impl Core {
 
     /// Whether something keeps the core from sleeping.
     pub fn has_work(&self) -> bool {
-        (!self.stalled.is_empty() && !self.is_backlogged()) || !self.outbox.is_empty()
+        (!self.stalled.is_empty() && !self.is_backlogged()) || !self.outbox.is_empty() || self.may_run_on()
+    }
+
+    /// Whether requests of another core that were run half can go on.
+    fn may_run_on(&self) -> bool {
+        let cores = (0..self.half_run.len()).map(|core| CoreId(core as u16));
+        cores.filter(|core| self.half_run[core.index()].is_some()).any(|core| self.takes_requests_of(core))
     }
 
     /// Counts a turn that held the core longer than a task may.

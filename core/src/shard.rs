@@ -123,6 +123,10 @@ struct ParkedRequest {
     attempts: u32,
 }
 
+/// What a read is told that would have to be kept with too many large replies.
+const TOO_MUCH_TO_READ: &[u8] =
+    b"-BUSY The replies to reads that wait behind the same writes are too large to be made at once, ask for fewer at a time\r\n";
+
 /// Applies one command of an entry.
 fn apply_command(
     execution: &mut Execution<'_>,
@@ -358,6 +362,10 @@ impl Machine for ShardMachine {
         let mut commands = batch;
         for operation in &pending.operations {
             match &operation.read {
+                Some(_) if replies.bytes.len() >= limits::BATCH_REPLY_BYTES_MAX => {
+                    replies.bytes.extend_from_slice(TOO_MUCH_TO_READ);
+                    replies.ends.push(replies.bytes.len());
+                }
                 Some(range) => {
                     let read = &pending.reads[range.clone()];
                     // Reads draw from the core's own random numbers: how many there are is no business of the replicas.

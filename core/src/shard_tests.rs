@@ -116,6 +116,25 @@ fn an_entry_answers_the_batch_it_was_proposed_with_and_no_other() {
 }
 
 #[test]
+fn reads_behind_one_write_are_refused_when_their_replies_would_fill_the_memory() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    let value = "v".repeat(limits::BATCH_REPLY_BYTES_MAX / 4);
+    let mut batch = pending(0, 1);
+    batch.reads = command(&["GET", "key"]);
+    batch
+        .operations
+        .extend((1..8).map(|number| Operation { origin: Some(origin(number)), read: Some(0..batch.reads.len()) }));
+    machine.in_flight.borrow_mut().push_back(batch);
+
+    let replies = machine.apply(EntryId { term: 1, index: 1 }, &entry(&[&["SET", "key", &value]]), Some(0)).unwrap();
+
+    let mut start = 0;
+    let kinds: Vec<u8> = replies.ends.iter().map(|&end| replies.bytes[std::mem::replace(&mut start, end)]).collect();
+    assert_eq!(kinds, b"+$$$$---");
+}
+
+#[test]
 fn writes_are_refused_and_reads_go_on_when_the_disk_is_full_and_no_more_batches_may_be_in_flight() {
     let free = nix::sys::statvfs::statvfs(&std::env::temp_dir()).unwrap();
     let free_bytes = free.blocks_available() as u64 * free.fragment_size() as u64;
