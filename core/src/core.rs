@@ -709,3 +709,75 @@ impl Core {
         self.idle_parks = if signalled { 0 } else { self.idle_parks.saturating_add(1) };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::ring::RingOptions;
+
+    use super::*;
+    use crate::mailbox::{Mode, RequestHead, Ticket};
+    use crate::shard::tests::{command, log_options, with_server};
+
+    const SELF: CoreId = CoreId(0);
+    const OTHER: CoreId = CoreId(1);
+
+    /// Requests of another core, one ticket after the other from `first` on.
+    fn batch(requests: &[(Mode, Vec<u8>)], first: u32) -> Request {
+        let mut batch = RequestBatch::default();
+        for (ticket, (mode, bytes)) in (first..).zip(requests) {
+            batch.bytes.extend_from_slice(bytes);
+            let end = batch.bytes.len() as u32;
+            batch.heads.push(RequestHead { ticket: Ticket(ticket), client: 3, shard: ShardId(0), mode: *mode, end });
+        }
+        Request::Batch(batch)
+    }
+
+    #[test]
+    fn requests_of_another_core_whose_replies_are_large_are_run_a_few_at_a_time_and_in_order() {
+        const READS: u32 = 100;
+        const VALUE_BYTES: usize = 100_000;
+        with_server(2, log_options(), |server, shard| async move {
+            let ring = Ring::new(&RingOptions::default()).unwrap();
+            let readers = Background::start("test", 1, 8).unwrap();
+            let mut core = Core::new(SELF, server.clone(), ring, vec![shard], readers);
+            let set = (Mode::Write, command(&["SET", "key", &"v".repeat(VALUE_BYTES)]));
+            let get = |number: u32| (Mode::Read, command(&["GETRANGE", "key", &number.to_string(), "-1"]));
+            let reads: Vec<_> = (0..READS).map(get).collect();
+            let sent = server.mailboxes.send_request(OTHER, SELF, batch(&[set], 0));
+            assert!(sent.is_ok());
+            let (mut tickets, mut turns, deadline) = (Vec::new(), 0, Instant::now() + Duration::from_secs(20));
+            while tickets.len() < 1 + READS as usize {
+                assert!(Instant::now() < deadline, "{} replies after {turns} turns", tickets.len());
+                core.start_turn();
+                core.take_mail();
+                core.take_outcomes();
+                core.finish_turn();
+                turns += 1;
+                if let Some(replies) = server.mailboxes.next_replies(SELF, OTHER) {
+                    assert!(
+                        replies.bytes.len() <= limits::OUTBOX_REPLY_BYTES_MAX + VALUE_BYTES + 16,
+                        "too much for a turn"
+                    );
+                    if tickets.is_empty() {
+                        // The write is there; half of the reads in one batch, half in the next.
+                        for (part, first) in reads.chunks(50).zip([1, 51]) {
+                            let sent = server.mailboxes.send_request(OTHER, SELF, batch(part, first));
+                            assert!(sent.is_ok());
+                        }
+                    }
+                    let mut start = 0;
+                    for (ticket, end) in replies.heads {
+                        let length = VALUE_BYTES + 1 - ticket.0 as usize;
+                        let expected = if ticket.0 == 0 { "+OK".to_owned() } else { format!("${length}\r\nv") };
+                        assert!(replies.bytes[start..end].starts_with(expected.as_bytes()), "ticket {ticket:?}");
+                        start = end;
+                        tickets.push(ticket.0);
+                    }
+                }
+                assert!(core.half_run[OTHER.index()].is_none() || core.has_work(), "a core with work must not sleep");
+                glommio::timer::sleep(Duration::from_micros(50)).await;
+            }
+            assert_eq!(tickets, (0..=READS).collect::<Vec<_>>());
+        });
+    }
+}

@@ -886,4 +886,4 @@ fn refusal(error: &ProposeError) -> String {
 
 #[cfg(test)]
 #[path = "shard_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -34,20 +34,39 @@ impl ShardHost for Host {
     }
 }
 
-fn server() -> Arc<Server> {
-    let mut ring = Ring::new(&RingOptions::default()).unwrap();
-    let park = Park::new(&mut ring).unwrap();
-    let bells = vec![Doorbell::new(ring.waker(), park.signal())];
+/// A server of one shard and so many cores, none of which runs.
+fn server(cores: u16) -> Arc<Server> {
+    let bell = |_| {
+        let mut ring = Ring::new(&RingOptions::default()).unwrap();
+        let park = Park::new(&mut ring).unwrap();
+        Doorbell::new(ring.waker(), park.signal())
+    };
+    let bells = (0..cores).map(bell).collect();
     let cache = BlockCache::new(1 << 20);
-    Arc::new(make_server(Config::default(), Router::new(1, 1), Mailboxes::new(bells), cache, StopRequest::default()))
+    Arc::new(make_server(
+        Config::default(),
+        Router::new(1, cores),
+        Mailboxes::new(bells),
+        cache,
+        StopRequest::default(),
+    ))
 }
 
 fn store(directory: &Path) -> Store {
     Store::open(&directory.join("data"), &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap()
 }
 
-/// Opens a shard in `directory` and lets `test` have it.
+/// Opens a shard and lets `test` have it.
 fn with_shard<F: Future<Output = ()>>(options: LogOptions, test: impl FnOnce(Shard) -> F) {
+    with_server(1, options, |_, shard| test(shard));
+}
+
+/// Opens a shard of a server of so many cores, and lets `test` have both.
+pub(crate) fn with_server<F: Future<Output = ()>>(
+    cores: u16,
+    options: LogOptions,
+    test: impl FnOnce(Arc<Server>, Shard) -> F,
+) {
     let directory = tempfile::tempdir().unwrap();
     let executor = glommio::LocalExecutorBuilder::default().make().unwrap();
     executor.run(async {
@@ -55,12 +74,13 @@ fn with_shard<F: Future<Output = ()>>(options: LogOptions, test: impl FnOnce(Sha
         let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
         let machine = Rc::new(RefCell::new(ShardMachine::new(store(directory.path()))));
         let background = Background::start("test", 1, 8).unwrap();
-        let snapshots = directory.path().join("snapshots");
-        test(Shard::open(ShardId(0), log, machine, snapshots, &server(), CORE, &background).await.unwrap()).await;
+        let (snapshots, server) = (directory.path().join("snapshots"), server(cores));
+        let shard = Shard::open(ShardId(0), log, machine, snapshots, &server, CORE, &background).await.unwrap();
+        test(server, shard).await;
     });
 }
 
-fn log_options() -> LogOptions {
+pub(crate) fn log_options() -> LogOptions {
     LogOptions { warm_files: 0, reserve_bytes: 0, ..LogOptions::default() }
 }
 
@@ -68,7 +88,7 @@ fn origin(ticket: u32) -> Origin {
     Origin { core: CORE, client: 7, ticket: Ticket(ticket) }
 }
 
-fn command(words: &[&str]) -> Vec<u8> {
+pub(crate) fn command(words: &[&str]) -> Vec<u8> {
     let header =
         RequestHeader { protocol: Protocol::Resp2, db: 0, command: table::lookup(words[0].as_bytes()).unwrap().id };
     let mut bytes = Vec::new();
