@@ -57,7 +57,9 @@ impl<'a> Batch<'a> {
         if let Some(&version) = bytes.first()
             && version != BATCH_VERSION
         {
-            return Err(format!("the entry is a batch of version {version}, this program reads version {BATCH_VERSION}"));
+            return Err(format!(
+                "the entry is a batch of version {version}, this program reads version {BATCH_VERSION}"
+            ));
         }
         let Some((head, commands)) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>() else {
             return Err(format!("an entry of {} bytes is too short for a batch", bytes.len()));

@@ -17,6 +17,8 @@ use crate::session::Session;
 enum Slot {
     /// Not answered yet.
     Waiting {
+        /// Whether it is a write.
+        write: bool,
         /// Whether the client does not want the reply (`CLIENT REPLY OFF`).
         silent: bool,
     },
@@ -28,11 +30,47 @@ enum Slot {
         part_count: usize,
         /// The id of the command the client asked for.
         asked: u16,
+        /// Whether its parts are writes.
+        write: bool,
         /// See [`Slot::Waiting`].
         silent: bool,
     },
     /// Answered; waits for the slots before it.
     Ready(Box<[u8]>),
+}
+
+/// How many requests of a connection may be on their way: few while their replies are large, which nobody knows before they
+/// come, and most when they are small.
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    on_their_way: usize,
+    size: usize,
+}
+
+impl Window {
+    fn new(size: usize) -> Window {
+        Window { on_their_way: 0, size }
+    }
+
+    fn is_full(&self) -> bool {
+        self.on_their_way >= self.size
+    }
+
+    fn has_room_again(&self) -> bool {
+        self.on_their_way <= self.size / 2
+    }
+
+    /// Takes note of a reply of `bytes`. The window grows only for a client that would send more if it might (`wanted`): else
+    /// small replies would let a burst of large ones through.
+    fn answered(&mut self, bytes: usize, wanted: bool) {
+        self.on_their_way -= 1;
+        if bytes.saturating_mul(self.size) > limits::REPLY_BYTES_EXPECTED {
+            self.size = (limits::REPLY_BYTES_EXPECTED / bytes).max(1);
+        } else if wanted {
+            // By two: a connection goes on when half of its requests are answered, so this doubles the window each time.
+            self.size = (self.size + 2).min(limits::REQUESTS_PER_CONNECTION);
+        }
+    }
 }
 
 /// One client connection.
@@ -45,8 +83,9 @@ pub struct Connection {
     pub decoder: Decoder,
     /// Bytes received and not decoded yet.
     pub input: Vec<u8>,
-    /// Writes sent to shards and not answered.
-    pub writes_unanswered: u32,
+    /// Requests sent to shards to be run in their place among the writes, and not answered. A later read must not overtake
+    /// one of them: neither a write, which it must see, nor a read, which may have seen more than is applied yet.
+    pub ordered_unanswered: u32,
     /// The request number that all before must be answered before another is decoded.
     pub barrier: bool,
     /// Whether decoding stopped for want of room and is to be taken up again.
@@ -60,6 +99,8 @@ pub struct Connection {
     slots: VecDeque<Slot>,
     first: u64,
     ready_bytes: usize,
+    reads: Window,
+    writes: Window,
 }
 
 impl Connection {
@@ -70,7 +111,7 @@ impl Connection {
             session,
             decoder: Decoder::default(),
             input: Vec::new(),
-            writes_unanswered: 0,
+            ordered_unanswered: 0,
             barrier: false,
             stalled: false,
             output_over_since: None,
@@ -79,6 +120,8 @@ impl Connection {
             slots: VecDeque::new(),
             first: 0,
             ready_bytes: 0,
+            reads: Window::new(limits::READS_ON_THEIR_WAY_AT_FIRST),
+            writes: Window::new(limits::REQUESTS_PER_CONNECTION),
         }
     }
 
@@ -87,9 +130,16 @@ impl Connection {
         self.slots.is_empty()
     }
 
-    /// Requests that are not answered.
-    pub fn unanswered(&self) -> usize {
-        self.slots.len()
+    /// Whether another request may be sent on its way.
+    pub fn may_send(&self) -> bool {
+        self.slots.len() < limits::REQUESTS_PER_CONNECTION && !self.reads.is_full() && !self.writes.is_full()
+    }
+
+    /// Whether so few are on their way that it is worth while to go on after they were too many.
+    pub fn may_send_again(&self) -> bool {
+        self.slots.len() <= limits::REQUESTS_PER_CONNECTION / 2
+            && self.reads.has_room_again()
+            && self.writes.has_room_again()
     }
 
     /// Bytes of replies that wait for those before them.
@@ -98,8 +148,9 @@ impl Connection {
     }
 
     /// Opens a slot for a request answered later, and gives its number.
-    pub fn open_slot(&mut self, silent: bool) -> u64 {
-        self.slots.push_back(Slot::Waiting { silent });
+    pub fn open_slot(&mut self, write: bool, silent: bool) -> u64 {
+        self.window(write).on_their_way += 1;
+        self.slots.push_back(Slot::Waiting { write, silent });
         self.first + self.slots.len() as u64 - 1
     }
 
@@ -109,10 +160,16 @@ impl Connection {
         coordinator: Box<dyn Coordinator>,
         part_count: usize,
         asked: u16,
+        write: bool,
         silent: bool,
     ) -> u64 {
-        self.slots.push_back(Slot::Coordinated { coordinator, part_count, asked, silent });
+        self.window(write).on_their_way += 1;
+        self.slots.push_back(Slot::Coordinated { coordinator, part_count, asked, write, silent });
         self.first + self.slots.len() as u64 - 1
+    }
+
+    fn window(&mut self, write: bool) -> &mut Window {
+        if write { &mut self.writes } else { &mut self.reads }
     }
 
     /// Adds a reply that is there already, behind those that are missing.
@@ -124,10 +181,12 @@ impl Connection {
     /// Fills slot `number` and moves every reply that is due to `out`.
     pub fn fill(&mut self, number: u64, reply: &[u8], out: &mut Vec<u8>) {
         let index = (number - self.first) as usize;
-        let silent = match &self.slots[index] {
-            Slot::Waiting { silent } | Slot::Coordinated { silent, .. } => *silent,
+        let (write, silent) = match &self.slots[index] {
+            Slot::Waiting { write, silent } | Slot::Coordinated { write, silent, .. } => (*write, *silent),
             Slot::Ready(_) => unreachable!("a request is answered once"),
         };
+        let wanted = self.stalled;
+        self.window(write).answered(reply.len(), wanted);
         let reply = if silent { &[] } else { reply };
         if index > 0 {
             self.ready_bytes += reply.len();
@@ -166,9 +225,9 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_the_requests() {
         let mut connection = Connection::for_tests();
-        let (a, b) = (connection.open_slot(false), connection.open_slot(true));
+        let (a, b) = (connection.open_slot(false, false), connection.open_slot(true, true));
         connection.push_ready(b"c");
-        let d = connection.open_slot(false);
+        let d = connection.open_slot(false, false);
         let mut out = Vec::new();
         connection.fill(d, b"d", &mut out);
         connection.fill(b, b"b", &mut out);
@@ -176,6 +235,60 @@ mod tests {
         connection.fill(a, b"a", &mut out);
         assert_eq!(out, b"acd", "b was not wanted");
         assert!(connection.is_caught_up());
+    }
+
+    /// Sends as much as may be sent.
+    fn send_all(connection: &mut Connection, write: bool) -> Vec<u64> {
+        let mut slots = Vec::new();
+        while connection.may_send() {
+            slots.push(connection.open_slot(write, false));
+        }
+        connection.stalled = true;
+        slots
+    }
+
+    #[test]
+    fn reads_on_their_way_grow_in_number_while_their_replies_are_small() {
+        let (mut connection, mut out, mut rounds) = (Connection::for_tests(), Vec::new(), 0);
+        let mut slots = send_all(&mut connection, false);
+        assert_eq!(slots.len(), limits::READS_ON_THEIR_WAY_AT_FIRST);
+        while slots.len() < limits::REQUESTS_PER_CONNECTION {
+            slots.into_iter().for_each(|slot| connection.fill(slot, b"$1\r\n1\r\n", &mut out));
+            slots = send_all(&mut connection, false);
+            rounds += 1;
+        }
+        assert!(rounds <= 12, "it takes {rounds} rounds");
+        connection.stalled = false;
+        slots.drain(..).for_each(|slot| connection.fill(slot, &[b'v'; 64 << 10], &mut out));
+        let few = limits::REPLY_BYTES_EXPECTED / (64 << 10);
+        assert_eq!(send_all(&mut connection, false).len(), few, "large replies");
+    }
+
+    #[test]
+    fn reads_on_their_way_do_not_grow_in_number_for_a_client_that_asks_for_one_at_a_time() {
+        let (mut connection, mut out) = (Connection::for_tests(), Vec::new());
+        for _ in 0..1000 {
+            let slot = connection.open_slot(false, false);
+            connection.fill(slot, b"+OK\r\n", &mut out);
+        }
+        assert_eq!(send_all(&mut connection, false).len(), limits::READS_ON_THEIR_WAY_AT_FIRST);
+    }
+
+    #[test]
+    fn writes_are_few_on_their_way_only_once_their_replies_were_large() {
+        let (mut connection, mut out) = (Connection::for_tests(), Vec::new());
+        let slots = send_all(&mut connection, true);
+        assert_eq!(slots.len(), limits::REQUESTS_PER_CONNECTION);
+        // GETEX and the like.
+        let large = vec![b'v'; 2 * limits::REPLY_BYTES_EXPECTED];
+        connection.fill(slots[0], &large, &mut out);
+        slots[1..].iter().for_each(|slot| connection.fill(*slot, b"+OK\r\n", &mut out));
+        assert!(connection.may_send_again());
+        let (read, write) = (connection.open_slot(false, false), connection.open_slot(true, false));
+        assert_eq!(read + 1, write);
+        connection.fill(write, &large, &mut out);
+        connection.fill(read, &large, &mut out);
+        assert_eq!(send_all(&mut connection, true).len(), 1);
     }
 
     impl Connection {

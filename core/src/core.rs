@@ -55,12 +55,22 @@ pub struct Core {
     warmed: Arc<ArrayQueue<Warmed>>,
     warming: usize,
     readers: Background,
+    /// By the core they came from.
+    half_run: Vec<Option<HalfRun>>,
     stopping: Option<Stopping>,
     last_tick: Instant,
     /// Parks in a row that nothing but the clock has ended.
     idle_parks: u32,
     /// Commands, bytes received and bytes sent per second.
     rates: [RateMeter; 3],
+}
+
+/// Requests of another core that were run up to `next`, for want of room.
+struct HalfRun {
+    batch: RequestBatch,
+    next: usize,
+    /// Where the bytes of `next` begin.
+    start: usize,
 }
 
 /// How far a stop has come.
@@ -79,6 +89,7 @@ impl Core {
         }
         let now = Instant::now();
         let live = LiveSettings::of(&server.settings);
+        let half_run = (0..server.mailboxes.core_count()).map(|_| None).collect();
         server.cores[id.index()].thread_id.set(nix::unistd::gettid().as_raw() as u64);
         Core {
             id,
@@ -99,6 +110,7 @@ impl Core {
             warmed: Arc::new(ArrayQueue::new(limits::COLD_READS_IN_FLIGHT)),
             warming: 0,
             readers,
+            half_run,
             stopping: None,
             last_tick: now,
             idle_parks: 0,
@@ -150,17 +162,27 @@ impl Core {
         let mut count = 0;
         for from in 0..server.mailboxes.core_count() {
             let from = CoreId(from as u16);
-            while let Some(replies) = server.mailboxes.next_replies(from, self.id) {
+            let mut reply_bytes = 0;
+            while reply_bytes < limits::REPLY_BYTES_PER_TURN
+                && let Some(replies) = server.mailboxes.next_replies(from, self.id)
+            {
                 count += 1;
+                reply_bytes += replies.bytes.len();
                 self.deliver(&replies);
             }
+            if let Some(half_run) = self.half_run[from.index()].take() {
+                count += self.run_batch(from, half_run);
+            }
             // What is not taken now stays in the mailbox: the sender notices when it is full.
-            while !self.shards_are_backlogged()
+            while self.half_run[from.index()].is_none()
+                && self.takes_requests_of(from)
                 && let Some(request) = server.mailboxes.next_request(from, self.id)
             {
                 count += 1;
                 match request {
-                    Request::Batch(batch) => self.run_batch(from, &batch),
+                    Request::Batch(batch) => {
+                        self.run_batch(from, HalfRun { batch, next: 0, start: 0 });
+                    }
                     Request::Connection(socket) => self.adopt(socket),
                     Request::Control(ticket, control) => {
                         let reply = control::run(self, &control);
@@ -181,16 +203,27 @@ impl Core {
         count
     }
 
-    /// Runs requests of another core's connections.
-    fn run_batch(&mut self, from: CoreId, batch: &RequestBatch) {
-        let mut start = 0;
-        for head in &batch.heads {
-            let bytes = &batch.bytes[start..head.end as usize];
-            start = head.end as usize;
-            let origin = Origin { core: from, client: head.client, ticket: head.ticket };
+    /// Whether requests of `from` are taken now: there is room for them, and for their replies.
+    fn takes_requests_of(&self, from: CoreId) -> bool {
+        !self.shards_are_backlogged() && self.outbox.has_room_for_replies(from)
+    }
+
+    /// Runs requests of another core's connections, and keeps those there is no room for. Returns how many were run.
+    fn run_batch(&mut self, from: CoreId, mut run: HalfRun) -> usize {
+        let first = run.next;
+        while let Some(head) = run.batch.heads.get(run.next) {
             let shard = self.shards[head.shard.index()].as_mut().expect("requests are routed to the shard's core");
+            if shard.is_backlogged() || !self.outbox.has_room_for_replies(from) {
+                let done = run.next - first;
+                self.half_run[from.index()] = Some(run);
+                return done;
+            }
+            let bytes = &run.batch.bytes[run.start..head.end as usize];
+            (run.start, run.next) = (head.end as usize, run.next + 1);
+            let origin = Origin { core: from, client: head.client, ticket: head.ticket };
             shard.submit(origin, head.mode, bytes, self.now_ms, &mut self.outbox);
         }
+        run.next - first
     }
 
     /// Takes the outcomes of this core's batches, and gives the replies that are due to its own connections.
@@ -260,9 +293,7 @@ impl Core {
             self.connections[index] = Some(connection);
             return;
         }
-        if request.write {
-            connection.writes_unanswered -= 1;
-        }
+        connection.ordered_unanswered -= u32::from(request.ordered);
         if connection.coordinator(request.slot).is_some() {
             self.advance(&mut connection, request.slot, request.part as usize, reply);
         } else {
@@ -499,13 +530,13 @@ impl Core {
     fn has_room(&self, connection: &Connection) -> bool {
         let barred = connection.barrier && !connection.is_caught_up();
         !barred
-            && connection.unanswered() < limits::REQUESTS_PER_CONNECTION
+            && connection.may_send()
             && self.ring.output_bytes(connection.ring) + connection.ready_bytes() <= limits::OUTPUT_BYTES_STALLED
     }
 
     /// Whether a connection that was full has so much room again that it is worth while to go on.
     fn has_room_again(&self, connection: &Connection) -> bool {
-        self.has_room(connection) && connection.unanswered() <= limits::REQUESTS_PER_CONNECTION / 2
+        self.has_room(connection) && connection.may_send_again()
     }
 
     fn shards_are_backlogged(&self) -> bool {
@@ -532,7 +563,13 @@ impl Core {
 
     /// Whether something keeps the core from sleeping.
     pub fn has_work(&self) -> bool {
-        (!self.stalled.is_empty() && !self.is_backlogged()) || !self.outbox.is_empty()
+        (!self.stalled.is_empty() && !self.is_backlogged()) || !self.outbox.is_empty() || self.may_run_on()
+    }
+
+    /// Whether requests of another core that were run half can go on.
+    fn may_run_on(&self) -> bool {
+        let cores = (0..self.half_run.len()).map(|core| CoreId(core as u16));
+        cores.filter(|core| self.half_run[core.index()].is_some()).any(|core| self.takes_requests_of(core))
     }
 
     /// Counts a turn that held the core longer than a task may.
@@ -668,6 +705,8 @@ impl Core {
     pub fn sleep_max(&self) -> Duration {
         if self.stopping.is_some() {
             Duration::from_millis(1)
+        } else if self.shards.iter().flatten().any(Shard::is_held) {
+            limits::HELD_RETRY
         } else if self.idle_parks < limits::IDLE_PARKS || self.shards.iter().flatten().any(Shard::has_deadlines) {
             limits::TICK
         } else {
@@ -678,5 +717,77 @@ impl Core {
     /// Notes how a park ended: with something to do, or because its time was over.
     pub fn note_park(&mut self, signalled: bool) {
         self.idle_parks = if signalled { 0 } else { self.idle_parks.saturating_add(1) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::ring::RingOptions;
+
+    use super::*;
+    use crate::mailbox::{Mode, RequestHead, Ticket};
+    use crate::shard::tests::{command, log_options, with_server};
+
+    const SELF: CoreId = CoreId(0);
+    const OTHER: CoreId = CoreId(1);
+
+    /// Requests of another core, one ticket after the other from `first` on.
+    fn batch(requests: &[(Mode, Vec<u8>)], first: u32) -> Request {
+        let mut batch = RequestBatch::default();
+        for (ticket, (mode, bytes)) in (first..).zip(requests) {
+            batch.bytes.extend_from_slice(bytes);
+            let end = batch.bytes.len() as u32;
+            batch.heads.push(RequestHead { ticket: Ticket(ticket), client: 3, shard: ShardId(0), mode: *mode, end });
+        }
+        Request::Batch(batch)
+    }
+
+    #[test]
+    fn requests_of_another_core_whose_replies_are_large_are_run_a_few_at_a_time_and_in_order() {
+        const READS: u32 = 100;
+        const VALUE_BYTES: usize = 100_000;
+        with_server(2, log_options(), |server, shard| async move {
+            let ring = Ring::new(&RingOptions::default()).unwrap();
+            let readers = Background::start("test", 1, 8).unwrap();
+            let mut core = Core::new(SELF, server.clone(), ring, vec![shard], readers);
+            let set = (Mode::Write, command(&["SET", "key", &"v".repeat(VALUE_BYTES)]));
+            let get = |number: u32| (Mode::Read, command(&["GETRANGE", "key", &number.to_string(), "-1"]));
+            let reads: Vec<_> = (0..READS).map(get).collect();
+            let sent = server.mailboxes.send_request(OTHER, SELF, batch(&[set], 0));
+            assert!(sent.is_ok());
+            let (mut tickets, mut turns, deadline) = (Vec::new(), 0, Instant::now() + Duration::from_secs(20));
+            while tickets.len() < 1 + READS as usize {
+                assert!(Instant::now() < deadline, "{} replies after {turns} turns", tickets.len());
+                core.start_turn();
+                core.take_mail();
+                core.take_outcomes();
+                core.finish_turn();
+                turns += 1;
+                if let Some(replies) = server.mailboxes.next_replies(SELF, OTHER) {
+                    assert!(
+                        replies.bytes.len() <= limits::OUTBOX_REPLY_BYTES_MAX + VALUE_BYTES + 16,
+                        "too much for a turn"
+                    );
+                    if tickets.is_empty() {
+                        // The write is there; half of the reads in one batch, half in the next.
+                        for (part, first) in reads.chunks(50).zip([1, 51]) {
+                            let sent = server.mailboxes.send_request(OTHER, SELF, batch(part, first));
+                            assert!(sent.is_ok());
+                        }
+                    }
+                    let mut start = 0;
+                    for (ticket, end) in replies.heads {
+                        let length = VALUE_BYTES + 1 - ticket.0 as usize;
+                        let expected = if ticket.0 == 0 { "+OK".to_owned() } else { format!("${length}\r\nv") };
+                        assert!(replies.bytes[start..end].starts_with(expected.as_bytes()), "ticket {ticket:?}");
+                        start = end;
+                        tickets.push(ticket.0);
+                    }
+                }
+                assert!(core.half_run[OTHER.index()].is_none() || core.has_work(), "a core with work must not sleep");
+                glommio::timer::sleep(Duration::from_micros(50)).await;
+            }
+            assert_eq!(tickets, (0..=READS).collect::<Vec<_>>());
+        });
     }
 }

@@ -78,7 +78,7 @@ impl Core {
 
     fn start(&mut self, connection: &mut Connection, command: &'static Command, args: Args<'_>) {
         let (run, mode) = match command.kind {
-            Kind::Read(run) if connection.writes_unanswered == 0 => (run, Mode::Read),
+            Kind::Read(run) if connection.ordered_unanswered == 0 => (run, Mode::Read),
             Kind::Read(run) => (run, Mode::ReadInOrder),
             Kind::Write(run) => (run, Mode::Write),
             Kind::Session(which) => return self.session_command(connection, command.id, which, args),
@@ -142,7 +142,7 @@ impl Core {
         if mode == Mode::Read && !silent && self.read_here(connection, shard, run, header, args) {
             return;
         }
-        let slot = connection.open_slot(silent);
+        let slot = connection.open_slot(mode == Mode::Write, silent);
         self.send(connection, slot, 0, shard, mode, |out| request::encode(out, header, args[1..].iter().copied()));
     }
 
@@ -188,9 +188,10 @@ impl Core {
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         let write = mode == Mode::Write;
-        let mode = if mode == Mode::Read && connection.writes_unanswered > 0 { Mode::ReadInOrder } else { mode };
-        connection.writes_unanswered += u32::from(write);
-        let ticket = self.pending.insert(PendingRequest { connection: connection.ring, slot, part, write });
+        let mode = if mode == Mode::Read && connection.ordered_unanswered > 0 { Mode::ReadInOrder } else { mode };
+        let ordered = mode != Mode::Read;
+        connection.ordered_unanswered += u32::from(ordered);
+        let ticket = self.pending.insert(PendingRequest { connection: connection.ring, slot, part, ordered });
         let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };
         let Some(local) = &mut self.shards[shard.index()] else {
             self.stats().forwarded.add(1);
@@ -243,7 +244,8 @@ impl Core {
         parts: Vec<Part>,
     ) {
         let silent = connection.session.reply_mode != ReplyMode::On;
-        let slot = connection.open_coordinated(coordinator, parts.len(), asked, silent);
+        let write = parts.iter().any(|part| part.mode == Mode::Write);
+        let slot = connection.open_coordinated(coordinator, parts.len(), asked, write, silent);
         self.send_parts(connection, slot, 0, asked, parts);
     }
 
@@ -303,7 +305,7 @@ impl Core {
                 let silent = !wanted;
                 let core_count = self.server.mailboxes.core_count();
                 let gather = Box::new(Gather::new(merge, core_count));
-                let slot = connection.open_coordinated(gather, core_count, asked, silent);
+                let slot = connection.open_coordinated(gather, core_count, asked, false, silent);
                 connection.barrier = true;
                 for core in 0..core_count {
                     let ticket = self.ticket(connection, slot, core as u32);
@@ -320,7 +322,7 @@ impl Core {
     }
 
     fn ticket(&mut self, connection: &Connection, slot: u64, part: u32) -> Ticket {
-        self.pending.insert(PendingRequest { connection: connection.ring, slot, part, write: false })
+        self.pending.insert(PendingRequest { connection: connection.ring, slot, part, ordered: false })
     }
 
     fn reply_raw(&mut self, connection: &mut Connection, bytes: &[u8]) {

@@ -84,8 +84,16 @@ pub const LISTEN_RETRY: Duration = Duration::from_millis(20);
 /// Batches of requests that one core may leave for another. A full queue stops the sender from decoding.
 pub const MAILBOX_REQUEST_BATCHES: usize = 256;
 
-/// Batches of replies that one core may leave for another. More wait with the sender; they are no more than its requests.
-pub const MAILBOX_REPLY_BATCHES: usize = 256;
+/// Batches of replies that one core may leave for another. More wait with the sender. Each has [`OUTBOX_REPLY_BYTES_MAX`]
+/// and one reply at most, so that this bounds the memory of a core that is behind.
+pub const MAILBOX_REPLY_BATCHES: usize = 32;
+
+/// Bytes of replies for another core at which a core takes no more requests from there until they are handed over, so that
+/// a turn neither copies for long nor fills the memory: a copy of this takes some 100 µs.
+pub const OUTBOX_REPLY_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of replies of another core that a core deals out in one turn, beside the batch that reaches them.
+pub const REPLY_BYTES_PER_TURN: usize = 4 << 20;
 
 /// Bytes of requests that may wait with the sender for a full mailbox; then it stops decoding.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
@@ -96,8 +104,18 @@ pub const OUTBOX_REQUESTS_MAX: usize = 64 << 10;
 /// Capacity of a reply buffer that is kept for the next turn.
 pub const REPLY_BUFFER_KEPT: usize = 1 << 20;
 
-/// Requests of one connection that may be unanswered; then it is not decoded any further.
+/// Requests of one connection that may be unanswered; then it is not decoded any further. Of reads that are not answered at
+/// once, and of writes with large replies, it is fewer: see [`REPLY_BYTES_EXPECTED`].
 pub const REQUESTS_PER_CONNECTION: usize = 8192;
+
+/// Reads of a fresh connection that may be on their way to another core or wait in order: their replies may be large, all
+/// of them come to be held in memory, and those behind one write are read in one go. While replies are small the number
+/// doubles with each round trip, so that a pipeline of 16 waits twice in the life of its connection and one of 1000 eight times.
+pub const READS_ON_THEIR_WAY_AT_FIRST: usize = 4;
+
+/// Bytes of replies that one connection may have on their way, judged by the largest of the last: as much as it may have
+/// unsent before it is not decoded any further.
+pub const REPLY_BYTES_EXPECTED: usize = OUTPUT_BYTES_STALLED;
 
 /// Capacity for unanswered requests that a connection keeps when it has none.
 pub const SLOTS_KEPT: usize = 64;
@@ -152,14 +170,30 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Requests of one batch at which its core takes no more until it is proposed.
 pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
 
+/// Bytes of replies to the commands of one batch at which the reads that are left in it are refused: they are all made in one
+/// go, since each must see the writes before it and none of those behind. Half of what a client may leave unread.
+pub const BATCH_REPLY_BYTES_MAX: usize = 128 << 20;
+
 /// Batches of one shard on their way through the log.
 pub const BATCHES_IN_FLIGHT: usize = 64;
 
 /// Times its budget that a memtable may hold while the one before it is being written; then batches wait.
 pub const MEMTABLE_OVERFLOW: usize = 2;
 
-/// How long batches wait for a memtable to be written, in milliseconds; then writes are refused until it is.
+/// How long batches wait for a memtable to be written or for a log that cannot take more right now, in milliseconds; then
+/// writes are refused until they can go on.
 pub const MEMTABLE_WAIT_MS: u64 = 2000;
+
+/// How often a core that sleeps looks whether such a batch can go on.
+pub const HELD_RETRY: Duration = Duration::from_millis(1);
+
+/// Requests of one shard that may wait behind cold reads of their connections, and reads that may wait behind the newest batch
+/// in flight; then its core takes no more until some have run. As many as one batch may hold.
+pub const WAITING_REQUESTS_MAX: usize = 16 << 10;
+
+/// Bytes of such requests. More than one batch, since large writes behind one cold read should not hold up the whole core for
+/// the few milliseconds a disk takes.
+pub const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// Keys one entry deletes because their deadline has passed.
 pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
@@ -180,7 +214,9 @@ pub const COLD_READ_ATTEMPTS: u32 = 3;
 /// Largest memtable that follows from `memory`; larger ones make recovery slow and save little.
 pub const MEMTABLE_BYTES_DEFAULT_MAX: usize = 256 << 20;
 
-/// Keys one step of KEYS looks at before others get their turn.
+/// Keys one step of KEYS looks at before others get their turn. HGETALL, SMEMBERS, LRANGE and ZRANGE of a whole collection have
+/// no steps, since what they show must have been there at one moment: with a million elements they hold their core for 95 to
+/// 140 ms, the first time up to 220 ms (2 cores of an AMD EPYC VM; `INFO everything`, `stall_us_max`).
 pub const KEYS_PER_STEP: usize = 1000;
 
 /// Times a RENAME to another shard copies a key again because it was written to meanwhile.

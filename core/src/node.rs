@@ -204,7 +204,8 @@ fn open_shards(
     })
 }
 
-fn make_server(
+/// What the cores of a node share, before they run.
+pub(crate) fn make_server(
     config: Config,
     router: Router,
     mailboxes: Mailboxes,

@@ -83,6 +83,11 @@ impl Outbox {
         })
     }
 
+    /// Whether a reply for `core` may be added. Those for this core itself go out each turn.
+    pub fn has_room_for_replies(&self, core: CoreId) -> bool {
+        self.replies[core.index()].bytes.len() < limits::OUTBOX_REPLY_BYTES_MAX
+    }
+
     /// Whether something waits to be handed over.
     pub fn is_empty(&self) -> bool {
         self.requests.iter().all(|batch| batch.heads.is_empty())

@@ -13,8 +13,8 @@ pub struct PendingRequest {
     pub slot: u64,
     /// Which part of a command that takes many shards.
     pub part: u32,
-    /// Whether it is a write.
-    pub write: bool,
+    /// Whether it has its place among a shard's writes (see [`crate::mailbox::Mode`]).
+    pub ordered: bool,
 }
 
 /// Requests that wait for a reply, by ticket. Bounded by the connections' own bounds.
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn tickets_are_used_again() {
         let mut pending = PendingRequests::default();
-        let request = |slot| PendingRequest { connection: ConnId::default(), slot, part: 0, write: false };
+        let request = |slot| PendingRequest { connection: ConnId::default(), slot, part: 0, ordered: false };
         let (a, b) = (pending.insert(request(1)), pending.insert(request(2)));
         assert_eq!(pending.take(a), request(1));
         assert_eq!(pending.insert(request(3)), a);

@@ -126,18 +126,21 @@ mod tests {
 
     #[test]
     fn the_layout_is_the_documented_one() {
-        let header = RequestHeader { protocol: Protocol::Resp3, db: 7, command: 0x0102 };
+        let header = RequestHeader::new(Protocol::Resp3, 7, 0x0102);
         let mut bytes = Vec::new();
         encode(&mut bytes, header, [b"key".as_slice(), &[b'v'; 300]].into_iter());
         assert_eq!(bytes, [&[1, 7, 2, 1, 2, 3][..], b"key", &[0xAC, 0x02], &[b'v'; 300]].concat());
+        bytes.clear();
+        encode(&mut bytes, RequestHeader { asked: 0x0304, ..header }, [b"key".as_slice()].into_iter());
+        assert_eq!(bytes, [&[3, 7, 2, 1, 4, 3, 1, 3][..], b"key"].concat());
     }
 
     #[test]
     fn flags_of_another_version_are_refused() {
-        let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1 };
+        let header = RequestHeader::new(Protocol::Resp2, 0, 1);
         let mut bytes = Vec::new();
         encode(&mut bytes, header, [b"key".as_slice()].into_iter());
-        for flags in 2..=255 {
+        for flags in 4..=255 {
             bytes[0] = flags;
             assert_eq!(decode(&bytes, &mut ArgList::new()), None, "flags {flags:#04x}");
         }

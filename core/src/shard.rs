@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use basalt_net::resp::{Protocol, Reply, value};
 use basalt_raft::{
-    EntryId, Group, GroupHooks, GroupOptions, Machine, MachineError, NodeId, ProposeError, Replies, Role,
+    EntryId, Group, GroupHooks, GroupOptions, Machine, MachineError, NodeId, ProposeError, Refused, Replies, Role,
 };
 use basalt_storage::keyspace::{KeyCounts, Keyspace, Scratch, VersionSource};
 use basalt_storage::log::RaftLog;
@@ -66,12 +66,54 @@ struct OpenBatch {
     reads: Vec<u8>,
 }
 
-/// Batches that are proposed and not answered, oldest first. The machine looks at the oldest while it applies it.
+/// Batches that are proposed and not answered, oldest first. The machine looks at one while it applies its entry.
 type InFlight = Rc<RefCell<VecDeque<PendingBatch>>>;
 
 /// A read that waits for a reader thread, and what came behind it from the same connection.
 struct Parked {
     requests: VecDeque<ParkedRequest>,
+}
+
+/// How much waits in a shard beside its open batch.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Waiting {
+    count: usize,
+    bytes: usize,
+}
+
+impl Waiting {
+    fn add(&mut self, bytes: usize) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+
+    fn remove(&mut self, bytes: usize) {
+        self.count -= 1;
+        self.bytes -= bytes;
+    }
+
+    fn is_full(&self) -> bool {
+        self.count >= limits::WAITING_REQUESTS_MAX || self.bytes >= limits::WAITING_BYTES_MAX
+    }
+}
+
+/// How long batches have been held up.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    since_ms: u64,
+    /// When it was last looked at.
+    seen_ms: u64,
+}
+
+impl Hold {
+    /// Whether a batch may wait on at `now_ms`. What nobody has looked at for long may have been over meanwhile.
+    fn is_bearable(&mut self, now_ms: u64) -> bool {
+        if now_ms.saturating_sub(self.seen_ms) >= limits::MEMTABLE_WAIT_MS {
+            self.since_ms = now_ms;
+        }
+        self.seen_ms = now_ms;
+        now_ms.saturating_sub(self.since_ms) < limits::MEMTABLE_WAIT_MS
+    }
 }
 
 /// A request that waits behind a cold read of its connection.
@@ -81,6 +123,10 @@ struct ParkedRequest {
     bytes: Vec<u8>,
     attempts: u32,
 }
+
+/// What a read is told that would have to be kept with too many large replies.
+const TOO_MUCH_TO_READ: &[u8] =
+    b"-BUSY The replies to reads that wait behind the same writes are too large to be made at once, ask for fewer at a time\r\n";
 
 /// Applies one command of an entry.
 fn apply_command(
@@ -138,14 +184,18 @@ pub struct Shard {
     next_ticket: u64,
     last_time_ms: u64,
     parked: HashMap<(CoreId, u32), Parked>,
+    /// How much is parked.
+    parked_waiting: Waiting,
+    /// Reads that joined the newest batch in flight after it was proposed.
+    reads_behind: Waiting,
     outcomes: Outcomes,
     expiry_in_flight: bool,
     /// Whether the last deletion of due keys took all it might: there may be more.
     expiry_goes_on: bool,
     /// No key that was due before this is left.
     expiry_floor_ms: u64,
-    /// Since when batches wait for rows to be written out.
-    held_since_ms: Option<u64>,
+    /// What batches wait for that cannot be proposed for a reason that passes.
+    hold: Option<Hold>,
     /// [`Store::disk_waits`] when it was last looked at.
     disk_waits: u64,
     /// Until when requests are probed before they join a batch.
@@ -294,12 +344,16 @@ impl ShardMachine {
 }
 
 impl Machine for ShardMachine {
-    fn apply(&mut self, entry: EntryId, bytes: &[u8], want_replies: bool) -> Result<Replies, MachineError> {
+    fn apply(&mut self, entry: EntryId, bytes: &[u8], ticket: Option<u64>) -> Result<Replies, MachineError> {
         let unreadable =
             |reason: String| MachineError::Batch(format!("log entry {} cannot be applied: {reason}", entry.index));
         let batch = Batch::read(bytes).map_err(unreadable)?;
         let mut in_flight = self.in_flight.borrow_mut();
-        let pending = if want_replies { in_flight.iter_mut().find(|pending| !pending.applied) } else { None };
+        // Not simply the oldest: proposals before it may be lost, which their outcomes tell later.
+        let pending = ticket.map(|ticket| {
+            let pending = in_flight.iter_mut().find(|pending| pending.ticket == ticket);
+            pending.expect("a batch is in flight until its outcome is taken, and that comes after it is applied")
+        });
         let mut replies = Replies::default();
         let mut execution = Execution {
             store: &mut self.store,
@@ -318,10 +372,15 @@ impl Machine for ShardMachine {
             }
             return Ok(Replies::default());
         };
+        assert!(!pending.applied, "a batch is applied once");
         pending.applied = true;
         let mut commands = batch;
         for operation in &pending.operations {
             match &operation.read {
+                Some(_) if replies.bytes.len() >= limits::BATCH_REPLY_BYTES_MAX => {
+                    replies.bytes.extend_from_slice(TOO_MUCH_TO_READ);
+                    replies.ends.push(replies.bytes.len());
+                }
                 Some(range) => {
                     let read = &pending.reads[range.clone()];
                     // Reads draw from the core's own random numbers: how many there are is no business of the replicas.
@@ -391,10 +450,12 @@ impl Shard {
             next_ticket: 0,
             last_time_ms: 0,
             parked: HashMap::new(),
+            parked_waiting: Waiting::default(),
+            reads_behind: Waiting::default(),
             expiry_in_flight: false,
             expiry_goes_on: false,
             expiry_floor_ms: 0,
-            held_since_ms: None,
+            hold: None,
             disk_waits: 0,
             probe_until_ms: 0,
             disk_measured_ms: 0,
@@ -522,10 +583,17 @@ impl Shard {
         &self.group
     }
 
-    /// Whether the batch being collected is so large that nothing should be added to it.
+    /// Whether so much waits in the shard, in the batch being collected or beside it, that nothing should be added.
     pub fn is_backlogged(&self) -> bool {
         self.open.bytes.len() + self.open.reads.len() >= limits::BATCH_BYTES_MAX
             || self.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
+            || self.parked_waiting.is_full()
+            || self.reads_behind.is_full()
+    }
+
+    /// Whether a batch waits for a log or rows that cannot take more right now, and must be tried again soon.
+    pub fn is_held(&self) -> bool {
+        self.hold.is_some() && self.open.write_count > 0
     }
 
     /// Whether writes or parked reads wait for something.
@@ -568,6 +636,7 @@ impl Shard {
             && let Some(parked) = self.parked.get_mut(&(origin.core, origin.client))
         {
             parked.requests.push_back(ParkedRequest { origin, mode, bytes: bytes.to_vec(), attempts: 0 });
+            self.parked_waiting.add(bytes.len());
             return;
         }
         if let Err(cold) = self.run(origin, mode, bytes, now_ms, host) {
@@ -582,6 +651,7 @@ impl Shard {
         let client = (origin.core, origin.client);
         let previous = self.parked.insert(client, Parked { requests: VecDeque::from([request]) });
         assert!(previous.is_none(), "a request behind a parked one queues up, it is not parked again");
+        self.parked_waiting.add(bytes.len());
         host.warm(self.id, client, cold);
     }
 
@@ -589,6 +659,7 @@ impl Shard {
     pub fn warmed(&mut self, client: (CoreId, u32), now_ms: u64, host: &mut impl ShardHost) {
         let Some(mut parked) = self.parked.remove(&client) else { return };
         while let Some(mut request) = parked.requests.pop_front() {
+            let bytes = request.bytes.len();
             let patient = request.attempts >= limits::COLD_READ_ATTEMPTS;
             // Rows may be evicted faster than they are read: then wait for the disk rather than try for ever.
             let outcome = match request.mode {
@@ -613,6 +684,7 @@ impl Shard {
                 host.warm(self.id, client, cold);
                 return;
             }
+            self.parked_waiting.remove(bytes);
         }
     }
 
@@ -703,33 +775,69 @@ impl Shard {
         let mut in_flight = self.in_flight.borrow_mut();
         let last = in_flight.back_mut().expect("something is not applied, or the read would run at once");
         put(&mut last.operations, &mut last.reads);
+        self.reads_behind.add(bytes.len());
     }
 
-    /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected, unless
-    /// enough batches are on their way or the rows in memory wait to be written out. `string_bytes_max` is how long its commands may make a string.
+    /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected. It waits while
+    /// enough batches are on their way, and for a bounded time while the log or the rows in memory cannot take more.
+    /// `string_bytes_max` is how long its commands may make a string.
     pub fn propose(&mut self, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) {
         if self.counts_changed {
             self.publish_counts();
         }
-        if self.open.write_count == 0 || self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {
+        if self.open.write_count == 0 {
+            return;
+        }
+        if self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {
+            // Outcomes make room. But a full disk may hold them up for as long as it is full.
+            if let Err(error @ ProposeError::DiskFull) = self.group.check_room(self.open.bytes.len()) {
+                let batch = self.take_open_batch(now_ms, string_bytes_max).0;
+                self.refuse(&batch, &error, host);
+            }
             return;
         }
         let memory = self.machine.borrow().store.memory();
-        if memory.active_bytes < limits::MEMTABLE_OVERFLOW * memory.memtable_bytes {
-            self.held_since_ms = None;
-        } else if now_ms.saturating_sub(*self.held_since_ms.get_or_insert(now_ms)) < limits::MEMTABLE_WAIT_MS {
+        if memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes {
+            if !self.may_hold(now_ms) {
+                let batch = self.take_open_batch(now_ms, string_bytes_max).0;
+                self.refuse(&batch, &ProposeError::WriteStall, host);
+            }
             return;
-        } else {
-            let batch = self.take_open_batch(now_ms, string_bytes_max).0;
-            return self.refuse(&batch, &ProposeError::WriteStall, host);
         }
+        let write_count = self.open.write_count;
         let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
         let ticket = batch.ticket;
         self.in_flight.borrow_mut().push_back(batch);
-        if let Err(error) = self.group.propose(bytes, ticket) {
-            let refused = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
-            self.refuse(&refused, &error, host);
+        match self.group.propose(bytes, ticket) {
+            Ok(()) => {
+                self.hold = None;
+                self.reads_behind = Waiting::default();
+                let stats = &self.server.shards[self.id.index()];
+                stats.batches.add(1);
+                stats.writes.add(write_count as u64);
+            }
+            Err(Refused { reason, batch: bytes }) => {
+                let batch = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
+                if reason == ProposeError::WriteStall && self.may_hold(now_ms) {
+                    self.reopen(batch, bytes, write_count);
+                } else {
+                    self.refuse(&batch, &reason, host);
+                }
+            }
         }
+    }
+
+    /// Whether a batch that cannot be proposed at `now_ms` for a reason that passes may wait on.
+    fn may_hold(&mut self, now_ms: u64) -> bool {
+        self.hold.get_or_insert(Hold { since_ms: now_ms, seen_ms: now_ms }).is_bearable(now_ms)
+    }
+
+    /// Makes a batch that was closed a moment ago the open one again.
+    fn reopen(&mut self, batch: PendingBatch, bytes: Bytes, write_count: usize) {
+        assert!(self.open.operations.is_empty(), "nothing joins the next batch before this one is proposed");
+        self.next_ticket = batch.ticket;
+        // The group has let go of the bytes, so they are not copied.
+        self.open = OpenBatch { bytes: bytes.into(), write_count, operations: batch.operations, reads: batch.reads };
     }
 
     /// Closes the batch that was collected and begins the next one.
@@ -740,9 +848,6 @@ impl Shard {
         batch::begin(&mut bytes);
         std::mem::swap(&mut bytes, &mut self.open.bytes);
         batch::seal(&mut bytes, self.last_time_ms, seed, string_bytes_max);
-        let stats = &self.server.shards[self.id.index()];
-        stats.batches.add(1);
-        stats.writes.add(self.open.write_count as u64);
         self.open.write_count = 0;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -759,6 +864,9 @@ impl Shard {
     pub fn answer(&mut self, ticket: u64, outcome: Result<Replies, ProposeError>, host: &mut impl ShardHost) {
         let pending = self.in_flight.borrow_mut().pop_front().expect("every outcome belongs to a batch in flight");
         assert_eq!(pending.ticket, ticket, "outcomes come in the order of the proposals");
+        if self.in_flight.borrow().is_empty() {
+            self.reads_behind = Waiting::default();
+        }
         let replies = match outcome {
             Ok(replies) => replies,
             Err(error) => return self.refuse(&pending, &error, host),
@@ -809,3 +917,7 @@ fn refusal(error: &ProposeError) -> String {
         other => format!("ERR {other}"),
     }
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+pub(crate) mod tests;

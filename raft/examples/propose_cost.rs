@@ -19,7 +19,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 struct Nothing(Store);
 
 impl Machine for Nothing {
-    fn apply(&mut self, _: EntryId, _: &[u8], _: bool) -> Result<Replies, MachineError> {
+    fn apply(&mut self, _: EntryId, _: &[u8], _: Option<u64>) -> Result<Replies, MachineError> {
         Ok(Replies::default())
     }
 

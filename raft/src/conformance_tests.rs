@@ -11,6 +11,7 @@ use openraft::testing::log::{StoreBuilder, Suite};
 
 use crate::generations::Generations;
 use crate::log_store::LogStore;
+use crate::outcomes::Outcomes;
 use crate::runtime::GlommioRuntime;
 use crate::snapshot::Checkpoints;
 use crate::state_machine::StateMachine;
@@ -38,8 +39,10 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Builder {
         let options = setup.options();
         let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
         let checkpoints = Checkpoints::open(&options.snapshot_directory).unwrap();
+        let outcomes = Outcomes::new(Box::new(|_, _| {}));
+        let reports_durable = Rc::new(Cell::new(false));
         let state_machine =
-            StateMachine::new(machine, log.clone(), generations.clone(), checkpoints, Rc::new(Cell::new(false)));
+            StateMachine::new(machine, log.clone(), outcomes, generations.clone(), checkpoints, reports_durable);
         let (drained, generations) = (log.clone(), Rc::downgrade(&generations));
         glommio::spawn_local(async move {
             while let Some(generations) = generations.upgrade() {

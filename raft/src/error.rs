@@ -1,5 +1,7 @@
 //! What can go wrong in a group.
 
+use bytes::Bytes;
+
 use crate::types::NodeId;
 
 /// The crate's result.
@@ -55,6 +57,16 @@ pub enum DecodeError {
         /// What did not fit.
         detail: String,
     },
+}
+
+/// A batch that was not proposed, for another try.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    /// Why it was not.
+    pub reason: ProposeError,
+    /// The batch, as it was given; empty if it is gone with a group that has stopped.
+    pub batch: Bytes,
 }
 
 /// Why a batch was not committed, or not known to be.

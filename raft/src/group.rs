@@ -15,7 +15,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{Fatal, LinearizableReadError, RaftError};
 use openraft::{AsyncRuntime, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy};
 
-use crate::error::{Error, ProposeError, Result};
+use crate::error::{Error, ProposeError, Refused, Result};
 use crate::fit::check_fit;
 use crate::generations::Generations;
 use crate::log_store::LogStore;
@@ -126,8 +126,10 @@ impl Group {
         let generations = Generations::new(&options, machine.clone(), log.clone(), background, wake)?;
         let checkpoints = Checkpoints::open(&options.snapshot_directory)?;
         let reports_durable = Rc::new(Cell::new(false));
+        let outcomes = Outcomes::new(on_outcome);
+        let (of_log, of_outcomes, of_generations) = (log.clone(), outcomes.clone(), generations.clone());
         let state_machine =
-            StateMachine::new(machine, log.clone(), generations.clone(), checkpoints, reports_durable.clone());
+            StateMachine::new(machine, of_log, of_outcomes, of_generations, checkpoints, reports_durable.clone());
 
         let opening = Raft::new(options.node, config, Peers, log.clone(), state_machine);
         let opened = drive(|| drain(&log, &generations), opening).await;
@@ -137,7 +139,7 @@ impl Group {
             raft,
             log,
             generations,
-            outcomes: Outcomes::new(on_outcome),
+            outcomes,
             on_fatal,
             reports_durable,
             leader: Cell::new(None),
@@ -158,8 +160,33 @@ impl Group {
     /// Costs no task and waits for nothing: many batches may be on their way.
     ///
     /// # Errors
-    /// See [`ProposeError`]; the batch was not proposed.
-    pub fn propose(&self, batch: Bytes, ticket: u64) -> Result<(), ProposeError> {
+    /// The batch, which was not proposed, and why; openraft keeps it when it has stopped.
+    pub fn propose(&self, batch: Bytes, ticket: u64) -> Result<(), Refused> {
+        let inner = &*self.0;
+        let reason = if inner.outcomes.len() >= inner.options.in_flight_max {
+            Err(ProposeError::Backlog)
+        } else {
+            self.check_room(batch.len())
+        };
+        if let Err(reason) = reason {
+            return Err(Refused { reason, batch });
+        }
+        let responder = inner.outcomes.begin(ticket);
+        // The queue to openraft is longer than `in_flight_max`, so the message is taken at the first poll.
+        let taken = inner.raft.client_write_ff(Batch(batch), Some(responder)).now_or_never();
+        if matches!(taken, Some(Ok(()))) {
+            inner.outcomes.proposed();
+            return Ok(());
+        }
+        inner.outcomes.refused();
+        Err(Refused { reason: ProposeError::Stopped, batch: Bytes::new() })
+    }
+
+    /// Whether the group would take a batch of `bytes` now, if not too many were on their way.
+    ///
+    /// # Errors
+    /// Why it would not.
+    pub fn check_room(&self, bytes: usize) -> Result<(), ProposeError> {
         let inner = &*self.0;
         if let Some(fatal) = inner.fatal.borrow().as_ref() {
             return Err(ProposeError::Fatal(fatal.clone()));
@@ -170,19 +197,7 @@ impl Group {
         if !inner.is_leader.get() {
             return Err(ProposeError::NotLeader { leader: inner.leader.get() });
         }
-        if inner.outcomes.len() >= inner.options.in_flight_max {
-            return Err(ProposeError::Backlog);
-        }
-        inner.log.admit(batch.len())?;
-        let responder = inner.outcomes.begin(ticket);
-        // The queue to openraft is longer than `in_flight_max`, so the message is taken at the first poll.
-        let taken = inner.raft.client_write_ff(Batch(batch), Some(responder)).now_or_never();
-        if matches!(taken, Some(Ok(()))) {
-            inner.outcomes.proposed();
-            return Ok(());
-        }
-        inner.outcomes.refused();
-        Err(ProposeError::Stopped)
+        inner.log.admit(bytes)
     }
 
     /// Takes what other threads finished: syncs, after which entries are committed and executed, and generations. To be

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use basalt_storage::log::{Durability, LogRecord, LogSyncer};
 
-use crate::error::ProposeError;
+use crate::error::{ProposeError, Refused};
 use crate::group::Role;
 use crate::testing::{Appender, Setup, hooks, open_log, run, voters};
 use crate::{Group, GroupOptions, NodeId};
@@ -40,7 +40,8 @@ fn outcomes_come_in_the_order_of_the_proposals_with_their_replies() {
                 assert_eq!(outcome.as_ref().unwrap().bytes, (place + 1).to_string().into_bytes());
             }
             assert_eq!(shard.machine.borrow().text(), texts.concat());
-            assert!(shard.machine.borrow().wanted.iter().all(|wanted| *wanted));
+            let tickets: Vec<_> = (0..200).map(Some).collect();
+            assert_eq!(shard.machine.borrow().tickets, tickets, "each entry is executed with its own ticket");
             assert_eq!(shard.group.status().in_flight_count, 0);
             shard.close().await;
         });
@@ -66,7 +67,7 @@ fn a_restart_brings_everything_back_without_asking_for_replies() {
             shard.group.wait_ready().await.unwrap();
             assert_eq!(shard.machine.borrow().text(), "abc");
             assert_eq!(shard.machine.borrow().applied.len(), if clean { 0 } else { 3 });
-            assert!(shard.machine.borrow().wanted.iter().all(|wanted| !wanted));
+            assert!(shard.machine.borrow().tickets.iter().all(Option::is_none));
             assert!(shard.group.status().term > term, "a restarted leader is elected anew");
             shard.write(&["d"]).await;
             assert_eq!(shard.machine.borrow().text(), "abcd");
@@ -189,7 +190,8 @@ fn a_voter_without_its_peers_neither_leads_nor_takes_writes() {
         }
         assert_ne!(group.status().role, Role::Leader);
         assert!(group.needs_read_barrier());
-        assert!(matches!(group.propose("a".into(), 0), Err(ProposeError::NotLeader { leader: None })));
+        let refused = group.propose("a".into(), 0).unwrap_err();
+        assert_eq!(refused, Refused { reason: ProposeError::NotLeader { leader: None }, batch: "a".into() });
         assert!(group.read_barrier().await.is_err());
         group.shutdown().await.unwrap();
     });

@@ -36,7 +36,7 @@ mod group_tests;
 mod testing;
 
 pub use completions::{Background, Job, Wake};
-pub use error::{DecodeError, Error, ProposeError, Result};
+pub use error::{DecodeError, Error, ProposeError, Refused, Result};
 pub use fit::check_fit;
 pub use group::{Group, GroupStatus, Role};
 pub use machine::{Machine, MachineError};

@@ -11,13 +11,15 @@ use crate::types::{EntryId, Replies};
 pub trait Machine {
     /// Executes one batch on the store and answers its commands' replies.
     ///
-    /// Must be deterministic: the same batch at the same `entry` on the same rows gives the same rows on every node. With
-    /// `want_replies` false (an entry of another leader, or of before a restart) the replies are not looked at and may be
-    /// empty. The group records `entry` as applied in the store itself; a machine never does, and never freezes the store.
+    /// Must be deterministic: the same batch at the same `entry` on the same rows gives the same rows on every node.
+    /// `ticket` is the one the batch was proposed with here. Without one (an entry of another leader, or of before a restart)
+    /// the replies are not looked at and may be empty. Tickets come in the order of their proposals, but those of proposals
+    /// that were lost do not come at all. The group records `entry` as applied in the store itself; a machine never does, and
+    /// never freezes the store.
     ///
     /// # Errors
     /// A batch that cannot be executed, for example one in an unknown format. It is final: the group stops.
-    fn apply(&mut self, entry: EntryId, batch: &[u8], want_replies: bool) -> Result<Replies, MachineError>;
+    fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Replies, MachineError>;
 
     /// The shard's store.
     fn store(&mut self) -> &mut Store;

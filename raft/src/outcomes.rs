@@ -13,7 +13,7 @@ use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 
 use crate::error::ProposeError;
-use crate::types::{Replies, TypeConfig};
+use crate::types::{LogId, Replies, TypeConfig};
 
 /// What became of a proposal.
 pub type Outcome = Result<Replies, ProposeError>;
@@ -27,6 +27,9 @@ struct Slot {
 /// The proposals on their way, oldest first.
 pub(crate) struct Outcomes {
     slots: RefCell<VecDeque<Slot>>,
+    /// Index and ticket of the proposals that are committed and not executed yet, in the order of the log. Proposals that
+    /// were lost are not among them, nor are entries of other leaders.
+    committed: RefCell<VecDeque<(u64, u64)>>,
     /// The number of the oldest slot. Slots are numbered in order of proposal.
     first: Cell<u64>,
     /// While a proposal is handed to openraft, outcomes are only noted: who proposes must not be called back meanwhile.
@@ -36,7 +39,13 @@ pub(crate) struct Outcomes {
 
 impl Outcomes {
     pub(crate) fn new(deliver: Box<dyn Fn(u64, Outcome)>) -> Rc<Outcomes> {
-        Rc::new(Outcomes { slots: RefCell::new(VecDeque::new()), first: Cell::new(0), held: Cell::new(false), deliver })
+        Rc::new(Outcomes {
+            slots: RefCell::default(),
+            committed: RefCell::default(),
+            first: Cell::new(0),
+            held: Cell::new(false),
+            deliver,
+        })
     }
 
     /// How many proposals are on their way.
@@ -64,6 +73,27 @@ impl Outcomes {
         self.slots.borrow_mut().pop_back();
         self.held.set(false);
         self.deliver_ready();
+    }
+
+    /// The proposal is committed as entry `index`.
+    fn committed(&self, number: u64, index: u64) {
+        let place = number.checked_sub(self.first.get()).expect("a proposal is committed before it has its outcome");
+        let ticket = self.slots.borrow()[place as usize].ticket;
+        let mut committed = self.committed.borrow_mut();
+        assert!(
+            committed.back().is_none_or(|(last, _)| *last < index),
+            "proposals are committed in the order of the log"
+        );
+        committed.push_back((index, ticket));
+    }
+
+    /// The ticket of the proposal that became entry `index`, which is about to be executed. Entries come in their order.
+    pub(crate) fn take_ticket(&self, index: u64) -> Option<u64> {
+        let mut committed = self.committed.borrow_mut();
+        while committed.front().is_some_and(|(at, _)| *at < index) {
+            committed.pop_front();
+        }
+        committed.pop_front_if(|(at, _)| *at == index).map(|(_, ticket)| ticket)
     }
 
     fn complete(&self, number: u64, outcome: Outcome) {
@@ -116,6 +146,12 @@ fn complete_write(result: ClientWriteResult<TypeConfig>) -> Outcome {
 }
 
 impl<T: OptionalSend + 'static> Responder<TypeConfig, T> for OutcomeResponder<T> {
+    fn on_commit(&mut self, log_id: LogId) {
+        if let Some(outcomes) = &self.outcomes {
+            outcomes.committed(self.number, log_id.index());
+        }
+    }
+
     fn on_complete(mut self, result: T) {
         if let Some(outcomes) = self.outcomes.take() {
             outcomes.complete(self.number, (self.complete)(result));
@@ -168,6 +204,28 @@ mod tests {
         responders.remove(0).on_complete(good());
         assert_eq!(*noted.borrow(), [(10, true), (11, false), (12, true), (13, true)]);
         assert_eq!(outcomes.len(), 0);
+    }
+
+    #[test]
+    fn an_entry_gets_the_ticket_it_was_proposed_with_whatever_was_lost_before() {
+        let (outcomes, noted) = noting();
+        let mut responders: Vec<_> = (10..14)
+            .map(|ticket| {
+                let responder = outcomes.begin(ticket);
+                outcomes.proposed();
+                responder
+            })
+            .collect();
+        // The first is never committed, and entries of other leaders are: 5 and 7.
+        responders[1].on_commit(crate::types::log_id(1, 6));
+        responders[2].on_commit(crate::types::log_id(3, 8));
+        assert_eq!((outcomes.take_ticket(5), outcomes.take_ticket(6), outcomes.take_ticket(7)), (None, Some(11), None));
+        // What was committed and not executed here (a snapshot came instead) is forgotten.
+        responders[3].on_commit(crate::types::log_id(3, 9));
+        assert_eq!((outcomes.take_ticket(9), outcomes.take_ticket(10)), (Some(13), None));
+        assert!(outcomes.committed.borrow().is_empty());
+        drop(responders);
+        assert_eq!(*noted.borrow(), [(10, false), (11, false), (12, false), (13, false)]);
     }
 
     #[test]

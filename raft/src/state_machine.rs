@@ -18,6 +18,7 @@ use crate::entry::{encode_log_id, encode_stored_membership};
 use crate::generations::{Generations, point_of};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
+use crate::outcomes::Outcomes;
 use crate::runtime::yield_now;
 use crate::snapshot::{Checkpoints, SnapshotBuilder, SnapshotData};
 use crate::types::{
@@ -32,6 +33,8 @@ pub(crate) struct StateMachine {
     machine: Rc<RefCell<dyn Machine>>,
     /// The log that must have an entry before it is applied.
     log: LogStore,
+    /// What knows the tickets of the entries that were proposed here.
+    outcomes: Rc<Outcomes>,
     generations: Rc<Generations>,
     checkpoints: Rc<Checkpoints>,
     /// Whether the next snapshot is only to tell openraft what is on disk already.
@@ -42,14 +45,16 @@ impl StateMachine {
     pub(crate) fn new(
         machine: Rc<RefCell<dyn Machine>>,
         log: LogStore,
+        outcomes: Rc<Outcomes>,
         generations: Rc<Generations>,
         checkpoints: Rc<Checkpoints>,
         reports_durable: Rc<Cell<bool>>,
     ) -> StateMachine {
-        StateMachine { machine, log, generations, checkpoints, reports_durable }
+        StateMachine { machine, log, outcomes, generations, checkpoints, reports_durable }
     }
 
-    fn apply_entry(&self, entry: &Entry, want_replies: bool) -> io::Result<Replies> {
+    /// Executes `entry`; whether somebody here waits for its replies is `is_awaited`.
+    fn apply_entry(&self, entry: &Entry, is_awaited: bool) -> io::Result<Replies> {
         let id = entry_id(&entry.log_id());
         let mut machine = self.machine.borrow_mut();
         let applied = machine.store().applied();
@@ -59,7 +64,8 @@ impl StateMachine {
         let (replies, bytes, membership) = match &entry.payload {
             EntryPayload::Blank => (Replies::default(), 0, None),
             EntryPayload::Normal(batch) => {
-                let replies = machine.apply(id, &batch.0, want_replies);
+                let ticket = if is_awaited { self.outcomes.take_ticket(id.index) } else { None };
+                let replies = machine.apply(id, &batch.0, ticket);
                 (replies.map_err(|error| self.fault(format!("entry {id}: {error}")))?, batch.0.len(), None)
             }
             EntryPayload::Membership(membership) => {
@@ -185,8 +191,9 @@ mod tests {
             let options = Setup::new(directory.path()).options();
             let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
             let checkpoints = Checkpoints::open(&options.snapshot_directory).unwrap();
+            let outcomes = Outcomes::new(Box::new(|_, _| {}));
             let mut state_machine =
-                StateMachine::new(machine.clone(), log.clone(), generations, checkpoints, Rc::default());
+                StateMachine::new(machine.clone(), log.clone(), outcomes, generations, checkpoints, Rc::default());
 
             // Committed by a quorum elsewhere while the local log is still syncing.
             let entry = Entry::new(log_id(1, 0), EntryPayload::Normal(Batch(b"a"[..].into())));

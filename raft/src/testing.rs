@@ -28,14 +28,15 @@ pub(crate) struct Appender {
     pub(crate) store: Store,
     pub(crate) count: u64,
     pub(crate) applied: Vec<EntryId>,
-    pub(crate) wanted: Vec<bool>,
+    /// The tickets that the batches came with.
+    pub(crate) tickets: Vec<Option<u64>>,
 }
 
 impl Appender {
     pub(crate) fn open(directory: &Path, memtable_bytes: usize) -> Appender {
         let options = StoreOptions::new(memtable_bytes, BlockCache::new(1 << 20));
         let store = Store::open(&directory.join("data"), &options).expect("the store opens");
-        Appender { store, count: 0, applied: Vec::new(), wanted: Vec::new() }
+        Appender { store, count: 0, applied: Vec::new(), tickets: Vec::new() }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -45,7 +46,7 @@ impl Appender {
 }
 
 impl Machine for Appender {
-    fn apply(&mut self, entry: EntryId, batch: &[u8], want_replies: bool) -> Result<Replies, MachineError> {
+    fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Replies, MachineError> {
         if batch == b"poison" {
             return Err(MachineError::Batch("the batch is poison".to_owned()));
         }
@@ -54,7 +55,7 @@ impl Machine for Appender {
         self.store.put(b"all", &text);
         self.count += 1;
         self.applied.push(entry);
-        self.wanted.push(want_replies);
+        self.tickets.push(ticket);
         let bytes = self.count.to_string().into_bytes();
         Ok(Replies { ends: vec![bytes.len()], bytes })
     }
@@ -162,7 +163,10 @@ impl Shard {
     }
 
     pub(crate) fn propose(&self, text: &str, ticket: u64) -> Result<(), ProposeError> {
-        self.group.propose(Bytes::copy_from_slice(text.as_bytes()), ticket)
+        self.group.propose(Bytes::copy_from_slice(text.as_bytes()), ticket).map_err(|refused| {
+            assert_eq!(refused.batch, text, "a refused batch comes back");
+            refused.reason
+        })
     }
 
     /// Proposes `texts` with their places as tickets, and waits for all outcomes.

@@ -37,7 +37,7 @@ impl BenchShard {
     pub fn apply(&mut self, entry: &[u8]) {
         let index = self.next_index;
         self.next_index += 1;
-        self.machine.apply(EntryId { term: 1, index }, entry, false).expect("the entry was made by this program");
+        self.machine.apply(EntryId { term: 1, index }, entry, None).expect("the entry was made by this program");
         self.machine.store().set_applied(index, &index.to_le_bytes(), None);
     }
 

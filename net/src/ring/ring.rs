@@ -39,6 +39,15 @@ const DROP_WAIT: Duration = Duration::from_secs(1);
 /// memory and a descriptor that are someone else's by now.
 const OUTLIVES: &str = "a connection outlives its requests";
 
+/// A connection that closes once its output is sent.
+struct Flush {
+    id: ConnId,
+    /// When it is looked at next: if it has made no progress then, it is cut off.
+    deadline: Instant,
+    /// What [`Connection::progress`] was when it was last looked at.
+    progress: u64,
+}
+
 /// The sockets of one core. See the [module](super) for how to drive it.
 pub struct Ring {
     /// First, so that it is dropped before the memory that its requests refer to.
@@ -50,8 +59,8 @@ pub struct Ring {
     dirty: Vec<ConnId>,
     /// Connections whose receive stopped for want of a buffer, first come first served.
     starved: VecDeque<ConnId>,
-    /// Connections closing after a flush, and until when they may take; in the order of their deadlines.
-    flushing: VecDeque<(Instant, ConnId)>,
+    /// Connections closing after a flush, in the order of their deadlines.
+    flushing: VecDeque<Flush>,
     /// Events that come from no completion.
     ready: VecDeque<Event>,
     spare: Spare,
@@ -258,8 +267,8 @@ impl Ring {
         }
     }
 
-    /// Closes a connection: at once, dropping its output, or when all output is sent, which a peer that does not read can
-    /// hold up for [`flush_wait`](RingOptions::flush_wait) at most. No event comes for it any more.
+    /// Closes a connection: at once, dropping its output, or when all output is sent, which a peer that reads nothing for
+    /// [`flush_wait`](RingOptions::flush_wait) does not hold up any longer. No event comes for it any more.
     ///
     /// Must be called once for every connection [`add`](Self::add)ed, also after [`Event::Closed`]; further calls and
     /// stale ids do nothing. The descriptor is closed when no request in the kernel refers to it.
@@ -267,7 +276,8 @@ impl Ring {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let done = connection.close(after_flush, id, &mut self.queue, &mut self.spare);
         if after_flush && !done {
-            self.flushing.push_back((Instant::now() + self.options.flush_wait, id));
+            let deadline = Instant::now() + self.options.flush_wait;
+            self.flushing.push_back(Flush { id, deadline, progress: connection.progress() });
         }
         self.release_if(done, id);
     }
@@ -380,14 +390,20 @@ impl Ring {
         }
     }
 
-    /// Closes at once what has had its time to flush.
+    /// Closes at once what should be flushed and has made no progress in its time. A slow peer gets everything.
     fn cut_off_late_flushes(&mut self) {
-        while let Some(&(deadline, id)) = self.flushing.front() {
-            if self.connections.get(id).is_some() {
-                if Instant::now() < deadline {
+        while let Some(&Flush { id, deadline, progress }) = self.flushing.front() {
+            if let Some(connection) = self.connections.get(id) {
+                let now = Instant::now();
+                if now < deadline {
                     return;
                 }
-                self.close(id, false);
+                match connection.progress() {
+                    now_at if now_at == progress => self.close(id, false),
+                    progress => {
+                        self.flushing.push_back(Flush { id, deadline: now + self.options.flush_wait, progress })
+                    }
+                }
             }
             self.flushing.pop_front();
         }

@@ -198,6 +198,35 @@ fn a_flush_that_takes_too_long_is_cut_off() {
 }
 
 #[test]
+fn a_flush_to_a_peer_that_reads_slowly_is_not_cut_off() {
+    const FLUSH_WAIT: Duration = Duration::from_millis(300);
+    let core = Core::start(RingOptions { flush_wait: FLUSH_WAIT, ..RingOptions::default() }, || {
+        let mut echo = echo();
+        move |ring: &mut Ring, event| match event {
+            Event::Accepted(_, socket) => {
+                let id = ring.add(socket);
+                ring.output(id).expect("open").extend_from_slice(&pattern(5, STUCK_BYTES));
+                ring.close(id, true);
+            }
+            other => echo(ring, other),
+        }
+    });
+    let mut client = core.connect();
+    let (start, mut read, mut piece) = (Instant::now(), 0, vec![0; 128 << 10]);
+    let last = loop {
+        match client.read(&mut piece) {
+            Ok(0) => break Ok(()),
+            Ok(count) => read += count,
+            Err(error) => break Err(error),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert!(read == STUCK_BYTES && last.is_ok(), "{read} bytes after {:?}, then {last:?}", start.elapsed());
+    assert!(start.elapsed() > 4 * FLUSH_WAIT, "read too quickly to show anything: {:?}", start.elapsed());
+    core.wait_for("released", |counters| counters.connections == 0);
+}
+
+#[test]
 fn a_stale_id_does_nothing_to_the_next_owner_of_its_slot() {
     let (core, news) = watched(0);
     let client = core.connect();

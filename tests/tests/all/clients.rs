@@ -1,7 +1,9 @@
 //! Clients that misbehave: too many, too slow, too quiet, gone without a word.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use basalt_tests::{Client, DEADLINE, Reply, eventually};
@@ -80,7 +82,8 @@ fn a_client_that_never_reads_is_disconnected_at_the_hard_output_limit() {
 
 #[test]
 fn a_client_that_never_reads_is_disconnected_some_time_above_the_soft_output_limit() {
-    disconnects_who_never_reads("0 500kb 1", &"GET large\r\n".repeat(20));
+    // Less than one send takes: what the kernel has no room for is at least the rest of one.
+    disconnects_who_never_reads("0 200kb 1", &"GET large\r\n".repeat(20));
 }
 
 fn disconnects_who_never_reads(limit: &str, commands: &str) {
@@ -95,6 +98,95 @@ fn disconnects_who_never_reads(limit: &str, commands: &str) {
         count => Err(count),
     });
     assert_eq!(other.ask("STRLEN large"), Reply::Integer(1 << 20));
+}
+
+/// Length of a large value, and how many of it a client asks for without reading.
+const LARGE_BYTES: usize = 4 << 20;
+const LARGE_COUNT: usize = 2_000;
+
+/// Reads a tenth of what a loopback connection carries, for as long as the others do; the last thing a client of large values does.
+fn read_slowly(client: &Client, end: &AtomicBool) -> usize {
+    let (mut piece, mut count) = (vec![0; 256 << 10], 0);
+    while !end.load(Ordering::Relaxed) {
+        let read = client.stream().read(&mut piece).expect("the node neither closes nor stops");
+        assert!(read > 0, "the client was disconnected after {count} bytes");
+        count += read;
+        thread::sleep(Duration::from_millis(2));
+    }
+    count
+}
+
+/// Asks for what takes no time, on this client's core and on the other, and gives the longest wait.
+fn ask_quickly(client: &mut Client, end: &AtomicBool) -> (usize, Duration) {
+    let (mut longest, mut count) = (Duration::ZERO, 0);
+    while !end.load(Ordering::Relaxed) {
+        for (command, expected) in [("PING", "PONG"), ("GET small:{a}", "value"), ("GET small:{b}", "value")] {
+            let asked = Instant::now();
+            assert_eq!(client.ask(command).text(), expected);
+            longest = longest.max(asked.elapsed());
+            count += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    (count, longest)
+}
+
+#[test]
+fn large_replies_asked_for_all_at_once_neither_fill_the_memory_nor_hold_up_others() {
+    // Of each client 4 replies of 4 MiB come at first, before the node knows how large they are, and are copied from shard to
+    // mailbox to output, in buffers that double as they grow; afterwards one at a time.
+    const GROWN_BYTES_MAX: u64 = 512 << 20;
+    const LONGEST_WAIT: Duration = Duration::from_secs(1);
+    // Two keys in different shards of two, on different cores.
+    let alone = Alone::new(|options| options.set("--cores", "2").set("--shards", "2"));
+    let mut other = alone.node.client();
+    let value = "v".repeat(LARGE_BYTES);
+    for tag in ["a", "b"] {
+        assert_eq!(other.call(["SET", &format!("large:{{{tag}}}"), &value]), Reply::ok());
+        assert_eq!(other.ask(&format!("SET small:{{{tag}}} value")), Reply::ok());
+    }
+    let before = alone.node.resident_bytes();
+    let end = AtomicBool::new(false);
+
+    let (most, asked, read) = thread::scope(|scope| {
+        let end = &end;
+        let probes: Vec<_> = (0..2)
+            .map(|_| {
+                let mut client = alone.node.client();
+                scope.spawn(move || ask_quickly(&mut client, end))
+            })
+            .collect();
+        let readers: Vec<_> = (0..8)
+            .map(|number| {
+                let mut client = alone.node.client();
+                let tag = if number < 4 { "a" } else { "b" };
+                // A write before them makes the first of them wait in order.
+                let mut commands = format!("SET small:{{{tag}}} value\r\n");
+                commands.push_str(&format!("GET large:{{{tag}}}\r\n").repeat(LARGE_COUNT));
+                client.send(commands).expect("the node reads");
+                scope.spawn(move || read_slowly(&client, end))
+            })
+            .collect();
+        let (begun, mut most) = (Instant::now(), 0);
+        while begun.elapsed() < Duration::from_secs(5) {
+            most = most.max(alone.node.resident_bytes());
+            thread::sleep(Duration::from_millis(5));
+        }
+        end.store(true, Ordering::Relaxed);
+        let asked: Vec<_> = probes.into_iter().map(|probe| probe.join().expect("the probe is answered")).collect();
+        let read: Vec<_> = readers.into_iter().map(|reader| reader.join().expect("the client reads")).collect();
+        (most, asked, read)
+    });
+
+    let grown = most.saturating_sub(before);
+    println!(
+        "{} MiB more memory for 8 clients that read {read:?} bytes; others asked and waited {asked:?}",
+        grown >> 20
+    );
+    assert!(grown <= GROWN_BYTES_MAX, "{grown} bytes");
+    assert!(asked.iter().all(|(count, longest)| *count > 0 && *longest < LONGEST_WAIT), "{asked:?}");
+    assert!(read.iter().all(|count| *count > 2 * LARGE_BYTES), "somebody got nothing: {read:?}");
+    assert_eq!(other.ask("STRLEN large:{a}"), Reply::Integer(LARGE_BYTES as i64));
 }
 
 #[test]
@@ -162,7 +254,6 @@ fn talked_to(alone: &Alone) -> std::net::TcpStream {
 }
 
 fn ping(stream: &mut std::net::TcpStream) {
-    use std::io::Read as _;
     stream.write_all(b"GET key\r\n").expect("the node reads");
     let mut reply = [0; 11];
     stream.read_exact(&mut reply).expect("the node answers");

@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::num::NonZero;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use basalt_tests::{Client, Node, NodeOptions, Reply};
 use rand::rngs::SmallRng;
@@ -143,4 +145,79 @@ fn replies_are_right_and_in_order_while_reads_wait_for_the_disk() {
         .set("--memtable-bytes", "256kb")
         .set("--memory", "64mb");
     compare(options, Size { commands: 2_500, keys: 400, value_bytes: 20_000 });
+}
+
+/// Two keys in different shards of two.
+const COUNTER: &str = "a";
+const OTHER: &str = "b";
+
+/// Counts up, many at a time, so that there is always a write of the counter that is not applied.
+fn count_up(node: &Node, end: &AtomicBool) {
+    let mut client = node.client();
+    while !end.load(Ordering::Relaxed) {
+        let replies = client.pipeline((0..20).map(|_| ["INCR", COUNTER]));
+        assert!(replies.iter().all(|reply| number(reply) > 0));
+    }
+}
+
+/// Reads the counter behind a write to another shard, which is answered before or after it, and again right away.
+fn read_on(node: &Node, mut random: SmallRng, end: Instant) -> Result<usize, String> {
+    let (mut client, mut seen, mut count) = (node.client(), 0, 0);
+    let get = format!("GET {COUNTER}\r\n");
+    while Instant::now() < end {
+        let mut sent = 1;
+        client.send(format!("SET {OTHER} value\r\n{get}")).expect("the node reads");
+        while sent < 6 {
+            let since = Instant::now();
+            let pause = Duration::from_micros(random.random_range(0..400));
+            while since.elapsed() < pause {
+                std::hint::spin_loop();
+            }
+            client.send(&get).expect("the node reads");
+            sent += 1;
+        }
+        assert_eq!(client.read().expect("the node answers"), Reply::ok());
+        for place in 0..sent {
+            let reply = client.read().expect("the node answers");
+            let now = if reply == Reply::Null { 0 } else { number(&reply) };
+            if now < seen {
+                return Err(format!("read {place} behind the write saw {now} after {seen}"));
+            }
+            (seen, count) = (now, count + 1);
+        }
+    }
+    Ok(count)
+}
+
+fn never_go_back(cores: &str) {
+    let seed = env::var("ORDER_SEED").map_or_else(|_| rand::rng().next_u64(), |text| text.parse().expect("a number"));
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let node = NodeOptions::new(temporary.path().join("data")).set("--cores", cores).set("--shards", "2").start();
+    let end = Instant::now() + Duration::from_secs(3);
+    let stop = AtomicBool::new(false);
+    let outcomes: Vec<_> = thread::scope(|scope| {
+        let (node, stop) = (&node, &stop);
+        (0..3).for_each(|_| drop(scope.spawn(move || count_up(node, stop))));
+        let readers: Vec<_> =
+            (0..6).map(|id| scope.spawn(move || read_on(node, SmallRng::seed_from_u64(seed ^ id), end))).collect();
+        let outcomes =
+            readers.into_iter().map(|reader| reader.join().unwrap_or_else(|_| Err("a client failed".into()))).collect();
+        stop.store(true, Ordering::Relaxed);
+        outcomes
+    });
+    let mut count = 0;
+    for outcome in outcomes {
+        count += outcome.unwrap_or_else(|reason| panic!("ORDER_SEED={seed}: {reason}"));
+    }
+    println!("{count} reads on {cores} cores, none of which went back in time");
+}
+
+#[test]
+fn reads_never_go_back_in_time_on_one_core() {
+    never_go_back("1");
+}
+
+#[test]
+fn reads_never_go_back_in_time_on_two_cores() {
+    never_go_back("2");
 }
