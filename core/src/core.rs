@@ -550,7 +550,7 @@ impl Core {
         }
         self.last_tick = self.now;
         for shard in self.shards.iter_mut().flatten() {
-            shard.tick(self.now_ms);
+            shard.tick(self.now_ms, &mut self.outbox);
         }
         self.close_idle();
         self.close_unread();

@@ -22,6 +22,7 @@ pub mod mailbox;
 pub mod node;
 pub mod outbox;
 pub mod pending;
+mod probe;
 pub mod request;
 pub mod router;
 pub mod server;

@@ -174,6 +174,12 @@ pub const COLD_READS_IN_FLIGHT: usize = 256;
 /// How long requests are probed for rows that are not in memory after applying had to wait for the disk, in milliseconds.
 pub const PROBE_MS: u64 = 10_000;
 
+/// Rows that one request is probed for; what it needs beyond them is waited for while it is applied.
+pub const PROBED_ROWS_MAX: usize = 1024;
+
+/// Times that one look for due keys has rows fetched from disk; then it waits for the next tick.
+pub const EXPIRY_WARM_ATTEMPTS: u32 = 64;
+
 /// Times a command is tried again because what a reader thread fetched was evicted; then it waits for the disk.
 pub const COLD_READ_ATTEMPTS: u32 = 3;
 

@@ -14,7 +14,7 @@ use basalt_net::resp::{Protocol, Reply, value};
 use basalt_raft::{
     EntryId, Group, GroupHooks, GroupOptions, Machine, MachineError, NodeId, ProposeError, Replies, Role,
 };
-use basalt_storage::keyspace::{KeyCounts, Keyspace, Scratch, VersionSource};
+use basalt_storage::keyspace::{ColdRows, KeyCounts, Keyspace, Scratch, VersionSource};
 use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Error as StorageError, Rows, Store};
 use bytes::Bytes;
@@ -26,6 +26,7 @@ use crate::commands::{Args, CommandError, Context, Kind, Random, Run};
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mailbox::{Mode, Ticket};
+use crate::probe::cold_rows;
 use crate::request::{self, ArgList, RequestHeader};
 use crate::server::{Server, unix_ms};
 
@@ -139,6 +140,10 @@ pub struct Shard {
     expiry_in_flight: bool,
     /// Whether the last deletion of due keys took all it might: there may be more.
     expiry_goes_on: bool,
+    /// Whether rows are being fetched that the look for due keys needs.
+    expiry_is_warming: bool,
+    /// How often that was so since the last tick.
+    expiry_warmed: u32,
     /// No key that was due before this is left.
     expiry_floor_ms: u64,
     /// Since when batches wait for rows to be written out.
@@ -151,6 +156,9 @@ pub struct Shard {
     disk_measured_ms: u64,
     server: Arc<Server>,
 }
+
+/// Who waits for rows that the shard fetches for its own housekeeping: no core has such a number, no connection either.
+const HOUSEKEEPING: (CoreId, u32) = (CoreId(u16::MAX), u32::MAX);
 
 /// The id of this node in its groups. A node alone is the first.
 const THIS_NODE: NodeId = NodeId(1);
@@ -377,6 +385,8 @@ impl Shard {
             parked: HashMap::new(),
             expiry_in_flight: false,
             expiry_goes_on: false,
+            expiry_is_warming: false,
+            expiry_warmed: 0,
             expiry_floor_ms: 0,
             held_since_ms: None,
             disk_waits: 0,
@@ -411,14 +421,15 @@ impl Shard {
             count += 1;
         }
         if std::mem::take(&mut self.expiry_goes_on) {
-            self.delete_expired(now_ms);
+            self.delete_expired(now_ms, host);
         }
         count
     }
 
     /// What is due now and then: expired keys are deleted through the log, figures are published.
-    pub fn tick(&mut self, now_ms: u64) {
-        self.delete_expired(now_ms);
+    pub fn tick(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+        self.expiry_warmed = 0;
+        self.delete_expired(now_ms, host);
         self.publish();
         if now_ms.saturating_sub(self.disk_measured_ms) >= limits::DISK_MEASURE.as_millis() as u64 {
             self.disk_measured_ms = now_ms;
@@ -434,18 +445,41 @@ impl Shard {
         }
     }
 
-    /// Puts the deletion of due keys into the batch, if this replica leads and some are due.
-    fn delete_expired(&mut self, now_ms: u64) {
-        if self.is_backlogged() || self.expiry_in_flight || self.group.status().role != Role::Leader {
+    /// Puts the deletion of due keys into the batch, if this replica leads and some are due. Never waits for the disk: what is not in
+    /// memory is fetched, and looked at then.
+    fn delete_expired(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+        let is_busy = self.expiry_in_flight || self.expiry_is_warming;
+        if is_busy || self.is_backlogged() || self.group.status().role != Role::Leader {
             return;
         }
         self.expiry_floor_ms = self.expiry_floor_ms.min(now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS));
         let floor_ms = self.expiry_floor_ms;
-        let due = self.machine.borrow_mut().reading(now_ms, true, |execution| {
+        let is_probing = self.is_probing(now_ms);
+        let due = self.machine.borrow_mut().reading(now_ms, false, |execution| {
             let keyspace = Keyspace::new(execution.store, execution.scratch, execution.versions, 0, now_ms);
-            keyspace.has_due(floor_ms).unwrap_or(false)
+            let mut cold = ColdRows::new();
+            let is_due = keyspace.has_due(floor_ms)?;
+            if is_due && is_probing {
+                keyspace.cold_due(limits::EXPIRED_KEYS_PER_BATCH, floor_ms, &mut cold)?;
+            }
+            if cold.is_empty() { Ok(is_due) } else { Err(StorageError::Cold(ColdRead::Keys(cold))) }
         });
-        if !due {
+        let is_due = match due {
+            Ok(is_due) => is_due,
+            Err(StorageError::Cold(read)) => {
+                if self.expiry_warmed < limits::EXPIRY_WARM_ATTEMPTS {
+                    self.expiry_warmed += 1;
+                    self.expiry_is_warming = true;
+                    host.warm(self.id, HOUSEKEEPING, read);
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(shard = self.id.0, %error, "keys whose deadline has passed cannot be looked for");
+                return;
+            }
+        };
+        if !is_due {
             self.expiry_floor_ms = now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS);
         } else {
             let (count, floor) = (limits::EXPIRED_KEYS_PER_BATCH.to_string(), floor_ms.to_string());
@@ -563,6 +597,11 @@ impl Shard {
 
     /// Runs what waited for rows that a reader thread has fetched.
     pub fn warmed(&mut self, client: (CoreId, u32), now_ms: u64, host: &mut impl ShardHost) {
+        if client == HOUSEKEEPING {
+            self.expiry_is_warming = false;
+            self.expiry_goes_on = true;
+            return;
+        }
         let Some(mut parked) = self.parked.remove(&client) else { return };
         while let Some(mut request) = parked.requests.pop_front() {
             let patient = request.attempts >= limits::COLD_READ_ATTEMPTS;
@@ -642,7 +681,7 @@ impl Shard {
         now_ms < self.probe_until_ms
     }
 
-    /// Looks whether the metadata of a request's keys is in memory, so that applying it does not wait for the disk. Only while
+    /// Looks whether the rows that a request needs are in memory, so that applying it does not wait for the disk. Only while
     /// applying had to wait lately: with all keys in memory it would be work for nothing.
     fn probe(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), ColdRead> {
         if !self.is_probing(now_ms) {
@@ -652,16 +691,22 @@ impl Shard {
         args.push(b"");
         let Some(header) = request::decode(bytes, &mut args) else { return Ok(()) };
         let Some(command) = table::by_id(header.command) else { return Ok(()) };
-        self.machine.borrow_mut().reading(now_ms, false, |execution| {
+        let mut machine = self.machine.borrow_mut();
+        let counts = machine.scratch.counts();
+        let cold = machine.reading(now_ms, false, |execution| {
             let keyspace =
                 Keyspace::new(execution.store, execution.scratch, execution.versions, header.db, execution.now_ms);
-            for position in command.keys(&args) {
-                if let Err(StorageError::Cold(read)) = keyspace.exists(args[position]) {
-                    return Err(read);
-                }
-            }
-            Ok(())
-        })
+            cold_rows(&keyspace, command, &args)
+        });
+        // Looked up by nobody yet.
+        machine.scratch.set_counts(counts);
+        match cold {
+            Ok(rows) if rows.is_empty() => Ok(()),
+            Ok(rows) => Err(ColdRead::Keys(rows)),
+            Err(StorageError::Cold(read)) => Err(read),
+            // Who runs the request meets the error, and says it.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Puts a read behind the writes that are not applied yet.
