@@ -821,3 +821,31 @@ fn refusal(error: &ProposeError) -> String {
         other => format!("ERR {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use basalt_storage::{BlockCache, StoreOptions};
+
+    use super::*;
+
+    #[test]
+    fn entries_of_another_version_stop_the_shard_and_say_what_they_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap();
+        let mut machine = ShardMachine::new(store);
+        let mut batch = Vec::new();
+        batch::begin(&mut batch);
+        batch[0] = 2;
+        let mut unknown = Vec::new();
+        batch::begin(&mut unknown);
+        let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1000 };
+        batch::push(&mut unknown, |out| request::encode(out, header, [b"key".as_slice()].into_iter()));
+        for (bytes, expected) in [
+            (&batch, "log entry 7 cannot be applied: the entry is a batch of version 2, this program reads version 1"),
+            (&unknown, "log entry 7 cannot be applied: it holds a command this version does not know"),
+        ] {
+            let refusal = machine.apply(EntryId { term: 1, index: 7 }, bytes, false).unwrap_err().to_string();
+            assert!(refusal.contains(expected), "{refusal}");
+        }
+    }
+}
