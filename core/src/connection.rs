@@ -12,6 +12,7 @@ use basalt_net::ring::ConnId;
 use crate::coordinator::Coordinator;
 use crate::limits;
 use crate::session::Session;
+use crate::traffic::HeardIn;
 
 /// A request's place in the order of replies.
 enum Slot {
@@ -96,6 +97,8 @@ pub struct Connection {
     pub paused: bool,
     /// Whether the peer sends no more.
     pub ended: bool,
+    /// When it was heard last, for the core's traffic.
+    pub heard_in: HeardIn,
     slots: VecDeque<Slot>,
     first: u64,
     ready_bytes: usize,
@@ -117,6 +120,7 @@ impl Connection {
             output_over_since: None,
             paused: false,
             ended: false,
+            heard_in: HeardIn::default(),
             slots: VecDeque::new(),
             first: 0,
             ready_bytes: 0,

@@ -27,6 +27,7 @@ use crate::session::Session;
 use crate::settings::LiveSettings;
 use crate::shard::{Origin, Shard};
 use crate::stats::{CoreStats, RateMeter};
+use crate::traffic::Traffic;
 
 /// A connection whose parked read a reader thread has warmed.
 type Warmed = (ShardId, (CoreId, u32));
@@ -45,6 +46,7 @@ pub struct Core {
     pub(crate) now_ms: u64,
     pub(crate) now: Instant,
     pub(crate) argv: Argv,
+    pub(crate) traffic: Traffic,
     live: LiveSettings,
     /// Bytes received and not decoded, of all connections.
     pub(crate) input_bytes: usize,
@@ -102,6 +104,7 @@ impl Core {
             now_ms: unix_ms(),
             now,
             argv: Argv::new(),
+            traffic: Traffic::new(now),
             live,
             input_bytes: 0,
             stalled: VecDeque::new(),
@@ -122,6 +125,16 @@ impl Core {
         &self.server.cores[self.id.index()]
     }
 
+    /// Whether a batch of a shard is on its way through the log.
+    pub fn is_committing(&self) -> bool {
+        self.shards.iter().flatten().any(Shard::is_committing)
+    }
+
+    /// Whether a batch of a shard waits for nothing but the clients.
+    pub fn waits_for_clients(&self) -> bool {
+        self.shards.iter().flatten().any(Shard::waits_for_clients)
+    }
+
     /// Takes connections from `listener`, for all cores.
     pub fn listen(&mut self, listener: TcpListener) {
         self.ring.listen(listener);
@@ -131,6 +144,7 @@ impl Core {
     pub fn start_turn(&mut self) {
         self.now = Instant::now();
         self.now_ms = unix_ms();
+        self.traffic.turn(self.now);
         self.stats().turns.add(1);
         // Each turn, so that what a client has set is in force when it hears of it, whichever core it then talks to.
         self.live.refresh(&self.server.settings);
@@ -244,7 +258,7 @@ impl Core {
     /// Proposes what the turn collected, starts disk reads, hands over what is for others. True if something was sent.
     pub fn finish_turn(&mut self) -> bool {
         for shard in self.shards.iter_mut().flatten() {
-            shard.propose(self.now_ms, self.live.resp_limits.bulk_bytes_max, &mut self.outbox);
+            shard.propose(self.now, self.now_ms, self.live.resp_limits.bulk_bytes_max, &mut self.outbox);
         }
         self.start_warming();
         self.outbox.flush(&self.server.mailboxes) > 0
@@ -434,6 +448,7 @@ impl Core {
         self.stats().bytes_in.add(data.len() as u64);
         let Some(mut connection) = self.take_connection(id) else { return };
         connection.session.active = self.now;
+        self.traffic.heard(&mut connection.heard_in);
         if connection.session.closing {
             // What comes after QUIT or after bytes that made no sense is not looked at.
             self.connections[id.index()] = Some(connection);
@@ -589,7 +604,7 @@ impl Core {
         }
         self.last_tick = self.now;
         for shard in self.shards.iter_mut().flatten() {
-            shard.tick(self.now_ms);
+            shard.tick(self.now_ms, &mut self.outbox);
         }
         self.close_idle();
         self.close_unread();

@@ -7,7 +7,8 @@
 //!
 //! One turn: completions of the ring → commands → mail of other cores and threads → propose → hand over. Then other tasks
 //! of the core run (Raft), and the next turn submits what they sent. A core with nothing to do lets other tasks run twice,
-//! then blocks in its ring for [`limits::BLOCK`], then parks in glommio until its ring or glommio has something.
+//! then blocks in its ring for [`limits::BLOCK`], then parks in glommio until its ring or glommio has something. If there is
+//! much traffic, it *gathers* instead of blocking: see [`crate::traffic`].
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -25,7 +26,7 @@ use glommio::{Latency, Shares};
 use crate::core::Core;
 use crate::ids::CoreId;
 use crate::limits;
-use crate::mailbox::Sleep;
+use crate::mailbox::{Doorbell, Sleep};
 use crate::server::Server;
 
 /// How often a core has gone round, for the watchdog.
@@ -39,15 +40,25 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
     let executor = glommio::executor();
     let server = core.server.clone();
     let bell = server.mailboxes.bell(core.id);
-    let mut pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, block: false };
+    let mut pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, wait: Wait::None };
     let mut parking: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
     loop {
         heartbeat.store(heartbeat.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        let wait = std::mem::take(&mut pace.block).then_some(limits::BLOCK);
-        let turn = core.ring.turn(wait).map_err(|error| format!("core {}: {error}", core.id))?;
+        let wait = std::mem::take(&mut pace.wait);
+        let turn = match wait {
+            Wait::Gather(events) => core.ring.gather(events, limits::GATHER),
+            Wait::Block => core.ring.turn(Some(limits::BLOCK)),
+            Wait::Nap => {
+                std::thread::park_timeout(limits::GATHER);
+                core.ring.turn(None)
+            }
+            Wait::None => core.ring.turn(None),
+        };
+        let turn = turn.map_err(|error| format!("core {}: {error}", core.id))?;
         core.start_turn();
-        bell.answer();
-        let mut events = core.take_ring_events();
+        // A bell is an event even if it brings no mail: a finished sync wakes tasks that have to run before the core sleeps.
+        let mut events = usize::from(bell.answer());
+        events += core.take_ring_events();
         events += core.take_mail();
         events += core.take_outcomes();
         events += core.resume_stalled();
@@ -61,9 +72,13 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         core.note_turn_length();
 
         let idle = events == 0;
-        if !(idle && turn.timed_out) && pace.last_reactor_turn.elapsed() >= limits::REACTOR_TURN {
+        if idle && matches!(wait, Wait::Gather(_) | Wait::Nap) {
+            core.traffic.is_over();
+        }
+        let blocked_in_vain = idle && turn.timed_out && wait == Wait::Block;
+        if !blocked_in_vain && pace.last_reactor_turn.elapsed() >= limits::REACTOR_TURN {
             reactor_turn().await;
-            pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, block: false };
+            pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, wait: Wait::None };
             continue;
         }
         if !idle {
@@ -71,15 +86,15 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
             executor.yield_task_queue_now().await;
             continue;
         }
-        if !turn.timed_out {
-            // Nothing new: let other tasks run until only this one is runnable, then block for a short time.
+        if !blocked_in_vain {
+            // Nothing new: let other tasks run until only this one is runnable, then wait for a short time.
             pace.quiet_turns = if executor.executor_stats().tasks_executed() <= 1 { pace.quiet_turns + 1 } else { 0 };
             if pace.quiet_turns < limits::QUIET_TURNS {
                 executor.yield_task_queue_now().await;
                 continue;
             }
             pace.quiet_turns = 0;
-            pace.block = !core.has_work() && bell.prepare_sleep(Sleep::Blocked);
+            pace.wait = how_to_wait(core, bell);
             continue;
         }
         // The block timed out: the core is idle and parks.
@@ -105,7 +120,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
             }
         }
         core.ring.enable_park(false);
-        pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, block: false };
+        pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, wait: Wait::None };
     }
 }
 
@@ -113,7 +128,45 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
 struct Pace {
     last_reactor_turn: Instant,
     quiet_turns: u32,
-    block: bool,
+    /// How the next turn waits.
+    wait: Wait,
+}
+
+/// How a turn waits for something to happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Wait {
+    /// Not at all.
+    #[default]
+    None,
+    /// In the ring for so many completions, for [`limits::GATHER`] at most. Who leaves mail sees a core that is awake, and makes
+    /// no system call.
+    Gather(u32),
+    /// Outside the ring for [`limits::GATHER`] at most; a finished sync ends it.
+    Nap,
+    /// In the ring for a completion or the bell, for [`limits::BLOCK`] at most.
+    Block,
+}
+
+/// How a core that has nothing to do waits.
+fn how_to_wait(core: &Core, bell: &Doorbell) -> Wait {
+    if core.has_work() {
+        return Wait::None;
+    }
+    match core.traffic.gathers() {
+        // Until the sync is over there is little to answer.
+        Some(_) if core.is_committing() => {
+            if bell.prepare_sleep(Sleep::Napping) {
+                Wait::Nap
+            } else {
+                Wait::None
+            }
+        }
+        Some(events) => Wait::Gather(events),
+        // A batch that waits for clients is to be looked at again soon, whatever the others do.
+        None if core.waits_for_clients() => Wait::Gather(1),
+        None if bell.prepare_sleep(Sleep::Blocked) => Wait::Block,
+        None => Wait::None,
+    }
 }
 
 /// Makes the executor run out of runnable tasks once, so that glommio polls its rings, timers and foreign wakers, without

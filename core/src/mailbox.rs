@@ -6,6 +6,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::thread::Thread;
 
 use basalt_net::ring::{ParkSignal, Waker};
 use crossbeam_queue::ArrayQueue;
@@ -74,6 +75,7 @@ pub enum Request {
 const AWAKE: u8 = 0;
 const BLOCKED: u8 = 1;
 const PARKED: u8 = 2;
+const NAPPING: u8 = 3;
 
 /// How a core is about to sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,8 @@ pub enum Sleep {
     Blocked,
     /// In glommio, until something happens.
     Parked,
+    /// Outside its ring, for a moment so short that only what is urgent ends it.
+    Napping,
 }
 
 /// Wakes one core, from any thread.
@@ -93,24 +97,37 @@ pub struct Doorbell {
     state: AtomicU8,
     waker: Waker,
     park: ParkSignal,
+    thread: Thread,
 }
 
 impl Doorbell {
-    /// A bell that wakes a core blocked in its ring through `waker` and a parked one through `park`.
+    /// The bell of the core whose thread calls this: wakes it through `waker` when it is blocked in its ring, and through `park`
+    /// when it is parked.
     pub fn new(waker: Waker, park: ParkSignal) -> Doorbell {
-        Doorbell { pending: AtomicBool::new(false), state: AtomicU8::new(AWAKE), waker, park }
+        let (pending, state) = (AtomicBool::new(false), AtomicU8::new(AWAKE));
+        Doorbell { pending, state, waker, park, thread: std::thread::current() }
     }
 
-    /// Tells the core that something waits for it.
+    /// Tells the core that something waits for it. A core that naps looks by itself in a moment, and is let be.
     pub fn ring(&self) {
+        self.ring_unless(|state| state == AWAKE || state == NAPPING);
+    }
+
+    /// As [`Doorbell::ring`], and ends a nap: for what the core naps for.
+    pub fn ring_urgently(&self) {
+        self.ring_unless(|state| state == AWAKE);
+    }
+
+    fn ring_unless(&self, hears_by_itself: impl Fn(u8) -> bool) {
         self.pending.store(true, Ordering::Release);
         fence(Ordering::SeqCst);
-        if self.state.load(Ordering::Relaxed) == AWAKE {
+        if hears_by_itself(self.state.load(Ordering::Relaxed)) {
             return;
         }
         match self.state.swap(AWAKE, Ordering::AcqRel) {
             AWAKE => {}
             PARKED => self.park.signal(),
+            NAPPING => self.thread.unpark(),
             _ => self.waker.wake(),
         }
     }
@@ -120,6 +137,7 @@ impl Doorbell {
         let state = match sleep {
             Sleep::Blocked => BLOCKED,
             Sleep::Parked => PARKED,
+            Sleep::Napping => NAPPING,
         };
         self.state.store(state, Ordering::Relaxed);
         fence(Ordering::SeqCst);

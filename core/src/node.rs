@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use basalt_net::ring::{Park, Ring, RingOptions};
+use basalt_net::thread;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{BlockCache, Store, StoreOptions};
 use glommio::{LocalExecutorBuilder, Placement};
@@ -161,8 +162,15 @@ fn start_syncers(config: &Config, core_count: usize) -> Result<Vec<LogSyncer>, R
         config::Durability::Interval => Durability::Interval(config.durability_interval),
         config::Durability::None => Durability::None,
     };
-    let start = |core| LogSyncer::start(core, durability).map_err(|error| RunError(error.to_string()));
+    let start = |core| LogSyncer::start_with(core, durability, run_soon).map_err(|error| RunError(error.to_string()));
     (0..core_count).map(start).collect()
+}
+
+/// Has the calling thread run soon after it is woken, though another program keeps its processor busy.
+fn run_soon() {
+    if let Err(error) = thread::set_time_slice(limits::TIME_SLICE) {
+        tracing::debug!(%error, "the kernel grants no time slices: threads may run late on busy processors");
+    }
 }
 
 /// Opens every shard's log and rows, one thread a shard: recovery reads and the first writes take their time.
@@ -255,7 +263,11 @@ fn spawn_core(
     hello: Sender<Hello>,
     ready: Sender<Ready>,
 ) -> Result<CoreThread, RunError> {
-    let thread = std::thread::Builder::new().name(format!("basalt-core-{}", start.id)).spawn(move || {
+    let started = std::thread::Builder::new().name(format!("basalt-core-{}", start.id)).spawn(move || {
+        run_soon();
+        if let Err(error) = thread::set_timer_slack(limits::TIMER_SLACK) {
+            tracing::debug!(%error, "the kernel keeps its timer slack");
+        }
         // The preempt timer is off: see `core_loop`.
         let executor = LocalExecutorBuilder::new(Placement::Fixed(usize::from(cpu.0)))
             .name("basalt-core")
@@ -273,7 +285,7 @@ fn spawn_core(
         }
         outcome
     });
-    thread.map_err(|error| RunError(format!("no thread could be started for processor {}: {error}", cpu.0)))
+    started.map_err(|error| RunError(format!("no thread could be started for processor {}: {error}", cpu.0)))
 }
 
 async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>) -> Result<(), String> {

@@ -9,12 +9,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use basalt_net::resp::{Protocol, Reply, value};
 use basalt_raft::{
     EntryId, Group, GroupHooks, GroupOptions, Machine, MachineError, NodeId, ProposeError, Refused, Replies, Role,
 };
-use basalt_storage::keyspace::{KeyCounts, Keyspace, Scratch, VersionSource};
+use basalt_storage::keyspace::{ColdRows, KeyCounts, Keyspace, Scratch, VersionSource};
 use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Error as StorageError, Rows, Store};
 use bytes::Bytes;
@@ -23,9 +24,11 @@ use crate::background::Background;
 use crate::batch::{self, Batch};
 use crate::commands::table;
 use crate::commands::{Args, CommandError, Context, Kind, Random, Run};
+use crate::group_commit::GroupCommit;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mailbox::{Mode, Ticket};
+use crate::probe::cold_rows;
 use crate::request::{self, ArgList, RequestHeader};
 use crate::server::{Server, unix_ms};
 use crate::stats::CoreStats;
@@ -192,10 +195,16 @@ pub struct Shard {
     expiry_in_flight: bool,
     /// Whether the last deletion of due keys took all it might: there may be more.
     expiry_goes_on: bool,
+    /// Whether rows are being fetched that the look for due keys needs.
+    expiry_is_warming: bool,
+    /// How often that was so since the last tick.
+    expiry_warmed: u32,
     /// No key that was due before this is left.
     expiry_floor_ms: u64,
     /// What batches wait for that cannot be proposed for a reason that passes.
     hold: Option<Hold>,
+    /// Whether the batch that was collected waits for more.
+    group_commit: GroupCommit,
     /// [`Store::disk_waits`] when it was last looked at.
     disk_waits: u64,
     /// Until when requests are probed before they join a batch.
@@ -206,6 +215,9 @@ pub struct Shard {
     counts_changed: bool,
     server: Arc<Server>,
 }
+
+/// Who waits for rows that the shard fetches for its own housekeeping: no core has such a number, no connection either.
+const HOUSEKEEPING: (CoreId, u32) = (CoreId(u16::MAX), u32::MAX);
 
 /// The id of this node in its groups. A node alone is the first.
 const THIS_NODE: NodeId = NodeId(1);
@@ -220,10 +232,10 @@ fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, background: &Backgroun
         on_outcome: Box::new(move |ticket, outcome| {
             outcomes.borrow_mut().push_back((ticket, outcome));
             // The group's tasks run on while the core's loop is parked: the outcome must not wait for its next tick.
-            on_outcome.mailboxes.bell(core).ring();
+            on_outcome.mailboxes.bell(core).ring_urgently();
         }),
         on_fatal: Box::new(move |reason| on_fatal.fail(format!("shard {id} cannot go on: {reason}"))),
-        wake: Arc::new(move || on_wake.mailboxes.bell(core).ring()),
+        wake: Arc::new(move || on_wake.mailboxes.bell(core).ring_urgently()),
         background: Rc::new(background.clone()),
     }
 }
@@ -454,8 +466,11 @@ impl Shard {
             reads_behind: Waiting::default(),
             expiry_in_flight: false,
             expiry_goes_on: false,
+            expiry_is_warming: false,
+            expiry_warmed: 0,
             expiry_floor_ms: 0,
             hold: None,
+            group_commit: GroupCommit::new(Instant::now()),
             disk_waits: 0,
             probe_until_ms: 0,
             disk_measured_ms: 0,
@@ -490,14 +505,15 @@ impl Shard {
         }
         self.counts_changed |= count > 0;
         if std::mem::take(&mut self.expiry_goes_on) {
-            self.delete_expired(now_ms);
+            self.delete_expired(now_ms, host);
         }
         count
     }
 
     /// What is due now and then: expired keys are deleted through the log, figures are published.
-    pub fn tick(&mut self, now_ms: u64) {
-        self.delete_expired(now_ms);
+    pub fn tick(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+        self.expiry_warmed = 0;
+        self.delete_expired(now_ms, host);
         self.publish();
         if now_ms.saturating_sub(self.disk_measured_ms) >= limits::DISK_MEASURE.as_millis() as u64 {
             self.disk_measured_ms = now_ms;
@@ -513,18 +529,41 @@ impl Shard {
         }
     }
 
-    /// Puts the deletion of due keys into the batch, if this replica leads and some are due.
-    fn delete_expired(&mut self, now_ms: u64) {
-        if self.is_backlogged() || self.expiry_in_flight || self.group.status().role != Role::Leader {
+    /// Puts the deletion of due keys into the batch, if this replica leads and some are due. Never waits for the disk: what is not in
+    /// memory is fetched, and looked at then.
+    fn delete_expired(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+        let is_busy = self.expiry_in_flight || self.expiry_is_warming;
+        if is_busy || self.is_backlogged() || self.group.status().role != Role::Leader {
             return;
         }
         self.expiry_floor_ms = self.expiry_floor_ms.min(now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS));
         let floor_ms = self.expiry_floor_ms;
-        let due = self.machine.borrow_mut().reading(now_ms, true, |execution| {
+        let is_probing = self.is_probing(now_ms);
+        let due = self.machine.borrow_mut().reading(now_ms, false, |execution| {
             let keyspace = Keyspace::new(execution.store, execution.scratch, execution.versions, 0, now_ms);
-            keyspace.has_due(floor_ms).unwrap_or(false)
+            let mut cold = ColdRows::new();
+            let is_due = keyspace.has_due(floor_ms)?;
+            if is_due && is_probing {
+                keyspace.cold_due(limits::EXPIRED_KEYS_PER_BATCH, floor_ms, &mut cold)?;
+            }
+            if cold.is_empty() { Ok(is_due) } else { Err(StorageError::Cold(ColdRead::Keys(cold))) }
         });
-        if !due {
+        let is_due = match due {
+            Ok(is_due) => is_due,
+            Err(StorageError::Cold(read)) => {
+                if self.expiry_warmed < limits::EXPIRY_WARM_ATTEMPTS {
+                    self.expiry_warmed += 1;
+                    self.expiry_is_warming = true;
+                    host.warm(self.id, HOUSEKEEPING, read);
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(shard = self.id.0, %error, "keys whose deadline has passed cannot be looked for");
+                return;
+            }
+        };
+        if !is_due {
             self.expiry_floor_ms = now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS);
         } else {
             let (count, floor) = (limits::EXPIRED_KEYS_PER_BATCH.to_string(), floor_ms.to_string());
@@ -596,6 +635,16 @@ impl Shard {
         self.hold.is_some() && self.open.write_count > 0
     }
 
+    /// Whether a batch is on its way through the log.
+    pub fn is_committing(&self) -> bool {
+        !self.in_flight.borrow().is_empty()
+    }
+
+    /// Whether the batch that was collected waits for nothing but the clients.
+    pub fn waits_for_clients(&self) -> bool {
+        self.group_commit.waits_for_clients()
+    }
+
     /// Whether writes or parked reads wait for something.
     pub fn is_busy(&self) -> bool {
         self.open.write_count > 0 || !self.in_flight.borrow().is_empty() || !self.parked.is_empty()
@@ -657,6 +706,11 @@ impl Shard {
 
     /// Runs what waited for rows that a reader thread has fetched.
     pub fn warmed(&mut self, client: (CoreId, u32), now_ms: u64, host: &mut impl ShardHost) {
+        if client == HOUSEKEEPING {
+            self.expiry_is_warming = false;
+            self.expiry_goes_on = true;
+            return;
+        }
         let Some(mut parked) = self.parked.remove(&client) else { return };
         while let Some(mut request) = parked.requests.pop_front() {
             let bytes = request.bytes.len();
@@ -740,7 +794,7 @@ impl Shard {
         now_ms < self.probe_until_ms
     }
 
-    /// Looks whether the metadata of a request's keys is in memory, so that applying it does not wait for the disk. Only while
+    /// Looks whether the rows that a request needs are in memory, so that applying it does not wait for the disk. Only while
     /// applying had to wait lately: with all keys in memory it would be work for nothing.
     fn probe(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), ColdRead> {
         if !self.is_probing(now_ms) {
@@ -750,16 +804,22 @@ impl Shard {
         args.push(b"");
         let Some(header) = request::decode(bytes, &mut args) else { return Ok(()) };
         let Some(command) = table::by_id(header.command) else { return Ok(()) };
-        self.machine.borrow_mut().reading(now_ms, false, |execution| {
+        let mut machine = self.machine.borrow_mut();
+        let counts = machine.scratch.counts();
+        let cold = machine.reading(now_ms, false, |execution| {
             let keyspace =
                 Keyspace::new(execution.store, execution.scratch, execution.versions, header.db, execution.now_ms);
-            for position in command.keys(&args) {
-                if let Err(StorageError::Cold(read)) = keyspace.exists(args[position]) {
-                    return Err(read);
-                }
-            }
-            Ok(())
-        })
+            cold_rows(&keyspace, command, &args)
+        });
+        // Looked up by nobody yet.
+        machine.scratch.set_counts(counts);
+        match cold {
+            Ok(rows) if rows.is_empty() => Ok(()),
+            Ok(rows) => Err(ColdRead::Keys(rows)),
+            Err(StorageError::Cold(read)) => Err(read),
+            // Who runs the request meets the error, and says it.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Puts a read behind the writes that are not applied yet.
@@ -781,11 +841,15 @@ impl Shard {
     /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected. It waits while
     /// enough batches are on their way, and for a bounded time while the log or the rows in memory cannot take more.
     /// `string_bytes_max` is how long its commands may make a string.
-    pub fn propose(&mut self, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) {
+    pub fn propose(&mut self, now: Instant, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) {
         if self.counts_changed {
             self.publish_counts();
         }
         if self.open.write_count == 0 {
+            return;
+        }
+        let flying = self.in_flight.borrow().iter().map(|batch| batch.operations.len()).sum();
+        if self.group_commit.holds(now, self.open.write_count, flying) {
             return;
         }
         if self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {

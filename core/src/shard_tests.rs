@@ -166,7 +166,7 @@ fn writes_are_refused_and_reads_go_on_when_the_disk_is_full_and_no_more_batches_
         let mut host = Host::default();
         *shard.in_flight.borrow_mut() = stuck();
         shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "value"]), 1, &mut host);
-        shard.propose(1, STRING_BYTES_MAX, &mut host);
+        shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
         shard.submit(origin(2), Mode::Read, &command(&["GET", "key"]), 1, &mut host);
 
         assert!(host.replies[0].1.starts_with("-MISCONF"), "{:?}", host.replies);
@@ -183,13 +183,13 @@ fn a_batch_waits_for_a_log_that_cannot_take_it_right_now_but_not_for_ever() {
         let (mut host, start_ms) = (Host::default(), 1_000_000);
         let value = "v".repeat(8192);
         shard.submit(origin(1), Mode::Write, &command(&["SET", "key", &value]), start_ms, &mut host);
-        shard.propose(start_ms, STRING_BYTES_MAX, &mut host);
+        shard.propose(Instant::now(), start_ms, STRING_BYTES_MAX, &mut host);
         assert_eq!((host.replies.len(), shard.is_held()), (0, true), "refused at once: {:?}", host.replies);
         shard.submit(origin(2), Mode::Write, &command(&["DEL", "key"]), start_ms, &mut host);
-        shard.propose(start_ms + limits::MEMTABLE_WAIT_MS - 1, STRING_BYTES_MAX, &mut host);
+        shard.propose(Instant::now(), start_ms + limits::MEMTABLE_WAIT_MS - 1, STRING_BYTES_MAX, &mut host);
         assert_eq!((host.replies.len(), shard.open.write_count), (0, 2));
 
-        shard.propose(start_ms + limits::MEMTABLE_WAIT_MS, STRING_BYTES_MAX, &mut host);
+        shard.propose(Instant::now(), start_ms + limits::MEMTABLE_WAIT_MS, STRING_BYTES_MAX, &mut host);
 
         let refused: Vec<_> =
             host.replies.iter().map(|(ticket, reply)| (*ticket, reply.starts_with("-BUSY"))).collect();
@@ -210,7 +210,7 @@ fn a_stall_of_the_log_that_passes_refuses_nothing() {
         for number in 0..WRITES {
             shard.submit(origin(number), Mode::Write, &command(&["APPEND", "key", &value]), 1, &mut host);
             while shard.open.write_count > 0 {
-                shard.propose(1, STRING_BYTES_MAX, &mut host);
+                shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
                 held += u32::from(shard.is_held());
                 shard.group.drain_completions();
                 glommio::timer::sleep(limits::HELD_RETRY).await;
@@ -280,4 +280,25 @@ fn reads_that_join_a_batch_in_flight_are_bounded_until_it_is_answered() {
         let answered = host.replies.iter().filter(|(_, reply)| reply == "$-1\r\n").count();
         assert_eq!(answered, limits::WAITING_REQUESTS_MAX, "reads run when what they waited for is lost");
     });
+}
+
+#[test]
+fn entries_of_another_version_stop_the_shard_and_say_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap();
+    let mut machine = ShardMachine::new(store);
+    let mut batch = Vec::new();
+    batch::begin(&mut batch);
+    batch[0] = 9;
+    let mut unknown = Vec::new();
+    batch::begin(&mut unknown);
+    let header = RequestHeader::new(Protocol::Resp2, 0, 1000);
+    batch::push(&mut unknown, |out| request::encode(out, header, [b"key".as_slice()].into_iter()));
+    for (bytes, expected) in [
+        (&batch, "log entry 7 cannot be applied: the entry is a batch of version 9, this program reads version 2"),
+        (&unknown, "log entry 7 cannot be applied: it holds a command this version does not know"),
+    ] {
+        let refusal = machine.apply(EntryId { term: 1, index: 7 }, bytes, None).unwrap_err().to_string();
+        assert!(refusal.contains(expected), "{refusal}");
+    }
 }

@@ -6,3 +6,4 @@ pub mod probe;
 pub mod resp;
 pub mod ring;
 pub mod socket;
+pub mod thread;

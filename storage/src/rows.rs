@@ -39,6 +39,8 @@ impl Deref for Row<'_> {
 pub enum ColdRead {
     /// One row.
     Key(Box<[u8]>),
+    /// Several rows, each by its key.
+    Keys(Vec<Box<[u8]>>),
     /// Rows from `from` on, in `direction`; a reader thread fetches a bounded number of them.
     Scan {
         /// Where the scan stood when it missed.

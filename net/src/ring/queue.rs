@@ -137,7 +137,7 @@ impl Queue {
                 self.immediate += u32::from(finish == Finish::AtOnce);
                 return;
             }
-            if let Err(error) = self.enter(None) {
+            if let Err(error) = self.enter(1, None) {
                 self.in_flight -= 1;
                 self.failure = Some(error);
                 return;
@@ -147,10 +147,11 @@ impl Queue {
         self.failure = Some(io::Error::from_raw_os_error(libc::EBUSY));
     }
 
-    /// Submits what is queued, waits at most `wait` for a completion that matters, and takes all completions.
+    /// Submits what is queued, waits at most `wait` for `events` completions that matter, and takes all completions. Does not
+    /// wait if there is one already.
     ///
     /// Makes no system call if there is nothing to submit, nothing to fetch and no `wait`.
-    pub(super) fn enter(&mut self, wait: Option<Duration>) -> io::Result<TurnStats> {
+    pub(super) fn enter(&mut self, events: u32, wait: Option<Duration>) -> io::Result<TurnStats> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
@@ -162,7 +163,7 @@ impl Queue {
         if queued == 0 && !fetchable && wait.is_none() {
             return Ok(self.collect());
         }
-        let awaited = 1 + self.immediate;
+        let awaited = events + self.immediate;
         self.immediate = 0;
         let outcome = self.enter_kernel(queued as u32, wait.map(|time| (awaited, time)));
         let already = self.completions.len();

@@ -116,12 +116,25 @@ impl Ring {
     /// # Errors
     /// The kernel refused to work on the ring. It cannot be used any more.
     pub fn turn(&mut self, wait: Option<Duration>) -> Result<TurnStats, RingError> {
+        self.turn_for(1, wait)
+    }
+
+    /// A [`turn`](Self::turn) that waits for `events` completions rather than for one, or until `wait` is over: one wake-up for
+    /// all that comes meanwhile. `timed_out` then says that there were fewer, perhaps none.
+    ///
+    /// # Errors
+    /// As [`turn`](Self::turn).
+    pub fn gather(&mut self, events: u32, wait: Duration) -> Result<TurnStats, RingError> {
+        self.turn_for(events, Some(wait))
+    }
+
+    fn turn_for(&mut self, events: u32, wait: Option<Duration>) -> Result<TurnStats, RingError> {
         self.flush_outputs();
         self.cut_off_late_flushes();
         self.feed_starved();
         self.buffers.publish();
         let wait = wait.filter(|_| self.ready.is_empty());
-        self.queue.enter(wait).map_err(RingError::of_enter)
+        self.queue.enter(events, wait).map_err(RingError::of_enter)
     }
 
     /// The next event, in the order of completion; `None` ends the turn.
@@ -519,7 +532,7 @@ impl Drop for Ring {
             if self.queue.in_flight() == 0 {
                 return;
             }
-            if Instant::now() > deadline || self.queue.enter(Some(Duration::from_millis(1))).is_err() {
+            if Instant::now() > deadline || self.queue.enter(1, Some(Duration::from_millis(1))).is_err() {
                 break;
             }
         }

@@ -186,8 +186,13 @@ impl<'a> Keyspace<'a> {
 
     /// Looks `key` up for a write.
     pub fn lookup(&self, key: &[u8]) -> Result<Lookup<'_>> {
+        self.lookup_in(self.db, key)
+    }
+
+    /// Looks `key` of database `db` up.
+    pub(super) fn lookup_in(&self, db: u8, key: &[u8]) -> Result<Lookup<'_>> {
         let slot = Slot::of(key);
-        let row_key = key::meta_key(self.db, slot, key);
+        let row_key = key::meta_key(db, slot, key);
         let Some(row) = self.rows.get(&row_key)? else {
             return Ok(Lookup { record: None, prior: Prior { slot, stored: false, deadline_ms: None } });
         };
@@ -527,13 +532,7 @@ impl<'a> Keyspace<'a> {
     /// Deletes up to `count_max` keys, of all databases, whose deadline lies at `from_ms` or later and has passed; returns how
     /// many. The bound spares a walk over the traces of deadlines that were deleted long ago.
     pub fn delete_expired(&mut self, count_max: usize, from_ms: u64) -> Result<usize> {
-        let mut due: Vec<(u8, RowKey)> = Vec::new();
-        if count_max > 0 {
-            self.scan_deadlines(from_ms, self.now_ms, &mut |_, db, key| {
-                due.push((db, RowKey::from_slice(key)));
-                if due.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
-        }
+        let due = self.due(count_max, from_ms)?;
         let selected = self.db;
         for (db, key) in &due {
             self.db = *db;
@@ -546,6 +545,18 @@ impl<'a> Keyspace<'a> {
         }
         self.db = selected;
         Ok(due.len())
+    }
+
+    /// The first `count_max` keys, by database, whose deadline lies at `from_ms` or later and has passed.
+    pub(super) fn due(&self, count_max: usize, from_ms: u64) -> Result<Vec<(u8, RowKey)>> {
+        let mut due = Vec::new();
+        if count_max > 0 {
+            self.scan_deadlines(from_ms, self.now_ms, &mut |_, db, key| {
+                due.push((db, RowKey::from_slice(key)));
+                if due.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        Ok(due)
     }
 
     /// Visits the deadlines before `before_ms` in order of time.

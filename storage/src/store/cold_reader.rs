@@ -34,11 +34,11 @@ impl ColdReader {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         // A store that is closing has no reader left to warm for.
         let Some(database) = current else { return Ok(()) };
+        let options = read_options(ReadTier::All);
+        let get = |key: &[u8]| database.get(key, &options).map(drop).map_err(|error| database.error(error));
         match read {
-            ColdRead::Key(key) => {
-                database.get(key, &read_options(ReadTier::All)).map_err(|error| database.error(error))?;
-                Ok(())
-            }
+            ColdRead::Key(key) => get(key),
+            ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key)),
             ColdRead::Scan { from, direction } => warm_scan(&database, from, *direction),
         }
     }

@@ -61,10 +61,10 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Files whose content says what the keys are. RocksDB's own notes (`LOG`, `OPTIONS`, `IDENTITY`) and locks do not.
+/// Files whose content says what the keys are. RocksDB's own notes (`LOG`, `OPTIONS`, `IDENTITY`), locks and the ballast do not.
 fn matters(file: &Path) -> bool {
     let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let noted = ["LOG", "OPTIONS", "IDENTITY", "LOCK"].iter().any(|note| name.starts_with(note));
+    let noted = ["LOG", "OPTIONS", "IDENTITY", "LOCK", "ballast"].iter().any(|note| name.starts_with(note));
     !noted && fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
 }
 

@@ -1,0 +1,113 @@
+//! When a shard proposes the batch it has collected: at once, or together with what comes in a moment.
+//!
+//! A sync costs the same for one write as for a hundred, and so does an entry. While many clients write, those whose writes
+//! one sync has acknowledged send their next ones soon after, one by one: a batch proposed for the first of them would make the
+//! others wait for a whole sync more. So a batch waits while its predecessor is on its way, and then until half of the writes that
+//! were outstanding lately are in it, for a bounded time. Few clients never wait for each other.
+
+use std::time::{Duration, Instant};
+
+use crate::limits;
+
+/// What a shard knows of the writes outstanding lately, and how long its batch has waited.
+#[derive(Debug)]
+pub struct GroupCommit {
+    /// Most writes outstanding at once, in this window and the one before.
+    outstanding_max: [usize; 2],
+    window_since: Instant,
+    held: Option<Held>,
+}
+
+/// A batch that waits.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    since: Instant,
+    /// Whether its predecessor is on its way.
+    is_behind: bool,
+}
+
+impl GroupCommit {
+    /// Nothing is outstanding.
+    pub fn new(now: Instant) -> GroupCommit {
+        GroupCommit { outstanding_max: [0; 2], window_since: now, held: None }
+    }
+
+    /// Whether a batch of `waiting` writes waits on at `now`, while `flying` operations are on their way through the log.
+    pub fn holds(&mut self, now: Instant, waiting: usize, flying: usize) -> bool {
+        if now.saturating_duration_since(self.window_since) >= limits::OUTSTANDING_WINDOW {
+            self.window_since = now;
+            self.outstanding_max = [0, self.outstanding_max[0]];
+        }
+        self.outstanding_max[0] = self.outstanding_max[0].max(waiting + flying);
+        let expected = self.outstanding_max[0].max(self.outstanding_max[1]);
+        let is_behind = flying > 0;
+        let is_due = waiting >= limits::HOLD_WRITES_MAX
+            || expected < limits::HOLD_OUTSTANDING_MIN
+            || (!is_behind && 2 * waiting >= expected);
+        if is_due || waiting == 0 {
+            self.held = None;
+            return false;
+        }
+        let held = match self.held {
+            Some(held) if held.is_behind == is_behind => held,
+            _ => Held { since: now, is_behind },
+        };
+        let held_max: Duration = if is_behind { limits::HOLD_BEHIND } else { limits::HOLD };
+        let holds = now.saturating_duration_since(held.since) < held_max;
+        self.held = holds.then_some(held);
+        holds
+    }
+
+    /// Whether a batch waits for nothing but the clients, so that it must be looked at again soon.
+    pub fn waits_for_clients(&self) -> bool {
+        self.held.is_some_and(|held| !held.is_behind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_clients_never_wait() {
+        let now = Instant::now();
+        let mut commit = GroupCommit::new(now);
+        for flying in 0..limits::HOLD_OUTSTANDING_MIN - 1 {
+            assert!(!commit.holds(now, 1, flying), "{flying} on their way");
+        }
+    }
+
+    #[test]
+    fn a_batch_waits_for_its_predecessor_and_then_for_half_of_the_clients() {
+        let now = Instant::now();
+        let mut commit = GroupCommit::new(now);
+        assert!(!commit.holds(now, 20, 0), "nothing else is known");
+        assert!(commit.holds(now, 5, 15), "the predecessor is on its way");
+        assert!(!commit.waits_for_clients());
+        assert!(commit.holds(now, 9, 0));
+        assert!(commit.waits_for_clients());
+        assert!(!commit.holds(now, 10, 0));
+        assert!(!commit.waits_for_clients());
+    }
+
+    #[test]
+    fn no_batch_waits_for_long() {
+        let now = Instant::now();
+        let mut commit = GroupCommit::new(now);
+        assert!(!commit.holds(now, 40, 0));
+        assert!(commit.holds(now, 1, 0));
+        assert!(!commit.holds(now + limits::HOLD, 1, 0));
+        assert!(commit.holds(now + limits::HOLD, 1, 40));
+        assert!(!commit.holds(now + limits::HOLD + limits::HOLD_BEHIND, 1, 40));
+    }
+
+    #[test]
+    fn large_batches_go_at_once_and_old_peaks_are_forgotten() {
+        let now = Instant::now();
+        let mut commit = GroupCommit::new(now);
+        assert!(!commit.holds(now, limits::HOLD_WRITES_MAX, 1000));
+        let later = now + limits::OUTSTANDING_WINDOW;
+        assert!(commit.holds(later, 1, 0));
+        assert!(!commit.holds(later + limits::OUTSTANDING_WINDOW, 1, 0), "a thousand were outstanding two windows ago");
+    }
+}
