@@ -15,6 +15,17 @@ pub enum Durability {
     None,
 }
 
+/// Whether each core's thread stays on one processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pinning {
+    /// If `cores` lists processors: then they are meant for this node.
+    Auto,
+    /// Yes: best where nothing else runs on these processors.
+    Yes,
+    /// No: the kernel moves a core to an idle processor while another program keeps its own busy.
+    No,
+}
+
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -33,6 +44,11 @@ pub(super) trait Words: Copy + PartialEq + 'static {
 impl Words for Durability {
     const ALL: &'static [(&'static str, Durability)] =
         &[("always", Durability::Always), ("interval", Durability::Interval), ("none", Durability::None)];
+}
+
+impl Words for Pinning {
+    const ALL: &'static [(&'static str, Pinning)] =
+        &[("auto", Pinning::Auto), ("yes", Pinning::Yes), ("no", Pinning::No)];
 }
 
 impl Words for LogFormat {

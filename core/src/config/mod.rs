@@ -26,7 +26,7 @@ mod table;
 mod time_span;
 
 pub use buffer_limit::BufferLimit;
-pub use choice::{Durability, LogFormat};
+pub use choice::{Durability, LogFormat, Pinning};
 pub use cpu_list::CpuChoice;
 pub(crate) use cpu_list::show_list as show_cpus;
 pub use error::{ConfigError, Invalid};

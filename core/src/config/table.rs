@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::buffer_limit::{BufferLimit, OutputLimit};
 use super::byte_size::{Bytes, Memory, show_bytes};
-use super::choice::{Choice, Durability, LogFormat};
+use super::choice::{Choice, Durability, LogFormat, Pinning};
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
 use super::kind::{Addresses, Directory, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto};
@@ -61,6 +61,10 @@ settings! {
 
     /// Processors to run on, one core thread each.
     [Cores, Restart] "cores" = cores: CpuChoice, "all", Cpus;
+
+    /// Whether each core's thread stays on its processor: auto = if cores lists processors, which are then meant for this node;
+    /// no = the kernel may move it to an idle one.
+    [Cores, Restart] "pin" = pin: Pinning, "auto", Choice::<Pinning>(PhantomData);
 
     /// Shards of a new data directory (auto: one per core); fixed from then on.
     [Cores, Restart] "shards" = shards: Option<u16>, "auto",
@@ -132,6 +136,15 @@ impl Config {
         match setting.change {
             Change::Restart => Err(ConfigError::Fixed(setting.name)),
             Change::Live => setting.set(self, text, &Source::Command),
+        }
+    }
+
+    /// Returns whether each core's thread stays on one processor.
+    pub fn pins_cores(&self) -> bool {
+        match self.pin {
+            Pinning::Auto => matches!(self.cores, CpuChoice::List(_)),
+            Pinning::Yes => true,
+            Pinning::No => false,
         }
     }
 
