@@ -12,9 +12,15 @@ use crate::{Error, Result};
 /// Write-ahead files kept for reuse: those of the segments that wait, and the one before.
 const RECYCLED_FILES: usize = 4;
 
-/// Has RocksDB keep what it recovers in memory, and the write-ahead files it stands in, instead of writing it as tables at once:
-/// opening a log must not need the very space whose lack ended the run before. The binding has no call for it.
-const RECOVER_INTO_MEMORY: &str = "avoid_flush_during_recovery=true";
+/// What the binding has no calls for.
+///
+/// - RocksDB keeps what it recovers in memory, and the write-ahead files it stands in, instead of writing it as tables at once:
+///   opening a log must not need the very space whose lack ended the run before.
+/// - A table's next part is written when the part before it has left for the disk (see [`TABLE_PART_BYTES`]).
+const OPTIONS_BY_NAME: &str = "avoid_flush_during_recovery=true;strict_bytes_per_sync=true";
+
+/// Bytes of a table on their way to the disk at once: what a sync of the log may have to queue behind.
+const TABLE_PART_BYTES: u64 = 256 << 10;
 
 /// How many times its length a segment may reach when those before it are not written yet.
 pub(super) const SEGMENT_STRETCH: usize = 4;
@@ -22,15 +28,15 @@ pub(super) const SEGMENT_STRETCH: usize = 4;
 /// Bytes by which write-ahead files grow where space is short: so much of it each log that is opened takes ahead of its need.
 const SPARING_STEP_BYTES: u64 = 64 << 10;
 
-/// Opens or creates the database in `directory`; with `is_ample`, write-ahead files get all their space at once. What was recovered is in memory and in the write-ahead files, which need not
-/// be synced.
+/// Opens or creates the database in `directory`; with `is_ample`, write-ahead files get all their space at once. What was
+/// recovered is in memory and in the write-ahead files, which need not be synced.
 pub(super) fn open_database(directory: &Path, options: &LogOptions, is_ample: bool) -> Result<DB> {
     let opened = rocksdb_options(options, is_ample).and_then(|options| DB::open(&options, directory));
     opened.map_err(|error| refusal(directory, &error))
 }
 
 fn rocksdb_options(log: &LogOptions, is_ample: bool) -> Result<Options, rocksdb::Error> {
-    let mut options = Options::default().get_options_from_string(RECOVER_INTO_MEMORY)?;
+    let mut options = Options::default().get_options_from_string(OPTIONS_BY_NAME)?;
     options.create_if_missing(true);
     // Reusing files is what makes syncs fast: writing into blocks that exist commits no journal.
     options.set_recycle_log_file_num(RECYCLED_FILES);
@@ -56,7 +62,7 @@ fn rocksdb_options(log: &LogOptions, is_ample: bool) -> Result<Options, rocksdb:
     options.set_level_zero_stop_writes_trigger(128);
     options.set_max_background_jobs(2);
     // Tables are written back as they grow, not in one burst that a sync of the log would have to queue behind.
-    options.set_bytes_per_sync(1 << 20);
+    options.set_bytes_per_sync(TABLE_PART_BYTES);
     options.set_paranoid_checks(true);
     options.set_max_open_files(512);
     // The default of 4 MiB would be allocated anew at each open.
