@@ -125,9 +125,14 @@ impl Core {
         &self.server.cores[self.id.index()]
     }
 
-    /// Whether a batch of a shard is on its way through the log.
-    pub fn is_committing(&self) -> bool {
-        self.shards.iter().flatten().any(Shard::is_committing)
+    /// Whether a batch of a shard is likely to come out of the log in a moment.
+    pub fn commits_soon(&self) -> bool {
+        self.shards.iter().flatten().any(|shard| shard.commits_soon(self.now))
+    }
+
+    /// For how many clients to wait in the ring, if that is worth while.
+    pub fn gathers(&self) -> Option<u32> {
+        self.traffic.gathers(self.pending.len())
     }
 
     /// Whether a batch of a shard waits for nothing but the clients.
@@ -722,6 +727,8 @@ impl Core {
             Duration::from_millis(1)
         } else if self.shards.iter().flatten().any(Shard::is_held) {
             limits::HELD_RETRY
+        } else if self.shards.iter().flatten().any(Shard::is_gathering) {
+            limits::HOLD_BEHIND
         } else if self.idle_parks < limits::IDLE_PARKS || self.shards.iter().flatten().any(Shard::has_deadlines) {
             limits::TICK
         } else {

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use basalt_net::ring::Park;
+use basalt_net::ring::{Park, RingError, TurnStats};
 use glommio::timer::Timer;
 use glommio::{Latency, Shares};
 
@@ -48,13 +48,11 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         let turn = match wait {
             Wait::Gather(events) => core.ring.gather(events, limits::GATHER),
             Wait::Block => core.ring.turn(Some(limits::BLOCK)),
-            Wait::Nap => {
-                std::thread::park_timeout(limits::GATHER);
-                core.ring.turn(None)
-            }
+            Wait::Nap => nap(core),
             Wait::None => core.ring.turn(None),
         };
         let turn = turn.map_err(|error| format!("core {}: {error}", core.id))?;
+        let waited_since = core.now;
         core.start_turn();
         // A bell is an event even if it brings no mail: a finished sync wakes tasks that have to run before the core sleeps.
         let mut events = usize::from(bell.answer());
@@ -72,7 +70,8 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         core.note_turn_length();
 
         let idle = events == 0;
-        if idle && matches!(wait, Wait::Gather(_) | Wait::Nap) {
+        let gathered = matches!(wait, Wait::Gather(_) | Wait::Nap) && core.now - waited_since >= limits::GATHER;
+        if idle && gathered {
             core.traffic.is_over();
         }
         let blocked_in_vain = idle && turn.timed_out && wait == Wait::Block;
@@ -98,7 +97,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
             continue;
         }
         // The block timed out: the core is idle and parks.
-        if core.ring.has_work() || core.has_work() || !bell.prepare_sleep(Sleep::Parked) {
+        if core.ring.has_work() || core.has_work() || core.waits_for_clients() || !bell.prepare_sleep(Sleep::Parked) {
             continue;
         }
         core.stats().parks.add(1);
@@ -141,10 +140,20 @@ enum Wait {
     /// In the ring for so many completions, for [`limits::GATHER`] at most. Who leaves mail sees a core that is awake, and makes
     /// no system call.
     Gather(u32),
-    /// Outside the ring for [`limits::GATHER`] at most; a finished sync ends it.
+    /// Outside the ring for [`limits::GATHER`] at most; a finished sync, and whatever else wakes a group, ends it.
     Nap,
     /// In the ring for a completion or the bell, for [`limits::BLOCK`] at most.
     Block,
+}
+
+/// Sleeps outside the ring, with nothing left in it that waits to be submitted.
+fn nap(core: &mut Core) -> Result<TurnStats, RingError> {
+    let before = core.ring.turn(None)?;
+    if before.events > 0 {
+        return Ok(before);
+    }
+    std::thread::park_timeout(limits::GATHER);
+    core.ring.turn(None)
 }
 
 /// How a core that has nothing to do waits.
@@ -152,15 +161,11 @@ fn how_to_wait(core: &Core, bell: &Doorbell) -> Wait {
     if core.has_work() {
         return Wait::None;
     }
-    match core.traffic.gathers() {
-        // Until the sync is over there is little to answer.
-        Some(_) if core.is_committing() => {
-            if bell.prepare_sleep(Sleep::Napping) {
-                Wait::Nap
-            } else {
-                Wait::None
-            }
-        }
+    // Until the sync is over there is little to answer.
+    if core.traffic.is_busy() && core.commits_soon() {
+        return if bell.prepare_sleep(Sleep::Napping) { Wait::Nap } else { Wait::None };
+    }
+    match core.gathers() {
         Some(events) => Wait::Gather(events),
         // A batch that waits for clients is to be looked at again soon, whatever the others do.
         None if core.waits_for_clients() => Wait::Gather(1),

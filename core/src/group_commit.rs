@@ -3,7 +3,7 @@
 //! A sync costs the same for one write as for a hundred, and so does an entry. While many clients write, those whose writes
 //! one sync has acknowledged send their next ones soon after, one by one: a batch proposed for the first of them would make the
 //! others wait for a whole sync more. So a batch waits while its predecessor is on its way, and then until half of the writes that
-//! were outstanding lately are in it, for a bounded time. Few clients never wait for each other.
+//! were outstanding lately are in it, for a bounded time. Where only few writes were, none waits for another.
 
 use std::time::{Duration, Instant};
 
@@ -32,16 +32,20 @@ impl GroupCommit {
         GroupCommit { outstanding_max: [0; 2], window_since: now, held: None }
     }
 
-    /// Whether a batch of `waiting` writes waits on at `now`, while `flying` operations are on their way through the log.
-    pub fn holds(&mut self, now: Instant, waiting: usize, flying: usize) -> bool {
-        if now.saturating_duration_since(self.window_since) >= limits::OUTSTANDING_WINDOW {
+    /// Whether a batch of `waiting` writes waits on at `now`, while `flying` writes are on their way through the log. A batch
+    /// that `is_full` does not.
+    pub fn holds(&mut self, now: Instant, waiting: usize, flying: usize, is_full: bool) -> bool {
+        let window = now.saturating_duration_since(self.window_since);
+        if window >= limits::OUTSTANDING_WINDOW {
             self.window_since = now;
-            self.outstanding_max = [0, self.outstanding_max[0]];
+            let is_old = window >= 2 * limits::OUTSTANDING_WINDOW;
+            self.outstanding_max = [0, if is_old { 0 } else { self.outstanding_max[0] }];
         }
         self.outstanding_max[0] = self.outstanding_max[0].max(waiting + flying);
         let expected = self.outstanding_max[0].max(self.outstanding_max[1]);
         let is_behind = flying > 0;
-        let is_due = waiting >= limits::HOLD_WRITES_MAX
+        let is_due = is_full
+            || waiting >= limits::HOLD_WRITES_MAX
             || expected < limits::HOLD_OUTSTANDING_MIN
             || (!is_behind && 2 * waiting >= expected);
         if is_due || waiting == 0 {
@@ -56,6 +60,11 @@ impl GroupCommit {
         let holds = now.saturating_duration_since(held.since) < held_max;
         self.held = holds.then_some(held);
         holds
+    }
+
+    /// Whether the batch last asked about waits.
+    pub fn is_holding(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Whether a batch waits for nothing but the clients, so that it must be looked at again soon.
@@ -73,7 +82,7 @@ mod tests {
         let now = Instant::now();
         let mut commit = GroupCommit::new(now);
         for flying in 0..limits::HOLD_OUTSTANDING_MIN - 1 {
-            assert!(!commit.holds(now, 1, flying), "{flying} on their way");
+            assert!(!commit.holds(now, 1, flying, false), "{flying} on their way");
         }
     }
 
@@ -81,12 +90,12 @@ mod tests {
     fn a_batch_waits_for_its_predecessor_and_then_for_half_of_the_clients() {
         let now = Instant::now();
         let mut commit = GroupCommit::new(now);
-        assert!(!commit.holds(now, 20, 0), "nothing else is known");
-        assert!(commit.holds(now, 5, 15), "the predecessor is on its way");
+        assert!(!commit.holds(now, 20, 0, false), "nothing else is known");
+        assert!(commit.holds(now, 5, 15, false), "the predecessor is on its way");
         assert!(!commit.waits_for_clients());
-        assert!(commit.holds(now, 9, 0));
+        assert!(commit.holds(now, 9, 0, false));
         assert!(commit.waits_for_clients());
-        assert!(!commit.holds(now, 10, 0));
+        assert!(!commit.holds(now, 10, 0, false));
         assert!(!commit.waits_for_clients());
     }
 
@@ -94,20 +103,29 @@ mod tests {
     fn no_batch_waits_for_long() {
         let now = Instant::now();
         let mut commit = GroupCommit::new(now);
-        assert!(!commit.holds(now, 40, 0));
-        assert!(commit.holds(now, 1, 0));
-        assert!(!commit.holds(now + limits::HOLD, 1, 0));
-        assert!(commit.holds(now + limits::HOLD, 1, 40));
-        assert!(!commit.holds(now + limits::HOLD + limits::HOLD_BEHIND, 1, 40));
+        assert!(!commit.holds(now, 40, 0, false));
+        assert!(commit.holds(now, 1, 0, false));
+        assert!(!commit.holds(now + limits::HOLD, 1, 0, false));
+        assert!(commit.holds(now + limits::HOLD, 1, 40, false));
+        assert!(!commit.holds(now + limits::HOLD + limits::HOLD_BEHIND, 1, 40, false));
     }
 
     #[test]
     fn large_batches_go_at_once_and_old_peaks_are_forgotten() {
         let now = Instant::now();
         let mut commit = GroupCommit::new(now);
-        assert!(!commit.holds(now, limits::HOLD_WRITES_MAX, 1000));
+        assert!(!commit.holds(now, limits::HOLD_WRITES_MAX, 1000, false));
+        assert!(!commit.holds(now, 1, 1000, true), "nothing can join it");
         let later = now + limits::OUTSTANDING_WINDOW;
-        assert!(commit.holds(later, 1, 0));
-        assert!(!commit.holds(later + limits::OUTSTANDING_WINDOW, 1, 0), "a thousand were outstanding two windows ago");
+        assert!(commit.holds(later, 1, 0, false));
+        assert!(
+            !commit.holds(later + limits::OUTSTANDING_WINDOW, 1, 0, false),
+            "a thousand were outstanding two windows ago"
+        );
+        assert!(!commit.holds(now, 1000, 0, false));
+        assert!(
+            !commit.holds(now + 5 * limits::OUTSTANDING_WINDOW, 1, 0, false),
+            "a thousand were outstanding long ago"
+        );
     }
 }

@@ -142,13 +142,13 @@ pub const BLOCK: Duration = Duration::from_millis(1);
 /// `make bench-compare ARGS='--only "get -c 50 -P 1"'`: 50 µs saved a tenth of the processor time of a request, 200 µs half of it.
 pub const GATHER: Duration = Duration::from_micros(200);
 
-/// Requests that must come in each [`GATHER`] of time for a core to gather.
+/// Times that clients must be heard in each [`GATHER`] of time, on average, for a core to gather; a pipeline is heard once.
 pub const GATHER_RECEIVES_MIN: usize = 3;
 
 /// Clients that must speak within [`TRAFFIC_WINDOW`] for a core to gather: fewer may all wait for what it has not looked at.
-pub const GATHER_CLIENTS_MIN: usize = 6;
+pub const GATHER_CLIENTS_MIN: usize = 16;
 
-/// Requests that end gathering early, however many clients there are.
+/// Clients heard that end gathering early, however many there are.
 pub const GATHER_RECEIVES_MAX: usize = 64;
 
 /// How long traffic is counted before it is judged.
@@ -197,13 +197,16 @@ pub const BATCH_REPLY_BYTES_MAX: usize = 128 << 20;
 pub const BATCHES_IN_FLIGHT: usize = 64;
 
 /// Writes outstanding lately below which a batch never waits for others.
-pub const HOLD_OUTSTANDING_MIN: usize = 8;
+pub const HOLD_OUTSTANDING_MIN: usize = 16;
 
 /// Writes in a batch from which on it goes at once.
 pub const HOLD_WRITES_MAX: usize = 64;
 
 /// How long a batch waits for writes of clients that were just acknowledged: about a sync.
 pub const HOLD: Duration = Duration::from_micros(200);
+
+/// How long ago a batch was proposed that is likely to be over in a moment: several syncs of a fast disk.
+pub const COMMITS_SOON: Duration = Duration::from_millis(1);
 
 /// How long a batch waits for the one before it: several syncs of a fast disk, one of a slow one.
 pub const HOLD_BEHIND: Duration = Duration::from_millis(10);

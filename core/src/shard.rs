@@ -24,6 +24,7 @@ use crate::background::Background;
 use crate::batch::{self, Batch};
 use crate::commands::table;
 use crate::commands::{Args, CommandError, Context, Kind, Random, Run};
+use crate::config::Durability;
 use crate::group_commit::GroupCommit;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
@@ -55,6 +56,9 @@ struct Operation {
 /// What a batch in the log needs to be answered.
 struct PendingBatch {
     ticket: u64,
+    /// When it was closed.
+    since: Instant,
+    write_count: usize,
     applied: bool,
     operations: Vec<Operation>,
     reads: Vec<u8>,
@@ -635,9 +639,15 @@ impl Shard {
         self.hold.is_some() && self.open.write_count > 0
     }
 
-    /// Whether a batch is on its way through the log.
-    pub fn is_committing(&self) -> bool {
-        !self.in_flight.borrow().is_empty()
+    /// Whether a batch has been on its way for so short a time at `now` that it is likely to be over in a moment.
+    pub fn commits_soon(&self, now: Instant) -> bool {
+        let in_flight = self.in_flight.borrow();
+        in_flight.front().is_some_and(|batch| now.saturating_duration_since(batch.since) < limits::COMMITS_SOON)
+    }
+
+    /// Whether the batch that was collected waits for more.
+    pub fn is_gathering(&self) -> bool {
+        self.open.write_count > 0 && self.group_commit.is_holding()
     }
 
     /// Whether the batch that was collected waits for nothing but the clients.
@@ -848,16 +858,15 @@ impl Shard {
         if self.open.write_count == 0 {
             return;
         }
-        let flying = self.in_flight.borrow().iter().map(|batch| batch.operations.len()).sum();
-        if self.group_commit.holds(now, self.open.write_count, flying) {
-            return;
-        }
         if self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {
             // Outcomes make room. But a full disk may hold them up for as long as it is full.
             if let Err(error @ ProposeError::DiskFull) = self.group.check_room(self.open.bytes.len()) {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &error, host);
             }
+            return;
+        }
+        if self.gathers_more(now) {
             return;
         }
         let memory = self.machine.borrow().store.memory();
@@ -883,12 +892,23 @@ impl Shard {
             Err(Refused { reason, batch: bytes }) => {
                 let batch = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
                 if reason == ProposeError::WriteStall && self.may_hold(now_ms) {
-                    self.reopen(batch, bytes, write_count);
+                    self.reopen(batch, bytes);
                 } else {
                     self.refuse(&batch, &reason, host);
                 }
             }
         }
+    }
+
+    /// Whether the batch that was collected should wait for writes that are about to come. Not if nothing waits for a sync
+    /// anyway, nor if nothing can join it any more.
+    fn gathers_more(&mut self, now: Instant) -> bool {
+        if self.hold.is_some() || self.server.config.durability != Durability::Always {
+            return false;
+        }
+        let flying = self.in_flight.borrow().iter().map(|batch| batch.write_count).sum();
+        let is_full = self.is_backlogged();
+        self.group_commit.holds(now, self.open.write_count, flying, is_full)
     }
 
     /// Whether a batch that cannot be proposed at `now_ms` for a reason that passes may wait on.
@@ -897,10 +917,11 @@ impl Shard {
     }
 
     /// Makes a batch that was closed a moment ago the open one again.
-    fn reopen(&mut self, batch: PendingBatch, bytes: Bytes, write_count: usize) {
+    fn reopen(&mut self, batch: PendingBatch, bytes: Bytes) {
         assert!(self.open.operations.is_empty(), "nothing joins the next batch before this one is proposed");
         self.next_ticket = batch.ticket;
         // The group has let go of the bytes, so they are not copied.
+        let write_count = batch.write_count;
         self.open = OpenBatch { bytes: bytes.into(), write_count, operations: batch.operations, reads: batch.reads };
     }
 
@@ -912,11 +933,12 @@ impl Shard {
         batch::begin(&mut bytes);
         std::mem::swap(&mut bytes, &mut self.open.bytes);
         batch::seal(&mut bytes, self.last_time_ms, seed, string_bytes_max);
-        self.open.write_count = 0;
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let batch = PendingBatch {
             ticket,
+            since: Instant::now(),
+            write_count: std::mem::take(&mut self.open.write_count),
             applied: false,
             operations: std::mem::take(&mut self.open.operations),
             reads: std::mem::take(&mut self.open.reads),

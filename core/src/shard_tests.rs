@@ -85,7 +85,7 @@ pub(crate) fn log_options() -> LogOptions {
 }
 
 /// `proto-max-bulk-len` of the tests.
-const STRING_BYTES_MAX: usize = 1 << 20;
+const STRING_BYTES_MAX: usize = 64 << 20;
 
 fn origin(ticket: u32) -> Origin {
     Origin { core: CORE, client: 7, ticket: Ticket(ticket) }
@@ -108,7 +108,14 @@ fn entry(commands: &[&[&str]]) -> Vec<u8> {
 
 fn pending(ticket: u64, write_count: u32) -> PendingBatch {
     let operations = (0..write_count).map(|number| Operation { origin: Some(origin(number)), read: None });
-    PendingBatch { ticket, applied: false, operations: operations.collect(), reads: Vec::new() }
+    PendingBatch {
+        ticket,
+        since: Instant::now(),
+        write_count: write_count as usize,
+        applied: false,
+        operations: operations.collect(),
+        reads: Vec::new(),
+    }
 }
 
 /// Batches that nothing moves on, as many as may be in flight.

@@ -20,14 +20,14 @@ pub struct Traffic {
     since: Instant,
     receive_count: usize,
     client_count: usize,
-    /// What the last whole window says.
-    gather: Option<u32>,
+    /// How many clients spoke in the last whole window, if so often that it is worth while to gather; 0 otherwise.
+    busy_clients: usize,
 }
 
 impl Traffic {
     /// No traffic yet.
     pub fn new(now: Instant) -> Traffic {
-        Traffic { window: 1, since: now, receive_count: 0, client_count: 0, gather: None }
+        Traffic { window: 1, since: now, receive_count: 0, client_count: 0, busy_clients: 0 }
     }
 
     /// Notes that a client has sent something; `heard_in` is its own.
@@ -49,21 +49,27 @@ impl Traffic {
         let gathers_max = (elapsed.as_micros() / limits::GATHER.as_micros()) as usize;
         let is_busy = self.client_count >= limits::GATHER_CLIENTS_MIN
             && self.receive_count >= gathers_max * limits::GATHER_RECEIVES_MIN;
-        // Most of them: those who are missing need not hold up the others until the time is over.
-        let events = (self.client_count * 3 / 4).min(limits::GATHER_RECEIVES_MAX);
-        self.gather = is_busy.then_some(events as u32);
+        self.busy_clients = if is_busy { self.client_count } else { 0 };
         self.window = self.window.wrapping_add(1).max(1);
         (self.since, self.receive_count, self.client_count) = (now, 0, 0);
     }
 
-    /// For how many clients to wait, at most [`limits::GATHER`]; `None` if the core should look at once.
-    pub fn gathers(&self) -> Option<u32> {
-        self.gather
+    /// Whether it is worth while to gather.
+    pub fn is_busy(&self) -> bool {
+        self.busy_clients > 0
+    }
+
+    /// For how many clients to wait, at most [`limits::GATHER`], while `unanswered` requests wait for replies; `None` if the core
+    /// should look at once.
+    pub fn gathers(&self, unanswered: usize) -> Option<u32> {
+        // Most of them: those who are missing need not hold up the others until the time is over. Who waits says nothing.
+        let events = (self.busy_clients * 3 / 4).min(self.busy_clients.saturating_sub(unanswered));
+        (events > 1).then_some(events.min(limits::GATHER_RECEIVES_MAX) as u32)
     }
 
     /// Nothing came for as long as it might have been gathered: it is over.
     pub fn is_over(&mut self) {
-        self.gather = None;
+        self.busy_clients = 0;
     }
 }
 
@@ -83,7 +89,7 @@ mod tests {
             now += limits::TRAFFIC_WINDOW;
             traffic.turn(now);
         }
-        traffic.gathers()
+        traffic.gathers(0)
     }
 
     #[test]
@@ -109,8 +115,10 @@ mod tests {
         let mut traffic = Traffic::new(now);
         (0..100).for_each(|_| traffic.heard(&mut HeardIn::default()));
         traffic.turn(now + limits::TRAFFIC_WINDOW);
-        assert!(traffic.gathers().is_some());
+        assert_eq!(traffic.gathers(0), Some(64));
+        assert_eq!(traffic.gathers(90), Some(10), "those who wait for replies say nothing");
+        assert_eq!(traffic.gathers(1000), None);
         traffic.turn(now + limits::TRAFFIC_WINDOW * 2);
-        assert_eq!(traffic.gathers(), None);
+        assert_eq!(traffic.gathers(0), None);
     }
 }

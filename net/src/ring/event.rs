@@ -52,6 +52,6 @@ impl CloseReason {
 pub struct TurnStats {
     /// Completions that can become events; sends and cancellations are not counted.
     pub events: usize,
-    /// The turn waited for its whole time and nothing came.
+    /// The turn waited for its whole time and nothing came, or less than was to be gathered.
     pub timed_out: bool,
 }

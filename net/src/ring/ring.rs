@@ -120,7 +120,7 @@ impl Ring {
     }
 
     /// A [`turn`](Self::turn) that waits for `events` completions rather than for one, or until `wait` is over: one wake-up for
-    /// all that comes meanwhile. `timed_out` then says that there were fewer, perhaps none.
+    /// all that comes meanwhile. `timed_out` then says that there were fewer, perhaps none. Does not wait if there is one already.
     ///
     /// # Errors
     /// As [`turn`](Self::turn).

@@ -80,10 +80,7 @@ impl LogSyncer {
         let queue = Arc::new(SyncQueue::new(durability));
         let mut syncer = LogSyncer { queue: Arc::clone(&queue), threads: Vec::new() };
         let sync_queue = Arc::clone(&queue);
-        syncer.spawn(format!("log-sync-{core}"), move || {
-            prepare();
-            sync_queue.run();
-        })?;
+        syncer.spawn(format!("log-sync-{core}"), move || sync_queue.run(prepare))?;
         syncer.spawn(format!("log-tidy-{core}"), move || queue.tidy.run())?;
         Ok(syncer)
     }
@@ -454,8 +451,9 @@ impl SyncQueue {
         self.arrived.notify_all();
     }
 
-    fn run(&self) {
+    fn run(&self, prepare: impl FnOnce()) {
         let _guard = FailWhenGone(self);
+        prepare();
         let mut batch = Vec::new();
         let mut next_interval = Instant::now();
         while let Some(due) = self.take(&mut batch, next_interval) {
