@@ -268,7 +268,6 @@ fn spawn_core(
 ) -> Result<CoreThread, RunError> {
     let id = start.id;
     let started = std::thread::Builder::new().name(format!("basalt-core-{}", start.id)).spawn(move || {
-        run_soon();
         if let Err(error) = thread::set_timer_slack(limits::TIMER_SLACK) {
             tracing::debug!(%error, "the kernel keeps its timer slack");
         }
