@@ -435,7 +435,8 @@ fn comparison_of(call: &str) -> As {
         Some("SMEMBERS" | "SPOP" | "HGETALL" | "HKEYS" | "HVALS" | "KEYS" | "SCAN") => As::Unordered,
         Some("PTTL") => As::Kinds,
         // Redis shares small integers, and says that they have 2147483647 owners.
-        Some("OBJECT") if call.starts_with("OBJECT REFCOUNT") => As::Kinds,
+        // Redis counts idle time in ticks of a clock of seconds, so that a moment may be one.
+        Some("OBJECT") if call.starts_with("OBJECT REFCOUNT") || call.starts_with("OBJECT IDLETIME") => As::Kinds,
         _ => As::Bytes,
     }
 }
