@@ -138,8 +138,9 @@ pub const QUIET_TURNS: u32 = 2;
 /// How long a core blocks in its ring before it parks in glommio.
 pub const BLOCK: Duration = Duration::from_millis(1);
 
-/// How long a core that much traffic wakes often sleeps before it looks at what has come meanwhile. Measured with
-/// `make bench-compare ARGS='--only "get -c 50 -P 1"'`: 50 µs saved a tenth of the processor time of a request, 200 µs half of it.
+/// How long a core that much traffic wakes often sleeps before it looks at what has come meanwhile. In interleaved
+/// runs of GET -c 50 -P 1, 50 µs saved a tenth of the processor time of a request and 200 µs half of it; what it comes to now:
+/// `make bench-compare ARGS='--only "get -c 50 -P 1"'`.
 pub const GATHER: Duration = Duration::from_micros(200);
 
 /// Times that clients must be heard in each [`GATHER`] of time, on average, for a core to gather; a pipeline is heard once.

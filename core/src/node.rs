@@ -4,7 +4,7 @@
 //! (log syncers, readers, background jobs, and the opening of RocksDB, which starts threads of its own) is started
 //! here, before the cores pin themselves. They do only if they are told to or told where: a pinned core waits while another
 //! program has its processor, even if others are idle. With redis-benchmark beside it on two processors, cores that are not
-//! pinned serve half as many GETs again (`make bench-compare`, with and without `--basalt-arg=--pin=yes`).
+//! pinned served 27 % more GETs (`make bench-compare`, with and without `--basalt-arg=--pin=yes`).
 
 use std::cell::RefCell;
 use std::net::{SocketAddr, TcpListener};
