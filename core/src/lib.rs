@@ -33,4 +33,5 @@ pub mod settings;
 pub mod shard;
 pub mod special;
 pub mod stats;
+pub mod sync_placement;
 pub mod traffic;

@@ -650,6 +650,16 @@ impl Shard {
         self.open.write_count > 0 && self.group_commit.is_holding()
     }
 
+    /// Whether many clients write to this shard at `now`.
+    pub fn expects_many_writes(&self, now: Instant) -> bool {
+        self.group_commit.expects_many(now)
+    }
+
+    /// How many writes the batch that was collected still waits for, if it waits for nothing but the clients.
+    pub fn missing_writes(&self) -> Option<usize> {
+        self.group_commit.missing(self.open.write_count)
+    }
+
     /// Whether the batch that was collected waits for nothing but the clients.
     pub fn waits_for_clients(&self) -> bool {
         self.group_commit.waits_for_clients()
@@ -850,13 +860,13 @@ impl Shard {
 
     /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected. It waits while
     /// enough batches are on their way, and for a bounded time while the log or the rows in memory cannot take more.
-    /// `string_bytes_max` is how long its commands may make a string.
-    pub fn propose(&mut self, now: Instant, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) {
+    /// `string_bytes_max` is how long its commands may make a string. Returns the bytes that were proposed.
+    pub fn propose(&mut self, now: Instant, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) -> usize {
         if self.counts_changed {
             self.publish_counts();
         }
         if self.open.write_count == 0 {
-            return;
+            return 0;
         }
         if self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {
             // Outcomes make room. But a full disk may hold them up for as long as it is full.
@@ -864,10 +874,10 @@ impl Shard {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &error, host);
             }
-            return;
+            return 0;
         }
         if self.gathers_more(now) {
-            return;
+            return 0;
         }
         let memory = self.machine.borrow().store.memory();
         if memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes {
@@ -875,11 +885,11 @@ impl Shard {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &ProposeError::WriteStall, host);
             }
-            return;
+            return 0;
         }
         let write_count = self.open.write_count;
         let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
-        let ticket = batch.ticket;
+        let (ticket, byte_count) = (batch.ticket, bytes.len());
         self.in_flight.borrow_mut().push_back(batch);
         match self.group.propose(bytes, ticket) {
             Ok(()) => {
@@ -888,6 +898,7 @@ impl Shard {
                 let stats = &self.server.shards[self.id.index()];
                 stats.batches.add(1);
                 stats.writes.add(write_count as u64);
+                byte_count
             }
             Err(Refused { reason, batch: bytes }) => {
                 let batch = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
@@ -896,6 +907,7 @@ impl Shard {
                 } else {
                     self.refuse(&batch, &reason, host);
                 }
+                0
             }
         }
     }
