@@ -4,16 +4,22 @@
 //! heads order and tell apart only keys that do begin with those bytes. So a search finds a key that is there by its head
 //! alone, but whoever wants the place of a key that is not there has to compare the first `skip` bytes as well.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// Most keys of a node: their heads fill four cache lines.
 pub(super) const CAPACITY: usize = 64;
+
+/// Bytes that are skipped, as far as they lie beside the heads: longer ones are read from a key.
+const PREFIX_BYTES: usize = 24;
 
 /// The heads of a node's keys, in the order of the keys.
 #[derive(Debug)]
 pub(super) struct Heads {
     /// Unused ones are `i32::MAX`, so that counting smaller ones needs no bound, which lets it be vectorized.
     values: [i32; CAPACITY],
+    /// The bytes that are skipped, if they are few.
+    prefix: [u8; PREFIX_BYTES],
     skip: u32,
     count: u8,
 }
@@ -21,7 +27,7 @@ pub(super) struct Heads {
 impl Heads {
     /// No heads.
     pub(super) fn new() -> Heads {
-        Heads { values: [i32::MAX; CAPACITY], skip: 0, count: 0 }
+        Heads { values: [i32::MAX; CAPACITY], prefix: [0; PREFIX_BYTES], skip: 0, count: 0 }
     }
 
     /// How many there are.
@@ -32,6 +38,17 @@ impl Heads {
     /// Bytes before the heads, the same in all keys.
     pub(super) fn skip(&self) -> usize {
         self.skip as usize
+    }
+
+    /// Where `key` lies by the bytes that are skipped: before all keys, among them, or behind them. `any_key` is asked for one
+    /// of them where there is one.
+    pub(super) fn compare_prefix<'a>(&self, key: &[u8], any_key: impl FnOnce() -> &'a [u8]) -> Ordering {
+        let skip = self.skip();
+        if skip == 0 || self.count == 0 {
+            return Ordering::Equal;
+        }
+        let prefix = if skip <= PREFIX_BYTES { &self.prefix[..skip] } else { &any_key()[..skip] };
+        key[..skip.min(key.len())].cmp(prefix)
     }
 
     /// The places whose heads are that of `key`: if it is here, then among them; if it is not, but begins with the bytes that
@@ -67,20 +84,23 @@ impl Heads {
     /// Moves the heads from `index` on into a new set, which skips as many bytes.
     pub(super) fn split_off(&mut self, index: usize) -> Heads {
         let count = self.len();
-        let mut right = Heads { skip: self.skip, count: (count - index) as u8, ..Heads::new() };
+        let mut right = Heads { prefix: self.prefix, skip: self.skip, count: (count - index) as u8, ..Heads::new() };
         right.values[..count - index].copy_from_slice(&self.values[index..count]);
         self.remove(index..count);
         right
     }
 
-    /// Makes all heads anew, from keys that share their first `skip` bytes.
-    pub(super) fn rebuild<'a>(&mut self, skip: usize, keys: impl Iterator<Item = &'a [u8]>) {
-        *self = Heads::new();
-        self.skip = u32::try_from(skip).unwrap_or(u32::MAX);
-        for (value, key) in self.values.iter_mut().zip(keys) {
-            *value = head(key, skip);
-            self.count += 1;
+    /// The heads of `keys`, which share their first `skip` bytes with `first`, one of them.
+    pub(super) fn of<'a>(skip: usize, first: &[u8], keys: impl Iterator<Item = &'a [u8]>) -> Heads {
+        let mut heads = Heads { skip: u32::try_from(skip).expect("keys are shorter than 4 GiB"), ..Heads::new() };
+        if skip <= PREFIX_BYTES {
+            heads.prefix[..skip].copy_from_slice(&first[..skip]);
         }
+        for (value, key) in heads.values.iter_mut().zip(keys) {
+            *value = head(key, skip);
+            heads.count += 1;
+        }
+        heads
     }
 }
 

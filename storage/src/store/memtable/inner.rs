@@ -12,8 +12,6 @@ use std::ops::Range;
 use super::heads::{CAPACITY, Heads, common_prefix};
 use super::node::{Node, Split};
 
-/// Bytes that the separators have in common, as far as a node has them itself.
-const PREFIX_BYTES: usize = 24;
 /// Children of two nodes that are put into one.
 const MERGED_CHILDREN_MAX: usize = CAPACITY / 2;
 
@@ -22,8 +20,6 @@ const MERGED_CHILDREN_MAX: usize = CAPACITY / 2;
 pub(super) struct Inner {
     /// Of the separators.
     heads: Heads,
-    /// What the separators' heads skip, unless it is longer than this.
-    prefix: [u8; PREFIX_BYTES],
     separators: Vec<Box<[u8]>>,
     children: Vec<Node>,
 }
@@ -39,12 +35,7 @@ impl Inner {
     }
 
     fn without_children() -> Inner {
-        Inner {
-            heads: Heads::new(),
-            prefix: [0; PREFIX_BYTES],
-            separators: Vec::with_capacity(CAPACITY),
-            children: Vec::with_capacity(CAPACITY),
-        }
+        Inner { heads: Heads::new(), separators: Vec::with_capacity(CAPACITY), children: Vec::with_capacity(CAPACITY) }
     }
 
     /// The memory of this node and of all below it, in bytes.
@@ -64,14 +55,10 @@ impl Inner {
 
     /// The index of the child to which `key` belongs.
     pub(super) fn child_of(&self, key: &[u8]) -> usize {
-        let skip = self.heads.skip();
-        if skip > 0 && !self.separators.is_empty() {
-            let prefix = if skip <= PREFIX_BYTES { &self.prefix[..skip] } else { &self.separators[0][..skip] };
-            match key[..skip.min(key.len())].cmp(prefix) {
-                Ordering::Less => return 0,
-                Ordering::Equal => {}
-                Ordering::Greater => return self.separators.len(),
-            }
+        match self.heads.compare_prefix(key, || &self.separators[0]) {
+            Ordering::Less => return 0,
+            Ordering::Equal => {}
+            Ordering::Greater => return self.separators.len(),
         }
         let Range { start, end } = self.heads.range(key);
         start + self.separators[start..end].partition_point(|separator| **separator <= *key)
@@ -170,9 +157,10 @@ impl Inner {
         self.separators.insert(index, separator);
         self.children.insert(index + 1, right);
         let separator = &self.separators[index];
-        let neighbour = self.separators.get(if index == 0 { 1 } else { index - 1 });
-        let skip = self.heads.skip();
-        if neighbour.is_some_and(|neighbour| separator.get(..skip) == Some(&neighbour[..skip])) {
+        let neighbour = if index == 0 { self.separators.last() } else { self.separators.first() };
+        // A single separator has no neighbour, and is all skipped until it gets one.
+        let is_alike = self.heads.compare_prefix(separator, || neighbour.expect("there are others")).is_eq();
+        if self.heads.len() > 0 && separator.len() >= self.heads.skip() && is_alike {
             self.heads.insert(index, separator);
         } else {
             self.rebuild_heads();
@@ -224,13 +212,11 @@ impl Inner {
     }
 
     fn rebuild_heads(&mut self) {
-        let skip = match (self.separators.first(), self.separators.last()) {
-            (Some(first), Some(last)) => common_prefix(first, last),
-            _ => 0,
+        self.heads = match (self.separators.first(), self.separators.last()) {
+            (Some(first), Some(last)) => {
+                Heads::of(common_prefix(first, last), first, self.separators.iter().map(|separator| &**separator))
+            }
+            _ => Heads::new(),
         };
-        self.heads.rebuild(skip, self.separators.iter().map(|separator| &**separator));
-        if let Some(first) = self.separators.first().filter(|_| skip <= PREFIX_BYTES) {
-            self.prefix[..skip].copy_from_slice(&first[..skip]);
-        }
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! The thing to know: the order of rows is in three places (`heads`, `offsets`, `outside_bits`), which change together.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 #[cfg(test)]
 use std::ops::{Bound, RangeBounds};
@@ -83,14 +84,13 @@ impl Leaf {
     /// Where `key` is, or where it belongs.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let found = self.search_by_head(key);
-        let skip = self.heads.skip();
-        if found.is_ok() || skip == 0 || self.len() == 0 {
+        if found.is_ok() {
             return found;
         }
-        match key[..skip.min(key.len())].cmp(&self.key(0)[..skip]) {
-            std::cmp::Ordering::Less => Err(0),
-            std::cmp::Ordering::Equal => found,
-            std::cmp::Ordering::Greater => Err(self.len()),
+        match self.heads.compare_prefix(key, || self.key(0)) {
+            Ordering::Less => Err(0),
+            Ordering::Equal => found,
+            Ordering::Greater => Err(self.len()),
         }
     }
 
@@ -212,9 +212,9 @@ impl Leaf {
         while start < end {
             let middle = (start + end) / 2;
             match self.key(middle).cmp(key) {
-                std::cmp::Ordering::Less => start = middle + 1,
-                std::cmp::Ordering::Equal => return Ok(middle),
-                std::cmp::Ordering::Greater => end = middle,
+                Ordering::Less => start = middle + 1,
+                Ordering::Equal => return Ok(middle),
+                Ordering::Greater => end = middle,
             }
         }
         Err(start)
@@ -240,13 +240,9 @@ impl Leaf {
     fn insert(&mut self, index: usize, key: &[u8], value: Option<&[u8]>) {
         let count = self.len();
         if count == 0 {
-            self.heads.rebuild(key.len(), std::iter::empty());
-        } else {
-            let skip = self.heads.skip();
-            let common = common_prefix(&key[..skip.min(key.len())], &self.key(0)[..skip]);
-            if common < skip {
-                self.rebuild_heads(common, count);
-            }
+            self.heads = Heads::of(key.len(), key, std::iter::empty());
+        } else if key.len() < self.heads.skip() || self.heads.compare_prefix(key, || self.key(0)).is_ne() {
+            self.rebuild_heads(common_prefix(key, self.key(0)), count);
         }
         self.heads.insert(index, key);
         self.offsets.copy_within(index..count, index + 1);
@@ -327,9 +323,7 @@ impl Leaf {
     }
 
     fn rebuild_heads(&mut self, skip: usize, count: usize) {
-        let mut heads = std::mem::replace(&mut self.heads, Heads::new());
-        heads.rebuild(skip, (0..count).map(|index| self.key(index)));
-        self.heads = heads;
+        self.heads = Heads::of(skip, self.key(0), (0..count).map(|index| self.key(index)));
     }
 
     /// Makes room for a row of `bytes` in the heap, for which there is a place at `index`.
