@@ -222,4 +222,48 @@ mod tests {
         table.put(b"key", b"67890");
         assert!(matches!(table.find(b"key"), Found::Value(after) if after.as_ptr() == before && after == b"67890"));
     }
+
+    const VALUE: [u8; 72] = [7; 72];
+
+    fn filled(numbers: impl Iterator<Item = u64>) -> Memtable {
+        let mut table = Memtable::default();
+        for number in numbers {
+            table.put(&[&b"the list's name"[..], &number.to_be_bytes()].concat(), &VALUE);
+        }
+        table
+    }
+
+    #[test]
+    fn rows_that_come_in_order_fill_their_leaves() {
+        const ROWS: u64 = 20_000;
+        for table in [filled(0..ROWS), filled((0..ROWS).rev())] {
+            let overhead = table.bytes() as f64 / ROWS as f64 - (15 + 8 + VALUE.len()) as f64;
+            // A leaf's own bytes through 64 rows, a row's header, and what the allocator rounds up.
+            assert!(overhead < 28.0, "{overhead} bytes a row: leaves that are half full need 33");
+        }
+    }
+
+    #[test]
+    fn memory_of_deleted_rows_comes_back() {
+        const ROWS: u64 = 20_000;
+        let mut table = filled(0..ROWS);
+        let full_bytes = table.bytes();
+        for number in (0..ROWS).filter(|number| !number.is_multiple_of(50)) {
+            table.delete(&[&b"the list's name"[..], &number.to_be_bytes()].concat(), false);
+        }
+        assert_eq!(table.rows().count(), 400);
+        assert!(table.bytes() < full_bytes / 25, "{} bytes are left of {full_bytes}", table.bytes());
+    }
+
+    #[test]
+    fn a_value_of_any_size_comes_back() {
+        let mut table = Memtable::default();
+        // Around the sizes at which a row is kept elsewhere, and back.
+        for length in (0..2000).step_by(7).chain([70_000, 3, 1 << 20, 0]) {
+            for number in 0..40u8 {
+                table.put(&[number], &vec![number; length]);
+            }
+            assert!((0..40).all(|number| table.find(&[number]) == Found::Value(&vec![number; length])), "{length}");
+        }
+    }
 }
