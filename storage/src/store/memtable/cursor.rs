@@ -140,3 +140,25 @@ impl<'a, 'b> Cursor<'a, 'b> {
         self.range = start..end;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Memtable;
+    use super::*;
+
+    #[test]
+    fn a_cursor_past_its_bound_looks_no_further() {
+        let mut table = Memtable::default();
+        for number in 0..10_000u16 {
+            table.put(&number.to_be_bytes(), b"");
+        }
+        for direction in [Direction::Forward, Direction::Backward] {
+            let bounds = (Bound::Included(&[1, 1][..]), Bound::Excluded(&[1, 9][..]));
+            let mut cursor = table.cursor(bounds.0, bounds.1, direction);
+            let way: Vec<usize> = cursor.path.iter().map(|(_, index)| *index).collect();
+            let rows = std::iter::from_fn(|| cursor.head().inspect(|_| cursor.advance())).count();
+            assert_eq!((rows, cursor.leaf.is_none()), (8, true));
+            assert!(cursor.path.iter().map(|(_, index)| *index).eq(way), "the bound is in the first leaf");
+        }
+    }
+}
