@@ -312,12 +312,12 @@ impl Leaf {
         right
     }
 
-    /// Skips more bytes where the keys have so many in common that their heads hardly differ.
+    /// Skips all that the keys have in common: each byte less makes it likelier that two of them have the same head. The keys
+    /// have just been copied, so reading them costs little.
     fn deepen_heads(&mut self) {
         let count = self.len();
         let skip = common_prefix(self.key(0), self.key(count - 1));
-        // One more byte is not worth reading all keys.
-        if skip > self.heads.skip() + 1 {
+        if skip > self.heads.skip() {
             self.rebuild_heads(skip, count);
         }
     }
