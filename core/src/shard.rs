@@ -17,7 +17,7 @@ use basalt_raft::{
 };
 use basalt_storage::keyspace::{ColdRows, KeyCounts, Keyspace, Scratch, VersionSource};
 use basalt_storage::log::RaftLog;
-use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Error as StorageError, Rows, Store};
+use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Error as StorageError, Rows, Store, Warmed};
 use bytes::Bytes;
 
 use crate::background::Background;
@@ -491,6 +491,11 @@ impl Shard {
     /// A handle for reader threads.
     pub fn cold_reader(&self) -> ColdReader {
         self.machine.borrow().store.cold_reader()
+    }
+
+    /// Keeps rows that a reader thread has brought.
+    pub fn take_rows(&mut self, rows: &Warmed) {
+        self.machine.borrow().store.take_warmed(rows);
     }
 
     /// Answers whoever waits for batches that have come through the log; returns how many batches there were.

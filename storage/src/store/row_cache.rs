@@ -1,0 +1,266 @@
+//! The row cache: what RocksDB answered to point reads, rows and absences alike, bounded by bytes.
+//!
+//! A look here costs a tenth of one into RocksDB's block cache, which has to ask a bloom filter, an index and a block for each
+//! level; and a cached block keeps a hundred rows in memory for the sake of one. The policy is quick_cache's, a relative of
+//! S3-FIFO (<https://dl.acm.org/doi/10.1145/3600006.3613147>): a row that is read once goes soon, so that a walk over all keys
+//! drives out nothing that is read often. Scans neither look here nor leave anything.
+//!
+//! # Why it never serves what is not so
+//!
+//! A read asks the active memtable, the frozen one, this cache, RocksDB, in that order. What has to hold is:
+//!
+//! > If neither memtable knows a key that is cached here, then RocksDB would answer what is cached.
+//!
+//! It holds since the cache never has a key that a memtable knows, not even for the time between two steps:
+//!
+//! - A key enters a memtable only by [`Rows::put`](crate::rows::Rows::put), `delete` and `delete_range` on the active one. The
+//!   first two remove the key here, in the same call ([`RowCache::remove`]). The third makes everything here void
+//!   ([`RowCache::clear`], one addition): it is FLUSHDB and FLUSHALL, and the cache has no order to find a range in.
+//! - A row enters the cache only as RocksDB's answer for a key that neither memtable knows at that moment ([`RowCache::insert`]
+//!   is called in two places, behind that look).
+//! - Freezing hands all keys that the active memtable knows to the frozen one. So when the frozen one goes, after RocksDB has
+//!   taken it in, there is no key in it to be removed here: it was when it was written. RocksDB's answer to any other key is as
+//!   before. So [`Store::finish`](super::Store::finish) has nothing to do here, however many rows the generation has.
+//! - An installed snapshot is another RocksDB: the cache is cleared in the step that exchanges the two.
+//!
+//! A reader thread's answer is of the past: RocksDB gave it before the core sees it, and may have taken in a generation since.
+//! Hence [`Epoch`]: it counts generations finished and snapshots installed. The answer is taken only if the epoch is that in
+//! which the read was handed out, and neither memtable knows the key now. Then whatever was written to the key and is not in
+//! the answer would have to be in a generation that was not finished at the hand-out; none has been finished since; so it would
+//! be in a memtable, which would know the key.
+//!
+//! Compaction drops element rows whose key has another version by now (see `orphan_filter`); they may still be cached. Nobody
+//! asks for them: a version never comes back.
+//!
+//! The one thing a newcomer would get wrong: rows that a log entry reads in order to write them are not worth an insertion,
+//! since the write removes them a moment later. Only reads that do not wait for the disk fill the cache, which those of
+//! entries do.
+
+use std::cell::{Cell, Ref, RefCell};
+
+use quick_cache::unsync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+
+/// Largest key and value together that are cached: more would drive out over a hundred small rows, which takes tens of
+/// microseconds, and one disk block is as good.
+pub(super) const ROW_BYTES_MAX: usize = 16 << 10;
+
+/// Memory of one row beside its bytes: its place in the cache's slab (72 bytes) and table (5 bytes, at a load between 44 % and
+/// 87 %), a quarter of that for one remembered after it has gone, and the allocator's rounding of two allocations.
+const ROW_OVERHEAD_BYTES: usize = 124;
+
+/// What the smallest row is counted for, so that the number of rows has a bound that slab and table are made for from the
+/// start: growing one of a million rows would hold the core for tens of milliseconds.
+const ROW_BYTES_MIN: usize = 144;
+
+/// Rows that are remembered after they have gone, as a share of those that fit: one that comes back is taken for hot.
+const GHOSTS: f64 = 0.25;
+
+/// In which order generations and snapshots have changed RocksDB: answers of reader threads are of one epoch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Epoch(pub(super) u64);
+
+/// What the cache knows of a key.
+pub(super) enum Cached<'a> {
+    /// Its row.
+    Row(Ref<'a, [u8]>),
+    /// That RocksDB has no such row.
+    Absent,
+    /// Nothing.
+    Unknown,
+}
+
+/// An answer of RocksDB: `None` where there is no row.
+struct Answer {
+    value: Option<Box<[u8]>>,
+    /// The cache's [`RowCache::clears`] when it came in: an older one is void.
+    clears: u64,
+}
+
+type Key = Box<[u8]>;
+type Policy = Cache<Key, Answer, ByBytes, DefaultHashBuilder, DefaultLifecycle<Key, Answer>>;
+
+struct ByBytes;
+
+impl Weighter<Key, Answer> for ByBytes {
+    fn weight(&self, key: &Key, answer: &Answer) -> u64 {
+        row_bytes(key.len(), answer.value.as_ref().map_or(0, |value| value.len())) as u64
+    }
+}
+
+fn row_bytes(key_bytes: usize, value_bytes: usize) -> usize {
+    (ROW_OVERHEAD_BYTES + key_bytes + value_bytes).max(ROW_BYTES_MIN)
+}
+
+/// How often the row cache was asked since the store was opened, and knew.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowCacheCounts {
+    /// Reads that the cache answered.
+    pub hits: u64,
+    /// Reads that went on to RocksDB.
+    pub misses: u64,
+}
+
+/// A bounded cache of one store's rows on disk; see the module's docs.
+pub(super) struct RowCache {
+    /// `None` for a cache of no bytes. Borrowed by rows that are being read: an insertion that meets one is left out.
+    rows: Option<RefCell<Policy>>,
+    /// How often everything was made void.
+    clears: u64,
+    hits: Cell<u64>,
+    misses: Cell<u64>,
+}
+
+impl RowCache {
+    /// A cache that takes `bytes_max` of memory at most; none at all for less than one row.
+    pub(super) fn new(bytes_max: usize) -> RowCache {
+        let rows_max = bytes_max / ROW_BYTES_MIN;
+        RowCache {
+            rows: (rows_max > 0).then(|| RefCell::new(policy(bytes_max, rows_max))),
+            clears: 0,
+            hits: Cell::new(0),
+            misses: Cell::new(0),
+        }
+    }
+
+    /// What is known of `key`.
+    pub(super) fn find(&self, key: &[u8]) -> Cached<'_> {
+        let Some(rows) = &self.rows else { return Cached::Unknown };
+        let known = Ref::filter_map(rows.borrow(), |rows| rows.get(key).filter(|known| known.clears == self.clears));
+        let Ok(known) = known else {
+            self.misses.set(self.misses.get() + 1);
+            return Cached::Unknown;
+        };
+        self.hits.set(self.hits.get() + 1);
+        Ref::filter_map(known, |known| known.value.as_deref()).map_or(Cached::Absent, Cached::Row)
+    }
+
+    /// Takes in what RocksDB answered for `key`, which no memtable knows. Rows that are too large are left out.
+    pub(super) fn insert(&self, key: &[u8], value: Option<&[u8]>) {
+        if key.len() + value.map_or(0, <[u8]>::len) > ROW_BYTES_MAX {
+            return;
+        }
+        // Whoever reads a row holds the cache: what comes in meanwhile comes in next time.
+        let Some(Ok(mut rows)) = self.rows.as_ref().map(RefCell::try_borrow_mut) else { return };
+        rows.insert(key.into(), Answer { value: value.map(Box::from), clears: self.clears });
+    }
+
+    /// Forgets `key`, since a memtable is about to know it.
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        let Some(rows) = &mut self.rows else { return };
+        let rows = rows.get_mut();
+        if !rows.is_empty() {
+            rows.remove_if(key, |_| true);
+        }
+    }
+
+    /// Forgets everything, at once; the memory goes to the rows that come next.
+    pub(super) fn clear(&mut self) {
+        self.clears += 1;
+    }
+
+    /// The memory held, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.rows.as_ref().map_or(0, |rows| rows.borrow().weight() as usize)
+    }
+
+    /// How often it was asked, and knew.
+    pub(super) fn counts(&self) -> RowCacheCounts {
+        RowCacheCounts { hits: self.hits.get(), misses: self.misses.get() }
+    }
+}
+
+fn policy(bytes_max: usize, rows_max: usize) -> Policy {
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(rows_max)
+        .weight_capacity(bytes_max as u64)
+        .ghost_allocation(GHOSTS)
+        .build()
+        .expect("both capacities are given");
+    let mut rows = Policy::with_options(options, ByBytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
+    // Only addresses: memory comes with the first row that stands there.
+    rows.reserve(rows_max);
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(cached: Cached<'_>) -> String {
+        match cached {
+            Cached::Row(row) => String::from_utf8_lossy(&row).into_owned(),
+            Cached::Absent => "absent".into(),
+            Cached::Unknown => "unknown".into(),
+        }
+    }
+
+    #[test]
+    fn rows_and_absences_are_remembered_until_removed() {
+        let mut cache = RowCache::new(1 << 20);
+        cache.insert(b"a", Some(b"1"));
+        cache.insert(b"b", None);
+        assert_eq!([b"a", b"b", b"c"].map(|key| text(cache.find(key))), ["1", "absent", "unknown"]);
+        cache.remove(b"a");
+        cache.remove(b"c");
+        assert_eq!([b"a", b"b", b"c"].map(|key| text(cache.find(key))), ["unknown", "absent", "unknown"]);
+        assert_eq!(cache.counts(), RowCacheCounts { hits: 3, misses: 3 });
+    }
+
+    #[test]
+    fn after_a_clear_nothing_from_before_is_known() {
+        let mut cache = RowCache::new(1 << 20);
+        cache.insert(b"a", Some(b"1"));
+        cache.insert(b"b", None);
+        cache.clear();
+        assert_eq!([b"a", b"b"].map(|key| text(cache.find(key))), ["unknown", "unknown"]);
+        cache.insert(b"a", Some(b"2"));
+        assert_eq!([b"a", b"b"].map(|key| text(cache.find(key))), ["2", "unknown"]);
+    }
+
+    #[test]
+    fn its_bytes_are_bounded_and_its_places_are_made_once() {
+        let bytes_max = 1 << 20;
+        let cache = RowCache::new(bytes_max);
+        let places = |cache: &RowCache| cache.rows.as_ref().map(|rows| rows.borrow().memory_used().map);
+        let before = places(&cache);
+        for number in 0..100_000u32 {
+            cache.insert(&number.to_be_bytes(), None);
+            assert!(cache.bytes() <= bytes_max, "{} after {number}", cache.bytes());
+        }
+        assert!(cache.bytes() > bytes_max * 9 / 10, "{}", cache.bytes());
+        assert_eq!(places(&cache), before, "the table did not grow");
+        cache.insert(b"large", Some(&[0; ROW_BYTES_MAX]));
+        assert_eq!(text(cache.find(b"large")), "unknown");
+    }
+
+    #[test]
+    fn a_walk_over_many_rows_leaves_those_that_are_read_often() {
+        let cache = RowCache::new(256 << 10);
+        let hot: Vec<[u8; 4]> = (0..500u32).map(u32::to_be_bytes).collect();
+        let read = |key: &[u8]| match cache.find(key) {
+            Cached::Unknown => cache.insert(key, Some(b"value")),
+            Cached::Row(_) | Cached::Absent => {}
+        };
+        (0..3).for_each(|_| hot.iter().for_each(|key| read(key)));
+        (1_000..100_000u32).for_each(|number| read(&number.to_be_bytes()));
+        let left = hot.iter().filter(|key| !matches!(cache.find(&key[..]), Cached::Unknown)).count();
+        assert!(left > 450, "{left} of 500 are left");
+    }
+
+    #[test]
+    fn a_cache_of_no_bytes_knows_nothing_and_a_row_being_read_is_left_alone() {
+        let mut none = RowCache::new(0);
+        none.insert(b"a", None);
+        none.remove(b"a");
+        assert_eq!((text(none.find(b"a")), none.bytes()), ("unknown".into(), 0));
+
+        let cache = RowCache::new(1 << 20);
+        cache.insert(b"a", Some(b"1"));
+        let Cached::Row(row) = cache.find(b"a") else { panic!("the row was just taken in") };
+        cache.insert(b"b", Some(b"2"));
+        assert_eq!(&*row, b"1");
+        drop(row);
+        assert_eq!(text(cache.find(b"b")), "unknown");
+    }
+}
