@@ -21,6 +21,14 @@ pub const SHARD_MEMORY_BYTES_MIN: u64 = 8 << 20;
 /// Smallest memtable: small enough for tests to freeze all the time, large enough for a file per freeze to make sense.
 pub const MEMTABLE_BYTES_MIN: u64 = 256 << 10;
 
+/// Least and most bytes of its newest log entries that a shard keeps in memory.
+pub const LOG_TAIL_BYTES_MIN: u64 = 256 << 10;
+/// See [`LOG_TAIL_BYTES_MIN`]: a follower that is further behind is served from the disk.
+pub const LOG_TAIL_BYTES_MAX: u64 = 64 << 20;
+
+/// Smallest segment of a shard's log. Each is written as a table, which costs files and syncs.
+pub const LOG_SEGMENT_BYTES_MIN: u64 = 256 << 10;
+
 /// Smallest bound of a shard's Raft log.
 pub const RAFT_LOG_BYTES_MIN: u64 = 8 << 20;
 

@@ -322,3 +322,30 @@ fn what_a_reader_thread_brings_is_kept_only_while_it_is_so() {
     drop(store.finish(done).unwrap());
     assert_eq!(hits(&store), ([None, None], 0));
 }
+
+#[test]
+fn the_row_cache_does_not_outlive_the_rows_that_a_snapshot_replaces() {
+    let home = tempfile::tempdir().unwrap();
+    let written = |name: &str, value: &[u8]| {
+        let mut store = Store::open(&home.path().join(name), &options(1 << 20)).unwrap();
+        store.put(b"key", value);
+        store.set_applied(1, b"id", None);
+        let done = store.checkpoint(&home.path().join(String::from_utf8_lossy(value).as_ref())).run();
+        drop(store.finish_checkpoint(done).unwrap());
+        store
+    };
+    let mut store = written("mine", b"old");
+    drop(written("theirs", b"new"));
+    store.set_wait_for_disk(false);
+    let handed_out = store.cold_reader();
+    let text =
+        |store: &Store, key: &[u8]| store.get(key).unwrap().map(|row| String::from_utf8_lossy(&row).into_owned());
+    let brought = handed_out.warm(&ColdRead::Keys(vec![b"key".as_slice().into()])).unwrap();
+    store.take_warmed(&brought);
+    assert_eq!(text(&store, b"key").as_deref(), Some("old"));
+    assert_eq!(store.row_cache_counts().hits, 1);
+    store.install(&home.path().join("new")).unwrap();
+    store.take_warmed(&brought);
+    store.set_wait_for_disk(true);
+    assert_eq!(text(&store, b"key").as_deref(), Some("new"));
+}

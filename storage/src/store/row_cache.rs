@@ -37,6 +37,7 @@
 //! entries do.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::hash::BuildHasher;
 
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -49,9 +50,12 @@ pub(super) const ROW_BYTES_MAX: usize = 16 << 10;
 /// 87 %), a quarter of that for one remembered after it has gone, and the allocator's rounding of two allocations.
 const ROW_OVERHEAD_BYTES: usize = 124;
 
-/// What the smallest row is counted for, so that the number of rows has a bound that slab and table are made for from the
-/// start: growing one of a million rows would hold the core for tens of milliseconds.
+/// What the smallest row is counted for, so that the number of rows has a bound.
 const ROW_BYTES_MIN: usize = 144;
+
+/// Rows of one piece at most. The cache is made of pieces, by hash, each with a policy of its own: one for all would have to grow,
+/// which with a million rows holds the core for tens of milliseconds; with so few it is some tens of microseconds.
+const PIECE_ROWS_MAX: usize = 2048;
 
 /// Rows that are remembered after they have gone, as a share of those that fit: one that comes back is taken for hot.
 const GHOSTS: f64 = 0.25;
@@ -103,8 +107,11 @@ pub struct RowCacheCounts {
 
 /// A bounded cache of one store's rows on disk; see the module's docs.
 pub(super) struct RowCache {
-    /// `None` for a cache of no bytes. Borrowed by rows that are being read: an insertion that meets one is left out.
-    rows: Option<RefCell<Policy>>,
+    /// None for a cache of no bytes. Borrowed by rows that are being read: an insertion that meets one is left out.
+    pieces: RefCell<Box<[Option<Box<Policy>>]>>,
+    piece_bytes: usize,
+    hasher: DefaultHashBuilder,
+    bytes: Cell<u64>,
     /// How often everything was made void.
     clears: u64,
     hits: Cell<u64>,
@@ -115,8 +122,12 @@ impl RowCache {
     /// A cache that takes `bytes_max` of memory at most; none at all for less than one row.
     pub(super) fn new(bytes_max: usize) -> RowCache {
         let rows_max = bytes_max / ROW_BYTES_MIN;
+        let piece_count = rows_max.div_ceil(PIECE_ROWS_MAX);
         RowCache {
-            rows: (rows_max > 0).then(|| RefCell::new(policy(bytes_max, rows_max))),
+            pieces: RefCell::new((0..piece_count).map(|_| None).collect()),
+            piece_bytes: bytes_max.checked_div(piece_count).unwrap_or(0),
+            hasher: DefaultHashBuilder::default(),
+            bytes: Cell::new(0),
             clears: 0,
             hits: Cell::new(0),
             misses: Cell::new(0),
@@ -125,8 +136,10 @@ impl RowCache {
 
     /// What is known of `key`.
     pub(super) fn find(&self, key: &[u8]) -> Cached<'_> {
-        let Some(rows) = &self.rows else { return Cached::Unknown };
-        let known = Ref::filter_map(rows.borrow(), |rows| rows.get(key).filter(|known| known.clears == self.clears));
+        let known = Ref::filter_map(self.pieces.borrow(), |pieces| {
+            let piece = pieces.get(self.piece_of(key, pieces.len()))?.as_ref()?;
+            piece.get(key).filter(|known| known.clears == self.clears)
+        });
         let Ok(known) = known else {
             self.misses.set(self.misses.get() + 1);
             return Cached::Unknown;
@@ -141,17 +154,34 @@ impl RowCache {
             return;
         }
         // Whoever reads a row holds the cache: what comes in meanwhile comes in next time.
-        let Some(Ok(mut rows)) = self.rows.as_ref().map(RefCell::try_borrow_mut) else { return };
-        rows.insert(key.into(), Answer { value: value.map(Box::from), clears: self.clears });
+        let Ok(mut pieces) = self.pieces.try_borrow_mut() else { return };
+        let index = self.piece_of(key, pieces.len());
+        let Some(piece) = pieces.get_mut(index) else { return };
+        let piece = piece.get_or_insert_with(|| Box::new(new_piece(self.piece_bytes)));
+        let before = piece.weight();
+        piece.insert(key.into(), Answer { value: value.map(Box::from), clears: self.clears });
+        self.bytes.set(self.bytes.get() + piece.weight() - before);
     }
 
     /// Forgets `key`, since a memtable is about to know it.
     pub(super) fn remove(&mut self, key: &[u8]) {
-        let Some(rows) = &mut self.rows else { return };
-        let rows = rows.get_mut();
-        if !rows.is_empty() {
-            rows.remove_if(key, |_| true);
+        // Where all data is in memory, a write does not pay for what may be on disk.
+        if self.bytes.get() == 0 {
+            return;
         }
+        let count = self.pieces.get_mut().len();
+        let index = self.piece_of(key, count);
+        let Some(Some(piece)) = self.pieces.get_mut().get_mut(index) else { return };
+        let before = piece.weight();
+        // Not `remove`, which would also forget that the key was here lately.
+        if piece.remove_if(key, |_| true).is_some() {
+            self.bytes.set(self.bytes.get() + piece.weight() - before);
+        }
+    }
+
+    fn piece_of(&self, key: &[u8], count: usize) -> usize {
+        // The high half of the product is evenly spread below `count`, if the hash is below 2^64.
+        ((u128::from(self.hasher.hash_one(key)) * count as u128) >> 64) as usize
     }
 
     /// Forgets everything, at once; the memory goes to the rows that come next.
@@ -161,7 +191,7 @@ impl RowCache {
 
     /// The memory held, in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.rows.as_ref().map_or(0, |rows| rows.borrow().weight() as usize)
+        self.bytes.get() as usize
     }
 
     /// How often it was asked, and knew.
@@ -170,17 +200,15 @@ impl RowCache {
     }
 }
 
-fn policy(bytes_max: usize, rows_max: usize) -> Policy {
+fn new_piece(bytes_max: usize) -> Policy {
+    let rows_max = bytes_max / ROW_BYTES_MIN;
     let options = OptionsBuilder::new()
         .estimated_items_capacity(rows_max)
         .weight_capacity(bytes_max as u64)
         .ghost_allocation(GHOSTS)
         .build()
         .expect("both capacities are given");
-    let mut rows = Policy::with_options(options, ByBytes, DefaultHashBuilder::default(), DefaultLifecycle::default());
-    // Only addresses: memory comes with the first row that stands there.
-    rows.reserve(rows_max);
-    rows
+    Policy::with_options(options, ByBytes, DefaultHashBuilder::default(), DefaultLifecycle::default())
 }
 
 #[cfg(test)]
@@ -219,17 +247,18 @@ mod tests {
     }
 
     #[test]
-    fn its_bytes_are_bounded_and_its_places_are_made_once() {
+    fn its_bytes_are_bounded() {
         let bytes_max = 1 << 20;
         let cache = RowCache::new(bytes_max);
-        let places = |cache: &RowCache| cache.rows.as_ref().map(|rows| rows.borrow().memory_used().map);
-        let before = places(&cache);
         for number in 0..100_000u32 {
             cache.insert(&number.to_be_bytes(), None);
             assert!(cache.bytes() <= bytes_max, "{} after {number}", cache.bytes());
         }
         assert!(cache.bytes() > bytes_max * 9 / 10, "{}", cache.bytes());
-        assert_eq!(places(&cache), before, "the table did not grow");
+        let used: usize = cache.pieces.borrow().iter().flatten().map(|piece| piece.memory_used().total()).sum();
+        let rows: usize = cache.pieces.borrow().iter().flatten().map(|piece| piece.len()).sum();
+        // Two allocations of 16 bytes a row.
+        assert!(used + 32 * rows <= bytes_max, "{used} bytes in slabs and tables for {rows} rows");
         cache.insert(b"large", Some(&[0; ROW_BYTES_MAX]));
         assert_eq!(text(cache.find(b"large")), "unknown");
     }
