@@ -37,7 +37,7 @@
 //! entries do.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
@@ -46,16 +46,17 @@ use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 /// microseconds, and one disk block is as good.
 pub(super) const ROW_BYTES_MAX: usize = 16 << 10;
 
-/// Memory of one row beside its bytes: its place in the cache's slab (72 bytes) and table (5 bytes, at a load between 44 % and
-/// 87 %), a quarter of that for one remembered after it has gone, and the allocator's rounding of two allocations.
-const ROW_OVERHEAD_BYTES: usize = 124;
+/// Memory of one row beside its bytes: its place in a slab (48 bytes, and half of that for slabs that are not full) and in a
+/// table (5 bytes, at a load between 44 % and 87 %), a quarter of that for one remembered after it has gone, and the allocator's
+/// rounding.
+const ROW_OVERHEAD_BYTES: usize = 104;
 
 /// What the smallest row is counted for, so that the number of rows has a bound.
-const ROW_BYTES_MIN: usize = 144;
+const ROW_BYTES_MIN: usize = 120;
 
 /// Rows of one piece at most. The cache is made of pieces, by hash, each with a policy of its own: one for all would have to grow,
 /// which with a million rows holds the core for tens of milliseconds; with so few it is some tens of microseconds.
-const PIECE_ROWS_MAX: usize = 2048;
+const PIECE_ROWS_MAX: usize = 8192;
 
 /// Rows that are remembered after they have gone, as a share of those that fit: one that comes back is taken for hot.
 const GHOSTS: f64 = 0.25;
@@ -74,26 +75,68 @@ pub(super) enum Cached<'a> {
     Unknown,
 }
 
-/// An answer of RocksDB: `None` where there is no row.
+/// An answer of RocksDB: the key, and behind it the value if there is a row. In one allocation, since each is a cache miss.
 struct Answer {
-    value: Option<Box<[u8]>>,
+    bytes: Box<[u8]>,
     /// The cache's [`RowCache::clears`] when it came in: an older one is void.
-    clears: u64,
+    clears: u32,
+    key_bytes: u16,
+    is_row: bool,
 }
 
-type Key = Box<[u8]>;
-type Policy = Cache<Key, Answer, ByBytes, DefaultHashBuilder, DefaultLifecycle<Key, Answer>>;
+const _: () = assert!(ROW_BYTES_MAX <= u16::MAX as usize, "a cached key's length fits its field");
 
-struct ByBytes;
+impl Answer {
+    fn new(key: &[u8], value: Option<&[u8]>, clears: u32) -> Answer {
+        let bytes = [key, value.unwrap_or_default()].concat().into_boxed_slice();
+        Answer { bytes, clears, key_bytes: key.len() as u16, is_row: value.is_some() }
+    }
 
-impl Weighter<Key, Answer> for ByBytes {
-    fn weight(&self, key: &Key, answer: &Answer) -> u64 {
-        row_bytes(key.len(), answer.value.as_ref().map_or(0, |value| value.len())) as u64
+    /// Whether it is the answer for `key`, and not for another key of the same hash.
+    fn is_of(&self, key: &[u8]) -> bool {
+        usize::from(self.key_bytes) == key.len() && self.bytes.starts_with(key)
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        self.is_row.then(|| &self.bytes[usize::from(self.key_bytes)..])
     }
 }
 
-fn row_bytes(key_bytes: usize, value_bytes: usize) -> usize {
-    (ROW_OVERHEAD_BYTES + key_bytes + value_bytes).max(ROW_BYTES_MIN)
+/// Answers by the hash of their key. Of two keys with the same one, the later takes the place of the other.
+type Policy = Cache<u64, Answer, ByBytes, AsIs, DefaultLifecycle<u64, Answer>>;
+
+struct ByBytes;
+
+impl Weighter<u64, Answer> for ByBytes {
+    fn weight(&self, _: &u64, answer: &Answer) -> u64 {
+        (ROW_OVERHEAD_BYTES + answer.bytes.len()).max(ROW_BYTES_MIN) as u64
+    }
+}
+
+/// Hashes what is a hash already.
+#[derive(Default)]
+struct AsIs(u64);
+
+impl BuildHasher for AsIs {
+    type Hasher = AsIs;
+
+    fn build_hasher(&self) -> AsIs {
+        AsIs(0)
+    }
+}
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("the keys are 64-bit numbers");
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
 }
 
 /// How often the row cache was asked since the store was opened, and knew.
@@ -113,7 +156,7 @@ pub(super) struct RowCache {
     hasher: DefaultHashBuilder,
     bytes: Cell<u64>,
     /// How often everything was made void.
-    clears: u64,
+    clears: u32,
     hits: Cell<u64>,
     misses: Cell<u64>,
 }
@@ -137,15 +180,16 @@ impl RowCache {
     /// What is known of `key`.
     pub(super) fn find(&self, key: &[u8]) -> Cached<'_> {
         let known = Ref::filter_map(self.pieces.borrow(), |pieces| {
-            let piece = pieces.get(self.piece_of(key, pieces.len()))?.as_ref()?;
-            piece.get(key).filter(|known| known.clears == self.clears)
+            let hash = self.hash(key);
+            let piece = pieces.get(piece_of(hash, pieces.len()))?.as_ref()?;
+            piece.get(&hash).filter(|known| known.clears == self.clears && known.is_of(key))
         });
         let Ok(known) = known else {
             self.misses.set(self.misses.get() + 1);
             return Cached::Unknown;
         };
         self.hits.set(self.hits.get() + 1);
-        Ref::filter_map(known, |known| known.value.as_deref()).map_or(Cached::Absent, Cached::Row)
+        Ref::filter_map(known, Answer::value).map_or(Cached::Absent, Cached::Row)
     }
 
     /// Takes in what RocksDB answered for `key`, which no memtable knows. Rows that are too large are left out.
@@ -155,11 +199,12 @@ impl RowCache {
         }
         // Whoever reads a row holds the cache: what comes in meanwhile comes in next time.
         let Ok(mut pieces) = self.pieces.try_borrow_mut() else { return };
-        let index = self.piece_of(key, pieces.len());
+        let hash = self.hash(key);
+        let index = piece_of(hash, pieces.len());
         let Some(piece) = pieces.get_mut(index) else { return };
         let piece = piece.get_or_insert_with(|| Box::new(new_piece(self.piece_bytes)));
         let before = piece.weight();
-        piece.insert(key.into(), Answer { value: value.map(Box::from), clears: self.clears });
+        piece.insert(hash, Answer::new(key, value, self.clears));
         self.bytes.set(self.bytes.get() + piece.weight() - before);
     }
 
@@ -169,24 +214,29 @@ impl RowCache {
         if self.bytes.get() == 0 {
             return;
         }
-        let count = self.pieces.get_mut().len();
-        let index = self.piece_of(key, count);
-        let Some(Some(piece)) = self.pieces.get_mut().get_mut(index) else { return };
+        let hash = self.hash(key);
+        let pieces = self.pieces.get_mut();
+        let index = piece_of(hash, pieces.len());
+        let Some(Some(piece)) = pieces.get_mut(index) else { return };
         let before = piece.weight();
-        // Not `remove`, which would also forget that the key was here lately.
-        if piece.remove_if(key, |_| true).is_some() {
+        // Not `remove`, which would also forget that the key was here lately. Another key of the same hash may go, no harm done.
+        if piece.remove_if(&hash, |_| true).is_some() {
             self.bytes.set(self.bytes.get() + piece.weight() - before);
         }
     }
 
-    fn piece_of(&self, key: &[u8], count: usize) -> usize {
-        // The high half of the product is evenly spread below `count`, if the hash is below 2^64.
-        ((u128::from(self.hasher.hash_one(key)) * count as u128) >> 64) as usize
+    fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
     }
 
     /// Forgets everything, at once; the memory goes to the rows that come next.
     pub(super) fn clear(&mut self) {
-        self.clears += 1;
+        self.clears = self.clears.wrapping_add(1);
+        if self.clears == 0 {
+            // Once in four billion times the numbers begin anew, and rows of the first round would be taken for new.
+            self.pieces.get_mut().fill_with(|| None);
+            self.bytes.set(0);
+        }
     }
 
     /// The memory held, in bytes.
@@ -200,6 +250,12 @@ impl RowCache {
     }
 }
 
+/// The piece of `count` that a key of this hash is in, by its bits from 43 down. Others would be alike for all keys of a piece where
+/// its table looks for a difference: at the lowest, by which a key has its place, and the highest seven, by which it is told apart.
+fn piece_of(hash: u64, count: usize) -> usize {
+    ((u128::from(hash << 20) * count as u128) >> 64) as usize
+}
+
 fn new_piece(bytes_max: usize) -> Policy {
     let rows_max = bytes_max / ROW_BYTES_MIN;
     let options = OptionsBuilder::new()
@@ -208,7 +264,7 @@ fn new_piece(bytes_max: usize) -> Policy {
         .ghost_allocation(GHOSTS)
         .build()
         .expect("both capacities are given");
-    Policy::with_options(options, ByBytes, DefaultHashBuilder::default(), DefaultLifecycle::default())
+    Policy::with_options(options, ByBytes, AsIs::default(), DefaultLifecycle::default())
 }
 
 #[cfg(test)]
@@ -257,8 +313,8 @@ mod tests {
         assert!(cache.bytes() > bytes_max * 9 / 10, "{}", cache.bytes());
         let used: usize = cache.pieces.borrow().iter().flatten().map(|piece| piece.memory_used().total()).sum();
         let rows: usize = cache.pieces.borrow().iter().flatten().map(|piece| piece.len()).sum();
-        // Two allocations of 16 bytes a row.
-        assert!(used + 32 * rows <= bytes_max, "{used} bytes in slabs and tables for {rows} rows");
+        // An allocation of 16 bytes a row.
+        assert!(used + 16 * rows <= bytes_max, "{used} bytes in slabs and tables for {rows} rows");
         cache.insert(b"large", Some(&[0; ROW_BYTES_MAX]));
         assert_eq!(text(cache.find(b"large")), "unknown");
     }
