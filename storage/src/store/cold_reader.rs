@@ -30,13 +30,15 @@ pub struct ColdReader {
     pub(super) epoch: Epoch,
 }
 
+/// A key, and its value if there is one.
+type WarmedRow = (Box<[u8]>, Option<Box<[u8]>>);
+
 /// What a cold read has brought; goes back to the store, on its core, into [`Store::take_warmed`](super::Store::take_warmed).
 #[derive(Debug, Default)]
 pub struct Warmed {
     /// When the read was handed out.
     pub(super) epoch: Epoch,
-    /// Keys, each with its value if there is one.
-    pub(super) rows: Vec<(Box<[u8]>, Option<Box<[u8]>>)>,
+    pub(super) rows: Vec<WarmedRow>,
     bytes: usize,
 }
 
