@@ -17,7 +17,7 @@ use basalt_raft::{
 };
 use basalt_storage::keyspace::{ColdRows, KeyCounts, Keyspace, Scratch, VersionSource};
 use basalt_storage::log::RaftLog;
-use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Error as StorageError, Rows, Store};
+use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Error as StorageError, Rows, Store, Warmed};
 use bytes::Bytes;
 
 use crate::background::Background;
@@ -493,6 +493,11 @@ impl Shard {
         self.machine.borrow().store.cold_reader()
     }
 
+    /// Keeps rows that a reader thread has brought.
+    pub fn take_rows(&mut self, rows: &Warmed) {
+        self.machine.borrow().store.take_warmed(rows);
+    }
+
     /// Answers whoever waits for batches that have come through the log; returns how many batches there were.
     pub fn take_outcomes(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
         let disk_waits = self.machine.borrow().store.disk_waits();
@@ -527,6 +532,9 @@ impl Shard {
 
     /// Asking RocksDB takes its lock for a moment, so this is done less often than the rest.
     fn publish_disk(&self) {
+        let (stats, log) = (&self.server.shards[self.id.index()], self.group.log_memory());
+        stats.log_tail_bytes.set(log.tail_bytes);
+        stats.log_segments_bytes.set(log.segments_bytes);
         match self.machine.borrow().store.disk_bytes() {
             Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
             Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),
@@ -608,7 +616,11 @@ impl Shard {
             stats.last_save_unix_s.set(unix_ms() / 1000);
         }
         stats.log_bytes.set(status.log_bytes);
-        stats.memtable_bytes.set((machine.store.memory().active_bytes + machine.store.memory().frozen_bytes) as u64);
+        let (memory, row_cache) = (machine.store.memory(), machine.store.row_cache_counts());
+        stats.memtable_bytes.set((memory.active_bytes + memory.frozen_bytes) as u64);
+        stats.row_cache_bytes.set(memory.row_cache_bytes as u64);
+        stats.row_cache_hits.set(row_cache.hits);
+        stats.row_cache_misses.set(row_cache.misses);
     }
 
     /// Writes what is in memory to disk, so that the next start replays nothing.
