@@ -123,6 +123,9 @@ mod tests {
     use super::super::super::requests::command;
     use super::*;
 
+    /// Where the key begins, after `*3 $3 SET $19` and the ends of their lines.
+    const KEY_AT: usize = 18;
+
     fn all(mut source: RequestSource, most: usize) -> Vec<(Vec<u8>, bool)> {
         let next = || {
             let mut bytes = Vec::new();
@@ -136,7 +139,7 @@ mod tests {
     #[test]
     fn a_fill_sets_every_key_once_and_ends() {
         let requests = all(RequestSource::new(Plan::fill(100), 9, 1), 1_000);
-        let keys: BTreeSet<Vec<u8>> = requests.iter().map(|(bytes, _)| bytes[21..][..KEY_BYTES].to_vec()).collect();
+        let keys: BTreeSet<Vec<u8>> = requests.iter().map(|(bytes, _)| bytes[KEY_AT..][..KEY_BYTES].to_vec()).collect();
         let expected: BTreeSet<Vec<u8>> = (0..100).map(|number| format!("key:{number:015}").into_bytes()).collect();
         assert_eq!(keys, expected);
         assert_eq!(requests.len(), 100);
@@ -145,8 +148,7 @@ mod tests {
     #[test]
     fn requests_are_what_any_client_sends() {
         for (bytes, is_set) in all(RequestSource::new(Plan::Mix { keys: 12_345, set_percent: 50 }, 9, 1), 100) {
-            let at = if is_set { 21 } else { 21 };
-            let key = &bytes[at..][..KEY_BYTES];
+            let key = &bytes[KEY_AT..][..KEY_BYTES];
             let expected = match is_set {
                 true => command(&[b"SET", key, &bytes[bytes.len() - 11..][..9]]),
                 false => command(&[b"GET", key]),

@@ -174,7 +174,9 @@ fn load(
     let length = Duration::from_secs(seconds);
     let mut timeline = Timeline::new(began, Some(seconds));
     let (ending, rows) = thread::scope(|scope| {
-        let observing = scope.spawn(|| observer.observe(&samples, seconds_file));
+        // It takes the samples along: once it has failed, sending fails too and ends the load.
+        let observer = &observer;
+        let observing = scope.spawn(move || observer.observe(&samples, seconds_file));
         let ending = generator.run(&mut source, &mut timeline, Some(began + length), |second| {
             // A dead server has used nothing more; the connections tell that it is dead.
             let now = server.cpu_time().unwrap_or(cpu);
