@@ -17,7 +17,7 @@ MILLISECONDS ?= 50
 KEYS ?= 2000000
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-build deps-test build run test bench bench-compare crash stall memory fmt fmt-check lint doc
+.PHONY: help deps deps-build deps-test build run test bench bench-compare bench-steady crash stall memory fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -47,6 +47,10 @@ bench: deps-build ## Runs the micro-benchmarks (BENCH=decode for one file, ARGS=
 bench-compare: deps-test ## Compares with redis-server on this machine, about 20 minutes (ARGS=--quick to try)
 	$(CARGO) build $(BUILD)
 	$(RELEASE)/bench-compare $(ARGS)
+
+bench-steady: deps-test ## Loads 50 million keys for half an hour: no latency cliff (ARGS=--quick to try)
+	$(CARGO) build $(BUILD)
+	$(RELEASE)/bench-steady $(ARGS)
 
 crash: deps-test ## Kills a loaded node, and its machine, and checks what it acknowledged (CYCLES=200 for long)
 	$(CARGO) build $(BUILD)

@@ -1,4 +1,5 @@
-//! Measures Basalt: against redis-server on the same machine (the binary `bench-compare`), and part by part (`benches/`).
+//! Measures Basalt: against redis-server on the same machine (the binary `bench-compare`), over a long run
+//! (`bench-steady`), and part by part (`benches/`).
 //!
 //! Nothing here is a test: no figure makes a build fail. `tuning.md` says what the figures mean and how they are taken.
 
@@ -6,3 +7,4 @@
 
 pub mod compare;
 pub mod requests;
+pub mod steady;

@@ -79,6 +79,13 @@ impl Interrupt {
     }
 }
 
+/// Readable once a signal has come.
+impl AsFd for Interrupt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signalled.as_fd()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;

@@ -8,9 +8,6 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use nix::sys::utsname::uname;
 
-use super::client::REDIS_BENCHMARK;
-use super::options::Options;
-
 /// What must be known of a machine to compare a report with another.
 #[derive(Debug)]
 pub struct Machine {
@@ -18,27 +15,28 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Reads the machine's facts and asks the programs for their versions.
+    /// Reads the facts of the machine and of the disk that holds `dir`, and asks `programs`, each with its name, for their
+    /// versions.
     ///
     /// # Errors
     /// If a program is missing, or a path does not exist.
-    pub fn read(options: &Options) -> Result<Machine> {
+    pub fn read(dir: &Path, programs: &[(&'static str, &Path)]) -> Result<Machine> {
         let read = |path: &str| fs::read_to_string(path).with_context(|| format!("{path} cannot be read"));
         let mounts = read("/proc/self/mounts")?;
-        let dir = options.dir.canonicalize().with_context(|| format!("there is no {}", options.dir.display()))?;
+        let dir = dir.canonicalize().with_context(|| format!("there is no {}", dir.display()))?;
         let file_system = file_system(&mounts, &dir).context("no file system is mounted at /")?;
         let kernel = uname().context("the kernel does not say its name")?;
-        let facts = vec![
+        let mut facts = vec![
             ("processor", value_of(&read("/proc/cpuinfo")?, "model name").unwrap_or("unknown").to_string()),
             ("processors", thread::available_parallelism().context("the processors cannot be counted")?.to_string()),
             ("memory", value_of(&read("/proc/meminfo")?, "MemTotal").unwrap_or("unknown").to_string()),
             ("kernel", format!("{} {}", kernel.sysname().display(), kernel.release().display())),
             ("file system of the data", file_system),
             ("load average before", read("/proc/loadavg")?.split_whitespace().take(3).collect::<Vec<_>>().join(" ")),
-            ("Basalt", version(&options.basalt()?)?),
-            ("redis-server", version(&options.redis)?),
-            ("client", version(Path::new(REDIS_BENCHMARK))?),
         ];
+        for &(name, program) in programs {
+            facts.push((name, version(program)?));
+        }
         Ok(Machine { facts })
     }
 

@@ -6,23 +6,26 @@
 
 mod benchmark_output;
 mod client;
-mod cpu_clock;
+pub(crate) mod cpu_clock;
 mod figures;
-mod interrupt;
+pub(crate) mod interrupt;
 mod load;
-mod machine;
+pub(crate) mod machine;
 mod options;
-mod percentile_plot;
+pub(crate) mod percentile_plot;
 mod placement;
 mod report;
 mod results;
 mod schedule;
-mod server;
-mod server_kind;
-mod table;
+pub(crate) mod server;
+pub(crate) mod server_kind;
+pub(crate) mod server_options;
+pub(crate) mod table;
 mod targets;
 
 pub use options::Options;
+
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -35,7 +38,13 @@ use anyhow::{Context, Result};
 pub fn run(options: &Options) -> Result<String> {
     // First of all, so that no signal finds servers running and nobody to stop them.
     let interrupt = interrupt::Interrupt::watch()?;
-    let machine = machine::Machine::read(options)?;
+    let servers = &options.servers;
+    let programs = [
+        ("Basalt", &*servers.basalt()?),
+        ("redis-server", &servers.redis),
+        ("client", Path::new(client::REDIS_BENCHMARK)),
+    ];
+    let machine = machine::Machine::read(&servers.dir, &programs)?;
     let results = schedule::run(options, &interrupt)?;
     if results.has_loads() {
         percentile_plot::write(&options.plot, &results)

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
 use super::load::{Filter, Load};
+use super::server_options::ServerOptions;
 
 /// Requests of one unpipelined SET, GET, INCR or LPUSH measurement: about five seconds at the 60,000/s of two cores.
 const REQUESTS: u64 = 300_000;
@@ -47,21 +47,9 @@ pub struct Options {
     #[arg(long, value_name = "FILE", default_value = "bench-compare.svg")]
     pub plot: PathBuf,
 
-    /// Directory for the servers' data; it must be on the disk to be measured
-    #[arg(long, value_name = "DIR", default_value = ".")]
-    pub dir: PathBuf,
-
-    /// The Basalt to measure [default: `basalt` beside this program]
-    #[arg(long, value_name = "FILE")]
-    basalt: Option<PathBuf>,
-
-    /// The redis-server to compare with
-    #[arg(long, value_name = "FILE", default_value = "redis-server")]
-    pub redis: PathBuf,
-
-    /// Passes an argument to Basalt, as --basalt-arg=--durability=interval (repeatable): measures what a setting does
-    #[arg(long, value_name = "ARG", allow_hyphen_values = true)]
-    pub basalt_arg: Vec<String>,
+    /// The servers.
+    #[command(flatten)]
+    pub servers: ServerOptions,
 }
 
 impl Options {
@@ -83,23 +71,6 @@ impl Options {
     /// Returns whether idle servers are to be measured.
     pub fn wants_idle(&self) -> bool {
         self.only.is_empty() || self.only.contains(&Filter::Idle)
-    }
-
-    /// Returns the Basalt to measure.
-    ///
-    /// # Errors
-    /// If there is no such file.
-    pub fn basalt(&self) -> Result<PathBuf> {
-        let path = match &self.basalt {
-            Some(path) => path.clone(),
-            None => std::env::current_exe().context("this program's own path is unknown")?.with_file_name("basalt"),
-        };
-        ensure!(
-            path.is_file(),
-            "there is no {}: build it with `make build`, or name one with --basalt",
-            path.display()
-        );
-        Ok(path)
     }
 }
 

@@ -47,7 +47,8 @@ pub fn write(path: &Path, results: &Results) -> Result<()> {
     root.present().map_err(drawing)
 }
 
-fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
+/// An error of the plotter.
+pub(crate) fn drawing(error: impl std::fmt::Display) -> anyhow::Error {
     anyhow!("drawing failed: {error}")
 }
 
@@ -106,7 +107,7 @@ fn draw_panel(panel: &Area<'_>, load: Load, results: &Results) -> Result<()> {
 }
 
 /// The whole powers of ten around `least` and `most`.
-fn decades(least: f64, most: f64) -> std::ops::Range<f64> {
+pub(crate) fn decades(least: f64, most: f64) -> std::ops::Range<f64> {
     10f64.powf(least.log10().floor())..10f64.powf(most.log10().ceil())
 }
 

@@ -40,13 +40,7 @@ fn facts(options: &Options, machine: &Machine) -> Table {
         ("rounds", options.rounds().to_string()),
         ("load", format!("values of {VALUE_BYTES} bytes, {KEY_COUNT} keys; {}", requests(options))),
         ("placement", placement(options)),
-        (
-            "arguments of Basalt",
-            match options.basalt_arg.join(" ") {
-                none if none.is_empty() => "none: the defaults".to_string(),
-                some => some,
-            },
-        ),
+        ("arguments of Basalt", options.servers.basalt_args_shown()),
     ];
     for (name, value) in own {
         table.push(vec![name.to_string(), value]);

@@ -15,6 +15,8 @@ use super::server_kind::ServerKind;
 
 /// A server is left alone for so long before its idle time is measured.
 const SETTLE: Duration = Duration::from_secs(2);
+/// The processor of every server with `--pin`.
+const SERVER_CPU: usize = 0;
 /// How long idle servers are measured.
 const IDLE: Duration = Duration::from_secs(10);
 
@@ -61,7 +63,7 @@ fn measure_loads(
 ) -> Result<()> {
     // What the server before has left to the kernel to write must not be this one's burden.
     nix::unistd::sync();
-    let mut server = Server::start(kind, options, interrupt)?;
+    let mut server = Server::start(kind, &options.servers, options.pin.then_some(SERVER_CPU), interrupt)?;
     let tests = || loads.iter().map(|load| load.test);
     if tests().any(|test| test == Test::Get) && !tests().any(|test| test == Test::Set) {
         let fill = Load { test: Test::Set, ..loads[0] };
@@ -82,7 +84,7 @@ fn measure_loads(
 
 /// Starts a server and measures what it costs when nobody talks to it.
 fn measure_idle(kind: ServerKind, options: &Options, interrupt: &Interrupt, results: &mut Results) -> Result<()> {
-    let mut server = Server::start(kind, options, interrupt)?;
+    let mut server = Server::start(kind, &options.servers, options.pin.then_some(SERVER_CPU), interrupt)?;
     interrupt.sleep(SETTLE)?;
     let (began, before) = (Instant::now(), server.cpu_time()?);
     interrupt.sleep(IDLE)?;

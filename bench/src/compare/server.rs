@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,9 @@ use tempfile::TempDir;
 
 use super::cpu_clock::CpuClock;
 use super::interrupt::Interrupt;
-use super::options::Options;
 use super::placement;
 use super::server_kind::ServerKind;
+use super::server_options::ServerOptions;
 
 /// A server that does not answer for so long has failed to start.
 const START_MAX: Duration = Duration::from_secs(30);
@@ -30,29 +31,37 @@ pub struct Server {
     port: u16,
     process: Child,
     clock: CpuClock,
+    /// Where its data is.
+    data: PathBuf,
     // Removed after the process has ended: see `drop`.
     dir: TempDir,
 }
 
 impl Server {
-    /// Starts a server on a free port and an empty directory, and waits until it answers.
+    /// Starts a server on a free port and an empty directory, on processor `cpu` alone if there is one, and waits until it
+    /// answers.
     ///
     /// # Errors
     /// If it does not start, with what it logged, or if a signal came.
-    pub fn start(kind: ServerKind, options: &Options, interrupt: &Interrupt) -> Result<Server> {
+    pub fn start(
+        kind: ServerKind,
+        options: &ServerOptions,
+        cpu: Option<usize>,
+        interrupt: &Interrupt,
+    ) -> Result<Server> {
         let dir = tempfile::Builder::new()
-            .prefix(".bench-compare-")
+            .prefix(".basalt-bench-")
             .tempdir_in(&options.dir)
             .with_context(|| format!("no data directory can be made in {}", options.dir.display()))?;
         let data = dir.path().canonicalize().context("the data directory just made is gone")?.join("data");
         fs::create_dir(&data).with_context(|| format!("{} cannot be made", data.display()))?;
         let log = File::create(dir.path().join("log")).context("no log file can be made")?;
         let port = free_port()?;
-        let mut command = kind.command(options, port, &data)?;
+        let mut command = kind.command(options, cpu, port, &data)?;
         command.stdin(Stdio::null()).stdout(log.try_clone().context("out of descriptors")?).stderr(log);
         // Ctrl-C is for this program, which then stops the server itself.
         command.process_group(0);
-        let mut process = placement::spawn(&mut command, kind.cpu(options))?;
+        let mut process = placement::spawn(&mut command, cpu)?;
         let clock = match CpuClock::of(process.id()) {
             Ok(clock) => clock,
             Err(error) => {
@@ -60,7 +69,7 @@ impl Server {
                 return Err(error);
             }
         };
-        let mut server = Server { kind, port, process, clock, dir };
+        let mut server = Server { kind, port, process, clock, data, dir };
         server.wait_ready(interrupt)?;
         Ok(server)
     }
@@ -84,9 +93,17 @@ impl Server {
     /// # Errors
     /// If it has ended.
     pub fn resident_bytes(&self) -> Result<u64> {
-        let path = format!("/proc/{}/status", self.process.id());
-        let status = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
-        resident_bytes(&status).with_context(|| format!("{path} has no VmRSS"))
+        resident_bytes_of(self.process.id())
+    }
+
+    /// Returns its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Returns the directory of its data.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     fn wait_ready(&mut self, interrupt: &Interrupt) -> Result<()> {
@@ -102,14 +119,19 @@ impl Server {
         self.check_alive()
     }
 
-    fn check_alive(&mut self) -> Result<()> {
+    /// Fails once it has ended.
+    ///
+    /// # Errors
+    /// How it has ended, with what it logged.
+    pub fn check_alive(&mut self) -> Result<()> {
         match self.process.try_wait().context("the server's state is unknown")? {
             None => Ok(()),
             Some(status) => bail!("{} has ended with {status}; its log: {}", self.kind, self.log()),
         }
     }
 
-    fn log(&self) -> String {
+    /// Returns what it has logged.
+    pub fn log(&self) -> String {
         match fs::read_to_string(self.dir.path().join("log")) {
             Ok(text) => text.trim().to_string(),
             Err(error) => format!("unreadable: {error}"),
@@ -149,6 +171,16 @@ fn answers(port: u16) -> bool {
         Ok(&reply == b"+PONG\r\n")
     };
     ping().unwrap_or(false)
+}
+
+/// Returns how much memory of process `pid` is resident, in bytes.
+///
+/// # Errors
+/// If there is no such process.
+pub fn resident_bytes_of(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/status");
+    let status = fs::read_to_string(&path).with_context(|| format!("{path} cannot be read"))?;
+    resident_bytes(&status).with_context(|| format!("{path} has no VmRSS"))
 }
 
 /// Finds `VmRSS:    12345 kB` in `/proc/PID/status`.

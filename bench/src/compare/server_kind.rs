@@ -6,10 +6,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::options::Options;
-
-/// The processor of every server with `--pin`.
-const SERVER_CPU: usize = 0;
+use super::server_options::ServerOptions;
 
 /// A server with its durability.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,18 +23,13 @@ impl ServerKind {
     /// Every kind.
     pub const ALL: [ServerKind; 3] = [ServerKind::Basalt, ServerKind::RedisAlways, ServerKind::RedisMemory];
 
-    /// Returns the processor it is to run on alone.
-    pub fn cpu(self, options: &Options) -> Option<usize> {
-        options.pin.then_some(SERVER_CPU)
-    }
-
-    /// Returns the command that starts it on `port` with its data in `dir`.
+    /// Returns the command that starts it on `port` with its data in `dir`, to be run on `cpu` alone if there is one.
     ///
     /// # Errors
     /// If there is no Basalt to start.
-    pub fn command(self, options: &Options, port: u16, dir: &Path) -> Result<Command> {
+    pub fn command(self, options: &ServerOptions, cpu: Option<usize>, port: u16, dir: &Path) -> Result<Command> {
         let mut command = match self {
-            ServerKind::Basalt => basalt(options)?,
+            ServerKind::Basalt => basalt(options, cpu)?,
             ServerKind::RedisAlways => redis(options, "yes"),
             ServerKind::RedisMemory => redis(options, "no"),
         };
@@ -46,7 +38,7 @@ impl ServerKind {
     }
 }
 
-fn basalt(options: &Options) -> Result<Command> {
+fn basalt(options: &ServerOptions, cpu: Option<usize>) -> Result<Command> {
     let mut command = Command::new(options.basalt()?);
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"BASALT_") {
@@ -54,8 +46,8 @@ fn basalt(options: &Options) -> Result<Command> {
         }
     }
     command.args(["--log-level", "warn"]);
-    if options.pin {
-        command.args(["--cores", &format!("{SERVER_CPU}-{SERVER_CPU}")]);
+    if let Some(cpu) = cpu {
+        command.args(["--cores", &format!("{cpu}-{cpu}")]);
     }
     command.args(&options.basalt_arg);
     Ok(command)
@@ -63,7 +55,7 @@ fn basalt(options: &Options) -> Result<Command> {
 
 /// redis-server without snapshots (`save ""`): they would be a fork a minute in the one mode, and are no part of the durability of
 /// the other. Rewriting of the append-only file is as it comes.
-fn redis(options: &Options, appendonly: &str) -> Command {
+fn redis(options: &ServerOptions, appendonly: &str) -> Command {
     let mut command = Command::new(&options.redis);
     command.args(["--appendonly", appendonly, "--appendfsync", "always", "--save", "", "--loglevel", "warning"]);
     command
