@@ -38,6 +38,11 @@ impl Shard {
             stats.last_save_unix_s.set(unix_ms() / 1000);
         }
         stats.log_bytes.set(status.log_bytes);
+        // Without writes nobody looks at what slowed the last ones down.
+        let slow_down = self.pressure.slow_down();
+        let is_slow = slow_down.is_active() && self.open.write_count > 0;
+        stats.slow_down_us.set(if is_slow { slow_down.delay().as_micros() as u64 } else { 0 });
+        stats.slow_down_bytes_per_s.set(if is_slow { slow_down.bytes_per_s() } else { 0 });
         stats.memtable_bytes.set((machine.store.memory().active_bytes + machine.store.memory().frozen_bytes) as u64);
     }
 

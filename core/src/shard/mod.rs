@@ -7,6 +7,7 @@ mod execution;
 mod expiry;
 mod figures;
 mod open_batch;
+mod pressure;
 mod proposing;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -36,6 +37,7 @@ use crate::server::Server;
 
 pub use execution::{ReadOutcome, ShardMachine};
 use open_batch::{InFlight, OpenBatch, Operation};
+use pressure::Pressure;
 use proposing::Hold;
 use waiting::{Parked, Waiting};
 
@@ -86,6 +88,8 @@ pub struct Shard {
     hold: Option<Hold>,
     /// Whether the batch that was collected waits for more.
     group_commit: GroupCommit,
+    /// Whether it waits because the disk does not keep up.
+    pressure: Pressure,
     /// [`Store::disk_waits`] when it was last looked at.
     disk_waits: u64,
     /// Until when requests are probed before they join a batch.
@@ -148,6 +152,8 @@ impl Shard {
         machine.borrow().scratch.set_counts(KeyCounts::default());
         machine.borrow_mut().core = Some((server.clone(), core));
         let in_flight = machine.borrow().in_flight.clone();
+        let memtable_bytes = machine.borrow().store.memory().memtable_bytes;
+        let pressure = Pressure::new(memtable_bytes, Instant::now());
         let mut open = OpenBatch::default();
         batch::begin(&mut open.bytes);
         Ok(Shard {
@@ -169,6 +175,7 @@ impl Shard {
             expiry_floor_ms: 0,
             hold: None,
             group_commit: GroupCommit::new(Instant::now()),
+            pressure,
             disk_waits: 0,
             probe_until_ms: 0,
             disk_measured_ms: 0,
@@ -236,15 +243,15 @@ impl Shard {
 
     /// Whether so much waits in the shard, in the batch being collected or beside it, that nothing should be added.
     pub fn is_backlogged(&self) -> bool {
-        self.open.bytes.len() + self.open.reads.len() >= limits::BATCH_BYTES_MAX
+        self.open.bytes.len() + self.open.reads.len() >= self.pressure.slow_down().batch_bytes_max()
             || self.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
             || self.parked_waiting.is_full()
             || self.reads_behind.is_full()
     }
 
-    /// Whether a batch waits for a log or rows that cannot take more right now, and must be tried again soon.
+    /// Whether a batch waits for a log or rows that cannot take more right now, or not as fast, and must be tried again soon.
     pub fn is_held(&self) -> bool {
-        self.hold.is_some() && self.open.write_count > 0
+        (self.hold.is_some() || self.pressure.slow_down().is_waiting()) && self.open.write_count > 0
     }
 
     /// Whether a batch has been on its way for so short a time at `now` that it is likely to be over in a moment.

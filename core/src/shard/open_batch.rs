@@ -22,6 +22,8 @@ pub(super) struct PendingBatch {
     /// When it was closed.
     pub(super) since: Instant,
     pub(super) write_count: usize,
+    /// Bytes of its entry.
+    pub(super) bytes: usize,
     pub(super) applied: bool,
     pub(super) operations: Vec<Operation>,
     pub(super) reads: Vec<u8>,

@@ -35,7 +35,8 @@ impl Hold {
 
 impl Shard {
     /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected. It waits while
-    /// enough batches are on their way, and for a bounded time while the log or the rows in memory cannot take more.
+    /// enough batches are on their way, a little where writers must be slowed down, and for a bounded time while the log or the rows
+    /// in memory cannot take more.
     /// `string_bytes_max` is how long its commands may make a string.
     pub fn propose(&mut self, now: Instant, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) {
         if self.counts_changed {
@@ -63,9 +64,12 @@ impl Shard {
             }
             return;
         }
+        if self.pressure.holds(now, &memory, &self.in_flight, &self.group) {
+            return;
+        }
         let write_count = self.open.write_count;
         let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
-        let ticket = batch.ticket;
+        let (ticket, batch_bytes) = (batch.ticket, batch.bytes);
         self.in_flight.borrow_mut().push_back(batch);
         match self.group.propose(bytes, ticket) {
             Ok(()) => {
@@ -74,6 +78,10 @@ impl Shard {
                 let stats = &self.server.shards[self.id.index()];
                 stats.batches.add(1);
                 stats.writes.add(write_count as u64);
+                if let Some(held_us) = self.pressure.leaves(now, batch_bytes, &memory) {
+                    stats.writes_delayed.add(write_count as u64);
+                    stats.write_delay_us.add(held_us);
+                }
             }
             Err(Refused { reason, batch: bytes }) => {
                 let batch = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
@@ -99,6 +107,9 @@ impl Shard {
 
     /// Whether a batch that cannot be proposed at `now_ms` for a reason that passes may wait on.
     fn may_hold(&mut self, now_ms: u64) -> bool {
+        if self.hold.is_none() {
+            self.server.shards[self.id.index()].write_stops.add(1);
+        }
         self.hold.get_or_insert(Hold { since_ms: now_ms, seen_ms: now_ms }).is_bearable(now_ms)
     }
 
@@ -125,6 +136,7 @@ impl Shard {
             ticket,
             since: Instant::now(),
             write_count: std::mem::take(&mut self.open.write_count),
+            bytes: bytes.len(),
             applied: false,
             operations: std::mem::take(&mut self.open.operations),
             reads: std::mem::take(&mut self.open.reads),
@@ -164,6 +176,7 @@ impl Shard {
         if *error == ProposeError::DiskFull {
             self.server.shards[self.id.index()].disk_is_full.set(1);
         }
+        self.pressure.gives_up();
         let text = format!("-{}\r\n", refusal(error));
         for operation in &batch.operations {
             match (operation.origin, &operation.read) {

@@ -117,6 +117,7 @@ fn pending(ticket: u64, write_count: u32) -> PendingBatch {
         ticket,
         since: Instant::now(),
         write_count: write_count as usize,
+        bytes: 100,
         applied: false,
         operations: operations.collect(),
         reads: Vec::new(),
