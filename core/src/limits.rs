@@ -240,6 +240,12 @@ pub const SLOW_DOWN_GROWTH_MAX: f64 = 16.0;
 /// Batches that a memtable holds at least.
 pub const MEMTABLE_BATCHES_MIN: usize = 16;
 
+/// Part of a memtable that batches on their way may fill before they are applied: a half.
+pub const UNAPPLIED_SHARE: usize = 2;
+
+/// Batches that may be on their way however large they are.
+pub const UNAPPLIED_BATCHES_MIN: usize = 2;
+
 /// Looks that a shard takes at the segments of its log that wait, for each of them that it fills.
 pub const LOG_LOOKS_PER_SEGMENT: usize = 8;
 

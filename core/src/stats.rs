@@ -395,6 +395,8 @@ pub struct ShardStats {
     pub disk_is_full: Figure,
     /// Unix seconds of the last generation written to disk.
     pub last_save_unix_s: Figure,
+    /// Entries of the log that were applied at the start, beyond the rows on disk.
+    pub replayed: Figure,
 }
 
 impl ShardStats {

@@ -142,6 +142,8 @@ pub(super) fn persistence(scene: &Scene<'_>, fields: &mut Fields) {
              crashes: nothing",
         ),
     }
+    // After a stop that was not cut short there are none.
+    fields.add("entries_replayed_at_start", scene.server.shards.iter().map(|shard| shard.replayed.get()).sum::<u64>());
     let to_replay = |shard: &ShardStats| shard.applied.get().saturating_sub(shard.durable_applied.get());
     fields.add("entries_to_replay", scene.server.shards.iter().map(to_replay).sum::<u64>());
 }

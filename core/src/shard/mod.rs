@@ -146,8 +146,14 @@ impl Shard {
             log_bytes_max: server.config.snapshot_log_bytes(),
             ..GroupOptions::alone(u32::from(id.0), THIS_NODE, snapshots)
         };
+        let rows_end = machine.borrow().store.applied().index;
+        let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
         let group = Group::open(options, hooks, log, machine.clone()).await?;
         group.wait_ready().await?;
+        server.shards[id.index()].replayed.set(replayed);
+        if replayed > 0 {
+            tracing::info!(shard = id.0, entries = replayed, "applied what the log has beyond the rows on disk");
+        }
         // What was replayed happened in an earlier run.
         machine.borrow().scratch.set_counts(KeyCounts::default());
         machine.borrow_mut().core = Some((server.clone(), core));

@@ -39,13 +39,27 @@ impl Pressure {
         self.slow_down.holds(now)
     }
 
+    /// Whether enough batches are on their way. Not only by their number: what is not applied yet will be in a memtable, and
+    /// must not fill the next one before there is any pressure to be noticed.
+    pub(super) fn in_flight_is_full(&self, memory: &StoreMemory, in_flight: &InFlight) -> bool {
+        let count = in_flight.borrow().len();
+        if count < limits::UNAPPLIED_BATCHES_MIN {
+            return false;
+        }
+        if count >= limits::BATCHES_IN_FLIGHT {
+            return true;
+        }
+        let unapplied = unapplied_bytes(in_flight);
+        let grown = unapplied as f64 * self.growth.ratio(memory.active_bytes, unapplied);
+        grown >= (memory.memtable_bytes / limits::UNAPPLIED_SHARE) as f64
+    }
+
     /// The memtable's level and its growth for a byte of a batch, if the one before it is still being written.
     fn memory_level(&self, memory: &StoreMemory, in_flight: &InFlight, group: &Group) -> Option<(Level, f64)> {
         if memory.frozen_bytes == 0 {
             return None;
         }
-        let in_flight = in_flight.borrow();
-        let unapplied: usize = in_flight.iter().filter(|batch| !batch.applied).map(|batch| batch.bytes).sum();
+        let unapplied = unapplied_bytes(in_flight);
         let growth = self.growth.ratio(memory.active_bytes, unapplied);
         let bytes = memory.active_bytes + (unapplied as f64 * growth) as usize;
         if bytes <= memory.memtable_bytes {
@@ -73,6 +87,11 @@ impl Pressure {
         self.log.unseen_bytes += batch_bytes;
         self.slow_down.leaves(now, batch_bytes).map(|held| held.as_micros() as u64)
     }
+}
+
+/// Bytes of batches that are not in the memtable yet.
+fn unapplied_bytes(in_flight: &InFlight) -> usize {
+    in_flight.borrow().iter().filter(|batch| !batch.applied).map(|batch| batch.bytes).sum()
 }
 
 /// Segments of the log that wait to be written as tables.

@@ -45,7 +45,8 @@ impl Shard {
         if self.open.write_count == 0 {
             return;
         }
-        if self.in_flight.borrow().len() >= limits::BATCHES_IN_FLIGHT {
+        let memory = self.machine.borrow().store.memory();
+        if self.pressure.in_flight_is_full(&memory, &self.in_flight) {
             // Outcomes make room. But a full disk may hold them up for as long as it is full.
             if let Err(error @ ProposeError::DiskFull) = self.group.check_room(self.open.bytes.len()) {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
@@ -56,7 +57,6 @@ impl Shard {
         if self.gathers_more(now) {
             return;
         }
-        let memory = self.machine.borrow().store.memory();
         if memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes {
             if !self.may_hold(now_ms) {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;

@@ -52,6 +52,24 @@ fn acknowledged_writes_survive_kill_9_while_generations_freeze_all_the_time() {
 }
 
 #[test]
+fn acknowledged_writes_survive_kill_9_with_a_memtable_of_one_megabyte() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(temporary.path().join("data")).set("--memtable-bytes", "1mb").set("--shards", "1");
+
+    kill_again_and_again("killed, with a memtable of 1 MB", &options);
+
+    let written = durable(&options.start());
+    assert!(written > 0, "no generation was ever written");
+}
+
+/// Up to which entry the rows of the first shard are on disk.
+fn durable(node: &Node) -> u64 {
+    let info = node.client().ask("INFO raft").text();
+    let number = info.split_once(",durable_applied=").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no durable_applied in {info}"))
+}
+
+#[test]
 fn a_write_lost_doubled_or_halved_is_noticed() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let node = NodeOptions::new(temporary.path().join("data")).start();
