@@ -90,12 +90,12 @@ fn apply_commands(rows: &mut dyn Rows, index: u64) {
     let count: u64 = if counter.is_empty() { 0 } else { String::from_utf8(counter).unwrap().parse().unwrap() };
     rows.put(b"\0counter", (count + 1).to_string().as_bytes());
     for step in 0..3 {
-        let key = format!("\0text:{}", (index * 7 + step * 13) % 50);
+        let key = format!("\0text:{}", (index * 7 + step * 13) % 200);
         let mut text = row(rows, key.as_bytes());
         text.extend_from_slice(format!("{index};").as_bytes());
         rows.put(key.as_bytes(), &text);
     }
-    rows.delete(format!("\0text:{}", index % 50).as_bytes());
+    rows.delete(format!("\0text:{}", index % 200).as_bytes());
 }
 
 fn apply_entry(store: &mut Store, index: u64) {

@@ -12,6 +12,16 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::lane::Lane;
 use crate::load::{Load, cycles};
 
+/// Writes values until the node is gone: the load's own are small and few beside a memtable, which would never be frozen.
+fn fill(node: &Node) {
+    let (mut client, value) = (node.client(), "v".repeat(10_000));
+    for number in 0.. {
+        if client.try_call(["SET", &format!("filler:{}", number % 1000), &value]).is_err() {
+            return;
+        }
+    }
+}
+
 /// Kills a node again and again, some of the time while it starts.
 fn kill_again_and_again(name: &str, options: &NodeOptions) {
     let cycles = cycles();
@@ -28,7 +38,10 @@ fn kill_again_and_again(name: &str, options: &NodeOptions) {
         slowest_start = slowest_start.max(node.start_time());
         load.check(&node);
         let commands = load.random.random_range(500..15_000);
-        load.run(&node, commands, Node::kill);
+        thread::scope(|scope| {
+            scope.spawn(|| fill(&node));
+            load.run(&node, commands, Node::kill);
+        });
         node.kill_9();
     }
     load.check(&options.start());
