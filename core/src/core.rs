@@ -27,6 +27,7 @@ use crate::session::Session;
 use crate::settings::LiveSettings;
 use crate::shard::{Origin, Shard};
 use crate::stats::{CoreStats, RateMeter};
+use crate::sync_placement::SyncPlacement;
 use crate::traffic::Traffic;
 
 /// A connection whose parked read a reader thread has warmed.
@@ -47,6 +48,7 @@ pub struct Core {
     pub(crate) now: Instant,
     pub(crate) argv: Argv,
     pub(crate) traffic: Traffic,
+    sync_placement: SyncPlacement,
     live: LiveSettings,
     /// Bytes received and not decoded, of all connections.
     pub(crate) input_bytes: usize,
@@ -83,7 +85,14 @@ struct Stopping {
 
 impl Core {
     /// A core with its ring and shards, to be run by the thread that calls this.
-    pub fn new(id: CoreId, server: Arc<Server>, ring: Ring, shards: Vec<Shard>, readers: Background) -> Core {
+    pub fn new(
+        id: CoreId,
+        server: Arc<Server>,
+        ring: Ring,
+        shards: Vec<Shard>,
+        readers: Background,
+        sync_placement: SyncPlacement,
+    ) -> Core {
         let mut by_shard: Vec<Option<Shard>> = server.router.shards().map(|_| None).collect();
         for shard in shards {
             let index = shard.id().index();
@@ -105,6 +114,7 @@ impl Core {
             now,
             argv: Argv::new(),
             traffic: Traffic::new(now),
+            sync_placement,
             live,
             input_bytes: 0,
             stalled: VecDeque::new(),
@@ -130,9 +140,17 @@ impl Core {
         self.shards.iter().flatten().any(|shard| shard.commits_soon(self.now))
     }
 
-    /// For how many clients to wait in the ring, if that is worth while.
-    pub fn gathers(&self) -> Option<u32> {
-        self.traffic.gathers(self.pending.len())
+    /// For how many clients to wait in the ring, and for how long, if that is worth while.
+    pub fn gathers(&self) -> Option<(u32, Duration)> {
+        let clients = self.traffic.gathers(self.pending.len())?;
+        let shards = || self.shards.iter().flatten();
+        if !shards().any(|shard| shard.expects_many_writes(self.now)) {
+            return Some((clients, limits::GATHER));
+        }
+        // Enough for the batch that waits; more would only delay its sync.
+        let missing = shards().filter_map(Shard::missing_writes).max();
+        let clients = missing.map_or(clients, |missing| clients.min(missing as u32));
+        Some((clients, limits::GATHER_WRITES))
     }
 
     /// Whether a batch of a shard waits for nothing but the clients.
@@ -262,8 +280,13 @@ impl Core {
 
     /// Proposes what the turn collected, starts disk reads, hands over what is for others. True if something was sent.
     pub fn finish_turn(&mut self) -> bool {
+        let mut proposed_bytes = 0;
         for shard in self.shards.iter_mut().flatten() {
-            shard.propose(self.now, self.now_ms, self.live.resp_limits.bulk_bytes_max, &mut self.outbox);
+            let bytes_max = self.live.resp_limits.bulk_bytes_max;
+            proposed_bytes += shard.propose(self.now, self.now_ms, bytes_max, &mut self.outbox);
+        }
+        if proposed_bytes > 0 {
+            self.sync_placement.place(proposed_bytes);
         }
         self.start_warming();
         self.outbox.flush(&self.server.mailboxes) > 0

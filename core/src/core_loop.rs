@@ -46,7 +46,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         heartbeat.store(heartbeat.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let wait = std::mem::take(&mut pace.wait);
         let turn = match wait {
-            Wait::Gather(events) => core.ring.gather(events, limits::GATHER),
+            Wait::Gather(events, time) => core.ring.gather(events, time),
             Wait::Block => core.ring.turn(Some(limits::BLOCK)),
             Wait::Nap => nap(core),
             Wait::None => core.ring.turn(None),
@@ -70,7 +70,11 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         core.note_turn_length();
 
         let idle = events == 0;
-        let gathered = matches!(wait, Wait::Gather(_) | Wait::Nap) && core.now - waited_since >= limits::GATHER;
+        let gathered = match wait {
+            Wait::Gather(_, time) => core.now - waited_since >= time,
+            Wait::Nap => core.now - waited_since >= limits::GATHER,
+            Wait::None | Wait::Block => false,
+        };
         if idle && gathered {
             core.traffic.is_over();
         }
@@ -137,9 +141,9 @@ enum Wait {
     /// Not at all.
     #[default]
     None,
-    /// In the ring for so many completions, for [`limits::GATHER`] at most. Who leaves mail sees a core that is awake, and makes
-    /// no system call.
-    Gather(u32),
+    /// In the ring for so many completions, for so long at most. Who leaves mail sees a core that is awake, and makes no system
+    /// call.
+    Gather(u32, Duration),
     /// Outside the ring for [`limits::GATHER`] at most; a finished sync, and whatever else wakes a group, ends it.
     Nap,
     /// In the ring for a completion or the bell, for [`limits::BLOCK`] at most.
@@ -166,9 +170,9 @@ fn how_to_wait(core: &Core, bell: &Doorbell) -> Wait {
         return if bell.prepare_sleep(Sleep::Napping) { Wait::Nap } else { Wait::None };
     }
     match core.gathers() {
-        Some(events) => Wait::Gather(events),
+        Some((events, time)) => Wait::Gather(events, time),
         // A batch that waits for clients is to be looked at again soon, whatever the others do.
-        None if core.waits_for_clients() => Wait::Gather(1),
+        None if core.waits_for_clients() => Wait::Gather(1, limits::HOLD),
         None if bell.prepare_sleep(Sleep::Blocked) => Wait::Block,
         None => Wait::None,
     }

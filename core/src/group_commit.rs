@@ -42,7 +42,7 @@ impl GroupCommit {
             self.outstanding_max = [0, if is_old { 0 } else { self.outstanding_max[0] }];
         }
         self.outstanding_max[0] = self.outstanding_max[0].max(waiting + flying);
-        let expected = self.outstanding_max[0].max(self.outstanding_max[1]);
+        let expected = self.expected();
         let is_behind = flying > 0;
         let is_due = is_full
             || waiting >= limits::HOLD_WRITES_MAX
@@ -60,6 +60,23 @@ impl GroupCommit {
         let holds = now.saturating_duration_since(held.since) < held_max;
         self.held = holds.then_some(held);
         holds
+    }
+
+    fn expected(&self) -> usize {
+        self.outstanding_max[0].max(self.outstanding_max[1])
+    }
+
+    /// Whether many clients write, or did a moment before `now`.
+    pub fn expects_many(&self, now: Instant) -> bool {
+        self.expected() >= limits::HOLD_OUTSTANDING_MIN
+            && now.saturating_duration_since(self.window_since) < 2 * limits::OUTSTANDING_WINDOW
+    }
+
+    /// How many writes the batch last asked about waits for, beside the `waiting` ones in it; `None` if it does not wait for
+    /// clients.
+    pub fn missing(&self, waiting: usize) -> Option<usize> {
+        let enough = self.expected().div_ceil(2).min(limits::HOLD_WRITES_MAX);
+        self.waits_for_clients().then(|| enough.saturating_sub(waiting).max(1))
     }
 
     /// Whether the batch last asked about waits.
@@ -95,8 +112,20 @@ mod tests {
         assert!(!commit.waits_for_clients());
         assert!(commit.holds(now, 9, 0, false));
         assert!(commit.waits_for_clients());
+        assert_eq!(commit.missing(9), Some(1));
         assert!(!commit.holds(now, 10, 0, false));
+        assert_eq!(commit.missing(10), None);
         assert!(!commit.waits_for_clients());
+    }
+
+    #[test]
+    fn many_writers_are_expected_until_they_are_gone() {
+        let now = Instant::now();
+        let mut commit = GroupCommit::new(now);
+        assert!(!commit.expects_many(now));
+        commit.holds(now, limits::HOLD_OUTSTANDING_MIN, 0, false);
+        assert!(commit.expects_many(now + limits::OUTSTANDING_WINDOW));
+        assert!(!commit.expects_many(now + 2 * limits::OUTSTANDING_WINDOW), "they have been silent for long");
     }
 
     #[test]

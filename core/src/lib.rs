@@ -34,4 +34,5 @@ pub mod shard;
 mod slow_down;
 pub mod special;
 pub mod stats;
+pub mod sync_placement;
 pub mod traffic;

@@ -21,6 +21,7 @@ use basalt_net::thread;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{BlockCache, Store, StoreOptions};
 use glommio::{LocalExecutorBuilder, Placement};
+use nix::unistd::{Pid, gettid};
 
 use crate::background::Background;
 use crate::boot::{Ballast, DataDir, Prepared, StopRequest};
@@ -36,6 +37,7 @@ use crate::server::{Server, Stop};
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardMachine};
 use crate::stats::{CoreStats, ShardStats};
+use crate::sync_placement::SyncPlacement;
 
 /// Why a node could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +65,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let budget = MemoryBudget::new(&config, data.shard_count());
     let readers = start_threads("basalt-read", limits::READER_THREADS_PER_CORE * core_count, limits::READER_JOBS)?;
     let background = start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?;
-    let syncers = start_syncers(&config, core_count)?;
+    let (syncers, sync_threads) = start_syncers(&config, core_count)?;
     let cache = BlockCache::new(budget.block_cache_bytes);
     let ballast = Ballast::new(data.root(), data.shard_count());
     ballast.release();
@@ -81,8 +83,9 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let own = router.shards_of(id).filter_map(|shard| shards[shard.index()].take()).collect();
         let (server, server_is) = channel();
         servers.push(server);
-        let start =
-            CoreStart { id, shards: own, server: server_is, readers: readers.clone(), background: background.clone() };
+        let sync_placement = SyncPlacement::of(sync_threads[index]);
+        let (readers, background) = (readers.clone(), background.clone());
+        let start = CoreStart { id, shards: own, server: server_is, readers, background, sync_placement };
         let placement = if config.pins_cores() { Placement::Fixed(usize::from(cpu.0)) } else { Placement::Unbound };
         threads.push(spawn_core(placement, start, hello.clone(), done.clone())?);
     }
@@ -159,14 +162,25 @@ fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Backgroun
     Background::start(name, count, queue_max).map_err(|error| RunError(format!("no thread could be started: {error}")))
 }
 
-fn start_syncers(config: &Config, core_count: usize) -> Result<Vec<LogSyncer>, RunError> {
+/// Starts a syncer for each core; also returns the thread that does its syncs.
+fn start_syncers(config: &Config, core_count: usize) -> Result<(Vec<LogSyncer>, Vec<Option<Pid>>), RunError> {
     let durability = match config.durability {
         config::Durability::Always => Durability::Always,
         config::Durability::Interval => Durability::Interval(config.durability_interval),
         config::Durability::None => Durability::None,
     };
-    let start = |core| LogSyncer::start_with(core, durability, run_soon).map_err(|error| RunError(error.to_string()));
-    (0..core_count).map(start).collect()
+    let start = |core| {
+        let (tell, told) = channel();
+        let prepare = move || {
+            // Whoever has started the thread waits for it.
+            let _ = tell.send(gettid());
+            run_soon();
+        };
+        let syncer = LogSyncer::start_with(core, durability, prepare).map_err(|error| RunError(error.to_string()))?;
+        Ok((syncer, told.recv().ok()))
+    };
+    let started: Result<Vec<_>, RunError> = (0..core_count).map(start).collect();
+    Ok(started?.into_iter().unzip())
 }
 
 /// Has the calling thread run soon after it is woken, though another program keeps its processor busy.
@@ -256,6 +270,7 @@ struct CoreStart {
     server: ServerIs,
     readers: Background,
     background: Background,
+    sync_placement: SyncPlacement,
 }
 
 type CoreThread = JoinHandle<Result<(), String>>;
@@ -292,7 +307,7 @@ fn spawn_core(
 }
 
 async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>) -> Result<(), String> {
-    let CoreStart { id, shards, server, readers, background } = start;
+    let CoreStart { id, shards, server, readers, background, sync_placement } = start;
     let mut ring =
         Ring::new(&RingOptions { output_high_bytes: limits::OUTPUT_BYTES_STALLED, ..RingOptions::default() })
             .map_err(|error| error.to_string())?;
@@ -303,7 +318,7 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     for shard in shards {
         open.push(open_group(shard, &server, id, &background).await?);
     }
-    let mut core = Core::new(id, server.clone(), ring, open, readers);
+    let mut core = Core::new(id, server.clone(), ring, open, readers, sync_placement);
     for listener in listeners {
         core.listen(listener);
     }

@@ -25,10 +25,10 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
-    /// A small node with its data in `dir`.
+    /// A small node with its data in `dir`, on all processors: what goes wrong between cores is to be met.
     pub fn new(dir: impl Into<PathBuf>) -> NodeOptions {
         let options = NodeOptions { dir: dir.into(), flags: Vec::new() };
-        options.set("--port", "0").set("--memory", "256mb").set("--disk-reserve", "1mb")
+        options.set("--port", "0").set("--memory", "256mb").set("--cores", "all").set("--disk-reserve", "1mb")
     }
 
     /// Adds a setting; of one given twice the last counts.

@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use super::error::BootError;
 use crate::config::CpuChoice;
 use crate::config::show_cpus;
-use crate::limits::CORES_MAX;
+use crate::limits::{CORES_MAX, PROCESSORS_PER_FREE_ONE};
 
 /// A processor, by the kernel's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +29,12 @@ fn choose_from(available: &[u16], choice: &CpuChoice) -> Result<Vec<CpuId>, Boot
         Err(BootError::Cores { asked, missing, available: show_cpus(available), advice })
     };
     let chosen = match choice {
+        CpuChoice::Auto => {
+            // Sync threads, RocksDB's jobs and the kernel's own work have to run somewhere.
+            let free = available.len().div_ceil(PROCESSORS_PER_FREE_ONE);
+            let count = (available.len() - free).clamp(1, CORES_MAX);
+            available[..count].to_vec()
+        }
         CpuChoice::All => available[..available.len().min(CORES_MAX)].to_vec(),
         CpuChoice::Count(count) if usize::from(*count) <= available.len() => available[..usize::from(*count)].to_vec(),
         CpuChoice::Count(count) => {
@@ -59,12 +65,22 @@ mod tests {
     fn a_count_takes_the_first_and_a_list_takes_its_own() {
         let available = [0, 1, 4, 5];
         let cases = [
+            (CpuChoice::Auto, vec![0, 1, 4]),
             (CpuChoice::All, vec![0, 1, 4, 5]),
             (CpuChoice::Count(3), vec![0, 1, 4]),
             (CpuChoice::List(vec![1, 5]), vec![1, 5]),
         ];
         for (choice, expected) in cases {
             assert_eq!(choose_from(&available, &choice).expect("they exist"), cpus(&expected), "{choice:?}");
+        }
+    }
+
+    #[test]
+    fn auto_leaves_processors_to_what_runs_beside_the_cores() {
+        for (processors, cores) in [(1, 1), (2, 1), (4, 3), (8, 7), (9, 7), (16, 14), (600, CORES_MAX)] {
+            let available: Vec<u16> = (0..processors).collect();
+            let chosen = choose_from(&available, &CpuChoice::Auto).expect("there are some");
+            assert_eq!(chosen, cpus(&available[..cores]), "{processors} processors");
         }
     }
 

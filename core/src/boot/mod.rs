@@ -47,6 +47,9 @@ pub struct Prepared {
 /// # Errors
 /// [`BootError`], whose text is one sentence that says what to do.
 pub fn prepare(config: Config, stop: StopRequest) -> Result<Prepared, BootError> {
+    if config.disable_thp {
+        resources::disable_huge_pages();
+    }
     resources::raise_memlock()?;
     probe_io_uring()?;
     let cpus = cores::choose(&config.cores)?;

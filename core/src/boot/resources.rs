@@ -47,6 +47,17 @@ pub(super) fn raise_memlock() -> Result<(), BootError> {
     })
 }
 
+/// Has the kernel give this process no transparent huge pages.
+///
+/// The allocator asks for them, and random reads of much memory are a tenth faster with them. But the first write to one
+/// clears 2 MiB, and takes those from the host of a virtual machine: a memtable that grows met that again and again, and the
+/// P99 of SET -c 50 -P 16 was 6.4 ms instead of 2.7 (medians of six runs of redis-benchmark, interleaved).
+pub(super) fn disable_huge_pages() {
+    if let Err(error) = nix::sys::prctl::set_thp_disable(true) {
+        tracing::debug!(%error, "transparent huge pages stay enabled");
+    }
+}
+
 /// The hard limit is below what is needed.
 struct Short {
     hard: u64,
@@ -64,6 +75,13 @@ fn raise(resource: Resource, needed: u64) -> Result<(), Short> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn huge_pages_are_disabled_for_the_process() {
+        disable_huge_pages();
+        assert_eq!(nix::sys::prctl::get_thp_disable(), Ok(true));
+        nix::sys::prctl::set_thp_disable(false).expect("it was allowed a moment ago");
+    }
 
     #[test]
     fn the_soft_limit_is_raised_to_what_is_needed() {

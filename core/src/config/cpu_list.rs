@@ -8,6 +8,8 @@ use crate::limits::CORES_MAX;
 /// The processors the node is asked to run on; whether they exist is checked at start, by [`crate::boot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CpuChoice {
+    /// Most that this process may run on: one of eight, and one at least, is left to what does not run on a core.
+    Auto,
     /// Every processor that this process may run on.
     All,
     /// The first so many of them.
@@ -19,15 +21,17 @@ pub enum CpuChoice {
 /// Processor numbers beyond this one exist on no machine that Linux supports (`CONFIG_NR_CPUS` ends at 8192).
 const CPU_NUMBER_MAX: u16 = 8191;
 
-/// The kind of `cores`: `all`, a count as `4`, or a list as `0,2-3`.
+/// The kind of `cores`: `auto`, `all`, a count as `4`, or a list as `0,2-3`.
 pub(super) struct Cpus;
 
 impl Kind for Cpus {
     type Value = CpuChoice;
 
     fn parse(&self, text: &str) -> Result<CpuChoice, Invalid> {
-        if text == "all" {
-            return Ok(CpuChoice::All);
+        match text {
+            "auto" => return Ok(CpuChoice::Auto),
+            "all" => return Ok(CpuChoice::All),
+            _ => {}
         }
         if text.contains([',', '-']) {
             return parse_list(text);
@@ -38,13 +42,14 @@ impl Kind for Cpus {
             }
             Ok(count) if usize::from(count) <= CORES_MAX => Ok(CpuChoice::Count(count)),
             Ok(_) => Err(Invalid::new(format!("a node has {CORES_MAX} cores at most")).nearest(CORES_MAX.to_string())),
-            Err(_) => Err(Invalid::new("it takes a count as 4, a list as 0,2-3, or all")
-                .nearest(nearest(text, ["all"]).unwrap_or("all"))),
+            Err(_) => Err(Invalid::new("it takes a count as 4, a list as 0,2-3, auto or all")
+                .nearest(nearest(text, ["auto", "all"]).unwrap_or("auto"))),
         }
     }
 
     fn show(&self, value: &CpuChoice) -> String {
         match value {
+            CpuChoice::Auto => String::from("auto"),
             CpuChoice::All => String::from("all"),
             CpuChoice::Count(count) => count.to_string(),
             CpuChoice::List(cpus) => show_list(cpus),
@@ -52,7 +57,7 @@ impl Kind for Cpus {
     }
 
     fn unit(&self) -> String {
-        String::from("a count, a list of processors as 0,2-3 (one: 3-3), or all")
+        String::from("a count, a list of processors as 0,2-3 (one: 3-3), auto or all")
     }
 
     fn placeholder(&self) -> &'static str {
@@ -111,6 +116,7 @@ mod tests {
     #[test]
     fn counts_and_lists_read_back_as_written() {
         let cases = [
+            ("auto", CpuChoice::Auto),
             ("all", CpuChoice::All),
             ("2", CpuChoice::Count(2)),
             ("0,2-3", CpuChoice::List(vec![0, 2, 3])),
@@ -125,7 +131,7 @@ mod tests {
     #[test]
     fn what_is_no_core_is_refused_with_the_nearest() {
         for (text, near) in
-            [("0", "'1'"), ("9999", "'256'"), ("3-1", "'1-3'"), ("1,0,1", "'0-1'"), ("al", "'all'"), ("0-9000", "2-3")]
+            [("0", "'1'"), ("9999", "'256'"), ("3-1", "'1-3'"), ("1,0,1", "'0-1'"), ("al", "'all'"), ("aut", "'auto'"), ("0-9000", "2-3")]
         {
             let refusal = Cpus.parse(text).expect_err(text).to_string();
             assert!(refusal.ends_with(near), "{text}: {refusal}");

@@ -59,8 +59,9 @@ settings! {
     [Network, Live] "client-output-buffer-limit" = client_output_buffer_limit: BufferLimit, "normal 256mb 64mb 60",
         OutputLimit;
 
-    /// Processors to run on, one core thread each.
-    [Cores, Restart] "cores" = cores: CpuChoice, "all", Cpus;
+    /// Processors to run on, one core thread each (auto: all but one of eight, and but one at least, which are left to the threads
+    /// that sync and compact, to the kernel and to other programs).
+    [Cores, Restart] "cores" = cores: CpuChoice, "auto", Cpus;
 
     /// Whether each core's thread stays on its processor: auto = if cores lists processors, which are then meant for this node;
     /// no = the kernel may move it to an idle one.
@@ -99,6 +100,9 @@ settings! {
     /// Newly written rows that one shard keeps in memory before it writes them out as a file.
     [Memory, Restart] "memtable-bytes" = memtable_bytes: u64, "0",
         Bytes { least: MEMTABLE_BYTES_MIN, most: 64 << 30, zero_means: Some("a share of memory") };
+
+    /// Does without transparent huge pages, whose first use can hold up a core for milliseconds.
+    [Memory, Restart] "disable-thp" = disable_thp: bool, "yes", Choice::<bool>(PhantomData);
 
     /// What is logged, to the standard error.
     [Log, Restart] "log-level" = log_level: String, "info", LogFilter;

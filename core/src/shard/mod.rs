@@ -271,6 +271,16 @@ impl Shard {
         self.open.write_count > 0 && self.group_commit.is_holding()
     }
 
+    /// Whether many clients write to this shard at `now`.
+    pub fn expects_many_writes(&self, now: Instant) -> bool {
+        self.group_commit.expects_many(now)
+    }
+
+    /// How many writes the batch that was collected still waits for, if it waits for nothing but the clients.
+    pub fn missing_writes(&self) -> Option<usize> {
+        self.group_commit.missing(self.open.write_count)
+    }
+
     /// Whether the batch that was collected waits for nothing but the clients.
     pub fn waits_for_clients(&self) -> bool {
         self.group_commit.waits_for_clients()

@@ -37,13 +37,13 @@ impl Shard {
     /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected. It waits while
     /// enough batches are on their way, a little where writers must be slowed down, and for a bounded time while the log or the rows
     /// in memory cannot take more.
-    /// `string_bytes_max` is how long its commands may make a string.
-    pub fn propose(&mut self, now: Instant, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) {
+    /// `string_bytes_max` is how long its commands may make a string. Returns the bytes that were proposed.
+    pub fn propose(&mut self, now: Instant, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) -> usize {
         if self.counts_changed {
             self.publish_counts();
         }
         if self.open.write_count == 0 {
-            return;
+            return 0;
         }
         let memory = self.machine.borrow().store.memory();
         if self.pressure.in_flight_is_full(&memory, &self.in_flight) {
@@ -52,20 +52,20 @@ impl Shard {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &error, host);
             }
-            return;
+            return 0;
         }
         if self.gathers_more(now) {
-            return;
+            return 0;
         }
         if memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes {
             if !self.may_hold(now_ms) {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &ProposeError::WriteStall, host);
             }
-            return;
+            return 0;
         }
         if self.pressure.holds(now, &memory, &self.in_flight, &self.group) {
-            return;
+            return 0;
         }
         let write_count = self.open.write_count;
         let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
@@ -82,6 +82,7 @@ impl Shard {
                     stats.writes_delayed.add(write_count as u64);
                     stats.write_delay_us.add(held_us);
                 }
+                batch_bytes
             }
             Err(Refused { reason, batch: bytes }) => {
                 let batch = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
@@ -90,6 +91,7 @@ impl Shard {
                 } else {
                     self.refuse(&batch, &reason, host);
                 }
+                0
             }
         }
     }
