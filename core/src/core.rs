@@ -794,7 +794,7 @@ mod tests {
         with_server(2, log_options(), |server, shard| async move {
             let ring = Ring::new(&RingOptions::default()).unwrap();
             let readers = Background::start("test", 1, 8).unwrap();
-            let mut core = Core::new(SELF, server.clone(), ring, vec![shard], readers);
+            let mut core = Core::new(SELF, server.clone(), ring, vec![shard], readers, SyncPlacement::of(None));
             let set = (Mode::Write, command(&["SET", "key", &"v".repeat(VALUE_BYTES)]));
             let get = |number: u32| (Mode::Read, command(&["GETRANGE", "key", &number.to_string(), "-1"]));
             let reads: Vec<_> = (0..READS).map(get).collect();
