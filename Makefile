@@ -14,9 +14,10 @@ ARGS ?=
 CYCLES ?= 5
 SECONDS ?= 60
 MILLISECONDS ?= 50
+KEYS ?= 2000000
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-build deps-test build run test bench bench-compare crash stall fmt fmt-check lint doc
+.PHONY: help deps deps-build deps-test build run test bench bench-compare crash stall memory fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -54,6 +55,10 @@ crash: deps-test ## Kills a loaded node, and its machine, and checks what it ack
 stall: deps-test ## Asks a busy node for a minute: no answer may take 50 ms (SECONDS=60, MILLISECONDS=50)
 	$(CARGO) build $(BUILD)
 	STALL_SECONDS=$(SECONDS) STALL_LIMIT_MS=$(MILLISECONDS) $(CARGO) test $(BUILD) --test all -- --nocapture stall::
+
+memory: deps-test ## Loads a node with two million keys: it keeps to its memory (KEYS=2000000, SECONDS=60)
+	$(CARGO) build $(BUILD)
+	MEMORY_KEYS=$(KEYS) MEMORY_SECONDS=$(SECONDS) $(CARGO) test $(BUILD) --test all -- --nocapture memory::
 
 fmt: deps-test ## Formats the code
 	$(CARGO) fmt --all

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use basalt_net::resp::{Argv, Decoded, Reply};
 use basalt_net::ring::{CloseReason, ConnId, Event, Ring};
 use basalt_net::socket;
+use basalt_storage::Warmed as WarmedRows;
 use crossbeam_queue::ArrayQueue;
 
 use crate::background::Background;
@@ -30,8 +31,8 @@ use crate::stats::{CoreStats, RateMeter};
 use crate::sync_placement::SyncPlacement;
 use crate::traffic::Traffic;
 
-/// A connection whose parked read a reader thread has warmed.
-type Warmed = (ShardId, (CoreId, u32));
+/// A connection whose parked read a reader thread has warmed, and the rows it has read.
+type Warmed = (ShardId, (CoreId, u32), WarmedRows);
 
 /// One core of the node.
 pub struct Core {
@@ -228,10 +229,11 @@ impl Core {
                 }
             }
         }
-        while let Some((shard, client)) = self.warmed.pop() {
+        while let Some((shard, client, rows)) = self.warmed.pop() {
             count += 1;
             self.warming -= 1;
             let shard = self.shards[shard.index()].as_mut().expect("a shard stays on its core");
+            shard.take_rows(&rows);
             shard.warmed(client, self.now_ms, &mut self.outbox);
         }
         for shard in self.shards.iter_mut().flatten() {
@@ -299,14 +301,15 @@ impl Core {
             let reader =
                 self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
             let (server, warmed, core) = (self.server.clone(), self.warmed.clone(), self.id);
-            let key = (warm.shard, warm.client);
+            let (shard, client) = (warm.shard, warm.client);
             let read = warm.read.clone();
             let job = Box::new(move || {
-                if let Err(error) = reader.warm(&read) {
+                let rows = reader.warm(&read).unwrap_or_else(|error| {
                     // The command itself meets the same error and reports it to its client.
-                    tracing::warn!(shard = key.0.0, %error, "a read from disk failed");
-                }
-                let pushed = warmed.push(key);
+                    tracing::warn!(shard = shard.0, %error, "a read from disk failed");
+                    WarmedRows::default()
+                });
+                let pushed = warmed.push((shard, client, rows));
                 assert!(pushed.is_ok(), "there are no more cold reads in flight than their queue holds");
                 server.mailboxes.bell(core).ring();
             });

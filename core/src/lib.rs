@@ -20,6 +20,7 @@ pub mod group_commit;
 pub mod ids;
 pub mod limits;
 pub mod mailbox;
+pub mod memory_budget;
 pub mod node;
 pub mod outbox;
 pub mod pending;

@@ -10,7 +10,8 @@ use std::process::ExitCode;
 
 use basalt_core::boot::{self, StopRequest};
 use basalt_core::config::{self, Config, ConfigError, Request};
-use basalt_core::node;
+use basalt_core::{limits, node};
+use basalt_net::heap;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -19,6 +20,7 @@ const FAILED: u8 = 1;
 const REFUSED: u8 = 2;
 
 fn main() -> ExitCode {
+    heap::share_arenas(limits::HEAP_ARENAS);
     let invocation = match config::load(env::args_os(), env::vars_os()) {
         Ok(invocation) => invocation,
         // Help and version too; clap knows the text, the stream and the status.

@@ -32,6 +32,7 @@ use crate::core_loop::{self, Watched};
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mailbox::{Doorbell, Mailboxes};
+use crate::memory_budget::MemoryBudget;
 use crate::router::Router;
 use crate::server::{Server, Stop};
 use crate::settings::Settings;
@@ -129,35 +130,6 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     }
 }
 
-/// How the memory of the node is divided. Every part is a bound; `INFO memory` shows what each uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemoryBudget {
-    /// One shard's active memtable; a frozen one of the same size may exist beside it.
-    pub memtable_bytes: usize,
-    /// RocksDB's block cache, shared by all shards.
-    pub block_cache_bytes: usize,
-    /// One shard's newest log entries.
-    pub log_tail_bytes: usize,
-}
-
-impl MemoryBudget {
-    /// Divides `config.memory` among `shard_count` shards: half to memtables (active and frozen), a quarter to the block
-    /// cache, an eighth to log tails and RocksDB's own buffers, the rest to clients.
-    pub fn new(config: &Config, shard_count: u16) -> MemoryBudget {
-        let (memory, shards) = (config.memory as usize, usize::from(shard_count));
-        let share = memory / 4 / shards;
-        let memtable_bytes = match config.memtable_bytes {
-            0 => share.clamp(limits::MEMTABLE_BYTES_MIN as usize, limits::MEMTABLE_BYTES_DEFAULT_MAX),
-            bytes => bytes as usize,
-        };
-        MemoryBudget {
-            memtable_bytes,
-            block_cache_bytes: memory / 4,
-            log_tail_bytes: (memory / 16 / shards).clamp(1 << 20, 64 << 20),
-        }
-    }
-}
-
 fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Background, RunError> {
     Background::start(name, count, queue_max).map_err(|error| RunError(format!("no thread could be started: {error}")))
 }
@@ -208,12 +180,14 @@ fn open_shards(
             create,
             start: data.start_number(),
             tail_bytes: budget.log_tail_bytes,
+            segment_bytes: budget.log_segment_bytes,
             reserve_bytes: config.disk_reserve,
             ..LogOptions::default()
         };
         let log = RaftLog::open(&directory.log, &log_options, syncer);
         let usual = StoreOptions::new(budget.memtable_bytes, cache.clone());
-        let store = Store::open(&directory.data, &StoreOptions { identity, create, ..usual });
+        let row_cache_bytes = budget.row_cache_bytes;
+        let store = Store::open(&directory.data, &StoreOptions { identity, create, row_cache_bytes, ..usual });
         let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
         let snapshots = directory.data.with_file_name("snapshots");
         let (log, store) = (log.map_err(in_shard)?, store.map_err(in_shard)?);

@@ -367,6 +367,16 @@ pub struct ShardStats {
     pub log_bytes: Figure,
     /// Bytes of the active and frozen memtables.
     pub memtable_bytes: Figure,
+    /// Bytes of the cache of rows on disk.
+    pub row_cache_bytes: Figure,
+    /// Reads of rows on disk that the row cache answered.
+    pub row_cache_hits: Counter,
+    /// Reads of rows on disk that it did not.
+    pub row_cache_misses: Counter,
+    /// Bytes of the newest log entries in memory.
+    pub log_tail_bytes: Figure,
+    /// Bytes that RocksDB has in memory of the log.
+    pub log_segments_bytes: Figure,
     /// Bytes of the rows on disk.
     pub disk_bytes: Figure,
     /// Entries proposed.
@@ -412,6 +422,8 @@ impl ShardStats {
             &self.hits,
             &self.misses,
             &self.cold_reads,
+            &self.row_cache_hits,
+            &self.row_cache_misses,
         ];
         counters.into_iter().for_each(Counter::reset);
     }

@@ -2,6 +2,7 @@
 //!
 //! Knows no Raft and no storage, runs no commands, and has no async runtime.
 
+pub mod heap;
 pub mod probe;
 pub mod resp;
 pub mod ring;

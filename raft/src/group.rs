@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use basalt_storage::log::{Backlog, RaftLog};
+use basalt_storage::log::{Backlog, LogMemory, RaftLog};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -292,6 +292,11 @@ impl Group {
     /// Segments of the log that wait to be written as tables. Takes RocksDB's lock for a moment.
     pub fn log_backlog(&self) -> Backlog {
         self.0.log.backlog()
+    }
+
+    /// Where the log's memory is. Takes RocksDB's lock for a moment: not for every request.
+    pub fn log_memory(&self) -> LogMemory {
+        self.0.log.memory()
     }
 
     /// Writes all rows that are only in memory to disk and waits for it; the log is purged up to there afterwards. After a

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use basalt_storage::log::{Backlog, LogRecord, RaftLog, SyncDone};
+use basalt_storage::log::{Backlog, LogMemory, LogRecord, RaftLog, SyncDone};
 use futures_util::Stream;
 use openraft::storage::RaftLogStorage;
 use openraft::{AsyncRuntime, OptionalSend, RaftLogReader};
@@ -204,6 +204,11 @@ impl LogStore {
     pub(crate) async fn sync_to_disk(&self) -> io::Result<()> {
         let number = self.start_sync_to_disk();
         self.synced(number).await
+    }
+
+    /// Where the log's memory is.
+    pub(crate) fn memory(&self) -> LogMemory {
+        self.0.log.borrow().memory()
     }
 
     /// Bytes of the entries in the log.

@@ -19,5 +19,5 @@ pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, S
 pub use rows::{ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows, Visit};
 pub use store::{
     Applied, BlockCache, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob, InstallDone,
-    InstallJob, Retired, Store, StoreMemory, StoreOptions,
+    InstallJob, Retired, RowCacheCounts, Store, StoreMemory, StoreOptions, Warmed,
 };

@@ -3,6 +3,7 @@
 //! Everything the keyspace stores is rows: ordered key bytes with value bytes. Types and commands know only [`Rows`];
 //! whether a row is in the memtable, in the generation being written out, or in RocksDB is the store's business.
 
+use std::cell::Ref;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow, Deref};
 
@@ -16,6 +17,8 @@ pub const DATABASE_COUNT: usize = 16;
 pub enum Row<'a> {
     /// In a memtable.
     Memory(&'a [u8]),
+    /// In the store's cache of rows on disk.
+    Cached(Ref<'a, [u8]>),
     /// In RocksDB's block cache.
     Pinned(rocksdb::DBPinnableSlice<'a>),
     /// A copy.
@@ -28,6 +31,7 @@ impl Deref for Row<'_> {
     fn deref(&self) -> &[u8] {
         match self {
             Row::Memory(bytes) => bytes,
+            Row::Cached(bytes) => bytes,
             Row::Pinned(slice) => slice,
             Row::Owned(bytes) => bytes,
         }

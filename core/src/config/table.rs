@@ -18,6 +18,7 @@ use crate::limits::{
     BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, MEMORY_BYTES_MIN, MEMTABLE_BYTES_MIN, RAFT_LOG_BYTES_MIN,
     SHARD_MEMORY_BYTES_MIN, SHARDS_MAX,
 };
+use crate::memory_budget::MEMTABLES_PER_SHARD;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -200,15 +201,16 @@ impl Config {
                 shards = shards,
             ));
         }
-        // One memtable being filled and one being written out, per shard.
-        let memtables_bytes = self.memtable_bytes.saturating_mul(2 * u64::from(shards));
-        if memtables_bytes > self.memory {
+        // The rest is for logs, clients and caches.
+        let memtables = MEMTABLES_PER_SHARD * u64::from(shards);
+        let memtables_bytes_max = self.memory / 4 * 3;
+        if self.memtable_bytes.saturating_mul(memtables) > memtables_bytes_max {
             return conflict(format!(
-                "memtable-bytes = {} for {shards} shards, twice while one is written out, exceeds memory = {}: set \
-                 memtable-bytes to {} or less",
+                "memtable-bytes = {} for {shards} shards, {MEMTABLES_PER_SHARD} times while one is written out, exceeds three \
+                 quarters of memory = {}: set memtable-bytes to {} or less",
                 show_bytes(self.memtable_bytes),
                 show_bytes(self.memory),
-                show_bytes((self.memory / (2 * u64::from(shards))) >> 20 << 20),
+                show_bytes((memtables_bytes_max / memtables) >> 10 << 10),
             ));
         }
         Ok(())
@@ -285,6 +287,6 @@ mod tests {
         assert!(refusal.contains("--shards"), "{refusal}");
 
         let config = Config { memtable_bytes: 1 << 30, memory: 1 << 30, ..config };
-        assert!(config.check_memory(1).expect_err("no room").to_string().contains("memtable-bytes to 512mb"));
+        assert!(config.check_memory(1).expect_err("no room").to_string().contains("memtable-bytes to 192mb"));
     }
 }

@@ -10,7 +10,7 @@ use super::process::{self, ProcessMemory};
 use super::server::last_save_unix_s;
 use crate::commands::table::commands;
 use crate::config::Durability;
-use crate::node::MemoryBudget;
+use crate::memory_budget::MemoryBudget;
 use crate::server::Server;
 use crate::stats::{CoreStats, Counter, Figure, ShardStats};
 
@@ -53,10 +53,10 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
 pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     let (server, memory) = (scene.server, ProcessMemory::read());
     let budget = MemoryBudget::new(&scene.config, server.router.shard_count());
-    let shards = server.shards.len() as u64;
     let input = gauge(server, |core| &core.input_bytes);
     let output = gauge(server, |core| &core.output_bytes);
-    let memtables = server.shards.iter().map(|shard| shard.memtable_bytes.get()).sum::<u64>();
+    let sum = |figure: fn(&ShardStats) -> &Figure| server.shards.iter().map(|shard| figure(shard).get()).sum::<u64>();
+    let (memtables, row_caches) = (sum(|shard| &shard.memtable_bytes), sum(|shard| &shard.row_cache_bytes));
     let block_cache = server.block_cache.bytes() as u64;
     // Redis asks its allocator; this is what the allocator has from the kernel, and stacks.
     if let Some(bytes) = memory.anonymous {
@@ -69,10 +69,10 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
         // The kernel keeps the peak of what is resident, mapped files included: never less than that of the rest.
         fields.add_bytes("used_memory_peak", peak);
         fields.add("used_memory_peak_perc", format_args!("{:.2}%", used as f64 * 100.0 / peak.max(1) as f64));
-        fields.add("used_memory_overhead", used.saturating_sub(memtables + block_cache));
+        fields.add("used_memory_overhead", used.saturating_sub(memtables + row_caches + block_cache));
     }
     // What of the keys is in memory.
-    fields.add("used_memory_dataset", memtables + block_cache);
+    fields.add("used_memory_dataset", memtables + row_caches + block_cache);
     if let Some(bytes) = process::machine_memory() {
         fields.add_bytes("total_system_memory", bytes);
     }
@@ -91,12 +91,18 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     add_zeros(fields, &["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
     fields.add_bytes("memory_budget", scene.config.memory);
     fields.add("memory_memtables", memtables);
-    fields.add("memory_memtables_max", 2 * shards * budget.memtable_bytes as u64);
+    fields.add("memory_memtables_max", budget.memtables_max());
+    fields.add("memory_row_caches", row_caches);
+    fields.add("memory_row_caches_max", budget.row_caches_max());
     fields.add("memory_block_cache", block_cache);
     fields.add("memory_block_cache_max", budget.block_cache_bytes);
-    fields.add("memory_log_tails_max", shards * budget.log_tail_bytes as u64);
+    fields.add("memory_log_tails", sum(|shard| &shard.log_tail_bytes));
+    fields.add("memory_log_tails_max", budget.log_tails_max());
+    fields.add("memory_log_segments", sum(|shard| &shard.log_segments_bytes));
+    fields.add("memory_log_segments_max", budget.log_segments_max());
     fields.add("memory_client_input", input);
     fields.add("memory_client_output", output);
+    fields.add("memory_clients_max", budget.client_bytes);
 }
 
 pub(super) fn persistence(scene: &Scene<'_>, fields: &mut Fields) {
@@ -311,8 +317,8 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
             format_args!("shard_{id}"),
             format_args!(
                 "core={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
-                 cold_reads={},memtable_bytes={},disk_bytes={},log_bytes={},writes_delayed={},write_delay_us={},write_stops={},\
-                 slow_down_us={},slow_down_bytes_per_s={}",
+                 cold_reads={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
+                 writes_delayed={},write_delay_us={},write_stops={},slow_down_us={},slow_down_bytes_per_s={}",
                 router.core_of(id),
                 sum(&shard.keys),
                 sum(&shard.deadlines),
@@ -322,6 +328,9 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
                 shard.hits.get(),
                 shard.misses.get(),
                 shard.cold_reads.get(),
+                shard.row_cache_hits.get(),
+                shard.row_cache_misses.get(),
+                shard.row_cache_bytes.get(),
                 shard.memtable_bytes.get(),
                 shard.disk_bytes.get(),
                 shard.log_bytes.get(),

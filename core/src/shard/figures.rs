@@ -43,11 +43,18 @@ impl Shard {
         let is_slow = slow_down.is_active() && self.open.write_count > 0;
         stats.slow_down_us.set(if is_slow { slow_down.delay().as_micros() as u64 } else { 0 });
         stats.slow_down_bytes_per_s.set(if is_slow { slow_down.bytes_per_s() } else { 0 });
-        stats.memtable_bytes.set((machine.store.memory().active_bytes + machine.store.memory().frozen_bytes) as u64);
+        let (memory, row_cache) = (machine.store.memory(), machine.store.row_cache_counts());
+        stats.memtable_bytes.set((memory.active_bytes + memory.frozen_bytes) as u64);
+        stats.row_cache_bytes.set(memory.row_cache_bytes as u64);
+        stats.row_cache_hits.set(row_cache.hits);
+        stats.row_cache_misses.set(row_cache.misses);
     }
 
     /// Asking RocksDB takes its lock for a moment, so this is done less often than the rest.
     pub(super) fn publish_disk(&self) {
+        let (stats, log) = (&self.server.shards[self.id.index()], self.group.log_memory());
+        stats.log_tail_bytes.set(log.tail_bytes);
+        stats.log_segments_bytes.set(log.segments_bytes);
         match self.machine.borrow().store.disk_bytes() {
             Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
             Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),

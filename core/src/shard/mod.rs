@@ -23,7 +23,7 @@ use std::time::Instant;
 use basalt_raft::{Group, GroupHooks, GroupOptions, NodeId, ProposeError, Replies};
 use basalt_storage::keyspace::KeyCounts;
 use basalt_storage::log::RaftLog;
-use basalt_storage::{ColdRead, ColdReader, Rows};
+use basalt_storage::{ColdRead, ColdReader, Rows, Warmed};
 
 use crate::background::Background;
 use crate::batch;
@@ -198,6 +198,11 @@ impl Shard {
     /// A handle for reader threads.
     pub fn cold_reader(&self) -> ColdReader {
         self.machine.borrow().store.cold_reader()
+    }
+
+    /// Keeps rows that a reader thread has brought.
+    pub fn take_rows(&mut self, rows: &Warmed) {
+        self.machine.borrow().store.take_warmed(rows);
     }
 
     /// Answers whoever waits for batches that have come through the log; returns how many batches there were.

@@ -36,5 +36,5 @@ mod warm;
 
 pub use log_sync::{LogSyncer, SyncDone, SyncError};
 pub use options::{Backlog, Durability, LogOptions, OPAQUE_BYTES_MAX};
-pub use raft_log::RaftLog;
+pub use raft_log::{LogMemory, RaftLog};
 pub use record::LogRecord;

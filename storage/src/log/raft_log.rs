@@ -22,6 +22,15 @@ use crate::{Error, Result};
 /// Bytes that RocksDB adds to a batch in the write-ahead file: its own header and the record's.
 const BATCH_OVERHEAD_BYTES: usize = 32;
 
+/// Where a log's memory is, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LogMemory {
+    /// The newest records.
+    pub tail_bytes: u64,
+    /// What RocksDB has not written as tables yet.
+    pub segments_bytes: u64,
+}
+
 /// One shard's Raft log. Used by one thread; see the module for how.
 pub struct RaftLog {
     shared: Arc<SharedLog>,
@@ -128,6 +137,15 @@ impl RaftLog {
     /// Index and opaque id of the last purged record.
     pub fn purged(&self) -> Option<(u64, &[u8])> {
         self.purged.as_ref().map(|(index, id)| (*index, id.as_slice()))
+    }
+
+    /// Where the log's memory is. Takes RocksDB's lock for a moment.
+    pub fn memory(&self) -> LogMemory {
+        let name = rocksdb::properties::SIZE_ALL_MEM_TABLES;
+        let segments = self.shared.with_database(|database| database.property_int_value(name));
+        // A log without space has no database open, and one without figures is shown as nothing.
+        let segments_bytes = segments.ok().and_then(Result::ok).flatten().unwrap_or(0);
+        LogMemory { tail_bytes: self.tail.bytes() as u64, segments_bytes }
     }
 
     /// Bytes of the records that are not purged, to within 64 KiB.

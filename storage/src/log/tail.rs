@@ -31,6 +31,11 @@ impl Tail {
         }
     }
 
+    /// Bytes of its records.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// The index of its first record.
     pub(super) fn first_index(&self) -> Option<u64> {
         self.records.front().map(|record| record.index)

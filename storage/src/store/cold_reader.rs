@@ -1,10 +1,12 @@
-//! Reads that memory could not answer: another thread brings the blocks into the cache, then the command is tried again.
+//! Reads that memory could not answer: another thread brings the blocks into the block cache and the rows to the core, then the
+//! command is tried again.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rocksdb::ReadTier;
 
 use super::database::{Database, read_options};
+use super::row_cache::{Epoch, ROW_BYTES_MAX};
 use crate::Result;
 use crate::rows::{ColdRead, Direction};
 
@@ -13,34 +15,69 @@ const SCAN_ROWS_MAX: usize = 4096;
 /// Bytes of rows that one cold scan fetches at most.
 const SCAN_BYTES_MAX: usize = 1024 * 1024;
 
+/// Rows that one cold read brings to the core at most: taking them in is a core's work, some hundred nanoseconds each.
+const WARMED_ROWS_MAX: usize = 256;
+/// Bytes of those rows at most. Others are found in the block cache.
+const WARMED_BYTES_MAX: usize = 64 << 10;
+
 /// The database that cold reads go to: replaced when a snapshot is installed.
 pub(super) type CurrentDatabase = Arc<Mutex<Weak<Database>>>;
 
-/// Fetches cold rows into the block cache. Cheap to clone; use it on threads that may block.
+/// Fetches cold rows into the block cache. Use it on threads that may block.
 #[derive(Clone)]
 pub struct ColdReader {
     pub(super) current: CurrentDatabase,
+    pub(super) epoch: Epoch,
+}
+
+/// A key, and its value if there is one.
+type WarmedRow = (Box<[u8]>, Option<Box<[u8]>>);
+
+/// What a cold read has brought; goes back to the store, on its core, into [`Store::take_warmed`](super::Store::take_warmed).
+#[derive(Debug, Default)]
+pub struct Warmed {
+    /// When the read was handed out.
+    pub(super) epoch: Epoch,
+    pub(super) rows: Vec<WarmedRow>,
+    bytes: usize,
+}
+
+impl Warmed {
+    fn add(&mut self, key: &[u8], value: Option<&[u8]>) {
+        let bytes = key.len() + value.map_or(0, <[u8]>::len);
+        let fits = self.rows.len() < WARMED_ROWS_MAX && self.bytes + bytes <= WARMED_BYTES_MAX;
+        if fits && bytes <= ROW_BYTES_MAX {
+            self.bytes += bytes;
+            self.rows.push((key.into(), value.map(Box::from)));
+        }
+    }
 }
 
 impl ColdReader {
-    /// Reads what `read` asks for from disk, so that the read finds it in memory when it is tried again.
+    /// Reads what `read` asks for from disk, so that the read finds it in memory when it is tried again, and gives the rows.
     ///
     /// Under memory pressure the block may be evicted before that. A caller that misses several times over should let the
     /// read wait for the disk instead ([`Store::set_wait_for_disk`](super::Store::set_wait_for_disk)).
     ///
     /// # Errors
     /// As the read itself: [`Error::Io`](crate::Error::Io), [`Error::Corruption`](crate::Error::Corruption).
-    pub fn warm(&self, read: &ColdRead) -> Result<()> {
+    pub fn warm(&self, read: &ColdRead) -> Result<Warmed> {
+        let mut warmed = Warmed { epoch: self.epoch, ..Warmed::default() };
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
         // A store that is closing has no reader left to warm for.
-        let Some(database) = current else { return Ok(()) };
+        let Some(database) = current else { return Ok(warmed) };
         let options = read_options(ReadTier::All);
-        let get = |key: &[u8]| database.get(key, &options).map(drop).map_err(|error| database.error(error));
+        let mut get = |key: &[u8]| {
+            let row = database.get(key, &options).map_err(|error| database.error(error))?;
+            warmed.add(key, row.as_deref());
+            Ok(())
+        };
         match read {
-            ColdRead::Key(key) => get(key),
-            ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key)),
-            ColdRead::Scan { from, direction } => warm_scan(&database, from, *direction),
+            ColdRead::Key(key) => get(key)?,
+            ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
+            ColdRead::Scan { from, direction } => warm_scan(&database, from, *direction)?,
         }
+        Ok(warmed)
     }
 }
 

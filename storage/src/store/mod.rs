@@ -3,7 +3,7 @@
 //! Rows are applied to the *active* memtable, which only the shard's core touches. At its budget it is *frozen*, another thread
 //! writes it into RocksDB as one file with the applied row inside, and the frozen memtable goes. There is no WAL here: what
 //! RocksDB does not have yet is in the Raft log, which is purged only up to [`Store::durable_applied`], and is applied again
-//! after a crash. Reads ask active, frozen, RocksDB, in that order.
+//! after a crash. Reads ask active, frozen, the cache of rows on disk, RocksDB, in that order.
 //!
 //! The one thing a newcomer would get wrong: [`Store::freeze`] belongs between two log entries, never into one.
 
@@ -22,6 +22,7 @@ mod merge_scan;
 mod model_test;
 mod orphan_filter;
 mod range_tombstones;
+mod row_cache;
 mod snapshot;
 
 use std::cell::Cell;
@@ -33,8 +34,9 @@ use rocksdb::{ErrorKind, ReadOptions, ReadTier};
 
 pub use applied::Applied;
 pub use block_cache::BlockCache;
-pub use cold_reader::ColdReader;
+pub use cold_reader::{ColdReader, Warmed};
 pub use generation::{GenerationDone, GenerationJob, Retired};
+pub use row_cache::RowCacheCounts;
 pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 
 use cold_reader::CurrentDatabase;
@@ -43,6 +45,7 @@ use generation::Frozen;
 use home::Home;
 use memtable::{Found, Memtable};
 use merge_scan::Layers;
+use row_cache::{Cached, Epoch, RowCache};
 
 use crate::keyspace::APPLIED_ROW;
 use crate::rows::{ColdRead, Counters, Direction, Row, Rows, Visit};
@@ -57,6 +60,8 @@ pub struct StoreOptions {
     pub create: bool,
     /// Bytes of the active memtable at which it wants to be frozen. While a frozen one is being written, both are in memory.
     pub memtable_bytes: usize,
+    /// Bytes of the cache of single rows on disk; 0 for none.
+    pub row_cache_bytes: usize,
     /// The node's block cache.
     pub block_cache: BlockCache,
     /// Files that RocksDB keeps open, at most.
@@ -66,12 +71,14 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// The usual options with this memtable budget and cache, for a store that is nobody's and made if it is not there.
+    /// The usual options with this memtable budget and block cache, and a row cache of a mebibyte, for a store that is nobody's
+    /// and made if it is not there.
     pub fn new(memtable_bytes: usize, block_cache: BlockCache) -> StoreOptions {
         StoreOptions {
             identity: Identity::default(),
             create: true,
             memtable_bytes,
+            row_cache_bytes: 1 << 20,
             block_cache,
             open_files_max: 1024,
             background_jobs_max: 2,
@@ -88,6 +95,8 @@ pub struct StoreMemory {
     pub frozen_bytes: usize,
     /// The budget of each of the two.
     pub memtable_bytes: usize,
+    /// The cache of rows on disk.
+    pub row_cache_bytes: usize,
 }
 
 /// The applied rows of one shard; see the module's docs. Used by the shard's core only; what blocks is handed out as a job.
@@ -100,6 +109,9 @@ pub struct Store {
     frozen: Option<Arc<Frozen>>,
     /// Whether a job for the frozen generation is under way.
     is_writing: bool,
+    row_cache: RowCache,
+    /// Which answers of reader threads are of the database as it is.
+    epoch: Epoch,
     database: Arc<Database>,
     cold_current: CurrentDatabase,
     /// Whether RocksDB holds no row at all, so that nobody needs to ask it.
@@ -140,6 +152,8 @@ impl Store {
             counters,
             frozen: None,
             is_writing: false,
+            row_cache: RowCache::new(options.row_cache_bytes),
+            epoch: Epoch::default(),
             cold_current: Arc::new(Mutex::new(Arc::downgrade(&database))),
             database,
             disk_is_empty: is_empty,
@@ -190,9 +204,22 @@ impl Store {
         self.wait_for_disk = wait;
     }
 
-    /// A reader for the threads that fetch cold rows. It follows the store through installed snapshots.
+    /// A reader for the threads that fetch cold rows. It follows the store through installed snapshots; what it brings back is
+    /// worth keeping until the next generation is finished, so take a new one for each read.
     pub fn cold_reader(&self) -> ColdReader {
-        ColdReader { current: self.cold_current.clone() }
+        ColdReader { current: self.cold_current.clone(), epoch: self.epoch }
+    }
+
+    /// Keeps the rows that a [`ColdReader`] has brought, unless they may be of the past.
+    pub fn take_warmed(&self, warmed: &Warmed) {
+        if warmed.epoch != self.epoch {
+            return;
+        }
+        for (key, value) in &warmed.rows {
+            if matches!(self.find_in_memory(key), Found::Unknown) {
+                self.row_cache.insert(key, value.as_deref());
+            }
+        }
     }
 
     /// Whether the active memtable has reached its budget. If [`Store::freeze`] gives nothing then, since the frozen generation
@@ -239,6 +266,8 @@ impl Store {
         self.is_writing = false;
         outcome?;
         self.durable = frozen.applied.clone();
+        // Nothing to do for the row cache: it holds no key of the generation, see its module's docs.
+        self.epoch.0 += 1;
         self.disk_is_empty &= frozen.table.is_empty();
         Ok(Retired { _frozen: [Some(frozen), self.frozen.take()], ..Retired::default() })
     }
@@ -249,6 +278,7 @@ impl Store {
             active_bytes: self.active.bytes(),
             frozen_bytes: self.frozen.as_ref().map_or(0, |frozen| frozen.table.bytes()),
             memtable_bytes: self.options.memtable_bytes,
+            row_cache_bytes: self.row_cache.bytes(),
         }
     }
 
@@ -292,6 +322,8 @@ impl Store {
         *self.cold_current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&database);
         let old = std::mem::replace(&mut self.database, database);
         old.mark_obsolete();
+        self.row_cache.clear();
+        self.epoch.0 += 1;
         self.durable = applied.clone();
         self.applied = applied;
         self.counters = counters;
@@ -315,9 +347,29 @@ impl Store {
         !self.disk_is_empty || self.frozen.is_some()
     }
 
+    /// What the memtables know of `key`.
+    fn find_in_memory(&self, key: &[u8]) -> Found<'_> {
+        match (self.active.find(key), &self.frozen) {
+            (Found::Unknown, Some(frozen)) => frozen.table.find(key),
+            (found, _) => found,
+        }
+    }
+
+    /// The row of `key`, which no memtable knows.
     fn get_from_disk(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
+        match self.row_cache.find(key) {
+            Cached::Row(row) => return Ok(Some(Row::Cached(row))),
+            Cached::Absent => return Ok(None),
+            Cached::Unknown => {}
+        }
         match self.database.get(key, &self.cached_reads) {
-            Ok(row) => return Ok(row.map(Row::Pinned)),
+            Ok(row) => {
+                // What an entry reads it mostly writes next, and then the cache must not have it.
+                if !self.wait_for_disk {
+                    self.row_cache.insert(key, row.as_deref());
+                }
+                return Ok(row.map(Row::Pinned));
+            }
             Err(error) if error.kind() != ErrorKind::Incomplete => return Err(self.database.error(error)),
             Err(_) if !self.wait_for_disk => return Err(Error::Cold(ColdRead::Key(key.into()))),
             Err(_) => {}
@@ -325,6 +377,11 @@ impl Store {
         self.disk_waits.set(self.disk_waits.get() + 1);
         let row = self.database.get(key, &self.waiting_reads).map_err(|error| self.database.error(error))?;
         Ok(row.map(Row::Pinned))
+    }
+
+    /// How often the cache of rows on disk was asked, and knew.
+    pub fn row_cache_counts(&self) -> RowCacheCounts {
+        self.row_cache.counts()
     }
 
     /// How often a read has waited for the disk since the store was opened. One that grows says that rows should be warmed
@@ -336,29 +393,29 @@ impl Store {
 
 impl Rows for Store {
     fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
-        let layers = [Some(&self.active), self.frozen.as_ref().map(|frozen| &frozen.table)];
-        for table in layers.into_iter().flatten() {
-            match table.find(key) {
-                Found::Value(value) => return Ok(Some(Row::Memory(value))),
-                Found::Deleted => return Ok(None),
-                Found::Unknown => {}
-            }
+        match self.find_in_memory(key) {
+            Found::Value(value) => Ok(Some(Row::Memory(value))),
+            Found::Deleted => Ok(None),
+            Found::Unknown if self.disk_is_empty => Ok(None),
+            Found::Unknown => self.get_from_disk(key),
         }
-        if self.disk_is_empty { Ok(None) } else { self.get_from_disk(key) }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
         debug_assert!(key < APPLIED_ROW, "no row lies behind the applied row");
+        self.row_cache.remove(key);
         self.active.put(key, value);
     }
 
     fn delete(&mut self, key: &[u8]) {
         let hides_lower = self.has_lower_rows();
+        self.row_cache.remove(key);
         self.active.delete(key, hides_lower);
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8]) {
         let hides_lower = self.has_lower_rows();
+        self.row_cache.clear();
         self.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
     }
 

@@ -1,5 +1,5 @@
 //! The store against a plain ordered map: random operations, with generations written, snapshots installed and the store
-//! reopened in between. Reopening loses what was not written out, as a crash does, so the test keeps its own log of entries
+//! reopened in between, with answers of reader threads that come late, and with row caches of several sizes. Reopening loses what was not written out, as a crash does, so the test keeps its own log of entries
 //! and applies it again from where the store stands, as the node does.
 
 use std::ops::{Bound, ControlFlow};
@@ -40,14 +40,15 @@ enum Operation {
 }
 
 impl Operation {
-    fn random(random: &mut Random) -> Operation {
+    /// One operation of twenty may be a deleted range, and is if `ranges_one_in` falls out.
+    fn random(random: &mut Random, ranges_one_in: u64) -> Operation {
         match random.below(20) {
             0..=8 => {
                 let length = random.below(40) as usize;
                 Operation::Put(random_key(random), vec![random.next() as u8; length])
             }
             9..=12 => Operation::Delete(random_key(random)),
-            13 => {
+            13 if random.chance(ranges_one_in) => {
                 let (a, b) = (random_key(random), random_key(random));
                 Operation::DeleteRange(a.clone().min(b.clone()), a.max(b))
             }
@@ -115,7 +116,7 @@ fn retry_cold<T>(store: &mut Store, read: impl Fn(&Store) -> Result<T>) -> T {
             Err(Error::Cold(cold)) => {
                 misses += 1;
                 assert!(misses < 1000, "{cold:?} stays cold");
-                reader.warm(&cold).unwrap();
+                store.take_warmed(&reader.warm(&cold).unwrap());
             }
             Err(error) => panic!("{error}"),
         }
@@ -144,21 +145,26 @@ fn check(store: &mut Store, model: &MemoryRows, random: &mut Random) {
             assert_eq!(found, expected, "{lower:?} {upper:?} {direction:?}");
         }
     }
-    for _ in 0..20 {
+    check_rows(store, model, random, 20);
+}
+
+/// Reads single rows, as clients do, so that they come into the row cache.
+fn check_rows(store: &mut Store, model: &MemoryRows, random: &mut Random, count: u64) {
+    for _ in 0..count {
         let key = random_key(random);
         let expected = model.get(&key).unwrap().map(|row| row.to_vec());
         assert_eq!(retry_cold(store, |store| Ok(store.get(&key)?.map(|row| row.to_vec()))), expected, "{key:?}");
     }
 }
 
-fn options() -> StoreOptions {
-    StoreOptions::new(4096, BlockCache::new(1024 * 1024))
+fn options(row_cache_bytes: usize) -> StoreOptions {
+    StoreOptions { row_cache_bytes, ..StoreOptions::new(4096, BlockCache::new(1024 * 1024)) }
 }
 
-fn reopen(store: Store, dir: &Path, entries: &[Vec<Operation>]) -> Store {
+fn reopen(store: Store, dir: &Path, options: &StoreOptions, entries: &[Vec<Operation>]) -> Store {
     let durable = store.durable_applied();
     drop(store);
-    let mut store = Store::open(dir, &options()).unwrap();
+    let mut store = Store::open(dir, options).unwrap();
     assert_eq!(store.durable_applied(), store.applied().index);
     assert!(store.applied().index >= durable, "what was on disk stays there");
     for index in store.applied().index + 1..=entries.len() as u64 {
@@ -167,19 +173,25 @@ fn reopen(store: Store, dir: &Path, entries: &[Vec<Operation>]) -> Store {
     store
 }
 
-/// One random history of `entry_count` entries.
-fn history(seed: u64, entry_count: u64) {
-    println!("seed {seed}");
+/// One random history of `entry_count` entries; the reads that the row cache answered.
+fn history(seed: u64, entry_count: u64, row_cache_bytes: usize) -> u64 {
+    // Each deleted range empties the row cache: where they are many, no row outlives a generation in it.
+    let ranges_one_in = if seed.is_multiple_of(2) { 1 } else { 20 };
+    println!("seed {seed}, {row_cache_bytes} bytes of row cache");
+    let options = options(row_cache_bytes);
+    let mut cache_hits = 0;
     let home = tempfile::tempdir().unwrap();
     let dir = home.path().join("data");
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut model = MemoryRows::default();
     let mut entries: Vec<Vec<Operation>> = Vec::new();
-    let mut store = Store::open(&dir, &options()).unwrap();
+    let mut store = Store::open(&dir, &options).unwrap();
     let mut running = None;
     let mut ran = None;
+    // What reader threads have read, and the core has not heard of.
+    let mut answers = Vec::new();
     for index in 1..=entry_count {
-        let operations: Vec<_> = (0..random.below(12)).map(|_| Operation::random(&mut random)).collect();
+        let operations: Vec<_> = (0..random.below(12)).map(|_| Operation::random(&mut random, ranges_one_in)).collect();
         for operation in &operations {
             operation.apply(&mut model).unwrap();
         }
@@ -195,9 +207,19 @@ fn history(seed: u64, entry_count: u64) {
         {
             store.finish(done).unwrap();
         }
+        if random.chance(2) {
+            let keys = (0..1 + random.below(20)).map(|_| random_key(&mut random).into()).collect();
+            answers.push(store.cold_reader().warm(&ColdRead::Keys(keys)).unwrap());
+        }
+        if random.chance(4) {
+            answers.drain(..).for_each(|answer| store.take_warmed(&answer));
+        }
+        check_rows(&mut store, &model, &mut random, 10);
         if random.chance(40) {
             (running, ran) = (None, None);
-            store = reopen(store, &dir, &entries);
+            answers.clear();
+            cache_hits += store.row_cache_counts().hits;
+            store = reopen(store, &dir, &options, &entries);
         }
         if random.chance(60) && running.is_none() && ran.is_none() {
             let into = home.path().join(format!("checkpoint-{index}"));
@@ -210,7 +232,7 @@ fn history(seed: u64, entry_count: u64) {
                 // A snapshot of the past, then the log from there.
                 let past = home.path().join("past");
                 let _ = std::fs::remove_dir_all(&past);
-                let mut other = Store::open(&past, &options()).unwrap();
+                let mut other = Store::open(&past, &options).unwrap();
                 other.install(&into).unwrap();
                 assert_eq!(other.applied(), &at);
                 check(&mut other, &model, &mut random);
@@ -225,21 +247,26 @@ fn history(seed: u64, entry_count: u64) {
     }
     (running, ran) = (None, None);
     assert!(running.is_none() && ran.is_none());
-    store = reopen(store, &dir, &entries);
+    cache_hits += store.row_cache_counts().hits;
+    store = reopen(store, &dir, &options, &entries);
     check(&mut store, &model, &mut random);
+    cache_hits
 }
 
 #[test]
 fn random_histories_agree_with_a_plain_map() {
-    for seed in 1..=6 {
-        history(seed, 400);
+    for seed in 1..=4 {
+        assert_eq!(history(seed, 400, 0), 0);
+        // A dozen rows, so that there is always one that has to go; then more than there are.
+        let (few, many) = (history(seed, 400, 2048), history(seed, 400, 1 << 20));
+        assert!(few > 50 && many > few, "the row cache answered {few} and {many} reads");
     }
 }
 
 #[test]
 fn a_cold_read_says_what_to_fetch() {
     let home = tempfile::tempdir().unwrap();
-    let mut store = Store::open(home.path(), &options()).unwrap();
+    let mut store = Store::open(home.path(), &options(0)).unwrap();
     // Opening reads the first row and the last, each with its block.
     for number in 0..100 {
         store.put(&[0, number], &[number; 1000]);
@@ -248,7 +275,7 @@ fn a_cold_read_says_what_to_fetch() {
     let done = store.freeze().unwrap().run();
     store.finish(done).unwrap();
     drop(store);
-    let mut store = Store::open(home.path(), &options()).unwrap();
+    let mut store = Store::open(home.path(), &options(0)).unwrap();
     store.set_wait_for_disk(false);
     let Err(Error::Cold(cold)) = store.get(&[0, 50]) else {
         panic!("nothing has read the row since the store was opened")
@@ -256,4 +283,72 @@ fn a_cold_read_says_what_to_fetch() {
     assert_eq!(cold, ColdRead::Key([0, 50].into()));
     store.cold_reader().warm(&cold).unwrap();
     assert_eq!(store.get(&[0, 50]).unwrap().as_deref(), Some(&[50; 1000][..]));
+}
+
+#[test]
+fn what_a_reader_thread_brings_is_kept_only_while_it_is_so() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = Store::open(home.path(), &options(1 << 20)).unwrap();
+    let write_out = |store: &mut Store, value: &[u8]| {
+        store.put(b"key", value);
+        store.set_applied(store.applied().index + 1, b"id", None);
+        let done = store.freeze().unwrap().run();
+        drop(store.finish(done).unwrap());
+    };
+    let read = ColdRead::Keys(vec![b"key".as_slice().into(), b"none".as_slice().into()]);
+    let hits = |store: &Store| {
+        let before = store.row_cache_counts().hits;
+        let rows = [b"key".as_slice(), b"none"].map(|key| store.get(key).unwrap().map(|row| row.to_vec()));
+        (rows, store.row_cache_counts().hits - before)
+    };
+    write_out(&mut store, b"old");
+    let old = store.cold_reader().warm(&read).unwrap();
+    let late = store.cold_reader();
+    store.take_warmed(&old);
+    assert_eq!(hits(&store), ([Some(b"old".to_vec()), None], 2));
+    store.put(b"key", b"new");
+    assert_eq!(hits(&store), ([Some(b"new".to_vec()), None], 1));
+    store.take_warmed(&old);
+    write_out(&mut store, b"new");
+    assert_eq!(hits(&store), ([Some(b"new".to_vec()), None], 1), "taken in while a memtable knew the key");
+    store.take_warmed(&old);
+    assert_eq!(hits(&store), ([Some(b"new".to_vec()), None], 1), "taken in after the generation was finished");
+    store.take_warmed(&late.warm(&read).unwrap());
+    assert_eq!(hits(&store), ([Some(b"new".to_vec()), None], 1), "handed out before that");
+    store.delete_range(b"a", b"z");
+    assert_eq!(hits(&store), ([None, None], 0));
+    store.take_warmed(&store.cold_reader().warm(&read).unwrap());
+    write_out(&mut store, b"newest");
+    store.delete_range(b"a", b"z");
+    store.set_applied(store.applied().index + 1, b"id", None);
+    let done = store.freeze().unwrap().run();
+    drop(store.finish(done).unwrap());
+    assert_eq!(hits(&store), ([None, None], 0));
+}
+
+#[test]
+fn the_row_cache_does_not_outlive_the_rows_that_a_snapshot_replaces() {
+    let home = tempfile::tempdir().unwrap();
+    let written = |name: &str, value: &[u8]| {
+        let mut store = Store::open(&home.path().join(name), &options(1 << 20)).unwrap();
+        store.put(b"key", value);
+        store.set_applied(1, b"id", None);
+        let done = store.checkpoint(&home.path().join(String::from_utf8_lossy(value).as_ref())).run();
+        drop(store.finish_checkpoint(done).unwrap());
+        store
+    };
+    let mut store = written("mine", b"old");
+    drop(written("theirs", b"new"));
+    store.set_wait_for_disk(false);
+    let handed_out = store.cold_reader();
+    let text =
+        |store: &Store, key: &[u8]| store.get(key).unwrap().map(|row| String::from_utf8_lossy(&row).into_owned());
+    let brought = handed_out.warm(&ColdRead::Keys(vec![b"key".as_slice().into()])).unwrap();
+    store.take_warmed(&brought);
+    assert_eq!(text(&store, b"key").as_deref(), Some("old"));
+    assert_eq!(store.row_cache_counts().hits, 1);
+    store.install(&home.path().join("new")).unwrap();
+    store.take_warmed(&brought);
+    store.set_wait_for_disk(true);
+    assert_eq!(text(&store, b"key").as_deref(), Some("new"));
 }

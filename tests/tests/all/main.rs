@@ -14,6 +14,7 @@ mod info;
 mod lane;
 mod lifecycle;
 mod load;
+mod memory;
 mod model;
 mod order;
 mod power_failure;

@@ -1,0 +1,126 @@
+//! How the memory of the node is divided. Every part is a bound; `INFO memory` shows what each may use and what it uses.
+//!
+//! The one thing a newcomer would get wrong: the parts add up to `memory` at their worst, not at what they are on a quiet day. A
+//! memtable may grow to [`limits::MEMTABLE_OVERFLOW`] times its budget while the one before it, which may have done the same, is
+//! being written; so memtables are given a quarter of what they may come to hold.
+
+use basalt_storage::log::LogOptions;
+
+use crate::config::Config;
+use crate::limits;
+
+/// Memtables that may be in memory at once in each shard, in budgets of one: the active one and the frozen one, each overgrown.
+pub const MEMTABLES_PER_SHARD: u64 = 2 * limits::MEMTABLE_OVERFLOW as u64;
+
+/// Segments of a shard's log that are in memory at once: the one being filled, and those that wait to be written as tables.
+const LOG_SEGMENTS_PER_SHARD: u64 = 4;
+
+/// What the parts of a node may use, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryBudget {
+    /// One shard's memtable; there may be [`MEMTABLES_PER_SHARD`] times as much in each shard.
+    pub memtable_bytes: usize,
+    /// One shard's cache of rows on disk.
+    pub row_cache_bytes: usize,
+    /// RocksDB's block cache, shared by all shards.
+    pub block_cache_bytes: usize,
+    /// One shard's newest log entries.
+    pub log_tail_bytes: usize,
+    /// One segment of a shard's log: RocksDB holds four of them at most before it has written the first as a table.
+    pub log_segment_bytes: usize,
+    /// What clients have sent and have not read yet, all together.
+    pub client_bytes: usize,
+    shard_count: u64,
+}
+
+impl MemoryBudget {
+    /// Divides `config.memory` among `shard_count` shards: half to memtables, an eighth to logs, a sixteenth to clients, and what
+    /// is left or is more than those can use to the caches of rows on disk, two fifths, and of blocks, three fifths.
+    pub fn new(config: &Config, shard_count: u16) -> MemoryBudget {
+        let (memory, shards) = (config.memory, u64::from(shard_count));
+        let memtable = match config.memtable_bytes {
+            0 => (memory / 2 / MEMTABLES_PER_SHARD / shards)
+                .clamp(limits::MEMTABLE_BYTES_MIN, limits::MEMTABLE_BYTES_DEFAULT_MAX as u64),
+            bytes => bytes,
+        };
+        let log = memory / 8 / shards;
+        let log_tail = (log / 4).clamp(limits::LOG_TAIL_BYTES_MIN, limits::LOG_TAIL_BYTES_MAX);
+        let log_segment = (log * 3 / 4 / LOG_SEGMENTS_PER_SHARD)
+            .clamp(limits::LOG_SEGMENT_BYTES_MIN, LogOptions::default().segment_bytes as u64);
+        let clients = memory / 16;
+        let used =
+            shards * (MEMTABLES_PER_SHARD * memtable + log_tail + LOG_SEGMENTS_PER_SHARD * log_segment) + clients;
+        // With memtables that were set to take nearly all, caches of a size that is of no use and does no harm.
+        let caches = memory.saturating_sub(used).max(memory / 32);
+        MemoryBudget {
+            memtable_bytes: memtable as usize,
+            row_cache_bytes: (caches * 2 / 5 / shards) as usize,
+            block_cache_bytes: (caches * 3 / 5) as usize,
+            log_tail_bytes: log_tail as usize,
+            log_segment_bytes: log_segment as usize,
+            client_bytes: clients as usize,
+            shard_count: shards,
+        }
+    }
+
+    /// What all memtables may use.
+    pub fn memtables_max(&self) -> u64 {
+        self.shard_count * MEMTABLES_PER_SHARD * self.memtable_bytes as u64
+    }
+
+    /// What all row caches may use.
+    pub fn row_caches_max(&self) -> u64 {
+        self.shard_count * self.row_cache_bytes as u64
+    }
+
+    /// What the newest entries of all logs may use.
+    pub fn log_tails_max(&self) -> u64 {
+        self.shard_count * self.log_tail_bytes as u64
+    }
+
+    /// What RocksDB may use for what it has not written as tables of all logs.
+    pub fn log_segments_max(&self) -> u64 {
+        self.shard_count * LOG_SEGMENTS_PER_SHARD * self.log_segment_bytes as u64
+    }
+
+    /// All parts together.
+    pub fn total(&self) -> u64 {
+        let shards = self.memtables_max() + self.row_caches_max() + self.log_tails_max() + self.log_segments_max();
+        shards + self.block_cache_bytes as u64 + self.client_bytes as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn divide(memory: u64, memtable_bytes: u64, shards: u16) -> MemoryBudget {
+        MemoryBudget::new(&Config { memory, memtable_bytes, ..Config::default() }, shards)
+    }
+
+    #[test]
+    fn the_parts_add_up_to_the_whole() {
+        for memory in [64u64 << 20, 256 << 20, 1 << 30, 12 << 30, 200 << 30] {
+            for shards in [1, 2, 8, 64] {
+                let config = Config { memory, ..Config::default() };
+                if config.check_memory(shards).is_err() {
+                    continue;
+                }
+                for memtable_bytes in
+                    [0, limits::MEMTABLE_BYTES_MIN, memory / 6 / MEMTABLES_PER_SHARD / u64::from(shards)]
+                {
+                    let budget = divide(memory, memtable_bytes, shards);
+                    let total = budget.total();
+                    assert!(total <= memory && total > memory - memory / 16, "{total} of {memory}: {budget:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_memtables_and_logs_cannot_use_goes_to_the_caches() {
+        let budget = divide(64 << 30, 0, 2);
+        assert_eq!(budget.memtable_bytes, limits::MEMTABLE_BYTES_DEFAULT_MAX);
+        assert!(budget.row_caches_max() + budget.block_cache_bytes as u64 > 56 << 30, "{budget:?}");
+    }
+}
