@@ -24,7 +24,11 @@ impl SyncPlacement {
     /// Places the thread `thread` of this process, which may run where it may run now.
     pub fn of(thread: Option<Pid>) -> SyncPlacement {
         let anywhere = thread.and_then(|thread| sched_getaffinity(thread).ok());
-        SyncPlacement { thread: thread.filter(|_| anywhere.is_some()), anywhere: anywhere.unwrap_or_default(), beside: None }
+        SyncPlacement {
+            thread: thread.filter(|_| anywhere.is_some()),
+            anywhere: anywhere.unwrap_or_default(),
+            beside: None,
+        }
     }
 
     /// Places the thread for the sync of `bytes` that the calling core has just asked for. A system call only if something

@@ -130,9 +130,15 @@ mod tests {
 
     #[test]
     fn what_is_no_core_is_refused_with_the_nearest() {
-        for (text, near) in
-            [("0", "'1'"), ("9999", "'256'"), ("3-1", "'1-3'"), ("1,0,1", "'0-1'"), ("al", "'all'"), ("aut", "'auto'"), ("0-9000", "2-3")]
-        {
+        for (text, near) in [
+            ("0", "'1'"),
+            ("9999", "'256'"),
+            ("3-1", "'1-3'"),
+            ("1,0,1", "'0-1'"),
+            ("al", "'all'"),
+            ("aut", "'auto'"),
+            ("0-9000", "2-3"),
+        ] {
             let refusal = Cpus.parse(text).expect_err(text).to_string();
             assert!(refusal.ends_with(near), "{text}: {refusal}");
         }
