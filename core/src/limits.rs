@@ -256,7 +256,8 @@ pub const SLOW_DOWN_STEP: Duration = Duration::from_millis(5);
 /// Least bytes of such a batch.
 pub const SLOW_DOWN_BATCH_BYTES_MIN: usize = 4 << 10;
 
-/// Most bytes of a memtable that a byte of a batch is believed to become: a row of one byte takes some 100.
+/// Most bytes of a memtable that a byte of a batch is believed to become: a row has some 26 beside its key and value, and one
+/// command may write several.
 pub const SLOW_DOWN_GROWTH_MAX: f64 = 16.0;
 
 /// Batches that a memtable holds at least.
