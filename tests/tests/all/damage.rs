@@ -203,20 +203,23 @@ fn a_missing_file_is_refused() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The tables of rows under `dir`.
-fn tables(dir: &Path) -> Vec<PathBuf> {
-    let is_table = |file: &PathBuf| {
-        file.components().any(|part| part.as_os_str() == "data") && file.extension().is_some_and(|kind| kind == "sst")
-    };
-    (0..2).flat_map(|shard| files(&dir.join(format!("shards/{shard}/data")))).filter(is_table).collect()
+/// As [`written`], with everything in tables: no start replays anything into memory, and there is no file that nobody needs.
+fn in_tables(dir: &Path) -> (NodeOptions, Vec<PathBuf>) {
+    let options = written(dir);
+    assert!(options.start().stop().0.success());
+    let tables = |shard| files(&dir.join(format!("shards/{shard}/data/db-1")));
+    let is_table = |file: &PathBuf| file.extension().is_some_and(|kind| kind == "sst");
+    let tables: Vec<PathBuf> = (0..2).flat_map(tables).filter(is_table).collect();
+    assert!(tables.len() >= 2, "each shard has some: {tables:?}");
+    (options, tables)
 }
 
 #[test]
 fn a_missing_or_cut_table_of_rows_is_refused_by_its_name() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let dir = temporary.path().join("node");
-    let options = written(&dir);
-    for table in tables(&dir) {
+    let (options, tables) = in_tables(&dir);
+    for table in tables {
         let good = fs::read(&table).expect("it was written");
         fs::remove_file(&table).expect("it is there");
         assert_refused(&options, &table, "");
@@ -233,12 +236,10 @@ fn a_missing_or_cut_table_of_rows_is_refused_by_its_name() {
 fn a_table_damaged_while_the_node_runs_is_an_error_to_who_reads_it_and_never_wrong_data() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let dir = temporary.path().join("node");
-    let options = written(&dir);
-    // Everything into tables, and nothing of it into memory.
-    assert!(options.start().stop().0.success());
+    let (options, tables) = in_tables(&dir);
     let node = options.start();
     let mut random = SmallRng::seed_from_u64(7);
-    for table in tables(&dir) {
+    for table in tables {
         let file = fs::OpenOptions::new().write(true).open(&table).expect("it is there");
         let mut bytes = fs::read(&table).expect("it was written");
         // One flipped bit in each of its blocks of rows, about; what stands at the end was read at the start.

@@ -81,7 +81,8 @@ fn write_faster_than_the_disk(memtable_bytes: u64) -> Seen {
     let delayed = figure(&mut client, "writes_delayed");
     assert!(client.ask("INFO storage").text().contains(&format!("writes_delayed:{delayed}\r\n")));
     let delayed_us = figure(&mut client, "write_delay_us");
-    let seen = Seen { windows, delayed, delayed_us, slowest_us, memtables_max, stops: figure(&mut client, "write_stops") };
+    let seen =
+        Seen { windows, delayed, delayed_us, slowest_us, memtables_max, stops: figure(&mut client, "write_stops") };
     println!("memtables of {memtable_bytes} bytes: {seen:?}");
     seen
 }
