@@ -237,8 +237,40 @@ pub const HOLD_BEHIND: Duration = Duration::from_millis(10);
 /// How long the greatest number of writes outstanding at once is remembered, at least.
 pub const OUTSTANDING_WINDOW: Duration = Duration::from_millis(10);
 
-/// Times its budget that a memtable may hold while the one before it is being written; then batches wait.
+/// Times its budget that a memtable may hold while the one before it is being written; then batches wait. Only where slowing
+/// writers down has not been enough, see [`crate::slow_down`].
 pub const MEMTABLE_OVERFLOW: usize = 2;
+
+/// How steeply writers are slowed down above a memtable's budget. With 4, writers of any speed come to a memtable of 1.6 to 1.8
+/// times its budget and do not see its bound: the unit tests of [`crate::slow_down`] print it.
+pub const SLOW_DOWN_GAIN: f64 = 4.0;
+
+/// The longest that a batch waits behind the one before it so that writers are slowed down. Each shard so takes twenty times
+/// a second what its clients have for it, until nothing more fits.
+pub const SLOW_DOWN_MAX: Duration = Duration::from_millis(50);
+
+/// How much is taken into a batch while writers are slowed down: what leaves in this time. A core that takes no more for one
+/// shard's batch takes nothing at all, reads included, so it must be short.
+pub const SLOW_DOWN_STEP: Duration = Duration::from_millis(5);
+
+/// Least bytes of such a batch.
+pub const SLOW_DOWN_BATCH_BYTES_MIN: usize = 4 << 10;
+
+/// Most bytes of a memtable that a byte of a batch is believed to become: a row has some 26 beside its key and value, and one
+/// command may write several.
+pub const SLOW_DOWN_GROWTH_MAX: f64 = 16.0;
+
+/// Batches that a memtable holds at least.
+pub const MEMTABLE_BATCHES_MIN: usize = 16;
+
+/// Part of a memtable that batches on their way may fill before they are applied: a half.
+pub const UNAPPLIED_SHARE: usize = 2;
+
+/// Batches that may be on their way however large they are.
+pub const UNAPPLIED_BATCHES_MIN: usize = 2;
+
+/// Looks that a shard takes at the segments of its log that wait, for each of them that it fills.
+pub const LOG_LOOKS_PER_SEGMENT: usize = 8;
 
 /// How long batches wait for a memtable to be written or for a log that cannot take more right now, in milliseconds; then
 /// writes are refused until they can go on.

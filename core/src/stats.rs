@@ -383,6 +383,16 @@ pub struct ShardStats {
     pub batches: Counter,
     /// Writes proposed, in all entries.
     pub writes: Counter,
+    /// Writes of batches that were held back because the disk does not keep up.
+    pub writes_delayed: Counter,
+    /// How long those batches were held back, in microseconds.
+    pub write_delay_us: Counter,
+    /// Times that nothing could be proposed, for want of memory or of room in the log.
+    pub write_stops: Counter,
+    /// How long a batch is held back now, in microseconds; 0 if none is.
+    pub slow_down_us: Figure,
+    /// Bytes of batches per second that are let through now; 0 for as many as come.
+    pub slow_down_bytes_per_s: Figure,
     /// Keys deleted because their deadline passed.
     pub expired_keys: Counter,
     /// Keyspace hits.
@@ -395,6 +405,8 @@ pub struct ShardStats {
     pub disk_is_full: Figure,
     /// Unix seconds of the last generation written to disk.
     pub last_save_unix_s: Figure,
+    /// Entries of the log that were applied at the start, beyond the rows on disk.
+    pub replayed: Figure,
 }
 
 impl ShardStats {
@@ -403,6 +415,9 @@ impl ShardStats {
         let counters = [
             &self.batches,
             &self.writes,
+            &self.writes_delayed,
+            &self.write_delay_us,
+            &self.write_stops,
             &self.expired_keys,
             &self.hits,
             &self.misses,

@@ -25,6 +25,15 @@ use crate::types::{LogId, SnapshotMeta};
 /// How long a generation that found no room on the disk waits before it is tried again.
 const DISK_FULL_RETRY: Duration = Duration::from_millis(500);
 
+/// How fast rows leave the memory for the disk: all that it takes, from the moment a memtable is frozen.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WritePace {
+    /// Bytes of the frozen memtable that is to be written, and since when; none if there is none.
+    pub under_way: Option<(usize, Instant)>,
+    /// Bytes per second at which they were written lately; 0 if none were.
+    pub bytes_per_s: u64,
+}
+
 /// Drives a store's generations.
 pub(crate) struct Generations {
     machine: Rc<RefCell<dyn Machine>>,
@@ -46,6 +55,7 @@ pub(crate) struct Generations {
     /// Whether a checkpoint is being made; it writes out a generation of its own.
     is_checkpointing: Cell<bool>,
     retry_at: Cell<Option<Instant>>,
+    pace: Cell<WritePace>,
     /// Why the newest attempt failed, if it did.
     failure: RefCell<Option<String>>,
     /// Whether the failure is final.
@@ -88,6 +98,7 @@ impl Generations {
             advanced: Cell::new(false),
             is_checkpointing: Cell::new(false),
             retry_at: Cell::new(None),
+            pace: Cell::default(),
             failure: RefCell::new(None),
             is_final: Cell::new(false),
             waiters: Waiters::default(),
@@ -107,6 +118,27 @@ impl Generations {
     /// Whether more is on disk than openraft was told; asking resets it.
     pub(crate) fn take_advanced(&self) -> bool {
         self.advanced.replace(false)
+    }
+
+    /// How fast rows leave the memory.
+    pub(crate) fn pace(&self) -> WritePace {
+        self.pace.get()
+    }
+
+    /// Notes that a memtable was frozen. One that failed and is tried again was frozen before.
+    fn pace_begins(&self, store: &Store) {
+        let mut pace = self.pace.get();
+        pace.under_way.get_or_insert((store.memory().frozen_bytes, Instant::now()));
+        self.pace.set(pace);
+    }
+
+    /// Notes that the frozen memtable is on disk. A fast one and a slow one are both believed half.
+    fn pace_ends(&self) {
+        let mut pace = self.pace.get();
+        let Some((bytes, since)) = pace.under_way.take() else { return };
+        let bytes_per_s = (bytes as f64 / since.elapsed().as_secs_f64().max(1e-6)) as u64;
+        pace.bytes_per_s = if pace.bytes_per_s == 0 { bytes_per_s } else { pace.bytes_per_s.midpoint(bytes_per_s) };
+        self.pace.set(pace);
     }
 
     /// Why rows can never be written out again, if so.
@@ -139,6 +171,7 @@ impl Generations {
     fn begin(&self, store: &mut Store) {
         let Some(job) = store.freeze() else { return };
         self.retry_at.set(None);
+        self.pace_begins(store);
         let is_retry = self.frozen.borrow().as_ref().is_some_and(|point| index(point) == Some(job.applied_index()));
         if !is_retry {
             match point_of(store.applied()) {
@@ -191,6 +224,7 @@ impl Generations {
         match finished {
             Ok(retired) => {
                 self.background.run(Box::new(move || drop(retired)));
+                self.pace_ends();
                 // Without a point, a snapshot was installed meanwhile and the generation belongs to rows that are gone.
                 if let Some(point) = self.frozen.borrow_mut().take() {
                     assert_eq!(index(&point), Some(durable_index), "the store wrote out what was frozen");
@@ -254,6 +288,8 @@ impl Generations {
         let retired = store.finish_install(done)?;
         self.background.run(Box::new(move || drop(retired)));
         *self.frozen.borrow_mut() = None;
+        // The rows that were being written are gone.
+        self.pace.set(WritePace { under_way: None, ..self.pace.get() });
         *self.durable.borrow_mut() = point_of(store.applied())?;
         self.bytes.set(0);
         self.entries.set(0);
@@ -267,10 +303,19 @@ impl Generations {
             self.changed().await;
         }
         self.is_checkpointing.set(true);
-        let job = self.machine.borrow_mut().store().checkpoint(&directory);
+        let job = {
+            let mut machine = self.machine.borrow_mut();
+            let store = machine.store();
+            let job = store.checkpoint(&directory);
+            if store.memory().frozen_bytes > 0 {
+                self.pace_begins(store);
+            }
+            job
+        };
         let done = self.run(move || job.run()).await;
         self.is_checkpointing.set(false);
         let (applied, retired) = self.machine.borrow_mut().store().finish_checkpoint(done?)?;
+        self.pace_ends();
         self.background.run(Box::new(move || drop(retired)));
         let made = point_of(&applied)?;
         assert!(made.last_log_id >= point.last_log_id, "a checkpoint holds at least what was written out before");

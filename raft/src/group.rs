@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use basalt_storage::log::{LogMemory, RaftLog};
+use basalt_storage::log::{Backlog, LogMemory, RaftLog};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -17,7 +17,7 @@ use openraft::{AsyncRuntime, Config, RaftMetrics, ReadPolicy, ServerState, Snaps
 
 use crate::error::{Error, ProposeError, Refused, Result};
 use crate::fit::check_fit;
-use crate::generations::Generations;
+use crate::generations::{Generations, WritePace};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::options::{GroupHooks, GroupOptions};
@@ -282,6 +282,16 @@ impl Group {
             log_bytes: inner.log.bytes(),
             in_flight_count: inner.outcomes.len(),
         }
+    }
+
+    /// How fast rows leave the memory for the disk, for who must not fill it faster.
+    pub fn write_pace(&self) -> WritePace {
+        self.0.generations.pace()
+    }
+
+    /// Segments of the log that wait to be written as tables. Takes RocksDB's lock for a moment.
+    pub fn log_backlog(&self) -> Backlog {
+        self.0.log.backlog()
     }
 
     /// Where the log's memory is. Takes RocksDB's lock for a moment: not for every request.

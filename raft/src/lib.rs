@@ -38,6 +38,7 @@ mod testing;
 pub use completions::{Background, Job, Wake};
 pub use error::{DecodeError, Error, ProposeError, Refused, Result};
 pub use fit::check_fit;
+pub use generations::WritePace;
 pub use group::{Group, GroupStatus, Role};
 pub use machine::{Machine, MachineError};
 pub use options::{GroupHooks, GroupOptions};

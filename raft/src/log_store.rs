@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use basalt_storage::log::{LogMemory, LogRecord, RaftLog, SyncDone};
+use basalt_storage::log::{Backlog, LogMemory, LogRecord, RaftLog, SyncDone};
 use futures_util::Stream;
 use openraft::storage::RaftLogStorage;
 use openraft::{AsyncRuntime, OptionalSend, RaftLogReader};
@@ -214,6 +214,11 @@ impl LogStore {
     /// Bytes of the entries in the log.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.log.borrow().bytes()
+    }
+
+    /// Segments that wait to be written as tables.
+    pub(crate) fn backlog(&self) -> Backlog {
+        self.0.log.borrow().backlog()
     }
 
     /// Notes why the log, or what depends on it, failed. The first reason stays.

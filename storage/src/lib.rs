@@ -3,6 +3,8 @@
 //! The crate knows no network, no Raft protocol and no async: every call either answers from memory or says that it
 //! would have to touch the disk ([`Error::Cold`]); what blocks is handed out as a job for another thread.
 
+#[cfg(test)]
+mod crash_test;
 mod error;
 mod identity;
 pub mod keyspace;

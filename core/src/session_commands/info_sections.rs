@@ -148,6 +148,8 @@ pub(super) fn persistence(scene: &Scene<'_>, fields: &mut Fields) {
              crashes: nothing",
         ),
     }
+    // After a stop that was not cut short there are none.
+    fields.add("entries_replayed_at_start", scene.server.shards.iter().map(|shard| shard.replayed.get()).sum::<u64>());
     let to_replay = |shard: &ShardStats| shard.applied.get().saturating_sub(shard.durable_applied.get());
     fields.add("entries_to_replay", scene.server.shards.iter().map(to_replay).sum::<u64>());
 }
@@ -315,7 +317,8 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
             format_args!("shard_{id}"),
             format_args!(
                 "core={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
-                 cold_reads={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={}",
+                 cold_reads={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
+                 writes_delayed={},write_delay_us={},write_stops={},slow_down_us={},slow_down_bytes_per_s={}",
                 router.core_of(id),
                 sum(&shard.keys),
                 sum(&shard.deadlines),
@@ -331,6 +334,11 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
                 shard.memtable_bytes.get(),
                 shard.disk_bytes.get(),
                 shard.log_bytes.get(),
+                shard.writes_delayed.get(),
+                shard.write_delay_us.get(),
+                shard.write_stops.get(),
+                shard.slow_down_us.get(),
+                shard.slow_down_bytes_per_s.get(),
             ),
         );
     }
@@ -367,6 +375,11 @@ pub(super) fn storage(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("snapshot_log_size", config.snapshot_log_bytes());
     fields.add("disk_reserve", config.disk_reserve);
     fields.add("last_save_time", last_save_unix_s(scene.server));
+    // How writers are slowed down where the disk does not keep up.
+    fields.add("shards_slowed_down", scene.server.shards.iter().filter(|shard| shard.slow_down_us.get() > 0).count());
+    fields.add("writes_delayed", count_shards(scene.server, |shard| &shard.writes_delayed));
+    fields.add("write_delay_us", count_shards(scene.server, |shard| &shard.write_delay_us));
+    fields.add("write_stops", count_shards(scene.server, |shard| &shard.write_stops));
 }
 
 /// Adds counts of things that do not happen here.

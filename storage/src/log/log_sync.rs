@@ -17,6 +17,7 @@ use super::database::{open_database, refusal};
 use super::record::key_of;
 use super::state_file::{Mark, MarkSlots, PromiseSlots, Promises, StateFile};
 use super::{Durability, LogOptions};
+use crate::store::failpoint::failpoint;
 use crate::{Error, Result};
 
 /// Longest time that the durable mark stays unsynced while syncs go on.
@@ -320,8 +321,10 @@ impl SharedLog {
 
     /// Drops tables that hold only purged records; whether some of those are left that will be dropped later.
     fn purge(&self) -> Result<bool> {
+        failpoint("purge begun");
         self.write_promises().map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         let Some(upto) = self.wanted().promises.purged.as_ref().map(|(index, _)| *index) else { return Ok(false) };
+        failpoint("purge noted");
         let end = key_of(upto);
         let left = self.with_database(|database| {
             database.delete_file_in_range(key_of(0), end)?;
@@ -329,6 +332,7 @@ impl SharedLog {
             // A single one may stay at level 0 until there are others.
             Ok(database.live_files()?.iter().filter(|file| is_purged(&file.end_key)).count() > 1)
         });
+        failpoint("purge done");
         match left {
             Ok(left) => left.map_err(|error| refusal(&self.directory, &error)),
             // The next purge makes up for it.

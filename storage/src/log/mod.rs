@@ -35,6 +35,6 @@ mod tail;
 mod warm;
 
 pub use log_sync::{LogSyncer, SyncDone, SyncError};
-pub use options::{Durability, LogOptions, OPAQUE_BYTES_MAX};
+pub use options::{Backlog, Durability, LogOptions, OPAQUE_BYTES_MAX};
 pub use raft_log::{LogMemory, RaftLog};
 pub use record::LogRecord;

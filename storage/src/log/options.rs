@@ -18,6 +18,19 @@ pub enum Durability {
     None,
 }
 
+/// What of a log waits to be written as tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Backlog {
+    /// Full segments that wait.
+    pub segments_waiting: usize,
+    /// [`LogOptions::segments_waiting_max`].
+    pub segments_waiting_max: usize,
+    /// Bytes of a full segment.
+    pub segment_bytes: usize,
+    /// Bytes of the one that is written to.
+    pub newest_bytes: usize,
+}
+
 /// Whose log it is, and the sizes of its parts.
 #[derive(Debug, Clone)]
 pub struct LogOptions {

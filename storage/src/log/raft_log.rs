@@ -16,7 +16,7 @@ use super::runs::Runs;
 use super::sizes::Sizes;
 use super::tail::Tail;
 use super::warm::{WarmClaim, warm};
-use super::{Durability, LogOptions, OPAQUE_BYTES_MAX};
+use super::{Backlog, Durability, LogOptions, OPAQUE_BYTES_MAX};
 use crate::{Error, Result};
 
 /// Bytes that RocksDB adds to a batch in the write-ahead file: its own header and the record's.
@@ -171,6 +171,15 @@ impl RaftLog {
         self.reopen_if_wedged()?;
         let has_room = self.segment_bytes + bytes <= self.options.segment_bytes || self.begin_segment()?;
         if has_room { Ok(()) } else { Err(Error::WriteStall) }
+    }
+
+    /// How much waits to be written as tables. Takes RocksDB's lock for a moment: not for every write.
+    pub fn backlog(&self) -> Backlog {
+        let waiting = self.shared.with_database(|database| database.property_int_value(NUM_IMMUTABLE_MEM_TABLE));
+        // Who cannot be asked says what is wrong when it is written to.
+        let segments_waiting = waiting.ok().and_then(Result::ok).flatten().unwrap_or(0) as usize;
+        let LogOptions { segment_bytes, segments_waiting_max, .. } = self.options;
+        Backlog { segments_waiting, segments_waiting_max, segment_bytes, newest_bytes: self.segment_bytes }
     }
 
     /// Appends `records` in one write. They can be read at once, and are durable once a later [`RaftLog::sync`] completes.

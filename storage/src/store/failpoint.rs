@@ -2,11 +2,11 @@
 
 /// The environment variable that arms one failpoint: `<hits>:<name>` aborts the process when it comes by for that time.
 #[cfg(test)]
-pub(super) const VARIABLE: &str = "BASALT_FAILPOINT";
+pub(crate) const VARIABLE: &str = "BASALT_FAILPOINT";
 
 /// In tests: aborts the process here if [`VARIABLE`] says so. Otherwise nothing.
 #[cfg(test)]
-pub(super) fn failpoint(name: &str) {
+pub(crate) fn failpoint(name: &str) {
     use std::sync::atomic::{AtomicU64, Ordering};
     static HITS: AtomicU64 = AtomicU64::new(0);
     let Ok(armed) = std::env::var(VARIABLE) else { return };
@@ -18,4 +18,4 @@ pub(super) fn failpoint(name: &str) {
 
 /// In tests: aborts the process here if the test says so. Otherwise nothing.
 #[cfg(not(test))]
-pub(super) fn failpoint(_name: &str) {}
+pub(crate) fn failpoint(_name: &str) {}

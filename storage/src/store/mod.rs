@@ -13,7 +13,7 @@ mod cold_reader;
 #[cfg(test)]
 mod crash_test;
 mod database;
-mod failpoint;
+pub(crate) mod failpoint;
 mod generation;
 mod home;
 mod memtable;

@@ -5,12 +5,22 @@
 use std::thread;
 use std::time::Duration;
 
-use basalt_tests::{Node, NodeOptions};
+use basalt_tests::{Client, DEADLINE, Node, NodeOptions, eventually};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::lane::Lane;
 use crate::load::{Load, cycles};
+
+/// Writes values until the node is gone: the load's own are small and few beside a memtable, which would never be frozen.
+fn fill(mut client: Client) {
+    let value = "v".repeat(10_000);
+    for number in 0.. {
+        if client.try_call(["SET", &format!("filler:{}", number % 1000), &value]).is_err() {
+            return;
+        }
+    }
+}
 
 /// Kills a node again and again, some of the time while it starts.
 fn kill_again_and_again(name: &str, options: &NodeOptions) {
@@ -28,7 +38,12 @@ fn kill_again_and_again(name: &str, options: &NodeOptions) {
         slowest_start = slowest_start.max(node.start_time());
         load.check(&node);
         let commands = load.random.random_range(500..15_000);
-        load.run(&node, commands, Node::kill);
+        // Before the load: it may be over before a thread has started.
+        let filler = node.client();
+        thread::scope(|scope| {
+            scope.spawn(|| fill(filler));
+            load.run(&node, commands, Node::kill);
+        });
         node.kill_9();
     }
     load.check(&options.start());
@@ -49,6 +64,29 @@ fn acknowledged_writes_survive_kill_9_while_generations_freeze_all_the_time() {
     let options = NodeOptions::new(temporary.path().join("data")).set("--memtable-bytes", "256kb").set("--shards", "4");
 
     kill_again_and_again("killed, with small memtables", &options);
+}
+
+#[test]
+fn acknowledged_writes_survive_kill_9_with_a_memtable_of_one_megabyte() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(temporary.path().join("data")).set("--memtable-bytes", "1mb").set("--shards", "1");
+
+    kill_again_and_again("killed, with a memtable of 1 MB", &options);
+
+    let node = options.start();
+    // The figure is published a moment after the start.
+    let written = eventually("generations were written", DEADLINE, || match durable(&node) {
+        0 => Err(node.client().ask("INFO raft").text()),
+        index => Ok(index),
+    });
+    println!("rows are on disk up to entry {written}");
+}
+
+/// Up to which entry the rows of the one shard are on disk.
+fn durable(node: &Node) -> u64 {
+    let info = node.client().ask("INFO raft").text();
+    let number = info.split_once(",durable_applied=").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
+    number.unwrap_or_else(|| panic!("no durable_applied in {info}"))
 }
 
 #[test]

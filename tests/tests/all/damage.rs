@@ -1,6 +1,7 @@
 //! Damaged files are refused with their name, or told of when they are read: never served.
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
@@ -200,6 +201,54 @@ fn a_missing_file_is_refused() {
         fs::remove_dir_all(&dir).expect("it can be removed");
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// As [`written`], with everything in tables: no start replays anything into memory, and there is no file that nobody needs.
+fn in_tables(dir: &Path) -> (NodeOptions, Vec<PathBuf>) {
+    let options = written(dir);
+    assert!(options.start().stop().0.success());
+    let tables = |shard| files(&dir.join(format!("shards/{shard}/data/db-1")));
+    let is_table = |file: &PathBuf| file.extension().is_some_and(|kind| kind == "sst");
+    let tables: Vec<PathBuf> = (0..2).flat_map(tables).filter(is_table).collect();
+    assert!(tables.len() >= 2, "each shard has some: {tables:?}");
+    (options, tables)
+}
+
+#[test]
+fn a_missing_or_cut_table_of_rows_is_refused_by_its_name() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let dir = temporary.path().join("node");
+    let (options, tables) = in_tables(&dir);
+    for table in tables {
+        let good = fs::read(&table).expect("it was written");
+        fs::remove_file(&table).expect("it is there");
+        assert_refused(&options, &table, "");
+        for length in [0, good.len() / 2, good.len() - 1] {
+            fs::write(&table, &good[..length]).expect("it can be written");
+            assert_refused(&options, &table, "");
+        }
+        fs::write(&table, good).expect("it can be written");
+    }
+    assert_whole(&options);
+}
+
+#[test]
+fn a_table_damaged_while_the_node_runs_is_an_error_to_who_reads_it_and_never_wrong_data() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let dir = temporary.path().join("node");
+    let (options, tables) = in_tables(&dir);
+    let node = options.start();
+    let mut random = SmallRng::seed_from_u64(7);
+    for table in tables {
+        let file = fs::OpenOptions::new().write(true).open(&table).expect("it is there");
+        let mut bytes = fs::read(&table).expect("it was written");
+        // One flipped bit in each of its blocks of rows, about; what stands at the end was read at the start.
+        for place in (0..bytes.len().saturating_sub(8 << 10)).step_by(4 << 10) {
+            bytes[place + random.random_range(0..1024)] ^= 1 << random.random_range(0..8);
+        }
+        file.write_all_at(&bytes, 0).expect("it can be written");
+    }
+    assert_eq!(read_everything(node), Ok(Outcome::Told));
 }
 
 /// Swaps two directories of one file system.

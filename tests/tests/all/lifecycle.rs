@@ -46,6 +46,37 @@ fn shutdown_under_load_ends_a_node_with_status_0_and_loses_nothing() {
     });
 }
 
+/// Entries that a node applied from its logs when it started, and keys it has.
+fn replayed(node: &Node) -> (u64, i64) {
+    let info = node.client().ask("INFO persistence").text();
+    let number = info.lines().find_map(|line| line.strip_prefix("entries_replayed_at_start:")?.trim().parse().ok());
+    (number.unwrap_or_else(|| panic!("no such number in {info}")), node.client().ask("DBSIZE").integer())
+}
+
+#[test]
+fn a_start_after_a_stop_replays_nothing_and_one_after_a_kill_does() {
+    let (_temporary, options) = place();
+    let options = options.set("--shards", "2");
+    let write = |node: &Node, name: &str| {
+        let commands = (0..200).map(|number| ["SET".to_owned(), format!("{name}:{number}"), "value".to_owned()]);
+        assert!(node.client().pipeline(commands).iter().all(|reply| *reply == Reply::ok()));
+    };
+    let mut node = options.start();
+    assert_eq!(replayed(&node), (0, 0));
+    write(&node, "stopped");
+    assert!(node.stop().0.success());
+    let mut node = options.start();
+    assert_eq!(replayed(&node), (0, 200), "{:#?}", node.said());
+    write(&node, "killed");
+    node.kill_9();
+    let mut node = options.start();
+    let (count, keys) = replayed(&node);
+    assert!(count > 0 && keys == 400, "{count} entries were replayed, {keys} keys are there");
+    // What is replayed is in memory only, and a stop writes it too.
+    assert!(node.stop().0.success());
+    assert_eq!(replayed(&options.start()), (0, 400));
+}
+
 #[test]
 fn a_stop_under_load_takes_5_s_at_most() {
     let (_temporary, options) = place();

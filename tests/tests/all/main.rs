@@ -20,5 +20,6 @@ mod order;
 mod power_failure;
 mod protocol;
 mod rust_client;
+mod slow_down;
 mod stall;
 mod tools;

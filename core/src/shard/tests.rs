@@ -3,15 +3,20 @@
 use std::path::Path;
 use std::time::Instant;
 
+use basalt_net::resp::Protocol;
 use basalt_net::ring::{Park, Ring, RingOptions};
+use basalt_raft::{EntryId, Machine};
 use basalt_storage::log::{Durability, LogOptions, LogSyncer};
-use basalt_storage::{BlockCache, StoreOptions};
+use basalt_storage::{BlockCache, Store, StoreOptions};
 
+use super::open_batch::PendingBatch;
 use super::*;
 use crate::boot::StopRequest;
+use crate::commands::table;
 use crate::config::Config;
-use crate::mailbox::{Doorbell, Mailboxes};
+use crate::mailbox::{Doorbell, Mailboxes, Mode};
 use crate::node::make_server;
+use crate::request;
 use crate::router::Router;
 
 const CORE: CoreId = CoreId(0);
@@ -112,6 +117,7 @@ fn pending(ticket: u64, write_count: u32) -> PendingBatch {
         ticket,
         since: Instant::now(),
         write_count: write_count as usize,
+        bytes: 100,
         applied: false,
         operations: operations.collect(),
         reads: Vec::new(),

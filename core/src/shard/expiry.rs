@@ -1,0 +1,57 @@
+//! Keys whose deadline has passed are deleted through the log, a few at a time.
+
+use basalt_net::resp::Protocol;
+use basalt_raft::Role;
+use basalt_storage::keyspace::{ColdRows, Keyspace};
+use basalt_storage::{ColdRead, Error as StorageError};
+
+use super::{HOUSEKEEPING, Shard, ShardHost};
+use crate::commands::table;
+use crate::limits;
+use crate::request::{self, RequestHeader};
+
+impl Shard {
+    /// Puts the deletion of due keys into the batch, if this replica leads and some are due. Never waits for the disk: what is not in
+    /// memory is fetched, and looked at then.
+    pub(super) fn delete_expired(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+        let is_busy = self.expiry_in_flight || self.expiry_is_warming;
+        if is_busy || self.is_backlogged() || self.group.status().role != Role::Leader {
+            return;
+        }
+        self.expiry_floor_ms = self.expiry_floor_ms.min(now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS));
+        let floor_ms = self.expiry_floor_ms;
+        let is_probing = self.is_probing(now_ms);
+        let due = self.machine.borrow_mut().reading(now_ms, false, |execution| {
+            let keyspace = Keyspace::new(execution.store, execution.scratch, execution.versions, 0, now_ms);
+            let mut cold = ColdRows::new();
+            let is_due = keyspace.has_due(floor_ms)?;
+            if is_due && is_probing {
+                keyspace.cold_due(limits::EXPIRED_KEYS_PER_BATCH, floor_ms, &mut cold)?;
+            }
+            if cold.is_empty() { Ok(is_due) } else { Err(StorageError::Cold(ColdRead::Keys(cold))) }
+        });
+        let is_due = match due {
+            Ok(is_due) => is_due,
+            Err(StorageError::Cold(read)) => {
+                if self.expiry_warmed < limits::EXPIRY_WARM_ATTEMPTS {
+                    self.expiry_warmed += 1;
+                    self.expiry_is_warming = true;
+                    host.warm(self.id, HOUSEKEEPING, read);
+                }
+                return;
+            }
+            Err(error) => {
+                tracing::debug!(shard = self.id.0, %error, "keys whose deadline has passed cannot be looked for");
+                return;
+            }
+        };
+        if !is_due {
+            self.expiry_floor_ms = now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS);
+        } else {
+            let (count, floor) = (limits::EXPIRED_KEYS_PER_BATCH.to_string(), floor_ms.to_string());
+            let header = RequestHeader::new(Protocol::Resp2, 0, table::DELETE_EXPIRED);
+            self.expiry_in_flight = true;
+            self.write(None, |out| request::encode(out, header, [count.as_bytes(), floor.as_bytes()].into_iter()));
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What a shard publishes for `INFO`.
+
+use basalt_raft::Role;
+use basalt_storage::{DATABASE_COUNT, Rows};
+
+use super::Shard;
+use crate::server::unix_ms;
+
+impl Shard {
+    /// Publishes the counts that INFO tells, so that a client finds in them what it has been answered before.
+    pub fn publish_counts(&mut self) {
+        self.counts_changed = false;
+        let (machine, stats) = (self.machine.borrow(), &self.server.shards[self.id.index()]);
+        let counters = machine.store.counters();
+        for db in 0..DATABASE_COUNT {
+            stats.keys[db].set(counters.keys[db]);
+            stats.deadlines[db].set(counters.deadlines[db]);
+        }
+        let happened = machine.scratch.counts();
+        stats.hits.set(happened.hits);
+        stats.misses.set(happened.misses);
+        stats.expired_keys.set(happened.expired);
+    }
+
+    pub(super) fn publish(&mut self) {
+        self.publish_counts();
+        let (status, stats) = (self.group.status(), &self.server.shards[self.id.index()]);
+        let machine = self.machine.borrow();
+        stats.term.set(status.term);
+        stats.leads.set(u64::from(status.role == Role::Leader));
+        stats.last_log.set(status.last_log.unwrap_or(0));
+        stats.committed.set(status.committed.unwrap_or(0));
+        stats.applied.set(status.applied.unwrap_or(0));
+        stats.purged.set(status.purged.unwrap_or(0));
+        let durable_applied = status.durable_applied.unwrap_or(0);
+        if durable_applied != stats.durable_applied.get() {
+            stats.durable_applied.set(durable_applied);
+            stats.last_save_unix_s.set(unix_ms() / 1000);
+        }
+        stats.log_bytes.set(status.log_bytes);
+        // Without writes nobody looks at what slowed the last ones down.
+        let slow_down = self.pressure.slow_down();
+        let is_slow = slow_down.is_active() && self.open.write_count > 0;
+        stats.slow_down_us.set(if is_slow { slow_down.delay().as_micros() as u64 } else { 0 });
+        stats.slow_down_bytes_per_s.set(if is_slow { slow_down.bytes_per_s() } else { 0 });
+        let (memory, row_cache) = (machine.store.memory(), machine.store.row_cache_counts());
+        stats.memtable_bytes.set((memory.active_bytes + memory.frozen_bytes) as u64);
+        stats.row_cache_bytes.set(memory.row_cache_bytes as u64);
+        stats.row_cache_hits.set(row_cache.hits);
+        stats.row_cache_misses.set(row_cache.misses);
+    }
+
+    /// Asking RocksDB takes its lock for a moment, so this is done less often than the rest.
+    pub(super) fn publish_disk(&self) {
+        let (stats, log) = (&self.server.shards[self.id.index()], self.group.log_memory());
+        stats.log_tail_bytes.set(log.tail_bytes);
+        stats.log_segments_bytes.set(log.segments_bytes);
+        match self.machine.borrow().store.disk_bytes() {
+            Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
+            Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! A shard on its core: the batch being collected, the batches on their way through the log, and the rows.
+//!
+//! Writes of a turn are collected into one Raft entry. Reads that must see a connection's own unanswered writes wait in the
+//! same order among them and run while the entry is applied; all other reads run at once.
+
+mod execution;
+mod expiry;
+mod figures;
+mod open_batch;
+mod pressure;
+mod proposing;
+#[cfg(test)]
+pub(crate) mod tests;
+mod waiting;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use basalt_raft::{Group, GroupHooks, GroupOptions, NodeId, ProposeError, Replies};
+use basalt_storage::keyspace::KeyCounts;
+use basalt_storage::log::RaftLog;
+use basalt_storage::{ColdRead, ColdReader, Rows, Warmed};
+
+use crate::background::Background;
+use crate::batch;
+use crate::commands::{Args, Run};
+use crate::group_commit::GroupCommit;
+use crate::ids::{CoreId, ShardId};
+use crate::limits;
+use crate::mailbox::Ticket;
+use crate::request::RequestHeader;
+use crate::server::Server;
+
+pub use execution::{ReadOutcome, ShardMachine};
+use open_batch::{InFlight, OpenBatch, Operation};
+use pressure::Pressure;
+use proposing::Hold;
+use waiting::{Parked, Waiting};
+
+/// Who waits for a reply of the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The core that has the connection.
+    pub core: CoreId,
+    /// The connection on that core.
+    pub client: u32,
+    /// The request on that core.
+    pub ticket: Ticket,
+}
+
+/// What the shard asks of the core after an operation.
+pub trait ShardHost {
+    /// Delivers a reply to whoever waits for it.
+    fn reply(&mut self, origin: Origin, reply: &[u8]);
+    /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards.
+    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead);
+}
+
+/// A shard on its core.
+pub struct Shard {
+    id: ShardId,
+    machine: Rc<RefCell<ShardMachine>>,
+    group: Group,
+    open: OpenBatch,
+    in_flight: InFlight,
+    next_ticket: u64,
+    last_time_ms: u64,
+    parked: HashMap<(CoreId, u32), Parked>,
+    /// How much is parked.
+    parked_waiting: Waiting,
+    /// Reads that joined the newest batch in flight after it was proposed.
+    reads_behind: Waiting,
+    outcomes: Outcomes,
+    expiry_in_flight: bool,
+    /// Whether the last deletion of due keys took all it might: there may be more.
+    expiry_goes_on: bool,
+    /// Whether rows are being fetched that the look for due keys needs.
+    expiry_is_warming: bool,
+    /// How often that was so since the last tick.
+    expiry_warmed: u32,
+    /// No key that was due before this is left.
+    expiry_floor_ms: u64,
+    /// What batches wait for that cannot be proposed for a reason that passes.
+    hold: Option<Hold>,
+    /// Whether the batch that was collected waits for more.
+    group_commit: GroupCommit,
+    /// Whether it waits because the disk does not keep up.
+    pressure: Pressure,
+    /// [`Store::disk_waits`] when it was last looked at.
+    disk_waits: u64,
+    /// Until when requests are probed before they join a batch.
+    probe_until_ms: u64,
+    /// When RocksDB was last asked for the size of its files.
+    disk_measured_ms: u64,
+    /// Whether anything was run that another core's connection may hear of before the next tick.
+    counts_changed: bool,
+    server: Arc<Server>,
+}
+
+/// Who waits for rows that the shard fetches for its own housekeeping: no core has such a number, no connection either.
+const HOUSEKEEPING: (CoreId, u32) = (CoreId(u16::MAX), u32::MAX);
+
+/// The id of this node in its groups. A node alone is the first.
+const THIS_NODE: NodeId = NodeId(1);
+
+/// Outcomes of batches, as the group gave them, until the core takes them.
+type Outcomes = Rc<RefCell<VecDeque<(u64, Result<Replies, ProposeError>)>>>;
+
+/// What the group calls: the outcomes are kept for the core's next turn, which has connections and outbox at hand.
+fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, background: &Background, outcomes: Outcomes) -> GroupHooks {
+    let (on_outcome, on_fatal, on_wake) = (server.clone(), server.clone(), server.clone());
+    GroupHooks {
+        on_outcome: Box::new(move |ticket, outcome| {
+            outcomes.borrow_mut().push_back((ticket, outcome));
+            // The group's tasks run on while the core's loop is parked: the outcome must not wait for its next tick.
+            on_outcome.mailboxes.bell(core).ring_urgently();
+        }),
+        on_fatal: Box::new(move |reason| on_fatal.fail(format!("shard {id} cannot go on: {reason}"))),
+        wake: Arc::new(move || on_wake.mailboxes.bell(core).ring_urgently()),
+        background: Rc::new(background.clone()),
+    }
+}
+
+impl Shard {
+    /// Opens the shard's group on its log and rows, and waits until it can take requests.
+    ///
+    /// # Errors
+    /// What the group says when log and rows cannot be used.
+    pub async fn open(
+        id: ShardId,
+        log: RaftLog,
+        machine: Rc<RefCell<ShardMachine>>,
+        snapshots: PathBuf,
+        server: &Arc<Server>,
+        core: CoreId,
+        background: &Background,
+    ) -> Result<Shard, basalt_raft::Error> {
+        let outcomes = Outcomes::default();
+        let hooks = hooks(id, server, core, background, outcomes.clone());
+        let options = GroupOptions {
+            in_flight_max: limits::BATCHES_IN_FLIGHT,
+            log_bytes_max: server.config.snapshot_log_bytes(),
+            ..GroupOptions::alone(u32::from(id.0), THIS_NODE, snapshots)
+        };
+        let rows_end = machine.borrow().store.applied().index;
+        let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
+        let group = Group::open(options, hooks, log, machine.clone()).await?;
+        group.wait_ready().await?;
+        server.shards[id.index()].replayed.set(replayed);
+        if replayed > 0 {
+            tracing::info!(shard = id.0, entries = replayed, "applied what the log has beyond the rows on disk");
+        }
+        // What was replayed happened in an earlier run.
+        machine.borrow().scratch.set_counts(KeyCounts::default());
+        machine.borrow_mut().core = Some((server.clone(), core));
+        let in_flight = machine.borrow().in_flight.clone();
+        let memtable_bytes = machine.borrow().store.memory().memtable_bytes;
+        let pressure = Pressure::new(memtable_bytes, Instant::now());
+        let mut open = OpenBatch::default();
+        batch::begin(&mut open.bytes);
+        Ok(Shard {
+            id,
+            machine,
+            group,
+            open,
+            in_flight,
+            outcomes,
+            next_ticket: 0,
+            last_time_ms: 0,
+            parked: HashMap::new(),
+            parked_waiting: Waiting::default(),
+            reads_behind: Waiting::default(),
+            expiry_in_flight: false,
+            expiry_goes_on: false,
+            expiry_is_warming: false,
+            expiry_warmed: 0,
+            expiry_floor_ms: 0,
+            hold: None,
+            group_commit: GroupCommit::new(Instant::now()),
+            pressure,
+            disk_waits: 0,
+            probe_until_ms: 0,
+            disk_measured_ms: 0,
+            counts_changed: false,
+            server: server.clone(),
+        })
+    }
+
+    /// The shard's number.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
+    /// A handle for reader threads.
+    pub fn cold_reader(&self) -> ColdReader {
+        self.machine.borrow().store.cold_reader()
+    }
+
+    /// Keeps rows that a reader thread has brought.
+    pub fn take_rows(&mut self, rows: &Warmed) {
+        self.machine.borrow().store.take_warmed(rows);
+    }
+
+    /// Answers whoever waits for batches that have come through the log; returns how many batches there were.
+    pub fn take_outcomes(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
+        let disk_waits = self.machine.borrow().store.disk_waits();
+        if disk_waits != self.disk_waits {
+            self.disk_waits = disk_waits;
+            self.probe_until_ms = now_ms + limits::PROBE_MS;
+        }
+        let mut count = 0;
+        loop {
+            let next = self.outcomes.borrow_mut().pop_front();
+            let Some((ticket, outcome)) = next else { break };
+            self.answer(ticket, outcome, host);
+            count += 1;
+        }
+        self.counts_changed |= count > 0;
+        if std::mem::take(&mut self.expiry_goes_on) {
+            self.delete_expired(now_ms, host);
+        }
+        count
+    }
+
+    /// What is due now and then: expired keys are deleted through the log, figures are published.
+    pub fn tick(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+        self.expiry_warmed = 0;
+        self.delete_expired(now_ms, host);
+        self.publish();
+        if now_ms.saturating_sub(self.disk_measured_ms) >= limits::DISK_MEASURE.as_millis() as u64 {
+            self.disk_measured_ms = now_ms;
+            self.publish_disk();
+        }
+    }
+
+    /// Writes what is in memory to disk, so that the next start replays nothing.
+    ///
+    /// # Errors
+    /// What could not be written.
+    pub async fn close(&mut self, failed: bool) -> Result<(), basalt_raft::Error> {
+        // After a failure an entry may be half applied: the log has it whole, and is what counts.
+        let written = if failed { Ok(()) } else { self.group.write_out().await };
+        written.and(self.group.shutdown().await)
+    }
+
+    /// The shard's Raft group.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
+    /// Whether so much waits in the shard, in the batch being collected or beside it, that nothing should be added.
+    pub fn is_backlogged(&self) -> bool {
+        self.open.bytes.len() + self.open.reads.len() >= self.pressure.slow_down().batch_bytes_max()
+            || self.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
+            || self.parked_waiting.is_full()
+            || self.reads_behind.is_full()
+    }
+
+    /// Whether a batch waits for a log or rows that cannot take more right now, or not as fast, and must be tried again soon.
+    pub fn is_held(&self) -> bool {
+        (self.hold.is_some() || self.pressure.slow_down().is_waiting()) && self.open.write_count > 0
+    }
+
+    /// Whether a batch has been on its way for so short a time at `now` that it is likely to be over in a moment.
+    pub fn commits_soon(&self, now: Instant) -> bool {
+        let in_flight = self.in_flight.borrow();
+        in_flight.front().is_some_and(|batch| now.saturating_duration_since(batch.since) < limits::COMMITS_SOON)
+    }
+
+    /// Whether the batch that was collected waits for more.
+    pub fn is_gathering(&self) -> bool {
+        self.open.write_count > 0 && self.group_commit.is_holding()
+    }
+
+    /// Whether many clients write to this shard at `now`.
+    pub fn expects_many_writes(&self, now: Instant) -> bool {
+        self.group_commit.expects_many(now)
+    }
+
+    /// How many writes the batch that was collected still waits for, if it waits for nothing but the clients.
+    pub fn missing_writes(&self) -> Option<usize> {
+        self.group_commit.missing(self.open.write_count)
+    }
+
+    /// Whether the batch that was collected waits for nothing but the clients.
+    pub fn waits_for_clients(&self) -> bool {
+        self.group_commit.waits_for_clients()
+    }
+
+    /// Whether writes or parked reads wait for something.
+    pub fn is_busy(&self) -> bool {
+        self.open.write_count > 0 || !self.in_flight.borrow().is_empty() || !self.parked.is_empty()
+    }
+
+    /// Runs a read of this core's own connection without encoding it first. Nothing may be parked for the connection.
+    pub fn read_now(
+        &mut self,
+        handler: Run,
+        header: RequestHeader,
+        args: Args<'_>,
+        now_ms: u64,
+        out: &mut Vec<u8>,
+    ) -> ReadOutcome {
+        self.machine.borrow_mut().read_now(handler, header, args, now_ms, out)
+    }
+
+    /// Whether any key has a deadline.
+    pub fn has_deadlines(&self) -> bool {
+        self.machine.borrow().store.counters().deadlines.iter().any(|&count| count > 0)
+    }
+
+    /// Adds a write to the batch; `encode` writes its bytes.
+    pub fn write(&mut self, origin: Option<Origin>, encode: impl FnOnce(&mut Vec<u8>)) {
+        batch::push(&mut self.open.bytes, encode);
+        self.open.write_count += 1;
+        self.open.operations.push(Operation { origin, read: None });
+    }
+}

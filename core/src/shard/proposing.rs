@@ -1,0 +1,206 @@
+//! How a batch leaves: into the log when it may, and back to its clients with what came of it.
+
+use std::time::Instant;
+
+use basalt_net::resp::value;
+use basalt_raft::{ProposeError, Refused, Replies};
+use bytes::Bytes;
+
+use super::open_batch::{OpenBatch, PendingBatch};
+use super::waiting::Waiting;
+use super::{Shard, ShardHost};
+use crate::batch;
+use crate::config::Durability;
+use crate::limits;
+use crate::mailbox::Mode;
+
+/// How long batches have been held up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hold {
+    pub(super) since_ms: u64,
+    /// When it was last looked at.
+    pub(super) seen_ms: u64,
+}
+
+impl Hold {
+    /// Whether a batch may wait on at `now_ms`. What nobody has looked at for long may have been over meanwhile.
+    pub(super) fn is_bearable(&mut self, now_ms: u64) -> bool {
+        if now_ms.saturating_sub(self.seen_ms) >= limits::MEMTABLE_WAIT_MS {
+            self.since_ms = now_ms;
+        }
+        self.seen_ms = now_ms;
+        now_ms.saturating_sub(self.since_ms) < limits::MEMTABLE_WAIT_MS
+    }
+}
+
+impl Shard {
+    /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected. It waits while
+    /// enough batches are on their way, a little where writers must be slowed down, and for a bounded time while the log or the rows
+    /// in memory cannot take more.
+    /// `string_bytes_max` is how long its commands may make a string. Returns the bytes that were proposed.
+    pub fn propose(&mut self, now: Instant, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) -> usize {
+        if self.counts_changed {
+            self.publish_counts();
+        }
+        if self.open.write_count == 0 {
+            return 0;
+        }
+        let memory = self.machine.borrow().store.memory();
+        if self.pressure.in_flight_is_full(&memory, &self.in_flight) {
+            // Outcomes make room. But a full disk may hold them up for as long as it is full.
+            if let Err(error @ ProposeError::DiskFull) = self.group.check_room(self.open.bytes.len()) {
+                let batch = self.take_open_batch(now_ms, string_bytes_max).0;
+                self.refuse(&batch, &error, host);
+            }
+            return 0;
+        }
+        if self.gathers_more(now) {
+            return 0;
+        }
+        if memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes {
+            if !self.may_hold(now_ms) {
+                let batch = self.take_open_batch(now_ms, string_bytes_max).0;
+                self.refuse(&batch, &ProposeError::WriteStall, host);
+            }
+            return 0;
+        }
+        if self.pressure.holds(now, &memory, &self.in_flight, &self.group) {
+            return 0;
+        }
+        let write_count = self.open.write_count;
+        let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
+        let (ticket, batch_bytes) = (batch.ticket, batch.bytes);
+        self.in_flight.borrow_mut().push_back(batch);
+        match self.group.propose(bytes, ticket) {
+            Ok(()) => {
+                self.hold = None;
+                self.reads_behind = Waiting::default();
+                let stats = &self.server.shards[self.id.index()];
+                stats.batches.add(1);
+                stats.writes.add(write_count as u64);
+                if let Some(held_us) = self.pressure.leaves(now, batch_bytes, &memory) {
+                    stats.writes_delayed.add(write_count as u64);
+                    stats.write_delay_us.add(held_us);
+                }
+                batch_bytes
+            }
+            Err(Refused { reason, batch: bytes }) => {
+                let batch = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
+                if reason == ProposeError::WriteStall && self.may_hold(now_ms) {
+                    self.reopen(batch, bytes);
+                } else {
+                    self.refuse(&batch, &reason, host);
+                }
+                0
+            }
+        }
+    }
+
+    /// Whether the batch that was collected should wait for writes that are about to come. Not if nothing waits for a sync
+    /// anyway, nor if nothing can join it any more.
+    fn gathers_more(&mut self, now: Instant) -> bool {
+        if self.hold.is_some() || self.server.config.durability != Durability::Always {
+            return false;
+        }
+        let flying = self.in_flight.borrow().iter().map(|batch| batch.write_count).sum();
+        let is_full = self.is_backlogged();
+        self.group_commit.holds(now, self.open.write_count, flying, is_full)
+    }
+
+    /// Whether a batch that cannot be proposed at `now_ms` for a reason that passes may wait on.
+    fn may_hold(&mut self, now_ms: u64) -> bool {
+        if self.hold.is_none() {
+            self.server.shards[self.id.index()].write_stops.add(1);
+        }
+        self.hold.get_or_insert(Hold { since_ms: now_ms, seen_ms: now_ms }).is_bearable(now_ms)
+    }
+
+    /// Makes a batch that was closed a moment ago the open one again.
+    fn reopen(&mut self, batch: PendingBatch, bytes: Bytes) {
+        assert!(self.open.operations.is_empty(), "nothing joins the next batch before this one is proposed");
+        self.next_ticket = batch.ticket;
+        // The group has let go of the bytes, so they are not copied.
+        let write_count = batch.write_count;
+        self.open = OpenBatch { bytes: bytes.into(), write_count, operations: batch.operations, reads: batch.reads };
+    }
+
+    /// Closes the batch that was collected and begins the next one.
+    fn take_open_batch(&mut self, now_ms: u64, string_bytes_max: usize) -> (PendingBatch, Bytes) {
+        self.last_time_ms = self.last_time_ms.max(now_ms);
+        let seed = self.machine.borrow_mut().random.next_u64();
+        let mut bytes = Vec::with_capacity(self.open.bytes.len().min(limits::BATCH_BYTES_MAX));
+        batch::begin(&mut bytes);
+        std::mem::swap(&mut bytes, &mut self.open.bytes);
+        batch::seal(&mut bytes, self.last_time_ms, seed, string_bytes_max);
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let batch = PendingBatch {
+            ticket,
+            since: Instant::now(),
+            write_count: std::mem::take(&mut self.open.write_count),
+            bytes: bytes.len(),
+            applied: false,
+            operations: std::mem::take(&mut self.open.operations),
+            reads: std::mem::take(&mut self.open.reads),
+        };
+        (batch, Bytes::from(bytes))
+    }
+
+    /// Answers whoever waits for the batch `ticket`. Outcomes come in the order of the proposals.
+    pub fn answer(&mut self, ticket: u64, outcome: Result<Replies, ProposeError>, host: &mut impl ShardHost) {
+        let pending = self.in_flight.borrow_mut().pop_front().expect("every outcome belongs to a batch in flight");
+        assert_eq!(pending.ticket, ticket, "outcomes come in the order of the proposals");
+        if self.in_flight.borrow().is_empty() {
+            self.reads_behind = Waiting::default();
+        }
+        let replies = match outcome {
+            Ok(replies) => replies,
+            Err(error) => return self.refuse(&pending, &error, host),
+        };
+        self.server.shards[self.id.index()].disk_is_full.set(0);
+        assert_eq!(replies.ends.len(), pending.operations.len(), "every operation of a batch has one reply");
+        let mut start = 0;
+        for (operation, &end) in pending.operations.iter().zip(&replies.ends) {
+            match operation.origin {
+                Some(origin) => host.reply(origin, &replies.bytes[start..end]),
+                None => {
+                    self.expiry_in_flight = false;
+                    let deleted = value::read_integer(&replies.bytes[start..end]);
+                    self.expiry_goes_on = deleted == Some(limits::EXPIRED_KEYS_PER_BATCH as i64);
+                }
+            }
+            start = end;
+        }
+    }
+
+    /// Tells everybody in a batch that it was not taken.
+    fn refuse(&mut self, batch: &PendingBatch, error: &ProposeError, host: &mut impl ShardHost) {
+        if *error == ProposeError::DiskFull {
+            self.server.shards[self.id.index()].disk_is_full.set(1);
+        }
+        self.pressure.gives_up();
+        let text = format!("-{}\r\n", refusal(error));
+        for operation in &batch.operations {
+            match (operation.origin, &operation.read) {
+                // Reads go on: behind what is still in flight, or at once.
+                (Some(origin), Some(range)) => {
+                    self.submit(origin, Mode::ReadInOrder, &batch.reads[range.clone()], self.last_time_ms, host);
+                }
+                (Some(origin), None) => host.reply(origin, text.as_bytes()),
+                (None, _) => self.expiry_in_flight = false,
+            }
+        }
+    }
+}
+
+/// What a client is told when its write was not taken.
+fn refusal(error: &ProposeError) -> String {
+    match error {
+        ProposeError::DiskFull => {
+            "MISCONF The disk is full: writes are refused until there is space again, reads go on".to_owned()
+        }
+        ProposeError::WriteStall | ProposeError::Backlog => format!("BUSY {error}, try again"),
+        ProposeError::NotLeader { .. } => format!("CLUSTERDOWN {error}, try again"),
+        other => format!("ERR {other}"),
+    }
+}

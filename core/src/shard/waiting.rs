@@ -1,0 +1,218 @@
+//! Requests that wait: for rows a reader thread fetches, and reads behind writes that are not applied yet.
+
+use std::collections::VecDeque;
+
+use basalt_storage::keyspace::Keyspace;
+use basalt_storage::{ColdRead, Error as StorageError};
+
+use super::execution::Failure;
+use super::open_batch::Operation;
+use super::{HOUSEKEEPING, Origin, Shard, ShardHost};
+use crate::commands::table;
+use crate::ids::CoreId;
+use crate::limits;
+use crate::mailbox::Mode;
+use crate::probe::cold_rows;
+use crate::request::{self, ArgList};
+
+/// A read that waits for a reader thread, and what came behind it from the same connection.
+pub(super) struct Parked {
+    pub(super) requests: VecDeque<ParkedRequest>,
+}
+
+/// How much waits in a shard beside its open batch.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Waiting {
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+}
+
+impl Waiting {
+    pub(super) fn add(&mut self, bytes: usize) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+
+    pub(super) fn remove(&mut self, bytes: usize) {
+        self.count -= 1;
+        self.bytes -= bytes;
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.count >= limits::WAITING_REQUESTS_MAX || self.bytes >= limits::WAITING_BYTES_MAX
+    }
+}
+
+/// A request that waits behind a cold read of its connection.
+pub(super) struct ParkedRequest {
+    pub(super) origin: Origin,
+    pub(super) mode: Mode,
+    pub(super) bytes: Vec<u8>,
+    pub(super) attempts: u32,
+}
+
+impl Shard {
+    /// Whether requests of `client` wait behind a cold read, so that a new one must queue up.
+    pub fn has_parked(&self, core: CoreId, client: u32) -> bool {
+        !self.parked.is_empty() && self.parked.contains_key(&(core, client))
+    }
+
+    /// Takes an encoded request in its turn.
+    pub fn submit(&mut self, origin: Origin, mode: Mode, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        if !self.parked.is_empty()
+            && let Some(parked) = self.parked.get_mut(&(origin.core, origin.client))
+        {
+            parked.requests.push_back(ParkedRequest { origin, mode, bytes: bytes.to_vec(), attempts: 0 });
+            self.parked_waiting.add(bytes.len());
+            return;
+        }
+        if let Err(cold) = self.run(origin, mode, bytes, now_ms, host) {
+            self.park(origin, mode, bytes, cold, host);
+        }
+    }
+
+    /// Parks a request of `origin` until `cold` is in memory, and everything that follows from the same connection.
+    pub fn park(&mut self, origin: Origin, mode: Mode, bytes: &[u8], cold: ColdRead, host: &mut impl ShardHost) {
+        self.server.shards[self.id.index()].cold_reads.add(1);
+        let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), attempts: 1 };
+        let client = (origin.core, origin.client);
+        let previous = self.parked.insert(client, Parked { requests: VecDeque::from([request]) });
+        assert!(previous.is_none(), "a request behind a parked one queues up, it is not parked again");
+        self.parked_waiting.add(bytes.len());
+        host.warm(self.id, client, cold);
+    }
+
+    /// Runs what waited for rows that a reader thread has fetched.
+    pub fn warmed(&mut self, client: (CoreId, u32), now_ms: u64, host: &mut impl ShardHost) {
+        if client == HOUSEKEEPING {
+            self.expiry_is_warming = false;
+            self.expiry_goes_on = true;
+            return;
+        }
+        let Some(mut parked) = self.parked.remove(&client) else { return };
+        while let Some(mut request) = parked.requests.pop_front() {
+            let bytes = request.bytes.len();
+            let patient = request.attempts >= limits::COLD_READ_ATTEMPTS;
+            // Rows may be evicted faster than they are read: then wait for the disk rather than try for ever.
+            let outcome = match request.mode {
+                Mode::Write if patient => {
+                    self.write(Some(request.origin), |out| out.extend_from_slice(&request.bytes));
+                    Ok(())
+                }
+                Mode::ReadInOrder if patient && self.has_unapplied() => {
+                    self.read_in_order(request.origin, &request.bytes);
+                    Ok(())
+                }
+                Mode::Read | Mode::ReadInOrder if patient => {
+                    self.run_patiently(request.origin, &request.bytes, now_ms, host);
+                    Ok(())
+                }
+                mode => self.run(request.origin, mode, &request.bytes, now_ms, host),
+            };
+            if let Err(cold) = outcome {
+                request.attempts += 1;
+                parked.requests.push_front(request);
+                self.parked.insert(client, parked);
+                host.warm(self.id, client, cold);
+                return;
+            }
+            self.parked_waiting.remove(bytes);
+        }
+    }
+
+    /// Runs a read, or adds a request to the batch.
+    fn run(
+        &mut self,
+        origin: Origin,
+        mode: Mode,
+        bytes: &[u8],
+        now_ms: u64,
+        host: &mut impl ShardHost,
+    ) -> Result<(), ColdRead> {
+        match mode {
+            Mode::Write => {
+                self.probe(bytes, now_ms)?;
+                self.write(Some(origin), |out| out.extend_from_slice(bytes));
+            }
+            Mode::ReadInOrder if self.has_unapplied() => {
+                self.probe(bytes, now_ms)?;
+                self.read_in_order(origin, bytes);
+            }
+            Mode::Read | Mode::ReadInOrder => {
+                self.counts_changed = true;
+                let mut out = Vec::new();
+                let outcome =
+                    self.machine.borrow_mut().reading(now_ms, false, |execution| execution.run(bytes, &mut out));
+                match outcome {
+                    Ok(()) => host.reply(origin, &out),
+                    Err(Failure::Cold(read)) => return Err(read),
+                    Err(Failure::Storage(_)) => unreachable!("a read's errors are its reply"),
+                    Err(Failure::Undecodable) => unreachable!("a request is decoded as this process encoded it"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_patiently(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        self.counts_changed = true;
+        let mut out = Vec::new();
+        let outcome = self.machine.borrow_mut().reading(now_ms, true, |execution| execution.run(bytes, &mut out));
+        assert!(outcome.is_ok(), "a read that may wait for the disk is never cold, and it was encoded here");
+        host.reply(origin, &out);
+    }
+
+    /// Whether a write is not applied yet, behind which a read may have to wait.
+    fn has_unapplied(&self) -> bool {
+        self.open.write_count > 0 || self.in_flight.borrow().back().is_some_and(|last| !last.applied)
+    }
+
+    /// Whether rows are looked for in memory before the requests that need them join a batch.
+    pub fn is_probing(&self, now_ms: u64) -> bool {
+        now_ms < self.probe_until_ms
+    }
+
+    /// Looks whether the rows that a request needs are in memory, so that applying it does not wait for the disk. Only while
+    /// applying had to wait lately: with all keys in memory it would be work for nothing.
+    fn probe(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), ColdRead> {
+        if !self.is_probing(now_ms) {
+            return Ok(());
+        }
+        let mut args = ArgList::new();
+        args.push(b"");
+        let Some(header) = request::decode(bytes, &mut args) else { return Ok(()) };
+        let Some(command) = table::by_id(header.command) else { return Ok(()) };
+        let mut machine = self.machine.borrow_mut();
+        let counts = machine.scratch.counts();
+        let cold = machine.reading(now_ms, false, |execution| {
+            let keyspace =
+                Keyspace::new(execution.store, execution.scratch, execution.versions, header.db, execution.now_ms);
+            cold_rows(&keyspace, command, &args)
+        });
+        // Looked up by nobody yet.
+        machine.scratch.set_counts(counts);
+        match cold {
+            Ok(rows) if rows.is_empty() => Ok(()),
+            Ok(rows) => Err(ColdRead::Keys(rows)),
+            Err(StorageError::Cold(read)) => Err(read),
+            // Who runs the request meets the error, and says it.
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Puts a read behind the writes that are not applied yet.
+    fn read_in_order(&mut self, origin: Origin, bytes: &[u8]) {
+        let put = |operations: &mut Vec<Operation>, reads: &mut Vec<u8>| {
+            let start = reads.len();
+            reads.extend_from_slice(bytes);
+            operations.push(Operation { origin: Some(origin), read: Some(start..reads.len()) });
+        };
+        if self.open.write_count > 0 {
+            return put(&mut self.open.operations, &mut self.open.reads);
+        }
+        let mut in_flight = self.in_flight.borrow_mut();
+        let last = in_flight.back_mut().expect("something is not applied, or the read would run at once");
+        put(&mut last.operations, &mut last.reads);
+        self.reads_behind.add(bytes.len());
+    }
+}
