@@ -32,7 +32,7 @@ pub mod session;
 pub mod session_commands;
 pub mod settings;
 pub mod shard;
-mod slow_down;
+pub mod slow_down;
 pub mod special;
 pub mod stats;
 pub mod sync_placement;

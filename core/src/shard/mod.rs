@@ -90,7 +90,7 @@ pub struct Shard {
     group_commit: GroupCommit,
     /// Whether it waits because the disk does not keep up.
     pressure: Pressure,
-    /// [`Store::disk_waits`] when it was last looked at.
+    /// [`basalt_storage::Store::disk_waits`] when it was last looked at.
     disk_waits: u64,
     /// Until when requests are probed before they join a batch.
     probe_until_ms: u64,
