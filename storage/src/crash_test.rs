@@ -125,7 +125,7 @@ fn assert_state(store: &Store, index: u64) {
 
 /// What the child process does: every entry that is not in the log yet, with every generation written on another thread.
 #[test]
-#[ignore = "the crash test runs it in a process of its own"]
+#[ignore = "a child process of the crash test: cargo test -p basalt-storage a_crash_at_any_step"]
 fn replay_child() {
     let Some(dir) = std::env::var_os(CHILD_DIR).map(PathBuf::from) else { return };
     let (mut shard, _) = Shard::open(&dir);

@@ -80,7 +80,7 @@ fn recover(dir: &Path) -> u64 {
 
 /// What the child process does: the whole log, with every generation written on another thread, over and over.
 #[test]
-#[ignore = "the crash tests run it in a process of its own"]
+#[ignore = "a child process of the crash tests: cargo test -p basalt-storage crash_test"]
 fn child() {
     let Some(dir) = std::env::var_os(CHILD_DIR).map(PathBuf::from) else { return };
     let mut store = Store::open(&dir, &options()).unwrap();

@@ -24,6 +24,8 @@ mod orphan_filter;
 mod range_tombstones;
 mod row_cache;
 mod snapshot;
+#[cfg(test)]
+mod test_random;
 
 use std::cell::Cell;
 use std::ops::Bound;

@@ -1,33 +1,15 @@
 //! The store against a plain ordered map: random operations, with generations written, snapshots installed and the store
-//! reopened in between, with answers of reader threads that come late, and with row caches of several sizes. Reopening loses what was not written out, as a crash does, so the test keeps its own log of entries
-//! and applies it again from where the store stands, as the node does.
+//! reopened in between, with answers of reader threads that come late, and with row caches of several sizes. Reopening loses
+//! what was not written out, as a crash does, so the test keeps its own log of entries and applies it again from where the
+//! store stands, as the node does.
 
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 
+use super::test_random::Random;
 use super::{BlockCache, Store, StoreOptions};
 use crate::rows::{ColdRead, Direction, MemoryRows, Rows};
 use crate::{Error, Result};
-
-/// A small deterministic source of randomness (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 33) % end
-    }
-
-    fn chance(&mut self, one_in: u64) -> bool {
-        self.below(one_in) == 0
-    }
-}
 
 /// One row operation of a log entry.
 #[derive(Debug, Clone)]

@@ -5,28 +5,9 @@ use std::ops::Bound;
 
 use super::{Found, Memtable};
 use crate::rows::{Direction, range_is_empty};
+use crate::store::test_random::Random;
 
 type Model = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-
-/// A small deterministic source of randomness (xorshift64*).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        (self.next() >> 33) % end
-    }
-
-    fn chance(&mut self, one_in: u64) -> bool {
-        self.below(one_in) == 0
-    }
-}
 
 /// Makes a key; `step` counts the operations of the history.
 type Shape = fn(&mut Random, step: u64) -> Vec<u8>;
