@@ -336,5 +336,5 @@ pub const READER_JOBS: usize = 16 << 10;
 /// Threads that write generations and snapshots.
 pub const BACKGROUND_THREADS: usize = 2;
 
-/// Jobs that may wait for them; each shard has two at most.
-pub const BACKGROUND_JOBS: usize = 2 * SHARDS_MAX;
+/// Jobs that may wait for them; each shard has two at most, and one when it starts.
+pub const BACKGROUND_JOBS: usize = 3 * SHARDS_MAX;

@@ -71,6 +71,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let ballast = Ballast::new(data.root(), data.shard_count());
     ballast.release();
     let mut shards = open_shards(&config, &data, &router, &syncers, &budget, &cache)?;
+    let compactions: Vec<_> = shards.iter().flatten().map(|shard| shard.store.compaction_start()).collect();
     // A start that was refused is not counted: what belongs here may come back.
     data.count_start().map_err(|error| RunError(error.to_string()))?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
@@ -107,6 +108,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     if server.config.disk_reserve > 0 {
         ballast.set_aside();
     }
+    compactions.into_iter().for_each(|begin| compact_in(&background, begin));
     let watchdog = {
         let server = server.clone();
         std::thread::Builder::new().name("basalt-watch".into()).spawn(move || core_loop::watchdog(&server, &watched))
@@ -132,6 +134,17 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
 
 fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Background, RunError> {
     Background::start(name, count, queue_max).map_err(|error| RunError(format!("no thread could be started: {error}")))
+}
+
+/// Has a shard's files compacted from now on.
+fn compact_in(background: &Background, begin: impl FnOnce() -> basalt_storage::Result<()> + Send + 'static) {
+    let job = move || {
+        if let Err(error) = begin() {
+            tracing::warn!(%error, "compaction does not begin yet: it is tried again when the shard has written more");
+        }
+    };
+    let refused = background.submit(Box::new(job)).is_err();
+    assert!(!refused, "each shard has fewer jobs than the queue has room for");
 }
 
 /// Starts a syncer for each core; also returns the thread that does its syncs.
@@ -174,20 +187,21 @@ fn open_shards(
     let open = |id: ShardId| -> Result<OpenShard, String> {
         let directory = data.shard(id.0);
         let syncer = &syncers[router.core_of(id).index()];
-        let (identity, create) = (data.identity(id.0), !data.has_shards());
+        let (identity, create, reserve_bytes) = (data.identity(id.0), !data.has_shards(), config.disk_reserve);
         let log_options = LogOptions {
             identity,
             create,
             start: data.start_number(),
             tail_bytes: budget.log_tail_bytes,
             segment_bytes: budget.log_segment_bytes,
-            reserve_bytes: config.disk_reserve,
+            reserve_bytes,
             ..LogOptions::default()
         };
         let log = RaftLog::open(&directory.log, &log_options, syncer);
         let usual = StoreOptions::new(budget.memtable_bytes, cache.clone());
         let row_cache_bytes = budget.row_cache_bytes;
-        let store = Store::open(&directory.data, &StoreOptions { identity, create, row_cache_bytes, ..usual });
+        let store_options = StoreOptions { identity, create, row_cache_bytes, reserve_bytes, ..usual };
+        let store = Store::open(&directory.data, &store_options);
         let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
         let snapshots = directory.data.with_file_name("snapshots");
         let (log, store) = (log.map_err(in_shard)?, store.map_err(in_shard)?);

@@ -28,6 +28,11 @@ pub(super) const SEGMENT_STRETCH: usize = 4;
 /// Bytes by which write-ahead files grow where space is short: so much of it each log that is opened takes ahead of its need.
 const SPARING_STEP_BYTES: u64 = 64 << 10;
 
+/// Bytes by which write-ahead files grow where there is room: a segment and what it may exceed it by.
+pub(super) fn file_step_bytes(options: &LogOptions) -> u64 {
+    options.segment_bytes as u64 + (2 << 20)
+}
+
 /// Opens or creates the database in `directory`; with `is_ample`, write-ahead files get all their space at once. What was
 /// recovered is in memory and in the write-ahead files, which need not be synced.
 pub(super) fn open_database(directory: &Path, options: &LogOptions, is_ample: bool) -> Result<DB> {
@@ -45,8 +50,8 @@ fn rocksdb_options(log: &LogOptions, is_ample: bool) -> Result<Options, rocksdb:
     // is only a limit that is not reached: neither by one stretched segment after what was recovered, which may be all those
     // that waited and a stretched one.
     options.set_write_buffer_size(log.segment_bytes * (log.segments_waiting_max + 2 * SEGMENT_STRETCH));
-    // Only bounds how much RocksDB reserves for a write-ahead file ahead of writing it; a segment and what it may exceed it by.
-    let step_bytes = if is_ample { log.segment_bytes as u64 + (2 << 20) } else { SPARING_STEP_BYTES };
+    // Only bounds how much RocksDB reserves for a write-ahead file ahead of writing it.
+    let step_bytes = if is_ample { file_step_bytes(log) } else { SPARING_STEP_BYTES };
     options.set_max_total_wal_size(step_bytes);
     options.set_max_write_buffer_number(log.segments_waiting_max as i32 + 3);
     options.set_arena_block_size(1 << 20);

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::statvfs::statvfs;
-
+use crate::free_space::free_bytes;
 use crate::{Error, Result};
 
 /// Bytes that may be written between two looks at the file system.
@@ -95,9 +94,7 @@ impl DiskSpace {
     }
 
     fn ask(&self) -> Result<u64> {
-        let status =
-            statvfs(&self.path).map_err(|errno| Error::Io { path: self.path.clone(), source: errno.into() })?;
-        Ok(status.blocks_available() as u64 * status.fragment_size() as u64)
+        free_bytes(&self.path)
     }
 
     /// Asks the file system again if the last answer is old, or much was written since, or space was short.

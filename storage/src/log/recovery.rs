@@ -18,7 +18,7 @@ use super::record::{LogRecord, key_of};
 use super::sizes::Sizes;
 use super::state_file::{Mark, Promises, STATE_FILE, StateFile};
 use super::tail::Tail;
-use super::warm::WarmClaim;
+use super::warm::{WarmClaim, opening_bytes};
 use crate::{Error, Result};
 
 /// Where the write-ahead files are kept while it is not yet certain that they are whole.
@@ -72,7 +72,7 @@ pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovere
     }
     let kept = KeptFiles::keep(directory);
     let space = DiskSpace::new(directory, options.reserve_bytes);
-    let claim = WarmClaim::new((options.segment_bytes * (options.warm_files + 1)) as u64);
+    let claim = WarmClaim::new(opening_bytes(options));
     let claim = space.check(claim.all_bytes).is_ok().then_some(claim);
     let database = open_database(directory, options, claim.is_some())?;
     sync_files(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;

@@ -13,11 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rocksdb::{DB, WriteBatch, WriteOptions};
 
 use super::LogOptions;
-use super::database::refusal;
+use super::database::{file_step_bytes, refusal};
 use crate::Result;
 
 /// Bytes of filler written at once.
 const FILLER_BYTES: usize = 1 << 20;
+/// What a filler takes beyond its bytes: the headers of its pieces, one for each 32 KiB.
+const FILLER_EXTRA_BYTES: usize = 1 << 10;
 /// A key outside the records', put and taken back, since RocksDB flushes only what is not empty.
 const WARM_KEY: [u8; 1] = [b'w'];
 
@@ -44,6 +46,17 @@ impl Drop for WarmClaim {
     }
 }
 
+/// Bytes that opening a log takes: the warm files, and what RocksDB reserves for the one that is written to next.
+pub(super) fn opening_bytes(options: &LogOptions) -> u64 {
+    let warm_file_bytes = fillers(options.segment_bytes) * (FILLER_BYTES + FILLER_EXTRA_BYTES);
+    (options.warm_files * warm_file_bytes) as u64 + file_step_bytes(options)
+}
+
+/// Fillers that make one file: one more than the segment, since the records' headers are counted only roughly.
+fn fillers(segment_bytes: usize) -> usize {
+    segment_bytes.div_ceil(FILLER_BYTES) + 1
+}
+
 /// Makes write-ahead files of full length for reuse: the current one and those that follow.
 pub(super) fn warm(directory: &Path, database: &DB, options: &LogOptions) -> Result<()> {
     let filler = vec![0xb5; FILLER_BYTES];
@@ -57,8 +70,7 @@ fn warm_file(database: &DB, segment_bytes: usize, filler: &[u8]) -> Result<(), r
     let mut write = WriteOptions::default();
     write.set_sync(false);
     write.disable_wal(false);
-    // One more than the segment: the records' headers are counted only roughly.
-    for _ in 0..=segment_bytes.div_ceil(filler.len()) {
+    for _ in 0..fillers(segment_bytes) {
         let mut batch = WriteBatch::default();
         batch.put_log_data(filler);
         database.write_opt(batch, &write)?;

@@ -15,6 +15,7 @@ use rocksdb::{
 use super::StoreOptions;
 use super::applied::{self, Applied};
 use super::orphan_filter::{IngestEpoch, OrphanFilterFactory};
+use crate::free_space::free_bytes;
 use crate::keyspace::APPLIED_ROW;
 use crate::rocksdb_error::from_rocksdb;
 use crate::rows::Counters;
@@ -52,10 +53,14 @@ pub(super) struct Database {
     ingest_lock: Mutex<()>,
     /// Set when another database took this one's place: its files go when it is closed.
     is_obsolete: AtomicBool,
+    /// Whether compaction was begun.
+    compacts: AtomicBool,
+    reserve_bytes: u64,
 }
 
 impl Database {
-    /// Opens the database `number` in `path`, which must exist unless `create`.
+    /// Opens the database `number` in `path`, which must exist unless `create`. It does not compact before
+    /// [`Database::begin_compaction`].
     pub(super) fn open(path: PathBuf, number: u64, create: bool, options: &StoreOptions) -> Result<Opened> {
         let (factory, ingest_epoch, slot) = OrphanFilterFactory::new();
         let mut database_options = database_options(options);
@@ -78,6 +83,8 @@ impl Database {
             ingest_epoch,
             ingest_lock: Mutex::new(()),
             is_obsolete: AtomicBool::new(false),
+            compacts: AtomicBool::new(false),
+            reserve_bytes: options.reserve_bytes,
         };
         let is_empty = database.holds_no_row()?;
         let (applied, counters) = match database.applied()? {
@@ -128,6 +135,29 @@ impl Database {
     pub(super) fn lock_ingest(&self) -> MutexGuard<'_, ()> {
         // The lock guards no data, so a panic under it leaves nothing broken.
         self.ingest_lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has RocksDB compact by itself from now on, if the file system has its reserve free. Blocks for some milliseconds.
+    ///
+    /// Not done on opening: a node that starts on a nearly full disk has other files to open, and compactions would take the
+    /// space which that needs.
+    pub(super) fn begin_compaction(&self) -> Result<()> {
+        if self.compacts.load(Ordering::Relaxed) || free_bytes(&self.path)? < self.reserve_bytes {
+            return Ok(());
+        }
+        self.db().set_options(&[("disable_auto_compactions", "false")]).map_err(|error| self.error(error))?;
+        self.compacts.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Checks that a file of `bytes` leaves half of the reserve free: a file that fills the disk keeps even Raft's own records from
+    /// being written.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`] if it does not.
+    pub(super) fn check_room(&self, bytes: u64) -> Result<()> {
+        let is_room = free_bytes(&self.path)? >= (self.reserve_bytes / 2).saturating_add(bytes);
+        if is_room { Ok(()) } else { Err(Error::DiskFull { path: self.path.clone() }) }
     }
 
     /// Bytes of all live files.
@@ -239,6 +269,8 @@ fn database_options(options: &StoreOptions) -> Options {
 
     out.set_num_levels(7);
     out.set_level_compaction_dynamic_level_bytes(true);
+    // See `Database::begin_compaction`.
+    out.set_disable_auto_compactions(true);
     out.set_level_zero_file_num_compaction_trigger(LEVEL0_COMPACTION_FILES);
     out.set_target_file_size_base(FILE_BYTES);
     out.set_max_bytes_for_level_base(4 * FILE_BYTES);
@@ -262,6 +294,7 @@ fn database_options(options: &StoreOptions) -> Options {
 mod tests {
     use std::fs;
     use std::os::unix::fs::FileExt;
+    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::rows::Rows;
@@ -341,6 +374,40 @@ mod tests {
         drop(store);
         assert!(!stray.exists());
         assert!(file.exists());
+    }
+
+    #[test]
+    fn nothing_is_compacted_before_it_may_and_while_the_disk_is_short() {
+        let (home, _) = one_file();
+        let open = |reserve_bytes| {
+            let options = StoreOptions { reserve_bytes, ..options() };
+            Database::open(home.path().join("db-1"), 1, false, &options).unwrap().database
+        };
+        let database = open(u64::MAX / 2);
+        for number in 0..2 * LEVEL0_COMPACTION_FILES {
+            let file = home.path().join("next.sst");
+            let mut writer = rocksdb::SstFileWriter::create(database.table_options());
+            writer.open(&file).unwrap();
+            writer.put([0, 0, 0, 0, 5], number.to_ne_bytes()).unwrap();
+            writer.finish().unwrap();
+            drop(writer);
+            database.ingest(&file).unwrap();
+        }
+        let all = database.level0_file_count().unwrap();
+        assert!(all > LEVEL0_COMPACTION_FILES as u64, "{all}");
+        database.begin_compaction().unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(database.level0_file_count().unwrap(), all);
+        drop(database);
+        let database = open(0);
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(database.level0_file_count().unwrap(), all);
+        database.begin_compaction().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while database.level0_file_count().unwrap() == all {
+            assert!(Instant::now() < deadline, "nothing is compacted");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ impl GenerationJob {
 
     fn write_and_ingest(&self) -> Result<()> {
         failpoint("generation frozen");
+        self.database.begin_compaction()?;
+        self.database.check_room(self.frozen.table.bytes() as u64)?;
         let name = format!("db-{}-{}.sst", self.database.number(), self.frozen.applied.index);
         let file = self.incoming.join(name);
         let outcome = self.write(&file).and_then(|()| {
@@ -210,6 +212,26 @@ mod tests {
         let store = open(home.path());
         assert_eq!(store.get(b"k").unwrap().unwrap().len(), 300_000);
         assert_eq!(store.applied().membership, b"members");
+    }
+
+    #[test]
+    fn a_generation_that_would_use_up_the_reserve_waits_until_there_is_room() {
+        let home = tempfile::tempdir().unwrap();
+        let open = |reserve_bytes| {
+            let usual = StoreOptions::new(1024 * 1024, BlockCache::new(1024 * 1024));
+            Store::open(home.path(), &StoreOptions { reserve_bytes, ..usual }).unwrap()
+        };
+        let mut store = open(u64::MAX / 2);
+        store.put(b"k", b"1");
+        store.set_applied(1, b"1", None);
+        let done = store.freeze().unwrap().run();
+        assert!(matches!(store.finish(done), Err(Error::DiskFull { .. })));
+        assert_eq!(text(&store, b"k").as_deref(), Some("1"));
+        assert_eq!(std::fs::read_dir(home.path().join("incoming")).unwrap().count(), 0);
+        drop(store);
+        let mut store = open(1);
+        store.put(b"k", b"1");
+        write_out(&mut store);
     }
 
     #[test]

@@ -77,9 +77,23 @@ impl Home {
         sync_dir(&self.path)
     }
 
-    /// Removes what a crash left: databases other than `current`, unfinished generations.
+    /// Removes the unfinished generations that a crash left. Before the database is opened: it may need the space.
+    pub(super) fn remove_incoming(&self) -> Result<()> {
+        match fs::read_dir(self.incoming_path()) {
+            Ok(files) => files.flatten().try_for_each(|file| {
+                fs::remove_file(file.path()).map_err(|source| io(&file.path(), source))?;
+                tracing::info!(path = %file.path().display(), "removed a generation that an earlier run left unfinished");
+                Ok(())
+            }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(io(&self.incoming_path(), source)),
+        }
+    }
+
+    /// Removes the databases other than `current` that a crash left.
     pub(super) fn remove_leftovers(&self, current: u64) -> Result<()> {
-        let keep = [self.path.join(MARKER), self.database_path(current)];
+        let incoming = self.incoming_path();
+        let keep = [self.path.join(MARKER), self.database_path(current), incoming.clone()];
         for entry in self.entries()? {
             if keep.contains(&entry) || !is_ours(&entry) {
                 continue;
@@ -88,7 +102,6 @@ impl Home {
             let removed = if entry.is_dir() { fs::remove_dir_all(&entry) } else { fs::remove_file(&entry) };
             removed.map_err(|source| io(&entry, source))?;
         }
-        let incoming = self.incoming_path();
         fs::create_dir_all(&incoming).map_err(|source| io(&incoming, source))
     }
 
@@ -262,6 +275,7 @@ mod tests {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         fs::write(dir.path().join("incoming/half.sst"), "").unwrap();
+        home.remove_incoming().unwrap();
         home.remove_leftovers(2).unwrap();
         let mut left: Vec<_> =
             home.entries().unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();

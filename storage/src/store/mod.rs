@@ -70,6 +70,8 @@ pub struct StoreOptions {
     pub open_files_max: i32,
     /// Compactions that run at once, at most. RocksDB's threads are shared by all stores of the process.
     pub background_jobs_max: i32,
+    /// Free bytes of the file system below which no compaction begins; a generation is written while half of it stays free.
+    pub reserve_bytes: u64,
 }
 
 impl StoreOptions {
@@ -84,6 +86,7 @@ impl StoreOptions {
             block_cache,
             open_files_max: 1024,
             background_jobs_max: 2,
+            reserve_bytes: 0,
         }
     }
 }
@@ -139,6 +142,7 @@ impl Store {
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Store> {
         let (home, current) = Home::open(dir, options.identity, options.create)?;
         let number = current.unwrap_or(1);
+        home.remove_incoming()?;
         let opened = Database::open(home.database_path(number), number, current.is_none(), options)?;
         if current.is_none() {
             home.set_current(number)?;
@@ -164,6 +168,13 @@ impl Store {
             waiting_reads: read_options(ReadTier::All),
             cached_reads: read_options(ReadTier::BlockCache),
         })
+    }
+
+    /// Work that has the store's files compacted from now on, if there is room. Run it on a thread that may block, once everything
+    /// that needs disk space to start has started; where there is no room, it is tried again with each generation.
+    pub fn compaction_start(&self) -> impl FnOnce() -> Result<()> + Send + use<> {
+        let database = self.database.clone();
+        move || database.begin_compaction()
     }
 
     /// Where the store is.
