@@ -9,7 +9,7 @@ use basalt_storage::log::LogOptions;
 use crate::config::Config;
 use crate::limits;
 
-/// Memtables that may be in memory at once in each shard, in budgets of one: the active one and the frozen one, each overgrown.
+/// Memtables that may be in memory at once in each shard, in budgets of one: the active one and the one before it, each overgrown.
 pub const MEMTABLES_PER_SHARD: u64 = 2 * limits::MEMTABLE_OVERFLOW as u64;
 
 /// Segments of a shard's log that are in memory at once: the one being filled, and those that wait to be written as tables.

@@ -365,7 +365,7 @@ pub struct ShardStats {
     pub durable_applied: Figure,
     /// Bytes of the log.
     pub log_bytes: Figure,
-    /// Bytes of the active and frozen memtables.
+    /// Bytes of the active memtable, and of the frozen or the written one.
     pub memtable_bytes: Figure,
     /// Bytes of the cache of rows on disk.
     pub row_cache_bytes: Figure,

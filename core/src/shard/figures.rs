@@ -44,7 +44,7 @@ impl Shard {
         stats.slow_down_us.set(if is_slow { slow_down.delay().as_micros() as u64 } else { 0 });
         stats.slow_down_bytes_per_s.set(if is_slow { slow_down.bytes_per_s() } else { 0 });
         let (memory, row_cache) = (machine.store.memory(), machine.store.row_cache_counts());
-        stats.memtable_bytes.set((memory.active_bytes + memory.frozen_bytes) as u64);
+        stats.memtable_bytes.set((memory.active_bytes + memory.frozen_bytes + memory.written_bytes) as u64);
         stats.row_cache_bytes.set(memory.row_cache_bytes as u64);
         stats.row_cache_hits.set(row_cache.hits);
         stats.row_cache_misses.set(row_cache.misses);

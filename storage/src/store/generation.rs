@@ -2,7 +2,8 @@
 //!
 //! The core freezes a memtable and hands out a [`GenerationJob`]; another thread runs it: write one sorted file with the
 //! applied row inside, sync it, ingest it in one atomic step. Until [`Store::finish`](super::Store::finish) has the outcome,
-//! the frozen memtable answers reads, so it does not matter whether RocksDB has the rows already. A crash before the ingest
+//! the frozen memtable answers reads, so it does not matter whether RocksDB has the rows already; from then on it answers for
+//! RocksDB, so that what was hot stays so, until the next generation takes its place. A crash before the ingest
 //! leaves a file that is removed at open; a crash after it leaves nothing undone.
 
 use std::fs;
@@ -37,6 +38,8 @@ pub(super) struct Frozen {
 #[must_use = "the shard's memory is not freed until the generation is written"]
 pub struct GenerationJob {
     pub(super) frozen: Arc<Frozen>,
+    /// The generation before, of which this takes the place in memory. Freed here, since that takes milliseconds.
+    pub(super) replaced: Option<Arc<Frozen>>,
     pub(super) database: Arc<Database>,
     pub(super) incoming: PathBuf,
 }
@@ -48,7 +51,8 @@ impl GenerationJob {
     }
 
     /// Writes, syncs and ingests the generation. Blocks for as long as that takes: tens of milliseconds to seconds.
-    pub fn run(self) -> GenerationDone {
+    pub fn run(mut self) -> GenerationDone {
+        self.replaced = None;
         let outcome = self.write_and_ingest();
         GenerationDone { frozen: self.frozen, database_number: self.database.number(), outcome }
     }
@@ -188,7 +192,27 @@ mod tests {
         store.finish(done).unwrap();
         assert_eq!(store.durable_applied(), 1);
         assert_eq!(store.memory().frozen_bytes, 0);
+        assert!(store.memory().written_bytes > 0);
         assert_eq!(text(&store, b"k").as_deref(), Some("2"));
+    }
+
+    #[test]
+    fn the_written_generation_answers_in_place_of_the_disk_until_the_next_is_frozen() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = open(home.path());
+        for number in 0..100 {
+            store.put(&[0, number], &[number; 1000]);
+        }
+        write_out(&mut store);
+        store.put(b"k", b"1");
+        store.delete_range(&[0, 60], &[0, 70]);
+        store.set_wait_for_disk(false);
+        assert_eq!(store.get(&[0, 50]).unwrap().as_deref(), Some(&[50; 1000][..]));
+        assert!(store.get(&[0, 65]).unwrap().is_none(), "deleted since");
+        write_out(&mut store);
+        assert!(matches!(store.get(&[0, 50]), Err(Error::Cold(_))), "memory holds one written generation");
+        assert!(store.get(&[0, 65]).unwrap().is_none());
+        assert_eq!(text(&store, b"k").as_deref(), Some("1"));
     }
 
     #[test]

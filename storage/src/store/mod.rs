@@ -1,9 +1,12 @@
 //! The applied rows of one shard: a memtable of our own over RocksDB.
 //!
 //! Rows are applied to the *active* memtable, which only the shard's core touches. At its budget it is *frozen*, another thread
-//! writes it into RocksDB as one file with the applied row inside, and the frozen memtable goes. There is no WAL here: what
-//! RocksDB does not have yet is in the Raft log, which is purged only up to [`Store::durable_applied`], and is applied again
-//! after a crash. Reads ask active, frozen, the cache of rows on disk, RocksDB, in that order.
+//! writes it into RocksDB as one file with the applied row inside. There is no WAL here: what RocksDB does not have yet is in the
+//! Raft log, which is purged only up to [`Store::durable_applied`], and is applied again after a crash. Reads ask active, frozen,
+//! the cache of rows on disk, RocksDB, in that order.
+//!
+//! A *written* generation stays in memory until the next one is frozen, in whose place it is: without it, every key that was
+//! hot a moment ago would have to be read from the disk, all at once. It is no layer of its own but a copy of what RocksDB has.
 //!
 //! The one thing a newcomer would get wrong: [`Store::freeze`] belongs between two log entries, never into one.
 
@@ -98,7 +101,9 @@ pub struct StoreMemory {
     pub active_bytes: usize,
     /// The memtable being written to disk; 0 if there is none.
     pub frozen_bytes: usize,
-    /// The budget of each of the two.
+    /// The memtable that is on disk and still read from; 0 if there is none, and then there may be a frozen one.
+    pub written_bytes: usize,
+    /// The budget of each of the three.
     pub memtable_bytes: usize,
     /// The cache of rows on disk.
     pub row_cache_bytes: usize,
@@ -112,6 +117,8 @@ pub struct Store {
     applied: Applied,
     counters: Counters,
     frozen: Option<Arc<Frozen>>,
+    /// The generation that was frozen last, once RocksDB has it.
+    written: Option<Arc<Frozen>>,
     /// Whether a job for the frozen generation is under way.
     is_writing: bool,
     row_cache: RowCache,
@@ -157,6 +164,7 @@ impl Store {
             applied,
             counters,
             frozen: None,
+            written: None,
             is_writing: false,
             row_cache: RowCache::new(options.row_cache_bytes),
             epoch: Epoch::default(),
@@ -261,10 +269,11 @@ impl Store {
         }
         let frozen = self.frozen.clone()?;
         self.is_writing = true;
-        Some(GenerationJob { frozen, database: self.database.clone(), incoming: self.home.incoming_path() })
+        let (database, incoming) = (self.database.clone(), self.home.incoming_path());
+        Some(GenerationJob { frozen, replaced: self.written.take(), database, incoming })
     }
 
-    /// Takes back what became of a generation: if it is on disk, its memory goes.
+    /// Takes back what became of a generation: if it is on disk, its memory goes when the next one is frozen.
     ///
     /// # Errors
     /// The job's error. The generation then stays in memory and the next [`Store::freeze`] tries it again; nothing is lost,
@@ -282,7 +291,8 @@ impl Store {
         // Nothing to do for the row cache: it holds no key of the generation, see its module's docs.
         self.epoch.0 += 1;
         self.disk_is_empty &= frozen.table.is_empty();
-        Ok(Retired { _frozen: [Some(frozen), self.frozen.take()], ..Retired::default() })
+        self.written = self.frozen.take();
+        Ok(Retired { _frozen: [Some(frozen), None], ..Retired::default() })
     }
 
     /// Memory in use.
@@ -290,6 +300,7 @@ impl Store {
         StoreMemory {
             active_bytes: self.active.bytes(),
             frozen_bytes: self.frozen.as_ref().map_or(0, |frozen| frozen.table.bytes()),
+            written_bytes: self.written.as_ref().map_or(0, |written| written.table.bytes()),
             memtable_bytes: self.options.memtable_bytes,
             row_cache_bytes: self.row_cache.bytes(),
         }
@@ -343,7 +354,8 @@ impl Store {
         self.disk_is_empty = is_empty;
         self.is_writing = false;
         let active = std::mem::take(&mut self.active);
-        Ok(Retired { _active: Some(active), _frozen: [self.frozen.take(), None], _database: Some(old) })
+        let frozen = [self.frozen.take(), self.written.take()];
+        Ok(Retired { _active: Some(active), _frozen: frozen, _database: Some(old) })
     }
 
     /// Installs the checkpoint in `from` on the calling thread. Blocks: for start-up and for threads that may.
@@ -368,12 +380,17 @@ impl Store {
         }
     }
 
-    /// The row of `key`, which no memtable knows.
+    /// The row of `key`, which neither the active nor the frozen memtable knows.
     fn get_from_disk(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
         match self.row_cache.find(key) {
             Cached::Row(row) => return Ok(Some(Row::Cached(row))),
             Cached::Absent => return Ok(None),
             Cached::Unknown => {}
+        }
+        match self.written.as_ref().map(|written| written.table.find(key)) {
+            Some(Found::Value(value)) => return Ok(Some(Row::Memory(value))),
+            Some(Found::Deleted) => return Ok(None),
+            Some(Found::Unknown) | None => {}
         }
         match self.database.get(key, &self.cached_reads) {
             Ok(row) => {

@@ -7,7 +7,8 @@
 //!
 //! # Why it never serves what is not so
 //!
-//! A read asks the active memtable, the frozen one, this cache, RocksDB, in that order. What has to hold is:
+//! A read asks the active memtable, the frozen one, this cache, RocksDB, in that order; the generation that was written last, which
+//! is still in memory, is asked in RocksDB's stead, and is to be thought of as a part of it. What has to hold is:
 //!
 //! > If neither memtable knows a key that is cached here, then RocksDB would answer what is cached.
 //!
