@@ -14,6 +14,7 @@ use basalt_net::ring::{CloseReason, ConnId, Event, Ring};
 use basalt_net::socket;
 use basalt_storage::Warmed as WarmedRows;
 use crossbeam_queue::ArrayQueue;
+use futures_util::future::join_all;
 
 use crate::background::Background;
 use crate::connection::Connection;
@@ -641,6 +642,7 @@ impl Core {
         self.close_unread();
         self.close_broken();
         self.publish();
+        self.evict_clients();
     }
 
     fn close_idle(&mut self) {
@@ -680,6 +682,43 @@ impl Core {
                 self.close(id, false);
             }
         }
+    }
+
+    /// Closes this core's largest clients while all clients of the node hold more than they may, and none of another core's is
+    /// larger. The others' figures are those of their last tick.
+    fn evict_clients(&mut self) {
+        let all: u64 = self.server.cores.iter().map(CoreStats::client_bytes).sum();
+        let Some(mut excess) = all.checked_sub(self.live.client_bytes_max).filter(|&excess| excess > 0) else {
+            return self.stats().largest_client_bytes.set(0);
+        };
+        let mut clients: Vec<(u64, ConnId, u64)> =
+            self.connections.iter().flatten().filter_map(|c| self.evictable(c)).collect();
+        clients.sort_unstable_by_key(|&(bytes, ..)| std::cmp::Reverse(bytes));
+        let others = self.server.cores.iter().enumerate().filter(|(index, _)| *index != self.id.index());
+        let others_largest = others.map(|(_, core)| core.largest_client_bytes.get()).max().unwrap_or(0);
+        self.stats().largest_client_bytes.set(clients.first().map_or(0, |&(bytes, ..)| bytes));
+        for (bytes, id, client) in clients {
+            if excess == 0 || bytes < others_largest {
+                return;
+            }
+            tracing::warn!(
+                client,
+                bytes,
+                all,
+                most = self.live.client_bytes_max,
+                "client closed: all clients together hold more than maxmemory-clients, and this one holds most"
+            );
+            self.stats().evicted_clients.add(1);
+            self.close(id, false);
+            excess = excess.saturating_sub(bytes);
+        }
+    }
+
+    /// What a client holds, and who it is, if it may be closed for that and is worth it.
+    fn evictable(&self, connection: &Connection) -> Option<(u64, ConnId, u64)> {
+        let bytes = (connection.input.len() + self.ring.output_capacity(connection.ring)) as u64;
+        let may_be = !connection.session.no_evict && bytes >= limits::EVICTED_BYTES_MIN;
+        may_be.then_some((bytes, connection.ring, connection.session.id))
     }
 
     fn close_over_limit(&mut self, id: ConnId, bytes: usize) {
@@ -735,16 +774,15 @@ impl Core {
     /// start replays nothing.
     ///
     /// # Errors
-    /// The sentence that says what could not be written.
+    /// The sentence that says what could not be written, of the first shard that failed; the others are ended all the same.
     pub async fn close_shards(&mut self) -> Result<(), String> {
         let failed = self.server.stop.failure().is_some();
-        let mut outcome = Ok(());
-        for shard in self.shards.iter_mut().flatten() {
+        // All at once: what a shard waits for is mostly the disk.
+        let closing = self.shards.iter_mut().flatten().map(|shard| async move {
             let id = shard.id();
-            let closed = shard.close(failed).await.map_err(|error| format!("shard {id}: {error}"));
-            outcome = outcome.and(closed);
-        }
-        outcome
+            shard.close(failed).await.map_err(|error| format!("shard {id}: {error}"))
+        });
+        join_all(closing).await.into_iter().collect()
     }
 
     /// The longest the core may sleep in its ring or in glommio before it must look at its clocks.

@@ -28,9 +28,18 @@ pub struct MemoryBudget {
     pub log_tail_bytes: usize,
     /// One segment of a shard's log: RocksDB holds four of them at most before it has written the first as a table.
     pub log_segment_bytes: usize,
-    /// What clients have sent and have not read yet, all together.
+    /// See [`client_bytes_max`].
     pub client_bytes: usize,
     shard_count: u64,
+}
+
+/// What clients have sent and have not read yet, all together: a sixteenth of `memory` if nothing else is set, and at least what one
+/// takes that sends or reads a value of the largest size: buffers double as they grow.
+pub fn client_bytes_max(config: &Config) -> u64 {
+    match config.maxmemory_clients {
+        0 => (config.memory / 16).max(2 * config.proto_max_bulk_len),
+        bytes => bytes,
+    }
 }
 
 impl MemoryBudget {
@@ -58,7 +67,7 @@ impl MemoryBudget {
             block_cache_bytes: (caches * 3 / 5) as usize,
             log_tail_bytes: log_tail as usize,
             log_segment_bytes: log_segment as usize,
-            client_bytes: clients as usize,
+            client_bytes: client_bytes_max(config) as usize,
             shard_count: shards,
         }
     }
@@ -110,7 +119,7 @@ mod tests {
                     [0, limits::MEMTABLE_BYTES_MIN, memory / 6 / MEMTABLES_PER_SHARD / u64::from(shards)]
                 {
                     let budget = divide(memory, memtable_bytes, shards);
-                    let total = budget.total();
+                    let total = budget.total() - budget.client_bytes as u64 + memory / 16;
                     assert!(total <= memory && total > memory - memory / 16, "{total} of {memory}: {budget:?}");
                 }
             }

@@ -8,6 +8,7 @@ use basalt_net::resp::Limits;
 
 use crate::config::{BufferLimit, Config, ParameterError};
 use crate::limits;
+use crate::memory_budget::client_bytes_max;
 
 /// The settings in force. Cores look at the version each turn and take a new copy when it has changed.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub struct LiveSettings {
     pub resp_limits: Limits,
     /// Bytes a client may have sent and the node not executed.
     pub query_bytes_max: usize,
+    /// Bytes that all clients may have sent and the node not executed, or been answered and not read.
+    pub client_bytes_max: u64,
     /// Clients of the node.
     pub clients_max: usize,
     /// Seconds between keepalive probes; 0 for none.
@@ -73,6 +76,7 @@ impl LiveSettings {
                 request_bytes_max: config.client_query_buffer_limit as usize,
             },
             query_bytes_max: config.client_query_buffer_limit as usize,
+            client_bytes_max: client_bytes_max(&config),
             clients_max: config.maxclients as usize,
             keepalive_s: config.tcp_keepalive.as_secs() as u32,
             idle_max: Some(config.timeout).filter(|timeout| !timeout.is_zero()),

@@ -252,6 +252,10 @@ pub struct CoreStats {
     pub timer_late_us_max: Figure,
     /// Connections closed because their output grew over the limit.
     pub output_limit_closed: Counter,
+    /// Connections closed because all clients together held too much.
+    pub evicted_clients: Counter,
+    /// What the largest client that may be evicted holds, while all clients together hold too much.
+    pub largest_client_bytes: Figure,
     /// Bytes queued for clients.
     pub output_bytes: Figure,
     /// Bytes received and not decoded yet.
@@ -290,6 +294,8 @@ impl CoreStats {
             stall_us_max: Figure::default(),
             timer_late_us_max: Figure::default(),
             output_limit_closed: Counter::default(),
+            evicted_clients: Counter::default(),
+            largest_client_bytes: Figure::default(),
             output_bytes: Figure::default(),
             input_bytes: Figure::default(),
             error_replies: ErrorCounts::default(),
@@ -303,6 +309,11 @@ impl CoreStats {
 }
 
 impl CoreStats {
+    /// Bytes of this core's clients, received or to be sent.
+    pub fn client_bytes(&self) -> u64 {
+        self.input_bytes.get() + self.output_bytes.get()
+    }
+
     /// Counts a reply on its way to a client if it is an error.
     #[inline]
     pub fn note_reply(&self, reply: &[u8]) {
@@ -327,6 +338,7 @@ impl CoreStats {
             &self.parks,
             &self.stalls,
             &self.output_limit_closed,
+            &self.evicted_clients,
         ];
         counters.into_iter().for_each(Counter::reset);
         self.stall_us_max.set(0);
@@ -401,6 +413,8 @@ pub struct ShardStats {
     pub misses: Counter,
     /// Reads that waited for a reader thread.
     pub cold_reads: Counter,
+    /// Times the core has waited for the disk itself, since what an entry needs was not in memory.
+    pub disk_waits: Figure,
     /// Whether writes are refused because the disk is full, 0 or 1.
     pub disk_is_full: Figure,
     /// Unix seconds of the last generation written to disk.

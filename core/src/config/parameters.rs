@@ -19,7 +19,6 @@ const FIXED: &[(&str, &str)] = &[
     ("maxmemory", "0"),
     ("maxmemory-policy", "noeviction"),
     ("maxmemory-samples", "5"),
-    ("maxmemory-clients", "0"),
     ("activedefrag", "no"),
     ("active-expire-effort", "1"),
     ("hz", "10"),
@@ -29,7 +28,8 @@ const FIXED: &[(&str, &str)] = &[
     ("lazyfree-lazy-server-del", "yes"),
     ("lazyfree-lazy-user-del", "yes"),
     ("lazyfree-lazy-user-flush", "yes"),
-    // Collections are stored by element whatever their size: these are Redis' defaults, which OBJECT ENCODING follows.
+    // Collections are stored by element whatever their size: these are Redis' defaults, of which OBJECT ENCODING follows those
+    // for numbers of entries.
     ("hash-max-listpack-entries", "128"),
     ("hash-max-listpack-value", "64"),
     ("hash-max-ziplist-entries", "128"),

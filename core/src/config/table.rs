@@ -60,8 +60,14 @@ settings! {
     [Network, Live] "client-output-buffer-limit" = client_output_buffer_limit: BufferLimit, "normal 256mb 64mb 60",
         OutputLimit;
 
+    /// What all clients together may have sent and not had executed, or been answered and not read; beyond, those that hold most
+    /// are disconnected, unless they have said CLIENT NO-EVICT ON.
+    [Network, Live] "maxmemory-clients" = maxmemory_clients: u64, "0",
+        Bytes { least: BULK_BYTES_MIN, most: TIB, zero_means: Some("a sixteenth of memory") };
+
     /// Processors to run on, one core thread each (auto: all but one of eight, and but one at least, which are left to the threads
-    /// that sync and compact, to the kernel and to other programs).
+    /// that sync and compact, to the kernel and to other programs); with pin = no a count may exceed the processors, which the cores
+    /// then share.
     [Cores, Restart] "cores" = cores: CpuChoice, "auto", Cpus;
 
     /// Whether each core's thread stays on its processor: auto = if cores lists processors, which are then meant for this node;
@@ -92,7 +98,7 @@ settings! {
         Bytes { least: RAFT_LOG_BYTES_MIN / 2, most: TIB, zero_means: Some("half of raft-log-size-max") };
 
     /// Free space of the data directory's disk below which writes are refused until there is space again.
-    [Durability, Live] "disk-reserve" = disk_reserve: u64, "256mb",
+    [Durability, Restart] "disk-reserve" = disk_reserve: u64, "256mb",
         Bytes { least: 1 << 20, most: TIB, zero_means: Some("none") };
 
     /// Memory for data, caches and client buffers together.

@@ -84,7 +84,7 @@ pub(super) fn reply_mode(args: Args<'_>, session: &mut Session, reply: &mut Repl
     Ok(())
 }
 
-/// `CLIENT NO-EVICT ON|OFF`. Nothing is ever evicted for want of memory; the wish is kept and shown.
+/// `CLIENT NO-EVICT ON|OFF`. See `maxmemory-clients`.
 pub(super) fn no_evict(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     session.no_evict = parse_switch(args[2])?;
     reply.ok();

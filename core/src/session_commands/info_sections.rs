@@ -53,8 +53,7 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
 pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     let (server, memory) = (scene.server, ProcessMemory::read());
     let budget = MemoryBudget::new(&scene.config, server.router.shard_count());
-    let input = gauge(server, |core| &core.input_bytes);
-    let output = gauge(server, |core| &core.output_bytes);
+    let client_bytes: u64 = server.cores.iter().map(CoreStats::client_bytes).sum();
     let sum = |figure: fn(&ShardStats) -> &Figure| server.shards.iter().map(|shard| figure(shard).get()).sum::<u64>();
     let (memtables, row_caches) = (sum(|shard| &shard.memtable_bytes), sum(|shard| &shard.row_cache_bytes));
     let block_cache = server.block_cache.bytes() as u64;
@@ -86,7 +85,7 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     }
     add_zeros(fields, &["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
     add_zeros(fields, &["mem_clients_slaves", "mem_cluster_links"]);
-    fields.add("mem_clients_normal", input + output);
+    fields.add("mem_clients_normal", client_bytes);
     fields.add("mem_allocator", "mimalloc");
     add_zeros(fields, &["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
     fields.add_bytes("memory_budget", scene.config.memory);
@@ -100,8 +99,9 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("memory_log_tails_max", budget.log_tails_max());
     fields.add("memory_log_segments", sum(|shard| &shard.log_segments_bytes));
     fields.add("memory_log_segments_max", budget.log_segments_max());
-    fields.add("memory_client_input", input);
-    fields.add("memory_client_output", output);
+    fields.add("memory_clients", client_bytes);
+    fields.add("memory_client_input", gauge(server, |core| &core.input_bytes));
+    fields.add("memory_client_output", gauge(server, |core| &core.output_bytes));
     fields.add("memory_clients_max", budget.client_bytes);
 }
 
@@ -170,7 +170,8 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("rejected_connections", count(server, |core| &core.rejected_connections));
     add_zeros(fields, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
     fields.add("expired_keys", count_shards(server, |shard| &shard.expired_keys));
-    add_zeros(fields, &["evicted_keys", "evicted_clients"]);
+    fields.add("evicted_keys", 0);
+    fields.add("evicted_clients", count(server, |core| &core.evicted_clients));
     add_zeros(fields, &["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     fields.add("keyspace_hits", count_shards(server, |shard| &shard.hits));
     fields.add("keyspace_misses", count_shards(server, |shard| &shard.misses));
@@ -188,6 +189,7 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     add_zeros(fields, &["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     fields.add("client_output_buffer_limit_disconnections", count(server, |core| &core.output_limit_closed));
     fields.add("cold_reads", count_shards(server, |shard| &shard.cold_reads));
+    fields.add("disk_waits", server.shards.iter().map(|shard| shard.disk_waits.get()).sum::<u64>());
     fields.add("requests_forwarded", count(server, |core| &core.forwarded));
 }
 
@@ -317,7 +319,7 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
             format_args!("shard_{id}"),
             format_args!(
                 "core={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
-                 cold_reads={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
+                 cold_reads={},disk_waits={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
                  writes_delayed={},write_delay_us={},write_stops={},slow_down_us={},slow_down_bytes_per_s={}",
                 router.core_of(id),
                 sum(&shard.keys),
@@ -328,6 +330,7 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
                 shard.hits.get(),
                 shard.misses.get(),
                 shard.cold_reads.get(),
+                shard.disk_waits.get(),
                 shard.row_cache_hits.get(),
                 shard.row_cache_misses.get(),
                 shard.row_cache_bytes.get(),

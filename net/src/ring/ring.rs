@@ -266,6 +266,11 @@ impl Ring {
         self.connections.get(id).map_or(0, Connection::output_bytes)
     }
 
+    /// Memory of the output queued and in flight, in bytes: this connection's part of [`Memory::outputs`].
+    pub fn output_capacity(&self, id: ConnId) -> usize {
+        self.connections.get(id).map_or(0, Connection::output_capacity)
+    }
+
     /// Stops receiving, so that the peer feels backpressure. What the kernel has already received may still come.
     pub fn pause(&mut self, id: ConnId) {
         if let Some((connection, queue)) = self.connection(id) {

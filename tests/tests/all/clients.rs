@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use basalt_tests::{Client, DEADLINE, Reply, eventually};
+use basalt_tests::{Client, DEADLINE, NodeOptions, Reply, eventually};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::alone::Alone;
@@ -100,6 +100,42 @@ fn disconnects_who_never_reads(limit: &str, commands: &str) {
     assert_eq!(other.ask("STRLEN large"), Reply::Integer(1 << 20));
 }
 
+#[test]
+fn clients_that_hold_too_much_together_are_disconnected_but_for_those_that_may_not_be() {
+    // One client's reply and the half of another's, as their buffers grow by doubling.
+    const MOST: u64 = 24 << 20;
+    const REPLY_BYTES: usize = 10 << 20;
+    let two = |options: NodeOptions| options.set("--cores", "2").set("--shards", "2");
+    let alone = Alone::new(|options| two(options).set("--maxmemory-clients", MOST.to_string()));
+    let mut other = alone.node.client();
+    assert_eq!(other.call(["SET", "large", &"v".repeat(1 << 20)]), Reply::ok());
+    let mut kept = alone.node.client();
+    assert_eq!(kept.ask("CLIENT NO-EVICT ON"), Reply::ok());
+    let ask = ["MGET", &["large"; REPLY_BYTES >> 20].join(" "), "\r\n"].join(" ");
+    kept.send(&ask).expect("the node reads");
+    let silent: Vec<Client> = (0..4)
+        .map(|_| {
+            let mut client = alone.node.client();
+            client.send(&ask).expect("the node reads");
+            client
+        })
+        .collect();
+
+    eventually("some are gone", DEADLINE, || match info(&mut other, "evicted_clients") {
+        0 => Err("none"),
+        _ => Ok(()),
+    });
+    eventually("what is left is little", DEADLINE, || match info(&mut other, "memory_clients") {
+        bytes if bytes <= MOST => Ok(()),
+        bytes => Err(bytes),
+    });
+    let Reply::Array(values) = kept.read().expect("it may not be disconnected") else { panic!("MGET gives an array") };
+    assert_eq!(values.len(), REPLY_BYTES >> 20);
+    assert_eq!(info(&mut other, "memory_clients_max"), MOST);
+    assert_eq!(other.ask("STRLEN large"), Reply::Integer(1 << 20));
+    drop(silent);
+}
+
 /// Length of a large value, and how many of it a client asks for without reading.
 const LARGE_BYTES: usize = 4 << 20;
 const LARGE_COUNT: usize = 2_000;
@@ -138,7 +174,8 @@ fn large_replies_asked_for_all_at_once_neither_fill_the_memory_nor_hold_up_other
     const GROWN_BYTES_MAX: u64 = 512 << 20;
     const LONGEST_WAIT: Duration = Duration::from_secs(1);
     // Two keys in different shards of two, on different cores.
-    let alone = Alone::new(|options| options.set("--cores", "2").set("--shards", "2"));
+    let cores = |options: NodeOptions| options.set("--cores", "2").set("--shards", "2");
+    let alone = Alone::new(|options| cores(options).set("--maxmemory-clients", "1gb"));
     let mut other = alone.node.client();
     let value = "v".repeat(LARGE_BYTES);
     for tag in ["a", "b"] {
