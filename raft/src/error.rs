@@ -24,6 +24,9 @@ pub enum Error {
         /// Why it cannot be.
         problem: &'static str,
     },
+    /// Rows in memory cannot be written to disk now, for a reason that passes; they are in the log.
+    #[error("{0}")]
+    Unwritten(String),
     /// The group has stopped for good; the text says why.
     #[error("{0}")]
     Fatal(String),

@@ -8,6 +8,7 @@
 //! mode. Otherwise the machine could lose power with the rows of an entry on disk that the log does not have.
 
 use std::cell::{Cell, RefCell};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -169,20 +170,30 @@ impl Generations {
     }
 
     fn begin(&self, store: &mut Store) {
-        let Some(job) = store.freeze() else { return };
+        let Some(mut job) = store.freeze() else { return };
+        // Ahead of the job, which waits for the log.
+        let replaced = job.take_replaced();
+        self.background.run(Box::new(move || drop(replaced)));
+        if let Err(error) = self.note_frozen(store) {
+            return self.fail(error.to_string(), true);
+        }
+        let point = self.frozen.borrow().as_ref().and_then(index);
+        assert_eq!(point, Some(job.applied_index()), "what is written out is what was frozen");
+        let sync = self.log.start_sync_to_disk();
+        *self.step.borrow_mut() = Step::Syncing { job, sync };
+    }
+
+    /// Notes that the store has a frozen generation, right after it was frozen. One that failed and is tried again
+    /// stands where it stood, whatever was applied since.
+    fn note_frozen(&self, store: &Store) -> Result<()> {
         self.retry_at.set(None);
         self.pace_begins(store);
-        let is_retry = self.frozen.borrow().as_ref().is_some_and(|point| index(point) == Some(job.applied_index()));
-        if !is_retry {
-            match point_of(store.applied()) {
-                Ok(point) => *self.frozen.borrow_mut() = Some(point),
-                Err(error) => return self.fail(error.to_string(), true),
-            }
+        if self.frozen.borrow().is_none() {
+            *self.frozen.borrow_mut() = Some(point_of(store.applied())?);
             self.bytes.set(0);
             self.entries.set(0);
         }
-        let sync = self.log.start_sync_to_disk();
-        *self.step.borrow_mut() = Step::Syncing { job, sync };
+        Ok(())
     }
 
     /// Takes the steps that are due. Called each turn of the core; does nothing most of the time.
@@ -224,32 +235,48 @@ impl Generations {
         match finished {
             Ok(retired) => {
                 self.background.run(Box::new(move || drop(retired)));
-                self.pace_ends();
-                // Without a point, a snapshot was installed meanwhile and the generation belongs to rows that are gone.
-                if let Some(point) = self.frozen.borrow_mut().take() {
-                    assert_eq!(index(&point), Some(durable_index), "the store wrote out what was frozen");
-                    tracing::debug!(index = durable_index, "rows are on disk");
-                    *self.durable.borrow_mut() = point;
-                    self.advanced.set(true);
-                }
-                if self.failure.take().is_some() {
-                    tracing::info!(index = durable_index, "rows are written out again");
-                }
+                self.note_written(durable_index);
             }
-            Err(error @ (basalt_storage::Error::DiskFull { .. } | basalt_storage::Error::WriteStall)) => {
-                if self.failure.borrow().is_none() {
-                    tracing::warn!(%error, "rows stay in memory until they can be written out");
-                }
-                self.retry_at.set(Some(Instant::now() + DISK_FULL_RETRY));
-                self.fail(error.to_string(), false);
-            }
-            Err(error) => self.fail(error.to_string(), true),
+            Err(error) => self.note_not_written(&error),
         }
+    }
+
+    /// Notes that what was frozen is on disk, up to `durable_index`.
+    fn note_written(&self, durable_index: u64) {
+        self.pace_ends();
+        // Without a point, a snapshot was installed meanwhile and the generation belongs to rows that are gone.
+        if let Some(point) = self.frozen.take() {
+            assert_eq!(index(&point), Some(durable_index), "the store wrote out what was frozen");
+            tracing::debug!(index = durable_index, "rows are on disk");
+            *self.durable.borrow_mut() = point;
+            self.advanced.set(true);
+        }
+        if self.failure.take().is_some() {
+            tracing::info!(index = durable_index, "rows are written out again");
+        }
+    }
+
+    /// Notes why what was frozen is not on disk. After an error that passes it is tried again.
+    fn note_not_written(&self, error: &basalt_storage::Error) {
+        let passes = matches!(error, basalt_storage::Error::DiskFull { .. } | basalt_storage::Error::WriteStall);
+        if passes {
+            if self.failure.borrow().is_none() {
+                tracing::warn!(%error, "rows stay in memory until they can be written out");
+            }
+            self.retry_at.set(Some(Instant::now() + DISK_FULL_RETRY));
+        }
+        self.fail(error.to_string(), !passes);
     }
 
     fn fail(&self, text: String, is_final: bool) {
         *self.failure.borrow_mut() = Some(text);
         self.is_final.set(is_final);
+    }
+
+    /// Gives up for good; returns the reason as an error.
+    fn end(&self, text: String) -> Error {
+        self.fail(text.clone(), true);
+        Error::Fatal(text)
     }
 
     /// Writes everything out that is applied now, and waits until it is on disk.
@@ -264,7 +291,7 @@ impl Generations {
                 return Ok(self.durable());
             }
             if let Some(failure) = self.failure.borrow().clone() {
-                return Err(Error::Fatal(failure));
+                return Err(if self.is_final.get() { Error::Fatal(failure) } else { Error::Unwritten(failure) });
             }
             if self.is_idle() {
                 let mut machine = self.machine.borrow_mut();
@@ -279,7 +306,7 @@ impl Generations {
     }
 
     /// Puts the checkpoint in `directory`, which holds the entries up to `last`, in the place of all rows.
-    pub(crate) async fn install(&self, directory: std::path::PathBuf, last: LogId) -> Result<()> {
+    pub(crate) async fn install(&self, directory: PathBuf, last: LogId) -> Result<()> {
         self.log.expect_snapshot(last.index())?;
         let job = self.machine.borrow_mut().store().install_job(&directory);
         let done: InstallDone = self.run(move || job.run()).await?;
@@ -297,34 +324,67 @@ impl Generations {
     }
 
     /// Makes a checkpoint of all rows in `directory` and says up to where it is applied.
-    pub(crate) async fn checkpoint(&self, directory: std::path::PathBuf) -> Result<SnapshotMeta> {
+    pub(crate) async fn checkpoint(&self, directory: PathBuf) -> Result<SnapshotMeta> {
         let point = self.write_out().await?;
         while !self.is_idle() {
             self.changed().await;
         }
+        // The store may wait for ever for a generation that has failed for good meanwhile.
+        if let Some(failure) = self.fault() {
+            return Err(Error::Fatal(failure));
+        }
         self.is_checkpointing.set(true);
-        let job = {
+        let made = self.make_checkpoint(&directory).await;
+        self.is_checkpointing.set(false);
+        let made = made?;
+        assert!(made.last_log_id >= point.last_log_id, "a checkpoint holds at least what was written out before");
+        Ok(made)
+    }
+
+    /// Writes out what was applied since the last generation, or what failed, and makes the checkpoint behind it.
+    async fn make_checkpoint(&self, directory: &Path) -> Result<SnapshotMeta> {
+        let (job, holds_generation, durable_before) = {
             let mut machine = self.machine.borrow_mut();
             let store = machine.store();
-            let job = store.checkpoint(&directory);
-            if store.memory().frozen_bytes > 0 {
-                self.pace_begins(store);
+            let durable_before = store.durable_applied();
+            // Nothing is being written, so what is not on disk goes with the checkpoint.
+            let holds_generation = point_of(store.applied())?.last_log_id > self.durable_id();
+            let job = store.checkpoint(directory);
+            if holds_generation {
+                self.note_frozen(store)?;
             }
-            job
+            (job, holds_generation, durable_before)
         };
-        let done = self.run(move || job.run()).await;
-        self.is_checkpointing.set(false);
-        let (applied, retired) = self.machine.borrow_mut().store().finish_checkpoint(done?)?;
-        self.pace_ends();
-        self.background.run(Box::new(move || drop(retired)));
-        let made = point_of(&applied)?;
-        assert!(made.last_log_id >= point.last_log_id, "a checkpoint holds at least what was written out before");
-        if made.last_log_id > self.durable_id() {
-            // Entries applied since went out with the checkpoint.
-            *self.durable.borrow_mut() = made.clone();
-            self.advanced.set(true);
+        if holds_generation {
+            // As before any other generation.
+            self.log.sync_to_disk().await.map_err(|error| self.end(error.to_string()))?;
         }
-        Ok(made)
+        let done = self.run(move || job.run()).await.inspect_err(|panic| {
+            if holds_generation {
+                self.fail(panic.to_string(), true);
+            }
+        })?;
+        let (finished, durable_index) = {
+            let mut machine = self.machine.borrow_mut();
+            let store = machine.store();
+            (store.finish_checkpoint(done), store.durable_applied())
+        };
+        match finished {
+            Ok((applied, retired)) => {
+                self.background.run(Box::new(move || drop(retired)));
+                self.note_written(durable_index);
+                point_of(&applied)
+            }
+            Err(error) => {
+                // The generation may have got to the disk, and only the checkpoint behind it failed.
+                if durable_index > durable_before {
+                    self.note_written(durable_index);
+                } else if self.frozen.borrow().is_some() {
+                    self.note_not_written(&error);
+                }
+                Err(error.into())
+            }
+        }
     }
 
     /// Runs `work` on another thread and waits for it.
@@ -364,4 +424,122 @@ pub(crate) fn point_of(applied: &Applied) -> Result<SnapshotMeta> {
 
 fn index(point: &SnapshotMeta) -> Option<u64> {
     point.last_log_id.map(|id| id.index())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::Poll;
+
+    use basalt_storage::log::{Durability, LogSyncer};
+    use openraft::AsyncRuntime;
+
+    use super::*;
+    use crate::entry::encode_log_id;
+    use crate::runtime::GlommioRuntime;
+    use crate::testing::{Appender, PATIENCE, Setup, Threads, open_log, run};
+    use crate::types::{entry_id, log_id};
+
+    /// Generations without openraft, and what they work on.
+    struct Scene {
+        log: LogStore,
+        machine: Rc<RefCell<Appender>>,
+        generations: Rc<Generations>,
+        syncer: Option<LogSyncer>,
+    }
+
+    impl Scene {
+        fn new(directory: &Path) -> Scene {
+            let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+            let wake: Wake = Arc::new(|| {});
+            let log = LogStore::new(open_log(directory, &syncer), wake.clone());
+            let machine = Rc::new(RefCell::new(Appender::open(directory, 1 << 20)));
+            let options = Setup::new(directory).options();
+            let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
+            Scene { log, machine, generations, syncer: Some(syncer) }
+        }
+
+        /// Applies an entry that appends `text` to the row.
+        fn apply(&self, index: u64, text: &str) {
+            let id = log_id(1, index);
+            let mut machine = self.machine.borrow_mut();
+            machine.apply(entry_id(&id), text.as_bytes(), None).unwrap();
+            machine.store.set_applied(index, &encode_log_id(&id), None);
+            self.generations.applied(text.len(), &mut machine.store);
+        }
+
+        /// Waits for `future`, and looks for what other threads have finished, as a core does.
+        async fn drive<F: Future>(&self, future: F) -> F::Output {
+            let deadline = Instant::now() + PATIENCE;
+            let mut future = pin!(future);
+            loop {
+                self.log.drain();
+                self.generations.advance();
+                let polled = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await;
+                if let Poll::Ready(output) = polled {
+                    return output;
+                }
+                assert!(Instant::now() < deadline, "on disk is {:?}", self.generations.durable_id());
+                GlommioRuntime::sleep(Duration::from_millis(1)).await;
+            }
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_that_finds_the_disk_full_leaves_a_generation_that_is_tried_again_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let long = "b".repeat(300_000);
+        run(async {
+            let scene = Scene::new(directory.path());
+            scene.apply(1, "a");
+            let mut checkpoint = Box::pin(scene.generations.checkpoint(directory.path().join("checkpoint")));
+            let waits = poll_fn(|context| Poll::Ready(checkpoint.as_mut().poll(context).is_pending())).await;
+            assert!(waits, "it waits until the first entry is on disk");
+            // The first entry is frozen, so the second goes out with the checkpoint.
+            scene.apply(2, &long);
+            // Every write to its file fails with ENOSPC.
+            std::os::unix::fs::symlink("/dev/full", directory.path().join("data/incoming/db-1-2.sst")).unwrap();
+
+            let failed = scene.drive(checkpoint).await.unwrap_err();
+
+            assert!(matches!(failed, Error::Storage(basalt_storage::Error::DiskFull { .. })), "{failed}");
+            assert_eq!(scene.generations.durable_id(), Some(log_id(1, 1)));
+            scene.apply(3, "c");
+            let tried_again = async {
+                while scene.generations.durable_id() == Some(log_id(1, 1)) {
+                    scene.generations.changed().await;
+                }
+            };
+            scene.drive(tried_again).await;
+            assert_eq!(scene.generations.durable_id(), Some(log_id(1, 2)), "the third entry came after it was frozen");
+            let point = scene.drive(scene.generations.write_out()).await.unwrap();
+            assert_eq!(point.last_log_id, Some(log_id(1, 3)));
+        });
+        let text = Appender::open(directory.path(), 1 << 20).text();
+        assert!(text == format!("a{long}c"), "{} bytes", text.len());
+    }
+
+    #[test]
+    fn a_generation_that_goes_out_with_a_checkpoint_waits_for_the_sync_of_the_log() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let mut scene = Scene::new(directory.path());
+            let generations = scene.generations.clone();
+            scene.apply(1, "a");
+            let mut checkpoint = Box::pin(generations.checkpoint(directory.path().join("checkpoint")));
+            let waits = poll_fn(|context| Poll::Ready(checkpoint.as_mut().poll(context).is_pending())).await;
+            assert!(waits, "it waits until the first entry is on disk");
+            scene.apply(2, "b");
+            // The sync that was asked for is done, every later one fails.
+            scene.syncer = None;
+
+            let failed = scene.drive(checkpoint).await.unwrap_err().to_string();
+
+            assert!(failed.contains("syncing the log"), "{failed}");
+            assert_eq!(scene.machine.borrow().store.durable_applied(), 1);
+            assert_eq!(scene.generations.fault(), Some(failed), "nothing is written out any more");
+        });
+    }
 }

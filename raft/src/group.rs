@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use basalt_storage::log::{Backlog, LogMemory, RaftLog};
@@ -294,6 +294,11 @@ impl Group {
         self.0.log.backlog()
     }
 
+    /// Bytes of the entries in the log.
+    pub fn log_bytes(&self) -> u64 {
+        self.0.log.bytes()
+    }
+
     /// Where the log's memory is. Takes RocksDB's lock for a moment: not for every request.
     pub fn log_memory(&self) -> LogMemory {
         self.0.log.memory()
@@ -303,7 +308,7 @@ impl Group {
     /// shutdown that follows, a restart executes nothing again.
     ///
     /// # Errors
-    /// [`Error::Fatal`] with what the store said.
+    /// With what the store said: [`Error::Unwritten`] if that passes, else [`Error::Fatal`].
     pub async fn write_out(&self) -> Result<()> {
         self.drive(self.0.generations.write_out()).await.map(drop)
     }
@@ -431,14 +436,14 @@ fn drain(log: &LogStore, generations: &Generations) {
     generations.advance();
 }
 
-/// Runs `future`, calling `drain` now and then.
+/// Runs `future`, calling `drain` now and then. Nothing else wakes it: draining does so itself, which would never end.
 async fn drive<F: Future>(drain: impl Fn(), future: F) -> F::Output {
     let mut future = pin!(future);
     let mut timer: Option<Sleep> = None;
     poll_fn(|context| {
         loop {
             drain();
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                 return Poll::Ready(output);
             }
             let sleep = timer.get_or_insert_with(|| GlommioRuntime::sleep(DRIVE_INTERVAL));

@@ -1,12 +1,13 @@
 //! A group with a real log and a real store, on an executor of its own.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use basalt_storage::log::{Durability, LogRecord, LogSyncer};
 
 use crate::error::{ProposeError, Refused};
 use crate::group::Role;
-use crate::testing::{Appender, Setup, hooks, open_log, run, voters};
+use crate::testing::{Appender, Held, Setup, copy_directory, hooks, open_log, run, voters};
 use crate::{Group, GroupOptions, NodeId};
 
 #[test]
@@ -129,6 +130,69 @@ fn a_long_log_forces_a_generation_out() {
             .await;
         assert_eq!(shard.machine.borrow().text().len(), 500);
         shard.close().await;
+    });
+}
+
+#[test]
+fn a_crash_at_any_step_of_a_generation_loses_and_repeats_nothing() {
+    let (directory, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // The tenth entry, the group's own counted, is the last of the generation.
+    let setup = Setup { log_entries_max: 20, ..Setup::new(directory.path()) };
+    let copy = |name: &str| copy_directory(directory.path(), &copies.path().join(name));
+    run(async {
+        let held = Rc::new(Held::default());
+        let shard = setup.open_with(held.clone()).await;
+        shard.group.wait_ready().await.unwrap();
+        let texts: Vec<String> = (0..15).map(|number| format!("{number};")).collect();
+        shard.write(&texts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+
+        shard.until("the generation", |_| held.job_count() > 0).await;
+        copy("frozen");
+        let rows = directory.path().join("data/db-1");
+        let has_table = || {
+            let mut files = std::fs::read_dir(&rows).unwrap();
+            files.any(|file| file.unwrap().path().extension().is_some_and(|extension| extension == "sst"))
+        };
+        assert!(!has_table(), "the job has not run");
+        shard
+            .until("the rows in RocksDB", |_| {
+                held.run_all();
+                has_table()
+            })
+            .await;
+        assert_eq!(shard.machine.borrow().store.durable_applied(), 0, "the core has not heard of it");
+        copy("ingested");
+        shard.group.drain_completions();
+        let durable = shard.machine.borrow().store.durable_applied();
+        assert!(durable > 0, "the core has heard of it");
+        assert_eq!(shard.group.status().purged, None, "openraft has had no turn to purge the log");
+        copy("finished");
+        // The log forgets at once, and another thread writes that down.
+        let state_file = directory.path().join("log/STATE");
+        let state = std::fs::read(&state_file).unwrap();
+        shard
+            .until("the purge", |shard| {
+                shard.group.status().purged == Some(durable) && std::fs::read(&state_file).unwrap() != state
+            })
+            .await;
+        copy("purged");
+        let later = shard.machine.borrow().applied.iter().filter(|entry| entry.index > durable).count();
+        assert!(0 < later && later < texts.len(), "{later} entries came after the generation");
+        shard.close().await;
+
+        let replayed = [("frozen", texts.len()), ("ingested", later), ("finished", later), ("purged", later)];
+        for (name, replayed) in replayed {
+            let shard = Setup { directory: copies.path().join(name), ..setup.clone() }.open().await;
+            shard.group.wait_ready().await.unwrap();
+            assert_eq!(shard.machine.borrow().text(), texts.concat(), "{name}");
+            assert_eq!(shard.machine.borrow().applied.len(), replayed, "{name}");
+            if name == "purged" {
+                assert_eq!(shard.group.status().purged, Some(durable));
+            }
+            shard.write(&["more"]).await;
+            assert_eq!(shard.machine.borrow().text(), texts.concat() + "more", "{name}");
+            shard.close().await;
+        }
     });
 }
 

@@ -83,11 +83,12 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let meta = if self.writes_out {
-            self.generations.write_out().await.map_err(io::Error::other)?
-        } else {
-            self.generations.durable()
-        };
+        let meta =
+            match if self.writes_out { self.generations.write_out().await } else { Ok(self.generations.durable()) } {
+                // What is on disk is a snapshot too.
+                Err(Error::Unwritten(_)) => self.generations.durable(),
+                made => made.map_err(io::Error::other)?,
+            };
         let snapshot = SnapshotData::of_store(self.generations.clone(), self.checkpoints.clone());
         Ok(Snapshot { meta, snapshot })
     }

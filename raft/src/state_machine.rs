@@ -173,6 +173,7 @@ mod tests {
     use std::sync::Arc;
 
     use basalt_storage::log::{Durability, LogSyncer};
+    use openraft::RaftSnapshotBuilder;
     use openraft::storage::{IOFlushed, RaftLogStorage};
 
     use super::*;
@@ -180,20 +181,70 @@ mod tests {
     use crate::testing::{Appender, PATIENCE, Setup, Threads, open_log, run};
     use crate::types::{Batch, log_id};
 
+    /// A state machine without openraft, and what it works on.
+    struct Scene {
+        log: LogStore,
+        machine: Rc<RefCell<Appender>>,
+        generations: Rc<Generations>,
+        state_machine: StateMachine,
+        _syncer: LogSyncer,
+    }
+
+    impl Scene {
+        fn new(directory: &std::path::Path) -> Scene {
+            let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+            let wake: crate::Wake = Arc::new(|| {});
+            let log = LogStore::new(open_log(directory, &syncer), wake.clone());
+            let machine = Rc::new(RefCell::new(Appender::open(directory, 1 << 20)));
+            let options = Setup::new(directory).options();
+            let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
+            let checkpoints = Checkpoints::open(&options.snapshot_directory).unwrap();
+            let outcomes = Outcomes::new(Box::new(|_, _| {}));
+            let (of_machine, of_log, of_generations) = (machine.clone(), log.clone(), generations.clone());
+            let state_machine =
+                StateMachine::new(of_machine, of_log, outcomes, of_generations, checkpoints, Rc::default());
+            Scene { log, machine, generations, state_machine, _syncer: syncer }
+        }
+    }
+
+    #[test]
+    fn a_snapshot_forces_a_generation_out_unless_it_only_reports_what_is_on_disk() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let Scene { mut log, machine, generations, mut state_machine, _syncer } = Scene::new(directory.path());
+            let turns = {
+                let (log, generations) = (log.clone(), generations.clone());
+                glommio::spawn_local(async move {
+                    loop {
+                        log.drain();
+                        generations.advance();
+                        glommio::timer::sleep(Duration::from_millis(1)).await;
+                    }
+                })
+            };
+            for (index, text) in [(0, b"a"), (1, b"b")] {
+                let entry = Entry::new(log_id(1, index), EntryPayload::Normal(Batch(text[..].into())));
+                log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
+                state_machine.apply(futures_util::stream::iter([Ok((entry, None))])).await.unwrap();
+                assert_eq!(machine.borrow().store.durable_applied(), 0, "there is no other reason to write it out");
+                if index == 0 {
+                    state_machine.reports_durable.set(true);
+                    let report = state_machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+                    assert_eq!((report.meta.last_log_id, generations.durable_id()), (None, None));
+                }
+            }
+            let snapshot = state_machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+            assert_eq!(snapshot.meta.last_log_id, Some(log_id(1, 1)));
+            assert_eq!(machine.borrow().store.durable_applied(), 1);
+            turns.cancel().await;
+        });
+    }
+
     #[test]
     fn an_entry_is_not_executed_before_its_flush_is_reported() {
         let directory = tempfile::tempdir().unwrap();
         run(async {
-            let syncer = LogSyncer::start(0, Durability::Always).unwrap();
-            let wake: crate::Wake = Arc::new(|| {});
-            let mut log = LogStore::new(open_log(directory.path(), &syncer), wake.clone());
-            let machine = Rc::new(RefCell::new(Appender::open(directory.path(), 1 << 20)));
-            let options = Setup::new(directory.path()).options();
-            let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
-            let checkpoints = Checkpoints::open(&options.snapshot_directory).unwrap();
-            let outcomes = Outcomes::new(Box::new(|_, _| {}));
-            let mut state_machine =
-                StateMachine::new(machine.clone(), log.clone(), outcomes, generations, checkpoints, Rc::default());
+            let Scene { mut log, machine, mut state_machine, generations: _, _syncer } = Scene::new(directory.path());
 
             // Committed by a quorum elsewhere while the local log is still syncing.
             let entry = Entry::new(log_id(1, 0), EntryPayload::Normal(Batch(b"a"[..].into())));

@@ -74,6 +74,30 @@ impl Background for Threads {
     }
 }
 
+/// Holds its jobs until a test lets them go.
+#[derive(Default)]
+pub(crate) struct Held(RefCell<Vec<Job>>);
+
+impl Held {
+    /// How many jobs wait.
+    pub(crate) fn job_count(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Runs the jobs that wait, in the order in which they came, here and now.
+    pub(crate) fn run_all(&self) {
+        for job in self.0.take() {
+            job();
+        }
+    }
+}
+
+impl Background for Held {
+    fn run(&self, job: Job) {
+        self.0.borrow_mut().push(job);
+    }
+}
+
 /// A group of one in a directory, with the part of a core that it needs.
 pub(crate) struct Shard {
     pub(crate) group: Group,
@@ -117,13 +141,18 @@ impl Setup {
     }
 
     pub(crate) async fn open(&self) -> Shard {
+        self.open_with(Rc::new(Threads)).await
+    }
+
+    /// Opens the shard with something else than a thread per job.
+    pub(crate) async fn open_with(&self, background: Rc<dyn Background>) -> Shard {
         let syncer = LogSyncer::start(0, self.durability).expect("the syncer starts");
         let log = open_log(&self.directory, &syncer);
         let machine = Rc::new(RefCell::new(Appender::open(&self.directory, self.memtable_bytes)));
         let outcomes: Rc<RefCell<Vec<(u64, Outcome)>>> = Rc::default();
         let fatal: Rc<RefCell<Option<String>>> = Rc::default();
         let woken = Arc::new(AtomicBool::new(false));
-        let hooks = hooks(&outcomes, &fatal, &woken);
+        let hooks = GroupHooks { background, ..hooks(&outcomes, &fatal, &woken) };
         let group = Group::open(self.options(), hooks, log, machine.clone()).await.expect("the group opens");
         Shard { group, machine, outcomes, fatal, woken, syncer: Some(syncer) }
     }
@@ -147,6 +176,21 @@ pub(crate) fn hooks(
 pub(crate) fn open_log(directory: &Path, syncer: &LogSyncer) -> RaftLog {
     let options = LogOptions { warm_files: 0, segment_bytes: 1 << 20, ..LogOptions::default() };
     RaftLog::open(&directory.join("log"), &options, syncer).expect("the log opens")
+}
+
+/// Copies a directory and what is in it: what a process that is killed leaves, if nothing writes to it meanwhile.
+pub(crate) fn copy_directory(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the copy can be made");
+    for entry in std::fs::read_dir(from).expect("the directory is there") {
+        let entry = entry.expect("readable");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().expect("readable").is_dir() {
+            copy_directory(&from, &to);
+        } else if entry.file_name() != "LOCK" {
+            // Who opens and closes a file that this process has locked gives up the lock.
+            std::fs::copy(&from, &to).expect("the file can be copied");
+        }
+    }
 }
 
 impl Shard {
