@@ -135,6 +135,9 @@ pub const REPLY_BYTES_EXPECTED: usize = OUTPUT_BYTES_STALLED;
 /// Capacity for unanswered requests that a connection keeps when it has none.
 pub const SLOTS_KEPT: usize = 64;
 
+/// What a client holds at least to be closed because all clients together hold too much.
+pub const EVICTED_BYTES_MIN: u64 = 64 << 10;
+
 /// Unsent replies of one connection at which it is not decoded any further, until the peer has read some.
 pub const OUTPUT_BYTES_STALLED: usize = 1 << 20;
 
@@ -306,8 +309,13 @@ pub const PROBED_ROWS_MAX: usize = 1024;
 /// Times that one look for due keys has rows fetched from disk; then it waits for the next tick.
 pub const EXPIRY_WARM_ATTEMPTS: u32 = 64;
 
-/// Times a command is tried again because what a reader thread fetched was evicted; then it waits for the disk.
+/// Times a command is tried again because what a reader thread fetched was evicted; then it waits for the disk. A scan that has
+/// come farther than before is no such time.
 pub const COLD_READ_ATTEMPTS: u32 = 3;
+
+/// Bytes that a reader thread fetches at most for one scan. A scan is run from its beginning each time it has met the disk, so
+/// that as many are fetched again as before: with ever the same number, the time for a long one would grow with its square.
+pub const COLD_SCAN_BYTES_MAX: usize = 8 << 20;
 
 /// Largest memtable that follows from `memory`; larger ones make recovery slow and save little.
 pub const MEMTABLE_BYTES_DEFAULT_MAX: usize = 256 << 20;
@@ -336,5 +344,8 @@ pub const READER_JOBS: usize = 16 << 10;
 /// Threads that write generations and snapshots.
 pub const BACKGROUND_THREADS: usize = 2;
 
-/// Jobs that may wait for them; each shard has two at most, and one when it starts.
+/// How often a node that has started on a full disk looks whether there is room to compact.
+pub const COMPACTION_RETRY: Duration = Duration::from_millis(500);
+
+/// Jobs that may wait for them; each shard has three at most.
 pub const BACKGROUND_JOBS: usize = 3 * SHARDS_MAX;

@@ -17,7 +17,7 @@ mod store;
 pub use error::{Error, Result};
 pub use identity::{Identity, NODE_ID_BYTES};
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
-pub use rows::{ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows, Visit};
+pub use rows::{COLD_SCAN_BYTES, ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows, Visit};
 pub use store::{
     Applied, BlockCache, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob, InstallDone,
     InstallJob, Retired, RowCacheCounts, Store, StoreMemory, StoreOptions, Warmed,

@@ -33,7 +33,7 @@ use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mailbox::Ticket;
 use crate::request::RequestHeader;
-use crate::server::Server;
+use crate::server::{Server, unix_ms};
 
 pub use execution::{ReadOutcome, ShardMachine};
 use open_batch::{InFlight, OpenBatch, Operation};
@@ -94,10 +94,14 @@ pub struct Shard {
     disk_waits: u64,
     /// Until when requests are probed before they join a batch.
     probe_until_ms: u64,
+    /// Reads that have waited for the disk on the core, since what was fetched for them did not stay in memory.
+    patient_reads: u64,
     /// When RocksDB was last asked for the size of its files.
     disk_measured_ms: u64,
     /// Whether anything was run that another core's connection may hear of before the next tick.
     counts_changed: bool,
+    /// Where replies of reads are written before they go to the host: kept, so that not every read allocates.
+    reply: Vec<u8>,
     server: Arc<Server>,
 }
 
@@ -160,6 +164,8 @@ impl Shard {
         let in_flight = machine.borrow().in_flight.clone();
         let memtable_bytes = machine.borrow().store.memory().memtable_bytes;
         let pressure = Pressure::new(memtable_bytes, Instant::now());
+        // Nothing of them is in memory yet.
+        let has_rows_on_disk = machine.borrow().store.has_rows_on_disk();
         let mut open = OpenBatch::default();
         batch::begin(&mut open.bytes);
         Ok(Shard {
@@ -183,9 +189,11 @@ impl Shard {
             group_commit: GroupCommit::new(Instant::now()),
             pressure,
             disk_waits: 0,
-            probe_until_ms: 0,
+            probe_until_ms: if has_rows_on_disk { unix_ms() + limits::PROBE_MS } else { 0 },
+            patient_reads: 0,
             disk_measured_ms: 0,
             counts_changed: false,
+            reply: Vec::new(),
             server: server.clone(),
         })
     }
@@ -243,7 +251,17 @@ impl Shard {
     /// What could not be written.
     pub async fn close(&mut self, failed: bool) -> Result<(), basalt_raft::Error> {
         // After a failure an entry may be half applied: the log has it whole, and is what counts.
-        let written = if failed { Ok(()) } else { self.group.write_out().await };
+        let written = match if failed { Ok(()) } else { self.group.write_out().await } {
+            Err(basalt_raft::Error::Unwritten(reason)) => {
+                tracing::warn!(
+                    shard = self.id.0,
+                    reason,
+                    "rows in memory are not on disk: the next start takes them from the log"
+                );
+                Ok(())
+            }
+            written => written,
+        };
         written.and(self.group.shutdown().await)
     }
 

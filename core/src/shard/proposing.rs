@@ -57,7 +57,8 @@ impl Shard {
         if self.gathers_more(now) {
             return 0;
         }
-        if memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes {
+        let memtable_is_full = memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes;
+        if memtable_is_full || self.log_is_full() {
             if !self.may_hold(now_ms) {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &ProposeError::WriteStall, host);
@@ -94,6 +95,11 @@ impl Shard {
                 0
             }
         }
+    }
+
+    /// Whether the log has all the bytes it may have, and will have fewer once rows are on disk that are being written to it.
+    fn log_is_full(&self) -> bool {
+        self.group.log_bytes() >= self.server.config.raft_log_size_max && self.group.write_pace().under_way.is_some()
     }
 
     /// Whether the batch that was collected should wait for writes that are about to come. Not if nothing waits for a sync

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use basalt_storage::keyspace::Keyspace;
-use basalt_storage::{ColdRead, Error as StorageError};
+use basalt_storage::{COLD_SCAN_BYTES, ColdRead, Direction, Error as StorageError};
 
 use super::execution::Failure;
 use super::open_batch::Operation;
@@ -48,7 +48,48 @@ pub(super) struct ParkedRequest {
     pub(super) origin: Origin,
     pub(super) mode: Mode,
     pub(super) bytes: Vec<u8>,
-    pub(super) attempts: u32,
+    pub(super) progress: Progress,
+}
+
+/// How far a request has come that is run again each time a reader thread has fetched something for it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// How often it has met the disk without having come farther.
+    attempts: u32,
+    /// Where its scan was when it met the disk last.
+    scanned: Option<(Direction, Box<[u8]>)>,
+    scan_bytes: usize,
+}
+
+impl Progress {
+    fn new() -> Progress {
+        Progress { attempts: 0, scanned: None, scan_bytes: COLD_SCAN_BYTES }
+    }
+
+    /// Whether it should wait for the disk: rows may be evicted faster than they are read.
+    fn is_patient(&self) -> bool {
+        self.attempts >= limits::COLD_READ_ATTEMPTS
+    }
+
+    /// Takes note of what the request has met, and says how much of it to fetch.
+    fn meets(&mut self, cold: &mut ColdRead) {
+        let ColdRead::Scan { from, direction, bytes } = cold else {
+            self.attempts += 1;
+            return;
+        };
+        let is_farther = self.scanned.as_ref().map(|(same, last)| {
+            *same == *direction && if *direction == Direction::Forward { *from > *last } else { *from < *last }
+        });
+        match is_farther {
+            None => self.attempts += 1,
+            Some(true) => self.scan_bytes = (2 * self.scan_bytes).min(limits::COLD_SCAN_BYTES_MAX),
+            Some(false) => self.attempts += 1,
+        }
+        if is_farther != Some(false) {
+            self.scanned = Some((*direction, from.clone()));
+        }
+        *bytes = self.scan_bytes;
+    }
 }
 
 impl Shard {
@@ -62,7 +103,7 @@ impl Shard {
         if !self.parked.is_empty()
             && let Some(parked) = self.parked.get_mut(&(origin.core, origin.client))
         {
-            parked.requests.push_back(ParkedRequest { origin, mode, bytes: bytes.to_vec(), attempts: 0 });
+            parked.requests.push_back(ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress: Progress::new() });
             self.parked_waiting.add(bytes.len());
             return;
         }
@@ -72,9 +113,11 @@ impl Shard {
     }
 
     /// Parks a request of `origin` until `cold` is in memory, and everything that follows from the same connection.
-    pub fn park(&mut self, origin: Origin, mode: Mode, bytes: &[u8], cold: ColdRead, host: &mut impl ShardHost) {
+    pub fn park(&mut self, origin: Origin, mode: Mode, bytes: &[u8], mut cold: ColdRead, host: &mut impl ShardHost) {
         self.server.shards[self.id.index()].cold_reads.add(1);
-        let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), attempts: 1 };
+        let mut progress = Progress::new();
+        progress.meets(&mut cold);
+        let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress };
         let client = (origin.core, origin.client);
         let previous = self.parked.insert(client, Parked { requests: VecDeque::from([request]) });
         assert!(previous.is_none(), "a request behind a parked one queues up, it is not parked again");
@@ -92,8 +135,7 @@ impl Shard {
         let Some(mut parked) = self.parked.remove(&client) else { return };
         while let Some(mut request) = parked.requests.pop_front() {
             let bytes = request.bytes.len();
-            let patient = request.attempts >= limits::COLD_READ_ATTEMPTS;
-            // Rows may be evicted faster than they are read: then wait for the disk rather than try for ever.
+            let patient = request.progress.is_patient();
             let outcome = match request.mode {
                 Mode::Write if patient => {
                     self.write(Some(request.origin), |out| out.extend_from_slice(&request.bytes));
@@ -109,8 +151,8 @@ impl Shard {
                 }
                 mode => self.run(request.origin, mode, &request.bytes, now_ms, host),
             };
-            if let Err(cold) = outcome {
-                request.attempts += 1;
+            if let Err(mut cold) = outcome {
+                request.progress.meets(&mut cold);
                 parked.requests.push_front(request);
                 self.parked.insert(client, parked);
                 host.warm(self.id, client, cold);
@@ -140,11 +182,17 @@ impl Shard {
             }
             Mode::Read | Mode::ReadInOrder => {
                 self.counts_changed = true;
-                let mut out = Vec::new();
-                let outcome =
-                    self.machine.borrow_mut().reading(now_ms, false, |execution| execution.run(bytes, &mut out));
+                let out = &mut self.reply;
+                out.clear();
+                let outcome = self.machine.borrow_mut().reading(now_ms, false, |execution| execution.run(bytes, out));
+                if outcome.is_ok() {
+                    host.reply(origin, out);
+                }
+                if out.capacity() > limits::REPLY_BUFFER_KEPT {
+                    *out = Vec::new();
+                }
                 match outcome {
-                    Ok(()) => host.reply(origin, &out),
+                    Ok(()) => {}
                     Err(Failure::Cold(read)) => return Err(read),
                     Err(Failure::Storage(_)) => unreachable!("a read's errors are its reply"),
                     Err(Failure::Undecodable) => unreachable!("a request is decoded as this process encoded it"),
@@ -155,6 +203,7 @@ impl Shard {
     }
 
     fn run_patiently(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        self.patient_reads += 1;
         self.counts_changed = true;
         let mut out = Vec::new();
         let outcome = self.machine.borrow_mut().reading(now_ms, true, |execution| execution.run(bytes, &mut out));
@@ -191,13 +240,16 @@ impl Shard {
         });
         // Looked up by nobody yet.
         machine.scratch.set_counts(counts);
-        match cold {
-            Ok(rows) if rows.is_empty() => Ok(()),
-            Ok(rows) => Err(ColdRead::Keys(rows)),
-            Err(StorageError::Cold(read)) => Err(read),
+        let cold = match cold {
+            Ok(rows) if rows.is_empty() => return Ok(()),
+            Ok(rows) => ColdRead::Keys(rows),
+            Err(StorageError::Cold(read)) => read,
             // Who runs the request meets the error, and says it.
-            Err(_) => Ok(()),
-        }
+            Err(_) => return Ok(()),
+        };
+        // Where one is cold, others are: without this, the looking would end just because it works.
+        self.probe_until_ms = now_ms + limits::PROBE_MS;
+        Err(cold)
     }
 
     /// Puts a read behind the writes that are not applied yet.

@@ -10,10 +10,8 @@ use super::row_cache::{Epoch, ROW_BYTES_MAX};
 use crate::Result;
 use crate::rows::{ColdRead, Direction};
 
-/// Rows that one cold scan fetches at most.
-const SCAN_ROWS_MAX: usize = 4096;
-/// Bytes of rows that one cold scan fetches at most.
-const SCAN_BYTES_MAX: usize = 1024 * 1024;
+/// What a row counts for at least among those that one cold scan fetches, in bytes: a row of a few bytes takes time as well.
+const SCAN_ROW_BYTES_MIN: usize = 256;
 
 /// Rows that one cold read brings to the core at most: taking them in is a core's work, some hundred nanoseconds each.
 const WARMED_ROWS_MAX: usize = 256;
@@ -75,23 +73,22 @@ impl ColdReader {
         match read {
             ColdRead::Key(key) => get(key)?,
             ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
-            ColdRead::Scan { from, direction } => warm_scan(&database, from, *direction)?,
+            ColdRead::Scan { from, direction, bytes } => warm_scan(&database, from, *direction, *bytes)?,
         }
         Ok(warmed)
     }
 }
 
-fn warm_scan(database: &Database, from: &[u8], direction: Direction) -> Result<()> {
+fn warm_scan(database: &Database, from: &[u8], direction: Direction, bytes_max: usize) -> Result<()> {
     let mut iterator = database.db().raw_iterator_opt(read_options(ReadTier::All));
     match direction {
         Direction::Forward => iterator.seek(from),
         Direction::Backward => iterator.seek_for_prev(from),
     }
-    let (mut row_count, mut bytes) = (0, 0);
+    let mut bytes = 0;
     while let Some((key, value)) = iterator.item() {
-        row_count += 1;
-        bytes += key.len() + value.len();
-        if row_count >= SCAN_ROWS_MAX || bytes >= SCAN_BYTES_MAX {
+        bytes += (key.len() + value.len()).max(SCAN_ROW_BYTES_MIN);
+        if bytes >= bytes_max {
             break;
         }
         match direction {

@@ -11,7 +11,7 @@ use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier};
 use super::database::{Database, read_options};
 use super::memtable::{Cursor, Memtable};
 use crate::keyspace::APPLIED_ROW;
-use crate::rows::{ColdRead, Direction, Visit};
+use crate::rows::{COLD_SCAN_BYTES, ColdRead, Direction, Visit};
 use crate::{Error, Result};
 
 /// The layers of one scan, newest first.
@@ -207,7 +207,7 @@ impl<'a> DiskCursor<'a> {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == ErrorKind::Incomplete => {
                 let from = self.position.as_slice().into();
-                Err(Error::Cold(ColdRead::Scan { from, direction: self.direction }))
+                Err(Error::Cold(ColdRead::Scan { from, direction: self.direction, bytes: COLD_SCAN_BYTES }))
             }
             Err(error) => Err(self.database.error(error)),
         }

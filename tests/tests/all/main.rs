@@ -4,6 +4,7 @@
 
 mod alone;
 mod clients;
+mod cold;
 mod compatibility;
 mod crash;
 mod damage;
@@ -14,6 +15,7 @@ mod info;
 mod lane;
 mod lifecycle;
 mod load;
+mod log_size;
 mod memory;
 mod model;
 mod order;
