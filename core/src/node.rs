@@ -108,7 +108,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     if server.config.disk_reserve > 0 {
         ballast.set_aside();
     }
-    compactions.into_iter().for_each(|begin| compact_in(&background, begin));
+    begin_compaction(server.clone(), compactions);
     let watchdog = {
         let server = server.clone();
         std::thread::Builder::new().name("basalt-watch".into()).spawn(move || core_loop::watchdog(&server, &watched))
@@ -136,15 +136,20 @@ fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Backgroun
     Background::start(name, count, queue_max).map_err(|error| RunError(format!("no thread could be started: {error}")))
 }
 
-/// Has a shard's files compacted from now on.
-fn compact_in(background: &Background, begin: impl FnOnce() -> basalt_storage::Result<()> + Send + 'static) {
-    let job = move || {
-        if let Err(error) = begin() {
-            tracing::warn!(%error, "compaction does not begin yet: it is tried again when the shard has written more");
+/// Has the shards' files compacted from now on, or as soon as there is room for it.
+fn begin_compaction(server: Arc<Server>, mut begin: Vec<impl Fn() -> bool + Send + 'static>) {
+    let run = move || {
+        loop {
+            begin.retain(|begin| !begin());
+            if begin.is_empty() || server.stop.is_requested() {
+                return;
+            }
+            std::thread::sleep(limits::COMPACTION_RETRY);
         }
     };
-    let refused = background.submit(Box::new(job)).is_err();
-    assert!(!refused, "each shard has fewer jobs than the queue has room for");
+    if let Err(error) = std::thread::Builder::new().name("basalt-compact".into()).spawn(run) {
+        tracing::warn!(%error, "no thread could be started to begin compaction: the files on disk grow until the next start");
+    }
 }
 
 /// Starts a syncer for each core; also returns the thread that does its syncs.

@@ -137,27 +137,45 @@ impl Database {
         self.ingest_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has RocksDB compact by itself from now on, if the file system has its reserve free. Blocks for some milliseconds.
+    /// Has RocksDB compact by itself from now on, if half of the file system's reserve is free. Blocks for some milliseconds. Whether
+    /// it compacts then.
     ///
     /// Not done on opening: a node that starts on a nearly full disk has other files to open, and compactions would take the
     /// space which that needs.
-    pub(super) fn begin_compaction(&self) -> Result<()> {
-        if self.compacts.load(Ordering::Relaxed) || free_bytes(&self.path)? < self.reserve_bytes {
-            return Ok(());
+    pub(super) fn begin_compaction(&self) -> bool {
+        if self.compacts() {
+            return true;
         }
-        self.db().set_options(&[("disable_auto_compactions", "false")]).map_err(|error| self.error(error))?;
-        self.compacts.store(true, Ordering::Relaxed);
-        Ok(())
+        if self.free_bytes() < self.reserve_bytes / 2 {
+            return false;
+        }
+        let begun = self.db().set_options(&[("disable_auto_compactions", "false")]);
+        if let Err(error) = &begun {
+            tracing::debug!(path = %self.path.display(), %error, "compaction does not begin yet");
+        }
+        self.compacts.store(begun.is_ok(), Ordering::Relaxed);
+        begun.is_ok()
+    }
+
+    /// Whether RocksDB compacts by itself.
+    pub(super) fn compacts(&self) -> bool {
+        self.compacts.load(Ordering::Relaxed)
     }
 
     /// Checks that a file of `bytes` leaves half of the reserve free: a file that fills the disk keeps even Raft's own records from
-    /// being written.
+    /// being written. While the log takes writes, with the whole reserve free, it is not refused, however large it is: else no
+    /// rows would ever leave, and with them no log.
     ///
     /// # Errors
     /// [`Error::DiskFull`] if it does not.
     pub(super) fn check_room(&self, bytes: u64) -> Result<()> {
-        let is_room = free_bytes(&self.path)? >= (self.reserve_bytes / 2).saturating_add(bytes);
-        if is_room { Ok(()) } else { Err(Error::DiskFull { path: self.path.clone() }) }
+        let needed_bytes = (self.reserve_bytes / 2).saturating_add(bytes).min(self.reserve_bytes);
+        if self.free_bytes() >= needed_bytes { Ok(()) } else { Err(Error::DiskFull { path: self.path.clone() }) }
+    }
+
+    /// What the file system has left. One that cannot tell is not short of space: the write itself will say so.
+    fn free_bytes(&self) -> u64 {
+        free_bytes(&self.path).unwrap_or(u64::MAX)
     }
 
     /// Bytes of all live files.
@@ -395,14 +413,14 @@ mod tests {
         }
         let all = database.level0_file_count().unwrap();
         assert!(all > LEVEL0_COMPACTION_FILES as u64, "{all}");
-        database.begin_compaction().unwrap();
+        assert!(!database.begin_compaction());
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(database.level0_file_count().unwrap(), all);
         drop(database);
         let database = open(0);
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(database.level0_file_count().unwrap(), all);
-        database.begin_compaction().unwrap();
+        assert!(database.begin_compaction());
         let deadline = Instant::now() + Duration::from_secs(10);
         while database.level0_file_count().unwrap() == all {
             assert!(Instant::now() < deadline, "nothing is compacted");

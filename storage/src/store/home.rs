@@ -80,10 +80,10 @@ impl Home {
     /// Removes the unfinished generations that a crash left. Before the database is opened: it may need the space.
     pub(super) fn remove_incoming(&self) -> Result<()> {
         match fs::read_dir(self.incoming_path()) {
-            Ok(files) => files.flatten().try_for_each(|file| {
-                fs::remove_file(file.path()).map_err(|source| io(&file.path(), source))?;
-                tracing::info!(path = %file.path().display(), "removed a generation that an earlier run left unfinished");
-                Ok(())
+            Ok(files) => files.flatten().map(|file| file.path()).try_for_each(|path| {
+                tracing::info!(path = %path.display(), "removing a generation that an earlier run left unfinished");
+                let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+                removed.map_err(|source| io(&path, source))
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(source) => Err(io(&self.incoming_path(), source)),

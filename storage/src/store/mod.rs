@@ -33,7 +33,7 @@ mod test_random;
 use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rocksdb::{ErrorKind, ReadOptions, ReadTier};
 
@@ -101,7 +101,7 @@ pub struct StoreMemory {
     pub active_bytes: usize,
     /// The memtable being written to disk; 0 if there is none.
     pub frozen_bytes: usize,
-    /// The memtable that is on disk and still read from; 0 if there is none, and then there may be a frozen one.
+    /// The memtable that is on disk and still read from, or the one in whose place the frozen one came, until that is freed.
     pub written_bytes: usize,
     /// The budget of each of the three.
     pub memtable_bytes: usize,
@@ -119,6 +119,8 @@ pub struct Store {
     frozen: Option<Arc<Frozen>>,
     /// The generation that was frozen last, once RocksDB has it.
     written: Option<Arc<Frozen>>,
+    /// The one before it, and its bytes, until another thread has freed it.
+    replaced: (Weak<Frozen>, usize),
     /// Whether a job for the frozen generation is under way.
     is_writing: bool,
     row_cache: RowCache,
@@ -165,6 +167,7 @@ impl Store {
             counters,
             frozen: None,
             written: None,
+            replaced: (Weak::new(), 0),
             is_writing: false,
             row_cache: RowCache::new(options.row_cache_bytes),
             epoch: Epoch::default(),
@@ -178,16 +181,22 @@ impl Store {
         })
     }
 
-    /// Work that has the store's files compacted from now on, if there is room. Run it on a thread that may block, once everything
-    /// that needs disk space to start has started; where there is no room, it is tried again with each generation.
-    pub fn compaction_start(&self) -> impl FnOnce() -> Result<()> + Send + use<> {
-        let database = self.database.clone();
-        move || database.begin_compaction()
+    /// Work that has the store's files compacted from now on, if there is room, and says whether it need not be tried again. Run it on
+    /// a thread that may block, once everything that needs disk space to start has started.
+    pub fn compaction_start(&self) -> impl Fn() -> bool + Send + use<> {
+        let database = Arc::downgrade(&self.database);
+        // One that a snapshot has replaced has nothing to compact.
+        move || database.upgrade().is_none_or(|database| database.begin_compaction())
     }
 
     /// Where the store is.
     pub fn directory(&self) -> &Path {
         self.home.path()
+    }
+
+    /// Whether there may be rows on disk.
+    pub fn has_rows_on_disk(&self) -> bool {
+        !self.disk_is_empty
     }
 
     /// Up to where the rows are applied, in memory.
@@ -270,7 +279,11 @@ impl Store {
         let frozen = self.frozen.clone()?;
         self.is_writing = true;
         let (database, incoming) = (self.database.clone(), self.home.incoming_path());
-        Some(GenerationJob { frozen, replaced: self.written.take(), database, incoming })
+        let replaced = self.written.take();
+        if let Some(replaced) = &replaced {
+            self.replaced = (Arc::downgrade(replaced), replaced.table.bytes());
+        }
+        Some(GenerationJob { frozen, replaced, database, incoming })
     }
 
     /// Takes back what became of a generation: if it is on disk, its memory goes when the next one is frozen.
@@ -291,7 +304,12 @@ impl Store {
         // Nothing to do for the row cache: it holds no key of the generation, see its module's docs.
         self.epoch.0 += 1;
         self.disk_is_empty &= frozen.table.is_empty();
-        self.written = self.frozen.take();
+        let written = self.frozen.take();
+        if self.is_full() {
+            // The next one is frozen in a moment, and memory is short.
+            return Ok(Retired { _frozen: [Some(frozen), written], ..Retired::default() });
+        }
+        self.written = written;
         Ok(Retired { _frozen: [Some(frozen), None], ..Retired::default() })
     }
 
@@ -300,10 +318,16 @@ impl Store {
         StoreMemory {
             active_bytes: self.active.bytes(),
             frozen_bytes: self.frozen.as_ref().map_or(0, |frozen| frozen.table.bytes()),
-            written_bytes: self.written.as_ref().map_or(0, |written| written.table.bytes()),
+            written_bytes: self.written_bytes(),
             memtable_bytes: self.options.memtable_bytes,
             row_cache_bytes: self.row_cache.bytes(),
         }
+    }
+
+    fn written_bytes(&self) -> usize {
+        let (replaced, replaced_bytes) = &self.replaced;
+        let written_bytes = self.written.as_ref().map_or(0, |written| written.table.bytes());
+        written_bytes + if replaced.strong_count() > 0 { *replaced_bytes } else { 0 }
     }
 
     /// Bytes of the live files on disk. Takes RocksDB's lock for a moment: not for every request.
@@ -388,7 +412,13 @@ impl Store {
             Cached::Unknown => {}
         }
         match self.written.as_ref().map(|written| written.table.find(key)) {
-            Some(Found::Value(value)) => return Ok(Some(Row::Memory(value))),
+            Some(Found::Value(value)) => {
+                // What is read only would be cold when the next generation comes.
+                if !self.wait_for_disk {
+                    self.row_cache.insert(key, Some(value));
+                }
+                return Ok(Some(Row::Memory(value)));
+            }
             Some(Found::Deleted) => return Ok(None),
             Some(Found::Unknown) | None => {}
         }

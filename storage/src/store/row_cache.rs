@@ -17,8 +17,8 @@
 //! - A key enters a memtable only by [`Rows::put`](crate::rows::Rows::put), `delete` and `delete_range` on the active one. The
 //!   first two remove the key here, in the same call ([`RowCache::remove`]). The third makes everything here void
 //!   ([`RowCache::clear`], one addition): it is FLUSHDB and FLUSHALL, and the cache has no order to find a range in.
-//! - A row enters the cache only as RocksDB's answer for a key that neither memtable knows at that moment ([`RowCache::insert`]
-//!   is called in two places, behind that look).
+//! - A row enters the cache only as RocksDB's answer, or the written generation's, for a key that neither memtable knows at that moment
+//!   ([`RowCache::insert`] is called behind that look).
 //! - Freezing hands all keys that the active memtable knows to the frozen one. So when the frozen one goes, after RocksDB has
 //!   taken it in, there is no key in it to be removed here: it was when it was written. RocksDB's answer to any other key is as
 //!   before. So [`Store::finish`](super::Store::finish) has nothing to do here, however many rows the generation has.

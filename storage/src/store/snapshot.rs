@@ -91,7 +91,7 @@ impl InstallJob {
         failpoint("install opened");
         self.home.set_current(self.number)?;
         failpoint("install current");
-        opened.database.begin_compaction()?;
+        opened.database.begin_compaction();
         Ok(opened)
     }
 }

@@ -80,6 +80,10 @@ fn a_disk_that_is_nearly_full_refuses_writes_until_there_is_space_and_nothing_el
     check(&mut client, written);
 
     // A full disk is no reason not to start, or not to stop.
+    let (status, _) = node.stop();
+    assert!(status.success(), "{status}: {:#?}", node.said());
+    node = options.start();
+    check(&mut node.client(), written);
     node.kill_9();
     node = options.start();
     client = node.client();
