@@ -14,10 +14,10 @@ ARGS ?=
 CYCLES ?= 5
 SECONDS ?= 60
 MILLISECONDS ?= 50
-KEYS ?= 2000000
+KEYS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-build deps-test build run test bench bench-compare bench-steady crash stall memory fmt fmt-check lint doc
+.PHONY: help deps deps-build deps-test build run test bench bench-compare bench-steady crash start stall memory fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,13 +56,17 @@ crash: deps-test ## Kills a loaded node, and its machine, and checks what it ack
 	$(CARGO) build $(BUILD)
 	CRASH_CYCLES=$(CYCLES) $(CARGO) test $(BUILD) --test all -- --nocapture survive
 
+start: deps-test ## Times a start on nothing, and one with a million keys after a kill (KEYS=1000000)
+	$(CARGO) build $(BUILD)
+	RECOVERY_KEYS=$(or $(KEYS),1000000) START_PATIENCE=1 $(CARGO) test $(BUILD) --test all -- --nocapture --test-threads 1 served_
+
 stall: deps-test ## Asks a busy node for a minute: no answer may take 50 ms (SECONDS=60, MILLISECONDS=50)
 	$(CARGO) build $(BUILD)
 	STALL_SECONDS=$(SECONDS) STALL_LIMIT_MS=$(MILLISECONDS) $(CARGO) test $(BUILD) --test all -- --nocapture stall::
 
 memory: deps-test ## Loads a node with two million keys: it keeps to its memory (KEYS=2000000, SECONDS=60)
 	$(CARGO) build $(BUILD)
-	MEMORY_KEYS=$(KEYS) MEMORY_SECONDS=$(SECONDS) $(CARGO) test $(BUILD) --test all -- --nocapture memory::
+	MEMORY_KEYS=$(or $(KEYS),2000000) MEMORY_SECONDS=$(SECONDS) $(CARGO) test $(BUILD) --test all -- --nocapture memory::
 
 fmt: deps-test ## Formats the code
 	$(CARGO) fmt --all

@@ -32,7 +32,7 @@ use crate::config::{Config, Durability};
 pub struct Prepared {
     /// The effective configuration.
     pub config: Config,
-    /// The processors to pin one core each to, ascending, one at least.
+    /// The processor of each core, one at least; ascending, and again from the first where cores share processors.
     pub cpus: Vec<CpuId>,
     /// The data directory, locked by this process until dropped.
     pub data: DataDir,
@@ -52,7 +52,7 @@ pub fn prepare(config: Config, stop: StopRequest) -> Result<Prepared, BootError>
     }
     resources::raise_memlock()?;
     probe_io_uring()?;
-    let cpus = cores::choose(&config.cores)?;
+    let cpus = cores::choose(&config.cores, config.pin)?;
     let data = DataDir::open(&config.dir, config.shards, cpus.len())?;
     config.check_memory(data.shard_count())?;
     raise_open_files(&config, cpus.len(), data.shard_count())?;

@@ -9,8 +9,11 @@ use tempfile::TempDir;
 
 use crate::load::Load;
 
-/// Targets hold on a machine that has nothing else to do; machines that run tests are shared.
-const PATIENCE: u32 = 3;
+/// How many times its target a start may take. Targets hold on a machine that has nothing else to do; machines that run
+/// tests are shared. `make start` sets it to 1.
+fn patience() -> u32 {
+    env::var("START_PATIENCE").map_or(3, |text| text.parse().expect("START_PATIENCE is a number"))
+}
 
 fn place() -> (TempDir, NodeOptions) {
     let temporary = tempfile::tempdir().expect("a temporary directory");
@@ -56,7 +59,8 @@ fn replayed(node: &Node) -> (u64, i64) {
 #[test]
 fn a_start_after_a_stop_replays_nothing_and_one_after_a_kill_does() {
     let (_temporary, options) = place();
-    let options = options.set("--shards", "2");
+    // Two shards on each core: they are written out at once.
+    let options = options.set("--cores", "2").set("--shards", "4");
     let write = |node: &Node, name: &str| {
         let commands = (0..200).map(|number| ["SET".to_owned(), format!("{name}:{number}"), "value".to_owned()]);
         assert!(node.client().pipeline(commands).iter().all(|reply| *reply == Reply::ok()));
@@ -87,10 +91,12 @@ fn a_stop_under_load_takes_5_s_at_most() {
         asked = Some(std::time::Instant::now());
         node.signal(Signal::SIGTERM);
     });
-    node.wait();
+
+    let status = node.wait();
+
     let took = asked.expect("it was asked").elapsed();
     println!("a stop under load took {took:?}");
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(status.success() && took < Duration::from_secs(5), "{status} after {took:?}");
 }
 
 #[test]
@@ -125,30 +131,32 @@ fn a_node_may_go_on_with_another_number_of_cores() {
 #[test]
 fn an_empty_directory_is_served_within_a_second() {
     const TARGET: Duration = Duration::from_secs(1);
-    let times: Vec<Duration> = (0..3)
+    let most = patience() * TARGET;
+    let mut times: Vec<Duration> = (0..3)
         .map(|_| {
             let (_temporary, options) = place();
             options.start().start_time()
         })
         .collect();
-    let best = times.iter().min().expect("there were three");
-    println!("from nothing to the first answer: {times:?}");
-    assert!(*best < PATIENCE * TARGET, "{times:?}");
+    println!("from nothing to the first answer: {times:?}, of {most:?}");
+    times.sort_unstable();
+    assert!(times[1] < most, "{times:?}, of {most:?}");
 }
 
-/// `RECOVERY_KEYS=1000000` makes it the size that the target is for.
+/// `make start` runs it with the million keys that the target is for.
 #[test]
 fn a_hundred_thousand_keys_are_served_soon_after_a_kill() {
-    let count = env::var("RECOVERY_KEYS").map_or(100_000, |text| text.parse().expect("a number"));
+    let count: usize = env::var("RECOVERY_KEYS").map_or(100_000, |text| text.parse().expect("a number of keys"));
     /// For a million keys.
     const TARGET: Duration = Duration::from_secs(3);
+    let most = patience() * TARGET;
     let (_temporary, options) = place();
     let mut node = options.start();
     let mut client = node.client();
     let value = |number: usize| format!("value of {number} {}", "x".repeat(50));
     for first in (0..count).step_by(1000) {
         let set = |number| ["SET".to_owned(), format!("key:{number}"), value(number)];
-        let replies = client.pipeline((first..first + 1000).map(set));
+        let replies = client.pipeline((first..count.min(first + 1000)).map(set));
         assert!(replies.iter().all(|reply| *reply == Reply::ok()), "{replies:?}");
     }
     node.kill_9();
@@ -156,8 +164,9 @@ fn a_hundred_thousand_keys_are_served_soon_after_a_kill() {
     let node = options.start();
 
     let numbers: Vec<usize> = (0..count).step_by(97).collect();
-    println!("from a kill with {count} keys to the first answer: {:?}", node.start_time());
-    assert!(node.start_time() < PATIENCE * TARGET, "{:?}", node.start_time());
+    let took = node.start_time();
+    println!("from a kill with {count} keys to the first answer: {took:?}, of {most:?}");
+    assert!(took < most, "{took:?}, of {most:?}");
     let mut client = node.client();
     assert_eq!(client.ask("DBSIZE"), Reply::Integer(count as i64));
     let replies = client.pipeline(numbers.iter().map(|number| ["GET".to_owned(), format!("key:{number}")]));
