@@ -91,11 +91,13 @@ fn targets() -> impl Iterator<Item = Target> {
     [
         ratio(Test::Set, 50, 1, RequestsPerSecond, RedisAlways, AtLeast(1.0), AtLeast(1.3)),
         ratio(Test::Set, 50, 1, P99, RedisAlways, AtMost(0.7), AtMost(0.3)),
-        ratio(Test::Set, 50, 16, RequestsPerSecond, RedisAlways, AtLeast(0.4), AtLeast(0.8)),
-        ratio(Test::Set, 50, 16, P99, RedisAlways, AtMost(1.0), AtMost(0.5)),
+        ratio(Test::Set, 50, 16, RequestsPerSecond, RedisAlways, AtLeast(1.0), AtLeast(1.5)),
+        ratio(Test::Set, 50, 16, P99, RedisAlways, AtMost(0.7), AtMost(0.3)),
+        ratio(Test::Set, 50, 16, CpuPerRequest, RedisAlways, AtMost(1.2), AtMost(0.8)),
         ratio(Test::Set, 500, 1, RequestsPerSecond, RedisAlways, AtLeast(1.0), AtLeast(1.3)),
         ratio(Test::Set, 500, 1, P99, RedisAlways, AtMost(0.7), AtMost(0.3)),
-        ratio(Test::Get, 50, 1, CpuPerRequest, RedisMemory, AtMost(1.4), AtMost(1.0)),
+        ratio(Test::Get, 50, 1, CpuPerRequest, RedisMemory, AtMost(1.1), AtMost(0.9)),
+        ratio(Test::Get, 50, 16, CpuPerRequest, RedisMemory, AtMost(1.1), AtMost(0.8)),
         Target { subject: Subject::IdleCpu, must: AtMost(0.5), aim: AtMost(0.1) },
         Target { subject: Subject::IdleMemory, must: AtMost(150.0), aim: AtMost(80.0) },
     ]
