@@ -208,18 +208,23 @@ impl Core {
                 count += 1;
                 reply_bytes += replies.bytes.len();
                 self.deliver(&replies);
+                self.outbox.recycle_replies(replies);
             }
             if let Some(half_run) = self.half_run[from.index()].take() {
                 count += self.run_batch(from, half_run);
             }
-            // What is not taken now stays in the mailbox: the sender notices when it is full.
-            while self.half_run[from.index()].is_none()
+            // What is not taken now stays in the mailbox: the sender notices when it is full. This core does not sleep before it has
+            // looked again, since this turn was no idle one.
+            let mut requests = 0;
+            while requests < limits::REQUESTS_PER_TURN
+                && self.half_run[from.index()].is_none()
                 && self.takes_requests_of(from)
                 && let Some(request) = server.mailboxes.next_request(from, self.id)
             {
                 count += 1;
                 match request {
                     Request::Batch(batch) => {
+                        requests += batch.heads.len();
                         self.run_batch(from, HalfRun { batch, next: 0, start: 0 });
                     }
                     Request::Connection(socket) => self.adopt(socket),
@@ -263,6 +268,7 @@ impl Core {
             let origin = Origin { core: from, client: head.client, ticket: head.ticket };
             shard.submit(origin, head.mode, bytes, self.now_ms, &mut self.outbox);
         }
+        self.outbox.recycle_requests(run.batch);
         run.next - first
     }
 

@@ -110,6 +110,15 @@ pub const OUTBOX_REPLY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of replies of another core that a core deals out in one turn, beside the batch that reaches them.
 pub const REPLY_BYTES_PER_TURN: usize = 4 << 20;
 
+/// Emptied batches of requests, and of replies, that a core keeps for those it sends next.
+pub const SPARE_BATCHES: usize = 64;
+/// Largest one that it keeps.
+pub const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// Requests of another core at which a core takes no more of them in the same turn, beside the batch that reaches them: their
+/// replies leave at the turn's end, and the other core may be waiting for them.
+pub const REQUESTS_PER_TURN: usize = 256;
+
 /// Bytes of requests that may wait with the sender for a full mailbox; then it stops decoding.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 

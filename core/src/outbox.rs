@@ -24,6 +24,10 @@ pub struct Outbox {
     requests: Vec<RequestBatch>,
     replies: Vec<ReplyBatch>,
     controls: Vec<(CoreId, Request)>,
+    /// Emptied batches of other cores: what this core sends next is written into them. Buffers that one thread allocates and another
+    /// frees cost the allocator fresh pages all the time.
+    spare_requests: Vec<RequestBatch>,
+    spare_replies: Vec<ReplyBatch>,
     /// Reads to warm.
     pub warms: VecDeque<Warm>,
 }
@@ -36,6 +40,8 @@ impl Outbox {
             requests: (0..core_count).map(|_| RequestBatch::default()).collect(),
             replies: (0..core_count).map(|_| ReplyBatch::default()).collect(),
             controls: Vec::new(),
+            spare_requests: Vec::new(),
+            spare_replies: Vec::new(),
             warms: VecDeque::new(),
         }
     }
@@ -76,6 +82,25 @@ impl Outbox {
         }
     }
 
+    /// Keeps the buffers of requests that were run.
+    pub fn recycle_requests(&mut self, mut batch: RequestBatch) {
+        if self.spare_requests.len() < limits::SPARE_BATCHES && batch.bytes.capacity() <= limits::SPARE_BATCH_BYTES_MAX
+        {
+            batch.bytes.clear();
+            batch.heads.clear();
+            self.spare_requests.push(batch);
+        }
+    }
+
+    /// Keeps the buffers of replies that were delivered.
+    pub fn recycle_replies(&mut self, mut batch: ReplyBatch) {
+        if self.spare_replies.len() < limits::SPARE_BATCHES && batch.bytes.capacity() <= limits::SPARE_BATCH_BYTES_MAX {
+            batch.bytes.clear();
+            batch.heads.clear();
+            self.spare_replies.push(batch);
+        }
+    }
+
     /// Whether so much waits for some core that no more should be added.
     pub fn is_backlogged(&self) -> bool {
         self.requests.iter().any(|batch| {
@@ -112,7 +137,8 @@ impl Outbox {
             let to = CoreId(index as u16);
             let mut ring = false;
             if !self.requests[index].heads.is_empty() {
-                let batch = std::mem::take(&mut self.requests[index]);
+                let empty = self.spare_requests.pop().unwrap_or_default();
+                let batch = std::mem::replace(&mut self.requests[index], empty);
                 match mailboxes.send_request(self.core, to, Request::Batch(batch)) {
                     Ok(()) => ring = true,
                     Err(Request::Batch(batch)) => self.requests[index] = batch,
@@ -120,7 +146,8 @@ impl Outbox {
                 }
             }
             if to != self.core && !self.replies[index].heads.is_empty() {
-                let batch = std::mem::take(&mut self.replies[index]);
+                let empty = self.spare_replies.pop().unwrap_or_default();
+                let batch = std::mem::replace(&mut self.replies[index], empty);
                 match mailboxes.send_replies(self.core, to, batch) {
                     Ok(()) => ring = true,
                     Err(batch) => self.replies[index] = batch,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use basalt_core::shard::ShardMachine;
-use basalt_raft::{EntryId, Machine, Replies};
+use basalt_raft::{EntryId, Machine};
 use basalt_storage::{BlockCache, Store, StoreOptions};
 use tempfile::TempDir;
 
@@ -33,14 +33,12 @@ impl BenchShard {
         BenchShard { machine: ShardMachine::new(store), next_index: 1, _dir: dir }
     }
 
-    /// Applies an entry, as its group does; returns the replies of its commands.
-    pub fn apply(&mut self, entry: &[u8]) -> Replies {
+    /// Applies an entry, as its group does.
+    pub fn apply(&mut self, entry: &[u8]) {
         let index = self.next_index;
         self.next_index += 1;
-        let id = EntryId { term: 1, index };
-        let replies = self.machine.apply(id, entry, None).expect("the entry was made by this program");
+        self.machine.apply(EntryId { term: 1, index }, entry, None).expect("the entry was made by this program");
         self.machine.store().set_applied(index, &index.to_le_bytes(), None);
-        replies
     }
 
     /// Writes a full memtable to disk, as a background thread does.
