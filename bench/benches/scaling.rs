@@ -43,8 +43,8 @@ const KEY_COUNT: u64 = 100_000;
 const REQUESTS: usize = 20_000;
 /// Requests of one core that may be under way: fifty clients with sixteen each.
 const UNDER_WAY_MAX: usize = 800;
-/// Requests that one turn starts: what four clients send at once.
-const STARTED_PER_TURN: usize = 64;
+/// Requests that one turn starts: what four clients send at once, and what sixteen do.
+const STARTED_PER_TURN: [usize; 2] = [64, 256];
 /// Arguments of the commands here, their names included.
 const ARGS_MAX: usize = 3;
 
@@ -56,6 +56,7 @@ struct Load {
     cores: usize,
     remote_percent: u64,
     is_write: bool,
+    started_per_turn: usize,
 }
 
 /// What both cores know.
@@ -128,7 +129,9 @@ impl<'a> Core<'a> {
             remote_credit: 0,
         };
         // Every key that is read is there.
-        core.take_part(Load { count: REQUESTS as u64, cores: CORES, remote_percent: 0, is_write: true });
+        let started_per_turn = STARTED_PER_TURN[0];
+        let count = REQUESTS as u64;
+        core.take_part(Load { count, cores: CORES, remote_percent: 0, is_write: true, started_per_turn });
         core
     }
 
@@ -138,7 +141,7 @@ impl<'a> Core<'a> {
         let mut is_done = false;
         while self.node.done.load(Ordering::Acquire) < load.cores {
             let room = UNDER_WAY_MAX - self.pending.len();
-            let starting = left.min(room.min(STARTED_PER_TURN) as u64);
+            let starting = left.min(room.min(load.started_per_turn) as u64);
             for _ in 0..starting {
                 self.start(load);
             }
@@ -256,6 +259,7 @@ impl<'a> Core<'a> {
     fn deliver(&mut self, replies: &ReplyBatch) {
         let mut start = 0;
         for &(ticket, end) in &replies.heads {
+            let end = end as usize;
             self.pending.take(ticket);
             self.output.extend_from_slice(&replies.bytes[start..end]);
             start = end;
@@ -343,13 +347,17 @@ fn scaling(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group("scaling");
         group.throughput(Throughput::Elements(1));
         for (command, is_write) in [("GET", false), ("SET", true)] {
-            for (cores, remote_percent) in [(1, 0), (2, 0), (2, 50), (2, 100)] {
-                let name = format!("{command}, {cores} cores, {remote_percent} % remote");
-                group.bench_function(name, |bench| {
-                    bench.iter_custom(|count| {
-                        measure(&mut core, &loads, Load { count, cores, remote_percent, is_write })
+            for started_per_turn in STARTED_PER_TURN {
+                for (cores, remote_percent) in [(1, 0), (2, 0), (2, 50), (2, 100)] {
+                    let name =
+                        format!("{command}, {started_per_turn} a turn, {cores} cores, {remote_percent} % remote");
+                    group.bench_function(name, |bench| {
+                        bench.iter_custom(|count| {
+                            let load = Load { count, cores, remote_percent, is_write, started_per_turn };
+                            measure(&mut core, &loads, load)
+                        });
                     });
-                });
+                }
             }
         }
         group.finish();

@@ -332,6 +332,7 @@ impl Core {
     fn deliver(&mut self, replies: &ReplyBatch) {
         let mut start = 0;
         for &(ticket, end) in &replies.heads {
+            let end = end as usize;
             self.answer(ticket, &replies.bytes[start..end]);
             start = end;
         }
@@ -702,7 +703,13 @@ impl Core {
         clients.sort_unstable_by_key(|&(bytes, ..)| std::cmp::Reverse(bytes));
         let others = self.server.cores.iter().enumerate().filter(|(index, _)| *index != self.id.index());
         let others_largest = others.map(|(_, core)| core.largest_client_bytes.get()).max().unwrap_or(0);
-        self.stats().largest_client_bytes.set(clients.first().map_or(0, |&(bytes, ..)| bytes));
+        let largest = &self.stats().largest_client_bytes;
+        let is_first_look = largest.get() == 0;
+        largest.set(clients.first().map_or(0, |&(bytes, ..)| bytes));
+        if is_first_look {
+            // The other cores have yet to say what theirs hold.
+            return self.server.ring_all();
+        }
         for (bytes, id, client) in clients {
             if excess == 0 || bytes < others_largest {
                 return;
@@ -869,6 +876,7 @@ mod tests {
                     }
                     let mut start = 0;
                     for (ticket, end) in replies.heads {
+                        let end = end as usize;
                         let length = VALUE_BYTES + 1 - ticket.0 as usize;
                         let expected = if ticket.0 == 0 { "+OK".to_owned() } else { format!("${length}\r\nv") };
                         assert!(replies.bytes[start..end].starts_with(expected.as_bytes()), "ticket {ticket:?}");

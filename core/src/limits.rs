@@ -110,6 +110,9 @@ pub const OUTBOX_REPLY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of replies of another core that a core deals out in one turn, beside the batch that reaches them.
 pub const REPLY_BYTES_PER_TURN: usize = 4 << 20;
 
+/// Largest reply that is handed over between cores: as much as one connection may have to be sent.
+pub const REPLY_BYTES_MAX: usize = 1 << 30;
+
 /// Emptied batches of requests, and of replies, that a core keeps for those it sends next.
 pub const SPARE_BATCHES: usize = 64;
 /// Largest one that it keeps.
@@ -356,5 +359,5 @@ pub const BACKGROUND_THREADS: usize = 2;
 /// How often a node that has started on a full disk looks whether there is room to compact.
 pub const COMPACTION_RETRY: Duration = Duration::from_millis(500);
 
-/// Jobs that may wait for them; each shard has three at most.
-pub const BACKGROUND_JOBS: usize = 3 * SHARDS_MAX;
+/// Jobs that may wait for them; each shard has five at most.
+pub const BACKGROUND_JOBS: usize = 5 * SHARDS_MAX;

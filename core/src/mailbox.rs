@@ -59,7 +59,7 @@ pub struct ReplyBatch {
     /// The replies, one behind the other, in RESP.
     pub bytes: Vec<u8>,
     /// For each reply its ticket and where it ends in `bytes`.
-    pub heads: Vec<(Ticket, usize)>,
+    pub heads: Vec<(Ticket, u32)>,
 }
 
 /// What one core asks of another.

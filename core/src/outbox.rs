@@ -8,6 +8,9 @@ use crate::mailbox::{Mailboxes, Mode, ReplyBatch, Request, RequestBatch, Request
 use crate::shard::{Origin, ShardHost};
 use basalt_storage::ColdRead;
 
+/// What is answered instead of a reply that no client could be sent: its connection would be closed.
+const REPLY_TOO_LARGE: &[u8] = b"-ERR the reply is larger than 1 GB, ask for less at a time\r\n";
+
 /// A read that a reader thread is to warm.
 pub struct Warm {
     /// The shard whose read it is.
@@ -84,8 +87,7 @@ impl Outbox {
 
     /// Keeps the buffers of requests that were run.
     pub fn recycle_requests(&mut self, mut batch: RequestBatch) {
-        if self.spare_requests.len() < limits::SPARE_BATCHES && batch.bytes.capacity() <= limits::SPARE_BATCH_BYTES_MAX
-        {
+        if self.spare_requests.len() < limits::SPARE_BATCHES && fits(&batch.bytes, &batch.heads) {
             batch.bytes.clear();
             batch.heads.clear();
             self.spare_requests.push(batch);
@@ -94,7 +96,7 @@ impl Outbox {
 
     /// Keeps the buffers of replies that were delivered.
     pub fn recycle_replies(&mut self, mut batch: ReplyBatch) {
-        if self.spare_replies.len() < limits::SPARE_BATCHES && batch.bytes.capacity() <= limits::SPARE_BATCH_BYTES_MAX {
+        if self.spare_replies.len() < limits::SPARE_BATCHES && fits(&batch.bytes, &batch.heads) {
             batch.bytes.clear();
             batch.heads.clear();
             self.spare_replies.push(batch);
@@ -164,9 +166,16 @@ impl Outbox {
     /// Adds a reply for a request of `core`.
     pub fn reply_to(&mut self, core: CoreId, ticket: Ticket, reply: &[u8]) {
         let batch = &mut self.replies[core.index()];
+        let reply = if reply.len() <= limits::REPLY_BYTES_MAX { reply } else { REPLY_TOO_LARGE };
         batch.bytes.extend_from_slice(reply);
-        batch.heads.push((ticket, batch.bytes.len()));
+        let end = u32::try_from(batch.bytes.len()).expect("a batch takes one reply more than a megabyte of them");
+        batch.heads.push((ticket, end));
     }
+}
+
+/// Whether a batch's buffers are small enough to be kept.
+fn fits<T>(bytes: &Vec<u8>, heads: &Vec<T>) -> bool {
+    bytes.capacity() + heads.capacity() * size_of::<T>() <= limits::SPARE_BATCH_BYTES_MAX
 }
 
 impl ShardHost for Outbox {

@@ -147,6 +147,11 @@ impl Generations {
         if self.is_final.get() { self.failure.borrow().clone() } else { None }
     }
 
+    /// Why nothing may be written out any more, if so. With a fault of the log or the machine, the memtable may hold half an entry.
+    fn end_reason(&self) -> Option<String> {
+        self.fault().or_else(|| self.log.fault())
+    }
+
     /// Counts an applied entry of `bytes`, and begins a generation where one is due. Called between two entries.
     pub(crate) fn applied(&self, bytes: usize, store: &mut Store) {
         self.bytes.set(self.bytes.get() + bytes as u64);
@@ -162,7 +167,7 @@ impl Generations {
     }
 
     fn may_begin(&self) -> bool {
-        self.is_idle() && !self.is_final.get() && self.retry_at.get().is_none_or(|at| Instant::now() >= at)
+        self.is_idle() && self.end_reason().is_none() && self.retry_at.get().is_none_or(|at| Instant::now() >= at)
     }
 
     fn is_idle(&self) -> bool {
@@ -206,6 +211,12 @@ impl Generations {
                 }
             }
             Step::Syncing { job, sync } => {
+                if let Some(reason) = self.end_reason() {
+                    // Such a sync never ends.
+                    self.fail(reason, true);
+                    drop(job);
+                    return self.waiters.wake_all();
+                }
                 let next = if self.log.is_synced(sync) {
                     Step::Writing(Pending::run(&*self.background, &self.wake, move || job.run()))
                 } else {
@@ -282,13 +293,16 @@ impl Generations {
     /// Writes everything out that is applied now, and waits until it is on disk.
     pub(crate) async fn write_out(&self) -> Result<SnapshotMeta> {
         let target = point_of(self.machine.borrow_mut().store().applied())?.last_log_id;
-        if let Some(failure) = self.fault() {
-            return Err(Error::Fatal(failure));
+        if let Some(reason) = self.end_reason() {
+            return Err(Error::Fatal(reason));
         }
         *self.failure.borrow_mut() = None;
         loop {
             if self.durable_id() >= target {
                 return Ok(self.durable());
+            }
+            if let Some(reason) = self.end_reason() {
+                return Err(Error::Fatal(reason));
             }
             if let Some(failure) = self.failure.borrow().clone() {
                 return Err(if self.is_final.get() { Error::Fatal(failure) } else { Error::Unwritten(failure) });
@@ -330,8 +344,8 @@ impl Generations {
             self.changed().await;
         }
         // The store may wait for ever for a generation that has failed for good meanwhile.
-        if let Some(failure) = self.fault() {
-            return Err(Error::Fatal(failure));
+        if let Some(reason) = self.end_reason() {
+            return Err(Error::Fatal(reason));
         }
         self.is_checkpointing.set(true);
         let made = self.make_checkpoint(&directory).await;

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use basalt_storage::log::{Backlog, LogMemory, RaftLog};
@@ -436,14 +436,17 @@ fn drain(log: &LogStore, generations: &Generations) {
     generations.advance();
 }
 
-/// Runs `future`, calling `drain` now and then. Nothing else wakes it: draining does so itself, which would never end.
+/// Runs `future`, calling `drain` now and then: not each time it is woken, since draining wakes it.
 async fn drive<F: Future>(drain: impl Fn(), future: F) -> F::Output {
     let mut future = pin!(future);
     let mut timer: Option<Sleep> = None;
+    let mut is_due = true;
     poll_fn(|context| {
         loop {
-            drain();
-            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            if std::mem::take(&mut is_due) {
+                drain();
+            }
+            if let Poll::Ready(output) = future.as_mut().poll(context) {
                 return Poll::Ready(output);
             }
             let sleep = timer.get_or_insert_with(|| GlommioRuntime::sleep(DRIVE_INTERVAL));
@@ -451,6 +454,7 @@ async fn drive<F: Future>(drain: impl Fn(), future: F) -> F::Output {
                 return Poll::Pending;
             }
             timer = None;
+            is_due = true;
         }
     })
     .await

@@ -89,11 +89,11 @@ settings! {
     [Durability, Restart] "durability-interval" = durability_interval: Duration, "100ms",
         Span { least: Duration::from_millis(1), most: Duration::from_secs(60), zero_means: None, bare_seconds: false };
 
-    /// Size of one shard's Raft log at which its oldest part is replaced by a snapshot.
-    [Durability, Restart] "raft-log-size-max" = raft_log_size_max: u64, "256mb",
+    /// Size of one shard's Raft log at which its writes wait until rows are on disk and the oldest part of it can go.
+    [Durability, Restart] "raft-log-size-max" = raft_log_size_max: u64, "1gb",
         Bytes { least: RAFT_LOG_BYTES_MIN, most: TIB, zero_means: None };
 
-    /// Bytes of Raft log after a shard's newest snapshot that make it take the next one.
+    /// Size to which a shard's Raft log is kept: rows are written to disk after half as many bytes of it.
     [Durability, Restart] "snapshot-log-size" = snapshot_log_size: u64, "0",
         Bytes { least: RAFT_LOG_BYTES_MIN / 2, most: TIB, zero_means: Some("half of raft-log-size-max") };
 
