@@ -444,37 +444,17 @@ fn index(point: &SnapshotMeta) -> Option<u64> {
 mod tests {
     use std::future::poll_fn;
     use std::pin::pin;
-    use std::sync::Arc;
     use std::task::Poll;
 
-    use basalt_storage::log::{Durability, LogSyncer};
     use openraft::AsyncRuntime;
 
     use super::*;
     use crate::entry::encode_log_id;
     use crate::runtime::GlommioRuntime;
-    use crate::testing::{Appender, PATIENCE, Setup, Threads, open_log, run};
+    use crate::testing::{Appender, PATIENCE, Scene, run};
     use crate::types::{entry_id, log_id};
 
-    /// Generations without openraft, and what they work on.
-    struct Scene {
-        log: LogStore,
-        machine: Rc<RefCell<Appender>>,
-        generations: Rc<Generations>,
-        syncer: Option<LogSyncer>,
-    }
-
     impl Scene {
-        fn new(directory: &Path) -> Scene {
-            let syncer = LogSyncer::start(0, Durability::Always).unwrap();
-            let wake: Wake = Arc::new(|| {});
-            let log = LogStore::new(open_log(directory, &syncer), wake.clone());
-            let machine = Rc::new(RefCell::new(Appender::open(directory, 1 << 20)));
-            let options = Setup::new(directory).options();
-            let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
-            Scene { log, machine, generations, syncer: Some(syncer) }
-        }
-
         /// Applies an entry that appends `text` to the row.
         fn apply(&self, index: u64, text: &str) {
             let id = log_id(1, index);

@@ -170,48 +170,31 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::path::Path;
 
-    use basalt_storage::log::{Durability, LogSyncer};
     use openraft::RaftSnapshotBuilder;
     use openraft::storage::{IOFlushed, RaftLogStorage};
 
     use super::*;
     use crate::runtime::GlommioRuntime;
-    use crate::testing::{Appender, PATIENCE, Setup, Threads, open_log, run};
+    use crate::testing::{PATIENCE, Scene, Setup, run};
     use crate::types::{Batch, log_id};
 
-    /// A state machine without openraft, and what it works on.
-    struct Scene {
-        log: LogStore,
-        machine: Rc<RefCell<Appender>>,
-        generations: Rc<Generations>,
-        state_machine: StateMachine,
-        _syncer: LogSyncer,
-    }
-
-    impl Scene {
-        fn new(directory: &std::path::Path) -> Scene {
-            let syncer = LogSyncer::start(0, Durability::Always).unwrap();
-            let wake: crate::Wake = Arc::new(|| {});
-            let log = LogStore::new(open_log(directory, &syncer), wake.clone());
-            let machine = Rc::new(RefCell::new(Appender::open(directory, 1 << 20)));
-            let options = Setup::new(directory).options();
-            let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
-            let checkpoints = Checkpoints::open(&options.snapshot_directory).unwrap();
-            let outcomes = Outcomes::new(Box::new(|_, _| {}));
-            let (of_machine, of_log, of_generations) = (machine.clone(), log.clone(), generations.clone());
-            let state_machine =
-                StateMachine::new(of_machine, of_log, outcomes, of_generations, checkpoints, Rc::default());
-            Scene { log, machine, generations, state_machine, _syncer: syncer }
-        }
+    /// A state machine without openraft, on what `scene` has.
+    fn state_machine(scene: &Scene, directory: &Path) -> StateMachine {
+        let checkpoints = Checkpoints::open(&Setup::new(directory).options().snapshot_directory).unwrap();
+        let outcomes = Outcomes::new(Box::new(|_, _| {}));
+        let (machine, log, generations) = (scene.machine.clone(), scene.log.clone(), scene.generations.clone());
+        StateMachine::new(machine, log, outcomes, generations, checkpoints, Rc::default())
     }
 
     #[test]
     fn a_snapshot_forces_a_generation_out_unless_it_only_reports_what_is_on_disk() {
         let directory = tempfile::tempdir().unwrap();
         run(async {
-            let Scene { mut log, machine, generations, mut state_machine, _syncer } = Scene::new(directory.path());
+            let scene = Scene::new(directory.path());
+            let mut state_machine = state_machine(&scene, directory.path());
+            let Scene { mut log, machine, generations, syncer: _syncer } = scene;
             let turns = {
                 let (log, generations) = (log.clone(), generations.clone());
                 glommio::spawn_local(async move {
@@ -244,7 +227,9 @@ mod tests {
     fn an_entry_is_not_executed_before_its_flush_is_reported() {
         let directory = tempfile::tempdir().unwrap();
         run(async {
-            let Scene { mut log, machine, mut state_machine, generations: _, _syncer } = Scene::new(directory.path());
+            let scene = Scene::new(directory.path());
+            let mut state_machine = state_machine(&scene, directory.path());
+            let Scene { mut log, machine, generations: _, syncer: _syncer } = scene;
 
             // Committed by a quorum elsewhere while the local log is still syncing.
             let entry = Entry::new(log_id(1, 0), EntryPayload::Normal(Batch(b"a"[..].into())));

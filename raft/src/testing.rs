@@ -14,6 +14,8 @@ use bytes::Bytes;
 use openraft::AsyncRuntime;
 
 use crate::error::ProposeError;
+use crate::generations::Generations;
+use crate::log_store::LogStore;
 use crate::runtime::GlommioRuntime;
 use crate::{
     Background, EntryId, Group, GroupHooks, GroupOptions, Job, Machine, MachineError, NodeId, Outcome, Replies,
@@ -240,4 +242,25 @@ pub(crate) fn run<F: Future>(test: F) -> F::Output {
 /// Voters without addresses.
 pub(crate) fn voters(ids: &[u64]) -> BTreeMap<NodeId, crate::PeerAddress> {
     ids.iter().map(|id| (NodeId(*id), crate::PeerAddress::default())).collect()
+}
+
+/// Generations without openraft, and what they work on.
+pub(crate) struct Scene {
+    pub(crate) log: LogStore,
+    pub(crate) machine: Rc<RefCell<Appender>>,
+    pub(crate) generations: Rc<Generations>,
+    /// Without it every later sync of the log fails.
+    pub(crate) syncer: Option<LogSyncer>,
+}
+
+impl Scene {
+    pub(crate) fn new(directory: &Path) -> Scene {
+        let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+        let wake: crate::Wake = Arc::new(|| {});
+        let log = LogStore::new(open_log(directory, &syncer), wake.clone());
+        let machine = Rc::new(RefCell::new(Appender::open(directory, 1 << 20)));
+        let options = Setup::new(directory).options();
+        let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
+        Scene { log, machine, generations, syncer: Some(syncer) }
+    }
 }
