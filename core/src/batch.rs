@@ -7,10 +7,14 @@
 //! Time, seed and the leader's `proto-max-bulk-len` come with the batch, so that applying it gives the same rows on every
 //! replica and on every replay, whatever their own settings say.
 
+use std::ops::Range;
+
 /// The version this program writes and reads.
 pub const BATCH_VERSION: u8 = 2;
 /// Bytes before the first command.
 pub const BATCH_HEADER_BYTES: usize = 21;
+/// Bytes of a command's length.
+const LENGTH_BYTES: usize = 4;
 
 /// Writes a batch header for `out`, which is cleared first.
 pub fn begin(out: &mut Vec<u8>) {
@@ -27,13 +31,22 @@ pub fn seal(batch: &mut [u8], time_ms: u64, seed: u64, string_bytes_max: usize) 
     batch[17..21].copy_from_slice(&string_bytes_max.to_le_bytes());
 }
 
-/// Appends a command that `write` encodes, with its length before it.
-pub fn push(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
+/// Appends a command that `write` encodes, with its length before it. Returns where its bytes are.
+pub fn push(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Range<usize> {
+    let start = out.len() + LENGTH_BYTES;
+    out.extend_from_slice(&[0; LENGTH_BYTES]);
     write(out);
-    let length = u32::try_from(out.len() - start - 4).expect("one command is smaller than 4 GiB by the query limit");
-    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    let length = u32::try_from(out.len() - start).expect("one command is smaller than 4 GiB by the query limit");
+    out[start - LENGTH_BYTES..start].copy_from_slice(&length.to_le_bytes());
+    start..out.len()
+}
+
+/// Takes the command that was appended last out again; `at` is where its bytes are.
+pub fn pop(out: &mut Vec<u8>, at: Range<usize>) -> Vec<u8> {
+    assert_eq!(at.end, out.len(), "it was appended last");
+    let bytes = out.split_off(at.start);
+    out.truncate(at.start - LENGTH_BYTES);
+    bytes
 }
 
 /// A batch read back from an entry.
@@ -41,7 +54,7 @@ pub fn push(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 pub struct Batch<'a> {
     /// The leader's clock when it closed the batch, Unix milliseconds.
     pub time_ms: u64,
-    /// Seed of every random choice made while applying.
+    /// Seed of the random choices made while applying, but for those of commands with a seed of their own.
     pub seed: u64,
     /// Bytes that a command of the batch may make a string long: the leader's `proto-max-bulk-len`.
     pub string_bytes_max: usize,
@@ -100,6 +113,9 @@ mod tests {
         begin(&mut bytes);
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
         push(&mut bytes, |_| ());
+        let taken_back = push(&mut bytes, |out| out.extend_from_slice(b"two"));
+        assert_eq!(&bytes[taken_back.clone()], b"two");
+        assert_eq!(pop(&mut bytes, taken_back), b"two");
         seal(&mut bytes, 5, 6, 7);
         let batch = Batch::read(&bytes).unwrap();
         assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (5, 6, 7));

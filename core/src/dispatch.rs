@@ -137,7 +137,10 @@ impl Core {
         mode: Mode,
         args: Args<'_>,
     ) {
-        let header = RequestHeader::new(connection.session.protocol, connection.session.db, command.id);
+        let header = RequestHeader {
+            seed: command.seed(),
+            ..RequestHeader::new(connection.session.protocol, connection.session.db, command.id)
+        };
         let silent = connection.session.reply_mode != ReplyMode::On;
         if mode == Mode::Read && !silent && self.read_here(connection, shard, run, header, args) {
             return;
@@ -198,8 +201,8 @@ impl Core {
             let core = self.server.router.core_of(shard);
             return self.outbox.request(core, origin, shard, mode, encode);
         };
-        if write && !local.has_parked(self.id, origin.client) && !local.is_probing(self.now_ms) {
-            return local.write(Some(origin), encode);
+        if write && !local.has_parked(self.id, origin.client) {
+            return local.take_write(origin, encode, self.now_ms, &mut self.outbox);
         }
         let mut bytes = Vec::new();
         encode(&mut bytes);
@@ -252,7 +255,8 @@ impl Core {
     fn send_parts(&mut self, connection: &mut Connection, slot: u64, first: usize, asked: u16, parts: Vec<Part>) {
         let protocol = connection.session.protocol;
         for (number, part) in (first as u32..).zip(parts) {
-            let header = RequestHeader { protocol, db: part.db, command: part.command, asked };
+            let seed = table::by_id(part.command).and_then(Command::seed);
+            let header = RequestHeader { protocol, db: part.db, command: part.command, asked, seed };
             let args = || part.args.iter().map(Vec::as_slice);
             self.send(connection, slot, number, part.shard, part.mode, |out| request::encode(out, header, args()));
         }

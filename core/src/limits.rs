@@ -312,18 +312,17 @@ pub const EXPIRY_OVERLAP_MS: u64 = 60_000;
 /// Cold reads of one core that reader threads work on at once.
 pub const COLD_READS_IN_FLIGHT: usize = 256;
 
-/// How long requests are probed for rows that are not in memory after applying had to wait for the disk, in milliseconds.
-pub const PROBE_MS: u64 = 10_000;
-
-/// Rows that one request is probed for; what it needs beyond them is waited for while it is applied.
-pub const PROBED_ROWS_MAX: usize = 1024;
-
 /// Times that one look for due keys has rows fetched from disk; then it waits for the next tick.
 pub const EXPIRY_WARM_ATTEMPTS: u32 = 64;
 
-/// Times a command is tried again because what a reader thread fetched was evicted; then it waits for the disk. A scan that has
-/// come farther than before is no such time.
+/// Times that a command meets what a reader thread had fetched for it and was evicted; then it waits for the disk.
 pub const COLD_READ_ATTEMPTS: u32 = 3;
+
+/// Times that a command meets the disk; from then on each counts as above.
+pub const COLD_READ_ROUNDS_MAX: u32 = 256;
+
+/// Bytes that a rehearsal of a command may read and write: what it keeps is beside the memory budget. Beyond, it says nothing.
+pub const REHEARSED_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes that a reader thread fetches at most for one scan. A scan is run from its beginning each time it has met the disk, so
 /// that as many are fetched again as before: with ever the same number, the time for a long one would grow with its square.

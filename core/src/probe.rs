@@ -1,71 +1,130 @@
 //! Which rows a request will read that are not in memory, looked for before it joins a batch.
 //!
-//! Every command's keys are looked for, and the elements of the commonest commands that write to a few elements of what may be a
-//! huge collection. What others read beyond their keys (SPOP, LREM, LTRIM, ZPOPMIN, ZREMRANGEBY…, XDEL, the …STORE commands) is
-//! waited for while it is applied.
+//! While an entry is applied, reads wait for the disk, and the core with them. So a request is looked at before, on rows that do not
+//! wait. First for the rows that its arguments name, all at once; then, if it may read others, by a rehearsal: its handler runs,
+//! and what it writes is forgotten. What is evicted between that and the entry is waited for, and so is what only writes before it
+//! uncover that are not applied yet: the element behind the one that another pop takes.
 
-use basalt_storage::Result;
-use basalt_storage::keyspace::{ColdRows, End, Keyspace, Type};
+use basalt_storage::keyspace::{COLD_ROWS_MAX, ColdRows, End, Keyspace, Type};
+use basalt_storage::{ColdRead, Error, Result};
 
-use crate::commands::Args;
+use crate::commands::facts::Group;
 use crate::commands::table::Command;
-use crate::limits::PROBED_ROWS_MAX;
+use crate::commands::{Args, Random};
+use crate::limits::REHEARSED_BYTES_MAX;
 
-/// The rows that `command` with `args` needs and that are not in memory, as far as is known before it runs. `keyspace` must not wait for
-/// the disk.
+/// What the arguments of a command tell of the rows it will read.
+#[derive(Debug, PartialEq, Eq)]
+struct Foresight {
+    named: Named,
+    /// Whether it may read others.
+    and_others: bool,
+}
+
+/// Rows that arguments name.
+#[derive(Debug, PartialEq, Eq)]
+enum Named {
+    /// The keys' metadata, with the values of strings.
+    Keys,
+    /// Elements of the collection at the first key: where the first one's name is among the arguments, and the step from one to the next.
+    Elements(Type, usize, usize),
+    /// The element at an end of the list at the first key.
+    End(End),
+    /// All of the collection at the first key, and the other key's metadata. Without `replaces`, only if there is no other key.
+    Whole {
+        /// Whether the other key may be there.
+        replaces: bool,
+    },
+    /// So many members of a set, drawn at random.
+    Draws(u64),
+}
+
+/// Looks for the rows that the arguments of `command` name, and says whether it may read others. `keyspace` must not wait for the
+/// disk; `seed` is that of its random numbers.
 ///
 /// # Errors
-/// As the reads; a request that will be refused is no reason to wait.
-pub fn cold_rows(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>) -> Result<ColdRows> {
+/// [`Error::Cold`] with what is not in memory; others as the reads: a request that will be refused is no
+/// reason to wait.
+pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>, seed: Option<u64>) -> Result<bool> {
+    let Foresight { named, and_others } = foresee(command, args);
     let mut cold = ColdRows::new();
-    match elements(command.name(), args) {
-        Some(Elements::Names(kind, first, step)) => {
-            let names = args.iter().skip(first).step_by(step).take(PROBED_ROWS_MAX).copied();
+    match named {
+        Named::Keys => {
+            for position in command.keys(args) {
+                keyspace.cold_key(args[position], &mut cold)?;
+                if cold.len() >= COLD_ROWS_MAX {
+                    break;
+                }
+            }
+        }
+        Named::Elements(kind, first, step) => {
+            let names = args.iter().skip(first).step_by(step).copied();
             keyspace.cold_names(args[1], kind, names, &mut cold)?;
         }
-        Some(Elements::End(end, count)) => {
-            keyspace.cold_end(args[1], end, count.min(PROBED_ROWS_MAX as u64), &mut cold)?;
-        }
-        None => {
-            for position in command.keys(args).take(PROBED_ROWS_MAX) {
+        Named::End(end) => keyspace.cold_end(args[1], end)?,
+        Named::Whole { replaces } => {
+            for position in command.keys(args) {
                 keyspace.cold_key(args[position], &mut cold)?;
+            }
+            if cold.is_empty() && args[1] != args[2] && (replaces || !keyspace.exists(args[2])?) {
+                keyspace.cold_elements(args[1], REHEARSED_BYTES_MAX)?;
+            }
+        }
+        Named::Draws(count) => {
+            let mut random = Random::new(seed.unwrap_or(0));
+            keyspace.cold_draws(args[1], count, &mut || random.next_u64(), &mut cold)?;
+            if !cold.is_empty() {
+                return Err(Error::Cold(ColdRead::Places(cold)));
             }
         }
     }
-    Ok(cold)
+    if cold.is_empty() { Ok(and_others) } else { Err(Error::Cold(ColdRead::Keys(cold))) }
 }
 
-/// Elements of the collection at the first key that a command reads.
-enum Elements {
-    /// Names: the first one's place among the arguments, and the step from one to the next.
-    Names(Type, usize, usize),
-    /// So many at an end of a list.
-    End(End, u64),
-}
-
-fn elements(command: &str, args: Args<'_>) -> Option<Elements> {
-    if args.len() < 2 {
-        return None;
-    }
-    let count = || match args.get(2) {
-        None => Some(1),
-        Some(count) => std::str::from_utf8(count).ok()?.parse().ok(),
+fn foresee(command: &Command, args: Args<'_>) -> Foresight {
+    let only = |named| Foresight { named, and_others: false };
+    let elements = |kind, first, step| only(Named::Elements(kind, first, step));
+    let has_word = |words: &[&str], from, count| {
+        let mut args = args.iter().skip(from).take(count);
+        args.any(|arg| words.iter().any(|word| arg.eq_ignore_ascii_case(word.as_bytes())))
     };
-    Some(match command {
-        "hset" | "hmset" => Elements::Names(Type::Hash, 2, 2),
-        "hsetnx" | "hincrby" => Elements::Names(Type::Hash, 2, args.len()),
-        "hdel" => Elements::Names(Type::Hash, 2, 1),
-        "sadd" | "srem" => Elements::Names(Type::Set, 2, 1),
-        "zrem" => Elements::Names(Type::SortedSet, 2, 1),
-        "zincrby" => Elements::Names(Type::SortedSet, 3, args.len()),
-        "zadd" => {
-            let options = args[2..].iter().take_while(|arg| is_zadd_option(arg)).count();
-            Elements::Names(Type::SortedSet, 3 + options, 2)
+    match (command.facts.group, command.name()) {
+        (Group::String, _) => only(Named::Keys),
+        (Group::Generic, "rename") => only(Named::Whole { replaces: true }),
+        (Group::Generic, "renamenx") => only(Named::Whole { replaces: false }),
+        // A key of another database is not among those that arguments name.
+        (Group::Generic, "copy") if !has_word(&["DB"], 3, args.len()) => {
+            only(Named::Whole { replaces: has_word(&["REPLACE"], 3, args.len()) })
         }
-        "lpop" => Elements::End(End::Head, count()?),
-        "rpop" => Elements::End(End::Tail, count()?),
-        _ => return None,
-    })
+        (
+            Group::Generic,
+            "del" | "unlink" | "exists" | "touch" | "type" | "expire" | "pexpire" | "expireat" | "pexpireat" | "ttl"
+            | "pttl" | "expiretime" | "pexpiretime" | "persist",
+        ) => only(Named::Keys),
+        (
+            _,
+            "lpush" | "rpush" | "lpushx" | "rpushx" | "llen" | "lset" | "ltrim" | "scard" | "hlen" | "zcard" | "xlen",
+        ) => only(Named::Keys),
+        (_, "xadd") if !has_word(&["MAXLEN", "MINID"], 2, 2) => only(Named::Keys),
+        (_, "flushall" | "step|write") => only(Named::Keys),
+        (_, "lpop") if args.len() == 2 => only(Named::End(End::Head)),
+        (_, "rpop") if args.len() == 2 => only(Named::End(End::Tail)),
+        (_, "hset" | "hmset") => elements(Type::Hash, 2, 2),
+        (_, "hget" | "hexists" | "hstrlen" | "hsetnx" | "hincrby") => elements(Type::Hash, 2, args.len()),
+        (_, "hmget" | "hdel") => elements(Type::Hash, 2, 1),
+        (_, "sadd" | "srem" | "sismember" | "smismember") => elements(Type::Set, 2, 1),
+        (_, "zadd") => {
+            let options = args.iter().skip(2).take_while(|arg| is_zadd_option(arg)).count();
+            elements(Type::SortedSet, 3 + options, 2)
+        }
+        (_, "zrem" | "zscore" | "zmscore") => elements(Type::SortedSet, 2, 1),
+        (_, "zincrby") => elements(Type::SortedSet, 3, args.len()),
+        (_, "spop") => {
+            let count = args.get(2).map_or(Some(1), |count| std::str::from_utf8(count).ok()?.parse().ok());
+            Foresight { named: Named::Draws(count.unwrap_or(0)), and_others: true }
+        }
+        _ => Foresight { named: Named::Keys, and_others: true },
+    }
 }
 
 fn is_zadd_option(arg: &[u8]) -> bool {
@@ -75,44 +134,61 @@ fn is_zadd_option(arg: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::table::commands;
-
-    /// What is looked for before the command `line` runs.
-    fn looked_for(line: &str) -> String {
-        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        let name = line.split(' ').next().unwrap().to_ascii_lowercase();
-        assert!(commands().any(|command| command.name() == name), "there is no command {name}");
-        match elements(&name, &args) {
-            None => "keys".to_owned(),
-            Some(Elements::Names(kind, first, step)) => {
-                let names = args.iter().skip(first).step_by(step).map(|name| String::from_utf8_lossy(name));
-                format!("{kind:?}: {}", names.collect::<Vec<_>>().join(" "))
-            }
-            Some(Elements::End(End::Head, count)) => format!("head: {count}"),
-            Some(Elements::End(End::Tail, count)) => format!("tail: {count}"),
-        }
-    }
+    use crate::commands::table;
 
     #[test]
-    fn elements_are_found_among_the_arguments() {
+    fn arguments_name_rows() {
+        let looked_for = |line: &str| {
+            let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let Foresight { named, and_others } = foresee(table::lookup(args[0]).expect("a command"), &args);
+            let named = match named {
+                Named::Keys => "keys".to_owned(),
+                Named::Elements(kind, first, step) => {
+                    let names = args.iter().skip(first).step_by(step).map(|name| String::from_utf8_lossy(name));
+                    format!("{kind:?}: {}", names.collect::<Vec<_>>().join(" "))
+                }
+                Named::End(end) => format!("{end:?}"),
+                Named::Whole { replaces } => format!("whole{}", if replaces { ", over another" } else { "" }),
+                Named::Draws(count) => format!("{count} drawn"),
+            };
+            if and_others { named + " and others" } else { named }
+        };
         for (line, expected) in [
             ("HSET h f 1 g 2", "Hash: f g"),
             ("HMSET h f 1", "Hash: f"),
             ("HSETNX h f 1", "Hash: f"),
             ("HINCRBY h f 1", "Hash: f"),
+            ("HMGET h f g", "Hash: f g"),
             ("HDEL h f g", "Hash: f g"),
+            ("HSETNX h", "Hash: "),
+            ("HGETALL h", "keys and others"),
             ("SADD s a b", "Set: a b"),
             ("SREM s a b", "Set: a b"),
+            ("SPOP s", "1 drawn and others"),
+            ("SPOP s 20", "20 drawn and others"),
+            ("SPOP s x", "0 drawn and others"),
             ("ZADD z 1 a 2 b", "SortedSet: a b"),
             ("ZADD z nx CH 1 a", "SortedSet: a"),
+            ("ZADD", "SortedSet: "),
             ("ZINCRBY z 1 a", "SortedSet: a"),
             ("ZREM z a b", "SortedSet: a b"),
-            ("LPOP l", "head: 1"),
-            ("RPOP l 20", "tail: 20"),
-            ("RPOP l x", "keys"),
+            ("ZPOPMIN z", "keys and others"),
+            ("RPUSH l a b", "keys"),
+            ("LPOP l", "Head"),
+            ("RPOP l 5", "keys and others"),
+            ("LTRIM l 0 5", "keys"),
+            ("XADD s * f v", "keys"),
+            ("XADD s NOMKSTREAM maxlen 5 * f v", "keys and others"),
+            ("XADD s MINID 5 * f v", "keys and others"),
             ("SET k v", "keys"),
-            ("SADD", "keys"),
-            ("HSETNX h", "Hash: "),
+            ("DEL k l", "keys"),
+            ("PEXPIRE k 1", "keys"),
+            ("COPY k l", "whole"),
+            ("COPY k l replace", "whole, over another"),
+            ("COPY k l DB 1", "keys and others"),
+            ("RENAME k l", "whole, over another"),
+            ("RENAMENX k l", "whole"),
+            ("KEYS *", "keys and others"),
         ] {
             assert_eq!(looked_for(line), expected, "{line}");
         }

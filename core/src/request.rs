@@ -4,7 +4,8 @@
 //! copied once, from the receive buffer into the batch.
 //!
 //! ```text
-//! command  [flags u8: bit 0 = RESP3, bit 1 = a step][db u8][command id u16 LE](of a step: [asked id u16 LE])
+//! command  [flags u8: bit 0 = RESP3, bit 1 = a step, bit 2 = it draws random numbers][db u8][command id u16 LE]
+//!          (of a step: [asked id u16 LE])(if it draws: [seed u64 LE])
 //!          [argument count varint]{[length varint][bytes]}…
 //! ```
 //!
@@ -18,6 +19,7 @@ pub type ArgList<'a> = SmallVec<[&'a [u8]; 8]>;
 
 const FLAG_RESP3: u8 = 1;
 const FLAG_STEP: u8 = 2;
+const FLAG_SEED: u8 = 4;
 
 /// What stands before a command's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,12 +32,14 @@ pub struct RequestHeader {
     pub command: u16,
     /// The id of what the client asked for, of which this may be a step: figures are its.
     pub asked: u16,
+    /// The seed of its random numbers; without, it draws the entry's. One of its own lets it be looked at before it is in an entry.
+    pub seed: Option<u64>,
 }
 
 impl RequestHeader {
     /// The header of a command as the client asked for it.
     pub fn new(protocol: Protocol, db: u8, command: u16) -> RequestHeader {
-        RequestHeader { protocol, db, command, asked: command }
+        RequestHeader { protocol, db, command, asked: command, seed: None }
     }
 }
 
@@ -43,11 +47,14 @@ impl RequestHeader {
 pub fn encode<'a>(out: &mut Vec<u8>, header: RequestHeader, args: impl ExactSizeIterator<Item = &'a [u8]>) {
     let is_step = header.asked != header.command;
     let protocol = if header.protocol == Protocol::Resp3 { FLAG_RESP3 } else { 0 };
-    let flags = protocol | if is_step { FLAG_STEP } else { 0 };
+    let flags = protocol | if is_step { FLAG_STEP } else { 0 } | if header.seed.is_some() { FLAG_SEED } else { 0 };
     let [low, high] = header.command.to_le_bytes();
     out.extend_from_slice(&[flags, header.db, low, high]);
     if is_step {
         out.extend_from_slice(&header.asked.to_le_bytes());
+    }
+    if let Some(seed) = header.seed {
+        out.extend_from_slice(&seed.to_le_bytes());
     }
     write_varint(out, args.len() as u64);
     for arg in args {
@@ -59,7 +66,7 @@ pub fn encode<'a>(out: &mut Vec<u8>, header: RequestHeader, args: impl ExactSize
 /// Reads a command that [`encode`] wrote; `None` if `bytes` are not exactly one command.
 pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHeader> {
     let (head, mut rest) = bytes.split_first_chunk::<4>()?;
-    let protocol = match head[0] & !FLAG_STEP {
+    let protocol = match head[0] & !(FLAG_STEP | FLAG_SEED) {
         0 => Protocol::Resp2,
         FLAG_RESP3 => Protocol::Resp3,
         _ => return None,
@@ -69,6 +76,11 @@ pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHead
     if head[0] & FLAG_STEP != 0 {
         let (id, tail) = rest.split_first_chunk::<2>()?;
         (asked, rest) = (u16::from_le_bytes(*id), tail);
+    }
+    let mut seed = None;
+    if head[0] & FLAG_SEED != 0 {
+        let (bytes, tail) = rest.split_first_chunk::<8>()?;
+        (seed, rest) = (Some(u64::from_le_bytes(*bytes)), tail);
     }
     let count = read_varint(&mut rest)?;
     for _ in 0..count {
@@ -80,7 +92,7 @@ pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHead
     if !rest.is_empty() {
         return None;
     }
-    Some(RequestHeader { protocol, db: head[1], command, asked })
+    Some(RequestHeader { protocol, db: head[1], command, asked, seed })
 }
 
 /// Appends `value` in base 128, low groups first (LEB128).
@@ -114,8 +126,8 @@ mod tests {
     fn commands_round_trip() {
         let long = vec![b'x'; 70_000];
         let args: [&[u8]; 3] = [b"key", b"", &long];
-        for asked in [300, 7] {
-            let header = RequestHeader { protocol: Protocol::Resp3, db: 7, command: 300, asked };
+        for (asked, seed) in [(300, None), (7, None), (300, Some(u64::MAX - 1)), (7, Some(0))] {
+            let header = RequestHeader { protocol: Protocol::Resp3, db: 7, command: 300, asked, seed };
             let mut bytes = Vec::new();
             encode(&mut bytes, header, args.into_iter());
             let mut read = ArgList::new();
@@ -133,6 +145,10 @@ mod tests {
         bytes.clear();
         encode(&mut bytes, RequestHeader { asked: 0x0304, ..header }, [b"key".as_slice()].into_iter());
         assert_eq!(bytes, [&[3, 7, 2, 1, 4, 3, 1, 3][..], b"key"].concat());
+        bytes.clear();
+        let seed = Some(0x0102_0304_0506_0708);
+        encode(&mut bytes, RequestHeader { asked: 0x0304, seed, ..header }, [b"key".as_slice()].into_iter());
+        assert_eq!(bytes, [&[7, 7, 2, 1, 4, 3, 8, 7, 6, 5, 4, 3, 2, 1, 1, 3][..], b"key"].concat());
     }
 
     #[test]
@@ -140,7 +156,7 @@ mod tests {
         let header = RequestHeader::new(Protocol::Resp2, 0, 1);
         let mut bytes = Vec::new();
         encode(&mut bytes, header, [b"key".as_slice()].into_iter());
-        for flags in 4..=255 {
+        for flags in 8..=255 {
             bytes[0] = flags;
             assert_eq!(decode(&bytes, &mut ArgList::new()), None, "flags {flags:#04x}");
         }
@@ -148,8 +164,8 @@ mod tests {
 
     #[test]
     fn damaged_commands_are_refused() {
-        for asked in [1, 2] {
-            let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1, asked };
+        for (asked, seed) in [(1, None), (2, None), (2, Some(7))] {
+            let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1, asked, seed };
             let mut bytes = Vec::new();
             encode(&mut bytes, header, [b"key".as_slice(), b"value"].into_iter());
             for length in 0..bytes.len() {

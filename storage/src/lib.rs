@@ -20,5 +20,5 @@ pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, S
 pub use rows::{COLD_SCAN_BYTES, ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows, Visit};
 pub use store::{
     Applied, BlockCache, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob, InstallDone,
-    InstallJob, Retired, RowCacheCounts, Store, StoreMemory, StoreOptions, Warmed,
+    InstallJob, Rehearsal, Retired, RowCacheCounts, Store, StoreMemory, StoreOptions, Warmed,
 };

@@ -45,6 +45,8 @@ pub enum ColdRead {
     Key(Box<[u8]>),
     /// Several rows, each by its key.
     Keys(Vec<Box<[u8]>>),
+    /// A few rows each from several places on, ascending.
+    Places(Vec<Box<[u8]>>),
     /// Rows from `from` on, in `direction`; a reader thread fetches a bounded number of them.
     Scan {
         /// Where the scan stood when it missed.
@@ -55,6 +57,9 @@ pub enum ColdRead {
         bytes: usize,
     },
 }
+
+/// Bytes of rows that are fetched from one of several places on, or the next sixteen if those are small.
+pub(crate) const COLD_PLACE_BYTES: usize = 4 << 10;
 
 /// Bytes of rows that a scan which met the disk has fetched at first.
 pub const COLD_SCAN_BYTES: usize = 1 << 20;

@@ -14,6 +14,7 @@ mod disk;
 mod node;
 mod redis_server;
 mod reply;
+mod skip;
 mod wait;
 
 pub use binary::basalt;
@@ -22,4 +23,5 @@ pub use disk::{ForgetfulDisk, Survivors};
 pub use node::{Node, NodeOptions, Refusal};
 pub use redis_server::RedisServer;
 pub use reply::Reply;
+pub use skip::skip;
 pub use wait::{DEADLINE, eventually};

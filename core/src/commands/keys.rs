@@ -1,8 +1,8 @@
 //! The commands on keys of any type, and the steps that those across shards are made of.
 
 use basalt_net::resp::Reply;
-use basalt_storage::DATABASE_COUNT;
 use basalt_storage::keyspace::{KeyPosition, Keyspace, SERIALIZED_BYTES_MAX, Serialized, Type};
+use basalt_storage::{DATABASE_COUNT, Direction};
 
 use super::arguments::{ExpiryUnit, Options, deadline_ms, parse_i64, read_i64};
 use super::{Args, CommandError, Context, glob_matches};
@@ -518,27 +518,60 @@ pub(super) fn object_encoding(context: &mut Context<'_>, args: Args<'_>, reply: 
     Ok(())
 }
 
-/// The encoding that Redis would use by default for a value of that type and size. Basalt has one encoding per type;
-/// clients and tests that look at this expect Redis' names.
+/// The encoding that Redis would give such a value by default. Basalt has one encoding per type; clients and tests that look at this
+/// expect Redis' names. Redis does not go back to a small encoding when a large value shrinks; this does.
 fn encoding(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<&'static str>, CommandError> {
-    /// `hash-max-listpack-entries` and `zset-max-listpack-entries` of Redis
-    const LISTPACK_ENTRIES_MAX: u64 = 128;
     /// Longest string that Redis keeps in one allocation with its header
     const EMBEDDED_BYTES_MAX: usize = 44;
+    // Not counted as a look-up: what opens or reads the value below is.
+    let kind = keyspace.lookup(key)?.record.map(|record| record.kind());
+    let small_and_large = match kind {
+        Some(Type::Set) => Some((is_intset(keyspace, key)?, "intset", "hashtable")),
+        Some(Type::SortedSet) => Some((is_listpack(keyspace, key, Type::SortedSet)?, "listpack", "skiplist")),
+        Some(Type::Hash) => Some((is_listpack(keyspace, key, Type::Hash)?, "listpack", "hashtable")),
+        _ => None,
+    };
+    if let Some((is_small, small, large)) = small_and_large {
+        return Ok(Some(if is_small { small } else { large }));
+    }
     let Some(record) = keyspace.record(key)? else { return Ok(None) };
-    let is_small = record.size().unwrap_or(0) <= LISTPACK_ENTRIES_MAX;
     Ok(Some(match record.kind() {
-        Type::String if read_i64(record.body()).is_some() => "int",
-        Type::String if record.body().len() <= EMBEDDED_BYTES_MAX => "embstr",
-        Type::String => "raw",
         Type::List => "quicklist",
-        Type::Set => "hashtable",
-        Type::SortedSet if is_small => "listpack",
-        Type::SortedSet => "skiplist",
-        Type::Hash if is_small => "listpack",
-        Type::Hash => "hashtable",
         Type::Stream => "stream",
+        _ if read_i64(record.body()).is_some() => "int",
+        _ if record.body().len() <= EMBEDDED_BYTES_MAX => "embstr",
+        _ => "raw",
     }))
+}
+
+/// Whether Redis would keep the set at `key` as an array of integers.
+fn is_intset(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<bool, CommandError> {
+    /// `set-max-intset-entries` of Redis
+    const ENTRIES_MAX: u64 = 512;
+    let Some(set) = keyspace.set(key)?.filter(|set| set.len() <= ENTRIES_MAX) else { return Ok(false) };
+    let mut is_intset = true;
+    set.each(keyspace, &mut |member| is_intset &= read_i64(member).is_some())?;
+    Ok(is_intset)
+}
+
+/// Whether Redis would keep the hash or sorted set at `key` as one piece of memory.
+fn is_listpack(keyspace: &Keyspace<'_>, key: &[u8], kind: Type) -> Result<bool, CommandError> {
+    /// `hash-max-listpack-entries` and `zset-max-listpack-entries` of Redis
+    const ENTRIES_MAX: u64 = 128;
+    /// `hash-max-listpack-value` and `zset-max-listpack-value` of Redis
+    const VALUE_BYTES_MAX: usize = 64;
+    let mut longest = 0;
+    if kind == Type::Hash {
+        let Some(hash) = keyspace.hash(key)?.filter(|hash| hash.len() <= ENTRIES_MAX) else { return Ok(false) };
+        hash.each(keyspace, &mut |field, value| longest = longest.max(field.len()).max(value.len()))?;
+    } else {
+        let Some(sorted) = keyspace.sorted_set(key)?.filter(|sorted| sorted.len() <= ENTRIES_MAX) else {
+            return Ok(false);
+        };
+        let visit = &mut |member: &[u8], _| longest = longest.max(member.len());
+        sorted.each_rank(keyspace, 0..sorted.len(), Direction::Forward, visit)?;
+    }
+    Ok(longest <= VALUE_BYTES_MAX)
 }
 
 /// `OBJECT REFCOUNT key`
@@ -847,6 +880,24 @@ mod tests {
     fn objects_are_described() {
         let mut shard = Shard::new();
         shard.line(&format!("SET long {}", "x".repeat(45)));
+        let numbers = |count: usize| (0..count).map(|number| number.to_string()).collect::<Vec<_>>();
+        let pairs =
+            |count| numbers(count).iter().map(|number| format!("{number} {number}")).collect::<Vec<_>>().join(" ");
+        for (key, line) in [
+            ("l", "RPUSH l a".to_owned()),
+            ("x", "XADD x 1-1 f v".to_owned()),
+            ("s512", format!("SADD s512 {}", numbers(512).join(" "))),
+            ("s513", format!("SADD s513 {}", numbers(513).join(" "))),
+            ("words", "SADD words 1 2 three".to_owned()),
+            ("h128", format!("HSET h128 {}", pairs(128))),
+            ("h129", format!("HSET h129 {}", pairs(129))),
+            ("hlong", format!("HSET hlong a 1 b {}", "x".repeat(65))),
+            ("z128", format!("ZADD z128 {}", pairs(128))),
+            ("z129", format!("ZADD z129 {}", pairs(129))),
+            ("zlong", format!("ZADD zlong 1 {}", "x".repeat(65))),
+        ] {
+            assert!(!shard.line(&line).starts_with('-'), "{key}");
+        }
         shard.expect(
             Protocol::Resp2,
             &[
@@ -855,6 +906,18 @@ mod tests {
                 ("OBJECT encoding text", "$6 embstr"),
                 ("OBJECT ENCODING long", "$3 raw"),
                 ("OBJECT ENCODING none", "$-1"),
+                // as redis-server 7.0.15 says
+                ("OBJECT ENCODING l", "$9 quicklist"),
+                ("OBJECT ENCODING x", "$6 stream"),
+                ("OBJECT ENCODING s512", "$6 intset"),
+                ("OBJECT ENCODING s513", "$9 hashtable"),
+                ("OBJECT ENCODING words", "$9 hashtable"),
+                ("OBJECT ENCODING h128", "$8 listpack"),
+                ("OBJECT ENCODING h129", "$9 hashtable"),
+                ("OBJECT ENCODING hlong", "$9 hashtable"),
+                ("OBJECT ENCODING z128", "$8 listpack"),
+                ("OBJECT ENCODING z129", "$8 skiplist"),
+                ("OBJECT ENCODING zlong", "$8 skiplist"),
                 ("OBJECT REFCOUNT text", ":1"),
                 ("OBJECT IDLETIME text", ":0"),
                 ("OBJECT IDLETIME none", "$-1"),

@@ -46,7 +46,7 @@ pub type Args<'a> = &'a [&'a [u8]];
 pub struct Context<'a> {
     /// The keys of the shard, in the database the connection selected.
     pub keyspace: Keyspace<'a>,
-    /// Random numbers; seeded by the log entry when writing.
+    /// Random numbers; seeded by the request or the log entry when writing.
     pub random: &'a mut Random,
     /// How long a write may make a string: the log entry says.
     pub string_bytes_max: usize,

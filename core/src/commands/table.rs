@@ -179,6 +179,11 @@ impl Command {
         matches!(self.kind, Kind::Write(_))
     }
 
+    /// The seed of the random numbers that it draws, if it does.
+    pub fn seed(&self) -> Option<u64> {
+        matches!(self.id, sets::SPOP | keys::RANDOMKEY).then(rand::random)
+    }
+
     /// Checks the number of arguments.
     ///
     /// # Errors

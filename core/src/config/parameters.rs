@@ -28,8 +28,7 @@ const FIXED: &[(&str, &str)] = &[
     ("lazyfree-lazy-server-del", "yes"),
     ("lazyfree-lazy-user-del", "yes"),
     ("lazyfree-lazy-user-flush", "yes"),
-    // Collections are stored by element whatever their size: these are Redis' defaults, of which OBJECT ENCODING follows those
-    // for numbers of entries.
+    // Collections are stored by element whatever their size: these are Redis' defaults, which OBJECT ENCODING follows.
     ("hash-max-listpack-entries", "128"),
     ("hash-max-listpack-value", "64"),
     ("hash-max-ziplist-entries", "128"),

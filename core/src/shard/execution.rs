@@ -5,14 +5,15 @@ use std::sync::Arc;
 use basalt_net::resp::Reply;
 use basalt_raft::{EntryId, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
-use basalt_storage::{ColdRead, Error as StorageError, Store};
+use basalt_storage::{ColdRead, Error as StorageError, Rehearsal, Store};
 
 use super::open_batch::InFlight;
 use crate::batch::Batch;
 use crate::commands::table;
-use crate::commands::{Args, CommandError, Context, Kind, Random, Run};
+use crate::commands::{Args, Command, CommandError, Context, Kind, Random, Run};
 use crate::ids::CoreId;
 use crate::limits;
+use crate::probe::look_for_named;
 use crate::request::{self, ArgList, RequestHeader};
 use crate::server::Server;
 use crate::stats::CoreStats;
@@ -75,6 +76,35 @@ impl Execution<'_> {
         self.call(handler, header, &args, out)
     }
 
+    /// Looks whether the rows that a command needs are in memory. The store must not wait for the disk.
+    ///
+    /// # Errors
+    /// [`StorageError::Cold`] with rows that are not; other errors as the command itself.
+    pub(super) fn look_ahead(
+        &mut self,
+        command: &Command,
+        header: RequestHeader,
+        args: Args<'_>,
+    ) -> Result<(), CommandError> {
+        let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return Ok(()) };
+        // Looked up by nobody yet.
+        let counts = self.scratch.counts();
+        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
+        let mut looked = look_for_named(&keyspace, command, args, header.seed).map_err(CommandError::from);
+        if let Ok(true) = looked {
+            let mut rows = Rehearsal::new(self.store, limits::REHEARSED_BYTES_MAX);
+            // Entry 0 holds no commands: no row has its versions.
+            let versions = VersionSource::entry(0);
+            let keyspace = Keyspace::new(&mut rows, self.scratch, versions, header.db, self.now_ms);
+            let random = &mut Random::new(header.seed.unwrap_or(0));
+            let mut context = Context { keyspace, random, string_bytes_max: self.string_bytes_max };
+            let mut out = Vec::new();
+            looked = handler(&mut context, args, &mut Reply::new(&mut out, header.protocol)).map(|()| false);
+        }
+        self.scratch.set_counts(counts);
+        looked.map(drop)
+    }
+
     /// Calls a handler and writes its reply, or its error, to `out`.
     fn call(&mut self, handler: Run, header: RequestHeader, args: Args<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
         let mut reply = Reply::new(out, header.protocol);
@@ -83,7 +113,9 @@ impl Execution<'_> {
         let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(header.asked)));
         let started = stats.and_then(|stats| stats.time.start());
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
-        let mut context = Context { keyspace, random: self.random, string_bytes_max: self.string_bytes_max };
+        let mut own_random = header.seed.map(Random::new);
+        let random = own_random.as_mut().unwrap_or(self.random);
+        let mut context = Context { keyspace, random, string_bytes_max: self.string_bytes_max };
         let outcome = handler(&mut context, args, &mut reply);
         self.versions = context.keyspace.versions();
         if let (Some(stats), Some(started)) = (stats, started) {

@@ -20,26 +20,27 @@ impl Shard {
         }
         self.expiry_floor_ms = self.expiry_floor_ms.min(now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS));
         let floor_ms = self.expiry_floor_ms;
-        let is_probing = self.is_probing(now_ms);
         let due = self.machine.borrow_mut().reading(now_ms, false, |execution| {
+            let is_on_disk = execution.store.has_rows_on_disk();
             let keyspace = Keyspace::new(execution.store, execution.scratch, execution.versions, 0, now_ms);
             let mut cold = ColdRows::new();
             let is_due = keyspace.has_due(floor_ms)?;
-            if is_due && is_probing {
+            if is_due && is_on_disk {
                 keyspace.cold_due(limits::EXPIRED_KEYS_PER_BATCH, floor_ms, &mut cold)?;
             }
             if cold.is_empty() { Ok(is_due) } else { Err(StorageError::Cold(ColdRead::Keys(cold))) }
         });
         let is_due = match due {
             Ok(is_due) => is_due,
-            Err(StorageError::Cold(read)) => {
-                if self.expiry_warmed < limits::EXPIRY_WARM_ATTEMPTS {
-                    self.expiry_warmed += 1;
-                    self.expiry_is_warming = true;
-                    host.warm(self.id, HOUSEKEEPING, read);
-                }
+            Err(StorageError::Cold(read)) if self.expiry_warmed < limits::EXPIRY_WARM_ATTEMPTS => {
+                self.expiry_warmed += 1;
+                self.expiry_is_warming = true;
+                host.warm(self.id, HOUSEKEEPING, read);
                 return;
             }
+            // They are evicted faster than they are read: the deletion waits for the disk.
+            Err(StorageError::Cold(ColdRead::Keys(_))) => true,
+            Err(StorageError::Cold(_)) => return,
             Err(error) => {
                 tracing::debug!(shard = self.id.0, %error, "keys whose deadline has passed cannot be looked for");
                 return;

@@ -46,7 +46,7 @@ impl Shard {
         let (memory, row_cache) = (machine.store.memory(), machine.store.row_cache_counts());
         stats.memtable_bytes.set((memory.active_bytes + memory.frozen_bytes + memory.written_bytes) as u64);
         stats.row_cache_bytes.set(memory.row_cache_bytes as u64);
-        stats.disk_waits.set(machine.store.disk_waits() + self.patient_reads);
+        stats.disk_waits.set(machine.store.disk_waits());
         stats.row_cache_hits.set(row_cache.hits);
         stats.row_cache_misses.set(row_cache.misses);
     }

@@ -33,7 +33,7 @@ use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mailbox::Ticket;
 use crate::request::RequestHeader;
-use crate::server::{Server, unix_ms};
+use crate::server::Server;
 
 pub use execution::{ReadOutcome, ShardMachine};
 use open_batch::{InFlight, OpenBatch, Operation};
@@ -90,12 +90,6 @@ pub struct Shard {
     group_commit: GroupCommit,
     /// Whether it waits because the disk does not keep up.
     pressure: Pressure,
-    /// [`basalt_storage::Store::disk_waits`] when it was last looked at.
-    disk_waits: u64,
-    /// Until when requests are probed before they join a batch.
-    probe_until_ms: u64,
-    /// Reads that have waited for the disk on the core, since what was fetched for them did not stay in memory.
-    patient_reads: u64,
     /// When RocksDB was last asked for the size of its files.
     disk_measured_ms: u64,
     /// Whether anything was run that another core's connection may hear of before the next tick.
@@ -164,8 +158,6 @@ impl Shard {
         let in_flight = machine.borrow().in_flight.clone();
         let memtable_bytes = machine.borrow().store.memory().memtable_bytes;
         let pressure = Pressure::new(memtable_bytes, Instant::now());
-        // Nothing of them is in memory yet.
-        let has_rows_on_disk = machine.borrow().store.has_rows_on_disk();
         let mut open = OpenBatch::default();
         batch::begin(&mut open.bytes);
         Ok(Shard {
@@ -188,9 +180,6 @@ impl Shard {
             hold: None,
             group_commit: GroupCommit::new(Instant::now()),
             pressure,
-            disk_waits: 0,
-            probe_until_ms: if has_rows_on_disk { unix_ms() + limits::PROBE_MS } else { 0 },
-            patient_reads: 0,
             disk_measured_ms: 0,
             counts_changed: false,
             reply: Vec::new(),
@@ -215,11 +204,6 @@ impl Shard {
 
     /// Answers whoever waits for batches that have come through the log; returns how many batches there were.
     pub fn take_outcomes(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
-        let disk_waits = self.machine.borrow().store.disk_waits();
-        if disk_waits != self.disk_waits {
-            self.disk_waits = disk_waits;
-            self.probe_until_ms = now_ms + limits::PROBE_MS;
-        }
         let mut count = 0;
         loop {
             let next = self.outcomes.borrow_mut().pop_front();
@@ -331,9 +315,14 @@ impl Shard {
         self.machine.borrow().store.counters().deadlines.iter().any(|&count| count > 0)
     }
 
-    /// Adds a write to the batch; `encode` writes its bytes.
+    /// Adds a write to the batch, without a look at the rows it needs; `encode` writes its bytes.
     pub fn write(&mut self, origin: Option<Origin>, encode: impl FnOnce(&mut Vec<u8>)) {
         batch::push(&mut self.open.bytes, encode);
+        self.joined(origin);
+    }
+
+    /// Counts a write whose bytes were added to the batch.
+    fn joined(&mut self, origin: Option<Origin>) {
         self.open.write_count += 1;
         self.open.operations.push(Operation { origin, read: None });
     }

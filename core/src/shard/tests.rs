@@ -106,7 +106,9 @@ pub(crate) fn command(words: &[&str]) -> Vec<u8> {
 fn entry(commands: &[&[&str]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     batch::begin(&mut bytes);
-    commands.iter().for_each(|words| batch::push(&mut bytes, |out| out.extend_from_slice(&command(words))));
+    for words in commands {
+        batch::push(&mut bytes, |out| out.extend_from_slice(&command(words)));
+    }
     batch::seal(&mut bytes, 1, 1, STRING_BYTES_MAX);
     bytes
 }

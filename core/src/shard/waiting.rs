@@ -2,17 +2,16 @@
 
 use std::collections::VecDeque;
 
-use basalt_storage::keyspace::Keyspace;
 use basalt_storage::{COLD_SCAN_BYTES, ColdRead, Direction, Error as StorageError};
 
 use super::execution::Failure;
 use super::open_batch::Operation;
 use super::{HOUSEKEEPING, Origin, Shard, ShardHost};
-use crate::commands::table;
+use crate::batch;
+use crate::commands::{CommandError, table};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mailbox::Mode;
-use crate::probe::cold_rows;
 use crate::request::{self, ArgList};
 
 /// A read that waits for a reader thread, and what came behind it from the same connection.
@@ -54,16 +53,21 @@ pub(super) struct ParkedRequest {
 /// How far a request has come that is run again each time a reader thread has fetched something for it.
 #[derive(Debug)]
 pub(super) struct Progress {
-    /// How often it has met the disk without having come farther.
+    /// How often it has met the disk.
+    rounds: u32,
+    /// How often without having come farther.
     attempts: u32,
-    /// Where its scan was when it met the disk last.
-    scanned: Option<(Direction, Box<[u8]>)>,
+    /// The single rows that it met last.
+    rows: Vec<Box<[u8]>>,
+    /// How far its scans have come, forward and backward.
+    scanned: [Option<Box<[u8]>>; 2],
     scan_bytes: usize,
 }
 
 impl Progress {
     fn new() -> Progress {
-        Progress { attempts: 0, scanned: None, scan_bytes: COLD_SCAN_BYTES }
+        let (rows, scanned) = (Vec::new(), [None, None]);
+        Progress { rounds: 0, attempts: 0, rows, scanned, scan_bytes: COLD_SCAN_BYTES }
     }
 
     /// Whether it should wait for the disk: rows may be evicted faster than they are read.
@@ -73,22 +77,37 @@ impl Progress {
 
     /// Takes note of what the request has met, and says how much of it to fetch.
     fn meets(&mut self, cold: &mut ColdRead) {
-        let ColdRead::Scan { from, direction, bytes } = cold else {
-            self.attempts += 1;
-            return;
+        self.rounds += 1;
+        let is_farther = match cold {
+            ColdRead::Key(row) => self.meets_rows(std::slice::from_ref(row)),
+            ColdRead::Keys(rows) | ColdRead::Places(rows) => self.meets_rows(rows),
+            ColdRead::Scan { from, direction, bytes } => {
+                let last = &mut self.scanned[usize::from(*direction == Direction::Backward)];
+                let is_first = last.is_none();
+                let is_farther = last.as_ref().is_none_or(|last| match direction {
+                    Direction::Forward => *from > *last,
+                    Direction::Backward => *from < *last,
+                });
+                if is_farther {
+                    *last = Some(from.clone());
+                }
+                if is_farther && !is_first {
+                    self.scan_bytes = (2 * self.scan_bytes).min(limits::COLD_SCAN_BYTES_MAX);
+                }
+                *bytes = self.scan_bytes;
+                is_farther
+            }
         };
-        let is_farther = self.scanned.as_ref().map(|(same, last)| {
-            *same == *direction && if *direction == Direction::Forward { *from > *last } else { *from < *last }
-        });
-        match is_farther {
-            None => self.attempts += 1,
-            Some(true) => self.scan_bytes = (2 * self.scan_bytes).min(limits::COLD_SCAN_BYTES_MAX),
-            Some(false) => self.attempts += 1,
+        if !is_farther || self.rounds > limits::COLD_READ_ROUNDS_MAX {
+            self.attempts += 1;
         }
-        if is_farther != Some(false) {
-            self.scanned = Some((*direction, from.clone()));
-        }
-        *bytes = self.scan_bytes;
+    }
+
+    /// Whether the first of `rows` is none of those before: one that is was evicted.
+    fn meets_rows(&mut self, rows: &[Box<[u8]>]) -> bool {
+        let is_farther = rows.first().is_none_or(|first| !self.rows.contains(first));
+        self.rows = rows.to_vec();
+        is_farther
     }
 }
 
@@ -110,6 +129,34 @@ impl Shard {
         if let Err(cold) = self.run(origin, mode, bytes, now_ms, host) {
             self.park(origin, mode, bytes, cold, host);
         }
+    }
+
+    /// Takes a write of a client that has nothing parked; `encode` writes its bytes.
+    pub fn take_write(
+        &mut self,
+        origin: Origin,
+        encode: impl FnOnce(&mut Vec<u8>),
+        now_ms: u64,
+        host: &mut impl ShardHost,
+    ) {
+        if let Err((cold, bytes)) = self.join(origin, encode, now_ms) {
+            self.park(origin, Mode::Write, &bytes, cold, host);
+        }
+    }
+
+    /// Adds a write to the batch, or says which of the rows it needs are not in memory, and gives its bytes back.
+    fn join(
+        &mut self,
+        origin: Origin,
+        encode: impl FnOnce(&mut Vec<u8>),
+        now_ms: u64,
+    ) -> Result<(), (ColdRead, Vec<u8>)> {
+        let at = batch::push(&mut self.open.bytes, encode);
+        if let Err(cold) = self.probe(&self.open.bytes[at.clone()], now_ms) {
+            return Err((cold, batch::pop(&mut self.open.bytes, at)));
+        }
+        self.joined(Some(origin));
+        Ok(())
     }
 
     /// Parks a request of `origin` until `cold` is in memory, and everything that follows from the same connection.
@@ -173,8 +220,7 @@ impl Shard {
     ) -> Result<(), ColdRead> {
         match mode {
             Mode::Write => {
-                self.probe(bytes, now_ms)?;
-                self.write(Some(origin), |out| out.extend_from_slice(bytes));
+                self.join(origin, |out| out.extend_from_slice(bytes), now_ms).map_err(|(cold, _)| cold)?;
             }
             Mode::ReadInOrder if self.has_unapplied() => {
                 self.probe(bytes, now_ms)?;
@@ -193,6 +239,10 @@ impl Shard {
                 }
                 match outcome {
                     Ok(()) => {}
+                    // Its other rows may be cold as well.
+                    Err(Failure::Cold(read @ ColdRead::Key(_))) => {
+                        return Err(self.probe(bytes, now_ms).err().unwrap_or(read));
+                    }
                     Err(Failure::Cold(read)) => return Err(read),
                     Err(Failure::Storage(_)) => unreachable!("a read's errors are its reply"),
                     Err(Failure::Undecodable) => unreachable!("a request is decoded as this process encoded it"),
@@ -203,7 +253,6 @@ impl Shard {
     }
 
     fn run_patiently(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
-        self.patient_reads += 1;
         self.counts_changed = true;
         let mut out = Vec::new();
         let outcome = self.machine.borrow_mut().reading(now_ms, true, |execution| execution.run(bytes, &mut out));
@@ -216,40 +265,21 @@ impl Shard {
         self.open.write_count > 0 || self.in_flight.borrow().back().is_some_and(|last| !last.applied)
     }
 
-    /// Whether rows are looked for in memory before the requests that need them join a batch.
-    pub fn is_probing(&self, now_ms: u64) -> bool {
-        now_ms < self.probe_until_ms
-    }
-
-    /// Looks whether the rows that a request needs are in memory, so that applying it does not wait for the disk. Only while
-    /// applying had to wait lately: with all keys in memory it would be work for nothing.
-    fn probe(&mut self, bytes: &[u8], now_ms: u64) -> Result<(), ColdRead> {
-        if !self.is_probing(now_ms) {
+    /// Looks whether the rows that a request needs are in memory, so that applying it does not wait for the disk.
+    fn probe(&self, bytes: &[u8], now_ms: u64) -> Result<(), ColdRead> {
+        let mut machine = self.machine.borrow_mut();
+        if !machine.store.has_rows_on_disk() {
             return Ok(());
         }
         let mut args = ArgList::new();
         args.push(b"");
         let Some(header) = request::decode(bytes, &mut args) else { return Ok(()) };
         let Some(command) = table::by_id(header.command) else { return Ok(()) };
-        let mut machine = self.machine.borrow_mut();
-        let counts = machine.scratch.counts();
-        let cold = machine.reading(now_ms, false, |execution| {
-            let keyspace =
-                Keyspace::new(execution.store, execution.scratch, execution.versions, header.db, execution.now_ms);
-            cold_rows(&keyspace, command, &args)
-        });
-        // Looked up by nobody yet.
-        machine.scratch.set_counts(counts);
-        let cold = match cold {
-            Ok(rows) if rows.is_empty() => return Ok(()),
-            Ok(rows) => ColdRead::Keys(rows),
-            Err(StorageError::Cold(read)) => read,
+        match machine.reading(now_ms, false, |execution| execution.look_ahead(command, header, &args)) {
+            Err(CommandError::Storage(StorageError::Cold(read))) => Err(read),
             // Who runs the request meets the error, and says it.
-            Err(_) => return Ok(()),
-        };
-        // Where one is cold, others are: without this, the looking would end just because it works.
-        self.probe_until_ms = now_ms + limits::PROBE_MS;
-        Err(cold)
+            _ => Ok(()),
+        }
     }
 
     /// Puts a read behind the writes that are not applied yet.
@@ -266,5 +296,47 @@ impl Shard {
         let last = in_flight.back_mut().expect("something is not applied, or the read would run at once");
         put(&mut last.operations, &mut last.reads);
         self.reads_behind.add(bytes.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempts(met: impl IntoIterator<Item = ColdRead>) -> u32 {
+        let mut progress = Progress::new();
+        met.into_iter().for_each(|mut cold| progress.meets(&mut cold));
+        progress.attempts
+    }
+
+    fn key(number: u32) -> Box<[u8]> {
+        Box::from(number.to_be_bytes())
+    }
+
+    fn scan(number: u32, direction: Direction) -> ColdRead {
+        ColdRead::Scan { from: key(number), direction, bytes: 0 }
+    }
+
+    #[test]
+    fn coming_farther_is_no_attempt() {
+        assert_eq!(attempts((0..100).map(|number| ColdRead::Key(key(number)))), 0);
+        assert_eq!(attempts((0..100).map(|number| scan(number, Direction::Forward))), 0);
+        assert_eq!(attempts((0..100).rev().map(|number| scan(number, Direction::Backward))), 0);
+        assert_eq!(attempts((0..9).map(|number| ColdRead::Keys(vec![key(number), key(number + 10)]))), 0);
+    }
+
+    #[test]
+    fn what_was_fetched_and_is_cold_again_is_an_attempt() {
+        assert_eq!(attempts([ColdRead::Key(key(1)), ColdRead::Key(key(1))]), 1);
+        assert_eq!(attempts([ColdRead::Keys(vec![key(1), key(2)]), ColdRead::Keys(vec![key(2), key(3)])]), 1);
+        assert_eq!(attempts([5, 6, 4, 6].map(|number| scan(number, Direction::Forward))), 2);
+        let turns = [(5, Direction::Forward), (5, Direction::Backward), (5, Direction::Forward)];
+        assert_eq!(attempts(turns.map(|(number, direction)| scan(number, direction))), 1);
+    }
+
+    #[test]
+    fn rounds_are_bounded() {
+        let turns = (0..2 * limits::COLD_READ_ROUNDS_MAX).map(|number| ColdRead::Key(key(number % 2)));
+        assert!(attempts(turns) > limits::COLD_READ_ATTEMPTS);
     }
 }

@@ -108,14 +108,6 @@ impl Record<'_> {
     pub fn body(&self) -> &[u8] {
         &self.row[self.body_start..]
     }
-
-    /// How many elements a collection has; `None` for a string.
-    pub fn size(&self) -> Option<u64> {
-        match self.kind {
-            Type::String => None,
-            _ => self.body().get(8..16)?.try_into().ok().map(u64::from_be_bytes),
-        }
-    }
 }
 
 /// The outcome of looking a key up for writing.
@@ -637,7 +629,7 @@ mod tests {
         assert!(!set.is_new());
         assert_eq!((keyspace.counters().keys[0], keyspace.counters().deadlines[0]), (1, 0));
         assert!(!keyspace.has_due(0).unwrap());
-        assert_eq!(keyspace.record(b"k").unwrap().unwrap().size(), Some(1));
+        assert_eq!(keyspace.collection(b"k", Type::Set).unwrap().unwrap().size, 1);
     }
 
     #[test]

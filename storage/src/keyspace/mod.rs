@@ -29,7 +29,7 @@ pub use key::{APPLIED_ROW, ElementKey, KEY_BYTES_MAX, KeyPosition, RowKind, SLOT
 pub use keyspace::{KeyCounts, Keyspace, Lookup, Prior, Record, Scratch, StringEdit};
 pub use lists::{End, List};
 pub use meta::{Meta, Type};
-pub use probe::ColdRows;
+pub use probe::{COLD_ROWS_MAX, ColdRows};
 pub use sets::Set;
 pub use sorted_sets::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet};
 pub use streams::{Stream, StreamEntry, StreamId, Trim};

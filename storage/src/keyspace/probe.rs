@@ -1,20 +1,27 @@
 //! Which rows a write is going to read that are not in memory.
 //!
 //! While an entry is applied, reads wait for the disk, and the core with them. So rows are looked for before a write joins a batch,
-//! and a reader thread fetches all that are missing at once. It is a guess: what is evicted again, or what a handler reads
-//! beyond it, is waited for.
+//! and a reader thread fetches all that are missing at once. What a handler reads beyond those, a
+//! [`Rehearsal`](crate::Rehearsal) finds.
 //!
 //! To be called on rows that do not wait for the disk.
 
+use std::ops::{Bound, ControlFlow};
+
 use super::Keyspace;
 use super::key::RowKey;
+use super::keyspace::Lookup;
 use super::lists::End;
 use super::meta::Type;
 use super::names::name_element;
-use crate::{ColdRead, Error, Result};
+use super::removed::Removed;
+use crate::{COLD_SCAN_BYTES, ColdRead, Direction, Error, Result};
 
 /// Row kind of names in every collection that has names.
 const NAMES: u8 = 0x00;
+
+/// Cold rows of one request that are fetched at once, at most.
+pub const COLD_ROWS_MAX: usize = 1024;
 
 /// Keys of rows that are not in memory.
 pub type ColdRows = Vec<Box<[u8]>>;
@@ -40,7 +47,7 @@ impl Keyspace<'_> {
         note(self.lookup(key).map(drop), cold).map(drop)
     }
 
-    /// Notes which of `names` in the hash, set or sorted set at `key` are cold, or else its metadata.
+    /// Notes which of `names` in the hash, set or sorted set at `key` are cold, up to [`COLD_ROWS_MAX`], or else its metadata.
     ///
     /// # Errors
     /// As [`Keyspace::cold_key`]; [`Error::WrongType`].
@@ -53,26 +60,76 @@ impl Keyspace<'_> {
     ) -> Result<()> {
         assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
         let Some(Some(collection)) = note(self.collection(key, kind), cold)? else { return Ok(()) };
+        let name_count = names.size_hint().0 as u64;
+        let removed = Removed::read(collection.fields());
+        if removed.is_some_and(|(removed, _)| removed.may_renew(collection.size, name_count)) {
+            self.cold_elements(key, usize::MAX)?;
+        }
         for name in names {
             note(self.has_element(&collection, &name_element(NAMES, name)), cold)?;
+            if cold.len() >= COLD_ROWS_MAX {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// Notes which of the `count` elements at `end` of the list at `key` are cold, or else its metadata.
+    /// Notes the places from where on members of the set at `key` are cold that `count` draws from `random` will meet, or else its
+    /// metadata ([`ColdRead::Places`]). Looks no further than [`COLD_ROWS_MAX`] draws, and for none if all members are asked for: those
+    /// come in a row.
     ///
     /// # Errors
     /// As [`Keyspace::cold_names`].
-    pub fn cold_end(&self, key: &[u8], end: End, count: u64, cold: &mut ColdRows) -> Result<()> {
-        let Some(Some(list)) = note(self.list(key), cold)? else { return Ok(()) };
-        for place in 0..count.min(list.len()) {
-            let index = match end {
-                End::Head => place,
-                End::Tail => list.len() - 1 - place,
-            };
-            note(list.get(self, index).map(drop), cold)?;
+    pub fn cold_draws(
+        &self,
+        key: &[u8],
+        count: u64,
+        random: &mut dyn FnMut() -> u64,
+        cold: &mut ColdRows,
+    ) -> Result<()> {
+        let Some(Some(set)) = note(self.set(key), cold)? else { return Ok(()) };
+        if count >= set.len() {
+            return Ok(());
+        }
+        for _ in 0..count.min(COLD_ROWS_MAX as u64) {
+            match set.draw(self, random()) {
+                Err(Error::Cold(ColdRead::Scan { from, .. })) => cold.push(from),
+                drawn => drop(drawn?),
+            }
         }
         Ok(())
+    }
+
+    /// Looks for the elements of whatever collection is at `key`, up to `bytes_max` of them.
+    ///
+    /// # Errors
+    /// As the reads of it: [`Error::Cold`] with the first elements that are cold, or its metadata.
+    pub fn cold_elements(&self, key: &[u8], bytes_max: usize) -> Result<()> {
+        let Lookup { record, prior } = self.lookup(key)?;
+        let Some(record) = record.filter(|record| record.kind() != Type::String) else { return Ok(()) };
+        let (collection, all, mut bytes_left) = (self.open(key, &record, prior)?, Bound::Unbounded, bytes_max);
+        self.scan_elements(&collection, all, all, Direction::Forward, &mut |element, value| {
+            bytes_left = bytes_left.saturating_sub(element.len() + value.len());
+            if bytes_left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+    }
+
+    /// Looks for the element at `end` of the list at `key`.
+    ///
+    /// # Errors
+    /// As [`Keyspace::cold_elements`], but for others behind the element too: who takes one mostly takes the next.
+    pub fn cold_end(&self, key: &[u8], end: End) -> Result<()> {
+        let Some(list) = self.list(key)? else { return Ok(()) };
+        let (index, direction) = match end {
+            End::Head => (0, Direction::Forward),
+            End::Tail => (list.len() - 1, Direction::Backward),
+        };
+        match list.get(self, index) {
+            Err(Error::Cold(ColdRead::Key(from))) => {
+                Err(Error::Cold(ColdRead::Scan { from, direction, bytes: COLD_SCAN_BYTES }))
+            }
+            found => found.map(drop),
+        }
     }
 
     /// Notes the metadata of those of the first `count_max` keys with a passed deadline from `from_ms` on that is cold.
@@ -94,7 +151,7 @@ mod tests {
     use crate::keyspace::{Scratch, VersionSource};
     use crate::{BlockCache, Store, StoreOptions};
 
-    /// A store whose rows are all on disk, opened anew: a hash, a list and keys that are due.
+    /// A store whose rows are all on disk, opened anew: a hash, a set and keys that are due.
     fn cold_store(home: &std::path::Path) -> Store {
         let options = StoreOptions::new(1 << 20, BlockCache::new(1 << 20));
         let mut store = Store::open(home, &options).unwrap();
@@ -106,11 +163,11 @@ mod tests {
             hash.insert(&mut keyspace, &number.to_be_bytes(), &value).unwrap();
         }
         hash.save(&mut keyspace).unwrap();
-        let mut list = keyspace.list_or_new(b"list").unwrap();
-        for _ in 0..1000 {
-            list.push(&mut keyspace, End::Tail, &value);
+        let mut set = keyspace.set_or_new(b"set").unwrap();
+        for number in 0..1000u32 {
+            set.insert(&mut keyspace, &[&number.to_be_bytes(), &value[..100]].concat()).unwrap();
         }
-        list.save(&mut keyspace);
+        set.save(&mut keyspace).unwrap();
         for number in 0..100u32 {
             keyspace.set_string(&number.to_be_bytes(), &value, Some(2000)).unwrap();
         }
@@ -124,20 +181,24 @@ mod tests {
     }
 
     /// Probes until nothing is cold; returns how many rows were fetched in each round.
-    fn rounds(store: &mut Store, probe: impl Fn(&Keyspace<'_>, &mut ColdRows) -> Result<()>) -> Vec<usize> {
+    fn rounds(
+        store: &mut Store,
+        read: fn(ColdRows) -> ColdRead,
+        probe: impl Fn(&Keyspace<'_>, &mut ColdRows) -> Result<()>,
+    ) -> Vec<usize> {
         let reader = store.cold_reader();
         let mut rounds = Vec::new();
         while rounds.len() < 10 {
             let (mut scratch, mut cold) = (Scratch::default(), ColdRows::new());
             let keyspace = Keyspace::new(store, &mut scratch, VersionSource::none(), 0, 5000);
-            let read = match probe(&keyspace, &mut cold) {
+            let missing = match probe(&keyspace, &mut cold) {
                 Ok(()) if cold.is_empty() => return rounds,
-                Ok(()) => ColdRead::Keys(cold.clone()),
-                Err(Error::Cold(read)) => read,
+                Ok(()) => read(cold.clone()),
+                Err(Error::Cold(missing)) => missing,
                 Err(error) => panic!("{error}"),
             };
             rounds.push(cold.len());
-            reader.warm(&read).unwrap();
+            reader.warm(&missing).unwrap();
         }
         panic!("still cold after {rounds:?}");
     }
@@ -149,11 +210,21 @@ mod tests {
         let names: Vec<[u8; 4]> = (0..50u32).map(|number| (number * 20).to_be_bytes()).collect();
         let names = || names.iter().map(|name| name.as_slice());
 
-        let of_hash = rounds(&mut store, |keyspace, cold| keyspace.cold_names(b"hash", Type::Hash, names(), cold));
+        let of_hash = rounds(&mut store, ColdRead::Keys, |keyspace, cold| {
+            keyspace.cold_names(b"hash", Type::Hash, names(), cold)
+        });
         assert!(of_hash.iter().any(|count| *count > 10), "many names at once: {of_hash:?}");
-        let of_list = rounds(&mut store, |keyspace, cold| keyspace.cold_end(b"list", End::Tail, 50, cold));
-        assert!(!of_list.is_empty(), "{of_list:?}");
-        let of_due = rounds(&mut store, |keyspace, cold| keyspace.cold_due(200, 0, cold));
+        let draws = || {
+            let mut number = 0u64;
+            move || {
+                number += 1;
+                number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            }
+        };
+        let of_set =
+            rounds(&mut store, ColdRead::Places, |keyspace, cold| keyspace.cold_draws(b"set", 50, &mut draws(), cold));
+        assert!(of_set.iter().any(|count| *count > 10), "many draws at once: {of_set:?}");
+        let of_due = rounds(&mut store, ColdRead::Keys, |keyspace, cold| keyspace.cold_due(200, 0, cold));
         assert!(!of_due.is_empty(), "{of_due:?}");
 
         // Now the write finds everything in memory.
@@ -163,8 +234,10 @@ mod tests {
         for name in names() {
             assert!(!hash.insert(&mut keyspace, name, b"new").unwrap());
         }
-        let list = keyspace.list(b"list").unwrap().unwrap();
-        assert!((950..1000).all(|index| list.get(&keyspace, index).is_ok()));
+        let (mut set, mut draws) = (keyspace.set(b"set").unwrap().unwrap(), draws());
+        for _ in 0..50 {
+            set.pop(&mut keyspace, draws(), &mut |_| ()).unwrap();
+        }
         assert_eq!(keyspace.delete_expired(200, 0).unwrap(), 100);
     }
 
@@ -175,9 +248,9 @@ mod tests {
         let reader = store.cold_reader();
         let (mut scratch, mut cold) = (Scratch::default(), ColdRows::new());
         let keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::none(), 0, 5000);
-        keyspace.cold_key(b"list", &mut cold).unwrap();
+        keyspace.cold_key(b"set", &mut cold).unwrap();
         reader.warm(&ColdRead::Keys(cold.clone())).unwrap();
         let names = [b"name".as_slice()].into_iter();
-        assert!(matches!(keyspace.cold_names(b"list", Type::Set, names, &mut cold), Err(Error::WrongType)));
+        assert!(matches!(keyspace.cold_names(b"set", Type::Hash, names, &mut cold), Err(Error::WrongType)));
     }
 }

@@ -42,6 +42,15 @@ impl Removed {
         self.0 = self.0.saturating_add(rows);
     }
 
+    /// Whether [`Removed::renew`] may move a collection of `size` elements once a command has touched up to `count` of them.
+    pub(super) fn may_renew(self, size: u64, count: u64) -> bool {
+        // An element has two rows at most.
+        let (smallest, removed) = (size.saturating_sub(count).max(1), u64::from(self.0) + 2 * count);
+        smallest <= RENEWED_ELEMENTS_MAX
+            && removed >= u64::from(REMOVED_MIN)
+            && removed >= smallest * REMOVED_PER_ELEMENT
+    }
+
     /// Moves `collection` to a new version if it has become small and left many rows behind. Says whether it did.
     pub(super) fn renew(&mut self, keyspace: &mut Keyspace<'_>, collection: &mut Collection) -> Result<bool> {
         let small = (1..=RENEWED_ELEMENTS_MAX).contains(&collection.size);

@@ -10,6 +10,7 @@
 
 use super::Keyspace;
 use super::collection::Collection;
+use super::key::RowKey;
 use super::keyspace::damaged;
 use super::meta::Type;
 use super::names::{each_name, element_name, name_element, random_name};
@@ -95,12 +96,17 @@ impl Set {
         Ok(true)
     }
 
+    /// The row of a member drawn by the random number `random`; `None` only in an empty set.
+    pub(super) fn draw(&self, keyspace: &Keyspace<'_>, random: u64) -> Result<Option<RowKey>> {
+        random_name(keyspace, &self.collection, MEMBER, random)
+    }
+
     /// Removes a member drawn by the random number `random` and visits it. Nothing happens to an empty set.
     pub fn pop(&mut self, keyspace: &mut Keyspace<'_>, random: u64, visit: &mut dyn FnMut(&[u8])) -> Result<()> {
         if self.is_empty() {
             return Ok(());
         }
-        let element = random_name(keyspace, &self.collection, MEMBER, random)?;
+        let element = self.draw(keyspace, random)?;
         let element = element.ok_or_else(|| damaged(self.collection.key()))?;
         self.remove_element(keyspace, &element);
         visit(element_name(&element));

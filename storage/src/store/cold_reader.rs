@@ -8,7 +8,7 @@ use rocksdb::ReadTier;
 use super::database::{Database, read_options};
 use super::row_cache::{Epoch, ROW_BYTES_MAX};
 use crate::Result;
-use crate::rows::{ColdRead, Direction};
+use crate::rows::{COLD_PLACE_BYTES, ColdRead, Direction};
 
 /// What a row counts for at least among those that one cold scan fetches, in bytes: a row of a few bytes takes time as well.
 const SCAN_ROW_BYTES_MIN: usize = 256;
@@ -73,6 +73,9 @@ impl ColdReader {
         match read {
             ColdRead::Key(key) => get(key)?,
             ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
+            ColdRead::Places(places) => {
+                places.iter().try_for_each(|from| warm_scan(&database, from, Direction::Forward, COLD_PLACE_BYTES))?
+            }
             ColdRead::Scan { from, direction, bytes } => warm_scan(&database, from, *direction, *bytes)?,
         }
         Ok(warmed)

@@ -3,6 +3,7 @@
 //! The newest layer that knows a key decides. A deleted range hides the layers below its own, which skip it in one step:
 //! there may be millions of rows under it.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::ops::{Bound, ControlFlow};
 
@@ -20,8 +21,8 @@ pub(super) struct Layers<'a> {
     pub(super) frozen: Option<&'a Memtable>,
     /// RocksDB; `None` if it holds no rows.
     pub(super) disk: Option<&'a Database>,
-    /// Whether reads of RocksDB may wait for the disk.
-    pub(super) wait_for_disk: bool,
+    /// Whether reads of RocksDB may wait for the disk, and where to count that they do.
+    pub(super) waits: Option<&'a Cell<u64>>,
 }
 
 /// Visits the rows between the bounds, in `direction`, until `visit` breaks.
@@ -39,7 +40,7 @@ pub(super) fn scan(
         active: layers.active.cursor(lower, upper, direction),
         frozen: layers.frozen.map(|table| table.cursor(lower, upper, direction)),
         disk: match layers.disk {
-            Some(database) => Some(DiskCursor::open(database, lower, upper, direction, layers.wait_for_disk)?),
+            Some(database) => Some(DiskCursor::open(database, lower, upper, direction, layers.waits)?),
             None => None,
         },
     };
@@ -128,8 +129,18 @@ struct DiskCursor<'a> {
     database: &'a Database,
     iterator: DBRawIteratorWithThreadMode<'a, DB>,
     direction: Direction,
-    /// The last row stood on, or where the next one was looked for: where a reader thread has to go if memory has no answer.
+    /// The last row stood on, or where the next one was looked for: where to go on if memory has no answer.
     position: Vec<u8>,
+    /// Whether the row at `position` is behind the cursor.
+    has_passed: bool,
+    waits: Option<Waits<'a>>,
+}
+
+/// What a cursor needs that goes on from disk where memory has no answer.
+struct Waits<'a> {
+    count: &'a Cell<u64>,
+    first: Vec<u8>,
+    end: Vec<u8>,
 }
 
 impl<'a> DiskCursor<'a> {
@@ -138,9 +149,8 @@ impl<'a> DiskCursor<'a> {
         lower: Bound<&[u8]>,
         upper: Bound<&[u8]>,
         direction: Direction,
-        wait_for_disk: bool,
+        waits: Option<&'a Cell<u64>>,
     ) -> Result<DiskCursor<'a>> {
-        let mut options = read_options(if wait_for_disk { ReadTier::All } else { ReadTier::BlockCache });
         let first = match lower {
             Bound::Included(key) => key.to_vec(),
             Bound::Excluded(key) => successor(key),
@@ -153,10 +163,9 @@ impl<'a> DiskCursor<'a> {
         };
         let end = end.min(APPLIED_ROW.to_vec());
         let position = if direction == Direction::Forward { first.clone() } else { end.clone() };
-        options.set_iterate_lower_bound(first);
-        options.set_iterate_upper_bound(end);
-        let iterator = database.db().raw_iterator_opt(options);
-        let mut cursor = DiskCursor { database, iterator, direction, position };
+        let waits = waits.map(|count| Waits { count, first: first.clone(), end: end.clone() });
+        let iterator = iterator(database, ReadTier::BlockCache, first, end);
+        let mut cursor = DiskCursor { database, iterator, direction, position, has_passed: false, waits };
         match direction {
             Direction::Forward => cursor.iterator.seek_to_first(),
             Direction::Backward => cursor.iterator.seek_to_last(),
@@ -170,6 +179,7 @@ impl<'a> DiskCursor<'a> {
     }
 
     fn advance(&mut self) -> Result<()> {
+        self.has_passed = true;
         match self.direction {
             Direction::Forward => self.iterator.next(),
             Direction::Backward => self.iterator.prev(),
@@ -181,37 +191,59 @@ impl<'a> DiskCursor<'a> {
     fn skip(&mut self, from: &[u8], to: &[u8]) -> Result<()> {
         self.position.clear();
         match self.direction {
-            Direction::Forward => {
-                self.position.extend_from_slice(to);
-                self.iterator.seek(to);
-            }
-            Direction::Backward => {
-                self.position.extend_from_slice(from);
-                self.iterator.seek_for_prev(from);
-                if self.iterator.key() == Some(from) {
-                    self.iterator.prev();
-                }
+            Direction::Forward => self.position.extend_from_slice(to),
+            Direction::Backward => self.position.extend_from_slice(from),
+        }
+        self.has_passed = self.direction == Direction::Backward;
+        self.seek();
+        self.check()
+    }
+
+    /// Stands on the row at `position`, or on the next one if there is none or the cursor has passed it.
+    fn seek(&mut self) {
+        match self.direction {
+            Direction::Forward => self.iterator.seek(&self.position),
+            Direction::Backward => self.iterator.seek_for_prev(&self.position),
+        }
+        if self.has_passed && self.iterator.key() == Some(&self.position) {
+            match self.direction {
+                Direction::Forward => self.iterator.next(),
+                Direction::Backward => self.iterator.prev(),
             }
         }
-        self.check()
     }
 
     /// Remembers the row stood on, or says why there is none.
     fn check(&mut self) -> Result<()> {
-        if let Some(key) = self.iterator.key() {
-            self.position.clear();
-            self.position.extend_from_slice(key);
-            return Ok(());
-        }
-        match self.iterator.status() {
-            Ok(()) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::Incomplete => {
-                let from = self.position.as_slice().into();
-                Err(Error::Cold(ColdRead::Scan { from, direction: self.direction, bytes: COLD_SCAN_BYTES }))
+        loop {
+            if let Some(key) = self.iterator.key() {
+                self.position.clear();
+                self.position.extend_from_slice(key);
+                self.has_passed = false;
+                return Ok(());
             }
-            Err(error) => Err(self.database.error(error)),
+            match self.iterator.status() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() != ErrorKind::Incomplete => return Err(self.database.error(error)),
+                Err(_) => {}
+            }
+            let Some(waits) = self.waits.take() else {
+                let from = self.position.as_slice().into();
+                return Err(Error::Cold(ColdRead::Scan { from, direction: self.direction, bytes: COLD_SCAN_BYTES }));
+            };
+            waits.count.set(waits.count.get() + 1);
+            self.iterator = iterator(self.database, ReadTier::All, waits.first, waits.end);
+            self.seek();
         }
     }
+}
+
+/// RocksDB's rows in `first..end`, read as `tier` allows.
+fn iterator(database: &Database, tier: ReadTier, first: Vec<u8>, end: Vec<u8>) -> DBRawIteratorWithThreadMode<'_, DB> {
+    let mut options = read_options(tier);
+    options.set_iterate_lower_bound(first);
+    options.set_iterate_upper_bound(end);
+    database.db().raw_iterator_opt(options)
 }
 
 /// The key right after `key`.

@@ -25,6 +25,7 @@ mod merge_scan;
 mod model_test;
 mod orphan_filter;
 mod range_tombstones;
+mod rehearsal;
 mod row_cache;
 mod snapshot;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use applied::Applied;
 pub use block_cache::BlockCache;
 pub use cold_reader::{ColdReader, Warmed};
 pub use generation::{GenerationDone, GenerationJob, Retired};
+pub use rehearsal::Rehearsal;
 pub use row_cache::RowCacheCounts;
 pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 
@@ -484,7 +486,7 @@ impl Rows for Store {
             active: &self.active,
             frozen: self.frozen.as_ref().map(|frozen| &frozen.table),
             disk: (!self.disk_is_empty).then_some(&*self.database),
-            wait_for_disk: self.wait_for_disk,
+            waits: self.wait_for_disk.then_some(&self.disk_waits),
         };
         merge_scan::scan(&layers, lower, upper, direction, visit)
     }

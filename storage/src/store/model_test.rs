@@ -246,6 +246,42 @@ fn random_histories_agree_with_a_plain_map() {
 }
 
 #[test]
+fn scans_that_wait_go_on_from_disk_where_memory_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let options = StoreOptions::new(1 << 20, BlockCache::new(16 << 10));
+    let (mut store, mut model) = (Store::open(home.path(), &options).unwrap(), MemoryRows::default());
+    let key = |number: u64| [0, (number / 40) as u8, (number % 40) as u8];
+    for number in 0..1600 {
+        let value = [number as u8; 300];
+        store.put(&key(number), &value);
+        model.put(&key(number), &value);
+    }
+    store.set_applied(1, b"1", None);
+    let done = store.freeze().unwrap().run();
+    drop(store.finish(done).unwrap());
+    drop(store);
+    let mut store = Store::open(home.path(), &options).unwrap();
+    let mut random = Random(7);
+    for round in 0..600 {
+        let (a, b) = (key(random.below(1600)), key(random.below(1600)));
+        if random.chance(20) {
+            store.delete_range(&a, &b);
+            model.delete_range(&a, &b);
+        } else if random.chance(5) {
+            store.put(&a, b"new");
+            model.put(&a, b"new");
+        }
+        let mut bound = |key| if random.chance(2) { Bound::Included(key) } else { Bound::Excluded(key) };
+        let (lower, upper) = (bound(&a[..]), bound(&b[..]));
+        let direction = if random.chance(2) { Direction::Forward } else { Direction::Backward };
+        let limit = 1 + random.below(400) as usize;
+        let expected = collect(&model, lower, upper, direction, limit).unwrap();
+        assert_eq!(collect(&store, lower, upper, direction, limit).unwrap(), expected, "{round}: {lower:?} {upper:?}");
+    }
+    assert!(store.disk_waits() > 100, "{} waits", store.disk_waits());
+}
+
+#[test]
 fn a_cold_read_says_what_to_fetch() {
     let home = tempfile::tempdir().unwrap();
     let mut store = Store::open(home.path(), &options(0)).unwrap();

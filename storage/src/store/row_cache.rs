@@ -33,9 +33,8 @@
 //! Compaction drops element rows whose key has another version by now (see `orphan_filter`); they may still be cached. Nobody
 //! asks for them: a version never comes back.
 //!
-//! The one thing a newcomer would get wrong: rows that a log entry reads in order to write them are not worth an insertion,
-//! since the write removes them a moment later. Only reads that do not wait for the disk fill the cache, which those of
-//! entries do.
+//! The one thing a newcomer would get wrong: only reads that do not wait for the disk fill the cache. Rows that a log entry reads in
+//! order to write them are not worth an insertion; those that are looked at before that are, since the entry finds them here.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::hash::{BuildHasher, Hasher};

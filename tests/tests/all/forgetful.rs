@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use basalt_tests::ForgetfulDisk;
+use basalt_tests::{ForgetfulDisk, skip};
 use tempfile::TempDir;
 
 /// A forgetful disk in a directory of its own; the disk goes first.
@@ -12,13 +12,13 @@ pub struct Forgetful {
 }
 
 impl Forgetful {
-    /// None where file systems cannot be mounted: then there is nothing to test on, and the output says so.
+    /// None where file systems cannot be mounted, if tests may be skipped there.
     pub fn new(capacity: usize) -> Option<Forgetful> {
         let mount_point = tempfile::tempdir().expect("a temporary directory");
         match ForgetfulDisk::mount(mount_point.path(), capacity) {
             Ok(disk) => Some(Forgetful { disk, _mount_point: mount_point }),
             Err(error) => {
-                println!("SKIPPED: a disk that forgets needs /dev/fuse and the right to mount: {error}");
+                skip(&format!("a disk that forgets needs /dev/fuse and the right to mount: {error}"));
                 None
             }
         }

@@ -28,7 +28,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::write(117, &facts::COPY, keys::copy).scattered(Scatter::Special(Special::Copy)),
     Command::read(118, &facts::SCAN, keys::scan).scattered(Scatter::Special(Special::Scan)),
     Command::read(119, &facts::KEYS, keys::keys).scattered(Scatter::Special(Special::Keys)),
-    Command::read(120, &facts::RANDOMKEY, keys::randomkey).scattered(Scatter::Special(Special::RandomKey)),
+    Command::read(RANDOMKEY, &facts::RANDOMKEY, keys::randomkey).scattered(Scatter::Special(Special::RandomKey)),
     Command::session(121, &facts::OBJECT, SessionCommand::ObjectHelp).containing(OBJECT),
     Command::read(122, &server::DBSIZE, keys::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
     Command::write(123, &server::FLUSHDB, keys::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
@@ -47,6 +47,8 @@ static OBJECT: &[Command] = &[
 pub const DELETE_EXPIRED: u16 = 199;
 /// One step of SCAN and KEYS on one shard: `position [options …]`. See the handler.
 pub const STEP_SCAN: u16 = 198;
+/// `RANDOMKEY`, which draws.
+pub(super) const RANDOMKEY: u16 = 120;
 /// Reads a whole key to carry it to another shard: `key`. See the handler.
 pub const STEP_READ: u16 = 197;
 /// Writes a key that was carried from another shard: `key bytes replace|keep`. See the handler.

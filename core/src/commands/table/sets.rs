@@ -4,6 +4,9 @@ use super::Command;
 use crate::commands::facts::sets as facts;
 use crate::commands::sets;
 
+/// `SPOP`, which draws.
+pub(super) const SPOP: u16 = 307;
+
 /// The commands on sets.
 pub(super) static COMMANDS: &[Command] = &[
     Command::write(301, &facts::SADD, sets::sadd),
@@ -12,5 +15,5 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::read(304, &facts::SISMEMBER, sets::sismember),
     Command::read(305, &facts::SMISMEMBER, sets::smismember),
     Command::read(306, &facts::SMEMBERS, sets::smembers),
-    Command::write(307, &facts::SPOP, sets::spop),
+    Command::write(SPOP, &facts::SPOP, sets::spop),
 ];

@@ -1,0 +1,234 @@
+//! Rows on which a command may be tried without changing anything: what it writes is kept beside them, and forgotten.
+//!
+//! Applying an entry waits for the disk, and the core with it. A command that was rehearsed on rows that do not wait has met
+//! what it needs before ([`Error::Cold`](crate::Error::Cold)), and it met it the way it will: what it has deleted itself it does not
+//! find again. What is kept and read is bounded: an operation on most of a huge collection takes its time in any case.
+
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::ops::{Bound, ControlFlow};
+
+use super::memtable::{Cursor, Found, Memtable};
+use crate::rows::{Direction, Row, Rows, Visit};
+use crate::{Counters, Error, Result};
+
+/// Rows of a store, with changes that go when this does. Reads fail with [`Error::Unrehearsed`] once too much was read and written.
+pub struct Rehearsal<'a> {
+    rows: &'a dyn Rows,
+    changed: Memtable,
+    counters: Counters,
+    bytes_left: Cell<usize>,
+}
+
+impl<'a> Rehearsal<'a> {
+    /// A rehearsal on `rows`, unchanged so far, that may read and write about `bytes_max`.
+    pub fn new(rows: &'a dyn Rows, bytes_max: usize) -> Rehearsal<'a> {
+        let bytes_left = Cell::new(bytes_max);
+        Rehearsal { rows, changed: Memtable::default(), counters: rows.counters().clone(), bytes_left }
+    }
+
+    fn use_up(&self, row: &[u8], value: &[u8]) {
+        self.bytes_left.set(self.bytes_left.get().saturating_sub(row.len() + value.len()));
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.bytes_left.get() > 0 { Ok(()) } else { Err(Error::Unrehearsed) }
+    }
+}
+
+/// Visits the changed rows that come before `key`, or all of them, and leaves `changed` behind them.
+fn visit_changed_before(
+    changed: &mut Cursor<'_, '_>,
+    key: Option<&[u8]>,
+    direction: Direction,
+    visit: Visit<'_>,
+) -> ControlFlow<()> {
+    while let Some((changed_key, value)) = changed.head() {
+        if key.is_some_and(|key| order(changed_key, key, direction).is_ge()) {
+            break;
+        }
+        changed.advance();
+        if let Some(value) = value {
+            visit(changed_key, value)?;
+        }
+    }
+    ControlFlow::Continue(())
+}
+
+fn order(left: &[u8], right: &[u8], direction: Direction) -> Ordering {
+    match direction {
+        Direction::Forward => left.cmp(right),
+        Direction::Backward => right.cmp(left),
+    }
+}
+
+impl Rows for Rehearsal<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
+        self.check()?;
+        let row = match self.changed.find(key) {
+            Found::Value(value) => Some(Row::Memory(value)),
+            Found::Deleted => None,
+            Found::Unknown => self.rows.get(key)?,
+        };
+        self.use_up(key, row.as_deref().unwrap_or_default());
+        Ok(row)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        if self.check().is_ok() {
+            self.use_up(key, value);
+            self.changed.put(key, value);
+        }
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        if self.check().is_ok() {
+            self.use_up(key, &[]);
+            self.changed.delete(key, true);
+        }
+    }
+
+    fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.changed.delete_range(from, to, true);
+    }
+
+    fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
+        self.check()?;
+        let mut changed = self.changed.cursor(lower, upper, direction);
+        let mut flow = ControlFlow::Continue(());
+        self.rows.scan(lower, upper, direction, &mut |key, value| {
+            flow = visit_changed_before(&mut changed, Some(key), direction, visit);
+            let is_changed = changed.head().is_some_and(|(changed_key, _)| changed_key == key);
+            // A changed row is visited before the next one; a deleted one is not at all.
+            if flow.is_continue() && !is_changed && self.changed.tombstones().covering(key).is_none() {
+                flow = visit(key, value);
+            }
+            self.use_up(key, value);
+            if self.bytes_left.get() == 0 { ControlFlow::Break(()) } else { flow }
+        })?;
+        if flow.is_continue() {
+            self.check()?;
+            let _ = visit_changed_before(&mut changed, None, direction, visit);
+        }
+        Ok(())
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.counters
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::MemoryRows;
+
+    #[derive(Debug, Clone)]
+    enum Change {
+        Put(Vec<u8>, u8),
+        Delete(Vec<u8>),
+        DeleteRange(Vec<u8>, Vec<u8>),
+    }
+
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        proptest::collection::vec(0..4u8, 0..3)
+    }
+
+    fn change() -> impl Strategy<Value = Change> {
+        prop_oneof![
+            4 => (key(), any::<u8>()).prop_map(|(key, value)| Change::Put(key, value)),
+            3 => key().prop_map(Change::Delete),
+            1 => (key(), key()).prop_map(|(from, to)| Change::DeleteRange(from, to)),
+        ]
+    }
+
+    fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
+        prop_oneof![key().prop_map(Bound::Included), key().prop_map(Bound::Excluded), Just(Bound::Unbounded)]
+    }
+
+    fn apply(rows: &mut dyn Rows, change: &Change) {
+        match change {
+            Change::Put(key, value) => rows.put(key, &[*value]),
+            Change::Delete(key) => rows.delete(key),
+            Change::DeleteRange(from, to) => rows.delete_range(from, to),
+        }
+    }
+
+    fn collect(
+        rows: &dyn Rows,
+        lower: &Bound<Vec<u8>>,
+        upper: &Bound<Vec<u8>>,
+        direction: Direction,
+        limit: usize,
+    ) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut found = Vec::new();
+        let (lower, upper) = (lower.as_ref().map(Vec::as_slice), upper.as_ref().map(Vec::as_slice));
+        rows.scan(lower, upper, direction, &mut |key, value| {
+            found.push((key.to_vec(), value.to_vec()));
+            if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })
+        .unwrap();
+        found
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_as_rows_that_were_changed(
+            before in proptest::collection::vec(change(), 0..30),
+            changes in proptest::collection::vec(change(), 0..20),
+            scans in proptest::collection::vec((bound(), bound(), any::<bool>(), 1..20usize), 1..8),
+        ) {
+            let mut rows = MemoryRows::default();
+            before.iter().for_each(|change| apply(&mut rows, change));
+            rows.counters_mut().keys[1] = 5;
+            let mut model = rows.clone();
+            let mut rehearsal = Rehearsal::new(&rows, usize::MAX);
+            for change in &changes {
+                apply(&mut rehearsal, change);
+                apply(&mut model, change);
+            }
+            rehearsal.counters_mut().keys[1] += 1;
+            prop_assert_eq!(rehearsal.counters().keys[1], 6);
+            for (lower, upper, forward, limit) in &scans {
+                let direction = if *forward { Direction::Forward } else { Direction::Backward };
+                let expected = collect(&model, lower, upper, direction, *limit);
+                prop_assert_eq!(collect(&rehearsal, lower, upper, direction, *limit), expected);
+            }
+            for first in 0..4 {
+                for second in 0..4 {
+                    let key = [first, second];
+                    let expected = model.get(&key).unwrap().map(|row| row.to_vec());
+                    prop_assert_eq!(rehearsal.get(&key).unwrap().map(|row| row.to_vec()), expected);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn it_ends_when_it_has_read_and_written_enough() {
+        let mut rows = MemoryRows::default();
+        (0..10u8).for_each(|number| rows.put(&[number], &[0; 99]));
+        let scan_all = |rehearsal: &Rehearsal<'_>| {
+            let mut seen = 0;
+            let all = Bound::Unbounded;
+            let outcome = rehearsal.scan(all, all, Direction::Forward, &mut |_, _| {
+                seen += 1;
+                ControlFlow::Continue(())
+            });
+            (seen, matches!(outcome, Err(Error::Unrehearsed)))
+        };
+        assert_eq!(scan_all(&Rehearsal::new(&rows, 1001)), (10, false));
+        assert_eq!(scan_all(&Rehearsal::new(&rows, 500)), (5, true));
+        let mut rehearsal = Rehearsal::new(&rows, 150);
+        rehearsal.put(b"key", &[0; 100]);
+        assert!(rehearsal.get(&[1]).is_ok());
+        assert!(matches!(rehearsal.get(&[1]), Err(Error::Unrehearsed)));
+        assert_eq!(scan_all(&rehearsal), (0, true));
+    }
+}
