@@ -17,29 +17,29 @@ use basalt_storage::keyspace::KeyPosition;
 use basalt_storage::{BlockCache, Direction, Rows, Store, StoreOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_skiplist::SkipMap;
-use mimalloc::MiMalloc;
 use tempfile::TempDir;
+use tikv_jemallocator::{Jemalloc, usable_size};
 
 thread_local! {
     /// Bytes that this thread has from the allocator.
     static HELD_BYTES: Cell<isize> = const { Cell::new(0) };
 }
 
-/// mimalloc, as in the node, with a count of what it hands out.
+/// jemalloc, as in the node, with a count of what it hands out.
 struct Counting;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-// SAFETY: every call is passed on to mimalloc as it is, so its guarantees hold. The count is a `Cell` that is made without the
-// allocator and has no destructor, and `usable_size` is asked of blocks that mimalloc holds just then, or of null.
+// SAFETY: every call is passed on to jemalloc as it is, so its guarantees hold. The count is a `Cell` that is made without the
+// allocator and has no destructor, and `usable_size` is asked of blocks that jemalloc holds just then.
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
         unsafe {
-            let block = MiMalloc.alloc(layout);
-            HELD_BYTES.set(HELD_BYTES.get() + MiMalloc.usable_size(block) as isize);
+            let block = Jemalloc.alloc(layout);
+            HELD_BYTES.set(HELD_BYTES.get() + usable_size(block) as isize);
             block
         }
     }
@@ -47,17 +47,17 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         // SAFETY: as above.
         unsafe {
-            HELD_BYTES.set(HELD_BYTES.get() - MiMalloc.usable_size(block) as isize);
-            MiMalloc.dealloc(block, layout);
+            HELD_BYTES.set(HELD_BYTES.get() - usable_size(block) as isize);
+            Jemalloc.dealloc(block, layout);
         }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         // SAFETY: as above.
         unsafe {
-            let before = MiMalloc.usable_size(block) as isize;
-            let block = MiMalloc.realloc(block, layout, bytes);
-            HELD_BYTES.set(HELD_BYTES.get() - before + MiMalloc.usable_size(block) as isize);
+            let before = usable_size(block) as isize;
+            let block = Jemalloc.realloc(block, layout, bytes);
+            HELD_BYTES.set(HELD_BYTES.get() - before + usable_size(block) as isize);
             block
         }
     }

@@ -9,7 +9,7 @@ use basalt_storage::{BlockCache, Rows, Store, StoreOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const ROW_COUNT: u64 = 200_000;
 /// Several files at level 0, as between two compactions.

@@ -34,7 +34,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use shard::{BenchShard, NOW_MS};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const CORES: usize = 2;
 /// Keys that are drawn from, of both cores together.

@@ -14,7 +14,7 @@ use basalt_core::{limits, node};
 use basalt_net::heap;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const FAILED: u8 = 1;
 const REFUSED: u8 = 2;

@@ -15,8 +15,8 @@ pub const MEMTABLES_PER_SHARD: u64 = 2 * limits::MEMTABLE_OVERFLOW as u64;
 /// Segments of a shard's log that are in memory at once: the one being filled, and those that wait to be written as tables.
 const LOG_SEGMENTS_PER_SHARD: u64 = 4;
 
-/// Which part of `memory` is for what allocators keep of memory that was given back to them: a tenth. Memtables are freed by other threads
-/// than those that filled them, whose allocator finds that out later.
+/// Which part of `memory` is for what allocators keep of memory that was given back to them, and lose between pieces of different
+/// sizes: a tenth.
 const ALLOCATORS_PART: u64 = 10;
 
 /// What the parts of a node may use, in bytes.

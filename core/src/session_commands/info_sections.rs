@@ -86,7 +86,7 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     add_zeros(fields, &["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
     add_zeros(fields, &["mem_clients_slaves", "mem_cluster_links"]);
     fields.add("mem_clients_normal", client_bytes);
-    fields.add("mem_allocator", "mimalloc");
+    fields.add("mem_allocator", "jemalloc");
     add_zeros(fields, &["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
     fields.add_bytes("memory_budget", scene.config.memory);
     fields.add("memory_memtables", memtables);
