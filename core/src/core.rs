@@ -32,7 +32,7 @@ use crate::stats::{CoreStats, RateMeter};
 use crate::sync_placement::SyncPlacement;
 use crate::traffic::Traffic;
 
-/// A connection whose parked read a reader thread has warmed, and the rows it has read.
+/// A connection for whose parked request a reader thread has read rows, and those rows.
 type Warmed = (ShardId, (CoreId, u32), WarmedRows);
 
 /// One core of the node.

@@ -1,6 +1,7 @@
 //! From a decoded command to the shard that runs it.
 
 use basalt_net::resp::Argv;
+use basalt_storage::ColdRead;
 use smallvec::SmallVec;
 
 use crate::commands::table::{self, SessionCommand};
@@ -142,14 +143,20 @@ impl Core {
             ..RequestHeader::new(connection.session.protocol, connection.session.db, command.id)
         };
         let silent = connection.session.reply_mode != ReplyMode::On;
-        if mode == Mode::Read && !silent && self.read_here(connection, shard, run, header, args) {
-            return;
+        let mut cold = None;
+        if mode == Mode::Read && !silent {
+            match self.read_here(connection, shard, run, header, args) {
+                Some(ReadOutcome::Done) => return,
+                Some(ReadOutcome::Cold(read)) => cold = Some(read),
+                None => {}
+            }
         }
         let slot = connection.open_slot(mode == Mode::Write, silent);
-        self.send(connection, slot, 0, shard, mode, |out| request::encode(out, header, args[1..].iter().copied()));
+        let encode = |out: &mut Vec<u8>| request::encode(out, header, args[1..].iter().copied());
+        self.send(connection, slot, 0, shard, mode, cold, encode);
     }
 
-    /// Tries to answer a read from this core's own shard. False if it must go the long way.
+    /// Tries to answer a read from this core's own shard. `None` if it must go the long way.
     fn read_here(
         &mut self,
         connection: &mut Connection,
@@ -157,30 +164,28 @@ impl Core {
         run: Run,
         header: RequestHeader,
         args: Args<'_>,
-    ) -> bool {
+    ) -> Option<ReadOutcome> {
         let client = connection.ring.index() as u32;
         let (now_ms, id) = (self.now_ms, self.id);
-        let Some(local) = &mut self.shards[shard.index()] else { return false };
-        if local.has_parked(id, client) {
-            return false;
-        }
+        let local = self.shards[shard.index()].as_mut().filter(|local| !local.has_parked(id, client))?;
         if connection.is_caught_up() {
-            let Some(out) = self.ring.output(connection.ring) else { return true };
+            let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };
             let mark = out.len();
-            let done = matches!(local.read_now(run, header, args, now_ms, out), ReadOutcome::Done);
+            let outcome = local.read_now(run, header, args, now_ms, out);
             self.server.cores[id.index()].note_reply(&out[mark..]);
-            return done;
+            return Some(outcome);
         }
         let mut out = Vec::new();
-        let done = matches!(local.read_now(run, header, args, now_ms, &mut out), ReadOutcome::Done);
-        if done {
+        let outcome = local.read_now(run, header, args, now_ms, &mut out);
+        if matches!(outcome, ReadOutcome::Done) {
             self.stats().note_reply(&out);
             connection.push_ready(&out);
         }
-        done
+        Some(outcome)
     }
 
-    /// Sends an encoded request to its shard, on this core or another.
+    /// Sends an encoded request to its shard, on this core or another. `cold` is what it has met if it was tried here already.
+    #[allow(clippy::too_many_arguments, reason = "they are what a request consists of")]
     fn send(
         &mut self,
         connection: &mut Connection,
@@ -188,6 +193,7 @@ impl Core {
         part: u32,
         shard: ShardId,
         mode: Mode,
+        cold: Option<ColdRead>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         let write = mode == Mode::Write;
@@ -206,7 +212,10 @@ impl Core {
         }
         let mut bytes = Vec::new();
         encode(&mut bytes);
-        local.submit(origin, mode, &bytes, self.now_ms, &mut self.outbox);
+        match cold {
+            Some(cold) => local.park(origin, mode, &bytes, cold, &mut self.outbox),
+            None => local.submit(origin, mode, &bytes, self.now_ms, &mut self.outbox),
+        }
     }
 
     /// Splits a command by the shards of its keys; `step` arguments belong to each key.
@@ -258,7 +267,8 @@ impl Core {
             let seed = table::by_id(part.command).and_then(Command::seed);
             let header = RequestHeader { protocol, db: part.db, command: part.command, asked, seed };
             let args = || part.args.iter().map(Vec::as_slice);
-            self.send(connection, slot, number, part.shard, part.mode, |out| request::encode(out, header, args()));
+            let encode = |out: &mut Vec<u8>| request::encode(out, header, args());
+            self.send(connection, slot, number, part.shard, part.mode, None, encode);
         }
     }
 

@@ -294,7 +294,7 @@ pub const MEMTABLE_WAIT_MS: u64 = 2000;
 /// How often a core that sleeps looks whether such a batch can go on.
 pub const HELD_RETRY: Duration = Duration::from_millis(1);
 
-/// Requests of one shard that may wait behind cold reads of their connections, and reads that may wait behind the newest batch
+/// Requests of one shard that may wait for rows on disk, or behind such requests of their connections, and reads that may wait behind the newest batch
 /// in flight; then its core takes no more until some have run. As many as one batch may hold.
 pub const WAITING_REQUESTS_MAX: usize = 16 << 10;
 
@@ -312,13 +312,14 @@ pub const EXPIRY_OVERLAP_MS: u64 = 60_000;
 /// Cold reads of one core that reader threads work on at once.
 pub const COLD_READS_IN_FLIGHT: usize = 256;
 
-/// Times that one look for due keys has rows fetched from disk; then it waits for the next tick.
+/// Times that one look for due keys has rows fetched from disk. Then the deletion waits for those of the keys, which are evicted faster than
+/// they are read; if the deadlines themselves are cold, the next tick looks again.
 pub const EXPIRY_WARM_ATTEMPTS: u32 = 64;
 
-/// Times that a command meets what a reader thread had fetched for it and was evicted; then it waits for the disk.
+/// Times that a command finds evicted what a reader thread had fetched for it; then it waits for the disk.
 pub const COLD_READ_ATTEMPTS: u32 = 3;
 
-/// Times that a command meets the disk; from then on each counts as above.
+/// Times that a command has rows fetched; each one beyond counts as above.
 pub const COLD_READ_ROUNDS_MAX: u32 = 256;
 
 /// Bytes that a rehearsal of a command may read and write: what it keeps is beside the memory budget. Beyond, it says nothing.

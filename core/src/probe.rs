@@ -2,15 +2,15 @@
 //!
 //! While an entry is applied, reads wait for the disk, and the core with them. So a request is looked at before, on rows that do not
 //! wait. First for the rows that its arguments name, all at once; then, if it may read others, by a rehearsal: its handler runs,
-//! and what it writes is forgotten. What is evicted between that and the entry is waited for, and so is what only writes before it
-//! uncover that are not applied yet: the element behind the one that another pop takes.
+//! and what it writes is forgotten. Two things are still waited for: what is evicted between that and the entry, and what shows only once
+//! writes before it are applied, as the element behind the one that another pop takes.
 
 use basalt_storage::keyspace::{COLD_ROWS_MAX, ColdRows, End, Keyspace, Type};
 use basalt_storage::{ColdRead, Error, Result};
 
 use crate::commands::facts::Group;
 use crate::commands::table::Command;
-use crate::commands::{Args, Random};
+use crate::commands::{Args, Random, parse_stream_id};
 use crate::limits::REHEARSED_BYTES_MAX;
 
 /// What the arguments of a command tell of the rows it will read.
@@ -26,8 +26,19 @@ struct Foresight {
 enum Named {
     /// The keys' metadata, with the values of strings.
     Keys,
-    /// Elements of the collection at the first key: where the first one's name is among the arguments, and the step from one to the next.
-    Elements(Type, usize, usize),
+    /// Elements of the collection at the first key.
+    Elements {
+        /// The collection's type.
+        kind: Type,
+        /// Where the first one's name is among the arguments.
+        first: usize,
+        /// From there to the next one's.
+        step: usize,
+        /// Whether rows go, so that the collection may be written anew.
+        removes: bool,
+    },
+    /// Entries of the stream at the first key, by the ids from the third argument on.
+    Entries,
     /// The element at an end of the list at the first key.
     End(End),
     /// All of the collection at the first key, and the other key's metadata. Without `replaces`, only if there is no other key.
@@ -57,9 +68,13 @@ pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>
                 }
             }
         }
-        Named::Elements(kind, first, step) => {
+        Named::Elements { kind, first, step, removes } => {
             let names = args.iter().skip(first).step_by(step).copied();
-            keyspace.cold_names(args[1], kind, names, &mut cold)?;
+            keyspace.cold_names(args[1], kind, names, removes.then_some(REHEARSED_BYTES_MAX), &mut cold)?;
+        }
+        Named::Entries => {
+            let ids = args.iter().skip(2).map_while(|id| parse_stream_id(id, 0).ok());
+            keyspace.cold_entries(args[1], ids, &mut cold)?;
         }
         Named::End(end) => keyspace.cold_end(args[1], end)?,
         Named::Whole { replaces } => {
@@ -83,7 +98,8 @@ pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>
 
 fn foresee(command: &Command, args: Args<'_>) -> Foresight {
     let only = |named| Foresight { named, and_others: false };
-    let elements = |kind, first, step| only(Named::Elements(kind, first, step));
+    let elements = |kind, first, step| only(Named::Elements { kind, first, step, removes: false });
+    let removed = |kind, first, step| only(Named::Elements { kind, first, step, removes: true });
     let has_word = |words: &[&str], from, count| {
         let mut args = args.iter().skip(from).take(count);
         args.any(|arg| words.iter().any(|word| arg.eq_ignore_ascii_case(word.as_bytes())))
@@ -105,20 +121,26 @@ fn foresee(command: &Command, args: Args<'_>) -> Foresight {
             _,
             "lpush" | "rpush" | "lpushx" | "rpushx" | "llen" | "lset" | "ltrim" | "scard" | "hlen" | "zcard" | "xlen",
         ) => only(Named::Keys),
-        (_, "xadd") if !has_word(&["MAXLEN", "MINID"], 2, 2) => only(Named::Keys),
+        (_, "xadd") if !has_word(&["MAXLEN", "MINID"], 2, 6) => only(Named::Keys),
         (_, "flushall" | "step|write") => only(Named::Keys),
         (_, "lpop") if args.len() == 2 => only(Named::End(End::Head)),
         (_, "rpop") if args.len() == 2 => only(Named::End(End::Tail)),
         (_, "hset" | "hmset") => elements(Type::Hash, 2, 2),
         (_, "hget" | "hexists" | "hstrlen" | "hsetnx" | "hincrby") => elements(Type::Hash, 2, args.len()),
-        (_, "hmget" | "hdel") => elements(Type::Hash, 2, 1),
-        (_, "sadd" | "srem" | "sismember" | "smismember") => elements(Type::Set, 2, 1),
+        (_, "hmget") => elements(Type::Hash, 2, 1),
+        (_, "hdel") => removed(Type::Hash, 2, 1),
+        (_, "sadd" | "sismember" | "smismember") => elements(Type::Set, 2, 1),
+        (_, "srem") => removed(Type::Set, 2, 1),
         (_, "zadd") => {
             let options = args.iter().skip(2).take_while(|arg| is_zadd_option(arg)).count();
-            elements(Type::SortedSet, 3 + options, 2)
+            // A score that changes is a row that goes.
+            removed(Type::SortedSet, 3 + options, 2)
         }
-        (_, "zrem" | "zscore" | "zmscore") => elements(Type::SortedSet, 2, 1),
-        (_, "zincrby") => elements(Type::SortedSet, 3, args.len()),
+        (_, "zrem") => removed(Type::SortedSet, 2, 1),
+        (_, "zscore" | "zmscore") => elements(Type::SortedSet, 2, 1),
+        (_, "zincrby") => removed(Type::SortedSet, 3, args.len()),
+        // Where the first entry goes, the next one is looked for.
+        (_, "xdel") => Foresight { named: Named::Entries, and_others: true },
         (_, "spop") => {
             let count = args.get(2).map_or(Some(1), |count| std::str::from_utf8(count).ok()?.parse().ok());
             Foresight { named: Named::Draws(count.unwrap_or(0)), and_others: true }
@@ -143,10 +165,12 @@ mod tests {
             let Foresight { named, and_others } = foresee(table::lookup(args[0]).expect("a command"), &args);
             let named = match named {
                 Named::Keys => "keys".to_owned(),
-                Named::Elements(kind, first, step) => {
+                Named::Elements { kind, first, step, removes } => {
                     let names = args.iter().skip(first).step_by(step).map(|name| String::from_utf8_lossy(name));
-                    format!("{kind:?}: {}", names.collect::<Vec<_>>().join(" "))
+                    let sign = if removes { "-" } else { "" };
+                    format!("{kind:?}: {sign}{}", names.collect::<Vec<_>>().join(" "))
                 }
+                Named::Entries => "entries".to_owned(),
                 Named::End(end) => format!("{end:?}"),
                 Named::Whole { replaces } => format!("whole{}", if replaces { ", over another" } else { "" }),
                 Named::Draws(count) => format!("{count} drawn"),
@@ -159,19 +183,19 @@ mod tests {
             ("HSETNX h f 1", "Hash: f"),
             ("HINCRBY h f 1", "Hash: f"),
             ("HMGET h f g", "Hash: f g"),
-            ("HDEL h f g", "Hash: f g"),
+            ("HDEL h f g", "Hash: -f g"),
             ("HSETNX h", "Hash: "),
             ("HGETALL h", "keys and others"),
             ("SADD s a b", "Set: a b"),
-            ("SREM s a b", "Set: a b"),
+            ("SREM s a b", "Set: -a b"),
             ("SPOP s", "1 drawn and others"),
             ("SPOP s 20", "20 drawn and others"),
             ("SPOP s x", "0 drawn and others"),
-            ("ZADD z 1 a 2 b", "SortedSet: a b"),
-            ("ZADD z nx CH 1 a", "SortedSet: a"),
-            ("ZADD", "SortedSet: "),
-            ("ZINCRBY z 1 a", "SortedSet: a"),
-            ("ZREM z a b", "SortedSet: a b"),
+            ("ZADD z 1 a 2 b", "SortedSet: -a b"),
+            ("ZADD z nx CH 1 a", "SortedSet: -a"),
+            ("ZADD", "SortedSet: -"),
+            ("ZINCRBY z 1 a", "SortedSet: -a"),
+            ("ZREM z a b", "SortedSet: -a b"),
             ("ZPOPMIN z", "keys and others"),
             ("RPUSH l a b", "keys"),
             ("LPOP l", "Head"),
@@ -179,7 +203,8 @@ mod tests {
             ("LTRIM l 0 5", "keys"),
             ("XADD s * f v", "keys"),
             ("XADD s NOMKSTREAM maxlen 5 * f v", "keys and others"),
-            ("XADD s MINID 5 * f v", "keys and others"),
+            ("XADD s LIMIT 5 MINID ~ 5 * f v", "keys and others"),
+            ("XDEL s 1-1 2-1", "entries and others"),
             ("SET k v", "keys"),
             ("DEL k l", "keys"),
             ("PEXPIRE k 1", "keys"),

@@ -411,7 +411,7 @@ pub struct ShardStats {
     pub hits: Counter,
     /// Keyspace misses.
     pub misses: Counter,
-    /// Reads that waited for a reader thread.
+    /// Requests that waited for a reader thread.
     pub cold_reads: Counter,
     /// Times the core has waited for the disk itself, since what an entry needs was not in memory.
     pub disk_waits: Figure,

@@ -45,7 +45,7 @@ pub enum ColdRead {
     Key(Box<[u8]>),
     /// Several rows, each by its key.
     Keys(Vec<Box<[u8]>>),
-    /// A few rows each from several places on, ascending.
+    /// The next few rows, in ascending order, from each of several places on.
     Places(Vec<Box<[u8]>>),
     /// Rows from `from` on, in `direction`; a reader thread fetches a bounded number of them.
     Scan {
@@ -58,8 +58,10 @@ pub enum ColdRead {
     },
 }
 
-/// Bytes of rows that are fetched from one of several places on, or the next sixteen if those are small.
-pub(crate) const COLD_PLACE_BYTES: usize = 4 << 10;
+/// Rows that are fetched from each of several places on, at most.
+pub(crate) const COLD_PLACE_ROWS: usize = 16;
+/// Bytes of those rows, at most.
+pub(crate) const COLD_PLACE_BYTES: usize = 64 << 10;
 
 /// Bytes of rows that a scan which met the disk has fetched at first.
 pub const COLD_SCAN_BYTES: usize = 1 << 20;
@@ -87,7 +89,7 @@ pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// Ordered rows of one shard.
 ///
-/// Keys compare as bytes. Reads return [`Error::Cold`] only where the store was told not to wait for the disk; that never
+/// Keys compare as bytes. Only a [`Rehearsal`](crate::Rehearsal) returns [`Error::Unrehearsed`]. Reads return [`Error::Cold`] only where the store was told not to wait for the disk; that never
 /// happens while a log entry is applied, since a command retried half-way would be applied twice.
 pub trait Rows {
     /// The value of `key`.

@@ -34,6 +34,7 @@ pub use glob::{glob_matches, glob_matches_any_case};
 pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;
 pub use random::Random;
+pub use streams::parse_id as parse_stream_id;
 pub use table::{Command, Kind, Scatter};
 
 use basalt_net::resp::Reply;

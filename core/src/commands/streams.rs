@@ -282,7 +282,7 @@ fn parse_count(mut words: Args<'_>) -> Result<Option<u64>, CommandError> {
 }
 
 /// Reads `ms` or `ms-seq`; `sequence` stands in where there is none.
-fn parse_id(arg: &[u8], sequence: u64) -> Result<StreamId, CommandError> {
+pub fn parse_id(arg: &[u8], sequence: u64) -> Result<StreamId, CommandError> {
     let id = match arg.iter().position(|&byte| byte == b'-') {
         Some(dash) => {
             read_u64(&arg[..dash]).and_then(|ms| read_u64(&arg[dash + 1..]).map(|sequence| StreamId { ms, sequence }))

@@ -201,7 +201,7 @@ impl ShardMachine {
             random: &mut self.random,
             versions: VersionSource::none(),
             now_ms,
-            // Reads make no strings longer.
+            // Reads make no strings longer, and commands that do are not rehearsed.
             string_bytes_max: 0,
             applying: false,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),

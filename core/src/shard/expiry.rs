@@ -11,8 +11,8 @@ use crate::limits;
 use crate::request::{self, RequestHeader};
 
 impl Shard {
-    /// Puts the deletion of due keys into the batch, if this replica leads and some are due. Never waits for the disk: what is not in
-    /// memory is fetched, and looked at then.
+    /// Puts the deletion of due keys into the batch, if this replica leads and some are due. What is not in memory is fetched, and
+    /// looked at then.
     pub(super) fn delete_expired(&mut self, now_ms: u64, host: &mut impl ShardHost) {
         let is_busy = self.expiry_in_flight || self.expiry_is_warming;
         if is_busy || self.is_backlogged() || self.group.status().role != Role::Leader {
@@ -31,7 +31,10 @@ impl Shard {
             if cold.is_empty() { Ok(is_due) } else { Err(StorageError::Cold(ColdRead::Keys(cold))) }
         });
         let is_due = match due {
-            Ok(is_due) => is_due,
+            Ok(is_due) => {
+                self.expiry_warmed = 0;
+                is_due
+            }
             Err(StorageError::Cold(read)) if self.expiry_warmed < limits::EXPIRY_WARM_ATTEMPTS => {
                 self.expiry_warmed += 1;
                 self.expiry_is_warming = true;

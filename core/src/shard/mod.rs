@@ -293,7 +293,7 @@ impl Shard {
         self.group_commit.waits_for_clients()
     }
 
-    /// Whether writes or parked reads wait for something.
+    /// Whether requests wait for something.
     pub fn is_busy(&self) -> bool {
         self.open.write_count > 0 || !self.in_flight.borrow().is_empty() || !self.parked.is_empty()
     }

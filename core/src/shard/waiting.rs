@@ -14,7 +14,7 @@ use crate::limits;
 use crate::mailbox::Mode;
 use crate::request::{self, ArgList};
 
-/// A read that waits for a reader thread, and what came behind it from the same connection.
+/// A request that waits for a reader thread, and what came behind it from the same connection.
 pub(super) struct Parked {
     pub(super) requests: VecDeque<ParkedRequest>,
 }
@@ -42,7 +42,7 @@ impl Waiting {
     }
 }
 
-/// A request that waits behind a cold read of its connection.
+/// A request that waits for rows, or behind one of its connection that does.
 pub(super) struct ParkedRequest {
     pub(super) origin: Origin,
     pub(super) mode: Mode,
@@ -112,7 +112,7 @@ impl Progress {
 }
 
 impl Shard {
-    /// Whether requests of `client` wait behind a cold read, so that a new one must queue up.
+    /// Whether a request of `client` waits for rows, so that a new one must queue up behind it.
     pub fn has_parked(&self, core: CoreId, client: u32) -> bool {
         !self.parked.is_empty() && self.parked.contains_key(&(core, client))
     }
@@ -239,10 +239,7 @@ impl Shard {
                 }
                 match outcome {
                     Ok(()) => {}
-                    // Its other rows may be cold as well.
-                    Err(Failure::Cold(read @ ColdRead::Key(_))) => {
-                        return Err(self.probe(bytes, now_ms).err().unwrap_or(read));
-                    }
+                    Err(Failure::Cold(read @ ColdRead::Key(_))) => return Err(self.with_others(read, bytes, now_ms)),
                     Err(Failure::Cold(read)) => return Err(read),
                     Err(Failure::Storage(_)) => unreachable!("a read's errors are its reply"),
                     Err(Failure::Undecodable) => unreachable!("a request is decoded as this process encoded it"),
@@ -279,6 +276,15 @@ impl Shard {
             Err(CommandError::Storage(StorageError::Cold(read))) => Err(read),
             // Who runs the request meets the error, and says it.
             _ => Ok(()),
+        }
+    }
+
+    /// What a read has met, and its other rows that are cold as well, if it names several.
+    fn with_others(&self, met: ColdRead, bytes: &[u8], now_ms: u64) -> ColdRead {
+        let mut args = ArgList::new();
+        match request::decode(bytes, &mut args) {
+            Some(_) if args.len() > 1 => self.probe(bytes, now_ms).err().unwrap_or(met),
+            _ => met,
         }
     }
 

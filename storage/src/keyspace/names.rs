@@ -20,7 +20,7 @@ use crate::{Direction, Result};
 const NAME_START: usize = 5;
 
 /// Up to this many names, a random one is drawn by its exact rank.
-const EXACT_NAMES_MAX: u64 = 64;
+pub(super) const EXACT_NAMES_MAX: u64 = 64;
 
 /// In larger collections a random name is one of this many that follow a random hash.
 const WINDOW_NAMES: u32 = 16;

@@ -1,4 +1,4 @@
-//! Which rows a write is going to read that are not in memory.
+//! Which rows a request is going to read that are not in memory.
 //!
 //! While an entry is applied, reads wait for the disk, and the core with them. So rows are looked for before a write joins a batch,
 //! and a reader thread fetches all that are missing at once. What a handler reads beyond those, a
@@ -15,6 +15,7 @@ use super::lists::End;
 use super::meta::Type;
 use super::names::name_element;
 use super::removed::Removed;
+use super::streams::StreamId;
 use crate::{COLD_SCAN_BYTES, ColdRead, Direction, Error, Result};
 
 /// Row kind of names in every collection that has names.
@@ -47,23 +48,26 @@ impl Keyspace<'_> {
         note(self.lookup(key).map(drop), cold).map(drop)
     }
 
-    /// Notes which of `names` in the hash, set or sorted set at `key` are cold, up to [`COLD_ROWS_MAX`], or else its metadata.
+    /// Notes which of `names` in the hash, set or sorted set at `key` are cold, up to [`COLD_ROWS_MAX`], or else its metadata. If the command
+    /// removes rows, a small collection that has left many behind is written anew (see `Removed`): then looks for all of it,
+    /// up to `renewed_bytes_max`.
     ///
     /// # Errors
-    /// As [`Keyspace::cold_key`]; [`Error::WrongType`].
+    /// As [`Keyspace::cold_key`]; [`Error::WrongType`]; [`Error::Cold`] with elements of what is written anew.
     pub fn cold_names<'n>(
         &self,
         key: &[u8],
         kind: Type,
-        names: impl Iterator<Item = &'n [u8]>,
+        names: impl ExactSizeIterator<Item = &'n [u8]>,
+        renewed_bytes_max: Option<usize>,
         cold: &mut ColdRows,
     ) -> Result<()> {
         assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
         let Some(Some(collection)) = note(self.collection(key, kind), cold)? else { return Ok(()) };
-        let name_count = names.size_hint().0 as u64;
-        let removed = Removed::read(collection.fields());
-        if removed.is_some_and(|(removed, _)| removed.may_renew(collection.size, name_count)) {
-            self.cold_elements(key, usize::MAX)?;
+        if let (Some(bytes_max), Some((removed, _))) = (renewed_bytes_max, Removed::read(collection.fields()))
+            && removed.may_renew(collection.size, names.len() as u64)
+        {
+            self.cold_elements(key, bytes_max)?;
         }
         for name in names {
             note(self.has_element(&collection, &name_element(NAMES, name)), cold)?;
@@ -74,8 +78,23 @@ impl Keyspace<'_> {
         Ok(())
     }
 
+    /// Notes which of the entries `ids` of the stream at `key` are cold, up to [`COLD_ROWS_MAX`], or else its metadata.
+    ///
+    /// # Errors
+    /// As [`Keyspace::cold_key`]; [`Error::WrongType`].
+    pub fn cold_entries(&self, key: &[u8], ids: impl Iterator<Item = StreamId>, cold: &mut ColdRows) -> Result<()> {
+        let Some(Some(stream)) = note(self.stream(key), cold)? else { return Ok(()) };
+        for id in ids {
+            note(stream.contains(self, id), cold)?;
+            if cold.len() >= COLD_ROWS_MAX {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Notes the places from where on members of the set at `key` are cold that `count` draws from `random` will meet, or else its
-    /// metadata ([`ColdRead::Places`]). Looks no further than [`COLD_ROWS_MAX`] draws, and for none if all members are asked for: those
+    /// metadata ([`ColdRead::Places`]). Looks no further than [`COLD_ROWS_MAX`] draws, and for none if all members are asked for or they are few: those
     /// come in a row.
     ///
     /// # Errors
@@ -88,7 +107,7 @@ impl Keyspace<'_> {
         cold: &mut ColdRows,
     ) -> Result<()> {
         let Some(Some(set)) = note(self.set(key), cold)? else { return Ok(()) };
-        if count >= set.len() {
+        if count >= set.len() || set.draws_in_order() {
             return Ok(());
         }
         for _ in 0..count.min(COLD_ROWS_MAX as u64) {
@@ -97,6 +116,8 @@ impl Keyspace<'_> {
                 drawn => drop(drawn?),
             }
         }
+        cold.sort_unstable();
+        cold.dedup();
         Ok(())
     }
 
@@ -117,7 +138,7 @@ impl Keyspace<'_> {
     /// Looks for the element at `end` of the list at `key`.
     ///
     /// # Errors
-    /// As [`Keyspace::cold_elements`], but for others behind the element too: who takes one mostly takes the next.
+    /// As the read of it: [`Error::Cold`] with a scan that begins there, since who takes one element mostly takes the next.
     pub fn cold_end(&self, key: &[u8], end: End) -> Result<()> {
         let Some(list) = self.list(key)? else { return Ok(()) };
         let (index, direction) = match end {
@@ -211,7 +232,7 @@ mod tests {
         let names = || names.iter().map(|name| name.as_slice());
 
         let of_hash = rounds(&mut store, ColdRead::Keys, |keyspace, cold| {
-            keyspace.cold_names(b"hash", Type::Hash, names(), cold)
+            keyspace.cold_names(b"hash", Type::Hash, names(), None, cold)
         });
         assert!(of_hash.iter().any(|count| *count > 10), "many names at once: {of_hash:?}");
         let draws = || {
@@ -242,6 +263,41 @@ mod tests {
     }
 
     #[test]
+    fn rows_larger_than_what_is_fetched_at_once_are_fetched() {
+        let home = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(64 << 20, BlockCache::new(64 << 20));
+        let mut store = Store::open(home.path(), &options).unwrap();
+        let mut scratch = Scratch::default();
+        let mut keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::entry(1), 0, 1000);
+        let mut set = keyspace.set_or_new(b"set").unwrap();
+        for number in 0..200u32 {
+            set.insert(&mut keyspace, &[&number.to_be_bytes()[..], &[0; 20_000]].concat()).unwrap();
+        }
+        set.save(&mut keyspace).unwrap();
+        let mut list = keyspace.list_or_new(b"list").unwrap();
+        for _ in 0..4 {
+            list.push(&mut keyspace, End::Tail, &vec![0; 3 * COLD_SCAN_BYTES]);
+        }
+        list.save(&mut keyspace);
+        store.set_applied(1, b"1", None);
+        let done = store.freeze().unwrap().run();
+        drop(store.finish(done).unwrap());
+        drop(store);
+        let options = StoreOptions { block_cache: BlockCache::new(64 << 20), ..options };
+        let mut store = Store::open(home.path(), &options).unwrap();
+        store.set_wait_for_disk(false);
+
+        let seeds: Vec<u64> = (1..=20).map(|number| number << 56).collect();
+        let of_set = rounds(&mut store, ColdRead::Places, |keyspace, cold| {
+            let mut seeds = seeds.iter();
+            keyspace.cold_draws(b"set", 20, &mut || *seeds.next().unwrap(), cold)
+        });
+        assert!(of_set.iter().any(|count| *count > 5), "{of_set:?}");
+        let of_list = rounds(&mut store, ColdRead::Keys, |keyspace, _| keyspace.cold_elements(b"list", usize::MAX));
+        assert!(of_list.len() > 2, "{of_list:?}");
+    }
+
+    #[test]
     fn another_type_is_no_reason_to_wait() {
         let home = tempfile::tempdir().unwrap();
         let mut store = cold_store(home.path());
@@ -251,6 +307,6 @@ mod tests {
         keyspace.cold_key(b"set", &mut cold).unwrap();
         reader.warm(&ColdRead::Keys(cold.clone())).unwrap();
         let names = [b"name".as_slice()].into_iter();
-        assert!(matches!(keyspace.cold_names(b"set", Type::Hash, names, &mut cold), Err(Error::WrongType)));
+        assert!(matches!(keyspace.cold_names(b"set", Type::Hash, names, None, &mut cold), Err(Error::WrongType)));
     }
 }

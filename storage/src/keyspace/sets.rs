@@ -13,7 +13,7 @@ use super::collection::Collection;
 use super::key::RowKey;
 use super::keyspace::damaged;
 use super::meta::Type;
-use super::names::{each_name, element_name, name_element, random_name};
+use super::names::{EXACT_NAMES_MAX, each_name, element_name, name_element, random_name};
 use super::removed::Removed;
 use crate::Result;
 
@@ -99,6 +99,11 @@ impl Set {
     /// The row of a member drawn by the random number `random`; `None` only in an empty set.
     pub(super) fn draw(&self, keyspace: &Keyspace<'_>, random: u64) -> Result<Option<RowKey>> {
         random_name(keyspace, &self.collection, MEMBER, random)
+    }
+
+    /// Whether every draw begins at the first member.
+    pub(super) fn draws_in_order(&self) -> bool {
+        self.len() <= EXACT_NAMES_MAX
     }
 
     /// Removes a member drawn by the random number `random` and visits it. Nothing happens to an empty set.

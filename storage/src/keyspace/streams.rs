@@ -251,6 +251,11 @@ impl Stream {
         if is_damaged { Err(damaged(self.collection.key())) } else { Ok(()) }
     }
 
+    /// Whether there is an entry `id`.
+    pub(super) fn contains(&self, keyspace: &Keyspace<'_>, id: StreamId) -> Result<bool> {
+        keyspace.has_element(&self.collection, &element(id))
+    }
+
     /// Deletes the entry `id` and says whether it was there.
     pub fn remove(&mut self, keyspace: &mut Keyspace<'_>, id: StreamId) -> Result<bool> {
         let element = element(id);

@@ -8,7 +8,7 @@ use rocksdb::ReadTier;
 use super::database::{Database, read_options};
 use super::row_cache::{Epoch, ROW_BYTES_MAX};
 use crate::Result;
-use crate::rows::{COLD_PLACE_BYTES, ColdRead, Direction};
+use crate::rows::{COLD_PLACE_BYTES, COLD_PLACE_ROWS, ColdRead, Direction};
 
 /// What a row counts for at least among those that one cold scan fetches, in bytes: a row of a few bytes takes time as well.
 const SCAN_ROW_BYTES_MIN: usize = 256;
@@ -74,26 +74,32 @@ impl ColdReader {
             ColdRead::Key(key) => get(key)?,
             ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
             ColdRead::Places(places) => {
-                places.iter().try_for_each(|from| warm_scan(&database, from, Direction::Forward, COLD_PLACE_BYTES))?
+                for from in places {
+                    warm_scan(&database, from, Direction::Forward, COLD_PLACE_ROWS, COLD_PLACE_BYTES)?;
+                }
             }
-            ColdRead::Scan { from, direction, bytes } => warm_scan(&database, from, *direction, *bytes)?,
+            ColdRead::Scan { from, direction, bytes } => {
+                warm_scan(&database, from, *direction, usize::MAX, *bytes)?;
+            }
         }
         Ok(warmed)
     }
 }
 
-fn warm_scan(database: &Database, from: &[u8], direction: Direction, bytes_max: usize) -> Result<()> {
+/// Fetches rows until there are so many or so many bytes of them: one at least beside that at `from`, where the scan may stand.
+fn warm_scan(database: &Database, from: &[u8], direction: Direction, rows_max: usize, bytes_max: usize) -> Result<()> {
     let mut iterator = database.db().raw_iterator_opt(read_options(ReadTier::All));
     match direction {
         Direction::Forward => iterator.seek(from),
         Direction::Backward => iterator.seek_for_prev(from),
     }
-    let mut bytes = 0;
+    let (mut rows, mut bytes) = (0, 0);
     while let Some((key, value)) = iterator.item() {
-        bytes += (key.len() + value.len()).max(SCAN_ROW_BYTES_MIN);
-        if bytes >= bytes_max {
+        if rows >= rows_max || bytes >= bytes_max {
             break;
         }
+        rows += 1;
+        bytes += (key.len() + value.len()).max(SCAN_ROW_BYTES_MIN);
         match direction {
             Direction::Forward => iterator.next(),
             Direction::Backward => iterator.prev(),

@@ -42,12 +42,24 @@ fn fill(file: &mut std::fs::File) {
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
 }
 
+/// As [`write`]; again where the node was busy with writing rows out, which is no answer to how full the disk is.
+fn write_unless_busy(client: &mut Client, number: usize) -> std::io::Result<Reply> {
+    let is_busy = |reply: &Reply| matches!(reply, Reply::Error(text) if text.starts_with("BUSY"));
+    for _ in 0..20 {
+        match write(client, number) {
+            Ok(reply) if is_busy(&reply) => {}
+            reply => return reply,
+        }
+    }
+    write(client, number)
+}
+
 /// Writes values to new keys until one is refused; returns how many keys there are, and the refusal. A write that was taken just before a
 /// compaction used up the reserve is not answered while the disk is full: then the refusal is that of the next one.
 fn write_until_refused(node: &Node, first: usize) -> (usize, String) {
     let mut client = patient_client(node);
     for number in first..first + 100_000 {
-        let mut reply = write(&mut client, number);
+        let mut reply = write_unless_busy(&mut client, number);
         if let Err(error) = &reply {
             println!("the write of key:{number} is held up: {error}");
             node.wait_for_line("an entry waits for space");
