@@ -1,7 +1,7 @@
 //! Rows on which a command may be tried without changing anything: what it writes is kept beside them, and forgotten.
 //!
 //! Applying an entry waits for the disk, and the core with it. A command that was rehearsed on rows that do not wait has met
-//! what it needs before ([`Error::Cold`](crate::Error::Cold)), and it met it the way it will: what it has deleted itself it does not
+//! what it needs before ([`Error::Cold`]), and it met it the way it will: what it has deleted itself it does not
 //! find again. What is kept and read is bounded: an operation on most of a huge collection takes its time in any case.
 
 use std::cell::Cell;
