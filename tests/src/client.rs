@@ -79,18 +79,29 @@ impl Client {
     }
 
     /// Sends commands in one piece and then reads their replies.
-    pub fn pipeline<W: AsRef<[u8]>, C: IntoIterator<Item = W>>(
+    ///
+    /// # Errors
+    /// As [`Client::try_call`].
+    pub fn try_pipeline<W: AsRef<[u8]>, C: IntoIterator<Item = W>>(
         &mut self,
         commands: impl IntoIterator<Item = C>,
-    ) -> Vec<Reply> {
+    ) -> io::Result<Vec<Reply>> {
         let mut bytes = Vec::new();
         let mut count = 0;
         for command in commands {
             Client::encode(&mut bytes, command);
             count += 1;
         }
-        self.send(&bytes).expect("the node reads");
-        (0..count).map(|_| self.read().expect("the node answers")).collect()
+        self.send(&bytes)?;
+        (0..count).map(|_| self.read()).collect()
+    }
+
+    /// As [`Client::try_pipeline`], of a node that must be there.
+    pub fn pipeline<W: AsRef<[u8]>, C: IntoIterator<Item = W>>(
+        &mut self,
+        commands: impl IntoIterator<Item = C>,
+    ) -> Vec<Reply> {
+        self.try_pipeline(commands).expect("the node answers")
     }
 
     /// Reads `count` bytes.

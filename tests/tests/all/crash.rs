@@ -2,28 +2,35 @@
 //!
 //! kill -9 keeps the page cache of the kernel: it is the crash of a process. `power_failure` is about the crash of a machine.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use basalt_tests::{Client, DEADLINE, Node, NodeOptions, eventually};
+use basalt_tests::{Client, DEADLINE, Node, NodeOptions, Reply, eventually};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use crate::lane::Lane;
 use crate::load::{Load, cycles};
 
-/// Writes values until the node is gone: the load's own are small and few beside a memtable, which would never be frozen.
-fn fill(mut client: Client) {
-    let value = "v".repeat(10_000);
-    for number in 0.. {
-        if client.try_call(["SET", &format!("filler:{}", number % 1000), &value]).is_err() {
-            return;
-        }
+/// What one value of [`fill`] weighs.
+const FILLER_BYTES: usize = 10_000;
+
+/// Writes values until the node is gone, and counts their bytes: the load's own are small and few beside a memtable, which would
+/// never be frozen.
+fn fill(mut client: Client, filled: &AtomicUsize) {
+    let value = "v".repeat(FILLER_BYTES);
+    for round in 0.. {
+        let set = |number| ["SET".to_owned(), format!("filler:{}", (16 * round + number) % 1000), value.clone()];
+        let Ok(replies) = client.try_pipeline((0..16).map(set)) else { return };
+        let taken = replies.iter().filter(|reply| **reply == Reply::ok()).count();
+        filled.fetch_add(taken * FILLER_BYTES, Ordering::Relaxed);
     }
 }
 
-/// Kills a node again and again, some of the time while it starts.
-fn kill_again_and_again(name: &str, options: &NodeOptions) {
+/// Kills a node again and again, some of the time while it starts, and never before it has acknowledged `life_bytes` of large
+/// values: what these are to fill is full then, however slow the disk is.
+fn kill_again_and_again(name: &str, options: &NodeOptions, life_bytes: usize) {
     let cycles = cycles();
     let mut load = Load::new();
     let mut slowest_start = Duration::ZERO;
@@ -39,10 +46,16 @@ fn kill_again_and_again(name: &str, options: &NodeOptions) {
         load.check(&node);
         let commands = load.random.random_range(500..15_000);
         // Before the load: it may be over before a thread has started.
-        let filler = node.client();
+        let (filler, filled) = (node.client(), AtomicUsize::new(0));
         thread::scope(|scope| {
-            scope.spawn(|| fill(filler));
-            load.run(&node, commands, Node::kill);
+            scope.spawn(|| fill(filler, &filled));
+            load.run(&node, commands, |node| {
+                eventually("large values are taken", DEADLINE, || match filled.load(Ordering::Relaxed) {
+                    bytes if bytes < life_bytes => Err(bytes),
+                    _ => Ok(()),
+                });
+                node.kill();
+            });
         });
         node.kill_9();
     }
@@ -55,7 +68,7 @@ fn acknowledged_writes_survive_kill_9() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let options = NodeOptions::new(temporary.path().join("data"));
 
-    kill_again_and_again("killed", &options);
+    kill_again_and_again("killed", &options, 0);
 }
 
 #[test]
@@ -63,7 +76,9 @@ fn acknowledged_writes_survive_kill_9_while_generations_freeze_all_the_time() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let options = NodeOptions::new(temporary.path().join("data")).set("--memtable-bytes", "256kb").set("--shards", "4");
 
-    kill_again_and_again("killed, with small memtables", &options);
+    kill_again_and_again("killed, with small memtables", &options, 2 << 20);
+
+    assert_generations_were_written(&options);
 }
 
 #[test]
@@ -71,22 +86,27 @@ fn acknowledged_writes_survive_kill_9_with_a_memtable_of_one_megabyte() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let options = NodeOptions::new(temporary.path().join("data")).set("--memtable-bytes", "1mb").set("--shards", "1");
 
-    kill_again_and_again("killed, with a memtable of 1 MB", &options);
+    kill_again_and_again("killed, with a memtable of 1 MB", &options, 2 << 20);
 
-    let node = options.start();
-    // The figure is published a moment after the start.
-    let written = eventually("generations were written", DEADLINE, || match durable(&node) {
-        0 => Err(node.client().ask("INFO raft").text()),
-        index => Ok(index),
-    });
-    println!("rows are on disk up to entry {written}");
+    assert_generations_were_written(&options);
 }
 
-/// Up to which entry the rows of the one shard are on disk.
-fn durable(node: &Node) -> u64 {
-    let info = node.client().ask("INFO raft").text();
-    let number = info.split_once(",durable_applied=").and_then(|(_, rest)| rest.split(',').next()?.parse().ok());
-    number.unwrap_or_else(|| panic!("no durable_applied in {info}"))
+/// That the lives before wrote rows out, in every shard.
+fn assert_generations_were_written(options: &NodeOptions) {
+    let node = options.start();
+    // The figures are published a moment after the start.
+    let written = eventually("generations were written", DEADLINE, || {
+        let info = node.client().ask("INFO raft").text();
+        let written = durable(&info);
+        if written.is_empty() || written.contains(&0) { Err(info) } else { Ok(written) }
+    });
+    println!("rows are on disk up to the entries {written:?}");
+}
+
+/// Up to which entry the rows of each shard are on disk.
+fn durable(info: &str) -> Vec<u64> {
+    let fields = info.split(',').filter_map(|field| field.strip_prefix("durable_applied="));
+    fields.map(|number| number.parse().unwrap_or_else(|_| panic!("no number in {info}"))).collect()
 }
 
 #[test]

@@ -87,26 +87,35 @@ fn write_faster_than_the_disk(memtable_bytes: u64) -> Seen {
     seen
 }
 
+/// That writers were slowed down, and not stopped, in one of a few attempts: a disk that stands still stops them rightly, and disks
+/// of shared machines do that. The unit tests of the server's `slow_down` have a disk whose pace is known.
+fn assert_slowed_down(memtable_bytes: u64, bytes_max: u64, stops_max: u64) {
+    const ATTEMPTS: usize = 4;
+    let mut all = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let seen = write_faster_than_the_disk(memtable_bytes);
+        // Whatever the disk does.
+        assert!(seen.memtables_max < bytes_max, "{seen:?}");
+        let is_slowed_down = seen.delayed > 0 && seen.delayed_us > 0 && seen.slowest_us > 0;
+        if is_slowed_down && seen.stops <= stops_max && seen.windows.iter().all(|count| *count > 0) {
+            return;
+        }
+        all.push(seen);
+    }
+    panic!("writers were stopped, or not slowed down, each time: {all:#?}");
+}
+
 #[test]
 fn writers_faster_than_the_disk_go_on_in_each_quarter_of_a_second() {
     const MEMTABLE_BYTES: u64 = 256 << 10;
-    let seen = write_faster_than_the_disk(MEMTABLE_BYTES);
-
-    assert!(seen.windows.iter().all(|count| *count > 0), "{seen:?}");
-    assert!(seen.delayed > 0 && seen.delayed_us > 0 && seen.slowest_us > 0, "nobody was slowed down: {seen:?}");
     // Memtables so small make files faster than compaction merges them, and have room for 64 of these values: the bound is met
     // for moments, and how often is not bounded here. Two memtables of twice their budget, and what was on its way.
-    assert!(seen.memtables_max < 8 * MEMTABLE_BYTES, "{seen:?}");
+    assert_slowed_down(MEMTABLE_BYTES, 8 * MEMTABLE_BYTES, u64::MAX);
 }
 
 #[test]
 fn writers_faster_than_the_disk_are_slowed_down_and_not_stopped() {
     const MEMTABLE_BYTES: u64 = 8 << 20;
-    let seen = write_faster_than_the_disk(MEMTABLE_BYTES);
-
-    assert!(seen.windows.iter().all(|count| *count > 0), "{seen:?}");
-    assert!(seen.delayed > 0 && seen.delayed_us > 0, "nobody was slowed down: {seen:?}");
-    assert_eq!(seen.stops, 0, "{seen:?}");
     // Neither of two came to twice its budget.
-    assert!(seen.memtables_max < 4 * MEMTABLE_BYTES, "{seen:?}");
+    assert_slowed_down(MEMTABLE_BYTES, 4 * MEMTABLE_BYTES, 0);
 }
