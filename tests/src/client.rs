@@ -2,10 +2,14 @@
 
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::reply::Reply;
 use crate::wait::DEADLINE;
+
+/// Before what was answered `BUSY` is sent again.
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// A connection to a node. What it sends is what it is told to send, at once and not changed.
 ///
@@ -104,6 +108,50 @@ impl Client {
         self.try_pipeline(commands).expect("the node answers")
     }
 
+    /// As [`Client::try_pipeline`], of commands that do not depend on each other's order: what is answered `BUSY`, which is right while
+    /// the disk stands still, was not executed and is sent again, for as long as [`DEADLINE`].
+    ///
+    /// # Errors
+    /// As [`Client::try_call`].
+    pub fn try_pipeline_patiently<W: AsRef<[u8]>, C: IntoIterator<Item = W>>(
+        &mut self,
+        commands: impl IntoIterator<Item = C>,
+    ) -> io::Result<Vec<Reply>> {
+        let encoded = |command: C| {
+            let mut bytes = Vec::new();
+            Client::encode(&mut bytes, command);
+            bytes
+        };
+        let commands: Vec<Vec<u8>> = commands.into_iter().map(encoded).collect();
+        let mut replies = vec![Reply::Null; commands.len()];
+        let mut open: Vec<usize> = (0..commands.len()).collect();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            self.send(open.iter().map(|place| commands[*place].as_slice()).collect::<Vec<_>>().concat())?;
+            for place in &open {
+                replies[*place] = self.read()?;
+            }
+            open.retain(|place| replies[*place].is_error("BUSY "));
+            if open.is_empty() || Instant::now() >= deadline {
+                return Ok(replies);
+            }
+            thread::sleep(BETWEEN_TRIES);
+        }
+    }
+
+    /// As [`Client::try_pipeline_patiently`], of a node that must be there.
+    pub fn pipeline_patiently<W: AsRef<[u8]>, C: IntoIterator<Item = W>>(
+        &mut self,
+        commands: impl IntoIterator<Item = C>,
+    ) -> Vec<Reply> {
+        self.try_pipeline_patiently(commands).expect("the node answers")
+    }
+
+    /// Sends one command and reads its reply, as [`Client::try_pipeline_patiently`] does.
+    pub fn call_patiently<W: AsRef<[u8]>>(&mut self, words: impl IntoIterator<Item = W>) -> Reply {
+        self.pipeline_patiently([words]).remove(0)
+    }
+
     /// Reads `count` bytes.
     pub fn read_bytes(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
@@ -135,7 +183,11 @@ impl Client {
 
     /// Tells the node that nothing more will be sent.
     pub fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("it is connected");
+        match self.stream.shutdown(Shutdown::Write) {
+            // A node that has closed the connection may have reset it already.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            outcome => outcome.expect("it is a socket"),
+        }
     }
 
     /// The socket, for what clients do not do.

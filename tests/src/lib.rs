@@ -24,4 +24,4 @@ pub use node::{Node, NodeOptions, Refusal};
 pub use redis_server::RedisServer;
 pub use reply::Reply;
 pub use skip::skip;
-pub use wait::{DEADLINE, eventually};
+pub use wait::{DEADLINE, eventually, in_some_attempt};

@@ -11,11 +11,12 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::binary::basalt;
 use crate::client::Client;
-use crate::wait::{DEADLINE, eventually};
+use crate::wait::{DEADLINE, eventually, in_some_attempt};
 
 /// How a node is to be started.
 #[derive(Debug, Clone)]
@@ -92,8 +93,8 @@ impl NodeOptions {
                 }
             })
         };
-        let dir = self.dir.clone();
-        Node { dir, process, address: None, launched, start_time: Duration::ZERO, log, listener: Some(listener) }
+        let (options, start_time) = (self.clone(), Duration::ZERO);
+        Node { options, process, address: None, launched, start_time, log, listener: Some(listener) }
     }
 }
 
@@ -144,7 +145,7 @@ impl Refusal {
 /// A running node. Killed when dropped; if the test is failing, what the node said is printed.
 #[derive(Debug)]
 pub struct Node {
-    dir: PathBuf,
+    options: NodeOptions,
     process: Child,
     address: Option<SocketAddr>,
     launched: Instant,
@@ -164,7 +165,7 @@ impl Node {
 
     /// Its data directory.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        &self.options.dir
     }
 
     /// Its process id.
@@ -201,7 +202,23 @@ impl Node {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it was not waited for yet");
+        kill(self.process_id(), signal).expect("it was not waited for yet");
+    }
+
+    fn process_id(&self) -> Pid {
+        Pid::from_raw(self.process.id().cast_signed())
+    }
+
+    /// Halts it, and waits until the last of its threads does nothing more.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        let status = waitpid(self.process_id(), Some(WaitPidFlag::WUNTRACED)).expect("it can be waited for");
+        assert!(matches!(status, WaitStatus::Stopped(..)), "{status:?}: {:#?}", self.said());
+    }
+
+    /// Lets it go on after [`Node::pause`].
+    pub fn go_on(&self) {
+        self.signal(Signal::SIGCONT);
     }
 
     /// Kills it, and does not wait until it is gone.
@@ -220,6 +237,37 @@ impl Node {
         let asked = Instant::now();
         self.signal(Signal::SIGTERM);
         (self.wait(), asked.elapsed())
+    }
+
+    /// Stops it, with everything written out and status 0. Where its stop is cut short, it is started again and stopped again.
+    ///
+    /// # Panics
+    /// When it ends in another way, or is cut short each time.
+    pub fn stop_written(&mut self) {
+        in_some_attempt("a node that is asked to stop ends with status 0", || {
+            if !self.is_running() {
+                *self = self.options.start();
+            }
+            let (status, _) = self.stop();
+            self.stopped_in_time(status)
+        });
+    }
+
+    /// Whether a stop that ended with `status` was not cut short: on a disk that stands still it takes longer than a node gives it, which
+    /// loses nothing and is no failure of the node.
+    ///
+    /// # Errors
+    /// What the node said, when it was cut short.
+    ///
+    /// # Panics
+    /// When the node ended in another way.
+    pub fn stopped_in_time(&self, status: ExitStatus) -> Result<(), Vec<String>> {
+        let said = self.said();
+        if status.code() == Some(1) && said.iter().any(|line| line.contains("the stop took longer than")) {
+            return Err(said);
+        }
+        assert!(status.success(), "{status}: {said:#?}");
+        Ok(())
     }
 
     /// Waits until it ends by itself.

@@ -1,5 +1,6 @@
 //! A redis-server to compare with.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
@@ -7,7 +8,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::node::spawn;
-use crate::wait::{DEADLINE, eventually};
+use crate::wait::{DEADLINE, eventually, in_some_attempt};
 
 /// A running redis-server that saves nothing. Killed when dropped.
 #[derive(Debug)]
@@ -23,15 +24,25 @@ impl RedisServer {
     /// # Panics
     /// When Debian's package redis-server is not installed.
     pub fn start() -> RedisServer {
+        in_some_attempt("redis-server has its port", RedisServer::try_start)
+    }
+
+    fn try_start() -> Result<RedisServer, String> {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        // Free now; nobody else takes the ports of this machine's loopback so soon.
+        // Free now; somebody else may have it when the server asks for it.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", "redis-server", "--save", "", "--port", &free.port().to_string()]);
         command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
-        let process = spawn(command);
-        eventually("redis-server answers", DEADLINE, || Client::connect(free)?.try_call(["PING"]));
-        RedisServer { process, address: free, _dir: dir }
+        let mut server = RedisServer { process: spawn(command), address: free, _dir: dir };
+        let answer = eventually("redis-server answers", DEADLINE, || -> io::Result<String> {
+            match server.process.try_wait()? {
+                Some(status) => Ok(format!("it ended: {status}")),
+                None => Ok(Client::connect(free)?.try_call(["INFO", "server"])?.text()),
+            }
+        });
+        let is_own = answer.contains(&format!("process_id:{}\r\n", server.process.id()));
+        if is_own { Ok(server) } else { Err(answer) }
     }
 
     /// Where it accepts clients.

@@ -9,6 +9,9 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
+/// How often [`in_some_attempt`] tries.
+const ATTEMPTS: usize = 4;
+
 /// Looks again and again until `look` gives what was awaited.
 ///
 /// # Panics
@@ -22,4 +25,23 @@ pub fn eventually<T, Seen: Debug>(awaited: &str, within: Duration, mut look: imp
         }
         thread::sleep(BETWEEN_LOOKS);
     }
+}
+
+/// Tries a few times, until `attempt` gives what was expected: for what a correct node may miss where the machine or its disk stands
+/// still for a while, and does not miss each time.
+///
+/// # Panics
+/// When it is missed each time, with what was seen instead.
+pub fn in_some_attempt<T, Seen: Debug>(expected: &str, mut attempt: impl FnMut() -> Result<T, Seen>) -> T {
+    let mut all = Vec::new();
+    for _ in 0..ATTEMPTS {
+        match attempt() {
+            Ok(found) => return found,
+            Err(seen) => {
+                println!("not in this attempt: {expected}, but {seen:?}");
+                all.push(seen);
+            }
+        }
+    }
+    panic!("not in any of {ATTEMPTS} attempts: {expected}, but {all:#?}");
 }
