@@ -5,8 +5,6 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::Signal;
-
 use basalt_tests::{Client, DEADLINE, Node, NodeOptions, Reply, eventually};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -41,7 +39,7 @@ fn write_everything(node: &Node) {
     let mut client = node.client();
     for first in (0..KEYS).step_by(100) {
         let set = |number| ["SET".to_owned(), key(number), value(number)];
-        let replies = client.pipeline((first..first + 100).map(set));
+        let replies = client.pipeline_patiently((first..first + 100).map(set));
         assert!(replies.iter().all(|reply| *reply == Reply::ok()), "{replies:?}");
     }
 }
@@ -208,10 +206,13 @@ fn a_missing_file_is_refused() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// As [`written`], with everything in tables: no start replays anything into memory, and there is no file that nobody needs.
+/// As [`written`], with everything in tables: no start replays anything into memory, and there is no file that nobody needs. The memtables
+/// hold all rows, so that a stop writes one table of each shard, and no start finds so many that it compacts them.
 fn in_tables(dir: &Path) -> (NodeOptions, Vec<PathBuf>) {
-    let options = written(dir);
-    assert!(options.start().stop().0.success());
+    let options = NodeOptions::new(dir).set("--shards", "2").set("--memtable-bytes", "4mb");
+    let mut node = options.start();
+    write_everything(&node);
+    node.stop_written();
     let tables = |shard| files(&dir.join(format!("shards/{shard}/data/db-1")));
     let is_table = |file: &PathBuf| file.extension().is_some_and(|kind| kind == "sst");
     let tables: Vec<PathBuf> = (0..2).flat_map(tables).filter(is_table).collect();
@@ -349,11 +350,16 @@ fn a_shard_with_an_old_copy_of_its_log_is_refused() {
     assert_eq!(read_everything(node), Ok(Outcome::Harmless));
 }
 
-/// Up to which entry the log of each shard is purged.
-fn purged(client: &mut Client) -> Vec<u64> {
-    let info = client.ask("INFO raft").text();
-    let numbers = info.lines().filter_map(|line| line.split_once(",purged=")?.1.split(',').next()?.parse().ok());
+/// What a figure of each shard was when it was last published: nothing has been for a moment after a start.
+fn figures(client: &mut Client, name: &str) -> Vec<u64> {
+    let (info, field) = (client.ask("INFO raft").text(), format!(",{name}="));
+    let numbers = info.lines().filter_map(|line| line.split_once(&*field)?.1.split(',').next()?.parse().ok());
     numbers.collect()
+}
+
+/// Whether each of `now` is greater than its one of `before`.
+fn all_greater(now: &[u64], before: &[u64]) -> bool {
+    now.len() == before.len() && now.iter().zip(before).all(|(now, before)| now > before)
 }
 
 #[test]
@@ -362,15 +368,21 @@ fn a_log_and_rows_of_which_one_is_from_earlier_in_the_same_run_are_refused() {
     let (dir, old, new) = (temporary.path().join("data"), temporary.path().join("old"), temporary.path().join("new"));
     let options = written(&dir);
     let mut node = options.start();
-    node.signal(Signal::SIGSTOP);
+    node.pause();
     copy(&dir.join("shards"), &old);
-    node.signal(Signal::SIGCONT);
+    node.go_on();
     let mut client = node.client();
-    let before = purged(&mut client);
+    let before = figures(&mut client, "last_log");
     write_everything(&node);
-    eventually("the logs are purged", DEADLINE, || {
-        let now = purged(&mut client);
-        if before.iter().zip(&now).all(|(before, now)| before < now) { Ok(()) } else { Err((before.clone(), now)) }
+    // Whatever of the copied logs the figures before did not tell of, these do.
+    let ends = eventually("the logs grow", DEADLINE, || {
+        let now = figures(&mut client, "last_log");
+        if all_greater(&now, &before) { Ok(now) } else { Err((before.clone(), now)) }
+    });
+    eventually("the logs are purged beyond the ends of their copies", 2 * DEADLINE, || {
+        write_everything(&node);
+        let now = figures(&mut client, "purged");
+        if all_greater(&now, &ends) { Ok(()) } else { Err((ends.clone(), now)) }
     });
     node.kill_9();
     copy(&dir.join("shards"), &new);
@@ -391,9 +403,9 @@ fn old_rows_that_the_log_reaches_down_to_are_brought_up_to_date() {
     let (dir, old) = (temporary.path().join("data"), temporary.path().join("old"));
     let options = NodeOptions::new(&dir).set("--shards", "2");
     let mut node = options.start();
-    node.signal(Signal::SIGSTOP);
+    node.pause();
     copy(&dir.join("shards/0/data"), &old);
-    node.signal(Signal::SIGCONT);
+    node.go_on();
     write_everything(&node);
     node.kill_9();
     put_back(&old, &dir.join("shards/0/data"));
