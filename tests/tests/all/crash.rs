@@ -133,9 +133,9 @@ fn a_write_lost_doubled_or_halved_is_noticed() {
         }
         assert!(lane.check(&mut client).expect("the node answers").is_ok());
 
-        client.ask(damage);
+        client.call_patiently(damage.split(' '));
 
         assert!(lane.check(&mut client).expect("the node answers").is_err(), "{damage}");
-        client.ask("FLUSHALL");
+        client.call_patiently(["FLUSHALL"]);
     }
 }

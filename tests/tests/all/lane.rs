@@ -118,18 +118,22 @@ impl Lane {
         self.outstanding.push_back(step);
     }
 
-    /// Takes the reply to the oldest command that is not answered.
+    /// Takes the reply to the oldest command that is not answered; returns whether it was executed. It was not when it is answered
+    /// `BUSY`, which is right while the disk stands still.
     ///
     /// # Errors
     /// What was expected instead.
-    pub fn acknowledge(&mut self, reply: &Reply) -> Result<(), String> {
+    pub fn acknowledge(&mut self, reply: &Reply) -> Result<bool, String> {
         let step = self.outstanding.pop_front().expect("a reply answers a command");
+        if reply.is_error("BUSY ") {
+            return Ok(false);
+        }
         let expected = self.acknowledged.apply(step);
         if *reply != expected {
             return Err(format!("{}: {step:?} was answered {reply:?} instead of {expected:?}", self.tag));
         }
         self.acknowledged_count += 1;
-        Ok(())
+        Ok(true)
     }
 
     /// Reads the keys and finds out how many of the commands without an answer had taken effect. The lane goes on from there.
@@ -198,7 +202,8 @@ impl Lane {
     /// Those of the connection; the keys may then be there or not, and the lane cannot be checked.
     pub fn clear(&mut self, client: &mut Client) -> io::Result<()> {
         let keys = NAMES.map(|name| format!("{{{}}}:{name}", self.tag));
-        let reply = client.try_call(["UNLINK".to_owned()].iter().chain(&keys))?;
+        let unlink = ["UNLINK".to_owned()];
+        let reply = client.try_pipeline_patiently([unlink.iter().chain(&keys)])?.remove(0);
         assert!(matches!(reply, Reply::Integer(_)), "{}: UNLINK was answered {reply:?}", self.tag);
         self.acknowledged = Keys::default();
         self.cleared = true;

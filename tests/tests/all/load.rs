@@ -104,10 +104,10 @@ impl Writer {
         client.send(&bytes)?;
         for &lane in &lanes {
             let reply = client.read()?;
-            if let Err(reason) = self.active[lane].acknowledge(&reply) {
-                return Ok(Err(reason));
-            }
-            acknowledged.fetch_add(1, Ordering::Relaxed);
+            match self.active[lane].acknowledge(&reply) {
+                Ok(was_executed) => acknowledged.fetch_add(u64::from(was_executed), Ordering::Relaxed),
+                Err(reason) => return Ok(Err(reason)),
+            };
         }
         Ok(Ok(()))
     }
@@ -176,9 +176,14 @@ impl Load {
             let enough = &enough;
             let loading = scope
                 .spawn(move || with_all(writers, node, |writer, client| writer.load(client, acknowledged, enough)));
-            let deadline = Instant::now() + 2 * DEADLINE;
+            let (mut seen, mut deadline) = (0, Instant::now() + 2 * DEADLINE);
             let reached = || acknowledged.load(Ordering::Relaxed) >= target;
             while !reached() && !loading.is_finished() && Instant::now() < deadline {
+                // However slow the disk is, as long as it goes on.
+                let now = acknowledged.load(Ordering::Relaxed);
+                if now > seen {
+                    (seen, deadline) = (now, Instant::now() + 2 * DEADLINE);
+                }
                 thread::sleep(Duration::from_millis(1));
             }
             let reached = reached();

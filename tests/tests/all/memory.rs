@@ -29,12 +29,9 @@ fn write(node: &Node, writer: u64, key_count: u64, value: &str) {
     let mut client = node.client();
     for first in (writer * PIPELINE..key_count).step_by((WRITERS * PIPELINE) as usize) {
         let numbers = first..(first + PIPELINE).min(key_count);
-        let mut bytes = Vec::new();
-        numbers.clone().for_each(|number| {
-            Client::encode(&mut bytes, ["SET", &key(number), &value[..value_bytes(number)]]);
-        });
-        client.send(&bytes).expect("the node reads");
-        numbers.for_each(|_| assert_eq!(client.read().expect("the node answers"), Reply::ok()));
+        let set = |number| ["SET".to_owned(), key(number), value[..value_bytes(number)].to_owned()];
+        let replies = client.pipeline_patiently(numbers.map(set));
+        assert!(replies.iter().all(|reply| *reply == Reply::ok()), "{replies:?}");
     }
 }
 

@@ -152,7 +152,8 @@ fn replies_are_right_and_in_order_while_reads_wait_for_the_disk() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let options = NodeOptions::new(temporary.path().join("data"))
         .set("--shards", "2")
-        .set("--memtable-bytes", "256kb")
+        // Small enough to be written out again and again. Smaller ones are full while a disk stands still, and writes are refused.
+        .set("--memtable-bytes", "1mb")
         .set("--memory", "64mb");
     compare(options, Size { commands: 2_500, keys: 400, value_bytes: 20_000 });
 }
