@@ -40,21 +40,22 @@ fn one_client_too_many_is_told_so() {
 
 #[test]
 fn an_idle_client_is_disconnected_and_an_active_one_is_not() {
-    let alone = Alone::new(|options| options.set("--timeout", "1"));
+    let alone = Alone::new(|options| options.set("--timeout", "3"));
     let (mut idle, mut active) = (alone.node.client(), alone.node.client());
-    idle.ask("PING");
     let since = Instant::now();
+    idle.ask("PING");
     let closed = eventually("the idle client is closed", DEADLINE, || {
         active.ask("PING");
         if idle.is_closed_within(Duration::from_millis(20)) { Ok(since.elapsed()) } else { Err("open") }
     });
-    assert!(closed > Duration::from_millis(900), "after {closed:?}");
+    assert!(closed > Duration::from_millis(2900), "after {closed:?}");
     assert_eq!(active.ask("PING").text(), "PONG");
 }
 
 #[test]
 fn a_slow_reader_gets_everything_and_holds_up_nobody() {
-    let alone = Alone::new(|options| options.set("--shards", "2"));
+    // The disk, which may stand still, holds up nobody either.
+    let alone = Alone::new(|options| options.set("--shards", "2").set("--durability", "none"));
     let value = "v".repeat(1 << 20);
     let mut other = alone.node.client();
     assert_eq!(other.call(["SET", "large", &value]), Reply::ok());
@@ -152,19 +153,20 @@ fn read_slowly(client: &Client, end: &AtomicBool) -> usize {
     count
 }
 
-/// Asks for what takes no time, on this client's core and on the other, and gives the longest wait.
-fn ask_quickly(client: &mut Client, end: &AtomicBool) -> (usize, Duration) {
-    let (mut longest, mut count) = (Duration::ZERO, 0);
+/// Asks for what takes no time, on this client's core and on the other, and gives the wait of 99 in 100 and the longest.
+fn ask_quickly(client: &mut Client, end: &AtomicBool) -> (usize, [Duration; 2]) {
+    let mut waits = Vec::new();
     while !end.load(Ordering::Relaxed) {
         for (command, expected) in [("PING", "PONG"), ("GET small:{a}", "value"), ("GET small:{b}", "value")] {
             let asked = Instant::now();
             assert_eq!(client.ask(command).text(), expected);
-            longest = longest.max(asked.elapsed());
-            count += 1;
+            waits.push(asked.elapsed());
         }
         thread::sleep(Duration::from_millis(1));
     }
-    (count, longest)
+    waits.sort_unstable();
+    let at = |percent: usize| waits[(waits.len() - 1) * percent / 100];
+    (waits.len(), [99, 100].map(at))
 }
 
 #[test]
@@ -172,7 +174,8 @@ fn large_replies_asked_for_all_at_once_neither_fill_the_memory_nor_hold_up_other
     // Of each client 4 replies of 4 MiB come at first, before the node knows how large they are, and are copied from shard to
     // mailbox to output, in buffers that double as they grow; afterwards one at a time.
     const GROWN_BYTES_MAX: u64 = 512 << 20;
-    const LONGEST_WAIT: Duration = Duration::from_secs(1);
+    /// Of 99 in 100, and of those that come while the machine is elsewhere.
+    const WAITS_MAX: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
     // Two keys in different shards of two, on different cores.
     let cores = |options: NodeOptions| options.set("--cores", "2").set("--shards", "2");
     let alone = Alone::new(|options| cores(options).set("--maxmemory-clients", "1gb"));
@@ -221,7 +224,8 @@ fn large_replies_asked_for_all_at_once_neither_fill_the_memory_nor_hold_up_other
         grown >> 20
     );
     assert!(grown <= GROWN_BYTES_MAX, "{grown} bytes");
-    assert!(asked.iter().all(|(count, longest)| *count > 0 && *longest < LONGEST_WAIT), "{asked:?}");
+    let is_quick = |waits: &[Duration; 2]| waits.iter().zip(WAITS_MAX).all(|(wait, most)| *wait < most);
+    assert!(asked.iter().all(|(_, waits)| is_quick(waits)), "{asked:?}");
     assert!(read.iter().all(|count| *count > 2 * LARGE_BYTES), "somebody got nothing: {read:?}");
     assert_eq!(other.ask("STRLEN large:{a}"), Reply::Integer(LARGE_BYTES as i64));
 }

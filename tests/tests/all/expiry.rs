@@ -10,10 +10,11 @@ use crate::alone::Alone;
 fn an_expired_key_is_gone_for_reads_and_for_writes() {
     let alone = Alone::new(|options| options.set("--shards", "2"));
     let mut client = alone.node.client();
-    client.ask("SET short value PX 60");
+    client.ask("SET short value");
     client.ask("RPUSH list old");
-    client.ask("PEXPIRE list 60");
     assert_eq!(client.ask("GET short"), Reply::bulk("value"));
+    assert_eq!(client.ask("PEXPIRE short 60"), Reply::Integer(1));
+    assert_eq!(client.ask("PEXPIRE list 60"), Reply::Integer(1));
 
     eventually("both are gone", DEADLINE, || match client.ask("EXISTS short list") {
         Reply::Integer(0) => Ok(()),

@@ -1,6 +1,6 @@
 //! What INFO tells is true at once: a client finds in it what it has just done, on whatever core and shard.
 
-use basalt_tests::{Client, RedisServer, Reply};
+use basalt_tests::{Client, RedisServer, Reply, in_some_attempt};
 
 use crate::alone::Alone;
 
@@ -123,8 +123,19 @@ fn commands_are_counted_as_redis_counts_them() {
     }
 }
 
+/// Microseconds that a call of a command takes.
+fn us_per_call(info: &str, command: &str) -> f64 {
+    let name = format!("cmdstat_{command}");
+    let [calls, us, each] = ["calls", "usec", "usec_per_call"].map(|count| part(info, &name, count));
+    let [Some(calls), Some(us), Some(each)] = [calls, us, each] else { panic!("no {name} in {info}") };
+    assert!((each * calls - us).abs() <= 1.0 + calls * 0.005, "{command}: {us} us for {calls} calls of {each}");
+    each
+}
+
 #[test]
 fn commands_take_the_time_that_they_take() {
+    /// Each is timed: of a command that has run more often than 64 times on a core some are, and stand for the others.
+    const ROUNDS: u32 = 50;
     let alone = two_shards();
     let mut client = alone.node.client();
     let mut bytes = Vec::new();
@@ -133,26 +144,25 @@ fn commands_take_the_time_that_they_take() {
     }
     client.send(&bytes).expect("the node reads");
     (0..2_000).for_each(|_| assert!(client.read().expect("a reply").integer() > 0));
-    let begun = std::time::Instant::now();
-    for number in 0..300 {
-        client.ask(&format!("GET nothing:{number}"));
-        assert_eq!(client.ask(&format!("LRANGE list:{} 0 -1", number % 10)).elements().len(), 200);
-        assert_eq!(client.ask("KEYS list:*").elements().len(), 10);
-    }
-    let passed_us = begun.elapsed().as_micros() as f64;
+    assert!(us_per_call(&client.ask("INFO commandstats").text(), "rpush") > 0.0);
 
-    let info = client.ask("INFO commandstats").text();
+    // A run takes as long as the machine lets it, which is long now and then.
+    in_some_attempt("200 elements take longer than none, and no run longer than its client waited", || {
+        assert_eq!(client.ask("CONFIG RESETSTAT"), Reply::ok());
+        let begun = std::time::Instant::now();
+        for number in 0..ROUNDS {
+            client.ask(&format!("GET nothing:{number}"));
+            assert_eq!(client.ask(&format!("LRANGE list:{} 0 -1", number % 10)).elements().len(), 200);
+            assert_eq!(client.ask("KEYS list:*").elements().len(), 10);
+        }
+        let passed_us = begun.elapsed().as_micros() as f64;
 
-    let us = |command: &str| {
-        let name = format!("cmdstat_{command}");
-        let [calls, us, each] = ["calls", "usec", "usec_per_call"].map(|count| part(&info, &name, count));
-        let [Some(calls), Some(us), Some(each)] = [calls, us, each] else { panic!("no {name} in {info}") };
-        assert!((each * calls - us).abs() <= 1.0 + calls * 0.005, "{command}: {us} us for {calls} calls of {each}");
-        each
-    };
-    println!("{info}");
-    assert!(us("get") > 0.0 && us("keys") > 0.0 && us("rpush") > 0.0, "{info}");
-    assert!(us("lrange") > 2.0 * us("get"), "200 elements take longer than none: {info}");
-    let read = 300.0 * (us("get") + us("lrange") + us("keys"));
-    assert!(read < passed_us, "{read} us of {passed_us}");
+        let info = client.ask("INFO commandstats").text();
+
+        println!("{info}");
+        let [get, lrange, keys] = ["get", "lrange", "keys"].map(|command| us_per_call(&info, command));
+        assert!(get > 0.0 && keys > 0.0, "{info}");
+        let read = f64::from(ROUNDS) * (get + lrange + keys);
+        if lrange > 2.0 * get && read < passed_us { Ok(()) } else { Err((info, read, passed_us)) }
+    });
 }

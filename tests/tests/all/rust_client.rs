@@ -38,7 +38,8 @@ fn strings_and_deadlines() {
         assert!(get::<Vec<u8>>(connection.get("binary")) == binary);
 
         let _: () = get(connection.set_ex("session", "token", 100));
-        assert_eq!(get::<i64>(connection.ttl("session")), 100);
+        let left = get::<i64>(connection.ttl("session"));
+        assert!((90..=100).contains(&left), "{left} s are left");
         assert!(!get::<bool>(redis::cmd("EXPIRE").arg("session").arg(50).arg(ExpireOption::GT).query(connection)));
         assert!(get::<bool>(connection.expire("session", 200)));
         assert!(get::<bool>(connection.persist("session")));

@@ -4,21 +4,28 @@
 //! timers and wakers (see `core::core_loop`): then something waits until something else happens.
 //!
 //! `make stall` runs it for a minute with the limit of 50 ms on a machine that has nothing else to do. Here it is
-//! short, and the limit on what happens once allows for neighbours that are no part of the test. What happens again and
-//! again has tighter limits. They are for the median of the seconds' worst times, which one disturbance cannot change,
-//! and allow for what the machine itself does to threads, which the probes see in their own sleeps.
+//! short, the limits on what happens once allow for neighbours that are no part of the test, and one of a few attempts
+//! is enough. What happens again and again has tighter limits. They are for the median of the seconds' worst times, which
+//! one disturbance cannot change, and allow for what the machine itself does to threads, which the probes see in their own
+//! sleeps.
 
 use std::env;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use basalt_tests::{Client, Reply};
+use basalt_tests::{Client, Reply, in_some_attempt};
 
 use crate::alone::Alone;
 
 /// What a probe sleeps between two requests.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// Most that a timer and an answer which waits for nothing but its core may take once.
+const CORE_MAX: Duration = Duration::from_secs(2);
+
+/// The same for an answer that waits for the disk too, which stands still for seconds on some machines.
+const DISK_MAX: Duration = Duration::from_secs(10);
 
 /// Most that a timer and an answer which waits for nothing but its core may usually take in a second's worst case.
 const CORE_USUAL_MAX: Duration = Duration::from_millis(100);
@@ -100,7 +107,17 @@ fn watch(mut client: Client, begin: Instant, seconds: u64) -> Vec<[Duration; 2]>
 
 #[test]
 fn no_request_and_no_timer_waits_long_on_a_busy_core() {
-    let (seconds, limit_ms) = (number("STALL_SECONDS", 4), number("STALL_LIMIT_MS", 2_000));
+    let seconds = number("STALL_SECONDS", 4);
+    // A limit that is asked for holds for everything, and at the first attempt.
+    if env::var_os("STALL_LIMIT_MS").is_some() {
+        let limit = Duration::from_millis(number("STALL_LIMIT_MS", 0));
+        return nothing_waits_long(seconds, limit, limit).unwrap_or_else(|reason| panic!("{reason}"));
+    }
+    in_some_attempt("nothing waits long", || nothing_waits_long(seconds, CORE_MAX, DISK_MAX));
+}
+
+/// Keeps two cores busy, and says what waited longer than it may: `core_once_max` is for PINGs and timers, `disk_once_max` for writes.
+fn nothing_waits_long(seconds: u64, core_once_max: Duration, disk_once_max: Duration) -> Result<(), String> {
     let alone = Alone::new(|options| options.set("--shards", "2").set("--timer-probe", "yes"));
     let node = &alone.node;
     let clients = |count: usize| (0..count).map(|_| node.client()).collect::<Vec<_>>();
@@ -156,11 +173,26 @@ fn no_request_and_no_timer_waits_long_on_a_busy_core() {
          {machine:?} for a thread that slept beside them"
     );
     assert!(!timer.is_zero(), "the timers were not looked at");
-    assert!(most.max(timer) < Duration::from_millis(limit_ms), "{most:?} or {timer:?} is more than {limit_ms} ms");
+    let longest = |is_write: bool| {
+        let samples = samples.iter().filter(|sample| sample.is_write == is_write);
+        samples.map(|sample| sample.took).max().unwrap_or_default()
+    };
+    let (write_once, ping_once) = (longest(true), longest(false));
+    if ping_once.max(timer) >= core_once_max {
+        return Err(format!("{ping_once:?} for a PING or {timer:?} for a timer is more than {core_once_max:?}"));
+    }
+    if write_once >= disk_once_max {
+        return Err(format!("{write_once:?} for a write is more than {disk_once_max:?}"));
+    }
     // A request wakes two threads, the core and the client.
     let (core_max, disk_max) = (CORE_USUAL_MAX + 2 * machine, DISK_USUAL_MAX + 2 * machine);
-    assert!(ping.max(usual_timer) < core_max, "{ping:?} or {usual_timer:?} is usual, and more than {core_max:?}");
-    assert!(write < disk_max, "{write:?} is usual for a write, and more than {disk_max:?}");
+    if ping.max(usual_timer) >= core_max {
+        return Err(format!("{ping:?} or {usual_timer:?} is usual, and more than {core_max:?}"));
+    }
+    if write >= disk_max {
+        return Err(format!("{write:?} is usual for a write, and more than {disk_max:?}"));
+    }
+    Ok(())
 }
 
 /// The median of the seconds' greatest times, of times given by their begin and their length. Each counts in every
