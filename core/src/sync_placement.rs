@@ -58,7 +58,9 @@ impl SyncPlacement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
     use std::sync::mpsc::channel;
+    use std::time::{Duration, Instant};
 
     /// The processors that a thread may run on.
     fn processors(thread: Pid) -> Vec<usize> {
@@ -91,6 +93,12 @@ mod tests {
 
         drop(stop);
         syncer.join().unwrap();
+        // The kernel knows it for a moment more.
+        let (task, deadline) = (format!("/proc/self/task/{thread}"), Instant::now() + Duration::from_secs(30));
+        while Path::new(&task).exists() {
+            assert!(Instant::now() < deadline, "{task} stays");
+            std::thread::yield_now();
+        }
         // Nothing to move any more, and nothing that fails.
         placement.place(limits::SMALL_SYNC_BYTES + 1);
         assert_eq!(placement.thread, None);

@@ -42,7 +42,6 @@ pub fn set_timer_slack(slack: Duration) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn a_thread_asks_for_its_own_slice_and_keeps_its_nice_value() {
@@ -58,16 +57,10 @@ mod tests {
     }
 
     #[test]
-    fn short_sleeps_are_short_with_little_slack() {
+    fn a_thread_has_the_timer_slack_that_it_asked_for() {
         std::thread::spawn(|| {
             set_timer_slack(Duration::from_micros(1)).unwrap();
-            let least = (0..200).map(|_| {
-                let begun = Instant::now();
-                std::thread::sleep(Duration::from_micros(20));
-                begun.elapsed()
-            });
-            let least = least.min().unwrap();
-            assert!(least < Duration::from_micros(60), "with the usual slack of 50 µs it takes 70 µs: {least:?}");
+            assert_eq!(nix::sys::prctl::get_timerslack().unwrap(), 1000);
         })
         .join()
         .unwrap();

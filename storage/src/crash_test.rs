@@ -150,8 +150,8 @@ fn replay_child() {
             running = Some(std::thread::spawn(move || job.run()));
         }
     }
-    // A purge is done by the log's own thread: it comes by its failpoints in a moment.
-    std::thread::sleep(Duration::from_secs(2));
+    // A purge is done by the log's own thread: it comes by its failpoints in a moment, and the process ends there.
+    std::thread::sleep(Duration::from_secs(30));
 }
 
 /// Runs the child until it dies at `armed`, and returns the last entry that it acknowledged.

@@ -421,7 +421,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(database.level0_file_count().unwrap(), all);
         assert!(database.begin_compaction());
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while database.level0_file_count().unwrap() == all {
             assert!(Instant::now() < deadline, "nothing is compacted");
             std::thread::sleep(Duration::from_millis(1));
