@@ -28,7 +28,7 @@ fn accepting_rests_without_descriptors_and_goes_on_when_there_are_some() {
         let mut echo = echo();
         move |ring, event| match event {
             Event::AcceptFailed(listener, errno) => {
-                drop(failed.send((listener.index(), errno, Instant::now())));
+                let _ = failed.send((listener.index(), errno, Instant::now()));
             }
             other => echo(ring, other),
         }

@@ -709,7 +709,7 @@ const LEFT_OUT: [&str; 47] = [
 ];
 
 /// As [`LEFT_OUT`], the rest.
-const LEFT_OUT_TOO: [&str; 9] = [
+const LEFT_OUT_TOO: [&str; 8] = [
     "expired_time_cap_reached_count",
     "expire_cycle_cpu_milliseconds",
     "reply_buffer_shrinks",
@@ -717,7 +717,6 @@ const LEFT_OUT_TOO: [&str; 9] = [
     "used_cpu_sys_main_thread",
     "used_cpu_user_main_thread",
     // Of the commands that both have run, only Redis keeps how long they took.
-    "latency_percentiles_usec_ping",
     "latency_percentiles_usec_info",
     "latency_percentiles_usec_set",
 ];
