@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use basalt_bench::requests::Keys;
-use basalt_storage::{BlockCache, Rows, Store, StoreOptions};
+use basalt_storage::{BlockCache, OnMiss, Rows, Store, StoreOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 #[global_allocator]
@@ -35,7 +35,7 @@ fn open(directory: &Path, row_cache_bytes: usize) -> Store {
     for read in 0..2 * ROW_COUNT {
         black_box(store.get(&key("key", read % ROW_COUNT)).expect("the disk is read"));
     }
-    store.set_wait_for_disk(false);
+    store.set_on_miss(OnMiss::Cold);
     for prefix in ["key", "none"] {
         (0..ROW_COUNT).for_each(|number| drop(black_box(store.get(&key(prefix, number)))));
     }

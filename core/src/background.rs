@@ -43,7 +43,7 @@ impl Background {
 impl basalt_raft::Background for Background {
     fn run(&self, job: Job) {
         let refused = self.submit(job).is_err();
-        assert!(!refused, "each shard has fewer jobs than the queue has room for");
+        assert!(!refused, "the queue has room for all jobs of all shards");
     }
 }
 

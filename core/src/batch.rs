@@ -83,6 +83,21 @@ impl<'a> Batch<'a> {
     }
 }
 
+impl Batch<'_> {
+    /// Bytes of the commands that are left.
+    pub fn bytes_left(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Goes on where so many bytes were left.
+    ///
+    /// # Panics
+    /// If there are fewer.
+    pub fn skip_to(&mut self, bytes_left: usize) {
+        self.commands = &self.commands[self.commands.len() - bytes_left..];
+    }
+}
+
 impl<'a> Iterator for Batch<'a> {
     type Item = Result<&'a [u8], String>;
 

@@ -239,8 +239,7 @@ impl Core {
             count += 1;
             self.warming -= 1;
             let shard = self.shards[shard.index()].as_mut().expect("a shard stays on its core");
-            shard.take_rows(&rows);
-            shard.warmed(client, self.now_ms, &mut self.outbox);
+            shard.warmed(client, rows, self.now_ms, &mut self.outbox);
         }
         for shard in self.shards.iter_mut().flatten() {
             shard.group().drain_completions();
@@ -309,9 +308,10 @@ impl Core {
                 self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
             let (server, warmed, core) = (self.server.clone(), self.warmed.clone(), self.id);
             let (shard, client) = (warm.shard, warm.client);
-            let read = warm.read.clone();
+            let (read, keeps) = (warm.read.clone(), warm.keeps);
             let job = Box::new(move || {
-                let rows = reader.warm(&read).unwrap_or_else(|error| {
+                let rows = if keeps { reader.keep(&read) } else { reader.warm(&read) };
+                let rows = rows.unwrap_or_else(|error| {
                     // The command itself meets the same error and reports it to its client.
                     tracing::warn!(shard = shard.0, %error, "a read from disk failed");
                     WarmedRows::default()

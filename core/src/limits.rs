@@ -316,14 +316,25 @@ pub const COLD_READS_IN_FLIGHT: usize = 256;
 /// they are read; if the deadlines themselves are cold, the next tick looks again.
 pub const EXPIRY_WARM_ATTEMPTS: u32 = 64;
 
-/// Times that a command finds evicted what a reader thread had fetched for it; then it waits for the disk.
+/// Times that a command finds evicted what a reader thread had fetched for it; then the rows are kept for it until it is done.
 pub const COLD_READ_ATTEMPTS: u32 = 3;
 
 /// Times that a command has rows fetched; each one beyond counts as above.
 pub const COLD_READ_ROUNDS_MAX: u32 = 256;
 
-/// Bytes that a rehearsal of a command may read and write: what it keeps is beside the memory budget. Beyond, it says nothing.
-pub const REHEARSED_BYTES_MAX: usize = 16 << 20;
+/// Times that a command has rows fetched which are kept for it. Those of before are lost each time a generation reaches the disk.
+pub const KEPT_ROUNDS_MAX: u32 = 1024;
+
+/// Bytes that are kept for one command of a shard, beside the memory budget, as its reply will be. By default no client may have a
+/// longer one: see `client-output-buffer-limit`.
+pub const KEPT_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes that a reader thread fetches at most for one scan whose rows are kept.
+pub const KEPT_SCAN_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes that a command may read and write on trial: what is kept meanwhile is beside the memory budget. One that needs more changes
+/// rows as it goes, and waits for the disk, with its core, for those that it finds missing then.
+pub const TRIAL_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes that a reader thread fetches at most for one scan. A scan is run from its beginning each time it has met the disk, so
 /// that as many are fetched again as before: with ever the same number, the time for a long one would grow with its square.
@@ -349,9 +360,6 @@ pub const TIME_SLICE: Duration = Duration::from_micros(100);
 
 /// Threads per core that read what is not in memory.
 pub const READER_THREADS_PER_CORE: usize = 2;
-
-/// Reads that may wait for them.
-pub const READER_JOBS: usize = 16 << 10;
 
 /// Threads that write generations and snapshots.
 pub const BACKGROUND_THREADS: usize = 2;

@@ -36,7 +36,7 @@ use crate::memory_budget::MemoryBudget;
 use crate::router::Router;
 use crate::server::{Server, Stop};
 use crate::settings::Settings;
-use crate::shard::{Shard, ShardMachine};
+use crate::shard::{Shard, ShardMachine, Threads};
 use crate::stats::{CoreStats, ShardStats};
 use crate::sync_placement::SyncPlacement;
 
@@ -64,8 +64,14 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let core_count = cpus.len();
     let router = Router::new(data.shard_count(), core_count as u16);
     let budget = MemoryBudget::new(&config, data.shard_count());
-    let readers = start_threads("basalt-read", limits::READER_THREADS_PER_CORE * core_count, limits::READER_JOBS)?;
-    let background = start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?;
+    let client_reads = limits::COLD_READS_IN_FLIGHT * core_count;
+    // A shard applies one entry at a time.
+    let entry_reads = usize::from(data.shard_count());
+    let shard_threads = Threads {
+        background: start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?,
+        readers: start_threads("basalt-read", limits::READER_THREADS_PER_CORE * core_count, client_reads)?,
+        entry_readers: start_threads("basalt-apply", core_count, entry_reads)?,
+    };
     let (syncers, sync_threads) = start_syncers(&config, core_count)?;
     let cache = BlockCache::new(budget.block_cache_bytes);
     let ballast = Ballast::new(data.root(), data.shard_count());
@@ -86,8 +92,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let (server, server_is) = channel();
         servers.push(server);
         let sync_placement = SyncPlacement::of(sync_threads[index]);
-        let (readers, background) = (readers.clone(), background.clone());
-        let start = CoreStart { id, shards: own, server: server_is, readers, background, sync_placement };
+        let start = CoreStart { id, shards: own, server: server_is, threads: shard_threads.clone(), sync_placement };
         let placement = if config.pins_cores() { Placement::Fixed(usize::from(cpu.0)) } else { Placement::Unbound };
         threads.push(spawn_core(placement, start, hello.clone(), done.clone())?);
     }
@@ -261,8 +266,7 @@ struct CoreStart {
     id: CoreId,
     shards: Vec<OpenShard>,
     server: ServerIs,
-    readers: Background,
-    background: Background,
+    threads: Threads,
     sync_placement: SyncPlacement,
 }
 
@@ -300,7 +304,7 @@ fn spawn_core(
 }
 
 async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>) -> Result<(), String> {
-    let CoreStart { id, shards, server, readers, background, sync_placement } = start;
+    let CoreStart { id, shards, server, threads, sync_placement } = start;
     let mut ring =
         Ring::new(&RingOptions { output_high_bytes: limits::OUTPUT_BYTES_STALLED, ..RingOptions::default() })
             .map_err(|error| error.to_string())?;
@@ -309,9 +313,9 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     let Ok((server, listeners)) = server.recv() else { return Err("another core could not start".into()) };
     let mut open = Vec::new();
     for shard in shards {
-        open.push(open_group(shard, &server, id, &background).await?);
+        open.push(open_group(shard, &server, id, &threads).await?);
     }
-    let mut core = Core::new(id, server.clone(), ring, open, readers, sync_placement);
+    let mut core = Core::new(id, server.clone(), ring, open, threads.readers, sync_placement);
     for listener in listeners {
         core.listen(listener);
     }
@@ -343,15 +347,10 @@ impl Drop for FailOnPanic<'_> {
 }
 
 /// Opens a shard's group and waits until it can take requests.
-async fn open_group(
-    shard: OpenShard,
-    server: &Arc<Server>,
-    core: CoreId,
-    background: &Background,
-) -> Result<Shard, String> {
+async fn open_group(shard: OpenShard, server: &Arc<Server>, core: CoreId, threads: &Threads) -> Result<Shard, String> {
     let OpenShard { id, snapshots, log, store } = shard;
     let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
-    Shard::open(id, log, machine, snapshots, server, core, background)
+    Shard::open(id, log, machine, snapshots, server, core, threads)
         .await
         .map_err(|error| format!("shard {id}: {error}"))
 }

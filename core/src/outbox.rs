@@ -19,6 +19,8 @@ pub struct Warm {
     pub client: (CoreId, u32),
     /// What to fetch.
     pub read: ColdRead,
+    /// Whether the rows are to be kept for the command.
+    pub keeps: bool,
 }
 
 /// What a core's turn has for others. What does not fit into a mailbox waits here for the next turn.
@@ -183,7 +185,7 @@ impl ShardHost for Outbox {
         self.reply_to(origin.core, origin.ticket, reply);
     }
 
-    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead) {
-        self.warms.push_back(Warm { shard, client, read });
+    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool) {
+        self.warms.push_back(Warm { shard, client, read, keeps });
     }
 }

@@ -1,17 +1,18 @@
 //! Which rows a request will read that are not in memory, looked for before it joins a batch.
 //!
-//! While an entry is applied, reads wait for the disk, and the core with them. So a request is looked at before, on rows that do not
-//! wait. First for the rows that its arguments name, all at once; then, if it may read others, by a rehearsal: its handler runs,
-//! and what it writes is forgotten. Two things are still waited for: what is evicted between that and the entry, and what shows only once
-//! writes before it are applied, as the element behind the one that another pop takes.
+//! A request that meets the disk while its entry is applied holds up those behind it. So it is looked at before, on rows that do
+//! not wait. First for the rows that its arguments name, all at once; then, if it may read others, its handler runs on trial, and
+//! what it writes is forgotten. What is evicted until the entry is applied, and what shows only once writes before it are, as
+//! the element behind the one that another pop takes, the entry waits for, while the core goes on. It can do so only before a
+//! command that has changed nothing yet: one that may read after that is executed on trial, and its changes are taken over at its end.
 
 use basalt_storage::keyspace::{COLD_ROWS_MAX, ColdRows, End, Keyspace, Type};
 use basalt_storage::{ColdRead, Error, Result};
 
 use crate::commands::facts::Group;
 use crate::commands::table::Command;
-use crate::commands::{Args, Random, parse_stream_id};
-use crate::limits::REHEARSED_BYTES_MAX;
+use crate::commands::{Args, Random, parse_stream_id, parse_usize};
+use crate::limits::TRIAL_BYTES_MAX;
 
 /// What the arguments of a command tell of the rows it will read.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,6 +49,13 @@ enum Named {
     },
     /// So many members of a set, drawn at random.
     Draws(u64),
+    /// The metadata of keys whose deadline has passed.
+    Due {
+        /// Keys at most.
+        count: usize,
+        /// When the first deadline may be, Unix milliseconds.
+        from_ms: u64,
+    },
 }
 
 /// Looks for the rows that the arguments of `command` name, and says whether it may read others. `keyspace` must not wait for the
@@ -70,7 +78,7 @@ pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>
         }
         Named::Elements { kind, first, step, removes } => {
             let names = args.iter().skip(first).step_by(step).copied();
-            keyspace.cold_names(args[1], kind, names, removes.then_some(REHEARSED_BYTES_MAX), &mut cold)?;
+            keyspace.cold_names(args[1], kind, names, removes.then_some(TRIAL_BYTES_MAX), &mut cold)?;
         }
         Named::Entries => {
             let ids = args.iter().skip(2).map_while(|id| parse_stream_id(id, 0).ok());
@@ -82,7 +90,7 @@ pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>
                 keyspace.cold_key(args[position], &mut cold)?;
             }
             if cold.is_empty() && args[1] != args[2] && (replaces || !keyspace.exists(args[2])?) {
-                keyspace.cold_elements(args[1], REHEARSED_BYTES_MAX)?;
+                keyspace.cold_elements(args[1], TRIAL_BYTES_MAX)?;
             }
         }
         Named::Draws(count) => {
@@ -92,8 +100,21 @@ pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>
                 return Err(Error::Cold(ColdRead::Places(cold)));
             }
         }
+        Named::Due { count, from_ms } => keyspace.cold_due(count, from_ms, &mut cold)?,
     }
     if cold.is_empty() { Ok(and_others) } else { Err(Error::Cold(ColdRead::Keys(cold))) }
+}
+
+/// Whether a command reads nothing any more once it has changed a row.
+pub fn changes_at_once(command: &Command, args: Args<'_>) -> bool {
+    let Foresight { named, and_others } = foresee(command, args);
+    let reads_one = match named {
+        Named::Keys => command.keys(args).take(2).count() < 2,
+        Named::Elements { first, step, removes, .. } => !removes && args.len() <= first + step,
+        Named::End(_) => true,
+        Named::Entries | Named::Whole { .. } | Named::Draws(_) | Named::Due { .. } => false,
+    };
+    reads_one && !and_others
 }
 
 fn foresee(command: &Command, args: Args<'_>) -> Foresight {
@@ -123,6 +144,10 @@ fn foresee(command: &Command, args: Args<'_>) -> Foresight {
         ) => only(Named::Keys),
         (_, "xadd") if !has_word(&["MAXLEN", "MINID"], 2, 6) => only(Named::Keys),
         (_, "flushall" | "step|write") => only(Named::Keys),
+        (_, "step|expire") => {
+            let number = |at: usize| args.get(at).and_then(|arg| parse_usize(arg).ok()).unwrap_or(0);
+            only(Named::Due { count: number(1), from_ms: number(2) as u64 })
+        }
         (_, "lpop") if args.len() == 2 => only(Named::End(End::Head)),
         (_, "rpop") if args.len() == 2 => only(Named::End(End::Tail)),
         (_, "hset" | "hmset") => elements(Type::Hash, 2, 2),
@@ -174,6 +199,7 @@ mod tests {
                 Named::End(end) => format!("{end:?}"),
                 Named::Whole { replaces } => format!("whole{}", if replaces { ", over another" } else { "" }),
                 Named::Draws(count) => format!("{count} drawn"),
+                Named::Due { count, from_ms } => format!("{count} due from {from_ms}"),
             };
             if and_others { named + " and others" } else { named }
         };

@@ -413,7 +413,9 @@ pub struct ShardStats {
     pub misses: Counter,
     /// Requests that waited for a reader thread.
     pub cold_reads: Counter,
-    /// Times the core has waited for the disk itself, since what an entry needs was not in memory.
+    /// Times an entry has waited for a reader thread with some of its commands executed, while the core went on.
+    pub entry_waits: Figure,
+    /// Times the core has waited for the disk itself.
     pub disk_waits: Figure,
     /// Whether writes are refused because the disk is full, 0 or 1.
     pub disk_is_full: Figure,

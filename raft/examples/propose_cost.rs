@@ -10,18 +10,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use basalt_raft::{Background, EntryId, Group, GroupHooks, GroupOptions, Job, Machine, MachineError, NodeId, Replies};
+use basalt_raft::{
+    Background, EntryId, Executed, Group, GroupHooks, GroupOptions, Job, Machine, MachineError, NodeId, Replies,
+};
 use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
-use basalt_storage::{BlockCache, Store, StoreOptions};
+use basalt_storage::{BlockCache, Store, StoreOptions, Warmed};
 use bytes::Bytes;
 use nix::sys::resource::{UsageWho, getrusage};
 
 struct Nothing(Store);
 
 impl Machine for Nothing {
-    fn apply(&mut self, _: EntryId, _: &[u8], _: Option<u64>) -> Result<Replies, MachineError> {
-        Ok(Replies::default())
+    fn apply(&mut self, _: EntryId, _: &[u8], _: Option<u64>) -> Result<Executed, MachineError> {
+        Ok(Executed::Whole(Replies::default()))
     }
+
+    fn fetched(&mut self, _: Warmed) {}
 
     fn store(&mut self) -> &mut Store {
         &mut self.0
@@ -76,6 +80,7 @@ async fn measure(durability: Durability, in_flight: usize, bytes: usize, batches
             core.unpark();
         }),
         background: Rc::new(Threads),
+        readers: Rc::new(Threads),
     };
     let options = GroupOptions::alone(0, NodeId(1), directory.path().join("snapshots"));
     let group = Group::open(options, hooks, log, Rc::new(RefCell::new(Nothing(store)))).await?;

@@ -37,7 +37,9 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Builder {
         log.assume_flushed();
         let machine = Rc::new(RefCell::new(Appender::open(directory.path(), 1 << 20)));
         let options = setup.options();
-        let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
+        let threads = Rc::new(Threads);
+        let generations =
+            Generations::new(&options, machine.clone(), log.clone(), threads.clone(), threads, wake).unwrap();
         let checkpoints = Checkpoints::open(&options.snapshot_directory).unwrap();
         let outcomes = Outcomes::new(Box::new(|_, _| {}));
         let reports_durable = Rc::new(Cell::new(false));

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use basalt_storage::{Applied, GenerationDone, GenerationJob, InstallDone, Store};
+use basalt_storage::{Applied, ColdRead, GenerationDone, GenerationJob, InstallDone, Store, Warmed};
 
 use crate::channels::Waiters;
 use crate::completions::{Background, Pending, Wake};
@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::options::GroupOptions;
+use crate::runtime::yield_now;
 use crate::types::{LogId, SnapshotMeta};
 
 /// How long a generation that found no room on the disk waits before it is tried again.
@@ -40,6 +41,7 @@ pub(crate) struct Generations {
     machine: Rc<RefCell<dyn Machine>>,
     log: LogStore,
     background: Rc<dyn Background>,
+    readers: Rc<dyn Background>,
     wake: Wake,
     /// A generation is forced out when the entries applied since the last one have grown to these.
     bytes_max: u64,
@@ -55,6 +57,8 @@ pub(crate) struct Generations {
     advanced: Cell<bool>,
     /// Whether a checkpoint is being made; it writes out a generation of its own.
     is_checkpointing: Cell<bool>,
+    /// Whether somebody waits for a moment between two entries.
+    wants_between: Cell<bool>,
     retry_at: Cell<Option<Instant>>,
     pace: Cell<WritePace>,
     /// Why the newest attempt failed, if it did.
@@ -80,6 +84,7 @@ impl Generations {
         machine: Rc<RefCell<dyn Machine>>,
         log: LogStore,
         background: Rc<dyn Background>,
+        readers: Rc<dyn Background>,
         wake: Wake,
     ) -> Result<Rc<Generations>> {
         let durable = point_of(machine.borrow_mut().store().applied())?;
@@ -87,6 +92,7 @@ impl Generations {
             machine,
             log,
             background,
+            readers,
             wake,
             // The log holds the generation being written and the one after it.
             bytes_max: options.log_bytes_max / 2,
@@ -98,6 +104,7 @@ impl Generations {
             durable: RefCell::new(durable),
             advanced: Cell::new(false),
             is_checkpointing: Cell::new(false),
+            wants_between: Cell::new(false),
             retry_at: Cell::new(None),
             pace: Cell::default(),
             failure: RefCell::new(None),
@@ -172,6 +179,21 @@ impl Generations {
 
     fn is_idle(&self) -> bool {
         matches!(*self.step.borrow(), Step::Idle) && !self.is_checkpointing.get()
+    }
+
+    /// Whether no entry is half applied, so that all may be frozen. If not, the next entry waits for who asked.
+    fn is_between_entries(&self) -> bool {
+        let is_mid_entry = self.machine.borrow_mut().store().is_mid_entry();
+        self.wants_between.set(self.wants_between.get() || is_mid_entry);
+        !is_mid_entry
+    }
+
+    /// Lets those go on that wait for a moment between two entries.
+    pub(crate) async fn let_in(&self) {
+        if self.wants_between.replace(false) {
+            self.waiters.wake_all();
+            yield_now().await;
+        }
     }
 
     fn begin(&self, store: &mut Store) {
@@ -307,7 +329,7 @@ impl Generations {
             if let Some(failure) = self.failure.borrow().clone() {
                 return Err(if self.is_final.get() { Error::Fatal(failure) } else { Error::Unwritten(failure) });
             }
-            if self.is_idle() {
+            if self.is_idle() && self.is_between_entries() {
                 let mut machine = self.machine.borrow_mut();
                 self.begin(machine.store());
                 assert!(
@@ -340,12 +362,15 @@ impl Generations {
     /// Makes a checkpoint of all rows in `directory` and says up to where it is applied.
     pub(crate) async fn checkpoint(&self, directory: PathBuf) -> Result<SnapshotMeta> {
         let point = self.write_out().await?;
-        while !self.is_idle() {
+        loop {
+            // The store may wait for ever for a generation, or an entry, that has failed for good meanwhile.
+            if let Some(reason) = self.end_reason() {
+                return Err(Error::Fatal(reason));
+            }
+            if self.is_idle() && self.is_between_entries() {
+                break;
+            }
             self.changed().await;
-        }
-        // The store may wait for ever for a generation that has failed for good meanwhile.
-        if let Some(reason) = self.end_reason() {
-            return Err(Error::Fatal(reason));
         }
         self.is_checkpointing.set(true);
         let made = self.make_checkpoint(&directory).await;
@@ -401,9 +426,32 @@ impl Generations {
         }
     }
 
+    /// Has rows fetched from disk for the entry that is being applied. What cannot be read, the entry meets again.
+    pub(crate) async fn fetch(&self, read: ColdRead, keeps: bool) -> Result<()> {
+        let reader = {
+            let mut machine = self.machine.borrow_mut();
+            machine.store().cold_reader()
+        };
+        let work = move || if keeps { reader.keep(&read) } else { reader.warm(&read) };
+        let rows = self.run_on(&*self.readers, work).await?.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a read from disk failed");
+            Warmed::default()
+        });
+        self.machine.borrow_mut().fetched(rows);
+        Ok(())
+    }
+
     /// Runs `work` on another thread and waits for it.
     async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let pending = Pending::run(&*self.background, &self.wake, work);
+        self.run_on(&*self.background, work).await
+    }
+
+    async fn run_on<T: Send + 'static>(
+        &self,
+        threads: &dyn Background,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let pending = Pending::run(threads, &self.wake, work);
         loop {
             if let Some(result) = pending.take() {
                 return result.map_err(|panic| Error::Fatal(format!("a background job panicked: {panic}")));

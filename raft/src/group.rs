@@ -120,10 +120,10 @@ impl Group {
     ) -> Result<Group> {
         options.check()?;
         let config = Arc::new(raft_config(&options)?);
-        let GroupHooks { on_outcome, on_fatal, wake, background } = hooks;
+        let GroupHooks { on_outcome, on_fatal, wake, background, readers } = hooks;
         check_fit(&log, machine.borrow_mut().store())?;
         let log = LogStore::new(log, wake.clone());
-        let generations = Generations::new(&options, machine.clone(), log.clone(), background, wake)?;
+        let generations = Generations::new(&options, machine.clone(), log.clone(), background, readers, wake)?;
         let checkpoints = Checkpoints::open(&options.snapshot_directory)?;
         let reports_durable = Rc::new(Cell::new(false));
         let outcomes = Outcomes::new(on_outcome);

@@ -40,7 +40,7 @@ pub use error::{DecodeError, Error, ProposeError, Refused, Result};
 pub use fit::check_fit;
 pub use generations::WritePace;
 pub use group::{Group, GroupStatus, Role};
-pub use machine::{Machine, MachineError};
+pub use machine::{Executed, Machine, MachineError};
 pub use options::{GroupHooks, GroupOptions};
 pub use outcomes::Outcome;
 pub use types::{EntryId, NodeId, PeerAddress, Replies};

@@ -1,6 +1,6 @@
 //! What a shard does with committed batches: the seam between the group and the commands.
 
-use basalt_storage::Store;
+use basalt_storage::{ColdRead, Store, Warmed};
 
 use crate::types::{EntryId, Replies};
 
@@ -11,6 +11,10 @@ use crate::types::{EntryId, Replies};
 pub trait Machine {
     /// Executes one batch on the store and answers its commands' replies.
     ///
+    /// If it needs rows that are not in memory it may stop in the middle ([`Executed::Cold`]): it is called again with the same
+    /// arguments once another thread has fetched them, and goes on where it stood. Nothing is written out meanwhile, other
+    /// tasks of the core run.
+    ///
     /// Must be deterministic: the same batch at the same `entry` on the same rows gives the same rows on every node.
     /// `ticket` is the one the batch was proposed with here. Without one (an entry of another leader, or of before a restart)
     /// the replies are not looked at and may be empty. Tickets come in the order of their proposals, but those of proposals
@@ -19,10 +23,27 @@ pub trait Machine {
     ///
     /// # Errors
     /// A batch that cannot be executed, for example one in an unknown format. It is final: the group stops.
-    fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Replies, MachineError>;
+    fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError>;
+
+    /// Takes the rows that were fetched for the entry which [`Machine::apply`] stopped in. None, if they could not be read.
+    fn fetched(&mut self, rows: Warmed);
 
     /// The shard's store.
     fn store(&mut self) -> &mut Store;
+}
+
+/// How far a batch was executed.
+#[derive(Debug)]
+pub enum Executed {
+    /// To its end, with these replies.
+    Whole(Replies),
+    /// Up to a command that needs rows which are not in memory.
+    Cold {
+        /// What is to be fetched.
+        read: ColdRead,
+        /// Whether the rows are to be kept for the command, since the caches drop them.
+        keeps: bool,
+    },
 }
 
 /// Why a committed batch could not be executed. Final for the group.

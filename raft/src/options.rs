@@ -86,4 +86,6 @@ pub struct GroupHooks {
     pub wake: Wake,
     /// Runs what blocks on other threads.
     pub background: Rc<dyn Background>,
+    /// Runs reads of single rows on other threads: they do not wait behind what takes long.
+    pub readers: Rc<dyn Background>,
 }

@@ -17,12 +17,13 @@ use openraft::storage::RaftStateMachine;
 use crate::entry::{encode_log_id, encode_stored_membership};
 use crate::generations::{Generations, point_of};
 use crate::log_store::LogStore;
-use crate::machine::Machine;
+use crate::machine::{Executed, Machine};
 use crate::outcomes::Outcomes;
 use crate::runtime::yield_now;
 use crate::snapshot::{Checkpoints, SnapshotBuilder, SnapshotData};
 use crate::types::{
-    Entry, EntryPayload, EntryResponder, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, TypeConfig, entry_id,
+    Entry, EntryId, EntryPayload, EntryResponder, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
+    entry_id,
 };
 
 /// How long entries are applied before other tasks of the core get a turn: its budget for one task's run.
@@ -54,34 +55,68 @@ impl StateMachine {
     }
 
     /// Executes `entry`; whether somebody here waits for its replies is `is_awaited`.
-    fn apply_entry(&self, entry: &Entry, is_awaited: bool) -> io::Result<Replies> {
+    async fn apply_entry(&self, entry: &Entry, is_awaited: bool) -> io::Result<Replies> {
         let id = entry_id(&entry.log_id());
-        let mut machine = self.machine.borrow_mut();
-        let applied = machine.store().applied();
-        if !applied.log_id.is_empty() && id.index <= applied.index {
-            return Err(self.fault(format!("entry {id} came again: entry {} is applied", applied.index)));
-        }
+        self.check_order(id)?;
         let (replies, bytes, membership) = match &entry.payload {
             EntryPayload::Blank => (Replies::default(), 0, None),
             EntryPayload::Normal(batch) => {
                 let ticket = if is_awaited { self.outcomes.take_ticket(id.index) } else { None };
-                let replies = machine.apply(id, &batch.0, ticket);
-                (replies.map_err(|error| self.fault(format!("entry {id}: {error}")))?, batch.0.len(), None)
+                (self.execute(id, &batch.0, ticket).await?, batch.0.len(), None)
             }
             EntryPayload::Membership(membership) => {
                 let stored = StoredMembership::new(Some(entry.log_id()), membership.clone());
                 (Replies::default(), 0, Some(encode_stored_membership(&stored)))
             }
         };
+        let mut machine = self.machine.borrow_mut();
         let store = machine.store();
         store.set_applied(id.index, &encode_log_id(&entry.log_id()), membership.as_deref());
         self.generations.applied(bytes, store);
         Ok(replies)
     }
 
+    fn check_order(&self, id: EntryId) -> io::Result<()> {
+        let mut machine = self.machine.borrow_mut();
+        let applied = machine.store().applied();
+        if !applied.log_id.is_empty() && id.index <= applied.index {
+            return Err(self.fault(format!("entry {id} came again: entry {} is applied", applied.index)));
+        }
+        Ok(())
+    }
+
+    /// Executes a batch, and lets the core go on with other things while rows are fetched for it.
+    async fn execute(&self, id: EntryId, batch: &[u8], ticket: Option<u64>) -> io::Result<Replies> {
+        self.machine.borrow_mut().store().begin_entry();
+        loop {
+            let executed = {
+                let _noting = NotePanic(&self.log, id);
+                self.machine.borrow_mut().apply(id, batch, ticket)
+            };
+            match executed.map_err(|error| self.fault(format!("entry {id}: {error}")))? {
+                Executed::Whole(replies) => return Ok(replies),
+                Executed::Cold { read, keeps } => {
+                    let fetched = self.generations.fetch(read, keeps).await;
+                    fetched.map_err(|error| self.fault(format!("entry {id}: {error}")))?;
+                }
+            }
+        }
+    }
+
     fn fault(&self, text: String) -> io::Error {
         self.log.note_fault(text.clone());
         io::Error::other(text)
+    }
+}
+
+/// Notes a panic of the machine as the fault it is: openraft catches it, and hears of it late. Half an entry may be in memory.
+struct NotePanic<'a>(&'a LogStore, EntryId);
+
+impl Drop for NotePanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.note_fault(format!("entry {}: executing it panicked: see the panic's message above", self.1));
+        }
     }
 }
 
@@ -128,7 +163,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let (entry, responder) = item?;
             self.log.flushed(entry.index()).await?;
             slice.next().await;
-            let replies = self.apply_entry(&entry, responder.is_some())?;
+            let replies = self.apply_entry(&entry, responder.is_some()).await?;
+            self.generations.let_in().await;
             // The machine is not borrowed any more: who takes the replies may use it.
             if let Some(responder) = responder {
                 responder.send(replies);
@@ -177,7 +213,7 @@ mod tests {
 
     use super::*;
     use crate::runtime::GlommioRuntime;
-    use crate::testing::{PATIENCE, Scene, Setup, run};
+    use crate::testing::{Held, PATIENCE, Scene, Setup, run};
     use crate::types::{Batch, log_id};
 
     /// A state machine without openraft, on what `scene` has.
@@ -248,6 +284,52 @@ mod tests {
             }
             applying.await.unwrap();
             assert_eq!(machine.borrow().text(), "a");
+        });
+    }
+
+    #[test]
+    fn an_entry_that_waits_for_rows_lets_other_tasks_run_and_nothing_is_written_out_before_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let readers = Rc::new(Held::default());
+            let scene = Scene::with_readers(directory.path(), readers.clone());
+            let mut state_machine = state_machine(&scene, directory.path());
+            let Scene { mut log, machine, generations, syncer: _syncer } = scene;
+            let entries = [(0, b"x".as_slice()), (1, b"halves:abcd"), (2, b"y")]
+                .map(|(index, text)| Entry::new(log_id(1, index), EntryPayload::Normal(Batch(text.into()))));
+            log.append(entries.clone(), IOFlushed::noop()).await.unwrap();
+            let applying = glommio::spawn_local(async move {
+                state_machine.apply(futures_util::stream::iter(entries.map(|entry| Ok((entry, None))))).await
+            });
+            let turn = async || {
+                log.drain();
+                generations.advance();
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+            };
+            let deadline = Instant::now() + PATIENCE;
+            while readers.job_count() == 0 {
+                assert!(Instant::now() < deadline, "it asks for no row");
+                turn().await;
+            }
+            assert_eq!(machine.borrow().text(), "xab");
+            let of_writing = generations.clone();
+            let writing = glommio::spawn_local(async move { of_writing.write_out().await });
+            for _ in 0..50 {
+                turn().await;
+            }
+            assert!(machine.borrow_mut().store.freeze().is_none(), "half an entry may be frozen");
+            assert_eq!(machine.borrow().text(), "xab");
+
+            readers.run_all();
+            let written = glommio::spawn_local(writing);
+            while machine.borrow().store.durable_applied() == 0 {
+                assert!(Instant::now() < deadline, "nothing is written out: {}", machine.borrow().text());
+                turn().await;
+            }
+
+            assert!(written.await.unwrap().last_log_id >= Some(log_id(1, 1)));
+            applying.await.unwrap();
+            assert_eq!(machine.borrow().text(), "xabcdy");
         });
     }
 }

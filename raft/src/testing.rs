@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
-use basalt_storage::{BlockCache, Rows, Store, StoreOptions};
+use basalt_storage::{BlockCache, ColdRead, Rows, Store, StoreOptions, Warmed};
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 
@@ -18,27 +18,30 @@ use crate::generations::Generations;
 use crate::log_store::LogStore;
 use crate::runtime::GlommioRuntime;
 use crate::{
-    Background, EntryId, Group, GroupHooks, GroupOptions, Job, Machine, MachineError, NodeId, Outcome, Replies,
+    Background, EntryId, Executed, Group, GroupHooks, GroupOptions, Job, Machine, MachineError, NodeId, Outcome,
+    Replies,
 };
 
 /// How long a test waits for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Appends each batch to the value of the row `b"all"`, so that a lost, doubled or swapped batch shows, and answers with the
-/// number of batches so far.
+/// number of batches so far. Between the halves of a batch `halves:…` it asks for a row.
 pub(crate) struct Appender {
     pub(crate) store: Store,
     pub(crate) count: u64,
     pub(crate) applied: Vec<EntryId>,
     /// The tickets that the batches came with.
     pub(crate) tickets: Vec<Option<u64>>,
+    /// Whether a batch is half applied.
+    is_halfway: bool,
 }
 
 impl Appender {
     pub(crate) fn open(directory: &Path, memtable_bytes: usize) -> Appender {
         let options = StoreOptions::new(memtable_bytes, BlockCache::new(1 << 20));
         let store = Store::open(&directory.join("data"), &options).expect("the store opens");
-        Appender { store, count: 0, applied: Vec::new(), tickets: Vec::new() }
+        Appender { store, count: 0, applied: Vec::new(), tickets: Vec::new(), is_halfway: false }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -48,18 +51,32 @@ impl Appender {
 }
 
 impl Machine for Appender {
-    fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Replies, MachineError> {
+    fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError> {
         if batch == b"poison" {
             return Err(MachineError::Batch("the batch is poison".to_owned()));
         }
         let mut text = self.store.get(b"all")?.map_or_else(Vec::new, |row| row.to_vec());
-        text.extend_from_slice(batch);
-        self.store.put(b"all", &text);
+        if batch.starts_with(b"halves:") {
+            self.is_halfway = !self.is_halfway;
+            let (first, second) = batch[7..].split_at(batch[7..].len() / 2);
+            text.extend_from_slice(if self.is_halfway { first } else { second });
+            self.store.put(b"all", &text);
+            if self.is_halfway {
+                return Ok(Executed::Cold { read: ColdRead::Key(b"cold"[..].into()), keeps: false });
+            }
+        } else {
+            text.extend_from_slice(batch);
+            self.store.put(b"all", &text);
+        }
         self.count += 1;
         self.applied.push(entry);
         self.tickets.push(ticket);
         let bytes = self.count.to_string().into_bytes();
-        Ok(Replies { ends: vec![bytes.len()], bytes })
+        Ok(Executed::Whole(Replies { ends: vec![bytes.len()], bytes }))
+    }
+
+    fn fetched(&mut self, rows: Warmed) {
+        self.store.take_warmed(&rows);
     }
 
     fn store(&mut self) -> &mut Store {
@@ -172,6 +189,7 @@ pub(crate) fn hooks(
         on_fatal: Box::new(move |text| *fatal.borrow_mut() = Some(text)),
         wake: Arc::new(move || woken.store(true, Ordering::Release)),
         background: Rc::new(Threads),
+        readers: Rc::new(Threads),
     }
 }
 
@@ -255,12 +273,18 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new(directory: &Path) -> Scene {
+        Scene::with_readers(directory, Rc::new(Threads))
+    }
+
+    /// A scene whose single rows are fetched by `readers`.
+    pub(crate) fn with_readers(directory: &Path, readers: Rc<dyn Background>) -> Scene {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let wake: crate::Wake = Arc::new(|| {});
         let log = LogStore::new(open_log(directory, &syncer), wake.clone());
         let machine = Rc::new(RefCell::new(Appender::open(directory, 1 << 20)));
         let options = Setup::new(directory).options();
-        let generations = Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), wake).unwrap();
+        let generations =
+            Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), readers, wake).unwrap();
         Scene { log, machine, generations, syncer: Some(syncer) }
     }
 }

@@ -19,9 +19,9 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A [`Rehearsal`](crate::Rehearsal) has read and written as much as it may.
+    /// A [`Trial`](crate::Trial) has read and written as much as it may.
     #[error("the command reads and writes too much to be rehearsed")]
-    Unrehearsed,
+    TrialTooLarge,
     /// Bytes on disk are not what was written. Never served, never repaired silently.
     #[error("{path} is damaged: {detail}; restore this shard from a replica or a backup", path = path.display())]
     Corruption {

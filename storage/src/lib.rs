@@ -19,6 +19,7 @@ pub use identity::{Identity, NODE_ID_BYTES};
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
 pub use rows::{COLD_SCAN_BYTES, ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows, Visit};
 pub use store::{
-    Applied, BlockCache, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob, InstallDone,
-    InstallJob, Rehearsal, Retired, RowCacheCounts, Store, StoreMemory, StoreOptions, Warmed,
+    Applied, BlockCache, Changes, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob,
+    InstallDone, InstallJob, KeptRows, OnMiss, Retired, RowCacheCounts, Store, StoreMemory, StoreOptions, Trial,
+    Warmed,
 };

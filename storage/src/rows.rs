@@ -89,11 +89,14 @@ pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// Ordered rows of one shard.
 ///
-/// Keys compare as bytes. Only a [`Rehearsal`](crate::Rehearsal) returns [`Error::Unrehearsed`]. Reads return [`Error::Cold`] only where the store was told not to wait for the disk; that never
-/// happens while a log entry is applied, since a command retried half-way would be applied twice.
+/// Keys compare as bytes. Only a [`Trial`](crate::Trial) returns [`Error::TrialTooLarge`]. Reads return [`Error::Cold`] only where the store was told not to wait for the
+/// disk ([`OnMiss`](crate::OnMiss)); while a log entry is applied, only to commands that have changed nothing yet.
 pub trait Rows {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>>;
+
+    /// The value of `key`, whose row is of the entry being applied if there is one: nothing older is asked, so this never meets the disk.
+    fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>>;
 
     /// Sets `key` to `value`.
     fn put(&mut self, key: &[u8], value: &[u8]);
@@ -136,6 +139,10 @@ impl MemoryRows {
 impl Rows for MemoryRows {
     fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
         Ok(self.rows.get(key).map(|value| Row::Memory(value)))
+    }
+
+    fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>> {
+        self.rows.get(key).map(|value| Row::Memory(value))
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {

@@ -16,7 +16,7 @@ mod lists;
 mod long_double;
 mod random;
 #[cfg(test)]
-mod random_commands;
+pub(crate) mod random_commands;
 mod sets;
 mod sorted_sets;
 mod streams;

@@ -113,23 +113,23 @@ const TEMPLATES: [&str; 103] = [
 ];
 
 /// Draws commands on few keys, with few values, so that they meet.
-pub(super) struct RandomCommands {
+pub(crate) struct RandomCommands {
     random: Random,
     drawn: usize,
 }
 
 impl RandomCommands {
-    pub(super) fn new(seed: u64) -> RandomCommands {
+    pub(crate) fn new(seed: u64) -> RandomCommands {
         RandomCommands { random: Random::new(seed), drawn: 0 }
     }
 
     /// Whether something that happens once in `times` happens now.
-    pub(super) fn one_in(&mut self, times: u64) -> bool {
+    pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.random.below(times) == 0
     }
 
     /// The words of the next command; the second one is its key.
-    pub(super) fn draw(&mut self) -> Vec<String> {
+    pub(crate) fn draw(&mut self) -> Vec<String> {
         self.drawn += 1;
         let mut words = Vec::new();
         for word in self.pick(&TEMPLATES).split(' ') {

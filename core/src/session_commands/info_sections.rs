@@ -189,6 +189,7 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     add_zeros(fields, &["io_threaded_reads_processed", "io_threaded_writes_processed"]);
     fields.add("client_output_buffer_limit_disconnections", count(server, |core| &core.output_limit_closed));
     fields.add("cold_reads", count_shards(server, |shard| &shard.cold_reads));
+    fields.add("entry_waits", server.shards.iter().map(|shard| shard.entry_waits.get()).sum::<u64>());
     fields.add("disk_waits", server.shards.iter().map(|shard| shard.disk_waits.get()).sum::<u64>());
     fields.add("requests_forwarded", count(server, |core| &core.forwarded));
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use basalt_net::resp::Reply;
-use basalt_raft::{EntryId, Machine, MachineError, Replies};
+use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
-use basalt_storage::{ColdRead, Error as StorageError, Rehearsal, Store};
+use basalt_storage::{ColdRead, Error as StorageError, OnMiss, Rows, Store, Trial, Warmed};
 
 use super::open_batch::InFlight;
+use super::progress::Progress;
 use crate::batch::Batch;
 use crate::commands::table;
 use crate::commands::{Args, Command, CommandError, Context, Kind, Random, Run};
 use crate::ids::CoreId;
 use crate::limits;
-use crate::probe::look_for_named;
+use crate::probe::{changes_at_once, look_for_named};
 use crate::request::{self, ArgList, RequestHeader};
 use crate::server::Server;
 use crate::stats::CoreStats;
@@ -21,6 +22,10 @@ use crate::stats::CoreStats;
 /// What a read is told that would have to be kept with too many large replies.
 const TOO_MUCH_TO_READ: &[u8] =
     b"-BUSY The replies to reads that wait behind the same writes are too large to be made at once, ask for fewer at a time\r\n";
+
+/// What a read is told that needs more from disk than is kept for one command.
+pub(super) const TOO_MUCH_TO_KEEP: &[u8] =
+    b"-ERR The read needs too much from disk at once, ask for less at a time\r\n";
 
 /// What a read run at once came to.
 #[derive(Debug)]
@@ -37,8 +42,40 @@ pub struct ShardMachine {
     pub(super) scratch: Scratch,
     pub(super) random: Random,
     pub(super) in_flight: InFlight,
-    /// Whose figures count what is run.
+    /// The entry that waits for rows.
+    paused: Option<Stand>,
+    /// How often an entry has waited for them.
+    pub(super) pauses: u64,
+    /// Whose figures count what is run; none before the shard serves anybody.
     pub(super) core: Option<(Arc<Server>, CoreId)>,
+}
+
+/// How far an entry is applied.
+struct Stand {
+    entry: EntryId,
+    /// Bytes of the commands that were not executed.
+    bytes_left: usize,
+    /// Operations of the batch that were executed.
+    operations: usize,
+    versions: VersionSource,
+    random: Random,
+    replies: Replies,
+    /// How far the command has come whose turn it is.
+    progress: Progress,
+}
+
+impl Stand {
+    fn new(entry: EntryId, batch: &Batch<'_>) -> Stand {
+        Stand {
+            entry,
+            bytes_left: batch.bytes_left(),
+            operations: 0,
+            versions: VersionSource::entry(entry.index),
+            random: Random::new(batch.seed),
+            replies: Replies::default(),
+            progress: Progress::new(),
+        }
+    }
 }
 
 /// Why a command gave no reply.
@@ -60,6 +97,8 @@ pub(super) struct Execution<'a> {
     pub(super) string_bytes_max: usize,
     /// Whether an entry is being applied: rows that cannot be read are no reply then, since replicas must agree.
     pub(super) applying: bool,
+    /// Whether commands that may read after they have changed something are executed on trial: they could not be run again.
+    pub(super) tries: bool,
     /// The figures of the core that runs them.
     pub(super) stats: Option<&'a CoreStats>,
 }
@@ -73,7 +112,24 @@ impl Execution<'_> {
         let command = table::by_id(header.command).ok_or(Failure::Undecodable)?;
         args[0] = command.name().as_bytes();
         let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return Err(Failure::Undecodable) };
-        self.call(handler, header, &args, out)
+        let on_trial = self.tries && matches!(command.kind, Kind::Write(_)) && !changes_at_once(command, &args);
+        match self.call(handler, header, &args, on_trial, out) {
+            // What it names is fetched all at once.
+            Err(Failure::Cold(met)) => Err(Failure::Cold(self.named_cold(command, header, &args).unwrap_or(met))),
+            outcome => outcome,
+        }
+    }
+
+    /// What the arguments of a command name that is not in memory.
+    fn named_cold(&mut self, command: &Command, header: RequestHeader, args: Args<'_>) -> Option<ColdRead> {
+        let counts = self.scratch.counts();
+        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
+        let looked = look_for_named(&keyspace, command, args, header.seed);
+        self.scratch.set_counts(counts);
+        match looked {
+            Err(StorageError::Cold(read)) => Some(read),
+            _ => None,
+        }
     }
 
     /// Looks whether the rows that a command needs are in memory. The store must not wait for the disk.
@@ -92,32 +148,38 @@ impl Execution<'_> {
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
         let mut looked = look_for_named(&keyspace, command, args, header.seed).map_err(CommandError::from);
         if let Ok(true) = looked {
-            let mut rows = Rehearsal::new(self.store, limits::REHEARSED_BYTES_MAX);
+            let call = Call { handler, header, args, now_ms: self.now_ms, string_bytes_max: self.string_bytes_max };
+            let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
             // Entry 0 holds no commands: no row has its versions.
-            let versions = VersionSource::entry(0);
-            let keyspace = Keyspace::new(&mut rows, self.scratch, versions, header.db, self.now_ms);
-            let random = &mut Random::new(header.seed.unwrap_or(0));
-            let mut context = Context { keyspace, random, string_bytes_max: self.string_bytes_max };
-            let mut out = Vec::new();
-            looked = handler(&mut context, args, &mut Reply::new(&mut out, header.protocol)).map(|()| false);
+            let (mut versions, mut random, mut out) = (VersionSource::entry(0), Random::new(0), Vec::new());
+            let reply = &mut Reply::new(&mut out, header.protocol);
+            looked = call.on(&mut trial, self.scratch, &mut versions, &mut random, reply).map(|()| false);
         }
         self.scratch.set_counts(counts);
         looked.map(drop)
     }
 
-    /// Calls a handler and writes its reply, or its error, to `out`.
-    fn call(&mut self, handler: Run, header: RequestHeader, args: Args<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+    /// Calls a handler and writes its reply, or its error, to `out`. If that is `on_trial`, rows are changed once it has come to its end.
+    fn call(
+        &mut self,
+        handler: Run,
+        header: RequestHeader,
+        args: Args<'_>,
+        on_trial: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let mut reply = Reply::new(out, header.protocol);
         let mark = reply.mark();
         let counts = self.scratch.counts();
         let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(header.asked)));
         let started = stats.and_then(|stats| stats.time.start());
-        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
-        let mut own_random = header.seed.map(Random::new);
-        let random = own_random.as_mut().unwrap_or(self.random);
-        let mut context = Context { keyspace, random, string_bytes_max: self.string_bytes_max };
-        let outcome = handler(&mut context, args, &mut reply);
-        self.versions = context.keyspace.versions();
+        let call = Call { handler, header, args, now_ms: self.now_ms, string_bytes_max: self.string_bytes_max };
+        let tried = if on_trial { self.try_out(&call, &mut reply) } else { None };
+        let outcome = tried.unwrap_or_else(|| {
+            reply.truncate(mark);
+            self.scratch.set_counts(counts);
+            call.on(self.store, self.scratch, &mut self.versions, self.random, &mut reply)
+        });
         if let (Some(stats), Some(started)) = (stats, started) {
             stats.time.stop(started);
         }
@@ -144,24 +206,47 @@ impl Execution<'_> {
             }
         }
     }
+
+    /// Calls a handler on rows that are changed once it has come to its end. `None` if it reads and writes too much for that, and
+    /// nothing is changed.
+    fn try_out(&mut self, call: &Call<'_>, reply: &mut Reply<'_>) -> Option<Result<(), CommandError>> {
+        let (mut versions, mut random) = (self.versions, self.random.clone());
+        let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
+        let outcome = call.on(&mut trial, self.scratch, &mut versions, &mut random, reply);
+        let changes = trial.into_changes()?;
+        if outcome.is_ok() {
+            self.store.commit(&changes);
+            (self.versions, *self.random) = (versions, random);
+        }
+        Some(outcome)
+    }
 }
 
-/// Applies one command of an entry.
-fn apply_command(
-    execution: &mut Execution<'_>,
-    command: Result<&[u8], String>,
-    replies: &mut Replies,
-) -> Result<(), String> {
-    match execution.run(command?, &mut replies.bytes) {
-        Ok(()) => {
-            replies.ends.push(replies.bytes.len());
-            Ok(())
-        }
-        Err(Failure::Cold(_)) => unreachable!("applying waits for the disk"),
-        Err(Failure::Storage(error)) => Err(error.to_string()),
-        Err(Failure::Undecodable) => {
-            Err("it holds a command this version does not know; start the version that wrote it".into())
-        }
+/// A handler, and what it is called with beside rows.
+struct Call<'a> {
+    handler: Run,
+    header: RequestHeader,
+    args: Args<'a>,
+    now_ms: u64,
+    string_bytes_max: usize,
+}
+
+impl Call<'_> {
+    fn on(
+        &self,
+        rows: &mut dyn Rows,
+        scratch: &mut Scratch,
+        versions: &mut VersionSource,
+        random: &mut Random,
+        reply: &mut Reply<'_>,
+    ) -> Result<(), CommandError> {
+        let keyspace = Keyspace::new(rows, scratch, *versions, self.header.db, self.now_ms);
+        let mut own_random = self.header.seed.map(Random::new);
+        let random = own_random.as_mut().unwrap_or(random);
+        let mut context = Context { keyspace, random, string_bytes_max: self.string_bytes_max };
+        let outcome = (self.handler)(&mut context, self.args, reply);
+        *versions = context.keyspace.versions();
+        outcome
     }
 }
 
@@ -169,7 +254,15 @@ impl ShardMachine {
     /// A machine over `store`.
     pub fn new(store: Store) -> ShardMachine {
         let random = Random::new(rand::random());
-        ShardMachine { store, scratch: Scratch::default(), random, in_flight: InFlight::default(), core: None }
+        ShardMachine {
+            store,
+            scratch: Scratch::default(),
+            random,
+            in_flight: InFlight::default(),
+            paused: None,
+            pauses: 0,
+            core: None,
+        }
     }
 
     /// Runs a read at once and writes its reply, or its error, to `out`. Never blocks.
@@ -181,20 +274,24 @@ impl ShardMachine {
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> ReadOutcome {
-        match self.reading(now_ms, false, |execution| execution.call(handler, header, args, out)) {
+        match self.reading(now_ms, |execution| execution.call(handler, header, args, false, out)) {
             Err(Failure::Cold(read)) => ReadOutcome::Cold(read),
             _ => ReadOutcome::Done,
         }
     }
 
-    /// Reads at `now_ms`; `wait_for_disk` says whether a read may block.
-    pub(super) fn reading<R>(
-        &mut self,
-        now_ms: u64,
-        wait_for_disk: bool,
-        read: impl FnOnce(&mut Execution<'_>) -> R,
-    ) -> R {
-        self.store.set_wait_for_disk(wait_for_disk);
+    /// Reads at `now_ms`, without waiting for the disk.
+    pub(super) fn reading<R>(&mut self, now_ms: u64, read: impl FnOnce(&mut Execution<'_>) -> R) -> R {
+        self.reading_on(OnMiss::Cold, now_ms, read)
+    }
+
+    /// Reads at `now_ms` what could not be fetched, to learn why.
+    pub(super) fn reading_at_last<R>(&mut self, now_ms: u64, read: impl FnOnce(&mut Execution<'_>) -> R) -> R {
+        self.reading_on(OnMiss::Wait, now_ms, read)
+    }
+
+    fn reading_on<R>(&mut self, on_miss: OnMiss, now_ms: u64, read: impl FnOnce(&mut Execution<'_>) -> R) -> R {
+        self.store.set_on_miss(on_miss);
         let outcome = read(&mut Execution {
             store: &mut self.store,
             scratch: &mut self.scratch,
@@ -204,74 +301,153 @@ impl ShardMachine {
             // Reads make no strings longer, and commands that do are not rehearsed.
             string_bytes_max: 0,
             applying: false,
+            tries: false,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         });
-        self.store.set_wait_for_disk(true);
+        self.store.set_on_miss(OnMiss::Wait);
         outcome
     }
 }
 
-impl Machine for ShardMachine {
-    fn apply(&mut self, entry: EntryId, bytes: &[u8], ticket: Option<u64>) -> Result<Replies, MachineError> {
-        let unreadable =
-            |reason: String| MachineError::Batch(format!("log entry {} cannot be applied: {reason}", entry.index));
-        let batch = Batch::read(bytes).map_err(unreadable)?;
-        let mut in_flight = self.in_flight.borrow_mut();
+impl ShardMachine {
+    /// Applies an entry from where it stands, to its end or up to a command that needs what is not in memory.
+    fn go_on(&mut self, stand: &mut Stand, batch: Batch<'_>, ticket: Option<u64>) -> Result<Option<ColdRead>, String> {
+        let in_flight = self.in_flight.clone();
+        let mut in_flight = in_flight.borrow_mut();
         // Not simply the oldest: proposals before it may be lost, which their outcomes tell later.
         let pending = ticket.map(|ticket| {
             let pending = in_flight.iter_mut().find(|pending| pending.ticket == ticket);
             pending.expect("a batch is in flight until its outcome is taken, and that comes after it is applied")
         });
-        let mut replies = Replies::default();
+        let mut commands = batch;
+        commands.skip_to(stand.bytes_left);
+        let Some(pending) = pending else {
+            while let Some(command) = commands.next() {
+                if let Some(read) = self.step(stand, &batch, command?, false)? {
+                    return Ok(Some(read));
+                }
+                stand.bytes_left = commands.bytes_left();
+                stand.replies.bytes.clear();
+                stand.replies.ends.clear();
+            }
+            return Ok(None);
+        };
+        assert!(!pending.applied, "a batch is applied once");
+        // Reads join it while it waits for rows.
+        while let Some(operation) = pending.operations.get(stand.operations) {
+            let cold = match &operation.read {
+                Some(_) if stand.replies.bytes.len() >= limits::BATCH_REPLY_BYTES_MAX => {
+                    stand.replies.bytes.extend_from_slice(TOO_MUCH_TO_READ);
+                    stand.replies.ends.push(stand.replies.bytes.len());
+                    None
+                }
+                Some(range) => self.step(stand, &batch, &pending.reads[range.clone()], true)?,
+                None => {
+                    let command = commands.next().expect("every write of a batch stands in its entry");
+                    let cold = self.step(stand, &batch, command?, false)?;
+                    if cold.is_none() {
+                        stand.bytes_left = commands.bytes_left();
+                    }
+                    cold
+                }
+            };
+            if cold.is_some() {
+                return Ok(cold);
+            }
+            stand.operations += 1;
+        }
+        assert!(commands.next().is_none(), "every command of an entry proposed here belongs to an operation");
+        // Only now: until then, reads that must see its writes join it.
+        pending.applied = true;
+        Ok(None)
+    }
+
+    /// Executes one command of an entry, or a read that stands between them; or says what it needs that is not in memory, and
+    /// leaves everything as it was.
+    fn step(
+        &mut self,
+        stand: &mut Stand,
+        batch: &Batch<'_>,
+        bytes: &[u8],
+        is_read: bool,
+    ) -> Result<Option<ColdRead>, String> {
+        if is_read && stand.progress.is_too_large() {
+            stand.replies.bytes.extend_from_slice(TOO_MUCH_TO_KEEP);
+            stand.replies.ends.push(stand.replies.bytes.len());
+            stand.progress = Progress::new();
+            return Ok(None);
+        }
+        // What the log holds at a start is executed before anybody is served.
+        let may_wait = self.core.is_none() || stand.progress.has_failed() || stand.progress.is_too_large();
+        stand.progress.lends(&mut self.store);
+        self.store.set_on_miss(if may_wait { OnMiss::Wait } else { OnMiss::ColdUntilChanged });
+        let tries = !may_wait && self.store.has_rows_on_disk();
+        // Reads draw from the core's own random numbers: how many there are is no business of the replicas.
+        let random_before = stand.random.clone();
+        let random = if is_read { &mut self.random } else { &mut stand.random };
         let mut execution = Execution {
             store: &mut self.store,
             scratch: &mut self.scratch,
-            random: &mut Random::new(batch.seed),
-            versions: VersionSource::entry(entry.index),
+            random,
+            versions: if is_read { VersionSource::none() } else { stand.versions },
             now_ms: batch.time_ms,
             string_bytes_max: batch.string_bytes_max,
-            applying: true,
+            applying: !is_read,
+            tries,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         };
-        let Some(pending) = pending else {
-            for command in batch {
-                apply_command(&mut execution, command, &mut replies).map_err(unreadable)?;
-                replies.bytes.clear();
+        let outcome = execution.run(bytes, &mut stand.replies.bytes);
+        let versions = execution.versions;
+        stand.progress.returns(&mut self.store);
+        match outcome {
+            Ok(()) => {
+                if !is_read {
+                    stand.versions = versions;
+                }
+                stand.replies.ends.push(stand.replies.bytes.len());
+                if stand.progress.has_begun() {
+                    stand.progress = Progress::new();
+                }
+                Ok(None)
             }
-            return Ok(Replies::default());
-        };
-        assert!(!pending.applied, "a batch is applied once");
-        pending.applied = true;
-        let mut commands = batch;
-        for operation in &pending.operations {
-            match &operation.read {
-                Some(_) if replies.bytes.len() >= limits::BATCH_REPLY_BYTES_MAX => {
-                    replies.bytes.extend_from_slice(TOO_MUCH_TO_READ);
-                    replies.ends.push(replies.bytes.len());
-                }
-                Some(range) => {
-                    let read = &pending.reads[range.clone()];
-                    // Reads draw from the core's own random numbers: how many there are is no business of the replicas.
-                    let versions = std::mem::replace(&mut execution.versions, VersionSource::none());
-                    let seeded = std::mem::replace(execution.random, Random::new(self.random.next_u64()));
-                    execution.applying = false;
-                    let outcome = execution.run(read, &mut replies.bytes);
-                    execution.applying = true;
-                    assert!(
-                        outcome.is_ok(),
-                        "a read that may wait for the disk is never cold, and it was encoded here"
-                    );
-                    (execution.versions, *execution.random) = (versions, seeded);
-                    replies.ends.push(replies.bytes.len());
-                }
-                None => {
-                    let command = commands.next().expect("every write of a batch stands in its entry");
-                    apply_command(&mut execution, command, &mut replies).map_err(unreadable)?;
-                }
+            Err(Failure::Cold(mut read)) => {
+                stand.random = random_before;
+                stand.progress.meets(&mut read);
+                Ok(Some(read))
+            }
+            Err(Failure::Storage(error)) => Err(error.to_string()),
+            Err(Failure::Undecodable) => {
+                Err("it holds a command this version does not know; start the version that wrote it".into())
             }
         }
-        assert!(commands.next().is_none(), "every command of an entry proposed here belongs to an operation");
-        Ok(replies)
+    }
+}
+
+impl Machine for ShardMachine {
+    fn apply(&mut self, entry: EntryId, bytes: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError> {
+        let unreadable =
+            |reason: String| MachineError::Batch(format!("log entry {} cannot be applied: {reason}", entry.index));
+        let batch = Batch::read(bytes).map_err(unreadable)?;
+        let mut stand = self.paused.take().unwrap_or_else(|| Stand::new(entry, &batch));
+        assert_eq!(stand.entry, entry, "entries are applied one after the other");
+        let outcome = self.go_on(&mut stand, batch, ticket);
+        self.store.set_on_miss(OnMiss::Wait);
+        match outcome.map_err(unreadable)? {
+            None => Ok(Executed::Whole(stand.replies)),
+            Some(read) => {
+                let keeps = stand.progress.keeps();
+                self.paused = Some(stand);
+                self.pauses += 1;
+                Ok(Executed::Cold { read, keeps })
+            }
+        }
+    }
+
+    fn fetched(&mut self, mut rows: Warmed) {
+        if let Some(stand) = &mut self.paused {
+            stand.progress.fetched(rows.take_kept());
+        }
+        self.store.take_warmed(&rows);
     }
 
     fn store(&mut self) -> &mut Store {

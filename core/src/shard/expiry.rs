@@ -20,7 +20,7 @@ impl Shard {
         }
         self.expiry_floor_ms = self.expiry_floor_ms.min(now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS));
         let floor_ms = self.expiry_floor_ms;
-        let due = self.machine.borrow_mut().reading(now_ms, false, |execution| {
+        let due = self.machine.borrow_mut().reading(now_ms, |execution| {
             let is_on_disk = execution.store.has_rows_on_disk();
             let keyspace = Keyspace::new(execution.store, execution.scratch, execution.versions, 0, now_ms);
             let mut cold = ColdRows::new();
@@ -38,10 +38,10 @@ impl Shard {
             Err(StorageError::Cold(read)) if self.expiry_warmed < limits::EXPIRY_WARM_ATTEMPTS => {
                 self.expiry_warmed += 1;
                 self.expiry_is_warming = true;
-                host.warm(self.id, HOUSEKEEPING, read);
+                host.warm(self.id, HOUSEKEEPING, read, false);
                 return;
             }
-            // They are evicted faster than they are read: the deletion waits for the disk.
+            // They are evicted faster than they are read: the deletion's entry waits for them.
             Err(StorageError::Cold(ColdRead::Keys(_))) => true,
             Err(StorageError::Cold(_)) => return,
             Err(error) => {

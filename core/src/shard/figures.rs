@@ -47,6 +47,7 @@ impl Shard {
         stats.memtable_bytes.set((memory.active_bytes + memory.frozen_bytes + memory.written_bytes) as u64);
         stats.row_cache_bytes.set(memory.row_cache_bytes as u64);
         stats.disk_waits.set(machine.store.disk_waits());
+        stats.entry_waits.set(machine.pauses);
         stats.row_cache_hits.set(row_cache.hits);
         stats.row_cache_misses.set(row_cache.misses);
     }

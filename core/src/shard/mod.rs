@@ -8,6 +8,7 @@ mod expiry;
 mod figures;
 mod open_batch;
 mod pressure;
+mod progress;
 mod proposing;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,7 +24,7 @@ use std::time::Instant;
 use basalt_raft::{Group, GroupHooks, GroupOptions, NodeId, ProposeError, Replies};
 use basalt_storage::keyspace::KeyCounts;
 use basalt_storage::log::RaftLog;
-use basalt_storage::{ColdRead, ColdReader, Rows, Warmed};
+use basalt_storage::{ColdRead, ColdReader, Rows};
 
 use crate::background::Background;
 use crate::batch;
@@ -56,8 +57,19 @@ pub struct Origin {
 pub trait ShardHost {
     /// Delivers a reply to whoever waits for it.
     fn reply(&mut self, origin: Origin, reply: &[u8]);
-    /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards.
-    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead);
+    /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards. If it `keeps` the rows, it is given them.
+    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool);
+}
+
+/// The threads that a shard uses.
+#[derive(Clone)]
+pub struct Threads {
+    /// For what takes long.
+    pub background: Background,
+    /// For reads from disk for clients.
+    pub readers: Background,
+    /// For those for entries, behind which all other entries of the shard wait.
+    pub entry_readers: Background,
 }
 
 /// A shard on its core.
@@ -72,6 +84,10 @@ pub struct Shard {
     parked: HashMap<(CoreId, u32), Parked>,
     /// How much is parked.
     parked_waiting: Waiting,
+    /// Whose request has rows kept for it.
+    keeper: Option<(CoreId, u32)>,
+    /// Whose requests wait to be the next one, and what they have met.
+    keepers: VecDeque<((CoreId, u32), ColdRead)>,
     /// Reads that joined the newest batch in flight after it was proposed.
     reads_behind: Waiting,
     outcomes: Outcomes,
@@ -109,7 +125,7 @@ const THIS_NODE: NodeId = NodeId(1);
 type Outcomes = Rc<RefCell<VecDeque<(u64, Result<Replies, ProposeError>)>>>;
 
 /// What the group calls: the outcomes are kept for the core's next turn, which has connections and outbox at hand.
-fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, background: &Background, outcomes: Outcomes) -> GroupHooks {
+fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, threads: &Threads, outcomes: Outcomes) -> GroupHooks {
     let (on_outcome, on_fatal, on_wake) = (server.clone(), server.clone(), server.clone());
     GroupHooks {
         on_outcome: Box::new(move |ticket, outcome| {
@@ -119,7 +135,8 @@ fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, background: &Backgroun
         }),
         on_fatal: Box::new(move |reason| on_fatal.fail(format!("shard {id} cannot go on: {reason}"))),
         wake: Arc::new(move || on_wake.mailboxes.bell(core).ring_urgently()),
-        background: Rc::new(background.clone()),
+        background: Rc::new(threads.background.clone()),
+        readers: Rc::new(threads.entry_readers.clone()),
     }
 }
 
@@ -135,10 +152,10 @@ impl Shard {
         snapshots: PathBuf,
         server: &Arc<Server>,
         core: CoreId,
-        background: &Background,
+        threads: &Threads,
     ) -> Result<Shard, basalt_raft::Error> {
         let outcomes = Outcomes::default();
-        let hooks = hooks(id, server, core, background, outcomes.clone());
+        let hooks = hooks(id, server, core, threads, outcomes.clone());
         let options = GroupOptions {
             in_flight_max: limits::BATCHES_IN_FLIGHT,
             log_bytes_max: server.config.snapshot_log_bytes(),
@@ -171,6 +188,8 @@ impl Shard {
             last_time_ms: 0,
             parked: HashMap::new(),
             parked_waiting: Waiting::default(),
+            keeper: None,
+            keepers: VecDeque::new(),
             reads_behind: Waiting::default(),
             expiry_in_flight: false,
             expiry_goes_on: false,
@@ -195,11 +214,6 @@ impl Shard {
     /// A handle for reader threads.
     pub fn cold_reader(&self) -> ColdReader {
         self.machine.borrow().store.cold_reader()
-    }
-
-    /// Keeps rows that a reader thread has brought.
-    pub fn take_rows(&mut self, rows: &Warmed) {
-        self.machine.borrow().store.take_warmed(rows);
     }
 
     /// Answers whoever waits for batches that have come through the log; returns how many batches there were.

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use basalt_net::resp::Protocol;
 use basalt_net::ring::{Park, Ring, RingOptions};
-use basalt_raft::{EntryId, Machine};
+use basalt_raft::{EntryId, Executed, Machine};
 use basalt_storage::log::{Durability, LogOptions, LogSyncer};
-use basalt_storage::{BlockCache, Store, StoreOptions};
+use basalt_storage::{BlockCache, Direction, Store, StoreOptions, Warmed};
 
 use super::open_batch::PendingBatch;
 use super::*;
 use crate::boot::StopRequest;
-use crate::commands::table;
+use crate::commands::random_commands::RandomCommands;
+use crate::commands::{Kind, table};
 use crate::config::Config;
 use crate::mailbox::{Doorbell, Mailboxes, Mode};
 use crate::node::make_server;
@@ -34,7 +35,7 @@ impl ShardHost for Host {
         self.replies.push((origin.ticket.0, String::from_utf8_lossy(reply).into_owned()));
     }
 
-    fn warm(&mut self, _shard: ShardId, _client: (CoreId, u32), _read: ColdRead) {
+    fn warm(&mut self, _shard: ShardId, _client: (CoreId, u32), _read: ColdRead, _keeps: bool) {
         self.warms += 1;
     }
 }
@@ -57,8 +58,18 @@ fn server(cores: u16) -> Arc<Server> {
     ))
 }
 
+/// A server of one core, for tests without an executor.
+fn server_alone() -> Arc<Server> {
+    glommio::LocalExecutorBuilder::default().make().unwrap().run(async { server(1) })
+}
+
 fn store(directory: &Path) -> Store {
-    Store::open(&directory.join("data"), &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap()
+    store_with_cache(directory, 64 << 20)
+}
+
+fn store_with_cache(directory: &Path, bytes: usize) -> Store {
+    let options = StoreOptions { row_cache_bytes: bytes / 64, ..StoreOptions::new(1 << 20, BlockCache::new(bytes)) };
+    Store::open(&directory.join("data"), &options).unwrap()
 }
 
 /// Opens a shard and lets `test` have it.
@@ -78,9 +89,13 @@ pub(crate) fn with_server<F: Future<Output = ()>>(
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
         let machine = Rc::new(RefCell::new(ShardMachine::new(store(directory.path()))));
-        let background = Background::start("test", 1, 8).unwrap();
+        let threads = Threads {
+            background: Background::start("test", 1, 8).unwrap(),
+            readers: Background::start("test", 1, 8).unwrap(),
+            entry_readers: Background::start("test", 1, 8).unwrap(),
+        };
         let (snapshots, server) = (directory.path().join("snapshots"), server(cores));
-        let shard = Shard::open(ShardId(0), log, machine, snapshots, &server, CORE, &background).await.unwrap();
+        let shard = Shard::open(ShardId(0), log, machine, snapshots, &server, CORE, &threads).await.unwrap();
         test(server, shard).await;
     });
 }
@@ -126,6 +141,13 @@ fn pending(ticket: u64, write_count: u32) -> PendingBatch {
     }
 }
 
+fn whole(executed: Executed) -> Replies {
+    match executed {
+        Executed::Whole(replies) => replies,
+        Executed::Cold { read, .. } => panic!("{read:?} is not in memory"),
+    }
+}
+
 /// Batches that nothing moves on, as many as may be in flight.
 fn stuck() -> VecDeque<PendingBatch> {
     (0..limits::BATCHES_IN_FLIGHT as u64).map(|ticket| pending(ticket, 1)).collect()
@@ -138,7 +160,7 @@ fn an_entry_answers_the_batch_it_was_proposed_with_and_no_other() {
     // The first is lost with the leadership, which its outcome tells later.
     machine.in_flight.borrow_mut().extend([pending(4, 3), pending(5, 1), pending(6, 2)]);
     let mut apply = |index, commands: &[&[&str]], ticket| {
-        let replies = machine.apply(EntryId { term: 1, index }, &entry(commands), ticket).unwrap();
+        let replies = whole(machine.apply(EntryId { term: 1, index }, &entry(commands), ticket).unwrap());
         let applied: Vec<bool> = machine.in_flight.borrow().iter().map(|batch| batch.applied).collect();
         (String::from_utf8(replies.bytes).unwrap(), applied)
     };
@@ -150,6 +172,173 @@ fn an_entry_answers_the_batch_it_was_proposed_with_and_no_other() {
     assert_eq!(others, (String::new(), vec![false, false, false]), "an entry of another leader");
     assert_eq!(own, (":2\r\n".to_owned(), vec![false, true, false]));
     assert_eq!(after, (":3\r\n:3\r\n".to_owned(), vec![false, true, true]));
+}
+
+/// Has the rows fetched that `read` asks for, as a group does between two attempts to apply an entry.
+fn fetch(machine: &mut ShardMachine, read: &ColdRead, keeps: bool) {
+    machine.store.begin_entry();
+    let reader = machine.store.cold_reader();
+    let rows = if keeps { reader.keep(read) } else { reader.warm(read) };
+    machine.fetched(rows.unwrap());
+}
+
+/// Writes out what was applied up to `index`, and opens the store again, with nothing in memory.
+fn reopen(mut machine: ShardMachine, directory: &Path, index: u64, cache_bytes: usize) -> ShardMachine {
+    // Opening reads what is last, and its block with it.
+    machine.store.put(&[0xfe], &[0; 100_000]);
+    machine.store.set_applied(index, b"id", None);
+    let done = machine.store.freeze().expect("there is something to write").run();
+    drop(machine.store.finish(done).unwrap());
+    let ShardMachine { store: written, core, .. } = machine;
+    drop(written);
+    let mut machine = ShardMachine::new(store_with_cache(directory, cache_bytes));
+    machine.core = core;
+    machine
+}
+
+#[test]
+fn an_entry_waits_for_rows_and_goes_on_where_it_stood() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    let value = "v".repeat(10_000);
+    // Opening reads what is first and what is last, and their blocks with them.
+    let fillers: Vec<String> = (0..100).map(|number| format!("filler:{number}")).collect();
+    let mut fill: Vec<Vec<&str>> = fillers.iter().map(|key| vec!["SET", key, &value]).collect();
+    fill.extend([vec!["RPUSH", "list", &value, "b"], vec!["SET", "text", "1"], vec!["SADD", "set", "a", "b"]]);
+    let fill = entry(&fill.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    whole(machine.apply(EntryId { term: 1, index: 1 }, &fill, None).unwrap());
+    machine.core = Some((server_alone(), CORE));
+    let mut machine = reopen(machine, directory.path(), 1, 64 << 20);
+    let mut batch = pending(0, 4);
+    batch.reads = command(&["GET", "text"]);
+    let read = 0..batch.reads.len();
+    machine.in_flight.borrow_mut().push_back(batch);
+    let bytes = entry(&[&["INCR", "counter"], &["LPOP", "list"], &["INCR", "counter"], &["SPOP", "set", "5"]]);
+    let (id, mut pauses, mut counters) = (EntryId { term: 1, index: 2 }, 0, Vec::new());
+
+    let replies = loop {
+        match machine.apply(id, &bytes, Some(0)).unwrap() {
+            Executed::Whole(replies) => break replies,
+            Executed::Cold { read, keeps } => fetch(&mut machine, &read, keeps),
+        }
+        assert!(machine.store.freeze().is_none(), "half an entry may be frozen");
+        assert!(!machine.in_flight.borrow()[0].applied, "reads behind it must wait");
+        let mut counter = Vec::new();
+        machine.reading(1, |execution| execution.run(&command(&["GET", "counter"]), &mut counter).is_ok());
+        counters.push(String::from_utf8(counter).unwrap());
+        if pauses == 0 {
+            // It came while the entry waited.
+            let operation = Operation { origin: Some(origin(4)), read: Some(read.clone()) };
+            machine.in_flight.borrow_mut()[0].operations.push(operation);
+        }
+        pauses += 1;
+    };
+
+    let text = String::from_utf8(replies.bytes).unwrap();
+    assert_eq!(text, format!(":1\r\n$10000\r\n{value}\r\n:2\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\n1\r\n"));
+    assert_eq!(replies.ends.len(), 5);
+    assert!(counters.contains(&"$1\r\n1\r\n".to_owned()), "it never stood between its commands: {counters:?}");
+    assert_eq!((machine.pauses, machine.store.disk_waits()), (pauses, 0));
+    assert!(machine.in_flight.borrow()[0].applied);
+}
+
+/// Makes keys and some of the elements so long that few share a block.
+fn spread(line: Vec<String>) -> Vec<String> {
+    let args: Vec<&[u8]> = line.iter().map(String::as_bytes).collect();
+    let keys: Vec<usize> = table::lookup(args[0]).unwrap().keys(&args).collect();
+    let is_element = |word: &str| matches!(word.as_bytes(), [b'a'..=b'g']);
+    let words = line.iter().enumerate();
+    words
+        .map(|(at, word)| if keys.contains(&at) || is_element(word) { word.repeat(1000) } else { word.clone() })
+        .collect()
+}
+
+#[test]
+fn entries_that_wait_for_rows_come_to_the_same_as_those_that_find_them_in_memory() {
+    assert_eq!(compare(3000, 64 << 20), 0, "nothing is evicted");
+}
+
+#[test]
+fn entries_whose_rows_no_cache_holds_come_to_the_same_as_those_that_find_them_in_memory() {
+    let keeps = compare(1500, 1 << 20);
+    assert!(keeps > 100, "rows were kept {keeps} times");
+}
+
+/// Executes random entries on a store whose rows are read from disk, and on one whose are not; says how often rows were kept.
+fn compare(entries: u64, cache_bytes: usize) -> usize {
+    let (plain_directory, directory) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut plain = ShardMachine::new(store(plain_directory.path()));
+    let mut machine = ShardMachine::new(store(directory.path()));
+    machine.core = Some((server_alone(), CORE));
+    let (mut commands, mut pauses, mut kept, mut waits) = (RandomCommands::new(11), 0, 0, Vec::new());
+    for index in 1..=entries {
+        let id = EntryId { term: 1, index };
+        let lines: Vec<Vec<String>> = (0..1 + index % 8).map(|_| spread(commands.draw())).collect();
+        let mut bytes = Vec::new();
+        batch::begin(&mut bytes);
+        let mut operations = Vec::new();
+        let mut reads = Vec::new();
+        for line in &lines {
+            let command = command(&line.iter().map(String::as_str).collect::<Vec<_>>());
+            let is_read = matches!(table::lookup(line[0].as_bytes()).unwrap().kind, Kind::Read(_));
+            let start = reads.len();
+            let out = if is_read { &mut reads } else { &mut bytes };
+            if is_read {
+                out.extend_from_slice(&command);
+            } else {
+                batch::push(out, |out| out.extend_from_slice(&command));
+            }
+            operations.push(is_read.then(|| start..reads.len()));
+        }
+        batch::seal(&mut bytes, 1, index, STRING_BYTES_MAX);
+        let batch = || PendingBatch {
+            operations: operations.iter().map(|read| Operation { origin: None, read: read.clone() }).collect(),
+            reads: reads.clone(),
+            ..pending(index, 0)
+        };
+        plain.in_flight.borrow_mut().push_back(batch());
+        machine.in_flight.borrow_mut().push_back(batch());
+        let expected = whole(plain.apply(id, &bytes, Some(index)).unwrap());
+        let waits_before = machine.store.disk_waits();
+        let replies = loop {
+            match machine.apply(id, &bytes, Some(index)).unwrap() {
+                Executed::Whole(replies) => break replies,
+                Executed::Cold { read, keeps } => {
+                    kept += usize::from(keeps);
+                    fetch(&mut machine, &read, keeps);
+                }
+            }
+            pauses += 1;
+        };
+        if machine.store.disk_waits() > waits_before {
+            let short = |word: &String| word.chars().take(8).collect::<String>();
+            waits.push(
+                lines.iter().map(|line| line.iter().map(short).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>(),
+            );
+        }
+        let text = |replies: &Replies| replies.bytes.escape_ascii().to_string();
+        assert_eq!((text(&replies), &replies.ends), (text(&expected), &expected.ends), "{index}: {lines:?}");
+        machine.store.set_applied(index, b"id", None);
+        plain.store.set_applied(index, b"id", None);
+        if commands.one_in(15) {
+            machine = reopen(machine, directory.path(), index, cache_bytes);
+        }
+    }
+    let rows = |machine: &ShardMachine| {
+        let (mut rows, all) = (Vec::new(), std::ops::Bound::Unbounded);
+        let scanned = machine.store.scan(all, all, Direction::Forward, &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        });
+        scanned.unwrap();
+        rows
+    };
+    let (mut found, expected) = (rows(&machine), rows(&plain));
+    found.retain(|(key, _)| key[0] != 0xfe);
+    assert!(found == expected, "{} rows, {} expected", found.len(), expected.len());
+    assert!(pauses > entries / 10, "rows were in memory: {pauses} pauses");
+    assert!(waits.is_empty(), "the core waited for the disk {} times: {waits:#?}", waits.len());
+    kept
 }
 
 #[test]
@@ -164,7 +353,8 @@ fn reads_behind_one_write_are_refused_when_their_replies_would_fill_the_memory()
         .extend((1..8).map(|number| Operation { origin: Some(origin(number)), read: Some(0..batch.reads.len()) }));
     machine.in_flight.borrow_mut().push_back(batch);
 
-    let replies = machine.apply(EntryId { term: 1, index: 1 }, &entry(&[&["SET", "key", &value]]), Some(0)).unwrap();
+    let entry = entry(&[&["SET", "key", &value]]);
+    let replies = whole(machine.apply(EntryId { term: 1, index: 1 }, &entry, Some(0)).unwrap());
 
     let mut start = 0;
     let kinds: Vec<u8> = replies.ends.iter().map(|&end| replies.bytes[std::mem::replace(&mut start, end)]).collect();
@@ -267,7 +457,7 @@ fn requests_behind_a_cold_read_are_bounded_by_count_and_by_bytes() {
             }
             assert!(shard.is_backlogged(), "{count} requests of {value_bytes} bytes");
 
-            shard.warmed(client, 1, &mut host);
+            shard.warmed(client, Warmed::default(), 1, &mut host);
 
             assert_eq!((shard.parked_waiting, shard.open.write_count), (Waiting::default(), count));
         });

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 
-use basalt_storage::{COLD_SCAN_BYTES, ColdRead, Direction, Error as StorageError};
+use basalt_storage::{ColdRead, Error as StorageError, Warmed};
 
-use super::execution::Failure;
+use super::execution::{Failure, TOO_MUCH_TO_KEEP};
 use super::open_batch::Operation;
+use super::progress::Progress;
 use super::{HOUSEKEEPING, Origin, Shard, ShardHost};
 use crate::batch;
 use crate::commands::{CommandError, table};
@@ -48,67 +49,6 @@ pub(super) struct ParkedRequest {
     pub(super) mode: Mode,
     pub(super) bytes: Vec<u8>,
     pub(super) progress: Progress,
-}
-
-/// How far a request has come that is run again each time a reader thread has fetched something for it.
-#[derive(Debug)]
-pub(super) struct Progress {
-    /// How often it has met the disk.
-    rounds: u32,
-    /// How often without having come farther.
-    attempts: u32,
-    /// The single rows that it met last.
-    rows: Vec<Box<[u8]>>,
-    /// How far its scans have come, forward and backward.
-    scanned: [Option<Box<[u8]>>; 2],
-    scan_bytes: usize,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        let (rows, scanned) = (Vec::new(), [None, None]);
-        Progress { rounds: 0, attempts: 0, rows, scanned, scan_bytes: COLD_SCAN_BYTES }
-    }
-
-    /// Whether it should wait for the disk: rows may be evicted faster than they are read.
-    fn is_patient(&self) -> bool {
-        self.attempts >= limits::COLD_READ_ATTEMPTS
-    }
-
-    /// Takes note of what the request has met, and says how much of it to fetch.
-    fn meets(&mut self, cold: &mut ColdRead) {
-        self.rounds += 1;
-        let is_farther = match cold {
-            ColdRead::Key(row) => self.meets_rows(std::slice::from_ref(row)),
-            ColdRead::Keys(rows) | ColdRead::Places(rows) => self.meets_rows(rows),
-            ColdRead::Scan { from, direction, bytes } => {
-                let last = &mut self.scanned[usize::from(*direction == Direction::Backward)];
-                let is_first = last.is_none();
-                let is_farther = last.as_ref().is_none_or(|last| match direction {
-                    Direction::Forward => *from > *last,
-                    Direction::Backward => *from < *last,
-                });
-                if is_farther {
-                    *last = Some(from.clone());
-                }
-                if is_farther && !is_first {
-                    self.scan_bytes = (2 * self.scan_bytes).min(limits::COLD_SCAN_BYTES_MAX);
-                }
-                *bytes = self.scan_bytes;
-                is_farther
-            }
-        };
-        if !is_farther || self.rounds > limits::COLD_READ_ROUNDS_MAX {
-            self.attempts += 1;
-        }
-    }
-
-    /// Whether the first of `rows` is none of those before: one that is was evicted.
-    fn meets_rows(&mut self, rows: &[Box<[u8]>]) -> bool {
-        let is_farther = rows.first().is_none_or(|first| !self.rows.contains(first));
-        self.rows = rows.to_vec();
-        is_farther
-    }
 }
 
 impl Shard {
@@ -169,44 +109,80 @@ impl Shard {
         let previous = self.parked.insert(client, Parked { requests: VecDeque::from([request]) });
         assert!(previous.is_none(), "a request behind a parked one queues up, it is not parked again");
         self.parked_waiting.add(bytes.len());
-        host.warm(self.id, client, cold);
+        host.warm(self.id, client, cold, false);
     }
 
-    /// Runs what waited for rows that a reader thread has fetched.
-    pub fn warmed(&mut self, client: (CoreId, u32), now_ms: u64, host: &mut impl ShardHost) {
+    /// Takes rows that a reader thread has fetched, and runs what waited for them.
+    pub fn warmed(&mut self, client: (CoreId, u32), mut rows: Warmed, now_ms: u64, host: &mut impl ShardHost) {
+        let kept = rows.take_kept();
+        self.machine.borrow().store.take_warmed(&rows);
         if client == HOUSEKEEPING {
             self.expiry_is_warming = false;
             self.expiry_goes_on = true;
             return;
         }
         let Some(mut parked) = self.parked.remove(&client) else { return };
+        if let Some(first) = parked.requests.front_mut() {
+            first.progress.fetched(kept);
+        }
         while let Some(mut request) = parked.requests.pop_front() {
             let bytes = request.bytes.len();
-            let patient = request.progress.is_patient();
-            let outcome = match request.mode {
-                Mode::Write if patient => {
-                    self.write(Some(request.origin), |out| out.extend_from_slice(&request.bytes));
-                    Ok(())
-                }
-                Mode::ReadInOrder if patient && self.has_unapplied() => {
-                    self.read_in_order(request.origin, &request.bytes);
-                    Ok(())
-                }
-                Mode::Read | Mode::ReadInOrder if patient => {
-                    self.run_patiently(request.origin, &request.bytes, now_ms, host);
-                    Ok(())
-                }
-                mode => self.run(request.origin, mode, &request.bytes, now_ms, host),
-            };
-            if let Err(mut cold) = outcome {
+            if let Err(mut cold) = self.run_again(&mut request, now_ms, host) {
                 request.progress.meets(&mut cold);
+                let keeps = request.progress.keeps();
                 parked.requests.push_front(request);
                 self.parked.insert(client, parked);
-                host.warm(self.id, client, cold);
+                if keeps {
+                    self.keep(client, cold, host);
+                } else {
+                    host.warm(self.id, client, cold, false);
+                }
                 return;
             }
             self.parked_waiting.remove(bytes);
+            if self.keeper == Some(client) {
+                self.keeper = None;
+                if let Some((next, cold)) = self.keepers.pop_front() {
+                    self.keep(next, cold, host);
+                }
+            }
         }
+    }
+
+    /// Has rows fetched that are kept for a request: for one at a time, since nothing else bounds their memory.
+    fn keep(&mut self, client: (CoreId, u32), cold: ColdRead, host: &mut impl ShardHost) {
+        if *self.keeper.get_or_insert(client) == client {
+            host.warm(self.id, client, cold, true);
+        } else {
+            self.keepers.push_back((client, cold));
+        }
+    }
+
+    /// Runs a request that was parked, with the rows that are kept for it.
+    fn run_again(
+        &mut self,
+        request: &mut ParkedRequest,
+        now_ms: u64,
+        host: &mut impl ShardHost,
+    ) -> Result<(), ColdRead> {
+        let ParkedRequest { origin, mode, bytes, progress } = request;
+        let ends_here = progress.has_failed() || progress.is_too_large();
+        match mode {
+            // The entry meets what was met here, and goes its own way with it.
+            Mode::Write if ends_here => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
+            Mode::ReadInOrder if ends_here && self.has_unapplied() => self.read_in_order(*origin, bytes),
+            Mode::Read | Mode::ReadInOrder if progress.has_failed() => {
+                self.run_at_last(*origin, bytes, now_ms, host);
+            }
+            Mode::Read | Mode::ReadInOrder if progress.is_too_large() => host.reply(*origin, TOO_MUCH_TO_KEEP),
+            mode => {
+                progress.lends(&mut self.machine.borrow_mut().store);
+                let outcome = self.run(*origin, *mode, bytes, now_ms, host);
+                progress.returns(&mut self.machine.borrow_mut().store);
+                return outcome;
+            }
+        }
+        Ok(())
     }
 
     /// Runs a read, or adds a request to the batch.
@@ -230,7 +206,7 @@ impl Shard {
                 self.counts_changed = true;
                 let out = &mut self.reply;
                 out.clear();
-                let outcome = self.machine.borrow_mut().reading(now_ms, false, |execution| execution.run(bytes, out));
+                let outcome = self.machine.borrow_mut().reading(now_ms, |execution| execution.run(bytes, out));
                 if outcome.is_ok() {
                     host.reply(origin, out);
                 }
@@ -239,7 +215,6 @@ impl Shard {
                 }
                 match outcome {
                     Ok(()) => {}
-                    Err(Failure::Cold(read @ ColdRead::Key(_))) => return Err(self.with_others(read, bytes, now_ms)),
                     Err(Failure::Cold(read)) => return Err(read),
                     Err(Failure::Storage(_)) => unreachable!("a read's errors are its reply"),
                     Err(Failure::Undecodable) => unreachable!("a request is decoded as this process encoded it"),
@@ -249,10 +224,11 @@ impl Shard {
         Ok(())
     }
 
-    fn run_patiently(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+    /// Runs a read whose rows could not be fetched: it meets the error, and says it.
+    fn run_at_last(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
         self.counts_changed = true;
         let mut out = Vec::new();
-        let outcome = self.machine.borrow_mut().reading(now_ms, true, |execution| execution.run(bytes, &mut out));
+        let outcome = self.machine.borrow_mut().reading_at_last(now_ms, |execution| execution.run(bytes, &mut out));
         assert!(outcome.is_ok(), "a read that may wait for the disk is never cold, and it was encoded here");
         host.reply(origin, &out);
     }
@@ -272,19 +248,10 @@ impl Shard {
         args.push(b"");
         let Some(header) = request::decode(bytes, &mut args) else { return Ok(()) };
         let Some(command) = table::by_id(header.command) else { return Ok(()) };
-        match machine.reading(now_ms, false, |execution| execution.look_ahead(command, header, &args)) {
+        match machine.reading(now_ms, |execution| execution.look_ahead(command, header, &args)) {
             Err(CommandError::Storage(StorageError::Cold(read))) => Err(read),
             // Who runs the request meets the error, and says it.
             _ => Ok(()),
-        }
-    }
-
-    /// What a read has met, and its other rows that are cold as well, if it names several.
-    fn with_others(&self, met: ColdRead, bytes: &[u8], now_ms: u64) -> ColdRead {
-        let mut args = ArgList::new();
-        match request::decode(bytes, &mut args) {
-            Some(_) if args.len() > 1 => self.probe(bytes, now_ms).err().unwrap_or(met),
-            _ => met,
         }
     }
 
@@ -302,47 +269,5 @@ impl Shard {
         let last = in_flight.back_mut().expect("something is not applied, or the read would run at once");
         put(&mut last.operations, &mut last.reads);
         self.reads_behind.add(bytes.len());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn attempts(met: impl IntoIterator<Item = ColdRead>) -> u32 {
-        let mut progress = Progress::new();
-        met.into_iter().for_each(|mut cold| progress.meets(&mut cold));
-        progress.attempts
-    }
-
-    fn key(number: u32) -> Box<[u8]> {
-        Box::from(number.to_be_bytes())
-    }
-
-    fn scan(number: u32, direction: Direction) -> ColdRead {
-        ColdRead::Scan { from: key(number), direction, bytes: 0 }
-    }
-
-    #[test]
-    fn coming_farther_is_no_attempt() {
-        assert_eq!(attempts((0..100).map(|number| ColdRead::Key(key(number)))), 0);
-        assert_eq!(attempts((0..100).map(|number| scan(number, Direction::Forward))), 0);
-        assert_eq!(attempts((0..100).rev().map(|number| scan(number, Direction::Backward))), 0);
-        assert_eq!(attempts((0..9).map(|number| ColdRead::Keys(vec![key(number), key(number + 10)]))), 0);
-    }
-
-    #[test]
-    fn what_was_fetched_and_is_cold_again_is_an_attempt() {
-        assert_eq!(attempts([ColdRead::Key(key(1)), ColdRead::Key(key(1))]), 1);
-        assert_eq!(attempts([ColdRead::Keys(vec![key(1), key(2)]), ColdRead::Keys(vec![key(2), key(3)])]), 1);
-        assert_eq!(attempts([5, 6, 4, 6].map(|number| scan(number, Direction::Forward))), 2);
-        let turns = [(5, Direction::Forward), (5, Direction::Backward), (5, Direction::Forward)];
-        assert_eq!(attempts(turns.map(|(number, direction)| scan(number, direction))), 1);
-    }
-
-    #[test]
-    fn rounds_are_bounded() {
-        let turns = (0..2 * limits::COLD_READ_ROUNDS_MAX).map(|number| ColdRead::Key(key(number % 2)));
-        assert!(attempts(turns) > limits::COLD_READ_ATTEMPTS);
     }
 }

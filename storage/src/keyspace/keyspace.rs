@@ -414,7 +414,9 @@ impl<'a> Keyspace<'a> {
 
     /// The value of one element.
     pub fn element(&self, collection: &Collection, element: &[u8]) -> Result<Option<Row<'_>>> {
-        self.rows.get(&collection.row_key(element))
+        let row = collection.row_key(element);
+        // Its version was never used before.
+        if collection.is_new() { Ok(self.rows.get_of_this_entry(&row)) } else { self.rows.get(&row) }
     }
 
     /// Whether the collection has the element row `element`.

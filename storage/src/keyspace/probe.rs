@@ -2,7 +2,7 @@
 //!
 //! While an entry is applied, reads wait for the disk, and the core with them. So rows are looked for before a write joins a batch,
 //! and a reader thread fetches all that are missing at once. What a handler reads beyond those, a
-//! [`Rehearsal`](crate::Rehearsal) finds.
+//! [`Trial`](crate::Trial) finds.
 //!
 //! To be called on rows that do not wait for the disk.
 
@@ -170,7 +170,7 @@ impl Keyspace<'_> {
 mod tests {
     use super::*;
     use crate::keyspace::{Scratch, VersionSource};
-    use crate::{BlockCache, Store, StoreOptions};
+    use crate::{BlockCache, OnMiss, Store, StoreOptions};
 
     /// A store whose rows are all on disk, opened anew: a hash, a set and keys that are due.
     fn cold_store(home: &std::path::Path) -> Store {
@@ -197,7 +197,7 @@ mod tests {
         drop(store.finish(done).unwrap());
         drop(store);
         let mut store = Store::open(home, &options).unwrap();
-        store.set_wait_for_disk(false);
+        store.set_on_miss(OnMiss::Cold);
         store
     }
 
@@ -285,7 +285,7 @@ mod tests {
         drop(store);
         let options = StoreOptions { block_cache: BlockCache::new(64 << 20), ..options };
         let mut store = Store::open(home.path(), &options).unwrap();
-        store.set_wait_for_disk(false);
+        store.set_on_miss(OnMiss::Cold);
 
         let seeds: Vec<u64> = (1..=20).map(|number| number << 56).collect();
         let of_set = rounds(&mut store, ColdRead::Places, |keyspace, cold| {

@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use rocksdb::ReadTier;
 
 use super::database::{Database, read_options};
+use super::kept_rows::KeptRows;
+use super::merge_scan::successor;
 use super::row_cache::{Epoch, ROW_BYTES_MAX};
 use crate::Result;
+use crate::keyspace::APPLIED_ROW;
 use crate::rows::{COLD_PLACE_BYTES, COLD_PLACE_ROWS, ColdRead, Direction};
 
 /// What a row counts for at least among those that one cold scan fetches, in bytes: a row of a few bytes takes time as well.
@@ -38,9 +41,15 @@ pub struct Warmed {
     pub(super) epoch: Epoch,
     pub(super) rows: Vec<WarmedRow>,
     bytes: usize,
+    kept: Option<KeptRows>,
 }
 
 impl Warmed {
+    /// Takes the rows out that are to be kept for the command, if it asked for that.
+    pub fn take_kept(&mut self) -> Option<KeptRows> {
+        self.kept.take()
+    }
+
     fn add(&mut self, key: &[u8], value: Option<&[u8]>) {
         let bytes = key.len() + value.map_or(0, <[u8]>::len);
         let fits = self.rows.len() < WARMED_ROWS_MAX && self.bytes + bytes <= WARMED_BYTES_MAX;
@@ -54,16 +63,14 @@ impl Warmed {
 impl ColdReader {
     /// Reads what `read` asks for from disk, so that the read finds it in memory when it is tried again, and gives the rows.
     ///
-    /// Under memory pressure the block may be evicted before that. A caller that misses several times over should let the
-    /// read wait for the disk instead ([`Store::set_wait_for_disk`](super::Store::set_wait_for_disk)).
+    /// Under memory pressure they may be evicted before that. A caller that misses several times over should [keep](ColdReader::keep)
+    /// them instead.
     ///
     /// # Errors
     /// As the read itself: [`Error::Io`](crate::Error::Io), [`Error::Corruption`](crate::Error::Corruption).
     pub fn warm(&self, read: &ColdRead) -> Result<Warmed> {
         let mut warmed = Warmed { epoch: self.epoch, ..Warmed::default() };
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
-        // A store that is closing has no reader left to warm for.
-        let Some(database) = current else { return Ok(warmed) };
+        let Some(database) = self.database() else { return Ok(warmed) };
         let options = read_options(ReadTier::All);
         let mut get = |key: &[u8]| {
             let row = database.get(key, &options).map_err(|error| database.error(error))?;
@@ -75,20 +82,88 @@ impl ColdReader {
             ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
             ColdRead::Places(places) => {
                 for from in places {
-                    warm_scan(&database, from, Direction::Forward, COLD_PLACE_ROWS, COLD_PLACE_BYTES)?;
+                    scan(&database, from, Direction::Forward, COLD_PLACE_ROWS, COLD_PLACE_BYTES, &mut |_, _| ())?;
                 }
             }
             ColdRead::Scan { from, direction, bytes } => {
-                warm_scan(&database, from, *direction, usize::MAX, *bytes)?;
+                scan(&database, from, *direction, usize::MAX, *bytes, &mut |_, _| ())?;
             }
         }
         Ok(warmed)
     }
+
+    /// Reads what `read` asks for from disk, for the command to keep ([`Store::set_kept`](super::Store::set_kept)) until it is done.
+    ///
+    /// # Errors
+    /// As [`ColdReader::warm`].
+    pub fn keep(&self, read: &ColdRead) -> Result<Warmed> {
+        let mut kept = KeptRows::new(self.epoch);
+        let Some(database) = self.database() else { return Ok(Warmed { kept: Some(kept), ..Warmed::default() }) };
+        let options = read_options(ReadTier::All);
+        let mut get = |key: &[u8]| {
+            let row = database.get(key, &options).map_err(|error| database.error(error))?;
+            kept.put(key, row.as_deref());
+            Ok(())
+        };
+        match read {
+            ColdRead::Key(key) => get(key)?,
+            ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
+            ColdRead::Places(places) => {
+                for from in places {
+                    keep_scan(&database, from, Direction::Forward, COLD_PLACE_ROWS, COLD_PLACE_BYTES, &mut kept)?;
+                }
+            }
+            ColdRead::Scan { from, direction, bytes } => {
+                keep_scan(&database, from, *direction, usize::MAX, *bytes, &mut kept)?;
+            }
+        }
+        Ok(Warmed { epoch: self.epoch, kept: Some(kept), ..Warmed::default() })
+    }
+
+    /// The database to read from. A store that is closing has no reader left.
+    fn database(&self) -> Option<Arc<Database>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
 }
 
-/// Fetches rows until there are so many or so many bytes of them: one at least beside that at `from`, where the scan may stand.
-fn warm_scan(database: &Database, from: &[u8], direction: Direction, rows_max: usize, bytes_max: usize) -> Result<()> {
-    let mut iterator = database.db().raw_iterator_opt(read_options(ReadTier::All));
+/// As [`scan`], into `kept`.
+fn keep_scan(
+    database: &Database,
+    from: &[u8],
+    direction: Direction,
+    rows_max: usize,
+    bytes_max: usize,
+    kept: &mut KeptRows,
+) -> Result<()> {
+    let mut last: Option<Vec<u8>> = None;
+    let is_whole = scan(database, from, direction, rows_max, bytes_max, &mut |key, value| {
+        kept.put(key, Some(value));
+        last = Some(key.to_vec());
+    })?;
+    let (behind_from, behind_last) = (successor(from), last.as_deref().map(successor));
+    match (direction, last, behind_last) {
+        (Direction::Forward, _, _) if is_whole => kept.cover(from, APPLIED_ROW),
+        (Direction::Forward, _, Some(behind)) => kept.cover(from, &behind),
+        (Direction::Backward, _, _) if is_whole => kept.cover(&[], &behind_from),
+        (Direction::Backward, Some(last), _) => kept.cover(&last, &behind_from),
+        (_, None, _) | (_, _, None) => {}
+    }
+    Ok(())
+}
+
+/// Reads rows until there are so many or so many bytes of them: one at least beside that at `from`, where the scan may stand. Says
+/// whether there are no more.
+fn scan(
+    database: &Database,
+    from: &[u8],
+    direction: Direction,
+    rows_max: usize,
+    bytes_max: usize,
+    take: &mut dyn FnMut(&[u8], &[u8]),
+) -> Result<bool> {
+    let mut options = read_options(ReadTier::All);
+    options.set_iterate_upper_bound(APPLIED_ROW);
+    let mut iterator = database.db().raw_iterator_opt(options);
     match direction {
         Direction::Forward => iterator.seek(from),
         Direction::Backward => iterator.seek_for_prev(from),
@@ -96,14 +171,18 @@ fn warm_scan(database: &Database, from: &[u8], direction: Direction, rows_max: u
     let (mut rows, mut bytes) = (0, 0);
     while let Some((key, value)) = iterator.item() {
         if rows >= rows_max || bytes >= bytes_max {
-            break;
+            return Ok(false);
         }
-        rows += 1;
-        bytes += (key.len() + value.len()).max(SCAN_ROW_BYTES_MIN);
+        take(key, value);
+        if key != from {
+            rows += 1;
+            bytes += (key.len() + value.len()).max(SCAN_ROW_BYTES_MIN);
+        }
         match direction {
             Direction::Forward => iterator.next(),
             Direction::Backward => iterator.prev(),
         }
     }
-    iterator.status().map_err(|error| database.error(error))
+    iterator.status().map_err(|error| database.error(error))?;
+    Ok(true)
 }

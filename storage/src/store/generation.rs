@@ -139,7 +139,7 @@ mod tests {
     use std::path::Path;
 
     use crate::rows::Rows;
-    use crate::{BlockCache, Error, Store, StoreOptions};
+    use crate::{BlockCache, Error, OnMiss, Store, StoreOptions};
 
     fn open(dir: &Path) -> Store {
         Store::open(dir, &StoreOptions::new(1024 * 1024, BlockCache::new(1024 * 1024))).unwrap()
@@ -213,7 +213,7 @@ mod tests {
         write_out(&mut store);
         store.put(b"k", b"1");
         store.delete_range(&[0, 60], &[0, 70]);
-        store.set_wait_for_disk(false);
+        store.set_on_miss(OnMiss::Cold);
         assert_eq!(store.get(&[0, 50]).unwrap().as_deref(), Some(&[50; 1000][..]));
         assert!(store.get(&[0, 65]).unwrap().is_none(), "deleted since");
         write_out(&mut store);

@@ -10,6 +10,7 @@ use std::ops::{Bound, ControlFlow};
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier};
 
 use super::database::{Database, read_options};
+use super::kept_rows::{KeptRows, Next};
 use super::memtable::{Cursor, Memtable};
 use crate::keyspace::APPLIED_ROW;
 use crate::rows::{COLD_SCAN_BYTES, ColdRead, Direction, Visit};
@@ -21,6 +22,8 @@ pub(super) struct Layers<'a> {
     pub(super) frozen: Option<&'a Memtable>,
     /// RocksDB; `None` if it holds no rows.
     pub(super) disk: Option<&'a Database>,
+    /// Rows of RocksDB that are kept for the scan.
+    pub(super) kept: Option<&'a KeptRows>,
     /// Whether reads of RocksDB may wait for the disk, and where to count that they do.
     pub(super) waits: Option<&'a Cell<u64>>,
 }
@@ -40,7 +43,7 @@ pub(super) fn scan(
         active: layers.active.cursor(lower, upper, direction),
         frozen: layers.frozen.map(|table| table.cursor(lower, upper, direction)),
         disk: match layers.disk {
-            Some(database) => Some(DiskCursor::open(database, lower, upper, direction, layers.waits)?),
+            Some(database) => Some(DiskCursor::open(database, lower, upper, direction, layers)?),
             None => None,
         },
     };
@@ -133,14 +136,20 @@ struct DiskCursor<'a> {
     position: Vec<u8>,
     /// Whether the row at `position` is behind the cursor.
     has_passed: bool,
-    waits: Option<Waits<'a>>,
-}
-
-/// What a cursor needs that goes on from disk where memory has no answer.
-struct Waits<'a> {
-    count: &'a Cell<u64>,
     first: Vec<u8>,
     end: Vec<u8>,
+    kept: Option<&'a KeptRows>,
+    /// Where it stands while that is not where the iterator does.
+    beside: Option<Beside<'a>>,
+    /// Where to count that it waits for the disk; `None` if it must not, or has done so.
+    waits: Option<&'a Cell<u64>>,
+}
+
+/// Where a cursor stands among kept rows.
+enum Beside<'a> {
+    Row(&'a [u8], &'a [u8]),
+    /// Behind the last row.
+    End,
 }
 
 impl<'a> DiskCursor<'a> {
@@ -149,7 +158,7 @@ impl<'a> DiskCursor<'a> {
         lower: Bound<&[u8]>,
         upper: Bound<&[u8]>,
         direction: Direction,
-        waits: Option<&'a Cell<u64>>,
+        layers: &Layers<'a>,
     ) -> Result<DiskCursor<'a>> {
         let first = match lower {
             Bound::Included(key) => key.to_vec(),
@@ -163,9 +172,20 @@ impl<'a> DiskCursor<'a> {
         };
         let end = end.min(APPLIED_ROW.to_vec());
         let position = if direction == Direction::Forward { first.clone() } else { end.clone() };
-        let waits = waits.map(|count| Waits { count, first: first.clone(), end: end.clone() });
-        let iterator = iterator(database, ReadTier::BlockCache, first, end);
-        let mut cursor = DiskCursor { database, iterator, direction, position, has_passed: false, waits };
+        let iterator = iterator(database, ReadTier::BlockCache, first.clone(), end.clone());
+        let mut cursor = DiskCursor {
+            database,
+            iterator,
+            direction,
+            position,
+            // No row is at the end.
+            has_passed: direction == Direction::Backward,
+            first,
+            end,
+            kept: layers.kept,
+            beside: None,
+            waits: layers.waits,
+        };
         match direction {
             Direction::Forward => cursor.iterator.seek_to_first(),
             Direction::Backward => cursor.iterator.seek_to_last(),
@@ -175,11 +195,21 @@ impl<'a> DiskCursor<'a> {
     }
 
     fn row(&self) -> Option<(&[u8], &[u8])> {
-        self.iterator.item()
+        match self.beside {
+            Some(Beside::Row(key, value)) => Some((key, value)),
+            Some(Beside::End) => None,
+            None => self.iterator.item(),
+        }
     }
 
     fn advance(&mut self) -> Result<()> {
         self.has_passed = true;
+        if self.beside.is_some() {
+            if !self.find_kept() {
+                self.seek();
+            }
+            return self.check();
+        }
         match self.direction {
             Direction::Forward => self.iterator.next(),
             Direction::Backward => self.iterator.prev(),
@@ -201,6 +231,7 @@ impl<'a> DiskCursor<'a> {
 
     /// Stands on the row at `position`, or on the next one if there is none or the cursor has passed it.
     fn seek(&mut self) {
+        self.beside = None;
         match self.direction {
             Direction::Forward => self.iterator.seek(&self.position),
             Direction::Backward => self.iterator.seek_for_prev(&self.position),
@@ -213,9 +244,50 @@ impl<'a> DiskCursor<'a> {
         }
     }
 
+    /// Goes on among the kept rows: to the next one, or with the iterator to where they end. Says whether they know how.
+    fn find_kept(&mut self) -> bool {
+        let Some(kept) = self.kept else { return false };
+        match kept.next(&self.position, self.has_passed, self.direction) {
+            Next::Row(key, value) if self.is_within(key) => {
+                self.position.clear();
+                self.position.extend_from_slice(key);
+                self.has_passed = false;
+                self.beside = Some(Beside::Row(key, value));
+                true
+            }
+            Next::Row(..) => {
+                self.beside = Some(Beside::End);
+                true
+            }
+            Next::End(end) => {
+                self.position.clear();
+                self.position.extend_from_slice(end);
+                self.has_passed = self.direction == Direction::Backward;
+                let is_over = match self.direction {
+                    Direction::Forward => end >= self.end.as_slice(),
+                    Direction::Backward => end <= self.first.as_slice(),
+                };
+                if is_over {
+                    self.beside = Some(Beside::End);
+                } else {
+                    self.seek();
+                }
+                true
+            }
+            Next::Unknown => false,
+        }
+    }
+
+    fn is_within(&self, key: &[u8]) -> bool {
+        self.first.as_slice() <= key && key < self.end.as_slice()
+    }
+
     /// Remembers the row stood on, or says why there is none.
     fn check(&mut self) -> Result<()> {
         loop {
+            if self.beside.is_some() {
+                return Ok(());
+            }
             if let Some(key) = self.iterator.key() {
                 self.position.clear();
                 self.position.extend_from_slice(key);
@@ -227,12 +299,15 @@ impl<'a> DiskCursor<'a> {
                 Err(error) if error.kind() != ErrorKind::Incomplete => return Err(self.database.error(error)),
                 Err(_) => {}
             }
+            if self.find_kept() {
+                continue;
+            }
             let Some(waits) = self.waits.take() else {
                 let from = self.position.as_slice().into();
                 return Err(Error::Cold(ColdRead::Scan { from, direction: self.direction, bytes: COLD_SCAN_BYTES }));
             };
-            waits.count.set(waits.count.get() + 1);
-            self.iterator = iterator(self.database, ReadTier::All, waits.first, waits.end);
+            waits.set(waits.get() + 1);
+            self.iterator = iterator(self.database, ReadTier::All, self.first.clone(), self.end.clone());
             self.seek();
         }
     }
@@ -247,7 +322,7 @@ fn iterator(database: &Database, tier: ReadTier, first: Vec<u8>, end: Vec<u8>) -
 }
 
 /// The key right after `key`.
-fn successor(key: &[u8]) -> Vec<u8> {
+pub(super) fn successor(key: &[u8]) -> Vec<u8> {
     let mut next = Vec::with_capacity(key.len() + 1);
     next.extend_from_slice(key);
     next.push(0);

@@ -19,17 +19,18 @@ mod database;
 pub(crate) mod failpoint;
 mod generation;
 mod home;
+mod kept_rows;
 mod memtable;
 mod merge_scan;
 #[cfg(test)]
 mod model_test;
 mod orphan_filter;
 mod range_tombstones;
-mod rehearsal;
 mod row_cache;
 mod snapshot;
 #[cfg(test)]
 mod test_random;
+mod trial;
 
 use std::cell::Cell;
 use std::ops::Bound;
@@ -42,14 +43,16 @@ pub use applied::Applied;
 pub use block_cache::BlockCache;
 pub use cold_reader::{ColdReader, Warmed};
 pub use generation::{GenerationDone, GenerationJob, Retired};
-pub use rehearsal::Rehearsal;
+pub use kept_rows::KeptRows;
 pub use row_cache::RowCacheCounts;
 pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
+pub use trial::{Changes, Trial};
 
 use cold_reader::CurrentDatabase;
 use database::{Database, Opened, read_options};
 use generation::Frozen;
 use home::Home;
+use kept_rows::Kept;
 use memtable::{Found, Memtable};
 use merge_scan::Layers;
 use row_cache::{Cached, Epoch, RowCache};
@@ -96,6 +99,17 @@ impl StoreOptions {
     }
 }
 
+/// What a read does that memory cannot answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMiss {
+    /// It waits for the disk.
+    Wait,
+    /// It gives [`Error::Cold`].
+    Cold,
+    /// It gives [`Error::Cold`] as long as nothing is changed: then its command may be tried again. From then on it waits.
+    ColdUntilChanged,
+}
+
 /// Where a store's memory is, in bytes. The block cache is the node's and counted there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreMemory {
@@ -134,7 +148,13 @@ pub struct Store {
     disk_is_empty: bool,
     /// Up to where the rows on disk are applied.
     durable: Applied,
-    wait_for_disk: bool,
+    on_miss: OnMiss,
+    /// Rows from disk that are kept for the command being run.
+    kept: Option<KeptRows>,
+    /// Whether a row was changed since `on_miss` was set.
+    is_changed: bool,
+    /// Whether an entry is being applied: it may have changed some of its rows, and not yet others.
+    is_mid_entry: bool,
     disk_waits: Cell<u64>,
     waiting_reads: ReadOptions,
     cached_reads: ReadOptions,
@@ -176,7 +196,10 @@ impl Store {
             cold_current: Arc::new(Mutex::new(Arc::downgrade(&database))),
             database,
             disk_is_empty: is_empty,
-            wait_for_disk: true,
+            on_miss: OnMiss::Wait,
+            kept: None,
+            is_changed: false,
+            is_mid_entry: false,
             disk_waits: Cell::new(0),
             waiting_reads: read_options(ReadTier::All),
             cached_reads: read_options(ReadTier::BlockCache),
@@ -217,6 +240,7 @@ impl Store {
             "entry {index} was applied before: entry {} is the last",
             self.applied.index
         );
+        self.is_mid_entry = false;
         self.applied.index = index;
         self.applied.log_id.clear();
         self.applied.log_id.extend_from_slice(log_id);
@@ -231,9 +255,53 @@ impl Store {
         self.durable.index
     }
 
-    /// Whether reads wait for the disk (the default; always so while an entry is applied) or answer [`Error::Cold`].
-    pub fn set_wait_for_disk(&mut self, wait: bool) {
-        self.wait_for_disk = wait;
+    /// Says what reads do from now on that memory cannot answer. They wait at first.
+    pub fn set_on_miss(&mut self, on_miss: OnMiss) {
+        self.on_miss = on_miss;
+        self.is_changed = false;
+    }
+
+    /// Gives the commands that are run next rows that were kept for them. Those of the past are dropped.
+    pub fn set_kept(&mut self, kept: Option<KeptRows>) {
+        self.kept = kept.filter(|kept| kept.epoch == self.epoch);
+    }
+
+    /// Takes the kept rows back.
+    pub fn take_kept(&mut self) -> Option<KeptRows> {
+        self.kept.take()
+    }
+
+    /// Takes over what was changed on trial, since when nothing else was.
+    pub fn commit(&mut self, changes: &Changes) {
+        // Rows in a deleted range were put after it.
+        changes.rows.tombstones().iter().for_each(|(from, to)| self.delete_range(from, to));
+        for (key, value) in changes.rows.rows() {
+            match value {
+                Some(value) => self.put(key, value),
+                None => self.delete(key),
+            }
+        }
+        self.counters.clone_from(&changes.counters);
+    }
+
+    /// Says that an entry is applied from now on, and may wait for rows in the middle: nothing is frozen before
+    /// [`Store::set_applied`], since a generation holds whole entries.
+    pub fn begin_entry(&mut self) {
+        self.is_mid_entry = true;
+    }
+
+    /// Whether an entry is being applied.
+    pub fn is_mid_entry(&self) -> bool {
+        self.is_mid_entry
+    }
+
+    /// Whether a read that memory cannot answer may wait for the disk.
+    fn may_wait(&self) -> bool {
+        match self.on_miss {
+            OnMiss::Wait => true,
+            OnMiss::Cold => false,
+            OnMiss::ColdUntilChanged => self.is_changed,
+        }
     }
 
     /// A reader for the threads that fetch cold rows. It follows the store through installed snapshots; what it brings back is
@@ -261,11 +329,12 @@ impl Store {
     }
 
     /// Freezes what was applied and returns the job that writes it out; or, after a failed job, returns one that tries the same
-    /// generation again. `None` if a job is under way, or if there is nothing that is not on disk.
+    /// generation again. `None` if a job is under way, if an entry is half applied, or if there is nothing that is not on disk.
     ///
     /// Called between two log entries: the generation holds whole entries.
     pub fn freeze(&mut self) -> Option<GenerationJob> {
-        if self.is_writing {
+        // What is frozen already is whole.
+        if self.is_writing || (self.is_mid_entry && self.frozen.is_none()) {
             return None;
         }
         if self.frozen.is_none() {
@@ -379,6 +448,7 @@ impl Store {
         self.counters = counters;
         self.disk_is_empty = is_empty;
         self.is_writing = false;
+        self.is_mid_entry = false;
         let active = std::mem::take(&mut self.active);
         let frozen = [self.frozen.take(), self.written.take()];
         Ok(Retired { _active: Some(active), _frozen: frozen, _database: Some(old) })
@@ -416,7 +486,7 @@ impl Store {
         match self.written.as_ref().map(|written| written.table.find(key)) {
             Some(Found::Value(value)) => {
                 // What is read only would be cold when the next generation comes.
-                if !self.wait_for_disk {
+                if self.on_miss == OnMiss::Cold {
                     self.row_cache.insert(key, Some(value));
                 }
                 return Ok(Some(Row::Memory(value)));
@@ -427,14 +497,19 @@ impl Store {
         match self.database.get(key, &self.cached_reads) {
             Ok(row) => {
                 // What an entry reads it mostly writes next, and then the cache must not have it.
-                if !self.wait_for_disk {
+                if self.on_miss == OnMiss::Cold {
                     self.row_cache.insert(key, row.as_deref());
                 }
                 return Ok(row.map(Row::Pinned));
             }
             Err(error) if error.kind() != ErrorKind::Incomplete => return Err(self.database.error(error)),
-            Err(_) if !self.wait_for_disk => return Err(Error::Cold(ColdRead::Key(key.into()))),
             Err(_) => {}
+        }
+        match self.kept.as_ref().map_or(Kept::Unknown, |kept| kept.find(key)) {
+            Kept::Row(value) => return Ok(Some(Row::Memory(value))),
+            Kept::Absent => return Ok(None),
+            Kept::Unknown if !self.may_wait() => return Err(Error::Cold(ColdRead::Key(key.into()))),
+            Kept::Unknown => {}
         }
         self.disk_waits.set(self.disk_waits.get() + 1);
         let row = self.database.get(key, &self.waiting_reads).map_err(|error| self.database.error(error))?;
@@ -446,8 +521,7 @@ impl Store {
         self.row_cache.counts()
     }
 
-    /// How often a read has waited for the disk since the store was opened. One that grows says that rows should be warmed
-    /// before entries that need them are applied.
+    /// How often a read has waited for the disk since the store was opened.
     pub fn disk_waits(&self) -> u64 {
         self.disk_waits.get()
     }
@@ -463,20 +537,30 @@ impl Rows for Store {
         }
     }
 
+    fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>> {
+        match self.active.find(key) {
+            Found::Value(value) => Some(Row::Memory(value)),
+            Found::Deleted | Found::Unknown => None,
+        }
+    }
+
     fn put(&mut self, key: &[u8], value: &[u8]) {
         debug_assert!(key < APPLIED_ROW, "no row lies behind the applied row");
+        self.is_changed = true;
         self.row_cache.remove(key);
         self.active.put(key, value);
     }
 
     fn delete(&mut self, key: &[u8]) {
         let hides_lower = self.has_lower_rows();
+        self.is_changed = true;
         self.row_cache.remove(key);
         self.active.delete(key, hides_lower);
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8]) {
         let hides_lower = self.has_lower_rows();
+        self.is_changed = true;
         self.row_cache.clear();
         self.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
     }
@@ -486,7 +570,8 @@ impl Rows for Store {
             active: &self.active,
             frozen: self.frozen.as_ref().map(|frozen| &frozen.table),
             disk: (!self.disk_is_empty).then_some(&*self.database),
-            waits: self.wait_for_disk.then_some(&self.disk_waits),
+            kept: self.kept.as_ref(),
+            waits: self.may_wait().then_some(&self.disk_waits),
         };
         merge_scan::scan(&layers, lower, upper, direction, visit)
     }
@@ -496,6 +581,7 @@ impl Rows for Store {
     }
 
     fn counters_mut(&mut self) -> &mut Counters {
+        self.is_changed = true;
         &mut self.counters
     }
 }

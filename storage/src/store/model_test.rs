@@ -7,7 +7,7 @@ use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 
 use super::test_random::Random;
-use super::{BlockCache, Store, StoreOptions};
+use super::{BlockCache, KeptRows, OnMiss, Store, StoreOptions, Trial};
 use crate::rows::{ColdRead, Direction, MemoryRows, Rows};
 use crate::{Error, Result};
 
@@ -63,8 +63,18 @@ fn random_key(random: &mut Random) -> Vec<u8> {
 }
 
 fn apply_entry(store: &mut Store, index: u64, operations: &[Operation]) {
-    for operation in operations {
-        operation.apply(store).expect("reads wait for the disk while an entry is applied");
+    let apply = |rows: &mut dyn Rows| {
+        for operation in operations {
+            operation.apply(rows).expect("reads wait for the disk at first");
+        }
+    };
+    if index.is_multiple_of(2) {
+        apply(store);
+    } else {
+        let mut trial = Trial::new(store, usize::MAX);
+        apply(&mut trial);
+        let changes = trial.into_changes().expect("nothing is too much");
+        store.commit(&changes);
     }
     let membership = index.is_multiple_of(7).then(|| index.to_le_bytes());
     store.set_applied(index, &index.to_be_bytes(), membership.as_ref().map(|bytes| &bytes[..]));
@@ -89,7 +99,7 @@ fn collect(
 
 /// Tries `read` without waiting for the disk, fetching what is cold, as a core does.
 fn retry_cold<T>(store: &mut Store, read: impl Fn(&Store) -> Result<T>) -> T {
-    store.set_wait_for_disk(false);
+    store.set_on_miss(OnMiss::Cold);
     let reader = store.cold_reader();
     let mut misses = 0;
     let answer = loop {
@@ -103,8 +113,41 @@ fn retry_cold<T>(store: &mut Store, read: impl Fn(&Store) -> Result<T>) -> T {
             Err(error) => panic!("{error}"),
         }
     };
-    store.set_wait_for_disk(true);
+    store.set_on_miss(OnMiss::Wait);
     answer
+}
+
+/// Tries `read` without waiting for the disk, with rows that are kept for it, as a core does whose caches are too small. A scan has so
+/// many bytes fetched at once.
+fn keep_cold<T>(
+    store: &mut Store,
+    kept: &mut Option<KeptRows>,
+    scan_bytes: usize,
+    read: impl Fn(&Store) -> Result<T>,
+) -> T {
+    store.set_on_miss(OnMiss::Cold);
+    for _ in 0..10_000 {
+        store.set_kept(kept.take());
+        let outcome = read(store);
+        *kept = store.take_kept();
+        let mut cold = match outcome {
+            Ok(answer) => {
+                store.set_on_miss(OnMiss::Wait);
+                return answer;
+            }
+            Err(Error::Cold(cold)) => cold,
+            Err(error) => panic!("{error}"),
+        };
+        if let ColdRead::Scan { bytes, .. } = &mut cold {
+            *bytes = scan_bytes;
+        }
+        let more = store.cold_reader().keep(&cold).unwrap().take_kept().unwrap();
+        match kept {
+            Some(kept) => kept.merge(more),
+            None => *kept = Some(more),
+        }
+    }
+    panic!("it comes to no end");
 }
 
 fn check(store: &mut Store, model: &MemoryRows, random: &mut Random) {
@@ -246,9 +289,9 @@ fn random_histories_agree_with_a_plain_map() {
 }
 
 #[test]
-fn scans_that_wait_go_on_from_disk_where_memory_ends() {
+fn scans_go_on_where_memory_ends_from_disk_or_with_what_is_kept_for_them() {
     let home = tempfile::tempdir().unwrap();
-    let options = StoreOptions::new(1 << 20, BlockCache::new(16 << 10));
+    let options = StoreOptions { row_cache_bytes: 0, ..StoreOptions::new(1 << 20, BlockCache::new(16 << 10)) };
     let (mut store, mut model) = (Store::open(home.path(), &options).unwrap(), MemoryRows::default());
     let key = |number: u64| [0, (number / 40) as u8, (number % 40) as u8];
     for number in 0..1600 {
@@ -262,7 +305,8 @@ fn scans_that_wait_go_on_from_disk_where_memory_ends() {
     drop(store);
     let mut store = Store::open(home.path(), &options).unwrap();
     let mut random = Random(7);
-    for round in 0..600 {
+    let (mut kept, mut kept_max) = (None, 0);
+    for round in 0..1200 {
         let (a, b) = (key(random.below(1600)), key(random.below(1600)));
         if random.chance(20) {
             store.delete_range(&a, &b);
@@ -276,8 +320,30 @@ fn scans_that_wait_go_on_from_disk_where_memory_ends() {
         let direction = if random.chance(2) { Direction::Forward } else { Direction::Backward };
         let limit = 1 + random.below(400) as usize;
         let expected = collect(&model, lower, upper, direction, limit).unwrap();
-        assert_eq!(collect(&store, lower, upper, direction, limit).unwrap(), expected, "{round}: {lower:?} {upper:?}");
+        if random.chance(2) {
+            let found = collect(&store, lower, upper, direction, limit).unwrap();
+            assert_eq!(found, expected, "{round}: {lower:?} {upper:?}");
+            continue;
+        }
+        // Sometimes those of the command before, which are of use as long as they are of the present.
+        kept = kept.filter(|_| random.chance(2));
+        let waits = store.disk_waits();
+        let scan_bytes = 1 + random.below(8000) as usize;
+        let found =
+            keep_cold(&mut store, &mut kept, scan_bytes, |store| collect(store, lower, upper, direction, limit));
+        assert_eq!(found, expected, "{round}, kept: {lower:?} {upper:?} {direction:?}");
+        let single = key(random.below(1600));
+        let row = keep_cold(&mut store, &mut kept, 1, |store| Ok(store.get(&single)?.map(|row| row.to_vec())));
+        assert_eq!(row, model.get(&single).unwrap().map(|row| row.to_vec()), "{round}: {single:?}");
+        assert_eq!(store.disk_waits(), waits);
+        kept_max = kept_max.max(kept.as_ref().map_or(0, KeptRows::bytes));
+        if random.chance(15) {
+            store.set_applied(store.applied().index + 1, b"1", None);
+            let done = store.freeze().unwrap().run();
+            drop(store.finish(done).unwrap());
+        }
     }
+    assert!(kept_max > 100_000, "{kept_max} bytes were kept at most");
     assert!(store.disk_waits() > 100, "{} waits", store.disk_waits());
 }
 
@@ -294,7 +360,7 @@ fn a_cold_read_says_what_to_fetch() {
     store.finish(done).unwrap();
     drop(store);
     let mut store = Store::open(home.path(), &options(0)).unwrap();
-    store.set_wait_for_disk(false);
+    store.set_on_miss(OnMiss::Cold);
     let Err(Error::Cold(cold)) = store.get(&[0, 50]) else {
         panic!("nothing has read the row since the store was opened")
     };
@@ -357,7 +423,7 @@ fn the_row_cache_does_not_outlive_the_rows_that_a_snapshot_replaces() {
     };
     let mut store = written("mine", b"old");
     drop(written("theirs", b"new"));
-    store.set_wait_for_disk(false);
+    store.set_on_miss(OnMiss::Cold);
     let handed_out = store.cold_reader();
     let text =
         |store: &Store, key: &[u8]| store.get(key).unwrap().map(|row| String::from_utf8_lossy(&row).into_owned());
@@ -367,6 +433,6 @@ fn the_row_cache_does_not_outlive_the_rows_that_a_snapshot_replaces() {
     assert_eq!(store.row_cache_counts().hits, 1);
     store.install(&home.path().join("new")).unwrap();
     store.take_warmed(&brought);
-    store.set_wait_for_disk(true);
+    store.set_on_miss(OnMiss::Wait);
     assert_eq!(text(&store, b"key").as_deref(), Some("new"));
 }

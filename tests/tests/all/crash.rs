@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use basalt_tests::{Client, DEADLINE, Node, NodeOptions, Reply, eventually};
+use basalt_tests::{Client, DEADLINE, NodeOptions, Reply, eventually};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 

@@ -1,8 +1,8 @@
-//! Rows on which a command may be tried without changing anything: what it writes is kept beside them, and forgotten.
+//! Rows on which a command is tried: what it changes is kept beside them, and forgotten, or taken over once it has come to its end.
 //!
-//! Applying an entry waits for the disk, and the core with it. A command that was rehearsed on rows that do not wait has met
-//! what it needs before ([`Error::Cold`]), and it met it the way it will: what it has deleted itself it does not
-//! find again. What is kept and read is bounded: an operation on most of a huge collection takes its time in any case.
+//! A command that meets the disk ([`Error::Cold`]) is run again when its rows are in memory, so it must not have changed any. On trial
+//! it may: what it has deleted itself it does not find again, and the rows below are as they were. What is kept and read is bounded: an
+//! operation on most of a huge collection takes its time in any case.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -12,19 +12,31 @@ use super::memtable::{Cursor, Found, Memtable};
 use crate::rows::{Direction, Row, Rows, Visit};
 use crate::{Counters, Error, Result};
 
-/// Rows of a store, with changes that go when this does. Reads fail with [`Error::Unrehearsed`] once too much was read and written.
-pub struct Rehearsal<'a> {
+/// Rows of a store with changes beside them, which go when this does unless they are taken. Reads fail with [`Error::TrialTooLarge`] once too much was read and written.
+pub struct Trial<'a> {
     rows: &'a dyn Rows,
     changed: Memtable,
     counters: Counters,
     bytes_left: Cell<usize>,
 }
 
-impl<'a> Rehearsal<'a> {
-    /// A rehearsal on `rows`, unchanged so far, that may read and write about `bytes_max`.
-    pub fn new(rows: &'a dyn Rows, bytes_max: usize) -> Rehearsal<'a> {
+/// What was changed on trial, to be [committed](super::Store::commit).
+pub struct Changes {
+    pub(super) rows: Memtable,
+    pub(super) counters: Counters,
+}
+
+impl<'a> Trial<'a> {
+    /// A trial on `rows`, unchanged so far, that may read and write about `bytes_max`.
+    pub fn new(rows: &'a dyn Rows, bytes_max: usize) -> Trial<'a> {
         let bytes_left = Cell::new(bytes_max);
-        Rehearsal { rows, changed: Memtable::default(), counters: rows.counters().clone(), bytes_left }
+        Trial { rows, changed: Memtable::default(), counters: rows.counters().clone(), bytes_left }
+    }
+
+    /// What was changed. `None` if it was too much: then some of it is missing.
+    pub fn into_changes(self) -> Option<Changes> {
+        self.check().ok()?;
+        Some(Changes { rows: self.changed, counters: self.counters })
     }
 
     fn use_up(&self, row: &[u8], value: &[u8]) {
@@ -32,7 +44,7 @@ impl<'a> Rehearsal<'a> {
     }
 
     fn check(&self) -> Result<()> {
-        if self.bytes_left.get() > 0 { Ok(()) } else { Err(Error::Unrehearsed) }
+        if self.bytes_left.get() > 0 { Ok(()) } else { Err(Error::TrialTooLarge) }
     }
 }
 
@@ -62,7 +74,7 @@ fn order(left: &[u8], right: &[u8], direction: Direction) -> Ordering {
     }
 }
 
-impl Rows for Rehearsal<'_> {
+impl Rows for Trial<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
         self.check()?;
         let row = match self.changed.find(key) {
@@ -72,6 +84,14 @@ impl Rows for Rehearsal<'_> {
         };
         self.use_up(key, row.as_deref().unwrap_or_default());
         Ok(row)
+    }
+
+    fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>> {
+        match self.changed.find(key) {
+            Found::Value(value) => Some(Row::Memory(value)),
+            Found::Deleted => None,
+            Found::Unknown => self.rows.get_of_this_entry(key),
+        }
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
@@ -188,23 +208,23 @@ mod tests {
             before.iter().for_each(|change| apply(&mut rows, change));
             rows.counters_mut().keys[1] = 5;
             let mut model = rows.clone();
-            let mut rehearsal = Rehearsal::new(&rows, usize::MAX);
+            let mut trial = Trial::new(&rows, usize::MAX);
             for change in &changes {
-                apply(&mut rehearsal, change);
+                apply(&mut trial, change);
                 apply(&mut model, change);
             }
-            rehearsal.counters_mut().keys[1] += 1;
-            prop_assert_eq!(rehearsal.counters().keys[1], 6);
+            trial.counters_mut().keys[1] += 1;
+            prop_assert_eq!(trial.counters().keys[1], 6);
             for (lower, upper, forward, limit) in &scans {
                 let direction = if *forward { Direction::Forward } else { Direction::Backward };
                 let expected = collect(&model, lower, upper, direction, *limit);
-                prop_assert_eq!(collect(&rehearsal, lower, upper, direction, *limit), expected);
+                prop_assert_eq!(collect(&trial, lower, upper, direction, *limit), expected);
             }
             for first in 0..4 {
                 for second in 0..4 {
                     let key = [first, second];
                     let expected = model.get(&key).unwrap().map(|row| row.to_vec());
-                    prop_assert_eq!(rehearsal.get(&key).unwrap().map(|row| row.to_vec()), expected);
+                    prop_assert_eq!(trial.get(&key).unwrap().map(|row| row.to_vec()), expected);
                 }
             }
         }
@@ -214,21 +234,21 @@ mod tests {
     fn it_ends_when_it_has_read_and_written_enough() {
         let mut rows = MemoryRows::default();
         (0..10u8).for_each(|number| rows.put(&[number], &[0; 99]));
-        let scan_all = |rehearsal: &Rehearsal<'_>| {
+        let scan_all = |trial: &Trial<'_>| {
             let mut seen = 0;
             let all = Bound::Unbounded;
-            let outcome = rehearsal.scan(all, all, Direction::Forward, &mut |_, _| {
+            let outcome = trial.scan(all, all, Direction::Forward, &mut |_, _| {
                 seen += 1;
                 ControlFlow::Continue(())
             });
-            (seen, matches!(outcome, Err(Error::Unrehearsed)))
+            (seen, matches!(outcome, Err(Error::TrialTooLarge)))
         };
-        assert_eq!(scan_all(&Rehearsal::new(&rows, 1001)), (10, false));
-        assert_eq!(scan_all(&Rehearsal::new(&rows, 500)), (5, true));
-        let mut rehearsal = Rehearsal::new(&rows, 150);
-        rehearsal.put(b"key", &[0; 100]);
-        assert!(rehearsal.get(&[1]).is_ok());
-        assert!(matches!(rehearsal.get(&[1]), Err(Error::Unrehearsed)));
-        assert_eq!(scan_all(&rehearsal), (0, true));
+        assert_eq!(scan_all(&Trial::new(&rows, 1001)), (10, false));
+        assert_eq!(scan_all(&Trial::new(&rows, 500)), (5, true));
+        let mut trial = Trial::new(&rows, 150);
+        trial.put(b"key", &[0; 100]);
+        assert!(trial.get(&[1]).is_ok());
+        assert!(matches!(trial.get(&[1]), Err(Error::TrialTooLarge)));
+        assert_eq!(scan_all(&trial), (0, true));
     }
 }

@@ -1,0 +1,162 @@
+//! Commands that are run again and again until all they need is in memory: how far they have come.
+
+use basalt_storage::{COLD_SCAN_BYTES, ColdRead, Direction, KeptRows, Store};
+
+use crate::limits;
+
+/// How far a request has come that is run again each time a reader thread has fetched something for it.
+#[derive(Debug)]
+pub(super) struct Progress {
+    /// How often it has met the disk.
+    rounds: u32,
+    /// How often without having come farther.
+    attempts: u32,
+    /// The single rows that it met last.
+    rows: Vec<Box<[u8]>>,
+    /// How far its scans have come, forward and backward.
+    scanned: [Option<Box<[u8]>>; 2],
+    scan_bytes: usize,
+    /// What was fetched to be kept.
+    kept: Option<KeptRows>,
+    kept_rounds: u32,
+    /// Whether something could not be fetched.
+    has_failed: bool,
+}
+
+impl Progress {
+    pub(super) fn new() -> Progress {
+        let (rows, scanned) = (Vec::new(), [None, None]);
+        Progress {
+            rounds: 0,
+            attempts: 0,
+            rows,
+            scanned,
+            scan_bytes: COLD_SCAN_BYTES,
+            kept: None,
+            kept_rounds: 0,
+            has_failed: false,
+        }
+    }
+
+    /// Whether it has met the disk.
+    pub(super) fn has_begun(&self) -> bool {
+        self.rounds > 0
+    }
+
+    /// Whether rows are to be kept for it: the caches may drop them faster than it reads them.
+    pub(super) fn keeps(&self) -> bool {
+        self.attempts >= limits::COLD_READ_ATTEMPTS
+    }
+
+    /// Whether the disk gave an error, which the request is to meet itself.
+    pub(super) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
+    /// Whether it needs more than may be kept for it.
+    pub(super) fn is_too_large(&self) -> bool {
+        self.kept_rounds > limits::KEPT_ROUNDS_MAX
+            || self.kept.as_ref().is_some_and(|kept| kept.bytes() > limits::KEPT_BYTES_MAX)
+    }
+
+    /// Gives `store` the rows that are kept for it, until [`Progress::returns`].
+    pub(super) fn lends(&mut self, store: &mut Store) {
+        store.set_kept(self.kept.take());
+    }
+
+    /// Takes them back.
+    pub(super) fn returns(&mut self, store: &mut Store) {
+        self.kept = store.take_kept();
+    }
+
+    /// Keeps the rows that were fetched for it; none, if that failed.
+    pub(super) fn fetched(&mut self, rows: Option<KeptRows>) {
+        if !self.keeps() {
+            return;
+        }
+        self.kept_rounds += 1;
+        match (rows, &mut self.kept) {
+            (Some(rows), Some(kept)) => kept.merge(rows),
+            (Some(rows), None) => self.kept = Some(rows),
+            (None, _) => self.has_failed = true,
+        }
+    }
+
+    /// Takes note of what the request has met, and says how much of it to fetch.
+    pub(super) fn meets(&mut self, cold: &mut ColdRead) {
+        self.rounds += 1;
+        let bytes_max = if self.keeps() { limits::KEPT_SCAN_BYTES_MAX } else { limits::COLD_SCAN_BYTES_MAX };
+        let is_farther = match cold {
+            ColdRead::Key(row) => self.meets_rows(std::slice::from_ref(row)),
+            ColdRead::Keys(rows) | ColdRead::Places(rows) => self.meets_rows(rows),
+            ColdRead::Scan { from, direction, bytes } => {
+                let last = &mut self.scanned[usize::from(*direction == Direction::Backward)];
+                let is_first = last.is_none();
+                let is_farther = last.as_ref().is_none_or(|last| match direction {
+                    Direction::Forward => *from > *last,
+                    Direction::Backward => *from < *last,
+                });
+                if is_farther {
+                    *last = Some(from.clone());
+                }
+                if is_farther && !is_first {
+                    self.scan_bytes = (2 * self.scan_bytes).min(bytes_max);
+                }
+                *bytes = self.scan_bytes;
+                is_farther
+            }
+        };
+        if !is_farther || self.rounds > limits::COLD_READ_ROUNDS_MAX {
+            self.attempts = self.attempts.saturating_add(1);
+        }
+    }
+
+    /// Whether the first of `rows` is none of those before: one that is was evicted.
+    fn meets_rows(&mut self, rows: &[Box<[u8]>]) -> bool {
+        let is_farther = rows.first().is_none_or(|first| !self.rows.contains(first));
+        self.rows = rows.to_vec();
+        is_farther
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempts(met: impl IntoIterator<Item = ColdRead>) -> u32 {
+        let mut progress = Progress::new();
+        met.into_iter().for_each(|mut cold| progress.meets(&mut cold));
+        progress.attempts
+    }
+
+    fn key(number: u32) -> Box<[u8]> {
+        Box::from(number.to_be_bytes())
+    }
+
+    fn scan(number: u32, direction: Direction) -> ColdRead {
+        ColdRead::Scan { from: key(number), direction, bytes: 0 }
+    }
+
+    #[test]
+    fn coming_farther_is_no_attempt() {
+        assert_eq!(attempts((0..100).map(|number| ColdRead::Key(key(number)))), 0);
+        assert_eq!(attempts((0..100).map(|number| scan(number, Direction::Forward))), 0);
+        assert_eq!(attempts((0..100).rev().map(|number| scan(number, Direction::Backward))), 0);
+        assert_eq!(attempts((0..9).map(|number| ColdRead::Keys(vec![key(number), key(number + 10)]))), 0);
+    }
+
+    #[test]
+    fn what_was_fetched_and_is_cold_again_is_an_attempt() {
+        assert_eq!(attempts([ColdRead::Key(key(1)), ColdRead::Key(key(1))]), 1);
+        assert_eq!(attempts([ColdRead::Keys(vec![key(1), key(2)]), ColdRead::Keys(vec![key(2), key(3)])]), 1);
+        assert_eq!(attempts([5, 6, 4, 6].map(|number| scan(number, Direction::Forward))), 2);
+        let turns = [(5, Direction::Forward), (5, Direction::Backward), (5, Direction::Forward)];
+        assert_eq!(attempts(turns.map(|(number, direction)| scan(number, direction))), 1);
+    }
+
+    #[test]
+    fn rounds_are_bounded() {
+        let turns = (0..2 * limits::COLD_READ_ROUNDS_MAX).map(|number| ColdRead::Key(key(number % 2)));
+        assert!(attempts(turns) > limits::COLD_READ_ATTEMPTS);
+    }
+}
