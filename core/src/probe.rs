@@ -106,11 +106,14 @@ pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>
 }
 
 /// Whether a command reads nothing any more once it has changed a row.
-pub fn changes_at_once(command: &Command, args: Args<'_>) -> bool {
+pub fn changes_at_once(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>) -> bool {
     let Foresight { named, and_others } = foresee(command, args);
     let reads_one = match named {
-        Named::Keys => command.keys(args).take(2).count() < 2,
-        Named::Elements { first, step, removes, .. } => !removes && args.len() <= first + step,
+        Named::Keys => matches!(command.name(), "mset" | "msetnx") || command.keys(args).take(2).count() < 2,
+        Named::Elements { kind, first, step, removes } => {
+            // What the look-up meets, the command meets as well, before it changes anything.
+            args.len() <= first + step && !(removes && keyspace.may_renew(args[1], kind, 1).unwrap_or(false))
+        }
         Named::End(_) => true,
         Named::Entries | Named::Whole { .. } | Named::Draws(_) | Named::Due { .. } => false,
     };

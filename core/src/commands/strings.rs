@@ -267,9 +267,7 @@ fn check_pairs(args: Args<'_>, command: &str) -> Outcome {
 /// `MSET key value [key value …]`
 pub(super) fn mset(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     check_pairs(args, "mset")?;
-    for pair in args[1..].chunks_exact(2) {
-        context.keyspace.set_string(pair[0], pair[1], None)?;
-    }
+    context.keyspace.set_strings(args[1..].chunks_exact(2).map(|pair| (pair[0], pair[1])))?;
     reply.ok();
     Ok(())
 }
@@ -283,9 +281,7 @@ pub(super) fn msetnx(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
             return Ok(());
         }
     }
-    for pair in args[1..].chunks_exact(2) {
-        context.keyspace.set_string(pair[0], pair[1], None)?;
-    }
+    context.keyspace.set_strings(args[1..].chunks_exact(2).map(|pair| (pair[0], pair[1])))?;
     reply.integer(1);
     Ok(())
 }

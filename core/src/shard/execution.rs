@@ -112,7 +112,10 @@ impl Execution<'_> {
         let command = table::by_id(header.command).ok_or(Failure::Undecodable)?;
         args[0] = command.name().as_bytes();
         let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return Err(Failure::Undecodable) };
-        let on_trial = self.tries && matches!(command.kind, Kind::Write(_)) && !changes_at_once(command, &args);
+        let on_trial = self.tries && matches!(command.kind, Kind::Write(_)) && {
+            let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
+            !changes_at_once(&keyspace, command, &args)
+        };
         match self.call(handler, header, &args, on_trial, out) {
             // What it names is fetched all at once.
             Err(Failure::Cold(met)) => Err(Failure::Cold(self.named_cold(command, header, &args).unwrap_or(met))),

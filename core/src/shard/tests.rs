@@ -288,7 +288,7 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
             } else {
                 batch::push(out, |out| out.extend_from_slice(&command));
             }
-            operations.push(is_read.then(|| start..reads.len()));
+            operations.push(is_read.then_some(start..reads.len()));
         }
         batch::seal(&mut bytes, 1, index, STRING_BYTES_MAX);
         let batch = || PendingBatch {

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::ops::{Bound, ControlFlow};
 
 use super::collection::{Collection, FIELDS_BYTES_MAX};
-use super::key::{self, ElementKey, RowKey, Slot};
+use super::key::{self, ElementKey, RowKey, SLOT_COUNT, Slot};
 use super::meta::{Meta, Type};
 use super::version::VersionSource;
 use crate::rows::Visit;
@@ -269,6 +269,24 @@ impl<'a> Keyspace<'a> {
     pub fn set_string(&mut self, key: &[u8], value: &[u8], deadline_ms: Option<u64>) -> Result<()> {
         let prior = self.lookup(key)?.prior;
         self.put_string(key, prior, value, deadline_ms);
+        Ok(())
+    }
+
+    /// Sets each key of `pairs` to a string, whatever it held before; all are looked up before the first is set.
+    ///
+    /// # Errors
+    /// As the look-ups: nothing is set then.
+    pub fn set_strings<'p>(&mut self, pairs: impl Iterator<Item = (&'p [u8], &'p [u8])> + Clone) -> Result<()> {
+        let priors: Vec<Prior> = pairs.clone().map(|(key, _)| Ok(self.lookup(key)?.prior)).collect::<Result<_>>()?;
+        let mut seen = [0u64; SLOT_COUNT as usize / u64::BITS as usize];
+        for ((key, value), prior) in pairs.zip(priors) {
+            let slot = usize::from(prior.slot.index());
+            let (word, bit) = (&mut seen[slot / u64::BITS as usize], 1 << (slot % u64::BITS as usize));
+            // It may be a key that was set a moment ago.
+            let prior = if *word & bit == 0 { prior } else { self.lookup(key)?.prior };
+            *word |= bit;
+            self.put_string(key, prior, value, None);
+        }
         Ok(())
     }
 

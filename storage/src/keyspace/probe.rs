@@ -78,6 +78,18 @@ impl Keyspace<'_> {
         Ok(())
     }
 
+    /// Whether a command that touches up to `count` elements of the collection at `key` may write it anew (see `Removed`), which reads all
+    /// of it at the end.
+    ///
+    /// # Errors
+    /// As the look-up of the collection.
+    pub fn may_renew(&self, key: &[u8], kind: Type, count: u64) -> Result<bool> {
+        let Lookup { record, prior } = self.lookup(key)?;
+        let Some(record) = record.filter(|record| record.kind() == kind) else { return Ok(false) };
+        let collection = self.open(key, &record, prior)?;
+        Ok(Removed::read(collection.fields()).is_some_and(|(removed, _)| removed.may_renew(collection.size, count)))
+    }
+
     /// Notes which of the entries `ids` of the stream at `key` are cold, up to [`COLD_ROWS_MAX`], or else its metadata.
     ///
     /// # Errors
