@@ -322,12 +322,18 @@ pub const COLD_READ_ATTEMPTS: u32 = 3;
 /// Times that a command has rows fetched; each one beyond counts as above.
 pub const COLD_READ_ROUNDS_MAX: u32 = 256;
 
-/// Times that a command has rows fetched which are kept for it. Those of before are lost each time a generation reaches the disk.
+/// Times that a command has rows fetched which are kept for it.
 pub const KEPT_ROUNDS_MAX: u32 = 1024;
 
-/// Bytes that are kept for one command of a shard, beside the memory budget, as its reply will be. By default no client may have a
-/// longer one: see `client-output-buffer-limit`.
-pub const KEPT_BYTES_MAX: usize = 256 << 20;
+/// Times that rows which are kept for a command are lost, since a generation has reached the disk.
+pub const KEPT_LOSSES_MAX: u32 = 8;
+
+/// The share of a shard's part of `memory`, beside which it is, that may be kept for one command: for one of the clients' and one of the
+/// entry's at a time.
+pub const KEPT_SHARE: usize = 4;
+
+/// What may be kept however small that is.
+pub const KEPT_BYTES_MIN: usize = 32 << 20;
 
 /// Bytes that a reader thread fetches at most for one scan whose rows are kept.
 pub const KEPT_SCAN_BYTES_MAX: usize = 32 << 20;

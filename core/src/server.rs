@@ -9,6 +9,7 @@ use basalt_storage::BlockCache;
 use crate::boot::StopRequest;
 use crate::config::Config;
 use crate::ids::CoreId;
+use crate::limits;
 use crate::mailbox::Mailboxes;
 use crate::router::Router;
 use crate::settings::Settings;
@@ -50,6 +51,11 @@ impl Server {
         for core in 0..self.mailboxes.core_count() {
             self.mailboxes.bell(CoreId(core as u16)).ring();
         }
+    }
+
+    /// Bytes of rows from disk that may be kept for one command, see [`limits::KEPT_SHARE`].
+    pub fn kept_bytes_max(&self) -> usize {
+        (self.config.memory as usize / self.shards.len() / limits::KEPT_SHARE).max(limits::KEPT_BYTES_MIN)
     }
 
     /// Asks every core to stop.

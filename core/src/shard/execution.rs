@@ -217,7 +217,8 @@ impl Execution<'_> {
         let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
         let outcome = call.on(&mut trial, self.scratch, &mut versions, &mut random, reply);
         let changes = trial.into_changes()?;
-        if outcome.is_ok() {
+        // Other errors are replies; what was changed before them is changed everywhere.
+        if !matches!(outcome, Err(CommandError::Storage(_))) {
             self.store.commit(&changes);
             (self.versions, *self.random) = (versions, random);
         }
@@ -374,14 +375,10 @@ impl ShardMachine {
         bytes: &[u8],
         is_read: bool,
     ) -> Result<Option<ColdRead>, String> {
-        if is_read && stand.progress.is_too_large() {
-            stand.replies.bytes.extend_from_slice(TOO_MUCH_TO_KEEP);
-            stand.replies.ends.push(stand.replies.bytes.len());
-            stand.progress = Progress::new();
-            return Ok(None);
-        }
+        let kept_bytes_max = || self.core.as_ref().map_or(usize::MAX, |(server, _)| server.kept_bytes_max());
+        let is_too_large = stand.progress.has_begun() && stand.progress.is_too_large(kept_bytes_max());
         // What the log holds at a start is executed before anybody is served.
-        let may_wait = self.core.is_none() || stand.progress.has_failed() || stand.progress.is_too_large();
+        let may_wait = self.core.is_none() || stand.progress.has_failed() || (is_too_large && !is_read);
         stand.progress.lends(&mut self.store);
         self.store.set_on_miss(if may_wait { OnMiss::Wait } else { OnMiss::ColdUntilChanged });
         let tries = !may_wait && self.store.has_rows_on_disk();
@@ -403,6 +400,12 @@ impl ShardMachine {
         let versions = execution.versions;
         stand.progress.returns(&mut self.store);
         match outcome {
+            Err(Failure::Cold(_)) if is_read && is_too_large => {
+                stand.replies.bytes.extend_from_slice(TOO_MUCH_TO_KEEP);
+                stand.replies.ends.push(stand.replies.bytes.len());
+                stand.progress = Progress::new();
+                Ok(None)
+            }
             Ok(()) => {
                 if !is_read {
                     stand.versions = versions;

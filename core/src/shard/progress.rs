@@ -19,6 +19,8 @@ pub(super) struct Progress {
     /// What was fetched to be kept.
     kept: Option<KeptRows>,
     kept_rounds: u32,
+    /// How often what was kept was of the past, since a generation had reached the disk.
+    losses: u32,
     /// Whether something could not be fetched.
     has_failed: bool,
 }
@@ -34,6 +36,7 @@ impl Progress {
             scan_bytes: COLD_SCAN_BYTES,
             kept: None,
             kept_rounds: 0,
+            losses: 0,
             has_failed: false,
         }
     }
@@ -53,15 +56,21 @@ impl Progress {
         self.has_failed
     }
 
-    /// Whether it needs more than may be kept for it.
-    pub(super) fn is_too_large(&self) -> bool {
-        self.kept_rounds > limits::KEPT_ROUNDS_MAX
-            || self.kept.as_ref().is_some_and(|kept| kept.bytes() > limits::KEPT_BYTES_MAX)
+    /// Whether it has met the disk although there is already as much kept for it as may be, which is `bytes_max`.
+    pub(super) fn is_too_large(&self, bytes_max: usize) -> bool {
+        self.kept_rounds > limits::KEPT_ROUNDS_MAX || self.kept.as_ref().is_some_and(|kept| kept.bytes() > bytes_max)
+    }
+
+    /// Whether generations reach the disk faster than it reads: it should do so as a part of an entry, during which none begins.
+    pub(super) fn is_overtaken(&self) -> bool {
+        self.losses > limits::KEPT_LOSSES_MAX
     }
 
     /// Gives `store` the rows that are kept for it, until [`Progress::returns`].
     pub(super) fn lends(&mut self, store: &mut Store) {
-        store.set_kept(self.kept.take());
+        if let Some(kept) = self.kept.take() {
+            self.losses += u32::from(!store.set_kept(kept));
+        }
     }
 
     /// Takes them back.
@@ -76,7 +85,7 @@ impl Progress {
         }
         self.kept_rounds += 1;
         match (rows, &mut self.kept) {
-            (Some(rows), Some(kept)) => kept.merge(rows),
+            (Some(rows), Some(kept)) => self.losses += u32::from(!kept.merge(rows)),
             (Some(rows), None) => self.kept = Some(rows),
             (None, _) => self.has_failed = true,
         }

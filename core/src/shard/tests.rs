@@ -27,7 +27,7 @@ const PATIENCE_S: u64 = 20;
 #[derive(Default)]
 struct Host {
     replies: Vec<(u32, String)>,
-    warms: usize,
+    warms: Vec<((CoreId, u32), ColdRead, bool)>,
 }
 
 impl ShardHost for Host {
@@ -35,8 +35,8 @@ impl ShardHost for Host {
         self.replies.push((origin.ticket.0, String::from_utf8_lossy(reply).into_owned()));
     }
 
-    fn warm(&mut self, _shard: ShardId, _client: (CoreId, u32), _read: ColdRead, _keeps: bool) {
-        self.warms += 1;
+    fn warm(&mut self, _shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool) {
+        self.warms.push((client, read, keeps));
     }
 }
 
@@ -88,7 +88,9 @@ pub(crate) fn with_server<F: Future<Output = ()>>(
     executor.run(async {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
-        let machine = Rc::new(RefCell::new(ShardMachine::new(store(directory.path()))));
+        // Whatever is read from disk is evicted at once.
+        let store = store_with_cache(directory.path(), 4096);
+        let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
         let threads = Threads {
             background: Background::start("test", 1, 8).unwrap(),
             readers: Background::start("test", 1, 8).unwrap(),
@@ -462,6 +464,62 @@ fn requests_behind_a_cold_read_are_bounded_by_count_and_by_bytes() {
             assert_eq!((shard.parked_waiting, shard.open.write_count), (Waiting::default(), count));
         });
     }
+}
+
+/// Puts a hash of each name on disk, of one field each.
+fn put_hashes_on_disk(shard: &Shard, names: &[&str], value: &str) {
+    let fields: Vec<_> = names.iter().map(|name| ["HSET", name, "field", value]).collect();
+    let bytes = entry(&fields.iter().map(|words| words.as_slice()).collect::<Vec<_>>());
+    let machine = &mut *shard.machine.borrow_mut();
+    whole(machine.apply(EntryId { term: 1, index: 100 }, &bytes, None).unwrap());
+    machine.store.set_applied(100, b"id", None);
+    let done = machine.store.freeze().unwrap().run();
+    drop(machine.store.finish(done).unwrap());
+}
+
+#[test]
+fn rows_are_kept_for_one_request_at_a_time_and_each_has_its_turn() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        // More than the block cache holds.
+        let value = "v".repeat(20_000);
+        put_hashes_on_disk(&shard, &["a", "b", "c"], &value);
+        let clients = [1, 2, 3].map(|client| (CORE, client));
+        for (client, name) in clients.into_iter().zip(["a", "b", "c"]) {
+            let origin = Origin { core: CORE, client: client.1, ticket: Ticket(client.1) };
+            shard.submit(origin, Mode::Read, &command(&["HGETALL", name]), 1, &mut host);
+            // Whatever is fetched is evicted before it is read.
+            for _ in 0..limits::COLD_READ_ATTEMPTS {
+                assert!(host.warms.iter().any(|warm| warm.0 == client), "{:?}", host.warms);
+                host.warms.retain(|warm| warm.2);
+                shard.warmed(client, Warmed::default(), 1, &mut host);
+            }
+        }
+        let turn = |host: &mut Host, of: (CoreId, u32)| {
+            let warms = std::mem::take(&mut host.warms);
+            let [(client, read, true)] = &warms[..] else { panic!("{warms:?}") };
+            assert_eq!(*client, of);
+            read.clone()
+        };
+        let hash = format!("*2\r\n$5\r\nfield\r\n$20000\r\n{value}\r\n");
+
+        let read = turn(&mut host, clients[0]);
+        let rows = shard.cold_reader().keep(&read).unwrap();
+        shard.warmed(clients[0], rows, 1, &mut host);
+        assert!(host.replies == [(1, hash.clone())], "{} replies", host.replies.len());
+
+        // What cannot be fetched ends its turn too: the read itself meets the error, if there is one.
+        turn(&mut host, clients[1]);
+        shard.warmed(clients[1], Warmed::default(), 1, &mut host);
+        assert!(host.replies[1..] == [(2, hash.clone())], "{} replies", host.replies.len());
+
+        let read = turn(&mut host, clients[2]);
+        let rows = shard.cold_reader().keep(&read).unwrap();
+        shard.warmed(clients[2], rows, 1, &mut host);
+        assert!(host.replies[2..] == [(3, hash)], "{} replies", host.replies.len());
+        assert_eq!((shard.keeper, shard.parked_waiting), (None, Waiting::default()));
+        assert_eq!(shard.machine.borrow().store.disk_waits(), 1, "for the one that could not be fetched");
+    });
 }
 
 #[test]

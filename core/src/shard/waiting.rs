@@ -166,20 +166,26 @@ impl Shard {
         host: &mut impl ShardHost,
     ) -> Result<(), ColdRead> {
         let ParkedRequest { origin, mode, bytes, progress } = request;
-        let ends_here = progress.has_failed() || progress.is_too_large();
+        let (is_overtaken, has_failed) = (progress.is_overtaken(), progress.has_failed());
         match mode {
             // The entry meets what was met here, and goes its own way with it.
-            Mode::Write if ends_here => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
-            Mode::ReadInOrder if ends_here && self.has_unapplied() => self.read_in_order(*origin, bytes),
-            Mode::Read | Mode::ReadInOrder if progress.has_failed() => {
-                self.run_at_last(*origin, bytes, now_ms, host);
+            Mode::Write if is_overtaken || has_failed => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
+            Mode::ReadInOrder if has_failed && self.has_unapplied() => self.read_in_order(*origin, bytes),
+            Mode::Read | Mode::ReadInOrder if has_failed => self.run_at_last(*origin, bytes, now_ms, host),
+            Mode::Read | Mode::ReadInOrder if is_overtaken && self.has_unapplied() => {
+                self.read_in_order(*origin, bytes);
             }
-            Mode::Read | Mode::ReadInOrder if progress.is_too_large() => host.reply(*origin, TOO_MUCH_TO_KEEP),
             mode => {
                 progress.lends(&mut self.machine.borrow_mut().store);
                 let outcome = self.run(*origin, *mode, bytes, now_ms, host);
                 progress.returns(&mut self.machine.borrow_mut().store);
-                return outcome;
+                if outcome.is_ok() || !progress.is_too_large(self.server.kept_bytes_max()) {
+                    return outcome;
+                }
+                match mode {
+                    Mode::Write => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
+                    Mode::Read | Mode::ReadInOrder => host.reply(*origin, TOO_MUCH_TO_KEEP),
+                }
             }
         }
         Ok(())

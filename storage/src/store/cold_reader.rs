@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use rocksdb::ReadTier;
 
 use super::database::{Database, read_options};
-use super::kept_rows::KeptRows;
+use super::kept_rows::{KeptRows, Piece};
 use super::merge_scan::successor;
 use super::row_cache::{Epoch, ROW_BYTES_MAX};
 use crate::Result;
@@ -135,18 +135,16 @@ fn keep_scan(
     bytes_max: usize,
     kept: &mut KeptRows,
 ) -> Result<()> {
-    let mut last: Option<Vec<u8>> = None;
-    let is_whole = scan(database, from, direction, rows_max, bytes_max, &mut |key, value| {
-        kept.put(key, Some(value));
-        last = Some(key.to_vec());
-    })?;
-    let (behind_from, behind_last) = (successor(from), last.as_deref().map(successor));
-    match (direction, last, behind_last) {
-        (Direction::Forward, _, _) if is_whole => kept.cover(from, APPLIED_ROW),
-        (Direction::Forward, _, Some(behind)) => kept.cover(from, &behind),
-        (Direction::Backward, _, _) if is_whole => kept.cover(&[], &behind_from),
-        (Direction::Backward, Some(last), _) => kept.cover(&last, &behind_from),
-        (_, None, _) | (_, _, None) => {}
+    let mut piece = Piece::default();
+    let is_whole = scan(database, from, direction, rows_max, bytes_max, &mut |key, value| piece.push(key, value))?;
+    // A key may lie between the last one and where the scan stopped: up to the last one all rows are there.
+    let (end, last) = (successor(from), piece.last_key().map(<[u8]>::to_vec));
+    match (direction, last) {
+        (Direction::Forward, _) if is_whole => kept.add(from, APPLIED_ROW, direction, piece),
+        (Direction::Forward, Some(last)) => kept.add(from, &successor(&last), direction, piece),
+        (Direction::Backward, _) if is_whole => kept.add(&[], &end, direction, piece),
+        (Direction::Backward, Some(last)) => kept.add(&last, &end, direction, piece),
+        (_, None) => unreachable!("a scan that is not at its end has found a row"),
     }
     Ok(())
 }

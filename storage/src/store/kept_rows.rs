@@ -1,25 +1,79 @@
 //! Rows from disk that are kept for one command, where the caches drop them faster than it reads them.
 //!
 //! They are of one [`Epoch`]: once a generation is finished or a snapshot installed they may be of the past, and go.
+//!
+//! A reader thread puts them together and the core only takes them: there may be a million of them. So the rows of a scan stay
+//! the piece that they were read as, in few allocations.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::row_cache::Epoch;
-use crate::rows::{Direction, range_is_empty};
+use crate::rows::Direction;
 
-/// What a row counts for beside its bytes: its place in the tree.
-const ROW_OVERHEAD_BYTES: usize = 64;
+/// What a single row, or a piece, counts for beside its bytes: its place in a tree.
+const OVERHEAD_BYTES: usize = 64;
 
 /// Rows of a store's RocksDB, and ranges of keys of which all rows are here.
 #[derive(Debug, Default)]
 pub struct KeptRows {
     pub(super) epoch: Epoch,
     /// `None` for keys without a row.
-    rows: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
-    /// Where each range begins, and where it ends; none touches another.
-    ranges: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    single: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
+    /// By where each begins. None is within another, so where they end ascends as well.
+    pieces: BTreeMap<Box<[u8]>, Piece>,
     bytes: usize,
+}
+
+/// All rows of a range of keys.
+#[derive(Debug, Default)]
+pub(super) struct Piece {
+    /// Where the range ends.
+    to: Box<[u8]>,
+    /// Keys and values, one after the other.
+    bytes: Vec<u8>,
+    /// Where they are there, by ascending keys.
+    rows: Vec<Place>,
+}
+
+/// Where a row is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    key: usize,
+    value: usize,
+    end: usize,
+}
+
+impl Piece {
+    /// Adds the next row in the direction of the scan.
+    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        self.rows.push(Place { key: start, value: start + key.len(), end: self.bytes.len() });
+    }
+
+    /// The key that was added last.
+    pub(super) fn last_key(&self) -> Option<&[u8]> {
+        self.rows.last().map(|place| self.key(place))
+    }
+
+    fn key(&self, place: &Place) -> &[u8] {
+        &self.bytes[place.key..place.value]
+    }
+
+    fn row(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        self.rows.get(index).map(|place| (self.key(place), &self.bytes[place.value..place.end]))
+    }
+
+    /// How many rows come before `key`.
+    fn count_before(&self, key: &[u8]) -> usize {
+        self.rows.partition_point(|place| self.key(place) < key)
+    }
+
+    fn memory(&self) -> usize {
+        OVERHEAD_BYTES + self.to.len() + self.bytes.capacity() + self.rows.capacity() * size_of::<Place>()
+    }
 }
 
 /// What the kept rows know of a key.
@@ -35,7 +89,7 @@ pub(super) enum Kept<'a> {
 pub(super) enum Next<'a> {
     /// At this row.
     Row(&'a [u8], &'a [u8]),
-    /// Where the range ends: there is no row before.
+    /// Where a range ends: there is no row before.
     End(&'a [u8]),
     /// Nobody knows.
     Unknown,
@@ -51,84 +105,94 @@ impl KeptRows {
         self.bytes
     }
 
+    /// Adds the row of a key, or that there is none.
     pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
-        if self.rows.insert(key.into(), value.map(Box::from)).is_none() {
-            self.bytes += ROW_OVERHEAD_BYTES + key.len() + value.map_or(0, <[u8]>::len);
+        self.put_owned(key.into(), value.map(Box::from));
+    }
+
+    fn put_owned(&mut self, key: Box<[u8]>, value: Option<Box<[u8]>>) {
+        let bytes = OVERHEAD_BYTES + key.len() + value.as_ref().map_or(0, |value| value.len());
+        // Of one epoch a key has one value.
+        if self.single.insert(key, value).is_none() {
+            self.bytes += bytes;
         }
     }
 
-    /// Says that all rows in `from..to` are here.
-    pub(super) fn cover(&mut self, from: &[u8], to: &[u8]) {
-        let (mut from, mut to) = (Box::<[u8]>::from(from), Box::<[u8]>::from(to));
-        // All that begin before the end, the last one first, as far as they reach to the beginning.
-        while let Some((first, end)) = self.ranges.range(..=to.clone()).next_back().filter(|(_, end)| **end >= from) {
-            let first = first.clone();
-            to = to.max(end.clone());
-            self.ranges.remove(&first);
-            from = from.min(first);
+    /// Adds all rows in `from..to`, which were read in `direction`.
+    pub(super) fn add(&mut self, from: &[u8], to: &[u8], direction: Direction, mut piece: Piece) {
+        if direction == Direction::Backward {
+            piece.rows.reverse();
         }
-        self.ranges.insert(from, to);
+        piece.to = to.into();
+        self.add_piece(from.into(), piece);
     }
 
-    /// Adds what is in `newer`. Rows of different epochs do not go together: the newer ones stay.
-    pub fn merge(&mut self, newer: KeptRows) {
-        if self.epoch != newer.epoch {
-            *self = newer;
+    fn add_piece(&mut self, from: Box<[u8]>, piece: Piece) {
+        let known = self.pieces.range::<[u8], _>((Bound::Unbounded, Bound::Included(from.as_ref()))).next_back();
+        if known.is_some_and(|(_, known)| known.to >= piece.to) {
             return;
         }
-        for (key, value) in newer.rows {
-            self.put(&key, value.as_deref());
+        let begins_within = (Bound::Included(from.as_ref()), Bound::Excluded(piece.to.as_ref()));
+        let within = self.pieces.range::<[u8], _>(begins_within).filter(|(_, known)| known.to <= piece.to);
+        for needless in within.map(|(from, _)| from.clone()).collect::<Vec<_>>() {
+            let gone = self.pieces.remove(&needless);
+            self.bytes -= gone.map_or(0, |piece| needless.len() + piece.memory());
         }
-        for (from, to) in newer.ranges {
-            self.cover(&from, &to);
+        self.bytes += from.len() + piece.memory();
+        self.pieces.insert(from, piece);
+    }
+
+    /// Adds what is in `newer`. Says whether both are of the same epoch: rows of different ones do not go together, and the newer ones stay.
+    pub fn merge(&mut self, newer: KeptRows) -> bool {
+        if self.epoch != newer.epoch {
+            *self = newer;
+            return false;
         }
+        newer.single.into_iter().for_each(|(key, value)| self.put_owned(key, value));
+        newer.pieces.into_iter().for_each(|(from, piece)| self.add_piece(from, piece));
+        true
     }
 
     pub(super) fn find(&self, key: &[u8]) -> Kept<'_> {
-        match self.rows.get(key) {
-            Some(Some(value)) => Kept::Row(value),
-            Some(None) => Kept::Absent,
-            None if self.range_of(key).is_some() => Kept::Absent,
-            None => Kept::Unknown,
+        match self.single.get(key) {
+            Some(Some(value)) => return Kept::Row(value),
+            Some(None) => return Kept::Absent,
+            None => {}
+        }
+        let Some((_, piece)) = self.piece_of(key) else { return Kept::Unknown };
+        match piece.row(piece.count_before(key)) {
+            Some((found, value)) if found == key => Kept::Row(value),
+            _ => Kept::Absent,
         }
     }
 
-    /// The range that holds `key`.
-    fn range_of(&self, key: &[u8]) -> Option<(&[u8], &[u8])> {
-        let (from, to) = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
-        (key < to.as_ref()).then_some((from.as_ref(), to.as_ref()))
+    /// A piece whose range holds `key`: of those that begin before it, the last one ends last.
+    fn piece_of(&self, key: &[u8]) -> Option<(&[u8], &Piece)> {
+        let (from, piece) = self.pieces.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
+        (key < piece.to.as_ref()).then_some((from.as_ref(), piece))
     }
 
-    /// The range that holds what is right before `key`.
-    fn range_before(&self, key: &[u8]) -> Option<(&[u8], &[u8])> {
-        let (from, to) = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(key))).next_back()?;
-        (key <= to.as_ref()).then_some((from.as_ref(), to.as_ref()))
+    /// A piece whose range holds what is right before `key`.
+    fn piece_before(&self, key: &[u8]) -> Option<(&[u8], &Piece)> {
+        let (from, piece) = self.pieces.range::<[u8], _>((Bound::Unbounded, Bound::Excluded(key))).next_back()?;
+        (key <= piece.to.as_ref()).then_some((from.as_ref(), piece))
     }
 
     /// The next row of a scan that stands at `position`, or behind it if it `has_passed`.
     pub(super) fn next(&self, position: &[u8], has_passed: bool, direction: Direction) -> Next<'_> {
-        let range = match direction {
-            Direction::Backward if has_passed => self.range_before(position),
-            Direction::Forward | Direction::Backward => self.range_of(position),
+        let piece = match direction {
+            Direction::Backward if has_passed => self.piece_before(position),
+            Direction::Forward | Direction::Backward => self.piece_of(position),
         };
-        let Some((from, to)) = range else { return Next::Unknown };
-        let at = if has_passed { Bound::Excluded(position) } else { Bound::Included(position) };
-        let (bounds, end) = match direction {
-            Direction::Forward => ((at, Bound::Excluded(to)), to),
-            Direction::Backward => ((Bound::Included(from), at), from),
+        let Some((from, piece)) = piece else { return Next::Unknown };
+        let before = piece.count_before(position);
+        let is_there = piece.row(before).is_some_and(|(key, _)| key == position);
+        let (row, end) = match direction {
+            Direction::Forward => (piece.row(before + usize::from(has_passed && is_there)), piece.to.as_ref()),
+            Direction::Backward if is_there && !has_passed => (piece.row(before), from),
+            Direction::Backward => (before.checked_sub(1).and_then(|last| piece.row(last)), from),
         };
-        if range_is_empty(bounds.0, bounds.1) {
-            return Next::End(end);
-        }
-        let mut rows = self.rows.range::<[u8], _>(bounds);
-        let row = match direction {
-            Direction::Forward => rows.find(|(_, value)| value.is_some()),
-            Direction::Backward => rows.rfind(|(_, value)| value.is_some()),
-        };
-        match row {
-            Some((key, Some(value))) => Next::Row(key, value),
-            _ => Next::End(end),
-        }
+        row.map_or(Next::End(end), |(key, value)| Next::Row(key, value))
     }
 }
 
@@ -136,11 +200,15 @@ impl KeptRows {
 mod tests {
     use super::*;
 
+    fn piece(rows: &[(&[u8], &[u8])]) -> Piece {
+        let mut piece = Piece::default();
+        rows.iter().for_each(|(key, value)| piece.push(key, value));
+        piece
+    }
+
     fn kept() -> KeptRows {
         let mut kept = KeptRows::new(Epoch(1));
-        kept.put(b"b", Some(b"1"));
-        kept.put(b"c", Some(b"2"));
-        kept.cover(b"b", b"d");
+        kept.add(b"b", b"d", Direction::Backward, piece(&[(b"c", b"2"), (b"b", b"1")]));
         kept.put(b"x", None);
         kept.put(b"y", Some(b"3"));
         kept
@@ -150,6 +218,7 @@ mod tests {
     fn rows_and_absences_are_known_and_nothing_else() {
         let kept = kept();
         assert_eq!(kept.find(b"b"), Kept::Row(b"1"));
+        assert_eq!(kept.find(b"c"), Kept::Row(b"2"));
         assert_eq!(kept.find(b"bb"), Kept::Absent);
         assert_eq!(kept.find(b"x"), Kept::Absent);
         assert_eq!(kept.find(b"y"), Kept::Row(b"3"));
@@ -164,40 +233,46 @@ mod tests {
         let next = |position: &'static [u8], has_passed, direction| kept.next(position, has_passed, direction);
         assert_eq!(next(b"b", false, Direction::Forward), Next::Row(b"b", b"1"));
         assert_eq!(next(b"b", true, Direction::Forward), Next::Row(b"c", b"2"));
+        assert_eq!(next(b"bb", true, Direction::Forward), Next::Row(b"c", b"2"));
         assert_eq!(next(b"c", true, Direction::Forward), Next::End(b"d"));
         assert_eq!(next(b"d", false, Direction::Forward), Next::Unknown);
         assert_eq!(next(b"a", false, Direction::Forward), Next::Unknown);
         assert_eq!(next(b"y", false, Direction::Forward), Next::Unknown, "a row is no range");
         assert_eq!(next(b"d", true, Direction::Backward), Next::Row(b"c", b"2"));
         assert_eq!(next(b"d", false, Direction::Backward), Next::Unknown);
+        assert_eq!(next(b"c", false, Direction::Backward), Next::Row(b"c", b"2"));
         assert_eq!(next(b"c", true, Direction::Backward), Next::Row(b"b", b"1"));
         assert_eq!(next(b"b", true, Direction::Backward), Next::Unknown);
-        assert_eq!(next(b"bb", true, Direction::Backward), Next::Row(b"b", b"1"));
+        assert_eq!(next(b"bb", false, Direction::Backward), Next::Row(b"b", b"1"));
     }
 
     #[test]
-    fn ranges_that_touch_become_one_and_others_do_not() {
-        let mut kept = KeptRows::new(Epoch(1));
-        for (from, to) in [(b"d", b"e"), (b"a", b"b"), (b"g", b"h"), (b"b", b"c")] {
-            kept.cover(from, to);
-        }
-        assert_eq!(kept.next(b"a", false, Direction::Forward), Next::End(b"c"));
-        assert_eq!(kept.find(b"c"), Kept::Unknown);
-        kept.cover(b"bb", b"f");
-        assert_eq!(kept.next(b"a", false, Direction::Forward), Next::End(b"f"));
-        assert_eq!(kept.next(b"f", true, Direction::Backward), Next::End(b"a"));
-        kept.cover(b"0", b"z");
-        assert_eq!(kept.ranges.len(), 1);
+    fn a_scan_goes_on_from_one_piece_to_the_next() {
+        let mut kept = kept();
+        kept.add(b"d", b"f", Direction::Forward, piece(&[(b"e", b"5")]));
+        kept.add(b"a", b"b", Direction::Forward, piece(&[]));
+        assert_eq!(kept.next(b"d", false, Direction::Forward), Next::Row(b"e", b"5"));
+        assert_eq!(kept.next(b"f", true, Direction::Backward), Next::Row(b"e", b"5"));
+        assert_eq!(kept.next(b"e", true, Direction::Backward), Next::End(b"d"));
+        assert_eq!(kept.next(b"b", true, Direction::Backward), Next::End(b"a"));
+        // One that lies within another says nothing new, and one that others lie within says it all.
+        let bytes = kept.bytes();
+        kept.add(b"dd", b"e", Direction::Forward, piece(&[]));
+        assert_eq!((kept.find(b"e"), kept.bytes()), (Kept::Row(b"5"), bytes));
+        kept.add(b"ab", b"z", Direction::Forward, piece(&[(b"b", b"1"), (b"c", b"2"), (b"e", b"5"), (b"f", b"6")]));
+        assert_eq!(kept.pieces.len(), 2);
+        assert_eq!(kept.next(b"e", true, Direction::Forward), Next::Row(b"f", b"6"));
+        assert_eq!(kept.next(b"z", true, Direction::Backward), Next::Row(b"f", b"6"));
     }
 
     #[test]
     fn rows_of_another_epoch_replace_all() {
         let mut kept = kept();
         let mut more = KeptRows::new(Epoch(1));
-        more.cover(b"d", b"e");
-        kept.merge(more);
-        assert_eq!(kept.next(b"c", true, Direction::Forward), Next::End(b"e"));
-        kept.merge(KeptRows::new(Epoch(2)));
+        more.add(b"d", b"e", Direction::Forward, Piece::default());
+        assert!(kept.merge(more));
+        assert_eq!(kept.next(b"d", false, Direction::Forward), Next::End(b"e"));
+        assert!(!kept.merge(KeptRows::new(Epoch(2))));
         assert_eq!((kept.find(b"b"), kept.bytes()), (Kept::Unknown, 0));
     }
 }

@@ -261,9 +261,10 @@ impl Store {
         self.is_changed = false;
     }
 
-    /// Gives the commands that are run next rows that were kept for them. Those of the past are dropped.
-    pub fn set_kept(&mut self, kept: Option<KeptRows>) {
-        self.kept = kept.filter(|kept| kept.epoch == self.epoch);
+    /// Gives the commands that are run next rows that were kept for them, and says whether they are of use: those of the past are not.
+    pub fn set_kept(&mut self, kept: KeptRows) -> bool {
+        self.kept = Some(kept).filter(|kept| kept.epoch == self.epoch);
+        self.kept.is_some()
     }
 
     /// Takes the kept rows back.

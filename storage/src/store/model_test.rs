@@ -127,7 +127,9 @@ fn keep_cold<T>(
 ) -> T {
     store.set_on_miss(OnMiss::Cold);
     for _ in 0..10_000 {
-        store.set_kept(kept.take());
+        if let Some(kept) = kept.take() {
+            store.set_kept(kept);
+        }
         let outcome = read(store);
         *kept = store.take_kept();
         let mut cold = match outcome {
@@ -143,7 +145,7 @@ fn keep_cold<T>(
         }
         let more = store.cold_reader().keep(&cold).unwrap().take_kept().unwrap();
         match kept {
-            Some(kept) => kept.merge(more),
+            Some(kept) => drop(kept.merge(more)),
             None => *kept = Some(more),
         }
     }
