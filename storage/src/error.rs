@@ -20,7 +20,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A [`Trial`](crate::Trial) has read and written as much as it may.
-    #[error("the command reads and writes too much to be rehearsed")]
+    #[error("the command reads and writes too much to be executed on trial")]
     TrialTooLarge,
     /// Bytes on disk are not what was written. Never served, never repaired silently.
     #[error("{path} is damaged: {detail}; restore this shard from a replica or a backup", path = path.display())]

@@ -302,7 +302,7 @@ impl ShardMachine {
             random: &mut self.random,
             versions: VersionSource::none(),
             now_ms,
-            // Reads make no strings longer, and commands that do are not rehearsed.
+            // Reads make no strings longer, and commands that do are not tried here.
             string_bytes_max: 0,
             applying: false,
             tries: false,
