@@ -34,7 +34,7 @@ const ANSWERING: CoreId = CoreId(1);
 
 /// What both cores know.
 struct Pair {
-    mailboxes: OnceLock<Mailboxes>,
+    mailboxes: OnceLock<Arc<Mailboxes>>,
     /// Whether the answering core may sleep when nothing is there.
     may_sleep: AtomicBool,
     stop: AtomicBool,
@@ -54,7 +54,7 @@ impl Pair {
     }
 
     /// Meets the other core, each with its bell; on an executor.
-    fn meet(&self, core: CoreId, ring: &mut Ring) -> &Mailboxes {
+    fn meet(&self, core: CoreId, ring: &mut Ring) -> &Arc<Mailboxes> {
         let park = Park::new(ring).expect("a new ring has no park");
         let bell = Doorbell::new(ring.waker(), park.signal());
         self.bells.lock().expect("no holder panics").push((core, bell));
@@ -62,7 +62,7 @@ impl Pair {
         self.mailboxes.get_or_init(|| {
             let mut bells = std::mem::take(&mut *self.bells.lock().expect("no holder panics"));
             bells.sort_by_key(|(core, _)| *core);
-            Mailboxes::new(bells.into_iter().map(|(_, bell)| bell).collect())
+            Arc::new(Mailboxes::new(bells.into_iter().map(|(_, bell)| bell).collect()))
         })
     }
 }
@@ -86,7 +86,7 @@ fn turn(core: CoreId, ring: &mut Ring, mailboxes: &Mailboxes, may_sleep: bool) {
 fn answer(pair: &Pair) {
     let mut ring = ring();
     let mailboxes = pair.meet(ANSWERING, &mut ring);
-    let mut outbox = Outbox::new(ANSWERING, 2);
+    let mut outbox = Outbox::new(ANSWERING, mailboxes.clone());
     while !pair.stop.load(Ordering::Relaxed) {
         let mut idle = true;
         while let Some(Request::Batch(batch)) = mailboxes.next_request(ASKING, ANSWERING) {
@@ -95,7 +95,7 @@ fn answer(pair: &Pair) {
                 outbox.reply_to(ASKING, head.ticket, b"+OK\r\n");
             }
         }
-        outbox.flush(mailboxes);
+        outbox.flush();
         turn(ANSWERING, &mut ring, mailboxes, idle && pair.may_sleep.load(Ordering::Relaxed));
     }
 }
@@ -125,7 +125,7 @@ fn round_trip(count: u32, args: &[Vec<u8>; 2], ring: &mut Ring, mailboxes: &Mail
         let encode = |out: &mut Vec<u8>| request::encode(out, header, args.iter().map(Vec::as_slice));
         outbox.request(ANSWERING, origin, ShardId(1), Mode::Write, encode);
     }
-    outbox.flush(mailboxes);
+    outbox.flush();
     let mut answered = 0;
     while answered < count {
         while let Some(replies) = mailboxes.next_replies(ANSWERING, ASKING) {
@@ -160,7 +160,7 @@ fn hop(criterion: &mut Criterion) {
         let answering = spawn_answering(pair.clone());
         let mut ring = ring();
         let mailboxes = pair.meet(ASKING, &mut ring);
-        let mut outbox = Outbox::new(ASKING, 2);
+        let mut outbox = Outbox::new(ASKING, mailboxes.clone());
         let args = [Keys::new(1_000_000).key("key"), value()];
         let mut group = criterion.benchmark_group("hop there and back");
         for (name, count, may_sleep) in [

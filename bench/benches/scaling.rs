@@ -1,11 +1,11 @@
 //! What it costs that a key is another core's: in-process load, without sockets and log, on one core and on two, none, half or all
 //! of whose requests are for the other one. The throughput shown is that of each core.
 //!
-//! Each core is a thread with an executor, a ring and a shard of its own, as in a node, and has eight hundred requests under way at
-//! most (fifty clients, pipelines of sixteen). A request goes a node's whole way from the received bytes to the reply: decoded,
-//! looked up, routed, run by its shard's core (a write in that turn's entry), its reply copied to where its client's output is.
-//! Those for the other core go through the mailboxes there and back. Not in it is what a connection keeps of its requests' order,
-//! and no core sleeps.
+//! Each core is a thread with an executor, a ring and a shard of its own, as in a node, and has clients that send sixteen requests
+//! at once, and sixteen more as soon as those are answered. A request goes a node's whole way from the received bytes to the reply:
+//! decoded, looked up, routed, run by its shard's core (a write in that turn's entry), its reply copied to where its client's
+//! output is. Those for the other core go through the mailboxes there and back. Not in it is what a connection keeps of its
+//! requests' order, nor the way between client and server, and no core sleeps.
 //!
 //! It needs processors 0 and 1 for itself.
 
@@ -41,10 +41,10 @@ const CORES: usize = 2;
 const KEY_COUNT: u64 = 100_000;
 /// Requests of each kind, for each core, that are made beforehand and run again and again.
 const REQUESTS: usize = 20_000;
-/// Requests of one core that may be under way: fifty clients with sixteen each.
-const UNDER_WAY_MAX: usize = 800;
-/// Requests that one turn starts: what four clients send at once, and what sixteen do.
-const STARTED_PER_TURN: [usize; 2] = [64, 256];
+/// Clients of each core.
+const CLIENTS: [u64; 4] = [1, 5, 16, 50];
+/// Requests that a client sends at once; it sends as many again when all of them are answered.
+const PIPELINE: u64 = 16;
 /// Arguments of the commands here, their names included.
 const ARGS_MAX: usize = 3;
 
@@ -56,12 +56,13 @@ struct Load {
     cores: usize,
     remote_percent: u64,
     is_write: bool,
-    started_per_turn: usize,
+    /// Clients of each core.
+    clients: u64,
 }
 
 /// What both cores know.
 struct Node {
-    mailboxes: OnceLock<Mailboxes>,
+    mailboxes: OnceLock<Arc<Mailboxes>>,
     bells: Mutex<Vec<(CoreId, Doorbell)>>,
     meeting: Barrier,
     /// Cores whose requests of this measurement are all answered.
@@ -84,6 +85,10 @@ struct Core<'a> {
     /// This turn's entry, and where the replies of its writes go.
     entry: Vec<u8>,
     origins: Vec<Origin>,
+    /// Unanswered requests of each client.
+    unanswered: Vec<u64>,
+    /// Clients without any.
+    ready: Vec<u64>,
     /// The clients' output.
     output: Vec<u8>,
     reply: Vec<u8>,
@@ -103,7 +108,7 @@ impl<'a> Core<'a> {
         let mailboxes = node.mailboxes.get_or_init(|| {
             let mut bells = std::mem::take(&mut *node.bells.lock().expect("no holder panics"));
             bells.sort_by_key(|(core, _)| *core);
-            Mailboxes::new(bells.into_iter().map(|(_, bell)| bell).collect())
+            Arc::new(Mailboxes::new(bells.into_iter().map(|(_, bell)| bell).collect()))
         });
         let router = Router::new(CORES as u16, CORES as u16);
         let mut entry = Vec::new();
@@ -120,33 +125,44 @@ impl<'a> Core<'a> {
             argv: Argv::new(),
             resp_limits: Limits::default(),
             pending: PendingRequests::default(),
-            outbox: Outbox::new(id, CORES),
+            outbox: Outbox::new(id, mailboxes.clone()),
             entry,
             origins: Vec::new(),
+            unanswered: Vec::new(),
+            ready: Vec::new(),
             output: Vec::new(),
             reply: Vec::new(),
             next: 0,
             remote_credit: 0,
         };
         // Every key that is read is there.
-        let started_per_turn = STARTED_PER_TURN[0];
-        let count = REQUESTS as u64;
-        core.take_part(Load { count, cores: CORES, remote_percent: 0, is_write: true, started_per_turn });
+        let (count, clients) = (REQUESTS as u64, CLIENTS[0]);
+        core.take_part(Load { count, cores: CORES, remote_percent: 0, is_write: true, clients });
         core
     }
 
-    /// Starts this core's requests and answers those of others until all are answered.
+    /// Sends this core's requests and answers those of the other one until all are answered.
     fn take_part(&mut self, load: Load) {
         let mut left = load.count;
         let mut is_done = false;
+        self.unanswered.clear();
+        self.unanswered.resize(load.clients as usize, 0);
+        self.ready.clear();
+        self.ready.extend(0..load.clients);
+        let mut sending = Vec::new();
         while self.node.done.load(Ordering::Acquire) < load.cores {
-            let room = UNDER_WAY_MAX - self.pending.len();
-            let starting = left.min(room.min(load.started_per_turn) as u64);
-            for _ in 0..starting {
-                self.start(load);
+            std::mem::swap(&mut sending, &mut self.ready);
+            for client in sending.drain(..) {
+                let count = left.min(PIPELINE);
+                left -= count;
+                self.unanswered[client as usize] = count;
+                for _ in 0..count {
+                    self.start(load, client);
+                }
             }
-            left -= starting;
-            self.answer_others();
+            self.outbox.flush_requests();
+            self.take_replies();
+            self.answer_other();
             self.end_turn();
             if !is_done && left == 0 && self.pending.is_empty() {
                 is_done = true;
@@ -156,8 +172,17 @@ impl<'a> Core<'a> {
         assert!(self.pending.is_empty() && self.outbox.is_empty(), "everything is answered");
     }
 
+    /// Notes that a request of `client` is answered.
+    fn note_answer(&mut self, client: u64) {
+        let unanswered = &mut self.unanswered[client as usize];
+        *unanswered -= 1;
+        if *unanswered == 0 {
+            self.ready.push(client);
+        }
+    }
+
     /// The next request, from its bytes on.
-    fn start(&mut self, load: Load) {
+    fn start(&mut self, load: Load, client: u64) {
         self.remote_credit += load.remote_percent;
         let is_remote = self.remote_credit >= 100;
         self.remote_credit -= if is_remote { 100 } else { 0 };
@@ -179,6 +204,7 @@ impl<'a> Core<'a> {
         let mode = match command.kind {
             Kind::Read(run) if to == self.id => {
                 self.shard.machine.read_now(run, header, args, NOW_MS, &mut self.output);
+                self.note_answer(client);
                 return;
             }
             Kind::Read(_) => Mode::Read,
@@ -186,8 +212,8 @@ impl<'a> Core<'a> {
         };
         let ordered = mode == Mode::Write;
         let connection = ConnId::default();
-        let ticket = self.pending.insert(PendingRequest { connection, slot: 0, part: 0, ordered });
-        let origin = Origin { core: self.id, client: 0, ticket };
+        let ticket = self.pending.insert(PendingRequest { connection, slot: client, part: 0, ordered });
+        let origin = Origin { core: self.id, client: client as u32, ticket };
         let encode = |out: &mut Vec<u8>| request::encode(out, header, args[1..].iter().copied());
         if to == self.id {
             batch::push(&mut self.entry, encode);
@@ -197,8 +223,17 @@ impl<'a> Core<'a> {
         }
     }
 
+    /// Takes the replies that the other core has left.
+    fn take_replies(&mut self) {
+        let from = CoreId((CORES - 1 - self.id.index()) as u16);
+        while let Some(replies) = self.mailboxes.next_replies(from, self.id) {
+            self.deliver(&replies);
+            self.outbox.recycle_replies(replies);
+        }
+    }
+
     /// Runs what the other core has asked for.
-    fn answer_others(&mut self) {
+    fn answer_other(&mut self) {
         let from = CoreId((CORES - 1 - self.id.index()) as u16);
         let mut taken = 0;
         while taken < limits::REQUESTS_PER_TURN
@@ -228,7 +263,7 @@ impl<'a> Core<'a> {
         }
     }
 
-    /// Applies the turn's entry, takes the replies that have come, hands over what is for the other core.
+    /// Applies the turn's entry, hands over what is for the other core.
     fn end_turn(&mut self) {
         if !self.origins.is_empty() {
             batch::seal(&mut self.entry, NOW_MS, 1, 512 << 20);
@@ -240,17 +275,12 @@ impl<'a> Core<'a> {
             }
             batch::begin(&mut self.entry);
         }
-        self.output.clear();
         if let Some(replies) = self.outbox.take_local_replies() {
             self.deliver(&replies);
             self.outbox.recycle_local_replies(replies);
         }
-        let from = CoreId((CORES - 1 - self.id.index()) as u16);
-        while let Some(replies) = self.mailboxes.next_replies(from, self.id) {
-            self.deliver(&replies);
-            self.outbox.recycle_replies(replies);
-        }
-        self.outbox.flush(self.mailboxes);
+        self.outbox.flush();
+        self.output.clear();
         self.ring.turn(None).expect("the ring works");
         while self.ring.next_event().is_some() {}
         self.mailboxes.bell(self.id).answer();
@@ -260,7 +290,8 @@ impl<'a> Core<'a> {
         let mut start = 0;
         for &(ticket, end) in &replies.heads {
             let end = end as usize;
-            self.pending.take(ticket);
+            let request = self.pending.take(ticket);
+            self.note_answer(request.slot);
             self.output.extend_from_slice(&replies.bytes[start..end]);
             start = end;
         }
@@ -347,13 +378,12 @@ fn scaling(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group("scaling");
         group.throughput(Throughput::Elements(1));
         for (command, is_write) in [("GET", false), ("SET", true)] {
-            for started_per_turn in STARTED_PER_TURN {
+            for clients in CLIENTS {
                 for (cores, remote_percent) in [(1, 0), (2, 0), (2, 50), (2, 100)] {
-                    let name =
-                        format!("{command}, {started_per_turn} a turn, {cores} cores, {remote_percent} % remote");
+                    let name = format!("{command}, {clients} clients a core, {cores} cores, {remote_percent} % remote");
                     group.bench_function(name, |bench| {
                         bench.iter_custom(|count| {
-                            let load = Load { count, cores, remote_percent, is_write, started_per_turn };
+                            let load = Load { count, cores, remote_percent, is_write, clients };
                             measure(&mut core, &loads, load)
                         });
                     });

@@ -106,7 +106,7 @@ impl Core {
         server.cores[id.index()].thread_id.set(nix::unistd::gettid().as_raw() as u64);
         Core {
             id,
-            outbox: Outbox::new(id, server.mailboxes.core_count()),
+            outbox: Outbox::new(id, server.mailboxes.clone()),
             server,
             ring,
             pending: PendingRequests::default(),
@@ -297,7 +297,12 @@ impl Core {
             self.sync_placement.place(proposed_bytes);
         }
         self.start_warming();
-        self.outbox.flush(&self.server.mailboxes) > 0
+        self.outbox.flush() > 0
+    }
+
+    /// Hands over the requests for other cores, which begin with them while this one runs theirs. True if something was sent.
+    pub fn hand_over_requests(&mut self) -> bool {
+        self.outbox.flush_requests() > 0
     }
 
     fn start_warming(&mut self) {

@@ -5,10 +5,10 @@
 //! done: after [`limits::REACTOR_TURN`] of busy time it awaits a timer so short that only glommio's reactor can
 //! resolve it, which makes glommio look at its timers, its files and the wakers of other threads.
 //!
-//! One turn: completions of the ring → commands → mail of other cores and threads → propose → hand over. Then other tasks
-//! of the core run (Raft), and the next turn submits what they sent. A core with nothing to do lets other tasks run twice,
-//! then blocks in its ring for [`limits::BLOCK`], then parks in glommio until its ring or glommio has something. If there is
-//! much traffic, it *gathers* instead of blocking: see [`crate::traffic`].
+//! One turn: completions of the ring → commands → requests for other cores leave → mail of other cores and threads → propose →
+//! all else leaves. Then other tasks of the core run (Raft), and the next turn submits what they sent. A core with nothing to do
+//! lets other tasks run twice, then blocks in its ring for [`limits::BLOCK`], then parks in glommio until its ring or glommio has
+//! something. If there is much traffic, it *gathers* instead of blocking: see [`crate::traffic`].
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -57,6 +57,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         // A bell is an event even if it brings no mail: a finished sync wakes tasks that have to run before the core sleeps.
         let mut events = usize::from(bell.answer());
         events += core.take_ring_events();
+        events += usize::from(core.hand_over_requests());
         events += core.take_mail();
         events += core.take_outcomes();
         events += core.resume_stalled();

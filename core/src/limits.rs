@@ -119,7 +119,8 @@ pub const SPARE_BATCHES: usize = 64;
 pub const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
 
 /// Requests of another core at which a core takes no more of them in the same turn, beside the batch that reaches them: their
-/// replies leave at the turn's end, and the other core may be waiting for them.
+/// replies leave at the turn's end, and the other core may be waiting for them. A core that has as many for another one hands them
+/// over at once.
 pub const REQUESTS_PER_TURN: usize = 256;
 
 /// Bytes of requests that may wait with the sender for a full mailbox; then it stops decoding.

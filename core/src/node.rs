@@ -243,7 +243,7 @@ pub(crate) fn make_server(
         cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),
         shards: router.shards().map(|_| ShardStats::default()).collect(),
         router,
-        mailboxes,
+        mailboxes: Arc::new(mailboxes),
         block_cache,
         started: Instant::now(),
         started_unix_s: crate::server::unix_ms() / 1000,

@@ -1,6 +1,7 @@
 //! What a core's turn has for others: requests and replies by core, and rows to fetch from disk.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
@@ -23,9 +24,14 @@ pub struct Warm {
     pub keeps: bool,
 }
 
-/// What a core's turn has for others. What does not fit into a mailbox waits here for the next turn.
+/// What a core's turn has for others. What does not fit into a mailbox waits here until there is room.
+///
+/// Requests leave as soon as there are as many as the other core runs in a turn, so that it runs them while this one goes on; two
+/// cores that got each other's only at the end of their turns would run by turns (`scaling` bench). Replies leave at the turn's end: by
+/// then the shards have published what their clients may ask for.
 pub struct Outbox {
     core: CoreId,
+    mailboxes: Arc<Mailboxes>,
     requests: Vec<RequestBatch>,
     replies: Vec<ReplyBatch>,
     controls: Vec<(CoreId, Request)>,
@@ -38,10 +44,12 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// An empty outbox of `core` in a node of `core_count`.
-    pub fn new(core: CoreId, core_count: usize) -> Outbox {
+    /// An empty outbox of `core`.
+    pub fn new(core: CoreId, mailboxes: Arc<Mailboxes>) -> Outbox {
+        let core_count = mailboxes.core_count();
         Outbox {
             core,
+            mailboxes,
             requests: (0..core_count).map(|_| RequestBatch::default()).collect(),
             replies: (0..core_count).map(|_| ReplyBatch::default()).collect(),
             controls: Vec::new(),
@@ -64,6 +72,10 @@ impl Outbox {
         encode(&mut batch.bytes);
         let end = u32::try_from(batch.bytes.len()).expect("a core stops decoding long before 4 GiB wait");
         batch.heads.push(RequestHead { ticket: origin.ticket, client: origin.client, shard, mode, end });
+        // What finds no room is tried again when as many more have come.
+        if batch.heads.len().is_multiple_of(limits::REQUESTS_PER_TURN) {
+            self.hand_over_requests(to);
+        }
     }
 
     /// Adds an operation on another core itself.
@@ -126,43 +138,59 @@ impl Outbox {
     }
 
     /// Hands over what fits into the mailboxes and rings the bells; returns how many batches went.
-    pub fn flush(&mut self, mailboxes: &Mailboxes) -> usize {
+    pub fn flush(&mut self) -> usize {
         let mut sent = 0;
         for (to, request) in std::mem::take(&mut self.controls) {
-            match mailboxes.send_request(self.core, to, request) {
+            match self.mailboxes.send_request(self.core, to, request) {
                 Ok(()) => {
                     sent += 1;
-                    mailboxes.bell(to).ring();
+                    self.mailboxes.bell(to).ring();
                 }
                 Err(request) => self.controls.push((to, request)),
             }
         }
-        for index in 0..self.requests.len() {
+        sent += self.flush_requests();
+        for index in 0..self.replies.len() {
             let to = CoreId(index as u16);
-            let mut ring = false;
-            if !self.requests[index].heads.is_empty() {
-                let empty = self.spare_requests.pop().unwrap_or_default();
-                let batch = std::mem::replace(&mut self.requests[index], empty);
-                match mailboxes.send_request(self.core, to, Request::Batch(batch)) {
-                    Ok(()) => ring = true,
-                    Err(Request::Batch(batch)) => self.requests[index] = batch,
-                    Err(_) => unreachable!("the mailbox gives back what it was given"),
-                }
+            if to == self.core || self.replies[index].heads.is_empty() {
+                continue;
             }
-            if to != self.core && !self.replies[index].heads.is_empty() {
-                let empty = self.spare_replies.pop().unwrap_or_default();
-                let batch = std::mem::replace(&mut self.replies[index], empty);
-                match mailboxes.send_replies(self.core, to, batch) {
-                    Ok(()) => ring = true,
-                    Err(batch) => self.replies[index] = batch,
+            let empty = self.spare_replies.pop().unwrap_or_default();
+            let batch = std::mem::replace(&mut self.replies[index], empty);
+            match self.mailboxes.send_replies(self.core, to, batch) {
+                Ok(()) => {
+                    sent += 1;
+                    self.mailboxes.bell(to).ring();
                 }
-            }
-            if ring {
-                sent += 1;
-                mailboxes.bell(to).ring();
+                Err(batch) => self.spare_replies.push(std::mem::replace(&mut self.replies[index], batch)),
             }
         }
         sent
+    }
+
+    /// Hands over the requests that fit into the mailboxes; returns how many batches went.
+    pub fn flush_requests(&mut self) -> usize {
+        (0..self.requests.len()).filter(|&index| self.hand_over_requests(CoreId(index as u16))).count()
+    }
+
+    /// Hands over the requests for `to`. False if there are none, or no room for them.
+    fn hand_over_requests(&mut self, to: CoreId) -> bool {
+        let waiting = &mut self.requests[to.index()];
+        if waiting.heads.is_empty() {
+            return false;
+        }
+        let batch = std::mem::replace(waiting, self.spare_requests.pop().unwrap_or_default());
+        match self.mailboxes.send_request(self.core, to, Request::Batch(batch)) {
+            Ok(()) => {
+                self.mailboxes.bell(to).ring();
+                true
+            }
+            Err(Request::Batch(batch)) => {
+                self.spare_requests.push(std::mem::replace(waiting, batch));
+                false
+            }
+            Err(_) => unreachable!("the mailbox gives back what it was given"),
+        }
     }
 
     /// Adds a reply for a request of `core`.
@@ -187,5 +215,100 @@ impl ShardHost for Outbox {
 
     fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool) {
         self.warms.push_back(Warm { shard, client, read, keeps });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::tests::server;
+
+    const SELF: CoreId = CoreId(0);
+    const OTHER: CoreId = CoreId(1);
+    const BATCH: u32 = limits::REQUESTS_PER_TURN as u32;
+
+    /// An outbox of one of two cores, neither of which runs.
+    fn with_outbox(test: impl FnOnce(&mut Outbox, &Mailboxes)) {
+        let executor = glommio::LocalExecutorBuilder::default().make().unwrap();
+        executor.run(async {
+            let mailboxes = server(2).mailboxes.clone();
+            test(&mut Outbox::new(SELF, mailboxes.clone()), &mailboxes);
+        });
+    }
+
+    fn ask(outbox: &mut Outbox, tickets: std::ops::Range<u32>) {
+        for ticket in tickets {
+            let origin = Origin { core: SELF, client: 1, ticket: Ticket(ticket) };
+            outbox.request(OTHER, origin, ShardId(1), Mode::Read, |out| out.extend_from_slice(b"GET"));
+        }
+    }
+
+    fn reply(outbox: &mut Outbox, to: CoreId, tickets: std::ops::Range<u32>) {
+        for ticket in tickets {
+            outbox.reply_to(to, Ticket(ticket), b"+OK\r\n");
+        }
+    }
+
+    /// The tickets of the next batch of requests that was left.
+    fn requests_left(mailboxes: &Mailboxes) -> Option<Vec<u32>> {
+        match mailboxes.next_request(SELF, OTHER)? {
+            Request::Batch(batch) => Some(batch.heads.iter().map(|head| head.ticket.0).collect()),
+            _ => panic!("nothing else was sent"),
+        }
+    }
+
+    /// The tickets of the next batch of replies that was left.
+    fn replies_left(mailboxes: &Mailboxes) -> Option<Vec<u32>> {
+        Some(mailboxes.next_replies(SELF, OTHER)?.heads.iter().map(|(ticket, _)| ticket.0).collect())
+    }
+
+    #[test]
+    fn full_batches_of_requests_leave_at_once_and_all_else_with_the_turn() {
+        with_outbox(|outbox, mailboxes| {
+            ask(outbox, 0..2 * BATCH + 3);
+            reply(outbox, OTHER, 0..BATCH);
+            reply(outbox, SELF, 0..BATCH);
+            assert_eq!(requests_left(mailboxes), Some((0..BATCH).collect()));
+            assert_eq!(requests_left(mailboxes), Some((BATCH..2 * BATCH).collect()));
+            assert_eq!((requests_left(mailboxes), replies_left(mailboxes)), (None, None));
+            assert_eq!(outbox.flush_requests(), 1);
+            assert_eq!(requests_left(mailboxes), Some((2 * BATCH..2 * BATCH + 3).collect()));
+            assert_eq!(replies_left(mailboxes), None, "replies wait for what the shards publish");
+            assert_eq!(outbox.flush(), 1);
+            assert_eq!(replies_left(mailboxes), Some((0..BATCH).collect()));
+            assert!(mailboxes.next_replies(SELF, SELF).is_none(), "what is for this core itself stays");
+            assert_eq!(outbox.take_local_replies().map(|replies| replies.heads.len() as u32), Some(BATCH));
+            assert!(outbox.is_empty());
+        });
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_in_its_order() {
+        with_outbox(|outbox, mailboxes| {
+            let requests = BATCH * (limits::MAILBOX_REQUEST_BATCHES as u32 + 3) + 1;
+            ask(outbox, 0..requests);
+            let mut replies = 0;
+            loop {
+                reply(outbox, OTHER, replies..replies + 1);
+                replies += 1;
+                if outbox.flush() == 0 {
+                    break;
+                }
+            }
+            assert_eq!(replies as usize, limits::MAILBOX_REPLY_BATCHES + 1, "then the mailbox is full");
+            reply(outbox, OTHER, replies..replies + 2);
+            replies += 2;
+            assert!(outbox.spare_requests.len() + outbox.spare_replies.len() <= 2, "a refusal leaves no new spares");
+            let (mut asked, mut answered) = (Vec::new(), Vec::new());
+            while !outbox.is_empty() {
+                asked.extend(requests_left(mailboxes).into_iter().flatten());
+                answered.extend(replies_left(mailboxes).into_iter().flatten());
+                outbox.flush();
+            }
+            asked.extend(std::iter::from_fn(|| requests_left(mailboxes)).flatten());
+            answered.extend(std::iter::from_fn(|| replies_left(mailboxes)).flatten());
+            assert_eq!(asked, (0..requests).collect::<Vec<_>>());
+            assert_eq!(answered, (0..replies).collect::<Vec<_>>());
+        });
     }
 }

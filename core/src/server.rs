@@ -1,5 +1,6 @@
 //! What all cores of the node share: configuration, counters, mailboxes. Nothing here is locked on the data path.
 
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -24,7 +25,7 @@ pub struct Server {
     /// Slot to shard to core.
     pub router: Router,
     /// The queues between cores.
-    pub mailboxes: Mailboxes,
+    pub mailboxes: Arc<Mailboxes>,
     /// Each core's counters, by core.
     pub cores: Box<[CoreStats]>,
     /// Each shard's figures, by shard.

@@ -1,5 +1,6 @@
 //! A client without a socket, for the tests of these commands.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::time::{Duration, Instant};
 
@@ -37,7 +38,7 @@ impl Client {
             cores: (0..2).map(|_| CoreStats::new(ID_END)).collect(),
             shards: (0..2).map(|_| ShardStats::default()).collect(),
             router,
-            mailboxes: Mailboxes::new(Vec::new()),
+            mailboxes: Arc::new(Mailboxes::new(Vec::new())),
             block_cache: BlockCache::new(1 << 20),
             started: Instant::now() - Duration::from_secs(90_000),
             started_unix_s: 1000,

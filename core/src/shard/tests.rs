@@ -41,7 +41,7 @@ impl ShardHost for Host {
 }
 
 /// A server of one shard and so many cores, none of which runs.
-fn server(cores: u16) -> Arc<Server> {
+pub(crate) fn server(cores: u16) -> Arc<Server> {
     let bell = |_| {
         let mut ring = Ring::new(&RingOptions::default()).unwrap();
         let park = Park::new(&mut ring).unwrap();
