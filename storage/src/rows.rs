@@ -63,6 +63,9 @@ pub(crate) const COLD_PLACE_ROWS: usize = 16;
 /// Bytes of those rows, at most.
 pub(crate) const COLD_PLACE_BYTES: usize = 64 << 10;
 
+/// Bytes at which no more single rows, or places, are fetched to be kept: the command meets the rest when it is tried again.
+pub(crate) const KEPT_BYTES_AT_ONCE: usize = 32 << 20;
+
 /// Bytes of rows that a scan which met the disk has fetched at first.
 pub const COLD_SCAN_BYTES: usize = 1 << 20;
 

@@ -24,6 +24,9 @@ const NAMES: u8 = 0x00;
 /// Cold rows of one request that are fetched at once, at most.
 pub const COLD_ROWS_MAX: usize = 1024;
 
+/// Bytes of their keys, at most: each key of a collection's row has the collection's key in it, which may be long.
+const COLD_KEY_BYTES_MAX: usize = 1 << 20;
+
 /// Keys of rows that are not in memory.
 pub type ColdRows = Vec<Box<[u8]>>;
 
@@ -37,6 +40,11 @@ fn note<T>(read: Result<T>, cold: &mut ColdRows) -> Result<Option<T>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Whether no more rows are looked for before these are fetched. Those of one collection are about as long as the last one.
+fn is_enough(cold: &ColdRows) -> bool {
+    cold.len() >= COLD_ROWS_MAX || cold.last().is_some_and(|row| row.len() * cold.len() >= COLD_KEY_BYTES_MAX)
 }
 
 impl Keyspace<'_> {
@@ -71,7 +79,7 @@ impl Keyspace<'_> {
         }
         for name in names {
             note(self.has_element(&collection, &name_element(NAMES, name)), cold)?;
-            if cold.len() >= COLD_ROWS_MAX {
+            if is_enough(cold) {
                 break;
             }
         }
@@ -98,7 +106,7 @@ impl Keyspace<'_> {
         let Some(Some(stream)) = note(self.stream(key), cold)? else { return Ok(()) };
         for id in ids {
             note(stream.contains(self, id), cold)?;
-            if cold.len() >= COLD_ROWS_MAX {
+            if is_enough(cold) {
                 break;
             }
         }
@@ -126,6 +134,9 @@ impl Keyspace<'_> {
             match set.draw(self, random()) {
                 Err(Error::Cold(ColdRead::Scan { from, .. })) => cold.push(from),
                 drawn => drop(drawn?),
+            }
+            if is_enough(cold) {
+                break;
             }
         }
         cold.sort_unstable();
@@ -182,6 +193,7 @@ impl Keyspace<'_> {
 mod tests {
     use super::*;
     use crate::keyspace::{Scratch, VersionSource};
+    use crate::rows::KEPT_BYTES_AT_ONCE;
     use crate::{BlockCache, OnMiss, Store, StoreOptions};
 
     /// A store whose rows are all on disk, opened anew: a hash, a set and keys that are due.
@@ -307,6 +319,73 @@ mod tests {
         assert!(of_set.iter().any(|count| *count > 5), "{of_set:?}");
         let of_list = rounds(&mut store, ColdRead::Keys, |keyspace, _| keyspace.cold_elements(b"list", usize::MAX));
         assert!(of_list.len() > 2, "{of_list:?}");
+    }
+
+    #[test]
+    fn rows_of_a_long_key_are_looked_for_a_few_at_a_time() {
+        const KEY_BYTES: usize = COLD_KEY_BYTES_MAX / 4;
+        let home = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(1 << 20, BlockCache::new(64 << 20));
+        let mut store = Store::open(home.path(), &options).unwrap();
+        let (key, names) = (vec![b'k'; KEY_BYTES], [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"i"]);
+        let mut scratch = Scratch::default();
+        let mut keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::entry(1), 0, 1000);
+        let mut set = keyspace.set_or_new(&key).unwrap();
+        for name in names {
+            set.insert(&mut keyspace, name).unwrap();
+        }
+        set.save(&mut keyspace).unwrap();
+        store.set_applied(1, b"1", None);
+        let done = store.freeze().unwrap().run();
+        drop(store.finish(done).unwrap());
+        drop(store);
+        let mut store = Store::open(home.path(), &options).unwrap();
+        store.set_on_miss(OnMiss::Cold);
+        let met = rounds(&mut store, ColdRead::Keys, |keyspace, cold| {
+            keyspace.cold_names(&key, Type::Set, names.iter().map(|name| name.as_slice()), None, cold)
+        });
+        assert!(met.len() > 2 && met.iter().all(|count| *count <= 4), "{met:?}");
+    }
+
+    #[test]
+    fn what_is_kept_at_once_is_bounded() {
+        const COUNT: usize = 40;
+        const VALUE_BYTES: usize = 1 << 20;
+        let home = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(64 << 20, BlockCache::new(1 << 20));
+        let mut store = Store::open(home.path(), &options).unwrap();
+        let key = |number: usize| (number as u32).to_be_bytes();
+        let mut scratch = Scratch::default();
+        let mut keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::entry(1), 0, 1000);
+        for number in 0..COUNT {
+            keyspace.set_string(&key(number), &vec![0; VALUE_BYTES], None).unwrap();
+        }
+        store.set_applied(1, b"1", None);
+        let done = store.freeze().unwrap().run();
+        drop(store.finish(done).unwrap());
+        drop(store);
+        let mut store = Store::open(home.path(), &options).unwrap();
+        store.set_on_miss(OnMiss::Cold);
+        let reader = store.cold_reader();
+        let mut looks = Vec::new();
+        loop {
+            let (mut scratch, mut cold) = (Scratch::default(), ColdRows::new());
+            let keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::none(), 0, 1000);
+            (0..COUNT).try_for_each(|number| keyspace.cold_key(&key(number), &mut cold)).unwrap();
+            let Some(mut kept) = reader.keep(&ColdRead::Keys(cold.clone())).unwrap().take_kept() else {
+                panic!("none")
+            };
+            assert!(kept.bytes() < KEPT_BYTES_AT_ONCE + 2 * VALUE_BYTES, "{} bytes", kept.bytes());
+            looks.push(cold.len());
+            if cold.is_empty() {
+                break;
+            }
+            if let Some(before) = store.take_kept() {
+                assert!(kept.merge(before), "nothing was ingested");
+            }
+            assert!(store.set_kept(kept));
+        }
+        assert!(looks.len() == 3 && looks[0] > looks[1] && looks[2] == 0, "all at once, or for ever: {looks:?}");
     }
 
     #[test]

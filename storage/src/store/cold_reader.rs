@@ -11,7 +11,7 @@ use super::merge_scan::successor;
 use super::row_cache::{Epoch, ROW_BYTES_MAX};
 use crate::Result;
 use crate::keyspace::APPLIED_ROW;
-use crate::rows::{COLD_PLACE_BYTES, COLD_PLACE_ROWS, ColdRead, Direction};
+use crate::rows::{COLD_PLACE_BYTES, COLD_PLACE_ROWS, ColdRead, Direction, KEPT_BYTES_AT_ONCE};
 
 /// What a row counts for at least among those that one cold scan fetches, in bytes: a row of a few bytes takes time as well.
 const SCAN_ROW_BYTES_MIN: usize = 256;
@@ -100,17 +100,27 @@ impl ColdReader {
         let mut kept = KeptRows::new(self.epoch);
         let Some(database) = self.database() else { return Ok(Warmed { kept: Some(kept), ..Warmed::default() }) };
         let options = read_options(ReadTier::All);
-        let mut get = |key: &[u8]| {
+        let get = |kept: &mut KeptRows, key: &[u8]| {
             let row = database.get(key, &options).map_err(|error| database.error(error))?;
             kept.put(key, row.as_deref());
             Ok(())
         };
         match read {
-            ColdRead::Key(key) => get(key)?,
-            ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
+            ColdRead::Key(key) => get(&mut kept, key)?,
+            ColdRead::Keys(keys) => {
+                for key in keys {
+                    get(&mut kept, key)?;
+                    if kept.bytes() >= KEPT_BYTES_AT_ONCE {
+                        break;
+                    }
+                }
+            }
             ColdRead::Places(places) => {
                 for from in places {
                     keep_scan(&database, from, Direction::Forward, COLD_PLACE_ROWS, COLD_PLACE_BYTES, &mut kept)?;
+                    if kept.bytes() >= KEPT_BYTES_AT_ONCE {
+                        break;
+                    }
                 }
             }
             ColdRead::Scan { from, direction, bytes } => {
