@@ -216,11 +216,16 @@ mod tests {
         for number in 0..100u32 {
             keyspace.set_string(&number.to_be_bytes(), &value, Some(2000)).unwrap();
         }
+        reopened(store, home, &options)
+    }
+
+    /// The store with all its rows on disk and none in memory.
+    fn reopened(mut store: Store, home: &std::path::Path, options: &StoreOptions) -> Store {
         store.set_applied(1, b"1", None);
         let done = store.freeze().unwrap().run();
         drop(store.finish(done).unwrap());
         drop(store);
-        let mut store = Store::open(home, &options).unwrap();
+        let mut store = Store::open(home, options).unwrap();
         store.set_on_miss(OnMiss::Cold);
         store
     }
@@ -303,13 +308,8 @@ mod tests {
             list.push(&mut keyspace, End::Tail, &vec![0; 3 * COLD_SCAN_BYTES]);
         }
         list.save(&mut keyspace);
-        store.set_applied(1, b"1", None);
-        let done = store.freeze().unwrap().run();
-        drop(store.finish(done).unwrap());
-        drop(store);
         let options = StoreOptions { block_cache: BlockCache::new(64 << 20), ..options };
-        let mut store = Store::open(home.path(), &options).unwrap();
-        store.set_on_miss(OnMiss::Cold);
+        let mut store = reopened(store, home.path(), &options);
 
         let seeds: Vec<u64> = (1..=20).map(|number| number << 56).collect();
         let of_set = rounds(&mut store, ColdRead::Places, |keyspace, cold| {
@@ -335,12 +335,7 @@ mod tests {
             set.insert(&mut keyspace, name).unwrap();
         }
         set.save(&mut keyspace).unwrap();
-        store.set_applied(1, b"1", None);
-        let done = store.freeze().unwrap().run();
-        drop(store.finish(done).unwrap());
-        drop(store);
-        let mut store = Store::open(home.path(), &options).unwrap();
-        store.set_on_miss(OnMiss::Cold);
+        let mut store = reopened(store, home.path(), &options);
         let met = rounds(&mut store, ColdRead::Keys, |keyspace, cold| {
             keyspace.cold_names(&key, Type::Set, names.iter().map(|name| name.as_slice()), None, cold)
         });
@@ -360,12 +355,7 @@ mod tests {
         for number in 0..COUNT {
             keyspace.set_string(&key(number), &vec![0; VALUE_BYTES], None).unwrap();
         }
-        store.set_applied(1, b"1", None);
-        let done = store.freeze().unwrap().run();
-        drop(store.finish(done).unwrap());
-        drop(store);
-        let mut store = Store::open(home.path(), &options).unwrap();
-        store.set_on_miss(OnMiss::Cold);
+        let mut store = reopened(store, home.path(), &options);
         let reader = store.cold_reader();
         let mut looks = Vec::new();
         loop {
