@@ -1,8 +1,7 @@
 //! What all cores of the node share: configuration, counters, mailboxes. Nothing here is locked on the data path.
 
-use std::sync::Arc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use basalt_storage::BlockCache;

@@ -114,8 +114,8 @@ impl Keyspace<'_> {
     }
 
     /// Notes the places from where on members of the set at `key` are cold that `count` draws from `random` will meet, or else its
-    /// metadata ([`ColdRead::Places`]). Looks no further than [`COLD_ROWS_MAX`] draws, and for none if all members are asked for or they are few: those
-    /// come in a row.
+    /// metadata ([`ColdRead::Places`]). Looks no further than [`COLD_ROWS_MAX`] draws, and for none if all members are asked for or
+    /// they are few: those come in a row.
     ///
     /// # Errors
     /// As [`Keyspace::cold_names`].
