@@ -10,6 +10,7 @@ mod crash;
 mod damage;
 mod disk_trouble;
 mod expiry;
+mod flush;
 mod forgetful;
 mod info;
 mod lane;

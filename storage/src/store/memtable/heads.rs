@@ -7,8 +7,41 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-/// Most keys of a node: their heads fill four cache lines.
+/// Most keys that a node has room for: their heads fill four cache lines.
 pub(super) const CAPACITY: usize = 64;
+
+/// Rows of a leaf, or children of an inner node, at which it is split: as many as there is room for.
+#[cfg(not(test))]
+pub(super) const fn node_len_max() -> usize {
+    CAPACITY
+}
+
+/// As above, or fewer in a test that wants a deep tree of few rows; see [`with_node_len_max`].
+#[cfg(test)]
+pub(super) fn node_len_max() -> usize {
+    NODE_LEN_MAX.get()
+}
+
+#[cfg(test)]
+thread_local! {
+    static NODE_LEN_MAX: std::cell::Cell<usize> = const { std::cell::Cell::new(CAPACITY) };
+}
+
+/// Runs `test` with nodes of at most `len_max` rows or children, on this thread.
+#[cfg(test)]
+pub(super) fn with_node_len_max<R>(len_max: usize, test: impl FnOnce() -> R) -> R {
+    /// Puts the usual number back also when `test` panics, since proptest goes on with smaller cases.
+    struct Restore;
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            NODE_LEN_MAX.set(CAPACITY);
+        }
+    }
+    assert!((2..=CAPACITY).contains(&len_max), "a node that is split leaves something on both sides");
+    let _restore = Restore;
+    NODE_LEN_MAX.set(len_max);
+    test()
+}
 
 /// Bytes that are skipped, as far as they lie beside the heads: longer ones are read from a key.
 const PREFIX_BYTES: usize = 24;

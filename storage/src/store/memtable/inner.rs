@@ -9,11 +9,8 @@ use std::cmp::Ordering;
 use std::ops::Bound;
 use std::ops::Range;
 
-use super::heads::{CAPACITY, Heads, common_prefix};
+use super::heads::{CAPACITY, Heads, common_prefix, node_len_max};
 use super::node::{Node, Split};
-
-/// Children of two nodes that are put into one.
-const MERGED_CHILDREN_MAX: usize = CAPACITY / 2;
 
 /// Children, and a separator between each two of them.
 #[derive(Debug)]
@@ -68,7 +65,7 @@ impl Inner {
     pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>, memory: &mut usize) -> Option<Split> {
         let index = self.child_of(key);
         let split = self.children[index].put(key, value, memory)?;
-        if self.children.len() < CAPACITY {
+        if self.children.len() < node_len_max() {
             self.insert(index, split, memory);
             return None;
         }
@@ -84,7 +81,7 @@ impl Inner {
     pub(super) fn remove(&mut self, key: &[u8], memory: &mut usize) {
         let index = self.child_of(key);
         self.children[index].remove(key, memory);
-        self.tidy(index, memory);
+        self.tidy(index..index + 1, memory);
     }
 
     /// Removes the rows in `from..to` below this node. Children that lie in between go whole.
@@ -97,15 +94,15 @@ impl Inner {
             self.children[first + 1].remove_range(from, to, memory);
         }
         self.children[first].remove_range(from, to, memory);
-        if first < last {
-            self.tidy(first + 1, memory);
-        }
-        self.tidy(first, memory);
+        let touched = if first < last { 2 } else { 1 };
+        self.tidy(first..first + touched, memory);
     }
 
     /// Takes the children of `right`, which come after this node's, if both together have few; returns whether they had.
     pub(super) fn absorb(&mut self, separator: &[u8], right: &mut Inner, memory: &mut usize) -> bool {
-        if self.children.len() + right.children.len() > MERGED_CHILDREN_MAX {
+        // The separator comes between a child and a child.
+        assert!(!self.children.is_empty() && !right.children.is_empty(), "empty nodes are removed, not merged");
+        if self.children.len() + right.children.len() > node_len_max() / 2 {
             return false;
         }
         *memory += separator.len();
@@ -120,7 +117,7 @@ impl Inner {
     /// Checks what a node relies on, and all below it.
     #[cfg(test)]
     pub(super) fn assert_sound(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>) {
-        assert!((1..=CAPACITY).contains(&self.children.len()), "{} children", self.children.len());
+        assert!((1..=node_len_max()).contains(&self.children.len()), "{} children", self.children.len());
         assert_eq!((self.separators.len(), self.heads.len()), (self.children.len() - 1, self.children.len() - 1));
         for (index, separator) in self.separators.iter().enumerate() {
             assert!(self.heads.range(separator).contains(&index), "each separator has its head");
@@ -181,14 +178,23 @@ impl Inner {
         (separator, right)
     }
 
-    /// After rows went from the child at `index`: removes it if it is empty, and puts it together with a neighbour if both are
-    /// small.
-    fn tidy(&mut self, index: usize, memory: &mut usize) {
-        if self.children[index].is_empty() {
-            *memory -= self.children.remove(index).bytes();
-            self.remove_separator(index.saturating_sub(1), memory);
-        } else if self.children[index].is_small() && !self.merge(index, memory) && index > 0 {
-            self.merge(index - 1, memory);
+    /// After rows went from the children in `touched`: removes those that are empty, and puts the others together with a
+    /// neighbour where both are small.
+    fn tidy(&mut self, touched: Range<usize>, memory: &mut usize) {
+        // From behind, so that the places before stay; and all of them before anything is merged, since a node without children
+        // has nothing for a separator to stand behind.
+        for index in touched.clone().rev() {
+            if self.children[index].is_empty() {
+                *memory -= self.children.remove(index).bytes();
+                self.remove_separator(index.saturating_sub(1), memory);
+            }
+        }
+        // Where some went, others stand at their places; to look at those does no harm.
+        for index in touched.rev() {
+            let is_small = self.children.get(index).is_some_and(Node::is_small);
+            if is_small && !self.merge(index, memory) && index > 0 {
+                self.merge(index - 1, memory);
+            }
         }
     }
 

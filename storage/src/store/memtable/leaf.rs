@@ -11,13 +11,11 @@ use std::ops::Range;
 #[cfg(test)]
 use std::ops::{Bound, RangeBounds};
 
-use super::heads::{CAPACITY, Heads, common_prefix};
+use super::heads::{CAPACITY, Heads, common_prefix, node_len_max};
 use super::row::{self, INSIDE_BYTES_MAX, OutsideRow};
 
 /// Bytes of rows at which a leaf is split, however few they are; it may hold a little more.
 const HEAP_BYTES_MAX: usize = 16 << 10;
-/// Rows of two leaves that are put into one: few enough that the next inserts do not split it again.
-const MERGED_ROWS_MAX: usize = CAPACITY / 2;
 /// No insert yet: it is no place of a row, nor right before one.
 const NOWHERE: u8 = u8::MAX - 1;
 
@@ -107,7 +105,7 @@ impl Leaf {
         };
         let bytes = row::inside_bytes(key, value);
         let is_inside = bytes <= INSIDE_BYTES_MAX;
-        if self.len() == CAPACITY || is_inside && self.live_bytes() + bytes > HEAP_BYTES_MAX {
+        if self.len() >= node_len_max() || is_inside && self.live_bytes() + bytes > HEAP_BYTES_MAX {
             return Some(self.split(index, key, value));
         }
         self.insert(index, key, value);
@@ -135,7 +133,8 @@ impl Leaf {
     /// Takes the rows of `right`, which come after this leaf's, if both together are few; returns whether they were.
     pub(super) fn absorb(&mut self, right: &mut Leaf) -> bool {
         let bytes = self.live_bytes() + right.live_bytes();
-        if self.len() + right.len() > MERGED_ROWS_MAX || bytes > HEAP_BYTES_MAX / 2 {
+        // Few enough that the next inserts do not split it again.
+        if self.len() + right.len() > node_len_max() / 2 || bytes > HEAP_BYTES_MAX / 2 {
             return false;
         }
         let count = self.len();
@@ -163,7 +162,7 @@ impl Leaf {
     #[cfg(test)]
     pub(super) fn assert_sound(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>) {
         let count = self.len();
-        assert!((1..=CAPACITY).contains(&count), "{count} rows");
+        assert!((1..=node_len_max()).contains(&count), "{count} rows");
         let keys = || (0..count).map(|index| self.key(index));
         assert!(keys().is_sorted_by(|left, right| left < right), "rows are in order");
         assert!(

@@ -2,6 +2,7 @@
 //!
 //! `memory` is everywhere the tree's count of its bytes: whoever changes a node changes it too.
 
+use super::heads::node_len_max;
 use super::inner::Inner;
 use super::leaf::Leaf;
 
@@ -45,7 +46,7 @@ impl Node {
 
     /// Whether so little is left that a neighbour may have room for it.
     pub(super) fn is_small(&self) -> bool {
-        self.len() <= super::heads::CAPACITY / 4
+        self.len() <= node_len_max() / 4
     }
 
     /// Sets `key` to `value`, or to deleted. Returns the right part of this node if it had to be split.
