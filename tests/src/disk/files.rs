@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use rand::RngExt as _;
@@ -53,6 +54,11 @@ impl File {
     fn set_length(&mut self, length: usize) {
         self.remember(length.min(self.bytes.len()), self.bytes.len());
         self.bytes.resize(length, 0);
+    }
+
+    /// Bytes of the pages that a sync would write.
+    fn unsynced_bytes(&self) -> usize {
+        self.before.len() * PAGE
     }
 
     fn sync(&mut self) {
@@ -123,12 +129,14 @@ pub struct Files {
     pub capacity: usize,
     /// Whether syncs fail from now on.
     pub syncs_fail: bool,
+    /// Bytes per second at which files of which suffix are synced, if that takes any time.
+    pub pace: Option<(&'static str, u64)>,
 }
 
 impl Files {
     pub fn new(capacity: usize) -> Files {
         let nodes = HashMap::from([(ROOT, Node::Directory(Directory::default()))]);
-        Files { nodes, open: HashMap::new(), next: ROOT + 1, bytes: 0, capacity, syncs_fail: false }
+        Files { nodes, open: HashMap::new(), next: ROOT + 1, bytes: 0, capacity, syncs_fail: false, pace: None }
     }
 
     /// Bytes that still fit.
@@ -298,6 +306,18 @@ impl Files {
         Ok(())
     }
 
+    /// How long a sync of the file takes now.
+    pub fn sync_takes(&self, inode: u64) -> Duration {
+        let (Some((suffix, bytes_per_s)), Some(Node::File(file))) = (self.pace, self.nodes.get(&inode)) else {
+            return Duration::ZERO;
+        };
+        let is_named =
+            |(name, &named): (&OsString, &u64)| named == inode && name.as_encoded_bytes().ends_with(suffix.as_bytes());
+        let is_slow = self.directories().any(|directory| directory.names.iter().any(is_named));
+        let seconds = file.unsynced_bytes() as f64 / bytes_per_s as f64;
+        if is_slow { Duration::from_secs_f64(seconds) } else { Duration::ZERO }
+    }
+
     pub fn sync(&mut self, inode: u64) -> Result<(), Errno> {
         if self.syncs_fail {
             return Err(Errno::EIO);
@@ -390,6 +410,22 @@ mod tests {
         cut(&mut files);
 
         assert_eq!(files.read(file, 0, 20_000).unwrap(), [1; 10_000]);
+    }
+
+    #[test]
+    fn a_sync_of_a_slow_kind_of_file_takes_as_long_as_what_was_written_since_the_last() {
+        let (mut files, file) = with_file(&[1; 10_000]);
+        let slow = files.create_file(ROOT, name("a.sst")).unwrap();
+        files.write(slow, 0, &[1; 3 * PAGE]).unwrap();
+        files.write(file, 0, &[1; 3 * PAGE]).unwrap();
+        assert_eq!(files.sync_takes(slow), Duration::ZERO);
+
+        files.pace = Some((".sst", PAGE as u64));
+        assert_eq!(files.sync_takes(slow), Duration::from_secs(3));
+        assert_eq!(files.sync_takes(file), Duration::ZERO);
+
+        files.sync(slow).unwrap();
+        assert_eq!(files.sync_takes(slow), Duration::ZERO);
     }
 
     #[test]

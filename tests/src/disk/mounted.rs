@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
@@ -62,6 +63,11 @@ impl ForgetfulDisk {
     /// Bytes that still fit.
     pub fn free_bytes(&self) -> usize {
         lock(&self.files).free_bytes()
+    }
+
+    /// Makes syncs of files whose names end in `suffix` take as long as a disk that writes `bytes_per_s`, from now on.
+    pub fn slow_syncs(&self, suffix: &'static str, bytes_per_s: u64) {
+        lock(&self.files).pace = Some((suffix, bytes_per_s));
     }
 
     /// Makes every sync fail from now on, until the power is cut.
@@ -309,7 +315,18 @@ impl Filesystem for Mounted {
     }
 
     fn fsync(&self, _: &Request, inode: INodeNo, _: FileHandle, _data_only: bool, reply: ReplyEmpty) {
-        answer(reply, lock(&self.files).sync(inode.0));
+        let mut files = lock(&self.files);
+        let takes = files.sync_takes(inode.0);
+        let outcome = files.sync(inode.0);
+        drop(files);
+        if takes.is_zero() {
+            return answer(reply, outcome);
+        }
+        // Other files are not slow meanwhile.
+        thread::spawn(move || {
+            thread::sleep(takes);
+            answer(reply, outcome);
+        });
     }
 
     fn fsyncdir(&self, _: &Request, inode: INodeNo, _: FileHandle, _data_only: bool, reply: ReplyEmpty) {
