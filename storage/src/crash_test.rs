@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::failpoint::{self, failpoint};
 use crate::log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog};
 use crate::rows::{MemoryRows, Rows};
-use crate::store::failpoint::{self, failpoint};
 use crate::{BlockCache, Error, Store, StoreOptions};
 
 const ENTRY_COUNT: u64 = 400;

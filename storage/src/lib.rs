@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod crash_test;
 mod error;
+mod failpoint;
 mod free_space;
 mod identity;
 pub mod keyspace;

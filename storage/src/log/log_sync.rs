@@ -15,9 +15,9 @@ use rocksdb::DB;
 
 use super::database::{open_database, refusal};
 use super::record::key_of;
-use super::state_file::{Mark, MarkSlots, PromiseSlots, Promises, StateFile};
+use super::state_file::{Mark, MarkSlots, OpenFile, PromiseSlots, Promises, StateFile};
 use super::{Durability, LogOptions};
-use crate::store::failpoint::failpoint;
+use crate::failpoint::{failpoint, fault};
 use crate::{Error, Result};
 
 /// Longest time that the durable mark stays unsynced while syncs go on.
@@ -82,7 +82,7 @@ impl LogSyncer {
         let mut syncer = LogSyncer { queue: Arc::clone(&queue), threads: Vec::new() };
         let sync_queue = Arc::clone(&queue);
         syncer.spawn(format!("log-sync-{core}"), move || sync_queue.run(prepare))?;
-        syncer.spawn(format!("log-tidy-{core}"), move || queue.tidy.run())?;
+        syncer.spawn(format!("log-tidy-{core}"), move || queue.run_tidy())?;
         Ok(syncer)
     }
 
@@ -123,8 +123,10 @@ pub(super) struct SharedLog {
     wedged: AtomicBool,
     wanted: Mutex<Wanted>,
     promises: Mutex<PromiseSlots>,
+    /// Version of the promises on disk. Written with the slots held, after they are synced.
+    promises_durable: AtomicU64,
     marks: Mutex<MarkSlots>,
-    state_file: Arc<File>,
+    state_file: Arc<OpenFile>,
     durable_sequence: AtomicU64,
     completed: AtomicU64,
     dirty: AtomicBool,
@@ -138,11 +140,12 @@ pub(super) struct SharedLog {
 /// What the state file should say.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
-    pub(super) promises: Promises,
-    /// Whether the promises are not written yet.
-    pub(super) promises_changed: bool,
-    /// Whether the vote is among what changed, for which the next sync has to wait.
-    pub(super) vote_changed: bool,
+    promises: Promises,
+    /// How often the promises were changed. They are on disk when this number is known to be, never because somebody is about to
+    /// write them.
+    promises_version: u64,
+    /// The version that brought the newest vote, for which a sync has to wait.
+    vote_version: u64,
     pub(super) committed: Option<Vec<u8>>,
     /// Index and term of the last record written.
     pub(super) last: Option<(u64, u64)>,
@@ -150,12 +153,30 @@ pub(super) struct Wanted {
     pub(super) truncations: u64,
 }
 
+impl Wanted {
+    pub(super) fn promises(&self) -> &Promises {
+        &self.promises
+    }
+
+    /// Changes promises other than the vote.
+    pub(super) fn change_promises(&mut self, change: impl FnOnce(&mut Promises)) {
+        change(&mut self.promises);
+        self.promises_version += 1;
+    }
+
+    /// Changes the vote.
+    pub(super) fn set_vote(&mut self, vote: &[u8]) {
+        self.change_promises(|promises| promises.vote = Some(vote.into()));
+        self.vote_version = self.promises_version;
+    }
+}
+
 impl SharedLog {
     pub(super) fn new(directory: &Path, database: DB, state: StateFile, promises: Promises, mark: Mark) -> Self {
         let wanted = Wanted {
             promises,
-            promises_changed: false,
-            vote_changed: false,
+            promises_version: 0,
+            vote_version: 0,
             committed: mark.committed.map(Vec::from),
             last: mark.last,
             truncations: 0,
@@ -168,6 +189,7 @@ impl SharedLog {
             wanted: Mutex::new(wanted),
             state_file: state.marks.file(),
             promises: Mutex::new(state.promises),
+            promises_durable: AtomicU64::new(0),
             marks: Mutex::new(state.marks),
             completed: AtomicU64::new(0),
             dirty: AtomicBool::new(false),
@@ -231,30 +253,31 @@ impl SharedLog {
         self.completed.load(Ordering::Acquire)
     }
 
-    /// Writes changed promises to the state file, durable on return.
-    pub(super) fn write_promises(&self) -> io::Result<()> {
-        // Taken with the file held, so that two writers cannot overtake each other.
+    /// Writes the promises to the state file if it has older ones; returns what is durable then.
+    pub(super) fn write_promises(&self) -> io::Result<Promises> {
+        fault("promises wanted", &self.directory)?;
+        // Taken with the file held, so that two writers cannot overtake each other, and none believes what another has begun.
         let mut slots = lock(&self.promises);
         slots.check()?;
-        let promises = {
-            let mut wanted = self.wanted();
-            wanted.vote_changed = false;
-            if !std::mem::take(&mut wanted.promises_changed) {
-                return Ok(());
-            }
-            wanted.promises.clone()
+        let (promises, version) = {
+            let wanted = self.wanted();
+            (wanted.promises.clone(), wanted.promises_version)
         };
-        slots.write(&promises)
+        if self.promises_durable.load(Ordering::Acquire) < version {
+            slots.write(&promises)?;
+            self.promises_durable.store(version, Ordering::Release);
+        }
+        Ok(promises)
     }
 
     /// Makes everything written so far durable.
     fn sync(&self, tidy: &Tidy) -> Result<(), SyncError> {
         self.dirty.store(false, Ordering::Release);
         let failed = |error: &dyn std::fmt::Display| SyncError::new(&self.directory, error);
-        let (mark, truncations, vote_changed) = {
+        let (mark, truncations, vote_version) = {
             let wanted = self.wanted();
             let committed = wanted.committed.as_deref().map(Box::from);
-            (Mark { last: wanted.last, committed }, wanted.truncations, wanted.vote_changed)
+            (Mark { last: wanted.last, committed }, wanted.truncations, wanted.vote_version)
         };
         let synced = self.with_database(|database| (database.latest_sequence_number(), database.flush_wal(true)));
         match synced {
@@ -268,7 +291,7 @@ impl SharedLog {
             // Nothing was written since it was closed.
             Err(_) => sync_files(&self.directory).map_err(|error| failed(&error))?,
         }
-        if vote_changed {
+        if self.promises_durable.load(Ordering::Acquire) < vote_version {
             self.write_promises().map_err(|error| failed(&error))?;
         }
         self.write_mark(&mark, truncations).map_err(|error| failed(&error))?;
@@ -319,12 +342,11 @@ impl SharedLog {
         lock(&self.marks).replace(&Mark { last, committed })
     }
 
-    /// Drops tables that hold only purged records; whether some of those are left that will be dropped later.
-    fn purge(&self) -> Result<bool> {
-        failpoint("purge begun");
-        self.write_promises().map_err(|source| Error::Io { path: self.directory.clone(), source })?;
-        let Some(upto) = self.wanted().promises.purged.as_ref().map(|(index, _)| *index) else { return Ok(false) };
-        failpoint("purge noted");
+    /// Drops tables that hold only records purged by the `noted` promises, which are durable: a purge that nobody has written down
+    /// yet would leave a hole after a crash. Whether some of those tables are left that will be dropped later.
+    fn drop_purged(&self, noted: &Promises) -> Result<bool> {
+        let Some(upto) = noted.purged.as_ref().map(|(index, _)| *index) else { return Ok(false) };
+        fault("purge noted", &self.directory).map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         let end = key_of(upto);
         let left = self.with_database(|database| {
             database.delete_file_in_range(key_of(0), end)?;
@@ -342,7 +364,7 @@ impl SharedLog {
 
     fn sync_mark(&self) -> io::Result<()> {
         *lock(&self.mark_synced) = Instant::now();
-        self.state_file.sync_data()
+        self.state_file.sync("mark synced")
     }
 }
 
@@ -479,6 +501,45 @@ impl SyncQueue {
         self.sync_dirty();
     }
 
+    /// Purges logs and syncs marks until stopped.
+    fn run_tidy(&self) {
+        let mut comes_again = false;
+        while self.tidy.wait(comes_again) {
+            comes_again = false;
+            for log in self.tidy.logs() {
+                comes_again |= self.tidy_log(&log);
+            }
+        }
+    }
+
+    /// Does what is due for a log; whether there will be more to do without being asked for. What cannot be written to the state
+    /// file ends the logs, as a failed sync of records does.
+    fn tidy_log(&self, log: &SharedLog) -> bool {
+        if log.purge_queued.swap(false, Ordering::AcqRel) {
+            failpoint("purge begun");
+            let noted = match log.write_promises() {
+                Ok(noted) => noted,
+                Err(error) => {
+                    self.fail(SyncError::new(&log.directory, error));
+                    return false;
+                }
+            };
+            match log.drop_purged(&noted) {
+                Ok(true) if log.purges_again.fetch_add(1, Ordering::Relaxed) < PURGE_AGAIN_MAX => {
+                    log.purge_queued.store(true, Ordering::Release);
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "purged records stay on disk until the next purge"),
+            }
+        }
+        if log.mark_queued.swap(false, Ordering::AcqRel)
+            && let Err(error) = log.sync_mark()
+        {
+            self.fail(SyncError::new(&log.directory, error));
+        }
+        log.purge_queued.load(Ordering::Acquire)
+    }
+
     fn sync_dirty(&self) {
         for log in self.tidy.logs() {
             if log.dirty.load(Ordering::Acquire) && self.sync(&log).is_err() {
@@ -570,16 +631,6 @@ impl Tidy {
         lock(&self.state).logs.iter().filter_map(Weak::upgrade).collect()
     }
 
-    fn run(&self) {
-        let mut comes_again = false;
-        while self.wait(comes_again) {
-            comes_again = false;
-            for log in self.logs() {
-                comes_again |= tidy_log(&log);
-            }
-        }
-    }
-
     /// Waits until woken, or for a while if something `comes_again`; `false` once stopped.
     fn wait(&self, comes_again: bool) -> bool {
         let mut state = lock(&self.state);
@@ -600,25 +651,6 @@ impl Tidy {
     }
 }
 
-/// Does what is due for a log; whether there will be more to do without being asked for.
-fn tidy_log(log: &SharedLog) -> bool {
-    if log.purge_queued.swap(false, Ordering::AcqRel) {
-        match log.purge() {
-            Ok(true) if log.purges_again.fetch_add(1, Ordering::Relaxed) < PURGE_AGAIN_MAX => {
-                log.purge_queued.store(true, Ordering::Release);
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "purged records stay on disk until the next purge"),
-        }
-    }
-    if log.mark_queued.swap(false, Ordering::AcqRel)
-        && let Err(error) = log.sync_mark()
-    {
-        tracing::warn!(directory = %log.directory.display(), %error, "the log's durable mark could not be synced");
-    }
-    log.purge_queued.load(Ordering::Acquire)
-}
-
 /// Syncs every write-ahead file in `directory`, and the directory.
 pub(super) fn sync_files(directory: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
@@ -636,9 +668,193 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
     use super::*;
-    use crate::log::RaftLog;
+    use crate::failpoint::{Armed, arm};
     use crate::log::recovery::recover;
+    use crate::log::{LogRecord, RaftLog};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn options() -> LogOptions {
+        LogOptions { warm_files: 0, ..LogOptions::default() }
+    }
+
+    fn is_on(thread_name: &str) -> bool {
+        thread::current().name().is_some_and(|name| name.starts_with(thread_name))
+    }
+
+    /// Has the tidying thread wait at `point` each time it comes by: it is received from the first, and goes on with a word to the
+    /// second.
+    fn hold_tidy(point: &'static str, directory: &Path) -> (Armed, Receiver<()>, Sender<()>) {
+        let (tell, told) = channel();
+        let (let_go, wait) = channel();
+        let (tell, wait) = (Mutex::new(tell), Mutex::new(wait));
+        let armed = arm(point, directory, move || {
+            if is_on("log-tidy") {
+                let _ = lock(&tell).send(());
+                // An error is the end of the test.
+                let _ = lock(&wait).recv();
+            }
+            Ok(())
+        });
+        (armed, told, let_go)
+    }
+
+    /// Has syncs and writes that come by `point` on the tidying thread fail; who has come by is received.
+    fn fail_tidy(point: &'static str, directory: &Path) -> (Armed, Receiver<()>) {
+        let (tell, told) = channel();
+        let tell = Mutex::new(tell);
+        let armed = arm(point, directory, move || {
+            if !is_on("log-tidy") {
+                return Ok(());
+            }
+            let _ = lock(&tell).send(());
+            Err(io::Error::from_raw_os_error(libc::EIO))
+        });
+        (armed, told)
+    }
+
+    fn append(log: &mut RaftLog, indexes: std::ops::RangeInclusive<u64>) {
+        let record = |index| LogRecord { index, term: 1, body: b"entry"[..].into() };
+        log.append(&indexes.map(record).collect::<Vec<_>>()).expect("appended");
+    }
+
+    /// Syncs `log` and waits for it.
+    fn sync(log: &mut RaftLog) -> Result<(), SyncError> {
+        let (tell, told) = channel();
+        log.sync(Box::new(move |outcome| tell.send(outcome).expect("somebody waits")));
+        told.recv_timeout(PATIENCE).expect("a callback")
+    }
+
+    /// The files of `log` as they are now: what a crash leaves of them.
+    fn copy_of(log: &Path) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().expect("a temporary directory");
+        for file in std::fs::read_dir(log).expect("there") {
+            let file = file.expect("readable");
+            if file.file_type().expect("readable").is_file() && file.file_name() != "LOCK" {
+                std::fs::copy(file.path(), copy.path().join(file.file_name())).expect("copied");
+            }
+        }
+        copy
+    }
+
+    #[test]
+    fn a_vote_is_on_disk_when_its_sync_reports_though_a_purge_has_begun_to_write_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let mut log = RaftLog::open(directory.path(), &options(), &syncer).expect("opens");
+        append(&mut log, 0..=2);
+        sync(&mut log).expect("synced");
+        let (_held, is_held, let_go) = hold_tidy("promises begun", directory.path());
+        log.set_vote(b"vote 7");
+        log.purge(0, b"id of 0").expect("purged");
+        is_held.recv_timeout(PATIENCE).expect("the purge writes the vote");
+
+        // Either the syncer gets to the promises, where it has to wait, or it reports without them.
+        let (tell, told) = channel();
+        let at_callback = directory.path().to_owned();
+        let (of_syncer, of_callback) = (Mutex::new(tell.clone()), tell);
+        let _seen = arm("promises wanted", directory.path(), move || {
+            if is_on("log-sync") {
+                let _ = lock(&of_syncer).send(None);
+            }
+            Ok(())
+        });
+        log.sync(Box::new(move |outcome| {
+            outcome.expect("synced");
+            let _ = of_callback.send(Some(copy_of(&at_callback)));
+        }));
+        let mut copy = told.recv_timeout(PATIENCE).expect("the syncer does something");
+        let_go.send(()).expect("the purge waits");
+        if copy.is_none() {
+            copy = told.recv_timeout(PATIENCE).expect("the sync reports");
+        }
+
+        let copy = copy.expect("the syncer wants the promises once");
+        let (_, promises, _) = StateFile::open(copy.path(), crate::Identity::default()).expect("opens");
+        assert_eq!(promises.vote.as_deref(), Some(b"vote 7".as_slice()), "what was on disk when the vote was reported");
+        let other = LogSyncer::start(1, Durability::Always).expect("threads");
+        let log = RaftLog::open(copy.path(), &options(), &other).expect("opens");
+        assert_eq!(log.vote(), Some(b"vote 7".as_slice()));
+    }
+
+    #[test]
+    fn a_purge_that_is_asked_for_while_another_is_under_way_drops_nothing_before_it_is_written_down() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let mut log = RaftLog::open(directory.path(), &options(), &syncer).expect("opens");
+        let shared = syncer.queue.tidy.logs().pop().expect("it is registered");
+        // Two tables that RocksDB may drop, and records after them.
+        for indexes in [0..=5, 6..=15] {
+            append(&mut log, indexes.clone());
+            let compacted = shared.with_database(|database| {
+                database.flush()?;
+                database.compact_range(Some(key_of(*indexes.start())), Some(key_of(*indexes.end())));
+                database.live_files()
+            });
+            let files = compacted.expect("it is open").expect("listed");
+            assert!(files.iter().all(|file| file.level > 0), "{files:?}");
+        }
+        append(&mut log, 16..=17);
+        sync(&mut log).expect("synced");
+        let (held, is_held, let_go) = hold_tidy("purge noted", directory.path());
+        log.purge(5, b"id of 5").expect("purged");
+        is_held.recv_timeout(PATIENCE).expect("the first purge is written down");
+        log.purge(15, b"id of 15").expect("purged");
+        let (_held_again, is_held_again, let_go_again) = hold_tidy("promises begun", directory.path());
+
+        drop(held);
+        let_go.send(()).expect("the first purge waits");
+        is_held_again.recv_timeout(PATIENCE).expect("the second purge is about to be written down");
+
+        let copy = copy_of(directory.path());
+        let other = LogSyncer::start(1, Durability::Always).expect("threads");
+        let copied = RaftLog::open(copy.path(), &options(), &other).expect("it has no hole");
+        assert_eq!((copied.first_index(), copied.last_index()), (Some(6), Some(17)));
+        let_go_again.send(()).expect("the second purge waits");
+    }
+
+    #[test]
+    fn a_mark_that_cannot_be_synced_ends_the_log_before_a_later_vote_is_believed() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let mut log = RaftLog::open(directory.path(), &options(), &syncer).expect("opens");
+        append(&mut log, 0..=2);
+        sync(&mut log).expect("synced");
+        let shared = syncer.queue.tidy.logs().pop().expect("it is registered");
+        let (failing, has_failed) = fail_tidy("mark synced", directory.path());
+        shared.mark_queued.store(true, Ordering::Release);
+        syncer.queue.tidy.wake();
+        has_failed.recv_timeout(PATIENCE).expect("the mark is synced");
+        drop(failing);
+
+        log.set_vote(b"vote 7");
+        let refused = sync(&mut log).expect_err("the system may have told the mark's sync of the vote's loss");
+        assert!(refused.to_string().contains("syncing the log in"), "{refused}");
+    }
+
+    #[test]
+    fn a_purge_that_cannot_be_written_down_ends_the_log() {
+        for point in ["promises begun", "promises written"] {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+            let mut log = RaftLog::open(directory.path(), &options(), &syncer).expect("opens");
+            append(&mut log, 0..=2);
+            sync(&mut log).expect("synced");
+            let (_failing, has_failed) = fail_tidy(point, directory.path());
+            log.purge(0, b"id of 0").expect("it is done in the background");
+            has_failed.recv_timeout(PATIENCE).expect("the purge is written down");
+            let deadline = Instant::now() + PATIENCE;
+            while syncer.queue.failed().is_none() {
+                assert!(Instant::now() < deadline, "{point}: the log goes on");
+                thread::sleep(Duration::from_millis(1));
+            }
+            let refused = sync(&mut log).expect_err("nothing is acknowledged any more");
+            assert!(refused.to_string().contains("Input/output error"), "{point}: {refused}");
+        }
+    }
 
     #[test]
     fn a_mark_from_before_a_truncation_is_not_written_after_it() {
@@ -667,7 +883,6 @@ mod tests {
 
     #[test]
     fn tables_that_could_not_be_dropped_are_dropped_later() {
-        use crate::log::LogRecord;
         let directory = tempfile::tempdir().expect("a temporary directory");
         let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
         let options = LogOptions { warm_files: 0, segment_bytes: 64 << 10, ..LogOptions::default() };
@@ -712,7 +927,7 @@ mod tests {
         let log = Arc::new(recover(directory.path(), &options).expect("opens").shared);
         syncer.queue.fail(SyncError::new(directory.path(), "the disk is gone"));
         for _ in 0..2 {
-            let (sender, receiver) = std::sync::mpsc::channel();
+            let (sender, receiver) = channel();
             syncer.queue.push(&log, Box::new(move |outcome| sender.send(outcome).expect("somebody waits")));
             let error = receiver.recv_timeout(Duration::from_secs(30)).expect("a callback").expect_err("failed before");
             assert!(error.to_string().contains("the disk is gone"), "{error}");

@@ -325,11 +325,7 @@ impl RaftLog {
         assert!(log_id.len() <= OPAQUE_BYTES_MAX, "log ids are bounded");
         let replaces_log = !self.has_start || upto >= self.next;
         self.purged = Some((upto, log_id.to_vec()));
-        {
-            let mut wanted = self.shared.wanted();
-            wanted.promises.purged = Some((upto, log_id.into()));
-            wanted.promises_changed = true;
-        }
+        self.shared.wanted().change_promises(|promises| promises.purged = Some((upto, log_id.into())));
         self.first = upto + 1;
         self.has_start = true;
         self.tail.purge(upto);
@@ -352,17 +348,13 @@ impl RaftLog {
     /// # Errors
     /// [`Error::Io`] if that write fails, which is final.
     pub fn expect_snapshot(&mut self, index: u64) -> Result<()> {
-        {
-            let mut wanted = self.shared.wanted();
-            wanted.promises.snapshot = Some(index);
-            wanted.promises_changed = true;
-        }
-        self.shared.write_promises().map_err(|source| self.fail_io(source))
+        self.shared.wanted().change_promises(|promises| promises.snapshot = Some(index));
+        self.shared.write_promises().map(drop).map_err(|source| self.fail_io(source))
     }
 
     /// The newest index given to [`RaftLog::expect_snapshot`].
     pub fn expected_snapshot(&self) -> Option<u64> {
-        self.shared.wanted().promises.snapshot
+        self.shared.wanted().promises().snapshot
     }
 
     /// Sets the vote, durable once a later [`RaftLog::sync`] completes.
@@ -373,10 +365,7 @@ impl RaftLog {
         assert!(vote.len() <= OPAQUE_BYTES_MAX, "votes are bounded");
         self.vote = Some(vote.to_vec());
         self.vote_changed = true;
-        let mut wanted = self.shared.wanted();
-        wanted.promises.vote = Some(vote.into());
-        wanted.promises_changed = true;
-        wanted.vote_changed = true;
+        self.shared.wanted().set_vote(vote);
     }
 
     /// The vote.

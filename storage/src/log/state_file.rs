@@ -16,10 +16,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::OPAQUE_BYTES_MAX;
+use crate::failpoint::fault;
 use crate::{Error, Identity, NODE_ID_BYTES, Result};
 
 /// Its name in the log's directory.
@@ -85,10 +86,22 @@ pub(super) struct PromiseSlots {
 #[derive(Debug)]
 pub(super) struct MarkSlots(Slots);
 
+/// The file, as it is open.
+///
+/// The system reports pages that it could not write once, to whichever sync comes by first, and takes them for clean from then on.
+/// So syncs come one after the other, and once one has failed all later ones do: a sync of marks must not take away the error of a
+/// vote.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    file: File,
+    directory: PathBuf,
+    has_failed: Mutex<bool>,
+}
+
 /// Two pages that are written in turn.
 #[derive(Debug)]
 struct Slots {
-    file: Arc<File>,
+    file: Arc<OpenFile>,
     first_page: u64,
     /// Writes so far, also the newest slot's number.
     written: u64,
@@ -112,7 +125,7 @@ impl StateFile {
     pub(super) fn open(directory: &Path, identity: Identity) -> Result<(Self, Promises, Mark)> {
         let path = directory.join(STATE_FILE);
         let file = match OpenOptions::new().read(true).write(true).open(&path) {
-            Ok(file) => Arc::new(file),
+            Ok(file) => file,
             Err(source) if source.kind() == ErrorKind::NotFound => {
                 return Err(Error::Corruption { path, detail: "the file is missing".to_owned() });
             }
@@ -123,6 +136,7 @@ impl StateFile {
         if found != identity {
             return Err(Error::Foreign { path: directory.to_owned(), found, expected: identity });
         }
+        let file = Arc::new(OpenFile { file, directory: directory.to_owned(), has_failed: Mutex::new(false) });
         let (promises, written) = newest(&path, &pages, PROMISES_PAGE, "vote and purged id", decode_promises)?;
         let promise_slots = PromiseSlots {
             slots: Slots { file: Arc::clone(&file), first_page: PROMISES_PAGE, written },
@@ -134,11 +148,26 @@ impl StateFile {
     }
 }
 
+impl OpenFile {
+    /// Makes everything written so far durable; `what` that is, for tests.
+    pub(super) fn sync(&self, what: &str) -> io::Result<()> {
+        let mut has_failed = self.has_failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if *has_failed {
+            return Err(io::Error::other("an earlier sync of the state file failed"));
+        }
+        let synced = fault(what, &self.directory).and_then(|()| self.file.sync_data());
+        *has_failed = synced.is_err();
+        synced
+    }
+}
+
 impl PromiseSlots {
     /// Writes `promises` and syncs them. A failure is final, as that of any sync.
     pub(super) fn write(&mut self, promises: &Promises) -> io::Result<()> {
         self.check()?;
-        let written = self.slots.write(&encode_promises(promises)).and_then(|()| self.slots.file.sync_data());
+        let written = fault("promises begun", &self.slots.file.directory)
+            .and_then(|()| self.slots.write(&encode_promises(promises)))
+            .and_then(|()| self.slots.file.sync("promises written"));
         self.has_failed = written.is_err();
         written
     }
@@ -159,11 +188,11 @@ impl MarkSlots {
     pub(super) fn replace(&mut self, mark: &Mark) -> io::Result<()> {
         self.write(mark)?;
         self.write(mark)?;
-        self.0.file.sync_data()
+        self.0.file.sync("mark lowered")
     }
 
     /// The file, to sync the marks without holding up the next one.
-    pub(super) fn file(&self) -> Arc<File> {
+    pub(super) fn file(&self) -> Arc<OpenFile> {
         Arc::clone(&self.0.file)
     }
 }
@@ -171,7 +200,7 @@ impl MarkSlots {
 impl Slots {
     fn write(&mut self, payload: &[u8]) -> io::Result<()> {
         self.written += 1;
-        write_slot(&self.file, self.first_page + self.written % 2, self.written, payload)
+        write_slot(&self.file.file, self.first_page + self.written % 2, self.written, payload)
     }
 }
 

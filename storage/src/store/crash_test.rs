@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::{BlockCache, Store, StoreOptions, failpoint};
+use super::{BlockCache, Store, StoreOptions};
+use crate::failpoint;
 use crate::rows::{MemoryRows, Rows};
 
 const ENTRY_COUNT: u64 = 400;

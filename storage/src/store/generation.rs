@@ -15,9 +15,9 @@ use rocksdb::SstFileWriter;
 
 use super::applied::{self, Applied};
 use super::database::Database;
-use super::failpoint::failpoint;
 use super::memtable::Memtable;
 use crate::Result;
+use crate::failpoint::failpoint;
 use crate::keyspace::APPLIED_ROW;
 use crate::rows::Counters;
 

@@ -16,7 +16,6 @@ mod cold_reader;
 #[cfg(test)]
 mod crash_test;
 mod database;
-pub(crate) mod failpoint;
 mod generation;
 mod home;
 mod kept_rows;

@@ -13,9 +13,9 @@ use rocksdb::checkpoint::Checkpoint;
 use super::StoreOptions;
 use super::applied::Applied;
 use super::database::{Database, Opened};
-use super::failpoint::failpoint;
 use super::generation::{GenerationDone, GenerationJob};
 use super::home::{Home, io, sync_dir};
+use crate::failpoint::failpoint;
 use crate::{Error, Result};
 
 /// Writes out what is in memory and makes a checkpoint. Run it on a thread that may block.
