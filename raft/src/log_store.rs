@@ -56,7 +56,8 @@ struct Shared {
 /// An append on its way to the disk.
 struct Flushing {
     sync: u64,
-    last: u64,
+    /// Its last entry, as far as it was not truncated since.
+    last: Option<u64>,
     done: IoFlushed,
 }
 
@@ -117,7 +118,7 @@ impl LogStore {
                 queue.pop_front()
             };
             let Some(flushing) = flushing else { break };
-            self.0.flushed.set(self.0.flushed.get().max(Some(flushing.last)));
+            self.0.flushed.set(self.0.flushed.get().max(flushing.last));
             flushing.done.io_completed(Ok(()));
         }
         if let Some(failure) = self.0.syncs.failure() {
@@ -397,7 +398,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         };
         self.append_records(&records).await?;
         let (sync, done) = self.next_sync();
-        self.0.flushing.borrow_mut().push_back(Flushing { sync, last, done: callback });
+        self.0.flushing.borrow_mut().push_back(Flushing { sync, last: Some(last), done: callback });
         self.0.log.borrow_mut().sync(done);
         // Without durability the sync is already over.
         if self.0.syncs.finished() >= sync {
@@ -412,6 +413,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             let index = last.map(|id| id.index());
             log.truncate_after(index).map_err(|error| self.fault_of(error))?;
             self.0.flushed.set(self.0.flushed.get().min(index));
+            // Their syncs are not those of the entries that will take the place of the truncated ones.
+            for flushing in self.0.flushing.borrow_mut().iter_mut() {
+                flushing.last = flushing.last.min(index);
+            }
             let (number, done) = self.next_sync();
             log.sync(done);
             number
@@ -504,6 +509,42 @@ mod tests {
             if file.file_type().unwrap().is_file() && file.file_name() != "LOCK" {
                 std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
             }
+        }
+    }
+
+    /// A log whose syncs do not begin before the sender is dropped.
+    fn held_log(directory: &std::path::Path) -> (LogStore, LogSyncer, std::sync::mpsc::Sender<()>) {
+        let (let_go, wait) = std::sync::mpsc::channel::<()>();
+        let hold = move || assert!(wait.recv().is_err(), "nobody sends");
+        let syncer = LogSyncer::start_with(0, Durability::Always, hold).unwrap();
+        (LogStore::new(open_log(directory, &syncer), Arc::new(|| {})), syncer, let_go)
+    }
+
+    #[test]
+    fn a_sync_of_truncated_entries_is_none_of_those_in_their_place() {
+        let directory = tempfile::tempdir().unwrap();
+        for (kept, expected) in [(Some(5), Some(5)), (None, None)] {
+            let directory = directory.path().join(format!("{kept:?}"));
+            run(async {
+                let (log, _syncer, _let_go) = held_log(&directory);
+                let mut writer = log.clone();
+                writer.append((0..=10).map(|index| entry(index, 10)), IOFlushed::noop()).await.unwrap();
+                let mut truncater = log.clone();
+                let mut truncating = Box::pin(truncater.truncate_after(kept.map(|index| log_id(1, index))));
+                assert!(poll_fn(|context| Poll::Ready(truncating.as_mut().poll(context).is_pending())).await);
+                let next = kept.map_or(0, |kept| kept + 1);
+                writer.append([entry(next, 10)], IOFlushed::noop()).await.unwrap();
+                assert_eq!(log.0.syncs_started.get(), 3, "one for each");
+
+                // Those of the first append and of the truncation are over.
+                log.0.syncs.finish(2, Ok(()));
+                log.drain();
+                assert_eq!(log.0.flushed.get(), expected);
+
+                log.0.syncs.finish(3, Ok(()));
+                log.drain();
+                assert_eq!(log.0.flushed.get(), Some(next));
+            });
         }
     }
 
