@@ -45,6 +45,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Builder {
         let reports_durable = Rc::new(Cell::new(false));
         let state_machine =
             StateMachine::new(machine, log.clone(), outcomes, generations.clone(), checkpoints, reports_durable);
+        state_machine.takes_gaps.set(true);
         let (drained, generations) = (log.clone(), Rc::downgrade(&generations));
         glommio::spawn_local(async move {
             while let Some(generations) = generations.upgrade() {

@@ -234,12 +234,17 @@ impl LogStore {
     }
 
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let records = self.0.log.borrow().read(from, to, bytes_max).map_err(|error| self.fault_of(error))?;
+        let records = self.0.log.borrow().read(from, to, bytes_max).map_err(|error| match error {
+            // The log is as it should be, who asks is late.
+            error @ basalt_storage::Error::Purged { .. } => io::Error::new(io::ErrorKind::NotFound, error.to_string()),
+            error => self.fault_of(error),
+        })?;
         records.into_iter().map(|record| decode_entry(record).map_err(|error| self.fault_of(error))).collect()
     }
 
-    /// The part of `range` that the log holds.
-    fn clamp(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
+    /// The bounds of `range`, cut at the log's end. Not at its beginning: an answer that silently starts later than asked would
+    /// be taken for a log with a hole.
+    fn bounds(&self, range: &impl RangeBounds<u64>) -> (u64, u64) {
         let from = match range.start_bound() {
             Bound::Included(index) => *index,
             Bound::Excluded(index) => index + 1,
@@ -250,11 +255,7 @@ impl LogStore {
             Bound::Excluded(index) => *index,
             Bound::Unbounded => u64::MAX,
         };
-        let log = self.0.log.borrow();
-        match (log.first_index(), log.last_index()) {
-            (Some(first), Some(last)) => (from.max(first), to.min(last + 1)),
-            _ => (from, from),
-        }
+        (from, to.min(self.0.log.borrow().range().end))
     }
 
     /// Appends `records`, waiting out what is only temporary.
@@ -320,7 +321,9 @@ impl RaftLogReader<TypeConfig> for LogStore {
         &mut self,
         range: RB,
     ) -> io::Result<Vec<Entry>> {
-        let (from, to) = self.clamp(&range);
+        let (from, to) = self.bounds(&range);
+        // Here openraft wants what there is.
+        let from = from.max(self.0.log.borrow().range().start);
         if from >= to {
             return Ok(Vec::new());
         }
@@ -331,12 +334,12 @@ impl RaftLogReader<TypeConfig> for LogStore {
     where
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
-        let (next, end) = self.clamp(&range);
+        let (next, end) = self.bounds(&range);
         EntryStream { log: self.clone(), next, end, piece: Vec::new().into_iter() }
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        let (from, to) = self.clamp(&(start..end));
+        let (from, to) = self.bounds(&(start..end));
         if from >= to {
             return Ok(Vec::new());
         }
@@ -436,6 +439,7 @@ mod tests {
     use std::future::Future;
 
     use basalt_storage::log::{Durability, LogOptions, LogSyncer};
+    use futures_util::StreamExt;
     use openraft::storage::IOFlushed;
 
     use super::*;
@@ -562,6 +566,55 @@ mod tests {
             assert_eq!(read.iter().map(|entry| entry.log_id.index()).collect::<Vec<_>>(), (3..19).collect::<Vec<_>>());
             let piece = log.limited_get_log_entries(3, 19).await.unwrap();
             assert!(!piece.is_empty() && piece.len() < 16, "{} entries at once", piece.len());
+        });
+    }
+
+    #[test]
+    fn a_range_that_begins_with_purged_entries_is_refused_where_a_hole_would_do_harm() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let syncer = LogSyncer::start(0, Durability::None).unwrap();
+            let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+            log.append((0..10).map(|index| entry(index, 10)), IOFlushed::noop()).await.unwrap();
+            for (purged, range) in [(4, 2..8), (4, 4..5), (9, 9..10), (20, 12..15)] {
+                log.purge(log_id(1, purged)).await.unwrap();
+                let words = format!("record {} is purged", range.start);
+                let streamed: Vec<_> = log.entries_stream(range.clone()).await.collect().await;
+                let [Err(refused)] = &streamed[..] else { panic!("{range:?}: {streamed:?}") };
+                assert!(refused.kind() == io::ErrorKind::NotFound && refused.to_string().contains(&words), "{refused}");
+                let refused = log.limited_get_log_entries(range.start, range.end).await.unwrap_err();
+                assert!(refused.kind() == io::ErrorKind::NotFound && refused.to_string().contains(&words), "{refused}");
+                let tolerated = log.try_get_log_entries(range.clone()).await.unwrap();
+                let there: Vec<u64> = tolerated.iter().map(|entry| entry.log_id.index()).collect();
+                assert_eq!(there, (purged + 1..range.end.min(10)).collect::<Vec<_>>(), "{range:?}");
+                assert!(log.limited_get_log_entries(purged + 1, purged + 1).await.unwrap().is_empty());
+            }
+            assert_eq!(log.fault(), None, "nothing is wrong with the log");
+        });
+    }
+
+    #[test]
+    fn a_purge_behind_a_reader_is_no_silent_hole() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let syncer = LogSyncer::start(0, Durability::None).unwrap();
+            let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+            for index in 0..20 {
+                log.append([entry(index, READ_BYTES / 4)], IOFlushed::noop()).await.unwrap();
+            }
+            let mut stream = log.entries_stream(0..20).await;
+            let mut read = vec![stream.next().await.unwrap().unwrap().log_id.index()];
+            let mut purger = log.clone();
+            purger.purge(log_id(1, 15)).await.unwrap();
+            let end = loop {
+                match stream.next().await {
+                    Some(Ok(entry)) => read.push(entry.log_id.index()),
+                    end => break end,
+                }
+            };
+            assert_eq!(read, (0..read.len() as u64).collect::<Vec<_>>(), "no hole");
+            assert!(matches!(&end, Some(Err(error)) if error.kind() == io::ErrorKind::NotFound), "{end:?}");
+            assert!(stream.next().await.is_none());
         });
     }
 }

@@ -40,6 +40,8 @@ pub(crate) struct StateMachine {
     checkpoints: Rc<Checkpoints>,
     /// Whether the next snapshot is only to tell openraft what is on disk already.
     reports_durable: Rc<Cell<bool>>,
+    #[cfg(test)]
+    pub(crate) takes_gaps: Cell<bool>,
 }
 
 impl StateMachine {
@@ -51,7 +53,16 @@ impl StateMachine {
         checkpoints: Rc<Checkpoints>,
         reports_durable: Rc<Cell<bool>>,
     ) -> StateMachine {
-        StateMachine { machine, log, outcomes, generations, checkpoints, reports_durable }
+        StateMachine {
+            machine,
+            log,
+            outcomes,
+            generations,
+            checkpoints,
+            reports_durable,
+            #[cfg(test)]
+            takes_gaps: Cell::new(false),
+        }
     }
 
     /// Executes `entry`; whether somebody here waits for its replies is `is_awaited`.
@@ -79,10 +90,26 @@ impl StateMachine {
     fn check_order(&self, id: EntryId) -> io::Result<()> {
         let mut machine = self.machine.borrow_mut();
         let applied = machine.store().applied();
-        if !applied.log_id.is_empty() && id.index <= applied.index {
+        // The same after a snapshot was installed: it brings the index up to which it is applied.
+        let next = if applied.log_id.is_empty() { 0 } else { applied.index + 1 };
+        if id.index < next {
             return Err(self.fault(format!("entry {id} came again: entry {} is applied", applied.index)));
         }
+        if id.index > next && !self.takes_gaps() {
+            return Err(self.fault(format!("entry {id} came before entry {next}, which is not applied")));
+        }
         Ok(())
+    }
+
+    #[cfg(not(test))]
+    fn takes_gaps(&self) -> bool {
+        false
+    }
+
+    /// Whether it belongs to openraft's suite, which applies entries that do not follow each other.
+    #[cfg(test)]
+    fn takes_gaps(&self) -> bool {
+        self.takes_gaps.get()
     }
 
     /// Executes a batch, and lets the core go on with other things while rows are fetched for it.
@@ -284,6 +311,44 @@ mod tests {
             }
             applying.await.unwrap();
             assert_eq!(machine.borrow().text(), "a");
+        });
+    }
+
+    #[test]
+    fn an_entry_that_does_not_follow_the_one_before_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            for (applied, next) in [(None, 0), (Some(0), 1), (Some(41), 42)] {
+                let directory = directory.path().join(next.to_string());
+                for (index, words) in [
+                    (next, None),
+                    (next + 1, Some(format!("came before entry {next}"))),
+                    (next + 7, Some(format!("came before entry {next}"))),
+                    (next.wrapping_sub(1), Some(format!("came again: entry {} is applied", next.wrapping_sub(1)))),
+                ] {
+                    if index == u64::MAX {
+                        continue;
+                    }
+                    let scene = Scene::new(&directory.join(index.to_string()));
+                    scene.log.assume_flushed();
+                    if let Some(applied) = applied {
+                        let id = encode_log_id(&log_id(1, applied));
+                        scene.machine.borrow_mut().store.set_applied(applied, &id, None);
+                    }
+                    let mut state_machine = state_machine(&scene, &directory);
+                    let entry = Entry::new(log_id(1, index), EntryPayload::Normal(Batch(b"a"[..].into())));
+                    let outcome = state_machine.apply(futures_util::stream::iter([Ok((entry, None))])).await;
+                    match words {
+                        None => outcome.unwrap(),
+                        Some(words) => {
+                            let refused = outcome.unwrap_err().to_string();
+                            assert!(refused.contains(&words), "{refused}");
+                            assert_eq!(scene.machine.borrow().text(), "", "it is not executed");
+                            assert_eq!(scene.log.fault(), Some(refused));
+                        }
+                    }
+                }
+            }
         });
     }
 

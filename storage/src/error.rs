@@ -74,6 +74,17 @@ pub enum Error {
         /// The format version this program reads.
         supported: u32,
     },
+    /// Records are gone from the log that were asked for: purged, as a rule since the caller learnt of them. What they did is in the
+    /// rows.
+    #[error("{path}: record {index} is purged, the log begins at record {first}", path = path.display())]
+    Purged {
+        /// The log's directory.
+        path: PathBuf,
+        /// The first record asked for.
+        index: u64,
+        /// The first one that is there, or would be.
+        first: u64,
+    },
     /// The disk is full. Writes may be tried again once there is space.
     #[error("no space left on the device that holds {path}", path = path.display())]
     DiskFull {

@@ -59,7 +59,7 @@ fn sync(log: &mut RaftLog) {
 }
 
 fn all(log: &RaftLog) -> Vec<LogRecord> {
-    log.read(0, u64::MAX, usize::MAX).unwrap()
+    log.read(log.range().start, u64::MAX, usize::MAX).unwrap()
 }
 
 /// Copies a log's directory as of one moment: again, until nothing changed meanwhile (RocksDB works in the background).

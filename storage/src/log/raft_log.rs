@@ -1,6 +1,7 @@
 //! The Raft log as its core sees it.
 
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -124,6 +125,11 @@ impl RaftLog {
         (!self.is_empty()).then(|| self.next - 1)
     }
 
+    /// Indexes of the records that are there. It begins behind what was purged, even if no record is left.
+    pub fn range(&self) -> Range<u64> {
+        self.first..self.next
+    }
+
     /// Term of the last record; `None` if there are none.
     pub fn last_term(&self) -> Option<u64> {
         self.tail.last().map(|record| record.term)
@@ -243,10 +249,13 @@ impl RaftLog {
     /// Records in memory are shared, not copied. Older ones are read from disk.
     ///
     /// # Errors
-    /// [`Error::Corruption`] if a record is damaged or missing.
+    /// [`Error::Purged`] if those at the beginning are; [`Error::Corruption`] if a record is damaged or missing.
     pub fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> Result<Vec<LogRecord>> {
         let to = to_exclusive.min(self.next);
-        let mut next = from.max(self.first);
+        if from < self.first.min(to) {
+            return Err(Error::Purged { path: self.shared.directory.clone(), index: from, first: self.first });
+        }
+        let mut next = from;
         let mut out = Vec::new();
         let mut bytes = 0;
         let tail_start = self.tail.first_index().unwrap_or(self.next);
