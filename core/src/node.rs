@@ -194,6 +194,14 @@ fn open_shards(
     budget: &MemoryBudget,
     cache: &BlockCache,
 ) -> Result<Vec<Option<OpenShard>>, RunError> {
+    if let Some(entry) = config.skip_entry.filter(|entry| entry.shard >= data.shard_count()) {
+        return Err(RunError(format!(
+            "skip-entry = {entry}: there is no shard {}, the last one of {} is {}",
+            entry.shard,
+            data.root().display(),
+            data.shard_count() - 1
+        )));
+    }
     let open = |id: ShardId| -> Result<OpenShard, String> {
         let directory = data.shard(id.0);
         let syncer = &syncers[router.core_of(id).index()];
@@ -214,8 +222,11 @@ fn open_shards(
         let store = Store::open(&directory.data, &store_options);
         let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
         let snapshots = directory.data.with_file_name("snapshots");
-        let (log, store) = (log.map_err(in_shard)?, store.map_err(in_shard)?);
+        let (mut log, store) = (log.map_err(in_shard)?, store.map_err(in_shard)?);
         basalt_raft::check_fit(&log, &store).map_err(|error| format!("shard {id}: {error}"))?;
+        if let Some(entry) = config.skip_entry.filter(|entry| entry.shard == id.0) {
+            log.skip_entry(entry.index).map_err(|error| format!("skip-entry = {entry}: {error}"))?;
+        }
         Ok(OpenShard { id, snapshots, log, store })
     };
     std::thread::scope(|scope| {

@@ -241,6 +241,64 @@ fn a_batch_that_cannot_be_executed_stops_the_group_and_says_why() {
 }
 
 #[test]
+fn an_entry_that_stops_the_group_is_named_at_each_start_until_it_is_skipped() {
+    for (poison, reason) in
+        [("poison", "the batch is poison"), ("panic", "executing it panicked: the batch is unlucky")]
+    {
+        let directory = tempfile::tempdir().unwrap();
+        let setup = Setup::new(directory.path());
+        run(async {
+            let shard = setup.open().await;
+            shard.group.wait_ready().await.unwrap();
+            shard.write(&["a", "b"]).await;
+            shard.propose(poison, 2).unwrap();
+            shard.propose("c", 3).unwrap();
+            shard.until("the end", |shard| shard.fatal.borrow().is_some()).await;
+            let poisoned = shard.machine.borrow().applied.last().unwrap().index + 1;
+            let fatal = shard.fatal.borrow().clone().unwrap();
+            let words = [
+                format!("entry {poisoned} of term 1 cannot be executed: {reason}"),
+                format!("--skip-entry 0:{poisoned}"),
+            ];
+            assert!(words.iter().all(|words| fatal.contains(words)), "{fatal}");
+            shard.close().await;
+
+            // It is in the log, and the log is what counts.
+            let shard = setup.open().await;
+            let refused = shard.group.wait_ready().await.unwrap_err().to_string();
+            assert!(words.iter().all(|words| refused.contains(words)), "{refused}");
+            assert!(shard.propose("d", 0).is_err());
+            shard.close().await;
+
+            let order = |index| {
+                let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+                open_log(directory.path(), &syncer).skip_entry(index).map_err(|error| error.to_string())
+            };
+            let refused = order(poisoned - 1).unwrap_err();
+            assert!(refused.contains(&format!("stopped by entry {poisoned}: {reason}")), "{refused}");
+            order(poisoned).unwrap();
+
+            // Without the order from now on: what was skipped once is skipped in each replay.
+            for written in ["abc", "abcd", "abcdd"] {
+                let shard = setup.open().await;
+                shard.group.wait_ready().await.unwrap();
+                assert_eq!(shard.machine.borrow().text(), written);
+                shard.write(&["d"]).await;
+                shard.close().await;
+            }
+            let shard = setup.open().await;
+            shard.group.wait_ready().await.unwrap();
+            shard.group.write_out().await.unwrap();
+            shard.close().await;
+            let shard = setup.open().await;
+            shard.group.wait_ready().await.unwrap();
+            assert_eq!(shard.machine.borrow().text(), "abcddd");
+            shard.close().await;
+        });
+    }
+}
+
+#[test]
 fn a_voter_without_its_peers_neither_leads_nor_takes_writes() {
     let directory = tempfile::tempdir().unwrap();
     run(async {

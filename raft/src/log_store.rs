@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use basalt_storage::log::{Backlog, LogMemory, LogRecord, RaftLog, SyncDone};
+use basalt_storage::log::{Backlog, LogMemory, LogRecord, RaftLog, Skips, SyncDone};
 use futures_util::Stream;
 use openraft::storage::RaftLogStorage;
 use openraft::{AsyncRuntime, OptionalSend, RaftLogReader};
@@ -182,6 +182,11 @@ impl LogStore {
             self.poll_failure(context)
         })
         .await
+    }
+
+    /// Which entries are not to be executed.
+    pub(crate) fn skips(&self) -> Skips {
+        self.0.log.borrow().skips().clone()
     }
 
     /// Notes that a snapshot up to `index` is about to take the place of the rows.

@@ -117,7 +117,8 @@ pub(crate) async fn yield_now() {
     .await;
 }
 
-fn panic_text(panic: Box<dyn Any + Send>) -> String {
+/// What a panic said.
+pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(text) => *text,
         Err(panic) => panic.downcast_ref::<&str>().map_or_else(|| "no message".to_owned(), |text| (*text).to_owned()),

@@ -3,12 +3,17 @@
 //! What a newcomer would get wrong: openraft may commit an entry before this node has it on disk (a quorum elsewhere
 //! does). It is applied only once the local log has flushed it; else a store could write out rows of an entry that its own
 //! log loses in a crash.
+//!
+//! An entry that cannot be executed stops the group, at each start again. It is noted in the log's directory which one it is; an
+//! operator may have it skipped from then on ([`basalt_storage::log::Skips`]).
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use basalt_storage::log::{Skips, Stopped};
 use futures_util::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::entry::RaftEntry;
@@ -17,9 +22,9 @@ use openraft::storage::RaftStateMachine;
 use crate::entry::{encode_log_id, encode_stored_membership};
 use crate::generations::{Generations, point_of};
 use crate::log_store::LogStore;
-use crate::machine::{Executed, Machine};
+use crate::machine::{Executed, Machine, MachineError};
 use crate::outcomes::Outcomes;
-use crate::runtime::yield_now;
+use crate::runtime::{panic_text, yield_now};
 use crate::snapshot::{Checkpoints, SnapshotBuilder, SnapshotData};
 use crate::types::{
     Entry, EntryId, EntryPayload, EntryResponder, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
@@ -38,6 +43,8 @@ pub(crate) struct StateMachine {
     outcomes: Rc<Outcomes>,
     generations: Rc<Generations>,
     checkpoints: Rc<Checkpoints>,
+    /// What is not executed.
+    skips: RefCell<Skips>,
     /// Whether the next snapshot is only to tell openraft what is on disk already.
     reports_durable: Rc<Cell<bool>>,
     #[cfg(test)]
@@ -54,6 +61,7 @@ impl StateMachine {
         reports_durable: Rc<Cell<bool>>,
     ) -> StateMachine {
         StateMachine {
+            skips: RefCell::new(log.skips()),
             machine,
             log,
             outcomes,
@@ -71,6 +79,11 @@ impl StateMachine {
         self.check_order(id)?;
         let (replies, bytes, membership) = match &entry.payload {
             EntryPayload::Blank => (Replies::default(), 0, None),
+            EntryPayload::Normal(batch) if self.skips.borrow().is_skipped(id.index, id.term) => {
+                let (index, term) = (id.index, id.term);
+                tracing::warn!(shard = self.shard(), index, term, "an entry is skipped, as it was ordered");
+                (Replies::default(), batch.0.len(), None)
+            }
             EntryPayload::Normal(batch) => {
                 let ticket = if is_awaited { self.outcomes.take_ticket(id.index) } else { None };
                 (self.execute(id, &batch.0, ticket).await?, batch.0.len(), None)
@@ -116,12 +129,18 @@ impl StateMachine {
     async fn execute(&self, id: EntryId, batch: &[u8], ticket: Option<u64>) -> io::Result<Replies> {
         self.machine.borrow_mut().store().begin_entry();
         loop {
-            let executed = {
-                let _noting = NotePanic(&self.log, id);
-                self.machine.borrow_mut().apply(id, batch, ticket)
+            // Caught here, not by the task: which entry it was must be known at the next start.
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.machine.borrow_mut().apply(id, batch, ticket)));
+            let executed = match outcome {
+                Ok(Ok(executed)) => executed,
+                Ok(Err(error)) => return Err(self.not_executed(id, &error)),
+                Err(panic) => return Err(self.stopped_by(id, format!("executing it panicked: {}", panic_text(panic)))),
             };
-            match executed.map_err(|error| self.fault(format!("entry {id}: {error}")))? {
-                Executed::Whole(replies) => return Ok(replies),
+            match executed {
+                Executed::Whole(replies) => {
+                    self.executed(id);
+                    return Ok(replies);
+                }
                 Executed::Cold { read, keeps } => {
                     let fetched = self.generations.fetch(read, keeps).await;
                     fetched.map_err(|error| self.fault(format!("entry {id}: {error}")))?;
@@ -130,20 +149,59 @@ impl StateMachine {
         }
     }
 
+    fn shard(&self) -> u32 {
+        self.skips.borrow().shard()
+    }
+
+    /// Notes that an entry could be executed which had stopped the shard: by another version of the program.
+    fn executed(&self, id: EntryId) {
+        let mut skips = self.skips.borrow_mut();
+        if skips.stopped().is_none_or(|stopped| stopped.index != id.index) {
+            return;
+        }
+        // Waits for the disk, once in the life of a directory and before anybody is served.
+        match skips.note_executed() {
+            Ok(()) => {
+                tracing::info!(
+                    shard = skips.shard(),
+                    index = id.index,
+                    "the entry that had stopped the shard was executed"
+                );
+            }
+            Err(error) => tracing::warn!(%error, "the entry that had stopped the shard is still noted as such"),
+        }
+    }
+
+    /// Why an entry was not executed, as a fault of the group.
+    fn not_executed(&self, id: EntryId, error: &MachineError) -> io::Error {
+        use basalt_storage::Error as StorageError;
+        match error {
+            // The entry's own fault, or that of the rows it needs: it will be the same each time.
+            MachineError::Batch(_) | MachineError::Storage(StorageError::Corruption { .. }) => {
+                self.stopped_by(id, error.to_string())
+            }
+            MachineError::Storage(_) => self.fault(format!("entry {id}: {error}")),
+        }
+    }
+
+    /// Stops the group because of an entry that cannot be executed, and notes which one it is. Half of it may be in memory, where
+    /// nobody may read it: so it waits for the disk, and nothing else runs between.
+    fn stopped_by(&self, id: EntryId, reason: String) -> io::Error {
+        let EntryId { index, term } = id;
+        let mut skips = self.skips.borrow_mut();
+        if let Err(error) = skips.note_stopped(Stopped { index, term, reason: reason.clone() }) {
+            tracing::warn!(shard = skips.shard(), %error, "it could not be noted which entry has stopped the shard");
+        }
+        let shard = skips.shard();
+        self.fault(format!(
+            "entry {index} of term {term} cannot be executed: {reason}; start a version that can execute it, or give up all it \
+             writes, for good, by one start with --skip-entry {shard}:{index}"
+        ))
+    }
+
     fn fault(&self, text: String) -> io::Error {
         self.log.note_fault(text.clone());
         io::Error::other(text)
-    }
-}
-
-/// Notes a panic of the machine as the fault it is: openraft catches it, and hears of it late. Half an entry may be in memory.
-struct NotePanic<'a>(&'a LogStore, EntryId);
-
-impl Drop for NotePanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.note_fault(format!("entry {}: executing it panicked: see the panic's message above", self.1));
-        }
     }
 }
 
@@ -287,34 +345,6 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_not_executed_before_its_flush_is_reported() {
-        let directory = tempfile::tempdir().unwrap();
-        run(async {
-            let scene = Scene::new(directory.path());
-            let mut state_machine = state_machine(&scene, directory.path());
-            let Scene { mut log, machine, generations: _, syncer: _syncer } = scene;
-
-            // Committed by a quorum elsewhere while the local log is still syncing.
-            let entry = Entry::new(log_id(1, 0), EntryPayload::Normal(Batch(b"a"[..].into())));
-            log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
-            let applying = glommio::spawn_local(async move {
-                state_machine.apply(futures_util::stream::iter([Ok((entry, None))])).await
-            });
-            glommio::timer::sleep(Duration::from_millis(50)).await;
-            assert_eq!(machine.borrow().text(), "", "executed although nobody said that it is durable");
-
-            let deadline = Instant::now() + PATIENCE;
-            while machine.borrow().text().is_empty() {
-                assert!(Instant::now() < deadline, "not executed although it is durable");
-                log.drain();
-                <GlommioRuntime as openraft::AsyncRuntime>::sleep(Duration::from_millis(1)).await;
-            }
-            applying.await.unwrap();
-            assert_eq!(machine.borrow().text(), "a");
-        });
-    }
-
-    #[test]
     fn an_entry_that_does_not_follow_the_one_before_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         run(async {
@@ -349,6 +379,34 @@ mod tests {
                     }
                 }
             }
+        });
+    }
+
+    #[test]
+    fn an_entry_is_not_executed_before_its_flush_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let scene = Scene::new(directory.path());
+            let mut state_machine = state_machine(&scene, directory.path());
+            let Scene { mut log, machine, generations: _, syncer: _syncer } = scene;
+
+            // Committed by a quorum elsewhere while the local log is still syncing.
+            let entry = Entry::new(log_id(1, 0), EntryPayload::Normal(Batch(b"a"[..].into())));
+            log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
+            let applying = glommio::spawn_local(async move {
+                state_machine.apply(futures_util::stream::iter([Ok((entry, None))])).await
+            });
+            glommio::timer::sleep(Duration::from_millis(50)).await;
+            assert_eq!(machine.borrow().text(), "", "executed although nobody said that it is durable");
+
+            let deadline = Instant::now() + PATIENCE;
+            while machine.borrow().text().is_empty() {
+                assert!(Instant::now() < deadline, "not executed although it is durable");
+                log.drain();
+                <GlommioRuntime as openraft::AsyncRuntime>::sleep(Duration::from_millis(1)).await;
+            }
+            applying.await.unwrap();
+            assert_eq!(machine.borrow().text(), "a");
         });
     }
 

@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Appends each batch to the value of the row `b"all"`, so that a lost, doubled or swapped batch shows, and answers with the
-/// number of batches so far. Between the halves of a batch `halves:…` it asks for a row.
+/// number of batches so far. Between the halves of a batch `halves:…` it asks for a row. A batch `panic` panics half-way.
 pub(crate) struct Appender {
     pub(crate) store: Store,
     pub(crate) count: u64,
@@ -54,6 +54,10 @@ impl Machine for Appender {
     fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError> {
         if batch == b"poison" {
             return Err(MachineError::Batch("the batch is poison".to_owned()));
+        }
+        if batch == b"panic" {
+            self.store.put(b"all", b"half of it");
+            panic!("the batch is unlucky");
         }
         let mut text = self.store.get(b"all")?.map_or_else(Vec::new, |row| row.to_vec());
         if batch.starts_with(b"halves:") {

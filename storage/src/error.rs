@@ -85,6 +85,16 @@ pub enum Error {
         /// The first one that is there, or would be.
         first: u64,
     },
+    /// An entry that is not to be skipped: it has not stopped the shard.
+    #[error("entry {index} of {path} is not skipped: {detail}", path = path.display())]
+    NoSkip {
+        /// The log's directory.
+        path: PathBuf,
+        /// The entry that was to be skipped.
+        index: u64,
+        /// Why it is not.
+        detail: String,
+    },
     /// The disk is full. Writes may be tried again once there is space.
     #[error("no space left on the device that holds {path}", path = path.display())]
     DiskFull {

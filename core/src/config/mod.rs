@@ -22,6 +22,7 @@ mod nearest;
 mod parameters;
 mod print;
 mod setting;
+mod skipped_entry;
 mod table;
 mod time_span;
 
@@ -33,4 +34,5 @@ pub use error::{ConfigError, Invalid};
 pub use load::{Invocation, Request, Source, load};
 pub use parameters::{ParameterError, parameters};
 pub use setting::{Change, Group, Setting};
+pub use skipped_entry::SkippedEntry;
 pub use table::{Config, SETTINGS};

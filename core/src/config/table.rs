@@ -13,6 +13,7 @@ use super::error::ConfigError;
 use super::kind::{Addresses, Directory, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto};
 use super::load::Source;
 use super::setting::{Change, Group, Setting, settings};
+use super::skipped_entry::{EntryOrNone, SkippedEntry};
 use super::time_span::Span;
 use crate::limits::{
     BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, MEMORY_BYTES_MIN, MEMTABLE_BYTES_MIN, RAFT_LOG_BYTES_MIN,
@@ -100,6 +101,10 @@ settings! {
     /// Free space of the data directory's disk below which writes are refused until there is space again.
     [Durability, Restart] "disk-reserve" = disk_reserve: u64, "256mb",
         Bytes { least: 1 << 20, most: TIB, zero_means: Some("none") };
+
+    /// Skips one entry of a shard's log, in this start and all later ones: the one that has stopped the shard since it cannot be
+    /// executed. All that the entry writes is given up.
+    [Durability, Restart] "skip-entry" = skip_entry: Option<SkippedEntry>, "none", EntryOrNone;
 
     /// Memory for data, caches and client buffers together.
     [Memory, Restart] "memory" = memory: u64, "50%", Memory { least: MEMORY_BYTES_MIN };

@@ -315,7 +315,12 @@ impl ShardMachine {
 
 impl ShardMachine {
     /// Applies an entry from where it stands, to its end or up to a command that needs what is not in memory.
-    fn go_on(&mut self, stand: &mut Stand, batch: Batch<'_>, ticket: Option<u64>) -> Result<Option<ColdRead>, String> {
+    fn go_on(
+        &mut self,
+        stand: &mut Stand,
+        batch: Batch<'_>,
+        ticket: Option<u64>,
+    ) -> Result<Option<ColdRead>, MachineError> {
         let in_flight = self.in_flight.clone();
         let mut in_flight = in_flight.borrow_mut();
         // Not simply the oldest: proposals before it may be lost, which their outcomes tell later.
@@ -327,7 +332,7 @@ impl ShardMachine {
         commands.skip_to(stand.bytes_left);
         let Some(pending) = pending else {
             while let Some(command) = commands.next() {
-                if let Some(read) = self.step(stand, &batch, command?, false)? {
+                if let Some(read) = self.step(stand, &batch, command.map_err(MachineError::Batch)?, false)? {
                     return Ok(Some(read));
                 }
                 stand.bytes_left = commands.bytes_left();
@@ -348,7 +353,7 @@ impl ShardMachine {
                 Some(range) => self.step(stand, &batch, &pending.reads[range.clone()], true)?,
                 None => {
                     let command = commands.next().expect("every write of a batch stands in its entry");
-                    let cold = self.step(stand, &batch, command?, false)?;
+                    let cold = self.step(stand, &batch, command.map_err(MachineError::Batch)?, false)?;
                     if cold.is_none() {
                         stand.bytes_left = commands.bytes_left();
                     }
@@ -374,7 +379,7 @@ impl ShardMachine {
         batch: &Batch<'_>,
         bytes: &[u8],
         is_read: bool,
-    ) -> Result<Option<ColdRead>, String> {
+    ) -> Result<Option<ColdRead>, MachineError> {
         let kept_bytes_max = || self.core.as_ref().map_or(usize::MAX, |(server, _)| server.kept_bytes_max());
         let is_too_large = stand.progress.has_begun() && stand.progress.is_too_large(kept_bytes_max());
         // What the log holds at a start is executed before anybody is served.
@@ -421,24 +426,23 @@ impl ShardMachine {
                 stand.progress.meets(&mut read);
                 Ok(Some(read))
             }
-            Err(Failure::Storage(error)) => Err(error.to_string()),
-            Err(Failure::Undecodable) => {
-                Err("it holds a command this version does not know; start the version that wrote it".into())
-            }
+            // Not as a text: whether it passes is told by what it is.
+            Err(Failure::Storage(error)) => Err(MachineError::Storage(error)),
+            Err(Failure::Undecodable) => Err(MachineError::Batch(
+                "it holds a command this version does not know; start the version that wrote it".into(),
+            )),
         }
     }
 }
 
 impl Machine for ShardMachine {
     fn apply(&mut self, entry: EntryId, bytes: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError> {
-        let unreadable =
-            |reason: String| MachineError::Batch(format!("log entry {} cannot be applied: {reason}", entry.index));
-        let batch = Batch::read(bytes).map_err(unreadable)?;
+        let batch = Batch::read(bytes).map_err(MachineError::Batch)?;
         let mut stand = self.paused.take().unwrap_or_else(|| Stand::new(entry, &batch));
         assert_eq!(stand.entry, entry, "entries are applied one after the other");
         let outcome = self.go_on(&mut stand, batch, ticket);
         self.store.set_on_miss(OnMiss::Wait);
-        match outcome.map_err(unreadable)? {
+        match outcome? {
             None => Ok(Executed::Whole(stand.replies)),
             Some(read) => {
                 let keeps = stand.progress.keeps();

@@ -15,6 +15,7 @@ use super::record::{LogRecord, key_of};
 use super::recovery::{Recovered, recover, scan};
 use super::runs::Runs;
 use super::sizes::Sizes;
+use super::skips::Skips;
 use super::tail::Tail;
 use super::warm::{WarmClaim, warm};
 use super::{Backlog, Durability, LogOptions, OPAQUE_BYTES_MAX};
@@ -54,6 +55,7 @@ pub struct RaftLog {
     /// Bytes in the current write-ahead file.
     segment_bytes: usize,
     runs: Runs,
+    skips: Skips,
     scratch: Vec<u8>,
 }
 
@@ -67,6 +69,7 @@ impl RaftLog {
     /// record is damaged; [`Error::Missing`] if there is none and none is to be made; [`Error::Foreign`] for another shard's;
     /// [`Error::Misfit`] for an old copy; [`Error::UnknownFormat`]; [`Error::Io`].
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
+        let skips = Skips::open(directory, options.identity)?;
         let Recovered { shared, space, claim, promises, mark, records } = recover(directory, options)?;
         // Warming also writes what was recovered as a table. Where there is no room for that, all stays where it is.
         let recovered_bytes = shared.with_database(|database| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES))?;
@@ -101,6 +104,7 @@ impl RaftLog {
             requested: 0,
             segment_bytes: 0,
             runs,
+            skips,
             scratch: Vec::new(),
         })
     }
@@ -123,6 +127,20 @@ impl RaftLog {
     /// Index of the last record; `None` if there are none, even if some were purged.
     pub fn last_index(&self) -> Option<u64> {
         (!self.is_empty()).then(|| self.next - 1)
+    }
+
+    /// Which records are not to be executed, and which one has stopped the shard.
+    pub fn skips(&self) -> &Skips {
+        &self.skips
+    }
+
+    /// Has the record at `index`, which has stopped the shard, skipped from now on: an operator's order. To be called before the
+    /// log is executed. Waits for one small synced write.
+    ///
+    /// # Errors
+    /// [`Error::NoSkip`] for another record; [`Error::Io`].
+    pub fn skip_entry(&mut self, index: u64) -> Result<()> {
+        self.skips.skip(index)
     }
 
     /// Indexes of the records that are there. It begins behind what was purged, even if no record is left.

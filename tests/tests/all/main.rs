@@ -20,6 +20,7 @@ mod log_size;
 mod memory;
 mod model;
 mod order;
+mod poison;
 mod power_failure;
 mod protocol;
 mod rust_client;
