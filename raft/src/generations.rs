@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use basalt_storage::{Applied, ColdRead, GenerationDone, GenerationJob, InstallDone, Store, Warmed};
+use basalt_storage::{Applied, CheckpointJob, ColdRead, GenerationDone, GenerationJob, InstallDone, Store, Warmed};
+use openraft::AsyncRuntime;
 
 use crate::channels::Waiters;
 use crate::completions::{Background, Pending, Wake};
@@ -21,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::options::GroupOptions;
-use crate::runtime::yield_now;
+use crate::runtime::{GlommioRuntime, yield_now};
 use crate::types::{LogId, SnapshotMeta};
 
 /// How long a generation that found no room on the disk waits before it is tried again.
@@ -66,6 +67,84 @@ pub(crate) struct Generations {
     /// Whether the failure is final.
     is_final: Cell<bool>,
     waiters: Waiters,
+}
+
+/// A checkpoint that the store waits for.
+struct BegunCheckpoint {
+    job: CheckpointJob,
+    holds_generation: bool,
+    durable_before: u64,
+    _busy: Busy,
+}
+
+/// Lets no generation begin until it is dropped, however that comes.
+struct Busy(Rc<Generations>);
+
+impl Busy {
+    fn new(generations: &Rc<Generations>) -> Busy {
+        generations.is_checkpointing.set(true);
+        Busy(generations.clone())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.is_checkpointing.set(false);
+    }
+}
+
+/// What becomes of a checkpoint when it is made: it is somebody's, or removed.
+struct Claim(Rc<Claimed>);
+
+struct Claimed {
+    generations: Rc<Generations>,
+    directory: PathBuf,
+    is_made: Cell<bool>,
+    is_given_up: Cell<bool>,
+}
+
+impl Claim {
+    fn new(generations: &Rc<Generations>, directory: PathBuf) -> Claim {
+        let generations = generations.clone();
+        Claim(Rc::new(Claimed { generations, directory, is_made: Cell::new(false), is_given_up: Cell::new(false) }))
+    }
+
+    /// The caller has the checkpoint.
+    fn take(self) {
+        self.0.is_made.set(false);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.is_given_up.set(true);
+        self.0.remove_if_lost();
+    }
+}
+
+impl Claimed {
+    fn made(&self) {
+        self.is_made.set(true);
+        self.remove_if_lost();
+    }
+
+    fn remove_if_lost(&self) {
+        if self.is_made.get() && self.is_given_up.get() {
+            let directory = self.directory.clone();
+            tracing::info!(directory = %directory.display(), "nobody waits any more for a checkpoint: it is removed");
+            self.generations.background.run(Box::new(move || remove_checkpoint(&directory)));
+        }
+    }
+}
+
+/// Removes what nobody will fetch. Blocks.
+fn remove_checkpoint(directory: &Path) {
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!(directory = %directory.display(), %error, "a checkpoint stays until the next start");
+        }
+        _ => {}
+    }
 }
 
 enum Step {
@@ -360,7 +439,10 @@ impl Generations {
     }
 
     /// Makes a checkpoint of all rows in `directory` and says up to where it is applied.
-    pub(crate) async fn checkpoint(&self, directory: PathBuf) -> Result<SnapshotMeta> {
+    ///
+    /// May be dropped at any time, as openraft does when it no longer needs a snapshot: what the store has begun is brought to its
+    /// end all the same, for nothing else could be written out before, and a checkpoint that nobody waits for is removed.
+    pub(crate) async fn checkpoint(self: &Rc<Self>, directory: PathBuf) -> Result<SnapshotMeta> {
         let point = self.write_out().await?;
         loop {
             // The store may wait for ever for a generation, or an entry, that has failed for good meanwhile.
@@ -372,28 +454,38 @@ impl Generations {
             }
             self.changed().await;
         }
-        self.is_checkpointing.set(true);
-        let made = self.make_checkpoint(&directory).await;
-        self.is_checkpointing.set(false);
-        let made = made?;
+        // Without a pause since the look: no entry may be half applied.
+        let begun = self.begin_checkpoint(&directory)?;
+        let claim = Claim::new(self, directory);
+        let (generations, claimed) = (self.clone(), claim.0.clone());
+        let made = GlommioRuntime::spawn(async move {
+            let made = generations.make_checkpoint(begun).await;
+            claimed.made();
+            made
+        });
+        let made = made.await.map_err(|error| Error::Fatal(format!("making a checkpoint: {error}")))??;
+        claim.take();
         assert!(made.last_log_id >= point.last_log_id, "a checkpoint holds at least what was written out before");
         Ok(made)
     }
 
-    /// Writes out what was applied since the last generation, or what failed, and makes the checkpoint behind it.
-    async fn make_checkpoint(&self, directory: &Path) -> Result<SnapshotMeta> {
-        let (job, holds_generation, durable_before) = {
-            let mut machine = self.machine.borrow_mut();
-            let store = machine.store();
-            let durable_before = store.durable_applied();
-            // Nothing is being written, so what is not on disk goes with the checkpoint.
-            let holds_generation = point_of(store.applied())?.last_log_id > self.durable_id();
-            let job = store.checkpoint(directory);
-            if holds_generation {
-                self.note_frozen(store)?;
-            }
-            (job, holds_generation, durable_before)
-        };
+    /// Freezes what was applied since the last generation, or takes what failed, for the checkpoint.
+    fn begin_checkpoint(self: &Rc<Self>, directory: &Path) -> Result<BegunCheckpoint> {
+        let mut machine = self.machine.borrow_mut();
+        let store = machine.store();
+        let durable_before = store.durable_applied();
+        // Nothing is being written, so what is not on disk goes with the checkpoint.
+        let holds_generation = point_of(store.applied())?.last_log_id > self.durable_id();
+        let job = store.checkpoint(directory);
+        if holds_generation && let Err(error) = self.note_frozen(store) {
+            return Err(self.end(error.to_string()));
+        }
+        Ok(BegunCheckpoint { job, holds_generation, durable_before, _busy: Busy::new(self) })
+    }
+
+    /// Writes out what was frozen, and makes the checkpoint behind it.
+    async fn make_checkpoint(&self, begun: BegunCheckpoint) -> Result<SnapshotMeta> {
+        let BegunCheckpoint { job, holds_generation, durable_before, _busy } = begun;
         if holds_generation {
             // As before any other generation.
             self.log.sync_to_disk().await.map_err(|error| self.end(error.to_string()))?;
@@ -491,14 +583,11 @@ fn index(point: &SnapshotMeta) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
-    use std::pin::pin;
+    use std::pin::{Pin, pin};
     use std::task::Poll;
-
-    use openraft::AsyncRuntime;
 
     use super::*;
     use crate::entry::encode_log_id;
-    use crate::runtime::GlommioRuntime;
     use crate::testing::{Appender, PATIENCE, Scene, run};
     use crate::types::{entry_id, log_id};
 
@@ -561,6 +650,53 @@ mod tests {
         });
         let text = Appender::open(directory.path(), 1 << 20).text();
         assert!(text == format!("a{long}c"), "{} bytes", text.len());
+    }
+
+    #[test]
+    fn a_checkpoint_that_nobody_waits_for_any_more_stops_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let scene = Scene::new(directory.path());
+            for (round, texts) in [["a", "b"], ["c", "d"]].into_iter().enumerate() {
+                let made = directory.path().join(format!("checkpoint-{round}"));
+                let first = 3 * round as u64 + 1;
+                scene.apply(first, texts[0]);
+                {
+                    let mut checkpoint = Box::pin(scene.generations.checkpoint(made.clone()));
+                    let poll = async |checkpoint: &mut Pin<Box<_>>| {
+                        let polled = poll_fn(|context| Poll::Ready(Future::poll(checkpoint.as_mut(), context))).await;
+                        assert!(polled.is_pending(), "the checkpoint is made on another thread");
+                    };
+                    poll(&mut checkpoint).await;
+                    // It goes out with the checkpoint.
+                    scene.apply(first + 1, texts[1]);
+                    let deadline = Instant::now() + PATIENCE;
+                    while !scene.generations.is_checkpointing.get() {
+                        assert!(Instant::now() < deadline, "it does not begin");
+                        scene.log.drain();
+                        scene.generations.advance();
+                        poll(&mut checkpoint).await;
+                        GlommioRuntime::sleep(Duration::from_millis(1)).await;
+                    }
+                    // Now, or when it has begun its work.
+                    if round == 1 {
+                        GlommioRuntime::sleep(Duration::from_millis(1)).await;
+                    }
+                }
+                scene.apply(first + 2, "x");
+
+                let point = scene.drive(scene.generations.write_out()).await.unwrap();
+
+                assert_eq!(point.last_log_id, Some(log_id(1, first + 2)));
+                let removed = async {
+                    while made.exists() {
+                        scene.generations.changed().await;
+                    }
+                };
+                scene.drive(removed).await;
+            }
+        });
+        assert_eq!(Appender::open(directory.path(), 1 << 20).text(), "abxcdx");
     }
 
     #[test]

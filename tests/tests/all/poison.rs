@@ -11,7 +11,8 @@ const KEYS: usize = 200;
 
 fn write_keys(node: &Node, value: &str) {
     let mut client = node.client();
-    let replies = client.pipeline((0..KEYS).map(|key| ["SET".to_owned(), format!("key:{key}"), format!("{value}{key}")]));
+    let replies =
+        client.pipeline((0..KEYS).map(|key| ["SET".to_owned(), format!("key:{key}"), format!("{value}{key}")]));
     assert!(replies.iter().all(|reply| *reply == Reply::ok()), "{replies:?}");
 }
 
@@ -71,7 +72,9 @@ fn an_entry_that_cannot_be_executed_is_named_at_each_start_until_it_is_skipped()
     assert!(refused.contains("no entry has stopped the shard"), "{refused}");
     for _ in 0..2 {
         let refused = refusal(&options);
-        for words in ["shard 1", &format!("entry {index} of term"), "cannot be executed", &format!("--skip-entry 1:{index}")] {
+        for words in
+            ["shard 1", &format!("entry {index} of term"), "cannot be executed", &format!("--skip-entry 1:{index}")]
+        {
             assert!(refused.contains(words), "{words}: {refused}");
         }
     }
