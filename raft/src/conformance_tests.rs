@@ -1,6 +1,6 @@
 //! openraft's own suite for log stores and state machines, on the RocksDB log and the store.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,9 +42,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Builder {
             Generations::new(&options, machine.clone(), log.clone(), threads.clone(), threads, wake).unwrap();
         let checkpoints = Checkpoints::open(&options.snapshot_directory).unwrap();
         let outcomes = Outcomes::new(Box::new(|_, _| {}));
-        let reports_durable = Rc::new(Cell::new(false));
-        let state_machine =
-            StateMachine::new(machine, log.clone(), outcomes, generations.clone(), checkpoints, reports_durable);
+        let state_machine = StateMachine::new(machine, log.clone(), outcomes, generations.clone(), checkpoints);
         state_machine.takes_gaps.set(true);
         let (drained, generations) = (log.clone(), Rc::downgrade(&generations));
         glommio::spawn_local(async move {

@@ -30,6 +30,8 @@ use crate::types::{Batch, LogId, NodeId, Raft, TypeConfig};
 
 /// How often a group looks for finished syncs and jobs while nobody else does: when it is opened and when it is shut down.
 const DRIVE_INTERVAL: Duration = Duration::from_micros(100);
+/// After which time openraft is told again what is on disk if it does not say that it knows.
+const REPORT_AGAIN: Duration = Duration::from_millis(50);
 /// How long a shutdown waits for the group's tasks to let go of log and store.
 const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 
@@ -89,8 +91,13 @@ struct Inner {
     generations: Rc<Generations>,
     outcomes: Rc<Outcomes>,
     on_fatal: Box<dyn Fn(String)>,
-    /// Set before a snapshot is asked for that only tells openraft what is on disk already.
-    reports_durable: Rc<Cell<bool>>,
+    /// Whether more is on disk than openraft is known to know.
+    is_unreported: Cell<bool>,
+    /// What it was asked for last, to tell it.
+    report: RefCell<Option<Report>>,
+    /// How many of the next reports a test wants to be forgotten.
+    #[cfg(test)]
+    reports_lost: Cell<u32>,
     leader: Cell<Option<NodeId>>,
     is_leader: Cell<bool>,
     /// Whether this node is the group's only voter.
@@ -99,6 +106,13 @@ struct Inner {
     is_recovered: Cell<bool>,
     is_stopping: Cell<bool>,
     fatal: RefCell<Option<String>>,
+}
+
+/// A question for a snapshot.
+struct Report {
+    since: Instant,
+    /// Whether openraft has taken it from its queue.
+    is_heard: Rc<Cell<bool>>,
 }
 
 impl Group {
@@ -125,11 +139,9 @@ impl Group {
         let log = LogStore::new(log, wake.clone());
         let generations = Generations::new(&options, machine.clone(), log.clone(), background, readers, wake)?;
         let checkpoints = Checkpoints::open(&options.snapshot_directory)?;
-        let reports_durable = Rc::new(Cell::new(false));
         let outcomes = Outcomes::new(on_outcome);
         let (of_log, of_outcomes, of_generations) = (log.clone(), outcomes.clone(), generations.clone());
-        let state_machine =
-            StateMachine::new(machine, of_log, of_outcomes, of_generations, checkpoints, reports_durable.clone());
+        let state_machine = StateMachine::new(machine, of_log, of_outcomes, of_generations, checkpoints);
 
         let opening = Raft::new(options.node, config, Peers, log.clone(), state_machine);
         let opened = drive(|| drain(&log, &generations), opening).await;
@@ -141,7 +153,10 @@ impl Group {
             generations,
             outcomes,
             on_fatal,
-            reports_durable,
+            is_unreported: Cell::new(false),
+            report: RefCell::new(None),
+            #[cfg(test)]
+            reports_lost: Cell::new(0),
             leader: Cell::new(None),
             is_leader: Cell::new(false),
             is_alone: Cell::new(false),
@@ -206,11 +221,7 @@ impl Group {
     pub fn drain_completions(&self) {
         let inner = &*self.0;
         drain(&inner.log, &inner.generations);
-        if inner.generations.take_advanced() {
-            inner.reports_durable.set(true);
-            // openraft learns of a snapshot up to there, and purges the log. If it has stopped, there is nothing to tell.
-            let _ = inner.raft.trigger().snapshot().now_or_never();
-        }
+        inner.report_durable();
         if let Some(fault) = inner.log.fault().or_else(|| inner.generations.fault()) {
             inner.fail(fault);
         }
@@ -410,6 +421,45 @@ impl Inner {
         self.raft.runtime_config().tick(!(is_alone && is_leader));
     }
 
+    /// Tells openraft up to where rows are on disk, so that it purges the log: it is asked for a snapshot. What it is asked for
+    /// while it is busy with another one it forgets, so this goes on until it says that it knows.
+    fn report_durable(&self) {
+        let has_advanced = self.generations.take_advanced();
+        self.is_unreported.set(self.is_unreported.get() || has_advanced);
+        if !self.is_unreported.get() || self.fatal.borrow().is_some() {
+            return;
+        }
+        if self.raft.data_metrics().borrow_watched().snapshot >= self.generations.durable_id() {
+            self.is_unreported.set(false);
+            *self.report.borrow_mut() = None;
+            return;
+        }
+        let mut report = self.report.borrow_mut();
+        // One question at a time, whatever keeps openraft from hearing it: its queue has its bounds.
+        let is_due = report
+            .as_ref()
+            .is_none_or(|report| report.is_heard.get() && (has_advanced || report.since.elapsed() >= REPORT_AGAIN));
+        if is_due {
+            *report = self.ask_for_report();
+        }
+    }
+
+    /// Asks openraft for a snapshot. `None` if it has no room for the question, or has stopped.
+    fn ask_for_report(&self) -> Option<Report> {
+        #[cfg(test)]
+        let is_lost = self.reports_lost.replace(self.reports_lost.get().saturating_sub(1)) > 0;
+        #[cfg(not(test))]
+        let is_lost = false;
+        if !is_lost {
+            self.raft.trigger().snapshot().now_or_never()?.ok()?;
+        }
+        let is_heard: Rc<Cell<bool>> = Rc::default();
+        let hears = is_heard.clone();
+        // Comes to openraft behind the other.
+        self.raft.external_request(move |_| hears.set(true)).now_or_never()?.ok()?;
+        Some(Report { since: Instant::now(), is_heard })
+    }
+
     /// Reports once that the group is over.
     fn fail(&self, text: String) {
         if self.fatal.borrow().is_some() {
@@ -498,4 +548,32 @@ fn raft_config(options: &GroupOptions) -> Result<Config> {
             _ => "the timeouts must leave room for several heartbeats",
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Setup, run};
+
+    #[test]
+    fn the_log_is_purged_though_openraft_forgets_to_take_snapshots() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let shard = Setup::new(directory.path()).open().await;
+            shard.group.wait_ready().await.unwrap();
+            shard.write(&["a", "b"]).await;
+            shard.group.0.reports_lost.set(3);
+            shard.group.write_out().await.unwrap();
+            shard
+                .until("the purge", |shard| {
+                    shard.group.drain_completions();
+                    let status = shard.group.status();
+                    status.purged.is_some() && status.purged == status.durable_applied
+                })
+                .await;
+            assert_eq!(shard.group.0.reports_lost.get(), 0);
+            assert!(!shard.group.0.is_unreported.get());
+            shard.close().await;
+        });
+    }
 }

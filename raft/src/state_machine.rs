@@ -45,8 +45,6 @@ pub(crate) struct StateMachine {
     checkpoints: Rc<Checkpoints>,
     /// What is not executed.
     skips: RefCell<Skips>,
-    /// Whether the next snapshot is only to tell openraft what is on disk already.
-    reports_durable: Rc<Cell<bool>>,
     #[cfg(test)]
     pub(crate) takes_gaps: Cell<bool>,
 }
@@ -58,7 +56,6 @@ impl StateMachine {
         outcomes: Rc<Outcomes>,
         generations: Rc<Generations>,
         checkpoints: Rc<Checkpoints>,
-        reports_durable: Rc<Cell<bool>>,
     ) -> StateMachine {
         StateMachine {
             skips: RefCell::new(log.skips()),
@@ -67,7 +64,6 @@ impl StateMachine {
             outcomes,
             generations,
             checkpoints,
-            reports_durable,
             #[cfg(test)]
             takes_gaps: Cell::new(false),
         }
@@ -258,13 +254,14 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<SnapshotBuilder> {
-        Some(self.get_snapshot_builder().await)
+    /// Unless it has to be one of all that is applied, a snapshot is what is on disk already. So it is when openraft is asked for one,
+    /// which is how it learns what it may purge, and nothing more is ever needed by a follower: the log goes on from there.
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+        Some(SnapshotBuilder::new(self.generations.clone(), self.checkpoints.clone(), force))
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
-        let writes_out = !self.reports_durable.replace(false);
-        SnapshotBuilder::new(self.generations.clone(), self.checkpoints.clone(), writes_out)
+        SnapshotBuilder::new(self.generations.clone(), self.checkpoints.clone(), true)
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
@@ -306,11 +303,11 @@ mod tests {
         let checkpoints = Checkpoints::open(&Setup::new(directory).options().snapshot_directory).unwrap();
         let outcomes = Outcomes::new(Box::new(|_, _| {}));
         let (machine, log, generations) = (scene.machine.clone(), scene.log.clone(), scene.generations.clone());
-        StateMachine::new(machine, log, outcomes, generations, checkpoints, Rc::default())
+        StateMachine::new(machine, log, outcomes, generations, checkpoints)
     }
 
     #[test]
-    fn a_snapshot_forces_a_generation_out_unless_it_only_reports_what_is_on_disk() {
+    fn a_snapshot_that_is_asked_for_reports_what_is_on_disk_and_one_that_must_be_forces_a_generation_out() {
         let directory = tempfile::tempdir().unwrap();
         run(async {
             let scene = Scene::new(directory.path());
@@ -331,13 +328,15 @@ mod tests {
                 log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
                 state_machine.apply(futures_util::stream::iter([Ok((entry, None))])).await.unwrap();
                 assert_eq!(machine.borrow().store.durable_applied(), 0, "there is no other reason to write it out");
-                if index == 0 {
-                    state_machine.reports_durable.set(true);
-                    let report = state_machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
-                    assert_eq!((report.meta.last_log_id, generations.durable_id()), (None, None));
-                }
+                // As often as it is asked for.
+                let mut builder = state_machine.try_create_snapshot_builder(false).await.unwrap();
+                let report = builder.build_snapshot().await.unwrap();
+                assert_eq!((report.meta.last_log_id, generations.durable_id()), (None, None));
             }
-            let snapshot = state_machine.get_snapshot_builder().await.build_snapshot().await.unwrap();
+            // One that was asked for and is not made changes nothing for the next one.
+            drop(state_machine.try_create_snapshot_builder(false).await.unwrap());
+            let mut builder = state_machine.try_create_snapshot_builder(true).await.unwrap();
+            let snapshot = builder.build_snapshot().await.unwrap();
             assert_eq!(snapshot.meta.last_log_id, Some(log_id(1, 1)));
             assert_eq!(machine.borrow().store.durable_applied(), 1);
             turns.cancel().await;
