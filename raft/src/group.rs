@@ -23,7 +23,7 @@ use crate::machine::Machine;
 use crate::options::{GroupHooks, GroupOptions};
 use crate::outcomes::Outcomes;
 use crate::peer::Peers;
-use crate::runtime::{GlommioRuntime, Sleep};
+use crate::runtime::{GlommioRuntime, Sleep, watching};
 use crate::snapshot::Checkpoints;
 use crate::state_machine::StateMachine;
 use crate::types::{Batch, LogId, NodeId, Raft, TypeConfig};
@@ -137,13 +137,15 @@ impl Group {
         let GroupHooks { on_outcome, on_fatal, wake, background, readers } = hooks;
         check_fit(&log, machine.borrow_mut().store())?;
         let log = LogStore::new(log, wake.clone());
+        let on_panic = log.on_panic(wake.clone());
         let generations = Generations::new(&options, machine.clone(), log.clone(), background, readers, wake)?;
         let checkpoints = Checkpoints::open(&options.snapshot_directory)?;
         let outcomes = Outcomes::new(on_outcome);
         let (of_log, of_outcomes, of_generations) = (log.clone(), outcomes.clone(), generations.clone());
         let state_machine = StateMachine::new(machine, of_log, of_outcomes, of_generations, checkpoints);
 
-        let opening = Raft::new(options.node, config, Peers, log.clone(), state_machine);
+        // All of openraft's tasks are children of those that it spawns here. One that is gone would leave a group that looks alive.
+        let opening = watching(on_panic, Raft::new(options.node, config, Peers, log.clone(), state_machine));
         let opened = drive(|| drain(&log, &generations), opening).await;
         let raft = opened.map_err(|fatal| Error::Fatal(reason(&log, &generations, &fatal)))?;
         let group = Group(Rc::new(Inner {
@@ -554,6 +556,23 @@ fn raft_config(options: &GroupOptions) -> Result<Config> {
 mod tests {
     use super::*;
     use crate::testing::{Setup, run};
+
+    #[test]
+    fn a_panic_of_a_task_that_nobody_waits_for_stops_the_group() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let shard = Setup::new(directory.path()).open().await;
+            shard.group.wait_ready().await.unwrap();
+            shard.write(&["a"]).await;
+            // A child of openraft's core, as those are that replicate and send heartbeats; its handle is dropped.
+            let spawns = |_: &_| drop(GlommioRuntime::spawn(async { panic!("on purpose") }));
+            shard.group.0.raft.external_request(spawns).await.unwrap();
+            shard.until("the end", |shard| shard.fatal.borrow().is_some()).await;
+            let fatal = shard.fatal.borrow().clone().unwrap();
+            assert!(fatal.contains("a task of the group panicked: on purpose"), "{fatal}");
+            assert_eq!(shard.propose("b", 1), Err(ProposeError::Fatal(fatal)));
+        });
+    }
 
     #[test]
     fn the_log_is_purged_though_openraft_forgets_to_take_snapshots() {

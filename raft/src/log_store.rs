@@ -25,7 +25,7 @@ use crate::channels::Waiters;
 use crate::completions::{Syncs, Wake};
 use crate::entry::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
 use crate::error::ProposeError;
-use crate::runtime::GlommioRuntime;
+use crate::runtime::{GlommioRuntime, OnPanic};
 use crate::types::{Entry, IoFlushed, LogId, LogState, TypeConfig, Vote, log_id};
 
 /// Bytes of entries read at once for applying or replicating.
@@ -138,6 +138,16 @@ impl LogStore {
     /// Why the log failed, if it did.
     pub(crate) fn fault(&self) -> Option<String> {
         self.0.fault.borrow().clone()
+    }
+
+    /// Notes panics of the group's tasks as faults, and calls `wake` for each. No handle of the log.
+    pub(crate) fn on_panic(&self, wake: Wake) -> OnPanic {
+        let shared = Rc::downgrade(&self.0);
+        Rc::new(move |text| {
+            let Some(shared) = shared.upgrade() else { return };
+            LogStore(shared).note_fault(format!("a task of the group panicked: {text}"));
+            wake();
+        })
     }
 
     /// How many handles of the log there are.

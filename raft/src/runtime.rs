@@ -2,13 +2,16 @@
 //!
 //! What a newcomer would get wrong: `glommio::spawn_local` polls the new task at once, on the caller's stack, while
 //! openraft expects a spawned task to start later. [`GlommioRuntime::spawn`] defers the first poll. Dropping a handle
-//! detaches the task, and a panic in a task becomes a [`JoinError`] instead of ending the executor.
+//! detaches the task, and a panic in a task becomes a [`JoinError`] instead of ending the executor. Most handles are dropped, so who
+//! depends on the tasks that a future spawns runs it in [`watching`] and is told of their panics.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -103,6 +106,39 @@ impl<F: Future> Future for Timeout<F> {
     }
 }
 
+/// Takes what a panic said.
+pub(crate) type OnPanic = Rc<dyn Fn(String)>;
+
+thread_local! {
+    /// Who is to hear of panics of the tasks that are spawned now.
+    static ON_PANIC: RefCell<Option<OnPanic>> = const { RefCell::new(None) };
+}
+
+/// Runs `future`; `on_panic` is told of each panic of a task that it spawns, or that one of those spawns, and so on.
+pub(crate) async fn watching<F: Future>(on_panic: OnPanic, future: F) -> F::Output {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _entered = Entered::new(on_panic.clone());
+        future.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Puts back who was told of panics before.
+struct Entered(Option<OnPanic>);
+
+impl Entered {
+    fn new(on_panic: OnPanic) -> Entered {
+        Entered(ON_PANIC.replace(Some(on_panic)))
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        ON_PANIC.set(self.0.take());
+    }
+}
+
 /// Gives the executor's other tasks a turn.
 pub(crate) async fn yield_now() {
     let mut yielded = false;
@@ -143,9 +179,21 @@ impl AsyncRuntime for GlommioRuntime {
         T: Future + OptionalSend + 'static,
         T::Output: OptionalSend + 'static,
     {
+        let on_panic = ON_PANIC.with_borrow(Option::clone);
         let task = async move {
             yield_now().await;
-            AssertUnwindSafe(future).catch_unwind().await.map_err(|panic| JoinError::Panic(panic_text(panic)))
+            let outcome = AssertUnwindSafe(future).catch_unwind();
+            let outcome = match &on_panic {
+                Some(on_panic) => watching(on_panic.clone(), outcome).await,
+                None => outcome.await,
+            };
+            outcome.map_err(|panic| {
+                let text = panic_text(panic);
+                if let Some(on_panic) = on_panic {
+                    on_panic(text.clone());
+                }
+                JoinError::Panic(text)
+            })
         };
         JoinHandle(glommio::spawn_local(task).detach())
     }
@@ -205,6 +253,34 @@ mod tests {
             let error = GlommioRuntime::spawn(async { panic!("on purpose") }).await.unwrap_err();
             assert!(GlommioRuntime::is_panic(&error), "{error}");
             assert!(error.to_string().contains("on purpose"), "{error}");
+        });
+    }
+
+    #[test]
+    fn who_watches_is_told_of_panics_of_tasks_and_of_theirs_and_of_no_others() {
+        GlommioRuntime::run(async {
+            let heard = Rc::new(RefCell::new(Vec::new()));
+            let notes = heard.clone();
+            let on_panic: OnPanic = Rc::new(move |text| notes.borrow_mut().push(text));
+            let spawning = async {
+                yield_now().await;
+                // The handles are dropped.
+                drop(GlommioRuntime::spawn(async {
+                    yield_now().await;
+                    drop(GlommioRuntime::spawn(async { panic!("of a task's task") }));
+                    yield_now().await;
+                    panic!("of a task")
+                }));
+            };
+            let _ = watching(on_panic, spawning).await;
+            GlommioRuntime::spawn(async { panic!("of another") }).await.unwrap_err();
+            let deadline = Instant::now() + crate::testing::PATIENCE;
+            while heard.borrow().len() < 2 {
+                assert!(Instant::now() < deadline, "{heard:?}");
+                yield_now().await;
+            }
+            heard.borrow_mut().sort();
+            assert_eq!(*heard.borrow(), ["of a task", "of a task's task"]);
         });
     }
 
