@@ -40,7 +40,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Builder {
         let threads = Rc::new(Threads);
         let generations =
             Generations::new(&options, machine.clone(), log.clone(), threads.clone(), threads, wake).unwrap();
-        let checkpoints = Checkpoints::open(&options.snapshot_directory).unwrap();
+        let checkpoints = Checkpoints::open(&options.snapshot_directory, &Threads).unwrap();
         let outcomes = Outcomes::new(Box::new(|_, _| {}));
         let state_machine = StateMachine::new(machine, log.clone(), outcomes, generations.clone(), checkpoints);
         state_machine.takes_gaps.set(true);

@@ -143,7 +143,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let mut log = log(directory.path(), &syncer, None, Some(9));
-        log.expect_snapshot(20).unwrap();
+        log.expect_snapshot(20);
+        let (tell, told) = std::sync::mpsc::channel();
+        log.sync(Box::new(move |outcome| tell.send(outcome).unwrap()));
+        told.recv().unwrap().unwrap();
         drop(log);
         let log = open_log(directory.path(), &syncer);
         let mut store = store(directory.path(), Some((3, 20)));

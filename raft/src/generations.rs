@@ -138,7 +138,7 @@ impl Claimed {
 }
 
 /// Removes what nobody will fetch. Blocks.
-fn remove_checkpoint(directory: &Path) {
+pub(crate) fn remove_checkpoint(directory: &Path) {
     match std::fs::remove_dir_all(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(directory = %directory.display(), %error, "a checkpoint stays until the next start");
@@ -422,7 +422,7 @@ impl Generations {
 
     /// Puts the checkpoint in `directory`, which holds the entries up to `last`, in the place of all rows.
     pub(crate) async fn install(&self, directory: PathBuf, last: LogId) -> Result<()> {
-        self.log.expect_snapshot(last.index())?;
+        self.log.expect_snapshot(last.index()).await.map_err(|error| self.end(error.to_string()))?;
         let job = self.machine.borrow_mut().store().install_job(&directory);
         let done: InstallDone = self.run(move || job.run()).await?;
         let mut machine = self.machine.borrow_mut();

@@ -137,9 +137,9 @@ impl Group {
         let GroupHooks { on_outcome, on_fatal, wake, background, readers } = hooks;
         check_fit(&log, machine.borrow_mut().store())?;
         let log = LogStore::new(log, wake.clone());
+        let checkpoints = Checkpoints::open(&options.snapshot_directory, &*background)?;
         let on_panic = log.on_panic(wake.clone());
         let generations = Generations::new(&options, machine.clone(), log.clone(), background, readers, wake)?;
-        let checkpoints = Checkpoints::open(&options.snapshot_directory)?;
         let outcomes = Outcomes::new(on_outcome);
         let (of_log, of_outcomes, of_generations) = (log.clone(), outcomes.clone(), generations.clone());
         let state_machine = StateMachine::new(machine, of_log, of_outcomes, of_generations, checkpoints);

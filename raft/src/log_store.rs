@@ -199,9 +199,10 @@ impl LogStore {
         self.0.log.borrow().skips().clone()
     }
 
-    /// Notes that a snapshot up to `index` is about to take the place of the rows.
-    pub(crate) fn expect_snapshot(&self, index: u64) -> Result<(), basalt_storage::Error> {
-        self.0.log.borrow_mut().expect_snapshot(index)
+    /// Notes that a snapshot up to `index` is about to take the place of the rows, and waits until that is durable.
+    pub(crate) async fn expect_snapshot(&self, index: u64) -> io::Result<()> {
+        self.0.log.borrow_mut().expect_snapshot(index);
+        self.sync_to_disk().await
     }
 
     /// Begins to make all appends durable, whatever the durability mode; [`LogStore::is_synced`] tells when they are.
@@ -443,9 +444,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        let mut log = self.0.log.borrow_mut();
-        log.purge(upto.index(), &encode_log_id(&upto)).map_err(|error| self.fault_of(error))?;
-        Ok(())
+        let purged = self.0.log.borrow_mut().purge(upto.index(), &encode_log_id(&upto));
+        let replaces_log = purged.map_err(|error| self.fault_of(error))?;
+        // Before anything is appended.
+        if replaces_log { self.sync_to_disk().await } else { Ok(()) }
     }
 }
 
@@ -584,6 +586,42 @@ mod tests {
         });
     }
 
+    /// Waits for `future`, and looks for syncs that are over, as a core does.
+    async fn draining<F: Future>(log: &LogStore, future: F) -> F::Output {
+        let deadline = std::time::Instant::now() + crate::testing::PATIENCE;
+        let mut future = std::pin::pin!(future);
+        loop {
+            log.drain();
+            if let Poll::Ready(output) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+                return output;
+            }
+            assert!(std::time::Instant::now() < deadline, "it does not end");
+            GlommioRuntime::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    #[test]
+    fn a_purge_that_replaces_the_log_and_a_snapshot_that_is_expected_are_durable_when_they_return() {
+        for durability in [Durability::Always, Durability::None] {
+            let directory = tempfile::tempdir().unwrap();
+            run(async {
+                let syncer = LogSyncer::start(0, durability).unwrap();
+                let log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+                let mut writer = log.clone();
+                draining(&log, writer.append([entry(0, 10)], IOFlushed::noop())).await.unwrap();
+                draining(&log, log.expect_snapshot(20)).await.unwrap();
+                let expecting = tempfile::tempdir().unwrap();
+                copy_files(&directory.path().join("log"), &expecting.path().join("log"));
+                draining(&log, writer.purge(log_id(3, 20))).await.unwrap();
+                let purged = tempfile::tempdir().unwrap();
+                copy_files(&directory.path().join("log"), &purged.path().join("log"));
+                let other = LogSyncer::start(1, durability).unwrap();
+                assert_eq!(open_log(expecting.path(), &other).expected_snapshot(), Some(20));
+                assert_eq!(open_log(purged.path(), &other).purged().map(|(index, _)| index), Some(20));
+            });
+        }
+    }
+
     #[test]
     fn a_range_that_begins_with_purged_entries_is_refused_where_a_hole_would_do_harm() {
         let directory = tempfile::tempdir().unwrap();
@@ -592,7 +630,8 @@ mod tests {
             let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
             log.append((0..10).map(|index| entry(index, 10)), IOFlushed::noop()).await.unwrap();
             for (purged, range) in [(4, 2..8), (4, 4..5), (9, 9..10), (20, 12..15)] {
-                log.purge(log_id(1, purged)).await.unwrap();
+                let mut purger = log.clone();
+                draining(&log, purger.purge(log_id(1, purged))).await.unwrap();
                 let words = format!("record {} is purged", range.start);
                 let streamed: Vec<_> = log.entries_stream(range.clone()).await.collect().await;
                 let [Err(refused)] = &streamed[..] else { panic!("{range:?}: {streamed:?}") };

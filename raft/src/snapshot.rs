@@ -10,8 +10,9 @@ use std::rc::Rc;
 
 use openraft::RaftSnapshotBuilder;
 
+use crate::completions::Background;
 use crate::error::{Error, Result};
-use crate::generations::Generations;
+use crate::generations::{Generations, remove_checkpoint};
 use crate::types::{Snapshot, SnapshotMeta, TypeConfig};
 
 /// Where checkpoints of one group are made, each under a number of its own.
@@ -22,13 +23,21 @@ pub(crate) struct Checkpoints {
 }
 
 impl Checkpoints {
-    /// Uses `directory`, and removes what an earlier run left there. Blocks for a moment.
-    pub(crate) fn open(directory: &Path) -> Result<Rc<Checkpoints>> {
+    /// Uses `directory`, and has another thread remove what an earlier run left there.
+    pub(crate) fn open(directory: &Path, background: &dyn Background) -> Result<Rc<Checkpoints>> {
         let io = |source| Error::Storage(basalt_storage::Error::Io { path: directory.to_owned(), source });
-        if directory.exists() {
-            fs::remove_dir_all(directory).map_err(io)?;
+        let left: Vec<PathBuf> = match fs::read_dir(directory) {
+            Ok(left) => left.map(|left| Ok(left?.path())).collect::<io::Result<_>>().map_err(io)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(io(error)),
+        };
+        // Their names are not used again: they may be there for a while.
+        let number = |path: &PathBuf| path.file_name()?.to_str()?.parse().ok();
+        let made = left.iter().filter_map(number).max().unwrap_or(0);
+        if !left.is_empty() {
+            background.run(Box::new(move || left.iter().for_each(|left| remove_checkpoint(left))));
         }
-        Ok(Rc::new(Checkpoints { directory: directory.to_owned(), made: std::cell::Cell::new(0) }))
+        Ok(Rc::new(Checkpoints { directory: directory.to_owned(), made: std::cell::Cell::new(made) }))
     }
 
     fn next(&self) -> Result<PathBuf> {
@@ -91,5 +100,30 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             };
         let snapshot = SnapshotData::of_store(self.generations.clone(), self.checkpoints.clone());
         Ok(Snapshot { meta, snapshot })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Held;
+
+    #[test]
+    fn what_an_earlier_run_left_is_removed_on_another_thread_and_is_in_nobodys_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let left = ["1", "7", "what is this"].map(|name| directory.path().join(name));
+        for left in &left {
+            fs::create_dir_all(left.join("checkpoint")).unwrap();
+        }
+        let held = Held::default();
+        let checkpoints = Checkpoints::open(directory.path(), &held).unwrap();
+        assert!(left.iter().all(|left| left.exists()), "nothing is removed on this thread");
+        let next = checkpoints.next().unwrap();
+        assert_eq!(next, directory.path().join("8"));
+        fs::create_dir(&next).unwrap();
+        held.run_all();
+        assert!(next.exists() && !left.iter().any(|left| left.exists()));
+        assert!(Checkpoints::open(&directory.path().join("not there"), &held).is_ok());
+        assert_eq!(held.job_count(), 0);
     }
 }

@@ -295,12 +295,12 @@ mod tests {
 
     use super::*;
     use crate::runtime::GlommioRuntime;
-    use crate::testing::{Held, PATIENCE, Scene, Setup, run};
+    use crate::testing::{Held, PATIENCE, Scene, Setup, Threads, run};
     use crate::types::{Batch, log_id};
 
     /// A state machine without openraft, on what `scene` has.
     fn state_machine(scene: &Scene, directory: &Path) -> StateMachine {
-        let checkpoints = Checkpoints::open(&Setup::new(directory).options().snapshot_directory).unwrap();
+        let checkpoints = Checkpoints::open(&Setup::new(directory).options().snapshot_directory, &Threads).unwrap();
         let outcomes = Outcomes::new(Box::new(|_, _| {}));
         let (machine, log, generations) = (scene.machine.clone(), scene.log.clone(), scene.generations.clone());
         StateMachine::new(machine, log, outcomes, generations, checkpoints)

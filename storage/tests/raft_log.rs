@@ -180,13 +180,30 @@ fn a_truncated_log_goes_on_with_other_records() {
 }
 
 #[test]
+#[should_panic(expected = "nobody would remember after a crash where the log begins")]
+fn nothing_is_appended_behind_a_snapshot_that_nobody_would_remember() {
+    let directory = tempfile::tempdir().unwrap();
+    let (let_go, wait) = mpsc::channel::<()>();
+    let syncer = LogSyncer::start_with(0, Durability::None, move || drop(wait.recv())).unwrap();
+    let mut log = open(directory.path(), &syncer);
+    log.append(&records(0..10, 1)).unwrap();
+    assert!(log.purge(99, b"id of 99").unwrap());
+    let outcome = ask(&mut log);
+    assert!(outcome.try_recv().is_err(), "it is a real sync, and is held");
+    // The syncer goes on when the test is over, or it could not be.
+    let _let_go = let_go;
+    log.append(&records(100..110, 4)).unwrap();
+}
+
+#[test]
 fn a_snapshot_takes_the_place_of_the_log() {
     let (directory, copied) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let syncer = syncer(Durability::Always);
     let mut log = open(directory.path(), &syncer);
     log.append(&records(0..10, 1)).unwrap();
-    log.purge(99, b"id of 99").unwrap();
+    assert!(log.purge(99, b"id of 99").unwrap(), "it must be synced first");
     assert!(log.is_empty());
+    sync(&mut log);
     log.append(&records(100..110, 4)).unwrap();
     copy(directory.path(), copied.path());
     sync(&mut log);

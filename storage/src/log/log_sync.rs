@@ -144,8 +144,8 @@ pub(super) struct Wanted {
     /// How often the promises were changed. They are on disk when this number is known to be, never because somebody is about to
     /// write them.
     promises_version: u64,
-    /// The version that brought the newest vote, for which a sync has to wait.
-    vote_version: u64,
+    /// The version that brought what was promised last that a sync has to wait for: all but purges of part of the log.
+    awaited_version: u64,
     pub(super) committed: Option<Vec<u8>>,
     /// Index and term of the last record written.
     pub(super) last: Option<(u64, u64)>,
@@ -158,16 +158,17 @@ impl Wanted {
         &self.promises
     }
 
-    /// Changes promises other than the vote.
+    /// Changes promises that may be written at any time.
     pub(super) fn change_promises(&mut self, change: impl FnOnce(&mut Promises)) {
         change(&mut self.promises);
         self.promises_version += 1;
     }
 
-    /// Changes the vote.
-    pub(super) fn set_vote(&mut self, vote: &[u8]) {
-        self.change_promises(|promises| promises.vote = Some(vote.into()));
-        self.vote_version = self.promises_version;
+    /// Changes promises that are durable when the next sync is. Returns their version.
+    pub(super) fn change_awaited(&mut self, change: impl FnOnce(&mut Promises)) -> u64 {
+        self.change_promises(change);
+        self.awaited_version = self.promises_version;
+        self.awaited_version
     }
 }
 
@@ -176,7 +177,7 @@ impl SharedLog {
         let wanted = Wanted {
             promises,
             promises_version: 0,
-            vote_version: 0,
+            awaited_version: 0,
             committed: mark.committed.map(Vec::from),
             last: mark.last,
             truncations: 0,
@@ -248,6 +249,11 @@ impl SharedLog {
         self.durable_sequence.load(Ordering::Acquire)
     }
 
+    /// The version of the promises that are on disk.
+    pub(super) fn promises_durable(&self) -> u64 {
+        self.promises_durable.load(Ordering::Acquire)
+    }
+
     /// How many syncs have run their callbacks.
     pub(super) fn completed(&self) -> u64 {
         self.completed.load(Ordering::Acquire)
@@ -263,7 +269,7 @@ impl SharedLog {
             let wanted = self.wanted();
             (wanted.promises.clone(), wanted.promises_version)
         };
-        if self.promises_durable.load(Ordering::Acquire) < version {
+        if self.promises_durable() < version {
             slots.write(&promises)?;
             self.promises_durable.store(version, Ordering::Release);
         }
@@ -274,10 +280,10 @@ impl SharedLog {
     fn sync(&self, tidy: &Tidy) -> Result<(), SyncError> {
         self.dirty.store(false, Ordering::Release);
         let failed = |error: &dyn std::fmt::Display| SyncError::new(&self.directory, error);
-        let (mark, truncations, vote_version) = {
+        let (mark, truncations, awaited_version) = {
             let wanted = self.wanted();
             let committed = wanted.committed.as_deref().map(Box::from);
-            (Mark { last: wanted.last, committed }, wanted.truncations, wanted.vote_version)
+            (Mark { last: wanted.last, committed }, wanted.truncations, wanted.awaited_version)
         };
         let synced = self.with_database(|database| (database.latest_sequence_number(), database.flush_wal(true)));
         match synced {
@@ -291,7 +297,7 @@ impl SharedLog {
             // Nothing was written since it was closed.
             Err(_) => sync_files(&self.directory).map_err(|error| failed(&error))?,
         }
-        if self.promises_durable.load(Ordering::Acquire) < vote_version {
+        if self.promises_durable() < awaited_version {
             self.write_promises().map_err(|error| failed(&error))?;
         }
         self.write_mark(&mark, truncations).map_err(|error| failed(&error))?;
@@ -870,13 +876,14 @@ mod tests {
     }
 
     #[test]
-    fn a_purge_that_replaces_the_log_is_remembered_when_it_returns() {
+    fn a_purge_that_replaces_the_log_is_remembered_when_the_next_sync_reports() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
         syncer.queue.tidy.stop();
         let options = LogOptions { warm_files: 0, ..LogOptions::default() };
         let mut log = RaftLog::open(directory.path(), &options, &syncer).expect("opens");
         log.purge(99, b"id of 99").expect("purged");
+        sync(&mut log).expect("synced");
         let (_, promises, _) = StateFile::open(directory.path(), crate::Identity::default()).expect("opens");
         assert_eq!(promises.purged, Some((99, b"id of 99".as_slice().into())));
     }

@@ -14,8 +14,8 @@
 //! - Indexes are contiguous. Into an empty log that was never purged, the first append may start anywhere; after that a
 //!   record must follow its predecessor, which is asserted.
 //! - The vote, the committed id and the purged id are opaque bytes of at most [`OPAQUE_BYTES_MAX`].
-//! - [`RaftLog::set_vote`] alone promises nothing: follow it with [`RaftLog::sync`] and wait. Such a sync is a real one in
-//!   every [`Durability`], and covers all earlier appends.
+//! - [`RaftLog::set_vote`], [`RaftLog::expect_snapshot`] and a purge that replaces the log alone promise nothing: follow them with
+//!   [`RaftLog::sync`] and wait. Such a sync is a real one in every [`Durability`], and covers all earlier appends.
 //! - With [`Durability::Interval`] and [`Durability::None`], `sync` runs `done` before it returns, on the caller's
 //!   thread, unless an earlier sync is still pending (order is kept). [`RaftLog::durable_index`] tells the truth in every
 //!   mode, and [`RaftLog::sync_to_disk`] really syncs in every mode: use it before a generation of rows is ingested and

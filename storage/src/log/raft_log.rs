@@ -16,6 +16,7 @@ use super::recovery::{Recovered, recover, scan};
 use super::runs::Runs;
 use super::sizes::Sizes;
 use super::skips::Skips;
+use super::state_file::Promises;
 use super::tail::Tail;
 use super::warm::{WarmClaim, warm};
 use super::{Backlog, Durability, LogOptions, OPAQUE_BYTES_MAX};
@@ -47,7 +48,10 @@ pub struct RaftLog {
     /// Whether `next` says where the next record must go; only an empty, never purged log has no start.
     has_start: bool,
     vote: Option<Vec<u8>>,
-    vote_changed: bool,
+    /// Whether something was promised for which the next sync must be a real one.
+    has_promised: bool,
+    /// The version of the promises that must be on disk before the next record is: that of the purge which replaced the log.
+    start_version: u64,
     committed: Option<Vec<u8>>,
     purged: Option<(u64, Vec<u8>)>,
     /// Syncs asked for.
@@ -98,7 +102,8 @@ impl RaftLog {
             next: records.next,
             has_start,
             vote: promises.vote.map(Vec::from),
-            vote_changed: false,
+            has_promised: false,
+            start_version: 0,
             committed: mark.committed.map(Vec::from),
             purged,
             requested: 0,
@@ -213,10 +218,14 @@ impl RaftLog {
     /// [`Error::Io`] and [`Error::Corruption`] are final.
     ///
     /// # Panics
-    /// If the records do not follow each other and the log's last one.
+    /// If the records do not follow each other and the log's last one, or a purge that replaced the log is not durable.
     pub fn append(&mut self, records: &[LogRecord]) -> Result<()> {
         let Some(first) = records.first() else { return Ok(()) };
         assert!(!self.has_start || first.index == self.next, "a hole in the log can never be filled");
+        assert!(
+            self.start_version <= self.shared.promises_durable(),
+            "nobody would remember after a crash where the log begins"
+        );
         assert!(records.windows(2).all(|pair| pair[0].index + 1 == pair[1].index), "records are contiguous");
         let bytes = records.iter().map(LogRecord::row_bytes).sum::<usize>();
         self.space.take(bytes)?;
@@ -240,13 +249,13 @@ impl RaftLog {
         self.note_end()
     }
 
-    /// Asks for everything written so far, the vote included, to be made durable; `done` then runs on the syncer's thread.
+    /// Asks for everything written and promised so far to be made durable; `done` then runs on the syncer's thread.
     ///
     /// Callbacks run in the order of the calls. With [`Durability::Interval`] and [`Durability::None`] `done` usually runs before
     /// this returns: see the module.
     pub fn sync(&mut self, done: SyncDone) {
         let is_real = self.queue.durability() == Durability::Always
-            || self.vote_changed
+            || self.has_promised
             || self.shared.completed() < self.requested;
         if is_real {
             self.sync_to_disk(done);
@@ -257,7 +266,7 @@ impl RaftLog {
 
     /// As [`RaftLog::sync`], but really syncs whatever the [`Durability`].
     pub fn sync_to_disk(&mut self, done: SyncDone) {
-        self.vote_changed = false;
+        self.has_promised = false;
         self.requested += 1;
         self.queue.push(&self.shared, done);
     }
@@ -340,19 +349,26 @@ impl RaftLog {
 
     /// Forgets the records up to `upto`, whose opaque id is `log_id`. Disk space comes back in the background.
     ///
-    /// `upto` may be beyond the last record, when a snapshot takes the place of the log; this then waits for one small
-    /// synced write.
+    /// `upto` may be beyond the last record, when a snapshot takes the place of the log. Nothing may be appended then before a
+    /// [`RaftLog::sync`] that comes after has completed; whether it is so is returned.
     ///
     /// # Errors
-    /// [`Error::Io`] if that write fails, which is final.
-    pub fn purge(&mut self, upto: u64, log_id: &[u8]) -> Result<()> {
+    /// As [`RaftLog::append`].
+    pub fn purge(&mut self, upto: u64, log_id: &[u8]) -> Result<bool> {
         if self.purged.as_ref().is_some_and(|(purged, _)| *purged >= upto) {
-            return Ok(());
+            return Ok(false);
         }
         assert!(log_id.len() <= OPAQUE_BYTES_MAX, "log ids are bounded");
         let replaces_log = !self.has_start || upto >= self.next;
         self.purged = Some((upto, log_id.to_vec()));
-        self.shared.wanted().change_promises(|promises| promises.purged = Some((upto, log_id.into())));
+        let change = |promises: &mut Promises| promises.purged = Some((upto, log_id.into()));
+        if replaces_log {
+            // Otherwise a crash could leave records that follow a purge nobody remembers: a hole.
+            self.has_promised = true;
+            self.start_version = self.shared.wanted().change_awaited(change);
+        } else {
+            self.shared.wanted().change_promises(change);
+        }
         self.first = upto + 1;
         self.has_start = true;
         self.tail.purge(upto);
@@ -360,23 +376,18 @@ impl RaftLog {
         if replaces_log {
             self.next = upto + 1;
             self.sizes.clear();
-            // Otherwise a crash could leave records that follow a purge nobody remembers: a hole.
-            let written = self.shared.write_promises();
-            written.map_err(|source| self.fail_io(source))?;
             self.note_end()?;
         }
         self.queue.purge(&self.shared);
-        Ok(())
+        Ok(replaces_log)
     }
 
-    /// Notes, durable on return, that a snapshot up to `index` is about to take the place of the rows. Until the log is purged up to
-    /// there, rows applied up to `index` are no sign of a log that has lost its end. Waits for one small synced write.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if that write fails, which is final.
-    pub fn expect_snapshot(&mut self, index: u64) -> Result<()> {
-        self.shared.wanted().change_promises(|promises| promises.snapshot = Some(index));
-        self.shared.write_promises().map(drop).map_err(|source| self.fail_io(source))
+    /// Notes that a snapshot up to `index` is about to take the place of the rows, which it may only when a later
+    /// [`RaftLog::sync`] has completed. Until the log is purged up to there, rows applied up to `index` are no sign of a log that
+    /// has lost its end.
+    pub fn expect_snapshot(&mut self, index: u64) {
+        self.has_promised = true;
+        self.shared.wanted().change_awaited(|promises| promises.snapshot = Some(index));
     }
 
     /// The newest index given to [`RaftLog::expect_snapshot`].
@@ -391,8 +402,8 @@ impl RaftLog {
     pub fn set_vote(&mut self, vote: &[u8]) {
         assert!(vote.len() <= OPAQUE_BYTES_MAX, "votes are bounded");
         self.vote = Some(vote.to_vec());
-        self.vote_changed = true;
-        self.shared.wanted().set_vote(vote);
+        self.has_promised = true;
+        self.shared.wanted().change_awaited(|promises| promises.vote = Some(vote.into()));
     }
 
     /// The vote.
