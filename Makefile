@@ -1,15 +1,30 @@
 # Basalt: `make help` lists what there is.
 #
-# Everything is built with the one profile (release), for the whole workspace at once: RocksDB, 11 minutes of C++ on two cores,
-# is then compiled once for the binary, the tests, the lints and the docs.
+# What CI runs is built with the one profile (release), for the whole workspace at once: RocksDB, 11 minutes of C++ on two cores, is
+# then compiled once for the binary, the tests, the lints and the docs. `make quick` has a profile of its own and takes RocksDB from
+# ccache.
 
 # Where rustup puts cargo, which a shell that is older than it does not know.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# Where ccache is, C and C++ are compiled through it. Another value of CC or CXX makes cargo build RocksDB anew, so who calls cargo by
+# hand exports the same two (CONTRIBUTING.md).
+ifneq ($(shell command -v ccache),)
+ifeq ($(origin CC),default)
+export CC := ccache cc
+endif
+ifeq ($(origin CXX),default)
+export CXX := ccache c++
+endif
+endif
 
 CARGO ?= cargo
 BUILD := --release --workspace --locked
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 BASALT := $(RELEASE)/basalt
+QUICK := --profile quick --locked
+P ?=
+T ?=
 ARGS ?=
 CYCLES ?= 5
 SECONDS ?= 60
@@ -17,7 +32,7 @@ MILLISECONDS ?= 50
 KEYS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-build deps-test build run test bench bench-compare bench-steady crash start stall memory fmt fmt-check lint doc
+.PHONY: help deps deps-build deps-test deps-quick build quick run test bench bench-compare bench-steady crash start stall memory fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -31,6 +46,9 @@ deps-build:
 deps-test:
 	@deploy/install-deps.sh --test
 
+deps-quick:
+	@deploy/install-deps.sh --quick
+
 build: deps-build ## Builds everything
 	$(CARGO) build $(BUILD) --all-targets
 
@@ -40,6 +58,10 @@ run: deps-build ## Builds and runs a node on port 6379 with its data in ./basalt
 
 test: deps-test fmt-check lint doc ## Checks format, lints and docs, then runs every test
 	$(CARGO) test $(BUILD)
+
+quick: deps-quick ## Builds and tests without optimizing across crates (P=basalt-storage for one crate, T=memtable for what matches)
+	$(CARGO) build $(QUICK) --workspace --bin basalt
+	$(CARGO) test $(QUICK) $(if $(P),-p $(P),--workspace) --lib --bins --tests $(if $(T),-- '$(T)')
 
 bench: deps-build ## Runs the micro-benchmarks (BENCH=decode for one file, ARGS='SET' for what matches)
 	$(CARGO) bench --workspace --locked --profile release --bench '$(or $(BENCH),*)' -- $(ARGS)

@@ -5,7 +5,7 @@
 #   deploy/install-deps.sh          everything
 #   deploy/install-deps.sh --build  only what compiling needs
 #   deploy/install-deps.sh --test   what compiling and `make test` need
-#   deploy/install-deps.sh --ci     that, and what makes a build from nothing fast
+#   deploy/install-deps.sh --quick  that, and what makes a build from nothing fast; --ci is the same
 set -euo pipefail
 
 # level  command or file that shows it is there  package  why
@@ -20,7 +20,7 @@ rust   curl                    curl             fetches Rust
 rust   certificates            ca-certificates  fetches Rust
 test   redis-benchmark         redis-tools      tests drive the node with redis-cli and redis-benchmark
 test   redis-server            redis-server     tests and benches compare with it
-ci     ccache                  ccache           a second build of RocksDB takes seconds instead of minutes
+quick  ccache                  ccache           a second build of RocksDB takes seconds instead of minutes
 '
 # Keep in step with rust-version in Cargo.toml.
 rust_minor=95
@@ -28,9 +28,9 @@ rust_minor=95
 level=${1:---all}
 case $level in
   --build) wanted='build' ;;
-  --test | --all) wanted='build test' ;;
-  --ci) wanted='build test ci' ;;
-  *) echo "usage: $0 [--build|--test|--ci]" >&2; exit 2 ;;
+  --test) wanted='build test' ;;
+  --quick | --ci | --all) wanted='build test quick' ;;
+  *) echo "usage: $0 [--build|--test|--quick|--ci]" >&2; exit 2 ;;
 esac
 
 # rustup puts cargo here, and a shell that is older than it does not know.
