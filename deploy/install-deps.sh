@@ -100,8 +100,8 @@ install_rust() {
   if command -v rustup >/dev/null; then
     echo 'installing: the stable toolchain, with rustup'
     rustup toolchain install stable --profile default --no-self-update || echo 'install-deps: rustup failed' >&2
-    # The user's choice of another default stays.
-    rust_is_there || echo 'install-deps: rustup default stable would make it the one that is used' >&2
+    # What the user has chosen over rust-toolchain.toml stays.
+    rust_is_there || echo 'install-deps: RUSTUP_TOOLCHAIN or a rustup override makes another one the one that is used' >&2
   elif command -v curl >/dev/null; then
     echo "installing: rustup from https://sh.rustup.rs into ${CARGO_HOME:-$HOME/.cargo} and ${RUSTUP_HOME:-$HOME/.rustup}"
     curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs |
