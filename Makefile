@@ -7,8 +7,8 @@
 # Where rustup puts cargo, which a shell that is older than it does not know.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
-# Where ccache is, C and C++ are compiled through it. Another value of CC or CXX makes cargo build RocksDB anew, so who calls cargo by
-# hand exports the same two (CONTRIBUTING.md).
+# Where ccache is, C and C++ are compiled through it. Another value of CC or CXX makes cargo build RocksDB anew, so who calls cargo
+# by hand exports the same two (CONTRIBUTING.md).
 ifneq ($(shell command -v ccache),)
 ifeq ($(origin CC),default)
 export CC := ccache cc
@@ -32,7 +32,8 @@ MILLISECONDS ?= 50
 KEYS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-build deps-test deps-quick build quick run test bench bench-compare bench-steady crash start stall memory fmt fmt-check lint doc
+.PHONY: help deps deps-build deps-test deps-quick build quick run check test source bench bench-compare bench-steady crash start \
+	stall memory fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -56,7 +57,9 @@ run: deps-build ## Builds and runs a node on port 6379 with its data in ./basalt
 	$(CARGO) build $(BUILD)
 	$(BASALT) $(ARGS)
 
-test: deps-test fmt-check lint doc ## Checks format, lints and docs, then runs every test
+check: deps-test fmt-check source lint doc ## Checks format, widths, who uses whom, lints and docs: what a commit has to pass
+
+test: check ## All of that, then runs every test
 	$(CARGO) test $(BUILD)
 
 quick: deps-quick ## Builds and tests without optimizing across crates (P=basalt-storage for one crate, T=memtable for what matches)
@@ -95,6 +98,9 @@ fmt: deps-test ## Formats the code
 
 fmt-check: deps-test
 	$(CARGO) fmt --all --check
+
+source: deps-test ## Checks how wide comments are and which folder uses which (tests/tests/source)
+	$(CARGO) test $(BUILD) --test source
 
 lint: deps-test ## Lints the code
 	$(CARGO) clippy $(BUILD) --all-targets -- -D warnings

@@ -1,0 +1,266 @@
+//! What may use what. Each row is a room (a folder of `src`, or a file that lies there) and the rooms that it uses.
+//!
+//! A room is read from the ground up: what it uses lies below it, so the arrows form no circle. An arrow that nothing uses any
+//! more is struck out; a new one needs a reason that holds in front of this list. The arrows that are to go stand apart, with
+//! what to do about each, and that list only becomes shorter.
+
+/// The arrows of one crate, or between crates.
+#[derive(Clone, Copy)]
+pub struct Graph {
+    /// The crate's folder.
+    pub name: &'static str,
+    /// Each room with those it may use.
+    pub arrows: &'static [(&'static str, &'static [&'static str])],
+    /// Arrows that are there and lead up.
+    pub to_go: &'static [ToGo],
+    /// Of `arrows`, those that close a circle which has to be.
+    pub tied: &'static [(&'static str, &'static str)],
+}
+
+/// An arrow that shall not be there.
+#[derive(Clone, Copy)]
+pub struct ToGo {
+    /// The room that uses.
+    pub from: &'static str,
+    /// The one that it uses.
+    pub to: &'static str,
+    /// What ties them, and where that belongs.
+    #[expect(dead_code, reason = "it is read by people")]
+    pub why: &'static str,
+}
+
+impl Graph {
+    /// The arrows that are to stay.
+    pub fn kept(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+        self.arrows.iter().flat_map(|&(from, used)| used.iter().map(move |&to| (from, to)))
+    }
+}
+
+/// How many arrows are to go.
+pub const TO_GO_MOST: usize = 13;
+
+/// Between crates, benches and tests aside: net and storage know neither Raft nor each other.
+pub const CRATES: Graph = Graph {
+    name: "the workspace",
+    arrows: &[("core", &["net", "raft", "storage"]), ("raft", &["storage"])],
+    to_go: &[],
+    tied: &[],
+};
+
+/// Between the rooms of each crate.
+pub const GRAPHS: &[Graph] = &[
+    Graph {
+        name: "core",
+        arrows: &[
+            ("boot", &["config", "limits"]),
+            ("config", &["limits"]),
+            ("connection", &["coordinator", "limits", "session", "traffic"]),
+            ("coordinator", &["commands", "ids"]),
+            (
+                "core",
+                &[
+                    "background",
+                    "connection",
+                    "control",
+                    "ids",
+                    "limits",
+                    "mailbox",
+                    "outbox",
+                    "pending",
+                    "server",
+                    "session",
+                    "settings",
+                    "shard",
+                    "stats",
+                    "sync_placement",
+                    "traffic",
+                ],
+            ),
+            ("core_loop", &["core", "ids", "limits", "mailbox", "server"]),
+            (
+                "dispatch",
+                &[
+                    "commands",
+                    "connection",
+                    "coordinator",
+                    "core",
+                    "ids",
+                    "mailbox",
+                    "pending",
+                    "request",
+                    "session",
+                    "session_commands",
+                    "shard",
+                    "special",
+                ],
+            ),
+            ("group_commit", &["limits"]),
+            ("mailbox", &["control", "ids", "limits"]),
+            ("main", &["boot", "config", "limits", "node"]),
+            ("memory_budget", &["config", "limits"]),
+            (
+                "node",
+                &[
+                    "background",
+                    "boot",
+                    "commands",
+                    "config",
+                    "core",
+                    "core_loop",
+                    "ids",
+                    "limits",
+                    "mailbox",
+                    "memory_budget",
+                    "router",
+                    "server",
+                    "settings",
+                    "shard",
+                    "stats",
+                    "sync_placement",
+                ],
+            ),
+            ("outbox", &["ids", "limits", "mailbox", "shard"]),
+            ("probe", &["commands", "limits"]),
+            ("router", &["ids"]),
+            ("server", &["boot", "config", "ids", "limits", "mailbox", "router", "settings", "stats"]),
+            (
+                "session_commands",
+                &[
+                    "boot",
+                    "commands",
+                    "config",
+                    "control",
+                    "coordinator",
+                    "limits",
+                    "memory_budget",
+                    "server",
+                    "session",
+                    "stats",
+                ],
+            ),
+            ("settings", &["config", "limits", "memory_budget"]),
+            (
+                "shard",
+                &[
+                    "background",
+                    "batch",
+                    "commands",
+                    "config",
+                    "group_commit",
+                    "ids",
+                    "limits",
+                    "probe",
+                    "request",
+                    "server",
+                    "slow_down",
+                    "stats",
+                ],
+            ),
+            ("slow_down", &["limits"]),
+            ("special", &["commands", "coordinator", "ids", "limits", "router"]),
+            ("sync_placement", &["limits"]),
+            ("traffic", &["limits"]),
+        ],
+        to_go: &[
+            ToGo { from: "config", to: "memory_budget", why: "MEMTABLES_PER_SHARD is a limit" },
+            ToGo { from: "control", to: "connection", why: "running a message is its core's, see below" },
+            ToGo { from: "control", to: "core", why: "`run` and `chosen` execute on `Core` what is only data here" },
+            ToGo { from: "control", to: "session_commands", why: "`ClientFilter` belongs below both" },
+            ToGo { from: "coordinator", to: "mailbox", why: "`Mode` belongs to the request" },
+            ToGo { from: "pending", to: "mailbox", why: "`Ticket` belongs to the ids" },
+            ToGo { from: "shard", to: "mailbox", why: "`Ticket` and `Mode` again" },
+            ToGo { from: "special", to: "mailbox", why: "`Mode` again" },
+        ],
+        tied: &[],
+    },
+    Graph { name: "net", arrows: &[("probe", &["ring"])], to_go: &[], tied: &[] },
+    Graph {
+        name: "raft",
+        arrows: &[
+            ("entry", &["error", "types"]),
+            ("error", &["types"]),
+            ("fit", &["entry", "error", "generations", "types"]),
+            (
+                "generations",
+                &["channels", "completions", "entry", "error", "log_store", "machine", "options", "runtime", "types"],
+            ),
+            (
+                "group",
+                &[
+                    "error",
+                    "fit",
+                    "generations",
+                    "log_store",
+                    "machine",
+                    "options",
+                    "outcomes",
+                    "peer",
+                    "runtime",
+                    "snapshot",
+                    "state_machine",
+                    "types",
+                ],
+            ),
+            ("log_store", &["channels", "completions", "entry", "error", "runtime", "types"]),
+            ("machine", &["types"]),
+            ("options", &["completions", "error", "outcomes", "types"]),
+            ("outcomes", &["error", "types"]),
+            ("peer", &["snapshot", "types"]),
+            ("runtime", &["channels"]),
+            ("snapshot", &["error", "generations", "types"]),
+            (
+                "state_machine",
+                &["entry", "error", "generations", "log_store", "machine", "outcomes", "runtime", "snapshot", "types"],
+            ),
+            ("types", &["outcomes", "runtime"]),
+        ],
+        to_go: &[
+            ToGo { from: "types", to: "snapshot", why: "the alias of openraft's snapshot belongs to the snapshot" },
+            ToGo {
+                from: "types",
+                to: "state_machine",
+                why: "the alias of openraft's `Raft` is used by the group alone",
+            },
+        ],
+        tied: &[("types", "outcomes")],
+    },
+    Graph {
+        name: "storage",
+        arrows: &[
+            ("error", &["identity"]),
+            ("free_space", &["error"]),
+            ("keyspace", &["error", "rows"]),
+            ("log", &["error", "free_space", "identity", "rocksdb_error"]),
+            ("rocksdb_error", &["error"]),
+            ("rows", &["error"]),
+            ("store", &["error", "free_space", "identity", "rocksdb_error", "rows"]),
+        ],
+        to_go: &[
+            ToGo { from: "error", to: "rows", why: "`ColdRead` belongs below both" },
+            ToGo { from: "log", to: "store", why: "failure points belong to neither" },
+            ToGo {
+                from: "store",
+                to: "keyspace",
+                why: "`APPLIED_ROW` belongs to the rows, and which rows are orphans is for the keyspace to hand over",
+            },
+        ],
+        tied: &[],
+    },
+    Graph {
+        name: "bench",
+        arrows: &[("bin", &["compare", "steady"]), ("steady", &["compare"])],
+        to_go: &[],
+        tied: &[],
+    },
+    Graph {
+        name: "tests",
+        arrows: &[
+            ("client", &["reply", "wait"]),
+            ("disk", &["wait"]),
+            ("node", &["binary", "client", "wait"]),
+            ("redis_server", &["client", "node", "wait"]),
+        ],
+        to_go: &[],
+        tied: &[],
+    },
+];
