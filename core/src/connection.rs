@@ -12,6 +12,7 @@ use basalt_net::ring::ConnId;
 use crate::coordinator::Coordinator;
 use crate::limits;
 use crate::session::Session;
+use crate::stalled::WaitsFor;
 use crate::traffic::HeardIn;
 
 /// A request's place in the order of replies.
@@ -91,6 +92,8 @@ pub struct Connection {
     pub barrier: bool,
     /// Whether decoding stopped for want of room and is to be taken up again.
     pub stalled: bool,
+    /// The shard whose room it waits for, if that is why.
+    pub waits_for: Option<WaitsFor>,
     /// Since when the unread output is above the soft limit.
     pub output_over_since: Option<Instant>,
     /// Whether receiving is paused in the ring.
@@ -117,6 +120,7 @@ impl Connection {
             ordered_unanswered: 0,
             barrier: false,
             stalled: false,
+            waits_for: None,
             output_over_since: None,
             paused: false,
             ended: false,

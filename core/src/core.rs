@@ -2,7 +2,6 @@
 //!
 //! Nothing here waits. [`crate::core_loop`] decides when a turn happens and when the core sleeps.
 
-use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -15,19 +14,23 @@ use basalt_net::socket;
 use basalt_storage::Warmed as WarmedRows;
 use crossbeam_queue::ArrayQueue;
 use futures_util::future::join_all;
+use smallvec::SmallVec;
 
 use crate::background::Background;
 use crate::connection::Connection;
 use crate::control;
+use crate::dispatch::Started;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
-use crate::mailbox::{ReplyBatch, Request, RequestBatch};
+use crate::mailbox::{Mode, ReplyBatch, Request, RequestBatch};
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
 use crate::server::{Server, unix_ms};
 use crate::session::Session;
+use crate::set_aside::{Aside, SetAside};
 use crate::settings::LiveSettings;
 use crate::shard::{Origin, Shard};
+use crate::stalled::Stalled;
 use crate::stats::{CoreStats, RateMeter};
 use crate::sync_placement::SyncPlacement;
 use crate::traffic::Traffic;
@@ -54,7 +57,11 @@ pub struct Core {
     live: LiveSettings,
     /// Bytes received and not decoded, of all connections.
     pub(crate) input_bytes: usize,
-    stalled: VecDeque<ConnId>,
+    pub(crate) stalled: Stalled,
+    /// What other cores want of shards that take no more right now.
+    pub(crate) set_aside: SetAside,
+    /// Whether that is run before this core's own connections go on when there is room again: they take turns.
+    runs_aside_first: bool,
     /// Connections with more unread output than the soft limit allows for long.
     unread: Vec<ConnId>,
     next_core: u16,
@@ -79,6 +86,12 @@ struct HalfRun {
     start: usize,
 }
 
+/// Whether what was set aside for `shard` can be run: there is room for it, and for a reply that is made at once.
+fn may_run(request: &Aside, shard: &Shard, outbox: &Outbox) -> bool {
+    let is_write = request.mode == Mode::Write;
+    shard.has_room_for(request.mode) && (is_write || outbox.has_room_for_replies(request.origin.core))
+}
+
 /// How far a stop has come.
 struct Stopping {
     since: Instant,
@@ -96,6 +109,7 @@ impl Core {
         sync_placement: SyncPlacement,
     ) -> Core {
         let mut by_shard: Vec<Option<Shard>> = server.router.shards().map(|_| None).collect();
+        let shard_count = by_shard.len();
         for shard in shards {
             let index = shard.id().index();
             by_shard[index] = Some(shard);
@@ -119,7 +133,9 @@ impl Core {
             sync_placement,
             live,
             input_bytes: 0,
-            stalled: VecDeque::new(),
+            stalled: Stalled::new(shard_count),
+            set_aside: SetAside::new(shard_count),
+            runs_aside_first: true,
             unread: Vec::new(),
             next_core: 0,
             warmed: Arc::new(ArrayQueue::new(limits::COLD_READS_IN_FLIGHT)),
@@ -188,7 +204,7 @@ impl Core {
                 }
                 Event::Received(connection, input) => self.received(connection, &input),
                 Event::Closed(connection, reason) => self.closed(connection, reason),
-                Event::Writable(connection) => self.stalled.push_back(connection),
+                Event::Writable(connection) => self.stalled.push(connection),
                 Event::Woken => {}
             }
         }
@@ -199,6 +215,9 @@ impl Core {
     pub fn take_mail(&mut self) -> usize {
         let server = self.server.clone();
         let mut count = 0;
+        if self.runs_aside_first || !self.stalled.has_waiting() {
+            count += self.run_set_aside();
+        }
         for from in 0..server.mailboxes.core_count() {
             let from = CoreId(from as u16);
             let mut reply_bytes = 0;
@@ -244,20 +263,57 @@ impl Core {
         for shard in self.shards.iter_mut().flatten() {
             shard.group().drain_completions();
         }
+        self.tell_what_shards_take();
         count
     }
 
-    /// Whether requests of `from` are taken now: there is room for them, and for their replies.
+    /// Whether requests of `from` are taken now: there is room for their replies, and to set them aside if need be.
     fn takes_requests_of(&self, from: CoreId) -> bool {
-        !self.shards_are_backlogged() && self.outbox.has_room_for_replies(from)
+        !self.set_aside.is_full() && self.outbox.has_room_for_replies(from)
     }
 
-    /// Runs requests of another core's connections, and keeps those there is no room for. Returns how many were run.
+    /// Runs what was set aside for shards that have room again. Returns how many requests were run.
+    fn run_set_aside(&mut self) -> usize {
+        if self.set_aside.is_empty() {
+            return 0;
+        }
+        let mut count = 0;
+        for shard in self.shards.iter_mut().flatten() {
+            // The rest has its turn in the next one.
+            for _ in 0..limits::REQUESTS_PER_TURN {
+                let may_run = |request: &Aside| may_run(request, shard, &self.outbox);
+                let Some(request) = self.set_aside.pop_if(shard.id(), may_run) else { break };
+                shard.submit(request.origin, request.mode, &request.bytes, self.now_ms, &mut self.outbox);
+                count += 1;
+            }
+        }
+        if count > 0 {
+            self.runs_aside_first = false;
+        }
+        count
+    }
+
+    /// Whether something that was set aside can be run.
+    fn may_run_aside(&self) -> bool {
+        let may_run = |shard: &Shard| {
+            self.set_aside.front(shard.id()).is_some_and(|request| may_run(request, shard, &self.outbox))
+        };
+        !self.set_aside.is_empty() && self.shards.iter().flatten().any(may_run)
+    }
+
+    /// Tells the other cores which shards they should send no more for, and which they may again.
+    fn tell_what_shards_take(&mut self) {
+        for (shard, takes) in self.set_aside.changes() {
+            self.server.set_shard_takes(shard, takes);
+        }
+    }
+
+    /// Runs requests of another core's connections. Those that their shards have no room for are set aside; if there is no room for
+    /// that, or for replies, the rest of the batch waits. Returns how many were taken.
     fn run_batch(&mut self, from: CoreId, mut run: HalfRun) -> usize {
         let first = run.next;
         while let Some(head) = run.batch.heads.get(run.next) {
-            let shard = self.shards[head.shard.index()].as_mut().expect("requests are routed to the shard's core");
-            if shard.is_backlogged() || !self.outbox.has_room_for_replies(from) {
+            if !self.takes_requests_of(from) {
                 let done = run.next - first;
                 self.half_run[from.index()] = Some(run);
                 return done;
@@ -265,7 +321,12 @@ impl Core {
             let bytes = &run.batch.bytes[run.start..head.end as usize];
             (run.start, run.next) = (head.end as usize, run.next + 1);
             let origin = Origin { core: from, client: head.client, ticket: head.ticket };
-            shard.submit(origin, head.mode, bytes, self.now_ms, &mut self.outbox);
+            let shard = self.shards[head.shard.index()].as_mut().expect("requests are routed to the shard's core");
+            if self.set_aside.is_ahead_of(head.shard, head.mode) || !shard.has_room_for(head.mode) {
+                self.set_aside.push(head.shard, origin, head.mode, bytes);
+            } else {
+                shard.submit(origin, head.mode, bytes, self.now_ms, &mut self.outbox);
+            }
         }
         self.outbox.recycle_requests(run.batch);
         run.next - first
@@ -357,11 +418,11 @@ impl Core {
         } else {
             self.fill(&mut connection, request.slot, reply);
         }
-        let may_go_on = connection.stalled && self.has_room_again(&connection);
+        let may_go_on = connection.stalled && self.may_go_on(&mut connection);
         let unread = self.ring.output_bytes(connection.ring) + connection.ready_bytes();
         let is_over = self.live.output_is_newly_over(unread, connection.output_over_since);
         if may_go_on || is_over || (connection.session.closing && connection.is_caught_up()) {
-            self.stalled.push_back(connection.ring);
+            self.stalled.push(connection.ring);
         }
         self.connections[index] = Some(connection);
     }
@@ -376,19 +437,71 @@ impl Core {
 
     /// Takes up decoding where it was stopped for want of room.
     pub fn resume_stalled(&mut self) -> usize {
-        if self.stalled.is_empty() || self.is_backlogged() {
-            return 0;
-        }
         let mut resumed = 0;
-        for _ in 0..self.stalled.len() {
-            let Some(id) = self.stalled.pop_front() else { break };
+        if !self.stalled.is_empty() && !self.outbox.is_backlogged() {
+            resumed += self.resume_ready();
+            resumed += self.resume_waiting();
+        }
+        // However full the outbox is: cores whose outboxes wait for each other must not wait with this too.
+        if !self.runs_aside_first {
+            resumed += self.run_set_aside();
+            self.tell_what_shards_take();
+        }
+        resumed
+    }
+
+    /// Goes on with connections that may have room again, or must be looked at for another reason.
+    fn resume_ready(&mut self) -> usize {
+        let mut resumed = 0;
+        for _ in 0..self.stalled.ready_count() {
+            let Some(id) = self.stalled.pop() else { break };
             let Some(mut connection) = self.take_connection(id) else { continue };
             resumed += 1;
-            connection.stalled = false;
-            self.decode_kept(&mut connection);
+            if connection.waits_for.is_none() {
+                connection.stalled = false;
+                self.decode_kept(&mut connection);
+            }
             self.put_connection(connection);
         }
         resumed
+    }
+
+    /// Goes on with connections that wait for shards which have room again.
+    fn resume_waiting(&mut self) -> usize {
+        let waiting: SmallVec<[_; 8]> = self.stalled.waiting().collect();
+        let mut resumed = 0;
+        for (shard, mode, count) in waiting {
+            // Who finds no room again waits behind the others, and has its next turn in a later one.
+            for _ in 0..count {
+                if !self.shard_has_room(shard, mode) || self.outbox.is_backlogged() {
+                    break;
+                }
+                let Some(id) = self.stalled.pop_waiting(shard, mode) else { break };
+                let Some(mut connection) = self.take_connection(id) else { continue };
+                resumed += 1;
+                connection.waits_for = None;
+                connection.stalled = false;
+                self.decode_kept(&mut connection);
+                self.put_connection(connection);
+            }
+        }
+        if resumed > 0 {
+            self.runs_aside_first = true;
+        }
+        resumed
+    }
+
+    /// Whether a connection that waits for a shard can go on.
+    fn may_resume_waiting(&self) -> bool {
+        self.stalled.waiting().any(|(shard, mode, _)| self.shard_has_room(shard, mode))
+    }
+
+    /// Whether a request of `mode` may be sent to `shard`, of this core or another.
+    pub(crate) fn shard_has_room(&self, shard: ShardId, mode: Mode) -> bool {
+        match &self.shards[shard.index()] {
+            Some(local) => local.has_room_for(mode),
+            None => self.server.shard_takes(shard, mode),
+        }
     }
 
     fn take_connection(&mut self, id: ConnId) -> Option<Box<Connection>> {
@@ -423,6 +536,9 @@ impl Core {
 
     fn forget(&mut self, connection: Box<Connection>) {
         self.input_bytes -= connection.input.len();
+        if let Some(waits_for) = connection.waits_for {
+            self.stalled.leave(waits_for);
+        }
         self.server.client_count.fetch_sub(1, Ordering::Relaxed);
         let clients = &self.stats().clients;
         clients.set(clients.get() - 1);
@@ -542,7 +658,7 @@ impl Core {
                 connection.stalled = true;
                 if self.has_room(connection) {
                     // It is not this connection that is full: it goes on when the core has worked something off.
-                    self.stalled.push_back(connection.ring);
+                    self.stalled.push(connection.ring);
                 }
                 break;
             }
@@ -560,11 +676,20 @@ impl Core {
                     break;
                 }
                 Ok(Decoded::Command { consumed }) => {
-                    if argv.is_empty() || self.command(connection, &argv, &input[used..]) {
+                    if argv.is_empty() {
                         used += consumed;
-                    } else {
+                        continue;
+                    }
+                    match self.command(connection, &argv, &input[used..]) {
+                        Started::Yes => used += consumed,
                         // It is decoded again once all before it is answered.
-                        connection.barrier = true;
+                        Started::WaitsForReplies => connection.barrier = true,
+                        // Or once there is room for it.
+                        Started::WaitsForShard(shard, mode) => {
+                            connection.stalled = true;
+                            connection.waits_for = Some(self.stalled.wait(connection.ring, shard, mode));
+                            break;
+                        }
                     }
                 }
                 Err(error) => {
@@ -582,7 +707,7 @@ impl Core {
 
     /// Whether another command of this connection may be started.
     fn may_decode(&self, connection: &Connection) -> bool {
-        self.has_room(connection) && self.stopping.is_none() && !self.is_backlogged()
+        self.has_room(connection) && self.stopping.is_none() && !self.outbox.is_backlogged()
     }
 
     /// Whether the connection itself is not full of what it has not been answered or not taken.
@@ -593,17 +718,27 @@ impl Core {
             && self.ring.output_bytes(connection.ring) + connection.ready_bytes() <= limits::OUTPUT_BYTES_STALLED
     }
 
+    /// Whether a connection that was stalled should go on now that it has been answered something.
+    fn may_go_on(&mut self, connection: &mut Connection) -> bool {
+        if let Some(waits_for) = connection.waits_for {
+            // The read that waits for a place among the writes of its shard may need none any more.
+            if !(waits_for.is_read_in_order() && connection.ordered_unanswered == 0) {
+                return false;
+            }
+            self.stalled.leave(waits_for);
+            connection.waits_for = None;
+        }
+        self.has_room_again(connection)
+    }
+
     /// Whether a connection that was full has so much room again that it is worth while to go on.
     fn has_room_again(&self, connection: &Connection) -> bool {
         self.has_room(connection) && connection.may_send_again()
     }
 
-    fn shards_are_backlogged(&self) -> bool {
-        self.shards.iter().flatten().any(Shard::is_backlogged)
-    }
-
-    fn is_backlogged(&self) -> bool {
-        self.outbox.is_backlogged() || self.shards_are_backlogged()
+    /// Whether some shard may have no room for what a command asks of it.
+    pub(crate) fn some_shard_is_full(&self) -> bool {
+        self.shards.iter().flatten().any(Shard::is_backlogged) || self.server.some_shard_is_full()
     }
 
     /// Adds a reply that is there at once, in its order.
@@ -622,7 +757,11 @@ impl Core {
 
     /// Whether something keeps the core from sleeping.
     pub fn has_work(&self) -> bool {
-        (!self.stalled.is_empty() && !self.is_backlogged()) || !self.outbox.is_empty() || self.may_run_on()
+        let may_resume = || self.stalled.ready_count() > 0 || self.may_resume_waiting();
+        !self.outbox.is_empty()
+            || (!self.outbox.is_backlogged() && may_resume())
+            || self.may_run_on()
+            || self.may_run_aside()
     }
 
     /// Whether requests of another core that were run half can go on.
@@ -664,7 +803,9 @@ impl Core {
             .iter()
             .flatten()
             .filter(|connection| {
-                connection.is_caught_up() && self.now.duration_since(connection.session.active) > timeout
+                connection.is_caught_up()
+                    && connection.waits_for.is_none()
+                    && self.now.duration_since(connection.session.active) > timeout
             })
             .map(|connection| connection.ring)
             .collect();
@@ -829,7 +970,7 @@ mod tests {
     use basalt_net::ring::RingOptions;
 
     use super::*;
-    use crate::mailbox::{Mode, RequestHead, Ticket};
+    use crate::mailbox::{RequestHead, Ticket};
     use crate::shard::tests::{command, log_options, with_server};
 
     const SELF: CoreId = CoreId(0);

@@ -4,7 +4,7 @@ use basalt_net::resp::Argv;
 use basalt_storage::ColdRead;
 use smallvec::SmallVec;
 
-use crate::commands::table::{self, SessionCommand};
+use crate::commands::table::{self, SessionCommand, Special};
 use crate::commands::{Args, Command, CommandError, Kind, Run, Scatter};
 use crate::connection::Connection;
 use crate::coordinator::{Coordinator, Gather, Merge, Part, Progress};
@@ -22,17 +22,33 @@ use basalt_net::resp::Reply;
 /// What HTTP requests have that could otherwise pass for commands; Redis closes such connections too.
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
 
+/// Whether a command was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Started {
+    Yes,
+    /// Not before the replies to all before it are there.
+    WaitsForReplies,
+    /// Not before this shard has room for a request of this mode.
+    WaitsForShard(ShardId, Mode),
+}
+
 impl Core {
-    /// Starts one command of a connection: answers it, or opens a slot for its reply and sends it on its way. False if it
-    /// was not started, because it must wait for the replies before it.
-    pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) -> bool {
+    /// Starts one command of a connection: answers it, or opens a slot for its reply and sends it on its way. Or says why it must
+    /// wait.
+    pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) -> Started {
         let args: SmallVec<[&[u8]; 8]> = argv.iter(input).collect();
         let found = table::find(&args);
         if let Ok(Command { kind: Kind::Session(SessionCommand::Info | SessionCommand::ConfigResetStat), .. }) = found
             && !connection.is_caught_up()
         {
             // They tell and forget what the commands before them have done.
-            return false;
+            return Started::WaitsForReplies;
+        }
+        if self.some_shard_is_full()
+            && let Ok(command) = found
+            && let Some((shard, mode)) = self.shard_without_room(connection, command, &args)
+        {
+            return Started::WaitsForShard(shard, mode);
         }
         let session = &mut connection.session;
         session.command_count += 1;
@@ -61,7 +77,39 @@ impl Core {
         if connection.session.reply_mode == ReplyMode::Skip {
             connection.session.reply_mode = ReplyMode::On;
         }
-        true
+        Started::Yes
+    }
+
+    /// A shard that has no room for what a command asks of it, if there is one: no part of the command is started then. The steps
+    /// of walks are few and short, and are sent all the same.
+    #[cold]
+    fn shard_without_room(
+        &self,
+        connection: &Connection,
+        command: &Command,
+        args: Args<'_>,
+    ) -> Option<(ShardId, Mode)> {
+        let mode = match command.kind {
+            Kind::Read(_) if connection.ordered_unanswered == 0 => Mode::Read,
+            Kind::Read(_) => Mode::ReadInOrder,
+            Kind::Write(_) => Mode::Write,
+            Kind::Session(_) => return None,
+        };
+        let router = &self.server.router;
+        let is_full = |shard: &ShardId| !self.shard_has_room(*shard, mode);
+        let of_keys = |step| args[1..].chunks(step).map(|group| router.shard_of(group[0]));
+        let shard = match command.scatter {
+            Scatter::None => Some(ShardId(0)).filter(is_full),
+            Scatter::Keys => {
+                let key = command.keys(args).next();
+                Some(key.map_or(ShardId(0), |key| router.shard_of(args[key]))).filter(is_full)
+            }
+            Scatter::Split { step, .. } => of_keys(step).find(is_full),
+            Scatter::AllShards { .. } => router.shards().find(is_full),
+            Scatter::Special(Special::Rename | Special::Copy) => of_keys(1).take(2).find(is_full),
+            Scatter::Special(Special::Scan | Special::Keys | Special::RandomKey) => None,
+        };
+        shard.map(|shard| (shard, mode))
     }
 
     /// Refuses a command that was called, because of its arguments or the state of its connection.

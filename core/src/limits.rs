@@ -129,6 +129,22 @@ pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 /// Requests that may wait with the sender for a full mailbox.
 pub const OUTBOX_REQUESTS_MAX: usize = 64 << 10;
 
+/// Requests of other cores set aside for one shard that takes no more, at which the others are told to send no more for it.
+pub const ASIDE_REQUESTS_MUCH: usize = 1 << 10;
+
+/// The same for their bytes.
+pub const ASIDE_BYTES_MUCH: usize = 256 << 10;
+
+/// The part of them that is left when the others are told to go on: a quarter.
+pub const ASIDE_LITTLE_SHARE: usize = 4;
+
+/// Requests set aside for all shards of a core at which it takes no more from other cores at all. What is on its way when the others
+/// are told to stop comes on top of [`ASIDE_REQUESTS_MUCH`], so there is room for many shards at once.
+pub const ASIDE_REQUESTS_MAX: usize = 64 << 10;
+
+/// The same for their bytes.
+pub const ASIDE_BYTES_MAX: usize = 32 << 20;
+
 /// Capacity of a reply buffer that is kept for the next turn.
 pub const REPLY_BUFFER_KEPT: usize = 1 << 20;
 
@@ -219,10 +235,10 @@ pub const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
 
 // --- a shard ------------------------------------------------------------------------------------------------------------------
 
-/// Bytes of one batch (one Raft entry) at which its core takes no more requests until it is proposed.
+/// Bytes of one batch (one Raft entry) at which its shard takes nothing but plain reads until it is proposed.
 pub const BATCH_BYTES_MAX: usize = 1 << 20;
 
-/// Requests of one batch at which its core takes no more until it is proposed.
+/// Requests of one batch at which its shard takes nothing but plain reads until it is proposed.
 pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
 
 /// Bytes of replies to the commands of one batch at which the reads that are left in it are refused: they are all made in one
@@ -265,8 +281,8 @@ pub const SLOW_DOWN_GAIN: f64 = 4.0;
 /// a second what its clients have for it, until nothing more fits.
 pub const SLOW_DOWN_MAX: Duration = Duration::from_millis(50);
 
-/// How much is taken into a batch while writers are slowed down: what leaves in this time. A core that takes no more for one
-/// shard's batch takes nothing at all, reads included, so it must be short.
+/// How much is taken into a batch while writers are slowed down: what leaves in this time. Short, so that those who find no room wait
+/// evenly, and reads behind writes of their own connections with them.
 pub const SLOW_DOWN_STEP: Duration = Duration::from_millis(5);
 
 /// Least bytes of such a batch.
@@ -296,10 +312,10 @@ pub const MEMTABLE_WAIT_MS: u64 = 2000;
 pub const HELD_RETRY: Duration = Duration::from_millis(1);
 
 /// Requests of one shard that may wait for rows on disk, or behind such requests of their connections, and reads that may wait behind the newest batch
-/// in flight; then its core takes no more until some have run. As many as one batch may hold.
+/// in flight; then the shard takes no more until some have run. As many as one batch may hold.
 pub const WAITING_REQUESTS_MAX: usize = 16 << 10;
 
-/// Bytes of such requests. More than one batch, since large writes behind one cold read should not hold up the whole core for
+/// Bytes of such requests. More than one batch, since large writes behind one cold read should not hold up the whole shard for
 /// the few milliseconds a disk takes.
 pub const WAITING_BYTES_MAX: usize = 16 << 20;
 

@@ -261,6 +261,7 @@ pub(crate) fn make_server(
         run_id,
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),
+        full_shards: AtomicUsize::new(0),
         stop: Stop::new(stop),
     }
 }

@@ -8,10 +8,11 @@ use basalt_storage::BlockCache;
 
 use crate::boot::StopRequest;
 use crate::config::Config;
-use crate::ids::CoreId;
+use crate::ids::{CoreId, ShardId};
 use crate::limits;
-use crate::mailbox::Mailboxes;
+use crate::mailbox::{Mailboxes, Mode};
 use crate::router::Router;
+use crate::set_aside::Takes;
 use crate::settings::Settings;
 use crate::stats::{CoreStats, ShardStats};
 
@@ -41,6 +42,8 @@ pub struct Server {
     pub next_client_id: AtomicU64,
     /// Client connections of all cores.
     pub client_count: AtomicUsize,
+    /// Shards that do not take everything from other cores.
+    pub full_shards: AtomicUsize,
     /// Asks all cores to stop.
     pub stop: Stop,
 }
@@ -50,6 +53,32 @@ impl Server {
     pub fn ring_all(&self) {
         for core in 0..self.mailboxes.core_count() {
             self.mailboxes.bell(CoreId(core as u16)).ring();
+        }
+    }
+
+    /// Whether some shard does not take everything from other cores.
+    pub fn some_shard_is_full(&self) -> bool {
+        self.full_shards.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the core of `shard` wants requests of `mode` for it from other cores.
+    pub fn shard_takes(&self, shard: ShardId, mode: Mode) -> bool {
+        self.shards[shard.index()].takes.get().takes(mode)
+    }
+
+    /// Tells the other cores what to send for `shard`. Only its core may call this.
+    pub fn set_shard_takes(&self, shard: ShardId, takes: Takes) {
+        let told = &self.shards[shard.index()].takes;
+        let before = told.get();
+        told.set(takes);
+        match (before, takes) {
+            (Takes::All, Takes::Reads | Takes::Nothing) => drop(self.full_shards.fetch_add(1, Ordering::Relaxed)),
+            (Takes::Reads | Takes::Nothing, Takes::All) => drop(self.full_shards.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+        if takes < before {
+            // Who waits for it goes on.
+            self.ring_all();
         }
     }
 

@@ -1,7 +1,9 @@
 //! Counters that `INFO` reads: each written by one core, read by any, never locked.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
+
+use crate::set_aside::Takes;
 
 /// A figure that one core writes and any core reads.
 #[derive(Debug, Default)]
@@ -353,6 +355,26 @@ impl CoreStats {
     }
 }
 
+/// What the core of a shard tells the others to send for it.
+#[derive(Debug, Default)]
+pub struct Told(AtomicU8);
+
+impl Told {
+    /// Tells the others.
+    pub fn set(&self, takes: Takes) {
+        self.0.store(takes as u8, Ordering::Relaxed);
+    }
+
+    /// What was told last.
+    pub fn get(&self) -> Takes {
+        match self.0.load(Ordering::Relaxed) {
+            told if told == Takes::All as u8 => Takes::All,
+            told if told == Takes::Reads as u8 => Takes::Reads,
+            _ => Takes::Nothing,
+        }
+    }
+}
+
 /// One shard's figures, as its core last published them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -419,6 +441,8 @@ pub struct ShardStats {
     pub disk_waits: Figure,
     /// Whether writes are refused because the disk is full, 0 or 1.
     pub disk_is_full: Figure,
+    /// What its core wants sent by others.
+    pub takes: Told,
     /// Unix seconds of the last generation written to disk.
     pub last_save_unix_s: Figure,
     /// Entries of the log that were applied at the start, beyond the rows on disk.

@@ -11,6 +11,7 @@
 mod binary;
 mod client;
 mod disk;
+mod frozen;
 mod node;
 mod redis_server;
 mod reply;
@@ -20,6 +21,7 @@ mod wait;
 pub use binary::basalt;
 pub use client::Client;
 pub use disk::{ForgetfulDisk, Survivors};
+pub use frozen::FrozenThread;
 pub use node::{Node, NodeOptions, Refusal};
 pub use redis_server::RedisServer;
 pub use reply::Reply;

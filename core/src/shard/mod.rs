@@ -32,7 +32,7 @@ use crate::commands::{Args, Run};
 use crate::group_commit::GroupCommit;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
-use crate::mailbox::Ticket;
+use crate::mailbox::{Mode, Ticket};
 use crate::request::RequestHeader;
 use crate::server::Server;
 
@@ -268,7 +268,15 @@ impl Shard {
         &self.group
     }
 
-    /// Whether so much waits in the shard, in the batch being collected or beside it, that nothing should be added.
+    /// Whether a request of `mode` may be added. A plain read has no place in the batch; it only must not be parked beside too many.
+    pub fn has_room_for(&self, mode: Mode) -> bool {
+        match mode {
+            Mode::Read => !self.parked_waiting.is_full(),
+            Mode::ReadInOrder | Mode::Write => !self.is_backlogged(),
+        }
+    }
+
+    /// Whether so much waits in the shard, in the batch being collected or beside it, that nothing should be added but plain reads.
     pub fn is_backlogged(&self) -> bool {
         self.open.bytes.len() + self.open.reads.len() >= self.pressure.slow_down().batch_bytes_max()
             || self.open.operations.len() >= limits::BATCH_OPERATIONS_MAX

@@ -42,6 +42,10 @@ impl ShardHost for Host {
 
 /// A server of one shard and so many cores, none of which runs.
 pub(crate) fn server(cores: u16) -> Arc<Server> {
+    server_of_shards(1, cores)
+}
+
+fn server_of_shards(shards: u16, cores: u16) -> Arc<Server> {
     let bell = |_| {
         let mut ring = Ring::new(&RingOptions::default()).unwrap();
         let park = Park::new(&mut ring).unwrap();
@@ -51,7 +55,7 @@ pub(crate) fn server(cores: u16) -> Arc<Server> {
     let cache = BlockCache::new(1 << 20);
     Arc::new(make_server(
         Config::default(),
-        Router::new(1, cores),
+        Router::new(shards, cores),
         Mailboxes::new(bells),
         cache,
         StopRequest::default(),
@@ -83,23 +87,57 @@ pub(crate) fn with_server<F: Future<Output = ()>>(
     options: LogOptions,
     test: impl FnOnce(Arc<Server>, Shard) -> F,
 ) {
+    with_shards(1, cores, options, |server, shards| {
+        let [shard] = shards.try_into().ok().expect("one was asked for");
+        test(server, shard)
+    });
+}
+
+/// Opens those of so many shards that the first of so many cores runs, and lets `test` have them and the server.
+pub(crate) fn with_shards<F: Future<Output = ()>>(
+    shards: u16,
+    cores: u16,
+    options: LogOptions,
+    test: impl FnOnce(Arc<Server>, Vec<Shard>) -> F,
+) {
     let directory = tempfile::tempdir().unwrap();
     let executor = glommio::LocalExecutorBuilder::default().make().unwrap();
     executor.run(async {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
-        let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
-        // Whatever is read from disk is evicted at once.
-        let store = store_with_cache(directory.path(), 4096);
-        let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
         let threads = Threads {
             background: Background::start("test", 1, 8).unwrap(),
             readers: Background::start("test", 1, 8).unwrap(),
             entry_readers: Background::start("test", 1, 8).unwrap(),
         };
-        let (snapshots, server) = (directory.path().join("snapshots"), server(cores));
-        let shard = Shard::open(ShardId(0), log, machine, snapshots, &server, CORE, &threads).await.unwrap();
-        test(server, shard).await;
+        let (server, mut opened) = (server_of_shards(shards, cores), Vec::new());
+        for id in server.router.shards_of(CORE) {
+            let directory = directory.path().join(id.to_string());
+            std::fs::create_dir(&directory).unwrap();
+            let log = RaftLog::open(&directory.join("log"), &options, &syncer).unwrap();
+            // Whatever is read from disk is evicted at once.
+            let store = store_with_cache(&directory, 4096);
+            let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
+            let snapshots = directory.join("snapshots");
+            opened.push(Shard::open(id, log, machine, snapshots, &server, CORE, &threads).await.unwrap());
+        }
+        test(server, opened).await;
     });
+}
+
+impl Shard {
+    /// Has as many batches in flight as may be, and nothing moves them on: the shard proposes nothing more.
+    pub(crate) fn get_stuck(&mut self) {
+        assert!(self.in_flight.borrow().is_empty(), "a shard gets stuck when it has nothing to do");
+        *self.in_flight.borrow_mut() = stuck();
+        self.in_flight.borrow_mut().iter_mut().for_each(|batch| batch.operations.clear());
+    }
+
+    /// Ends that: the shard goes on.
+    pub(crate) fn get_free(&mut self, host: &mut impl ShardHost) {
+        for ticket in 0..limits::BATCHES_IN_FLIGHT as u64 {
+            self.answer(ticket, Err(ProposeError::Unknown { leader: None }), host);
+        }
+    }
 }
 
 pub(crate) fn log_options() -> LogOptions {

@@ -13,6 +13,7 @@ mod expiry;
 mod flush;
 mod forgetful;
 mod info;
+mod isolation;
 mod lane;
 mod lifecycle;
 mod load;
