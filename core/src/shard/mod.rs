@@ -10,6 +10,7 @@ mod open_batch;
 mod pressure;
 mod progress;
 mod proposing;
+mod refused;
 #[cfg(test)]
 pub(crate) mod tests;
 mod waiting;

@@ -12,7 +12,6 @@ use super::{Shard, ShardHost};
 use crate::batch;
 use crate::config::Durability;
 use crate::limits;
-use crate::mailbox::Mode;
 
 /// How long batches have been held up.
 #[derive(Debug, Clone, Copy)]
@@ -131,7 +130,7 @@ impl Shard {
     }
 
     /// Closes the batch that was collected and begins the next one.
-    fn take_open_batch(&mut self, now_ms: u64, string_bytes_max: usize) -> (PendingBatch, Bytes) {
+    pub(super) fn take_open_batch(&mut self, now_ms: u64, string_bytes_max: usize) -> (PendingBatch, Bytes) {
         self.last_time_ms = self.last_time_ms.max(now_ms);
         let seed = self.machine.borrow_mut().random.next_u64();
         let mut bytes = Vec::with_capacity(self.open.bytes.len().min(limits::BATCH_BYTES_MAX));
@@ -180,7 +179,7 @@ impl Shard {
     }
 
     /// Tells everybody in a batch that it was not taken.
-    fn refuse(&mut self, batch: &PendingBatch, error: &ProposeError, host: &mut impl ShardHost) {
+    pub(super) fn refuse(&mut self, batch: &PendingBatch, error: &ProposeError, host: &mut impl ShardHost) {
         if *error == ProposeError::DiskFull {
             self.server.shards[self.id.index()].disk_is_full.set(1);
         }
@@ -190,7 +189,7 @@ impl Shard {
             match (operation.origin, &operation.read) {
                 // Reads go on: behind what is still in flight, or at once.
                 (Some(origin), Some(range)) => {
-                    self.submit(origin, Mode::ReadInOrder, &batch.reads[range.clone()], self.last_time_ms, host);
+                    self.run_refused_read(origin, &batch.reads[range.clone()], host);
                 }
                 (Some(origin), None) => host.reply(origin, text.as_bytes()),
                 (None, _) => self.expiry_in_flight = false,

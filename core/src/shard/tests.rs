@@ -489,7 +489,7 @@ fn requests_behind_a_cold_read_are_bounded_by_count_and_by_bytes() {
     for (count, value_bytes) in [(limits::WAITING_REQUESTS_MAX, 1), (4, limits::WAITING_BYTES_MAX / 4)] {
         with_shard(log_options(), |mut shard| async move {
             let (mut host, client) = (Host::default(), (CORE, 7));
-            shard.parked.insert(client, Parked { requests: VecDeque::new() });
+            shard.parked.insert(client, Parked::default());
             let get = command(&["SET", "key", &"v".repeat(value_bytes)]);
             for number in 0..count as u32 {
                 assert!(!shard.is_backlogged(), "after {number} of {count}");
@@ -580,6 +580,61 @@ fn reads_that_join_a_batch_in_flight_are_bounded_until_it_is_answered() {
         assert!(!shard.is_backlogged());
         let answered = host.replies.iter().filter(|(_, reply)| reply == "$-1\r\n").count();
         assert_eq!(answered, limits::WAITING_REQUESTS_MAX, "reads run when what they waited for is lost");
+    });
+}
+
+#[test]
+fn reads_of_a_refused_batch_see_no_later_write_of_their_connection() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, client) = (Host::default(), (CORE, 7));
+        shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "1"]), 1, &mut host);
+        shard.submit(origin(2), Mode::ReadInOrder, &command(&["GET", "key"]), 1, &mut host);
+        // The next one waits for rows.
+        shard.parked.insert(client, Parked::default());
+        shard.submit(origin(3), Mode::Write, &command(&["SET", "key", "2"]), 1, &mut host);
+
+        let batch = shard.take_open_batch(1, STRING_BYTES_MAX).0;
+        shard.refuse(&batch, &ProposeError::WriteStall, &mut host);
+
+        assert!(host.replies.first().is_some_and(|(ticket, reply)| *ticket == 1 && reply.starts_with("-BUSY")));
+        assert_eq!(host.replies[1..], [(2, "$-1\r\n".to_owned())]);
+        shard.warmed(client, Warmed::default(), 1, &mut host);
+        assert_eq!((shard.open.write_count, shard.parked.len(), host.replies.len()), (1, 0, 2));
+    });
+}
+
+#[test]
+fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_keep_their_order() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, client) = (Host::default(), (CORE, 7));
+        let value = "v".repeat(20_000);
+        put_hashes_on_disk(&shard, &["a", "b"], &value);
+        shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "1"]), 1, &mut host);
+        // When they came, their rows were in memory.
+        for (ticket, line) in [(2, ["HGETALL", "a"]), (3, ["HGETALL", "b"]), (4, ["HGETALL", "c"])] {
+            let (start, bytes) = (shard.open.reads.len(), command(&line));
+            shard.open.reads.extend_from_slice(&bytes);
+            let read = Some(start..start + bytes.len());
+            shard.open.operations.push(Operation { origin: Some(origin(ticket)), read });
+        }
+        shard.parked.insert(client, Parked::default());
+        shard.submit(origin(5), Mode::Write, &command(&["DEL", "a", "b"]), 1, &mut host);
+
+        let batch = shard.take_open_batch(1, STRING_BYTES_MAX).0;
+        shard.refuse(&batch, &ProposeError::WriteStall, &mut host);
+        assert_eq!((host.replies.len(), shard.parked_waiting.count), (1, 4));
+        let mut fetched = Warmed::default();
+        while !shard.parked.is_empty() {
+            shard.warmed(client, fetched, 1, &mut host);
+            let Some((_, read, keeps)) = host.warms.pop() else { break };
+            let reader = shard.cold_reader();
+            fetched = if keeps { reader.keep(&read) } else { reader.warm(&read) }.unwrap();
+        }
+
+        let hash = format!("*2\r\n$5\r\nfield\r\n$20000\r\n{value}\r\n");
+        let replies: Vec<_> = host.replies[1..].iter().map(|(ticket, reply)| (*ticket, reply.as_str())).collect();
+        assert!(replies == [(2, &*hash), (3, &*hash), (4, "*0\r\n")], "{} replies", replies.len());
+        assert_eq!((shard.open.write_count, shard.parked_waiting), (1, Waiting::default()));
     });
 }
 

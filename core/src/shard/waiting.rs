@@ -16,8 +16,13 @@ use crate::mailbox::Mode;
 use crate::request::{self, ArgList};
 
 /// A request that waits for a reader thread, and what came behind it from the same connection.
+#[derive(Default)]
 pub(super) struct Parked {
     pub(super) requests: VecDeque<ParkedRequest>,
+    /// How many of the first are reads of refused batches, which came before all else that is parked.
+    pub(super) refused: usize,
+    /// Which of the requests the reader thread fetches rows for.
+    pub(super) fetches_for: usize,
 }
 
 /// How much waits in a shard beside its open batch.
@@ -106,7 +111,8 @@ impl Shard {
         progress.meets(&mut cold);
         let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress };
         let client = (origin.core, origin.client);
-        let previous = self.parked.insert(client, Parked { requests: VecDeque::from([request]) });
+        let parked = Parked { requests: VecDeque::from([request]), ..Parked::default() };
+        let previous = self.parked.insert(client, parked);
         assert!(previous.is_none(), "a request behind a parked one queues up, it is not parked again");
         self.parked_waiting.add(bytes.len());
         host.warm(self.id, client, cold, false);
@@ -122,8 +128,9 @@ impl Shard {
             return;
         }
         let Some(mut parked) = self.parked.remove(&client) else { return };
-        if let Some(first) = parked.requests.front_mut() {
-            first.progress.fetched(kept);
+        let fetches_for = std::mem::take(&mut parked.fetches_for);
+        if let Some(request) = parked.requests.get_mut(fetches_for) {
+            request.progress.fetched(kept);
         }
         while let Some(mut request) = parked.requests.pop_front() {
             let bytes = request.bytes.len();
@@ -139,6 +146,7 @@ impl Shard {
                 }
                 return;
             }
+            parked.refused = parked.refused.saturating_sub(1);
             self.parked_waiting.remove(bytes);
             if self.keeper == Some(client) {
                 self.keeper = None;
@@ -192,7 +200,7 @@ impl Shard {
     }
 
     /// Runs a read, or adds a request to the batch.
-    fn run(
+    pub(super) fn run(
         &mut self,
         origin: Origin,
         mode: Mode,

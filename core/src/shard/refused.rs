@@ -1,0 +1,39 @@
+//! Reads of a batch that was refused. They were to run in their places among its writes, and run without them.
+//!
+//! What a newcomer would get wrong: meanwhile their connections may have requests parked that came later. A read must not see what a
+//! later write of its own connection does, so it never queues up behind them.
+
+use super::progress::Progress;
+use super::waiting::ParkedRequest;
+use super::{Origin, Shard, ShardHost};
+use crate::mailbox::Mode;
+
+impl Shard {
+    /// Runs a read of a refused batch behind what is still in flight, or at once, and before all that its connection has parked.
+    pub(super) fn run_refused_read(&mut self, origin: Origin, bytes: &[u8], host: &mut impl ShardHost) {
+        let (client, mode) = ((origin.core, origin.client), Mode::ReadInOrder);
+        let is_behind_another = self.parked.get(&client).is_some_and(|parked| parked.refused > 0);
+        let cold = if is_behind_another {
+            None
+        } else {
+            match self.run(origin, mode, bytes, self.last_time_ms, host) {
+                Ok(()) => return,
+                Err(cold) => Some(cold),
+            }
+        };
+        if let Some(parked) = self.parked.get_mut(&client) {
+            // If its rows are not in memory, they are fetched when those are there that another request waits for already.
+            let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress: Progress::new() };
+            let place = parked.refused;
+            parked.requests.insert(place, request);
+            parked.refused += 1;
+            parked.fetches_for += usize::from(place <= parked.fetches_for);
+            self.parked_waiting.add(bytes.len());
+        } else if let Some(cold) = cold {
+            self.park(origin, mode, bytes, cold, host);
+            if let Some(parked) = self.parked.get_mut(&client) {
+                parked.refused = 1;
+            }
+        }
+    }
+}
