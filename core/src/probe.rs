@@ -154,7 +154,9 @@ fn foresee(command: &Command, args: Args<'_>) -> Foresight {
         (_, "lpop") if args.len() == 2 => only(Named::End(End::Head)),
         (_, "rpop") if args.len() == 2 => only(Named::End(End::Tail)),
         (_, "hset" | "hmset") => elements(Type::Hash, 2, 2),
-        (_, "hget" | "hexists" | "hstrlen" | "hsetnx" | "hincrby") => elements(Type::Hash, 2, args.len()),
+        (_, "hget" | "hexists" | "hstrlen" | "hsetnx" | "hincrby" | "hincrbyfloat") => {
+            elements(Type::Hash, 2, args.len())
+        }
         (_, "hmget") => elements(Type::Hash, 2, 1),
         (_, "hdel") => removed(Type::Hash, 2, 1),
         (_, "sadd" | "sismember" | "smismember") => elements(Type::Set, 2, 1),

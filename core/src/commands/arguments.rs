@@ -1,5 +1,6 @@
 //! Reading numbers, options and deadlines out of arguments, by Redis' rules.
 
+use super::float_text::read_f64;
 use super::{Args, CommandError};
 
 /// Reads a decimal 64-bit integer: no spaces, no `+`, no leading zeros.
@@ -48,7 +49,7 @@ pub fn parse_usize(arg: &[u8]) -> Result<usize, CommandError> {
     parse_positive_i64(arg).map(|number| number as usize)
 }
 
-/// Reads a floating-point number as C's `strtod` does, infinities and hexadecimal included, NaN excluded.
+/// Reads a floating-point number: see [`read_f64`].
 ///
 /// # Errors
 /// [`CommandError::NOT_A_FLOAT`].
@@ -56,41 +57,33 @@ pub fn parse_f64(arg: &[u8]) -> Result<f64, CommandError> {
     read_f64(arg).ok_or(CommandError::NOT_A_FLOAT)
 }
 
-/// As [`parse_f64`], for callers with an error text of their own.
-pub fn read_f64(bytes: &[u8]) -> Option<f64> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let first = *unsigned.as_bytes().first()?;
-    if first == b'0' && matches!(unsigned.as_bytes().get(1), Some(b'x' | b'X')) {
-        let magnitude = read_hexadecimal(&unsigned[2..])?;
-        return Some(if text.starts_with('-') { -magnitude } else { magnitude });
+/// Reads a decimal number at the start of `text` as C's `strtoull` does, and tells where it ends: white space and a sign may
+/// precede it, and a negative one counts down from 2⁶⁴. Where there is no number it is 0 and ends where it began. `None` if it
+/// is too large.
+pub(super) fn read_u64_prefix(text: &[u8]) -> Option<(u64, usize)> {
+    let is_space = |byte: &&u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let spaces = text.iter().take_while(is_space).count();
+    let (negative, digits) = match &text[spaces..] {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let length = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    if length == 0 {
+        return Some((0, 0));
     }
-    match first {
-        // `strtod` reports an overflow, which Redis refuses; Rust rounds it to infinity
-        b'0'..=b'9' | b'.' => text.parse::<f64>().ok().filter(|number| number.is_finite()),
-        _ if unsigned.eq_ignore_ascii_case("inf") || unsigned.eq_ignore_ascii_case("infinity") => {
-            Some(if text.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY })
-        }
-        _ => None,
-    }
+    let add = |sum: u64, digit: &u8| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+    let number = digits[..length].iter().try_fold(0, add)?;
+    Some((if negative { number.wrapping_neg() } else { number }, text.len() - digits.len() + length))
 }
 
-/// Reads what follows `0x`: hexadecimal digits with an optional point and binary exponent.
-fn read_hexadecimal(text: &str) -> Option<f64> {
-    let (digits, exponent) = match text.find(['p', 'P']) {
-        Some(at) => (&text[..at], text[at + 1..].parse::<i32>().ok()?),
-        None => (text, 0),
-    };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    if whole.is_empty() && fraction.is_empty() {
-        return None;
+/// Reads a part of a stream's id as Redis' `string2ull` does: with `strtoull`, but an ordinary negative number is none.
+pub(super) fn read_u64(text: &[u8]) -> Option<u64> {
+    if let Some(number) = read_i64(text) {
+        return u64::try_from(number).ok();
     }
-    let mut number = 0f64;
-    for digit in whole.bytes().chain(fraction.bytes()) {
-        number = number * 16.0 + f64::from((digit as char).to_digit(16)?);
-    }
-    let number = number * 2f64.powi(exponent.saturating_sub(4 * fraction.len() as i32));
-    number.is_finite().then_some(number)
+    let (number, length) = read_u64_prefix(text)?;
+    (length > 0 && length == text.len()).then_some(number)
 }
 
 /// Turns a Redis index range (inclusive; negative counts from the end) over `length` items into a half-open range;
@@ -219,27 +212,26 @@ mod tests {
     }
 
     #[test]
-    fn floats_are_read_as_strtod_reads_them() {
-        for (text, expected) in [
-            ("1.5", Some(1.5)),
-            ("+1.5", Some(1.5)),
-            ("-.5", Some(-0.5)),
-            ("5.", Some(5.0)),
-            ("1e3", Some(1000.0)),
-            ("inf", Some(f64::INFINITY)),
-            ("-Infinity", Some(f64::NEG_INFINITY)),
-            ("0x10", Some(16.0)),
-            ("0x1.8p1", Some(3.0)),
-            ("nan", None),
-            ("1e999", None),
-            ("", None),
-            (" 1", None),
-            ("1 ", None),
-            (".", None),
-            ("1e", None),
-            ("--1", None),
+    fn numbers_without_sign_are_read_as_strtoull_reads_them() {
+        for (text, prefix, whole) in [
+            ("5", Some((5, 1)), Some(5)),
+            ("05", Some((5, 2)), Some(5)),
+            ("+5", Some((5, 2)), Some(5)),
+            (" \t\x0b5", Some((5, 4)), Some(5)),
+            ("18446744073709551615", Some((u64::MAX, 20)), Some(u64::MAX)),
+            ("18446744073709551616", None, None),
+            ("-18446744073709551616", None, None),
+            ("-5", Some((u64::MAX - 4, 2)), None),
+            ("-05", Some((u64::MAX - 4, 3)), Some(u64::MAX - 4)),
+            ("-18446744073709551615", Some((1, 21)), Some(1)),
+            ("5 ", Some((5, 1)), None),
+            ("5a", Some((5, 1)), None),
+            ("", Some((0, 0)), None),
+            (" ", Some((0, 0)), None),
+            ("-", Some((0, 0)), None),
+            (" +a", Some((0, 0)), None),
         ] {
-            assert_eq!(read_f64(text.as_bytes()), expected, "{text}");
+            assert_eq!((read_u64_prefix(text.as_bytes()), read_u64(text.as_bytes())), (prefix, whole), "{text:?}");
         }
     }
 

@@ -110,8 +110,8 @@ impl CommandError {
     }
 }
 
-/// Redis prints arguments as C strings.
-fn until_nul(bytes: &[u8]) -> &[u8] {
+/// `bytes` as C takes them for a string, which is how Redis prints arguments and reads some numbers.
+pub(super) fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or(bytes)
 }
 

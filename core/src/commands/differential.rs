@@ -20,13 +20,13 @@ const STORE_COMMAND_COUNT: usize = 20_000;
 /// After how many commands, on average, the store writes a generation.
 const COMMANDS_PER_GENERATION: u64 = 200;
 
-struct Redis {
+pub(super) struct Redis {
     stream: TcpStream,
     input: Vec<u8>,
 }
 
 impl Redis {
-    fn connect(server: &RedisServer, protocol: Protocol) -> Redis {
+    pub(super) fn connect(server: &RedisServer, protocol: Protocol) -> Redis {
         let stream = TcpStream::connect(server.address()).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut redis = Redis { stream, input: Vec::new() };
@@ -36,7 +36,7 @@ impl Redis {
         redis
     }
 
-    fn run(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
+    pub(super) fn run(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
         let mut request = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());

@@ -3,10 +3,14 @@
 use basalt_net::resp::Reply;
 
 use super::arguments::read_i64;
-use super::{Args, CommandError, Context, parse_i64};
+use super::{Args, CommandError, Context, LongDouble, parse_i64};
 
 /// What HINCRBY says of a value that is none.
 const NOT_AN_INTEGER: CommandError = CommandError::text("ERR hash value is not an integer");
+/// What HINCRBYFLOAT says of a value that is none.
+const NOT_A_FLOAT: CommandError = CommandError::text("ERR hash value is not a float");
+/// What HINCRBYFLOAT says of an infinite increment.
+const INCREMENT_NOT_FINITE: CommandError = CommandError::text("ERR value is NaN or Infinity");
 
 /// `HSET key field value [field value …]`
 pub(super) fn hset(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
@@ -170,6 +174,29 @@ pub(super) fn hincrby(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
         hash.save(&mut context.keyspace)?;
     }
     reply.integer(sum);
+    Ok(())
+}
+
+/// `HINCRBYFLOAT key field increment`
+pub(super) fn hincrbyfloat(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    let increment = LongDouble::read(args[3]).ok_or(CommandError::NOT_A_FLOAT)?;
+    if !increment.is_finite() {
+        return Err(INCREMENT_NOT_FINITE);
+    }
+    let mut hash = context.keyspace.hash_or_new(args[1])?;
+    let value = match hash.get(&context.keyspace, args[2])? {
+        Some(value) => LongDouble::read(&value).ok_or(NOT_A_FLOAT)?,
+        None => LongDouble::ZERO,
+    };
+    let sum = value.checked_add(increment).ok_or(CommandError::NOT_FINITE)?.to_string();
+    if hash.insert(&mut context.keyspace, args[2], sum.as_bytes())? {
+        hash.save(&mut context.keyspace)?;
+    }
+    reply.bulk(sum);
     Ok(())
 }
 

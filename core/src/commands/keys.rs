@@ -4,7 +4,8 @@ use basalt_net::resp::Reply;
 use basalt_storage::keyspace::{KeyPosition, Keyspace, SERIALIZED_BYTES_MAX, Serialized, Type};
 use basalt_storage::{DATABASE_COUNT, Direction};
 
-use super::arguments::{ExpiryUnit, Options, deadline_ms, parse_i64, read_i64};
+use super::arguments::{ExpiryUnit, Options, deadline_ms, parse_i64, read_i64, read_u64_prefix};
+use super::command_error::until_nul;
 use super::{Args, CommandError, Context, glob_matches};
 
 type Outcome = Result<(), CommandError>;
@@ -368,11 +369,13 @@ impl ScanCursor {
     /// Reads a client's cursor.
     ///
     /// # Errors
-    /// [`CommandError::INVALID_CURSOR`] if it is not a number. A number that no SCAN ever gave is accepted, as in Redis.
+    /// [`CommandError::INVALID_CURSOR`] if it is not a number as `strtoul` reads it; nothing at all is 0, as in Redis. A number
+    /// that no SCAN ever gave is accepted, as in Redis.
     pub fn read(arg: &[u8]) -> Result<ScanCursor, CommandError> {
-        let is_number = !arg.is_empty() && arg.iter().all(u8::is_ascii_digit);
-        let text = std::str::from_utf8(arg).ok().filter(|_| is_number);
-        let bits = text.and_then(|text| text.parse::<u64>().ok()).ok_or(CommandError::INVALID_CURSOR)?;
+        let text = until_nul(arg);
+        let begins_with_space = arg.first().is_some_and(|&byte| matches!(byte, b' ' | b'\t'..=b'\r'));
+        let number = read_u64_prefix(text).filter(|&(_, length)| length == text.len() && !begins_with_space);
+        let (bits, _) = number.ok_or(CommandError::INVALID_CURSOR)?;
         let position = bits & ((1 << KeyPosition::BITS) - 1);
         let position = KeyPosition::from_bits(position).expect("masked to the bits of a position");
         Ok(ScanCursor { shard: bits >> KeyPosition::BITS, position })
@@ -807,7 +810,8 @@ mod tests {
             Protocol::Resp2,
             &[
                 ("SCAN x", "-ERR invalid cursor"),
-                ("SCAN -1", "-ERR invalid cursor"),
+                ("SCAN -1", "*2 $1 0 *0"),
+                ("SCAN -", "-ERR invalid cursor"),
                 ("SCAN 0 COUNT 0", "-ERR syntax error"),
                 ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range"),
                 ("SCAN 0 FOO", "-ERR syntax error"),

@@ -7,12 +7,10 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-/// Longest text that Redis reads as a number.
-const TEXT_BYTES_MAX: usize = 5 * 1024;
+use super::float_text::{BinaryFormat, Digits, FloatText, Magnitude};
 
-/// Exponents of the lowest mantissa bit in the largest and the smallest number.
-const EXPONENT_MAX: i32 = 16383 - 63;
-const EXPONENT_MIN: i32 = -16382 - 63;
+/// Longest text that Redis reads as such a number.
+const TEXT_BYTES_MAX: usize = 5 * 1024;
 
 /// Digits after the point when printed.
 const FRACTION_DIGITS: u32 = 17;
@@ -30,24 +28,29 @@ impl LongDouble {
     /// Zero.
     pub const ZERO: LongDouble = LongDouble { negative: false, mantissa: 0, exponent: 0, infinite: false };
 
-    /// Reads a decimal or hexadecimal number, or an infinity, as C's `strtold` does; `None` for anything else, for NaN and
+    /// Reads a decimal or hexadecimal number, or an infinity, as Redis' `string2ld` does: `None` for anything else, for NaN and
     /// for numbers too large or too small.
     pub fn read(text: &[u8]) -> Option<LongDouble> {
         if text.len() >= TEXT_BYTES_MAX {
             return None;
         }
-        let (negative, unsigned) = match text {
-            [b'-', rest @ ..] => (true, rest),
-            [b'+', rest @ ..] => (false, rest),
-            rest => (false, rest),
+        let FloatText { negative, magnitude, .. } = FloatText::whole(text)?;
+        let (number, digits) = match magnitude {
+            Magnitude::NotANumber => return None,
+            Magnitude::Infinite => return Some(LongDouble { negative, mantissa: 0, exponent: 0, infinite: true }),
+            Magnitude::Hexadecimal(digits) => {
+                let (bits, exponent, is_more) = digits.to_binary();
+                (round(negative, bits, exponent, is_more)?, digits)
+            }
+            Magnitude::Decimal(digits) => (read_decimal(negative, &digits)?, digits),
         };
-        if unsigned.eq_ignore_ascii_case(b"inf") || unsigned.eq_ignore_ascii_case(b"infinity") {
-            return Some(LongDouble { negative, mantissa: 0, exponent: 0, infinite: true });
-        }
-        match unsigned {
-            [b'0', b'x' | b'X', rest @ ..] => read_digits(negative, rest, 16),
-            rest => read_digits(negative, rest, 10),
-        }
+        // C reports an underflow to zero as an error.
+        (number.mantissa != 0 || digits.is_zero()).then_some(number)
+    }
+
+    /// Whether it is a number and no infinity.
+    pub fn is_finite(self) -> bool {
+        !self.infinite
     }
 
     /// The sum, rounded to nearest, ties to even; `None` if it is not a finite number.
@@ -74,91 +77,29 @@ impl LongDouble {
         let large_bits = u128::from(large.mantissa) << GUARD;
         let bits =
             if large.negative == small.negative { large_bits + kept } else { large_bits - kept - u128::from(lost) };
-        round(large.negative, bits, large.exponent - GUARD as i32, lost)
+        round(large.negative, bits, i64::from(large.exponent) - i64::from(GUARD), lost)
     }
 }
 
-/// Rounds `bits * 2^exponent`, plus a little if `sticky`, to 64 bits; `None` if that is too large.
-fn round(negative: bool, bits: u128, exponent: i32, sticky: bool) -> Option<LongDouble> {
-    if bits == 0 {
+/// Rounds `bits * 2^exponent`, plus a little if `sticky`; `None` if that is too large.
+fn round(negative: bool, bits: u128, exponent: i64, sticky: bool) -> Option<LongDouble> {
+    let (mantissa, exponent) = BinaryFormat::LONG_DOUBLE.round(bits, exponent, sticky)?;
+    if mantissa == 0 {
         return Some(LongDouble::ZERO);
     }
-    let excess = 64 - bits.leading_zeros() as i32;
-    let drop = excess.max(EXPONENT_MIN - exponent);
-    if drop <= 0 {
-        let mantissa = (bits << -drop) as u64;
-        let exponent = exponent + drop;
-        return (exponent <= EXPONENT_MAX).then_some(LongDouble { negative, mantissa, exponent, infinite: false });
+    Some(LongDouble { negative, mantissa, exponent, infinite: false })
+}
+
+/// A decimal number, rounded; `None` if it is too large.
+fn read_decimal(negative: bool, digits: &Digits<'_>) -> Option<LongDouble> {
+    let mut natural = Natural::default();
+    for digit in digits.whole.iter().chain(digits.fraction) {
+        natural.multiply_add(10, u32::from(digit - b'0'));
     }
-    if drop > 127 {
+    if natural.is_zero() {
         return Some(LongDouble::ZERO);
     }
-    let drop = drop as u32;
-    let mut mantissa = bits >> drop;
-    let rest = bits & ((1 << drop) - 1);
-    let half = 1u128 << (drop - 1);
-    if rest > half || (rest == half && (sticky || mantissa & 1 == 1)) {
-        mantissa += 1;
-    }
-    let mut exponent = exponent + drop as i32;
-    if mantissa >> 64 != 0 {
-        mantissa >>= 1;
-        exponent += 1;
-    }
-    (exponent <= EXPONENT_MAX).then_some(LongDouble { negative, mantissa: mantissa as u64, exponent, infinite: false })
-}
-
-/// Reads digits with an optional point and exponent in base 10 or 16.
-fn read_digits(negative: bool, text: &[u8], base: u32) -> Option<LongDouble> {
-    let mut digits = Natural::default();
-    let (mut at, mut digit_count, mut fraction_digits) = (0, 0, 0i64);
-    let mut point = false;
-    while let Some(&byte) = text.get(at) {
-        if byte == b'.' && !point {
-            point = true;
-        } else if let Some(digit) = (byte as char).to_digit(base) {
-            digits.multiply_add(base, digit);
-            digit_count += 1;
-            fraction_digits += i64::from(point);
-        } else {
-            break;
-        }
-        at += 1;
-    }
-    if digit_count == 0 {
-        return None;
-    }
-    let exponent = match (text.get(at), base) {
-        (None, _) => 0,
-        (Some(b'e' | b'E'), 10) | (Some(b'p' | b'P'), 16) => read_exponent(&text[at + 1..])?,
-        _ => return None,
-    };
-    if digits.is_zero() {
-        return Some(LongDouble { negative, ..LongDouble::ZERO });
-    }
-    let number = if base == 16 {
-        let (bits, shift, sticky) = digits.top_bits();
-        let exponent = exponent - 4 * fraction_digits + i64::from(shift);
-        round(negative, bits, exponent.clamp(-40_000, 40_000) as i32, sticky)?
-    } else {
-        scale_decimal(negative, digits, exponent - fraction_digits)?
-    };
-    // C reports an underflow to zero as an error
-    (number.mantissa != 0).then_some(number)
-}
-
-/// Reads a decimal exponent; one beyond all bounds stands for itself, clamped.
-fn read_exponent(text: &[u8]) -> Option<i64> {
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        rest => (false, rest),
-    };
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    let magnitude = digits.iter().fold(0i64, |sum, digit| (sum * 10 + i64::from(digit - b'0')).min(1_000_000));
-    Some(if negative { -magnitude } else { magnitude })
+    scale_decimal(negative, natural, digits.exponent - digits.fraction.len() as i64)
 }
 
 /// `digits * 10^exponent`, rounded.
@@ -174,7 +115,7 @@ fn scale_decimal(negative: bool, mut digits: Natural, exponent: i64) -> Option<L
     if exponent >= 0 {
         digits.multiply_power_of_ten(exponent as u32);
         let (bits, shift, sticky) = digits.top_bits();
-        return round(negative, bits, shift as i32, sticky);
+        return round(negative, bits, i64::from(shift), sticky);
     }
     let mut divisor = Natural::from(1);
     divisor.multiply_power_of_ten(-exponent as u32);
@@ -187,7 +128,7 @@ fn scale_decimal(negative: bool, mut digits: Natural, exponent: i64) -> Option<L
     }
     let (quotient, sticky) = digits.divide(&divisor);
     // The sticky bit is one more bit at the end, so that a tie is told from just above a tie.
-    round(negative, quotient << 1 | u128::from(sticky), -shift - 1, false)
+    round(negative, quotient << 1 | u128::from(sticky), i64::from(-shift - 1), false)
 }
 
 impl fmt::Display for LongDouble {

@@ -9,11 +9,14 @@ mod command_error;
 #[cfg(test)]
 mod differential;
 pub mod facts;
+mod float_text;
 mod glob;
 mod hashes;
 mod keys;
 mod lists;
 mod long_double;
+#[cfg(test)]
+mod odd_numbers;
 mod random;
 #[cfg(test)]
 pub(crate) mod random_commands;
@@ -27,9 +30,10 @@ mod testing;
 
 pub use arguments::{
     ExpiryUnit, Options, deadline_ms, parse_expiry_ms, parse_f64, parse_i64, parse_index_range, parse_positive_i64,
-    parse_usize, read_f64,
+    parse_usize,
 };
 pub use command_error::CommandError;
+pub use float_text::read_f64;
 pub use glob::{glob_matches, glob_matches_any_case};
 pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;

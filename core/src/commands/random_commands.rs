@@ -4,7 +4,7 @@ use super::Random;
 
 /// What is drawn. A word is taken as it is, unless it begins with `$`: then it is drawn by [`RandomCommands::word`]. A
 /// word after `?` is there in one of four cases, and `_` joins words that are there together.
-const TEMPLATES: [&str; 103] = [
+const TEMPLATES: [&str; 104] = [
     "lpush $list $names",
     "lpush $list $names",
     "rpush $list $names",
@@ -42,6 +42,7 @@ const TEMPLATES: [&str; 103] = [
     "hkeys $hash",
     "hvals $hash",
     "hincrby $hash $name $int",
+    "hincrbyfloat $hash $name $float",
     "zadd $zset $members",
     "zadd $zset ?NX ?XX ?gt ?LT ?CH ?INCR $members",
     "zadd $zset ?xx ?gt ?CH $members",

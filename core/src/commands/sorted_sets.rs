@@ -6,7 +6,8 @@ use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::Direction;
 use basalt_storage::keyspace::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet};
 
-use super::{Args, CommandError, Context, parse_f64, parse_i64, parse_index_range, parse_usize, read_f64};
+use super::float_text::read_f64_bound;
+use super::{Args, CommandError, Context, parse_f64, parse_i64, parse_index_range, parse_usize};
 
 const NOT_A_NUMBER: CommandError = CommandError::text("ERR resulting score is not a number (NaN)");
 const BOUND_NOT_LEX: CommandError = CommandError::text("ERR min or max not valid string range item");
@@ -449,20 +450,13 @@ fn parse_score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError>
     Ok(ScoreRange { min, min_exclusive, max, max_exclusive })
 }
 
-/// Reads a bound of scores as Redis does, with `strtod`: that lets leading white space pass, reads nothing as 0, and a number
-/// too large as infinity.
 fn parse_score_bound(arg: &[u8]) -> Result<(f64, bool), CommandError> {
     let (text, is_exclusive) = match arg {
         [b'(', text @ ..] => (text, true),
         text => (text, false),
     };
-    let text = text.trim_ascii_start();
-    let too_large = || {
-        let number: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-        number.is_infinite().then_some(number)
-    };
-    let score = if text.is_empty() { Some(0.0) } else { read_f64(text).or_else(too_large) };
-    Ok((score.ok_or(CommandError::BOUND_NOT_A_FLOAT)?, is_exclusive))
+    let score = read_f64_bound(text).ok_or(CommandError::BOUND_NOT_A_FLOAT)?;
+    Ok((score, is_exclusive))
 }
 
 fn parse_lex_bound(arg: &[u8]) -> Result<LexBound<'_>, CommandError> {

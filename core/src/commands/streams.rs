@@ -6,6 +6,8 @@ use basalt_net::resp::Reply;
 use basalt_storage::Direction;
 use basalt_storage::keyspace::{Stream, StreamEntry, StreamId, Trim};
 
+use super::arguments::read_u64;
+use super::command_error::until_nul;
 use super::{Args, CommandError, Context, parse_i64};
 
 const INVALID_ID: CommandError = CommandError::text("ERR Invalid stream ID specified as stream command argument");
@@ -31,7 +33,7 @@ enum NewId {
 
 impl NewId {
     fn parse(arg: &[u8]) -> Result<NewId, CommandError> {
-        if let Some(ms) = arg.strip_suffix(b"-*") {
+        if let Some(ms) = id_text(arg)?.strip_suffix(b"-*") {
             return Ok(NewId::Within(read_u64(ms).ok_or(INVALID_ID)?));
         }
         parse_id(arg, 0).map(NewId::Exactly)
@@ -132,13 +134,13 @@ pub(super) fn xadd(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let (mut makes_stream, mut id) = (true, None);
     let mut words = &args[2..];
     while let (None, [word, rest @ ..]) = (id, words) {
-        let taken = if *word == b"*" { 0 } else { trim.read(words)? };
+        let taken = if until_nul(word) == b"*" { 0 } else { trim.read(words)? };
         words = if taken > 0 { &words[taken..] } else { rest };
         if taken > 0 {
             continue;
         }
         match *word {
-            b"*" => id = Some(NewId::Now),
+            word if until_nul(word) == b"*" => id = Some(NewId::Now),
             word if word.eq_ignore_ascii_case(b"nomkstream") => makes_stream = false,
             word => id = Some(NewId::parse(word)?),
         }
@@ -281,38 +283,38 @@ fn parse_count(mut words: Args<'_>) -> Result<Option<u64>, CommandError> {
     Ok(count)
 }
 
+/// Longest id that Redis reads.
+const ID_BYTES_MAX: usize = 127;
+
 /// Reads `ms` or `ms-seq`; `sequence` stands in where there is none.
 pub fn parse_id(arg: &[u8], sequence: u64) -> Result<StreamId, CommandError> {
-    let id = match arg.iter().position(|&byte| byte == b'-') {
+    let text = id_text(arg)?;
+    let id = match text.iter().position(|&byte| byte == b'-') {
         Some(dash) => {
-            read_u64(&arg[..dash]).and_then(|ms| read_u64(&arg[dash + 1..]).map(|sequence| StreamId { ms, sequence }))
+            read_u64(&text[..dash]).and_then(|ms| read_u64(&text[dash + 1..]).map(|sequence| StreamId { ms, sequence }))
         }
-        None => read_u64(arg).map(|ms| StreamId { ms, sequence }),
+        None => read_u64(text).map(|ms| StreamId { ms, sequence }),
     };
     id.ok_or(INVALID_ID)
 }
 
-/// Reads a bound of XRANGE: `-`, `+`, or an id, the latter exclusive after `(`.
-fn parse_interval_id(arg: &[u8], sequence: u64) -> Result<(StreamId, bool), CommandError> {
-    match arg {
-        b"-" => Ok((StreamId::MIN, false)),
-        b"+" => Ok((StreamId::MAX, false)),
-        [b'(', id @ ..] if !id.is_empty() => Ok((parse_id(id, sequence)?, true)),
-        id => Ok((parse_id(id, sequence)?, false)),
-    }
+/// An id as Redis looks at it: a C string of bounded length.
+fn id_text(arg: &[u8]) -> Result<&[u8], CommandError> {
+    if arg.len() > ID_BYTES_MAX { Err(INVALID_ID) } else { Ok(until_nul(arg)) }
 }
 
-/// Reads a decimal `u64` as Redis does, with `strtoull`: leading white space, a plus sign and zeros pass.
-fn read_u64(text: &[u8]) -> Option<u64> {
-    let text = text.trim_ascii_start();
-    let digits = text.strip_prefix(b"+").unwrap_or(text);
-    if digits.is_empty() {
-        return None;
+/// Reads a bound of XRANGE: `-`, `+`, or an id, the latter exclusive after `(`.
+fn parse_interval_id(arg: &[u8], sequence: u64) -> Result<(StreamId, bool), CommandError> {
+    if let [b'(', id @ ..] = arg
+        && !id.is_empty()
+    {
+        return Ok((parse_id(id, sequence)?, true));
     }
-    digits.iter().try_fold(0u64, |number, digit| {
-        let digit = digit.checked_sub(b'0').filter(|&digit| digit <= 9)?;
-        number.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    match id_text(arg)? {
+        b"-" => Ok((StreamId::MIN, false)),
+        b"+" => Ok((StreamId::MAX, false)),
+        _ => Ok((parse_id(arg, sequence)?, false)),
+    }
 }
 
 #[cfg(test)]

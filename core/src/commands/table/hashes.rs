@@ -19,4 +19,5 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::read(411, &facts::HKEYS, hashes::hkeys),
     Command::read(412, &facts::HVALS, hashes::hvals),
     Command::write(413, &facts::HINCRBY, hashes::hincrby),
+    Command::write(414, &facts::HINCRBYFLOAT, hashes::hincrbyfloat),
 ];
