@@ -6,7 +6,7 @@ use basalt_net::resp::{Protocol, Reply};
 
 use crate::connection::Connection;
 use crate::core::Core;
-use crate::session_commands::{ClientFilter, client_line};
+use crate::session_commands::{ClientBuffers, ClientFilter, client_line};
 
 /// An operation every core runs on its own connections.
 #[derive(Debug, Clone)]
@@ -25,8 +25,13 @@ pub fn run(core: &mut Core, control: &Control) -> Vec<u8> {
         Control::ListClients(filter) => {
             let mut text = Vec::new();
             for connection in chosen(core, filter) {
-                let output = core.ring.output_bytes(connection.ring);
-                client_line(&mut text, &connection.session, connection.input.len(), output, Instant::now());
+                let buffers = ClientBuffers {
+                    input_bytes: connection.input.len(),
+                    input_capacity: connection.input.capacity(),
+                    output_bytes: core.ring.output_bytes(connection.ring),
+                    output_capacity: core.ring.output_capacity(connection.ring),
+                };
+                client_line(&mut text, &connection.session, buffers, 0, Instant::now());
                 text.push(b'\n');
             }
             reply.bulk(&text);

@@ -3,7 +3,7 @@
 //! Nothing here waits. [`crate::core_loop`] decides when a turn happens and when the core sleeps.
 
 use std::net::TcpListener;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -569,9 +569,11 @@ impl Core {
         }
         let peer = socket::peer_address(socket.as_fd()).ok().flatten();
         let local = socket::local_address(socket.as_fd()).ok().flatten();
+        let fd = socket.as_raw_fd();
         let id = self.ring.add(socket);
         let client_id = self.server.next_client_id.fetch_add(1, Ordering::Relaxed);
-        let connection = Box::new(Connection::new(id, Session::new(client_id, peer, local, self.now)));
+        let session = Session { fd, ..Session::new(client_id, peer, local, self.now) };
+        let connection = Box::new(Connection::new(id, session));
         if self.connections.len() <= id.index() {
             self.connections.resize_with(id.index() + 1, || None);
         }

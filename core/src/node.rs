@@ -35,6 +35,7 @@ use crate::mailbox::{Doorbell, Mailboxes};
 use crate::memory_budget::MemoryBudget;
 use crate::router::Router;
 use crate::server::{Server, Stop};
+use crate::session_commands::memory_in_use;
 use crate::settings::Settings;
 use crate::shard::{Shard, ShardMachine, Threads};
 use crate::stats::{CoreStats, ShardStats};
@@ -264,6 +265,7 @@ pub(crate) fn make_server(
         full_shards: AtomicUsize::new(0),
         stop: Stop::new(stop),
     }
+        memory_at_start: memory_in_use(),
 }
 
 /// What a core tells when its ring is there.

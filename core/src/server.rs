@@ -38,6 +38,8 @@ pub struct Server {
     pub started_unix_s: u64,
     /// 40 hex digits that no other run of a node has.
     pub run_id: String,
+    /// What the process had of memory then, in bytes.
+    pub memory_at_start: u64,
     /// The next client's id.
     pub next_client_id: AtomicU64,
     /// Client connections of all cores.

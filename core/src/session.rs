@@ -23,6 +23,8 @@ pub enum ReplyMode {
 pub struct Session {
     /// The client's id, never used twice by a process.
     pub id: u64,
+    /// The number of its socket; -1 if it has none.
+    pub fd: i32,
     /// The client's address.
     pub peer: Option<SocketAddr>,
     /// The address it connected to.
@@ -60,6 +62,7 @@ impl Session {
     pub fn new(id: u64, peer: Option<SocketAddr>, local: Option<SocketAddr>, now: Instant) -> Session {
         Session {
             id,
+            fd: -1,
             peer,
             local,
             connected: now,
@@ -80,7 +83,7 @@ impl Session {
 
     /// `RESET`: everything as on a fresh connection but what it is, where it comes from and which library is behind it.
     pub fn reset(&mut self) {
-        let fresh = Session::new(self.id, self.peer, self.local, self.connected);
+        let fresh = Session { fd: self.fd, ..Session::new(self.id, self.peer, self.local, self.connected) };
         let (active, command_count, last_command) = (self.active, self.command_count, self.last_command);
         let (library, library_version) = (std::mem::take(&mut self.library), std::mem::take(&mut self.library_version));
         *self = Session { active, command_count, last_command, library, library_version, ..fresh };

@@ -443,6 +443,10 @@ pub struct ShardStats {
     pub disk_is_full: Figure,
     /// What its core wants sent by others.
     pub takes: Told,
+    /// Commands that changed rows which are in the log and in memory, but in no generation on disk yet.
+    pub unsaved_changes: Figure,
+    /// Generations written to disk.
+    pub saves: Figure,
     /// Unix seconds of the last generation written to disk.
     pub last_save_unix_s: Figure,
     /// Entries of the log that were applied at the start, beyond the rows on disk.

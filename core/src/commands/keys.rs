@@ -559,16 +559,17 @@ fn is_intset(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<bool, CommandError> 
 
 /// Whether Redis would keep the hash or sorted set at `key` as one piece of memory.
 fn is_listpack(keyspace: &Keyspace<'_>, key: &[u8], kind: Type) -> Result<bool, CommandError> {
-    /// `hash-max-listpack-entries` and `zset-max-listpack-entries` of Redis
-    const ENTRIES_MAX: u64 = 128;
+    /// `hash-max-listpack-entries` and `zset-max-listpack-entries` of Redis 7.0
+    const HASH_ENTRIES_MAX: u64 = 512;
+    const SORTED_SET_ENTRIES_MAX: u64 = 128;
     /// `hash-max-listpack-value` and `zset-max-listpack-value` of Redis
     const VALUE_BYTES_MAX: usize = 64;
     let mut longest = 0;
     if kind == Type::Hash {
-        let Some(hash) = keyspace.hash(key)?.filter(|hash| hash.len() <= ENTRIES_MAX) else { return Ok(false) };
+        let Some(hash) = keyspace.hash(key)?.filter(|hash| hash.len() <= HASH_ENTRIES_MAX) else { return Ok(false) };
         hash.each(keyspace, &mut |field, value| longest = longest.max(field.len()).max(value.len()))?;
     } else {
-        let Some(sorted) = keyspace.sorted_set(key)?.filter(|sorted| sorted.len() <= ENTRIES_MAX) else {
+        let Some(sorted) = keyspace.sorted_set(key)?.filter(|sorted| sorted.len() <= SORTED_SET_ENTRIES_MAX) else {
             return Ok(false);
         };
         let visit = &mut |member: &[u8], _| longest = longest.max(member.len());
@@ -893,8 +894,8 @@ mod tests {
             ("s512", format!("SADD s512 {}", numbers(512).join(" "))),
             ("s513", format!("SADD s513 {}", numbers(513).join(" "))),
             ("words", "SADD words 1 2 three".to_owned()),
-            ("h128", format!("HSET h128 {}", pairs(128))),
-            ("h129", format!("HSET h129 {}", pairs(129))),
+            ("h512", format!("HSET h512 {}", pairs(512))),
+            ("h513", format!("HSET h513 {}", pairs(513))),
             ("hlong", format!("HSET hlong a 1 b {}", "x".repeat(65))),
             ("z128", format!("ZADD z128 {}", pairs(128))),
             ("z129", format!("ZADD z129 {}", pairs(129))),
@@ -916,8 +917,8 @@ mod tests {
                 ("OBJECT ENCODING s512", "$6 intset"),
                 ("OBJECT ENCODING s513", "$9 hashtable"),
                 ("OBJECT ENCODING words", "$9 hashtable"),
-                ("OBJECT ENCODING h128", "$8 listpack"),
-                ("OBJECT ENCODING h129", "$9 hashtable"),
+                ("OBJECT ENCODING h512", "$8 listpack"),
+                ("OBJECT ENCODING h513", "$9 hashtable"),
                 ("OBJECT ENCODING hlong", "$9 hashtable"),
                 ("OBJECT ENCODING z128", "$8 listpack"),
                 ("OBJECT ENCODING z129", "$8 skiplist"),

@@ -71,6 +71,7 @@ pub enum SessionCommand {
     Ping,
     Quit,
     Reset,
+    Role,
     Select,
     Shutdown,
     Time,

@@ -29,13 +29,10 @@ const FIXED: &[(&str, &str)] = &[
     ("lazyfree-lazy-user-del", "yes"),
     ("lazyfree-lazy-user-flush", "yes"),
     // Collections are stored by element whatever their size: these are Redis' defaults, which OBJECT ENCODING follows.
-    ("hash-max-listpack-entries", "128"),
+    ("hash-max-listpack-entries", "512"),
     ("hash-max-listpack-value", "64"),
-    ("hash-max-ziplist-entries", "128"),
-    ("hash-max-ziplist-value", "64"),
     ("list-compress-depth", "0"),
     ("list-max-listpack-size", "-2"),
-    ("list-max-ziplist-size", "-2"),
     ("set-max-intset-entries", "512"),
     ("set-max-listpack-entries", "128"),
     ("set-max-listpack-value", "64"),
@@ -43,33 +40,63 @@ const FIXED: &[(&str, &str)] = &[
     ("stream-node-max-entries", "100"),
     ("zset-max-listpack-entries", "128"),
     ("zset-max-listpack-value", "64"),
-    ("zset-max-ziplist-entries", "128"),
-    ("zset-max-ziplist-value", "64"),
     ("hll-sparse-max-bytes", "3000"),
     // What there is not, as Redis tells that it is off.
     ("aclfile", ""),
+    ("busy-reply-threshold", "5000"),
     ("cluster-enabled", "no"),
+    ("cluster-replica-no-failover", "no"),
+    ("cluster-replica-validity-factor", "10"),
     ("daemonize", "no"),
     ("io-threads", "1"),
     ("latency-monitor-threshold", "0"),
     ("latency-tracking", "no"),
     ("logfile", ""),
     ("masterauth", ""),
+    ("min-replicas-max-lag", "10"),
     ("min-replicas-to-write", "0"),
-    ("min-slaves-to-write", "0"),
     ("notify-keyspace-events", ""),
     ("pidfile", ""),
     ("protected-mode", "no"),
     ("repl-backlog-size", "0"),
+    ("repl-ping-replica-period", "10"),
+    ("replica-announce-ip", ""),
+    ("replica-announce-port", "0"),
+    ("replica-ignore-maxmemory", "yes"),
+    ("replica-lazy-flush", "no"),
+    ("replica-priority", "100"),
     ("replica-read-only", "yes"),
+    ("replica-serve-stale-data", "yes"),
     ("replicaof", ""),
     ("requirepass", ""),
-    ("slaveof", ""),
     ("slowlog-log-slower-than", "-1"),
     ("slowlog-max-len", "0"),
     ("supervised", "no"),
     ("tls-port", "0"),
     ("unixsocket", ""),
+];
+
+/// Parameters that Redis 7.0 renamed, with the names that they had before: it answers to both.
+const OLD_NAMES: &[(&str, &str)] = &[
+    ("cluster-slave-no-failover", "cluster-replica-no-failover"),
+    ("cluster-slave-validity-factor", "cluster-replica-validity-factor"),
+    ("hash-max-ziplist-entries", "hash-max-listpack-entries"),
+    ("hash-max-ziplist-value", "hash-max-listpack-value"),
+    ("list-max-ziplist-size", "list-max-listpack-size"),
+    ("lua-time-limit", "busy-reply-threshold"),
+    ("min-slaves-max-lag", "min-replicas-max-lag"),
+    ("min-slaves-to-write", "min-replicas-to-write"),
+    ("repl-ping-slave-period", "repl-ping-replica-period"),
+    ("slave-announce-ip", "replica-announce-ip"),
+    ("slave-announce-port", "replica-announce-port"),
+    ("slave-ignore-maxmemory", "replica-ignore-maxmemory"),
+    ("slave-lazy-flush", "replica-lazy-flush"),
+    ("slave-priority", "replica-priority"),
+    ("slave-read-only", "replica-read-only"),
+    ("slave-serve-stale-data", "replica-serve-stale-data"),
+    ("slaveof", "replicaof"),
+    ("zset-max-ziplist-entries", "zset-max-listpack-entries"),
+    ("zset-max-ziplist-value", "zset-max-listpack-value"),
 ];
 
 /// Why `CONFIG SET` was refused. The text is Redis', without its `ERR`.
@@ -90,11 +117,15 @@ pub enum ParameterError {
     },
 }
 
-/// Returns every parameter with its value, for `CONFIG GET` to choose from.
+/// Returns every parameter with its value, for `CONFIG GET` to choose from; those that were renamed under both names.
 pub fn parameters(config: &Config) -> impl Iterator<Item = (&'static str, String)> {
     let settings = SETTINGS.iter().map(|setting| (setting.name, (setting.show_plain)(config)));
     let fixed = FIXED.iter().map(|(name, value)| (*name, String::from(*value)));
-    settings.chain(fixed).chain(derived(config))
+    let old = OLD_NAMES.iter().flat_map(|(old, name)| {
+        // All of them are fixed.
+        FIXED.iter().find(|(known, _)| known == name).map(|(_, value)| (*old, String::from(*value)))
+    });
+    settings.chain(fixed).chain(old).chain(derived(config))
 }
 
 /// Redis' own words for some settings.
@@ -178,6 +209,17 @@ mod tests {
         ];
         for (name, expected) in cases {
             assert_eq!(value(&config, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn old_names_mean_what_the_new_ones_do() {
+        let mut config = Config::default();
+        for (old, name) in OLD_NAMES {
+            let now = value(&config, name);
+            assert_eq!(value(&config, old), now, "{old}");
+            assert_eq!(config.set_parameters(&[(old, &now)]), Ok(()), "{old}");
+            assert!(config.set_parameters(&[(old, "77")]).is_err(), "{old}");
         }
     }
 

@@ -10,6 +10,7 @@ use super::Outcome;
 use super::client_filter::ClientFilter;
 use super::connection::protocol_number;
 use crate::commands::{Args, CommandError, table};
+use crate::connection::Connection;
 use crate::control::Control;
 use crate::coordinator::Merge;
 use crate::limits;
@@ -107,18 +108,34 @@ fn parse_switch(word: &[u8]) -> Result<bool, CommandError> {
 }
 
 /// `CLIENT INFO`. Its own command is decoded and its reply not queued yet: both buffers count as empty.
-pub(super) fn info(session: &Session, reply: &mut Reply<'_>) {
+pub(super) fn info(args: Args<'_>, session: &Session, reply: &mut Reply<'_>) {
     let mut line = Vec::new();
-    client_line(&mut line, session, 0, 0, Instant::now());
+    let argument_bytes = args.iter().map(|arg| arg.len()).sum();
+    client_line(&mut line, session, ClientBuffers::default(), argument_bytes, Instant::now());
     line.push(b'\n');
     reply.verbatim("txt", line);
 }
 
-/// Appends the line of `CLIENT LIST` for one connection, without its line end. `input_bytes` are received and not executed,
-/// `output_bytes` are replies not sent yet.
+/// What a connection holds of what is received and not executed, and of replies that are not sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClientBuffers {
+    /// Bytes received and not executed.
+    pub input_bytes: usize,
+    /// Memory for them.
+    pub input_capacity: usize,
+    /// Bytes of replies not sent yet.
+    pub output_bytes: usize,
+    /// Memory for them.
+    pub output_capacity: usize,
+}
+
+/// Appends the line of `CLIENT LIST` for one connection, without its line end; `argument_bytes` are those of the command that it
+/// waits for.
 ///
-/// Fields of Redis that describe nothing here (`fd`, `argv-mem`, `rbs`, …) are left out.
-pub fn client_line(out: &mut Vec<u8>, session: &Session, input_bytes: usize, output_bytes: usize, now: Instant) {
+/// All of Redis' fields are there, in its order, and then those that it has since 7.2. There are no subscriptions, no transactions
+/// and no list of replies behind a buffer: `sub`, `multi`, `oll` and the like are those of a connection without. Of the buffer
+/// for replies (`rbs`) nobody remembers how full it was (`rbp`).
+pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers, argument_bytes: usize, now: Instant) {
     let address = |address: Option<std::net::SocketAddr>| match address {
         Some(address) => address.to_string(),
         None => String::from("?:0"),
@@ -126,16 +143,20 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, input_bytes: usize, out
     let (peer, local) = (address(session.peer), address(session.local));
     let age = now.saturating_duration_since(session.connected).as_secs();
     let idle = now.saturating_duration_since(session.active).as_secs();
+    let ClientBuffers { input_bytes, input_capacity, output_bytes, output_capacity } = buffers;
+    let input_free = input_capacity.saturating_sub(input_bytes);
+    let words = session.name.len() + session.library.len() + session.library_version.len();
+    let memory_bytes = size_of::<Connection>() + words + argument_bytes + input_capacity + output_capacity;
     let events = if output_bytes > 0 { "rw" } else { "r" };
     let command = session.last_command.and_then(table::by_id).map_or("NULL", |command| command.name());
     // Writing to a Vec does not fail.
-    let _ = write!(out, "id={} addr={peer} laddr={local} name=", session.id);
+    let _ = write!(out, "id={} addr={peer} laddr={local} fd={} name=", session.id, session.fd);
     out.extend_from_slice(&session.name);
     let _ = write!(
         out,
-        " age={age} idle={idle} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={input_bytes} obl={output_bytes} \
-         omem={output_bytes} events={events} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} \
-         tot-cmds={}",
+        " age={age} idle={idle} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={input_bytes} qbuf-free={input_free} \
+         argv-mem={argument_bytes} multi-mem=0 rbs={output_capacity} rbp=0 obl={output_bytes} oll=0 omem={output_bytes} \
+         tot-mem={memory_bytes} events={events} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} tot-cmds={}",
         flags(session),
         session.db,
         protocol_number(session.protocol),
@@ -196,12 +217,17 @@ mod tests {
         client.ask("select 4");
         let now = client.session.connected + std::time::Duration::from_secs(9);
         let mut line = Vec::new();
-        client_line(&mut line, &client.session, 3, 5, now);
+        client.session.fd = 12;
+        let buffers = ClientBuffers { input_bytes: 3, input_capacity: 10, output_bytes: 5, output_capacity: 20 };
+        client_line(&mut line, &client.session, buffers, 8, now);
+        let memory_bytes = size_of::<Connection>() + "me".len() + 10 + 20 + 8;
         assert_eq!(
             String::from_utf8(line).unwrap(),
-            "id=7 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 name=me age=9 idle=9 flags=eT db=4 sub=0 psub=0 ssub=0 \
-             multi=-1 qbuf=3 obl=5 omem=5 events=rw cmd=select user=default redir=-1 resp=2 lib-name= lib-ver= \
-             tot-cmds=4"
+            format!(
+                "id=7 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 fd=12 name=me age=9 idle=9 flags=eT db=4 sub=0 psub=0 ssub=0 \
+                 multi=-1 qbuf=3 qbuf-free=7 argv-mem=8 multi-mem=0 rbs=20 rbp=0 obl=5 oll=0 omem=5 tot-mem={memory_bytes} \
+                 events=rw cmd=select user=default redir=-1 resp=2 lib-name= lib-ver= tot-cmds=4"
+            )
         );
     }
 

@@ -93,7 +93,7 @@ fn commands_describe_themselves_as_in_redis() {
 }
 
 /// Commands whose replies do not depend on who answers.
-const LINES: [&str; 58] = [
+const LINES: [&str; 74] = [
     "ping",
     "ping a",
     "ping a b",
@@ -147,6 +147,23 @@ const LINES: [&str; 58] = [
     "command info nosuch get",
     "config get databases",
     "config get SAVE nosuch",
+    "role",
+    "role x",
+    "config get slave-read-only",
+    "config get SLAVE-priority",
+    "config get slaveof",
+    "config get lua-time-limit",
+    "config set slave-read-only yes",
+    "config set hash-max-ziplist-value 64",
+    // numbers that are none
+    "select +1",
+    "select 1.0",
+    "select 0x1",
+    "select",
+    "hello +3",
+    "hello 03",
+    "client kill id +1",
+    "client list id 01",
     "config set timeout 1 foo",
     "config set timeout 1 Timeout 2",
     "config set nosuch 1",
@@ -163,5 +180,69 @@ fn replies_are_those_of_redis() {
             comparison.compare(line);
         }
         assert_eq!(comparison.differences, 0);
+    }
+}
+
+/// The text of a bulk string that was asked for.
+fn text(reply: &str) -> &str {
+    let header = reply.find('|').expect("it has a header");
+    reply[header + 1..].trim_end_matches('|')
+}
+
+/// What INFO of Redis says and this does not: nobody remembers the largest buffers of clients, which file the configuration came
+/// from and what the first thread, which serves nobody, has taken of the processor.
+const NOT_IN_INFO: [&str; 5] = [
+    "client_recent_max_input_buffer",
+    "client_recent_max_output_buffer",
+    "config_file",
+    "used_cpu_sys_main_thread",
+    "used_cpu_user_main_thread",
+];
+
+#[test]
+fn info_has_the_fields_of_redis_in_their_sections() {
+    let server = RedisServer::start();
+    let (mut redis, mut basalt) = (Redis::connect(&server), Client::new());
+    for section in ["server", "clients", "memory", "persistence", "stats", "replication", "cpu", "cluster"] {
+        let ask = format!("info {section}");
+        let (redis, basalt) = (redis.ask(&ask), basalt.ask(&ask));
+        let names = |reply: &str| -> Vec<String> {
+            text(reply).split('|').filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
+        };
+        let known = names(&basalt);
+        let missing: Vec<String> = names(&redis).into_iter().filter(|name| !known.contains(name)).collect();
+        assert!(missing.iter().all(|name| NOT_IN_INFO.contains(&&**name)), "{section}: {missing:?}");
+    }
+}
+
+#[test]
+fn a_client_has_the_fields_of_redis_in_their_order() {
+    let server = RedisServer::start();
+    let (redis, basalt) = (Redis::connect(&server).ask("client info"), Client::new().ask("client info"));
+    let names = |line: &str| -> Vec<String> {
+        text(line).split(' ').filter_map(|field| Some(field.split_once('=')?.0.to_owned())).collect()
+    };
+    let (redis, mut basalt) = (names(&redis), names(&basalt));
+    assert_eq!(basalt.split_off(redis.len()), ["lib-name", "lib-ver", "tot-cmds"], "those are of Redis 7.2");
+    assert_eq!(basalt, redis);
+}
+
+#[test]
+fn parameters_answer_to_their_old_names_as_in_redis() {
+    let server = RedisServer::start();
+    let (mut redis, mut basalt) = (Redis::connect(&server), Client::new());
+    for pattern in ["*slave*", "*ziplist*", "lua-*", "*-max-listpack-*", "busy-*", "slave-lazy-flush", "*-ping-*"] {
+        let ask = format!("config get {pattern}");
+        let pairs = |reply: String| -> Vec<(String, String)> {
+            let lines: Vec<&str> = reply.split('|').skip(1).collect();
+            let mut pairs: Vec<_> =
+                lines.chunks_exact(4).map(|four| (four[1].to_owned(), four[3].to_owned())).collect();
+            pairs.sort();
+            pairs
+        };
+        let mut known = pairs(basalt.ask(&ask));
+        // Redis has these since 7.2.
+        known.retain(|(name, _)| !name.starts_with("set-max-listpack"));
+        assert_eq!(known, pairs(redis.ask(&ask)), "{pattern}");
     }
 }

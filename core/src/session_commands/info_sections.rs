@@ -14,17 +14,26 @@ use crate::memory_budget::MemoryBudget;
 use crate::server::Server;
 use crate::stats::{CoreStats, Counter, Figure, ShardStats};
 
+/// Redis' clock of accesses counts seconds in 24 bits.
+const LRU_CLOCK_END: u128 = 1 << 24;
+
 pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     let server = scene.server;
     let now_us = std::time::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO).as_micros();
     let uptime_s = server.started.elapsed().as_secs();
     fields.add("redis_version", REDIS_VERSION);
+    // What Redis says of itself where it was not built from its repository.
+    fields.add("redis_git_sha1", "00000000");
+    add_zeros(fields, &["redis_git_dirty", "redis_build_id"]);
     fields.add("redis_mode", "standalone");
     fields.add("os", process::system());
     fields.add("arch_bits", usize::BITS);
     fields.add("monotonic_clock", "POSIX clock_gettime");
     fields.add("multiplexing_api", "io_uring");
+    fields.add("atomicvar_api", "c11-builtin");
+    fields.add("gcc_version", "0.0.0");
     fields.add("process_id", std::process::id());
+    fields.add("process_supervised", "no");
     fields.add("run_id", &server.run_id);
     // The port the client came to: the configured one may be 0, which takes any.
     fields.add("tcp_port", scene.session.local.map_or(scene.config.port, |local| local.port()));
@@ -33,6 +42,7 @@ pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("uptime_in_days", uptime_s / 86_400);
     fields.add("hz", 10);
     fields.add("configured_hz", 10);
+    fields.add("lru_clock", now_us / 1_000_000 % LRU_CLOCK_END);
     fields.add_known("executable", std::env::current_exe().ok().map(|path| path.display().to_string()));
     fields.add("io_threads_active", 0);
     fields.add("server_name", "basalt");
@@ -70,22 +80,44 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
         fields.add("used_memory_peak_perc", format_args!("{:.2}%", used as f64 * 100.0 / peak.max(1) as f64));
         fields.add("used_memory_overhead", used.saturating_sub(memtables + row_caches + block_cache));
     }
+    fields.add("used_memory_startup", server.memory_at_start);
     // What of the keys is in memory.
-    fields.add("used_memory_dataset", memtables + row_caches + block_cache);
+    let dataset = memtables + row_caches + block_cache;
+    fields.add("used_memory_dataset", dataset);
+    if let Some(used) = memory.anonymous {
+        let beyond_start = used.saturating_sub(server.memory_at_start).max(1);
+        let percent = dataset as f64 * 100.0 / beyond_start as f64;
+        fields.add("used_memory_dataset_perc", format_args!("{:.2}%", percent.min(100.0)));
+        // The kernel does not tell what of this the allocator has handed out.
+        for name in ["allocator_allocated", "allocator_active", "allocator_resident"] {
+            fields.add(name, used);
+        }
+    }
     if let Some(bytes) = process::machine_memory() {
         fields.add_bytes("total_system_memory", bytes);
     }
-    add_zeros(fields, &["used_memory_lua", "used_memory_scripts", "number_of_cached_scripts"]);
-    add_zeros(fields, &["number_of_functions", "number_of_libraries"]);
+    fields.add_bytes("used_memory_lua", 0);
+    add_zeros(fields, &["used_memory_vm_eval", "used_memory_scripts_eval", "number_of_cached_scripts"]);
+    add_zeros(fields, &["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
+    fields.add_bytes("used_memory_vm_total", 0);
+    fields.add("used_memory_functions", 0);
+    fields.add_bytes("used_memory_scripts", 0);
     fields.add_bytes("maxmemory", 0);
     fields.add("maxmemory_policy", "noeviction");
+    fields.add("allocator_frag_ratio", "1.00");
+    fields.add("allocator_frag_bytes", 0);
+    fields.add("allocator_rss_ratio", "1.00");
+    fields.add("allocator_rss_bytes", 0);
     if let (Some(resident), Some(used)) = (memory.resident, memory.anonymous) {
+        fields.add("rss_overhead_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
+        fields.add("rss_overhead_bytes", resident.saturating_sub(used));
         fields.add("mem_fragmentation_ratio", format_args!("{:.2}", resident as f64 / used.max(1) as f64));
         fields.add("mem_fragmentation_bytes", resident.saturating_sub(used));
     }
     add_zeros(fields, &["mem_not_counted_for_evict", "mem_replication_backlog", "mem_total_replication_buffers"]);
     add_zeros(fields, &["mem_clients_slaves", "mem_cluster_links"]);
     fields.add("mem_clients_normal", client_bytes);
+    fields.add("mem_aof_buffer", 0);
     fields.add("mem_allocator", "jemalloc");
     add_zeros(fields, &["active_defrag_running", "lazyfree_pending_objects", "lazyfreed_objects"]);
     fields.add_bytes("memory_budget", scene.config.memory);
@@ -112,11 +144,20 @@ pub(super) fn persistence(scene: &Scene<'_>, fields: &mut Fields) {
     // Any other error of the disk ends the node.
     let disk_is_full = scene.server.shards.iter().any(|shard| shard.disk_is_full.get() != 0);
     let written = if disk_is_full { "err" } else { "ok" };
+    add_zeros(fields, &["current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    fields.add("current_fork_perc", "0.00");
+    add_zeros(fields, &["current_save_keys_processed", "current_save_keys_total"]);
+    // What is acknowledged is in the log all the same.
+    let sum =
+        |figure: fn(&ShardStats) -> &Figure| scene.server.shards.iter().map(|shard| figure(shard).get()).sum::<u64>();
+    fields.add("rdb_changes_since_last_save", sum(|shard| &shard.unsaved_changes));
     fields.add("rdb_bgsave_in_progress", 0);
     fields.add("rdb_last_save_time", last_save_unix_s(scene.server));
     fields.add("rdb_last_bgsave_status", written);
     fields.add("rdb_last_bgsave_time_sec", -1);
     fields.add("rdb_current_bgsave_time_sec", -1);
+    fields.add("rdb_saves", sum(|shard| &shard.saves));
+    add_zeros(fields, &["rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
     // The Raft logs are what an append-only file is; nothing has to rewrite them.
     fields.add("aof_enabled", 1);
     fields.add("aof_rewrite_in_progress", 0);
@@ -124,8 +165,12 @@ pub(super) fn persistence(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("aof_last_rewrite_time_sec", -1);
     fields.add("aof_current_rewrite_time_sec", -1);
     fields.add("aof_last_bgrewrite_status", "ok");
+    add_zeros(fields, &["aof_rewrites", "aof_rewrites_consecutive_failures"]);
     fields.add("aof_last_write_status", written);
-    fields.add("aof_current_size", scene.server.shards.iter().map(|shard| shard.log_bytes.get()).sum::<u64>());
+    add_zeros(fields, &["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    fields.add("aof_current_size", sum(|shard| &shard.log_bytes));
+    add_zeros(fields, &["aof_base_size", "aof_pending_rewrite", "aof_buffer_length"]);
+    add_zeros(fields, &["aof_pending_bio_fsync", "aof_delayed_fsync"]);
     fields.add("durability", scene.config.durability.word());
     match scene.config.durability {
         Durability::Always => {
@@ -170,7 +215,8 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("rejected_connections", count(server, |core| &core.rejected_connections));
     add_zeros(fields, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
     fields.add("expired_keys", count_shards(server, |shard| &shard.expired_keys));
-    fields.add("evicted_keys", 0);
+    fields.add("expired_stale_perc", "0.00");
+    add_zeros(fields, &["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys"]);
     fields.add("evicted_clients", count(server, |core| &core.evicted_clients));
     add_zeros(fields, &["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     fields.add("keyspace_hits", count_shards(server, |shard| &shard.hits));
@@ -187,6 +233,7 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("total_reads_processed", count(server, |core| &core.receives));
     fields.add("total_writes_processed", count(server, |core| &core.sends));
     add_zeros(fields, &["io_threaded_reads_processed", "io_threaded_writes_processed"]);
+    add_zeros(fields, &["reply_buffer_shrinks", "reply_buffer_expands"]);
     fields.add("client_output_buffer_limit_disconnections", count(server, |core| &core.output_limit_closed));
     fields.add("cold_reads", count_shards(server, |shard| &shard.cold_reads));
     fields.add("entry_waits", server.shards.iter().map(|shard| shard.entry_waits.get()).sum::<u64>());
@@ -518,6 +565,15 @@ mod tests {
             ],
         );
         assert!(info.contains("|used_memory_rss:"), "{info}");
+    }
+
+    #[test]
+    fn changes_that_are_in_no_generation_are_those_of_all_shards() {
+        let mut client = Client::new();
+        client.server.shards[0].unsaved_changes.set(3);
+        client.server.shards[1].unsaved_changes.set(4);
+        client.server.shards[1].saves.set(2);
+        assert_has(&client.ask("info persistence"), &["rdb_changes_since_last_save:7", "rdb_saves:2"]);
     }
 
     #[test]

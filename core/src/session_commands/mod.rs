@@ -21,8 +21,9 @@ mod server;
 #[cfg(test)]
 mod testing;
 
-pub use client::client_line;
+pub use client::{ClientBuffers, client_line};
 pub use client_filter::ClientFilter;
+pub use process::memory_in_use;
 
 use basalt_net::resp::Reply;
 
@@ -80,7 +81,7 @@ pub fn run(
         C::ClientGetName => client::get_name(session, reply),
         C::ClientHelp => help::reply(help::CLIENT, reply),
         C::ClientId => reply.integer(session.id as i64),
-        C::ClientInfo => client::info(session, reply),
+        C::ClientInfo => client::info(args, session, reply),
         C::ClientNoEvict => client::no_evict(args, session, reply)?,
         C::ClientNoTouch => client::no_touch(args, session, reply)?,
         C::ClientReply => client::reply_mode(args, session, reply)?,
@@ -104,6 +105,7 @@ pub fn run(
 
         C::Info => info::info(args, session, server, reply),
         C::LastSave => server::last_save(server, reply),
+        C::Role => server::role(reply),
         C::Time => server::time(reply),
 
         C::ObjectHelp => help::reply(help::OBJECT, reply),

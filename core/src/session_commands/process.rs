@@ -30,6 +30,11 @@ impl ProcessMemory {
     }
 }
 
+/// Bytes of memory that the process has for itself; 0 where the kernel does not tell.
+pub fn memory_in_use() -> u64 {
+    ProcessMemory::read().anonymous.unwrap_or(0)
+}
+
 /// Memory of the machine in bytes.
 pub(super) fn machine_memory() -> Option<u64> {
     kilobytes(&fs::read_to_string("/proc/meminfo").ok()?, "MemTotal:").map(|kilobytes| kilobytes * 1024)

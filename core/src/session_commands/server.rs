@@ -1,4 +1,4 @@
-//! TIME, LASTSAVE and SHUTDOWN (<https://redis.io/docs/latest/commands/?group=server>).
+//! TIME, LASTSAVE, ROLE and SHUTDOWN (<https://redis.io/docs/latest/commands/?group=server>).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +25,14 @@ pub(super) fn last_save(server: &Server, reply: &mut Reply<'_>) {
 /// See [`last_save`].
 pub(super) fn last_save_unix_s(server: &Server) -> u64 {
     server.shards.iter().map(|shard| shard.last_save_unix_s.get()).fold(server.started_unix_s, u64::max)
+}
+
+/// `ROLE`: a master whom nobody follows in the way of Redis, so that there is no offset.
+pub(super) fn role(reply: &mut Reply<'_>) {
+    reply.array(3);
+    reply.bulk("master");
+    reply.integer(0);
+    reply.array(0);
 }
 
 /// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`.
@@ -73,6 +81,13 @@ mod tests {
         assert_eq!(client.ask("lastsave"), ":1000|");
         client.server.shards[1].last_save_unix_s.set(2000);
         assert_eq!(client.ask("lastsave"), ":2000|");
+    }
+
+    #[test]
+    fn it_is_a_master_whom_nobody_follows() {
+        let mut client = Client::new();
+        assert_eq!(client.ask("role"), "*3|$6|master|:0|*0|");
+        assert_eq!(client.ask("role x"), "-ERR wrong number of arguments for 'role' command|");
     }
 
     #[test]

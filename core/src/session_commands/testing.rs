@@ -43,6 +43,7 @@ impl Client {
             started: Instant::now() - Duration::from_secs(90_000),
             started_unix_s: 1000,
             run_id: "f".repeat(40),
+            memory_at_start: 1000,
             next_client_id: AtomicU64::new(1),
             client_count: AtomicUsize::new(0),
             full_shards: AtomicUsize::new(0),

@@ -414,6 +414,7 @@ impl ShardMachine {
             Ok(()) => {
                 if !is_read {
                     stand.versions = versions;
+                    self.store.count_change();
                 }
                 stand.replies.ends.push(stand.replies.bytes.len());
                 if stand.progress.has_begun() {

@@ -20,6 +20,8 @@ impl Shard {
         stats.hits.set(happened.hits);
         stats.misses.set(happened.misses);
         stats.expired_keys.set(happened.expired);
+        stats.unsaved_changes.set(machine.store.unsaved_changes());
+        stats.saves.set(machine.store.generations_written());
     }
 
     pub(super) fn publish(&mut self) {

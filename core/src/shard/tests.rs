@@ -215,6 +215,26 @@ fn an_entry_answers_the_batch_it_was_proposed_with_and_no_other() {
 }
 
 /// Has the rows fetched that `read` asks for, as a group does between two attempts to apply an entry.
+#[test]
+fn commands_that_change_rows_are_unsaved_until_their_generation_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    let apply = |machine: &mut ShardMachine, index, commands: &[&[&str]]| {
+        whole(machine.apply(EntryId { term: 1, index }, &entry(commands), None).unwrap());
+        machine.store.set_applied(index, b"id", None);
+    };
+    apply(&mut machine, 1, &[&["SET", "a", "1"], &["INCR", "a"], &["RPUSH", "list", "x", "y"]]);
+    // These change nothing.
+    apply(&mut machine, 2, &[&["DEL", "none"], &["SETNX", "a", "1"], &["INCR", "list"]]);
+    assert_eq!((machine.store.unsaved_changes(), machine.store.generations_written()), (3, 0));
+
+    let job = machine.store.freeze().expect("there is something to write");
+    apply(&mut machine, 3, &[&["SET", "b", "1"]]);
+    assert_eq!(machine.store.unsaved_changes(), 4, "it is not on disk yet");
+    drop(machine.store.finish(job.run()).unwrap());
+    assert_eq!((machine.store.unsaved_changes(), machine.store.generations_written()), (1, 1));
+}
+
 fn fetch(machine: &mut ShardMachine, read: &ColdRead, keeps: bool) {
     machine.store.begin_entry();
     let reader = machine.store.cold_reader();

@@ -152,6 +152,11 @@ pub struct Store {
     kept: Option<KeptRows>,
     /// Whether a row was changed since `on_miss` was set.
     is_changed: bool,
+    /// Commands that changed what the active memtable holds, and what the frozen one does.
+    active_changes: u64,
+    frozen_changes: u64,
+    /// Generations that have reached the disk since the store was opened.
+    generations_written: u64,
     /// Whether an entry is being applied: it may have changed some of its rows, and not yet others.
     is_mid_entry: bool,
     disk_waits: Cell<u64>,
@@ -198,6 +203,9 @@ impl Store {
             on_miss: OnMiss::Wait,
             kept: None,
             is_changed: false,
+            active_changes: 0,
+            frozen_changes: 0,
+            generations_written: 0,
             is_mid_entry: false,
             disk_waits: Cell::new(0),
             waiting_reads: read_options(ReadTier::All),
@@ -258,6 +266,21 @@ impl Store {
     pub fn set_on_miss(&mut self, on_miss: OnMiss) {
         self.on_miss = on_miss;
         self.is_changed = false;
+    }
+
+    /// Counts the command that was run since [`Store::set_on_miss`], if it has changed anything.
+    pub fn count_change(&mut self) {
+        self.active_changes += u64::from(self.is_changed);
+    }
+
+    /// How many commands have changed rows that are not on disk.
+    pub fn unsaved_changes(&self) -> u64 {
+        self.active_changes + self.frozen_changes
+    }
+
+    /// How many generations have reached the disk since the store was opened.
+    pub fn generations_written(&self) -> u64 {
+        self.generations_written
     }
 
     /// Gives the commands that are run next rows that were kept for them, and says whether they are of use: those of the past are not.
@@ -341,6 +364,7 @@ impl Store {
             if self.active.is_empty() && self.applied == self.durable {
                 return None;
             }
+            self.frozen_changes = std::mem::take(&mut self.active_changes);
             self.frozen = Some(Arc::new(Frozen {
                 table: std::mem::take(&mut self.active),
                 applied: self.applied.clone(),
@@ -372,6 +396,8 @@ impl Store {
         self.is_writing = false;
         outcome?;
         self.durable = frozen.applied.clone();
+        self.frozen_changes = 0;
+        self.generations_written += 1;
         // Nothing to do for the row cache: it holds no key of the generation, see its module's docs.
         self.epoch.0 += 1;
         self.disk_is_empty &= frozen.table.is_empty();
@@ -449,6 +475,7 @@ impl Store {
         self.disk_is_empty = is_empty;
         self.is_writing = false;
         self.is_mid_entry = false;
+        (self.active_changes, self.frozen_changes) = (0, 0);
         let active = std::mem::take(&mut self.active);
         let frozen = [self.frozen.take(), self.written.take()];
         Ok(Retired { _active: Some(active), _frozen: frozen, _database: Some(old) })

@@ -345,6 +345,19 @@ pub static LASTSAVE: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `ROLE`.
+pub static ROLE: Facts = Facts {
+    name: "role",
+    arity: 1,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE).and(Flags::FAST),
+    categories: &["@admin", "@fast", "@dangerous"],
+    group: Group::Server,
+    since: "2.8.12",
+    complexity: "O(1)",
+    summary: "Return the role of the instance in the context of replication",
+    ..Facts::BLANK
+};
+
 /// `SHUTDOWN`.
 pub static SHUTDOWN: Facts = Facts {
     name: "shutdown",

@@ -11,6 +11,7 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::session(707, &facts::LASTSAVE, SessionCommand::LastSave),
     Command::session(708, &facts::SHUTDOWN, SessionCommand::Shutdown),
     Command::session(709, &facts::TIME, SessionCommand::Time),
+    Command::session(710, &facts::ROLE, SessionCommand::Role),
 ];
 
 static COMMAND: &[Command] = &[
