@@ -189,32 +189,6 @@ fn text(reply: &str) -> &str {
     reply[header + 1..].trim_end_matches('|')
 }
 
-/// What INFO of Redis says and this does not: nobody remembers the largest buffers of clients, which file the configuration came
-/// from and what the first thread, which serves nobody, has taken of the processor.
-const NOT_IN_INFO: [&str; 5] = [
-    "client_recent_max_input_buffer",
-    "client_recent_max_output_buffer",
-    "config_file",
-    "used_cpu_sys_main_thread",
-    "used_cpu_user_main_thread",
-];
-
-#[test]
-fn info_has_the_fields_of_redis_in_their_sections() {
-    let server = RedisServer::start();
-    let (mut redis, mut basalt) = (Redis::connect(&server), Client::new());
-    for section in ["server", "clients", "memory", "persistence", "stats", "replication", "cpu", "cluster"] {
-        let ask = format!("info {section}");
-        let (redis, basalt) = (redis.ask(&ask), basalt.ask(&ask));
-        let names = |reply: &str| -> Vec<String> {
-            text(reply).split('|').filter_map(|line| Some(line.split_once(':')?.0.to_owned())).collect()
-        };
-        let known = names(&basalt);
-        let missing: Vec<String> = names(&redis).into_iter().filter(|name| !known.contains(name)).collect();
-        assert!(missing.iter().all(|name| NOT_IN_INFO.contains(&&**name)), "{section}: {missing:?}");
-    }
-}
-
 #[test]
 fn a_client_has_the_fields_of_redis_in_their_order() {
     let server = RedisServer::start();

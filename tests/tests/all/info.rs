@@ -1,6 +1,6 @@
 //! What INFO tells is true at once: a client finds in it what it has just done, on whatever core and shard.
 
-use basalt_tests::{Client, RedisServer, Reply, in_some_attempt};
+use basalt_tests::{Client, DEADLINE, RedisServer, Reply, eventually, in_some_attempt};
 
 use crate::alone::Alone;
 
@@ -165,4 +165,49 @@ fn commands_take_the_time_that_they_take() {
         let read = f64::from(ROUNDS) * (get + lrange + keys);
         if lrange > 2.0 * get && read < passed_us { Ok(()) } else { Err((info, read, passed_us)) }
     });
+}
+
+#[test]
+fn changes_are_told_until_they_are_in_a_file_of_rows() {
+    let alone = Alone::new(|options| options.set("--shards", "1").set("--memtable-bytes", "256kb"));
+    let mut client = alone.node.client();
+    let persistence = |client: &mut Client| {
+        let info = client.ask("INFO persistence").text();
+        (number(&info, "rdb_changes_since_last_save"), number(&info, "rdb_saves"))
+    };
+    assert_eq!(persistence(&mut client), (0, 0));
+    for line in ["SET a 1", "INCR a", "RPUSH list x y z", "DEL nothing", "GET a"] {
+        client.ask(line);
+    }
+    assert_eq!(persistence(&mut client), (3, 0), "what changes nothing is no change");
+
+    let (value, mut writes) = ("v".repeat(1000), 3);
+    eventually("rows are written to disk", DEADLINE, || {
+        for _ in 0..50 {
+            writes += 1;
+            client.ask(&format!("SET key:{writes} {value}"));
+        }
+        match persistence(&mut client) {
+            (changes, 1..) if changes < writes => Ok(()),
+            seen => Err(seen),
+        }
+    });
+}
+
+#[test]
+fn a_connection_tells_its_socket_and_its_memory() {
+    let alone = two_shards();
+    let mut clients = [alone.node.client(), alone.node.client()];
+    let list = clients[0].ask("CLIENT LIST").text();
+    let own = clients[1].ask("CLIENT INFO").text();
+    let value = |line: &str, name: &str| -> i64 {
+        let field = line.split_whitespace().find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+        field.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no number {name} in {line}"))
+    };
+    let sockets: Vec<i64> = list.lines().map(|line| value(line, "fd")).collect();
+    assert!(sockets.len() == 2 && sockets[0] != sockets[1], "{list}");
+    assert!(sockets.contains(&value(&own, "fd")), "{own} of {list}");
+    for line in list.lines().chain([own.trim_end()]) {
+        assert!(value(line, "fd") > 2 && value(line, "tot-mem") > value(line, "qbuf-free"), "{line}");
+    }
 }
