@@ -67,8 +67,25 @@ pub const OPEN_FILES_NODE: u64 = 64;
 /// Open files per core: its rings, wake-up pipes and glommio's own.
 pub const OPEN_FILES_PER_CORE: u64 = 32;
 
-/// Open files per shard: at most 512 tables of its log and 1024 of its data, their write-ahead files, and those being written.
-pub const OPEN_FILES_PER_SHARD: u64 = 1600;
+/// Open files per shard beside its tables: write-ahead files, lists of files, locks, what is being written.
+pub const OPEN_FILES_PER_SHARD: u64 = 64;
+
+/// Tables of a shard's log that RocksDB keeps open at most, and at least where the limit of open files is low: others are opened
+/// anew for each read.
+pub const OPEN_LOG_TABLES_MAX: u32 = 512;
+/// See [`OPEN_LOG_TABLES_MAX`].
+pub const OPEN_LOG_TABLES_MIN: u32 = 64;
+
+/// Tables of a shard's rows that RocksDB keeps open at most, and at least.
+pub const OPEN_ROW_TABLES_MAX: u32 = 1024;
+/// See [`OPEN_ROW_TABLES_MAX`].
+pub const OPEN_ROW_TABLES_MIN: u32 = 64;
+
+/// Clients that are let in before tables are kept open, where the limit of open files is too low for both.
+pub const CLIENTS_BEFORE_TABLES: u32 = 1000;
+
+/// Clients without which a node is of no use.
+pub const CLIENTS_MIN: u32 = 16;
 
 /// Locked memory that glommio demands of the limit before it starts an executor.
 pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;

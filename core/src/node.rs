@@ -24,7 +24,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 use nix::unistd::{Pid, gettid};
 
 use crate::background::Background;
-use crate::boot::{Ballast, DataDir, Prepared, StopRequest};
+use crate::boot::{Ballast, DataDir, OpenFiles, OpenTables, Prepared, StopRequest};
 use crate::commands;
 use crate::config::{self, Config};
 use crate::core::Core;
@@ -61,7 +61,7 @@ struct OpenShard {
 /// The sentence that says what went wrong and what to do.
 pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let begun = Instant::now();
-    let Prepared { config, cpus, mut data, listeners, stop } = prepared;
+    let Prepared { config, open_files, cpus, mut data, listeners, stop } = prepared;
     let core_count = cpus.len();
     let router = Router::new(data.shard_count(), core_count as u16);
     let budget = MemoryBudget::new(&config, data.shard_count());
@@ -77,7 +77,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let cache = BlockCache::new(budget.block_cache_bytes);
     let ballast = Ballast::new(data.root(), data.shard_count());
     ballast.release();
-    let mut shards = open_shards(&config, &data, &router, &syncers, &budget, &cache)?;
+    let mut shards = open_shards(&config, open_files.tables, &data, &router, &syncers, &budget, &cache)?;
     let compactions: Vec<_> = shards.iter().flatten().map(|shard| shard.store.compaction_start()).collect();
     // A start that was refused is not counted: what belongs here may come back.
     data.count_start().map_err(|error| RunError(error.to_string()))?;
@@ -100,7 +100,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     drop((hello, done));
 
     let bells = collect(&hellos, core_count)?;
-    let server = Arc::new(make_server(config, router, Mailboxes::new(bells), cache, stop));
+    let server = Arc::new(make_server(config, open_files, router, Mailboxes::new(bells), cache, stop));
     {
         let server = server.clone();
         server.clone().stop.request_handle().on_request(move || server.ring_all());
@@ -189,6 +189,7 @@ fn run_soon() {
 /// Opens every shard's log and rows, one thread a shard: recovery reads and the first writes take their time.
 fn open_shards(
     config: &Config,
+    tables: OpenTables,
     data: &DataDir,
     router: &Router,
     syncers: &[LogSyncer],
@@ -214,12 +215,14 @@ fn open_shards(
             tail_bytes: budget.log_tail_bytes,
             segment_bytes: budget.log_segment_bytes,
             reserve_bytes,
+            open_files_max: tables.log.cast_signed(),
             ..LogOptions::default()
         };
         let log = RaftLog::open(&directory.log, &log_options, syncer);
         let usual = StoreOptions::new(budget.memtable_bytes, cache.clone());
         let row_cache_bytes = budget.row_cache_bytes;
-        let store_options = StoreOptions { identity, create, row_cache_bytes, reserve_bytes, ..usual };
+        let open_files_max = tables.rows.cast_signed();
+        let store_options = StoreOptions { identity, create, row_cache_bytes, reserve_bytes, open_files_max, ..usual };
         let store = Store::open(&directory.data, &store_options);
         let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
         let snapshots = directory.data.with_file_name("snapshots");
@@ -242,6 +245,7 @@ fn open_shards(
 /// What the cores of a node share, before they run.
 pub(crate) fn make_server(
     config: Config,
+    open_files: OpenFiles,
     router: Router,
     mailboxes: Mailboxes,
     block_cache: BlockCache,
@@ -252,6 +256,7 @@ pub(crate) fn make_server(
     Server {
         settings: Settings::new(config.clone()),
         config,
+        open_files,
         cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),
         shards: router.shards().map(|_| ShardStats::default()).collect(),
         router,
@@ -259,13 +264,13 @@ pub(crate) fn make_server(
         block_cache,
         started: Instant::now(),
         started_unix_s: crate::server::unix_ms() / 1000,
+        memory_at_start: memory_in_use(),
         run_id,
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),
         full_shards: AtomicUsize::new(0),
         stop: Stop::new(stop),
     }
-        memory_at_start: memory_in_use(),
 }
 
 /// What a core tells when its ring is there.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use basalt_storage::BlockCache;
 
-use crate::boot::StopRequest;
+use crate::boot::{OpenFiles, StopRequest};
 use crate::config::Config;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
@@ -22,6 +22,8 @@ pub struct Server {
     pub config: Config,
     /// What `CONFIG SET` may change.
     pub settings: Settings,
+    /// What files may be open for, since the start.
+    pub open_files: OpenFiles,
     /// Slot to shard to core.
     pub router: Router,
     /// The queues between cores.
@@ -36,10 +38,10 @@ pub struct Server {
     pub started: Instant,
     /// When the node started, Unix seconds.
     pub started_unix_s: u64,
-    /// 40 hex digits that no other run of a node has.
-    pub run_id: String,
     /// What the process had of memory then, in bytes.
     pub memory_at_start: u64,
+    /// 40 hex digits that no other run of a node has.
+    pub run_id: String,
     /// The next client's id.
     pub next_client_id: AtomicU64,
     /// Client connections of all cores.

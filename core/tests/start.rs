@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use basalt_core::boot::open_files_needed;
+use basalt_core::boot::OpenFiles;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
@@ -235,16 +235,29 @@ fn a_soft_limit_of_open_files_is_raised() {
 }
 
 #[test]
-fn a_hard_limit_of_open_files_is_refused_with_what_would_fit() {
+fn a_hard_limit_of_open_files_that_is_too_low_for_all_clients_lets_fewer_in() {
+    let temporary = temporary();
+    let mut node = Node::start(wrapped(&confined("--nofile=256:350"), temporary.path()));
+
+    node.wait_for_line("the hard limit of open files is too low for maxclients");
+    node.wait_for_line("ready");
+
+    let line = node.seen.iter().find(|line| line.contains("too low for maxclients")).expect("it was waited for");
+    assert!(line.contains("maxclients=62 wanted=100 files=350 "), "{line}");
+}
+
+#[test]
+fn a_hard_limit_of_open_files_that_is_too_low_for_a_node_is_refused_with_what_is_needed() {
     let temporary = temporary();
 
-    let needed = open_files_needed(100, 1, 1);
-    let hard = needed - 12;
+    let sentence = refusal(wrapped(&confined("--nofile=200:280"), temporary.path()), 1);
 
-    let sentence = refusal(wrapped(&confined(&format!("--nofile=256:{hard}")), temporary.path()), 1);
-
-    assert!(sentence.contains(&format!("the open files limit is {hard} where {needed} (100 clients,")), "{sentence}");
-    assert!(sentence.ends_with("or set --maxclients 88"), "{sentence}");
+    assert!(
+        sentence.contains("the open files limit is 280 where 304 is needed (16 clients, 288 for 1 shards"),
+        "{sentence}"
+    );
+    let wanted = OpenFiles::wanted(100, 1, 1).total();
+    assert!(sentence.contains(&format!("LimitNOFILE={wanted} in the systemd unit")), "{sentence}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
 use crate::binary::basalt;
 use crate::client::Client;
@@ -23,12 +23,14 @@ use crate::wait::{DEADLINE, eventually, in_some_attempt};
 pub struct NodeOptions {
     dir: PathBuf,
     flags: Vec<OsString>,
+    /// The programs that it is started by, each of which runs what follows.
+    wrapper: Vec<String>,
 }
 
 impl NodeOptions {
     /// A small node with its data in `dir`, on all processors: what goes wrong between cores is to be met.
     pub fn new(dir: impl Into<PathBuf>) -> NodeOptions {
-        let options = NodeOptions { dir: dir.into(), flags: Vec::new() };
+        let options = NodeOptions { dir: dir.into(), flags: Vec::new(), wrapper: Vec::new() };
         options.set("--port", "0").set("--memory", "256mb").set("--cores", "all").set("--disk-reserve", "1mb")
     }
 
@@ -40,6 +42,17 @@ impl NodeOptions {
             self.flags.len() - 2
         });
         self.flags[place + 1] = value.as_ref().to_owned();
+        self
+    }
+
+    /// Has it start with a hard limit of open files that it may not raise, not even where it is root's.
+    #[must_use]
+    pub fn with_open_files_max(mut self, hard: u64) -> NodeOptions {
+        self.wrapper = vec![String::from("prlimit"), format!("--nofile={}:{hard}", hard.min(256))];
+        if geteuid().is_root() {
+            let without = ["setpriv", "--inh-caps=-sys_resource", "--bounding-set=-sys_resource"];
+            self.wrapper.extend(without.map(String::from));
+        }
         self
     }
 
@@ -74,7 +87,7 @@ impl NodeOptions {
     pub fn launch(&self) -> Node {
         // With the last thread of this process, the one that starts them, the nodes end too: also when a test run is killed.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(basalt());
+        command.args(["--pdeathsig", "KILL", "--"]).args(&self.wrapper).arg(basalt());
         command.arg("--dir").arg(&self.dir).args(&self.flags).stdin(Stdio::null()).stderr(Stdio::piped());
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("BASALT_") {

@@ -22,7 +22,7 @@ pub use cores::CpuId;
 pub use error::BootError;
 pub use layout::{DataDir, FORMAT_VERSION, ShardDir};
 pub use log::{LogGuard, start_log};
-pub use resources::{open_files_needed, raise_open_files};
+pub use resources::{OpenFiles, OpenTables};
 pub use stop::{StopRequest, watch_signals};
 
 use crate::config::{Config, Durability};
@@ -30,8 +30,10 @@ use crate::config::{Config, Durability};
 /// What a node needs to run, checked and taken.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The effective configuration.
+    /// The effective configuration; `maxclients` is lower than it was set where the limit of open files is.
     pub config: Config,
+    /// What files may be open for.
+    pub open_files: OpenFiles,
     /// The processor of each core, one at least; ascending, and again from the first where cores share processors.
     pub cpus: Vec<CpuId>,
     /// The data directory, locked by this process until dropped.
@@ -46,7 +48,7 @@ pub struct Prepared {
 ///
 /// # Errors
 /// [`BootError`], whose text is one sentence that says what to do.
-pub fn prepare(config: Config, stop: StopRequest) -> Result<Prepared, BootError> {
+pub fn prepare(mut config: Config, stop: StopRequest) -> Result<Prepared, BootError> {
     if config.disable_thp {
         resources::disable_huge_pages();
     }
@@ -55,10 +57,10 @@ pub fn prepare(config: Config, stop: StopRequest) -> Result<Prepared, BootError>
     let cpus = cores::choose(&config.cores, config.pin)?;
     let data = DataDir::open(&config.dir, config.shards, cpus.len())?;
     config.check_memory(data.shard_count())?;
-    raise_open_files(&config, cpus.len(), data.shard_count())?;
+    let open_files = resources::raise_open_files(&mut config, cpus.len(), data.shard_count())?;
     let listeners = listen::listen(&config)?;
     announce(&config, &cpus, &data);
-    Ok(Prepared { config, cpus, data, listeners, stop })
+    Ok(Prepared { config, open_files, cpus, data, listeners, stop })
 }
 
 fn announce(config: &Config, cpus: &[CpuId], data: &DataDir) {

@@ -4,35 +4,151 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::BootError;
 use crate::config::Config;
-use crate::limits::{MEMLOCK_BYTES_MIN, OPEN_FILES_NODE, OPEN_FILES_PER_CORE, OPEN_FILES_PER_SHARD};
+use crate::limits::{
+    CLIENTS_BEFORE_TABLES, CLIENTS_MIN, MEMLOCK_BYTES_MIN, OPEN_FILES_NODE, OPEN_FILES_PER_CORE, OPEN_FILES_PER_SHARD,
+    OPEN_LOG_TABLES_MAX, OPEN_LOG_TABLES_MIN, OPEN_ROW_TABLES_MAX, OPEN_ROW_TABLES_MIN,
+};
 
-/// Returns how many files a node may have open at once: its clients, its shards' tables, its cores' rings.
-pub fn open_files_needed(maxclients: u32, core_count: usize, shard_count: u16) -> u64 {
-    u64::from(maxclients)
-        + OPEN_FILES_NODE
-        + OPEN_FILES_PER_CORE * core_count as u64
-        + OPEN_FILES_PER_SHARD * u64::from(shard_count)
+/// Tables that RocksDB keeps open for one shard, at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenTables {
+    /// Of its log.
+    pub log: u32,
+    /// Of its rows.
+    pub rows: u32,
 }
 
-/// Raises the limit of open files to what `config` needs; also before `maxclients` grows in a running node.
+impl OpenTables {
+    const MOST: OpenTables = OpenTables { log: OPEN_LOG_TABLES_MAX, rows: OPEN_ROW_TABLES_MAX };
+    const LEAST: OpenTables = OpenTables { log: OPEN_LOG_TABLES_MIN, rows: OPEN_ROW_TABLES_MIN };
+
+    fn total(self) -> u64 {
+        u64::from(self.log) + u64::from(self.rows)
+    }
+
+    /// `count` tables, shared out as the most are, but no fewer than the least of either.
+    fn share(count: u64) -> OpenTables {
+        let (least, most) = (OpenTables::LEAST, OpenTables::MOST);
+        let count = count.clamp(least.total(), most.total()) as u32;
+        let log = (u64::from(count) * u64::from(most.log) / most.total()) as u32;
+        let log = log.max(least.log);
+        OpenTables { log, rows: count - log }
+    }
+}
+
+/// How many files a node may have open at once, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// Clients.
+    pub clients: u32,
+    /// Each shard's tables.
+    pub tables: OpenTables,
+    core_count: usize,
+    shard_count: u16,
+}
+
+impl OpenFiles {
+    /// What a node would like to have for so many clients.
+    pub fn wanted(clients: u32, core_count: usize, shard_count: u16) -> OpenFiles {
+        OpenFiles { clients, tables: OpenTables::MOST, core_count, shard_count }
+    }
+
+    /// How many files that are.
+    pub fn total(&self) -> u64 {
+        u64::from(self.clients) + self.beside_clients()
+    }
+
+    fn beside_clients(&self) -> u64 {
+        self.fixed() + self.tables.total() * u64::from(self.shard_count)
+    }
+
+    /// Files of the node, its cores and its shards that are neither clients nor tables.
+    fn fixed(&self) -> u64 {
+        OPEN_FILES_NODE
+            + OPEN_FILES_PER_CORE * self.core_count as u64
+            + OPEN_FILES_PER_SHARD * u64::from(self.shard_count)
+    }
+
+    /// The least that a node can do with.
+    fn least(&self) -> OpenFiles {
+        OpenFiles { clients: self.clients.min(CLIENTS_MIN), tables: OpenTables::LEAST, ..*self }
+    }
+
+    /// The best that fits in `limit` files: some clients, then tables, then more clients. `None` if not even the least does.
+    fn within(&self, limit: u64) -> Option<OpenFiles> {
+        if limit < self.least().total() {
+            return None;
+        }
+        let left = limit - self.fixed();
+        let clients_first = u64::from(self.clients.min(CLIENTS_BEFORE_TABLES));
+        let tables = OpenTables::share(left.saturating_sub(clients_first) / u64::from(self.shard_count.max(1)));
+        let fitting = OpenFiles { clients: 0, tables, ..*self };
+        let clients = limit.saturating_sub(fitting.total()).min(u64::from(self.clients));
+        Some(OpenFiles { clients: clients as u32, ..fitting })
+    }
+
+    /// Raises the limit of open files to these, or as far as it goes: what is returned is what it is enough for.
+    ///
+    /// # Errors
+    /// [`BootError::Limit`] when the hard limit is too low for a node with few clients.
+    pub fn raise(&self) -> Result<OpenFiles, BootError> {
+        let Err(Short { hard }) = raise(Resource::RLIMIT_NOFILE, self.total()) else { return Ok(*self) };
+        let fitting = self.within(hard).filter(|fitting| raise(Resource::RLIMIT_NOFILE, fitting.total()).is_ok());
+        let least = self.least();
+        fitting.ok_or_else(|| BootError::Limit {
+            resource: "open files",
+            found: hard.to_string(),
+            needed: format!(
+                "{} ({} clients, {} for {} shards and {} cores)",
+                least.total(),
+                least.clients,
+                least.beside_clients(),
+                self.shard_count,
+                self.core_count,
+            ),
+            advice: format!(
+                "LimitNOFILE={0} in the systemd unit, --ulimit nofile={0} of the container or ulimit -Hn, which is enough for {1} \
+                 clients",
+                self.total(),
+                self.clients,
+            ),
+        })
+    }
+
+    /// Raises the limit of open files for so many clients, with the tables there are.
+    ///
+    /// # Errors
+    /// How many clients the hard limit is enough for.
+    pub fn raise_for_clients(&self, clients: u32) -> Result<(), u32> {
+        raise(Resource::RLIMIT_NOFILE, OpenFiles { clients, ..*self }.total())
+            .map_err(|Short { hard }| u32::try_from(hard.saturating_sub(self.beside_clients())).unwrap_or(u32::MAX))
+    }
+}
+
+/// Raises the limit of open files to what `config` needs. Where that is not allowed, as many clients are let in as fit: `maxclients`
+/// becomes their number.
 ///
 /// # Errors
-/// [`BootError::Limit`] when the hard limit is lower; its text names the `maxclients` that would fit.
-pub fn raise_open_files(config: &Config, core_count: usize, shard_count: u16) -> Result<(), BootError> {
-    let needed = open_files_needed(config.maxclients, core_count, shard_count);
-    raise(Resource::RLIMIT_NOFILE, needed).map_err(|short| {
-        let others = needed - u64::from(config.maxclients);
-        let less = match short.hard.checked_sub(others) {
-            Some(clients @ 1..) => format!(", or set --maxclients {clients}"),
-            _ => String::new(),
-        };
-        BootError::Limit {
-            resource: "open files",
-            found: short.hard.to_string(),
-            needed: format!("{needed} ({} clients, {others} for {shard_count} shards and {core_count} cores)", config.maxclients),
-            advice: format!("LimitNOFILE={needed} in the systemd unit, --ulimit nofile={needed} of the container or ulimit -Hn{less}"),
-        }
-    })
+/// [`BootError::Limit`] when the hard limit is too low for a node with few clients.
+pub(super) fn raise_open_files(
+    config: &mut Config,
+    core_count: usize,
+    shard_count: u16,
+) -> Result<OpenFiles, BootError> {
+    let wanted = OpenFiles::wanted(config.maxclients, core_count, shard_count);
+    let fitting = wanted.raise()?;
+    if fitting != wanted {
+        tracing::warn!(
+            maxclients = fitting.clients,
+            wanted = wanted.clients,
+            files = fitting.total(),
+            files_wanted = wanted.total(),
+            "the hard limit of open files is too low for maxclients: fewer clients are let in; LimitNOFILE= in the systemd unit, \
+             --ulimit nofile= of the container or ulimit -Hn raises it"
+        );
+        config.maxclients = fitting.clients;
+    }
+    Ok(fitting)
 }
 
 /// Raises the limit of locked memory to what the executors of the cores demand.
@@ -85,32 +201,56 @@ mod tests {
 
     #[test]
     fn the_soft_limit_is_raised_to_what_is_needed() {
-        let config = Config { maxclients: 2_000, ..Config::default() };
-        let needed = open_files_needed(2_000, 2, 2);
+        let wanted = OpenFiles::wanted(2_000, 2, 2);
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a readable limit");
-        assert!(hard >= needed, "this test needs a hard limit of {needed} open files, it is {hard}");
+        assert!(hard >= wanted.total(), "this test needs a hard limit of {} open files, it is {hard}", wanted.total());
         setrlimit(Resource::RLIMIT_NOFILE, 1_000, hard).expect("a soft limit may be lowered");
 
-        raise_open_files(&config, 2, 2).expect("the hard limit allows it");
+        assert_eq!(wanted.raise().expect("the hard limit allows it"), wanted);
 
-        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE), Ok((needed, hard)));
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE), Ok((wanted.total(), hard)));
     }
 
     #[test]
-    fn a_limit_that_cannot_be_raised_is_refused_with_what_would_fit() {
+    fn clients_and_tables_are_fewer_where_the_limit_is_lower() {
+        let wanted = OpenFiles::wanted(10_000, 2, 2);
+        let fitting =
+            |limit| wanted.within(limit).map(|fitting| (fitting.clients, fitting.tables.log, fitting.tables.rows));
+        assert_eq!(wanted.total(), 10_000 + 64 + 2 * 32 + 2 * (64 + 512 + 1024));
+        assert_eq!(fitting(wanted.total()), Some((10_000, 512, 1024)));
+        assert_eq!(fitting(wanted.total() - 1), Some((9_999, 512, 1024)), "all tables, and fewer clients");
+        assert_eq!(fitting(4096), Some((1000, 473, 947)), "a thousand clients, and fewer tables");
+        assert_eq!(fitting(1024), Some((512, 64, 64)), "few tables, and as many clients as are left");
+        assert_eq!(fitting(528), Some((16, 64, 64)), "the least");
+        assert_eq!(fitting(527), None);
+        for limit in 528..=wanted.total() {
+            let fitting = wanted.within(limit).expect("the least fits");
+            assert!(fitting.total() <= limit && fitting.total() + 1 >= limit, "{fitting:?} of {limit}");
+        }
+        // Whoever wants few clients gets them first.
+        let few = OpenFiles::wanted(100, 2, 2).within(1024).expect("they fit");
+        assert_eq!((few.clients, few.tables.log + few.tables.rows), (100, 334));
+        assert_eq!(OpenFiles::wanted(1, 2, 2).within(513).map(|fitting| fitting.clients), Some(1));
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_raised_is_refused_with_what_is_needed() {
         // Above /proc/sys/fs/nr_open not even root may go.
-        let config = Config { maxclients: 1_000_000, ..Config::default() };
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a readable limit");
         let nr_open: u64 =
             std::fs::read_to_string("/proc/sys/fs/nr_open").expect("proc").trim().parse().expect("a number");
-        let shard_count =
-            u16::try_from((hard.max(nr_open) / OPEN_FILES_PER_SHARD + 1).min(u64::from(u16::MAX))).expect("bounded");
-        let needed = open_files_needed(config.maxclients, 2, shard_count);
-        assert!(needed > hard.max(nr_open), "{needed} open files are not out of reach here");
+        let per_shard = OPEN_FILES_PER_SHARD + OpenTables::LEAST.total();
+        let shard_count = u16::try_from((hard.max(nr_open) / per_shard + 1).min(u64::from(u16::MAX))).expect("bounded");
+        let wanted = OpenFiles::wanted(1_000_000, 2, shard_count);
+        let least = wanted.least().total();
+        assert!(least > hard.max(nr_open), "{least} open files are not out of reach here");
 
-        let refusal = raise_open_files(&config, 2, shard_count).expect_err("out of reach").to_string();
+        let refusal = wanted.raise().expect_err("out of reach").to_string();
 
-        assert!(refusal.starts_with(&format!("the open files limit is {hard} where {needed} ")), "{refusal}");
-        assert!(refusal.contains(&format!("LimitNOFILE={needed}")), "{refusal}");
+        assert!(
+            refusal.starts_with(&format!("the open files limit is {hard} where {least} (16 clients, ")),
+            "{refusal}"
+        );
+        assert!(refusal.contains(&format!("LimitNOFILE={} ", wanted.total())), "{refusal}");
     }
 }

@@ -2,7 +2,6 @@
 
 use basalt_net::resp::Reply;
 
-use crate::boot::raise_open_files;
 use crate::commands::{Args, CommandError, glob_matches_any_case};
 use crate::config::{Config, ParameterError, parameters};
 use crate::server::Server;
@@ -51,8 +50,11 @@ pub(super) fn set(args: Args<'_>, server: &Server, reply: &mut Reply<'_>) -> Res
 
 /// Each client is an open file: the limit on them is raised before `maxclients` is.
 fn make_room_for_clients(config: &Config, server: &Server) -> Result<(), CommandError> {
-    raise_open_files(config, server.cores.len(), server.router.shard_count()).map_err(|error| {
-        CommandError::owned(format!("ERR CONFIG SET failed (possibly related to argument 'maxclients') - {error}"))
+    server.open_files.raise_for_clients(config.maxclients).map_err(|clients| {
+        CommandError::owned(format!(
+            "ERR CONFIG SET failed (possibly related to argument 'maxclients') - The operating system is not able to handle the \
+             specified number of clients, try with {clients}"
+        ))
     })
 }
 
@@ -152,7 +154,7 @@ mod tests {
         let answer = client.ask("config set maxclients 1000000");
         // A machine whose hard limit is that high takes it.
         if answer != "+OK|" {
-            assert!(answer.contains("'maxclients') - ") && answer.contains("open files"), "{answer}");
+            assert!(answer.contains("'maxclients') - The operating system is not able to handle the spec"), "{answer}");
             assert_eq!(client.ask("config get maxclients"), "*2|$10|maxclients|$5|10000|");
         }
     }

@@ -8,7 +8,7 @@ use basalt_net::resp::Reply;
 use basalt_storage::BlockCache;
 
 use super::{Outcome, run};
-use crate::boot::StopRequest;
+use crate::boot::{OpenFiles, StopRequest};
 use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::Config;
@@ -34,6 +34,7 @@ impl Client {
         let router = Router::new(2, 2);
         let server = Server {
             settings: Settings::new(config.clone()),
+            open_files: OpenFiles::wanted(config.maxclients, 2, 2),
             config,
             cores: (0..2).map(|_| CoreStats::new(ID_END)).collect(),
             shards: (0..2).map(|_| ShardStats::default()).collect(),
@@ -42,8 +43,8 @@ impl Client {
             block_cache: BlockCache::new(1 << 20),
             started: Instant::now() - Duration::from_secs(90_000),
             started_unix_s: 1000,
-            run_id: "f".repeat(40),
             memory_at_start: 1000,
+            run_id: "f".repeat(40),
             next_client_id: AtomicU64::new(1),
             client_count: AtomicUsize::new(0),
             full_shards: AtomicUsize::new(0),

@@ -11,7 +11,7 @@ use basalt_storage::{BlockCache, Direction, Store, StoreOptions, Warmed};
 
 use super::open_batch::PendingBatch;
 use super::*;
-use crate::boot::StopRequest;
+use crate::boot::{OpenFiles, StopRequest};
 use crate::commands::random_commands::RandomCommands;
 use crate::commands::{Kind, table};
 use crate::config::Config;
@@ -55,6 +55,7 @@ fn server_of_shards(shards: u16, cores: u16) -> Arc<Server> {
     let cache = BlockCache::new(1 << 20);
     Arc::new(make_server(
         Config::default(),
+        OpenFiles::wanted(10_000, usize::from(cores), shards.into()),
         Router::new(shards, cores),
         Mailboxes::new(bells),
         cache,
@@ -214,7 +215,6 @@ fn an_entry_answers_the_batch_it_was_proposed_with_and_no_other() {
     assert_eq!(after, (":3\r\n:3\r\n".to_owned(), vec![false, true, true]));
 }
 
-/// Has the rows fetched that `read` asks for, as a group does between two attempts to apply an entry.
 #[test]
 fn commands_that_change_rows_are_unsaved_until_their_generation_is_written() {
     let directory = tempfile::tempdir().unwrap();
@@ -235,6 +235,7 @@ fn commands_that_change_rows_are_unsaved_until_their_generation_is_written() {
     assert_eq!((machine.store.unsaved_changes(), machine.store.generations_written()), (1, 1));
 }
 
+/// Has the rows fetched that `read` asks for, as a group does between two attempts to apply an entry.
 fn fetch(machine: &mut ShardMachine, read: &ColdRead, keeps: bool) {
     machine.store.begin_entry();
     let reader = machine.store.cold_reader();

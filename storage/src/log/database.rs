@@ -69,7 +69,7 @@ fn rocksdb_options(log: &LogOptions, is_ample: bool) -> Result<Options, rocksdb:
     // Tables are written back as they grow, not in one burst that a sync of the log would have to queue behind.
     options.set_bytes_per_sync(TABLE_PART_BYTES);
     options.set_paranoid_checks(true);
-    options.set_max_open_files(512);
+    options.set_max_open_files(log.open_files_max);
     // The default of 4 MiB would be allocated anew at each open.
     options.set_manifest_preallocation_size(64 << 10);
     // RocksDB writes its own diary on the caller's thread.

@@ -50,6 +50,8 @@ pub struct LogOptions {
     /// New work is refused with [`crate::Error::DiskFull`] while the file system has less than this free, and an append while
     /// it has less than half of it.
     pub reserve_bytes: u64,
+    /// Tables that RocksDB keeps open, at most.
+    pub open_files_max: i32,
     /// Write-ahead files written in full when the log is opened, so that syncs are fast from the first one on: a sync
     /// into a file that must grow also commits the file system's journal. 0: none.
     pub warm_files: usize,
@@ -65,6 +67,7 @@ impl Default for LogOptions {
             segments_waiting_max: 3,
             tail_bytes: 8 << 20,
             reserve_bytes: 64 << 20,
+            open_files_max: 512,
             warm_files: 2,
         }
     }

@@ -20,6 +20,7 @@ mod load;
 mod log_size;
 mod memory;
 mod model;
+mod open_files;
 mod order;
 mod poison;
 mod power_failure;
