@@ -25,7 +25,7 @@ use crate::limits;
 use crate::mailbox::{Mode, ReplyBatch, Request, RequestBatch};
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
-use crate::server::{Server, unix_ms};
+use crate::server::Server;
 use crate::session::Session;
 use crate::set_aside::{Aside, SetAside};
 use crate::settings::LiveSettings;
@@ -114,7 +114,7 @@ impl Core {
             let index = shard.id().index();
             by_shard[index] = Some(shard);
         }
-        let now = Instant::now();
+        let (now, now_ms) = (Instant::now(), server.clock.unix_ms());
         let live = LiveSettings::of(&server.settings);
         let half_run = (0..server.mailboxes.core_count()).map(|_| None).collect();
         server.cores[id.index()].thread_id.set(nix::unistd::gettid().as_raw() as u64);
@@ -126,7 +126,7 @@ impl Core {
             pending: PendingRequests::default(),
             connections: Vec::new(),
             shards: by_shard,
-            now_ms: unix_ms(),
+            now_ms,
             now,
             argv: Argv::new(),
             traffic: Traffic::new(now),
@@ -184,7 +184,7 @@ impl Core {
     /// Reads the clocks, once a turn.
     pub fn start_turn(&mut self) {
         self.now = Instant::now();
-        self.now_ms = unix_ms();
+        self.now_ms = self.server.clock.unix_ms();
         self.traffic.turn(self.now);
         self.stats().turns.add(1);
         // Each turn, so that what a client has set is in force when it hears of it, whichever core it then talks to.
@@ -789,7 +789,7 @@ impl Core {
         }
         self.last_tick = self.now;
         for shard in self.shards.iter_mut().flatten() {
-            shard.tick(self.now_ms, &mut self.outbox);
+            shard.tick(self.now, self.now_ms, &mut self.outbox);
         }
         self.close_idle();
         self.close_unread();

@@ -321,9 +321,9 @@ pub const UNAPPLIED_BATCHES_MIN: usize = 2;
 /// Looks that a shard takes at the segments of its log that wait, for each of them that it fills.
 pub const LOG_LOOKS_PER_SEGMENT: usize = 8;
 
-/// How long batches wait for a memtable to be written or for a log that cannot take more right now, in milliseconds; then
-/// writes are refused until they can go on.
-pub const MEMTABLE_WAIT_MS: u64 = 2000;
+/// How long batches wait for a memtable to be written or for a log that cannot take more right now; then writes are refused until they
+/// can go on.
+pub const MEMTABLE_WAIT: Duration = Duration::from_secs(2);
 
 /// How often a core that sleeps looks whether such a batch can go on.
 pub const HELD_RETRY: Duration = Duration::from_millis(1);
@@ -342,6 +342,10 @@ pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
 /// How far back of the last sweep that found nothing due the next one looks, in milliseconds: an entry may set a deadline that
 /// lies a little before the clock of the core that looks.
 pub const EXPIRY_OVERLAP_MS: u64 = 60_000;
+
+/// How far the clock may be behind the newest entry of a shard before it is reported, in milliseconds: clocks that are kept in step by
+/// small corrections never are.
+pub const CLOCK_BEHIND_MS: u64 = 5_000;
 
 /// Cold reads of one core that reader threads work on at once.
 pub const COLD_READS_IN_FLIGHT: usize = 256;

@@ -25,6 +25,7 @@ use nix::unistd::{Pid, gettid};
 
 use crate::background::Background;
 use crate::boot::{Ballast, DataDir, OpenFiles, OpenTables, Prepared, StopRequest};
+use crate::clock::Clock;
 use crate::commands;
 use crate::config::{self, Config};
 use crate::core::Core;
@@ -251,7 +252,7 @@ pub(crate) fn make_server(
     block_cache: BlockCache,
     stop: StopRequest,
 ) -> Server {
-    let core_count = mailboxes.core_count();
+    let (core_count, clock) = (mailboxes.core_count(), Clock::default());
     let run_id: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
     Server {
         settings: Settings::new(config.clone()),
@@ -263,8 +264,9 @@ pub(crate) fn make_server(
         mailboxes: Arc::new(mailboxes),
         block_cache,
         started: Instant::now(),
-        started_unix_s: crate::server::unix_ms() / 1000,
+        started_unix_s: clock.unix_ms() / 1000,
         memory_at_start: memory_in_use(),
+        clock,
         run_id,
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),

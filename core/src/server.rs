@@ -2,11 +2,12 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use basalt_storage::BlockCache;
 
 use crate::boot::{OpenFiles, StopRequest};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
@@ -34,6 +35,8 @@ pub struct Server {
     pub shards: Box<[ShardStats]>,
     /// RocksDB's cache, shared by all shards; kept here for its figures.
     pub block_cache: BlockCache,
+    /// What the time is.
+    pub clock: Clock,
     /// When the node started.
     pub started: Instant,
     /// When the node started, Unix seconds.
@@ -146,9 +149,4 @@ impl Stop {
     pub fn all_quiet(&self, core_count: usize) -> bool {
         self.quiet_cores.load(Ordering::Acquire) >= core_count
     }
-}
-
-/// The clock in Unix milliseconds.
-pub fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis() as u64
 }

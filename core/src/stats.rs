@@ -449,6 +449,8 @@ pub struct ShardStats {
     pub saves: Figure,
     /// Unix seconds of the last generation written to disk.
     pub last_save_unix_s: Figure,
+    /// How far the clock is behind the time that the rows show, which does not go back, in milliseconds.
+    pub clock_behind_ms: Figure,
     /// Entries of the log that were applied at the start, beyond the rows on disk.
     pub replayed: Figure,
 }

@@ -85,6 +85,8 @@ pub struct Counters {
     pub keys: [u64; DATABASE_COUNT],
     /// Keys with a deadline, by database.
     pub deadlines: [u64; DATABASE_COUNT],
+    /// The sum of those keys' deadlines, in Unix milliseconds, by database.
+    pub deadline_sums: [u128; DATABASE_COUNT],
 }
 
 /// What a scan does with each row's key and value, and whether it goes on.

@@ -1,7 +1,5 @@
 //! What each section of INFO says.
 
-use std::time::Duration;
-
 use basalt_storage::DATABASE_COUNT;
 
 use super::REDIS_VERSION;
@@ -19,7 +17,6 @@ const LRU_CLOCK_END: u128 = 1 << 24;
 
 pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     let server = scene.server;
-    let now_us = std::time::UNIX_EPOCH.elapsed().unwrap_or(Duration::ZERO).as_micros();
     let uptime_s = server.started.elapsed().as_secs();
     fields.add("redis_version", REDIS_VERSION);
     // What Redis says of itself where it was not built from its repository.
@@ -37,7 +34,7 @@ pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("run_id", &server.run_id);
     // The port the client came to: the configured one may be 0, which takes any.
     fields.add("tcp_port", scene.session.local.map_or(scene.config.port, |local| local.port()));
-    fields.add("server_time_usec", now_us);
+    fields.add("server_time_usec", server.clock.unix().as_micros());
     fields.add("uptime_in_seconds", uptime_s);
     fields.add("uptime_in_days", uptime_s / 86_400);
     fields.add("hz", 10);
@@ -49,6 +46,7 @@ pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("basalt_version", env!("CARGO_PKG_VERSION"));
     fields.add("cores", server.cores.len());
     fields.add("shards", server.shards.len());
+    fields.add("clock_behind_ms", server.shards.iter().map(|shard| shard.clock_behind_ms.get()).max().unwrap_or(0));
 }
 
 pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {

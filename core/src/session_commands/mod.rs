@@ -106,7 +106,7 @@ pub fn run(
         C::Info => info::info(args, session, server, reply),
         C::LastSave => server::last_save(server, reply),
         C::Role => server::role(reply),
-        C::Time => server::time(reply),
+        C::Time => server::time(server, reply),
 
         C::ObjectHelp => help::reply(help::OBJECT, reply),
         C::XGroupHelp => help::reply(help::XGROUP, reply),

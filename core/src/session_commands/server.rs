@@ -1,7 +1,5 @@
 //! TIME, LASTSAVE, ROLE and SHUTDOWN (<https://redis.io/docs/latest/commands/?group=server>).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use basalt_net::resp::Reply;
 
 use super::Outcome;
@@ -9,8 +7,8 @@ use crate::commands::{Args, CommandError};
 use crate::server::Server;
 
 /// `TIME`.
-pub(super) fn time(reply: &mut Reply<'_>) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+pub(super) fn time(server: &Server, reply: &mut Reply<'_>) {
+    let now = server.clock.unix();
     reply.array(2);
     reply.bulk_display(now.as_secs());
     reply.bulk_display(now.subsec_micros());

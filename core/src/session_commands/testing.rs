@@ -9,6 +9,7 @@ use basalt_storage::BlockCache;
 
 use super::{Outcome, run};
 use crate::boot::{OpenFiles, StopRequest};
+use crate::clock::Clock;
 use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::Config;
@@ -41,6 +42,7 @@ impl Client {
             router,
             mailboxes: Arc::new(Mailboxes::new(Vec::new())),
             block_cache: BlockCache::new(1 << 20),
+            clock: Clock::default(),
             started: Instant::now() - Duration::from_secs(90_000),
             started_unix_s: 1000,
             memory_at_start: 1000,

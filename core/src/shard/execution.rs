@@ -5,7 +5,7 @@ use std::sync::Arc;
 use basalt_net::resp::Reply;
 use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
-use basalt_storage::{ColdRead, Error as StorageError, OnMiss, Rows, Store, Trial, Warmed};
+use basalt_storage::{Applied, ColdRead, Error as StorageError, OnMiss, Rows, Store, Trial, Warmed};
 
 use super::open_batch::InFlight;
 use super::progress::Progress;
@@ -42,6 +42,8 @@ pub struct ShardMachine {
     pub(super) scratch: Scratch,
     pub(super) random: Random,
     pub(super) in_flight: InFlight,
+    /// The latest moment that a read was shown or an entry was proposed for.
+    time_ms: u64,
     /// The entry that waits for rows.
     paused: Option<Stand>,
     /// How often an entry has waited for them.
@@ -57,6 +59,7 @@ struct Stand {
     bytes_left: usize,
     /// Operations of the batch that were executed.
     operations: usize,
+    time_ms: u64,
     versions: VersionSource,
     random: Random,
     replies: Replies,
@@ -65,12 +68,15 @@ struct Stand {
 }
 
 impl Stand {
-    fn new(entry: EntryId, batch: &Batch<'_>) -> Stand {
+    /// The beginning of `entry`, up to whose predecessor the rows are `applied`. A leader that has just been elected may have closed its first
+    /// batches before it had applied those of another, whose clock was ahead: time stands still then, on all replicas alike.
+    fn new(entry: EntryId, batch: &Batch<'_>, applied: &Applied) -> Stand {
         Stand {
             entry,
             bytes_left: batch.bytes_left(),
             operations: 0,
-            versions: VersionSource::entry(entry.index),
+            time_ms: batch.time_ms.max(applied.time_ms),
+            versions: VersionSource::entry(applied.version_base + entry.index),
             random: Random::new(batch.seed),
             replies: Replies::default(),
             progress: Progress::new(),
@@ -263,10 +269,23 @@ impl ShardMachine {
             scratch: Scratch::default(),
             random,
             in_flight: InFlight::default(),
+            time_ms: 0,
             paused: None,
             pauses: 0,
             core: None,
         }
+    }
+
+    /// The moment that the rows show: `now_ms`, unless they have shown a later one, or an entry has. Clocks are set back, and those of
+    /// nodes differ; but a key that was gone stays gone, for reads and for writes, in this run of the node and in the next.
+    pub fn advance_time(&mut self, now_ms: u64) -> u64 {
+        self.time_ms = self.time_ms().max(now_ms);
+        self.time_ms
+    }
+
+    /// The latest moment that the rows have shown.
+    pub fn time_ms(&self) -> u64 {
+        self.time_ms.max(self.store.applied().time_ms)
     }
 
     /// Runs a read at once and writes its reply, or its error, to `out`. Never blocks.
@@ -295,6 +314,7 @@ impl ShardMachine {
     }
 
     fn reading_on<R>(&mut self, on_miss: OnMiss, now_ms: u64, read: impl FnOnce(&mut Execution<'_>) -> R) -> R {
+        let now_ms = self.advance_time(now_ms);
         self.store.set_on_miss(on_miss);
         let outcome = read(&mut Execution {
             store: &mut self.store,
@@ -395,7 +415,7 @@ impl ShardMachine {
             scratch: &mut self.scratch,
             random,
             versions: if is_read { VersionSource::none() } else { stand.versions },
-            now_ms: batch.time_ms,
+            now_ms: stand.time_ms,
             string_bytes_max: batch.string_bytes_max,
             applying: !is_read,
             tries,
@@ -439,12 +459,16 @@ impl ShardMachine {
 impl Machine for ShardMachine {
     fn apply(&mut self, entry: EntryId, bytes: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError> {
         let batch = Batch::read(bytes).map_err(MachineError::Batch)?;
-        let mut stand = self.paused.take().unwrap_or_else(|| Stand::new(entry, &batch));
+        let mut stand = self.paused.take().unwrap_or_else(|| Stand::new(entry, &batch, self.store.applied()));
+        self.advance_time(stand.time_ms);
         assert_eq!(stand.entry, entry, "entries are applied one after the other");
         let outcome = self.go_on(&mut stand, batch, ticket);
         self.store.set_on_miss(OnMiss::Wait);
         match outcome? {
-            None => Ok(Executed::Whole(stand.replies)),
+            None => {
+                self.store.set_time(stand.time_ms);
+                Ok(Executed::Whole(stand.replies))
+            }
             Some(read) => {
                 let keeps = stand.progress.keeps();
                 self.paused = Some(stand);

@@ -18,7 +18,7 @@ impl Shard {
         if is_busy || self.is_backlogged() || self.group.status().role != Role::Leader {
             return;
         }
-        self.expiry_floor_ms = self.expiry_floor_ms.min(now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS));
+        let now_ms = self.machine.borrow_mut().advance_time(now_ms);
         let floor_ms = self.expiry_floor_ms;
         let due = self.machine.borrow_mut().reading(now_ms, |execution| {
             let is_on_disk = execution.store.has_rows_on_disk();

@@ -4,7 +4,7 @@ use basalt_raft::Role;
 use basalt_storage::{DATABASE_COUNT, Rows};
 
 use super::Shard;
-use crate::server::unix_ms;
+use crate::limits;
 
 impl Shard {
     /// Publishes the counts that INFO tells, so that a client finds in them what it has been answered before.
@@ -24,7 +24,7 @@ impl Shard {
         stats.saves.set(machine.store.generations_written());
     }
 
-    pub(super) fn publish(&mut self) {
+    pub(super) fn publish(&mut self, now_ms: u64) {
         self.publish_counts();
         let (status, stats) = (self.group.status(), &self.server.shards[self.id.index()]);
         let machine = self.machine.borrow();
@@ -37,9 +37,19 @@ impl Shard {
         let durable_applied = status.durable_applied.unwrap_or(0);
         if durable_applied != stats.durable_applied.get() {
             stats.durable_applied.set(durable_applied);
-            stats.last_save_unix_s.set(unix_ms() / 1000);
+            stats.last_save_unix_s.set(now_ms / 1000);
         }
         stats.log_bytes.set(status.log_bytes);
+        let behind_ms = machine.time_ms().saturating_sub(now_ms);
+        stats.clock_behind_ms.set(behind_ms);
+        if self.server.clock.is_newly_behind(behind_ms > limits::CLOCK_BEHIND_MS) {
+            tracing::warn!(
+                shard = self.id.0,
+                behind_ms,
+                "the clock is behind the newest entries: it was set back, or another node's is ahead; time stands still for keys with \
+                 a deadline until it has caught up"
+            );
+        }
         // Without writes nobody looks at what slowed the last ones down.
         let slow_down = self.pressure.slow_down();
         let is_slow = slow_down.is_active() && self.open.write_count > 0;

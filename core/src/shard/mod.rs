@@ -13,6 +13,8 @@ mod proposing;
 mod refused;
 #[cfg(test)]
 pub(crate) mod tests;
+#[cfg(test)]
+mod time_tests;
 mod waiting;
 
 use std::cell::RefCell;
@@ -81,7 +83,6 @@ pub struct Shard {
     open: OpenBatch,
     in_flight: InFlight,
     next_ticket: u64,
-    last_time_ms: u64,
     parked: HashMap<(CoreId, u32), Parked>,
     /// How much is parked.
     parked_waiting: Waiting,
@@ -107,8 +108,8 @@ pub struct Shard {
     group_commit: GroupCommit,
     /// Whether it waits because the disk does not keep up.
     pressure: Pressure,
-    /// When RocksDB was last asked for the size of its files.
-    disk_measured_ms: u64,
+    /// When RocksDB was last asked for the size of its files, if it was.
+    disk_measured: Option<Instant>,
     /// Whether anything was run that another core's connection may hear of before the next tick.
     counts_changed: bool,
     /// Where replies of reads are written before they go to the host: kept, so that not every read allocates.
@@ -186,7 +187,6 @@ impl Shard {
             in_flight,
             outcomes,
             next_ticket: 0,
-            last_time_ms: 0,
             parked: HashMap::new(),
             parked_waiting: Waiting::default(),
             keeper: None,
@@ -200,7 +200,7 @@ impl Shard {
             hold: None,
             group_commit: GroupCommit::new(Instant::now()),
             pressure,
-            disk_measured_ms: 0,
+            disk_measured: None,
             counts_changed: false,
             reply: Vec::new(),
             server: server.clone(),
@@ -234,12 +234,13 @@ impl Shard {
     }
 
     /// What is due now and then: expired keys are deleted through the log, figures are published.
-    pub fn tick(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+    pub fn tick(&mut self, now: Instant, now_ms: u64, host: &mut impl ShardHost) {
         self.expiry_warmed = 0;
         self.delete_expired(now_ms, host);
-        self.publish();
-        if now_ms.saturating_sub(self.disk_measured_ms) >= limits::DISK_MEASURE.as_millis() as u64 {
-            self.disk_measured_ms = now_ms;
+        self.publish(now_ms);
+        let is_old = |measured: Instant| now.saturating_duration_since(measured) >= limits::DISK_MEASURE;
+        if self.disk_measured.is_none_or(is_old) {
+            self.disk_measured = Some(now);
             self.publish_disk();
         }
     }

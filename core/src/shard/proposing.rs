@@ -16,19 +16,19 @@ use crate::limits;
 /// How long batches have been held up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hold {
-    pub(super) since_ms: u64,
+    pub(super) since: Instant,
     /// When it was last looked at.
-    pub(super) seen_ms: u64,
+    pub(super) seen: Instant,
 }
 
 impl Hold {
-    /// Whether a batch may wait on at `now_ms`. What nobody has looked at for long may have been over meanwhile.
-    pub(super) fn is_bearable(&mut self, now_ms: u64) -> bool {
-        if now_ms.saturating_sub(self.seen_ms) >= limits::MEMTABLE_WAIT_MS {
-            self.since_ms = now_ms;
+    /// Whether a batch may wait on at `now`. What nobody has looked at for long may have been over meanwhile.
+    pub(super) fn is_bearable(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.seen) >= limits::MEMTABLE_WAIT {
+            self.since = now;
         }
-        self.seen_ms = now_ms;
-        now_ms.saturating_sub(self.since_ms) < limits::MEMTABLE_WAIT_MS
+        self.seen = now;
+        now.saturating_duration_since(self.since) < limits::MEMTABLE_WAIT
     }
 }
 
@@ -58,7 +58,7 @@ impl Shard {
         }
         let memtable_is_full = memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes;
         if memtable_is_full || self.log_is_full() {
-            if !self.may_hold(now_ms) {
+            if !self.may_hold(now) {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &ProposeError::WriteStall, host);
             }
@@ -86,7 +86,7 @@ impl Shard {
             }
             Err(Refused { reason, batch: bytes }) => {
                 let batch = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
-                if reason == ProposeError::WriteStall && self.may_hold(now_ms) {
+                if reason == ProposeError::WriteStall && self.may_hold(now) {
                     self.reopen(batch, bytes);
                 } else {
                     self.refuse(&batch, &reason, host);
@@ -112,12 +112,12 @@ impl Shard {
         self.group_commit.holds(now, self.open.write_count, flying, is_full)
     }
 
-    /// Whether a batch that cannot be proposed at `now_ms` for a reason that passes may wait on.
-    fn may_hold(&mut self, now_ms: u64) -> bool {
+    /// Whether a batch that cannot be proposed at `now` for a reason that passes may wait on.
+    fn may_hold(&mut self, now: Instant) -> bool {
         if self.hold.is_none() {
             self.server.shards[self.id.index()].write_stops.add(1);
         }
-        self.hold.get_or_insert(Hold { since_ms: now_ms, seen_ms: now_ms }).is_bearable(now_ms)
+        self.hold.get_or_insert(Hold { since: now, seen: now }).is_bearable(now)
     }
 
     /// Makes a batch that was closed a moment ago the open one again.
@@ -131,12 +131,14 @@ impl Shard {
 
     /// Closes the batch that was collected and begins the next one.
     pub(super) fn take_open_batch(&mut self, now_ms: u64, string_bytes_max: usize) -> (PendingBatch, Bytes) {
-        self.last_time_ms = self.last_time_ms.max(now_ms);
-        let seed = self.machine.borrow_mut().random.next_u64();
+        let (time_ms, seed) = {
+            let mut machine = self.machine.borrow_mut();
+            (machine.advance_time(now_ms), machine.random.next_u64())
+        };
         let mut bytes = Vec::with_capacity(self.open.bytes.len().min(limits::BATCH_BYTES_MAX));
         batch::begin(&mut bytes);
         std::mem::swap(&mut bytes, &mut self.open.bytes);
-        batch::seal(&mut bytes, self.last_time_ms, seed, string_bytes_max);
+        batch::seal(&mut bytes, time_ms, seed, string_bytes_max);
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let batch = PendingBatch {

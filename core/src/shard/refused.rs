@@ -16,7 +16,8 @@ impl Shard {
         let cold = if is_behind_another {
             None
         } else {
-            match self.run(origin, mode, bytes, self.last_time_ms, host) {
+            let time_ms = self.machine.borrow().time_ms();
+            match self.run(origin, mode, bytes, time_ms, host) {
                 Ok(()) => return,
                 Err(cold) => Some(cold),
             }

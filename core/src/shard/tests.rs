@@ -1,7 +1,7 @@
 //! A shard with a real log and real rows, on an executor of its own, and the core around it made up.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use basalt_net::resp::Protocol;
 use basalt_net::ring::{Park, Ring, RingOptions};
@@ -20,13 +20,13 @@ use crate::node::make_server;
 use crate::request;
 use crate::router::Router;
 
-const CORE: CoreId = CoreId(0);
+pub(super) const CORE: CoreId = CoreId(0);
 const PATIENCE_S: u64 = 20;
 
 /// Notes what a shard asks of its core.
 #[derive(Default)]
-struct Host {
-    replies: Vec<(u32, String)>,
+pub(super) struct Host {
+    pub(super) replies: Vec<(u32, String)>,
     warms: Vec<((CoreId, u32), ColdRead, bool)>,
 }
 
@@ -68,7 +68,7 @@ fn server_alone() -> Arc<Server> {
     glommio::LocalExecutorBuilder::default().make().unwrap().run(async { server(1) })
 }
 
-fn store(directory: &Path) -> Store {
+pub(super) fn store(directory: &Path) -> Store {
     store_with_cache(directory, 64 << 20)
 }
 
@@ -146,9 +146,9 @@ pub(crate) fn log_options() -> LogOptions {
 }
 
 /// `proto-max-bulk-len` of the tests.
-const STRING_BYTES_MAX: usize = 64 << 20;
+pub(super) const STRING_BYTES_MAX: usize = 64 << 20;
 
-fn origin(ticket: u32) -> Origin {
+pub(super) fn origin(ticket: u32) -> Origin {
     Origin { core: CORE, client: 7, ticket: Ticket(ticket) }
 }
 
@@ -446,16 +446,19 @@ fn a_batch_waits_for_a_log_that_cannot_take_it_right_now_but_not_for_ever() {
     // A log that never begins a second segment.
     let options = LogOptions { segment_bytes: 4096, segments_waiting_max: 0, ..log_options() };
     with_shard(options, |mut shard| async move {
-        let (mut host, start_ms) = (Host::default(), 1_000_000);
+        let (mut host, start, start_ms) = (Host::default(), Instant::now(), 1_000_000_000);
+        // Meanwhile the clock is set back by an hour: how long a batch waits is no business of the clock's.
+        let back_ms = start_ms - 3_600_000;
         let value = "v".repeat(8192);
         shard.submit(origin(1), Mode::Write, &command(&["SET", "key", &value]), start_ms, &mut host);
-        shard.propose(Instant::now(), start_ms, STRING_BYTES_MAX, &mut host);
+        shard.propose(start, start_ms, STRING_BYTES_MAX, &mut host);
         assert_eq!((host.replies.len(), shard.is_held()), (0, true), "refused at once: {:?}", host.replies);
-        shard.submit(origin(2), Mode::Write, &command(&["DEL", "key"]), start_ms, &mut host);
-        shard.propose(Instant::now(), start_ms + limits::MEMTABLE_WAIT_MS - 1, STRING_BYTES_MAX, &mut host);
+        shard.submit(origin(2), Mode::Write, &command(&["DEL", "key"]), back_ms, &mut host);
+        let almost = start + limits::MEMTABLE_WAIT - Duration::from_millis(1);
+        shard.propose(almost, back_ms, STRING_BYTES_MAX, &mut host);
         assert_eq!((host.replies.len(), shard.open.write_count), (0, 2));
 
-        shard.propose(Instant::now(), start_ms + limits::MEMTABLE_WAIT_MS, STRING_BYTES_MAX, &mut host);
+        shard.propose(start + limits::MEMTABLE_WAIT, back_ms, STRING_BYTES_MAX, &mut host);
 
         let refused: Vec<_> =
             host.replies.iter().map(|(ticket, reply)| (*ticket, reply.starts_with("-BUSY"))).collect();
@@ -472,7 +475,7 @@ fn a_stall_of_the_log_that_passes_refuses_nothing() {
     with_shard(options, |mut shard| async move {
         let (mut host, mut held) = (Host::default(), 0);
         let value = "v".repeat(8192);
-        let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
         for number in 0..WRITES {
             shard.submit(origin(number), Mode::Write, &command(&["APPEND", "key", &value]), 1, &mut host);
             while shard.open.write_count > 0 {
@@ -498,11 +501,12 @@ fn a_stall_of_the_log_that_passes_refuses_nothing() {
 
 #[test]
 fn a_stall_long_ago_does_not_count() {
-    let mut hold = Hold { since_ms: 1000, seen_ms: 1000 };
-    assert!(hold.is_bearable(1000 + limits::MEMTABLE_WAIT_MS - 1));
-    assert!(!hold.is_bearable(1000 + limits::MEMTABLE_WAIT_MS));
-    assert!(!hold.is_bearable(1500 + limits::MEMTABLE_WAIT_MS), "it lasts");
-    assert!(hold.is_bearable(1500 + 2 * limits::MEMTABLE_WAIT_MS), "nobody knows whether it lasted");
+    let (since, wait) = (Instant::now(), limits::MEMTABLE_WAIT);
+    let (mut hold, some) = (Hold { since, seen: since }, Duration::from_millis(500));
+    assert!(hold.is_bearable(since + wait - Duration::from_millis(1)));
+    assert!(!hold.is_bearable(since + wait));
+    assert!(!hold.is_bearable(since + wait + some), "it lasts");
+    assert!(hold.is_bearable(since + 2 * wait + some), "nobody knows whether it lasted");
 }
 
 #[test]

@@ -420,7 +420,12 @@ impl<'a> Keyspace<'a> {
         if let Some(deadline_ms) = to_ms {
             self.rows.put(&key::deadline_key(deadline_ms, self.db, key), &[]);
         }
-        let count = &mut self.rows.counters_mut().deadlines[self.db as usize];
+        let db = self.db as usize;
+        let counters = self.rows.counters_mut();
+        let sum = &mut counters.deadline_sums[db];
+        // What only a figure is made of ends no process.
+        *sum = sum.saturating_add(to_ms.unwrap_or(0).into()).saturating_sub(from_ms.unwrap_or(0).into());
+        let count = &mut counters.deadlines[db];
         match (from_ms, to_ms) {
             (None, Some(_)) => *count += 1,
             (Some(_), None) => *count = count.checked_sub(1).expect("a stored deadline is counted"),
@@ -493,8 +498,8 @@ impl<'a> Keyspace<'a> {
         } else if self.rows.counters().deadlines[db] > 0 {
             self.flush_deadlines()?;
         }
-        self.rows.counters_mut().keys[db] = 0;
-        self.rows.counters_mut().deadlines[db] = 0;
+        let counters = self.rows.counters_mut();
+        (counters.keys[db], counters.deadlines[db], counters.deadline_sums[db]) = (0, 0, 0);
         Ok(())
     }
 
@@ -814,6 +819,7 @@ mod tests {
                 counters.keys[row[0] as usize] += 1;
                 if let Some(deadline_ms) = meta.deadline_ms {
                     counters.deadlines[row[0] as usize] += 1;
+                    counters.deadline_sums[row[0] as usize] += u128::from(deadline_ms);
                     deadlines.insert((deadline_ms, row[0], key.to_vec()));
                 }
             }

@@ -26,6 +26,7 @@ mod whole_key;
 pub use collection::{Collection, FIELDS_BYTES_MAX};
 pub use hashes::Hash;
 pub use key::{APPLIED_ROW, ElementKey, KEY_BYTES_MAX, KeyPosition, RowKind, SLOT_COUNT, Slot};
+pub(crate) use key::{deadline_space, read_deadline_key};
 pub use keyspace::{KeyCounts, Keyspace, Lookup, Prior, Record, Scratch, StringEdit};
 pub use lists::{End, List};
 pub use meta::{Meta, Type};

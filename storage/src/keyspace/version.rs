@@ -5,7 +5,7 @@ const COUNTER_BITS: u32 = 20;
 
 /// Gives every collection that a log entry creates a version of its own, the same on every replica.
 ///
-/// A version is `[log index: 44 bits][counter within the entry: 20 bits]`, so versions only grow, and one is never used
+/// A version is `[version base + log index: 44 bits][counter within the entry: 20 bits]`, so versions only grow, and one is never used
 /// twice, also not after a key was deleted and created again: elements of the old collection stay invisible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VersionSource {
@@ -14,7 +14,7 @@ pub struct VersionSource {
 }
 
 impl VersionSource {
-    /// The versions of log entry `index`.
+    /// The versions of log entry `index`, to which the group's version base is added.
     ///
     /// # Panics
     /// If `index` needs more than 44 bits: 17 million million entries.

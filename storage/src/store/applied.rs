@@ -7,8 +7,9 @@ use std::path::Path;
 use crate::rows::{Counters, DATABASE_COUNT};
 use crate::{Error, Result};
 
-/// The format of the rows and of the applied row that this program reads and writes.
-const FORMAT: u32 = 1;
+/// The format of the rows and of the applied row that this program writes. It reads format 1 as well, which had neither time nor version
+/// base nor sums of deadlines.
+const FORMAT: u32 = 2;
 
 /// Up to where the rows are applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,14 +20,30 @@ pub struct Applied {
     pub log_id: Vec<u8>,
     /// The group's membership at that entry, opaque to the store; empty if none was set yet.
     pub membership: Vec<u8>,
+    /// The latest time of an entry, in Unix milliseconds; 0 if none had one. Time in the rows does not go back.
+    pub time_ms: u64,
+    /// What is added to an entry's index to make the versions of the collections it creates. 0, as long as no slot has come from another
+    /// group: the versions of one that has must not be met again.
+    pub version_base: u64,
+}
+
+/// What an applied row says.
+#[derive(Debug)]
+pub(super) struct AppliedRow {
+    pub(super) applied: Applied,
+    pub(super) counters: Counters,
+    /// Whether the sums of deadlines are among the counters. If not they are 0.
+    pub(super) has_deadline_sums: bool,
 }
 
 /// Encodes the applied row's value.
 pub(super) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
-    let fixed = 4 + 8 + 4 + 4 + 2 * 8 * DATABASE_COUNT + 4;
+    let fixed = 4 + 3 * 8 + 4 + 4 + (2 * 8 + 16) * DATABASE_COUNT + 4;
     let mut out = Vec::with_capacity(fixed + applied.log_id.len() + applied.membership.len());
     out.extend_from_slice(&FORMAT.to_be_bytes());
-    out.extend_from_slice(&applied.index.to_be_bytes());
+    for number in [applied.index, applied.time_ms, applied.version_base] {
+        out.extend_from_slice(&number.to_be_bytes());
+    }
     for opaque in [&applied.log_id, &applied.membership] {
         let length = u32::try_from(opaque.len()).expect("a log id or membership is far below 4 GiB");
         out.extend_from_slice(&length.to_be_bytes());
@@ -34,6 +51,9 @@ pub(super) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
     }
     for count in counters.keys.iter().chain(&counters.deadlines) {
         out.extend_from_slice(&count.to_be_bytes());
+    }
+    for sum in &counters.deadline_sums {
+        out.extend_from_slice(&sum.to_be_bytes());
     }
     let checksum = crc32fast::hash(&out);
     out.extend_from_slice(&checksum.to_be_bytes());
@@ -44,7 +64,7 @@ pub(super) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Error::UnknownFormat`] if a newer program wrote it, [`Error::Corruption`] if the bytes are not an applied row.
-pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<(Applied, Counters)> {
+pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<AppliedRow> {
     let damaged = |detail: &str| Error::Corruption { path: path.into(), detail: format!("the applied row {detail}") };
     let mut reader = Reader(bytes);
     let format = reader.u32().ok_or_else(|| damaged("is cut short"))?;
@@ -55,22 +75,32 @@ pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<(Applied, Counters)> {
     if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
         return Err(damaged("does not match its checksum"));
     }
-    if format != FORMAT {
+    if format == 0 {
         return Err(damaged("has format 0, which never existed"));
     }
-    reader.read_body().ok_or_else(|| damaged("is cut short"))
+    // The checksum is no part of what is read.
+    reader.0 = &body[4..];
+    let row = reader.read_body(format).ok_or_else(|| damaged("is cut short"))?;
+    if reader.0.is_empty() { Ok(row) } else { Err(damaged("is too long")) }
 }
 
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn read_body(&mut self) -> Option<(Applied, Counters)> {
-        let applied = Applied { index: self.u64()?, log_id: self.opaque()?.into(), membership: self.opaque()?.into() };
+    fn read_body(&mut self, format: u32) -> Option<AppliedRow> {
+        let index = self.u64()?;
+        let [time_ms, version_base] = if format == 1 { [0; 2] } else { [self.u64()?, self.u64()?] };
+        let (log_id, membership) = (self.opaque()?.into(), self.opaque()?.into());
         let mut counters = Counters::default();
         for count in counters.keys.iter_mut().chain(&mut counters.deadlines) {
             *count = self.u64()?;
         }
-        Some((applied, counters))
+        let has_deadline_sums = format > 1;
+        for sum in counters.deadline_sums.iter_mut().filter(|_| has_deadline_sums) {
+            *sum = u128::from(self.u64()?) << 64 | u128::from(self.u64()?);
+        }
+        let applied = Applied { index, log_id, membership, time_ms, version_base };
+        Some(AppliedRow { applied, counters, has_deadline_sums })
     }
 
     fn u32(&mut self) -> Option<u32> {
@@ -94,7 +124,7 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     fn sample() -> (Applied, Counters) {
@@ -102,14 +132,65 @@ mod tests {
         counters.keys[0] = 7;
         counters.keys[15] = u64::MAX;
         counters.deadlines[3] = 9;
-        (Applied { index: 42, log_id: b"term 3".to_vec(), membership: vec![0; 300] }, counters)
+        counters.deadline_sums[3] = u128::from(u64::MAX) + 5;
+        let (log_id, membership) = (b"term 3".to_vec(), vec![0; 300]);
+        (Applied { index: 42, log_id, membership, time_ms: 1_700_000_000_000, version_base: 7 }, counters)
+    }
+
+    /// The row as format 1 had it.
+    pub(in super::super) fn first_format(applied: &Applied, counters: &Counters) -> Vec<u8> {
+        let mut bytes = vec![0, 0, 0, 1];
+        bytes.extend_from_slice(&applied.index.to_be_bytes());
+        for opaque in [&applied.log_id, &applied.membership] {
+            bytes.extend_from_slice(&(opaque.len() as u32).to_be_bytes());
+            bytes.extend_from_slice(opaque);
+        }
+        for count in counters.keys.iter().chain(&counters.deadlines) {
+            bytes.extend_from_slice(&count.to_be_bytes());
+        }
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_be_bytes());
+        bytes
     }
 
     #[test]
     fn applied_rows_round_trip() {
         let (applied, counters) = sample();
         let bytes = encode(&applied, &counters);
-        assert_eq!(decode(&bytes, Path::new("data")).unwrap(), (applied, counters));
+        let row = decode(&bytes, Path::new("data")).unwrap();
+        assert_eq!((row.applied, row.counters, row.has_deadline_sums), (applied, counters, true));
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let (mut applied, mut counters) = (Applied::default(), Counters::default());
+        (applied.index, applied.time_ms, applied.version_base) = (1, 2, 3);
+        (applied.log_id, applied.membership) = (b"id".to_vec(), b"all".to_vec());
+        (counters.keys[0], counters.deadlines[15], counters.deadline_sums[0]) = (4, 5, 6);
+        let number = |number: u64| number.to_be_bytes();
+        let expected = [
+            &[0, 0, 0, 2][..],
+            &[number(1), number(2), number(3)].concat(),
+            b"\0\0\0\x02id\0\0\0\x03all",
+            &number(4),
+            &[0; 8 * 30],
+            &number(5),
+            &[0; 8],
+            &number(6),
+            &[0; 16 * 15],
+        ]
+        .concat();
+        let bytes = encode(&applied, &counters);
+        assert_eq!(bytes[..bytes.len() - 4], expected);
+        assert_eq!(bytes[bytes.len() - 4..], crc32fast::hash(&expected).to_be_bytes());
+    }
+
+    #[test]
+    fn rows_of_the_first_format_are_read_without_what_they_did_not_have() {
+        let (mut applied, mut counters) = sample();
+        let row = decode(&first_format(&applied, &counters), Path::new("data")).unwrap();
+        (applied.time_ms, applied.version_base) = (0, 0);
+        counters.deadline_sums = Default::default();
+        assert_eq!((row.applied, row.counters, row.has_deadline_sums), (applied, counters, false));
     }
 
     #[test]
@@ -128,8 +209,8 @@ mod tests {
     fn a_newer_format_is_told_from_damage() {
         let (applied, counters) = sample();
         let mut newer = encode(&applied, &counters);
-        newer[3] = 2;
+        newer[3] = 3;
         let error = decode(&newer, Path::new("data")).unwrap_err();
-        assert!(matches!(error, Error::UnknownFormat { found: 2, supported: 1, .. }), "{error}");
+        assert!(matches!(error, Error::UnknownFormat { found: 3, supported: 2, .. }), "{error}");
     }
 }

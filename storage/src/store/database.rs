@@ -13,12 +13,12 @@ use rocksdb::{
 };
 
 use super::StoreOptions;
-use super::applied::{self, Applied};
+use super::applied::{self, Applied, AppliedRow};
 use super::orphan_filter::{IngestEpoch, OrphanFilterFactory};
 use crate::free_space::free_bytes;
-use crate::keyspace::APPLIED_ROW;
+use crate::keyspace::{APPLIED_ROW, deadline_space, read_deadline_key};
 use crate::rocksdb_error::from_rocksdb;
-use crate::rows::Counters;
+use crate::rows::{Counters, DATABASE_COUNT};
 use crate::{Error, Result};
 
 /// Bits of bloom filter per row: 1 % false positives.
@@ -88,7 +88,13 @@ impl Database {
         };
         let is_empty = database.holds_no_row()?;
         let (applied, counters) = match database.applied()? {
-            Some(found) => found,
+            Some(row) => {
+                let AppliedRow { applied, mut counters, has_deadline_sums } = row;
+                if !has_deadline_sums {
+                    counters.deadline_sums = database.deadline_sums()?;
+                }
+                (applied, counters)
+            }
             None if is_empty => (Applied::default(), Counters::default()),
             None => {
                 let detail = "there are rows, but not the row that says up to where they are applied".into();
@@ -104,9 +110,29 @@ impl Database {
     }
 
     /// The applied row, if any generation was ever ingested.
-    pub(super) fn applied(&self) -> Result<Option<(Applied, Counters)>> {
+    pub(super) fn applied(&self) -> Result<Option<AppliedRow>> {
         let row = self.get(APPLIED_ROW, &read_options(ReadTier::All)).map_err(|error| self.error(error))?;
         row.map(|row| applied::decode(&row, &self.path)).transpose()
+    }
+
+    /// The sums of the deadlines, by database. This reads all of them, which only a program that has not kept the sums makes necessary.
+    fn deadline_sums(&self) -> Result<[u128; DATABASE_COUNT]> {
+        let (from, to) = deadline_space();
+        let mut options = read_options(ReadTier::All);
+        options.set_iterate_upper_bound(to.to_vec());
+        let mut iterator = self.db().raw_iterator_opt(options);
+        iterator.seek(&from);
+        let mut sums = [0; DATABASE_COUNT];
+        while let Some(row) = iterator.key() {
+            if let Some((deadline_ms, db, _)) = read_deadline_key(row)
+                && let Some(sum) = sums.get_mut(usize::from(db))
+            {
+                *sum += u128::from(deadline_ms);
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(|error| self.error(error))?;
+        Ok(sums)
     }
 
     fn holds_no_row(&self) -> Result<bool> {
@@ -428,22 +454,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn rows_of_a_newer_format_are_refused_as_such() {
-        let (home, _) = one_file();
+    /// Takes a file of these rows into the database in `home`. What `applied_row` makes of its applied row is the last of them.
+    fn ingest_rows(home: &Path, rows: &[&[u8]], applied_row: impl FnOnce(&Applied, &Counters) -> Vec<u8>) {
         let Opened { database, applied, counters, .. } =
-            Database::open(home.path().join("db-1"), 1, false, &options()).unwrap();
-        let mut row = applied::encode(&applied, &counters);
-        row[3] += 1;
-        let file = home.path().join("newer.sst");
+            Database::open(home.join("db-1"), 1, false, &options()).unwrap();
+        let file = home.join("more.sst");
         let mut writer = rocksdb::SstFileWriter::create(database.table_options());
         writer.open(&file).unwrap();
-        writer.put(APPLIED_ROW, row).unwrap();
+        rows.iter().for_each(|row| writer.put(row, b"").unwrap());
+        writer.put(APPLIED_ROW, applied_row(&applied, &counters)).unwrap();
         writer.finish().unwrap();
         drop(writer);
         database.ingest(&file).unwrap();
-        drop(database);
+    }
+
+    #[test]
+    fn rows_of_the_first_format_are_read_and_their_deadlines_summed() {
+        let (home, _) = one_file();
+        let deadlines = [(1_000, 0, "a"), (1_000, 0, "b"), (u64::MAX, 0, "c"), (u64::MAX, 7, "c")];
+        let row = |(ms, db, key): (u64, u8, &str)| [&[0xFD][..], &ms.to_be_bytes(), &[db], key.as_bytes()].concat();
+        let rows = deadlines.map(row);
+        ingest_rows(home.path(), &rows.each_ref().map(|row| &row[..]), |applied, counters| {
+            applied::tests::first_format(applied, counters)
+        });
+
+        let store = Store::open(home.path(), &options()).unwrap();
+
+        assert_eq!((store.applied().index, store.applied().time_ms, store.applied().version_base), (1, 0, 0));
+        let sums = &store.counters().deadline_sums;
+        assert_eq!((sums[0], sums[7]), (2_000 + u128::from(u64::MAX), u128::from(u64::MAX)));
+        assert_eq!(sums.iter().sum::<u128>(), sums[0] + sums[7]);
+    }
+
+    #[test]
+    fn rows_of_a_newer_format_are_refused_as_such() {
+        let (home, _) = one_file();
+        ingest_rows(home.path(), &[], |applied, counters| {
+            let mut row = applied::encode(applied, counters);
+            row[3] += 1;
+            row
+        });
         let error = Store::open(home.path(), &options()).err().unwrap();
-        assert!(matches!(error, Error::UnknownFormat { found: 2, supported: 1, .. }), "{error}");
+        assert!(matches!(error, Error::UnknownFormat { found: 3, supported: 2, .. }), "{error}");
     }
 }

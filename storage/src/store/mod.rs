@@ -257,6 +257,20 @@ impl Store {
         }
     }
 
+    /// Says that time has come to `time_ms`, Unix milliseconds, in the rows: the time of the entry that is applied next by
+    /// [`Store::set_applied`].
+    ///
+    /// # Panics
+    /// If it goes back: keys that were gone would be there again.
+    pub fn set_time(&mut self, time_ms: u64) {
+        assert!(
+            time_ms >= self.applied.time_ms,
+            "{time_ms} is before {}, which the rows have seen",
+            self.applied.time_ms
+        );
+        self.applied.time_ms = time_ms;
+    }
+
     /// The last log entry whose rows are on disk for good: the log may be purged up to here, and not further.
     pub fn durable_applied(&self) -> u64 {
         self.durable.index

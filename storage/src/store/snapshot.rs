@@ -49,7 +49,7 @@ fn make_checkpoint(database: &Database, into: &Path) -> Result<Applied> {
         fs::remove_dir_all(&unfinished).map_err(|source| io(&unfinished, source))?;
     }
     let _no_ingest = database.lock_ingest();
-    let (applied, _) = database.applied()?.unwrap_or_default();
+    let applied = database.applied()?.map_or_else(Applied::default, |row| row.applied);
     Checkpoint::new(database.db())
         .and_then(|checkpoint| checkpoint.create_checkpoint(into))
         .map_err(|error| database.error(error))?;
