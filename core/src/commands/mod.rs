@@ -7,6 +7,8 @@
 mod arguments;
 mod command_error;
 #[cfg(test)]
+mod deadline_tests;
+#[cfg(test)]
 mod differential;
 pub mod facts;
 mod float_text;

@@ -15,10 +15,20 @@ impl Shard {
     /// looked at then.
     pub(super) fn delete_expired(&mut self, now_ms: u64, host: &mut impl ShardHost) {
         let is_busy = self.expiry_in_flight || self.expiry_is_warming;
-        if is_busy || self.is_backlogged() || self.group.status().role != Role::Leader {
+        let status = self.group.status();
+        if is_busy || self.is_backlogged() || status.role != Role::Leader {
             return;
         }
-        let now_ms = self.machine.borrow_mut().advance_time(now_ms);
+        if std::mem::replace(&mut self.expiry_term, status.term) != status.term {
+            // The rows may have come from another leader meanwhile, as they are.
+            self.expiry_floor_ms = 0;
+        }
+        let (now_ms, earliest_ms) = {
+            let mut machine = self.machine.borrow_mut();
+            (machine.advance_time(now_ms), machine.scratch.take_earliest_deadline_ms())
+        };
+        // An entry may have been on its way for so long that a deadline it set was below the floor when it was applied.
+        self.expiry_floor_ms = self.expiry_floor_ms.min(earliest_ms.unwrap_or(u64::MAX));
         let floor_ms = self.expiry_floor_ms;
         let due = self.machine.borrow_mut().reading(now_ms, |execution| {
             let is_on_disk = execution.store.has_rows_on_disk();

@@ -102,6 +102,8 @@ pub struct Shard {
     expiry_warmed: u32,
     /// No key that was due before this is left.
     expiry_floor_ms: u64,
+    /// In which term that was found.
+    expiry_term: u64,
     /// What batches wait for that cannot be proposed for a reason that passes.
     hold: Option<Hold>,
     /// Whether the batch that was collected waits for more.
@@ -197,6 +199,7 @@ impl Shard {
             expiry_is_warming: false,
             expiry_warmed: 0,
             expiry_floor_ms: 0,
+            expiry_term: 0,
             hold: None,
             group_commit: GroupCommit::new(Instant::now()),
             pressure,

@@ -56,6 +56,17 @@ impl Scene {
         let (_, reply) = self.host.replies.pop().unwrap();
         reply.replace("\r\n", " ").trim_end().to_owned()
     }
+
+    /// Ticks until the shard has so many keys.
+    async fn sweep_to(&mut self, keys: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.shard.machine.borrow().store.counters().keys[0] != keys {
+            let found = self.shard.machine.borrow().store.counters().keys[0];
+            assert!(Instant::now() < deadline, "{found} keys instead of {keys}");
+            self.shard.tick(Instant::now(), self.now_ms, &mut self.host);
+            self.turn().await;
+        }
+    }
 }
 
 #[test]
@@ -179,4 +190,50 @@ fn an_entry_of_a_leader_whose_clock_is_behind_the_last_ones_is_executed_at_the_l
     machine.reading(1, |execution| execution.run(&command(&["PEXPIRETIME", "key"]), &mut deadline).is_ok());
     assert_eq!(String::from_utf8(deadline).unwrap(), format!(":{}\r\n", START_MS + 3_000));
     assert_eq!(machine.store.applied().time_ms, START_MS + 2_000);
+}
+
+#[test]
+fn a_key_whose_deadline_was_below_the_sweeps_floor_when_its_entry_was_applied_is_deleted() {
+    with_server(1, log_options(), |_, shard| async move {
+        let mut scene = Scene::new(shard);
+        scene.submit(1, "SET key value PX 1000");
+        scene.shard.propose(Instant::now(), scene.now_ms, STRING_BYTES_MAX, &mut scene.host);
+        // The entry is on its way for so long that the sweep is far beyond its deadline.
+        scene.now_ms += HOUR_MS;
+        scene.shard.tick(Instant::now(), scene.now_ms, &mut scene.host);
+        assert!(scene.shard.expiry_floor_ms > START_MS + 1_000);
+        let deadline = Instant::now() + PATIENCE;
+        while scene.host.replies.is_empty() {
+            assert!(Instant::now() < deadline, "no reply");
+            scene.turn().await;
+        }
+        assert_eq!(scene.ask("DBSIZE").await, ":1");
+
+        scene.sweep_to(0).await;
+    });
+}
+
+#[test]
+fn a_shard_that_leads_anew_sweeps_from_the_beginning() {
+    with_server(1, log_options(), |_, shard| async move {
+        let mut scene = Scene::new(shard);
+        assert_eq!(scene.ask("SET key value PX 1000").await, "+OK");
+        // As if it had lost the lead, and got the key in a snapshot.
+        scene.shard.machine.borrow_mut().scratch.take_earliest_deadline_ms();
+        (scene.shard.expiry_floor_ms, scene.shard.expiry_term) = (START_MS + HOUR_MS, 0);
+        scene.now_ms += HOUR_MS;
+
+        scene.sweep_to(0).await;
+    });
+}
+
+#[test]
+fn a_deadline_in_the_past_is_not_stored_after_the_sweep_is_beyond_it() {
+    with_server(1, log_options(), |_, shard| async move {
+        let mut scene = Scene::new(shard);
+        scene.shard.tick(Instant::now(), scene.now_ms, &mut scene.host);
+        assert_eq!(scene.ask("SET key value PXAT 1").await, "+OK");
+        assert_eq!(scene.ask("DBSIZE").await, ":0");
+        assert_eq!(scene.ask("EXISTS key").await, ":0");
+    });
 }

@@ -150,9 +150,10 @@ mod tests {
             }
             set.size = 20;
             keyspace.save(&mut set);
-            let deadline_ms = (number % 2 == 0).then_some(999);
+            let deadline_ms = (number % 2 == 0).then_some(1999);
             keyspace.set_string(format!("text{number}").as_bytes(), b"x", deadline_ms).unwrap();
         }
+        let keyspace = shard.keyspace_at(2000);
         let (mut keys, mut from, mut steps) = (Vec::new(), KeyPosition::START, 0);
         loop {
             let (more, next) = collect(&keyspace, from, 7);
@@ -193,9 +194,10 @@ mod tests {
         let mut shard = Shard::default();
         let mut keyspace = shard.keyspace();
         for number in 0..1000 {
-            keyspace.set_string(format!("dead{number}").as_bytes(), b"x", Some(999)).unwrap();
+            keyspace.set_string(format!("dead{number}").as_bytes(), b"x", Some(1999)).unwrap();
         }
         keyspace.set_string(b"alive", b"x", None).unwrap();
+        let keyspace = shard.keyspace_at(2000);
         let mut number = 0;
         let key = keyspace.random_key(&mut || {
             number += 1;

@@ -25,6 +25,8 @@ type VisitDeadline<'v> = &'v mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>;
 pub struct Scratch {
     pub(super) value: Vec<u8>,
     counts: Cell<KeyCounts>,
+    /// The earliest deadline that was stored, if any was.
+    earliest_deadline_ms: Option<u64>,
 }
 
 /// What happened to keys, for whoever publishes figures.
@@ -50,6 +52,11 @@ impl Scratch {
     /// Sets the counts: back to what they were before a command that is run again.
     pub fn set_counts(&self, counts: KeyCounts) {
         self.counts.set(counts);
+    }
+
+    /// The earliest deadline that a key got since this was asked last, if any did: a sweep that is beyond it must go back.
+    pub fn take_earliest_deadline_ms(&mut self) -> Option<u64> {
+        self.earliest_deadline_ms.take()
     }
 
     fn count_lookup(&self, found: bool) {
@@ -265,7 +272,7 @@ impl<'a> Keyspace<'a> {
 
     // ---- writing metadata ----
 
-    /// Sets `key` to a string, whatever it held before.
+    /// Sets `key` to a string, whatever it held before. A deadline that is not after now deletes it.
     pub fn set_string(&mut self, key: &[u8], value: &[u8], deadline_ms: Option<u64>) -> Result<()> {
         let prior = self.lookup(key)?.prior;
         self.put_string(key, prior, value, deadline_ms);
@@ -290,7 +297,7 @@ impl<'a> Keyspace<'a> {
         Ok(())
     }
 
-    /// Sets `key`, looked up before as `prior`, to a string.
+    /// Sets `key`, looked up before as `prior`, to a string. A deadline that is not after now deletes it.
     pub fn put_string(&mut self, key: &[u8], prior: Prior, value: &[u8], deadline_ms: Option<u64>) {
         let mut row = self.scratch.take();
         Meta::write_header(&mut row, Type::String, deadline_ms);
@@ -341,10 +348,11 @@ impl<'a> Keyspace<'a> {
         row.extend_from_slice(&collection.size.to_be_bytes());
         row.extend_from_slice(collection.fields());
         debug_assert!(collection.fields().len() <= FIELDS_BYTES_MAX, "a collection's own fields are bounded");
-        self.put_row(collection.key(), prior, collection.deadline_ms, &row);
+        let stored = self.put_row(collection.key(), prior, collection.deadline_ms, &row);
         self.scratch.give_back(row);
-        collection.prior = Prior { slot: prior.slot, stored: true, deadline_ms: collection.deadline_ms };
-        collection.is_new = false;
+        let deadline_ms = collection.deadline_ms.filter(|_| stored);
+        collection.prior = Prior { slot: prior.slot, stored, deadline_ms };
+        collection.is_new = !stored;
     }
 
     /// Gives `collection` a new version: all its element rows are orphans, and the caller writes those that stay.
@@ -362,7 +370,7 @@ impl<'a> Keyspace<'a> {
         Ok(existed)
     }
 
-    /// Gives `key` another deadline or none. Says whether the key exists.
+    /// Gives `key` another deadline or none; one that is not after now deletes it. Says whether the key existed.
     pub fn set_deadline(&mut self, key: &[u8], deadline_ms: Option<u64>) -> Result<bool> {
         let mut row = self.scratch.take();
         let Lookup { record, prior } = self.lookup(key)?;
@@ -379,8 +387,15 @@ impl<'a> Keyspace<'a> {
         Ok(true)
     }
 
-    /// Puts `key`'s metadata row and keeps counters and the deadline index in step.
-    pub(super) fn put_row(&mut self, key: &[u8], prior: Prior, deadline_ms: Option<u64>, row: &[u8]) {
+    /// Puts `key`'s metadata row and keeps counters and the deadline index in step. A deadline that is not after now deletes the key
+    /// instead, as in Redis, whatever command set it: nobody could read it. Says whether the row was put.
+    fn put_row(&mut self, key: &[u8], prior: Prior, deadline_ms: Option<u64>, row: &[u8]) -> bool {
+        // A key whose last millisecond this is still lives, and may be changed.
+        let is_last_ms = deadline_ms == Some(self.now_ms) && prior.deadline_ms == deadline_ms;
+        if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now_ms) && !is_last_ms {
+            self.remove_row(key, prior);
+            return false;
+        }
         self.rows.put(&key::meta_key(self.db, prior.slot, key), row);
         self.count_expired(prior);
         if !prior.stored {
@@ -389,6 +404,7 @@ impl<'a> Keyspace<'a> {
         if prior.deadline_ms != deadline_ms {
             self.move_deadline(key, prior.deadline_ms, deadline_ms);
         }
+        true
     }
 
     /// Removes `key`'s metadata row, if there is one, and keeps counters and the deadline index in step.
@@ -419,6 +435,8 @@ impl<'a> Keyspace<'a> {
         }
         if let Some(deadline_ms) = to_ms {
             self.rows.put(&key::deadline_key(deadline_ms, self.db, key), &[]);
+            let earliest_ms = &mut self.scratch.earliest_deadline_ms;
+            *earliest_ms = Some(earliest_ms.map_or(deadline_ms, |earliest_ms| earliest_ms.min(deadline_ms)));
         }
         let db = self.db as usize;
         let counters = self.rows.counters_mut();
@@ -642,8 +660,9 @@ mod tests {
     #[test]
     fn an_expired_key_is_absent_and_its_successor_counted_once() {
         let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
-        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 1000);
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 998);
         keyspace.set_string(b"k", b"old", Some(999)).unwrap();
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(2), 0, 1000);
         assert!(keyspace.record(b"k").unwrap().is_none());
         assert!(keyspace.collection(b"k", Type::Set).unwrap().is_none());
         let mut set = keyspace.collection_or_new(b"k", Type::Set).unwrap();
@@ -655,6 +674,24 @@ mod tests {
         assert_eq!((keyspace.counters().keys[0], keyspace.counters().deadlines[0]), (1, 0));
         assert!(!keyspace.has_due(0).unwrap());
         assert_eq!(keyspace.collection(b"k", Type::Set).unwrap().unwrap().size, 1);
+    }
+
+    #[test]
+    fn a_collection_saved_with_a_deadline_that_has_passed_is_deleted_and_may_be_saved_again() {
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 1000);
+        keyspace.set_string(b"k", b"old", None).unwrap();
+        let mut set = keyspace.replacement(b"k", Type::Set).unwrap();
+        keyspace.put_element(&set, b"e", b"");
+        (set.size, set.deadline_ms) = (1, Some(1000));
+        keyspace.save(&mut set);
+        assert!(!keyspace.exists(b"k").unwrap());
+        assert_eq!(*keyspace.counters(), Counters::default());
+        set.deadline_ms = Some(1001);
+        keyspace.save(&mut set);
+        assert!(keyspace.exists(b"k").unwrap());
+        assert!(keyspace.has_element(&set, b"e").unwrap());
+        assert_eq!((keyspace.counters().keys[0], keyspace.counters().deadlines[0]), (1, 1));
     }
 
     #[test]
@@ -742,7 +779,7 @@ mod tests {
 
     fn step() -> impl Strategy<Value = Step> {
         let (db, key) = (0u8..3, 0u8..6);
-        let deadline = prop::option::of(1000u64..1100);
+        let deadline = prop::option::of(prop_oneof![4 => 1000u64..1100, 1 => 1u64..1000]);
         prop_oneof![
             6 => (db.clone(), key.clone(), deadline.clone()).prop_map(|(db, key, at)| Step::Set(db, key, at)),
             2 => (db.clone(), key.clone()).prop_map(|(db, key)| Step::Append(db, key)),
@@ -759,13 +796,23 @@ mod tests {
     /// Live keys with their deadlines, by database and key.
     type Model = BTreeMap<(u8, u8), Option<u64>>;
 
+    /// Puts a key with this deadline into the model, unless that is not after now.
+    fn put(model: &mut Model, key: (u8, u8), deadline_ms: Option<u64>, now_ms: u64) {
+        let is_last_ms = deadline_ms == Some(now_ms) && model.get(&key) == Some(&deadline_ms);
+        if is_last_ms || deadline_ms.is_none_or(|deadline_ms| deadline_ms > now_ms) {
+            model.insert(key, deadline_ms);
+        } else {
+            model.remove(&key);
+        }
+    }
+
     /// Does one step in the keyspace and in the model, and compares what they say.
     fn take(keyspace: &mut Keyspace<'_>, model: &mut Model, step: &Step) {
         match *step {
             Step::Set(db, key, deadline_ms) => {
                 keyspace.select(db);
                 keyspace.set_string(&[key], b"v", deadline_ms).unwrap();
-                model.insert((db, key), deadline_ms);
+                put(model, (db, key), deadline_ms, keyspace.now_ms());
             }
             Step::Append(db, key) => {
                 keyspace.select(db);
@@ -788,7 +835,9 @@ mod tests {
                 keyspace.select(db);
                 let existed = keyspace.set_deadline(&[key], deadline_ms).unwrap();
                 assert_eq!(existed, model.contains_key(&(db, key)));
-                model.entry((db, key)).and_modify(|at| *at = deadline_ms);
+                if existed {
+                    put(model, (db, key), deadline_ms, keyspace.now_ms());
+                }
             }
             Step::Delete(db, key) => {
                 keyspace.select(db);
@@ -852,6 +901,8 @@ mod tests {
                     }
                 }
                 check_rows(&rows);
+                let earliest_ms = scratch.take_earliest_deadline_ms();
+                prop_assert!(earliest_ms.is_none_or(|deadline_ms| deadline_ms > now_ms), "{:?} was stored", earliest_ms);
             }
         }
     }

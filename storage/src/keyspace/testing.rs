@@ -17,8 +17,13 @@ pub(super) struct Shard {
 impl Shard {
     /// The keyspace that the next log entry sees, at 1000 ms.
     pub(super) fn keyspace(&mut self) -> Keyspace<'_> {
+        self.keyspace_at(1000)
+    }
+
+    /// The keyspace that the next log entry sees, at `now_ms`.
+    pub(super) fn keyspace_at(&mut self, now_ms: u64) -> Keyspace<'_> {
         self.entries += 1;
-        Keyspace::new(&mut self.rows, &mut self.scratch, VersionSource::entry(self.entries), 0, 1000)
+        Keyspace::new(&mut self.rows, &mut self.scratch, VersionSource::entry(self.entries), 0, now_ms)
     }
 
     /// The version of the collection at `key`.
