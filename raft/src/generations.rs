@@ -652,6 +652,12 @@ mod tests {
         assert!(text == format!("a{long}c"), "{} bytes", text.len());
     }
 
+    /// Polls the making of a checkpoint, which is done on other threads.
+    async fn poll_once<F: Future>(mut checkpoint: Pin<&mut F>) {
+        let is_pending = poll_fn(|context| Poll::Ready(checkpoint.as_mut().poll(context).is_pending())).await;
+        assert!(is_pending, "it is over before it has begun");
+    }
+
     #[test]
     fn a_checkpoint_that_nobody_waits_for_any_more_stops_nothing() {
         let directory = tempfile::tempdir().unwrap();
@@ -663,11 +669,7 @@ mod tests {
                 scene.apply(first, texts[0]);
                 {
                     let mut checkpoint = Box::pin(scene.generations.checkpoint(made.clone()));
-                    let poll = async |checkpoint: &mut Pin<Box<_>>| {
-                        let polled = poll_fn(|context| Poll::Ready(Future::poll(checkpoint.as_mut(), context))).await;
-                        assert!(polled.is_pending(), "the checkpoint is made on another thread");
-                    };
-                    poll(&mut checkpoint).await;
+                    poll_once(checkpoint.as_mut()).await;
                     // It goes out with the checkpoint.
                     scene.apply(first + 1, texts[1]);
                     let deadline = Instant::now() + PATIENCE;
@@ -675,7 +677,7 @@ mod tests {
                         assert!(Instant::now() < deadline, "it does not begin");
                         scene.log.drain();
                         scene.generations.advance();
-                        poll(&mut checkpoint).await;
+                        poll_once(checkpoint.as_mut()).await;
                         GlommioRuntime::sleep(Duration::from_millis(1)).await;
                     }
                     // Now, or when it has begun its work.

@@ -656,9 +656,9 @@ mod tests {
             for index in 0..20 {
                 log.append([entry(index, READ_BYTES / 4)], IOFlushed::noop()).await.unwrap();
             }
+            let mut purger = log.clone();
             let mut stream = log.entries_stream(0..20).await;
             let mut read = vec![stream.next().await.unwrap().unwrap().log_id.index()];
-            let mut purger = log.clone();
             purger.purge(log_id(1, 15)).await.unwrap();
             let end = loop {
                 match stream.next().await {

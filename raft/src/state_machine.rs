@@ -7,7 +7,9 @@
 //! An entry that cannot be executed stops the group, at each start again. It is noted in the log's directory which one it is; an
 //! operator may have it skipped from then on ([`basalt_storage::log::Skips`]).
 
-use std::cell::{Cell, RefCell};
+#[cfg(test)]
+use std::cell::Cell;
+use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -347,7 +349,7 @@ mod tests {
     fn an_entry_that_does_not_follow_the_one_before_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         run(async {
-            for (applied, next) in [(None, 0), (Some(0), 1), (Some(41), 42)] {
+            for (applied, next) in [(None, 0_u64), (Some(0), 1), (Some(41), 42)] {
                 let directory = directory.path().join(next.to_string());
                 for (index, words) in [
                     (next, None),

@@ -169,6 +169,22 @@ impl Setup {
 
     /// Opens the shard with something else than a thread per job.
     pub(crate) async fn open_with(&self, background: Rc<dyn Background>) -> Shard {
+        self.try_open_with(background).await.expect("the group opens")
+    }
+
+    /// Opens the shard and waits until it is ready; what it says if that fails.
+    pub(crate) async fn start(&self) -> Result<Shard, String> {
+        let shard = self.try_open_with(Rc::new(Threads)).await.map_err(|error| error.to_string())?;
+        match shard.group.wait_ready().await {
+            Ok(()) => Ok(shard),
+            Err(error) => {
+                shard.close().await;
+                Err(error.to_string())
+            }
+        }
+    }
+
+    async fn try_open_with(&self, background: Rc<dyn Background>) -> Result<Shard, crate::Error> {
         let syncer = LogSyncer::start(0, self.durability).expect("the syncer starts");
         let log = open_log(&self.directory, &syncer);
         let machine = Rc::new(RefCell::new(Appender::open(&self.directory, self.memtable_bytes)));
@@ -176,8 +192,8 @@ impl Setup {
         let fatal: Rc<RefCell<Option<String>>> = Rc::default();
         let woken = Arc::new(AtomicBool::new(false));
         let hooks = GroupHooks { background, ..hooks(&outcomes, &fatal, &woken) };
-        let group = Group::open(self.options(), hooks, log, machine.clone()).await.expect("the group opens");
-        Shard { group, machine, outcomes, fatal, woken, syncer: Some(syncer) }
+        let group = Group::open(self.options(), hooks, log, machine.clone()).await?;
+        Ok(Shard { group, machine, outcomes, fatal, woken, syncer: Some(syncer) })
     }
 }
 

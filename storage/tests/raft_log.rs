@@ -184,7 +184,10 @@ fn a_truncated_log_goes_on_with_other_records() {
 fn nothing_is_appended_behind_a_snapshot_that_nobody_would_remember() {
     let directory = tempfile::tempdir().unwrap();
     let (let_go, wait) = mpsc::channel::<()>();
-    let syncer = LogSyncer::start_with(0, Durability::None, move || drop(wait.recv())).unwrap();
+    let syncer = LogSyncer::start_with(0, Durability::None, move || {
+        let _ = wait.recv();
+    })
+    .unwrap();
     let mut log = open(directory.path(), &syncer);
     log.append(&records(0..10, 1)).unwrap();
     assert!(log.purge(99, b"id of 99").unwrap());

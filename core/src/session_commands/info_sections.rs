@@ -13,7 +13,7 @@ use crate::server::Server;
 use crate::stats::{CoreStats, Counter, Figure, ShardStats};
 
 /// Redis' clock of accesses counts seconds in 24 bits.
-const LRU_CLOCK_END: u128 = 1 << 24;
+const LRU_CLOCK_END: u64 = 1 << 24;
 
 pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     let server = scene.server;
@@ -34,12 +34,13 @@ pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("run_id", &server.run_id);
     // The port the client came to: the configured one may be 0, which takes any.
     fields.add("tcp_port", scene.session.local.map_or(scene.config.port, |local| local.port()));
-    fields.add("server_time_usec", server.clock.unix().as_micros());
+    let now = server.clock.unix();
+    fields.add("server_time_usec", now.as_micros());
     fields.add("uptime_in_seconds", uptime_s);
     fields.add("uptime_in_days", uptime_s / 86_400);
     fields.add("hz", 10);
     fields.add("configured_hz", 10);
-    fields.add("lru_clock", now_us / 1_000_000 % LRU_CLOCK_END);
+    fields.add("lru_clock", now.as_secs() % LRU_CLOCK_END);
     fields.add_known("executable", std::env::current_exe().ok().map(|path| path.display().to_string()));
     fields.add("io_threads_active", 0);
     fields.add("server_name", "basalt");
