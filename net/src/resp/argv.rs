@@ -4,10 +4,13 @@
 //! together with that very slice. Inline commands are the exception: their quoting has to be undone, so their
 //! arguments are kept in the `Argv` itself.
 
+/// Arguments whose memory is kept for the next command.
+pub const ARGS_KEPT: usize = 64 << 10;
+
 /// The arguments of one command, reused from command to command.
 ///
-/// Its memory stays what its largest command needed, at most 8 bytes for each of
-/// [`Limits::args_max`](super::Limits::args_max) arguments; keep one per core, not one per connection.
+/// Its memory stays what its larger commands needed, 8 bytes for each of [`ARGS_KEPT`] arguments at most; keep one per core, not one per
+/// connection.
 #[derive(Debug, Default)]
 pub struct Argv {
     pub(super) ranges: Vec<ArgRange>,
@@ -62,6 +65,9 @@ impl Argv {
     /// Forgets the arguments, keeps the memory.
     #[inline]
     pub fn clear(&mut self) {
+        if self.ranges.capacity() > ARGS_KEPT {
+            self.ranges = Vec::new();
+        }
         self.ranges.clear();
         self.unquoted.clear();
         self.is_inline = false;

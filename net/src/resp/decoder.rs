@@ -8,7 +8,7 @@ use std::mem;
 
 use memchr::memchr;
 
-use super::argv::{ArgRange, Argv};
+use super::argv::{ARGS_KEPT, ArgRange, Argv};
 use super::inline::split_words;
 use super::integer::parse_integer;
 use super::limits::Limits;
@@ -16,6 +16,9 @@ use super::protocol_error::ProtocolError;
 
 /// Arguments that are cheaper to walk over again than to keep between two calls: the walk skips their bytes.
 const REWALK_ARGS_MAX: usize = 16;
+
+/// What an argument takes beside its bytes and their framing: its range here, and where it is while its command is run.
+const ARG_OVERHEAD_BYTES: usize = size_of::<ArgRange>() + size_of::<&[u8]>();
 
 /// The incremental decoder of one connection's requests.
 ///
@@ -113,7 +116,9 @@ impl Decoder {
             }
             let end = start + bytes;
             let next = end + 2;
-            if next > request_bytes_max {
+            // Very short arguments take more memory than bytes.
+            let overhead = argv.ranges.len().saturating_sub(ARGS_KEPT) * ARG_OVERHEAD_BYTES;
+            if next + overhead > request_bytes_max {
                 return Err(ProtocolError::TooBigRequest);
             }
             if next > input.len() {

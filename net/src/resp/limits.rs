@@ -2,8 +2,7 @@
 
 /// How large a client's request may be.
 ///
-/// The defaults are Redis', but for the bulk length, which is smaller, and for the number of arguments, which Redis
-/// before 7.0 bounded alike.
+/// The defaults are Redis', but for the bulk length, which is smaller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest inline command, and the longest line that holds a length, in bytes without its line end.
@@ -12,7 +11,8 @@ pub struct Limits {
     pub args_max: usize,
     /// The longest argument in bytes (`proto-max-bulk-len`).
     pub bulk_bytes_max: usize,
-    /// The longest command in bytes, all its arguments and their framing included (`client-query-buffer-limit`).
+    /// The longest command in bytes, all its arguments, their framing and, of very many, 24 bytes for each included
+    /// (`client-query-buffer-limit`).
     /// More than [`Limits::REQUEST_BYTES_CEILING`] counts as that.
     pub request_bytes_max: usize,
 }
@@ -26,7 +26,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             inline_bytes_max: 64 * 1024,
-            args_max: 1024 * 1024,
+            args_max: i32::MAX as usize,
             bulk_bytes_max: 64 * 1024 * 1024,
             request_bytes_max: 1024 * 1024 * 1024,
         }

@@ -11,17 +11,71 @@ use super::integer::{write_integer, write_unsigned};
 use super::protocol::Protocol;
 use super::protocol_error::ProtocolError;
 
+/// Bytes of a bounded reply that are no value yet: the headers of aggregates around the first one.
+const HEADERS_BYTES_MAX: usize = 64;
+
 /// Writes replies to the end of a connection's output, in RESP2 or RESP3.
+///
+/// A bounded one stops writing at its bound: what it has written by then is no whole reply, and whoever made it takes that back and
+/// says something else, see [`Reply::is_over`].
 #[derive(Debug)]
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     protocol: Protocol,
+    /// Where the reply begins in `out`.
+    start: usize,
+    /// Where in `out` it must end.
+    end_max: usize,
+    /// Whether one value may be longer than the bound, if it is all of the reply.
+    spares_one: bool,
+    is_over: bool,
 }
 
 impl<'a> Reply<'a> {
     /// An encoder that appends to `out`.
     pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
-        Self { out, protocol }
+        Self { start: out.len(), out, protocol, end_max: usize::MAX, spares_one: false, is_over: false }
+    }
+
+    /// An encoder that appends `bytes_max` bytes to `out` at most, or one value, however long it is: what was stored can be read.
+    pub fn bounded(out: &'a mut Vec<u8>, protocol: Protocol, bytes_max: usize) -> Self {
+        Self { spares_one: true, ..Self::strictly_bounded(out, protocol, bytes_max) }
+    }
+
+    /// An encoder that appends `bytes_max` bytes to `out` at most.
+    pub fn strictly_bounded(out: &'a mut Vec<u8>, protocol: Protocol, bytes_max: usize) -> Self {
+        Self { end_max: out.len().saturating_add(bytes_max), ..Self::new(out, protocol) }
+    }
+
+    /// Whether something was not written, since the reply would have become longer than its bound. Nothing is written any more.
+    pub fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// Bytes written since the encoder was made.
+    pub fn len(&self) -> usize {
+        self.out.len() - self.start
+    }
+
+    /// Whether nothing was written since the encoder was made.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether `bytes` more may be written.
+    #[inline]
+    fn fits(&mut self, bytes: usize) -> bool {
+        if self.out.len().saturating_add(bytes) <= self.end_max && !self.is_over {
+            return true;
+        }
+        self.fits_alone()
+    }
+
+    /// Whether what does not fit may be written since it is the only value.
+    #[cold]
+    fn fits_alone(&mut self) -> bool {
+        self.is_over |= !(self.spares_one && self.out.len() - self.start <= HEADERS_BYTES_MAX);
+        !self.is_over
     }
 
     /// The version that is written.
@@ -48,6 +102,9 @@ impl<'a> Reply<'a> {
 
     /// An error of the given `Display` text, written without an intermediate string; see [`Reply::error`].
     pub fn error_display(&mut self, text: impl Display) {
+        if !self.fits(0) {
+            return;
+        }
         self.out.push(b'-');
         let start = self.out.len();
         append_display(self.out, text);
@@ -75,6 +132,9 @@ impl<'a> Reply<'a> {
             0 => self.raw(b":0\r\n"),
             1 => self.raw(b":1\r\n"),
             value => {
+                if !self.fits(0) {
+                    return;
+                }
                 self.out.push(b':');
                 write_integer(self.out, value);
                 self.out.extend_from_slice(b"\r\n");
@@ -86,6 +146,9 @@ impl<'a> Reply<'a> {
     #[inline]
     pub fn bulk(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
+        if !self.fits(bytes.len()) {
+            return;
+        }
         self.out.reserve(bytes.len() + 16);
         self.header(b'$', bytes.len());
         self.out.extend_from_slice(bytes);
@@ -103,6 +166,9 @@ impl<'a> Reply<'a> {
 
     /// A string of the given `Display` text.
     pub fn bulk_display(&mut self, text: impl Display) {
+        if !self.fits(0) {
+            return;
+        }
         let mark = self.mark();
         append_display(self.out, text);
         let bytes = self.out.len() - mark;
@@ -170,6 +236,9 @@ impl<'a> Reply<'a> {
 
     /// A floating point number; in RESP2 a string. Printed by [`write_double`].
     pub fn double(&mut self, value: f64) {
+        if !self.fits(0) {
+            return;
+        }
         match self.protocol {
             Protocol::Resp2 => {
                 let mark = self.mark();
@@ -225,6 +294,9 @@ impl<'a> Reply<'a> {
     /// Replies that are encoded already.
     #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
+        if !self.fits(bytes.len()) {
+            return;
+        }
         self.out.extend_from_slice(bytes);
     }
 
@@ -233,9 +305,10 @@ impl<'a> Reply<'a> {
         self.out.len()
     }
 
-    /// Takes back everything written since `mark`.
+    /// Takes back everything written since `mark`, and with all of a reply that it was longer than its bound.
     pub fn truncate(&mut self, mark: usize) {
         self.out.truncate(mark);
+        self.is_over &= mark > self.start;
     }
 
     /// What was written since `mark`.
@@ -258,6 +331,9 @@ impl<'a> Reply<'a> {
     }
 
     fn line(&mut self, tag: u8, text: &[u8]) {
+        if !self.fits(text.len()) {
+            return;
+        }
         self.out.push(tag);
         let start = self.out.len();
         self.out.extend_from_slice(text);
@@ -267,6 +343,9 @@ impl<'a> Reply<'a> {
 
     #[inline]
     fn header(&mut self, tag: u8, count: usize) {
+        if !self.fits(0) {
+            return;
+        }
         if count < 10 {
             // The most frequent by far.
             return self.out.extend_from_slice(&[tag, b'0' + count as u8, b'\r', b'\n']);
@@ -280,6 +359,9 @@ impl<'a> Reply<'a> {
     fn header_before(&mut self, mark: usize, tag: u8, count: usize) {
         let end = self.out.len();
         assert!(mark <= end, "a mark is taken before what follows it");
+        if !self.fits(0) {
+            return;
+        }
         self.header(tag, count);
         let header_bytes = self.out.len() - end;
         self.out[mark..].rotate_right(header_bytes);
@@ -394,6 +476,38 @@ mod tests {
         reply.truncate(mark);
         reply.error("ERR failed");
         assert_eq!(out, b"+earlier\r\n-ERR failed\r\n");
+    }
+
+    #[test]
+    fn a_bounded_reply_stops_at_its_bound_and_may_be_taken_back_for_another() {
+        let mut out = b"+earlier\r\n".to_vec();
+        let mut reply = Reply::bounded(&mut out, Protocol::Resp2, 1000);
+        let mark = reply.mark();
+        reply.array(2_000_000);
+        for _ in 0..1_000_000 {
+            reply.bulk([b'v'; 100]);
+            reply.integer(12_345);
+        }
+        reply.raw(b"+OK\r\n");
+        reply.array_before(mark, 3);
+        assert!(reply.is_over() && reply.len() <= 1100, "{} bytes", reply.len());
+        reply.truncate(mark);
+        assert!(!reply.is_over() && reply.is_empty());
+        reply.error("ERR too large");
+        assert_eq!(out, b"+earlier\r\n-ERR too large\r\n");
+    }
+
+    #[test]
+    fn one_value_may_be_longer_than_the_bound_unless_that_is_strict() {
+        let value = [b'v'; 5000];
+        for (is_strict, count, is_over) in [(false, 1, false), (false, 2, true), (true, 1, true)] {
+            let mut out = Vec::new();
+            let make = if is_strict { Reply::strictly_bounded } else { Reply::bounded };
+            let mut reply = make(&mut out, Protocol::Resp2, 1000);
+            reply.array(count);
+            (0..count).for_each(|_| reply.bulk(value));
+            assert_eq!(reply.is_over(), is_over, "{count}, strict: {is_strict}");
+        }
     }
 
     #[test]
