@@ -32,6 +32,18 @@ enum Life {
     Closing,
 }
 
+/// How much of what is being sent is still sent before the last word to a peer that is cut off.
+const CUT_REST_BYTES_MAX: usize = 64 << 10;
+
+/// How the output of a peer ends that is cut off.
+#[derive(Debug)]
+pub(super) struct Cut {
+    /// What it is told last.
+    pub(super) last: Vec<u8>,
+    /// Where in the output the first message ends that ends at or behind a position.
+    pub(super) end_of: fn(&[u8], usize) -> Option<usize>,
+}
+
 /// The cancellation in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cancelling {
@@ -50,6 +62,11 @@ pub(super) struct Connection {
     /// Being sent, from `sent` on. Not touched while `send_in_flight`.
     sending: Vec<u8>,
     sent: usize,
+    /// Waits for the send in flight to be cancelled.
+    cut: Option<Cut>,
+    /// Whether what the peer still sends is received and dropped until it has closed its end: a socket that is closed with input in it
+    /// drops the output that is on its way.
+    lingers: bool,
     life: Life,
     cancelling: Cancelling,
     receiving: bool,
@@ -75,6 +92,8 @@ impl Connection {
             output: Vec::new(),
             sending: Vec::new(),
             sent: 0,
+            cut: None,
+            lingers: false,
             life: Life::Open,
             cancelling: Cancelling::Nothing,
             receiving: false,
@@ -142,7 +161,8 @@ impl Connection {
 
     /// Arms the receive if it is wanted and nothing stands in its way; tells whether it did.
     pub(super) fn receive(&mut self, id: ConnId, queue: &mut Queue) -> bool {
-        let wanted = self.wants_input() && !self.paused && !self.ended;
+        let lingers = self.lingers && self.life == Life::Flushing && !self.broken;
+        let wanted = (lingers || (self.wants_input() && !self.paused)) && !self.ended;
         if !wanted || self.receiving || self.starved || self.cancelling != Cancelling::Nothing {
             return false;
         }
@@ -168,7 +188,8 @@ impl Connection {
     /// A receive has brought bytes; the request stays armed if there is `more`.
     pub(super) fn received(&mut self, more: bool, id: ConnId, queue: &mut Queue) -> bool {
         self.receiving = more;
-        if more && (self.paused || self.life != Life::Open) {
+        let is_dropped = self.lingers && self.life == Life::Flushing;
+        if more && (self.paused || self.life != Life::Open) && !is_dropped {
             self.cancel(Cancelling::Receive, id, queue); // the earlier cancellation, if any, did not meet it
         }
         self.settle(id, queue)
@@ -183,7 +204,7 @@ impl Connection {
     /// The receive is over for want of a buffer; tells whether the connection now waits for one.
     pub(super) fn receive_starved(&mut self) -> bool {
         self.receiving = false;
-        self.starved = self.life == Life::Open;
+        self.starved = self.life == Life::Open || (self.lingers && self.life == Life::Flushing);
         self.starved
     }
 
@@ -284,15 +305,48 @@ impl Connection {
             return false;
         }
         self.life = Life::Closing;
+        self.cut = None;
         self.drop_output(spare);
         self.cancel(Cancelling::Everything, id, queue);
         self.is_quiet()
     }
 
+    /// Drops the output but for the message that the peer has the beginning of, tells it `cut.last`, and closes the connection when
+    /// that is sent.
+    pub(super) fn cut(&mut self, cut: Cut, id: ConnId, queue: &mut Queue, spare: &mut Spare) -> bool {
+        if self.life == Life::Closing || self.broken {
+            return self.close(false, id, queue, spare);
+        }
+        (self.life, self.lingers) = (Life::Flushing, true);
+        spare.put(mem::take(&mut self.output));
+        self.cut = Some(cut);
+        if self.send_in_flight {
+            self.cancel(Cancelling::Everything, id, queue);
+        } else {
+            self.finish_cut();
+        }
+        false
+    }
+
+    /// Cuts the output, if it is to be and no send is in flight any more.
+    pub(super) fn finish_cut(&mut self) {
+        let Some(Cut { last, end_of }) = self.cut.take_if(|_| !self.send_in_flight) else { return };
+        let end = end_of(&self.sending, self.sent).filter(|end| end - self.sent <= CUT_REST_BYTES_MAX);
+        // Of a long message the rest is not kept for a peer that does not read, and without it nothing can be said.
+        self.sending = end.map_or_else(Vec::new, |end| [&self.sending[self.sent..end], &last].concat());
+        self.sent = 0;
+    }
+
+    /// Whether a send was cancelled to cut the output.
+    pub(super) fn is_being_cut(&self) -> bool {
+        self.cut.is_some()
+    }
+
     /// A cancellation has completed. What it cancelled completes by itself.
     pub(super) fn cancelled(&mut self, id: ConnId, queue: &mut Queue) -> bool {
         let done = mem::replace(&mut self.cancelling, Cancelling::Nothing);
-        if self.life == Life::Closing && done == Cancelling::Receive && self.send_in_flight {
+        let ends_sends = self.life == Life::Closing || self.cut.is_some();
+        if ends_sends && done == Cancelling::Receive && self.send_in_flight {
             self.cancel(Cancelling::Everything, id, queue);
         }
         self.settle(id, queue)
@@ -305,7 +359,16 @@ impl Connection {
                 self.receive(id, queue);
                 false
             }
-            Life::Flushing if self.output_bytes() > 0 && !self.broken => false,
+            Life::Flushing if (self.output_bytes() > 0 || self.cut.is_some()) && !self.broken => {
+                self.receive(id, queue);
+                false
+            }
+            Life::Flushing if self.lingers && !self.ended && !self.broken => {
+                // Not an error: a peer that is gone is noticed by the receive.
+                let _ = nix::sys::socket::shutdown(self.socket.as_raw_fd(), nix::sys::socket::Shutdown::Write);
+                self.receive(id, queue);
+                false
+            }
             Life::Flushing => {
                 self.life = Life::Closing;
                 self.cancel(Cancelling::Everything, id, queue);

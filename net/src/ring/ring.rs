@@ -17,7 +17,7 @@ use io_uring::{
 
 use super::{
     buffers::BufferPool,
-    connection::Connection,
+    connection::{Connection, Cut},
     connections::{ConnId, Connections},
     counters::{Counters, Memory},
     error::RingError,
@@ -300,6 +300,21 @@ impl Ring {
         self.release_if(done, id);
     }
 
+    /// Cuts a peer off that does not take its output, and tells it why: drops what it has not got the beginning of, ends with `last`, and
+    /// closes as [`close`](Self::close) does after a flush. `end_of` says where in the output the first message ends that ends at or
+    /// behind a position. If much of the message being sent is left, closes at once.
+    pub fn cut(&mut self, id: ConnId, last: &[u8], end_of: fn(&[u8], usize) -> Option<usize>) {
+        let Some(connection) = self.connections.get_mut(id) else { return };
+        let done = connection.cut(Cut { last: last.to_vec(), end_of }, id, &mut self.queue, &mut self.spare);
+        if !done {
+            let deadline = Instant::now() + self.options.flush_wait;
+            self.flushing.push_back(Flush { id, deadline, progress: connection.progress() });
+        }
+        self.send(id);
+        self.settle(id);
+        self.release_if(done, id);
+    }
+
     fn complete_receive(&mut self, id: ConnId, completion: Completion) -> Option<Event> {
         let result = completion.result;
         // made first, so that the buffer goes back whatever becomes of it
@@ -348,13 +363,17 @@ impl Ring {
                 let bytes = result as usize;
                 self.counters.bytes_out += bytes as u64;
                 connection.sent(bytes);
+                connection.finish_cut();
                 let drained = connection.drained(bytes, self.options.output_high_bytes, self.options.output_low_bytes);
                 self.send(id);
                 self.settle(id);
                 drained.then_some(Event::Writable(id))
             }
-            _ if matches!(-result, libc::EINTR | libc::EAGAIN) => {
+            _ if matches!(-result, libc::EINTR | libc::EAGAIN)
+                || (-result == libc::ECANCELED && connection.is_being_cut()) =>
+            {
                 connection.send_failed();
+                connection.finish_cut();
                 self.send(id);
                 self.settle(id);
                 None
