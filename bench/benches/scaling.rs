@@ -242,8 +242,8 @@ impl<'a> Core<'a> {
             taken += requests.heads.len();
             let mut start = 0;
             for head in &requests.heads {
-                let bytes = &requests.bytes[start..head.end as usize];
-                start = head.end as usize;
+                let bytes = &requests.bytes[start..head.end];
+                start = head.end;
                 if head.mode == Mode::Write {
                     batch::push(&mut self.entry, |out| out.extend_from_slice(bytes));
                     self.origins.push(Origin { core: from, client: head.client, ticket: head.ticket });
@@ -289,7 +289,6 @@ impl<'a> Core<'a> {
     fn deliver(&mut self, replies: &ReplyBatch) {
         let mut start = 0;
         for &(ticket, end) in &replies.heads {
-            let end = end as usize;
             let request = self.pending.take(ticket);
             self.note_answer(request.slot);
             self.output.extend_from_slice(&replies.bytes[start..end]);

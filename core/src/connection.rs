@@ -9,7 +9,9 @@ use std::time::Instant;
 use basalt_net::resp::Decoder;
 use basalt_net::ring::ConnId;
 
-use crate::coordinator::Coordinator;
+use crate::commands::{Args, Command};
+use crate::coordinator::{Coordinator, Part};
+use crate::input_buffer::InputBuffer;
 use crate::limits;
 use crate::session::Session;
 use crate::stalled::WaitsFor;
@@ -19,6 +21,8 @@ use crate::traffic::HeardIn;
 enum Slot {
     /// Not answered yet.
     Waiting {
+        /// How its reply is counted.
+        expects: Expects,
         /// Whether it is a write.
         write: bool,
         /// Whether the client does not want the reply (`CLIENT REPLY OFF`).
@@ -30,8 +34,12 @@ enum Slot {
         coordinator: Box<dyn Coordinator>,
         /// Parts asked for so far.
         part_count: usize,
+        /// What is to be sent before the rest, once it is this slot's turn.
+        piece: Option<Box<Piece>>,
         /// The id of the command the client asked for.
         asked: u16,
+        /// How its reply is counted.
+        expects: Expects,
         /// Whether its parts are writes.
         write: bool,
         /// See [`Slot::Waiting`].
@@ -39,6 +47,45 @@ enum Slot {
     },
     /// Answered; waits for the slots before it.
     Ready(Box<[u8]>),
+}
+
+/// A piece of a reply.
+#[derive(Default)]
+pub struct Piece {
+    /// What is to be sent.
+    pub bytes: Vec<u8>,
+    /// What is to be asked for then.
+    pub parts: Vec<Part>,
+}
+
+/// A piece whose turn it is, and what it belongs to.
+pub struct DuePiece {
+    /// The piece.
+    pub piece: Piece,
+    /// The slot of its request.
+    pub slot: u64,
+    /// Parts asked for before.
+    pub first_part: usize,
+    /// The id of the command the client asked for.
+    pub asked: u16,
+    /// Whether the client does not want it.
+    pub silent: bool,
+}
+
+/// What the reply to a request may be like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expects {
+    /// A few bytes, as most writes have.
+    Word,
+    /// Values, which may be large: reads, and writes that return what they remove or replace.
+    Values,
+}
+
+impl Expects {
+    /// What `command` is answered, called with `args`.
+    pub fn of(command: &Command, args: Args<'_>) -> Expects {
+        if command.returns_values(args) { Expects::Values } else { Expects::Word }
+    }
 }
 
 /// How many requests of a connection may be on their way: few while their replies are large, which nobody knows before they
@@ -84,7 +131,7 @@ pub struct Connection {
     /// Where decoding stands in `input`.
     pub decoder: Decoder,
     /// Bytes received and not decoded yet.
-    pub input: Vec<u8>,
+    pub input: InputBuffer,
     /// Requests sent to shards to be run in their place among the writes, and not answered. A later read must not overtake
     /// one of them: neither a write, which it must see, nor a read, which may have seen more than is applied yet.
     pub ordered_unanswered: u32,
@@ -105,8 +152,8 @@ pub struct Connection {
     slots: VecDeque<Slot>,
     first: u64,
     ready_bytes: usize,
-    reads: Window,
-    writes: Window,
+    values: Window,
+    words: Window,
 }
 
 impl Connection {
@@ -116,7 +163,7 @@ impl Connection {
             ring,
             session,
             decoder: Decoder::default(),
-            input: Vec::new(),
+            input: InputBuffer::default(),
             ordered_unanswered: 0,
             barrier: false,
             stalled: false,
@@ -128,8 +175,8 @@ impl Connection {
             slots: VecDeque::new(),
             first: 0,
             ready_bytes: 0,
-            reads: Window::new(limits::READS_ON_THEIR_WAY_AT_FIRST),
-            writes: Window::new(limits::REQUESTS_PER_CONNECTION),
+            values: Window::new(limits::VALUES_ON_THEIR_WAY_AT_FIRST),
+            words: Window::new(limits::REQUESTS_PER_CONNECTION),
         }
     }
 
@@ -140,14 +187,14 @@ impl Connection {
 
     /// Whether another request may be sent on its way.
     pub fn may_send(&self) -> bool {
-        self.slots.len() < limits::REQUESTS_PER_CONNECTION && !self.reads.is_full() && !self.writes.is_full()
+        self.slots.len() < limits::REQUESTS_PER_CONNECTION && !self.values.is_full() && !self.words.is_full()
     }
 
     /// Whether so few are on their way that it is worth while to go on after they were too many.
     pub fn may_send_again(&self) -> bool {
         self.slots.len() <= limits::REQUESTS_PER_CONNECTION / 2
-            && self.reads.has_room_again()
-            && self.writes.has_room_again()
+            && self.values.has_room_again()
+            && self.words.has_room_again()
     }
 
     /// Bytes of replies that wait for those before them.
@@ -155,10 +202,55 @@ impl Connection {
         self.ready_bytes
     }
 
+    /// Bytes of replies that wait for those before them, for their other parts, or for the client to take what it was sent.
+    pub fn held_bytes(&self) -> usize {
+        let held = |slot: &Slot| match slot {
+            Slot::Coordinated { coordinator, piece, .. } => {
+                coordinator.held_bytes() + piece.as_ref().map_or(0, |piece| piece.bytes.capacity())
+            }
+            Slot::Waiting { .. } | Slot::Ready(_) => 0,
+        };
+        self.ready_bytes + self.slots.iter().map(held).sum::<usize>()
+    }
+
+    /// Whether writes behind slot `number` are on their way.
+    pub fn has_writes_behind(&self, number: u64) -> bool {
+        let behind = self.slots.iter().skip((number - self.first) as usize + 1);
+        behind.into_iter().any(|slot| match slot {
+            Slot::Waiting { write, .. } | Slot::Coordinated { write, .. } => *write,
+            Slot::Ready(_) => false,
+        })
+    }
+
+    /// Keeps a piece of the reply of slot `number` until it may be sent.
+    pub fn hold(&mut self, number: u64, held: Piece) {
+        if let Some(Slot::Coordinated { piece, .. }) = self.slots.get_mut((number - self.first) as usize) {
+            *piece = Some(Box::new(held));
+        }
+    }
+
+    /// The piece of a reply whose turn it is; its parts count as asked for.
+    pub fn take_piece(&mut self) -> Option<DuePiece> {
+        match self.slots.front_mut() {
+            Some(Slot::Coordinated { piece, part_count, asked, silent, .. }) => {
+                let piece = *piece.take()?;
+                let (first_part, asked, silent) = (*part_count, *asked, *silent);
+                *part_count += piece.parts.len();
+                Some(DuePiece { piece, slot: self.first, first_part, asked, silent })
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether a piece of a reply waits whose turn it is.
+    pub fn has_piece(&self) -> bool {
+        matches!(self.slots.front(), Some(Slot::Coordinated { piece: Some(_), .. }))
+    }
+
     /// Opens a slot for a request answered later, and gives its number.
-    pub fn open_slot(&mut self, write: bool, silent: bool) -> u64 {
-        self.window(write).on_their_way += 1;
-        self.slots.push_back(Slot::Waiting { write, silent });
+    pub fn open_slot(&mut self, expects: Expects, write: bool, silent: bool) -> u64 {
+        self.window(expects).on_their_way += 1;
+        self.slots.push_back(Slot::Waiting { expects, write, silent });
         self.first + self.slots.len() as u64 - 1
     }
 
@@ -168,16 +260,20 @@ impl Connection {
         coordinator: Box<dyn Coordinator>,
         part_count: usize,
         asked: u16,
+        expects: Expects,
         write: bool,
         silent: bool,
     ) -> u64 {
-        self.window(write).on_their_way += 1;
-        self.slots.push_back(Slot::Coordinated { coordinator, part_count, asked, write, silent });
+        self.window(expects).on_their_way += 1;
+        self.slots.push_back(Slot::Coordinated { coordinator, part_count, piece: None, asked, expects, write, silent });
         self.first + self.slots.len() as u64 - 1
     }
 
-    fn window(&mut self, write: bool) -> &mut Window {
-        if write { &mut self.writes } else { &mut self.reads }
+    fn window(&mut self, expects: Expects) -> &mut Window {
+        match expects {
+            Expects::Word => &mut self.words,
+            Expects::Values => &mut self.values,
+        }
     }
 
     /// Adds a reply that is there already, behind those that are missing.
@@ -189,12 +285,12 @@ impl Connection {
     /// Fills slot `number` and moves every reply that is due to `out`.
     pub fn fill(&mut self, number: u64, reply: &[u8], out: &mut Vec<u8>) {
         let index = (number - self.first) as usize;
-        let (write, silent) = match &self.slots[index] {
-            Slot::Waiting { write, silent } | Slot::Coordinated { write, silent, .. } => (*write, *silent),
+        let (expects, silent) = match &self.slots[index] {
+            Slot::Waiting { expects, silent, .. } | Slot::Coordinated { expects, silent, .. } => (*expects, *silent),
             Slot::Ready(_) => unreachable!("a request is answered once"),
         };
         let wanted = self.stalled;
-        self.window(write).answered(reply.len(), wanted);
+        self.window(expects).answered(reply.len(), wanted);
         let reply = if silent { &[] } else { reply };
         if index > 0 {
             self.ready_bytes += reply.len();
@@ -215,13 +311,22 @@ impl Connection {
         }
     }
 
-    /// The coordinator of slot `number`, if it has one, how many parts it has asked for, and the id of its command.
-    pub fn coordinator(&mut self, number: u64) -> Option<(&mut dyn Coordinator, &mut usize, u16)> {
+    /// The coordinator of slot `number`, if it has one, and the id of its command.
+    pub fn coordinator(&mut self, number: u64) -> Option<(&mut dyn Coordinator, u16)> {
         match self.slots.get_mut((number - self.first) as usize) {
-            Some(Slot::Coordinated { coordinator, part_count, asked, .. }) => {
-                Some((&mut **coordinator, part_count, *asked))
-            }
+            Some(Slot::Coordinated { coordinator, asked, .. }) => Some((&mut **coordinator, *asked)),
             _ => None,
+        }
+    }
+
+    /// Counts `count` more parts of the command in slot `number`, and gives the number of the first.
+    pub fn count_parts(&mut self, number: u64, count: usize) -> usize {
+        match self.slots.get_mut((number - self.first) as usize) {
+            Some(Slot::Coordinated { part_count, .. }) => {
+                *part_count += count;
+                *part_count - count
+            }
+            _ => unreachable!("only a command of several parts has parts"),
         }
     }
 }
@@ -233,9 +338,10 @@ mod tests {
     #[test]
     fn replies_leave_in_the_order_of_the_requests() {
         let mut connection = Connection::for_tests();
-        let (a, b) = (connection.open_slot(false, false), connection.open_slot(true, true));
+        let (a, b) =
+            (connection.open_slot(Expects::Values, false, false), connection.open_slot(Expects::Word, true, true));
         connection.push_ready(b"c");
-        let d = connection.open_slot(false, false);
+        let d = connection.open_slot(Expects::Values, false, false);
         let mut out = Vec::new();
         connection.fill(d, b"d", &mut out);
         connection.fill(b, b"b", &mut out);
@@ -246,10 +352,10 @@ mod tests {
     }
 
     /// Sends as much as may be sent.
-    fn send_all(connection: &mut Connection, write: bool) -> Vec<u64> {
+    fn send_all(connection: &mut Connection, expects: Expects) -> Vec<u64> {
         let mut slots = Vec::new();
         while connection.may_send() {
-            slots.push(connection.open_slot(write, false));
+            slots.push(connection.open_slot(expects, expects == Expects::Word, false));
         }
         connection.stalled = true;
         slots
@@ -258,45 +364,46 @@ mod tests {
     #[test]
     fn reads_on_their_way_grow_in_number_while_their_replies_are_small() {
         let (mut connection, mut out, mut rounds) = (Connection::for_tests(), Vec::new(), 0);
-        let mut slots = send_all(&mut connection, false);
-        assert_eq!(slots.len(), limits::READS_ON_THEIR_WAY_AT_FIRST);
+        let mut slots = send_all(&mut connection, Expects::Values);
+        assert_eq!(slots.len(), limits::VALUES_ON_THEIR_WAY_AT_FIRST);
         while slots.len() < limits::REQUESTS_PER_CONNECTION {
             slots.into_iter().for_each(|slot| connection.fill(slot, b"$1\r\n1\r\n", &mut out));
-            slots = send_all(&mut connection, false);
+            slots = send_all(&mut connection, Expects::Values);
             rounds += 1;
         }
         assert!(rounds <= 12, "it takes {rounds} rounds");
         connection.stalled = false;
         slots.drain(..).for_each(|slot| connection.fill(slot, &[b'v'; 64 << 10], &mut out));
         let few = limits::REPLY_BYTES_EXPECTED / (64 << 10);
-        assert_eq!(send_all(&mut connection, false).len(), few, "large replies");
+        assert_eq!(send_all(&mut connection, Expects::Values).len(), few, "large replies");
     }
 
     #[test]
     fn reads_on_their_way_do_not_grow_in_number_for_a_client_that_asks_for_one_at_a_time() {
         let (mut connection, mut out) = (Connection::for_tests(), Vec::new());
         for _ in 0..1000 {
-            let slot = connection.open_slot(false, false);
+            let slot = connection.open_slot(Expects::Values, false, false);
             connection.fill(slot, b"+OK\r\n", &mut out);
         }
-        assert_eq!(send_all(&mut connection, false).len(), limits::READS_ON_THEIR_WAY_AT_FIRST);
+        assert_eq!(send_all(&mut connection, Expects::Values).len(), limits::VALUES_ON_THEIR_WAY_AT_FIRST);
     }
 
     #[test]
     fn writes_are_few_on_their_way_only_once_their_replies_were_large() {
         let (mut connection, mut out) = (Connection::for_tests(), Vec::new());
-        let slots = send_all(&mut connection, true);
+        let slots = send_all(&mut connection, Expects::Word);
         assert_eq!(slots.len(), limits::REQUESTS_PER_CONNECTION);
-        // GETEX and the like.
+        // Of a kind that has no values.
         let large = vec![b'v'; 2 * limits::REPLY_BYTES_EXPECTED];
         connection.fill(slots[0], &large, &mut out);
         slots[1..].iter().for_each(|slot| connection.fill(*slot, b"+OK\r\n", &mut out));
         assert!(connection.may_send_again());
-        let (read, write) = (connection.open_slot(false, false), connection.open_slot(true, false));
+        let (read, write) =
+            (connection.open_slot(Expects::Values, false, false), connection.open_slot(Expects::Word, true, false));
         assert_eq!(read + 1, write);
         connection.fill(write, &large, &mut out);
         connection.fill(read, &large, &mut out);
-        assert_eq!(send_all(&mut connection, true).len(), 1);
+        assert_eq!(send_all(&mut connection, Expects::Word).len(), 1);
     }
 
     impl Connection {

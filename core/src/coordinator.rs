@@ -5,7 +5,7 @@
 
 use basalt_net::resp::{Protocol, Reply, value};
 
-use crate::commands;
+use crate::commands::{self, CommandError};
 use crate::ids::ShardId;
 use crate::mailbox::Mode;
 
@@ -31,6 +31,11 @@ pub enum Progress {
     Wait,
     /// These parts sent, and their replies.
     Send(Vec<Part>),
+    /// The reply to be sent as it comes, since it is too large to be held: these parts sent first, and nothing before they are
+    /// answered. No later request of the connection may be on its way that changes what they read.
+    InPieces(Vec<Part>),
+    /// What is written sent before the rest, and these parts once the client has taken enough of it.
+    Piece(Vec<Part>),
     /// To be done: the reply is written.
     Done,
 }
@@ -40,6 +45,11 @@ pub trait Coordinator {
     /// Takes the reply of the part numbered `part`, counted over all parts in the order they were asked for. When it
     /// answers [`Progress::Done`] it has written the whole reply to `out`.
     fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress;
+
+    /// Bytes of replies and requests that it keeps.
+    fn held_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// How the replies of parts become one.
@@ -84,6 +94,8 @@ pub struct Gather {
     /// For [`Merge::ArrayInOrder`]: where in the client's order each part's elements stand, and where their bytes are.
     order: Vec<Vec<usize>>,
     places: Vec<std::ops::Range<usize>>,
+    /// What it may keep.
+    bytes_max: usize,
 }
 
 impl Gather {
@@ -99,7 +111,23 @@ impl Gather {
             element_count: 0,
             order: Vec::new(),
             places: Vec::new(),
+            bytes_max: usize::MAX,
         }
+    }
+
+    /// This gathering, which gives up when the replies have more than `bytes_max`.
+    pub fn bounded(self, bytes_max: usize) -> Gather {
+        Gather { bytes_max, ..self }
+    }
+
+    /// Gives up what was gathered, since it is too large.
+    fn give_up(&mut self) {
+        let error = match self.merge {
+            Merge::ArrayInOrder => CommandError::Piecemeal.to_string(),
+            _ => format!("ERR the reply is larger than {} MB, ask for less at a time", self.bytes_max >> 20),
+        };
+        self.error = Some(format!("-{error}\r\n").into_bytes());
+        self.elements = Vec::new();
     }
 
     /// A gathering of arrays into the client's order: `order[part]` says where each element of the part's reply stands.
@@ -172,6 +200,9 @@ impl Coordinator for Gather {
         self.waiting -= 1;
         if reply.starts_with(b"-") {
             self.error.get_or_insert_with(|| reply.to_vec());
+            self.elements = Vec::new();
+        } else if self.error.is_none() && self.elements.len() + reply.len() > self.bytes_max {
+            self.give_up();
         } else if self.error.is_none() && self.take(part, reply).is_none() {
             self.error = Some(b"-ERR a shard gave a reply of another shape than the command has\r\n".to_vec());
         }
@@ -180,6 +211,10 @@ impl Coordinator for Gather {
         }
         self.finish(out);
         Progress::Done
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.elements.capacity() + self.places.capacity() * size_of::<std::ops::Range<usize>>()
     }
 }
 

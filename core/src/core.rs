@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use basalt_net::resp::{Argv, Decoded, Reply};
+use basalt_net::resp::{Argv, Decoded, Reply, value};
 use basalt_net::ring::{CloseReason, ConnId, Event, Ring};
 use basalt_net::socket;
 use basalt_storage::Warmed as WarmedRows;
@@ -55,8 +55,8 @@ pub struct Core {
     pub(crate) traffic: Traffic,
     sync_placement: SyncPlacement,
     live: LiveSettings,
-    /// Bytes received and not decoded, of all connections.
-    pub(crate) input_bytes: usize,
+    /// Bytes that clients were answered or have sent since it was last looked at what they all hold.
+    pub(crate) handed_over_bytes: usize,
     pub(crate) stalled: Stalled,
     /// What other cores want of shards that take no more right now.
     pub(crate) set_aside: SetAside,
@@ -132,7 +132,7 @@ impl Core {
             traffic: Traffic::new(now),
             sync_placement,
             live,
-            input_bytes: 0,
+            handed_over_bytes: 0,
             stalled: Stalled::new(shard_count),
             set_aside: SetAside::new(shard_count),
             runs_aside_first: true,
@@ -254,7 +254,10 @@ impl Core {
                 }
             }
         }
-        while let Some((shard, client, rows)) = self.warmed.pop() {
+        // Their replies are bounded by the turn: what is left is taken in the next one.
+        while self.outbox.has_room_for_replies(self.id)
+            && let Some((shard, client, rows)) = self.warmed.pop()
+        {
             count += 1;
             self.warming -= 1;
             let shard = self.shards[shard.index()].as_mut().expect("a shard stays on its core");
@@ -318,8 +321,8 @@ impl Core {
                 self.half_run[from.index()] = Some(run);
                 return done;
             }
-            let bytes = &run.batch.bytes[run.start..head.end as usize];
-            (run.start, run.next) = (head.end as usize, run.next + 1);
+            let bytes = &run.batch.bytes[run.start..head.end];
+            (run.start, run.next) = (head.end, run.next + 1);
             let origin = Origin { core: from, client: head.client, ticket: head.ticket };
             let shard = self.shards[head.shard.index()].as_mut().expect("requests are routed to the shard's core");
             if self.set_aside.is_ahead_of(head.shard, head.mode) || !shard.has_room_for(head.mode) {
@@ -398,7 +401,6 @@ impl Core {
     fn deliver(&mut self, replies: &ReplyBatch) {
         let mut start = 0;
         for &(ticket, end) in &replies.heads {
-            let end = end as usize;
             self.answer(ticket, &replies.bytes[start..end]);
             start = end;
         }
@@ -418,7 +420,11 @@ impl Core {
         } else {
             self.fill(&mut connection, request.slot, reply);
         }
-        let may_go_on = connection.stalled && self.may_go_on(&mut connection);
+        if connection.has_piece() {
+            self.send_pieces(&mut connection);
+        }
+        let waits_for_client = connection.paused && !self.takes_replies(&connection);
+        let may_go_on = connection.stalled && (waits_for_client || self.may_go_on(&mut connection));
         let unread = self.ring.output_bytes(connection.ring) + connection.ready_bytes();
         let is_over = self.live.output_is_newly_over(unread, connection.output_over_since);
         if may_go_on || is_over || (connection.session.closing && connection.is_caught_up()) {
@@ -431,6 +437,7 @@ impl Core {
     /// none to come.
     pub(crate) fn fill(&mut self, connection: &mut Connection, slot: u64, reply: &[u8]) {
         self.stats().note_reply(reply);
+        self.handed_over_bytes += reply.len();
         let mut nowhere = Vec::new();
         connection.fill(slot, reply, self.ring.output(connection.ring).unwrap_or(&mut nowhere));
     }
@@ -457,8 +464,10 @@ impl Core {
             let Some(id) = self.stalled.pop() else { break };
             let Some(mut connection) = self.take_connection(id) else { continue };
             resumed += 1;
-            if connection.waits_for.is_none() {
-                connection.stalled = false;
+            let waits = connection.waits_for.is_some();
+            connection.stalled = waits;
+            self.send_pieces(&mut connection);
+            if !waits {
                 self.decode_kept(&mut connection);
             }
             self.put_connection(connection);
@@ -481,6 +490,7 @@ impl Core {
                 resumed += 1;
                 connection.waits_for = None;
                 connection.stalled = false;
+                self.send_pieces(&mut connection);
                 self.decode_kept(&mut connection);
                 self.put_connection(connection);
             }
@@ -526,7 +536,7 @@ impl Core {
         if connection.output_over_since.is_some() && !was_over {
             self.unread.push(id);
         }
-        let pause = connection.stalled && connection.input.len() >= limits::INPUT_BYTES_STALLED;
+        let pause = connection.stalled && connection.input.len() >= self.input_bytes_max(&connection);
         if pause != connection.paused {
             connection.paused = pause;
             if pause { self.ring.pause(id) } else { self.ring.resume(id) }
@@ -534,11 +544,22 @@ impl Core {
         self.connections[id.index()] = Some(connection);
     }
 
+    /// How much a connection may have sent that is not decoded. Whoever has not read its replies may be about to send all of its requests
+    /// first: they are taken, as far as there is memory for them, or neither side would ever go on.
+    fn input_bytes_max(&self, connection: &Connection) -> usize {
+        if self.takes_replies(connection) {
+            return limits::INPUT_BYTES_STALLED;
+        }
+        let all: u64 = self.server.cores.iter().map(CoreStats::client_bytes).sum();
+        let has_memory = all + self.handed_over_bytes as u64 <= self.live.client_bytes_max / 4 * 3;
+        if has_memory { self.live.query_bytes_max } else { limits::INPUT_BYTES_STALLED }
+    }
+
     fn forget(&mut self, connection: Box<Connection>) {
-        self.input_bytes -= connection.input.len();
         if let Some(waits_for) = connection.waits_for {
             self.stalled.leave(waits_for);
         }
+        drop(connection);
         self.server.client_count.fetch_sub(1, Ordering::Relaxed);
         let clients = &self.stats().clients;
         clients.set(clients.get() - 1);
@@ -548,22 +569,29 @@ impl Core {
     fn deal(&mut self, socket: OwnedFd) {
         let to = CoreId(self.next_core);
         self.next_core = (self.next_core + 1) % self.server.router.core_count();
-        if to == self.id { self.adopt(socket) } else { self.outbox.control(to, Request::Connection(socket)) }
-    }
-
-    /// Makes a connection this core's own.
-    fn adopt(&mut self, socket: OwnedFd) {
-        self.stats().connections.add(1);
+        // Here and not where it is adopted: a core that is behind must not be dealt more than there may be.
         let count = self.server.client_count.fetch_add(1, Ordering::Relaxed) + 1;
         if count > self.live.clients_max {
             self.server.client_count.fetch_sub(1, Ordering::Relaxed);
-            self.stats().rejected_connections.add(1);
-            let id = self.ring.add(socket);
-            if let Some(out) = self.ring.output(id) {
-                out.extend_from_slice(b"-ERR max number of clients reached\r\n");
-            }
-            return self.ring.close(id, true);
+            return self.reject(socket);
         }
+        if to == self.id { self.adopt(socket) } else { self.outbox.control(to, Request::Connection(socket)) }
+    }
+
+    /// Tells a client that there are as many as there may be, and closes its connection.
+    fn reject(&mut self, socket: OwnedFd) {
+        self.stats().connections.add(1);
+        self.stats().rejected_connections.add(1);
+        let id = self.ring.add(socket);
+        if let Some(out) = self.ring.output(id) {
+            out.extend_from_slice(b"-ERR max number of clients reached\r\n");
+        }
+        self.ring.close(id, true);
+    }
+
+    /// Makes a connection, which was counted when it was dealt, this core's own.
+    fn adopt(&mut self, socket: OwnedFd) {
+        self.stats().connections.add(1);
         if let Err(error) = socket::configure_client(socket.as_fd(), self.live.keepalive_s) {
             tracing::debug!(%error, "socket options of a connection could not be set");
         }
@@ -618,9 +646,10 @@ impl Core {
         }
         if connection.input.is_empty() && !connection.stalled {
             let consumed = self.decode(&mut connection, data);
-            self.keep(&mut connection, &data[consumed..]);
+            connection.input.push(&data[consumed..]);
         } else {
-            self.keep(&mut connection, data);
+            self.handed_over_bytes += data.len();
+            connection.input.push(data);
             if !connection.stalled {
                 self.decode_kept(&mut connection);
             }
@@ -628,24 +657,11 @@ impl Core {
         self.put_connection(connection);
     }
 
-    fn keep(&mut self, connection: &mut Connection, rest: &[u8]) {
-        self.input_bytes += rest.len();
-        connection.input.extend_from_slice(rest);
-    }
-
     /// Decodes from a connection's own input buffer.
     fn decode_kept(&mut self, connection: &mut Connection) {
         let mut input = std::mem::take(&mut connection.input);
-        let consumed = self.decode(connection, &input);
-        self.input_bytes -= consumed;
-        if consumed == input.len() {
-            input.clear();
-            if input.capacity() > limits::INPUT_BUFFER_KEPT {
-                input = Vec::new();
-            }
-        } else {
-            input.drain(..consumed);
-        }
+        let consumed = self.decode(connection, input.unread());
+        input.consume(consumed);
         connection.input = input;
     }
 
@@ -709,7 +725,20 @@ impl Core {
 
     /// Whether another command of this connection may be started.
     fn may_decode(&self, connection: &Connection) -> bool {
-        self.has_room(connection) && self.stopping.is_none() && !self.outbox.is_backlogged()
+        self.has_room(connection)
+            && self.stopping.is_none()
+            && !self.outbox.is_backlogged()
+            && !self.has_handed_over_much()
+    }
+
+    /// Whether clients were given so much that it must be looked at first what they all hold.
+    fn has_handed_over_much(&self) -> bool {
+        self.handed_over_bytes as u64 >= self.live.client_bytes_max / limits::CLIENT_LOOKS
+    }
+
+    /// Whether a connection has taken enough of its replies to be sent more.
+    pub(crate) fn takes_replies(&self, connection: &Connection) -> bool {
+        self.ring.output_bytes(connection.ring) <= limits::OUTPUT_BYTES_STALLED
     }
 
     /// Whether the connection itself is not full of what it has not been answered or not taken.
@@ -764,6 +793,8 @@ impl Core {
             || (!self.outbox.is_backlogged() && may_resume())
             || self.may_run_on()
             || self.may_run_aside()
+            || !self.warmed.is_empty()
+            || self.shards.iter().flatten().any(Shard::has_replies)
     }
 
     /// Whether requests of another core that were run half can go on.
@@ -784,6 +815,10 @@ impl Core {
 
     /// What is due now and then: expiry, time-outs, figures for `INFO`. Cheap to call every turn.
     pub fn tick(&mut self) {
+        if self.has_handed_over_much() {
+            self.publish();
+            self.evict_clients();
+        }
         if self.now.duration_since(self.last_tick) < limits::TICK {
             return;
         }
@@ -835,6 +870,9 @@ impl Core {
             let id = connection.ring;
             if connection.ended && self.ring.output(id).is_none() {
                 self.close(id, false);
+            } else if connection.paused && !self.takes_replies(connection) {
+                // There may be memory for more of its requests by now.
+                self.stalled.push(id);
             }
         }
     }
@@ -870,23 +908,35 @@ impl Core {
                 "client closed: all clients together hold more than maxmemory-clients, and this one holds most"
             );
             self.stats().evicted_clients.add(1);
-            self.close(id, false);
+            self.cut_off(
+                id,
+                "the connection is closed: all clients hold more than maxmemory-clients, and this one held most",
+            );
             excess = excess.saturating_sub(bytes);
         }
     }
 
     /// What a client holds, and who it is, if it may be closed for that and is worth it.
     fn evictable(&self, connection: &Connection) -> Option<(u64, ConnId, u64)> {
-        let bytes = (connection.input.len() + self.ring.output_capacity(connection.ring)) as u64;
+        let bytes = (connection.held_bytes() + self.ring.output_capacity(connection.ring)) as u64;
+        let bytes = bytes + connection.input.capacity() as u64;
         let may_be = !connection.session.no_evict && bytes >= limits::EVICTED_BYTES_MIN;
         may_be.then_some((bytes, connection.ring, connection.session.id))
+    }
+
+    /// Closes a client that holds too much, and tells it why, unless it has got the beginning of a long reply.
+    fn cut_off(&mut self, id: ConnId, why: &str) {
+        if let Some(connection) = self.take_connection(id) {
+            self.forget(connection);
+        }
+        self.ring.cut(id, format!("-ERR {why}\r\n").as_bytes(), end_of_reply);
     }
 
     fn close_over_limit(&mut self, id: ConnId, bytes: usize) {
         let client = self.connections[id.index()].as_ref().map(|connection| connection.session.id);
         tracing::warn!(client, bytes, "client closed: its output buffer is over the limit");
         self.stats().output_limit_closed.add(1);
-        self.close(id, false);
+        self.cut_off(id, "the connection is closed: more was left unread than client-output-buffer-limit allows");
     }
 
     /// Publishes the figures of this core and its shards ahead of the tick.
@@ -896,12 +946,20 @@ impl Core {
     }
 
     fn publish(&mut self) {
+        self.handed_over_bytes = 0;
+        let sum = |bytes: fn(&Connection) -> usize| self.connections.iter().flatten().map(|c| bytes(c)).sum::<usize>();
+        let (input_bytes, held_bytes) = (sum(|c| c.input.capacity()), sum(Connection::held_bytes));
+        let batches = self.half_run.iter().flatten().map(|run| run.batch.bytes.capacity()).sum::<usize>();
+        let (requests, replies) = self.outbox.bytes();
         let (stats, ring) = (&self.server.cores[self.id.index()], self.ring.counters());
         stats.bytes_out.set(ring.bytes_out);
         stats.enters.set(ring.enters);
         stats.receives.set(ring.receives);
         stats.sends.set(ring.sends);
-        stats.input_bytes.set(self.input_bytes as u64);
+        stats.input_bytes.set(input_bytes as u64);
+        stats.held_bytes.set(held_bytes as u64);
+        stats.outbox_requests_bytes.set((requests + batches) as u64);
+        stats.outbox_replies_bytes.set(replies as u64);
         stats.output_bytes.set(self.ring.memory().outputs as u64);
         let [commands, bytes_in, bytes_out] = &mut self.rates;
         stats.commands_per_s.set(commands.feed(self.now, stats.commands.since_start()));
@@ -967,8 +1025,20 @@ impl Core {
     }
 }
 
+/// Where in `output`, which begins with a reply, the first one ends that ends at or behind `position`.
+fn end_of_reply(output: &[u8], position: usize) -> Option<usize> {
+    let mut end = 0;
+    while end < position {
+        end += value::skip_value(&output[end..])?;
+    }
+    Some(end)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+    use std::os::unix::net::UnixStream;
+
     use basalt_net::ring::RingOptions;
 
     use super::*;
@@ -983,10 +1053,47 @@ mod tests {
         let mut batch = RequestBatch::default();
         for (ticket, (mode, bytes)) in (first..).zip(requests) {
             batch.bytes.extend_from_slice(bytes);
-            let end = batch.bytes.len() as u32;
+            let end = batch.bytes.len();
             batch.heads.push(RequestHead { ticket: Ticket(ticket), client: 3, shard: ShardId(0), mode: *mode, end });
         }
         Request::Batch(batch)
+    }
+
+    #[test]
+    fn no_more_connections_are_dealt_to_a_core_that_is_behind_than_there_may_be() {
+        const CLIENTS_MAX: usize = 5;
+        const COUNT: usize = 40;
+        with_server(2, log_options(), |server, shard| async move {
+            let ring = Ring::new(&RingOptions::default()).unwrap();
+            let readers = Background::start("test", 1, 8).unwrap();
+            server.settings.set_parameters(&[("maxclients", &CLIENTS_MAX.to_string())]).unwrap();
+            // The other core takes nothing.
+            let mut core = Core::new(SELF, server.clone(), ring, vec![shard], readers, SyncPlacement::of(None));
+            let mut peers = Vec::new();
+            for _ in 0..COUNT {
+                let (ours, peer) = UnixStream::pair().unwrap();
+                peer.set_nonblocking(true).unwrap();
+                core.deal(OwnedFd::from(ours));
+                peers.push(peer);
+            }
+            assert_eq!(server.client_count.load(Ordering::Relaxed), CLIENTS_MAX);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            let mut refused = 0;
+            while refused < COUNT - CLIENTS_MAX {
+                assert!(Instant::now() < deadline, "{refused} were told that there are too many");
+                core.ring.turn(None).unwrap();
+                core.take_ring_events();
+                core.finish_turn();
+                let mut text = String::new();
+                for peer in &mut peers {
+                    text.clear();
+                    let _ = peer.read_to_string(&mut text);
+                    refused += usize::from(text.starts_with("-ERR max number of clients reached"));
+                }
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+            }
+            assert_eq!(refused, COUNT - CLIENTS_MAX);
+        });
     }
 
     #[test]
@@ -1024,7 +1131,6 @@ mod tests {
                     }
                     let mut start = 0;
                     for (ticket, end) in replies.heads {
-                        let end = end as usize;
                         let length = VALUE_BYTES + 1 - ticket.0 as usize;
                         let expected = if ticket.0 == 0 { "+OK".to_owned() } else { format!("${length}\r\nv") };
                         assert!(replies.bytes[start..end].starts_with(expected.as_bytes()), "ticket {ticket:?}");

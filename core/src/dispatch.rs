@@ -6,12 +6,13 @@ use smallvec::SmallVec;
 
 use crate::commands::table::{self, SessionCommand, Special};
 use crate::commands::{Args, Command, CommandError, Kind, Run, Scatter};
-use crate::connection::Connection;
+use crate::connection::{Connection, DuePiece, Expects, Piece};
 use crate::coordinator::{Coordinator, Gather, Merge, Part, Progress};
 use crate::core::Core;
 use crate::ids::ShardId;
 use crate::mailbox::{Mode, Request, Ticket};
 use crate::pending::PendingRequest;
+use crate::piecemeal::Mget;
 use crate::request::{self, RequestHeader};
 use crate::session::ReplyMode;
 use crate::session_commands::{self, Outcome};
@@ -146,6 +147,9 @@ impl Core {
             Scatter::Split { step, merge } => {
                 let first = router.shard_of(args[1]);
                 let groups = args[1..].chunks(step);
+                if matches!(merge, table::Merge::ArrayInOrder) && args.len() > 2 {
+                    return self.mget(connection, command, run, mode, args);
+                }
                 if router.shard_count() == 1 || groups.clone().all(|group| router.shard_of(group[0]) == first) {
                     return self.run_on(connection, first, command, run, mode, args);
                 }
@@ -161,18 +165,22 @@ impl Core {
                     args: args[1..].iter().map(|arg| arg.to_vec()).collect(),
                 };
                 let parts: Vec<Part> = router.shards().map(part).collect();
-                self.coordinate(connection, command.id, Box::new(Gather::new(merge.into(), parts.len())), parts);
+                let bytes_max = self.server.reply_bounds.one_bytes_max;
+                let gather = Gather::new(merge.into(), parts.len()).bounded(bytes_max);
+                self.coordinate(connection, command.id, Box::new(gather), parts);
             }
             Scatter::AllShards { .. } => self.run_on(connection, ShardId(0), command, run, mode, args),
-            Scatter::Special(which) => match special::start(which, connection.session.db, router, args) {
-                Ok(Start::Whole(shard)) => self.run_on(connection, shard, command, run, mode, args),
-                Ok(Start::Parts(parts, coordinator)) => {
-                    // Later parts are sent when earlier ones are answered: nothing of this connection may overtake them.
-                    connection.barrier = true;
-                    self.coordinate(connection, command.id, coordinator, parts);
+            Scatter::Special(which) => {
+                match special::start(which, connection.session.db, router, &self.server.reply_bounds, args) {
+                    Ok(Start::Whole(shard)) => self.run_on(connection, shard, command, run, mode, args),
+                    Ok(Start::Parts(parts, coordinator)) => {
+                        // Later parts are sent when earlier ones are answered: nothing of this connection may overtake them.
+                        connection.barrier = true;
+                        self.coordinate(connection, command.id, coordinator, parts);
+                    }
+                    Err(error) => self.fail(connection, command.id, &error),
                 }
-                Err(error) => self.fail(connection, command.id, &error),
-            },
+            }
         }
     }
 
@@ -196,12 +204,52 @@ impl Core {
             match self.read_here(connection, shard, run, header, args) {
                 Some(ReadOutcome::Done) => return,
                 Some(ReadOutcome::Cold(read)) => cold = Some(read),
-                None => {}
+                // Only MGET of several keys is read in pieces, and does not come here.
+                Some(ReadOutcome::Piecemeal) | None => {}
             }
         }
-        let slot = connection.open_slot(mode == Mode::Write, silent);
+        let slot = connection.open_slot(Expects::of(command, args), mode == Mode::Write, silent);
         let encode = |out: &mut Vec<u8>| request::encode(out, header, args[1..].iter().copied());
         self.send(connection, slot, 0, shard, mode, cold, encode);
+    }
+
+    /// Runs an MGET of several keys: at once if they are all on a shard of this core, else by its parts.
+    fn mget(&mut self, connection: &mut Connection, command: &'static Command, run: Run, mode: Mode, args: Args<'_>) {
+        let (protocol, db) = (connection.session.protocol, connection.session.db);
+        let first = self.server.router.shard_of(args[1]);
+        let is_whole = args[2..].iter().all(|key| self.server.router.shard_of(key) == first);
+        let silent = connection.session.reply_mode != ReplyMode::On;
+        let mut in_pieces = false;
+        if mode == Mode::Read && is_whole && !silent {
+            let header = RequestHeader::new(protocol, db, command.id);
+            match self.read_here(connection, first, run, header, args) {
+                Some(ReadOutcome::Done) => return,
+                Some(ReadOutcome::Piecemeal) => in_pieces = true,
+                Some(ReadOutcome::Cold(_)) | None => {}
+            }
+        }
+        // Nothing of this connection may change what the pieces read.
+        connection.barrier |= in_pieces;
+        let keys = args[1..].iter().copied();
+        let (parts, mget) = Mget::start(&self.server, protocol, (command.id, db), keys, in_pieces);
+        self.coordinate(connection, command.id, Box::new(mget), parts);
+    }
+
+    /// Sends the pieces of a reply whose turn it is, as far as the client takes them, and asks for the next ones.
+    pub(crate) fn send_pieces(&mut self, connection: &mut Connection) {
+        while connection.has_piece() && self.takes_replies(connection) {
+            let Some(due) = connection.take_piece() else { return };
+            let DuePiece { piece, slot, first_part, asked, silent } = due;
+            // Of a client that is gone nothing more is read: its connection is about to be closed.
+            let Some(out) = self.ring.output(connection.ring) else { return };
+            if !silent {
+                out.extend_from_slice(&piece.bytes);
+                self.handed_over_bytes += piece.bytes.len();
+            }
+            self.send_parts(connection, slot, first_part, asked, piece.parts);
+        }
+        // It goes on when the client has taken some.
+        connection.stalled |= connection.has_piece();
     }
 
     /// Tries to answer a read from this core's own shard. `None` if it must go the long way.
@@ -220,6 +268,7 @@ impl Core {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };
             let mark = out.len();
             let outcome = local.read_now(run, header, args, now_ms, out);
+            self.handed_over_bytes += out.len() - mark;
             self.server.cores[id.index()].note_reply(&out[mark..]);
             return Some(outcome);
         }
@@ -227,6 +276,7 @@ impl Core {
         let outcome = local.read_now(run, header, args, now_ms, &mut out);
         if matches!(outcome, ReadOutcome::Done) {
             self.stats().note_reply(&out);
+            self.handed_over_bytes += out.len();
             connection.push_ready(&out);
         }
         Some(outcome)
@@ -277,21 +327,15 @@ impl Core {
         merge: Merge,
     ) -> (Vec<Part>, Gather) {
         let mut parts: Vec<Part> = Vec::new();
-        let mut order: Vec<Vec<usize>> = Vec::new();
-        for (place, group) in args[1..].chunks(step).enumerate() {
+        for group in args[1..].chunks(step) {
             let shard = self.server.router.shard_of(group[0]);
             let index = parts.iter().position(|part| part.shard == shard).unwrap_or_else(|| {
                 parts.push(Part { shard, mode, command: command.id, db: connection.session.db, args: Vec::new() });
-                order.push(Vec::new());
                 parts.len() - 1
             });
             parts[index].args.extend(group.iter().map(|arg| arg.to_vec()));
-            order[index].push(place);
         }
-        let gather = match merge {
-            Merge::ArrayInOrder => Gather::in_order(order),
-            _ => Gather::new(merge, parts.len()),
-        };
+        let gather = Gather::new(merge, parts.len());
         (parts, gather)
     }
 
@@ -305,7 +349,8 @@ impl Core {
     ) {
         let silent = connection.session.reply_mode != ReplyMode::On;
         let write = parts.iter().any(|part| part.mode == Mode::Write);
-        let slot = connection.open_coordinated(coordinator, parts.len(), asked, write, silent);
+        let expects = if write { Expects::Word } else { Expects::Values };
+        let slot = connection.open_coordinated(coordinator, parts.len(), asked, expects, write, silent);
         self.send_parts(connection, slot, 0, asked, parts);
     }
 
@@ -323,15 +368,24 @@ impl Core {
     /// Gives a part's reply to the coordinator of its command.
     pub(crate) fn advance(&mut self, connection: &mut Connection, slot: u64, part: usize, reply: &[u8]) {
         let protocol = connection.session.protocol;
-        let Some((coordinator, part_count, asked)) = connection.coordinator(slot) else { return };
+        let Some((coordinator, asked)) = connection.coordinator(slot) else { return };
         let mut bytes = Vec::new();
         match coordinator.answered(part, reply, &mut Reply::new(&mut bytes, protocol)) {
             Progress::Wait => {}
             Progress::Send(parts) => {
-                let first = *part_count;
-                *part_count += parts.len();
+                let first = connection.count_parts(slot, parts.len());
                 self.send_parts(connection, slot, first, asked, parts);
             }
+            Progress::InPieces(_) if connection.has_writes_behind(slot) => {
+                Reply::new(&mut bytes, protocol).error_display(CommandError::Piecemeal);
+                self.fill(connection, slot, &bytes);
+            }
+            Progress::InPieces(parts) => {
+                connection.barrier = true;
+                let first = connection.count_parts(slot, parts.len());
+                self.send_parts(connection, slot, first, asked, parts);
+            }
+            Progress::Piece(parts) => connection.hold(slot, Piece { bytes, parts }),
             Progress::Done => {
                 let is_put_together =
                     table::by_id(asked).is_some_and(|command| matches!(command.scatter, Scatter::Special(_)));
@@ -366,8 +420,9 @@ impl Core {
             Outcome::Control(control, merge) => {
                 let silent = !wanted;
                 let core_count = self.server.mailboxes.core_count();
-                let gather = Box::new(Gather::new(merge, core_count));
-                let slot = connection.open_coordinated(gather, core_count, asked, false, silent);
+                let bytes_max = self.server.reply_bounds.one_bytes_max;
+                let gather = Box::new(Gather::new(merge, core_count).bounded(bytes_max));
+                let slot = connection.open_coordinated(gather, core_count, asked, Expects::Values, false, silent);
                 connection.barrier = true;
                 for core in 0..core_count {
                     let ticket = self.ticket(connection, slot, core as u32);

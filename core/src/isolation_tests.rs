@@ -172,7 +172,7 @@ fn batch(requests: &[(ShardId, Mode, Vec<u8>)], first: usize) -> Request {
     let mut batch = RequestBatch::default();
     for (ticket, (shard, mode, bytes)) in (first as u32..).zip(requests) {
         batch.bytes.extend_from_slice(bytes);
-        let end = batch.bytes.len() as u32;
+        let end = batch.bytes.len();
         // Nobody sends a plain read behind a write of its own.
         let client = if *mode == Mode::Read { 4 } else { 3 };
         batch.heads.push(RequestHead { ticket: Ticket(ticket), client, shard: *shard, mode: *mode, end });

@@ -19,6 +19,7 @@ pub mod core_loop;
 pub mod dispatch;
 pub mod group_commit;
 pub mod ids;
+pub mod input_buffer;
 #[cfg(test)]
 mod isolation_tests;
 pub mod limits;
@@ -27,7 +28,9 @@ pub mod memory_budget;
 pub mod node;
 pub mod outbox;
 pub mod pending;
+pub mod piecemeal;
 mod probe;
+pub mod reply_bounds;
 pub mod request;
 pub mod router;
 pub mod server;

@@ -53,8 +53,8 @@ pub const BULK_BYTES_MAX: u64 = 512 << 20;
 /// Longest inline command (a line that is no RESP array), as in Redis.
 pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Most arguments of one command, as in Redis.
-pub const ARGS_MAX: usize = 1024 * 1024;
+/// Most arguments of one command, as in Redis since 7.0. What they take counts as part of the command, whose bytes are bounded.
+pub const ARGS_MAX: usize = i32::MAX as usize;
 
 /// Longest name that a connection gives itself or its library: it is kept for as long as the connection.
 pub const CLIENT_NAME_BYTES_MAX: usize = 4 << 10;
@@ -116,9 +116,15 @@ pub const LISTEN_RETRY: Duration = Duration::from_millis(20);
 /// Batches of requests that one core may leave for another. A full queue stops the sender from decoding.
 pub const MAILBOX_REQUEST_BATCHES: usize = 256;
 
-/// Batches of replies that one core may leave for another. More wait with the sender. Each has [`OUTBOX_REPLY_BYTES_MAX`]
-/// and one reply at most, so that this bounds the memory of a core that is behind.
+/// Bytes of requests that one core may leave for another, beside the batch that reaches them.
+pub const MAILBOX_REQUEST_BYTES: usize = 8 << 20;
+
+/// Batches of replies that one core may leave for another. More wait with the sender.
 pub const MAILBOX_REPLY_BATCHES: usize = 32;
+
+/// Bytes of replies that one core may leave for another, beside the batch that reaches them: each has [`OUTBOX_REPLY_BYTES_MAX`] and one
+/// reply at most. A core that is behind is left no more.
+pub const MAILBOX_REPLY_BYTES: usize = 8 << 20;
 
 /// Bytes of replies for another core at which a core takes no more requests from there until they are handed over, so that
 /// a turn neither copies for long nor fills the memory: a copy of this takes some 100 µs.
@@ -127,8 +133,14 @@ pub const OUTBOX_REPLY_BYTES_MAX: usize = 1 << 20;
 /// Bytes of replies of another core that a core deals out in one turn, beside the batch that reaches them.
 pub const REPLY_BYTES_PER_TURN: usize = 4 << 20;
 
-/// Largest reply that is handed over between cores: as much as one connection may have to be sent.
+/// The share of `memory` that the replies to one command may take, and those that the batches of all shards have made and nobody
+/// has taken.
+pub const REPLIES_SHARE: usize = 8;
+
+/// Largest reply to one command, whatever `memory` is, unless it is a single value: as much as one connection may have to be sent.
 pub const REPLY_BYTES_MAX: usize = 1 << 30;
+/// What such a reply may have however small `memory` is.
+pub const REPLY_BYTES_MIN: usize = 64 << 20;
 
 /// Emptied batches of requests, and of replies, that a core keeps for those it sends next.
 pub const SPARE_BATCHES: usize = 64;
@@ -169,10 +181,10 @@ pub const REPLY_BUFFER_KEPT: usize = 1 << 20;
 /// once, and of writes with large replies, it is fewer: see [`REPLY_BYTES_EXPECTED`].
 pub const REQUESTS_PER_CONNECTION: usize = 8192;
 
-/// Reads of a fresh connection that may be on their way to another core or wait in order: their replies may be large, all
-/// of them come to be held in memory, and those behind one write are read in one go. While replies are small the number
+/// Reads of a fresh connection that may be on their way to another core or wait in order, and writes that return what they remove or
+/// replace: their replies may be large, all of them come to be held in memory, and those behind one write are read in one go. While replies are small the number
 /// doubles with each round trip, so that a pipeline of 16 waits twice in the life of its connection and one of 1000 eight times.
-pub const READS_ON_THEIR_WAY_AT_FIRST: usize = 4;
+pub const VALUES_ON_THEIR_WAY_AT_FIRST: usize = 4;
 
 /// Bytes of replies that one connection may have on their way, judged by the largest of the last: as much as it may have
 /// unsent before it is not decoded any further.
@@ -181,13 +193,16 @@ pub const REPLY_BYTES_EXPECTED: usize = OUTPUT_BYTES_STALLED;
 /// Capacity for unanswered requests that a connection keeps when it has none.
 pub const SLOTS_KEPT: usize = 64;
 
+/// Times that a core looks at what all clients hold while they are given as much as they may hold.
+pub const CLIENT_LOOKS: u64 = 8;
+
 /// What a client holds at least to be closed because all clients together hold too much.
 pub const EVICTED_BYTES_MIN: u64 = 64 << 10;
 
 /// Unsent replies of one connection at which it is not decoded any further, until the peer has read some.
 pub const OUTPUT_BYTES_STALLED: usize = 1 << 20;
 
-/// Input of a connection that is not being decoded at which receiving pauses.
+/// Input of a connection that is not being decoded at which receiving pauses, unless it is the client that must read first.
 pub const INPUT_BYTES_STALLED: usize = 64 << 10;
 
 /// Capacity of an empty input buffer that is kept: a connection with nothing to say costs little.
@@ -258,9 +273,28 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Requests of one batch at which its shard takes nothing but plain reads until it is proposed.
 pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
 
-/// Bytes of replies to the commands of one batch at which the reads that are left in it are refused: they are all made in one
-/// go, since each must see the writes before it and none of those behind. Half of what a client may leave unread.
+/// Bytes of replies of one shard's batches, made and not taken, at which the reads that are left in a batch are refused, and the
+/// larger replies to writes dropped: those of a batch are all made in one go, since each must see the writes before it and none of those
+/// behind. Requests whose replies are expected to be as large wait for the next batch. Half of what a client may leave unread.
 pub const BATCH_REPLY_BYTES_MAX: usize = 128 << 20;
+/// What they may have however small the shard's share of [`REPLIES_SHARE`] is.
+pub const BATCH_REPLY_BYTES_MIN: usize = 1 << 20;
+
+/// What a reply may have once those of its shard have reached their bound: errors, and all that is no value.
+pub const SMALL_REPLY_BYTES_MAX: usize = 256;
+
+/// Bytes of replies to one MGET that a shard reads at one moment, beside the value that reaches them; of more, a few keys are read at
+/// a time, as the client takes their values.
+pub const MGET_BYTES_AT_ONCE: usize = 8 << 20;
+
+/// Keys of such an MGET that are read at a time, at most.
+pub const MGET_KEYS_AT_A_TIME: usize = 1024;
+
+/// Keys of one command that are looked up for how large its reply may be.
+pub const WEIGHED_KEYS_MAX: usize = 64;
+
+/// What the reply to a command that takes elements of a collection is believed to have before any was seen.
+pub const REPLY_BYTES_AT_FIRST: usize = 1 << 10;
 
 /// Batches of one shard on their way through the log.
 pub const BATCHES_IN_FLIGHT: usize = 64;

@@ -5,7 +5,7 @@
 //! requests must still be able to take replies, or two such cores would wait for each other.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 use std::thread::Thread;
 
 use basalt_net::ring::{ParkSignal, Waker};
@@ -41,7 +41,7 @@ pub struct RequestHead {
     /// How it is run.
     pub mode: Mode,
     /// Where its bytes end in [`RequestBatch::bytes`].
-    pub end: u32,
+    pub end: usize,
 }
 
 /// Requests for shards of another core that leave together.
@@ -59,7 +59,7 @@ pub struct ReplyBatch {
     /// The replies, one behind the other, in RESP.
     pub bytes: Vec<u8>,
     /// For each reply its ticket and where it ends in `bytes`.
-    pub heads: Vec<(Ticket, u32)>,
+    pub heads: Vec<(Ticket, usize)>,
 }
 
 /// What one core asks of another.
@@ -164,8 +164,67 @@ impl Doorbell {
 
 /// The queues from one core to another.
 struct Lane {
-    requests: ArrayQueue<Request>,
-    replies: ArrayQueue<ReplyBatch>,
+    requests: Queue<Request>,
+    replies: Queue<ReplyBatch>,
+}
+
+/// What is left for another core.
+trait Mail {
+    /// Bytes of memory that it holds on to.
+    fn bytes(&self) -> usize;
+}
+
+impl Mail for RequestBatch {
+    fn bytes(&self) -> usize {
+        self.bytes.capacity() + self.heads.capacity() * size_of::<RequestHead>()
+    }
+}
+
+impl Mail for ReplyBatch {
+    fn bytes(&self) -> usize {
+        self.bytes.capacity() + self.heads.capacity() * size_of::<(Ticket, usize)>()
+    }
+}
+
+impl Mail for Request {
+    fn bytes(&self) -> usize {
+        match self {
+            Request::Batch(batch) => batch.bytes(),
+            Request::Connection(_) | Request::Control(..) => 0,
+        }
+    }
+}
+
+/// A queue between two cores, bounded by number and by bytes.
+struct Queue<T> {
+    items: ArrayQueue<T>,
+    bytes: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl<T: Mail> Queue<T> {
+    fn new(items_max: usize, bytes_max: usize) -> Queue<T> {
+        Queue { items: ArrayQueue::new(items_max), bytes: AtomicUsize::new(0), bytes_max }
+    }
+
+    /// Leaves `item`, or gives it back.
+    fn push(&self, item: T) -> Result<(), T> {
+        let bytes = item.bytes();
+        if bytes > 0 && self.bytes.load(Ordering::Relaxed) >= self.bytes_max {
+            return Err(item);
+        }
+        // Before the other core can take it off again.
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.items.push(item).inspect_err(|_| {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        })
+    }
+
+    fn pop(&self) -> Option<T> {
+        let item = self.items.pop()?;
+        self.bytes.fetch_sub(item.bytes(), Ordering::Relaxed);
+        Some(item)
+    }
 }
 
 /// The queues and bells of all cores.
@@ -180,8 +239,8 @@ impl Mailboxes {
     pub fn new(bells: Vec<Doorbell>) -> Mailboxes {
         let core_count = bells.len();
         let lane = || Lane {
-            requests: ArrayQueue::new(limits::MAILBOX_REQUEST_BATCHES),
-            replies: ArrayQueue::new(limits::MAILBOX_REPLY_BATCHES),
+            requests: Queue::new(limits::MAILBOX_REQUEST_BATCHES, limits::MAILBOX_REQUEST_BYTES),
+            replies: Queue::new(limits::MAILBOX_REPLY_BATCHES, limits::MAILBOX_REPLY_BYTES),
         };
         Mailboxes { core_count, lanes: (0..core_count * core_count).map(|_| lane()).collect(), bells }
     }
@@ -211,7 +270,7 @@ impl Mailboxes {
         let request = self.lane(from, to).requests.pop()?;
         if let Request::Batch(batch) = &request {
             fetch(&batch.bytes, |&byte| u32::from(byte));
-            fetch(&batch.heads, |head| head.end);
+            fetch(&batch.heads, |head| head.end as u32);
         }
         Some(request)
     }
@@ -222,6 +281,12 @@ impl Mailboxes {
         fetch(&batch.bytes, |&byte| u32::from(byte));
         fetch(&batch.heads, |&(ticket, _)| ticket.0);
         Some(batch)
+    }
+
+    /// Bytes of requests and of replies that wait for other cores.
+    pub fn bytes(&self) -> (usize, usize) {
+        let requests = self.lanes.iter().map(|lane| lane.requests.bytes.load(Ordering::Relaxed)).sum();
+        (requests, self.lanes.iter().map(|lane| lane.replies.bytes.load(Ordering::Relaxed)).sum())
     }
 
     /// The bell of `core`.

@@ -34,6 +34,7 @@ use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mailbox::{Doorbell, Mailboxes};
 use crate::memory_budget::MemoryBudget;
+use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
 use crate::server::{Server, Stop};
 use crate::session_commands::memory_in_use;
@@ -256,6 +257,7 @@ pub(crate) fn make_server(
     let run_id: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
     Server {
         settings: Settings::new(config.clone()),
+        reply_bounds: ReplyBounds::of(config.memory, usize::from(router.shard_count())),
         config,
         open_files,
         cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),

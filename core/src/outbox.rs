@@ -9,9 +9,6 @@ use crate::mailbox::{Mailboxes, Mode, ReplyBatch, Request, RequestBatch, Request
 use crate::shard::{Origin, ShardHost};
 use basalt_storage::ColdRead;
 
-/// What is answered instead of a reply that no client could be sent: its connection would be closed.
-const REPLY_TOO_LARGE: &[u8] = b"-ERR the reply is larger than 1 GB, ask for less at a time\r\n";
-
 /// A read that a reader thread is to warm.
 pub struct Warm {
     /// The shard whose read it is.
@@ -70,7 +67,7 @@ impl Outbox {
     ) {
         let batch = &mut self.requests[to.index()];
         encode(&mut batch.bytes);
-        let end = u32::try_from(batch.bytes.len()).expect("a core stops decoding long before 4 GiB wait");
+        let end = batch.bytes.len();
         batch.heads.push(RequestHead { ticket: origin.ticket, client: origin.client, shard, mode, end });
         // What finds no room is tried again when as many more have come.
         if batch.heads.len().is_multiple_of(limits::REQUESTS_PER_TURN) {
@@ -124,9 +121,15 @@ impl Outbox {
         })
     }
 
-    /// Whether a reply for `core` may be added. Those for this core itself go out each turn.
+    /// Whether a reply for `core` may be added that can wait. Those for this core itself go out each turn.
     pub fn has_room_for_replies(&self, core: CoreId) -> bool {
         self.replies[core.index()].bytes.len() < limits::OUTBOX_REPLY_BYTES_MAX
+    }
+
+    /// Bytes of memory that what waits here holds on to: of requests, and of replies.
+    pub fn bytes(&self) -> (usize, usize) {
+        let requests = self.requests.iter().map(|batch| batch.bytes.capacity()).sum();
+        (requests, self.replies.iter().map(|batch| batch.bytes.capacity()).sum())
     }
 
     /// Whether something waits to be handed over.
@@ -196,10 +199,8 @@ impl Outbox {
     /// Adds a reply for a request of `core`.
     pub fn reply_to(&mut self, core: CoreId, ticket: Ticket, reply: &[u8]) {
         let batch = &mut self.replies[core.index()];
-        let reply = if reply.len() <= limits::REPLY_BYTES_MAX { reply } else { REPLY_TOO_LARGE };
         batch.bytes.extend_from_slice(reply);
-        let end = u32::try_from(batch.bytes.len()).expect("a batch takes one reply more than a megabyte of them");
-        batch.heads.push((ticket, end));
+        batch.heads.push((ticket, batch.bytes.len()));
     }
 }
 
@@ -209,6 +210,10 @@ fn fits<T>(bytes: &Vec<u8>, heads: &Vec<T>) -> bool {
 }
 
 impl ShardHost for Outbox {
+    fn has_room_for_replies(&self, core: CoreId) -> bool {
+        Outbox::has_room_for_replies(self, core)
+    }
+
     fn reply(&mut self, origin: Origin, reply: &[u8]) {
         self.reply_to(origin.core, origin.ticket, reply);
     }

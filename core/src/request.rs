@@ -95,6 +95,15 @@ pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHead
     Some(RequestHeader { protocol, db: head[1], command, asked, seed })
 }
 
+/// The id of a command that [`encode`] wrote, and the number of its arguments, for who need not know them.
+pub fn peek(bytes: &[u8]) -> Option<(u16, u64)> {
+    let (head, rest) = bytes.split_first_chunk::<4>()?;
+    let step = if head[0] & FLAG_STEP != 0 { 2 } else { 0 };
+    let seed = if head[0] & FLAG_SEED != 0 { 8 } else { 0 };
+    let count = read_varint(&mut rest.get(step + seed..)?)?;
+    Some((u16::from_le_bytes([head[2], head[3]]), count))
+}
+
 /// Appends `value` in base 128, low groups first (LEB128).
 pub fn write_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -133,6 +142,7 @@ mod tests {
             let mut read = ArgList::new();
             assert_eq!(decode(&bytes, &mut read), Some(header));
             assert_eq!(read.as_slice(), args);
+            assert_eq!(peek(&bytes), Some((300, 3)));
         }
     }
 

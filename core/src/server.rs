@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mailbox::{Mailboxes, Mode};
+use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
 use crate::set_aside::Takes;
 use crate::settings::Settings;
@@ -29,6 +30,8 @@ pub struct Server {
     pub router: Router,
     /// The queues between cores.
     pub mailboxes: Arc<Mailboxes>,
+    /// How large replies may become.
+    pub reply_bounds: ReplyBounds,
     /// Each core's counters, by core.
     pub cores: Box<[CoreStats]>,
     /// Each shard's figures, by shard.

@@ -12,6 +12,7 @@ use crate::coordinator::{Coordinator, Part, Progress};
 use crate::ids::ShardId;
 use crate::limits;
 use crate::mailbox::Mode;
+use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
 
 /// How a special command starts.
@@ -26,7 +27,13 @@ pub enum Start {
 ///
 /// # Errors
 /// What is wrong with its arguments.
-pub fn start(which: Special, db: u8, router: &Router, args: Args<'_>) -> Result<Start, CommandError> {
+pub fn start(
+    which: Special,
+    db: u8,
+    router: &Router,
+    bounds: &ReplyBounds,
+    args: Args<'_>,
+) -> Result<Start, CommandError> {
     let shards = router.shard_count();
     if shards == 1 && which != Special::Keys {
         return Ok(Start::Whole(ShardId(0)));
@@ -46,6 +53,7 @@ pub fn start(which: Special, db: u8, router: &Router, args: Args<'_>) -> Result<
                     open: shards.into(),
                     count: 0,
                     keys: Vec::new(),
+                    bounds: *bounds,
                     error: None,
                 }),
             ))
@@ -142,6 +150,7 @@ struct Keys {
     open: usize,
     count: usize,
     keys: Vec<u8>,
+    bounds: ReplyBounds,
     error: Option<Vec<u8>>,
 }
 
@@ -157,6 +166,10 @@ impl Keys {
             self.keys.extend_from_slice(key);
             self.count += 1;
         }
+        if self.keys.len() > self.bounds.one_bytes_max {
+            self.keys = Vec::new();
+            return Err(format!("-{}\r\n", self.bounds.too_large(false)).into_bytes());
+        }
         Ok(next)
     }
 }
@@ -171,7 +184,10 @@ impl Coordinator for Keys {
                 return Progress::Send(vec![self.steps.part(shard, position)]);
             }
             Ok(_) => {}
-            Err(error) => drop(self.error.get_or_insert(error)),
+            Err(error) => {
+                self.keys = Vec::new();
+                self.error.get_or_insert(error);
+            }
         }
         self.open -= 1;
         if self.open > 0 {
@@ -185,6 +201,10 @@ impl Coordinator for Keys {
             }
         }
         Progress::Done
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.keys.capacity()
     }
 }
 
@@ -348,5 +368,9 @@ impl Coordinator for Move {
                 Progress::Done
             }
         }
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.bytes.capacity()
     }
 }

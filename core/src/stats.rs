@@ -260,8 +260,14 @@ pub struct CoreStats {
     pub largest_client_bytes: Figure,
     /// Bytes queued for clients.
     pub output_bytes: Figure,
-    /// Bytes received and not decoded yet.
+    /// Memory for bytes received and not decoded yet.
     pub input_bytes: Figure,
+    /// Bytes of replies that wait for others of their connections, and of what is gathered for them.
+    pub held_bytes: Figure,
+    /// Bytes of requests that wait in the core for other cores, or to be run for them.
+    pub outbox_requests_bytes: Figure,
+    /// Bytes of replies that wait in the core to be delivered here or elsewhere.
+    pub outbox_replies_bytes: Figure,
     /// Error replies sent to clients, by code.
     pub error_replies: ErrorCounts,
     /// Commands taken per second lately.
@@ -300,6 +306,9 @@ impl CoreStats {
             largest_client_bytes: Figure::default(),
             output_bytes: Figure::default(),
             input_bytes: Figure::default(),
+            held_bytes: Figure::default(),
+            outbox_requests_bytes: Figure::default(),
+            outbox_replies_bytes: Figure::default(),
             error_replies: ErrorCounts::default(),
             commands_per_s: Figure::default(),
             bytes_in_per_s: Figure::default(),
@@ -313,7 +322,7 @@ impl CoreStats {
 impl CoreStats {
     /// Bytes of this core's clients, received or to be sent.
     pub fn client_bytes(&self) -> u64 {
-        self.input_bytes.get() + self.output_bytes.get()
+        self.input_bytes.get() + self.output_bytes.get() + self.held_bytes.get()
     }
 
     /// Counts a reply on its way to a client if it is an error.
@@ -417,6 +426,10 @@ pub struct ShardStats {
     pub batches: Counter,
     /// Writes proposed, in all entries.
     pub writes: Counter,
+    /// Bytes of requests that wait in the shard: for their batch, for its outcome, for rows.
+    pub request_bytes: Figure,
+    /// Bytes of replies that were made and not taken.
+    pub reply_bytes: Figure,
     /// Writes of batches that were held back because the disk does not keep up.
     pub writes_delayed: Counter,
     /// How long those batches were held back, in microseconds.

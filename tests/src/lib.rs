@@ -20,7 +20,7 @@ mod wait;
 
 pub use binary::basalt;
 pub use client::Client;
-pub use disk::{ForgetfulDisk, Survivors};
+pub use disk::{ForgetfulDisk, Pace, Survivors};
 pub use frozen::FrozenThread;
 pub use node::{Node, NodeOptions, Refusal};
 pub use redis_server::RedisServer;

@@ -69,6 +69,9 @@ pub(super) fn hmget(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
     let hash = context.keyspace.hash(args[1])?;
     reply.array(args.len() - 2);
     for field in &args[2..] {
+        if reply.is_over() {
+            break;
+        }
         match &hash {
             Some(hash) => reply.bulk_or_null(hash.get(&context.keyspace, field)?.as_deref()),
             None => reply.null(),

@@ -6,6 +6,7 @@ use basalt_storage::keyspace::{Lookup, Record, Type};
 use super::arguments::{ExpiryUnit, Options, parse_expiry_ms, parse_i64, read_i64};
 use super::long_double::LongDouble;
 use super::{Args, CommandError, Context};
+use crate::limits;
 
 type Outcome = Result<(), CommandError>;
 
@@ -253,6 +254,9 @@ pub(super) fn setrange(context: &mut Context<'_>, args: Args<'_>, reply: &mut Re
 pub(super) fn mget(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     reply.array(args.len() - 1);
     for key in &args[1..] {
+        if reply.len() >= limits::MGET_BYTES_AT_ONCE {
+            return Err(CommandError::Piecemeal);
+        }
         let record = context.keyspace.record(key)?.filter(|record| record.kind() == Type::String);
         reply.bulk_or_null(record.as_ref().map(Record::body));
     }

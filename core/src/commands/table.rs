@@ -142,27 +142,89 @@ pub struct Command {
     pub scatter: Scatter,
     /// A container's subcommands; empty for all others.
     pub subcommands: &'static [Command],
+    /// Whether a write's reply has values of keys.
+    values: RepliedValues,
+}
+
+/// Whether the reply to a write has values of keys in it, so that it may be large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RepliedValues {
+    /// Never.
+    None,
+    /// If the key has some.
+    Always,
+    /// If this word is among the arguments from the third on.
+    With(&'static str),
 }
 
 impl Command {
     /// A command that reads the shard of its keys.
     pub(super) const fn read(id: u16, facts: &'static Facts, run: Run) -> Command {
-        Command { facts, id, kind: Kind::Read(run), scatter: Scatter::Keys, subcommands: &[] }
+        Command {
+            facts,
+            id,
+            kind: Kind::Read(run),
+            scatter: Scatter::Keys,
+            subcommands: &[],
+            values: RepliedValues::Always,
+        }
     }
 
     /// A command that changes the shard of its keys.
     pub(super) const fn write(id: u16, facts: &'static Facts, run: Run) -> Command {
-        Command { facts, id, kind: Kind::Write(run), scatter: Scatter::Keys, subcommands: &[] }
+        Command {
+            facts,
+            id,
+            kind: Kind::Write(run),
+            scatter: Scatter::Keys,
+            subcommands: &[],
+            values: RepliedValues::None,
+        }
     }
 
     /// A command of the connection or the node.
     pub(super) const fn session(id: u16, facts: &'static Facts, command: SessionCommand) -> Command {
-        Command { facts, id, kind: Kind::Session(command), scatter: Scatter::None, subcommands: &[] }
+        Command {
+            facts,
+            id,
+            kind: Kind::Session(command),
+            scatter: Scatter::None,
+            subcommands: &[],
+            values: RepliedValues::None,
+        }
     }
 
     /// This command, spread over shards like that.
     pub(super) const fn scattered(self, scatter: Scatter) -> Command {
         Command { scatter, ..self }
+    }
+
+    /// This command, whose reply has what it removes or replaces.
+    pub(super) const fn returning(self) -> Command {
+        Command { values: RepliedValues::Always, ..self }
+    }
+
+    /// This command, whose reply has what it replaces if its arguments have `word`.
+    pub(super) const fn returning_with(self, word: &'static str) -> Command {
+        Command { values: RepliedValues::With(word), ..self }
+    }
+
+    /// Whether the reply may have values of keys in it, and so be large.
+    pub fn returns_values(&self, args: Args<'_>) -> bool {
+        match self.values {
+            RepliedValues::None => false,
+            RepliedValues::Always => true,
+            RepliedValues::With(word) => args.iter().skip(3).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes())),
+        }
+    }
+
+    /// Whether a call of so many arguments may have such a reply, for who has not taken them apart.
+    pub fn may_return_values(&self, arg_count: u64) -> bool {
+        match self.values {
+            RepliedValues::None => false,
+            RepliedValues::Always => true,
+            RepliedValues::With(_) => arg_count > 2,
+        }
     }
 
     /// This command, with subcommands.

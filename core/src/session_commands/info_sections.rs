@@ -133,7 +133,15 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("memory_clients", client_bytes);
     fields.add("memory_client_input", gauge(server, |core| &core.input_bytes));
     fields.add("memory_client_output", gauge(server, |core| &core.output_bytes));
+    fields.add("memory_client_replies", gauge(server, |core| &core.held_bytes));
     fields.add("memory_clients_max", budget.client_bytes);
+    // On their way between clients and shards.
+    let (mailbox_requests, mailbox_replies) = server.mailboxes.bytes();
+    let requests = sum(|shard| &shard.request_bytes) + gauge(server, |core| &core.outbox_requests_bytes);
+    fields.add("memory_requests", requests + mailbox_requests as u64);
+    fields.add("memory_batch_replies", sum(|shard| &shard.reply_bytes));
+    fields.add("memory_batch_replies_max", server.reply_bounds.shard_bytes_max * server.shards.len());
+    fields.add("memory_mailbox_replies", gauge(server, |core| &core.outbox_replies_bytes) + mailbox_replies as u64);
 }
 
 pub(super) fn persistence(scene: &Scene<'_>, fields: &mut Fields) {

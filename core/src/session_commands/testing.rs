@@ -14,6 +14,7 @@ use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::Config;
 use crate::mailbox::Mailboxes;
+use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
 use crate::server::{Server, Stop};
 use crate::session::Session;
@@ -36,6 +37,7 @@ impl Client {
         let server = Server {
             settings: Settings::new(config.clone()),
             open_files: OpenFiles::wanted(config.maxclients, 2, 2),
+            reply_bounds: ReplyBounds::of(config.memory, 2),
             config,
             cores: (0..2).map(|_| CoreStats::new(ID_END)).collect(),
             shards: (0..2).map(|_| ShardStats::default()).collect(),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use basalt_net::resp::Reply;
+use basalt_net::resp::{Protocol, Reply};
 use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
-use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
+use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, OnMiss, Rows, Store, Trial, Warmed};
 
 use super::open_batch::InFlight;
@@ -15,16 +15,13 @@ use crate::commands::{Args, Command, CommandError, Context, Kind, Random, Run};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::probe::{changes_at_once, look_for_named};
+use crate::reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
 use crate::request::{self, ArgList, RequestHeader};
 use crate::server::Server;
 use crate::stats::CoreStats;
 
-/// What a read is told that would have to be kept with too many large replies.
-const TOO_MUCH_TO_READ: &[u8] =
-    b"-BUSY The replies to reads that wait behind the same writes are too large to be made at once, ask for fewer at a time\r\n";
-
 /// What a read is told that needs more from disk than is kept for one command.
-pub(super) const TOO_MUCH_TO_KEEP: &[u8] =
+pub(crate) const TOO_MUCH_TO_KEEP: &[u8] =
     b"-ERR The read needs too much from disk at once, ask for less at a time\r\n";
 
 /// What a read run at once came to.
@@ -34,6 +31,8 @@ pub enum ReadOutcome {
     Done,
     /// Nothing is written; the rows named must come from the disk first.
     Cold(ColdRead),
+    /// Nothing is written; the reply is to be read in pieces.
+    Piecemeal,
 }
 
 /// Runs commands against the shard's rows.
@@ -48,6 +47,10 @@ pub struct ShardMachine {
     paused: Option<Stand>,
     /// How often an entry has waited for them.
     pub(super) pauses: u64,
+    /// How large replies may become.
+    pub(super) bounds: ReplyBounds,
+    /// Bytes of replies of batches that were applied, which nobody has taken yet.
+    pub(super) untaken_bytes: usize,
     /// Whose figures count what is run; none before the shard serves anybody.
     pub(super) core: Option<(Arc<Server>, CoreId)>,
 }
@@ -90,6 +93,8 @@ pub(super) enum Failure {
     /// Rows could not be read while an entry was applied.
     Storage(StorageError),
     Undecodable,
+    /// The reply is to be read in pieces.
+    Piecemeal,
 }
 
 /// Commands being run on a shard's rows at one moment.
@@ -105,6 +110,10 @@ pub(super) struct Execution<'a> {
     pub(super) applying: bool,
     /// Whether commands that may read after they have changed something are executed on trial: they could not be run again.
     pub(super) tries: bool,
+    /// How large replies may become.
+    pub(super) bounds: ReplyBounds,
+    /// Whether there is no room for any reply that is large.
+    pub(super) only_small: bool,
     /// The figures of the core that runs them.
     pub(super) stats: Option<&'a CoreStats>,
 }
@@ -125,6 +134,10 @@ impl Execution<'_> {
         match self.call(handler, header, &args, on_trial, out) {
             // What it names is fetched all at once.
             Err(Failure::Cold(met)) => Err(Failure::Cold(self.named_cold(command, header, &args).unwrap_or(met))),
+            Err(Failure::Piecemeal) => {
+                Reply::new(out, header.protocol).error_display(&CommandError::Piecemeal);
+                Ok(())
+            }
             outcome => outcome,
         }
     }
@@ -139,6 +152,18 @@ impl Execution<'_> {
             Err(StorageError::Cold(read)) => Some(read),
             _ => None,
         }
+    }
+
+    /// How long the strings at `keys` are together; `None` if one holds a collection or is not in memory.
+    pub(super) fn string_bytes(&mut self, db: u8, keys: &[&[u8]]) -> Option<usize> {
+        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, db, self.now_ms);
+        let mut sum = 0;
+        for key in keys {
+            if let Some(record) = keyspace.lookup(key).ok()?.record {
+                sum += if record.kind() == Type::String { record.body().len() } else { return None };
+            }
+        }
+        Some(sum)
     }
 
     /// Looks whether the rows that a command needs are in memory. The store must not wait for the disk.
@@ -161,7 +186,8 @@ impl Execution<'_> {
             let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
             // Entry 0 holds no commands: no row has its versions.
             let (mut versions, mut random, mut out) = (VersionSource::entry(0), Random::new(0), Vec::new());
-            let reply = &mut Reply::new(&mut out, header.protocol);
+            // Nobody reads it.
+            let reply = &mut Reply::strictly_bounded(&mut out, header.protocol, limits::SMALL_REPLY_BYTES_MAX);
             looked = call.on(&mut trial, self.scratch, &mut versions, &mut random, reply).map(|()| false);
         }
         self.scratch.set_counts(counts);
@@ -177,7 +203,10 @@ impl Execution<'_> {
         on_trial: bool,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
-        let mut reply = Reply::new(out, header.protocol);
+        let mut reply = match self.only_small {
+            true => Reply::strictly_bounded(out, header.protocol, limits::SMALL_REPLY_BYTES_MAX),
+            false => self.bounds.reply(out, header.protocol),
+        };
         let mark = reply.mark();
         let counts = self.scratch.counts();
         let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(header.asked)));
@@ -193,6 +222,15 @@ impl Execution<'_> {
             stats.time.stop(started);
         }
         match outcome {
+            Ok(()) if reply.is_over() => {
+                reply.truncate(mark);
+                match (self.only_small, self.applying) {
+                    (false, is_write) => reply.error(&*self.bounds.too_large(is_write)),
+                    (true, true) => reply.error(TOO_MUCH_TO_REPLY),
+                    (true, false) => reply.error(TOO_MUCH_TO_READ),
+                }
+                Ok(())
+            }
             Ok(()) => Ok(()),
             Err(CommandError::Storage(StorageError::Cold(read))) => {
                 reply.truncate(mark);
@@ -203,6 +241,11 @@ impl Execution<'_> {
             Err(CommandError::Storage(error)) if self.applying => {
                 reply.truncate(mark);
                 Err(Failure::Storage(error))
+            }
+            Err(CommandError::Piecemeal) => {
+                reply.truncate(mark);
+                self.scratch.set_counts(counts);
+                Err(Failure::Piecemeal)
             }
             Err(error) => {
                 reply.truncate(mark);
@@ -272,6 +315,8 @@ impl ShardMachine {
             time_ms: 0,
             paused: None,
             pauses: 0,
+            bounds: ReplyBounds::of(limits::MEMORY_BYTES_MIN, 1),
+            untaken_bytes: 0,
             core: None,
         }
     }
@@ -288,6 +333,11 @@ impl ShardMachine {
         self.time_ms.max(self.store.applied().time_ms)
     }
 
+    /// Bytes of replies of batches that nobody has taken yet.
+    pub(super) fn reply_bytes(&self) -> usize {
+        self.untaken_bytes + self.paused.as_ref().map_or(0, |stand| stand.replies.bytes.capacity())
+    }
+
     /// Runs a read at once and writes its reply, or its error, to `out`. Never blocks.
     pub fn read_now(
         &mut self,
@@ -299,6 +349,7 @@ impl ShardMachine {
     ) -> ReadOutcome {
         match self.reading(now_ms, |execution| execution.call(handler, header, args, false, out)) {
             Err(Failure::Cold(read)) => ReadOutcome::Cold(read),
+            Err(Failure::Piecemeal) => ReadOutcome::Piecemeal,
             _ => ReadOutcome::Done,
         }
     }
@@ -326,6 +377,8 @@ impl ShardMachine {
             string_bytes_max: 0,
             applying: false,
             tries: false,
+            bounds: self.bounds,
+            only_small: false,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         });
         self.store.set_on_miss(OnMiss::Wait);
@@ -365,8 +418,9 @@ impl ShardMachine {
         // Reads join it while it waits for rows.
         while let Some(operation) = pending.operations.get(stand.operations) {
             let cold = match &operation.read {
-                Some(_) if stand.replies.bytes.len() >= limits::BATCH_REPLY_BYTES_MAX => {
-                    stand.replies.bytes.extend_from_slice(TOO_MUCH_TO_READ);
+                Some(_) if self.untaken_bytes + stand.replies.bytes.len() >= self.bounds.shard_bytes_max => {
+                    let mut reply = Reply::new(&mut stand.replies.bytes, Protocol::Resp2);
+                    reply.error(TOO_MUCH_TO_READ);
                     stand.replies.ends.push(stand.replies.bytes.len());
                     None
                 }
@@ -388,6 +442,8 @@ impl ShardMachine {
         assert!(commands.next().is_none(), "every command of an entry proposed here belongs to an operation");
         // Only now: until then, reads that must see its writes join it.
         pending.applied = true;
+        pending.replied_bytes = stand.replies.bytes.len();
+        self.untaken_bytes += pending.replied_bytes;
         Ok(None)
     }
 
@@ -419,6 +475,8 @@ impl ShardMachine {
             string_bytes_max: batch.string_bytes_max,
             applying: !is_read,
             tries,
+            bounds: self.bounds,
+            only_small: self.untaken_bytes + stand.replies.bytes.len() >= self.bounds.shard_bytes_max,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         };
         let outcome = execution.run(bytes, &mut stand.replies.bytes);
@@ -449,6 +507,7 @@ impl ShardMachine {
             }
             // Not as a text: whether it passes is told by what it is.
             Err(Failure::Storage(error)) => Err(MachineError::Storage(error)),
+            Err(Failure::Piecemeal) => unreachable!("what is encoded has it as its reply"),
             Err(Failure::Undecodable) => Err(MachineError::Batch(
                 "it holds a command this version does not know; start the version that wrote it".into(),
             )),

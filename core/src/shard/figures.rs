@@ -50,6 +50,10 @@ impl Shard {
                  a deadline until it has caught up"
             );
         }
+        let in_flight: usize = self.in_flight.borrow().iter().map(|batch| batch.bytes + batch.reads.capacity()).sum();
+        let open = self.open.bytes.capacity() + self.open.reads.capacity();
+        stats.request_bytes.set((in_flight + open + self.parked_waiting.bytes) as u64);
+        stats.reply_bytes.set((machine.reply_bytes() + self.reply.capacity()) as u64);
         // Without writes nobody looks at what slowed the last ones down.
         let slow_down = self.pressure.slow_down();
         let is_slow = slow_down.is_active() && self.open.write_count > 0;

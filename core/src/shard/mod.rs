@@ -11,6 +11,7 @@ mod pressure;
 mod progress;
 mod proposing;
 mod refused;
+mod replies;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]
@@ -39,10 +40,12 @@ use crate::mailbox::{Mode, Ticket};
 use crate::request::RequestHeader;
 use crate::server::Server;
 
+pub(crate) use execution::TOO_MUCH_TO_KEEP;
 pub use execution::{ReadOutcome, ShardMachine};
 use open_batch::{InFlight, OpenBatch, Operation};
 use pressure::Pressure;
 use proposing::Hold;
+use replies::BatchReplies;
 use waiting::{Parked, Waiting};
 
 /// Who waits for a reply of the shard.
@@ -60,6 +63,8 @@ pub struct Origin {
 pub trait ShardHost {
     /// Delivers a reply to whoever waits for it.
     fn reply(&mut self, origin: Origin, reply: &[u8]);
+    /// Whether replies for `core` that can wait are to be delivered now.
+    fn has_room_for_replies(&self, core: CoreId) -> bool;
     /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards. If it `keeps` the rows, it is given them.
     fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool);
 }
@@ -93,6 +98,8 @@ pub struct Shard {
     /// Reads that joined the newest batch in flight after it was proposed.
     reads_behind: Waiting,
     outcomes: Outcomes,
+    /// Replies of batches on their way.
+    replies: BatchReplies,
     expiry_in_flight: bool,
     /// Whether the last deletion of due keys took all it might: there may be more.
     expiry_goes_on: bool,
@@ -176,6 +183,7 @@ impl Shard {
         // What was replayed happened in an earlier run.
         machine.borrow().scratch.set_counts(KeyCounts::default());
         machine.borrow_mut().core = Some((server.clone(), core));
+        machine.borrow_mut().bounds = server.reply_bounds;
         let in_flight = machine.borrow().in_flight.clone();
         let memtable_bytes = machine.borrow().store.memory().memtable_bytes;
         let pressure = Pressure::new(memtable_bytes, Instant::now());
@@ -188,6 +196,7 @@ impl Shard {
             open,
             in_flight,
             outcomes,
+            replies: BatchReplies::new(server.reply_bounds.shard_bytes_max),
             next_ticket: 0,
             parked: HashMap::new(),
             parked_waiting: Waiting::default(),
@@ -220,13 +229,15 @@ impl Shard {
         self.machine.borrow().store.cold_reader()
     }
 
-    /// Answers whoever waits for batches that have come through the log; returns how many batches there were.
+    /// Answers whoever waits for batches that have come through the log, as far as the host takes replies; returns how many batches
+    /// there were.
     pub fn take_outcomes(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
         let mut count = 0;
-        loop {
+        count += usize::from(self.replies.answering.is_some());
+        while self.go_on_answering(host) {
             let next = self.outcomes.borrow_mut().pop_front();
             let Some((ticket, outcome)) = next else { break };
-            self.answer(ticket, outcome, host);
+            self.begin_to_answer(ticket, outcome, host);
             count += 1;
         }
         self.counts_changed |= count > 0;
@@ -287,6 +298,12 @@ impl Shard {
             || self.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
             || self.parked_waiting.is_full()
             || self.reads_behind.is_full()
+            || self.expects_too_much()
+    }
+
+    /// Whether replies wait until the core takes them.
+    pub fn has_replies(&self) -> bool {
+        self.replies.answering.is_some() || !self.outcomes.borrow().is_empty()
     }
 
     /// Whether a batch waits for a log or rows that cannot take more right now, or not as fast, and must be tried again soon.
@@ -322,7 +339,10 @@ impl Shard {
 
     /// Whether requests wait for something.
     pub fn is_busy(&self) -> bool {
-        self.open.write_count > 0 || !self.in_flight.borrow().is_empty() || !self.parked.is_empty()
+        self.open.write_count > 0
+            || !self.in_flight.borrow().is_empty()
+            || !self.parked.is_empty()
+            || self.replies.answering.is_some()
     }
 
     /// Runs a read of this core's own connection without encoding it first. Nothing may be parked for the connection.
@@ -345,12 +365,13 @@ impl Shard {
     /// Adds a write to the batch, without a look at the rows it needs; `encode` writes its bytes.
     pub fn write(&mut self, origin: Option<Origin>, encode: impl FnOnce(&mut Vec<u8>)) {
         batch::push(&mut self.open.bytes, encode);
-        self.joined(origin);
+        self.joined(origin, None);
     }
 
-    /// Counts a write whose bytes were added to the batch.
-    fn joined(&mut self, origin: Option<Origin>) {
+    /// Counts a write whose bytes were added to the batch, and what its reply is expected to have, if it may be large.
+    fn joined(&mut self, origin: Option<Origin>, expected_bytes: Option<usize>) {
         self.open.write_count += 1;
-        self.open.operations.push(Operation { origin, read: None });
+        self.open.expected_bytes += expected_bytes.unwrap_or(0);
+        self.open.operations.push(Operation { origin, read: None, returns_values: expected_bytes.is_some() });
     }
 }

@@ -14,6 +14,8 @@ pub(super) struct Operation {
     pub(super) origin: Option<Origin>,
     /// Where a read's bytes stand in [`PendingBatch::reads`]; `None` for a write, whose bytes are in the entry.
     pub(super) read: Option<Range<usize>>,
+    /// Whether the reply may have values in it.
+    pub(super) returns_values: bool,
 }
 
 /// What a batch in the log needs to be answered.
@@ -25,6 +27,10 @@ pub(super) struct PendingBatch {
     /// Bytes of its entry.
     pub(super) bytes: usize,
     pub(super) applied: bool,
+    /// What the replies were expected to have when the operations joined.
+    pub(super) expected_bytes: usize,
+    /// What they have, once it is applied.
+    pub(super) replied_bytes: usize,
     pub(super) operations: Vec<Operation>,
     pub(super) reads: Vec<u8>,
 }
@@ -36,6 +42,8 @@ pub(super) struct OpenBatch {
     pub(super) write_count: usize,
     pub(super) operations: Vec<Operation>,
     pub(super) reads: Vec<u8>,
+    /// What the replies are expected to have, as far as they may be large.
+    pub(super) expected_bytes: usize,
 }
 
 /// Batches that are proposed and not answered, oldest first. The machine looks at one while it applies its entry.

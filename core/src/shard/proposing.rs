@@ -7,6 +7,7 @@ use basalt_raft::{ProposeError, Refused, Replies};
 use bytes::Bytes;
 
 use super::open_batch::{OpenBatch, PendingBatch};
+use super::replies::Answering;
 use super::waiting::Waiting;
 use super::{Shard, ShardHost};
 use crate::batch;
@@ -126,7 +127,9 @@ impl Shard {
         self.next_ticket = batch.ticket;
         // The group has let go of the bytes, so they are not copied.
         let write_count = batch.write_count;
-        self.open = OpenBatch { bytes: bytes.into(), write_count, operations: batch.operations, reads: batch.reads };
+        let PendingBatch { operations, reads, expected_bytes, .. } = batch;
+        self.replies.expected_bytes -= expected_bytes;
+        self.open = OpenBatch { bytes: bytes.into(), write_count, operations, reads, expected_bytes };
     }
 
     /// Closes the batch that was collected and begins the next one.
@@ -147,37 +150,67 @@ impl Shard {
             write_count: std::mem::take(&mut self.open.write_count),
             bytes: bytes.len(),
             applied: false,
+            expected_bytes: std::mem::take(&mut self.open.expected_bytes),
+            replied_bytes: 0,
             operations: std::mem::take(&mut self.open.operations),
             reads: std::mem::take(&mut self.open.reads),
         };
+        self.replies.expected_bytes += batch.expected_bytes;
         (batch, Bytes::from(bytes))
     }
 
-    /// Answers whoever waits for the batch `ticket`. Outcomes come in the order of the proposals.
-    pub fn answer(&mut self, ticket: u64, outcome: Result<Replies, ProposeError>, host: &mut impl ShardHost) {
+    /// Takes what came of the batch `ticket`, to answer whoever waits for it. Outcomes come in the order of the proposals.
+    pub(super) fn begin_to_answer(
+        &mut self,
+        ticket: u64,
+        outcome: Result<Replies, ProposeError>,
+        host: &mut impl ShardHost,
+    ) {
         let pending = self.in_flight.borrow_mut().pop_front().expect("every outcome belongs to a batch in flight");
         assert_eq!(pending.ticket, ticket, "outcomes come in the order of the proposals");
         if self.in_flight.borrow().is_empty() {
             self.reads_behind = Waiting::default();
         }
-        let replies = match outcome {
-            Ok(replies) => replies,
-            Err(error) => return self.refuse(&pending, &error, host),
-        };
-        self.server.shards[self.id.index()].disk_is_full.set(0);
-        assert_eq!(replies.ends.len(), pending.operations.len(), "every operation of a batch has one reply");
-        let mut start = 0;
-        for (operation, &end) in pending.operations.iter().zip(&replies.ends) {
+        match outcome {
+            Ok(replies) => {
+                self.server.shards[self.id.index()].disk_is_full.set(0);
+                assert_eq!(replies.ends.len(), pending.operations.len(), "every operation of a batch has one reply");
+                self.replies.answering = Some(Answering { pending, replies, next: 0, start: 0 });
+            }
+            Err(error) => {
+                self.machine.borrow_mut().untaken_bytes -= pending.replied_bytes;
+                self.refuse(&pending, &error, host);
+            }
+        }
+    }
+
+    /// Gives the host the replies that are left of a batch, as far as it takes them. False if it does not take them all now.
+    pub(super) fn go_on_answering(&mut self, host: &mut impl ShardHost) -> bool {
+        let Some(mut answering) = self.replies.answering.take() else { return true };
+        let Answering { pending, replies, next, start } = &mut answering;
+        while let Some(operation) = pending.operations.get(*next) {
+            if operation.origin.is_some_and(|origin| !host.has_room_for_replies(origin.core)) {
+                self.replies.answering = Some(answering);
+                return false;
+            }
+            let end = replies.ends[*next];
+            let reply = &replies.bytes[*start..end];
+            if operation.returns_values {
+                self.replies.learn(reply.len());
+            }
             match operation.origin {
-                Some(origin) => host.reply(origin, &replies.bytes[start..end]),
+                Some(origin) => host.reply(origin, reply),
                 None => {
                     self.expiry_in_flight = false;
-                    let deleted = value::read_integer(&replies.bytes[start..end]);
+                    let deleted = value::read_integer(reply);
                     self.expiry_goes_on = deleted == Some(limits::EXPIRED_KEYS_PER_BATCH as i64);
                 }
             }
-            start = end;
+            (*next, *start) = (*next + 1, end);
         }
+        self.machine.borrow_mut().untaken_bytes -= pending.replied_bytes;
+        self.replies.expected_bytes -= pending.expected_bytes;
+        true
     }
 
     /// Tells everybody in a batch that it was not taken.
@@ -186,6 +219,7 @@ impl Shard {
             self.server.shards[self.id.index()].disk_is_full.set(1);
         }
         self.pressure.gives_up();
+        self.replies.expected_bytes -= batch.expected_bytes;
         let text = format!("-{}\r\n", refusal(error));
         for operation in &batch.operations {
             match (operation.origin, &operation.read) {

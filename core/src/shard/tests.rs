@@ -17,6 +17,7 @@ use crate::commands::{Kind, table};
 use crate::config::Config;
 use crate::mailbox::{Doorbell, Mailboxes, Mode};
 use crate::node::make_server;
+use crate::reply_bounds::TOO_MUCH_TO_REPLY;
 use crate::request;
 use crate::router::Router;
 
@@ -27,12 +28,18 @@ const PATIENCE_S: u64 = 20;
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) replies: Vec<(u32, String)>,
+    /// Whether it takes no replies that can wait.
+    is_full: bool,
     warms: Vec<((CoreId, u32), ColdRead, bool)>,
 }
 
 impl ShardHost for Host {
     fn reply(&mut self, origin: Origin, reply: &[u8]) {
         self.replies.push((origin.ticket.0, String::from_utf8_lossy(reply).into_owned()));
+    }
+
+    fn has_room_for_replies(&self, _core: CoreId) -> bool {
+        !self.is_full
     }
 
     fn warm(&mut self, _shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool) {
@@ -136,7 +143,8 @@ impl Shard {
     /// Ends that: the shard goes on.
     pub(crate) fn get_free(&mut self, host: &mut impl ShardHost) {
         for ticket in 0..limits::BATCHES_IN_FLIGHT as u64 {
-            self.answer(ticket, Err(ProposeError::Unknown { leader: None }), host);
+            self.begin_to_answer(ticket, Err(ProposeError::Unknown { leader: None }), host);
+            assert!(self.go_on_answering(host), "no reply of it waits for room");
         }
     }
 }
@@ -170,13 +178,16 @@ fn entry(commands: &[&[&str]]) -> Vec<u8> {
 }
 
 fn pending(ticket: u64, write_count: u32) -> PendingBatch {
-    let operations = (0..write_count).map(|number| Operation { origin: Some(origin(number)), read: None });
+    let operations =
+        (0..write_count).map(|number| Operation { origin: Some(origin(number)), read: None, returns_values: false });
     PendingBatch {
         ticket,
         since: Instant::now(),
         write_count: write_count as usize,
         bytes: 100,
         applied: false,
+        expected_bytes: 0,
+        replied_bytes: 0,
         operations: operations.collect(),
         reads: Vec::new(),
     }
@@ -289,7 +300,7 @@ fn an_entry_waits_for_rows_and_goes_on_where_it_stood() {
         counters.push(String::from_utf8(counter).unwrap());
         if pauses == 0 {
             // It came while the entry waited.
-            let operation = Operation { origin: Some(origin(4)), read: Some(read.clone()) };
+            let operation = Operation { origin: Some(origin(4)), read: Some(read.clone()), returns_values: true };
             machine.in_flight.borrow_mut()[0].operations.push(operation);
         }
         pauses += 1;
@@ -353,7 +364,10 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
         }
         batch::seal(&mut bytes, 1, index, STRING_BYTES_MAX);
         let batch = || PendingBatch {
-            operations: operations.iter().map(|read| Operation { origin: None, read: read.clone() }).collect(),
+            operations: operations
+                .iter()
+                .map(|read| Operation { origin: None, read: read.clone(), returns_values: false })
+                .collect(),
             reads: reads.clone(),
             ..pending(index, 0)
         };
@@ -406,12 +420,14 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
 fn reads_behind_one_write_are_refused_when_their_replies_would_fill_the_memory() {
     let directory = tempfile::tempdir().unwrap();
     let mut machine = ShardMachine::new(store(directory.path()));
-    let value = "v".repeat(limits::BATCH_REPLY_BYTES_MAX / 4);
+    let value = "v".repeat(machine.bounds.shard_bytes_max / 4);
     let mut batch = pending(0, 1);
     batch.reads = command(&["GET", "key"]);
-    batch
-        .operations
-        .extend((1..8).map(|number| Operation { origin: Some(origin(number)), read: Some(0..batch.reads.len()) }));
+    batch.operations.extend((1..8).map(|number| Operation {
+        origin: Some(origin(number)),
+        read: Some(0..batch.reads.len()),
+        returns_values: true,
+    }));
     machine.in_flight.borrow_mut().push_back(batch);
 
     let entry = entry(&[&["SET", "key", &value]]);
@@ -420,6 +436,106 @@ fn reads_behind_one_write_are_refused_when_their_replies_would_fill_the_memory()
     let mut start = 0;
     let kinds: Vec<u8> = replies.ends.iter().map(|&end| replies.bytes[std::mem::replace(&mut start, end)]).collect();
     assert_eq!(kinds, b"+$$$$---");
+}
+
+#[test]
+fn a_write_is_executed_though_its_reply_is_dropped_and_the_client_is_told_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    let value = "v".repeat(machine.bounds.shard_bytes_max / 2);
+    machine.in_flight.borrow_mut().extend([pending(0, 7), pending(1, 2)]);
+    let set = ["SET", "key", &value];
+    let set_get = ["SET", "key", &value, "GET"];
+    let commands: [&[&str]; 7] = [
+        &set,
+        &["GETEX", "key"],
+        &set_get,
+        &["GETEX", "key"],
+        &["SET", "other", "1"],
+        &["GETDEL", "key"],
+        &["EXPIRE", "other", "100"],
+    ];
+
+    let replies = whole(machine.apply(EntryId { term: 1, index: 1 }, &entry(&commands), Some(0)).unwrap());
+    let next = whole(
+        machine.apply(EntryId { term: 1, index: 2 }, &entry(&[&["GETDEL", "other"], &set_get]), Some(1)).unwrap(),
+    );
+
+    let split = |replies: &Replies| -> Vec<String> {
+        let mut start = 0;
+        let pieces = replies.ends.iter().map(|&end| &replies.bytes[std::mem::replace(&mut start, end)..end]);
+        pieces.map(|reply| String::from_utf8_lossy(&reply[..reply.len().min(30)]).trim_end().to_owned()).collect()
+    };
+    let (first, second) = (split(&replies), split(&next));
+    let dropped = &format!("-{TOO_MUCH_TO_REPLY}")[..30];
+    assert_eq!(first[0], "+OK");
+    assert!(first[1].starts_with('$') && first[2].starts_with('$'), "{first:?}");
+    assert_eq!(first[3..], [dropped, "+OK", dropped, ":1"], "what is small comes all the same");
+    // Nobody has taken them yet.
+    assert_eq!(second, ["$1\r\n1", "$-1"]);
+    assert_eq!(machine.untaken_bytes, replies.bytes.len() + next.bytes.len());
+    assert!(replies.bytes.len() <= machine.bounds.shard_bytes_max + 1000);
+}
+
+/// Proposes what a shard has and lets its group run until nothing is in flight; the host is given the replies.
+async fn settle(shard: &mut Shard, host: &mut Host) {
+    let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+    while shard.is_busy() {
+        shard.propose(Instant::now(), 1, STRING_BYTES_MAX, host);
+        assert!(Instant::now() < deadline, "{} batches have no outcome", shard.in_flight.borrow().len());
+        shard.group.drain_completions();
+        glommio::timer::sleep(std::time::Duration::from_millis(1)).await;
+        shard.take_outcomes(1, host);
+    }
+}
+
+#[test]
+fn writes_with_large_replies_wait_for_the_next_batch_and_are_all_answered_in_full() {
+    const READS: u32 = 12;
+    with_shard(log_options(), |mut shard| async move {
+        shard.replies.bytes_max = 40_000;
+        let (mut host, value) = (Host::default(), "v".repeat(10_000));
+        shard.submit(origin(0), Mode::Write, &command(&["SET", "key", &value]), 1, &mut host);
+        settle(&mut shard, &mut host).await;
+        let mut batches = 0;
+        for number in 1..=READS {
+            assert!(!shard.is_backlogged());
+            shard.submit(origin(number), Mode::Write, &command(&["GETEX", "key"]), 1, &mut host);
+            if shard.is_backlogged() || number == READS {
+                batches += 1;
+                settle(&mut shard, &mut host).await;
+            }
+        }
+        assert_eq!(batches, 3);
+        let whole = host.replies.iter().filter(|(_, reply)| reply.starts_with('$')).count();
+        assert_eq!(whole, READS as usize, "none was dropped");
+    });
+}
+
+#[test]
+fn replies_wait_in_the_shard_while_the_core_takes_none() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host { is_full: true, ..Host::default() };
+        for number in 0..3 {
+            shard.submit(origin(number), Mode::Write, &command(&["INCR", "key"]), 1, &mut host);
+            shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
+        }
+        let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+        while shard.outcomes.borrow().len() + usize::from(shard.replies.answering.is_some()) < 3 {
+            assert!(Instant::now() < deadline, "no outcome");
+            shard.group.drain_completions();
+            glommio::timer::sleep(std::time::Duration::from_millis(1)).await;
+            shard.take_outcomes(1, &mut host);
+        }
+        assert_eq!((host.replies.len(), shard.has_replies(), shard.is_busy()), (0, true, true));
+
+        host.is_full = false;
+        shard.take_outcomes(1, &mut host);
+
+        let replies: Vec<_> = host.replies.iter().map(|(ticket, reply)| (*ticket, reply.as_str())).collect();
+        assert_eq!(replies, [(0, ":1\r\n"), (1, ":2\r\n"), (2, ":3\r\n")]);
+        assert_eq!((shard.has_replies(), shard.machine.borrow().untaken_bytes), (false, 0));
+    });
 }
 
 #[test]
@@ -599,7 +715,7 @@ fn reads_that_join_a_batch_in_flight_are_bounded_until_it_is_answered() {
 
         for ticket in 0..limits::BATCHES_IN_FLIGHT as u64 {
             assert!(shard.is_backlogged(), "before the outcome of {ticket}");
-            shard.answer(ticket, Err(ProposeError::Unknown { leader: None }), &mut host);
+            shard.begin_to_answer(ticket, Err(ProposeError::Unknown { leader: None }), &mut host);
         }
 
         assert!(!shard.is_backlogged());
@@ -640,7 +756,7 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
             let (start, bytes) = (shard.open.reads.len(), command(&line));
             shard.open.reads.extend_from_slice(&bytes);
             let read = Some(start..start + bytes.len());
-            shard.open.operations.push(Operation { origin: Some(origin(ticket)), read });
+            shard.open.operations.push(Operation { origin: Some(origin(ticket)), read, returns_values: true });
         }
         shard.parked.insert(client, Parked::default());
         shard.submit(origin(5), Mode::Write, &command(&["DEL", "a", "b"]), 1, &mut host);

@@ -100,7 +100,8 @@ impl Shard {
         if let Err(cold) = self.probe(&self.open.bytes[at.clone()], now_ms) {
             return Err((cold, batch::pop(&mut self.open.bytes, at)));
         }
-        self.joined(Some(origin));
+        let expected_bytes = self.weigh(&self.open.bytes[at], now_ms);
+        self.joined(Some(origin), expected_bytes);
         Ok(())
     }
 
@@ -231,6 +232,7 @@ impl Shard {
                     Ok(()) => {}
                     Err(Failure::Cold(read)) => return Err(read),
                     Err(Failure::Storage(_)) => unreachable!("a read's errors are its reply"),
+                    Err(Failure::Piecemeal) => unreachable!("what is encoded has it as its reply"),
                     Err(Failure::Undecodable) => unreachable!("a request is decoded as this process encoded it"),
                 }
             }
@@ -274,14 +276,18 @@ impl Shard {
         let put = |operations: &mut Vec<Operation>, reads: &mut Vec<u8>| {
             let start = reads.len();
             reads.extend_from_slice(bytes);
-            operations.push(Operation { origin: Some(origin), read: Some(start..reads.len()) });
+            operations.push(Operation { origin: Some(origin), read: Some(start..reads.len()), returns_values: true });
         };
+        let expected_bytes = self.replies.next_bytes();
         if self.open.write_count > 0 {
+            self.open.expected_bytes += expected_bytes;
             return put(&mut self.open.operations, &mut self.open.reads);
         }
         let mut in_flight = self.in_flight.borrow_mut();
         let last = in_flight.back_mut().expect("something is not applied, or the read would run at once");
         put(&mut last.operations, &mut last.reads);
+        last.expected_bytes += expected_bytes;
+        self.replies.expected_bytes += expected_bytes;
         self.reads_behind.add(bytes.len());
     }
 }

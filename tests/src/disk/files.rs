@@ -23,6 +23,15 @@ pub enum Survivors {
     Some,
 }
 
+/// How long a sync takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// However little there is to write.
+    pub latency: Duration,
+    /// Bytes that are written in a second.
+    pub bytes_per_s: u64,
+}
+
 /// A file's bytes.
 #[derive(Debug, Default)]
 pub struct File {
@@ -129,8 +138,8 @@ pub struct Files {
     pub capacity: usize,
     /// Whether syncs fail from now on.
     pub syncs_fail: bool,
-    /// Bytes per second at which files of which suffix are synced, if that takes any time.
-    pub pace: Option<(&'static str, u64)>,
+    /// How fast files of which suffix are synced, if that takes any time.
+    pub pace: Option<(&'static str, Pace)>,
 }
 
 impl Files {
@@ -308,14 +317,14 @@ impl Files {
 
     /// How long a sync of the file takes now.
     pub fn sync_takes(&self, inode: u64) -> Duration {
-        let (Some((suffix, bytes_per_s)), Some(Node::File(file))) = (self.pace, self.nodes.get(&inode)) else {
+        let (Some((suffix, pace)), Some(Node::File(file))) = (self.pace, self.nodes.get(&inode)) else {
             return Duration::ZERO;
         };
         let is_named =
             |(name, &named): (&OsString, &u64)| named == inode && name.as_encoded_bytes().ends_with(suffix.as_bytes());
         let is_slow = self.directories().any(|directory| directory.names.iter().any(is_named));
-        let seconds = file.unsynced_bytes() as f64 / bytes_per_s as f64;
-        if is_slow { Duration::from_secs_f64(seconds) } else { Duration::ZERO }
+        let writing = Duration::from_secs_f64(file.unsynced_bytes() as f64 / pace.bytes_per_s as f64);
+        if is_slow { pace.latency + writing } else { Duration::ZERO }
     }
 
     pub fn sync(&mut self, inode: u64) -> Result<(), Errno> {
@@ -420,12 +429,12 @@ mod tests {
         files.write(file, 0, &[1; 3 * PAGE]).unwrap();
         assert_eq!(files.sync_takes(slow), Duration::ZERO);
 
-        files.pace = Some((".sst", PAGE as u64));
-        assert_eq!(files.sync_takes(slow), Duration::from_secs(3));
+        files.pace = Some((".sst", Pace { latency: Duration::from_secs(2), bytes_per_s: PAGE as u64 }));
+        assert_eq!(files.sync_takes(slow), Duration::from_secs(2 + 3));
         assert_eq!(files.sync_takes(file), Duration::ZERO);
 
         files.sync(slow).unwrap();
-        assert_eq!(files.sync_takes(slow), Duration::ZERO);
+        assert_eq!(files.sync_takes(slow), Duration::from_secs(2));
     }
 
     #[test]

@@ -16,5 +16,5 @@
 mod files;
 mod mounted;
 
-pub use files::Survivors;
+pub use files::{Pace, Survivors};
 pub use mounted::ForgetfulDisk;

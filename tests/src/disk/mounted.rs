@@ -15,7 +15,7 @@ use fuser::{
 };
 use rand::rngs::SmallRng;
 
-use super::files::{Facts, Files, Survivors};
+use super::files::{Facts, Files, Pace, Survivors};
 use crate::wait::{DEADLINE, eventually};
 
 /// How long the kernel may keep what it was told: nobody else changes the files.
@@ -65,9 +65,9 @@ impl ForgetfulDisk {
         lock(&self.files).free_bytes()
     }
 
-    /// Makes syncs of files whose names end in `suffix` take as long as a disk that writes `bytes_per_s`, from now on.
-    pub fn slow_syncs(&self, suffix: &'static str, bytes_per_s: u64) {
-        lock(&self.files).pace = Some((suffix, bytes_per_s));
+    /// Makes syncs of files whose names end in `suffix` take as long as `pace` says, from now on.
+    pub fn slow_syncs(&self, suffix: &'static str, pace: Pace) {
+        lock(&self.files).pace = Some((suffix, pace));
     }
 
     /// Makes every sync fail from now on, until the power is cut.

@@ -25,6 +25,7 @@ mod order;
 mod poison;
 mod power_failure;
 mod protocol;
+mod replies;
 mod rust_client;
 mod slow_down;
 mod stall;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use basalt_tests::{Client, Node, NodeOptions, Reply};
+use basalt_tests::{Client, Node, NodeOptions, Pace, Reply};
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -60,17 +60,14 @@ struct Seen {
 
 const VALUE_BYTES: usize = 4000;
 
-/// What the disk writes of tables in a second: far less than writers bring on any machine that can build a node.
-const DISK_BYTES_PER_S: u64 = 6 << 20;
-
 /// Shared machines stop whole processes for a while.
 const WINDOW: Duration = Duration::from_millis(250);
 
-/// Writes with a memtable of `memtable_bytes` for as long as 24 windows.
-fn write_faster_than_the_disk(memtable_bytes: u64) -> Option<Seen> {
+/// Writes with a memtable of `memtable_bytes`, whose generations a disk of `pace` takes, for as long as 24 windows.
+fn write_faster_than_the_disk(memtable_bytes: u64, pace: Pace) -> Option<Seen> {
     const WRITERS: usize = 16;
     let forgetful = Forgetful::new(2 << 30)?;
-    forgetful.disk.slow_syncs(".sst", DISK_BYTES_PER_S);
+    forgetful.disk.slow_syncs(".sst", pace);
     let node = NodeOptions::new(forgetful.dir())
         .set("--shards", "1")
         .set("--cores", "1")
@@ -112,11 +109,11 @@ fn write_faster_than_the_disk(memtable_bytes: u64) -> Option<Seen> {
 
 /// That writers were slowed down, and not stopped, in one of a few attempts: shared machines stand still
 /// for moments, and what stands still stops writers rightly. The unit tests of the server's `slow_down` have a disk whose pace is known.
-fn assert_slowed_down(memtable_bytes: u64, bytes_max: u64, stops_max: u64) {
+fn assert_slowed_down(memtable_bytes: u64, pace: Pace, bytes_max: u64, stops_max: u64) {
     const ATTEMPTS: usize = 4;
     let mut all = Vec::new();
     for _ in 0..ATTEMPTS {
-        let Some(seen) = write_faster_than_the_disk(memtable_bytes) else { return };
+        let Some(seen) = write_faster_than_the_disk(memtable_bytes, pace) else { return };
         // Whatever the disk does.
         assert!(seen.memtables_max < bytes_max, "{seen:?}");
         let is_slowed_down = seen.delayed > 0 && seen.delayed_us > 0 && seen.slowest_us > 0;
@@ -134,12 +131,16 @@ fn writers_faster_than_the_disk_go_on_in_each_quarter_of_a_second() {
     const MEMTABLE_BYTES: u64 = 256 << 10;
     // Memtables so small make files faster than compaction merges them, and have room for 64 of these values: the bound is met
     // for moments, and how often is not bounded here. Two memtables of twice their budget, and what was on its way.
-    assert_slowed_down(MEMTABLE_BYTES, 8 * MEMTABLE_BYTES, u64::MAX);
+    // Each memtable costs the same, so that compaction, of much at once, is faster than what comes.
+    let pace = Pace { latency: Duration::from_millis(40), bytes_per_s: 1 << 30 };
+    assert_slowed_down(MEMTABLE_BYTES, pace, 8 * MEMTABLE_BYTES, u64::MAX);
 }
 
 #[test]
 fn writers_faster_than_the_disk_are_slowed_down_and_not_stopped() {
     const MEMTABLE_BYTES: u64 = 8 << 20;
     // Neither of two came to twice its budget.
-    assert_slowed_down(MEMTABLE_BYTES, 4 * MEMTABLE_BYTES, 0);
+    // Far less than writers bring on any machine that can build a node.
+    let pace = Pace { latency: Duration::ZERO, bytes_per_s: 6 << 20 };
+    assert_slowed_down(MEMTABLE_BYTES, pace, 4 * MEMTABLE_BYTES, 0);
 }

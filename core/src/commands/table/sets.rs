@@ -15,5 +15,5 @@ pub(super) static COMMANDS: &[Command] = &[
     Command::read(304, &facts::SISMEMBER, sets::sismember),
     Command::read(305, &facts::SMISMEMBER, sets::smismember),
     Command::read(306, &facts::SMEMBERS, sets::smembers),
-    Command::write(SPOP, &facts::SPOP, sets::spop),
+    Command::write(SPOP, &facts::SPOP, sets::spop).returning(),
 ];

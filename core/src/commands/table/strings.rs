@@ -7,13 +7,13 @@ use super::{Command, Merge, Scatter};
 /// The commands on strings.
 pub(super) static COMMANDS: &[Command] = &[
     Command::read(1, &facts::GET, strings::get),
-    Command::write(2, &facts::SET, strings::set),
+    Command::write(2, &facts::SET, strings::set).returning_with("get"),
     Command::write(3, &facts::SETNX, strings::setnx),
     Command::write(4, &facts::SETEX, strings::setex),
     Command::write(5, &facts::PSETEX, strings::psetex),
-    Command::write(6, &facts::GETSET, strings::getset),
-    Command::write(7, &facts::GETDEL, strings::getdel),
-    Command::write(8, &facts::GETEX, strings::getex),
+    Command::write(6, &facts::GETSET, strings::getset).returning(),
+    Command::write(7, &facts::GETDEL, strings::getdel).returning(),
+    Command::write(8, &facts::GETEX, strings::getex).returning(),
     Command::read(9, &facts::STRLEN, strings::strlen),
     Command::write(10, &facts::APPEND, strings::append),
     Command::read(11, &facts::GETRANGE, strings::getrange),
