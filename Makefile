@@ -9,7 +9,7 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 
 # Where ccache is, C and C++ are compiled through it. Another value of CC or CXX makes cargo build RocksDB anew, so who calls cargo
 # by hand exports the same two (CONTRIBUTING.md).
-ifneq ($(shell command -v ccache),)
+ifneq ($(shell command -v ccache 2>/dev/null),)
 ifeq ($(origin CC),default)
 export CC := ccache cc
 endif
