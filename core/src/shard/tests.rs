@@ -112,24 +112,28 @@ pub(crate) fn with_shards<F: Future<Output = ()>>(
     let executor = glommio::LocalExecutorBuilder::default().make().unwrap();
     executor.run(async {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
-        let threads = Threads {
-            background: Background::start("test", 1, 8).unwrap(),
-            readers: Background::start("test", 1, 8).unwrap(),
-            entry_readers: Background::start("test", 1, 8).unwrap(),
-        };
         let (server, mut opened) = (server_of_shards(shards, cores), Vec::new());
         for id in server.router.shards_of(CORE) {
             let directory = directory.path().join(id.to_string());
             std::fs::create_dir(&directory).unwrap();
-            let log = RaftLog::open(&directory.join("log"), &options, &syncer).unwrap();
-            // Whatever is read from disk is evicted at once.
-            let store = store_with_cache(&directory, 4096);
-            let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
-            let snapshots = directory.join("snapshots");
-            opened.push(Shard::open(id, log, machine, snapshots, &server, CORE, &threads).await.unwrap());
+            opened.push(open(id, &directory, &options, &server, &syncer).await);
         }
         test(server, opened).await;
     });
+}
+
+/// Opens the shard in `directory`.
+async fn open(id: ShardId, directory: &Path, options: &LogOptions, server: &Arc<Server>, syncer: &LogSyncer) -> Shard {
+    let log = RaftLog::open(&directory.join("log"), options, syncer).unwrap();
+    // Whatever is read from disk is evicted at once.
+    let store = store_with_cache(directory, 4096);
+    let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
+    let threads = Threads {
+        background: Background::start("test", 1, 8).unwrap(),
+        readers: Background::start("test", 1, 8).unwrap(),
+        entry_readers: Background::start("test", 1, 8).unwrap(),
+    };
+    Shard::open(id, log, machine, directory.join("snapshots"), server, CORE, &threads).await.unwrap()
 }
 
 impl Shard {
@@ -612,6 +616,51 @@ fn a_stall_of_the_log_that_passes_refuses_nothing() {
         let expected: Vec<_> = (0..WRITES).map(|number| (number, format!(":{}\r\n", (number + 1) * 8192))).collect();
         assert_eq!(host.replies, expected);
         assert!(held > 0, "the log never stalled");
+    });
+}
+
+#[test]
+fn what_a_start_executes_waits_for_no_disk_on_the_core_and_is_not_counted() {
+    const KEYS: u32 = 40;
+    let directory = tempfile::tempdir().unwrap();
+    let value = "v".repeat(10_000);
+    glommio::LocalExecutorBuilder::default().make().unwrap().run(async {
+        let (server_then, syncer) = (server(1), LogSyncer::start(0, Durability::Always).unwrap());
+        let mut shard = open(ShardId(0), directory.path(), &log_options(), &server_then, &syncer).await;
+        let mut host = Host::default();
+        for (name, value) in [("SET", value.as_str()), ("APPEND", "+")] {
+            for number in 0..KEYS {
+                let bytes = command(&[name, &format!("key:{number}"), value]);
+                shard.write(Some(origin(number)), |out| out.extend_from_slice(&bytes));
+            }
+            let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+            host.replies.clear();
+            while host.replies.len() < KEYS as usize {
+                shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
+                shard.group.drain_completions();
+                glommio::timer::sleep(limits::HELD_RETRY).await;
+                shard.take_outcomes(1, &mut host);
+                assert!(Instant::now() < deadline, "{name}: {} replies", host.replies.len());
+            }
+            // What comes later is only in the log.
+            if name == "SET" {
+                shard.group.write_out().await.unwrap();
+            }
+        }
+        shard.group.shutdown().await.unwrap();
+        drop((shard, syncer));
+
+        let (server, syncer) = (server(1), LogSyncer::start(0, Durability::Always).unwrap());
+        let shard = open(ShardId(0), directory.path(), &log_options(), &server, &syncer).await;
+
+        let mut machine = shard.machine.borrow_mut();
+        assert!(machine.pauses > 0, "all rows were in memory");
+        assert_eq!(machine.store.disk_waits(), 0);
+        let append = table::lookup(b"APPEND").unwrap().id;
+        assert_eq!(server.cores[0].by_command[usize::from(append)].time.ns(), 0);
+        let mut text = Vec::new();
+        machine.reading_at_last(1, |execution| execution.run(&command(&["GET", "key:7"]), &mut text).is_ok());
+        assert_eq!(String::from_utf8(text).unwrap(), format!("$10001\r\n{value}+\r\n"));
     });
 }
 
