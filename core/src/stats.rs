@@ -392,6 +392,8 @@ pub struct ShardStats {
     pub keys: [Figure; basalt_storage::DATABASE_COUNT],
     /// Keys with a deadline, by database.
     pub deadlines: [Figure; basalt_storage::DATABASE_COUNT],
+    /// The mean of those keys' deadlines, Unix milliseconds, by database; of no meaning where there are none.
+    pub deadline_means_ms: [Figure; basalt_storage::DATABASE_COUNT],
     /// Raft term.
     pub term: Figure,
     /// Whether this replica leads, 0 or 1.

@@ -320,17 +320,23 @@ pub(super) fn cluster(_: &Scene<'_>, fields: &mut Fields) {
     fields.add("cluster_enabled", 0);
 }
 
-/// Keys of each database that has some. `avg_ttl` is 0, which is what Redis says until it has sampled deadlines: nobody
-/// does here, and parsers want it.
+/// Keys of each database that has some. `avg_ttl` is how many milliseconds those with a deadline have left on average: Redis estimates
+/// it from a sample, here all of them count.
 pub(super) fn keyspace(scene: &Scene<'_>, fields: &mut Fields) {
+    let now_ms = scene.server.clock.unix_ms();
     for db in 0..DATABASE_COUNT {
-        let (mut keys, mut deadlines) = (0, 0);
+        let (mut keys, mut deadlines, mut left_ms) = (0, 0, 0);
         for shard in &scene.server.shards {
+            let (count, mean_ms) = (shard.deadlines[db].get(), shard.deadline_means_ms[db].get());
             keys += shard.keys[db].get();
-            deadlines += shard.deadlines[db].get();
+            deadlines += count;
+            // The shard's time is ahead of a clock that was set back.
+            let shard_ms = now_ms + shard.clock_behind_ms.get();
+            left_ms += u128::from(count) * u128::from(mean_ms.saturating_sub(shard_ms));
         }
         if keys > 0 {
-            fields.add(format_args!("db{db}"), format_args!("keys={keys},expires={deadlines},avg_ttl=0"));
+            let average_ms = left_ms / u128::from(deadlines.max(1));
+            fields.add(format_args!("db{db}"), format_args!("keys={keys},expires={deadlines},avg_ttl={average_ms}"));
         }
     }
 }
@@ -498,9 +504,12 @@ mod tests {
             core.by_command[820].calls.add(3);
             core.error_replies.count(b"-ERR x");
         }
-        for shard in &server.shards {
+        server.clock.set(1_000);
+        for (shard, number) in server.shards.iter().zip(1..) {
             shard.keys[0].set(4);
-            shard.deadlines[0].set(1);
+            shard.deadlines[0].set(number);
+            shard.deadline_means_ms[0].set(1_000 + 300 * number);
+            shard.clock_behind_ms.set(60);
             shard.keys[9].set(1);
             shard.hits.add(6);
             shard.applied.set(9);
@@ -517,7 +526,9 @@ mod tests {
                 "total_error_replies:2",
                 "errorstat_ERR:count=2",
                 "cmdstat_client|getname:calls=6,usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0",
-                "db0:keys=8,expires=2,avg_ttl=0",
+                "clock_behind_ms:60",
+                // One key has 240 ms left, two have 540.
+                "db0:keys=8,expires=3,avg_ttl=440",
                 "db9:keys=2,expires=0,avg_ttl=0",
                 "keyspace_hits:12",
                 "entries_to_replay:4",

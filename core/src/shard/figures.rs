@@ -14,7 +14,12 @@ impl Shard {
         let counters = machine.store.counters();
         for db in 0..DATABASE_COUNT {
             stats.keys[db].set(counters.keys[db]);
-            stats.deadlines[db].set(counters.deadlines[db]);
+            let (count, sum) = (counters.deadlines[db], counters.deadline_sums[db]);
+            stats.deadlines[db].set(count);
+            // Divided only when something has changed: this is done every turn.
+            if std::mem::replace(&mut self.deadline_sums[db], sum) != sum {
+                stats.deadline_means_ms[db].set((sum / u128::from(count.max(1))) as u64);
+            }
         }
         let happened = machine.scratch.counts();
         stats.hits.set(happened.hits);

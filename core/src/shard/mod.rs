@@ -28,7 +28,7 @@ use std::time::Instant;
 use basalt_raft::{Group, GroupHooks, GroupOptions, NodeId, ProposeError, Replies};
 use basalt_storage::keyspace::KeyCounts;
 use basalt_storage::log::RaftLog;
-use basalt_storage::{ColdRead, ColdReader, Rows};
+use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Rows};
 
 use crate::background::Background;
 use crate::batch;
@@ -119,6 +119,8 @@ pub struct Shard {
     pressure: Pressure,
     /// When RocksDB was last asked for the size of its files, if it was.
     disk_measured: Option<Instant>,
+    /// The sums of deadlines that were published last.
+    deadline_sums: [u128; DATABASE_COUNT],
     /// Whether anything was run that another core's connection may hear of before the next tick.
     counts_changed: bool,
     /// Where replies of reads are written before they go to the host: kept, so that not every read allocates.
@@ -222,6 +224,7 @@ impl Shard {
             group_commit: GroupCommit::new(Instant::now()),
             pressure,
             disk_measured: None,
+            deadline_sums: [0; DATABASE_COUNT],
             counts_changed: false,
             reply: Vec::new(),
             server: server.clone(),

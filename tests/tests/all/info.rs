@@ -42,6 +42,46 @@ fn keys_are_counted_once_their_writes_are_answered() {
 }
 
 #[test]
+fn the_average_time_to_live_is_that_of_all_keys_with_a_deadline() {
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let options = basalt_tests::NodeOptions::new(temporary.path().join("data")).set("--shards", "2");
+    let mut node = options.start();
+    let mut client = node.client();
+    // As many on either shard, and so much time that how long this takes makes no difference.
+    for number in 0..20 {
+        let ex = if number % 2 == 0 { 1_000_000 } else { 3_000_000 };
+        assert_eq!(client.ask(&format!("SET key:{number} v EX {ex}")), Reply::ok());
+        assert_eq!(client.ask(&format!("SET other:{number} v")), Reply::ok());
+    }
+    let average_s = |client: &mut Client| {
+        let info = client.ask("INFO keyspace").text();
+        part(&info, "db0", "avg_ttl").unwrap_or_else(|| panic!("no average in {info}")) / 1000.0
+    };
+    let is_about = |found: f64, expected: f64| (expected - 10_000.0..=expected).contains(&found);
+    let found = average_s(&mut client);
+    assert!(is_about(found, 2_000_000.0), "{found} s");
+    for number in (1..20).step_by(2) {
+        assert_eq!(client.ask(&format!("EXPIRE key:{number} 500000")), Reply::Integer(1));
+    }
+    let found = average_s(&mut client);
+    assert!(is_about(found, 750_000.0), "{found} s");
+
+    node.kill_9();
+    let mut node = options.start();
+    let found = average_s(&mut node.client());
+    assert!(is_about(found, 750_000.0), "{found} s after a crash");
+    node.stop();
+    let node = options.start();
+    let mut client = node.client();
+    let found = average_s(&mut client);
+    assert!(is_about(found, 750_000.0), "{found} s after a restart");
+    for number in 0..20 {
+        client.ask(&format!("PERSIST key:{number}"));
+    }
+    assert!(client.ask("INFO keyspace").text().contains("db0:keys=40,expires=0,avg_ttl=0\r\n"));
+}
+
+#[test]
 fn info_waits_for_what_was_sent_before_it() {
     let alone = two_shards();
     let mut client = alone.node.client();
