@@ -167,8 +167,8 @@ pub const ASIDE_BYTES_MUCH: usize = 256 << 10;
 /// The part of them that is left when the others are told to go on: a quarter.
 pub const ASIDE_LITTLE_SHARE: usize = 4;
 
-/// Requests set aside for all shards of a core at which it takes no more from other cores at all. What is on its way when the others
-/// are told to stop comes on top of [`ASIDE_REQUESTS_MUCH`], so there is room for many shards at once.
+/// Requests set aside for all shards of a core at which it takes no more from other cores at all. What is on its way when the
+/// others are told to stop comes on top of [`ASIDE_REQUESTS_MUCH`], so there is room for many shards at once.
 pub const ASIDE_REQUESTS_MAX: usize = 64 << 10;
 
 /// The same for their bytes.
@@ -332,8 +332,8 @@ pub const SLOW_DOWN_GAIN: f64 = 4.0;
 /// a second what its clients have for it, until nothing more fits.
 pub const SLOW_DOWN_MAX: Duration = Duration::from_millis(50);
 
-/// How much is taken into a batch while writers are slowed down: what leaves in this time. Short, so that those who find no room wait
-/// evenly, and reads behind writes of their own connections with them.
+/// How much is taken into a batch while writers are slowed down: what leaves in this time. Short, so that those who find no room
+/// wait evenly, and reads behind writes of their own connections with them.
 pub const SLOW_DOWN_STEP: Duration = Duration::from_millis(5);
 
 /// Least bytes of such a batch.

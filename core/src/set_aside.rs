@@ -1,8 +1,8 @@
 //! Requests of other cores that wait with the core of a shard which takes no more right now.
 //!
-//! What a newcomer would get wrong: they must leave the mailbox, where they would hold up what came behind them for other shards. They
-//! keep their order here, and no later request for the same shard may overtake them but a plain read, whose connection has no write
-//! among them. When there is much, the other cores are told, and send nothing more for this shard until there is little.
+//! What a newcomer would get wrong: they must leave the mailbox, where they would hold up what came behind them for other shards.
+//! They keep their order here, and no later request for the same shard may overtake them but a plain read, whose connection has no
+//! write among them. When there is much, the other cores are told, and send nothing more for this shard until there is little.
 
 use std::collections::VecDeque;
 
@@ -108,8 +108,8 @@ impl SetAside {
             return false;
         }
         let queue = &self.queues[shard.index()];
-        // A connection that has sent a write which is not answered sends no plain reads; but one that has sent a plain read may send
-        // more of them, and they must not see less than the first.
+        // A connection that has sent a write which is not answered sends no plain reads; but one that has sent a plain read may
+        // send more of them, and they must not see less than the first.
         if mode == Mode::Read { queue.plain_reads > 0 } else { !queue.requests.is_empty() }
     }
 

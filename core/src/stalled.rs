@@ -1,7 +1,8 @@
 //! Connections that are not decoded any further for want of room, by what they wait for.
 //!
-//! What a newcomer would get wrong: a shard that takes no more holds up the connections that ask it for something, and no others. So a
-//! connection is decoded up to the command that finds no room, and waits for the shard of that command; the core goes on with the rest.
+//! What a newcomer would get wrong: a shard that takes no more holds up the connections that ask it for something, and no others.
+//! So a connection is decoded up to the command that finds no room, and waits for the shard of that command; the core goes on with
+//! the rest.
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -296,7 +296,7 @@ impl Shard {
         &self.group
     }
 
-    /// Whether a request of `mode` may be added. A plain read has no place in the batch; it only must not be parked beside too many.
+    /// Whether a request of `mode` may be added. A plain read has no place in the batch; too much parked is all that bars it.
     pub fn has_room_for(&self, mode: Mode) -> bool {
         match mode {
             Mode::Read => !self.parked_waiting.is_full(),

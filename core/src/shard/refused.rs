@@ -1,7 +1,7 @@
 //! Reads of a batch that was refused. They were to run in their places among its writes, and run without them.
 //!
-//! What a newcomer would get wrong: meanwhile their connections may have requests parked that came later. A read must not see what a
-//! later write of its own connection does, so it never queues up behind them.
+//! What a newcomer would get wrong: meanwhile their connections may have requests parked that came later. A read must not see what
+//! a later write of its own connection does, so it never queues up behind them.
 
 use super::progress::Progress;
 use super::waiting::ParkedRequest;
