@@ -18,20 +18,11 @@ use crate::session::ReplyMode;
 use crate::session_commands::{self, Outcome};
 use crate::shard::{Origin, ReadOutcome};
 use crate::special::{self, Start};
+use crate::stalled::Started;
 use basalt_net::resp::Reply;
 
 /// What HTTP requests have that could otherwise pass for commands; Redis closes such connections too.
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
-
-/// Whether a command was started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Started {
-    Yes,
-    /// Not before the replies to all before it are there.
-    WaitsForReplies,
-    /// Not before this shard has room for a request of this mode.
-    WaitsForShard(ShardId, Mode),
-}
 
 impl Core {
     /// Starts one command of a connection: answers it, or opens a slot for its reply and sends it on its way. Or says why it must

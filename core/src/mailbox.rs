@@ -25,6 +25,28 @@ pub enum Mode {
     Write,
 }
 
+/// What the core of a shard wants sent by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Takes {
+    /// Everything.
+    All,
+    /// Plain reads: there is much that waits, but they do not wait with it.
+    Reads,
+    /// Nothing.
+    Nothing,
+}
+
+impl Takes {
+    /// Whether a request of `mode` should be sent.
+    pub fn takes(self, mode: Mode) -> bool {
+        match self {
+            Takes::All => true,
+            Takes::Reads => mode == Mode::Read,
+            Takes::Nothing => false,
+        }
+    }
+}
+
 /// Where a reply goes: a request slot of the core that has the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u32);

@@ -11,10 +11,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
-use crate::mailbox::{Mailboxes, Mode};
+use crate::mailbox::{Mailboxes, Mode, Takes};
 use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
-use crate::set_aside::Takes;
 use crate::settings::Settings;
 use crate::stats::{CoreStats, ShardStats};
 

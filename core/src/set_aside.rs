@@ -8,30 +8,8 @@ use std::collections::VecDeque;
 
 use crate::ids::ShardId;
 use crate::limits;
-use crate::mailbox::Mode;
+use crate::mailbox::{Mode, Takes};
 use crate::shard::Origin;
-
-/// What the core of a shard wants sent by others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Takes {
-    /// Everything.
-    All,
-    /// Plain reads: there is much that waits, but they do not wait with it.
-    Reads,
-    /// Nothing.
-    Nothing,
-}
-
-impl Takes {
-    /// Whether a request of `mode` should be sent.
-    pub fn takes(self, mode: Mode) -> bool {
-        match self {
-            Takes::All => true,
-            Takes::Reads => mode == Mode::Read,
-            Takes::Nothing => false,
-        }
-    }
-}
 
 /// A request that was set aside.
 #[derive(Debug)]

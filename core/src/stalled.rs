@@ -11,6 +11,16 @@ use basalt_net::ring::ConnId;
 use crate::ids::ShardId;
 use crate::mailbox::Mode;
 
+/// Whether a command was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Started {
+    Yes,
+    /// Not before the replies to all before it are there.
+    WaitsForReplies,
+    /// Not before this shard has room for a request of this mode.
+    WaitsForShard(ShardId, Mode),
+}
+
 /// What a connection waits for, and its place among those that wait for the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitsFor {
