@@ -16,6 +16,7 @@ use crate::limits;
 use crate::session::Session;
 use crate::stalled::WaitsFor;
 use crate::traffic::HeardIn;
+use crate::turns::Turn;
 
 /// A request's place in the order of replies.
 enum Slot {
@@ -143,6 +144,10 @@ pub struct Connection {
     pub waits_for: Option<WaitsFor>,
     /// Since when the unread output is above the soft limit.
     pub output_over_since: Option<Instant>,
+    /// The turn of a command that holds much.
+    pub turn: Option<Turn>,
+    /// The parts of such a command that waits for its turn, and its slot.
+    pub waits_for_turn: Option<(u64, Vec<Part>)>,
     /// Whether receiving is paused in the ring.
     pub paused: bool,
     /// Whether the peer sends no more.
@@ -169,6 +174,8 @@ impl Connection {
             stalled: false,
             waits_for: None,
             output_over_since: None,
+            turn: None,
+            waits_for_turn: None,
             paused: false,
             ended: false,
             heard_in: HeardIn::default(),
@@ -334,6 +341,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::coordinator::{Gather, Merge};
 
     #[test]
     fn replies_leave_in_the_order_of_the_requests() {
@@ -349,6 +357,26 @@ mod tests {
         connection.fill(a, b"a", &mut out);
         assert_eq!(out, b"acd", "b was not wanted");
         assert!(connection.is_caught_up());
+    }
+
+    #[test]
+    fn pieces_of_a_reply_leave_in_their_turn_and_count_as_held_until_then() {
+        let mut connection = Connection::for_tests();
+        let first = connection.open_slot(Expects::Word, true, false);
+        let gather = Box::new(Gather::new(Merge::Concat, 2));
+        let second = connection.open_coordinated(gather, 2, 7, Expects::Values, false, false);
+        connection.hold(second, Piece { bytes: vec![b'v'; 1000], parts: Vec::new() });
+        assert!(connection.held_bytes() >= 1000 && !connection.has_piece(), "another reply comes first");
+        let mut out = Vec::new();
+        connection.fill(first, b"a", &mut out);
+        assert!(connection.has_piece());
+        let due = connection.take_piece().expect("it is its turn");
+        assert_eq!((due.slot, due.first_part, due.asked, due.piece.bytes.len()), (second, 2, 7, 1000));
+        assert!(!connection.has_piece() && connection.held_bytes() < 1000);
+        connection.open_slot(Expects::Values, false, false);
+        assert!(!connection.has_writes_behind(second));
+        connection.open_slot(Expects::Word, true, false);
+        assert!(connection.has_writes_behind(second));
     }
 
     /// Sends as much as may be sent.

@@ -33,6 +33,7 @@ use crate::stalled::{Stalled, Started};
 use crate::stats::{CoreStats, RateMeter};
 use crate::sync_placement::SyncPlacement;
 use crate::traffic::Traffic;
+use crate::turns::Turns;
 
 /// A connection for whose parked request a reader thread has read rows, and those rows.
 type Warmed = (ShardId, (CoreId, u32), WarmedRows);
@@ -61,6 +62,7 @@ pub struct Core {
     pub(crate) set_aside: SetAside,
     /// Whether that is run before this core's own connections go on when there is room again: they take turns.
     runs_aside_first: bool,
+    pub(crate) turns: Turns,
     /// Connections with more unread output than the soft limit allows for long.
     unread: Vec<ConnId>,
     next_core: u16,
@@ -135,6 +137,7 @@ impl Core {
             stalled: Stalled::new(shard_count),
             set_aside: SetAside::new(shard_count),
             runs_aside_first: true,
+            turns: Turns::default(),
             unread: Vec::new(),
             next_core: 0,
             warmed: Arc::new(ArrayQueue::new(limits::COLD_READS_IN_FLIGHT)),
@@ -346,6 +349,7 @@ impl Core {
             self.deliver(&replies);
             self.outbox.recycle_local_replies(replies);
         }
+        self.give_turns();
         count
     }
 
@@ -513,13 +517,13 @@ impl Core {
         }
     }
 
-    fn take_connection(&mut self, id: ConnId) -> Option<Box<Connection>> {
+    pub(crate) fn take_connection(&mut self, id: ConnId) -> Option<Box<Connection>> {
         let place = self.connections.get_mut(id.index())?;
         if place.as_ref().is_some_and(|connection| connection.ring == id) { place.take() } else { None }
     }
 
     /// Puts a connection back after a change, or closes it if that is due.
-    fn put_connection(&mut self, mut connection: Box<Connection>) {
+    pub(crate) fn put_connection(&mut self, mut connection: Box<Connection>) {
         let id = connection.ring;
         if connection.session.closing && connection.is_caught_up() {
             self.forget(connection);
@@ -793,6 +797,7 @@ impl Core {
             || self.may_run_on()
             || self.may_run_aside()
             || !self.warmed.is_empty()
+            || self.turns.has_next()
             || self.shards.iter().flatten().any(Shard::has_replies)
     }
 

@@ -226,6 +226,21 @@ impl Core {
         self.coordinate(connection, command.id, Box::new(mget), parts);
     }
 
+    /// Goes on with commands whose turn it is.
+    pub(crate) fn give_turns(&mut self) {
+        while let Some((id, turn)) = self.turns.next() {
+            let Some(mut connection) = self.take_connection(id) else { continue };
+            if let Some((slot, parts)) = connection.waits_for_turn.take()
+                && let Some((_, asked)) = connection.coordinator(slot)
+            {
+                connection.turn = Some(turn);
+                let first = connection.count_parts(slot, parts.len());
+                self.send_parts(&mut connection, slot, first, asked, parts);
+            }
+            self.put_connection(connection);
+        }
+    }
+
     /// Sends the pieces of a reply whose turn it is, as far as the client takes them, and asks for the next ones.
     pub(crate) fn send_pieces(&mut self, connection: &mut Connection) {
         while connection.has_piece() && self.takes_replies(connection) {
@@ -376,10 +391,24 @@ impl Core {
                 let first = connection.count_parts(slot, parts.len());
                 self.send_parts(connection, slot, first, asked, parts);
             }
+            Progress::Turn(parts) => match self.turns.take() {
+                Some(turn) => {
+                    connection.turn = Some(turn);
+                    let first = connection.count_parts(slot, parts.len());
+                    self.send_parts(connection, slot, first, asked, parts);
+                }
+                None => {
+                    connection.waits_for_turn = Some((slot, parts));
+                    self.turns.wait(connection.ring);
+                }
+            },
             Progress::Piece(parts) => connection.hold(slot, Piece { bytes, parts }),
             Progress::Done => {
                 let is_put_together =
                     table::by_id(asked).is_some_and(|command| matches!(command.scatter, Scatter::Special(_)));
+                if is_put_together {
+                    connection.turn = None;
+                }
                 if is_put_together && bytes.starts_with(b"-") {
                     self.stats().by_command[usize::from(asked)].failed.add(1);
                 }

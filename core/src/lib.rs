@@ -45,3 +45,4 @@ pub mod stalled;
 pub mod stats;
 pub mod sync_placement;
 pub mod traffic;
+pub mod turns;

@@ -426,6 +426,9 @@ pub const MEMTABLE_BYTES_DEFAULT_MAX: usize = 256 << 20;
 /// 140 ms, the first time up to 220 ms (2 cores of an AMD EPYC VM; `INFO everything`, `stall_us_max`).
 pub const KEYS_PER_STEP: usize = 1000;
 
+/// Largest key that a RENAME or COPY to another shard moves at once; of larger ones, a core moves one at a time.
+pub const MOVED_BYTES_AT_WILL: usize = 64 << 10;
+
 /// Times a RENAME to another shard copies a key again because it was written to meanwhile.
 pub const MOVE_ATTEMPTS: u32 = 16;
 

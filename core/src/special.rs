@@ -247,6 +247,8 @@ struct Move {
     answer_ok: bool,
     bytes: Vec<u8>,
     step: MoveStep,
+    /// Whether it may hold a large key.
+    has_turn: bool,
     attempts: u32,
 }
 
@@ -276,6 +278,7 @@ impl Move {
             answer_ok: true,
             bytes: Vec::new(),
             step: MoveStep::Reading,
+            has_turn: false,
             attempts: 0,
         }
     }
@@ -295,10 +298,10 @@ impl Move {
         }
     }
 
-    fn read(&mut self) -> Progress {
+    fn read(&mut self) -> Vec<Part> {
         self.step = MoveStep::Reading;
         let (shard, db, key) = self.from.clone();
-        Progress::Send(vec![Part { shard, mode: Mode::Read, command: STEP_READ, db, args: vec![key] }])
+        vec![Part { shard, mode: Mode::Read, command: STEP_READ, db, args: vec![key] }]
     }
 
     fn write(&mut self, bytes: &[u8]) -> Progress {
@@ -335,10 +338,12 @@ impl Coordinator for Move {
         }
         match self.step {
             MoveStep::Reading => match value::read_bulk(reply) {
-                Some(bytes) => {
-                    let bytes = bytes.to_vec();
-                    self.write(&bytes)
+                Some(bytes) if bytes.len() > limits::MOVED_BYTES_AT_WILL && !self.has_turn => {
+                    // Read again then: meanwhile it is not held.
+                    self.has_turn = true;
+                    Progress::Turn(self.read())
                 }
+                Some(bytes) => self.write(bytes),
                 // It was there when the last attempt copied it, and someone has deleted it since: the rename is through.
                 None if self.attempts > 0 => self.done(out),
                 None if self.missing_is_error => {
@@ -361,7 +366,7 @@ impl Coordinator for Move {
                 // A write came between reading and deleting: what was copied is old. From here on the new name is ours.
                 self.attempts += 1;
                 self.replace = true;
-                self.read()
+                Progress::Send(self.read())
             }
             MoveStep::Deleting => {
                 out.error("ERR the key is written to so often that it could not be moved; both names hold it now");
