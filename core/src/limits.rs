@@ -397,6 +397,19 @@ pub const COLD_READ_ROUNDS_MAX: u32 = 256;
 /// Times that a command has rows fetched which are kept for it.
 pub const KEPT_ROUNDS_MAX: u32 = 1024;
 
+/// Single rows that a read has fetched at once before it is run again; one that needs more is executed on another thread, as is one that
+/// meets the disk again in a scan, or what was fetched for it evicted.
+pub const COLD_ROWS_FETCHED: usize = 256;
+
+/// Times that a read has rows fetched before it is executed on another thread.
+pub const COLD_ROUNDS: u32 = 8;
+
+/// Reads of one shard's clients that threads work on at once. Each may hold a copy of what memory has of the keys that it reads.
+pub const VIEWS_MAX: usize = 4;
+
+/// The same for reads that stand between writes.
+pub const ENTRY_VIEWS_MAX: usize = 4;
+
 /// Times that rows which are kept for a command are lost, since a generation has reached the disk.
 pub const KEPT_LOSSES_MAX: u32 = 8;
 
@@ -441,6 +454,9 @@ pub const TIME_SLICE: Duration = Duration::from_micros(100);
 
 /// Threads per core that read what is not in memory.
 pub const READER_THREADS_PER_CORE: usize = 2;
+
+/// Threads per core that execute clients' reads which need much from disk, and as many for those that stand between writes.
+pub const VIEW_THREADS_PER_CORE: usize = 2;
 
 /// Threads that write generations and snapshots.
 pub const BACKGROUND_THREADS: usize = 2;

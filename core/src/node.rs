@@ -69,11 +69,14 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let budget = MemoryBudget::new(&config, data.shard_count());
     let client_reads = limits::COLD_READS_IN_FLIGHT * core_count;
     // A shard applies one entry at a time.
-    let entry_reads = usize::from(data.shard_count());
+    let shard_count = usize::from(data.shard_count());
+    let (entry_reads, view_threads) = (shard_count, limits::VIEW_THREADS_PER_CORE * core_count);
     let shard_threads = Threads {
         background: start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?,
         readers: start_threads("basalt-read", limits::READER_THREADS_PER_CORE * core_count, client_reads)?,
         entry_readers: start_threads("basalt-apply", core_count, entry_reads)?,
+        viewers: start_threads("basalt-view", view_threads, limits::VIEWS_MAX * shard_count)?,
+        entry_viewers: start_threads("basalt-order", view_threads, limits::ENTRY_VIEWS_MAX * shard_count)?,
     };
     let (syncers, sync_threads) = start_syncers(&config, core_count)?;
     let cache = BlockCache::new(budget.block_cache_bytes);

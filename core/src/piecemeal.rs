@@ -200,7 +200,7 @@ mod tests {
                     parts
                 }
                 Progress::Piece(parts) => parts,
-                Progress::Wait => panic!("there is nothing else to wait for"),
+                Progress::Wait | Progress::Turn(_) => panic!("there is nothing else to wait for"),
             };
         }
     }

@@ -105,6 +105,11 @@ pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>
     if cold.is_empty() { Ok(and_others) } else { Err(Error::Cold(ColdRead::Keys(cold))) }
 }
 
+/// Whether a command reads nothing but the metadata of the keys that its arguments name, with the values of strings.
+pub fn reads_only_metadata(command: &Command, args: Args<'_>) -> bool {
+    foresee(command, args) == Foresight { named: Named::Keys, and_others: false }
+}
+
 /// Whether a command reads nothing any more once it has changed a row.
 pub fn changes_at_once(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>) -> bool {
     let Foresight { named, and_others } = foresee(command, args);

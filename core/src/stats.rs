@@ -450,6 +450,8 @@ pub struct ShardStats {
     pub misses: Counter,
     /// Requests that waited for a reader thread.
     pub cold_reads: Counter,
+    /// Rows that other threads have read from disk for requests.
+    pub cold_rows_read: Counter,
     /// Times an entry has waited for a reader thread with some of its commands executed, while the core went on.
     pub entry_waits: Figure,
     /// Times the core has waited for the disk itself.
@@ -483,6 +485,7 @@ impl ShardStats {
             &self.hits,
             &self.misses,
             &self.cold_reads,
+            &self.cold_rows_read,
             &self.row_cache_hits,
             &self.row_cache_misses,
         ];

@@ -21,6 +21,6 @@ pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, S
 pub use rows::{COLD_SCAN_BYTES, ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows, Visit};
 pub use store::{
     Applied, BlockCache, Changes, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob,
-    InstallDone, InstallJob, KeptRows, OnMiss, Retired, RowCacheCounts, Store, StoreMemory, StoreOptions, Trial,
-    Warmed,
+    InstallDone, InstallJob, KeptRows, OnMiss, Retired, RowCacheCounts, RowRange, Store, StoreMemory, StoreOptions,
+    Trial, View, ViewAnswer, Warmed,
 };

@@ -43,7 +43,7 @@ impl Deref for Row<'_> {
 pub enum ColdRead {
     /// One row.
     Key(Box<[u8]>),
-    /// Several rows, each by its key.
+    /// Several rows, each by its key. None at all: the command is tried again in a moment.
     Keys(Vec<Box<[u8]>>),
     /// The next few rows, in ascending order, from each of several places on.
     Places(Vec<Box<[u8]>>),

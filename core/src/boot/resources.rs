@@ -137,7 +137,7 @@ pub(super) fn raise_open_files(
 ) -> Result<OpenFiles, BootError> {
     let wanted = OpenFiles::wanted(config.maxclients, core_count, shard_count);
     let fitting = wanted.raise()?;
-    if fitting != wanted {
+    if fitting.clients < wanted.clients {
         tracing::warn!(
             maxclients = fitting.clients,
             wanted = wanted.clients,
@@ -147,6 +147,12 @@ pub(super) fn raise_open_files(
              --ulimit nofile= of the container or ulimit -Hn raises it"
         );
         config.maxclients = fitting.clients;
+    } else if fitting != wanted {
+        tracing::warn!(
+            files = fitting.total(),
+            files_wanted = wanted.total(),
+            "the hard limit of open files is low: fewer tables are kept open, and reads from disk open them more often"
+        );
     }
     Ok(fitting)
 }

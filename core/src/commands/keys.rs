@@ -409,8 +409,8 @@ pub(super) fn step_scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut R
     let mut keys = Vec::new();
     let mut count = 0;
     let mut found = Reply::new(&mut keys, reply.protocol());
-    let next = context.keyspace.scan_keys(from, options.count, &mut |key, meta| {
-        if options.kind.is_none_or(|kind| kind == Some(meta.kind))
+    let next = context.keyspace.scan_keys(from, options.count, &mut |key, kind| {
+        if options.kind.is_none_or(|wanted| wanted == Some(kind))
             && options.pattern.is_none_or(|pattern| glob_matches(pattern, key))
         {
             found.bulk(key);
@@ -430,8 +430,8 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let options = ScanOptions::read(args)?;
     let (mut keys, mut next) = (Vec::new(), None);
     if cursor.shard == 0 {
-        next = context.keyspace.scan_keys(cursor.position, options.count, &mut |key, meta| {
-            if options.kind.is_none_or(|kind| kind == Some(meta.kind))
+        next = context.keyspace.scan_keys(cursor.position, options.count, &mut |key, kind| {
+            if options.kind.is_none_or(|wanted| wanted == Some(kind))
                 && options.pattern.is_none_or(|pattern| glob_matches(pattern, key))
             {
                 keys.push(key.to_vec());

@@ -243,6 +243,7 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     add_zeros(fields, &["reply_buffer_shrinks", "reply_buffer_expands"]);
     fields.add("client_output_buffer_limit_disconnections", count(server, |core| &core.output_limit_closed));
     fields.add("cold_reads", count_shards(server, |shard| &shard.cold_reads));
+    fields.add("cold_rows_read", count_shards(server, |shard| &shard.cold_rows_read));
     fields.add("entry_waits", server.shards.iter().map(|shard| shard.entry_waits.get()).sum::<u64>());
     fields.add("disk_waits", server.shards.iter().map(|shard| shard.disk_waits.get()).sum::<u64>());
     fields.add("requests_forwarded", count(server, |core| &core.forwarded));
@@ -380,7 +381,7 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
             format_args!("shard_{id}"),
             format_args!(
                 "core={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
-                 cold_reads={},disk_waits={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
+                 cold_reads={},cold_rows_read={},disk_waits={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
                  writes_delayed={},write_delay_us={},write_stops={},slow_down_us={},slow_down_bytes_per_s={}",
                 router.core_of(id),
                 sum(&shard.keys),
@@ -391,6 +392,7 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
                 shard.hits.get(),
                 shard.misses.get(),
                 shard.cold_reads.get(),
+                shard.cold_rows_read.get(),
                 shard.disk_waits.get(),
                 shard.row_cache_hits.get(),
                 shard.row_cache_misses.get(),

@@ -7,8 +7,10 @@ use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, OnMiss, Rows, Store, Trial, Warmed};
 
+use super::Origin;
 use super::open_batch::InFlight;
 use super::progress::Progress;
+use super::views::{Deferral, Views};
 use crate::batch::Batch;
 use crate::commands::table;
 use crate::commands::{Args, Command, CommandError, Context, Kind, Random, Run};
@@ -44,7 +46,9 @@ pub struct ShardMachine {
     /// The latest moment that a read was shown or an entry was proposed for.
     time_ms: u64,
     /// The entry that waits for rows.
-    paused: Option<Stand>,
+    pub(super) paused: Option<Stand>,
+    /// Reads that other threads execute; none before the shard serves anybody.
+    pub(super) views: Option<Views>,
     /// How often an entry has waited for them.
     pub(super) pauses: u64,
     /// How large replies may become.
@@ -58,7 +62,7 @@ pub struct ShardMachine {
 }
 
 /// How far an entry is applied.
-struct Stand {
+pub(super) struct Stand {
     entry: EntryId,
     /// Bytes of the commands that were not executed.
     bytes_left: usize,
@@ -278,16 +282,16 @@ impl Execution<'_> {
 }
 
 /// A handler, and what it is called with beside rows.
-struct Call<'a> {
-    handler: Run,
-    header: RequestHeader,
-    args: Args<'a>,
-    now_ms: u64,
-    string_bytes_max: usize,
+pub(super) struct Call<'a> {
+    pub(super) handler: Run,
+    pub(super) header: RequestHeader,
+    pub(super) args: Args<'a>,
+    pub(super) now_ms: u64,
+    pub(super) string_bytes_max: usize,
 }
 
 impl Call<'_> {
-    fn on(
+    pub(super) fn on(
         &self,
         rows: &mut dyn Rows,
         scratch: &mut Scratch,
@@ -316,6 +320,7 @@ impl ShardMachine {
             in_flight: InFlight::default(),
             time_ms: 0,
             paused: None,
+            views: None,
             pauses: 0,
             bounds: ReplyBounds::of(limits::MEMORY_BYTES_MIN, 1),
             untaken_bytes: 0,
@@ -419,7 +424,7 @@ impl ShardMachine {
         };
         assert!(!pending.applied, "a batch is applied once");
         // Reads join it while it waits for rows.
-        while let Some(operation) = pending.operations.get(stand.operations) {
+        while let Some(operation) = pending.operations.get_mut(stand.operations) {
             let cold = match &operation.read {
                 Some(_) if self.untaken_bytes + stand.replies.bytes.len() >= self.bounds.shard_bytes_max => {
                     let mut reply = Reply::new(&mut stand.replies.bytes, Protocol::Resp2);
@@ -427,7 +432,15 @@ impl ShardMachine {
                     stand.replies.ends.push(stand.replies.bytes.len());
                     None
                 }
-                Some(range) => self.step(stand, &batch, &pending.reads[range.clone()], true)?,
+                Some(range) => {
+                    let bytes = &pending.reads[range.clone()];
+                    match self.step(stand, &batch, bytes, true)? {
+                        Some(read) if stand.progress.is_long(&read) => {
+                            self.view(stand, &mut operation.origin, bytes, batch.time_ms, read)
+                        }
+                        cold => cold,
+                    }
+                }
                 None => {
                     let command = commands.next().expect("every write of a batch stands in its entry");
                     let cold = self.step(stand, &batch, command.map_err(MachineError::Batch)?, false)?;
@@ -448,6 +461,35 @@ impl ShardMachine {
         pending.replied_bytes = stand.replies.bytes.len();
         self.untaken_bytes += pending.replied_bytes;
         Ok(None)
+    }
+
+    /// Has a read that stands between the writes of an entry executed on another thread; or says what to fetch until one is ready.
+    fn view(
+        &mut self,
+        stand: &mut Stand,
+        origin: &mut Option<Origin>,
+        bytes: &[u8],
+        now_ms: u64,
+        read: ColdRead,
+    ) -> Option<ColdRead> {
+        match self.defer(*origin, bytes, now_ms) {
+            Deferral::Deferred => {
+                // The batch answers it no more.
+                *origin = None;
+                stand.replies.ends.push(stand.replies.bytes.len());
+                stand.progress = Progress::new();
+                None
+            }
+            Deferral::Soon => {
+                stand.progress = Progress::for_view();
+                // Not rows are waited for, but a thread.
+                Some(ColdRead::Keys(Vec::new()))
+            }
+            Deferral::Never => {
+                stand.progress.take_no_view();
+                Some(read)
+            }
+        }
     }
 
     /// Executes one command of an entry, or a read that stands between them; or says what it needs that is not in memory, and

@@ -27,6 +27,7 @@ impl Shard {
         stats.expired_keys.set(happened.expired);
         stats.unsaved_changes.set(machine.store.unsaved_changes());
         stats.saves.set(machine.store.generations_written());
+        stats.cold_rows_read.set(machine.store.cold_rows_read());
     }
 
     pub(super) fn publish(&mut self, now_ms: u64) {

@@ -16,6 +16,7 @@ mod replies;
 pub(crate) mod tests;
 #[cfg(test)]
 mod time_tests;
+mod views;
 mod waiting;
 
 use std::cell::RefCell;
@@ -46,6 +47,7 @@ use open_batch::{InFlight, OpenBatch, Operation};
 use pressure::Pressure;
 use proposing::Hold;
 use replies::BatchReplies;
+use views::Views;
 use waiting::{Parked, Waiting};
 
 /// Who waits for a reply of the shard.
@@ -78,6 +80,10 @@ pub struct Threads {
     pub readers: Background,
     /// For those for entries, behind which all other entries of the shard wait.
     pub entry_readers: Background,
+    /// For reads of clients that need much from disk.
+    pub viewers: Background,
+    /// For those that stand between writes.
+    pub entry_viewers: Background,
 }
 
 /// A shard on its core.
@@ -195,6 +201,11 @@ impl Shard {
             machine.is_recovering = false;
             machine.bounds = server.reply_bounds;
         }
+        let wake = {
+            let server = server.clone();
+            Arc::new(move || server.mailboxes.bell(core).ring_urgently())
+        };
+        machine.borrow_mut().views = Some(Views::new(threads.viewers.clone(), threads.entry_viewers.clone(), wake));
         let in_flight = machine.borrow().in_flight.clone();
         let memtable_bytes = machine.borrow().store.memory().memtable_bytes;
         let pressure = Pressure::new(memtable_bytes, Instant::now());
@@ -252,6 +263,7 @@ impl Shard {
             self.begin_to_answer(ticket, outcome, host);
             count += 1;
         }
+        count += self.take_views(now_ms, host);
         self.counts_changed |= count > 0;
         if std::mem::take(&mut self.expiry_goes_on) {
             self.delete_expired(now_ms, host);
@@ -355,6 +367,12 @@ impl Shard {
             || !self.in_flight.borrow().is_empty()
             || !self.parked.is_empty()
             || self.replies.answering.is_some()
+            || self.views_are_awaited()
+    }
+
+    /// Whether reads that stood between writes are executed by other threads.
+    fn views_are_awaited(&self) -> bool {
+        self.machine.borrow().views.as_ref().is_some_and(Views::are_awaited)
     }
 
     /// Runs a read of this core's own connection without encoding it first. Nothing may be parked for the connection.

@@ -10,7 +10,7 @@ use super::Origin;
 
 /// One operation of a batch, in the order the shard took them.
 pub(super) struct Operation {
-    /// Who waits for the reply; `None` for the shard's own housekeeping.
+    /// Who waits for the reply; `None` for the shard's own housekeeping, and for a read that another thread executes.
     pub(super) origin: Option<Origin>,
     /// Where a read's bytes stand in [`PendingBatch::reads`]; `None` for a write, whose bytes are in the entry.
     pub(super) read: Option<Range<usize>>,

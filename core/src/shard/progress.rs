@@ -16,6 +16,10 @@ pub(super) struct Progress {
     /// How far its scans have come, forward and backward.
     scanned: [Option<Box<[u8]>>; 2],
     scan_bytes: usize,
+    /// How often it has met the disk in a scan.
+    scans: u32,
+    /// Whether it waits for a view; `None` if there is none of what it reads.
+    wants_view: Option<bool>,
     /// What was fetched to be kept.
     kept: Option<KeptRows>,
     kept_rounds: u32,
@@ -34,6 +38,8 @@ impl Progress {
             rows,
             scanned,
             scan_bytes: COLD_SCAN_BYTES,
+            scans: 0,
+            wants_view: Some(false),
             kept: None,
             kept_rounds: 0,
             losses: 0,
@@ -49,6 +55,26 @@ impl Progress {
     /// Whether rows are to be kept for it: the caches may drop them faster than it reads them.
     pub(super) fn keeps(&self) -> bool {
         self.attempts >= limits::COLD_READ_ATTEMPTS
+    }
+
+    /// The progress of a read that waits for a view.
+    pub(super) fn for_view() -> Progress {
+        Progress { wants_view: Some(true), ..Progress::new() }
+    }
+
+    /// Takes note that there is no view of what it reads.
+    pub(super) fn take_no_view(&mut self) {
+        self.wants_view = None;
+    }
+
+    /// Whether so much is missing in memory that a read, which has just met `cold`, is to be executed where the disk is.
+    pub(super) fn is_long(&self, cold: &ColdRead) -> bool {
+        let rows = match cold {
+            ColdRead::Key(_) | ColdRead::Scan { .. } => 1,
+            ColdRead::Keys(rows) | ColdRead::Places(rows) => rows.len(),
+        };
+        let is_long = rows > limits::COLD_ROWS_FETCHED || self.rounds > limits::COLD_ROUNDS || self.scans > 1;
+        self.wants_view.is_some_and(|wants_view| wants_view || is_long || self.attempts > 0)
     }
 
     /// Whether the disk gave an error, which the request is to meet itself.
@@ -99,6 +125,7 @@ impl Progress {
             ColdRead::Key(row) => self.meets_rows(std::slice::from_ref(row)),
             ColdRead::Keys(rows) | ColdRead::Places(rows) => self.meets_rows(rows),
             ColdRead::Scan { from, direction, bytes } => {
+                self.scans += 1;
                 let last = &mut self.scanned[usize::from(*direction == Direction::Backward)];
                 let is_first = last.is_none();
                 let is_farther = last.as_ref().is_none_or(|last| match direction {

@@ -195,12 +195,14 @@ impl Shard {
             }
             let end = replies.ends[*next];
             let reply = &replies.bytes[*start..end];
-            if operation.returns_values {
+            if operation.returns_values && operation.origin.is_some() {
                 self.replies.learn(reply.len());
             }
-            match operation.origin {
-                Some(origin) => host.reply(origin, reply),
-                None => {
+            match (operation.origin, &operation.read) {
+                (Some(origin), _) => host.reply(origin, reply),
+                // It is answered from elsewhere.
+                (None, Some(_)) => {}
+                (None, None) => {
                     self.expiry_in_flight = false;
                     let deleted = value::read_integer(reply);
                     self.expiry_goes_on = deleted == Some(limits::EXPIRED_KEYS_PER_BATCH as i64);
@@ -228,7 +230,8 @@ impl Shard {
                     self.run_refused_read(origin, &batch.reads[range.clone()], host);
                 }
                 (Some(origin), None) => host.reply(origin, text.as_bytes()),
-                (None, _) => self.expiry_in_flight = false,
+                (None, Some(_)) => {}
+                (None, None) => self.expiry_in_flight = false,
             }
         }
     }

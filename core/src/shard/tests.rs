@@ -132,6 +132,8 @@ async fn open(id: ShardId, directory: &Path, options: &LogOptions, server: &Arc<
         background: Background::start("test", 1, 8).unwrap(),
         readers: Background::start("test", 1, 8).unwrap(),
         entry_readers: Background::start("test", 1, 8).unwrap(),
+        viewers: Background::start("test", 1, 8).unwrap(),
+        entry_viewers: Background::start("test", 1, 8).unwrap(),
     };
     Shard::open(id, log, machine, directory.join("snapshots"), server, CORE, &threads).await.unwrap()
 }
@@ -694,28 +696,42 @@ fn requests_behind_a_cold_read_are_bounded_by_count_and_by_bytes() {
     }
 }
 
-/// Puts a hash of each name on disk, of one field each.
-fn put_hashes_on_disk(shard: &Shard, names: &[&str], value: &str) {
-    let fields: Vec<_> = names.iter().map(|name| ["HSET", name, "field", value]).collect();
-    let bytes = entry(&fields.iter().map(|words| words.as_slice()).collect::<Vec<_>>());
-    let machine = &mut *shard.machine.borrow_mut();
-    whole(machine.apply(EntryId { term: 1, index: 100 }, &bytes, None).unwrap());
-    machine.store.set_applied(100, b"id", None);
-    let done = machine.store.freeze().unwrap().run();
-    drop(machine.store.finish(done).unwrap());
+/// Has commands applied and what they wrote on disk, and not in the memtable.
+async fn put_on_disk(shard: &mut Shard, commands: &[&[&str]]) {
+    let mut host = Host::default();
+    for words in commands {
+        shard.submit(origin(1), Mode::Write, &command(words), 1, &mut host);
+    }
+    run_until_replied(shard, &mut host, commands.len()).await;
+    let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+    // The generation that was written last stays in memory.
+    for number in 0..2 {
+        shard.machine.borrow_mut().store.put(&[0xfe], &[number]);
+        let job = loop {
+            // The group may be writing one.
+            let job = shard.machine.borrow_mut().store.freeze();
+            if let Some(job) = job {
+                break job;
+            }
+            glommio::timer::sleep(limits::HELD_RETRY).await;
+            assert!(Instant::now() < deadline, "no generation can be frozen");
+        };
+        let done = job.run();
+        drop(shard.machine.borrow_mut().store.finish(done).unwrap());
+    }
 }
 
 #[test]
-fn rows_are_kept_for_one_request_at_a_time_and_each_has_its_turn() {
+fn rows_are_kept_for_one_write_at_a_time_and_each_has_its_turn() {
     with_shard(log_options(), |mut shard| async move {
         let mut host = Host::default();
         // More than the block cache holds.
         let value = "v".repeat(20_000);
-        put_hashes_on_disk(&shard, &["a", "b", "c"], &value);
+        put_on_disk(&mut shard, &[&["SET", "a", &value], &["SET", "b", &value], &["SET", "c", &value]]).await;
         let clients = [1, 2, 3].map(|client| (CORE, client));
         for (client, name) in clients.into_iter().zip(["a", "b", "c"]) {
             let origin = Origin { core: CORE, client: client.1, ticket: Ticket(client.1) };
-            shard.submit(origin, Mode::Read, &command(&["HGETALL", name]), 1, &mut host);
+            shard.submit(origin, Mode::Write, &command(&["APPEND", name, "!"]), 1, &mut host);
             // Whatever is fetched is evicted before it is read.
             for _ in 0..limits::COLD_READ_ATTEMPTS {
                 assert!(host.warms.iter().any(|warm| warm.0 == client), "{:?}", host.warms);
@@ -729,24 +745,121 @@ fn rows_are_kept_for_one_request_at_a_time_and_each_has_its_turn() {
             assert_eq!(*client, of);
             read.clone()
         };
-        let hash = format!("*2\r\n$5\r\nfield\r\n$20000\r\n{value}\r\n");
 
         let read = turn(&mut host, clients[0]);
         let rows = shard.cold_reader().keep(&read).unwrap();
         shard.warmed(clients[0], rows, 1, &mut host);
-        assert!(host.replies == [(1, hash.clone())], "{} replies", host.replies.len());
+        assert_eq!(shard.open.write_count, 1);
 
-        // What cannot be fetched ends its turn too: the read itself meets the error, if there is one.
+        // What cannot be fetched ends its turn too: the entry meets the error, if there is one.
         turn(&mut host, clients[1]);
         shard.warmed(clients[1], Warmed::default(), 1, &mut host);
-        assert!(host.replies[1..] == [(2, hash.clone())], "{} replies", host.replies.len());
+        assert_eq!(shard.open.write_count, 2);
 
         let read = turn(&mut host, clients[2]);
         let rows = shard.cold_reader().keep(&read).unwrap();
         shard.warmed(clients[2], rows, 1, &mut host);
-        assert!(host.replies[2..] == [(3, hash)], "{} replies", host.replies.len());
-        assert_eq!((shard.keeper, shard.parked_waiting), (None, Waiting::default()));
-        assert_eq!(shard.machine.borrow().store.disk_waits(), 1, "for the one that could not be fetched");
+        assert_eq!((shard.open.write_count, shard.keeper, shard.parked_waiting), (3, None, Waiting::default()));
+        assert_eq!(shard.machine.borrow().store.disk_waits(), 0);
+    });
+}
+
+/// Lets a shard run, with its reads from disk, until it has given so many replies.
+async fn run_until_replied(shard: &mut Shard, host: &mut Host, count: usize) {
+    let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+    while host.replies.len() < count {
+        for (client, read, keeps) in std::mem::take(&mut host.warms) {
+            let reader = shard.cold_reader();
+            let rows = if keeps { reader.keep(&read) } else { reader.warm(&read) };
+            shard.warmed(client, rows.unwrap(), 1, host);
+        }
+        shard.propose(Instant::now(), 1, STRING_BYTES_MAX, host);
+        shard.group.drain_completions();
+        glommio::timer::sleep(limits::HELD_RETRY).await;
+        shard.take_outcomes(1, host);
+        assert!(Instant::now() < deadline, "{:?}", host.replies.len());
+    }
+}
+
+/// Fields of a hash of which no cache holds more than a part.
+const FIELDS: usize = 10_000;
+
+/// Puts such a hash and as many strings on disk.
+async fn put_much_on_disk(shard: &mut Shard) -> Vec<String> {
+    let names: Vec<String> = (0..FIELDS).map(|number| format!("name:{number}")).collect();
+    let value = "v".repeat(300);
+    let hash: Vec<&str> = ["HSET", "hash"].into_iter().chain(names.iter().flat_map(|name| [name, &*value])).collect();
+    let strings: Vec<&str> = ["MSET"].into_iter().chain(names.iter().flat_map(|name| [name, &*value])).collect();
+    put_on_disk(shard, &[&hash, &strings]).await;
+    names
+}
+
+#[test]
+fn reads_of_much_that_is_on_disk_read_each_row_about_once() {
+    with_shard(log_options(), |mut shard| async move {
+        let names = put_much_on_disk(&mut shard).await;
+        let with_names = |command: &'static str| -> Vec<String> {
+            [command.to_owned()].into_iter().chain(names.iter().cloned()).collect()
+        };
+        let of_hash = |command: &str| [command, "hash"].map(str::to_owned).to_vec();
+        let (exists, strings) = (format!(":{FIELDS}\r\n"), format!("*{FIELDS}\r\n$300\r\n"));
+        let rows_of_hash = format!("*{}\r\n", 2 * FIELDS);
+        for mode in [Mode::Read, Mode::ReadInOrder] {
+            for (words, expected) in [
+                (with_names("EXISTS"), &exists),
+                (with_names("TOUCH"), &exists),
+                (with_names("MGET"), &strings),
+                (of_hash("HGETALL"), &rows_of_hash),
+                (of_hash("HKEYS"), &format!("*{FIELDS}\r\n")),
+            ] {
+                let mut host = Host::default();
+                let before = shard.machine.borrow().store.cold_rows_read();
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                if mode == Mode::ReadInOrder {
+                    shard.submit(origin(1), Mode::Write, &command(&["SET", "other", "value"]), 1, &mut host);
+                }
+                shard.submit(origin(2), mode, &command(&words), 1, &mut host);
+                let count = if mode == Mode::ReadInOrder { 2 } else { 1 };
+                run_until_replied(&mut shard, &mut host, count).await;
+
+                let (_, reply) = host.replies.iter().find(|(ticket, _)| *ticket == 2).unwrap();
+                assert!(reply.starts_with(expected.as_str()), "{}: {:.80}", words[0], reply);
+                assert!(host.replies.iter().all(|(_, reply)| !reply.starts_with('-')), "the write was taken");
+                let read = shard.machine.borrow().store.cold_rows_read() - before;
+                // A scan brings its first rows into a cache before it turns out to be long; a command that waits for a thread may do so again.
+                let rows = FIELDS as u64..=2 * FIELDS as u64;
+                assert!(rows.contains(&read), "{} {mode:?} read {read} rows of {FIELDS}", words[0]);
+            }
+        }
+        assert_eq!(shard.machine.borrow().store.disk_waits(), 0, "of the core itself");
+        assert!(!shard.is_busy());
+    });
+}
+
+#[test]
+fn a_read_on_a_view_shows_its_moment_and_what_follows_on_its_connection_comes_behind_it() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, names) = (Host::default(), put_much_on_disk(&mut shard).await);
+        let mget: Vec<&str> = ["MGET"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let mset = |value: &'static str| -> Vec<String> {
+            ["MSET".to_owned()].into_iter().chain(names.iter().flat_map(|name| [name.clone(), value.into()])).collect()
+        };
+        let submit = |shard: &mut Shard, ticket: u32, mode: Mode, words: &[String], host: &mut Host| {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            shard.submit(origin(ticket), mode, &command(&words), 1, host);
+        };
+        submit(&mut shard, 1, Mode::Write, &["SET", "name:0", "first"].map(str::to_owned), &mut host);
+        shard.submit(origin(2), Mode::ReadInOrder, &command(&mget), 1, &mut host);
+        submit(&mut shard, 3, Mode::Write, &mset("later"), &mut host);
+        shard.submit(origin(4), Mode::ReadInOrder, &command(&mget), 1, &mut host);
+        run_until_replied(&mut shard, &mut host, 4).await;
+
+        let reply = |ticket| &host.replies.iter().find(|(of, _)| *of == ticket).unwrap().1;
+        assert_eq!((reply(1).as_str(), reply(3).as_str()), ("+OK\r\n", "+OK\r\n"));
+        let (old, later) = (format!("$300\r\n{}\r\n", "v".repeat(300)), "$5\r\nlater\r\n");
+        let expected = format!("*{FIELDS}\r\n$5\r\nfirst\r\n{}", old.repeat(FIELDS - 1));
+        assert!(*reply(2) == expected, "{:.80}", reply(2));
+        assert!(*reply(4) == format!("*{FIELDS}\r\n{}", later.repeat(FIELDS)), "{:.80}", reply(4));
     });
 }
 
@@ -798,7 +911,7 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
     with_shard(log_options(), |mut shard| async move {
         let (mut host, client) = (Host::default(), (CORE, 7));
         let value = "v".repeat(20_000);
-        put_hashes_on_disk(&shard, &["a", "b"], &value);
+        put_on_disk(&mut shard, &[&["HSET", "a", "field", &value], &["HSET", "b", "field", &value]]).await;
         shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "1"]), 1, &mut host);
         // When they came, their rows were in memory.
         for (ticket, line) in [(2, ["HGETALL", "a"]), (3, ["HGETALL", "b"]), (4, ["HGETALL", "c"])] {

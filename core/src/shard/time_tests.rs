@@ -124,6 +124,8 @@ async fn open(directory: &Path, syncer: &LogSyncer) -> Shard {
         background: Background::start("test", 1, 8).unwrap(),
         readers: Background::start("test", 1, 8).unwrap(),
         entry_readers: Background::start("test", 1, 8).unwrap(),
+        viewers: Background::start("test", 1, 8).unwrap(),
+        entry_viewers: Background::start("test", 1, 8).unwrap(),
     };
     Shard::open(ShardId(0), log, machine, directory.join("snapshots"), &server(1), CORE, &threads).await.unwrap()
 }

@@ -111,11 +111,18 @@ impl Shard {
         let mut progress = Progress::new();
         progress.meets(&mut cold);
         let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress };
+        let wants_view = self.wants_view(&request, &cold);
+        if wants_view && mode == Mode::ReadInOrder && self.has_unapplied() {
+            return self.read_in_order(origin, bytes);
+        }
         let client = (origin.core, origin.client);
         let parked = Parked { requests: VecDeque::from([request]), ..Parked::default() };
         let previous = self.parked.insert(client, parked);
         assert!(previous.is_none(), "a request behind a parked one queues up, it is not parked again");
         self.parked_waiting.add(bytes.len());
+        if wants_view {
+            return self.start_view(client);
+        }
         host.warm(self.id, client, cold, false);
     }
 
@@ -133,19 +140,28 @@ impl Shard {
         if let Some(request) = parked.requests.get_mut(fetches_for) {
             request.progress.fetched(kept);
         }
+        self.resume(client, parked, now_ms, host);
+    }
+
+    /// Runs what `client` has parked, up to a request that has to wait again.
+    pub(super) fn resume(&mut self, client: (CoreId, u32), mut parked: Parked, now_ms: u64, host: &mut impl ShardHost) {
         while let Some(mut request) = parked.requests.pop_front() {
             let bytes = request.bytes.len();
             if let Err(mut cold) = self.run_again(&mut request, now_ms, host) {
                 request.progress.meets(&mut cold);
-                let keeps = request.progress.keeps();
-                parked.requests.push_front(request);
-                self.parked.insert(client, parked);
-                if keeps {
-                    self.keep(client, cold, host);
+                let (keeps, wants_view) = (request.progress.keeps(), self.wants_view(&request, &cold));
+                if wants_view && request.mode == Mode::ReadInOrder && self.has_unapplied() {
+                    self.read_in_order(request.origin, &request.bytes);
                 } else {
-                    host.warm(self.id, client, cold, false);
+                    parked.requests.push_front(request);
+                    self.parked.insert(client, parked);
+                    match (wants_view, keeps) {
+                        (true, _) => self.start_view(client),
+                        (false, true) => self.keep(client, cold, host),
+                        (false, false) => host.warm(self.id, client, cold, false),
+                    }
+                    return;
                 }
-                return;
             }
             parked.refused = parked.refused.saturating_sub(1);
             self.parked_waiting.remove(bytes);
@@ -250,7 +266,7 @@ impl Shard {
     }
 
     /// Whether a write is not applied yet, behind which a read may have to wait.
-    fn has_unapplied(&self) -> bool {
+    pub(super) fn has_unapplied(&self) -> bool {
         self.open.write_count > 0 || self.in_flight.borrow().back().is_some_and(|last| !last.applied)
     }
 
@@ -272,7 +288,7 @@ impl Shard {
     }
 
     /// Puts a read behind the writes that are not applied yet.
-    fn read_in_order(&mut self, origin: Origin, bytes: &[u8]) {
+    pub(super) fn read_in_order(&mut self, origin: Origin, bytes: &[u8]) {
         let put = |operations: &mut Vec<Operation>, reads: &mut Vec<u8>| {
             let start = reads.len();
             reads.extend_from_slice(bytes);

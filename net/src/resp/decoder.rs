@@ -336,7 +336,7 @@ mod tests {
             (b"*\r\n", InvalidMultibulkLength),
             (b"*01\r\n", InvalidMultibulkLength),
             (b"*+1\r\n", InvalidMultibulkLength),
-            (b"*1048577\r\n", InvalidMultibulkLength),
+            (b"*2147483648\r\n", InvalidMultibulkLength),
             (b"*-9223372036854775809\r\n", InvalidMultibulkLength),
             (b"*1\r\n$a\r\n", InvalidBulkLength),
             (b"*1\r\n$-1\r\n", InvalidBulkLength),

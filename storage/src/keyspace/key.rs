@@ -12,6 +12,7 @@
 //! an index over the metadata rows: active expiry reads them in order of time.
 
 use super::names::name_hash;
+use crate::RowRange;
 
 /// Hash slots of the keyspace, as in Redis Cluster.
 pub const SLOT_COUNT: u16 = 16384;
@@ -189,6 +190,20 @@ pub(crate) fn meta_key(db: u8, slot: Slot, key: &[u8]) -> RowKey {
     row.extend_from_slice(&[db, high, low, RowKind::Meta as u8, a, b, c, d]);
     row.extend_from_slice(key);
     row
+}
+
+/// The ranges of all rows of `key` in database `db`: its metadata, and its elements of whatever version, unless only the former is read.
+pub fn rows_of_key(db: u8, key: &[u8], with_elements: bool) -> impl Iterator<Item = RowRange> {
+    let slot = Slot::of(key);
+    let meta = meta_key(db, slot, key);
+    let mut behind = meta.clone();
+    behind.push(0);
+    let elements = with_elements.then(|| {
+        let whole = ElementKey::prefix(db, slot, key, 0);
+        let prefix = &whole[..whole.len() - size_of::<u64>()];
+        (prefix.into(), after_prefix(prefix).as_slice().into())
+    });
+    [(meta.as_slice().into(), behind.as_slice().into())].into_iter().chain(elements)
 }
 
 /// The deadline index row key of `key`.

@@ -8,7 +8,7 @@ use std::ops::{Bound, ControlFlow};
 use super::Keyspace;
 use super::key::{KeyPosition, KeyRow, RowKey, SLOT_COUNT, Slot};
 use super::keyspace::damaged;
-use super::meta::Meta;
+use super::meta::{Meta, Type};
 use crate::{Direction, Error, Result};
 
 /// Why a walk over rows stopped.
@@ -24,40 +24,59 @@ enum Stop {
 }
 
 impl Keyspace<'_> {
-    /// Visits the live keys of about `count` places of this database from `from` on. Returns where to go on, or `None` at
-    /// the end.
+    /// Visits the live keys of about `count` places of this database from `from` on, each with its type. Returns where to go on, or
+    /// `None` at the end.
     ///
-    /// Expired keys, and slots that hold nothing but left-over elements, count as well: a step's work is bounded.
+    /// Expired keys, and slots that hold nothing but left-over elements, count as well: a step's work is bounded. A step that meets the
+    /// disk ends there, unless it has just begun: what is on disk is fetched for the next one, and nothing is read twice.
+    ///
+    /// # Errors
+    /// As the reads: [`Error::Cold`] only if there is nothing before what it names.
     pub fn scan_keys(
         &self,
         from: KeyPosition,
         count: usize,
-        visit: &mut dyn FnMut(&[u8], &Meta<'_>),
+        visit: &mut dyn FnMut(&[u8], Type),
     ) -> Result<Option<KeyPosition>> {
         let end = [self.db + 1];
         let mut lower = from.row_key(self.db);
         let mut seen = 0;
         let mut last = None;
+        // Keys of the last place: they are visited once it is known that they are all.
+        let mut held: Vec<(RowKey, Type)> = Vec::new();
         loop {
             let mut stop = Stop::End;
-            self.rows.scan(Bound::Included(&lower), Bound::Excluded(&end), Direction::Forward, &mut |row, value| {
-                stop = match (KeyRow::read(row), Meta::read(value)) {
-                    (Some(KeyRow::Other(slot)), _) => Stop::SlotEnd(slot),
-                    (Some(KeyRow::Meta(position, _)), _) if seen >= count && last != Some(position) => {
-                        Stop::Enough(position)
-                    }
-                    (Some(KeyRow::Meta(position, key)), Some(meta)) => {
-                        seen += 1;
-                        last = Some(position);
-                        if !meta.is_expired(self.now_ms) {
-                            visit(key, &meta);
+            let scanned = self.rows.scan(
+                Bound::Included(&lower),
+                Bound::Excluded(&end),
+                Direction::Forward,
+                &mut |row, value| {
+                    stop = match (KeyRow::read(row), Meta::read(value)) {
+                        (Some(KeyRow::Other(slot)), _) => Stop::SlotEnd(slot),
+                        (Some(KeyRow::Meta(position, _)), _) if seen >= count && last != Some(position) => {
+                            Stop::Enough(position)
                         }
-                        return ControlFlow::Continue(());
-                    }
-                    _ => Stop::Damage(damaged(row)),
-                };
-                ControlFlow::Break(())
-            })?;
+                        (Some(KeyRow::Meta(position, key)), Some(meta)) => {
+                            if last != Some(position) {
+                                held.drain(..).for_each(|(key, kind)| visit(&key, kind));
+                            }
+                            seen += 1;
+                            last = Some(position);
+                            if !meta.is_expired(self.now_ms) {
+                                held.push((RowKey::from_slice(key), meta.kind));
+                            }
+                            return ControlFlow::Continue(());
+                        }
+                        _ => Stop::Damage(damaged(row)),
+                    };
+                    ControlFlow::Break(())
+                },
+            );
+            match (scanned, last) {
+                (Err(Error::Cold(_)), Some(last)) if last > from => return Ok(Some(last)),
+                (scanned, _) => scanned?,
+            }
+            held.drain(..).for_each(|(key, kind)| visit(&key, kind));
             match stop {
                 Stop::End => return Ok(None),
                 Stop::Enough(position) => return Ok(Some(position)),
@@ -69,6 +88,7 @@ impl Keyspace<'_> {
                         return Ok(Some(next));
                     }
                     lower = next.row_key(self.db);
+                    last = Some(next);
                 }
             }
         }
@@ -130,8 +150,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::testing::Shard;
-    use super::super::{KeyPosition, Type};
+    use super::super::{Scratch, VersionSource};
     use super::*;
+    use crate::{BlockCache, OnMiss, Store, StoreOptions};
 
     fn collect(keyspace: &Keyspace<'_>, from: KeyPosition, count: usize) -> (Vec<Vec<u8>>, Option<KeyPosition>) {
         let mut keys = Vec::new();
@@ -167,6 +188,39 @@ mod tests {
         assert!(steps >= 100 / 7);
         assert_eq!(keys.len(), 75);
         assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 75);
+    }
+
+    #[test]
+    fn a_scan_of_more_keys_than_the_caches_hold_reads_each_about_once() {
+        const KEYS: u64 = 10_000;
+        let home = tempfile::tempdir().unwrap();
+        let options = StoreOptions::new(1 << 20, BlockCache::new(4 << 20));
+        let mut store = Store::open(home.path(), &options).unwrap();
+        let mut scratch = Scratch::default();
+        let mut keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::entry(1), 0, 1000);
+        for number in 0..KEYS {
+            keyspace.set_string(&number.to_be_bytes(), &[7; 1000], None).unwrap();
+        }
+        store.set_applied(1, b"1", None);
+        let done = store.freeze().unwrap().run();
+        drop(store.finish(done).unwrap());
+        drop(store);
+        let mut store = Store::open(home.path(), &options).unwrap();
+        store.set_on_miss(OnMiss::Cold);
+        let (mut seen, mut from) = (BTreeSet::new(), Some(KeyPosition::START));
+        while let Some(position) = from {
+            let reader = store.cold_reader();
+            let keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::none(), 0, 1000);
+            // A scan from its beginning would need all of them at once.
+            match keyspace.scan_keys(position, KEYS as usize, &mut |key, _| assert!(seen.insert(key.to_vec()))) {
+                Ok(next) => from = next,
+                Err(Error::Cold(read)) => drop(reader.warm(&read).unwrap()),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!(seen.len() as u64, KEYS);
+        let read = store.cold_rows_read();
+        assert!((KEYS / 2..=2 * KEYS).contains(&read), "{read} rows read");
     }
 
     #[test]

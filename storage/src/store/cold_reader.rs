@@ -1,7 +1,9 @@
 //! Reads that memory could not answer: another thread brings the blocks into the block cache and the rows to the core, then the
 //! command is tried again.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
 use rocksdb::ReadTier;
 
@@ -21,6 +23,9 @@ const WARMED_ROWS_MAX: usize = 256;
 /// Bytes of those rows at most. Others are found in the block cache.
 const WARMED_BYTES_MAX: usize = 64 << 10;
 
+/// How long a read of no rows takes, so that whoever tries again until something else has happened is not always at it.
+const MOMENT: Duration = Duration::from_micros(200);
+
 /// The database that cold reads go to: replaced when a snapshot is installed.
 pub(super) type CurrentDatabase = Arc<Mutex<Weak<Database>>>;
 
@@ -29,6 +34,8 @@ pub(super) type CurrentDatabase = Arc<Mutex<Weak<Database>>>;
 pub struct ColdReader {
     pub(super) current: CurrentDatabase,
     pub(super) epoch: Epoch,
+    /// Where rows that were read are counted.
+    pub(super) rows_read: Arc<AtomicU64>,
 }
 
 /// A key, and its value if there is one.
@@ -72,21 +79,26 @@ impl ColdReader {
         let mut warmed = Warmed { epoch: self.epoch, ..Warmed::default() };
         let Some(database) = self.database() else { return Ok(warmed) };
         let options = read_options(ReadTier::All);
+        let rows = Counting(&self.rows_read);
         let mut get = |key: &[u8]| {
+            rows.count();
             let row = database.get(key, &options).map_err(|error| database.error(error))?;
             warmed.add(key, row.as_deref());
             Ok(())
         };
         match read {
             ColdRead::Key(key) => get(key)?,
+            ColdRead::Keys(keys) if keys.is_empty() => std::thread::sleep(MOMENT),
             ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
             ColdRead::Places(places) => {
                 for from in places {
-                    scan(&database, from, Direction::Forward, COLD_PLACE_ROWS, COLD_PLACE_BYTES, &mut |_, _| ())?;
+                    scan(&database, from, Direction::Forward, COLD_PLACE_ROWS, COLD_PLACE_BYTES, &mut |_, _| {
+                        rows.count()
+                    })?;
                 }
             }
             ColdRead::Scan { from, direction, bytes } => {
-                scan(&database, from, *direction, usize::MAX, *bytes, &mut |_, _| ())?;
+                scan(&database, from, *direction, usize::MAX, *bytes, &mut |_, _| rows.count())?;
             }
         }
         Ok(warmed)
@@ -100,7 +112,9 @@ impl ColdReader {
         let mut kept = KeptRows::new(self.epoch);
         let Some(database) = self.database() else { return Ok(Warmed { kept: Some(kept), ..Warmed::default() }) };
         let options = read_options(ReadTier::All);
+        let rows = Counting(&self.rows_read);
         let get = |kept: &mut KeptRows, key: &[u8]| {
+            rows.count();
             let row = database.get(key, &options).map_err(|error| database.error(error))?;
             kept.put(key, row.as_deref());
             Ok(())
@@ -117,22 +131,39 @@ impl ColdReader {
             }
             ColdRead::Places(places) => {
                 for from in places {
-                    keep_scan(&database, from, Direction::Forward, COLD_PLACE_ROWS, COLD_PLACE_BYTES, &mut kept)?;
+                    keep_scan(
+                        &database,
+                        from,
+                        Direction::Forward,
+                        COLD_PLACE_ROWS,
+                        COLD_PLACE_BYTES,
+                        &rows,
+                        &mut kept,
+                    )?;
                     if kept.bytes() >= KEPT_BYTES_AT_ONCE {
                         break;
                     }
                 }
             }
             ColdRead::Scan { from, direction, bytes } => {
-                keep_scan(&database, from, *direction, usize::MAX, *bytes, &mut kept)?;
+                keep_scan(&database, from, *direction, usize::MAX, *bytes, &rows, &mut kept)?;
             }
         }
         Ok(Warmed { epoch: self.epoch, kept: Some(kept), ..Warmed::default() })
     }
 
     /// The database to read from. A store that is closing has no reader left.
-    fn database(&self) -> Option<Arc<Database>> {
+    pub(super) fn database(&self) -> Option<Arc<Database>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
+    }
+}
+
+/// Counts rows that are read from RocksDB.
+struct Counting<'a>(&'a AtomicU64);
+
+impl Counting<'_> {
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -143,10 +174,14 @@ fn keep_scan(
     direction: Direction,
     rows_max: usize,
     bytes_max: usize,
+    rows: &Counting<'_>,
     kept: &mut KeptRows,
 ) -> Result<()> {
     let mut piece = Piece::default();
-    let is_whole = scan(database, from, direction, rows_max, bytes_max, &mut |key, value| piece.push(key, value))?;
+    let is_whole = scan(database, from, direction, rows_max, bytes_max, &mut |key, value| {
+        rows.count();
+        piece.push(key, value);
+    })?;
     // A key may lie between the last one and where the scan stopped: up to the last one all rows are there.
     let (end, last) = (successor(from), piece.last_key().map(<[u8]>::to_vec));
     match (direction, last) {

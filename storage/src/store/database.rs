@@ -4,7 +4,7 @@
 //! the database always stands exactly at some log entry, the one its applied row names.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rocksdb::{
@@ -14,7 +14,7 @@ use rocksdb::{
 
 use super::StoreOptions;
 use super::applied::{self, Applied, AppliedRow};
-use super::orphan_filter::{IngestEpoch, OrphanFilterFactory};
+use super::orphan_filter::{IngestEpoch, OrphanFilterFactory, OrphansStay};
 use crate::free_space::free_bytes;
 use crate::keyspace::{APPLIED_ROW, deadline_space, read_deadline_key};
 use crate::rocksdb_error::from_rocksdb;
@@ -51,6 +51,8 @@ pub(super) struct Database {
     ingest_epoch: Arc<IngestEpoch>,
     /// Held while a generation is ingested and while a checkpoint is made, so that a checkpoint stands at one applied row.
     ingest_lock: Mutex<()>,
+    /// How many views there are whose orphans stay.
+    views: Arc<AtomicU64>,
     /// Set when another database took this one's place: its files go when it is closed.
     is_obsolete: AtomicBool,
     /// Whether compaction was begun.
@@ -63,6 +65,7 @@ impl Database {
     /// [`Database::begin_compaction`].
     pub(super) fn open(path: PathBuf, number: u64, create: bool, options: &StoreOptions) -> Result<Opened> {
         let (factory, ingest_epoch, slot) = OrphanFilterFactory::new();
+        let views = factory.views();
         let mut database_options = database_options(options);
         database_options.create_if_missing(create);
         database_options.set_compaction_filter_factory(factory);
@@ -82,6 +85,7 @@ impl Database {
             options: table_options(options),
             ingest_epoch,
             ingest_lock: Mutex::new(()),
+            views,
             is_obsolete: AtomicBool::new(false),
             compacts: AtomicBool::new(false),
             reserve_bytes: options.reserve_bytes,
@@ -155,6 +159,11 @@ impl Database {
         options.set_ingest_behind(false);
         let _epoch = self.ingest_epoch.enter();
         self.db().ingest_external_file_opts(&options, vec![sst]).map_err(|error| self.error(error))
+    }
+
+    /// Has compactions keep all orphans from now on until the guard is dropped: for who reads rows of the past.
+    pub(super) fn keep_orphans(&self) -> OrphansStay<'_> {
+        OrphansStay::begin(&self.views)
     }
 
     /// Waits for a running ingest and holds off the next one.

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::ops::{Bound, ControlFlow};
 
-use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier};
+use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier, SnapshotWithThreadMode};
 
 use super::database::{Database, read_options};
 use super::kept_rows::{KeptRows, Next};
@@ -22,6 +22,8 @@ pub(super) struct Layers<'a> {
     pub(super) frozen: Option<&'a Memtable>,
     /// RocksDB; `None` if it holds no rows.
     pub(super) disk: Option<&'a Database>,
+    /// Which of RocksDB's states is read; `None` for the one that it has.
+    pub(super) snapshot: Option<&'a SnapshotWithThreadMode<'a, DB>>,
     /// Rows of RocksDB that are kept for the scan.
     pub(super) kept: Option<&'a KeptRows>,
     /// Whether reads of RocksDB may wait for the disk, and where to count that they do.
@@ -130,6 +132,7 @@ impl Merge<'_, '_> {
 /// A position in RocksDB's rows.
 struct DiskCursor<'a> {
     database: &'a Database,
+    snapshot: Option<&'a SnapshotWithThreadMode<'a, DB>>,
     iterator: DBRawIteratorWithThreadMode<'a, DB>,
     direction: Direction,
     /// The last row stood on, or where the next one was looked for: where to go on if memory has no answer.
@@ -172,9 +175,11 @@ impl<'a> DiskCursor<'a> {
         };
         let end = end.min(APPLIED_ROW.to_vec());
         let position = if direction == Direction::Forward { first.clone() } else { end.clone() };
-        let iterator = iterator(database, ReadTier::BlockCache, first.clone(), end.clone());
+        let snapshot = layers.snapshot;
+        let iterator = iterator(database, snapshot, ReadTier::BlockCache, first.clone(), end.clone());
         let mut cursor = DiskCursor {
             database,
+            snapshot,
             iterator,
             direction,
             position,
@@ -307,15 +312,25 @@ impl<'a> DiskCursor<'a> {
                 return Err(Error::Cold(ColdRead::Scan { from, direction: self.direction, bytes: COLD_SCAN_BYTES }));
             };
             waits.set(waits.get() + 1);
-            self.iterator = iterator(self.database, ReadTier::All, self.first.clone(), self.end.clone());
+            let (first, end) = (self.first.clone(), self.end.clone());
+            self.iterator = iterator(self.database, self.snapshot, ReadTier::All, first, end);
             self.seek();
         }
     }
 }
 
 /// RocksDB's rows in `first..end`, read as `tier` allows.
-fn iterator(database: &Database, tier: ReadTier, first: Vec<u8>, end: Vec<u8>) -> DBRawIteratorWithThreadMode<'_, DB> {
+fn iterator<'a>(
+    database: &'a Database,
+    snapshot: Option<&SnapshotWithThreadMode<'_, DB>>,
+    tier: ReadTier,
+    first: Vec<u8>,
+    end: Vec<u8>,
+) -> DBRawIteratorWithThreadMode<'a, DB> {
     let mut options = read_options(tier);
+    if let Some(snapshot) = snapshot {
+        options.set_snapshot(snapshot);
+    }
     options.set_iterate_lower_bound(first);
     options.set_iterate_upper_bound(end);
     database.db().raw_iterator_opt(options)

@@ -30,10 +30,12 @@ mod snapshot;
 #[cfg(test)]
 mod test_random;
 mod trial;
+mod view;
 
 use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use rocksdb::{ErrorKind, ReadOptions, ReadTier};
@@ -46,6 +48,7 @@ pub use kept_rows::KeptRows;
 pub use row_cache::RowCacheCounts;
 pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 pub use trial::{Changes, Trial};
+pub use view::{RowRange, View, ViewAnswer};
 
 use cold_reader::CurrentDatabase;
 use database::{Database, Opened, read_options};
@@ -160,6 +163,8 @@ pub struct Store {
     /// Whether an entry is being applied: it may have changed some of its rows, and not yet others.
     is_mid_entry: bool,
     disk_waits: Cell<u64>,
+    /// Rows that were read for requests on other threads.
+    cold_rows_read: Arc<AtomicU64>,
     waiting_reads: ReadOptions,
     cached_reads: ReadOptions,
 }
@@ -208,6 +213,7 @@ impl Store {
             generations_written: 0,
             is_mid_entry: false,
             disk_waits: Cell::new(0),
+            cold_rows_read: Arc::default(),
             waiting_reads: read_options(ReadTier::All),
             cached_reads: read_options(ReadTier::BlockCache),
         })
@@ -344,7 +350,7 @@ impl Store {
     /// A reader for the threads that fetch cold rows. It follows the store through installed snapshots; what it brings back is
     /// worth keeping until the next generation is finished, so take a new one for each read.
     pub fn cold_reader(&self) -> ColdReader {
-        ColdReader { current: self.cold_current.clone(), epoch: self.epoch }
+        ColdReader { current: self.cold_current.clone(), epoch: self.epoch, rows_read: self.cold_rows_read.clone() }
     }
 
     /// Keeps the rows that a [`ColdReader`] has brought, unless they may be of the past.
@@ -611,6 +617,7 @@ impl Rows for Store {
             active: &self.active,
             frozen: self.frozen.as_ref().map(|frozen| &frozen.table),
             disk: (!self.disk_is_empty).then_some(&*self.database),
+            snapshot: None,
             kept: self.kept.as_ref(),
             waits: self.may_wait().then_some(&self.disk_waits),
         };

@@ -4,6 +4,10 @@
 //! view decides soundly, whatever the memtables hold: generations are ingested whole, so that view is the keyspace as it stood
 //! after some log entry; a version is given out once; so a version that is not its key's there never comes back.
 //!
+//! Whoever reads a snapshot of RocksDB may need what is an orphan by now, and a filter does not ask for snapshots: so while there are
+//! views (see [`view`](super::view)) every row stays. A filter looks for them after it has looked the key up: a view that it does not see is
+//! taken later, and shows the key as it was found or newer.
+//!
 //! The one thing to get wrong: the view must not be older than the files being compacted. While a generation is being
 //! ingested a compaction might pick the new file before reads see it, and would take its elements for orphans; see
 //! [`IngestEpoch`].
@@ -48,18 +52,42 @@ impl Drop for IngestGuard<'_> {
     }
 }
 
+/// While it is there, orphans stay.
+pub(super) struct OrphansStay<'a>(&'a AtomicU64);
+
+impl<'a> OrphansStay<'a> {
+    /// Begins a view; whatever it is to see is looked up after that.
+    pub(super) fn begin(views: &'a AtomicU64) -> OrphansStay<'a> {
+        views.fetch_add(1, Ordering::SeqCst);
+        OrphansStay(views)
+    }
+}
+
+impl Drop for OrphansStay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// Where the filter finds the database once it is open. Weak: the database owns its options, which own the factory.
 pub(super) type DatabaseSlot = Arc<OnceLock<Weak<DB>>>;
 
 pub(super) struct OrphanFilterFactory {
     epoch: Arc<IngestEpoch>,
+    views: Arc<AtomicU64>,
     slot: DatabaseSlot,
 }
 
 impl OrphanFilterFactory {
     pub(super) fn new() -> (OrphanFilterFactory, Arc<IngestEpoch>, DatabaseSlot) {
         let (epoch, slot) = (Arc::<IngestEpoch>::default(), DatabaseSlot::default());
-        (OrphanFilterFactory { epoch: epoch.clone(), slot: slot.clone() }, epoch, slot)
+        let views = Arc::default();
+        (OrphanFilterFactory { epoch: epoch.clone(), views, slot: slot.clone() }, epoch, slot)
+    }
+
+    /// How many views there are; see [`OrphansStay`].
+    pub(super) fn views(&self) -> Arc<AtomicU64> {
+        self.views.clone()
     }
 }
 
@@ -73,6 +101,7 @@ impl CompactionFilterFactory for OrphanFilterFactory {
         OrphanFilter {
             blind_epoch: Some(self.epoch.current()).filter(|epoch| !epoch.is_multiple_of(2)),
             epoch: self.epoch.clone(),
+            views: self.views.clone(),
             // Held for one compaction, which ends before the database is closed (see `Database::drop`).
             db: self.slot.get().and_then(Weak::upgrade),
             options,
@@ -89,6 +118,7 @@ impl CompactionFilterFactory for OrphanFilterFactory {
 /// The filter of one compaction.
 pub(super) struct OrphanFilter {
     epoch: Arc<IngestEpoch>,
+    views: Arc<AtomicU64>,
     /// The epoch of an ingest that was under way when the compaction began: until it has passed, everything is kept.
     blind_epoch: Option<u64>,
     db: Option<Arc<DB>>,
@@ -118,7 +148,7 @@ impl OrphanFilter {
             self.prefix.extend_from_slice(prefix);
             self.prefix_is_orphan = answer;
         }
-        self.prefix_is_orphan
+        self.prefix_is_orphan && self.views.load(Ordering::SeqCst) == 0
     }
 
     /// Whether `element`'s key has another version or none; `None` if that cannot be told.

@@ -18,6 +18,7 @@ mod lane;
 mod lifecycle;
 mod load;
 mod log_size;
+mod long_reads;
 mod memory;
 mod model;
 mod open_files;

@@ -1,0 +1,500 @@
+//! Reads that need much from disk: another thread executes each of them once, on a view of the rows at one moment.
+//!
+//! A read that meets the disk is run again when its rows were fetched. For a few rows that is the shortest way, and leaves them in
+//! the caches. For many it costs a run for each part, and the caches, which are smaller than what it needs, drop one part for the
+//! next. So a read that [`Progress`](super::progress::Progress) calls long goes another way. A thread first takes hold of what is on disk
+//! ([`basalt_storage::ColdReader::view`]) and says that it is ready; the core gives it a copy of what memory knows of the keys that the
+//! read names, which takes as long as a read of them in memory; and the thread executes the read and sends the reply. However much is written
+//! meanwhile, the reply is of the moment at which the copy was made. Nothing but the reply is kept: a row is let go when the next one
+//! is read.
+//!
+//! A read that must see writes which are not applied yet stands in a batch between them. It gets its view when its turn comes
+//! ([`Deferral`]), and the batch goes on without it.
+//!
+//! The one thing a newcomer would get wrong: the copy is made when a thread is ready, not when the read is queued. So reads that wait for
+//! a thread hold no memory, and what the two halves show is never far apart.
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use basalt_storage::keyspace::{KeyCounts, Scratch, VersionSource, rows_of_key};
+use basalt_storage::{ColdRead, ColdReader, Error as StorageError, RowRange, Rows, Store, View, ViewAnswer};
+use crossbeam_queue::ArrayQueue;
+
+use super::execution::{Call, TOO_MUCH_TO_KEEP};
+use super::waiting::ParkedRequest;
+use super::{Origin, Shard, ShardHost, ShardMachine};
+use crate::background::Background;
+use crate::commands::{Args, Command, CommandError, Kind, Random, table};
+use crate::ids::CoreId;
+use crate::limits;
+use crate::mailbox::Mode;
+use crate::probe::reads_only_metadata;
+use crate::reply_bounds::ReplyBounds;
+use crate::request::{self, ArgList, RequestHeader};
+
+/// What a read is told whose thread has panicked.
+const NOT_EXECUTED: &[u8] = b"-ERR The read could not be executed, the log says why\r\n";
+
+/// A connection, by its core and its place there.
+type Client = (CoreId, u32);
+
+/// Wakes the core of the shard.
+pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// The views of one shard.
+pub(super) struct Views {
+    /// For clients' reads.
+    threads: Background,
+    /// For reads between writes, behind which all other entries of the shard wait until a thread is ready.
+    entry_threads: Background,
+    wake: Wake,
+    /// What the threads say.
+    events: Arc<ArrayQueue<(u64, Event)>>,
+    /// The same, taken out while an entry was applied.
+    seen: VecDeque<(u64, Event)>,
+    next_id: u64,
+    running: HashMap<u64, Running>,
+    client_count: usize,
+    /// Whose reads wait until fewer run.
+    waiting: VecDeque<Client>,
+    /// The one for the next read that an entry meets, and whether its thread is ready.
+    for_entry: Option<(u64, bool)>,
+}
+
+/// A view whose thread works on it.
+struct Running {
+    purpose: Purpose,
+    /// Whether it is one of those for parked requests.
+    is_clients: bool,
+    /// Of when the thread took hold of what is on disk.
+    reader: ColdReader,
+    /// None once nobody needs it any more.
+    answer: Option<SyncSender<Answer>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// For the first of this client's parked requests.
+    Parked(Client),
+    /// For a read that stands between writes, once one is met.
+    Entry,
+    /// For such a read, which waits for its reply.
+    Deferred(Origin),
+    /// Nobody needs it any more.
+    Dismissed,
+}
+
+/// What a thread says.
+enum Event {
+    /// It has taken hold of what is on disk, and waits for an [`Answer`].
+    Ready,
+    /// It has executed the read; or not, since nobody needed it any more or it has panicked.
+    Done(Option<Viewed>),
+}
+
+/// What a thread is told. None means that nobody needs it any more.
+enum Answer {
+    Go(View, Job),
+    Again(ColdReader),
+}
+
+/// A read to be executed.
+struct Job {
+    request: Vec<u8>,
+    now_ms: u64,
+    bounds: ReplyBounds,
+}
+
+/// What became of a read.
+#[derive(Default)]
+struct Viewed {
+    reply: Vec<u8>,
+    /// Whether it read rows that none of its arguments names, so that there is no reply.
+    has_strayed: bool,
+    has_failed: bool,
+    asked: u16,
+    counts: KeyCounts,
+    time: Duration,
+}
+
+/// What a core has to do for a view.
+enum Due {
+    /// A thread is ready for the first parked request of this client.
+    View(u64, Client),
+    /// A read was executed.
+    Reply(Purpose, Viewed),
+}
+
+/// What becomes of a read that stands between writes and needs much from disk.
+pub(super) enum Deferral {
+    /// It has its view, and will be answered.
+    Deferred,
+    /// A thread is not ready for it yet.
+    Soon,
+    /// There is no view of what it reads.
+    Never,
+}
+
+impl Views {
+    pub(super) fn new(threads: Background, entry_threads: Background, wake: Wake) -> Views {
+        Views {
+            threads,
+            entry_threads,
+            wake,
+            // A thread says nothing more before it is answered.
+            events: Arc::new(ArrayQueue::new(limits::VIEWS_MAX + limits::ENTRY_VIEWS_MAX)),
+            seen: VecDeque::new(),
+            next_id: 0,
+            running: HashMap::new(),
+            client_count: 0,
+            waiting: VecDeque::new(),
+            for_entry: None,
+        }
+    }
+
+    /// Whether somebody waits for a reply, beside the parked requests.
+    pub(super) fn are_awaited(&self) -> bool {
+        self.running.values().any(|running| matches!(running.purpose, Purpose::Deferred(_)))
+    }
+
+    /// Has a thread get ready for the first parked request of `client`, now or when there is room.
+    fn start(&mut self, client: Client, store: &Store) {
+        if self.client_count >= limits::VIEWS_MAX {
+            return self.waiting.push_back(client);
+        }
+        self.client_count += 1;
+        self.submit(Purpose::Parked(client), store);
+    }
+
+    fn submit(&mut self, purpose: Purpose, store: &Store) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        let reader = store.cold_reader();
+        // One answer at a time: the thread asks again before there is another.
+        let (answer, answers) = sync_channel(1);
+        let job = job(id, reader.clone(), answers, self.events.clone(), self.wake.clone());
+        let threads = if purpose == Purpose::Entry { &self.entry_threads } else { &self.threads };
+        let is_refused = threads.submit(job).is_err();
+        assert!(!is_refused, "the queues have room for all views of all shards");
+        let is_clients = matches!(purpose, Purpose::Parked(_));
+        self.running.insert(id, Running { purpose, is_clients, reader, answer: Some(answer) });
+        id
+    }
+
+    /// Takes the next thing that a thread said.
+    fn next_event(&mut self) -> Option<(u64, Event)> {
+        self.seen.pop_front().or_else(|| self.events.pop())
+    }
+
+    /// Says to a thread that is ready to execute `job` on the rows as they are, or, if what it has taken hold of is of the past, to do
+    /// so again. Whether it executes it.
+    fn offer(&mut self, id: u64, store: &Store, ranges: Vec<RowRange>, job: impl FnOnce() -> Job) -> bool {
+        let running = self.running.get_mut(&id).expect("a thread that is ready has not ended");
+        let view = store.view(&running.reader, ranges);
+        let goes = view.is_some();
+        let answer = view.map(|view| Answer::Go(view, job())).unwrap_or_else(|| {
+            running.reader = store.cold_reader();
+            Answer::Again(running.reader.clone())
+        });
+        // A thread that has panicked has said that it is done.
+        let _ = running.answer.as_ref().map(|thread| thread.try_send(answer));
+        goes
+    }
+
+    /// Tells a thread that waits for an answer that nobody needs the view any more.
+    fn dismiss(&mut self, id: u64) {
+        if let Some(running) = self.running.get_mut(&id) {
+            (running.purpose, running.answer) = (Purpose::Dismissed, None);
+        }
+    }
+
+    /// Takes note that a thread is done with a view, and has one begin with the next; says what it was for.
+    fn end(&mut self, id: u64, store: &Store) -> Option<Purpose> {
+        let ended = self.running.remove(&id)?;
+        if ended.is_clients {
+            self.client_count -= 1;
+            if let Some(next) = self.waiting.pop_front() {
+                self.start(next, store);
+            }
+        }
+        Some(ended.purpose)
+    }
+
+    /// Notes that the thread for the next read of an entry is ready, if that is what was said.
+    fn note_ready(&mut self, id: u64) -> bool {
+        match &mut self.for_entry {
+            Some((of, is_ready)) if *of == id => {
+                *is_ready = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Gives a view to a read that stands between writes, if a thread is ready; else has one get ready.
+    fn defer(&mut self, store: &Store, origin: Origin, ranges: Vec<RowRange>, job: impl FnOnce() -> Job) -> Deferral {
+        while let Some((id, event)) = self.events.pop() {
+            if !(matches!(event, Event::Ready) && self.note_ready(id)) {
+                self.seen.push_back((id, event));
+            }
+        }
+        let for_entry = self.for_entry;
+        match for_entry {
+            Some((id, true)) if self.offer(id, store, ranges, job) => {
+                self.running.get_mut(&id).expect("it was offered the read").purpose = Purpose::Deferred(origin);
+                self.for_entry = None;
+                return Deferral::Deferred;
+            }
+            Some((id, _)) => self.for_entry = Some((id, false)),
+            None if self.running.len() - self.client_count < limits::ENTRY_VIEWS_MAX => {
+                self.for_entry = Some((self.submit(Purpose::Entry, store), false));
+            }
+            None => {}
+        }
+        Deferral::Soon
+    }
+
+    /// Lets the thread go that waits for a read of an entry, when there is none.
+    fn dismiss_for_entry(&mut self) {
+        if let Some((id, true)) = self.for_entry {
+            self.for_entry = None;
+            self.dismiss(id);
+        }
+    }
+}
+
+/// What a thread does for one view.
+fn job(
+    id: u64,
+    reader: ColdReader,
+    answers: Receiver<Answer>,
+    events: Arc<ArrayQueue<(u64, Event)>>,
+    wake: Wake,
+) -> crate::background::Job {
+    let say = move |event| {
+        let pushed = events.push((id, event));
+        assert!(pushed.is_ok(), "the queue has room for what each view says");
+        wake();
+    };
+    Box::new(move || {
+        let job = RefCell::new(None);
+        let ask = || {
+            say(Event::Ready);
+            match answers.recv() {
+                Ok(Answer::Go(view, next)) => {
+                    *job.borrow_mut() = Some(next);
+                    ViewAnswer::Go(view)
+                }
+                Ok(Answer::Again(reader)) => ViewAnswer::Again(reader),
+                Err(_) => ViewAnswer::Stop,
+            }
+        };
+        let view = || reader.view(ask, |rows| job.take().map(|job| job.execute(rows))).flatten();
+        // Whoever waits for it is told, and the thread goes on.
+        say(Event::Done(catch_unwind(AssertUnwindSafe(view)).unwrap_or_default()));
+    })
+}
+
+impl Job {
+    fn execute(self, rows: &mut dyn Rows) -> Viewed {
+        let began = Instant::now();
+        let mut args = ArgList::new();
+        let (header, command) = decode(&self.request, &mut args).expect("it was decoded before");
+        let mut viewed = Viewed { asked: header.asked, ..Viewed::default() };
+        let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return viewed };
+        let mut reply = self.bounds.reply(&mut viewed.reply, header.protocol);
+        let (mut scratch, mark) = (Scratch::default(), reply.mark());
+        let call = Call { handler, header, args: &args, now_ms: self.now_ms, string_bytes_max: 0 };
+        let (mut versions, mut random) = (VersionSource::none(), Random::new(0));
+        match call.on(rows, &mut scratch, &mut versions, &mut random, &mut reply) {
+            Ok(()) if reply.is_over() => {
+                reply.truncate(mark);
+                reply.error(&*self.bounds.too_large(false));
+            }
+            Ok(()) => {}
+            Err(CommandError::Storage(StorageError::Cold(_))) => viewed.has_strayed = true,
+            Err(CommandError::Piecemeal) => {
+                reply.truncate(mark);
+                scratch.set_counts(KeyCounts::default());
+                reply.error_display(CommandError::Piecemeal);
+            }
+            Err(error) => {
+                reply.truncate(mark);
+                reply.error_display(&error);
+                viewed.has_failed = header.asked == header.command;
+            }
+        }
+        (viewed.counts, viewed.time) = (scratch.counts(), began.elapsed());
+        viewed
+    }
+}
+
+fn decode<'a>(request: &'a [u8], args: &mut ArgList<'a>) -> Option<(RequestHeader, &'static Command)> {
+    args.push(b"");
+    let header = request::decode(request, args)?;
+    let command = table::by_id(header.command)?;
+    args[0] = command.name().as_bytes();
+    Some((header, command))
+}
+
+/// The rows that a read may need: those of the keys that its arguments name. `None` if it names none, or is no read.
+fn ranges(request: &[u8]) -> Option<Vec<RowRange>> {
+    let mut args = ArgList::new();
+    let (header, command) = decode(request, &mut args)?;
+    if !matches!(command.kind, Kind::Read(_)) {
+        return None;
+    }
+    let args: Args<'_> = &args;
+    let with_elements = !reads_only_metadata(command, args);
+    let keys = command.keys(args).filter_map(|position| args.get(position));
+    let ranges: Vec<RowRange> = keys.flat_map(|key| rows_of_key(header.db, key, with_elements)).collect();
+    (!ranges.is_empty()).then_some(ranges)
+}
+
+/// Whether a read names the keys whose rows it needs.
+fn names_keys(request: &[u8]) -> bool {
+    let mut args = ArgList::new();
+    decode(request, &mut args).is_some_and(|(_, command)| command.keys(&args).next().is_some())
+}
+
+impl ShardMachine {
+    /// Has the read `request`, which stands between the writes of an entry and waits for `origin`, executed on another thread as
+    /// of this moment.
+    pub(super) fn defer(&mut self, origin: Option<Origin>, request: &[u8], now_ms: u64) -> Deferral {
+        let (Some(views), Some(origin)) = (&mut self.views, origin) else { return Deferral::Never };
+        let Some(ranges) = ranges(request) else { return Deferral::Never };
+        views.defer(&self.store, origin, ranges, || Job { request: request.to_vec(), now_ms, bounds: self.bounds })
+    }
+
+    /// What the core has to do next for its views.
+    fn next_due_view(&mut self) -> Option<Due> {
+        let views = self.views.as_mut()?;
+        while let Some((id, event)) = views.next_event() {
+            match event {
+                Event::Ready if views.note_ready(id) => {}
+                Event::Ready => {
+                    if let Some(Purpose::Parked(client)) = views.running.get(&id).map(|running| running.purpose) {
+                        return Some(Due::View(id, client));
+                    }
+                }
+                Event::Done(viewed) => {
+                    let purpose = views.end(id, &self.store).filter(|purpose| *purpose != Purpose::Dismissed);
+                    if let Some(purpose) = purpose {
+                        let lost = || Viewed { reply: NOT_EXECUTED.to_vec(), ..Viewed::default() };
+                        let viewed = viewed.unwrap_or_else(lost);
+                        self.count_viewed(&viewed);
+                        return Some(Due::Reply(purpose, viewed));
+                    }
+                }
+            }
+        }
+        if self.paused.is_none() {
+            views.dismiss_for_entry();
+        }
+        None
+    }
+
+    /// Counts what became of a read, as if it had been executed here.
+    fn count_viewed(&self, viewed: &Viewed) {
+        let mut counts = self.scratch.counts();
+        counts.hits += viewed.counts.hits;
+        counts.misses += viewed.counts.misses;
+        self.scratch.set_counts(counts);
+        let Some((server, core)) = &self.core else { return };
+        let Some(stats) = server.cores[core.index()].by_command.get(usize::from(viewed.asked)) else { return };
+        if stats.time.start().is_some()
+            && let Some(began) = Instant::now().checked_sub(viewed.time)
+        {
+            stats.time.stop(began);
+        }
+        stats.failed.add(u64::from(viewed.has_failed));
+    }
+}
+
+impl Shard {
+    /// Whether `request`, which has just met `cold`, is to be executed on a view.
+    pub(super) fn wants_view(&self, request: &ParkedRequest, cold: &ColdRead) -> bool {
+        matches!(request.mode, Mode::Read | Mode::ReadInOrder)
+            && request.progress.is_long(cold)
+            && self.machine.borrow().views.is_some()
+            && names_keys(&request.bytes)
+    }
+
+    /// Has a thread get ready for the first parked request of `client`.
+    pub(super) fn start_view(&mut self, client: Client) {
+        let machine = &mut *self.machine.borrow_mut();
+        let views = machine.views.as_mut().expect("who wants a view knows that there may be one");
+        views.start(client, &machine.store);
+    }
+
+    /// Gives threads that are ready their views, and replies of others to whoever waits for them. Returns how many replies there were.
+    pub(super) fn take_views(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
+        let mut count = 0;
+        loop {
+            let due = self.machine.borrow_mut().next_due_view();
+            match due {
+                None => return count,
+                Some(Due::View(id, client)) => self.give_view(id, client, now_ms, host),
+                Some(Due::Reply(purpose, viewed)) => {
+                    count += 1;
+                    self.take_viewed(purpose, viewed, now_ms, host);
+                }
+            }
+        }
+    }
+
+    /// Gives a thread that is ready the view for the first parked request of `client`.
+    fn give_view(&mut self, id: u64, client: Client, now_ms: u64, host: &mut impl ShardHost) {
+        let request = self.parked.get(&client).and_then(|parked| parked.requests.front());
+        let first = request.filter(|request| request.mode == Mode::Read || !self.has_unapplied());
+        let mut machine = self.machine.borrow_mut();
+        let now_ms = machine.advance_time(now_ms);
+        let ShardMachine { views: Some(views), store, bounds, .. } = &mut *machine else { return };
+        if let Some(request) = first {
+            let ranges = ranges(&request.bytes).unwrap_or_default();
+            views.offer(id, store, ranges, || Job { request: request.bytes.clone(), now_ms, bounds: *bounds });
+            return;
+        }
+        // It gets one behind the writes that it must see.
+        views.dismiss(id);
+        drop(machine);
+        self.resume_in_order(client, now_ms, host);
+    }
+
+    /// Puts the first parked request of `client`, a read, behind the writes that are not applied yet, and goes on with the next.
+    fn resume_in_order(&mut self, client: Client, now_ms: u64, host: &mut impl ShardHost) {
+        let Some(mut parked) = self.parked.remove(&client) else { return };
+        if let Some(request) = parked.requests.pop_front() {
+            self.read_in_order(request.origin, &request.bytes);
+            self.parked_waiting.remove(request.bytes.len());
+        }
+        self.resume(client, parked, now_ms, host);
+    }
+
+    /// Gives whoever waits for it the reply of a read that was executed on a view.
+    fn take_viewed(&mut self, purpose: Purpose, viewed: Viewed, now_ms: u64, host: &mut impl ShardHost) {
+        self.counts_changed = true;
+        match purpose {
+            Purpose::Deferred(origin) if viewed.has_strayed => host.reply(origin, TOO_MUCH_TO_KEEP),
+            Purpose::Deferred(origin) => host.reply(origin, &viewed.reply),
+            Purpose::Entry | Purpose::Dismissed => {}
+            Purpose::Parked(client) => {
+                let Some(mut parked) = self.parked.remove(&client) else { return };
+                if viewed.has_strayed {
+                    if let Some(first) = parked.requests.front_mut() {
+                        first.progress.take_no_view();
+                    }
+                } else if let Some(request) = parked.requests.pop_front() {
+                    host.reply(request.origin, &viewed.reply);
+                    self.parked_waiting.remove(request.bytes.len());
+                }
+                self.resume(client, parked, now_ms, host);
+            }
+        }
+    }
+}
