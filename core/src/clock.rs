@@ -1,7 +1,7 @@
 //! The node's wall clock, in one place, so that tests can set it.
 //!
-//! What a newcomer would get wrong: a wall clock steps, forward and back. It says what the time is, to clients and for deadlines; how long
-//! something takes is measured with [`std::time::Instant`]. What the rows of a shard show never goes back: see
+//! What a newcomer would get wrong: a wall clock steps, forward and back. It says what the time is, to clients and for deadlines;
+//! how long something takes is measured with [`std::time::Instant`]. What the rows of a shard show never goes back: see
 //! [`ShardMachine::advance_time`](crate::shard::ShardMachine::advance_time).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

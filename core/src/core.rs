@@ -234,8 +234,8 @@ impl Core {
             if let Some(half_run) = self.half_run[from.index()].take() {
                 count += self.run_batch(from, half_run);
             }
-            // What is not taken now stays in the mailbox: the sender notices when it is full. This core does not sleep before it has
-            // looked again, since this turn was no idle one.
+            // What is not taken now stays in the mailbox: the sender notices when it is full. This core does not sleep before it
+            // has looked again, since this turn was no idle one.
             let mut requests = 0;
             while requests < limits::REQUESTS_PER_TURN
                 && self.half_run[from.index()].is_none()
@@ -547,8 +547,8 @@ impl Core {
         self.connections[id.index()] = Some(connection);
     }
 
-    /// How much a connection may have sent that is not decoded. Whoever has not read its replies may be about to send all of its requests
-    /// first: they are taken, as far as there is memory for them, or neither side would ever go on.
+    /// How much a connection may have sent that is not decoded. Whoever has not read its replies may be about to send all of its
+    /// requests first: they are taken, as far as there is memory for them, or neither side would ever go on.
     fn input_bytes_max(&self, connection: &Connection) -> usize {
         if self.takes_replies(connection) {
             return limits::INPUT_BYTES_STALLED;

@@ -122,8 +122,8 @@ pub const MAILBOX_REQUEST_BYTES: usize = 8 << 20;
 /// Batches of replies that one core may leave for another. More wait with the sender.
 pub const MAILBOX_REPLY_BATCHES: usize = 32;
 
-/// Bytes of replies that one core may leave for another, beside the batch that reaches them: each has [`OUTBOX_REPLY_BYTES_MAX`] and one
-/// reply at most. A core that is behind is left no more.
+/// Bytes of replies that one core may leave for another, beside the batch that reaches them: each has [`OUTBOX_REPLY_BYTES_MAX`]
+/// and one reply at most. A core that is behind is left no more.
 pub const MAILBOX_REPLY_BYTES: usize = 8 << 20;
 
 /// Bytes of replies for another core at which a core takes no more requests from there until they are handed over, so that
@@ -181,9 +181,10 @@ pub const REPLY_BUFFER_KEPT: usize = 1 << 20;
 /// once, and of writes with large replies, it is fewer: see [`REPLY_BYTES_EXPECTED`].
 pub const REQUESTS_PER_CONNECTION: usize = 8192;
 
-/// Reads of a fresh connection that may be on their way to another core or wait in order, and writes that return what they remove or
-/// replace: their replies may be large, all of them come to be held in memory, and those behind one write are read in one go. While replies are small the number
-/// doubles with each round trip, so that a pipeline of 16 waits twice in the life of its connection and one of 1000 eight times.
+/// Reads of a fresh connection that may be on their way to another core or wait in order, and writes that return what they remove
+/// or replace: their replies may be large, all of them come to be held in memory, and those behind one write are read in one go.
+/// While replies are small the number doubles with each round trip, so that a pipeline of 16 waits twice in the life of its
+/// connection and one of 1000 eight times.
 pub const VALUES_ON_THEIR_WAY_AT_FIRST: usize = 4;
 
 /// Bytes of replies that one connection may have on their way, judged by the largest of the last: as much as it may have
@@ -274,8 +275,9 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
 
 /// Bytes of replies of one shard's batches, made and not taken, at which the reads that are left in a batch are refused, and the
-/// larger replies to writes dropped: those of a batch are all made in one go, since each must see the writes before it and none of those
-/// behind. Requests whose replies are expected to be as large wait for the next batch. Half of what a client may leave unread.
+/// larger replies to writes dropped: those of a batch are all made in one go, since each must see the writes before it and none of
+/// those behind. Requests whose replies are expected to be as large wait for the next batch. Half of what a client may leave
+/// unread.
 pub const BATCH_REPLY_BYTES_MAX: usize = 128 << 20;
 /// What they may have however small the shard's share of [`REPLIES_SHARE`] is.
 pub const BATCH_REPLY_BYTES_MIN: usize = 1 << 20;
@@ -283,8 +285,8 @@ pub const BATCH_REPLY_BYTES_MIN: usize = 1 << 20;
 /// What a reply may have once those of its shard have reached their bound: errors, and all that is no value.
 pub const SMALL_REPLY_BYTES_MAX: usize = 256;
 
-/// Bytes of replies to one MGET that a shard reads at one moment, beside the value that reaches them; of more, a few keys are read at
-/// a time, as the client takes their values.
+/// Bytes of replies to one MGET that a shard reads at one moment, beside the value that reaches them; of more, a few keys are read
+/// at a time, as the client takes their values.
 pub const MGET_BYTES_AT_ONCE: usize = 8 << 20;
 
 /// Keys of such an MGET that are read at a time, at most.
@@ -355,15 +357,15 @@ pub const UNAPPLIED_BATCHES_MIN: usize = 2;
 /// Looks that a shard takes at the segments of its log that wait, for each of them that it fills.
 pub const LOG_LOOKS_PER_SEGMENT: usize = 8;
 
-/// How long batches wait for a memtable to be written or for a log that cannot take more right now; then writes are refused until they
-/// can go on.
+/// How long batches wait for a memtable to be written or for a log that cannot take more right now; then writes are refused until
+/// they can go on.
 pub const MEMTABLE_WAIT: Duration = Duration::from_secs(2);
 
 /// How often a core that sleeps looks whether such a batch can go on.
 pub const HELD_RETRY: Duration = Duration::from_millis(1);
 
-/// Requests of one shard that may wait for rows on disk, or behind such requests of their connections, and reads that may wait behind the newest batch
-/// in flight; then the shard takes no more until some have run. As many as one batch may hold.
+/// Requests of one shard that may wait for rows on disk, or behind such requests of their connections, and reads that may wait
+/// behind the newest batch in flight; then the shard takes no more until some have run. As many as one batch may hold.
 pub const WAITING_REQUESTS_MAX: usize = 16 << 10;
 
 /// Bytes of such requests. More than one batch, since large writes behind one cold read should not hold up the whole shard for
@@ -377,15 +379,15 @@ pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
 /// lies a little before the clock of the core that looks.
 pub const EXPIRY_OVERLAP_MS: u64 = 60_000;
 
-/// How far the clock may be behind the newest entry of a shard before it is reported, in milliseconds: clocks that are kept in step by
-/// small corrections never are.
+/// How far the clock may be behind the newest entry of a shard before it is reported, in milliseconds: clocks that are kept in step
+/// by small corrections never are.
 pub const CLOCK_BEHIND_MS: u64 = 5_000;
 
 /// Cold reads of one core that reader threads work on at once.
 pub const COLD_READS_IN_FLIGHT: usize = 256;
 
-/// Times that one look for due keys has rows fetched from disk. Then the deletion waits for those of the keys, which are evicted faster than
-/// they are read; if the deadlines themselves are cold, the next tick looks again.
+/// Times that one look for due keys has rows fetched from disk. Then the deletion waits for those of the keys, which are evicted
+/// faster than they are read; if the deadlines themselves are cold, the next tick looks again.
 pub const EXPIRY_WARM_ATTEMPTS: u32 = 64;
 
 /// Times that a command finds evicted what a reader thread had fetched for it; then the rows are kept for it until it is done.
@@ -397,8 +399,8 @@ pub const COLD_READ_ROUNDS_MAX: u32 = 256;
 /// Times that a command has rows fetched which are kept for it.
 pub const KEPT_ROUNDS_MAX: u32 = 1024;
 
-/// Single rows that a read has fetched at once before it is run again; one that needs more is executed on another thread, as is one that
-/// meets the disk again in a scan, or what was fetched for it evicted.
+/// Single rows that a read has fetched at once before it is run again; one that needs more is executed on another thread, as is one
+/// that meets the disk again in a scan, or what was fetched for it evicted.
 pub const COLD_ROWS_FETCHED: usize = 256;
 
 /// Times that a read has rows fetched before it is executed on another thread.
@@ -413,8 +415,8 @@ pub const ENTRY_VIEWS_MAX: usize = 4;
 /// Times that rows which are kept for a command are lost, since a generation has reached the disk.
 pub const KEPT_LOSSES_MAX: u32 = 8;
 
-/// The share of a shard's part of `memory`, beside which it is, that may be kept for one command: for one of the clients' and one of the
-/// entry's at a time.
+/// The share of a shard's part of `memory`, beside which it is, that may be kept for one command: for one of the clients' and one
+/// of the entry's at a time.
 pub const KEPT_SHARE: usize = 4;
 
 /// What may be kept however small that is.
@@ -423,8 +425,8 @@ pub const KEPT_BYTES_MIN: usize = 32 << 20;
 /// Bytes that a reader thread fetches at most for one scan whose rows are kept.
 pub const KEPT_SCAN_BYTES_MAX: usize = 32 << 20;
 
-/// Bytes that a command may read and write on trial: what is kept meanwhile is beside the memory budget. One that needs more changes
-/// rows as it goes, and waits for the disk, with its core, for those that it finds missing then.
+/// Bytes that a command may read and write on trial: what is kept meanwhile is beside the memory budget. One that needs more
+/// changes rows as it goes, and waits for the disk, with its core, for those that it finds missing then.
 pub const TRIAL_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes that a reader thread fetches at most for one scan. A scan is run from its beginning each time it has met the disk, so

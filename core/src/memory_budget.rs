@@ -37,8 +37,8 @@ pub struct MemoryBudget {
     shard_count: u64,
 }
 
-/// What clients have sent and have not read yet, all together: a sixteenth of `memory` if nothing else is set, and at least what one
-/// takes that sends or reads a value of the largest size: buffers double as they grow.
+/// What clients have sent and have not read yet, all together: a sixteenth of `memory` if nothing else is set, and at least what
+/// one takes that sends or reads a value of the largest size: buffers double as they grow.
 pub fn client_bytes_max(config: &Config) -> u64 {
     match config.maxmemory_clients {
         0 => (config.memory / 16).max(2 * config.proto_max_bulk_len),
@@ -47,8 +47,9 @@ pub fn client_bytes_max(config: &Config) -> u64 {
 }
 
 impl MemoryBudget {
-    /// Divides nine tenths of `config.memory` among `shard_count` shards: of these half to memtables, an eighth to logs, a sixteenth to
-    /// clients, and what is left or is more than those can use to the caches of rows on disk, two fifths, and of blocks, three fifths.
+    /// Divides nine tenths of `config.memory` among `shard_count` shards: of these half to memtables, an eighth to logs, a
+    /// sixteenth to clients, and what is left or is more than those can use to the caches of rows on disk, two fifths, and of
+    /// blocks, three fifths.
     pub fn new(config: &Config, shard_count: u16) -> MemoryBudget {
         let (memory, shards) = (config.memory - config.memory / ALLOCATORS_PART, u64::from(shard_count));
         let memtable = match config.memtable_bytes {

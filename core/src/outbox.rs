@@ -24,16 +24,16 @@ pub struct Warm {
 /// What a core's turn has for others. What does not fit into a mailbox waits here until there is room.
 ///
 /// Requests leave as soon as there are as many as the other core runs in a turn, so that it runs them while this one goes on; two
-/// cores that got each other's only at the end of their turns would run by turns (`scaling` bench). Replies leave at the turn's end: by
-/// then the shards have published what their clients may ask for.
+/// cores that got each other's only at the end of their turns would run by turns (`scaling` bench). Replies leave at the turn's
+/// end: by then the shards have published what their clients may ask for.
 pub struct Outbox {
     core: CoreId,
     mailboxes: Arc<Mailboxes>,
     requests: Vec<RequestBatch>,
     replies: Vec<ReplyBatch>,
     controls: Vec<(CoreId, Request)>,
-    /// Emptied batches of other cores: what this core sends next is written into them. Buffers that one thread allocates and another
-    /// frees cost the allocator fresh pages all the time.
+    /// Emptied batches of other cores: what this core sends next is written into them. Buffers that one thread allocates and
+    /// another frees cost the allocator fresh pages all the time.
     spare_requests: Vec<RequestBatch>,
     spare_replies: Vec<ReplyBatch>,
     /// Reads to warm.

@@ -1,7 +1,7 @@
 //! MGET whose values are more than may be held at once: a few keys at a time, as the client takes what it has been sent.
 //!
-//! It begins like any other command of many keys: every shard reads its own at one moment. Only when that comes out too large does it
-//! go on in pieces, which are sent as they come; then keys are read at different moments, as those on several shards always are.
+//! It begins like any other command of many keys: every shard reads its own at one moment. Only when that comes out too large does
+//! it go on in pieces, which are sent as they come; then keys are read at different moments, as those on several shards always are.
 
 use std::sync::Arc;
 
@@ -164,8 +164,8 @@ mod tests {
     use crate::commands::table;
     use crate::shard::tests::server;
 
-    /// Answers the parts of an MGET of `keys` as a shard does whose key `n` has a value of `size(n)` bytes, and gives what was sent, with
-    /// the size of the largest piece.
+    /// Answers the parts of an MGET of `keys` as a shard does whose key `n` has a value of `size(n)` bytes, and gives what was
+    /// sent, with the size of the largest piece.
     fn run(keys: usize, in_pieces: bool, size: impl Fn(usize) -> usize) -> (Vec<u8>, usize) {
         let executor = glommio::LocalExecutorBuilder::default().make().unwrap();
         let server = executor.run(async { server(1) });

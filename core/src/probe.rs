@@ -4,7 +4,8 @@
 //! not wait. First for the rows that its arguments name, all at once; then, if it may read others, its handler runs on trial, and
 //! what it writes is forgotten. What is evicted until the entry is applied, and what shows only once writes before it are, as
 //! the element behind the one that another pop takes, the entry waits for, while the core goes on. It can do so only before a
-//! command that has changed nothing yet: one that may read after that is executed on trial, and its changes are taken over at its end.
+//! command that has changed nothing yet: one that may read after that is executed on trial, and its changes are taken over at its
+//! end.
 
 use basalt_storage::keyspace::{COLD_ROWS_MAX, ColdRows, End, Keyspace, Type};
 use basalt_storage::{ColdRead, Error, Result};

@@ -2,8 +2,8 @@
 //!
 //! What a newcomer would get wrong: `glommio::spawn_local` polls the new task at once, on the caller's stack, while
 //! openraft expects a spawned task to start later. [`GlommioRuntime::spawn`] defers the first poll. Dropping a handle
-//! detaches the task, and a panic in a task becomes a [`JoinError`] instead of ending the executor. Most handles are dropped, so who
-//! depends on the tasks that a future spawns runs it in [`watching`] and is told of their panics.
+//! detaches the task, and a panic in a task becomes a [`JoinError`] instead of ending the executor. Most handles are dropped, so
+//! who depends on the tasks that a future spawns runs it in [`watching`] and is told of their panics.
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -256,8 +256,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    /// Unless it has to be one of all that is applied, a snapshot is what is on disk already. So it is when openraft is asked for one,
-    /// which is how it learns what it may purge, and nothing more is ever needed by a follower: the log goes on from there.
+    /// Unless it has to be one of all that is applied, a snapshot is what is on disk already. So it is when openraft is asked for
+    /// one, which is how it learns what it may purge, and nothing more is ever needed by a follower: the log goes on from there.
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
         Some(SnapshotBuilder::new(self.generations.clone(), self.checkpoints.clone(), force))
     }

@@ -74,8 +74,8 @@ pub enum Error {
         /// The format version this program reads.
         supported: u32,
     },
-    /// Records are gone from the log that were asked for: purged, as a rule since the caller learnt of them. What they did is in the
-    /// rows.
+    /// Records are gone from the log that were asked for: purged, as a rule since the caller learnt of them. What they did is in
+    /// the rows.
     #[error("{path}: record {index} is purged, the log begins at record {first}", path = path.display())]
     Purged {
         /// The log's directory.

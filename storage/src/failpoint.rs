@@ -23,7 +23,8 @@ pub(crate) fn failpoint(name: &str) {
 #[cfg(not(test))]
 pub(crate) fn failpoint(_name: &str) {}
 
-/// In tests: does what was armed under this name for this directory, and aborts the process as [`failpoint`] does. Otherwise nothing.
+/// In tests: does what was armed under this name for this directory, and aborts the process as [`failpoint`] does. Otherwise
+/// nothing.
 ///
 /// # Errors
 /// What was armed returns, in place of the operation that follows.
@@ -60,8 +61,8 @@ mod armed {
 
     static ARMED: Mutex<Vec<Entry>> = Mutex::new(Vec::new());
 
-    /// Has whoever comes by `name` on its work for `directory` run `body` until the guard is dropped. Tests run beside each other in
-    /// one process: hence the directory.
+    /// Has whoever comes by `name` on its work for `directory` run `body` until the guard is dropped. Tests run beside each other
+    /// in one process: hence the directory.
     pub(crate) fn arm(
         name: &'static str,
         directory: &Path,

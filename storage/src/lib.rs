@@ -18,9 +18,11 @@ mod store;
 pub use error::{Error, Result};
 pub use identity::{Identity, NODE_ID_BYTES};
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
-pub use rows::{COLD_SCAN_BYTES, ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, Rows, Visit};
+pub use rows::{
+    COLD_SCAN_BYTES, ColdRead, Counters, DATABASE_COUNT, Direction, MemoryRows, Row, RowRange, Rows, Visit,
+};
 pub use store::{
     Applied, BlockCache, Changes, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob,
-    InstallDone, InstallJob, KeptRows, OnMiss, Retired, RowCacheCounts, RowRange, Store, StoreMemory, StoreOptions,
-    Trial, View, ViewAnswer, Warmed,
+    InstallDone, InstallJob, KeptRows, OnMiss, Retired, RowCacheCounts, Store, StoreMemory, StoreOptions, Trial, View,
+    ViewAnswer, Warmed,
 };

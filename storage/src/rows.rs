@@ -9,6 +9,9 @@ use std::ops::{Bound, ControlFlow, Deref};
 
 use crate::{Error, Result};
 
+/// Row keys from the first one on, up to the second one.
+pub type RowRange = (Box<[u8]>, Box<[u8]>);
+
 /// Databases a client may `SELECT`.
 pub const DATABASE_COUNT: usize = 16;
 
@@ -94,13 +97,15 @@ pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// Ordered rows of one shard.
 ///
-/// Keys compare as bytes. Only a [`Trial`](crate::Trial) returns [`Error::TrialTooLarge`]. Reads return [`Error::Cold`] only where the store was told not to wait for the
-/// disk ([`OnMiss`](crate::OnMiss)); while a log entry is applied, only to commands that have changed nothing yet.
+/// Keys compare as bytes. Only a [`Trial`](crate::Trial) returns [`Error::TrialTooLarge`]. Reads return [`Error::Cold`] only where
+/// the store was told not to wait for the disk ([`OnMiss`](crate::OnMiss)); while a log entry is applied, only to commands that
+/// have changed nothing yet.
 pub trait Rows {
     /// The value of `key`.
     fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>>;
 
-    /// The value of `key`, whose row is of the entry being applied if there is one: nothing older is asked, so this never meets the disk.
+    /// The value of `key`, whose row is of the entry being applied if there is one: nothing older is asked, so this never meets the
+    /// disk.
     fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>>;
 
     /// Sets `key` to `value`.

@@ -108,8 +108,8 @@ impl Client {
         self.try_pipeline(commands).expect("the node answers")
     }
 
-    /// As [`Client::try_pipeline`], of commands that do not depend on each other's order: what is answered `BUSY`, which is right while
-    /// the disk stands still, was not executed and is sent again, for as long as [`DEADLINE`].
+    /// As [`Client::try_pipeline`], of commands that do not depend on each other's order: what is answered `BUSY`, which is right
+    /// while the disk stands still, was not executed and is sent again, for as long as [`DEADLINE`].
     ///
     /// # Errors
     /// As [`Client::try_call`].

@@ -266,8 +266,8 @@ impl Node {
         });
     }
 
-    /// Whether a stop that ended with `status` was not cut short: on a disk that stands still it takes longer than a node gives it, which
-    /// loses nothing and is no failure of the node.
+    /// Whether a stop that ended with `status` was not cut short: on a disk that stands still it takes longer than a node gives it,
+    /// which loses nothing and is no failure of the node.
     ///
     /// # Errors
     /// What the node said, when it was cut short.

@@ -27,8 +27,8 @@ pub fn eventually<T, Seen: Debug>(awaited: &str, within: Duration, mut look: imp
     }
 }
 
-/// Tries a few times, until `attempt` gives what was expected: for what a correct node may miss where the machine or its disk stands
-/// still for a while, and does not miss each time.
+/// Tries a few times, until `attempt` gives what was expected: for what a correct node may miss where the machine or its disk
+/// stands still for a while, and does not miss each time.
 ///
 /// # Panics
 /// When it is missed each time, with what was seen instead.

@@ -113,7 +113,8 @@ pub(crate) fn decades(least: f64, most: f64) -> std::ops::Range<f64> {
 
 /// The points of a histogram: number of nines of the percentile, latency in milliseconds.
 ///
-/// The last point of the axis is the highest percentile the histogram can tell: of a thousand requests, the slowest stands at 99.9 %.
+/// The last point of the axis is the highest percentile the histogram can tell: of a thousand requests, the slowest stands at 99.9
+/// %.
 fn line(latencies_us: &Histogram<u64>) -> Vec<(f64, f64)> {
     let highest = nines(1.0 - 1.0 / latencies_us.len().max(1) as f64);
     latencies_us

@@ -75,8 +75,8 @@ impl Generator {
     /// `timeline` and hands each second to `on_second`. A signal ends it at once.
     ///
     /// # Errors
-    /// If the server closes a connection, hangs or sends what are no replies, or `on_second` fails. The timeline has what came until
-    /// then.
+    /// If the server closes a connection, hangs or sends what are no replies, or `on_second` fails. The timeline has what came
+    /// until then.
     pub fn run(
         &mut self,
         source: &mut RequestSource,

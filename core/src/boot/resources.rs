@@ -125,8 +125,8 @@ impl OpenFiles {
     }
 }
 
-/// Raises the limit of open files to what `config` needs. Where that is not allowed, as many clients are let in as fit: `maxclients`
-/// becomes their number.
+/// Raises the limit of open files to what `config` needs. Where that is not allowed, as many clients are let in as fit:
+/// `maxclients` becomes their number.
 ///
 /// # Errors
 /// [`BootError::Limit`] when the hard limit is too low for a node with few clients.

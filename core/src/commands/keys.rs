@@ -521,8 +521,8 @@ pub(super) fn object_encoding(context: &mut Context<'_>, args: Args<'_>, reply: 
     Ok(())
 }
 
-/// The encoding that Redis would give such a value by default. Basalt has one encoding per type; clients and tests that look at this
-/// expect Redis' names. Redis does not go back to a small encoding when a large value shrinks; this does.
+/// The encoding that Redis would give such a value by default. Basalt has one encoding per type; clients and tests that look at
+/// this expect Redis' names. Redis does not go back to a small encoding when a large value shrinks; this does.
 fn encoding(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<&'static str>, CommandError> {
     /// Longest string that Redis keeps in one allocation with its header
     const EMBEDDED_BYTES_MAX: usize = 44;

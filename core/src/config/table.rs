@@ -67,8 +67,8 @@ settings! {
         Bytes { least: BULK_BYTES_MIN, most: TIB, zero_means: Some("a sixteenth of memory") };
 
     /// Processors to run on, one core thread each (auto: all but one of eight, and but one at least, which are left to the threads
-    /// that sync and compact, to the kernel and to other programs); with pin = no a count may exceed the processors, which the cores
-    /// then share.
+    /// that sync and compact, to the kernel and to other programs); with pin = no a count may exceed the processors, which the
+    /// cores then share.
     [Cores, Restart] "cores" = cores: CpuChoice, "auto", Cpus;
 
     /// Whether each core's thread stays on its processor: auto = if cores lists processors, which are then meant for this node;

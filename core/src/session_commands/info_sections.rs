@@ -321,8 +321,8 @@ pub(super) fn cluster(_: &Scene<'_>, fields: &mut Fields) {
     fields.add("cluster_enabled", 0);
 }
 
-/// Keys of each database that has some. `avg_ttl` is how many milliseconds those with a deadline have left on average: Redis estimates
-/// it from a sample, here all of them count.
+/// Keys of each database that has some. `avg_ttl` is how many milliseconds those with a deadline have left on average: Redis
+/// estimates it from a sample, here all of them count.
 pub(super) fn keyspace(scene: &Scene<'_>, fields: &mut Fields) {
     let now_ms = scene.server.clock.unix_ms();
     for db in 0..DATABASE_COUNT {

@@ -77,8 +77,9 @@ pub(super) struct Stand {
 }
 
 impl Stand {
-    /// The beginning of `entry`, up to whose predecessor the rows are `applied`. A leader that has just been elected may have closed its first
-    /// batches before it had applied those of another, whose clock was ahead: time stands still then, on all replicas alike.
+    /// The beginning of `entry`, up to whose predecessor the rows are `applied`. A leader that has just been elected may have
+    /// closed its first batches before it had applied those of another, whose clock was ahead: time stands still then, on all
+    /// replicas alike.
     fn new(entry: EntryId, batch: &Batch<'_>, applied: &Applied) -> Stand {
         Stand {
             entry,
@@ -200,7 +201,8 @@ impl Execution<'_> {
         looked.map(drop)
     }
 
-    /// Calls a handler and writes its reply, or its error, to `out`. If that is `on_trial`, rows are changed once it has come to its end.
+    /// Calls a handler and writes its reply, or its error, to `out`. If that is `on_trial`, rows are changed once it has come to
+    /// its end.
     fn call(
         &mut self,
         handler: Run,
@@ -329,8 +331,8 @@ impl ShardMachine {
         }
     }
 
-    /// The moment that the rows show: `now_ms`, unless they have shown a later one, or an entry has. Clocks are set back, and those of
-    /// nodes differ; but a key that was gone stays gone, for reads and for writes, in this run of the node and in the next.
+    /// The moment that the rows show: `now_ms`, unless they have shown a later one, or an entry has. Clocks are set back, and those
+    /// of nodes differ; but a key that was gone stays gone, for reads and for writes, in this run of the node and in the next.
     pub fn advance_time(&mut self, now_ms: u64) -> u64 {
         self.time_ms = self.time_ms().max(now_ms);
         self.time_ms

@@ -35,9 +35,9 @@ impl Hold {
 
 impl Shard {
     /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected. It waits while
-    /// enough batches are on their way, a little where writers must be slowed down, and for a bounded time while the log or the rows
-    /// in memory cannot take more.
-    /// `string_bytes_max` is how long its commands may make a string. Returns the bytes that were proposed.
+    /// enough batches are on their way, a little where writers must be slowed down, and for a bounded time while the log or the
+    /// rows in memory cannot take more. `string_bytes_max` is how long its commands may make a string. Returns the bytes that were
+    /// proposed.
     pub fn propose(&mut self, now: Instant, now_ms: u64, string_bytes_max: usize, host: &mut impl ShardHost) -> usize {
         if self.counts_changed {
             self.publish_counts();

@@ -826,7 +826,8 @@ fn reads_of_much_that_is_on_disk_read_each_row_about_once() {
                 assert!(reply.starts_with(expected.as_str()), "{}: {:.80}", words[0], reply);
                 assert!(host.replies.iter().all(|(_, reply)| !reply.starts_with('-')), "the write was taken");
                 let read = shard.machine.borrow().store.cold_rows_read() - before;
-                // A scan brings its first rows into a cache before it turns out to be long; a command that waits for a thread may do so again.
+                // A scan brings its first rows into a cache before it turns out to be long; a command that waits for a thread may
+                // do so again.
                 let rows = FIELDS as u64..=2 * FIELDS as u64;
                 assert!(rows.contains(&read), "{} {mode:?} read {read} rows of {FIELDS}", words[0]);
             }

@@ -2,17 +2,17 @@
 //!
 //! A read that meets the disk is run again when its rows were fetched. For a few rows that is the shortest way, and leaves them in
 //! the caches. For many it costs a run for each part, and the caches, which are smaller than what it needs, drop one part for the
-//! next. So a read that [`Progress`](super::progress::Progress) calls long goes another way. A thread first takes hold of what is on disk
-//! ([`basalt_storage::ColdReader::view`]) and says that it is ready; the core gives it a copy of what memory knows of the keys that the
-//! read names, which takes as long as a read of them in memory; and the thread executes the read and sends the reply. However much is written
-//! meanwhile, the reply is of the moment at which the copy was made. Nothing but the reply is kept: a row is let go when the next one
-//! is read.
+//! next. So a read that [`Progress`](super::progress::Progress) calls long goes another way. A thread first takes hold of what is
+//! on disk ([`basalt_storage::ColdReader::view`]) and says that it is ready; the core gives it a copy of what memory knows of the
+//! keys that the read names, which takes as long as a read of them in memory; and the thread executes the read and sends the reply.
+//! However much is written meanwhile, the reply is of the moment at which the copy was made. Nothing but the reply is kept: a row
+//! is let go when the next one is read.
 //!
 //! A read that must see writes which are not applied yet stands in a batch between them. It gets its view when its turn comes
 //! ([`Deferral`]), and the batch goes on without it.
 //!
-//! The one thing a newcomer would get wrong: the copy is made when a thread is ready, not when the read is queued. So reads that wait for
-//! a thread hold no memory, and what the two halves show is never far apart.
+//! The one thing a newcomer would get wrong: the copy is made when a thread is ready, not when the read is queued. So reads that
+//! wait for a thread hold no memory, and what the two halves show is never far apart.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -191,8 +191,8 @@ impl Views {
         self.seen.pop_front().or_else(|| self.events.pop())
     }
 
-    /// Says to a thread that is ready to execute `job` on the rows as they are, or, if what it has taken hold of is of the past, to do
-    /// so again. Whether it executes it.
+    /// Says to a thread that is ready to execute `job` on the rows as they are, or, if what it has taken hold of is of the past, to
+    /// do so again. Whether it executes it.
     fn offer(&mut self, id: u64, store: &Store, ranges: Vec<RowRange>, job: impl FnOnce() -> Job) -> bool {
         let running = self.running.get_mut(&id).expect("a thread that is ready has not ended");
         let view = store.view(&running.reader, ranges);
@@ -432,7 +432,8 @@ impl Shard {
         views.start(client, &machine.store);
     }
 
-    /// Gives threads that are ready their views, and replies of others to whoever waits for them. Returns how many replies there were.
+    /// Gives threads that are ready their views, and replies of others to whoever waits for them. Returns how many replies there
+    /// were.
     pub(super) fn take_views(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
         let mut count = 0;
         loop {

@@ -64,8 +64,8 @@ pub(super) struct Connection {
     sent: usize,
     /// Waits for the send in flight to be cancelled.
     cut: Option<Cut>,
-    /// Whether what the peer still sends is received and dropped until it has closed its end: a socket that is closed with input in it
-    /// drops the output that is on its way.
+    /// Whether what the peer still sends is received and dropped until it has closed its end: a socket that is closed with input in
+    /// it drops the output that is on its way.
     lingers: bool,
     life: Life,
     cancelling: Cancelling,

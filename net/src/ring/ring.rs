@@ -300,9 +300,9 @@ impl Ring {
         self.release_if(done, id);
     }
 
-    /// Cuts a peer off that does not take its output, and tells it why: drops what it has not got the beginning of, ends with `last`, and
-    /// closes as [`close`](Self::close) does after a flush. `end_of` says where in the output the first message ends that ends at or
-    /// behind a position. If much of the message being sent is left, closes at once.
+    /// Cuts a peer off that does not take its output, and tells it why: drops what it has not got the beginning of, ends with
+    /// `last`, and closes as [`close`](Self::close) does after a flush. `end_of` says where in the output the first message ends
+    /// that ends at or behind a position. If much of the message being sent is left, closes at once.
     pub fn cut(&mut self, id: ConnId, last: &[u8], end_of: fn(&[u8], usize) -> Option<usize>) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         let done = connection.cut(Cut { last: last.to_vec(), end_of }, id, &mut self.queue, &mut self.spare);

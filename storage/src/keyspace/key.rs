@@ -12,7 +12,7 @@
 //! an index over the metadata rows: active expiry reads them in order of time.
 
 use super::names::name_hash;
-use crate::RowRange;
+use crate::rows::RowRange;
 
 /// Hash slots of the keyspace, as in Redis Cluster.
 pub const SLOT_COUNT: u16 = 16384;
@@ -192,7 +192,8 @@ pub(crate) fn meta_key(db: u8, slot: Slot, key: &[u8]) -> RowKey {
     row
 }
 
-/// The ranges of all rows of `key` in database `db`: its metadata, and its elements of whatever version, unless only the former is read.
+/// The ranges of all rows of `key` in database `db`: its metadata, and its elements of whatever version, unless only the former is
+/// read.
 pub fn rows_of_key(db: u8, key: &[u8], with_elements: bool) -> impl Iterator<Item = RowRange> {
     let slot = Slot::of(key);
     let meta = meta_key(db, slot, key);

@@ -27,8 +27,8 @@ impl Keyspace<'_> {
     /// Visits the live keys of about `count` places of this database from `from` on, each with its type. Returns where to go on, or
     /// `None` at the end.
     ///
-    /// Expired keys, and slots that hold nothing but left-over elements, count as well: a step's work is bounded. A step that meets the
-    /// disk ends there, unless it has just begun: what is on disk is fetched for the next one, and nothing is read twice.
+    /// Expired keys, and slots that hold nothing but left-over elements, count as well: a step's work is bounded. A step that meets
+    /// the disk ends there, unless it has just begun: what is on disk is fetched for the next one, and nothing is read twice.
     ///
     /// # Errors
     /// As the reads: [`Error::Cold`] only if there is nothing before what it names.

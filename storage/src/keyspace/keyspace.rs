@@ -387,8 +387,8 @@ impl<'a> Keyspace<'a> {
         Ok(true)
     }
 
-    /// Puts `key`'s metadata row and keeps counters and the deadline index in step. A deadline that is not after now deletes the key
-    /// instead, as in Redis, whatever command set it: nobody could read it. Says whether the row was put.
+    /// Puts `key`'s metadata row and keeps counters and the deadline index in step. A deadline that is not after now deletes the
+    /// key instead, as in Redis, whatever command set it: nobody could read it. Says whether the row was put.
     fn put_row(&mut self, key: &[u8], prior: Prior, deadline_ms: Option<u64>, row: &[u8]) -> bool {
         // A key whose last millisecond this is still lives, and may be changed.
         let is_last_ms = deadline_ms == Some(self.now_ms) && prior.deadline_ms == deadline_ms;

@@ -56,9 +56,9 @@ impl Keyspace<'_> {
         note(self.lookup(key).map(drop), cold).map(drop)
     }
 
-    /// Notes which of `names` in the hash, set or sorted set at `key` are cold, up to [`COLD_ROWS_MAX`], or else its metadata. If the command
-    /// removes rows, a small collection that has left many behind is written anew (see `Removed`): then looks for all of it,
-    /// up to `renewed_bytes_max`.
+    /// Notes which of `names` in the hash, set or sorted set at `key` are cold, up to [`COLD_ROWS_MAX`], or else its metadata. If
+    /// the command removes rows, a small collection that has left many behind is written anew (see `Removed`): then looks for all
+    /// of it, up to `renewed_bytes_max`.
     ///
     /// # Errors
     /// As [`Keyspace::cold_key`]; [`Error::WrongType`]; [`Error::Cold`] with elements of what is written anew.
@@ -86,8 +86,8 @@ impl Keyspace<'_> {
         Ok(())
     }
 
-    /// Whether a command that touches up to `count` elements of the collection at `key` may write it anew (see `Removed`), which reads all
-    /// of it at the end.
+    /// Whether a command that touches up to `count` elements of the collection at `key` may write it anew (see `Removed`), which
+    /// reads all of it at the end.
     ///
     /// # Errors
     /// As the look-up of the collection.

@@ -5,8 +5,8 @@ const COUNTER_BITS: u32 = 20;
 
 /// Gives every collection that a log entry creates a version of its own, the same on every replica.
 ///
-/// A version is `[version base + log index: 44 bits][counter within the entry: 20 bits]`, so versions only grow, and one is never used
-/// twice, also not after a key was deleted and created again: elements of the old collection stay invisible.
+/// A version is `[version base + log index: 44 bits][counter within the entry: 20 bits]`, so versions only grow, and one is never
+/// used twice, also not after a key was deleted and created again: elements of the old collection stay invisible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VersionSource {
     next: u64,

@@ -4,8 +4,9 @@
 //! RocksDB reuses its files, but only those it has made itself since it was opened. So they are made here, on opening: filled
 //! with bytes that mean nothing to recovery, synced, and given up for reuse by a flush that writes no table.
 //!
-//! On a busy 2-core machine with ext4 the first second of a new log syncs in 0.12 ms (p50) and 0.19 ms (p99) with two warm files, in
-//! 0.23 ms and 3.8 ms without; opening takes 60 ms longer (`cargo run --release -p basalt-storage --example log_latency -- DIR`).
+//! On a busy 2-core machine with ext4 the first second of a new log syncs in 0.12 ms (p50) and 0.19 ms (p99) with two warm files,
+//! in 0.23 ms and 3.8 ms without; opening takes 60 ms longer (`cargo run --release -p basalt-storage --example log_latency --
+//! DIR`).
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,8 +27,8 @@ const WARM_KEY: [u8; 1] = [b'w'];
 /// Bytes that logs being opened by this process are writing, or about to.
 static CLAIMED_BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// The space that opening a log takes, for warm files above all, until it is open: logs opened at the same time must not count the same free
-/// space each.
+/// The space that opening a log takes, for warm files above all, until it is open: logs opened at the same time must not count the
+/// same free space each.
 pub(super) struct WarmClaim {
     bytes: u64,
     /// This claim and those made before it.

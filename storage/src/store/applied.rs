@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::rows::{Counters, DATABASE_COUNT};
 use crate::{Error, Result};
 
-/// The format of the rows and of the applied row that this program writes. It reads format 1 as well, which had neither time nor version
-/// base nor sums of deadlines.
+/// The format of the rows and of the applied row that this program writes. It reads format 1 as well, which had neither time nor
+/// version base nor sums of deadlines.
 const FORMAT: u32 = 2;
 
 /// Up to where the rows are applied.
@@ -22,8 +22,8 @@ pub struct Applied {
     pub membership: Vec<u8>,
     /// The latest time of an entry, in Unix milliseconds; 0 if none had one. Time in the rows does not go back.
     pub time_ms: u64,
-    /// What is added to an entry's index to make the versions of the collections it creates. 0, as long as no slot has come from another
-    /// group: the versions of one that has must not be met again.
+    /// What is added to an entry's index to make the versions of the collections it creates. 0, as long as no slot has come from
+    /// another group: the versions of one that has must not be met again.
     pub version_base: u64,
 }
 

@@ -70,8 +70,8 @@ impl Warmed {
 impl ColdReader {
     /// Reads what `read` asks for from disk, so that the read finds it in memory when it is tried again, and gives the rows.
     ///
-    /// Under memory pressure they may be evicted before that. A caller that misses several times over should [keep](ColdReader::keep)
-    /// them instead.
+    /// Under memory pressure they may be evicted before that. A caller that misses several times over should
+    /// [keep](ColdReader::keep) them instead.
     ///
     /// # Errors
     /// As the read itself: [`Error::Io`](crate::Error::Io), [`Error::Corruption`](crate::Error::Corruption).
@@ -104,7 +104,8 @@ impl ColdReader {
         Ok(warmed)
     }
 
-    /// Reads what `read` asks for from disk, for the command to keep ([`Store::set_kept`](super::Store::set_kept)) until it is done.
+    /// Reads what `read` asks for from disk, for the command to keep ([`Store::set_kept`](super::Store::set_kept)) until it is
+    /// done.
     ///
     /// # Errors
     /// As [`ColdReader::warm`].

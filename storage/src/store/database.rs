@@ -119,7 +119,8 @@ impl Database {
         row.map(|row| applied::decode(&row, &self.path)).transpose()
     }
 
-    /// The sums of the deadlines, by database. This reads all of them, which only a program that has not kept the sums makes necessary.
+    /// The sums of the deadlines, by database. This reads all of them, which only a program that has not kept the sums makes
+    /// necessary.
     fn deadline_sums(&self) -> Result<[u128; DATABASE_COUNT]> {
         let (from, to) = deadline_space();
         let mut options = read_options(ReadTier::All);
@@ -172,8 +173,8 @@ impl Database {
         self.ingest_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has RocksDB compact by itself from now on, if half of the file system's reserve is free. Blocks for some milliseconds. Whether
-    /// it compacts then.
+    /// Has RocksDB compact by itself from now on, if half of the file system's reserve is free. Blocks for some milliseconds.
+    /// Whether it compacts then.
     ///
     /// Not done on opening: a node that starts on a nearly full disk has other files to open, and compactions would take the
     /// space which that needs.

@@ -142,7 +142,8 @@ impl KeptRows {
         self.pieces.insert(from, piece);
     }
 
-    /// Adds what is in `newer`. Says whether both are of the same epoch: rows of different ones do not go together, and the newer ones stay.
+    /// Adds what is in `newer`. Says whether both are of the same epoch: rows of different ones do not go together, and the newer
+    /// ones stay.
     pub fn merge(&mut self, newer: KeptRows) -> bool {
         if self.epoch != newer.epoch {
             *self = newer;

@@ -48,7 +48,7 @@ pub use kept_rows::KeptRows;
 pub use row_cache::RowCacheCounts;
 pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 pub use trial::{Changes, Trial};
-pub use view::{RowRange, View, ViewAnswer};
+pub use view::{View, ViewAnswer};
 
 use cold_reader::CurrentDatabase;
 use database::{Database, Opened, read_options};
@@ -219,8 +219,8 @@ impl Store {
         })
     }
 
-    /// Work that has the store's files compacted from now on, if there is room, and says whether it need not be tried again. Run it on
-    /// a thread that may block, once everything that needs disk space to start has started.
+    /// Work that has the store's files compacted from now on, if there is room, and says whether it need not be tried again. Run it
+    /// on a thread that may block, once everything that needs disk space to start has started.
     pub fn compaction_start(&self) -> impl Fn() -> bool + Send + use<> {
         let database = Arc::downgrade(&self.database);
         // One that a snapshot has replaced has nothing to compact.
@@ -303,7 +303,8 @@ impl Store {
         self.generations_written
     }
 
-    /// Gives the commands that are run next rows that were kept for them, and says whether they are of use: those of the past are not.
+    /// Gives the commands that are run next rows that were kept for them, and says whether they are of use: those of the past are
+    /// not.
     pub fn set_kept(&mut self, kept: KeptRows) -> bool {
         self.kept = Some(kept).filter(|kept| kept.epoch == self.epoch);
         self.kept.is_some()

@@ -4,9 +4,9 @@
 //! view decides soundly, whatever the memtables hold: generations are ingested whole, so that view is the keyspace as it stood
 //! after some log entry; a version is given out once; so a version that is not its key's there never comes back.
 //!
-//! Whoever reads a snapshot of RocksDB may need what is an orphan by now, and a filter does not ask for snapshots: so while there are
-//! views (see [`view`](super::view)) every row stays. A filter looks for them after it has looked the key up: a view that it does not see is
-//! taken later, and shows the key as it was found or newer.
+//! Whoever reads a snapshot of RocksDB may need what is an orphan by now, and a filter does not ask for snapshots: so while there
+//! are views (see [`view`](super::view)) every row stays. A filter looks for them after it has looked the key up: a view that it
+//! does not see is taken later, and shows the key as it was found or newer.
 //!
 //! The one thing to get wrong: the view must not be older than the files being compacted. While a generation is being
 //! ingested a compaction might pick the new file before reads see it, and would take its elements for orphans; see

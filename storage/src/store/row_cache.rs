@@ -17,8 +17,8 @@
 //! - A key enters a memtable only by [`Rows::put`](crate::rows::Rows::put), `delete` and `delete_range` on the active one. The
 //!   first two remove the key here, in the same call ([`RowCache::remove`]). The third makes everything here void
 //!   ([`RowCache::clear`], one addition): it is FLUSHDB and FLUSHALL, and the cache has no order to find a range in.
-//! - A row enters the cache only as RocksDB's answer, or the written generation's, for a key that neither memtable knows at that moment
-//!   ([`RowCache::insert`] is called behind that look).
+//! - A row enters the cache only as RocksDB's answer, or the written generation's, for a key that neither memtable knows at that
+//!   moment ([`RowCache::insert`] is called behind that look).
 //! - Freezing hands all keys that the active memtable knows to the frozen one. So when the frozen one goes, after RocksDB has
 //!   taken it in, there is no key in it to be removed here: it was when it was written. RocksDB's answer to any other key is as
 //!   before. So [`Store::finish`](super::Store::finish) has nothing to do here, however many rows the generation has.
@@ -33,8 +33,8 @@
 //! Compaction drops element rows whose key has another version by now (see `orphan_filter`); they may still be cached. Nobody
 //! asks for them: a version never comes back.
 //!
-//! The one thing a newcomer would get wrong: only reads that do not wait for the disk fill the cache. Rows that a log entry reads in
-//! order to write them are not worth an insertion; those that are looked at before that are, since the entry finds them here.
+//! The one thing a newcomer would get wrong: only reads that do not wait for the disk fill the cache. Rows that a log entry reads
+//! in order to write them are not worth an insertion; those that are looked at before that are, since the entry finds them here.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::hash::{BuildHasher, Hasher};
@@ -250,8 +250,9 @@ impl RowCache {
     }
 }
 
-/// The piece of `count` that a key of this hash is in, by its bits from 43 down. Others would be alike for all keys of a piece where
-/// its table looks for a difference: at the lowest, by which a key has its place, and the highest seven, by which it is told apart.
+/// The piece of `count` that a key of this hash is in, by its bits from 43 down. Others would be alike for all keys of a piece
+/// where its table looks for a difference: at the lowest, by which a key has its place, and the highest seven, by which it is told
+/// apart.
 fn piece_of(hash: u64, count: usize) -> usize {
     ((u128::from(hash << 20) * count as u128) >> 64) as usize
 }

@@ -1,8 +1,8 @@
 //! Rows on which a command is tried: what it changes is kept beside them, and forgotten, or taken over once it has come to its end.
 //!
-//! A command that meets the disk ([`Error::Cold`]) is run again when its rows are in memory, so it must not have changed any. On trial
-//! it may: what it has deleted itself it does not find again, and the rows below are as they were. What is kept and read is bounded: an
-//! operation on most of a huge collection takes its time in any case.
+//! A command that meets the disk ([`Error::Cold`]) is run again when its rows are in memory, so it must not have changed any. On
+//! trial it may: what it has deleted itself it does not find again, and the rows below are as they were. What is kept and read is
+//! bounded: an operation on most of a huge collection takes its time in any case.
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -12,7 +12,8 @@ use super::memtable::{Cursor, Found, Memtable};
 use crate::rows::{Direction, Row, Rows, Visit};
 use crate::{Counters, Error, Result};
 
-/// Rows of a store with changes beside them, which go when this does unless they are taken. Reads fail with [`Error::TrialTooLarge`] once too much was read and written.
+/// Rows of a store with changes beside them, which go when this does unless they are taken. Reads fail with
+/// [`Error::TrialTooLarge`] once too much was read and written.
 pub struct Trial<'a> {
     rows: &'a dyn Rows,
     changed: Memtable,

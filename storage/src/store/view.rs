@@ -1,14 +1,15 @@
 //! Rows of one moment, for a command that another thread executes.
 //!
 //! A command that reads much from disk is not run again and again on the core until all of it is in memory: a reader thread
-//! executes it, once, row by row. It needs the rows as they were at one moment, while the core goes on changing them. So a view is put
-//! together of two halves: a copy of what the memtables know of the keys that the command names ([`Store::view`]), made on the
+//! executes it, once, row by row. It needs the rows as they were at one moment, while the core goes on changing them. So a view is
+//! put together of two halves: a copy of what the memtables know of the keys that the command names ([`Store::view`]), made on the
 //! core, and a RocksDB snapshot, taken on the thread ([`ColdReader::view`]), since RocksDB may be busy for a moment.
 //!
-//! The two belong together if no generation was finished and no snapshot installed between them ([`Epoch`](super::row_cache::Epoch)): then
-//! RocksDB has every generation that the memtables no longer know, and at most the frozen one beside them, whose rows the
-//! copy has as well. The thread takes its half first and asks the core for the other, so that little time lies between
-//! them, and views that wait for a thread hold no memory. If they do not belong together, the thread begins anew.
+//! The two belong together if no generation was finished and no snapshot installed between them
+//! ([`Epoch`](super::row_cache::Epoch)): then RocksDB has every generation that the memtables no longer know, and at most the
+//! frozen one beside them, whose rows the copy has as well. The thread takes its half first and asks the core for the other, so
+//! that little time lies between them, and views that wait for a thread hold no memory. If they do not belong together, the thread
+//! begins anew.
 //!
 //! The one thing a newcomer would get wrong: a RocksDB snapshot does not keep a compaction filter from removing rows. So while
 //! there are views, orphans stay where they are (see [`orphan_filter`](super::orphan_filter)).
@@ -25,7 +26,7 @@ use super::database::{Database, read_options};
 use super::memtable::{Found, Memtable};
 use super::merge_scan::{self, Layers};
 use super::{Frozen, Store};
-use crate::rows::{ColdRead, Counters, Direction, Row, Rows, Visit};
+use crate::rows::{ColdRead, Counters, Direction, Row, RowRange, Rows, Visit};
 use crate::{Error, Result};
 
 /// What memory knows of some keys at one moment: half of a view of their rows.
@@ -35,9 +36,6 @@ pub struct View {
     ranges: Vec<RowRange>,
     counters: Counters,
 }
-
-/// Row keys from the first one on, up to the second one.
-pub type RowRange = (Box<[u8]>, Box<[u8]>);
 
 /// What a reader thread is told that is ready to execute a command.
 pub enum ViewAnswer {
@@ -99,8 +97,8 @@ impl Store {
 }
 
 impl ColdReader {
-    /// Takes hold of RocksDB's rows as they are, then has `ask` asked for what memory knows, and calls `read` with both. Reads of rows that the
-    /// view does not cover give [`Error::Cold`], all others wait for the disk. `None` if nobody needs it any more.
+    /// Takes hold of RocksDB's rows as they are, then has `ask` asked for what memory knows, and calls `read` with both. Reads of
+    /// rows that the view does not cover give [`Error::Cold`], all others wait for the disk. `None` if nobody needs it any more.
     pub fn view<R>(mut self, mut ask: impl FnMut() -> ViewAnswer, read: impl FnOnce(&mut dyn Rows) -> R) -> Option<R> {
         loop {
             let database = self.database()?;

@@ -1,5 +1,5 @@
-//! A disk that forgets what was not synced, that can be full or slow, and whose syncs can fail: a file system in this process' memory,
-//! which the kernel mounts through FUSE.
+//! A disk that forgets what was not synced, that can be full or slow, and whose syncs can fail: a file system in this process'
+//! memory, which the kernel mounts through FUSE.
 //!
 //! Why FUSE: kill -9 leaves the kernel's page cache, so that it cannot tell a node that syncs from one that does not. A library
 //! preloaded into the node would see only the calls it knows of, and would have to be right about each; device-mapper targets that

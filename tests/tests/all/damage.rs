@@ -206,8 +206,8 @@ fn a_missing_file_is_refused() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// As [`written`], with everything in tables: no start replays anything into memory, and there is no file that nobody needs. The memtables
-/// hold all rows, so that a stop writes one table of each shard, and no start finds so many that it compacts them.
+/// As [`written`], with everything in tables: no start replays anything into memory, and there is no file that nobody needs. The
+/// memtables hold all rows, so that a stop writes one table of each shard, and no start finds so many that it compacts them.
 fn in_tables(dir: &Path) -> (NodeOptions, Vec<PathBuf>) {
     let options = NodeOptions::new(dir).set("--shards", "2").set("--memtable-bytes", "4mb");
     let mut node = options.start();

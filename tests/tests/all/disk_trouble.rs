@@ -29,7 +29,8 @@ fn write(client: &mut Client, number: usize) -> std::io::Result<Reply> {
     client.try_call([b"SET".as_slice(), format!("key:{number}").as_bytes(), &value])
 }
 
-/// A client that waits so long for a reply and no longer: a write that met a disk full to the last byte is not answered before there is space.
+/// A client that waits so long for a reply and no longer: a write that met a disk full to the last byte is not answered before
+/// there is space.
 fn patient_client(node: &Node) -> Client {
     let client = node.client();
     client.stream().set_read_timeout(Some(Duration::from_secs(5))).expect("it is a valid time");
@@ -73,8 +74,8 @@ fn an_entry_waits(node: &Node) -> bool {
     count("an entry waits for space") > count("the log's disk has space again")
 }
 
-/// Writes values to new keys until one is refused; returns how many keys there are, and the refusal. A write that was taken just before a
-/// compaction used up the reserve is not answered while the disk is full: then the refusal is that of the next one.
+/// Writes values to new keys until one is refused; returns how many keys there are, and the refusal. A write that was taken just
+/// before a compaction used up the reserve is not answered while the disk is full: then the refusal is that of the next one.
 fn write_until_refused(node: &Node, first: usize) -> (usize, String) {
     let mut client = patient_client(node);
     for number in first..first + 100_000 {

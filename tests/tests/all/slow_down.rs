@@ -108,7 +108,8 @@ fn write_faster_than_the_disk(memtable_bytes: u64, pace: Pace) -> Option<Seen> {
 }
 
 /// That writers were slowed down, and not stopped, in one of a few attempts: shared machines stand still
-/// for moments, and what stands still stops writers rightly. The unit tests of the server's `slow_down` have a disk whose pace is known.
+/// for moments, and what stands still stops writers rightly. The unit tests of the server's `slow_down` have a disk whose pace is
+/// known.
 fn assert_slowed_down(memtable_bytes: u64, pace: Pace, bytes_max: u64, stops_max: u64) {
     const ATTEMPTS: usize = 4;
     let mut all = Vec::new();

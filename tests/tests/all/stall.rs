@@ -116,7 +116,8 @@ fn no_request_and_no_timer_waits_long_on_a_busy_core() {
     in_some_attempt("nothing waits long", || nothing_waits_long(seconds, CORE_MAX, DISK_MAX));
 }
 
-/// Keeps two cores busy, and says what waited longer than it may: `core_once_max` is for PINGs and timers, `disk_once_max` for writes.
+/// Keeps two cores busy, and says what waited longer than it may: `core_once_max` is for PINGs and timers, `disk_once_max` for
+/// writes.
 fn nothing_waits_long(seconds: u64, core_once_max: Duration, disk_once_max: Duration) -> Result<(), String> {
     let alone = Alone::new(|options| options.set("--shards", "2").set("--timer-probe", "yes"));
     let node = &alone.node;
