@@ -201,8 +201,8 @@ fn other_cores_are_told_to_send_no_more_for_a_shard_that_has_much_set_aside() {
             while let Some(batch) = server.mailboxes.next_replies(SELF, OTHER) {
                 let mut start = 0;
                 for (ticket, end) in batch.heads {
-                    let text = String::from_utf8_lossy(&batch.bytes[start..end as usize]).into_owned();
-                    start = end as usize;
+                    let text = String::from_utf8_lossy(&batch.bytes[start..end]).into_owned();
+                    start = end;
                     order.push(ticket.0 as usize);
                     replies.insert(ticket.0 as usize, text);
                 }

@@ -62,7 +62,7 @@ fn server_of_shards(shards: u16, cores: u16) -> Arc<Server> {
     let cache = BlockCache::new(1 << 20);
     Arc::new(make_server(
         Config::default(),
-        OpenFiles::wanted(10_000, usize::from(cores), shards.into()),
+        OpenFiles::wanted(10_000, usize::from(cores), shards),
         Router::new(shards, cores),
         Mailboxes::new(bells),
         cache,

@@ -99,7 +99,7 @@ enum Event {
 
 /// What a thread is told. None means that nobody needs it any more.
 enum Answer {
-    Go(View, Job),
+    Go(Box<View>, Job),
     Again(ColdReader),
 }
 
@@ -197,12 +197,14 @@ impl Views {
         let running = self.running.get_mut(&id).expect("a thread that is ready has not ended");
         let view = store.view(&running.reader, ranges);
         let goes = view.is_some();
-        let answer = view.map(|view| Answer::Go(view, job())).unwrap_or_else(|| {
+        let answer = view.map(|view| Answer::Go(Box::new(view), job())).unwrap_or_else(|| {
             running.reader = store.cold_reader();
             Answer::Again(running.reader.clone())
         });
         // A thread that has panicked has said that it is done.
-        let _ = running.answer.as_ref().map(|thread| thread.try_send(answer));
+        if let Some(thread) = &running.answer {
+            let _ = thread.try_send(answer);
+        }
         goes
     }
 

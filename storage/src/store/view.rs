@@ -40,7 +40,7 @@ pub struct View {
 /// What a reader thread is told that is ready to execute a command.
 pub enum ViewAnswer {
     /// Here is what memory knows.
-    Go(View),
+    Go(Box<View>),
     /// Rows have reached the disk since: begin anew with this reader.
     Again(ColdReader),
     /// Nobody needs it any more.
@@ -275,7 +275,7 @@ mod tests {
                     drop(store.borrow_mut().finish(done).unwrap());
                 }
                 match store.borrow().view(reader, vec![range(b"a", b"n")]) {
-                    Some(view) => ViewAnswer::Go(view),
+                    Some(view) => ViewAnswer::Go(Box::new(view)),
                     None => ViewAnswer::Again(store.borrow().cold_reader()),
                 }
             },
@@ -328,7 +328,7 @@ mod tests {
         assert!(rows >= 100);
         let (reader, store) = (store.cold_reader(), std::cell::RefCell::new(store));
         let seen = reader.clone().view(
-            || ViewAnswer::Go(store.borrow().view(&reader, ranges.clone()).unwrap()),
+            || ViewAnswer::Go(Box::new(store.borrow().view(&reader, ranges.clone()).unwrap())),
             |rows| {
                 let mut store = store.borrow_mut();
                 assert!(
