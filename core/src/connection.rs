@@ -222,8 +222,8 @@ impl Connection {
 
     /// Whether writes behind slot `number` are on their way.
     pub fn has_writes_behind(&self, number: u64) -> bool {
-        let behind = self.slots.iter().skip((number - self.first) as usize + 1);
-        behind.into_iter().any(|slot| match slot {
+        let mut behind = self.slots.iter().skip((number - self.first) as usize + 1);
+        behind.any(|slot| match slot {
             Slot::Waiting { write, .. } | Slot::Coordinated { write, .. } => *write,
             Slot::Ready(_) => false,
         })

@@ -736,7 +736,9 @@ impl Core {
 
     /// Whether clients were given so much that it must be looked at first what they all hold.
     fn has_handed_over_much(&self) -> bool {
-        self.handed_over_bytes as u64 >= self.live.client_bytes_max / limits::CLIENT_LOOKS
+        // However little they may hold, who was given less is not closed for it.
+        let much = (self.live.client_bytes_max / limits::CLIENT_LOOKS).max(limits::EVICTED_BYTES_MIN);
+        self.handed_over_bytes as u64 >= much
     }
 
     /// Whether a connection has taken enough of its replies to be sent more.

@@ -228,7 +228,7 @@ impl Core {
 
     /// Goes on with commands whose turn it is.
     pub(crate) fn give_turns(&mut self) {
-        while let Some((id, turn)) = self.turns.give() {
+        while let Some((id, turn)) = self.turns.take_next() {
             let Some(mut connection) = self.take_connection(id) else { continue };
             if let Some((slot, parts)) = connection.waits_for_turn.take()
                 && let Some((_, asked)) = connection.coordinator(slot)

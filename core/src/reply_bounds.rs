@@ -3,8 +3,6 @@
 //! What a newcomer would get wrong: rows must not depend on these bounds, which follow from this node's memory. A write is executed
 //! whatever becomes of its reply; a client whose reply is dropped is told that its command was executed.
 
-use std::borrow::Cow;
-
 use basalt_net::resp::{Protocol, Reply};
 
 use crate::limits;
@@ -41,13 +39,12 @@ impl ReplyBounds {
     }
 
     /// What the client is told whose reply would have been longer.
-    pub fn too_large(&self, is_write: bool) -> Cow<'static, str> {
+    pub fn too_large(&self, is_write: bool) -> String {
         let mib = self.one_bytes_max >> 20;
         if is_write {
-            return format!("ERR the command was executed, but its reply was dropped: it is larger than {mib} MB")
-                .into();
+            return format!("ERR the command was executed, but its reply was dropped: it is larger than {mib} MB");
         }
-        format!("ERR the reply is larger than {mib} MB, ask for less at a time").into()
+        format!("ERR the reply is larger than {mib} MB, ask for less at a time")
     }
 }
 

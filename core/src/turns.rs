@@ -43,7 +43,7 @@ impl Turns {
     }
 
     /// Whose turn it is, if nobody has it.
-    pub fn give(&mut self) -> Option<(ConnId, Turn)> {
+    pub fn take_next(&mut self) -> Option<(ConnId, Turn)> {
         if !self.has_next() {
             return None;
         }
@@ -59,15 +59,15 @@ mod tests {
     #[test]
     fn one_at_a_time_has_the_turn() {
         let mut turns = Turns::default();
-        assert!(turns.give().is_none());
+        assert!(turns.take_next().is_none());
         let first = turns.take();
         assert!(first.is_some() && turns.take().is_none());
         turns.wait(ConnId::default());
-        assert!(!turns.has_next() && turns.give().is_none());
+        assert!(!turns.has_next() && turns.take_next().is_none());
         drop(first);
-        let (_, second) = turns.give().expect("it was given back");
+        let (_, second) = turns.take_next().expect("it was given back");
         assert!(turns.take().is_none());
         drop(second);
-        assert!(turns.take().is_some() && turns.give().is_none());
+        assert!(turns.take().is_some() && turns.take_next().is_none());
     }
 }

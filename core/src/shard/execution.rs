@@ -233,7 +233,7 @@ impl Execution<'_> {
             Ok(()) if reply.is_over() => {
                 reply.truncate(mark);
                 match (self.only_small, self.applying) {
-                    (false, is_write) => reply.error(&*self.bounds.too_large(is_write)),
+                    (false, is_write) => reply.error(self.bounds.too_large(is_write)),
                     (true, true) => reply.error(TOO_MUCH_TO_REPLY),
                     (true, false) => reply.error(TOO_MUCH_TO_READ),
                 }

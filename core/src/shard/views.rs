@@ -316,7 +316,7 @@ impl Job {
         match call.on(rows, &mut scratch, &mut versions, &mut random, &mut reply) {
             Ok(()) if reply.is_over() => {
                 reply.truncate(mark);
-                reply.error(&*self.bounds.too_large(false));
+                reply.error(self.bounds.too_large(false));
             }
             Ok(()) => {}
             Err(CommandError::Storage(StorageError::Cold(_))) => viewed.has_strayed = true,
