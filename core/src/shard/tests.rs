@@ -485,7 +485,7 @@ fn a_write_is_executed_though_its_reply_is_dropped_and_the_client_is_told_so() {
 
 /// Proposes what a shard has and lets its group run until nothing is in flight; the host is given the replies.
 async fn settle(shard: &mut Shard, host: &mut Host) {
-    let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+    let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
     while shard.is_busy() {
         shard.propose(Instant::now(), 1, STRING_BYTES_MAX, host);
         assert!(Instant::now() < deadline, "{} batches have no outcome", shard.in_flight.borrow().len());
@@ -526,7 +526,7 @@ fn replies_wait_in_the_shard_while_the_core_takes_none() {
             shard.submit(origin(number), Mode::Write, &command(&["INCR", "key"]), 1, &mut host);
             shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
         }
-        let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
         while shard.outcomes.borrow().len() + usize::from(shard.replies.answering.is_some()) < 3 {
             assert!(Instant::now() < deadline, "no outcome");
             shard.group.drain_completions();
@@ -635,7 +635,7 @@ fn what_a_start_executes_waits_for_no_disk_on_the_core_and_is_not_counted() {
                 let bytes = command(&[name, &format!("key:{number}"), value]);
                 shard.write(Some(origin(number)), |out| out.extend_from_slice(&bytes));
             }
-            let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+            let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
             host.replies.clear();
             while host.replies.len() < KEYS as usize {
                 shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
@@ -703,7 +703,7 @@ async fn put_on_disk(shard: &mut Shard, commands: &[&[&str]]) {
         shard.submit(origin(1), Mode::Write, &command(words), 1, &mut host);
     }
     run_until_replied(shard, &mut host, commands.len()).await;
-    let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+    let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
     // The generation that was written last stays in memory.
     for number in 0..2 {
         shard.machine.borrow_mut().store.put(&[0xfe], &[number]);
@@ -713,6 +713,7 @@ async fn put_on_disk(shard: &mut Shard, commands: &[&[&str]]) {
             if let Some(job) = job {
                 break job;
             }
+            shard.group.drain_completions();
             glommio::timer::sleep(limits::HELD_RETRY).await;
             assert!(Instant::now() < deadline, "no generation can be frozen");
         };
@@ -766,7 +767,7 @@ fn rows_are_kept_for_one_write_at_a_time_and_each_has_its_turn() {
 
 /// Lets a shard run, with its reads from disk, until it has given so many replies.
 async fn run_until_replied(shard: &mut Shard, host: &mut Host, count: usize) {
-    let deadline = Instant::now() + std::time::Duration::from_secs(PATIENCE_S);
+    let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
     while host.replies.len() < count {
         for (client, read, keeps) in std::mem::take(&mut host.warms) {
             let reader = shard.cold_reader();
@@ -927,12 +928,19 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
         let batch = shard.take_open_batch(1, STRING_BYTES_MAX).0;
         shard.refuse(&batch, &ProposeError::WriteStall, &mut host);
         assert_eq!((host.replies.len(), shard.parked_waiting.count), (1, 4));
-        let mut fetched = Warmed::default();
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+        shard.warmed(client, Warmed::default(), 1, &mut host);
         while !shard.parked.is_empty() {
-            shard.warmed(client, fetched, 1, &mut host);
-            let Some((_, read, keeps)) = host.warms.pop() else { break };
+            assert!(Instant::now() < deadline, "{} replies", host.replies.len());
+            let Some((_, read, keeps)) = host.warms.pop() else {
+                // It has a view.
+                shard.take_outcomes(1, &mut host);
+                glommio::timer::sleep(limits::HELD_RETRY).await;
+                continue;
+            };
             let reader = shard.cold_reader();
-            fetched = if keeps { reader.keep(&read) } else { reader.warm(&read) }.unwrap();
+            let fetched = if keeps { reader.keep(&read) } else { reader.warm(&read) }.unwrap();
+            shard.warmed(client, fetched, 1, &mut host);
         }
 
         let hash = format!("*2\r\n$5\r\nfield\r\n$20000\r\n{value}\r\n");
