@@ -15,13 +15,12 @@ use std::time::Duration;
 
 use basalt_bench::requests::{Keys, value};
 use basalt_core::commands::table;
-use basalt_core::ids::{CoreId, ShardId};
+use basalt_core::ids::{CoreId, Origin, ShardId, Ticket};
 use basalt_core::limits;
-use basalt_core::mailbox::{Doorbell, Mailboxes, Mode, Request, Sleep, Ticket};
+use basalt_core::mailbox::{Doorbell, Mailboxes, Request, Sleep};
 use basalt_core::outbox::Outbox;
-use basalt_core::request::{self, RequestHeader};
+use basalt_core::request::{self, Mode, RequestHeader};
 use basalt_core::router::Router;
-use basalt_core::shard::Origin;
 use basalt_net::resp::Protocol;
 use basalt_net::ring::{Park, Ring, RingOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

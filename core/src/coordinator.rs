@@ -7,7 +7,7 @@ use basalt_net::resp::{Protocol, Reply, value};
 
 use crate::commands::{self, CommandError};
 use crate::ids::ShardId;
-use crate::mailbox::Mode;
+use crate::request::Mode;
 
 /// A part of a command, for one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]

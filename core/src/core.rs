@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use basalt_net::resp::{Argv, Decoded, Reply, value};
+use basalt_net::resp::{Argv, Decoded, Protocol, Reply, value};
 use basalt_net::ring::{CloseReason, ConnId, Event, Ring};
 use basalt_net::socket;
 use basalt_storage::Warmed as WarmedRows;
@@ -17,18 +17,21 @@ use futures_util::future::join_all;
 use smallvec::SmallVec;
 
 use crate::background::Background;
+use crate::client_filter::ClientFilter;
 use crate::connection::Connection;
-use crate::control;
-use crate::ids::{CoreId, ShardId};
+use crate::control::Control;
+use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::mailbox::{Mode, ReplyBatch, Request, RequestBatch};
+use crate::mailbox::{ReplyBatch, Request, RequestBatch};
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
+use crate::request::Mode;
 use crate::server::Server;
 use crate::session::Session;
+use crate::session_commands::{ClientBuffers, client_line};
 use crate::set_aside::{Aside, SetAside};
 use crate::settings::LiveSettings;
-use crate::shard::{Origin, Shard};
+use crate::shard::Shard;
 use crate::stalled::{Stalled, Started};
 use crate::stats::{CoreStats, RateMeter};
 use crate::sync_placement::SyncPlacement;
@@ -250,7 +253,7 @@ impl Core {
                     }
                     Request::Connection(socket) => self.adopt(socket),
                     Request::Control(ticket, control) => {
-                        let reply = control::run(self, &control);
+                        let reply = run_control(self, &control);
                         self.outbox.reply_to(from, ticket, &reply);
                     }
                 }
@@ -409,7 +412,7 @@ impl Core {
         }
     }
 
-    fn answer(&mut self, ticket: crate::mailbox::Ticket, reply: &[u8]) {
+    fn answer(&mut self, ticket: crate::ids::Ticket, reply: &[u8]) {
         let request = self.pending.take(ticket);
         let index = request.connection.index();
         let Some(mut connection) = self.connections.get_mut(index).and_then(Option::take) else { return };
@@ -1031,6 +1034,48 @@ impl Core {
     }
 }
 
+/// Runs `control` on `core` and gives the reply.
+fn run_control(core: &mut Core, control: &Control) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut reply = Reply::new(&mut bytes, Protocol::Resp2);
+    match control {
+        Control::ListClients(filter) => {
+            let mut text = Vec::new();
+            for connection in chosen(core, filter) {
+                let buffers = ClientBuffers {
+                    input_bytes: connection.input.len(),
+                    input_capacity: connection.input.capacity(),
+                    output_bytes: core.ring.output_bytes(connection.ring),
+                    output_capacity: core.ring.output_capacity(connection.ring),
+                };
+                client_line(&mut text, &connection.session, buffers, 0, Instant::now());
+                text.push(b'\n');
+            }
+            reply.bulk(&text);
+        }
+        Control::KillClients(filter) => {
+            let victims: Vec<_> = chosen(core, filter).map(|connection| connection.ring).collect();
+            for &id in &victims {
+                match &mut core.connections[id.index()] {
+                    // Who closes itself still gets the reply.
+                    Some(connection) if filter.is_asker(&connection.session) => connection.session.closing = true,
+                    _ => core.close(id, true),
+                }
+            }
+            reply.integer(victims.len() as i64);
+        }
+    }
+    bytes
+}
+
+fn chosen<'a>(core: &'a Core, filter: &'a ClientFilter) -> impl Iterator<Item = &'a Connection> {
+    core.connections
+        .iter()
+        .flatten()
+        .map(|connection| &**connection)
+        .filter(|connection| filter.matches(&connection.session))
+}
+
 /// Where in `output`, which begins with a reply, the first one ends that ends at or behind `position`.
 fn end_of_reply(output: &[u8], position: usize) -> Option<usize> {
     let mut end = 0;
@@ -1048,7 +1093,8 @@ mod tests {
     use basalt_net::ring::RingOptions;
 
     use super::*;
-    use crate::mailbox::{RequestHead, Ticket};
+    use crate::ids::Ticket;
+    use crate::mailbox::RequestHead;
     use crate::shard::tests::{command, log_options, with_server};
 
     const SELF: CoreId = CoreId(0);

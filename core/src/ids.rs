@@ -10,6 +10,21 @@ pub struct CoreId(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
 
+/// Where a reply goes: a request slot of the core that has the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u32);
+
+/// Who waits for a reply of the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The core that has the connection.
+    pub core: CoreId,
+    /// The connection on that core.
+    pub client: u32,
+    /// The request on that core.
+    pub ticket: Ticket,
+}
+
 impl CoreId {
     /// The core as an index.
     pub fn index(self) -> usize {

@@ -8,6 +8,7 @@
 pub mod background;
 pub mod batch;
 pub mod boot;
+pub mod client_filter;
 pub mod clock;
 pub mod commands;
 pub mod config;

@@ -11,19 +11,9 @@ use std::thread::Thread;
 use basalt_net::ring::{ParkSignal, Waker};
 use crossbeam_queue::ArrayQueue;
 
-use crate::ids::{CoreId, ShardId};
+use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
-
-/// How a request is run by the shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// At once: the connection waits for no write.
-    Read,
-    /// In its place among the shard's writes: the connection has unanswered writes, and the read must see them.
-    ReadInOrder,
-    /// Through the shard's log.
-    Write,
-}
+use crate::request::Mode;
 
 /// What the core of a shard wants sent by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,10 +36,6 @@ impl Takes {
         }
     }
 }
-
-/// Where a reply goes: a request slot of the core that has the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ticket(pub u32);
 
 /// One request of a [`RequestBatch`].
 #[derive(Debug, Clone, Copy)]

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::ids::{CoreId, ShardId};
+use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
-use crate::mailbox::{Mailboxes, Mode, ReplyBatch, Request, RequestBatch, RequestHead, Ticket};
-use crate::shard::{Origin, ShardHost};
+use crate::mailbox::{Mailboxes, ReplyBatch, Request, RequestBatch, RequestHead};
+use crate::request::Mode;
+use crate::shard::ShardHost;
 use basalt_storage::ColdRead;
 
 /// A read that a reader thread is to warm.

@@ -2,7 +2,7 @@
 
 use basalt_net::ring::ConnId;
 
-use crate::mailbox::Ticket;
+use crate::ids::Ticket;
 
 /// Where the reply of a request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub struct PendingRequest {
     pub slot: u64,
     /// Which part of a command that takes many shards.
     pub part: u32,
-    /// Whether it has its place among a shard's writes (see [`crate::mailbox::Mode`]).
+    /// Whether it has its place among a shard's writes (see [`crate::request::Mode`]).
     pub ordered: bool,
 }
 

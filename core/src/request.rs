@@ -21,6 +21,17 @@ const FLAG_RESP3: u8 = 1;
 const FLAG_STEP: u8 = 2;
 const FLAG_SEED: u8 = 4;
 
+/// How a request is run by the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// At once: the connection waits for no write.
+    Read,
+    /// In its place among the shard's writes: the connection has unanswered writes, and the read must see them.
+    ReadInOrder,
+    /// Through the shard's log.
+    Write,
+}
+
 /// What stands before a command's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestHeader {

@@ -5,6 +5,9 @@ use std::time::Instant;
 
 use basalt_net::resp::Protocol;
 
+/// The one user there is, as in a Redis that nobody has configured.
+pub(crate) const DEFAULT_USER: &[u8] = b"default";
+
 /// What the client wants of replies (`CLIENT REPLY`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyMode {
@@ -87,5 +90,13 @@ impl Session {
         let (active, command_count, last_command) = (self.active, self.command_count, self.last_command);
         let (library, library_version) = (std::mem::take(&mut self.library), std::mem::take(&mut self.library_version));
         *self = Session { active, command_count, last_command, library, library_version, ..fresh };
+    }
+}
+
+/// The protocol's version as HELLO and CLIENT LIST write it.
+pub(crate) fn protocol_number(protocol: Protocol) -> i64 {
+    match protocol {
+        Protocol::Resp2 => 2,
+        Protocol::Resp3 => 3,
     }
 }

@@ -6,10 +6,10 @@
 
 use std::collections::VecDeque;
 
-use crate::ids::ShardId;
+use crate::ids::{Origin, ShardId};
 use crate::limits;
-use crate::mailbox::{Mode, Takes};
-use crate::shard::Origin;
+use crate::mailbox::Takes;
+use crate::request::Mode;
 
 /// A request that was set aside.
 #[derive(Debug)]
@@ -141,8 +141,7 @@ impl SetAside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::CoreId;
-    use crate::mailbox::Ticket;
+    use crate::ids::{CoreId, Ticket};
 
     const SHARD: ShardId = ShardId(1);
 

@@ -11,8 +11,8 @@ use crate::commands::{Args, CommandError, CopyOptions, ScanCursor};
 use crate::coordinator::{Coordinator, Part, Progress};
 use crate::ids::ShardId;
 use crate::limits;
-use crate::mailbox::Mode;
 use crate::reply_bounds::ReplyBounds;
+use crate::request::Mode;
 use crate::router::Router;
 
 /// How a special command starts.

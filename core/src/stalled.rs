@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use basalt_net::ring::ConnId;
 
 use crate::ids::ShardId;
-use crate::mailbox::Mode;
+use crate::request::Mode;
 
 /// Whether a command was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,14 +7,13 @@ use std::time::Instant;
 use basalt_net::resp::Reply;
 
 use super::Outcome;
-use super::client_filter::ClientFilter;
-use super::connection::protocol_number;
+use crate::client_filter::ClientFilter;
 use crate::commands::{Args, CommandError, table};
 use crate::connection::Connection;
 use crate::control::Control;
 use crate::coordinator::Merge;
 use crate::limits;
-use crate::session::{ReplyMode, Session};
+use crate::session::{ReplyMode, Session, protocol_number};
 
 pub(super) const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 

@@ -8,10 +8,7 @@ use basalt_storage::DATABASE_COUNT;
 use super::REDIS_VERSION;
 use super::client::{NAME_REFUSED, check_attribute};
 use crate::commands::{Args, CommandError, parse_i64};
-use crate::session::Session;
-
-/// The one user there is, as in a Redis that nobody has configured.
-pub(super) const DEFAULT_USER: &[u8] = b"default";
+use crate::session::{DEFAULT_USER, Session, protocol_number};
 
 const WRONG_PASSWORD: CommandError =
     CommandError::text("WRONGPASS invalid username-password pair or user is disabled.");
@@ -140,14 +137,6 @@ fn greet(session: &Session, reply: &mut Reply<'_>) {
     reply.bulk("master");
     reply.bulk("modules");
     reply.array(0);
-}
-
-/// The protocol's version as HELLO and CLIENT LIST write it.
-pub(super) fn protocol_number(protocol: Protocol) -> i64 {
-    match protocol {
-        Protocol::Resp2 => 2,
-        Protocol::Resp3 => 3,
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,6 @@
 //! figures that every core publishes.
 
 mod client;
-mod client_filter;
 mod command;
 mod command_docs;
 mod command_keys;
@@ -19,10 +18,9 @@ mod info_sections;
 mod process;
 mod server;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use client::{ClientBuffers, client_line};
-pub use client_filter::ClientFilter;
 pub use process::memory_in_use;
 
 use basalt_net::resp::Reply;

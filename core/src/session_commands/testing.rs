@@ -88,12 +88,12 @@ impl Client {
 }
 
 /// The words of a line.
-pub(super) fn words(line: &str) -> Vec<&[u8]> {
+pub(crate) fn words(line: &str) -> Vec<&[u8]> {
     line.split(' ').map(str::as_bytes).collect()
 }
 
 /// A connection from port 50000 to port 6379 of this machine.
-pub(super) fn session(id: u64) -> Session {
+pub(crate) fn session(id: u64) -> Session {
     let address = |text: &str| Some(text.parse().unwrap());
     Session::new(id, address("127.0.0.1:50000"), address("127.0.0.1:6379"), Instant::now())
 }

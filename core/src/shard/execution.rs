@@ -7,7 +7,6 @@ use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, OnMiss, Rows, Store, Trial, Warmed};
 
-use super::Origin;
 use super::open_batch::InFlight;
 use super::progress::Progress;
 use super::views::{Deferral, Views};
@@ -15,6 +14,7 @@ use crate::batch::Batch;
 use crate::commands::table;
 use crate::commands::{Args, Command, CommandError, Context, Kind, Random, Run};
 use crate::ids::CoreId;
+use crate::ids::Origin;
 use crate::limits;
 use crate::probe::{changes_at_once, look_for_named};
 use crate::reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};

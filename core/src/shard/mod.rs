@@ -35,10 +35,9 @@ use crate::background::Background;
 use crate::batch;
 use crate::commands::{Args, Run};
 use crate::group_commit::GroupCommit;
-use crate::ids::{CoreId, ShardId};
+use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::mailbox::{Mode, Ticket};
-use crate::request::RequestHeader;
+use crate::request::{Mode, RequestHeader};
 use crate::server::Server;
 
 pub(crate) use execution::TOO_MUCH_TO_KEEP;
@@ -49,17 +48,6 @@ use proposing::Hold;
 use replies::BatchReplies;
 use views::Views;
 use waiting::{Parked, Waiting};
-
-/// Who waits for a reply of the shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Origin {
-    /// The core that has the connection.
-    pub core: CoreId,
-    /// The connection on that core.
-    pub client: u32,
-    /// The request on that core.
-    pub ticket: Ticket,
-}
 
 /// What the shard asks of the core after an operation.
 pub trait ShardHost {

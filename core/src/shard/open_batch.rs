@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::Origin;
+use crate::ids::Origin;
 
 /// One operation of a batch, in the order the shard took them.
 pub(super) struct Operation {

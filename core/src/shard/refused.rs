@@ -5,8 +5,9 @@
 
 use super::progress::Progress;
 use super::waiting::ParkedRequest;
-use super::{Origin, Shard, ShardHost};
-use crate::mailbox::Mode;
+use super::{Shard, ShardHost};
+use crate::ids::Origin;
+use crate::request::Mode;
 
 impl Shard {
     /// Runs a read of a refused batch behind what is still in flight, or at once, and before all that its connection has parked.

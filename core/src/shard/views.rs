@@ -27,15 +27,14 @@ use crossbeam_queue::ArrayQueue;
 
 use super::execution::{Call, TOO_MUCH_TO_KEEP};
 use super::waiting::ParkedRequest;
-use super::{Origin, Shard, ShardHost, ShardMachine};
+use super::{Shard, ShardHost, ShardMachine};
 use crate::background::Background;
 use crate::commands::{Args, Command, CommandError, Kind, Random, table};
-use crate::ids::CoreId;
+use crate::ids::{CoreId, Origin};
 use crate::limits;
-use crate::mailbox::Mode;
 use crate::probe::reads_only_metadata;
 use crate::reply_bounds::ReplyBounds;
-use crate::request::{self, ArgList, RequestHeader};
+use crate::request::{self, ArgList, Mode, RequestHeader};
 
 /// What a read is told whose thread has panicked.
 const NOT_EXECUTED: &[u8] = b"-ERR The read could not be executed, the log says why\r\n";

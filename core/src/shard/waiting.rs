@@ -7,13 +7,12 @@ use basalt_storage::{ColdRead, Error as StorageError, Warmed};
 use super::execution::{Failure, TOO_MUCH_TO_KEEP};
 use super::open_batch::Operation;
 use super::progress::Progress;
-use super::{HOUSEKEEPING, Origin, Shard, ShardHost};
+use super::{HOUSEKEEPING, Shard, ShardHost};
 use crate::batch;
 use crate::commands::{CommandError, table};
-use crate::ids::CoreId;
+use crate::ids::{CoreId, Origin};
 use crate::limits;
-use crate::mailbox::Mode;
-use crate::request::{self, ArgList};
+use crate::request::{self, ArgList, Mode};
 
 /// A request that waits for a reader thread, and what came behind it from the same connection.
 #[derive(Default)]

@@ -1,8 +1,7 @@
 //! Which connections CLIENT LIST shows and CLIENT KILL closes.
 
-use super::connection::DEFAULT_USER;
 use crate::commands::{Args, CommandError, parse_i64};
-use crate::session::Session;
+use crate::session::{DEFAULT_USER, Session};
 
 /// What a connection must be like; the default lets all through.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +40,7 @@ impl ClientFilter {
     }
 
     /// Reads the options of CLIENT LIST.
-    pub(super) fn for_list(args: Args<'_>) -> Result<ClientFilter, CommandError> {
+    pub(crate) fn for_list(args: Args<'_>) -> Result<ClientFilter, CommandError> {
         let mut filter = ClientFilter::default();
         match args {
             [_, _] => {}
@@ -56,7 +55,7 @@ impl ClientFilter {
 
     /// Reads the options of CLIENT KILL, sent by connection `asker`, which is spared unless it says `SKIPME no`. The old form
     /// with an address alone spares nobody.
-    pub(super) fn for_kill(args: Args<'_>, asker: u64) -> Result<ClientFilter, CommandError> {
+    pub(crate) fn for_kill(args: Args<'_>, asker: u64) -> Result<ClientFilter, CommandError> {
         let mut filter = ClientFilter { asker: Some(asker), ..ClientFilter::default() };
         if let [_, _, address] = args {
             filter.peer = Some(text(address));
@@ -113,8 +112,8 @@ fn is_normal(kind: &[u8]) -> Result<bool, CommandError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{session, words};
     use super::*;
+    use crate::session_commands::testing::{session, words};
 
     fn list(line: &str) -> Result<ClientFilter, String> {
         ClientFilter::for_list(&words(line)).map_err(|error| error.to_string())
