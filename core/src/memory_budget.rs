@@ -7,10 +7,7 @@
 use basalt_storage::log::LogOptions;
 
 use crate::config::Config;
-use crate::limits;
-
-/// Memtables that may be in memory at once in each shard, in budgets of one: the active one and the one before it, each overgrown.
-pub const MEMTABLES_PER_SHARD: u64 = 2 * limits::MEMTABLE_OVERFLOW as u64;
+use crate::limits::{self, MEMTABLES_PER_SHARD};
 
 /// Segments of a shard's log that are in memory at once: the one being filled, and those that wait to be written as tables.
 const LOG_SEGMENTS_PER_SHARD: u64 = 4;

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::{Arg, ArgMatches, Command, value_parser};
 
 use super::error::ConfigError;
-use super::load::{Request, Source, Written};
+use super::source::Source;
 use super::table::SETTINGS;
+use super::written::{Request, Written};
 
 const ABOUT: &str = "Redis-compatible, Raft-replicated, durable key-value server";
 

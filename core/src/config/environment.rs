@@ -4,10 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::error::{ConfigError, Invalid};
-use super::load::{Source, Written, unknown};
-use super::setting::Setting;
-
-const PREFIX: &str = "BASALT_";
+use super::setting::{PREFIX, Setting, variable};
+use super::source::Source;
+use super::written::{Written, unknown};
 
 /// The variable that names the configuration file.
 pub(super) const FILE_VARIABLE: &str = "BASALT_CONFIG";
@@ -17,11 +16,6 @@ pub(super) const FILE_VARIABLE: &str = "BASALT_CONFIG";
 pub(super) struct Environment {
     pub file: Option<PathBuf>,
     pub written: Vec<Written>,
-}
-
-/// Returns the variable that sets the setting `name`.
-pub(super) fn variable(name: &str) -> String {
-    format!("{PREFIX}{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// Reads every variable that begins with `BASALT_`; one that names no setting is refused, since it was meant to.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::load::Source;
+use super::source::Source;
 
 /// Why one value does not fit its setting, and the nearest one that does.
 #[derive(Clone, Debug, PartialEq, Eq)]

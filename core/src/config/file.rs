@@ -6,8 +6,9 @@ use std::path::Path;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, Invalid};
-use super::load::{Source, Written, unknown};
 use super::setting::Setting;
+use super::source::Source;
+use super::written::{Written, unknown};
 
 /// Reads the file at `path`.
 pub(super) fn read(path: &Path) -> Result<Vec<Written>, ConfigError> {

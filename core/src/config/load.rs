@@ -1,71 +1,13 @@
 //! Reading the configuration of a process: command line over variables over file over defaults.
 
 use std::ffi::OsString;
-use std::fmt;
-use std::path::PathBuf;
 
 use super::error::ConfigError;
-use super::nearest::nearest;
 use super::setting::Setting;
+use super::source::Source;
 use super::table::{Config, SETTINGS};
+use super::written::{Request, Written};
 use super::{command_line, environment, file};
-
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Nobody set it.
-    Default,
-    /// A line, from 1, of the configuration file.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: usize,
-    },
-    /// An environment variable.
-    Variable(String),
-    /// A flag of the command line.
-    Flag(&'static str),
-    /// `CONFIG SET` of a running node.
-    Command,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Source::Default => out.write_str("default"),
-            Source::File { path, line } => write!(out, "{}: line {line}", path.display()),
-            Source::Variable(name) => write!(out, "environment: {name}"),
-            Source::Flag(name) => write!(out, "command line: --{name}"),
-            Source::Command => out.write_str("CONFIG SET"),
-        }
-    }
-}
-
-/// A value as a user wrote it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Written {
-    pub setting: &'static Setting,
-    pub text: String,
-    pub at: Source,
-}
-
-impl PartialEq for Setting {
-    fn eq(&self, other: &Setting) -> bool {
-        self.name == other.name
-    }
-}
-
-impl Eq for Setting {}
-
-/// What a process was started for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// To serve.
-    Run,
-    /// To print the effective configuration and end.
-    PrintConfig,
-}
 
 /// What a process was started for, and how it is configured.
 #[derive(Debug)]
@@ -117,18 +59,10 @@ fn merge(layers: &[Vec<Written>]) -> Result<(Config, Vec<Source>), ConfigError> 
     Ok((config, sources))
 }
 
-/// The refusal of a name that is no setting.
-pub(super) fn unknown(at: Source, name: &str) -> ConfigError {
-    let names = SETTINGS.iter().map(|setting| setting.name);
-    let nearest = nearest(&name.replace('_', "-"), names).map(|near| match at {
-        Source::Variable(_) => environment::variable(near),
-        _ => near.to_owned(),
-    });
-    ConfigError::Unknown { at, name: name.to_owned(), nearest }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     struct Given {

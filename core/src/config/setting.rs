@@ -1,7 +1,7 @@
 //! What is known of one setting, and the macro that turns the table into [`Config`] and its descriptions.
 
 use super::error::{ConfigError, Invalid};
-use super::load::Source;
+use super::source::Source;
 use super::table::{Config, SETTINGS};
 
 /// The heading under which `--help` lists a setting.
@@ -78,7 +78,7 @@ impl Setting {
 
     /// Returns the environment variable that sets it.
     pub fn variable(&self) -> String {
-        super::environment::variable(self.name)
+        variable(self.name)
     }
 
     /// Sets it in `config` to what `text`, found at `at`, says; on an error `config` is as before.
@@ -96,6 +96,22 @@ impl std::fmt::Debug for Setting {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Setting").field("name", &self.name).field("default", &self.default).finish_non_exhaustive()
     }
+}
+
+impl PartialEq for Setting {
+    fn eq(&self, other: &Setting) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Setting {}
+
+/// How the variables of all settings begin.
+pub(super) const PREFIX: &str = "BASALT_";
+
+/// Returns the variable that sets the setting `name`.
+pub(super) fn variable(name: &str) -> String {
+    format!("{PREFIX}{}", name.to_ascii_uppercase().replace('-', "_"))
 }
 
 /// Declares `Config` with one field per setting, and `SETTINGS` with one [`Setting`] per field.

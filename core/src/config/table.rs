@@ -11,15 +11,16 @@ use super::choice::{Choice, Durability, LogFormat, Pinning};
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
 use super::kind::{Addresses, Directory, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto};
-use super::load::Source;
 use super::setting::{Change, Group, Setting, settings};
 use super::skipped_entry::{EntryOrNone, SkippedEntry};
+use super::source::Source;
 use super::time_span::Span;
+use super::written::unknown;
+use crate::limits::MEMTABLES_PER_SHARD;
 use crate::limits::{
     BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, MEMORY_BYTES_MIN, MEMTABLE_BYTES_MIN, RAFT_LOG_BYTES_MIN,
     SHARD_MEMORY_BYTES_MIN, SHARDS_MAX,
 };
-use crate::memory_budget::MEMTABLES_PER_SHARD;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
@@ -148,7 +149,7 @@ impl Config {
 
     /// Sets one setting that may change while the node runs, without looking at the others.
     pub(super) fn set_live(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
-        let setting = Setting::find(name).ok_or_else(|| super::load::unknown(Source::Command, name))?;
+        let setting = Setting::find(name).ok_or_else(|| unknown(Source::Command, name))?;
         match setting.change {
             Change::Restart => Err(ConfigError::Fixed(setting.name)),
             Change::Live => setting.set(self, text, &Source::Command),

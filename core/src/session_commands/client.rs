@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use basalt_net::resp::Reply;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::client_filter::ClientFilter;
 use crate::commands::{Args, CommandError, table};
 use crate::connection::Connection;

@@ -5,8 +5,8 @@
 use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::DATABASE_COUNT;
 
-use super::REDIS_VERSION;
 use super::client::{NAME_REFUSED, check_attribute};
+use crate::commands::facts::REDIS_VERSION;
 use crate::commands::{Args, CommandError, parse_i64};
 use crate::session::{DEFAULT_USER, Session, protocol_number};
 

@@ -2,10 +2,10 @@
 
 use basalt_storage::DATABASE_COUNT;
 
-use super::REDIS_VERSION;
 use super::info::{Fields, Scene};
 use super::process::{self, ProcessMemory};
 use super::server::last_save_unix_s;
+use crate::commands::facts::REDIS_VERSION;
 use crate::commands::table::commands;
 use crate::config::Durability;
 use crate::memory_budget::MemoryBudget;

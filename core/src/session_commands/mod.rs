@@ -15,38 +15,22 @@ mod differential;
 mod help;
 mod info;
 mod info_sections;
+mod outcome;
 mod process;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use client::{ClientBuffers, client_line};
+pub use outcome::Outcome;
 pub use process::memory_in_use;
 
 use basalt_net::resp::Reply;
 
 use crate::commands::table::SessionCommand;
 use crate::commands::{Args, CommandError};
-use crate::control::Control;
-use crate::coordinator::Merge;
 use crate::server::Server;
 use crate::session::Session;
-
-/// The version of Redis whose commands and replies are spoken; clients look at it to know what they may use.
-pub const REDIS_VERSION: &str = "7.0.15";
-
-/// What is to happen after a command that concerns a connection or the node.
-#[derive(Debug)]
-pub enum Outcome {
-    /// Nothing: the reply is written.
-    Done,
-    /// The connection is closed after the reply.
-    Close,
-    /// The node stops; there is no reply.
-    Stop,
-    /// Every core is asked, and the reply is made of their answers.
-    Control(Control, Merge),
-}
 
 /// Runs `command` for the connection that `session` belongs to. Its arity has been checked.
 ///

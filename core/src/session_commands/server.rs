@@ -2,7 +2,7 @@
 
 use basalt_net::resp::Reply;
 
-use super::Outcome;
+use super::outcome::Outcome;
 use crate::commands::{Args, CommandError};
 use crate::server::Server;
 

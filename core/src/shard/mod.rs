@@ -6,7 +6,9 @@
 mod execution;
 mod expiry;
 mod figures;
+mod host;
 mod open_batch;
+mod parked;
 mod pressure;
 mod progress;
 mod proposing;
@@ -42,23 +44,12 @@ use crate::server::Server;
 
 pub(crate) use execution::TOO_MUCH_TO_KEEP;
 pub use execution::{ReadOutcome, ShardMachine};
-use open_batch::{InFlight, OpenBatch, Operation};
+pub use host::ShardHost;
+use open_batch::{Hold, InFlight, OpenBatch, Operation};
+use parked::{Parked, Waiting};
 use pressure::Pressure;
-use proposing::Hold;
 use replies::BatchReplies;
 use views::Views;
-use waiting::{Parked, Waiting};
-
-/// What the shard asks of the core after an operation.
-pub trait ShardHost {
-    /// Delivers a reply to whoever waits for it.
-    fn reply(&mut self, origin: Origin, reply: &[u8]);
-    /// Whether replies for `core` that can wait are to be delivered now.
-    fn has_room_for_replies(&self, core: CoreId) -> bool;
-    /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards. If it `keeps` the rows, it is given
-    /// them.
-    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool);
-}
 
 /// The threads that a shard uses.
 #[derive(Clone)]

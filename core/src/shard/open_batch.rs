@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::ids::Origin;
+use crate::limits;
 
 /// One operation of a batch, in the order the shard took them.
 pub(super) struct Operation {
@@ -48,3 +49,22 @@ pub(super) struct OpenBatch {
 
 /// Batches that are proposed and not answered, oldest first. The machine looks at one while it applies its entry.
 pub(super) type InFlight = Rc<RefCell<VecDeque<PendingBatch>>>;
+
+/// How long batches have been held up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hold {
+    pub(super) since: Instant,
+    /// When it was last looked at.
+    pub(super) seen: Instant,
+}
+
+impl Hold {
+    /// Whether a batch may wait on at `now`. What nobody has looked at for long may have been over meanwhile.
+    pub(super) fn is_bearable(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.seen) >= limits::MEMTABLE_WAIT {
+            self.since = now;
+        }
+        self.seen = now;
+        now.saturating_duration_since(self.since) < limits::MEMTABLE_WAIT
+    }
+}

@@ -6,32 +6,13 @@ use basalt_net::resp::value;
 use basalt_raft::{ProposeError, Refused, Replies};
 use bytes::Bytes;
 
-use super::open_batch::{OpenBatch, PendingBatch};
+use super::open_batch::{Hold, OpenBatch, PendingBatch};
+use super::parked::Waiting;
 use super::replies::Answering;
-use super::waiting::Waiting;
 use super::{Shard, ShardHost};
 use crate::batch;
 use crate::config::Durability;
 use crate::limits;
-
-/// How long batches have been held up.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Hold {
-    pub(super) since: Instant,
-    /// When it was last looked at.
-    pub(super) seen: Instant,
-}
-
-impl Hold {
-    /// Whether a batch may wait on at `now`. What nobody has looked at for long may have been over meanwhile.
-    pub(super) fn is_bearable(&mut self, now: Instant) -> bool {
-        if now.saturating_duration_since(self.seen) >= limits::MEMTABLE_WAIT {
-            self.since = now;
-        }
-        self.seen = now;
-        now.saturating_duration_since(self.since) < limits::MEMTABLE_WAIT
-    }
-}
 
 impl Shard {
     /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected. It waits while

@@ -26,7 +26,7 @@ use basalt_storage::{ColdRead, ColdReader, Error as StorageError, RowRange, Rows
 use crossbeam_queue::ArrayQueue;
 
 use super::execution::{Call, TOO_MUCH_TO_KEEP};
-use super::waiting::ParkedRequest;
+use super::parked::ParkedRequest;
 use super::{Shard, ShardHost, ShardMachine};
 use crate::background::Background;
 use crate::commands::{Args, Command, CommandError, Kind, Random, table};

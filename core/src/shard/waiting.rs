@@ -6,6 +6,7 @@ use basalt_storage::{ColdRead, Error as StorageError, Warmed};
 
 use super::execution::{Failure, TOO_MUCH_TO_KEEP};
 use super::open_batch::Operation;
+use super::parked::{Parked, ParkedRequest};
 use super::progress::Progress;
 use super::{HOUSEKEEPING, Shard, ShardHost};
 use crate::batch;
@@ -13,47 +14,6 @@ use crate::commands::{CommandError, table};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::request::{self, ArgList, Mode};
-
-/// A request that waits for a reader thread, and what came behind it from the same connection.
-#[derive(Default)]
-pub(super) struct Parked {
-    pub(super) requests: VecDeque<ParkedRequest>,
-    /// How many of the first are reads of refused batches, which came before all else that is parked.
-    pub(super) refused: usize,
-    /// Which of the requests the reader thread fetches rows for.
-    pub(super) fetches_for: usize,
-}
-
-/// How much waits in a shard beside its open batch.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Waiting {
-    pub(super) count: usize,
-    pub(super) bytes: usize,
-}
-
-impl Waiting {
-    pub(super) fn add(&mut self, bytes: usize) {
-        self.count += 1;
-        self.bytes += bytes;
-    }
-
-    pub(super) fn remove(&mut self, bytes: usize) {
-        self.count -= 1;
-        self.bytes -= bytes;
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.count >= limits::WAITING_REQUESTS_MAX || self.bytes >= limits::WAITING_BYTES_MAX
-    }
-}
-
-/// A request that waits for rows, or behind one of its connection that does.
-pub(super) struct ParkedRequest {
-    pub(super) origin: Origin,
-    pub(super) mode: Mode,
-    pub(super) bytes: Vec<u8>,
-    pub(super) progress: Progress,
-}
 
 impl Shard {
     /// Whether a request of `client` waits for rows, so that a new one must queue up behind it.

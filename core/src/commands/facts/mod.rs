@@ -14,6 +14,9 @@ pub mod sorted_sets;
 pub mod streams;
 pub mod strings;
 
+/// The version of Redis whose commands and replies are spoken; clients look at it to know what they may use.
+pub const REDIS_VERSION: &str = "7.0.15";
+
 /// A set of the flags that `COMMAND INFO` reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flags(u32);

@@ -1,0 +1,16 @@
+//! What a shard asks of its core.
+
+use basalt_storage::ColdRead;
+
+use crate::ids::{CoreId, Origin, ShardId};
+
+/// What the shard asks of the core after an operation.
+pub trait ShardHost {
+    /// Delivers a reply to whoever waits for it.
+    fn reply(&mut self, origin: Origin, reply: &[u8]);
+    /// Whether replies for `core` that can wait are to be delivered now.
+    fn has_room_for_replies(&self, core: CoreId) -> bool;
+    /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards. If it `keeps` the rows, it is given
+    /// them.
+    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool);
+}
