@@ -17,14 +17,14 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use basalt_bench::requests::{Keys, command, value};
-use basalt_core::batch;
 use basalt_core::commands::{Args, Kind, table};
+use basalt_core::entry::batch;
+use basalt_core::entry::request::{self, ArgList, Mode, RequestHeader};
 use basalt_core::ids::{CoreId, Origin, ShardId};
 use basalt_core::limits;
 use basalt_core::mailbox::{Doorbell, Mailboxes, ReplyBatch, Request};
 use basalt_core::outbox::Outbox;
 use basalt_core::pending::{PendingRequest, PendingRequests};
-use basalt_core::request::{self, ArgList, Mode, RequestHeader};
 use basalt_core::router::Router;
 use basalt_net::resp::{Argv, Decoded, Decoder, Limits, Protocol};
 use basalt_net::ring::{ConnId, Park, Ring, RingOptions};

@@ -6,8 +6,8 @@
 use basalt_net::resp::{Protocol, Reply, value};
 
 use crate::commands::{self, CommandError};
+use crate::entry::request::Mode;
 use crate::ids::ShardId;
-use crate::request::Mode;
 
 /// A part of a command, for one shard.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use basalt_net::ring::{Ring, RingOptions};
 
 use crate::background::Background;
 use crate::core::Core;
+use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::mailbox::{Request, RequestBatch, RequestHead, Takes};
-use crate::request::Mode;
 use crate::server::Server;
 use crate::shard::Shard;
 use crate::shard::tests::{command, log_options, with_shards};

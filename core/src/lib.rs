@@ -6,7 +6,6 @@
 #![forbid(unsafe_code)]
 
 pub mod background;
-pub mod batch;
 pub mod boot;
 pub mod client_filter;
 pub mod clock;
@@ -18,6 +17,7 @@ pub mod coordinator;
 pub mod core;
 pub mod core_loop;
 pub mod dispatch;
+pub mod entry;
 pub mod group_commit;
 pub mod ids;
 pub mod input_buffer;
@@ -32,7 +32,6 @@ pub mod pending;
 pub mod piecemeal;
 mod probe;
 pub mod reply_bounds;
-pub mod request;
 pub mod router;
 pub mod server;
 pub mod session;

@@ -11,9 +11,9 @@ use std::thread::Thread;
 use basalt_net::ring::{ParkSignal, Waker};
 use crossbeam_queue::ArrayQueue;
 
+use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
-use crate::request::Mode;
 
 /// What the core of a shard wants sent by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
 use crate::mailbox::{Mailboxes, ReplyBatch, Request, RequestBatch, RequestHead};
-use crate::request::Mode;
 use crate::shard::ShardHost;
 use basalt_storage::ColdRead;
 

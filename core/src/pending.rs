@@ -13,7 +13,7 @@ pub struct PendingRequest {
     pub slot: u64,
     /// Which part of a command that takes many shards.
     pub part: u32,
-    /// Whether it has its place among a shard's writes (see [`crate::request::Mode`]).
+    /// Whether it has its place among a shard's writes (see [`crate::entry::request::Mode`]).
     pub ordered: bool,
 }
 

@@ -9,8 +9,8 @@ use basalt_net::resp::{Protocol, Reply, value};
 
 use crate::commands::CommandError;
 use crate::coordinator::{Coordinator, Gather, Part, Progress};
+use crate::entry::request::Mode;
 use crate::limits;
-use crate::request::Mode;
 use crate::server::Server;
 use crate::shard::TOO_MUCH_TO_KEEP;
 

@@ -6,10 +6,10 @@
 
 use std::collections::VecDeque;
 
+use crate::entry::request::Mode;
 use crate::ids::{Origin, ShardId};
 use crate::limits;
 use crate::mailbox::Takes;
-use crate::request::Mode;
 
 /// A request that was set aside.
 #[derive(Debug)]

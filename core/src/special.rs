@@ -9,10 +9,10 @@ use basalt_storage::keyspace::KeyPosition;
 use crate::commands::table::{STEP_DELETE, STEP_READ, STEP_SCAN, STEP_WRITE, Special};
 use crate::commands::{Args, CommandError, CopyOptions, ScanCursor};
 use crate::coordinator::{Coordinator, Part, Progress};
+use crate::entry::request::Mode;
 use crate::ids::ShardId;
 use crate::limits;
 use crate::reply_bounds::ReplyBounds;
-use crate::request::Mode;
 use crate::router::Router;
 
 /// How a special command starts.

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use basalt_net::ring::ConnId;
 
+use crate::entry::request::Mode;
 use crate::ids::ShardId;
-use crate::request::Mode;
 
 /// Whether a command was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

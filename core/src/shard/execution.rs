@@ -10,15 +10,13 @@ use basalt_storage::{Applied, ColdRead, Error as StorageError, OnMiss, Rows, Sto
 use super::open_batch::InFlight;
 use super::progress::Progress;
 use super::views::{Deferral, Views};
-use crate::batch::Batch;
-use crate::commands::table;
-use crate::commands::{Args, Command, CommandError, Context, Kind, Random, Run};
-use crate::ids::CoreId;
-use crate::ids::Origin;
+use crate::commands::{Args, Command, CommandError, Context, Kind, Random, Run, table};
+use crate::entry::batch::Batch;
+use crate::entry::request::{self, ArgList, RequestHeader};
+use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::probe::{changes_at_once, look_for_named};
 use crate::reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
-use crate::request::{self, ArgList, RequestHeader};
 use crate::server::Server;
 use crate::stats::CoreStats;
 

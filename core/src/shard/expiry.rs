@@ -7,8 +7,8 @@ use basalt_storage::{ColdRead, Error as StorageError};
 
 use super::{HOUSEKEEPING, Shard, ShardHost};
 use crate::commands::table;
+use crate::entry::request::{self, RequestHeader};
 use crate::limits;
-use crate::request::{self, RequestHeader};
 
 impl Shard {
     /// Puts the deletion of due keys into the batch, if this replica leads and some are due. What is not in memory is fetched, and

@@ -34,12 +34,12 @@ use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Rows};
 
 use crate::background::Background;
-use crate::batch;
 use crate::commands::{Args, Run};
+use crate::entry::batch;
+use crate::entry::request::{Mode, RequestHeader};
 use crate::group_commit::GroupCommit;
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::request::{Mode, RequestHeader};
 use crate::server::Server;
 
 pub(crate) use execution::TOO_MUCH_TO_KEEP;

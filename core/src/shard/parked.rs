@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use super::progress::Progress;
+use crate::entry::request::Mode;
 use crate::ids::Origin;
 use crate::limits;
-use crate::request::Mode;
 
 /// A request that waits for a reader thread, and what came behind it from the same connection.
 #[derive(Default)]

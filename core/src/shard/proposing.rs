@@ -10,8 +10,8 @@ use super::open_batch::{Hold, OpenBatch, PendingBatch};
 use super::parked::Waiting;
 use super::replies::Answering;
 use super::{Shard, ShardHost};
-use crate::batch;
 use crate::config::Durability;
+use crate::entry::batch;
 use crate::limits;
 
 impl Shard {

@@ -6,8 +6,8 @@
 use super::parked::ParkedRequest;
 use super::progress::Progress;
 use super::{Shard, ShardHost};
+use crate::entry::request::Mode;
 use crate::ids::Origin;
-use crate::request::Mode;
 
 impl Shard {
     /// Runs a read of a refused batch behind what is still in flight, or at once, and before all that its connection has parked.

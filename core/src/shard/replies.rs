@@ -9,8 +9,8 @@ use basalt_raft::Replies;
 use super::Shard;
 use super::open_batch::PendingBatch;
 use crate::commands::table;
+use crate::entry::request::{self, ArgList};
 use crate::limits;
-use crate::request::{self, ArgList};
 
 /// A batch whose replies the core takes.
 pub(super) struct Answering {

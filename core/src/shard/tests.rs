@@ -15,11 +15,11 @@ use crate::boot::{OpenFiles, StopRequest};
 use crate::commands::random_commands::RandomCommands;
 use crate::commands::{Kind, table};
 use crate::config::Config;
+use crate::entry::request::{self, Mode};
 use crate::ids::Ticket;
 use crate::mailbox::{Doorbell, Mailboxes};
 use crate::node::make_server;
 use crate::reply_bounds::TOO_MUCH_TO_REPLY;
-use crate::request::{self, Mode};
 use crate::router::Router;
 
 pub(super) const CORE: CoreId = CoreId(0);

@@ -10,7 +10,7 @@ use basalt_storage::log::{Durability, LogSyncer};
 use super::tests::{CORE, Host, STRING_BYTES_MAX, command, log_options, origin, server, store, with_server};
 use super::*;
 use crate::commands::{Kind, table};
-use crate::request::Mode;
+use crate::entry::request::Mode;
 
 /// When these tests begin, in Unix milliseconds.
 const START_MS: u64 = 1_700_000_000_000;

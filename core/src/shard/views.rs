@@ -30,11 +30,11 @@ use super::parked::ParkedRequest;
 use super::{Shard, ShardHost, ShardMachine};
 use crate::background::Background;
 use crate::commands::{Args, Command, CommandError, Kind, Random, table};
+use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::probe::reads_only_metadata;
 use crate::reply_bounds::ReplyBounds;
-use crate::request::{self, ArgList, Mode, RequestHeader};
 
 /// What a read is told whose thread has panicked.
 const NOT_EXECUTED: &[u8] = b"-ERR The read could not be executed, the log says why\r\n";

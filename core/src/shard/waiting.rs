@@ -9,11 +9,11 @@ use super::open_batch::Operation;
 use super::parked::{Parked, ParkedRequest};
 use super::progress::Progress;
 use super::{HOUSEKEEPING, Shard, ShardHost};
-use crate::batch;
 use crate::commands::{CommandError, table};
+use crate::entry::batch;
+use crate::entry::request::{self, ArgList, Mode};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
-use crate::request::{self, ArgList, Mode};
 
 impl Shard {
     /// Whether a request of `client` waits for rows, so that a new one must queue up behind it.

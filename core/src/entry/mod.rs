@@ -1,0 +1,6 @@
+//! The log format of this crate: a command as bytes, and the entry that carries a turn's commands through Raft.
+//!
+//! The bytes are described in `storage/FORMAT.md`: what is written here, another version of the program reads.
+
+pub mod batch;
+pub mod request;
