@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use basalt_core::boot::{self, StopRequest};
 use basalt_core::config::{self, Config, ConfigError, Request};
-use basalt_core::{limits, node};
+use basalt_core::{limits, start};
 use basalt_net::heap;
 
 #[global_allocator]
@@ -49,7 +49,7 @@ fn serve(config: Config) -> ExitCode {
         Ok(prepared) => prepared,
         Err(error) => return refuse(&error, FAILED),
     };
-    let ended = node::run(prepared);
+    let ended = start::run(prepared);
     match &ended {
         Ok(()) => tracing::info!("stopped"),
         Err(error) => tracing::error!("{error}"),

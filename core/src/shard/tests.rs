@@ -18,9 +18,9 @@ use crate::config::Config;
 use crate::entry::request::{self, Mode};
 use crate::ids::Ticket;
 use crate::mailbox::{Doorbell, Mailboxes};
-use crate::node::make_server;
 use crate::reply_bounds::TOO_MUCH_TO_REPLY;
 use crate::router::Router;
+use crate::start::make_server;
 
 pub(super) const CORE: CoreId = CoreId(0);
 const PATIENCE_S: u64 = 20;

@@ -1,0 +1,139 @@
+//! The thread of a core, and what it tells the thread that has started it.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use basalt_net::ring::{Park, Ring, RingOptions};
+use basalt_net::thread;
+use glommio::{LocalExecutorBuilder, Placement};
+
+use super::RunError;
+use super::shards::{OpenShard, open_group};
+use crate::core::Core;
+use crate::core_loop::{self, Watched};
+use crate::ids::CoreId;
+use crate::limits;
+use crate::mailbox::Doorbell;
+use crate::server::Server;
+use crate::shard::Threads;
+use crate::sync_placement::SyncPlacement;
+
+/// What a core tells when its ring is there.
+pub(super) type Hello = Result<(CoreId, Doorbell), String>;
+/// What a core tells when it takes requests.
+pub(super) type Ready = Result<Watched, String>;
+/// What a core is told once all have their rings.
+pub(super) type ServerIs = Receiver<(Arc<Server>, Vec<TcpListener>)>;
+
+/// What a core thread starts with.
+pub(super) struct CoreStart {
+    pub(super) id: CoreId,
+    pub(super) shards: Vec<OpenShard>,
+    pub(super) server: ServerIs,
+    pub(super) threads: Threads,
+    pub(super) sync_placement: SyncPlacement,
+}
+
+pub(super) type CoreThread = JoinHandle<Result<(), String>>;
+
+pub(super) fn spawn_core(
+    placement: Placement,
+    start: CoreStart,
+    hello: Sender<Hello>,
+    ready: Sender<Ready>,
+) -> Result<CoreThread, RunError> {
+    let id = start.id;
+    let started = std::thread::Builder::new().name(format!("basalt-core-{}", start.id)).spawn(move || {
+        if let Err(error) = thread::set_timer_slack(limits::TIMER_SLACK) {
+            tracing::debug!(%error, "the kernel keeps its timer slack");
+        }
+        // The preempt timer is off: see `core_loop`.
+        let executor = LocalExecutorBuilder::new(placement)
+            .name("basalt-core")
+            .preempt_timer(Duration::from_secs(3600))
+            .make()
+            .map_err(|error| format!("no executor could be made for core {}: {error}", start.id));
+        let outcome = match executor {
+            Ok(executor) => executor.run(run_core(start, &hello, &ready)),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = &outcome {
+            // Whichever of the two is still awaited.
+            let _ = hello.send(Err(reason.clone()));
+            let _ = ready.send(Err(reason.clone()));
+        }
+        outcome
+    });
+    started.map_err(|error| RunError(format!("no thread could be started for core {id}: {error}")))
+}
+
+async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>) -> Result<(), String> {
+    let CoreStart { id, shards, server, threads, sync_placement } = start;
+    let mut ring =
+        Ring::new(&RingOptions { output_high_bytes: limits::OUTPUT_BYTES_STALLED, ..RingOptions::default() })
+            .map_err(|error| error.to_string())?;
+    let park = Park::new(&mut ring).map_err(|error| format!("core {id} cannot park: {error}"))?;
+    let _ = hello.send(Ok((id, Doorbell::new(ring.waker(), park.signal()))));
+    let Ok((server, listeners)) = server.recv() else { return Err("another core could not start".into()) };
+    let mut open = Vec::new();
+    for shard in shards {
+        open.push(open_group(shard, &server, id, &threads).await?);
+    }
+    let mut core = Core::new(id, server.clone(), ring, open, threads.readers, sync_placement);
+    for listener in listeners {
+        core.listen(listener);
+    }
+    let (heartbeat, watched) = core_loop::watch(id).await;
+    let _ = ready.send(Ok(watched));
+    if server.config.timer_probe {
+        core_loop::probe_timers(server.clone(), id);
+    }
+    let panics = FailOnPanic(&server);
+    let outcome = core_loop::run(&mut core, park, heartbeat).await;
+    if let Err(reason) = &outcome {
+        // The other cores cannot go on without this one's shards.
+        server.fail(reason.clone());
+    }
+    let closed = core.close_shards().await;
+    drop(panics);
+    outcome.and(closed)
+}
+
+/// Stops the node if the core that holds this panics: the others would wait for its shards for ever.
+struct FailOnPanic<'a>(&'a Server);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.fail("a core failed: see the panic's message above".into());
+        }
+    }
+}
+
+pub(super) fn collect(hellos: &Receiver<Hello>, core_count: usize) -> Result<Vec<Doorbell>, RunError> {
+    let mut bells: Vec<Option<Doorbell>> = (0..core_count).map(|_| None).collect();
+    for _ in 0..core_count {
+        let (core, bell) = receive(hellos)?;
+        bells[core.index()] = Some(bell);
+    }
+    Ok(bells.into_iter().flatten().collect())
+}
+
+pub(super) fn collect_watched(ready: &Receiver<Ready>, core_count: usize) -> Result<Vec<Watched>, RunError> {
+    (0..core_count).map(|_| receive(ready)).collect()
+}
+
+fn receive<T>(from: &Receiver<Result<T, String>>) -> Result<T, RunError> {
+    from.recv().unwrap_or_else(|_| Err("a core ended while it started".into())).map_err(RunError)
+}
+
+pub(super) fn join(thread: CoreThread) -> Result<(), String> {
+    thread.join().unwrap_or_else(|panic| {
+        let text =
+            panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
+        Err(format!("a core failed: {}", text.unwrap_or_else(|| "no reason given".into())))
+    })
+}

@@ -1,0 +1,114 @@
+//! The shards of a node, from their files to groups that take requests.
+
+use std::cell::RefCell;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use basalt_storage::log::{LogOptions, LogSyncer, RaftLog};
+use basalt_storage::{BlockCache, Store, StoreOptions};
+
+use super::RunError;
+use crate::boot::{DataDir, OpenTables};
+use crate::config::Config;
+use crate::ids::{CoreId, ShardId};
+use crate::limits;
+use crate::memory_budget::MemoryBudget;
+use crate::router::Router;
+use crate::server::Server;
+use crate::shard::{Shard, ShardMachine, Threads};
+
+/// One shard's storage, opened before its core starts.
+pub(super) struct OpenShard {
+    pub(super) id: ShardId,
+    /// Where snapshots of the rows are made.
+    pub(super) snapshots: PathBuf,
+    pub(super) log: RaftLog,
+    pub(super) store: Store,
+}
+
+/// Opens every shard's log and rows, one thread a shard: recovery reads and the first writes take their time.
+pub(super) fn open_shards(
+    config: &Config,
+    tables: OpenTables,
+    data: &DataDir,
+    router: &Router,
+    syncers: &[LogSyncer],
+    budget: &MemoryBudget,
+    cache: &BlockCache,
+) -> Result<Vec<Option<OpenShard>>, RunError> {
+    if let Some(entry) = config.skip_entry.filter(|entry| entry.shard >= data.shard_count()) {
+        return Err(RunError(format!(
+            "skip-entry = {entry}: there is no shard {}, the last one of {} is {}",
+            entry.shard,
+            data.root().display(),
+            data.shard_count() - 1
+        )));
+    }
+    let open = |id: ShardId| -> Result<OpenShard, String> {
+        let directory = data.shard(id.0);
+        let syncer = &syncers[router.core_of(id).index()];
+        let (identity, create, reserve_bytes) = (data.identity(id.0), !data.has_shards(), config.disk_reserve);
+        let log_options = LogOptions {
+            identity,
+            create,
+            start: data.start_number(),
+            tail_bytes: budget.log_tail_bytes,
+            segment_bytes: budget.log_segment_bytes,
+            reserve_bytes,
+            open_files_max: tables.log.cast_signed(),
+            ..LogOptions::default()
+        };
+        let log = RaftLog::open(&directory.log, &log_options, syncer);
+        let usual = StoreOptions::new(budget.memtable_bytes, cache.clone());
+        let row_cache_bytes = budget.row_cache_bytes;
+        let open_files_max = tables.rows.cast_signed();
+        let store_options = StoreOptions { identity, create, row_cache_bytes, reserve_bytes, open_files_max, ..usual };
+        let store = Store::open(&directory.data, &store_options);
+        let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
+        let snapshots = directory.data.with_file_name("snapshots");
+        let (mut log, store) = (log.map_err(in_shard)?, store.map_err(in_shard)?);
+        basalt_raft::check_fit(&log, &store).map_err(|error| format!("shard {id}: {error}"))?;
+        if let Some(entry) = config.skip_entry.filter(|entry| entry.shard == id.0) {
+            log.skip_entry(entry.index).map_err(|error| format!("skip-entry = {entry}: {error}"))?;
+        }
+        Ok(OpenShard { id, snapshots, log, store })
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = router.shards().map(|id| scope.spawn(move || open(id))).collect();
+        let joined = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err("a shard could not be opened".into())));
+        joined.map(|shard| shard.map(Some).map_err(RunError)).collect()
+    })
+}
+
+/// Opens a shard's group and waits until it can take requests.
+pub(super) async fn open_group(
+    shard: OpenShard,
+    server: &Arc<Server>,
+    core: CoreId,
+    threads: &Threads,
+) -> Result<Shard, String> {
+    let OpenShard { id, snapshots, log, store } = shard;
+    let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
+    Shard::open(id, log, machine, snapshots, server, core, threads)
+        .await
+        .map_err(|error| format!("shard {id}: {error}"))
+}
+
+/// Has the shards' files compacted from now on, or as soon as there is room for it.
+pub(super) fn begin_compaction(server: Arc<Server>, mut begin: Vec<impl Fn() -> bool + Send + 'static>) {
+    let run = move || {
+        loop {
+            begin.retain(|begin| !begin());
+            if begin.is_empty() || server.stop.is_requested() {
+                return;
+            }
+            std::thread::sleep(limits::COMPACTION_RETRY);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("basalt-compact".into()).spawn(run) {
+        tracing::warn!(%error, "no thread could be started to begin compaction: the files on disk grow until the next start");
+    }
+}
