@@ -27,7 +27,7 @@ use crate::core::Core;
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mailbox::{Doorbell, Sleep};
-use crate::server::Server;
+use crate::node::Server;
 
 /// How often a core has gone round, for the watchdog.
 pub type Heartbeat = Arc<AtomicU64>;

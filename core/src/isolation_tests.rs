@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 use basalt_net::ring::{Ring, RingOptions};
 
-use crate::background::Background;
 use crate::core::Core;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::mailbox::{Request, RequestBatch, RequestHead, Takes};
-use crate::server::Server;
+use crate::node::{Background, Server};
 use crate::shard::Shard;
 use crate::shard::tests::{command, log_options, with_shards};
 use crate::sync_placement::SyncPlacement;

@@ -5,10 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-pub mod background;
 pub mod boot;
 pub mod client_filter;
-pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod connection;
@@ -26,23 +24,21 @@ mod isolation_tests;
 pub mod limits;
 pub mod mailbox;
 pub mod memory_budget;
+pub mod node;
 pub mod outbox;
 pub mod pending;
 pub mod piecemeal;
 mod probe;
 pub mod reply_bounds;
 pub mod router;
-pub mod server;
 pub mod session;
 pub mod session_commands;
 pub mod set_aside;
-pub mod settings;
 pub mod shard;
 pub mod slow_down;
 pub mod special;
 pub mod stalled;
 pub mod start;
-pub mod stats;
 pub mod sync_placement;
 pub mod traffic;
 pub mod turns;

@@ -11,7 +11,7 @@ use crate::commands::CommandError;
 use crate::coordinator::{Coordinator, Gather, Part, Progress};
 use crate::entry::request::Mode;
 use crate::limits;
-use crate::server::Server;
+use crate::node::Server;
 use crate::shard::TOO_MUCH_TO_KEEP;
 
 /// An MGET of several keys.

@@ -4,7 +4,7 @@ use basalt_net::resp::Reply;
 
 use crate::commands::{Args, CommandError, glob_matches_any_case};
 use crate::config::{Config, ParameterError, parameters};
-use crate::server::Server;
+use crate::node::Server;
 
 /// `CONFIG REWRITE`: a file that a person or a deployment wrote is theirs, and flags and variables would win over it.
 pub(super) const REWRITE_REFUSED: CommandError = CommandError::text(

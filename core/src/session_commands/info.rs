@@ -13,7 +13,7 @@ use basalt_net::resp::Reply;
 use super::info_sections as sections;
 use crate::commands::Args;
 use crate::config::Config;
-use crate::server::Server;
+use crate::node::Server;
 use crate::session::Session;
 
 /// What the sections are written from.

@@ -9,8 +9,7 @@ use crate::commands::facts::REDIS_VERSION;
 use crate::commands::table::commands;
 use crate::config::Durability;
 use crate::memory_budget::MemoryBudget;
-use crate::server::Server;
-use crate::stats::{CoreStats, Counter, Figure, ShardStats};
+use crate::node::{CoreStats, Counter, Figure, Server, ShardStats};
 
 /// Redis' clock of accesses counts seconds in 24 bits.
 const LRU_CLOCK_END: u64 = 1 << 24;
@@ -277,7 +276,7 @@ pub(super) fn cpu(_: &Scene<'_>, fields: &mut Fields) {
 }
 
 /// Calls and refusals of each command that was called, and how long it ran, from timing one in some runs of it: see
-/// [`crate::stats::RunTime`]. The steps of a command on several shards are its own.
+/// [`crate::node::RunTime`]. The steps of a command on several shards are its own.
 pub(super) fn command_stats(scene: &Scene<'_>, fields: &mut Fields) {
     for command in commands().flat_map(|command| std::iter::once(command).chain(command.subcommands)) {
         let (mut calls, mut rejected, mut failed, mut ns) = (0, 0, 0, 0);

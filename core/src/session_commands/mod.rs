@@ -29,7 +29,7 @@ use basalt_net::resp::Reply;
 
 use crate::commands::table::SessionCommand;
 use crate::commands::{Args, CommandError};
-use crate::server::Server;
+use crate::node::Server;
 use crate::session::Session;
 
 /// Runs `command` for the connection that `session` belongs to. Its arity has been checked.

@@ -4,7 +4,7 @@ use basalt_net::resp::Reply;
 
 use super::outcome::Outcome;
 use crate::commands::{Args, CommandError};
-use crate::server::Server;
+use crate::node::Server;
 
 /// `TIME`.
 pub(super) fn time(server: &Server, reply: &mut Reply<'_>) {

@@ -9,17 +9,14 @@ use basalt_storage::BlockCache;
 
 use super::{Outcome, run};
 use crate::boot::{OpenFiles, StopRequest};
-use crate::clock::Clock;
 use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::Config;
 use crate::mailbox::Mailboxes;
+use crate::node::{Clock, CoreStats, Server, Settings, ShardStats, Stop};
 use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
-use crate::server::{Server, Stop};
 use crate::session::Session;
-use crate::settings::Settings;
-use crate::stats::{CoreStats, ShardStats};
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {

@@ -15,10 +15,9 @@ use crate::entry::batch::Batch;
 use crate::entry::request::{self, ArgList, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
+use crate::node::{CoreStats, Server};
 use crate::probe::{changes_at_once, look_for_named};
 use crate::reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
-use crate::server::Server;
-use crate::stats::CoreStats;
 
 /// What a read is told that needs more from disk than is kept for one command.
 pub(crate) const TOO_MUCH_TO_KEEP: &[u8] =

@@ -33,14 +33,13 @@ use basalt_storage::keyspace::KeyCounts;
 use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Rows};
 
-use crate::background::Background;
 use crate::commands::{Args, Run};
 use crate::entry::batch;
 use crate::entry::request::{Mode, RequestHeader};
 use crate::group_commit::GroupCommit;
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::server::Server;
+use crate::node::{Background, Server};
 
 pub(crate) use execution::TOO_MUCH_TO_KEEP;
 pub use execution::{ReadOutcome, ShardMachine};

@@ -28,11 +28,11 @@ use crossbeam_queue::ArrayQueue;
 use super::execution::{Call, TOO_MUCH_TO_KEEP};
 use super::parked::ParkedRequest;
 use super::{Shard, ShardHost, ShardMachine};
-use crate::background::Background;
 use crate::commands::{Args, Command, CommandError, Kind, Random, table};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
+use crate::node::Background;
 use crate::probe::reads_only_metadata;
 use crate::reply_bounds::ReplyBounds;
 
@@ -276,7 +276,7 @@ fn job(
     answers: Receiver<Answer>,
     events: Arc<ArrayQueue<(u64, Event)>>,
     wake: Wake,
-) -> crate::background::Job {
+) -> crate::node::Job {
     let say = move |event| {
         let pushed = events.push((id, event));
         assert!(pushed.is_ok(), "the queue has room for what each view says");

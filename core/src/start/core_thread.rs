@@ -17,7 +17,7 @@ use crate::core_loop::{self, Watched};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mailbox::Doorbell;
-use crate::server::Server;
+use crate::node::Server;
 use crate::shard::Threads;
 use crate::sync_placement::SyncPlacement;
 

@@ -19,9 +19,7 @@ use std::time::Instant;
 use basalt_storage::BlockCache;
 use glommio::Placement;
 
-use crate::background::Background;
 use crate::boot::{Ballast, OpenFiles, Prepared, StopRequest};
-use crate::clock::Clock;
 use crate::commands;
 use crate::config::Config;
 use crate::core_loop;
@@ -29,13 +27,11 @@ use crate::ids::CoreId;
 use crate::limits;
 use crate::mailbox::Mailboxes;
 use crate::memory_budget::MemoryBudget;
+use crate::node::{Background, Clock, CoreStats, Server, Settings, ShardStats, Stop};
 use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
-use crate::server::{Server, Stop};
 use crate::session_commands::memory_in_use;
-use crate::settings::Settings;
 use crate::shard::Threads;
-use crate::stats::{CoreStats, ShardStats};
 use crate::sync_placement::SyncPlacement;
 
 use core_thread::{CoreStart, collect, collect_watched, join, spawn_core};

@@ -14,8 +14,8 @@ use crate::config::Config;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::memory_budget::MemoryBudget;
+use crate::node::Server;
 use crate::router::Router;
-use crate::server::Server;
 use crate::shard::{Shard, ShardMachine, Threads};
 
 /// One shard's storage, opened before its core starts.

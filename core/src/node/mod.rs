@@ -1,13 +1,24 @@
 //! What all cores of the node share: configuration, counters, mailboxes. Nothing here is locked on the data path.
 
+mod background;
+mod clock;
+mod live_settings;
+mod stats;
+mod stop;
+
+pub use background::{Background, Job};
+pub use clock::Clock;
+pub use live_settings::{LiveSettings, Settings};
+pub use stats::{CommandStats, CoreStats, Counter, ErrorCounts, Figure, RateMeter, RunTime, ShardStats, Told};
+pub use stop::Stop;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use basalt_storage::BlockCache;
 
-use crate::boot::{OpenFiles, StopRequest};
-use crate::clock::Clock;
+use crate::boot::OpenFiles;
 use crate::config::Config;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId};
@@ -15,8 +26,6 @@ use crate::limits;
 use crate::mailbox::{Mailboxes, Takes};
 use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
-use crate::settings::Settings;
-use crate::stats::{CoreStats, ShardStats};
 
 /// What all cores of the node share.
 pub struct Server {
@@ -99,57 +108,12 @@ impl Server {
 
     /// Asks every core to stop.
     pub fn stop_all(&self) {
-        self.stop.request.request();
+        self.stop.request_handle().request();
     }
 
     /// Stops the node because it cannot go on safely: `reason` is what it exits with.
     pub fn fail(&self, reason: String) {
         self.stop.fail(reason);
         self.stop_all();
-    }
-}
-
-/// How the node is told to stop, and how its cores agree that they may.
-pub struct Stop {
-    request: StopRequest,
-    failure: Mutex<Option<String>>,
-    quiet_cores: AtomicUsize,
-}
-
-impl Stop {
-    /// A stop that `request` asks for.
-    pub fn new(request: StopRequest) -> Stop {
-        Stop { request, failure: Mutex::default(), quiet_cores: AtomicUsize::new(0) }
-    }
-
-    /// What asks for the stop.
-    pub fn request_handle(&self) -> &StopRequest {
-        &self.request
-    }
-
-    /// Whether a stop was asked for.
-    pub fn is_requested(&self) -> bool {
-        self.request.is_requested()
-    }
-
-    /// Notes why the node cannot go on; the first reason counts.
-    pub fn fail(&self, reason: String) {
-        tracing::error!("{reason}");
-        self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(reason);
-    }
-
-    /// Why the node stopped, if not because it was asked to.
-    pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
-    }
-
-    /// Counts a core that sends no more requests to others.
-    pub fn core_is_quiet(&self) {
-        self.quiet_cores.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Whether all of `core_count` cores are quiet, so that nobody needs the others any more.
-    pub fn all_quiet(&self, core_count: usize) -> bool {
-        self.quiet_cores.load(Ordering::Acquire) >= core_count
     }
 }
