@@ -1,6 +1,6 @@
 //! Operations on a core itself that a client of another core asks for.
 
-use crate::client_filter::ClientFilter;
+use crate::clients::ClientFilter;
 
 /// An operation every core runs on its own connections.
 #[derive(Debug, Clone)]

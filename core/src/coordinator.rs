@@ -36,7 +36,7 @@ pub enum Progress {
     InPieces(Vec<Part>),
     /// What is written sent before the rest, and these parts once the client has taken enough of it.
     Piece(Vec<Part>),
-    /// These parts sent when it is its turn, see [`crate::turns`]; from then on it has it.
+    /// These parts sent when it is its turn, see [`crate::clients::Turns`]; from then on it has it.
     Turn(Vec<Part>),
     /// To be done: the reply is written.
     Done,

@@ -16,8 +16,7 @@ use crossbeam_queue::ArrayQueue;
 use futures_util::future::join_all;
 use smallvec::SmallVec;
 
-use crate::client_filter::ClientFilter;
-use crate::connection::Connection;
+use crate::clients::{ClientFilter, Connection, Session, Stalled, Started, Traffic, Turns};
 use crate::control::Control;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId};
@@ -26,14 +25,10 @@ use crate::mailbox::{ReplyBatch, Request, RequestBatch};
 use crate::node::{Background, CoreStats, LiveSettings, RateMeter, Server};
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
-use crate::session::Session;
 use crate::session_commands::{ClientBuffers, client_line};
 use crate::set_aside::{Aside, SetAside};
 use crate::shard::Shard;
-use crate::stalled::{Stalled, Started};
 use crate::sync_placement::SyncPlacement;
-use crate::traffic::Traffic;
-use crate::turns::Turns;
 
 /// A connection for whose parked request a reader thread has read rows, and those rows.
 type Warmed = (ShardId, (CoreId, u32), WarmedRows);

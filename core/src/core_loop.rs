@@ -8,7 +8,7 @@
 //! One turn: completions of the ring → commands → requests for other cores leave → mail of other cores and threads → propose →
 //! all else leaves. Then other tasks of the core run (Raft), and the next turn submits what they sent. A core with nothing to do
 //! lets other tasks run twice, then blocks in its ring for [`limits::BLOCK`], then parks in glommio until its ring or glommio has
-//! something. If there is much traffic, it *gathers* instead of blocking: see [`crate::traffic`].
+//! something. If there is much traffic, it *gathers* instead of blocking: see [`crate::clients::Traffic`].
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};

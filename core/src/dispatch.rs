@@ -4,9 +4,9 @@ use basalt_net::resp::Argv;
 use basalt_storage::ColdRead;
 use smallvec::SmallVec;
 
+use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Started};
 use crate::commands::table::{self, SessionCommand, Special};
 use crate::commands::{Args, Command, CommandError, Kind, Run, Scatter};
-use crate::connection::{Connection, DuePiece, Expects, Piece};
 use crate::coordinator::{Coordinator, Gather, Merge, Part, Progress};
 use crate::core::Core;
 use crate::entry::request::{self, Mode, RequestHeader};
@@ -14,11 +14,9 @@ use crate::ids::{Origin, ShardId, Ticket};
 use crate::mailbox::Request;
 use crate::pending::PendingRequest;
 use crate::piecemeal::Mget;
-use crate::session::ReplyMode;
 use crate::session_commands::{self, Outcome};
 use crate::shard::ReadOutcome;
 use crate::special::{self, Start};
-use crate::stalled::Started;
 use basalt_net::resp::Reply;
 
 /// What HTTP requests have that could otherwise pass for commands; Redis closes such connections too.

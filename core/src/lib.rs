@@ -6,10 +6,9 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
-pub mod client_filter;
+pub mod clients;
 pub mod commands;
 pub mod config;
-pub mod connection;
 pub mod control;
 pub mod coordinator;
 pub mod core;
@@ -18,7 +17,6 @@ pub mod dispatch;
 pub mod entry;
 pub mod group_commit;
 pub mod ids;
-pub mod input_buffer;
 #[cfg(test)]
 mod isolation_tests;
 pub mod limits;
@@ -31,14 +29,10 @@ pub mod piecemeal;
 mod probe;
 pub mod reply_bounds;
 pub mod router;
-pub mod session;
 pub mod session_commands;
 pub mod set_aside;
 pub mod shard;
 pub mod slow_down;
 pub mod special;
-pub mod stalled;
 pub mod start;
 pub mod sync_placement;
-pub mod traffic;
-pub mod turns;

@@ -7,13 +7,11 @@ use std::time::Instant;
 use basalt_net::resp::Reply;
 
 use super::outcome::Outcome;
-use crate::client_filter::ClientFilter;
+use crate::clients::{ClientFilter, Connection, ReplyMode, Session, protocol_number};
 use crate::commands::{Args, CommandError, table};
-use crate::connection::Connection;
 use crate::control::Control;
 use crate::coordinator::Merge;
 use crate::limits;
-use crate::session::{ReplyMode, Session, protocol_number};
 
 pub(super) const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 

@@ -6,9 +6,9 @@ use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::DATABASE_COUNT;
 
 use super::client::{NAME_REFUSED, check_attribute};
+use crate::clients::{DEFAULT_USER, Session, protocol_number};
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::{Args, CommandError, parse_i64};
-use crate::session::{DEFAULT_USER, Session, protocol_number};
 
 const WRONG_PASSWORD: CommandError =
     CommandError::text("WRONGPASS invalid username-password pair or user is disabled.");

@@ -11,10 +11,10 @@ use std::fmt::{Display, Write};
 use basalt_net::resp::Reply;
 
 use super::info_sections as sections;
+use crate::clients::Session;
 use crate::commands::Args;
 use crate::config::Config;
 use crate::node::Server;
-use crate::session::Session;
 
 /// What the sections are written from.
 pub(super) struct Scene<'a> {

@@ -27,10 +27,10 @@ pub use process::memory_in_use;
 
 use basalt_net::resp::Reply;
 
+use crate::clients::Session;
 use crate::commands::table::SessionCommand;
 use crate::commands::{Args, CommandError};
 use crate::node::Server;
-use crate::session::Session;
 
 /// Runs `command` for the connection that `session` belongs to. Its arity has been checked.
 ///

@@ -9,6 +9,7 @@ use basalt_storage::BlockCache;
 
 use super::{Outcome, run};
 use crate::boot::{OpenFiles, StopRequest};
+use crate::clients::Session;
 use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::Config;
@@ -16,7 +17,6 @@ use crate::mailbox::Mailboxes;
 use crate::node::{Clock, CoreStats, Server, Settings, ShardStats, Stop};
 use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
-use crate::session::Session;
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {

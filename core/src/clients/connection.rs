@@ -9,14 +9,14 @@ use std::time::Instant;
 use basalt_net::resp::Decoder;
 use basalt_net::ring::ConnId;
 
+use super::input_buffer::InputBuffer;
+use super::session::Session;
+use super::stalled::WaitsFor;
+use super::traffic::HeardIn;
+use super::turns::Turn;
 use crate::commands::{Args, Command};
 use crate::coordinator::{Coordinator, Part};
-use crate::input_buffer::InputBuffer;
 use crate::limits;
-use crate::session::Session;
-use crate::stalled::WaitsFor;
-use crate::traffic::HeardIn;
-use crate::turns::Turn;
 
 /// A request's place in the order of replies.
 enum Slot {

@@ -1,7 +1,7 @@
 //! Which connections CLIENT LIST shows and CLIENT KILL closes.
 
+use super::session::{DEFAULT_USER, Session};
 use crate::commands::{Args, CommandError, parse_i64};
-use crate::session::{DEFAULT_USER, Session};
 
 /// What a connection must be like; the default lets all through.
 #[derive(Debug, Clone, Default)]

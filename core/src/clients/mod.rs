@@ -1,0 +1,19 @@
+//! What a core knows of each of its clients: the connection, its session, what it has sent and what it waits for.
+
+mod client_filter;
+mod connection;
+mod input_buffer;
+mod session;
+mod stalled;
+mod traffic;
+mod turns;
+
+pub use client_filter::ClientFilter;
+pub use connection::{Connection, DuePiece, Expects, Piece};
+pub use input_buffer::InputBuffer;
+pub(crate) use session::{DEFAULT_USER, protocol_number};
+pub use session::{ReplyMode, Session};
+pub(crate) use stalled::Started;
+pub use stalled::{Stalled, WaitsFor};
+pub use traffic::{HeardIn, Traffic};
+pub use turns::{Turn, Turns};
