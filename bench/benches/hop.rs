@@ -18,7 +18,7 @@ use basalt_core::commands::table;
 use basalt_core::entry::request::{self, Mode, RequestHeader};
 use basalt_core::ids::{CoreId, Origin, ShardId, Ticket};
 use basalt_core::limits;
-use basalt_core::mailbox::{Doorbell, Mailboxes, Request, Sleep};
+use basalt_core::mail::{Doorbell, Mailboxes, Request, Sleep};
 use basalt_core::outbox::Outbox;
 use basalt_core::router::Router;
 use basalt_net::resp::Protocol;

@@ -22,7 +22,7 @@ use basalt_core::entry::batch;
 use basalt_core::entry::request::{self, ArgList, Mode, RequestHeader};
 use basalt_core::ids::{CoreId, Origin, ShardId};
 use basalt_core::limits;
-use basalt_core::mailbox::{Doorbell, Mailboxes, ReplyBatch, Request};
+use basalt_core::mail::{Doorbell, Mailboxes, ReplyBatch, Request};
 use basalt_core::outbox::Outbox;
 use basalt_core::pending::{PendingRequest, PendingRequests};
 use basalt_core::router::Router;

@@ -17,11 +17,10 @@ use futures_util::future::join_all;
 use smallvec::SmallVec;
 
 use crate::clients::{ClientFilter, Connection, Session, Stalled, Started, Traffic, Turns};
-use crate::control::Control;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::mailbox::{ReplyBatch, Request, RequestBatch};
+use crate::mail::{Control, ReplyBatch, Request, RequestBatch};
 use crate::node::{Background, CoreStats, LiveSettings, RateMeter, Server};
 use crate::outbox::Outbox;
 use crate::pending::PendingRequests;
@@ -1086,7 +1085,7 @@ mod tests {
 
     use super::*;
     use crate::ids::Ticket;
-    use crate::mailbox::RequestHead;
+    use crate::mail::RequestHead;
     use crate::shard::tests::{command, log_options, with_server};
 
     const SELF: CoreId = CoreId(0);

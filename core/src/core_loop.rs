@@ -26,7 +26,7 @@ use glommio::{Latency, Shares};
 use crate::core::Core;
 use crate::ids::CoreId;
 use crate::limits;
-use crate::mailbox::{Doorbell, Sleep};
+use crate::mail::{Doorbell, Sleep};
 use crate::node::Server;
 
 /// How often a core has gone round, for the watchdog.

@@ -11,7 +11,7 @@ use crate::coordinator::{Coordinator, Gather, Merge, Part, Progress};
 use crate::core::Core;
 use crate::entry::request::{self, Mode, RequestHeader};
 use crate::ids::{Origin, ShardId, Ticket};
-use crate::mailbox::Request;
+use crate::mail::Request;
 use crate::pending::PendingRequest;
 use crate::piecemeal::Mget;
 use crate::session_commands::{self, Outcome};

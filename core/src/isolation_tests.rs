@@ -11,7 +11,7 @@ use basalt_net::ring::{Ring, RingOptions};
 use crate::core::Core;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
-use crate::mailbox::{Request, RequestBatch, RequestHead, Takes};
+use crate::mail::{Request, RequestBatch, RequestHead, Takes};
 use crate::node::{Background, Server};
 use crate::shard::Shard;
 use crate::shard::tests::{command, log_options, with_shards};

@@ -9,7 +9,6 @@ pub mod boot;
 pub mod clients;
 pub mod commands;
 pub mod config;
-pub mod control;
 pub mod coordinator;
 pub mod core;
 pub mod core_loop;
@@ -20,7 +19,7 @@ pub mod ids;
 #[cfg(test)]
 mod isolation_tests;
 pub mod limits;
-pub mod mailbox;
+pub mod mail;
 pub mod memory_budget;
 pub mod node;
 pub mod outbox;

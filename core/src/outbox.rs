@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
-use crate::mailbox::{Mailboxes, ReplyBatch, Request, RequestBatch, RequestHead};
+use crate::mail::{Mailboxes, ReplyBatch, Request, RequestBatch, RequestHead};
 use crate::shard::ShardHost;
 use basalt_storage::ColdRead;
 

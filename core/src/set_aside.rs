@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crate::entry::request::Mode;
 use crate::ids::{Origin, ShardId};
 use crate::limits;
-use crate::mailbox::Takes;
+use crate::mail::Takes;
 
 /// A request that was set aside.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
-use crate::mailbox::{Mailboxes, Takes};
+use crate::mail::{Mailboxes, Takes};
 use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;
 

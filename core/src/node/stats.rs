@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::mailbox::Takes;
+use crate::mail::Takes;
 
 /// A figure that one core writes and any core reads.
 #[derive(Debug, Default)]

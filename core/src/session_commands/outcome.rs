@@ -1,7 +1,7 @@
 //! What a command that concerns a connection or the node leaves to its core.
 
-use crate::control::Control;
 use crate::coordinator::Merge;
+use crate::mail::Control;
 
 /// What is to happen after a command that concerns a connection or the node.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::clients::Session;
 use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::Config;
-use crate::mailbox::Mailboxes;
+use crate::mail::Mailboxes;
 use crate::node::{Clock, CoreStats, Server, Settings, ShardStats, Stop};
 use crate::reply_bounds::ReplyBounds;
 use crate::router::Router;

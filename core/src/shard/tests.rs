@@ -17,7 +17,7 @@ use crate::commands::{Kind, table};
 use crate::config::Config;
 use crate::entry::request::{self, Mode};
 use crate::ids::Ticket;
-use crate::mailbox::{Doorbell, Mailboxes};
+use crate::mail::{Doorbell, Mailboxes};
 use crate::reply_bounds::TOO_MUCH_TO_REPLY;
 use crate::router::Router;
 use crate::start::make_server;

@@ -16,7 +16,7 @@ use crate::core::Core;
 use crate::core_loop::{self, Watched};
 use crate::ids::CoreId;
 use crate::limits;
-use crate::mailbox::Doorbell;
+use crate::mail::Doorbell;
 use crate::node::Server;
 use crate::shard::Threads;
 use crate::sync_placement::SyncPlacement;

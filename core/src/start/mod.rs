@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::core_loop;
 use crate::ids::CoreId;
 use crate::limits;
-use crate::mailbox::Mailboxes;
+use crate::mail::Mailboxes;
 use crate::memory_budget::MemoryBudget;
 use crate::node::{Background, Clock, CoreStats, Server, Settings, ShardStats, Stop};
 use crate::reply_bounds::ReplyBounds;

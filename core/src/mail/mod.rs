@@ -1,0 +1,11 @@
+//! Mail between cores: the queues, the bells that wake who sleeps, and what one core asks of another.
+//!
+//! A message is data. What it does to a core that gets it, the core's loop knows.
+
+mod control;
+mod doorbell;
+mod mailbox;
+
+pub use control::Control;
+pub use doorbell::{Doorbell, Sleep};
+pub use mailbox::{Mailboxes, ReplyBatch, Request, RequestBatch, RequestHead, Takes};
