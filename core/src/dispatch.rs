@@ -7,16 +7,15 @@ use smallvec::SmallVec;
 use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Started};
 use crate::commands::table::{self, SessionCommand, Special};
 use crate::commands::{Args, Command, CommandError, Kind, Run, Scatter};
-use crate::coordinator::{Coordinator, Gather, Merge, Part, Progress};
 use crate::core::Core;
 use crate::entry::request::{self, Mode, RequestHeader};
 use crate::ids::{Origin, ShardId, Ticket};
 use crate::mail::Request;
+use crate::multi_shard::{self, Coordinator, Gather, Merge, Part, Progress, Start};
 use crate::pending::PendingRequest;
 use crate::piecemeal::Mget;
 use crate::session_commands::{self, Outcome};
 use crate::shard::ReadOutcome;
-use crate::special::{self, Start};
 use basalt_net::resp::Reply;
 
 /// What HTTP requests have that could otherwise pass for commands; Redis closes such connections too.
@@ -160,7 +159,7 @@ impl Core {
             }
             Scatter::AllShards { .. } => self.run_on(connection, ShardId(0), command, run, mode, args),
             Scatter::Special(which) => {
-                match special::start(which, connection.session.db, router, &self.server.reply_bounds, args) {
+                match multi_shard::start(which, connection.session.db, router, &self.server.reply_bounds, args) {
                     Ok(Start::Whole(shard)) => self.run_on(connection, shard, command, run, mode, args),
                     Ok(Start::Parts(parts, coordinator)) => {
                         // Later parts are sent when earlier ones are answered: nothing of this connection may overtake them.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use basalt_net::resp::{Protocol, Reply, value};
 
 use crate::commands::CommandError;
-use crate::coordinator::{Coordinator, Gather, Part, Progress};
 use crate::entry::request::Mode;
 use crate::limits;
+use crate::multi_shard::{Coordinator, Gather, Part, Progress};
 use crate::node::Server;
 use crate::shard::TOO_MUCH_TO_KEEP;
 

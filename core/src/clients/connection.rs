@@ -15,8 +15,8 @@ use super::stalled::WaitsFor;
 use super::traffic::HeardIn;
 use super::turns::Turn;
 use crate::commands::{Args, Command};
-use crate::coordinator::{Coordinator, Part};
 use crate::limits;
+use crate::multi_shard::{Coordinator, Part};
 
 /// A request's place in the order of replies.
 enum Slot {
@@ -341,7 +341,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::coordinator::{Gather, Merge};
+    use crate::multi_shard::{Gather, Merge};
 
     #[test]
     fn replies_leave_in_the_order_of_the_requests() {

@@ -53,10 +53,9 @@ pub const GRAPHS: &[Graph] = &[
         name: "core",
         arrows: &[
             ("boot", &["config", "limits"]),
-            ("clients", &["commands", "coordinator", "entry", "ids", "limits"]),
+            ("clients", &["commands", "entry", "ids", "limits", "multi_shard"]),
             ("commands", &["limits"]),
             ("config", &["limits"]),
-            ("coordinator", &["commands", "entry", "ids"]),
             (
                 "core",
                 &[
@@ -80,32 +79,32 @@ pub const GRAPHS: &[Graph] = &[
                 &[
                     "clients",
                     "commands",
-                    "coordinator",
                     "core",
                     "entry",
                     "ids",
                     "mail",
+                    "multi_shard",
                     "pending",
                     "piecemeal",
                     "session_commands",
                     "shard",
-                    "special",
                 ],
             ),
             ("group_commit", &["limits"]),
             ("mail", &["clients", "entry", "ids", "limits"]),
             ("main", &["boot", "config", "limits", "start"]),
             ("memory_budget", &["config", "limits"]),
+            ("multi_shard", &["commands", "entry", "ids", "limits", "reply_bounds", "router"]),
             ("node", &["boot", "config", "entry", "ids", "limits", "mail", "memory_budget", "reply_bounds", "router"]),
             ("outbox", &["entry", "ids", "limits", "mail", "shard"]),
             ("pending", &["ids"]),
-            ("piecemeal", &["commands", "coordinator", "entry", "limits", "node", "shard"]),
+            ("piecemeal", &["commands", "entry", "limits", "multi_shard", "node", "shard"]),
             ("probe", &["commands", "limits"]),
             ("reply_bounds", &["limits"]),
             ("router", &["ids"]),
             (
                 "session_commands",
-                &["clients", "commands", "config", "coordinator", "limits", "mail", "memory_budget", "node"],
+                &["clients", "commands", "config", "limits", "mail", "memory_budget", "multi_shard", "node"],
             ),
             ("set_aside", &["entry", "ids", "limits", "mail"]),
             (
@@ -124,7 +123,6 @@ pub const GRAPHS: &[Graph] = &[
                 ],
             ),
             ("slow_down", &["limits"]),
-            ("special", &["commands", "coordinator", "entry", "ids", "limits", "reply_bounds", "router"]),
             (
                 "start",
                 &[

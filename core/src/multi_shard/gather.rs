@@ -3,7 +3,7 @@
 //! A coordinator lives in the reply slot of its connection. It starts with the parts it wants sent; for each part that
 //! is answered it may ask for more, until it has the reply. Nothing here is atomic over shards.
 
-use basalt_net::resp::{Protocol, Reply, value};
+use basalt_net::resp::{Reply, value};
 
 use crate::commands::{self, CommandError};
 use crate::entry::request::Mode;
@@ -52,6 +52,14 @@ pub trait Coordinator {
     fn held_bytes(&self) -> usize {
         0
     }
+}
+
+/// How a special command starts.
+pub enum Start {
+    /// One shard can run it whole.
+    Whole(ShardId),
+    /// These parts are sent, and the coordinator goes on from their replies.
+    Parts(Vec<Part>, Box<dyn Coordinator>),
 }
 
 /// How the replies of parts become one.
@@ -220,15 +228,17 @@ impl Coordinator for Gather {
     }
 }
 
-/// The text of a whole reply, for tests and for coordinators that pass one on.
-pub fn reply_bytes(protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    write(&mut Reply::new(&mut bytes, protocol));
-    bytes
+pub(super) const MISSHAPEN: &str = "-ERR a shard gave a reply of another shape than the step has\r\n";
+
+pub(super) fn misshapen(out: &mut Reply<'_>) -> Progress {
+    out.raw(MISSHAPEN.as_bytes());
+    Progress::Done
 }
 
 #[cfg(test)]
 mod tests {
+    use basalt_net::resp::Protocol;
+
     use super::*;
 
     fn gather(mut gather: Gather, replies: &[(usize, &str)]) -> String {

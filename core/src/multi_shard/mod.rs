@@ -1,0 +1,76 @@
+//! Commands that the core puts together from steps on several shards: SCAN, KEYS, RANDOMKEY, RENAME and COPY.
+//!
+//! A key that changes its shard is read, written and deleted in three log entries, so another client may see it under both
+//! names or change it in between; the last step deletes the old name only if it still is what was copied.
+
+mod gather;
+mod move_key;
+mod random_key;
+mod walk;
+
+pub use gather::{Coordinator, Gather, Merge, Part, Progress, Start};
+
+use basalt_storage::keyspace::KeyPosition;
+
+use crate::commands::table::{self, Special};
+use crate::commands::{Args, CommandError, CopyOptions};
+use crate::ids::ShardId;
+use crate::reply_bounds::ReplyBounds;
+use crate::router::Router;
+
+use move_key::{Move, start_move};
+use random_key::RandomKey;
+use walk::{Keys, Steps, keys_per_step, start_scan};
+
+/// Plans a special command that a connection called in database `db`.
+///
+/// # Errors
+/// What is wrong with its arguments.
+pub fn start(
+    which: Special,
+    db: u8,
+    router: &Router,
+    bounds: &ReplyBounds,
+    args: Args<'_>,
+) -> Result<Start, CommandError> {
+    let shards = router.shard_count();
+    if shards == 1 && which != Special::Keys {
+        return Ok(Start::Whole(ShardId(0)));
+    }
+    match which {
+        Special::Scan => start_scan(db, shards, args),
+        Special::Keys => {
+            let steps =
+                Steps { db, options: vec![b"MATCH".to_vec(), args[1].to_vec(), b"COUNT".to_vec(), keys_per_step()] };
+            let parts: Vec<Part> = router.shards().map(|shard| steps.part(shard, KeyPosition::START)).collect();
+            let waiting = parts.iter().map(|part| part.shard).collect();
+            Ok(Start::Parts(
+                parts,
+                Box::new(Keys {
+                    steps,
+                    shard_of_part: waiting,
+                    open: shards.into(),
+                    count: 0,
+                    keys: Vec::new(),
+                    bounds: *bounds,
+                    error: None,
+                }),
+            ))
+        }
+        Special::RandomKey => {
+            let first = ShardId(rand::random_range(0..shards));
+            let random = RandomKey { command: args_command(args), db, shards, next: first, asked: 0 };
+            let part = random.part();
+            Ok(Start::Parts(vec![part], Box::new(random)))
+        }
+        Special::Rename => Ok(start_move(db, router, args, Move::rename(db, router, args))),
+        Special::Copy => {
+            let options = CopyOptions::read(args, db)?;
+            Ok(start_move(db, router, args, Move::copy(db, options, router, args)))
+        }
+    }
+}
+
+fn args_command(args: Args<'_>) -> u16 {
+    table::lookup(args[0]).map_or(0, |command| command.id)
+}

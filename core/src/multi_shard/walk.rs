@@ -1,0 +1,137 @@
+//! SCAN and KEYS: walks over the keys of all shards, a step at a time.
+
+use basalt_net::resp::{Reply, value};
+use basalt_storage::keyspace::KeyPosition;
+
+use super::gather::{Coordinator, MISSHAPEN, Part, Progress, Start, misshapen};
+use crate::commands::table::STEP_SCAN;
+use crate::commands::{Args, CommandError, ScanCursor};
+use crate::entry::request::Mode;
+use crate::ids::ShardId;
+use crate::limits;
+use crate::reply_bounds::ReplyBounds;
+
+pub(super) fn keys_per_step() -> Vec<u8> {
+    limits::KEYS_PER_STEP.to_string().into_bytes()
+}
+
+/// Steps of a walk over keys.
+pub(super) struct Steps {
+    pub(super) db: u8,
+    pub(super) options: Vec<Vec<u8>>,
+}
+
+impl Steps {
+    pub(super) fn part(&self, shard: ShardId, from: KeyPosition) -> Part {
+        let mut args = vec![from.to_bits().to_string().into_bytes()];
+        args.extend(self.options.iter().cloned());
+        Part { shard, mode: Mode::Read, command: STEP_SCAN, db: self.db, args }
+    }
+}
+
+/// A step's reply: where to go on, and the keys as they came.
+fn read_step(reply: &[u8]) -> Option<(Option<KeyPosition>, &[u8])> {
+    let mut elements = value::split_elements(reply).ok()?;
+    let next = value::read_integer(elements.next()?)?;
+    let next = u64::try_from(next).ok().and_then(KeyPosition::from_bits);
+    Some((next, elements.next()?))
+}
+
+pub(super) fn start_scan(db: u8, shards: u16, args: Args<'_>) -> Result<Start, CommandError> {
+    let cursor = ScanCursor::read(args[1])?;
+    let steps = Steps { db, options: args[2..].iter().map(|arg| arg.to_vec()).collect() };
+    // A cursor that no SCAN gave may name a shard that is not there: then the walk is over.
+    let shard = if cursor.shard < u64::from(shards) { cursor.shard } else { u64::from(shards) - 1 };
+    let part = steps.part(ShardId(shard as u16), cursor.position);
+    Ok(Start::Parts(vec![part], Box::new(Scan { cursor, shards: u64::from(shards) })))
+}
+
+struct Scan {
+    cursor: ScanCursor,
+    shards: u64,
+}
+
+impl Coordinator for Scan {
+    fn answered(&mut self, _part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
+        if reply.starts_with(b"-") {
+            out.raw(reply);
+            return Progress::Done;
+        }
+        let Some((next, keys)) = read_step(reply) else { return misshapen(out) };
+        let is_known = self.cursor.shard < self.shards;
+        let next = if is_known { self.cursor.after_step(next, self.shards) } else { None };
+        out.array(2);
+        out.bulk_display(next.map_or(0, ScanCursor::to_bits));
+        if is_known {
+            out.raw(keys)
+        } else {
+            out.array(0)
+        }
+        Progress::Done
+    }
+}
+
+pub(super) struct Keys {
+    pub(super) steps: Steps,
+    pub(super) shard_of_part: Vec<ShardId>,
+    /// Shards that are not through.
+    pub(super) open: usize,
+    pub(super) count: usize,
+    pub(super) keys: Vec<u8>,
+    pub(super) bounds: ReplyBounds,
+    pub(super) error: Option<Vec<u8>>,
+}
+
+impl Keys {
+    /// Takes the keys of a step and says where its shard goes on; or what the shard said instead.
+    fn take(&mut self, reply: &[u8]) -> Result<Option<KeyPosition>, Vec<u8>> {
+        if reply.starts_with(b"-") {
+            return Err(reply.to_vec());
+        }
+        let step = read_step(reply).and_then(|(next, keys)| Some((next, value::split_elements(keys).ok()?)));
+        let (next, keys) = step.ok_or_else(|| MISSHAPEN.as_bytes().to_vec())?;
+        for key in keys {
+            self.keys.extend_from_slice(key);
+            self.count += 1;
+        }
+        if self.keys.len() > self.bounds.one_bytes_max {
+            self.keys = Vec::new();
+            return Err(format!("-{}\r\n", self.bounds.too_large(false)).into_bytes());
+        }
+        Ok(next)
+    }
+}
+
+impl Coordinator for Keys {
+    fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
+        match self.take(reply) {
+            // After an error the other shards are only heard out.
+            Ok(Some(position)) if self.error.is_none() => {
+                let shard = self.shard_of_part[part];
+                self.shard_of_part.push(shard);
+                return Progress::Send(vec![self.steps.part(shard, position)]);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                self.keys = Vec::new();
+                self.error.get_or_insert(error);
+            }
+        }
+        self.open -= 1;
+        if self.open > 0 {
+            return Progress::Wait;
+        }
+        match &self.error {
+            Some(error) => out.raw(error),
+            None => {
+                out.array(self.count);
+                out.raw(&self.keys);
+            }
+        }
+        Progress::Done
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.keys.capacity()
+    }
+}
