@@ -14,13 +14,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use basalt_bench::requests::{Keys, value};
+use basalt_core::cluster::Router;
 use basalt_core::commands::table;
 use basalt_core::entry::request::{self, Mode, RequestHeader};
 use basalt_core::ids::{CoreId, Origin, ShardId, Ticket};
 use basalt_core::limits;
 use basalt_core::mail::{Doorbell, Mailboxes, Request, Sleep};
 use basalt_core::outbox::Outbox;
-use basalt_core::router::Router;
 use basalt_net::resp::Protocol;
 use basalt_net::ring::{Park, Ring, RingOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -17,6 +17,7 @@ use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use basalt_bench::requests::{Keys, command, value};
+use basalt_core::cluster::Router;
 use basalt_core::commands::{Args, Kind, table};
 use basalt_core::entry::batch;
 use basalt_core::entry::request::{self, ArgList, Mode, RequestHeader};
@@ -25,7 +26,6 @@ use basalt_core::limits;
 use basalt_core::mail::{Doorbell, Mailboxes, ReplyBatch, Request};
 use basalt_core::outbox::Outbox;
 use basalt_core::pending::{PendingRequest, PendingRequests};
-use basalt_core::router::Router;
 use basalt_net::resp::{Argv, Decoded, Decoder, Limits, Protocol};
 use basalt_net::ring::{ConnId, Park, Ring, RingOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -7,6 +7,7 @@
 
 pub mod boot;
 pub mod clients;
+pub mod cluster;
 pub mod commands;
 pub mod config;
 pub mod core;
@@ -27,7 +28,6 @@ pub mod pending;
 pub mod piecemeal;
 mod probe;
 pub mod reply_bounds;
-pub mod router;
 pub mod session_commands;
 pub mod set_aside;
 pub mod shard;

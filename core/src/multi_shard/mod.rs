@@ -12,11 +12,11 @@ pub use gather::{Coordinator, Gather, Merge, Part, Progress, Start};
 
 use basalt_storage::keyspace::KeyPosition;
 
+use crate::cluster::Router;
 use crate::commands::table::{self, Special};
 use crate::commands::{Args, CommandError, CopyOptions};
 use crate::ids::ShardId;
 use crate::reply_bounds::ReplyBounds;
-use crate::router::Router;
 
 use move_key::{Move, start_move};
 use random_key::RandomKey;

@@ -3,12 +3,12 @@
 use basalt_net::resp::{Reply, value};
 
 use super::gather::{Coordinator, Part, Progress, Start};
+use crate::cluster::Router;
 use crate::commands::table::{STEP_DELETE, STEP_READ, STEP_WRITE};
 use crate::commands::{Args, CopyOptions};
 use crate::entry::request::Mode;
 use crate::ids::ShardId;
 use crate::limits;
-use crate::router::Router;
 
 /// A key on its way to another shard.
 pub(super) struct Move {

@@ -10,13 +10,13 @@ use basalt_storage::BlockCache;
 use super::{Outcome, run};
 use crate::boot::{OpenFiles, StopRequest};
 use crate::clients::Session;
+use crate::cluster::Router;
 use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::Config;
 use crate::mail::Mailboxes;
 use crate::node::{Clock, CoreStats, Server, Settings, ShardStats, Stop};
 use crate::reply_bounds::ReplyBounds;
-use crate::router::Router;
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {

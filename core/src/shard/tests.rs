@@ -12,6 +12,7 @@ use basalt_storage::{BlockCache, Direction, Store, StoreOptions, Warmed};
 use super::open_batch::PendingBatch;
 use super::*;
 use crate::boot::{OpenFiles, StopRequest};
+use crate::cluster::Router;
 use crate::commands::random_commands::RandomCommands;
 use crate::commands::{Kind, table};
 use crate::config::Config;
@@ -19,7 +20,6 @@ use crate::entry::request::{self, Mode};
 use crate::ids::Ticket;
 use crate::mail::{Doorbell, Mailboxes};
 use crate::reply_bounds::TOO_MUCH_TO_REPLY;
-use crate::router::Router;
 use crate::start::make_server;
 
 pub(super) const CORE: CoreId = CoreId(0);

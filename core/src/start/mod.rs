@@ -20,6 +20,7 @@ use basalt_storage::BlockCache;
 use glommio::Placement;
 
 use crate::boot::{Ballast, OpenFiles, Prepared, StopRequest};
+use crate::cluster::Router;
 use crate::commands;
 use crate::config::Config;
 use crate::core_loop;
@@ -29,7 +30,6 @@ use crate::mail::Mailboxes;
 use crate::memory_budget::MemoryBudget;
 use crate::node::{Background, Clock, CoreStats, Server, Settings, ShardStats, Stop};
 use crate::reply_bounds::ReplyBounds;
-use crate::router::Router;
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 use crate::sync_placement::SyncPlacement;

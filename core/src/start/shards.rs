@@ -10,12 +10,12 @@ use basalt_storage::{BlockCache, Store, StoreOptions};
 
 use super::RunError;
 use crate::boot::{DataDir, OpenTables};
+use crate::cluster::Router;
 use crate::config::Config;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::memory_budget::MemoryBudget;
 use crate::node::Server;
-use crate::router::Router;
 use crate::shard::{Shard, ShardMachine, Threads};
 
 /// One shard's storage, opened before its core starts.

@@ -54,6 +54,7 @@ pub const GRAPHS: &[Graph] = &[
         arrows: &[
             ("boot", &["config", "limits"]),
             ("clients", &["commands", "entry", "ids", "limits", "multi_shard"]),
+            ("cluster", &["ids"]),
             ("commands", &["limits"]),
             ("config", &["limits"]),
             (
@@ -94,14 +95,13 @@ pub const GRAPHS: &[Graph] = &[
             ("mail", &["clients", "entry", "ids", "limits"]),
             ("main", &["boot", "config", "limits", "start"]),
             ("memory_budget", &["config", "limits"]),
-            ("multi_shard", &["commands", "entry", "ids", "limits", "reply_bounds", "router"]),
-            ("node", &["boot", "config", "entry", "ids", "limits", "mail", "memory_budget", "reply_bounds", "router"]),
+            ("multi_shard", &["cluster", "commands", "entry", "ids", "limits", "reply_bounds"]),
+            ("node", &["boot", "cluster", "config", "entry", "ids", "limits", "mail", "memory_budget", "reply_bounds"]),
             ("outbox", &["entry", "ids", "limits", "mail", "shard"]),
             ("pending", &["ids"]),
             ("piecemeal", &["commands", "entry", "limits", "multi_shard", "node", "shard"]),
             ("probe", &["commands", "limits"]),
             ("reply_bounds", &["limits"]),
-            ("router", &["ids"]),
             (
                 "session_commands",
                 &["clients", "commands", "config", "limits", "mail", "memory_budget", "multi_shard", "node"],
@@ -127,6 +127,7 @@ pub const GRAPHS: &[Graph] = &[
                 "start",
                 &[
                     "boot",
+                    "cluster",
                     "commands",
                     "config",
                     "core",
@@ -137,7 +138,6 @@ pub const GRAPHS: &[Graph] = &[
                     "memory_budget",
                     "node",
                     "reply_bounds",
-                    "router",
                     "session_commands",
                     "shard",
                     "sync_placement",
