@@ -22,6 +22,7 @@ mod odd_numbers;
 mod random;
 #[cfg(test)]
 pub(crate) mod random_commands;
+mod reply_bounds;
 mod sets;
 mod sorted_sets;
 mod streams;
@@ -40,6 +41,7 @@ pub use glob::{glob_matches, glob_matches_any_case};
 pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;
 pub use random::Random;
+pub use reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
 pub use streams::parse_id as parse_stream_id;
 pub use table::{Command, Kind, Scatter};
 

@@ -14,9 +14,8 @@ use basalt_storage::keyspace::KeyPosition;
 
 use crate::cluster::Router;
 use crate::commands::table::{self, Special};
-use crate::commands::{Args, CommandError, CopyOptions};
+use crate::commands::{Args, CommandError, CopyOptions, ReplyBounds};
 use crate::ids::ShardId;
-use crate::reply_bounds::ReplyBounds;
 
 use move_key::{Move, start_move};
 use random_key::RandomKey;

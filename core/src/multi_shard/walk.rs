@@ -5,11 +5,10 @@ use basalt_storage::keyspace::KeyPosition;
 
 use super::gather::{Coordinator, MISSHAPEN, Part, Progress, Start, misshapen};
 use crate::commands::table::STEP_SCAN;
-use crate::commands::{Args, CommandError, ScanCursor};
+use crate::commands::{Args, CommandError, ReplyBounds, ScanCursor};
 use crate::entry::request::Mode;
 use crate::ids::ShardId;
 use crate::limits;
-use crate::reply_bounds::ReplyBounds;
 
 pub(super) fn keys_per_step() -> Vec<u8> {
     limits::KEYS_PER_STEP.to_string().into_bytes()

@@ -6,9 +6,8 @@ use std::time::{Duration, Instant};
 
 use basalt_net::resp::Limits;
 
-use crate::config::{BufferLimit, Config, ParameterError};
+use crate::config::{BufferLimit, Config, ParameterError, client_bytes_max};
 use crate::limits;
-use crate::memory_budget::client_bytes_max;
 
 /// The settings in force. Cores look at the version each turn and take a new copy when it has changed.
 #[derive(Debug)]

@@ -20,12 +20,12 @@ use basalt_storage::BlockCache;
 
 use crate::boot::OpenFiles;
 use crate::cluster::Router;
+use crate::commands::ReplyBounds;
 use crate::config::Config;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mail::{Mailboxes, Takes};
-use crate::reply_bounds::ReplyBounds;
 
 /// What all cores of the node share.
 pub struct Server {

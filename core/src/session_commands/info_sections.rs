@@ -7,8 +7,7 @@ use super::process::{self, ProcessMemory};
 use super::server::last_save_unix_s;
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::table::commands;
-use crate::config::Durability;
-use crate::memory_budget::MemoryBudget;
+use crate::config::{Durability, MemoryBudget};
 use crate::node::{CoreStats, Counter, Figure, Server, ShardStats};
 
 /// Redis' clock of accesses counts seconds in 24 bits.

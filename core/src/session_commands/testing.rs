@@ -12,11 +12,10 @@ use crate::boot::{OpenFiles, StopRequest};
 use crate::clients::Session;
 use crate::cluster::Router;
 use crate::commands::table::{self, ID_END};
-use crate::commands::{CommandError, Kind};
+use crate::commands::{CommandError, Kind, ReplyBounds};
 use crate::config::Config;
 use crate::mail::Mailboxes;
 use crate::node::{Clock, CoreStats, Server, Settings, ShardStats, Stop};
-use crate::reply_bounds::ReplyBounds;
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {

@@ -10,14 +10,15 @@ use basalt_storage::{Applied, ColdRead, Error as StorageError, OnMiss, Rows, Sto
 use super::open_batch::InFlight;
 use super::progress::Progress;
 use super::views::{Deferral, Views};
-use crate::commands::{Args, Command, CommandError, Context, Kind, Random, Run, table};
+use crate::commands::{
+    Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
+};
 use crate::entry::batch::Batch;
 use crate::entry::request::{self, ArgList, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::{CoreStats, Server};
 use crate::probe::{changes_at_once, look_for_named};
-use crate::reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
 
 /// What a read is told that needs more from disk than is kept for one command.
 pub(crate) const TOO_MUCH_TO_KEEP: &[u8] =

@@ -2,7 +2,7 @@
 //!
 //! Replies are made all at once when an entry is applied. So requests whose replies are large join a batch only as long as those on
 //! their way have room: of a string the length is looked up, of what is taken from collections the largest of the last is a guess.
-//! What comes out larger all the same is bounded while it is made, see [`crate::reply_bounds`].
+//! What comes out larger all the same is bounded while it is made, see [`crate::commands::ReplyBounds`].
 
 use basalt_raft::Replies;
 

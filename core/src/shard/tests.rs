@@ -14,12 +14,11 @@ use super::*;
 use crate::boot::{OpenFiles, StopRequest};
 use crate::cluster::Router;
 use crate::commands::random_commands::RandomCommands;
-use crate::commands::{Kind, table};
+use crate::commands::{Kind, TOO_MUCH_TO_REPLY, table};
 use crate::config::Config;
 use crate::entry::request::{self, Mode};
 use crate::ids::Ticket;
 use crate::mail::{Doorbell, Mailboxes};
-use crate::reply_bounds::TOO_MUCH_TO_REPLY;
 use crate::start::make_server;
 
 pub(super) const CORE: CoreId = CoreId(0);

@@ -28,13 +28,12 @@ use crossbeam_queue::ArrayQueue;
 use super::execution::{Call, TOO_MUCH_TO_KEEP};
 use super::parked::ParkedRequest;
 use super::{Shard, ShardHost, ShardMachine};
-use crate::commands::{Args, Command, CommandError, Kind, Random, table};
+use crate::commands::{Args, Command, CommandError, Kind, Random, ReplyBounds, table};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::Background;
 use crate::probe::reads_only_metadata;
-use crate::reply_bounds::ReplyBounds;
 
 /// What a read is told whose thread has panicked.
 const NOT_EXECUTED: &[u8] = b"-ERR The read could not be executed, the log says why\r\n";

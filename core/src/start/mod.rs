@@ -21,15 +21,13 @@ use glommio::Placement;
 
 use crate::boot::{Ballast, OpenFiles, Prepared, StopRequest};
 use crate::cluster::Router;
-use crate::commands;
-use crate::config::Config;
+use crate::commands::{self, ReplyBounds};
+use crate::config::{Config, MemoryBudget};
 use crate::core_loop;
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
-use crate::memory_budget::MemoryBudget;
 use crate::node::{Background, Clock, CoreStats, Server, Settings, ShardStats, Stop};
-use crate::reply_bounds::ReplyBounds;
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 use crate::sync_placement::SyncPlacement;

@@ -11,10 +11,9 @@ use basalt_storage::{BlockCache, Store, StoreOptions};
 use super::RunError;
 use crate::boot::{DataDir, OpenTables};
 use crate::cluster::Router;
-use crate::config::Config;
+use crate::config::{Config, MemoryBudget};
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
-use crate::memory_budget::MemoryBudget;
 use crate::node::Server;
 use crate::shard::{Shard, ShardMachine, Threads};
 

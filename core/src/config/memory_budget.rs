@@ -6,7 +6,7 @@
 
 use basalt_storage::log::LogOptions;
 
-use crate::config::Config;
+use super::table::Config;
 use crate::limits::{self, MEMTABLES_PER_SHARD};
 
 /// Segments of a shard's log that are in memory at once: the one being filled, and those that wait to be written as tables.
