@@ -25,7 +25,6 @@ pub mod node;
 pub mod outbox;
 pub mod pending;
 pub mod piecemeal;
-mod probe;
 pub mod session_commands;
 pub mod set_aside;
 pub mod shard;

@@ -7,9 +7,8 @@ use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, OnMiss, Rows, Store, Trial, Warmed};
 
+use super::cold::{Deferral, Progress, Views, changes_at_once, look_for_named};
 use super::open_batch::InFlight;
-use super::progress::Progress;
-use super::views::{Deferral, Views};
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
 };
@@ -18,7 +17,6 @@ use crate::entry::request::{self, ArgList, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::{CoreStats, Server};
-use crate::probe::{changes_at_once, look_for_named};
 
 /// What a read is told that needs more from disk than is kept for one command.
 pub(crate) const TOO_MUCH_TO_KEEP: &[u8] =

@@ -3,14 +3,14 @@
 //! Writes of a turn are collected into one Raft entry. Reads that must see a connection's own unanswered writes wait in the
 //! same order among them and run while the entry is applied; all other reads run at once.
 
+mod cold;
 mod execution;
 mod expiry;
 mod figures;
 mod host;
+mod joining;
 mod open_batch;
-mod parked;
 mod pressure;
-mod progress;
 mod proposing;
 mod refused;
 mod replies;
@@ -18,8 +18,6 @@ mod replies;
 pub(crate) mod tests;
 #[cfg(test)]
 mod time_tests;
-mod views;
-mod waiting;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -41,14 +39,13 @@ use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
 use crate::node::{Background, Server};
 
+use cold::{Parked, Views, Waiting};
 pub(crate) use execution::TOO_MUCH_TO_KEEP;
 pub use execution::{ReadOutcome, ShardMachine};
 pub use host::ShardHost;
 use open_batch::{Hold, InFlight, OpenBatch, Operation};
-use parked::{Parked, Waiting};
 use pressure::Pressure;
 use replies::BatchReplies;
-use views::Views;
 
 /// The threads that a shard uses.
 #[derive(Clone)]

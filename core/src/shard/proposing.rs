@@ -6,8 +6,8 @@ use basalt_net::resp::value;
 use basalt_raft::{ProposeError, Refused, Replies};
 use bytes::Bytes;
 
+use super::cold::Waiting;
 use super::open_batch::{Hold, OpenBatch, PendingBatch};
-use super::parked::Waiting;
 use super::replies::Answering;
 use super::{Shard, ShardHost};
 use crate::config::Durability;

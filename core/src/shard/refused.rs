@@ -3,8 +3,7 @@
 //! What a newcomer would get wrong: meanwhile their connections may have requests parked that came later. A read must not see what
 //! a later write of its own connection does, so it never queues up behind them.
 
-use super::parked::ParkedRequest;
-use super::progress::Progress;
+use super::cold::{ParkedRequest, Progress};
 use super::{Shard, ShardHost};
 use crate::entry::request::Mode;
 use crate::ids::Origin;

@@ -99,10 +99,9 @@ pub const GRAPHS: &[Graph] = &[
             ("outbox", &["entry", "ids", "limits", "mail", "shard"]),
             ("pending", &["ids"]),
             ("piecemeal", &["commands", "entry", "limits", "multi_shard", "node", "shard"]),
-            ("probe", &["commands", "limits"]),
             ("session_commands", &["clients", "commands", "config", "limits", "mail", "multi_shard", "node"]),
             ("set_aside", &["entry", "ids", "limits", "mail"]),
-            ("shard", &["commands", "config", "entry", "group_commit", "ids", "limits", "node", "probe", "slow_down"]),
+            ("shard", &["commands", "config", "entry", "group_commit", "ids", "limits", "node", "slow_down"]),
             ("slow_down", &["limits"]),
             (
                 "start",

@@ -25,15 +25,15 @@ use basalt_storage::keyspace::{KeyCounts, Scratch, VersionSource, rows_of_key};
 use basalt_storage::{ColdRead, ColdReader, Error as StorageError, RowRange, Rows, Store, View, ViewAnswer};
 use crossbeam_queue::ArrayQueue;
 
-use super::execution::{Call, TOO_MUCH_TO_KEEP};
+use super::lookahead::reads_only_metadata;
 use super::parked::ParkedRequest;
-use super::{Shard, ShardHost, ShardMachine};
 use crate::commands::{Args, Command, CommandError, Kind, Random, ReplyBounds, table};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::Background;
-use crate::probe::reads_only_metadata;
+use crate::shard::execution::{Call, TOO_MUCH_TO_KEEP};
+use crate::shard::{Shard, ShardHost, ShardMachine};
 
 /// What a read is told whose thread has panicked.
 const NOT_EXECUTED: &[u8] = b"-ERR The read could not be executed, the log says why\r\n";
@@ -42,10 +42,10 @@ const NOT_EXECUTED: &[u8] = b"-ERR The read could not be executed, the log says 
 type Client = (CoreId, u32);
 
 /// Wakes the core of the shard.
-pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
+pub(in crate::shard) type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// The views of one shard.
-pub(super) struct Views {
+pub(in crate::shard) struct Views {
     /// For clients' reads.
     threads: Background,
     /// For reads between writes, behind which all other entries of the shard wait until a thread is ready.
@@ -129,7 +129,7 @@ enum Due {
 }
 
 /// What becomes of a read that stands between writes and needs much from disk.
-pub(super) enum Deferral {
+pub(in crate::shard) enum Deferral {
     /// It has its view, and will be answered.
     Deferred,
     /// A thread is not ready for it yet.
@@ -139,7 +139,7 @@ pub(super) enum Deferral {
 }
 
 impl Views {
-    pub(super) fn new(threads: Background, entry_threads: Background, wake: Wake) -> Views {
+    pub(in crate::shard) fn new(threads: Background, entry_threads: Background, wake: Wake) -> Views {
         Views {
             threads,
             entry_threads,
@@ -156,7 +156,7 @@ impl Views {
     }
 
     /// Whether somebody waits for a reply, beside the parked requests.
-    pub(super) fn are_awaited(&self) -> bool {
+    pub(in crate::shard) fn are_awaited(&self) -> bool {
         self.running.values().any(|running| matches!(running.purpose, Purpose::Deferred(_)))
     }
 
@@ -365,7 +365,7 @@ fn names_keys(request: &[u8]) -> bool {
 impl ShardMachine {
     /// Has the read `request`, which stands between the writes of an entry and waits for `origin`, executed on another thread as
     /// of this moment.
-    pub(super) fn defer(&mut self, origin: Option<Origin>, request: &[u8], now_ms: u64) -> Deferral {
+    pub(in crate::shard) fn defer(&mut self, origin: Option<Origin>, request: &[u8], now_ms: u64) -> Deferral {
         let (Some(views), Some(origin)) = (&mut self.views, origin) else { return Deferral::Never };
         let Some(ranges) = ranges(request) else { return Deferral::Never };
         views.defer(&self.store, origin, ranges, || Job { request: request.to_vec(), now_ms, bounds: self.bounds })
@@ -418,7 +418,7 @@ impl ShardMachine {
 
 impl Shard {
     /// Whether `request`, which has just met `cold`, is to be executed on a view.
-    pub(super) fn wants_view(&self, request: &ParkedRequest, cold: &ColdRead) -> bool {
+    pub(in crate::shard) fn wants_view(&self, request: &ParkedRequest, cold: &ColdRead) -> bool {
         matches!(request.mode, Mode::Read | Mode::ReadInOrder)
             && request.progress.is_long(cold)
             && self.machine.borrow().views.is_some()
@@ -426,7 +426,7 @@ impl Shard {
     }
 
     /// Has a thread get ready for the first parked request of `client`.
-    pub(super) fn start_view(&mut self, client: Client) {
+    pub(in crate::shard) fn start_view(&mut self, client: Client) {
         let machine = &mut *self.machine.borrow_mut();
         let views = machine.views.as_mut().expect("who wants a view knows that there may be one");
         views.start(client, &machine.store);
@@ -434,7 +434,7 @@ impl Shard {
 
     /// Gives threads that are ready their views, and replies of others to whoever waits for them. Returns how many replies there
     /// were.
-    pub(super) fn take_views(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
+    pub(in crate::shard) fn take_views(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
         let mut count = 0;
         loop {
             let due = self.machine.borrow_mut().next_due_view();

@@ -6,7 +6,7 @@ use crate::limits;
 
 /// How far a request has come that is run again each time a reader thread has fetched something for it.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(in crate::shard) struct Progress {
     /// How often it has met the disk.
     rounds: u32,
     /// How often without having come farther.
@@ -30,7 +30,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new() -> Progress {
+    pub(in crate::shard) fn new() -> Progress {
         let (rows, scanned) = (Vec::new(), [None, None]);
         Progress {
             rounds: 0,
@@ -48,27 +48,27 @@ impl Progress {
     }
 
     /// Whether it has met the disk.
-    pub(super) fn has_begun(&self) -> bool {
+    pub(in crate::shard) fn has_begun(&self) -> bool {
         self.rounds > 0
     }
 
     /// Whether rows are to be kept for it: the caches may drop them faster than it reads them.
-    pub(super) fn keeps(&self) -> bool {
+    pub(in crate::shard) fn keeps(&self) -> bool {
         self.attempts >= limits::COLD_READ_ATTEMPTS
     }
 
     /// The progress of a read that waits for a view.
-    pub(super) fn for_view() -> Progress {
+    pub(in crate::shard) fn for_view() -> Progress {
         Progress { wants_view: Some(true), ..Progress::new() }
     }
 
     /// Takes note that there is no view of what it reads.
-    pub(super) fn take_no_view(&mut self) {
+    pub(in crate::shard) fn take_no_view(&mut self) {
         self.wants_view = None;
     }
 
     /// Whether so much is missing in memory that a read, which has just met `cold`, is to be executed where the disk is.
-    pub(super) fn is_long(&self, cold: &ColdRead) -> bool {
+    pub(in crate::shard) fn is_long(&self, cold: &ColdRead) -> bool {
         let rows = match cold {
             ColdRead::Key(_) | ColdRead::Scan { .. } => 1,
             ColdRead::Keys(rows) | ColdRead::Places(rows) => rows.len(),
@@ -78,34 +78,34 @@ impl Progress {
     }
 
     /// Whether the disk gave an error, which the request is to meet itself.
-    pub(super) fn has_failed(&self) -> bool {
+    pub(in crate::shard) fn has_failed(&self) -> bool {
         self.has_failed
     }
 
     /// Whether it has met the disk although there is already as much kept for it as may be, which is `bytes_max`.
-    pub(super) fn is_too_large(&self, bytes_max: usize) -> bool {
+    pub(in crate::shard) fn is_too_large(&self, bytes_max: usize) -> bool {
         self.kept_rounds > limits::KEPT_ROUNDS_MAX || self.kept.as_ref().is_some_and(|kept| kept.bytes() > bytes_max)
     }
 
     /// Whether generations reach the disk faster than it reads: it should do so as a part of an entry, during which none begins.
-    pub(super) fn is_overtaken(&self) -> bool {
+    pub(in crate::shard) fn is_overtaken(&self) -> bool {
         self.losses > limits::KEPT_LOSSES_MAX
     }
 
     /// Gives `store` the rows that are kept for it, until [`Progress::returns`].
-    pub(super) fn lends(&mut self, store: &mut Store) {
+    pub(in crate::shard) fn lends(&mut self, store: &mut Store) {
         if let Some(kept) = self.kept.take() {
             self.losses += u32::from(!store.set_kept(kept));
         }
     }
 
     /// Takes them back.
-    pub(super) fn returns(&mut self, store: &mut Store) {
+    pub(in crate::shard) fn returns(&mut self, store: &mut Store) {
         self.kept = store.take_kept();
     }
 
     /// Keeps the rows that were fetched for it; none, if that failed.
-    pub(super) fn fetched(&mut self, rows: Option<KeptRows>) {
+    pub(in crate::shard) fn fetched(&mut self, rows: Option<KeptRows>) {
         if !self.keeps() {
             return;
         }
@@ -118,7 +118,7 @@ impl Progress {
     }
 
     /// Takes note of what the request has met, and says how much of it to fetch.
-    pub(super) fn meets(&mut self, cold: &mut ColdRead) {
+    pub(in crate::shard) fn meets(&mut self, cold: &mut ColdRead) {
         self.rounds += 1;
         let bytes_max = if self.keeps() { limits::KEPT_SCAN_BYTES_MAX } else { limits::COLD_SCAN_BYTES_MAX };
         let is_farther = match cold {

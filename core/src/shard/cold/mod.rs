@@ -1,0 +1,27 @@
+//! What happens to a request whose rows are not in memory, so that its core never waits for the disk.
+//!
+//! ```text
+//! a write is looked ahead (lookahead), a read just runs
+//!    │ a row is missing
+//!    ▼
+//! parked, with what its connection sends behind it (parked, parking) ◀──┐
+//!    │ a reader thread fetches the rows                                 │ another row is missing;
+//!    ▼                                                                  │ `progress` says how far it has come,
+//! run again from its beginning ─────────────────────────────────────────┘ and from when on rows are kept for it
+//!    │ all rows are there                       │ it is a read, and needs much
+//!    ▼                                          ▼
+//! a read is answered, a write joins the batch   another thread executes it once, on a view (views)
+//! ```
+//!
+//! The same at length stands in `core/DESIGN.md`, "The life of a cold read".
+
+mod lookahead;
+mod parked;
+mod parking;
+mod progress;
+mod views;
+
+pub(super) use lookahead::{changes_at_once, look_for_named};
+pub(super) use parked::{Parked, ParkedRequest, Waiting};
+pub(super) use progress::Progress;
+pub(super) use views::{Deferral, Views};
