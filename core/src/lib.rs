@@ -14,7 +14,6 @@ pub mod core;
 pub mod core_loop;
 pub mod dispatch;
 pub mod entry;
-pub mod group_commit;
 pub mod ids;
 #[cfg(test)]
 mod isolation_tests;
@@ -28,6 +27,5 @@ pub mod piecemeal;
 pub mod session_commands;
 pub mod set_aside;
 pub mod shard;
-pub mod slow_down;
 pub mod start;
 pub mod sync_placement;

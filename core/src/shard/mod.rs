@@ -10,7 +10,7 @@ mod figures;
 mod host;
 mod joining;
 mod open_batch;
-mod pressure;
+mod pace;
 mod proposing;
 mod refused;
 mod replies;
@@ -34,7 +34,6 @@ use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Rows};
 use crate::commands::{Args, Run};
 use crate::entry::batch;
 use crate::entry::request::{Mode, RequestHeader};
-use crate::group_commit::GroupCommit;
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
 use crate::node::{Background, Server};
@@ -44,7 +43,7 @@ pub(crate) use execution::TOO_MUCH_TO_KEEP;
 pub use execution::{ReadOutcome, ShardMachine};
 pub use host::ShardHost;
 use open_batch::{Hold, InFlight, OpenBatch, Operation};
-use pressure::Pressure;
+use pace::{GroupCommit, Pressure};
 use replies::BatchReplies;
 
 /// The threads that a shard uses.

@@ -91,7 +91,6 @@ pub const GRAPHS: &[Graph] = &[
                     "shard",
                 ],
             ),
-            ("group_commit", &["limits"]),
             ("mail", &["clients", "entry", "ids", "limits"]),
             ("main", &["boot", "config", "limits", "start"]),
             ("multi_shard", &["cluster", "commands", "entry", "ids", "limits"]),
@@ -101,8 +100,7 @@ pub const GRAPHS: &[Graph] = &[
             ("piecemeal", &["commands", "entry", "limits", "multi_shard", "node", "shard"]),
             ("session_commands", &["clients", "commands", "config", "limits", "mail", "multi_shard", "node"]),
             ("set_aside", &["entry", "ids", "limits", "mail"]),
-            ("shard", &["commands", "config", "entry", "group_commit", "ids", "limits", "node", "slow_down"]),
-            ("slow_down", &["limits"]),
+            ("shard", &["commands", "config", "entry", "ids", "limits", "node"]),
             (
                 "start",
                 &[

@@ -1,4 +1,4 @@
-//! What the writers of a shard fill, and how full it is: the memtable, and the segments of the log. See [`crate::slow_down`].
+//! What the writers of a shard fill, and how full it is: the memtable, and the segments of the log. See [`super::slow_down`].
 
 use std::time::Instant;
 
@@ -6,29 +6,35 @@ use basalt_raft::Group;
 use basalt_storage::StoreMemory;
 use basalt_storage::log::Backlog;
 
-use super::open_batch::InFlight;
+use super::slow_down::{Drain, Growth, Level, SlowDown};
 use crate::limits;
-use crate::slow_down::{Drain, Growth, Level, SlowDown};
+use crate::shard::open_batch::InFlight;
 
 /// Holds batches back while the disk does not keep up.
-pub(super) struct Pressure {
+pub(in crate::shard) struct Pressure {
     slow_down: SlowDown,
     growth: Growth,
     log: LogPressure,
 }
 
 impl Pressure {
-    pub(super) fn new(memtable_bytes: usize, now: Instant) -> Pressure {
+    pub(in crate::shard) fn new(memtable_bytes: usize, now: Instant) -> Pressure {
         let slow_down = SlowDown::new(memtable_bytes, now);
         Pressure { slow_down, growth: Growth::default(), log: LogPressure::new(now) }
     }
 
-    pub(super) fn slow_down(&self) -> &SlowDown {
+    pub(in crate::shard) fn slow_down(&self) -> &SlowDown {
         &self.slow_down
     }
 
     /// Whether a batch waits on at `now`, with `memory` as it is. Most of the time this costs a few comparisons.
-    pub(super) fn holds(&mut self, now: Instant, memory: &StoreMemory, in_flight: &InFlight, group: &Group) -> bool {
+    pub(in crate::shard) fn holds(
+        &mut self,
+        now: Instant,
+        memory: &StoreMemory,
+        in_flight: &InFlight,
+        group: &Group,
+    ) -> bool {
         if memory.frozen_bytes == 0 && !self.log.is_due() {
             self.slow_down.end();
             return false;
@@ -41,7 +47,7 @@ impl Pressure {
 
     /// Whether enough batches are on their way. Not only by their number: what is not applied yet will be in a memtable, and
     /// must not fill the next one before there is any pressure to be noticed.
-    pub(super) fn in_flight_is_full(&self, memory: &StoreMemory, in_flight: &InFlight) -> bool {
+    pub(in crate::shard) fn in_flight_is_full(&self, memory: &StoreMemory, in_flight: &InFlight) -> bool {
         let count = in_flight.borrow().len();
         if count < limits::UNAPPLIED_BATCHES_MIN {
             return false;
@@ -77,12 +83,12 @@ impl Pressure {
     }
 
     /// Notes that the batch that waited is refused.
-    pub(super) fn gives_up(&mut self) {
+    pub(in crate::shard) fn gives_up(&mut self) {
         self.slow_down.gives_up();
     }
 
     /// Notes that a batch was proposed at `now`; returns for how many microseconds it was held back, if it was.
-    pub(super) fn leaves(&mut self, now: Instant, batch_bytes: usize, memory: &StoreMemory) -> Option<u64> {
+    pub(in crate::shard) fn leaves(&mut self, now: Instant, batch_bytes: usize, memory: &StoreMemory) -> Option<u64> {
         self.growth.note(batch_bytes, memory.active_bytes);
         self.log.unseen_bytes += batch_bytes;
         self.slow_down.leaves(now, batch_bytes).map(|held| held.as_micros() as u64)

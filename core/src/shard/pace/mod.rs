@@ -1,0 +1,14 @@
+//! When a batch leaves that could leave now. Three mechanisms hold it back, each for its own reason:
+//!
+//! - [`group_commit`]: while many write, it waits for its predecessor and a little longer, so that a sync serves more of them;
+//! - [`pressure`]: at most so many batches are on their way, and what they add fits into memory;
+//! - [`slow_down`]: writers come to as much as the disk takes, before it has to stop them.
+//!
+//! What else delays what stands in `core/DESIGN.md`, "What delays what".
+
+mod group_commit;
+mod pressure;
+mod slow_down;
+
+pub(super) use group_commit::GroupCommit;
+pub(super) use pressure::Pressure;
