@@ -310,7 +310,7 @@ pub const HOLD_WRITES_MAX: usize = 64;
 /// How long a batch waits for writes of clients that were just acknowledged: about half a sync.
 pub const HOLD: Duration = Duration::from_micros(50);
 
-/// Bytes of batches up to which their sync is best done on the core's own processor: see [`crate::sync_placement`].
+/// Bytes of batches up to which their sync is best done on the core's own processor: see [`crate::core_loop::SyncPlacement`].
 pub const SMALL_SYNC_BYTES: usize = 16 << 10;
 
 /// How long ago a batch was proposed that is likely to be over in a moment: several syncs of a fast disk.

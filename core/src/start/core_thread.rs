@@ -12,14 +12,12 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use super::RunError;
 use super::shards::{OpenShard, open_group};
-use crate::core::Core;
-use crate::core_loop::{self, Watched};
+use crate::core_loop::{self, Core, SyncPlacement, Watched};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Doorbell;
 use crate::node::Server;
 use crate::shard::Threads;
-use crate::sync_placement::SyncPlacement;
 
 /// What a core tells when its ring is there.
 pub(super) type Hello = Result<(CoreId, Doorbell), String>;

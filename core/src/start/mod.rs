@@ -23,14 +23,13 @@ use crate::boot::{Ballast, OpenFiles, Prepared, StopRequest};
 use crate::cluster::Router;
 use crate::commands::{self, ReplyBounds};
 use crate::config::{Config, MemoryBudget};
-use crate::core_loop;
+use crate::core_loop::{self, SyncPlacement};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
 use crate::node::{Background, Clock, CoreStats, Server, Settings, ShardStats, Stop};
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
-use crate::sync_placement::SyncPlacement;
 
 use core_thread::{CoreStart, collect, collect_watched, join, spawn_core};
 use shards::{begin_compaction, open_shards};

@@ -16,18 +16,18 @@ use crossbeam_queue::ArrayQueue;
 use futures_util::future::join_all;
 use smallvec::SmallVec;
 
+use super::outbox::Outbox;
+use super::pending::PendingRequests;
+use super::set_aside::{Aside, SetAside};
+use super::sync_placement::SyncPlacement;
 use crate::clients::{ClientFilter, Connection, Session, Stalled, Started, Traffic, Turns};
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
 use crate::mail::{Control, ReplyBatch, Request, RequestBatch};
 use crate::node::{Background, CoreStats, LiveSettings, RateMeter, Server};
-use crate::outbox::Outbox;
-use crate::pending::PendingRequests;
 use crate::session_commands::{ClientBuffers, client_line};
-use crate::set_aside::{Aside, SetAside};
 use crate::shard::Shard;
-use crate::sync_placement::SyncPlacement;
 
 /// A connection for whose parked request a reader thread has read rows, and those rows.
 type Warmed = (ShardId, (CoreId, u32), WarmedRows);

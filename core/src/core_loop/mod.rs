@@ -10,6 +10,21 @@
 //! lets other tasks run twice, then blocks in its ring for [`limits::BLOCK`], then parks in glommio until its ring or glommio has
 //! something. If there is much traffic, it *gathers* instead of blocking: see [`crate::clients::Traffic`].
 
+mod core;
+mod dispatch;
+#[cfg(test)]
+mod isolation_tests;
+mod outbox;
+mod pending;
+mod piecemeal;
+mod set_aside;
+mod sync_placement;
+
+pub use self::core::Core;
+pub use outbox::{Outbox, Warm};
+pub use pending::{PendingRequest, PendingRequests};
+pub use sync_placement::SyncPlacement;
+
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -23,7 +38,6 @@ use basalt_net::ring::{Park, RingError, TurnStats};
 use glommio::timer::Timer;
 use glommio::{Latency, Shares};
 
-use crate::core::Core;
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::{Doorbell, Sleep};

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use basalt_net::ring::{Ring, RingOptions};
 
-use crate::core::Core;
+use super::core::Core;
+use super::sync_placement::SyncPlacement;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::mail::{Request, RequestBatch, RequestHead, Takes};
 use crate::node::{Background, Server};
 use crate::shard::Shard;
 use crate::shard::tests::{command, log_options, with_shards};
-use crate::sync_placement::SyncPlacement;
 
 const SELF: CoreId = CoreId(0);
 const OTHER: CoreId = CoreId(1);
