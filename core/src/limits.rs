@@ -323,14 +323,14 @@ pub const HOLD_BEHIND: Duration = Duration::from_millis(10);
 pub const OUTSTANDING_WINDOW: Duration = Duration::from_millis(10);
 
 /// Times its budget that a memtable may hold while the one before it is being written; then batches wait. Only where slowing
-/// writers down has not been enough, see [`crate::shard::pace::slow_down`].
+/// writers down has not been enough, see `shard/pace/slow_down.rs`.
 pub const MEMTABLE_OVERFLOW: usize = 2;
 
 /// Memtables that may be in memory at once in each shard, in budgets of one: the active one and the one before it, each overgrown.
 pub const MEMTABLES_PER_SHARD: u64 = 2 * MEMTABLE_OVERFLOW as u64;
 
 /// How steeply writers are slowed down above a memtable's budget. With 4, writers of any speed come to a memtable of 1.6 to 1.8
-/// times its budget and do not see its bound: the unit tests of [`crate::shard::pace::slow_down`] print it.
+/// times its budget and do not see its bound: the unit tests of `shard/pace/slow_down.rs` print it.
 pub const SLOW_DOWN_GAIN: f64 = 4.0;
 
 /// The longest that a batch waits behind the one before it so that writers are slowed down. Each shard so takes twenty times

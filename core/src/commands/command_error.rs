@@ -12,7 +12,7 @@ pub enum CommandError {
     /// The key holds another type.
     #[error("WRONGTYPE Operation against a key holding the wrong kind of value")]
     WrongType,
-    /// The reply is too large to be read at one moment: it is read in pieces, see [`crate::core_loop::piecemeal`].
+    /// The reply is too large to be read at one moment: it is read in pieces, see `core_loop/piecemeal.rs`.
     #[error("ERR the reply is too large to be read at one moment, ask for fewer keys at a time")]
     Piecemeal,
     /// The shard's storage failed; [`basalt_storage::Error::Cold`] means: fetch the rows, then run the command again.

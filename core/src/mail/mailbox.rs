@@ -48,7 +48,7 @@ pub struct RequestHead {
     pub shard: ShardId,
     /// How it is run.
     pub mode: Mode,
-    /// Where its bytes end in [`RequestBatch::bytes`].
+    /// Where its bytes end in those of the [`RequestBatch`].
     pub end: usize,
 }
 
