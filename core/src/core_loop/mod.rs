@@ -10,41 +10,53 @@
 //! lets other tasks run twice, then blocks in its ring for [`limits::BLOCK`], then parks in glommio until its ring or glommio has
 //! something. If there is much traffic, it *gathers* instead of blocking: see [`crate::clients::Traffic`].
 
+mod answers;
+mod clients;
+mod cold_reads;
 mod core;
 mod dispatch;
+mod intake;
 #[cfg(test)]
 mod isolation_tests;
 mod outbox;
 mod pending;
 mod piecemeal;
+mod publish;
+mod reactor;
+mod replies;
+mod resume;
+mod room;
 mod set_aside;
+mod sleep;
+mod stopping;
 mod sync_placement;
+mod take_mail;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod watch;
 
 pub use self::core::Core;
 pub use outbox::{Outbox, Warm};
 pub use pending::{PendingRequest, PendingRequests};
+pub use reactor::probe_timers;
 pub use sync_placement::SyncPlacement;
+pub use watch::{Heartbeat, Watched, watch, watchdog};
 
-use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{Ordering, fence};
+use std::task::Poll;
+use std::time::Instant;
 
-use basalt_net::ring::{Park, RingError, TurnStats};
+use basalt_net::ring::Park;
 use glommio::timer::Timer;
-use glommio::{Latency, Shares};
 
-use crate::ids::CoreId;
 use crate::limits;
-use crate::mail::{Doorbell, Sleep};
-use crate::node::Server;
+use crate::mail::Sleep;
 
-/// How often a core has gone round, for the watchdog.
-pub type Heartbeat = Arc<AtomicU64>;
+use reactor::reactor_turn;
+use sleep::{Pace, Wait, how_to_wait, nap};
 
 /// Runs `core` until the node stops.
 ///
@@ -139,140 +151,5 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         }
         core.ring.enable_park(false);
         pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, wait: Wait::None };
-    }
-}
-
-/// Where the loop stands between two sleeps.
-struct Pace {
-    last_reactor_turn: Instant,
-    quiet_turns: u32,
-    /// How the next turn waits.
-    wait: Wait,
-}
-
-/// How a turn waits for something to happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Wait {
-    /// Not at all.
-    #[default]
-    None,
-    /// In the ring for so many completions, for so long at most. Who leaves mail sees a core that is awake, and makes no system
-    /// call.
-    Gather(u32, Duration),
-    /// Outside the ring for [`limits::GATHER`] at most; a finished sync, and whatever else wakes a group, ends it.
-    Nap,
-    /// In the ring for a completion or the bell, for [`limits::BLOCK`] at most.
-    Block,
-}
-
-/// Sleeps outside the ring, with nothing left in it that waits to be submitted.
-fn nap(core: &mut Core) -> Result<TurnStats, RingError> {
-    let before = core.ring.turn(None)?;
-    if before.events > 0 {
-        return Ok(before);
-    }
-    std::thread::park_timeout(limits::GATHER);
-    core.ring.turn(None)
-}
-
-/// How a core that has nothing to do waits.
-fn how_to_wait(core: &Core, bell: &Doorbell) -> Wait {
-    if core.has_work() {
-        return Wait::None;
-    }
-    // Until the sync is over there is little to answer.
-    if core.traffic.is_busy() && core.commits_soon() {
-        return if bell.prepare_sleep(Sleep::Napping) { Wait::Nap } else { Wait::None };
-    }
-    match core.gathers() {
-        Some((events, time)) => Wait::Gather(events, time),
-        // A batch that waits for clients is to be looked at again soon, whatever the others do.
-        None if core.waits_for_clients() => Wait::Gather(1, limits::HOLD),
-        None if bell.prepare_sleep(Sleep::Blocked) => Wait::Block,
-        None => Wait::None,
-    }
-}
-
-/// Makes the executor run out of runnable tasks once, so that glommio polls its rings, timers and foreign wakers, without
-/// sleeping: the timer has expired by the time the executor looks. A timer that is ready at its first poll never reaches
-/// the reactor: then a longer one is tried. Nor may it be polled a second time before the executor is back: it would be
-/// ready then.
-pub async fn reactor_turn() {
-    let mut length = Duration::from_micros(1);
-    let mut timer = Timer::new(length);
-    let mut registered = false;
-    poll_fn(|context| {
-        if registered {
-            return Poll::Ready(());
-        }
-        while Pin::new(&mut timer).poll(context).is_ready() {
-            length *= 2;
-            timer = Timer::new(length);
-        }
-        registered = true;
-        Poll::Pending
-    })
-    .await;
-}
-
-/// Runs a timer of 1 ms for ever and notes how late it was at worst: the bound on what any task of the core waits.
-pub fn probe_timers(server: Arc<Server>, core: CoreId) {
-    let length = Duration::from_millis(1);
-    let probe = async move {
-        loop {
-            let begun = Instant::now();
-            glommio::timer::sleep(length).await;
-            let late_us = begun.elapsed().saturating_sub(length).as_micros() as u64;
-            let worst = &server.cores[core.index()].timer_late_us_max;
-            worst.set(worst.get().max(late_us));
-        }
-    };
-    glommio::spawn_local(probe).detach();
-}
-
-/// A core that the watchdog looks after.
-pub struct Watched {
-    core: CoreId,
-    heartbeat: Heartbeat,
-    waker: Waker,
-}
-
-/// Prepares the running executor to be poked by the watchdog, and gives what the watchdog needs.
-///
-/// The waker belongs to a task in a latency queue of its own: waking such a task from another thread always writes
-/// glommio's event descriptor, which sends a core whose tasks never pause to its reactor. A poke too many is harmless.
-pub async fn watch(core: CoreId) -> (Heartbeat, Watched) {
-    let heartbeat = Heartbeat::default();
-    let waker = Rc::new(RefCell::new(None::<Waker>));
-    let executor = glommio::executor();
-    let queue = executor.create_task_queue(Shares::default(), Latency::Matters(Duration::from_secs(3600)), "watchdog");
-    let own = waker.clone();
-    let task = poll_fn(move |context| {
-        *own.borrow_mut() = Some(context.waker().clone());
-        Poll::<()>::Pending
-    });
-    glommio::spawn_local_into(task, queue).expect("the queue was created on this executor").detach();
-    let waker = loop {
-        if let Some(waker) = waker.borrow_mut().take() {
-            break waker;
-        }
-        reactor_turn().await;
-    };
-    (heartbeat.clone(), Watched { core, heartbeat, waker })
-}
-
-/// Looks at the cores' heartbeats until the node stops, and pokes a core whose heart stands still while it is not parked.
-pub fn watchdog(server: &Server, watched: &[Watched]) {
-    let mut last: Vec<u64> = vec![u64::MAX; watched.len()];
-    while !server.stop.is_requested() {
-        let idle = watched.iter().all(|core| server.mailboxes.bell(core.core).is_parked());
-        std::thread::sleep(if idle { limits::WATCHDOG_IDLE } else { limits::WATCHDOG });
-        for (core, last) in watched.iter().zip(&mut last) {
-            let beat = core.heartbeat.load(Ordering::Relaxed);
-            if beat == *last && !server.mailboxes.bell(core.core).is_parked() {
-                core.waker.wake_by_ref();
-            }
-            *last = beat;
-        }
     }
 }

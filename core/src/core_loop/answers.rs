@@ -1,0 +1,59 @@
+//! Replies of shards, from the batches and from other cores, to the connections that wait for them.
+
+use super::core::Core;
+use crate::ids::Ticket;
+use crate::mail::ReplyBatch;
+
+impl Core {
+    /// Takes the outcomes of this core's batches, and gives the replies that are due to its own connections.
+    pub fn take_outcomes(&mut self) -> usize {
+        let mut count = 0;
+        for shard in self.shards.iter_mut().flatten() {
+            count += shard.take_outcomes(self.now_ms, &mut self.outbox);
+        }
+        // Only once a turn: the steps of a long walk take turns with everything else.
+        if let Some(replies) = self.outbox.take_local_replies() {
+            count += replies.heads.len();
+            self.deliver(&replies);
+            self.outbox.recycle_local_replies(replies);
+        }
+        self.give_turns();
+        count
+    }
+
+    /// Gives replies to the connections that wait for them.
+    pub(super) fn deliver(&mut self, replies: &ReplyBatch) {
+        let mut start = 0;
+        for &(ticket, end) in &replies.heads {
+            self.answer(ticket, &replies.bytes[start..end]);
+            start = end;
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, reply: &[u8]) {
+        let request = self.pending.take(ticket);
+        let index = request.connection.index();
+        let Some(mut connection) = self.connections.get_mut(index).and_then(Option::take) else { return };
+        if connection.ring != request.connection {
+            self.connections[index] = Some(connection);
+            return;
+        }
+        connection.ordered_unanswered -= u32::from(request.ordered);
+        if connection.coordinator(request.slot).is_some() {
+            self.advance(&mut connection, request.slot, request.part as usize, reply);
+        } else {
+            self.fill(&mut connection, request.slot, reply);
+        }
+        if connection.has_piece() {
+            self.send_pieces(&mut connection);
+        }
+        let waits_for_client = connection.paused && !self.takes_replies(&connection);
+        let may_go_on = connection.stalled && (waits_for_client || self.may_go_on(&mut connection));
+        let unread = self.ring.output_bytes(connection.ring) + connection.ready_bytes();
+        let is_over = self.live.output_is_newly_over(unread, connection.output_over_since);
+        if may_go_on || is_over || (connection.session.closing && connection.is_caught_up()) {
+            self.stalled.push(connection.ring);
+        }
+        self.connections[index] = Some(connection);
+    }
+}

@@ -1,0 +1,290 @@
+//! The clients of a core: how they come, how they go, and who is closed.
+
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use basalt_net::resp::{Protocol, Reply, value};
+use basalt_net::ring::{CloseReason, ConnId};
+use basalt_net::socket;
+
+use super::core::Core;
+use crate::clients::{ClientFilter, Connection, Session};
+use crate::ids::CoreId;
+use crate::limits;
+use crate::mail::{Control, Request};
+use crate::node::CoreStats;
+use crate::session_commands::{ClientBuffers, client_line};
+
+impl Core {
+    /// Takes connections from `listener`, for all cores.
+    pub fn listen(&mut self, listener: TcpListener) {
+        self.ring.listen(listener);
+    }
+
+    /// Deals an accepted connection to the next core.
+    pub(super) fn deal(&mut self, socket: OwnedFd) {
+        let to = CoreId(self.next_core);
+        self.next_core = (self.next_core + 1) % self.server.router.core_count();
+        // Here and not where it is adopted: a core that is behind must not be dealt more than there may be.
+        let count = self.server.client_count.fetch_add(1, Ordering::Relaxed) + 1;
+        if count > self.live.clients_max {
+            self.server.client_count.fetch_sub(1, Ordering::Relaxed);
+            return self.reject(socket);
+        }
+        if to == self.id { self.adopt(socket) } else { self.outbox.control(to, Request::Connection(socket)) }
+    }
+
+    /// Tells a client that there are as many as there may be, and closes its connection.
+    fn reject(&mut self, socket: OwnedFd) {
+        self.stats().connections.add(1);
+        self.stats().rejected_connections.add(1);
+        let id = self.ring.add(socket);
+        if let Some(out) = self.ring.output(id) {
+            out.extend_from_slice(b"-ERR max number of clients reached\r\n");
+        }
+        self.ring.close(id, true);
+    }
+
+    /// Makes a connection, which was counted when it was dealt, this core's own.
+    pub(super) fn adopt(&mut self, socket: OwnedFd) {
+        self.stats().connections.add(1);
+        if let Err(error) = socket::configure_client(socket.as_fd(), self.live.keepalive_s) {
+            tracing::debug!(%error, "socket options of a connection could not be set");
+        }
+        let peer = socket::peer_address(socket.as_fd()).ok().flatten();
+        let local = socket::local_address(socket.as_fd()).ok().flatten();
+        let fd = socket.as_raw_fd();
+        let id = self.ring.add(socket);
+        let client_id = self.server.next_client_id.fetch_add(1, Ordering::Relaxed);
+        let session = Session { fd, ..Session::new(client_id, peer, local, self.now) };
+        let connection = Box::new(Connection::new(id, session));
+        if self.connections.len() <= id.index() {
+            self.connections.resize_with(id.index() + 1, || None);
+        }
+        self.connections[id.index()] = Some(connection);
+        let clients = &self.stats().clients;
+        clients.set(clients.get() + 1);
+    }
+
+    pub(super) fn take_connection(&mut self, id: ConnId) -> Option<Box<Connection>> {
+        let place = self.connections.get_mut(id.index())?;
+        if place.as_ref().is_some_and(|connection| connection.ring == id) { place.take() } else { None }
+    }
+
+    /// Puts a connection back after a change, or closes it if that is due.
+    pub(super) fn put_connection(&mut self, mut connection: Box<Connection>) {
+        let id = connection.ring;
+        if connection.session.closing && connection.is_caught_up() {
+            self.forget(connection);
+            self.ring.close(id, true);
+            return;
+        }
+        let output = self.ring.output_bytes(id) + connection.ready_bytes();
+        let was_over = connection.output_over_since.is_some();
+        if self.live.output_is_over(output, &mut connection.output_over_since, self.now) {
+            self.connections[id.index()] = Some(connection);
+            return self.close_over_limit(id, output);
+        }
+        if connection.output_over_since.is_some() && !was_over {
+            self.unread.push(id);
+        }
+        let pause = connection.stalled && connection.input.len() >= self.input_bytes_max(&connection);
+        if pause != connection.paused {
+            connection.paused = pause;
+            if pause { self.ring.pause(id) } else { self.ring.resume(id) }
+        }
+        self.connections[id.index()] = Some(connection);
+    }
+
+    fn forget(&mut self, connection: Box<Connection>) {
+        if let Some(waits_for) = connection.waits_for {
+            self.stalled.leave(waits_for);
+        }
+        drop(connection);
+        self.server.client_count.fetch_sub(1, Ordering::Relaxed);
+        let clients = &self.stats().clients;
+        clients.set(clients.get() - 1);
+    }
+
+    /// The peer has closed its end.
+    pub(super) fn closed(&mut self, id: ConnId, reason: CloseReason) {
+        tracing::trace!(?reason, "connection closed by the peer");
+        let Some(mut connection) = self.take_connection(id) else { return self.ring.close(id, false) };
+        if reason == CloseReason::Eof {
+            // The peer sends no more but may still read: what it has sent is run, and it gets the replies it waits for.
+            connection.ended = true;
+            connection.session.closing |= !connection.stalled;
+            self.put_connection(connection);
+        } else {
+            self.forget(connection);
+            self.ring.close(id, false);
+        }
+    }
+
+    /// Closes a connection, after what is queued for it if `after_flush`.
+    pub(super) fn close(&mut self, id: ConnId, after_flush: bool) {
+        if let Some(connection) = self.take_connection(id) {
+            self.forget(connection);
+        }
+        self.ring.close(id, after_flush);
+    }
+
+    pub(super) fn close_idle(&mut self) {
+        let Some(timeout) = self.live.idle_max else { return };
+        let idle: Vec<ConnId> = self
+            .connections
+            .iter()
+            .flatten()
+            .filter(|connection| {
+                connection.is_caught_up()
+                    && connection.waits_for.is_none()
+                    && self.now.duration_since(connection.session.active) > timeout
+            })
+            .map(|connection| connection.ring)
+            .collect();
+        for id in idle {
+            self.close(id, true);
+        }
+    }
+
+    /// Closes clients that have left too much unread for too long: nothing else may happen to them.
+    pub(super) fn close_unread(&mut self) {
+        for id in std::mem::take(&mut self.unread) {
+            let Some(connection) = self.take_connection(id) else { continue };
+            self.put_connection(connection);
+            let put = self.connections[id.index()].as_ref();
+            if put.is_some_and(|connection| connection.ring == id && connection.output_over_since.is_some()) {
+                self.unread.push(id);
+            }
+        }
+    }
+
+    /// Closes half-closed clients that take no replies any more. The ring has told of their end already and tells nothing twice.
+    pub(super) fn close_broken(&mut self) {
+        for index in 0..self.connections.len() {
+            let Some(connection) = &self.connections[index] else { continue };
+            let id = connection.ring;
+            if connection.ended && self.ring.output(id).is_none() {
+                self.close(id, false);
+            } else if connection.paused && !self.takes_replies(connection) {
+                // There may be memory for more of its requests by now.
+                self.stalled.push(id);
+            }
+        }
+    }
+
+    /// Closes this core's largest clients while all clients of the node hold more than they may, and none of another core's is
+    /// larger. The others' figures are those of their last tick.
+    pub(super) fn evict_clients(&mut self) {
+        let all: u64 = self.server.cores.iter().map(CoreStats::client_bytes).sum();
+        let Some(mut excess) = all.checked_sub(self.live.client_bytes_max).filter(|&excess| excess > 0) else {
+            return self.stats().largest_client_bytes.set(0);
+        };
+        let mut clients: Vec<(u64, ConnId, u64)> =
+            self.connections.iter().flatten().filter_map(|c| self.evictable(c)).collect();
+        clients.sort_unstable_by_key(|&(bytes, ..)| std::cmp::Reverse(bytes));
+        let others = self.server.cores.iter().enumerate().filter(|(index, _)| *index != self.id.index());
+        let others_largest = others.map(|(_, core)| core.largest_client_bytes.get()).max().unwrap_or(0);
+        let largest = &self.stats().largest_client_bytes;
+        let is_first_look = largest.get() == 0;
+        largest.set(clients.first().map_or(0, |&(bytes, ..)| bytes));
+        if is_first_look {
+            // The other cores have yet to say what theirs hold.
+            return self.server.ring_all();
+        }
+        for (bytes, id, client) in clients {
+            if excess == 0 || bytes < others_largest {
+                return;
+            }
+            tracing::warn!(
+                client,
+                bytes,
+                all,
+                most = self.live.client_bytes_max,
+                "client closed: all clients together hold more than maxmemory-clients, and this one holds most"
+            );
+            self.stats().evicted_clients.add(1);
+            self.cut_off(
+                id,
+                "the connection is closed: all clients hold more than maxmemory-clients, and this one held most",
+            );
+            excess = excess.saturating_sub(bytes);
+        }
+    }
+
+    /// What a client holds, and who it is, if it may be closed for that and is worth it.
+    fn evictable(&self, connection: &Connection) -> Option<(u64, ConnId, u64)> {
+        let bytes = (connection.held_bytes() + self.ring.output_capacity(connection.ring)) as u64;
+        let bytes = bytes + connection.input.capacity() as u64;
+        let may_be = !connection.session.no_evict && bytes >= limits::EVICTED_BYTES_MIN;
+        may_be.then_some((bytes, connection.ring, connection.session.id))
+    }
+
+    /// Closes a client that holds too much, and tells it why, unless it has got the beginning of a long reply.
+    fn cut_off(&mut self, id: ConnId, why: &str) {
+        if let Some(connection) = self.take_connection(id) {
+            self.forget(connection);
+        }
+        self.ring.cut(id, format!("-ERR {why}\r\n").as_bytes(), end_of_reply);
+    }
+
+    fn close_over_limit(&mut self, id: ConnId, bytes: usize) {
+        let client = self.connections[id.index()].as_ref().map(|connection| connection.session.id);
+        tracing::warn!(client, bytes, "client closed: its output buffer is over the limit");
+        self.stats().output_limit_closed.add(1);
+        self.cut_off(id, "the connection is closed: more was left unread than client-output-buffer-limit allows");
+    }
+}
+
+/// Runs `control` on `core` and gives the reply.
+pub(super) fn run_control(core: &mut Core, control: &Control) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut reply = Reply::new(&mut bytes, Protocol::Resp2);
+    match control {
+        Control::ListClients(filter) => {
+            let mut text = Vec::new();
+            for connection in chosen(core, filter) {
+                let buffers = ClientBuffers {
+                    input_bytes: connection.input.len(),
+                    input_capacity: connection.input.capacity(),
+                    output_bytes: core.ring.output_bytes(connection.ring),
+                    output_capacity: core.ring.output_capacity(connection.ring),
+                };
+                client_line(&mut text, &connection.session, buffers, 0, Instant::now());
+                text.push(b'\n');
+            }
+            reply.bulk(&text);
+        }
+        Control::KillClients(filter) => {
+            let victims: Vec<_> = chosen(core, filter).map(|connection| connection.ring).collect();
+            for &id in &victims {
+                match &mut core.connections[id.index()] {
+                    // Who closes itself still gets the reply.
+                    Some(connection) if filter.is_asker(&connection.session) => connection.session.closing = true,
+                    _ => core.close(id, true),
+                }
+            }
+            reply.integer(victims.len() as i64);
+        }
+    }
+    bytes
+}
+
+fn chosen<'a>(core: &'a Core, filter: &'a ClientFilter) -> impl Iterator<Item = &'a Connection> {
+    core.connections
+        .iter()
+        .flatten()
+        .map(|connection| &**connection)
+        .filter(|connection| filter.matches(&connection.session))
+}
+
+/// Where in `output`, which begins with a reply, the first one ends that ends at or behind `position`.
+fn end_of_reply(output: &[u8], position: usize) -> Option<usize> {
+    let mut end = 0;
+    while end < position {
+        end += value::skip_value(&output[end..])?;
+    }
+    Some(end)
+}

@@ -1,0 +1,36 @@
+//! Rows that reader threads fetch for the shards of a core.
+
+use basalt_storage::Warmed as WarmedRows;
+
+use super::core::Core;
+use crate::limits;
+
+impl Core {
+    pub(super) fn start_warming(&mut self) {
+        while self.warming < limits::COLD_READS_IN_FLIGHT
+            && let Some(warm) = self.outbox.warms.pop_front()
+        {
+            let reader =
+                self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
+            let (server, warmed, core) = (self.server.clone(), self.warmed.clone(), self.id);
+            let (shard, client) = (warm.shard, warm.client);
+            let (read, keeps) = (warm.read.clone(), warm.keeps);
+            let job = Box::new(move || {
+                let rows = if keeps { reader.keep(&read) } else { reader.warm(&read) };
+                let rows = rows.unwrap_or_else(|error| {
+                    // The command itself meets the same error and reports it to its client.
+                    tracing::warn!(shard = shard.0, %error, "a read from disk failed");
+                    WarmedRows::default()
+                });
+                let pushed = warmed.push((shard, client, rows));
+                assert!(pushed.is_ok(), "there are no more cold reads in flight than their queue holds");
+                server.mailboxes.bell(core).ring();
+            });
+            if self.readers.submit(job).is_err() {
+                self.outbox.warms.push_front(warm);
+                return;
+            }
+            self.warming += 1;
+        }
+    }
+}

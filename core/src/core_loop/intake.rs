@@ -1,0 +1,119 @@
+//! What clients have sent: from the ring's events to commands that are started.
+
+use basalt_net::resp::Decoded;
+use basalt_net::ring::{ConnId, Event};
+
+use super::core::Core;
+use crate::clients::{Connection, Started};
+
+impl Core {
+    /// Handles everything the ring has collected; returns how many events there were.
+    pub fn take_ring_events(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(event) = self.ring.next_event() {
+            count += 1;
+            match event {
+                Event::Accepted(_, socket) => self.deal(socket),
+                Event::AcceptFailed(_, errno) => {
+                    let error = std::io::Error::from_raw_os_error(errno);
+                    tracing::warn!(%error, "a connection could not be accepted; trying again");
+                }
+                Event::Received(connection, input) => self.received(connection, &input),
+                Event::Closed(connection, reason) => self.closed(connection, reason),
+                Event::Writable(connection) => self.stalled.push(connection),
+                Event::Woken => {}
+            }
+        }
+        count
+    }
+
+    /// Decodes what a connection sent.
+    pub(super) fn received(&mut self, id: ConnId, data: &[u8]) {
+        self.stats().bytes_in.add(data.len() as u64);
+        let Some(mut connection) = self.take_connection(id) else { return };
+        connection.session.active = self.now;
+        self.traffic.heard(&mut connection.heard_in);
+        if connection.session.closing {
+            // What comes after QUIT or after bytes that made no sense is not looked at.
+            self.connections[id.index()] = Some(connection);
+            return;
+        }
+        if connection.input.is_empty() && !connection.stalled {
+            let consumed = self.decode(&mut connection, data);
+            connection.input.push(&data[consumed..]);
+        } else {
+            self.handed_over_bytes += data.len();
+            connection.input.push(data);
+            if !connection.stalled {
+                self.decode_kept(&mut connection);
+            }
+        }
+        self.put_connection(connection);
+    }
+
+    /// Decodes from a connection's own input buffer.
+    pub(super) fn decode_kept(&mut self, connection: &mut Connection) {
+        let mut input = std::mem::take(&mut connection.input);
+        let consumed = self.decode(connection, input.unread());
+        input.consume(consumed);
+        connection.input = input;
+    }
+
+    /// Decodes and starts commands until `input` holds no whole one or there is no room for more; returns how many bytes
+    /// were used.
+    fn decode(&mut self, connection: &mut Connection, input: &[u8]) -> usize {
+        let mut used = 0;
+        let mut argv = std::mem::take(&mut self.argv);
+        while used < input.len() && !connection.session.closing {
+            connection.barrier &= !connection.is_caught_up();
+            if !self.may_decode(connection) {
+                connection.stalled = true;
+                if self.has_room(connection) {
+                    // It is not this connection that is full: it goes on when the core has worked something off.
+                    self.stalled.push(connection.ring);
+                }
+                break;
+            }
+            match connection.decoder.decode(&input[used..], &self.live.resp_limits, &mut argv) {
+                Ok(Decoded::Incomplete { missing }) => {
+                    let waiting = input.len() - used;
+                    if waiting + missing > self.live.query_bytes_max {
+                        tracing::warn!(
+                            client = connection.session.id,
+                            "client closed: its query buffer is over the limit"
+                        );
+                        connection.session.closing = true;
+                        used = input.len();
+                    }
+                    break;
+                }
+                Ok(Decoded::Command { consumed }) => {
+                    if argv.is_empty() {
+                        used += consumed;
+                        continue;
+                    }
+                    match self.command(connection, &argv, &input[used..]) {
+                        Started::Yes => used += consumed,
+                        // It is decoded again once all before it is answered.
+                        Started::WaitsForReplies => connection.barrier = true,
+                        // Or once there is room for it.
+                        Started::WaitsForShard(shard, mode) => {
+                            connection.stalled = true;
+                            connection.waits_for = Some(self.stalled.wait(connection.ring, shard, mode));
+                            break;
+                        }
+                    }
+                }
+                Err(error) => {
+                    self.stats().error_replies.count(b"ERR");
+                    self.reply_with(connection, |reply| reply.protocol_error(&error));
+                    connection.session.closing = true;
+                    used = input.len();
+                }
+            }
+        }
+        self.argv = argv;
+        connection.session.closing |= connection.ended && !connection.stalled;
+        used
+    }
+}

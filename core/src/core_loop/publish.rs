@@ -1,0 +1,35 @@
+//! The figures of a core, for `INFO`.
+
+use super::core::Core;
+use crate::clients::Connection;
+use crate::shard::Shard;
+
+impl Core {
+    /// Publishes the figures of this core and its shards ahead of the tick.
+    pub(super) fn publish_now(&mut self) {
+        self.shards.iter_mut().flatten().for_each(Shard::publish_counts);
+        self.publish();
+    }
+
+    pub(super) fn publish(&mut self) {
+        self.handed_over_bytes = 0;
+        let sum = |bytes: fn(&Connection) -> usize| self.connections.iter().flatten().map(|c| bytes(c)).sum::<usize>();
+        let (input_bytes, held_bytes) = (sum(|c| c.input.capacity()), sum(Connection::held_bytes));
+        let batches = self.half_run.iter().flatten().map(|run| run.batch.bytes.capacity()).sum::<usize>();
+        let (requests, replies) = self.outbox.bytes();
+        let (stats, ring) = (&self.server.cores[self.id.index()], self.ring.counters());
+        stats.bytes_out.set(ring.bytes_out);
+        stats.enters.set(ring.enters);
+        stats.receives.set(ring.receives);
+        stats.sends.set(ring.sends);
+        stats.input_bytes.set(input_bytes as u64);
+        stats.held_bytes.set(held_bytes as u64);
+        stats.outbox_requests_bytes.set((requests + batches) as u64);
+        stats.outbox_replies_bytes.set(replies as u64);
+        stats.output_bytes.set(self.ring.memory().outputs as u64);
+        let [commands, bytes_in, bytes_out] = &mut self.rates;
+        stats.commands_per_s.set(commands.feed(self.now, stats.commands.since_start()));
+        stats.bytes_in_per_s.set(bytes_in.feed(self.now, stats.bytes_in.since_start()));
+        stats.bytes_out_per_s.set(bytes_out.feed(self.now, stats.bytes_out.since_start()));
+    }
+}

@@ -1,0 +1,31 @@
+//! Replies on their way into a connection.
+
+use basalt_net::resp::Reply;
+
+use super::core::Core;
+use crate::clients::Connection;
+
+impl Core {
+    /// Fills a slot. The replies of a connection that takes none any more are dropped, but counted: it is closed once it has
+    /// none to come.
+    pub(super) fn fill(&mut self, connection: &mut Connection, slot: u64, reply: &[u8]) {
+        self.stats().note_reply(reply);
+        self.handed_over_bytes += reply.len();
+        let mut nowhere = Vec::new();
+        connection.fill(slot, reply, self.ring.output(connection.ring).unwrap_or(&mut nowhere));
+    }
+
+    /// Adds a reply that is there at once, in its order.
+    pub(super) fn reply_with(&mut self, connection: &mut Connection, write: impl FnOnce(&mut Reply<'_>)) {
+        let protocol = connection.session.protocol;
+        if connection.is_caught_up() {
+            if let Some(out) = self.ring.output(connection.ring) {
+                write(&mut Reply::new(out, protocol));
+            }
+        } else {
+            let mut bytes = Vec::new();
+            write(&mut Reply::new(&mut bytes, protocol));
+            connection.push_ready(&bytes);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! How a core comes to its end.
+
+use futures_util::future::join_all;
+
+use super::core::{Core, Stopping};
+use crate::limits;
+use crate::shard::Shard;
+
+impl Core {
+    /// Moves a stop on. True once this core may end: every request is answered and no other core needs it.
+    pub fn may_stop(&mut self) -> bool {
+        if self.stopping.is_none() {
+            if !self.server.stop.is_requested() {
+                return false;
+            }
+            self.ring.stop_listening();
+            self.stopping = Some(Stopping { since: self.now, quiet: false });
+        }
+        let idle = self.pending.is_empty() && self.outbox.is_empty() && self.ring.memory().outputs == 0;
+        let Some(stopping) = &mut self.stopping else { return false };
+        let late = self.now.duration_since(stopping.since) > limits::STOP_DRAIN_MAX;
+        if !stopping.quiet && (idle || late) {
+            stopping.quiet = true;
+            self.server.stop.core_is_quiet();
+            self.server.ring_all();
+        }
+        let quiet = self.server.stop.all_quiet(self.server.mailboxes.core_count());
+        let failed = self.server.stop.failure().is_some();
+        failed || (stopping.quiet && quiet && (late || !self.shards.iter().flatten().any(Shard::is_busy)))
+    }
+
+    /// Ends the core's shards, after the loop. Unless the node has failed, what is in memory goes to disk, so that the next
+    /// start replays nothing.
+    ///
+    /// # Errors
+    /// The sentence that says what could not be written, of the first shard that failed; the others are ended all the same.
+    pub async fn close_shards(&mut self) -> Result<(), String> {
+        let failed = self.server.stop.failure().is_some();
+        // All at once: what a shard waits for is mostly the disk.
+        let closing = self.shards.iter_mut().flatten().map(|shard| async move {
+            let id = shard.id();
+            shard.close(failed).await.map_err(|error| format!("shard {id}: {error}"))
+        });
+        join_all(closing).await.into_iter().collect()
+    }
+}

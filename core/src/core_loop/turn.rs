@@ -1,0 +1,123 @@
+//! What belongs to each turn, and what the loop asks to know how to wait for the next one.
+
+use std::time::{Duration, Instant};
+
+use super::core::Core;
+use crate::limits;
+use crate::shard::Shard;
+
+impl Core {
+    /// Reads the clocks, once a turn.
+    pub fn start_turn(&mut self) {
+        self.now = Instant::now();
+        self.now_ms = self.server.clock.unix_ms();
+        self.traffic.turn(self.now);
+        self.stats().turns.add(1);
+        // Each turn, so that what a client has set is in force when it hears of it, whichever core it then talks to.
+        self.live.refresh(&self.server.settings);
+    }
+
+    /// Proposes what the turn collected, starts disk reads, hands over what is for others. True if something was sent.
+    pub fn finish_turn(&mut self) -> bool {
+        let mut proposed_bytes = 0;
+        for shard in self.shards.iter_mut().flatten() {
+            let bytes_max = self.live.resp_limits.bulk_bytes_max;
+            proposed_bytes += shard.propose(self.now, self.now_ms, bytes_max, &mut self.outbox);
+        }
+        if proposed_bytes > 0 {
+            self.sync_placement.place(proposed_bytes);
+        }
+        self.start_warming();
+        self.outbox.flush() > 0
+    }
+
+    /// Hands over the requests for other cores, which begin with them while this one runs theirs. True if something was sent.
+    pub fn hand_over_requests(&mut self) -> bool {
+        self.outbox.flush_requests() > 0
+    }
+
+    /// Counts a turn that held the core longer than a task may.
+    pub fn note_turn_length(&self) {
+        let length = self.now.elapsed();
+        if length > limits::TURN_MAX {
+            let stats = self.stats();
+            stats.stalls.add(1);
+            stats.stall_us_max.set(stats.stall_us_max.get().max(length.as_micros() as u64));
+        }
+    }
+
+    /// What is due now and then: expiry, time-outs, figures for `INFO`. Cheap to call every turn.
+    pub fn tick(&mut self) {
+        if self.has_handed_over_much() {
+            self.publish();
+            self.evict_clients();
+        }
+        if self.now.duration_since(self.last_tick) < limits::TICK {
+            return;
+        }
+        self.last_tick = self.now;
+        for shard in self.shards.iter_mut().flatten() {
+            shard.tick(self.now, self.now_ms, &mut self.outbox);
+        }
+        self.close_idle();
+        self.close_unread();
+        self.close_broken();
+        self.publish();
+        self.evict_clients();
+    }
+
+    /// Whether something keeps the core from sleeping.
+    pub fn has_work(&self) -> bool {
+        let may_resume = || self.stalled.ready_count() > 0 || self.may_resume_waiting();
+        !self.outbox.is_empty()
+            || (!self.outbox.is_backlogged() && may_resume())
+            || self.may_run_on()
+            || self.may_run_aside()
+            || !self.warmed.is_empty()
+            || self.turns.has_next()
+            || self.shards.iter().flatten().any(Shard::has_replies)
+    }
+
+    /// Whether a batch of a shard is likely to come out of the log in a moment.
+    pub fn commits_soon(&self) -> bool {
+        self.shards.iter().flatten().any(|shard| shard.commits_soon(self.now))
+    }
+
+    /// For how many clients to wait in the ring, and for how long, if that is worth while.
+    pub fn gathers(&self) -> Option<(u32, Duration)> {
+        let clients = self.traffic.gathers(self.pending.len())?;
+        let shards = || self.shards.iter().flatten();
+        if !shards().any(|shard| shard.expects_many_writes(self.now)) {
+            return Some((clients, limits::GATHER));
+        }
+        // Enough for the batch that waits; more would only delay its sync.
+        let missing = shards().filter_map(Shard::missing_writes).max();
+        let clients = missing.map_or(clients, |missing| clients.min(missing as u32));
+        Some((clients, limits::GATHER_WRITES))
+    }
+
+    /// Whether a batch of a shard waits for nothing but the clients.
+    pub fn waits_for_clients(&self) -> bool {
+        self.shards.iter().flatten().any(Shard::waits_for_clients)
+    }
+
+    /// The longest the core may sleep in its ring or in glommio before it must look at its clocks.
+    pub fn sleep_max(&self) -> Duration {
+        if self.stopping.is_some() {
+            Duration::from_millis(1)
+        } else if self.shards.iter().flatten().any(Shard::is_held) {
+            limits::HELD_RETRY
+        } else if self.shards.iter().flatten().any(Shard::is_gathering) {
+            limits::HOLD_BEHIND
+        } else if self.idle_parks < limits::IDLE_PARKS || self.shards.iter().flatten().any(Shard::has_deadlines) {
+            limits::TICK
+        } else {
+            limits::TICK_IDLE
+        }
+    }
+
+    /// Notes how a park ended: with something to do, or because its time was over.
+    pub fn note_park(&mut self, signalled: bool) {
+        self.idle_parks = if signalled { 0 } else { self.idle_parks.saturating_add(1) };
+    }
+}
