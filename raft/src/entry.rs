@@ -10,9 +10,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use openraft::entry::RaftEntry;
 
 use crate::error::DecodeError;
-use crate::types::{
-    Batch, Entry, EntryPayload, LogId, Membership, NodeId, PeerAddress, StoredMembership, Vote, entry_id, log_id,
-};
+use crate::ids::{NodeId, PeerAddress};
+use crate::types::{Batch, Entry, EntryPayload, LogId, Membership, StoredMembership, Vote, entry_id, log_id};
 
 /// The newest format of each value.
 const FORMAT: u8 = 1;

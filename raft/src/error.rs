@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::types::NodeId;
+use crate::ids::NodeId;
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

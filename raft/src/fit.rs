@@ -10,7 +10,8 @@ use basalt_storage::{Error as StorageError, Store};
 use crate::entry::decode_log_id;
 use crate::error::{DecodeError, Error, Result};
 use crate::generations::point_of;
-use crate::types::{EntryId, entry_id};
+use crate::ids::EntryId;
+use crate::types::entry_id;
 
 /// Refuses a log and a store of which one is older than the other, or another group's. [`Group::open`](crate::Group::open) does so
 /// too; asked before, nothing has been changed yet. May read one record from disk.

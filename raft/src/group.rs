@@ -18,6 +18,7 @@ use openraft::{AsyncRuntime, Config, RaftMetrics, ReadPolicy, ServerState, Snaps
 use crate::error::{Error, ProposeError, Refused, Result};
 use crate::fit::check_fit;
 use crate::generations::{Generations, WritePace};
+use crate::ids::NodeId;
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::options::{GroupHooks, GroupOptions};
@@ -26,7 +27,9 @@ use crate::peer::Peers;
 use crate::runtime::{GlommioRuntime, Sleep, watching};
 use crate::snapshot::Checkpoints;
 use crate::state_machine::StateMachine;
-use crate::types::{Batch, LogId, NodeId, Raft, TypeConfig};
+use crate::types::{Batch, LogId, TypeConfig};
+
+type Raft = openraft::Raft<TypeConfig, StateMachine>;
 
 /// How often a group looks for finished syncs and jobs while nobody else does: when it is opened and when it is shut down.
 const DRIVE_INTERVAL: Duration = Duration::from_micros(100);

@@ -460,8 +460,9 @@ mod tests {
     use openraft::storage::IOFlushed;
 
     use super::*;
+    use crate::ids::NodeId;
     use crate::testing::{open_log, run};
-    use crate::types::{Batch, EntryPayload, NodeId};
+    use crate::types::{Batch, EntryPayload};
 
     fn entry(index: u64, bytes: usize) -> Entry {
         use openraft::entry::RaftEntry;

@@ -2,7 +2,7 @@
 
 use basalt_storage::{ColdRead, Store, Warmed};
 
-use crate::types::{EntryId, Replies};
+use crate::ids::{EntryId, Replies};
 
 /// Executes committed batches on a shard's keyspace. The core implements it.
 ///

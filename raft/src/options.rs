@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use crate::completions::{Background, Wake};
 use crate::error::{Error, Result};
+use crate::ids::{NodeId, PeerAddress};
 use crate::outcomes::Outcome;
-use crate::types::{NodeId, PeerAddress};
 
 /// Settings of one group.
 #[derive(Debug, Clone)]

@@ -13,7 +13,8 @@ use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 
 use crate::error::ProposeError;
-use crate::types::{LogId, Replies, TypeConfig};
+use crate::ids::Replies;
+use crate::types::{LogId, TypeConfig};
 
 /// What became of a proposal.
 pub type Outcome = Result<Replies, ProposeError>;

@@ -14,8 +14,9 @@ use openraft::raft::{
 };
 use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
-use crate::snapshot::SnapshotData;
-use crate::types::{NodeId, PeerAddress, Snapshot, TypeConfig, Vote};
+use crate::ids::{NodeId, PeerAddress};
+use crate::snapshot::{Snapshot, SnapshotData};
+use crate::types::{TypeConfig, Vote};
 
 /// Makes the clients of a group's peers.
 pub(crate) struct Peers;

@@ -13,7 +13,9 @@ use openraft::RaftSnapshotBuilder;
 use crate::completions::Background;
 use crate::error::{Error, Result};
 use crate::generations::{Generations, remove_checkpoint};
-use crate::types::{Snapshot, SnapshotMeta, TypeConfig};
+use crate::types::{SnapshotMeta, TypeConfig};
+
+pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
 /// Where checkpoints of one group are made, each under a number of its own.
 #[derive(Debug)]

@@ -23,15 +23,13 @@ use openraft::storage::RaftStateMachine;
 
 use crate::entry::{encode_log_id, encode_stored_membership};
 use crate::generations::{Generations, point_of};
+use crate::ids::{EntryId, Replies};
 use crate::log_store::LogStore;
 use crate::machine::{Executed, Machine, MachineError};
 use crate::outcomes::Outcomes;
 use crate::runtime::{panic_text, yield_now};
-use crate::snapshot::{Checkpoints, SnapshotBuilder, SnapshotData};
-use crate::types::{
-    Entry, EntryId, EntryPayload, EntryResponder, LogId, Replies, Snapshot, SnapshotMeta, StoredMembership, TypeConfig,
-    entry_id,
-};
+use crate::snapshot::{Checkpoints, Snapshot, SnapshotBuilder, SnapshotData};
+use crate::types::{Entry, EntryPayload, EntryResponder, LogId, SnapshotMeta, StoredMembership, TypeConfig, entry_id};
 
 /// How long entries are applied before other tasks of the core get a turn: its budget for one task's run.
 const SLICE: Duration = Duration::from_micros(500);

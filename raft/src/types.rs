@@ -8,65 +8,14 @@ use std::fmt;
 use bytes::Bytes;
 use openraft::OptionalSend;
 use openraft::alias::{
-    CommittedLeaderIdOf, EntryOf, EntryPayloadOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf,
+    CommittedLeaderIdOf, EntryOf, EntryPayloadOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf,
 };
 use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId;
 
+use crate::ids::{EntryId, NodeId, PeerAddress, Replies};
 use crate::outcomes::OutcomeResponder;
 use crate::runtime::GlommioRuntime;
-use crate::snapshot::SnapshotData;
-use crate::state_machine::StateMachine;
-
-/// A node of the cluster. Never given to another node after its log is gone.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(pub u64);
-
-impl fmt::Display for NodeId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-impl From<u64> for NodeId {
-    fn from(id: u64) -> Self {
-        NodeId(id)
-    }
-}
-
-/// Where a node's peers reach it, as `host:port`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PeerAddress(pub String);
-
-impl fmt::Display for PeerAddress {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
-    }
-}
-
-/// Where an entry stands in the log: the leader's term and the index.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EntryId {
-    /// The term of the leader that proposed the entry.
-    pub term: u64,
-    /// The entry's index, without holes from 0 on.
-    pub index: u64,
-}
-
-impl fmt::Display for EntryId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}.{}", self.term, self.index)
-    }
-}
-
-/// What applying one batch answered: the replies of its commands, one after the other.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Replies {
-    /// All replies, encoded for the clients.
-    pub bytes: Vec<u8>,
-    /// Where each reply ends in `bytes`, in the order of the batch's commands.
-    pub ends: Vec<usize>,
-}
 
 /// The batch of commands in one entry, opaque here.
 #[derive(Clone, PartialEq, Eq)]
@@ -110,7 +59,6 @@ impl openraft::RaftTypeConfig for TypeConfig {
     type ErrorSource = openraft::AnyError;
 }
 
-pub(crate) type Raft = openraft::Raft<TypeConfig, StateMachine>;
 pub(crate) type Entry = EntryOf<TypeConfig>;
 pub(crate) type EntryPayload = EntryPayloadOf<TypeConfig>;
 pub(crate) type EntryResponder = openraft::storage::EntryResponder<TypeConfig>;
@@ -118,7 +66,6 @@ pub(crate) type IoFlushed = openraft::storage::IOFlushed<TypeConfig>;
 pub(crate) type LogId = LogIdOf<TypeConfig>;
 pub(crate) type LogState = openraft::storage::LogState<TypeConfig>;
 pub(crate) type Membership = openraft::Membership<NodeId, PeerAddress>;
-pub(crate) type Snapshot = SnapshotOf<TypeConfig, SnapshotData>;
 pub(crate) type SnapshotMeta = SnapshotMetaOf<TypeConfig>;
 pub(crate) type StoredMembership = StoredMembershipOf<TypeConfig>;
 pub(crate) type Vote = VoteOf<TypeConfig>;

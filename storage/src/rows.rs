@@ -7,10 +7,14 @@ use std::cell::Ref;
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow, Deref};
 
+use crate::cold_read::Direction;
 use crate::{Error, Result};
 
 /// Row keys from the first one on, up to the second one.
 pub type RowRange = (Box<[u8]>, Box<[u8]>);
+
+/// The row that says up to which log entry the rows are applied. No typed key can collide with it.
+pub(crate) const APPLIED_ROW: &[u8] = &[0xFF];
 
 /// Databases a client may `SELECT`.
 pub const DATABASE_COUNT: usize = 16;
@@ -41,26 +45,6 @@ impl Deref for Row<'_> {
     }
 }
 
-/// A read that memory could not answer: what a reader thread has to fetch before the command is tried again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ColdRead {
-    /// One row.
-    Key(Box<[u8]>),
-    /// Several rows, each by its key. None at all: the command is tried again in a moment.
-    Keys(Vec<Box<[u8]>>),
-    /// The next few rows, in ascending order, from each of several places on.
-    Places(Vec<Box<[u8]>>),
-    /// Rows from `from` on, in `direction`; a reader thread fetches a bounded number of them.
-    Scan {
-        /// Where the scan stood when it missed.
-        from: Box<[u8]>,
-        /// Which way it was going.
-        direction: Direction,
-        /// Bytes of rows to fetch at most; the store asks for [`COLD_SCAN_BYTES`].
-        bytes: usize,
-    },
-}
-
 /// Rows that are fetched from each of several places on, at most.
 pub(crate) const COLD_PLACE_ROWS: usize = 16;
 /// Bytes of those rows, at most.
@@ -68,18 +52,6 @@ pub(crate) const COLD_PLACE_BYTES: usize = 64 << 10;
 
 /// Bytes at which no more single rows, or places, are fetched to be kept: the command meets the rest when it is tried again.
 pub(crate) const KEPT_BYTES_AT_ONCE: usize = 32 << 20;
-
-/// Bytes of rows that a scan which met the disk has fetched at first.
-pub const COLD_SCAN_BYTES: usize = 1 << 20;
-
-/// The order in which a scan visits rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// Ascending keys.
-    Forward,
-    /// Descending keys.
-    Backward,
-}
 
 /// Per-database key counts of one shard. Kept beside the rows and persisted with them, so that `DBSIZE` counts nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -20,9 +20,6 @@ pub const SLOT_COUNT: u16 = 16384;
 /// Longest key, in bytes (Redis' own limit is the bulk limit; element rows need a length that fits comfortably).
 pub const KEY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// The row that says up to which log entry the rows are applied. No typed key can collide with it.
-pub const APPLIED_ROW: &[u8] = &[0xFF];
-
 /// One of the [`SLOT_COUNT`] hash slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u16);

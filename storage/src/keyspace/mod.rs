@@ -25,7 +25,7 @@ mod whole_key;
 
 pub use collection::{Collection, FIELDS_BYTES_MAX};
 pub use hashes::Hash;
-pub use key::{APPLIED_ROW, ElementKey, KEY_BYTES_MAX, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};
+pub use key::{ElementKey, KEY_BYTES_MAX, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};
 pub(crate) use key::{deadline_space, read_deadline_key};
 pub use keyspace::{KeyCounts, Keyspace, Lookup, Prior, Record, Scratch, StringEdit};
 pub use lists::{End, List};

@@ -12,8 +12,8 @@ use super::kept_rows::{KeptRows, Piece};
 use super::merge_scan::successor;
 use super::row_cache::{Epoch, ROW_BYTES_MAX};
 use crate::Result;
-use crate::keyspace::APPLIED_ROW;
-use crate::rows::{COLD_PLACE_BYTES, COLD_PLACE_ROWS, ColdRead, Direction, KEPT_BYTES_AT_ONCE};
+use crate::cold_read::{ColdRead, Direction};
+use crate::rows::{APPLIED_ROW, COLD_PLACE_BYTES, COLD_PLACE_ROWS, KEPT_BYTES_AT_ONCE};
 
 /// What a row counts for at least among those that one cold scan fetches, in bytes: a row of a few bytes takes time as well.
 const SCAN_ROW_BYTES_MIN: usize = 256;

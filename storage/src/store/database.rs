@@ -15,11 +15,12 @@ use rocksdb::{
 use super::StoreOptions;
 use super::applied::{self, Applied, AppliedRow};
 use super::orphan_filter::{IngestEpoch, OrphanFilterFactory, OrphansStay};
+use crate::Error;
+use crate::Result;
 use crate::free_space::free_bytes;
-use crate::keyspace::{APPLIED_ROW, deadline_space, read_deadline_key};
+use crate::keyspace::{deadline_space, read_deadline_key};
 use crate::rocksdb_error::from_rocksdb;
-use crate::rows::{Counters, DATABASE_COUNT};
-use crate::{Error, Result};
+use crate::rows::{APPLIED_ROW, Counters, DATABASE_COUNT};
 
 /// Bits of bloom filter per row: 1 % false positives.
 const BLOOM_BITS: f64 = 10.0;

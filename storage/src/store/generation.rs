@@ -18,8 +18,7 @@ use super::database::Database;
 use super::memtable::Memtable;
 use crate::Result;
 use crate::failpoint::failpoint;
-use crate::keyspace::APPLIED_ROW;
-use crate::rows::Counters;
+use crate::rows::{APPLIED_ROW, Counters};
 
 /// Level-0 files at which the next generation waits for compaction: each one costs every cold read a look.
 const LEVEL0_FILES_MAX: u64 = 20;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::row_cache::Epoch;
-use crate::rows::Direction;
+use crate::cold_read::Direction;
 
 /// What a single row, or a piece, counts for beside its bytes: its place in a tree.
 const OVERHEAD_BYTES: usize = 64;

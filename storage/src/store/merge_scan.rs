@@ -12,9 +12,10 @@ use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier, SnapshotWith
 use super::database::{Database, read_options};
 use super::kept_rows::{KeptRows, Next};
 use super::memtable::{Cursor, Memtable};
-use crate::keyspace::APPLIED_ROW;
-use crate::rows::{COLD_SCAN_BYTES, ColdRead, Direction, Visit};
-use crate::{Error, Result};
+use crate::Error;
+use crate::Result;
+use crate::cold_read::{COLD_SCAN_BYTES, ColdRead, Direction};
+use crate::rows::{APPLIED_ROW, Visit};
 
 /// The layers of one scan, newest first.
 pub(super) struct Layers<'a> {

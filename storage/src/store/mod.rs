@@ -59,9 +59,11 @@ use memtable::{Found, Memtable};
 use merge_scan::Layers;
 use row_cache::{Cached, Epoch, RowCache};
 
-use crate::keyspace::APPLIED_ROW;
-use crate::rows::{ColdRead, Counters, Direction, Row, Rows, Visit};
-use crate::{Error, Identity, Result};
+use crate::Error;
+use crate::Identity;
+use crate::Result;
+use crate::cold_read::{ColdRead, Direction};
+use crate::rows::{APPLIED_ROW, Counters, Row, Rows, Visit};
 
 /// How a store is opened.
 #[derive(Debug, Clone)]

@@ -8,8 +8,10 @@ use std::path::Path;
 
 use super::test_random::Random;
 use super::{BlockCache, KeptRows, OnMiss, Store, StoreOptions, Trial};
-use crate::rows::{ColdRead, Direction, MemoryRows, Rows};
-use crate::{Error, Result};
+use crate::Error;
+use crate::Result;
+use crate::cold_read::{ColdRead, Direction};
+use crate::rows::{MemoryRows, Rows};
 
 /// One row operation of a log entry.
 #[derive(Debug, Clone)]

@@ -175,9 +175,12 @@ mod tests {
     use std::ops::{Bound, ControlFlow};
 
     use super::*;
+    use crate::BlockCache;
+    use crate::Store;
+    use crate::StoreOptions;
+    use crate::cold_read::Direction;
     use crate::keyspace::{Keyspace, Scratch, Slot, VersionSource};
-    use crate::rows::{Direction, Rows};
-    use crate::{BlockCache, Store, StoreOptions};
+    use crate::rows::Rows;
 
     fn options() -> StoreOptions {
         StoreOptions::new(1 << 20, BlockCache::new(1 << 20))

@@ -9,8 +9,11 @@ use std::cmp::Ordering;
 use std::ops::{Bound, ControlFlow};
 
 use super::memtable::{Cursor, Found, Memtable};
-use crate::rows::{Direction, Row, Rows, Visit};
-use crate::{Counters, Error, Result};
+use crate::Counters;
+use crate::Error;
+use crate::Result;
+use crate::cold_read::Direction;
+use crate::rows::{Row, Rows, Visit};
 
 /// Rows of a store with changes beside them, which go when this does unless they are taken. Reads fail with
 /// [`Error::TrialTooLarge`] once too much was read and written.

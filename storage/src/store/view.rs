@@ -26,8 +26,10 @@ use super::database::{Database, read_options};
 use super::memtable::{Found, Memtable};
 use super::merge_scan::{self, Layers};
 use super::{Frozen, Store};
-use crate::rows::{ColdRead, Counters, Direction, Row, RowRange, Rows, Visit};
-use crate::{Error, Result};
+use crate::Error;
+use crate::Result;
+use crate::cold_read::{ColdRead, Direction};
+use crate::rows::{Counters, Row, RowRange, Rows, Visit};
 
 /// What memory knows of some keys at one moment: half of a view of their rows.
 pub struct View {

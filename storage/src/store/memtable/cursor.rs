@@ -10,7 +10,8 @@ use smallvec::SmallVec;
 use super::inner::Inner;
 use super::leaf::Leaf;
 use super::node::Node;
-use crate::rows::{Direction, range_is_empty};
+use crate::cold_read::Direction;
+use crate::rows::range_is_empty;
 
 /// Levels of inner nodes for which a cursor needs no memory of its own: enough for more rows than a memtable has.
 const USUAL_LEVELS: usize = 5;

@@ -30,7 +30,7 @@ use inner::Inner;
 use node::Node;
 
 use super::range_tombstones::RangeTombstones;
-use crate::rows::Direction;
+use crate::cold_read::Direction;
 
 /// What a memtable knows of a key.
 #[derive(Debug, PartialEq, Eq)]

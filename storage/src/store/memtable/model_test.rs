@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::heads::with_node_len_max;
 use super::node::Node;
 use super::{Found, Memtable};
-use crate::rows::{Direction, range_is_empty};
+use crate::cold_read::Direction;
+use crate::rows::range_is_empty;
 use crate::store::test_random::Random;
 
 /// The rows, and the ranges that hide what lies below.
