@@ -16,7 +16,7 @@ use io_uring::{
 };
 
 use super::{
-    connections::ConnId,
+    ids::ConnId,
     queue::{Finish, Queue},
     spare::Spare,
     token::{Kind, Token},

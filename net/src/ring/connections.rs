@@ -1,27 +1,7 @@
 //! The table of a ring's connections: an index finds one without hashing, a generation tells a reused slot from its
 //! former owner.
 
-use super::{connection::Connection, token::INDEX_MAX};
-
-/// Names one connection of one ring, and never another: the generation changes when its slot is used again.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConnId {
-    pub(super) index: u32,
-    pub(super) generation: u32,
-}
-
-impl ConnId {
-    /// A small number, unique among the connections open now, for tables of one's own beside the ring's. Check the whole
-    /// id against the entry: the slot may have been used again.
-    pub fn index(self) -> usize {
-        self.index as usize
-    }
-
-    /// How often the slot was used before.
-    pub fn generation(self) -> u32 {
-        self.generation
-    }
-}
+use super::{connection::Connection, ids::ConnId, token::INDEX_MAX};
 
 #[derive(Debug)]
 struct Slot {

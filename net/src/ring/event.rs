@@ -2,7 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{buffers::Input, connections::ConnId, listener::ListenerId};
+use super::{
+    buffers::Input,
+    ids::{ConnId, ListenerId},
+};
 
 /// Something that the core has to act on, taken one by one with [`Ring::next_event`](super::Ring::next_event).
 #[derive(Debug)]

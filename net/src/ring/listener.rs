@@ -10,20 +10,10 @@ use io_uring::{
 };
 
 use super::{
+    ids::ListenerId,
     queue::{Finish, Queue},
     token::{Kind, Token},
 };
-
-/// Which of a ring's listeners, in the order they were given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ListenerId(pub(super) u32);
-
-impl ListenerId {
-    /// 0 for the first listener of the ring, 1 for the next.
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
 
 /// A listening socket and the state of its accept request.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //! bits 32..64  generation of the connection's slot
 //! ```
 
-use super::connections::ConnId;
+use super::ids::ConnId;
 
 /// What a completion is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

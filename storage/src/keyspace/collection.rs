@@ -3,8 +3,7 @@
 use smallvec::SmallVec;
 
 use super::key::{ElementKey, RowKey, Slot};
-use super::keyspace::Prior;
-use super::meta::Type;
+use super::meta::{Prior, Type};
 
 /// Most bytes of a type's own fields (a stream needs 56).
 pub const FIELDS_BYTES_MAX: usize = 64;

@@ -9,7 +9,7 @@ use std::ops::{Bound, ControlFlow};
 
 use super::collection::{Collection, FIELDS_BYTES_MAX};
 use super::key::{self, ElementKey, RowKey, SLOT_COUNT, Slot};
-use super::meta::{Meta, Type};
+use super::meta::{Meta, Prior, Type};
 use super::version::VersionSource;
 use crate::rows::Visit;
 use crate::{Counters, DATABASE_COUNT, Direction, Error, Result, Row, Rows};
@@ -81,15 +81,6 @@ impl Scratch {
             self.value = value;
         }
     }
-}
-
-/// What a key's metadata row was when it was looked up: what the next write of that key has to undo.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prior {
-    pub(super) slot: Slot,
-    /// Whether there is a metadata row at all, be it expired.
-    pub(super) stored: bool,
-    pub(super) deadline_ms: Option<u64>,
 }
 
 /// The metadata of a live key, with the row that holds it.

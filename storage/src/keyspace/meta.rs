@@ -8,7 +8,17 @@
 //!   stream     own fields = see `stream.rs`
 //! ```
 
+use super::key::Slot;
 use crate::{Error, Result};
+
+/// What a key's metadata row was when it was looked up: what the next write of that key has to undo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prior {
+    pub(super) slot: Slot,
+    /// Whether there is a metadata row at all, be it expired.
+    pub(super) stored: bool,
+    pub(super) deadline_ms: Option<u64>,
+}
 
 /// A key's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

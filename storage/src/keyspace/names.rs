@@ -12,7 +12,7 @@ use std::ops::{Bound, ControlFlow};
 
 use super::Keyspace;
 use super::collection::Collection;
-use super::key::RowKey;
+use super::key::{RowKey, name_hash};
 use super::keyspace::damaged;
 use crate::{Direction, Result};
 
@@ -24,17 +24,6 @@ pub(super) const EXACT_NAMES_MAX: u64 = 64;
 
 /// In larger collections a random name is one of this many that follow a random hash.
 const WINDOW_NAMES: u32 = 16;
-
-/// The hash that orders names: CRC-32 (IEEE), then the finalizer of MurmurHash3 (`fmix32`), since the CRCs of names that
-/// differ in a few digits alone leave gaps. Part of the format: never to be changed.
-pub(super) fn name_hash(name: &[u8]) -> u32 {
-    let mut hash = crc32fast::hash(name);
-    hash ^= hash >> 16;
-    hash = hash.wrapping_mul(0x85EB_CA6B);
-    hash ^= hash >> 13;
-    hash = hash.wrapping_mul(0xC2B2_AE35);
-    hash ^ (hash >> 16)
-}
 
 /// The element bytes of `name`.
 pub(super) fn name_element(kind: u8, name: &[u8]) -> RowKey {

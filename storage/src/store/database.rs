@@ -12,8 +12,8 @@ use rocksdb::{
     ErrorKind, IngestExternalFileOptions, LogLevel, Options, ReadOptions, ReadTier,
 };
 
-use super::StoreOptions;
 use super::applied::{self, Applied, AppliedRow};
+use super::options::StoreOptions;
 use super::orphan_filter::{IngestEpoch, OrphanFilterFactory, OrphansStay};
 use crate::Error;
 use crate::Result;

@@ -23,6 +23,7 @@ mod memtable;
 mod merge_scan;
 #[cfg(test)]
 mod model_test;
+mod options;
 mod orphan_filter;
 mod range_tombstones;
 mod row_cache;
@@ -45,6 +46,7 @@ pub use block_cache::BlockCache;
 pub use cold_reader::{ColdReader, Warmed};
 pub use generation::{GenerationDone, GenerationJob, Retired};
 pub use kept_rows::KeptRows;
+pub use options::StoreOptions;
 pub use row_cache::RowCacheCounts;
 pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 pub use trial::{Changes, Trial};
@@ -60,48 +62,9 @@ use merge_scan::Layers;
 use row_cache::{Cached, Epoch, RowCache};
 
 use crate::Error;
-use crate::Identity;
 use crate::Result;
 use crate::cold_read::{ColdRead, Direction};
 use crate::rows::{APPLIED_ROW, Counters, Row, Rows, Visit};
-
-/// How a store is opened.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// Whose store it is. Written into a new one; an existing one of another's is refused.
-    pub identity: Identity,
-    /// Whether a store that is not there is made. Without, it is refused: then it was there once.
-    pub create: bool,
-    /// Bytes of the active memtable at which it wants to be frozen. While a frozen one is being written, both are in memory.
-    pub memtable_bytes: usize,
-    /// Bytes of the cache of single rows on disk; 0 for none.
-    pub row_cache_bytes: usize,
-    /// The node's block cache.
-    pub block_cache: BlockCache,
-    /// Files that RocksDB keeps open, at most.
-    pub open_files_max: i32,
-    /// Compactions that run at once, at most. RocksDB's threads are shared by all stores of the process.
-    pub background_jobs_max: i32,
-    /// Free bytes of the file system below which no compaction begins; a generation is written while half of it stays free.
-    pub reserve_bytes: u64,
-}
-
-impl StoreOptions {
-    /// The usual options with this memtable budget and block cache, and a row cache of a mebibyte, for a store that is nobody's
-    /// and made if it is not there.
-    pub fn new(memtable_bytes: usize, block_cache: BlockCache) -> StoreOptions {
-        StoreOptions {
-            identity: Identity::default(),
-            create: true,
-            memtable_bytes,
-            row_cache_bytes: 1 << 20,
-            block_cache,
-            open_files_max: 1024,
-            background_jobs_max: 2,
-            reserve_bytes: 0,
-        }
-    }
-}
 
 /// What a read does that memory cannot answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,32 @@
+//! The names of what a ring has.
+
+/// Names one connection of one ring, and never another: the generation changes when its slot is used again.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnId {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl ConnId {
+    /// A small number, unique among the connections open now, for tables of one's own beside the ring's. Check the whole
+    /// id against the entry: the slot may have been used again.
+    pub fn index(self) -> usize {
+        self.index as usize
+    }
+
+    /// How often the slot was used before.
+    pub fn generation(self) -> u32 {
+        self.generation
+    }
+}
+
+/// Which of a ring's listeners, in the order they were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ListenerId(pub(super) u32);
+
+impl ListenerId {
+    /// 0 for the first listener of the ring, 1 for the next.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
