@@ -9,7 +9,7 @@ pub const ARGS_KEPT: usize = 64 << 10;
 
 /// The arguments of one command, reused from command to command.
 ///
-/// Its memory stays what its larger commands needed, 8 bytes for each of [`ARGS_KEPT`] arguments at most; keep one per core, not
+/// Its memory stays what its larger commands needed, 8 bytes for each of `ARGS_KEPT` arguments at most; keep one per core, not
 /// one per connection.
 #[derive(Debug, Default)]
 pub struct Argv {
