@@ -1,11 +1,12 @@
 //! The commands: what they are called, how they are checked, and what they do to a shard's keyspace.
 //!
-//! [`table`] names every command; each family's handlers are in the file named for it. A handler sees one shard at one
-//! moment through [`Context`] and never a clock, a random source or a connection of its own, so a log entry has the same
-//! effect on every replica. A handler that fails must not have written anything: check everything first, then write.
+//! [`table`] names every command; each family has a folder with its handlers, its rows of the table and its facts. A handler sees
+//! one shard at one moment through [`Context`] and never a clock, a random source or a connection of its own, so a log entry has
+//! the same effect on every replica. A handler that fails must not have written anything: check everything first, then write.
 
 mod arguments;
 mod command_error;
+pub mod connection;
 #[cfg(test)]
 mod deadline_tests;
 #[cfg(test)]
@@ -13,9 +14,9 @@ mod differential;
 pub mod facts;
 mod float_text;
 mod glob;
-mod hashes;
-mod keys;
-mod lists;
+pub mod hashes;
+pub mod keys;
+pub mod lists;
 mod long_double;
 #[cfg(test)]
 mod odd_numbers;
@@ -23,10 +24,11 @@ mod random;
 #[cfg(test)]
 pub(crate) mod random_commands;
 mod reply_bounds;
-mod sets;
-mod sorted_sets;
-mod streams;
-mod strings;
+pub mod server;
+pub mod sets;
+pub mod sorted_sets;
+pub mod streams;
+pub mod strings;
 pub mod table;
 #[cfg(test)]
 mod testing;

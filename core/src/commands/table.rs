@@ -3,22 +3,12 @@
 //! What a newcomer would get wrong: a command's id is part of the log format. It names the command in Raft entries, so an
 //! id is never changed and never used again for another command.
 
-mod connection;
-mod hashes;
-mod keys;
-mod lists;
-mod server;
-mod sets;
-mod sorted_sets;
-mod streams;
-mod strings;
-
-pub use keys::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, STEP_WRITE};
+pub use super::keys::table::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, STEP_WRITE};
 
 use std::sync::LazyLock;
 
 use super::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};
-use super::{Args, CommandError, Run};
+use super::{Args, CommandError, Run, connection, hashes, keys, lists, server, sets, sorted_sets, streams, strings};
 
 /// Ids are below this, so that a plain array finds them.
 pub const ID_END: usize = 1024;
@@ -244,7 +234,7 @@ impl Command {
 
     /// The seed of the random numbers that it draws, if it does.
     pub fn seed(&self) -> Option<u64> {
-        matches!(self.id, sets::SPOP | keys::RANDOMKEY).then(rand::random)
+        matches!(self.id, sets::table::SPOP | keys::table::RANDOMKEY).then(rand::random)
     }
 
     /// Checks the number of arguments.
@@ -347,15 +337,15 @@ pub(crate) fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize,
 
 /// All commands that clients can name, by family.
 static FAMILIES: [&[Command]; 9] = [
-    strings::COMMANDS,
-    keys::COMMANDS,
-    lists::COMMANDS,
-    sets::COMMANDS,
-    hashes::COMMANDS,
-    sorted_sets::COMMANDS,
-    streams::COMMANDS,
-    server::COMMANDS,
-    connection::COMMANDS,
+    strings::table::COMMANDS,
+    keys::table::COMMANDS,
+    lists::table::COMMANDS,
+    sets::table::COMMANDS,
+    hashes::table::COMMANDS,
+    sorted_sets::table::COMMANDS,
+    streams::table::COMMANDS,
+    server::table::COMMANDS,
+    connection::table::COMMANDS,
 ];
 
 /// All commands that clients can name, containers but not their subcommands.
@@ -423,7 +413,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         index.by_name[slot] = Some(command);
     }
     let subcommands = commands().flat_map(|command| command.subcommands);
-    for command in commands().chain(subcommands).chain(keys::INTERNAL) {
+    for command in commands().chain(subcommands).chain(keys::table::INTERNAL) {
         let place = &mut index.by_id[usize::from(command.id)];
         assert!(place.is_none(), "'{}' has the id of another command", command.name());
         *place = Some(command);
@@ -455,7 +445,6 @@ fn hash(name: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::facts;
     use super::*;
 
     fn words(line: &str) -> Vec<&[u8]> {
@@ -503,22 +492,22 @@ mod tests {
         // `COMMAND GETKEYS` of redis-server 7.0.15
         let command = |facts| Command::read(1, facts, |_, _, _| Ok(()));
         for (facts, line, expected) in [
-            (&facts::strings::GET, "GET k", "1"),
-            (&facts::strings::MGET, "MGET a b c", "1 2 3"),
-            (&facts::strings::MSET, "MSET a 1 b 2", "1 3"),
-            (&facts::keys::OBJECT_ENCODING, "OBJECT ENCODING k", "2"),
-            (&facts::keys::RENAME, "RENAME a b", "1 2"),
-            (&facts::lists::BLPOP, "BLPOP a b 0", "1 2"),
-            (&facts::lists::LMPOP, "LMPOP 2 a b LEFT", "2 3"),
-            (&facts::lists::LMPOP, "LMPOP 3 a b", ""),
-            (&facts::lists::LMPOP, "LMPOP x a b", ""),
-            (&facts::lists::LMPOP, "LMPOP -1 a b", ""),
-            (&facts::sorted_sets::ZUNIONSTORE, "ZUNIONSTORE d 2 a b WEIGHTS 1 2", "1 3 4"),
-            (&facts::streams::XREAD, "XREAD COUNT 2 STREAMS a b 0 0", "4 5"),
-            (&facts::streams::XREAD, "XREAD COUNT 2 streams a 0", "4"),
-            (&facts::streams::XREAD, "XREAD COUNT 2", ""),
-            (&facts::server::DBSIZE, "DBSIZE", ""),
-            (&facts::strings::MGET, "MGET", ""),
+            (&strings::facts::GET, "GET k", "1"),
+            (&strings::facts::MGET, "MGET a b c", "1 2 3"),
+            (&strings::facts::MSET, "MSET a 1 b 2", "1 3"),
+            (&keys::facts::OBJECT_ENCODING, "OBJECT ENCODING k", "2"),
+            (&keys::facts::RENAME, "RENAME a b", "1 2"),
+            (&lists::facts::BLPOP, "BLPOP a b 0", "1 2"),
+            (&lists::facts::LMPOP, "LMPOP 2 a b LEFT", "2 3"),
+            (&lists::facts::LMPOP, "LMPOP 3 a b", ""),
+            (&lists::facts::LMPOP, "LMPOP x a b", ""),
+            (&lists::facts::LMPOP, "LMPOP -1 a b", ""),
+            (&sorted_sets::facts::ZUNIONSTORE, "ZUNIONSTORE d 2 a b WEIGHTS 1 2", "1 3 4"),
+            (&streams::facts::XREAD, "XREAD COUNT 2 STREAMS a b 0 0", "4 5"),
+            (&streams::facts::XREAD, "XREAD COUNT 2 streams a 0", "4"),
+            (&streams::facts::XREAD, "XREAD COUNT 2", ""),
+            (&server::facts::DBSIZE, "DBSIZE", ""),
+            (&strings::facts::MGET, "MGET", ""),
         ] {
             let positions: Vec<String> = command(facts).keys(&words(line)).map(|at| at.to_string()).collect();
             assert_eq!(positions.join(" "), expected, "{line}");

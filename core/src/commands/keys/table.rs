@@ -1,0 +1,73 @@
+//! The commands on keys of any type, the commands on databases, and the steps that only the core calls. Their ids are 101
+//! to 199.
+
+use super::{facts, handlers};
+use crate::commands::facts::{Facts, Flags};
+use crate::commands::server::facts as server;
+use crate::commands::table::{Command, Merge, Scatter, SessionCommand, Special};
+
+const SUM: Scatter = Scatter::Split { step: 1, merge: Merge::Sum };
+
+/// The commands on keys of any type.
+pub(in crate::commands) static COMMANDS: &[Command] = &[
+    Command::write(101, &facts::DEL, handlers::del).scattered(SUM),
+    Command::write(102, &facts::UNLINK, handlers::del).scattered(SUM),
+    Command::read(103, &facts::EXISTS, handlers::exists).scattered(SUM),
+    Command::read(104, &facts::TOUCH, handlers::exists).scattered(SUM),
+    Command::read(105, &facts::TYPE, handlers::r#type),
+    Command::write(106, &facts::EXPIRE, handlers::expire),
+    Command::write(107, &facts::PEXPIRE, handlers::pexpire),
+    Command::write(108, &facts::EXPIREAT, handlers::expireat),
+    Command::write(109, &facts::PEXPIREAT, handlers::pexpireat),
+    Command::write(110, &facts::PERSIST, handlers::persist),
+    Command::read(111, &facts::TTL, handlers::ttl),
+    Command::read(112, &facts::PTTL, handlers::pttl),
+    Command::read(113, &facts::EXPIRETIME, handlers::expiretime),
+    Command::read(114, &facts::PEXPIRETIME, handlers::pexpiretime),
+    Command::write(115, &facts::RENAME, handlers::rename).scattered(Scatter::Special(Special::Rename)),
+    Command::write(116, &facts::RENAMENX, handlers::renamenx).scattered(Scatter::Special(Special::Rename)),
+    Command::write(117, &facts::COPY, handlers::copy).scattered(Scatter::Special(Special::Copy)),
+    Command::read(118, &facts::SCAN, handlers::scan).scattered(Scatter::Special(Special::Scan)),
+    Command::read(119, &facts::KEYS, handlers::keys).scattered(Scatter::Special(Special::Keys)),
+    Command::read(RANDOMKEY, &facts::RANDOMKEY, handlers::randomkey).scattered(Scatter::Special(Special::RandomKey)),
+    Command::session(121, &facts::OBJECT, SessionCommand::ObjectHelp).containing(OBJECT),
+    Command::read(122, &server::DBSIZE, handlers::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
+    Command::write(123, &server::FLUSHDB, handlers::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
+    Command::write(124, &server::FLUSHALL, handlers::flushall).scattered(Scatter::AllShards { merge: Merge::Ok }),
+];
+
+static OBJECT: &[Command] = &[
+    Command::read(140, &facts::OBJECT_ENCODING, handlers::object_encoding),
+    Command::read(141, &facts::OBJECT_FREQ, handlers::object_freq),
+    Command::session(142, &facts::OBJECT_HELP, SessionCommand::ObjectHelp),
+    Command::read(143, &facts::OBJECT_IDLETIME, handlers::object_idletime),
+    Command::read(144, &facts::OBJECT_REFCOUNT, handlers::object_refcount),
+];
+
+/// Deletes keys that are due: `count from`. See the handler.
+pub const DELETE_EXPIRED: u16 = 199;
+/// One step of SCAN and KEYS on one shard: `position [options …]`. See the handler.
+pub const STEP_SCAN: u16 = 198;
+/// `RANDOMKEY`, which draws.
+pub(in crate::commands) const RANDOMKEY: u16 = 120;
+/// Reads a whole key to carry it to another shard: `key`. See the handler.
+pub const STEP_READ: u16 = 197;
+/// Writes a key that was carried from another shard: `key bytes replace|keep`. See the handler.
+pub const STEP_WRITE: u16 = 196;
+/// Deletes a key that was carried to another shard, if it is unchanged: `key bytes`. See the handler.
+pub const STEP_DELETE: u16 = 195;
+
+/// Steps of other commands, which only the core calls: clients cannot name them.
+pub(in crate::commands) static INTERNAL: &[Command] = &[
+    Command::write(DELETE_EXPIRED, &EXPIRE, handlers::step_expire).scattered(Scatter::None),
+    Command::read(STEP_SCAN, &SCAN, handlers::step_scan).scattered(Scatter::None),
+    Command::read(STEP_READ, &READ, handlers::step_read),
+    Command::write(STEP_WRITE, &WRITE, handlers::step_write),
+    Command::write(STEP_DELETE, &DELETE, handlers::step_delete),
+];
+
+static EXPIRE: Facts = Facts { name: "step|expire", arity: 3, flags: Flags::WRITE, ..Facts::BLANK };
+static SCAN: Facts = Facts { name: "step|scan", arity: -2, flags: Flags::READONLY, ..Facts::BLANK };
+static READ: Facts = Facts { name: "step|read", arity: 2, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };
+static WRITE: Facts = Facts { name: "step|write", arity: 4, flags: Flags::WRITE, keys: (1, 1, 1), ..Facts::BLANK };
+static DELETE: Facts = Facts { name: "step|delete", arity: 3, flags: Flags::WRITE, keys: (1, 1, 1), ..Facts::BLANK };

@@ -1,0 +1,24 @@
+//! The commands on sorted sets. Their ids are 501 to 599.
+
+use super::{facts, handlers};
+use crate::commands::table::Command;
+
+/// The commands on sorted sets.
+pub(in crate::commands) static COMMANDS: &[Command] = &[
+    Command::write(501, &facts::ZADD, handlers::zadd),
+    Command::write(502, &facts::ZINCRBY, handlers::zincrby),
+    Command::write(503, &facts::ZREM, handlers::zrem),
+    Command::read(504, &facts::ZCARD, handlers::zcard),
+    Command::read(505, &facts::ZSCORE, handlers::zscore),
+    Command::read(506, &facts::ZMSCORE, handlers::zmscore),
+    Command::write(507, &facts::ZPOPMIN, handlers::zpopmin).returning(),
+    Command::write(508, &facts::ZPOPMAX, handlers::zpopmax).returning(),
+    Command::read(509, &facts::ZRANGE, handlers::zrange),
+    Command::read(510, &facts::ZREVRANGE, handlers::zrevrange),
+    Command::read(511, &facts::ZRANGEBYSCORE, handlers::zrangebyscore),
+    Command::read(512, &facts::ZREVRANGEBYSCORE, handlers::zrevrangebyscore),
+    Command::read(513, &facts::ZRANGEBYLEX, handlers::zrangebylex),
+    Command::read(514, &facts::ZREVRANGEBYLEX, handlers::zrevrangebylex),
+    Command::read(515, &facts::ZCOUNT, handlers::zcount),
+    Command::read(516, &facts::ZLEXCOUNT, handlers::zlexcount),
+];

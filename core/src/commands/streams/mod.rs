@@ -1,0 +1,7 @@
+//! The commands on streams: their facts, their rows in the table, and their handlers.
+
+pub mod facts;
+mod handlers;
+pub(super) mod table;
+
+pub use handlers::parse_id;
