@@ -51,10 +51,8 @@ pub struct ShardMachine {
     pub(super) bounds: ReplyBounds,
     /// Bytes of replies of batches that were applied, which nobody has taken yet.
     pub(super) untaken_bytes: usize,
-    /// Whose figures count what is run, and whose threads fetch rows; none outside of a shard.
+    /// Whose figures count what is run; none before the shard serves anybody.
     pub(super) core: Option<(Arc<Server>, CoreId)>,
-    /// Whether what the log held at the start is being executed: that happened in an earlier run and is not counted.
-    pub(super) is_recovering: bool,
 }
 
 /// How far an entry is applied.
@@ -323,7 +321,6 @@ impl ShardMachine {
             bounds: ReplyBounds::of(limits::MEMORY_BYTES_MIN, 1),
             untaken_bytes: 0,
             core: None,
-            is_recovering: false,
         }
     }
 
@@ -385,7 +382,7 @@ impl ShardMachine {
             tries: false,
             bounds: self.bounds,
             only_small: false,
-            stats: self.core.as_ref().filter(|_| !self.is_recovering).map(|(server, core)| &server.cores[core.index()]),
+            stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         });
         self.store.set_on_miss(OnMiss::Wait);
         outcome
@@ -501,6 +498,7 @@ impl ShardMachine {
     ) -> Result<Option<ColdRead>, MachineError> {
         let kept_bytes_max = || self.core.as_ref().map_or(usize::MAX, |(server, _)| server.kept_bytes_max());
         let is_too_large = stand.progress.has_begun() && stand.progress.is_too_large(kept_bytes_max());
+        // What the log holds at a start is executed before anybody is served.
         let may_wait = self.core.is_none() || stand.progress.has_failed() || (is_too_large && !is_read);
         stand.progress.lends(&mut self.store);
         self.store.set_on_miss(if may_wait { OnMiss::Wait } else { OnMiss::ColdUntilChanged });
@@ -519,7 +517,7 @@ impl ShardMachine {
             tries,
             bounds: self.bounds,
             only_small: self.untaken_bytes + stand.replies.bytes.len() >= self.bounds.shard_bytes_max,
-            stats: self.core.as_ref().filter(|_| !self.is_recovering).map(|(server, core)| &server.cores[core.index()]),
+            stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         };
         let outcome = execution.run(bytes, &mut stand.replies.bytes);
         let versions = execution.versions;

@@ -157,25 +157,16 @@ impl Shard {
         };
         let rows_end = machine.borrow().store.applied().index;
         let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
-        {
-            // From the first entry on, rows are fetched by other threads: the core may have other shards to serve.
-            let mut machine = machine.borrow_mut();
-            machine.core = Some((server.clone(), core));
-            machine.is_recovering = true;
-        }
         let group = Group::open(options, hooks, log, machine.clone()).await?;
         group.wait_ready().await?;
         server.shards[id.index()].replayed.set(replayed);
         if replayed > 0 {
             tracing::info!(shard = id.0, entries = replayed, "applied what the log has beyond the rows on disk");
         }
-        {
-            // What was replayed happened in an earlier run.
-            let mut machine = machine.borrow_mut();
-            machine.scratch.set_counts(KeyCounts::default());
-            machine.is_recovering = false;
-            machine.bounds = server.reply_bounds;
-        }
+        // What was replayed happened in an earlier run.
+        machine.borrow().scratch.set_counts(KeyCounts::default());
+        machine.borrow_mut().core = Some((server.clone(), core));
+        machine.borrow_mut().bounds = server.reply_bounds;
         let wake = {
             let server = server.clone();
             Arc::new(move || server.mailboxes.bell(core).ring_urgently())

@@ -622,51 +622,6 @@ fn a_stall_of_the_log_that_passes_refuses_nothing() {
 }
 
 #[test]
-fn what_a_start_executes_waits_for_no_disk_on_the_core_and_is_not_counted() {
-    const KEYS: u32 = 40;
-    let directory = tempfile::tempdir().unwrap();
-    let value = "v".repeat(10_000);
-    glommio::LocalExecutorBuilder::default().make().unwrap().run(async {
-        let (server_then, syncer) = (server(1), LogSyncer::start(0, Durability::Always).unwrap());
-        let mut shard = open(ShardId(0), directory.path(), &log_options(), &server_then, &syncer).await;
-        let mut host = Host::default();
-        for (name, value) in [("SET", value.as_str()), ("APPEND", "+")] {
-            for number in 0..KEYS {
-                let bytes = command(&[name, &format!("key:{number}"), value]);
-                shard.write(Some(origin(number)), |out| out.extend_from_slice(&bytes));
-            }
-            let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
-            host.replies.clear();
-            while host.replies.len() < KEYS as usize {
-                shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
-                shard.group.drain_completions();
-                glommio::timer::sleep(limits::HELD_RETRY).await;
-                shard.take_outcomes(1, &mut host);
-                assert!(Instant::now() < deadline, "{name}: {} replies", host.replies.len());
-            }
-            // What comes later is only in the log.
-            if name == "SET" {
-                shard.group.write_out().await.unwrap();
-            }
-        }
-        shard.group.shutdown().await.unwrap();
-        drop((shard, syncer));
-
-        let (server, syncer) = (server(1), LogSyncer::start(0, Durability::Always).unwrap());
-        let shard = open(ShardId(0), directory.path(), &log_options(), &server, &syncer).await;
-
-        let mut machine = shard.machine.borrow_mut();
-        assert!(machine.pauses > 0, "all rows were in memory");
-        assert_eq!(machine.store.disk_waits(), 0);
-        let append = table::lookup(b"APPEND").unwrap().id;
-        assert_eq!(server.cores[0].by_command[usize::from(append)].time.ns(), 0);
-        let mut text = Vec::new();
-        machine.reading_at_last(1, |execution| execution.run(&command(&["GET", "key:7"]), &mut text).is_ok());
-        assert_eq!(String::from_utf8(text).unwrap(), format!("$10001\r\n{value}+\r\n"));
-    });
-}
-
-#[test]
 fn a_stall_long_ago_does_not_count() {
     let (since, wait) = (Instant::now(), limits::MEMTABLE_WAIT);
     let (mut hold, some) = (Hold { since, seen: since }, Duration::from_millis(500));
