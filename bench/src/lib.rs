@@ -1,7 +1,7 @@
 //! Measures Basalt: against redis-server on the same machine (the binary `bench-compare`), over a long run
 //! (`bench-steady`), and part by part (`benches/`).
 //!
-//! Nothing here is a test: no figure makes a build fail. `tuning.md` says what the figures mean and how they are taken.
+//! Nothing here is a test: no figure makes a build fail. `bench/METHOD.md` says how the figures are taken and what they mean.
 
 #![forbid(unsafe_code)]
 

@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long)]
     pub pin: bool,
 
-    /// Prints the report as Markdown, as it stands in tuning.md
+    /// Prints the report as Markdown, as it stands in bench/RESULTS.md
     #[arg(long)]
     pub markdown: bool,
 

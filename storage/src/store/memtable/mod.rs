@@ -10,7 +10,7 @@
 //! order, and a million rows that go are a few ten thousand pieces to free. No step is longer than a copy of one leaf, so no
 //! insert has to wait for others (a hash table that grows would).
 //!
-//! `tuning.md` has the figures, beside those of other structures. What a newcomer would get wrong: rows move when others are
+//! `bench/RESULTS.md` has the figures, beside those of other structures. What a newcomer would get wrong: rows move when others are
 //! written, so nothing may hold on to a row's place; and `row_bytes` has to follow every change of a node, since it says when a
 //! memtable is full.
 
