@@ -180,6 +180,31 @@ fn a_truncated_log_goes_on_with_other_records() {
 }
 
 #[test]
+fn a_truncation_marks_nothing_that_a_power_failure_may_take() {
+    let (directory, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // In this order: the thread ends once it is let go.
+    let (held, let_go) = {
+        let (let_go, wait) = mpsc::channel::<()>();
+        let hold = move || {
+            let _ = wait.recv();
+        };
+        (LogSyncer::start_with(0, Durability::Always, hold).unwrap(), let_go)
+    };
+    let mut log = open(directory.path(), &held);
+    log.append(&records(0..10, 1)).unwrap();
+    log.truncate_after(Some(7)).unwrap();
+    copy(directory.path(), target.path());
+    for file in files(target.path(), "log") {
+        fs::write(file, b"").unwrap();
+    }
+
+    let other = syncer(Durability::Always);
+    let log = open(target.path(), &other);
+    assert_eq!(log.last_index(), None, "nothing of it was acknowledged");
+    drop(let_go);
+}
+
+#[test]
 #[should_panic(expected = "nobody would remember after a crash where the log begins")]
 fn nothing_is_appended_behind_a_snapshot_that_nobody_would_remember() {
     let directory = tempfile::tempdir().unwrap();

@@ -24,8 +24,6 @@ enum Slot {
     Waiting {
         /// How its reply is counted.
         expects: Expects,
-        /// Whether it is a write.
-        write: bool,
         /// Whether the client does not want the reply (`CLIENT REPLY OFF`).
         silent: bool,
     },
@@ -41,8 +39,6 @@ enum Slot {
         asked: u16,
         /// How its reply is counted.
         expects: Expects,
-        /// Whether its parts are writes.
-        write: bool,
         /// See [`Slot::Waiting`].
         silent: bool,
     },
@@ -156,6 +152,8 @@ pub struct Connection {
     pub heard_in: HeardIn,
     slots: VecDeque<Slot>,
     first: u64,
+    /// The number behind the newest slot of a write.
+    writes_end: u64,
     ready_bytes: usize,
     values: Window,
     words: Window,
@@ -181,6 +179,7 @@ impl Connection {
             heard_in: HeardIn::default(),
             slots: VecDeque::new(),
             first: 0,
+            writes_end: 0,
             ready_bytes: 0,
             values: Window::new(limits::VALUES_ON_THEIR_WAY_AT_FIRST),
             words: Window::new(limits::REQUESTS_PER_CONNECTION),
@@ -220,13 +219,16 @@ impl Connection {
         self.ready_bytes + self.slots.iter().map(held).sum::<usize>()
     }
 
-    /// Whether writes behind slot `number` are on their way.
+    /// Whether writes behind slot `number` were started, answered or not.
     pub fn has_writes_behind(&self, number: u64) -> bool {
-        let mut behind = self.slots.iter().skip((number - self.first) as usize + 1);
-        behind.any(|slot| match slot {
-            Slot::Waiting { write, .. } | Slot::Coordinated { write, .. } => *write,
-            Slot::Ready(_) => false,
-        })
+        self.writes_end > number + 1
+    }
+
+    /// Takes note that the slot opened last is a write's, if it is.
+    fn note_write(&mut self, write: bool) {
+        if write {
+            self.writes_end = self.first + self.slots.len() as u64;
+        }
     }
 
     /// Keeps a piece of the reply of slot `number` until it may be sent.
@@ -257,7 +259,8 @@ impl Connection {
     /// Opens a slot for a request answered later, and gives its number.
     pub fn open_slot(&mut self, expects: Expects, write: bool, silent: bool) -> u64 {
         self.window(expects).on_their_way += 1;
-        self.slots.push_back(Slot::Waiting { expects, write, silent });
+        self.slots.push_back(Slot::Waiting { expects, silent });
+        self.note_write(write);
         self.first + self.slots.len() as u64 - 1
     }
 
@@ -272,7 +275,8 @@ impl Connection {
         silent: bool,
     ) -> u64 {
         self.window(expects).on_their_way += 1;
-        self.slots.push_back(Slot::Coordinated { coordinator, part_count, piece: None, asked, expects, write, silent });
+        self.slots.push_back(Slot::Coordinated { coordinator, part_count, piece: None, asked, expects, silent });
+        self.note_write(write);
         self.first + self.slots.len() as u64 - 1
     }
 
@@ -375,8 +379,10 @@ mod tests {
         assert!(!connection.has_piece() && connection.held_bytes() < 1000);
         connection.open_slot(Expects::Values, false, false);
         assert!(!connection.has_writes_behind(second));
-        connection.open_slot(Expects::Word, true, false);
+        let write = connection.open_slot(Expects::Word, true, false);
         assert!(connection.has_writes_behind(second));
+        connection.fill(write, b"OK", &mut out);
+        assert!(connection.has_writes_behind(second), "what was written is there, though nobody was told");
     }
 
     /// Sends as much as may be sent.

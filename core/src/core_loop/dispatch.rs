@@ -351,7 +351,8 @@ impl Core {
         parts: Vec<Part>,
     ) {
         let silent = connection.session.reply_mode != ReplyMode::On;
-        let write = parts.iter().any(|part| part.mode == Mode::Write);
+        // Not by its first parts: those of a RENAME over shards begin with a read.
+        let write = table::by_id(asked).is_some_and(|command| matches!(command.kind, Kind::Write(_)));
         let expects = if write { Expects::Word } else { Expects::Values };
         let slot = connection.open_coordinated(coordinator, parts.len(), asked, expects, write, silent);
         self.send_parts(connection, slot, 0, asked, parts);

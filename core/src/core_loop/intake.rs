@@ -68,7 +68,7 @@ impl Core {
             connection.barrier &= !connection.is_caught_up();
             if !self.may_decode(connection) {
                 connection.stalled = true;
-                if self.has_room(connection) {
+                if self.has_room(connection) && self.stopping.is_none() {
                     // It is not this connection that is full: it goes on when the core has worked something off.
                     self.stalled.push(connection.ring);
                 }

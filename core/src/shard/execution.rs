@@ -431,7 +431,7 @@ impl ShardMachine {
                     let bytes = &pending.reads[range.clone()];
                     match self.step(stand, &batch, bytes, true)? {
                         Some(read) if stand.progress.is_long(&read) => {
-                            self.view(stand, &mut operation.origin, bytes, batch.time_ms, read)
+                            self.view(stand, &mut operation.origin, bytes, read)
                         }
                         cold => cold,
                     }
@@ -464,10 +464,9 @@ impl ShardMachine {
         stand: &mut Stand,
         origin: &mut Option<Origin>,
         bytes: &[u8],
-        now_ms: u64,
         read: ColdRead,
     ) -> Option<ColdRead> {
-        match self.defer(*origin, bytes, now_ms) {
+        match self.defer(*origin, bytes, stand.time_ms) {
             Deferral::Deferred => {
                 // The batch answers it no more.
                 *origin = None;

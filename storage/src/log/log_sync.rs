@@ -662,7 +662,11 @@ pub(super) fn sync_files(directory: &Path) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "log") {
-            File::open(path)?.sync_data()?;
+            match File::open(path) {
+                // Removed or taken for another since: what it held is in a table, which was synced.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => file?.sync_data()?,
+            }
         }
     }
     File::open(directory)?.sync_all()

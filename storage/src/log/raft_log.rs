@@ -331,7 +331,12 @@ impl RaftLog {
         self.prepare_write(BATCH_OVERHEAD_BYTES)?;
         let last = if from > self.first { self.get(from - 1)? } else { None };
         // First, or a crash after the truncation would leave a mark of records that are rightly gone.
-        let lowered = self.shared.lower_mark(last.as_ref().map(|record| (record.index, record.term)));
+        // What is not synced yet is no mark: after a power failure it would be missed. The next sync writes one again.
+        let marked = match self.durable_index().map(|durable| durable.min(from.saturating_sub(1))) {
+            Some(index) if from > self.first && index >= self.first => self.get(index)?,
+            _ => None,
+        };
+        let lowered = self.shared.lower_mark(marked.map(|record| (record.index, record.term)));
         lowered.map_err(|source| self.fail_io(source))?;
         let mut batch = WriteBatch::default();
         batch.delete_range(key_of(from), key_of(self.next));

@@ -216,6 +216,10 @@ impl Views {
     /// Takes note that a thread is done with a view, and has one begin with the next; says what it was for.
     fn end(&mut self, id: u64, store: &Store) -> Option<Purpose> {
         let ended = self.running.remove(&id)?;
+        if self.for_entry.is_some_and(|(of, _)| of == id) {
+            // Its thread has failed before it was given anything: the next read of an entry has another.
+            self.for_entry = None;
+        }
         if ended.is_clients {
             self.client_count -= 1;
             if let Some(next) = self.waiting.pop_front() {
@@ -472,6 +476,7 @@ impl Shard {
         let Some(mut parked) = self.parked.remove(&client) else { return };
         if let Some(request) = parked.requests.pop_front() {
             self.read_in_order(request.origin, &request.bytes);
+            parked.refused = parked.refused.saturating_sub(1);
             self.parked_waiting.remove(request.bytes.len());
         }
         self.resume(client, parked, now_ms, host);
@@ -492,6 +497,7 @@ impl Shard {
                     }
                 } else if let Some(request) = parked.requests.pop_front() {
                     host.reply(request.origin, &viewed.reply);
+                    parked.refused = parked.refused.saturating_sub(1);
                     self.parked_waiting.remove(request.bytes.len());
                 }
                 self.resume(client, parked, now_ms, host);
