@@ -24,6 +24,7 @@ mod random;
 #[cfg(test)]
 pub(crate) mod random_commands;
 mod reply_bounds;
+mod rows;
 pub mod server;
 pub mod sets;
 pub mod sorted_sets;
@@ -44,6 +45,7 @@ pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;
 pub use random::Random;
 pub use reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
+pub use rows::{Elements, Overwrites, Rows};
 pub use streams::parse_id as parse_stream_id;
 pub use table::{Command, Kind, Scatter};
 

@@ -8,7 +8,9 @@ pub use super::keys::table::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, 
 use std::sync::LazyLock;
 
 use super::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};
-use super::{Args, CommandError, Run, connection, hashes, keys, lists, server, sets, sorted_sets, streams, strings};
+use super::{
+    Args, CommandError, Rows, Run, connection, hashes, keys, lists, server, sets, sorted_sets, streams, strings,
+};
 
 /// Ids are below this, so that a plain array finds them.
 pub const ID_END: usize = 1024;
@@ -132,6 +134,8 @@ pub struct Command {
     pub scatter: Scatter,
     /// A container's subcommands; empty for all others.
     pub subcommands: &'static [Command],
+    /// Which rows it reads.
+    pub rows: Rows,
     /// Whether a write's reply has values of keys.
     values: RepliedValues,
 }
@@ -156,6 +160,7 @@ impl Command {
             kind: Kind::Read(run),
             scatter: Scatter::Keys,
             subcommands: &[],
+            rows: Rows::KeysAndOthers,
             values: RepliedValues::Always,
         }
     }
@@ -168,6 +173,7 @@ impl Command {
             kind: Kind::Write(run),
             scatter: Scatter::Keys,
             subcommands: &[],
+            rows: Rows::KeysAndOthers,
             values: RepliedValues::None,
         }
     }
@@ -180,6 +186,7 @@ impl Command {
             kind: Kind::Session(command),
             scatter: Scatter::None,
             subcommands: &[],
+            rows: Rows::KeysAndOthers,
             values: RepliedValues::None,
         }
     }
@@ -187,6 +194,11 @@ impl Command {
     /// This command, spread over shards like that.
     pub(super) const fn scattered(self, scatter: Scatter) -> Command {
         Command { scatter, ..self }
+    }
+
+    /// This command, which reads these rows.
+    pub(super) const fn reads(self, rows: Rows) -> Command {
+        Command { rows, ..self }
     }
 
     /// This command, whose reply has what it removes or replaces.

@@ -5,35 +5,44 @@ use super::{facts, handlers};
 use crate::commands::facts::{Facts, Flags};
 use crate::commands::server::facts as server;
 use crate::commands::table::{Command, Merge, Scatter, SessionCommand, Special};
+use crate::commands::{Overwrites, Rows};
 
 const SUM: Scatter = Scatter::Split { step: 1, merge: Merge::Sum };
 
 /// The commands on keys of any type.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
-    Command::write(101, &facts::DEL, handlers::del).scattered(SUM),
-    Command::write(102, &facts::UNLINK, handlers::del).scattered(SUM),
-    Command::read(103, &facts::EXISTS, handlers::exists).scattered(SUM),
-    Command::read(104, &facts::TOUCH, handlers::exists).scattered(SUM),
-    Command::read(105, &facts::TYPE, handlers::r#type),
-    Command::write(106, &facts::EXPIRE, handlers::expire),
-    Command::write(107, &facts::PEXPIRE, handlers::pexpire),
-    Command::write(108, &facts::EXPIREAT, handlers::expireat),
-    Command::write(109, &facts::PEXPIREAT, handlers::pexpireat),
-    Command::write(110, &facts::PERSIST, handlers::persist),
-    Command::read(111, &facts::TTL, handlers::ttl),
-    Command::read(112, &facts::PTTL, handlers::pttl),
-    Command::read(113, &facts::EXPIRETIME, handlers::expiretime),
-    Command::read(114, &facts::PEXPIRETIME, handlers::pexpiretime),
-    Command::write(115, &facts::RENAME, handlers::rename).scattered(Scatter::Special(Special::Rename)),
-    Command::write(116, &facts::RENAMENX, handlers::renamenx).scattered(Scatter::Special(Special::Rename)),
-    Command::write(117, &facts::COPY, handlers::copy).scattered(Scatter::Special(Special::Copy)),
+    Command::write(101, &facts::DEL, handlers::del).reads(Rows::Keys).scattered(SUM),
+    Command::write(102, &facts::UNLINK, handlers::del).reads(Rows::Keys).scattered(SUM),
+    Command::read(103, &facts::EXISTS, handlers::exists).reads(Rows::Keys).scattered(SUM),
+    Command::read(104, &facts::TOUCH, handlers::exists).reads(Rows::Keys).scattered(SUM),
+    Command::read(105, &facts::TYPE, handlers::r#type).reads(Rows::Keys),
+    Command::write(106, &facts::EXPIRE, handlers::expire).reads(Rows::Keys),
+    Command::write(107, &facts::PEXPIRE, handlers::pexpire).reads(Rows::Keys),
+    Command::write(108, &facts::EXPIREAT, handlers::expireat).reads(Rows::Keys),
+    Command::write(109, &facts::PEXPIREAT, handlers::pexpireat).reads(Rows::Keys),
+    Command::write(110, &facts::PERSIST, handlers::persist).reads(Rows::Keys),
+    Command::read(111, &facts::TTL, handlers::ttl).reads(Rows::Keys),
+    Command::read(112, &facts::PTTL, handlers::pttl).reads(Rows::Keys),
+    Command::read(113, &facts::EXPIRETIME, handlers::expiretime).reads(Rows::Keys),
+    Command::read(114, &facts::PEXPIRETIME, handlers::pexpiretime).reads(Rows::Keys),
+    Command::write(115, &facts::RENAME, handlers::rename)
+        .reads(Rows::Whole(Overwrites::Always))
+        .scattered(Scatter::Special(Special::Rename)),
+    Command::write(116, &facts::RENAMENX, handlers::renamenx)
+        .reads(Rows::Whole(Overwrites::Never))
+        .scattered(Scatter::Special(Special::Rename)),
+    Command::write(117, &facts::COPY, handlers::copy)
+        .reads(Rows::Whole(Overwrites::With("REPLACE")))
+        .scattered(Scatter::Special(Special::Copy)),
     Command::read(118, &facts::SCAN, handlers::scan).scattered(Scatter::Special(Special::Scan)),
     Command::read(119, &facts::KEYS, handlers::keys).scattered(Scatter::Special(Special::Keys)),
     Command::read(RANDOMKEY, &facts::RANDOMKEY, handlers::randomkey).scattered(Scatter::Special(Special::RandomKey)),
     Command::session(121, &facts::OBJECT, SessionCommand::ObjectHelp).containing(OBJECT),
     Command::read(122, &server::DBSIZE, handlers::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
     Command::write(123, &server::FLUSHDB, handlers::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
-    Command::write(124, &server::FLUSHALL, handlers::flushall).scattered(Scatter::AllShards { merge: Merge::Ok }),
+    Command::write(124, &server::FLUSHALL, handlers::flushall)
+        .reads(Rows::Keys)
+        .scattered(Scatter::AllShards { merge: Merge::Ok }),
 ];
 
 static OBJECT: &[Command] = &[
@@ -59,10 +68,10 @@ pub const STEP_DELETE: u16 = 195;
 
 /// Steps of other commands, which only the core calls: clients cannot name them.
 pub(in crate::commands) static INTERNAL: &[Command] = &[
-    Command::write(DELETE_EXPIRED, &EXPIRE, handlers::step_expire).scattered(Scatter::None),
+    Command::write(DELETE_EXPIRED, &EXPIRE, handlers::step_expire).reads(Rows::Due).scattered(Scatter::None),
     Command::read(STEP_SCAN, &SCAN, handlers::step_scan).scattered(Scatter::None),
     Command::read(STEP_READ, &READ, handlers::step_read),
-    Command::write(STEP_WRITE, &WRITE, handlers::step_write),
+    Command::write(STEP_WRITE, &WRITE, handlers::step_write).reads(Rows::Keys),
     Command::write(STEP_DELETE, &DELETE, handlers::step_delete),
 ];
 

@@ -1,16 +1,23 @@
 //! The commands on sorted sets. Their ids are 501 to 599.
 
+use basalt_storage::keyspace::Type;
+
 use super::{facts, handlers};
+use crate::commands::Rows;
 use crate::commands::table::Command;
+
+const MEMBERS: Rows = Rows::elements(Type::SortedSet, 2, 1);
+/// Members behind their scores. A score that changes is a row that goes.
+const SCORES: Rows = Rows::elements(Type::SortedSet, 3, 2).removed().after(&["NX", "XX", "GT", "LT", "CH", "INCR"]);
 
 /// The commands on sorted sets.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
-    Command::write(501, &facts::ZADD, handlers::zadd),
-    Command::write(502, &facts::ZINCRBY, handlers::zincrby),
-    Command::write(503, &facts::ZREM, handlers::zrem),
-    Command::read(504, &facts::ZCARD, handlers::zcard),
-    Command::read(505, &facts::ZSCORE, handlers::zscore),
-    Command::read(506, &facts::ZMSCORE, handlers::zmscore),
+    Command::write(501, &facts::ZADD, handlers::zadd).reads(SCORES),
+    Command::write(502, &facts::ZINCRBY, handlers::zincrby).reads(Rows::element(Type::SortedSet, 3).removed()),
+    Command::write(503, &facts::ZREM, handlers::zrem).reads(MEMBERS.removed()),
+    Command::read(504, &facts::ZCARD, handlers::zcard).reads(Rows::Keys),
+    Command::read(505, &facts::ZSCORE, handlers::zscore).reads(MEMBERS),
+    Command::read(506, &facts::ZMSCORE, handlers::zmscore).reads(MEMBERS),
     Command::write(507, &facts::ZPOPMIN, handlers::zpopmin).returning(),
     Command::write(508, &facts::ZPOPMAX, handlers::zpopmax).returning(),
     Command::read(509, &facts::ZRANGE, handlers::zrange),

@@ -10,9 +10,8 @@
 use basalt_storage::keyspace::{COLD_ROWS_MAX, ColdRows, End, Keyspace, Type};
 use basalt_storage::{ColdRead, Error, Result};
 
-use crate::commands::facts::Group;
 use crate::commands::table::Command;
-use crate::commands::{Args, Random, parse_stream_id, parse_usize};
+use crate::commands::{Args, Elements, Overwrites, Random, Rows, parse_stream_id, parse_usize};
 use crate::limits::TRIAL_BYTES_MAX;
 
 /// What the arguments of a command tell of the rows it will read.
@@ -115,7 +114,7 @@ pub fn reads_only_metadata(command: &Command, args: Args<'_>) -> bool {
 pub fn changes_at_once(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>) -> bool {
     let Foresight { named, and_others } = foresee(command, args);
     let reads_one = match named {
-        Named::Keys => matches!(command.name(), "mset" | "msetnx") || command.keys(args).take(2).count() < 2,
+        Named::Keys => command.rows == Rows::KeysFirst || command.keys(args).take(2).count() < 2,
         Named::Elements { kind, first, step, removes } => {
             // What the look-up meets, the command meets as well, before it changes anything.
             args.len() <= first + step && !(removes && keyspace.may_renew(args[1], kind, 1).unwrap_or(false))
@@ -126,67 +125,36 @@ pub fn changes_at_once(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_
     reads_one && !and_others
 }
 
+/// Reads off the row of `command` which rows `args` name.
 fn foresee(command: &Command, args: Args<'_>) -> Foresight {
     let only = |named| Foresight { named, and_others: false };
-    let elements = |kind, first, step| only(Named::Elements { kind, first, step, removes: false });
-    let removed = |kind, first, step| only(Named::Elements { kind, first, step, removes: true });
-    let has_word = |words: &[&str], from, count| {
-        let mut args = args.iter().skip(from).take(count);
-        args.any(|arg| words.iter().any(|word| arg.eq_ignore_ascii_case(word.as_bytes())))
-    };
-    match (command.facts.group, command.name()) {
-        (Group::String, _) => only(Named::Keys),
-        (Group::Generic, "rename") => only(Named::Whole { replaces: true }),
-        (Group::Generic, "renamenx") => only(Named::Whole { replaces: false }),
-        // A key of another database is not among those that arguments name.
-        (Group::Generic, "copy") if !has_word(&["DB"], 3, args.len()) => {
-            only(Named::Whole { replaces: has_word(&["REPLACE"], 3, args.len()) })
+    let with_others = |named| Foresight { named, and_others: true };
+    let is_one_of = |arg: &[u8], words: &[&str]| words.iter().any(|word| arg.eq_ignore_ascii_case(word.as_bytes()));
+    let has_word = |words: &[&str], from, count| args.iter().skip(from).take(count).any(|arg| is_one_of(arg, words));
+    match command.rows {
+        Rows::Keys | Rows::KeysFirst => only(Named::Keys),
+        Rows::KeysUnless(words) if !has_word(words, 2, 6) => only(Named::Keys),
+        Rows::KeysAndOthers | Rows::KeysUnless(_) => with_others(Named::Keys),
+        Rows::Elements(Elements { kind, first, options, step, removes }) => {
+            let options = args.iter().skip(2).take_while(|arg| is_one_of(arg, options)).count();
+            only(Named::Elements { kind, first: first + options, step: step.unwrap_or(args.len()), removes })
         }
-        (
-            Group::Generic,
-            "del" | "unlink" | "exists" | "touch" | "type" | "expire" | "pexpire" | "expireat" | "pexpireat" | "ttl"
-            | "pttl" | "expiretime" | "pexpiretime" | "persist",
-        ) => only(Named::Keys),
-        (
-            _,
-            "lpush" | "rpush" | "lpushx" | "rpushx" | "llen" | "lset" | "ltrim" | "scard" | "hlen" | "zcard" | "xlen",
-        ) => only(Named::Keys),
-        (_, "xadd") if !has_word(&["MAXLEN", "MINID"], 2, 6) => only(Named::Keys),
-        (_, "flushall" | "step|write") => only(Named::Keys),
-        (_, "step|expire") => {
+        Rows::Entries => with_others(Named::Entries),
+        Rows::End(end) if args.len() == 2 => only(Named::End(end)),
+        Rows::End(_) => with_others(Named::Keys),
+        Rows::Whole(Overwrites::With(_)) if has_word(&["DB"], 3, args.len()) => with_others(Named::Keys),
+        Rows::Whole(Overwrites::Always) => only(Named::Whole { replaces: true }),
+        Rows::Whole(Overwrites::Never) => only(Named::Whole { replaces: false }),
+        Rows::Whole(Overwrites::With(word)) => only(Named::Whole { replaces: has_word(&[word], 3, args.len()) }),
+        Rows::Drawn => {
+            let count = args.get(2).map_or(Some(1), |count| std::str::from_utf8(count).ok()?.parse().ok());
+            with_others(Named::Draws(count.unwrap_or(0)))
+        }
+        Rows::Due => {
             let number = |at: usize| args.get(at).and_then(|arg| parse_usize(arg).ok()).unwrap_or(0);
             only(Named::Due { count: number(1), from_ms: number(2) as u64 })
         }
-        (_, "lpop") if args.len() == 2 => only(Named::End(End::Head)),
-        (_, "rpop") if args.len() == 2 => only(Named::End(End::Tail)),
-        (_, "hset" | "hmset") => elements(Type::Hash, 2, 2),
-        (_, "hget" | "hexists" | "hstrlen" | "hsetnx" | "hincrby" | "hincrbyfloat") => {
-            elements(Type::Hash, 2, args.len())
-        }
-        (_, "hmget") => elements(Type::Hash, 2, 1),
-        (_, "hdel") => removed(Type::Hash, 2, 1),
-        (_, "sadd" | "sismember" | "smismember") => elements(Type::Set, 2, 1),
-        (_, "srem") => removed(Type::Set, 2, 1),
-        (_, "zadd") => {
-            let options = args.iter().skip(2).take_while(|arg| is_zadd_option(arg)).count();
-            // A score that changes is a row that goes.
-            removed(Type::SortedSet, 3 + options, 2)
-        }
-        (_, "zrem") => removed(Type::SortedSet, 2, 1),
-        (_, "zscore" | "zmscore") => elements(Type::SortedSet, 2, 1),
-        (_, "zincrby") => removed(Type::SortedSet, 3, args.len()),
-        // Where the first entry goes, the next one is looked for.
-        (_, "xdel") => Foresight { named: Named::Entries, and_others: true },
-        (_, "spop") => {
-            let count = args.get(2).map_or(Some(1), |count| std::str::from_utf8(count).ok()?.parse().ok());
-            Foresight { named: Named::Draws(count.unwrap_or(0)), and_others: true }
-        }
-        _ => Foresight { named: Named::Keys, and_others: true },
     }
-}
-
-fn is_zadd_option(arg: &[u8]) -> bool {
-    ["NX", "XX", "GT", "LT", "CH", "INCR"].iter().any(|option| arg.eq_ignore_ascii_case(option.as_bytes()))
 }
 
 #[cfg(test)]
