@@ -345,7 +345,8 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::multi_shard::{Gather, Merge};
+    use crate::commands::Merge;
+    use crate::multi_shard::Gather;
 
     #[test]
     fn replies_leave_in_the_order_of_the_requests() {
@@ -367,7 +368,7 @@ mod tests {
     fn pieces_of_a_reply_leave_in_their_turn_and_count_as_held_until_then() {
         let mut connection = Connection::for_tests();
         let first = connection.open_slot(Expects::Word, true, false);
-        let gather = Box::new(Gather::new(Merge::Concat, 2));
+        let gather = Box::new(Gather::new(Merge::Sum, 2));
         let second = connection.open_coordinated(gather, 2, 7, Expects::Values, false, false);
         connection.hold(second, Piece { bytes: vec![b'v'; 1000], parts: Vec::new() });
         assert!(connection.held_bytes() >= 1000 && !connection.has_piece(), "another reply comes first");

@@ -5,6 +5,7 @@
 //! the same effect on every replica. A handler that fails must not have written anything: check everything first, then write.
 
 mod arguments;
+mod command;
 mod command_error;
 pub mod connection;
 #[cfg(test)]
@@ -15,6 +16,7 @@ pub mod facts;
 mod float_text;
 mod glob;
 pub mod hashes;
+mod key_positions;
 pub mod keys;
 pub mod lists;
 mod long_double;
@@ -38,16 +40,17 @@ pub use arguments::{
     ExpiryUnit, Options, deadline_ms, parse_expiry_ms, parse_f64, parse_i64, parse_index_range, parse_positive_i64,
     parse_usize,
 };
+pub use command::{Command, Kind, Merge, MultiShard, Overwrites, Scatter, SessionCommand};
 pub use command_error::CommandError;
 pub use float_text::read_f64;
 pub use glob::{glob_matches, glob_matches_any_case};
+pub use key_positions::{KeyPositions, find_keys};
 pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;
 pub use random::Random;
 pub use reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
-pub use rows::{Elements, Overwrites, Rows};
+pub use rows::{Elements, Rows};
 pub use streams::parse_id as parse_stream_id;
-pub use table::{Command, Kind, Scatter};
 
 use basalt_net::resp::Reply;
 use basalt_storage::keyspace::Keyspace;

@@ -22,9 +22,9 @@ pub enum Rows {
     Entries,
     /// The element at an end of the list at the first key; with a count, others.
     End(End),
-    /// All of the collection at the first key, and the other key's metadata. With `DB`, others: a key of another database is not
-    /// among those that arguments name.
-    Whole(Overwrites),
+    /// All of the collection at the first key, and the other key's metadata; the latter alone if it is there and stays. With `DB`,
+    /// others: a key of another database is not among those that arguments name.
+    Whole,
     /// Members of a set, drawn at random, as many as the third argument says, and others.
     Drawn,
     /// The metadata of keys whose deadline has passed: the arguments are how many at most, and when the first one may be.
@@ -44,17 +44,6 @@ pub struct Elements {
     pub step: Option<usize>,
     /// Whether rows go, so that the collection may be written anew.
     pub removes: bool,
-}
-
-/// Whether a command reads its first key if there is a second one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Overwrites {
-    /// It does, and replaces the second one.
-    Always,
-    /// It does not.
-    Never,
-    /// It does if this word is among its options.
-    With(&'static str),
 }
 
 impl Rows {

@@ -8,12 +8,12 @@ use super::core::Core;
 use super::pending::PendingRequest;
 use super::piecemeal::Mget;
 use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Started};
-use crate::commands::table::{self, SessionCommand, Special};
-use crate::commands::{Args, Command, CommandError, Kind, Run, Scatter};
+use crate::commands::table;
+use crate::commands::{Args, Command, CommandError, Kind, Merge, MultiShard, Run, Scatter, SessionCommand};
 use crate::entry::request::{self, Mode, RequestHeader};
 use crate::ids::{Origin, ShardId, Ticket};
 use crate::mail::Request;
-use crate::multi_shard::{self, Coordinator, Gather, Merge, Part, Progress, Start};
+use crate::multi_shard::{self, Coordinator, Gather, Part, Plan, Progress};
 use crate::session_commands::{self, Outcome};
 use crate::shard::ReadOutcome;
 use basalt_net::resp::Reply;
@@ -27,10 +27,7 @@ impl Core {
     pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) -> Started {
         let args: SmallVec<[&[u8]; 8]> = argv.iter(input).collect();
         let found = table::find(&args);
-        if let Ok(Command { kind: Kind::Session(SessionCommand::Info | SessionCommand::ConfigResetStat), .. }) = found
-            && !connection.is_caught_up()
-        {
-            // They tell and forget what the commands before them have done.
+        if matches!(found, Ok(command) if command.is_after_replies) && !connection.is_caught_up() {
             return Started::WaitsForReplies;
         }
         if self.some_shard_is_full()
@@ -95,8 +92,8 @@ impl Core {
             }
             Scatter::Split { step, .. } => of_keys(step).find(is_full),
             Scatter::AllShards { .. } => router.shards().find(is_full),
-            Scatter::Special(Special::Rename | Special::Copy) => of_keys(1).take(2).find(is_full),
-            Scatter::Special(Special::Scan | Special::Keys | Special::RandomKey) => None,
+            Scatter::MultiShard(MultiShard::Rename | MultiShard::Copy) => of_keys(1).take(2).find(is_full),
+            Scatter::MultiShard(MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey) => None,
         };
         shard.map(|shard| (shard, mode))
     }
@@ -119,7 +116,7 @@ impl Core {
             Kind::Read(run) if connection.ordered_unanswered == 0 => (run, Mode::Read),
             Kind::Read(run) => (run, Mode::ReadInOrder),
             Kind::Write(run) => (run, Mode::Write),
-            Kind::Session(which) => return self.session_command(connection, command.id, which, args),
+            Kind::Session(which) => return self.session_command(connection, command, which, args),
         };
         let router = &self.server.router;
         match command.scatter {
@@ -135,13 +132,13 @@ impl Core {
             Scatter::Split { step, merge } => {
                 let first = router.shard_of(args[1]);
                 let groups = args[1..].chunks(step);
-                if matches!(merge, table::Merge::ArrayInOrder) && args.len() > 2 {
+                if matches!(merge, Merge::ArrayInOrder) && args.len() > 2 {
                     return self.mget(connection, command, run, mode, args);
                 }
                 if router.shard_count() == 1 || groups.clone().all(|group| router.shard_of(group[0]) == first) {
                     return self.run_on(connection, first, command, run, mode, args);
                 }
-                let (parts, coordinator) = self.split(connection, command, mode, args, step, merge.into());
+                let (parts, coordinator) = self.split(connection, command, mode, args, step, merge);
                 self.coordinate(connection, command.id, Box::new(coordinator), parts);
             }
             Scatter::AllShards { merge } if router.shard_count() > 1 => {
@@ -154,14 +151,15 @@ impl Core {
                 };
                 let parts: Vec<Part> = router.shards().map(part).collect();
                 let bytes_max = self.server.reply_bounds.one_bytes_max;
-                let gather = Gather::new(merge.into(), parts.len()).bounded(bytes_max);
+                let gather = Gather::new(merge, parts.len()).bounded(bytes_max);
                 self.coordinate(connection, command.id, Box::new(gather), parts);
             }
             Scatter::AllShards { .. } => self.run_on(connection, ShardId(0), command, run, mode, args),
-            Scatter::Special(which) => {
-                match multi_shard::start(which, connection.session.db, router, &self.server.reply_bounds, args) {
-                    Ok(Start::Whole(shard)) => self.run_on(connection, shard, command, run, mode, args),
-                    Ok(Start::Parts(parts, coordinator)) => {
+            Scatter::MultiShard(steps) => {
+                let (db, bounds) = (connection.session.db, &self.server.reply_bounds);
+                match multi_shard::plan(command, steps, db, router, bounds, args) {
+                    Ok(Plan::Whole(shard)) => self.run_on(connection, shard, command, run, mode, args),
+                    Ok(Plan::Parts(parts, coordinator)) => {
                         // Later parts are sent when earlier ones are answered: nothing of this connection may overtake them.
                         connection.barrier = true;
                         self.coordinate(connection, command.id, coordinator, parts);
@@ -403,7 +401,7 @@ impl Core {
             Progress::Piece(parts) => connection.hold(slot, Piece { bytes, parts }),
             Progress::Done => {
                 let is_put_together =
-                    table::by_id(asked).is_some_and(|command| matches!(command.scatter, Scatter::Special(_)));
+                    table::by_id(asked).is_some_and(|command| matches!(command.scatter, Scatter::MultiShard(_)));
                 if is_put_together {
                     connection.turn = None;
                 }
@@ -415,15 +413,22 @@ impl Core {
         }
     }
 
-    fn session_command(&mut self, connection: &mut Connection, asked: u16, command: SessionCommand, args: Args<'_>) {
-        if matches!(command, SessionCommand::Info | SessionCommand::ConfigResetStat) {
+    fn session_command(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        which: SessionCommand,
+        args: Args<'_>,
+    ) {
+        let asked = command.id;
+        if command.is_after_replies {
             self.publish_now();
         }
         let mut bytes = Vec::new();
         let wanted = connection.session.reply_mode == ReplyMode::On;
         let mut reply = Reply::new(&mut bytes, connection.session.protocol);
         let started = self.stats().by_command[usize::from(asked)].time.start();
-        let outcome = session_commands::run(command, args, &mut connection.session, &self.server, &mut reply);
+        let outcome = session_commands::run(which, args, &mut connection.session, &self.server, &mut reply);
         if let Some(started) = started {
             self.stats().by_command[usize::from(asked)].time.stop(started);
         }

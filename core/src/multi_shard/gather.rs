@@ -5,7 +5,7 @@
 
 use basalt_net::resp::{Reply, value};
 
-use crate::commands::{self, CommandError};
+use crate::commands::{CommandError, Merge};
 use crate::entry::request::Mode;
 use crate::ids::ShardId;
 
@@ -54,42 +54,12 @@ pub trait Coordinator {
     }
 }
 
-/// How a special command starts.
-pub enum Start {
+/// How a command of several steps starts.
+pub enum Plan {
     /// One shard can run it whole.
     Whole(ShardId),
     /// These parts are sent, and the coordinator goes on from their replies.
     Parts(Vec<Part>, Box<dyn Coordinator>),
-}
-
-/// How the replies of parts become one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Merge {
-    /// The sum of integers.
-    Sum,
-    /// `OK` once all are.
-    Ok,
-    /// The elements of the parts' arrays, in the order of the client's arguments.
-    ArrayInOrder,
-    /// The elements of the parts' arrays, in any order.
-    Concat,
-    /// The text of bulk strings, one behind the other.
-    ConcatText,
-    /// One of the replies that are not null.
-    Any,
-    /// `OK` if the sum of integers is not 0, else this error.
-    OkIfAny(&'static str),
-}
-
-impl From<commands::table::Merge> for Merge {
-    fn from(merge: commands::table::Merge) -> Merge {
-        match merge {
-            commands::table::Merge::Sum => Merge::Sum,
-            commands::table::Merge::Ok => Merge::Ok,
-            commands::table::Merge::ArrayInOrder => Merge::ArrayInOrder,
-            commands::table::Merge::Concat => Merge::Concat,
-        }
-    }
 }
 
 /// A command whose parts are all sent at once.
@@ -100,7 +70,6 @@ pub struct Gather {
     sum: i64,
     /// Element bytes of the parts so far.
     elements: Vec<u8>,
-    element_count: usize,
     /// For [`Merge::ArrayInOrder`]: where in the client's order each part's elements stand, and where their bytes are.
     order: Vec<Vec<usize>>,
     places: Vec<std::ops::Range<usize>>,
@@ -118,7 +87,6 @@ impl Gather {
             error: None,
             sum: 0,
             elements: Vec::new(),
-            element_count: 0,
             order: Vec::new(),
             places: Vec::new(),
             bytes_max: usize::MAX,
@@ -163,18 +131,7 @@ impl Gather {
                     self.places[place] = start..self.elements.len();
                 }
             }
-            Merge::Concat => {
-                for element in value::split_elements(reply).ok()? {
-                    self.elements.extend_from_slice(element);
-                    self.element_count += 1;
-                }
-            }
             Merge::ConcatText => self.elements.extend_from_slice(value::read_bulk(reply)?),
-            Merge::Any => {
-                if self.elements.is_empty() && !matches!(reply, b"$-1\r\n" | b"_\r\n") {
-                    self.elements.extend_from_slice(reply);
-                }
-            }
         }
         Some(())
     }
@@ -192,15 +149,9 @@ impl Gather {
                     out.raw(&self.elements[place.clone()]);
                 }
             }
-            Merge::Concat => {
-                out.array(self.element_count);
-                out.raw(&self.elements);
-            }
             Merge::ConcatText => out.verbatim("txt", &self.elements),
             Merge::OkIfAny(error) if self.sum == 0 => out.error(error),
             Merge::OkIfAny(_) => out.ok(),
-            Merge::Any if self.elements.is_empty() => out.null(),
-            Merge::Any => out.raw(&self.elements),
         }
     }
 }
@@ -257,8 +208,6 @@ mod tests {
         let order = Gather::in_order(vec![vec![0, 2], vec![1]]);
         let replies = [(1, "*1\r\n$1\r\nb\r\n"), (0, "*2\r\n$1\r\na\r\n$-1\r\n")];
         assert_eq!(gather(order, &replies), "*3\r\n$1\r\na\r\n$1\r\nb\r\n$-1\r\n");
-        assert_eq!(gather(Gather::new(Merge::Concat, 2), &[(0, "*0\r\n"), (1, "*1\r\n:1\r\n")]), "*1\r\n:1\r\n");
-        assert_eq!(gather(Gather::new(Merge::Any, 2), &[(0, "$-1\r\n"), (1, "$1\r\nk\r\n")]), "$1\r\nk\r\n");
         let (none, one) = ([(0, ":0\r\n"), (1, ":0\r\n")], [(0, ":0\r\n"), (1, ":1\r\n")]);
         assert_eq!(gather(Gather::new(Merge::OkIfAny("ERR none"), 2), &none), "-ERR none\r\n");
         assert_eq!(gather(Gather::new(Merge::OkIfAny("ERR none"), 2), &one), "+OK\r\n");

@@ -8,42 +8,42 @@ mod move_key;
 mod random_key;
 mod walk;
 
-pub use gather::{Coordinator, Gather, Merge, Part, Progress, Start};
+pub use gather::{Coordinator, Gather, Part, Plan, Progress};
 
 use basalt_storage::keyspace::KeyPosition;
 
 use crate::cluster::Router;
-use crate::commands::table::{self, Special};
-use crate::commands::{Args, CommandError, CopyOptions, ReplyBounds};
+use crate::commands::{Args, Command, CommandError, CopyOptions, MultiShard, ReplyBounds};
 use crate::ids::ShardId;
 
 use move_key::{Move, start_move};
 use random_key::RandomKey;
 use walk::{Keys, Steps, keys_per_step, start_scan};
 
-/// Plans a special command that a connection called in database `db`.
+/// Plans the `steps` of a command that a connection called in database `db`.
 ///
 /// # Errors
 /// What is wrong with its arguments.
-pub fn start(
-    which: Special,
+pub fn plan(
+    command: &Command,
+    steps: MultiShard,
     db: u8,
     router: &Router,
     bounds: &ReplyBounds,
     args: Args<'_>,
-) -> Result<Start, CommandError> {
+) -> Result<Plan, CommandError> {
     let shards = router.shard_count();
-    if shards == 1 && which != Special::Keys {
-        return Ok(Start::Whole(ShardId(0)));
+    if shards == 1 && steps != MultiShard::Keys {
+        return Ok(Plan::Whole(ShardId(0)));
     }
-    match which {
-        Special::Scan => start_scan(db, shards, args),
-        Special::Keys => {
+    match steps {
+        MultiShard::Scan => start_scan(db, shards, args),
+        MultiShard::Keys => {
             let steps =
                 Steps { db, options: vec![b"MATCH".to_vec(), args[1].to_vec(), b"COUNT".to_vec(), keys_per_step()] };
             let parts: Vec<Part> = router.shards().map(|shard| steps.part(shard, KeyPosition::START)).collect();
             let waiting = parts.iter().map(|part| part.shard).collect();
-            Ok(Start::Parts(
+            Ok(Plan::Parts(
                 parts,
                 Box::new(Keys {
                     steps,
@@ -56,20 +56,16 @@ pub fn start(
                 }),
             ))
         }
-        Special::RandomKey => {
+        MultiShard::RandomKey => {
             let first = ShardId(rand::random_range(0..shards));
-            let random = RandomKey { command: args_command(args), db, shards, next: first, asked: 0 };
+            let random = RandomKey { command: command.id, db, shards, next: first, asked: 0 };
             let part = random.part();
-            Ok(Start::Parts(vec![part], Box::new(random)))
+            Ok(Plan::Parts(vec![part], Box::new(random)))
         }
-        Special::Rename => Ok(start_move(db, router, args, Move::rename(db, router, args))),
-        Special::Copy => {
+        MultiShard::Rename => Ok(start_move(db, router, args, Move::rename(command, db, router, args))),
+        MultiShard::Copy => {
             let options = CopyOptions::read(args, db)?;
             Ok(start_move(db, router, args, Move::copy(db, options, router, args)))
         }
     }
-}
-
-fn args_command(args: Args<'_>) -> u16 {
-    table::lookup(args[0]).map_or(0, |command| command.id)
 }

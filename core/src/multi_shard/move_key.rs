@@ -2,10 +2,10 @@
 
 use basalt_net::resp::{Reply, value};
 
-use super::gather::{Coordinator, Part, Progress, Start};
+use super::gather::{Coordinator, Part, Plan, Progress};
 use crate::cluster::Router;
 use crate::commands::table::{STEP_DELETE, STEP_READ, STEP_WRITE};
-use crate::commands::{Args, CopyOptions};
+use crate::commands::{Args, Command, CopyOptions, Overwrites};
 use crate::entry::request::Mode;
 use crate::ids::ShardId;
 use crate::limits;
@@ -35,12 +35,12 @@ enum MoveStep {
     Deleting,
 }
 
-pub(super) fn start_move(db: u8, router: &Router, args: Args<'_>, moving: Move) -> Start {
+pub(super) fn start_move(db: u8, router: &Router, args: Args<'_>, moving: Move) -> Plan {
     if router.shard_of(args[1]) == router.shard_of(args[2]) {
-        return Start::Whole(moving.from.0);
+        return Plan::Whole(moving.from.0);
     }
     let part = Part { shard: moving.from.0, mode: Mode::Read, command: STEP_READ, db, args: vec![args[1].to_vec()] };
-    Start::Parts(vec![part], Box::new(moving))
+    Plan::Parts(vec![part], Box::new(moving))
 }
 
 impl Move {
@@ -59,8 +59,8 @@ impl Move {
         }
     }
 
-    pub(super) fn rename(db: u8, router: &Router, args: Args<'_>) -> Move {
-        let only_if_free = args[0].eq_ignore_ascii_case(b"renamenx");
+    pub(super) fn rename(command: &Command, db: u8, router: &Router, args: Args<'_>) -> Move {
+        let only_if_free = command.overwrites == Overwrites::Never;
         Move { replace: !only_if_free, answer_ok: !only_if_free, ..Move::between((db, db), router, args) }
     }
 

@@ -3,7 +3,7 @@
 use basalt_net::resp::{Reply, value};
 use basalt_storage::keyspace::KeyPosition;
 
-use super::gather::{Coordinator, MISSHAPEN, Part, Progress, Start, misshapen};
+use super::gather::{Coordinator, MISSHAPEN, Part, Plan, Progress, misshapen};
 use crate::commands::table::STEP_SCAN;
 use crate::commands::{Args, CommandError, ReplyBounds, ScanCursor};
 use crate::entry::request::Mode;
@@ -36,13 +36,13 @@ fn read_step(reply: &[u8]) -> Option<(Option<KeyPosition>, &[u8])> {
     Some((next, elements.next()?))
 }
 
-pub(super) fn start_scan(db: u8, shards: u16, args: Args<'_>) -> Result<Start, CommandError> {
+pub(super) fn start_scan(db: u8, shards: u16, args: Args<'_>) -> Result<Plan, CommandError> {
     let cursor = ScanCursor::read(args[1])?;
     let steps = Steps { db, options: args[2..].iter().map(|arg| arg.to_vec()).collect() };
     // A cursor that no SCAN gave may name a shard that is not there: then the walk is over.
     let shard = if cursor.shard < u64::from(shards) { cursor.shard } else { u64::from(shards) - 1 };
     let part = steps.part(ShardId(shard as u16), cursor.position);
-    Ok(Start::Parts(vec![part], Box::new(Scan { cursor, shards: u64::from(shards) })))
+    Ok(Plan::Parts(vec![part], Box::new(Scan { cursor, shards: u64::from(shards) })))
 }
 
 struct Scan {

@@ -8,10 +8,9 @@ use basalt_net::resp::Reply;
 
 use super::outcome::Outcome;
 use crate::clients::{ClientFilter, Connection, ReplyMode, Session, protocol_number};
-use crate::commands::{Args, CommandError, table};
+use crate::commands::{Args, CommandError, Merge, table};
 use crate::limits;
 use crate::mail::Control;
-use crate::multi_shard::Merge;
 
 pub(super) const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 

@@ -4,8 +4,7 @@ use basalt_net::resp::Reply;
 
 use super::command::write_words;
 use crate::commands::facts::Flags;
-use crate::commands::table::{self, find_keys};
-use crate::commands::{Args, CommandError};
+use crate::commands::{Args, Command, CommandError, find_keys, table};
 
 /// `COMMAND GETKEYS command…`.
 pub(super) fn get_keys(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
@@ -43,7 +42,7 @@ fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, Command
     let mut keys = Vec::new();
     for spec in command.facts.key_specs {
         let Some((first, end, step)) = find_keys(spec, args) else { continue };
-        let flags = if spec.flags.contains(&"variable_flags") { flags_of_call(args) } else { spec.flags };
+        let flags = if spec.flags.contains(&"variable_flags") { flags_of_call(command, args) } else { spec.flags };
         keys.extend((first..end).step_by(step).map(|position| (position, flags)));
     }
     if keys.is_empty() && !command.facts.flags.contains(Flags::NO_MANDATORY_KEYS) {
@@ -52,17 +51,15 @@ fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, Command
     Ok(keys)
 }
 
-/// How SET uses its key, the one command here whose options decide that: with GET it is read too.
-fn flags_of_call(args: Args<'_>) -> &'static [&'static str] {
-    let reads = args[3..].iter().any(|arg| arg.eq_ignore_ascii_case(b"get"));
-    if reads { &["RW", "access", "update"] } else { &["OW", "update"] }
+/// How a key is used that is overwritten and, as options decide, read before.
+fn flags_of_call(command: &Command, args: Args<'_>) -> &'static [&'static str] {
+    if command.returns_values(args) { &["RW", "access", "update"] } else { &["OW", "update"] }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::Client;
     use super::*;
-    use crate::commands::Command;
 
     #[test]
     fn keys_are_found() {
@@ -90,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn set_is_the_one_command_whose_options_decide_how_its_key_is_used() {
+    fn set_alone_overwrites_its_key_and_reads_it_if_options_say_so() {
         let variable =
             |command: &&Command| command.facts.key_specs.iter().any(|spec| spec.flags.contains(&"variable_flags"));
         let names: Vec<_> = table::commands().filter(variable).map(Command::name).collect();

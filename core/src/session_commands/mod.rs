@@ -28,8 +28,7 @@ pub use process::memory_in_use;
 use basalt_net::resp::Reply;
 
 use crate::clients::Session;
-use crate::commands::table::SessionCommand;
-use crate::commands::{Args, CommandError};
+use crate::commands::{Args, CommandError, SessionCommand};
 use crate::node::Server;
 
 /// Runs `command` for the connection that `session` belongs to. Its arity has been checked.

@@ -1,7 +1,7 @@
 //! What a command that concerns a connection or the node leaves to its core.
 
+use crate::commands::Merge;
 use crate::mail::Control;
-use crate::multi_shard::Merge;
 
 /// What is to happen after a command that concerns a connection or the node.
 #[derive(Debug)]

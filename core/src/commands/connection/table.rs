@@ -1,7 +1,7 @@
 //! The commands on connections. Their ids are 801 to 899.
 
 use super::facts;
-use crate::commands::table::{Command, SessionCommand};
+use crate::commands::{Command, SessionCommand};
 
 /// The commands on connections.
 pub(in crate::commands) static COMMANDS: &[Command] = &[

@@ -3,8 +3,7 @@
 use basalt_storage::keyspace::Type;
 
 use super::{facts, handlers};
-use crate::commands::Rows;
-use crate::commands::table::Command;
+use crate::commands::{Command, Rows};
 
 const FIELD: Rows = Rows::element(Type::Hash, 2);
 const FIELDS: Rows = Rows::elements(Type::Hash, 2, 1);

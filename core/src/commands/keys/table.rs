@@ -4,8 +4,7 @@
 use super::{facts, handlers};
 use crate::commands::facts::{Facts, Flags};
 use crate::commands::server::facts as server;
-use crate::commands::table::{Command, Merge, Scatter, SessionCommand, Special};
-use crate::commands::{Overwrites, Rows};
+use crate::commands::{Command, Merge, MultiShard, Rows, Scatter, SessionCommand};
 
 const SUM: Scatter = Scatter::Split { step: 1, merge: Merge::Sum };
 
@@ -25,18 +24,18 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(112, &facts::PTTL, handlers::pttl).reads(Rows::Keys),
     Command::read(113, &facts::EXPIRETIME, handlers::expiretime).reads(Rows::Keys),
     Command::read(114, &facts::PEXPIRETIME, handlers::pexpiretime).reads(Rows::Keys),
-    Command::write(115, &facts::RENAME, handlers::rename)
-        .reads(Rows::Whole(Overwrites::Always))
-        .scattered(Scatter::Special(Special::Rename)),
+    Command::write(115, &facts::RENAME, handlers::rename).reads(Rows::Whole).in_steps(MultiShard::Rename),
     Command::write(116, &facts::RENAMENX, handlers::renamenx)
-        .reads(Rows::Whole(Overwrites::Never))
-        .scattered(Scatter::Special(Special::Rename)),
+        .if_absent()
+        .reads(Rows::Whole)
+        .in_steps(MultiShard::Rename),
     Command::write(117, &facts::COPY, handlers::copy)
-        .reads(Rows::Whole(Overwrites::With("REPLACE")))
-        .scattered(Scatter::Special(Special::Copy)),
-    Command::read(118, &facts::SCAN, handlers::scan).scattered(Scatter::Special(Special::Scan)),
-    Command::read(119, &facts::KEYS, handlers::keys).scattered(Scatter::Special(Special::Keys)),
-    Command::read(RANDOMKEY, &facts::RANDOMKEY, handlers::randomkey).scattered(Scatter::Special(Special::RandomKey)),
+        .if_absent_unless("REPLACE")
+        .reads(Rows::Whole)
+        .in_steps(MultiShard::Copy),
+    Command::read(118, &facts::SCAN, handlers::scan).in_steps(MultiShard::Scan),
+    Command::read(119, &facts::KEYS, handlers::keys).in_steps(MultiShard::Keys),
+    Command::read(120, &facts::RANDOMKEY, handlers::randomkey).draws().in_steps(MultiShard::RandomKey),
     Command::session(121, &facts::OBJECT, SessionCommand::ObjectHelp).containing(OBJECT),
     Command::read(122, &server::DBSIZE, handlers::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
     Command::write(123, &server::FLUSHDB, handlers::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
@@ -57,8 +56,6 @@ static OBJECT: &[Command] = &[
 pub const DELETE_EXPIRED: u16 = 199;
 /// One step of SCAN and KEYS on one shard: `position [options …]`. See the handler.
 pub const STEP_SCAN: u16 = 198;
-/// `RANDOMKEY`, which draws.
-pub(in crate::commands) const RANDOMKEY: u16 = 120;
 /// Reads a whole key to carry it to another shard: `key`. See the handler.
 pub const STEP_READ: u16 = 197;
 /// Writes a key that was carried from another shard: `key bytes replace|keep`. See the handler.

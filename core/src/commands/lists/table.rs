@@ -3,8 +3,7 @@
 use basalt_storage::keyspace::End;
 
 use super::{facts, handlers};
-use crate::commands::Rows;
-use crate::commands::table::Command;
+use crate::commands::{Command, Rows};
 
 /// The commands on lists.
 pub(in crate::commands) static COMMANDS: &[Command] = &[

@@ -1,13 +1,13 @@
 //! The commands on the server. Their ids are 701 to 799.
 
 use super::facts;
-use crate::commands::table::{Command, SessionCommand};
+use crate::commands::{Command, SessionCommand};
 
 /// The commands on the server.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::session(701, &facts::COMMAND, SessionCommand::Command).containing(COMMAND),
     Command::session(702, &facts::CONFIG, SessionCommand::ConfigHelp).containing(CONFIG),
-    Command::session(706, &facts::INFO, SessionCommand::Info),
+    Command::session(706, &facts::INFO, SessionCommand::Info).after_replies(),
     Command::session(707, &facts::LASTSAVE, SessionCommand::LastSave),
     Command::session(708, &facts::SHUTDOWN, SessionCommand::Shutdown),
     Command::session(709, &facts::TIME, SessionCommand::Time),
@@ -27,7 +27,7 @@ static COMMAND: &[Command] = &[
 static CONFIG: &[Command] = &[
     Command::session(740, &facts::CONFIG_GET, SessionCommand::ConfigGet),
     Command::session(741, &facts::CONFIG_HELP, SessionCommand::ConfigHelp),
-    Command::session(742, &facts::CONFIG_RESETSTAT, SessionCommand::ConfigResetStat),
+    Command::session(742, &facts::CONFIG_RESETSTAT, SessionCommand::ConfigResetStat).after_replies(),
     Command::session(743, &facts::CONFIG_REWRITE, SessionCommand::ConfigRewrite),
     Command::session(744, &facts::CONFIG_SET, SessionCommand::ConfigSet),
 ];

@@ -3,13 +3,9 @@
 use basalt_storage::keyspace::Type;
 
 use super::{facts, handlers};
-use crate::commands::Rows;
-use crate::commands::table::Command;
+use crate::commands::{Command, Rows};
 
 const MEMBERS: Rows = Rows::elements(Type::Set, 2, 1);
-
-/// `SPOP`, which draws.
-pub(in crate::commands) const SPOP: u16 = 307;
 
 /// The commands on sets.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -19,5 +15,5 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(304, &facts::SISMEMBER, handlers::sismember).reads(MEMBERS),
     Command::read(305, &facts::SMISMEMBER, handlers::smismember).reads(MEMBERS),
     Command::read(306, &facts::SMEMBERS, handlers::smembers),
-    Command::write(SPOP, &facts::SPOP, handlers::spop).reads(Rows::Drawn).returning(),
+    Command::write(307, &facts::SPOP, handlers::spop).draws().reads(Rows::Drawn).returning(),
 ];

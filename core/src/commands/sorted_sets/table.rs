@@ -3,8 +3,7 @@
 use basalt_storage::keyspace::Type;
 
 use super::{facts, handlers};
-use crate::commands::Rows;
-use crate::commands::table::Command;
+use crate::commands::{Command, Rows};
 
 const MEMBERS: Rows = Rows::elements(Type::SortedSet, 2, 1);
 /// Members behind their scores. A score that changes is a row that goes.

@@ -1,8 +1,7 @@
 //! The commands on streams. Their ids are 601 to 699.
 
 use super::{facts, handlers};
-use crate::commands::Rows;
-use crate::commands::table::Command;
+use crate::commands::{Command, Rows};
 
 /// The commands on streams.
 pub(in crate::commands) static COMMANDS: &[Command] = &[

@@ -1,8 +1,7 @@
 //! The commands on strings. Their ids are 1 to 99.
 
 use super::{facts, handlers};
-use crate::commands::Rows;
-use crate::commands::table::{Command, Merge, Scatter};
+use crate::commands::{Command, Merge, Rows, Scatter};
 
 /// The commands on strings.
 pub(in crate::commands) static COMMANDS: &[Command] = &[

@@ -10,8 +10,7 @@
 use basalt_storage::keyspace::{COLD_ROWS_MAX, ColdRows, End, Keyspace, Type};
 use basalt_storage::{ColdRead, Error, Result};
 
-use crate::commands::table::Command;
-use crate::commands::{Args, Elements, Overwrites, Random, Rows, parse_stream_id, parse_usize};
+use crate::commands::{Args, Command, Elements, Overwrites, Random, Rows, parse_stream_id, parse_usize};
 use crate::limits::TRIAL_BYTES_MAX;
 
 /// What the arguments of a command tell of the rows it will read.
@@ -142,10 +141,15 @@ fn foresee(command: &Command, args: Args<'_>) -> Foresight {
         Rows::Entries => with_others(Named::Entries),
         Rows::End(end) if args.len() == 2 => only(Named::End(end)),
         Rows::End(_) => with_others(Named::Keys),
-        Rows::Whole(Overwrites::With(_)) if has_word(&["DB"], 3, args.len()) => with_others(Named::Keys),
-        Rows::Whole(Overwrites::Always) => only(Named::Whole { replaces: true }),
-        Rows::Whole(Overwrites::Never) => only(Named::Whole { replaces: false }),
-        Rows::Whole(Overwrites::With(word)) => only(Named::Whole { replaces: has_word(&[word], 3, args.len()) }),
+        Rows::Whole if has_word(&["DB"], 3, args.len()) => with_others(Named::Keys),
+        Rows::Whole => {
+            let replaces = match command.overwrites {
+                Overwrites::Always => true,
+                Overwrites::Never => false,
+                Overwrites::With(word) => has_word(&[word], 3, args.len()),
+            };
+            only(Named::Whole { replaces })
+        }
         Rows::Drawn => {
             let count = args.get(2).map_or(Some(1), |count| std::str::from_utf8(count).ok()?.parse().ok());
             with_others(Named::Draws(count.unwrap_or(0)))

@@ -1,0 +1,306 @@
+//! A command: all that is known of it is in its row of the [`table`](super::table), which these builders make.
+//!
+//! What a newcomer would get wrong: nothing else compares a command's name or id. What the core has to know of a command is a
+//! builder more here, and a word in its row.
+
+use super::facts::Facts;
+use super::key_positions::KeyPositions;
+use super::{Args, CommandError, Rows, Run};
+
+/// How a command runs.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    /// Reads the shard.
+    Read(Run),
+    /// Changes the shard, through its log.
+    Write(Run),
+    /// Concerns the connection or the node; runs where the connection lives.
+    Session(SessionCommand),
+}
+
+/// The commands that concern the connection or the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is the Redis command of that name")]
+pub enum SessionCommand {
+    Auth,
+    ClientGetName,
+    ClientHelp,
+    ClientId,
+    ClientInfo,
+    ClientKill,
+    ClientList,
+    ClientNoEvict,
+    ClientNoTouch,
+    ClientReply,
+    ClientSetInfo,
+    ClientSetName,
+    Command,
+    CommandCount,
+    CommandDocs,
+    CommandGetKeys,
+    CommandGetKeysAndFlags,
+    CommandHelp,
+    CommandInfo,
+    CommandList,
+    ConfigGet,
+    ConfigHelp,
+    ConfigResetStat,
+    ConfigRewrite,
+    ConfigSet,
+    Echo,
+    Hello,
+    Info,
+    LastSave,
+    ObjectHelp,
+    Ping,
+    Quit,
+    Reset,
+    Role,
+    Select,
+    Shutdown,
+    Time,
+    XGroupHelp,
+    XInfoHelp,
+}
+
+/// How a command whose keys are on several shards of this node is put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scatter {
+    /// All keys must be on one shard, which runs it whole.
+    Keys,
+    /// Every shard runs it on its own keys; the arguments from 1 on come in groups of `step`, each starting with a key.
+    Split {
+        /// Arguments per key, the key included.
+        step: usize,
+        /// How the shards' replies become one.
+        merge: Merge,
+    },
+    /// Every shard runs it.
+    AllShards {
+        /// How the shards' replies become one.
+        merge: Merge,
+    },
+    /// It has no key: it concerns no shard, or any will do.
+    None,
+    /// The core puts it together from the shards' steps.
+    MultiShard(MultiShard),
+}
+
+/// How the replies of several parts become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// The sum of integers.
+    Sum,
+    /// `OK` once all say so.
+    Ok,
+    /// The elements of arrays, in the order of the client's arguments.
+    ArrayInOrder,
+    /// The text of bulk strings, one behind the other.
+    ConcatText,
+    /// `OK` if the sum of integers is not 0, else this error.
+    OkIfAny(&'static str),
+}
+
+/// Commands that the core puts together from several steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MultiShard {
+    /// Walks the shards one after the other, a bounded step per call.
+    Scan,
+    /// Asks every shard in bounded steps until each is through.
+    Keys,
+    /// Asks one shard, then the others if that has none.
+    RandomKey,
+    /// Moves a key, maybe to another shard.
+    Rename,
+    /// Copies a key, maybe to another shard.
+    Copy,
+}
+
+/// One command or subcommand.
+pub struct Command {
+    /// What clients are told of it.
+    pub facts: &'static Facts,
+    /// Its number in the log format.
+    pub id: u16,
+    /// How it runs.
+    pub kind: Kind,
+    /// How it is spread over shards.
+    pub scatter: Scatter,
+    /// A container's subcommands; empty for all others.
+    pub subcommands: &'static [Command],
+    /// Which rows it reads.
+    pub rows: Rows,
+    /// Whether it replaces a key that is there by one that it moves or copies.
+    pub overwrites: Overwrites,
+    /// Whether it tells or forgets what others have done, so that it waits until the commands before it are answered.
+    pub is_after_replies: bool,
+    /// Whether it draws random numbers.
+    draws: bool,
+    /// Whether a write's reply has values of keys.
+    values: RepliedValues,
+}
+
+/// Whether a command that writes a key replaces one that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Overwrites {
+    /// It does.
+    Always,
+    /// It does not.
+    Never,
+    /// It does if this word is among its options.
+    With(&'static str),
+}
+
+/// Whether the reply to a write has values of keys in it, so that it may be large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum RepliedValues {
+    /// Never.
+    None,
+    /// If the key has some.
+    Always,
+    /// If this word is among the arguments from the third on.
+    With(&'static str),
+}
+
+impl Command {
+    const fn new(id: u16, facts: &'static Facts, kind: Kind, scatter: Scatter, values: RepliedValues) -> Command {
+        Command {
+            facts,
+            id,
+            kind,
+            scatter,
+            subcommands: &[],
+            rows: Rows::KeysAndOthers,
+            overwrites: Overwrites::Always,
+            is_after_replies: false,
+            draws: false,
+            values,
+        }
+    }
+
+    /// A command that reads the shard of its keys.
+    pub(super) const fn read(id: u16, facts: &'static Facts, run: Run) -> Command {
+        Command::new(id, facts, Kind::Read(run), Scatter::Keys, RepliedValues::Always)
+    }
+
+    /// A command that changes the shard of its keys.
+    pub(super) const fn write(id: u16, facts: &'static Facts, run: Run) -> Command {
+        Command::new(id, facts, Kind::Write(run), Scatter::Keys, RepliedValues::None)
+    }
+
+    /// A command of the connection or the node.
+    pub(super) const fn session(id: u16, facts: &'static Facts, command: SessionCommand) -> Command {
+        Command::new(id, facts, Kind::Session(command), Scatter::None, RepliedValues::None)
+    }
+
+    /// This command, spread over shards like that.
+    pub(super) const fn scattered(self, scatter: Scatter) -> Command {
+        Command { scatter, ..self }
+    }
+
+    /// This command, put together by the core from steps.
+    pub(super) const fn in_steps(self, steps: MultiShard) -> Command {
+        Command { scatter: Scatter::MultiShard(steps), ..self }
+    }
+
+    /// This command, which reads these rows.
+    pub(super) const fn reads(self, rows: Rows) -> Command {
+        Command { rows, ..self }
+    }
+
+    /// This command, which draws random numbers.
+    pub(super) const fn draws(self) -> Command {
+        Command { draws: true, ..self }
+    }
+
+    /// This command, which waits until those before it on its connection are answered, and sees what all of its core have done.
+    pub(super) const fn after_replies(self) -> Command {
+        Command { is_after_replies: true, ..self }
+    }
+
+    /// This command, which leaves the key alone that it would replace.
+    pub(super) const fn if_absent(self) -> Command {
+        Command { overwrites: Overwrites::Never, ..self }
+    }
+
+    /// This command, which leaves the key alone that it would replace, unless `word` is among its options.
+    pub(super) const fn if_absent_unless(self, word: &'static str) -> Command {
+        Command { overwrites: Overwrites::With(word), ..self }
+    }
+
+    /// This command, whose reply has what it removes or replaces.
+    pub(super) const fn returning(self) -> Command {
+        Command { values: RepliedValues::Always, ..self }
+    }
+
+    /// This command, whose reply has what it replaces if its arguments have `word`.
+    pub(super) const fn returning_with(self, word: &'static str) -> Command {
+        Command { values: RepliedValues::With(word), ..self }
+    }
+
+    /// Whether the reply may have values of keys in it, and so be large.
+    pub fn returns_values(&self, args: Args<'_>) -> bool {
+        match self.values {
+            RepliedValues::None => false,
+            RepliedValues::Always => true,
+            RepliedValues::With(word) => args.iter().skip(3).any(|arg| arg.eq_ignore_ascii_case(word.as_bytes())),
+        }
+    }
+
+    /// Whether a call of so many arguments may have such a reply, for who has not taken them apart.
+    pub fn may_return_values(&self, arg_count: u64) -> bool {
+        match self.values {
+            RepliedValues::None => false,
+            RepliedValues::Always => true,
+            RepliedValues::With(_) => arg_count > 2,
+        }
+    }
+
+    /// This command, with subcommands.
+    pub(super) const fn containing(self, subcommands: &'static [Command]) -> Command {
+        Command { subcommands, ..self }
+    }
+
+    /// The name in lower case; a subcommand's is `container|subcommand`.
+    pub fn name(&self) -> &'static str {
+        self.facts.name
+    }
+
+    /// Whether it changes the shard.
+    pub fn is_write(&self) -> bool {
+        matches!(self.kind, Kind::Write(_))
+    }
+
+    /// The seed of the random numbers that it draws, if it does.
+    pub fn seed(&self) -> Option<u64> {
+        self.draws.then(rand::random)
+    }
+
+    /// Checks the number of arguments.
+    ///
+    /// # Errors
+    /// Redis' "wrong number of arguments".
+    pub fn check_arity(&self, args: Args<'_>) -> Result<(), CommandError> {
+        let arity = usize::from(self.facts.arity.unsigned_abs());
+        let fits = if self.facts.arity < 0 { args.len() >= arity } else { args.len() == arity };
+        let fits = match self.scatter {
+            // Otherwise one shard would refuse its part when others have done theirs
+            Scatter::Split { step, .. } => fits && (args.len() - 1).is_multiple_of(step),
+            _ => fits,
+        };
+        if fits { Ok(()) } else { Err(CommandError::wrong_argument_count(self.name())) }
+    }
+
+    /// Where the keys are in `args`. Empty if the arguments make no sense: then the handler says what is wrong.
+    pub fn keys<'a>(&self, args: Args<'a>) -> KeyPositions<'a> {
+        KeyPositions::of(self.facts, args)
+    }
+
+    /// The subcommand named `name`, whatever its case.
+    pub(super) fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+        self.subcommands.iter().find(|command| {
+            let short = command.facts.name.split_once('|').map_or(command.facts.name, |(_, short)| short);
+            short.as_bytes().eq_ignore_ascii_case(name)
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! Keys among the arguments of a command: where they are, by the facts of the command.
+
+use super::Args;
+use super::arguments::read_i64;
+use super::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};
+
+/// The positions of a command's keys among its arguments.
+#[derive(Debug, Clone)]
+pub struct KeyPositions<'a> {
+    args: Args<'a>,
+    specs: &'static [KeySpec],
+    next: usize,
+    end: usize,
+    step: usize,
+}
+
+impl<'a> KeyPositions<'a> {
+    /// The positions in `args` of the keys of the command that `facts` describe.
+    pub(super) fn of(facts: &'static Facts, args: Args<'a>) -> KeyPositions<'a> {
+        let (first, last, step) = facts.keys;
+        if facts.flags.contains(Flags::MOVABLEKEYS) {
+            return KeyPositions { args, specs: facts.key_specs, next: 0, end: 0, step: 1 };
+        }
+        let last = if last < 0 { args.len() as i64 + i64::from(last) } else { i64::from(last) };
+        let end = (last + 1).clamp(0, args.len() as i64) as usize;
+        let end = if first == 0 { 0 } else { end };
+        KeyPositions { args, specs: &[], next: first.max(0) as usize, end, step: step.max(1) as usize }
+    }
+}
+
+impl Iterator for KeyPositions<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        loop {
+            if self.next < self.end {
+                let position = self.next;
+                self.next += self.step;
+                return Some(position);
+            }
+            let (spec, rest) = self.specs.split_first()?;
+            self.specs = rest;
+            let (first, end, step) = find_keys(spec, self.args).unwrap_or((0, 0, 1));
+            (self.next, self.end, self.step) = (first, end, step);
+        }
+    }
+}
+
+/// The range `first..end` with a step that `spec` finds in `args`; `None` if they do not fit it.
+pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
+    let start = match spec.begin {
+        BeginSearch::Index(index) => usize::try_from(index).ok()?,
+        BeginSearch::Keyword(word, from) => {
+            let from = usize::try_from(from).ok()?;
+            let at = args.iter().skip(from).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))?;
+            from + at + 1
+        }
+    };
+    let (end, step) = match spec.find {
+        FindKeys::Range { last, step, limit } => {
+            let end = if last >= 0 {
+                start.checked_add(usize::try_from(last).ok()?)? + 1
+            } else {
+                let end = args.len().checked_sub(usize::try_from(-1 - last).ok()?)?;
+                let limit = usize::try_from(limit).ok()?;
+                if limit > 1 { start + end.checked_sub(start)? / limit } else { end }
+            };
+            (end, step)
+        }
+        FindKeys::Count { count_at, first, step } => {
+            let count = read_i64(args.get(start + usize::try_from(count_at).ok()?)?)?;
+            let first = start + usize::try_from(first).ok()?;
+            let count = usize::try_from(count).ok().filter(|&count| count > 0 && count <= args.len())?;
+            let step = usize::try_from(step).ok()?;
+            let end = first + (count - 1) * step + 1;
+            return (end <= args.len()).then_some((first, end, step));
+        }
+    };
+    let step = usize::try_from(step).ok().filter(|&step| step > 0)?;
+    (start < args.len() && end <= args.len()).then_some((start, end, step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::{keys, lists, server, sorted_sets, streams, strings, table::commands};
+
+    fn words(line: &str) -> Vec<&[u8]> {
+        line.split(' ').map(str::as_bytes).collect()
+    }
+
+    #[test]
+    fn keys_are_where_redis_finds_them() {
+        // `COMMAND GETKEYS` of redis-server 7.0.15
+        for (facts, line, expected) in [
+            (&strings::facts::GET, "GET k", "1"),
+            (&strings::facts::MGET, "MGET a b c", "1 2 3"),
+            (&strings::facts::MSET, "MSET a 1 b 2", "1 3"),
+            (&keys::facts::OBJECT_ENCODING, "OBJECT ENCODING k", "2"),
+            (&keys::facts::RENAME, "RENAME a b", "1 2"),
+            (&lists::facts::BLPOP, "BLPOP a b 0", "1 2"),
+            (&lists::facts::LMPOP, "LMPOP 2 a b LEFT", "2 3"),
+            (&lists::facts::LMPOP, "LMPOP 3 a b", ""),
+            (&lists::facts::LMPOP, "LMPOP x a b", ""),
+            (&lists::facts::LMPOP, "LMPOP -1 a b", ""),
+            (&sorted_sets::facts::ZUNIONSTORE, "ZUNIONSTORE d 2 a b WEIGHTS 1 2", "1 3 4"),
+            (&streams::facts::XREAD, "XREAD COUNT 2 STREAMS a b 0 0", "4 5"),
+            (&streams::facts::XREAD, "XREAD COUNT 2 streams a 0", "4"),
+            (&streams::facts::XREAD, "XREAD COUNT 2", ""),
+            (&server::facts::DBSIZE, "DBSIZE", ""),
+            (&strings::facts::MGET, "MGET", ""),
+        ] {
+            let positions: Vec<String> = KeyPositions::of(facts, &words(line)).map(|at| at.to_string()).collect();
+            assert_eq!(positions.join(" "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn no_arguments_make_key_positions_leave_them() {
+        let arguments = ["1", "2", "-1", "9223372036854775807", "STREAMS", "x", ""];
+        for command in commands() {
+            for count in 0..6 {
+                for argument in arguments {
+                    let words: Vec<&[u8]> = std::iter::repeat_n(argument.as_bytes(), count).collect();
+                    assert!(command.keys(&words).all(|position| position < count), "{} {words:?}", command.name());
+                }
+            }
+        }
+    }
+}
