@@ -23,19 +23,19 @@
 
 mod database;
 mod disk_space;
-mod log_sync;
+mod sync_queue;
 mod options;
 mod raft_log;
 mod record;
 mod recovery;
-mod runs;
+mod sequence_index;
 mod sizes;
 mod skips;
 mod state_file;
 mod tail;
-mod warm;
+mod prewrite;
 
-pub use log_sync::{LogSyncer, SyncDone, SyncError};
+pub use sync_queue::{LogSyncer, SyncDone, SyncError};
 pub use options::{Backlog, Durability, LogOptions, OPAQUE_BYTES_MAX};
 pub use raft_log::{LogMemory, RaftLog};
 pub use record::LogRecord;

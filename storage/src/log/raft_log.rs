@@ -10,15 +10,15 @@ use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 
 use super::database::{SEGMENT_STRETCH, read_options, refusal, write_options};
 use super::disk_space::DiskSpace;
-use super::log_sync::{LogSyncer, SharedLog, SyncDone, SyncError, SyncQueue};
+use super::sync_queue::{LogSyncer, SharedLog, SyncDone, SyncError, SyncQueue};
 use super::record::{LogRecord, key_of};
 use super::recovery::{Recovered, recover, scan};
-use super::runs::Runs;
+use super::sequence_index::SequenceIndex;
 use super::sizes::Sizes;
 use super::skips::Skips;
 use super::state_file::Promises;
 use super::tail::Tail;
-use super::warm::{WarmClaim, warm};
+use super::prewrite::{OpeningClaim, prewrite};
 use super::{Backlog, Durability, LogOptions, OPAQUE_BYTES_MAX};
 use crate::{Error, Result};
 
@@ -58,7 +58,7 @@ pub struct RaftLog {
     requested: u64,
     /// Bytes in the current write-ahead file.
     segment_bytes: usize,
-    runs: Runs,
+    runs: SequenceIndex,
     skips: Skips,
     scratch: Vec<u8>,
 }
@@ -77,9 +77,9 @@ impl RaftLog {
         let Recovered { shared, space, claim, promises, mark, records } = recover(directory, options)?;
         // Warming also writes what was recovered as a table. Where there is no room for that, all stays where it is.
         let recovered_bytes = shared.with_database(|database| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES))?;
-        let table = WarmClaim::new(recovered_bytes.ok().flatten().unwrap_or(0));
+        let table = OpeningClaim::new(recovered_bytes.ok().flatten().unwrap_or(0));
         if claim.is_some() && space.check(table.all_bytes).is_ok() {
-            shared.with_database(|database| warm(directory, database, options))??;
+            shared.with_database(|database| prewrite(directory, database, options))??;
         }
         drop((claim, table));
         let shared = Arc::new(shared);
@@ -87,7 +87,7 @@ impl RaftLog {
         queue.register(&shared);
         let purged = promises.purged.map(|(index, id)| (index, id.into_vec()));
         let has_start = purged.is_some() || records.first < records.next;
-        let mut runs = Runs::default();
+        let mut runs = SequenceIndex::default();
         let last = if has_start { records.next.checked_sub(1) } else { None };
         runs.note(shared.durable_sequence(), last, shared.durable_sequence());
         Ok(RaftLog {
@@ -554,7 +554,7 @@ impl RaftLog {
         }
         tracing::info!(directory = %directory.display(), "the disk has room again, the log takes writes");
         self.segment_bytes = 0;
-        self.runs = Runs::default();
+        self.runs = SequenceIndex::default();
         if found.next > start {
             // The append that failed is there after all, but was refused: its place is another's.
             let mut batch = WriteBatch::default();

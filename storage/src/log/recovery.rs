@@ -13,12 +13,12 @@ use rocksdb::DB;
 use super::LogOptions;
 use super::database::{open_database, read_options, refusal};
 use super::disk_space::DiskSpace;
-use super::log_sync::{SharedLog, sync_files};
+use super::sync_queue::{SharedLog, sync_files};
 use super::record::{LogRecord, key_of};
 use super::sizes::Sizes;
 use super::state_file::{Mark, Promises, STATE_FILE, StateFile};
 use super::tail::Tail;
-use super::warm::{WarmClaim, opening_bytes};
+use super::prewrite::{OpeningClaim, opening_bytes};
 use crate::{Error, Result};
 
 /// Where the write-ahead files are kept while it is not yet certain that they are whole.
@@ -29,7 +29,7 @@ pub(super) struct Recovered {
     pub(super) shared: SharedLog,
     pub(super) space: DiskSpace,
     /// The space for the first write-ahead file and the warm ones, if it is there.
-    pub(super) claim: Option<WarmClaim>,
+    pub(super) claim: Option<OpeningClaim>,
     pub(super) promises: Promises,
     pub(super) mark: Mark,
     pub(super) records: Records,
@@ -72,7 +72,7 @@ pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovere
     }
     let kept = KeptFiles::keep(directory);
     let space = DiskSpace::new(directory, options.reserve_bytes);
-    let claim = WarmClaim::new(opening_bytes(options));
+    let claim = OpeningClaim::new(opening_bytes(options));
     let claim = space.check(claim.all_bytes).is_ok().then_some(claim);
     let database = open_database(directory, options, claim.is_some())?;
     sync_files(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;

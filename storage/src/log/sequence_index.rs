@@ -10,7 +10,7 @@ const RUNS_MAX: usize = 64;
 /// A record takes one sequence number, so while records are only appended the two differ by a constant: one run serves for
 /// all of them, and a truncation begins another.
 #[derive(Debug, Default)]
-pub(super) struct Runs {
+pub(super) struct SequenceIndex {
     runs: VecDeque<Run>,
 }
 
@@ -24,7 +24,7 @@ struct Run {
     end: Option<u64>,
 }
 
-impl Runs {
+impl SequenceIndex {
     /// Notes that the log ends at `last` after write `sequence`; writes up to `durable` are on disk.
     pub(super) fn note(&mut self, sequence: u64, last: Option<u64>, durable: u64) {
         match self.runs.back_mut() {
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn appends_advance_the_durable_index_with_the_writes() {
-        let mut runs = Runs::default();
+        let mut runs = SequenceIndex::default();
         runs.note(10, None, 10);
         runs.note(13, Some(2), 10);
         runs.note(20, Some(9), 10);
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn what_was_cut_is_not_durable_however_old() {
-        let mut runs = Runs::default();
+        let mut runs = SequenceIndex::default();
         runs.note(100, Some(50), 100);
         runs.note(110, Some(60), 100);
         runs.cut(Some(55));

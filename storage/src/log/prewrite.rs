@@ -29,19 +29,19 @@ static CLAIMED_BYTES: AtomicU64 = AtomicU64::new(0);
 
 /// The space that opening a log takes, for warm files above all, until it is open: logs opened at the same time must not count the
 /// same free space each.
-pub(super) struct WarmClaim {
+pub(super) struct OpeningClaim {
     bytes: u64,
     /// This claim and those made before it.
     pub(super) all_bytes: u64,
 }
 
-impl WarmClaim {
+impl OpeningClaim {
     pub(super) fn new(bytes: u64) -> Self {
         Self { bytes, all_bytes: CLAIMED_BYTES.fetch_add(bytes, Ordering::AcqRel) + bytes }
     }
 }
 
-impl Drop for WarmClaim {
+impl Drop for OpeningClaim {
     fn drop(&mut self) {
         CLAIMED_BYTES.fetch_sub(self.bytes, Ordering::AcqRel);
     }
@@ -59,15 +59,15 @@ fn fillers(segment_bytes: usize) -> usize {
 }
 
 /// Makes write-ahead files of full length for reuse: the current one and those that follow.
-pub(super) fn warm(directory: &Path, database: &DB, options: &LogOptions) -> Result<()> {
+pub(super) fn prewrite(directory: &Path, database: &DB, options: &LogOptions) -> Result<()> {
     let filler = vec![0xb5; FILLER_BYTES];
     for _ in 0..options.warm_files {
-        warm_file(database, options.segment_bytes, &filler).map_err(|error| refusal(directory, &error))?;
+        prewrite_file(database, options.segment_bytes, &filler).map_err(|error| refusal(directory, &error))?;
     }
     Ok(())
 }
 
-fn warm_file(database: &DB, segment_bytes: usize, filler: &[u8]) -> Result<(), rocksdb::Error> {
+fn prewrite_file(database: &DB, segment_bytes: usize, filler: &[u8]) -> Result<(), rocksdb::Error> {
     let mut write = WriteOptions::default();
     write.set_sync(false);
     write.disable_wal(false);
