@@ -5,28 +5,17 @@ use std::path::Path;
 use rocksdb::{DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options, ReadOptions, WriteOptions};
 
 use super::LogOptions;
+use super::limits::{RECYCLED_FILES, SEGMENT_STRETCH, SPARING_STEP_BYTES, TABLE_PART_BYTES};
 use super::record::AFTER_RECORDS;
 use crate::rocksdb_error::{damaged_file, from_rocksdb};
 use crate::{Error, Result};
 
-/// Write-ahead files kept for reuse: those of the segments that wait, and the one before.
-const RECYCLED_FILES: usize = 4;
-
-/// What the binding has no calls for.
+/// Options that the binding has no calls for.
 ///
 /// - RocksDB keeps what it recovers in memory, and the write-ahead files it stands in, instead of writing it as tables at once:
 ///   opening a log must not need the very space whose lack ended the run before.
 /// - A table's next part is written when the part before it has left for the disk (see [`TABLE_PART_BYTES`]).
 const OPTIONS_BY_NAME: &str = "avoid_flush_during_recovery=true;strict_bytes_per_sync=true";
-
-/// Bytes of a table on their way to the disk at once: what a sync of the log may have to queue behind.
-const TABLE_PART_BYTES: u64 = 256 << 10;
-
-/// How many times its length a segment may reach when those before it are not written yet.
-pub(super) const SEGMENT_STRETCH: usize = 4;
-
-/// Bytes by which write-ahead files grow where space is short: so much of it each log that is opened takes ahead of its need.
-const SPARING_STEP_BYTES: u64 = 64 << 10;
 
 /// Bytes by which write-ahead files grow where there is room: a segment and what it may exceed it by.
 pub(super) fn file_step_bytes(options: &LogOptions) -> u64 {
@@ -88,7 +77,7 @@ fn rocksdb_options(log: &LogOptions, is_ample: bool) -> Result<Options, rocksdb:
     Ok(options)
 }
 
-/// How the core writes: not synced, and never waiting for RocksDB.
+/// Options of the core's writes: not synced, and never waiting for RocksDB.
 pub(super) fn write_options() -> WriteOptions {
     let mut options = WriteOptions::default();
     options.set_sync(false);
@@ -97,7 +86,7 @@ pub(super) fn write_options() -> WriteOptions {
     options
 }
 
-/// How records are read: in order, once, checksums verified.
+/// Options of reads of records: in order, once, checksums verified.
 pub(super) fn read_options() -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_verify_checksums(true);
@@ -107,7 +96,7 @@ pub(super) fn read_options() -> ReadOptions {
     options
 }
 
-/// What a failed call on the database in `directory` means.
+/// Turns the error of a call on the database in `directory` into what it means here.
 pub(super) fn refusal(directory: &Path, error: &rocksdb::Error) -> Error {
     match error.kind() {
         ErrorKind::Incomplete | ErrorKind::TryAgain | ErrorKind::Busy => Error::WriteStall,

@@ -1,25 +1,18 @@
-//! How much room the file system has left.
+//! Room that the file system has left.
 //!
 //! RocksDB never sees a full disk if appends stop while there is still some reserve: after a failed write it would have to
 //! be opened again.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::limits::{LOOK_EVERY, LOOK_EVERY_BYTES, OWN_APPEND_BYTES_MAX};
 use crate::free_space::free_bytes;
 use crate::{Error, Result};
 
-/// Bytes that may be written between two looks at the file system.
-const LOOK_EVERY_BYTES: usize = 1 << 20;
-/// Longest time between two looks at the file system.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Largest append that may use up the reserve: what Raft itself writes when a leader begins, without which a node that is started
-/// on a full disk would serve no reads either.
-const OWN_APPEND_BYTES_MAX: usize = 1024;
-
-/// Whether it was said that the reserve is reached, and not yet that there is room again. One for the process: its logs are on one
-/// file system, and each would say the same.
+/// Set while it has been said that the reserve is reached, and not yet that there is room again. One for the process: its logs are
+/// on one file system, and each would say the same.
 static IS_SHORT: AtomicBool = AtomicBool::new(false);
 
 /// Refuses writes while the file system has less than a reserve free.
@@ -30,7 +23,7 @@ pub(super) struct DiskSpace {
     written_bytes: usize,
     looked: Option<Instant>,
     free_bytes: u64,
-    /// Whether new work is turned away.
+    /// Set while new work is turned away.
     full: bool,
 }
 
@@ -40,7 +33,7 @@ impl DiskSpace {
         Self { path: path.to_owned(), reserve_bytes, written_bytes: 0, looked: None, free_bytes: 0, full: false }
     }
 
-    /// Whether new work of `bytes` may begin.
+    /// Refuses new work of `bytes` that should not begin.
     ///
     /// # Errors
     /// [`Error::DiskFull`] while less than the reserve is free; once full, an eighth more must be free before work is taken.
@@ -71,7 +64,7 @@ impl DiskSpace {
         if is_free { Ok(()) } else { Err(self.disk_full()) }
     }
 
-    /// What must be free for new work to be taken again.
+    /// Bytes that must be free for new work to be taken again.
     fn ample_bytes(&self) -> u64 {
         self.reserve_bytes.saturating_add(self.reserve_bytes / 8)
     }

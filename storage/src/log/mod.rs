@@ -23,20 +23,25 @@
 
 mod database;
 mod disk_space;
-mod sync_queue;
+mod limits;
 mod options;
+mod prewrite;
 mod raft_log;
 mod record;
 mod recovery;
 mod sequence_index;
+mod shared_log;
 mod sizes;
 mod skips;
 mod state_file;
+mod sync_queue;
+mod syncer;
 mod tail;
-mod prewrite;
+mod tidy;
 
-pub use sync_queue::{LogSyncer, SyncDone, SyncError};
-pub use options::{Backlog, Durability, LogOptions, OPAQUE_BYTES_MAX};
+pub use limits::OPAQUE_BYTES_MAX;
+pub use options::{Backlog, Durability, LogOptions};
 pub use raft_log::{LogMemory, RaftLog};
 pub use record::LogRecord;
 pub use skips::{Skips, Stopped};
+pub use syncer::{LogSyncer, SyncDone, SyncError};

@@ -1,24 +1,21 @@
-//! What can be set about a log, and its bounds.
+//! Options of a log.
 
 use std::time::Duration;
 
 use crate::Identity;
 
-/// Longest vote, committed id or purged id, in bytes. Openraft's take less than 64.
-pub const OPAQUE_BYTES_MAX: usize = 1024;
-
-/// When an acknowledged append is on disk.
+/// The moment at which an acknowledged append is on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
     /// Before it is acknowledged.
     Always,
     /// At most this long after it was acknowledged; a crash of the machine loses what came since the last sync.
     Interval(Duration),
-    /// When the operating system writes it back; a crash of the machine may lose half a minute.
+    /// As soon as the operating system writes it back; a crash of the machine may lose half a minute.
     None,
 }
 
-/// What of a log waits to be written as tables.
+/// Part of a log that waits to be written as tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backlog {
     /// Full segments that wait.
@@ -31,12 +28,12 @@ pub struct Backlog {
     pub newest_bytes: usize,
 }
 
-/// Whose log it is, and the sizes of its parts.
+/// Owner of a log, and the sizes of its parts.
 #[derive(Debug, Clone)]
 pub struct LogOptions {
-    /// Whose log it is. Written into a new one; an existing one of another's is refused.
+    /// Owner of the log. Written into a new one; an existing one of another's is refused.
     pub identity: Identity,
-    /// Whether a log that is not there is made. Without, it is refused: then it was there once.
+    /// Makes a log that is not there. Without, it is refused: then it was there once.
     pub create: bool,
     /// The number of the node's start that this open belongs to; counted from 1, noted in the log. A log that was not there in
     /// the start before this one is an old copy, and refused. 0: not counted.

@@ -15,11 +15,10 @@ use rocksdb::{DB, WriteBatch, WriteOptions};
 
 use super::LogOptions;
 use super::database::{file_step_bytes, refusal};
+use super::limits::FILLER_BYTES;
 use crate::Result;
 
-/// Bytes of filler written at once.
-const FILLER_BYTES: usize = 1 << 20;
-/// What a filler takes beyond its bytes: the headers of its pieces, one for each 32 KiB.
+/// Bytes that a filler takes beyond its own: the headers of its pieces, one for each 32 KiB.
 const FILLER_EXTRA_BYTES: usize = 1 << 10;
 /// A key outside the records', put and taken back, since RocksDB flushes only what is not empty.
 const WARM_KEY: [u8; 1] = [b'w'];
@@ -27,8 +26,8 @@ const WARM_KEY: [u8; 1] = [b'w'];
 /// Bytes that logs being opened by this process are writing, or about to.
 static CLAIMED_BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// The space that opening a log takes, for warm files above all, until it is open: logs opened at the same time must not count the
-/// same free space each.
+/// The space that opening a log takes, for prewritten files above all, until it is open: logs opened at the same time must not
+/// count the same free space each.
 pub(super) struct OpeningClaim {
     bytes: u64,
     /// This claim and those made before it.
@@ -47,7 +46,7 @@ impl Drop for OpeningClaim {
     }
 }
 
-/// Bytes that opening a log takes: the warm files, and what RocksDB reserves for the one that is written to next.
+/// Bytes that opening a log takes: the prewritten files, and what RocksDB reserves for the one that is written to next.
 pub(super) fn opening_bytes(options: &LogOptions) -> u64 {
     let warm_file_bytes = fillers(options.segment_bytes) * (FILLER_BYTES + FILLER_EXTRA_BYTES);
     (options.warm_files * warm_file_bytes) as u64 + file_step_bytes(options)

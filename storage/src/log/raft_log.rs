@@ -8,29 +8,32 @@ use std::sync::Arc;
 use rocksdb::properties::{BACKGROUND_ERRORS, CUR_SIZE_ALL_MEM_TABLES, NUM_IMMUTABLE_MEM_TABLE};
 use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 
-use super::database::{SEGMENT_STRETCH, read_options, refusal, write_options};
+use super::database::{read_options, refusal, write_options};
 use super::disk_space::DiskSpace;
-use super::sync_queue::{LogSyncer, SharedLog, SyncDone, SyncError, SyncQueue};
+use super::limits::SEGMENT_STRETCH;
+use super::prewrite::{OpeningClaim, prewrite};
 use super::record::{LogRecord, key_of};
 use super::recovery::{Recovered, recover, scan};
 use super::sequence_index::SequenceIndex;
+use super::shared_log::SharedLog;
 use super::sizes::Sizes;
 use super::skips::Skips;
 use super::state_file::Promises;
+use super::sync_queue::SyncQueue;
+use super::syncer::{LogSyncer, SyncDone, SyncError};
 use super::tail::Tail;
-use super::prewrite::{OpeningClaim, prewrite};
 use super::{Backlog, Durability, LogOptions, OPAQUE_BYTES_MAX};
 use crate::{Error, Result};
 
 /// Bytes that RocksDB adds to a batch in the write-ahead file: its own header and the record's.
 const BATCH_OVERHEAD_BYTES: usize = 32;
 
-/// Where a log's memory is, in bytes.
+/// Memory of a log, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LogMemory {
     /// The newest records.
     pub tail_bytes: u64,
-    /// What RocksDB has not written as tables yet.
+    /// Records that RocksDB has not written as tables yet.
     pub segments_bytes: u64,
 }
 
@@ -45,10 +48,10 @@ pub struct RaftLog {
     sizes: Sizes,
     first: u64,
     next: u64,
-    /// Whether `next` says where the next record must go; only an empty, never purged log has no start.
+    /// Set when `next` says where the next record must go; only an empty, never purged log has no start.
     has_start: bool,
     vote: Option<Vec<u8>>,
-    /// Whether something was promised for which the next sync must be a real one.
+    /// Set when something was promised for which the next sync must be a real one.
     has_promised: bool,
     /// The version of the promises that must be on disk before the next record is: that of the purge which replaced the log.
     start_version: u64,
@@ -58,7 +61,7 @@ pub struct RaftLog {
     requested: u64,
     /// Bytes in the current write-ahead file.
     segment_bytes: usize,
-    runs: SequenceIndex,
+    sequences: SequenceIndex,
     skips: Skips,
     scratch: Vec<u8>,
 }
@@ -87,9 +90,9 @@ impl RaftLog {
         queue.register(&shared);
         let purged = promises.purged.map(|(index, id)| (index, id.into_vec()));
         let has_start = purged.is_some() || records.first < records.next;
-        let mut runs = SequenceIndex::default();
+        let mut sequences = SequenceIndex::default();
         let last = if has_start { records.next.checked_sub(1) } else { None };
-        runs.note(shared.durable_sequence(), last, shared.durable_sequence());
+        sequences.note(shared.durable_sequence(), last, shared.durable_sequence());
         Ok(RaftLog {
             shared,
             queue,
@@ -108,18 +111,18 @@ impl RaftLog {
             purged,
             requested: 0,
             segment_bytes: 0,
-            runs,
+            sequences,
             skips,
             scratch: Vec::new(),
         })
     }
 
-    /// Where the log is.
+    /// The log's directory.
     pub fn directory(&self) -> &Path {
         &self.shared.directory
     }
 
-    /// Whether there are no records (all may have been purged).
+    /// True if there are no records (all may have been purged).
     pub fn is_empty(&self) -> bool {
         self.first == self.next
     }
@@ -134,7 +137,7 @@ impl RaftLog {
         (!self.is_empty()).then(|| self.next - 1)
     }
 
-    /// Which records are not to be executed, and which one has stopped the shard.
+    /// The records that are not to be executed, and the one that has stopped the shard.
     pub fn skips(&self) -> &Skips {
         &self.skips
     }
@@ -168,7 +171,7 @@ impl RaftLog {
         self.purged.as_ref().map(|(index, id)| (*index, id.as_slice()))
     }
 
-    /// Where the log's memory is. Takes RocksDB's lock for a moment.
+    /// Memory of the log. Takes RocksDB's lock for a moment.
     pub fn memory(&self) -> LogMemory {
         let name = rocksdb::properties::SIZE_ALL_MEM_TABLES;
         let segments = self.shared.with_database(|database| database.property_int_value(name));
@@ -184,11 +187,11 @@ impl RaftLog {
 
     /// Index of the last record that is on disk for certain, whatever the [`Durability`].
     pub fn durable_index(&self) -> Option<u64> {
-        self.runs.index_at(self.shared.durable_sequence())
+        self.sequences.index_at(self.shared.durable_sequence())
     }
 
-    /// Whether the log would take about `bytes` more now: what is turned away here costs nothing, while an append that fails
-    /// may have consequences for its caller. An append may use half of the disk's reserve and more segments than this
+    /// Asks the log for room for about `bytes` more: what is turned away here costs nothing, while an append that fails may have
+    /// consequences for its caller. An append may use half of the disk's reserve and more segments than this
     /// allows, so what was let in does not fail when its turn comes.
     ///
     /// # Errors
@@ -202,7 +205,7 @@ impl RaftLog {
         if has_room { Ok(()) } else { Err(Error::WriteStall) }
     }
 
-    /// How much waits to be written as tables. Takes RocksDB's lock for a moment: not for every write.
+    /// Segments that wait to be written as tables. Takes RocksDB's lock for a moment: not for every write.
     pub fn backlog(&self) -> Backlog {
         let waiting = self.shared.with_database(|database| database.property_int_value(NUM_IMMUTABLE_MEM_TABLE));
         // Who cannot be asked says what is wrong when it is written to.
@@ -348,7 +351,7 @@ impl RaftLog {
             self.tail.extend(&[last]);
         }
         self.has_start = self.purged.is_some() || !self.is_empty();
-        self.runs.cut(self.last_or_purged());
+        self.sequences.cut(self.last_or_purged());
         self.note_end()
     }
 
@@ -554,7 +557,7 @@ impl RaftLog {
         }
         tracing::info!(directory = %directory.display(), "the disk has room again, the log takes writes");
         self.segment_bytes = 0;
-        self.runs = SequenceIndex::default();
+        self.sequences = SequenceIndex::default();
         if found.next > start {
             // The append that failed is there after all, but was refused: its place is another's.
             let mut batch = WriteBatch::default();
@@ -567,9 +570,9 @@ impl RaftLog {
     /// Notes where the log ends after the newest write.
     fn note_end(&mut self) -> Result<()> {
         let sequence = self.shared.with_database(|database| database.latest_sequence_number())?;
-        self.runs.note(sequence, self.last_or_purged(), self.shared.durable_sequence());
+        self.sequences.note(sequence, self.last_or_purged(), self.shared.durable_sequence());
         self.shared.wanted().last = self.last_id();
-        self.queue.touched(&self.shared);
+        self.queue.note_written(&self.shared);
         Ok(())
     }
 
@@ -590,7 +593,7 @@ impl RaftLog {
     }
 }
 
-/// Whether a new segment was begun.
+/// Outcome of the attempt to begin a new segment.
 enum Begun {
     Now,
     /// Too many wait.

@@ -13,22 +13,22 @@ use rocksdb::DB;
 use super::LogOptions;
 use super::database::{open_database, read_options, refusal};
 use super::disk_space::DiskSpace;
-use super::sync_queue::{SharedLog, sync_files};
+use super::prewrite::{OpeningClaim, opening_bytes};
 use super::record::{LogRecord, key_of};
+use super::shared_log::{SharedLog, sync_files};
 use super::sizes::Sizes;
 use super::state_file::{Mark, Promises, STATE_FILE, StateFile};
 use super::tail::Tail;
-use super::prewrite::{OpeningClaim, opening_bytes};
 use crate::{Error, Result};
 
-/// Where the write-ahead files are kept while it is not yet certain that they are whole.
+/// Directory of the write-ahead files while it is not yet certain that they are whole.
 const KEPT_DIRECTORY: &str = "kept";
 
 /// A log as found on disk.
 pub(super) struct Recovered {
     pub(super) shared: SharedLog,
     pub(super) space: DiskSpace,
-    /// The space for the first write-ahead file and the warm ones, if it is there.
+    /// The space for the first write-ahead file and the prewritten ones, if it is there.
     pub(super) claim: Option<OpeningClaim>,
     pub(super) promises: Promises,
     pub(super) mark: Mark,

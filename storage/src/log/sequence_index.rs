@@ -1,9 +1,8 @@
-//! Which index the log ended at after each of RocksDB's writes.
+//! The index at which the log ended after each of RocksDB's writes.
 
 use std::collections::VecDeque;
 
-/// Most runs remembered; forgetting older ones only makes a durable index look older.
-const RUNS_MAX: usize = 64;
+use super::limits::RUNS_MAX;
 
 /// Maps RocksDB's sequence numbers to the log's last index.
 ///

@@ -1,11 +1,10 @@
-//! How many bytes the records take, without remembering each one's size.
+//! Bytes that the records take, without remembering each one's size.
 
 use std::collections::VecDeque;
 
-/// Bytes between two remembered positions.
-const STEP_BYTES: u64 = 64 << 10;
+use super::limits::STEP_BYTES;
 
-/// How many bytes the records from any index on take, to within 64 KiB and one record.
+/// Bytes that the records from any index on take, to within 64 KiB and one record.
 #[derive(Debug, Default)]
 pub(super) struct Sizes {
     /// Index and bytes before it, every [`STEP_BYTES`].

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
+use super::limits::{REASON_BYTES_MAX, SKIPPED_MAX};
 use crate::failpoint::fault;
 use crate::{Error, Identity, NODE_ID_BYTES, Result};
 
@@ -22,10 +23,6 @@ const MAGIC: [u8; 8] = *b"basltskp";
 const FORMAT: u32 = 1;
 /// Bytes before the payload: magic, format, node id, shard, checksum.
 const HEADER_BYTES: usize = 8 + 4 + NODE_ID_BYTES + 4 + 4;
-/// Longest reason kept, in bytes.
-const REASON_BYTES_MAX: usize = 4096;
-/// Most entries of one shard that may be skipped: who needs more has another problem.
-const SKIPPED_MAX: usize = 1024;
 
 /// The entry that has stopped a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +35,7 @@ pub struct Stopped {
     pub reason: String,
 }
 
-/// What a shard's log says of entries that cannot be executed. A copy is of that moment.
+/// Entries of a shard's log that cannot be executed. A copy is of that moment.
 #[derive(Debug, Clone)]
 pub struct Skips {
     directory: PathBuf,
@@ -91,7 +88,7 @@ impl Skips {
         self.stopped.as_ref()
     }
 
-    /// Whether this entry is not to be executed.
+    /// True if this entry is not to be executed.
     pub fn is_skipped(&self, index: u64, term: u64) -> bool {
         self.skipped.contains(&(index, term))
     }

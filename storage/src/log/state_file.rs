@@ -45,7 +45,7 @@ const PAGES: u64 = 5;
 /// Bytes whose meaning is the caller's.
 type Opaque = Option<Box<[u8]>>;
 
-/// What a replica has promised its group, durable when it says so.
+/// Promises of a replica to its group, durable when it says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Promises {
     /// The vote, opaque.
@@ -59,7 +59,7 @@ pub(super) struct Promises {
     pub(super) snapshot: Option<u64>,
 }
 
-/// How far the log was once durable.
+/// Proof of how far the log was once durable.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Mark {
     /// Index and term of the last record known to be durable.
@@ -249,7 +249,7 @@ fn read_pages(path: &Path, file: &File) -> Result<Vec<[u8; SLOT_BYTES]>> {
     Ok(pages)
 }
 
-/// Whose log it is.
+/// Owner of the log.
 fn read_header(path: &Path, header: &[u8]) -> Result<Identity> {
     let strange = || corruption(path, "it does not begin like a state file of a log".to_owned());
     if header[..8] != MAGIC {
