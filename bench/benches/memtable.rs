@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use basalt_bench::requests::Keys;
-use basalt_storage::keyspace::KeyPosition;
+use basalt_storage::keyspace::{KeyPosition, ROW_RULES};
 use basalt_storage::{BlockCache, Direction, Rows, Store, StoreOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_skiplist::SkipMap;
@@ -113,7 +113,7 @@ impl Table for Basalt {
 
     fn new() -> Basalt {
         let dir = tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("a directory can be made");
-        let options = StoreOptions::new(usize::MAX, BlockCache::new(1 << 20));
+        let options = StoreOptions::new(ROW_RULES, usize::MAX, BlockCache::new(1 << 20));
         Basalt { store: Store::open(dir.path(), &options).expect("a store can be made"), _dir: dir }
     }
 

@@ -5,6 +5,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use basalt_bench::requests::Keys;
+use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::{BlockCache, OnMiss, Rows, Store, StoreOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -21,7 +22,7 @@ fn key(prefix: &str, number: u64) -> Vec<u8> {
 }
 
 fn open(directory: &Path, row_cache_bytes: usize) -> Store {
-    let usual = StoreOptions::new(256 << 20, BlockCache::new(256 << 20));
+    let usual = StoreOptions::new(ROW_RULES, 256 << 20, BlockCache::new(256 << 20));
     let mut store = Store::open(directory, &StoreOptions { row_cache_bytes, ..usual }).expect("the store opens");
     for generation in 0..GENERATIONS {
         (0..ROW_COUNT).filter(|number| number % GENERATIONS == generation).for_each(|number| {

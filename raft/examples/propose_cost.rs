@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use basalt_raft::{
     Background, EntryId, Executed, Group, GroupHooks, GroupOptions, Job, Machine, MachineError, NodeId, Replies,
 };
+use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{BlockCache, Store, StoreOptions, Warmed};
 use bytes::Bytes;
@@ -66,7 +67,8 @@ async fn measure(durability: Durability, in_flight: usize, bytes: usize, batches
     let directory = tempfile::tempdir_in(".")?;
     let syncer = LogSyncer::start(0, durability)?;
     let log = RaftLog::open(&directory.path().join("log"), &LogOptions::default(), &syncer)?;
-    let store = Store::open(&directory.path().join("data"), &StoreOptions::new(64 << 20, BlockCache::new(1 << 20)))?;
+    let store =
+        Store::open(&directory.path().join("data"), &StoreOptions::new(ROW_RULES, 64 << 20, BlockCache::new(1 << 20)))?;
     let (done, woken) = (Rc::new(Cell::new(0_u64)), Arc::new(AtomicBool::new(false)));
     let (counted, wake, core) = (done.clone(), woken.clone(), std::thread::current());
     let hooks = GroupHooks {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{BlockCache, ColdRead, Rows, Store, StoreOptions, Warmed};
 use bytes::Bytes;
@@ -39,7 +40,7 @@ pub(crate) struct Appender {
 
 impl Appender {
     pub(crate) fn open(directory: &Path, memtable_bytes: usize) -> Appender {
-        let options = StoreOptions::new(memtable_bytes, BlockCache::new(1 << 20));
+        let options = StoreOptions::new(ROW_RULES, memtable_bytes, BlockCache::new(1 << 20));
         let store = Store::open(&directory.join("data"), &options).expect("the store opens");
         Appender { store, count: 0, applied: Vec::new(), tickets: Vec::new(), is_halfway: false }
     }

@@ -3,26 +3,33 @@
 //! The crate knows no network, no Raft protocol and no async: every call either answers from memory or says that it
 //! would have to touch the disk ([`Error::Cold`]); what blocks is handed out as a job for another thread.
 
+mod cold;
 mod cold_read;
-#[cfg(test)]
-mod crash_test;
+mod disk;
 mod error;
 mod failpoint;
 mod free_space;
 mod identity;
 pub mod keyspace;
+mod limits;
 pub mod log;
+mod memtable;
 mod rocksdb_error;
 mod rows;
 mod store;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tests;
 
+pub use cold::{Changes, ColdReader, KeptRows, Trial, Warmed};
 pub use cold_read::{COLD_SCAN_BYTES, ColdRead, Direction};
+pub use disk::{Applied, BlockCache, StoreOptions};
 pub use error::{Error, Result};
 pub use identity::{Identity, NODE_ID_BYTES};
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
-pub use rows::{Counters, DATABASE_COUNT, MemoryRows, Row, RowRange, Rows, Visit};
+pub use rows::{Counters, DATABASE_COUNT, MemoryRows, Row, RowRange, RowRules, Rows, Visit};
 pub use store::{
-    Applied, BlockCache, Changes, CheckpointDone, CheckpointJob, ColdReader, GenerationDone, GenerationJob,
-    InstallDone, InstallJob, KeptRows, OnMiss, Retired, RowCacheCounts, Store, StoreMemory, StoreOptions, Trial, View,
-    ViewAnswer, Warmed,
+    CheckpointDone, CheckpointJob, GenerationDone, GenerationJob, InstallDone, InstallJob, OnMiss, Retired,
+    RowCacheCounts, Store, StoreMemory, View, ViewAnswer,
 };

@@ -45,6 +45,23 @@ impl Deref for Row<'_> {
     }
 }
 
+/// The rules of whoever lays rows out, as far as the store has to know them: for it rows are bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct RowRules {
+    /// The bytes at the beginning of an element row's key that it has in common with all elements of its collection's version;
+    /// `None` for a row of another kind, which is never an orphan.
+    pub element_prefix: fn(row: &[u8]) -> Option<usize>,
+    /// The key of the row that decides about the elements with this prefix; `None` if they stay in any case.
+    pub deciding_row: fn(prefix: &[u8]) -> Option<Box<[u8]>>,
+    /// Whether elements with this prefix are orphans by the value of the deciding row, if that is there; `None` if it cannot be
+    /// told.
+    pub is_orphan: fn(prefix: &[u8], deciding: Option<&[u8]>) -> Option<bool>,
+    /// The range of the rows that are an index of deadlines.
+    pub deadlines: fn() -> RowRange,
+    /// The deadline in Unix milliseconds, and the database, of such a row.
+    pub read_deadline: fn(row: &[u8]) -> Option<(u64, u8)>,
+}
+
 /// Rows that are fetched from each of several places on, at most.
 pub(crate) const COLD_PLACE_ROWS: usize = 16;
 /// Bytes of those rows, at most.
@@ -178,4 +195,12 @@ pub(crate) fn range_is_empty(lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> bool {
         (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from >= to,
         _ => false,
     }
+}
+
+/// The key right after `key`.
+pub(crate) fn successor(key: &[u8]) -> Vec<u8> {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use basalt_core::shard::ShardMachine;
 use basalt_raft::{EntryId, Machine};
+use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::{BlockCache, Store, StoreOptions};
 use tempfile::TempDir;
 
@@ -28,7 +29,7 @@ impl BenchShard {
     pub fn new() -> BenchShard {
         let dir =
             tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("the build directory is writable");
-        let options = StoreOptions::new(MEMTABLE_BYTES, BlockCache::new(BLOCK_CACHE_BYTES));
+        let options = StoreOptions::new(ROW_RULES, MEMTABLE_BYTES, BlockCache::new(BLOCK_CACHE_BYTES));
         let store = Store::open(dir.path(), &options).expect("a store can be made");
         BenchShard { machine: ShardMachine::new(store), next_index: 1, _dir: dir }
     }

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use basalt_net::resp::{Protocol, value};
+use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::{BlockCache, Store, StoreOptions};
 use basalt_tests::RedisServer;
 
@@ -109,7 +110,7 @@ fn replies_are_those_of_redis() {
 #[test]
 fn a_store_that_freezes_all_the_time_answers_as_plain_rows() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap();
+    let store = Store::open(dir.path(), &StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20))).unwrap();
     let (mut plain, mut stored, mut commands) = (Shard::new(), Shard::over(store), RandomCommands::new(7));
     for step in 0..STORE_COMMAND_COUNT {
         let line = commands.draw();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use basalt_net::resp::Protocol;
 use basalt_net::ring::{Park, Ring, RingOptions};
 use basalt_raft::{EntryId, Executed, Machine};
+use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer};
 use basalt_storage::{BlockCache, Direction, Store, StoreOptions, Warmed};
 
@@ -80,7 +81,8 @@ pub(super) fn store(directory: &Path) -> Store {
 }
 
 fn store_with_cache(directory: &Path, bytes: usize) -> Store {
-    let options = StoreOptions { row_cache_bytes: bytes / 64, ..StoreOptions::new(1 << 20, BlockCache::new(bytes)) };
+    let options =
+        StoreOptions { row_cache_bytes: bytes / 64, ..StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(bytes)) };
     Store::open(&directory.join("data"), &options).unwrap()
 }
 
@@ -908,7 +910,7 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
 #[test]
 fn entries_of_another_version_stop_the_shard_and_say_what_they_are() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path(), &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap();
+    let store = Store::open(dir.path(), &StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20))).unwrap();
     let mut machine = ShardMachine::new(store);
     let mut batch = Vec::new();
     batch::begin(&mut batch);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{BlockCache, Store, StoreOptions};
 
@@ -59,7 +60,7 @@ pub(super) fn open_shards(
             ..LogOptions::default()
         };
         let log = RaftLog::open(&directory.log, &log_options, syncer);
-        let usual = StoreOptions::new(budget.memtable_bytes, cache.clone());
+        let usual = StoreOptions::new(ROW_RULES, budget.memtable_bytes, cache.clone());
         let row_cache_bytes = budget.row_cache_bytes;
         let open_files_max = tables.rows.cast_signed();
         let store_options = StoreOptions { identity, create, row_cache_bytes, reserve_bytes, open_files_max, ..usual };

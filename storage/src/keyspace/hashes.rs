@@ -5,16 +5,16 @@
 //! element   [0x00][name_hash(field) u32 BE][field …] → value
 //! ```
 //!
-//! See `names.rs` for the hash, which HSCAN's cursor and HRANDFIELD's draw rest on. Kind 0x01 is reserved for the deadlines
+//! See `hashed_names.rs` for the hash, which HSCAN's cursor and HRANDFIELD's draw rest on. Kind 0x01 is reserved for the deadlines
 //! of fields (`[0x01][name_hash(field)][field …] → deadline`), to be announced by further bytes in the metadata's fields,
 //! so that hashes without them never look.
 
 use super::Keyspace;
 use super::collection::Collection;
+use super::hashed_names::{each_name, name_element};
 use super::keyspace::damaged;
 use super::meta::Type;
-use super::names::{each_name, name_element};
-use super::removed::Removed;
+use super::renewal::Removed;
 use crate::{Result, Row};
 
 /// Row kind of a hash's fields.
@@ -111,7 +111,7 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use crate::keyspace::testing::Shard;
+    use crate::keyspace::support::Shard;
 
     proptest! {
         #[test]

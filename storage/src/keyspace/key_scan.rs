@@ -149,9 +149,10 @@ mod tests {
 
     use proptest::prelude::*;
 
-    use super::super::testing::Shard;
+    use super::super::support::Shard;
     use super::super::{Scratch, VersionSource};
     use super::*;
+    use crate::keyspace::ROW_RULES;
     use crate::{BlockCache, OnMiss, Store, StoreOptions};
 
     fn collect(keyspace: &Keyspace<'_>, from: KeyPosition, count: usize) -> (Vec<Vec<u8>>, Option<KeyPosition>) {
@@ -194,7 +195,7 @@ mod tests {
     fn a_scan_of_more_keys_than_the_caches_hold_reads_each_about_once() {
         const KEYS: u64 = 10_000;
         let home = tempfile::tempdir().unwrap();
-        let options = StoreOptions::new(1 << 20, BlockCache::new(4 << 20));
+        let options = StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(4 << 20));
         let mut store = Store::open(home.path(), &options).unwrap();
         let mut scratch = Scratch::default();
         let mut keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::entry(1), 0, 1000);

@@ -4,12 +4,14 @@
 //! account for it, since its metadata row is counted and its deadline is indexed. [`Prior`] carries that from the lookup
 //! to the write, so no write looks a key up twice.
 
-use std::cell::Cell;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 
 use super::collection::{Collection, FIELDS_BYTES_MAX};
 use super::key::{self, ElementKey, RowKey, SLOT_COUNT, Slot};
 use super::meta::{Meta, Prior, Type};
+use super::record::{Lookup, Record};
+use super::scratch::{KeyCounts, Scratch};
+use super::string_edit::StringEdit;
 use super::version::VersionSource;
 use crate::rows::Visit;
 use crate::{Counters, DATABASE_COUNT, Direction, Error, Result, Row, Rows};
@@ -17,111 +19,12 @@ use crate::{Counters, DATABASE_COUNT, Direction, Error, Result, Row, Rows};
 /// Rows collected from one scan before they are changed: scans lend the rows, so changes wait until the scan is over.
 pub(super) const CHUNK_ROWS_MAX: usize = 1024;
 
-/// Called with a deadline, a database and a key.
-type VisitDeadline<'v> = &'v mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>;
-
-/// Buffers that outlive a command, so that writing a value allocates nothing. One per core, lent to each [`Keyspace`].
-#[derive(Debug, Default)]
-pub struct Scratch {
-    pub(super) value: Vec<u8>,
-    counts: Cell<KeyCounts>,
-    /// The earliest deadline that was stored, if any was.
-    earliest_deadline_ms: Option<u64>,
-}
-
-/// What happened to keys, for whoever publishes figures.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct KeyCounts {
-    /// Live keys found, other than by writes that look them up to replace them.
-    pub hits: u64,
-    /// Keys looked for and not found, or expired.
-    pub misses: u64,
-    /// Expired keys deleted or overwritten.
-    pub expired: u64,
-}
-
-/// A buffer that grew beyond this for one huge value is given back after use.
-const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
-
-impl Scratch {
-    /// What happened to keys since this was made, or since [`Scratch::set_counts`].
-    pub fn counts(&self) -> KeyCounts {
-        self.counts.get()
-    }
-
-    /// Sets the counts: back to what they were before a command that is run again.
-    pub fn set_counts(&self, counts: KeyCounts) {
-        self.counts.set(counts);
-    }
-
-    /// The earliest deadline that a key got since this was asked last, if any did: a sweep that is beyond it must go back.
-    pub fn take_earliest_deadline_ms(&mut self) -> Option<u64> {
-        self.earliest_deadline_ms.take()
-    }
-
-    fn count_lookup(&self, found: bool) {
-        let mut counts = self.counts.get();
-        if found {
-            counts.hits += 1;
-        } else {
-            counts.misses += 1;
-        }
-        self.counts.set(counts);
-    }
-
-    /// The value buffer, empty.
-    fn take(&mut self) -> Vec<u8> {
-        let mut value = std::mem::take(&mut self.value);
-        value.clear();
-        value
-    }
-
-    fn give_back(&mut self, value: Vec<u8>) {
-        if value.capacity() <= SCRATCH_BYTES_KEPT {
-            self.value = value;
-        }
-    }
-}
-
-/// The metadata of a live key, with the row that holds it.
-pub struct Record<'a> {
-    row: Row<'a>,
-    kind: Type,
-    deadline_ms: Option<u64>,
-    body_start: usize,
-}
-
-impl Record<'_> {
-    /// The key's type.
-    pub fn kind(&self) -> Type {
-        self.kind
-    }
-
-    /// When the key stops to exist, in Unix milliseconds.
-    pub fn deadline_ms(&self) -> Option<u64> {
-        self.deadline_ms
-    }
-
-    /// A string's value, or a collection's version, size and own fields.
-    pub fn body(&self) -> &[u8] {
-        &self.row[self.body_start..]
-    }
-}
-
-/// The outcome of looking a key up for writing.
-pub struct Lookup<'a> {
-    /// The key's metadata, if it is live.
-    pub record: Option<Record<'a>>,
-    /// What a write has to undo.
-    pub prior: Prior,
-}
-
 /// One database of a shard, at one moment.
 ///
 /// Handlers never read clocks: "now" is the leader's time in the log entry for writes, the core's time for reads.
 pub struct Keyspace<'a> {
     pub(super) rows: &'a mut dyn Rows,
-    scratch: &'a mut Scratch,
+    pub(super) scratch: &'a mut Scratch,
     versions: VersionSource,
     pub(super) now_ms: u64,
     pub(super) db: u8,
@@ -420,28 +323,6 @@ impl<'a> Keyspace<'a> {
         }
     }
 
-    fn move_deadline(&mut self, key: &[u8], from_ms: Option<u64>, to_ms: Option<u64>) {
-        if let Some(deadline_ms) = from_ms {
-            self.rows.delete(&key::deadline_key(deadline_ms, self.db, key));
-        }
-        if let Some(deadline_ms) = to_ms {
-            self.rows.put(&key::deadline_key(deadline_ms, self.db, key), &[]);
-            let earliest_ms = &mut self.scratch.earliest_deadline_ms;
-            *earliest_ms = Some(earliest_ms.map_or(deadline_ms, |earliest_ms| earliest_ms.min(deadline_ms)));
-        }
-        let db = self.db as usize;
-        let counters = self.rows.counters_mut();
-        let sum = &mut counters.deadline_sums[db];
-        // What only a figure is made of ends no process.
-        *sum = sum.saturating_add(to_ms.unwrap_or(0).into()).saturating_sub(from_ms.unwrap_or(0).into());
-        let count = &mut counters.deadlines[db];
-        match (from_ms, to_ms) {
-            (None, Some(_)) => *count += 1,
-            (Some(_), None) => *count = count.checked_sub(1).expect("a stored deadline is counted"),
-            _ => {}
-        }
-    }
-
     // ---- elements ----
 
     /// The value of one element.
@@ -493,141 +374,6 @@ impl<'a> Keyspace<'a> {
         };
         self.rows.scan(from, to, direction, &mut |row, value| visit(&row[prefix_bytes..], value))
     }
-
-    // ---- whole databases ----
-
-    /// Deletes every key of this database.
-    pub fn flush(&mut self) -> Result<()> {
-        self.rows.delete_range(&[self.db], &[self.db + 1]);
-        let db = self.db as usize;
-        let others = self.rows.counters().deadlines.iter().enumerate().any(|(index, &count)| index != db && count > 0);
-        if !others {
-            let (from, to) = key::deadline_space();
-            self.rows.delete_range(&from, &to);
-        } else if self.rows.counters().deadlines[db] > 0 {
-            self.flush_deadlines()?;
-        }
-        let counters = self.rows.counters_mut();
-        (counters.keys[db], counters.deadlines[db], counters.deadline_sums[db]) = (0, 0, 0);
-        Ok(())
-    }
-
-    /// Deletes every key of every database.
-    pub fn flush_all(&mut self) {
-        self.rows.delete_range(&[0], &[DATABASE_COUNT as u8]);
-        let (from, to) = key::deadline_space();
-        self.rows.delete_range(&from, &to);
-        *self.rows.counters_mut() = Counters::default();
-    }
-
-    /// Deletes this database's rows of the deadline index, which other databases share.
-    fn flush_deadlines(&mut self) -> Result<()> {
-        let (mut from, to) = key::deadline_space();
-        loop {
-            let (mut mine, mut seen) = (Vec::new(), 0);
-            let mut last = RowKey::new();
-            self.rows.scan(Bound::Excluded(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
-                if key::read_deadline_key(row).is_some_and(|(_, db, _)| db == self.db) {
-                    mine.push(RowKey::from_slice(row));
-                }
-                seen += 1;
-                if seen < CHUNK_ROWS_MAX {
-                    return ControlFlow::Continue(());
-                }
-                last = RowKey::from_slice(row);
-                ControlFlow::Break(())
-            })?;
-            mine.iter().for_each(|row| self.rows.delete(row));
-            if last.is_empty() {
-                return Ok(());
-            }
-            from = last;
-        }
-    }
-
-    /// Whether a key of any database has a deadline from `from_ms` on that has passed.
-    pub fn has_due(&self, from_ms: u64) -> Result<bool> {
-        let mut is_due = false;
-        self.scan_deadlines(from_ms, self.now_ms, &mut |_, _, _| {
-            is_due = true;
-            ControlFlow::Break(())
-        })?;
-        Ok(is_due)
-    }
-
-    /// Deletes up to `count_max` keys, of all databases, whose deadline lies at `from_ms` or later and has passed; returns how
-    /// many. The bound spares a walk over the traces of deadlines that were deleted long ago.
-    pub fn delete_expired(&mut self, count_max: usize, from_ms: u64) -> Result<usize> {
-        let due = self.due(count_max, from_ms)?;
-        let selected = self.db;
-        for (db, key) in &due {
-            self.db = *db;
-            let prior = self.lookup(key)?.prior;
-            assert!(
-                prior.deadline_ms.is_some_and(|deadline_ms| deadline_ms < self.now_ms),
-                "the deadline index names only keys with that deadline"
-            );
-            self.remove_row(key, prior);
-        }
-        self.db = selected;
-        Ok(due.len())
-    }
-
-    /// The first `count_max` keys, by database, whose deadline lies at `from_ms` or later and has passed.
-    pub(super) fn due(&self, count_max: usize, from_ms: u64) -> Result<Vec<(u8, RowKey)>> {
-        let mut due = Vec::new();
-        if count_max > 0 {
-            self.scan_deadlines(from_ms, self.now_ms, &mut |_, db, key| {
-                due.push((db, RowKey::from_slice(key)));
-                if due.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
-        }
-        Ok(due)
-    }
-
-    /// Visits the deadlines before `before_ms` in order of time.
-    fn scan_deadlines(&self, from_ms: u64, before_ms: u64, visit: VisitDeadline<'_>) -> Result<()> {
-        let from = key::deadline_key(from_ms, 0, &[]);
-        let to = key::deadline_key(before_ms, 0, &[]);
-        let mut damage = None;
-        self.rows.scan(Bound::Included(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
-            match key::read_deadline_key(row) {
-                Some((deadline_ms, db, key)) if (db as usize) < DATABASE_COUNT => visit(deadline_ms, db, key),
-                _ => {
-                    damage = Some(damaged(row));
-                    ControlFlow::Break(())
-                }
-            }
-        })?;
-        damage.map_or(Ok(()), Err)
-    }
-}
-
-/// The string that [`Keyspace::edit_string`] changes in place.
-pub struct StringEdit<'a> {
-    row: &'a mut Vec<u8>,
-    header_bytes: usize,
-}
-
-impl StringEdit<'_> {
-    /// The string as it is.
-    pub fn bytes(&self) -> &[u8] {
-        &self.row[self.header_bytes..]
-    }
-
-    /// Adds `bytes` at the end.
-    pub fn append(&mut self, bytes: &[u8]) {
-        self.row.extend_from_slice(bytes);
-    }
-
-    /// Overwrites from `offset` on; a gap is filled with zero bytes.
-    pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
-        let start = self.header_bytes + offset;
-        if self.row.len() < start + bytes.len() {
-            self.row.resize(start + bytes.len(), 0);
-        }
-        self.row[start..start + bytes.len()].copy_from_slice(bytes);
-    }
 }
 
 /// The error for a row that is not what the keyspace writes.
@@ -640,11 +386,8 @@ pub(super) fn damaged(key: &[u8]) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::ops::ControlFlow;
 
-    use proptest::prelude::*;
-
-    use super::super::key::KeyRow;
     use super::*;
     use crate::MemoryRows;
 
@@ -753,148 +496,5 @@ mod tests {
         assert_eq!(all, [&b"\xFF\xFF"[..], b"b", b"a", b""]);
         let some = scan(Bound::Excluded(b"a"), Bound::Included(b"b"), Direction::Forward);
         assert_eq!(some, [b"b"]);
-    }
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Set(u8, u8, Option<u64>),
-        Append(u8, u8),
-        Collection(u8, u8, u64),
-        Deadline(u8, u8, Option<u64>),
-        Delete(u8, u8),
-        Flush(u8),
-        FlushAll,
-        Wait(u64),
-        Expire(usize),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        let (db, key) = (0u8..3, 0u8..6);
-        let deadline = prop::option::of(prop_oneof![4 => 1000u64..1100, 1 => 1u64..1000]);
-        prop_oneof![
-            6 => (db.clone(), key.clone(), deadline.clone()).prop_map(|(db, key, at)| Step::Set(db, key, at)),
-            2 => (db.clone(), key.clone()).prop_map(|(db, key)| Step::Append(db, key)),
-            3 => (db.clone(), key.clone(), 0u64..3).prop_map(|(db, key, size)| Step::Collection(db, key, size)),
-            4 => (db.clone(), key.clone(), deadline).prop_map(|(db, key, at)| Step::Deadline(db, key, at)),
-            3 => (db.clone(), key).prop_map(|(db, key)| Step::Delete(db, key)),
-            1 => db.prop_map(Step::Flush),
-            1 => Just(Step::FlushAll),
-            3 => (1u64..20).prop_map(Step::Wait),
-            2 => (0usize..4).prop_map(Step::Expire),
-        ]
-    }
-
-    /// Live keys with their deadlines, by database and key.
-    type Model = BTreeMap<(u8, u8), Option<u64>>;
-
-    /// Puts a key with this deadline into the model, unless that is not after now.
-    fn put(model: &mut Model, key: (u8, u8), deadline_ms: Option<u64>, now_ms: u64) {
-        let is_last_ms = deadline_ms == Some(now_ms) && model.get(&key) == Some(&deadline_ms);
-        if is_last_ms || deadline_ms.is_none_or(|deadline_ms| deadline_ms > now_ms) {
-            model.insert(key, deadline_ms);
-        } else {
-            model.remove(&key);
-        }
-    }
-
-    /// Does one step in the keyspace and in the model, and compares what they say.
-    fn take(keyspace: &mut Keyspace<'_>, model: &mut Model, step: &Step) {
-        match *step {
-            Step::Set(db, key, deadline_ms) => {
-                keyspace.select(db);
-                keyspace.set_string(&[key], b"v", deadline_ms).unwrap();
-                put(model, (db, key), deadline_ms, keyspace.now_ms());
-            }
-            Step::Append(db, key) => {
-                keyspace.select(db);
-                // a collection refuses it, which leaves its deadline alone as well
-                let is_new = keyspace.edit_string(&[key], |string| string.append(b"x")).is_ok_and(|length| length == 1);
-                assert!(!is_new || !model.contains_key(&(db, key)));
-                model.entry((db, key)).or_insert(None);
-            }
-            Step::Collection(db, key, size) => {
-                keyspace.select(db);
-                let mut collection = keyspace.replacement(&[key], Type::Set).unwrap();
-                collection.size = size;
-                keyspace.save(&mut collection);
-                model.remove(&(db, key));
-                if size > 0 {
-                    model.insert((db, key), None);
-                }
-            }
-            Step::Deadline(db, key, deadline_ms) => {
-                keyspace.select(db);
-                let existed = keyspace.set_deadline(&[key], deadline_ms).unwrap();
-                assert_eq!(existed, model.contains_key(&(db, key)));
-                if existed {
-                    put(model, (db, key), deadline_ms, keyspace.now_ms());
-                }
-            }
-            Step::Delete(db, key) => {
-                keyspace.select(db);
-                assert_eq!(keyspace.delete(&[key]).unwrap(), model.remove(&(db, key)).is_some());
-            }
-            Step::Flush(db) => {
-                keyspace.select(db);
-                keyspace.flush().unwrap();
-                model.retain(|(of, _), _| *of != db);
-            }
-            Step::FlushAll => {
-                keyspace.flush_all();
-                model.clear();
-            }
-            Step::Wait(_) => {}
-            Step::Expire(count) => assert!(keyspace.delete_expired(count, 0).unwrap() <= count),
-        }
-    }
-
-    /// Counts the rows and compares them with the counters and the deadline index.
-    fn check_rows(rows: &MemoryRows) {
-        let (mut counters, mut deadlines, mut indexed) = (Counters::default(), BTreeSet::new(), BTreeSet::new());
-        let everything: Visit<'_> = &mut |row, value| {
-            if let Some((deadline_ms, db, key)) = key::read_deadline_key(row) {
-                indexed.insert((deadline_ms, db, key.to_vec()));
-            } else if let Some(KeyRow::Meta(_, key)) = KeyRow::read(row) {
-                let meta = Meta::read(value).unwrap();
-                counters.keys[row[0] as usize] += 1;
-                if let Some(deadline_ms) = meta.deadline_ms {
-                    counters.deadlines[row[0] as usize] += 1;
-                    counters.deadline_sums[row[0] as usize] += u128::from(deadline_ms);
-                    deadlines.insert((deadline_ms, row[0], key.to_vec()));
-                }
-            }
-            ControlFlow::Continue(())
-        };
-        rows.scan(Bound::Unbounded, Bound::Unbounded, Direction::Forward, everything).unwrap();
-        assert_eq!(&counters, rows.counters());
-        assert_eq!(deadlines, indexed);
-    }
-
-    proptest! {
-        #[test]
-        fn counters_and_deadline_index_follow_the_keys(steps in prop::collection::vec(step(), 1..60)) {
-            let (mut rows, mut scratch, mut model) = (MemoryRows::default(), Scratch::default(), Model::new());
-            let mut now_ms = 1000;
-            for (index, step) in steps.iter().enumerate() {
-                if let Step::Wait(milliseconds) = step {
-                    now_ms += milliseconds;
-                }
-                model.retain(|_, deadline_ms| deadline_ms.is_none_or(|deadline_ms| now_ms <= deadline_ms));
-                let versions = VersionSource::entry(index as u64);
-                let mut keyspace = Keyspace::new(&mut rows, &mut scratch, versions, 0, now_ms);
-                take(&mut keyspace, &mut model, step);
-                model.retain(|_, deadline_ms| deadline_ms.is_none_or(|deadline_ms| now_ms <= deadline_ms));
-                for db in 0..3 {
-                    keyspace.select(db);
-                    for key in 0..6 {
-                        let found = keyspace.record(&[key]).unwrap().map(|record| record.deadline_ms());
-                        prop_assert_eq!(found, model.get(&(db, key)).copied(), "{} {}", db, key);
-                    }
-                }
-                check_rows(&rows);
-                let earliest_ms = scratch.take_earliest_deadline_ms();
-                prop_assert!(earliest_ms.is_none_or(|deadline_ms| deadline_ms > now_ms), "{:?} was stored", earliest_ms);
-            }
-        }
     }
 }

@@ -228,7 +228,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::keyspace::testing::Shard;
+    use crate::keyspace::support::Shard;
 
     #[derive(Debug, Clone)]
     enum Step {

@@ -4,7 +4,10 @@
 //! rows carry the version of the key they belong to, so deleting or overwriting a huge collection touches one row: what
 //! is left under an old version is an orphan that compaction drops.
 
+mod cold_rows;
 mod collection;
+mod deadlines;
+mod hashed_names;
 mod hashes;
 mod key;
 mod key_scan;
@@ -12,27 +15,34 @@ mod key_scan;
 mod keyspace;
 mod lists;
 mod meta;
-mod names;
-mod probe;
-mod removed;
+#[cfg(test)]
+mod model_test;
+mod record;
+mod renewal;
+mod row_rules;
+mod scratch;
 mod sets;
 mod sorted_sets;
 mod streams;
+mod string_edit;
 #[cfg(test)]
-mod testing;
+mod support;
 mod version;
 mod whole_key;
 
+pub use cold_rows::{COLD_ROWS_MAX, ColdRows};
 pub use collection::{Collection, FIELDS_BYTES_MAX};
 pub use hashes::Hash;
 pub use key::{ElementKey, KEY_BYTES_MAX, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};
-pub(crate) use key::{deadline_space, read_deadline_key};
-pub use keyspace::{KeyCounts, Keyspace, Lookup, Record, Scratch, StringEdit};
+pub use keyspace::Keyspace;
 pub use lists::{End, List};
 pub use meta::{Meta, Prior, Type};
-pub use probe::{COLD_ROWS_MAX, ColdRows};
+pub use record::{Lookup, Record};
+pub use row_rules::ROW_RULES;
+pub use scratch::{KeyCounts, Scratch};
 pub use sets::Set;
 pub use sorted_sets::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet};
 pub use streams::{Stream, StreamEntry, StreamId, Trim};
+pub use string_edit::StringEdit;
 pub use version::VersionSource;
 pub use whole_key::{SERIALIZED_BYTES_MAX, Serialized};

@@ -5,16 +5,16 @@
 //! element   [0x00][name_hash(member) u32 BE][member …] → empty
 //! ```
 //!
-//! See `names.rs` for the hash, and for how SPOP and SRANDMEMBER draw: deterministically from the random number they are
+//! See `hashed_names.rs` for the hash, and for how SPOP and SRANDMEMBER draw: deterministically from the random number they are
 //! given, uniform for up to 64 members, and in O(log n) beyond.
 
 use super::Keyspace;
 use super::collection::Collection;
+use super::hashed_names::{EXACT_NAMES_MAX, each_name, element_name, name_element, random_name};
 use super::key::RowKey;
 use super::keyspace::damaged;
 use super::meta::Type;
-use super::names::{EXACT_NAMES_MAX, each_name, element_name, name_element, random_name};
-use super::removed::Removed;
+use super::renewal::Removed;
 use crate::Result;
 
 /// Row kind of a set's members.
@@ -145,7 +145,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::keyspace::testing::Shard;
+    use crate::keyspace::support::Shard;
 
     #[derive(Debug, Clone)]
     enum Step {

@@ -26,11 +26,11 @@ use std::ops::{Bound, ControlFlow, Range};
 
 use super::Keyspace;
 use super::collection::Collection;
+use super::hashed_names::name_element;
 use super::key::{RowKey, after_prefix};
 use super::keyspace::damaged;
 use super::meta::Type;
-use super::names::name_element;
-use super::removed::Removed;
+use super::renewal::Removed;
 use crate::{Direction, Result};
 
 /// Row kind that leads from a member to its score.
@@ -523,7 +523,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::keyspace::testing::Shard;
+    use crate::keyspace::support::Shard;
 
     #[derive(Debug, Clone)]
     enum Step {

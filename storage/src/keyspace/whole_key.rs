@@ -14,8 +14,9 @@ use std::ops::{Bound, ControlFlow};
 use super::Keyspace;
 use super::collection::Collection;
 use super::key::RowKey;
-use super::keyspace::{CHUNK_ROWS_MAX, Lookup, damaged};
+use super::keyspace::{CHUNK_ROWS_MAX, damaged};
 use super::meta::Type;
+use super::record::Lookup;
 use crate::{Direction, Result};
 
 /// Largest key that is carried from one shard to another, serialized.
@@ -234,7 +235,7 @@ fn split_part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::Shard;
+    use super::super::support::Shard;
     use super::*;
 
     fn put_set(keyspace: &mut Keyspace<'_>, key: &[u8], elements: u32) {

@@ -13,11 +13,10 @@ use std::time::{Duration, Instant};
 
 use rocksdb::SstFileWriter;
 
-use super::applied::{self, Applied};
-use super::database::Database;
-use super::memtable::Memtable;
 use crate::Result;
+use crate::disk::{Applied, Database, encode_applied};
 use crate::failpoint::failpoint;
+use crate::memtable::Memtable;
 use crate::rows::{APPLIED_ROW, Counters};
 
 /// Level-0 files at which the next generation waits for compaction: each one costs every cold read a look.
@@ -95,7 +94,7 @@ impl GenerationJob {
                     None => writer.delete(key)?,
                 }
             }
-            writer.put(APPLIED_ROW, applied::encode(&self.frozen.applied, &self.frozen.counters))
+            writer.put(APPLIED_ROW, encode_applied(&self.frozen.applied, &self.frozen.counters))
         };
         writer.open(file).map_err(|error| self.database.error(error))?;
         write(&mut writer).map_err(|error| self.database.error(error))?;
@@ -137,11 +136,12 @@ pub struct Retired {
 mod tests {
     use std::path::Path;
 
+    use crate::keyspace::ROW_RULES;
     use crate::rows::Rows;
     use crate::{BlockCache, Error, OnMiss, Store, StoreOptions};
 
     fn open(dir: &Path) -> Store {
-        Store::open(dir, &StoreOptions::new(1024 * 1024, BlockCache::new(1024 * 1024))).unwrap()
+        Store::open(dir, &StoreOptions::new(ROW_RULES, 1024 * 1024, BlockCache::new(1024 * 1024))).unwrap()
     }
 
     fn write_out(store: &mut Store) {
@@ -249,7 +249,7 @@ mod tests {
     fn a_generation_that_would_use_up_the_reserve_waits_until_there_is_room() {
         let home = tempfile::tempdir().unwrap();
         let open = |reserve_bytes| {
-            let usual = StoreOptions::new(1024 * 1024, BlockCache::new(1024 * 1024));
+            let usual = StoreOptions::new(ROW_RULES, 1024 * 1024, BlockCache::new(1024 * 1024));
             Store::open(home.path(), &StoreOptions { reserve_bytes, ..usual }).unwrap()
         };
         let mut store = open(u64::MAX / 2);

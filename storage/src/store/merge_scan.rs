@@ -9,13 +9,12 @@ use std::ops::{Bound, ControlFlow};
 
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier, SnapshotWithThreadMode};
 
-use super::database::{Database, read_options};
-use super::kept_rows::{KeptRows, Next};
-use super::memtable::{Cursor, Memtable};
-use crate::Error;
-use crate::Result;
+use crate::cold::{KeptRows, Next};
 use crate::cold_read::{COLD_SCAN_BYTES, ColdRead, Direction};
-use crate::rows::{APPLIED_ROW, Visit};
+use crate::disk::{Database, read_options};
+use crate::memtable::{Cursor, Memtable};
+use crate::rows::{APPLIED_ROW, Visit, successor};
+use crate::{Error, Result};
 
 /// The layers of one scan, newest first.
 pub(super) struct Layers<'a> {
@@ -335,12 +334,4 @@ fn iterator<'a>(
     options.set_iterate_lower_bound(first);
     options.set_iterate_upper_bound(end);
     database.db().raw_iterator_opt(options)
-}
-
-/// The key right after `key`.
-pub(super) fn successor(key: &[u8]) -> Vec<u8> {
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    next
 }

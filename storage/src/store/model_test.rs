@@ -6,12 +6,12 @@
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
 
-use super::test_random::Random;
-use super::{BlockCache, KeptRows, OnMiss, Store, StoreOptions, Trial};
-use crate::Error;
-use crate::Result;
+use super::{OnMiss, Store};
 use crate::cold_read::{ColdRead, Direction};
+use crate::keyspace::ROW_RULES;
 use crate::rows::{MemoryRows, Rows};
+use crate::support::Random;
+use crate::{BlockCache, Error, KeptRows, Result, StoreOptions, Trial};
 
 /// One row operation of a log entry.
 #[derive(Debug, Clone)]
@@ -187,7 +187,7 @@ fn check_rows(store: &mut Store, model: &MemoryRows, random: &mut Random, count:
 }
 
 fn options(row_cache_bytes: usize) -> StoreOptions {
-    StoreOptions { row_cache_bytes, ..StoreOptions::new(4096, BlockCache::new(1024 * 1024)) }
+    StoreOptions { row_cache_bytes, ..StoreOptions::new(ROW_RULES, 4096, BlockCache::new(1024 * 1024)) }
 }
 
 fn reopen(store: Store, dir: &Path, options: &StoreOptions, entries: &[Vec<Operation>]) -> Store {
@@ -295,7 +295,8 @@ fn random_histories_agree_with_a_plain_map() {
 #[test]
 fn scans_go_on_where_memory_ends_from_disk_or_with_what_is_kept_for_them() {
     let home = tempfile::tempdir().unwrap();
-    let options = StoreOptions { row_cache_bytes: 0, ..StoreOptions::new(1 << 20, BlockCache::new(16 << 10)) };
+    let options =
+        StoreOptions { row_cache_bytes: 0, ..StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(16 << 10)) };
     let (mut store, mut model) = (Store::open(home.path(), &options).unwrap(), MemoryRows::default());
     let key = |number: u64| [0, (number / 40) as u8, (number % 40) as u8];
     for number in 0..1600 {

@@ -25,10 +25,10 @@
 //! - An installed snapshot is another RocksDB: the cache is cleared in the step that exchanges the two.
 //!
 //! A reader thread's answer is of the past: RocksDB gave it before the core sees it, and may have taken in a generation since.
-//! Hence [`Epoch`]: it counts generations finished and snapshots installed. The answer is taken only if the epoch is that in
-//! which the read was handed out, and neither memtable knows the key now. Then whatever was written to the key and is not in
-//! the answer would have to be in a generation that was not finished at the hand-out; none has been finished since; so it would
-//! be in a memtable, which would know the key.
+//! Hence [`Epoch`](crate::cold::Epoch): it counts generations finished and snapshots installed. The answer is taken only if the
+//! epoch is that in which the read was handed out, and neither memtable knows the key now. Then whatever was written to the key
+//! and is not in the answer would have to be in a generation that was not finished at the hand-out; none has been finished since;
+//! so it would be in a memtable, which would know the key.
 //!
 //! Compaction drops element rows whose key has another version by now (see `orphan_filter`); they may still be cached. Nobody
 //! asks for them: a version never comes back.
@@ -42,9 +42,7 @@ use std::hash::{BuildHasher, Hasher};
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-/// Largest key and value together that are cached: more would drive out over a hundred small rows, which takes tens of
-/// microseconds, and one disk block is as good.
-pub(super) const ROW_BYTES_MAX: usize = 16 << 10;
+use crate::limits::CACHED_ROW_BYTES_MAX;
 
 /// Memory of one row beside its bytes: its place in a slab (48 bytes, and half of that for slabs that are not full) and in a
 /// table (5 bytes, at a load between 44 % and 87 %), a quarter of that for one remembered after it has gone, and the allocator's
@@ -60,10 +58,6 @@ const PIECE_ROWS_MAX: usize = 8192;
 
 /// Rows that are remembered after they have gone, as a share of those that fit: one that comes back is taken for hot.
 const GHOSTS: f64 = 0.25;
-
-/// In which order generations and snapshots have changed RocksDB: answers of reader threads are of one epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Epoch(pub(super) u64);
 
 /// What the cache knows of a key.
 pub(super) enum Cached<'a> {
@@ -84,7 +78,7 @@ struct Answer {
     is_row: bool,
 }
 
-const _: () = assert!(ROW_BYTES_MAX <= u16::MAX as usize, "a cached key's length fits its field");
+const _: () = assert!(CACHED_ROW_BYTES_MAX <= u16::MAX as usize, "a cached key's length fits its field");
 
 impl Answer {
     fn new(key: &[u8], value: Option<&[u8]>, clears: u32) -> Answer {
@@ -194,7 +188,7 @@ impl RowCache {
 
     /// Takes in what RocksDB answered for `key`, which no memtable knows. Rows that are too large are left out.
     pub(super) fn insert(&self, key: &[u8], value: Option<&[u8]>) {
-        if key.len() + value.map_or(0, <[u8]>::len) > ROW_BYTES_MAX {
+        if key.len() + value.map_or(0, <[u8]>::len) > CACHED_ROW_BYTES_MAX {
             return;
         }
         // Whoever reads a row holds the cache: what comes in meanwhile comes in next time.
@@ -316,7 +310,7 @@ mod tests {
         let rows: usize = cache.pieces.borrow().iter().flatten().map(|piece| piece.len()).sum();
         // An allocation of 16 bytes a row.
         assert!(used + 16 * rows <= bytes_max, "{used} bytes in slabs and tables for {rows} rows");
-        cache.insert(b"large", Some(&[0; ROW_BYTES_MAX]));
+        cache.insert(b"large", Some(&[0; CACHED_ROW_BYTES_MAX]));
         assert_eq!(text(cache.find(b"large")), "unknown");
     }
 

@@ -10,11 +10,8 @@ use std::sync::Arc;
 
 use rocksdb::checkpoint::Checkpoint;
 
-use super::applied::Applied;
-use super::database::{Database, Opened};
 use super::generation::{GenerationDone, GenerationJob};
-use super::home::{Home, io, sync_dir};
-use super::options::StoreOptions;
+use crate::disk::{Applied, Database, Home, Opened, StoreOptions, io, sync_dir};
 use crate::failpoint::failpoint;
 use crate::{Error, Result};
 

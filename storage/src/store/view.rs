@@ -6,13 +6,13 @@
 //! core, and a RocksDB snapshot, taken on the thread ([`ColdReader::view`]), since RocksDB may be busy for a moment.
 //!
 //! The two belong together if no generation was finished and no snapshot installed between them
-//! ([`Epoch`](super::row_cache::Epoch)): then RocksDB has every generation that the memtables no longer know, and at most the
+//! ([`Epoch`](crate::cold::Epoch)): then RocksDB has every generation that the memtables no longer know, and at most the
 //! frozen one beside them, whose rows the copy has as well. The thread takes its half first and asks the core for the other, so
 //! that little time lies between them, and views that wait for a thread hold no memory. If they do not belong together, the thread
 //! begins anew.
 //!
 //! The one thing a newcomer would get wrong: a RocksDB snapshot does not keep a compaction filter from removing rows. So while
-//! there are views, orphans stay where they are (see [`orphan_filter`](super::orphan_filter)).
+//! there are views, orphans stay where they are (see `orphan_filter`).
 
 use std::cell::Cell;
 use std::ops::{Bound, ControlFlow};
@@ -21,15 +21,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rocksdb::{DB, ReadOptions, ReadTier, SnapshotWithThreadMode};
 
-use super::cold_reader::ColdReader;
-use super::database::{Database, read_options};
-use super::memtable::{Found, Memtable};
+use super::generation::Frozen;
 use super::merge_scan::{self, Layers};
-use super::{Frozen, Store};
-use crate::Error;
-use crate::Result;
+use super::store::Store;
+use crate::cold::ColdReader;
 use crate::cold_read::{ColdRead, Direction};
+use crate::disk::{Database, read_options};
+use crate::memtable::{Found, Memtable};
 use crate::rows::{Counters, Row, RowRange, Rows, Visit};
+use crate::{Error, Result};
 
 /// What memory knows of some keys at one moment: half of a view of their rows.
 pub struct View {
@@ -216,11 +216,11 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::keyspace::{Keyspace, Scratch, VersionSource, rows_of_key};
+    use crate::keyspace::{Keyspace, ROW_RULES, Scratch, VersionSource, rows_of_key};
     use crate::{BlockCache, OnMiss, StoreOptions};
 
     fn open(dir: &Path) -> Store {
-        Store::open(dir, &StoreOptions::new(1 << 20, BlockCache::new(1 << 20))).unwrap()
+        Store::open(dir, &StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20))).unwrap()
     }
 
     fn finish(store: &mut Store) {

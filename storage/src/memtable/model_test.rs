@@ -11,7 +11,7 @@ use super::node::Node;
 use super::{Found, Memtable};
 use crate::cold_read::Direction;
 use crate::rows::range_is_empty;
-use crate::store::test_random::Random;
+use crate::support::Random;
 
 /// The rows, and the ranges that hide what lies below.
 #[derive(Default)]

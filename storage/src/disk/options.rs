@@ -2,12 +2,15 @@
 
 use super::block_cache::BlockCache;
 use crate::Identity;
+use crate::rows::RowRules;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// Whose store it is. Written into a new one; an existing one of another's is refused.
     pub identity: Identity,
+    /// How its rows are laid out: with the rules of others, compaction would drop what it must not.
+    pub rules: RowRules,
     /// Whether a store that is not there is made. Without, it is refused: then it was there once.
     pub create: bool,
     /// Bytes of the active memtable at which it wants to be frozen. While a frozen one is being written, both are in memory.
@@ -25,11 +28,12 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
-    /// The usual options with this memtable budget and block cache, and a row cache of a mebibyte, for a store that is nobody's
-    /// and made if it is not there.
-    pub fn new(memtable_bytes: usize, block_cache: BlockCache) -> StoreOptions {
+    /// The usual options with this memtable budget and block cache, and a row cache of a mebibyte, for a store of rows laid out by
+    /// `rules` that is nobody's and made if it is not there.
+    pub fn new(rules: RowRules, memtable_bytes: usize, block_cache: BlockCache) -> StoreOptions {
         StoreOptions {
             identity: Identity::default(),
+            rules,
             create: true,
             memtable_bytes,
             row_cache_bytes: 1 << 20,

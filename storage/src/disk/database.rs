@@ -18,9 +18,8 @@ use super::orphan_filter::{IngestEpoch, OrphanFilterFactory, OrphansStay};
 use crate::Error;
 use crate::Result;
 use crate::free_space::free_bytes;
-use crate::keyspace::{deadline_space, read_deadline_key};
 use crate::rocksdb_error::from_rocksdb;
-use crate::rows::{APPLIED_ROW, Counters, DATABASE_COUNT};
+use crate::rows::{APPLIED_ROW, Counters, DATABASE_COUNT, RowRules};
 
 /// Bits of bloom filter per row: 1 % false positives.
 const BLOOM_BITS: f64 = 10.0;
@@ -34,16 +33,16 @@ const UNUSED_MEMTABLE_BYTES: usize = 64 * 1024;
 const LEVEL0_COMPACTION_FILES: i32 = 4;
 
 /// What an opened database says of itself.
-pub(super) struct Opened {
-    pub(super) database: Arc<Database>,
-    pub(super) applied: Applied,
-    pub(super) counters: Counters,
+pub(crate) struct Opened {
+    pub(crate) database: Arc<Database>,
+    pub(crate) applied: Applied,
+    pub(crate) counters: Counters,
     /// Whether there is no row but the applied one, so that no read needs to come here.
-    pub(super) is_empty: bool,
+    pub(crate) is_empty: bool,
 }
 
 /// One open RocksDB instance of applied rows.
-pub(super) struct Database {
+pub(crate) struct Database {
     /// `None` only while dropping.
     db: Option<Arc<DB>>,
     path: PathBuf,
@@ -64,8 +63,8 @@ pub(super) struct Database {
 impl Database {
     /// Opens the database `number` in `path`, which must exist unless `create`. It does not compact before
     /// [`Database::begin_compaction`].
-    pub(super) fn open(path: PathBuf, number: u64, create: bool, options: &StoreOptions) -> Result<Opened> {
-        let (factory, ingest_epoch, slot) = OrphanFilterFactory::new();
+    pub(crate) fn open(path: PathBuf, number: u64, create: bool, options: &StoreOptions) -> Result<Opened> {
+        let (factory, ingest_epoch, slot) = OrphanFilterFactory::new(options.rules);
         let views = factory.views();
         let mut database_options = database_options(options);
         database_options.create_if_missing(create);
@@ -96,7 +95,7 @@ impl Database {
             Some(row) => {
                 let AppliedRow { applied, mut counters, has_deadline_sums } = row;
                 if !has_deadline_sums {
-                    counters.deadline_sums = database.deadline_sums()?;
+                    counters.deadline_sums = database.deadline_sums(&options.rules)?;
                 }
                 (applied, counters)
             }
@@ -110,27 +109,27 @@ impl Database {
     }
 
     /// The value of `key`; [`ErrorKind::Incomplete`] if `options` forbid to touch the disk and it had to be.
-    pub(super) fn get(&self, key: &[u8], options: &ReadOptions) -> Result<Option<DBPinnableSlice<'_>>, rocksdb::Error> {
+    pub(crate) fn get(&self, key: &[u8], options: &ReadOptions) -> Result<Option<DBPinnableSlice<'_>>, rocksdb::Error> {
         self.db().get_pinned_opt(key, options)
     }
 
     /// The applied row, if any generation was ever ingested.
-    pub(super) fn applied(&self) -> Result<Option<AppliedRow>> {
+    pub(crate) fn applied(&self) -> Result<Option<AppliedRow>> {
         let row = self.get(APPLIED_ROW, &read_options(ReadTier::All)).map_err(|error| self.error(error))?;
         row.map(|row| applied::decode(&row, &self.path)).transpose()
     }
 
     /// The sums of the deadlines, by database. This reads all of them, which only a program that has not kept the sums makes
     /// necessary.
-    fn deadline_sums(&self) -> Result<[u128; DATABASE_COUNT]> {
-        let (from, to) = deadline_space();
+    fn deadline_sums(&self, rules: &RowRules) -> Result<[u128; DATABASE_COUNT]> {
+        let (from, to) = (rules.deadlines)();
         let mut options = read_options(ReadTier::All);
         options.set_iterate_upper_bound(to.to_vec());
         let mut iterator = self.db().raw_iterator_opt(options);
         iterator.seek(&from);
         let mut sums = [0; DATABASE_COUNT];
         while let Some(row) = iterator.key() {
-            if let Some((deadline_ms, db, _)) = read_deadline_key(row)
+            if let Some((deadline_ms, db)) = (rules.read_deadline)(row)
                 && let Some(sum) = sums.get_mut(usize::from(db))
             {
                 *sum += u128::from(deadline_ms);
@@ -151,7 +150,7 @@ impl Database {
     }
 
     /// Takes the finished, synced file `sst` into the database, atomically and durably. The file is moved.
-    pub(super) fn ingest(&self, sst: &Path) -> Result<()> {
+    pub(crate) fn ingest(&self, sst: &Path) -> Result<()> {
         let _one_at_a_time = self.lock_ingest();
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
@@ -164,12 +163,12 @@ impl Database {
     }
 
     /// Has compactions keep all orphans from now on until the guard is dropped: for who reads rows of the past.
-    pub(super) fn keep_orphans(&self) -> OrphansStay<'_> {
+    pub(crate) fn keep_orphans(&self) -> OrphansStay<'_> {
         OrphansStay::begin(&self.views)
     }
 
     /// Waits for a running ingest and holds off the next one.
-    pub(super) fn lock_ingest(&self) -> MutexGuard<'_, ()> {
+    pub(crate) fn lock_ingest(&self) -> MutexGuard<'_, ()> {
         // The lock guards no data, so a panic under it leaves nothing broken.
         self.ingest_lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -179,7 +178,7 @@ impl Database {
     ///
     /// Not done on opening: a node that starts on a nearly full disk has other files to open, and compactions would take the
     /// space which that needs.
-    pub(super) fn begin_compaction(&self) -> bool {
+    pub(crate) fn begin_compaction(&self) -> bool {
         if self.compacts() {
             return true;
         }
@@ -195,7 +194,7 @@ impl Database {
     }
 
     /// Whether RocksDB compacts by itself.
-    pub(super) fn compacts(&self) -> bool {
+    pub(crate) fn compacts(&self) -> bool {
         self.compacts.load(Ordering::Relaxed)
     }
 
@@ -205,7 +204,7 @@ impl Database {
     ///
     /// # Errors
     /// [`Error::DiskFull`] if it does not.
-    pub(super) fn check_room(&self, bytes: u64) -> Result<()> {
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<()> {
         let needed_bytes = (self.reserve_bytes / 2).saturating_add(bytes).min(self.reserve_bytes);
         if self.free_bytes() >= needed_bytes { Ok(()) } else { Err(Error::DiskFull { path: self.path.clone() }) }
     }
@@ -216,12 +215,12 @@ impl Database {
     }
 
     /// Bytes of all live files.
-    pub(super) fn live_file_bytes(&self) -> Result<u64> {
+    pub(crate) fn live_file_bytes(&self) -> Result<u64> {
         self.property(rocksdb::properties::LIVE_SST_FILES_SIZE)
     }
 
     /// How many files overlap at level 0.
-    pub(super) fn level0_file_count(&self) -> Result<u64> {
+    pub(crate) fn level0_file_count(&self) -> Result<u64> {
         let name = rocksdb::properties::num_files_at_level(0);
         let text = self.db().property_value(&name).map_err(|error| self.error(error))?;
         Ok(text.and_then(|text| text.parse().ok()).unwrap_or(0))
@@ -231,31 +230,31 @@ impl Database {
         Ok(self.db().property_int_value(name).map_err(|error| self.error(error))?.unwrap_or(0))
     }
 
-    pub(super) fn db(&self) -> &DB {
+    pub(crate) fn db(&self) -> &DB {
         self.handle()
     }
 
     /// The handle as the orphan filter finds it.
-    pub(super) fn handle(&self) -> &Arc<DB> {
+    pub(crate) fn handle(&self) -> &Arc<DB> {
         self.db.as_ref().expect("the handle goes only when the database is dropped")
     }
 
     /// Which of the store's databases this is; each installed snapshot takes the next number.
-    pub(super) fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// The options that files written for this database are written with.
-    pub(super) fn table_options(&self) -> &Options {
+    pub(crate) fn table_options(&self) -> &Options {
         &self.options
     }
 
     /// Says that another database took this one's place, so that its files are removed when it is closed.
-    pub(super) fn mark_obsolete(&self) {
+    pub(crate) fn mark_obsolete(&self) {
         self.is_obsolete.store(true, Ordering::Release);
     }
 
-    pub(super) fn error(&self, error: rocksdb::Error) -> Error {
+    pub(crate) fn error(&self, error: rocksdb::Error) -> Error {
         from_rocksdb(error, &self.path)
     }
 }
@@ -277,7 +276,7 @@ impl Drop for Database {
 }
 
 /// Options for reads in `tier`: [`ReadTier::BlockCache`] never touches the disk, [`ReadTier::All`] waits for it.
-pub(super) fn read_options(tier: ReadTier) -> ReadOptions {
+pub(crate) fn read_options(tier: ReadTier) -> ReadOptions {
     let mut options = ReadOptions::default();
     options.set_read_tier(tier);
     options.set_verify_checksums(true);
@@ -352,11 +351,12 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::keyspace::ROW_RULES;
     use crate::rows::Rows;
     use crate::{BlockCache, Store};
 
     fn options() -> StoreOptions {
-        StoreOptions::new(1 << 20, BlockCache::new(1 << 20))
+        StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20))
     }
 
     /// A closed store of 2000 rows in one file, and that file.

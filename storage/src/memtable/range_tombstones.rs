@@ -8,7 +8,7 @@ const RANGE_OVERHEAD_BYTES: usize = 72;
 
 /// A set of half-open key ranges.
 #[derive(Debug, Default)]
-pub(super) struct RangeTombstones {
+pub(crate) struct RangeTombstones {
     /// From each range's first key to the key after its last; no two touch.
     ranges: BTreeMap<Box<[u8]>, Box<[u8]>>,
     bytes: usize,
@@ -16,7 +16,7 @@ pub(super) struct RangeTombstones {
 
 impl RangeTombstones {
     /// Adds `from..to`, which is not empty.
-    pub(super) fn insert(&mut self, from: &[u8], to: &[u8]) {
+    pub(crate) fn insert(&mut self, from: &[u8], to: &[u8]) {
         debug_assert!(from < to, "an empty range deletes nothing");
         let (mut from, mut to): (Box<[u8]>, Box<[u8]>) = (from.into(), to.into());
         // Ranges are disjoint and ordered, so those that touch `from..to` are the last ones that begin at or before `to`.
@@ -37,7 +37,7 @@ impl RangeTombstones {
     }
 
     /// The range that covers `key`, as its first key and the key after its last.
-    pub(super) fn covering(&self, key: &[u8]) -> Option<(&[u8], &[u8])> {
+    pub(crate) fn covering(&self, key: &[u8]) -> Option<(&[u8], &[u8])> {
         if self.ranges.is_empty() {
             return None;
         }
@@ -46,16 +46,16 @@ impl RangeTombstones {
     }
 
     /// All ranges in ascending order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.ranges.iter().map(|(from, to)| (&**from, &**to))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
 
     /// The memory held, in bytes, by estimate.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 }

@@ -8,12 +8,10 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::ops::{Bound, ControlFlow};
 
-use super::memtable::{Cursor, Found, Memtable};
-use crate::Counters;
-use crate::Error;
-use crate::Result;
 use crate::cold_read::Direction;
-use crate::rows::{Row, Rows, Visit};
+use crate::memtable::{Cursor, Found, Memtable};
+use crate::rows::{Counters, Row, Rows, Visit};
+use crate::{Error, Result};
 
 /// Rows of a store with changes beside them, which go when this does unless they are taken. Reads fail with
 /// [`Error::TrialTooLarge`] once too much was read and written.
@@ -24,10 +22,10 @@ pub struct Trial<'a> {
     bytes_left: Cell<usize>,
 }
 
-/// What was changed on trial, to be [committed](super::Store::commit).
+/// What was changed on trial, to be [committed](crate::Store::commit).
 pub struct Changes {
-    pub(super) rows: Memtable,
-    pub(super) counters: Counters,
+    pub(crate) rows: Memtable,
+    pub(crate) counters: Counters,
 }
 
 impl<'a> Trial<'a> {

@@ -21,20 +21,21 @@ mod leaf;
 #[cfg(test)]
 mod model_test;
 mod node;
+mod range_tombstones;
 mod row;
 
 use std::ops::Bound;
 
-pub(super) use cursor::Cursor;
+pub(crate) use cursor::Cursor;
 use inner::Inner;
 use node::Node;
 
-use super::range_tombstones::RangeTombstones;
 use crate::cold_read::Direction;
+use range_tombstones::RangeTombstones;
 
 /// What a memtable knows of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     /// Its value.
     Value(&'a [u8]),
     /// That it is deleted: lower layers must not be asked.
@@ -45,7 +46,7 @@ pub(super) enum Found<'a> {
 
 /// Rows and deleted ranges newer than the layers below.
 #[derive(Debug, Default)]
-pub(super) struct Memtable {
+pub(crate) struct Memtable {
     /// `None` without rows.
     root: Option<Node>,
     tombstones: RangeTombstones,
@@ -54,7 +55,7 @@ pub(super) struct Memtable {
 
 impl Memtable {
     /// What is known of `key`.
-    pub(super) fn find(&self, key: &[u8]) -> Found<'_> {
+    pub(crate) fn find(&self, key: &[u8]) -> Found<'_> {
         match self.row(key) {
             Some(Some(value)) => Found::Value(value),
             Some(None) => Found::Deleted,
@@ -64,12 +65,12 @@ impl Memtable {
     }
 
     /// Sets `key` to `value`. A row whose value keeps its length is overwritten in place.
-    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) {
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8]) {
         self.set(key, Some(value));
     }
 
     /// Deletes `key`. `hides_lower`: whether a layer below may know the key, so that its absence must be remembered.
-    pub(super) fn delete(&mut self, key: &[u8], hides_lower: bool) {
+    pub(crate) fn delete(&mut self, key: &[u8], hides_lower: bool) {
         if hides_lower {
             self.set(key, None);
         } else if let Some(root) = &mut self.root {
@@ -79,7 +80,7 @@ impl Memtable {
     }
 
     /// Deletes every row in `from..to`; `hides_lower` as in [`Memtable::delete`].
-    pub(super) fn delete_range(&mut self, from: &[u8], to: &[u8], hides_lower: bool) {
+    pub(crate) fn delete_range(&mut self, from: &[u8], to: &[u8], hides_lower: bool) {
         if from >= to {
             return;
         }
@@ -93,17 +94,17 @@ impl Memtable {
     }
 
     /// The memory held, in bytes: the rows' as it is asked of the allocator, the deleted ranges' by estimate.
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.row_bytes + self.tombstones.bytes()
     }
 
     /// Whether nothing is known of any key.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.root.is_none() && self.tombstones.is_empty()
     }
 
     /// All rows in ascending order, deleted ones as `None`.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
         let mut cursor = self.cursor(Bound::Unbounded, Bound::Unbounded, Direction::Forward);
         std::iter::from_fn(move || {
             let row = cursor.head();
@@ -113,12 +114,12 @@ impl Memtable {
     }
 
     /// The ranges that hide what lies below.
-    pub(super) fn tombstones(&self) -> &RangeTombstones {
+    pub(crate) fn tombstones(&self) -> &RangeTombstones {
         &self.tombstones
     }
 
     /// A cursor over the rows between two bounds; it stands on the first of them in `direction`.
-    pub(super) fn cursor<'a, 'b>(
+    pub(crate) fn cursor<'a, 'b>(
         &'a self,
         lower: Bound<&'b [u8]>,
         upper: Bound<&'b [u8]>,

@@ -9,12 +9,12 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::Keyspace;
+use super::hashed_names::name_element;
 use super::key::RowKey;
-use super::keyspace::Lookup;
 use super::lists::End;
 use super::meta::Type;
-use super::names::name_element;
-use super::removed::Removed;
+use super::record::Lookup;
+use super::renewal::Removed;
 use super::streams::StreamId;
 use crate::{COLD_SCAN_BYTES, ColdRead, Direction, Error, Result};
 
@@ -192,13 +192,13 @@ impl Keyspace<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::{Scratch, VersionSource};
+    use crate::keyspace::{ROW_RULES, Scratch, VersionSource};
     use crate::rows::KEPT_BYTES_AT_ONCE;
     use crate::{BlockCache, OnMiss, Store, StoreOptions};
 
     /// A store whose rows are all on disk, opened anew: a hash, a set and keys that are due.
     fn cold_store(home: &std::path::Path) -> Store {
-        let options = StoreOptions::new(1 << 20, BlockCache::new(1 << 20));
+        let options = StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20));
         let mut store = Store::open(home, &options).unwrap();
         let mut scratch = Scratch::default();
         let mut keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::entry(1), 0, 1000);
@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn rows_larger_than_what_is_fetched_at_once_are_fetched() {
         let home = tempfile::tempdir().unwrap();
-        let options = StoreOptions::new(64 << 20, BlockCache::new(64 << 20));
+        let options = StoreOptions::new(ROW_RULES, 64 << 20, BlockCache::new(64 << 20));
         let mut store = Store::open(home.path(), &options).unwrap();
         let mut scratch = Scratch::default();
         let mut keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::entry(1), 0, 1000);
@@ -325,7 +325,7 @@ mod tests {
     fn rows_of_a_long_key_are_looked_for_a_few_at_a_time() {
         const KEY_BYTES: usize = COLD_KEY_BYTES_MAX / 4;
         let home = tempfile::tempdir().unwrap();
-        let options = StoreOptions::new(1 << 20, BlockCache::new(64 << 20));
+        let options = StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(64 << 20));
         let mut store = Store::open(home.path(), &options).unwrap();
         let (key, names) = (vec![b'k'; KEY_BYTES], [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"i"]);
         let mut scratch = Scratch::default();
@@ -347,7 +347,7 @@ mod tests {
         const COUNT: usize = 40;
         const VALUE_BYTES: usize = 1 << 20;
         let home = tempfile::tempdir().unwrap();
-        let options = StoreOptions::new(64 << 20, BlockCache::new(1 << 20));
+        let options = StoreOptions::new(ROW_RULES, 64 << 20, BlockCache::new(1 << 20));
         let mut store = Store::open(home.path(), &options).unwrap();
         let key = |number: usize| (number as u32).to_be_bytes();
         let mut scratch = Scratch::default();

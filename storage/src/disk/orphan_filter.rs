@@ -1,11 +1,12 @@
 //! The compaction filter that drops orphans: element rows of a collection that was deleted or overwritten.
 //!
-//! An element row is an orphan if the metadata row of its key is missing from RocksDB or carries another version. RocksDB's own
-//! view decides soundly, whatever the memtables hold: generations are ingested whole, so that view is the keyspace as it stood
-//! after some log entry; a version is given out once; so a version that is not its key's there never comes back.
+//! An element row is an orphan if the metadata row of its key is missing from RocksDB or carries another version: the rule is the
+//! keyspace's, which hands it over with the options ([`RowRules`]). RocksDB's own view decides soundly, whatever the memtables
+//! hold: generations are ingested whole, so that view is the keyspace as it stood after some log entry; a version is given out
+//! once; so a version that is not its key's there never comes back.
 //!
 //! Whoever reads a snapshot of RocksDB may need what is an orphan by now, and a filter does not ask for snapshots: so while there
-//! are views (see [`view`](super::view)) every row stays. A filter looks for them after it has looked the key up: a view that it
+//! are views (see [`View`](crate::View)) every row stays. A filter looks for them after it has looked the key up: a view that it
 //! does not see is taken later, and shows the key as it was found or newer.
 //!
 //! The one thing to get wrong: the view must not be older than the files being compacted. While a generation is being
@@ -20,7 +21,7 @@ use rocksdb::compaction_filter::CompactionFilter;
 use rocksdb::compaction_filter_factory::{CompactionFilterContext, CompactionFilterFactory};
 use rocksdb::{CompactionDecision, DB, ReadOptions};
 
-use crate::keyspace::{ElementKey, Meta};
+use crate::rows::RowRules;
 
 const NAME: &CStr = c"basalt.orphans.1";
 
@@ -29,11 +30,11 @@ const NAME: &CStr = c"basalt.orphans.1";
 /// A filter created in an even epoch reads a view at least as new as its compaction's files. One created in an odd epoch keeps
 /// everything until that epoch has passed.
 #[derive(Debug, Default)]
-pub(super) struct IngestEpoch(AtomicU64);
+pub(crate) struct IngestEpoch(AtomicU64);
 
 impl IngestEpoch {
     /// Begins an ingest, which ends when the guard is dropped. Ingests do not overlap.
-    pub(super) fn enter(&self) -> IngestGuard<'_> {
+    pub(crate) fn enter(&self) -> IngestGuard<'_> {
         let before = self.0.fetch_add(1, Ordering::SeqCst);
         assert!(before.is_multiple_of(2), "two ingests at once");
         IngestGuard(self)
@@ -44,7 +45,7 @@ impl IngestEpoch {
     }
 }
 
-pub(super) struct IngestGuard<'a>(&'a IngestEpoch);
+pub(crate) struct IngestGuard<'a>(&'a IngestEpoch);
 
 impl Drop for IngestGuard<'_> {
     fn drop(&mut self) {
@@ -53,11 +54,11 @@ impl Drop for IngestGuard<'_> {
 }
 
 /// While it is there, orphans stay.
-pub(super) struct OrphansStay<'a>(&'a AtomicU64);
+pub(crate) struct OrphansStay<'a>(&'a AtomicU64);
 
 impl<'a> OrphansStay<'a> {
     /// Begins a view; whatever it is to see is looked up after that.
-    pub(super) fn begin(views: &'a AtomicU64) -> OrphansStay<'a> {
+    pub(crate) fn begin(views: &'a AtomicU64) -> OrphansStay<'a> {
         views.fetch_add(1, Ordering::SeqCst);
         OrphansStay(views)
     }
@@ -70,23 +71,24 @@ impl Drop for OrphansStay<'_> {
 }
 
 /// Where the filter finds the database once it is open. Weak: the database owns its options, which own the factory.
-pub(super) type DatabaseSlot = Arc<OnceLock<Weak<DB>>>;
+pub(crate) type DatabaseSlot = Arc<OnceLock<Weak<DB>>>;
 
-pub(super) struct OrphanFilterFactory {
+pub(crate) struct OrphanFilterFactory {
+    rules: RowRules,
     epoch: Arc<IngestEpoch>,
     views: Arc<AtomicU64>,
     slot: DatabaseSlot,
 }
 
 impl OrphanFilterFactory {
-    pub(super) fn new() -> (OrphanFilterFactory, Arc<IngestEpoch>, DatabaseSlot) {
+    pub(crate) fn new(rules: RowRules) -> (OrphanFilterFactory, Arc<IngestEpoch>, DatabaseSlot) {
         let (epoch, slot) = (Arc::<IngestEpoch>::default(), DatabaseSlot::default());
         let views = Arc::default();
-        (OrphanFilterFactory { epoch: epoch.clone(), views, slot: slot.clone() }, epoch, slot)
+        (OrphanFilterFactory { rules, epoch: epoch.clone(), views, slot: slot.clone() }, epoch, slot)
     }
 
     /// How many views there are; see [`OrphansStay`].
-    pub(super) fn views(&self) -> Arc<AtomicU64> {
+    pub(crate) fn views(&self) -> Arc<AtomicU64> {
         self.views.clone()
     }
 }
@@ -99,6 +101,7 @@ impl CompactionFilterFactory for OrphanFilterFactory {
         options.set_verify_checksums(true);
         options.fill_cache(false);
         OrphanFilter {
+            rules: self.rules,
             blind_epoch: Some(self.epoch.current()).filter(|epoch| !epoch.is_multiple_of(2)),
             epoch: self.epoch.clone(),
             views: self.views.clone(),
@@ -116,7 +119,8 @@ impl CompactionFilterFactory for OrphanFilterFactory {
 }
 
 /// The filter of one compaction.
-pub(super) struct OrphanFilter {
+pub(crate) struct OrphanFilter {
+    rules: RowRules,
     epoch: Arc<IngestEpoch>,
     views: Arc<AtomicU64>,
     /// The epoch of an ingest that was under way when the compaction began: until it has passed, everything is kept.
@@ -140,10 +144,9 @@ impl OrphanFilter {
     }
 
     fn is_orphan(&mut self, row: &[u8]) -> bool {
-        let Some(element) = ElementKey::read(row) else { return false };
-        let prefix = &row[..row.len() - element.element.len()];
+        let Some(prefix) = (self.rules.element_prefix)(row).map(|length| &row[..length]) else { return false };
         if prefix != self.prefix {
-            let Some(answer) = self.look_up(&element) else { return false };
+            let Some(answer) = self.look_up(prefix) else { return false };
             self.prefix.clear();
             self.prefix.extend_from_slice(prefix);
             self.prefix_is_orphan = answer;
@@ -151,12 +154,11 @@ impl OrphanFilter {
         self.prefix_is_orphan && self.views.load(Ordering::SeqCst) == 0
     }
 
-    /// Whether `element`'s key has another version or none; `None` if that cannot be told.
-    fn look_up(&self, element: &ElementKey<'_>) -> Option<bool> {
-        match self.db.as_ref()?.get_pinned_opt(element.meta_row(), &self.options).ok()? {
-            None => Some(true),
-            Some(row) => Some(Meta::read(&row)?.version() != Some(element.version)),
-        }
+    /// Whether the elements with this prefix are of a version that is no more; `None` if that cannot be told.
+    fn look_up(&self, prefix: &[u8]) -> Option<bool> {
+        let deciding = (self.rules.deciding_row)(prefix)?;
+        let row = self.db.as_ref()?.get_pinned_opt(deciding, &self.options).ok()?;
+        (self.rules.is_orphan)(prefix, row.as_deref())
     }
 }
 
@@ -175,15 +177,13 @@ mod tests {
     use std::ops::{Bound, ControlFlow};
 
     use super::*;
-    use crate::BlockCache;
-    use crate::Store;
-    use crate::StoreOptions;
     use crate::cold_read::Direction;
-    use crate::keyspace::{Keyspace, Scratch, Slot, VersionSource};
+    use crate::keyspace::{ElementKey, Keyspace, ROW_RULES, Scratch, Slot, VersionSource};
     use crate::rows::Rows;
+    use crate::{BlockCache, Store, StoreOptions};
 
     fn options() -> StoreOptions {
-        StoreOptions::new(1 << 20, BlockCache::new(1 << 20))
+        StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20))
     }
 
     /// Applies `commands` as the next log entry.
@@ -254,7 +254,7 @@ mod tests {
     fn compaction_drops_the_elements_of_dead_versions_only() {
         let (_home, mut store) = sets();
         assert_eq!(elements(&store).len(), 10, "orphans are there until compaction comes by");
-        store.database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        store.database().db().compact_range(None::<&[u8]>, None::<&[u8]>);
         let left: Vec<_> = elements(&store).into_iter().map(|(key, version)| (key, version >> 20)).collect();
         let expected = [("anew", 2), ("anew", 2), ("live", 1), ("live", 1)];
         assert_eq!(left, expected.map(|(key, entry)| (key.to_string(), entry)));
@@ -265,7 +265,7 @@ mod tests {
     fn the_elements_of_what_is_deleted_in_memory_only_stay_on_disk() {
         let (home, mut store) = sets();
         apply(&mut store, |keyspace| assert!(keyspace.delete(b"live").unwrap()));
-        store.database.db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        store.database().db().compact_range(None::<&[u8]>, None::<&[u8]>);
         drop(store);
         // As after a crash that lost the memtable: the log will delete the set again, but so far it is there.
         let mut store = Store::open(home.path(), &options()).unwrap();
@@ -275,8 +275,8 @@ mod tests {
     #[test]
     fn a_compaction_that_began_during_an_ingest_keeps_everything_until_it_ends() {
         let (_home, store) = sets();
-        let (mut factory, epoch, slot) = OrphanFilterFactory::new();
-        let db: &Arc<DB> = store.database.handle();
+        let (mut factory, epoch, slot) = OrphanFilterFactory::new(ROW_RULES);
+        let db: &Arc<DB> = store.database().handle();
         slot.set(Arc::downgrade(db)).unwrap();
         let orphan = ElementKey::prefix(0, Slot::of(b"dead"), b"dead", 1 << 20);
         let context = || CompactionFilterContext { is_full_compaction: false, is_manual_compaction: false };

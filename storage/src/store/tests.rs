@@ -7,9 +7,11 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::{BlockCache, Store, StoreOptions};
+use super::Store;
 use crate::failpoint;
+use crate::keyspace::ROW_RULES;
 use crate::rows::{MemoryRows, Rows};
+use crate::{BlockCache, StoreOptions};
 
 const ENTRY_COUNT: u64 = 400;
 /// What the child prints before the number of each entry it has applied.
@@ -18,7 +20,7 @@ const CHILD_DIR: &str = "BASALT_CRASH_TEST_DIR";
 const CHILD_CHECKPOINT: &str = "BASALT_CRASH_TEST_CHECKPOINT";
 
 fn options() -> StoreOptions {
-    StoreOptions::new(4096, BlockCache::new(1024 * 1024))
+    StoreOptions::new(ROW_RULES, 4096, BlockCache::new(1024 * 1024))
 }
 
 /// The commands of log entry `index`.
@@ -81,7 +83,7 @@ fn recover(dir: &Path) -> u64 {
 
 /// What the child process does: the whole log, with every generation written on another thread, over and over.
 #[test]
-#[ignore = "a child process of the crash tests: cargo test -p basalt-storage crash_test"]
+#[ignore = "a child process of the crash tests: cargo test -p basalt-storage store::tests"]
 fn child() {
     let Some(dir) = std::env::var_os(CHILD_DIR).map(PathBuf::from) else { return };
     let mut store = Store::open(&dir, &options()).unwrap();
@@ -112,7 +114,7 @@ fn child() {
 
 fn spawn_child(dir: &Path, environment: &[(&str, &str)]) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "store::crash_test::child", "--ignored", "--nocapture"])
+        .args(["--exact", "store::tests::child", "--ignored", "--nocapture"])
         .env(CHILD_DIR, dir)
         .envs(environment.iter().copied())
         .stdout(Stdio::piped())

@@ -21,7 +21,7 @@ const MARKER_TAG: &str = "basalt-store";
 
 /// The directory of one store.
 #[derive(Debug, Clone)]
-pub(super) struct Home {
+pub(crate) struct Home {
     path: PathBuf,
     identity: Identity,
 }
@@ -29,7 +29,7 @@ pub(super) struct Home {
 impl Home {
     /// The store's home in `path`, which is that of `identity`, and the number of its current database; `None` if it has
     /// none yet, for which `create` must be set.
-    pub(super) fn open(path: &Path, identity: Identity, create: bool) -> Result<(Home, Option<u64>)> {
+    pub(crate) fn open(path: &Path, identity: Identity, create: bool) -> Result<(Home, Option<u64>)> {
         if create {
             fs::create_dir_all(path).map_err(|source| io(path, source))?;
         }
@@ -48,21 +48,21 @@ impl Home {
         Ok((home, current))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    pub(super) fn database_path(&self, number: u64) -> PathBuf {
+    pub(crate) fn database_path(&self, number: u64) -> PathBuf {
         self.path.join(format!("db-{number}"))
     }
 
     /// Where generations are written before they are ingested; on the same file system as the database.
-    pub(super) fn incoming_path(&self) -> PathBuf {
+    pub(crate) fn incoming_path(&self) -> PathBuf {
         self.path.join("incoming")
     }
 
     /// Makes the database `number` the current one, atomically and durably.
-    pub(super) fn set_current(&self, number: u64) -> Result<()> {
+    pub(crate) fn set_current(&self, number: u64) -> Result<()> {
         let Identity { shard, .. } = self.identity;
         let body = format!("{MARKER_TAG} {FORMAT} db-{number} shard-{shard} node-{}", self.identity.node_id_hex());
         let line = format!("{body} {:08x}\n", crc32fast::hash(body.as_bytes()));
@@ -78,7 +78,7 @@ impl Home {
     }
 
     /// Removes the unfinished generations that a crash left. Before the database is opened: it may need the space.
-    pub(super) fn remove_incoming(&self) -> Result<()> {
+    pub(crate) fn remove_incoming(&self) -> Result<()> {
         match fs::read_dir(self.incoming_path()) {
             Ok(files) => files.flatten().map(|file| file.path()).try_for_each(|path| {
                 tracing::info!(path = %path.display(), "removing a generation that an earlier run left unfinished");
@@ -91,7 +91,7 @@ impl Home {
     }
 
     /// Removes the databases other than `current` that a crash left.
-    pub(super) fn remove_leftovers(&self, current: u64) -> Result<()> {
+    pub(crate) fn remove_leftovers(&self, current: u64) -> Result<()> {
         let incoming = self.incoming_path();
         let keep = [self.path.join(MARKER), self.database_path(current), incoming.clone()];
         for entry in self.entries()? {
@@ -173,12 +173,12 @@ fn is_ours(path: &Path) -> bool {
 }
 
 /// Makes the names in `path` durable.
-pub(super) fn sync_dir(path: &Path) -> Result<()> {
+pub(crate) fn sync_dir(path: &Path) -> Result<()> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(|source| io(path, source))
 }
 
 /// The operating system's refusal on `path`.
-pub(super) fn io(path: &Path, source: std::io::Error) -> Error {
+pub(crate) fn io(path: &Path, source: std::io::Error) -> Error {
     match source.kind() {
         std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Error::DiskFull { path: path.into() },
         _ => Error::Io { path: path.into(), source },

@@ -16,7 +16,7 @@ impl BlockCache {
         self.0.get_usage()
     }
 
-    pub(super) fn handle(&self) -> &rocksdb::Cache {
+    pub(crate) fn handle(&self) -> &rocksdb::Cache {
         &self.0
     }
 }

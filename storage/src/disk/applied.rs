@@ -29,15 +29,15 @@ pub struct Applied {
 
 /// What an applied row says.
 #[derive(Debug)]
-pub(super) struct AppliedRow {
-    pub(super) applied: Applied,
-    pub(super) counters: Counters,
+pub(crate) struct AppliedRow {
+    pub(crate) applied: Applied,
+    pub(crate) counters: Counters,
     /// Whether the sums of deadlines are among the counters. If not they are 0.
-    pub(super) has_deadline_sums: bool,
+    pub(crate) has_deadline_sums: bool,
 }
 
 /// Encodes the applied row's value.
-pub(super) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
+pub(crate) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
     let fixed = 4 + 3 * 8 + 4 + 4 + (2 * 8 + 16) * DATABASE_COUNT + 4;
     let mut out = Vec::with_capacity(fixed + applied.log_id.len() + applied.membership.len());
     out.extend_from_slice(&FORMAT.to_be_bytes());
@@ -64,7 +64,7 @@ pub(super) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Error::UnknownFormat`] if a newer program wrote it, [`Error::Corruption`] if the bytes are not an applied row.
-pub(super) fn decode(bytes: &[u8], path: &Path) -> Result<AppliedRow> {
+pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<AppliedRow> {
     let damaged = |detail: &str| Error::Corruption { path: path.into(), detail: format!("the applied row {detail}") };
     let mut reader = Reader(bytes);
     let format = reader.u32().ok_or_else(|| damaged("is cut short"))?;
@@ -124,7 +124,7 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn sample() -> (Applied, Counters) {
@@ -138,7 +138,7 @@ pub(super) mod tests {
     }
 
     /// The row as format 1 had it.
-    pub(in super::super) fn first_format(applied: &Applied, counters: &Counters) -> Vec<u8> {
+    pub(crate) fn first_format(applied: &Applied, counters: &Counters) -> Vec<u8> {
         let mut bytes = vec![0, 0, 0, 1];
         bytes.extend_from_slice(&applied.index.to_be_bytes());
         for opaque in [&applied.log_id, &applied.membership] {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use rocksdb::ReadTier;
 
-use super::database::{Database, read_options};
-use super::kept_rows::{KeptRows, Piece};
-use super::merge_scan::successor;
-use super::row_cache::{Epoch, ROW_BYTES_MAX};
+use super::epoch::Epoch;
+use super::pinned_rows::{KeptRows, Piece};
 use crate::Result;
 use crate::cold_read::{ColdRead, Direction};
-use crate::rows::{APPLIED_ROW, COLD_PLACE_BYTES, COLD_PLACE_ROWS, KEPT_BYTES_AT_ONCE};
+use crate::disk::{Database, read_options};
+use crate::limits::CACHED_ROW_BYTES_MAX;
+use crate::rows::{APPLIED_ROW, COLD_PLACE_BYTES, COLD_PLACE_ROWS, KEPT_BYTES_AT_ONCE, successor};
 
 /// What a row counts for at least among those that one cold scan fetches, in bytes: a row of a few bytes takes time as well.
 const SCAN_ROW_BYTES_MIN: usize = 256;
@@ -27,26 +27,26 @@ const WARMED_BYTES_MAX: usize = 64 << 10;
 const MOMENT: Duration = Duration::from_micros(200);
 
 /// The database that cold reads go to: replaced when a snapshot is installed.
-pub(super) type CurrentDatabase = Arc<Mutex<Weak<Database>>>;
+pub(crate) type CurrentDatabase = Arc<Mutex<Weak<Database>>>;
 
 /// Fetches cold rows into the block cache. Use it on threads that may block.
 #[derive(Clone)]
 pub struct ColdReader {
-    pub(super) current: CurrentDatabase,
-    pub(super) epoch: Epoch,
+    current: CurrentDatabase,
+    pub(crate) epoch: Epoch,
     /// Where rows that were read are counted.
-    pub(super) rows_read: Arc<AtomicU64>,
+    pub(crate) rows_read: Arc<AtomicU64>,
 }
 
 /// A key, and its value if there is one.
 type WarmedRow = (Box<[u8]>, Option<Box<[u8]>>);
 
-/// What a cold read has brought; goes back to the store, on its core, into [`Store::take_warmed`](super::Store::take_warmed).
+/// What a cold read has brought; goes back to the store, on its core, into [`Store::take_warmed`](crate::Store::take_warmed).
 #[derive(Debug, Default)]
 pub struct Warmed {
     /// When the read was handed out.
-    pub(super) epoch: Epoch,
-    pub(super) rows: Vec<WarmedRow>,
+    pub(crate) epoch: Epoch,
+    pub(crate) rows: Vec<WarmedRow>,
     bytes: usize,
     kept: Option<KeptRows>,
 }
@@ -60,7 +60,7 @@ impl Warmed {
     fn add(&mut self, key: &[u8], value: Option<&[u8]>) {
         let bytes = key.len() + value.map_or(0, <[u8]>::len);
         let fits = self.rows.len() < WARMED_ROWS_MAX && self.bytes + bytes <= WARMED_BYTES_MAX;
-        if fits && bytes <= ROW_BYTES_MAX {
+        if fits && bytes <= CACHED_ROW_BYTES_MAX {
             self.bytes += bytes;
             self.rows.push((key.into(), value.map(Box::from)));
         }
@@ -68,6 +68,11 @@ impl Warmed {
 }
 
 impl ColdReader {
+    /// A reader of the database that is `current` when it reads, for answers of `epoch`.
+    pub(crate) fn new(current: CurrentDatabase, epoch: Epoch, rows_read: Arc<AtomicU64>) -> ColdReader {
+        ColdReader { current, epoch, rows_read }
+    }
+
     /// Reads what `read` asks for from disk, so that the read finds it in memory when it is tried again, and gives the rows.
     ///
     /// Under memory pressure they may be evicted before that. A caller that misses several times over should
@@ -104,7 +109,7 @@ impl ColdReader {
         Ok(warmed)
     }
 
-    /// Reads what `read` asks for from disk, for the command to keep ([`Store::set_kept`](super::Store::set_kept)) until it is
+    /// Reads what `read` asks for from disk, for the command to keep ([`Store::set_kept`](crate::Store::set_kept)) until it is
     /// done.
     ///
     /// # Errors
@@ -154,7 +159,7 @@ impl ColdReader {
     }
 
     /// The database to read from. A store that is closing has no reader left.
-    pub(super) fn database(&self) -> Option<Arc<Database>> {
+    pub(crate) fn database(&self) -> Option<Arc<Database>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::failpoint::{self, failpoint};
+use crate::keyspace::ROW_RULES;
 use crate::log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog};
 use crate::rows::{MemoryRows, Rows};
 use crate::{BlockCache, Error, Store, StoreOptions};
@@ -39,7 +40,7 @@ impl Shard {
         let options = LogOptions { segment_bytes: 8192, warm_files: 0, reserve_bytes: 0, ..LogOptions::default() };
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let log = RaftLog::open(&dir.join("log"), &options, &syncer).unwrap();
-        let options = StoreOptions::new(4096, BlockCache::new(1024 * 1024));
+        let options = StoreOptions::new(ROW_RULES, 4096, BlockCache::new(1024 * 1024));
         let mut store = Store::open(&dir.join("data"), &options).unwrap();
         let (applied, last) = (store.applied().index, log.last_index());
         let purged = log.purged().map_or(0, |(index, _)| index);
@@ -157,7 +158,7 @@ fn replay_child() {
 /// Runs the child until it dies at `armed`, and returns the last entry that it acknowledged.
 fn crash(dir: &Path, armed: &str) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "crash_test::replay_child", "--ignored", "--nocapture"])
+        .args(["--exact", "tests::replay_child", "--ignored", "--nocapture"])
         .env(CHILD_DIR, dir)
         .env(failpoint::VARIABLE, armed)
         .stdout(Stdio::piped())

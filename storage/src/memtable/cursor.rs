@@ -17,7 +17,7 @@ use crate::rows::range_is_empty;
 const USUAL_LEVELS: usize = 5;
 
 /// A position in a memtable's rows.
-pub(in crate::store) struct Cursor<'a, 'b> {
+pub(crate) struct Cursor<'a, 'b> {
     root: Option<&'a Node>,
     /// The inner nodes above the leaf, each with the index of the child that the way goes through.
     path: SmallVec<[(&'a Inner, usize); USUAL_LEVELS]>,
@@ -46,12 +46,12 @@ impl<'a, 'b> Cursor<'a, 'b> {
     }
 
     /// The row the cursor stands on, with `None` as the value of a deleted one; `None` past the last.
-    pub(in crate::store) fn head(&self) -> Option<(&'a [u8], Option<&'a [u8]>)> {
+    pub(crate) fn head(&self) -> Option<(&'a [u8], Option<&'a [u8]>)> {
         self.head
     }
 
     /// Goes to the next row in the cursor's direction.
-    pub(in crate::store) fn advance(&mut self) {
+    pub(crate) fn advance(&mut self) {
         self.head = loop {
             let Some(leaf) = self.leaf else { break None };
             let next = match self.direction {
@@ -69,7 +69,7 @@ impl<'a, 'b> Cursor<'a, 'b> {
     }
 
     /// Goes past the rows in `from..to`, one of which it stands on.
-    pub(in crate::store) fn skip(&mut self, from: &[u8], to: &[u8]) {
+    pub(crate) fn skip(&mut self, from: &[u8], to: &[u8]) {
         match self.direction {
             Direction::Forward => self.enter(Bound::Included(to), self.upper),
             Direction::Backward => self.enter(self.lower, Bound::Excluded(from)),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use super::row_cache::Epoch;
+use super::epoch::Epoch;
 use crate::cold_read::Direction;
 
 /// What a single row, or a piece, counts for beside its bytes: its place in a tree.
@@ -17,7 +17,7 @@ const OVERHEAD_BYTES: usize = 64;
 /// Rows of a store's RocksDB, and ranges of keys of which all rows are here.
 #[derive(Debug, Default)]
 pub struct KeptRows {
-    pub(super) epoch: Epoch,
+    pub(crate) epoch: Epoch,
     /// `None` for keys without a row.
     single: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
     /// By where each begins. None is within another, so where they end ascends as well.
@@ -27,7 +27,7 @@ pub struct KeptRows {
 
 /// All rows of a range of keys.
 #[derive(Debug, Default)]
-pub(super) struct Piece {
+pub(crate) struct Piece {
     /// Where the range ends.
     to: Box<[u8]>,
     /// Keys and values, one after the other.
@@ -46,7 +46,7 @@ struct Place {
 
 impl Piece {
     /// Adds the next row in the direction of the scan.
-    pub(super) fn push(&mut self, key: &[u8], value: &[u8]) {
+    pub(crate) fn push(&mut self, key: &[u8], value: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
         self.bytes.extend_from_slice(value);
@@ -54,7 +54,7 @@ impl Piece {
     }
 
     /// The key that was added last.
-    pub(super) fn last_key(&self) -> Option<&[u8]> {
+    pub(crate) fn last_key(&self) -> Option<&[u8]> {
         self.rows.last().map(|place| self.key(place))
     }
 
@@ -78,7 +78,7 @@ impl Piece {
 
 /// What the kept rows know of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kept<'a> {
+pub(crate) enum Kept<'a> {
     Row(&'a [u8]),
     Absent,
     Unknown,
@@ -86,7 +86,7 @@ pub(super) enum Kept<'a> {
 
 /// Where a scan goes on.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Next<'a> {
+pub(crate) enum Next<'a> {
     /// At this row.
     Row(&'a [u8], &'a [u8]),
     /// Where a range ends: there is no row before.
@@ -96,7 +96,7 @@ pub(super) enum Next<'a> {
 }
 
 impl KeptRows {
-    pub(super) fn new(epoch: Epoch) -> KeptRows {
+    pub(crate) fn new(epoch: Epoch) -> KeptRows {
         KeptRows { epoch, ..KeptRows::default() }
     }
 
@@ -106,7 +106,7 @@ impl KeptRows {
     }
 
     /// Adds the row of a key, or that there is none.
-    pub(super) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
+    pub(crate) fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
         self.put_owned(key.into(), value.map(Box::from));
     }
 
@@ -119,7 +119,7 @@ impl KeptRows {
     }
 
     /// Adds all rows in `from..to`, which were read in `direction`.
-    pub(super) fn add(&mut self, from: &[u8], to: &[u8], direction: Direction, mut piece: Piece) {
+    pub(crate) fn add(&mut self, from: &[u8], to: &[u8], direction: Direction, mut piece: Piece) {
         if direction == Direction::Backward {
             piece.rows.reverse();
         }
@@ -154,7 +154,7 @@ impl KeptRows {
         true
     }
 
-    pub(super) fn find(&self, key: &[u8]) -> Kept<'_> {
+    pub(crate) fn find(&self, key: &[u8]) -> Kept<'_> {
         match self.single.get(key) {
             Some(Some(value)) => return Kept::Row(value),
             Some(None) => return Kept::Absent,
@@ -180,7 +180,7 @@ impl KeptRows {
     }
 
     /// The next row of a scan that stands at `position`, or behind it if it `has_passed`.
-    pub(super) fn next(&self, position: &[u8], has_passed: bool, direction: Direction) -> Next<'_> {
+    pub(crate) fn next(&self, position: &[u8], has_passed: bool, direction: Direction) -> Next<'_> {
         let piece = match direction {
             Direction::Backward if has_passed => self.piece_before(position),
             Direction::Forward | Direction::Backward => self.piece_of(position),

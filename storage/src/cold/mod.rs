@@ -1,0 +1,13 @@
+//! Rows that are not in memory: what brings them, and what a command has of them.
+
+mod epoch;
+mod pinned_rows;
+mod reader;
+mod trial;
+
+pub(crate) use epoch::Epoch;
+pub use pinned_rows::KeptRows;
+pub(crate) use pinned_rows::{Kept, Next};
+pub(crate) use reader::CurrentDatabase;
+pub use reader::{ColdReader, Warmed};
+pub use trial::{Changes, Trial};

@@ -1,0 +1,143 @@
+//! The index of deadlines, which all databases of a shard share, and what empties it: expiry, and flushing a database.
+//!
+//! What a newcomer would get wrong: a deadline has passed once now is *after* it, so a key lives through its last millisecond.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::key::{self, RowKey};
+use super::keyspace::{CHUNK_ROWS_MAX, Keyspace, damaged};
+use crate::{Counters, DATABASE_COUNT, Direction, Result};
+
+/// Called with a deadline, a database and a key.
+type VisitDeadline<'v> = &'v mut dyn FnMut(u64, u8, &[u8]) -> ControlFlow<()>;
+
+impl Keyspace<'_> {
+    /// Moves `key` in the index from one deadline, if it had one, to another, if it gets one, and counts that.
+    pub(super) fn move_deadline(&mut self, key: &[u8], from_ms: Option<u64>, to_ms: Option<u64>) {
+        if let Some(deadline_ms) = from_ms {
+            self.rows.delete(&key::deadline_key(deadline_ms, self.db, key));
+        }
+        if let Some(deadline_ms) = to_ms {
+            self.rows.put(&key::deadline_key(deadline_ms, self.db, key), &[]);
+            let earliest_ms = &mut self.scratch.earliest_deadline_ms;
+            *earliest_ms = Some(earliest_ms.map_or(deadline_ms, |earliest_ms| earliest_ms.min(deadline_ms)));
+        }
+        let db = self.db as usize;
+        let counters = self.rows.counters_mut();
+        let sum = &mut counters.deadline_sums[db];
+        // What only a figure is made of ends no process.
+        *sum = sum.saturating_add(to_ms.unwrap_or(0).into()).saturating_sub(from_ms.unwrap_or(0).into());
+        let count = &mut counters.deadlines[db];
+        match (from_ms, to_ms) {
+            (None, Some(_)) => *count += 1,
+            (Some(_), None) => *count = count.checked_sub(1).expect("a stored deadline is counted"),
+            _ => {}
+        }
+    }
+
+    /// Deletes every key of this database.
+    pub fn flush(&mut self) -> Result<()> {
+        self.rows.delete_range(&[self.db], &[self.db + 1]);
+        let db = self.db as usize;
+        let others = self.rows.counters().deadlines.iter().enumerate().any(|(index, &count)| index != db && count > 0);
+        if !others {
+            let (from, to) = key::deadline_space();
+            self.rows.delete_range(&from, &to);
+        } else if self.rows.counters().deadlines[db] > 0 {
+            self.flush_deadlines()?;
+        }
+        let counters = self.rows.counters_mut();
+        (counters.keys[db], counters.deadlines[db], counters.deadline_sums[db]) = (0, 0, 0);
+        Ok(())
+    }
+
+    /// Deletes every key of every database.
+    pub fn flush_all(&mut self) {
+        self.rows.delete_range(&[0], &[DATABASE_COUNT as u8]);
+        let (from, to) = key::deadline_space();
+        self.rows.delete_range(&from, &to);
+        *self.rows.counters_mut() = Counters::default();
+    }
+
+    /// Deletes this database's rows of the deadline index, which other databases share.
+    fn flush_deadlines(&mut self) -> Result<()> {
+        let (mut from, to) = key::deadline_space();
+        loop {
+            let (mut mine, mut seen) = (Vec::new(), 0);
+            let mut last = RowKey::new();
+            self.rows.scan(Bound::Excluded(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
+                if key::read_deadline_key(row).is_some_and(|(_, db, _)| db == self.db) {
+                    mine.push(RowKey::from_slice(row));
+                }
+                seen += 1;
+                if seen < CHUNK_ROWS_MAX {
+                    return ControlFlow::Continue(());
+                }
+                last = RowKey::from_slice(row);
+                ControlFlow::Break(())
+            })?;
+            mine.iter().for_each(|row| self.rows.delete(row));
+            if last.is_empty() {
+                return Ok(());
+            }
+            from = last;
+        }
+    }
+
+    /// Whether a key of any database has a deadline from `from_ms` on that has passed.
+    pub fn has_due(&self, from_ms: u64) -> Result<bool> {
+        let mut is_due = false;
+        self.scan_deadlines(from_ms, self.now_ms, &mut |_, _, _| {
+            is_due = true;
+            ControlFlow::Break(())
+        })?;
+        Ok(is_due)
+    }
+
+    /// Deletes up to `count_max` keys, of all databases, whose deadline lies at `from_ms` or later and has passed; returns how
+    /// many. The bound spares a walk over the traces of deadlines that were deleted long ago.
+    pub fn delete_expired(&mut self, count_max: usize, from_ms: u64) -> Result<usize> {
+        let due = self.due(count_max, from_ms)?;
+        let selected = self.db;
+        for (db, key) in &due {
+            self.db = *db;
+            let prior = self.lookup(key)?.prior;
+            assert!(
+                prior.deadline_ms.is_some_and(|deadline_ms| deadline_ms < self.now_ms),
+                "the deadline index names only keys with that deadline"
+            );
+            self.remove_row(key, prior);
+        }
+        self.db = selected;
+        Ok(due.len())
+    }
+
+    /// The first `count_max` keys, by database, whose deadline lies at `from_ms` or later and has passed.
+    pub(super) fn due(&self, count_max: usize, from_ms: u64) -> Result<Vec<(u8, RowKey)>> {
+        let mut due = Vec::new();
+        if count_max > 0 {
+            self.scan_deadlines(from_ms, self.now_ms, &mut |_, db, key| {
+                due.push((db, RowKey::from_slice(key)));
+                if due.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        Ok(due)
+    }
+
+    /// Visits the deadlines before `before_ms` in order of time.
+    fn scan_deadlines(&self, from_ms: u64, before_ms: u64, visit: VisitDeadline<'_>) -> Result<()> {
+        let from = key::deadline_key(from_ms, 0, &[]);
+        let to = key::deadline_key(before_ms, 0, &[]);
+        let mut damage = None;
+        self.rows.scan(Bound::Included(&from), Bound::Excluded(&to), Direction::Forward, &mut |row, _| {
+            match key::read_deadline_key(row) {
+                Some((deadline_ms, db, key)) if (db as usize) < DATABASE_COUNT => visit(deadline_ms, db, key),
+                _ => {
+                    damage = Some(damaged(row));
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        damage.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,37 @@
+//! What looking a key up gives.
+
+use super::meta::{Prior, Type};
+use crate::Row;
+
+/// The metadata of a live key, with the row that holds it.
+pub struct Record<'a> {
+    pub(super) row: Row<'a>,
+    pub(super) kind: Type,
+    pub(super) deadline_ms: Option<u64>,
+    pub(super) body_start: usize,
+}
+
+impl Record<'_> {
+    /// The key's type.
+    pub fn kind(&self) -> Type {
+        self.kind
+    }
+
+    /// When the key stops to exist, in Unix milliseconds.
+    pub fn deadline_ms(&self) -> Option<u64> {
+        self.deadline_ms
+    }
+
+    /// A string's value, or a collection's version, size and own fields.
+    pub fn body(&self) -> &[u8] {
+        &self.row[self.body_start..]
+    }
+}
+
+/// The outcome of looking a key up for writing.
+pub struct Lookup<'a> {
+    /// The key's metadata, if it is live.
+    pub record: Option<Record<'a>>,
+    /// What a write has to undo.
+    pub prior: Prior,
+}

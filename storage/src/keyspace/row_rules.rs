@@ -1,0 +1,38 @@
+//! Tells the store, for which rows are bytes, what it must know of how the keyspace lays them out.
+
+use super::key::{ElementKey, deadline_space, read_deadline_key};
+use super::meta::Meta;
+use crate::rows::{RowRange, RowRules};
+
+/// The rules of the keyspace's rows.
+///
+/// An element is an orphan if the metadata row of its key is missing or carries another version: versions are given out once, so
+/// nothing finds it any more.
+pub const ROW_RULES: RowRules = RowRules {
+    element_prefix,
+    deciding_row,
+    is_orphan,
+    deadlines,
+    read_deadline: |row| read_deadline_key(row).map(|(deadline_ms, db, _)| (deadline_ms, db)),
+};
+
+fn element_prefix(row: &[u8]) -> Option<usize> {
+    ElementKey::read(row).map(|element| row.len() - element.element.len())
+}
+
+fn deciding_row(prefix: &[u8]) -> Option<Box<[u8]>> {
+    ElementKey::read(prefix).map(|element| element.meta_row().as_slice().into())
+}
+
+fn is_orphan(prefix: &[u8], metadata: Option<&[u8]>) -> Option<bool> {
+    let element = ElementKey::read(prefix)?;
+    match metadata {
+        None => Some(true),
+        Some(row) => Some(Meta::read(row)?.version() != Some(element.version)),
+    }
+}
+
+fn deadlines() -> RowRange {
+    let (from, to) = deadline_space();
+    (from.as_slice().into(), to.as_slice().into())
+}

@@ -1,0 +1,67 @@
+//! Buffers and figures of a core that outlive one command.
+
+use std::cell::Cell;
+
+/// Buffers that outlive a command, so that writing a value allocates nothing. One per core, lent to each
+/// [`Keyspace`](super::Keyspace).
+#[derive(Debug, Default)]
+pub struct Scratch {
+    pub(super) value: Vec<u8>,
+    counts: Cell<KeyCounts>,
+    /// The earliest deadline that was stored, if any was.
+    pub(super) earliest_deadline_ms: Option<u64>,
+}
+
+/// What happened to keys, for whoever publishes figures.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct KeyCounts {
+    /// Live keys found, other than by writes that look them up to replace them.
+    pub hits: u64,
+    /// Keys looked for and not found, or expired.
+    pub misses: u64,
+    /// Expired keys deleted or overwritten.
+    pub expired: u64,
+}
+
+/// A buffer that grew beyond this for one huge value is given back after use.
+const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
+
+impl Scratch {
+    /// What happened to keys since this was made, or since [`Scratch::set_counts`].
+    pub fn counts(&self) -> KeyCounts {
+        self.counts.get()
+    }
+
+    /// Sets the counts: back to what they were before a command that is run again.
+    pub fn set_counts(&self, counts: KeyCounts) {
+        self.counts.set(counts);
+    }
+
+    /// The earliest deadline that a key got since this was asked last, if any did: a sweep that is beyond it must go back.
+    pub fn take_earliest_deadline_ms(&mut self) -> Option<u64> {
+        self.earliest_deadline_ms.take()
+    }
+
+    pub(super) fn count_lookup(&self, found: bool) {
+        let mut counts = self.counts.get();
+        if found {
+            counts.hits += 1;
+        } else {
+            counts.misses += 1;
+        }
+        self.counts.set(counts);
+    }
+
+    /// The value buffer, empty.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        let mut value = std::mem::take(&mut self.value);
+        value.clear();
+        value
+    }
+
+    pub(super) fn give_back(&mut self, value: Vec<u8>) {
+        if value.capacity() <= SCRATCH_BYTES_KEPT {
+            self.value = value;
+        }
+    }
+}

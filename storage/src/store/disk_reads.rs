@@ -1,0 +1,127 @@
+//! Reads that neither memtable answers: the row cache, RocksDB's block cache, rows that are kept for the command, the disk.
+
+use rocksdb::ErrorKind;
+
+use super::row_cache::{Cached, RowCacheCounts};
+use super::store::Store;
+use crate::cold::{ColdReader, Kept, KeptRows, Warmed};
+use crate::cold_read::ColdRead;
+use crate::memtable::Found;
+use crate::rows::Row;
+use crate::{Error, Result};
+
+/// What a read does that memory cannot answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMiss {
+    /// It waits for the disk.
+    Wait,
+    /// It gives [`Error::Cold`].
+    Cold,
+    /// It gives [`Error::Cold`] as long as nothing is changed: then its command may be tried again. From then on it waits.
+    ColdUntilChanged,
+}
+
+impl Store {
+    /// Says what reads do from now on that memory cannot answer. They wait at first.
+    pub fn set_on_miss(&mut self, on_miss: OnMiss) {
+        self.on_miss = on_miss;
+        self.is_changed = false;
+    }
+
+    /// Gives the commands that are run next rows that were kept for them, and says whether they are of use: those of the past are
+    /// not.
+    pub fn set_kept(&mut self, kept: KeptRows) -> bool {
+        self.kept = Some(kept).filter(|kept| kept.epoch == self.epoch);
+        self.kept.is_some()
+    }
+
+    /// Takes the kept rows back.
+    pub fn take_kept(&mut self) -> Option<KeptRows> {
+        self.kept.take()
+    }
+
+    /// Whether a read that memory cannot answer may wait for the disk.
+    pub(super) fn may_wait(&self) -> bool {
+        match self.on_miss {
+            OnMiss::Wait => true,
+            OnMiss::Cold => false,
+            OnMiss::ColdUntilChanged => self.is_changed,
+        }
+    }
+
+    /// A reader for the threads that fetch cold rows. It follows the store through installed snapshots; what it brings back is
+    /// worth keeping until the next generation is finished, so take a new one for each read.
+    pub fn cold_reader(&self) -> ColdReader {
+        ColdReader::new(self.cold_current.clone(), self.epoch, self.cold_rows_read.clone())
+    }
+
+    /// Keeps the rows that a [`ColdReader`] has brought, unless they may be of the past.
+    pub fn take_warmed(&self, warmed: &Warmed) {
+        if warmed.epoch != self.epoch {
+            return;
+        }
+        for (key, value) in &warmed.rows {
+            if matches!(self.find_in_memory(key), Found::Unknown) {
+                self.row_cache.insert(key, value.as_deref());
+            }
+        }
+    }
+
+    /// What the memtables know of `key`.
+    pub(super) fn find_in_memory(&self, key: &[u8]) -> Found<'_> {
+        match (self.active.find(key), &self.frozen) {
+            (Found::Unknown, Some(frozen)) => frozen.table.find(key),
+            (found, _) => found,
+        }
+    }
+
+    /// The row of `key`, which neither the active nor the frozen memtable knows.
+    pub(super) fn get_from_disk(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
+        match self.row_cache.find(key) {
+            Cached::Row(row) => return Ok(Some(Row::Cached(row))),
+            Cached::Absent => return Ok(None),
+            Cached::Unknown => {}
+        }
+        match self.written.as_ref().map(|written| written.table.find(key)) {
+            Some(Found::Value(value)) => {
+                // What is read only would be cold when the next generation comes.
+                if self.on_miss == OnMiss::Cold {
+                    self.row_cache.insert(key, Some(value));
+                }
+                return Ok(Some(Row::Memory(value)));
+            }
+            Some(Found::Deleted) => return Ok(None),
+            Some(Found::Unknown) | None => {}
+        }
+        match self.database.get(key, &self.cached_reads) {
+            Ok(row) => {
+                // What an entry reads it mostly writes next, and then the cache must not have it.
+                if self.on_miss == OnMiss::Cold {
+                    self.row_cache.insert(key, row.as_deref());
+                }
+                return Ok(row.map(Row::Pinned));
+            }
+            Err(error) if error.kind() != ErrorKind::Incomplete => return Err(self.database.error(error)),
+            Err(_) => {}
+        }
+        match self.kept.as_ref().map_or(Kept::Unknown, |kept| kept.find(key)) {
+            Kept::Row(value) => return Ok(Some(Row::Memory(value))),
+            Kept::Absent => return Ok(None),
+            Kept::Unknown if !self.may_wait() => return Err(Error::Cold(ColdRead::Key(key.into()))),
+            Kept::Unknown => {}
+        }
+        self.disk_waits.set(self.disk_waits.get() + 1);
+        let row = self.database.get(key, &self.waiting_reads).map_err(|error| self.database.error(error))?;
+        Ok(row.map(Row::Pinned))
+    }
+
+    /// How often the cache of rows on disk was asked, and knew.
+    pub fn row_cache_counts(&self) -> RowCacheCounts {
+        self.row_cache.counts()
+    }
+
+    /// How often a read has waited for the disk since the store was opened.
+    pub fn disk_waits(&self) -> u64 {
+        self.disk_waits.get()
+    }
+}

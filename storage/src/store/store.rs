@@ -1,0 +1,291 @@
+//! The store itself: its state, how it is opened, and the rows as commands see them.
+
+use std::cell::Cell;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, Weak};
+
+use rocksdb::{ReadOptions, ReadTier};
+
+use super::disk_reads::OnMiss;
+use super::generation::Frozen;
+use super::merge_scan::{self, Layers};
+use super::row_cache::RowCache;
+use crate::Result;
+use crate::cold::{Changes, CurrentDatabase, Epoch, KeptRows};
+use crate::cold_read::Direction;
+use crate::disk::{Applied, Database, Home, Opened, StoreOptions, read_options};
+use crate::memtable::{Found, Memtable};
+use crate::rows::{APPLIED_ROW, Counters, Row, Rows, Visit};
+
+/// Where a store's memory is, in bytes. The block cache is the node's and counted there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreMemory {
+    /// The memtable that takes writes.
+    pub active_bytes: usize,
+    /// The memtable being written to disk; 0 if there is none.
+    pub frozen_bytes: usize,
+    /// The memtable that is on disk and still read from, or the one in whose place the frozen one came, until that is freed.
+    pub written_bytes: usize,
+    /// The budget of each of the three.
+    pub memtable_bytes: usize,
+    /// The cache of rows on disk.
+    pub row_cache_bytes: usize,
+}
+
+/// The applied rows of one shard; see the module's docs. Used by the shard's core only; what blocks is handed out as a job.
+pub struct Store {
+    pub(super) home: Home,
+    pub(super) options: StoreOptions,
+    pub(super) active: Memtable,
+    pub(super) applied: Applied,
+    pub(super) counters: Counters,
+    pub(super) frozen: Option<Arc<Frozen>>,
+    /// The generation that was frozen last, once RocksDB has it.
+    pub(super) written: Option<Arc<Frozen>>,
+    /// The one before it, and its bytes, until another thread has freed it.
+    pub(super) replaced: (Weak<Frozen>, usize),
+    /// Whether a job for the frozen generation is under way.
+    pub(super) is_writing: bool,
+    pub(super) row_cache: RowCache,
+    /// Which answers of reader threads are of the database as it is.
+    pub(super) epoch: Epoch,
+    pub(super) database: Arc<Database>,
+    pub(super) cold_current: CurrentDatabase,
+    /// Whether RocksDB holds no row at all, so that nobody needs to ask it.
+    pub(super) disk_is_empty: bool,
+    /// Up to where the rows on disk are applied.
+    pub(super) durable: Applied,
+    pub(super) on_miss: OnMiss,
+    /// Rows from disk that are kept for the command being run.
+    pub(super) kept: Option<KeptRows>,
+    /// Whether a row was changed since `on_miss` was set.
+    pub(super) is_changed: bool,
+    /// Commands that changed what the active memtable holds, and what the frozen one does.
+    pub(super) active_changes: u64,
+    pub(super) frozen_changes: u64,
+    /// Generations that have reached the disk since the store was opened.
+    pub(super) generations_written: u64,
+    /// Whether an entry is being applied: it may have changed some of its rows, and not yet others.
+    pub(super) is_mid_entry: bool,
+    pub(super) disk_waits: Cell<u64>,
+    /// Rows that were read for requests on other threads.
+    pub(super) cold_rows_read: Arc<AtomicU64>,
+    pub(super) waiting_reads: ReadOptions,
+    pub(super) cached_reads: ReadOptions,
+}
+
+impl Store {
+    /// Opens the store in `dir`, or creates it. Removes what a crash left unfinished. Blocks.
+    ///
+    /// RocksDB's background threads inherit the CPU affinity of the thread that opens the first database: open stores before
+    /// pinning, or on a thread that is not pinned.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`] naming what is damaged, [`Error::Missing`] if there is none and none is to be made,
+    /// [`Error::Foreign`] for another shard's, [`Error::UnknownFormat`] for data of another version, [`Error::Io`],
+    /// [`Error::DiskFull`].
+    pub fn open(dir: &Path, options: &StoreOptions) -> Result<Store> {
+        let (home, current) = Home::open(dir, options.identity, options.create)?;
+        let number = current.unwrap_or(1);
+        home.remove_incoming()?;
+        let opened = Database::open(home.database_path(number), number, current.is_none(), options)?;
+        if current.is_none() {
+            home.set_current(number)?;
+        }
+        home.remove_leftovers(number)?;
+        let Opened { database, applied, counters, is_empty } = opened;
+        Ok(Store {
+            home,
+            options: options.clone(),
+            active: Memtable::default(),
+            durable: applied.clone(),
+            applied,
+            counters,
+            frozen: None,
+            written: None,
+            replaced: (Weak::new(), 0),
+            is_writing: false,
+            row_cache: RowCache::new(options.row_cache_bytes),
+            epoch: Epoch::default(),
+            cold_current: Arc::new(Mutex::new(Arc::downgrade(&database))),
+            database,
+            disk_is_empty: is_empty,
+            on_miss: OnMiss::Wait,
+            kept: None,
+            is_changed: false,
+            active_changes: 0,
+            frozen_changes: 0,
+            generations_written: 0,
+            is_mid_entry: false,
+            disk_waits: Cell::new(0),
+            cold_rows_read: Arc::default(),
+            waiting_reads: read_options(ReadTier::All),
+            cached_reads: read_options(ReadTier::BlockCache),
+        })
+    }
+
+    /// Work that has the store's files compacted from now on, if there is room, and says whether it need not be tried again. Run it
+    /// on a thread that may block, once everything that needs disk space to start has started.
+    pub fn compaction_start(&self) -> impl Fn() -> bool + Send + use<> {
+        let database = Arc::downgrade(&self.database);
+        // One that a snapshot has replaced has nothing to compact.
+        move || database.upgrade().is_none_or(|database| database.begin_compaction())
+    }
+
+    /// Where the store is.
+    pub fn directory(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Whether there may be rows on disk.
+    pub fn has_rows_on_disk(&self) -> bool {
+        !self.disk_is_empty
+    }
+
+    /// Up to where the rows are applied, in memory.
+    pub fn applied(&self) -> &Applied {
+        &self.applied
+    }
+
+    /// Says that the rows now include the log entry `index`. Called once per entry, after its rows; `membership` only where the
+    /// entry changed it.
+    ///
+    /// # Panics
+    /// If `index` goes backward: an entry would be applied twice.
+    pub fn set_applied(&mut self, index: u64, log_id: &[u8], membership: Option<&[u8]>) {
+        assert!(
+            index >= self.applied.index,
+            "entry {index} was applied before: entry {} is the last",
+            self.applied.index
+        );
+        self.is_mid_entry = false;
+        self.applied.index = index;
+        self.applied.log_id.clear();
+        self.applied.log_id.extend_from_slice(log_id);
+        if let Some(membership) = membership {
+            self.applied.membership.clear();
+            self.applied.membership.extend_from_slice(membership);
+        }
+    }
+
+    /// Says that time has come to `time_ms`, Unix milliseconds, in the rows: the time of the entry that is applied next by
+    /// [`Store::set_applied`].
+    ///
+    /// # Panics
+    /// If it goes back: keys that were gone would be there again.
+    pub fn set_time(&mut self, time_ms: u64) {
+        assert!(
+            time_ms >= self.applied.time_ms,
+            "{time_ms} is before {}, which the rows have seen",
+            self.applied.time_ms
+        );
+        self.applied.time_ms = time_ms;
+    }
+
+    /// The last log entry whose rows are on disk for good: the log may be purged up to here, and not further.
+    pub fn durable_applied(&self) -> u64 {
+        self.durable.index
+    }
+
+    /// Takes over what was changed on trial, since when nothing else was.
+    pub fn commit(&mut self, changes: &Changes) {
+        // Rows in a deleted range were put after it.
+        changes.rows.tombstones().iter().for_each(|(from, to)| self.delete_range(from, to));
+        for (key, value) in changes.rows.rows() {
+            match value {
+                Some(value) => self.put(key, value),
+                None => self.delete(key),
+            }
+        }
+        self.counters.clone_from(&changes.counters);
+    }
+
+    /// Says that an entry is applied from now on, and may wait for rows in the middle: nothing is frozen before
+    /// [`Store::set_applied`], since a generation holds whole entries.
+    pub fn begin_entry(&mut self) {
+        self.is_mid_entry = true;
+    }
+
+    /// Whether an entry is being applied.
+    pub fn is_mid_entry(&self) -> bool {
+        self.is_mid_entry
+    }
+
+    /// Bytes of the live files on disk. Takes RocksDB's lock for a moment: not for every request.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        self.database.live_file_bytes()
+    }
+
+    /// The database that is read now.
+    #[cfg(test)]
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Whether a layer below the active memtable may hold rows.
+    fn has_lower_rows(&self) -> bool {
+        !self.disk_is_empty || self.frozen.is_some()
+    }
+}
+
+impl Rows for Store {
+    fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
+        match self.find_in_memory(key) {
+            Found::Value(value) => Ok(Some(Row::Memory(value))),
+            Found::Deleted => Ok(None),
+            Found::Unknown if self.disk_is_empty => Ok(None),
+            Found::Unknown => self.get_from_disk(key),
+        }
+    }
+
+    fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>> {
+        match self.active.find(key) {
+            Found::Value(value) => Some(Row::Memory(value)),
+            Found::Deleted | Found::Unknown => None,
+        }
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        debug_assert!(key < APPLIED_ROW, "no row lies behind the applied row");
+        self.is_changed = true;
+        self.row_cache.remove(key);
+        self.active.put(key, value);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        let hides_lower = self.has_lower_rows();
+        self.is_changed = true;
+        self.row_cache.remove(key);
+        self.active.delete(key, hides_lower);
+    }
+
+    fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        let hides_lower = self.has_lower_rows();
+        self.is_changed = true;
+        self.row_cache.clear();
+        self.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
+    }
+
+    fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
+        let layers = Layers {
+            active: &self.active,
+            frozen: self.frozen.as_ref().map(|frozen| &frozen.table),
+            disk: (!self.disk_is_empty).then_some(&*self.database),
+            snapshot: None,
+            kept: self.kept.as_ref(),
+            waits: self.may_wait().then_some(&self.disk_waits),
+        };
+        merge_scan::scan(&layers, lower, upper, direction, visit)
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    fn counters_mut(&mut self) -> &mut Counters {
+        self.is_changed = true;
+        &mut self.counters
+    }
+}
