@@ -400,7 +400,7 @@ pub const COLD_READ_ATTEMPTS: u32 = 3;
 pub const COLD_READ_ROUNDS_MAX: u32 = 256;
 
 /// Times that a command has rows fetched which are kept for it.
-pub const KEPT_ROUNDS_MAX: u32 = 1024;
+pub const PINNED_ROUNDS_MAX: u32 = 1024;
 
 /// Single rows that a read has fetched at once before it is run again; one that needs more is executed on another thread, as is one
 /// that meets the disk again in a scan, or what was fetched for it evicted.
@@ -416,17 +416,17 @@ pub const VIEWS_MAX: usize = 4;
 pub const ENTRY_VIEWS_MAX: usize = 4;
 
 /// Times that rows which are kept for a command are lost, since a generation has reached the disk.
-pub const KEPT_LOSSES_MAX: u32 = 8;
+pub const PINNED_LOSSES_MAX: u32 = 8;
 
 /// The share of a shard's part of `memory`, beside which it is, that may be kept for one command: for one of the clients' and one
 /// of the entry's at a time.
-pub const KEPT_SHARE: usize = 4;
+pub const PINNED_SHARE: usize = 4;
 
 /// What may be kept however small that is.
-pub const KEPT_BYTES_MIN: usize = 32 << 20;
+pub const PINNED_BYTES_MIN: usize = 32 << 20;
 
 /// Bytes that a reader thread fetches at most for one scan whose rows are kept.
-pub const KEPT_SCAN_BYTES_MAX: usize = 32 << 20;
+pub const PINNED_SCAN_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes that a command may read and write on trial: what is kept meanwhile is beside the memory budget. One that needs more
 /// changes rows as it goes, and waits for the disk, with its core, for those that it finds missing then.

@@ -15,7 +15,7 @@ use basalt_raft::{
 };
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
-use basalt_storage::{BlockCache, Store, StoreOptions, Warmed};
+use basalt_storage::{BlockCache, Fetched, Store, StoreOptions};
 use bytes::Bytes;
 use nix::sys::resource::{UsageWho, getrusage};
 
@@ -26,7 +26,7 @@ impl Machine for Nothing {
         Ok(Executed::Whole(Replies::default()))
     }
 
-    fn fetched(&mut self, _: Warmed) {}
+    fn take_fetched(&mut self, _: Fetched) {}
 
     fn store(&mut self) -> &mut Store {
         &mut self.0

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use basalt_storage::{Applied, CheckpointJob, ColdRead, GenerationDone, GenerationJob, InstallDone, Store, Warmed};
+use basalt_storage::{Applied, CheckpointJob, ColdRead, Fetched, GenerationDone, GenerationJob, InstallDone, Store};
 use openraft::AsyncRuntime;
 
 use crate::channels::Waiters;
@@ -519,17 +519,17 @@ impl Generations {
     }
 
     /// Has rows fetched from disk for the entry that is being applied. What cannot be read, the entry meets again.
-    pub(crate) async fn fetch(&self, read: ColdRead, keeps: bool) -> Result<()> {
+    pub(crate) async fn fetch(&self, read: ColdRead, pins: bool) -> Result<()> {
         let reader = {
             let mut machine = self.machine.borrow_mut();
             machine.store().cold_reader()
         };
-        let work = move || if keeps { reader.keep(&read) } else { reader.warm(&read) };
+        let work = move || if pins { reader.pin(&read) } else { reader.fetch(&read) };
         let rows = self.run_on(&*self.readers, work).await?.unwrap_or_else(|error| {
             tracing::warn!(%error, "a read from disk failed");
-            Warmed::default()
+            Fetched::default()
         });
-        self.machine.borrow_mut().fetched(rows);
+        self.machine.borrow_mut().take_fetched(rows);
         Ok(())
     }
 

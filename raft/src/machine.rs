@@ -1,6 +1,6 @@
 //! What a shard does with committed batches: the seam between the group and the commands.
 
-use basalt_storage::{ColdRead, Store, Warmed};
+use basalt_storage::{ColdRead, Fetched, Store};
 
 use crate::ids::{EntryId, Replies};
 
@@ -26,7 +26,7 @@ pub trait Machine {
     fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError>;
 
     /// Takes the rows that were fetched for the entry which [`Machine::apply`] stopped in. None, if they could not be read.
-    fn fetched(&mut self, rows: Warmed);
+    fn take_fetched(&mut self, rows: Fetched);
 
     /// The shard's store.
     fn store(&mut self) -> &mut Store;
@@ -42,7 +42,7 @@ pub enum Executed {
         /// What is to be fetched.
         read: ColdRead,
         /// Whether the rows are to be kept for the command, since the caches drop them.
-        keeps: bool,
+        pins: bool,
     },
 }
 

@@ -137,8 +137,8 @@ impl StateMachine {
                     self.executed(id);
                     return Ok(replies);
                 }
-                Executed::Cold { read, keeps } => {
-                    let fetched = self.generations.fetch(read, keeps).await;
+                Executed::Cold { read, pins } => {
+                    let fetched = self.generations.fetch(read, pins).await;
                     fetched.map_err(|error| self.fault(format!("entry {id}: {error}")))?;
                 }
             }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer, RaftLog};
-use basalt_storage::{BlockCache, ColdRead, Rows, Store, StoreOptions, Warmed};
+use basalt_storage::{BlockCache, ColdRead, Fetched, Rows, Store, StoreOptions};
 use bytes::Bytes;
 use openraft::AsyncRuntime;
 
@@ -67,7 +67,7 @@ impl Machine for Appender {
             text.extend_from_slice(if self.is_halfway { first } else { second });
             self.store.put(b"all", &text);
             if self.is_halfway {
-                return Ok(Executed::Cold { read: ColdRead::Key(b"cold"[..].into()), keeps: false });
+                return Ok(Executed::Cold { read: ColdRead::Key(b"cold"[..].into()), pins: false });
             }
         } else {
             text.extend_from_slice(batch);
@@ -80,8 +80,8 @@ impl Machine for Appender {
         Ok(Executed::Whole(Replies { ends: vec![bytes.len()], bytes }))
     }
 
-    fn fetched(&mut self, rows: Warmed) {
-        self.store.take_warmed(&rows);
+    fn take_fetched(&mut self, rows: Fetched) {
+        self.store.take_fetched(&rows);
     }
 
     fn store(&mut self) -> &mut Store {

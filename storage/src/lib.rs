@@ -22,7 +22,7 @@ mod support;
 #[cfg(test)]
 mod tests;
 
-pub use cold::{Changes, ColdReader, KeptRows, Trial, Warmed};
+pub use cold::{Changes, ColdReader, Fetched, PinnedRows, Trial};
 pub use cold_read::{COLD_SCAN_BYTES, ColdRead, Direction};
 pub use disk::{Applied, BlockCache, StoreOptions};
 pub use error::{Error, Result};

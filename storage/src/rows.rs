@@ -67,8 +67,8 @@ pub(crate) const COLD_PLACE_ROWS: usize = 16;
 /// Bytes of those rows, at most.
 pub(crate) const COLD_PLACE_BYTES: usize = 64 << 10;
 
-/// Bytes at which no more single rows, or places, are fetched to be kept: the command meets the rest when it is tried again.
-pub(crate) const KEPT_BYTES_AT_ONCE: usize = 32 << 20;
+/// Bytes at which no more single rows, or places, are fetched to be pinned: the command meets the rest when it is tried again.
+pub(crate) const PINNED_BYTES_AT_ONCE: usize = 32 << 20;
 
 /// Per-database key counts of one shard. Kept beside the rows and persisted with them, so that `DBSIZE` counts nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

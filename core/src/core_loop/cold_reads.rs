@@ -1,6 +1,6 @@
 //! Rows that reader threads fetch for the shards of a core.
 
-use basalt_storage::Warmed as WarmedRows;
+use basalt_storage::Fetched;
 
 use super::core::Core;
 use crate::limits;
@@ -14,13 +14,13 @@ impl Core {
                 self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
             let (server, warmed, core) = (self.server.clone(), self.warmed.clone(), self.id);
             let (shard, client) = (warm.shard, warm.client);
-            let (read, keeps) = (warm.read.clone(), warm.keeps);
+            let (read, pins) = (warm.read.clone(), warm.pins);
             let job = Box::new(move || {
-                let rows = if keeps { reader.keep(&read) } else { reader.warm(&read) };
+                let rows = if pins { reader.pin(&read) } else { reader.fetch(&read) };
                 let rows = rows.unwrap_or_else(|error| {
                     // The command itself meets the same error and reports it to its client.
                     tracing::warn!(shard = shard.0, %error, "a read from disk failed");
-                    WarmedRows::default()
+                    Fetched::default()
                 });
                 let pushed = warmed.push((shard, client, rows));
                 assert!(pushed.is_ok(), "there are no more cold reads in flight than their queue holds");

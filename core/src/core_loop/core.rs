@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use basalt_net::resp::Argv;
 use basalt_net::ring::{ConnId, Ring};
-use basalt_storage::Warmed as WarmedRows;
+use basalt_storage::Fetched;
 use crossbeam_queue::ArrayQueue;
 
 use super::outbox::Outbox;
@@ -24,7 +24,7 @@ use crate::node::{Background, CoreStats, LiveSettings, RateMeter, Server};
 use crate::shard::Shard;
 
 /// A connection for whose parked request a reader thread has read rows, and those rows.
-pub(super) type Warmed = (ShardId, (CoreId, u32), WarmedRows);
+pub(super) type Warmed = (ShardId, (CoreId, u32), Fetched);
 
 /// One core of the node.
 pub struct Core {

@@ -19,7 +19,7 @@ pub struct Warm {
     /// What to fetch.
     pub read: ColdRead,
     /// Whether the rows are to be kept for the command.
-    pub keeps: bool,
+    pub pins: bool,
 }
 
 /// What a core's turn has for others. What does not fit into a mailbox waits here until there is room.
@@ -219,8 +219,8 @@ impl ShardHost for Outbox {
         self.reply_to(origin.core, origin.ticket, reply);
     }
 
-    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool) {
-        self.warms.push_back(Warm { shard, client, read, keeps });
+    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, pins: bool) {
+        self.warms.push_back(Warm { shard, client, read, pins });
     }
 }
 

@@ -101,9 +101,9 @@ impl Server {
         }
     }
 
-    /// Bytes of rows from disk that may be kept for one command, see [`limits::KEPT_SHARE`].
+    /// Bytes of rows from disk that may be kept for one command, see [`limits::PINNED_SHARE`].
     pub fn kept_bytes_max(&self) -> usize {
-        (self.config.memory as usize / self.shards.len() / limits::KEPT_SHARE).max(limits::KEPT_BYTES_MIN)
+        (self.config.memory as usize / self.shards.len() / limits::PINNED_SHARE).max(limits::PINNED_BYTES_MIN)
     }
 
     /// Asks every core to stop.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use basalt_net::resp::{Protocol, Reply};
 use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
-use basalt_storage::{Applied, ColdRead, Error as StorageError, OnMiss, Rows, Store, Trial, Warmed};
+use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, Rows, Store, Trial};
 
 use super::cold::{Deferral, Progress, Views, changes_at_once, look_for_named};
 use super::open_batch::InFlight;
@@ -499,7 +499,7 @@ impl ShardMachine {
         let is_too_large = stand.progress.has_begun() && stand.progress.is_too_large(kept_bytes_max());
         // What the log holds at a start is executed before anybody is served.
         let may_wait = self.core.is_none() || stand.progress.has_failed() || (is_too_large && !is_read);
-        stand.progress.lends(&mut self.store);
+        stand.progress.lend_to(&mut self.store);
         self.store.set_on_miss(if may_wait { OnMiss::Wait } else { OnMiss::ColdUntilChanged });
         let tries = !may_wait && self.store.has_rows_on_disk();
         // Reads draw from the core's own random numbers: how many there are is no business of the replicas.
@@ -520,7 +520,7 @@ impl ShardMachine {
         };
         let outcome = execution.run(bytes, &mut stand.replies.bytes);
         let versions = execution.versions;
-        stand.progress.returns(&mut self.store);
+        stand.progress.take_back(&mut self.store);
         match outcome {
             Err(Failure::Cold(_)) if is_read && is_too_large => {
                 stand.replies.bytes.extend_from_slice(TOO_MUCH_TO_KEEP);
@@ -541,7 +541,7 @@ impl ShardMachine {
             }
             Err(Failure::Cold(mut read)) => {
                 stand.random = random_before;
-                stand.progress.meets(&mut read);
+                stand.progress.note_miss(&mut read);
                 Ok(Some(read))
             }
             // Not as a text: whether it passes is told by what it is.
@@ -568,19 +568,19 @@ impl Machine for ShardMachine {
                 Ok(Executed::Whole(stand.replies))
             }
             Some(read) => {
-                let keeps = stand.progress.keeps();
+                let pins = stand.progress.should_pin();
                 self.paused = Some(stand);
                 self.pauses += 1;
-                Ok(Executed::Cold { read, keeps })
+                Ok(Executed::Cold { read, pins })
             }
         }
     }
 
-    fn fetched(&mut self, mut rows: Warmed) {
+    fn take_fetched(&mut self, mut rows: Fetched) {
         if let Some(stand) = &mut self.paused {
-            stand.progress.fetched(rows.take_kept());
+            stand.progress.take_fetched(rows.take_pinned());
         }
-        self.store.take_warmed(&rows);
+        self.store.take_fetched(&rows);
     }
 
     fn store(&mut self) -> &mut Store {

@@ -10,7 +10,7 @@ pub trait ShardHost {
     fn reply(&mut self, origin: Origin, reply: &[u8]);
     /// Whether replies for `core` that can wait are to be delivered now.
     fn has_room_for_replies(&self, core: CoreId) -> bool;
-    /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards. If it `keeps` the rows, it is given
+    /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards. If it `pins` the rows, it is given
     /// them.
-    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool);
+    fn warm(&mut self, shard: ShardId, client: (CoreId, u32), read: ColdRead, pins: bool);
 }

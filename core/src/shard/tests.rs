@@ -8,7 +8,7 @@ use basalt_net::ring::{Park, Ring, RingOptions};
 use basalt_raft::{EntryId, Executed, Machine};
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer};
-use basalt_storage::{BlockCache, Direction, Store, StoreOptions, Warmed};
+use basalt_storage::{BlockCache, Direction, Fetched, Store, StoreOptions};
 
 use super::open_batch::PendingBatch;
 use super::*;
@@ -43,8 +43,8 @@ impl ShardHost for Host {
         !self.is_full
     }
 
-    fn warm(&mut self, _shard: ShardId, client: (CoreId, u32), read: ColdRead, keeps: bool) {
-        self.warms.push((client, read, keeps));
+    fn warm(&mut self, _shard: ShardId, client: (CoreId, u32), read: ColdRead, pins: bool) {
+        self.warms.push((client, read, pins));
     }
 }
 
@@ -255,11 +255,11 @@ fn commands_that_change_rows_are_unsaved_until_their_generation_is_written() {
 }
 
 /// Has the rows fetched that `read` asks for, as a group does between two attempts to apply an entry.
-fn fetch(machine: &mut ShardMachine, read: &ColdRead, keeps: bool) {
+fn fetch(machine: &mut ShardMachine, read: &ColdRead, pins: bool) {
     machine.store.begin_entry();
     let reader = machine.store.cold_reader();
-    let rows = if keeps { reader.keep(read) } else { reader.warm(read) };
-    machine.fetched(rows.unwrap());
+    let rows = if pins { reader.pin(read) } else { reader.fetch(read) };
+    machine.take_fetched(rows.unwrap());
 }
 
 /// Writes out what was applied up to `index`, and opens the store again, with nothing in memory.
@@ -299,7 +299,7 @@ fn an_entry_waits_for_rows_and_goes_on_where_it_stood() {
     let replies = loop {
         match machine.apply(id, &bytes, Some(0)).unwrap() {
             Executed::Whole(replies) => break replies,
-            Executed::Cold { read, keeps } => fetch(&mut machine, &read, keeps),
+            Executed::Cold { read, pins } => fetch(&mut machine, &read, pins),
         }
         assert!(machine.store.freeze().is_none(), "half an entry may be frozen");
         assert!(!machine.in_flight.borrow()[0].applied, "reads behind it must wait");
@@ -340,8 +340,8 @@ fn entries_that_wait_for_rows_come_to_the_same_as_those_that_find_them_in_memory
 
 #[test]
 fn entries_whose_rows_no_cache_holds_come_to_the_same_as_those_that_find_them_in_memory() {
-    let keeps = compare(1500, 1 << 20);
-    assert!(keeps > 100, "rows were kept {keeps} times");
+    let pins = compare(1500, 1 << 20);
+    assert!(pins > 100, "rows were kept {pins} times");
 }
 
 /// Executes random entries on a store whose rows are read from disk, and on one whose are not; says how often rows were kept.
@@ -386,9 +386,9 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
         let replies = loop {
             match machine.apply(id, &bytes, Some(index)).unwrap() {
                 Executed::Whole(replies) => break replies,
-                Executed::Cold { read, keeps } => {
-                    kept += usize::from(keeps);
-                    fetch(&mut machine, &read, keeps);
+                Executed::Cold { read, pins } => {
+                    kept += usize::from(pins);
+                    fetch(&mut machine, &read, pins);
                 }
             }
             pauses += 1;
@@ -646,7 +646,7 @@ fn requests_behind_a_cold_read_are_bounded_by_count_and_by_bytes() {
             }
             assert!(shard.is_backlogged(), "{count} requests of {value_bytes} bytes");
 
-            shard.warmed(client, Warmed::default(), 1, &mut host);
+            shard.warmed(client, Fetched::default(), 1, &mut host);
 
             assert_eq!((shard.parked_waiting, shard.open.write_count), (Waiting::default(), count));
         });
@@ -694,7 +694,7 @@ fn rows_are_kept_for_one_write_at_a_time_and_each_has_its_turn() {
             for _ in 0..limits::COLD_READ_ATTEMPTS {
                 assert!(host.warms.iter().any(|warm| warm.0 == client), "{:?}", host.warms);
                 host.warms.retain(|warm| warm.2);
-                shard.warmed(client, Warmed::default(), 1, &mut host);
+                shard.warmed(client, Fetched::default(), 1, &mut host);
             }
         }
         let turn = |host: &mut Host, of: (CoreId, u32)| {
@@ -705,17 +705,17 @@ fn rows_are_kept_for_one_write_at_a_time_and_each_has_its_turn() {
         };
 
         let read = turn(&mut host, clients[0]);
-        let rows = shard.cold_reader().keep(&read).unwrap();
+        let rows = shard.cold_reader().pin(&read).unwrap();
         shard.warmed(clients[0], rows, 1, &mut host);
         assert_eq!(shard.open.write_count, 1);
 
         // What cannot be fetched ends its turn too: the entry meets the error, if there is one.
         turn(&mut host, clients[1]);
-        shard.warmed(clients[1], Warmed::default(), 1, &mut host);
+        shard.warmed(clients[1], Fetched::default(), 1, &mut host);
         assert_eq!(shard.open.write_count, 2);
 
         let read = turn(&mut host, clients[2]);
-        let rows = shard.cold_reader().keep(&read).unwrap();
+        let rows = shard.cold_reader().pin(&read).unwrap();
         shard.warmed(clients[2], rows, 1, &mut host);
         assert_eq!((shard.open.write_count, shard.keeper, shard.parked_waiting), (3, None, Waiting::default()));
         assert_eq!(shard.machine.borrow().store.disk_waits(), 0);
@@ -726,9 +726,9 @@ fn rows_are_kept_for_one_write_at_a_time_and_each_has_its_turn() {
 async fn run_until_replied(shard: &mut Shard, host: &mut Host, count: usize) {
     let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
     while host.replies.len() < count {
-        for (client, read, keeps) in std::mem::take(&mut host.warms) {
+        for (client, read, pins) in std::mem::take(&mut host.warms) {
             let reader = shard.cold_reader();
-            let rows = if keeps { reader.keep(&read) } else { reader.warm(&read) };
+            let rows = if pins { reader.pin(&read) } else { reader.fetch(&read) };
             shard.warmed(client, rows.unwrap(), 1, host);
         }
         shard.propose(Instant::now(), 1, STRING_BYTES_MAX, host);
@@ -860,7 +860,7 @@ fn reads_of_a_refused_batch_see_no_later_write_of_their_connection() {
 
         assert!(host.replies.first().is_some_and(|(ticket, reply)| *ticket == 1 && reply.starts_with("-BUSY")));
         assert_eq!(host.replies[1..], [(2, "$-1\r\n".to_owned())]);
-        shard.warmed(client, Warmed::default(), 1, &mut host);
+        shard.warmed(client, Fetched::default(), 1, &mut host);
         assert_eq!((shard.open.write_count, shard.parked.len(), host.replies.len()), (1, 0, 2));
     });
 }
@@ -886,17 +886,17 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
         shard.refuse(&batch, &ProposeError::WriteStall, &mut host);
         assert_eq!((host.replies.len(), shard.parked_waiting.count), (1, 4));
         let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
-        shard.warmed(client, Warmed::default(), 1, &mut host);
+        shard.warmed(client, Fetched::default(), 1, &mut host);
         while !shard.parked.is_empty() {
             assert!(Instant::now() < deadline, "{} replies", host.replies.len());
-            let Some((_, read, keeps)) = host.warms.pop() else {
+            let Some((_, read, pins)) = host.warms.pop() else {
                 // It has a view.
                 shard.take_outcomes(1, &mut host);
                 glommio::timer::sleep(limits::HELD_RETRY).await;
                 continue;
             };
             let reader = shard.cold_reader();
-            let fetched = if keeps { reader.keep(&read) } else { reader.warm(&read) }.unwrap();
+            let fetched = if pins { reader.pin(&read) } else { reader.fetch(&read) }.unwrap();
             shard.warmed(client, fetched, 1, &mut host);
         }
 

@@ -6,8 +6,8 @@ mod reader;
 mod trial;
 
 pub(crate) use epoch::Epoch;
-pub use pinned_rows::KeptRows;
-pub(crate) use pinned_rows::{Kept, Next};
+pub use pinned_rows::PinnedRows;
+pub(crate) use pinned_rows::{Next, Pinned};
 pub(crate) use reader::CurrentDatabase;
-pub use reader::{ColdReader, Warmed};
+pub use reader::{ColdReader, Fetched};
 pub use trial::{Changes, Trial};

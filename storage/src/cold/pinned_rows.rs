@@ -1,4 +1,4 @@
-//! Rows from disk that are kept for one command, where the caches drop them faster than it reads them.
+//! Rows from disk that are pinned for one command, where the caches drop them faster than it reads them.
 //!
 //! They are of one [`Epoch`]: once a generation is finished or a snapshot installed they may be of the past, and go.
 //!
@@ -16,7 +16,7 @@ const OVERHEAD_BYTES: usize = 64;
 
 /// Rows of a store's RocksDB, and ranges of keys of which all rows are here.
 #[derive(Debug, Default)]
-pub struct KeptRows {
+pub struct PinnedRows {
     pub(crate) epoch: Epoch,
     /// `None` for keys without a row.
     single: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
@@ -76,9 +76,9 @@ impl Piece {
     }
 }
 
-/// What the kept rows know of a key.
+/// What the pinned rows know of a key.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Kept<'a> {
+pub(crate) enum Pinned<'a> {
     Row(&'a [u8]),
     Absent,
     Unknown,
@@ -95,9 +95,9 @@ pub(crate) enum Next<'a> {
     Unknown,
 }
 
-impl KeptRows {
-    pub(crate) fn new(epoch: Epoch) -> KeptRows {
-        KeptRows { epoch, ..KeptRows::default() }
+impl PinnedRows {
+    pub(crate) fn new(epoch: Epoch) -> PinnedRows {
+        PinnedRows { epoch, ..PinnedRows::default() }
     }
 
     /// Memory they take, about.
@@ -144,7 +144,7 @@ impl KeptRows {
 
     /// Adds what is in `newer`. Says whether both are of the same epoch: rows of different ones do not go together, and the newer
     /// ones stay.
-    pub fn merge(&mut self, newer: KeptRows) -> bool {
+    pub fn merge(&mut self, newer: PinnedRows) -> bool {
         if self.epoch != newer.epoch {
             *self = newer;
             return false;
@@ -154,16 +154,16 @@ impl KeptRows {
         true
     }
 
-    pub(crate) fn find(&self, key: &[u8]) -> Kept<'_> {
+    pub(crate) fn find(&self, key: &[u8]) -> Pinned<'_> {
         match self.single.get(key) {
-            Some(Some(value)) => return Kept::Row(value),
-            Some(None) => return Kept::Absent,
+            Some(Some(value)) => return Pinned::Row(value),
+            Some(None) => return Pinned::Absent,
             None => {}
         }
-        let Some((_, piece)) = self.piece_of(key) else { return Kept::Unknown };
+        let Some((_, piece)) = self.piece_of(key) else { return Pinned::Unknown };
         match piece.row(piece.count_before(key)) {
-            Some((found, value)) if found == key => Kept::Row(value),
-            _ => Kept::Absent,
+            Some((found, value)) if found == key => Pinned::Row(value),
+            _ => Pinned::Absent,
         }
     }
 
@@ -207,31 +207,31 @@ mod tests {
         piece
     }
 
-    fn kept() -> KeptRows {
-        let mut kept = KeptRows::new(Epoch(1));
-        kept.add(b"b", b"d", Direction::Backward, piece(&[(b"c", b"2"), (b"b", b"1")]));
-        kept.put(b"x", None);
-        kept.put(b"y", Some(b"3"));
-        kept
+    fn pinned() -> PinnedRows {
+        let mut pinned = PinnedRows::new(Epoch(1));
+        pinned.add(b"b", b"d", Direction::Backward, piece(&[(b"c", b"2"), (b"b", b"1")]));
+        pinned.put(b"x", None);
+        pinned.put(b"y", Some(b"3"));
+        pinned
     }
 
     #[test]
     fn rows_and_absences_are_known_and_nothing_else() {
-        let kept = kept();
-        assert_eq!(kept.find(b"b"), Kept::Row(b"1"));
-        assert_eq!(kept.find(b"c"), Kept::Row(b"2"));
-        assert_eq!(kept.find(b"bb"), Kept::Absent);
-        assert_eq!(kept.find(b"x"), Kept::Absent);
-        assert_eq!(kept.find(b"y"), Kept::Row(b"3"));
+        let pinned = pinned();
+        assert_eq!(pinned.find(b"b"), Pinned::Row(b"1"));
+        assert_eq!(pinned.find(b"c"), Pinned::Row(b"2"));
+        assert_eq!(pinned.find(b"bb"), Pinned::Absent);
+        assert_eq!(pinned.find(b"x"), Pinned::Absent);
+        assert_eq!(pinned.find(b"y"), Pinned::Row(b"3"));
         for key in [b"a", b"d", b"z"] {
-            assert_eq!(kept.find(key), Kept::Unknown);
+            assert_eq!(pinned.find(key), Pinned::Unknown);
         }
     }
 
     #[test]
     fn a_scan_goes_from_row_to_row_and_to_the_end_of_the_range() {
-        let kept = kept();
-        let next = |position: &'static [u8], has_passed, direction| kept.next(position, has_passed, direction);
+        let pinned = pinned();
+        let next = |position: &'static [u8], has_passed, direction| pinned.next(position, has_passed, direction);
         assert_eq!(next(b"b", false, Direction::Forward), Next::Row(b"b", b"1"));
         assert_eq!(next(b"b", true, Direction::Forward), Next::Row(b"c", b"2"));
         assert_eq!(next(b"bb", true, Direction::Forward), Next::Row(b"c", b"2"));
@@ -249,31 +249,31 @@ mod tests {
 
     #[test]
     fn a_scan_goes_on_from_one_piece_to_the_next() {
-        let mut kept = kept();
-        kept.add(b"d", b"f", Direction::Forward, piece(&[(b"e", b"5")]));
-        kept.add(b"a", b"b", Direction::Forward, piece(&[]));
-        assert_eq!(kept.next(b"d", false, Direction::Forward), Next::Row(b"e", b"5"));
-        assert_eq!(kept.next(b"f", true, Direction::Backward), Next::Row(b"e", b"5"));
-        assert_eq!(kept.next(b"e", true, Direction::Backward), Next::End(b"d"));
-        assert_eq!(kept.next(b"b", true, Direction::Backward), Next::End(b"a"));
+        let mut pinned = pinned();
+        pinned.add(b"d", b"f", Direction::Forward, piece(&[(b"e", b"5")]));
+        pinned.add(b"a", b"b", Direction::Forward, piece(&[]));
+        assert_eq!(pinned.next(b"d", false, Direction::Forward), Next::Row(b"e", b"5"));
+        assert_eq!(pinned.next(b"f", true, Direction::Backward), Next::Row(b"e", b"5"));
+        assert_eq!(pinned.next(b"e", true, Direction::Backward), Next::End(b"d"));
+        assert_eq!(pinned.next(b"b", true, Direction::Backward), Next::End(b"a"));
         // One that lies within another says nothing new, and one that others lie within says it all.
-        let bytes = kept.bytes();
-        kept.add(b"dd", b"e", Direction::Forward, piece(&[]));
-        assert_eq!((kept.find(b"e"), kept.bytes()), (Kept::Row(b"5"), bytes));
-        kept.add(b"ab", b"z", Direction::Forward, piece(&[(b"b", b"1"), (b"c", b"2"), (b"e", b"5"), (b"f", b"6")]));
-        assert_eq!(kept.pieces.len(), 2);
-        assert_eq!(kept.next(b"e", true, Direction::Forward), Next::Row(b"f", b"6"));
-        assert_eq!(kept.next(b"z", true, Direction::Backward), Next::Row(b"f", b"6"));
+        let bytes = pinned.bytes();
+        pinned.add(b"dd", b"e", Direction::Forward, piece(&[]));
+        assert_eq!((pinned.find(b"e"), pinned.bytes()), (Pinned::Row(b"5"), bytes));
+        pinned.add(b"ab", b"z", Direction::Forward, piece(&[(b"b", b"1"), (b"c", b"2"), (b"e", b"5"), (b"f", b"6")]));
+        assert_eq!(pinned.pieces.len(), 2);
+        assert_eq!(pinned.next(b"e", true, Direction::Forward), Next::Row(b"f", b"6"));
+        assert_eq!(pinned.next(b"z", true, Direction::Backward), Next::Row(b"f", b"6"));
     }
 
     #[test]
     fn rows_of_another_epoch_replace_all() {
-        let mut kept = kept();
-        let mut more = KeptRows::new(Epoch(1));
+        let mut pinned = pinned();
+        let mut more = PinnedRows::new(Epoch(1));
         more.add(b"d", b"e", Direction::Forward, Piece::default());
-        assert!(kept.merge(more));
-        assert_eq!(kept.next(b"d", false, Direction::Forward), Next::End(b"e"));
-        assert!(!kept.merge(KeptRows::new(Epoch(2))));
-        assert_eq!((kept.find(b"b"), kept.bytes()), (Kept::Unknown, 0));
+        assert!(pinned.merge(more));
+        assert_eq!(pinned.next(b"d", false, Direction::Forward), Next::End(b"e"));
+        assert!(!pinned.merge(PinnedRows::new(Epoch(2))));
+        assert_eq!((pinned.find(b"b"), pinned.bytes()), (Pinned::Unknown, 0));
     }
 }

@@ -8,20 +8,20 @@ use std::time::Duration;
 use rocksdb::ReadTier;
 
 use super::epoch::Epoch;
-use super::pinned_rows::{KeptRows, Piece};
+use super::pinned_rows::{Piece, PinnedRows};
 use crate::Result;
 use crate::cold_read::{ColdRead, Direction};
 use crate::disk::{Database, read_options};
 use crate::limits::CACHED_ROW_BYTES_MAX;
-use crate::rows::{APPLIED_ROW, COLD_PLACE_BYTES, COLD_PLACE_ROWS, KEPT_BYTES_AT_ONCE, successor};
+use crate::rows::{APPLIED_ROW, COLD_PLACE_BYTES, COLD_PLACE_ROWS, PINNED_BYTES_AT_ONCE, successor};
 
 /// What a row counts for at least among those that one cold scan fetches, in bytes: a row of a few bytes takes time as well.
 const SCAN_ROW_BYTES_MIN: usize = 256;
 
 /// Rows that one cold read brings to the core at most: taking them in is a core's work, some hundred nanoseconds each.
-const WARMED_ROWS_MAX: usize = 256;
+const FETCHED_ROWS_MAX: usize = 256;
 /// Bytes of those rows at most. Others are found in the block cache.
-const WARMED_BYTES_MAX: usize = 64 << 10;
+const FETCHED_BYTES_MAX: usize = 64 << 10;
 
 /// How long a read of no rows takes, so that whoever tries again until something else has happened is not always at it.
 const MOMENT: Duration = Duration::from_micros(200);
@@ -39,27 +39,27 @@ pub struct ColdReader {
 }
 
 /// A key, and its value if there is one.
-type WarmedRow = (Box<[u8]>, Option<Box<[u8]>>);
+type FetchedRow = (Box<[u8]>, Option<Box<[u8]>>);
 
-/// What a cold read has brought; goes back to the store, on its core, into [`Store::take_warmed`](crate::Store::take_warmed).
+/// What a cold read has brought; goes back to the store, on its core, into [`Store::take_fetched`](crate::Store::take_fetched).
 #[derive(Debug, Default)]
-pub struct Warmed {
+pub struct Fetched {
     /// When the read was handed out.
     pub(crate) epoch: Epoch,
-    pub(crate) rows: Vec<WarmedRow>,
+    pub(crate) rows: Vec<FetchedRow>,
     bytes: usize,
-    kept: Option<KeptRows>,
+    pinned: Option<PinnedRows>,
 }
 
-impl Warmed {
-    /// Takes the rows out that are to be kept for the command, if it asked for that.
-    pub fn take_kept(&mut self) -> Option<KeptRows> {
-        self.kept.take()
+impl Fetched {
+    /// Takes the rows out that are to be pinned for the command, if it asked for that.
+    pub fn take_pinned(&mut self) -> Option<PinnedRows> {
+        self.pinned.take()
     }
 
     fn add(&mut self, key: &[u8], value: Option<&[u8]>) {
         let bytes = key.len() + value.map_or(0, <[u8]>::len);
-        let fits = self.rows.len() < WARMED_ROWS_MAX && self.bytes + bytes <= WARMED_BYTES_MAX;
+        let fits = self.rows.len() < FETCHED_ROWS_MAX && self.bytes + bytes <= FETCHED_BYTES_MAX;
         if fits && bytes <= CACHED_ROW_BYTES_MAX {
             self.bytes += bytes;
             self.rows.push((key.into(), value.map(Box::from)));
@@ -76,19 +76,19 @@ impl ColdReader {
     /// Reads what `read` asks for from disk, so that the read finds it in memory when it is tried again, and gives the rows.
     ///
     /// Under memory pressure they may be evicted before that. A caller that misses several times over should
-    /// [keep](ColdReader::keep) them instead.
+    /// [pin](ColdReader::pin) them instead.
     ///
     /// # Errors
     /// As the read itself: [`Error::Io`](crate::Error::Io), [`Error::Corruption`](crate::Error::Corruption).
-    pub fn warm(&self, read: &ColdRead) -> Result<Warmed> {
-        let mut warmed = Warmed { epoch: self.epoch, ..Warmed::default() };
-        let Some(database) = self.database() else { return Ok(warmed) };
+    pub fn fetch(&self, read: &ColdRead) -> Result<Fetched> {
+        let mut fetched = Fetched { epoch: self.epoch, ..Fetched::default() };
+        let Some(database) = self.database() else { return Ok(fetched) };
         let options = read_options(ReadTier::All);
         let rows = Counting(&self.rows_read);
         let mut get = |key: &[u8]| {
             rows.count();
             let row = database.get(key, &options).map_err(|error| database.error(error))?;
-            warmed.add(key, row.as_deref());
+            fetched.add(key, row.as_deref());
             Ok(())
         };
         match read {
@@ -106,56 +106,56 @@ impl ColdReader {
                 scan(&database, from, *direction, usize::MAX, *bytes, &mut |_, _| rows.count())?;
             }
         }
-        Ok(warmed)
+        Ok(fetched)
     }
 
-    /// Reads what `read` asks for from disk, for the command to keep ([`Store::set_kept`](crate::Store::set_kept)) until it is
+    /// Reads what `read` asks for from disk, pinned for the command ([`Store::set_pinned`](crate::Store::set_pinned)) until it is
     /// done.
     ///
     /// # Errors
-    /// As [`ColdReader::warm`].
-    pub fn keep(&self, read: &ColdRead) -> Result<Warmed> {
-        let mut kept = KeptRows::new(self.epoch);
-        let Some(database) = self.database() else { return Ok(Warmed { kept: Some(kept), ..Warmed::default() }) };
+    /// As [`ColdReader::fetch`].
+    pub fn pin(&self, read: &ColdRead) -> Result<Fetched> {
+        let mut pinned = PinnedRows::new(self.epoch);
+        let Some(database) = self.database() else { return Ok(Fetched { pinned: Some(pinned), ..Fetched::default() }) };
         let options = read_options(ReadTier::All);
         let rows = Counting(&self.rows_read);
-        let get = |kept: &mut KeptRows, key: &[u8]| {
+        let get = |pinned: &mut PinnedRows, key: &[u8]| {
             rows.count();
             let row = database.get(key, &options).map_err(|error| database.error(error))?;
-            kept.put(key, row.as_deref());
+            pinned.put(key, row.as_deref());
             Ok(())
         };
         match read {
-            ColdRead::Key(key) => get(&mut kept, key)?,
+            ColdRead::Key(key) => get(&mut pinned, key)?,
             ColdRead::Keys(keys) => {
                 for key in keys {
-                    get(&mut kept, key)?;
-                    if kept.bytes() >= KEPT_BYTES_AT_ONCE {
+                    get(&mut pinned, key)?;
+                    if pinned.bytes() >= PINNED_BYTES_AT_ONCE {
                         break;
                     }
                 }
             }
             ColdRead::Places(places) => {
                 for from in places {
-                    keep_scan(
+                    pin_scan(
                         &database,
                         from,
                         Direction::Forward,
                         COLD_PLACE_ROWS,
                         COLD_PLACE_BYTES,
                         &rows,
-                        &mut kept,
+                        &mut pinned,
                     )?;
-                    if kept.bytes() >= KEPT_BYTES_AT_ONCE {
+                    if pinned.bytes() >= PINNED_BYTES_AT_ONCE {
                         break;
                     }
                 }
             }
             ColdRead::Scan { from, direction, bytes } => {
-                keep_scan(&database, from, *direction, usize::MAX, *bytes, &rows, &mut kept)?;
+                pin_scan(&database, from, *direction, usize::MAX, *bytes, &rows, &mut pinned)?;
             }
         }
-        Ok(Warmed { epoch: self.epoch, kept: Some(kept), ..Warmed::default() })
+        Ok(Fetched { epoch: self.epoch, pinned: Some(pinned), ..Fetched::default() })
     }
 
     /// The database to read from. A store that is closing has no reader left.
@@ -173,15 +173,15 @@ impl Counting<'_> {
     }
 }
 
-/// As [`scan`], into `kept`.
-fn keep_scan(
+/// As [`scan`], into `pinned`.
+fn pin_scan(
     database: &Database,
     from: &[u8],
     direction: Direction,
     rows_max: usize,
     bytes_max: usize,
     rows: &Counting<'_>,
-    kept: &mut KeptRows,
+    pinned: &mut PinnedRows,
 ) -> Result<()> {
     let mut piece = Piece::default();
     let is_whole = scan(database, from, direction, rows_max, bytes_max, &mut |key, value| {
@@ -191,10 +191,10 @@ fn keep_scan(
     // A key may lie between the last one and where the scan stopped: up to the last one all rows are there.
     let (end, last) = (successor(from), piece.last_key().map(<[u8]>::to_vec));
     match (direction, last) {
-        (Direction::Forward, _) if is_whole => kept.add(from, APPLIED_ROW, direction, piece),
-        (Direction::Forward, Some(last)) => kept.add(from, &successor(&last), direction, piece),
-        (Direction::Backward, _) if is_whole => kept.add(&[], &end, direction, piece),
-        (Direction::Backward, Some(last)) => kept.add(&last, &end, direction, piece),
+        (Direction::Forward, _) if is_whole => pinned.add(from, APPLIED_ROW, direction, piece),
+        (Direction::Forward, Some(last)) => pinned.add(from, &successor(&last), direction, piece),
+        (Direction::Backward, _) if is_whole => pinned.add(&[], &end, direction, piece),
+        (Direction::Backward, Some(last)) => pinned.add(&last, &end, direction, piece),
         (_, None) => unreachable!("a scan that is not at its end has found a row"),
     }
     Ok(())

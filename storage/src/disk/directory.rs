@@ -21,31 +21,31 @@ const MARKER_TAG: &str = "basalt-store";
 
 /// The directory of one store.
 #[derive(Debug, Clone)]
-pub(crate) struct Home {
+pub(crate) struct Directory {
     path: PathBuf,
     identity: Identity,
 }
 
-impl Home {
-    /// The store's home in `path`, which is that of `identity`, and the number of its current database; `None` if it has
-    /// none yet, for which `create` must be set.
-    pub(crate) fn open(path: &Path, identity: Identity, create: bool) -> Result<(Home, Option<u64>)> {
+impl Directory {
+    /// Opens the directory of the store in `path`, which is that of `identity`; beside it the number of its current database, or
+    /// `None` if it has none yet, for which `create` must be set.
+    pub(crate) fn open(path: &Path, identity: Identity, create: bool) -> Result<(Directory, Option<u64>)> {
         if create {
             fs::create_dir_all(path).map_err(|source| io(path, source))?;
         }
-        let home = Home { path: path.into(), identity };
-        let current = home.read_marker()?;
+        let directory = Directory { path: path.into(), identity };
+        let current = directory.read_marker()?;
         if current.is_none() {
             if path.is_dir() {
-                home.refuse_unnamed_rows()?;
+                directory.refuse_unnamed_rows()?;
             }
             if !create {
                 return Err(Error::Missing { path: path.into() });
             }
-            // The home's own name has to survive a power failure as well.
+            // The directory's own name has to survive a power failure as well.
             path.parent().filter(|parent| parent.is_dir()).map_or(Ok(()), sync_dir)?;
         }
-        Ok((home, current))
+        Ok((directory, current))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -191,26 +191,26 @@ mod tests {
 
     const OWN: Identity = Identity { node_id: [7; 20], shard: 5 };
 
-    fn open(dir: &tempfile::TempDir) -> Result<(Home, Option<u64>)> {
-        Home::open(dir.path(), OWN, true)
+    fn open(dir: &tempfile::TempDir) -> Result<(Directory, Option<u64>)> {
+        Directory::open(dir.path(), OWN, true)
     }
 
     #[test]
     fn the_marker_names_the_current_database() {
         let dir = tempfile::tempdir().unwrap();
-        let (home, current) = open(&dir).unwrap();
+        let (directory, current) = open(&dir).unwrap();
         assert_eq!(current, None);
-        home.set_current(7).unwrap();
+        directory.set_current(7).unwrap();
         assert_eq!(open(&dir).unwrap().1, Some(7));
-        home.set_current(8).unwrap();
+        directory.set_current(8).unwrap();
         assert_eq!(open(&dir).unwrap().1, Some(8));
     }
 
     #[test]
     fn a_damaged_marker_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let (home, _) = open(&dir).unwrap();
-        home.set_current(7).unwrap();
+        let (directory, _) = open(&dir).unwrap();
+        directory.set_current(7).unwrap();
         let marker = dir.path().join(MARKER);
         let good = fs::read(&marker).unwrap();
         for position in 0..good.len() {
@@ -242,7 +242,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         open(&dir).unwrap().0.set_current(1).unwrap();
         for other in [Identity { shard: 6, ..OWN }, Identity { node_id: [8; 20], ..OWN }] {
-            let error = Home::open(dir.path(), other, true).unwrap_err();
+            let error = Directory::open(dir.path(), other, true).unwrap_err();
             assert!(matches!(&error, Error::Foreign { found: OWN, path, .. } if path == dir.path()), "{error}");
         }
     }
@@ -251,7 +251,7 @@ mod tests {
     fn a_store_that_must_be_there_is_not_made() {
         let dir = tempfile::tempdir().unwrap();
         for path in [dir.path().to_owned(), dir.path().join("data")] {
-            let error = Home::open(&path, OWN, false).unwrap_err();
+            let error = Directory::open(&path, OWN, false).unwrap_err();
             assert!(matches!(&error, Error::Missing { path: named } if *named == path), "{error}");
         }
         assert!(!dir.path().join("data").exists());
@@ -269,18 +269,18 @@ mod tests {
     #[test]
     fn leftovers_go_and_foreign_files_stay() {
         let dir = tempfile::tempdir().unwrap();
-        let (home, _) = open(&dir).unwrap();
-        home.set_current(2).unwrap();
+        let (directory, _) = open(&dir).unwrap();
+        directory.set_current(2).unwrap();
         for name in ["db-1", "db-2", "db-3", "incoming", "lost+found"] {
             fs::create_dir(dir.path().join(name)).unwrap();
         }
         fs::write(dir.path().join("incoming/half.sst"), "").unwrap();
-        home.remove_incoming().unwrap();
-        home.remove_leftovers(2).unwrap();
+        directory.remove_incoming().unwrap();
+        directory.remove_leftovers(2).unwrap();
         let mut left: Vec<_> =
-            home.entries().unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+            directory.entries().unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
         left.sort();
         assert_eq!(left, ["STORE", "db-2", "incoming", "lost+found"]);
-        assert_eq!(fs::read_dir(home.incoming_path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(directory.incoming_path()).unwrap().count(), 0);
     }
 }

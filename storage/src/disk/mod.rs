@@ -14,5 +14,5 @@ pub use applied::Applied;
 pub(crate) use applied::encode as encode_applied;
 pub use block_cache::BlockCache;
 pub(crate) use database::{Database, Opened, read_options};
-pub(crate) use directory::{Home, io, sync_dir};
+pub(crate) use directory::{Directory, io, sync_dir};
 pub use options::StoreOptions;

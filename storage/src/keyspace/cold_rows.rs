@@ -193,7 +193,7 @@ impl Keyspace<'_> {
 mod tests {
     use super::*;
     use crate::keyspace::{ROW_RULES, Scratch, VersionSource};
-    use crate::rows::KEPT_BYTES_AT_ONCE;
+    use crate::rows::PINNED_BYTES_AT_ONCE;
     use crate::{BlockCache, OnMiss, Store, StoreOptions};
 
     /// A store whose rows are all on disk, opened anew: a hash, a set and keys that are due.
@@ -248,7 +248,7 @@ mod tests {
                 Err(error) => panic!("{error}"),
             };
             rounds.push(cold.len());
-            reader.warm(&missing).unwrap();
+            reader.fetch(&missing).unwrap();
         }
         panic!("still cold after {rounds:?}");
     }
@@ -362,18 +362,18 @@ mod tests {
             let (mut scratch, mut cold) = (Scratch::default(), ColdRows::new());
             let keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::none(), 0, 1000);
             (0..COUNT).try_for_each(|number| keyspace.cold_key(&key(number), &mut cold)).unwrap();
-            let Some(mut kept) = reader.keep(&ColdRead::Keys(cold.clone())).unwrap().take_kept() else {
+            let Some(mut pinned) = reader.pin(&ColdRead::Keys(cold.clone())).unwrap().take_pinned() else {
                 panic!("none")
             };
-            assert!(kept.bytes() < KEPT_BYTES_AT_ONCE + 2 * VALUE_BYTES, "{} bytes", kept.bytes());
+            assert!(pinned.bytes() < PINNED_BYTES_AT_ONCE + 2 * VALUE_BYTES, "{} bytes", pinned.bytes());
             looks.push(cold.len());
             if cold.is_empty() {
                 break;
             }
-            if let Some(before) = store.take_kept() {
-                assert!(kept.merge(before), "nothing was ingested");
+            if let Some(before) = store.take_pinned() {
+                assert!(pinned.merge(before), "nothing was ingested");
             }
-            assert!(store.set_kept(kept));
+            assert!(store.set_pinned(pinned));
         }
         assert!(looks.len() == 3 && looks[0] > looks[1] && looks[2] == 0, "all at once, or for ever: {looks:?}");
     }
@@ -386,7 +386,7 @@ mod tests {
         let (mut scratch, mut cold) = (Scratch::default(), ColdRows::new());
         let keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::none(), 0, 5000);
         keyspace.cold_key(b"set", &mut cold).unwrap();
-        reader.warm(&ColdRead::Keys(cold.clone())).unwrap();
+        reader.fetch(&ColdRead::Keys(cold.clone())).unwrap();
         let names = [b"name".as_slice()].into_iter();
         assert!(matches!(keyspace.cold_names(b"set", Type::Hash, names, None, &mut cold), Err(Error::WrongType)));
     }

@@ -215,7 +215,7 @@ mod tests {
             // A scan from its beginning would need all of them at once.
             match keyspace.scan_keys(position, KEYS as usize, &mut |key, _| assert!(seen.insert(key.to_vec()))) {
                 Ok(next) => from = next,
-                Err(Error::Cold(read)) => drop(reader.warm(&read).unwrap()),
+                Err(Error::Cold(read)) => drop(reader.fetch(&read).unwrap()),
                 Err(error) => panic!("{error}"),
             }
         }

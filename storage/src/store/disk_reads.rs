@@ -1,10 +1,10 @@
-//! Reads that neither memtable answers: the row cache, RocksDB's block cache, rows that are kept for the command, the disk.
+//! Reads that neither memtable answers: the row cache, RocksDB's block cache, rows that are pinned for the command, the disk.
 
 use rocksdb::ErrorKind;
 
 use super::row_cache::{Cached, RowCacheCounts};
 use super::store::Store;
-use crate::cold::{ColdReader, Kept, KeptRows, Warmed};
+use crate::cold::{ColdReader, Fetched, Pinned, PinnedRows};
 use crate::cold_read::ColdRead;
 use crate::memtable::Found;
 use crate::rows::Row;
@@ -28,16 +28,16 @@ impl Store {
         self.is_changed = false;
     }
 
-    /// Gives the commands that are run next rows that were kept for them, and says whether they are of use: those of the past are
+    /// Gives the commands that are run next rows that were pinned for them, and says whether they are of use: those of the past are
     /// not.
-    pub fn set_kept(&mut self, kept: KeptRows) -> bool {
-        self.kept = Some(kept).filter(|kept| kept.epoch == self.epoch);
-        self.kept.is_some()
+    pub fn set_pinned(&mut self, pinned: PinnedRows) -> bool {
+        self.pinned = Some(pinned).filter(|pinned| pinned.epoch == self.epoch);
+        self.pinned.is_some()
     }
 
-    /// Takes the kept rows back.
-    pub fn take_kept(&mut self) -> Option<KeptRows> {
-        self.kept.take()
+    /// Takes the pinned rows back.
+    pub fn take_pinned(&mut self) -> Option<PinnedRows> {
+        self.pinned.take()
     }
 
     /// Whether a read that memory cannot answer may wait for the disk.
@@ -56,11 +56,11 @@ impl Store {
     }
 
     /// Keeps the rows that a [`ColdReader`] has brought, unless they may be of the past.
-    pub fn take_warmed(&self, warmed: &Warmed) {
-        if warmed.epoch != self.epoch {
+    pub fn take_fetched(&self, fetched: &Fetched) {
+        if fetched.epoch != self.epoch {
             return;
         }
-        for (key, value) in &warmed.rows {
+        for (key, value) in &fetched.rows {
             if matches!(self.find_in_memory(key), Found::Unknown) {
                 self.row_cache.insert(key, value.as_deref());
             }
@@ -104,11 +104,11 @@ impl Store {
             Err(error) if error.kind() != ErrorKind::Incomplete => return Err(self.database.error(error)),
             Err(_) => {}
         }
-        match self.kept.as_ref().map_or(Kept::Unknown, |kept| kept.find(key)) {
-            Kept::Row(value) => return Ok(Some(Row::Memory(value))),
-            Kept::Absent => return Ok(None),
-            Kept::Unknown if !self.may_wait() => return Err(Error::Cold(ColdRead::Key(key.into()))),
-            Kept::Unknown => {}
+        match self.pinned.as_ref().map_or(Pinned::Unknown, |pinned| pinned.find(key)) {
+            Pinned::Row(value) => return Ok(Some(Row::Memory(value))),
+            Pinned::Absent => return Ok(None),
+            Pinned::Unknown if !self.may_wait() => return Err(Error::Cold(ColdRead::Key(key.into()))),
+            Pinned::Unknown => {}
         }
         self.disk_waits.set(self.disk_waits.get() + 1);
         let row = self.database.get(key, &self.waiting_reads).map_err(|error| self.database.error(error))?;

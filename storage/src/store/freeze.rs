@@ -50,7 +50,7 @@ impl Store {
         }
         let frozen = self.frozen.clone()?;
         self.is_writing = true;
-        let (database, incoming) = (self.database.clone(), self.home.incoming_path());
+        let (database, incoming) = (self.database.clone(), self.directory.incoming_path());
         let replaced = self.written.take();
         if let Some(replaced) = &replaced {
             self.replaced = (Arc::downgrade(replaced), replaced.table.bytes());

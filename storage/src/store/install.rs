@@ -33,7 +33,7 @@ impl Store {
     /// file system. Until [`Store::finish_install`] nothing may be applied.
     pub fn install_job(&self, from: &Path) -> InstallJob {
         let number = self.database.number() + 1;
-        InstallJob { home: self.home.clone(), number, options: self.options.clone(), from: from.into() }
+        InstallJob { directory: self.directory.clone(), number, options: self.options.clone(), from: from.into() }
     }
 
     /// Goes on with the installed rows; everything from before is retired, to be dropped on another thread.

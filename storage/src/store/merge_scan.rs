@@ -9,7 +9,7 @@ use std::ops::{Bound, ControlFlow};
 
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier, SnapshotWithThreadMode};
 
-use crate::cold::{KeptRows, Next};
+use crate::cold::{Next, PinnedRows};
 use crate::cold_read::{COLD_SCAN_BYTES, ColdRead, Direction};
 use crate::disk::{Database, read_options};
 use crate::memtable::{Cursor, Memtable};
@@ -24,8 +24,8 @@ pub(super) struct Layers<'a> {
     pub(super) disk: Option<&'a Database>,
     /// Which of RocksDB's states is read; `None` for the one that it has.
     pub(super) snapshot: Option<&'a SnapshotWithThreadMode<'a, DB>>,
-    /// Rows of RocksDB that are kept for the scan.
-    pub(super) kept: Option<&'a KeptRows>,
+    /// Rows of RocksDB that are pinned for the scan.
+    pub(super) pinned: Option<&'a PinnedRows>,
     /// Whether reads of RocksDB may wait for the disk, and where to count that they do.
     pub(super) waits: Option<&'a Cell<u64>>,
 }
@@ -141,14 +141,14 @@ struct DiskCursor<'a> {
     has_passed: bool,
     first: Vec<u8>,
     end: Vec<u8>,
-    kept: Option<&'a KeptRows>,
+    pinned: Option<&'a PinnedRows>,
     /// Where it stands while that is not where the iterator does.
     beside: Option<Beside<'a>>,
     /// Where to count that it waits for the disk; `None` if it must not, or has done so.
     waits: Option<&'a Cell<u64>>,
 }
 
-/// Where a cursor stands among kept rows.
+/// Where a cursor stands among pinned rows.
 enum Beside<'a> {
     Row(&'a [u8], &'a [u8]),
     /// Behind the last row.
@@ -187,7 +187,7 @@ impl<'a> DiskCursor<'a> {
             has_passed: direction == Direction::Backward,
             first,
             end,
-            kept: layers.kept,
+            pinned: layers.pinned,
             beside: None,
             waits: layers.waits,
         };
@@ -210,7 +210,7 @@ impl<'a> DiskCursor<'a> {
     fn advance(&mut self) -> Result<()> {
         self.has_passed = true;
         if self.beside.is_some() {
-            if !self.find_kept() {
+            if !self.find_pinned() {
                 self.seek();
             }
             return self.check();
@@ -249,10 +249,10 @@ impl<'a> DiskCursor<'a> {
         }
     }
 
-    /// Goes on among the kept rows: to the next one, or with the iterator to where they end. Says whether they know how.
-    fn find_kept(&mut self) -> bool {
-        let Some(kept) = self.kept else { return false };
-        match kept.next(&self.position, self.has_passed, self.direction) {
+    /// Goes on among the pinned rows: to the next one, or with the iterator to where they end. Says whether they know how.
+    fn find_pinned(&mut self) -> bool {
+        let Some(pinned) = self.pinned else { return false };
+        match pinned.next(&self.position, self.has_passed, self.direction) {
             Next::Row(key, value) if self.is_within(key) => {
                 self.position.clear();
                 self.position.extend_from_slice(key);
@@ -304,7 +304,7 @@ impl<'a> DiskCursor<'a> {
                 Err(error) if error.kind() != ErrorKind::Incomplete => return Err(self.database.error(error)),
                 Err(_) => {}
             }
-            if self.find_kept() {
+            if self.find_pinned() {
                 continue;
             }
             let Some(waits) = self.waits.take() else {

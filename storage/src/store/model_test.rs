@@ -11,7 +11,7 @@ use crate::cold_read::{ColdRead, Direction};
 use crate::keyspace::ROW_RULES;
 use crate::rows::{MemoryRows, Rows};
 use crate::support::Random;
-use crate::{BlockCache, Error, KeptRows, Result, StoreOptions, Trial};
+use crate::{BlockCache, Error, PinnedRows, Result, StoreOptions, Trial};
 
 /// One row operation of a log entry.
 #[derive(Debug, Clone)]
@@ -110,7 +110,7 @@ fn retry_cold<T>(store: &mut Store, read: impl Fn(&Store) -> Result<T>) -> T {
             Err(Error::Cold(cold)) => {
                 misses += 1;
                 assert!(misses < 1000, "{cold:?} stays cold");
-                store.take_warmed(&reader.warm(&cold).unwrap());
+                store.take_fetched(&reader.fetch(&cold).unwrap());
             }
             Err(error) => panic!("{error}"),
         }
@@ -119,21 +119,21 @@ fn retry_cold<T>(store: &mut Store, read: impl Fn(&Store) -> Result<T>) -> T {
     answer
 }
 
-/// Tries `read` without waiting for the disk, with rows that are kept for it, as a core does whose caches are too small. A scan has
+/// Tries `read` without waiting for the disk, with rows that are pinned for it, as a core does whose caches are too small. A scan has
 /// so many bytes fetched at once.
-fn keep_cold<T>(
+fn read_pinning<T>(
     store: &mut Store,
-    kept: &mut Option<KeptRows>,
+    pinned: &mut Option<PinnedRows>,
     scan_bytes: usize,
     read: impl Fn(&Store) -> Result<T>,
 ) -> T {
     store.set_on_miss(OnMiss::Cold);
     for _ in 0..10_000 {
-        if let Some(kept) = kept.take() {
-            store.set_kept(kept);
+        if let Some(pinned) = pinned.take() {
+            store.set_pinned(pinned);
         }
         let outcome = read(store);
-        *kept = store.take_kept();
+        *pinned = store.take_pinned();
         let mut cold = match outcome {
             Ok(answer) => {
                 store.set_on_miss(OnMiss::Wait);
@@ -145,10 +145,10 @@ fn keep_cold<T>(
         if let ColdRead::Scan { bytes, .. } = &mut cold {
             *bytes = scan_bytes;
         }
-        let more = store.cold_reader().keep(&cold).unwrap().take_kept().unwrap();
-        match kept {
-            Some(kept) => drop(kept.merge(more)),
-            None => *kept = Some(more),
+        let more = store.cold_reader().pin(&cold).unwrap().take_pinned().unwrap();
+        match pinned {
+            Some(pinned) => drop(pinned.merge(more)),
+            None => *pinned = Some(more),
         }
     }
     panic!("it comes to no end");
@@ -238,10 +238,10 @@ fn history(seed: u64, entry_count: u64, row_cache_bytes: usize) -> u64 {
         }
         if random.chance(2) {
             let keys = (0..1 + random.below(20)).map(|_| random_key(&mut random).into()).collect();
-            answers.push(store.cold_reader().warm(&ColdRead::Keys(keys)).unwrap());
+            answers.push(store.cold_reader().fetch(&ColdRead::Keys(keys)).unwrap());
         }
         if random.chance(4) {
-            answers.drain(..).for_each(|answer| store.take_warmed(&answer));
+            answers.drain(..).for_each(|answer| store.take_fetched(&answer));
         }
         check_rows(&mut store, &model, &mut random, 10);
         if random.chance(40) {
@@ -310,7 +310,7 @@ fn scans_go_on_where_memory_ends_from_disk_or_with_what_is_kept_for_them() {
     drop(store);
     let mut store = Store::open(home.path(), &options).unwrap();
     let mut random = Random(7);
-    let (mut kept, mut kept_max) = (None, 0);
+    let (mut pinned, mut pinned_max) = (None, 0);
     for round in 0..1200 {
         let (a, b) = (key(random.below(1600)), key(random.below(1600)));
         if random.chance(20) {
@@ -331,24 +331,24 @@ fn scans_go_on_where_memory_ends_from_disk_or_with_what_is_kept_for_them() {
             continue;
         }
         // Sometimes those of the command before, which are of use as long as they are of the present.
-        kept = kept.filter(|_| random.chance(2));
+        pinned = pinned.filter(|_| random.chance(2));
         let waits = store.disk_waits();
         let scan_bytes = 1 + random.below(8000) as usize;
         let found =
-            keep_cold(&mut store, &mut kept, scan_bytes, |store| collect(store, lower, upper, direction, limit));
-        assert_eq!(found, expected, "{round}, kept: {lower:?} {upper:?} {direction:?}");
+            read_pinning(&mut store, &mut pinned, scan_bytes, |store| collect(store, lower, upper, direction, limit));
+        assert_eq!(found, expected, "{round}, pinned: {lower:?} {upper:?} {direction:?}");
         let single = key(random.below(1600));
-        let row = keep_cold(&mut store, &mut kept, 1, |store| Ok(store.get(&single)?.map(|row| row.to_vec())));
+        let row = read_pinning(&mut store, &mut pinned, 1, |store| Ok(store.get(&single)?.map(|row| row.to_vec())));
         assert_eq!(row, model.get(&single).unwrap().map(|row| row.to_vec()), "{round}: {single:?}");
         assert_eq!(store.disk_waits(), waits);
-        kept_max = kept_max.max(kept.as_ref().map_or(0, KeptRows::bytes));
+        pinned_max = pinned_max.max(pinned.as_ref().map_or(0, PinnedRows::bytes));
         if random.chance(15) {
             store.set_applied(store.applied().index + 1, b"1", None);
             let done = store.freeze().unwrap().run();
             drop(store.finish(done).unwrap());
         }
     }
-    assert!(kept_max > 100_000, "{kept_max} bytes were kept at most");
+    assert!(pinned_max > 100_000, "{pinned_max} bytes were pinned at most");
     assert!(store.disk_waits() > 100, "{} waits", store.disk_waits());
 }
 
@@ -370,7 +370,7 @@ fn a_cold_read_says_what_to_fetch() {
         panic!("nothing has read the row since the store was opened")
     };
     assert_eq!(cold, ColdRead::Key([0, 50].into()));
-    store.cold_reader().warm(&cold).unwrap();
+    store.cold_reader().fetch(&cold).unwrap();
     assert_eq!(store.get(&[0, 50]).unwrap().as_deref(), Some(&[50; 1000][..]));
 }
 
@@ -391,22 +391,22 @@ fn what_a_reader_thread_brings_is_kept_only_while_it_is_so() {
         (rows, store.row_cache_counts().hits - before)
     };
     write_out(&mut store, b"old");
-    let old = store.cold_reader().warm(&read).unwrap();
+    let old = store.cold_reader().fetch(&read).unwrap();
     let late = store.cold_reader();
-    store.take_warmed(&old);
+    store.take_fetched(&old);
     assert_eq!(hits(&store), ([Some(b"old".to_vec()), None], 2));
     store.put(b"key", b"new");
     assert_eq!(hits(&store), ([Some(b"new".to_vec()), None], 1));
-    store.take_warmed(&old);
+    store.take_fetched(&old);
     write_out(&mut store, b"new");
     assert_eq!(hits(&store), ([Some(b"new".to_vec()), None], 1), "taken in while a memtable knew the key");
-    store.take_warmed(&old);
+    store.take_fetched(&old);
     assert_eq!(hits(&store), ([Some(b"new".to_vec()), None], 1), "taken in after the generation was finished");
-    store.take_warmed(&late.warm(&read).unwrap());
+    store.take_fetched(&late.fetch(&read).unwrap());
     assert_eq!(hits(&store), ([Some(b"new".to_vec()), None], 1), "handed out before that");
     store.delete_range(b"a", b"z");
     assert_eq!(hits(&store), ([None, None], 0));
-    store.take_warmed(&store.cold_reader().warm(&read).unwrap());
+    store.take_fetched(&store.cold_reader().fetch(&read).unwrap());
     write_out(&mut store, b"newest");
     store.delete_range(b"a", b"z");
     store.set_applied(store.applied().index + 1, b"id", None);
@@ -432,12 +432,12 @@ fn the_row_cache_does_not_outlive_the_rows_that_a_snapshot_replaces() {
     let handed_out = store.cold_reader();
     let text =
         |store: &Store, key: &[u8]| store.get(key).unwrap().map(|row| String::from_utf8_lossy(&row).into_owned());
-    let brought = handed_out.warm(&ColdRead::Keys(vec![b"key".as_slice().into()])).unwrap();
-    store.take_warmed(&brought);
+    let brought = handed_out.fetch(&ColdRead::Keys(vec![b"key".as_slice().into()])).unwrap();
+    store.take_fetched(&brought);
     assert_eq!(text(&store, b"key").as_deref(), Some("old"));
     assert_eq!(store.row_cache_counts().hits, 1);
     store.install(&home.path().join("new")).unwrap();
-    store.take_warmed(&brought);
+    store.take_fetched(&brought);
     store.set_on_miss(OnMiss::Wait);
     assert_eq!(text(&store, b"key").as_deref(), Some("new"));
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rocksdb::checkpoint::Checkpoint;
 
 use super::generation::{GenerationDone, GenerationJob};
-use crate::disk::{Applied, Database, Home, Opened, StoreOptions, io, sync_dir};
+use crate::disk::{Applied, Database, Directory, Opened, StoreOptions, io, sync_dir};
 use crate::failpoint::failpoint;
 use crate::{Error, Result};
 
@@ -56,7 +56,7 @@ fn make_checkpoint(database: &Database, into: &Path) -> Result<Applied> {
 /// Puts a checkpoint in the place of the store's rows. Run it on a thread that may block.
 #[must_use = "nothing is installed until the job runs"]
 pub struct InstallJob {
-    pub(super) home: Home,
+    pub(super) directory: Directory,
     pub(super) number: u64,
     pub(super) options: StoreOptions,
     pub(super) from: PathBuf,
@@ -72,7 +72,7 @@ impl InstallJob {
     }
 
     fn install(&self) -> Result<Opened> {
-        let path = self.home.database_path(self.number);
+        let path = self.directory.database_path(self.number);
         if path.exists() {
             fs::remove_dir_all(&path).map_err(|source| io(&path, source))?;
         }
@@ -86,7 +86,7 @@ impl InstallJob {
             return Err(Error::Corruption { path, detail });
         }
         failpoint("install opened");
-        self.home.set_current(self.number)?;
+        self.directory.set_current(self.number)?;
         failpoint("install current");
         opened.database.begin_compaction();
         Ok(opened)

@@ -13,9 +13,9 @@ use super::generation::Frozen;
 use super::merge_scan::{self, Layers};
 use super::row_cache::RowCache;
 use crate::Result;
-use crate::cold::{Changes, CurrentDatabase, Epoch, KeptRows};
+use crate::cold::{Changes, CurrentDatabase, Epoch, PinnedRows};
 use crate::cold_read::Direction;
-use crate::disk::{Applied, Database, Home, Opened, StoreOptions, read_options};
+use crate::disk::{Applied, Database, Directory, Opened, StoreOptions, read_options};
 use crate::memtable::{Found, Memtable};
 use crate::rows::{APPLIED_ROW, Counters, Row, Rows, Visit};
 
@@ -36,7 +36,7 @@ pub struct StoreMemory {
 
 /// The applied rows of one shard; see the module's docs. Used by the shard's core only; what blocks is handed out as a job.
 pub struct Store {
-    pub(super) home: Home,
+    pub(super) directory: Directory,
     pub(super) options: StoreOptions,
     pub(super) active: Memtable,
     pub(super) applied: Applied,
@@ -58,8 +58,8 @@ pub struct Store {
     /// Up to where the rows on disk are applied.
     pub(super) durable: Applied,
     pub(super) on_miss: OnMiss,
-    /// Rows from disk that are kept for the command being run.
-    pub(super) kept: Option<KeptRows>,
+    /// Rows from disk that are pinned for the command being run.
+    pub(super) pinned: Option<PinnedRows>,
     /// Whether a row was changed since `on_miss` was set.
     pub(super) is_changed: bool,
     /// Commands that changed what the active memtable holds, and what the frozen one does.
@@ -87,17 +87,17 @@ impl Store {
     /// [`Error::Foreign`] for another shard's, [`Error::UnknownFormat`] for data of another version, [`Error::Io`],
     /// [`Error::DiskFull`].
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Store> {
-        let (home, current) = Home::open(dir, options.identity, options.create)?;
+        let (directory, current) = Directory::open(dir, options.identity, options.create)?;
         let number = current.unwrap_or(1);
-        home.remove_incoming()?;
-        let opened = Database::open(home.database_path(number), number, current.is_none(), options)?;
+        directory.remove_incoming()?;
+        let opened = Database::open(directory.database_path(number), number, current.is_none(), options)?;
         if current.is_none() {
-            home.set_current(number)?;
+            directory.set_current(number)?;
         }
-        home.remove_leftovers(number)?;
+        directory.remove_leftovers(number)?;
         let Opened { database, applied, counters, is_empty } = opened;
         Ok(Store {
-            home,
+            directory,
             options: options.clone(),
             active: Memtable::default(),
             durable: applied.clone(),
@@ -113,7 +113,7 @@ impl Store {
             database,
             disk_is_empty: is_empty,
             on_miss: OnMiss::Wait,
-            kept: None,
+            pinned: None,
             is_changed: false,
             active_changes: 0,
             frozen_changes: 0,
@@ -136,7 +136,7 @@ impl Store {
 
     /// Where the store is.
     pub fn directory(&self) -> &Path {
-        self.home.path()
+        self.directory.path()
     }
 
     /// Whether there may be rows on disk.
@@ -274,7 +274,7 @@ impl Rows for Store {
             frozen: self.frozen.as_ref().map(|frozen| &frozen.table),
             disk: (!self.disk_is_empty).then_some(&*self.database),
             snapshot: None,
-            kept: self.kept.as_ref(),
+            pinned: self.pinned.as_ref(),
             waits: self.may_wait().then_some(&self.disk_waits),
         };
         merge_scan::scan(&layers, lower, upper, direction, visit)

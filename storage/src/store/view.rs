@@ -193,7 +193,7 @@ impl Rows for ViewRows<'_> {
             frozen: None,
             disk: Some(self.database),
             snapshot: Some(self.snapshot),
-            kept: None,
+            pinned: None,
             waits: Some(&self.waits),
         };
         merge_scan::scan(&layers, lower, upper, direction, &mut |key, value| -> ControlFlow<()> {

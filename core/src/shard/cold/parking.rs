@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use basalt_storage::{ColdRead, Warmed};
+use basalt_storage::{ColdRead, Fetched};
 
 use super::parked::{Parked, ParkedRequest};
 use super::progress::Progress;
@@ -21,7 +21,7 @@ impl Shard {
     pub fn park(&mut self, origin: Origin, mode: Mode, bytes: &[u8], mut cold: ColdRead, host: &mut impl ShardHost) {
         self.server.shards[self.id.index()].cold_reads.add(1);
         let mut progress = Progress::new();
-        progress.meets(&mut cold);
+        progress.note_miss(&mut cold);
         let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress };
         let wants_view = self.wants_view(&request, &cold);
         if wants_view && mode == Mode::ReadInOrder && self.has_unapplied() {
@@ -39,9 +39,9 @@ impl Shard {
     }
 
     /// Takes rows that a reader thread has fetched, and runs what waited for them.
-    pub fn warmed(&mut self, client: (CoreId, u32), mut rows: Warmed, now_ms: u64, host: &mut impl ShardHost) {
-        let kept = rows.take_kept();
-        self.machine.borrow().store.take_warmed(&rows);
+    pub fn warmed(&mut self, client: (CoreId, u32), mut rows: Fetched, now_ms: u64, host: &mut impl ShardHost) {
+        let kept = rows.take_pinned();
+        self.machine.borrow().store.take_fetched(&rows);
         if client == HOUSEKEEPING {
             self.expiry_is_warming = false;
             self.expiry_goes_on = true;
@@ -50,7 +50,7 @@ impl Shard {
         let Some(mut parked) = self.parked.remove(&client) else { return };
         let fetches_for = std::mem::take(&mut parked.fetches_for);
         if let Some(request) = parked.requests.get_mut(fetches_for) {
-            request.progress.fetched(kept);
+            request.progress.take_fetched(kept);
         }
         self.resume(client, parked, now_ms, host);
     }
@@ -66,14 +66,14 @@ impl Shard {
         while let Some(mut request) = parked.requests.pop_front() {
             let bytes = request.bytes.len();
             if let Err(mut cold) = self.run_again(&mut request, now_ms, host) {
-                request.progress.meets(&mut cold);
-                let (keeps, wants_view) = (request.progress.keeps(), self.wants_view(&request, &cold));
+                request.progress.note_miss(&mut cold);
+                let (pins, wants_view) = (request.progress.should_pin(), self.wants_view(&request, &cold));
                 if wants_view && request.mode == Mode::ReadInOrder && self.has_unapplied() {
                     self.read_in_order(request.origin, &request.bytes);
                 } else {
                     parked.requests.push_front(request);
                     self.parked.insert(client, parked);
-                    match (wants_view, keeps) {
+                    match (wants_view, pins) {
                         (true, _) => self.start_view(client),
                         (false, true) => self.keep(client, cold, host),
                         (false, false) => host.warm(self.id, client, cold, false),
@@ -119,9 +119,9 @@ impl Shard {
                 self.read_in_order(*origin, bytes);
             }
             mode => {
-                progress.lends(&mut self.machine.borrow_mut().store);
+                progress.lend_to(&mut self.machine.borrow_mut().store);
                 let outcome = self.run(*origin, *mode, bytes, now_ms, host);
-                progress.returns(&mut self.machine.borrow_mut().store);
+                progress.take_back(&mut self.machine.borrow_mut().store);
                 if outcome.is_ok() || !progress.is_too_large(self.server.kept_bytes_max()) {
                     return outcome;
                 }

@@ -1,6 +1,6 @@
 //! Commands that are run again and again until all they need is in memory: how far they have come.
 
-use basalt_storage::{COLD_SCAN_BYTES, ColdRead, Direction, KeptRows, Store};
+use basalt_storage::{COLD_SCAN_BYTES, ColdRead, Direction, PinnedRows, Store};
 
 use crate::limits;
 
@@ -21,7 +21,7 @@ pub(in crate::shard) struct Progress {
     /// Whether it waits for a view; `None` if there is none of what it reads.
     wants_view: Option<bool>,
     /// What was fetched to be kept.
-    kept: Option<KeptRows>,
+    kept: Option<PinnedRows>,
     kept_rounds: u32,
     /// How often what was kept was of the past, since a generation had reached the disk.
     losses: u32,
@@ -52,8 +52,8 @@ impl Progress {
         self.rounds > 0
     }
 
-    /// Whether rows are to be kept for it: the caches may drop them faster than it reads them.
-    pub(in crate::shard) fn keeps(&self) -> bool {
+    /// Whether rows are to be pinned for it: the caches may drop them faster than it reads them.
+    pub(in crate::shard) fn should_pin(&self) -> bool {
         self.attempts >= limits::COLD_READ_ATTEMPTS
     }
 
@@ -84,29 +84,29 @@ impl Progress {
 
     /// Whether it has met the disk although there is already as much kept for it as may be, which is `bytes_max`.
     pub(in crate::shard) fn is_too_large(&self, bytes_max: usize) -> bool {
-        self.kept_rounds > limits::KEPT_ROUNDS_MAX || self.kept.as_ref().is_some_and(|kept| kept.bytes() > bytes_max)
+        self.kept_rounds > limits::PINNED_ROUNDS_MAX || self.kept.as_ref().is_some_and(|kept| kept.bytes() > bytes_max)
     }
 
     /// Whether generations reach the disk faster than it reads: it should do so as a part of an entry, during which none begins.
     pub(in crate::shard) fn is_overtaken(&self) -> bool {
-        self.losses > limits::KEPT_LOSSES_MAX
+        self.losses > limits::PINNED_LOSSES_MAX
     }
 
-    /// Gives `store` the rows that are kept for it, until [`Progress::returns`].
-    pub(in crate::shard) fn lends(&mut self, store: &mut Store) {
+    /// Gives `store` the rows that are kept for it, until [`Progress::take_back`].
+    pub(in crate::shard) fn lend_to(&mut self, store: &mut Store) {
         if let Some(kept) = self.kept.take() {
-            self.losses += u32::from(!store.set_kept(kept));
+            self.losses += u32::from(!store.set_pinned(kept));
         }
     }
 
     /// Takes them back.
-    pub(in crate::shard) fn returns(&mut self, store: &mut Store) {
-        self.kept = store.take_kept();
+    pub(in crate::shard) fn take_back(&mut self, store: &mut Store) {
+        self.kept = store.take_pinned();
     }
 
     /// Keeps the rows that were fetched for it; none, if that failed.
-    pub(in crate::shard) fn fetched(&mut self, rows: Option<KeptRows>) {
-        if !self.keeps() {
+    pub(in crate::shard) fn take_fetched(&mut self, rows: Option<PinnedRows>) {
+        if !self.should_pin() {
             return;
         }
         self.kept_rounds += 1;
@@ -118,12 +118,12 @@ impl Progress {
     }
 
     /// Takes note of what the request has met, and says how much of it to fetch.
-    pub(in crate::shard) fn meets(&mut self, cold: &mut ColdRead) {
+    pub(in crate::shard) fn note_miss(&mut self, cold: &mut ColdRead) {
         self.rounds += 1;
-        let bytes_max = if self.keeps() { limits::KEPT_SCAN_BYTES_MAX } else { limits::COLD_SCAN_BYTES_MAX };
+        let bytes_max = if self.should_pin() { limits::PINNED_SCAN_BYTES_MAX } else { limits::COLD_SCAN_BYTES_MAX };
         let is_farther = match cold {
-            ColdRead::Key(row) => self.meets_rows(std::slice::from_ref(row)),
-            ColdRead::Keys(rows) | ColdRead::Places(rows) => self.meets_rows(rows),
+            ColdRead::Key(row) => self.note_rows(std::slice::from_ref(row)),
+            ColdRead::Keys(rows) | ColdRead::Places(rows) => self.note_rows(rows),
             ColdRead::Scan { from, direction, bytes } => {
                 self.scans += 1;
                 let last = &mut self.scanned[usize::from(*direction == Direction::Backward)];
@@ -148,7 +148,7 @@ impl Progress {
     }
 
     /// Whether the first of `rows` is none of those before: one that is was evicted.
-    fn meets_rows(&mut self, rows: &[Box<[u8]>]) -> bool {
+    fn note_rows(&mut self, rows: &[Box<[u8]>]) -> bool {
         let is_farther = rows.first().is_none_or(|first| !self.rows.contains(first));
         self.rows = rows.to_vec();
         is_farther
@@ -161,7 +161,7 @@ mod tests {
 
     fn attempts(met: impl IntoIterator<Item = ColdRead>) -> u32 {
         let mut progress = Progress::new();
-        met.into_iter().for_each(|mut cold| progress.meets(&mut cold));
+        met.into_iter().for_each(|mut cold| progress.note_miss(&mut cold));
         progress.attempts
     }
 
