@@ -2,6 +2,7 @@
 
 use rocksdb::ErrorKind;
 
+use super::miss_policy::OnMiss;
 use super::row_cache::{Cached, RowCacheCounts};
 use super::store::Store;
 use crate::cold::{ColdReader, Fetched, Pinned, PinnedRows};
@@ -10,43 +11,23 @@ use crate::memtable::Found;
 use crate::rows::Row;
 use crate::{Error, Result};
 
-/// What a read does that memory cannot answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnMiss {
-    /// It waits for the disk.
-    Wait,
-    /// It gives [`Error::Cold`].
-    Cold,
-    /// It gives [`Error::Cold`] as long as nothing is changed: then its command may be tried again. From then on it waits.
-    ColdUntilChanged,
-}
-
 impl Store {
     /// Says what reads do from now on that memory cannot answer. They wait at first.
     pub fn set_on_miss(&mut self, on_miss: OnMiss) {
-        self.on_miss = on_miss;
-        self.is_changed = false;
+        self.misses.on_miss = on_miss;
+        self.misses.is_changed = false;
     }
 
     /// Gives the commands that are run next rows that were pinned for them, and says whether they are of use: those of the past are
     /// not.
     pub fn set_pinned(&mut self, pinned: PinnedRows) -> bool {
-        self.pinned = Some(pinned).filter(|pinned| pinned.epoch == self.epoch);
-        self.pinned.is_some()
+        self.misses.pinned = Some(pinned).filter(|pinned| pinned.epoch == self.epoch);
+        self.misses.pinned.is_some()
     }
 
     /// Takes the pinned rows back.
     pub fn take_pinned(&mut self) -> Option<PinnedRows> {
-        self.pinned.take()
-    }
-
-    /// Whether a read that memory cannot answer may wait for the disk.
-    pub(super) fn may_wait(&self) -> bool {
-        match self.on_miss {
-            OnMiss::Wait => true,
-            OnMiss::Cold => false,
-            OnMiss::ColdUntilChanged => self.is_changed,
-        }
+        self.misses.pinned.take()
     }
 
     /// A reader for the threads that fetch cold rows. It follows the store through installed snapshots; what it brings back is
@@ -61,17 +42,9 @@ impl Store {
             return;
         }
         for (key, value) in &fetched.rows {
-            if matches!(self.find_in_memory(key), Found::Unknown) {
+            if matches!(self.layers.find(key), Found::Unknown) {
                 self.row_cache.insert(key, value.as_deref());
             }
-        }
-    }
-
-    /// What the memtables know of `key`.
-    pub(super) fn find_in_memory(&self, key: &[u8]) -> Found<'_> {
-        match (self.active.find(key), &self.frozen) {
-            (Found::Unknown, Some(frozen)) => frozen.table.find(key),
-            (found, _) => found,
         }
     }
 
@@ -82,10 +55,10 @@ impl Store {
             Cached::Absent => return Ok(None),
             Cached::Unknown => {}
         }
-        match self.written.as_ref().map(|written| written.table.find(key)) {
+        match self.layers.written.as_ref().map(|written| written.table.find(key)) {
             Some(Found::Value(value)) => {
                 // What is read only would be cold when the next generation comes.
-                if self.on_miss == OnMiss::Cold {
+                if self.misses.on_miss == OnMiss::Cold {
                     self.row_cache.insert(key, Some(value));
                 }
                 return Ok(Some(Row::Memory(value)));
@@ -96,7 +69,7 @@ impl Store {
         match self.database.get(key, &self.cached_reads) {
             Ok(row) => {
                 // What an entry reads it mostly writes next, and then the cache must not have it.
-                if self.on_miss == OnMiss::Cold {
+                if self.misses.on_miss == OnMiss::Cold {
                     self.row_cache.insert(key, row.as_deref());
                 }
                 return Ok(row.map(Row::Pinned));
@@ -104,10 +77,10 @@ impl Store {
             Err(error) if error.kind() != ErrorKind::Incomplete => return Err(self.database.error(error)),
             Err(_) => {}
         }
-        match self.pinned.as_ref().map_or(Pinned::Unknown, |pinned| pinned.find(key)) {
+        match self.misses.pinned.as_ref().map_or(Pinned::Unknown, |pinned| pinned.find(key)) {
             Pinned::Row(value) => return Ok(Some(Row::Memory(value))),
             Pinned::Absent => return Ok(None),
-            Pinned::Unknown if !self.may_wait() => return Err(Error::Cold(ColdRead::Key(key.into()))),
+            Pinned::Unknown if !self.misses.may_wait() => return Err(Error::Cold(ColdRead::Key(key.into()))),
             Pinned::Unknown => {}
         }
         self.disk_waits.set(self.disk_waits.get() + 1);

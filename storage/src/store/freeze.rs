@@ -9,12 +9,12 @@ use crate::Result;
 impl Store {
     /// Counts the command that was run since [`Store::set_on_miss`], if it has changed anything.
     pub fn count_change(&mut self) {
-        self.active_changes += u64::from(self.is_changed);
+        self.layers.active_changes += u64::from(self.misses.is_changed);
     }
 
     /// How many commands have changed rows that are not on disk.
     pub fn unsaved_changes(&self) -> u64 {
-        self.active_changes + self.frozen_changes
+        self.layers.active_changes + self.layers.frozen_changes
     }
 
     /// How many generations have reached the disk since the store was opened.
@@ -25,7 +25,7 @@ impl Store {
     /// Whether the active memtable has reached its budget. If [`Store::freeze`] gives nothing then, since the frozen generation
     /// is not written yet, the shard should slow its clients down.
     pub fn is_full(&self) -> bool {
-        self.active.bytes() >= self.options.memtable_bytes
+        self.layers.active.bytes() >= self.options.memtable_bytes
     }
 
     /// Freezes what was applied and returns the job that writes it out; or, after a failed job, returns one that tries the same
@@ -34,28 +34,24 @@ impl Store {
     /// Called between two log entries: the generation holds whole entries.
     pub fn freeze(&mut self) -> Option<GenerationJob> {
         // What is frozen already is whole.
-        if self.is_writing || (self.is_mid_entry && self.frozen.is_none()) {
+        if self.is_writing || (self.is_mid_entry && self.layers.frozen.is_none()) {
             return None;
         }
-        if self.frozen.is_none() {
-            if self.active.is_empty() && self.applied == self.durable {
+        if self.layers.frozen.is_none() {
+            if self.layers.active.is_empty() && self.applied == self.durable {
                 return None;
             }
-            self.frozen_changes = std::mem::take(&mut self.active_changes);
-            self.frozen = Some(Arc::new(Frozen {
-                table: std::mem::take(&mut self.active),
+            self.layers.frozen_changes = std::mem::take(&mut self.layers.active_changes);
+            self.layers.frozen = Some(Arc::new(Frozen {
+                table: std::mem::take(&mut self.layers.active),
                 applied: self.applied.clone(),
                 counters: self.counters.clone(),
             }));
         }
-        let frozen = self.frozen.clone()?;
+        let frozen = self.layers.frozen.clone()?;
         self.is_writing = true;
         let (database, incoming) = (self.database.clone(), self.directory.incoming_path());
-        let replaced = self.written.take();
-        if let Some(replaced) = &replaced {
-            self.replaced = (Arc::downgrade(replaced), replaced.table.bytes());
-        }
-        Some(GenerationJob { frozen, replaced, database, incoming })
+        Some(GenerationJob { frozen, replaced: self.layers.take_written(), database, incoming })
     }
 
     /// Takes back what became of a generation: if it is on disk, its memory goes when the next one is frozen.
@@ -73,34 +69,28 @@ impl Store {
         self.is_writing = false;
         outcome?;
         self.durable = frozen.applied.clone();
-        self.frozen_changes = 0;
+        self.layers.frozen_changes = 0;
         self.generations_written += 1;
         // Nothing to do for the row cache: it holds no key of the generation, see its module's docs.
         self.epoch.0 += 1;
         self.disk_is_empty &= frozen.table.is_empty();
-        let written = self.frozen.take();
+        let written = self.layers.frozen.take();
         if self.is_full() {
             // The next one is frozen in a moment, and memory is short.
             return Ok(Retired { _frozen: [Some(frozen), written], ..Retired::default() });
         }
-        self.written = written;
+        self.layers.written = written;
         Ok(Retired { _frozen: [Some(frozen), None], ..Retired::default() })
     }
 
     /// Memory in use.
     pub fn memory(&self) -> StoreMemory {
         StoreMemory {
-            active_bytes: self.active.bytes(),
-            frozen_bytes: self.frozen.as_ref().map_or(0, |frozen| frozen.table.bytes()),
-            written_bytes: self.written_bytes(),
+            active_bytes: self.layers.active.bytes(),
+            frozen_bytes: self.layers.frozen_bytes(),
+            written_bytes: self.layers.written_bytes(),
             memtable_bytes: self.options.memtable_bytes,
             row_cache_bytes: self.row_cache.bytes(),
         }
-    }
-
-    fn written_bytes(&self) -> usize {
-        let (replaced, replaced_bytes) = &self.replaced;
-        let written_bytes = self.written.as_ref().map_or(0, |written| written.table.bytes());
-        written_bytes + if replaced.strong_count() > 0 { *replaced_bytes } else { 0 }
     }
 }

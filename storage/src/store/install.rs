@@ -53,9 +53,7 @@ impl Store {
         self.disk_is_empty = is_empty;
         self.is_writing = false;
         self.is_mid_entry = false;
-        (self.active_changes, self.frozen_changes) = (0, 0);
-        let active = std::mem::take(&mut self.active);
-        let frozen = [self.frozen.take(), self.written.take()];
+        let (active, frozen) = self.layers.clear();
         Ok(Retired { _active: Some(active), _frozen: frozen, _database: Some(old) })
     }
 

@@ -17,7 +17,7 @@ use crate::rows::{APPLIED_ROW, Visit, successor};
 use crate::{Error, Result};
 
 /// The layers of one scan, newest first.
-pub(super) struct Layers<'a> {
+pub(super) struct ScanLayers<'a> {
     pub(super) active: &'a Memtable,
     pub(super) frozen: Option<&'a Memtable>,
     /// RocksDB; `None` if it holds no rows.
@@ -32,7 +32,7 @@ pub(super) struct Layers<'a> {
 
 /// Visits the rows between the bounds, in `direction`, until `visit` breaks.
 pub(super) fn scan(
-    layers: &Layers<'_>,
+    layers: &ScanLayers<'_>,
     lower: Bound<&[u8]>,
     upper: Bound<&[u8]>,
     direction: Direction,
@@ -161,7 +161,7 @@ impl<'a> DiskCursor<'a> {
         lower: Bound<&[u8]>,
         upper: Bound<&[u8]>,
         direction: Direction,
-        layers: &Layers<'a>,
+        layers: &ScanLayers<'a>,
     ) -> Result<DiskCursor<'a>> {
         let first = match lower {
             Bound::Included(key) => key.to_vec(),

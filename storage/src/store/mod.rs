@@ -14,7 +14,9 @@ mod disk_reads;
 mod freeze;
 mod generation;
 mod install;
+mod layers;
 mod merge_scan;
+mod miss_policy;
 #[cfg(test)]
 mod model_test;
 mod row_cache;
@@ -25,8 +27,8 @@ mod store;
 mod tests;
 mod view;
 
-pub use disk_reads::OnMiss;
 pub use generation::{GenerationDone, GenerationJob, Retired};
+pub use miss_policy::OnMiss;
 pub use row_cache::RowCacheCounts;
 pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 pub use store::{Store, StoreMemory};

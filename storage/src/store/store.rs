@@ -4,19 +4,19 @@ use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex};
 
 use rocksdb::{ReadOptions, ReadTier};
 
-use super::disk_reads::OnMiss;
-use super::generation::Frozen;
-use super::merge_scan::{self, Layers};
+use super::layers::Layers;
+use super::merge_scan::{self, ScanLayers};
+use super::miss_policy::MissPolicy;
 use super::row_cache::RowCache;
 use crate::Result;
-use crate::cold::{Changes, CurrentDatabase, Epoch, PinnedRows};
+use crate::cold::{Changes, CurrentDatabase, Epoch};
 use crate::cold_read::Direction;
 use crate::disk::{Applied, Database, Directory, Opened, StoreOptions, read_options};
-use crate::memtable::{Found, Memtable};
+use crate::memtable::Found;
 use crate::rows::{APPLIED_ROW, Counters, Row, Rows, Visit};
 
 /// Where a store's memory is, in bytes. The block cache is the node's and counted there.
@@ -38,37 +38,26 @@ pub struct StoreMemory {
 pub struct Store {
     pub(super) directory: Directory,
     pub(super) options: StoreOptions,
-    pub(super) active: Memtable,
+    pub(super) layers: Layers,
+    /// Up to where the rows are applied, in memory.
     pub(super) applied: Applied,
     pub(super) counters: Counters,
-    pub(super) frozen: Option<Arc<Frozen>>,
-    /// The generation that was frozen last, once RocksDB has it.
-    pub(super) written: Option<Arc<Frozen>>,
-    /// The one before it, and its bytes, until another thread has freed it.
-    pub(super) replaced: (Weak<Frozen>, usize),
-    /// Whether a job for the frozen generation is under way.
+    /// Set while an entry is being applied: it may have changed some of its rows, and not yet others.
+    pub(super) is_mid_entry: bool,
+    /// Set while a job for the frozen generation is under way.
     pub(super) is_writing: bool,
-    pub(super) row_cache: RowCache,
-    /// Which answers of reader threads are of the database as it is.
-    pub(super) epoch: Epoch,
+    /// Generations that have reached the disk since the store was opened.
+    pub(super) generations_written: u64,
     pub(super) database: Arc<Database>,
-    pub(super) cold_current: CurrentDatabase,
-    /// Whether RocksDB holds no row at all, so that nobody needs to ask it.
+    /// Set if RocksDB holds no row at all, so that nobody needs to ask it.
     pub(super) disk_is_empty: bool,
     /// Up to where the rows on disk are applied.
     pub(super) durable: Applied,
-    pub(super) on_miss: OnMiss,
-    /// Rows from disk that are pinned for the command being run.
-    pub(super) pinned: Option<PinnedRows>,
-    /// Whether a row was changed since `on_miss` was set.
-    pub(super) is_changed: bool,
-    /// Commands that changed what the active memtable holds, and what the frozen one does.
-    pub(super) active_changes: u64,
-    pub(super) frozen_changes: u64,
-    /// Generations that have reached the disk since the store was opened.
-    pub(super) generations_written: u64,
-    /// Whether an entry is being applied: it may have changed some of its rows, and not yet others.
-    pub(super) is_mid_entry: bool,
+    /// Number of the generations and snapshots that have changed the database: answers of reader threads are of one of them.
+    pub(super) epoch: Epoch,
+    pub(super) row_cache: RowCache,
+    pub(super) misses: MissPolicy,
+    pub(super) cold_current: CurrentDatabase,
     pub(super) disk_waits: Cell<u64>,
     /// Rows that were read for requests on other threads.
     pub(super) cold_rows_read: Arc<AtomicU64>,
@@ -99,26 +88,19 @@ impl Store {
         Ok(Store {
             directory,
             options: options.clone(),
-            active: Memtable::default(),
+            layers: Layers::default(),
             durable: applied.clone(),
             applied,
             counters,
-            frozen: None,
-            written: None,
-            replaced: (Weak::new(), 0),
+            is_mid_entry: false,
             is_writing: false,
-            row_cache: RowCache::new(options.row_cache_bytes),
-            epoch: Epoch::default(),
+            generations_written: 0,
             cold_current: Arc::new(Mutex::new(Arc::downgrade(&database))),
             database,
             disk_is_empty: is_empty,
-            on_miss: OnMiss::Wait,
-            pinned: None,
-            is_changed: false,
-            active_changes: 0,
-            frozen_changes: 0,
-            generations_written: 0,
-            is_mid_entry: false,
+            epoch: Epoch::default(),
+            row_cache: RowCache::new(options.row_cache_bytes),
+            misses: MissPolicy::waiting(),
             disk_waits: Cell::new(0),
             cold_rows_read: Arc::default(),
             waiting_reads: read_options(ReadTier::All),
@@ -226,13 +208,13 @@ impl Store {
 
     /// Whether a layer below the active memtable may hold rows.
     fn has_lower_rows(&self) -> bool {
-        !self.disk_is_empty || self.frozen.is_some()
+        !self.disk_is_empty || self.layers.frozen.is_some()
     }
 }
 
 impl Rows for Store {
     fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
-        match self.find_in_memory(key) {
+        match self.layers.find(key) {
             Found::Value(value) => Ok(Some(Row::Memory(value))),
             Found::Deleted => Ok(None),
             Found::Unknown if self.disk_is_empty => Ok(None),
@@ -241,7 +223,7 @@ impl Rows for Store {
     }
 
     fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>> {
-        match self.active.find(key) {
+        match self.layers.active.find(key) {
             Found::Value(value) => Some(Row::Memory(value)),
             Found::Deleted | Found::Unknown => None,
         }
@@ -249,33 +231,33 @@ impl Rows for Store {
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
         debug_assert!(key < APPLIED_ROW, "no row lies behind the applied row");
-        self.is_changed = true;
+        self.misses.is_changed = true;
         self.row_cache.remove(key);
-        self.active.put(key, value);
+        self.layers.active.put(key, value);
     }
 
     fn delete(&mut self, key: &[u8]) {
         let hides_lower = self.has_lower_rows();
-        self.is_changed = true;
+        self.misses.is_changed = true;
         self.row_cache.remove(key);
-        self.active.delete(key, hides_lower);
+        self.layers.active.delete(key, hides_lower);
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8]) {
         let hides_lower = self.has_lower_rows();
-        self.is_changed = true;
+        self.misses.is_changed = true;
         self.row_cache.clear();
-        self.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
+        self.layers.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
     }
 
     fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
-        let layers = Layers {
-            active: &self.active,
-            frozen: self.frozen.as_ref().map(|frozen| &frozen.table),
+        let layers = ScanLayers {
+            active: &self.layers.active,
+            frozen: self.layers.frozen.as_ref().map(|frozen| &frozen.table),
             disk: (!self.disk_is_empty).then_some(&*self.database),
             snapshot: None,
-            pinned: self.pinned.as_ref(),
-            waits: self.may_wait().then_some(&self.disk_waits),
+            pinned: self.misses.pinned.as_ref(),
+            waits: self.misses.may_wait().then_some(&self.disk_waits),
         };
         merge_scan::scan(&layers, lower, upper, direction, visit)
     }
@@ -285,7 +267,7 @@ impl Rows for Store {
     }
 
     fn counters_mut(&mut self) -> &mut Counters {
-        self.is_changed = true;
+        self.misses.is_changed = true;
         &mut self.counters
     }
 }

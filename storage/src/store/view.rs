@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rocksdb::{DB, ReadOptions, ReadTier, SnapshotWithThreadMode};
 
 use super::generation::Frozen;
-use super::merge_scan::{self, Layers};
+use super::merge_scan::{self, ScanLayers};
 use super::store::Store;
 use crate::cold::ColdReader;
 use crate::cold_read::{ColdRead, Direction};
@@ -55,8 +55,8 @@ impl View {
         ranges.dedup();
         let mut memory = Memtable::default();
         // From the older rows to the newer ones: a deleted range hides those before it, and not those of its own generation.
-        let frozen = store.frozen.as_deref().map(|Frozen { table, .. }| table);
-        for table in frozen.into_iter().chain([&store.active]) {
+        let frozen = store.layers.frozen.as_deref().map(|Frozen { table, .. }| table);
+        for table in frozen.into_iter().chain([&store.layers.active]) {
             table.tombstones().iter().for_each(|(from, to)| memory.delete_range(from, to, true));
             for (from, to) in &ranges {
                 let mut rows = table.cursor(Bound::Included(from), Bound::Excluded(to), Direction::Forward);
@@ -188,7 +188,7 @@ impl Rows for ViewRows<'_> {
             };
             return Err(Error::Cold(ColdRead::Key(from.into())));
         }
-        let layers = Layers {
+        let layers = ScanLayers {
             active: &self.view.memory,
             frozen: None,
             disk: Some(self.database),
