@@ -15,13 +15,10 @@ pub enum ColdRead {
         from: Box<[u8]>,
         /// Which way it was going.
         direction: Direction,
-        /// Bytes of rows to fetch at most; the store asks for [`COLD_SCAN_BYTES`].
+        /// Bytes of rows to fetch at most; the store asks for [`COLD_SCAN_BYTES`](crate::COLD_SCAN_BYTES).
         bytes: usize,
     },
 }
-
-/// Bytes of rows that a scan which met the disk has fetched at first.
-pub const COLD_SCAN_BYTES: usize = 1 << 20;
 
 /// The order in which a scan visits rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

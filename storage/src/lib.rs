@@ -23,10 +23,11 @@ mod support;
 mod tests;
 
 pub use cold::{Changes, ColdReader, Fetched, PinnedRows, Trial};
-pub use cold_read::{COLD_SCAN_BYTES, ColdRead, Direction};
+pub use cold_read::{ColdRead, Direction};
 pub use disk::{Applied, BlockCache, StoreOptions};
 pub use error::{Error, Result};
 pub use identity::{Identity, NODE_ID_BYTES};
+pub use limits::COLD_SCAN_BYTES;
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
 pub use rows::{Counters, DATABASE_COUNT, MemoryRows, Row, RowRange, RowRules, Rows, Visit};
 pub use store::{

@@ -1,5 +1,119 @@
-//! Bounds of this crate that more than one room keeps to.
+//! Every bound of the rows' side of this crate: what is held, fetched, collected or waited for at most. Those of the log stand with
+//! it (`log/`), those that a node sets are options (`StoreOptions`); `basalt-core` has its own in `core/src/limits.rs`.
+//!
+//! What a newcomer would get wrong: the first section is no tuning. It decides what an entry of the Raft log does to the rows, and
+//! every replica, and every replay, has to come to the same. Another value there is another format of entries.
 
-/// Largest key and value together that the row cache takes, in bytes, and so what a reader thread brings it: more would drive out
-/// over a hundred small rows, which takes tens of microseconds, and one disk block is as good.
+use std::time::Duration;
+
+// --- results: what applying an entry does -------------------------------------------------------------------------------------
+
+/// Names in a collection up to which a random one is drawn by its exact rank (`keyspace/hashed_names.rs`): the draw walks over
+/// them.
+pub(crate) const EXACT_NAMES_MAX: u64 = 64;
+
+/// Names that follow a random hash, one of which is drawn from a larger collection (`keyspace/hashed_names.rs`): over so many the
+/// gaps between hashes even out.
+pub(crate) const WINDOW_NAMES: u32 = 16;
+
+/// Elements of a collection that is moved to a new version (`keyspace/renewal.rs`): the work that one command may cause is bounded.
+pub(crate) const RENEWED_ELEMENTS_MAX: u64 = 128;
+
+/// Rows that must have been removed for each one that is written again: moving costs less than a tenth of the removals.
+pub(crate) const REMOVED_PER_ELEMENT: u64 = 16;
+
+/// Removed rows that a collection is moved for at least: fewer tombstones do not matter.
+pub(crate) const REMOVED_MIN: u32 = 1024;
+
+/// Bits of a version that count the collections created by one log entry (`keyspace/version.rs`): a million of them.
+pub(crate) const VERSION_COUNTER_BITS: u32 = 20;
+
+/// Bytes of a key that is carried from one shard to another, serialized (`keyspace/whole_key.rs`): it has to fit one entry. Larger
+/// ones are refused.
+pub const SERIALIZED_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of one of the two bounds that a sorted set keeps of its order (`keyspace/sorted_sets.rs`): both and their lengths fit
+/// [`FIELDS_BYTES_MAX`].
+pub(crate) const ORDER_BOUND_BYTES_MAX: usize = 28;
+
+/// Bytes of a type's own fields in the metadata row of a collection (`keyspace/collection.rs`); a stream needs 56.
+pub(crate) const FIELDS_BYTES_MAX: usize = 64;
+
+// --- Keyspace -----------------------------------------------------------------------------------------------------------------
+
+/// Rows collected from one scan before they are changed: scans lend the rows, so changes wait until the scan is over.
+pub(crate) const CHUNK_ROWS_MAX: usize = 1024;
+
+/// Bytes of the value buffer that a `Scratch` keeps: one that grew beyond for one huge value is given back after use.
+pub(crate) const SCRATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// Keys, in the order of their places, among which RANDOMKEY draws one.
+pub(crate) const RANDOM_KEY_WINDOW: usize = 64;
+
+/// Steps of RANDOMKEY over nothing but expired keys before it gives up.
+pub(crate) const RANDOM_KEY_STEPS_MAX: usize = 64;
+
+// --- ColdRows: what one request is found to miss ------------------------------------------------------------------------------
+
+/// Cold rows of one request that are fetched at once.
+pub const COLD_ROWS_MAX: usize = 1024;
+
+/// Bytes of their keys: each key of a collection's row has the collection's key in it, which may be long.
+pub(crate) const COLD_KEY_BYTES_MAX: usize = 1 << 20;
+
+// --- ColdReader: what one cold read fetches -----------------------------------------------------------------------------------
+
+/// Bytes of rows that a scan which met the disk has fetched at first.
+pub const COLD_SCAN_BYTES: usize = 1 << 20;
+
+/// Bytes that a row counts for at least among those that a scan fetches: a row of a few bytes takes time as well.
+pub(crate) const COLD_SCAN_ROW_BYTES_MIN: usize = 256;
+
+/// Rows that are fetched from each of several places on.
+pub(crate) const COLD_PLACE_ROWS_MAX: usize = 16;
+
+/// Bytes of those rows.
+pub(crate) const COLD_PLACE_BYTES_MAX: usize = 64 << 10;
+
+/// Rows that one cold read brings to the core: taking them in is a core's work, some hundred nanoseconds each.
+pub(crate) const FETCHED_ROWS_MAX: usize = 256;
+
+/// Bytes of those rows. Others are found in the block cache.
+pub(crate) const FETCHED_BYTES_MAX: usize = 64 << 10;
+
+/// Time that a read of no rows takes, so that whoever tries again until something else has happened is not always at it.
+pub(crate) const EMPTY_READ_WAIT: Duration = Duration::from_micros(200);
+
+// --- PinnedRows ---------------------------------------------------------------------------------------------------------------
+
+/// Bytes at which no more single rows, or places, are fetched to be pinned: the command meets the rest when it is tried again.
+pub(crate) const PINNED_BYTES_AT_ONCE: usize = 32 << 20;
+
+// --- RowCache -----------------------------------------------------------------------------------------------------------------
+
+/// Bytes of the largest key and value together that the row cache takes, and so what a reader thread brings it: more would drive
+/// out over a hundred small rows, which takes tens of microseconds, and one disk block is as good.
 pub(crate) const CACHED_ROW_BYTES_MAX: usize = 16 << 10;
+
+/// Rows of one piece of the cache. It is made of pieces, by hash, each with a policy of its own: one for all would have to grow,
+/// which with a million rows holds the core for tens of milliseconds; with so few it is some tens of microseconds.
+pub(crate) const CACHE_PIECE_ROWS_MAX: usize = 8192;
+
+// --- Memtable -----------------------------------------------------------------------------------------------------------------
+
+/// Bytes of a row inside a leaf, of which a leaf then has less than 64 KiB. Larger rows lie outside.
+pub(crate) const LEAF_ROW_BYTES_MAX: usize = 768;
+
+/// Bytes of rows at which a leaf is split, however few they are; it may hold a little more. No step copies more than one leaf.
+pub(crate) const LEAF_BYTES_MAX: usize = 16 << 10;
+
+// --- GenerationJob ------------------------------------------------------------------------------------------------------------
+
+/// Level-0 files at which the next generation waits for compaction: each one costs every cold read a look.
+pub(crate) const LEVEL0_FILES_MAX: u64 = 20;
+
+/// Time that a generation waits for compaction. The shard's backlog grows meanwhile, which slows its clients down.
+pub(crate) const COMPACTION_WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// Time between two looks at how far compaction is.
+pub(crate) const COMPACTION_POLL_EVERY: Duration = Duration::from_millis(20);

@@ -62,14 +62,6 @@ pub struct RowRules {
     pub read_deadline: fn(row: &[u8]) -> Option<(u64, u8)>,
 }
 
-/// Rows that are fetched from each of several places on, at most.
-pub(crate) const COLD_PLACE_ROWS: usize = 16;
-/// Bytes of those rows, at most.
-pub(crate) const COLD_PLACE_BYTES: usize = 64 << 10;
-
-/// Bytes at which no more single rows, or places, are fetched to be pinned: the command meets the rest when it is tried again.
-pub(crate) const PINNED_BYTES_AT_ONCE: usize = 32 << 20;
-
 /// Per-database key counts of one shard. Kept beside the rows and persisted with them, so that `DBSIZE` counts nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Counters {

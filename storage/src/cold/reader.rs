@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use rocksdb::ReadTier;
 
@@ -12,19 +11,11 @@ use super::pinned_rows::{Piece, PinnedRows};
 use crate::Result;
 use crate::cold_read::{ColdRead, Direction};
 use crate::disk::{Database, read_options};
-use crate::limits::CACHED_ROW_BYTES_MAX;
-use crate::rows::{APPLIED_ROW, COLD_PLACE_BYTES, COLD_PLACE_ROWS, PINNED_BYTES_AT_ONCE, successor};
-
-/// What a row counts for at least among those that one cold scan fetches, in bytes: a row of a few bytes takes time as well.
-const SCAN_ROW_BYTES_MIN: usize = 256;
-
-/// Rows that one cold read brings to the core at most: taking them in is a core's work, some hundred nanoseconds each.
-const FETCHED_ROWS_MAX: usize = 256;
-/// Bytes of those rows at most. Others are found in the block cache.
-const FETCHED_BYTES_MAX: usize = 64 << 10;
-
-/// How long a read of no rows takes, so that whoever tries again until something else has happened is not always at it.
-const MOMENT: Duration = Duration::from_micros(200);
+use crate::limits::{
+    CACHED_ROW_BYTES_MAX, COLD_PLACE_BYTES_MAX, COLD_PLACE_ROWS_MAX, COLD_SCAN_ROW_BYTES_MIN, EMPTY_READ_WAIT,
+    FETCHED_BYTES_MAX, FETCHED_ROWS_MAX, PINNED_BYTES_AT_ONCE,
+};
+use crate::rows::{APPLIED_ROW, successor};
 
 /// The database that cold reads go to: replaced when a snapshot is installed.
 pub(crate) type CurrentDatabase = Arc<Mutex<Weak<Database>>>;
@@ -93,13 +84,18 @@ impl ColdReader {
         };
         match read {
             ColdRead::Key(key) => get(key)?,
-            ColdRead::Keys(keys) if keys.is_empty() => std::thread::sleep(MOMENT),
+            ColdRead::Keys(keys) if keys.is_empty() => std::thread::sleep(EMPTY_READ_WAIT),
             ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
             ColdRead::Places(places) => {
                 for from in places {
-                    scan(&database, from, Direction::Forward, COLD_PLACE_ROWS, COLD_PLACE_BYTES, &mut |_, _| {
-                        rows.count()
-                    })?;
+                    scan(
+                        &database,
+                        from,
+                        Direction::Forward,
+                        COLD_PLACE_ROWS_MAX,
+                        COLD_PLACE_BYTES_MAX,
+                        &mut |_, _| rows.count(),
+                    )?;
                 }
             }
             ColdRead::Scan { from, direction, bytes } => {
@@ -141,8 +137,8 @@ impl ColdReader {
                         &database,
                         from,
                         Direction::Forward,
-                        COLD_PLACE_ROWS,
-                        COLD_PLACE_BYTES,
+                        COLD_PLACE_ROWS_MAX,
+                        COLD_PLACE_BYTES_MAX,
                         &rows,
                         &mut pinned,
                     )?;
@@ -225,7 +221,7 @@ fn scan(
         take(key, value);
         if key != from {
             rows += 1;
-            bytes += (key.len() + value.len()).max(SCAN_ROW_BYTES_MIN);
+            bytes += (key.len() + value.len()).max(COLD_SCAN_ROW_BYTES_MIN);
         }
         match direction {
             Direction::Forward => iterator.next(),

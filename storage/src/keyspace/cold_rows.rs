@@ -16,16 +16,11 @@ use super::meta::Type;
 use super::record::Lookup;
 use super::renewal::Removed;
 use super::streams::StreamId;
-use crate::{COLD_SCAN_BYTES, ColdRead, Direction, Error, Result};
+use crate::limits::{COLD_KEY_BYTES_MAX, COLD_ROWS_MAX, COLD_SCAN_BYTES};
+use crate::{ColdRead, Direction, Error, Result};
 
 /// Row kind of names in every collection that has names.
 const NAMES: u8 = 0x00;
-
-/// Cold rows of one request that are fetched at once, at most.
-pub const COLD_ROWS_MAX: usize = 1024;
-
-/// Bytes of their keys, at most: each key of a collection's row has the collection's key in it, which may be long.
-const COLD_KEY_BYTES_MAX: usize = 1 << 20;
 
 /// Keys of rows that are not in memory.
 pub type ColdRows = Vec<Box<[u8]>>;
@@ -193,7 +188,7 @@ impl Keyspace<'_> {
 mod tests {
     use super::*;
     use crate::keyspace::{ROW_RULES, Scratch, VersionSource};
-    use crate::rows::PINNED_BYTES_AT_ONCE;
+    use crate::limits::PINNED_BYTES_AT_ONCE;
     use crate::{BlockCache, OnMiss, Store, StoreOptions};
 
     /// A store whose rows are all on disk, opened anew: a hash, a set and keys that are due.

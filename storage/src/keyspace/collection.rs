@@ -4,9 +4,7 @@ use smallvec::SmallVec;
 
 use super::key::{ElementKey, RowKey, Slot};
 use super::meta::{Prior, Type};
-
-/// Most bytes of a type's own fields (a stream needs 56).
-pub const FIELDS_BYTES_MAX: usize = 64;
+use crate::limits::FIELDS_BYTES_MAX;
 
 /// A list, set, hash, sorted set or stream: its metadata, and the prefix of its element rows.
 ///

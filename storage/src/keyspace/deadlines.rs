@@ -5,7 +5,8 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::key::{self, RowKey};
-use super::keyspace::{CHUNK_ROWS_MAX, Keyspace, damaged};
+use super::keyspace::{Keyspace, damaged};
+use crate::limits::CHUNK_ROWS_MAX;
 use crate::{Counters, DATABASE_COUNT, Direction, Result};
 
 /// Called with a deadline, a database and a key.

@@ -14,16 +14,11 @@ use super::Keyspace;
 use super::collection::Collection;
 use super::key::{RowKey, name_hash};
 use super::keyspace::damaged;
+use crate::limits::{EXACT_NAMES_MAX, WINDOW_NAMES};
 use crate::{Direction, Result};
 
 /// Bytes before the name: kind and hash.
 const NAME_START: usize = 5;
-
-/// Up to this many names, a random one is drawn by its exact rank.
-pub(super) const EXACT_NAMES_MAX: u64 = 64;
-
-/// In larger collections a random name is one of this many that follow a random hash.
-const WINDOW_NAMES: u32 = 16;
 
 /// The element bytes of `name`.
 pub(super) fn name_element(kind: u8, name: &[u8]) -> RowKey {

@@ -16,9 +16,6 @@ use crate::rows::RowRange;
 /// Hash slots of the keyspace, as in Redis Cluster.
 pub const SLOT_COUNT: u16 = 16384;
 
-/// Longest key, in bytes (Redis' own limit is the bulk limit; element rows need a length that fits comfortably).
-pub const KEY_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// The hash that orders names: CRC-32 (IEEE), then the finalizer of MurmurHash3 (`fmix32`), since the CRCs of names that
 /// differ in a few digits alone leave gaps. Part of the format: never to be changed.
 pub(super) fn name_hash(name: &[u8]) -> u32 {

@@ -9,6 +9,7 @@ use super::Keyspace;
 use super::key::{KeyPosition, KeyRow, RowKey, SLOT_COUNT, Slot};
 use super::keyspace::damaged;
 use super::meta::{Meta, Type};
+use crate::limits::{RANDOM_KEY_STEPS_MAX, RANDOM_KEY_WINDOW};
 use crate::{Direction, Error, Result};
 
 /// Why a walk over rows stopped.
@@ -100,17 +101,13 @@ impl Keyspace<'_> {
     /// In a small database every key has the same chance. In a large one it is one of the few that follow a random place:
     /// places are hashes, so every key has about the same chance.
     pub fn random_key(&self, next: &mut dyn FnMut() -> u64) -> Result<Option<RowKey>> {
-        /// Keys among which one is drawn.
-        const WINDOW: usize = 64;
-        /// Steps over nothing but expired keys before giving up.
-        const STEPS: usize = 64;
-        let is_small = self.counters().keys[self.db as usize] <= WINDOW as u64;
+        let is_small = self.counters().keys[self.db as usize] <= RANDOM_KEY_WINDOW as u64;
         let mut from = if is_small { KeyPosition::START } else { self.random_place(next)? };
         let mut keys: Vec<RowKey> = Vec::new();
-        for _ in 0..STEPS {
-            let end = self.scan_keys(from, WINDOW, &mut |key, _| keys.push(RowKey::from_slice(key)))?;
+        for _ in 0..RANDOM_KEY_STEPS_MAX {
+            let end = self.scan_keys(from, RANDOM_KEY_WINDOW, &mut |key, _| keys.push(RowKey::from_slice(key)))?;
             // From the end on to the start, unless that is where it began: otherwise the first keys were hardly ever drawn.
-            if keys.len() >= WINDOW || is_small && end.is_none() {
+            if keys.len() >= RANDOM_KEY_WINDOW || is_small && end.is_none() {
                 break;
             }
             from = end.unwrap_or(KeyPosition::START);

@@ -6,18 +6,16 @@
 
 use std::ops::Bound;
 
-use super::collection::{Collection, FIELDS_BYTES_MAX};
+use super::collection::Collection;
 use super::key::{self, ElementKey, RowKey, SLOT_COUNT, Slot};
 use super::meta::{Meta, Prior, Type};
 use super::record::{Lookup, Record};
 use super::scratch::{KeyCounts, Scratch};
 use super::string_edit::StringEdit;
 use super::version::VersionSource;
+use crate::limits::FIELDS_BYTES_MAX;
 use crate::rows::Visit;
 use crate::{Counters, DATABASE_COUNT, Direction, Error, Result, Row, Rows};
-
-/// Rows collected from one scan before they are changed: scans lend the rows, so changes wait until the scan is over.
-pub(super) const CHUNK_ROWS_MAX: usize = 1024;
 
 /// One database of a shard, at one moment.
 ///

@@ -30,10 +30,10 @@ mod support;
 mod version;
 mod whole_key;
 
-pub use cold_rows::{COLD_ROWS_MAX, ColdRows};
-pub use collection::{Collection, FIELDS_BYTES_MAX};
+pub use cold_rows::ColdRows;
+pub use collection::Collection;
 pub use hashes::Hash;
-pub use key::{ElementKey, KEY_BYTES_MAX, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};
+pub use key::{ElementKey, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};
 pub use keyspace::Keyspace;
 pub use lists::{End, List};
 pub use meta::{Meta, Prior, Type};
@@ -45,4 +45,6 @@ pub use sorted_sets::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet};
 pub use streams::{Stream, StreamEntry, StreamId, Trim};
 pub use string_edit::StringEdit;
 pub use version::VersionSource;
-pub use whole_key::{SERIALIZED_BYTES_MAX, Serialized};
+pub use whole_key::Serialized;
+
+pub use crate::limits::{COLD_ROWS_MAX, SERIALIZED_BYTES_MAX};

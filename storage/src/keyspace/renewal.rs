@@ -10,16 +10,8 @@ use std::ops::{Bound, ControlFlow};
 use super::Keyspace;
 use super::collection::Collection;
 use super::key::RowKey;
+use crate::limits::{REMOVED_MIN, REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX};
 use crate::{Direction, Result};
-
-/// A collection is moved only while it has at most this many elements: the work one command may cause is bounded.
-const RENEWED_ELEMENTS_MAX: u64 = 128;
-
-/// Rows that must have been removed for each one that is written again: moving costs less than a tenth of the removals.
-const REMOVED_PER_ELEMENT: u64 = 16;
-
-/// Fewer tombstones than this do not matter.
-const REMOVED_MIN: u32 = 1024;
 
 /// Rows removed under a collection's present version: `[removed u32 BE]` in its fields.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 
 use std::cell::Cell;
 
+use crate::limits::SCRATCH_BYTES_MAX;
+
 /// Buffers that outlive a command, so that writing a value allocates nothing. One per core, lent to each
 /// [`Keyspace`](super::Keyspace).
 #[derive(Debug, Default)]
@@ -22,9 +24,6 @@ pub struct KeyCounts {
     /// Expired keys deleted or overwritten.
     pub expired: u64,
 }
-
-/// A buffer that grew beyond this for one huge value is given back after use.
-const SCRATCH_BYTES_KEPT: usize = 256 * 1024;
 
 impl Scratch {
     /// What happened to keys since this was made, or since [`Scratch::set_counts`].
@@ -60,7 +59,7 @@ impl Scratch {
     }
 
     pub(super) fn give_back(&mut self, value: Vec<u8>) {
-        if value.capacity() <= SCRATCH_BYTES_KEPT {
+        if value.capacity() <= SCRATCH_BYTES_MAX {
             self.value = value;
         }
     }

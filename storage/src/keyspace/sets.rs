@@ -10,12 +10,13 @@
 
 use super::Keyspace;
 use super::collection::Collection;
-use super::hashed_names::{EXACT_NAMES_MAX, each_name, element_name, name_element, random_name};
+use super::hashed_names::{each_name, element_name, name_element, random_name};
 use super::key::RowKey;
 use super::keyspace::damaged;
 use super::meta::Type;
 use super::renewal::Removed;
 use crate::Result;
+use crate::limits::EXACT_NAMES_MAX;
 
 /// Row kind of a set's members.
 const MEMBER: u8 = 0x00;

@@ -31,6 +31,7 @@ use super::key::{RowKey, after_prefix};
 use super::keyspace::damaged;
 use super::meta::Type;
 use super::renewal::Removed;
+use crate::limits::ORDER_BOUND_BYTES_MAX;
 use crate::{Direction, Result};
 
 /// Row kind that leads from a member to its score.
@@ -41,9 +42,6 @@ const ORDER: u8 = 0x01;
 
 /// Bytes before the member in an order row.
 const ORDER_MEMBER_START: usize = 9;
-
-/// Most bytes of a bound: two of them and their lengths fit a collection's own fields.
-const BOUND_BYTES_MAX: usize = 28;
 
 /// An end of a sorted set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -415,7 +413,7 @@ impl SortedSet {
     /// Moves the bounds back so that `order` (kind left out) lies between them.
     fn widen(&mut self, order: &[u8]) {
         if order < &self.lowest[..] {
-            self.lowest = order[..order.len().min(BOUND_BYTES_MAX)].to_vec();
+            self.lowest = order[..order.len().min(ORDER_BOUND_BYTES_MAX)].to_vec();
         }
         if !self.highest.is_empty() && order >= &self.highest[..] {
             self.highest = bound_above(order);
@@ -425,7 +423,7 @@ impl SortedSet {
     /// Moves the bound of `end` to `order` (kind left out), the last row popped there.
     fn narrow(&mut self, end: ScoreEnd, order: &[u8]) {
         match end {
-            ScoreEnd::Lowest => self.lowest = order[..order.len().min(BOUND_BYTES_MAX)].to_vec(),
+            ScoreEnd::Lowest => self.lowest = order[..order.len().min(ORDER_BOUND_BYTES_MAX)].to_vec(),
             ScoreEnd::Highest => self.highest = bound_above(order),
         }
     }
@@ -433,18 +431,18 @@ impl SortedSet {
 
 /// The shortest useful bytes of bounded length that sort after `order`.
 fn bound_above(order: &[u8]) -> Vec<u8> {
-    if order.len() < BOUND_BYTES_MAX {
+    if order.len() < ORDER_BOUND_BYTES_MAX {
         let mut bound = order.to_vec();
         bound.push(0);
         return bound;
     }
     // A score's first byte is never 0xFF (that would be NaN), so there is always a successor.
-    after_prefix(&order[..BOUND_BYTES_MAX]).to_vec()
+    after_prefix(&order[..ORDER_BOUND_BYTES_MAX]).to_vec()
 }
 
 fn read_bound(fields: &[u8]) -> Option<(&[u8], &[u8])> {
     let (&length, rest) = fields.split_first()?;
-    if length as usize > BOUND_BYTES_MAX { None } else { rest.split_at_checked(length as usize) }
+    if length as usize > ORDER_BOUND_BYTES_MAX { None } else { rest.split_at_checked(length as usize) }
 }
 
 /// `score` as eight bytes that sort as numbers do.

@@ -19,8 +19,9 @@ use std::ops::{Bound, ControlFlow};
 use super::Keyspace;
 use super::collection::Collection;
 use super::key::RowKey;
-use super::keyspace::{CHUNK_ROWS_MAX, damaged};
+use super::keyspace::damaged;
 use super::meta::Type;
+use crate::limits::CHUNK_ROWS_MAX;
 use crate::{Direction, Result};
 
 /// Row kind of a stream's entries.

@@ -1,7 +1,6 @@
 //! Where the versions of collections come from.
 
-/// Bits of a version that count the collections created by one log entry.
-const COUNTER_BITS: u32 = 20;
+use crate::limits::VERSION_COUNTER_BITS;
 
 /// Gives every collection that a log entry creates a version of its own, the same on every replica.
 ///
@@ -19,9 +18,9 @@ impl VersionSource {
     /// # Panics
     /// If `index` needs more than 44 bits: 17 million million entries.
     pub fn entry(index: u64) -> VersionSource {
-        assert!(index < 1 << (u64::BITS - COUNTER_BITS), "log index {index} leaves no room for versions");
-        let next = index << COUNTER_BITS;
-        VersionSource { next, end: next + (1 << COUNTER_BITS) }
+        assert!(index < 1 << (u64::BITS - VERSION_COUNTER_BITS), "log index {index} leaves no room for versions");
+        let next = index << VERSION_COUNTER_BITS;
+        VersionSource { next, end: next + (1 << VERSION_COUNTER_BITS) }
     }
 
     /// No versions at all, for reads: they create nothing.

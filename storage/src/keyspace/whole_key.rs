@@ -14,13 +14,11 @@ use std::ops::{Bound, ControlFlow};
 use super::Keyspace;
 use super::collection::Collection;
 use super::key::RowKey;
-use super::keyspace::{CHUNK_ROWS_MAX, damaged};
+use super::keyspace::damaged;
 use super::meta::Type;
 use super::record::Lookup;
+use crate::limits::{CHUNK_ROWS_MAX, FIELDS_BYTES_MAX};
 use crate::{Direction, Result};
-
-/// Largest key that is carried from one shard to another, serialized.
-pub const SERIALIZED_BYTES_MAX: usize = 32 << 20;
 
 const FORMAT: u8 = 1;
 
@@ -204,7 +202,7 @@ fn read_collection(rest: &[u8]) -> Option<(u64, &[u8], &[u8])> {
     let (size, rest) = rest.split_first_chunk::<8>()?;
     let (&fields_length, rest) = rest.split_first()?;
     let (fields, rows) = rest.split_at_checked(usize::from(fields_length))?;
-    (fields.len() <= super::FIELDS_BYTES_MAX).then_some((u64::from_be_bytes(*size), fields, rows))
+    (fields.len() <= FIELDS_BYTES_MAX).then_some((u64::from_be_bytes(*size), fields, rows))
 }
 
 /// The rows of a serialized collection.

@@ -12,10 +12,9 @@ use std::ops::Range;
 use std::ops::{Bound, RangeBounds};
 
 use super::heads::{CAPACITY, Heads, common_prefix, node_len_max};
-use super::row::{self, INSIDE_BYTES_MAX, OutsideRow};
+use super::row::{self, OutsideRow};
+use crate::limits::{LEAF_BYTES_MAX, LEAF_ROW_BYTES_MAX};
 
-/// Bytes of rows at which a leaf is split, however few they are; it may hold a little more.
-const HEAP_BYTES_MAX: usize = 16 << 10;
 /// No insert yet: it is no place of a row, nor right before one.
 const NOWHERE: u8 = u8::MAX - 1;
 
@@ -104,8 +103,8 @@ impl Leaf {
             Err(index) => index,
         };
         let bytes = row::inside_bytes(key, value);
-        let is_inside = bytes <= INSIDE_BYTES_MAX;
-        if self.len() >= node_len_max() || is_inside && self.live_bytes() + bytes > HEAP_BYTES_MAX {
+        let is_inside = bytes <= LEAF_ROW_BYTES_MAX;
+        if self.len() >= node_len_max() || is_inside && self.live_bytes() + bytes > LEAF_BYTES_MAX {
             return Some(self.split(index, key, value));
         }
         self.insert(index, key, value);
@@ -134,7 +133,7 @@ impl Leaf {
     pub(super) fn absorb(&mut self, right: &mut Leaf) -> bool {
         let bytes = self.live_bytes() + right.live_bytes();
         // Few enough that the next inserts do not split it again.
-        if self.len() + right.len() > node_len_max() / 2 || bytes > HEAP_BYTES_MAX / 2 {
+        if self.len() + right.len() > node_len_max() / 2 || bytes > LEAF_BYTES_MAX / 2 {
             return false;
         }
         let count = self.len();
@@ -249,7 +248,7 @@ impl Leaf {
         let above = (self.outside_bits & !low_bits(index)) << 1;
         self.outside_bits = below | above;
         let bytes = row::inside_bytes(key, value);
-        if bytes > INSIDE_BYTES_MAX {
+        if bytes > LEAF_ROW_BYTES_MAX {
             let row = OutsideRow { key: key.into(), value: value.map(Into::into) };
             self.outside_bytes += row.bytes();
             self.outside.insert(below.count_ones() as usize, row);

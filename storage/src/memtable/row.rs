@@ -7,9 +7,6 @@
 //!
 //! Large rows are outside, so that no leaf becomes so large that copying it takes long.
 
-/// Most bytes of a row inside a leaf, of which a leaf then has less than 64 KiB.
-pub(super) const INSIDE_BYTES_MAX: usize = 768;
-
 const HEADER_BYTES: usize = 4;
 /// The value length of a deleted row.
 const DELETED: u16 = u16::MAX;

@@ -9,21 +9,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rocksdb::SstFileWriter;
 
 use crate::Result;
 use crate::disk::{Applied, Database, encode_applied};
 use crate::failpoint::failpoint;
+use crate::limits::{COMPACTION_POLL_EVERY, COMPACTION_WAIT_MAX, LEVEL0_FILES_MAX};
 use crate::memtable::Memtable;
 use crate::rows::{APPLIED_ROW, Counters};
-
-/// Level-0 files at which the next generation waits for compaction: each one costs every cold read a look.
-const LEVEL0_FILES_MAX: u64 = 20;
-/// How long a generation waits for compaction at most. The shard's backlog grows meanwhile, which slows its clients down.
-const COMPACTION_WAIT_MAX: Duration = Duration::from_secs(2);
-const COMPACTION_POLL: Duration = Duration::from_millis(20);
 
 /// A memtable that changes no more, with the state it was frozen in.
 pub(super) struct Frozen {
@@ -110,7 +105,7 @@ impl GenerationJob {
         }
         let deadline = Instant::now() + COMPACTION_WAIT_MAX;
         while self.database.level0_file_count()? >= LEVEL0_FILES_MAX && Instant::now() < deadline {
-            std::thread::sleep(COMPACTION_POLL);
+            std::thread::sleep(COMPACTION_POLL_EVERY);
         }
         Ok(())
     }

@@ -10,8 +10,9 @@ use std::ops::{Bound, ControlFlow};
 use rocksdb::{DB, DBRawIteratorWithThreadMode, ErrorKind, ReadTier, SnapshotWithThreadMode};
 
 use crate::cold::{Next, PinnedRows};
-use crate::cold_read::{COLD_SCAN_BYTES, ColdRead, Direction};
+use crate::cold_read::{ColdRead, Direction};
 use crate::disk::{Database, read_options};
+use crate::limits::COLD_SCAN_BYTES;
 use crate::memtable::{Cursor, Memtable};
 use crate::rows::{APPLIED_ROW, Visit, successor};
 use crate::{Error, Result};

@@ -9,8 +9,8 @@ pub enum OnMiss {
     Wait,
     /// It gives [`Error::Cold`](crate::Error::Cold).
     Cold,
-    /// It gives [`Error::Cold`](crate::Error::Cold) as long as nothing is changed: then its command may be tried again. From then on
-    /// it waits.
+    /// It gives [`Error::Cold`](crate::Error::Cold) as long as nothing is changed: then its command may be tried again. From then
+    /// on it waits.
     ColdUntilChanged,
 }
 

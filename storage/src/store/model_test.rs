@@ -119,8 +119,8 @@ fn retry_cold<T>(store: &mut Store, read: impl Fn(&Store) -> Result<T>) -> T {
     answer
 }
 
-/// Tries `read` without waiting for the disk, with rows that are pinned for it, as a core does whose caches are too small. A scan has
-/// so many bytes fetched at once.
+/// Tries `read` without waiting for the disk, with rows that are pinned for it, as a core does whose caches are too small. A scan
+/// has so many bytes fetched at once.
 fn read_pinning<T>(
     store: &mut Store,
     pinned: &mut Option<PinnedRows>,

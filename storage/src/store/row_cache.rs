@@ -42,7 +42,7 @@ use std::hash::{BuildHasher, Hasher};
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-use crate::limits::CACHED_ROW_BYTES_MAX;
+use crate::limits::{CACHE_PIECE_ROWS_MAX, CACHED_ROW_BYTES_MAX};
 
 /// Memory of one row beside its bytes: its place in a slab (48 bytes, and half of that for slabs that are not full) and in a
 /// table (5 bytes, at a load between 44 % and 87 %), a quarter of that for one remembered after it has gone, and the allocator's
@@ -51,10 +51,6 @@ const ROW_OVERHEAD_BYTES: usize = 104;
 
 /// What the smallest row is counted for, so that the number of rows has a bound.
 const ROW_BYTES_MIN: usize = 120;
-
-/// Rows of one piece at most. The cache is made of pieces, by hash, each with a policy of its own: one for all would have to grow,
-/// which with a million rows holds the core for tens of milliseconds; with so few it is some tens of microseconds.
-const PIECE_ROWS_MAX: usize = 8192;
 
 /// Rows that are remembered after they have gone, as a share of those that fit: one that comes back is taken for hot.
 const GHOSTS: f64 = 0.25;
@@ -159,7 +155,7 @@ impl RowCache {
     /// A cache that takes `bytes_max` of memory at most; none at all for less than one row.
     pub(super) fn new(bytes_max: usize) -> RowCache {
         let rows_max = bytes_max / ROW_BYTES_MIN;
-        let piece_count = rows_max.div_ceil(PIECE_ROWS_MAX);
+        let piece_count = rows_max.div_ceil(CACHE_PIECE_ROWS_MAX);
         RowCache {
             pieces: RefCell::new((0..piece_count).map(|_| None).collect()),
             piece_bytes: bytes_max.checked_div(piece_count).unwrap_or(0),
