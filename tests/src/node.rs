@@ -324,7 +324,19 @@ impl Node {
     }
 
     fn ready_address(&self) -> Option<SocketAddr> {
-        lock(&self.log).iter().filter(|line| line.contains("ready")).find_map(|line| {
+        self.address_told("ready")
+    }
+
+    /// Waits until it has told where it listens, which is before its data is loaded.
+    ///
+    /// # Panics
+    /// When it does not in time, with what it said.
+    pub fn wait_for_address(&self) -> SocketAddr {
+        eventually("the node listens", DEADLINE, || self.address_told("listening").ok_or_else(|| self.said()))
+    }
+
+    fn address_told(&self, word: &str) -> Option<SocketAddr> {
+        lock(&self.log).iter().filter(|line| line.contains(word)).find_map(|line| {
             let address = line.split_once("address=")?.1;
             address.split_whitespace().next()?.parse().ok()
         })

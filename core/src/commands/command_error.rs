@@ -56,6 +56,9 @@ impl CommandError {
     /// Keys of one command are on several shards.
     pub const CROSS_SLOT: CommandError = CommandError::text("CROSSSLOT Keys in request don't hash to the same slot");
 
+    /// The group that has the keys does not take requests yet.
+    pub const LOADING: CommandError = CommandError::text("LOADING Basalt is loading the dataset in memory");
+
     /// Keys of one command are on several shards of this node, and it works on one at a time.
     pub const fn cross_shard() -> CommandError {
         CommandError::CROSS_SLOT

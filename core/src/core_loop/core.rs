@@ -4,6 +4,8 @@
 //! one direction: what there is room for ([`room`](super::room)) → replies, clients → commands ([`dispatch`](super::dispatch)) →
 //! what clients have sent, answers → mail of other cores → connections that go on → the turn.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -26,6 +28,9 @@ use crate::shard::Shard;
 /// A connection for whose parked request a reader thread has read rows, and those rows.
 pub(super) type Warmed = (ShardId, (CoreId, u32), Fetched);
 
+/// Shards whose groups have come to take requests since the core last looked.
+pub type Opened = Rc<RefCell<Vec<Shard>>>;
+
 /// One core of the node.
 pub struct Core {
     pub(super) id: CoreId,
@@ -35,8 +40,9 @@ pub struct Core {
     pub(super) pending: PendingRequests,
     /// By the ring's index of the connection.
     pub(super) connections: Vec<Option<Box<Connection>>>,
-    /// By shard; `None` where another core runs it.
+    /// By shard; `None` where another core runs it, and until its group takes requests.
     pub(super) shards: Vec<Option<Shard>>,
+    opened: Opened,
     pub(super) now_ms: u64,
     pub(super) now: Instant,
     pub(super) argv: Argv,
@@ -82,21 +88,17 @@ pub(super) struct Stopping {
 }
 
 impl Core {
-    /// A core with its ring and shards, to be run by the thread that calls this.
+    /// A core with its ring, to be run by the thread that calls this. Its shards come while it runs, in `opened`.
     pub fn new(
         id: CoreId,
         server: Arc<Server>,
         ring: Ring,
-        shards: Vec<Shard>,
+        opened: Opened,
         readers: Background,
         sync_placement: SyncPlacement,
     ) -> Core {
-        let mut by_shard: Vec<Option<Shard>> = server.router.shards().map(|_| None).collect();
-        let shard_count = by_shard.len();
-        for shard in shards {
-            let index = shard.id().index();
-            by_shard[index] = Some(shard);
-        }
+        let shards: Vec<Option<Shard>> = server.router.shards().map(|_| None).collect();
+        let shard_count = shards.len();
         let (now, now_ms) = (Instant::now(), server.clock.unix_ms());
         let live = LiveSettings::of(&server.settings);
         let half_run = (0..server.mailboxes.core_count()).map(|_| None).collect();
@@ -108,7 +110,8 @@ impl Core {
             ring,
             pending: PendingRequests::default(),
             connections: Vec::new(),
-            shards: by_shard,
+            shards,
+            opened,
             now_ms,
             now,
             argv: Argv::new(),
@@ -131,6 +134,18 @@ impl Core {
             idle_parks: 0,
             rates: Default::default(),
         }
+    }
+
+    /// Takes the shards whose groups have come to take requests; returns how many there were.
+    pub fn seat_opened(&mut self) -> usize {
+        let opened = std::mem::take(&mut *self.opened.borrow_mut());
+        let count = opened.len();
+        for shard in opened {
+            let id = shard.id();
+            self.shards[id.index()] = Some(shard);
+            self.server.note_ready(id);
+        }
+        count
     }
 
     pub(super) fn stats(&self) -> &CoreStats {

@@ -43,6 +43,10 @@ impl Core {
         }
         self.stats().commands.add(1);
         match found {
+            Ok(command) if self.server.is_loading() && self.concerns_who_is_not_ready(command, &args) => {
+                self.stats().by_command[command.id as usize].rejected.add(1);
+                self.refuse(connection, &CommandError::LOADING);
+            }
             Ok(command) => {
                 session.last_command = Some(command.id);
                 self.stats().by_command[command.id as usize].calls.add(1);
@@ -66,6 +70,19 @@ impl Core {
         Started::Yes
     }
 
+    /// Whether a command needs a shard whose group does not take requests yet.
+    #[cold]
+    fn concerns_who_is_not_ready(&self, command: &Command, args: Args<'_>) -> bool {
+        let is_to_come = |shard: &ShardId| !self.server.is_ready(*shard);
+        let is_walk =
+            matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey));
+        match command.kind {
+            Kind::Session(_) => false,
+            _ if is_walk => self.server.router.shards().any(|shard| is_to_come(&shard)),
+            _ => self.concerned_shard(command, args, is_to_come).is_some(),
+        }
+    }
+
     /// A shard that has no room for what a command asks of it, if there is one: no part of the command is started then. The steps
     /// of walks are few and short, and are sent all the same.
     #[cold]
@@ -81,21 +98,25 @@ impl Core {
             Kind::Write(_) => Mode::Write,
             Kind::Session(_) => return None,
         };
+        let shard = self.concerned_shard(command, args, |shard| !self.shard_has_room(*shard, mode));
+        shard.map(|shard| (shard, mode))
+    }
+
+    /// The first shard for which `is_so` among those that run a command, but for the steps of walks.
+    fn concerned_shard(&self, command: &Command, args: Args<'_>, is_so: impl Fn(&ShardId) -> bool) -> Option<ShardId> {
         let router = &self.server.router;
-        let is_full = |shard: &ShardId| !self.shard_has_room(*shard, mode);
         let of_keys = |step| args[1..].chunks(step).map(|group| router.shard_of(group[0]));
-        let shard = match command.scatter {
-            Scatter::None => Some(ShardId(0)).filter(is_full),
+        match command.scatter {
+            Scatter::None => Some(ShardId(0)).filter(is_so),
             Scatter::Keys => {
                 let key = command.keys(args).next();
-                Some(key.map_or(ShardId(0), |key| router.shard_of(args[key]))).filter(is_full)
+                Some(key.map_or(ShardId(0), |key| router.shard_of(args[key]))).filter(is_so)
             }
-            Scatter::Split { step, .. } => of_keys(step).find(is_full),
-            Scatter::AllShards { .. } => router.shards().find(is_full),
-            Scatter::MultiShard(MultiShard::Rename | MultiShard::Copy) => of_keys(1).take(2).find(is_full),
+            Scatter::Split { step, .. } => of_keys(step).find(is_so),
+            Scatter::AllShards { .. } => router.shards().find(is_so),
+            Scatter::MultiShard(MultiShard::Rename | MultiShard::Copy) => of_keys(1).take(2).find(is_so),
             Scatter::MultiShard(MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey) => None,
-        };
-        shard.map(|shard| (shard, mode))
+        }
     }
 
     /// Refuses a command that was called, because of its arguments or the state of its connection.

@@ -1,5 +1,6 @@
 //! Shards that take no more, on a core with others and with clients: who is held up, and who is not.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use basalt_net::ring::{Ring, RingOptions};
 
-use super::core::Core;
+use super::core::{Core, Opened};
 use super::sync_placement::SyncPlacement;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
@@ -24,30 +25,33 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn start(server: &Arc<Server>, shards: Vec<Shard>) -> Core {
     let ring = Ring::new(&RingOptions::default()).unwrap();
     let readers = Background::start("test", 1, 8).unwrap();
-    Core::new(SELF, server.clone(), ring, shards, readers, SyncPlacement::of(None))
+    let opened = Opened::new(RefCell::new(shards));
+    let mut core = Core::new(SELF, server.clone(), ring, opened, readers, SyncPlacement::of(None));
+    core.seat_opened();
+    core
 }
 
 /// A client of the core, which sends and receives between its turns.
-struct Client {
+pub(super) struct Client {
     stream: UnixStream,
     unsent: Vec<u8>,
-    received: Vec<u8>,
+    pub(super) received: Vec<u8>,
 }
 
 impl Client {
-    fn connect(server: &Server) -> Client {
+    pub(super) fn connect(server: &Server) -> Client {
         let (stream, other) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
         assert!(server.mailboxes.send_request(SELF, SELF, Request::Connection(other.into())).is_ok());
         Client { stream, unsent: Vec::new(), received: Vec::new() }
     }
 
-    fn ask(&mut self, words: &[&str]) {
+    pub(super) fn ask(&mut self, words: &[&str]) {
         write!(self.unsent, "*{}\r\n", words.len()).unwrap();
         words.iter().for_each(|word| write!(self.unsent, "${}\r\n{word}\r\n", word.len()).unwrap());
     }
 
-    fn has(&self, replies: &str) -> bool {
+    pub(super) fn has(&self, replies: &str) -> bool {
         self.received == replies.as_bytes()
     }
 
@@ -80,7 +84,12 @@ async fn turn(core: &mut Core, clients: &mut [Client]) {
 }
 
 /// Turns until `is_so`.
-async fn until(what: &str, core: &mut Core, clients: &mut [Client], is_so: impl Fn(&Core, &[Client]) -> bool) {
+pub(super) async fn until(
+    what: &str,
+    core: &mut Core,
+    clients: &mut [Client],
+    is_so: impl Fn(&Core, &[Client]) -> bool,
+) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so(core, clients) {
         let received: Vec<_> = clients.iter().map(|client| client.received.len()).collect();
@@ -90,7 +99,7 @@ async fn until(what: &str, core: &mut Core, clients: &mut [Client], is_so: impl 
 }
 
 /// The name of a key of `shard`, which begins with `name`.
-fn key_of(server: &Server, name: &str, shard: ShardId) -> String {
+pub(super) fn key_of(server: &Server, name: &str, shard: ShardId) -> String {
     let mut names = (0..).map(|number| format!("{name}:{number}"));
     names.find(|name| server.router.shard_of(name.as_bytes()) == shard).unwrap()
 }

@@ -36,7 +36,7 @@ mod tests;
 mod turn;
 mod watch;
 
-pub use self::core::Core;
+pub use self::core::{Core, Opened};
 pub use outbox::{Outbox, Warm};
 pub use pending::{PendingRequest, PendingRequests};
 pub use reactor::probe_timers;
@@ -82,6 +82,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         core.start_turn();
         // A bell is an event even if it brings no mail: a finished sync wakes tasks that have to run before the core sleeps.
         let mut events = usize::from(bell.answer());
+        events += core.seat_opened();
         events += core.take_ring_events();
         events += usize::from(core.hand_over_requests());
         events += core.take_mail();

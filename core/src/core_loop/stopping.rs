@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 
 use super::core::{Core, Stopping};
 use crate::limits;
+use crate::node::GroupState;
 use crate::shard::Shard;
 
 impl Core {
@@ -37,8 +38,10 @@ impl Core {
     pub async fn close_shards(&mut self) -> Result<(), String> {
         let failed = self.server.stop.failure().is_some();
         // All at once: what a shard waits for is mostly the disk.
+        let server = &self.server;
         let closing = self.shards.iter_mut().flatten().map(|shard| async move {
             let id = shard.id();
+            server.shards[id.index()].state.set(GroupState::Closing);
             shard.close(failed).await.map_err(|error| format!("shard {id}: {error}"))
         });
         join_all(closing).await.into_iter().collect()

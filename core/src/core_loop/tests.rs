@@ -1,5 +1,6 @@
 //! Tests of a core without its loop.
 
+use std::cell::RefCell;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -8,14 +9,16 @@ use std::time::{Duration, Instant};
 
 use basalt_net::ring::{Ring, RingOptions};
 
-use super::core::Core;
+use super::core::{Core, Opened};
+use super::isolation_tests::{Client, key_of, until};
 use super::sync_placement::SyncPlacement;
+use crate::commands::CommandError;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
 use crate::mail::{Request, RequestBatch, RequestHead};
 use crate::node::Background;
-use crate::shard::tests::{command, log_options, with_server};
+use crate::shard::tests::{command, log_options, with_server, with_shards};
 
 const SELF: CoreId = CoreId(0);
 const OTHER: CoreId = CoreId(1);
@@ -40,7 +43,9 @@ fn no_more_connections_are_dealt_to_a_core_that_is_behind_than_there_may_be() {
         let readers = Background::start("test", 1, 8).unwrap();
         server.settings.set_parameters(&[("maxclients", &CLIENTS_MAX.to_string())]).unwrap();
         // The other core takes nothing.
-        let mut core = Core::new(SELF, server.clone(), ring, vec![shard], readers, SyncPlacement::of(None));
+        let opened = Opened::new(RefCell::new(vec![shard]));
+        let mut core = Core::new(SELF, server.clone(), ring, opened, readers, SyncPlacement::of(None));
+        core.seat_opened();
         let mut peers = Vec::new();
         for _ in 0..COUNT {
             let (ours, peer) = UnixStream::pair().unwrap();
@@ -75,7 +80,9 @@ fn requests_of_another_core_whose_replies_are_large_are_run_a_few_at_a_time_and_
     with_server(2, log_options(), |server, shard| async move {
         let ring = Ring::new(&RingOptions::default()).unwrap();
         let readers = Background::start("test", 1, 8).unwrap();
-        let mut core = Core::new(SELF, server.clone(), ring, vec![shard], readers, SyncPlacement::of(None));
+        let opened = Opened::new(RefCell::new(vec![shard]));
+        let mut core = Core::new(SELF, server.clone(), ring, opened, readers, SyncPlacement::of(None));
+        core.seat_opened();
         let set = (Mode::Write, command(&["SET", "key", &"v".repeat(VALUE_BYTES)]));
         let get = |number: u32| (Mode::Read, command(&["GETRANGE", "key", &number.to_string(), "-1"]));
         let reads: Vec<_> = (0..READS).map(get).collect();
@@ -114,5 +121,44 @@ fn requests_of_another_core_whose_replies_are_large_are_run_a_few_at_a_time_and_
             glommio::timer::sleep(Duration::from_micros(50)).await;
         }
         assert_eq!(tickets, (0..=READS).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_core_whose_group_is_not_ready_says_so_and_answers_what_needs_no_group() {
+    with_shards(2, 1, log_options(), |server, mut shards| async move {
+        let second = shards.pop().unwrap();
+        let (ring, readers) = (Ring::new(&RingOptions::default()).unwrap(), Background::start("test", 1, 8).unwrap());
+        let opened = Opened::new(RefCell::new(shards));
+        let mut core = Core::new(SELF, server.clone(), ring, opened.clone(), readers, SyncPlacement::of(None));
+        assert_eq!(core.seat_opened(), 1);
+        let (here, to_come) = (key_of(&server, "key", ShardId(0)), key_of(&server, "key", ShardId(1)));
+        let mut clients = [Client::connect(&server)];
+        clients[0].ask(&["SET", &here, "1"]);
+        clients[0].ask(&["SET", &to_come, "1"]);
+        for command in [&["GET", &*to_come][..], &["MSET", &here, "2", &to_come, "2"], &["RENAME", &here, &to_come]] {
+            clients[0].ask(command);
+        }
+        // They ask every group.
+        for command in [&["DBSIZE"][..], &["FLUSHALL"], &["KEYS", "*"], &["SCAN", "0"], &["RANDOMKEY"]] {
+            clients[0].ask(command);
+        }
+        clients[0].ask(&["PING"]);
+        clients[0].ask(&["GET", &here]);
+        let refused = format!("-{}\r\n", CommandError::LOADING);
+        let replies = format!("+OK\r\n{}+PONG\r\n$1\r\n1\r\n", refused.repeat(9));
+        until("refused in order", &mut core, &mut clients, |_, clients| clients[0].has(&replies)).await;
+        clients[0].received.clear();
+        clients[0].ask(&["INFO", "persistence"]);
+        until("INFO says it", &mut core, &mut clients, |_, clients| clients[0].received.ends_with(b"\r\n\r\n")).await;
+        assert!(String::from_utf8_lossy(&clients[0].received).contains("loading:1\r\n"));
+
+        opened.borrow_mut().push(second);
+        assert_eq!(core.seat_opened(), 1);
+        clients[0].received.clear();
+        clients[0].ask(&["MSET", &here, "2", &to_come, "2"]);
+        clients[0].ask(&["DBSIZE"]);
+        until("all is there", &mut core, &mut clients, |_, clients| clients[0].has("+OK\r\n:2\r\n")).await;
+        assert!(!server.is_loading());
     });
 }

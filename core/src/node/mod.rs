@@ -9,7 +9,9 @@ mod stop;
 pub use background::{Background, Job};
 pub use clock::Clock;
 pub use live_settings::{LiveSettings, Settings};
-pub use stats::{CommandStats, CoreStats, Counter, ErrorCounts, Figure, RateMeter, RunTime, ShardStats, Told};
+pub use stats::{
+    CommandStats, CoreStats, Counter, ErrorCounts, Figure, GroupState, RateMeter, RunTime, ShardStats, Told, ToldState,
+};
 pub use stop::Stop;
 
 use std::sync::Arc;
@@ -63,6 +65,8 @@ pub struct Server {
     pub client_count: AtomicUsize,
     /// Shards that do not take everything from other cores.
     pub full_shards: AtomicUsize,
+    /// Groups that do not take requests yet.
+    pub groups_to_come: AtomicUsize,
     /// Asks all cores to stop.
     pub stop: Stop,
 }
@@ -73,6 +77,22 @@ impl Server {
         for core in 0..self.mailboxes.core_count() {
             self.mailboxes.bell(CoreId(core as u16)).ring();
         }
+    }
+
+    /// Whether some group does not take requests yet.
+    pub fn is_loading(&self) -> bool {
+        self.groups_to_come.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the group of `shard` takes requests.
+    pub fn is_ready(&self, shard: ShardId) -> bool {
+        matches!(self.shards[shard.index()].state.get(), GroupState::Leader | GroupState::Closing)
+    }
+
+    /// Tells the other cores that the group of `shard` takes requests from now on. Only its core may call this, once.
+    pub fn note_ready(&self, shard: ShardId) {
+        self.shards[shard.index()].state.set(GroupState::Leader);
+        self.groups_to_come.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Whether some shard does not take everything from other cores.

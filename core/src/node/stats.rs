@@ -384,10 +384,59 @@ impl Told {
     }
 }
 
+/// How far a shard's group has come in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum GroupState {
+    /// Its log and rows are being opened.
+    Opening,
+    /// It executes what the log has beyond the rows on disk, and has no leader yet.
+    Recovering,
+    /// It takes requests.
+    Leader,
+    /// What it has in memory goes to disk before it ends.
+    Closing,
+}
+
+impl GroupState {
+    /// The state's name in `INFO`.
+    pub fn name(self) -> &'static str {
+        match self {
+            GroupState::Opening => "opening",
+            GroupState::Recovering => "recovering",
+            GroupState::Leader => "leader",
+            GroupState::Closing => "closing",
+        }
+    }
+}
+
+/// A group's state, as its core told it last.
+#[derive(Debug, Default)]
+pub struct ToldState(AtomicU8);
+
+impl ToldState {
+    /// Tells the others.
+    pub fn set(&self, state: GroupState) {
+        self.0.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// The state that was told last.
+    pub fn get(&self) -> GroupState {
+        match self.0.load(Ordering::Relaxed) {
+            told if told == GroupState::Opening as u8 => GroupState::Opening,
+            told if told == GroupState::Recovering as u8 => GroupState::Recovering,
+            told if told == GroupState::Leader as u8 => GroupState::Leader,
+            _ => GroupState::Closing,
+        }
+    }
+}
+
 /// One shard's figures, as its core last published them.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardStats {
+    /// How far its group has come.
+    pub state: ToldState,
     /// Keys, by database.
     pub keys: [Figure; basalt_storage::DATABASE_COUNT],
     /// Keys with a deadline, by database.

@@ -144,7 +144,7 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
 
 pub(super) fn persistence(scene: &Scene<'_>, fields: &mut Fields) {
     let interval_ms = scene.config.durability_interval.as_millis();
-    fields.add("loading", 0);
+    fields.add("loading", usize::from(scene.server.is_loading()));
     fields.add("async_loading", 0);
     // Any other error of the disk ends the node.
     let disk_is_full = scene.server.shards.iter().any(|shard| shard.disk_is_full.get() != 0);
@@ -378,10 +378,11 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
         fields.add(
             format_args!("shard_{id}"),
             format_args!(
-                "core={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
+                "core={},state={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
                  cold_reads={},cold_rows_read={},disk_waits={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
                  writes_delayed={},write_delay_us={},write_stops={},slow_down_us={},slow_down_bytes_per_s={}",
                 router.core_of(id),
+                shard.state.get().name(),
                 sum(&shard.keys),
                 sum(&shard.deadlines),
                 shard.batches.get(),

@@ -48,6 +48,7 @@ impl Client {
             next_client_id: AtomicU64::new(1),
             client_count: AtomicUsize::new(0),
             full_shards: AtomicUsize::new(0),
+            groups_to_come: AtomicUsize::new(0),
             stop: Stop::new(StopRequest::default()),
         };
         Client { session: session(7), server }

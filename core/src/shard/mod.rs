@@ -36,7 +36,7 @@ use crate::entry::batch;
 use crate::entry::request::{Mode, RequestHeader};
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::node::{Background, Server};
+use crate::node::{Background, GroupState, Server};
 
 use cold::{Parked, Views, Waiting};
 pub(crate) use execution::TOO_MUCH_TO_KEEP;
@@ -155,6 +155,7 @@ impl Shard {
             log_bytes_max: server.config.snapshot_log_bytes(),
             ..GroupOptions::alone(u32::from(id.0), THIS_NODE, snapshots)
         };
+        server.shards[id.index()].state.set(GroupState::Recovering);
         let rows_end = machine.borrow().store.applied().index;
         let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
         let group = Group::open(options, hooks, log, machine.clone()).await?;

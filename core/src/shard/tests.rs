@@ -115,6 +115,8 @@ pub(crate) fn with_shards<F: Future<Output = ()>>(
     executor.run(async {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let (server, mut opened) = (server_of_shards(shards, cores), Vec::new());
+        // The other cores' groups are taken for ready.
+        server.router.shards().filter(|id| server.router.core_of(*id) != CORE).for_each(|id| server.note_ready(id));
         for id in server.router.shards_of(CORE) {
             let directory = directory.path().join(id.to_string());
             std::fs::create_dir(&directory).unwrap();

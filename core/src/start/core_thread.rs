@@ -11,8 +11,8 @@ use basalt_net::thread;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::RunError;
-use super::shards::{OpenShard, open_group};
-use crate::core_loop::{self, Core, SyncPlacement, Watched};
+use super::shards::{Files, GroupOpened, open_groups};
+use crate::core_loop::{self, Core, Opened, SyncPlacement, Watched};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Doorbell;
@@ -21,7 +21,7 @@ use crate::shard::Threads;
 
 /// What a core tells when its ring is there.
 pub(super) type Hello = Result<(CoreId, Doorbell), String>;
-/// What a core tells when it takes requests.
+/// What a core tells when it is about to take its first turn.
 pub(super) type Ready = Result<Watched, String>;
 /// What a core is told once all have their rings.
 pub(super) type ServerIs = Receiver<(Arc<Server>, Vec<TcpListener>)>;
@@ -29,7 +29,9 @@ pub(super) type ServerIs = Receiver<(Arc<Server>, Vec<TcpListener>)>;
 /// What a core thread starts with.
 pub(super) struct CoreStart {
     pub(super) id: CoreId,
-    pub(super) shards: Vec<OpenShard>,
+    /// Its shards' files, as they are opened.
+    pub(super) files: Files,
+    pub(super) opened: Sender<GroupOpened>,
     pub(super) server: ServerIs,
     pub(super) threads: Threads,
     pub(super) sync_placement: SyncPlacement,
@@ -69,23 +71,23 @@ pub(super) fn spawn_core(
 }
 
 async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>) -> Result<(), String> {
-    let CoreStart { id, shards, server, threads, sync_placement } = start;
+    let CoreStart { id, files, opened, server, threads, sync_placement } = start;
     let mut ring =
         Ring::new(&RingOptions { output_high_bytes: limits::OUTPUT_BYTES_STALLED, ..RingOptions::default() })
             .map_err(|error| error.to_string())?;
     let park = Park::new(&mut ring).map_err(|error| format!("core {id} cannot park: {error}"))?;
     let _ = hello.send(Ok((id, Doorbell::new(ring.waker(), park.signal()))));
     let Ok((server, listeners)) = server.recv() else { return Err("another core could not start".into()) };
-    let mut open = Vec::new();
-    for shard in shards {
-        open.push(open_group(shard, &server, id, &threads).await?);
-    }
-    let mut core = Core::new(id, server.clone(), ring, open, threads.readers, sync_placement);
+    let groups = Opened::default();
+    let readers = threads.readers.clone();
+    let mut core = Core::new(id, server.clone(), ring, groups.clone(), readers, sync_placement);
     for listener in listeners {
         core.listen(listener);
     }
     let (heartbeat, watched) = core_loop::watch(id).await;
     let _ = ready.send(Ok(watched));
+    // Beside the loop: with several voters a group finds its leader only while the core takes turns.
+    glommio::spawn_local(open_groups(files, server.clone(), id, threads, groups, opened)).detach();
     if server.config.timer_probe {
         core_loop::probe_timers(server.clone(), id);
     }

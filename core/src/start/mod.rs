@@ -13,13 +13,14 @@ mod syncers;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use basalt_storage::BlockCache;
+use futures_channel::mpsc;
 use glommio::Placement;
 
-use crate::boot::{Ballast, OpenFiles, Prepared, StopRequest};
+use crate::boot::{Ballast, DataDir, OpenFiles, Prepared, StopRequest};
 use crate::cluster::Router;
 use crate::commands::{self, ReplyBounds};
 use crate::config::{Config, MemoryBudget};
@@ -32,7 +33,7 @@ use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 
 use core_thread::{CoreStart, collect, collect_watched, join, spawn_core};
-use shards::{begin_compaction, open_shards};
+use shards::{CompactionStart, GroupOpened, OpenShard, begin_compaction, open_shards};
 use syncers::start_syncers;
 
 /// Why a node could not start or had to stop.
@@ -65,30 +66,36 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let cache = BlockCache::new(budget.block_cache_bytes);
     let ballast = Ballast::new(data.root(), data.shard_count());
     ballast.release();
-    let mut shards = open_shards(&config, open_files.tables, &data, &router, &syncers, &budget, &cache)?;
-    let compactions: Vec<_> = shards.iter().flatten().map(|shard| shard.store.compaction_start()).collect();
-    // A start that was refused is not counted: what belongs here may come back.
-    data.count_start().map_err(|error| RunError(error.to_string()))?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
 
     let (hello, hellos) = channel();
     let (done, finished) = channel();
+    let (opened, openings) = channel();
     let mut threads = Vec::new();
     let mut servers = Vec::new();
+    let mut files = Vec::new();
     for (index, &cpu) in cpus.iter().enumerate() {
         let id = CoreId(index as u16);
-        let own = router.shards_of(id).filter_map(|shard| shards[shard.index()].take()).collect();
         let (server, server_is) = channel();
         servers.push(server);
-        let sync_placement = SyncPlacement::of(sync_threads[index]);
-        let start = CoreStart { id, shards: own, server: server_is, threads: shard_threads.clone(), sync_placement };
+        let (to_core, of_core) = mpsc::channel(shard_count);
+        files.push(to_core);
+        let start = CoreStart {
+            id,
+            files: of_core,
+            opened: opened.clone(),
+            server: server_is,
+            threads: shard_threads.clone(),
+            sync_placement: SyncPlacement::of(sync_threads[index]),
+        };
         let placement = if config.pins_cores() { Placement::Fixed(usize::from(cpu.0)) } else { Placement::Unbound };
         threads.push(spawn_core(placement, start, hello.clone(), done.clone())?);
     }
-    drop((hello, done));
+    drop((hello, done, opened));
 
     let bells = collect(&hellos, core_count)?;
-    let server = Arc::new(make_server(config, open_files, router, Mailboxes::new(bells), cache, stop));
+    let tables = open_files.tables;
+    let server = Arc::new(make_server(config, open_files, router, Mailboxes::new(bells), cache.clone(), stop));
     {
         let server = server.clone();
         server.clone().stop.request_handle().on_request(move || server.ring_all());
@@ -99,19 +106,36 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let _ = sender.send((server.clone(), listeners.take().unwrap_or_default()));
     }
     let watched = collect_watched(&finished, core_count)?;
-    if server.config.disk_reserve > 0 {
-        ballast.set_aside();
-    }
-    begin_compaction(server.clone(), compactions);
     let watchdog = {
         let server = server.clone();
         std::thread::Builder::new().name("basalt-watch".into()).spawn(move || core_loop::watchdog(&server, &watched))
     };
     watchdog.map_err(|error| RunError(format!("no watchdog thread could be started: {error}")))?;
-    for address in addresses {
-        tracing::info!(%address, start_ms = begun.elapsed().as_millis() as u64, "ready");
+    // From here on clients are answered: that the data is being loaded, until it is.
+    for address in &addresses {
+        tracing::info!(%address, "listening, the data is being loaded");
     }
-    let mut failure = None;
+    let started = open_shards(&server.config, tables, &data, &server.router, &syncers, &budget, &cache)
+        .and_then(|shards| start_groups(shards, &mut data, &server, files, &openings));
+    let failed_start = match started {
+        Ok(Some(compactions)) => {
+            if server.config.disk_reserve > 0 {
+                ballast.set_aside();
+            }
+            begin_compaction(server.clone(), compactions);
+            for address in addresses {
+                tracing::info!(%address, start_ms = begun.elapsed().as_millis() as u64, "ready");
+            }
+            None
+        }
+        // The cores say why, or were told to stop.
+        Ok(None) => None,
+        Err(error) => {
+            server.stop_all();
+            Some(error.0)
+        }
+    };
+    let mut failure = failed_start;
     for thread in threads {
         if let Err(reason) = join(thread) {
             server.fail(reason.clone());
@@ -124,6 +148,33 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         Some(reason) => Err(RunError(reason)),
         None => Ok(()),
     }
+}
+
+/// Hands the shards' files to their cores and waits until each group takes requests. `None` if the node stops before.
+fn start_groups(
+    shards: Vec<OpenShard>,
+    data: &mut DataDir,
+    server: &Server,
+    mut files: Vec<mpsc::Sender<OpenShard>>,
+    openings: &Receiver<GroupOpened>,
+) -> Result<Option<Vec<CompactionStart>>, RunError> {
+    // A start that was refused is not counted: what belongs here may come back.
+    data.count_start().map_err(|error| RunError(error.to_string()))?;
+    let compactions = shards.iter().map(OpenShard::compaction_start).collect();
+    let count = shards.len();
+    for shard in shards {
+        let core = server.router.core_of(shard.id);
+        // A core that is gone says why when its thread is joined.
+        let _ = files[core.index()].try_send(shard);
+    }
+    drop(files);
+    for _ in 0..count {
+        match openings.recv() {
+            Ok(opened) => opened.map_err(RunError)?,
+            Err(_) => return Ok(None),
+        };
+    }
+    Ok(Some(compactions))
 }
 
 fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Background, RunError> {
@@ -140,10 +191,11 @@ pub(crate) fn make_server(
     stop: StopRequest,
 ) -> Server {
     let (core_count, clock) = (mailboxes.core_count(), Clock::default());
+    let shard_count = usize::from(router.shard_count());
     let run_id: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
     Server {
         settings: Settings::new(config.clone()),
-        reply_bounds: ReplyBounds::of(config.memory, usize::from(router.shard_count())),
+        reply_bounds: ReplyBounds::of(config.memory, shard_count),
         config,
         open_files,
         cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),
@@ -159,6 +211,7 @@ pub(crate) fn make_server(
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),
         full_shards: AtomicUsize::new(0),
+        groups_to_come: AtomicUsize::new(shard_count),
         stop: Stop::new(stop),
     }
 }

@@ -4,15 +4,19 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{BlockCache, Store, StoreOptions};
+use futures_channel::mpsc;
+use futures_util::StreamExt as _;
 
 use super::RunError;
 use crate::boot::{DataDir, OpenTables};
 use crate::cluster::Router;
 use crate::config::{Config, MemoryBudget};
+use crate::core_loop::Opened;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::node::Server;
@@ -27,6 +31,15 @@ pub(super) struct OpenShard {
     pub(super) store: Store,
 }
 
+/// Work that has a shard's files compacted from now on, and says whether it need not be tried again.
+pub(super) type CompactionStart = Box<dyn Fn() -> bool + Send>;
+
+impl OpenShard {
+    pub(super) fn compaction_start(&self) -> CompactionStart {
+        Box::new(self.store.compaction_start())
+    }
+}
+
 /// Opens every shard's log and rows, one thread a shard: recovery reads and the first writes take their time.
 pub(super) fn open_shards(
     config: &Config,
@@ -36,7 +49,7 @@ pub(super) fn open_shards(
     syncers: &[LogSyncer],
     budget: &MemoryBudget,
     cache: &BlockCache,
-) -> Result<Vec<Option<OpenShard>>, RunError> {
+) -> Result<Vec<OpenShard>, RunError> {
     if let Some(entry) = config.skip_entry.filter(|entry| entry.shard >= data.shard_count()) {
         return Err(RunError(format!(
             "skip-entry = {entry}: there is no shard {}, the last one of {} is {}",
@@ -79,17 +92,42 @@ pub(super) fn open_shards(
         let joined = threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|_| Err("a shard could not be opened".into())));
-        joined.map(|shard| shard.map(Some).map_err(RunError)).collect()
+        joined.map(|shard| shard.map_err(RunError)).collect()
     })
 }
 
-/// Opens a shard's group and waits until it can take requests.
-pub(super) async fn open_group(
-    shard: OpenShard,
-    server: &Arc<Server>,
+/// How a core gets the files of its shards.
+pub(super) type Files = mpsc::Receiver<OpenShard>;
+/// What a core tells of a group: that it takes requests, or why it never will.
+pub(super) type GroupOpened = Result<ShardId, String>;
+
+/// Opens the groups of a core as their files come, each beside the others, and has the core take those that are ready.
+pub(super) async fn open_groups(
+    mut files: Files,
+    server: Arc<Server>,
     core: CoreId,
-    threads: &Threads,
-) -> Result<Shard, String> {
+    threads: Threads,
+    groups: Opened,
+    opened: Sender<GroupOpened>,
+) {
+    while let Some(shard) = files.next().await {
+        let (server, threads, groups, opened) = (server.clone(), threads.clone(), groups.clone(), opened.clone());
+        let open = async move {
+            let id = shard.id;
+            let told = open_group(shard, &server, core, &threads).await.map(|shard| {
+                groups.borrow_mut().push(shard);
+                id
+            });
+            server.mailboxes.bell(core).ring_urgently();
+            // Nobody listens any more if the node was told to stop meanwhile.
+            let _ = opened.send(told);
+        };
+        glommio::spawn_local(open).detach();
+    }
+}
+
+/// Opens a shard's group and waits until it can take requests.
+async fn open_group(shard: OpenShard, server: &Arc<Server>, core: CoreId, threads: &Threads) -> Result<Shard, String> {
     let OpenShard { id, snapshots, log, store } = shard;
     let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
     Shard::open(id, log, machine, snapshots, server, core, threads)
@@ -98,7 +136,7 @@ pub(super) async fn open_group(
 }
 
 /// Has the shards' files compacted from now on, or as soon as there is room for it.
-pub(super) fn begin_compaction(server: Arc<Server>, mut begin: Vec<impl Fn() -> bool + Send + 'static>) {
+pub(super) fn begin_compaction(server: Arc<Server>, mut begin: Vec<CompactionStart>) {
     let run = move || {
         loop {
             begin.retain(|begin| !begin());

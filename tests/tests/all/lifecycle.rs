@@ -3,7 +3,7 @@
 use std::env;
 use std::time::Duration;
 
-use basalt_tests::{Node, NodeOptions, Reply, in_some_attempt};
+use basalt_tests::{Client, DEADLINE, Node, NodeOptions, Reply, eventually, in_some_attempt};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -82,6 +82,62 @@ fn a_start_after_a_stop_replays_nothing_and_one_after_a_kill_does() {
     // What is replayed is in memory only, and a stop writes it too.
     node.stop_written();
     assert_eq!(replayed(&options.start()), (0, 400));
+}
+
+const KEYS_TO_REPLAY: usize = 60_000;
+
+/// Has a node set keys, and ends it so that the next one finds them in its logs only. Each holds its number.
+fn leave_much_to_replay(options: &NodeOptions) {
+    let mut node = options.start();
+    let commands = (0..KEYS_TO_REPLAY).map(|number| ["SET".to_owned(), format!("key:{number}"), number.to_string()]);
+    assert!(node.client().pipeline(commands).iter().all(|reply| *reply == Reply::ok()));
+    node.kill_9();
+}
+
+#[test]
+fn a_node_that_loads_says_so_and_never_that_a_key_is_not_there() {
+    let (_temporary, options) = place();
+    // Two groups, which need not be ready together.
+    let options = options.set("--shards", "2").set("--memory", "1gb");
+    leave_much_to_replay(&options);
+    let node = options.launch();
+    let mut client = Client::connect(node.wait_for_address()).expect("it listens");
+    let (mut refused, mut answered) = (0, 0);
+    // A hundred answers behind one another, of both groups.
+    while answered < 100 {
+        assert_eq!(client.ask("PING").text(), "PONG");
+        assert!(client.ask("INFO persistence").text().contains("loading:"));
+        let number = (refused + answered) * 7 % KEYS_TO_REPLAY;
+        match client.call(["GET", &format!("key:{number}")]) {
+            Reply::Error(text) => {
+                assert_eq!(text, "LOADING Basalt is loading the dataset in memory");
+                (refused, answered) = (refused + 1, 0);
+            }
+            reply => {
+                assert_eq!(reply.text(), number.to_string());
+                answered += 1;
+            }
+        }
+    }
+    println!("{refused} reads were refused while the node loaded");
+    let all_are_there = || match node.client().ask("DBSIZE") {
+        Reply::Integer(keys) => Ok(assert_eq!(keys, KEYS_TO_REPLAY as i64)),
+        other => Err(other),
+    };
+    eventually("the other group is ready too", DEADLINE, all_are_there);
+}
+
+#[test]
+fn a_node_that_is_stopped_while_it_loads_ends_and_loses_nothing() {
+    let (_temporary, options) = place();
+    let options = options.set("--memory", "1gb");
+    leave_much_to_replay(&options);
+    let mut node = options.launch();
+    node.wait_for_address();
+    let (status, _) = node.stop();
+    // A stop that is cut short has nothing to write out either.
+    let _ = node.stopped_in_time(status);
+    assert_eq!(options.start().client().ask("DBSIZE").integer(), KEYS_TO_REPLAY as i64);
 }
 
 #[test]
