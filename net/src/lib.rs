@@ -3,7 +3,6 @@
 //! Knows no Raft and no storage, runs no commands, and has no async runtime.
 
 pub mod heap;
-pub mod probe;
 pub mod resp;
 pub mod ring;
 pub mod socket;

@@ -15,7 +15,6 @@ mod channels;
 mod completions;
 mod entry;
 mod error;
-mod fit;
 mod generations;
 mod group;
 mod ids;
@@ -23,6 +22,7 @@ mod log_store;
 mod machine;
 mod options;
 mod outcomes;
+mod pairing;
 mod peer;
 mod runtime;
 mod snapshot;
@@ -30,18 +30,16 @@ mod state_machine;
 mod types;
 
 #[cfg(test)]
-mod conformance_tests;
+mod support;
 #[cfg(test)]
-mod group_tests;
-#[cfg(test)]
-mod testing;
+mod tests;
 
 pub use completions::{Background, Job, Wake};
 pub use error::{DecodeError, Error, ProposeError, Refused, Result};
-pub use fit::check_fit;
 pub use generations::WritePace;
 pub use group::{Group, GroupStatus, Role};
 pub use ids::{EntryId, NodeId, PeerAddress, Replies};
 pub use machine::{Executed, Machine, MachineError};
 pub use options::{GroupHooks, GroupOptions};
 pub use outcomes::Outcome;
+pub use pairing::check_pairing;

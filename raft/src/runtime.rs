@@ -274,7 +274,7 @@ mod tests {
             };
             let _ = watching(on_panic, spawning).await;
             GlommioRuntime::spawn(async { panic!("of another") }).await.unwrap_err();
-            let deadline = Instant::now() + crate::testing::PATIENCE;
+            let deadline = Instant::now() + crate::support::PATIENCE;
             while heard.borrow().len() < 2 {
                 assert!(Instant::now() < deadline, "{heard:?}");
                 yield_now().await;

@@ -108,7 +108,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Held;
+    use crate::support::Held;
 
     #[test]
     fn what_an_earlier_run_left_is_removed_on_another_thread_and_is_in_nobodys_way() {

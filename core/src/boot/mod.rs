@@ -15,7 +15,7 @@ mod stop;
 
 use std::net::TcpListener;
 
-use basalt_net::probe::probe_io_uring;
+use basalt_net::ring::probe_io_uring;
 
 pub use ballast::Ballast;
 pub use cores::CpuId;

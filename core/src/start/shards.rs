@@ -81,7 +81,7 @@ pub(super) fn open_shards(
         let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
         let snapshots = directory.data.with_file_name("snapshots");
         let (mut log, store) = (log.map_err(in_shard)?, store.map_err(in_shard)?);
-        basalt_raft::check_fit(&log, &store).map_err(|error| format!("shard {id}: {error}"))?;
+        basalt_raft::check_pairing(&log, &store).map_err(|error| format!("shard {id}: {error}"))?;
         if let Some(entry) = config.skip_entry.filter(|entry| entry.shard == id.0) {
             log.skip_entry(entry.index).map_err(|error| format!("skip-entry = {entry}: {error}"))?;
         }

@@ -18,7 +18,7 @@ use io_uring::{
 use super::{
     ids::ConnId,
     queue::{Finish, Queue},
-    spare::Spare,
+    spare_buffers::SpareBuffers,
     token::{Kind, Token},
 };
 
@@ -141,7 +141,7 @@ impl Connection {
     /// Where the core appends output, and whether the connection must be put on the list to flush. `None` if nothing can
     /// be sent any more.
     #[inline]
-    pub(super) fn output(&mut self, spare: &mut Spare) -> Option<(&mut Vec<u8>, bool)> {
+    pub(super) fn output(&mut self, spare: &mut SpareBuffers) -> Option<(&mut Vec<u8>, bool)> {
         if self.life != Life::Open || self.broken {
             return None;
         }
@@ -223,7 +223,7 @@ impl Connection {
     // ---- sending
 
     /// Queues the next send, of at most `bytes_max` bytes, unless one is in flight; tells whether it did.
-    pub(super) fn send(&mut self, bytes_max: u32, id: ConnId, queue: &mut Queue, spare: &mut Spare) -> bool {
+    pub(super) fn send(&mut self, bytes_max: u32, id: ConnId, queue: &mut Queue, spare: &mut SpareBuffers) -> bool {
         if self.send_in_flight || self.broken || self.life == Life::Closing {
             return false;
         }
@@ -282,7 +282,7 @@ impl Connection {
     // ---- ending
 
     /// The peer takes no more: forgets all output.
-    pub(super) fn break_off(&mut self, spare: &mut Spare) {
+    pub(super) fn break_off(&mut self, spare: &mut SpareBuffers) {
         self.broken = true;
         self.drop_output(spare);
     }
@@ -295,7 +295,7 @@ impl Connection {
     }
 
     /// Closes the connection for the core: after the output is sent, or at once.
-    pub(super) fn close(&mut self, after_flush: bool, id: ConnId, queue: &mut Queue, spare: &mut Spare) -> bool {
+    pub(super) fn close(&mut self, after_flush: bool, id: ConnId, queue: &mut Queue, spare: &mut SpareBuffers) -> bool {
         if self.life == Life::Closing {
             return false;
         }
@@ -313,7 +313,7 @@ impl Connection {
 
     /// Drops the output but for the message that the peer has the beginning of, tells it `cut.last`, and closes the connection when
     /// that is sent.
-    pub(super) fn cut(&mut self, cut: Cut, id: ConnId, queue: &mut Queue, spare: &mut Spare) -> bool {
+    pub(super) fn cut(&mut self, cut: Cut, id: ConnId, queue: &mut Queue, spare: &mut SpareBuffers) -> bool {
         if self.life == Life::Closing || self.broken {
             return self.close(false, id, queue, spare);
         }
@@ -399,7 +399,7 @@ impl Connection {
     }
 
     /// Gives the output buffers back; the one that is being sent only when it no longer is.
-    pub(super) fn drop_output(&mut self, spare: &mut Spare) {
+    pub(super) fn drop_output(&mut self, spare: &mut SpareBuffers) {
         spare.put(mem::take(&mut self.output));
         if !self.send_in_flight {
             spare.put(mem::take(&mut self.sending));

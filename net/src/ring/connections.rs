@@ -1,71 +1,71 @@
-//! The table of a ring's connections: an index finds one without hashing, a generation tells a reused slot from its
+//! The table of a ring's connections: an index finds one without hashing, a generation tells a reused place from its
 //! former owner.
 
 use super::{connection::Connection, ids::ConnId, token::INDEX_MAX};
 
 #[derive(Debug)]
-struct Slot {
+struct Place {
     generation: u32,
     connection: Option<Connection>,
 }
 
-/// All connections of a ring, open ones and free slots.
+/// All connections of a ring, open ones and free places.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    slots: Vec<Slot>,
-    /// Last in, first out: the slots used most recently are in the cache.
+    places: Vec<Place>,
+    /// Last in, first out: the places used most recently are in the cache.
     free: Vec<u32>,
 }
 
 impl Connections {
     pub(super) fn insert(&mut self, connection: Connection) -> ConnId {
         let index = self.free.pop().unwrap_or_else(|| {
-            let index = self.slots.len() as u32;
+            let index = self.places.len() as u32;
             assert!(index <= INDEX_MAX, "more connections than a token can tell apart");
-            self.slots.push(Slot { generation: 0, connection: None });
+            self.places.push(Place { generation: 0, connection: None });
             index
         });
-        let slot = &mut self.slots[index as usize];
-        assert!(slot.connection.is_none(), "a free slot holds no connection");
-        slot.connection = Some(connection);
-        ConnId { index, generation: slot.generation }
+        let place = &mut self.places[index as usize];
+        assert!(place.connection.is_none(), "a free place holds no connection");
+        place.connection = Some(connection);
+        ConnId { index, generation: place.generation }
     }
 
     #[inline]
     pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
-        let slot = self.slots.get(id.index as usize)?;
-        if slot.generation == id.generation { slot.connection.as_ref() } else { None }
+        let place = self.places.get(id.index as usize)?;
+        if place.generation == id.generation { place.connection.as_ref() } else { None }
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut Connection> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.generation == id.generation { slot.connection.as_mut() } else { None }
+        let place = self.places.get_mut(id.index as usize)?;
+        if place.generation == id.generation { place.connection.as_mut() } else { None }
     }
 
     /// Takes a connection out; its id is stale from now on.
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Connection> {
-        let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.generation != id.generation {
+        let place = self.places.get_mut(id.index as usize)?;
+        if place.generation != id.generation {
             return None;
         }
-        let connection = slot.connection.take()?;
-        slot.generation = slot.generation.wrapping_add(1);
+        let connection = place.connection.take()?;
+        place.generation = place.generation.wrapping_add(1);
         self.free.push(id.index);
         Some(connection)
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.places.len() - self.free.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.slots.iter().filter_map(|slot| slot.connection.as_ref())
+        self.places.iter().filter_map(|place| place.connection.as_ref())
     }
 
     /// Bytes of the table itself.
     pub(super) fn bytes(&self) -> usize {
-        self.slots.capacity() * size_of::<Slot>() + self.free.capacity() * size_of::<u32>()
+        self.places.capacity() * size_of::<Place>() + self.free.capacity() * size_of::<u32>()
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_stale_once_its_slot_is_free_or_reused() {
+    fn an_id_is_stale_once_its_place_is_free_or_reused() {
         let mut connections = Connections::default();
         let first = connections.insert(connection());
         assert!(connections.get(first).is_some());
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_takes_at_most_two_cache_lines() {
-        assert!(size_of::<Slot>() <= 128, "{}", size_of::<Slot>());
+    fn a_place_takes_at_most_two_cache_lines() {
+        assert!(size_of::<Place>() <= 128, "{}", size_of::<Place>());
     }
 }

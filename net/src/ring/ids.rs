@@ -1,6 +1,6 @@
 //! The names of what a ring has.
 
-/// Names one connection of one ring, and never another: the generation changes when its slot is used again.
+/// Names one connection of one ring, and never another: the generation changes when its place is used again.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ConnId {
     pub(super) index: u32,
@@ -9,12 +9,12 @@ pub struct ConnId {
 
 impl ConnId {
     /// A small number, unique among the connections open now, for tables of one's own beside the ring's. Check the whole
-    /// id against the entry: the slot may have been used again.
+    /// id against the entry: the place may have been used again.
     pub fn index(self) -> usize {
         self.index as usize
     }
 
-    /// How often the slot was used before.
+    /// How often the place was used before.
     pub fn generation(self) -> u32 {
         self.generation
     }

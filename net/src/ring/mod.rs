@@ -40,7 +40,8 @@ mod park;
 mod queue;
 #[allow(clippy::module_inception, reason = "one noun per file, and this one is the ring")]
 mod ring;
-mod spare;
+mod spare_buffers;
+mod supported;
 mod token;
 mod waker;
 
@@ -52,4 +53,5 @@ pub use ids::{ConnId, ListenerId};
 pub use options::RingOptions;
 pub use park::{Park, ParkSignal};
 pub use ring::Ring;
+pub use supported::probe_io_uring;
 pub use waker::Waker;

@@ -26,7 +26,7 @@ use super::{
     listener::Listener,
     options::RingOptions,
     queue::{Completion, Finish, Queue},
-    spare::Spare,
+    spare_buffers::SpareBuffers,
     token::{Kind, Token},
     waker::Waker,
 };
@@ -64,7 +64,7 @@ pub struct Ring {
     flushing: VecDeque<Flush>,
     /// Events that come from no completion.
     ready: VecDeque<Event>,
-    spare: Spare,
+    spare: SpareBuffers,
     waker: Waker,
     /// What the read of the wake-up pipe writes to.
     wake_scratch: Box<[u8; WAKE_BYTES]>,
@@ -95,7 +95,7 @@ impl Ring {
             starved: VecDeque::new(),
             flushing: VecDeque::new(),
             ready: VecDeque::new(),
-            spare: Spare::new(options.spare_bytes_max),
+            spare: SpareBuffers::new(options.spare_bytes_max),
             waker: Waker::new().map_err(io("cannot make the wake-up pipe"))?,
             wake_scratch: Box::new([0; WAKE_BYTES]),
             options: options.clone(),

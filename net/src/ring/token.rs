@@ -3,7 +3,7 @@
 //! ```text
 //! bits  0..3   kind
 //! bits  3..32  index of the connection or listener
-//! bits 32..64  generation of the connection's slot
+//! bits 32..64  generation of the connection's place
 //! ```
 
 use super::ids::ConnId;

@@ -98,13 +98,12 @@ pub const GRAPHS: &[Graph] = &[
         to_go: &[],
         tied: &[],
     },
-    Graph { name: "net", arrows: &[("probe", &["ring"])], to_go: &[], tied: &[] },
+    Graph { name: "net", arrows: &[], to_go: &[], tied: &[] },
     Graph {
         name: "raft",
         arrows: &[
             ("entry", &["error", "ids", "types"]),
             ("error", &["ids"]),
-            ("fit", &["entry", "error", "generations", "ids", "types"]),
             (
                 "generations",
                 &["channels", "completions", "entry", "error", "log_store", "machine", "options", "runtime", "types"],
@@ -113,13 +112,13 @@ pub const GRAPHS: &[Graph] = &[
                 "group",
                 &[
                     "error",
-                    "fit",
                     "generations",
                     "ids",
                     "log_store",
                     "machine",
                     "options",
                     "outcomes",
+                    "pairing",
                     "peer",
                     "runtime",
                     "snapshot",
@@ -131,6 +130,7 @@ pub const GRAPHS: &[Graph] = &[
             ("machine", &["ids"]),
             ("options", &["completions", "error", "ids", "outcomes"]),
             ("outcomes", &["error", "ids", "types"]),
+            ("pairing", &["entry", "error", "generations", "ids", "types"]),
             ("peer", &["ids", "snapshot", "types"]),
             ("runtime", &["channels"]),
             ("snapshot", &["completions", "error", "generations", "types"]),

@@ -10,15 +10,15 @@ const ONE_BYTES_MAX: usize = 64 << 10;
 
 /// A bounded stack of empty buffers.
 #[derive(Debug)]
-pub(super) struct Spare {
+pub(super) struct SpareBuffers {
     buffers: Vec<Vec<u8>>,
     bytes: usize,
     bytes_max: usize,
 }
 
-impl Spare {
-    pub(super) fn new(bytes_max: usize) -> Spare {
-        Spare { buffers: Vec::new(), bytes: 0, bytes_max }
+impl SpareBuffers {
+    pub(super) fn new(bytes_max: usize) -> SpareBuffers {
+        SpareBuffers { buffers: Vec::new(), bytes: 0, bytes_max }
     }
 
     /// Gives an empty buffer with some capacity.
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_last_buffer_returned_is_the_next_one_given_and_it_is_empty() {
-        let mut spare = Spare::new(1 << 20);
+        let mut spare = SpareBuffers::new(1 << 20);
         let mut buffer = spare.take();
         buffer.extend_from_slice(b"reply");
         let address = buffer.as_ptr();
@@ -68,12 +68,12 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut spare = Spare::new(4 * FIRST_BYTES);
+        let mut spare = SpareBuffers::new(4 * FIRST_BYTES);
         for _ in 0..100 {
             spare.put(Vec::with_capacity(FIRST_BYTES));
         }
         assert_eq!(spare.bytes(), 4 * FIRST_BYTES);
-        let mut spare = Spare::new(1 << 30);
+        let mut spare = SpareBuffers::new(1 << 30);
         spare.put(Vec::with_capacity(ONE_BYTES_MAX + 1));
         assert_eq!(spare.bytes(), 0);
     }

@@ -15,7 +15,7 @@ use crate::outcomes::Outcomes;
 use crate::runtime::GlommioRuntime;
 use crate::snapshot::Checkpoints;
 use crate::state_machine::StateMachine;
-use crate::testing::{Appender, Setup, Threads, open_log, run};
+use crate::support::{Appender, Setup, Threads, open_log, run};
 use crate::types::TypeConfig;
 
 struct Builder;

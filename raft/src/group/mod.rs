@@ -16,13 +16,13 @@ use openraft::errors::{Fatal, LinearizableReadError, RaftError};
 use openraft::{AsyncRuntime, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy};
 
 use crate::error::{Error, ProposeError, Refused, Result};
-use crate::fit::check_fit;
 use crate::generations::{Generations, WritePace};
 use crate::ids::NodeId;
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::options::{GroupHooks, GroupOptions};
 use crate::outcomes::Outcomes;
+use crate::pairing::check_pairing;
 use crate::peer::Peers;
 use crate::runtime::{GlommioRuntime, Sleep, watching};
 use crate::snapshot::Checkpoints;
@@ -138,7 +138,7 @@ impl Group {
         options.check()?;
         let config = Arc::new(raft_config(&options)?);
         let GroupHooks { on_outcome, on_fatal, wake, background, readers } = hooks;
-        check_fit(&log, machine.borrow_mut().store())?;
+        check_pairing(&log, machine.borrow_mut().store())?;
         let log = LogStore::new(log, wake.clone());
         let checkpoints = Checkpoints::open(&options.snapshot_directory, &*background)?;
         let on_panic = log.on_panic(wake.clone());
@@ -556,46 +556,4 @@ fn raft_config(options: &GroupOptions) -> Result<Config> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{Setup, run};
-
-    #[test]
-    fn a_panic_of_a_task_that_nobody_waits_for_stops_the_group() {
-        let directory = tempfile::tempdir().unwrap();
-        run(async {
-            let shard = Setup::new(directory.path()).open().await;
-            shard.group.wait_ready().await.unwrap();
-            shard.write(&["a"]).await;
-            // A child of openraft's core, as those are that replicate and send heartbeats; its handle is dropped.
-            let spawns = |_: &_| drop(GlommioRuntime::spawn(async { panic!("on purpose") }));
-            shard.group.0.raft.external_request(spawns).await.unwrap();
-            shard.until("the end", |shard| shard.fatal.borrow().is_some()).await;
-            let fatal = shard.fatal.borrow().clone().unwrap();
-            assert!(fatal.contains("a task of the group panicked: on purpose"), "{fatal}");
-            assert_eq!(shard.propose("b", 1), Err(ProposeError::Fatal(fatal)));
-        });
-    }
-
-    #[test]
-    fn the_log_is_purged_though_openraft_forgets_to_take_snapshots() {
-        let directory = tempfile::tempdir().unwrap();
-        run(async {
-            let shard = Setup::new(directory.path()).open().await;
-            shard.group.wait_ready().await.unwrap();
-            shard.write(&["a", "b"]).await;
-            shard.group.0.reports_lost.set(3);
-            shard.group.write_out().await.unwrap();
-            shard
-                .until("the purge", |shard| {
-                    shard.group.drain_completions();
-                    let status = shard.group.status();
-                    status.purged.is_some() && status.purged == status.durable_applied
-                })
-                .await;
-            assert_eq!(shard.group.0.reports_lost.get(), 0);
-            assert!(!shard.group.0.is_unreported.get());
-            shard.close().await;
-        });
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Whether this machine lets a ring run, asked once at start-up.
+//! The trial of a ring at start-up: does this machine let one run?
 
 use std::{
     io::{Read, Write},
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::ring::{Event, Ring, RingError, RingOptions};
+use super::{Event, Ring, RingError, RingOptions};
 
 /// How long a byte may take through a socket pair.
 const ECHO_WAIT: Duration = Duration::from_secs(2);

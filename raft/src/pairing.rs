@@ -18,7 +18,7 @@ use crate::types::entry_id;
 ///
 /// # Errors
 /// [`StorageError::Misfit`] naming the directory that is not the newest one.
-pub fn check_fit(log: &RaftLog, store: &Store) -> Result<()> {
+pub fn check_pairing(log: &RaftLog, store: &Store) -> Result<()> {
     let applied = point_of(store.applied())?.last_log_id.map(|id| entry_id(&id));
     let damaged = |error: DecodeError| Error::Fatal(format!("the log's purged id: {error}"));
     let purged = log.purged().map(|(_, id)| decode_log_id(id)).transpose().map_err(damaged)?.map(|id| entry_id(&id));
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
     use crate::entry::encode_log_id;
-    use crate::testing::{Appender, open_log};
+    use crate::support::{Appender, open_log};
     use crate::types::log_id;
 
     /// A log of entries from after `purged` to `end`, all of term 3.
@@ -105,7 +105,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let (log, store) = (log(directory.path(), &syncer, purged, end), store(directory.path(), applied));
-        check_fit(&log, &store).err().map(|error| error.to_string())
+        check_pairing(&log, &store).err().map(|error| error.to_string())
     }
 
     #[test]
@@ -151,8 +151,8 @@ mod tests {
         drop(log);
         let log = open_log(directory.path(), &syncer);
         let mut store = store(directory.path(), Some((3, 20)));
-        check_fit(&log, &store).unwrap();
+        check_pairing(&log, &store).unwrap();
         store.set_applied(21, &encode_log_id(&log_id(3, 21)), None);
-        assert!(check_fit(&log, &store).is_err(), "no other index is expected");
+        assert!(check_pairing(&log, &store).is_err(), "no other index is expected");
     }
 }

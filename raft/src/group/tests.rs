@@ -9,7 +9,7 @@ use openraft::AsyncRuntime;
 use crate::error::{ProposeError, Refused};
 use crate::group::Role;
 use crate::runtime::GlommioRuntime;
-use crate::testing::{Appender, Held, PATIENCE, Setup, copy_directory, hooks, open_log, run, voters};
+use crate::support::{Appender, Held, PATIENCE, Setup, copy_directory, hooks, open_log, run, voters};
 use crate::{Group, GroupOptions, NodeId};
 
 #[test]
@@ -417,5 +417,44 @@ fn rows_that_cannot_be_written_out_stop_the_group_and_name_the_file() {
         assert!(matches!(shard.propose("b", 1), Err(ProposeError::Fatal(_))));
         let status = shard.group.status();
         assert_eq!((status.durable_applied, status.purged), (None, None));
+    });
+}
+
+#[test]
+fn a_panic_of_a_task_that_nobody_waits_for_stops_the_group() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let shard = Setup::new(directory.path()).open().await;
+        shard.group.wait_ready().await.unwrap();
+        shard.write(&["a"]).await;
+        // A child of openraft's core, as those are that replicate and send heartbeats; its handle is dropped.
+        let spawns = |_: &_| drop(GlommioRuntime::spawn(async { panic!("on purpose") }));
+        shard.group.0.raft.external_request(spawns).await.unwrap();
+        shard.until("the end", |shard| shard.fatal.borrow().is_some()).await;
+        let fatal = shard.fatal.borrow().clone().unwrap();
+        assert!(fatal.contains("a task of the group panicked: on purpose"), "{fatal}");
+        assert_eq!(shard.propose("b", 1), Err(ProposeError::Fatal(fatal)));
+    });
+}
+
+#[test]
+fn the_log_is_purged_though_openraft_forgets_to_take_snapshots() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let shard = Setup::new(directory.path()).open().await;
+        shard.group.wait_ready().await.unwrap();
+        shard.write(&["a", "b"]).await;
+        shard.group.0.reports_lost.set(3);
+        shard.group.write_out().await.unwrap();
+        shard
+            .until("the purge", |shard| {
+                shard.group.drain_completions();
+                let status = shard.group.status();
+                status.purged.is_some() && status.purged == status.durable_applied
+            })
+            .await;
+        assert_eq!(shard.group.0.reports_lost.get(), 0);
+        assert!(!shard.group.0.is_unreported.get());
+        shard.close().await;
     });
 }

@@ -1,0 +1,218 @@
+use std::future::Future;
+
+use basalt_storage::log::{Durability, LogOptions, LogSyncer};
+use futures_util::StreamExt;
+use openraft::storage::IOFlushed;
+
+use super::*;
+use crate::ids::NodeId;
+use crate::support::{open_log, run};
+use crate::types::{Batch, EntryPayload};
+
+fn entry(index: u64, bytes: usize) -> Entry {
+    use openraft::entry::RaftEntry;
+    Entry::new(log_id(1, index), EntryPayload::Normal(Batch(vec![7; bytes].into())))
+}
+
+#[test]
+fn a_full_disk_turns_batches_away_and_holds_the_append_inside() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+        let options = LogOptions { warm_files: 0, reserve_bytes: u64::MAX / 2, ..LogOptions::default() };
+        let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
+        let mut log = LogStore::new(log, Arc::new(|| {}));
+        assert_eq!(log.admit(1), Err(ProposeError::DiskFull));
+        let mut appending = Box::pin(log.append([entry(0, 2000)], IOFlushed::noop()));
+        for _ in 0..3 {
+            let pending = poll_fn(|context| Poll::Ready(appending.as_mut().poll(context).is_pending())).await;
+            assert!(pending, "an append that fails would stop the group");
+            GlommioRuntime::sleep(DISK_FULL_RETRY).await;
+        }
+        drop(appending);
+        assert_eq!(log.fault(), None);
+    });
+}
+
+#[test]
+fn a_vote_is_durable_when_save_vote_returns() {
+    let directory = tempfile::tempdir().unwrap();
+    for durability in [Durability::Always, Durability::None] {
+        run(async {
+            let syncer = LogSyncer::start(0, durability).unwrap();
+            let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+            let vote = Vote::new(log.read_vote().await.unwrap().map_or(1, |vote| vote.leader_id.term + 1), NodeId(4));
+            let drained = log.clone();
+            let mut saving = Box::pin(log.save_vote(&vote));
+            // Nobody reports the sync, so it must not be taken for done.
+            let early = poll_fn(|context| Poll::Ready(saving.as_mut().poll(context).is_ready())).await;
+            assert!(!early, "{durability:?}: returned before a sync can have been reported");
+            let mut saved = None;
+            while saved.is_none() {
+                drained.drain();
+                GlommioRuntime::sleep(Duration::from_millis(1)).await;
+                saved = poll_fn(|context| match saving.as_mut().poll(context) {
+                    Poll::Ready(result) => Poll::Ready(Some(result)),
+                    Poll::Pending => Poll::Ready(None),
+                })
+                .await;
+            }
+            saved.unwrap().unwrap();
+            // What is in the files now is what a crash of the process leaves.
+            let copy = tempfile::tempdir().unwrap();
+            copy_files(&directory.path().join("log"), &copy.path().join("log"));
+            let other = LogSyncer::start(1, durability).unwrap();
+            let mut copied = LogStore::new(open_log(copy.path(), &other), Arc::new(|| {}));
+            assert_eq!(copied.read_vote().await.unwrap(), Some(vote));
+        });
+    }
+}
+
+fn copy_files(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in std::fs::read_dir(from).unwrap() {
+        let file = file.unwrap();
+        if file.file_type().unwrap().is_file() && file.file_name() != "LOCK" {
+            std::fs::copy(file.path(), to.join(file.file_name())).unwrap();
+        }
+    }
+}
+
+/// A log whose syncs do not begin before the sender is dropped.
+fn held_log(directory: &std::path::Path) -> (LogStore, LogSyncer, std::sync::mpsc::Sender<()>) {
+    let (let_go, wait) = std::sync::mpsc::channel::<()>();
+    let hold = move || assert!(wait.recv().is_err(), "nobody sends");
+    let syncer = LogSyncer::start_with(0, Durability::Always, hold).unwrap();
+    (LogStore::new(open_log(directory, &syncer), Arc::new(|| {})), syncer, let_go)
+}
+
+#[test]
+fn a_sync_of_truncated_entries_is_none_of_those_in_their_place() {
+    let directory = tempfile::tempdir().unwrap();
+    for (kept, expected) in [(Some(5), Some(5)), (None, None)] {
+        let directory = directory.path().join(format!("{kept:?}"));
+        run(async {
+            let (log, _syncer, _let_go) = held_log(&directory);
+            let mut writer = log.clone();
+            writer.append((0..=10).map(|index| entry(index, 10)), IOFlushed::noop()).await.unwrap();
+            let mut truncater = log.clone();
+            let mut truncating = Box::pin(truncater.truncate_after(kept.map(|index| log_id(1, index))));
+            assert!(poll_fn(|context| Poll::Ready(truncating.as_mut().poll(context).is_pending())).await);
+            let next = kept.map_or(0, |kept| kept + 1);
+            writer.append([entry(next, 10)], IOFlushed::noop()).await.unwrap();
+            assert_eq!(log.0.syncs_started.get(), 3, "one for each");
+
+            // Those of the first append and of the truncation are over.
+            log.0.syncs.finish(2, Ok(()));
+            log.drain();
+            assert_eq!(log.0.flushed.get(), expected);
+
+            log.0.syncs.finish(3, Ok(()));
+            log.drain();
+            assert_eq!(log.0.flushed.get(), Some(next));
+        });
+    }
+}
+
+#[test]
+fn long_ranges_are_read_in_pieces_and_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let syncer = LogSyncer::start(0, Durability::None).unwrap();
+        let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+        for index in 0..20 {
+            log.append([entry(index, READ_BYTES / 4)], IOFlushed::noop()).await.unwrap();
+        }
+        let stream = log.entries_stream(3..19).await;
+        let read: Vec<Entry> = futures_util::TryStreamExt::try_collect(stream).await.unwrap();
+        assert_eq!(read.iter().map(|entry| entry.log_id.index()).collect::<Vec<_>>(), (3..19).collect::<Vec<_>>());
+        let piece = log.limited_get_log_entries(3, 19).await.unwrap();
+        assert!(!piece.is_empty() && piece.len() < 16, "{} entries at once", piece.len());
+    });
+}
+
+/// Waits for `future`, and looks for syncs that are over, as a core does.
+async fn draining<F: Future>(log: &LogStore, future: F) -> F::Output {
+    let deadline = std::time::Instant::now() + crate::support::PATIENCE;
+    let mut future = std::pin::pin!(future);
+    loop {
+        log.drain();
+        if let Poll::Ready(output) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+            return output;
+        }
+        assert!(std::time::Instant::now() < deadline, "it does not end");
+        GlommioRuntime::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[test]
+fn a_purge_that_replaces_the_log_and_a_snapshot_that_is_expected_are_durable_when_they_return() {
+    for durability in [Durability::Always, Durability::None] {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let syncer = LogSyncer::start(0, durability).unwrap();
+            let log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+            let mut writer = log.clone();
+            draining(&log, writer.append([entry(0, 10)], IOFlushed::noop())).await.unwrap();
+            draining(&log, log.expect_snapshot(20)).await.unwrap();
+            let expecting = tempfile::tempdir().unwrap();
+            copy_files(&directory.path().join("log"), &expecting.path().join("log"));
+            draining(&log, writer.purge(log_id(3, 20))).await.unwrap();
+            let purged = tempfile::tempdir().unwrap();
+            copy_files(&directory.path().join("log"), &purged.path().join("log"));
+            let other = LogSyncer::start(1, durability).unwrap();
+            assert_eq!(open_log(expecting.path(), &other).expected_snapshot(), Some(20));
+            assert_eq!(open_log(purged.path(), &other).purged().map(|(index, _)| index), Some(20));
+        });
+    }
+}
+
+#[test]
+fn a_range_that_begins_with_purged_entries_is_refused_where_a_hole_would_do_harm() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let syncer = LogSyncer::start(0, Durability::None).unwrap();
+        let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+        log.append((0..10).map(|index| entry(index, 10)), IOFlushed::noop()).await.unwrap();
+        for (purged, range) in [(4, 2..8), (4, 4..5), (9, 9..10), (20, 12..15)] {
+            let mut purger = log.clone();
+            draining(&log, purger.purge(log_id(1, purged))).await.unwrap();
+            let words = format!("record {} is purged", range.start);
+            let streamed: Vec<_> = log.entries_stream(range.clone()).await.collect().await;
+            let [Err(refused)] = &streamed[..] else { panic!("{range:?}: {streamed:?}") };
+            assert!(refused.kind() == io::ErrorKind::NotFound && refused.to_string().contains(&words), "{refused}");
+            let refused = log.limited_get_log_entries(range.start, range.end).await.unwrap_err();
+            assert!(refused.kind() == io::ErrorKind::NotFound && refused.to_string().contains(&words), "{refused}");
+            let tolerated = log.try_get_log_entries(range.clone()).await.unwrap();
+            let there: Vec<u64> = tolerated.iter().map(|entry| entry.log_id.index()).collect();
+            assert_eq!(there, (purged + 1..range.end.min(10)).collect::<Vec<_>>(), "{range:?}");
+            assert!(log.limited_get_log_entries(purged + 1, purged + 1).await.unwrap().is_empty());
+        }
+        assert_eq!(log.fault(), None, "nothing is wrong with the log");
+    });
+}
+
+#[test]
+fn a_purge_behind_a_reader_is_no_silent_hole() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let syncer = LogSyncer::start(0, Durability::None).unwrap();
+        let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+        for index in 0..20 {
+            log.append([entry(index, READ_BYTES / 4)], IOFlushed::noop()).await.unwrap();
+        }
+        let mut purger = log.clone();
+        let mut stream = log.entries_stream(0..20).await;
+        let mut read = vec![stream.next().await.unwrap().unwrap().log_id.index()];
+        purger.purge(log_id(1, 15)).await.unwrap();
+        let end = loop {
+            match stream.next().await {
+                Some(Ok(entry)) => read.push(entry.log_id.index()),
+                end => break end,
+            }
+        };
+        assert_eq!(read, (0..read.len() as u64).collect::<Vec<_>>(), "no hole");
+        assert!(matches!(&end, Some(Err(error)) if error.kind() == io::ErrorKind::NotFound), "{end:?}");
+        assert!(stream.next().await.is_none());
+    });
+}
