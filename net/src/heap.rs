@@ -1,4 +1,4 @@
-//! What glibc is told about the heap that RocksDB takes its memory from; Rust's own allocations have another allocator.
+//! Settings of glibc's heap, which RocksDB takes its memory from; Rust's own allocations have another allocator.
 
 #![allow(unsafe_code, reason = "glibc's settings are made through a C call")]
 

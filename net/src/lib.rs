@@ -1,8 +1,9 @@
-//! What Basalt says to the outside: the Redis protocol, and the io_uring that carries it.
+//! Basalt's face to the outside: the Redis protocol, and the io_uring that carries it.
 //!
 //! Knows no Raft and no storage, runs no commands, and has no async runtime.
 
 pub mod heap;
+mod limits;
 pub mod resp;
 pub mod ring;
 pub mod socket;

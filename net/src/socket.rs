@@ -11,8 +11,7 @@ use nix::sys::socket::{
     setsockopt, socket, sockopt,
 };
 
-/// Probes that a peer may leave unanswered, as in Redis.
-const KEEPALIVE_PROBES: u32 = 3;
+use crate::limits::KEEPALIVE_PROBES;
 
 /// Sets TCP_NODELAY, and keepalive so that a peer that has vanished is noticed after about twice `keepalive_s` seconds
 /// (0: never), as Redis' `tcp-keepalive` does. Sockets that are not TCP are left alone.

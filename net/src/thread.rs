@@ -1,4 +1,4 @@
-//! What the kernel's scheduler is told about the calling thread.
+//! Hints to the kernel's scheduler about the calling thread.
 //!
 //! A thread that wakes up while another runs on its processor waits until that one's time slice is over, which the kernel
 //! notices at its next tick: up to 4 ms with 250 ticks a second. From Linux 6.12 on a thread may ask for a shorter slice of
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// Asks for time slices of `length` (0.1 to 100 ms) for the calling thread; its policy and nice value stay.
 ///
 /// # Errors
-/// What the system says, for example if a seccomp filter forbids the call: the thread runs as well without.
+/// The system's own, for example if a seccomp filter forbids the call: the thread runs as well without.
 pub fn set_time_slice(length: Duration) -> io::Result<()> {
     let size = mem::size_of::<libc::sched_attr>() as libc::c_uint;
     // SAFETY: plain numbers, for which zeros are values.
@@ -34,7 +34,7 @@ pub fn set_time_slice(length: Duration) -> io::Result<()> {
 /// Asks that timers of the calling thread are at most `slack` late (50 µs unless asked).
 ///
 /// # Errors
-/// What the system says.
+/// The system's own.
 pub fn set_timer_slack(slack: Duration) -> io::Result<()> {
     Ok(nix::sys::prctl::set_timerslack(slack.as_nanos() as libc::c_ulong)?)
 }

@@ -1,4 +1,4 @@
-//! What an idle connection costs, in a process of its own: other tests would blur the figure.
+//! The cost of an idle connection, in a process of its own: other tests would blur the figure.
 
 use std::{fs, net::TcpStream};
 

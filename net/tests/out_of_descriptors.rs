@@ -1,4 +1,4 @@
-//! What accepting does without file descriptors, in a process of its own: the limit holds for all of it.
+//! Accepting without file descriptors, in a process of its own: the limit holds for all of it.
 
 use std::{
     fs::File,

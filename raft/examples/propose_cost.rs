@@ -1,4 +1,4 @@
-//! What one proposal costs: CPU of the core's thread and of the whole process, and batches per second, with a machine that
+//! The cost of one proposal: CPU of the core's thread and of the whole process, and batches per second, with a machine that
 //! does nothing and a real log.
 //!
 //! `cargo run --release -p basalt-raft --example propose_cost -- [always|none] [batches on their way] [bytes] [batches]`

@@ -1,4 +1,4 @@
-//! Where other threads report to a core: finished syncs and finished jobs.
+//! Reports of other threads to a core: finished syncs and finished jobs.
 //!
 //! A thread leaves its result here and calls the core's waker; the core takes it with
 //! [`Group::drain_completions`](crate::Group::drain_completions). No task is woken from another thread: a foreign wake
@@ -22,7 +22,7 @@ pub trait Background {
 /// Tells a core, from any thread, that it should call [`Group::drain_completions`](crate::Group::drain_completions).
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
-/// How many syncs of a log have finished.
+/// The number of a log's syncs that have finished.
 pub(crate) struct Syncs {
     finished: AtomicU64,
     failure: OnceLock<String>,
@@ -59,7 +59,7 @@ impl Syncs {
     }
 }
 
-/// Where one job's result will be.
+/// The place of one job's result.
 pub(crate) struct Pending<T>(Arc<Mutex<Option<std::thread::Result<T>>>>);
 
 impl<T: Send + 'static> Pending<T> {

@@ -1,4 +1,4 @@
-//! How Raft's values are encoded: entries in the log, votes, log ids, memberships.
+//! The encoding of Raft's values: entries in the log, votes, log ids, memberships.
 //!
 //! `storage/FORMAT.md` draws these layouts byte by byte, under "Raft values". All integers are big-endian. Every value
 //! starts with its format version, and a version this program does not know is refused, never guessed.
@@ -11,6 +11,7 @@ use openraft::entry::RaftEntry;
 
 use crate::error::DecodeError;
 use crate::ids::{NodeId, PeerAddress};
+use crate::limits::MEMBERS_MAX;
 use crate::types::{Batch, Entry, EntryPayload, LogId, Membership, StoredMembership, Vote, entry_id, log_id};
 
 /// The newest format of each value.
@@ -22,9 +23,6 @@ const KIND_MEMBERSHIP: u8 = 2;
 
 /// Bytes before an entry's payload: format and kind.
 const ENTRY_HEADER_BYTES: usize = 2;
-
-/// Members a membership may name, voters and learners. Far above any real cluster; bounds what a damaged count asks for.
-const MEMBERS_MAX: usize = 1024;
 
 /// Encodes an entry for the log. Its term and index are the record's own.
 pub(crate) fn encode_entry(entry: &Entry) -> LogRecord {

@@ -1,4 +1,4 @@
-//! What can go wrong in a group.
+//! The errors of a group.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use crate::ids::NodeId;
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong in a group.
+/// The errors of a group.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -33,7 +33,7 @@ pub enum Error {
     /// This node does not lead the group, or cannot reach a quorum to confirm that it does.
     #[error("this node cannot confirm that it leads the group (leader: {})", leader.map_or_else(|| "unknown".to_owned(), |id| id.to_string()))]
     NotLeader {
-        /// Who leads, if known.
+        /// The leader, if known.
         leader: Option<NodeId>,
     },
 }
@@ -45,7 +45,7 @@ pub enum DecodeError {
     /// Written by a newer program.
     #[error("{what} has format {found}, this program reads up to {supported}; start the version that wrote it")]
     UnknownFormat {
-        /// What was decoded.
+        /// The value that was decoded.
         what: &'static str,
         /// The version found.
         found: u8,
@@ -55,9 +55,9 @@ pub enum DecodeError {
     /// Not what was written.
     #[error("{what} is damaged: {detail}")]
     Damaged {
-        /// What was decoded.
+        /// The value that was decoded.
         what: &'static str,
-        /// What did not fit.
+        /// The part that did not fit.
         detail: String,
     },
 }
@@ -79,13 +79,13 @@ pub enum ProposeError {
     /// Another node leads. The batch was not and will not be executed.
     #[error("this node does not lead the group")]
     NotLeader {
-        /// Who leads, if known.
+        /// The leader, if known.
         leader: Option<NodeId>,
     },
     /// The leadership changed after the batch entered the log: it may or may not be executed.
     #[error("the leadership changed; it is not known whether the write was executed")]
     Unknown {
-        /// Who leads, if known.
+        /// The leader, if known.
         leader: Option<NodeId>,
     },
     /// Too many batches are on their way. Nothing was done; propose again after an outcome.

@@ -1,4 +1,4 @@
-//! What nodes, entries and replies are called, without openraft.
+//! The names of nodes, entries and replies, without openraft.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ impl From<u64> for NodeId {
     }
 }
 
-/// Where a node's peers reach it, as `host:port`.
+/// The address at which a node's peers reach it, as `host:port`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerAddress(pub String);
 
@@ -28,7 +28,7 @@ impl fmt::Display for PeerAddress {
     }
 }
 
-/// Where an entry stands in the log: the leader's term and the index.
+/// The place of an entry in the log: the leader's term and the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EntryId {
     /// The term of the leader that proposed the entry.
@@ -43,11 +43,11 @@ impl fmt::Display for EntryId {
     }
 }
 
-/// What applying one batch answered: the replies of its commands, one after the other.
+/// The replies of one batch's commands, one after the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Replies {
     /// All replies, encoded for the clients.
     pub bytes: Vec<u8>,
-    /// Where each reply ends in `bytes`, in the order of the batch's commands.
+    /// The end of each reply in `bytes`, in the order of the batch's commands.
     pub ends: Vec<usize>,
 }

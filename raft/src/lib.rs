@@ -18,6 +18,7 @@ mod error;
 mod generations;
 mod group;
 mod ids;
+mod limits;
 mod log_store;
 mod machine;
 mod options;

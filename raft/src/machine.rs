@@ -1,4 +1,4 @@
-//! What a shard does with committed batches: the seam between the group and the commands.
+//! Execution of committed batches by a shard: the seam between the group and the commands.
 
 use basalt_storage::{ColdRead, Fetched, Store};
 
@@ -32,16 +32,16 @@ pub trait Machine {
     fn store(&mut self) -> &mut Store;
 }
 
-/// How far a batch was executed.
+/// The point up to which a batch was executed.
 #[derive(Debug)]
 pub enum Executed {
     /// To its end, with these replies.
     Whole(Replies),
     /// Up to a command that needs rows which are not in memory.
     Cold {
-        /// What is to be fetched.
+        /// The rows to fetch.
         read: ColdRead,
-        /// Whether the rows are to be kept for the command, since the caches drop them.
+        /// Keep the rows for the command, since the caches drop them.
         pins: bool,
     },
 }

@@ -1,4 +1,4 @@
-//! What a group is opened with, and the bounds it keeps.
+//! Options and hooks of a group, and the bounds it keeps.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub struct GroupOptions {
     pub node: NodeId,
     /// The group's first voters, this node among them. Looked at only when the log is new; afterwards the log knows.
     pub voters: BTreeMap<NodeId, PeerAddress>,
-    /// How often a leader tells its followers that it is there, in milliseconds. A group of one sends none.
+    /// The time between two heartbeats of a leader, in milliseconds. A group of one sends none.
     pub heartbeat_ms: u64,
     /// The shortest and the longest time without a leader before a follower campaigns, in milliseconds.
     pub election_timeout_ms: (u64, u64),
@@ -73,7 +73,7 @@ impl GroupOptions {
     }
 }
 
-/// What a group calls in its core. None of these may call back into the group, except `on_outcome`, which may propose.
+/// The callbacks of a group into its core. None of these may call back into the group, except `on_outcome`, which may propose.
 pub struct GroupHooks {
     /// Takes the outcome of each proposed batch, by its ticket, in the order of the proposals. Never called from inside
     /// [`Group::propose`](crate::Group::propose).

@@ -1,4 +1,4 @@
-//! How outcomes of proposals get back to who proposed them: by ticket, in the order of the proposals.
+//! Outcomes of proposals on their way back to who proposed them: by ticket, in the order of the proposals.
 //!
 //! openraft completes a proposal when its entry is applied, at once if this node does not lead, and not at all when it
 //! stops; [`Outcomes`] turns all of that into exactly one outcome per ticket, in order.
@@ -16,7 +16,7 @@ use crate::error::ProposeError;
 use crate::ids::Replies;
 use crate::types::{LogId, TypeConfig};
 
-/// What became of a proposal.
+/// The end of a proposal: its replies, or why there are none.
 pub type Outcome = Result<Replies, ProposeError>;
 
 /// A proposal on its way.
@@ -49,7 +49,7 @@ impl Outcomes {
         })
     }
 
-    /// How many proposals are on their way.
+    /// Counts the proposals on their way.
     pub(crate) fn len(&self) -> usize {
         self.slots.borrow().len()
     }

@@ -1,4 +1,4 @@
-//! Whether a log and a store belong together: what only a directory that was lost, swapped or put back from an old copy can
+//! The check that a log and a store belong together: what only a directory that was lost, swapped or put back from an old copy can
 //! bring about is refused before openraft sees it, which would wait or go on with less than was acknowledged.
 //!
 //! What a newcomer would get wrong: a store *behind* the log is as it should be, the log is applied again. But the log must
@@ -100,7 +100,7 @@ mod tests {
         store
     }
 
-    /// What is said of a log with entries up to `end`, purged up to `purged`, and rows with `applied`, a term and an index.
+    /// Returns what is said of a log with entries up to `end`, purged up to `purged`, and rows with `applied`, a term and an index.
     fn verdict(purged: Option<u64>, end: Option<u64>, applied: Option<(u64, u64)>) -> Option<String> {
         let directory = tempfile::tempdir().unwrap();
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();

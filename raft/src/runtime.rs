@@ -110,7 +110,7 @@ impl<F: Future> Future for Timeout<F> {
 pub(crate) type OnPanic = Rc<dyn Fn(String)>;
 
 thread_local! {
-    /// Who is to hear of panics of the tasks that are spawned now.
+    /// The listener for panics of the tasks that are spawned now.
     static ON_PANIC: RefCell<Option<OnPanic>> = const { RefCell::new(None) };
 }
 
@@ -153,7 +153,7 @@ pub(crate) async fn yield_now() {
     .await;
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub(crate) fn panic_text(panic: Box<dyn Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(text) => *text,

@@ -17,7 +17,7 @@ use crate::types::{SnapshotMeta, TypeConfig};
 
 pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, SnapshotData>;
 
-/// Where checkpoints of one group are made, each under a number of its own.
+/// The directory for checkpoints of one group, each under a number of its own.
 #[derive(Debug)]
 pub(crate) struct Checkpoints {
     directory: PathBuf,
@@ -80,7 +80,7 @@ impl SnapshotData {
 pub(crate) struct SnapshotBuilder {
     generations: Rc<Generations>,
     checkpoints: Rc<Checkpoints>,
-    /// Whether rows that are only in memory are to be written out first.
+    /// Set if rows that are only in memory are to be written out first.
     writes_out: bool,
 }
 

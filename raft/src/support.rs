@@ -1,4 +1,4 @@
-//! What the crate's own tests share: a machine whose commands are easy to check, and a group with its core around it.
+//! Shared by the crate's own tests: a machine whose commands are easy to check, and a group with its core around it.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ use crate::{
     Replies,
 };
 
-/// How long a test waits for anything.
+/// The longest wait of a test for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Appends each batch to the value of the row `b"all"`, so that a lost, doubled or swapped batch shows, and answers with the
@@ -34,7 +34,7 @@ pub(crate) struct Appender {
     pub(crate) applied: Vec<EntryId>,
     /// The tickets that the batches came with.
     pub(crate) tickets: Vec<Option<u64>>,
-    /// Whether a batch is half applied.
+    /// Set while a batch is half applied.
     is_halfway: bool,
 }
 
@@ -103,7 +103,7 @@ impl Background for Threads {
 pub(crate) struct Held(RefCell<Vec<Job>>);
 
 impl Held {
-    /// How many jobs wait.
+    /// Counts the jobs that wait.
     pub(crate) fn job_count(&self) -> usize {
         self.0.borrow().len()
     }
@@ -132,7 +132,7 @@ pub(crate) struct Shard {
     syncer: Option<LogSyncer>,
 }
 
-/// How a test's shard is opened.
+/// The settings of a test's shard.
 #[derive(Clone)]
 pub(crate) struct Setup {
     pub(crate) directory: PathBuf,

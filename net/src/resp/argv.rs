@@ -1,11 +1,10 @@
-//! Where the arguments of a decoded command are.
+//! Positions of the arguments of a decoded command.
 //!
 //! Arguments are not copied: an [`Argv`] holds positions within the bytes that were decoded, so it is only meaningful
 //! together with that very slice. Inline commands are the exception: their quoting has to be undone, so their
 //! arguments are kept in the `Argv` itself.
 
-/// Arguments whose memory is kept for the next command.
-pub const ARGS_KEPT: usize = 64 << 10;
+use crate::limits::ARGS_KEPT;
 
 /// The arguments of one command, reused from command to command.
 ///
@@ -16,7 +15,7 @@ pub struct Argv {
     pub(super) ranges: Vec<ArgRange>,
     /// The arguments of an inline command, without their quotes. Empty for any other command.
     pub(super) unquoted: Vec<u8>,
-    /// Whether `ranges` are positions in `unquoted` rather than in the input.
+    /// Set if `ranges` are positions in `unquoted` rather than in the input.
     pub(super) is_inline: bool,
 }
 
@@ -33,12 +32,12 @@ impl Argv {
         Self::default()
     }
 
-    /// How many arguments the command has, its name included.
+    /// Counts the arguments of the command, its name included.
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Whether there is no command, only an empty line or an empty array.
+    /// Returns true if there is no command, only an empty line or an empty array.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()
     }
@@ -46,7 +45,7 @@ impl Argv {
     /// The argument at `index`, 0 being the command's name, out of the `input` that was decoded.
     ///
     /// # Panics
-    /// When there is no such argument, or when `input` is shorter than the slice that was decoded.
+    /// If there is no such argument, or if `input` is shorter than the slice that was decoded.
     #[inline]
     pub fn get<'a>(&'a self, input: &'a [u8], index: usize) -> &'a [u8] {
         self.slice(input, self.ranges[index])

@@ -8,16 +8,14 @@ use std::mem;
 
 use memchr::memchr;
 
-use super::argv::{ARGS_KEPT, ArgRange, Argv};
+use super::argv::{ArgRange, Argv};
 use super::inline::split_words;
 use super::integer::parse_integer;
 use super::limits::Limits;
 use super::protocol_error::ProtocolError;
+use crate::limits::{ARGS_KEPT, REWALK_ARGS_MAX};
 
-/// Arguments that are cheaper to walk over again than to keep between two calls: the walk skips their bytes.
-const REWALK_ARGS_MAX: usize = 16;
-
-/// What an argument takes beside its bytes and their framing: its range here, and where it is while its command is run.
+/// The memory of an argument beside its bytes and their framing: its range here, and where it is while its command is run.
 const ARG_OVERHEAD_BYTES: usize = size_of::<ArgRange>() + size_of::<&[u8]>();
 
 /// The incremental decoder of one connection's requests.
@@ -30,23 +28,23 @@ pub struct Decoder {
     bytes_needed: usize,
     /// The arguments found in the incomplete command, if they are too many to be found again.
     found: Vec<ArgRange>,
-    /// Where the next argument starts, and how many the command has; 0 unless `found` is in use.
+    /// The start of the next argument, and how many the command has; 0 unless `found` is in use.
     next_arg: usize,
     args: usize,
 }
 
-/// What the start of the input holds.
+/// The content of the input's start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decoded {
     /// Part of a command.
     Incomplete {
-        /// How many bytes are missing at least, as far as can be told: the rest of the current argument. It is what
+        /// The bytes that are missing at least, as far as can be told: the rest of the current argument. It is what
         /// the client claims, so cap what is reserved for it.
         missing: usize,
     },
     /// A command, whose arguments are in the [`Argv`]. None at all mean an empty line or array: skip it, no reply.
     Command {
-        /// How many bytes of the input belong to it.
+        /// The bytes of the input that belong to it.
         consumed: usize,
     },
 }
@@ -79,7 +77,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the decoder is in the middle of a command, as far as it has been told.
+    /// Returns true in the middle of a command, as far as the decoder has been told.
     pub fn is_mid_command(&self) -> bool {
         self.bytes_needed > 0
     }

@@ -1,6 +1,6 @@
 //! The bounds of one request.
 
-/// How large a client's request may be.
+/// The bounds of a client's request.
 ///
 /// The defaults are Redis', but for the bulk length, which is smaller.
 #[derive(Clone, Debug, PartialEq, Eq)]

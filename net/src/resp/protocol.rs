@@ -1,9 +1,9 @@
-//! Which RESP a connection speaks.
+//! The version of RESP that a connection speaks.
 
 /// The version of the reply encoding, chosen by `HELLO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// What every connection starts with: strings, integers, arrays and errors.
+    /// Every connection starts with it: strings, integers, arrays and errors.
     #[default]
     Resp2,
     /// Adds maps, sets, doubles, booleans, a null of its own and push messages.

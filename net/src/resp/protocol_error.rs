@@ -1,4 +1,4 @@
-//! What a client can get wrong in the bytes of a request.
+//! The errors of a client in the bytes of a request.
 //!
 //! The texts are those of Redis 7.0 (`networking.c`). Each of them ends the connection: after one there is no telling
 //! where the next command starts.

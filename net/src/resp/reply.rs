@@ -10,9 +10,7 @@ use super::double::write_double;
 use super::integer::{write_integer, write_unsigned};
 use super::protocol::Protocol;
 use super::protocol_error::ProtocolError;
-
-/// Bytes of a bounded reply that are no value yet: the headers of aggregates around the first one.
-const HEADERS_BYTES_MAX: usize = 64;
+use crate::limits::HEADERS_BYTES_MAX;
 
 /// Writes replies to the end of a connection's output, in RESP2 or RESP3.
 ///
@@ -22,11 +20,11 @@ const HEADERS_BYTES_MAX: usize = 64;
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     protocol: Protocol,
-    /// Where the reply begins in `out`.
+    /// The position in `out` at which the reply begins.
     start: usize,
-    /// Where in `out` it must end.
+    /// The position in `out` at which it must end.
     end_max: usize,
-    /// Whether one value may be longer than the bound, if it is all of the reply.
+    /// Set if one value may be longer than the bound, where it is all of the reply.
     spares_one: bool,
     is_over: bool,
 }
@@ -47,7 +45,7 @@ impl<'a> Reply<'a> {
         Self { end_max: out.len().saturating_add(bytes_max), ..Self::new(out, protocol) }
     }
 
-    /// Whether something was not written, since the reply would have become longer than its bound. Nothing is written any more.
+    /// Returns true if something was not written, since the reply would have become longer than its bound. Nothing is written any more.
     pub fn is_over(&self) -> bool {
         self.is_over
     }
@@ -57,12 +55,12 @@ impl<'a> Reply<'a> {
         self.out.len() - self.start
     }
 
-    /// Whether nothing was written since the encoder was made.
+    /// Returns true if nothing was written since the encoder was made.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether `bytes` more may be written.
+    /// Returns true if `bytes` more may be written.
     #[inline]
     fn fits(&mut self, bytes: usize) -> bool {
         if self.out.len().saturating_add(bytes) <= self.end_max && !self.is_over {
@@ -71,7 +69,7 @@ impl<'a> Reply<'a> {
         self.fits_alone()
     }
 
-    /// Whether what does not fit may be written since it is the only value.
+    /// Returns true if what does not fit may be written since it is the only value.
     #[cold]
     fn fits_alone(&mut self) -> bool {
         self.is_over |= !(self.spares_one && self.out.len() - self.start <= HEADERS_BYTES_MAX);
@@ -267,7 +265,7 @@ impl<'a> Reply<'a> {
     /// A text for humans in a format of three letters, `txt` or `mkd`; a plain string in RESP2.
     ///
     /// # Panics
-    /// When `format` has not three bytes.
+    /// If `format` has not three bytes.
     pub fn verbatim(&mut self, format: &str, text: impl AsRef<[u8]>) {
         assert_eq!(format.len(), 3, "a client takes the fourth byte for the colon");
         let text = text.as_ref();
@@ -311,7 +309,7 @@ impl<'a> Reply<'a> {
         self.is_over &= mark > self.start;
     }
 
-    /// What was written since `mark`.
+    /// Returns what was written since `mark`.
     pub fn written_since(&self, mark: usize) -> &[u8] {
         &self.out[mark..]
     }

@@ -101,7 +101,7 @@ pub fn read_bulk(reply: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Whether `reply` is an error.
+/// Returns true if `reply` is an error.
 pub fn is_error(reply: &[u8]) -> bool {
     matches!(reply.first(), Some(b'-' | b'!'))
 }

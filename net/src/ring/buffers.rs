@@ -22,7 +22,7 @@ use super::mapping::Mapping;
 /// cache (two lines: the adjacent one is prefetched).
 const STAGGER_BYTES: usize = 128;
 
-/// Where the kernel's `io_uring_buf_ring` keeps its tail: in the `resv` field of the first entry.
+/// The offset at which the kernel's `io_uring_buf_ring` keeps its tail: in the `resv` field of the first entry.
 const TAIL_OFFSET: usize = 14;
 
 /// All receive buffers of one ring.
@@ -33,7 +33,7 @@ pub(super) struct BufferPool {
     mask: u16,
     buffer_bytes: u32,
     stride: usize,
-    /// Where the next buffer goes in the ring of entries; the kernel sees it only once it is published.
+    /// The place of the next buffer in the ring of entries; the kernel sees it only once it is published.
     tail: Cell<u16>,
     published: Cell<u16>,
     /// Buffers that no input holds and no popped completion has used.
@@ -60,7 +60,7 @@ impl BufferPool {
         Ok(Rc::new(pool))
     }
 
-    /// Where the kernel finds the entries: page-aligned, for [`count`](Self::count) of them.
+    /// Returns where the kernel finds the entries: page-aligned, for [`count`](Self::count) of them.
     pub(super) fn entries(&self) -> *mut u8 {
         self.entries.start()
     }

@@ -15,6 +15,8 @@ use io_uring::{
     types::{CancelBuilder, Fd},
 };
 
+use crate::limits::CUT_REST_BYTES_MAX;
+
 use super::{
     ids::ConnId,
     queue::{Finish, Queue},
@@ -22,7 +24,7 @@ use super::{
     token::{Kind, Token},
 };
 
-/// How far a connection is on its way to being closed by the core.
+/// The stage of a connection on its way to being closed by the core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     Open,
@@ -32,15 +34,12 @@ enum Life {
     Closing,
 }
 
-/// How much of what is being sent is still sent before the last word to a peer that is cut off.
-const CUT_REST_BYTES_MAX: usize = 64 << 10;
-
-/// How the output of a peer ends that is cut off.
+/// The end of the output of a peer that is cut off.
 #[derive(Debug)]
 pub(super) struct Cut {
-    /// What it is told last.
+    /// The last message to it.
     pub(super) last: Vec<u8>,
-    /// Where in the output the first message ends that ends at or behind a position.
+    /// Finds the end of the first message in the output that ends at or behind a position.
     pub(super) end_of: fn(&[u8], usize) -> Option<usize>,
 }
 
@@ -64,7 +63,7 @@ pub(super) struct Connection {
     sent: usize,
     /// Waits for the send in flight to be cancelled.
     cut: Option<Cut>,
-    /// Whether what the peer still sends is received and dropped until it has closed its end: a socket that is closed with input in
+    /// Set if what the peer still sends is received and dropped until it has closed its end: a socket that is closed with input in
     /// it drops the output that is on its way.
     lingers: bool,
     life: Life,
@@ -138,7 +137,7 @@ impl Connection {
         self.output.capacity() + self.sending.capacity()
     }
 
-    /// Where the core appends output, and whether the connection must be put on the list to flush. `None` if nothing can
+    /// Returns the buffer to which the core appends output, and whether the connection must be put on the list to flush. `None` if nothing can
     /// be sent any more.
     #[inline]
     pub(super) fn output(&mut self, spare: &mut SpareBuffers) -> Option<(&mut Vec<u8>, bool)> {
@@ -154,7 +153,7 @@ impl Connection {
 
     // ---- receiving
 
-    /// Whether what the peer sends is for the core.
+    /// Returns true if what the peer sends is for the core.
     pub(super) fn wants_input(&self) -> bool {
         self.life == Life::Open && !self.reported
     }
@@ -262,7 +261,7 @@ impl Connection {
         self.send_in_flight = false;
     }
 
-    /// Whether the connection has come down from above `high` to below `low`; to be asked after every completed send of
+    /// Notes whether the connection has come down from above `high` to below `low`; to be asked after every completed send of
     /// `bytes` bytes, since only they make the output shrink.
     pub(super) fn drained(&mut self, bytes: usize, high: usize, low: usize) -> bool {
         let left = self.output_bytes();
@@ -287,7 +286,7 @@ impl Connection {
         self.drop_output(spare);
     }
 
-    /// Whether the core is to be told that the peer has closed; `true` only once.
+    /// Takes the report to the core that the peer has closed; `true` only once.
     pub(super) fn report(&mut self) -> bool {
         let first = self.life == Life::Open && !self.reported;
         self.reported = true;
@@ -337,7 +336,7 @@ impl Connection {
         self.sent = 0;
     }
 
-    /// Whether a send was cancelled to cut the output.
+    /// Set if a send was cancelled to cut the output.
     pub(super) fn is_being_cut(&self) -> bool {
         self.cut.is_some()
     }
@@ -378,7 +377,7 @@ impl Connection {
         }
     }
 
-    /// Whether no request in the kernel refers to the connection.
+    /// Returns true if no request in the kernel refers to the connection.
     pub(super) fn is_quiet(&self) -> bool {
         !self.receiving && !self.send_in_flight && self.cancelling == Cancelling::Nothing
     }

@@ -1,4 +1,4 @@
-//! What a ring has done so far, for INFO and metrics.
+//! Figures of a ring so far, for INFO and metrics.
 
 /// Running totals of one ring since it was made. Reading them costs a copy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Counters {
     pub connections: u64,
 }
 
-/// Where a ring's memory is, in bytes; memory of the kernel is not counted.
+/// The memory of a ring, in bytes; memory of the kernel is not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The receive buffers; resident once they have been used.

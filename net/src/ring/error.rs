@@ -12,7 +12,7 @@ pub enum RingError {
          upgrade the kernel (6.1 or newer has everything)"
     )]
     Unsupported {
-        /// What is missing.
+        /// The feature that is missing.
         feature: &'static str,
         /// The first kernel that has it.
         needed: &'static str,
@@ -59,7 +59,7 @@ pub enum RingError {
          emulation of one (gVisor) or behind a filter that hides it"
     )]
     Broken {
-        /// What was tried and what came of it.
+        /// The attempt and what came of it.
         what: String,
     },
     /// An option is out of its range.
@@ -67,15 +67,15 @@ pub enum RingError {
     Option {
         /// The field of [`RingOptions`](super::RingOptions).
         name: &'static str,
-        /// What it may be.
+        /// The values that it may have.
         expected: &'static str,
     },
     /// Any other failure of the ring.
     #[error("{what}: {source}")]
     Io {
-        /// What was being done.
+        /// The work that was being done.
         what: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

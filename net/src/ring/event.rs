@@ -1,4 +1,4 @@
-//! What a turn of the ring reports to the core.
+//! The reports of a turn of the ring to the core.
 
 use std::os::fd::OwnedFd;
 
@@ -50,7 +50,7 @@ impl CloseReason {
     }
 }
 
-/// What one [`turn`](super::Ring::turn) brought.
+/// The figures of one [`turn`](super::Ring::turn).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TurnStats {
     /// Completions that can become events; sends and cancellations are not counted.

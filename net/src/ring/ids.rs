@@ -14,13 +14,13 @@ impl ConnId {
         self.index as usize
     }
 
-    /// How often the place was used before.
+    /// Returns how often the place was used before.
     pub fn generation(self) -> u32 {
         self.generation
     }
 }
 
-/// Which of a ring's listeners, in the order they were given.
+/// Names one of a ring's listeners, in the order they were given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ListenerId(pub(super) u32);
 

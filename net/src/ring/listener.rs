@@ -22,7 +22,7 @@ pub(super) struct Listener {
     socket: Option<OwnedFd>,
     armed: bool,
     stopping: bool,
-    /// What the retry timer reads when it is submitted.
+    /// The time that the retry timer reads when it is submitted.
     retry: Box<Timespec>,
 }
 

@@ -26,10 +26,10 @@ pub struct RingOptions {
     pub output_bytes_max: usize,
     /// Bytes of empty output buffers kept for the next replies (4 MiB).
     pub spare_bytes_max: usize,
-    /// How long a peer of a connection that is closed after a flush may take nothing of its output before it is cut off
+    /// The time for which a peer of a connection that is closed after a flush may take nothing before it is cut off
     /// (10 s). Twice that may pass until it is noticed.
     pub flush_wait: Duration,
-    /// How long accepting rests after it failed for want of file descriptors or memory (100 ms).
+    /// The rest of accepting after it failed for want of file descriptors or memory (100 ms).
     pub accept_retry: Duration,
 }
 

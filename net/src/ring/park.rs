@@ -1,4 +1,4 @@
-//! How a core sleeps outside its ring: in glommio, awaiting the eventfd that the kernel signals for the ring.
+//! The sleep of a core outside its ring: in glommio, awaiting the eventfd that the kernel signals for the ring.
 
 #![allow(unsafe_code, reason = "a descriptor is handed to glommio")]
 
@@ -40,7 +40,7 @@ impl Park {
         Ok(Park { eventfd: Arc::new(eventfd), file: Rc::new(file) })
     }
 
-    /// What other threads wake the parked core with.
+    /// Wakes the parked core, from other threads.
     pub fn signal(&self) -> ParkSignal {
         ParkSignal(self.eventfd.clone())
     }

@@ -14,21 +14,20 @@ use io_uring::{
     types::{SubmitArgs, Timespec},
 };
 
+use crate::limits::PUSH_TRIES_MAX;
+
 use super::{
     error::RingError,
     event::TurnStats,
     token::{Kind, Token},
 };
 
-/// How often a full submission queue is offered to a kernel that does not take it.
-const PUSH_TRIES_MAX: u32 = 1000;
-
-/// When a request is expected to complete.
+/// The time at which a request is expected to complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Finish {
     /// Within the enter that submits it. Its completion is no reason for a waiting turn to return.
     AtOnce,
-    /// When something happens.
+    /// As soon as something happens.
     Later,
 }
 
@@ -41,7 +40,7 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    /// Whether the request stays armed and more completions follow.
+    /// Returns true if the request stays armed and more completions follow.
     pub(super) fn more(&self) -> bool {
         cqueue::more(self.flags)
     }
@@ -218,7 +217,7 @@ impl Queue {
         Some(completion)
     }
 
-    /// Whether an enter without waiting would do or bring something.
+    /// Returns true if an enter without waiting would do or bring something.
     pub(super) fn has_work(&mut self) -> bool {
         if !self.completions.is_empty() || self.failure.is_some() {
             return true;

@@ -15,6 +15,8 @@ use io_uring::{
     types::{CancelBuilder, Fd},
 };
 
+use crate::limits::{DROP_WAIT, WAKE_BYTES};
+
 use super::{
     buffers::BufferPool,
     connection::{Connection, Cut},
@@ -31,11 +33,6 @@ use super::{
     waker::Waker,
 };
 
-/// Bytes of wake-ups taken out of the pipe at once.
-const WAKE_BYTES: usize = 64;
-/// How long a ring that is dropped waits for the kernel to let go of its memory; beyond, the memory is leaked.
-const DROP_WAIT: Duration = Duration::from_secs(1);
-
 /// Why the connection that a completion belongs to is in the table; if it were not, the kernel would have worked on
 /// memory and a descriptor that are someone else's by now.
 const OUTLIVES: &str = "a connection outlives its requests";
@@ -43,9 +40,9 @@ const OUTLIVES: &str = "a connection outlives its requests";
 /// A connection that closes once its output is sent.
 struct Flush {
     id: ConnId,
-    /// When it is looked at next: if it has made no progress then, it is cut off.
+    /// The time of the next look: if it has made no progress then, it is cut off.
     deadline: Instant,
-    /// What [`Connection::progress`] was when it was last looked at.
+    /// [`Connection::progress`] as it was at the last look.
     progress: u64,
 }
 
@@ -66,7 +63,7 @@ pub struct Ring {
     ready: VecDeque<Event>,
     spare: SpareBuffers,
     waker: Waker,
-    /// What the read of the wake-up pipe writes to.
+    /// The buffer that the read of the wake-up pipe writes to.
     wake_scratch: Box<[u8; WAKE_BYTES]>,
     options: RingOptions,
     counters: Counters,
@@ -182,7 +179,7 @@ impl Ring {
         }
     }
 
-    /// Whether a turn would do or bring something without waiting. To be asked after enabling the park eventfd and a
+    /// Returns true if a turn would do or bring something without waiting. To be asked after enabling the park eventfd and a
     /// SeqCst fence, before sleeping.
     pub fn has_work(&mut self) -> bool {
         !self.ready.is_empty()
@@ -249,7 +246,7 @@ impl Ring {
         self.connections.get(id).map(Connection::socket)
     }
 
-    /// Where to append what is to be sent; submitted by the next turn. Only append: what is there is not yet sent.
+    /// Returns the buffer to append to what is to be sent; submitted by the next turn. Only append: what is there is not yet sent.
     ///
     /// `None` if nothing can be sent any more: [`close`](Self::close) was called, or the peer has reset the connection.
     #[inline]
@@ -484,7 +481,7 @@ impl Ring {
 
     // ---- waking and parking
 
-    /// What other threads wake this core with while it waits in a turn.
+    /// Wakes this core while it waits in a turn, from other threads.
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
@@ -523,7 +520,7 @@ impl Ring {
         }
     }
 
-    /// Where the ring's memory is. Looks at every connection: for INFO, not for every turn.
+    /// Returns where the ring's memory is. Looks at every connection: for INFO, not for every turn.
     pub fn memory(&self) -> Memory {
         Memory {
             receive_buffers: self.buffers.bytes(),

@@ -3,10 +3,7 @@
 //! Connections own a buffer only while they have something to send: an idle one owns none, and a busy one
 //! allocates nothing. Last in, first out, so that the buffer handed out is the one still in the cache.
 
-/// Capacity that a new buffer starts with: a pipeline of 16 small replies fits.
-const FIRST_BYTES: usize = 1 << 10;
-/// A buffer that has grown beyond this goes back to the allocator.
-const ONE_BYTES_MAX: usize = 64 << 10;
+use crate::limits::{OUTPUT_FIRST_BYTES, OUTPUT_KEPT_BYTES_MAX};
 
 /// A bounded stack of empty buffers.
 #[derive(Debug)]
@@ -28,14 +25,14 @@ impl SpareBuffers {
                 self.bytes -= buffer.capacity();
                 buffer
             }
-            None => Vec::with_capacity(FIRST_BYTES),
+            None => Vec::with_capacity(OUTPUT_FIRST_BYTES),
         }
     }
 
     /// Takes back what [`take`](Self::take) gave, with or without content.
     pub(super) fn put(&mut self, mut buffer: Vec<u8>) {
         let capacity = buffer.capacity();
-        if capacity == 0 || capacity > ONE_BYTES_MAX || self.bytes + capacity > self.bytes_max {
+        if capacity == 0 || capacity > OUTPUT_KEPT_BYTES_MAX || self.bytes + capacity > self.bytes_max {
             return;
         }
         buffer.clear();
@@ -61,20 +58,20 @@ mod tests {
         let address = buffer.as_ptr();
         spare.put(buffer);
         spare.put(Vec::new());
-        assert_eq!(spare.bytes(), FIRST_BYTES);
+        assert_eq!(spare.bytes(), OUTPUT_FIRST_BYTES);
         let again = spare.take();
         assert_eq!((again.as_ptr(), again.len(), spare.bytes()), (address, 0, 0));
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut spare = SpareBuffers::new(4 * FIRST_BYTES);
+        let mut spare = SpareBuffers::new(4 * OUTPUT_FIRST_BYTES);
         for _ in 0..100 {
-            spare.put(Vec::with_capacity(FIRST_BYTES));
+            spare.put(Vec::with_capacity(OUTPUT_FIRST_BYTES));
         }
-        assert_eq!(spare.bytes(), 4 * FIRST_BYTES);
+        assert_eq!(spare.bytes(), 4 * OUTPUT_FIRST_BYTES);
         let mut spare = SpareBuffers::new(1 << 30);
-        spare.put(Vec::with_capacity(ONE_BYTES_MAX + 1));
+        spare.put(Vec::with_capacity(OUTPUT_KEPT_BYTES_MAX + 1));
         assert_eq!(spare.bytes(), 0);
     }
 }

@@ -6,10 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Event, Ring, RingError, RingOptions};
+use crate::limits::ECHO_WAIT;
 
-/// How long a byte may take through a socket pair.
-const ECHO_WAIT: Duration = Duration::from_secs(2);
+use super::{Event, Ring, RingError, RingOptions};
 
 /// Makes a small ring with everything that the real ones use, and sends a byte through it and back.
 ///

@@ -1,4 +1,4 @@
-//! What a request carries through the kernel as its `user_data`, so that its completion finds its way home.
+//! The `user_data` that a request carries through the kernel, so that its completion finds its way home.
 //!
 //! ```text
 //! bits  0..3   kind
@@ -8,7 +8,7 @@
 
 use super::ids::ConnId;
 
-/// What a completion is about.
+/// The subject of a completion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {

@@ -1,4 +1,4 @@
-//! How other threads wake a core that is blocked in its ring: one byte into a pipe that the ring reads.
+//! The wake-up of a core that is blocked in its ring by other threads: one byte into a pipe that the ring reads.
 //!
 //! A pipe, not an eventfd: a ring with a registered eventfd (the one for parking) that watches an eventfd loses
 //! later signals.

@@ -12,7 +12,7 @@ use basalt_net::{
     socket,
 };
 
-/// How long any condition of a test may take to come true.
+/// The time that any condition of a test may take to come true.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 type Job = Box<dyn FnOnce(&mut Ring) + Send>;

@@ -1,4 +1,4 @@
-//! How connections end, and that descriptors and slots are neither lost nor confused.
+//! Ends of connections: descriptors and places are neither lost nor confused.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -21,7 +21,7 @@ fn reset_on_close(stream: &TcpStream) {
     nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::Linger, &linger).expect("linger");
 }
 
-/// What the core of these tests tells.
+/// The notes of these tests' core.
 #[derive(Debug, PartialEq)]
 enum News {
     Opened(ConnId),

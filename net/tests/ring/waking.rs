@@ -107,7 +107,7 @@ fn a_turn_that_sends_waits_for_the_next_event_not_for_the_send() {
     thread.join().expect("thread");
 }
 
-/// Whether the eventfd is signalled within `wait`; takes the signal.
+/// Takes the signal of the eventfd, if it comes within `wait`.
 fn signalled(eventfd: &EventFd, wait: Duration) -> bool {
     let mut fds = [PollFd::new(eventfd.as_fd(), PollFlags::POLLIN)];
     let timeout = PollTimeout::try_from(wait).expect("timeout");

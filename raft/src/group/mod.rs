@@ -1,5 +1,12 @@
 //! The handle of one shard's Raft group on this node.
 
+mod config;
+mod drive;
+mod report;
+mod status;
+#[cfg(test)]
+mod tests;
+
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -18,6 +25,7 @@ use openraft::{AsyncRuntime, Config, RaftMetrics, ReadPolicy, ServerState, Snaps
 use crate::error::{Error, ProposeError, Refused, Result};
 use crate::generations::{Generations, WritePace};
 use crate::ids::NodeId;
+use crate::limits::{DRIVE_EVERY, MESSAGES_MAX, REPORT_AGAIN, SHUTDOWN_WAIT};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::options::{GroupHooks, GroupOptions};
@@ -29,57 +37,14 @@ use crate::snapshot::Checkpoints;
 use crate::state_machine::StateMachine;
 use crate::types::{Batch, LogId, TypeConfig};
 
+pub use status::{GroupStatus, Role};
+
+use config::raft_config;
+use drive::drive;
+use report::Report;
+use status::role;
+
 type Raft = openraft::Raft<TypeConfig, StateMachine>;
-
-/// How often a group looks for finished syncs and jobs while nobody else does: when it is opened and when it is shut down.
-const DRIVE_INTERVAL: Duration = Duration::from_micros(100);
-/// After which time openraft is told again what is on disk if it does not say that it knows.
-const REPORT_AGAIN: Duration = Duration::from_millis(50);
-/// How long a shutdown waits for the group's tasks to let go of log and store.
-const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
-
-/// What a node is in a group.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Role {
-    /// Proposes entries.
-    Leader,
-    /// Takes entries from the leader and votes.
-    Follower,
-    /// Asks for votes.
-    Candidate,
-    /// Takes entries and has no vote.
-    Learner,
-    /// The group has stopped.
-    Stopped,
-}
-
-/// How a group stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GroupStatus {
-    /// What this node is in the group.
-    pub role: Role,
-    /// The newest term it knows.
-    pub term: u64,
-    /// Who leads, if known.
-    pub leader: Option<NodeId>,
-    /// How many voters the group has.
-    pub voter_count: usize,
-    /// Index of the last entry in the log, whether or not it is durable.
-    pub last_log: Option<u64>,
-    /// Index of the last entry known to be committed.
-    pub committed: Option<u64>,
-    /// Index of the last entry executed.
-    pub applied: Option<u64>,
-    /// Index of the last entry whose rows are on disk in the store; the log is purged at most up to it.
-    pub durable_applied: Option<u64>,
-    /// Index of the last entry purged from the log.
-    pub purged: Option<u64>,
-    /// Bytes of the entries in the log.
-    pub log_bytes: u64,
-    /// Batches proposed here that have no outcome yet.
-    pub in_flight_count: usize,
-}
 
 /// One shard's Raft group on this node. Clones are handles of the same group; all stay on its core.
 ///
@@ -94,28 +59,21 @@ struct Inner {
     generations: Rc<Generations>,
     outcomes: Rc<Outcomes>,
     on_fatal: Box<dyn Fn(String)>,
-    /// Whether more is on disk than openraft is known to know.
+    /// Set while more is on disk than openraft is known to know.
     is_unreported: Cell<bool>,
-    /// What it was asked for last, to tell it.
+    /// The newest question for a snapshot, which tells it.
     report: RefCell<Option<Report>>,
-    /// How many of the next reports a test wants to be forgotten.
+    /// The next reports that a test wants to be forgotten.
     #[cfg(test)]
     reports_lost: Cell<u32>,
     leader: Cell<Option<NodeId>>,
     is_leader: Cell<bool>,
-    /// Whether this node is the group's only voter.
+    /// Set if this node is the group's only voter.
     is_alone: Cell<bool>,
-    /// Whether everything that was in the log when the group was opened has been executed.
+    /// Set once everything that was in the log when the group was opened has been executed.
     is_recovered: Cell<bool>,
     is_stopping: Cell<bool>,
     fatal: RefCell<Option<String>>,
-}
-
-/// A question for a snapshot.
-struct Report {
-    since: Instant,
-    /// Whether openraft has taken it from its queue.
-    is_heard: Rc<Cell<bool>>,
 }
 
 impl Group {
@@ -202,7 +160,7 @@ impl Group {
         Err(Refused { reason: ProposeError::Stopped, batch: Bytes::new() })
     }
 
-    /// Whether the group would take a batch of `bytes` now, if not too many were on their way.
+    /// Tells if the group would take a batch of `bytes` now, were not too many on their way.
     ///
     /// # Errors
     /// Why it would not.
@@ -232,7 +190,7 @@ impl Group {
         }
     }
 
-    /// Whether a linearizable read must wait for [`Group::read_barrier`]. Not in a group of one, once it leads and has
+    /// Returns true if a linearizable read must wait for [`Group::read_barrier`]. Not in a group of one, once it leads and has
     /// executed what its log held: nobody else can have acknowledged a write.
     pub fn needs_read_barrier(&self) -> bool {
         let inner = &*self.0;
@@ -279,7 +237,7 @@ impl Group {
         Ok(())
     }
 
-    /// How the group stands.
+    /// Returns the state of the group.
     pub fn status(&self) -> GroupStatus {
         let inner = &*self.0;
         let metrics = inner.raft.metrics();
@@ -300,7 +258,7 @@ impl Group {
         }
     }
 
-    /// How fast rows leave the memory for the disk, for who must not fill it faster.
+    /// Returns the pace at which rows leave the memory for the disk, for who must not fill it faster.
     pub fn write_pace(&self) -> WritePace {
         self.0.generations.pace()
     }
@@ -315,7 +273,7 @@ impl Group {
         self.0.log.bytes()
     }
 
-    /// Where the log's memory is. Takes RocksDB's lock for a moment: not for every request.
+    /// Returns where the log's memory is. Takes RocksDB's lock for a moment: not for every request.
     pub fn log_memory(&self) -> LogMemory {
         self.0.log.memory()
     }
@@ -345,7 +303,7 @@ impl Group {
         let deadline = Instant::now() + SHUTDOWN_WAIT;
         while inner.log.handle_count() > 2 && Instant::now() < deadline {
             self.drain_completions();
-            GlommioRuntime::sleep(DRIVE_INTERVAL).await;
+            GlommioRuntime::sleep(DRIVE_EVERY).await;
         }
         synced.map_err(|error| Error::Fatal(error.to_string()))
     }
@@ -426,45 +384,6 @@ impl Inner {
         self.raft.runtime_config().tick(!(is_alone && is_leader));
     }
 
-    /// Tells openraft up to where rows are on disk, so that it purges the log: it is asked for a snapshot. What it is asked for
-    /// while it is busy with another one it forgets, so this goes on until it says that it knows.
-    fn report_durable(&self) {
-        let has_advanced = self.generations.take_advanced();
-        self.is_unreported.set(self.is_unreported.get() || has_advanced);
-        if !self.is_unreported.get() || self.fatal.borrow().is_some() {
-            return;
-        }
-        if self.raft.data_metrics().borrow_watched().snapshot >= self.generations.durable_id() {
-            self.is_unreported.set(false);
-            *self.report.borrow_mut() = None;
-            return;
-        }
-        let mut report = self.report.borrow_mut();
-        // One question at a time, whatever keeps openraft from hearing it: its queue has its bounds.
-        let is_due = report
-            .as_ref()
-            .is_none_or(|report| report.is_heard.get() && (has_advanced || report.since.elapsed() >= REPORT_AGAIN));
-        if is_due {
-            *report = self.ask_for_report();
-        }
-    }
-
-    /// Asks openraft for a snapshot. `None` if it has no room for the question, or has stopped.
-    fn ask_for_report(&self) -> Option<Report> {
-        #[cfg(test)]
-        let is_lost = self.reports_lost.replace(self.reports_lost.get().saturating_sub(1)) > 0;
-        #[cfg(not(test))]
-        let is_lost = false;
-        if !is_lost {
-            self.raft.trigger().snapshot().now_or_never()?.ok()?;
-        }
-        let is_heard: Rc<Cell<bool>> = Rc::default();
-        let hears = is_heard.clone();
-        // Comes to openraft behind the other.
-        self.raft.external_request(move |_| hears.set(true)).now_or_never()?.ok()?;
-        Some(Report { since: Instant::now(), is_heard })
-    }
-
     /// Reports once that the group is over.
     fn fail(&self, text: String) {
         if self.fatal.borrow().is_some() {
@@ -490,70 +409,3 @@ fn drain(log: &LogStore, generations: &Generations) {
     log.drain();
     generations.advance();
 }
-
-/// Runs `future`, calling `drain` now and then: not each time it is woken, since draining wakes it.
-async fn drive<F: Future>(drain: impl Fn(), future: F) -> F::Output {
-    let mut future = pin!(future);
-    let mut timer: Option<Sleep> = None;
-    let mut is_due = true;
-    poll_fn(|context| {
-        loop {
-            if std::mem::take(&mut is_due) {
-                drain();
-            }
-            if let Poll::Ready(output) = future.as_mut().poll(context) {
-                return Poll::Ready(output);
-            }
-            let sleep = timer.get_or_insert_with(|| GlommioRuntime::sleep(DRIVE_INTERVAL));
-            if Pin::new(sleep).poll(context).is_pending() {
-                return Poll::Pending;
-            }
-            timer = None;
-            is_due = true;
-        }
-    })
-    .await
-}
-
-fn role(metrics: &RaftMetrics<TypeConfig>) -> Role {
-    match metrics.state {
-        ServerState::Leader => Role::Leader,
-        ServerState::Follower => Role::Follower,
-        ServerState::Candidate => Role::Candidate,
-        ServerState::Learner => Role::Learner,
-        ServerState::Shutdown => Role::Stopped,
-    }
-}
-
-/// openraft's settings. Whatever durability or liveness depends on is spelled out.
-fn raft_config(options: &GroupOptions) -> Result<Config> {
-    let (election_timeout_min, election_timeout_max) = options.election_timeout_ms;
-    let config = Config {
-        cluster_name: format!("shard-{}", options.shard),
-        heartbeat_interval: options.heartbeat_ms,
-        heartbeat_min_interval: Some(0),
-        election_timeout_min,
-        election_timeout_max,
-        enable_pre_vote: Some(true),
-        // A restarted leader is elected anew: a new term is how it notices entries that a crash took from its log.
-        enable_leader_restore: Some(false),
-        // Generations decide when there is a new snapshot; the log is then purged at once.
-        snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: options.log_entries_kept,
-        purge_batch_size: 1,
-        // Room for all proposals and the few other messages, so that a proposal never waits.
-        api_channel_size: Some(options.in_flight_max as u64 + 1024),
-        ..Config::default()
-    };
-    config.validate().map_err(|error| Error::Option {
-        option: "heartbeat_ms and election_timeout_ms",
-        value: format!("{}, {election_timeout_min}..{election_timeout_max}", options.heartbeat_ms),
-        problem: match error {
-            openraft::ConfigError::ElectionTimeout { .. } => "the shortest timeout must be below the longest",
-            _ => "the timeouts must leave room for several heartbeats",
-        },
-    })
-}
-
-#[cfg(test)]
-mod tests;

@@ -27,7 +27,7 @@ fn a_full_disk_turns_batches_away_and_holds_the_append_inside() {
         for _ in 0..3 {
             let pending = poll_fn(|context| Poll::Ready(appending.as_mut().poll(context).is_pending())).await;
             assert!(pending, "an append that fails would stop the group");
-            GlommioRuntime::sleep(DISK_FULL_RETRY).await;
+            GlommioRuntime::sleep(LOG_DISK_FULL_RETRY).await;
         }
         drop(appending);
         assert_eq!(log.fault(), None);

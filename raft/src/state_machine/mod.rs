@@ -24,6 +24,7 @@ use openraft::storage::RaftStateMachine;
 use crate::entry::{encode_log_id, encode_stored_membership};
 use crate::generations::{Generations, point_of};
 use crate::ids::{EntryId, Replies};
+use crate::limits::APPLY_SLICE;
 use crate::log_store::LogStore;
 use crate::machine::{Executed, Machine, MachineError};
 use crate::outcomes::Outcomes;
@@ -31,19 +32,16 @@ use crate::runtime::{panic_text, yield_now};
 use crate::snapshot::{Checkpoints, Snapshot, SnapshotBuilder, SnapshotData};
 use crate::types::{Entry, EntryPayload, EntryResponder, LogId, SnapshotMeta, StoredMembership, TypeConfig, entry_id};
 
-/// How long entries are applied before other tasks of the core get a turn: its budget for one task's run.
-const SLICE: Duration = Duration::from_micros(500);
-
 /// Applies entries to a machine.
 pub(crate) struct StateMachine {
     machine: Rc<RefCell<dyn Machine>>,
     /// The log that must have an entry before it is applied.
     log: LogStore,
-    /// What knows the tickets of the entries that were proposed here.
+    /// Knows the tickets of the entries that were proposed here.
     outcomes: Rc<Outcomes>,
     generations: Rc<Generations>,
     checkpoints: Rc<Checkpoints>,
-    /// What is not executed.
+    /// The entries that are not executed.
     skips: RefCell<Skips>,
     #[cfg(test)]
     pub(crate) takes_gaps: Cell<bool>,
@@ -115,7 +113,7 @@ impl StateMachine {
         false
     }
 
-    /// Whether it belongs to openraft's suite, which applies entries that do not follow each other.
+    /// True in openraft's suite, which applies entries that do not follow each other.
     #[cfg(test)]
     fn takes_gaps(&self) -> bool {
         self.takes_gaps.get()
@@ -220,7 +218,7 @@ impl Slice {
                 yield_now().await;
                 self.ends = None;
             }
-            None => self.ends = Some(now + SLICE),
+            None => self.ends = Some(now + APPLY_SLICE),
         }
     }
 }

@@ -1,0 +1,29 @@
+//! A snapshot of another node in the place of all rows.
+
+use std::path::PathBuf;
+
+use basalt_storage::InstallDone;
+
+use super::{Generations, WritePace, point_of};
+use crate::error::Result;
+use crate::types::LogId;
+
+impl Generations {
+    /// Puts the checkpoint in `directory`, which holds the entries up to `last`, in the place of all rows.
+    pub(crate) async fn install(&self, directory: PathBuf, last: LogId) -> Result<()> {
+        self.log.expect_snapshot(last.index()).await.map_err(|error| self.end(error.to_string()))?;
+        let job = self.machine.borrow_mut().store().install_job(&directory);
+        let done: InstallDone = self.run(move || job.run()).await?;
+        let mut machine = self.machine.borrow_mut();
+        let store = machine.store();
+        let retired = store.finish_install(done)?;
+        self.background.run(Box::new(move || drop(retired)));
+        *self.frozen.borrow_mut() = None;
+        // The rows that were being written are gone.
+        self.pace.set(WritePace { under_way: None, ..self.pace.get() });
+        *self.durable.borrow_mut() = point_of(store.applied())?;
+        self.bytes.set(0);
+        self.entries.set(0);
+        Ok(())
+    }
+}

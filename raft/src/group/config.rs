@@ -1,0 +1,37 @@
+//! openraft's settings of a group.
+
+use openraft::{Config, SnapshotPolicy};
+
+use crate::error::{Error, Result};
+use crate::limits::MESSAGES_MAX;
+use crate::options::GroupOptions;
+
+/// openraft's settings. Whatever durability or liveness depends on is spelled out.
+pub(super) fn raft_config(options: &GroupOptions) -> Result<Config> {
+    let (election_timeout_min, election_timeout_max) = options.election_timeout_ms;
+    let config = Config {
+        cluster_name: format!("shard-{}", options.shard),
+        heartbeat_interval: options.heartbeat_ms,
+        heartbeat_min_interval: Some(0),
+        election_timeout_min,
+        election_timeout_max,
+        enable_pre_vote: Some(true),
+        // A restarted leader is elected anew: a new term is how it notices entries that a crash took from its log.
+        enable_leader_restore: Some(false),
+        // Generations decide when there is a new snapshot; the log is then purged at once.
+        snapshot_policy: SnapshotPolicy::Never,
+        max_in_snapshot_log_to_keep: options.log_entries_kept,
+        purge_batch_size: 1,
+        // Room for all proposals and the few other messages, so that a proposal never waits.
+        api_channel_size: Some(options.in_flight_max as u64 + MESSAGES_MAX),
+        ..Config::default()
+    };
+    config.validate().map_err(|error| Error::Option {
+        option: "heartbeat_ms and election_timeout_ms",
+        value: format!("{}, {election_timeout_min}..{election_timeout_max}", options.heartbeat_ms),
+        problem: match error {
+            openraft::ConfigError::ElectionTimeout { .. } => "the shortest timeout must be below the longest",
+            _ => "the timeouts must leave room for several heartbeats",
+        },
+    })
+}

@@ -1,0 +1,120 @@
+//! Writing: appends, votes, truncations and purges, as openraft asks for them.
+
+use std::io;
+
+use basalt_storage::log::LogRecord;
+use openraft::storage::RaftLogStorage;
+use openraft::{AsyncRuntime, OptionalSend};
+
+use super::{Flushing, LogStore, Stall};
+use crate::entry::{decode_log_id, encode_entry, encode_log_id, encode_vote};
+use crate::limits::{LOG_DISK_FULL_RETRY, STALL_RETRY};
+use crate::runtime::GlommioRuntime;
+use crate::types::{Entry, IoFlushed, LogId, LogState, TypeConfig, Vote, log_id};
+
+impl LogStore {
+    /// Appends `records`, waiting out what is only temporary.
+    async fn append_records(&self, records: &[LogRecord]) -> io::Result<()> {
+        loop {
+            let appended = self.0.log.borrow_mut().append(records);
+            let (stall, wait) = match appended {
+                Ok(()) => {
+                    if let Some(Stall::DiskFull) = self.0.stalled.take() {
+                        tracing::info!("the log's disk has space again");
+                    }
+                    return Ok(());
+                }
+                Err(basalt_storage::Error::WriteStall) => (Stall::WriteStall, STALL_RETRY),
+                Err(basalt_storage::Error::DiskFull { .. }) => (Stall::DiskFull, LOG_DISK_FULL_RETRY),
+                Err(error) => return Err(self.fault_of(error)),
+            };
+            if self.0.stalled.replace(Some(stall)).is_none() && matches!(stall, Stall::DiskFull) {
+                tracing::warn!("the log's disk is full: an entry waits for space, and no more are taken");
+            }
+            GlommioRuntime::sleep(wait).await;
+        }
+    }
+}
+
+impl RaftLogStorage<TypeConfig> for LogStore {
+    type LogReader = LogStore;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState> {
+        let log = self.0.log.borrow();
+        let purged = log.purged().map(|(_, id)| decode_log_id(id)).transpose().map_err(|error| self.fault_of(error))?;
+        let last = log.last_index().zip(log.last_term()).map(|(index, term)| log_id(term, index));
+        Ok(LogState { last_purged_log_id: purged, last_log_id: last.or(purged) })
+    }
+
+    async fn get_log_reader(&mut self) -> LogStore {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        let number = {
+            let mut log = self.0.log.borrow_mut();
+            log.set_vote(&encode_vote(vote));
+            let (number, done) = self.next_sync();
+            log.sync(done);
+            number
+        };
+        self.synced(number).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        if let Some(committed) = committed {
+            self.0.log.borrow_mut().set_committed(&encode_log_id(&committed));
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        let log = self.0.log.borrow();
+        log.committed().map(decode_log_id).transpose().map_err(|error| self.fault_of(error))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IoFlushed) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let records: Vec<LogRecord> = entries.into_iter().map(|entry| encode_entry(&entry)).collect();
+        let Some(last) = records.last().map(|record| record.index) else {
+            callback.io_completed(Ok(()));
+            return Ok(());
+        };
+        self.append_records(&records).await?;
+        let (sync, done) = self.next_sync();
+        self.0.flushing.borrow_mut().push_back(Flushing { sync, last: Some(last), done: callback });
+        self.0.log.borrow_mut().sync(done);
+        // Without durability the sync is already over.
+        if self.0.syncs.finished() >= sync {
+            self.drain();
+        }
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let number = {
+            let mut log = self.0.log.borrow_mut();
+            let index = last.map(|id| id.index());
+            log.truncate_after(index).map_err(|error| self.fault_of(error))?;
+            self.0.flushed.set(self.0.flushed.get().min(index));
+            // Their syncs are not those of the entries that will take the place of the truncated ones.
+            for flushing in self.0.flushing.borrow_mut().iter_mut() {
+                flushing.last = flushing.last.min(index);
+            }
+            let (number, done) = self.next_sync();
+            log.sync(done);
+            number
+        };
+        self.synced(number).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let purged = self.0.log.borrow_mut().purge(upto.index(), &encode_log_id(&upto));
+        let replaces_log = purged.map_err(|error| self.fault_of(error))?;
+        // Before anything is appended.
+        if replaces_log { self.sync_to_disk().await } else { Ok(()) }
+    }
+}
