@@ -28,6 +28,8 @@ impl Machine for Nothing {
 
     fn take_fetched(&mut self, _: Fetched) {}
 
+    fn installed(&mut self) {}
+
     fn store(&mut self) -> &mut Store {
         &mut self.0
     }

@@ -27,6 +27,12 @@ pub enum Error {
     /// Rows in memory cannot be written to disk now, for a reason that passes; they are in the log.
     #[error("{0}")]
     Unwritten(String),
+    /// A snapshot of another node cannot be used. Nothing has changed.
+    #[error("a snapshot came: {detail}")]
+    Snapshot {
+        /// The reason, and where it lies.
+        detail: String,
+    },
     /// The group has stopped for good; the text says why.
     #[error("{0}")]
     Fatal(String),

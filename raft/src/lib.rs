@@ -38,7 +38,7 @@ mod tests;
 pub use completions::{Background, Job, Wake};
 pub use error::{DecodeError, Error, ProposeError, Refused, Result};
 pub use generations::WritePace;
-pub use group::{Group, GroupStatus, Role};
+pub use group::{Group, GroupStatus, ReceivedSnapshot, Role};
 pub use ids::{EntryId, NodeId, PeerAddress, Replies};
 pub use machine::{Executed, Machine, MachineError};
 pub use options::{GroupHooks, GroupOptions};

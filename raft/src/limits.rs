@@ -17,6 +17,13 @@ pub(crate) const LOG_DISK_FULL_RETRY: Duration = Duration::from_millis(50);
 /// Time for which entries are applied before other tasks of the core get a turn: the core's budget for one task's run.
 pub(crate) const APPLY_SLICE: Duration = Duration::from_micros(500);
 
+/// Memtables' worth of rows in memory, beside the generation that is being written, at which a replica of several waits with
+/// applying: the core's own bound for what it proposes, which a follower does not.
+pub(crate) const APPLY_MEMTABLES_MAX: usize = 2;
+/// Bytes of committed entries that wait to be applied, beyond which no more entries of the leader are let in. As much as a long log
+/// read ahead, and far less than a log may have.
+pub(crate) const UNAPPLIED_BYTES_MAX: u64 = 64 << 20;
+
 // Generations.
 
 /// Wait before a generation that found no room on the disk is tried again: it writes a whole memtable, so not as often as the log.
@@ -36,6 +43,17 @@ pub(crate) const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 /// Messages to openraft that have room in its queue beside all proposals: questions for snapshots and leaders, of which each kind
 /// has one on its way.
 pub(crate) const MESSAGES_MAX: u64 = 1024;
+
+/// Time between two heartbeats of a leader, in milliseconds: 16 idle groups of three voters then cost a core less than 1 %, and
+/// four of them fit into the shortest time without a leader.
+pub(crate) const HEARTBEAT_MS: u64 = 250;
+/// The shortest and the longest time without a leader before a follower campaigns, in milliseconds. A core may be busy with one
+/// large collection for a fifth of a second; that must be no reason. Two seconds are the promise for a leader that is gone.
+pub(crate) const ELECTION_TIMEOUT_MS: (u64, u64) = (1000, 2000);
+/// For so many of the longest times without a leader, a leader that hears from no quorum is silent, and sends again, in turns: one
+/// that can send but not receive would keep its followers from electing another for ever. openraft wants two at least: one for
+/// its lease to end, one for the election.
+pub(crate) const SILENT_ELECTIONS: u64 = 2;
 
 // What is decoded.
 

@@ -28,6 +28,10 @@ pub trait Machine {
     /// Takes the rows that were fetched for the entry which [`Machine::apply`] stopped in. None, if they could not be read.
     fn take_fetched(&mut self, rows: Fetched);
 
+    /// Forgets what it knew of the rows: those of a snapshot have taken the place of all, in the store already. Never called while
+    /// an entry is half applied.
+    fn installed(&mut self);
+
     /// The shard's store.
     fn store(&mut self) -> &mut Store;
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::completions::{Background, Wake};
 use crate::error::{Error, Result};
 use crate::ids::{NodeId, PeerAddress};
+use crate::limits::{ELECTION_TIMEOUT_MS, HEARTBEAT_MS};
 use crate::outcomes::Outcome;
 
 /// Settings of one group.
@@ -43,8 +44,8 @@ impl GroupOptions {
             shard,
             node,
             voters: BTreeMap::from([(node, PeerAddress::default())]),
-            heartbeat_ms: 50,
-            election_timeout_ms: (150, 300),
+            heartbeat_ms: HEARTBEAT_MS,
+            election_timeout_ms: ELECTION_TIMEOUT_MS,
             in_flight_max: 1024,
             log_bytes_max: 256 << 20,
             log_entries_max: 4_000_000,

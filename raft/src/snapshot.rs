@@ -2,6 +2,9 @@
 //!
 //! Nothing is copied when openraft builds a snapshot: the store's files are one at any time. Only when a snapshot goes to
 //! another node are its files pinned, as a checkpoint of hard links in a directory of its own.
+//!
+//! What a newcomer would get wrong: by then the store may have gone on. Who sends a snapshot sends what the *checkpoint* says of
+//! itself, not what openraft asked for: a follower that believes less than its rows have would apply entries twice.
 
 use std::fs;
 use std::io;
@@ -56,6 +59,36 @@ pub struct SnapshotData(Source);
 enum Source {
     /// This node's own rows, as they are when the snapshot is sent.
     Store { generations: Rc<Generations>, checkpoints: Rc<Checkpoints> },
+    /// Another node's rows, and up to where they are applied.
+    Received(Received, SnapshotMeta),
+}
+
+/// A checkpoint that came from another node: it is installed, or removed.
+pub(crate) struct Received {
+    directory: PathBuf,
+    /// Removes it.
+    background: Rc<dyn Background>,
+    is_taken: bool,
+}
+
+impl Received {
+    pub(crate) fn new(directory: PathBuf, background: Rc<dyn Background>) -> Received {
+        Received { directory, background, is_taken: false }
+    }
+
+    fn take(mut self) -> PathBuf {
+        self.is_taken = true;
+        std::mem::take(&mut self.directory)
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            let directory = std::mem::take(&mut self.directory);
+            self.background.run(Box::new(move || remove_checkpoint(&directory)));
+        }
+    }
 }
 
 impl SnapshotData {
@@ -63,8 +96,12 @@ impl SnapshotData {
         SnapshotData(Source::Store { generations, checkpoints })
     }
 
-    /// The snapshot's rows in a directory that belongs to the caller, and up to where they are applied: at least to where
-    /// the snapshot said, since a store goes on.
+    pub(crate) fn received(received: Received, meta: SnapshotMeta) -> SnapshotData {
+        SnapshotData(Source::Received(received, meta))
+    }
+
+    /// The snapshot's rows in a directory that belongs to the caller, and up to where they are applied. Of this node's own rows
+    /// that is at least to where the snapshot said, since a store goes on: it is this that goes to another node with them.
     pub(crate) async fn into_directory(self) -> Result<(PathBuf, SnapshotMeta)> {
         match self.0 {
             Source::Store { generations, checkpoints } => {
@@ -72,6 +109,7 @@ impl SnapshotData {
                 let meta = generations.checkpoint(directory.clone()).await?;
                 Ok((directory, meta))
             }
+            Source::Received(received, meta) => Ok((received.take(), meta)),
         }
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Appender {
     pub(crate) applied: Vec<EntryId>,
     /// The tickets that the batches came with.
     pub(crate) tickets: Vec<Option<u64>>,
+    /// How many snapshots were installed.
+    pub(crate) installs: u32,
     /// Set while a batch is half applied.
     is_halfway: bool,
 }
@@ -42,7 +44,7 @@ impl Appender {
     pub(crate) fn open(directory: &Path, memtable_bytes: usize) -> Appender {
         let options = StoreOptions::new(ROW_RULES, memtable_bytes, BlockCache::new(1 << 20));
         let store = Store::open(&directory.join("data"), &options).expect("the store opens");
-        Appender { store, count: 0, applied: Vec::new(), tickets: Vec::new(), is_halfway: false }
+        Appender { store, count: 0, applied: Vec::new(), tickets: Vec::new(), installs: 0, is_halfway: false }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -55,6 +57,10 @@ impl Machine for Appender {
     fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError> {
         if batch == b"poison" {
             return Err(MachineError::Batch("the batch is poison".to_owned()));
+        }
+        if batch == b"damage" {
+            let (path, detail) = (self.store.directory().to_owned(), "a row is damaged".to_owned());
+            return Err(basalt_storage::Error::Corruption { path, detail }.into());
         }
         if batch == b"panic" {
             self.store.put(b"all", b"half of it");
@@ -82,6 +88,10 @@ impl Machine for Appender {
 
     fn take_fetched(&mut self, rows: Fetched) {
         self.store.take_fetched(&rows);
+    }
+
+    fn installed(&mut self) {
+        self.installs += 1;
     }
 
     fn store(&mut self) -> &mut Store {
@@ -141,6 +151,8 @@ pub(crate) struct Setup {
     pub(crate) log_entries_max: u64,
     pub(crate) log_entries_kept: u64,
     pub(crate) in_flight_max: usize,
+    pub(crate) node: NodeId,
+    pub(crate) voters: BTreeMap<NodeId, crate::PeerAddress>,
 }
 
 impl Setup {
@@ -152,6 +164,8 @@ impl Setup {
             log_entries_max: 1_000_000,
             log_entries_kept: 0,
             in_flight_max: 1024,
+            node: NodeId(1),
+            voters: voters(&[1]),
         }
     }
 
@@ -160,7 +174,8 @@ impl Setup {
             log_entries_max: self.log_entries_max,
             log_entries_kept: self.log_entries_kept,
             in_flight_max: self.in_flight_max,
-            ..GroupOptions::alone(7, NodeId(1), self.directory.join("snapshots"))
+            voters: self.voters.clone(),
+            ..GroupOptions::alone(7, self.node, self.directory.join("snapshots"))
         }
     }
 
@@ -299,13 +314,17 @@ impl Scene {
 
     /// A scene whose single rows are fetched by `readers`.
     pub(crate) fn with_readers(directory: &Path, readers: Rc<dyn Background>) -> Scene {
+        Scene::with_threads(directory, Rc::new(Threads), readers)
+    }
+
+    /// A scene whose jobs are run by `background`.
+    pub(crate) fn with_threads(directory: &Path, background: Rc<dyn Background>, readers: Rc<dyn Background>) -> Scene {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let wake: crate::Wake = Arc::new(|| {});
         let log = LogStore::new(open_log(directory, &syncer), wake.clone());
         let machine = Rc::new(RefCell::new(Appender::open(directory, 1 << 20)));
         let options = Setup::new(directory).options();
-        let generations =
-            Generations::new(&options, machine.clone(), log.clone(), Rc::new(Threads), readers, wake).unwrap();
+        let generations = Generations::new(&options, machine.clone(), log.clone(), background, readers, wake).unwrap();
         Scene { log, machine, generations, syncer: Some(syncer) }
     }
 }

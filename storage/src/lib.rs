@@ -24,7 +24,7 @@ mod tests;
 
 pub use cold::{Changes, ColdReader, Fetched, PinnedRows, Trial};
 pub use cold_read::{ColdRead, Direction};
-pub use disk::{Applied, BlockCache, StoreOptions};
+pub use disk::{Applied, BlockCache, StoreOptions, applied_in_checkpoint};
 pub use error::{Error, Result};
 pub use identity::{Identity, NODE_ID_BYTES};
 pub use limits::COLD_SCAN_BYTES;

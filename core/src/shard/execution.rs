@@ -47,6 +47,8 @@ pub struct ShardMachine {
     pub(super) views: Option<Views>,
     /// How often an entry has waited for them.
     pub(super) pauses: u64,
+    /// Snapshots that have taken the place of all rows.
+    pub(super) installs: u64,
     /// How large replies may become.
     pub(super) bounds: ReplyBounds,
     /// Bytes of replies of batches that were applied, which nobody has taken yet.
@@ -318,6 +320,7 @@ impl ShardMachine {
             paused: None,
             views: None,
             pauses: 0,
+            installs: 0,
             bounds: ReplyBounds::of(limits::MEMORY_BYTES_MIN, 1),
             untaken_bytes: 0,
             core: None,
@@ -581,6 +584,13 @@ impl Machine for ShardMachine {
             stand.progress.take_fetched(rows.take_pinned());
         }
         self.store.take_fetched(&rows);
+    }
+
+    fn installed(&mut self) {
+        assert!(self.paused.is_none(), "no snapshot is installed in the middle of an entry");
+        // Rows of the database that is gone.
+        drop(self.store.take_pinned());
+        self.installs += 1;
     }
 
     fn store(&mut self) -> &mut Store {

@@ -19,7 +19,9 @@ impl Shard {
         if is_busy || self.is_backlogged() || status.role != Role::Leader {
             return;
         }
-        if std::mem::replace(&mut self.expiry_term, status.term) != status.term {
+        let installs = self.machine.borrow().installs;
+        let is_new_term = std::mem::replace(&mut self.expiry_term, status.term) != status.term;
+        if is_new_term || std::mem::replace(&mut self.expiry_installs, installs) != installs {
             // The rows may have come from another leader meanwhile, as they are.
             self.expiry_floor_ms = 0;
         }

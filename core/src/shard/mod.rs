@@ -92,6 +92,8 @@ pub struct Shard {
     expiry_floor_ms: u64,
     /// In which term that was found.
     expiry_term: u64,
+    /// Snapshots that had been installed by then.
+    expiry_installs: u64,
     /// What batches wait for that cannot be proposed for a reason that passes.
     hold: Option<Hold>,
     /// Whether the batch that was collected waits for more.
@@ -198,6 +200,7 @@ impl Shard {
             expiry_warmed: 0,
             expiry_floor_ms: 0,
             expiry_term: 0,
+            expiry_installs: 0,
             hold: None,
             group_commit: GroupCommit::new(Instant::now()),
             pressure,

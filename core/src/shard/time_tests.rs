@@ -230,6 +230,22 @@ fn a_shard_that_leads_anew_sweeps_from_the_beginning() {
 }
 
 #[test]
+fn a_shard_that_got_its_rows_in_a_snapshot_sweeps_from_the_beginning() {
+    with_server(1, log_options(), |_, shard| async move {
+        let mut scene = Scene::new(shard);
+        assert_eq!(scene.ask("SET key value PX 1000").await, "+OK");
+        scene.shard.tick(Instant::now(), scene.now_ms, &mut scene.host);
+        // As if the key had come in the snapshot.
+        scene.shard.machine.borrow_mut().scratch.take_earliest_deadline_ms();
+        scene.shard.expiry_floor_ms = START_MS + HOUR_MS;
+        basalt_raft::Machine::installed(&mut *scene.shard.machine.borrow_mut());
+        scene.now_ms += HOUR_MS;
+
+        scene.sweep_to(0).await;
+    });
+}
+
+#[test]
 fn a_deadline_in_the_past_is_not_stored_after_the_sweep_is_beyond_it() {
     with_server(1, log_options(), |_, shard| async move {
         let mut scene = Scene::new(shard);

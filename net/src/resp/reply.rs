@@ -45,7 +45,8 @@ impl<'a> Reply<'a> {
         Self { end_max: out.len().saturating_add(bytes_max), ..Self::new(out, protocol) }
     }
 
-    /// Returns true if something was not written, since the reply would have become longer than its bound. Nothing is written any more.
+    /// Returns true if something was not written, since the reply would have become longer than its bound. Nothing is
+    /// written any more.
     pub fn is_over(&self) -> bool {
         self.is_over
     }

@@ -137,8 +137,8 @@ impl Connection {
         self.output.capacity() + self.sending.capacity()
     }
 
-    /// Returns the buffer to which the core appends output, and whether the connection must be put on the list to flush. `None` if nothing can
-    /// be sent any more.
+    /// Returns the buffer to which the core appends output, and whether the connection must be put on the list to flush. `None` if
+    /// nothing can be sent any more.
     #[inline]
     pub(super) fn output(&mut self, spare: &mut SpareBuffers) -> Option<(&mut Vec<u8>, bool)> {
         if self.life != Life::Open || self.broken {

@@ -102,7 +102,7 @@ impl Generations {
             if let Some(reason) = self.end_reason() {
                 return Err(Error::Fatal(reason));
             }
-            if self.is_idle() && self.is_between_entries() {
+            if self.is_idle() && self.reach_entry_end() {
                 break;
             }
             self.changed().await;

@@ -12,12 +12,18 @@ impl Generations {
     /// Puts the checkpoint in `directory`, which holds the entries up to `last`, in the place of all rows.
     pub(crate) async fn install(&self, directory: PathBuf, last: LogId) -> Result<()> {
         self.log.expect_snapshot(last.index()).await.map_err(|error| self.end(error.to_string()))?;
-        let job = self.machine.borrow_mut().store().install_job(&directory);
+        let job = {
+            let mut machine = self.machine.borrow_mut();
+            assert!(!machine.store().is_mid_entry(), "openraft applies and installs one after the other");
+            machine.store().install_job(&directory)
+        };
         let done: InstallDone = self.run(move || job.run()).await?;
         let mut machine = self.machine.borrow_mut();
         let store = machine.store();
         let retired = store.finish_install(done)?;
         self.background.run(Box::new(move || drop(retired)));
+        machine.installed();
+        let store = machine.store();
         *self.frozen.borrow_mut() = None;
         // The rows that were being written are gone.
         self.pace.set(WritePace { under_way: None, ..self.pace.get() });

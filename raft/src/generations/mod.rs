@@ -15,7 +15,9 @@ mod step;
 mod tests;
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Instant;
 
 use basalt_storage::{Applied, ColdRead, Fetched, Store};
@@ -24,6 +26,7 @@ use crate::channels::Waiters;
 use crate::completions::{Background, Pending, Wake};
 use crate::entry::{decode_log_id, decode_stored_membership};
 use crate::error::{Error, Result};
+use crate::limits::{APPLY_MEMTABLES_MAX, UNAPPLIED_BYTES_MAX};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::options::GroupOptions;
@@ -55,6 +58,8 @@ pub(crate) struct Generations {
     advanced: Cell<bool>,
     /// Set while a checkpoint is being made; it writes out a generation of its own.
     is_checkpointing: Cell<bool>,
+    /// Set in a group of several: entries come from a leader that does not know how full the memory is here.
+    is_paced: Cell<bool>,
     /// Set while somebody waits for a moment between two entries.
     wants_between: Cell<bool>,
     retry_at: Cell<Option<Instant>>,
@@ -64,6 +69,9 @@ pub(crate) struct Generations {
     /// Set if the failure is final.
     is_final: Cell<bool>,
     waiters: Waiters,
+    /// Those who wait until more is applied.
+    behind_waiters: Waiters,
+    pub(crate) unapplied_bytes_max: Cell<u64>,
 }
 
 impl Generations {
@@ -92,13 +100,21 @@ impl Generations {
             durable: RefCell::new(durable),
             advanced: Cell::new(false),
             is_checkpointing: Cell::new(false),
+            is_paced: Cell::new(false),
             wants_between: Cell::new(false),
             retry_at: Cell::new(None),
             pace: Cell::default(),
             failure: RefCell::new(None),
             is_final: Cell::new(false),
             waiters: Waiters::default(),
+            behind_waiters: Waiters::default(),
+            unapplied_bytes_max: Cell::new(UNAPPLIED_BYTES_MAX),
         }))
+    }
+
+    /// The threads for what takes long.
+    pub(crate) fn background(&self) -> Rc<dyn Background> {
+        self.background.clone()
     }
 
     /// Up to where the rows are on disk.
@@ -133,15 +149,55 @@ impl Generations {
         self.begin_if_due(store);
     }
 
-    /// Whether no entry is half applied, so that all may be frozen. If not, the next entry waits for who asked.
-    fn is_between_entries(&self) -> bool {
+    /// Waits while so many bytes of committed entries wait to be applied that no more are to be received.
+    pub(crate) async fn catch_up(&self) {
+        poll_fn(|context| {
+            let applied = {
+                let mut machine = self.machine.borrow_mut();
+                let applied = machine.store().applied();
+                (!applied.log_id.is_empty()).then_some(applied.index)
+            };
+            if self.log.unapplied_bytes(applied) < self.unapplied_bytes_max.get() || self.end_reason().is_some() {
+                return Poll::Ready(());
+            }
+            self.behind_waiters.add(context);
+            self.waiters.add(context);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Returns true if no entry is half applied, so that all may be frozen; else has the next entry wait for who asked.
+    fn reach_entry_end(&self) -> bool {
         let is_mid_entry = self.machine.borrow_mut().store().is_mid_entry();
         self.wants_between.set(self.wants_between.get() || is_mid_entry);
         !is_mid_entry
     }
 
-    /// Lets those go on that wait for a moment between two entries.
-    pub(crate) async fn let_in(&self) {
+    /// Sets whether applying waits for room in memory: not in a group of one, which proposes no more than it has room for.
+    pub(crate) fn set_paced(&self, is_paced: bool) {
+        self.is_paced.set(is_paced);
+    }
+
+    /// Waits, before an entry is applied, while the memory holds so much more than is on disk that a replica whose disk is slower
+    /// than the others' would hold more and more.
+    pub(crate) async fn wait_for_room(&self) {
+        while self.is_paced.get() && self.end_reason().is_none() && !self.has_room() {
+            // No entry comes that would begin it.
+            self.begin_if_due(self.machine.borrow_mut().store());
+            self.changed().await;
+        }
+    }
+
+    /// Returns true if one more entry may be applied.
+    fn has_room(&self) -> bool {
+        let memory = self.machine.borrow_mut().store().memory();
+        memory.active_bytes < APPLY_MEMTABLES_MAX * memory.memtable_bytes
+    }
+
+    /// Lets those go on that wait for the end of an entry.
+    pub(crate) async fn wake_waiters(&self) {
+        self.behind_waiters.wake_all();
         if self.wants_between.replace(false) {
             self.waiters.wake_all();
             yield_now().await;
@@ -175,7 +231,7 @@ impl Generations {
     }
 
     /// Runs `work` on another thread and waits for it.
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    pub(crate) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
         self.run_on(&*self.background, work).await
     }
 
@@ -196,13 +252,13 @@ impl Generations {
     /// Waits for the next [`Generations::advance`].
     async fn changed(&self) {
         let mut waited = false;
-        std::future::poll_fn(|context| {
+        poll_fn(|context| {
             if waited {
-                return std::task::Poll::Ready(());
+                return Poll::Ready(());
             }
             waited = true;
             self.waiters.add(context);
-            std::task::Poll::Pending
+            Poll::Pending
         })
         .await;
     }

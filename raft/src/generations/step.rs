@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::limits::GENERATION_DISK_FULL_RETRY;
 use crate::types::SnapshotMeta;
 
-enum Step {
+/// The stage of the generation under way.
+pub(super) enum Step {
     Idle,
     /// The log is being made durable.
     Syncing {
@@ -158,7 +159,7 @@ impl Generations {
             if let Some(failure) = self.failure.borrow().clone() {
                 return Err(if self.is_final.get() { Error::Fatal(failure) } else { Error::Unwritten(failure) });
             }
-            if self.is_idle() && self.is_between_entries() {
+            if self.is_idle() && self.reach_entry_end() {
                 let mut machine = self.machine.borrow_mut();
                 self.begin(machine.store());
                 assert!(

@@ -1,9 +1,11 @@
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::time::Duration;
+
+use openraft::AsyncRuntime;
 
 use super::*;
 use crate::entry::encode_log_id;
+use crate::runtime::GlommioRuntime;
 use crate::support::{Appender, PATIENCE, Scene, run};
 use crate::types::{entry_id, log_id};
 

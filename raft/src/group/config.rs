@@ -3,7 +3,7 @@
 use openraft::{Config, SnapshotPolicy};
 
 use crate::error::{Error, Result};
-use crate::limits::MESSAGES_MAX;
+use crate::limits::{MESSAGES_MAX, SILENT_ELECTIONS};
 use crate::options::GroupOptions;
 
 /// openraft's settings. Whatever durability or liveness depends on is spelled out.
@@ -15,6 +15,7 @@ pub(super) fn raft_config(options: &GroupOptions) -> Result<Config> {
         heartbeat_min_interval: Some(0),
         election_timeout_min,
         election_timeout_max,
+        quorum_loss_probe_interval: Some(SILENT_ELECTIONS * election_timeout_max),
         enable_pre_vote: Some(true),
         // A restarted leader is elected anew: a new term is how it notices entries that a crash took from its log.
         enable_leader_restore: Some(false),
@@ -34,4 +35,22 @@ pub(super) fn raft_config(options: &GroupOptions) -> Result<Config> {
             _ => "the timeouts must leave room for several heartbeats",
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::NodeId;
+
+    #[test]
+    fn a_leader_without_a_quorum_falls_silent_for_long_enough_that_another_is_elected() {
+        let alone = GroupOptions::alone(0, NodeId(1), "snapshots".into());
+        let slow = GroupOptions { heartbeat_ms: 500, election_timeout_ms: (5_000, 10_000), ..alone.clone() };
+        for options in [alone, slow] {
+            let config = raft_config(&options).unwrap();
+            let silent_ms = config.quorum_loss_probe_interval.expect("it falls silent");
+            assert!(silent_ms >= 2 * options.election_timeout_ms.1, "{silent_ms} ms");
+            assert!(4 * config.heartbeat_interval <= config.election_timeout_min, "several heartbeats may be late");
+        }
+    }
 }

@@ -2,41 +2,41 @@
 
 mod config;
 mod drive;
+mod install;
 mod report;
 mod status;
 #[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, RefCell};
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::future::Future;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use basalt_storage::log::{Backlog, LogMemory, RaftLog};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{Fatal, LinearizableReadError, RaftError};
-use openraft::{AsyncRuntime, Config, RaftMetrics, ReadPolicy, ServerState, SnapshotPolicy};
+use openraft::{AsyncRuntime, ReadPolicy, ServerState};
 
 use crate::error::{Error, ProposeError, Refused, Result};
 use crate::generations::{Generations, WritePace};
 use crate::ids::NodeId;
-use crate::limits::{DRIVE_EVERY, MESSAGES_MAX, REPORT_AGAIN, SHUTDOWN_WAIT};
+use crate::limits::{DRIVE_EVERY, SHUTDOWN_WAIT};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::options::{GroupHooks, GroupOptions};
 use crate::outcomes::Outcomes;
 use crate::pairing::check_pairing;
 use crate::peer::Peers;
-use crate::runtime::{GlommioRuntime, Sleep, watching};
+use crate::runtime::{GlommioRuntime, watching};
 use crate::snapshot::Checkpoints;
 use crate::state_machine::StateMachine;
 use crate::types::{Batch, LogId, TypeConfig};
 
+pub use install::ReceivedSnapshot;
 pub use status::{GroupStatus, Role};
 
 use config::raft_config;
@@ -278,6 +278,13 @@ impl Group {
         self.0.log.memory()
     }
 
+    /// Waits while this replica is so far behind with applying that it should be sent no more entries. Who receives for the group
+    /// waits here before it hands over entries; the leader's window then closes by itself. Heartbeats and votes never wait: they
+    /// say what is committed.
+    pub async fn catch_up(&self) {
+        self.0.generations.catch_up().await;
+    }
+
     /// Writes all rows that are only in memory to disk and waits for it; the log is purged up to there afterwards. After a
     /// shutdown that follows, a restart executes nothing again.
     ///
@@ -380,6 +387,7 @@ impl Inner {
         self.leader.set(server.current_leader);
         self.is_leader.set(is_leader);
         self.is_alone.set(is_alone);
+        self.generations.set_paced(!is_alone);
         // The leader of a group of one has nobody to send heartbeats to and nobody to lose an election to: no timers.
         self.raft.runtime_config().tick(!(is_alone && is_leader));
     }

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use basalt_storage::log::{Durability, LogRecord, LogSyncer};
 use openraft::AsyncRuntime;
+use openraft::entry::RaftEntry;
+use openraft::raft::AppendEntriesRequest;
 
-use crate::error::{ProposeError, Refused};
+use crate::entry::{encode_log_id, encode_stored_membership, encode_vote};
+use crate::error::{Error, ProposeError, Refused};
 use crate::group::Role;
 use crate::runtime::GlommioRuntime;
 use crate::support::{Appender, Held, PATIENCE, Setup, copy_directory, hooks, open_log, run, voters};
-use crate::{Group, GroupOptions, NodeId};
+use crate::types::{Batch, Entry, EntryPayload, SnapshotMeta, Vote, log_id};
+use crate::{Group, GroupOptions, NodeId, ReceivedSnapshot};
 
 #[test]
 fn the_only_voter_leads_at_once() {
@@ -455,6 +459,84 @@ fn the_log_is_purged_though_openraft_forgets_to_take_snapshots() {
             .await;
         assert_eq!(shard.group.0.reports_lost.get(), 0);
         assert!(!shard.group.0.is_unreported.get());
+        shard.close().await;
+    });
+}
+
+/// A follower of a group of three, whose peers are not there.
+fn follower(directory: &std::path::Path) -> Setup {
+    Setup { node: NodeId(2), voters: voters(&[1, 2, 3]), ..Setup::new(directory) }
+}
+
+#[test]
+fn a_snapshot_must_be_of_the_entry_that_it_says() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let sender = Setup::new(&directory.path().join("sender")).open().await;
+        sender.group.wait_ready().await.unwrap();
+        sender.write(&["a", "b"]).await;
+        let generations = sender.group.0.generations.clone();
+        let asked_for = sender.group.drive(generations.write_out()).await.unwrap();
+        // Its store goes on before the checkpoint is made.
+        sender.write(&["c"]).await;
+        let checkpoint = directory.path().join("checkpoint");
+        let made = sender.group.drive(generations.checkpoint(checkpoint.clone())).await.unwrap();
+        assert!(made.last_log_id > asked_for.last_log_id);
+        let received = |meta: &SnapshotMeta, name: &str| {
+            copy_directory(&checkpoint, &directory.path().join(name));
+            ReceivedSnapshot {
+                vote: encode_vote(&Vote::new_committed(70, NodeId(1))).to_vec(),
+                log_id: encode_log_id(&meta.last_log_id.unwrap()).to_vec(),
+                membership: encode_stored_membership(&meta.last_membership),
+                directory: directory.path().join(name),
+            }
+        };
+
+        let shard = follower(&directory.path().join("follower")).open().await;
+        let other = SnapshotMeta { last_log_id: Some(log_id(70, 1000)), ..made.clone() };
+        for (meta, name) in [(&asked_for, "newer"), (&other, "older")] {
+            let refused = shard.group.receive_snapshot(received(meta, name)).await.unwrap_err().to_string();
+            assert!(refused.contains("its rows are those of") && refused.contains(name), "{refused}");
+        }
+        let torn = received(&made, "torn");
+        std::fs::remove_file(torn.directory.join("CURRENT")).unwrap();
+        let refused = shard.group.receive_snapshot(torn).await.unwrap_err();
+        assert!(matches!(refused, Error::Snapshot { .. }), "{refused}");
+        let gone = || ["newer", "older", "torn"].iter().all(|name| !directory.path().join(name).exists());
+        shard.until("that they are removed", |_| gone()).await;
+        assert_eq!((shard.fatal.borrow().clone(), shard.machine.borrow().installs), (None, 0));
+
+        shard.group.receive_snapshot(received(&made, "right")).await.unwrap();
+        assert_eq!(shard.machine.borrow().text(), "abc");
+        assert_eq!(shard.machine.borrow().installs, 1, "the machine is told");
+        let id = log_id(70, made.last_log_id.unwrap().index() + 1);
+        let next = AppendEntriesRequest {
+            vote: Vote::new_committed(70, NodeId(1)),
+            prev_log_id: made.last_log_id,
+            entries: vec![Entry::new(id, EntryPayload::Normal(Batch(b"d"[..].into())))],
+            leader_commit: Some(id),
+        };
+        let appended = shard.group.drive(shard.group.0.raft.append_entries(next)).await.unwrap();
+        assert!(appended.is_success(), "{appended}");
+        shard.until("the next entry", |shard| shard.machine.borrow().text() == "abcd").await;
+        assert_eq!(shard.fatal.borrow().clone(), None);
+        shard.close().await;
+        sender.close().await;
+    });
+}
+
+#[test]
+fn damage_that_an_entry_meets_is_not_called_the_entrys_own_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let shard = Setup::new(directory.path()).open().await;
+        shard.group.wait_ready().await.unwrap();
+        shard.write(&["a"]).await;
+        shard.propose("damage", 1).unwrap();
+        shard.until("the end", |shard| shard.fatal.borrow().is_some()).await;
+        let fatal = shard.fatal.borrow().clone().unwrap();
+        assert!(fatal.contains("met damage") && fatal.contains("a row is damaged"), "{fatal}");
+        assert!(!fatal.contains("cannot be executed"), "{fatal}");
         shard.close().await;
     });
 }

@@ -11,28 +11,19 @@ mod writer;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::fmt::Debug;
 use std::future::poll_fn;
 use std::io;
-use std::ops::{Bound, RangeBounds};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use basalt_storage::log::{Backlog, LogMemory, LogRecord, RaftLog, Skips, SyncDone};
-use futures_util::Stream;
-use openraft::storage::RaftLogStorage;
-use openraft::{AsyncRuntime, OptionalSend, RaftLogReader};
+use basalt_storage::log::{Backlog, LogMemory, RaftLog, Skips, SyncDone};
 
 use crate::channels::Waiters;
 use crate::completions::{Syncs, Wake};
-use crate::entry::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
 use crate::error::ProposeError;
-use crate::limits::{LOG_DISK_FULL_RETRY, READ_BYTES, STALL_RETRY};
-use crate::runtime::{GlommioRuntime, OnPanic};
-use crate::types::{Entry, IoFlushed, LogId, LogState, TypeConfig, Vote, log_id};
+use crate::runtime::OnPanic;
+use crate::types::IoFlushed;
 
 /// A handle of one group's log. Clones share the log.
 #[derive(Clone)]
@@ -46,6 +37,8 @@ struct Shared {
     /// The newest entry whose flush was reported: what may be applied.
     flushed: Cell<Option<u64>>,
     flushed_waiters: Waiters,
+    /// The newest entry that openraft has told to be committed, since the log was opened.
+    committed: Cell<Option<u64>>,
     /// Why an append waits right now.
     stalled: Cell<Option<Stall>>,
     /// Why the log failed, in words for an operator.
@@ -76,6 +69,7 @@ impl LogStore {
             flushing: RefCell::new(VecDeque::new()),
             flushed,
             flushed_waiters: Waiters::default(),
+            committed: Cell::new(None),
             stalled: Cell::new(None),
             fault: RefCell::new(None),
         }))
@@ -230,6 +224,12 @@ impl LogStore {
     /// Bytes of the entries in the log.
     pub(crate) fn bytes(&self) -> u64 {
         self.0.log.borrow().bytes()
+    }
+
+    /// Bytes of the committed entries behind `applied`, which wait to be applied.
+    pub(crate) fn unapplied_bytes(&self, applied: Option<u64>) -> u64 {
+        let end = self.0.committed.get().map_or(0, |committed| committed + 1);
+        self.0.log.borrow().bytes_between(applied.map_or(0, |applied| applied + 1), end)
     }
 
     /// Segments that wait to be written as tables.

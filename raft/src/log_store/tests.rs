@@ -1,13 +1,17 @@
 use std::future::Future;
+use std::time::Duration;
 
 use basalt_storage::log::{Durability, LogOptions, LogSyncer};
 use futures_util::StreamExt;
-use openraft::storage::IOFlushed;
+use openraft::storage::{IOFlushed, RaftLogStorage};
+use openraft::{AsyncRuntime, RaftLogReader};
 
 use super::*;
 use crate::ids::NodeId;
+use crate::limits::{LOG_DISK_FULL_RETRY, READ_BYTES, STALL_RETRY};
+use crate::runtime::GlommioRuntime;
 use crate::support::{open_log, run};
-use crate::types::{Batch, EntryPayload};
+use crate::types::{Batch, Entry, EntryPayload, Vote, log_id};
 
 fn entry(index: u64, bytes: usize) -> Entry {
     use openraft::entry::RaftEntry;
@@ -214,5 +218,39 @@ fn a_purge_behind_a_reader_is_no_silent_hole() {
         assert_eq!(read, (0..read.len() as u64).collect::<Vec<_>>(), "no hole");
         assert!(matches!(&end, Some(Err(error)) if error.kind() == io::ErrorKind::NotFound), "{end:?}");
         assert!(stream.next().await.is_none());
+    });
+}
+
+#[test]
+fn a_truncation_waits_out_a_stalled_log() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+        // No segment is ever begun, so the first is soon too long for any write.
+        let options =
+            LogOptions { warm_files: 0, segment_bytes: 4096, segments_waiting_max: 0, ..LogOptions::default() };
+        let mut raw = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
+        let mut last = None;
+        for index in 0.. {
+            match raw.append(&[crate::entry::encode_entry(&entry(index, 40))]) {
+                Ok(()) => last = Some(index),
+                Err(error) => {
+                    assert!(matches!(error, basalt_storage::Error::WriteStall), "{error}");
+                    break;
+                }
+            }
+        }
+        let log = LogStore::new(raw, Arc::new(|| {}));
+        assert_eq!(log.admit(1), Err(ProposeError::WriteStall));
+        let mut truncater = log.clone();
+        let mut truncating = Box::pin(truncater.truncate_after(Some(log_id(1, 3))));
+        for _ in 0..20 {
+            let pending = poll_fn(|context| Poll::Ready(truncating.as_mut().poll(context).is_pending())).await;
+            assert!(pending, "a truncation that fails would stop the group");
+            GlommioRuntime::sleep(STALL_RETRY).await;
+        }
+        drop(truncating);
+        assert_eq!(log.fault(), None);
+        assert_eq!(log.0.log.borrow().last_index(), last, "nothing is truncated yet");
     });
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use basalt_storage::log::LogRecord;
+use basalt_storage::log::{LogRecord, RaftLog};
 use openraft::storage::RaftLogStorage;
 use openraft::{AsyncRuntime, OptionalSend};
 
@@ -13,23 +13,26 @@ use crate::runtime::GlommioRuntime;
 use crate::types::{Entry, IoFlushed, LogId, LogState, TypeConfig, Vote, log_id};
 
 impl LogStore {
-    /// Appends `records`, waiting out what is only temporary.
-    async fn append_records(&self, records: &[LogRecord]) -> io::Result<()> {
+    /// Writes to the log, and tries again for as long as it only cannot take more right now: any error is final for openraft.
+    async fn write_at_last<T>(
+        &self,
+        mut write: impl FnMut(&mut RaftLog) -> basalt_storage::Result<T>,
+    ) -> io::Result<T> {
         loop {
-            let appended = self.0.log.borrow_mut().append(records);
-            let (stall, wait) = match appended {
-                Ok(()) => {
+            let written = write(&mut self.0.log.borrow_mut());
+            let (stall, wait) = match written {
+                Ok(written) => {
                     if let Some(Stall::DiskFull) = self.0.stalled.take() {
                         tracing::info!("the log's disk has space again");
                     }
-                    return Ok(());
+                    return Ok(written);
                 }
                 Err(basalt_storage::Error::WriteStall) => (Stall::WriteStall, STALL_RETRY),
                 Err(basalt_storage::Error::DiskFull { .. }) => (Stall::DiskFull, LOG_DISK_FULL_RETRY),
                 Err(error) => return Err(self.fault_of(error)),
             };
             if self.0.stalled.replace(Some(stall)).is_none() && matches!(stall, Stall::DiskFull) {
-                tracing::warn!("the log's disk is full: an entry waits for space, and no more are taken");
+                tracing::warn!("the log's disk is full: what is to be written waits for space, and no more is taken");
             }
             GlommioRuntime::sleep(wait).await;
         }
@@ -64,6 +67,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         if let Some(committed) = committed {
             self.0.log.borrow_mut().set_committed(&encode_log_id(&committed));
+            self.0.committed.set(Some(committed.index()));
         }
         Ok(())
     }
@@ -83,7 +87,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
             callback.io_completed(Ok(()));
             return Ok(());
         };
-        self.append_records(&records).await?;
+        self.write_at_last(|log| log.append(&records)).await?;
         let (sync, done) = self.next_sync();
         self.0.flushing.borrow_mut().push_back(Flushing { sync, last: Some(last), done: callback });
         self.0.log.borrow_mut().sync(done);
@@ -95,19 +99,15 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
-        let number = {
-            let mut log = self.0.log.borrow_mut();
-            let index = last.map(|id| id.index());
-            log.truncate_after(index).map_err(|error| self.fault_of(error))?;
-            self.0.flushed.set(self.0.flushed.get().min(index));
-            // Their syncs are not those of the entries that will take the place of the truncated ones.
-            for flushing in self.0.flushing.borrow_mut().iter_mut() {
-                flushing.last = flushing.last.min(index);
-            }
-            let (number, done) = self.next_sync();
-            log.sync(done);
-            number
-        };
+        let index = last.map(|id| id.index());
+        self.write_at_last(|log| log.truncate_after(index)).await?;
+        self.0.flushed.set(self.0.flushed.get().min(index));
+        // Their syncs are not those of the entries that will take the place of the truncated ones.
+        for flushing in self.0.flushing.borrow_mut().iter_mut() {
+            flushing.last = flushing.last.min(index);
+        }
+        let (number, done) = self.next_sync();
+        self.0.log.borrow_mut().sync(done);
         self.synced(number).await
     }
 

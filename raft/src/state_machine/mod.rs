@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use basalt_storage::log::{Skips, Stopped};
 use futures_util::{Stream, StreamExt};
@@ -170,10 +170,9 @@ impl StateMachine {
     fn not_executed(&self, id: EntryId, error: &MachineError) -> io::Error {
         use basalt_storage::Error as StorageError;
         match error {
-            // The entry's own fault, or that of the rows it needs: it will be the same each time.
-            MachineError::Batch(_) | MachineError::Storage(StorageError::Corruption { .. }) => {
-                self.stopped_by(id, error.to_string())
-            }
+            // The entry's own fault: it will be the same each time, on each replica.
+            MachineError::Batch(_) => self.stopped_by(id, error.to_string()),
+            MachineError::Storage(StorageError::Corruption { .. }) => self.stopped_by_damage(id, error.to_string()),
             MachineError::Storage(_) => self.fault(format!("entry {id}: {error}")),
         }
     }
@@ -182,15 +181,32 @@ impl StateMachine {
     /// nobody may read it: so it waits for the disk, and nothing else runs between.
     fn stopped_by(&self, id: EntryId, reason: String) -> io::Error {
         let EntryId { index, term } = id;
-        let mut skips = self.skips.borrow_mut();
-        if let Err(error) = skips.note_stopped(Stopped { index, term, reason: reason.clone() }) {
-            tracing::warn!(shard = skips.shard(), %error, "it could not be noted which entry has stopped the shard");
-        }
-        let shard = skips.shard();
+        let shard = self.note_stopped(id, &reason);
         self.fault(format!(
             "entry {index} of term {term} cannot be executed: {reason}; start a version that can execute it, or give up all it \
              writes, for good, by one start with --skip-entry {shard}:{index}"
         ))
+    }
+
+    /// The same because of damaged rows, which say nothing against the entry: another copy of the shard can execute it, and one
+    /// that skips it differs from those.
+    fn stopped_by_damage(&self, id: EntryId, reason: String) -> io::Error {
+        let EntryId { index, term } = id;
+        let shard = self.note_stopped(id, &reason);
+        self.fault(format!(
+            "entry {index} of term {term} met damage: {reason}; nothing is wrong with the entry: put a copy of the shard back that is \
+             whole, and only if there is none, give up all the entry writes, for good, by one start with --skip-entry {shard}:{index}"
+        ))
+    }
+
+    /// Notes which entry has stopped the shard, and returns the shard's number.
+    fn note_stopped(&self, id: EntryId, reason: &str) -> u32 {
+        let EntryId { index, term } = id;
+        let mut skips = self.skips.borrow_mut();
+        if let Err(error) = skips.note_stopped(Stopped { index, term, reason: reason.to_owned() }) {
+            tracing::warn!(shard = skips.shard(), %error, "it could not be noted which entry has stopped the shard");
+        }
+        skips.shard()
     }
 
     fn fault(&self, text: String) -> io::Error {
@@ -242,8 +258,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             let (entry, responder) = item?;
             self.log.flushed(entry.index()).await?;
             slice.next().await;
+            self.generations.wait_for_room().await;
             let replies = self.apply_entry(&entry, responder.is_some()).await?;
-            self.generations.let_in().await;
+            self.generations.wake_waiters().await;
             // The machine is not borrowed any more: who takes the replies may use it.
             if let Some(responder) = responder {
                 responder.send(replies);
@@ -265,7 +282,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let fault = |error: crate::Error| self.fault(format!("installing the snapshot of entry {meta}: {error}"));
         let (directory, received) = snapshot.into_directory().await.map_err(fault)?;
-        if received.last_log_id < meta.last_log_id {
+        // Checked before openraft saw it: what came with other rows than it says is refused, and no fault.
+        if received != *meta {
             return Err(self.fault(format!("a snapshot of {received} came for one of {meta}")));
         }
         let Some(last) = received.last_log_id else {

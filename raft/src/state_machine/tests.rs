@@ -1,4 +1,7 @@
+use std::future::{Future, poll_fn};
 use std::path::Path;
+use std::task::Poll;
+use std::time::Duration;
 
 use openraft::RaftSnapshotBuilder;
 use openraft::storage::{IOFlushed, RaftLogStorage};
@@ -163,5 +166,101 @@ fn an_entry_that_waits_for_rows_lets_other_tasks_run_and_nothing_is_written_out_
         assert!(written.await.unwrap().last_log_id >= Some(log_id(1, 1)));
         applying.await.unwrap();
         assert_eq!(machine.borrow().text(), "xabcdy");
+    });
+}
+
+#[test]
+fn a_replica_whose_disk_is_slow_waits_with_applying_and_one_alone_does_not() {
+    for is_paced in [true, false] {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let disk = Rc::new(Held::default());
+            let scene = Scene::with_threads(directory.path(), disk.clone(), Rc::new(Threads));
+            let mut state_machine = state_machine(&scene, directory.path());
+            let Scene { mut log, machine, generations, syncer: _syncer } = scene;
+            generations.set_paced(is_paced);
+            let memory = || machine.borrow().store.memory();
+            // Each is the whole row so far and a bit more.
+            let text = "x".repeat(memory().memtable_bytes / 2);
+            let count = 8;
+            let entries: Vec<_> = (0..count)
+                .map(|index| Entry::new(log_id(1, index), EntryPayload::Normal(Batch(text.clone().into()))))
+                .collect();
+            for entry in &entries {
+                log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
+            }
+            let (applier, turns) = (entries.clone(), (log.clone(), generations.clone()));
+            let applying = glommio::spawn_local(async move {
+                let entries = applier.into_iter().map(|entry| Ok((entry, None)));
+                state_machine.apply(futures_util::stream::iter(entries)).await
+            });
+            let turn = async || {
+                turns.0.drain();
+                turns.1.advance();
+                glommio::timer::sleep(Duration::from_millis(1)).await;
+            };
+            let applied = || machine.borrow().applied.len();
+            let deadline = Instant::now() + PATIENCE;
+            let is_over = || memory().active_bytes >= 2 * memory().memtable_bytes;
+            while !is_over() || (!is_paced && applied() < count as usize) {
+                assert!(Instant::now() < deadline, "{} applied", applied());
+                turn().await;
+            }
+            let so_far = applied();
+            for _ in 0..100 {
+                turn().await;
+            }
+            assert_eq!(applied(), so_far, "it goes on though nothing gets to the disk");
+            if is_paced {
+                assert!(so_far < count as usize, "nothing waits");
+            }
+            while applied() < count as usize {
+                assert!(Instant::now() < deadline, "{} applied", applied());
+                disk.run_all();
+                turn().await;
+            }
+            applying.await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn no_more_is_received_while_too_much_that_is_committed_waits_to_be_applied() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let scene = Scene::new(directory.path());
+        let mut state_machine = state_machine(&scene, directory.path());
+        let Scene { mut log, machine, generations, syncer: _syncer } = scene;
+        generations.unapplied_bytes_max.set(1 << 20);
+        let entries: Vec<_> = (0..8)
+            .map(|index| Entry::new(log_id(1, index), EntryPayload::Normal(Batch(vec![b'x'; 300_000].into()))))
+            .collect();
+        for entry in &entries {
+            log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
+        }
+        // They may be truncated as well, and the leader has to send more before they can be committed.
+        generations.catch_up().await;
+        log.save_committed(Some(log_id(1, 7))).await.unwrap();
+        let waiting = generations.clone();
+        let mut waiting = Box::pin(async move { waiting.catch_up().await });
+        assert!(poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending())).await, "nothing waits");
+        let applying = glommio::spawn_local(async move {
+            state_machine.apply(futures_util::stream::iter(entries.into_iter().map(|entry| Ok((entry, None))))).await
+        });
+        let deadline = Instant::now() + PATIENCE;
+        while poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_pending())).await {
+            assert!(Instant::now() < deadline, "{} applied", machine.borrow().applied.len());
+            log.drain();
+            generations.advance();
+            glommio::timer::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(machine.borrow().applied.len() >= 4);
+        while machine.borrow().applied.len() < 8 {
+            assert!(Instant::now() < deadline, "{} applied", machine.borrow().applied.len());
+            log.drain();
+            generations.advance();
+            glommio::timer::sleep(Duration::from_millis(1)).await;
+        }
+        applying.await.unwrap();
     });
 }

@@ -344,6 +344,21 @@ fn database_options(options: &StoreOptions) -> Options {
     out
 }
 
+/// Returns up to where the rows of the checkpoint in `directory` are applied, for who has to know before it is installed. Blocks.
+///
+/// # Errors
+/// [`Error::Corruption`] if it is no database, or does not say so; [`Error::Io`].
+pub fn applied_in_checkpoint(directory: &Path) -> Result<Applied> {
+    let database = DB::open_for_read_only(&Options::default(), directory, false)
+        .map_err(|error| Error::Corruption { path: directory.to_owned(), detail: error.into_string() })?;
+    let row = database.get_pinned(APPLIED_ROW).map_err(|error| from_rocksdb(error, directory))?;
+    let Some(row) = row else {
+        let detail = "the snapshot does not say up to where it is applied".into();
+        return Err(Error::Corruption { path: directory.to_owned(), detail });
+    };
+    applied::decode(&row, directory).map(|row| row.applied)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -13,6 +13,7 @@ mod orphan_filter;
 pub use applied::Applied;
 pub(crate) use applied::encode as encode_applied;
 pub use block_cache::BlockCache;
+pub use database::applied_in_checkpoint;
 pub(crate) use database::{Database, Opened, read_options};
 pub(crate) use directory::{Directory, io, sync_dir};
 pub use options::StoreOptions;

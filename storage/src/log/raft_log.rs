@@ -76,7 +76,7 @@ impl RaftLog {
     /// record is damaged; [`Error::Missing`] if there is none and none is to be made; [`Error::Foreign`] for another shard's;
     /// [`Error::Misfit`] for an old copy; [`Error::UnknownFormat`]; [`Error::Io`].
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
-        let skips = Skips::open(directory, options.identity)?;
+        let mut skips = Skips::open(directory, options.identity)?;
         let Recovered { shared, space, claim, promises, mark, records } = recover(directory, options)?;
         // Warming also writes what was recovered as a table. Where there is no room for that, all stays where it is.
         let recovered_bytes = shared.with_database(|database| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES))?;
@@ -89,6 +89,12 @@ impl RaftLog {
         let queue = syncer.queue();
         queue.register(&shared);
         let purged = promises.purged.map(|(index, id)| (index, id.into_vec()));
+        if let Some((purged, _)) = &purged {
+            // They hurt nobody: a full disk is no reason not to start.
+            if let Err(error) = skips.forget_purged(*purged) {
+                tracing::warn!(%error, "skipped entries that are purged stay noted until the next start");
+            }
+        }
         let has_start = purged.is_some() || records.first < records.next;
         let mut sequences = SequenceIndex::default();
         let last = if has_start { records.next.checked_sub(1) } else { None };
@@ -148,7 +154,9 @@ impl RaftLog {
     /// # Errors
     /// [`Error::NoSkip`] for another record; [`Error::Io`].
     pub fn skip_entry(&mut self, index: u64) -> Result<()> {
-        self.skips.skip(index)
+        let is_purged = self.purged.as_ref().is_some_and(|(purged, _)| index <= *purged);
+        // An order that was given once more: it has been carried out.
+        if is_purged { Ok(()) } else { self.skips.skip(index) }
     }
 
     /// Indexes of the records that are there. It begins behind what was purged, even if no record is left.
@@ -183,6 +191,11 @@ impl RaftLog {
     /// Bytes of the records that are not purged, to within 64 KiB.
     pub fn bytes(&self) -> u64 {
         self.sizes.bytes()
+    }
+
+    /// Bytes of the records from `from` to before `to_exclusive`, to within 64 KiB at either end.
+    pub fn bytes_between(&self, from: u64, to_exclusive: u64) -> u64 {
+        self.sizes.between(from, to_exclusive)
     }
 
     /// Index of the last record that is on disk for certain, whatever the [`Durability`].

@@ -25,6 +25,15 @@ impl Sizes {
         self.end - self.start
     }
 
+    /// Bytes of the records from `from` to before `to`, to within a step at either end.
+    pub(super) fn between(&self, from: u64, to: u64) -> u64 {
+        let before = |index: u64| {
+            let behind = self.steps.partition_point(|(step, _)| *step < index);
+            self.steps.get(behind).map_or(self.end, |(_, before)| *before)
+        };
+        before(to).saturating_sub(before(from))
+    }
+
     /// Adds the record at `index`.
     pub(super) fn push(&mut self, index: u64, bytes: usize) {
         if self.steps.back().is_none_or(|(_, before)| self.end - before >= STEP_BYTES) {

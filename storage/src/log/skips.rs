@@ -93,6 +93,21 @@ impl Skips {
         self.skipped.contains(&(index, term))
     }
 
+    /// Forgets the entries up to `purged`, which nobody will replay any more. Blocks, if there are any: for who opens a log.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; nothing has changed then.
+    pub(super) fn forget_purged(&mut self, purged: u64) -> Result<()> {
+        let is_stopped = self.stopped.as_ref().is_some_and(|stopped| stopped.index <= purged);
+        if !is_stopped && self.skipped.iter().all(|(index, _)| *index > purged) {
+            return Ok(());
+        }
+        self.change(|skips| {
+            skips.stopped.take_if(|stopped| stopped.index <= purged);
+            skips.skipped.retain(|(index, _)| *index > purged);
+        })
+    }
+
     /// Notes, durable on return, that an entry has stopped the shard. Blocks.
     ///
     /// # Errors
@@ -261,6 +276,35 @@ mod tests {
         skips.note_stopped(stopped(41)).expect("noted");
         skips.note_executed().expect("noted");
         assert!(Skips::open(directory.path(), OWN).expect("opens").skip(41).is_err());
+    }
+
+    #[test]
+    fn skipped_entries_are_forgotten_when_they_are_purged() {
+        use crate::log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog};
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let options = LogOptions { warm_files: 0, identity: OWN, ..LogOptions::default() };
+        let open = || RaftLog::open(directory.path(), &options, &syncer).expect("opens");
+        let mut log = open();
+        let record = |index| LogRecord { index, term: 3, body: b"entry"[..].into() };
+        log.append(&(0..60).map(record).collect::<Vec<_>>()).expect("appended");
+        for index in [41, 50] {
+            log.skips().clone().note_stopped(stopped(index)).expect("noted");
+            drop(log);
+            log = open();
+            log.skip_entry(index).expect("skipped");
+        }
+        log.purge(41, b"id of 41").expect("purged");
+        let (done, wait) = std::sync::mpsc::channel();
+        log.sync_to_disk(Box::new(move |synced| done.send(synced).expect("somebody waits")));
+        wait.recv().expect("told").expect("synced");
+        drop(log);
+
+        let mut log = open();
+
+        assert!(!log.skips().is_skipped(41, 3) && log.skips().is_skipped(50, 3));
+        log.skip_entry(41).expect("an order that stands in a unit file is no reason not to start");
+        assert_eq!(Skips::open(directory.path(), OWN).expect("opens").skipped, [(50, 3)]);
     }
 
     #[test]
