@@ -321,7 +321,7 @@ impl Scene {
     pub(crate) fn with_threads(directory: &Path, background: Rc<dyn Background>, readers: Rc<dyn Background>) -> Scene {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let wake: crate::Wake = Arc::new(|| {});
-        let log = LogStore::new(open_log(directory, &syncer), wake.clone());
+        let log = LogStore::new(open_log(directory, &syncer), readers.clone(), wake.clone());
         let machine = Rc::new(RefCell::new(Appender::open(directory, 1 << 20)));
         let options = Setup::new(directory).options();
         let generations = Generations::new(&options, machine.clone(), log.clone(), background, readers, wake).unwrap();

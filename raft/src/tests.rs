@@ -32,12 +32,12 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Builder {
         let setup = Setup::new(directory.path());
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let wake: crate::Wake = Arc::new(|| {});
-        let log = LogStore::new(open_log(directory.path(), &syncer), wake.clone());
+        let threads = Rc::new(Threads);
+        let log = LogStore::new(open_log(directory.path(), &syncer), threads.clone(), wake.clone());
         // The suite applies entries that it never appended.
         log.assume_flushed();
         let machine = Rc::new(RefCell::new(Appender::open(directory.path(), 1 << 20)));
         let options = setup.options();
-        let threads = Rc::new(Threads);
         let generations =
             Generations::new(&options, machine.clone(), log.clone(), threads.clone(), threads, wake).unwrap();
         let checkpoints = Checkpoints::open(&options.snapshot_directory, &Threads).unwrap();

@@ -52,9 +52,9 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let router = Router::new(data.shard_count(), core_count as u16);
     let budget = MemoryBudget::new(&config, data.shard_count());
     let client_reads = limits::COLD_READS_IN_FLIGHT * core_count;
-    // A shard applies one entry at a time.
+    // A shard applies one entry at a time, and reads one piece of its log.
     let shard_count = usize::from(data.shard_count());
-    let (entry_reads, view_threads) = (shard_count, limits::VIEW_THREADS_PER_CORE * core_count);
+    let (entry_reads, view_threads) = (2 * shard_count, limits::VIEW_THREADS_PER_CORE * core_count);
     let shard_threads = Threads {
         background: start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?,
         readers: start_threads("basalt-read", limits::READER_THREADS_PER_CORE * core_count, client_reads)?,

@@ -97,7 +97,7 @@ impl Group {
         let config = Arc::new(raft_config(&options)?);
         let GroupHooks { on_outcome, on_fatal, wake, background, readers } = hooks;
         check_pairing(&log, machine.borrow_mut().store())?;
-        let log = LogStore::new(log, wake.clone());
+        let log = LogStore::new(log, readers.clone(), wake.clone());
         let checkpoints = Checkpoints::open(&options.snapshot_directory, &*background)?;
         let on_panic = log.on_panic(wake.clone());
         let generations = Generations::new(&options, machine.clone(), log.clone(), background, readers, wake)?;

@@ -15,12 +15,13 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
 use basalt_storage::log::{Backlog, LogMemory, RaftLog, Skips, SyncDone};
 
 use crate::channels::Waiters;
-use crate::completions::{Syncs, Wake};
+use crate::completions::{Background, Syncs, Wake};
 use crate::error::ProposeError;
 use crate::runtime::OnPanic;
 use crate::types::IoFlushed;
@@ -32,6 +33,11 @@ pub(crate) struct LogStore(Rc<Shared>);
 struct Shared {
     log: RefCell<RaftLog>,
     syncs: Arc<Syncs>,
+    /// For entries that are in memory no more.
+    readers: Rc<dyn Background>,
+    wake: Wake,
+    /// Set while another thread reads entries.
+    is_reading: Arc<AtomicBool>,
     syncs_started: Cell<u64>,
     flushing: RefCell<VecDeque<Flushing>>,
     /// The newest entry whose flush was reported: what may be applied.
@@ -41,6 +47,9 @@ struct Shared {
     committed: Cell<Option<u64>>,
     /// Why an append waits right now.
     stalled: Cell<Option<Stall>>,
+    /// The next writes that a test wants to find the log stalled.
+    #[cfg(test)]
+    stalls: Cell<u32>,
     /// Why the log failed, in words for an operator.
     fault: RefCell<Option<String>>,
 }
@@ -60,19 +69,37 @@ enum Stall {
 }
 
 impl LogStore {
-    pub(crate) fn new(log: RaftLog, wake: Wake) -> LogStore {
+    pub(crate) fn new(log: RaftLog, readers: Rc<dyn Background>, wake: Wake) -> LogStore {
         let flushed = Cell::new(log.last_index());
         LogStore(Rc::new(Shared {
             log: RefCell::new(log),
-            syncs: Syncs::new(wake),
+            syncs: Syncs::new(wake.clone()),
+            readers,
+            wake,
+            is_reading: Arc::default(),
             syncs_started: Cell::new(0),
             flushing: RefCell::new(VecDeque::new()),
             flushed,
             flushed_waiters: Waiters::default(),
             committed: Cell::new(None),
             stalled: Cell::new(None),
+            #[cfg(test)]
+            stalls: Cell::new(0),
             fault: RefCell::new(None),
         }))
+    }
+
+    /// Takes one of the stalls that a test wants.
+    #[cfg(test)]
+    fn take_stall(&self) -> bool {
+        let left = self.0.stalls.get();
+        self.0.stalls.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    #[cfg(not(test))]
+    fn take_stall(&self) -> bool {
+        false
     }
 
     /// Lets entries be applied that were never appended.

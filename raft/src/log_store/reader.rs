@@ -1,27 +1,106 @@
 //! Reading entries, for applying and for followers.
 
 use std::fmt::Debug;
+use std::future::poll_fn;
 use std::io;
 use std::ops::{Bound, RangeBounds};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
+use basalt_storage::log::LogRecord;
 use futures_util::Stream;
 use openraft::{OptionalSend, RaftLogReader};
 
 use super::LogStore;
+use crate::completions::Pending;
 use crate::entry::{decode_entry, decode_vote};
 use crate::limits::READ_BYTES;
 use crate::types::{Entry, TypeConfig, Vote};
 
 impl LogStore {
-    fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
-        let records = self.0.log.borrow().read(from, to, bytes_max).map_err(|error| match error {
-            // The log is as it should be, who asks is late.
-            error @ basalt_storage::Error::Purged { .. } => io::Error::new(io::ErrorKind::NotFound, error.to_string()),
-            error => self.fault_of(error),
-        })?;
+    /// Reads entries; those that are in memory no more on another thread.
+    async fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        let mut reading = None;
+        poll_fn(|context| self.poll_read(&mut reading, from, to, bytes_max, context)).await
+    }
+
+    /// The same, one step: `reading` is the read under way.
+    fn poll_read(
+        &self,
+        reading: &mut Option<Reading>,
+        from: u64,
+        to: u64,
+        bytes_max: usize,
+        context: &Context<'_>,
+    ) -> Poll<io::Result<Vec<Entry>>> {
+        if let Some(under_way) = reading {
+            let Some(outcome) = under_way.0.take() else {
+                self.0.flushed_waiters.add(context);
+                return Poll::Pending;
+            };
+            *reading = None;
+            return Poll::Ready(self.take_read(from, outcome));
+        }
+        let records = self.0.log.borrow().read_memory(from, to, bytes_max);
+        match records {
+            Ok(Some(records)) => Poll::Ready(self.decode(records)),
+            Ok(None) => {
+                self.0.flushed_waiters.add(context);
+                // One at a time for each log: the threads' queue has its bounds.
+                if !self.0.is_reading.swap(true, Ordering::AcqRel) {
+                    *reading = Some(self.begin_read(from, to, bytes_max));
+                }
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(self.not_read(error))),
+        }
+    }
+
+    fn begin_read(&self, from: u64, to: u64, bytes_max: usize) -> Reading {
+        let reader = self.0.log.borrow().disk_reader();
+        let is_reading = ReadingEnds(self.0.is_reading.clone());
+        Reading(Pending::run(&*self.0.readers, &self.0.wake, move || {
+            let _is_reading = is_reading;
+            reader.read(from, to, bytes_max)
+        }))
+    }
+
+    /// Takes what was read of the entries from `from` on. They may have been purged meanwhile, which is no damage.
+    pub(super) fn take_read(
+        &self,
+        from: u64,
+        outcome: Result<basalt_storage::Result<Vec<LogRecord>>, String>,
+    ) -> io::Result<Vec<Entry>> {
+        match outcome {
+            Ok(Ok(records)) => self.decode(records),
+            Ok(Err(error)) => {
+                let is_purged = from < self.0.log.borrow().range().start;
+                Err(if is_purged {
+                    not_found(format!("entry {from} is purged: {error}"))
+                } else {
+                    self.fault_of(error)
+                })
+            }
+            Err(panic) => {
+                let text = format!("the thread that read the log panicked: {panic}");
+                self.note_fault(text.clone());
+                Err(io::Error::other(text))
+            }
+        }
+    }
+
+    fn decode(&self, records: Vec<LogRecord>) -> io::Result<Vec<Entry>> {
         records.into_iter().map(|record| decode_entry(record).map_err(|error| self.fault_of(error))).collect()
+    }
+
+    fn not_read(&self, error: basalt_storage::Error) -> io::Error {
+        match error {
+            // The log is as it should be, who asks is late.
+            error @ basalt_storage::Error::Purged { .. } => not_found(error.to_string()),
+            error => self.fault_of(error),
+        }
     }
 
     /// The bounds of `range`, cut at the log's end. Not at its beginning: an answer that silently starts later than asked would
@@ -41,25 +120,43 @@ impl LogStore {
     }
 }
 
+fn not_found(text: String) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, text)
+}
+
+/// A read on another thread.
+struct Reading(Pending<basalt_storage::Result<Vec<LogRecord>>>);
+
+/// Lets the next one begin when it is dropped, at the end of the read.
+struct ReadingEnds(Arc<AtomicBool>);
+
+impl Drop for ReadingEnds {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
 /// Reads a range of entries piece by piece.
 pub(crate) struct EntryStream {
     log: LogStore,
     next: u64,
     end: u64,
     piece: std::vec::IntoIter<Entry>,
+    reading: Option<Reading>,
 }
 
 impl Stream for EntryStream {
     type Item = io::Result<Entry>;
 
-    fn poll_next(mut self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Some(entry) = self.piece.next() {
             return Poll::Ready(Some(Ok(entry)));
         }
         if self.next >= self.end {
             return Poll::Ready(None);
         }
-        match self.log.read(self.next, self.end, READ_BYTES) {
+        let EntryStream { log, next, end, reading, .. } = &mut *self;
+        match std::task::ready!(log.poll_read(reading, *next, *end, READ_BYTES, context)) {
             Ok(entries) => {
                 self.next += entries.len() as u64;
                 if entries.is_empty() {
@@ -87,7 +184,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         if from >= to {
             return Ok(Vec::new());
         }
-        self.read(from, to, usize::MAX)
+        self.read(from, to, usize::MAX).await
     }
 
     async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
@@ -95,7 +192,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
     {
         let (next, end) = self.bounds(&range);
-        EntryStream { log: self.clone(), next, end, piece: Vec::new().into_iter() }
+        EntryStream { log: self.clone(), next, end, piece: Vec::new().into_iter(), reading: None }
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
@@ -103,7 +200,7 @@ impl RaftLogReader<TypeConfig> for LogStore {
         if from >= to {
             return Ok(Vec::new());
         }
-        self.read(from, to, READ_BYTES)
+        self.read(from, to, READ_BYTES).await
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {

@@ -8,9 +8,9 @@ use openraft::{AsyncRuntime, RaftLogReader};
 
 use super::*;
 use crate::ids::NodeId;
-use crate::limits::{LOG_DISK_FULL_RETRY, READ_BYTES, STALL_RETRY};
+use crate::limits::{LOG_DISK_FULL_RETRY, READ_BYTES};
 use crate::runtime::GlommioRuntime;
-use crate::support::{open_log, run};
+use crate::support::{Held, Threads, open_log, run};
 use crate::types::{Batch, Entry, EntryPayload, Vote, log_id};
 
 fn entry(index: u64, bytes: usize) -> Entry {
@@ -25,7 +25,7 @@ fn a_full_disk_turns_batches_away_and_holds_the_append_inside() {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let options = LogOptions { warm_files: 0, reserve_bytes: u64::MAX / 2, ..LogOptions::default() };
         let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
-        let mut log = LogStore::new(log, Arc::new(|| {}));
+        let mut log = LogStore::new(log, Rc::new(Threads), Arc::new(|| {}));
         assert_eq!(log.admit(1), Err(ProposeError::DiskFull));
         let mut appending = Box::pin(log.append([entry(0, 2000)], IOFlushed::noop()));
         for _ in 0..3 {
@@ -44,7 +44,7 @@ fn a_vote_is_durable_when_save_vote_returns() {
     for durability in [Durability::Always, Durability::None] {
         run(async {
             let syncer = LogSyncer::start(0, durability).unwrap();
-            let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+            let mut log = LogStore::new(open_log(directory.path(), &syncer), Rc::new(Threads), Arc::new(|| {}));
             let vote = Vote::new(log.read_vote().await.unwrap().map_or(1, |vote| vote.leader_id.term + 1), NodeId(4));
             let drained = log.clone();
             let mut saving = Box::pin(log.save_vote(&vote));
@@ -66,7 +66,7 @@ fn a_vote_is_durable_when_save_vote_returns() {
             let copy = tempfile::tempdir().unwrap();
             copy_files(&directory.path().join("log"), &copy.path().join("log"));
             let other = LogSyncer::start(1, durability).unwrap();
-            let mut copied = LogStore::new(open_log(copy.path(), &other), Arc::new(|| {}));
+            let mut copied = LogStore::new(open_log(copy.path(), &other), Rc::new(Threads), Arc::new(|| {}));
             assert_eq!(copied.read_vote().await.unwrap(), Some(vote));
         });
     }
@@ -87,7 +87,7 @@ fn held_log(directory: &std::path::Path) -> (LogStore, LogSyncer, std::sync::mps
     let (let_go, wait) = std::sync::mpsc::channel::<()>();
     let hold = move || assert!(wait.recv().is_err(), "nobody sends");
     let syncer = LogSyncer::start_with(0, Durability::Always, hold).unwrap();
-    (LogStore::new(open_log(directory, &syncer), Arc::new(|| {})), syncer, let_go)
+    (LogStore::new(open_log(directory, &syncer), Rc::new(Threads), Arc::new(|| {})), syncer, let_go)
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn long_ranges_are_read_in_pieces_and_whole() {
     let directory = tempfile::tempdir().unwrap();
     run(async {
         let syncer = LogSyncer::start(0, Durability::None).unwrap();
-        let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+        let mut log = LogStore::new(open_log(directory.path(), &syncer), Rc::new(Threads), Arc::new(|| {}));
         for index in 0..20 {
             log.append([entry(index, READ_BYTES / 4)], IOFlushed::noop()).await.unwrap();
         }
@@ -155,7 +155,7 @@ fn a_purge_that_replaces_the_log_and_a_snapshot_that_is_expected_are_durable_whe
         let directory = tempfile::tempdir().unwrap();
         run(async {
             let syncer = LogSyncer::start(0, durability).unwrap();
-            let log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+            let log = LogStore::new(open_log(directory.path(), &syncer), Rc::new(Threads), Arc::new(|| {}));
             let mut writer = log.clone();
             draining(&log, writer.append([entry(0, 10)], IOFlushed::noop())).await.unwrap();
             draining(&log, log.expect_snapshot(20)).await.unwrap();
@@ -176,7 +176,7 @@ fn a_range_that_begins_with_purged_entries_is_refused_where_a_hole_would_do_harm
     let directory = tempfile::tempdir().unwrap();
     run(async {
         let syncer = LogSyncer::start(0, Durability::None).unwrap();
-        let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+        let mut log = LogStore::new(open_log(directory.path(), &syncer), Rc::new(Threads), Arc::new(|| {}));
         log.append((0..10).map(|index| entry(index, 10)), IOFlushed::noop()).await.unwrap();
         for (purged, range) in [(4, 2..8), (4, 4..5), (9, 9..10), (20, 12..15)] {
             let mut purger = log.clone();
@@ -201,7 +201,7 @@ fn a_purge_behind_a_reader_is_no_silent_hole() {
     let directory = tempfile::tempdir().unwrap();
     run(async {
         let syncer = LogSyncer::start(0, Durability::None).unwrap();
-        let mut log = LogStore::new(open_log(directory.path(), &syncer), Arc::new(|| {}));
+        let mut log = LogStore::new(open_log(directory.path(), &syncer), Rc::new(Threads), Arc::new(|| {}));
         for index in 0..20 {
             log.append([entry(index, READ_BYTES / 4)], IOFlushed::noop()).await.unwrap();
         }
@@ -226,31 +226,95 @@ fn a_truncation_waits_out_a_stalled_log() {
     let directory = tempfile::tempdir().unwrap();
     run(async {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
-        // No segment is ever begun, so the first is soon too long for any write.
-        let options =
-            LogOptions { warm_files: 0, segment_bytes: 4096, segments_waiting_max: 0, ..LogOptions::default() };
-        let mut raw = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
-        let mut last = None;
-        for index in 0.. {
-            match raw.append(&[crate::entry::encode_entry(&entry(index, 40))]) {
-                Ok(()) => last = Some(index),
-                Err(error) => {
-                    assert!(matches!(error, basalt_storage::Error::WriteStall), "{error}");
-                    break;
+        let log = LogStore::new(open_log(directory.path(), &syncer), Rc::new(Threads), Arc::new(|| {}));
+        let mut writer = log.clone();
+        draining(&log, writer.append((0..10).map(|index| entry(index, 10)), IOFlushed::noop())).await.unwrap();
+        log.0.stalls.set(5);
+        let mut truncating = Box::pin(writer.truncate_after(Some(log_id(1, 3))));
+        let pending = poll_fn(|context| Poll::Ready(truncating.as_mut().poll(context).is_pending())).await;
+        assert!(pending, "a truncation that fails would stop the group");
+        assert_eq!(log.0.log.borrow().last_index(), Some(9), "nothing is truncated yet");
+        assert_eq!(log.admit(1), Err(ProposeError::WriteStall));
+        draining(&log, truncating).await.unwrap();
+        assert_eq!((log.0.log.borrow().last_index(), log.0.stalls.get()), (Some(3), 0));
+        assert_eq!((log.admit(1), log.fault()), (Ok(()), None));
+    });
+}
+
+#[test]
+fn entries_that_are_in_memory_no_more_are_read_on_another_thread_and_may_be_purged_meanwhile() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let syncer = LogSyncer::start(0, Durability::None).unwrap();
+        let options = LogOptions { warm_files: 0, tail_bytes: READ_BYTES, ..LogOptions::default() };
+        let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
+        let readers = Rc::new(Held::default());
+        let mut log = LogStore::new(log, readers.clone(), Arc::new(|| {}));
+        for index in 0..40 {
+            log.append([entry(index, READ_BYTES / 4)], IOFlushed::noop()).await.unwrap();
+        }
+        let newest = log.limited_get_log_entries(39, 40).await.unwrap();
+        assert_eq!((newest.len(), readers.job_count()), (1, 0), "it is in memory");
+
+        let mut streamer = log.clone();
+        let mut stream = streamer.entries_stream(0..40).await;
+        let mut read = Vec::new();
+        while read.len() < 40 {
+            let next = poll_fn(|context| Poll::Ready(stream.poll_next_unpin(context))).await;
+            match next {
+                Poll::Ready(Some(entry)) => read.push(entry.unwrap().log_id.index()),
+                Poll::Ready(None) => break,
+                Poll::Pending => {
+                    assert_eq!(readers.job_count(), 1, "after {read:?}");
+                    readers.run_all();
+                    log.drain();
                 }
             }
         }
-        let log = LogStore::new(raw, Arc::new(|| {}));
-        assert_eq!(log.admit(1), Err(ProposeError::WriteStall));
-        let mut truncater = log.clone();
-        let mut truncating = Box::pin(truncater.truncate_after(Some(log_id(1, 3))));
-        for _ in 0..20 {
-            let pending = poll_fn(|context| Poll::Ready(truncating.as_mut().poll(context).is_pending())).await;
-            assert!(pending, "a truncation that fails would stop the group");
-            GlommioRuntime::sleep(STALL_RETRY).await;
+        assert_eq!(read, (0..40).collect::<Vec<_>>());
+
+        // Two at once take turns.
+        let (mut one, mut two) = (log.clone(), log.clone());
+        let mut one = Box::pin(one.limited_get_log_entries(5, 7));
+        let mut two = Box::pin(two.limited_get_log_entries(20, 22));
+        for future in [&mut one, &mut two] {
+            assert!(poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await);
         }
-        drop(truncating);
-        assert_eq!(log.fault(), None);
-        assert_eq!(log.0.log.borrow().last_index(), last, "nothing is truncated yet");
+        assert_eq!(readers.job_count(), 1);
+        // One is purged before it is read.
+        let mut purger = log.clone();
+        purger.purge(log_id(1, 15)).await.unwrap();
+        readers.run_all();
+        log.drain();
+        let first = draining(&log, one).await;
+        assert!(
+            first.is_ok() || first.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound),
+            "{first:?}"
+        );
+        assert!(poll_fn(|context| Poll::Ready(two.as_mut().poll(context).is_pending())).await);
+        readers.run_all();
+        log.drain();
+        assert_eq!(draining(&log, two).await.unwrap().len(), 2);
+        assert_eq!(log.fault(), None, "nothing is wrong with the log");
+    });
+}
+
+#[test]
+fn a_read_that_finds_nothing_since_a_purge_came_in_between_is_no_damage() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let syncer = LogSyncer::start(0, Durability::None).unwrap();
+        let log = LogStore::new(open_log(directory.path(), &syncer), Rc::new(Threads), Arc::new(|| {}));
+        let mut writer = log.clone();
+        writer.append((0..10).map(|index| entry(index, 10)), IOFlushed::noop()).await.unwrap();
+        writer.purge(log_id(1, 5)).await.unwrap();
+        let missing = || basalt_storage::Error::Corruption {
+            path: directory.path().into(),
+            detail: "record 3 is missing".into(),
+        };
+        let late = log.take_read(3, Ok(Err(missing()))).unwrap_err();
+        assert_eq!((late.kind(), log.fault()), (io::ErrorKind::NotFound, None), "{late}");
+        let damaged = log.take_read(7, Ok(Err(missing()))).unwrap_err();
+        assert!(damaged.kind() != io::ErrorKind::NotFound && log.fault().is_some(), "{damaged}");
     });
 }

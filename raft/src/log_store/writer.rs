@@ -19,7 +19,10 @@ impl LogStore {
         mut write: impl FnMut(&mut RaftLog) -> basalt_storage::Result<T>,
     ) -> io::Result<T> {
         loop {
-            let written = write(&mut self.0.log.borrow_mut());
+            let written = match self.take_stall() {
+                true => Err(basalt_storage::Error::WriteStall),
+                false => write(&mut self.0.log.borrow_mut()),
+            };
             let (stall, wait) = match written {
                 Ok(written) => {
                     if let Some(Stall::DiskFull) = self.0.stalled.take() {

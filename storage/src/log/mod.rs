@@ -22,6 +22,7 @@
 //!   when stopping.
 
 mod database;
+mod disk_reader;
 mod disk_space;
 mod limits;
 mod options;
@@ -39,6 +40,7 @@ mod syncer;
 mod tail;
 mod tidy;
 
+pub use disk_reader::DiskReader;
 pub use limits::OPAQUE_BYTES_MAX;
 pub use options::{Backlog, Durability, LogOptions};
 pub use raft_log::{LogMemory, RaftLog};

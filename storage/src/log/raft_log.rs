@@ -8,7 +8,8 @@ use std::sync::Arc;
 use rocksdb::properties::{BACKGROUND_ERRORS, CUR_SIZE_ALL_MEM_TABLES, NUM_IMMUTABLE_MEM_TABLE};
 use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
 
-use super::database::{read_options, refusal, write_options};
+use super::database::{refusal, write_options};
+use super::disk_reader::{DiskReader, read_disk};
 use super::disk_space::DiskSpace;
 use super::limits::SEGMENT_STRETCH;
 use super::prewrite::{OpeningClaim, prewrite};
@@ -295,15 +296,13 @@ impl RaftLog {
     /// [`Error::Purged`] if those at the beginning are; [`Error::Corruption`] if a record is damaged or missing.
     pub fn read(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> Result<Vec<LogRecord>> {
         let to = to_exclusive.min(self.next);
-        if from < self.first.min(to) {
-            return Err(Error::Purged { path: self.shared.directory.clone(), index: from, first: self.first });
-        }
+        self.check_purged(from, to)?;
         let mut next = from;
         let mut out = Vec::new();
         let mut bytes = 0;
         let tail_start = self.tail.first_index().unwrap_or(self.next);
         if next < tail_start.min(to) {
-            bytes = self.read_disk(next, tail_start.min(to), bytes_max, &mut out)?;
+            bytes = read_disk(&self.shared, next, tail_start.min(to), bytes_max, &mut out)?;
             next += out.len() as u64;
             if next < tail_start {
                 return Ok(out);
@@ -319,6 +318,29 @@ impl RaftLog {
             next += 1;
         }
         Ok(out)
+    }
+
+    /// As [`RaftLog::read`], but `None` if those at the beginning must be read from disk: [`RaftLog::disk_reader`] does, elsewhere.
+    ///
+    /// # Errors
+    /// As [`RaftLog::read`].
+    pub fn read_memory(&self, from: u64, to_exclusive: u64, bytes_max: usize) -> Result<Option<Vec<LogRecord>>> {
+        let to = to_exclusive.min(self.next);
+        self.check_purged(from, to)?;
+        let tail_start = self.tail.first_index().unwrap_or(self.next);
+        if from < tail_start.min(to) { Ok(None) } else { self.read(from, to, bytes_max).map(Some) }
+    }
+
+    /// Returns what reads older records on other threads.
+    pub fn disk_reader(&self) -> DiskReader {
+        DiskReader::new(&self.shared, self.tail.first_index().unwrap_or(self.next))
+    }
+
+    fn check_purged(&self, from: u64, to: u64) -> Result<()> {
+        if from >= self.first.min(to) {
+            return Ok(());
+        }
+        Err(Error::Purged { path: self.shared.directory.clone(), index: from, first: self.first })
     }
 
     /// The record at `index`; `None` if it is purged or does not exist yet.
@@ -445,31 +467,6 @@ impl RaftLog {
     /// The newest committed id.
     pub fn committed(&self) -> Option<&[u8]> {
         self.committed.as_deref()
-    }
-
-    /// Appends the records from `from` to before `to` on disk to `out`, and returns their bytes.
-    fn read_disk(&self, from: u64, to: u64, bytes_max: usize, out: &mut Vec<LogRecord>) -> Result<usize> {
-        let directory = &self.shared.directory;
-        self.shared.with_database(|database| {
-            let mut rows = database.raw_iterator_opt(read_options());
-            rows.seek(key_of(from));
-            let mut bytes = 0;
-            for index in from..to {
-                let row = rows.item().map(|(key, value)| LogRecord::decode(directory, key, value)).transpose()?;
-                rows.status().map_err(|error| refusal(directory, &error))?;
-                let Some(record) = row.filter(|record| record.index == index) else {
-                    let detail = format!("record {index} is missing");
-                    return Err(Error::Corruption { path: directory.clone(), detail });
-                };
-                bytes += record.row_bytes();
-                if bytes > bytes_max && !out.is_empty() {
-                    break;
-                }
-                out.push(record);
-                rows.next();
-            }
-            Ok(bytes)
-        })?
     }
 
     /// Makes sure that `bytes` can be written.
