@@ -7,6 +7,8 @@
 mod arguments;
 mod command;
 mod command_error;
+#[cfg(test)]
+mod command_ids;
 pub mod connection;
 #[cfg(test)]
 mod deadline_tests;

@@ -169,29 +169,6 @@ mod tests {
     }
 
     #[test]
-    fn ids_of_the_log_format_never_change() {
-        // Add new commands here; never change a line.
-        let ids = [
-            (1, "get"),
-            (2, "set"),
-            (15, "mset"),
-            (22, "lcs"),
-            (101, "del"),
-            (117, "copy"),
-            (124, "flushall"),
-            (144, "object|refcount"),
-            (195, "step|delete"),
-            (196, "step|write"),
-            (197, "step|read"),
-            (198, "step|scan"),
-            (199, "step|expire"),
-        ];
-        for (id, name) in ids {
-            assert_eq!(by_id(id).map(Command::name), Some(name), "{id}");
-        }
-    }
-
-    #[test]
     fn scattered_commands_fit_their_facts() {
         for command in commands() {
             let (first, last, step) = command.facts.keys;

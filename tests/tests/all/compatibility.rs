@@ -562,6 +562,7 @@ const OTHER_CALLS: &[(&str, As)] = &[
     ("CLIENT REPLY ON", As::Bytes),
     ("CLIENT REPLY x", As::Bytes),
     ("CLIENT NOSUCH", As::Bytes),
+    ("CLIENT HELP", As::Kinds),
     ("CLIENT", As::Bytes),
     ("COMMAND COUNT", As::Kinds),
     ("COMMAND LIST", As::Kinds),
@@ -577,6 +578,7 @@ const OTHER_CALLS: &[(&str, As)] = &[
     ("COMMAND GETKEYS NOSUCH a", As::Bytes),
     ("COMMAND GETKEYSANDFLAGS SET a 1", As::Bytes),
     ("COMMAND NOSUCH", As::Bytes),
+    ("COMMAND HELP", As::Kinds),
     ("CONFIG GET databases", As::Bytes),
     ("CONFIG GET databases appendfsync nosuch", As::Kinds),
     ("CONFIG GET nosuch", As::Bytes),
@@ -590,6 +592,9 @@ const OTHER_CALLS: &[(&str, As)] = &[
     ("CONFIG SET nosuch 1", As::Bytes),
     ("CONFIG SET timeout 1 timeout 2", As::Bytes),
     ("CONFIG NOSUCH", As::Bytes),
+    ("CONFIG HELP", As::Kinds),
+    // Both refuse, each for a reason of its own.
+    ("CONFIG REWRITE", As::Kinds),
     ("CONFIG RESETSTAT", As::Bytes),
     ("CONFIG SET proto-max-bulk-len 1048576", As::Bytes),
     ("SETRANGE short 1048575 x", As::Bytes),
@@ -613,6 +618,7 @@ const OTHER_CALLS: &[(&str, As)] = &[
     ("AUTH default x", As::Bytes),
     ("AUTH bob x", As::Bytes),
     ("OBJECT", As::Bytes),
+    ("OBJECT HELP", As::Bytes),
     ("NOSUCH a b", As::Bytes),
     ("XADD automatic * f v", As::Kinds),
     ("CLIENT SETNAME me", As::Bytes),
@@ -630,6 +636,32 @@ fn connections_and_servers_answer_as_redis() {
             comparison.compare(line, *how);
         }
     });
+}
+
+/// Commands that are not called here, and why.
+const NOT_CALLED: &[(&str, &str)] = &[
+    ("client|no-touch", "Redis has it since 7.2, and the one here is older"),
+    ("client|setinfo", "Redis has it since 7.2, and the one here is older"),
+];
+
+#[test]
+fn every_command_that_there_is_is_called_here() {
+    let alone = Alone::new(|options| options);
+    let mut client = Client::connect(alone.node.address()).expect("the server accepts");
+    let there: BTreeSet<String> = client.ask("COMMAND LIST").elements().iter().map(Reply::text).collect();
+    let lines = CALLS.iter().copied().chain(OTHER_CALLS.iter().map(|(line, _)| *line));
+    let mut called: BTreeSet<String> = BTreeSet::new();
+    for line in lines {
+        let words: Vec<String> = line.split(' ').map(str::to_lowercase).collect();
+        called.insert(words[0].clone());
+        called.extend(words.get(1).map(|second| format!("{}|{second}", words[0])));
+    }
+    called.extend(NOT_CALLED.iter().map(|(name, _)| (*name).to_owned()));
+    let forgotten: Vec<&String> = there.difference(&called).collect();
+    assert!(forgotten.is_empty(), "in neither CALLS nor OTHER_CALLS, and no reason why not: {forgotten:?}");
+    for (name, _) in NOT_CALLED {
+        assert!(there.contains(*name), "{name} is no command");
+    }
 }
 
 #[test]

@@ -1,0 +1,54 @@
+//! Ids of the log format, once more: a row of the table whose id is another one than here cannot read the logs that are written.
+
+use std::collections::BTreeMap;
+
+use super::table;
+
+/// The id and the name of every command there is or was. New commands are added; no other line ever changes, not even when a
+/// command goes: its id is not given to another one.
+const IDS: &str = "
+    1 get, 2 set, 3 setnx, 4 setex, 5 psetex, 6 getset, 7 getdel, 8 getex, 9 strlen, 10 append, 11 getrange,
+    12 substr, 13 setrange, 14 mget, 15 mset, 16 msetnx, 17 incr, 18 decr, 19 incrby, 20 decrby, 21 incrbyfloat,
+    22 lcs,
+    101 del, 102 unlink, 103 exists, 104 touch, 105 type, 106 expire, 107 pexpire, 108 expireat, 109 pexpireat,
+    110 persist, 111 ttl, 112 pttl, 113 expiretime, 114 pexpiretime, 115 rename, 116 renamenx, 117 copy, 118 scan,
+    119 keys, 120 randomkey, 121 object, 122 dbsize, 123 flushdb, 124 flushall, 140 object|encoding,
+    141 object|freq, 142 object|help, 143 object|idletime, 144 object|refcount, 195 step|delete, 196 step|write,
+    197 step|read, 198 step|scan, 199 step|expire,
+    201 lpush, 202 rpush, 203 lpushx, 204 rpushx, 205 lpop, 206 rpop, 207 llen, 208 lrange, 209 lindex, 210 lset,
+    211 ltrim,
+    301 sadd, 302 srem, 303 scard, 304 sismember, 305 smismember, 306 smembers, 307 spop,
+    401 hset, 402 hmset, 403 hsetnx, 404 hget, 405 hmget, 406 hdel, 407 hlen, 408 hstrlen, 409 hexists,
+    410 hgetall, 411 hkeys, 412 hvals, 413 hincrby, 414 hincrbyfloat,
+    501 zadd, 502 zincrby, 503 zrem, 504 zcard, 505 zscore, 506 zmscore, 507 zpopmin, 508 zpopmax, 509 zrange,
+    510 zrevrange, 511 zrangebyscore, 512 zrevrangebyscore, 513 zrangebylex, 514 zrevrangebylex, 515 zcount,
+    516 zlexcount,
+    601 xadd, 602 xtrim, 603 xlen, 604 xdel, 605 xrange, 606 xrevrange,
+    701 command, 702 config, 706 info, 707 lastsave, 708 shutdown, 709 time, 710 role, 720 command|count,
+    721 command|docs, 722 command|getkeys, 723 command|getkeysandflags, 724 command|help, 725 command|info,
+    726 command|list, 740 config|get, 741 config|help, 742 config|resetstat, 743 config|rewrite, 744 config|set,
+    801 auth, 802 client, 803 echo, 804 hello, 805 ping, 806 quit, 807 reset, 808 select, 820 client|getname,
+    821 client|help, 822 client|id, 823 client|info, 824 client|kill, 825 client|list, 826 client|no-evict,
+    827 client|no-touch, 828 client|reply, 829 client|setinfo, 830 client|setname,
+";
+
+/// Names of [`IDS`] that are no commands any more.
+const GONE: &[&str] = &[];
+
+#[test]
+fn ids_are_unique_and_never_change() {
+    let mut pinned = BTreeMap::new();
+    for line in IDS.split([',', '\n']).map(str::trim).filter(|line| !line.is_empty()) {
+        let (id, name) = line.split_once(' ').expect("an id and a name");
+        let id: u16 = id.parse().expect("an id");
+        assert_eq!(pinned.insert(id, name), None, "{id} is here twice");
+    }
+    for id in 0..=u16::MAX {
+        let is_pinned = pinned.get(&id).copied().filter(|name| !GONE.contains(name));
+        assert_eq!(
+            table::by_id(id).map(|command| command.name()),
+            is_pinned,
+            "the table, and what is written here of {id}"
+        );
+    }
+}
