@@ -14,53 +14,10 @@ pub enum Kind {
     Read(Run),
     /// Changes the shard, through its log.
     Write(Run),
-    /// Concerns the connection or the node; runs where the connection lives.
-    Session(SessionCommand),
-}
-
-/// The commands that concern the connection or the node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "each is the Redis command of that name")]
-pub enum SessionCommand {
-    Auth,
-    ClientGetName,
-    ClientHelp,
-    ClientId,
-    ClientInfo,
-    ClientKill,
-    ClientList,
-    ClientNoEvict,
-    ClientNoTouch,
-    ClientReply,
-    ClientSetInfo,
-    ClientSetName,
-    Command,
-    CommandCount,
-    CommandDocs,
-    CommandGetKeys,
-    CommandGetKeysAndFlags,
-    CommandHelp,
-    CommandInfo,
-    CommandList,
-    ConfigGet,
-    ConfigHelp,
-    ConfigResetStat,
-    ConfigRewrite,
-    ConfigSet,
-    Echo,
-    Hello,
-    Info,
-    LastSave,
-    ObjectHelp,
-    Ping,
-    Quit,
-    Reset,
-    Role,
-    Select,
-    Shutdown,
-    Time,
-    XGroupHelp,
-    XInfoHelp,
+    /// Concerns the connection or the node; runs where the connection lives, by the function that `session_commands/` has for it.
+    Session,
+    /// Tells these lines of what a container has. A container by itself never runs: its arity asks for a subcommand.
+    Help(&'static [&'static str]),
 }
 
 /// How a command whose keys are on several shards of this node is put together.
@@ -189,8 +146,13 @@ impl Command {
     }
 
     /// A command of the connection or the node.
-    pub(super) const fn session(id: u16, facts: &'static Facts, command: SessionCommand) -> Command {
-        Command::new(id, facts, Kind::Session(command), Scatter::None, RepliedValues::None)
+    pub(super) const fn session(id: u16, facts: &'static Facts) -> Command {
+        Command::new(id, facts, Kind::Session, Scatter::None, RepliedValues::None)
+    }
+
+    /// A container, or its HELP, which tells `lines`.
+    pub(super) const fn help(id: u16, facts: &'static Facts, lines: &'static [&'static str]) -> Command {
+        Command::new(id, facts, Kind::Help(lines), Scatter::None, RepliedValues::None)
     }
 
     /// This command, spread over shards like that.

@@ -18,6 +18,7 @@ pub mod facts;
 mod float_text;
 mod glob;
 pub mod hashes;
+mod help;
 mod key_positions;
 pub mod keys;
 pub mod lists;
@@ -42,10 +43,11 @@ pub use arguments::{
     ExpiryUnit, Options, deadline_ms, parse_expiry_ms, parse_f64, parse_i64, parse_index_range, parse_positive_i64,
     parse_usize,
 };
-pub use command::{Command, Kind, Merge, MultiShard, Overwrites, Scatter, SessionCommand};
+pub use command::{Command, Kind, Merge, MultiShard, Overwrites, Scatter};
 pub use command_error::CommandError;
 pub use float_text::read_f64;
 pub use glob::{glob_matches, glob_matches_any_case};
+pub use help::reply_help;
 pub use key_positions::{KeyPositions, find_keys};
 pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;

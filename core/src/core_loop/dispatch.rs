@@ -9,12 +9,12 @@ use super::pending::PendingRequest;
 use super::piecemeal::Mget;
 use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Started};
 use crate::commands::table;
-use crate::commands::{Args, Command, CommandError, Kind, Merge, MultiShard, Run, Scatter, SessionCommand};
+use crate::commands::{Args, Command, CommandError, Kind, Merge, MultiShard, Run, Scatter};
 use crate::entry::request::{self, Mode, RequestHeader};
 use crate::ids::{Origin, ShardId, Ticket};
 use crate::mail::Request;
 use crate::multi_shard::{self, Coordinator, Gather, Part, Plan, Progress};
-use crate::session_commands::{self, Outcome};
+use crate::session_commands::{self, Outcome, SessionContext};
 use crate::shard::ReadOutcome;
 use basalt_net::resp::Reply;
 
@@ -77,7 +77,7 @@ impl Core {
         let is_walk =
             matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey));
         match command.kind {
-            Kind::Session(_) => false,
+            Kind::Session | Kind::Help(_) => false,
             _ if is_walk => self.server.router.shards().any(|shard| is_to_come(&shard)),
             _ => self.concerned_shard(command, args, is_to_come).is_some(),
         }
@@ -96,7 +96,7 @@ impl Core {
             Kind::Read(_) if connection.ordered_unanswered == 0 => Mode::Read,
             Kind::Read(_) => Mode::ReadInOrder,
             Kind::Write(_) => Mode::Write,
-            Kind::Session(_) => return None,
+            Kind::Session | Kind::Help(_) => return None,
         };
         let shard = self.concerned_shard(command, args, |shard| !self.shard_has_room(*shard, mode));
         shard.map(|shard| (shard, mode))
@@ -137,7 +137,7 @@ impl Core {
             Kind::Read(run) if connection.ordered_unanswered == 0 => (run, Mode::Read),
             Kind::Read(run) => (run, Mode::ReadInOrder),
             Kind::Write(run) => (run, Mode::Write),
-            Kind::Session(which) => return self.session_command(connection, command, which, args),
+            Kind::Session | Kind::Help(_) => return self.session_command(connection, command, args),
         };
         let router = &self.server.router;
         match command.scatter {
@@ -434,13 +434,7 @@ impl Core {
         }
     }
 
-    fn session_command(
-        &mut self,
-        connection: &mut Connection,
-        command: &'static Command,
-        which: SessionCommand,
-        args: Args<'_>,
-    ) {
+    fn session_command(&mut self, connection: &mut Connection, command: &'static Command, args: Args<'_>) {
         let asked = command.id;
         if command.is_after_replies {
             self.publish_now();
@@ -449,7 +443,8 @@ impl Core {
         let wanted = connection.session.reply_mode == ReplyMode::On;
         let mut reply = Reply::new(&mut bytes, connection.session.protocol);
         let started = self.stats().by_command[usize::from(asked)].time.start();
-        let outcome = session_commands::run(which, args, &mut connection.session, &self.server, &mut reply);
+        let mut context = SessionContext { session: &mut connection.session, server: &self.server };
+        let outcome = session_commands::run(command, &mut context, args, &mut reply);
         if let Some(started) = started {
             self.stats().by_command[usize::from(asked)].time.stop(started);
         }

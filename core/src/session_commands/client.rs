@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use basalt_net::resp::Reply;
 
-use super::outcome::Outcome;
+use super::SessionContext;
+use super::outcome::{Outcome, Ran};
 use crate::clients::{ClientFilter, Connection, ReplyMode, Session, protocol_number};
 use crate::commands::{Args, CommandError, Merge, table};
 use crate::limits;
@@ -15,34 +16,42 @@ use crate::mail::Control;
 pub(super) const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
 /// `CLIENT LIST [TYPE type] [ID id …]`.
-pub(super) fn list(args: Args<'_>) -> Result<Outcome, CommandError> {
+pub(super) fn list(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let filter = ClientFilter::for_list(args)?;
     Ok(Outcome::Control(Control::ListClients(filter), Merge::ConcatText))
 }
 
 /// `CLIENT KILL`: by address in its old form, which answers whether there was such a client, or by options, which answers
 /// how many were closed.
-pub(super) fn kill(args: Args<'_>, session: &Session) -> Result<Outcome, CommandError> {
-    let filter = ClientFilter::for_kill(args, session.id)?;
+pub(super) fn kill(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let filter = ClientFilter::for_kill(args, context.session.id)?;
     let merge = if args.len() == 3 { Merge::OkIfAny("ERR No such client") } else { Merge::Sum };
     Ok(Outcome::Control(Control::KillClients(filter), merge))
 }
 
+/// `CLIENT ID`.
+pub(super) fn id(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.integer(context.session.id as i64);
+    Ok(Outcome::Done)
+}
+
 /// `CLIENT GETNAME`.
-pub(super) fn get_name(session: &Session, reply: &mut Reply<'_>) {
-    reply.bulk_or_null(Some(&session.name).filter(|name| !name.is_empty()));
+pub(super) fn get_name(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.bulk_or_null(Some(&context.session.name).filter(|name| !name.is_empty()));
+    Ok(Outcome::Done)
 }
 
 /// `CLIENT SETNAME name`; no name takes the old one away.
-pub(super) fn set_name(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn set_name(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     check_attribute(args[2], NAME_REFUSED)?;
-    session.name = args[2].into();
+    context.session.name = args[2].into();
     reply.ok();
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// `CLIENT SETINFO LIB-NAME name` and `CLIENT SETINFO LIB-VER version`, as since Redis 7.2.
-pub(super) fn set_info(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn set_info(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let session = &mut *context.session;
     let (attribute, place) = match args[2].to_ascii_lowercase().as_slice() {
         b"lib-name" => ("lib-name", &mut session.library),
         b"lib-ver" => ("lib-ver", &mut session.library_version),
@@ -54,7 +63,7 @@ pub(super) fn set_info(args: Args<'_>, session: &mut Session, reply: &mut Reply<
     check_attribute(args[3], format!("ERR {attribute} cannot contain spaces, newlines or special characters."))?;
     *place = String::from_utf8_lossy(args[3]).into();
     reply.ok();
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// Checks that `value` does not break the lines of `CLIENT LIST`; `refusal` is the error if it does.
@@ -67,7 +76,8 @@ pub(super) fn check_attribute(value: &[u8], refusal: impl Into<Cow<'static, str>
 }
 
 /// `CLIENT REPLY ON|OFF|SKIP`. Only ON is answered.
-pub(super) fn reply_mode(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn reply_mode(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let session = &mut *context.session;
     match args[2].to_ascii_lowercase().as_slice() {
         b"on" => {
             session.reply_mode = ReplyMode::On;
@@ -78,21 +88,21 @@ pub(super) fn reply_mode(args: Args<'_>, session: &mut Session, reply: &mut Repl
         b"skip" => {}
         _ => return Err(CommandError::SYNTAX),
     }
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// `CLIENT NO-EVICT ON|OFF`. See `maxmemory-clients`.
-pub(super) fn no_evict(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    session.no_evict = parse_switch(args[2])?;
+pub(super) fn no_evict(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    context.session.no_evict = parse_switch(args[2])?;
     reply.ok();
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// `CLIENT NO-TOUCH ON|OFF`. Access times of keys are not kept; the wish is kept and shown.
-pub(super) fn no_touch(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    session.no_touch = parse_switch(args[2])?;
+pub(super) fn no_touch(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    context.session.no_touch = parse_switch(args[2])?;
     reply.ok();
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 fn parse_switch(word: &[u8]) -> Result<bool, CommandError> {
@@ -104,12 +114,13 @@ fn parse_switch(word: &[u8]) -> Result<bool, CommandError> {
 }
 
 /// `CLIENT INFO`. Its own command is decoded and its reply not queued yet: both buffers count as empty.
-pub(super) fn info(args: Args<'_>, session: &Session, reply: &mut Reply<'_>) {
+pub(super) fn info(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let mut line = Vec::new();
     let argument_bytes = args.iter().map(|arg| arg.len()).sum();
-    client_line(&mut line, session, ClientBuffers::default(), argument_bytes, Instant::now());
+    client_line(&mut line, context.session, ClientBuffers::default(), argument_bytes, Instant::now());
     line.push(b'\n');
     reply.verbatim("txt", line);
+    Ok(Outcome::Done)
 }
 
 /// What a connection holds of what is received and not executed, and of replies that are not sent.

@@ -2,12 +2,19 @@
 
 use basalt_net::resp::Reply;
 
+use super::SessionContext;
+use super::outcome::{Outcome, Ran};
 use crate::commands::facts::{BeginSearch, FindKeys, Flags, KeySpec};
 use crate::commands::table::{self, commands};
 use crate::commands::{Args, Command, CommandError, glob_matches_any_case};
 
 /// `COMMAND`.
-pub(super) fn all(reply: &mut Reply<'_>) {
+pub(super) fn all(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    write_all(reply);
+    Ok(Outcome::Done)
+}
+
+fn write_all(reply: &mut Reply<'_>) {
     reply.array(commands().count());
     for command in commands() {
         write_info(command, reply);
@@ -15,15 +22,17 @@ pub(super) fn all(reply: &mut Reply<'_>) {
 }
 
 /// `COMMAND COUNT`.
-pub(super) fn count(reply: &mut Reply<'_>) {
+pub(super) fn count(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     reply.integer(commands().count() as i64);
+    Ok(Outcome::Done)
 }
 
 /// `COMMAND INFO [name …]`.
-pub(super) fn info(args: Args<'_>, reply: &mut Reply<'_>) {
-    let [_, _, names @ ..] = args else { return all(reply) };
+pub(super) fn info(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let names = args.get(2..).unwrap_or_default();
     if names.is_empty() {
-        return all(reply);
+        write_all(reply);
+        return Ok(Outcome::Done);
     }
     reply.array(names.len());
     for name in names {
@@ -32,10 +41,11 @@ pub(super) fn info(args: Args<'_>, reply: &mut Reply<'_>) {
             None => reply.null(),
         }
     }
+    Ok(Outcome::Done)
 }
 
 /// `COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]`, subcommands included.
-pub(super) fn list(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn list(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let filter = match args {
         [_, _] => Filter::All,
         [_, _, word, what, value] if word.eq_ignore_ascii_case(b"filterby") => {
@@ -56,7 +66,7 @@ pub(super) fn list(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandE
         }
     }
     reply.array_before(mark, count);
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 enum Filter<'a> {

@@ -2,13 +2,15 @@
 
 use basalt_net::resp::Reply;
 
+use super::SessionContext;
 use super::command::{named, write_words};
+use super::outcome::{Outcome, Ran};
 use crate::commands::facts::Argument;
 use crate::commands::table::commands;
 use crate::commands::{Args, Command};
 
 /// `COMMAND DOCS [name …]`; names that are no command are passed over.
-pub(super) fn docs(args: Args<'_>, reply: &mut Reply<'_>) {
+pub(super) fn docs(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let (mark, mut count) = (reply.mark(), 0);
     let mut add = |command: &Command| {
         write_docs(command, reply);
@@ -19,6 +21,7 @@ pub(super) fn docs(args: Args<'_>, reply: &mut Reply<'_>) {
         Some(names) => names.iter().filter_map(|name| named(name)).for_each(&mut add),
     }
     reply.map_before(mark, count);
+    Ok(Outcome::Done)
 }
 
 /// The name and the map of one command (<https://redis.io/docs/latest/commands/command-docs/>).

@@ -2,23 +2,25 @@
 
 use basalt_net::resp::Reply;
 
+use super::SessionContext;
 use super::command::write_words;
+use super::outcome::{Outcome, Ran};
 use crate::commands::facts::Flags;
 use crate::commands::{Args, Command, CommandError, find_keys, table};
 
 /// `COMMAND GETKEYS command…`.
-pub(super) fn get_keys(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn get_keys(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let args = &args[2..];
     let keys = keys(args)?;
     reply.array(keys.len());
     for (position, _) in keys {
         reply.bulk(args[position]);
     }
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// `COMMAND GETKEYSANDFLAGS command…`.
-pub(super) fn get_keys_and_flags(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn get_keys_and_flags(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let args = &args[2..];
     let keys = keys(args)?;
     reply.array(keys.len());
@@ -27,7 +29,7 @@ pub(super) fn get_keys_and_flags(args: Args<'_>, reply: &mut Reply<'_>) -> Resul
         reply.bulk(args[position]);
         write_words(flags, reply);
     }
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// The position of each key in `args`, and how it is used.

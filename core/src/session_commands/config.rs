@@ -2,20 +2,21 @@
 
 use basalt_net::resp::Reply;
 
+use super::SessionContext;
+use super::outcome::{Outcome, Ran};
 use crate::commands::{Args, CommandError, glob_matches_any_case};
 use crate::config::{Config, ParameterError, parameters};
 use crate::node::Server;
 
-/// `CONFIG REWRITE`: a file that a person or a deployment wrote is theirs, and flags and variables would win over it.
-pub(super) const REWRITE_REFUSED: CommandError = CommandError::text(
+const REWRITE_REFUSED: CommandError = CommandError::text(
     "ERR Basalt does not rewrite its configuration file: put what CONFIG SET changed into the file, the flags or the \
      BASALT_* variables it is started with",
 );
 
 /// `CONFIG GET pattern [pattern …]`.
-pub(super) fn get(args: Args<'_>, server: &Server, reply: &mut Reply<'_>) {
+pub(super) fn get(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let patterns = &args[2..];
-    let config = server.settings.config();
+    let config = context.server.settings.config();
     let (mark, mut count) = (reply.mark(), 0);
     for (name, value) in parameters(&config) {
         let name = name.as_bytes();
@@ -27,10 +28,12 @@ pub(super) fn get(args: Args<'_>, server: &Server, reply: &mut Reply<'_>) {
         }
     }
     reply.map_before(mark, count);
+    Ok(Outcome::Done)
 }
 
 /// `CONFIG SET name value [name value …]`: all of them, or none.
-pub(super) fn set(args: Args<'_>, server: &Server, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn set(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let server = context.server;
     let words: Vec<_> = args[2..].iter().map(|arg| String::from_utf8_lossy(arg)).collect();
     if words.len() % 2 == 1 {
         return Err(CommandError::SYNTAX);
@@ -45,7 +48,7 @@ pub(super) fn set(args: Args<'_>, server: &Server, reply: &mut Reply<'_>) -> Res
     }
     server.settings.set_parameters(&pairs).map_err(refused)?;
     reply.ok();
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// Each client is an open file: the limit on them is raised before `maxclients` is.
@@ -59,14 +62,20 @@ fn make_room_for_clients(config: &Config, server: &Server) -> Result<(), Command
 }
 
 /// `CONFIG RESETSTAT`: counters begin anew; what is a state and not a count stays.
-pub(super) fn reset_stat(server: &Server, reply: &mut Reply<'_>) {
-    for core in &server.cores {
+pub(super) fn reset_stat(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    for core in &context.server.cores {
         core.reset();
     }
-    for shard in &server.shards {
+    for shard in &context.server.shards {
         shard.reset();
     }
     reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// `CONFIG REWRITE`: a file that a person or a deployment wrote is theirs, and flags and variables would win over it.
+pub(super) fn rewrite(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    Err(REWRITE_REFUSED)
 }
 
 #[cfg(test)]

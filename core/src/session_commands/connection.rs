@@ -1,11 +1,13 @@
-//! PING, RESET, HELLO, SELECT and AUTH (<https://redis.io/docs/latest/commands/?group=connection>).
+//! PING, ECHO, QUIT, RESET, HELLO, SELECT and AUTH (<https://redis.io/docs/latest/commands/?group=connection>).
 //!
 //! There are no users and no passwords: AUTH and HELLO AUTH answer as a Redis without a password does.
 
 use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::DATABASE_COUNT;
 
+use super::SessionContext;
 use super::client::{NAME_REFUSED, check_attribute};
+use super::outcome::{Outcome, Ran};
 use crate::clients::{DEFAULT_USER, Session, protocol_number};
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::{Args, CommandError, parse_i64};
@@ -14,38 +16,51 @@ const WRONG_PASSWORD: CommandError =
     CommandError::text("WRONGPASS invalid username-password pair or user is disabled.");
 
 /// `PING [message]`.
-pub(super) fn ping(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn ping(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     match args {
         [_] => reply.simple("PONG"),
         [_, message] => reply.bulk(message),
         _ => return Err(CommandError::wrong_argument_count("ping")),
     }
-    Ok(())
+    Ok(Outcome::Done)
+}
+
+/// `ECHO message`.
+pub(super) fn echo(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.bulk(args[1]);
+    Ok(Outcome::Done)
+}
+
+/// `QUIT`.
+pub(super) fn quit(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.ok();
+    Ok(Outcome::Close)
 }
 
 /// `RESET`: the connection is as new.
-pub(super) fn reset(session: &mut Session, reply: &mut Reply<'_>) {
-    session.reset();
+pub(super) fn reset(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    context.session.reset();
     reply.simple("RESET");
+    Ok(Outcome::Done)
 }
 
 /// `SELECT index`.
-pub(super) fn select(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn select(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let index = parse_i64(args[1])?;
     if i32::try_from(index).is_err() {
         let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
         return Err(CommandError::text(text));
     }
     match u8::try_from(index) {
-        Ok(db) if usize::from(db) < DATABASE_COUNT => session.db = db,
+        Ok(db) if usize::from(db) < DATABASE_COUNT => context.session.db = db,
         _ => return Err(CommandError::text("ERR DB index is out of range")),
     }
     reply.ok();
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// `AUTH [username] password`.
-pub(super) fn auth(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn auth(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     match args {
         [_, _] => Err(CommandError::text(
             "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
@@ -54,7 +69,7 @@ pub(super) fn auth(args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandE
         [_, user, _] => {
             check_user(user)?;
             reply.ok();
-            Ok(())
+            Ok(Outcome::Done)
         }
         _ => Err(CommandError::SYNTAX),
     }
@@ -66,7 +81,8 @@ fn check_user(user: &[u8]) -> Result<(), CommandError> {
 }
 
 /// `HELLO [protover [AUTH username password] [SETNAME clientname]]`.
-pub(super) fn hello(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(super) fn hello(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let session = &mut *context.session;
     let greeting = Greeting::parse(args)?;
     if let Some(protocol) = greeting.protocol {
         session.protocol = protocol;
@@ -78,7 +94,7 @@ pub(super) fn hello(args: Args<'_>, session: &mut Session, reply: &mut Reply<'_>
     let mut bytes = Vec::new();
     greet(session, &mut Reply::new(&mut bytes, session.protocol));
     reply.raw(&bytes);
-    Ok(())
+    Ok(Outcome::Done)
 }
 
 /// What a HELLO asks for.

@@ -10,7 +10,9 @@ use std::fmt::{Display, Write};
 
 use basalt_net::resp::Reply;
 
+use super::SessionContext;
 use super::info_sections as sections;
+use super::outcome::{Outcome, Ran};
 use crate::clients::Session;
 use crate::commands::Args;
 use crate::config::Config;
@@ -56,8 +58,8 @@ static SECTIONS: &[Section] = &[
 ];
 
 /// `INFO [section …]`; unknown sections are passed over, as in Redis.
-pub(super) fn info(args: Args<'_>, session: &Session, server: &Server, reply: &mut Reply<'_>) {
-    let scene = Scene { server, session, config: server.settings.config() };
+pub(super) fn info(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let scene = Scene { server: context.server, session: context.session, config: context.server.settings.config() };
     let mut text = String::new();
     for section in SECTIONS.iter().filter(|section| section.is_asked(&args[1..])) {
         if !text.is_empty() {
@@ -71,6 +73,7 @@ pub(super) fn info(args: Args<'_>, session: &Session, server: &Server, reply: &m
         text = fields.text;
     }
     reply.verbatim("txt", text);
+    Ok(Outcome::Done)
 }
 
 impl Section {

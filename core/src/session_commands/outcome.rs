@@ -1,6 +1,6 @@
 //! What a command that concerns a connection or the node leaves to its core.
 
-use crate::commands::Merge;
+use crate::commands::{CommandError, Merge};
 use crate::mail::Control;
 
 /// What is to happen after a command that concerns a connection or the node.
@@ -15,3 +15,6 @@ pub enum Outcome {
     /// Every core is asked, and the reply is made of their answers.
     Control(Control, Merge),
 }
+
+/// The outcome of a command, or Redis' text for what is wrong with its arguments: nothing has changed then.
+pub type Ran = Result<Outcome, CommandError>;

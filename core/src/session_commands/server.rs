@@ -2,22 +2,25 @@
 
 use basalt_net::resp::Reply;
 
-use super::outcome::Outcome;
+use super::SessionContext;
+use super::outcome::{Outcome, Ran};
 use crate::commands::{Args, CommandError};
 use crate::node::Server;
 
 /// `TIME`.
-pub(super) fn time(server: &Server, reply: &mut Reply<'_>) {
-    let now = server.clock.unix();
+pub(super) fn time(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let now = context.server.clock.unix();
     reply.array(2);
     reply.bulk_display(now.as_secs());
     reply.bulk_display(now.subsec_micros());
+    Ok(Outcome::Done)
 }
 
 /// `LASTSAVE`: when a shard last wrote its rows to disk, or when the node started. What is acknowledged is in the log
 /// before that, see `durability`.
-pub(super) fn last_save(server: &Server, reply: &mut Reply<'_>) {
-    reply.integer(last_save_unix_s(server) as i64);
+pub(super) fn last_save(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.integer(last_save_unix_s(context.server) as i64);
+    Ok(Outcome::Done)
 }
 
 /// See [`last_save`].
@@ -26,18 +29,19 @@ pub(super) fn last_save_unix_s(server: &Server) -> u64 {
 }
 
 /// `ROLE`: a master whom nobody follows in the way of Redis, so that there is no offset.
-pub(super) fn role(reply: &mut Reply<'_>) {
+pub(super) fn role(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     reply.array(3);
     reply.bulk("master");
     reply.integer(0);
     reply.array(0);
+    Ok(Outcome::Done)
 }
 
 /// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`.
 ///
 /// The options are checked and make no difference: what was acknowledged is kept as `durability` says, and what is in
 /// memory is written out, so that the next start replays nothing.
-pub(super) fn shutdown(args: Args<'_>) -> Result<Outcome, CommandError> {
+pub(super) fn shutdown(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let (mut save, mut no_save, mut abort) = (false, false, false);
     for arg in &args[1..] {
         match arg.to_ascii_lowercase().as_slice() {

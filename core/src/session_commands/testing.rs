@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use basalt_net::resp::Reply;
 use basalt_storage::BlockCache;
 
-use super::{Outcome, run};
+use super::{Outcome, SessionContext, run};
 use crate::boot::{OpenFiles, StopRequest};
 use crate::clients::Session;
 use crate::cluster::Router;
@@ -78,9 +78,9 @@ impl Client {
         let command = table::find(args)?;
         self.session.command_count += 1;
         self.session.last_command = Some(command.id);
-        let Kind::Session(which) = command.kind else { panic!("{} concerns keys", command.name()) };
+        assert!(matches!(command.kind, Kind::Session | Kind::Help(_)), "{} concerns keys", command.name());
         let mut reply = Reply::new(out, self.session.protocol);
-        run(which, args, &mut self.session, &self.server, &mut reply)
+        run(command, &mut SessionContext { session: &mut self.session, server: &self.server }, args, &mut reply)
     }
 }
 

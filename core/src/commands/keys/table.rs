@@ -4,7 +4,7 @@
 use super::{facts, handlers};
 use crate::commands::facts::{Facts, Flags};
 use crate::commands::server::facts as server;
-use crate::commands::{Command, Merge, MultiShard, Rows, Scatter, SessionCommand};
+use crate::commands::{Command, Merge, MultiShard, Rows, Scatter, help};
 
 const SUM: Scatter = Scatter::Split { step: 1, merge: Merge::Sum };
 
@@ -36,7 +36,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(118, &facts::SCAN, handlers::scan).in_steps(MultiShard::Scan),
     Command::read(119, &facts::KEYS, handlers::keys).in_steps(MultiShard::Keys),
     Command::read(120, &facts::RANDOMKEY, handlers::randomkey).draws().in_steps(MultiShard::RandomKey),
-    Command::session(121, &facts::OBJECT, SessionCommand::ObjectHelp).containing(OBJECT),
+    Command::help(121, &facts::OBJECT, help::OBJECT).containing(OBJECT),
     Command::read(122, &server::DBSIZE, handlers::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
     Command::write(123, &server::FLUSHDB, handlers::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
     Command::write(124, &server::FLUSHALL, handlers::flushall)
@@ -47,7 +47,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
 static OBJECT: &[Command] = &[
     Command::read(140, &facts::OBJECT_ENCODING, handlers::object_encoding),
     Command::read(141, &facts::OBJECT_FREQ, handlers::object_freq),
-    Command::session(142, &facts::OBJECT_HELP, SessionCommand::ObjectHelp),
+    Command::help(142, &facts::OBJECT_HELP, help::OBJECT),
     Command::read(143, &facts::OBJECT_IDLETIME, handlers::object_idletime),
     Command::read(144, &facts::OBJECT_REFCOUNT, handlers::object_refcount),
 ];

@@ -1,0 +1,147 @@
+//! What the HELP subcommands answer: Redis' texts, of what there is here.
+
+use basalt_net::resp::Reply;
+
+use super::Command;
+
+/// Answers the help text of `command`, first line and last two added as Redis does.
+pub fn reply_help(command: &Command, lines: &[&str], reply: &mut Reply<'_>) {
+    let container = command.name().split('|').next().unwrap_or_default().to_uppercase();
+    reply.array(lines.len() + 3);
+    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for line in lines {
+        reply.simple(line);
+    }
+    reply.simple("HELP");
+    reply.simple("    Prints this help.");
+}
+
+/// What `CLIENT HELP` tells.
+pub(super) const CLIENT: &[&str] = &[
+    "GETNAME",
+    "    Return the name of the current connection.",
+    "ID",
+    "    Return the ID of the current connection.",
+    "INFO",
+    "    Return information about the current client connection.",
+    "KILL <ip:port>",
+    "    Kill connection made from <ip:port>.",
+    "KILL <option> <value> [<option> <value> [...]]",
+    "    Kill connections. Options are:",
+    "    * ADDR <ip:port>",
+    "      Kill connections made from the specified address",
+    "    * LADDR <ip:port>",
+    "      Kill connections made to specified local address",
+    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+    "      Kill connections by type.",
+    "    * USER <username>",
+    "      Kill connections authenticated by <username>.",
+    "    * SKIPME (YES|NO)",
+    "      Skip killing current connection (default: yes).",
+    "    * ID <client-id>",
+    "      Kill connections by client id.",
+    "LIST [options ...]",
+    "    Return information about client connections. Options:",
+    "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
+    "      Return clients of specified type.",
+    "    * ID <client-id> [<client-id> ...]",
+    "      Return clients of specified ids.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Control the replies sent to the current connection.",
+    "SETNAME <name>",
+    "    Assign the name <name> to the current connection.",
+    "SETINFO <option> <value>",
+    "    Set client meta attr. Options are:",
+    "    * LIB-NAME: the client lib name.",
+    "    * LIB-VER: the client lib version.",
+    "NO-EVICT (ON|OFF)",
+    "    Protect current client connection from eviction.",
+    "NO-TOUCH (ON|OFF)",
+    "    Will not touch LRU/LFU stats when this mode is on.",
+];
+
+/// What `COMMAND HELP` tells.
+pub(super) const COMMAND: &[&str] = &[
+    "(no subcommand)",
+    "    Return details about all commands.",
+    "COUNT",
+    "    Return the total number of commands in this server.",
+    "LIST [FILTERBY (MODULE <module-name>|ACLCAT <category>|PATTERN <pattern>)]",
+    "    Return a list of all commands in this server.",
+    "INFO [<command-name> ...]",
+    "    Return details about multiple commands.",
+    "    If no command names are given, documentation details for all",
+    "    commands are returned.",
+    "DOCS [<command-name> ...]",
+    "    Return documentation details about multiple commands.",
+    "    If no command names are given, documentation details for all",
+    "    commands are returned.",
+    "GETKEYS <full-command>",
+    "    Return the keys from a full command.",
+    "GETKEYSANDFLAGS <full-command>",
+    "    Return the keys and the access flags from a full command.",
+];
+
+/// What `CONFIG HELP` tells.
+pub(super) const CONFIG: &[&str] = &[
+    "GET <pattern> [<pattern> ...]",
+    "    Return parameters matching the glob-like <pattern> and their values.",
+    "SET <directive> <value> [<directive> <value> ...]",
+    "    Set the configuration <directive> to <value>.",
+    "RESETSTAT",
+    "    Reset statistics reported by the INFO command.",
+];
+
+/// What `OBJECT HELP` tells.
+pub(super) const OBJECT: &[&str] = &[
+    "ENCODING <key>",
+    "    Return the kind of internal representation used in order to store the value",
+    "    associated with a <key>.",
+    "FREQ <key>",
+    "    Return the access frequency index of the <key>. The returned integer is",
+    "    proportional to the logarithm of the recent access frequency of the key.",
+    "IDLETIME <key>",
+    "    Return the idle time of the <key>, that is the approximated number of",
+    "    seconds elapsed since the last access to the key.",
+    "REFCOUNT <key>",
+    "    Return the number of references of the value associated with the specified",
+    "    <key>.",
+];
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::resp::Protocol;
+
+    use crate::commands::{Kind, table};
+
+    #[test]
+    fn a_help_names_every_subcommand_there_is() {
+        for command in table::commands().filter(|command| !command.subcommands.is_empty()) {
+            let lines = command.subcommands.iter().find_map(|subcommand| match subcommand.kind {
+                Kind::Help(lines) => Some(lines),
+                _ => None,
+            });
+            let lines = lines.expect("a container has a HELP");
+            for subcommand in command.subcommands {
+                let (_, name) = subcommand.name().split_once('|').unwrap();
+                let is_there = lines.iter().any(|line| line.split(' ').next() == Some(&name.to_uppercase()));
+                // CONFIG REWRITE is there to be refused with a reason.
+                assert!(is_there || name == "help" || name == "rewrite", "{}", subcommand.name());
+            }
+        }
+    }
+
+    #[test]
+    fn a_help_is_an_array_of_lines() {
+        let command = table::find(&[b"config", b"help"]).unwrap();
+        let Kind::Help(lines) = command.kind else { panic!("it helps") };
+        let mut out = Vec::new();
+        super::reply_help(command, lines, &mut super::Reply::new(&mut out, Protocol::Resp2));
+        let help = String::from_utf8(out).unwrap().replace("\r\n", "|");
+        assert!(
+            help.starts_with("*9|+CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:|+GET "),
+            "{help}"
+        );
+        assert!(help.ends_with("|+HELP|+    Prints this help.|"), "{help}");
+    }
+}

@@ -1,0 +1,90 @@
+//! The function of each command that concerns a connection or the node.
+//!
+//! What a newcomer would get wrong: these pointers are not in the rows of the table, as those of commands on keys are. The table
+//! lies below sessions and the node, so that shards need not know them; its rows cannot name what works on them.
+
+use std::sync::LazyLock;
+
+use basalt_net::resp::Reply;
+
+use super::outcome::Ran;
+use super::{SessionContext, client, command, command_docs, command_keys, config, connection, info, server};
+use crate::commands::connection::facts as of_connections;
+use crate::commands::facts::Facts;
+use crate::commands::server::facts as of_servers;
+use crate::commands::table::ID_END;
+use crate::commands::{Args, Command, Kind, table};
+
+/// Runs a command that concerns a connection or the node.
+pub(super) type Function = fn(&mut SessionContext<'_>, Args<'_>, &mut Reply<'_>) -> Ran;
+
+/// Every one of them, by the facts of its command.
+static FUNCTIONS: &[(&Facts, Function)] = &[
+    (&of_connections::AUTH, connection::auth),
+    (&of_connections::ECHO, connection::echo),
+    (&of_connections::HELLO, connection::hello),
+    (&of_connections::PING, connection::ping),
+    (&of_connections::QUIT, connection::quit),
+    (&of_connections::RESET, connection::reset),
+    (&of_connections::SELECT, connection::select),
+    (&of_connections::CLIENT_GETNAME, client::get_name),
+    (&of_connections::CLIENT_ID, client::id),
+    (&of_connections::CLIENT_INFO, client::info),
+    (&of_connections::CLIENT_KILL, client::kill),
+    (&of_connections::CLIENT_LIST, client::list),
+    (&of_connections::CLIENT_NO_EVICT, client::no_evict),
+    (&of_connections::CLIENT_NO_TOUCH, client::no_touch),
+    (&of_connections::CLIENT_REPLY, client::reply_mode),
+    (&of_connections::CLIENT_SETINFO, client::set_info),
+    (&of_connections::CLIENT_SETNAME, client::set_name),
+    (&of_servers::COMMAND, command::all),
+    (&of_servers::COMMAND_COUNT, command::count),
+    (&of_servers::COMMAND_DOCS, command_docs::docs),
+    (&of_servers::COMMAND_GETKEYS, command_keys::get_keys),
+    (&of_servers::COMMAND_GETKEYSANDFLAGS, command_keys::get_keys_and_flags),
+    (&of_servers::COMMAND_INFO, command::info),
+    (&of_servers::COMMAND_LIST, command::list),
+    (&of_servers::CONFIG_GET, config::get),
+    (&of_servers::CONFIG_RESETSTAT, config::reset_stat),
+    (&of_servers::CONFIG_REWRITE, config::rewrite),
+    (&of_servers::CONFIG_SET, config::set),
+    (&of_servers::INFO, info::info),
+    (&of_servers::LASTSAVE, server::last_save),
+    (&of_servers::ROLE, server::role),
+    (&of_servers::SHUTDOWN, server::shutdown),
+    (&of_servers::TIME, server::time),
+];
+
+static BY_ID: LazyLock<Box<[Option<Function>; ID_END]>> = LazyLock::new(|| {
+    let mut by_id: Box<[Option<Function>; ID_END]> = Box::new([None; ID_END]);
+    let rows = table::commands().flat_map(|command| std::iter::once(command).chain(command.subcommands));
+    for command in rows.filter(|command| matches!(command.kind, Kind::Session)) {
+        let function = FUNCTIONS.iter().find(|(facts, _)| facts.name == command.name());
+        by_id[usize::from(command.id)] = function.map(|(_, function)| *function);
+    }
+    by_id
+});
+
+/// The function of `command`.
+pub(super) fn of(command: &Command) -> Function {
+    BY_ID[usize::from(command.id)].expect("every command that concerns a connection or the node has a function")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_session_command_has_one_function() {
+        let rows = table::commands().flat_map(|command| std::iter::once(command).chain(command.subcommands));
+        let mut rows: Vec<&str> =
+            rows.filter(|command| matches!(command.kind, Kind::Session)).map(|command| command.name()).collect();
+        let mut functions: Vec<&str> = FUNCTIONS.iter().map(|(facts, _)| facts.name).collect();
+        rows.sort_unstable();
+        functions.sort_unstable();
+        assert_eq!(functions, rows);
+        for name in rows {
+            of(super::command::named(name.as_bytes()).expect("it is in the table"));
+        }
+    }
+}
