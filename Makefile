@@ -33,7 +33,7 @@ KEYS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-build deps-test deps-quick build quick run check test source bench bench-compare bench-steady crash start \
-	stall memory fmt fmt-check lint doc
+	stall memory facts fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -92,6 +92,10 @@ stall: deps-test ## Asks a busy node for a minute: no answer may take 50 ms (SEC
 memory: deps-test ## Loads a node with two million keys: it keeps to its memory (KEYS=2000000, SECONDS=60)
 	$(CARGO) build $(BUILD)
 	MEMORY_KEYS=$(or $(KEYS),2000000) MEMORY_SECONDS=$(SECONDS) $(CARGO) test $(BUILD) --test all -- --nocapture memory::
+
+facts: deps-test ## Writes what COMMAND tells of the commands in the tables, asked of a redis-server (REDIS_SERVER=redis-server)
+	$(CARGO) run --release --locked -p basalt-tests --bin write-facts
+	$(CARGO) fmt --all
 
 fmt: deps-test ## Formats the code
 	$(CARGO) fmt --all

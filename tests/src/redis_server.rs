@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::node::spawn;
 use crate::wait::{DEADLINE, eventually, in_some_attempt};
 
-/// A running redis-server that saves nothing. Killed when dropped.
+/// A running redis-server that saves nothing. Killed when dropped. `REDIS_SERVER` names another program than Debian's.
 #[derive(Debug)]
 pub struct RedisServer {
     process: Child,
@@ -32,7 +32,8 @@ impl RedisServer {
         // Free now; somebody else may have it when the server asks for it.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", "redis-server", "--save", "", "--port", &free.port().to_string()]);
+        let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        command.args(["--pdeathsig", "KILL", "--", &program, "--save", "", "--port", &free.port().to_string()]);
         command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
         let mut server = RedisServer { process: spawn(command), address: free, _dir: dir };
         let answer = eventually("redis-server answers", DEADLINE, || -> io::Result<String> {

@@ -1,7 +1,7 @@
 //! What is publicly known of each command: arity, flags, where its keys are, and what `COMMAND DOCS` tells about it.
 //!
-//! These are the interface facts of Redis 7.0.15 (as `COMMAND INFO` and `COMMAND DOCS` answer them); those of a family's commands
-//! are in its folder. Where Basalt takes longer than Redis, `complexity` says so. How a command runs is not here:
+//! These are the interface facts of Redis 7.0.15, as `COMMAND INFO` and `COMMAND DOCS` answer them: `make facts` writes those of a
+//! family's commands into its folder. Where Basalt takes longer than Redis, `complexity` says so. How a command runs is not here:
 //! [`table`](super::table) ties facts to handlers.
 
 /// The version of Redis whose commands and replies are spoken; clients look at it to know what they may use.

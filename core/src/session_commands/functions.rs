@@ -10,6 +10,7 @@ use basalt_net::resp::Reply;
 use super::outcome::Ran;
 use super::{SessionContext, client, command, command_docs, command_keys, config, connection, info, server};
 use crate::commands::connection::facts as of_connections;
+use crate::commands::connection::newer_facts as newer;
 use crate::commands::facts::Facts;
 use crate::commands::server::facts as of_servers;
 use crate::commands::table::ID_END;
@@ -33,9 +34,9 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_connections::CLIENT_KILL, client::kill),
     (&of_connections::CLIENT_LIST, client::list),
     (&of_connections::CLIENT_NO_EVICT, client::no_evict),
-    (&of_connections::CLIENT_NO_TOUCH, client::no_touch),
+    (&newer::CLIENT_NO_TOUCH, client::no_touch),
     (&of_connections::CLIENT_REPLY, client::reply_mode),
-    (&of_connections::CLIENT_SETINFO, client::set_info),
+    (&newer::CLIENT_SETINFO, client::set_info),
     (&of_connections::CLIENT_SETNAME, client::set_name),
     (&of_servers::COMMAND, command::all),
     (&of_servers::COMMAND_COUNT, command::count),

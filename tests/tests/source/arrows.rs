@@ -199,6 +199,7 @@ pub const GRAPHS: &[Graph] = &[
     Graph {
         name: "tests",
         arrows: &[
+            ("bin", &["client", "redis_server", "reply"]),
             ("client", &["reply", "wait"]),
             ("disk", &["wait"]),
             ("frozen", &["node"]),

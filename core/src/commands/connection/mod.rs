@@ -1,4 +1,5 @@
 //! The commands on connections: their facts and their rows in the table. They run in `session_commands/`.
 
-pub mod facts;
+pub(crate) mod facts;
+pub(crate) mod newer_facts;
 pub(super) mod table;

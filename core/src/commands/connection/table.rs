@@ -1,6 +1,6 @@
 //! The commands on connections. Their ids are 801 to 899.
 
-use super::facts;
+use super::{facts, newer_facts};
 use crate::commands::{Command, help};
 
 /// The commands on connections.
@@ -23,8 +23,8 @@ static CLIENT: &[Command] = &[
     Command::session(824, &facts::CLIENT_KILL),
     Command::session(825, &facts::CLIENT_LIST),
     Command::session(826, &facts::CLIENT_NO_EVICT),
-    Command::session(827, &facts::CLIENT_NO_TOUCH),
+    Command::session(827, &newer_facts::CLIENT_NO_TOUCH),
     Command::session(828, &facts::CLIENT_REPLY),
-    Command::session(829, &facts::CLIENT_SETINFO),
+    Command::session(829, &newer_facts::CLIENT_SETINFO),
     Command::session(830, &facts::CLIENT_SETNAME),
 ];

@@ -3,7 +3,6 @@
 
 use super::{facts, handlers};
 use crate::commands::facts::{Facts, Flags};
-use crate::commands::server::facts as server;
 use crate::commands::{Command, Merge, MultiShard, Rows, Scatter, help};
 
 const SUM: Scatter = Scatter::Split { step: 1, merge: Merge::Sum };
@@ -37,9 +36,9 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(119, &facts::KEYS, handlers::keys).in_steps(MultiShard::Keys),
     Command::read(120, &facts::RANDOMKEY, handlers::randomkey).draws().in_steps(MultiShard::RandomKey),
     Command::help(121, &facts::OBJECT, help::OBJECT).containing(OBJECT),
-    Command::read(122, &server::DBSIZE, handlers::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
-    Command::write(123, &server::FLUSHDB, handlers::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
-    Command::write(124, &server::FLUSHALL, handlers::flushall)
+    Command::read(122, &facts::DBSIZE, handlers::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
+    Command::write(123, &facts::FLUSHDB, handlers::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
+    Command::write(124, &facts::FLUSHALL, handlers::flushall)
         .reads(Rows::Keys)
         .scattered(Scatter::AllShards { merge: Merge::Ok }),
 ];

@@ -1,4 +1,4 @@
 //! The commands on the server: their facts and their rows in the table. They run in `session_commands/`.
 
-pub mod facts;
+pub(crate) mod facts;
 pub(super) mod table;

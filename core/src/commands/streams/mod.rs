@@ -1,6 +1,6 @@
 //! The commands on streams: their facts, their rows in the table, and their handlers.
 
-pub mod facts;
+pub(super) mod facts;
 mod handlers;
 pub(super) mod table;
 

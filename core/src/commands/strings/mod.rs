@@ -1,5 +1,5 @@
 //! The commands on strings: their facts, their rows in the table, and their handlers.
 
-pub mod facts;
+pub(super) mod facts;
 mod handlers;
 pub(super) mod table;
