@@ -124,8 +124,11 @@ fn hash(name: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use basalt_net::resp::Protocol;
+
     use super::*;
     use crate::commands::facts::Flags;
+    use crate::commands::testing::Shard;
     use crate::commands::{Kind, Scatter};
 
     fn words(line: &str) -> Vec<&[u8]> {
@@ -180,6 +183,31 @@ mod tests {
             }
             if command.is_write() {
                 assert!(command.facts.flags.contains(Flags::WRITE), "{}", command.name());
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_written_by_a_command_that_fails() {
+        let mut shard = Shard::new();
+        for line in ["SET s v", "RPUSH l a b", "HSET h f v", "SADD set m", "ZADD z 1 m", "XADD x 1-1 f v"] {
+            shard.line(line);
+        }
+        let before = shard.content();
+        let keys = ["s", "l", "h", "set", "z", "x", "none"];
+        let arguments = ["x", "-1", "1.5", "NX", "9223372036854775807", "", "EX"];
+        for command in commands().filter(|command| command.is_write()) {
+            for key in keys {
+                for argument in arguments {
+                    for count in 0..5 {
+                        let mut words = vec![command.name(), key];
+                        words.extend(std::iter::repeat_n(argument, count));
+                        let mut copy = shard.copy();
+                        if copy.run(Protocol::Resp2, &words).starts_with(b"-") {
+                            assert_eq!(copy.content(), before, "{words:?}");
+                        }
+                    }
+                }
             }
         }
     }

@@ -1,7 +1,13 @@
 //! The commands on keys of any type, and on databases: their facts, their rows in the table, and their handlers.
 
+mod del;
+mod expiry;
 pub(super) mod facts;
-mod handlers;
+mod flush;
+mod moving;
+mod object;
+mod scan;
 pub(super) mod table;
 
-pub use handlers::{CopyOptions, ScanCursor};
+pub use moving::CopyOptions;
+pub use scan::ScanCursor;

@@ -1,7 +1,7 @@
 //! The commands on keys of any type, the commands on databases, and the steps that only the core calls. Their ids are 101
 //! to 199.
 
-use super::{facts, handlers};
+use super::{del, expiry, facts, flush, moving, object, scan};
 use crate::commands::facts::{Facts, Flags};
 use crate::commands::{Command, Merge, MultiShard, Rows, Scatter, help};
 
@@ -9,46 +9,43 @@ const SUM: Scatter = Scatter::Split { step: 1, merge: Merge::Sum };
 
 /// The commands on keys of any type.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
-    Command::write(101, &facts::DEL, handlers::del).reads(Rows::Keys).scattered(SUM),
-    Command::write(102, &facts::UNLINK, handlers::del).reads(Rows::Keys).scattered(SUM),
-    Command::read(103, &facts::EXISTS, handlers::exists).reads(Rows::Keys).scattered(SUM),
-    Command::read(104, &facts::TOUCH, handlers::exists).reads(Rows::Keys).scattered(SUM),
-    Command::read(105, &facts::TYPE, handlers::r#type).reads(Rows::Keys),
-    Command::write(106, &facts::EXPIRE, handlers::expire).reads(Rows::Keys),
-    Command::write(107, &facts::PEXPIRE, handlers::pexpire).reads(Rows::Keys),
-    Command::write(108, &facts::EXPIREAT, handlers::expireat).reads(Rows::Keys),
-    Command::write(109, &facts::PEXPIREAT, handlers::pexpireat).reads(Rows::Keys),
-    Command::write(110, &facts::PERSIST, handlers::persist).reads(Rows::Keys),
-    Command::read(111, &facts::TTL, handlers::ttl).reads(Rows::Keys),
-    Command::read(112, &facts::PTTL, handlers::pttl).reads(Rows::Keys),
-    Command::read(113, &facts::EXPIRETIME, handlers::expiretime).reads(Rows::Keys),
-    Command::read(114, &facts::PEXPIRETIME, handlers::pexpiretime).reads(Rows::Keys),
-    Command::write(115, &facts::RENAME, handlers::rename).reads(Rows::Whole).in_steps(MultiShard::Rename),
-    Command::write(116, &facts::RENAMENX, handlers::renamenx)
-        .if_absent()
-        .reads(Rows::Whole)
-        .in_steps(MultiShard::Rename),
-    Command::write(117, &facts::COPY, handlers::copy)
+    Command::write(101, &facts::DEL, del::del).reads(Rows::Keys).scattered(SUM),
+    Command::write(102, &facts::UNLINK, del::del).reads(Rows::Keys).scattered(SUM),
+    Command::read(103, &facts::EXISTS, del::exists).reads(Rows::Keys).scattered(SUM),
+    Command::read(104, &facts::TOUCH, del::exists).reads(Rows::Keys).scattered(SUM),
+    Command::read(105, &facts::TYPE, del::r#type).reads(Rows::Keys),
+    Command::write(106, &facts::EXPIRE, expiry::expire).reads(Rows::Keys),
+    Command::write(107, &facts::PEXPIRE, expiry::pexpire).reads(Rows::Keys),
+    Command::write(108, &facts::EXPIREAT, expiry::expireat).reads(Rows::Keys),
+    Command::write(109, &facts::PEXPIREAT, expiry::pexpireat).reads(Rows::Keys),
+    Command::write(110, &facts::PERSIST, expiry::persist).reads(Rows::Keys),
+    Command::read(111, &facts::TTL, expiry::ttl).reads(Rows::Keys),
+    Command::read(112, &facts::PTTL, expiry::pttl).reads(Rows::Keys),
+    Command::read(113, &facts::EXPIRETIME, expiry::expiretime).reads(Rows::Keys),
+    Command::read(114, &facts::PEXPIRETIME, expiry::pexpiretime).reads(Rows::Keys),
+    Command::write(115, &facts::RENAME, moving::rename).reads(Rows::Whole).in_steps(MultiShard::Rename),
+    Command::write(116, &facts::RENAMENX, moving::renamenx).if_absent().reads(Rows::Whole).in_steps(MultiShard::Rename),
+    Command::write(117, &facts::COPY, moving::copy)
         .if_absent_unless("REPLACE")
         .reads(Rows::Whole)
         .in_steps(MultiShard::Copy),
-    Command::read(118, &facts::SCAN, handlers::scan).in_steps(MultiShard::Scan),
-    Command::read(119, &facts::KEYS, handlers::keys).in_steps(MultiShard::Keys),
-    Command::read(120, &facts::RANDOMKEY, handlers::randomkey).draws().in_steps(MultiShard::RandomKey),
+    Command::read(118, &facts::SCAN, scan::scan).in_steps(MultiShard::Scan),
+    Command::read(119, &facts::KEYS, scan::keys).in_steps(MultiShard::Keys),
+    Command::read(120, &facts::RANDOMKEY, scan::randomkey).draws().in_steps(MultiShard::RandomKey),
     Command::help(121, &facts::OBJECT, help::OBJECT).containing(OBJECT),
-    Command::read(122, &facts::DBSIZE, handlers::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
-    Command::write(123, &facts::FLUSHDB, handlers::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
-    Command::write(124, &facts::FLUSHALL, handlers::flushall)
+    Command::read(122, &facts::DBSIZE, flush::dbsize).scattered(Scatter::AllShards { merge: Merge::Sum }),
+    Command::write(123, &facts::FLUSHDB, flush::flushdb).scattered(Scatter::AllShards { merge: Merge::Ok }),
+    Command::write(124, &facts::FLUSHALL, flush::flushall)
         .reads(Rows::Keys)
         .scattered(Scatter::AllShards { merge: Merge::Ok }),
 ];
 
 static OBJECT: &[Command] = &[
-    Command::read(140, &facts::OBJECT_ENCODING, handlers::object_encoding),
-    Command::read(141, &facts::OBJECT_FREQ, handlers::object_freq),
+    Command::read(140, &facts::OBJECT_ENCODING, object::object_encoding),
+    Command::read(141, &facts::OBJECT_FREQ, object::object_freq),
     Command::help(142, &facts::OBJECT_HELP, help::OBJECT),
-    Command::read(143, &facts::OBJECT_IDLETIME, handlers::object_idletime),
-    Command::read(144, &facts::OBJECT_REFCOUNT, handlers::object_refcount),
+    Command::read(143, &facts::OBJECT_IDLETIME, object::object_idletime),
+    Command::read(144, &facts::OBJECT_REFCOUNT, object::object_refcount),
 ];
 
 /// Deletes keys that are due: `count from`. See the handler.
@@ -64,11 +61,11 @@ pub const STEP_DELETE: u16 = 195;
 
 /// Steps of other commands, which only the core calls: clients cannot name them.
 pub(in crate::commands) static INTERNAL: &[Command] = &[
-    Command::write(DELETE_EXPIRED, &EXPIRE, handlers::step_expire).reads(Rows::Due).scattered(Scatter::None),
-    Command::read(STEP_SCAN, &SCAN, handlers::step_scan).scattered(Scatter::None),
-    Command::read(STEP_READ, &READ, handlers::step_read),
-    Command::write(STEP_WRITE, &WRITE, handlers::step_write).reads(Rows::Keys),
-    Command::write(STEP_DELETE, &DELETE, handlers::step_delete),
+    Command::write(DELETE_EXPIRED, &EXPIRE, expiry::step_expire).reads(Rows::Due).scattered(Scatter::None),
+    Command::read(STEP_SCAN, &SCAN, scan::step_scan).scattered(Scatter::None),
+    Command::read(STEP_READ, &READ, moving::step_read),
+    Command::write(STEP_WRITE, &WRITE, moving::step_write).reads(Rows::Keys),
+    Command::write(STEP_DELETE, &DELETE, moving::step_delete),
 ];
 
 static EXPIRE: Facts = Facts { name: "step|expire", arity: 3, flags: Flags::WRITE, ..Facts::BLANK };
