@@ -2,4 +2,5 @@
 
 pub(super) mod facts;
 mod handlers;
+mod ranges;
 pub(super) mod table;

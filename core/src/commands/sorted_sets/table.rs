@@ -2,7 +2,7 @@
 
 use basalt_storage::keyspace::Type;
 
-use super::{facts, handlers};
+use super::{facts, handlers, ranges};
 use crate::commands::{Command, Rows};
 
 const MEMBERS: Rows = Rows::elements(Type::SortedSet, 2, 1);
@@ -19,12 +19,12 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(506, &facts::ZMSCORE, handlers::zmscore).reads(MEMBERS),
     Command::write(507, &facts::ZPOPMIN, handlers::zpopmin).returning(),
     Command::write(508, &facts::ZPOPMAX, handlers::zpopmax).returning(),
-    Command::read(509, &facts::ZRANGE, handlers::zrange),
-    Command::read(510, &facts::ZREVRANGE, handlers::zrevrange),
-    Command::read(511, &facts::ZRANGEBYSCORE, handlers::zrangebyscore),
-    Command::read(512, &facts::ZREVRANGEBYSCORE, handlers::zrevrangebyscore),
-    Command::read(513, &facts::ZRANGEBYLEX, handlers::zrangebylex),
-    Command::read(514, &facts::ZREVRANGEBYLEX, handlers::zrevrangebylex),
-    Command::read(515, &facts::ZCOUNT, handlers::zcount),
-    Command::read(516, &facts::ZLEXCOUNT, handlers::zlexcount),
+    Command::read(509, &facts::ZRANGE, ranges::zrange),
+    Command::read(510, &facts::ZREVRANGE, ranges::zrevrange),
+    Command::read(511, &facts::ZRANGEBYSCORE, ranges::zrangebyscore),
+    Command::read(512, &facts::ZREVRANGEBYSCORE, ranges::zrevrangebyscore),
+    Command::read(513, &facts::ZRANGEBYLEX, ranges::zrangebylex),
+    Command::read(514, &facts::ZREVRANGEBYLEX, ranges::zrevrangebylex),
+    Command::read(515, &facts::ZCOUNT, ranges::zcount),
+    Command::read(516, &facts::ZLEXCOUNT, ranges::zlexcount),
 ];

@@ -2,4 +2,6 @@
 
 pub(super) mod facts;
 mod handlers;
+mod lcs;
+mod numbers;
 pub(super) mod table;

@@ -1,6 +1,6 @@
 //! The commands on strings. Their ids are 1 to 99.
 
-use super::{facts, handlers};
+use super::{facts, handlers, lcs, numbers};
 use crate::commands::{Command, Merge, Rows, Scatter};
 
 /// The commands on strings.
@@ -25,10 +25,10 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
         .reads(Rows::KeysFirst)
         .scattered(Scatter::Split { step: 2, merge: Merge::Ok }),
     Command::write(16, &facts::MSETNX, handlers::msetnx).reads(Rows::KeysFirst),
-    Command::write(17, &facts::INCR, handlers::incr).reads(Rows::Keys),
-    Command::write(18, &facts::DECR, handlers::decr).reads(Rows::Keys),
-    Command::write(19, &facts::INCRBY, handlers::incrby).reads(Rows::Keys),
-    Command::write(20, &facts::DECRBY, handlers::decrby).reads(Rows::Keys),
-    Command::write(21, &facts::INCRBYFLOAT, handlers::incrbyfloat).reads(Rows::Keys),
-    Command::read(22, &facts::LCS, handlers::lcs).reads(Rows::Keys),
+    Command::write(17, &facts::INCR, numbers::incr).reads(Rows::Keys),
+    Command::write(18, &facts::DECR, numbers::decr).reads(Rows::Keys),
+    Command::write(19, &facts::INCRBY, numbers::incrby).reads(Rows::Keys),
+    Command::write(20, &facts::DECRBY, numbers::decrby).reads(Rows::Keys),
+    Command::write(21, &facts::INCRBYFLOAT, numbers::incrbyfloat).reads(Rows::Keys),
+    Command::read(22, &facts::LCS, lcs::lcs).reads(Rows::Keys),
 ];
