@@ -32,6 +32,11 @@ pub fn commands() -> impl Iterator<Item = &'static Command> {
     FAMILIES.iter().copied().flatten()
 }
 
+/// All commands that clients can name, each container's subcommands behind it.
+pub fn with_subcommands() -> impl Iterator<Item = &'static Command> {
+    commands().flat_map(|command| std::iter::once(command).chain(command.subcommands))
+}
+
 /// The command named `name`, whatever its case.
 pub fn lookup(name: &[u8]) -> Option<&'static Command> {
     INDEX.lookup(name)
@@ -71,28 +76,27 @@ fn unknown(args: Args<'_>) -> CommandError {
     }
 }
 
-/// Slots of the name index: a power of two, at most half full.
-const NAME_SLOTS: usize = 1024;
+/// Places of the name index: a power of two, at most half full.
+const NAME_PLACES: usize = 1024;
 
 /// Finds commands by name and by id.
 struct Index {
     /// Open addressing with linear probing by [`hash`].
-    by_name: Box<[Option<&'static Command>; NAME_SLOTS]>,
+    by_name: Box<[Option<&'static Command>; NAME_PLACES]>,
     by_id: Box<[Option<&'static Command>; ID_END]>,
 }
 
 static INDEX: LazyLock<Index> = LazyLock::new(|| {
-    let mut index = Index { by_name: Box::new([None; NAME_SLOTS]), by_id: Box::new([None; ID_END]) };
+    let mut index = Index { by_name: Box::new([None; NAME_PLACES]), by_id: Box::new([None; ID_END]) };
     for command in commands() {
-        let mut slot = hash(command.name().as_bytes());
-        while let Some(other) = index.by_name[slot] {
+        let mut place = hash(command.name().as_bytes());
+        while let Some(other) = index.by_name[place] {
             assert!(other.name() != command.name(), "'{}' is in the table twice", command.name());
-            slot = (slot + 1) % NAME_SLOTS;
+            place = (place + 1) % NAME_PLACES;
         }
-        index.by_name[slot] = Some(command);
+        index.by_name[place] = Some(command);
     }
-    let subcommands = commands().flat_map(|command| command.subcommands);
-    for command in commands().chain(subcommands).chain(keys::table::INTERNAL) {
+    for command in with_subcommands().chain(keys::table::INTERNAL) {
         let place = &mut index.by_id[usize::from(command.id)];
         assert!(place.is_none(), "'{}' has the id of another command", command.name());
         *place = Some(command);
@@ -102,12 +106,12 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
 
 impl Index {
     fn lookup(&self, name: &[u8]) -> Option<&'static Command> {
-        let mut slot = hash(name);
-        while let Some(command) = self.by_name[slot] {
+        let mut place = hash(name);
+        while let Some(command) = self.by_name[place] {
             if command.name().as_bytes().eq_ignore_ascii_case(name) {
                 return Some(command);
             }
-            slot = (slot + 1) % NAME_SLOTS;
+            place = (place + 1) % NAME_PLACES;
         }
         None
     }
@@ -119,7 +123,7 @@ fn hash(name: &[u8]) -> usize {
     let head = word(&name[..name.len().min(8)]);
     let tail = if name.len() > 8 { word(&name[name.len() - 8..]) } else { 0 };
     let mixed = (head ^ tail.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    (mixed >> (64 - NAME_SLOTS.trailing_zeros())) as usize
+    (mixed >> (64 - NAME_PLACES.trailing_zeros())) as usize
 }
 
 #[cfg(test)]

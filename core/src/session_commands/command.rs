@@ -59,7 +59,7 @@ pub(super) fn list(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply
         _ => return Err(CommandError::SYNTAX),
     };
     let (mark, mut count) = (reply.mark(), 0);
-    for command in commands().flat_map(|command| std::iter::once(command).chain(command.subcommands)) {
+    for command in table::with_subcommands() {
         if filter.lets_through(command) {
             reply.bulk(command.name());
             count += 1;

@@ -58,8 +58,7 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
 
 static BY_ID: LazyLock<Box<[Option<Function>; ID_END]>> = LazyLock::new(|| {
     let mut by_id: Box<[Option<Function>; ID_END]> = Box::new([None; ID_END]);
-    let rows = table::commands().flat_map(|command| std::iter::once(command).chain(command.subcommands));
-    for command in rows.filter(|command| matches!(command.kind, Kind::Session)) {
+    for command in table::with_subcommands().filter(|command| matches!(command.kind, Kind::Session)) {
         let function = FUNCTIONS.iter().find(|(facts, _)| facts.name == command.name());
         by_id[usize::from(command.id)] = function.map(|(_, function)| *function);
     }
@@ -77,9 +76,8 @@ mod tests {
 
     #[test]
     fn every_session_command_has_one_function() {
-        let rows = table::commands().flat_map(|command| std::iter::once(command).chain(command.subcommands));
-        let mut rows: Vec<&str> =
-            rows.filter(|command| matches!(command.kind, Kind::Session)).map(|command| command.name()).collect();
+        let rows = table::with_subcommands().filter(|command| matches!(command.kind, Kind::Session));
+        let mut rows: Vec<&str> = rows.map(Command::name).collect();
         let mut functions: Vec<&str> = FUNCTIONS.iter().map(|(facts, _)| facts.name).collect();
         rows.sort_unstable();
         functions.sort_unstable();

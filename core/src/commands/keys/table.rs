@@ -1,5 +1,4 @@
-//! The commands on keys of any type, the commands on databases, and the steps that only the core calls. Their ids are 101
-//! to 199.
+//! The commands on keys of any type and on databases. Their ids are 101 to 199, and so are those of steps that only the core calls.
 
 use super::{del, expiry, facts, flush, moving, object, scan};
 use crate::commands::facts::{Facts, Flags};
