@@ -120,11 +120,11 @@ fn a_node_that_loads_says_so_and_never_that_a_key_is_not_there() {
         }
     }
     println!("{refused} reads were refused while the node loaded");
-    let all_are_there = || match node.client().ask("DBSIZE") {
-        Reply::Integer(keys) => Ok(assert_eq!(keys, KEYS_TO_REPLAY as i64)),
+    let keys = eventually("the other group is ready too", DEADLINE, || match node.client().ask("DBSIZE") {
+        Reply::Integer(keys) => Ok(keys),
         other => Err(other),
-    };
-    eventually("the other group is ready too", DEADLINE, all_are_there);
+    });
+    assert_eq!(keys, KEYS_TO_REPLAY as i64);
 }
 
 #[test]
