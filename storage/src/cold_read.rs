@@ -11,9 +11,9 @@ pub enum ColdRead {
     Places(Vec<Box<[u8]>>),
     /// Rows from `from` on, in `direction`; a reader thread fetches a bounded number of them.
     Scan {
-        /// Where the scan stood when it missed.
+        /// The scan's position when it missed.
         from: Box<[u8]>,
-        /// Which way it was going.
+        /// The scan's direction.
         direction: Direction,
         /// Bytes of rows to fetch at most; the store asks for [`COLD_SCAN_BYTES`](crate::COLD_SCAN_BYTES).
         bytes: usize,

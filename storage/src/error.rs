@@ -7,7 +7,7 @@ use crate::{ColdRead, Identity};
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What can go wrong below the keyspace.
+/// Errors of all that lies below the commands.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,7 +16,7 @@ pub enum Error {
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
     /// A [`Trial`](crate::Trial) has read and written as much as it may.
@@ -27,7 +27,7 @@ pub enum Error {
     Corruption {
         /// The file, or the database directory if the file is not known.
         path: PathBuf,
-        /// What did not match.
+        /// The mismatch that was found.
         detail: String,
     },
     /// A log or a store that must be there is not: starting without it would serve less than was acknowledged.
@@ -47,9 +47,9 @@ pub enum Error {
     Foreign {
         /// The directory.
         path: PathBuf,
-        /// Whose it is.
+        /// The owner that it names.
         found: Identity,
-        /// Whose it should be.
+        /// The owner that it should name.
         expected: Identity,
     },
     /// A log or a store that is not the newest one of its shard.
@@ -61,7 +61,7 @@ pub enum Error {
     Misfit {
         /// The directory.
         path: PathBuf,
-        /// What did not fit.
+        /// The mismatch that was found.
         detail: String,
     },
     /// Data written by another version of Basalt, a newer one or one from before the first release.
@@ -92,7 +92,7 @@ pub enum Error {
         path: PathBuf,
         /// The entry that was to be skipped.
         index: u64,
-        /// Why it is not.
+        /// The reason.
         detail: String,
     },
     /// The disk is full. Writes may be tried again once there is space.

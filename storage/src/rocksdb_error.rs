@@ -7,7 +7,7 @@ use rocksdb::ErrorKind;
 
 use crate::Error;
 
-/// What RocksDB answers when an operation needs space that the device does not have (`strerror(ENOSPC)` and `EDQUOT`).
+/// Texts of RocksDB when an operation needs space that the device does not have (`strerror(ENOSPC)` and `EDQUOT`).
 const DISK_FULL_TEXTS: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
 /// Translates an error of the RocksDB instance that lives in `dir`.

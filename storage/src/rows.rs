@@ -53,8 +53,8 @@ pub struct RowRules {
     pub element_prefix: fn(row: &[u8]) -> Option<usize>,
     /// The key of the row that decides about the elements with this prefix; `None` if they stay in any case.
     pub deciding_row: fn(prefix: &[u8]) -> Option<Box<[u8]>>,
-    /// Whether elements with this prefix are orphans by the value of the deciding row, if that is there; `None` if it cannot be
-    /// told.
+    /// Tells whether elements with this prefix are orphans by the value of the deciding row, if that is there; `None` if it cannot
+    /// be told.
     pub is_orphan: fn(prefix: &[u8], deciding: Option<&[u8]>) -> Option<bool>,
     /// The range of the rows that are an index of deadlines.
     pub deadlines: fn() -> RowRange,
@@ -73,7 +73,7 @@ pub struct Counters {
     pub deadline_sums: [u128; DATABASE_COUNT],
 }
 
-/// What a scan does with each row's key and value, and whether it goes on.
+/// Takes each row's key and value of a scan, and says whether to go on.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// Ordered rows of one shard.
@@ -116,12 +116,12 @@ pub struct MemoryRows {
 }
 
 impl MemoryRows {
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -180,7 +180,7 @@ impl Rows for MemoryRows {
     }
 }
 
-/// Whether no key can lie between the two bounds (`BTreeMap::range` panics on such ranges).
+/// Returns whether no key can lie between the two bounds (`BTreeMap::range` panics on such ranges).
 pub(crate) fn range_is_empty(lower: Bound<&[u8]>, upper: Bound<&[u8]>) -> bool {
     match (lower, upper) {
         (Bound::Included(from), Bound::Included(to)) => from > to,

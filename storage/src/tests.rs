@@ -22,7 +22,7 @@ use crate::{BlockCache, Error, Store, StoreOptions};
 
 const ENTRY_COUNT: u64 = 400;
 const TERM: u64 = 1;
-/// What the child prints before the number of each entry that it has synced and applied.
+/// Text that the child prints before the number of each entry that it has synced and applied.
 const ACKNOWLEDGED: &str = "acknowledged entry ";
 const CHILD_DIR: &str = "BASALT_REPLAY_CRASH_TEST_DIR";
 
@@ -84,7 +84,7 @@ fn body(index: u64) -> Bytes {
     Bytes::from(format!("{index:0100}"))
 }
 
-/// What entry `index` does.
+/// Applies entry `index`.
 fn apply_commands(rows: &mut dyn Rows, index: u64) {
     let row = |rows: &dyn Rows, key: &[u8]| rows.get(key).unwrap().map(|row| row.to_vec()).unwrap_or_default();
     let counter = row(rows, b"\0counter");
@@ -124,7 +124,7 @@ fn assert_state(store: &Store, index: u64) {
     assert_eq!(text(all(store)), text(all(&model)), "the rows are not those of entry {index}");
 }
 
-/// What the child process does: every entry that is not in the log yet, with every generation written on another thread.
+/// Runs as the child process: every entry that is not in the log yet, with every generation written on another thread.
 #[test]
 #[ignore = "a child process of the crash test: cargo test -p basalt-storage a_crash_at_any_step"]
 fn replay_child() {

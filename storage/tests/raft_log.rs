@@ -325,7 +325,7 @@ fn writes_are_refused_below_the_reserve_and_reads_go_on() {
     sync(&mut log);
 }
 
-/// What a copy of the log must at least hold, and may hold at most.
+/// Records that a copy of the log must at least hold, and may hold at most.
 struct Crash {
     directory: tempfile::TempDir,
     synced: BTreeMap<u64, LogRecord>,

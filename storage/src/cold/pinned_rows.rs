@@ -11,7 +11,7 @@ use std::ops::Bound;
 use super::epoch::Epoch;
 use crate::cold_read::Direction;
 
-/// What a single row, or a piece, counts for beside its bytes: its place in a tree.
+/// Bytes that a single row, or a piece, counts for beside its own: its place in a tree.
 const OVERHEAD_BYTES: usize = 64;
 
 /// Rows of a store's RocksDB, and ranges of keys of which all rows are here.
@@ -28,15 +28,15 @@ pub struct PinnedRows {
 /// All rows of a range of keys.
 #[derive(Debug, Default)]
 pub(crate) struct Piece {
-    /// Where the range ends.
+    /// End of the range; no row at it.
     to: Box<[u8]>,
     /// Keys and values, one after the other.
     bytes: Vec<u8>,
-    /// Where they are there, by ascending keys.
+    /// Their places among the bytes, by ascending keys.
     rows: Vec<Place>,
 }
 
-/// Where a row is.
+/// A row's place among the bytes of its piece.
 #[derive(Debug, Clone, Copy)]
 struct Place {
     key: usize,
@@ -66,7 +66,7 @@ impl Piece {
         self.rows.get(index).map(|place| (self.key(place), &self.bytes[place.value..place.end]))
     }
 
-    /// How many rows come before `key`.
+    /// Returns the number of rows before `key`.
     fn count_before(&self, key: &[u8]) -> usize {
         self.rows.partition_point(|place| self.key(place) < key)
     }
@@ -76,7 +76,7 @@ impl Piece {
     }
 }
 
-/// What the pinned rows know of a key.
+/// The answer of the pinned rows for a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Pinned<'a> {
     Row(&'a [u8]),
@@ -84,12 +84,12 @@ pub(crate) enum Pinned<'a> {
     Unknown,
 }
 
-/// Where a scan goes on.
+/// The next step of a scan.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Next<'a> {
     /// At this row.
     Row(&'a [u8], &'a [u8]),
-    /// Where a range ends: there is no row before.
+    /// To the end of a range: there is no row before.
     End(&'a [u8]),
     /// Nobody knows.
     Unknown,

@@ -25,17 +25,17 @@ pub(crate) type CurrentDatabase = Arc<Mutex<Weak<Database>>>;
 pub struct ColdReader {
     current: CurrentDatabase,
     pub(crate) epoch: Epoch,
-    /// Where rows that were read are counted.
+    /// Counts rows that were read.
     pub(crate) rows_read: Arc<AtomicU64>,
 }
 
 /// A key, and its value if there is one.
 type FetchedRow = (Box<[u8]>, Option<Box<[u8]>>);
 
-/// What a cold read has brought; goes back to the store, on its core, into [`Store::take_fetched`](crate::Store::take_fetched).
+/// The rows of a cold read; goes back to the store, on its core, into [`Store::take_fetched`](crate::Store::take_fetched).
 #[derive(Debug, Default)]
 pub struct Fetched {
-    /// When the read was handed out.
+    /// The epoch in which the read was handed out.
     pub(crate) epoch: Epoch,
     pub(crate) rows: Vec<FetchedRow>,
     bytes: usize,

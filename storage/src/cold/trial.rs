@@ -22,7 +22,7 @@ pub struct Trial<'a> {
     bytes_left: Cell<usize>,
 }
 
-/// What was changed on trial, to be [committed](crate::Store::commit).
+/// Changes made on trial, to be [committed](crate::Store::commit).
 pub struct Changes {
     pub(crate) rows: Memtable,
     pub(crate) counters: Counters,
@@ -35,7 +35,7 @@ impl<'a> Trial<'a> {
         Trial { rows, changed: Memtable::default(), counters: rows.counters().clone(), bytes_left }
     }
 
-    /// What was changed. `None` if it was too much: then some of it is missing.
+    /// Returns the changes; `None` if they were too many: then some are missing.
     pub fn into_changes(self) -> Option<Changes> {
         self.check().ok()?;
         Some(Changes { rows: self.changed, counters: self.counters })

@@ -22,17 +22,17 @@ pub struct Applied {
     pub membership: Vec<u8>,
     /// The latest time of an entry, in Unix milliseconds; 0 if none had one. Time in the rows does not go back.
     pub time_ms: u64,
-    /// What is added to an entry's index to make the versions of the collections it creates. 0, as long as no slot has come from
+    /// Number added to an entry's index to make the versions of the collections it creates. 0, as long as no slot has come from
     /// another group: the versions of one that has must not be met again.
     pub version_base: u64,
 }
 
-/// What an applied row says.
+/// The content of an applied row.
 #[derive(Debug)]
 pub(crate) struct AppliedRow {
     pub(crate) applied: Applied,
     pub(crate) counters: Counters,
-    /// Whether the sums of deadlines are among the counters. If not they are 0.
+    /// Set if the sums of deadlines are among the counters. If not they are 0.
     pub(crate) has_deadline_sums: bool,
 }
 

@@ -32,12 +32,12 @@ const UNUSED_MEMTABLE_BYTES: usize = 64 * 1024;
 /// Level-0 files at which compaction starts. Each one is a place where a cold read has to look.
 const LEVEL0_COMPACTION_FILES: i32 = 4;
 
-/// What an opened database says of itself.
+/// A database that was opened, and its state.
 pub(crate) struct Opened {
     pub(crate) database: Arc<Database>,
     pub(crate) applied: Applied,
     pub(crate) counters: Counters,
-    /// Whether there is no row but the applied one, so that no read needs to come here.
+    /// Set if there is no row but the applied one, so that no read needs to come here.
     pub(crate) is_empty: bool,
 }
 
@@ -51,11 +51,11 @@ pub(crate) struct Database {
     ingest_epoch: Arc<IngestEpoch>,
     /// Held while a generation is ingested and while a checkpoint is made, so that a checkpoint stands at one applied row.
     ingest_lock: Mutex<()>,
-    /// How many views there are whose orphans stay.
+    /// Number of views whose orphans stay.
     views: Arc<AtomicU64>,
     /// Set when another database took this one's place: its files go when it is closed.
     is_obsolete: AtomicBool,
-    /// Whether compaction was begun.
+    /// Set once compaction was begun.
     compacts: AtomicBool,
     reserve_bytes: u64,
 }
@@ -193,7 +193,7 @@ impl Database {
         begun.is_ok()
     }
 
-    /// Whether RocksDB compacts by itself.
+    /// Returns whether RocksDB compacts by itself.
     pub(crate) fn compacts(&self) -> bool {
         self.compacts.load(Ordering::Relaxed)
     }
@@ -209,7 +209,7 @@ impl Database {
         if self.free_bytes() >= needed_bytes { Ok(()) } else { Err(Error::DiskFull { path: self.path.clone() }) }
     }
 
-    /// What the file system has left. One that cannot tell is not short of space: the write itself will say so.
+    /// Returns the bytes that the file system has left. One that cannot tell is not short of space: the write itself will say so.
     fn free_bytes(&self) -> u64 {
         free_bytes(&self.path).unwrap_or(u64::MAX)
     }
@@ -219,7 +219,7 @@ impl Database {
         self.property(rocksdb::properties::LIVE_SST_FILES_SIZE)
     }
 
-    /// How many files overlap at level 0.
+    /// Returns the number of files that overlap at level 0.
     pub(crate) fn level0_file_count(&self) -> Result<u64> {
         let name = rocksdb::properties::num_files_at_level(0);
         let text = self.db().property_value(&name).map_err(|error| self.error(error))?;
@@ -239,7 +239,7 @@ impl Database {
         self.db.as_ref().expect("the handle goes only when the database is dropped")
     }
 
-    /// Which of the store's databases this is; each installed snapshot takes the next number.
+    /// Number of this one among the store's databases; each installed snapshot takes the next.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
@@ -285,7 +285,7 @@ pub(crate) fn read_options(tier: ReadTier) -> ReadOptions {
     options
 }
 
-/// What shapes the files: the writer of generations and compaction must agree on it.
+/// Options that shape the files: the writer of generations and compaction must agree on them.
 fn table_options(options: &StoreOptions) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_format_version(6);

@@ -56,7 +56,7 @@ impl Directory {
         self.path.join(format!("db-{number}"))
     }
 
-    /// Where generations are written before they are ingested; on the same file system as the database.
+    /// Path of the generations that are written and not yet ingested; on the same file system as the database.
     pub(crate) fn incoming_path(&self) -> PathBuf {
         self.path.join("incoming")
     }
@@ -164,7 +164,7 @@ fn parse_marker(text: &str, path: &Path) -> Result<(u64, Identity)> {
     Ok((number, identity.ok_or_else(|| damaged("it does not say whose it is"))?))
 }
 
-/// Whether the store made the directory entry; anything else is left alone.
+/// Returns whether the store made the directory entry; anything else is left alone.
 fn is_ours(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     name == MARKER_NEXT

@@ -4,14 +4,14 @@ use super::block_cache::BlockCache;
 use crate::Identity;
 use crate::rows::RowRules;
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// Whose store it is. Written into a new one; an existing one of another's is refused.
+    /// The store's owner. Written into a new one; an existing one of another's is refused.
     pub identity: Identity,
-    /// How its rows are laid out: with the rules of others, compaction would drop what it must not.
+    /// Rules of its rows' layout: with those of others, compaction would drop what it must not.
     pub rules: RowRules,
-    /// Whether a store that is not there is made. Without, it is refused: then it was there once.
+    /// Set if a store that is not there is made. Without, it is refused: then it was there once.
     pub create: bool,
     /// Bytes of the active memtable at which it wants to be frozen. While a frozen one is being written, both are in memory.
     pub memtable_bytes: usize,

@@ -70,7 +70,7 @@ impl Drop for OrphansStay<'_> {
     }
 }
 
-/// Where the filter finds the database once it is open. Weak: the database owns its options, which own the factory.
+/// Holder of the database for the filter, once that is open. Weak: the database owns its options, which own the factory.
 pub(crate) type DatabaseSlot = Arc<OnceLock<Weak<DB>>>;
 
 pub(crate) struct OrphanFilterFactory {
@@ -87,7 +87,7 @@ impl OrphanFilterFactory {
         (OrphanFilterFactory { rules, epoch: epoch.clone(), views, slot: slot.clone() }, epoch, slot)
     }
 
-    /// How many views there are; see [`OrphansStay`].
+    /// Returns the counter of views; see [`OrphansStay`].
     pub(crate) fn views(&self) -> Arc<AtomicU64> {
         self.views.clone()
     }
@@ -154,7 +154,7 @@ impl OrphanFilter {
         self.prefix_is_orphan && self.views.load(Ordering::SeqCst) == 0
     }
 
-    /// Whether the elements with this prefix are of a version that is no more; `None` if that cannot be told.
+    /// Returns whether the elements with this prefix are of a version that is no more; `None` if that cannot be told.
     fn look_up(&self, prefix: &[u8]) -> Option<bool> {
         let deciding = (self.rules.deciding_row)(prefix)?;
         let row = self.db.as_ref()?.get_pinned_opt(deciding, &self.options).ok()?;
@@ -202,7 +202,7 @@ mod tests {
         set.save(keyspace).unwrap();
     }
 
-    /// Whether both members of the set are there, as commands see it.
+    /// Returns whether both members of the set are there, as commands see it.
     fn is_whole(store: &mut Store, key: &[u8]) -> bool {
         let mut scratch = Scratch::default();
         let keyspace = Keyspace::new(store, &mut scratch, VersionSource::none(), 0, 1000);

@@ -37,7 +37,7 @@ fn note<T>(read: Result<T>, cold: &mut ColdRows) -> Result<Option<T>> {
     }
 }
 
-/// Whether no more rows are looked for before these are fetched. Those of one collection are about as long as the last one.
+/// Returns whether no more rows are looked for before these are fetched. Those of one collection are about as long as the last one.
 fn is_enough(cold: &ColdRows) -> bool {
     cold.len() >= COLD_ROWS_MAX || cold.last().is_some_and(|row| row.len() * cold.len() >= COLD_KEY_BYTES_MAX)
 }
@@ -81,8 +81,8 @@ impl Keyspace<'_> {
         Ok(())
     }
 
-    /// Whether a command that touches up to `count` elements of the collection at `key` may write it anew (see `Removed`), which
-    /// reads all of it at the end.
+    /// Returns whether a command that touches up to `count` elements of the collection at `key` may write it anew (see `Removed`),
+    /// which reads all of it at the end.
     ///
     /// # Errors
     /// As the look-up of the collection.

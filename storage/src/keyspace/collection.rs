@@ -12,7 +12,7 @@ use crate::limits::FIELDS_BYTES_MAX;
 /// [`size`](Collection::size) and fields to match, and calls [`Keyspace::save`](super::Keyspace::save) once at the end.
 #[derive(Debug, Clone)]
 pub struct Collection {
-    /// How many elements there are, as the type counts them.
+    /// Number of elements, as the type counts them.
     pub size: u64,
     pub(super) kind: Type,
     pub(super) version: u64,
@@ -59,12 +59,12 @@ impl Collection {
         self.kind
     }
 
-    /// When the key stops to exist, in Unix milliseconds.
+    /// The key's deadline in Unix milliseconds: after it, the key does not exist.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.deadline_ms
     }
 
-    /// Whether the key does not hold this collection yet: it was just made and never saved.
+    /// Returns whether the key does not hold this collection yet: it was just made and never saved.
     pub fn is_new(&self) -> bool {
         self.is_new
     }

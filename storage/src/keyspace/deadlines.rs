@@ -85,7 +85,7 @@ impl Keyspace<'_> {
         }
     }
 
-    /// Whether a key of any database has a deadline from `from_ms` on that has passed.
+    /// Returns whether a key of any database has a deadline from `from_ms` on that has passed.
     pub fn has_due(&self, from_ms: u64) -> Result<bool> {
         let mut is_due = false;
         self.scan_deadlines(from_ms, self.now_ms, &mut |_, _, _| {

@@ -54,12 +54,12 @@ impl Hash {
         }
     }
 
-    /// How many fields there are.
+    /// Returns the number of fields.
     pub fn len(&self) -> u64 {
         self.collection.size
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.collection.size == 0
     }

@@ -106,7 +106,7 @@ fn crc16(bytes: &[u8]) -> u16 {
     crc
 }
 
-/// What a row under a slot is.
+/// Kinds of rows under a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum RowKind {

@@ -12,7 +12,7 @@ use super::meta::{Meta, Type};
 use crate::limits::{RANDOM_KEY_STEPS_MAX, RANDOM_KEY_WINDOW};
 use crate::{Direction, Error, Result};
 
-/// Why a walk over rows stopped.
+/// Reasons for which a walk over rows stopped.
 enum Stop {
     /// No rows are left.
     End,

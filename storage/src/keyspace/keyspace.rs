@@ -103,7 +103,7 @@ impl<'a> Keyspace<'a> {
         Ok(record)
     }
 
-    /// Whether `key` exists.
+    /// Returns whether `key` exists.
     pub fn exists(&self, key: &[u8]) -> Result<bool> {
         Ok(self.record(key)?.is_some())
     }
@@ -330,7 +330,7 @@ impl<'a> Keyspace<'a> {
         if collection.is_new() { Ok(self.rows.get_of_this_entry(&row)) } else { self.rows.get(&row) }
     }
 
-    /// Whether the collection has the element row `element`.
+    /// Returns whether the collection has the element row `element`.
     pub fn has_element(&self, collection: &Collection, element: &[u8]) -> Result<bool> {
         Ok(self.element(collection, element)?.is_some())
     }

@@ -11,11 +11,11 @@
 use super::key::Slot;
 use crate::{Error, Result};
 
-/// What a key's metadata row was when it was looked up: what the next write of that key has to undo.
+/// A key's metadata row as it was looked up: the next write of that key has to undo it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prior {
     pub(super) slot: Slot,
-    /// Whether there is a metadata row at all, be it expired.
+    /// Set if there is a metadata row at all, be it expired.
     pub(super) stored: bool,
     pub(super) deadline_ms: Option<u64>,
 }
@@ -78,7 +78,7 @@ const FLAG_DEADLINE: u8 = 0x10;
 pub struct Meta<'a> {
     /// The key's type.
     pub kind: Type,
-    /// When the key stops to exist, in Unix milliseconds.
+    /// The key's deadline in Unix milliseconds: after it, the key does not exist.
     pub deadline_ms: Option<u64>,
     /// A string's value, or a collection's fields.
     pub body: &'a [u8],
@@ -111,7 +111,7 @@ impl<'a> Meta<'a> {
         }
     }
 
-    /// Whether the key is past its deadline at `now_ms`. Redis counts a key as expired once now is after the deadline.
+    /// Returns whether the key is past its deadline at `now_ms`. Redis counts a key as expired once now is after the deadline.
     pub fn is_expired(&self, now_ms: u64) -> bool {
         self.deadline_ms.is_some_and(|deadline| now_ms > deadline)
     }

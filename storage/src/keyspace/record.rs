@@ -17,7 +17,7 @@ impl Record<'_> {
         self.kind
     }
 
-    /// When the key stops to exist, in Unix milliseconds.
+    /// The key's deadline in Unix milliseconds: after it, the key does not exist.
     pub fn deadline_ms(&self) -> Option<u64> {
         self.deadline_ms
     }
@@ -32,6 +32,6 @@ impl Record<'_> {
 pub struct Lookup<'a> {
     /// The key's metadata, if it is live.
     pub record: Option<Record<'a>>,
-    /// What a write has to undo.
+    /// The row that a write has to undo.
     pub prior: Prior,
 }

@@ -34,7 +34,8 @@ impl Removed {
         self.0 = self.0.saturating_add(rows);
     }
 
-    /// Whether [`Removed::renew`] may move a collection of `size` elements once a command has touched up to `count` of them.
+    /// Returns whether [`Removed::renew`] may move a collection of `size` elements once a command has touched up to `count` of
+    /// them.
     pub(super) fn may_renew(self, size: u64, count: u64) -> bool {
         // An element has two rows at most.
         let (smallest, removed) = (size.saturating_sub(count).max(1), u64::from(self.0) + 2 * count);

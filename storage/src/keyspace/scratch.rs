@@ -14,7 +14,7 @@ pub struct Scratch {
     pub(super) earliest_deadline_ms: Option<u64>,
 }
 
-/// What happened to keys, for whoever publishes figures.
+/// Counts of look-ups and expiries, for whoever publishes figures.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct KeyCounts {
     /// Live keys found, other than by writes that look them up to replace them.
@@ -26,7 +26,7 @@ pub struct KeyCounts {
 }
 
 impl Scratch {
-    /// What happened to keys since this was made, or since [`Scratch::set_counts`].
+    /// Returns the counts since this was made, or since [`Scratch::set_counts`].
     pub fn counts(&self) -> KeyCounts {
         self.counts.get()
     }

@@ -55,17 +55,17 @@ impl Set {
         }
     }
 
-    /// How many members there are.
+    /// Returns the number of members.
     pub fn len(&self) -> u64 {
         self.collection.size
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.collection.size == 0
     }
 
-    /// Whether `member` is in the set.
+    /// Returns whether `member` is in the set.
     pub fn contains(&self, keyspace: &Keyspace<'_>, member: &[u8]) -> Result<bool> {
         keyspace.has_element(&self.collection, &name_element(MEMBER, member))
     }
@@ -102,7 +102,7 @@ impl Set {
         random_name(keyspace, &self.collection, MEMBER, random)
     }
 
-    /// Whether every draw begins at the first member.
+    /// Returns whether every draw begins at the first member.
     pub(super) fn draws_in_order(&self) -> bool {
         self.len() <= EXACT_NAMES_MAX
     }

@@ -57,11 +57,11 @@ pub enum ScoreEnd {
 pub struct ScoreRange {
     /// The lower bound.
     pub min: f64,
-    /// Whether `min` itself is left out.
+    /// Set if `min` itself is left out.
     pub min_exclusive: bool,
     /// The upper bound.
     pub max: f64,
-    /// Whether `max` itself is left out.
+    /// Set if `max` itself is left out.
     pub max_exclusive: bool,
 }
 
@@ -90,7 +90,7 @@ pub struct SortedSet {
 /// Visits order rows until it breaks: the element's bytes, the member and the score.
 type VisitOrder<'v> = &'v mut dyn FnMut(&[u8], &[u8], f64) -> ControlFlow<()>;
 
-/// What [`SortedSet::insert`] did.
+/// The outcome of [`SortedSet::insert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
     /// The member is new.
@@ -136,12 +136,12 @@ impl SortedSet {
         }
     }
 
-    /// How many members there are.
+    /// Returns the number of members.
     pub fn len(&self) -> u64 {
         self.collection.size
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.collection.size == 0
     }
@@ -393,14 +393,14 @@ impl SortedSet {
         self.removed.count(2);
     }
 
-    /// Where a scan of all order rows starts.
+    /// Returns the lower bound for a scan of all order rows.
     fn order_start(&self) -> RowKey {
         let mut from = RowKey::from_slice(&[ORDER]);
         from.extend_from_slice(&self.lowest);
         from
     }
 
-    /// Where a scan of all order rows ends.
+    /// Returns the upper bound for a scan of all order rows.
     fn order_end(&self) -> RowKey {
         if self.highest.is_empty() {
             return RowKey::from_slice(&[ORDER + 1]);
@@ -473,7 +473,7 @@ fn read_order(element: &[u8]) -> Option<(f64, &[u8])> {
     Some((read_score(*score)?, member))
 }
 
-/// Where the order rows of `score` begin, or those after it.
+/// Returns the lower bound of the order rows of `score`, or of those after it.
 fn score_bound(score: f64, is_after: bool) -> RowKey {
     let sorted = u64::from_be_bytes(write_score(score)) + u64::from(is_after);
     let mut element = RowKey::from_slice(&[ORDER]);
@@ -494,7 +494,7 @@ fn opposite(direction: Direction) -> Direction {
     }
 }
 
-/// Whether `member` satisfies the lower bound `min`.
+/// Returns whether `member` satisfies the lower bound `min`.
 fn is_past(member: &[u8], min: LexBound<'_>) -> bool {
     match min {
         LexBound::Lowest => true,
@@ -504,7 +504,7 @@ fn is_past(member: &[u8], min: LexBound<'_>) -> bool {
     }
 }
 
-/// Whether `member` satisfies the upper bound `max`.
+/// Returns whether `member` satisfies the upper bound `max`.
 fn is_before(member: &[u8], max: LexBound<'_>) -> bool {
     match max {
         LexBound::Lowest => false,

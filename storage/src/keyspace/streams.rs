@@ -77,7 +77,7 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// What limits a stream when it is trimmed.
+/// Limits to which a stream is trimmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trim {
     /// Keep at most this many entries.
@@ -113,7 +113,7 @@ impl<'a> StreamEntry<'a> {
         (count % 2 == 0).then_some(StreamEntry { strings: row })
     }
 
-    /// How many strings there are: twice the number of fields.
+    /// Returns the number of strings: twice that of fields.
     pub fn count(self) -> usize {
         self.strings().count()
     }
@@ -174,12 +174,12 @@ impl Stream {
         }
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> u64 {
         self.collection.size
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.collection.size == 0
     }
@@ -199,7 +199,7 @@ impl Stream {
         self.greatest_deleted
     }
 
-    /// How many entries were ever added.
+    /// Returns the number of entries that were ever added.
     pub fn entries_added(&self) -> u64 {
         self.entries_added
     }
@@ -252,7 +252,7 @@ impl Stream {
         if is_damaged { Err(damaged(self.collection.key())) } else { Ok(()) }
     }
 
-    /// Whether there is an entry `id`.
+    /// Returns whether there is an entry `id`.
     pub(super) fn contains(&self, keyspace: &Keyspace<'_>, id: StreamId) -> Result<bool> {
         keyspace.has_element(&self.collection, &element(id))
     }

@@ -33,7 +33,7 @@ impl Shard {
         u64::from_be_bytes(*record.body().first_chunk().unwrap())
     }
 
-    /// How many element rows the collection at `key` has; 0 if there is none.
+    /// Returns the number of element rows of the collection at `key`; 0 if there is none.
     pub(super) fn element_count(&mut self, key: &[u8]) -> usize {
         let keyspace = self.keyspace();
         let Some(record) = keyspace.record(key).unwrap() else { return 0 };

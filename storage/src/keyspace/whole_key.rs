@@ -127,7 +127,7 @@ impl Keyspace<'_> {
         Ok(true)
     }
 
-    /// What is to be copied, and its deadline.
+    /// The rows to be copied, and the deadline.
     fn source(&self, key: &[u8]) -> Result<Option<(Source, Option<u64>)>> {
         let Lookup { record, prior } = self.lookup(key)?;
         let Some(record) = &record else { return Ok(None) };

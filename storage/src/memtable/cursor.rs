@@ -22,9 +22,9 @@ pub(crate) struct Cursor<'a, 'b> {
     /// The inner nodes above the leaf, each with the index of the child that the way goes through.
     path: SmallVec<[(&'a Inner, usize); USUAL_LEVELS]>,
     leaf: Option<&'a Leaf>,
-    /// What is left of the leaf.
+    /// The rest of the leaf.
     range: Range<usize>,
-    /// Whether the far bound is in the leaf, so that nothing comes after it.
+    /// Set if the far bound is in the leaf, so that nothing comes after it.
     is_last: bool,
     lower: Bound<&'b [u8]>,
     upper: Bound<&'b [u8]>,

@@ -63,7 +63,7 @@ impl Heads {
         Heads { values: [i32::MAX; CAPACITY], prefix: [0; PREFIX_BYTES], skip: 0, count: 0 }
     }
 
-    /// How many there are.
+    /// Returns their number.
     pub(super) fn len(&self) -> usize {
         usize::from(self.count)
     }
@@ -73,8 +73,8 @@ impl Heads {
         self.skip as usize
     }
 
-    /// Where `key` lies by the bytes that are skipped: before all keys, among them, or behind them. `any_key` is asked for one
-    /// of them where there is one.
+    /// Compares `key` with the bytes that are skipped: it lies before all keys, among them, or behind them. `any_key` is asked for
+    /// one of them where there is one.
     pub(super) fn compare_prefix<'a>(&self, key: &[u8], any_key: impl FnOnce() -> &'a [u8]) -> Ordering {
         let skip = self.skip();
         if skip == 0 || self.count == 0 {
@@ -149,7 +149,7 @@ fn head(key: &[u8], skip: usize) -> i32 {
     (u32::from_be_bytes(bytes) ^ 1 << 31) as i32
 }
 
-/// How many bytes two keys have in common at their beginning.
+/// Returns the number of bytes that two keys have in common at their beginning.
 pub(super) fn common_prefix(left: &[u8], right: &[u8]) -> usize {
     left.iter().zip(right).take_while(|(left, right)| left == right).count()
 }

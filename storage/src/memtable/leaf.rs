@@ -23,16 +23,16 @@ const NOWHERE: u8 = u8::MAX - 1;
 #[repr(align(64))]
 pub(super) struct Leaf {
     heads: Heads,
-    /// Where each row inside begins; of no meaning for one outside.
+    /// Offset at which each row inside begins; of no meaning for one outside.
     offsets: [u16; CAPACITY],
     heap: Vec<u8>,
     /// Bytes of `heap` that no row has any more.
     garbage: usize,
-    /// Which rows are outside: the least significant bit stands for the first row.
+    /// Rows that are outside: the least significant bit stands for the first one.
     outside_bits: u64,
     outside: Vec<OutsideRow>,
     outside_bytes: usize,
-    /// Where the last row was inserted: tells ascending and descending ones from others.
+    /// Index of the last insert: tells ascending and descending ones from others.
     last_insert: u8,
 }
 
@@ -51,7 +51,7 @@ impl Leaf {
         }
     }
 
-    /// How many rows there are.
+    /// Returns the number of rows.
     pub(super) fn len(&self) -> usize {
         self.heads.len()
     }
@@ -73,12 +73,12 @@ impl Leaf {
         (&row.key, row.value.as_deref())
     }
 
-    /// Where `key` is.
+    /// Returns the index of `key`.
     pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
         self.search_by_head(key).ok()
     }
 
-    /// Where `key` is, or where it belongs.
+    /// Returns the index of `key`, or that at which it belongs.
     pub(super) fn search(&self, key: &[u8]) -> Result<usize, usize> {
         let found = self.search_by_head(key);
         if found.is_ok() {
@@ -199,12 +199,12 @@ impl Leaf {
         self.heap.len() - self.garbage
     }
 
-    /// How many rows before `index` are outside.
+    /// Returns the number of rows before `index` that are outside.
     fn outside_before(&self, index: usize) -> usize {
         (self.outside_bits & low_bits(index)).count_ones() as usize
     }
 
-    /// Where `key` is; or where it belongs, if it begins with the bytes that the heads skip.
+    /// Returns the index of `key`; or that at which it belongs, if it begins with the bytes that the heads skip.
     fn search_by_head(&self, key: &[u8]) -> Result<usize, usize> {
         let Range { mut start, mut end } = self.heads.range(key);
         while start < end {

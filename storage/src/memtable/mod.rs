@@ -33,7 +33,7 @@ use node::Node;
 use crate::cold_read::Direction;
 use range_tombstones::RangeTombstones;
 
-/// What a memtable knows of a key.
+/// A memtable's answer for a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found<'a> {
     /// Its value.
@@ -54,7 +54,7 @@ pub(crate) struct Memtable {
 }
 
 impl Memtable {
-    /// What is known of `key`.
+    /// Looks `key` up.
     pub(crate) fn find(&self, key: &[u8]) -> Found<'_> {
         match self.row(key) {
             Some(Some(value)) => Found::Value(value),
@@ -98,7 +98,7 @@ impl Memtable {
         self.row_bytes + self.tombstones.bytes()
     }
 
-    /// Whether nothing is known of any key.
+    /// Returns whether nothing is known of any key.
     pub(crate) fn is_empty(&self) -> bool {
         self.root.is_none() && self.tombstones.is_empty()
     }

@@ -250,7 +250,7 @@ fn ascending(rows: u32, stride: u32) -> (Memtable, Model) {
     (table, model)
 }
 
-/// What FLUSHALL and FLUSHDB do: the first and the last node that a range touches lose most of what they have, or all of it.
+/// Deletes as FLUSHALL and FLUSHDB do: the first and the last node that a range touches lose most of what they have, or all of it.
 #[test]
 fn a_range_over_nearly_all_rows_of_a_deep_tree_leaves_the_others() {
     for (len_max, rows) in [(4, 64), (5, 130), (64, 4_500)] {

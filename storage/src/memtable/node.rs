@@ -39,12 +39,12 @@ impl Node {
         }
     }
 
-    /// Whether there is nothing below.
+    /// Returns whether there is nothing below.
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether so little is left that a neighbour may have room for it.
+    /// Returns whether so little is left that a neighbour may have room for it.
     pub(super) fn is_small(&self) -> bool {
         self.len() <= node_len_max() / 4
     }

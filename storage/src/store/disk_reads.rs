@@ -88,12 +88,12 @@ impl Store {
         Ok(row.map(Row::Pinned))
     }
 
-    /// How often the cache of rows on disk was asked, and knew.
+    /// Returns the hits and misses of the cache of rows on disk.
     pub fn row_cache_counts(&self) -> RowCacheCounts {
         self.row_cache.counts()
     }
 
-    /// How often a read has waited for the disk since the store was opened.
+    /// Returns the number of reads that have waited for the disk since the store was opened.
     pub fn disk_waits(&self) -> u64 {
         self.disk_waits.get()
     }

@@ -12,18 +12,18 @@ impl Store {
         self.layers.active_changes += u64::from(self.misses.is_changed);
     }
 
-    /// How many commands have changed rows that are not on disk.
+    /// Returns the number of commands that have changed rows that are not on disk.
     pub fn unsaved_changes(&self) -> u64 {
         self.layers.active_changes + self.layers.frozen_changes
     }
 
-    /// How many generations have reached the disk since the store was opened.
+    /// Returns the number of generations that have reached the disk since the store was opened.
     pub fn generations_written(&self) -> u64 {
         self.generations_written
     }
 
-    /// Whether the active memtable has reached its budget. If [`Store::freeze`] gives nothing then, since the frozen generation
-    /// is not written yet, the shard should slow its clients down.
+    /// Returns whether the active memtable has reached its budget. If [`Store::freeze`] gives nothing then, since the frozen
+    /// generation is not written yet, the shard should slow its clients down.
     pub fn is_full(&self) -> bool {
         self.layers.active.bytes() >= self.options.memtable_bytes
     }

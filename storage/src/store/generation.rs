@@ -111,7 +111,7 @@ impl GenerationJob {
     }
 }
 
-/// What became of a generation; goes back to the store, on its core, into [`Store::finish`](super::Store::finish).
+/// The outcome of a generation; goes back to the store, on its core, into [`Store::finish`](super::Store::finish).
 #[must_use = "the store keeps the generation in memory until it hears of it"]
 pub struct GenerationDone {
     pub(super) frozen: Arc<Frozen>,

@@ -23,11 +23,11 @@ pub(super) struct ScanLayers<'a> {
     pub(super) frozen: Option<&'a Memtable>,
     /// RocksDB; `None` if it holds no rows.
     pub(super) disk: Option<&'a Database>,
-    /// Which of RocksDB's states is read; `None` for the one that it has.
+    /// The state of RocksDB that is read; `None` for the present one.
     pub(super) snapshot: Option<&'a SnapshotWithThreadMode<'a, DB>>,
     /// Rows of RocksDB that are pinned for the scan.
     pub(super) pinned: Option<&'a PinnedRows>,
-    /// Whether reads of RocksDB may wait for the disk, and where to count that they do.
+    /// Counter of waits for the disk; `None` if reads of RocksDB must not wait.
     pub(super) waits: Option<&'a Cell<u64>>,
 }
 
@@ -118,7 +118,7 @@ impl Merge<'_, '_> {
         }
     }
 
-    /// Which of two keys comes first; the end (`None`) comes after every key.
+    /// Orders two keys in the scan's direction; the end (`None`) comes after every key.
     fn compare(&self, left: Option<&[u8]>, right: Option<&[u8]>) -> Ordering {
         match (left, right) {
             (Some(left), Some(right)) if self.direction == Direction::Forward => left.cmp(right),
@@ -138,18 +138,18 @@ struct DiskCursor<'a> {
     direction: Direction,
     /// The last row stood on, or where the next one was looked for: where to go on if memory has no answer.
     position: Vec<u8>,
-    /// Whether the row at `position` is behind the cursor.
+    /// Set if the row at `position` is behind the cursor.
     has_passed: bool,
     first: Vec<u8>,
     end: Vec<u8>,
     pinned: Option<&'a PinnedRows>,
-    /// Where it stands while that is not where the iterator does.
+    /// The cursor's place while it is another than the iterator's.
     beside: Option<Beside<'a>>,
-    /// Where to count that it waits for the disk; `None` if it must not, or has done so.
+    /// Counter of waits for the disk; `None` if it must not wait, or has done so.
     waits: Option<&'a Cell<u64>>,
 }
 
-/// Where a cursor stands among pinned rows.
+/// A cursor's place among pinned rows.
 enum Beside<'a> {
     Row(&'a [u8], &'a [u8]),
     /// Behind the last row.

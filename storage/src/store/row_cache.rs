@@ -49,13 +49,13 @@ use crate::limits::{CACHE_PIECE_ROWS_MAX, CACHED_ROW_BYTES_MAX};
 /// rounding.
 const ROW_OVERHEAD_BYTES: usize = 104;
 
-/// What the smallest row is counted for, so that the number of rows has a bound.
+/// Bytes that the smallest row is counted for, so that the number of rows has a bound.
 const ROW_BYTES_MIN: usize = 120;
 
 /// Rows that are remembered after they have gone, as a share of those that fit: one that comes back is taken for hot.
 const GHOSTS: f64 = 0.25;
 
-/// What the cache knows of a key.
+/// The cache's answer for a key.
 pub(super) enum Cached<'a> {
     /// Its row.
     Row(Ref<'a, [u8]>),
@@ -82,7 +82,7 @@ impl Answer {
         Answer { bytes, clears, key_bytes: key.len() as u16, is_row: value.is_some() }
     }
 
-    /// Whether it is the answer for `key`, and not for another key of the same hash.
+    /// Returns whether it is the answer for `key`, and not for another key of the same hash.
     fn is_of(&self, key: &[u8]) -> bool {
         usize::from(self.key_bytes) == key.len() && self.bytes.starts_with(key)
     }
@@ -129,7 +129,7 @@ impl Hasher for AsIs {
     }
 }
 
-/// How often the row cache was asked since the store was opened, and knew.
+/// Hits and misses of the row cache since the store was opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RowCacheCounts {
     /// Reads that the cache answered.
@@ -145,7 +145,7 @@ pub(super) struct RowCache {
     piece_bytes: usize,
     hasher: DefaultHashBuilder,
     bytes: Cell<u64>,
-    /// How often everything was made void.
+    /// Number of times that everything was made void.
     clears: u32,
     hits: Cell<u64>,
     misses: Cell<u64>,
@@ -167,7 +167,7 @@ impl RowCache {
         }
     }
 
-    /// What is known of `key`.
+    /// Looks `key` up.
     pub(super) fn find(&self, key: &[u8]) -> Cached<'_> {
         let known = Ref::filter_map(self.pieces.borrow(), |pieces| {
             let hash = self.hash(key);
@@ -234,7 +234,7 @@ impl RowCache {
         self.bytes.get() as usize
     }
 
-    /// How often it was asked, and knew.
+    /// Returns its hits and misses.
     pub(super) fn counts(&self) -> RowCacheCounts {
         RowCacheCounts { hits: self.hits.get(), misses: self.misses.get() }
     }

@@ -32,7 +32,7 @@ impl CheckpointJob {
     }
 }
 
-/// What became of a checkpoint; goes back into [`Store::finish_checkpoint`](super::Store::finish_checkpoint).
+/// The outcome of a checkpoint; goes back into [`Store::finish_checkpoint`](super::Store::finish_checkpoint).
 #[must_use = "the store keeps the generation in memory until it hears of it"]
 pub struct CheckpointDone {
     pub(super) generation: Option<GenerationDone>,
@@ -93,7 +93,7 @@ impl InstallJob {
     }
 }
 
-/// What became of an install; goes back into [`Store::finish_install`](super::Store::finish_install).
+/// The outcome of an install; goes back into [`Store::finish_install`](super::Store::finish_install).
 #[must_use = "the store goes on with its old rows until it hears of it"]
 pub struct InstallDone {
     pub(super) outcome: Result<Opened>,

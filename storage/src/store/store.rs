@@ -19,7 +19,7 @@ use crate::disk::{Applied, Database, Directory, Opened, StoreOptions, read_optio
 use crate::memtable::Found;
 use crate::rows::{APPLIED_ROW, Counters, Row, Rows, Visit};
 
-/// Where a store's memory is, in bytes. The block cache is the node's and counted there.
+/// Memory of a store by its parts, in bytes. The block cache is the node's and counted there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StoreMemory {
     /// The memtable that takes writes.
@@ -116,12 +116,12 @@ impl Store {
         move || database.upgrade().is_none_or(|database| database.begin_compaction())
     }
 
-    /// Where the store is.
+    /// Returns the store's directory.
     pub fn directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// Whether there may be rows on disk.
+    /// Returns whether there may be rows on disk.
     pub fn has_rows_on_disk(&self) -> bool {
         !self.disk_is_empty
     }
@@ -190,7 +190,7 @@ impl Store {
         self.is_mid_entry = true;
     }
 
-    /// Whether an entry is being applied.
+    /// Returns whether an entry is being applied.
     pub fn is_mid_entry(&self) -> bool {
         self.is_mid_entry
     }
@@ -206,7 +206,7 @@ impl Store {
         &self.database
     }
 
-    /// Whether a layer below the active memtable may hold rows.
+    /// Returns whether a layer below the active memtable may hold rows.
     fn has_lower_rows(&self) -> bool {
         !self.disk_is_empty || self.layers.frozen.is_some()
     }

@@ -14,7 +14,7 @@ use crate::rows::{MemoryRows, Rows};
 use crate::{BlockCache, StoreOptions};
 
 const ENTRY_COUNT: u64 = 400;
-/// What the child prints before the number of each entry it has applied.
+/// Text that the child prints before the number of each entry it has applied.
 const APPLIED: &str = "applied entry ";
 const CHILD_DIR: &str = "BASALT_CRASH_TEST_DIR";
 const CHILD_CHECKPOINT: &str = "BASALT_CRASH_TEST_CHECKPOINT";
@@ -81,7 +81,7 @@ fn recover(dir: &Path) -> u64 {
     recovered
 }
 
-/// What the child process does: the whole log, with every generation written on another thread, over and over.
+/// Runs as the child process: the whole log, with every generation written on another thread, over and over.
 #[test]
 #[ignore = "a child process of the crash tests: cargo test -p basalt-storage store::tests"]
 fn child() {

@@ -31,15 +31,15 @@ use crate::memtable::{Found, Memtable};
 use crate::rows::{Counters, Row, RowRange, Rows, Visit};
 use crate::{Error, Result};
 
-/// What memory knows of some keys at one moment: half of a view of their rows.
+/// Rows of some keys that are in memory at one moment: half of a view of them.
 pub struct View {
     memory: Memtable,
-    /// Which rows are seen: ascending, none within another.
+    /// Ranges of the rows that are seen: ascending, none within another.
     ranges: Vec<RowRange>,
     counters: Counters,
 }
 
-/// What a reader thread is told that is ready to execute a command.
+/// The answer to a reader thread that is ready to execute a command.
 pub enum ViewAnswer {
     /// Here is what memory knows.
     Go(Box<View>),
@@ -77,7 +77,7 @@ impl View {
         self.memory.bytes() + self.ranges.iter().map(|(from, to)| from.len() + to.len() + 32).sum::<usize>()
     }
 
-    /// Whether all rows in `lower..upper` are seen.
+    /// Returns whether all rows in `lower..upper` are seen.
     fn covers(&self, lower: &[u8], upper: &[u8]) -> bool {
         let index = self.ranges.partition_point(|(from, _)| &**from <= lower);
         let range = index.checked_sub(1).map(|index| &self.ranges[index]);
@@ -86,13 +86,13 @@ impl View {
 }
 
 impl Store {
-    /// What memory knows now of the rows in `ranges`. `None` if `reader`, and what its thread has read from RocksDB since it was
-    /// made, is of the past.
+    /// Copies what memory knows now of the rows in `ranges`. `None` if `reader`, and what its thread has read from RocksDB since it
+    /// was made, is of the past.
     pub fn view(&self, reader: &ColdReader, ranges: Vec<RowRange>) -> Option<View> {
         (reader.epoch == self.epoch).then(|| View::new(self, ranges))
     }
 
-    /// How many rows were read from RocksDB for requests since the store was opened, on threads that may block.
+    /// Returns the number of rows read from RocksDB for requests since the store was opened, on threads that may block.
     pub fn cold_rows_read(&self) -> u64 {
         self.cold_rows_read.load(Ordering::Relaxed)
     }

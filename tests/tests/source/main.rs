@@ -1,6 +1,7 @@
-//! What the compiler does not check of the sources: which folder uses which, and how wide comments are.
+//! What the compiler does not check of the sources: which folder uses which, how wide comments are, and how docs begin.
 //!
-//! These tests read files and start nothing. `arrows.rs` has the list of what may use what, `widths.rs` what is too wide.
+//! These tests read files and start nothing. `arrows.rs` has the list of what may use what, `widths.rs` what is too wide,
+//! `voice.rs` how docs begin.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +9,7 @@ mod arrows;
 mod code;
 mod graph;
 mod uses;
+mod voice;
 mod widths;
 
 use std::fs;
