@@ -58,14 +58,15 @@ impl Shard {
         }
         let in_flight: usize = self.in_flight.borrow().iter().map(|batch| batch.bytes + batch.reads.capacity()).sum();
         let open = self.open.bytes.capacity() + self.open.reads.capacity();
-        stats.request_bytes.set((in_flight + open + self.parked_waiting.bytes) as u64);
+        let memory = machine.store.memory();
+        stats.request_bytes.set((in_flight + open + self.parked_waiting.bytes + memory.view_bytes) as u64);
         stats.reply_bytes.set((machine.reply_bytes() + self.reply.capacity()) as u64);
         // Without writes nobody looks at what slowed the last ones down.
         let slow_down = self.pressure.slow_down();
         let is_slow = slow_down.is_active() && self.open.write_count > 0;
         stats.slow_down_us.set(if is_slow { slow_down.delay().as_micros() as u64 } else { 0 });
         stats.slow_down_bytes_per_s.set(if is_slow { slow_down.bytes_per_s() } else { 0 });
-        let (memory, row_cache) = (machine.store.memory(), machine.store.row_cache_counts());
+        let row_cache = machine.store.row_cache_counts();
         stats.memtable_bytes.set((memory.active_bytes + memory.frozen_bytes + memory.written_bytes) as u64);
         stats.row_cache_bytes.set(memory.row_cache_bytes as u64);
         stats.disk_waits.set(machine.store.disk_waits());

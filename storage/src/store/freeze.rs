@@ -1,6 +1,7 @@
 //! From the active memtable to a generation on disk: freezing, finishing, and the memory that takes.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::generation::{Frozen, GenerationDone, GenerationJob, Retired};
 use super::store::{Store, StoreMemory};
@@ -89,6 +90,7 @@ impl Store {
             active_bytes: self.layers.active.bytes(),
             frozen_bytes: self.layers.frozen_bytes(),
             written_bytes: self.layers.written_bytes(),
+            view_bytes: self.view_bytes.load(Ordering::Relaxed),
             memtable_bytes: self.options.memtable_bytes,
             row_cache_bytes: self.row_cache.bytes(),
         }

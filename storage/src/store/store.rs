@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 
 use rocksdb::{ReadOptions, ReadTier};
@@ -30,6 +30,8 @@ pub struct StoreMemory {
     pub written_bytes: usize,
     /// The budget of each of the three.
     pub memtable_bytes: usize,
+    /// The copies of rows of these that [`View`](super::View)s hold, on whatever thread they are.
+    pub view_bytes: usize,
     /// The cache of rows on disk.
     pub row_cache_bytes: usize,
 }
@@ -61,6 +63,8 @@ pub struct Store {
     pub(super) disk_waits: Cell<u64>,
     /// Rows that were read for requests on other threads.
     pub(super) cold_rows_read: Arc<AtomicU64>,
+    /// Bytes of the views that there are.
+    pub(super) view_bytes: Arc<AtomicUsize>,
     pub(super) waiting_reads: ReadOptions,
     pub(super) cached_reads: ReadOptions,
 }
@@ -103,6 +107,7 @@ impl Store {
             misses: MissPolicy::waiting(),
             disk_waits: Cell::new(0),
             cold_rows_read: Arc::default(),
+            view_bytes: Arc::default(),
             waiting_reads: read_options(ReadTier::All),
             cached_reads: read_options(ReadTier::BlockCache),
         })

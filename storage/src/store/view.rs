@@ -17,7 +17,7 @@
 use std::cell::Cell;
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use rocksdb::{DB, ReadOptions, ReadTier, SnapshotWithThreadMode};
 
@@ -37,6 +37,26 @@ pub struct View {
     /// Ranges of the rows that are seen: ascending, none within another.
     ranges: Vec<RowRange>,
     counters: Counters,
+    _counted: Counted,
+}
+
+/// Bytes that are in a total until this goes, on whatever thread.
+struct Counted {
+    total: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Counted {
+    fn new(total: &Arc<AtomicUsize>, bytes: usize) -> Counted {
+        total.fetch_add(bytes, Ordering::Relaxed);
+        Counted { total: total.clone(), bytes }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.total.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// The answer to a reader thread that is ready to execute a command.
@@ -69,12 +89,11 @@ impl View {
                 }
             }
         }
-        View { memory, ranges, counters: store.counters.clone() }
-    }
-
-    /// Memory it takes, about.
-    pub fn bytes(&self) -> usize {
-        self.memory.bytes() + self.ranges.iter().map(|(from, to)| from.len() + to.len() + 32).sum::<usize>()
+        // Nobody adds to it any more, so this is what it takes until it goes.
+        let range_bytes = |(from, to): &RowRange| from.len() + to.len() + size_of::<RowRange>();
+        let bytes = memory.bytes() + ranges.iter().map(range_bytes).sum::<usize>();
+        let counted = Counted::new(&store.view_bytes, bytes);
+        View { memory, ranges, counters: store.counters.clone(), _counted: counted }
     }
 
     /// Returns whether all rows in `lower..upper` are seen.
@@ -300,6 +319,26 @@ mod tests {
         store.set_on_miss(OnMiss::Wait);
         assert_eq!(text(&store), "a=4 f=5 ");
         assert!(store.cold_rows_read() > 0);
+    }
+
+    #[test]
+    fn the_memory_of_a_view_is_counted_until_it_goes() {
+        let home = tempfile::tempdir().unwrap();
+        let mut store = open(home.path());
+        for number in 0..100u8 {
+            store.put(&[b'a', number], &[number; 1000]);
+        }
+        let (reader, all) = (store.cold_reader(), vec![range(b"a", b"b")]);
+        assert_eq!(store.memory().view_bytes, 0);
+        let first = store.view(&reader, all.clone()).unwrap();
+        let one = store.memory().view_bytes;
+        assert!(one > 100_000 && one < 300_000, "{one} bytes");
+        let second = store.view(&reader, all).unwrap();
+        assert_eq!(store.memory().view_bytes, 2 * one);
+        std::thread::spawn(move || drop(first)).join().unwrap();
+        assert_eq!(store.memory().view_bytes, one);
+        drop(second);
+        assert_eq!(store.memory().view_bytes, 0);
     }
 
     #[test]
