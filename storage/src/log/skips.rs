@@ -31,7 +31,7 @@ pub struct Stopped {
     pub index: u64,
     /// Its term.
     pub term: u64,
-    /// Why it cannot be executed.
+    /// Reason for which it cannot be executed.
     pub reason: String,
 }
 

@@ -41,6 +41,7 @@ impl Store {
         if fetched.epoch != self.epoch {
             return;
         }
+        // RocksDB is as it was when it answered; so the answer holds for every key that no memtable knows.
         for (key, value) in &fetched.rows {
             if matches!(self.layers.find(key), Found::Unknown) {
                 self.row_cache.insert(key, value.as_deref());
@@ -66,6 +67,7 @@ impl Store {
             Some(Found::Deleted) => return Ok(None),
             Some(Found::Unknown) | None => {}
         }
+        // Never the disk: `cached_reads` end with `Incomplete` there.
         match self.database.get(key, &self.cached_reads) {
             Ok(row) => {
                 // What an entry reads it mostly writes next, and then the cache must not have it.

@@ -42,6 +42,7 @@ impl Store {
     /// The job's error; the store then goes on with the rows it had.
     pub fn finish_install(&mut self, done: InstallDone) -> Result<Retired> {
         let Opened { database, applied, counters, is_empty } = done.outcome?;
+        // From here on readers find the new database; what they have read of the old one is of another epoch.
         *self.cold_current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&database);
         let old = std::mem::replace(&mut self.database, database);
         old.mark_obsolete();

@@ -237,6 +237,7 @@ impl Rows for Store {
     fn put(&mut self, key: &[u8], value: &[u8]) {
         debug_assert!(key < APPLIED_ROW, "no row lies behind the applied row");
         self.misses.is_changed = true;
+        // The cache never has a key that a memtable knows.
         self.row_cache.remove(key);
         self.layers.active.put(key, value);
     }
@@ -244,6 +245,7 @@ impl Rows for Store {
     fn delete(&mut self, key: &[u8]) {
         let hides_lower = self.has_lower_rows();
         self.misses.is_changed = true;
+        // The cache never has a key that a memtable knows.
         self.row_cache.remove(key);
         self.layers.active.delete(key, hides_lower);
     }

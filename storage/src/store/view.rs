@@ -108,6 +108,7 @@ impl Store {
     /// Copies what memory knows now of the rows in `ranges`. `None` if `reader`, and what its thread has read from RocksDB since it
     /// was made, is of the past.
     pub fn view(&self, reader: &ColdReader, ranges: Vec<RowRange>) -> Option<View> {
+        // Within an epoch no rows go from memory to disk: what the copy lacks, the thread's half has.
         (reader.epoch == self.epoch).then(|| View::new(self, ranges))
     }
 
