@@ -1,8 +1,7 @@
 //! What may use what. Each row is a room (a folder of `src`, or a file that lies there) and the rooms that it uses.
 //!
 //! A room is read from the ground up: what it uses lies below it, so the arrows form no circle. An arrow that nothing uses any
-//! more is struck out; a new one needs a reason that holds in front of this list. The arrows that are to go stand apart, with
-//! what to do about each, and that list only becomes shorter.
+//! more is struck out; a new one needs a reason that holds in front of this list.
 
 /// The arrows of one crate, or between crates.
 #[derive(Clone, Copy)]
@@ -11,39 +10,21 @@ pub struct Graph {
     pub name: &'static str,
     /// Each room with those it may use.
     pub arrows: &'static [(&'static str, &'static [&'static str])],
-    /// Arrows that are there and lead up.
-    pub to_go: &'static [ToGo],
     /// Of `arrows`, those that close a circle which has to be.
     pub tied: &'static [(&'static str, &'static str)],
 }
 
-/// An arrow that shall not be there.
-#[derive(Clone, Copy)]
-pub struct ToGo {
-    /// The room that uses.
-    pub from: &'static str,
-    /// The one that it uses.
-    pub to: &'static str,
-    /// What ties them, and where that belongs.
-    #[expect(dead_code, reason = "it is read by people")]
-    pub why: &'static str,
-}
-
 impl Graph {
-    /// The arrows that are to stay.
-    pub fn kept(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
+    /// The arrows one by one.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &'static str)> + use<> {
         self.arrows.iter().flat_map(|&(from, used)| used.iter().map(move |&to| (from, to)))
     }
 }
-
-/// How many arrows are to go.
-pub const TO_GO_MOST: usize = 0;
 
 /// Between crates, benches and tests aside: net and storage know neither Raft nor each other.
 pub const CRATES: Graph = Graph {
     name: "the workspace",
     arrows: &[("core", &["net", "raft", "storage"]), ("raft", &["storage"])],
-    to_go: &[],
     tied: &[],
 };
 
@@ -95,15 +76,9 @@ pub const GRAPHS: &[Graph] = &[
                 ],
             ),
         ],
-        to_go: &[],
         tied: &[],
     },
-    Graph {
-        name: "net",
-        arrows: &[("resp", &["limits"]), ("ring", &["limits"]), ("socket", &["limits"])],
-        to_go: &[],
-        tied: &[],
-    },
+    Graph { name: "net", arrows: &[("resp", &["limits"]), ("ring", &["limits"]), ("socket", &["limits"])], tied: &[] },
     Graph {
         name: "raft",
         arrows: &[
@@ -170,7 +145,6 @@ pub const GRAPHS: &[Graph] = &[
             ),
             ("types", &["ids", "outcomes", "runtime"]),
         ],
-        to_go: &[],
         tied: &[("types", "outcomes")],
     },
     Graph {
@@ -187,15 +161,9 @@ pub const GRAPHS: &[Graph] = &[
             ("rows", &["cold_read", "error"]),
             ("store", &["cold", "cold_read", "disk", "error", "failpoint", "limits", "memtable", "rows"]),
         ],
-        to_go: &[],
         tied: &[],
     },
-    Graph {
-        name: "bench",
-        arrows: &[("bin", &["compare", "steady"]), ("steady", &["compare"])],
-        to_go: &[],
-        tied: &[],
-    },
+    Graph { name: "bench", arrows: &[("bin", &["compare", "steady"]), ("steady", &["compare"])], tied: &[] },
     Graph {
         name: "tests",
         arrows: &[
@@ -206,7 +174,6 @@ pub const GRAPHS: &[Graph] = &[
             ("node", &["binary", "client", "wait"]),
             ("redis_server", &["client", "node", "wait"]),
         ],
-        to_go: &[],
         tied: &[],
     },
 ];
