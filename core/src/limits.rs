@@ -399,6 +399,16 @@ pub const COLD_READ_ATTEMPTS: u32 = 3;
 /// Times that a command has rows fetched; each one beyond counts as above.
 pub const COLD_READ_ROUNDS_MAX: u32 = 256;
 
+/// Names of a request that are looked at together, one after the other with others if it names more: as many as rows are fetched
+/// at once.
+pub const NAMES_AT_ONCE: usize = 1024;
+
+/// Names of one request that a core looks at before others get their turn, if it finds all of them in memory: a few milliseconds.
+pub const NAMES_PER_LOOK: usize = 8 * NAMES_AT_ONCE;
+
+/// Times that all rows which a command names are fetched in vain, beside the first; then its core waits for those that are missing.
+pub const NAME_SWEEPS_MAX: u32 = 1;
+
 /// Times that a command has rows fetched which are kept for it.
 pub const PINNED_ROUNDS_MAX: u32 = 1024;
 

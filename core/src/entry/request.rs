@@ -76,6 +76,15 @@ pub fn encode<'a>(out: &mut Vec<u8>, header: RequestHeader, args: impl ExactSize
 
 /// Reads a command that [`encode`] wrote; `None` if `bytes` are not exactly one command.
 pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHeader> {
+    let (header, mut rest) = decode_header(bytes)?;
+    let count = read_varint(&mut rest)?;
+    for _ in 0..count {
+        args.push(read_arg(&mut rest)?);
+    }
+    if rest.is_empty() { Some(header) } else { None }
+}
+
+fn decode_header(bytes: &[u8]) -> Option<(RequestHeader, &[u8])> {
     let (head, mut rest) = bytes.split_first_chunk::<4>()?;
     let protocol = match head[0] & !(FLAG_STEP | FLAG_SEED) {
         0 => Protocol::Resp2,
@@ -93,17 +102,44 @@ pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHead
         let (bytes, tail) = rest.split_first_chunk::<8>()?;
         (seed, rest) = (Some(u64::from_le_bytes(*bytes)), tail);
     }
-    let count = read_varint(&mut rest)?;
+    Some((RequestHeader { protocol, db: head[1], command, asked, seed }, rest))
+}
+
+fn read_arg<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(read_varint(rest)?).ok()?;
+    let (arg, tail) = rest.split_at_checked(length)?;
+    *rest = tail;
+    Some(arg)
+}
+
+/// Reads a part of a command that [`encode`] wrote: its header, its first `head` arguments and up to `count` of those from the byte
+/// `at` on, which is where one begins. Returns where the next one begins, too.
+pub fn decode_part<'a>(
+    bytes: &'a [u8],
+    head: usize,
+    at: usize,
+    count: usize,
+    args: &mut ArgList<'a>,
+) -> Option<(RequestHeader, usize)> {
+    let (header, mut rest) = decode_header(bytes)?;
+    read_varint(&mut rest)?;
+    for _ in 0..head {
+        args.push(read_arg(&mut rest)?);
+    }
+    let mut rest = bytes.get(at..)?;
     for _ in 0..count {
-        let length = usize::try_from(read_varint(&mut rest)?).ok()?;
-        let (arg, tail) = rest.split_at_checked(length)?;
-        args.push(arg);
-        rest = tail;
+        if rest.is_empty() {
+            break;
+        }
+        args.push(read_arg(&mut rest)?);
     }
-    if !rest.is_empty() {
-        return None;
-    }
-    Some(RequestHeader { protocol, db: head[1], command, asked, seed })
+    Some((header, bytes.len() - rest.len()))
+}
+
+/// How many bytes [`encode`] makes of an argument.
+pub fn encoded_bytes(arg: &[u8]) -> usize {
+    let bits = (usize::BITS - arg.len().leading_zeros()).max(1) as usize;
+    bits.div_ceil(7) + arg.len()
 }
 
 /// The id of a command that [`encode`] wrote, and the number of its arguments, for who need not know them.

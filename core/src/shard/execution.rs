@@ -7,7 +7,7 @@ use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, Rows, Store, Trial};
 
-use super::cold::{Deferral, Progress, Views, changes_at_once, look_for_named};
+use super::cold::{Deferral, NamesLooked, Progress, Views, changes_at_once, look_for_named};
 use super::open_batch::InFlight;
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
@@ -122,8 +122,14 @@ pub(super) struct Execution<'a> {
 }
 
 impl Execution<'_> {
-    /// Runs one encoded command and writes its reply, or its error, to `out`.
-    pub(super) fn run(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+    /// Runs one encoded command and writes its reply, or its error, to `out`. One that has very many names goes on looking at them
+    /// where `names` stands, before it is called.
+    pub(super) fn run(&mut self, bytes: &[u8], names: &mut NamesLooked, out: &mut Vec<u8>) -> Result<(), Failure> {
+        if names.is_under_way()
+            && let Some(cold) = self.look_on(bytes, names)
+        {
+            return Err(Failure::Cold(cold));
+        }
         let mut args = ArgList::new();
         args.push(b"");
         let header = request::decode(bytes, &mut args).ok_or(Failure::Undecodable)?;
@@ -136,7 +142,9 @@ impl Execution<'_> {
         };
         match self.call(handler, header, &args, on_trial, out) {
             // What it names is fetched all at once.
-            Err(Failure::Cold(met)) => Err(Failure::Cold(self.named_cold(command, header, &args).unwrap_or(met))),
+            Err(Failure::Cold(met)) => {
+                Err(Failure::Cold(self.named_cold(command, header, &args, bytes, names).unwrap_or(met)))
+            }
             Err(Failure::Piecemeal) => {
                 Reply::new(out, header.protocol).error_display(&CommandError::Piecemeal);
                 Ok(())
@@ -145,8 +153,32 @@ impl Execution<'_> {
         }
     }
 
-    /// What the arguments of a command name that is not in memory.
-    fn named_cold(&mut self, command: &Command, header: RequestHeader, args: Args<'_>) -> Option<ColdRead> {
+    /// Goes on looking at the names of an encoded command; gives what is to be fetched before more are looked at.
+    fn look_on(&mut self, bytes: &[u8], names: &mut NamesLooked) -> Option<ColdRead> {
+        let (header, _) = request::decode_part(bytes, 0, bytes.len(), 0, &mut ArgList::new())?;
+        let counts = self.scratch.counts();
+        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
+        let looked = names.look_on(&keyspace, bytes);
+        self.scratch.set_counts(counts);
+        match looked {
+            Err(StorageError::Cold(read)) => Some(read),
+            _ => None,
+        }
+    }
+
+    /// What the arguments of an encoded command name that is not in memory. If they are very many, `names` stands where to go on.
+    fn named_cold(
+        &mut self,
+        command: &Command,
+        header: RequestHeader,
+        args: Args<'_>,
+        bytes: &[u8],
+        names: &mut NamesLooked,
+    ) -> Option<ColdRead> {
+        if let Some(begun) = NamesLooked::begin(command, args, bytes) {
+            *names = begun.after_meeting();
+            return self.look_on(bytes, names);
+        }
         let counts = self.scratch.counts();
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
         let looked = look_for_named(&keyspace, command, args, header.seed);
@@ -169,32 +201,58 @@ impl Execution<'_> {
         Some(sum)
     }
 
-    /// Looks whether the rows that a command needs are in memory. The store must not wait for the disk.
+    /// Looks whether the rows that an encoded command needs are in memory, of those that it names from where `names` stands on. The
+    /// store must not wait for the disk.
     ///
     /// # Errors
     /// [`StorageError::Cold`] with rows that are not; other errors as the command itself.
-    pub(super) fn look_ahead(
-        &mut self,
-        command: &Command,
-        header: RequestHeader,
-        args: Args<'_>,
-    ) -> Result<(), CommandError> {
-        let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return Ok(()) };
+    pub(super) fn look_ahead(&mut self, bytes: &[u8], names: &mut NamesLooked) -> Result<(), CommandError> {
         // Looked up by nobody yet.
         let counts = self.scratch.counts();
-        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
-        let mut looked = look_for_named(&keyspace, command, args, header.seed).map_err(CommandError::from);
-        if let Ok(true) = looked {
-            let call = Call { handler, header, args, now_ms: self.now_ms, string_bytes_max: self.string_bytes_max };
+        let looked = self.look_at_all(bytes, names);
+        self.scratch.set_counts(counts);
+        looked
+    }
+
+    fn look_at_all(&mut self, bytes: &[u8], names: &mut NamesLooked) -> Result<(), CommandError> {
+        if names.is_under_way()
+            && let Some(cold) = self.look_on(bytes, names)
+        {
+            return Err(StorageError::Cold(cold).into());
+        }
+        if names.is_done() && !names.and_others() {
+            return Ok(());
+        }
+        let mut args = ArgList::new();
+        args.push(b"");
+        let Some(header) = request::decode(bytes, &mut args) else { return Ok(()) };
+        let Some(command) = table::by_id(header.command) else { return Ok(()) };
+        args[0] = command.name().as_bytes();
+        let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return Ok(()) };
+        if !names.is_done()
+            && let Some(begun) = NamesLooked::begin(command, &args, bytes)
+        {
+            *names = begun;
+            if let Some(cold) = self.look_on(bytes, names) {
+                return Err(StorageError::Cold(cold).into());
+            }
+        }
+        let mut and_others = names.and_others();
+        if !names.is_done() {
+            let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
+            and_others = look_for_named(&keyspace, command, &args, header.seed)?;
+        }
+        if and_others {
+            let call =
+                Call { handler, header, args: &args, now_ms: self.now_ms, string_bytes_max: self.string_bytes_max };
             let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
             // Entry 0 holds no commands: no row has its versions.
             let (mut versions, mut random, mut out) = (VersionSource::entry(0), Random::new(0), Vec::new());
             // Nobody reads it.
             let reply = &mut Reply::strictly_bounded(&mut out, header.protocol, limits::SMALL_REPLY_BYTES_MAX);
-            looked = call.on(&mut trial, self.scratch, &mut versions, &mut random, reply).map(|()| false);
+            call.on(&mut trial, self.scratch, &mut versions, &mut random, reply)?;
         }
-        self.scratch.set_counts(counts);
-        looked.map(drop)
+        Ok(())
     }
 
     /// Calls a handler and writes its reply, or its error, to `out`. If that is `on_trial`, rows are changed once it has come to
@@ -502,6 +560,10 @@ impl ShardMachine {
         let is_too_large = stand.progress.has_begun() && stand.progress.is_too_large(kept_bytes_max());
         // What the log holds at a start is executed before anybody is served.
         let may_wait = self.core.is_none() || stand.progress.has_failed() || (is_too_large && !is_read);
+        if may_wait {
+            // It looks for nothing any more.
+            stand.progress.names = NamesLooked::default();
+        }
         stand.progress.lend_to(&mut self.store);
         self.store.set_on_miss(if may_wait { OnMiss::Wait } else { OnMiss::ColdUntilChanged });
         let tries = !may_wait && self.store.has_rows_on_disk();
@@ -521,7 +583,7 @@ impl ShardMachine {
             only_small: self.untaken_bytes + stand.replies.bytes.len() >= self.bounds.shard_bytes_max,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         };
-        let outcome = execution.run(bytes, &mut stand.replies.bytes);
+        let outcome = execution.run(bytes, &mut stand.progress.names, &mut stand.replies.bytes);
         let versions = execution.versions;
         stand.progress.take_back(&mut self.store);
         match outcome {

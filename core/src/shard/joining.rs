@@ -1,14 +1,16 @@
 //! Requests that come to a shard: writes join the batch, reads run at once or stand behind writes that are not applied yet.
 
+use std::ops::Range;
+
 use basalt_storage::{ColdRead, Error as StorageError};
 
-use super::cold::{ParkedRequest, Progress};
+use super::cold::{NamesLooked, ParkedRequest, Progress};
 use super::execution::Failure;
 use super::open_batch::Operation;
 use super::{Shard, ShardHost};
-use crate::commands::{CommandError, table};
+use crate::commands::CommandError;
 use crate::entry::batch;
-use crate::entry::request::{self, ArgList, Mode};
+use crate::entry::request::Mode;
 use crate::ids::Origin;
 use crate::limits;
 
@@ -48,12 +50,22 @@ impl Shard {
         now_ms: u64,
     ) -> Result<(), (ColdRead, Vec<u8>)> {
         let at = batch::push(&mut self.open.bytes, encode);
-        if let Err(cold) = self.probe(&self.open.bytes[at.clone()], now_ms) {
+        if let Err(cold) = self.probe(&self.open.bytes[at.clone()], &mut NamesLooked::default(), now_ms) {
             return Err((cold, batch::pop(&mut self.open.bytes, at)));
         }
+        self.take_in(origin, at, now_ms);
+        Ok(())
+    }
+
+    /// Adds a write to the batch that has been looked at.
+    pub(super) fn join_probed(&mut self, origin: Origin, bytes: &[u8], now_ms: u64) {
+        let at = batch::push(&mut self.open.bytes, |out| out.extend_from_slice(bytes));
+        self.take_in(origin, at, now_ms);
+    }
+
+    fn take_in(&mut self, origin: Origin, at: Range<usize>, now_ms: u64) {
         let expected_bytes = self.weigh(&self.open.bytes[at], now_ms);
         self.joined(Some(origin), expected_bytes);
-        Ok(())
     }
 
     /// Runs a read, or adds a request to the batch.
@@ -70,14 +82,17 @@ impl Shard {
                 self.join(origin, |out| out.extend_from_slice(bytes), now_ms).map_err(|(cold, _)| cold)?;
             }
             Mode::ReadInOrder if self.has_unapplied() => {
-                self.probe(bytes, now_ms)?;
+                self.probe(bytes, &mut NamesLooked::default(), now_ms)?;
                 self.read_in_order(origin, bytes);
             }
             Mode::Read | Mode::ReadInOrder => {
                 self.counts_changed = true;
                 let out = &mut self.reply;
                 out.clear();
-                let outcome = self.machine.borrow_mut().reading(now_ms, |execution| execution.run(bytes, out));
+                let outcome = self
+                    .machine
+                    .borrow_mut()
+                    .reading(now_ms, |execution| execution.run(bytes, &mut NamesLooked::default(), out));
                 if outcome.is_ok() {
                     host.reply(origin, out);
                 }
@@ -101,17 +116,14 @@ impl Shard {
         self.open.write_count > 0 || self.in_flight.borrow().back().is_some_and(|last| !last.applied)
     }
 
-    /// Looks whether the rows that a request needs are in memory, so that applying it does not wait for the disk.
-    fn probe(&self, bytes: &[u8], now_ms: u64) -> Result<(), ColdRead> {
+    /// Looks whether the rows that a request needs are in memory, so that applying it does not wait for the disk: of those that it
+    /// names, from where `names` stands on.
+    pub(super) fn probe(&self, bytes: &[u8], names: &mut NamesLooked, now_ms: u64) -> Result<(), ColdRead> {
         let mut machine = self.machine.borrow_mut();
         if !machine.store.has_rows_on_disk() {
             return Ok(());
         }
-        let mut args = ArgList::new();
-        args.push(b"");
-        let Some(header) = request::decode(bytes, &mut args) else { return Ok(()) };
-        let Some(command) = table::by_id(header.command) else { return Ok(()) };
-        match machine.reading(now_ms, |execution| execution.look_ahead(command, header, &args)) {
+        match machine.reading(now_ms, |execution| execution.look_ahead(bytes, names)) {
             Err(CommandError::Storage(StorageError::Cold(read))) => Err(read),
             // Who runs the request meets the error, and says it.
             _ => Ok(()),

@@ -10,6 +10,7 @@ use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer};
 use basalt_storage::{BlockCache, Direction, Fetched, Store, StoreOptions};
 
+use super::cold::NamesLooked;
 use super::open_batch::PendingBatch;
 use super::*;
 use crate::boot::{OpenFiles, StopRequest};
@@ -306,7 +307,9 @@ fn an_entry_waits_for_rows_and_goes_on_where_it_stood() {
         assert!(machine.store.freeze().is_none(), "half an entry may be frozen");
         assert!(!machine.in_flight.borrow()[0].applied, "reads behind it must wait");
         let mut counter = Vec::new();
-        machine.reading(1, |execution| execution.run(&command(&["GET", "counter"]), &mut counter).is_ok());
+        machine.reading(1, |execution| {
+            execution.run(&command(&["GET", "counter"]), &mut NamesLooked::default(), &mut counter).is_ok()
+        });
         counters.push(String::from_utf8(counter).unwrap());
         if pauses == 0 {
             // It came while the entry waited.
@@ -795,6 +798,46 @@ fn reads_of_much_that_is_on_disk_read_each_row_about_once() {
         assert_eq!(shard.machine.borrow().store.disk_waits(), 0, "of the core itself");
         assert!(!shard.is_busy());
     });
+}
+
+/// Has rows on disk changed by a command that names so many, and says how many rows were looked for meanwhile.
+async fn look_ups_of(shard: &mut Shard, fill: &[&str], change: &[&str], expected: &str) -> u64 {
+    put_on_disk(shard, &[fill]).await;
+    let look_ups = |shard: &Shard| {
+        let counts = shard.machine.borrow().store.row_cache_counts();
+        counts.hits + counts.misses
+    };
+    let (mut host, before) = (Host::default(), look_ups(shard));
+    shard.submit(origin(1), Mode::Write, &command(change), 1, &mut host);
+    run_until_replied(shard, &mut host, 1).await;
+    assert_eq!(host.replies[0].1, expected, "{}", change[0]);
+    look_ups(shard) - before
+}
+
+#[test]
+fn writes_that_name_very_many_rows_on_disk_look_for_each_a_few_times() {
+    const NAMES: usize = 30 * limits::NAMES_AT_ONCE;
+    let names: Vec<String> = (0..NAMES).map(|number| format!("name:{number}")).collect();
+    let pairs = || names.iter().flat_map(|name| [name.as_str(), "value"]);
+    let with_pairs = |words: &[&'static str]| words.iter().copied().chain(pairs()).collect::<Vec<&str>>();
+    let with_names =
+        |words: &[&'static str]| words.iter().copied().chain(names.iter().map(String::as_str)).collect::<Vec<&str>>();
+    let (strings, hash, all) = (with_pairs(&["MSET"]), with_pairs(&["HSET", "hash"]), format!(":{NAMES}\r\n"));
+    for (fill, change, expected) in [
+        (&strings, with_names(&["DEL"]), &*all),
+        (&strings, strings.clone(), "+OK\r\n"),
+        (&hash, hash.clone(), ":0\r\n"),
+        (&hash, with_names(&["HDEL", "hash"]), &*all),
+    ] {
+        with_shard(log_options(), |mut shard| async move {
+            let count = look_ups_of(&mut shard, fill, &change, expected).await;
+            // Before it joins a batch, and then, since no cache holds its rows: when its entry meets the first that was evicted, up
+            // to where rows are kept, for that, on trial, and for good.
+            assert!(count < 20 * NAMES as u64, "{} looked for {count} rows of {NAMES}", change[0]);
+            assert_eq!(shard.machine.borrow().store.disk_waits(), 0, "of the core itself");
+            println!("{} looked for {} rows of {NAMES}", change[0], count / NAMES as u64);
+        });
+    }
 }
 
 #[test]

@@ -189,7 +189,9 @@ fn an_entry_of_a_leader_whose_clock_is_behind_the_last_ones_is_executed_at_the_l
         machine.store.set_applied(index, b"id", None);
     }
     let mut deadline = Vec::new();
-    machine.reading(1, |execution| execution.run(&command(&["PEXPIRETIME", "key"]), &mut deadline).is_ok());
+    machine.reading(1, |execution| {
+        execution.run(&command(&["PEXPIRETIME", "key"]), &mut Default::default(), &mut deadline).is_ok()
+    });
     assert_eq!(String::from_utf8(deadline).unwrap(), format!(":{}\r\n", START_MS + 3_000));
     assert_eq!(machine.store.applied().time_ms, START_MS + 2_000);
 }

@@ -38,7 +38,7 @@ fn note<T>(read: Result<T>, cold: &mut ColdRows) -> Result<Option<T>> {
 }
 
 /// Returns whether no more rows are looked for before these are fetched. Those of one collection are about as long as the last one.
-fn is_enough(cold: &ColdRows) -> bool {
+pub fn is_enough_cold(cold: &ColdRows) -> bool {
     cold.len() >= COLD_ROWS_MAX || cold.last().is_some_and(|row| row.len() * cold.len() >= COLD_KEY_BYTES_MAX)
 }
 
@@ -74,7 +74,7 @@ impl Keyspace<'_> {
         }
         for name in names {
             note(self.has_element(&collection, &name_element(NAMES, name)), cold)?;
-            if is_enough(cold) {
+            if is_enough_cold(cold) {
                 break;
             }
         }
@@ -101,7 +101,7 @@ impl Keyspace<'_> {
         let Some(Some(stream)) = note(self.stream(key), cold)? else { return Ok(()) };
         for id in ids {
             note(stream.contains(self, id), cold)?;
-            if is_enough(cold) {
+            if is_enough_cold(cold) {
                 break;
             }
         }
@@ -130,7 +130,7 @@ impl Keyspace<'_> {
                 Err(Error::Cold(ColdRead::Scan { from, .. })) => cold.push(from),
                 drawn => drop(drawn?),
             }
-            if is_enough(cold) {
+            if is_enough_cold(cold) {
                 break;
             }
         }

@@ -30,7 +30,7 @@ mod support;
 mod version;
 mod whole_key;
 
-pub use cold_rows::ColdRows;
+pub use cold_rows::{ColdRows, is_enough_cold};
 pub use collection::Collection;
 pub use hashes::Hash;
 pub use key::{ElementKey, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};

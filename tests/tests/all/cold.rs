@@ -207,3 +207,45 @@ fn elements_on_disk_that_only_earlier_pops_uncover_and_replies_larger_than_the_c
     assert_eq!(disk_waits, 0, "times that the core waited for the disk");
     node.stop_written();
 }
+
+/// Keys that one DEL names, and how many rows may be looked for on behalf of each.
+const NAMED: usize = 300_000;
+const LOOK_UPS_EACH: u64 = 20;
+
+#[test]
+fn a_write_that_names_very_many_keys_on_disk_looks_for_each_a_few_times() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(dir.path().join("data")).set("--shards", "1").set("--memory", "64mb");
+    let mut node = options.start();
+    let (mut client, noise) = (node.client(), noise(NAMED + 20));
+    for first in (0..NAMED).step_by(NAMED / 10) {
+        let value = |number: usize| noise[number..number + 20].to_owned();
+        let pairs = (first..first + NAMED / 10).flat_map(|number| [format!("key:{number}"), value(number)]);
+        assert_eq!(client.call(["MSET".to_owned()].into_iter().chain(pairs)), Reply::ok());
+    }
+    node.stop_written();
+
+    let mut node = options.start();
+    let mut client = node.client();
+    let keys = (0..NAMED).map(|number| format!("key:{number}"));
+    let del = ["DEL".to_owned()].into_iter().chain(keys);
+    let deleted = client.try_pipeline_patiently([del]).expect("the node answers");
+    assert_eq!(deleted, [Reply::Integer(NAMED as i64)]);
+    assert_eq!(client.ask("DBSIZE"), Reply::Integer(0));
+    assert!(info(&mut client, "cold_reads") > 0, "the rows are in memory, this shows nothing");
+    // Figures are published ten times a second.
+    let look_ups = eventually("the look-ups are published", DEADLINE, || {
+        let text = client.ask("INFO shards").text();
+        let count = |name: &str| {
+            let (_, rest) = text.split_once(name).unwrap_or_else(|| panic!("no {name} in {text}"));
+            rest.split([',', '\r']).next().and_then(|count| count.parse::<u64>().ok()).expect("a number")
+        };
+        match count("row_cache_hits=") + count("row_cache_misses=") {
+            look_ups if look_ups >= NAMED as u64 => Ok(look_ups),
+            look_ups => Err(look_ups),
+        }
+    });
+    println!("{look_ups} look-ups for {NAMED} names, {} waits of the core itself", info(&mut client, "disk_waits"));
+    assert!(look_ups <= LOOK_UPS_EACH * NAMED as u64, "{look_ups} look-ups for {NAMED} names");
+    node.stop_written();
+}

@@ -7,9 +7,10 @@
 //! command that has changed nothing yet: one that may read after that is executed on trial, and its changes are taken over at its
 //! end.
 
-use basalt_storage::keyspace::{COLD_ROWS_MAX, ColdRows, End, Keyspace, Type};
+use basalt_storage::keyspace::{ColdRows, End, Keyspace, Type, is_enough_cold};
 use basalt_storage::{ColdRead, Error, Result};
 
+use crate::commands::facts::Flags;
 use crate::commands::{Args, Command, Elements, Overwrites, Random, Rows, parse_stream_id, parse_usize};
 use crate::limits::TRIAL_BYTES_MAX;
 
@@ -64,29 +65,41 @@ enum Named {
 /// [`Error::Cold`] with what is not in memory; others as the reads: a request that will be refused is no
 /// reason to wait.
 pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>, seed: Option<u64>) -> Result<bool> {
-    let Foresight { named, and_others } = foresee(command, args);
     let mut cold = ColdRows::new();
+    let and_others = note_named(keyspace, command, args, seed, &mut cold)?;
+    if cold.is_empty() { Ok(and_others) } else { Err(Error::Cold(ColdRead::Keys(cold))) }
+}
+
+/// Notes which rows that the arguments name are cold, until they are enough, and says whether the command may read others.
+pub(super) fn note_named(
+    keyspace: &Keyspace<'_>,
+    command: &Command,
+    args: Args<'_>,
+    seed: Option<u64>,
+    cold: &mut ColdRows,
+) -> Result<bool> {
+    let Foresight { named, and_others } = foresee(command, args);
     match named {
         Named::Keys => {
             for position in command.keys(args) {
-                keyspace.cold_key(args[position], &mut cold)?;
-                if cold.len() >= COLD_ROWS_MAX {
+                keyspace.cold_key(args[position], cold)?;
+                if is_enough_cold(cold) {
                     break;
                 }
             }
         }
         Named::Elements { kind, first, step, removes } => {
             let names = args.iter().skip(first).step_by(step).copied();
-            keyspace.cold_names(args[1], kind, names, removes.then_some(TRIAL_BYTES_MAX), &mut cold)?;
+            keyspace.cold_names(args[1], kind, names, removes.then_some(TRIAL_BYTES_MAX), cold)?;
         }
         Named::Entries => {
             let ids = args.iter().skip(2).map_while(|id| parse_stream_id(id, 0).ok());
-            keyspace.cold_entries(args[1], ids, &mut cold)?;
+            keyspace.cold_entries(args[1], ids, cold)?;
         }
         Named::End(end) => keyspace.cold_end(args[1], end)?,
         Named::Whole { replaces } => {
             for position in command.keys(args) {
-                keyspace.cold_key(args[position], &mut cold)?;
+                keyspace.cold_key(args[position], cold)?;
             }
             if cold.is_empty() && args[1] != args[2] && (replaces || !keyspace.exists(args[2])?) {
                 keyspace.cold_elements(args[1], TRIAL_BYTES_MAX)?;
@@ -94,14 +107,28 @@ pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>
         }
         Named::Draws(count) => {
             let mut random = Random::new(seed.unwrap_or(0));
-            keyspace.cold_draws(args[1], count, &mut || random.next_u64(), &mut cold)?;
+            keyspace.cold_draws(args[1], count, &mut || random.next_u64(), cold)?;
             if !cold.is_empty() {
-                return Err(Error::Cold(ColdRead::Places(cold)));
+                return Err(Error::Cold(ColdRead::Places(std::mem::take(cold))));
             }
         }
-        Named::Due { count, from_ms } => keyspace.cold_due(count, from_ms, &mut cold)?,
+        Named::Due { count, from_ms } => keyspace.cold_due(count, from_ms, cold)?,
     }
-    if cold.is_empty() { Ok(and_others) } else { Err(Error::Cold(ColdRead::Keys(cold))) }
+    Ok(and_others)
+}
+
+/// Where the names stand that go on to the end of a command's arguments: the first one's, and from there to the next one's.
+pub(super) fn names_to_the_end(command: &Command, args: Args<'_>) -> Option<(usize, usize)> {
+    match foresee(command, args).named {
+        Named::Keys => {
+            let (first, last, step) = command.facts.keys;
+            let is_open = first > 0 && last == -1 && step > 0 && !command.facts.flags.contains(Flags::MOVABLEKEYS);
+            is_open.then_some((first as usize, step as usize))
+        }
+        Named::Elements { first, step, .. } => Some((first, step)),
+        Named::Entries => Some((2, 1)),
+        Named::End(_) | Named::Whole { .. } | Named::Draws(_) | Named::Due { .. } => None,
+    }
 }
 
 /// Whether a command reads nothing but the metadata of the keys that its arguments name, with the values of strings.

@@ -16,12 +16,14 @@
 //! The same at length stands in `core/DESIGN.md`, "The life of a cold read".
 
 mod lookahead;
+mod names;
 mod parked;
 mod parking;
 mod progress;
 mod views;
 
 pub(super) use lookahead::{changes_at_once, look_for_named};
+pub(super) use names::NamesLooked;
 pub(super) use parked::{Parked, ParkedRequest, Waiting};
 pub(super) use progress::Progress;
 pub(super) use views::{Deferral, Views};

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use basalt_storage::{ColdRead, Fetched};
 
+use super::names::NamesLooked;
 use super::parked::{Parked, ParkedRequest};
 use super::progress::Progress;
 use crate::entry::request::Mode;
@@ -120,7 +121,13 @@ impl Shard {
             }
             mode => {
                 progress.lend_to(&mut self.machine.borrow_mut().store);
-                let outcome = self.run(*origin, *mode, bytes, now_ms, host);
+                let outcome = match mode {
+                    // Looked at where it lies, and moved only once.
+                    Mode::Write => self
+                        .probe(bytes, &mut progress.names, now_ms)
+                        .map(|()| self.join_probed(*origin, bytes, now_ms)),
+                    Mode::Read | Mode::ReadInOrder => self.run(*origin, *mode, bytes, now_ms, host),
+                };
                 progress.take_back(&mut self.machine.borrow_mut().store);
                 if outcome.is_ok() || !progress.is_too_large(self.server.kept_bytes_max()) {
                     return outcome;
@@ -138,7 +145,10 @@ impl Shard {
     fn run_at_last(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
         self.counts_changed = true;
         let mut out = Vec::new();
-        let outcome = self.machine.borrow_mut().reading_at_last(now_ms, |execution| execution.run(bytes, &mut out));
+        let outcome = self
+            .machine
+            .borrow_mut()
+            .reading_at_last(now_ms, |execution| execution.run(bytes, &mut NamesLooked::default(), &mut out));
         assert!(outcome.is_ok(), "a read that may wait for the disk is never cold, and it was encoded here");
         host.reply(origin, &out);
     }

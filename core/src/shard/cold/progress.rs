@@ -2,6 +2,7 @@
 
 use basalt_storage::{COLD_SCAN_BYTES, ColdRead, Direction, PinnedRows, Store};
 
+use super::names::NamesLooked;
 use crate::limits;
 
 /// How far a request has come that is run again each time a reader thread has fetched something for it.
@@ -27,6 +28,12 @@ pub(in crate::shard) struct Progress {
     losses: u32,
     /// Whether something could not be fetched.
     has_failed: bool,
+    /// How far the names have been looked at of a request that has very many.
+    pub(in crate::shard) names: NamesLooked,
+    /// How far they had been when it met the disk last.
+    names_before: NamesLooked,
+    /// Times that all of them were fetched in vain.
+    sweeps: u32,
 }
 
 impl Progress {
@@ -44,17 +51,20 @@ impl Progress {
             kept_rounds: 0,
             losses: 0,
             has_failed: false,
+            names: NamesLooked::default(),
+            names_before: NamesLooked::default(),
+            sweeps: 0,
         }
     }
 
     /// Whether it has met the disk.
     pub(in crate::shard) fn has_begun(&self) -> bool {
-        self.rounds > 0
+        self.rounds > 0 || self.names_before != NamesLooked::default()
     }
 
     /// Whether rows are to be pinned for it: the caches may drop them faster than it reads them.
     pub(in crate::shard) fn should_pin(&self) -> bool {
-        self.attempts >= limits::COLD_READ_ATTEMPTS
+        self.attempts >= limits::COLD_READ_ATTEMPTS || self.names.has_met()
     }
 
     /// The progress of a read that waits for a view.
@@ -82,9 +92,12 @@ impl Progress {
         self.has_failed
     }
 
-    /// Whether it has met the disk although there is already as much kept for it as may be, which is `bytes_max`.
+    /// Whether it has met the disk although there is already as much kept for it as may be, which is `bytes_max`, or all that it
+    /// names was fetched often enough.
     pub(in crate::shard) fn is_too_large(&self, bytes_max: usize) -> bool {
-        self.kept_rounds > limits::PINNED_ROUNDS_MAX || self.kept.as_ref().is_some_and(|kept| kept.bytes() > bytes_max)
+        self.sweeps > limits::NAME_SWEEPS_MAX
+            || self.kept_rounds > limits::PINNED_ROUNDS_MAX
+            || self.kept.as_ref().is_some_and(|kept| kept.bytes() > bytes_max)
     }
 
     /// Whether generations reach the disk faster than it reads: it should do so as a part of an entry, during which none begins.
@@ -119,7 +132,18 @@ impl Progress {
 
     /// Takes note of what the request has met, and says how much of it to fetch.
     pub(in crate::shard) fn note_miss(&mut self, cold: &mut ColdRead) {
+        let before = std::mem::replace(&mut self.names_before, self.names);
+        if self.names.is_behind(&before) {
+            // Farther among its names, of which there is an end.
+            return;
+        }
         self.rounds += 1;
+        if before.is_behind(&self.names) {
+            // They were all fetched, and have to be once more: what was in a cache then was not kept.
+            self.attempts = self.attempts.saturating_add(1);
+            self.sweeps += 1;
+            return;
+        }
         let bytes_max = if self.should_pin() { limits::PINNED_SCAN_BYTES_MAX } else { limits::COLD_SCAN_BYTES_MAX };
         let is_farther = match cold {
             ColdRead::Key(row) => self.note_rows(std::slice::from_ref(row)),
@@ -144,6 +168,10 @@ impl Progress {
         };
         if !is_farther || self.rounds > limits::COLD_READ_ROUNDS_MAX {
             self.attempts = self.attempts.saturating_add(1);
+            if self.attempts == limits::COLD_READ_ATTEMPTS && self.names.is_done() {
+                // From now on they are kept, all of them.
+                (self.names, self.names_before) = Default::default();
+            }
         }
     }
 
