@@ -1,4 +1,5 @@
-//! Every bound of a node: queues, buffers, batches, retries, waits. What is not here is a setting, see [`crate::config`].
+//! Every bound of this crate: queues, buffers, batches, retries, waits. What is not here is a setting, see [`crate::config`], or a
+//! bound of another crate, in its `limits`.
 //!
 //! A bound is part of the design: what would exceed it waits, is slowed down or is refused; nothing grows instead.
 
@@ -8,6 +9,9 @@ use std::time::Duration;
 
 /// Cores of one node. Mailboxes are per ordered pair of cores, so their number grows with the square of this.
 pub const CORES_MAX: usize = 256;
+
+/// Processor numbers beyond this one exist on no machine that Linux supports (`CONFIG_NR_CPUS` ends at 8192).
+pub const CPU_NUMBER_MAX: u16 = 8191;
 
 /// Processors of which `cores = auto` leaves one without a core: syncing, flushing and compacting take about so much of what the
 /// cores take, and have to run somewhere.
@@ -121,6 +125,9 @@ pub const MAILBOX_REQUEST_BYTES: usize = 8 << 20;
 
 /// Batches of replies that one core may leave for another. More wait with the sender.
 pub const MAILBOX_REPLY_BATCHES: usize = 32;
+
+/// Bytes of what another core has left that are read ahead: with more, that would drive out what it has read.
+pub const FETCHED_BYTES_MAX: usize = 16 << 10;
 
 /// Bytes of replies that one core may leave for another, beside the batch that reaches them: each has [`OUTBOX_REPLY_BYTES_MAX`]
 /// and one reply at most. A core that is behind is left no more.
@@ -295,6 +302,10 @@ pub const MGET_KEYS_AT_A_TIME: usize = 1024;
 /// Keys of one command that are looked up for how large its reply may be.
 pub const WEIGHED_KEYS_MAX: usize = 64;
 
+/// Bytes of a collection that are looked at to tell how much a copy of it is: of a larger one, the rest is believed to be like
+/// them.
+pub const WEIGHED_BYTES_MAX: usize = 64 << 10;
+
 /// What the reply to a command that takes elements of a collection is believed to have before any was seen.
 pub const REPLY_BYTES_AT_FIRST: usize = 1 << 10;
 
@@ -425,6 +436,9 @@ pub const VIEWS_MAX: usize = 4;
 /// The same for reads that stand between writes.
 pub const ENTRY_VIEWS_MAX: usize = 4;
 
+/// Bytes that the reply to such a read takes of what those of its shard may have, each time that it has read as many.
+pub const VIEW_REPLY_STEP_BYTES: usize = 64 << 10;
+
 /// Times that rows which are kept for a command are lost, since a generation has reached the disk.
 pub const PINNED_LOSSES_MAX: u32 = 8;
 
@@ -459,6 +473,23 @@ pub const MOVED_BYTES_AT_WILL: usize = 64 << 10;
 
 /// Times a RENAME to another shard copies a key again because it was written to meanwhile.
 pub const MOVE_ATTEMPTS: u32 = 16;
+
+// --- commands -----------------------------------------------------------------------------------------------------------------
+
+/// Memory for one LCS: what it takes is also a bound on how long it holds the core.
+pub const LCS_BYTES_MAX: usize = 64 << 20;
+
+/// Steps one match of a pattern may take; beyond them it is taken as not matching, so that `*a*a*a*…` cannot hold a core.
+pub const GLOB_STEPS_MAX: u32 = 1_000_000;
+
+/// Keys that one step of SCAN or KEYS looks at, whatever COUNT says: a step holds its core for less than half a millisecond.
+pub const SCAN_KEYS_MAX: usize = 1000;
+
+/// Entries that `MAXLEN ~` and `MINID ~` delete at most unless told otherwise: Redis' 100 nodes of 100 entries.
+pub const APPROXIMATE_TRIM_MAX: u64 = 100 * 100;
+
+/// Longest id of a stream's entry that Redis reads.
+pub const STREAM_ID_BYTES_MAX: usize = 127;
 
 // --- other threads ------------------------------------------------------------------------------------------------------------
 

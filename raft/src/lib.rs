@@ -40,7 +40,7 @@ pub use error::{DecodeError, Error, ProposeError, Refused, Result};
 pub use generations::WritePace;
 pub use group::{Group, GroupStatus, ReceivedSnapshot, Role};
 pub use ids::{EntryId, NodeId, PeerAddress, Replies};
-pub use machine::{Executed, Machine, MachineError};
+pub use machine::{Executed, Later, Machine, MachineError};
 pub use options::{GroupHooks, GroupOptions};
 pub use outcomes::Outcome;
 pub use pairing::check_pairing;

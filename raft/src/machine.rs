@@ -1,5 +1,8 @@
 //! Execution of committed batches by a shard: the seam between the group and the commands.
 
+use std::fmt;
+use std::pin::Pin;
+
 use basalt_storage::{ColdRead, Fetched, Store};
 
 use crate::ids::{EntryId, Replies};
@@ -36,6 +39,27 @@ pub trait Machine {
     fn store(&mut self) -> &mut Store;
 }
 
+/// Something else than rows that an entry waits for, on its core.
+pub struct Later(Pin<Box<dyn Future<Output = ()>>>);
+
+impl Later {
+    /// The end of `wait`.
+    pub fn new(wait: impl Future<Output = ()> + 'static) -> Later {
+        Later(Box::pin(wait))
+    }
+
+    /// Waits for it.
+    pub async fn wait(self) {
+        self.0.await;
+    }
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Later")
+    }
+}
+
 /// The point up to which a batch was executed.
 #[derive(Debug)]
 pub enum Executed {
@@ -48,6 +72,8 @@ pub enum Executed {
         /// Keep the rows for the command, since the caches drop them.
         pins: bool,
     },
+    /// Up to a command that waits for something else; the machine is called again when that is over.
+    Later(Later),
 }
 
 /// Why a committed batch could not be executed. Final for the group.

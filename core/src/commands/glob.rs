@@ -1,7 +1,6 @@
 //! Glob patterns as `KEYS`, `SCAN MATCH` and `CONFIG GET` use them.
 
-/// Steps one match may take; beyond them a pattern is taken as not matching, so that `*a*a*a*…` cannot hold a core.
-const STEPS_MAX: u32 = 1_000_000;
+use crate::limits;
 
 /// Whether `text` matches `pattern` by Redis' rules: `*`, `?`, `[a-z]`, `[^a]` and `\` before a byte taken literally.
 pub fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
@@ -21,7 +20,7 @@ fn matches(pattern: &[u8], text: &[u8], any_case: bool) -> bool {
     let mut steps = 0;
     loop {
         steps += 1;
-        if steps > STEPS_MAX {
+        if steps > limits::GLOB_STEPS_MAX {
             return false;
         }
         if pattern.get(at) == Some(&b'*') {

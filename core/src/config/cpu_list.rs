@@ -3,7 +3,7 @@
 use super::error::Invalid;
 use super::kind::Kind;
 use super::nearest::nearest;
-use crate::limits::CORES_MAX;
+use crate::limits::{self, CORES_MAX};
 
 /// The processors the node is asked to run on; whether they exist is checked at start, by [`crate::boot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,9 +17,6 @@ pub enum CpuChoice {
     /// Exactly these, ascending and without repetition.
     List(Vec<u16>),
 }
-
-/// Processor numbers beyond this one exist on no machine that Linux supports (`CONFIG_NR_CPUS` ends at 8192).
-const CPU_NUMBER_MAX: u16 = 8191;
 
 /// The kind of `cores`: `auto`, `all`, a count as `4`, or a list as `0,2-3`.
 pub(super) struct Cpus;
@@ -91,7 +88,7 @@ fn parse_list(text: &str) -> Result<CpuChoice, Invalid> {
 
 fn parse_cpu(part: &str, number: &str) -> Result<u16, Invalid> {
     match number.trim().parse() {
-        Ok(cpu @ 0..=CPU_NUMBER_MAX) => Ok(cpu),
+        Ok(cpu @ 0..=limits::CPU_NUMBER_MAX) => Ok(cpu),
         _ => Err(Invalid::new(format!("'{part}' is no processor number or range, as 2 or 2-3"))),
     }
 }

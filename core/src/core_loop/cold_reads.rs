@@ -6,6 +6,11 @@ use super::core::Core;
 use crate::limits;
 
 impl Core {
+    /// Whether a read from disk can be given to a thread. The others wait for those that are under way, whose end wakes the core.
+    pub(super) fn may_start_warming(&self) -> bool {
+        self.warming < limits::COLD_READS_IN_FLIGHT && !self.outbox.warms.is_empty()
+    }
+
     pub(super) fn start_warming(&mut self) {
         while self.warming < limits::COLD_READS_IN_FLIGHT
             && let Some(warm) = self.outbox.warms.pop_front()

@@ -133,12 +133,16 @@ impl Outbox {
         (requests, self.replies.iter().map(|batch| batch.bytes.capacity()).sum())
     }
 
-    /// Whether something waits to be handed over.
+    /// Whether nothing waits to be handed over or fetched.
     pub fn is_empty(&self) -> bool {
-        self.requests.iter().all(|batch| batch.heads.is_empty())
-            && self.replies.iter().all(|batch| batch.heads.is_empty())
-            && self.controls.is_empty()
-            && self.warms.is_empty()
+        !self.has_mail() && self.warms.is_empty()
+    }
+
+    /// Whether something waits to be handed over.
+    pub fn has_mail(&self) -> bool {
+        self.requests.iter().any(|batch| !batch.heads.is_empty())
+            || self.replies.iter().any(|batch| !batch.heads.is_empty())
+            || !self.controls.is_empty()
     }
 
     /// Hands over what fits into the mailboxes and rings the bells; returns how many batches went.

@@ -5,12 +5,15 @@ use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use basalt_net::ring::{Ring, RingOptions};
+use basalt_storage::ColdRead;
 
 use super::core::{Core, Opened};
 use super::isolation_tests::{Client, key_of, until};
+use super::outbox::Warm;
 use super::sync_placement::SyncPlacement;
 use crate::commands::CommandError;
 use crate::entry::request::Mode;
@@ -160,5 +163,37 @@ fn a_core_whose_group_is_not_ready_says_so_and_answers_what_needs_no_group() {
         clients[0].ask(&["DBSIZE"]);
         until("all is there", &mut core, &mut clients, |_, clients| clients[0].has("+OK\r\n:2\r\n")).await;
         assert!(!server.is_loading());
+    });
+}
+
+#[test]
+fn a_core_sleeps_while_more_reads_from_disk_wait_than_may_be_under_way() {
+    const WAITING: usize = 40;
+    with_server(1, log_options(), |server, shard| async move {
+        let ring = Ring::new(&RingOptions::default()).unwrap();
+        let readers = Background::start("test", 1, 2 * limits::COLD_READS_IN_FLIGHT).unwrap();
+        let (go, wait_go) = channel::<()>();
+        readers.submit(Box::new(move || wait_go.recv().unwrap_or_default())).map_err(drop).unwrap();
+        let opened = Opened::new(RefCell::new(vec![shard]));
+        let mut core = Core::new(SELF, server.clone(), ring, opened, readers, SyncPlacement::of(None));
+        core.seat_opened();
+        for client in 0..(limits::COLD_READS_IN_FLIGHT + WAITING) as u32 {
+            let read = ColdRead::Key([client as u8].into());
+            core.outbox.warms.push_back(Warm { shard: ShardId(0), client: (SELF, client), read, pins: false });
+        }
+        assert!(core.has_work());
+
+        core.finish_turn();
+
+        assert_eq!(core.outbox.warms.len(), WAITING);
+        assert!(!core.has_work(), "there is nothing that the core could do");
+        go.send(()).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while core.warming > 0 || !core.outbox.warms.is_empty() {
+            assert!(Instant::now() < deadline, "{} reads are left", core.outbox.warms.len());
+            core.take_mail();
+            core.finish_turn();
+            glommio::timer::sleep(Duration::from_micros(50)).await;
+        }
     });
 }

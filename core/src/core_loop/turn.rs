@@ -69,7 +69,8 @@ impl Core {
     /// Whether something keeps the core from sleeping.
     pub fn has_work(&self) -> bool {
         let may_resume = || self.stalled.ready_count() > 0 || self.may_resume_waiting();
-        !self.outbox.is_empty()
+        self.outbox.has_mail()
+            || self.may_start_warming()
             || (!self.outbox.is_backlogged() && may_resume())
             || self.may_run_on()
             || self.may_run_aside()

@@ -220,14 +220,12 @@ impl Mailboxes {
 
 /// Bytes of a processor's cache line.
 const LINE_BYTES: usize = 64;
-/// Bytes at which reading ahead begins to drive out what it has read.
-const FETCHED_BYTES_MAX: usize = 16 << 10;
 
 /// Reads one `part` of each cache line of `items`, which another core has written: all on their way at once, they take a few
 /// hundred nanoseconds together. Each one waited for when it is needed takes that long by itself, and a small batch is over before
 /// the processor notices what is coming: eighty GETs to another core and back took 7 % longer without this (`scaling` bench).
 fn fetch<T>(items: &[T], part: impl Fn(&T) -> u32) {
     let step = (LINE_BYTES / size_of::<T>()).max(1);
-    let items = &items[..items.len().min(FETCHED_BYTES_MAX / size_of::<T>())];
+    let items = &items[..items.len().min(limits::FETCHED_BYTES_MAX / size_of::<T>())];
     std::hint::black_box(items.iter().step_by(step).fold(0, |all, item| all ^ part(item)));
 }

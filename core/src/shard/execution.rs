@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use basalt_net::resp::{Protocol, Reply};
-use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
+use basalt_raft::{EntryId, Executed, Later, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, Rows, Store, Trial};
 
@@ -88,6 +88,13 @@ impl Stand {
             progress: Progress::new(),
         }
     }
+}
+
+/// What an entry waits for that stands between two commands.
+enum Pause {
+    Cold(ColdRead),
+    /// A thread that executes a read.
+    Later(Later),
 }
 
 /// Why a command gave no reply.
@@ -187,6 +194,11 @@ impl Execution<'_> {
             Err(StorageError::Cold(read)) => Some(read),
             _ => None,
         }
+    }
+
+    /// The keys of a database.
+    pub(super) fn keyspace(&mut self, db: u8) -> Keyspace<'_> {
+        Keyspace::new(self.store, self.scratch, self.versions, db, self.now_ms)
     }
 
     /// How long the strings at `keys` are together; `None` if one holds a collection or is not in memory.
@@ -399,7 +411,12 @@ impl ShardMachine {
 
     /// Bytes of replies of batches that nobody has taken yet.
     pub(super) fn reply_bytes(&self) -> usize {
-        self.untaken_bytes + self.paused.as_ref().map_or(0, |stand| stand.replies.bytes.capacity())
+        self.made_bytes() + self.paused.as_ref().map_or(0, |stand| stand.replies.bytes.capacity())
+    }
+
+    /// Bytes of replies that nobody has taken yet, of batches that are applied and of reads that other threads execute.
+    fn made_bytes(&self) -> usize {
+        self.untaken_bytes + self.views.as_ref().map_or(0, Views::reply_bytes)
     }
 
     /// Runs a read at once and writes its reply, or its error, to `out`. Never blocks.
@@ -457,7 +474,7 @@ impl ShardMachine {
         stand: &mut Stand,
         batch: Batch<'_>,
         ticket: Option<u64>,
-    ) -> Result<Option<ColdRead>, MachineError> {
+    ) -> Result<Option<Pause>, MachineError> {
         let in_flight = self.in_flight.clone();
         let mut in_flight = in_flight.borrow_mut();
         // Not simply the oldest: proposals before it may be lost, which their outcomes tell later.
@@ -470,7 +487,7 @@ impl ShardMachine {
         let Some(pending) = pending else {
             while let Some(command) = commands.next() {
                 if let Some(read) = self.step(stand, &batch, command.map_err(MachineError::Batch)?, false)? {
-                    return Ok(Some(read));
+                    return Ok(Some(Pause::Cold(read)));
                 }
                 stand.bytes_left = commands.bytes_left();
                 stand.replies.bytes.clear();
@@ -482,7 +499,7 @@ impl ShardMachine {
         // Reads join it while it waits for rows.
         while let Some(operation) = pending.operations.get_mut(stand.operations) {
             let cold = match &operation.read {
-                Some(_) if self.untaken_bytes + stand.replies.bytes.len() >= self.bounds.shard_bytes_max => {
+                Some(_) if self.made_bytes() + stand.replies.bytes.len() >= self.bounds.shard_bytes_max => {
                     let mut reply = Reply::new(&mut stand.replies.bytes, Protocol::Resp2);
                     reply.error(TOO_MUCH_TO_READ);
                     stand.replies.ends.push(stand.replies.bytes.len());
@@ -494,7 +511,7 @@ impl ShardMachine {
                         Some(read) if stand.progress.is_long(&read) => {
                             self.view(stand, &mut operation.origin, bytes, read)
                         }
-                        cold => cold,
+                        cold => cold.map(Pause::Cold),
                     }
                 }
                 None => {
@@ -503,7 +520,7 @@ impl ShardMachine {
                     if cold.is_none() {
                         stand.bytes_left = commands.bytes_left();
                     }
-                    cold
+                    cold.map(Pause::Cold)
                 }
             };
             if cold.is_some() {
@@ -520,13 +537,7 @@ impl ShardMachine {
     }
 
     /// Has a read that stands between the writes of an entry executed on another thread; or says what to fetch until one is ready.
-    fn view(
-        &mut self,
-        stand: &mut Stand,
-        origin: &mut Option<Origin>,
-        bytes: &[u8],
-        read: ColdRead,
-    ) -> Option<ColdRead> {
+    fn view(&mut self, stand: &mut Stand, origin: &mut Option<Origin>, bytes: &[u8], read: ColdRead) -> Option<Pause> {
         match self.defer(*origin, bytes, stand.time_ms) {
             Deferral::Deferred => {
                 // The batch answers it no more.
@@ -538,11 +549,14 @@ impl ShardMachine {
             Deferral::Soon => {
                 stand.progress = Progress::for_view();
                 // Not rows are waited for, but a thread.
-                Some(ColdRead::Keys(Vec::new()))
+                Some(match self.views.as_ref().and_then(Views::wait_for_entry) {
+                    Some(later) => Pause::Later(later),
+                    None => Pause::Cold(ColdRead::Keys(Vec::new())),
+                })
             }
             Deferral::Never => {
                 stand.progress.take_no_view();
-                Some(read)
+                Some(Pause::Cold(read))
             }
         }
     }
@@ -567,9 +581,13 @@ impl ShardMachine {
         stand.progress.lend_to(&mut self.store);
         self.store.set_on_miss(if may_wait { OnMiss::Wait } else { OnMiss::ColdUntilChanged });
         let tries = !may_wait && self.store.has_rows_on_disk();
+        let made_bytes = self.made_bytes();
         // Reads draw from the core's own random numbers: how many there are is no business of the replicas.
         let random_before = stand.random.clone();
         let random = if is_read { &mut self.random } else { &mut stand.random };
+        // Reads, too, see the moment of their entry, though the shard may have shown a later one meanwhile: a key that was gone
+        // for another client can be there again for as long as the entry was on its way. With the later moment it would be gone
+        // for a read and there again for the next write of the same entry, which must not depend on any replica's clock.
         let mut execution = Execution {
             store: &mut self.store,
             scratch: &mut self.scratch,
@@ -580,7 +598,7 @@ impl ShardMachine {
             applying: !is_read,
             tries,
             bounds: self.bounds,
-            only_small: self.untaken_bytes + stand.replies.bytes.len() >= self.bounds.shard_bytes_max,
+            only_small: made_bytes + stand.replies.bytes.len() >= self.bounds.shard_bytes_max,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         };
         let outcome = execution.run(bytes, &mut stand.progress.names, &mut stand.replies.bytes);
@@ -632,11 +650,14 @@ impl Machine for ShardMachine {
                 self.store.set_time(stand.time_ms);
                 Ok(Executed::Whole(stand.replies))
             }
-            Some(read) => {
+            Some(pause) => {
                 let pins = stand.progress.should_pin();
                 self.paused = Some(stand);
                 self.pauses += 1;
-                Ok(Executed::Cold { read, pins })
+                Ok(match pause {
+                    Pause::Cold(read) => Executed::Cold { read, pins },
+                    Pause::Later(later) => Executed::Later(later),
+                })
             }
         }
     }

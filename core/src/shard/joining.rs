@@ -64,6 +64,7 @@ impl Shard {
     }
 
     fn take_in(&mut self, origin: Origin, at: Range<usize>, now_ms: u64) {
+        self.open.copied_bytes += self.weigh_copies(&self.open.bytes[at.clone()], now_ms);
         let expected_bytes = self.weigh(&self.open.bytes[at], now_ms);
         self.joined(Some(origin), expected_bytes);
     }

@@ -4,6 +4,7 @@
 //! same order among them and run while the entry is applied; all other reads run at once.
 
 mod cold;
+mod copies;
 mod execution;
 mod expiry;
 mod figures;
@@ -174,7 +175,12 @@ impl Shard {
             let server = server.clone();
             Arc::new(move || server.mailboxes.bell(core).ring_urgently())
         };
-        machine.borrow_mut().views = Some(Views::new(threads.viewers.clone(), threads.entry_viewers.clone(), wake));
+        machine.borrow_mut().views = Some(Views::new(
+            threads.viewers.clone(),
+            threads.entry_viewers.clone(),
+            wake,
+            server.reply_bounds.shard_bytes_max,
+        ));
         let in_flight = machine.borrow().in_flight.clone();
         let memtable_bytes = machine.borrow().store.memory().memtable_bytes;
         let pressure = Pressure::new(memtable_bytes, Instant::now());
@@ -258,6 +264,8 @@ impl Shard {
     /// # Errors
     /// What could not be written.
     pub async fn close(&mut self, failed: bool) -> Result<(), basalt_raft::Error> {
+        // Their threads tell a core that runs no more turns: an entry that waits for one goes on without.
+        self.machine.borrow_mut().views = None;
         // After a failure an entry may be half applied: the log has it whole, and is what counts.
         let written = match if failed { Ok(()) } else { self.group.write_out().await } {
             Err(basalt_raft::Error::Unwritten(reason)) => {
@@ -288,7 +296,8 @@ impl Shard {
 
     /// Whether so much waits in the shard, in the batch being collected or beside it, that nothing should be added but plain reads.
     pub fn is_backlogged(&self) -> bool {
-        self.open.bytes.len() + self.open.reads.len() >= self.pressure.slow_down().batch_bytes_max()
+        self.open.bytes.len() + self.open.reads.len() + self.open.copied_bytes
+            >= self.pressure.slow_down().batch_bytes_max()
             || self.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
             || self.parked_waiting.is_full()
             || self.reads_behind.is_full()
@@ -297,7 +306,7 @@ impl Shard {
 
     /// Whether replies wait until the core takes them.
     pub fn has_replies(&self) -> bool {
-        self.replies.answering.is_some() || !self.outcomes.borrow().is_empty()
+        self.replies.answering.is_some() || !self.outcomes.borrow().is_empty() || self.has_views()
     }
 
     /// Whether a batch waits for a log or rows that cannot take more right now, or not as fast, and must be tried again soon.
@@ -338,6 +347,11 @@ impl Shard {
             || !self.parked.is_empty()
             || self.replies.answering.is_some()
             || self.views_are_awaited()
+    }
+
+    /// Whether threads that execute reads have said something.
+    fn has_views(&self) -> bool {
+        self.machine.borrow().views.as_ref().is_some_and(Views::has_some)
     }
 
     /// Whether reads that stood between writes are executed by other threads.

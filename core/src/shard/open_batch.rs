@@ -27,6 +27,8 @@ pub(super) struct PendingBatch {
     pub(super) write_count: usize,
     /// Bytes of its entry.
     pub(super) bytes: usize,
+    /// Bytes of rows that its commands copy, about.
+    pub(super) copied_bytes: usize,
     pub(super) applied: bool,
     /// What the replies were expected to have when the operations joined.
     pub(super) expected_bytes: usize,
@@ -45,6 +47,8 @@ pub(super) struct OpenBatch {
     pub(super) reads: Vec<u8>,
     /// What the replies are expected to have, as far as they may be large.
     pub(super) expected_bytes: usize,
+    /// Bytes of rows that its commands copy, about.
+    pub(super) copied_bytes: usize,
 }
 
 /// Batches that are proposed and not answered, oldest first. The machine looks at one while it applies its entry.

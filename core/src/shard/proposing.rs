@@ -51,7 +51,7 @@ impl Shard {
         }
         let write_count = self.open.write_count;
         let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
-        let (ticket, batch_bytes) = (batch.ticket, batch.bytes);
+        let (ticket, batch_bytes, copied_bytes) = (batch.ticket, batch.bytes, batch.copied_bytes);
         self.in_flight.borrow_mut().push_back(batch);
         match self.group.propose(bytes, ticket) {
             Ok(()) => {
@@ -60,7 +60,7 @@ impl Shard {
                 let stats = &self.server.shards[self.id.index()];
                 stats.batches.add(1);
                 stats.writes.add(write_count as u64);
-                if let Some(held_us) = self.pressure.leaves(now, batch_bytes, &memory) {
+                if let Some(held_us) = self.pressure.leaves(now, batch_bytes, copied_bytes, &memory) {
                     stats.writes_delayed.add(write_count as u64);
                     stats.write_delay_us.add(held_us);
                 }
@@ -108,9 +108,9 @@ impl Shard {
         self.next_ticket = batch.ticket;
         // The group has let go of the bytes, so they are not copied.
         let write_count = batch.write_count;
-        let PendingBatch { operations, reads, expected_bytes, .. } = batch;
+        let PendingBatch { operations, reads, expected_bytes, copied_bytes, .. } = batch;
         self.replies.expected_bytes -= expected_bytes;
-        self.open = OpenBatch { bytes: bytes.into(), write_count, operations, reads, expected_bytes };
+        self.open = OpenBatch { bytes: bytes.into(), write_count, operations, reads, expected_bytes, copied_bytes };
     }
 
     /// Closes the batch that was collected and begins the next one.
@@ -130,6 +130,7 @@ impl Shard {
             since: Instant::now(),
             write_count: std::mem::take(&mut self.open.write_count),
             bytes: bytes.len(),
+            copied_bytes: std::mem::take(&mut self.open.copied_bytes),
             applied: false,
             expected_bytes: std::mem::take(&mut self.open.expected_bytes),
             replied_bytes: 0,

@@ -196,6 +196,7 @@ fn pending(ticket: u64, write_count: u32) -> PendingBatch {
         since: Instant::now(),
         write_count: write_count as usize,
         bytes: 100,
+        copied_bytes: 0,
         applied: false,
         expected_bytes: 0,
         replied_bytes: 0,
@@ -208,6 +209,7 @@ fn whole(executed: Executed) -> Replies {
     match executed {
         Executed::Whole(replies) => replies,
         Executed::Cold { read, .. } => panic!("{read:?} is not in memory"),
+        Executed::Later(_) => panic!("there are no views"),
     }
 }
 
@@ -303,6 +305,7 @@ fn an_entry_waits_for_rows_and_goes_on_where_it_stood() {
         match machine.apply(id, &bytes, Some(0)).unwrap() {
             Executed::Whole(replies) => break replies,
             Executed::Cold { read, pins } => fetch(&mut machine, &read, pins),
+            Executed::Later(_) => panic!("there are no views"),
         }
         assert!(machine.store.freeze().is_none(), "half an entry may be frozen");
         assert!(!machine.in_flight.borrow()[0].applied, "reads behind it must wait");
@@ -395,6 +398,7 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
                     kept += usize::from(pins);
                     fetch(&mut machine, &read, pins);
                 }
+                Executed::Later(_) => panic!("there are no views"),
             }
             pauses += 1;
         };
@@ -727,15 +731,20 @@ fn rows_are_kept_for_one_write_at_a_time_and_each_has_its_turn() {
     });
 }
 
+/// Has rows fetched as a core does.
+fn fetch_all(shard: &mut Shard, host: &mut Host) {
+    for (client, read, pins) in std::mem::take(&mut host.warms) {
+        let reader = shard.cold_reader();
+        let rows = if pins { reader.pin(&read) } else { reader.fetch(&read) };
+        shard.warmed(client, rows.unwrap(), 1, host);
+    }
+}
+
 /// Lets a shard run, with its reads from disk, until it has given so many replies.
 async fn run_until_replied(shard: &mut Shard, host: &mut Host, count: usize) {
     let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
     while host.replies.len() < count {
-        for (client, read, pins) in std::mem::take(&mut host.warms) {
-            let reader = shard.cold_reader();
-            let rows = if pins { reader.pin(&read) } else { reader.fetch(&read) };
-            shard.warmed(client, rows.unwrap(), 1, host);
-        }
+        fetch_all(shard, host);
         shard.propose(Instant::now(), 1, STRING_BYTES_MAX, host);
         shard.group.drain_completions();
         glommio::timer::sleep(limits::HELD_RETRY).await;
@@ -864,6 +873,123 @@ fn a_read_on_a_view_shows_its_moment_and_what_follows_on_its_connection_comes_be
         let expected = format!("*{FIELDS}\r\n$5\r\nfirst\r\n{}", old.repeat(FIELDS - 1));
         assert!(*reply(2) == expected, "{:.80}", reply(2));
         assert!(*reply(4) == format!("*{FIELDS}\r\n{}", later.repeat(FIELDS)), "{:.80}", reply(4));
+    });
+}
+
+#[test]
+fn replies_of_views_are_counted_and_wait_while_the_core_takes_none() {
+    with_shard(log_options(), |mut shard| async move {
+        let names = put_much_on_disk(&mut shard).await;
+        let mget: Vec<&str> = ["MGET"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let mut host = Host { is_full: true, ..Host::default() };
+        shard.submit(origin(1), Mode::Read, &command(&mget), 1, &mut host);
+        shard.submit(origin(2), Mode::Write, &command(&["SET", "other", "value"]), 1, &mut host);
+        let reply_bytes = |shard: &Shard| shard.machine.borrow().reply_bytes();
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+        loop {
+            assert!(Instant::now() < deadline, "{} bytes", reply_bytes(&shard));
+            glommio::timer::sleep(limits::HELD_RETRY).await;
+            shard.take_outcomes(1, &mut host);
+            assert_eq!(host.replies.len(), 0, "there is no room for it");
+            if shard.has_replies() && reply_bytes(&shard) >= 300 * FIELDS {
+                break;
+            }
+        }
+
+        host.is_full = false;
+        run_until_replied(&mut shard, &mut host, 2).await;
+
+        let replies: Vec<_> = host.replies.iter().map(|(ticket, reply)| (*ticket, &reply[..2])).collect();
+        assert_eq!(replies, [(1, "*1"), (2, "+O")]);
+        assert_eq!((reply_bytes(&shard), shard.has_replies()), (0, false));
+    });
+}
+
+#[test]
+fn a_reply_of_a_view_is_of_the_request_it_was_for_though_another_one_came_before_it() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, names) = (Host::default(), put_much_on_disk(&mut shard).await);
+        let mget: Vec<&str> = ["MGET"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        shard.submit(origin(1), Mode::Read, &command(&mget), 1, &mut host);
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+        let is_given = |shard: &Shard| shard.machine.borrow().views.as_ref().is_some_and(Views::has_given);
+        while !is_given(&shard) {
+            assert!(Instant::now() < deadline, "no thread is ready");
+            glommio::timer::sleep(limits::HELD_RETRY).await;
+            shard.take_outcomes(1, &mut host);
+        }
+        // A read of a refused batch, which stands before all that is parked.
+        shard.run_refused_read(origin(2), &command(&["GET", "name:0"]), &mut host);
+        run_until_replied(&mut shard, &mut host, 2).await;
+
+        for (ticket, reply) in &host.replies {
+            let expected = if *ticket == 1 { format!("*{FIELDS}\r\n") } else { "$300\r\n".to_owned() };
+            assert!(reply.starts_with(&expected), "{ticket}: {reply:.80}");
+        }
+        assert_eq!(shard.parked_waiting, Waiting::default());
+    });
+}
+
+#[test]
+fn an_entry_that_waits_for_a_thread_is_not_executed_again_meanwhile_and_holds_up_no_stop() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, names) = (Host::default(), put_much_on_disk(&mut shard).await);
+        let mget: Vec<&str> = ["MGET"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let (go, wait_go) = std::sync::mpsc::channel::<()>();
+        let threads = shard.machine.borrow().views.as_ref().unwrap().entry_threads().clone();
+        threads.submit(Box::new(move || wait_go.recv().unwrap_or_default())).map_err(drop).unwrap();
+        shard.submit(origin(1), Mode::Write, &command(&["SET", "other", "value"]), 1, &mut host);
+        shard.submit(origin(2), Mode::ReadInOrder, &command(&mget), 1, &mut host);
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+        let pauses = |shard: &Shard| shard.machine.borrow().pauses;
+        let mut turn = async |shard: &mut Shard| {
+            fetch_all(shard, &mut host);
+            shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
+            shard.group.drain_completions();
+            glommio::timer::sleep(limits::HELD_RETRY).await;
+            shard.take_outcomes(1, &mut host);
+        };
+        while pauses(&shard) == 0 {
+            assert!(Instant::now() < deadline, "it does not wait");
+            turn(&mut shard).await;
+        }
+        for _ in 0..100 {
+            turn(&mut shard).await;
+        }
+        assert_eq!(pauses(&shard), 1, "it was executed again, though no thread was ready");
+
+        // Nobody turns any more, and no thread will be ready.
+        shard.close(false).await.unwrap();
+
+        assert_eq!(shard.machine.borrow().store.disk_waits(), 0);
+        drop(go);
+    });
+}
+
+#[test]
+fn copies_of_what_is_large_fill_a_batch_as_if_it_stood_there() {
+    // All of it together fits into the memtable.
+    const VALUE_BYTES: usize = 100_000;
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, value) = (Host::default(), "v".repeat(VALUE_BYTES));
+        let half = &value[..VALUE_BYTES / 20];
+        let elements: Vec<String> = (0..20).map(|number| format!("{number}{half}")).collect();
+        let set: Vec<&str> = ["SADD", "set"].into_iter().chain(elements.iter().map(String::as_str)).collect();
+        for words in [&["SET", "string", &value][..], &set] {
+            shard.submit(origin(1), Mode::Write, &command(words), 1, &mut host);
+            settle(&mut shard, &mut host).await;
+        }
+        let batch_bytes_max = shard.pressure.slow_down().batch_bytes_max();
+        for words in [["COPY", "string", "to", "REPLACE"], ["COPY", "set", "to", "REPLACE"]] {
+            let mut taken = 0;
+            while !shard.is_backlogged() && taken < 1000 {
+                shard.submit(origin(1), Mode::Write, &command(&words), 1, &mut host);
+                taken += 1;
+            }
+            assert!(taken <= batch_bytes_max / VALUE_BYTES + 2, "{taken} times {words:?}");
+            settle(&mut shard, &mut host).await;
+            assert!(host.replies.iter().all(|(_, reply)| !reply.starts_with('-')), "they are executed");
+        }
     });
 }
 

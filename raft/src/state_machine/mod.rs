@@ -139,6 +139,7 @@ impl StateMachine {
                     let fetched = self.generations.fetch(read, pins).await;
                     fetched.map_err(|error| self.fault(format!("entry {id}: {error}")))?;
                 }
+                Executed::Later(later) => later.wait().await,
             }
         }
     }

@@ -153,6 +153,27 @@ impl Keyspace<'_> {
         })
     }
 
+    /// Returns the bytes that the rows of `key` have, about. Of a collection, elements of `bytes_max` bytes are looked at, and the
+    /// others are believed to be like them.
+    ///
+    /// # Errors
+    /// As the reads of it.
+    pub fn weigh(&self, key: &[u8], bytes_max: usize) -> Result<usize> {
+        let Lookup { record, prior } = self.lookup(key)?;
+        let Some(record) = record else { return Ok(0) };
+        if record.kind() == Type::String {
+            return Ok(record.body().len());
+        }
+        let (collection, all) = (self.open(key, &record, prior)?, Bound::Unbounded);
+        let (mut bytes, mut count) = (0, 0u64);
+        self.scan_elements(&collection, all, all, Direction::Forward, &mut |element, value| {
+            (bytes, count) = (bytes + element.len() + value.len(), count + 1);
+            if bytes < bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        let mean = bytes as u64 / count.max(1);
+        Ok(bytes.max((mean * collection.size) as usize))
+    }
+
     /// Looks for the element at `end` of the list at `key`.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arrows;
+mod bounds;
 mod code;
 mod graph;
 mod uses;

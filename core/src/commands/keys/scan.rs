@@ -6,11 +6,9 @@ use basalt_storage::keyspace::{KeyPosition, Type};
 use crate::commands::arguments::{Options, parse_i64, read_i64, read_u64_prefix};
 use crate::commands::command_error::until_nul;
 use crate::commands::{Args, CommandError, Context, glob_matches};
+use crate::limits;
 
 type Outcome = Result<(), CommandError>;
-
-/// Keys that one step of SCAN or KEYS looks at, whatever COUNT says: a step holds its core for less than half a millisecond.
-const SCAN_KEYS_MAX: usize = 1000;
 
 /// Keys that one step of SCAN looks at if COUNT does not say.
 const SCAN_KEYS_DEFAULT: usize = 10;
@@ -31,7 +29,7 @@ impl<'a> ScanOptions<'a> {
             match word.to_ascii_lowercase().as_slice() {
                 b"count" => match parse_i64(words.argument()?)? {
                     count if count < 1 => return Err(CommandError::SYNTAX),
-                    count => options.count = (count as usize).min(SCAN_KEYS_MAX),
+                    count => options.count = (count as usize).min(limits::SCAN_KEYS_MAX),
                 },
                 b"match" => options.pattern = Some(words.argument()?).filter(|pattern| *pattern != b"*"),
                 b"type" => options.kind = Some(Type::named(words.argument()?)),
@@ -141,7 +139,7 @@ pub(super) fn keys(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let mut found = Vec::new();
     let mut from = Some(KeyPosition::START);
     while let Some(position) = from {
-        from = context.keyspace.scan_keys(position, SCAN_KEYS_MAX, &mut |key, _| {
+        from = context.keyspace.scan_keys(position, limits::SCAN_KEYS_MAX, &mut |key, _| {
             if glob_matches(args[1], key) {
                 found.push(key.to_vec());
             }
@@ -238,7 +236,7 @@ mod tests {
             let elements: Vec<&[u8]> = value::split_elements(&reply).unwrap().collect();
             position = value::read_integer(elements[0]).unwrap().to_string();
             let count = value::split_elements(elements[1]).unwrap().count();
-            assert!(count <= SCAN_KEYS_MAX + 10, "a step is bounded whatever COUNT says");
+            assert!(count <= limits::SCAN_KEYS_MAX + 10, "a step is bounded whatever COUNT says");
             found += count;
             steps += 1;
         }

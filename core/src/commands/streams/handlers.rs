@@ -9,6 +9,7 @@ use basalt_storage::keyspace::{Stream, StreamEntry, StreamId, Trim};
 use crate::commands::arguments::read_u64;
 use crate::commands::command_error::until_nul;
 use crate::commands::{Args, CommandError, Context, parse_i64};
+use crate::limits;
 
 const INVALID_ID: CommandError = CommandError::text("ERR Invalid stream ID specified as stream command argument");
 const ID_TOO_SMALL: CommandError =
@@ -16,9 +17,6 @@ const ID_TOO_SMALL: CommandError =
 const ID_ZERO: CommandError = CommandError::text("ERR The ID specified in XADD must be greater than 0-0");
 const IDS_EXHAUSTED: CommandError =
     CommandError::text("ERR The stream has exhausted the last possible ID, unable to add more items");
-
-/// How many entries `MAXLEN ~` and `MINID ~` delete at most unless told otherwise: Redis' 100 nodes of 100 entries.
-const APPROXIMATE_TRIM_MAX: u64 = 100 * 100;
 
 /// The id that XADD asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +120,7 @@ impl TrimOptions {
         let count_max = match (self.is_approximate, self.count_max) {
             (false, _) | (true, Some(0)) => u64::MAX,
             (true, Some(count)) => count,
-            (true, None) => APPROXIMATE_TRIM_MAX,
+            (true, None) => limits::APPROXIMATE_TRIM_MAX,
         };
         Ok(stream.trim(&mut context.keyspace, limit, count_max)?)
     }
@@ -283,9 +281,6 @@ fn parse_count(mut words: Args<'_>) -> Result<Option<u64>, CommandError> {
     Ok(count)
 }
 
-/// Longest id that Redis reads.
-const ID_BYTES_MAX: usize = 127;
-
 /// Reads `ms` or `ms-seq`; `sequence` stands in where there is none.
 pub fn parse_id(arg: &[u8], sequence: u64) -> Result<StreamId, CommandError> {
     let text = id_text(arg)?;
@@ -300,7 +295,7 @@ pub fn parse_id(arg: &[u8], sequence: u64) -> Result<StreamId, CommandError> {
 
 /// An id as Redis looks at it: a C string of bounded length.
 fn id_text(arg: &[u8]) -> Result<&[u8], CommandError> {
-    if arg.len() > ID_BYTES_MAX { Err(INVALID_ID) } else { Ok(until_nul(arg)) }
+    if arg.len() > limits::STREAM_ID_BYTES_MAX { Err(INVALID_ID) } else { Ok(until_nul(arg)) }
 }
 
 /// Reads a bound of XRANGE: `-`, `+`, or an id, the latter exclusive after `(`.

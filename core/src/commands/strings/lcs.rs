@@ -5,6 +5,7 @@ use basalt_storage::keyspace::{Record, Type};
 
 use crate::commands::arguments::{Options, parse_i64};
 use crate::commands::{Args, CommandError, Context};
+use crate::limits;
 
 type Outcome = Result<(), CommandError>;
 
@@ -98,9 +99,6 @@ fn write_matches(table: &LcsTable<'_>, options: &LcsOptions, reply: &mut Reply<'
     reply.integer(table.length().into());
 }
 
-/// Memory for one LCS: what it takes is also a bound on how long it holds the core.
-const LCS_BYTES_MAX: usize = 64 << 20;
-
 /// Lengths of the longest common subsequence of every pair of prefixes.
 struct LcsTable<'a> {
     a: &'a [u8],
@@ -119,7 +117,7 @@ enum LcsStep {
 impl<'a> LcsTable<'a> {
     fn new(a: &'a [u8], b: &'a [u8]) -> Result<LcsTable<'a>, CommandError> {
         let width = b.len() + 1;
-        let cells = (a.len() + 1).checked_mul(width).filter(|cells| *cells <= LCS_BYTES_MAX / size_of::<u32>());
+        let cells = (a.len() + 1).checked_mul(width).filter(|cells| *cells <= limits::LCS_BYTES_MAX / size_of::<u32>());
         let cells = cells.ok_or(CommandError::text(
             "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
         ))?;

@@ -20,6 +20,7 @@ mod names;
 mod parked;
 mod parking;
 mod progress;
+mod reply_budget;
 mod views;
 
 pub(super) use lookahead::{changes_at_once, look_for_named};

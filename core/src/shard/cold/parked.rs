@@ -13,8 +13,17 @@ pub(in crate::shard) struct Parked {
     pub(in crate::shard) requests: VecDeque<ParkedRequest>,
     /// How many of the first are reads of refused batches, which came before all else that is parked.
     pub(in crate::shard) refused: usize,
-    /// Which of the requests the reader thread fetches rows for.
+    /// Which of the requests a thread fetches rows for, or executes.
     pub(in crate::shard) fetches_for: usize,
+}
+
+impl Parked {
+    /// Takes the request out that a thread has worked for.
+    pub(in crate::shard) fn take_fetched(&mut self) -> Option<ParkedRequest> {
+        let index = std::mem::take(&mut self.fetches_for);
+        self.refused -= usize::from(index < self.refused);
+        self.requests.remove(index)
+    }
 }
 
 /// How much waits in a shard beside its open batch.

@@ -11,22 +11,28 @@
 //! A read that must see writes which are not applied yet stands in a batch between them. It gets its view when its turn comes
 //! ([`Deferral`]), and the batch goes on without it.
 //!
+//! Replies that were made and that the core has not taken count among those of its batches ([`ReplyBudget`]).
+//!
 //! The one thing a newcomer would get wrong: the copy is made when a thread is ready, not when the read is queued. So reads that
 //! wait for a thread hold no memory, and what the two halves show is never far apart.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use basalt_raft::Later;
 use basalt_storage::keyspace::{KeyCounts, Scratch, VersionSource, rows_of_key};
 use basalt_storage::{ColdRead, ColdReader, Error as StorageError, RowRange, Rows, Store, View, ViewAnswer};
 use crossbeam_queue::ArrayQueue;
 
 use super::lookahead::reads_only_metadata;
 use super::parked::ParkedRequest;
+use super::reply_budget::{MeteredRows, ReplyBudget, Reservation};
 use crate::commands::{Args, Command, CommandError, Kind, Random, ReplyBounds, table};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::{CoreId, Origin};
@@ -62,6 +68,48 @@ pub(in crate::shard) struct Views {
     waiting: VecDeque<Client>,
     /// The one for the next read that an entry meets, and whether its thread is ready.
     for_entry: Option<(u64, bool)>,
+    /// Tells an entry that waits for it.
+    entry_bell: Rc<EntryBell>,
+    /// What was executed and finds no room in the outbox.
+    untaken: VecDeque<(u64, Option<Viewed>)>,
+    budget: Arc<ReplyBudget>,
+}
+
+/// Tells an entry that waits for a thread when to look again.
+#[derive(Default)]
+struct EntryBell {
+    is_rung: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl EntryBell {
+    fn ring(&self) {
+        self.is_rung.set(true);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits for the next ring.
+    fn wait(self: &Rc<EntryBell>) -> Later {
+        let bell = self.clone();
+        bell.is_rung.set(false);
+        Later::new(std::future::poll_fn(move |context| {
+            if bell.is_rung.get() {
+                return Poll::Ready(());
+            }
+            bell.waker.replace(Some(context.waker().clone()));
+            Poll::Pending
+        }))
+    }
+}
+
+impl Drop for Views {
+    /// Nobody takes anything any more: an entry that waits goes on without, threads that wait for room end.
+    fn drop(&mut self) {
+        while self.events.pop().is_some() {}
+        self.entry_bell.ring();
+    }
 }
 
 /// A view whose thread works on it.
@@ -73,6 +121,8 @@ struct Running {
     reader: ColdReader,
     /// None once nobody needs it any more.
     answer: Option<SyncSender<Answer>>,
+    #[cfg(test)]
+    is_given: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +156,7 @@ struct Job {
     request: Vec<u8>,
     now_ms: u64,
     bounds: ReplyBounds,
+    reservation: Reservation,
 }
 
 /// What became of a read.
@@ -118,6 +169,8 @@ struct Viewed {
     asked: u16,
     counts: KeyCounts,
     time: Duration,
+    /// What the reply takes of the budget, until it is taken.
+    reservation: Reservation,
 }
 
 /// What a core has to do for a view.
@@ -139,7 +192,13 @@ pub(in crate::shard) enum Deferral {
 }
 
 impl Views {
-    pub(in crate::shard) fn new(threads: Background, entry_threads: Background, wake: Wake) -> Views {
+    /// The views of a shard whose threads may hold so many bytes of replies, and one.
+    pub(in crate::shard) fn new(
+        threads: Background,
+        entry_threads: Background,
+        wake: Wake,
+        reply_bytes_max: usize,
+    ) -> Views {
         Views {
             threads,
             entry_threads,
@@ -152,7 +211,38 @@ impl Views {
             client_count: 0,
             waiting: VecDeque::new(),
             for_entry: None,
+            entry_bell: Rc::default(),
+            untaken: VecDeque::new(),
+            budget: ReplyBudget::new(reply_bytes_max),
         }
+    }
+
+    /// Bytes of replies that are being made or were not taken.
+    pub(in crate::shard) fn reply_bytes(&self) -> usize {
+        self.budget.used()
+    }
+
+    /// Whether a thread executes a read.
+    #[cfg(test)]
+    pub(in crate::shard) fn has_given(&self) -> bool {
+        self.running.values().any(|running| running.is_given)
+    }
+
+    /// The threads for reads of entries.
+    #[cfg(test)]
+    pub(in crate::shard) fn entry_threads(&self) -> &Background {
+        &self.entry_threads
+    }
+
+    /// Whether there is something to take.
+    pub(in crate::shard) fn has_some(&self) -> bool {
+        !self.untaken.is_empty() || !self.seen.is_empty() || !self.events.is_empty()
+    }
+
+    /// Waits until another thread may be ready for a read of an entry; `None` if one is.
+    pub(in crate::shard) fn wait_for_entry(&self) -> Option<Later> {
+        let is_ready = self.for_entry.is_some_and(|(_, is_ready)| is_ready);
+        (!is_ready).then(|| self.entry_bell.wait())
     }
 
     /// Whether somebody waits for a reply, beside the parked requests.
@@ -180,7 +270,15 @@ impl Views {
         let is_refused = threads.submit(job).is_err();
         assert!(!is_refused, "the queues have room for all views of all shards");
         let is_clients = matches!(purpose, Purpose::Parked(_));
-        self.running.insert(id, Running { purpose, is_clients, reader, answer: Some(answer) });
+        let running = Running {
+            purpose,
+            is_clients,
+            reader,
+            answer: Some(answer),
+            #[cfg(test)]
+            is_given: false,
+        };
+        self.running.insert(id, running);
         id
     }
 
@@ -195,6 +293,10 @@ impl Views {
         let running = self.running.get_mut(&id).expect("a thread that is ready has not ended");
         let view = store.view(&running.reader, ranges);
         let goes = view.is_some();
+        #[cfg(test)]
+        {
+            running.is_given |= goes;
+        }
         let answer = view.map(|view| Answer::Go(Box::new(view), job())).unwrap_or_else(|| {
             running.reader = store.cold_reader();
             Answer::Again(running.reader.clone())
@@ -204,6 +306,22 @@ impl Views {
             let _ = thread.try_send(answer);
         }
         goes
+    }
+
+    /// Who gets the reply of a view.
+    fn to(&self, id: u64) -> Option<CoreId> {
+        match self.running.get(&id)?.purpose {
+            Purpose::Parked((core, _)) => Some(core),
+            Purpose::Deferred(origin) => Some(origin.core),
+            Purpose::Entry | Purpose::Dismissed => None,
+        }
+    }
+
+    /// Takes the next reply that `has_room` has room for.
+    fn next_untaken(&mut self, has_room: &dyn Fn(CoreId) -> bool) -> Option<(u64, Option<Viewed>)> {
+        let may_go = |(id, _): &(u64, _)| self.to(*id).is_none_or(has_room);
+        let index = self.untaken.iter().position(may_go)?;
+        self.untaken.remove(index)
     }
 
     /// Tells a thread that waits for an answer that nobody needs the view any more.
@@ -216,6 +334,9 @@ impl Views {
     /// Takes note that a thread is done with a view, and has one begin with the next; says what it was for.
     fn end(&mut self, id: u64, store: &Store) -> Option<Purpose> {
         let ended = self.running.remove(&id)?;
+        if !ended.is_clients {
+            self.entry_bell.ring();
+        }
         if self.for_entry.is_some_and(|(of, _)| of == id) {
             // Its thread has failed before it was given anything: the next read of an entry has another.
             self.for_entry = None;
@@ -234,6 +355,7 @@ impl Views {
         match &mut self.for_entry {
             Some((of, is_ready)) if *of == id => {
                 *is_ready = true;
+                self.entry_bell.ring();
                 true
             }
             _ => false,
@@ -305,8 +427,9 @@ fn job(
 }
 
 impl Job {
-    fn execute(self, rows: &mut dyn Rows) -> Viewed {
+    fn execute(mut self, rows: &mut dyn Rows) -> Viewed {
         let began = Instant::now();
+        let mut rows = MeteredRows::new(rows, std::mem::take(&mut self.reservation));
         let mut args = ArgList::new();
         let (header, command) = decode(&self.request, &mut args).expect("it was decoded before");
         let mut viewed = Viewed { asked: header.asked, ..Viewed::default() };
@@ -315,7 +438,7 @@ impl Job {
         let (mut scratch, mark) = (Scratch::default(), reply.mark());
         let call = Call { handler, header, args: &args, now_ms: self.now_ms, string_bytes_max: 0 };
         let (mut versions, mut random) = (VersionSource::none(), Random::new(0));
-        match call.on(rows, &mut scratch, &mut versions, &mut random, &mut reply) {
+        match call.on(&mut rows, &mut scratch, &mut versions, &mut random, &mut reply) {
             Ok(()) if reply.is_over() => {
                 reply.truncate(mark);
                 reply.error(self.bounds.too_large(false));
@@ -334,6 +457,8 @@ impl Job {
             }
         }
         (viewed.counts, viewed.time) = (scratch.counts(), began.elapsed());
+        viewed.reservation = rows.into_reservation();
+        viewed.reservation.settle(viewed.reply.capacity());
         viewed
     }
 }
@@ -372,12 +497,17 @@ impl ShardMachine {
     pub(in crate::shard) fn defer(&mut self, origin: Option<Origin>, request: &[u8], now_ms: u64) -> Deferral {
         let (Some(views), Some(origin)) = (&mut self.views, origin) else { return Deferral::Never };
         let Some(ranges) = ranges(request) else { return Deferral::Never };
-        views.defer(&self.store, origin, ranges, || Job { request: request.to_vec(), now_ms, bounds: self.bounds })
+        let reservation = Reservation::of(&views.budget);
+        let job = || Job { request: request.to_vec(), now_ms, bounds: self.bounds, reservation };
+        views.defer(&self.store, origin, ranges, job)
     }
 
-    /// What the core has to do next for its views.
-    fn next_due_view(&mut self) -> Option<Due> {
+    /// What the core has to do next for its views. Replies wait for whom there is no room.
+    fn next_due_view(&mut self, has_room: &dyn Fn(CoreId) -> bool) -> Option<Due> {
         let views = self.views.as_mut()?;
+        if let Some((id, viewed)) = views.next_untaken(has_room) {
+            views.seen.push_front((id, Event::Done(viewed)));
+        }
         while let Some((id, event)) = views.next_event() {
             match event {
                 Event::Ready if views.note_ready(id) => {}
@@ -385,6 +515,9 @@ impl ShardMachine {
                     if let Some(Purpose::Parked(client)) = views.running.get(&id).map(|running| running.purpose) {
                         return Some(Due::View(id, client));
                     }
+                }
+                Event::Done(viewed) if views.to(id).is_some_and(|core| !has_room(core)) => {
+                    views.untaken.push_back((id, viewed));
                 }
                 Event::Done(viewed) => {
                     let purpose = views.end(id, &self.store).filter(|purpose| *purpose != Purpose::Dismissed);
@@ -441,7 +574,7 @@ impl Shard {
     pub(in crate::shard) fn take_views(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
         let mut count = 0;
         loop {
-            let due = self.machine.borrow_mut().next_due_view();
+            let due = self.machine.borrow_mut().next_due_view(&|core| host.has_room_for_replies(core));
             match due {
                 None => return count,
                 Some(Due::View(id, client)) => self.give_view(id, client, now_ms, host),
@@ -455,14 +588,17 @@ impl Shard {
 
     /// Gives a thread that is ready the view for the first parked request of `client`.
     fn give_view(&mut self, id: u64, client: Client, now_ms: u64, host: &mut impl ShardHost) {
-        let request = self.parked.get(&client).and_then(|parked| parked.requests.front());
+        // Not simply the first: reads of a refused batch may have come before it.
+        let request = self.parked.get(&client).and_then(|parked| parked.requests.get(parked.fetches_for));
         let first = request.filter(|request| request.mode == Mode::Read || !self.has_unapplied());
         let mut machine = self.machine.borrow_mut();
         let now_ms = machine.advance_time(now_ms);
         let ShardMachine { views: Some(views), store, bounds, .. } = &mut *machine else { return };
         if let Some(request) = first {
             let ranges = ranges(&request.bytes).unwrap_or_default();
-            views.offer(id, store, ranges, || Job { request: request.bytes.clone(), now_ms, bounds: *bounds });
+            let reservation = Reservation::of(&views.budget);
+            let job = || Job { request: request.bytes.clone(), now_ms, bounds: *bounds, reservation };
+            views.offer(id, store, ranges, job);
             return;
         }
         // It gets one behind the writes that it must see.
@@ -471,12 +607,12 @@ impl Shard {
         self.resume_in_order(client, now_ms, host);
     }
 
-    /// Puts the first parked request of `client`, a read, behind the writes that are not applied yet, and goes on with the next.
+    /// Puts the parked request of `client` that waits for a view, a read, behind the writes that are not applied yet, and goes on
+    /// with the next.
     fn resume_in_order(&mut self, client: Client, now_ms: u64, host: &mut impl ShardHost) {
         let Some(mut parked) = self.parked.remove(&client) else { return };
-        if let Some(request) = parked.requests.pop_front() {
+        if let Some(request) = parked.take_fetched() {
             self.read_in_order(request.origin, &request.bytes);
-            parked.refused = parked.refused.saturating_sub(1);
             self.parked_waiting.remove(request.bytes.len());
         }
         self.resume(client, parked, now_ms, host);
@@ -492,12 +628,12 @@ impl Shard {
             Purpose::Parked(client) => {
                 let Some(mut parked) = self.parked.remove(&client) else { return };
                 if viewed.has_strayed {
-                    if let Some(first) = parked.requests.front_mut() {
-                        first.progress.take_no_view();
+                    let fetches_for = std::mem::take(&mut parked.fetches_for);
+                    if let Some(request) = parked.requests.get_mut(fetches_for) {
+                        request.progress.take_no_view();
                     }
-                } else if let Some(request) = parked.requests.pop_front() {
+                } else if let Some(request) = parked.take_fetched() {
                     host.reply(request.origin, &viewed.reply);
-                    parked.refused = parked.refused.saturating_sub(1);
                     self.parked_waiting.remove(request.bytes.len());
                 }
                 self.resume(client, parked, now_ms, host);

@@ -88,16 +88,22 @@ impl Pressure {
     }
 
     /// Notes that a batch was proposed at `now`; returns for how many microseconds it was held back, if it was.
-    pub(in crate::shard) fn leaves(&mut self, now: Instant, batch_bytes: usize, memory: &StoreMemory) -> Option<u64> {
-        self.growth.note(batch_bytes, memory.active_bytes);
+    pub(in crate::shard) fn leaves(
+        &mut self,
+        now: Instant,
+        batch_bytes: usize,
+        copied_bytes: usize,
+        memory: &StoreMemory,
+    ) -> Option<u64> {
+        self.growth.note(batch_bytes + copied_bytes, memory.active_bytes);
         self.log.unseen_bytes += batch_bytes;
-        self.slow_down.leaves(now, batch_bytes).map(|held| held.as_micros() as u64)
+        self.slow_down.leaves(now, batch_bytes + copied_bytes).map(|held| held.as_micros() as u64)
     }
 }
 
-/// Bytes of batches that are not in the memtable yet.
+/// Bytes of batches that are not in the memtable yet, with those of the rows that they copy.
 fn unapplied_bytes(in_flight: &InFlight) -> usize {
-    in_flight.borrow().iter().filter(|batch| !batch.applied).map(|batch| batch.bytes).sum()
+    in_flight.borrow().iter().filter(|batch| !batch.applied).map(|batch| batch.bytes + batch.copied_bytes).sum()
 }
 
 /// Segments of the log that wait to be written as tables.

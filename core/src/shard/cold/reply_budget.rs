@@ -1,0 +1,203 @@
+//! Bytes of replies that other threads make for one shard, from their first row on until the core has handed them over.
+//!
+//! What a newcomer would get wrong: nobody knows how long a reply will be. So a thread takes a little more of the budget each time
+//! it has read as much as it had, and waits when there is none; it may, since nothing but its reply waits for it. One at a time
+//! goes on all the same, or all of them could wait for each other.
+
+use std::cell::RefCell;
+use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use basalt_storage::{Counters, Direction, Result, Row, Rows, Visit};
+
+use crate::limits;
+
+/// What the replies of one shard's views may take together, beside one of them.
+pub(super) struct ReplyBudget {
+    state: Mutex<State>,
+    is_less: Condvar,
+    /// The same as in `state`, for the core.
+    used: AtomicUsize,
+    bytes_max: usize,
+}
+
+struct State {
+    used: usize,
+    /// Whether some reply has more than the budget allows.
+    has_overdrawn: bool,
+}
+
+impl ReplyBudget {
+    pub(super) fn new(bytes_max: usize) -> Arc<ReplyBudget> {
+        let state = Mutex::new(State { used: 0, has_overdrawn: false });
+        Arc::new(ReplyBudget { state, is_less: Condvar::new(), used: AtomicUsize::new(0), bytes_max })
+    }
+
+    /// Bytes that replies have, or that were set aside for them.
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    // Held for a few instructions each time.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A part of a budget; given back when it is dropped.
+#[derive(Default)]
+pub(super) struct Reservation {
+    budget: Option<Arc<ReplyBudget>>,
+    bytes: usize,
+    is_overdrawn: bool,
+}
+
+impl Reservation {
+    pub(super) fn of(budget: &Arc<ReplyBudget>) -> Reservation {
+        Reservation { budget: Some(budget.clone()), ..Reservation::default() }
+    }
+
+    /// Takes so many more bytes, as soon as there are any or no other reply is over the budget. May block.
+    fn grow(&mut self, bytes: usize) {
+        let Some(budget) = &self.budget else { return };
+        let mut state = budget.lock();
+        while state.used + bytes > budget.bytes_max && state.has_overdrawn && !self.is_overdrawn {
+            state = budget.is_less.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.used + bytes > budget.bytes_max {
+            (state.has_overdrawn, self.is_overdrawn) = (true, true);
+        }
+        state.used += bytes;
+        self.bytes += bytes;
+        budget.used.store(state.used, Ordering::Relaxed);
+    }
+
+    /// Gives back what it has above so many bytes, or takes what it lacks: the reply is made.
+    pub(super) fn settle(&mut self, bytes: usize) {
+        let Some(budget) = &self.budget else { return };
+        let mut state = budget.lock();
+        state.used = state.used - self.bytes + bytes;
+        self.bytes = bytes;
+        budget.used.store(state.used, Ordering::Relaxed);
+        budget.is_less.notify_all();
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.settle(0);
+        if let Some(budget) = self.budget.as_ref().filter(|_| self.is_overdrawn) {
+            budget.lock().has_overdrawn = false;
+            budget.is_less.notify_all();
+        }
+    }
+}
+
+/// Rows of which everything that is read is taken to become a part of a reply.
+pub(super) struct MeteredRows<'a> {
+    rows: &'a mut dyn Rows,
+    meter: RefCell<Meter>,
+}
+
+struct Meter {
+    reservation: Reservation,
+    read: usize,
+}
+
+impl Meter {
+    fn note(&mut self, bytes: usize) {
+        self.read += bytes;
+        if self.read > self.reservation.bytes {
+            self.reservation.grow((self.read - self.reservation.bytes).max(limits::VIEW_REPLY_STEP_BYTES));
+        }
+    }
+}
+
+impl<'a> MeteredRows<'a> {
+    pub(super) fn new(rows: &'a mut dyn Rows, reservation: Reservation) -> MeteredRows<'a> {
+        MeteredRows { rows, meter: RefCell::new(Meter { reservation, read: 0 }) }
+    }
+
+    /// The reservation, as far as it has grown.
+    pub(super) fn into_reservation(self) -> Reservation {
+        self.meter.into_inner().reservation
+    }
+}
+
+impl Rows for MeteredRows<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
+        let row = self.rows.get(key)?;
+        if let Some(row) = &row {
+            self.meter.borrow_mut().note(row.len());
+        }
+        Ok(row)
+    }
+
+    fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>> {
+        self.rows.get_of_this_entry(key)
+    }
+
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.rows.put(key, value);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        self.rows.delete(key);
+    }
+
+    fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.rows.delete_range(from, to);
+    }
+
+    fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
+        self.rows.scan(lower, upper, direction, &mut |key, value| {
+            self.meter.borrow_mut().note(key.len() + value.len());
+            visit(key, value)
+        })
+    }
+
+    fn counters(&self) -> &Counters {
+        self.rows.counters()
+    }
+
+    fn counters_mut(&mut self) -> &mut Counters {
+        self.rows.counters_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn one_reply_may_be_larger_than_the_budget_and_others_wait_until_it_is_taken() {
+        let budget = ReplyBudget::new(1000);
+        let mut large = Reservation::of(&budget);
+        large.grow(600);
+        let mut small = Reservation::of(&budget);
+        small.grow(300);
+        large.grow(600);
+        large.grow(5000);
+        assert_eq!(budget.used(), 6500);
+        let (said, heard) = channel();
+        let waits = std::thread::spawn(move || {
+            small.grow(300);
+            said.send(()).unwrap();
+            small
+        });
+        assert!(heard.recv_timeout(Duration::from_millis(50)).is_err(), "there is nothing left");
+        large.settle(2000);
+        assert!(heard.recv_timeout(Duration::from_millis(50)).is_err(), "it is made, and not taken");
+        assert_eq!(budget.used(), 2300);
+        drop(large);
+        heard.recv_timeout(Duration::from_secs(60)).expect("there is room again");
+        let small = waits.join().unwrap();
+        assert_eq!(budget.used(), 600);
+        drop(small);
+        assert_eq!(budget.used(), 0);
+    }
+}

@@ -1,0 +1,29 @@
+//! How much a command writes that copies rows: its own bytes tell nothing of it.
+//!
+//! Batches are bounded by their bytes, since what they add to the memtable follows from those for most commands. A COPY of thirty
+//! bytes may add sixteen megabytes. So what it copies is weighed before it joins, and counts as if it stood in the batch.
+
+use super::Shard;
+use crate::commands::{Rows, table};
+use crate::entry::request::{self, ArgList};
+use crate::limits;
+
+impl Shard {
+    /// Bytes of rows that an encoded write copies, about.
+    pub(super) fn weigh_copies(&self, bytes: &[u8], now_ms: u64) -> usize {
+        let command = request::peek(bytes).and_then(|(id, _)| table::by_id(id));
+        if command.is_none_or(|command| command.rows != Rows::Whole) {
+            return 0;
+        }
+        let mut args = ArgList::new();
+        let Some(header) = request::decode(bytes, &mut args) else { return 0 };
+        // The first of its keys; the command's own name is no argument.
+        let Some(source) = args.first() else { return 0 };
+        let mut machine = self.machine.borrow_mut();
+        machine.reading(now_ms, |execution| {
+            let weighed = execution.keyspace(header.db).weigh(source, limits::WEIGHED_BYTES_MAX);
+            // Evicted a moment ago: nobody knows.
+            weighed.unwrap_or(limits::WEIGHED_BYTES_MAX)
+        })
+    }
+}
