@@ -9,7 +9,7 @@ impl Core {
     pub fn take_outcomes(&mut self) -> usize {
         let mut count = 0;
         for shard in self.shards.iter_mut().flatten() {
-            count += shard.take_outcomes(self.now_ms, &mut self.outbox);
+            count += shard.take_outcomes(self.clock.now_ms, &mut self.outbox);
         }
         // Only once a turn: the steps of a long walk take turns with everything else.
         if let Some(replies) = self.outbox.take_local_replies() {
@@ -33,9 +33,9 @@ impl Core {
     fn answer(&mut self, ticket: Ticket, reply: &[u8]) {
         let request = self.pending.take(ticket);
         let index = request.connection.index();
-        let Some(mut connection) = self.connections.get_mut(index).and_then(Option::take) else { return };
+        let Some(mut connection) = self.clients.connections.get_mut(index).and_then(Option::take) else { return };
         if connection.ring != request.connection {
-            self.connections[index] = Some(connection);
+            self.clients.connections[index] = Some(connection);
             return;
         }
         connection.ordered_unanswered -= u32::from(request.ordered);
@@ -52,8 +52,8 @@ impl Core {
         let unread = self.ring.output_bytes(connection.ring) + connection.ready_bytes();
         let is_over = self.live.output_is_newly_over(unread, connection.output_over_since);
         if may_go_on || is_over || (connection.session.closing && connection.is_caught_up()) {
-            self.stalled.push(connection.ring);
+            self.clients.stalled.push(connection.ring);
         }
-        self.connections[index] = Some(connection);
+        self.clients.connections[index] = Some(connection);
     }
 }

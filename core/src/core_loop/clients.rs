@@ -25,8 +25,8 @@ impl Core {
 
     /// Deals an accepted connection to the next core.
     pub(super) fn deal(&mut self, socket: OwnedFd) {
-        let to = CoreId(self.next_core);
-        self.next_core = (self.next_core + 1) % self.server.router.core_count();
+        let to = CoreId(self.clients.next_core);
+        self.clients.next_core = (self.clients.next_core + 1) % self.server.router.core_count();
         // Here and not where it is adopted: a core that is behind must not be dealt more than there may be.
         let count = self.server.client_count.fetch_add(1, Ordering::Relaxed) + 1;
         if count > self.live.clients_max {
@@ -58,18 +58,18 @@ impl Core {
         let fd = socket.as_raw_fd();
         let id = self.ring.add(socket);
         let client_id = self.server.next_client_id.fetch_add(1, Ordering::Relaxed);
-        let session = Session { fd, ..Session::new(client_id, peer, local, self.now) };
+        let session = Session { fd, ..Session::new(client_id, peer, local, self.clock.now) };
         let connection = Box::new(Connection::new(id, session));
-        if self.connections.len() <= id.index() {
-            self.connections.resize_with(id.index() + 1, || None);
+        if self.clients.connections.len() <= id.index() {
+            self.clients.connections.resize_with(id.index() + 1, || None);
         }
-        self.connections[id.index()] = Some(connection);
+        self.clients.connections[id.index()] = Some(connection);
         let clients = &self.stats().clients;
         clients.set(clients.get() + 1);
     }
 
     pub(super) fn take_connection(&mut self, id: ConnId) -> Option<Box<Connection>> {
-        let place = self.connections.get_mut(id.index())?;
+        let place = self.clients.connections.get_mut(id.index())?;
         if place.as_ref().is_some_and(|connection| connection.ring == id) { place.take() } else { None }
     }
 
@@ -83,24 +83,24 @@ impl Core {
         }
         let output = self.ring.output_bytes(id) + connection.ready_bytes();
         let was_over = connection.output_over_since.is_some();
-        if self.live.output_is_over(output, &mut connection.output_over_since, self.now) {
-            self.connections[id.index()] = Some(connection);
+        if self.live.output_is_over(output, &mut connection.output_over_since, self.clock.now) {
+            self.clients.connections[id.index()] = Some(connection);
             return self.close_over_limit(id, output);
         }
         if connection.output_over_since.is_some() && !was_over {
-            self.unread.push(id);
+            self.clients.unread.push(id);
         }
         let pause = connection.stalled && connection.input.len() >= self.input_bytes_max(&connection);
         if pause != connection.paused {
             connection.paused = pause;
             if pause { self.ring.pause(id) } else { self.ring.resume(id) }
         }
-        self.connections[id.index()] = Some(connection);
+        self.clients.connections[id.index()] = Some(connection);
     }
 
     fn forget(&mut self, connection: Box<Connection>) {
         if let Some(waits_for) = connection.waits_for {
-            self.stalled.leave(waits_for);
+            self.clients.stalled.leave(waits_for);
         }
         drop(connection);
         self.server.client_count.fetch_sub(1, Ordering::Relaxed);
@@ -134,13 +134,14 @@ impl Core {
     pub(super) fn close_idle(&mut self) {
         let Some(timeout) = self.live.idle_max else { return };
         let idle: Vec<ConnId> = self
+            .clients
             .connections
             .iter()
             .flatten()
             .filter(|connection| {
                 connection.is_caught_up()
                     && connection.waits_for.is_none()
-                    && self.now.duration_since(connection.session.active) > timeout
+                    && self.clock.now.duration_since(connection.session.active) > timeout
             })
             .map(|connection| connection.ring)
             .collect();
@@ -151,26 +152,26 @@ impl Core {
 
     /// Closes clients that have left too much unread for too long: nothing else may happen to them.
     pub(super) fn close_unread(&mut self) {
-        for id in std::mem::take(&mut self.unread) {
+        for id in std::mem::take(&mut self.clients.unread) {
             let Some(connection) = self.take_connection(id) else { continue };
             self.put_connection(connection);
-            let put = self.connections[id.index()].as_ref();
+            let put = self.clients.connections[id.index()].as_ref();
             if put.is_some_and(|connection| connection.ring == id && connection.output_over_since.is_some()) {
-                self.unread.push(id);
+                self.clients.unread.push(id);
             }
         }
     }
 
     /// Closes half-closed clients that take no replies any more. The ring has told of their end already and tells nothing twice.
     pub(super) fn close_broken(&mut self) {
-        for index in 0..self.connections.len() {
-            let Some(connection) = &self.connections[index] else { continue };
+        for index in 0..self.clients.connections.len() {
+            let Some(connection) = &self.clients.connections[index] else { continue };
             let id = connection.ring;
             if connection.ended && self.ring.output(id).is_none() {
                 self.close(id, false);
             } else if connection.paused && !self.takes_replies(connection) {
                 // There may be memory for more of its requests by now.
-                self.stalled.push(id);
+                self.clients.stalled.push(id);
             }
         }
     }
@@ -183,7 +184,7 @@ impl Core {
             return self.stats().largest_client_bytes.set(0);
         };
         let mut clients: Vec<(u64, ConnId, u64)> =
-            self.connections.iter().flatten().filter_map(|c| self.evictable(c)).collect();
+            self.clients.connections.iter().flatten().filter_map(|c| self.evictable(c)).collect();
         clients.sort_unstable_by_key(|&(bytes, ..)| std::cmp::Reverse(bytes));
         let others = self.server.cores.iter().enumerate().filter(|(index, _)| *index != self.id.index());
         let others_largest = others.map(|(_, core)| core.largest_client_bytes.get()).max().unwrap_or(0);
@@ -231,7 +232,7 @@ impl Core {
     }
 
     fn close_over_limit(&mut self, id: ConnId, bytes: usize) {
-        let client = self.connections[id.index()].as_ref().map(|connection| connection.session.id);
+        let client = self.clients.connections[id.index()].as_ref().map(|connection| connection.session.id);
         tracing::warn!(client, bytes, "client closed: its output buffer is over the limit");
         self.stats().output_limit_closed.add(1);
         self.cut_off(id, "the connection is closed: more was left unread than client-output-buffer-limit allows");
@@ -260,7 +261,7 @@ pub(super) fn run_control(core: &mut Core, control: &Control) -> Vec<u8> {
         Control::KillClients(filter) => {
             let victims: Vec<_> = chosen(core, filter).map(|connection| connection.ring).collect();
             for &id in &victims {
-                match &mut core.connections[id.index()] {
+                match &mut core.clients.connections[id.index()] {
                     // Who closes itself still gets the reply.
                     Some(connection) if filter.is_asker(&connection.session) => connection.session.closing = true,
                     _ => core.close(id, true),
@@ -273,7 +274,8 @@ pub(super) fn run_control(core: &mut Core, control: &Control) -> Vec<u8> {
 }
 
 fn chosen<'a>(core: &'a Core, filter: &'a ClientFilter) -> impl Iterator<Item = &'a Connection> {
-    core.connections
+    core.clients
+        .connections
         .iter()
         .flatten()
         .map(|connection| &**connection)

@@ -8,16 +8,16 @@ use crate::limits;
 impl Core {
     /// Whether a read from disk can be given to a thread. The others wait for those that are under way, whose end wakes the core.
     pub(super) fn may_start_warming(&self) -> bool {
-        self.warming < limits::COLD_READS_IN_FLIGHT && !self.outbox.warms.is_empty()
+        self.cold_reads.under_way < limits::COLD_READS_IN_FLIGHT && !self.outbox.warms.is_empty()
     }
 
     pub(super) fn start_warming(&mut self) {
-        while self.warming < limits::COLD_READS_IN_FLIGHT
+        while self.cold_reads.under_way < limits::COLD_READS_IN_FLIGHT
             && let Some(warm) = self.outbox.warms.pop_front()
         {
             let reader =
                 self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
-            let (server, warmed, core) = (self.server.clone(), self.warmed.clone(), self.id);
+            let (server, warmed, core) = (self.server.clone(), self.cold_reads.fetched.clone(), self.id);
             let (shard, client) = (warm.shard, warm.client);
             let (read, pins) = (warm.read.clone(), warm.pins);
             let job = Box::new(move || {
@@ -31,11 +31,11 @@ impl Core {
                 assert!(pushed.is_ok(), "there are no more cold reads in flight than their queue holds");
                 server.mailboxes.bell(core).ring();
             });
-            if self.readers.submit(job).is_err() {
+            if self.cold_reads.readers.submit(job).is_err() {
                 self.outbox.warms.push_front(warm);
                 return;
             }
-            self.warming += 1;
+            self.cold_reads.under_way += 1;
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::mail::RequestBatch;
 use crate::node::{Background, CoreStats, LiveSettings, RateMeter, Server};
 use crate::shard::Shard;
 
-/// A connection for whose parked request a reader thread has read rows, and those rows.
+/// Rows that a reader thread has fetched, for the shard and the connection whose parked request waits for them.
 pub(super) type Warmed = (ShardId, (CoreId, u32), Fetched);
 
 /// Shards whose groups have come to take requests since the core last looked.
@@ -37,40 +37,65 @@ pub struct Core {
     pub(super) server: Arc<Server>,
     pub(super) ring: Ring,
     pub(super) outbox: Outbox,
+    pub(super) inbox: Inbox,
     pub(super) pending: PendingRequests,
-    /// By the ring's index of the connection.
-    pub(super) connections: Vec<Option<Box<Connection>>>,
+    pub(super) clients: Clients,
     /// By shard; `None` where another core runs it, and until its group takes requests.
     pub(super) shards: Vec<Option<Shard>>,
     opened: Opened,
-    pub(super) now_ms: u64,
-    pub(super) now: Instant,
+    pub(super) clock: Clock,
     pub(super) argv: Argv,
     pub(super) traffic: Traffic,
     pub(super) sync_placement: SyncPlacement,
     pub(super) live: LiveSettings,
-    /// Bytes that clients were answered or have sent since it was last looked at what they all hold.
-    pub(super) handed_over_bytes: usize,
+    pub(super) cold_reads: ColdReads,
+    pub(super) stopping: Option<Stopping>,
+    /// Commands, bytes received and bytes sent per second.
+    pub(super) rates: [RateMeter; 3],
+}
+
+/// The connections of a core, and what some of them wait for.
+pub(super) struct Clients {
+    /// By the ring's index of the connection.
+    pub(super) connections: Vec<Option<Box<Connection>>>,
     pub(super) stalled: Stalled,
-    /// What other cores want of shards that take no more right now.
-    pub(super) set_aside: SetAside,
-    /// Whether that is run before this core's own connections go on when there is room again: they take turns.
-    pub(super) runs_aside_first: bool,
     pub(super) turns: Turns,
     /// Connections with more unread output than the soft limit allows for long.
     pub(super) unread: Vec<ConnId>,
+    /// The core that is dealt the next accepted connection.
     pub(super) next_core: u16,
-    pub(super) warmed: Arc<ArrayQueue<Warmed>>,
-    pub(super) warming: usize,
-    pub(super) readers: Background,
-    /// By the core they came from.
+    /// Bytes that clients were answered or have sent since it was last looked at what they all hold.
+    pub(super) handed_over_bytes: usize,
+}
+
+/// What other cores want that cannot be run yet.
+pub(super) struct Inbox {
+    /// Requests for shards that take no more right now.
+    pub(super) set_aside: SetAside,
+    /// Whether those are run before this core's own connections go on when there is room again: they take turns.
+    pub(super) runs_aside_first: bool,
+    /// Batches that were run in part, by the core they came from.
     pub(super) half_run: Vec<Option<HalfRun>>,
-    pub(super) stopping: Option<Stopping>,
+}
+
+/// Reads from disk for the shards of a core, which wait in its outbox until they are given to a thread.
+pub(super) struct ColdReads {
+    /// What the threads have fetched and nobody has taken.
+    pub(super) fetched: Arc<ArrayQueue<Warmed>>,
+    /// Reads that were given to threads and whose rows were not taken: no more than `fetched` holds.
+    pub(super) under_way: usize,
+    pub(super) readers: Background,
+}
+
+/// The time of a turn, and what is due now and then.
+pub(super) struct Clock {
+    /// The beginning of the turn.
+    pub(super) now: Instant,
+    /// The same in Unix milliseconds.
+    pub(super) now_ms: u64,
     pub(super) last_tick: Instant,
     /// Parks in a row that nothing but the clock has ended.
     pub(super) idle_parks: u32,
-    /// Commands, bytes received and bytes sent per second.
-    pub(super) rates: [RateMeter; 3],
 }
 
 /// Requests of another core that were run up to `next`, for want of room.
@@ -108,30 +133,29 @@ impl Core {
             outbox: Outbox::new(id, server.mailboxes.clone()),
             server,
             ring,
+            inbox: Inbox { set_aside: SetAside::new(shard_count), runs_aside_first: true, half_run },
             pending: PendingRequests::default(),
-            connections: Vec::new(),
+            clients: Clients {
+                connections: Vec::new(),
+                stalled: Stalled::new(shard_count),
+                turns: Turns::default(),
+                unread: Vec::new(),
+                next_core: 0,
+                handed_over_bytes: 0,
+            },
             shards,
             opened,
-            now_ms,
-            now,
+            clock: Clock { now, now_ms, last_tick: now, idle_parks: 0 },
             argv: Argv::new(),
             traffic: Traffic::new(now),
             sync_placement,
             live,
-            handed_over_bytes: 0,
-            stalled: Stalled::new(shard_count),
-            set_aside: SetAside::new(shard_count),
-            runs_aside_first: true,
-            turns: Turns::default(),
-            unread: Vec::new(),
-            next_core: 0,
-            warmed: Arc::new(ArrayQueue::new(limits::COLD_READS_IN_FLIGHT)),
-            warming: 0,
-            readers,
-            half_run,
+            cold_reads: ColdReads {
+                fetched: Arc::new(ArrayQueue::new(limits::COLD_READS_IN_FLIGHT)),
+                under_way: 0,
+                readers,
+            },
             stopping: None,
-            last_tick: now,
-            idle_parks: 0,
             rates: Default::default(),
         }
     }

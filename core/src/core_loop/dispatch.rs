@@ -244,7 +244,7 @@ impl Core {
 
     /// Goes on with commands whose turn it is.
     pub(crate) fn give_turns(&mut self) {
-        while let Some((id, turn)) = self.turns.take_next() {
+        while let Some((id, turn)) = self.clients.turns.take_next() {
             let Some(mut connection) = self.take_connection(id) else { continue };
             if let Some((slot, parts)) = connection.waits_for_turn.take()
                 && let Some((_, asked)) = connection.coordinator(slot)
@@ -266,7 +266,7 @@ impl Core {
             let Some(out) = self.ring.output(connection.ring) else { return };
             if !silent {
                 out.extend_from_slice(&piece.bytes);
-                self.handed_over_bytes += piece.bytes.len();
+                self.clients.handed_over_bytes += piece.bytes.len();
             }
             self.send_parts(connection, slot, first_part, asked, piece.parts);
         }
@@ -284,13 +284,13 @@ impl Core {
         args: Args<'_>,
     ) -> Option<ReadOutcome> {
         let client = connection.ring.index() as u32;
-        let (now_ms, id) = (self.now_ms, self.id);
+        let (now_ms, id) = (self.clock.now_ms, self.id);
         let local = self.shards[shard.index()].as_mut().filter(|local| !local.has_parked(id, client))?;
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };
             let mark = out.len();
             let outcome = local.read_now(run, header, args, now_ms, out);
-            self.handed_over_bytes += out.len() - mark;
+            self.clients.handed_over_bytes += out.len() - mark;
             self.server.cores[id.index()].note_reply(&out[mark..]);
             return Some(outcome);
         }
@@ -298,7 +298,7 @@ impl Core {
         let outcome = local.read_now(run, header, args, now_ms, &mut out);
         if matches!(outcome, ReadOutcome::Done) {
             self.stats().note_reply(&out);
-            self.handed_over_bytes += out.len();
+            self.clients.handed_over_bytes += out.len();
             connection.push_ready(&out);
         }
         Some(outcome)
@@ -328,13 +328,13 @@ impl Core {
             return self.outbox.request(core, origin, shard, mode, encode);
         };
         if write && !local.has_parked(self.id, origin.client) {
-            return local.take_write(origin, encode, self.now_ms, &mut self.outbox);
+            return local.take_write(origin, encode, self.clock.now_ms, &mut self.outbox);
         }
         let mut bytes = Vec::new();
         encode(&mut bytes);
         match cold {
             Some(cold) => local.park(origin, mode, &bytes, cold, &mut self.outbox),
-            None => local.submit(origin, mode, &bytes, self.now_ms, &mut self.outbox),
+            None => local.submit(origin, mode, &bytes, self.clock.now_ms, &mut self.outbox),
         }
     }
 
@@ -408,7 +408,7 @@ impl Core {
                 let first = connection.count_parts(slot, parts.len());
                 self.send_parts(connection, slot, first, asked, parts);
             }
-            Progress::Turn(parts) => match self.turns.take() {
+            Progress::Turn(parts) => match self.clients.turns.take() {
                 Some(turn) => {
                     connection.turn = Some(turn);
                     let first = connection.count_parts(slot, parts.len());
@@ -416,7 +416,7 @@ impl Core {
                 }
                 None => {
                     connection.waits_for_turn = Some((slot, parts));
-                    self.turns.wait(connection.ring);
+                    self.clients.turns.wait(connection.ring);
                 }
             },
             Progress::Piece(parts) => connection.hold(slot, Piece { bytes, parts }),

@@ -20,7 +20,7 @@ impl Core {
                 }
                 Event::Received(connection, input) => self.received(connection, &input),
                 Event::Closed(connection, reason) => self.closed(connection, reason),
-                Event::Writable(connection) => self.stalled.push(connection),
+                Event::Writable(connection) => self.clients.stalled.push(connection),
                 Event::Woken => {}
             }
         }
@@ -31,18 +31,18 @@ impl Core {
     pub(super) fn received(&mut self, id: ConnId, data: &[u8]) {
         self.stats().bytes_in.add(data.len() as u64);
         let Some(mut connection) = self.take_connection(id) else { return };
-        connection.session.active = self.now;
+        connection.session.active = self.clock.now;
         self.traffic.heard(&mut connection.heard_in);
         if connection.session.closing {
             // What comes after QUIT or after bytes that made no sense is not looked at.
-            self.connections[id.index()] = Some(connection);
+            self.clients.connections[id.index()] = Some(connection);
             return;
         }
         if connection.input.is_empty() && !connection.stalled {
             let consumed = self.decode(&mut connection, data);
             connection.input.push(&data[consumed..]);
         } else {
-            self.handed_over_bytes += data.len();
+            self.clients.handed_over_bytes += data.len();
             connection.input.push(data);
             if !connection.stalled {
                 self.decode_kept(&mut connection);
@@ -70,7 +70,7 @@ impl Core {
                 connection.stalled = true;
                 if self.has_room(connection) && self.stopping.is_none() {
                     // It is not this connection that is full: it goes on when the core has worked something off.
-                    self.stalled.push(connection.ring);
+                    self.clients.stalled.push(connection.ring);
                 }
                 break;
             }
@@ -99,7 +99,7 @@ impl Core {
                         // Or once there is room for it.
                         Started::WaitsForShard(shard, mode) => {
                             connection.stalled = true;
-                            connection.waits_for = Some(self.stalled.wait(connection.ring, shard, mode));
+                            connection.waits_for = Some(self.clients.stalled.wait(connection.ring, shard, mode));
                             break;
                         }
                     }

@@ -126,7 +126,7 @@ fn a_shard_that_takes_no_more_holds_up_nobody_who_does_not_need_it() {
         (0..WRITES).for_each(|_| clients[WRITER].ask(&["SET", &written, &value]));
         clients[WRITER].ask(&["STRLEN", &written]);
         until("the shard is full", &mut core, &mut clients, |core, _| {
-            !core.shard_has_room(STUCK, Mode::Write) && core.stalled.has_waiting()
+            !core.shard_has_room(STUCK, Mode::Write) && core.clients.stalled.has_waiting()
         })
         .await;
 
@@ -137,7 +137,7 @@ fn a_shard_that_takes_no_more_holds_up_nobody_who_does_not_need_it() {
         until("others are answered", &mut core, &mut clients, |_, clients| clients[USER].has(&expected)).await;
         clients[SPLITTER].ask(&["MSET", &free, "2", &stuck, "2"]);
         until("both wait", &mut core, &mut clients, |core, _| {
-            core.stalled.waiting().any(|waiting| waiting == (STUCK, Mode::Write, 2))
+            core.clients.stalled.waiting().any(|waiting| waiting == (STUCK, Mode::Write, 2))
         })
         .await;
         clients[USER].ask(&["GET", &stuck]);
@@ -163,11 +163,11 @@ fn a_shard_that_takes_no_more_holds_up_nobody_who_does_not_need_it() {
         let deadline = Instant::now() + PATIENCE;
         while !(clients[WRITER].has(&expected) && clients[SPLITTER].has("+OK\r\n")) {
             assert!(Instant::now() < deadline, "{}", clients[WRITER].received.escape_ascii());
-            let may_go_on = core.stalled.has_waiting() && core.shard_has_room(STUCK, Mode::Write);
+            let may_go_on = core.clients.stalled.has_waiting() && core.shard_has_room(STUCK, Mode::Write);
             assert!(!may_go_on || core.has_work(), "a core with work must not sleep");
             turn(&mut core, &mut clients).await;
         }
-        assert!(core.stalled.is_empty());
+        assert!(core.clients.stalled.is_empty());
         clients[USER].received.clear();
         clients[USER].ask(&["MGET", &free, &stuck]);
         let expected = "*2\r\n$1\r\n2\r\n$1\r\n2\r\n";
@@ -220,7 +220,7 @@ fn other_cores_are_told_to_send_no_more_for_a_shard_that_has_much_set_aside() {
 
         let deadline = Instant::now() + PATIENCE;
         while replies.len() < 2 {
-            assert!(Instant::now() < deadline, "{replies:?}, set aside: {}", !core.set_aside.is_empty());
+            assert!(Instant::now() < deadline, "{replies:?}, set aside: {}", !core.inbox.set_aside.is_empty());
             turn(&mut core, &mut []).await;
             take_replies(&mut replies, &mut order);
         }
@@ -235,7 +235,7 @@ fn other_cores_are_told_to_send_no_more_for_a_shard_that_has_much_set_aside() {
         get_free(&mut core, STUCK);
         while replies.len() < WRITES + 2 {
             assert!(Instant::now() < deadline + PATIENCE, "{} replies", replies.len());
-            let may_go_on = !core.set_aside.is_empty() && core.shard_has_room(STUCK, Mode::Write);
+            let may_go_on = !core.inbox.set_aside.is_empty() && core.shard_has_room(STUCK, Mode::Write);
             assert!(!may_go_on || core.has_work(), "a core with work must not sleep");
             turn(&mut core, &mut []).await;
             take_replies(&mut replies, &mut order);
@@ -261,7 +261,7 @@ fn a_core_sends_nothing_that_the_shard_of_another_core_does_not_take_and_goes_on
         clients[WRITER].ask(&["SET", &there, "1"]);
         clients[LEAVER].ask(&["MSET", &here, "2", &there, "2"]);
         until("both wait", &mut core, &mut clients, |core, _| {
-            core.stalled.waiting().any(|waiting| waiting == (THERE, Mode::Write, 2))
+            core.clients.stalled.waiting().any(|waiting| waiting == (THERE, Mode::Write, 2))
         })
         .await;
         clients[USER].ask(&["SET", &here, "1"]);
@@ -282,14 +282,14 @@ fn a_core_sends_nothing_that_the_shard_of_another_core_does_not_take_and_goes_on
         until("the read is sent", &mut core, &mut clients, |core, _| core.pending.len() == 1).await;
         assert_eq!(sent(&server), [Mode::Read]);
         // The connections come in the order of their sockets.
-        let leaver = core.connections[LEAVER].as_ref().unwrap().ring;
+        let leaver = core.clients.connections[LEAVER].as_ref().unwrap().ring;
         core.close(leaver, false);
-        assert_eq!(core.stalled.waiting().collect::<Vec<_>>(), [(THERE, Mode::Write, 1)]);
+        assert_eq!(core.clients.stalled.waiting().collect::<Vec<_>>(), [(THERE, Mode::Write, 1)]);
 
         server.set_shard_takes(THERE, Takes::All);
         assert!(core.has_work(), "a core with work must not sleep");
         until("the write is sent", &mut core, &mut clients, |core, _| core.pending.len() == 2).await;
         assert_eq!(sent(&server), [Mode::Write]);
-        assert!(core.stalled.is_empty() && clients[WRITER].received.is_empty());
+        assert!(core.clients.stalled.is_empty() && clients[WRITER].received.is_empty());
     });
 }

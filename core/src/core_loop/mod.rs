@@ -78,7 +78,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
             Wait::None => core.ring.turn(None),
         };
         let turn = turn.map_err(|error| format!("core {}: {error}", core.id))?;
-        let waited_since = core.now;
+        let waited_since = core.clock.now;
         core.start_turn();
         // A bell is an event even if it brings no mail: a finished sync wakes tasks that have to run before the core sleeps.
         let mut events = usize::from(bell.answer());
@@ -99,8 +99,8 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
 
         let idle = events == 0;
         let gathered = match wait {
-            Wait::Gather(_, time) => core.now - waited_since >= time,
-            Wait::Nap => core.now - waited_since >= limits::GATHER,
+            Wait::Gather(_, time) => core.clock.now - waited_since >= time,
+            Wait::Nap => core.clock.now - waited_since >= limits::GATHER,
             Wait::None | Wait::Block => false,
         };
         if idle && gathered {

@@ -12,10 +12,12 @@ impl Core {
     }
 
     pub(super) fn publish(&mut self) {
-        self.handed_over_bytes = 0;
-        let sum = |bytes: fn(&Connection) -> usize| self.connections.iter().flatten().map(|c| bytes(c)).sum::<usize>();
+        self.clients.handed_over_bytes = 0;
+        let sum = |bytes: fn(&Connection) -> usize| {
+            self.clients.connections.iter().flatten().map(|c| bytes(c)).sum::<usize>()
+        };
         let (input_bytes, held_bytes) = (sum(|c| c.input.capacity()), sum(Connection::held_bytes));
-        let batches = self.half_run.iter().flatten().map(|run| run.batch.bytes.capacity()).sum::<usize>();
+        let batches = self.inbox.half_run.iter().flatten().map(|run| run.batch.bytes.capacity()).sum::<usize>();
         let (requests, replies) = self.outbox.bytes();
         let (stats, ring) = (&self.server.cores[self.id.index()], self.ring.counters());
         stats.bytes_out.set(ring.bytes_out);
@@ -28,8 +30,8 @@ impl Core {
         stats.outbox_replies_bytes.set(replies as u64);
         stats.output_bytes.set(self.ring.memory().outputs as u64);
         let [commands, bytes_in, bytes_out] = &mut self.rates;
-        stats.commands_per_s.set(commands.feed(self.now, stats.commands.since_start()));
-        stats.bytes_in_per_s.set(bytes_in.feed(self.now, stats.bytes_in.since_start()));
-        stats.bytes_out_per_s.set(bytes_out.feed(self.now, stats.bytes_out.since_start()));
+        stats.commands_per_s.set(commands.feed(self.clock.now, stats.commands.since_start()));
+        stats.bytes_in_per_s.set(bytes_in.feed(self.clock.now, stats.bytes_in.since_start()));
+        stats.bytes_out_per_s.set(bytes_out.feed(self.clock.now, stats.bytes_out.since_start()));
     }
 }

@@ -10,7 +10,7 @@ impl Core {
     /// none to come.
     pub(super) fn fill(&mut self, connection: &mut Connection, slot: u64, reply: &[u8]) {
         self.stats().note_reply(reply);
-        self.handed_over_bytes += reply.len();
+        self.clients.handed_over_bytes += reply.len();
         let mut nowhere = Vec::new();
         connection.fill(slot, reply, self.ring.output(connection.ring).unwrap_or(&mut nowhere));
     }

@@ -8,12 +8,12 @@ impl Core {
     /// Takes up decoding where it was stopped for want of room.
     pub fn resume_stalled(&mut self) -> usize {
         let mut resumed = 0;
-        if !self.stalled.is_empty() && !self.outbox.is_backlogged() {
+        if !self.clients.stalled.is_empty() && !self.outbox.is_backlogged() {
             resumed += self.resume_ready();
             resumed += self.resume_waiting();
         }
         // However full the outbox is: cores whose outboxes wait for each other must not wait with this too.
-        if !self.runs_aside_first {
+        if !self.inbox.runs_aside_first {
             resumed += self.run_set_aside();
             self.tell_what_shards_take();
         }
@@ -23,8 +23,8 @@ impl Core {
     /// Goes on with connections that may have room again, or must be looked at for another reason.
     fn resume_ready(&mut self) -> usize {
         let mut resumed = 0;
-        for _ in 0..self.stalled.ready_count() {
-            let Some(id) = self.stalled.pop() else { break };
+        for _ in 0..self.clients.stalled.ready_count() {
+            let Some(id) = self.clients.stalled.pop() else { break };
             let Some(mut connection) = self.take_connection(id) else { continue };
             resumed += 1;
             let waits = connection.waits_for.is_some();
@@ -40,7 +40,7 @@ impl Core {
 
     /// Goes on with connections that wait for shards which have room again.
     fn resume_waiting(&mut self) -> usize {
-        let waiting: SmallVec<[_; 8]> = self.stalled.waiting().collect();
+        let waiting: SmallVec<[_; 8]> = self.clients.stalled.waiting().collect();
         let mut resumed = 0;
         for (shard, mode, count) in waiting {
             // Who finds no room again waits behind the others, and has its next turn in a later one.
@@ -48,7 +48,7 @@ impl Core {
                 if !self.shard_has_room(shard, mode) || self.outbox.is_backlogged() {
                     break;
                 }
-                let Some(id) = self.stalled.pop_waiting(shard, mode) else { break };
+                let Some(id) = self.clients.stalled.pop_waiting(shard, mode) else { break };
                 let Some(mut connection) = self.take_connection(id) else { continue };
                 resumed += 1;
                 connection.waits_for = None;
@@ -59,13 +59,13 @@ impl Core {
             }
         }
         if resumed > 0 {
-            self.runs_aside_first = true;
+            self.inbox.runs_aside_first = true;
         }
         resumed
     }
 
     /// Whether a connection that waits for a shard can go on.
     pub(super) fn may_resume_waiting(&self) -> bool {
-        self.stalled.waiting().any(|(shard, mode, _)| self.shard_has_room(shard, mode))
+        self.clients.stalled.waiting().any(|(shard, mode, _)| self.shard_has_room(shard, mode))
     }
 }

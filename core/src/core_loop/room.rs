@@ -21,7 +21,7 @@ impl Core {
     pub(super) fn has_handed_over_much(&self) -> bool {
         // However little they may hold, who was given less is not closed for it.
         let much = (self.live.client_bytes_max / limits::CLIENT_LOOKS).max(limits::EVICTED_BYTES_MIN);
-        self.handed_over_bytes as u64 >= much
+        self.clients.handed_over_bytes as u64 >= much
     }
 
     /// Whether a connection has taken enough of its replies to be sent more.
@@ -44,7 +44,7 @@ impl Core {
             if !(waits_for.is_read_in_order() && connection.ordered_unanswered == 0) {
                 return false;
             }
-            self.stalled.leave(waits_for);
+            self.clients.stalled.leave(waits_for);
             connection.waits_for = None;
         }
         self.has_room_again(connection)
@@ -75,12 +75,12 @@ impl Core {
             return limits::INPUT_BYTES_STALLED;
         }
         let all: u64 = self.server.cores.iter().map(CoreStats::client_bytes).sum();
-        let has_memory = all + self.handed_over_bytes as u64 <= self.live.client_bytes_max / 4 * 3;
+        let has_memory = all + self.clients.handed_over_bytes as u64 <= self.live.client_bytes_max / 4 * 3;
         if has_memory { self.live.query_bytes_max } else { limits::INPUT_BYTES_STALLED }
     }
 
     /// Whether requests of `from` are taken now: there is room for their replies, and to set them aside if need be.
     pub(super) fn takes_requests_of(&self, from: CoreId) -> bool {
-        !self.set_aside.is_full() && self.outbox.has_room_for_replies(from)
+        !self.inbox.set_aside.is_full() && self.outbox.has_room_for_replies(from)
     }
 }

@@ -15,11 +15,11 @@ impl Core {
                 return false;
             }
             self.ring.stop_listening();
-            self.stopping = Some(Stopping { since: self.now, quiet: false });
+            self.stopping = Some(Stopping { since: self.clock.now, quiet: false });
         }
         let idle = self.pending.is_empty() && self.outbox.is_empty() && self.ring.memory().outputs == 0;
         let Some(stopping) = &mut self.stopping else { return false };
-        let late = self.now.duration_since(stopping.since) > limits::STOP_DRAIN_MAX;
+        let late = self.clock.now.duration_since(stopping.since) > limits::STOP_DRAIN_MAX;
         if !stopping.quiet && (idle || late) {
             stopping.quiet = true;
             self.server.stop.core_is_quiet();

@@ -21,7 +21,7 @@ impl Core {
     pub fn take_mail(&mut self) -> usize {
         let server = self.server.clone();
         let mut count = 0;
-        if self.runs_aside_first || !self.stalled.has_waiting() {
+        if self.inbox.runs_aside_first || !self.clients.stalled.has_waiting() {
             count += self.run_set_aside();
         }
         for from in 0..server.mailboxes.core_count() {
@@ -35,14 +35,14 @@ impl Core {
                 self.deliver(&replies);
                 self.outbox.recycle_replies(replies);
             }
-            if let Some(half_run) = self.half_run[from.index()].take() {
+            if let Some(half_run) = self.inbox.half_run[from.index()].take() {
                 count += self.run_batch(from, half_run);
             }
             // What is not taken now stays in the mailbox: the sender notices when it is full. This core does not sleep before it
             // has looked again, since this turn was no idle one.
             let mut requests = 0;
             while requests < limits::REQUESTS_PER_TURN
-                && self.half_run[from.index()].is_none()
+                && self.inbox.half_run[from.index()].is_none()
                 && self.takes_requests_of(from)
                 && let Some(request) = server.mailboxes.next_request(from, self.id)
             {
@@ -62,12 +62,12 @@ impl Core {
         }
         // Their replies are bounded by the turn: what is left is taken in the next one.
         while self.outbox.has_room_for_replies(self.id)
-            && let Some((shard, client, rows)) = self.warmed.pop()
+            && let Some((shard, client, rows)) = self.cold_reads.fetched.pop()
         {
             count += 1;
-            self.warming -= 1;
+            self.cold_reads.under_way -= 1;
             let shard = self.shards[shard.index()].as_mut().expect("a shard stays on its core");
-            shard.warmed(client, rows, self.now_ms, &mut self.outbox);
+            shard.warmed(client, rows, self.clock.now_ms, &mut self.outbox);
         }
         for shard in self.shards.iter_mut().flatten() {
             shard.group().drain_completions();
@@ -83,17 +83,17 @@ impl Core {
         while let Some(head) = run.batch.heads.get(run.next) {
             if !self.takes_requests_of(from) {
                 let done = run.next - first;
-                self.half_run[from.index()] = Some(run);
+                self.inbox.half_run[from.index()] = Some(run);
                 return done;
             }
             let bytes = &run.batch.bytes[run.start..head.end];
             (run.start, run.next) = (head.end, run.next + 1);
             let origin = Origin { core: from, client: head.client, ticket: head.ticket };
             let shard = self.shards[head.shard.index()].as_mut().expect("requests are routed to the shard's core");
-            if self.set_aside.is_ahead_of(head.shard, head.mode) || !shard.has_room_for(head.mode) {
-                self.set_aside.push(head.shard, origin, head.mode, bytes);
+            if self.inbox.set_aside.is_ahead_of(head.shard, head.mode) || !shard.has_room_for(head.mode) {
+                self.inbox.set_aside.push(head.shard, origin, head.mode, bytes);
             } else {
-                shard.submit(origin, head.mode, bytes, self.now_ms, &mut self.outbox);
+                shard.submit(origin, head.mode, bytes, self.clock.now_ms, &mut self.outbox);
             }
         }
         self.outbox.recycle_requests(run.batch);
@@ -102,13 +102,13 @@ impl Core {
 
     /// Whether requests of another core that were run half can go on.
     pub(super) fn may_run_on(&self) -> bool {
-        let cores = (0..self.half_run.len()).map(|core| CoreId(core as u16));
-        cores.filter(|core| self.half_run[core.index()].is_some()).any(|core| self.takes_requests_of(core))
+        let cores = (0..self.inbox.half_run.len()).map(|core| CoreId(core as u16));
+        cores.filter(|core| self.inbox.half_run[core.index()].is_some()).any(|core| self.takes_requests_of(core))
     }
 
     /// Runs what was set aside for shards that have room again. Returns how many requests were run.
     pub(super) fn run_set_aside(&mut self) -> usize {
-        if self.set_aside.is_empty() {
+        if self.inbox.set_aside.is_empty() {
             return 0;
         }
         let mut count = 0;
@@ -116,13 +116,13 @@ impl Core {
             // The rest has its turn in the next one.
             for _ in 0..limits::REQUESTS_PER_TURN {
                 let may_run = |request: &Aside| may_run(request, shard, &self.outbox);
-                let Some(request) = self.set_aside.pop_if(shard.id(), may_run) else { break };
-                shard.submit(request.origin, request.mode, &request.bytes, self.now_ms, &mut self.outbox);
+                let Some(request) = self.inbox.set_aside.pop_if(shard.id(), may_run) else { break };
+                shard.submit(request.origin, request.mode, &request.bytes, self.clock.now_ms, &mut self.outbox);
                 count += 1;
             }
         }
         if count > 0 {
-            self.runs_aside_first = false;
+            self.inbox.runs_aside_first = false;
         }
         count
     }
@@ -130,14 +130,14 @@ impl Core {
     /// Whether something that was set aside can be run.
     pub(super) fn may_run_aside(&self) -> bool {
         let may_run = |shard: &Shard| {
-            self.set_aside.front(shard.id()).is_some_and(|request| may_run(request, shard, &self.outbox))
+            self.inbox.set_aside.front(shard.id()).is_some_and(|request| may_run(request, shard, &self.outbox))
         };
-        !self.set_aside.is_empty() && self.shards.iter().flatten().any(may_run)
+        !self.inbox.set_aside.is_empty() && self.shards.iter().flatten().any(may_run)
     }
 
     /// Tells the other cores which shards they should send no more for, and which they may again.
     pub(super) fn tell_what_shards_take(&mut self) {
-        for (shard, takes) in self.set_aside.changes() {
+        for (shard, takes) in self.inbox.set_aside.changes() {
             self.server.set_shard_takes(shard, takes);
         }
     }

@@ -120,7 +120,7 @@ fn requests_of_another_core_whose_replies_are_large_are_run_a_few_at_a_time_and_
                     tickets.push(ticket.0);
                 }
             }
-            assert!(core.half_run[OTHER.index()].is_none() || core.has_work(), "a core with work must not sleep");
+            assert!(core.inbox.half_run[OTHER.index()].is_none() || core.has_work(), "a core with work must not sleep");
             glommio::timer::sleep(Duration::from_micros(50)).await;
         }
         assert_eq!(tickets, (0..=READS).collect::<Vec<_>>());
@@ -189,7 +189,7 @@ fn a_core_sleeps_while_more_reads_from_disk_wait_than_may_be_under_way() {
         assert!(!core.has_work(), "there is nothing that the core could do");
         go.send(()).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        while core.warming > 0 || !core.outbox.warms.is_empty() {
+        while core.cold_reads.under_way > 0 || !core.outbox.warms.is_empty() {
             assert!(Instant::now() < deadline, "{} reads are left", core.outbox.warms.len());
             core.take_mail();
             core.finish_turn();

@@ -9,9 +9,9 @@ use crate::shard::Shard;
 impl Core {
     /// Reads the clocks, once a turn.
     pub fn start_turn(&mut self) {
-        self.now = Instant::now();
-        self.now_ms = self.server.clock.unix_ms();
-        self.traffic.turn(self.now);
+        self.clock.now = Instant::now();
+        self.clock.now_ms = self.server.clock.unix_ms();
+        self.traffic.turn(self.clock.now);
         self.stats().turns.add(1);
         // Each turn, so that what a client has set is in force when it hears of it, whichever core it then talks to.
         self.live.refresh(&self.server.settings);
@@ -22,7 +22,7 @@ impl Core {
         let mut proposed_bytes = 0;
         for shard in self.shards.iter_mut().flatten() {
             let bytes_max = self.live.resp_limits.bulk_bytes_max;
-            proposed_bytes += shard.propose(self.now, self.now_ms, bytes_max, &mut self.outbox);
+            proposed_bytes += shard.propose(self.clock.now, self.clock.now_ms, bytes_max, &mut self.outbox);
         }
         if proposed_bytes > 0 {
             self.sync_placement.place(proposed_bytes);
@@ -38,7 +38,7 @@ impl Core {
 
     /// Counts a turn that held the core longer than a task may.
     pub fn note_turn_length(&self) {
-        let length = self.now.elapsed();
+        let length = self.clock.now.elapsed();
         if length > limits::TURN_MAX {
             let stats = self.stats();
             stats.stalls.add(1);
@@ -52,12 +52,12 @@ impl Core {
             self.publish();
             self.evict_clients();
         }
-        if self.now.duration_since(self.last_tick) < limits::TICK {
+        if self.clock.now.duration_since(self.clock.last_tick) < limits::TICK {
             return;
         }
-        self.last_tick = self.now;
+        self.clock.last_tick = self.clock.now;
         for shard in self.shards.iter_mut().flatten() {
-            shard.tick(self.now, self.now_ms, &mut self.outbox);
+            shard.tick(self.clock.now, self.clock.now_ms, &mut self.outbox);
         }
         self.close_idle();
         self.close_unread();
@@ -68,27 +68,27 @@ impl Core {
 
     /// Whether something keeps the core from sleeping.
     pub fn has_work(&self) -> bool {
-        let may_resume = || self.stalled.ready_count() > 0 || self.may_resume_waiting();
+        let may_resume = || self.clients.stalled.ready_count() > 0 || self.may_resume_waiting();
         self.outbox.has_mail()
             || self.may_start_warming()
             || (!self.outbox.is_backlogged() && may_resume())
             || self.may_run_on()
             || self.may_run_aside()
-            || !self.warmed.is_empty()
-            || self.turns.has_next()
+            || !self.cold_reads.fetched.is_empty()
+            || self.clients.turns.has_next()
             || self.shards.iter().flatten().any(Shard::has_replies)
     }
 
     /// Whether a batch of a shard is likely to come out of the log in a moment.
     pub fn commits_soon(&self) -> bool {
-        self.shards.iter().flatten().any(|shard| shard.commits_soon(self.now))
+        self.shards.iter().flatten().any(|shard| shard.commits_soon(self.clock.now))
     }
 
     /// For how many clients to wait in the ring, and for how long, if that is worth while.
     pub fn gathers(&self) -> Option<(u32, Duration)> {
         let clients = self.traffic.gathers(self.pending.len())?;
         let shards = || self.shards.iter().flatten();
-        if !shards().any(|shard| shard.expects_many_writes(self.now)) {
+        if !shards().any(|shard| shard.expects_many_writes(self.clock.now)) {
             return Some((clients, limits::GATHER));
         }
         // Enough for the batch that waits; more would only delay its sync.
@@ -110,7 +110,7 @@ impl Core {
             limits::HELD_RETRY
         } else if self.shards.iter().flatten().any(Shard::is_gathering) {
             limits::HOLD_BEHIND
-        } else if self.idle_parks < limits::IDLE_PARKS || self.shards.iter().flatten().any(Shard::has_deadlines) {
+        } else if self.clock.idle_parks < limits::IDLE_PARKS || self.shards.iter().flatten().any(Shard::has_deadlines) {
             limits::TICK
         } else {
             limits::TICK_IDLE
@@ -119,6 +119,6 @@ impl Core {
 
     /// Notes how a park ended: with something to do, or because its time was over.
     pub fn note_park(&mut self, signalled: bool) {
-        self.idle_parks = if signalled { 0 } else { self.idle_parks.saturating_add(1) };
+        self.clock.idle_parks = if signalled { 0 } else { self.clock.idle_parks.saturating_add(1) };
     }
 }
