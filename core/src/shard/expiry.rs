@@ -10,28 +10,47 @@ use crate::commands::table;
 use crate::entry::request::{self, RequestHeader};
 use crate::limits;
 
+/// How far the deletion of due keys has come.
+#[derive(Default)]
+pub(super) struct Expiry {
+    /// Whether a deletion is in a batch that has no outcome.
+    pub(super) in_flight: bool,
+    /// Whether the last deletion took all it might: there may be more.
+    pub(super) goes_on: bool,
+    /// Whether rows are being fetched that the look for due keys needs.
+    pub(super) is_fetching: bool,
+    /// Times that rows were fetched since the last tick.
+    pub(super) rounds: u32,
+    /// No key that was due before this is left.
+    pub(super) floor_ms: u64,
+    /// The term in which that was found.
+    pub(super) term: u64,
+    /// Snapshots that had been installed by then.
+    pub(super) installs: u64,
+}
+
 impl Shard {
     /// Puts the deletion of due keys into the batch, if this replica leads and some are due. What is not in memory is fetched, and
     /// looked at then.
     pub(super) fn delete_expired(&mut self, now_ms: u64, host: &mut impl ShardHost) {
-        let is_busy = self.expiry_in_flight || self.expiry_is_warming;
+        let is_busy = self.expiry.in_flight || self.expiry.is_fetching;
         let status = self.group.status();
         if is_busy || self.is_backlogged() || status.role != Role::Leader {
             return;
         }
         let installs = self.machine.borrow().installs;
-        let is_new_term = std::mem::replace(&mut self.expiry_term, status.term) != status.term;
-        if is_new_term || std::mem::replace(&mut self.expiry_installs, installs) != installs {
+        let is_new_term = std::mem::replace(&mut self.expiry.term, status.term) != status.term;
+        if is_new_term || std::mem::replace(&mut self.expiry.installs, installs) != installs {
             // The rows may have come from another leader meanwhile, as they are.
-            self.expiry_floor_ms = 0;
+            self.expiry.floor_ms = 0;
         }
         let (now_ms, earliest_ms) = {
             let mut machine = self.machine.borrow_mut();
             (machine.advance_time(now_ms), machine.scratch.take_earliest_deadline_ms())
         };
         // An entry may have been on its way for so long that a deadline it set was below the floor when it was applied.
-        self.expiry_floor_ms = self.expiry_floor_ms.min(earliest_ms.unwrap_or(u64::MAX));
-        let floor_ms = self.expiry_floor_ms;
+        self.expiry.floor_ms = self.expiry.floor_ms.min(earliest_ms.unwrap_or(u64::MAX));
+        let floor_ms = self.expiry.floor_ms;
         let due = self.machine.borrow_mut().reading(now_ms, |execution| {
             let is_on_disk = execution.store.has_rows_on_disk();
             let keyspace = Keyspace::new(execution.store, execution.scratch, execution.versions, 0, now_ms);
@@ -44,12 +63,12 @@ impl Shard {
         });
         let is_due = match due {
             Ok(is_due) => {
-                self.expiry_warmed = 0;
+                self.expiry.rounds = 0;
                 is_due
             }
-            Err(StorageError::Cold(read)) if self.expiry_warmed < limits::EXPIRY_WARM_ATTEMPTS => {
-                self.expiry_warmed += 1;
-                self.expiry_is_warming = true;
+            Err(StorageError::Cold(read)) if self.expiry.rounds < limits::EXPIRY_WARM_ATTEMPTS => {
+                self.expiry.rounds += 1;
+                self.expiry.is_fetching = true;
                 host.warm(self.id, HOUSEKEEPING, read, false);
                 return;
             }
@@ -62,11 +81,11 @@ impl Shard {
             }
         };
         if !is_due {
-            self.expiry_floor_ms = now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS);
+            self.expiry.floor_ms = now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS);
         } else {
             let (count, floor) = (limits::EXPIRED_KEYS_PER_BATCH.to_string(), floor_ms.to_string());
             let header = RequestHeader::new(Protocol::Resp2, 0, table::DELETE_EXPIRED);
-            self.expiry_in_flight = true;
+            self.expiry.in_flight = true;
             self.write(None, |out| request::encode(out, header, [count.as_bytes(), floor.as_bytes()].into_iter()));
         }
     }

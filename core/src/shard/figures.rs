@@ -56,14 +56,15 @@ impl Shard {
                  a deadline until it has caught up"
             );
         }
-        let in_flight: usize = self.in_flight.borrow().iter().map(|batch| batch.bytes + batch.reads.capacity()).sum();
-        let open = self.open.bytes.capacity() + self.open.reads.capacity();
+        let in_flight: usize =
+            self.batches.in_flight.borrow().iter().map(|batch| batch.bytes + batch.reads.capacity()).sum();
+        let open = self.batches.open.bytes.capacity() + self.batches.open.reads.capacity();
         let memory = machine.store.memory();
-        stats.request_bytes.set((in_flight + open + self.parked_waiting.bytes + memory.view_bytes) as u64);
+        stats.request_bytes.set((in_flight + open + self.parking.waiting.bytes + memory.view_bytes) as u64);
         stats.reply_bytes.set((machine.reply_bytes() + self.reply.capacity()) as u64);
         // Without writes nobody looks at what slowed the last ones down.
-        let slow_down = self.pressure.slow_down();
-        let is_slow = slow_down.is_active() && self.open.write_count > 0;
+        let slow_down = self.batches.pressure.slow_down();
+        let is_slow = slow_down.is_active() && self.batches.open.write_count > 0;
         stats.slow_down_us.set(if is_slow { slow_down.delay().as_micros() as u64 } else { 0 });
         stats.slow_down_bytes_per_s.set(if is_slow { slow_down.bytes_per_s() } else { 0 });
         let row_cache = machine.store.row_cache_counts();

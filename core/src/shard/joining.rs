@@ -17,11 +17,11 @@ use crate::limits;
 impl Shard {
     /// Takes an encoded request in its turn.
     pub fn submit(&mut self, origin: Origin, mode: Mode, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
-        if !self.parked.is_empty()
-            && let Some(parked) = self.parked.get_mut(&(origin.core, origin.client))
+        if !self.parking.parked.is_empty()
+            && let Some(parked) = self.parking.parked.get_mut(&(origin.core, origin.client))
         {
             parked.requests.push_back(ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress: Progress::new() });
-            self.parked_waiting.add(bytes.len());
+            self.parking.waiting.add(bytes.len());
             return;
         }
         if let Err(cold) = self.run(origin, mode, bytes, now_ms, host) {
@@ -49,9 +49,9 @@ impl Shard {
         encode: impl FnOnce(&mut Vec<u8>),
         now_ms: u64,
     ) -> Result<(), (ColdRead, Vec<u8>)> {
-        let at = batch::push(&mut self.open.bytes, encode);
-        if let Err(cold) = self.probe(&self.open.bytes[at.clone()], &mut NamesLooked::default(), now_ms) {
-            return Err((cold, batch::pop(&mut self.open.bytes, at)));
+        let at = batch::push(&mut self.batches.open.bytes, encode);
+        if let Err(cold) = self.probe(&self.batches.open.bytes[at.clone()], &mut NamesLooked::default(), now_ms) {
+            return Err((cold, batch::pop(&mut self.batches.open.bytes, at)));
         }
         self.take_in(origin, at, now_ms);
         Ok(())
@@ -59,13 +59,13 @@ impl Shard {
 
     /// Adds a write to the batch that has been looked at.
     pub(super) fn join_probed(&mut self, origin: Origin, bytes: &[u8], now_ms: u64) {
-        let at = batch::push(&mut self.open.bytes, |out| out.extend_from_slice(bytes));
+        let at = batch::push(&mut self.batches.open.bytes, |out| out.extend_from_slice(bytes));
         self.take_in(origin, at, now_ms);
     }
 
     fn take_in(&mut self, origin: Origin, at: Range<usize>, now_ms: u64) {
-        self.open.copied_bytes += self.weigh_copies(&self.open.bytes[at.clone()], now_ms);
-        let expected_bytes = self.weigh(&self.open.bytes[at], now_ms);
+        self.batches.open.copied_bytes += self.weigh_copies(&self.batches.open.bytes[at.clone()], now_ms);
+        let expected_bytes = self.weigh(&self.batches.open.bytes[at], now_ms);
         self.joined(Some(origin), expected_bytes);
     }
 
@@ -114,7 +114,7 @@ impl Shard {
 
     /// Whether a write is not applied yet, behind which a read may have to wait.
     pub(super) fn has_unapplied(&self) -> bool {
-        self.open.write_count > 0 || self.in_flight.borrow().back().is_some_and(|last| !last.applied)
+        self.batches.open.write_count > 0 || self.batches.in_flight.borrow().back().is_some_and(|last| !last.applied)
     }
 
     /// Looks whether the rows that a request needs are in memory, so that applying it does not wait for the disk: of those that it
@@ -138,16 +138,16 @@ impl Shard {
             reads.extend_from_slice(bytes);
             operations.push(Operation { origin: Some(origin), read: Some(start..reads.len()), returns_values: true });
         };
-        let expected_bytes = self.replies.next_bytes();
-        if self.open.write_count > 0 {
-            self.open.expected_bytes += expected_bytes;
-            return put(&mut self.open.operations, &mut self.open.reads);
+        let expected_bytes = self.batches.replies.next_bytes();
+        if self.batches.open.write_count > 0 {
+            self.batches.open.expected_bytes += expected_bytes;
+            return put(&mut self.batches.open.operations, &mut self.batches.open.reads);
         }
-        let mut in_flight = self.in_flight.borrow_mut();
+        let mut in_flight = self.batches.in_flight.borrow_mut();
         let last = in_flight.back_mut().expect("something is not applied, or the read would run at once");
         put(&mut last.operations, &mut last.reads);
         last.expected_bytes += expected_bytes;
-        self.replies.expected_bytes += expected_bytes;
-        self.reads_behind.add(bytes.len());
+        self.batches.replies.expected_bytes += expected_bytes;
+        self.batches.reads_behind.add(bytes.len());
     }
 }

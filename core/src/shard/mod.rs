@@ -3,6 +3,7 @@
 //! Writes of a turn are collected into one Raft entry. Reads that must see a connection's own unanswered writes wait in the
 //! same order among them and run while the entry is applied; all other reads run at once.
 
+mod batches;
 mod cold;
 mod copies;
 mod execution;
@@ -21,16 +22,15 @@ pub(crate) mod tests;
 mod time_tests;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use basalt_raft::{Group, GroupHooks, GroupOptions, NodeId, ProposeError, Replies};
+use basalt_raft::{Group, GroupHooks, GroupOptions, NodeId};
 use basalt_storage::keyspace::KeyCounts;
 use basalt_storage::log::RaftLog;
-use basalt_storage::{ColdRead, ColdReader, DATABASE_COUNT, Rows};
+use basalt_storage::{ColdReader, DATABASE_COUNT, Rows};
 
 use crate::commands::{Args, Run};
 use crate::entry::batch;
@@ -39,13 +39,13 @@ use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
 use crate::node::{Background, GroupState, Server};
 
-use cold::{Parked, Views, Waiting};
+use batches::{Batches, Outcomes};
+use cold::{Parking, Views};
 pub(crate) use execution::TOO_MUCH_TO_KEEP;
 pub use execution::{ReadOutcome, ShardMachine};
+use expiry::Expiry;
 pub use host::ShardHost;
-use open_batch::{Hold, InFlight, OpenBatch, Operation};
-use pace::{GroupCommit, Pressure};
-use replies::BatchReplies;
+use open_batch::Operation;
 
 /// The threads that a shard uses.
 #[derive(Clone)]
@@ -67,40 +67,9 @@ pub struct Shard {
     id: ShardId,
     machine: Rc<RefCell<ShardMachine>>,
     group: Group,
-    open: OpenBatch,
-    in_flight: InFlight,
-    next_ticket: u64,
-    parked: HashMap<(CoreId, u32), Parked>,
-    /// How much is parked.
-    parked_waiting: Waiting,
-    /// Whose request has rows kept for it.
-    keeper: Option<(CoreId, u32)>,
-    /// Whose requests wait to be the next one, and what they have met.
-    keepers: VecDeque<((CoreId, u32), ColdRead)>,
-    /// Reads that joined the newest batch in flight after it was proposed.
-    reads_behind: Waiting,
-    outcomes: Outcomes,
-    /// Replies of batches on their way.
-    replies: BatchReplies,
-    expiry_in_flight: bool,
-    /// Whether the last deletion of due keys took all it might: there may be more.
-    expiry_goes_on: bool,
-    /// Whether rows are being fetched that the look for due keys needs.
-    expiry_is_warming: bool,
-    /// How often that was so since the last tick.
-    expiry_warmed: u32,
-    /// No key that was due before this is left.
-    expiry_floor_ms: u64,
-    /// In which term that was found.
-    expiry_term: u64,
-    /// Snapshots that had been installed by then.
-    expiry_installs: u64,
-    /// What batches wait for that cannot be proposed for a reason that passes.
-    hold: Option<Hold>,
-    /// Whether the batch that was collected waits for more.
-    group_commit: GroupCommit,
-    /// Whether it waits because the disk does not keep up.
-    pressure: Pressure,
+    batches: Batches,
+    parking: Parking,
+    expiry: Expiry,
     /// When RocksDB was last asked for the size of its files, if it was.
     disk_measured: Option<Instant>,
     /// The sums of deadlines that were published last.
@@ -112,16 +81,13 @@ pub struct Shard {
     server: Arc<Server>,
 }
 
-/// Who waits for rows that the shard fetches for its own housekeeping: no core has such a number, no connection either.
+/// The client of rows that the shard fetches for its own housekeeping: no core has such a number, no connection either.
 const HOUSEKEEPING: (CoreId, u32) = (CoreId(u16::MAX), u32::MAX);
 
 /// The id of this node in its groups. A node alone is the first.
 const THIS_NODE: NodeId = NodeId(1);
 
-/// Outcomes of batches, as the group gave them, until the core takes them.
-type Outcomes = Rc<RefCell<VecDeque<(u64, Result<Replies, ProposeError>)>>>;
-
-/// What the group calls: the outcomes are kept for the core's next turn, which has connections and outbox at hand.
+/// The group's calls: outcomes are kept for the core's next turn, which has connections and outbox at hand.
 fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, threads: &Threads, outcomes: Outcomes) -> GroupHooks {
     let (on_outcome, on_fatal, on_wake) = (server.clone(), server.clone(), server.clone());
     GroupHooks {
@@ -183,33 +149,14 @@ impl Shard {
         ));
         let in_flight = machine.borrow().in_flight.clone();
         let memtable_bytes = machine.borrow().store.memory().memtable_bytes;
-        let pressure = Pressure::new(memtable_bytes, Instant::now());
-        let mut open = OpenBatch::default();
-        batch::begin(&mut open.bytes);
+        let batches = Batches::new(in_flight, outcomes, memtable_bytes, server.reply_bounds.shard_bytes_max);
         Ok(Shard {
             id,
             machine,
             group,
-            open,
-            in_flight,
-            outcomes,
-            replies: BatchReplies::new(server.reply_bounds.shard_bytes_max),
-            next_ticket: 0,
-            parked: HashMap::new(),
-            parked_waiting: Waiting::default(),
-            keeper: None,
-            keepers: VecDeque::new(),
-            reads_behind: Waiting::default(),
-            expiry_in_flight: false,
-            expiry_goes_on: false,
-            expiry_is_warming: false,
-            expiry_warmed: 0,
-            expiry_floor_ms: 0,
-            expiry_term: 0,
-            expiry_installs: 0,
-            hold: None,
-            group_commit: GroupCommit::new(Instant::now()),
-            pressure,
+            batches,
+            parking: Parking::default(),
+            expiry: Expiry::default(),
             disk_measured: None,
             deadline_sums: [0; DATABASE_COUNT],
             counts_changed: false,
@@ -232,16 +179,16 @@ impl Shard {
     /// there were.
     pub fn take_outcomes(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
         let mut count = 0;
-        count += usize::from(self.replies.answering.is_some());
+        count += usize::from(self.batches.replies.answering.is_some());
         while self.go_on_answering(host) {
-            let next = self.outcomes.borrow_mut().pop_front();
+            let next = self.batches.outcomes.borrow_mut().pop_front();
             let Some((ticket, outcome)) = next else { break };
             self.begin_to_answer(ticket, outcome, host);
             count += 1;
         }
         count += self.take_views(now_ms, host);
         self.counts_changed |= count > 0;
-        if std::mem::take(&mut self.expiry_goes_on) {
+        if std::mem::take(&mut self.expiry.goes_on) {
             self.delete_expired(now_ms, host);
         }
         count
@@ -249,7 +196,7 @@ impl Shard {
 
     /// What is due now and then: expired keys are deleted through the log, figures are published.
     pub fn tick(&mut self, now: Instant, now_ms: u64, host: &mut impl ShardHost) {
-        self.expiry_warmed = 0;
+        self.expiry.rounds = 0;
         self.delete_expired(now_ms, host);
         self.publish(now_ms);
         let is_old = |measured: Instant| now.saturating_duration_since(measured) >= limits::DISK_MEASURE;
@@ -289,63 +236,64 @@ impl Shard {
     /// Whether a request of `mode` may be added. A plain read has no place in the batch; too much parked is all that bars it.
     pub fn has_room_for(&self, mode: Mode) -> bool {
         match mode {
-            Mode::Read => !self.parked_waiting.is_full(),
+            Mode::Read => !self.parking.waiting.is_full(),
             Mode::ReadInOrder | Mode::Write => !self.is_backlogged(),
         }
     }
 
     /// Whether so much waits in the shard, in the batch being collected or beside it, that nothing should be added but plain reads.
     pub fn is_backlogged(&self) -> bool {
-        self.open.bytes.len() + self.open.reads.len() + self.open.copied_bytes
-            >= self.pressure.slow_down().batch_bytes_max()
-            || self.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
-            || self.parked_waiting.is_full()
-            || self.reads_behind.is_full()
+        self.batches.open.bytes.len() + self.batches.open.reads.len() + self.batches.open.copied_bytes
+            >= self.batches.pressure.slow_down().batch_bytes_max()
+            || self.batches.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
+            || self.parking.waiting.is_full()
+            || self.batches.reads_behind.is_full()
             || self.expects_too_much()
     }
 
     /// Whether replies wait until the core takes them.
     pub fn has_replies(&self) -> bool {
-        self.replies.answering.is_some() || !self.outcomes.borrow().is_empty() || self.has_views()
+        self.batches.replies.answering.is_some() || !self.batches.outcomes.borrow().is_empty() || self.has_views()
     }
 
     /// Whether a batch waits for a log or rows that cannot take more right now, or not as fast, and must be tried again soon.
     pub fn is_held(&self) -> bool {
-        (self.hold.is_some() || self.pressure.slow_down().is_waiting()) && self.open.write_count > 0
+        (self.batches.hold.is_some() || self.batches.pressure.slow_down().is_waiting())
+            && self.batches.open.write_count > 0
     }
 
     /// Whether a batch has been on its way for so short a time at `now` that it is likely to be over in a moment.
     pub fn commits_soon(&self, now: Instant) -> bool {
-        let in_flight = self.in_flight.borrow();
+        let in_flight = self.batches.in_flight.borrow();
         in_flight.front().is_some_and(|batch| now.saturating_duration_since(batch.since) < limits::COMMITS_SOON)
     }
 
     /// Whether the batch that was collected waits for more.
     pub fn is_gathering(&self) -> bool {
-        self.open.write_count > 0 && self.group_commit.is_holding()
+        self.batches.open.write_count > 0 && self.batches.group_commit.is_holding()
     }
 
     /// Whether many clients write to this shard at `now`.
     pub fn expects_many_writes(&self, now: Instant) -> bool {
-        self.group_commit.expects_many(now)
+        self.batches.group_commit.expects_many(now)
     }
 
     /// How many writes the batch that was collected still waits for, if it waits for nothing but the clients.
     pub fn missing_writes(&self) -> Option<usize> {
-        self.group_commit.missing(self.open.write_count)
+        self.batches.group_commit.missing(self.batches.open.write_count)
     }
 
     /// Whether the batch that was collected waits for nothing but the clients.
     pub fn waits_for_clients(&self) -> bool {
-        self.group_commit.waits_for_clients()
+        self.batches.group_commit.waits_for_clients()
     }
 
     /// Whether requests wait for something.
     pub fn is_busy(&self) -> bool {
-        self.open.write_count > 0
-            || !self.in_flight.borrow().is_empty()
-            || !self.parked.is_empty()
-            || self.replies.answering.is_some()
+        self.batches.open.write_count > 0
+            || !self.batches.in_flight.borrow().is_empty()
+            || !self.parking.parked.is_empty()
+            || self.batches.replies.answering.is_some()
             || self.views_are_awaited()
     }
 
@@ -378,14 +326,14 @@ impl Shard {
 
     /// Adds a write to the batch, without a look at the rows it needs; `encode` writes its bytes.
     pub fn write(&mut self, origin: Option<Origin>, encode: impl FnOnce(&mut Vec<u8>)) {
-        batch::push(&mut self.open.bytes, encode);
+        batch::push(&mut self.batches.open.bytes, encode);
         self.joined(origin, None);
     }
 
     /// Counts a write whose bytes were added to the batch, and what its reply is expected to have, if it may be large.
     fn joined(&mut self, origin: Option<Origin>, expected_bytes: Option<usize>) {
-        self.open.write_count += 1;
-        self.open.expected_bytes += expected_bytes.unwrap_or(0);
-        self.open.operations.push(Operation { origin, read: None, returns_values: expected_bytes.is_some() });
+        self.batches.open.write_count += 1;
+        self.batches.open.expected_bytes += expected_bytes.unwrap_or(0);
+        self.batches.open.operations.push(Operation { origin, read: None, returns_values: expected_bytes.is_some() });
     }
 }

@@ -23,13 +23,13 @@ impl Shard {
         if self.counts_changed {
             self.publish_counts();
         }
-        if self.open.write_count == 0 {
+        if self.batches.open.write_count == 0 {
             return 0;
         }
         let memory = self.machine.borrow().store.memory();
-        if self.pressure.in_flight_is_full(&memory, &self.in_flight) {
+        if self.batches.pressure.in_flight_is_full(&memory, &self.batches.in_flight) {
             // Outcomes make room. But a full disk may hold them up for as long as it is full.
-            if let Err(error @ ProposeError::DiskFull) = self.group.check_room(self.open.bytes.len()) {
+            if let Err(error @ ProposeError::DiskFull) = self.group.check_room(self.batches.open.bytes.len()) {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &error, host);
             }
@@ -46,28 +46,28 @@ impl Shard {
             }
             return 0;
         }
-        if self.pressure.holds(now, &memory, &self.in_flight, &self.group) {
+        if self.batches.pressure.holds(now, &memory, &self.batches.in_flight, &self.group) {
             return 0;
         }
-        let write_count = self.open.write_count;
+        let write_count = self.batches.open.write_count;
         let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
         let (ticket, batch_bytes, copied_bytes) = (batch.ticket, batch.bytes, batch.copied_bytes);
-        self.in_flight.borrow_mut().push_back(batch);
+        self.batches.in_flight.borrow_mut().push_back(batch);
         match self.group.propose(bytes, ticket) {
             Ok(()) => {
-                self.hold = None;
-                self.reads_behind = Waiting::default();
+                self.batches.hold = None;
+                self.batches.reads_behind = Waiting::default();
                 let stats = &self.server.shards[self.id.index()];
                 stats.batches.add(1);
                 stats.writes.add(write_count as u64);
-                if let Some(held_us) = self.pressure.leaves(now, batch_bytes, copied_bytes, &memory) {
+                if let Some(held_us) = self.batches.pressure.leaves(now, batch_bytes, copied_bytes, &memory) {
                     stats.writes_delayed.add(write_count as u64);
                     stats.write_delay_us.add(held_us);
                 }
                 batch_bytes
             }
             Err(Refused { reason, batch: bytes }) => {
-                let batch = self.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
+                let batch = self.batches.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
                 if reason == ProposeError::WriteStall && self.may_hold(now) {
                     self.reopen(batch, bytes);
                 } else {
@@ -86,31 +86,32 @@ impl Shard {
     /// Whether the batch that was collected should wait for writes that are about to come. Not if nothing waits for a sync
     /// anyway, nor if nothing can join it any more.
     fn gathers_more(&mut self, now: Instant) -> bool {
-        if self.hold.is_some() || self.server.config.durability != Durability::Always {
+        if self.batches.hold.is_some() || self.server.config.durability != Durability::Always {
             return false;
         }
-        let flying = self.in_flight.borrow().iter().map(|batch| batch.write_count).sum();
+        let flying = self.batches.in_flight.borrow().iter().map(|batch| batch.write_count).sum();
         let is_full = self.is_backlogged();
-        self.group_commit.holds(now, self.open.write_count, flying, is_full)
+        self.batches.group_commit.holds(now, self.batches.open.write_count, flying, is_full)
     }
 
     /// Whether a batch that cannot be proposed at `now` for a reason that passes may wait on.
     fn may_hold(&mut self, now: Instant) -> bool {
-        if self.hold.is_none() {
+        if self.batches.hold.is_none() {
             self.server.shards[self.id.index()].write_stops.add(1);
         }
-        self.hold.get_or_insert(Hold { since: now, seen: now }).is_bearable(now)
+        self.batches.hold.get_or_insert(Hold { since: now, seen: now }).is_bearable(now)
     }
 
     /// Makes a batch that was closed a moment ago the open one again.
     fn reopen(&mut self, batch: PendingBatch, bytes: Bytes) {
-        assert!(self.open.operations.is_empty(), "nothing joins the next batch before this one is proposed");
-        self.next_ticket = batch.ticket;
+        assert!(self.batches.open.operations.is_empty(), "nothing joins the next batch before this one is proposed");
+        self.batches.next_number = batch.ticket;
         // The group has let go of the bytes, so they are not copied.
         let write_count = batch.write_count;
         let PendingBatch { operations, reads, expected_bytes, copied_bytes, .. } = batch;
-        self.replies.expected_bytes -= expected_bytes;
-        self.open = OpenBatch { bytes: bytes.into(), write_count, operations, reads, expected_bytes, copied_bytes };
+        self.batches.replies.expected_bytes -= expected_bytes;
+        self.batches.open =
+            OpenBatch { bytes: bytes.into(), write_count, operations, reads, expected_bytes, copied_bytes };
     }
 
     /// Closes the batch that was collected and begins the next one.
@@ -119,25 +120,25 @@ impl Shard {
             let mut machine = self.machine.borrow_mut();
             (machine.advance_time(now_ms), machine.random.next_u64())
         };
-        let mut bytes = Vec::with_capacity(self.open.bytes.len().min(limits::BATCH_BYTES_MAX));
+        let mut bytes = Vec::with_capacity(self.batches.open.bytes.len().min(limits::BATCH_BYTES_MAX));
         batch::begin(&mut bytes);
-        std::mem::swap(&mut bytes, &mut self.open.bytes);
+        std::mem::swap(&mut bytes, &mut self.batches.open.bytes);
         batch::seal(&mut bytes, time_ms, seed, string_bytes_max);
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
+        let ticket = self.batches.next_number;
+        self.batches.next_number += 1;
         let batch = PendingBatch {
             ticket,
             since: Instant::now(),
-            write_count: std::mem::take(&mut self.open.write_count),
+            write_count: std::mem::take(&mut self.batches.open.write_count),
             bytes: bytes.len(),
-            copied_bytes: std::mem::take(&mut self.open.copied_bytes),
+            copied_bytes: std::mem::take(&mut self.batches.open.copied_bytes),
             applied: false,
-            expected_bytes: std::mem::take(&mut self.open.expected_bytes),
+            expected_bytes: std::mem::take(&mut self.batches.open.expected_bytes),
             replied_bytes: 0,
-            operations: std::mem::take(&mut self.open.operations),
-            reads: std::mem::take(&mut self.open.reads),
+            operations: std::mem::take(&mut self.batches.open.operations),
+            reads: std::mem::take(&mut self.batches.open.reads),
         };
-        self.replies.expected_bytes += batch.expected_bytes;
+        self.batches.replies.expected_bytes += batch.expected_bytes;
         (batch, Bytes::from(bytes))
     }
 
@@ -148,16 +149,17 @@ impl Shard {
         outcome: Result<Replies, ProposeError>,
         host: &mut impl ShardHost,
     ) {
-        let pending = self.in_flight.borrow_mut().pop_front().expect("every outcome belongs to a batch in flight");
+        let pending =
+            self.batches.in_flight.borrow_mut().pop_front().expect("every outcome belongs to a batch in flight");
         assert_eq!(pending.ticket, ticket, "outcomes come in the order of the proposals");
-        if self.in_flight.borrow().is_empty() {
-            self.reads_behind = Waiting::default();
+        if self.batches.in_flight.borrow().is_empty() {
+            self.batches.reads_behind = Waiting::default();
         }
         match outcome {
             Ok(replies) => {
                 self.server.shards[self.id.index()].disk_is_full.set(0);
                 assert_eq!(replies.ends.len(), pending.operations.len(), "every operation of a batch has one reply");
-                self.replies.answering = Some(Answering { pending, replies, next: 0, start: 0 });
+                self.batches.replies.answering = Some(Answering { pending, replies, next: 0, start: 0 });
             }
             Err(error) => {
                 self.machine.borrow_mut().untaken_bytes -= pending.replied_bytes;
@@ -168,32 +170,32 @@ impl Shard {
 
     /// Gives the host the replies that are left of a batch, as far as it takes them. False if it does not take them all now.
     pub(super) fn go_on_answering(&mut self, host: &mut impl ShardHost) -> bool {
-        let Some(mut answering) = self.replies.answering.take() else { return true };
+        let Some(mut answering) = self.batches.replies.answering.take() else { return true };
         let Answering { pending, replies, next, start } = &mut answering;
         while let Some(operation) = pending.operations.get(*next) {
             if operation.origin.is_some_and(|origin| !host.has_room_for_replies(origin.core)) {
-                self.replies.answering = Some(answering);
+                self.batches.replies.answering = Some(answering);
                 return false;
             }
             let end = replies.ends[*next];
             let reply = &replies.bytes[*start..end];
             if operation.returns_values && operation.origin.is_some() {
-                self.replies.learn(reply.len());
+                self.batches.replies.learn(reply.len());
             }
             match (operation.origin, &operation.read) {
                 (Some(origin), _) => host.reply(origin, reply),
                 // It is answered from elsewhere.
                 (None, Some(_)) => {}
                 (None, None) => {
-                    self.expiry_in_flight = false;
+                    self.expiry.in_flight = false;
                     let deleted = value::read_integer(reply);
-                    self.expiry_goes_on = deleted == Some(limits::EXPIRED_KEYS_PER_BATCH as i64);
+                    self.expiry.goes_on = deleted == Some(limits::EXPIRED_KEYS_PER_BATCH as i64);
                 }
             }
             (*next, *start) = (*next + 1, end);
         }
         self.machine.borrow_mut().untaken_bytes -= pending.replied_bytes;
-        self.replies.expected_bytes -= pending.expected_bytes;
+        self.batches.replies.expected_bytes -= pending.expected_bytes;
         true
     }
 
@@ -202,8 +204,8 @@ impl Shard {
         if *error == ProposeError::DiskFull {
             self.server.shards[self.id.index()].disk_is_full.set(1);
         }
-        self.pressure.gives_up();
-        self.replies.expected_bytes -= batch.expected_bytes;
+        self.batches.pressure.gives_up();
+        self.batches.replies.expected_bytes -= batch.expected_bytes;
         let text = format!("-{}\r\n", refusal(error));
         for operation in &batch.operations {
             match (operation.origin, &operation.read) {
@@ -213,7 +215,7 @@ impl Shard {
                 }
                 (Some(origin), None) => host.reply(origin, text.as_bytes()),
                 (None, Some(_)) => {}
-                (None, None) => self.expiry_in_flight = false,
+                (None, None) => self.expiry.in_flight = false,
             }
         }
     }

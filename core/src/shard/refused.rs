@@ -12,7 +12,7 @@ impl Shard {
     /// Runs a read of a refused batch behind what is still in flight, or at once, and before all that its connection has parked.
     pub(super) fn run_refused_read(&mut self, origin: Origin, bytes: &[u8], host: &mut impl ShardHost) {
         let (client, mode) = ((origin.core, origin.client), Mode::ReadInOrder);
-        let is_behind_another = self.parked.get(&client).is_some_and(|parked| parked.refused > 0);
+        let is_behind_another = self.parking.parked.get(&client).is_some_and(|parked| parked.refused > 0);
         let cold = if is_behind_another {
             None
         } else {
@@ -22,17 +22,17 @@ impl Shard {
                 Err(cold) => Some(cold),
             }
         };
-        if let Some(parked) = self.parked.get_mut(&client) {
+        if let Some(parked) = self.parking.parked.get_mut(&client) {
             // If its rows are not in memory, they are fetched when those are there that another request waits for already.
             let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress: Progress::new() };
             let place = parked.refused;
             parked.requests.insert(place, request);
             parked.refused += 1;
             parked.fetches_for += usize::from(place <= parked.fetches_for);
-            self.parked_waiting.add(bytes.len());
+            self.parking.waiting.add(bytes.len());
         } else if let Some(cold) = cold {
             self.park(origin, mode, bytes, cold, host);
-            if let Some(parked) = self.parked.get_mut(&client) {
+            if let Some(parked) = self.parking.parked.get_mut(&client) {
                 parked.refused = 1;
             }
         }

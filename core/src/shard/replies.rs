@@ -54,7 +54,7 @@ impl BatchReplies {
 impl Shard {
     /// Whether the replies to what is on its way are expected to have as much as may be kept.
     pub(super) fn expects_too_much(&self) -> bool {
-        self.open.expected_bytes + self.replies.expected_bytes >= self.replies.bytes_max
+        self.batches.open.expected_bytes + self.batches.replies.expected_bytes >= self.batches.replies.bytes_max
     }
 
     /// Whether the reply to an encoded write may be large, and what it is expected to have then.
@@ -70,6 +70,6 @@ impl Shard {
         let mut keys: ArgList<'_> = ArgList::new();
         keys.extend(command.keys(&args).take(limits::WEIGHED_KEYS_MAX).map(|position| args[position]));
         let known = self.machine.borrow_mut().reading(now_ms, |execution| execution.string_bytes(header.db, &keys));
-        Some(known.unwrap_or_else(|| self.replies.next_bytes()))
+        Some(known.unwrap_or_else(|| self.batches.replies.next_bytes()))
     }
 }

@@ -1,17 +1,18 @@
 //! A shard with a real log and real rows, on an executor of its own, and the core around it made up.
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use basalt_net::resp::Protocol;
 use basalt_net::ring::{Park, Ring, RingOptions};
-use basalt_raft::{EntryId, Executed, Machine};
+use basalt_raft::{EntryId, Executed, Machine, ProposeError, Replies};
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer};
-use basalt_storage::{BlockCache, Direction, Fetched, Store, StoreOptions};
+use basalt_storage::{BlockCache, ColdRead, Direction, Fetched, Store, StoreOptions};
 
-use super::cold::NamesLooked;
-use super::open_batch::PendingBatch;
+use super::cold::{NamesLooked, Parked, Waiting};
+use super::open_batch::{Hold, PendingBatch};
 use super::*;
 use crate::boot::{OpenFiles, StopRequest};
 use crate::cluster::Router;
@@ -146,9 +147,9 @@ async fn open(id: ShardId, directory: &Path, options: &LogOptions, server: &Arc<
 impl Shard {
     /// Has as many batches in flight as may be, and nothing moves them on: the shard proposes nothing more.
     pub(crate) fn get_stuck(&mut self) {
-        assert!(self.in_flight.borrow().is_empty(), "a shard gets stuck when it has nothing to do");
-        *self.in_flight.borrow_mut() = stuck();
-        self.in_flight.borrow_mut().iter_mut().for_each(|batch| batch.operations.clear());
+        assert!(self.batches.in_flight.borrow().is_empty(), "a shard gets stuck when it has nothing to do");
+        *self.batches.in_flight.borrow_mut() = stuck();
+        self.batches.in_flight.borrow_mut().iter_mut().for_each(|batch| batch.operations.clear());
     }
 
     /// Ends that: the shard goes on.
@@ -499,7 +500,7 @@ async fn settle(shard: &mut Shard, host: &mut Host) {
     let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
     while shard.is_busy() {
         shard.propose(Instant::now(), 1, STRING_BYTES_MAX, host);
-        assert!(Instant::now() < deadline, "{} batches have no outcome", shard.in_flight.borrow().len());
+        assert!(Instant::now() < deadline, "{} batches have no outcome", shard.batches.in_flight.borrow().len());
         shard.group.drain_completions();
         glommio::timer::sleep(std::time::Duration::from_millis(1)).await;
         shard.take_outcomes(1, host);
@@ -510,7 +511,7 @@ async fn settle(shard: &mut Shard, host: &mut Host) {
 fn writes_with_large_replies_wait_for_the_next_batch_and_are_all_answered_in_full() {
     const READS: u32 = 12;
     with_shard(log_options(), |mut shard| async move {
-        shard.replies.bytes_max = 40_000;
+        shard.batches.replies.bytes_max = 40_000;
         let (mut host, value) = (Host::default(), "v".repeat(10_000));
         shard.submit(origin(0), Mode::Write, &command(&["SET", "key", &value]), 1, &mut host);
         settle(&mut shard, &mut host).await;
@@ -538,7 +539,7 @@ fn replies_wait_in_the_shard_while_the_core_takes_none() {
             shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
         }
         let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
-        while shard.outcomes.borrow().len() + usize::from(shard.replies.answering.is_some()) < 3 {
+        while shard.batches.outcomes.borrow().len() + usize::from(shard.batches.replies.answering.is_some()) < 3 {
             assert!(Instant::now() < deadline, "no outcome");
             shard.group.drain_completions();
             glommio::timer::sleep(std::time::Duration::from_millis(1)).await;
@@ -563,14 +564,17 @@ fn writes_are_refused_and_reads_go_on_when_the_disk_is_full_and_no_more_batches_
     let options = LogOptions { reserve_bytes: free_bytes / 2 * 3, ..log_options() };
     with_shard(options, |mut shard| async move {
         let mut host = Host::default();
-        *shard.in_flight.borrow_mut() = stuck();
+        *shard.batches.in_flight.borrow_mut() = stuck();
         shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "value"]), 1, &mut host);
         shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
         shard.submit(origin(2), Mode::Read, &command(&["GET", "key"]), 1, &mut host);
 
         assert!(host.replies[0].1.starts_with("-MISCONF"), "{:?}", host.replies);
         assert_eq!(host.replies[1..], [(2, "$-1\r\n".to_owned())]);
-        assert_eq!((shard.open.write_count, shard.in_flight.borrow().len()), (0, limits::BATCHES_IN_FLIGHT));
+        assert_eq!(
+            (shard.batches.open.write_count, shard.batches.in_flight.borrow().len()),
+            (0, limits::BATCHES_IN_FLIGHT)
+        );
     });
 }
 
@@ -589,7 +593,7 @@ fn a_batch_waits_for_a_log_that_cannot_take_it_right_now_but_not_for_ever() {
         shard.submit(origin(2), Mode::Write, &command(&["DEL", "key"]), back_ms, &mut host);
         let almost = start + limits::MEMTABLE_WAIT - Duration::from_millis(1);
         shard.propose(almost, back_ms, STRING_BYTES_MAX, &mut host);
-        assert_eq!((host.replies.len(), shard.open.write_count), (0, 2));
+        assert_eq!((host.replies.len(), shard.batches.open.write_count), (0, 2));
 
         shard.propose(start + limits::MEMTABLE_WAIT, back_ms, STRING_BYTES_MAX, &mut host);
 
@@ -611,7 +615,7 @@ fn a_stall_of_the_log_that_passes_refuses_nothing() {
         let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
         for number in 0..WRITES {
             shard.submit(origin(number), Mode::Write, &command(&["APPEND", "key", &value]), 1, &mut host);
-            while shard.open.write_count > 0 {
+            while shard.batches.open.write_count > 0 {
                 shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
                 held += u32::from(shard.is_held());
                 shard.group.drain_completions();
@@ -647,7 +651,7 @@ fn requests_behind_a_cold_read_are_bounded_by_count_and_by_bytes() {
     for (count, value_bytes) in [(limits::WAITING_REQUESTS_MAX, 1), (4, limits::WAITING_BYTES_MAX / 4)] {
         with_shard(log_options(), |mut shard| async move {
             let (mut host, client) = (Host::default(), (CORE, 7));
-            shard.parked.insert(client, Parked::default());
+            shard.parking.parked.insert(client, Parked::default());
             let get = command(&["SET", "key", &"v".repeat(value_bytes)]);
             for number in 0..count as u32 {
                 assert!(!shard.is_backlogged(), "after {number} of {count}");
@@ -657,7 +661,7 @@ fn requests_behind_a_cold_read_are_bounded_by_count_and_by_bytes() {
 
             shard.warmed(client, Fetched::default(), 1, &mut host);
 
-            assert_eq!((shard.parked_waiting, shard.open.write_count), (Waiting::default(), count));
+            assert_eq!((shard.parking.waiting, shard.batches.open.write_count), (Waiting::default(), count));
         });
     }
 }
@@ -716,17 +720,20 @@ fn rows_are_kept_for_one_write_at_a_time_and_each_has_its_turn() {
         let read = turn(&mut host, clients[0]);
         let rows = shard.cold_reader().pin(&read).unwrap();
         shard.warmed(clients[0], rows, 1, &mut host);
-        assert_eq!(shard.open.write_count, 1);
+        assert_eq!(shard.batches.open.write_count, 1);
 
         // What cannot be fetched ends its turn too: the entry meets the error, if there is one.
         turn(&mut host, clients[1]);
         shard.warmed(clients[1], Fetched::default(), 1, &mut host);
-        assert_eq!(shard.open.write_count, 2);
+        assert_eq!(shard.batches.open.write_count, 2);
 
         let read = turn(&mut host, clients[2]);
         let rows = shard.cold_reader().pin(&read).unwrap();
         shard.warmed(clients[2], rows, 1, &mut host);
-        assert_eq!((shard.open.write_count, shard.keeper, shard.parked_waiting), (3, None, Waiting::default()));
+        assert_eq!(
+            (shard.batches.open.write_count, shard.parking.pin_holder, shard.parking.waiting),
+            (3, None, Waiting::default())
+        );
         assert_eq!(shard.machine.borrow().store.disk_waits(), 0);
     });
 }
@@ -926,7 +933,7 @@ fn a_reply_of_a_view_is_of_the_request_it_was_for_though_another_one_came_before
             let expected = if *ticket == 1 { format!("*{FIELDS}\r\n") } else { "$300\r\n".to_owned() };
             assert!(reply.starts_with(&expected), "{ticket}: {reply:.80}");
         }
-        assert_eq!(shard.parked_waiting, Waiting::default());
+        assert_eq!(shard.parking.waiting, Waiting::default());
     });
 }
 
@@ -979,7 +986,7 @@ fn copies_of_what_is_large_fill_a_batch_as_if_it_stood_there() {
             shard.submit(origin(1), Mode::Write, &command(words), 1, &mut host);
             settle(&mut shard, &mut host).await;
         }
-        let batch_bytes_max = shard.pressure.slow_down().batch_bytes_max();
+        let batch_bytes_max = shard.batches.pressure.slow_down().batch_bytes_max();
         for words in [["COPY", "string", "to", "REPLACE"], ["COPY", "set", "to", "REPLACE"]] {
             let mut taken = 0;
             while !shard.is_backlogged() && taken < 1000 {
@@ -997,7 +1004,7 @@ fn copies_of_what_is_large_fill_a_batch_as_if_it_stood_there() {
 fn reads_that_join_a_batch_in_flight_are_bounded_until_it_is_answered() {
     with_shard(log_options(), |mut shard| async move {
         let mut host = Host::default();
-        *shard.in_flight.borrow_mut() = stuck();
+        *shard.batches.in_flight.borrow_mut() = stuck();
         let get = command(&["GET", "key"]);
         for number in 0..limits::WAITING_REQUESTS_MAX as u32 {
             assert!(!shard.is_backlogged(), "after {number}");
@@ -1023,7 +1030,7 @@ fn reads_of_a_refused_batch_see_no_later_write_of_their_connection() {
         shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "1"]), 1, &mut host);
         shard.submit(origin(2), Mode::ReadInOrder, &command(&["GET", "key"]), 1, &mut host);
         // The next one waits for rows.
-        shard.parked.insert(client, Parked::default());
+        shard.parking.parked.insert(client, Parked::default());
         shard.submit(origin(3), Mode::Write, &command(&["SET", "key", "2"]), 1, &mut host);
 
         let batch = shard.take_open_batch(1, STRING_BYTES_MAX).0;
@@ -1032,7 +1039,7 @@ fn reads_of_a_refused_batch_see_no_later_write_of_their_connection() {
         assert!(host.replies.first().is_some_and(|(ticket, reply)| *ticket == 1 && reply.starts_with("-BUSY")));
         assert_eq!(host.replies[1..], [(2, "$-1\r\n".to_owned())]);
         shard.warmed(client, Fetched::default(), 1, &mut host);
-        assert_eq!((shard.open.write_count, shard.parked.len(), host.replies.len()), (1, 0, 2));
+        assert_eq!((shard.batches.open.write_count, shard.parking.parked.len(), host.replies.len()), (1, 0, 2));
     });
 }
 
@@ -1045,20 +1052,20 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
         shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "1"]), 1, &mut host);
         // When they came, their rows were in memory.
         for (ticket, line) in [(2, ["HGETALL", "a"]), (3, ["HGETALL", "b"]), (4, ["HGETALL", "c"])] {
-            let (start, bytes) = (shard.open.reads.len(), command(&line));
-            shard.open.reads.extend_from_slice(&bytes);
+            let (start, bytes) = (shard.batches.open.reads.len(), command(&line));
+            shard.batches.open.reads.extend_from_slice(&bytes);
             let read = Some(start..start + bytes.len());
-            shard.open.operations.push(Operation { origin: Some(origin(ticket)), read, returns_values: true });
+            shard.batches.open.operations.push(Operation { origin: Some(origin(ticket)), read, returns_values: true });
         }
-        shard.parked.insert(client, Parked::default());
+        shard.parking.parked.insert(client, Parked::default());
         shard.submit(origin(5), Mode::Write, &command(&["DEL", "a", "b"]), 1, &mut host);
 
         let batch = shard.take_open_batch(1, STRING_BYTES_MAX).0;
         shard.refuse(&batch, &ProposeError::WriteStall, &mut host);
-        assert_eq!((host.replies.len(), shard.parked_waiting.count), (1, 4));
+        assert_eq!((host.replies.len(), shard.parking.waiting.count), (1, 4));
         let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
         shard.warmed(client, Fetched::default(), 1, &mut host);
-        while !shard.parked.is_empty() {
+        while !shard.parking.parked.is_empty() {
             assert!(Instant::now() < deadline, "{} replies", host.replies.len());
             let Some((_, read, pins)) = host.warms.pop() else {
                 // It has a view.
@@ -1074,7 +1081,7 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
         let hash = format!("*2\r\n$5\r\nfield\r\n$20000\r\n{value}\r\n");
         let replies: Vec<_> = host.replies[1..].iter().map(|(ticket, reply)| (*ticket, reply.as_str())).collect();
         assert!(replies == [(2, &*hash), (3, &*hash), (4, "*0\r\n")], "{} replies", replies.len());
-        assert_eq!((shard.open.write_count, shard.parked_waiting), (1, Waiting::default()));
+        assert_eq!((shard.batches.open.write_count, shard.parking.waiting), (1, Waiting::default()));
     });
 }
 

@@ -205,7 +205,7 @@ fn a_key_whose_deadline_was_below_the_sweeps_floor_when_its_entry_was_applied_is
         // The entry is on its way for so long that the sweep is far beyond its deadline.
         scene.now_ms += HOUR_MS;
         scene.shard.tick(Instant::now(), scene.now_ms, &mut scene.host);
-        assert!(scene.shard.expiry_floor_ms > START_MS + 1_000);
+        assert!(scene.shard.expiry.floor_ms > START_MS + 1_000);
         let deadline = Instant::now() + PATIENCE;
         while scene.host.replies.is_empty() {
             assert!(Instant::now() < deadline, "no reply");
@@ -224,7 +224,7 @@ fn a_shard_that_leads_anew_sweeps_from_the_beginning() {
         assert_eq!(scene.ask("SET key value PX 1000").await, "+OK");
         // As if it had lost the lead, and got the key in a snapshot.
         scene.shard.machine.borrow_mut().scratch.take_earliest_deadline_ms();
-        (scene.shard.expiry_floor_ms, scene.shard.expiry_term) = (START_MS + HOUR_MS, 0);
+        (scene.shard.expiry.floor_ms, scene.shard.expiry.term) = (START_MS + HOUR_MS, 0);
         scene.now_ms += HOUR_MS;
 
         scene.sweep_to(0).await;
@@ -239,7 +239,7 @@ fn a_shard_that_got_its_rows_in_a_snapshot_sweeps_from_the_beginning() {
         scene.shard.tick(Instant::now(), scene.now_ms, &mut scene.host);
         // As if the key had come in the snapshot.
         scene.shard.machine.borrow_mut().scratch.take_earliest_deadline_ms();
-        scene.shard.expiry_floor_ms = START_MS + HOUR_MS;
+        scene.shard.expiry.floor_ms = START_MS + HOUR_MS;
         basalt_raft::Machine::installed(&mut *scene.shard.machine.borrow_mut());
         scene.now_ms += HOUR_MS;
 

@@ -25,6 +25,8 @@ mod views;
 
 pub(super) use lookahead::{changes_at_once, look_for_named};
 pub(super) use names::NamesLooked;
-pub(super) use parked::{Parked, ParkedRequest, Waiting};
+#[cfg(test)]
+pub(super) use parked::Parked;
+pub(super) use parked::{ParkedRequest, Parking, Waiting};
 pub(super) use progress::Progress;
 pub(super) use views::{Deferral, Views};

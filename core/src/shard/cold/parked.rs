@@ -1,11 +1,26 @@
 //! What waits in a shard beside its open batch.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+
+use basalt_storage::ColdRead;
 
 use super::progress::Progress;
 use crate::entry::request::Mode;
-use crate::ids::Origin;
+use crate::ids::{CoreId, Origin};
 use crate::limits;
+
+/// The requests of a shard that wait for rows.
+#[derive(Default)]
+pub(in crate::shard) struct Parking {
+    /// By the connection that they came from.
+    pub(in crate::shard) parked: HashMap<(CoreId, u32), Parked>,
+    /// How much that is.
+    pub(in crate::shard) waiting: Waiting,
+    /// The one client whose parked request may pin rows.
+    pub(in crate::shard) pin_holder: Option<(CoreId, u32)>,
+    /// Clients queued for that, each with the cold read it stopped at.
+    pub(in crate::shard) pin_queue: VecDeque<((CoreId, u32), ColdRead)>,
+}
 
 /// A request that waits for a reader thread, and what came behind it from the same connection.
 #[derive(Default)]

@@ -15,7 +15,7 @@ use crate::shard::{HOUSEKEEPING, Shard, ShardHost};
 impl Shard {
     /// Whether a request of `client` waits for rows, so that a new one must queue up behind it.
     pub fn has_parked(&self, core: CoreId, client: u32) -> bool {
-        !self.parked.is_empty() && self.parked.contains_key(&(core, client))
+        !self.parking.parked.is_empty() && self.parking.parked.contains_key(&(core, client))
     }
 
     /// Parks a request of `origin` until `cold` is in memory, and everything that follows from the same connection.
@@ -30,9 +30,9 @@ impl Shard {
         }
         let client = (origin.core, origin.client);
         let parked = Parked { requests: VecDeque::from([request]), ..Parked::default() };
-        let previous = self.parked.insert(client, parked);
+        let previous = self.parking.parked.insert(client, parked);
         assert!(previous.is_none(), "a request behind a parked one queues up, it is not parked again");
-        self.parked_waiting.add(bytes.len());
+        self.parking.waiting.add(bytes.len());
         if wants_view {
             return self.start_view(client);
         }
@@ -44,11 +44,11 @@ impl Shard {
         let kept = rows.take_pinned();
         self.machine.borrow().store.take_fetched(&rows);
         if client == HOUSEKEEPING {
-            self.expiry_is_warming = false;
-            self.expiry_goes_on = true;
+            self.expiry.is_fetching = false;
+            self.expiry.goes_on = true;
             return;
         }
-        let Some(mut parked) = self.parked.remove(&client) else { return };
+        let Some(mut parked) = self.parking.parked.remove(&client) else { return };
         let fetches_for = std::mem::take(&mut parked.fetches_for);
         if let Some(request) = parked.requests.get_mut(fetches_for) {
             request.progress.take_fetched(kept);
@@ -73,7 +73,7 @@ impl Shard {
                     self.read_in_order(request.origin, &request.bytes);
                 } else {
                     parked.requests.push_front(request);
-                    self.parked.insert(client, parked);
+                    self.parking.parked.insert(client, parked);
                     match (wants_view, pins) {
                         (true, _) => self.start_view(client),
                         (false, true) => self.keep(client, cold, host),
@@ -83,10 +83,10 @@ impl Shard {
                 }
             }
             parked.refused = parked.refused.saturating_sub(1);
-            self.parked_waiting.remove(bytes);
-            if self.keeper == Some(client) {
-                self.keeper = None;
-                if let Some((next, cold)) = self.keepers.pop_front() {
+            self.parking.waiting.remove(bytes);
+            if self.parking.pin_holder == Some(client) {
+                self.parking.pin_holder = None;
+                if let Some((next, cold)) = self.parking.pin_queue.pop_front() {
                     self.keep(next, cold, host);
                 }
             }
@@ -95,10 +95,10 @@ impl Shard {
 
     /// Has rows fetched that are kept for a request: for one at a time, since nothing else bounds their memory.
     fn keep(&mut self, client: (CoreId, u32), cold: ColdRead, host: &mut impl ShardHost) {
-        if *self.keeper.get_or_insert(client) == client {
+        if *self.parking.pin_holder.get_or_insert(client) == client {
             host.warm(self.id, client, cold, true);
         } else {
-            self.keepers.push_back((client, cold));
+            self.parking.pin_queue.push_back((client, cold));
         }
     }
 

@@ -589,7 +589,7 @@ impl Shard {
     /// Gives a thread that is ready the view for the first parked request of `client`.
     fn give_view(&mut self, id: u64, client: Client, now_ms: u64, host: &mut impl ShardHost) {
         // Not simply the first: reads of a refused batch may have come before it.
-        let request = self.parked.get(&client).and_then(|parked| parked.requests.get(parked.fetches_for));
+        let request = self.parking.parked.get(&client).and_then(|parked| parked.requests.get(parked.fetches_for));
         let first = request.filter(|request| request.mode == Mode::Read || !self.has_unapplied());
         let mut machine = self.machine.borrow_mut();
         let now_ms = machine.advance_time(now_ms);
@@ -610,10 +610,10 @@ impl Shard {
     /// Puts the parked request of `client` that waits for a view, a read, behind the writes that are not applied yet, and goes on
     /// with the next.
     fn resume_in_order(&mut self, client: Client, now_ms: u64, host: &mut impl ShardHost) {
-        let Some(mut parked) = self.parked.remove(&client) else { return };
+        let Some(mut parked) = self.parking.parked.remove(&client) else { return };
         if let Some(request) = parked.take_fetched() {
             self.read_in_order(request.origin, &request.bytes);
-            self.parked_waiting.remove(request.bytes.len());
+            self.parking.waiting.remove(request.bytes.len());
         }
         self.resume(client, parked, now_ms, host);
     }
@@ -626,7 +626,7 @@ impl Shard {
             Purpose::Deferred(origin) => host.reply(origin, &viewed.reply),
             Purpose::Entry | Purpose::Dismissed => {}
             Purpose::Parked(client) => {
-                let Some(mut parked) = self.parked.remove(&client) else { return };
+                let Some(mut parked) = self.parking.parked.remove(&client) else { return };
                 if viewed.has_strayed {
                     let fetches_for = std::mem::take(&mut parked.fetches_for);
                     if let Some(request) = parked.requests.get_mut(fetches_for) {
@@ -634,7 +634,7 @@ impl Shard {
                     }
                 } else if let Some(request) = parked.take_fetched() {
                     host.reply(request.origin, &viewed.reply);
-                    self.parked_waiting.remove(request.bytes.len());
+                    self.parking.waiting.remove(request.bytes.len());
                 }
                 self.resume(client, parked, now_ms, host);
             }

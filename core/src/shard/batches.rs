@@ -1,0 +1,59 @@
+//! The batches of a shard: the one being collected, those on their way through the log, and those that are being answered.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Instant;
+
+use basalt_raft::{ProposeError, Replies};
+
+use super::cold::Waiting;
+use super::open_batch::{Hold, InFlight, OpenBatch};
+use super::pace::{GroupCommit, Pressure};
+use super::replies::BatchReplies;
+use crate::entry::batch;
+
+/// Outcomes of batches, as the group gave them, until the core takes them.
+pub(super) type Outcomes = Rc<RefCell<VecDeque<(u64, Result<Replies, ProposeError>)>>>;
+
+/// Batches from the first write to the last reply.
+pub(super) struct Batches {
+    pub(super) open: OpenBatch,
+    pub(super) in_flight: InFlight,
+    /// The number of the batch being collected.
+    pub(super) next_number: u64,
+    /// Reads that joined the newest batch in flight after it was proposed.
+    pub(super) reads_behind: Waiting,
+    pub(super) outcomes: Outcomes,
+    /// Replies of batches on their way.
+    pub(super) replies: BatchReplies,
+    /// Since when the open batch has been refused for a reason that passes (write stall, full memtable).
+    pub(super) hold: Option<Hold>,
+    /// Lets the open batch wait for more writes.
+    pub(super) group_commit: GroupCommit,
+    /// Lets the open batch wait while the disk does not keep up.
+    pub(super) pressure: Pressure,
+}
+
+impl Batches {
+    pub(super) fn new(
+        in_flight: InFlight,
+        outcomes: Outcomes,
+        memtable_bytes: usize,
+        reply_bytes_max: usize,
+    ) -> Batches {
+        let (mut open, now) = (OpenBatch::default(), Instant::now());
+        batch::begin(&mut open.bytes);
+        Batches {
+            open,
+            in_flight,
+            next_number: 0,
+            reads_behind: Waiting::default(),
+            outcomes,
+            replies: BatchReplies::new(reply_bytes_max),
+            hold: None,
+            group_commit: GroupCommit::new(now),
+            pressure: Pressure::new(memtable_bytes, now),
+        }
+    }
+}
