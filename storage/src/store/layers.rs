@@ -24,6 +24,7 @@ pub(super) struct Layers {
 
 impl Layers {
     /// Returns what the memtables know of `key`.
+    #[inline]
     pub(super) fn find(&self, key: &[u8]) -> Found<'_> {
         match (self.active.find(key), &self.frozen) {
             (Found::Unknown, Some(frozen)) => frozen.table.find(key),

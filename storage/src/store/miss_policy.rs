@@ -30,6 +30,7 @@ impl MissPolicy {
     }
 
     /// Returns whether a read that memory cannot answer may wait for the disk.
+    #[inline]
     pub(super) fn may_wait(&self) -> bool {
         match self.on_miss {
             OnMiss::Wait => true,
