@@ -1,7 +1,7 @@
 //! Hashes: one row per field, ordered by the field's hash.
 //!
 //! ```text
-//! fields    [removed u32 BE]                         see `removed.rs`
+//! fields    [removed u32 BE]                         see `renewal.rs`
 //! element   [0x00][name_hash(field) u32 BE][field …] → value
 //! ```
 //!

@@ -5,7 +5,7 @@
 //! string:      body = the value
 //! collection:  body = [version u64 BE][size u64 BE][type's own fields …]
 //!   list       own fields = [head i64 BE][tail i64 BE]       elements are numbered head..tail
-//!   stream     own fields = see `stream.rs`
+//!   stream     own fields = see `streams.rs`
 //! ```
 
 use super::key::Slot;

@@ -1,7 +1,7 @@
 //! Sorted sets: two rows per member, one to find its score and one to keep the order.
 //!
 //! ```text
-//! fields    [removed u32 BE]                         see `removed.rs`
+//! fields    [removed u32 BE]                         see `renewal.rs`
 //!           [lowest length u8][lowest …]             no order row sorts before these bytes (kind left out)
 //!           [highest length u8][highest …]           no order row sorts after or at these bytes; length 0 = unknown
 //! element   [0x00][name_hash(member) u32 BE][member …] → score, 8 bytes
