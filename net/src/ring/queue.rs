@@ -29,6 +29,8 @@ pub(super) enum Finish {
     AtOnce,
     /// As soon as something happens.
     Later,
+    /// When something happens that matters only to a turn that waits: it is submitted with others, or by such a turn.
+    WhileWaiting,
 }
 
 /// A completion that has not been looked at.
@@ -57,6 +59,8 @@ pub(super) struct Queue {
     completions: VecDeque<Completion>,
     /// Requests in the submission queue that complete at once.
     immediate: u32,
+    /// Requests in the submission queue that alone are no reason to enter the kernel without waiting.
+    deferrable: usize,
     /// Requests whose last completion has not been popped.
     in_flight: usize,
     /// An error that turned up where it could not be returned.
@@ -91,6 +95,7 @@ impl Queue {
             uring,
             completions: VecDeque::with_capacity(completions as usize),
             immediate: 0,
+            deferrable: 0,
             in_flight: 0,
             failure: None,
             enters: 0,
@@ -134,6 +139,7 @@ impl Queue {
             // SAFETY: the caller's promise.
             if unsafe { self.uring.submission().push(&entry) }.is_ok() {
                 self.immediate += u32::from(finish == Finish::AtOnce);
+                self.deferrable += usize::from(finish == Finish::WhileWaiting);
                 return;
             }
             if let Err(error) = self.enter(1, None) {
@@ -149,7 +155,7 @@ impl Queue {
     /// Submits what is queued, waits at most `wait` for `events` completions that matter, and takes all completions. Does not
     /// wait if there is one already.
     ///
-    /// Makes no system call if there is nothing to submit, nothing to fetch and no `wait`.
+    /// Makes no system call if there is nothing to submit that matters now, nothing to fetch and no `wait`.
     pub(super) fn enter(&mut self, events: u32, wait: Option<Duration>) -> io::Result<TurnStats> {
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -159,9 +165,10 @@ impl Queue {
             (submission.len(), submission.taskrun() || submission.cq_overflow())
         };
         let wait = wait.filter(|_| self.completions.is_empty() && self.uring.completion().is_empty());
-        if queued == 0 && !fetchable && wait.is_none() {
+        if queued <= self.deferrable && !fetchable && wait.is_none() {
             return Ok(self.collect());
         }
+        self.deferrable = 0;
         let awaited = events + self.immediate;
         self.immediate = 0;
         let outcome = self.enter_kernel(queued as u32, wait.map(|time| (awaited, time)));
@@ -223,7 +230,7 @@ impl Queue {
             return true;
         }
         let submission = self.uring.submission();
-        let work = !submission.is_empty() || submission.taskrun() || submission.cq_overflow();
+        let work = submission.len() > self.deferrable || submission.taskrun() || submission.cq_overflow();
         drop(submission);
         work || !self.uring.completion().is_empty()
     }

@@ -188,6 +188,11 @@ impl Ring {
             || self.queue.has_work()
     }
 
+    /// Whether the next turn has output to send.
+    pub fn has_output(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     // ---- listeners
 
     /// Accepts connections from this listening TCP or Unix socket until [`stop_listening`](Self::stop_listening).
@@ -505,7 +510,7 @@ impl Ring {
             opcode::Read::new(Fd(self.waker.reader()), self.wake_scratch.as_mut_ptr(), WAKE_BYTES as u32).build();
         // SAFETY: nobody else touches the scratch bytes. They and the pipe live as long as the ring, or longer if the
         // kernel does not let go of them (`drop`).
-        unsafe { self.queue.push(read, Token::plain(Kind::Wake, 0), Finish::Later) }
+        unsafe { self.queue.push(read, Token::plain(Kind::Wake, 0), Finish::WhileWaiting) }
     }
 
     // ---- figures

@@ -84,6 +84,24 @@ fn a_turn_with_nothing_to_do_makes_no_system_call() {
 }
 
 #[test]
+fn a_ring_that_was_woken_is_ready_for_the_next_time_without_a_system_call_of_its_own() {
+    let mut ring = ring();
+    let waker = ring.waker();
+    for _ in 0..3 {
+        waker.wake();
+        let mut woken = false;
+        while !woken {
+            ring.turn(Some(Duration::from_secs(30))).expect("turn");
+            woken = std::iter::from_fn(|| ring.next_event()).any(|event| matches!(event, Event::Woken));
+        }
+        let enters = ring.counters().enters;
+        ring.turn(None).expect("turn");
+        assert!(!ring.has_work(), "nothing that matters to a ring that does not wait");
+        assert_eq!(ring.counters().enters, enters);
+    }
+}
+
+#[test]
 fn a_turn_that_sends_waits_for_the_next_event_not_for_the_send() {
     let mut ring = ring();
     let (mut client, server) = UnixStream::pair().expect("pair");
