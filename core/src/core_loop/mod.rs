@@ -6,9 +6,10 @@
 //! resolve it, which makes glommio look at its timers, its files and the wakers of other threads.
 //!
 //! One turn: completions of the ring → commands → requests for other cores leave → mail of other cores and threads → propose →
-//! all else leaves. Then other tasks of the core run (Raft), and the next turn submits what they sent. A core with nothing to do
-//! lets other tasks run twice, then blocks in its ring for [`limits::BLOCK`], then parks in glommio until its ring or glommio has
-//! something. If there is much traffic, it *gathers* instead of blocking: see [`crate::clients::Traffic`].
+//! all else leaves. Then other tasks of the core run (Raft) until none is runnable, and the next turn submits what they sent. A
+//! core with nothing to do, whose other tasks have nothing to do either, blocks in its ring for [`limits::BLOCK`], then parks in
+//! glommio until its ring or glommio has something. If there is much traffic, it *gathers* instead of blocking: see
+//! [`crate::clients::Traffic`].
 
 mod answers;
 mod clients;
@@ -55,7 +56,7 @@ use glommio::timer::Timer;
 use crate::limits;
 use crate::mail::Sleep;
 
-use reactor::reactor_turn;
+use reactor::{Tasks, let_tasks_run, reactor_turn};
 use sleep::{Pace, Wait, how_to_wait, nap};
 
 /// Runs `core` until the node stops.
@@ -63,17 +64,16 @@ use sleep::{Pace, Wait, how_to_wait, nap};
 /// # Errors
 /// The sentence that says why the core cannot go on.
 pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<(), String> {
-    let executor = glommio::executor();
     let server = core.server.clone();
     let bell = server.mailboxes.bell(core.id);
-    let mut pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, wait: Wait::None };
+    let mut pace = Pace { last_reactor_turn: Instant::now(), wait: Wait::None };
     let mut parking: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
     loop {
         heartbeat.store(heartbeat.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         let wait = std::mem::take(&mut pace.wait);
         let turn = match wait {
             Wait::Gather(events, time) => core.ring.gather(events, time),
-            Wait::Block => core.ring.turn(Some(limits::BLOCK)),
+            Wait::Block(time) => core.ring.turn(Some(time)),
             Wait::Nap => nap(core),
             Wait::None => core.ring.turn(None),
         };
@@ -85,7 +85,8 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         events += core.seat_opened();
         events += core.take_ring_events();
         events += usize::from(core.hand_over_requests());
-        events += core.take_mail();
+        let mail = core.take_mail();
+        events += mail;
         events += core.take_outcomes();
         events += core.resume_stalled();
         core.tick();
@@ -101,31 +102,29 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         let gathered = match wait {
             Wait::Gather(_, time) => core.clock.now - waited_since >= time,
             Wait::Nap => core.clock.now - waited_since >= limits::GATHER,
-            Wait::None | Wait::Block => false,
+            Wait::None | Wait::Block(_) => false,
         };
         if idle && gathered {
             core.traffic.is_over();
         }
-        let blocked_in_vain = idle && turn.timed_out && wait == Wait::Block;
+        let blocked_in_vain = idle && turn.timed_out && wait == Wait::Block(limits::BLOCK);
         if !blocked_in_vain && pace.last_reactor_turn.elapsed() >= limits::REACTOR_TURN {
             reactor_turn().await;
-            pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, wait: Wait::None };
-            continue;
-        }
-        if !idle {
-            pace.quiet_turns = 0;
-            executor.yield_task_queue_now().await;
+            pace = Pace { last_reactor_turn: Instant::now(), wait: Wait::None };
             continue;
         }
         if !blocked_in_vain {
-            // Nothing new: let other tasks run until only this one is runnable, then wait for a short time.
-            pace.quiet_turns = if executor.executor_stats().tasks_executed() <= 1 { pace.quiet_turns + 1 } else { 0 };
-            if pace.quiet_turns < limits::QUIET_TURNS {
-                executor.yield_task_queue_now().await;
-                continue;
+            // What the turn began goes on in other tasks, which wake each other: the next turn would only look on.
+            let tasks = let_tasks_run().await;
+            let is_over = match tasks {
+                Tasks::Idle if idle => true,
+                // Few clients need no turn only to see that there is nothing: the one that waits sends what they were answered.
+                Tasks::Idle | Tasks::Ran => mail == 0 && !core.traffic.is_busy() && !bell.has_rung(),
+                Tasks::Busy => false,
+            };
+            if is_over {
+                pace.wait = how_to_wait(core, bell);
             }
-            pace.quiet_turns = 0;
-            pace.wait = how_to_wait(core, bell);
             continue;
         }
         // The block timed out: the core is idle and parks.
@@ -151,6 +150,6 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
             }
         }
         core.ring.enable_park(false);
-        pace = Pace { last_reactor_turn: Instant::now(), quiet_turns: 0, wait: Wait::None };
+        pace = Pace { last_reactor_turn: Instant::now(), wait: Wait::None };
     }
 }

@@ -9,7 +9,40 @@ use std::time::{Duration, Instant};
 use glommio::timer::Timer;
 
 use crate::ids::CoreId;
+use crate::limits;
 use crate::node::Server;
+
+/// What the other tasks of a core did when they were let run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tasks {
+    /// None was runnable.
+    Idle,
+    /// They ran, and none is runnable any more.
+    Ran,
+    /// Some are runnable still.
+    Busy,
+}
+
+/// Lets other tasks run until only this one is runnable, or for [`limits::TASKS_RUN`].
+///
+/// The executor tells how many tasks it has run between two yields only after the second one.
+pub async fn let_tasks_run() -> Tasks {
+    let executor = glommio::executor();
+    executor.yield_task_queue_now().await;
+    executor.executor_stats();
+    executor.yield_task_queue_now().await;
+    if executor.executor_stats().tasks_executed() <= 1 {
+        return Tasks::Idle;
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < limits::TASKS_RUN {
+        executor.yield_task_queue_now().await;
+        if executor.executor_stats().tasks_executed() <= 1 {
+            return Tasks::Ran;
+        }
+    }
+    Tasks::Busy
+}
 
 /// Makes the executor run out of runnable tasks once, so that glommio polls its rings, timers and foreign wakers, without
 /// sleeping: the timer has expired by the time the executor looks. A timer that is ready at its first poll never reaches

@@ -11,7 +11,6 @@ use crate::mail::{Doorbell, Sleep};
 /// Where the loop stands between two sleeps.
 pub(super) struct Pace {
     pub(super) last_reactor_turn: Instant,
-    pub(super) quiet_turns: u32,
     /// How the next turn waits.
     pub(super) wait: Wait,
 }
@@ -27,8 +26,8 @@ pub(super) enum Wait {
     Gather(u32, Duration),
     /// Outside the ring for [`limits::GATHER`] at most; a finished sync, and whatever else wakes a group, ends it.
     Nap,
-    /// In the ring for a completion or the bell, for [`limits::BLOCK`] at most.
-    Block,
+    /// In the ring for a completion or the bell, for so long at most.
+    Block(Duration),
 }
 
 /// Sleeps outside the ring, with nothing left in it that waits to be submitted.
@@ -54,7 +53,10 @@ pub(super) fn how_to_wait(core: &Core, bell: &Doorbell) -> Wait {
         Some((events, time)) => Wait::Gather(events, time),
         // A batch that waits for clients is to be looked at again soon, whatever the others do.
         None if core.waits_for_clients() => Wait::Gather(1, limits::HOLD),
-        None if bell.prepare_sleep(Sleep::Blocked) => Wait::Block,
+        None if bell.prepare_sleep(Sleep::Blocked) => {
+            let is_sending = core.ring.has_output();
+            Wait::Block(if is_sending { limits::BLOCK_SENDING } else { limits::BLOCK })
+        }
         None => Wait::None,
     }
 }

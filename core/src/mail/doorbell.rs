@@ -89,6 +89,11 @@ impl Doorbell {
         self.pending.load(Ordering::Relaxed) && self.pending.swap(false, Ordering::AcqRel)
     }
 
+    /// Whether something waits for the core that it has not been told of.
+    pub fn has_rung(&self) -> bool {
+        self.pending.load(Ordering::Relaxed)
+    }
+
     /// Whether the core sleeps in glommio (the watchdog looks at such a core less often).
     pub fn is_parked(&self) -> bool {
         self.state.load(Ordering::Relaxed) == PARKED
