@@ -315,8 +315,9 @@ pub const REPLY_BYTES_AT_FIRST: usize = 1 << 10;
 /// Batches of one shard on their way through the log.
 pub const BATCHES_IN_FLIGHT: usize = 64;
 
-/// Writes outstanding lately below which a batch never waits for others.
-pub const HOLD_OUTSTANDING_MIN: usize = 16;
+/// Writes outstanding lately below which a batch never waits for others. An entry costs the core as much as ten writes in it: in
+/// interleaved runs of SET -c 8 -P 1 on one core, 4 took a quarter less processor time than 16, and of -c 4 a seventh less.
+pub const HOLD_OUTSTANDING_MIN: usize = 4;
 
 /// Writes in a batch from which on it goes at once.
 pub const HOLD_WRITES_MAX: usize = 64;
