@@ -89,6 +89,12 @@ fn targets() -> impl Iterator<Item = Target> {
         aim,
     };
     [
+        ratio(Test::Set, 1, 1, RequestsPerSecond, RedisAlways, AtLeast(1.0), AtLeast(1.3)),
+        ratio(Test::Set, 1, 1, P99, RedisAlways, AtMost(1.0), AtMost(0.7)),
+        ratio(Test::Set, 1, 1, CpuPerRequest, RedisAlways, AtMost(1.3), AtMost(1.0)),
+        ratio(Test::Set, 8, 1, RequestsPerSecond, RedisAlways, AtLeast(1.0), AtLeast(1.3)),
+        ratio(Test::Set, 8, 1, P99, RedisAlways, AtMost(1.0), AtMost(0.7)),
+        ratio(Test::Set, 8, 1, CpuPerRequest, RedisAlways, AtMost(1.3), AtMost(1.0)),
         ratio(Test::Set, 50, 1, RequestsPerSecond, RedisAlways, AtLeast(1.0), AtLeast(1.3)),
         ratio(Test::Set, 50, 1, P99, RedisAlways, AtMost(0.7), AtMost(0.3)),
         ratio(Test::Set, 50, 16, RequestsPerSecond, RedisAlways, AtLeast(1.0), AtLeast(1.5)),
