@@ -184,7 +184,16 @@ impl RaftLogReader<TypeConfig> for LogStore {
         if from >= to {
             return Ok(Vec::new());
         }
-        self.read(from, to, usize::MAX).await
+        let mut entries = self.read(from, to, usize::MAX).await?;
+        // It wants all of them, and what is on disk comes without what is in memory.
+        while let Some(last) = entries.last().map(|entry| entry.log_id.index()).filter(|last| last + 1 < to) {
+            let more = self.read(last + 1, to, usize::MAX).await?;
+            if more.is_empty() {
+                break;
+            }
+            entries.extend(more);
+        }
+        Ok(entries)
     }
 
     async fn entries_stream<RB>(&mut self, range: RB) -> impl Stream<Item = io::Result<Entry>> + OptionalSend

@@ -273,6 +273,17 @@ fn entries_that_are_in_memory_no_more_are_read_on_another_thread_and_may_be_purg
         }
         assert_eq!(read, (0..40).collect::<Vec<_>>());
 
+        let mut whole = log.clone();
+        let mut whole = Box::pin(whole.try_get_log_entries(1..40));
+        let whole = loop {
+            match poll_fn(|context| Poll::Ready(whole.as_mut().poll(context))).await {
+                Poll::Ready(entries) => break entries.unwrap(),
+                Poll::Pending => readers.run_all(),
+            }
+        };
+        let there: Vec<u64> = whole.iter().map(|entry| entry.log_id.index()).collect();
+        assert_eq!(there, (1..40).collect::<Vec<_>>(), "with those in memory");
+
         // Two at once take turns.
         let (mut one, mut two) = (log.clone(), log.clone());
         let mut one = Box::pin(one.limited_get_log_entries(5, 7));
