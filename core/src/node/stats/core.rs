@@ -1,0 +1,162 @@
+//! The counters of one core.
+
+use super::{Counter, ErrorCounts, Figure, RunTime};
+
+/// Calls of one command on one core.
+#[derive(Debug, Default)]
+pub struct CommandStats {
+    /// Times it was called by connections of this core.
+    pub calls: Counter,
+    /// Times it was refused before it ran (a wrong number of arguments).
+    pub rejected: Counter,
+    /// Times it ran and its reply was an error.
+    pub failed: Counter,
+    /// How long it ran on this core, for connections of any.
+    pub time: RunTime,
+}
+
+/// One core's counters.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct CoreStats {
+    /// Commands taken from clients.
+    pub commands: Counter,
+    /// Connections taken.
+    pub connections: Counter,
+    /// Connections refused because of `maxclients`.
+    pub rejected_connections: Counter,
+    /// Connections there are.
+    pub clients: Figure,
+    /// Bytes received.
+    pub bytes_in: Counter,
+    /// Bytes sent.
+    pub bytes_out: Counter,
+    /// Receives that brought bytes.
+    pub receives: Counter,
+    /// Sends submitted.
+    pub sends: Counter,
+    /// Requests sent to other cores.
+    pub forwarded: Counter,
+    /// Turns of the core loop.
+    pub turns: Counter,
+    /// `io_uring_enter` calls.
+    pub enters: Counter,
+    /// Times the core slept.
+    pub parks: Counter,
+    /// Stalls: turns that held the core longer than the budget.
+    pub stalls: Counter,
+    /// The longest turn, in microseconds.
+    pub stall_us_max: Figure,
+    /// With `timer-probe`: how late a timer of 1 ms was at worst, in microseconds.
+    pub timer_late_us_max: Figure,
+    /// Connections closed because their output grew over the limit.
+    pub output_limit_closed: Counter,
+    /// Connections closed because all clients together held too much.
+    pub evicted_clients: Counter,
+    /// What the largest client that may be evicted holds, while all clients together hold too much.
+    pub largest_client_bytes: Figure,
+    /// Bytes queued for clients.
+    pub output_bytes: Figure,
+    /// Memory for bytes received and not decoded yet.
+    pub input_bytes: Figure,
+    /// Bytes of replies that wait for others of their connections, and of what is gathered for them.
+    pub held_bytes: Figure,
+    /// Bytes of requests that wait in the core for other cores, or to be run for them.
+    pub outbox_requests_bytes: Figure,
+    /// Bytes of replies that wait in the core to be delivered here or elsewhere.
+    pub outbox_replies_bytes: Figure,
+    /// Error replies sent to clients, by code.
+    pub error_replies: ErrorCounts,
+    /// Commands taken per second lately.
+    pub commands_per_s: Figure,
+    /// Bytes received per second lately.
+    pub bytes_in_per_s: Figure,
+    /// Bytes sent per second lately.
+    pub bytes_out_per_s: Figure,
+    /// The core's thread as the kernel numbers it; 0 until it has said.
+    pub thread_id: Figure,
+    /// Per command, by its id in the table.
+    pub by_command: Box<[CommandStats]>,
+}
+
+impl CoreStats {
+    /// Counters for a table of `command_count` commands.
+    pub fn new(command_count: usize) -> CoreStats {
+        CoreStats {
+            commands: Counter::default(),
+            connections: Counter::default(),
+            rejected_connections: Counter::default(),
+            clients: Figure::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            receives: Counter::default(),
+            sends: Counter::default(),
+            forwarded: Counter::default(),
+            turns: Counter::default(),
+            enters: Counter::default(),
+            parks: Counter::default(),
+            stalls: Counter::default(),
+            stall_us_max: Figure::default(),
+            timer_late_us_max: Figure::default(),
+            output_limit_closed: Counter::default(),
+            evicted_clients: Counter::default(),
+            largest_client_bytes: Figure::default(),
+            output_bytes: Figure::default(),
+            input_bytes: Figure::default(),
+            held_bytes: Figure::default(),
+            outbox_requests_bytes: Figure::default(),
+            outbox_replies_bytes: Figure::default(),
+            error_replies: ErrorCounts::default(),
+            commands_per_s: Figure::default(),
+            bytes_in_per_s: Figure::default(),
+            bytes_out_per_s: Figure::default(),
+            thread_id: Figure::default(),
+            by_command: (0..command_count).map(|_| CommandStats::default()).collect(),
+        }
+    }
+}
+
+impl CoreStats {
+    /// Bytes of this core's clients, received or to be sent.
+    pub fn client_bytes(&self) -> u64 {
+        self.input_bytes.get() + self.output_bytes.get() + self.held_bytes.get()
+    }
+
+    /// Counts a reply on its way to a client if it is an error.
+    #[inline]
+    pub fn note_reply(&self, reply: &[u8]) {
+        if reply.first() == Some(&b'-') {
+            self.error_replies.count(reply);
+        }
+    }
+
+    /// Begins every count anew (`CONFIG RESETSTAT`); states stay. Any core may call this.
+    pub fn reset(&self) {
+        let counters = [
+            &self.commands,
+            &self.connections,
+            &self.rejected_connections,
+            &self.bytes_in,
+            &self.bytes_out,
+            &self.receives,
+            &self.sends,
+            &self.forwarded,
+            &self.turns,
+            &self.enters,
+            &self.parks,
+            &self.stalls,
+            &self.output_limit_closed,
+            &self.evicted_clients,
+        ];
+        counters.into_iter().for_each(Counter::reset);
+        self.stall_us_max.set(0);
+        self.timer_late_us_max.set(0);
+        self.error_replies.reset();
+        for command in &self.by_command {
+            command.calls.reset();
+            command.rejected.reset();
+            command.failed.reset();
+            command.time.reset();
+        }
+    }
+}

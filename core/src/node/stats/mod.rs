@@ -1,0 +1,13 @@
+//! Counters that `INFO` reads: each written by one core, read by any, never locked.
+
+mod core;
+mod errors;
+mod figure;
+mod run_time;
+mod shard;
+
+pub use self::core::{CommandStats, CoreStats};
+pub use errors::ErrorCounts;
+pub use figure::{Counter, Figure, RateMeter};
+pub use run_time::RunTime;
+pub use shard::{GroupState, ShardStats, Told, ToldState};

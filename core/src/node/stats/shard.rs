@@ -1,0 +1,184 @@
+//! The figures of one shard, and what its core tells the others of it.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use super::{Counter, Figure};
+use crate::mail::Takes;
+
+/// The word of a shard's core to the others on what to send for it.
+#[derive(Debug, Default)]
+pub struct Told(AtomicU8);
+
+impl Told {
+    /// Tells the others.
+    pub fn set(&self, takes: Takes) {
+        self.0.store(takes as u8, Ordering::Relaxed);
+    }
+
+    /// What was told last.
+    pub fn get(&self) -> Takes {
+        match self.0.load(Ordering::Relaxed) {
+            told if told == Takes::All as u8 => Takes::All,
+            told if told == Takes::Reads as u8 => Takes::Reads,
+            _ => Takes::Nothing,
+        }
+    }
+}
+
+/// The stage of life that a shard's group has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum GroupState {
+    /// Its log and rows are being opened.
+    Opening,
+    /// It executes what the log has beyond the rows on disk, and has no leader yet.
+    Recovering,
+    /// It takes requests.
+    Leader,
+    /// What it has in memory goes to disk before it ends.
+    Closing,
+}
+
+impl GroupState {
+    /// The state's name in `INFO`.
+    pub fn name(self) -> &'static str {
+        match self {
+            GroupState::Opening => "opening",
+            GroupState::Recovering => "recovering",
+            GroupState::Leader => "leader",
+            GroupState::Closing => "closing",
+        }
+    }
+}
+
+/// A group's state, as its core told it last.
+#[derive(Debug, Default)]
+pub struct ToldState(AtomicU8);
+
+impl ToldState {
+    /// Tells the others.
+    pub fn set(&self, state: GroupState) {
+        self.0.store(state as u8, Ordering::Relaxed);
+    }
+
+    /// The state that was told last.
+    pub fn get(&self) -> GroupState {
+        match self.0.load(Ordering::Relaxed) {
+            told if told == GroupState::Opening as u8 => GroupState::Opening,
+            told if told == GroupState::Recovering as u8 => GroupState::Recovering,
+            told if told == GroupState::Leader as u8 => GroupState::Leader,
+            _ => GroupState::Closing,
+        }
+    }
+}
+
+/// One shard's figures, as its core last published them.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct ShardStats {
+    /// How far its group has come.
+    pub state: ToldState,
+    /// Keys, by database.
+    pub keys: [Figure; basalt_storage::DATABASE_COUNT],
+    /// Keys with a deadline, by database.
+    pub deadlines: [Figure; basalt_storage::DATABASE_COUNT],
+    /// The mean of those keys' deadlines, Unix milliseconds, by database; of no meaning where there are none.
+    pub deadline_means_ms: [Figure; basalt_storage::DATABASE_COUNT],
+    /// Raft term.
+    pub term: Figure,
+    /// Whether this replica leads, 0 or 1.
+    pub leads: Figure,
+    /// Index of the last entry in the log.
+    pub last_log: Figure,
+    /// Index of the last committed entry.
+    pub committed: Figure,
+    /// Index of the last applied entry.
+    pub applied: Figure,
+    /// Index up to which the log is purged.
+    pub purged: Figure,
+    /// Index up to which the rows are on disk without the log.
+    pub durable_applied: Figure,
+    /// Bytes of the log.
+    pub log_bytes: Figure,
+    /// Bytes of the active memtable, and of the frozen or the written one.
+    pub memtable_bytes: Figure,
+    /// Bytes of the cache of rows on disk.
+    pub row_cache_bytes: Figure,
+    /// Reads of rows on disk that the row cache answered.
+    pub row_cache_hits: Counter,
+    /// Reads of rows on disk that it did not.
+    pub row_cache_misses: Counter,
+    /// Bytes of the newest log entries in memory.
+    pub log_tail_bytes: Figure,
+    /// Bytes that RocksDB has in memory of the log.
+    pub log_segments_bytes: Figure,
+    /// Bytes of the rows on disk.
+    pub disk_bytes: Figure,
+    /// Entries proposed.
+    pub batches: Counter,
+    /// Writes proposed, in all entries.
+    pub writes: Counter,
+    /// Bytes of requests that wait in the shard: for their batch, for its outcome, for rows.
+    pub request_bytes: Figure,
+    /// Bytes of replies that were made and not taken.
+    pub reply_bytes: Figure,
+    /// Writes of batches that were held back because the disk does not keep up.
+    pub writes_delayed: Counter,
+    /// How long those batches were held back, in microseconds.
+    pub write_delay_us: Counter,
+    /// Times that nothing could be proposed, for want of memory or of room in the log.
+    pub write_stops: Counter,
+    /// How long a batch is held back now, in microseconds; 0 if none is.
+    pub slow_down_us: Figure,
+    /// Bytes of batches per second that are let through now; 0 for as many as come.
+    pub slow_down_bytes_per_s: Figure,
+    /// Keys deleted because their deadline passed.
+    pub expired_keys: Counter,
+    /// Keyspace hits.
+    pub hits: Counter,
+    /// Keyspace misses.
+    pub misses: Counter,
+    /// Requests that waited for a reader thread.
+    pub cold_reads: Counter,
+    /// Rows that other threads have read from disk for requests.
+    pub cold_rows_read: Counter,
+    /// Times an entry has waited for a reader thread with some of its commands executed, while the core went on.
+    pub entry_waits: Figure,
+    /// Times the core has waited for the disk itself.
+    pub disk_waits: Figure,
+    /// Whether writes are refused because the disk is full, 0 or 1.
+    pub disk_is_full: Figure,
+    /// What its core wants sent by others.
+    pub takes: Told,
+    /// Commands that changed rows which are in the log and in memory, but in no generation on disk yet.
+    pub unsaved_changes: Figure,
+    /// Generations written to disk.
+    pub saves: Figure,
+    /// Unix seconds of the last generation written to disk.
+    pub last_save_unix_s: Figure,
+    /// How far the clock is behind the time that the rows show, which does not go back, in milliseconds.
+    pub clock_behind_ms: Figure,
+    /// Entries of the log that were applied at the start, beyond the rows on disk.
+    pub replayed: Figure,
+}
+
+impl ShardStats {
+    /// Begins every count anew (`CONFIG RESETSTAT`); states stay. Any core may call this.
+    pub fn reset(&self) {
+        let counters = [
+            &self.batches,
+            &self.writes,
+            &self.writes_delayed,
+            &self.write_delay_us,
+            &self.write_stops,
+            &self.expired_keys,
+            &self.hits,
+            &self.misses,
+            &self.cold_reads,
+            &self.cold_rows_read,
+            &self.row_cache_hits,
+            &self.row_cache_misses,
+        ];
+        counters.into_iter().for_each(Counter::reset);
+    }
+}
