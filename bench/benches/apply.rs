@@ -6,9 +6,9 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use basalt_bench::requests::{Keys, value};
-use basalt_core::commands::{Kind, table};
-use basalt_core::entry::batch;
-use basalt_core::entry::request::{self, RequestHeader};
+use basalt_core::internals::commands::{Kind, table};
+use basalt_core::internals::entry::batch;
+use basalt_core::internals::entry::request::{self, RequestHeader};
 use basalt_net::resp::Protocol;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};

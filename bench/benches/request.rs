@@ -7,10 +7,10 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use basalt_bench::requests::{Keys, command, value};
-use basalt_core::cluster::Router;
-use basalt_core::commands::{Args, Kind, table};
-use basalt_core::entry::batch;
-use basalt_core::entry::request::{self, RequestHeader};
+use basalt_core::internals::cluster::Router;
+use basalt_core::internals::commands::{Args, Kind, table};
+use basalt_core::internals::entry::batch;
+use basalt_core::internals::entry::request::{self, RequestHeader};
 use basalt_net::resp::{Argv, Decoded, Decoder, Limits, Protocol};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};

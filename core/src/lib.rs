@@ -6,17 +6,49 @@
 #![forbid(unsafe_code)]
 
 pub mod boot;
-pub mod clients;
-pub mod cluster;
-pub mod commands;
+mod clients;
+mod cluster;
+mod commands;
 pub mod config;
-pub mod core_loop;
-pub mod entry;
-pub mod ids;
-pub mod limits;
-pub mod mail;
-pub mod multi_shard;
-pub mod node;
-pub mod session_commands;
-pub mod shard;
+mod core_loop;
+mod entry;
+mod ids;
+mod limits;
+mod mail;
+mod multi_shard;
+mod node;
+mod session_commands;
+mod shard;
 pub mod start;
+
+pub use limits::HEAP_ARENAS;
+
+/// The rooms behind the front door, for benchmarks: nothing in here is promised.
+#[cfg(feature = "internals")]
+#[allow(missing_docs, reason = "each is the room of that name")]
+pub mod internals {
+    pub mod cluster {
+        pub use crate::cluster::*;
+    }
+    pub mod commands {
+        pub use crate::commands::*;
+    }
+    pub mod core_loop {
+        pub use crate::core_loop::{Outbox, PendingRequest, PendingRequests};
+    }
+    pub mod entry {
+        pub use crate::entry::*;
+    }
+    pub mod ids {
+        pub use crate::ids::*;
+    }
+    pub mod limits {
+        pub use crate::limits::*;
+    }
+    pub mod mail {
+        pub use crate::mail::*;
+    }
+    pub mod shard {
+        pub use crate::shard::*;
+    }
+}

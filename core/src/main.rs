@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use basalt_core::boot::{self, StopRequest};
 use basalt_core::config::{self, Config, ConfigError, Request};
-use basalt_core::{limits, start};
+use basalt_core::{HEAP_ARENAS, start};
 use basalt_net::heap;
 
 #[global_allocator]
@@ -20,7 +20,7 @@ const FAILED: u8 = 1;
 const REFUSED: u8 = 2;
 
 fn main() -> ExitCode {
-    heap::share_arenas(limits::HEAP_ARENAS);
+    heap::share_arenas(HEAP_ARENAS);
     let invocation = match config::load(env::args_os(), env::vars_os()) {
         Ok(invocation) => invocation,
         // Help and version too; clap knows the text, the stream and the status.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use basalt_core::shard::ShardMachine;
+use basalt_core::internals::shard::ShardMachine;
 use basalt_raft::{EntryId, Machine};
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::{BlockCache, Store, StoreOptions};

@@ -10,10 +10,9 @@ mod turns;
 
 pub use client_filter::ClientFilter;
 pub use connection::{Connection, DuePiece, Expects, Piece};
-pub use input_buffer::InputBuffer;
 pub(crate) use session::{DEFAULT_USER, protocol_number};
 pub use session::{ReplyMode, Session};
+pub use stalled::Stalled;
 pub(crate) use stalled::Started;
-pub use stalled::{Stalled, WaitsFor};
-pub use traffic::{HeardIn, Traffic};
-pub use turns::{Turn, Turns};
+pub use traffic::Traffic;
+pub use turns::Turns;

@@ -60,6 +60,7 @@ impl Router {
     }
 
     /// The slots of `shard`: first and one past the last.
+    #[cfg(test)]
     pub fn slots_of(&self, shard: ShardId) -> std::ops::Range<u16> {
         let first = |shard: u32| (shard * u32::from(SLOT_COUNT)).div_ceil(u32::from(self.shard_count)) as u16;
         first(u32::from(shard.0))..first(u32::from(shard.0) + 1)

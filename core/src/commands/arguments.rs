@@ -176,11 +176,6 @@ impl<'a> Options<'a> {
     pub fn argument(&mut self) -> Result<&'a [u8], CommandError> {
         self.next_word().ok_or(CommandError::SYNTAX)
     }
-
-    /// How many words are left.
-    pub fn left(&self) -> usize {
-        self.rest.len()
-    }
 }
 
 #[cfg(test)]

@@ -229,6 +229,7 @@ impl Command {
     }
 
     /// Whether it changes the shard.
+    #[cfg(test)]
     pub fn is_write(&self) -> bool {
         matches!(self.kind, Kind::Write(_))
     }

@@ -59,11 +59,6 @@ impl CommandError {
     /// The group that has the keys does not take requests yet.
     pub const LOADING: CommandError = CommandError::text("LOADING Basalt is loading the dataset in memory");
 
-    /// Keys of one command are on several shards of this node, and it works on one at a time.
-    pub const fn cross_shard() -> CommandError {
-        CommandError::CROSS_SLOT
-    }
-
     /// An error with a fixed text, prefix included.
     pub const fn text(text: &'static str) -> CommandError {
         CommandError::Refused(Cow::Borrowed(text))

@@ -39,16 +39,12 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 
-pub use arguments::{
-    ExpiryUnit, Options, deadline_ms, parse_expiry_ms, parse_f64, parse_i64, parse_index_range, parse_positive_i64,
-    parse_usize,
-};
+pub use arguments::{parse_f64, parse_i64, parse_index_range, parse_usize};
 pub use command::{Command, Kind, Merge, MultiShard, Overwrites, Scatter};
 pub use command_error::CommandError;
-pub use float_text::read_f64;
 pub use glob::{glob_matches, glob_matches_any_case};
 pub use help::reply_help;
-pub use key_positions::{KeyPositions, find_keys};
+pub use key_positions::find_keys;
 pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;
 pub use random::Random;

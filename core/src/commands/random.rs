@@ -24,6 +24,7 @@ impl Random {
     ///
     /// # Panics
     /// If `bound` is 0.
+    #[cfg(test)]
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "there is no number below 0");
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64

@@ -38,7 +38,9 @@ mod turn;
 mod watch;
 
 pub use self::core::{Core, Opened};
-pub use outbox::{Outbox, Warm};
+#[cfg(feature = "internals")]
+pub use outbox::Outbox;
+#[cfg(feature = "internals")]
 pub use pending::{PendingRequest, PendingRequests};
 pub use reactor::probe_timers;
 pub use sync_placement::SyncPlacement;

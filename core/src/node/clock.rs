@@ -31,6 +31,7 @@ impl Clock {
     }
 
     /// Stops the clock at `unix_ms`, which is above 0, for tests and simulations.
+    #[cfg(test)]
     pub fn set(&self, unix_ms: u64) {
         assert!(unix_ms > 0, "0 stands for the system's clock");
         self.set_ms.store(unix_ms, Ordering::Relaxed);

@@ -9,9 +9,7 @@ mod stop;
 pub use background::{Background, Job};
 pub use clock::Clock;
 pub use live_settings::{LiveSettings, Settings};
-pub use stats::{
-    CommandStats, CoreStats, Counter, ErrorCounts, Figure, GroupState, RateMeter, RunTime, ShardStats, Told, ToldState,
-};
+pub use stats::{CoreStats, Counter, Figure, GroupState, RateMeter, ShardStats};
 pub use stop::Stop;
 
 use std::sync::Arc;
