@@ -99,20 +99,20 @@ pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
 /// (`a_node_of_many_shards_starts_again_and_again_on_a_full_disk` prints it); what it takes in passing is more.
 pub const BALLAST_BYTES_PER_SHARD: u64 = 1 << 20;
 
-/// How long a graceful stop may take. After it the process ends at once, which loses nothing acknowledged under
+/// Time that a graceful stop may take. After it the process ends at once, which loses nothing acknowledged under
 /// `durability = always`: a restart replays the log.
 pub const STOP_MAX: Duration = Duration::from_secs(5);
 
 /// Log lines waiting for the standard error to take them; more are dropped and counted.
 pub const LOG_LINES_MAX: usize = 4096;
 
-/// How long a stop waits for waiting log lines to be written.
+/// Time that a stop waits for waiting log lines to be written.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// How long a start waits for the port of a predecessor that was killed a moment ago.
+/// Time that a start waits for the port of a predecessor that was killed a moment ago.
 pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// How often it tries meanwhile.
+/// Interval at which it tries meanwhile.
 pub const LISTEN_RETRY: Duration = Duration::from_millis(20);
 
 // --- a core -------------------------------------------------------------------------------------------------------------------
@@ -222,13 +222,13 @@ pub const REACTOR_TURN: Duration = Duration::from_millis(2);
 /// How long other tasks of a core run, if they have so much to do, before it looks at its ring again.
 pub const TASKS_RUN: Duration = Duration::from_micros(100);
 
-/// How long a core blocks in its ring before it parks in glommio.
+/// Time that a core blocks in its ring before it parks in glommio.
 pub const BLOCK: Duration = Duration::from_millis(1);
 
 /// The same if it has replies to send first: a socket that is full would hold up what else comes for so long.
 pub const BLOCK_SENDING: Duration = Duration::from_micros(100);
 
-/// How long a core that much traffic wakes often sleeps before it looks at what has come meanwhile. In interleaved
+/// Time that a core sleeps which much traffic wakes often, before it looks at what has come meanwhile. In interleaved
 /// runs of GET -c 50 -P 1, 50 µs saved a tenth of the processor time of a request and 200 µs half of it; what it comes to now:
 /// `make bench-compare ARGS='--only "get -c 50 -P 1"'`.
 pub const GATHER: Duration = Duration::from_micros(200);
@@ -246,19 +246,19 @@ pub const GATHER_CLIENTS_MIN: usize = 16;
 /// Clients heard that end gathering early, however many there are.
 pub const GATHER_RECEIVES_MAX: usize = 64;
 
-/// How long traffic is counted before it is judged.
+/// Time that traffic is counted before it is judged.
 pub const TRAFFIC_WINDOW: Duration = Duration::from_millis(2);
 
-/// How late the timers of a core may be: a part of [`GATHER`].
+/// Delay that the timers of a core may have: a part of [`GATHER`].
 pub const TIMER_SLACK: Duration = Duration::from_micros(5);
 
-/// How often a core looks after expiry, idle clients and its figures.
+/// Interval at which a core looks after expiry, idle clients and its figures.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// How often a shard asks RocksDB for the size of its files.
+/// Interval at which a shard asks RocksDB for the size of its files.
 pub const DISK_MEASURE: Duration = Duration::from_secs(1);
 
-/// How often a core does that which nothing has woken for [`IDLE_PARKS`] ticks and which has no keys with deadlines.
+/// The same for a core which nothing has woken for [`IDLE_PARKS`] ticks and which has no keys with deadlines.
 pub const TICK_IDLE: Duration = Duration::from_secs(1);
 
 /// Ticks without anything else after which a core ticks less often.
@@ -267,13 +267,13 @@ pub const IDLE_PARKS: u32 = 5;
 /// Uninterrupted run of a core's loop above which a stall is counted.
 pub const TURN_MAX: Duration = Duration::from_micros(500);
 
-/// How often the watchdog looks at the cores.
+/// Interval at which the watchdog looks at the cores.
 pub const WATCHDOG: Duration = Duration::from_millis(10);
 
-/// How often it looks while all cores are parked. A core that wakes meanwhile has its first look a little later.
+/// Interval at which it looks while all cores are parked. A core that wakes meanwhile has its first look a little later.
 pub const WATCHDOG_IDLE: Duration = Duration::from_millis(100);
 
-/// How long a stop waits for clients to take their replies.
+/// Time that a stop waits for clients to take their replies.
 pub const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
 
 // --- a shard ------------------------------------------------------------------------------------------------------------------
@@ -322,19 +322,19 @@ pub const HOLD_OUTSTANDING_MIN: usize = 4;
 /// Writes in a batch from which on it goes at once.
 pub const HOLD_WRITES_MAX: usize = 64;
 
-/// How long a batch waits for writes of clients that were just acknowledged: about half a sync.
+/// Time that a batch waits for writes of clients that were just acknowledged: about half a sync.
 pub const HOLD: Duration = Duration::from_micros(50);
 
 /// Bytes of batches up to which their sync is best done on the core's own processor: see [`crate::core_loop::SyncPlacement`].
 pub const SMALL_SYNC_BYTES: usize = 16 << 10;
 
-/// How long ago a batch was proposed that is likely to be over in a moment: several syncs of a fast disk.
+/// Age below which a batch is likely to be over in a moment: several syncs of a fast disk.
 pub const COMMITS_SOON: Duration = Duration::from_millis(1);
 
-/// How long a batch waits for the one before it: several syncs of a fast disk, one of a slow one.
+/// Time that a batch waits for the one before it: several syncs of a fast disk, one of a slow one.
 pub const HOLD_BEHIND: Duration = Duration::from_millis(10);
 
-/// How long the greatest number of writes outstanding at once is remembered, at least.
+/// Time that the greatest number of writes outstanding at once is remembered, at least.
 pub const OUTSTANDING_WINDOW: Duration = Duration::from_millis(10);
 
 /// Times its budget that a memtable may hold while the one before it is being written; then batches wait. Only where slowing
@@ -344,16 +344,16 @@ pub const MEMTABLE_OVERFLOW: usize = 2;
 /// Memtables that may be in memory at once in each shard, in budgets of one: the active one and the one before it, each overgrown.
 pub const MEMTABLES_PER_SHARD: u64 = 2 * MEMTABLE_OVERFLOW as u64;
 
-/// How steeply writers are slowed down above a memtable's budget. With 4, writers of any speed come to a memtable of 1.6 to 1.8
-/// times its budget and do not see its bound: the unit tests of `shard/pace/slow_down.rs` print it.
+/// Steepness with which writers are slowed down above a memtable's budget. With 4, writers of any speed come to a memtable of 1.6
+/// to 1.8 times its budget and do not see its bound: the unit tests of `shard/pace/slow_down.rs` print it.
 pub const SLOW_DOWN_GAIN: f64 = 4.0;
 
 /// The longest that a batch waits behind the one before it so that writers are slowed down. Each shard so takes twenty times
 /// a second what its clients have for it, until nothing more fits.
 pub const SLOW_DOWN_MAX: Duration = Duration::from_millis(50);
 
-/// How much is taken into a batch while writers are slowed down: what leaves in this time. Short, so that those who find no room
-/// wait evenly, and reads behind writes of their own connections with them.
+/// Time in which a batch leaves that is collected while writers are slowed down. Short, so that those who find no
+/// room wait evenly, and reads behind writes of their own connections with them.
 pub const SLOW_DOWN_STEP: Duration = Duration::from_millis(5);
 
 /// Least bytes of such a batch.
@@ -375,11 +375,11 @@ pub const UNAPPLIED_BATCHES_MIN: usize = 2;
 /// Looks that a shard takes at the segments of its log that wait, for each of them that it fills.
 pub const LOG_LOOKS_PER_SEGMENT: usize = 8;
 
-/// How long batches wait for a memtable to be written or for a log that cannot take more right now; then writes are refused until
+/// Time that batches wait for a memtable to be written or for a log that cannot take more right now; then writes are refused until
 /// they can go on.
 pub const MEMTABLE_WAIT: Duration = Duration::from_secs(2);
 
-/// How often a core that sleeps looks whether such a batch can go on.
+/// Interval at which a core that sleeps looks whether such a batch can go on.
 pub const HELD_RETRY: Duration = Duration::from_millis(1);
 
 /// Requests of one shard that may wait for rows on disk, or behind such requests of their connections, and reads that may wait
@@ -393,12 +393,12 @@ pub const WAITING_BYTES_MAX: usize = 16 << 20;
 /// Keys one entry deletes because their deadline has passed.
 pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
 
-/// How far back of the last sweep that found nothing due the next one looks, in milliseconds: an entry may set a deadline that
+/// Milliseconds that a sweep looks back of the last one that found nothing due: an entry may set a deadline that
 /// lies a little before the clock of the core that looks.
 pub const EXPIRY_OVERLAP_MS: u64 = 60_000;
 
-/// How far the clock may be behind the newest entry of a shard before it is reported, in milliseconds: clocks that are kept in step
-/// by small corrections never are.
+/// Milliseconds that the clock may be behind the newest entry of a shard before it is reported: clocks that are kept in
+/// step by small corrections never are.
 pub const CLOCK_BEHIND_MS: u64 = 5_000;
 
 /// Cold reads of one core that reader threads work on at once.
@@ -511,7 +511,7 @@ pub const VIEW_THREADS_PER_CORE: usize = 2;
 /// Threads that write generations and snapshots.
 pub const BACKGROUND_THREADS: usize = 2;
 
-/// How often a node that has started on a full disk looks whether there is room to compact.
+/// Interval at which a node that has started on a full disk looks whether there is room to compact.
 pub const COMPACTION_RETRY: Duration = Duration::from_millis(500);
 
 /// Jobs that may wait for them; each shard has five at most.

@@ -21,7 +21,7 @@ pub struct ClientFilter {
 }
 
 impl ClientFilter {
-    /// Whether the connection is one of those asked for.
+    /// Returns whether the connection is one of those asked for.
     pub fn matches(&self, session: &Session) -> bool {
         let is_at = |wanted: &Option<String>, address: Option<std::net::SocketAddr>| match wanted {
             Some(wanted) => address.is_some_and(|address| address.to_string() == *wanted),
@@ -34,7 +34,7 @@ impl ClientFilter {
             && is_at(&self.local, session.local)
     }
 
-    /// Whether the connection is the one that asks: when it closes itself, it still gets its reply.
+    /// Returns whether the connection is the one that asks: when it closes itself, it still gets its reply.
     pub fn is_asker(&self, session: &Session) -> bool {
         self.asker == Some(session.id)
     }
@@ -101,7 +101,7 @@ fn parse_killed_id(arg: &[u8]) -> Result<u64, CommandError> {
     }
 }
 
-/// Whether a client type is that of ordinary clients, which all are.
+/// Returns whether a client type is that of ordinary clients, which all are.
 fn is_normal(kind: &[u8]) -> Result<bool, CommandError> {
     match kind.to_ascii_lowercase().as_slice() {
         b"normal" => Ok(true),
@@ -123,7 +123,7 @@ mod tests {
         ClientFilter::for_kill(&words(line), 7).map_err(|error| error.to_string())
     }
 
-    /// Whether connections 7 (which asks) and 8 are let through.
+    /// Returns whether connections 7 (which asks) and 8 are let through.
     fn chosen(filter: Result<ClientFilter, String>) -> [bool; 2] {
         let filter = filter.unwrap();
         [7, 8].map(|id| filter.matches(&session(id)))

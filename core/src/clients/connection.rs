@@ -22,9 +22,9 @@ use crate::multi_shard::{Coordinator, Part};
 enum Slot {
     /// Not answered yet.
     Waiting {
-        /// How its reply is counted.
+        /// The kind of reply that is expected.
         expects: Expects,
-        /// Whether the client does not want the reply (`CLIENT REPLY OFF`).
+        /// True if the client does not want the reply (`CLIENT REPLY OFF`).
         silent: bool,
     },
     /// Answered by many parts.
@@ -37,7 +37,7 @@ enum Slot {
         piece: Option<Box<Piece>>,
         /// The id of the command the client asked for.
         asked: u16,
-        /// How its reply is counted.
+        /// The kind of reply that is expected.
         expects: Expects,
         /// See [`Slot::Waiting`].
         silent: bool,
@@ -65,7 +65,7 @@ pub struct DuePiece {
     pub first_part: usize,
     /// The id of the command the client asked for.
     pub asked: u16,
-    /// Whether the client does not want it.
+    /// True if the client does not want it.
     pub silent: bool,
 }
 
@@ -85,7 +85,7 @@ impl Expects {
     }
 }
 
-/// How many requests of a connection may be on their way: few while their replies are large, which nobody knows before they
+/// Number of requests of a connection that may be on their way: few while their replies are large, which nobody knows before they
 /// come, and most when they are small.
 #[derive(Debug, Clone, Copy)]
 struct Window {
@@ -134,7 +134,7 @@ pub struct Connection {
     pub ordered_unanswered: u32,
     /// The request number that all before must be answered before another is decoded.
     pub barrier: bool,
-    /// Whether decoding stopped for want of room and is to be taken up again.
+    /// True if decoding stopped for want of room and is to be taken up again.
     pub stalled: bool,
     /// The shard whose room it waits for, if that is why.
     pub waits_for: Option<WaitsFor>,
@@ -144,9 +144,9 @@ pub struct Connection {
     pub turn: Option<Turn>,
     /// The parts of such a command that waits for its turn, and its slot.
     pub waits_for_turn: Option<(u64, Vec<Part>)>,
-    /// Whether receiving is paused in the ring.
+    /// True if receiving is paused in the ring.
     pub paused: bool,
-    /// Whether the peer sends no more.
+    /// True if the peer sends no more.
     pub ended: bool,
     /// When it was heard last, for the core's traffic.
     pub heard_in: HeardIn,
@@ -186,17 +186,17 @@ impl Connection {
         }
     }
 
-    /// Whether a reply may be written straight to the output: none before it is missing.
+    /// Returns whether a reply may be written straight to the output: none before it is missing.
     pub fn is_caught_up(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Whether another request may be sent on its way.
+    /// Returns whether another request may be sent on its way.
     pub fn may_send(&self) -> bool {
         self.slots.len() < limits::REQUESTS_PER_CONNECTION && !self.values.is_full() && !self.words.is_full()
     }
 
-    /// Whether so few are on their way that it is worth while to go on after they were too many.
+    /// Returns whether so few are on their way that it is worth while to go on after they were too many.
     pub fn may_send_again(&self) -> bool {
         self.slots.len() <= limits::REQUESTS_PER_CONNECTION / 2
             && self.values.has_room_again()
@@ -219,7 +219,7 @@ impl Connection {
         self.ready_bytes + self.slots.iter().map(held).sum::<usize>()
     }
 
-    /// Whether writes behind slot `number` were started, answered or not.
+    /// Returns whether writes behind slot `number` were started, answered or not.
     pub fn has_writes_behind(&self, number: u64) -> bool {
         self.writes_end > number + 1
     }
@@ -251,7 +251,7 @@ impl Connection {
         }
     }
 
-    /// Whether a piece of a reply waits whose turn it is.
+    /// Returns whether a piece of a reply waits whose turn it is.
     pub fn has_piece(&self) -> bool {
         matches!(self.slots.front(), Some(Slot::Coordinated { piece: Some(_), .. }))
     }

@@ -19,12 +19,12 @@ impl InputBuffer {
         &self.bytes[self.start..]
     }
 
-    /// How much is not decoded.
+    /// Returns the number of bytes that are not decoded.
     pub fn len(&self) -> usize {
         self.bytes.len() - self.start
     }
 
-    /// Whether everything is decoded.
+    /// Returns whether everything is decoded.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -56,7 +56,7 @@ pub struct Session {
     pub last_command: Option<u16>,
     /// Commands it has sent.
     pub command_count: u64,
-    /// Whether it is to be closed once what is queued is sent.
+    /// True if it is to be closed once what is queued is sent.
     pub closing: bool,
 }
 

@@ -11,7 +11,7 @@ use basalt_net::ring::ConnId;
 use crate::entry::request::Mode;
 use crate::ids::ShardId;
 
-/// Whether a command was started.
+/// Outcome of an attempt to start a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Started {
     Yes,
@@ -30,7 +30,7 @@ pub struct WaitsFor {
 }
 
 impl WaitsFor {
-    /// Whether it waits with a read that must see unanswered writes of its connection, to whatever shard.
+    /// Returns whether it waits with a read that must see unanswered writes of its connection, to whatever shard.
     pub fn is_read_in_order(&self) -> bool {
         self.mode == Mode::ReadInOrder
     }
@@ -69,7 +69,7 @@ impl Stalled {
         Stalled { ready: VecDeque::new(), waiting, waiting_count: 0, next_place: 0 }
     }
 
-    /// Whether no connection may have room again, and none waits for a shard.
+    /// Returns whether no connection may have room again, and none waits for a shard.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.waiting_count == 0
     }
@@ -79,7 +79,7 @@ impl Stalled {
         self.ready.push_back(connection);
     }
 
-    /// How many connections may have room again.
+    /// Returns the number of connections that may have room again.
     pub fn ready_count(&self) -> usize {
         self.ready.len()
     }
@@ -104,7 +104,7 @@ impl Stalled {
         self.waiting_count -= usize::from(left.is_some());
     }
 
-    /// Whether some connection waits for a shard.
+    /// Returns whether some connection waits for a shard.
     pub fn has_waiting(&self) -> bool {
         self.waiting_count > 0
     }

@@ -20,7 +20,7 @@ pub struct Traffic {
     since: Instant,
     receive_count: usize,
     client_count: usize,
-    /// How many clients spoke in the last whole window, if so often that it is worth while to gather; 0 otherwise.
+    /// Number of clients that spoke in the last whole window, if so often that it is worth while to gather; 0 otherwise.
     busy_clients: usize,
 }
 
@@ -54,7 +54,7 @@ impl Traffic {
         (self.since, self.receive_count, self.client_count) = (now, 0, 0);
     }
 
-    /// Whether it is worth while to gather.
+    /// Returns whether it is worth while to gather.
     pub fn is_busy(&self) -> bool {
         self.busy_clients > 0
     }
@@ -67,8 +67,8 @@ impl Traffic {
         (events > 1).then_some(events.min(limits::GATHER_RECEIVES_MAX) as u32)
     }
 
-    /// Nothing came for as long as it might have been gathered: it is over.
-    pub fn is_over(&mut self) {
+    /// Stops gathering until the next busy window: a whole gather passed without a client.
+    pub fn end(&mut self) {
         self.busy_clients = 0;
     }
 }

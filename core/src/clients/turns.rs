@@ -37,7 +37,7 @@ impl Turns {
         self.waiting.push_back(id);
     }
 
-    /// Whether the turn is somebody's who waits.
+    /// Returns whether the turn is somebody's who waits.
     pub fn has_next(&self) -> bool {
         !self.waiting.is_empty() && !self.is_taken.get()
     }

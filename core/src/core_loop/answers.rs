@@ -48,10 +48,10 @@ impl Core {
             self.send_pieces(&mut connection);
         }
         let waits_for_client = connection.paused && !self.takes_replies(&connection);
-        let may_go_on = connection.stalled && (waits_for_client || self.may_go_on(&mut connection));
+        let try_resume = connection.stalled && (waits_for_client || self.try_resume(&mut connection));
         let unread = self.ring.output_bytes(connection.ring) + connection.ready_bytes();
         let is_over = self.live.output_is_newly_over(unread, connection.output_over_since);
-        if may_go_on || is_over || (connection.session.closing && connection.is_caught_up()) {
+        if try_resume || is_over || (connection.session.closing && connection.is_caught_up()) {
             self.clients.stalled.push(connection.ring);
         }
         self.clients.connections[index] = Some(connection);

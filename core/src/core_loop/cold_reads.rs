@@ -6,7 +6,8 @@ use super::core::Core;
 use crate::limits;
 
 impl Core {
-    /// Whether a read from disk can be given to a thread. The others wait for those that are under way, whose end wakes the core.
+    /// Returns whether a read from disk can be given to a thread. The others wait for those that are under way, whose end wakes the
+    /// core.
     pub(super) fn may_start_warming(&self) -> bool {
         self.cold_reads.under_way < limits::COLD_READS_IN_FLIGHT && !self.outbox.warms.is_empty()
     }

@@ -72,7 +72,7 @@ pub(super) struct Clients {
 pub(super) struct Inbox {
     /// Requests for shards that take no more right now.
     pub(super) set_aside: SetAside,
-    /// Whether those are run before this core's own connections go on when there is room again: they take turns.
+    /// True if those are run before this core's own connections go on when there is room again: they take turns.
     pub(super) runs_aside_first: bool,
     /// Batches that were run in part, by the core they came from.
     pub(super) half_run: Vec<Option<HalfRun>>,
@@ -106,7 +106,7 @@ pub(super) struct HalfRun {
     pub(super) start: usize,
 }
 
-/// How far a stop has come.
+/// The point that a stop has come to.
 pub(super) struct Stopping {
     pub(super) since: Instant,
     pub(super) quiet: bool,

@@ -70,7 +70,7 @@ impl Core {
         Started::Yes
     }
 
-    /// Whether a command needs a shard whose group does not take requests yet.
+    /// Returns whether a command needs a shard whose group does not take requests yet.
     #[cold]
     fn concerns_who_is_not_ready(&self, command: &Command, args: Args<'_>) -> bool {
         let is_to_come = |shard: &ShardId| !self.server.is_ready(*shard);

@@ -95,7 +95,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         if core.finish_turn() {
             events += 1;
         }
-        if core.may_stop() {
+        if core.advance_stop() {
             return Ok(());
         }
         core.note_turn_length();
@@ -107,7 +107,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
             Wait::None | Wait::Block(_) => false,
         };
         if idle && gathered {
-            core.traffic.is_over();
+            core.traffic.end();
         }
         let blocked_in_vain = idle && turn.timed_out && wait == Wait::Block(limits::BLOCK);
         if !blocked_in_vain && pace.last_reactor_turn.elapsed() >= limits::REACTOR_TURN {

@@ -18,7 +18,7 @@ pub struct Warm {
     pub client: (CoreId, u32),
     /// What to fetch.
     pub read: ColdRead,
-    /// Whether the rows are to be kept for the command.
+    /// True if the rows are to be kept for the command.
     pub pins: bool,
 }
 
@@ -115,14 +115,14 @@ impl Outbox {
         }
     }
 
-    /// Whether so much waits for some core that no more should be added.
+    /// Returns whether so much waits for some core that no more should be added.
     pub fn is_backlogged(&self) -> bool {
         self.requests.iter().any(|batch| {
             batch.bytes.len() >= limits::OUTBOX_BYTES_MAX || batch.heads.len() >= limits::OUTBOX_REQUESTS_MAX
         })
     }
 
-    /// Whether a reply for `core` may be added that can wait. Those for this core itself go out each turn.
+    /// Returns whether a reply for `core` may be added that can wait. Those for this core itself go out each turn.
     pub fn has_room_for_replies(&self, core: CoreId) -> bool {
         self.replies[core.index()].bytes.len() < limits::OUTBOX_REPLY_BYTES_MAX
     }
@@ -133,12 +133,12 @@ impl Outbox {
         (requests, self.replies.iter().map(|batch| batch.bytes.capacity()).sum())
     }
 
-    /// Whether nothing waits to be handed over or fetched.
+    /// Returns whether nothing waits to be handed over or fetched.
     pub fn is_empty(&self) -> bool {
         !self.has_mail() && self.warms.is_empty()
     }
 
-    /// Whether something waits to be handed over.
+    /// Returns whether something waits to be handed over.
     pub fn has_mail(&self) -> bool {
         self.requests.iter().any(|batch| !batch.heads.is_empty())
             || self.replies.iter().any(|batch| !batch.heads.is_empty())
@@ -209,7 +209,7 @@ impl Outbox {
     }
 }
 
-/// Whether a batch's buffers are small enough to be kept.
+/// Returns whether a batch's buffers are small enough to be kept.
 fn fits<T>(bytes: &Vec<u8>, heads: &Vec<T>) -> bool {
     bytes.capacity() + heads.capacity() * size_of::<T>() <= limits::SPARE_BATCH_BYTES_MAX
 }

@@ -13,7 +13,7 @@ pub struct PendingRequest {
     pub slot: u64,
     /// Which part of a command that takes many shards.
     pub part: u32,
-    /// Whether it has its place among a shard's writes (see [`crate::entry::request::Mode`]).
+    /// True if it has its place among a shard's writes (see [`crate::entry::request::Mode`]).
     pub ordered: bool,
 }
 
@@ -45,12 +45,12 @@ impl PendingRequests {
         request
     }
 
-    /// How many requests wait.
+    /// Returns the number of requests that wait.
     pub fn len(&self) -> usize {
         self.entries.len() - self.free.len()
     }
 
-    /// Whether none waits.
+    /// Returns whether none waits.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -149,7 +149,7 @@ impl Coordinator for Mget {
     }
 }
 
-/// Whether a shard's reply says that it is to be read in pieces.
+/// Returns whether a shard's reply says that it is to be read in pieces.
 fn is_piecemeal(reply: &[u8]) -> bool {
     if reply == TOO_MUCH_TO_KEEP {
         return true;

@@ -64,7 +64,7 @@ impl Core {
         resumed
     }
 
-    /// Whether a connection that waits for a shard can go on.
+    /// Returns whether a connection that waits for a shard can go on.
     pub(super) fn may_resume_waiting(&self) -> bool {
         self.clients.stalled.waiting().any(|(shard, mode, _)| self.shard_has_room(shard, mode))
     }

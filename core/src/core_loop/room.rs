@@ -9,7 +9,7 @@ use crate::node::CoreStats;
 use crate::shard::Shard;
 
 impl Core {
-    /// Whether another command of this connection may be started.
+    /// Returns whether another command of this connection may be started.
     pub(super) fn may_decode(&self, connection: &Connection) -> bool {
         self.has_room(connection)
             && self.stopping.is_none()
@@ -17,19 +17,19 @@ impl Core {
             && !self.has_handed_over_much()
     }
 
-    /// Whether clients were given so much that it must be looked at first what they all hold.
+    /// Returns whether clients were given so much that it must be looked at first what they all hold.
     pub(super) fn has_handed_over_much(&self) -> bool {
         // However little they may hold, who was given less is not closed for it.
         let much = (self.live.client_bytes_max / limits::CLIENT_LOOKS).max(limits::EVICTED_BYTES_MIN);
         self.clients.handed_over_bytes as u64 >= much
     }
 
-    /// Whether a connection has taken enough of its replies to be sent more.
+    /// Returns whether a connection has taken enough of its replies to be sent more.
     pub(super) fn takes_replies(&self, connection: &Connection) -> bool {
         self.ring.output_bytes(connection.ring) <= limits::OUTPUT_BYTES_STALLED
     }
 
-    /// Whether the connection itself is not full of what it has not been answered or not taken.
+    /// Returns whether the connection itself is not full of what it has not been answered or not taken.
     pub(super) fn has_room(&self, connection: &Connection) -> bool {
         let barred = connection.barrier && !connection.is_caught_up();
         !barred
@@ -37,8 +37,8 @@ impl Core {
             && self.ring.output_bytes(connection.ring) + connection.ready_bytes() <= limits::OUTPUT_BYTES_STALLED
     }
 
-    /// Whether a connection that was stalled should go on now that it has been answered something.
-    pub(super) fn may_go_on(&mut self, connection: &mut Connection) -> bool {
+    /// Returns whether a connection that was stalled should go on now that it has been answered something.
+    pub(super) fn try_resume(&mut self, connection: &mut Connection) -> bool {
         if let Some(waits_for) = connection.waits_for {
             // The read that waits for a place among the writes of its shard may need none any more.
             if !(waits_for.is_read_in_order() && connection.ordered_unanswered == 0) {
@@ -50,17 +50,17 @@ impl Core {
         self.has_room_again(connection)
     }
 
-    /// Whether a connection that was full has so much room again that it is worth while to go on.
+    /// Returns whether a connection that was full has so much room again that it is worth while to go on.
     fn has_room_again(&self, connection: &Connection) -> bool {
         self.has_room(connection) && connection.may_send_again()
     }
 
-    /// Whether some shard may have no room for what a command asks of it.
+    /// Returns whether some shard may have no room for what a command asks of it.
     pub(super) fn some_shard_is_full(&self) -> bool {
         self.shards.iter().flatten().any(Shard::is_backlogged) || self.server.some_shard_is_full()
     }
 
-    /// Whether a request of `mode` may be sent to `shard`, of this core or another.
+    /// Returns whether a request of `mode` may be sent to `shard`, of this core or another.
     pub(super) fn shard_has_room(&self, shard: ShardId, mode: Mode) -> bool {
         match &self.shards[shard.index()] {
             Some(local) => local.has_room_for(mode),
@@ -68,8 +68,8 @@ impl Core {
         }
     }
 
-    /// How much a connection may have sent that is not decoded. Whoever has not read its replies may be about to send all of its
-    /// requests first: they are taken, as far as there is memory for them, or neither side would ever go on.
+    /// Returns the bytes that a connection may have sent and that are not decoded. Whoever has not read its replies may be about to
+    /// send all of its requests first: they are taken, as far as there is memory for them, or neither side would ever go on.
     pub(super) fn input_bytes_max(&self, connection: &Connection) -> usize {
         if self.takes_replies(connection) {
             return limits::INPUT_BYTES_STALLED;
@@ -79,7 +79,7 @@ impl Core {
         if has_memory { self.live.query_bytes_max } else { limits::INPUT_BYTES_STALLED }
     }
 
-    /// Whether requests of `from` are taken now: there is room for their replies, and to set them aside if need be.
+    /// Returns whether requests of `from` are taken now: there is room for their replies, and to set them aside if need be.
     pub(super) fn takes_requests_of(&self, from: CoreId) -> bool {
         !self.inbox.set_aside.is_full() && self.outbox.has_room_for_replies(from)
     }

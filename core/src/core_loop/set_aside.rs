@@ -16,7 +16,7 @@ use crate::mail::Takes;
 pub struct Aside {
     /// Who waits for its reply.
     pub origin: Origin,
-    /// How it is run.
+    /// The way it is run.
     pub mode: Mode,
     /// The command, as `request::encode` writes it.
     pub bytes: Box<[u8]>,
@@ -70,17 +70,17 @@ impl SetAside {
         SetAside { queues: (0..shard_count).map(queue).collect(), count: 0, bytes: 0, changes: Vec::new() }
     }
 
-    /// Whether nothing is set aside.
+    /// Returns whether nothing is set aside.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// Whether so much is set aside for all shards together that no more requests of other cores should be taken at all.
+    /// Returns whether so much is set aside for all shards together that no more requests of other cores should be taken at all.
     pub fn is_full(&self) -> bool {
         self.count >= limits::ASIDE_REQUESTS_MAX || self.bytes >= limits::ASIDE_BYTES_MAX
     }
 
-    /// Whether a request of `mode` for `shard` has to wait behind what is set aside for it.
+    /// Returns whether a request of `mode` for `shard` has to wait behind what is set aside for it.
     pub fn is_ahead_of(&self, shard: ShardId, mode: Mode) -> bool {
         if self.count == 0 {
             return false;

@@ -11,11 +11,11 @@ use crate::mail::{Doorbell, Sleep};
 /// Where the loop stands between two sleeps.
 pub(super) struct Pace {
     pub(super) last_reactor_turn: Instant,
-    /// How the next turn waits.
+    /// The way the next turn waits.
     pub(super) wait: Wait,
 }
 
-/// How a turn waits for something to happen.
+/// The way a turn waits for something to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Wait {
     /// Not at all.
@@ -40,7 +40,7 @@ pub(super) fn nap(core: &mut Core) -> Result<TurnStats, RingError> {
     core.ring.turn(None)
 }
 
-/// How a core that has nothing to do waits.
+/// Chooses the way a core waits that has nothing to do.
 pub(super) fn how_to_wait(core: &Core, bell: &Doorbell) -> Wait {
     if core.has_work() {
         return Wait::None;

@@ -9,7 +9,7 @@ use crate::shard::Shard;
 
 impl Core {
     /// Moves a stop on. True once this core may end: every request is answered and no other core needs it.
-    pub fn may_stop(&mut self) -> bool {
+    pub fn advance_stop(&mut self) -> bool {
         if self.stopping.is_none() {
             if !self.server.stop.is_requested() {
                 return false;

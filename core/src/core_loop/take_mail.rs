@@ -10,7 +10,7 @@ use crate::limits;
 use crate::mail::Request;
 use crate::shard::Shard;
 
-/// Whether what was set aside for `shard` can be run: there is room for it, and for a reply that is made at once.
+/// Returns whether what was set aside for `shard` can be run: there is room for it, and for a reply that is made at once.
 fn may_run(request: &Aside, shard: &Shard, outbox: &Outbox) -> bool {
     let is_write = request.mode == Mode::Write;
     shard.has_room_for(request.mode) && (is_write || outbox.has_room_for_replies(request.origin.core))
@@ -100,7 +100,7 @@ impl Core {
         run.next - first
     }
 
-    /// Whether requests of another core that were run half can go on.
+    /// Returns whether requests of another core that were run half can go on.
     pub(super) fn may_run_on(&self) -> bool {
         let cores = (0..self.inbox.half_run.len()).map(|core| CoreId(core as u16));
         cores.filter(|core| self.inbox.half_run[core.index()].is_some()).any(|core| self.takes_requests_of(core))
@@ -127,7 +127,7 @@ impl Core {
         count
     }
 
-    /// Whether something that was set aside can be run.
+    /// Returns whether something that was set aside can be run.
     pub(super) fn may_run_aside(&self) -> bool {
         let may_run = |shard: &Shard| {
             self.inbox.set_aside.front(shard.id()).is_some_and(|request| may_run(request, shard, &self.outbox))

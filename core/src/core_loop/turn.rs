@@ -66,7 +66,7 @@ impl Core {
         self.evict_clients();
     }
 
-    /// Whether something keeps the core from sleeping.
+    /// Returns whether something keeps the core from sleeping.
     pub fn has_work(&self) -> bool {
         let may_resume = || self.clients.stalled.ready_count() > 0 || self.may_resume_waiting();
         self.outbox.has_mail()
@@ -79,7 +79,7 @@ impl Core {
             || self.shards.iter().flatten().any(Shard::has_replies)
     }
 
-    /// Whether a batch of a shard is likely to come out of the log in a moment.
+    /// Returns whether a batch of a shard is likely to come out of the log in a moment.
     pub fn commits_soon(&self) -> bool {
         self.shards.iter().flatten().any(|shard| shard.commits_soon(self.clock.now))
     }
@@ -97,7 +97,7 @@ impl Core {
         Some((clients, limits::GATHER_WRITES))
     }
 
-    /// Whether a batch of a shard waits for nothing but the clients.
+    /// Returns whether a batch of a shard waits for nothing but the clients.
     pub fn waits_for_clients(&self) -> bool {
         self.shards.iter().flatten().any(Shard::waits_for_clients)
     }

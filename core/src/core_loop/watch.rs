@@ -15,7 +15,7 @@ use crate::ids::CoreId;
 use crate::limits;
 use crate::node::Server;
 
-/// How often a core has gone round, for the watchdog.
+/// Times that a core has gone round, for the watchdog.
 pub type Heartbeat = Arc<AtomicU64>;
 
 /// A core that the watchdog looks after.

@@ -10,7 +10,7 @@ const BLOCKED: u8 = 1;
 const PARKED: u8 = 2;
 const NAPPING: u8 = 3;
 
-/// How a core is about to sleep.
+/// The way a core is about to sleep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sleep {
     /// In its ring, for a bounded time.
@@ -89,12 +89,12 @@ impl Doorbell {
         self.pending.load(Ordering::Relaxed) && self.pending.swap(false, Ordering::AcqRel)
     }
 
-    /// Whether something waits for the core that it has not been told of.
+    /// Returns whether something waits for the core that it has not been told of.
     pub fn has_rung(&self) -> bool {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Whether the core sleeps in glommio (the watchdog looks at such a core less often).
+    /// Returns whether the core sleeps in glommio (the watchdog looks at such a core less often).
     pub fn is_parked(&self) -> bool {
         self.state.load(Ordering::Relaxed) == PARKED
     }

@@ -27,7 +27,7 @@ pub enum Takes {
 }
 
 impl Takes {
-    /// Whether a request of `mode` should be sent.
+    /// Returns whether a request of `mode` should be sent.
     pub fn takes(self, mode: Mode) -> bool {
         match self {
             Takes::All => true,
@@ -46,7 +46,7 @@ pub struct RequestHead {
     pub client: u32,
     /// The shard it is for.
     pub shard: ShardId,
-    /// How it is run.
+    /// The way it is run.
     pub mode: Mode,
     /// Where its bytes end in those of the [`RequestBatch`].
     pub end: usize,
@@ -212,7 +212,7 @@ impl Mailboxes {
         &self.bells[core.index()]
     }
 
-    /// How many cores there are.
+    /// Returns the number of cores.
     pub fn core_count(&self) -> usize {
         self.core_count
     }

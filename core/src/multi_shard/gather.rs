@@ -14,7 +14,7 @@ use crate::ids::ShardId;
 pub struct Part {
     /// The shard it is for.
     pub shard: ShardId,
-    /// How it is run.
+    /// The way it is run.
     pub mode: Mode,
     /// The command's id in the command table.
     pub command: u16,
@@ -54,7 +54,7 @@ pub trait Coordinator {
     }
 }
 
-/// How a command of several steps starts.
+/// The way a command of several steps starts.
 pub enum Plan {
     /// One shard can run it whole.
     Whole(ShardId),

@@ -23,7 +23,7 @@ pub(super) struct Move {
     answer_ok: bool,
     bytes: Vec<u8>,
     step: MoveStep,
-    /// Whether it may hold a large key.
+    /// True if it may hold a large key.
     has_turn: bool,
     attempts: u32,
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub struct Clock {
     /// What it was set to, in Unix milliseconds; 0 while it is the system's.
     set_ms: AtomicU64,
-    /// Whether it was reported to be behind the entries of the log.
+    /// True if it was reported to be behind the entries of the log.
     is_reported: AtomicBool,
 }
 

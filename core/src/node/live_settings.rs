@@ -90,13 +90,13 @@ impl LiveSettings {
         }
     }
 
-    /// Whether `bytes` of unread output are reason to look at the limits, for a client above the soft one since `since`.
+    /// Returns whether `bytes` of unread output are reason to look at the limits, for a client above the soft one since `since`.
     pub fn output_is_newly_over(&self, bytes: usize, since: Option<Instant>) -> bool {
         let is_over = |limit: u64| limit != 0 && bytes as u64 >= limit;
         is_over(self.output.hard_bytes) || (since.is_none() && is_over(self.output.soft_bytes))
     }
 
-    /// Whether a client with `bytes` of unread output, above the soft limit since `since`, is to be disconnected.
+    /// Returns whether a client with `bytes` of unread output, above the soft limit since `since`, is to be disconnected.
     pub fn output_is_over(&self, bytes: usize, since: &mut Option<Instant>, now: Instant) -> bool {
         let limit = &self.output;
         let bytes = bytes as u64;

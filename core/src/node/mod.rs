@@ -39,7 +39,7 @@ pub struct Server {
     pub router: Router,
     /// The queues between cores.
     pub mailboxes: Arc<Mailboxes>,
-    /// How large replies may become.
+    /// Size that replies may reach.
     pub reply_bounds: ReplyBounds,
     /// Each core's counters, by core.
     pub cores: Box<[CoreStats]>,
@@ -77,12 +77,12 @@ impl Server {
         }
     }
 
-    /// Whether some group does not take requests yet.
+    /// Returns whether some group does not take requests yet.
     pub fn is_loading(&self) -> bool {
         self.groups_to_come.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether the group of `shard` takes requests.
+    /// Returns whether the group of `shard` takes requests.
     pub fn is_ready(&self, shard: ShardId) -> bool {
         matches!(self.shards[shard.index()].state.get(), GroupState::Leader | GroupState::Closing)
     }
@@ -93,12 +93,12 @@ impl Server {
         self.groups_to_come.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether some shard does not take everything from other cores.
+    /// Returns whether some shard does not take everything from other cores.
     pub fn some_shard_is_full(&self) -> bool {
         self.full_shards.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether the core of `shard` wants requests of `mode` for it from other cores.
+    /// Returns whether the core of `shard` wants requests of `mode` for it from other cores.
     pub fn shard_takes(&self, shard: ShardId, mode: Mode) -> bool {
         self.shards[shard.index()].takes.get().takes(mode)
     }

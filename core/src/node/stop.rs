@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::boot::StopRequest;
 
-/// How the node is told to stop, and how its cores agree that they may.
+/// The way the node is told to stop, and how its cores agree that they may.
 pub struct Stop {
     request: StopRequest,
     failure: Mutex<Option<String>>,
@@ -23,7 +23,7 @@ impl Stop {
         &self.request
     }
 
-    /// Whether a stop was asked for.
+    /// Returns whether a stop was asked for.
     pub fn is_requested(&self) -> bool {
         self.request.is_requested()
     }
@@ -44,7 +44,7 @@ impl Stop {
         self.quiet_cores.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Whether all of `core_count` cores are quiet, so that nobody needs the others any more.
+    /// Returns whether all of `core_count` cores are quiet, so that nobody needs the others any more.
     pub fn all_quiet(&self, core_count: usize) -> bool {
         self.quiet_cores.load(Ordering::Acquire) >= core_count
     }

@@ -7,7 +7,7 @@ use basalt_raft::{EntryId, Executed, Later, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, Rows, Store, Trial};
 
-use super::cold::{Deferral, NamesLooked, Progress, Views, changes_at_once, look_for_named};
+use super::cold::{ColdProgress, Deferral, NamesLooked, Views, changes_at_once, look_for_named};
 use super::open_batch::InFlight;
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
@@ -42,14 +42,14 @@ pub struct ShardMachine {
     /// The latest moment that a read was shown or an entry was proposed for.
     time_ms: u64,
     /// The entry that waits for rows.
-    pub(super) paused: Option<Stand>,
+    pub(super) paused: Option<EntryPosition>,
     /// Reads that other threads execute; none before the shard serves anybody.
     pub(super) views: Option<Views>,
-    /// How often an entry has waited for them.
+    /// Times that an entry has waited for them.
     pub(super) pauses: u64,
     /// Snapshots that have taken the place of all rows.
     pub(super) installs: u64,
-    /// How large replies may become.
+    /// Size that replies may reach.
     pub(super) bounds: ReplyBounds,
     /// Bytes of replies of batches that were applied, which nobody has taken yet.
     pub(super) untaken_bytes: usize,
@@ -57,8 +57,8 @@ pub struct ShardMachine {
     pub(super) core: Option<(Arc<Server>, CoreId)>,
 }
 
-/// How far an entry is applied.
-pub(super) struct Stand {
+/// The place in an entry up to which it is applied.
+pub(super) struct EntryPosition {
     entry: EntryId,
     /// Bytes of the commands that were not executed.
     bytes_left: usize,
@@ -68,16 +68,16 @@ pub(super) struct Stand {
     versions: VersionSource,
     random: Random,
     replies: Replies,
-    /// How far the command has come whose turn it is.
-    progress: Progress,
+    /// The point that the command has come to whose turn it is.
+    progress: ColdProgress,
 }
 
-impl Stand {
+impl EntryPosition {
     /// The beginning of `entry`, up to whose predecessor the rows are `applied`. A leader that has just been elected may have
     /// closed its first batches before it had applied those of another, whose clock was ahead: time stands still then, on all
     /// replicas alike.
-    fn new(entry: EntryId, batch: &Batch<'_>, applied: &Applied) -> Stand {
-        Stand {
+    fn new(entry: EntryId, batch: &Batch<'_>, applied: &Applied) -> EntryPosition {
+        EntryPosition {
             entry,
             bytes_left: batch.bytes_left(),
             operations: 0,
@@ -85,7 +85,7 @@ impl Stand {
             versions: VersionSource::entry(applied.version_base + entry.index),
             random: Random::new(batch.seed),
             replies: Replies::default(),
-            progress: Progress::new(),
+            progress: ColdProgress::new(),
         }
     }
 }
@@ -114,15 +114,15 @@ pub(super) struct Execution<'a> {
     pub(super) random: &'a mut Random,
     pub(super) versions: VersionSource,
     pub(super) now_ms: u64,
-    /// How long a write may make a string.
+    /// Length that a write may give a string.
     pub(super) string_bytes_max: usize,
-    /// Whether an entry is being applied: rows that cannot be read are no reply then, since replicas must agree.
+    /// True if an entry is being applied: rows that cannot be read are no reply then, since replicas must agree.
     pub(super) applying: bool,
-    /// Whether commands that may read after they have changed something are executed on trial: they could not be run again.
+    /// True if commands that may read after they have changed something are executed on trial: they could not be run again.
     pub(super) tries: bool,
-    /// How large replies may become.
+    /// Size that replies may reach.
     pub(super) bounds: ReplyBounds,
-    /// Whether there is no room for any reply that is large.
+    /// True if there is no room for any reply that is large.
     pub(super) only_small: bool,
     /// The figures of the core that runs them.
     pub(super) stats: Option<&'a CoreStats>,
@@ -201,7 +201,7 @@ impl Execution<'_> {
         Keyspace::new(self.store, self.scratch, self.versions, db, self.now_ms)
     }
 
-    /// How long the strings at `keys` are together; `None` if one holds a collection or is not in memory.
+    /// Returns the length of the strings at `keys` together; `None` if one holds a collection or is not in memory.
     pub(super) fn string_bytes(&mut self, db: u8, keys: &[&[u8]]) -> Option<usize> {
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, db, self.now_ms);
         let mut sum = 0;
@@ -262,7 +262,7 @@ impl Execution<'_> {
             let (mut versions, mut random, mut out) = (VersionSource::entry(0), Random::new(0), Vec::new());
             // Nobody reads it.
             let reply = &mut Reply::strictly_bounded(&mut out, header.protocol, limits::SMALL_REPLY_BYTES_MAX);
-            call.on(&mut trial, self.scratch, &mut versions, &mut random, reply)?;
+            call.run(&mut trial, self.scratch, &mut versions, &mut random, reply)?;
         }
         Ok(())
     }
@@ -290,7 +290,7 @@ impl Execution<'_> {
         let outcome = tried.unwrap_or_else(|| {
             reply.truncate(mark);
             self.scratch.set_counts(counts);
-            call.on(self.store, self.scratch, &mut self.versions, self.random, &mut reply)
+            call.run(self.store, self.scratch, &mut self.versions, self.random, &mut reply)
         });
         if let (Some(stats), Some(started)) = (stats, started) {
             stats.time.stop(started);
@@ -338,7 +338,7 @@ impl Execution<'_> {
     fn try_out(&mut self, call: &Call<'_>, reply: &mut Reply<'_>) -> Option<Result<(), CommandError>> {
         let (mut versions, mut random) = (self.versions, self.random.clone());
         let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
-        let outcome = call.on(&mut trial, self.scratch, &mut versions, &mut random, reply);
+        let outcome = call.run(&mut trial, self.scratch, &mut versions, &mut random, reply);
         let changes = trial.into_changes()?;
         // Other errors are replies; what was changed before them is changed everywhere.
         if !matches!(outcome, Err(CommandError::Storage(_))) {
@@ -359,7 +359,7 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    pub(super) fn on(
+    pub(super) fn run(
         &self,
         rows: &mut dyn Rows,
         scratch: &mut Scratch,
@@ -411,7 +411,7 @@ impl ShardMachine {
 
     /// Bytes of replies of batches that nobody has taken yet.
     pub(super) fn reply_bytes(&self) -> usize {
-        self.made_bytes() + self.paused.as_ref().map_or(0, |stand| stand.replies.bytes.capacity())
+        self.made_bytes() + self.paused.as_ref().map_or(0, |position| position.replies.bytes.capacity())
     }
 
     /// Bytes of replies that nobody has taken yet, of batches that are applied and of reads that other threads execute.
@@ -441,7 +441,7 @@ impl ShardMachine {
     }
 
     /// Reads at `now_ms` what could not be fetched, to learn why.
-    pub(super) fn reading_at_last<R>(&mut self, now_ms: u64, read: impl FnOnce(&mut Execution<'_>) -> R) -> R {
+    pub(super) fn reading_waiting<R>(&mut self, now_ms: u64, read: impl FnOnce(&mut Execution<'_>) -> R) -> R {
         self.reading_on(OnMiss::Wait, now_ms, read)
     }
 
@@ -469,56 +469,56 @@ impl ShardMachine {
 
 impl ShardMachine {
     /// Applies an entry from where it stands, to its end or up to a command that needs what is not in memory.
-    fn go_on(
+    fn resume(
         &mut self,
-        stand: &mut Stand,
+        position: &mut EntryPosition,
         batch: Batch<'_>,
-        ticket: Option<u64>,
+        number: Option<u64>,
     ) -> Result<Option<Pause>, MachineError> {
         let in_flight = self.in_flight.clone();
         let mut in_flight = in_flight.borrow_mut();
         // Not simply the oldest: proposals before it may be lost, which their outcomes tell later.
-        let pending = ticket.map(|ticket| {
-            let pending = in_flight.iter_mut().find(|pending| pending.ticket == ticket);
+        let pending = number.map(|number| {
+            let pending = in_flight.iter_mut().find(|pending| pending.number == number);
             pending.expect("a batch is in flight until its outcome is taken, and that comes after it is applied")
         });
         let mut commands = batch;
-        commands.skip_to(stand.bytes_left);
+        commands.skip_to(position.bytes_left);
         let Some(pending) = pending else {
             while let Some(command) = commands.next() {
-                if let Some(read) = self.step(stand, &batch, command.map_err(MachineError::Batch)?, false)? {
+                if let Some(read) = self.step(position, &batch, command.map_err(MachineError::Batch)?, false)? {
                     return Ok(Some(Pause::Cold(read)));
                 }
-                stand.bytes_left = commands.bytes_left();
-                stand.replies.bytes.clear();
-                stand.replies.ends.clear();
+                position.bytes_left = commands.bytes_left();
+                position.replies.bytes.clear();
+                position.replies.ends.clear();
             }
             return Ok(None);
         };
         assert!(!pending.applied, "a batch is applied once");
         // Reads join it while it waits for rows.
-        while let Some(operation) = pending.operations.get_mut(stand.operations) {
+        while let Some(operation) = pending.operations.get_mut(position.operations) {
             let cold = match &operation.read {
-                Some(_) if self.made_bytes() + stand.replies.bytes.len() >= self.bounds.shard_bytes_max => {
-                    let mut reply = Reply::new(&mut stand.replies.bytes, Protocol::Resp2);
+                Some(_) if self.made_bytes() + position.replies.bytes.len() >= self.bounds.shard_bytes_max => {
+                    let mut reply = Reply::new(&mut position.replies.bytes, Protocol::Resp2);
                     reply.error(TOO_MUCH_TO_READ);
-                    stand.replies.ends.push(stand.replies.bytes.len());
+                    position.replies.ends.push(position.replies.bytes.len());
                     None
                 }
                 Some(range) => {
                     let bytes = &pending.reads[range.clone()];
-                    match self.step(stand, &batch, bytes, true)? {
-                        Some(read) if stand.progress.is_long(&read) => {
-                            self.view(stand, &mut operation.origin, bytes, read)
+                    match self.step(position, &batch, bytes, true)? {
+                        Some(read) if position.progress.is_long(&read) => {
+                            self.view(position, &mut operation.origin, bytes, read)
                         }
                         cold => cold.map(Pause::Cold),
                     }
                 }
                 None => {
                     let command = commands.next().expect("every write of a batch stands in its entry");
-                    let cold = self.step(stand, &batch, command.map_err(MachineError::Batch)?, false)?;
+                    let cold = self.step(position, &batch, command.map_err(MachineError::Batch)?, false)?;
                     if cold.is_none() {
-                        stand.bytes_left = commands.bytes_left();
+                        position.bytes_left = commands.bytes_left();
                     }
                     cold.map(Pause::Cold)
                 }
@@ -526,28 +526,34 @@ impl ShardMachine {
             if cold.is_some() {
                 return Ok(cold);
             }
-            stand.operations += 1;
+            position.operations += 1;
         }
         assert!(commands.next().is_none(), "every command of an entry proposed here belongs to an operation");
         // Only now: until then, reads that must see its writes join it.
         pending.applied = true;
-        pending.replied_bytes = stand.replies.bytes.len();
+        pending.replied_bytes = position.replies.bytes.len();
         self.untaken_bytes += pending.replied_bytes;
         Ok(None)
     }
 
     /// Has a read that stands between the writes of an entry executed on another thread; or says what to fetch until one is ready.
-    fn view(&mut self, stand: &mut Stand, origin: &mut Option<Origin>, bytes: &[u8], read: ColdRead) -> Option<Pause> {
-        match self.defer(*origin, bytes, stand.time_ms) {
+    fn view(
+        &mut self,
+        position: &mut EntryPosition,
+        origin: &mut Option<Origin>,
+        bytes: &[u8],
+        read: ColdRead,
+    ) -> Option<Pause> {
+        match self.defer(*origin, bytes, position.time_ms) {
             Deferral::Deferred => {
                 // The batch answers it no more.
                 *origin = None;
-                stand.replies.ends.push(stand.replies.bytes.len());
-                stand.progress = Progress::new();
+                position.replies.ends.push(position.replies.bytes.len());
+                position.progress = ColdProgress::new();
                 None
             }
             Deferral::Soon => {
-                stand.progress = Progress::for_view();
+                position.progress = ColdProgress::for_view();
                 // Not rows are waited for, but a thread.
                 Some(match self.views.as_ref().and_then(Views::wait_for_entry) {
                     Some(later) => Pause::Later(later),
@@ -555,7 +561,7 @@ impl ShardMachine {
                 })
             }
             Deferral::Never => {
-                stand.progress.take_no_view();
+                position.progress.take_no_view();
                 Some(Pause::Cold(read))
             }
         }
@@ -565,26 +571,26 @@ impl ShardMachine {
     /// leaves everything as it was.
     fn step(
         &mut self,
-        stand: &mut Stand,
+        position: &mut EntryPosition,
         batch: &Batch<'_>,
         bytes: &[u8],
         is_read: bool,
     ) -> Result<Option<ColdRead>, MachineError> {
         let kept_bytes_max = || self.core.as_ref().map_or(usize::MAX, |(server, _)| server.kept_bytes_max());
-        let is_too_large = stand.progress.has_begun() && stand.progress.is_too_large(kept_bytes_max());
+        let is_too_large = position.progress.has_begun() && position.progress.is_too_large(kept_bytes_max());
         // What the log holds at a start is executed before anybody is served.
-        let may_wait = self.core.is_none() || stand.progress.has_failed() || (is_too_large && !is_read);
+        let may_wait = self.core.is_none() || position.progress.has_failed() || (is_too_large && !is_read);
         if may_wait {
             // It looks for nothing any more.
-            stand.progress.names = NamesLooked::default();
+            position.progress.names = NamesLooked::default();
         }
-        stand.progress.lend_to(&mut self.store);
+        position.progress.lend_to(&mut self.store);
         self.store.set_on_miss(if may_wait { OnMiss::Wait } else { OnMiss::ColdUntilChanged });
         let tries = !may_wait && self.store.has_rows_on_disk();
         let made_bytes = self.made_bytes();
         // Reads draw from the core's own random numbers: how many there are is no business of the replicas.
-        let random_before = stand.random.clone();
-        let random = if is_read { &mut self.random } else { &mut stand.random };
+        let random_before = position.random.clone();
+        let random = if is_read { &mut self.random } else { &mut position.random };
         // Reads, too, see the moment of their entry, though the shard may have shown a later one meanwhile: a key that was gone
         // for another client can be there again for as long as the entry was on its way. With the later moment it would be gone
         // for a read and there again for the next write of the same entry, which must not depend on any replica's clock.
@@ -592,39 +598,39 @@ impl ShardMachine {
             store: &mut self.store,
             scratch: &mut self.scratch,
             random,
-            versions: if is_read { VersionSource::none() } else { stand.versions },
-            now_ms: stand.time_ms,
+            versions: if is_read { VersionSource::none() } else { position.versions },
+            now_ms: position.time_ms,
             string_bytes_max: batch.string_bytes_max,
             applying: !is_read,
             tries,
             bounds: self.bounds,
-            only_small: made_bytes + stand.replies.bytes.len() >= self.bounds.shard_bytes_max,
+            only_small: made_bytes + position.replies.bytes.len() >= self.bounds.shard_bytes_max,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
         };
-        let outcome = execution.run(bytes, &mut stand.progress.names, &mut stand.replies.bytes);
+        let outcome = execution.run(bytes, &mut position.progress.names, &mut position.replies.bytes);
         let versions = execution.versions;
-        stand.progress.take_back(&mut self.store);
+        position.progress.take_back(&mut self.store);
         match outcome {
             Err(Failure::Cold(_)) if is_read && is_too_large => {
-                stand.replies.bytes.extend_from_slice(TOO_MUCH_TO_KEEP);
-                stand.replies.ends.push(stand.replies.bytes.len());
-                stand.progress = Progress::new();
+                position.replies.bytes.extend_from_slice(TOO_MUCH_TO_KEEP);
+                position.replies.ends.push(position.replies.bytes.len());
+                position.progress = ColdProgress::new();
                 Ok(None)
             }
             Ok(()) => {
                 if !is_read {
-                    stand.versions = versions;
+                    position.versions = versions;
                     self.store.count_change();
                 }
-                stand.replies.ends.push(stand.replies.bytes.len());
-                if stand.progress.has_begun() {
-                    stand.progress = Progress::new();
+                position.replies.ends.push(position.replies.bytes.len());
+                if position.progress.has_begun() {
+                    position.progress = ColdProgress::new();
                 }
                 Ok(None)
             }
             Err(Failure::Cold(mut read)) => {
-                stand.random = random_before;
-                stand.progress.note_miss(&mut read);
+                position.random = random_before;
+                position.progress.note_miss(&mut read);
                 Ok(Some(read))
             }
             // Not as a text: whether it passes is told by what it is.
@@ -638,21 +644,22 @@ impl ShardMachine {
 }
 
 impl Machine for ShardMachine {
-    fn apply(&mut self, entry: EntryId, bytes: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError> {
+    fn apply(&mut self, entry: EntryId, bytes: &[u8], number: Option<u64>) -> Result<Executed, MachineError> {
         let batch = Batch::read(bytes).map_err(MachineError::Batch)?;
-        let mut stand = self.paused.take().unwrap_or_else(|| Stand::new(entry, &batch, self.store.applied()));
-        self.advance_time(stand.time_ms);
-        assert_eq!(stand.entry, entry, "entries are applied one after the other");
-        let outcome = self.go_on(&mut stand, batch, ticket);
+        let mut position =
+            self.paused.take().unwrap_or_else(|| EntryPosition::new(entry, &batch, self.store.applied()));
+        self.advance_time(position.time_ms);
+        assert_eq!(position.entry, entry, "entries are applied one after the other");
+        let outcome = self.resume(&mut position, batch, number);
         self.store.set_on_miss(OnMiss::Wait);
         match outcome? {
             None => {
-                self.store.set_time(stand.time_ms);
-                Ok(Executed::Whole(stand.replies))
+                self.store.set_time(position.time_ms);
+                Ok(Executed::Whole(position.replies))
             }
             Some(pause) => {
-                let pins = stand.progress.should_pin();
-                self.paused = Some(stand);
+                let pins = position.progress.should_pin();
+                self.paused = Some(position);
                 self.pauses += 1;
                 Ok(match pause {
                     Pause::Cold(read) => Executed::Cold { read, pins },
@@ -663,8 +670,8 @@ impl Machine for ShardMachine {
     }
 
     fn take_fetched(&mut self, mut rows: Fetched) {
-        if let Some(stand) = &mut self.paused {
-            stand.progress.take_fetched(rows.take_pinned());
+        if let Some(position) = &mut self.paused {
+            position.progress.take_fetched(rows.take_pinned());
         }
         self.store.take_fetched(&rows);
     }

@@ -10,14 +10,14 @@ use crate::commands::table;
 use crate::entry::request::{self, RequestHeader};
 use crate::limits;
 
-/// How far the deletion of due keys has come.
+/// The point that the deletion of due keys has come to.
 #[derive(Default)]
 pub(super) struct Expiry {
-    /// Whether a deletion is in a batch that has no outcome.
+    /// True if a deletion is in a batch that has no outcome.
     pub(super) in_flight: bool,
-    /// Whether the last deletion took all it might: there may be more.
+    /// True if the last deletion took all it might: there may be more.
     pub(super) goes_on: bool,
-    /// Whether rows are being fetched that the look for due keys needs.
+    /// True if rows are being fetched that the look for due keys needs.
     pub(super) is_fetching: bool,
     /// Times that rows were fetched since the last tick.
     pub(super) rounds: u32,

@@ -8,7 +8,7 @@ use crate::ids::{CoreId, Origin, ShardId};
 pub trait ShardHost {
     /// Delivers a reply to whoever waits for it.
     fn reply(&mut self, origin: Origin, reply: &[u8]);
-    /// Whether replies for `core` that can wait are to be delivered now.
+    /// Returns whether replies for `core` that can wait are to be delivered now.
     fn has_room_for_replies(&self, core: CoreId) -> bool;
     /// Has a reader thread fetch `read`; `Shard::warmed` is called with `client` afterwards. If it `pins` the rows, it is given
     /// them.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use basalt_storage::{ColdRead, Error as StorageError};
 
-use super::cold::{NamesLooked, ParkedRequest, Progress};
+use super::cold::{ColdProgress, NamesLooked, ParkedRequest};
 use super::execution::Failure;
 use super::open_batch::Operation;
 use super::{Shard, ShardHost};
@@ -20,7 +20,12 @@ impl Shard {
         if !self.parking.parked.is_empty()
             && let Some(parked) = self.parking.parked.get_mut(&(origin.core, origin.client))
         {
-            parked.requests.push_back(ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress: Progress::new() });
+            parked.requests.push_back(ParkedRequest {
+                origin,
+                mode,
+                bytes: bytes.to_vec(),
+                progress: ColdProgress::new(),
+            });
             self.parking.waiting.add(bytes.len());
             return;
         }
@@ -112,7 +117,7 @@ impl Shard {
         Ok(())
     }
 
-    /// Whether a write is not applied yet, behind which a read may have to wait.
+    /// Returns whether a write is not applied yet, behind which a read may have to wait.
     pub(super) fn has_unapplied(&self) -> bool {
         self.batches.open.write_count > 0 || self.batches.in_flight.borrow().back().is_some_and(|last| !last.applied)
     }

@@ -74,7 +74,7 @@ pub struct Shard {
     disk_measured: Option<Instant>,
     /// The sums of deadlines that were published last.
     deadline_sums: [u128; DATABASE_COUNT],
-    /// Whether anything was run that another core's connection may hear of before the next tick.
+    /// True if anything was run that another core's connection may hear of before the next tick.
     counts_changed: bool,
     /// Where replies of reads are written before they go to the host: kept, so that not every read allocates.
     reply: Vec<u8>,
@@ -91,8 +91,8 @@ const THIS_NODE: NodeId = NodeId(1);
 fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, threads: &Threads, outcomes: Outcomes) -> GroupHooks {
     let (on_outcome, on_fatal, on_wake) = (server.clone(), server.clone(), server.clone());
     GroupHooks {
-        on_outcome: Box::new(move |ticket, outcome| {
-            outcomes.borrow_mut().push_back((ticket, outcome));
+        on_outcome: Box::new(move |number, outcome| {
+            outcomes.borrow_mut().push_back((number, outcome));
             // The group's tasks run on while the core's loop is parked: the outcome must not wait for its next tick.
             on_outcome.mailboxes.bell(core).ring_urgently();
         }),
@@ -180,10 +180,10 @@ impl Shard {
     pub fn take_outcomes(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
         let mut count = 0;
         count += usize::from(self.batches.replies.answering.is_some());
-        while self.go_on_answering(host) {
+        while self.resume_answering(host) {
             let next = self.batches.outcomes.borrow_mut().pop_front();
-            let Some((ticket, outcome)) = next else { break };
-            self.begin_to_answer(ticket, outcome, host);
+            let Some((number, outcome)) = next else { break };
+            self.begin_to_answer(number, outcome, host);
             count += 1;
         }
         count += self.take_views(now_ms, host);
@@ -233,7 +233,8 @@ impl Shard {
         &self.group
     }
 
-    /// Whether a request of `mode` may be added. A plain read has no place in the batch; too much parked is all that bars it.
+    /// Returns whether a request of `mode` may be added. A plain read has no place in the batch; too much parked is all that bars
+    /// it.
     pub fn has_room_for(&self, mode: Mode) -> bool {
         match mode {
             Mode::Read => !self.parking.waiting.is_full(),
@@ -241,7 +242,8 @@ impl Shard {
         }
     }
 
-    /// Whether so much waits in the shard, in the batch being collected or beside it, that nothing should be added but plain reads.
+    /// Returns whether so much waits in the shard, in the batch being collected or beside it, that nothing should be added but
+    /// plain reads.
     pub fn is_backlogged(&self) -> bool {
         self.batches.open.bytes.len() + self.batches.open.reads.len() + self.batches.open.copied_bytes
             >= self.batches.pressure.slow_down().batch_bytes_max()
@@ -251,44 +253,45 @@ impl Shard {
             || self.expects_too_much()
     }
 
-    /// Whether replies wait until the core takes them.
+    /// Returns whether replies wait until the core takes them.
     pub fn has_replies(&self) -> bool {
         self.batches.replies.answering.is_some() || !self.batches.outcomes.borrow().is_empty() || self.has_views()
     }
 
-    /// Whether a batch waits for a log or rows that cannot take more right now, or not as fast, and must be tried again soon.
+    /// Returns whether a batch waits for a log or rows that cannot take more right now, or not as fast, and must be tried again
+    /// soon.
     pub fn is_held(&self) -> bool {
         (self.batches.hold.is_some() || self.batches.pressure.slow_down().is_waiting())
             && self.batches.open.write_count > 0
     }
 
-    /// Whether a batch has been on its way for so short a time at `now` that it is likely to be over in a moment.
+    /// Returns whether a batch has been on its way for so short a time at `now` that it is likely to be over in a moment.
     pub fn commits_soon(&self, now: Instant) -> bool {
         let in_flight = self.batches.in_flight.borrow();
         in_flight.front().is_some_and(|batch| now.saturating_duration_since(batch.since) < limits::COMMITS_SOON)
     }
 
-    /// Whether the batch that was collected waits for more.
+    /// Returns whether the batch that was collected waits for more.
     pub fn is_gathering(&self) -> bool {
         self.batches.open.write_count > 0 && self.batches.group_commit.is_holding()
     }
 
-    /// Whether many clients write to this shard at `now`.
+    /// Returns whether many clients write to this shard at `now`.
     pub fn expects_many_writes(&self, now: Instant) -> bool {
         self.batches.group_commit.expects_many(now)
     }
 
-    /// How many writes the batch that was collected still waits for, if it waits for nothing but the clients.
+    /// Returns the number of writes that the batch that was collected still waits for, if it waits for nothing but the clients.
     pub fn missing_writes(&self) -> Option<usize> {
         self.batches.group_commit.missing(self.batches.open.write_count)
     }
 
-    /// Whether the batch that was collected waits for nothing but the clients.
+    /// Returns whether the batch that was collected waits for nothing but the clients.
     pub fn waits_for_clients(&self) -> bool {
         self.batches.group_commit.waits_for_clients()
     }
 
-    /// Whether requests wait for something.
+    /// Returns whether requests wait for something.
     pub fn is_busy(&self) -> bool {
         self.batches.open.write_count > 0
             || !self.batches.in_flight.borrow().is_empty()
@@ -297,12 +300,12 @@ impl Shard {
             || self.views_are_awaited()
     }
 
-    /// Whether threads that execute reads have said something.
+    /// Returns whether threads that execute reads have said something.
     fn has_views(&self) -> bool {
         self.machine.borrow().views.as_ref().is_some_and(Views::has_some)
     }
 
-    /// Whether reads that stood between writes are executed by other threads.
+    /// Returns whether reads that stood between writes are executed by other threads.
     fn views_are_awaited(&self) -> bool {
         self.machine.borrow().views.as_ref().is_some_and(Views::are_awaited)
     }
@@ -319,7 +322,7 @@ impl Shard {
         self.machine.borrow_mut().read_now(handler, header, args, now_ms, out)
     }
 
-    /// Whether any key has a deadline.
+    /// Returns whether any key has a deadline.
     pub fn has_deadlines(&self) -> bool {
         self.machine.borrow().store.counters().deadlines.iter().any(|&count| count > 0)
     }

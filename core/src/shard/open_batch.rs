@@ -15,13 +15,14 @@ pub(super) struct Operation {
     pub(super) origin: Option<Origin>,
     /// Where a read's bytes stand in [`PendingBatch::reads`]; `None` for a write, whose bytes are in the entry.
     pub(super) read: Option<Range<usize>>,
-    /// Whether the reply may have values in it.
+    /// True if the reply may have values in it.
     pub(super) returns_values: bool,
 }
 
 /// What a batch in the log needs to be answered.
 pub(super) struct PendingBatch {
-    pub(super) ticket: u64,
+    /// Its number among the batches of the shard.
+    pub(super) number: u64,
     /// When it was closed.
     pub(super) since: Instant,
     pub(super) write_count: usize,
@@ -54,7 +55,7 @@ pub(super) struct OpenBatch {
 /// Batches that are proposed and not answered, oldest first. The machine looks at one while it applies its entry.
 pub(super) type InFlight = Rc<RefCell<VecDeque<PendingBatch>>>;
 
-/// How long batches have been held up.
+/// Time that batches have been held up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hold {
     pub(super) since: Instant,
@@ -63,8 +64,8 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Whether a batch may wait on at `now`. What nobody has looked at for long may have been over meanwhile.
-    pub(super) fn is_bearable(&mut self, now: Instant) -> bool {
+    /// Returns whether a batch may wait on at `now`. What nobody has looked at for long may have been over meanwhile.
+    pub(super) fn bears(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.seen) >= limits::MEMTABLE_WAIT {
             self.since = now;
         }

@@ -40,27 +40,27 @@ impl Shard {
         }
         let memtable_is_full = memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes;
         if memtable_is_full || self.log_is_full() {
-            if !self.may_hold(now) {
+            if !self.try_hold(now) {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &ProposeError::WriteStall, host);
             }
             return 0;
         }
-        if self.batches.pressure.holds(now, &memory, &self.batches.in_flight, &self.group) {
+        if self.batches.pressure.hold_back(now, &memory, &self.batches.in_flight, &self.group) {
             return 0;
         }
         let write_count = self.batches.open.write_count;
         let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
-        let (ticket, batch_bytes, copied_bytes) = (batch.ticket, batch.bytes, batch.copied_bytes);
+        let (number, batch_bytes, copied_bytes) = (batch.number, batch.bytes, batch.copied_bytes);
         self.batches.in_flight.borrow_mut().push_back(batch);
-        match self.group.propose(bytes, ticket) {
+        match self.group.propose(bytes, number) {
             Ok(()) => {
                 self.batches.hold = None;
                 self.batches.reads_behind = Waiting::default();
                 let stats = &self.server.shards[self.id.index()];
                 stats.batches.add(1);
                 stats.writes.add(write_count as u64);
-                if let Some(held_us) = self.batches.pressure.leaves(now, batch_bytes, copied_bytes, &memory) {
+                if let Some(held_us) = self.batches.pressure.note_sent(now, batch_bytes, copied_bytes, &memory) {
                     stats.writes_delayed.add(write_count as u64);
                     stats.write_delay_us.add(held_us);
                 }
@@ -68,7 +68,7 @@ impl Shard {
             }
             Err(Refused { reason, batch: bytes }) => {
                 let batch = self.batches.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
-                if reason == ProposeError::WriteStall && self.may_hold(now) {
+                if reason == ProposeError::WriteStall && self.try_hold(now) {
                     self.reopen(batch, bytes);
                 } else {
                     self.refuse(&batch, &reason, host);
@@ -78,12 +78,13 @@ impl Shard {
         }
     }
 
-    /// Whether the log has all the bytes it may have, and will have fewer once rows are on disk that are being written to it.
+    /// Returns whether the log has all the bytes it may have, and will have fewer once rows are on disk that are being written to
+    /// it.
     fn log_is_full(&self) -> bool {
         self.group.log_bytes() >= self.server.config.raft_log_size_max && self.group.write_pace().under_way.is_some()
     }
 
-    /// Whether the batch that was collected should wait for writes that are about to come. Not if nothing waits for a sync
+    /// Returns whether the batch that was collected should wait for writes that are about to come. Not if nothing waits for a sync
     /// anyway, nor if nothing can join it any more.
     fn gathers_more(&mut self, now: Instant) -> bool {
         if self.batches.hold.is_some() || self.server.config.durability != Durability::Always {
@@ -91,21 +92,21 @@ impl Shard {
         }
         let flying = self.batches.in_flight.borrow().iter().map(|batch| batch.write_count).sum();
         let is_full = self.is_backlogged();
-        self.batches.group_commit.holds(now, self.batches.open.write_count, flying, is_full)
+        self.batches.group_commit.hold_back(now, self.batches.open.write_count, flying, is_full)
     }
 
-    /// Whether a batch that cannot be proposed at `now` for a reason that passes may wait on.
-    fn may_hold(&mut self, now: Instant) -> bool {
+    /// Returns whether a batch that cannot be proposed at `now` for a reason that passes may wait on.
+    fn try_hold(&mut self, now: Instant) -> bool {
         if self.batches.hold.is_none() {
             self.server.shards[self.id.index()].write_stops.add(1);
         }
-        self.batches.hold.get_or_insert(Hold { since: now, seen: now }).is_bearable(now)
+        self.batches.hold.get_or_insert(Hold { since: now, seen: now }).bears(now)
     }
 
     /// Makes a batch that was closed a moment ago the open one again.
     fn reopen(&mut self, batch: PendingBatch, bytes: Bytes) {
         assert!(self.batches.open.operations.is_empty(), "nothing joins the next batch before this one is proposed");
-        self.batches.next_number = batch.ticket;
+        self.batches.next_number = batch.number;
         // The group has let go of the bytes, so they are not copied.
         let write_count = batch.write_count;
         let PendingBatch { operations, reads, expected_bytes, copied_bytes, .. } = batch;
@@ -124,10 +125,10 @@ impl Shard {
         batch::begin(&mut bytes);
         std::mem::swap(&mut bytes, &mut self.batches.open.bytes);
         batch::seal(&mut bytes, time_ms, seed, string_bytes_max);
-        let ticket = self.batches.next_number;
+        let number = self.batches.next_number;
         self.batches.next_number += 1;
         let batch = PendingBatch {
-            ticket,
+            number,
             since: Instant::now(),
             write_count: std::mem::take(&mut self.batches.open.write_count),
             bytes: bytes.len(),
@@ -142,16 +143,16 @@ impl Shard {
         (batch, Bytes::from(bytes))
     }
 
-    /// Takes what came of the batch `ticket`, to answer whoever waits for it. Outcomes come in the order of the proposals.
+    /// Takes what came of the batch `number`, to answer whoever waits for it. Outcomes come in the order of the proposals.
     pub(super) fn begin_to_answer(
         &mut self,
-        ticket: u64,
+        number: u64,
         outcome: Result<Replies, ProposeError>,
         host: &mut impl ShardHost,
     ) {
         let pending =
             self.batches.in_flight.borrow_mut().pop_front().expect("every outcome belongs to a batch in flight");
-        assert_eq!(pending.ticket, ticket, "outcomes come in the order of the proposals");
+        assert_eq!(pending.number, number, "outcomes come in the order of the proposals");
         if self.batches.in_flight.borrow().is_empty() {
             self.batches.reads_behind = Waiting::default();
         }
@@ -169,7 +170,7 @@ impl Shard {
     }
 
     /// Gives the host the replies that are left of a batch, as far as it takes them. False if it does not take them all now.
-    pub(super) fn go_on_answering(&mut self, host: &mut impl ShardHost) -> bool {
+    pub(super) fn resume_answering(&mut self, host: &mut impl ShardHost) -> bool {
         let Some(mut answering) = self.batches.replies.answering.take() else { return true };
         let Answering { pending, replies, next, start } = &mut answering;
         while let Some(operation) = pending.operations.get(*next) {
@@ -204,7 +205,7 @@ impl Shard {
         if *error == ProposeError::DiskFull {
             self.server.shards[self.id.index()].disk_is_full.set(1);
         }
-        self.batches.pressure.gives_up();
+        self.batches.pressure.cancel();
         self.batches.replies.expected_bytes -= batch.expected_bytes;
         let text = format!("-{}\r\n", refusal(error));
         for operation in &batch.operations {

@@ -3,7 +3,7 @@
 //! What a newcomer would get wrong: meanwhile their connections may have requests parked that came later. A read must not see what
 //! a later write of its own connection does, so it never queues up behind them.
 
-use super::cold::{ParkedRequest, Progress};
+use super::cold::{ColdProgress, ParkedRequest};
 use super::{Shard, ShardHost};
 use crate::entry::request::Mode;
 use crate::ids::Origin;
@@ -24,7 +24,7 @@ impl Shard {
         };
         if let Some(parked) = self.parking.parked.get_mut(&client) {
             // If its rows are not in memory, they are fetched when those are there that another request waits for already.
-            let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress: Progress::new() };
+            let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress: ColdProgress::new() };
             let place = parked.refused;
             parked.requests.insert(place, request);
             parked.refused += 1;

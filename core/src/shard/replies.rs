@@ -52,12 +52,12 @@ impl BatchReplies {
 }
 
 impl Shard {
-    /// Whether the replies to what is on its way are expected to have as much as may be kept.
+    /// Returns whether the replies to what is on its way are expected to have as much as may be kept.
     pub(super) fn expects_too_much(&self) -> bool {
         self.batches.open.expected_bytes + self.batches.replies.expected_bytes >= self.batches.replies.bytes_max
     }
 
-    /// Whether the reply to an encoded write may be large, and what it is expected to have then.
+    /// Returns whether the reply to an encoded write may be large, and what it is expected to have then.
     pub(super) fn weigh(&self, bytes: &[u8], now_ms: u64) -> Option<usize> {
         let (id, arg_count) = request::peek(bytes)?;
         let command = table::by_id(id).filter(|command| command.may_return_values(arg_count))?;

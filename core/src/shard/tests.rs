@@ -31,7 +31,7 @@ const PATIENCE_S: u64 = 20;
 #[derive(Default)]
 pub(super) struct Host {
     pub(super) replies: Vec<(u32, String)>,
-    /// Whether it takes no replies that can wait.
+    /// True if it takes no replies that can wait.
     is_full: bool,
     warms: Vec<((CoreId, u32), ColdRead, bool)>,
 }
@@ -156,7 +156,7 @@ impl Shard {
     pub(crate) fn get_free(&mut self, host: &mut impl ShardHost) {
         for ticket in 0..limits::BATCHES_IN_FLIGHT as u64 {
             self.begin_to_answer(ticket, Err(ProposeError::Unknown { leader: None }), host);
-            assert!(self.go_on_answering(host), "no reply of it waits for room");
+            assert!(self.resume_answering(host), "no reply of it waits for room");
         }
     }
 }
@@ -189,11 +189,11 @@ fn entry(commands: &[&[&str]]) -> Vec<u8> {
     bytes
 }
 
-fn pending(ticket: u64, write_count: u32) -> PendingBatch {
+fn pending(number: u64, write_count: u32) -> PendingBatch {
     let operations =
         (0..write_count).map(|number| Operation { origin: Some(origin(number)), read: None, returns_values: false });
     PendingBatch {
-        ticket,
+        number,
         since: Instant::now(),
         write_count: write_count as usize,
         bytes: 100,
@@ -640,10 +640,10 @@ fn a_stall_of_the_log_that_passes_refuses_nothing() {
 fn a_stall_long_ago_does_not_count() {
     let (since, wait) = (Instant::now(), limits::MEMTABLE_WAIT);
     let (mut hold, some) = (Hold { since, seen: since }, Duration::from_millis(500));
-    assert!(hold.is_bearable(since + wait - Duration::from_millis(1)));
-    assert!(!hold.is_bearable(since + wait));
-    assert!(!hold.is_bearable(since + wait + some), "it lasts");
-    assert!(hold.is_bearable(since + 2 * wait + some), "nobody knows whether it lasted");
+    assert!(hold.bears(since + wait - Duration::from_millis(1)));
+    assert!(!hold.bears(since + wait));
+    assert!(!hold.bears(since + wait + some), "it lasts");
+    assert!(hold.bears(since + 2 * wait + some), "nobody knows whether it lasted");
 }
 
 #[test]

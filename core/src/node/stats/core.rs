@@ -11,7 +11,7 @@ pub struct CommandStats {
     pub rejected: Counter,
     /// Times it ran and its reply was an error.
     pub failed: Counter,
-    /// How long it ran on this core, for connections of any.
+    /// Time that it ran on this core, for connections of any.
     pub time: RunTime,
 }
 

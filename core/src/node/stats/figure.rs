@@ -68,7 +68,7 @@ pub struct RateMeter {
     per_second: f64,
 }
 
-/// How long it takes a rate to follow a change to two thirds.
+/// Time that it takes a rate to follow a change to two thirds.
 const RATE_MEMORY_S: f64 = 1.0;
 
 impl RateMeter {

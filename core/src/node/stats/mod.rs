@@ -6,8 +6,8 @@ mod figure;
 mod run_time;
 mod shard;
 
-pub use self::core::{CommandStats, CoreStats};
+pub use self::core::CoreStats;
 pub use errors::ErrorCounts;
 pub use figure::{Counter, Figure, RateMeter};
 pub use run_time::RunTime;
-pub use shard::{GroupState, ShardStats, Told, ToldState};
+pub use shard::{GroupState, ShardStats};

@@ -9,7 +9,7 @@ const RUNS_TIMED_AT_FIRST: u64 = 64;
 /// Runs that are not timed between two that are: up to twice as many, so that no pattern of requests keeps step with it.
 const RUNS_UNTIMED_MEAN: u64 = 64;
 
-/// How long a command ran, from timing few of its runs: reading the clock twice would cost as much as a short command.
+/// Time that a command ran, from timing few of its runs: reading the clock twice would cost as much as a short command.
 ///
 /// Each run that is timed stands for those since the last one as well, so the sum is right on average, and exact for a
 /// command that has not run often.

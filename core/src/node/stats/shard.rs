@@ -76,7 +76,7 @@ impl ToldState {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardStats {
-    /// How far its group has come.
+    /// The point that its group has come to.
     pub state: ToldState,
     /// Keys, by database.
     pub keys: [Figure; basalt_storage::DATABASE_COUNT],
@@ -86,7 +86,7 @@ pub struct ShardStats {
     pub deadline_means_ms: [Figure; basalt_storage::DATABASE_COUNT],
     /// Raft term.
     pub term: Figure,
-    /// Whether this replica leads, 0 or 1.
+    /// 1 if this replica leads, else 0.
     pub leads: Figure,
     /// Index of the last entry in the log.
     pub last_log: Figure,
@@ -124,11 +124,11 @@ pub struct ShardStats {
     pub reply_bytes: Figure,
     /// Writes of batches that were held back because the disk does not keep up.
     pub writes_delayed: Counter,
-    /// How long those batches were held back, in microseconds.
+    /// Time that those batches were held back, in microseconds.
     pub write_delay_us: Counter,
     /// Times that nothing could be proposed, for want of memory or of room in the log.
     pub write_stops: Counter,
-    /// How long a batch is held back now, in microseconds; 0 if none is.
+    /// Time that a batch is held back now, in microseconds; 0 if none is.
     pub slow_down_us: Figure,
     /// Bytes of batches per second that are let through now; 0 for as many as come.
     pub slow_down_bytes_per_s: Figure,
@@ -146,7 +146,7 @@ pub struct ShardStats {
     pub entry_waits: Figure,
     /// Times the core has waited for the disk itself.
     pub disk_waits: Figure,
-    /// Whether writes are refused because the disk is full, 0 or 1.
+    /// 1 if writes are refused because the disk is full, else 0.
     pub disk_is_full: Figure,
     /// What its core wants sent by others.
     pub takes: Told,
@@ -156,7 +156,7 @@ pub struct ShardStats {
     pub saves: Figure,
     /// Unix seconds of the last generation written to disk.
     pub last_save_unix_s: Figure,
-    /// How far the clock is behind the time that the rows show, which does not go back, in milliseconds.
+    /// Milliseconds that the clock is behind the time that the rows show, which does not go back.
     pub clock_behind_ms: Figure,
     /// Entries of the log that were applied at the start, beyond the rows on disk.
     pub replayed: Figure,

@@ -18,7 +18,7 @@ use crate::limits::TRIAL_BYTES_MAX;
 #[derive(Debug, PartialEq, Eq)]
 struct Foresight {
     named: Named,
-    /// Whether it may read others.
+    /// True if it may read others.
     and_others: bool,
 }
 
@@ -35,7 +35,7 @@ enum Named {
         first: usize,
         /// From there to the next one's.
         step: usize,
-        /// Whether rows go, so that the collection may be written anew.
+        /// True if rows go, so that the collection may be written anew.
         removes: bool,
     },
     /// Entries of the stream at the first key, by the ids from the third argument on.
@@ -44,7 +44,7 @@ enum Named {
     End(End),
     /// All of the collection at the first key, and the other key's metadata. Without `replaces`, only if there is no other key.
     Whole {
-        /// Whether the other key may be there.
+        /// True if the other key may be there.
         replaces: bool,
     },
     /// So many members of a set, drawn at random.
@@ -131,12 +131,12 @@ pub(super) fn names_to_the_end(command: &Command, args: Args<'_>) -> Option<(usi
     }
 }
 
-/// Whether a command reads nothing but the metadata of the keys that its arguments name, with the values of strings.
+/// Returns whether a command reads nothing but the metadata of the keys that its arguments name, with the values of strings.
 pub fn reads_only_metadata(command: &Command, args: Args<'_>) -> bool {
     foresee(command, args) == Foresight { named: Named::Keys, and_others: false }
 }
 
-/// Whether a command reads nothing any more once it has changed a row.
+/// Returns whether a command reads nothing any more once it has changed a row.
 pub fn changes_at_once(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>) -> bool {
     let Foresight { named, and_others } = foresee(command, args);
     let reads_one = match named {

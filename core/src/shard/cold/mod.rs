@@ -28,5 +28,5 @@ pub(super) use names::NamesLooked;
 #[cfg(test)]
 pub(super) use parked::Parked;
 pub(super) use parked::{ParkedRequest, Parking, Waiting};
-pub(super) use progress::Progress;
+pub(super) use progress::ColdProgress;
 pub(super) use views::{Deferral, Views};

@@ -12,7 +12,8 @@ use crate::commands::{Args, Command, table};
 use crate::entry::request::{self, ArgList};
 use crate::limits;
 
-/// How far the names of a request have been looked at. Requests of few names are looked at whole each time, and have no such place.
+/// The place up to which the names of a request have been looked at. Requests of few names are looked at whole each time, and have
+/// no such place.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::shard) struct NamesLooked {
     /// Arguments before the first name, the command's own name among them; none while there is no place.
@@ -23,9 +24,9 @@ pub(in crate::shard) struct NamesLooked {
     args_left: usize,
     /// The byte of the request at which the next name begins.
     at: usize,
-    /// Whether the command may read other rows than those.
+    /// True if the command may read other rows than those.
     and_others: bool,
-    /// Whether the command itself has met a row that was evicted.
+    /// True if the command itself has met a row that was evicted.
     has_met: bool,
 }
 
@@ -46,27 +47,27 @@ impl NamesLooked {
         NamesLooked { has_met: true, ..self }
     }
 
-    /// Whether the command itself has met a row that was evicted.
+    /// Returns whether the command itself has met a row that was evicted.
     pub(in crate::shard) fn has_met(&self) -> bool {
         self.has_met
     }
 
-    /// Whether this place is behind `other`.
+    /// Returns whether this place is behind `other`.
     pub(in crate::shard) fn is_behind(&self, other: &NamesLooked) -> bool {
         self.at > other.at
     }
 
-    /// Whether a look has begun, and is not at its end.
+    /// Returns whether a look has begun, and is not at its end.
     pub(in crate::shard) fn is_under_way(&self) -> bool {
         self.args_left > 0
     }
 
-    /// Whether all names have been looked at.
+    /// Returns whether all names have been looked at.
     pub(in crate::shard) fn is_done(&self) -> bool {
         self.head > 0 && self.args_left == 0
     }
 
-    /// Whether the command may read rows that it does not name; known once the look is done.
+    /// Returns whether the command may read rows that it does not name; known once the look is done.
     pub(in crate::shard) fn and_others(&self) -> bool {
         self.and_others
     }

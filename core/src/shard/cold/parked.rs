@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use basalt_storage::ColdRead;
 
-use super::progress::Progress;
+use super::progress::ColdProgress;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin};
 use crate::limits;
@@ -14,7 +14,7 @@ use crate::limits;
 pub(in crate::shard) struct Parking {
     /// By the connection that they came from.
     pub(in crate::shard) parked: HashMap<(CoreId, u32), Parked>,
-    /// How much that is.
+    /// The sum of those requests.
     pub(in crate::shard) waiting: Waiting,
     /// The one client whose parked request may pin rows.
     pub(in crate::shard) pin_holder: Option<(CoreId, u32)>,
@@ -26,7 +26,7 @@ pub(in crate::shard) struct Parking {
 #[derive(Default)]
 pub(in crate::shard) struct Parked {
     pub(in crate::shard) requests: VecDeque<ParkedRequest>,
-    /// How many of the first are reads of refused batches, which came before all else that is parked.
+    /// Number of the first requests that are reads of refused batches, which came before all else that is parked.
     pub(in crate::shard) refused: usize,
     /// Which of the requests a thread fetches rows for, or executes.
     pub(in crate::shard) fetches_for: usize,
@@ -41,7 +41,7 @@ impl Parked {
     }
 }
 
-/// How much waits in a shard beside its open batch.
+/// Requests that wait in a shard beside its open batch, and their bytes.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(in crate::shard) struct Waiting {
     pub(in crate::shard) count: usize,
@@ -69,5 +69,5 @@ pub(in crate::shard) struct ParkedRequest {
     pub(in crate::shard) origin: Origin,
     pub(in crate::shard) mode: Mode,
     pub(in crate::shard) bytes: Vec<u8>,
-    pub(in crate::shard) progress: Progress,
+    pub(in crate::shard) progress: ColdProgress,
 }

@@ -6,14 +6,14 @@ use basalt_storage::{ColdRead, Fetched};
 
 use super::names::NamesLooked;
 use super::parked::{Parked, ParkedRequest};
-use super::progress::Progress;
+use super::progress::ColdProgress;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin};
 use crate::shard::execution::TOO_MUCH_TO_KEEP;
 use crate::shard::{HOUSEKEEPING, Shard, ShardHost};
 
 impl Shard {
-    /// Whether a request of `client` waits for rows, so that a new one must queue up behind it.
+    /// Returns whether a request of `client` waits for rows, so that a new one must queue up behind it.
     pub fn has_parked(&self, core: CoreId, client: u32) -> bool {
         !self.parking.parked.is_empty() && self.parking.parked.contains_key(&(core, client))
     }
@@ -21,7 +21,7 @@ impl Shard {
     /// Parks a request of `origin` until `cold` is in memory, and everything that follows from the same connection.
     pub fn park(&mut self, origin: Origin, mode: Mode, bytes: &[u8], mut cold: ColdRead, host: &mut impl ShardHost) {
         self.server.shards[self.id.index()].cold_reads.add(1);
-        let mut progress = Progress::new();
+        let mut progress = ColdProgress::new();
         progress.note_miss(&mut cold);
         let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress };
         let wants_view = self.wants_view(&request, &cold);
@@ -76,7 +76,7 @@ impl Shard {
                     self.parking.parked.insert(client, parked);
                     match (wants_view, pins) {
                         (true, _) => self.start_view(client),
-                        (false, true) => self.keep(client, cold, host),
+                        (false, true) => self.pin(client, cold, host),
                         (false, false) => host.warm(self.id, client, cold, false),
                     }
                     return;
@@ -87,14 +87,14 @@ impl Shard {
             if self.parking.pin_holder == Some(client) {
                 self.parking.pin_holder = None;
                 if let Some((next, cold)) = self.parking.pin_queue.pop_front() {
-                    self.keep(next, cold, host);
+                    self.pin(next, cold, host);
                 }
             }
         }
     }
 
     /// Has rows fetched that are kept for a request: for one at a time, since nothing else bounds their memory.
-    fn keep(&mut self, client: (CoreId, u32), cold: ColdRead, host: &mut impl ShardHost) {
+    fn pin(&mut self, client: (CoreId, u32), cold: ColdRead, host: &mut impl ShardHost) {
         if *self.parking.pin_holder.get_or_insert(client) == client {
             host.warm(self.id, client, cold, true);
         } else {
@@ -115,7 +115,7 @@ impl Shard {
             // The entry meets what was met here, and goes its own way with it.
             Mode::Write if is_overtaken || has_failed => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
             Mode::ReadInOrder if has_failed && self.has_unapplied() => self.read_in_order(*origin, bytes),
-            Mode::Read | Mode::ReadInOrder if has_failed => self.run_at_last(*origin, bytes, now_ms, host),
+            Mode::Read | Mode::ReadInOrder if has_failed => self.run_waiting(*origin, bytes, now_ms, host),
             Mode::Read | Mode::ReadInOrder if is_overtaken && self.has_unapplied() => {
                 self.read_in_order(*origin, bytes);
             }
@@ -142,13 +142,13 @@ impl Shard {
     }
 
     /// Runs a read whose rows could not be fetched: it meets the error, and says it.
-    fn run_at_last(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+    fn run_waiting(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
         self.counts_changed = true;
         let mut out = Vec::new();
         let outcome = self
             .machine
             .borrow_mut()
-            .reading_at_last(now_ms, |execution| execution.run(bytes, &mut NamesLooked::default(), &mut out));
+            .reading_waiting(now_ms, |execution| execution.run(bytes, &mut NamesLooked::default(), &mut out));
         assert!(outcome.is_ok(), "a read that may wait for the disk is never cold, and it was encoded here");
         host.reply(origin, &out);
     }

@@ -5,41 +5,41 @@ use basalt_storage::{COLD_SCAN_BYTES, ColdRead, Direction, PinnedRows, Store};
 use super::names::NamesLooked;
 use crate::limits;
 
-/// How far a request has come that is run again each time a reader thread has fetched something for it.
+/// The progress of a request that is run again each time a reader thread has fetched something for it.
 #[derive(Debug)]
-pub(in crate::shard) struct Progress {
-    /// How often it has met the disk.
+pub(in crate::shard) struct ColdProgress {
+    /// Times that it has met the disk.
     rounds: u32,
-    /// How often without having come farther.
+    /// Times that it has done so without having come farther.
     attempts: u32,
     /// The single rows that it met last.
     rows: Vec<Box<[u8]>>,
-    /// How far its scans have come, forward and backward.
+    /// The point that its scans have come to, forward and backward.
     scanned: [Option<Box<[u8]>>; 2],
     scan_bytes: usize,
-    /// How often it has met the disk in a scan.
+    /// Times that it has met the disk in a scan.
     scans: u32,
-    /// Whether it waits for a view; `None` if there is none of what it reads.
+    /// True if it waits for a view; `None` if there is none of what it reads.
     wants_view: Option<bool>,
     /// What was fetched to be kept.
     kept: Option<PinnedRows>,
     kept_rounds: u32,
-    /// How often what was kept was of the past, since a generation had reached the disk.
+    /// Times that what was kept was of the past, since a generation had reached the disk.
     losses: u32,
-    /// Whether something could not be fetched.
+    /// True if something could not be fetched.
     has_failed: bool,
-    /// How far the names have been looked at of a request that has very many.
+    /// The place up to which very many names have been looked at.
     pub(in crate::shard) names: NamesLooked,
-    /// How far they had been when it met the disk last.
+    /// The same when it met the disk last.
     names_before: NamesLooked,
     /// Times that all of them were fetched in vain.
     sweeps: u32,
 }
 
-impl Progress {
-    pub(in crate::shard) fn new() -> Progress {
+impl ColdProgress {
+    pub(in crate::shard) fn new() -> ColdProgress {
         let (rows, scanned) = (Vec::new(), [None, None]);
-        Progress {
+        ColdProgress {
             rounds: 0,
             attempts: 0,
             rows,
@@ -57,19 +57,19 @@ impl Progress {
         }
     }
 
-    /// Whether it has met the disk.
+    /// Returns whether it has met the disk.
     pub(in crate::shard) fn has_begun(&self) -> bool {
         self.rounds > 0 || self.names_before != NamesLooked::default()
     }
 
-    /// Whether rows are to be pinned for it: the caches may drop them faster than it reads them.
+    /// Returns whether rows are to be pinned for it: the caches may drop them faster than it reads them.
     pub(in crate::shard) fn should_pin(&self) -> bool {
         self.attempts >= limits::COLD_READ_ATTEMPTS || self.names.has_met()
     }
 
     /// The progress of a read that waits for a view.
-    pub(in crate::shard) fn for_view() -> Progress {
-        Progress { wants_view: Some(true), ..Progress::new() }
+    pub(in crate::shard) fn for_view() -> ColdProgress {
+        ColdProgress { wants_view: Some(true), ..ColdProgress::new() }
     }
 
     /// Takes note that there is no view of what it reads.
@@ -77,7 +77,7 @@ impl Progress {
         self.wants_view = None;
     }
 
-    /// Whether so much is missing in memory that a read, which has just met `cold`, is to be executed where the disk is.
+    /// Returns whether so much is missing in memory that a read, which has just met `cold`, is to be executed where the disk is.
     pub(in crate::shard) fn is_long(&self, cold: &ColdRead) -> bool {
         let rows = match cold {
             ColdRead::Key(_) | ColdRead::Scan { .. } => 1,
@@ -87,25 +87,26 @@ impl Progress {
         self.wants_view.is_some_and(|wants_view| wants_view || is_long || self.attempts > 0)
     }
 
-    /// Whether the disk gave an error, which the request is to meet itself.
+    /// Returns whether the disk gave an error, which the request is to meet itself.
     pub(in crate::shard) fn has_failed(&self) -> bool {
         self.has_failed
     }
 
-    /// Whether it has met the disk although there is already as much kept for it as may be, which is `bytes_max`, or all that it
-    /// names was fetched often enough.
+    /// Returns whether it has met the disk although there is already as much kept for it as may be, which is `bytes_max`, or all
+    /// that it names was fetched often enough.
     pub(in crate::shard) fn is_too_large(&self, bytes_max: usize) -> bool {
         self.sweeps > limits::NAME_SWEEPS_MAX
             || self.kept_rounds > limits::PINNED_ROUNDS_MAX
             || self.kept.as_ref().is_some_and(|kept| kept.bytes() > bytes_max)
     }
 
-    /// Whether generations reach the disk faster than it reads: it should do so as a part of an entry, during which none begins.
+    /// Returns whether generations reach the disk faster than it reads: it should do so as a part of an entry, during which none
+    /// begins.
     pub(in crate::shard) fn is_overtaken(&self) -> bool {
         self.losses > limits::PINNED_LOSSES_MAX
     }
 
-    /// Gives `store` the rows that are kept for it, until [`Progress::take_back`].
+    /// Gives `store` the rows that are kept for it, until [`ColdProgress::take_back`].
     pub(in crate::shard) fn lend_to(&mut self, store: &mut Store) {
         if let Some(kept) = self.kept.take() {
             self.losses += u32::from(!store.set_pinned(kept));
@@ -175,7 +176,7 @@ impl Progress {
         }
     }
 
-    /// Whether the first of `rows` is none of those before: one that is was evicted.
+    /// Returns whether the first of `rows` is none of those before: one that is was evicted.
     fn note_rows(&mut self, rows: &[Box<[u8]>]) -> bool {
         let is_farther = rows.first().is_none_or(|first| !self.rows.contains(first));
         self.rows = rows.to_vec();
@@ -188,7 +189,7 @@ mod tests {
     use super::*;
 
     fn attempts(met: impl IntoIterator<Item = ColdRead>) -> u32 {
-        let mut progress = Progress::new();
+        let mut progress = ColdProgress::new();
         met.into_iter().for_each(|mut cold| progress.note_miss(&mut cold));
         progress.attempts
     }

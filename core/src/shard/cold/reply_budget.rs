@@ -24,7 +24,7 @@ pub(super) struct ReplyBudget {
 
 struct State {
     used: usize,
-    /// Whether some reply has more than the budget allows.
+    /// True if some reply has more than the budget allows.
     has_overdrawn: bool,
 }
 

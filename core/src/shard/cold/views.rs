@@ -2,11 +2,11 @@
 //!
 //! A read that meets the disk is run again when its rows were fetched. For a few rows that is the shortest way, and leaves them in
 //! the caches. For many it costs a run for each part, and the caches, which are smaller than what it needs, drop one part for the
-//! next. So a read that [`Progress`](super::progress::Progress) calls long goes another way. A thread first takes hold of what is
-//! on disk ([`basalt_storage::ColdReader::view`]) and says that it is ready; the core gives it a copy of what memory knows of the
-//! keys that the read names, which takes as long as a read of them in memory; and the thread executes the read and sends the reply.
-//! However much is written meanwhile, the reply is of the moment at which the copy was made. Nothing but the reply is kept: a row
-//! is let go when the next one is read.
+//! next. So a read that [`ColdProgress`](super::progress::ColdProgress) calls long goes another way. A thread first takes hold of
+//! what is on disk ([`basalt_storage::ColdReader::view`]) and says that it is ready; the core gives it a copy of what memory knows
+//! of the keys that the read names, which takes as long as a read of them in memory; and the thread executes the read and sends the
+//! reply. However much is written meanwhile, the reply is of the moment at which the copy was made. Nothing but the reply is kept:
+//! a row is let go when the next one is read.
 //!
 //! A read that must see writes which are not applied yet stands in a batch between them. It gets its view when its turn comes
 //! ([`Deferral`]), and the batch goes on without it.
@@ -115,7 +115,7 @@ impl Drop for Views {
 /// A view whose thread works on it.
 struct Running {
     purpose: Purpose,
-    /// Whether it is one of those for parked requests.
+    /// True if it is one of those for parked requests.
     is_clients: bool,
     /// Of when the thread took hold of what is on disk.
     reader: ColdReader,
@@ -163,7 +163,7 @@ struct Job {
 #[derive(Default)]
 struct Viewed {
     reply: Vec<u8>,
-    /// Whether it read rows that none of its arguments names, so that there is no reply.
+    /// True if it read rows that none of its arguments names, so that there is no reply.
     has_strayed: bool,
     has_failed: bool,
     asked: u16,
@@ -222,7 +222,7 @@ impl Views {
         self.budget.used()
     }
 
-    /// Whether a thread executes a read.
+    /// Returns whether a thread executes a read.
     #[cfg(test)]
     pub(in crate::shard) fn has_given(&self) -> bool {
         self.running.values().any(|running| running.is_given)
@@ -234,7 +234,7 @@ impl Views {
         &self.entry_threads
     }
 
-    /// Whether there is something to take.
+    /// Returns whether there is something to take.
     pub(in crate::shard) fn has_some(&self) -> bool {
         !self.untaken.is_empty() || !self.seen.is_empty() || !self.events.is_empty()
     }
@@ -245,7 +245,7 @@ impl Views {
         (!is_ready).then(|| self.entry_bell.wait())
     }
 
-    /// Whether somebody waits for a reply, beside the parked requests.
+    /// Returns whether somebody waits for a reply, beside the parked requests.
     pub(in crate::shard) fn are_awaited(&self) -> bool {
         self.running.values().any(|running| matches!(running.purpose, Purpose::Deferred(_)))
     }
@@ -438,7 +438,7 @@ impl Job {
         let (mut scratch, mark) = (Scratch::default(), reply.mark());
         let call = Call { handler, header, args: &args, now_ms: self.now_ms, string_bytes_max: 0 };
         let (mut versions, mut random) = (VersionSource::none(), Random::new(0));
-        match call.on(&mut rows, &mut scratch, &mut versions, &mut random, &mut reply) {
+        match call.run(&mut rows, &mut scratch, &mut versions, &mut random, &mut reply) {
             Ok(()) if reply.is_over() => {
                 reply.truncate(mark);
                 reply.error(self.bounds.too_large(false));
@@ -485,7 +485,7 @@ fn ranges(request: &[u8]) -> Option<Vec<RowRange>> {
     (!ranges.is_empty()).then_some(ranges)
 }
 
-/// Whether a read names the keys whose rows it needs.
+/// Returns whether a read names the keys whose rows it needs.
 fn names_keys(request: &[u8]) -> bool {
     let mut args = ArgList::new();
     decode(request, &mut args).is_some_and(|(_, command)| command.keys(&args).next().is_some())
@@ -554,7 +554,7 @@ impl ShardMachine {
 }
 
 impl Shard {
-    /// Whether `request`, which has just met `cold`, is to be executed on a view.
+    /// Returns whether `request`, which has just met `cold`, is to be executed on a view.
     pub(in crate::shard) fn wants_view(&self, request: &ParkedRequest, cold: &ColdRead) -> bool {
         matches!(request.mode, Mode::Read | Mode::ReadInOrder)
             && request.progress.is_long(cold)

@@ -22,7 +22,7 @@ pub struct GroupCommit {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     since: Instant,
-    /// Whether its predecessor is on its way.
+    /// True if its predecessor is on its way.
     is_behind: bool,
 }
 
@@ -32,9 +32,9 @@ impl GroupCommit {
         GroupCommit { outstanding_max: [0; 2], window_since: now, held: None }
     }
 
-    /// Whether a batch of `waiting` writes waits on at `now`, while `flying` writes are on their way through the log. A batch
-    /// that `is_full` does not.
-    pub fn holds(&mut self, now: Instant, waiting: usize, flying: usize, is_full: bool) -> bool {
+    /// Returns whether a batch of `waiting` writes waits on at `now`, while `flying` writes are on their way through the log. A
+    /// batch that `is_full` does not.
+    pub fn hold_back(&mut self, now: Instant, waiting: usize, flying: usize, is_full: bool) -> bool {
         let window = now.saturating_duration_since(self.window_since);
         if window >= limits::OUTSTANDING_WINDOW {
             self.window_since = now;
@@ -66,25 +66,25 @@ impl GroupCommit {
         self.outstanding_max[0].max(self.outstanding_max[1])
     }
 
-    /// Whether many clients write, or did a moment before `now`.
+    /// Returns whether many clients write, or did a moment before `now`.
     pub fn expects_many(&self, now: Instant) -> bool {
         self.expected() >= limits::HOLD_OUTSTANDING_MIN
             && now.saturating_duration_since(self.window_since) < 2 * limits::OUTSTANDING_WINDOW
     }
 
-    /// How many writes the batch last asked about waits for, beside the `waiting` ones in it; `None` if it does not wait for
-    /// clients.
+    /// Returns the number of writes that the batch last asked about waits for, beside the `waiting` ones in it; `None` if it does
+    /// not wait for clients.
     pub fn missing(&self, waiting: usize) -> Option<usize> {
         let enough = self.expected().div_ceil(2).min(limits::HOLD_WRITES_MAX);
         self.waits_for_clients().then(|| enough.saturating_sub(waiting).max(1))
     }
 
-    /// Whether the batch last asked about waits.
+    /// Returns whether the batch last asked about waits.
     pub fn is_holding(&self) -> bool {
         self.held.is_some()
     }
 
-    /// Whether a batch waits for nothing but the clients, so that it must be looked at again soon.
+    /// Returns whether a batch waits for nothing but the clients, so that it must be looked at again soon.
     pub fn waits_for_clients(&self) -> bool {
         self.held.is_some_and(|held| !held.is_behind)
     }
@@ -99,7 +99,7 @@ mod tests {
         let now = Instant::now();
         let mut commit = GroupCommit::new(now);
         for flying in 0..limits::HOLD_OUTSTANDING_MIN - 1 {
-            assert!(!commit.holds(now, 1, flying, false), "{flying} on their way");
+            assert!(!commit.hold_back(now, 1, flying, false), "{flying} on their way");
         }
     }
 
@@ -107,13 +107,13 @@ mod tests {
     fn a_batch_waits_for_its_predecessor_and_then_for_half_of_the_clients() {
         let now = Instant::now();
         let mut commit = GroupCommit::new(now);
-        assert!(!commit.holds(now, 20, 0, false), "nothing else is known");
-        assert!(commit.holds(now, 5, 15, false), "the predecessor is on its way");
+        assert!(!commit.hold_back(now, 20, 0, false), "nothing else is known");
+        assert!(commit.hold_back(now, 5, 15, false), "the predecessor is on its way");
         assert!(!commit.waits_for_clients());
-        assert!(commit.holds(now, 9, 0, false));
+        assert!(commit.hold_back(now, 9, 0, false));
         assert!(commit.waits_for_clients());
         assert_eq!(commit.missing(9), Some(1));
-        assert!(!commit.holds(now, 10, 0, false));
+        assert!(!commit.hold_back(now, 10, 0, false));
         assert_eq!(commit.missing(10), None);
         assert!(!commit.waits_for_clients());
     }
@@ -123,7 +123,7 @@ mod tests {
         let now = Instant::now();
         let mut commit = GroupCommit::new(now);
         assert!(!commit.expects_many(now));
-        commit.holds(now, limits::HOLD_OUTSTANDING_MIN, 0, false);
+        commit.hold_back(now, limits::HOLD_OUTSTANDING_MIN, 0, false);
         assert!(commit.expects_many(now + limits::OUTSTANDING_WINDOW));
         assert!(!commit.expects_many(now + 2 * limits::OUTSTANDING_WINDOW), "they have been silent for long");
     }
@@ -132,28 +132,28 @@ mod tests {
     fn no_batch_waits_for_long() {
         let now = Instant::now();
         let mut commit = GroupCommit::new(now);
-        assert!(!commit.holds(now, 40, 0, false));
-        assert!(commit.holds(now, 1, 0, false));
-        assert!(!commit.holds(now + limits::HOLD, 1, 0, false));
-        assert!(commit.holds(now + limits::HOLD, 1, 40, false));
-        assert!(!commit.holds(now + limits::HOLD + limits::HOLD_BEHIND, 1, 40, false));
+        assert!(!commit.hold_back(now, 40, 0, false));
+        assert!(commit.hold_back(now, 1, 0, false));
+        assert!(!commit.hold_back(now + limits::HOLD, 1, 0, false));
+        assert!(commit.hold_back(now + limits::HOLD, 1, 40, false));
+        assert!(!commit.hold_back(now + limits::HOLD + limits::HOLD_BEHIND, 1, 40, false));
     }
 
     #[test]
     fn large_batches_go_at_once_and_old_peaks_are_forgotten() {
         let now = Instant::now();
         let mut commit = GroupCommit::new(now);
-        assert!(!commit.holds(now, limits::HOLD_WRITES_MAX, 1000, false));
-        assert!(!commit.holds(now, 1, 1000, true), "nothing can join it");
+        assert!(!commit.hold_back(now, limits::HOLD_WRITES_MAX, 1000, false));
+        assert!(!commit.hold_back(now, 1, 1000, true), "nothing can join it");
         let later = now + limits::OUTSTANDING_WINDOW;
-        assert!(commit.holds(later, 1, 0, false));
+        assert!(commit.hold_back(later, 1, 0, false));
         assert!(
-            !commit.holds(later + limits::OUTSTANDING_WINDOW, 1, 0, false),
+            !commit.hold_back(later + limits::OUTSTANDING_WINDOW, 1, 0, false),
             "a thousand were outstanding two windows ago"
         );
-        assert!(!commit.holds(now, 1000, 0, false));
+        assert!(!commit.hold_back(now, 1000, 0, false));
         assert!(
-            !commit.holds(now + 5 * limits::OUTSTANDING_WINDOW, 1, 0, false),
+            !commit.hold_back(now + 5 * limits::OUTSTANDING_WINDOW, 1, 0, false),
             "a thousand were outstanding long ago"
         );
     }

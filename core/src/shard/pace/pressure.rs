@@ -27,8 +27,8 @@ impl Pressure {
         &self.slow_down
     }
 
-    /// Whether a batch waits on at `now`, with `memory` as it is. Most of the time this costs a few comparisons.
-    pub(in crate::shard) fn holds(
+    /// Returns whether a batch waits on at `now`, with `memory` as it is. Most of the time this costs a few comparisons.
+    pub(in crate::shard) fn hold_back(
         &mut self,
         now: Instant,
         memory: &StoreMemory,
@@ -42,11 +42,11 @@ impl Pressure {
         self.log.look(now, group);
         let of_memory = self.memory_level(memory, in_flight, group);
         self.slow_down.look(now, of_memory.into_iter().chain(self.log.level.map(|level| (level, 1.0))));
-        self.slow_down.holds(now)
+        self.slow_down.hold_back(now)
     }
 
-    /// Whether enough batches are on their way. Not only by their number: what is not applied yet will be in a memtable, and
-    /// must not fill the next one before there is any pressure to be noticed.
+    /// Returns whether enough batches are on their way. Not only by their number: what is not applied yet will be in a memtable,
+    /// and must not fill the next one before there is any pressure to be noticed.
     pub(in crate::shard) fn in_flight_is_full(&self, memory: &StoreMemory, in_flight: &InFlight) -> bool {
         let count = in_flight.borrow().len();
         if count < limits::UNAPPLIED_BATCHES_MIN {
@@ -83,12 +83,12 @@ impl Pressure {
     }
 
     /// Notes that the batch that waited is refused.
-    pub(in crate::shard) fn gives_up(&mut self) {
-        self.slow_down.gives_up();
+    pub(in crate::shard) fn cancel(&mut self) {
+        self.slow_down.cancel();
     }
 
     /// Notes that a batch was proposed at `now`; returns for how many microseconds it was held back, if it was.
-    pub(in crate::shard) fn leaves(
+    pub(in crate::shard) fn note_sent(
         &mut self,
         now: Instant,
         batch_bytes: usize,
@@ -97,7 +97,7 @@ impl Pressure {
     ) -> Option<u64> {
         self.growth.note(batch_bytes + copied_bytes, memory.active_bytes);
         self.log.unseen_bytes += batch_bytes;
-        self.slow_down.leaves(now, batch_bytes + copied_bytes).map(|held| held.as_micros() as u64)
+        self.slow_down.note_sent(now, batch_bytes + copied_bytes).map(|held| held.as_micros() as u64)
     }
 }
 
@@ -132,7 +132,7 @@ impl LogPressure {
         }
     }
 
-    /// Whether it is time to look, or what was seen still slows writers down.
+    /// Returns whether it is time to look, or what was seen still slows writers down.
     fn is_due(&self) -> bool {
         self.level.is_some() || self.has_grown()
     }

@@ -27,7 +27,7 @@ pub struct Level {
     pub drain: Drain,
 }
 
-/// How fast something is written to disk.
+/// Speed at which something is written to disk.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
     /// Bytes being written.
@@ -88,17 +88,17 @@ impl SlowDown {
         self.batch_bytes_max
     }
 
-    /// Whether the batch that was collected waits.
+    /// Returns whether the batch that was collected waits.
     pub fn is_waiting(&self) -> bool {
         self.waits_since.is_some()
     }
 
-    /// Whether anything is under pressure.
+    /// Returns whether anything is under pressure.
     pub fn is_active(&self) -> bool {
         self.wait_per_byte > 0.0
     }
 
-    /// How long a batch as large as one may be waits, as things are.
+    /// Returns the time that a batch as large as one may be waits, as things are.
     pub fn delay(&self) -> Duration {
         if self.is_active() { self.wait_of(self.batch_bytes_max) } else { Duration::ZERO }
     }
@@ -131,9 +131,9 @@ impl SlowDown {
         self.batch_bytes_max = (in_a_step as usize).clamp(least, self.usual_batch_bytes);
     }
 
-    /// Whether the batch that was collected waits on at `now`.
+    /// Returns whether the batch that was collected waits on at `now`.
     #[inline]
-    pub fn holds(&mut self, now: Instant) -> bool {
+    pub fn hold_back(&mut self, now: Instant) -> bool {
         if !self.is_active() || now >= self.due {
             return false;
         }
@@ -143,7 +143,7 @@ impl SlowDown {
 
     /// Notes that a batch of `bytes` leaves at `now`; returns how long it has waited, if it has.
     #[inline]
-    pub fn leaves(&mut self, now: Instant, bytes: usize) -> Option<Duration> {
+    pub fn note_sent(&mut self, now: Instant, bytes: usize) -> Option<Duration> {
         if self.is_active() {
             // What the core slept too long is made good, or the rate would be less than it might be.
             let begun = self.due.max(now.checked_sub(limits::HELD_RETRY).unwrap_or(now)).min(now);
@@ -153,7 +153,7 @@ impl SlowDown {
     }
 
     /// Notes that the batch that was collected is not proposed any more.
-    pub fn gives_up(&mut self) {
+    pub fn cancel(&mut self) {
         self.waits_since = None;
     }
 
@@ -163,7 +163,7 @@ impl SlowDown {
     }
 }
 
-/// How many bytes a memtable grows by for each byte of the batches: much for small new rows, nothing for the same ones again.
+/// Number of bytes that a memtable grows by for each byte of the batches: much for small new rows, nothing for the same ones again.
 #[derive(Debug, Default)]
 pub struct Growth {
     batch_bytes: u64,
@@ -247,8 +247,8 @@ mod tests {
                 self.open = (self.open + arrival * TICK.as_secs_f64()).min(self.slow_down.batch_bytes_max() as f64);
                 self.disk(drain);
                 self.look();
-                if self.open >= 1.0 && !self.slow_down.holds(self.now) {
-                    self.slow_down.leaves(self.now, self.open as usize);
+                if self.open >= 1.0 && !self.slow_down.hold_back(self.now) {
+                    self.slow_down.note_sent(self.now, self.open as usize);
                     self.active += self.open * self.growth;
                     self.written += self.open * self.growth;
                     self.open = 0.0;
