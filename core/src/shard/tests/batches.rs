@@ -1,0 +1,163 @@
+//! Batches that wait or are refused, and reads in them.
+
+use super::*;
+
+#[test]
+fn writes_are_refused_and_reads_go_on_when_the_disk_is_full_and_no_more_batches_may_be_in_flight() {
+    let free = nix::sys::statvfs::statvfs(&std::env::temp_dir()).unwrap();
+    let free_bytes = free.blocks_available() as u64 * free.fragment_size() as u64;
+    // What is in the log already may use half of the reserve.
+    let options = LogOptions { reserve_bytes: free_bytes / 2 * 3, ..log_options() };
+    with_shard(options, |mut shard| async move {
+        let mut host = Host::default();
+        *shard.batches.in_flight.borrow_mut() = stuck();
+        shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "value"]), 1, &mut host);
+        shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
+        shard.submit(origin(2), Mode::Read, &command(&["GET", "key"]), 1, &mut host);
+
+        assert!(host.replies[0].1.starts_with("-MISCONF"), "{:?}", host.replies);
+        assert_eq!(host.replies[1..], [(2, "$-1\r\n".to_owned())]);
+        assert_eq!(
+            (shard.batches.open.write_count, shard.batches.in_flight.borrow().len()),
+            (0, limits::BATCHES_IN_FLIGHT)
+        );
+    });
+}
+
+#[test]
+fn a_batch_waits_for_a_log_that_cannot_take_it_right_now_but_not_for_ever() {
+    // A log that never begins a second segment.
+    let options = LogOptions { segment_bytes: 4096, segments_waiting_max: 0, ..log_options() };
+    with_shard(options, |mut shard| async move {
+        let (mut host, start, start_ms) = (Host::default(), Instant::now(), 1_000_000_000);
+        // Meanwhile the clock is set back by an hour: how long a batch waits is no business of the clock's.
+        let back_ms = start_ms - 3_600_000;
+        let value = "v".repeat(8192);
+        shard.submit(origin(1), Mode::Write, &command(&["SET", "key", &value]), start_ms, &mut host);
+        shard.propose(start, start_ms, STRING_BYTES_MAX, &mut host);
+        assert_eq!((host.replies.len(), shard.is_held()), (0, true), "refused at once: {:?}", host.replies);
+        shard.submit(origin(2), Mode::Write, &command(&["DEL", "key"]), back_ms, &mut host);
+        let almost = start + limits::MEMTABLE_WAIT - Duration::from_millis(1);
+        shard.propose(almost, back_ms, STRING_BYTES_MAX, &mut host);
+        assert_eq!((host.replies.len(), shard.batches.open.write_count), (0, 2));
+
+        shard.propose(start + limits::MEMTABLE_WAIT, back_ms, STRING_BYTES_MAX, &mut host);
+
+        let refused: Vec<_> =
+            host.replies.iter().map(|(ticket, reply)| (*ticket, reply.starts_with("-BUSY"))).collect();
+        assert_eq!(refused, [(1, true), (2, true)]);
+        assert!(!shard.is_held(), "nothing waits any more");
+    });
+}
+
+#[test]
+fn a_stall_of_the_log_that_passes_refuses_nothing() {
+    const WRITES: u32 = 200;
+    // Every batch needs a new segment, and only one may wait to be written.
+    let options = LogOptions { segment_bytes: 4096, segments_waiting_max: 1, ..log_options() };
+    with_shard(options, |mut shard| async move {
+        let (mut host, mut held) = (Host::default(), 0);
+        let value = "v".repeat(8192);
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+        for number in 0..WRITES {
+            shard.submit(origin(number), Mode::Write, &command(&["APPEND", "key", &value]), 1, &mut host);
+            while shard.batches.open.write_count > 0 {
+                shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
+                held += u32::from(shard.is_held());
+                shard.group.drain_completions();
+                glommio::timer::sleep(limits::HELD_RETRY).await;
+                shard.take_outcomes(1, &mut host);
+                assert!(Instant::now() < deadline, "after {number} writes");
+            }
+        }
+        while host.replies.len() < WRITES as usize {
+            shard.group.drain_completions();
+            glommio::timer::sleep(limits::HELD_RETRY).await;
+            shard.take_outcomes(1, &mut host);
+            assert!(Instant::now() < deadline, "{} replies", host.replies.len());
+        }
+        let expected: Vec<_> = (0..WRITES).map(|number| (number, format!(":{}\r\n", (number + 1) * 8192))).collect();
+        assert_eq!(host.replies, expected);
+        assert!(held > 0, "the log never stalled");
+    });
+}
+
+#[test]
+fn a_stall_long_ago_does_not_count() {
+    let (since, wait) = (Instant::now(), limits::MEMTABLE_WAIT);
+    let (mut hold, some) = (Hold { since, seen: since }, Duration::from_millis(500));
+    assert!(hold.bears(since + wait - Duration::from_millis(1)));
+    assert!(!hold.bears(since + wait));
+    assert!(!hold.bears(since + wait + some), "it lasts");
+    assert!(hold.bears(since + 2 * wait + some), "nobody knows whether it lasted");
+}
+
+#[test]
+fn copies_of_what_is_large_fill_a_batch_as_if_it_stood_there() {
+    // All of it together fits into the memtable.
+    const VALUE_BYTES: usize = 100_000;
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, value) = (Host::default(), "v".repeat(VALUE_BYTES));
+        let half = &value[..VALUE_BYTES / 20];
+        let elements: Vec<String> = (0..20).map(|number| format!("{number}{half}")).collect();
+        let set: Vec<&str> = ["SADD", "set"].into_iter().chain(elements.iter().map(String::as_str)).collect();
+        for words in [&["SET", "string", &value][..], &set] {
+            shard.submit(origin(1), Mode::Write, &command(words), 1, &mut host);
+            settle(&mut shard, &mut host).await;
+        }
+        let batch_bytes_max = shard.batches.pressure.slow_down().batch_bytes_max();
+        for words in [["COPY", "string", "to", "REPLACE"], ["COPY", "set", "to", "REPLACE"]] {
+            let mut taken = 0;
+            while !shard.is_backlogged() && taken < 1000 {
+                shard.submit(origin(1), Mode::Write, &command(&words), 1, &mut host);
+                taken += 1;
+            }
+            assert!(taken <= batch_bytes_max / VALUE_BYTES + 2, "{taken} times {words:?}");
+            settle(&mut shard, &mut host).await;
+            assert!(host.replies.iter().all(|(_, reply)| !reply.starts_with('-')), "they are executed");
+        }
+    });
+}
+
+#[test]
+fn reads_that_join_a_batch_in_flight_are_bounded_until_it_is_answered() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        *shard.batches.in_flight.borrow_mut() = stuck();
+        let get = command(&["GET", "key"]);
+        for number in 0..limits::WAITING_REQUESTS_MAX as u32 {
+            assert!(!shard.is_backlogged(), "after {number}");
+            shard.submit(origin(number), Mode::ReadInOrder, &get, 1, &mut host);
+        }
+        assert!(shard.is_backlogged());
+
+        for ticket in 0..limits::BATCHES_IN_FLIGHT as u64 {
+            assert!(shard.is_backlogged(), "before the outcome of {ticket}");
+            shard.begin_to_answer(ticket, Err(ProposeError::Unknown { leader: None }), &mut host);
+        }
+
+        assert!(!shard.is_backlogged());
+        let answered = host.replies.iter().filter(|(_, reply)| reply == "$-1\r\n").count();
+        assert_eq!(answered, limits::WAITING_REQUESTS_MAX, "reads run when what they waited for is lost");
+    });
+}
+
+#[test]
+fn reads_of_a_refused_batch_see_no_later_write_of_their_connection() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, client) = (Host::default(), (CORE, 7));
+        shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "1"]), 1, &mut host);
+        shard.submit(origin(2), Mode::ReadInOrder, &command(&["GET", "key"]), 1, &mut host);
+        // The next one waits for rows.
+        shard.parking.parked.insert(client, Parked::default());
+        shard.submit(origin(3), Mode::Write, &command(&["SET", "key", "2"]), 1, &mut host);
+
+        let batch = shard.take_open_batch(1, STRING_BYTES_MAX).0;
+        shard.refuse(&batch, &ProposeError::WriteStall, &mut host);
+
+        assert!(host.replies.first().is_some_and(|(ticket, reply)| *ticket == 1 && reply.starts_with("-BUSY")));
+        assert_eq!(host.replies[1..], [(2, "$-1\r\n".to_owned())]);
+        shard.warmed(client, Fetched::default(), 1, &mut host);
+        assert_eq!((shard.batches.open.write_count, shard.parking.parked.len(), host.replies.len()), (1, 0, 2));
+    });
+}

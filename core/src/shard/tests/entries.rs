@@ -1,0 +1,125 @@
+//! Entries that are applied: whom they answer, and rows that they wait for.
+
+use super::*;
+
+#[test]
+fn an_entry_answers_the_batch_it_was_proposed_with_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    // The first is lost with the leadership, which its outcome tells later.
+    machine.in_flight.borrow_mut().extend([pending(4, 3), pending(5, 1), pending(6, 2)]);
+    let mut apply = |index, commands: &[&[&str]], ticket| {
+        let replies = whole(machine.apply(EntryId { term: 1, index }, &entry(commands), ticket).unwrap());
+        let applied: Vec<bool> = machine.in_flight.borrow().iter().map(|batch| batch.applied).collect();
+        (String::from_utf8(replies.bytes).unwrap(), applied)
+    };
+
+    let others = apply(1, &[&["SET", "a", "1"], &["SET", "b", "2"]], None);
+    let own = apply(2, &[&["INCR", "a"]], Some(5));
+    let after = apply(3, &[&["INCR", "b"], &["INCR", "a"]], Some(6));
+
+    assert_eq!(others, (String::new(), vec![false, false, false]), "an entry of another leader");
+    assert_eq!(own, (":2\r\n".to_owned(), vec![false, true, false]));
+    assert_eq!(after, (":3\r\n:3\r\n".to_owned(), vec![false, true, true]));
+}
+
+#[test]
+fn commands_that_change_rows_are_unsaved_until_their_generation_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    let apply = |machine: &mut ShardMachine, index, commands: &[&[&str]]| {
+        whole(machine.apply(EntryId { term: 1, index }, &entry(commands), None).unwrap());
+        machine.store.set_applied(index, b"id", None);
+    };
+    apply(&mut machine, 1, &[&["SET", "a", "1"], &["INCR", "a"], &["RPUSH", "list", "x", "y"]]);
+    // These change nothing.
+    apply(&mut machine, 2, &[&["DEL", "none"], &["SETNX", "a", "1"], &["INCR", "list"]]);
+    assert_eq!((machine.store.unsaved_changes(), machine.store.generations_written()), (3, 0));
+
+    let job = machine.store.freeze().expect("there is something to write");
+    apply(&mut machine, 3, &[&["SET", "b", "1"]]);
+    assert_eq!(machine.store.unsaved_changes(), 4, "it is not on disk yet");
+    drop(machine.store.finish(job.run()).unwrap());
+    assert_eq!((machine.store.unsaved_changes(), machine.store.generations_written()), (1, 1));
+}
+
+#[test]
+fn an_entry_waits_for_rows_and_goes_on_where_it_stood() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    let value = "v".repeat(10_000);
+    // Opening reads what is first and what is last, and their blocks with them.
+    let fillers: Vec<String> = (0..100).map(|number| format!("filler:{number}")).collect();
+    let mut fill: Vec<Vec<&str>> = fillers.iter().map(|key| vec!["SET", key, &value]).collect();
+    fill.extend([vec!["RPUSH", "list", &value, "b"], vec!["SET", "text", "1"], vec!["SADD", "set", "a", "b"]]);
+    let fill = entry(&fill.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    whole(machine.apply(EntryId { term: 1, index: 1 }, &fill, None).unwrap());
+    machine.core = Some((server_alone(), CORE));
+    let mut machine = reopen(machine, directory.path(), 1, 64 << 20);
+    let mut batch = pending(0, 4);
+    batch.reads = command(&["GET", "text"]);
+    let read = 0..batch.reads.len();
+    machine.in_flight.borrow_mut().push_back(batch);
+    let bytes = entry(&[&["INCR", "counter"], &["LPOP", "list"], &["INCR", "counter"], &["SPOP", "set", "5"]]);
+    let (id, mut pauses, mut counters) = (EntryId { term: 1, index: 2 }, 0, Vec::new());
+
+    let replies = loop {
+        match machine.apply(id, &bytes, Some(0)).unwrap() {
+            Executed::Whole(replies) => break replies,
+            Executed::Cold { read, pins } => fetch(&mut machine, &read, pins),
+            Executed::Later(_) => panic!("there are no views"),
+        }
+        assert!(machine.store.freeze().is_none(), "half an entry may be frozen");
+        assert!(!machine.in_flight.borrow()[0].applied, "reads behind it must wait");
+        let mut counter = Vec::new();
+        machine.reading(1, |execution| {
+            execution.run(&command(&["GET", "counter"]), &mut NamesLooked::default(), &mut counter).is_ok()
+        });
+        counters.push(String::from_utf8(counter).unwrap());
+        if pauses == 0 {
+            // It came while the entry waited.
+            let operation = Operation { origin: Some(origin(4)), read: Some(read.clone()), returns_values: true };
+            machine.in_flight.borrow_mut()[0].operations.push(operation);
+        }
+        pauses += 1;
+    };
+
+    let text = String::from_utf8(replies.bytes).unwrap();
+    assert_eq!(text, format!(":1\r\n$10000\r\n{value}\r\n:2\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n$1\r\n1\r\n"));
+    assert_eq!(replies.ends.len(), 5);
+    assert!(counters.contains(&"$1\r\n1\r\n".to_owned()), "it never stood between its commands: {counters:?}");
+    assert_eq!((machine.pauses, machine.store.disk_waits()), (pauses, 0));
+    assert!(machine.in_flight.borrow()[0].applied);
+}
+
+#[test]
+fn entries_that_wait_for_rows_come_to_the_same_as_those_that_find_them_in_memory() {
+    assert_eq!(compare(3000, 64 << 20), 0, "nothing is evicted");
+}
+
+#[test]
+fn entries_whose_rows_no_cache_holds_come_to_the_same_as_those_that_find_them_in_memory() {
+    let pins = compare(1500, 1 << 20);
+    assert!(pins > 100, "rows were kept {pins} times");
+}
+
+#[test]
+fn entries_of_another_version_stop_the_shard_and_say_what_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), &StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20))).unwrap();
+    let mut machine = ShardMachine::new(store);
+    let mut batch = Vec::new();
+    batch::begin(&mut batch);
+    batch[0] = 9;
+    let mut unknown = Vec::new();
+    batch::begin(&mut unknown);
+    let header = RequestHeader::new(Protocol::Resp2, 0, 1000);
+    batch::push(&mut unknown, |out| request::encode(out, header, [b"key".as_slice()].into_iter()));
+    for (bytes, expected) in [
+        (&batch, "the entry is a batch of version 9, this program reads version 2"),
+        (&unknown, "it holds a command this version does not know"),
+    ] {
+        let refusal = machine.apply(EntryId { term: 1, index: 7 }, bytes, None).unwrap_err().to_string();
+        assert!(refusal.contains(expected), "{refusal}");
+    }
+}
