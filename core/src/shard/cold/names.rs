@@ -90,8 +90,9 @@ impl NamesLooked {
             args[0] = command.name().as_bytes();
             let before = cold.len();
             self.and_others = note_named(keyspace, command, &args, header.seed, &mut cold)?;
-            // What stopped for want of room may not have come to the last name.
-            if is_enough_cold(&cold) && cold.len() - before < count {
+            // Neither what stopped for want of room nor what has met the collection itself has come to the last name.
+            let (found, is_of_collection) = (cold.len() - before, self.head > 1);
+            if (is_enough_cold(&cold) && found < count) || (found == 1 && is_of_collection) {
                 break;
             }
             self.args_left -= args.len() - self.head;

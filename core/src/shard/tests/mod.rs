@@ -30,7 +30,7 @@ use crate::mail::{Doorbell, Mailboxes};
 use crate::start::make_server;
 
 pub(super) const CORE: CoreId = CoreId(0);
-const PATIENCE_S: u64 = 20;
+const PATIENCE_S: u64 = 60;
 
 /// Notes what a shard asks of its core.
 #[derive(Default)]
