@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use crate::failpoint::{self, failpoint};
 use crate::keyspace::ROW_RULES;
-use crate::log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog};
+use crate::log::{Durability, Lane, LogOptions, LogRecord, LogSyncer, RaftLog};
 use crate::rows::{MemoryRows, Rows};
 use crate::{BlockCache, Error, Store, StoreOptions};
 
@@ -25,21 +25,39 @@ const TERM: u64 = 1;
 /// Text that the child prints before the number of each entry that it has synced and applied.
 const ACKNOWLEDGED: &str = "acknowledged entry ";
 const CHILD_DIR: &str = "BASALT_REPLAY_CRASH_TEST_DIR";
+/// Other groups in the lane of the log; the first one goes on, the second is idle but for its first entry.
+const NEIGHBOURS: u64 = 2;
 
 /// A log and the rows that come from it.
 struct Shard {
     log: RaftLog,
+    /// Of the other groups of its lane, if it shares one.
+    neighbours: Vec<RaftLog>,
     store: Store,
+    _lane: Option<Lane>,
     _syncer: LogSyncer,
 }
 
 impl Shard {
     /// Opens both, and applies what the log has beyond the rows. Returns how many entries those were as well.
+    ///
+    /// A directory named `lane` in `dir` makes the log one of three in a lane.
     fn open(dir: &Path) -> (Shard, u64) {
         // Small segments, so that purging removes files.
         let options = LogOptions { segment_bytes: 8192, warm_files: 0, reserve_bytes: 0, ..LogOptions::default() };
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
-        let log = RaftLog::open(&dir.join("log"), &options, &syncer).unwrap();
+        let lane = dir.join("lane").is_dir().then(|| Lane::open(&dir.join("lane"), &options).unwrap());
+        let open_in = |lane: &Lane, group: u64| {
+            lane.open_log(group, &dir.join(format!("log-{group}")), &options, &syncer).unwrap()
+        };
+        let neighbours = lane.iter().flat_map(|lane| (1..=NEIGHBOURS).map(|group| open_in(lane, group))).collect();
+        let log = match &lane {
+            Some(lane) => open_in(lane, 0),
+            None => RaftLog::open(&dir.join("log"), &options, &syncer).unwrap(),
+        };
+        if let Some(lane) = &lane {
+            lane.finish_opening().unwrap();
+        }
         let options = StoreOptions::new(ROW_RULES, 4096, BlockCache::new(1024 * 1024));
         let mut store = Store::open(&dir.join("data"), &options).unwrap();
         let (applied, last) = (store.applied().index, log.last_index());
@@ -54,20 +72,46 @@ impl Shard {
                 next += 1;
             }
         }
-        (Shard { log, store, _syncer: syncer }, next - 1 - applied)
+        (Shard { log, neighbours, store, _lane: lane, _syncer: syncer }, next - 1 - applied)
     }
 
     fn append(&mut self, index: u64) {
         let record = LogRecord { index, term: TERM, body: body(index) };
-        while let Err(error) = self.log.append(std::slice::from_ref(&record)) {
-            assert!(matches!(error, Error::WriteStall), "{error}");
-            std::thread::sleep(Duration::from_millis(1));
+        let append = |log: &mut RaftLog| {
+            while let Err(error) = log.append(std::slice::from_ref(&record)) {
+                assert!(matches!(error, Error::WriteStall), "{error}");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        for neighbour in self.goes_on(index) {
+            // What it appended before a crash is there: see `assert_neighbours`.
+            if neighbour.last_index().is_none_or(|last| last < index) {
+                append(neighbour);
+            }
         }
+        append(&mut self.log);
         failpoint("entry appended");
         let (done, synced) = channel();
         self.log.sync(Box::new(move |result| done.send(result).unwrap()));
         synced.recv().unwrap().unwrap();
         failpoint("entry synced");
+    }
+
+    /// The neighbours that have entry `index`, too.
+    fn goes_on(&mut self, index: u64) -> &mut [RaftLog] {
+        let count = if index == 1 { self.neighbours.len() } else { self.neighbours.len().min(1) };
+        &mut self.neighbours[..count]
+    }
+
+    /// Checks that the neighbours have their entries up to `index`, and none but those: the sync of one is a sync of all.
+    fn assert_neighbours(&mut self, index: u64) {
+        for (number, neighbour) in self.neighbours.iter().enumerate() {
+            let last = if number == 0 { index } else { index.min(1) };
+            let found = neighbour.read(neighbour.range().start, u64::MAX, usize::MAX).unwrap();
+            let found: Vec<_> = found.into_iter().map(|record| (record.index, record.body)).collect();
+            let expected: Vec<_> = (1..=last).map(|index| (index, body(index))).collect();
+            assert!(found.starts_with(&expected) && found.len() <= expected.len() + 1, "{} of {last}", found.len());
+        }
     }
 
     /// Takes back a generation, and purges the log up to it.
@@ -189,11 +233,14 @@ fn a_crash_at_any_step_from_the_log_to_the_purge_loses_no_entry_and_applies_none
         ("purge noted", [1, 2]),
         ("purge done", [1, 2]),
     ] {
-        for hits in hits {
+        for (hits, has_neighbours) in [(hits[0], false), (hits[1], false), (hits[1], true)] {
             let home = tempfile::tempdir().unwrap();
+            if has_neighbours {
+                std::fs::create_dir(home.path().join("lane")).unwrap();
+            }
             let armed = format!("{hits}:{step}");
             let acknowledged = crash(home.path(), &armed);
-            let (shard, replayed) = Shard::open(home.path());
+            let (mut shard, replayed) = Shard::open(home.path());
             let recovered = shard.store.applied().index;
             // The entry under way may be there: nobody was told.
             assert!(
@@ -201,6 +248,7 @@ fn a_crash_at_any_step_from_the_log_to_the_purge_loses_no_entry_and_applies_none
                 "{armed}: {acknowledged} entries were acknowledged, {recovered} are there"
             );
             assert_state(&shard.store, recovered);
+            shard.assert_neighbours(acknowledged);
             if step == "purge noted" || step == "purge done" {
                 assert!(shard.log.purged().is_some(), "{armed}: the purge is remembered");
             }

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use rocksdb::{DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options, ReadOptions, WriteOptions};
+use rocksdb::{
+    ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, ErrorKind, LogLevel, Options, ReadOptions,
+    WriteOptions,
+};
 
 use super::LogOptions;
 use super::limits::{RECYCLED_FILES, SEGMENT_STRETCH, SPARING_STEP_BYTES, TABLE_PART_BYTES};
@@ -17,6 +20,14 @@ use crate::{Error, Result};
 /// - A table's next part is written when the part before it has left for the disk (see [`TABLE_PART_BYTES`]).
 const OPTIONS_BY_NAME: &str = "avoid_flush_during_recovery=true;strict_bytes_per_sync=true";
 
+/// As [`OPTIONS_BY_NAME`], for several column families: RocksDB would then end segments by itself where write-ahead files reach
+/// the bound that otherwise only says how much of them is reserved. So there is none, and nothing is reserved.
+const SHARED_OPTIONS_BY_NAME: &str =
+    "avoid_flush_during_recovery=true;strict_bytes_per_sync=true;allow_fallocate=false";
+
+/// The column family that each database has.
+pub(super) const DEFAULT_FAMILY: &str = "default";
+
 /// Bytes by which write-ahead files grow where there is room: a segment and what it may exceed it by.
 pub(super) fn file_step_bytes(options: &LogOptions) -> u64 {
     options.segment_bytes as u64 + (2 << 20)
@@ -24,13 +35,36 @@ pub(super) fn file_step_bytes(options: &LogOptions) -> u64 {
 
 /// Opens or creates the database in `directory`; with `is_ample`, write-ahead files get all their space at once. What was
 /// recovered is in memory and in the write-ahead files, which need not be synced.
-pub(super) fn open_database(directory: &Path, options: &LogOptions, is_ample: bool) -> Result<DB> {
-    let opened = rocksdb_options(options, is_ample).and_then(|options| DB::open(&options, directory));
+///
+/// `families` are all its column families, which groups have of their own where `is_shared`.
+pub(super) fn open_database(
+    directory: &Path,
+    options: &LogOptions,
+    families: &[String],
+    is_shared: bool,
+    is_ample: bool,
+) -> Result<DB> {
+    let opened = rocksdb_options(options, is_shared, is_ample).and_then(|options| {
+        let families = families.iter().map(|family| ColumnFamilyDescriptor::new(family, options.clone()));
+        DB::open_cf_descriptors(&options, directory, families)
+    });
     opened.map_err(|error| refusal(directory, &error))
 }
 
-fn rocksdb_options(log: &LogOptions, is_ample: bool) -> Result<Options, rocksdb::Error> {
-    let mut options = Options::default().get_options_from_string(OPTIONS_BY_NAME)?;
+/// The column families of the database in `directory`.
+pub(super) fn families_of(directory: &Path) -> Result<Vec<String>> {
+    DB::list_cf(&Options::default(), directory).map_err(|error| refusal(directory, &error))
+}
+
+/// Creates a column family of a group.
+pub(super) fn create_family(database: &mut DB, directory: &Path, family: &str, options: &LogOptions) -> Result<()> {
+    let created = rocksdb_options(options, true, true).and_then(|options| database.create_cf(family, &options));
+    created.map_err(|error| refusal(directory, &error))
+}
+
+fn rocksdb_options(log: &LogOptions, is_shared: bool, is_ample: bool) -> Result<Options, rocksdb::Error> {
+    let by_name = if is_shared { SHARED_OPTIONS_BY_NAME } else { OPTIONS_BY_NAME };
+    let mut options = Options::default().get_options_from_string(by_name)?;
     options.create_if_missing(true);
     // Reusing files is what makes syncs fast: writing into blocks that exist commits no journal.
     options.set_recycle_log_file_num(RECYCLED_FILES);
@@ -41,7 +75,7 @@ fn rocksdb_options(log: &LogOptions, is_ample: bool) -> Result<Options, rocksdb:
     options.set_write_buffer_size(log.segment_bytes * (log.segments_waiting_max + 2 * SEGMENT_STRETCH));
     // Only bounds how much RocksDB reserves for a write-ahead file ahead of writing it.
     let step_bytes = if is_ample { file_step_bytes(log) } else { SPARING_STEP_BYTES };
-    options.set_max_total_wal_size(step_bytes);
+    options.set_max_total_wal_size(if is_shared { u64::MAX } else { step_bytes });
     options.set_max_write_buffer_number(log.segments_waiting_max as i32 + 3);
     options.set_arena_block_size(1 << 20);
     // One writer: the plain skiplist insert remembers where the last key went, and the next one is its neighbour.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::database::{read_options, refusal};
+use super::database::read_options;
 use super::record::{LogRecord, key_of};
 use super::shared_log::SharedLog;
 use crate::{Error, Result};
@@ -40,17 +40,17 @@ pub(super) fn read_disk(
     bytes_max: usize,
     out: &mut Vec<LogRecord>,
 ) -> Result<usize> {
-    let directory = &shared.directory;
-    shared.with_database(|database| {
-        let mut rows = database.raw_iterator_opt(read_options());
+    let directory = shared.lane.directory();
+    shared.with_rows(|database, family| {
+        let mut rows = database.raw_iterator_cf_opt(family, read_options());
         rows.seek(key_of(from));
         let mut bytes = 0;
         for index in from..to {
             let row = rows.item().map(|(key, value)| LogRecord::decode(directory, key, value)).transpose()?;
-            rows.status().map_err(|error| refusal(directory, &error))?;
+            rows.status().map_err(|error| shared.lane.refusal(&error))?;
             let Some(record) = row.filter(|record| record.index == index) else {
                 let detail = format!("record {index} is missing");
-                return Err(Error::Corruption { path: directory.clone(), detail });
+                return Err(Error::Corruption { path: directory.to_owned(), detail });
             };
             bytes += record.row_bytes();
             if bytes > bytes_max && !out.is_empty() {

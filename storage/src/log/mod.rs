@@ -24,6 +24,7 @@
 mod database;
 mod disk_reader;
 mod disk_space;
+mod lane;
 mod limits;
 mod options;
 mod prewrite;
@@ -41,6 +42,7 @@ mod tail;
 mod tidy;
 
 pub use disk_reader::DiskReader;
+pub use lane::Lane;
 pub use limits::OPAQUE_BYTES_MAX;
 pub use options::{Backlog, Durability, LogOptions};
 pub use raft_log::{LogMemory, RaftLog};

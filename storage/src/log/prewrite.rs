@@ -11,7 +11,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rocksdb::{DB, WriteBatch, WriteOptions};
+use rocksdb::{ColumnFamily, DB, FlushOptions, WriteBatch, WriteOptions};
 
 use super::LogOptions;
 use super::database::{file_step_bytes, refusal};
@@ -28,6 +28,7 @@ static CLAIMED_BYTES: AtomicU64 = AtomicU64::new(0);
 
 /// The space that opening a log takes, for prewritten files above all, until it is open: logs opened at the same time must not
 /// count the same free space each.
+#[derive(Debug)]
 pub(super) struct OpeningClaim {
     bytes: u64,
     /// This claim and those made before it.
@@ -57,16 +58,27 @@ fn fillers(segment_bytes: usize) -> usize {
     segment_bytes.div_ceil(FILLER_BYTES) + 1
 }
 
-/// Makes write-ahead files of full length for reuse: the current one and those that follow.
-pub(super) fn prewrite(directory: &Path, database: &DB, options: &LogOptions) -> Result<()> {
+/// Makes write-ahead files of full length for reuse: the current one and those that follow. `families` are all column families.
+pub(super) fn prewrite(
+    directory: &Path,
+    database: &DB,
+    families: &[&ColumnFamily],
+    options: &LogOptions,
+) -> Result<()> {
     let filler = vec![0xb5; FILLER_BYTES];
     for _ in 0..options.warm_files {
-        prewrite_file(database, options.segment_bytes, &filler).map_err(|error| refusal(directory, &error))?;
+        prewrite_file(database, families, options.segment_bytes, &filler)
+            .map_err(|error| refusal(directory, &error))?;
     }
     Ok(())
 }
 
-fn prewrite_file(database: &DB, segment_bytes: usize, filler: &[u8]) -> Result<(), rocksdb::Error> {
+fn prewrite_file(
+    database: &DB,
+    families: &[&ColumnFamily],
+    segment_bytes: usize,
+    filler: &[u8],
+) -> Result<(), rocksdb::Error> {
     let mut write = WriteOptions::default();
     write.set_sync(false);
     write.disable_wal(false);
@@ -80,5 +92,5 @@ fn prewrite_file(database: &DB, segment_bytes: usize, filler: &[u8]) -> Result<(
     batch.single_delete(WARM_KEY);
     database.write_opt(batch, &write)?;
     database.flush_wal(true)?;
-    database.flush()
+    database.flush_cfs_opt(families, &FlushOptions::default())
 }

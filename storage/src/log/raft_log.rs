@@ -5,14 +5,13 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::properties::{BACKGROUND_ERRORS, CUR_SIZE_ALL_MEM_TABLES, NUM_IMMUTABLE_MEM_TABLE};
-use rocksdb::{FlushOptions, WriteBatch, WriteOptions};
+use rocksdb::{WriteBatch, WriteOptions};
 
-use super::database::{refusal, write_options};
+use super::database::write_options;
 use super::disk_reader::{DiskReader, read_disk};
 use super::disk_space::DiskSpace;
+use super::lane::Begun;
 use super::limits::SEGMENT_STRETCH;
-use super::prewrite::{OpeningClaim, prewrite};
 use super::record::{LogRecord, key_of};
 use super::recovery::{Recovered, recover, scan};
 use super::sequence_index::SequenceIndex;
@@ -41,6 +40,8 @@ pub struct LogMemory {
 /// One shard's Raft log. Used by one thread; see the module for how.
 pub struct RaftLog {
     shared: Arc<SharedLog>,
+    /// Number of times that the lane had been opened again when the records were looked for.
+    opened: u64,
     queue: Arc<SyncQueue>,
     options: LogOptions,
     write_options: WriteOptions,
@@ -60,8 +61,6 @@ pub struct RaftLog {
     purged: Option<(u64, Vec<u8>)>,
     /// Syncs asked for.
     requested: u64,
-    /// Bytes in the current write-ahead file.
-    segment_bytes: usize,
     sequences: SequenceIndex,
     skips: Skips,
     scratch: Vec<u8>,
@@ -77,16 +76,17 @@ impl RaftLog {
     /// record is damaged; [`Error::Missing`] if there is none and none is to be made; [`Error::Foreign`] for another shard's;
     /// [`Error::Misfit`] for an old copy; [`Error::UnknownFormat`]; [`Error::Io`].
     pub fn open(directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
-        let mut skips = Skips::open(directory, options.identity)?;
-        let Recovered { shared, space, claim, promises, mark, records } = recover(directory, options)?;
-        // Warming also writes what was recovered as a table. Where there is no room for that, all stays where it is.
-        let recovered_bytes = shared.with_database(|database| database.property_int_value(CUR_SIZE_ALL_MEM_TABLES))?;
-        let table = OpeningClaim::new(recovered_bytes.ok().flatten().unwrap_or(0));
-        if claim.is_some() && space.check(table.all_bytes).is_ok() {
-            shared.with_database(|database| prewrite(directory, database, options))??;
-        }
-        drop((claim, table));
+        let skips = Skips::open(directory, options.identity)?;
+        let (lane, recovered) = recover(directory, options)?;
+        lane.finish_opening()?;
+        Ok(Self::new(recovered, skips, options, syncer))
+    }
+
+    /// A log as it was found, from now on known to the syncer.
+    pub(super) fn new(recovered: Recovered, mut skips: Skips, options: &LogOptions, syncer: &LogSyncer) -> RaftLog {
+        let Recovered { shared, promises, mark, records } = recovered;
         let shared = Arc::new(shared);
+        shared.lane.enter();
         let queue = syncer.queue();
         queue.register(&shared);
         let purged = promises.purged.map(|(index, id)| (index, id.into_vec()));
@@ -99,13 +99,16 @@ impl RaftLog {
         let has_start = purged.is_some() || records.first < records.next;
         let mut sequences = SequenceIndex::default();
         let last = if has_start { records.next.checked_sub(1) } else { None };
-        sequences.note(shared.durable_sequence(), last, shared.durable_sequence());
-        Ok(RaftLog {
+        let (durable, opened) = (shared.lane.durable_sequence(), shared.lane.opens());
+        sequences.note(durable, last, durable);
+        let directory = shared.lane.directory().to_owned();
+        RaftLog {
             shared,
+            opened,
             queue,
             options: options.clone(),
             write_options: write_options(),
-            space,
+            space: DiskSpace::new(&directory, options.reserve_bytes),
             tail: records.tail,
             sizes: records.sizes,
             first: records.first,
@@ -117,11 +120,10 @@ impl RaftLog {
             committed: mark.committed.map(Vec::from),
             purged,
             requested: 0,
-            segment_bytes: 0,
             sequences,
             skips,
             scratch: Vec::new(),
-        })
+        }
     }
 
     /// The log's directory.
@@ -183,7 +185,7 @@ impl RaftLog {
     /// Memory of the log. Takes RocksDB's lock for a moment.
     pub fn memory(&self) -> LogMemory {
         let name = rocksdb::properties::SIZE_ALL_MEM_TABLES;
-        let segments = self.shared.with_database(|database| database.property_int_value(name));
+        let segments = self.shared.with_rows(|database, rows| database.property_int_value_cf(rows, name));
         // A log without space has no database open, and one without figures is shown as nothing.
         let segments_bytes = segments.ok().and_then(Result::ok).flatten().unwrap_or(0);
         LogMemory { tail_bytes: self.tail.bytes() as u64, segments_bytes }
@@ -201,7 +203,7 @@ impl RaftLog {
 
     /// Index of the last record that is on disk for certain, whatever the [`Durability`].
     pub fn durable_index(&self) -> Option<u64> {
-        self.sequences.index_at(self.shared.durable_sequence())
+        self.sequences.index_at(self.shared.lane.durable_sequence())
     }
 
     /// Asks the log for room for about `bytes` more: what is turned away here costs nothing, while an append that fails may have
@@ -215,17 +217,22 @@ impl RaftLog {
         self.check_alive()?;
         self.space.admit(bytes)?;
         self.reopen_if_wedged()?;
-        let has_room = self.segment_bytes + bytes <= self.options.segment_bytes || self.begin_segment()?;
+        let has_room =
+            self.shared.lane.segment_bytes() + bytes <= self.options.segment_bytes || self.begin_segment()?;
         if has_room { Ok(()) } else { Err(Error::WriteStall) }
     }
 
     /// Segments that wait to be written as tables. Takes RocksDB's lock for a moment: not for every write.
     pub fn backlog(&self) -> Backlog {
-        let waiting = self.shared.with_database(|database| database.property_int_value(NUM_IMMUTABLE_MEM_TABLE));
         // Who cannot be asked says what is wrong when it is written to.
-        let segments_waiting = waiting.ok().and_then(Result::ok).flatten().unwrap_or(0) as usize;
+        let segments_waiting = self.shared.lane.segments_waiting().ok().and_then(Result::ok).unwrap_or(0) as usize;
         let LogOptions { segment_bytes, segments_waiting_max, .. } = self.options;
-        Backlog { segments_waiting, segments_waiting_max, segment_bytes, newest_bytes: self.segment_bytes }
+        Backlog {
+            segments_waiting,
+            segments_waiting_max,
+            segment_bytes,
+            newest_bytes: self.shared.lane.segment_bytes(),
+        }
     }
 
     /// Appends `records` in one write. They can be read at once, and are durable once a later [`RaftLog::sync`] completes.
@@ -247,11 +254,15 @@ impl RaftLog {
         let bytes = records.iter().map(LogRecord::row_bytes).sum::<usize>();
         self.space.take(bytes)?;
         self.prepare_write(bytes)?;
-        let mut batch = WriteBatch::with_capacity_bytes(bytes + records.len() * BATCH_OVERHEAD_BYTES);
-        for record in records {
-            record.encode(&mut self.scratch);
-            batch.put(key_of(record.index), &self.scratch);
-        }
+        let value = &mut self.scratch;
+        let batch = self.shared.with_rows(|_, rows| {
+            let mut batch = WriteBatch::with_capacity_bytes(bytes + records.len() * BATCH_OVERHEAD_BYTES);
+            for record in records {
+                record.encode(value);
+                batch.put_cf(rows, key_of(record.index), &*value);
+            }
+            batch
+        })?;
         self.write(batch)?;
         if !self.has_start {
             self.first = first.index;
@@ -376,9 +387,7 @@ impl RaftLog {
         };
         let lowered = self.shared.lower_mark(marked.map(|record| (record.index, record.term)));
         lowered.map_err(|source| self.fail_io(source))?;
-        let mut batch = WriteBatch::default();
-        batch.delete_range(key_of(from), key_of(self.next));
-        self.write(batch)?;
+        self.delete_records(from, self.next)?;
         self.next = from;
         self.tail.truncate(from);
         self.sizes.truncate(from);
@@ -473,13 +482,13 @@ impl RaftLog {
     fn prepare_write(&mut self, bytes: usize) -> Result<()> {
         self.check_alive()?;
         self.reopen_if_wedged()?;
-        let segment_bytes = self.segment_bytes + bytes;
-        if segment_bytes <= self.options.segment_bytes || self.begin_segment()? {
+        let written_bytes = self.shared.lane.segment_bytes();
+        if written_bytes + bytes <= self.options.segment_bytes || self.begin_segment()? {
             return Ok(());
         }
         // A longer segment costs slower syncs, since its file has to grow.
         let bytes_max = self.options.segment_bytes * (SEGMENT_STRETCH - 1);
-        if self.segment_bytes <= bytes_max { Ok(()) } else { Err(Error::WriteStall) }
+        if written_bytes <= bytes_max { Ok(()) } else { Err(Error::WriteStall) }
     }
 
     /// Refuses everything once a sync has failed.
@@ -488,50 +497,53 @@ impl RaftLog {
         Err(Error::Io { path: self.shared.directory.clone(), source: io::Error::other(failed) })
     }
 
+    /// Opens the lane again if the disk was full; and looks for the records if this or another log has opened it again.
     fn reopen_if_wedged(&mut self) -> Result<()> {
-        if self.shared.is_wedged() { self.reopen() } else { Ok(()) }
+        if self.shared.lane.is_wedged() {
+            self.reopen()?;
+        }
+        if self.opened == self.shared.lane.opens() { Ok(()) } else { self.find_records() }
     }
 
-    /// Begins a new write-ahead file; the records of the old one are written as a table in the background. `false` if too
-    /// many segments wait for that already.
+    /// Begins a new write-ahead file; `false` if too many segments wait already.
     fn begin_segment(&mut self) -> Result<bool> {
-        let waiting_max = self.options.segments_waiting_max as u64;
-        let begun = self.shared.with_database(|database| {
-            let count = |property| Ok(database.property_int_value(property)?.unwrap_or(0));
-            if count(NUM_IMMUTABLE_MEM_TABLE)? >= waiting_max {
-                return Ok(if count(BACKGROUND_ERRORS)? > 0 { Begun::Never } else { Begun::Later });
-            }
-            let mut flush = FlushOptions::default();
-            flush.set_wait(false);
-            database.flush_opt(&flush)?;
-            Ok(Begun::Now)
-        })?;
+        let begun = self.shared.lane.begin_segment()?;
         match self.judge(begun)? {
-            Begun::Now => self.segment_bytes = 0,
-            Begun::Later => return Ok(false),
+            Begun::Now => Ok(true),
+            Begun::Later => Ok(false),
             Begun::Never => {
-                self.shared.wedge();
-                self.reopen()?;
+                self.shared.lane.wedge();
+                self.reopen_if_wedged()?;
+                Ok(true)
             }
         }
-        Ok(true)
+    }
+
+    /// Deletes the records from `from` to before `to`.
+    fn delete_records(&mut self, from: u64, to: u64) -> Result<()> {
+        let batch = self.shared.with_rows(|_, rows| {
+            let mut batch = WriteBatch::default();
+            batch.delete_range_cf(rows, key_of(from), key_of(to));
+            batch
+        })?;
+        self.write(batch)
     }
 
     fn write(&mut self, batch: WriteBatch) -> Result<()> {
         let bytes = batch.size_in_bytes();
-        let written = self.shared.with_database(|database| database.write_opt(batch, &self.write_options))?;
+        let lane = &self.shared.lane;
+        let written = lane.with_database(|database| database.write_opt(batch, &self.write_options))?;
         self.judge(written)?;
-        self.segment_bytes += bytes + BATCH_OVERHEAD_BYTES;
+        lane.note_written(bytes + BATCH_OVERHEAD_BYTES);
         Ok(())
     }
 
     /// Tells what passes (a stall, a full disk) from what is final.
     fn judge<T>(&self, outcome: Result<T, rocksdb::Error>) -> Result<T> {
-        let directory = &self.shared.directory;
         outcome.map_err(|error| {
-            let error = refusal(directory, &error);
+            let error = self.shared.lane.refusal(&error);
             match &error {
-                Error::DiskFull { .. } => self.shared.wedge(),
+                Error::DiskFull { .. } => self.shared.lane.wedge(),
                 Error::WriteStall => {}
                 // RocksDB may recover from a failed write by itself, without what was to be written.
                 _ => self.end_unless_full(&error),
@@ -549,13 +561,22 @@ impl RaftLog {
 
     /// Opens the database again after the disk was full: RocksDB takes no writes after one that failed.
     fn reopen(&mut self) -> Result<()> {
-        // What waits is written as a table soon after: without room for it, this would only come again.
+        // What waits is written as tables soon after: without room for it, this would only come again.
         let waiting_bytes = self.options.segment_bytes * (self.options.segments_waiting_max + 2);
         self.space.check(waiting_bytes as u64)?;
-        self.shared.reopen(&self.options).inspect_err(|error| self.end_unless_full(error))?;
-        let directory = &self.shared.directory;
+        let lane = &self.shared.lane;
+        lane.reopen().inspect_err(|error| self.end_unless_full(error))?;
+        tracing::info!(directory = %lane.directory().display(), "the disk has room again, the log takes writes");
+        Ok(())
+    }
+
+    /// Looks for the records in a database that was opened again, and removes what an append has left that was refused.
+    fn find_records(&mut self) -> Result<()> {
+        let opened = self.shared.lane.opens();
+        let directory = self.shared.lane.directory();
         let purged = self.purged.as_ref().map(|(index, _)| *index);
-        let found = self.shared.with_database(|database| scan(directory, database, purged, &self.options))??;
+        let found =
+            self.shared.with_rows(|database, rows| scan(directory, database, rows, purged, &self.options))??;
         let (start, is_whole) = match self.has_start {
             true => (self.next, found.next >= self.next),
             false => (found.first, true),
@@ -563,24 +584,22 @@ impl RaftLog {
         if !is_whole {
             let detail =
                 format!("after the disk was full, the log ends before record {} instead of {start}", found.next);
-            return Err(Error::Corruption { path: directory.clone(), detail });
+            return Err(Error::Corruption { path: directory.to_owned(), detail });
         }
-        tracing::info!(directory = %directory.display(), "the disk has room again, the log takes writes");
-        self.segment_bytes = 0;
         self.sequences = SequenceIndex::default();
         if found.next > start {
             // The append that failed is there after all, but was refused: its place is another's.
-            let mut batch = WriteBatch::default();
-            batch.delete_range(key_of(start), key_of(found.next));
-            self.write(batch)?;
+            self.delete_records(start, found.next)?;
         }
+        self.opened = opened;
         self.note_end()
     }
 
     /// Notes where the log ends after the newest write.
     fn note_end(&mut self) -> Result<()> {
-        let sequence = self.shared.with_database(|database| database.latest_sequence_number())?;
-        self.sequences.note(sequence, self.last_or_purged(), self.shared.durable_sequence());
+        let lane = &self.shared.lane;
+        let sequence = lane.with_database(|database| database.latest_sequence_number())?;
+        self.sequences.note(sequence, self.last_or_purged(), lane.durable_sequence());
         self.shared.wanted().last = self.last_id();
         self.queue.note_written(&self.shared);
         Ok(())
@@ -603,19 +622,9 @@ impl RaftLog {
     }
 }
 
-/// Outcome of the attempt to begin a new segment.
-enum Begun {
-    Now,
-    /// Too many wait.
-    Later,
-    /// Too many wait, and RocksDB has stopped writing tables: it does after an error such as a full disk, even where it
-    /// goes on taking writes.
-    Never,
-}
-
 impl Drop for RaftLog {
     fn drop(&mut self) {
-        self.shared.close();
+        self.shared.lane.leave();
     }
 }
 

@@ -7,15 +7,15 @@
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use rocksdb::DB;
+use rocksdb::{ColumnFamily, DB};
 
 use super::LogOptions;
-use super::database::{open_database, read_options, refusal};
-use super::disk_space::DiskSpace;
-use super::prewrite::{OpeningClaim, opening_bytes};
+use super::database::{DEFAULT_FAMILY, read_options, refusal};
+use super::lane::{Lane, SharedLane};
 use super::record::{LogRecord, key_of};
-use super::shared_log::{SharedLog, sync_files};
+use super::shared_log::SharedLog;
 use super::sizes::Sizes;
 use super::state_file::{Mark, Promises, STATE_FILE, StateFile};
 use super::tail::Tail;
@@ -27,12 +27,16 @@ const KEPT_DIRECTORY: &str = "kept";
 /// A log as found on disk.
 pub(super) struct Recovered {
     pub(super) shared: SharedLog,
-    pub(super) space: DiskSpace,
-    /// The space for the first write-ahead file and the prewritten ones, if it is there.
-    pub(super) claim: Option<OpeningClaim>,
     pub(super) promises: Promises,
     pub(super) mark: Mark,
     pub(super) records: Records,
+}
+
+/// The state of a log, found fit to be opened, before its records are.
+struct FoundState {
+    file: StateFile,
+    promises: Promises,
+    mark: Mark,
 }
 
 /// The records found.
@@ -46,17 +50,40 @@ pub(super) struct Records {
 }
 
 /// Makes the directory's own name durable.
-fn sync_name(directory: &Path) -> std::io::Result<()> {
+pub(super) fn sync_name(directory: &Path) -> std::io::Result<()> {
     directory.parent().filter(|parent| parent.is_dir()).map_or(Ok(()), |parent| std::fs::File::open(parent)?.sync_all())
 }
 
-/// Opens the log in `directory`, or creates one if there is none.
-pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovered> {
+/// Opens the log that is alone in `directory`, or creates one if there is none.
+pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<(Lane, Recovered)> {
+    let current = directory.join("CURRENT");
+    let state = open_state(directory, options, &current, exists(&current)?)?;
+    let lane = Lane::open_alone(directory, options)?;
+    let recovered = recover_records(lane.shared(), DEFAULT_FAMILY, directory, options, state)?;
+    Ok((lane, recovered))
+}
+
+/// Opens the log of a group in `lane`, or creates one if there is none.
+pub(super) fn recover_group(
+    lane: &Arc<SharedLane>,
+    family: &str,
+    directory: &Path,
+    options: &LogOptions,
+) -> Result<Recovered> {
+    let has_family = lane.has_family(family)?;
+    let state = open_state(directory, options, lane.directory(), has_family)?;
+    if !has_family {
+        lane.create_family(family)?;
+    }
+    recover_records(lane, family, directory, options, state)
+}
+
+/// Opens the state of the log in `directory`, or creates it; `has_rows` if its records in `database` are there.
+fn open_state(directory: &Path, options: &LogOptions, database: &Path, has_rows: bool) -> Result<FoundState> {
     if options.create {
         std::fs::create_dir_all(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
     }
-    let has_database = exists(&directory.join("CURRENT"))?;
-    let is_new = !has_database && !exists(&directory.join(STATE_FILE))?;
+    let is_new = !has_rows && !exists(&directory.join(STATE_FILE))?;
     if is_new && !options.create {
         return Err(Error::Missing { path: directory.to_owned() });
     }
@@ -64,32 +91,40 @@ pub(super) fn recover(directory: &Path, options: &LogOptions) -> Result<Recovere
         sync_name(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
         StateFile::create(directory, options.identity)?;
     }
-    let (mut state, mut promises, mark) = StateFile::open(directory, options.identity)?;
+    let (file, promises, mark) = StateFile::open(directory, options.identity)?;
     check_start(directory, &promises, options)?;
-    if !has_database && (mark != Mark::default() || promises != Promises::default()) {
+    if !has_rows && (mark != Mark::default() || promises != Promises::default()) {
         let detail = "the state file is there but the database is not".to_owned();
-        return Err(Error::Corruption { path: directory.join("CURRENT"), detail });
+        return Err(Error::Corruption { path: database.to_owned(), detail });
     }
-    let kept = KeptFiles::keep(directory);
-    let space = DiskSpace::new(directory, options.reserve_bytes);
-    let claim = OpeningClaim::new(opening_bytes(options));
-    let claim = space.check(claim.all_bytes).is_ok().then_some(claim);
-    let database = open_database(directory, options, claim.is_some())?;
-    sync_files(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
-    let purged = promises.purged.as_ref().map(|(index, _)| *index);
-    let records = scan(directory, &database, purged, options)?;
-    check_mark(directory, &database, &records, purged, &mark)?;
-    kept.forget()?;
-    if promises.start < options.start {
-        promises.start = options.start;
-        let noted = state.promises.write(&promises);
-        noted.map_err(|source| Error::Io { path: directory.join(STATE_FILE), source })?;
-    }
-    let shared = SharedLog::new(directory, database, state, promises.clone(), mark.clone());
-    Ok(Recovered { shared, space, claim, promises, mark, records })
+    Ok(FoundState { file, promises, mark })
 }
 
-fn exists(path: &Path) -> Result<bool> {
+fn recover_records(
+    lane: &Arc<SharedLane>,
+    family: &str,
+    directory: &Path,
+    options: &LogOptions,
+    state: FoundState,
+) -> Result<Recovered> {
+    let FoundState { mut file, mut promises, mark } = state;
+    let purged = promises.purged.as_ref().map(|(index, _)| *index);
+    let records = lane.with_family(family, |database, rows| {
+        let records = scan(lane.directory(), database, rows, purged, options)?;
+        check_mark(lane.directory(), database, rows, &records, purged, &mark)?;
+        Ok(records)
+    })??;
+    if promises.start < options.start {
+        promises.start = options.start;
+        let noted = file.promises.write(&promises);
+        noted.map_err(|source| Error::Io { path: directory.join(STATE_FILE), source })?;
+    }
+    let shared = SharedLog::new(directory, lane, family, file, promises.clone(), mark.clone());
+    Ok(Recovered { shared, promises, mark, records })
+}
+
+/// True if there is a file of this name.
+pub(super) fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(|source| Error::Io { path: path.to_owned(), source })
 }
 
@@ -107,12 +142,19 @@ fn check_start(directory: &Path, promises: &Promises, options: &LogOptions) -> R
 }
 
 /// Refuses a log that lacks the last record known to have been durable.
-fn check_mark(directory: &Path, database: &DB, records: &Records, purged: Option<u64>, mark: &Mark) -> Result<()> {
+fn check_mark(
+    directory: &Path,
+    database: &DB,
+    rows: &ColumnFamily,
+    records: &Records,
+    purged: Option<u64>,
+    mark: &Mark,
+) -> Result<()> {
     let Some((index, term)) = mark.last else { return Ok(()) };
     if purged.is_some_and(|purged| purged >= index) {
         return Ok(());
     }
-    let found = if index < records.next { read_record(directory, database, index)? } else { None };
+    let found = if index < records.next { read_record(directory, database, rows, index)? } else { None };
     if found.is_some_and(|record| record.term == term) {
         return Ok(());
     }
@@ -124,14 +166,20 @@ fn check_mark(directory: &Path, database: &DB, records: &Records, purged: Option
     Err(Error::Corruption { path: directory.to_owned(), detail })
 }
 
-fn read_record(directory: &Path, database: &DB, index: u64) -> Result<Option<LogRecord>> {
+fn read_record(directory: &Path, database: &DB, rows: &ColumnFamily, index: u64) -> Result<Option<LogRecord>> {
     let key = key_of(index);
-    let row = database.get_pinned_opt(key, &read_options()).map_err(|error| refusal(directory, &error))?;
+    let row = database.get_pinned_cf_opt(rows, key, &read_options()).map_err(|error| refusal(directory, &error))?;
     row.map(|value| LogRecord::decode(directory, &key, &value)).transpose()
 }
 
 /// Reads and checks all records that are not purged.
-pub(super) fn scan(directory: &Path, database: &DB, purged: Option<u64>, options: &LogOptions) -> Result<Records> {
+pub(super) fn scan(
+    directory: &Path,
+    database: &DB,
+    rows: &ColumnFamily,
+    purged: Option<u64>,
+    options: &LogOptions,
+) -> Result<Records> {
     let start = purged.map(|index| index + 1);
     let mut records = Records {
         first: start.unwrap_or(0),
@@ -139,7 +187,7 @@ pub(super) fn scan(directory: &Path, database: &DB, purged: Option<u64>, options
         sizes: Sizes::default(),
         tail: Tail::new(options.tail_bytes),
     };
-    let mut rows = database.raw_iterator_opt(read_options());
+    let mut rows = database.raw_iterator_cf_opt(rows, read_options());
     rows.seek(key_of(records.first));
     while let Some((key, value)) = rows.item() {
         let record = LogRecord::decode(directory, key, value)?;
@@ -161,13 +209,14 @@ pub(super) fn scan(directory: &Path, database: &DB, purged: Option<u64>, options
 
 /// The write-ahead files as they were before RocksDB opened them, hard-linked aside: it deletes what it cannot read, and an
 /// operator may need it.
-struct KeptFiles {
+#[derive(Debug)]
+pub(super) struct KeptFiles {
     directory: PathBuf,
 }
 
 impl KeptFiles {
     /// Keeps what can be kept: some file systems have no hard links.
-    fn keep(log: &Path) -> Self {
+    pub(super) fn keep(log: &Path) -> Self {
         let kept = Self { directory: log.join(KEPT_DIRECTORY) };
         if let Err(error) = kept.link(log) {
             tracing::warn!(directory = %log.display(), %error, "the write-ahead files could not be linked aside");
@@ -190,7 +239,8 @@ impl KeptFiles {
         Ok(())
     }
 
-    fn forget(self) -> Result<()> {
+    /// Removes them.
+    pub(super) fn forget(self) -> Result<()> {
         let removed = match std::fs::remove_dir_all(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,

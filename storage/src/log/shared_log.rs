@@ -4,15 +4,13 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use rocksdb::DB;
+use rocksdb::{ColumnFamily, DB};
 
-use super::LogOptions;
-use super::database::{open_database, refusal};
-use super::limits::{MARK_SYNC_EVERY, WEDGE_PATIENCE};
+use super::lane::SharedLane;
+use super::limits::MARK_SYNC_EVERY;
 use super::record::key_of;
 use super::state_file::{Mark, MarkSlots, OpenFile, PromiseSlots, Promises, StateFile};
 use super::syncer::SyncError;
@@ -20,24 +18,21 @@ use super::tidy::Tidy;
 use crate::failpoint::{failpoint, fault};
 use crate::{Error, Result};
 
-/// Part of RocksDB's message if the sync itself failed.
-const SYNC_CALL: &str = "sync";
-
 /// State of one log that its core and the threads share.
 #[derive(Debug)]
 pub(super) struct SharedLog {
+    /// Directory of the group's state.
     pub(super) directory: PathBuf,
-    /// Gone when the log is closed, and while it is opened again after the disk was full.
-    database: RwLock<Option<DB>>,
-    /// Set when RocksDB has seen the disk full, and takes no writes until it is opened again.
-    wedged: AtomicBool,
+    /// The database of its records, with those of other groups.
+    pub(super) lane: Arc<SharedLane>,
+    /// The column family of its records.
+    family: String,
     wanted: Mutex<Wanted>,
     promises: Mutex<PromiseSlots>,
     /// Version of the promises on disk. Written with the slots held, after they are synced.
     promises_durable: AtomicU64,
     marks: Mutex<MarkSlots>,
     state_file: Arc<OpenFile>,
-    durable_sequence: AtomicU64,
     pub(super) completed: AtomicU64,
     pub(super) dirty: AtomicBool,
     pub(super) purge_queued: AtomicBool,
@@ -45,6 +40,14 @@ pub(super) struct SharedLog {
     pub(super) purges_again: AtomicU32,
     pub(super) mark_queued: AtomicBool,
     mark_synced: Mutex<Instant>,
+}
+
+/// Mark and promises to be written when the sync that is under way is over.
+#[derive(Debug)]
+pub(super) struct Due {
+    mark: Mark,
+    truncations: u64,
+    awaited_version: u64,
 }
 
 /// State that the state file should have.
@@ -83,7 +86,14 @@ impl Wanted {
 }
 
 impl SharedLog {
-    pub(super) fn new(directory: &Path, database: DB, state: StateFile, promises: Promises, mark: Mark) -> Self {
+    pub(super) fn new(
+        directory: &Path,
+        lane: &Arc<SharedLane>,
+        family: &str,
+        state: StateFile,
+        promises: Promises,
+        mark: Mark,
+    ) -> Self {
         let wanted = Wanted {
             promises,
             promises_version: 0,
@@ -94,9 +104,8 @@ impl SharedLog {
         };
         Self {
             directory: directory.to_owned(),
-            durable_sequence: AtomicU64::new(database.latest_sequence_number()),
-            database: RwLock::new(Some(database)),
-            wedged: AtomicBool::new(false),
+            lane: Arc::clone(lane),
+            family: family.to_owned(),
             wanted: Mutex::new(wanted),
             state_file: state.marks.file(),
             promises: Mutex::new(state.promises),
@@ -111,52 +120,16 @@ impl SharedLog {
         }
     }
 
-    /// Lends the database to `body`.
+    /// Lends the database and the column family of the records to `body`.
     ///
     /// # Errors
-    /// [`Error::DiskFull`] if it was closed because of that and could not be opened again yet; or the log is closed, but then
-    /// nobody sees it.
-    pub(super) fn with_database<T>(&self, body: impl FnOnce(&DB) -> T) -> Result<T> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let database = database.as_ref().ok_or_else(|| Error::DiskFull { path: self.directory.clone() })?;
-        Ok(body(database))
-    }
-
-    /// Notes that RocksDB takes no more writes since the disk was full.
-    pub(super) fn wedge(&self) {
-        self.wedged.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_wedged(&self) -> bool {
-        self.wedged.load(Ordering::Acquire)
-    }
-
-    /// Closes the database, so that it can be opened again by another; waits for calls in flight.
-    ///
-    /// Syncs still asked for are done on the files.
-    pub(super) fn close(&self) {
-        drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
-    }
-
-    /// Closes the database and opens it again, when there is space again. Waits for calls in flight.
-    pub(super) fn reopen(&self, options: &LogOptions) -> Result<()> {
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        drop(database.take());
-        let opened = open_database(&self.directory, options, true)?;
-        sync_files(&self.directory).map_err(|source| Error::Io { path: self.directory.clone(), source })?;
-        self.durable_sequence.store(opened.latest_sequence_number(), Ordering::Release);
-        *database = Some(opened);
-        self.wedged.store(false, Ordering::Release);
-        Ok(())
+    /// As [`SharedLane::with_database`].
+    pub(super) fn with_rows<T>(&self, body: impl FnOnce(&DB, &ColumnFamily) -> T) -> Result<T> {
+        self.lane.with_family(&self.family, body)
     }
 
     pub(super) fn wanted(&self) -> MutexGuard<'_, Wanted> {
         lock(&self.wanted)
-    }
-
-    /// RocksDB's number of the newest write known to be durable.
-    pub(super) fn durable_sequence(&self) -> u64 {
-        self.durable_sequence.load(Ordering::Acquire)
     }
 
     /// The version of the promises that are on disk.
@@ -186,52 +159,29 @@ impl SharedLog {
         Ok(promises)
     }
 
-    /// Makes everything written so far durable.
-    pub(super) fn sync(&self, tidy: &Tidy) -> Result<(), SyncError> {
+    /// Takes what is to be said of the log once a sync that begins now is over.
+    pub(super) fn begin_sync(&self) -> Due {
         self.dirty.store(false, Ordering::Release);
-        let failed = |error: &dyn std::fmt::Display| SyncError::new(&self.directory, error);
-        let (mark, truncations, awaited_version) = {
-            let wanted = self.wanted();
-            let committed = wanted.committed.as_deref().map(Box::from);
-            (Mark { last: wanted.last, committed }, wanted.truncations, wanted.awaited_version)
-        };
-        let synced = self.with_database(|database| (database.latest_sequence_number(), database.flush_wal(true)));
-        match synced {
-            Ok((sequence, Ok(()))) => {
-                self.durable_sequence.fetch_max(sequence, Ordering::AcqRel);
-            }
-            Ok((sequence, Err(error))) => {
-                self.sync_wedged(&error)?;
-                self.durable_sequence.fetch_max(sequence, Ordering::AcqRel);
-            }
-            // Nothing was written since it was closed.
-            Err(_) => sync_files(&self.directory).map_err(|error| failed(&error))?,
+        let wanted = self.wanted();
+        let committed = wanted.committed.as_deref().map(Box::from);
+        Due {
+            mark: Mark { last: wanted.last, committed },
+            truncations: wanted.truncations,
+            awaited_version: wanted.awaited_version,
         }
-        if self.promises_durable() < awaited_version {
-            self.write_promises().map_err(|error| failed(&error))?;
+    }
+
+    /// Writes promises and mark after the sync of the records.
+    pub(super) fn end_sync(&self, due: &Due, tidy: &Tidy) -> Result<(), SyncError> {
+        let failed = |error: io::Error| SyncError::new(&self.directory, error);
+        if self.promises_durable() < due.awaited_version {
+            self.write_promises().map_err(failed)?;
         }
-        self.write_mark(&mark, truncations).map_err(|error| failed(&error))?;
+        self.write_mark(&due.mark, due.truncations).map_err(failed)?;
         if lock(&self.mark_synced).elapsed() > MARK_SYNC_EVERY && !self.mark_queued.swap(true, Ordering::AcqRel) {
             tidy.wake();
         }
         Ok(())
-    }
-
-    /// Syncs the write-ahead files past a RocksDB that has stopped because the disk was full.
-    ///
-    /// It refuses to sync since a *write* failed, for an append that got an error. What was written before is in the files
-    /// and still has to be synced, for the first time. A sync that failed itself is final.
-    fn sync_wedged(&self, error: &rocksdb::Error) -> Result<(), SyncError> {
-        let message = error.to_string();
-        let patience = Instant::now() + WEDGE_PATIENCE;
-        // The core learns of the failed write at the same moment as this thread.
-        while !self.is_wedged() && Instant::now() < patience && !message.contains(SYNC_CALL) {
-            thread::sleep(Duration::from_millis(1));
-        }
-        if !self.is_wedged() || message.contains(SYNC_CALL) {
-            return Err(SyncError::new(&self.directory, message));
-        }
-        sync_files(&self.directory).map_err(|error| SyncError::new(&self.directory, error))
     }
 
     /// Writes `mark`, unless records were truncated since it was taken.
@@ -264,15 +214,17 @@ impl SharedLog {
         let Some(upto) = noted.purged.as_ref().map(|(index, _)| *index) else { return Ok(false) };
         fault("purge noted", &self.directory).map_err(|source| Error::Io { path: self.directory.clone(), source })?;
         let end = key_of(upto);
-        let left = self.with_database(|database| {
-            database.delete_file_in_range(key_of(0), end)?;
+        let left = self.with_rows(|database, family| {
+            database.delete_file_in_range_cf(family, key_of(0), end)?;
             let is_purged = |key: &Option<Vec<u8>>| key.as_deref().is_some_and(|key| key <= end.as_slice());
+            let files = database.live_files()?;
+            let own = files.iter().filter(|file| file.column_family_name == self.family);
             // A single one may stay at level 0 until there are others.
-            Ok(database.live_files()?.iter().filter(|file| is_purged(&file.end_key)).count() > 1)
+            Ok(own.filter(|file| is_purged(&file.end_key)).count() > 1)
         });
         failpoint("purge done");
         match left {
-            Ok(left) => left.map_err(|error| refusal(&self.directory, &error)),
+            Ok(left) => left.map_err(|error| self.lane.refusal(&error)),
             // The next purge makes up for it.
             Err(_) => Ok(false),
         }
@@ -306,13 +258,14 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::LogOptions;
     use crate::log::recovery::recover;
 
     #[test]
     fn a_mark_from_before_a_truncation_is_not_written_after_it() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let options = LogOptions { warm_files: 0, ..LogOptions::default() };
-        let log = recover(directory.path(), &options).expect("opens").shared;
+        let log = recover(directory.path(), &options).expect("opens").1.shared;
         let taken = Mark { last: Some((100, 1)), committed: None };
         log.write_mark(&taken, 0).expect("written");
         log.lower_mark(Some((50, 1))).expect("written");

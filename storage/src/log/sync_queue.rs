@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::Durability;
+use super::lane::SharedLane;
 use super::shared_log::{SharedLog, lock};
 use super::syncer::{SyncDone, SyncError};
 use super::tidy::Tidy;
@@ -128,13 +129,19 @@ impl SyncQueue {
         let mut batch = Vec::new();
         let mut next_interval = Instant::now();
         while let Some(due) = self.take(&mut batch, next_interval) {
-            while let Some(log) = batch.first().map(|request: &SyncRequest| Arc::clone(&request.log)) {
-                let outcome = self.sync(&log);
-                let (done, rest) = batch.drain(..).partition(|request| Arc::ptr_eq(&request.log, &log));
+            while let Some(lane) = batch.first().map(|request: &SyncRequest| Arc::clone(&request.log.lane)) {
+                let (done, rest): (Vec<_>, Vec<_>) =
+                    batch.drain(..).partition(|request| Arc::ptr_eq(&request.log.lane, &lane));
                 batch = rest;
-                let done: Vec<SyncRequest> = done;
-                for request in done {
-                    (request.done)(outcome.clone());
+                let mut logs: Vec<Arc<SharedLog>> = Vec::new();
+                for request in &done {
+                    if !logs.iter().any(|log| Arc::ptr_eq(log, &request.log)) {
+                        logs.push(Arc::clone(&request.log));
+                    }
+                }
+                let outcome = self.sync(&lane, &logs);
+                for SyncRequest { log, done } in done {
+                    done(outcome.clone());
                     log.completed.fetch_add(1, Ordering::AcqRel);
                 }
             }
@@ -147,19 +154,30 @@ impl SyncQueue {
     }
 
     fn sync_dirty(&self) {
-        for log in self.tidy.logs() {
-            if log.dirty.load(Ordering::Acquire) && self.sync(&log).is_err() {
+        let mut logs = self.tidy.logs();
+        logs.retain(|log| log.dirty.load(Ordering::Acquire));
+        while let Some(lane) = logs.first().map(|log| Arc::clone(&log.lane)) {
+            let (of_lane, rest): (Vec<_>, Vec<_>) = logs.into_iter().partition(|log| Arc::ptr_eq(&log.lane, &lane));
+            logs = rest;
+            if self.sync(&lane, &of_lane).is_err() {
                 return;
             }
         }
     }
 
-    /// Syncs one log, unless an earlier sync failed.
-    fn sync(&self, log: &SharedLog) -> Result<(), SyncError> {
+    /// Syncs a lane, and notes so for `logs` of it; unless an earlier sync failed.
+    fn sync(&self, lane: &SharedLane, logs: &[Arc<SharedLog>]) -> Result<(), SyncError> {
         if let Some(failed) = self.failed() {
             return Err(failed);
         }
-        log.sync(&self.tidy).inspect_err(|error| self.fail(error.clone()))
+        self.sync_and_note(lane, logs).inspect_err(|error| self.fail(error.clone()))
+    }
+
+    fn sync_and_note(&self, lane: &SharedLane, logs: &[Arc<SharedLog>]) -> Result<(), SyncError> {
+        // Before the sync: what is appended meanwhile may not be covered.
+        let due: Vec<_> = logs.iter().map(|log| log.begin_sync()).collect();
+        lane.sync()?;
+        logs.iter().zip(&due).try_for_each(|(log, due)| log.end_sync(due, &self.tidy))
     }
 
     /// Waits for requests, or for written logs whose interval has passed (then `true`); `None` when stopped and done.
@@ -336,7 +354,7 @@ mod tests {
         // Two tables that RocksDB may drop, and records after them.
         for indexes in [0..=5, 6..=15] {
             append(&mut log, indexes.clone());
-            let compacted = shared.with_database(|database| {
+            let compacted = shared.lane.with_database(|database| {
                 database.flush()?;
                 database.compact_range(Some(key_of(*indexes.start())), Some(key_of(*indexes.end())));
                 database.live_files()
@@ -424,9 +442,10 @@ mod tests {
         let mut log = RaftLog::open(directory.path(), &options, &syncer).expect("opens");
         let shared = syncer.queue().tidy.logs().pop().expect("it is registered");
         let tables =
-            || shared.with_database(|database| database.live_files().expect("listed").len()).expect("it is open");
+            || shared.lane.with_database(|database| database.live_files().expect("listed").len()).expect("it is open");
         let compact = |stops: &str| {
-            let set = shared.with_database(|database| database.set_options(&[("disable_auto_compactions", stops)]));
+            let set =
+                shared.lane.with_database(|database| database.set_options(&[("disable_auto_compactions", stops)]));
             set.expect("it is open").expect("set");
         };
         let eventually = |what: &str, done: &dyn Fn() -> bool| {
@@ -459,7 +478,7 @@ mod tests {
         let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
         let directory = tempfile::tempdir().expect("a temporary directory");
         let options = LogOptions { warm_files: 0, ..LogOptions::default() };
-        let log = Arc::new(recover(directory.path(), &options).expect("opens").shared);
+        let log = Arc::new(recover(directory.path(), &options).expect("opens").1.shared);
         syncer.queue().fail(SyncError::new(directory.path(), "the disk is gone"));
         for _ in 0..2 {
             let (sender, receiver) = channel();
