@@ -55,6 +55,7 @@ impl Router {
     }
 
     /// The shards `core` runs.
+    #[cfg(test)]
     pub fn shards_of(&self, core: CoreId) -> impl Iterator<Item = ShardId> + use<> {
         (core.0..self.shard_count).step_by(self.core_count as usize).map(ShardId)
     }
