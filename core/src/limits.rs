@@ -273,6 +273,9 @@ pub const WATCHDOG: Duration = Duration::from_millis(10);
 /// Interval at which it looks while all cores are parked. A core that wakes meanwhile has its first look a little later.
 pub const WATCHDOG_IDLE: Duration = Duration::from_millis(100);
 
+/// Interval at which a start that waits for its groups looks whether the node is to stop.
+pub const STOP_LOOKS: Duration = Duration::from_millis(20);
+
 /// Time that a stop waits for clients to take their replies.
 pub const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
 

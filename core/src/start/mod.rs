@@ -13,7 +13,7 @@ mod syncers;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
 use basalt_storage::BlockCache;
@@ -168,11 +168,18 @@ fn start_groups(
         let _ = files[core.index()].try_send(shard);
     }
     drop(files);
-    for _ in 0..count {
-        match openings.recv() {
-            Ok(opened) => opened.map_err(RunError)?,
-            Err(_) => return Ok(None),
-        };
+    let mut to_come = count;
+    while to_come > 0 {
+        match openings.recv_timeout(limits::STOP_LOOKS) {
+            Ok(opened) => {
+                opened.map_err(RunError)?;
+                to_come -= 1;
+            }
+            // A group whose core has ended says nothing, and is not gone either.
+            Err(_) if server.stop.is_requested() => return Ok(None),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+        }
     }
     Ok(Some(compactions))
 }

@@ -387,7 +387,8 @@ impl Inner {
         self.leader.set(server.current_leader);
         self.is_leader.set(is_leader);
         self.is_alone.set(is_alone);
-        self.generations.set_paced(!is_alone);
+        // A leader is held back where batches are proposed, and must answer those that it has taken.
+        self.generations.set_paced(!is_alone && !is_leader);
         // The leader of a group of one has nobody to send heartbeats to and nobody to lose an election to: no timers.
         self.raft.runtime_config().tick(!(is_alone && is_leader));
     }

@@ -38,6 +38,8 @@ struct Shared {
     wake: Wake,
     /// Set while another thread reads entries.
     is_reading: Arc<AtomicBool>,
+    /// How often entries were truncated, so that what was read before is not taken for what is there.
+    truncations: Cell<u64>,
     syncs_started: Cell<u64>,
     flushing: RefCell<VecDeque<Flushing>>,
     /// The newest entry whose flush was reported: what may be applied.
@@ -77,6 +79,7 @@ impl LogStore {
             readers,
             wake,
             is_reading: Arc::default(),
+            truncations: Cell::new(0),
             syncs_started: Cell::new(0),
             flushing: RefCell::new(VecDeque::new()),
             flushed,

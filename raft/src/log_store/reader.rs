@@ -20,7 +20,7 @@ use crate::limits::READ_BYTES;
 use crate::types::{Entry, TypeConfig, Vote};
 
 impl LogStore {
-    /// Reads entries; those that are in memory no more on another thread.
+    /// Reads entries, as many as fit in `bytes_max` and lie together in memory or on disk; what is on disk only, on another thread.
     async fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let mut reading = None;
         poll_fn(|context| self.poll_read(&mut reading, from, to, bytes_max, context)).await
@@ -35,13 +35,22 @@ impl LogStore {
         bytes_max: usize,
         context: &Context<'_>,
     ) -> Poll<io::Result<Vec<Entry>>> {
+        let mut to = to;
         if let Some(under_way) = reading {
-            let Some(outcome) = under_way.0.take() else {
+            let Some(outcome) = under_way.records.take() else {
                 self.0.flushed_waiters.add(context);
                 return Poll::Pending;
             };
+            let is_current = under_way.truncations == self.0.truncations.get();
             *reading = None;
-            return Poll::Ready(self.take_read(from, outcome));
+            if is_current {
+                return Poll::Ready(self.take_read(from, outcome));
+            }
+            // Read in vain: others may stand in the places of those that were there.
+            to = to.min(self.0.log.borrow().range().end);
+            if from >= to {
+                return Poll::Ready(Ok(Vec::new()));
+            }
         }
         let records = self.0.log.borrow().read_memory(from, to, bytes_max);
         match records {
@@ -61,10 +70,11 @@ impl LogStore {
     fn begin_read(&self, from: u64, to: u64, bytes_max: usize) -> Reading {
         let reader = self.0.log.borrow().disk_reader();
         let is_reading = ReadingEnds(self.0.is_reading.clone());
-        Reading(Pending::run(&*self.0.readers, &self.0.wake, move || {
+        let records = Pending::run(&*self.0.readers, &self.0.wake, move || {
             let _is_reading = is_reading;
             reader.read(from, to, bytes_max)
-        }))
+        });
+        Reading { records, truncations: self.0.truncations.get() }
     }
 
     /// Takes what was read of the entries from `from` on. They may have been purged meanwhile, which is no damage.
@@ -125,7 +135,11 @@ fn not_found(text: String) -> io::Error {
 }
 
 /// A read on another thread.
-struct Reading(Pending<basalt_storage::Result<Vec<LogRecord>>>);
+struct Reading {
+    records: Pending<basalt_storage::Result<Vec<LogRecord>>>,
+    /// How often the log had been truncated when it began.
+    truncations: u64,
+}
 
 /// Lets the next one begin when it is dropped, at the end of the read.
 struct ReadingEnds(Arc<AtomicBool>);
@@ -179,19 +193,16 @@ impl RaftLogReader<TypeConfig> for LogStore {
         range: RB,
     ) -> io::Result<Vec<Entry>> {
         let (from, to) = self.bounds(&range);
-        // Here openraft wants what there is.
-        let from = from.max(self.0.log.borrow().range().start);
-        if from >= to {
-            return Ok(Vec::new());
-        }
-        let mut entries = self.read(from, to, usize::MAX).await?;
-        // It wants all of them, and what is on disk comes without what is in memory.
-        while let Some(last) = entries.last().map(|entry| entry.log_id.index()).filter(|last| last + 1 < to) {
-            let more = self.read(last + 1, to, usize::MAX).await?;
-            if more.is_empty() {
+        // Here openraft wants what there is, and all of it.
+        let mut next = from.max(self.0.log.borrow().range().start);
+        let mut entries = Vec::new();
+        while next < to {
+            let piece = self.read(next, to, usize::MAX).await?;
+            if piece.is_empty() {
                 break;
             }
-            entries.extend(more);
+            next += piece.len() as u64;
+            entries.extend(piece);
         }
         Ok(entries)
     }

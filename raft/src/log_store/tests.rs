@@ -311,6 +311,41 @@ fn entries_that_are_in_memory_no_more_are_read_on_another_thread_and_may_be_purg
 }
 
 #[test]
+fn what_was_read_of_a_log_that_was_truncated_meanwhile_is_read_anew() {
+    // What is left of what was asked for, if anything is.
+    for (from, left) in [(8, vec![8]), (9, vec![])] {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let syncer = LogSyncer::start(0, Durability::None).unwrap();
+            let options = LogOptions { warm_files: 0, tail_bytes: READ_BYTES, ..LogOptions::default() };
+            let log = RaftLog::open(&directory.path().join("log"), &options, &syncer).unwrap();
+            let readers = Rc::new(Held::default());
+            let log = LogStore::new(log, readers.clone(), Arc::new(|| {}));
+            let mut writer = log.clone();
+            for index in 0..40 {
+                writer.append([entry(index, READ_BYTES / 4)], IOFlushed::noop()).await.unwrap();
+            }
+            let mut reader = log.clone();
+            let mut reading = Box::pin(reader.limited_get_log_entries(from, 12));
+            assert!(poll_fn(|context| Poll::Ready(reading.as_mut().poll(context).is_pending())).await);
+            draining(&log, writer.truncate_after(Some(log_id(1, 8)))).await.unwrap();
+            readers.run_all();
+            let mut again = None;
+            while again.is_none() {
+                log.drain();
+                readers.run_all();
+                again = match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+                    Poll::Ready(read) => Some(read.unwrap()),
+                    Poll::Pending => None,
+                };
+            }
+            let indexes = again.iter().flatten().map(|entry| entry.log_id.index()).collect::<Vec<u64>>();
+            assert_eq!((indexes, log.fault()), (left.clone(), None));
+        });
+    }
+}
+
+#[test]
 fn a_read_that_finds_nothing_since_a_purge_came_in_between_is_no_damage() {
     let directory = tempfile::tempdir().unwrap();
     run(async {

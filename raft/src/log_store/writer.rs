@@ -104,6 +104,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let index = last.map(|id| id.index());
         self.write_at_last(|log| log.truncate_after(index)).await?;
+        self.0.truncations.set(self.0.truncations.get() + 1);
         self.0.flushed.set(self.0.flushed.get().min(index));
         // Their syncs are not those of the entries that will take the place of the truncated ones.
         for flushing in self.0.flushing.borrow_mut().iter_mut() {

@@ -86,10 +86,16 @@ fn a_start_after_a_stop_replays_nothing_and_one_after_a_kill_does() {
 
 const KEYS_TO_REPLAY: usize = 60_000;
 
-/// Has a node set keys, and ends it so that the next one finds them in its logs only. Each holds its number.
+/// What each of them holds.
+fn value_to_replay(number: usize) -> String {
+    format!("{number:0>120}")
+}
+
+/// Has a node set keys, and ends it so that the next one finds them in its logs only: more than these keep in memory.
 fn leave_much_to_replay(options: &NodeOptions) {
     let mut node = options.start();
-    let commands = (0..KEYS_TO_REPLAY).map(|number| ["SET".to_owned(), format!("key:{number}"), number.to_string()]);
+    let commands =
+        (0..KEYS_TO_REPLAY).map(|number| ["SET".to_owned(), format!("key:{number}"), value_to_replay(number)]);
     assert!(node.client().pipeline(commands).iter().all(|reply| *reply == Reply::ok()));
     node.kill_9();
 }
@@ -98,7 +104,7 @@ fn leave_much_to_replay(options: &NodeOptions) {
 fn a_node_that_loads_says_so_and_never_that_a_key_is_not_there() {
     let (_temporary, options) = place();
     // Two groups, which need not be ready together.
-    let options = options.set("--shards", "2").set("--memory", "1gb");
+    let options = options.set("--shards", "2").set("--memory", "128mb");
     leave_much_to_replay(&options);
     let node = options.launch();
     let mut client = Client::connect(node.wait_for_address()).expect("it listens");
@@ -114,7 +120,7 @@ fn a_node_that_loads_says_so_and_never_that_a_key_is_not_there() {
                 (refused, answered) = (refused + 1, 0);
             }
             reply => {
-                assert_eq!(reply.text(), number.to_string());
+                assert_eq!(reply.text(), value_to_replay(number));
                 answered += 1;
             }
         }
@@ -130,7 +136,7 @@ fn a_node_that_loads_says_so_and_never_that_a_key_is_not_there() {
 #[test]
 fn a_node_that_is_stopped_while_it_loads_ends_and_loses_nothing() {
     let (_temporary, options) = place();
-    let options = options.set("--memory", "1gb");
+    let options = options.set("--memory", "128mb");
     leave_much_to_replay(&options);
     let mut node = options.launch();
     node.wait_for_address();
