@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use basalt_storage::Versions;
 use basalt_storage::log::LogRecord;
 use bytes::{BufMut, Bytes, BytesMut};
 use openraft::entry::RaftEntry;
@@ -14,8 +15,10 @@ use crate::ids::{NodeId, PeerAddress};
 use crate::limits::MEMBERS_MAX;
 use crate::types::{Batch, Entry, EntryPayload, LogId, Membership, StoredMembership, Vote, entry_id, log_id};
 
-/// The newest format of each value.
-const FORMAT: u8 = 1;
+/// Versions of each value.
+const VERSIONS: Versions = Versions::new(1, 1);
+/// The one that is written.
+const FORMAT: u8 = VERSIONS.written_u8();
 
 const KIND_BLANK: u8 = 0;
 const KIND_BATCH: u8 = 1;
@@ -176,7 +179,7 @@ impl Reader<'_> {
 
     fn format(&mut self) -> Result<(), DecodeError> {
         match self.u8()? {
-            FORMAT => Ok(()),
+            found if VERSIONS.reads(found.into()) => Ok(()),
             0 => Err(self.damaged("format 0 was never written".to_owned())),
             found => Err(DecodeError::UnknownFormat { what: self.what, found, supported: FORMAT }),
         }

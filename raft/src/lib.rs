@@ -31,6 +31,8 @@ mod state_machine;
 mod types;
 
 #[cfg(test)]
+mod founding_tests;
+#[cfg(test)]
 mod support;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,10 @@ pub struct GroupOptions {
     pub shard: u32,
     /// This node.
     pub node: NodeId,
-    /// The group's first voters, this node among them. Looked at only when the log is new; afterwards the log knows.
+    /// Set if this node founds the group, if its log is empty: all others are told of the group by its leader. Of all nodes that a
+    /// group will ever have, one may be its founder, and only until it was: two would be two groups.
+    pub founder: bool,
+    /// The first voters of a group that this node founds, this node among them. Afterwards the log knows.
     pub voters: BTreeMap<NodeId, PeerAddress>,
     /// The time between two heartbeats of a leader, in milliseconds. A group of one sends none.
     pub heartbeat_ms: u64,
@@ -38,11 +41,12 @@ pub struct GroupOptions {
 }
 
 impl GroupOptions {
-    /// A group of which `node` is the only voter, with defaults for everything else.
+    /// A group that `node` founds as its only voter, with defaults for everything else.
     pub fn alone(shard: u32, node: NodeId, snapshot_directory: PathBuf) -> GroupOptions {
         GroupOptions {
             shard,
             node,
+            founder: true,
             voters: BTreeMap::from([(node, PeerAddress::default())]),
             heartbeat_ms: HEARTBEAT_MS,
             election_timeout_ms: ELECTION_TIMEOUT_MS,
@@ -64,7 +68,10 @@ impl GroupOptions {
             let value = format!("{shortest}..{longest}");
             return refuse("election_timeout_ms", value, "must be a range above heartbeat_ms");
         }
-        if !self.voters.contains_key(&self.node) {
+        if self.node == NodeId::default() {
+            return refuse("node", "0".to_owned(), "is the number of no node");
+        }
+        if self.founder && !self.voters.contains_key(&self.node) {
             return refuse("voters", format!("{:?}", self.voters.keys()), "must name this node");
         }
         if self.in_flight_max == 0 || self.log_bytes_max == 0 || self.log_entries_max == 0 {

@@ -42,7 +42,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Builder {
             Generations::new(&options, machine.clone(), log.clone(), threads.clone(), threads, wake).unwrap();
         let checkpoints = Checkpoints::open(&options.snapshot_directory, &Threads).unwrap();
         let outcomes = Outcomes::new(Box::new(|_, _| {}));
-        let state_machine = StateMachine::new(machine, log.clone(), outcomes, generations.clone(), checkpoints);
+        let state_machine = StateMachine::new(7, machine, log.clone(), outcomes, generations.clone(), checkpoints);
         state_machine.takes_gaps.set(true);
         let (drained, generations) = (log.clone(), Rc::downgrade(&generations));
         glommio::spawn_local(async move {

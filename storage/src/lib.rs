@@ -21,12 +21,13 @@ mod store;
 mod support;
 #[cfg(test)]
 mod tests;
+mod versions;
 
 pub use cold::{Changes, ColdReader, Fetched, PinnedRows, Trial};
 pub use cold_read::{ColdRead, Direction};
 pub use disk::{Applied, BlockCache, StoreOptions, applied_in_checkpoint};
 pub use error::{Error, Result};
-pub use identity::{Identity, NODE_ID_BYTES};
+pub use identity::{CLUSTER_ID_BYTES, Identity, NODE_ID_BYTES};
 pub use limits::COLD_SCAN_BYTES;
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
 pub use rows::{Counters, DATABASE_COUNT, MemoryRows, Row, RowRange, RowRules, Rows, Visit};
@@ -34,3 +35,4 @@ pub use store::{
     CheckpointDone, CheckpointJob, GenerationDone, GenerationJob, InstallDone, InstallJob, OnMiss, Retired,
     RowCacheCounts, Store, StoreMemory, View, ViewAnswer,
 };
+pub use versions::Versions;

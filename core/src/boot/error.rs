@@ -99,6 +99,13 @@ pub enum BootError {
         writer: String,
     },
 
+    /// The data directory has groups that cannot be served.
+    #[error("{what}; start a version that serves it, or put back what was there, with its node.toml, from a copy")]
+    NotServed {
+        /// Which, and why.
+        what: String,
+    },
+
     /// The data directory has another number of shards than was asked for.
     #[error(
         "the data directory {} was created with {found} shards, which is fixed, and --shards asks for {asked}: leave --shards \

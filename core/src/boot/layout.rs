@@ -1,16 +1,16 @@
-//! The data directory: whose it is, which format it has, and where each shard lives in it.
+//! The data directory: whose it is, which groups it has, and where each of them lives in it.
 //!
 //! ```text
 //! LOCK                 locked (flock) by the process that uses the directory; holds its process id
-//! node.toml            format version, number of shards, the node's id, how often it was started
+//! node.toml            the manifest: who the node is, its groups, how often it was started
 //! ballast              space set aside for the next start
-//! shards/<id>/log/     the shard's Raft log
-//! shards/<id>/data/    the shard's applied rows
+//! shards/<name>/log/   a group's Raft log
+//! shards/<name>/data/  a group's applied rows
 //! ```
 //!
-//! A directory without `node.toml` was never used. It is written at creation, and again at each start once all shards are
-//! open, with one start more. So what must be there is known: from the first counted start on, the log and the rows of every
-//! shard; and in each log the number of the last start, or else it is an old copy.
+//! A directory without `node.toml` was never used. It is written at creation, whenever groups come and go, and at each start once
+//! all groups are open, with one start more. So what must be there is known: from a group's first counted start on, its log and its
+//! rows; and in each log the number of the last start, or else it is an old copy.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -18,30 +18,24 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
 
 use basalt_storage::Identity;
 
 use super::error::BootError;
+use super::manifest::{FORMAT_VERSIONS, Found, GroupEntry, GroupState, Manifest, NODE_FILE, step};
 use crate::limits::SHARDS_MAX;
 
-/// The format of data directories that this version writes and reads.
-pub const FORMAT_VERSION: u64 = 2;
-
 const LOCK_FILE: &str = "LOCK";
-const NODE_FILE: &str = "node.toml";
 const SHARDS_DIR: &str = "shards";
-
-const NODE_FILE_HEAD: &str = "\
-# Written by Basalt when it created this data directory. The number of shards is fixed for its lifetime.
-";
 
 /// A data directory, used by this process alone until dropped.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
-    node: NodeFile,
+    manifest: Manifest,
     is_new: bool,
+    /// Set while the manifest on disk is of the version before.
+    is_former: bool,
     /// Dropped last; the kernel frees it also when the process dies.
     _lock: Flock<File>,
 }
@@ -55,31 +49,25 @@ pub struct ShardDir {
     pub data: PathBuf,
 }
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-struct NodeFile {
-    format: u64,
-    shards: u16,
-    node_id: String,
-    starts: u64,
-    created_by: String,
-}
-
 impl DataDir {
-    /// Opens the data directory at `root`, creating it with `shards` shards (none: one per core) if it is not there.
+    /// Opens the data directory at `root`, creating it with `shards` shards (none: one per core) if it is not there. Removals of
+    /// groups that were cut short are finished.
     ///
     /// # Errors
     /// [`BootError::InUse`], [`BootError::DataDir`], [`BootError::OtherFormat`], [`BootError::Shards`] and [`BootError::Damaged`].
     pub fn open(root: &Path, shards: Option<u16>, core_count: usize) -> Result<DataDir, BootError> {
         create_durably(root)?;
         let lock = lock(root)?;
-        let found = read_node_file(root)?;
+        let found = Manifest::read(root)?;
         let is_new = found.is_none();
-        let node = match found {
-            Some(node) => check_shards(root, node, shards)?,
-            None => create(root, shards, core_count)?,
+        let Found { manifest, is_former } = match found {
+            Some(found) => found,
+            None => Found { manifest: create(root, shards, core_count)?, is_former: false },
         };
-        Ok(DataDir { root: root.to_owned(), node, is_new, _lock: lock })
+        check_shards(root, &manifest, shards)?;
+        let mut data = DataDir { root: root.to_owned(), manifest, is_new, is_former, _lock: lock };
+        data.finish_removals()?;
+        Ok(data)
     }
 
     /// The directory itself.
@@ -89,28 +77,84 @@ impl DataDir {
 
     /// How many shards it has, one at least.
     pub fn shard_count(&self) -> u16 {
-        self.node.shards
+        self.manifest.shards
     }
 
     /// The node's id: 40 hex digits, as Redis Cluster has them, drawn at creation.
     pub fn node_id(&self) -> &str {
-        &self.node.node_id
+        &self.manifest.node_id
+    }
+
+    /// The id of the cluster that the node belongs to: 40 hex digits. A node alone is a cluster of its own.
+    pub fn cluster_id(&self) -> &str {
+        &self.manifest.cluster_id
+    }
+
+    /// The node's number in votes and memberships, never 0: drawn at creation, so that no other node has it or will have it.
+    pub fn node_number(&self) -> u64 {
+        self.manifest.node_number()
+    }
+
+    /// The groups that the directory has, those included that are not to be opened.
+    pub fn groups(&self) -> &[GroupEntry] {
+        &self.manifest.groups
+    }
+
+    /// The group with this index among those that are served.
+    ///
+    /// # Panics
+    /// When there is no such group.
+    pub fn group(&self, index: u16) -> &GroupEntry {
+        self.manifest.group_at(index).unwrap_or_else(|| panic!("there is no shard {index} in {:?}", self.manifest))
     }
 
     /// Whose the log and the rows of the shard with this index are.
     pub fn identity(&self, index: u16) -> Identity {
-        let node_id = Identity::parse_node_id(&self.node.node_id).expect("it was checked when it was read");
-        Identity { node_id, shard: u32::from(index) }
+        self.manifest.identity(self.group(index))
     }
 
-    /// The number of the start that is going on, counted from 1: that of the next [`DataDir::count_start`].
-    pub fn start_number(&self) -> u64 {
-        self.node.starts + 1
+    /// The number of the start that is going on for the shard with this index, counted from 1: that of the next
+    /// [`DataDir::count_start`].
+    pub fn start_number(&self, index: u16) -> u64 {
+        self.group(index).starts + 1
     }
 
-    /// Whether all shards were there once, so that one that is not there now is lost.
-    pub fn has_shards(&self) -> bool {
-        self.node.starts > 0
+    /// True if log and rows of the shard with this index were there once, so that they are lost if they are not there now.
+    pub fn must_be_there(&self, index: u16) -> bool {
+        self.group(index).starts > 0
+    }
+
+    /// Begins a start: writes the manifest in today's format if it was in the one before. The logs and stores follow when they are
+    /// opened; those that do not because of a crash do at the next start.
+    ///
+    /// # Errors
+    /// [`BootError::NotServed`] naming every group that cannot be, [`BootError::DataDir`].
+    pub fn begin_start(&mut self) -> Result<(), BootError> {
+        self.check_served()?;
+        if self.is_former {
+            let (format, dir) = (FORMAT_VERSIONS.written(), self.root.display());
+            tracing::info!(%dir, "the data directory is upgraded to format {format}: no earlier version can use it any more");
+            self.manifest.write(&self.root)?;
+            self.is_former = false;
+        }
+        Ok(())
+    }
+
+    /// Refuses groups that are set aside, and those that a node alone does not serve.
+    fn check_served(&self) -> Result<(), BootError> {
+        let refusal = |group: &GroupEntry| {
+            let path = self.root.join(&group.directory);
+            let name = format!("group {} (shard {}, {})", group.number, group.index, path.display());
+            match &group.state {
+                GroupState::SetAside => {
+                    Some(format!("{name} is set aside: {}", group.why.as_deref().unwrap_or("nobody said why")))
+                }
+                _ if group.index >= self.manifest.shards => Some(format!("{name} is not served by this version")),
+                _ => None,
+            }
+        };
+        let refusals: Vec<String> = self.manifest.groups.iter().filter_map(refusal).collect();
+        if refusals.is_empty() { Ok(()) } else { Err(BootError::NotServed { what: refusals.join("; ") }) }
     }
 
     /// Counts this start, durably: from now on all shards are there, and their logs know of it. Before anything is served.
@@ -118,17 +162,117 @@ impl DataDir {
     /// # Errors
     /// [`BootError::DataDir`]. On a full disk only for the first start: a later one that is not counted proves less, no more.
     pub fn count_start(&mut self) -> Result<(), BootError> {
-        self.node.starts += 1;
-        match write_node_file(&self.root, &self.node) {
+        let before = self.manifest.clone();
+        self.manifest.starts += 1;
+        for group in &mut self.manifest.groups {
+            if matches!(group.state, GroupState::Creating | GroupState::Live) {
+                group.starts += 1;
+            }
+        }
+        match self.manifest.write(&self.root) {
             Err(BootError::DataDir { source, .. })
-                if source.kind() == io::ErrorKind::StorageFull && self.node.starts > 1 =>
+                if source.kind() == io::ErrorKind::StorageFull && self.manifest.starts > 1 =>
             {
                 tracing::warn!(dir = %self.root.display(), "the disk is too full to count this start in {NODE_FILE}");
-                self.node.starts -= 1;
+                self.manifest = before;
                 Ok(())
             }
             written => written,
         }
+    }
+
+    /// Notes that the groups which were created are part of their groups: whoever finds one without a log has lost it. What cannot
+    /// be written now is noted in the next start; until then a founder may found it, which does nothing to a log that is not empty.
+    pub fn note_live(&mut self) {
+        let mut changed = self.manifest.clone();
+        for group in &mut changed.groups {
+            if group.state == GroupState::Creating {
+                group.state = GroupState::Live;
+            }
+        }
+        if changed == self.manifest {
+            return;
+        }
+        match changed.write(&self.root) {
+            Ok(()) => self.manifest = changed,
+            Err(error) => tracing::warn!("{NODE_FILE} still says that groups are being created: {error}"),
+        }
+    }
+
+    /// Adds a group, which is to be opened next. `founder`: whether this node founds it.
+    ///
+    /// # Errors
+    /// [`BootError::DataDir`]: it may be there after a restart, empty.
+    ///
+    /// # Panics
+    /// When the group is here already: numbers are given out once.
+    pub fn create_group(&mut self, number: u64, founder: bool) -> Result<&GroupEntry, BootError> {
+        assert!(self.manifest.group_mut(number).is_none(), "group {number} is here");
+        let index = (0..).find(|index| self.manifest.groups.iter().all(|group| group.index != *index));
+        let index = index.expect("a node has far fewer groups than indexes");
+        let directory = format!("{SHARDS_DIR}/group-{number}");
+        let path = self.root.join(&directory);
+        // In an earlier attempt that was cut short nothing was written into it.
+        fs::create_dir_all(&path).map_err(|source| unusable("create", &path, source))?;
+        step("directory made").map_err(|source| unusable("create", &path, source))?;
+        sync_dir(&self.root.join(SHARDS_DIR))?;
+        let (state, lane) = (GroupState::Creating, index);
+        let group = GroupEntry { number, index, lane, directory, state, founder, starts: 0, why: None };
+        self.change(|manifest| manifest.groups.push(group))?;
+        Ok(self.manifest.groups.last().expect("it was just added"))
+    }
+
+    /// Removes a group that nobody uses any more, with all it has. One that is cut short is finished by the next open.
+    ///
+    /// # Errors
+    /// [`BootError::DataDir`]: it is removed with the next open.
+    ///
+    /// # Panics
+    /// When there is no such group.
+    pub fn destroy_group(&mut self, number: u64) -> Result<(), BootError> {
+        assert!(self.manifest.group_mut(number).is_some(), "there is no group {number}");
+        self.change(|manifest| manifest.group_mut(number).expect("it is there").state = GroupState::Destroying)?;
+        self.finish_removals()
+    }
+
+    /// Notes that a group is damaged or lost: it is not opened any more, the others are.
+    ///
+    /// # Errors
+    /// [`BootError::DataDir`]: nothing has changed then.
+    ///
+    /// # Panics
+    /// When there is no such group.
+    pub fn set_aside(&mut self, number: u64, why: &str) -> Result<(), BootError> {
+        assert!(self.manifest.group_mut(number).is_some(), "there is no group {number}");
+        self.change(|manifest| {
+            let group = manifest.group_mut(number).expect("it is there");
+            (group.state, group.why) = (GroupState::SetAside, Some(why.to_owned()));
+        })
+    }
+
+    fn finish_removals(&mut self) -> Result<(), BootError> {
+        let is_leaving = |group: &GroupEntry| group.state == GroupState::Destroying;
+        if !self.manifest.groups.iter().any(is_leaving) {
+            return Ok(());
+        }
+        for group in self.manifest.groups.iter().filter(|group| is_leaving(group)) {
+            let path = self.root.join(&group.directory);
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable("remove", &path, error)),
+                _ => step("directory removed").map_err(|source| unusable("remove", &path, source))?,
+            }
+        }
+        sync_dir(&self.root.join(SHARDS_DIR))?;
+        self.change(|manifest| manifest.groups.retain(|group| !is_leaving(group)))
+    }
+
+    /// Changes the manifest, durably.
+    fn change(&mut self, change: impl FnOnce(&mut Manifest)) -> Result<(), BootError> {
+        let mut changed = self.manifest.clone();
+        change(&mut changed);
+        changed.write(&self.root)?;
+        self.manifest = changed;
+        Ok(())
     }
 
     /// Whether this start created it.
@@ -141,17 +285,12 @@ impl DataDir {
     /// # Panics
     /// When there is no such shard.
     pub fn shard(&self, index: u16) -> ShardDir {
-        assert!(index < self.node.shards, "shard {index} of {}", self.node.shards);
-        let dir = shard_dir(&self.root, index);
+        let dir = self.root.join(&self.group(index).directory);
         ShardDir { log: dir.join("log"), data: dir.join("data") }
     }
 }
 
-fn shard_dir(root: &Path, index: u16) -> PathBuf {
-    root.join(SHARDS_DIR).join(index.to_string())
-}
-
-fn unusable(doing: &'static str, path: &Path, source: io::Error) -> BootError {
+pub(super) fn unusable(doing: &'static str, path: &Path, source: io::Error) -> BootError {
     let advice = match source.kind() {
         io::ErrorKind::PermissionDenied => {
             String::from("let the user who runs Basalt write there, or choose another place with --dir")
@@ -203,64 +342,28 @@ fn read_holder(mut file: File) -> String {
     }
 }
 
-fn read_node_file(root: &Path) -> Result<Option<NodeFile>, BootError> {
-    let path = root.join(NODE_FILE);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unusable("read", &path, error)),
-    };
-    let damaged = |what: String| BootError::Damaged { path: path.clone(), what };
-    let table: toml::Table =
-        toml::from_str(&text).map_err(|error| damaged(format!("is no TOML: {}", error.message())))?;
-    // The version before all else: a newer format may have any other keys.
-    let format = table.get("format").and_then(toml::Value::as_integer).and_then(|format| u64::try_from(format).ok());
-    match format {
-        Some(found) if found != FORMAT_VERSION => {
-            let writer =
-                table.get("created-by").and_then(toml::Value::as_str).unwrap_or("of another version").to_owned();
-            return Err(BootError::OtherFormat { dir: root.to_owned(), found, known: FORMAT_VERSION, writer });
-        }
-        Some(_) => {}
-        None => return Err(damaged(String::from("has no format version"))),
-    }
-    let node: NodeFile = table.try_into().map_err(|error: toml::de::Error| damaged(error.message().to_owned()))?;
-    if Identity::parse_node_id(&node.node_id).is_none() {
-        return Err(damaged(format!("says node-id = '{}', which is no 40 hex digits", node.node_id)));
-    }
-    match (1..=SHARDS_MAX as u64).contains(&u64::from(node.shards)) {
-        true => Ok(Some(node)),
-        false => Err(damaged(format!("says shards = {}", node.shards))),
-    }
-}
-
 /// Checks an existing directory against what is asked for and against itself.
-fn check_shards(root: &Path, node: NodeFile, asked: Option<u16>) -> Result<NodeFile, BootError> {
-    if let Some(asked) = asked.filter(|asked| *asked != node.shards) {
-        return Err(BootError::Shards { dir: root.to_owned(), found: node.shards, asked });
+fn check_shards(root: &Path, manifest: &Manifest, asked: Option<u16>) -> Result<(), BootError> {
+    if let Some(asked) = asked.filter(|asked| *asked != manifest.shards) {
+        return Err(BootError::Shards { dir: root.to_owned(), found: manifest.shards, asked });
     }
-    // An absent shard would be created empty, and its acknowledged writes be gone without a word.
-    match (0..node.shards).map(|index| shard_dir(root, index)).find(|dir| !dir.is_dir()) {
+    // An absent one would be created empty, and its acknowledged writes be gone without a word.
+    let used = manifest.groups.iter().filter(|group| matches!(group.state, GroupState::Creating | GroupState::Live));
+    match used.map(|group| root.join(&group.directory)).find(|dir| !dir.is_dir()) {
         Some(path) => Err(BootError::Damaged { path, what: String::from("is missing") }),
-        None => Ok(node),
+        None => Ok(()),
     }
 }
 
-fn create(root: &Path, shards: Option<u16>, core_count: usize) -> Result<NodeFile, BootError> {
+fn create(root: &Path, shards: Option<u16>, core_count: usize) -> Result<Manifest, BootError> {
     if let Some(path) = written_shard(root) {
         let what = format!("holds data, but {} is missing", root.join(NODE_FILE).display());
         return Err(BootError::Damaged { path, what });
     }
     let per_core = u16::try_from(core_count.clamp(1, SHARDS_MAX)).expect("fewer shards than 65536 are allowed");
-    let node = NodeFile {
-        format: FORMAT_VERSION,
-        shards: shards.unwrap_or(per_core),
-        node_id: random_id(),
-        starts: 0,
-        created_by: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    for index in 0..node.shards {
-        let dir = shard_dir(root, index);
+    let manifest = Manifest::new(shards.unwrap_or(per_core));
+    for group in &manifest.groups {
+        let dir = root.join(&group.directory);
         fs::create_dir_all(&dir).map_err(|source| unusable("create", &dir, source))?;
     }
     sync_dir(&root.join(SHARDS_DIR))?;
@@ -268,8 +371,8 @@ fn create(root: &Path, shards: Option<u16>, core_count: usize) -> Result<NodeFil
         // Also when an earlier start created it and went no further.
         sync_dir(parent)?;
     }
-    write_node_file(root, &node)?;
-    Ok(node)
+    manifest.write(root)?;
+    Ok(manifest)
 }
 
 /// The first shard of `root` that holds anything: `node.toml` was there when it was written.
@@ -279,21 +382,6 @@ fn written_shard(root: &Path) -> Option<PathBuf> {
         .flatten()
         .map(|shard| shard.path())
         .find(|shard| fs::read_dir(shard).is_ok_and(|mut inside| inside.next().is_some()))
-}
-
-/// Writes `node.toml` so that after a crash it is there whole or not at all.
-fn write_node_file(root: &Path, node: &NodeFile) -> Result<(), BootError> {
-    let path = root.join(NODE_FILE);
-    let draft = root.join("node.toml.new");
-    let text = toml::to_string(node).expect("numbers and strings are always TOML");
-    let written = File::create(&draft).and_then(|mut file| {
-        file.write_all(NODE_FILE_HEAD.as_bytes())?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    written.map_err(|source| unusable("write", &draft, source))?;
-    fs::rename(&draft, &path).map_err(|source| unusable("write", &path, source))?;
-    sync_dir(root)
 }
 
 /// Creates `dir` and what is missing above it, so that their names survive a power failure.
@@ -319,17 +407,13 @@ fn parent(dir: &Path) -> Option<&Path> {
     }
 }
 
-fn sync_dir(dir: &Path) -> Result<(), BootError> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), BootError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| unusable("sync", dir, source))
-}
-
-fn random_id() -> String {
-    let bytes: [u8; 20] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::manifest::steps;
     use super::*;
 
     struct Place {
@@ -399,15 +483,35 @@ mod tests {
         drop(place.open(None).expect("a new directory"));
         let file = place.root().join(NODE_FILE);
         // Format 1, from before the first release, did not count starts.
-        for (format, writer) in [(7, "9.1.0"), (1, "0.1.0"), (0, "0.0.1")] {
+        for (format, writer) in [(7, "9.1.0"), (4, "9.0.0"), (1, "0.1.0"), (0, "0.0.1")] {
             let text = format!("format = {format}\ncreated-by = '{writer}'\nshards = 2\nnew-key = true\n");
             fs::write(&file, text).expect("writable");
 
             let refusal = place.refusal(None);
 
             assert!(refusal.contains(&format!("has format {format}, written by Basalt {writer}")), "{refusal}");
-            assert!(refusal.contains("reads format 2: run the version that wrote it, or start"), "{refusal}");
+            assert!(refusal.contains("reads format 3: run the version that wrote it, or start"), "{refusal}");
         }
+    }
+
+    #[test]
+    fn ids_and_numbers_are_drawn_for_each_directory_and_stay() {
+        let (one, other) = (Place::new(), Place::new());
+        let mut first = one.open(None).expect("a new directory");
+        let second = other.open(None).expect("a new directory");
+        let (number, cluster) = (first.node_number(), first.cluster_id().to_owned());
+        assert!(number != 0 && number != 1 && number != second.node_number());
+        assert!(first.node_id() != second.node_id() && cluster != second.cluster_id() && cluster != first.node_id());
+        first.count_start().expect("it can be written");
+        drop(first);
+
+        let first = one.open(None).expect("the same directory");
+
+        assert_eq!((first.node_number(), first.cluster_id()), (number, cluster.as_str()));
+        let Identity { cluster_id, node_id, node, group } = first.identity(1);
+        assert_eq!((node, group), (number, 2));
+        assert_eq!(Identity::parse_id(first.node_id()), Some(node_id));
+        assert_eq!(Identity::parse_id(&cluster), Some(cluster_id));
     }
 
     #[test]
@@ -415,13 +519,166 @@ mod tests {
         let place = Place::new();
         let mut dir = place.open(None).expect("a new directory");
         for start in 1..4 {
-            assert_eq!((dir.start_number(), dir.has_shards()), (start, start > 1));
+            assert_eq!((dir.start_number(1), dir.must_be_there(1)), (start, start > 1));
+            assert_eq!(dir.group(0).state == GroupState::Creating, start < 3, "until it was founded");
+            dir.begin_start().expect("all are served");
             dir.count_start().expect("it can be written");
+            if start == 2 {
+                dir.note_live();
+            }
             drop(dir);
             dir = place.open(None).expect("the same directory");
         }
-        let identity = dir.identity(1);
-        assert_eq!(identity.to_string(), format!("shard 1 of node {}", dir.node_id()));
+        assert!(dir.groups().iter().all(|group| group.state == GroupState::Live && group.starts == 3));
+    }
+
+    /// The file as format 2 had it.
+    const FORMER: &str = "\
+# Written by Basalt when it created this data directory. The number of shards is fixed for its lifetime.
+format = 2
+shards = 2
+node-id = \"00112233445566778899aabbccddeeff00112233\"
+starts = 7
+created-by = \"0.1.0\"
+";
+
+    #[test]
+    fn the_format_before_is_read_and_upgraded_by_the_start_and_not_before() {
+        for steps_left in [Some(0), Some(1), None] {
+            let place = Place::new();
+            drop(place.open(Some(2)).expect("a new directory"));
+            let file = place.root().join(NODE_FILE);
+            fs::write(&file, FORMER).expect("writable");
+            assert!(place.refusal(Some(3)).contains("created with 2 shards"));
+            assert_eq!(fs::read_to_string(&file).expect("readable"), FORMER);
+
+            let mut dir = place.open(None).expect("the directory of the format before");
+            assert_eq!(fs::read_to_string(&file).expect("readable"), FORMER, "nothing is begun");
+            steps::end_after(steps_left);
+            let begun = dir.begin_start();
+            steps::end_after(None);
+            assert_eq!(begun.is_ok(), steps_left.is_none());
+            drop(dir);
+            let mut dir = place.open(None).expect("either form of it");
+            let is_done = steps_left != Some(0);
+            assert_eq!(dir.is_former, !is_done, "{steps_left:?}");
+            dir.begin_start().expect("it goes on");
+            let cluster = dir.cluster_id().to_owned();
+            drop(dir);
+
+            let dir = place.open(None).expect("the upgraded directory");
+            assert!(!dir.is_former);
+            assert_eq!(dir.cluster_id(), cluster);
+            assert_eq!((dir.node_number(), dir.shard_count()), (1, 2));
+            assert_eq!(dir.node_id(), "00112233445566778899aabbccddeeff00112233");
+            for (index, number) in [(0, 1), (1, 2)] {
+                let group = dir.group(index);
+                assert_eq!((group.number, group.starts, group.founder), (number, 7, true));
+                assert!(dir.shard(index).log.ends_with(format!("shards/{index}/log")));
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_that_comes_or_goes_is_taken_up_again_wherever_it_was_cut_short() {
+        for steps_left in 0.. {
+            let place = Place::new();
+            let mut dir = place.open(Some(2)).expect("a new directory");
+            steps::end_after(Some(steps_left));
+            let outcome = dir.create_group(9, false).map(|group| group.index);
+            steps::end_after(None);
+            drop(dir);
+            let mut dir = place.open(None).expect("whatever was cut short");
+            let created = dir.groups().iter().find(|group| group.number == 9).cloned();
+            if let Some(group) = &created {
+                assert_eq!((group.state, group.index, group.founder), (GroupState::Creating, 2, false));
+                assert!(place.root().join(&group.directory).is_dir());
+            } else {
+                assert!(outcome.is_err());
+                dir.create_group(9, false).expect("once more");
+            }
+            let refused = dir.begin_start().expect_err("nothing serves it").to_string();
+            assert!(refused.contains("group 9") && refused.contains("is not served by this version"), "{refused}");
+
+            let log = place.root().join("shards/group-9/log");
+            fs::create_dir(&log).expect("writable");
+            fs::write(log.join("STATE"), "all it knows").expect("writable");
+            steps::end_after(Some(steps_left));
+            let destroyed = dir.destroy_group(9);
+            steps::end_after(None);
+            let was_begun = destroyed.is_ok() || steps_left > 0;
+            drop(dir);
+            let mut dir = place.open(None).expect("whatever was cut short");
+            let is_there = dir.groups().iter().any(|group| group.number == 9);
+            assert_eq!(is_there, !was_begun, "{steps_left}");
+            assert_eq!(log.join("STATE").exists(), is_there, "all of it or nothing");
+            if is_there {
+                dir.destroy_group(9).expect("once more");
+            }
+            assert!(!place.root().join("shards/group-9").exists());
+            dir.begin_start().expect("all are served");
+            if outcome.is_ok() && destroyed.is_ok() {
+                assert!(steps_left > 2, "no step was looked at");
+                return;
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_set_aside_is_named_and_the_others_are_counted() {
+        let place = Place::new();
+        let mut dir = place.open(Some(3)).expect("a new directory");
+        dir.set_aside(2, "its log is damaged").expect("it can be written");
+        drop(dir);
+        fs::remove_dir(place.root().join("shards/1")).expect("removable");
+
+        let mut dir = place.open(None).expect("the others are there");
+        dir.count_start().expect("it can be written");
+
+        let refused = dir.begin_start().expect_err("a node alone needs it").to_string();
+        for words in ["group 2", "shard 1", "shards/1", "is set aside: its log is damaged"] {
+            assert!(refused.contains(words), "{words}: {refused}");
+        }
+        assert!(!refused.contains("group 1 ") && !refused.contains("group 3 "), "{refused}");
+        assert_eq!([0, 1, 2].map(|index| dir.group(index).starts), [1, 0, 1]);
+    }
+
+    #[test]
+    fn the_manifest_is_the_documented_one() {
+        let place = Place::new();
+        let mut dir = place.open(Some(1)).expect("a new directory");
+        dir.count_start().expect("it can be written");
+        let text = fs::read_to_string(place.root().join(NODE_FILE)).expect("readable");
+        let (body, sum) = text.rsplit_once("# crc32 ").expect("it has a checksum");
+        assert_eq!(sum, format!("{:08x}\n", crc32fast::hash(body.as_bytes())));
+        let keys: Vec<&str> = body.lines().filter_map(|line| line.split_once(" = ")).map(|(key, _)| key).collect();
+        let all = ["format", "created-by", "cluster-id", "node-id", "node-number", "shards", "starts"];
+        let group = ["number", "index", "lane", "directory", "state", "founder", "starts"];
+        assert_eq!(keys, [&all[..], &group].concat());
+        for line in ["format = 3", "[[groups]]", "number = 1", "directory = \"shards/0\"", "state = \"creating\""] {
+            assert!(body.lines().any(|written| written == line), "{line}: {body}");
+        }
+        assert!(body.contains(&format!("node-number = \"{:016x}\"", dir.node_number())), "{body}");
+    }
+
+    #[test]
+    fn any_flipped_bit_and_any_cut_of_the_manifest_is_refused() {
+        let place = Place::new();
+        drop(place.open(None).expect("a new directory"));
+        let file = place.root().join(NODE_FILE);
+        let good = fs::read(&file).expect("readable");
+        for position in 0..good.len() {
+            for bit in [0x01, 0x40] {
+                let mut bad = good.clone();
+                bad[position] ^= bit;
+                fs::write(&file, &bad).expect("writable");
+                let refusal = place.refusal(None);
+                assert!(refusal.contains("node.toml") || refusal.contains("has format"), "byte {position}: {refusal}");
+            }
+            fs::write(&file, &good[..position]).expect("writable");
+            let refusal = place.refusal(None);
+            assert!(refusal.contains("node.toml"), "cut at {position}: {refusal}");
+        }
     }
 
     #[test]
@@ -435,8 +692,8 @@ mod tests {
             ),
             (
                 |root| {
-                    let text = fs::read_to_string(root.join(NODE_FILE)).expect("readable");
-                    fs::write(root.join(NODE_FILE), text.replace("node-id = \"", "node-id = \"x")).expect("writable");
+                    let text = FORMER.replace("node-id = \"", "node-id = \"x");
+                    fs::write(root.join(NODE_FILE), text).expect("writable");
                 },
                 "node.toml says node-id = 'x",
             ),

@@ -10,6 +10,7 @@ mod error;
 mod layout;
 mod listen;
 mod log;
+mod manifest;
 mod resources;
 mod stop;
 
@@ -20,8 +21,9 @@ use basalt_net::ring::probe_io_uring;
 pub use ballast::Ballast;
 pub use cores::CpuId;
 pub use error::BootError;
-pub use layout::{DataDir, FORMAT_VERSION, ShardDir};
+pub use layout::{DataDir, ShardDir};
 pub use log::{LogGuard, start_log};
+pub use manifest::{FORMAT_VERSIONS, GroupEntry, GroupState};
 pub use resources::{OpenFiles, OpenTables};
 pub use stop::{StopRequest, watch_signals};
 

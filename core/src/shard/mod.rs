@@ -22,12 +22,11 @@ pub(crate) mod tests;
 mod time_tests;
 
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use basalt_raft::{Group, GroupHooks, GroupOptions, NodeId};
+use basalt_raft::{Group, GroupHooks, GroupOptions};
 use basalt_storage::keyspace::KeyCounts;
 use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdReader, DATABASE_COUNT, Rows};
@@ -84,9 +83,6 @@ pub struct Shard {
 /// The client of rows that the shard fetches for its own housekeeping: no core has such a number, no connection either.
 const HOUSEKEEPING: (CoreId, u32) = (CoreId(u16::MAX), u32::MAX);
 
-/// The id of this node in its groups. A node alone is the first.
-const THIS_NODE: NodeId = NodeId(1);
-
 /// The group's calls: outcomes are kept for the core's next turn, which has connections and outbox at hand.
 fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, threads: &Threads, outcomes: Outcomes) -> GroupHooks {
     let (on_outcome, on_fatal, on_wake) = (server.clone(), server.clone(), server.clone());
@@ -110,9 +106,9 @@ impl Shard {
     /// What the group says when log and rows cannot be used.
     pub async fn open(
         id: ShardId,
+        options: GroupOptions,
         log: RaftLog,
         machine: Rc<RefCell<ShardMachine>>,
-        snapshots: PathBuf,
         server: &Arc<Server>,
         core: CoreId,
         threads: &Threads,
@@ -122,7 +118,7 @@ impl Shard {
         let options = GroupOptions {
             in_flight_max: limits::BATCHES_IN_FLIGHT,
             log_bytes_max: server.config.snapshot_log_bytes(),
-            ..GroupOptions::alone(u32::from(id.0), THIS_NODE, snapshots)
+            ..options
         };
         server.shards[id.index()].state.set(GroupState::Recovering);
         let rows_end = machine.borrow().store.applied().index;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use basalt_raft::{EntryId, Machine};
+use basalt_raft::{EntryId, GroupOptions, Machine, NodeId};
 use basalt_storage::Store;
 use basalt_storage::log::{Durability, LogSyncer};
 
@@ -127,7 +127,8 @@ async fn open(directory: &Path, syncer: &LogSyncer) -> Shard {
         viewers: Background::start("test", 1, 8).unwrap(),
         entry_viewers: Background::start("test", 1, 8).unwrap(),
     };
-    Shard::open(ShardId(0), log, machine, directory.join("snapshots"), &server(1), CORE, &threads).await.unwrap()
+    let options = GroupOptions::alone(0, NodeId(1), directory.join("snapshots"));
+    Shard::open(ShardId(0), options, log, machine, &server(1), CORE, &threads).await.unwrap()
 }
 
 #[test]

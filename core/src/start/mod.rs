@@ -66,6 +66,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let cache = BlockCache::new(budget.block_cache_bytes);
     let ballast = Ballast::new(data.root(), data.shard_count());
     ballast.release();
+    data.begin_start().map_err(|error| RunError(error.to_string()))?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
 
     let (hello, hellos) = channel();
@@ -181,6 +182,7 @@ fn start_groups(
             Err(RecvTimeoutError::Disconnected) => return Ok(None),
         }
     }
+    data.note_live();
     Ok(Some(compactions))
 }
 

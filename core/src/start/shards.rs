@@ -1,11 +1,11 @@
 //! The shards of a node, from their files to groups that take requests.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use basalt_raft::{GroupOptions, NodeId};
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{BlockCache, Store, StoreOptions};
@@ -13,7 +13,7 @@ use futures_channel::mpsc;
 use futures_util::StreamExt as _;
 
 use super::RunError;
-use crate::boot::{DataDir, OpenTables};
+use crate::boot::{DataDir, GroupState, OpenTables};
 use crate::cluster::Router;
 use crate::config::{Config, MemoryBudget};
 use crate::core_loop::Opened;
@@ -25,8 +25,8 @@ use crate::shard::{Shard, ShardMachine, Threads};
 /// One shard's storage, opened before its core starts.
 pub(super) struct OpenShard {
     pub(super) id: ShardId,
-    /// Where snapshots of the rows are made.
-    pub(super) snapshots: PathBuf,
+    /// The options that its group is opened with.
+    pub(super) options: GroupOptions,
     pub(super) log: RaftLog,
     pub(super) store: Store,
 }
@@ -59,13 +59,13 @@ pub(super) fn open_shards(
         )));
     }
     let open = |id: ShardId| -> Result<OpenShard, String> {
-        let directory = data.shard(id.0);
+        let (directory, group) = (data.shard(id.0), data.group(id.0));
         let syncer = &syncers[router.core_of(id).index()];
-        let (identity, create, reserve_bytes) = (data.identity(id.0), !data.has_shards(), config.disk_reserve);
+        let (identity, create, reserve_bytes) = (data.identity(id.0), !data.must_be_there(id.0), config.disk_reserve);
         let log_options = LogOptions {
             identity,
             create,
-            start: data.start_number(),
+            start: data.start_number(id.0),
             tail_bytes: budget.log_tail_bytes,
             segment_bytes: budget.log_segment_bytes,
             reserve_bytes,
@@ -79,20 +79,33 @@ pub(super) fn open_shards(
         let store_options = StoreOptions { identity, create, row_cache_bytes, reserve_bytes, open_files_max, ..usual };
         let store = Store::open(&directory.data, &store_options);
         let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
-        let snapshots = directory.data.with_file_name("snapshots");
         let (mut log, store) = (log.map_err(in_shard)?, store.map_err(in_shard)?);
         basalt_raft::check_pairing(&log, &store).map_err(|error| format!("shard {id}: {error}"))?;
+        if group.state == GroupState::Live && log.range().end == 0 {
+            let path = directory.log;
+            return Err(in_shard(basalt_storage::Error::Missing { path }));
+        }
         if let Some(entry) = config.skip_entry.filter(|entry| entry.shard == id.0) {
             log.skip_entry(entry.index).map_err(|error| format!("skip-entry = {entry}: {error}"))?;
         }
-        Ok(OpenShard { id, snapshots, log, store })
+        let snapshots = directory.data.with_file_name("snapshots");
+        let founder = group.founder && group.state == GroupState::Creating;
+        let alone = GroupOptions::alone(u32::from(id.0), NodeId(data.node_number()), snapshots);
+        Ok(OpenShard { id, options: GroupOptions { founder, ..alone }, log, store })
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> = router.shards().map(|id| scope.spawn(move || open(id))).collect();
         let joined = threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err("a shard could not be opened".into())));
-        joined.map(|shard| shard.map_err(RunError)).collect()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(String::from("a shard could not be opened"))));
+        let (open, faults): (Vec<_>, Vec<_>) = joined.partition(Result::is_ok);
+        let faults: Vec<String> = faults.into_iter().filter_map(Result::err).collect();
+        // Whoever is to repair something wants to know of all of it.
+        if faults.is_empty() {
+            Ok(open.into_iter().filter_map(Result::ok).collect())
+        } else {
+            Err(RunError(faults.join("; ")))
+        }
     })
 }
 
@@ -128,11 +141,9 @@ pub(super) async fn open_groups(
 
 /// Opens a shard's group and waits until it can take requests.
 async fn open_group(shard: OpenShard, server: &Arc<Server>, core: CoreId, threads: &Threads) -> Result<Shard, String> {
-    let OpenShard { id, snapshots, log, store } = shard;
+    let OpenShard { id, options, log, store } = shard;
     let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
-    Shard::open(id, log, machine, snapshots, server, core, threads)
-        .await
-        .map_err(|error| format!("shard {id}: {error}"))
+    Shard::open(id, options, log, machine, server, core, threads).await.map_err(|error| format!("shard {id}: {error}"))
 }
 
 /// Has the shards' files compacted from now on, or as soon as there is room for it.

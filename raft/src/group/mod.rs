@@ -79,8 +79,8 @@ struct Inner {
 impl Group {
     /// Opens a group on its log and its machine: executes what the log holds beyond the machine's store, and starts.
     ///
-    /// A log that is new gets the voters of `options` as its first entry. The only voter of a group campaigns at once, waits
-    /// for no timeout, and leads when its vote is durable: see [`Group::wait_ready`].
+    /// A founder's log that is new gets the voters of `options` as its first entry. The only voter of a group campaigns at once,
+    /// waits for no timeout, and leads when its vote is durable: see [`Group::wait_ready`].
     ///
     /// Must run on the glommio executor of the group's core. Nobody needs to call [`Group::drain_completions`] before this
     /// returns.
@@ -103,7 +103,7 @@ impl Group {
         let generations = Generations::new(&options, machine.clone(), log.clone(), background, readers, wake)?;
         let outcomes = Outcomes::new(on_outcome);
         let (of_log, of_outcomes, of_generations) = (log.clone(), outcomes.clone(), generations.clone());
-        let state_machine = StateMachine::new(machine, of_log, of_outcomes, of_generations, checkpoints);
+        let state_machine = StateMachine::new(options.shard, machine, of_log, of_outcomes, of_generations, checkpoints);
 
         // All of openraft's tasks are children of those that it spawns here. One that is gone would leave a group that looks alive.
         let opening = watching(on_panic, Raft::new(options.node, config, Peers, log.clone(), state_machine));
@@ -315,11 +315,19 @@ impl Group {
         synced.map_err(|error| Error::Fatal(error.to_string()))
     }
 
-    /// Makes this node part of its group: its founder if the log is new, its leader if it is the only voter.
+    /// Makes this node part of its group: its founder if the log is new and it is to found it, its leader if it is the only voter.
     async fn join(&self) -> Result<()> {
         let inner = &*self.0;
         let fatal = |fatal: Fatal<TypeConfig>| Error::Fatal(inner.reason(&fatal));
-        if !inner.raft.is_initialized().await.map_err(fatal)? {
+        let is_new = !inner.raft.is_initialized().await.map_err(fatal)?;
+        let known = inner.raft.server_metrics().borrow_watched().membership_config.membership().nodes().count();
+        let member_count = if is_new && inner.options.founder { inner.options.voters.len() } else { known };
+        inner.log.check_member_count(member_count)?;
+        if is_new && !inner.options.founder {
+            tracing::info!(shard = inner.options.shard, "waits for the group's leader to tell of the group");
+            return Ok(());
+        }
+        if is_new {
             return match inner.raft.initialize(inner.options.voters.clone()).await {
                 Ok(()) => Ok(()),
                 Err(RaftError::Fatal(error)) => Err(fatal(error)),

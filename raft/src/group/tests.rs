@@ -262,7 +262,7 @@ fn an_entry_that_stops_the_group_is_named_at_each_start_until_it_is_skipped() {
             let fatal = shard.fatal.borrow().clone().unwrap();
             let words = [
                 format!("entry {poisoned} of term 1 cannot be executed: {reason}"),
-                format!("--skip-entry 0:{poisoned}"),
+                format!("--skip-entry 7:{poisoned}"),
             ];
             assert!(words.iter().all(|words| fatal.contains(words)), "{fatal}");
             shard.close().await;

@@ -18,11 +18,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 
-use basalt_storage::log::{Backlog, LogMemory, RaftLog, Skips, SyncDone};
+use basalt_storage::log::{Backlog, Durability, LogMemory, RaftLog, Skips, SyncDone};
 
 use crate::channels::Waiters;
 use crate::completions::{Background, Syncs, Wake};
-use crate::error::ProposeError;
+use crate::error::{Error, ProposeError};
 use crate::runtime::OnPanic;
 use crate::types::IoFlushed;
 
@@ -215,6 +215,22 @@ impl LogStore {
             self.poll_failure(context)
         })
         .await
+    }
+
+    /// Refuses a group of so many members if this node acknowledges entries before it has them on disk: a quorum that counts on it
+    /// loses what it had acknowledged with the next failure of power, and elects a leader that has never heard of it.
+    pub(crate) fn check_member_count(&self, count: usize) -> Result<(), Error> {
+        let value = match self.0.log.borrow().durability() {
+            Durability::Always => return Ok(()),
+            Durability::Interval(_) => "interval",
+            Durability::None => "none",
+        };
+        if count <= 1 {
+            return Ok(());
+        }
+        let problem = "is for groups of one member only, since the others count on what this node acknowledges: start it with \
+                       durability = always";
+        Err(Error::Option { option: "durability", value: value.to_owned(), problem })
     }
 
     /// Returns the entries that are not to be executed.

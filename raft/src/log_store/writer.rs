@@ -2,7 +2,7 @@
 
 use std::io;
 
-use basalt_storage::log::{LogRecord, RaftLog};
+use basalt_storage::log::RaftLog;
 use openraft::storage::RaftLogStorage;
 use openraft::{AsyncRuntime, OptionalSend};
 
@@ -10,7 +10,7 @@ use super::{Flushing, LogStore, Stall};
 use crate::entry::{decode_log_id, encode_entry, encode_log_id, encode_vote};
 use crate::limits::{LOG_DISK_FULL_RETRY, STALL_RETRY};
 use crate::runtime::GlommioRuntime;
-use crate::types::{Entry, IoFlushed, LogId, LogState, TypeConfig, Vote, log_id};
+use crate::types::{Entry, EntryPayload, IoFlushed, LogId, LogState, TypeConfig, Vote, log_id};
 
 impl LogStore {
     /// Writes to the log, and tries again for as long as it only cannot take more right now: any error is final for openraft.
@@ -85,7 +85,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
-        let records: Vec<LogRecord> = entries.into_iter().map(|entry| encode_entry(&entry)).collect();
+        let mut records = Vec::new();
+        for entry in entries {
+            if let EntryPayload::Membership(membership) = &entry.payload {
+                let checked = self.check_member_count(membership.nodes().count());
+                checked.map_err(|error| self.fault_of(error))?;
+            }
+            records.push(encode_entry(&entry));
+        }
         let Some(last) = records.last().map(|record| record.index) else {
             callback.io_completed(Ok(()));
             return Ok(());

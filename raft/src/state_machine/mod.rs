@@ -34,6 +34,8 @@ use crate::types::{Entry, EntryPayload, EntryResponder, LogId, SnapshotMeta, Sto
 
 /// Applies entries to a machine.
 pub(crate) struct StateMachine {
+    /// The name of the group on this node, for whoever reads what is said.
+    shard: u32,
     machine: Rc<RefCell<dyn Machine>>,
     /// The log that must have an entry before it is applied.
     log: LogStore,
@@ -49,6 +51,7 @@ pub(crate) struct StateMachine {
 
 impl StateMachine {
     pub(crate) fn new(
+        shard: u32,
         machine: Rc<RefCell<dyn Machine>>,
         log: LogStore,
         outcomes: Rc<Outcomes>,
@@ -56,6 +59,7 @@ impl StateMachine {
         checkpoints: Rc<Checkpoints>,
     ) -> StateMachine {
         StateMachine {
+            shard,
             skips: RefCell::new(log.skips()),
             machine,
             log,
@@ -75,7 +79,7 @@ impl StateMachine {
             EntryPayload::Blank => (Replies::default(), 0, None),
             EntryPayload::Normal(batch) if self.skips.borrow().is_skipped(id.index, id.term) => {
                 let (index, term) = (id.index, id.term);
-                tracing::warn!(shard = self.shard(), index, term, "an entry is skipped, as it was ordered");
+                tracing::warn!(shard = self.shard, index, term, "an entry is skipped, as it was ordered");
                 (Replies::default(), batch.0.len(), None)
             }
             EntryPayload::Normal(batch) => {
@@ -144,10 +148,6 @@ impl StateMachine {
         }
     }
 
-    fn shard(&self) -> u32 {
-        self.skips.borrow().shard()
-    }
-
     /// Notes that an entry could be executed which had stopped the shard: by another version of the program.
     fn executed(&self, id: EntryId) {
         let mut skips = self.skips.borrow_mut();
@@ -158,7 +158,7 @@ impl StateMachine {
         match skips.note_executed() {
             Ok(()) => {
                 tracing::info!(
-                    shard = skips.shard(),
+                    shard = self.shard,
                     index = id.index,
                     "the entry that had stopped the shard was executed"
                 );
@@ -205,9 +205,9 @@ impl StateMachine {
         let EntryId { index, term } = id;
         let mut skips = self.skips.borrow_mut();
         if let Err(error) = skips.note_stopped(Stopped { index, term, reason: reason.to_owned() }) {
-            tracing::warn!(shard = skips.shard(), %error, "it could not be noted which entry has stopped the shard");
+            tracing::warn!(shard = self.shard, %error, "it could not be noted which entry has stopped the shard");
         }
-        skips.shard()
+        self.shard
     }
 
     fn fault(&self, text: String) -> io::Error {

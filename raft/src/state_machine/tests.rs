@@ -16,7 +16,7 @@ fn state_machine(scene: &Scene, directory: &Path) -> StateMachine {
     let checkpoints = Checkpoints::open(&Setup::new(directory).options().snapshot_directory, &Threads).unwrap();
     let outcomes = Outcomes::new(Box::new(|_, _| {}));
     let (machine, log, generations) = (scene.machine.clone(), scene.log.clone(), scene.generations.clone());
-    StateMachine::new(machine, log, outcomes, generations, checkpoints)
+    StateMachine::new(7, machine, log, outcomes, generations, checkpoints)
 }
 
 #[test]

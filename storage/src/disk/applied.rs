@@ -5,11 +5,10 @@
 use std::path::Path;
 
 use crate::rows::{Counters, DATABASE_COUNT};
-use crate::{Error, Result};
+use crate::{Error, Result, Versions};
 
-/// The format of the rows and of the applied row that this program writes. It reads format 1 as well, which had neither time nor
-/// version base nor sums of deadlines.
-const FORMAT: u32 = 2;
+/// Versions of the rows and of the applied row. Version 1 had neither time nor version base nor sums of deadlines.
+const FORMAT: Versions = Versions::new(1, 2);
 
 /// Up to where the rows are applied.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +39,7 @@ pub(crate) struct AppliedRow {
 pub(crate) fn encode(applied: &Applied, counters: &Counters) -> Vec<u8> {
     let fixed = 4 + 3 * 8 + 4 + 4 + (2 * 8 + 16) * DATABASE_COUNT + 4;
     let mut out = Vec::with_capacity(fixed + applied.log_id.len() + applied.membership.len());
-    out.extend_from_slice(&FORMAT.to_be_bytes());
+    out.extend_from_slice(&FORMAT.written().to_be_bytes());
     for number in [applied.index, applied.time_ms, applied.version_base] {
         out.extend_from_slice(&number.to_be_bytes());
     }
@@ -68,15 +67,15 @@ pub(crate) fn decode(bytes: &[u8], path: &Path) -> Result<AppliedRow> {
     let damaged = |detail: &str| Error::Corruption { path: path.into(), detail: format!("the applied row {detail}") };
     let mut reader = Reader(bytes);
     let format = reader.u32().ok_or_else(|| damaged("is cut short"))?;
-    if format > FORMAT {
-        return Err(Error::UnknownFormat { path: path.into(), found: format, supported: FORMAT });
+    if format > FORMAT.newest() {
+        return Err(Error::UnknownFormat { path: path.into(), found: format, supported: FORMAT.newest() });
     }
     let (body, checksum) = bytes.split_last_chunk::<4>().ok_or_else(|| damaged("is cut short"))?;
     if crc32fast::hash(body) != u32::from_be_bytes(*checksum) {
         return Err(damaged("does not match its checksum"));
     }
-    if format == 0 {
-        return Err(damaged("has format 0, which never existed"));
+    if !FORMAT.reads(format) {
+        return Err(damaged("has a format which never existed"));
     }
     // The checksum is no part of what is read.
     reader.0 = &body[4..];

@@ -10,10 +10,11 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Identity, Result};
+use crate::{Error, Identity, Result, Versions};
 
-/// Version of the store's directory and its marker; the rows in it have one of their own.
-const FORMAT: u32 = 2;
+/// Versions of the store's directory and its marker; the rows in it have their own. Version 2 knew neither clusters nor numbers of
+/// nodes and groups.
+const FORMAT: Versions = Versions::new(2, 3);
 
 const MARKER: &str = "STORE";
 const MARKER_NEXT: &str = "STORE.next";
@@ -24,6 +25,8 @@ const MARKER_TAG: &str = "basalt-store";
 pub(crate) struct Directory {
     path: PathBuf,
     identity: Identity,
+    /// Set if the marker is of the version before.
+    is_former: bool,
 }
 
 impl Directory {
@@ -33,7 +36,7 @@ impl Directory {
         if create {
             fs::create_dir_all(path).map_err(|source| io(path, source))?;
         }
-        let directory = Directory { path: path.into(), identity };
+        let mut directory = Directory { path: path.into(), identity, is_former: false };
         let current = directory.read_marker()?;
         if current.is_none() {
             if path.is_dir() {
@@ -46,6 +49,11 @@ impl Directory {
             path.parent().filter(|parent| parent.is_dir()).map_or(Ok(()), sync_dir)?;
         }
         Ok((directory, current))
+    }
+
+    /// True if the marker is of the version before, and to be written again.
+    pub(crate) fn is_former(&self) -> bool {
+        self.is_former
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -63,8 +71,10 @@ impl Directory {
 
     /// Makes the database `number` the current one, atomically and durably.
     pub(crate) fn set_current(&self, number: u64) -> Result<()> {
-        let Identity { shard, .. } = self.identity;
-        let body = format!("{MARKER_TAG} {FORMAT} db-{number} shard-{shard} node-{}", self.identity.node_id_hex());
+        let Identity { node, group, .. } = self.identity;
+        let (node_id, cluster_id) = (self.identity.node_id_hex(), self.identity.cluster_id_hex());
+        let place = format!("group-{group} number-{node:016x} node-{node_id} cluster-{cluster_id}");
+        let body = format!("{MARKER_TAG} {} db-{number} {place}", FORMAT.written());
         let line = format!("{body} {:08x}\n", crc32fast::hash(body.as_bytes()));
         let next = self.path.join(MARKER_NEXT);
         let write = || {
@@ -119,17 +129,18 @@ impl Directory {
         Ok(())
     }
 
-    fn read_marker(&self) -> Result<Option<u64>> {
+    fn read_marker(&mut self) -> Result<Option<u64>> {
         let path = self.path.join(MARKER);
         let text = match fs::read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(io(&path, source)),
         };
-        let (number, found) = parse_marker(&text, &path)?;
-        if found != self.identity {
+        let Marker { format, number, identity: found } = parse_marker(&text, &path)?;
+        if !self.identity.owns(&found) {
             return Err(Error::Foreign { path: self.path.clone(), found, expected: self.identity });
         }
+        self.is_former = format != FORMAT.written();
         Ok(Some(number))
     }
 
@@ -139,8 +150,16 @@ impl Directory {
     }
 }
 
-/// The number of the current database, and whose the store is.
-fn parse_marker(text: &str, path: &Path) -> Result<(u64, Identity)> {
+/// The content of a marker.
+struct Marker {
+    format: u32,
+    /// The number of the current database.
+    number: u64,
+    /// The store's owner.
+    identity: Identity,
+}
+
+fn parse_marker(text: &str, path: &Path) -> Result<Marker> {
     let damaged = |detail: &str| Error::Corruption { path: path.into(), detail: detail.into() };
     let line = text.strip_suffix('\n').ok_or_else(|| damaged("its line is cut short"))?;
     let mut words = line.split(' ');
@@ -149,8 +168,8 @@ fn parse_marker(text: &str, path: &Path) -> Result<(u64, Identity)> {
     }
     let format: u32 =
         words.next().and_then(|word| word.parse().ok()).ok_or_else(|| damaged("its format is no number"))?;
-    if format != FORMAT {
-        return Err(Error::UnknownFormat { path: path.into(), found: format, supported: FORMAT });
+    if !FORMAT.reads(format) {
+        return Err(Error::UnknownFormat { path: path.into(), found: format, supported: FORMAT.newest() });
     }
     let (body, checksum) = line.rsplit_once(' ').ok_or_else(|| damaged("its line is cut short"))?;
     if checksum != format!("{:08x}", crc32fast::hash(body.as_bytes())) {
@@ -158,10 +177,19 @@ fn parse_marker(text: &str, path: &Path) -> Result<(u64, Identity)> {
     }
     let mut word = |prefix| words.next().and_then(|word| word.strip_prefix(prefix));
     let number = word("db-").and_then(|number| number.parse().ok()).ok_or_else(|| damaged("it names no database"))?;
-    let shard = word("shard-").and_then(|shard| shard.parse().ok());
-    let node_id = word("node-").and_then(Identity::parse_node_id);
-    let identity = shard.zip(node_id).map(|(shard, node_id)| Identity { node_id, shard });
-    Ok((number, identity.ok_or_else(|| damaged("it does not say whose it is"))?))
+    let mut read_identity = || match format {
+        2 => {
+            let shard = word("shard-")?.parse().ok()?;
+            Some(Identity::former(Identity::parse_id(word("node-")?)?, shard))
+        }
+        _ => {
+            let (group, node) = (word("group-")?.parse().ok()?, u64::from_str_radix(word("number-")?, 16).ok()?);
+            let node_id = Identity::parse_id(word("node-")?)?;
+            Some(Identity { cluster_id: Identity::parse_id(word("cluster-")?)?, node_id, node, group })
+        }
+    };
+    let identity = read_identity().ok_or_else(|| damaged("it does not say whose it is"))?;
+    Ok(Marker { format, number, identity })
 }
 
 /// Returns whether the store made the directory entry; anything else is left alone.
@@ -188,8 +216,10 @@ pub(crate) fn io(path: &Path, source: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::tests::{OWN, others};
 
-    const OWN: Identity = Identity { node_id: [7; 20], shard: 5 };
+    /// The marker as version 2 had it, of shard 4 of that node.
+    const FORMER: &[u8] = b"basalt-store 2 db-7 shard-4 node-0707070707070707070707070707070707070707 47c98ac9\n";
 
     fn open(dir: &tempfile::TempDir) -> Result<(Directory, Option<u64>)> {
         Directory::open(dir.path(), OWN, true)
@@ -228,20 +258,50 @@ mod tests {
     fn a_marker_of_another_version_is_refused_as_such() {
         let dir = tempfile::tempdir().unwrap();
         // Format 1 did not say whose the store is.
-        for line in ["basalt-store 3 db-1 whatever else it may say", "basalt-store 1 db-1 fef09a53"] {
+        for line in ["basalt-store 4 db-1 whatever else it may say", "basalt-store 1 db-1 fef09a53"] {
             fs::write(dir.path().join(MARKER), format!("{line}\n")).unwrap();
             let error = open(&dir).unwrap_err();
             let found = line.as_bytes()["basalt-store ".len()] - b'0';
-            let is_told = |error: &Error| matches!(error, Error::UnknownFormat { found: format, supported: FORMAT, .. } if *format == u32::from(found));
+            let is_told = |error: &Error| matches!(error, Error::UnknownFormat { found: format, supported: 3, .. } if *format == u32::from(found));
             assert!(is_told(&error), "{error}");
         }
     }
 
     #[test]
-    fn the_store_of_another_shard_or_node_is_refused() {
+    fn the_marker_is_the_documented_line() {
+        let dir = tempfile::tempdir().unwrap();
+        open(&dir).unwrap().0.set_current(7).unwrap();
+        let (node, cluster) = ("07".repeat(20), "09".repeat(20));
+        let line = format!("basalt-store 3 db-7 group-5 number-0123456789abcdef node-{node} cluster-{cluster}");
+        let text = fs::read_to_string(dir.path().join(MARKER)).unwrap();
+        assert_eq!(text, format!("{line} {:08x}\n", crc32fast::hash(line.as_bytes())));
+    }
+
+    #[test]
+    fn the_marker_of_the_version_before_is_read_and_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(MARKER), FORMER).unwrap();
+        let upgraded = Identity { node: 1, ..OWN };
+        let (directory, current) = Directory::open(dir.path(), upgraded, false).unwrap();
+        assert!(current == Some(7) && directory.is_former());
+        directory.set_current(7).unwrap();
+        let (directory, current) = Directory::open(dir.path(), upgraded, false).unwrap();
+        assert!(current == Some(7) && !directory.is_former());
+        fs::write(dir.path().join(MARKER), FORMER).unwrap();
+        for other in [OWN, Identity { group: 4, ..upgraded }, Identity { node_id: [8; 20], ..upgraded }] {
+            let error = Directory::open(dir.path(), other, false).unwrap_err();
+            assert!(
+                matches!(&error, Error::Foreign { found, .. } if *found == Identity::former([7; 20], 4)),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_store_of_another_group_node_or_cluster_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         open(&dir).unwrap().0.set_current(1).unwrap();
-        for other in [Identity { shard: 6, ..OWN }, Identity { node_id: [8; 20], ..OWN }] {
+        for other in others() {
             let error = Directory::open(dir.path(), other, true).unwrap_err();
             assert!(matches!(&error, Error::Foreign { found: OWN, path, .. } if path == dir.path()), "{error}");
         }

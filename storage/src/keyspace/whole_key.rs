@@ -10,6 +10,7 @@
 //! bytes, whatever shard they are on.
 
 use std::ops::{Bound, ControlFlow};
+use std::path::PathBuf;
 
 use super::Keyspace;
 use super::collection::Collection;
@@ -18,9 +19,10 @@ use super::keyspace::damaged;
 use super::meta::Type;
 use super::record::Lookup;
 use crate::limits::{CHUNK_ROWS_MAX, FIELDS_BYTES_MAX};
-use crate::{Direction, Result};
+use crate::{Direction, Error, Result, Versions};
 
-const FORMAT: u8 = 1;
+/// Versions of a serialized key.
+const VERSIONS: Versions = Versions::new(1, 1);
 
 /// The outcome of [`Keyspace::serialize`].
 #[derive(Debug, PartialEq, Eq)]
@@ -39,7 +41,7 @@ impl Keyspace<'_> {
         let Lookup { record, prior } = self.lookup(key)?;
         let Some(record) = record else { return Ok(Serialized::Absent) };
         let deadline_ms = record.deadline_ms();
-        let mut bytes = vec![FORMAT, record.kind() as u8, deadline_ms.is_some().into()];
+        let mut bytes = vec![VERSIONS.written_u8(), record.kind() as u8, deadline_ms.is_some().into()];
         bytes.extend_from_slice(&deadline_ms.unwrap_or(0).to_be_bytes());
         if record.kind() == Type::String {
             if record.body().len() > bytes_max {
@@ -76,7 +78,15 @@ impl Keyspace<'_> {
     /// Replaces whatever `key` holds by the key that [`Keyspace::serialize`] turned into `bytes`.
     ///
     /// Returns false, having changed nothing, if `bytes` are not such.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFormat`] for bytes of another version: to go on would leave this replica with other rows than those that can
+    /// read them.
     pub fn restore(&mut self, key: &[u8], bytes: &[u8]) -> Result<bool> {
+        if let Some(found) = bytes.first().map(|format| u32::from(*format)).filter(|format| !VERSIONS.reads(*format)) {
+            let path = PathBuf::from("a key on its way from another shard");
+            return Err(Error::UnknownFormat { path, found, supported: VERSIONS.newest() });
+        }
         let Some(parts) = Parts::read(bytes) else { return Ok(false) };
         if parts.kind == Type::String {
             self.set_string(key, parts.rest, parts.deadline_ms)?;
@@ -189,7 +199,7 @@ impl<'a> Parts<'a> {
     fn read(bytes: &'a [u8]) -> Option<Parts<'a>> {
         let (&[format, kind, has_deadline], rest) = bytes.split_first_chunk::<3>()?;
         let (deadline, rest) = rest.split_first_chunk::<8>()?;
-        if format != FORMAT || has_deadline > 1 {
+        if !VERSIONS.reads(format.into()) || has_deadline > 1 {
             return None;
         }
         let deadline_ms = (has_deadline == 1).then_some(u64::from_be_bytes(*deadline));
@@ -271,6 +281,21 @@ mod tests {
     }
 
     #[test]
+    fn the_layout_is_the_documented_one() {
+        let mut shard = Shard::default();
+        let mut keyspace = shard.keyspace();
+        put_set(&mut keyspace, b"set", 1);
+        keyspace.set_string(b"text", b"value", Some(7000)).unwrap();
+        let set = b"\x01\x02\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x03own\0\0\0\x04\0\0\0\0\0\0\0\x01v";
+        let text = b"\x01\0\x01\0\0\0\0\0\0\x1b\x58value";
+        for (key, bytes) in [(&b"set"[..], &set[..]), (b"text", text)] {
+            assert_eq!(content(&keyspace, key), bytes);
+            assert!(keyspace.restore(b"copy", bytes).unwrap());
+            assert_eq!(content(&keyspace, b"copy"), bytes);
+        }
+    }
+
+    #[test]
     fn keys_above_the_bound_and_absent_ones_are_told_apart() {
         let mut shard = Shard::default();
         let mut keyspace = shard.keyspace();
@@ -291,8 +316,11 @@ mod tests {
             assert_eq!(restored, is_whole_row, "cut at {length} of {}", bytes.len());
         }
         let mut unknown = bytes.clone();
-        unknown[0] = 2;
-        assert!(!keyspace.restore(b"set", &unknown).unwrap());
+        for version in [0, 2, 255] {
+            unknown[0] = version;
+            let refused = keyspace.restore(b"set", &unknown).unwrap_err();
+            assert!(matches!(refused, Error::UnknownFormat { found, supported: 1, .. } if found == version.into()));
+        }
         assert_eq!(content(&keyspace, b"set"), bytes);
     }
 

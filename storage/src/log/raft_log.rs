@@ -126,6 +126,11 @@ impl RaftLog {
         }
     }
 
+    /// Returns when an acknowledged append is on disk.
+    pub fn durability(&self) -> Durability {
+        self.queue.durability()
+    }
+
     /// The log's directory.
     pub fn directory(&self) -> &Path {
         &self.shared.directory

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use crate::{Error, Result};
+use crate::{Error, Result, Versions};
 
 /// First byte of every key of a record; other first bytes are free for other kinds of rows.
 const KEY_TAG: u8 = b'e';
@@ -14,8 +14,8 @@ const KEY_TAG: u8 = b'e';
 pub(super) const AFTER_RECORDS: [u8; 1] = [KEY_TAG + 1];
 /// Bytes of a record's key: tag and index.
 pub(super) const KEY_BYTES: usize = 9;
-/// Version of the record's layout, first byte of every value.
-const RECORD_VERSION: u8 = 1;
+/// Versions of the record's layout, first byte of every value.
+const VERSIONS: Versions = Versions::new(1, 1);
 /// Bytes of a record's value before its body: version, checksum, term.
 pub(super) const HEADER_BYTES: usize = 13;
 
@@ -39,7 +39,7 @@ impl LogRecord {
     /// Writes the row's value over what `value` held.
     pub(super) fn encode(&self, value: &mut Vec<u8>) {
         value.clear();
-        value.push(RECORD_VERSION);
+        value.push(VERSIONS.written_u8());
         value.extend_from_slice(&checksum(self.index, self.term, &self.body).to_be_bytes());
         value.extend_from_slice(&self.term.to_be_bytes());
         value.extend_from_slice(&self.body);
@@ -55,12 +55,9 @@ impl LogRecord {
         let Some((header, body)) = value.split_at_checked(HEADER_BYTES) else {
             return Err(corruption(format!("record {index} has only {} bytes", value.len())));
         };
-        if header[0] != RECORD_VERSION {
-            return Err(Error::UnknownFormat {
-                path: path.to_owned(),
-                found: u32::from(header[0]),
-                supported: u32::from(RECORD_VERSION),
-            });
+        let found = u32::from(header[0]);
+        if !VERSIONS.reads(found) {
+            return Err(Error::UnknownFormat { path: path.to_owned(), found, supported: VERSIONS.newest() });
         }
         let stored = u32::from_be_bytes([header[1], header[2], header[3], header[4]]);
         let term = read_u64(&header[5..]);
@@ -118,6 +115,25 @@ mod tests {
         let back = LogRecord::decode(Path::new("log"), &key_of(7), &value).expect("intact");
         assert_eq!(back, record());
         assert_eq!(value.len() + KEY_BYTES, record().row_bytes());
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one_and_other_versions_are_refused() {
+        let mut value = b"\x01\0\0\0\0\0\0\0\0\0\0\0\x03SET k v".to_vec();
+        let summed = [&7u64.to_be_bytes()[..], &3u64.to_be_bytes(), b"SET k v"].concat();
+        value[1..5].copy_from_slice(&crc32fast::hash(&summed).to_be_bytes());
+        let key = b"e\0\0\0\0\0\0\0\x07";
+        assert_eq!(LogRecord::decode(Path::new("log"), key, &value).expect("intact"), record());
+        let mut encoded = Vec::new();
+        record().encode(&mut encoded);
+        assert_eq!((encoded, &key_of(7)), (value.clone(), key));
+        for version in [0, 2, 255] {
+            value[0] = version;
+            let refused = LogRecord::decode(Path::new("log"), key, &value).expect_err("another version");
+            let is_told =
+                matches!(refused, Error::UnknownFormat { found, supported: 1, .. } if found == version.into());
+            assert!(is_told, "{refused}");
+        }
     }
 
     #[test]

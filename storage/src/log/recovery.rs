@@ -114,8 +114,11 @@ fn recover_records(
         check_mark(lane.directory(), database, rows, &records, purged, &mark)?;
         Ok(records)
     })??;
-    if promises.start < options.start {
-        promises.start = options.start;
+    let is_newer = promises.start < options.start;
+    promises.start = promises.start.max(options.start);
+    if file.is_former {
+        file = StateFile::upgrade(directory, options.identity, &promises, &mark)?;
+    } else if is_newer {
         let noted = file.promises.write(&promises);
         noted.map_err(|source| Error::Io { path: directory.join(STATE_FILE), source })?;
     }

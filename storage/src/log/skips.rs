@@ -13,16 +13,18 @@ use std::path::{Path, PathBuf};
 
 use super::limits::{REASON_BYTES_MAX, SKIPPED_MAX};
 use crate::failpoint::fault;
-use crate::{Error, Identity, NODE_ID_BYTES, Result};
+use crate::{Error, Identity, Result, Versions};
 
 /// Its name in the log's directory.
 const SKIPS_FILE: &str = "SKIPS";
 /// First bytes of the file.
 const MAGIC: [u8; 8] = *b"basltskp";
-/// Version of its format.
-const FORMAT: u32 = 1;
-/// Bytes before the payload: magic, format, node id, shard, checksum.
-const HEADER_BYTES: usize = 8 + 4 + NODE_ID_BYTES + 4 + 4;
+/// Versions of its format. Version 1 knew neither clusters nor numbers of nodes and groups.
+const FORMAT: Versions = Versions::new(1, 2);
+/// Bytes before the identity: magic, format.
+const PREFIX_BYTES: usize = 8 + 4;
+/// Bytes of the checksum, which follows the identity.
+const CHECKSUM_BYTES: usize = 4;
 
 /// The entry that has stopped a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,31 +58,36 @@ impl Skips {
             Err(source) => return Err(Error::Io { path, source }),
         };
         let damaged = |detail: &str| Error::Corruption { path: path.clone(), detail: detail.to_owned() };
-        if bytes.len() < HEADER_BYTES || bytes[..8] != MAGIC {
+        if bytes.len() < PREFIX_BYTES || bytes[..8] != MAGIC {
             return Err(damaged("it does not begin like the list of a log's skipped entries"));
         }
         // Before the checksum, whose place belongs to the format.
         let found = be_u32(&bytes[8..]);
-        if found != FORMAT {
-            return Err(Error::UnknownFormat { path, found, supported: FORMAT });
+        if !FORMAT.reads(found) {
+            return Err(Error::UnknownFormat { path, found, supported: FORMAT.newest() });
         }
-        let (head, payload) = bytes.split_at(HEADER_BYTES);
-        if be_u32(&head[HEADER_BYTES - 4..]) != checksum(&head[..HEADER_BYTES - 4], payload) {
+        let after = &bytes[PREFIX_BYTES..];
+        let (found, identity_bytes) = match found {
+            1 => (after.first_chunk().map(Identity::decode_former), Identity::FORMER_BYTES),
+            _ => (after.first_chunk().map(Identity::decode), Identity::BYTES),
+        };
+        let cut_short = || damaged("it is cut short");
+        let found = found.ok_or_else(cut_short)?;
+        let (head, rest) = bytes.split_at(PREFIX_BYTES + identity_bytes);
+        let (stored, payload) = rest.split_at_checked(CHECKSUM_BYTES).ok_or_else(cut_short)?;
+        if be_u32(stored) != checksum(head, payload) {
             return Err(damaged("its checksum does not fit"));
         }
-        let mut node_id = [0; NODE_ID_BYTES];
-        node_id.copy_from_slice(&head[12..12 + NODE_ID_BYTES]);
-        let found = Identity { node_id, shard: be_u32(&head[12 + NODE_ID_BYTES..]) };
-        if found != identity {
+        if !identity.owns(&found) {
             return Err(Error::Foreign { path, found, expected: identity });
         }
         (skips.stopped, skips.skipped) = decode(payload).ok_or_else(|| damaged("its length does not fit"))?;
         Ok(skips)
     }
 
-    /// The number of the shard.
-    pub fn shard(&self) -> u32 {
-        self.identity.shard
+    /// The number of the group.
+    pub fn group(&self) -> u64 {
+        self.identity.group
     }
 
     /// The entry that has stopped the shard, if one has and was neither executed nor skipped since.
@@ -167,9 +174,8 @@ impl Skips {
     fn write(&self) -> io::Result<()> {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&FORMAT.to_be_bytes());
-        bytes.extend_from_slice(&self.identity.node_id);
-        bytes.extend_from_slice(&self.identity.shard.to_be_bytes());
+        bytes.extend_from_slice(&FORMAT.written().to_be_bytes());
+        bytes.extend_from_slice(&self.identity.encode());
         let payload = encode(self.stopped.as_ref(), &self.skipped);
         bytes.extend_from_slice(&checksum(&bytes, &payload).to_be_bytes());
         bytes.extend_from_slice(&payload);
@@ -240,8 +246,7 @@ fn be_u64(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const OWN: Identity = Identity { node_id: [7; NODE_ID_BYTES], shard: 5 };
+    use crate::identity::tests::{OWN, others};
 
     fn stopped(index: u64) -> Stopped {
         Stopped { index, term: 3, reason: format!("entry {index} is poison") }
@@ -329,13 +334,40 @@ mod tests {
     }
 
     #[test]
+    fn the_version_before_is_read_and_replaced_by_the_next_change() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        // Of shard 4 of that node: entry 41 of term 3 has stopped it, entry 40 of term 2 is skipped.
+        let head = [b"basltskp\0\0\0\x01", &[7; 20][..], &[0, 0, 0, 4]].concat();
+        let number = |number: u64| number.to_be_bytes();
+        let stopped_41 = [&[1][..], &number(41), &number(3), b"\0\x04why?"].concat();
+        let payload = [&stopped_41[..], &[0, 0, 0, 1], &number(40), &number(2)].concat();
+        let sum = checksum(&head, &payload).to_be_bytes();
+        fs::write(directory.path().join(SKIPS_FILE), [&head[..], &sum, &payload].concat()).expect("written");
+        let upgraded = Identity { node: 1, ..OWN };
+        let refused = Skips::open(directory.path(), OWN).expect_err("a node with a number of its own");
+        assert!(matches!(refused, Error::Foreign { found, .. } if found == Identity::former([7; 20], 4)), "{refused}");
+        let mut skips = Skips::open(directory.path(), upgraded).expect("opens");
+        let reason = "why?".to_owned();
+        assert_eq!(skips.stopped(), Some(&Stopped { index: 41, term: 3, reason }));
+        assert!(skips.is_skipped(40, 2));
+
+        skips.skip(41).expect("skipped");
+
+        let bytes = fs::read(directory.path().join(SKIPS_FILE)).expect("readable");
+        assert_eq!(bytes[..68], [b"basltskp\0\0\0\x02", &upgraded.encode()[..]].concat());
+        let skips = Skips::open(directory.path(), upgraded).expect("opens");
+        assert!(skips.is_skipped(40, 2) && skips.is_skipped(41, 3));
+    }
+
+    #[test]
     fn damage_another_shards_and_another_versions_are_refused() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let mut skips = Skips::open(directory.path(), OWN).expect("opens");
         skips.note_stopped(stopped(41)).expect("noted");
         skips.skip(41).expect("skipped");
-        let other = Identity { shard: 6, ..OWN };
-        assert!(matches!(Skips::open(directory.path(), other), Err(Error::Foreign { found: OWN, .. })));
+        for other in others() {
+            assert!(matches!(Skips::open(directory.path(), other), Err(Error::Foreign { found: OWN, .. })), "{other}");
+        }
         let path = directory.path().join(SKIPS_FILE);
         let intact = fs::read(&path).expect("readable");
         for byte in 0..intact.len() {

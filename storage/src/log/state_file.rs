@@ -21,16 +21,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::OPAQUE_BYTES_MAX;
 use crate::failpoint::fault;
-use crate::{Error, Identity, NODE_ID_BYTES, Result};
+use crate::{Error, Identity, Result, Versions};
 
 /// Its name in the log's directory.
 pub(super) const STATE_FILE: &str = "STATE";
 /// First bytes of the file.
 const MAGIC: [u8; 8] = *b"basltlog";
-/// Version of the whole log directory's format.
-const FORMAT: u32 = 2;
-/// Bytes of the header before its checksum: magic, format, node id, shard.
-const HEADER_BYTES: usize = 8 + 4 + NODE_ID_BYTES + 4;
+/// Versions of the whole log directory's format. Version 2 knew neither clusters nor numbers of nodes and groups.
+const FORMAT: Versions = Versions::new(2, 3);
+/// Bytes of the header before the identity: magic, format.
+const PREFIX_BYTES: usize = 8 + 4;
+/// Bytes of the header before its checksum.
+const HEADER_BYTES: usize = PREFIX_BYTES + Identity::BYTES;
 /// Bytes of a slot: a page, so that writing one never touches another.
 const SLOT_BYTES: usize = 4096;
 /// Bytes of a slot before its payload: checksum, payload length, write number.
@@ -73,6 +75,8 @@ pub(super) struct Mark {
 pub(super) struct StateFile {
     pub(super) promises: PromiseSlots,
     pub(super) marks: MarkSlots,
+    /// Set if its header is of the version before: see [`StateFile::upgrade`].
+    pub(super) is_former: bool,
 }
 
 /// The slots that promises are written to.
@@ -110,11 +114,24 @@ struct Slots {
 impl StateFile {
     /// Writes a new state file without promises.
     pub(super) fn create(directory: &Path, identity: Identity) -> Result<()> {
+        Self::replace(directory, identity, &Promises::default(), &Mark::default())
+    }
+
+    /// Writes the file anew, with a header of this version. After a crash it is there as it was or as it is.
+    pub(super) fn upgrade(directory: &Path, identity: Identity, promises: &Promises, mark: &Mark) -> Result<Self> {
+        Self::replace(directory, identity, promises, mark)?;
+        Ok(Self::open(directory, identity)?.0)
+    }
+
+    fn replace(directory: &Path, identity: Identity, promises: &Promises, mark: &Mark) -> Result<()> {
         let path = directory.join("STATE.new");
-        let created = write_new(&path, identity)
+        let written = fault("state begun", directory)
+            .and_then(|()| write_new(&path, identity, promises, mark))
+            .and_then(|()| fault("state written", directory))
             .and_then(|()| std::fs::rename(&path, directory.join(STATE_FILE)))
+            .and_then(|()| fault("state renamed", directory))
             .and_then(|()| File::open(directory)?.sync_all());
-        created.map_err(|source| Error::Io { path, source })
+        written.map_err(|source| Error::Io { path, source })
     }
 
     /// Opens the state file of an existing log.
@@ -132,8 +149,8 @@ impl StateFile {
             Err(source) => return Err(Error::Io { path, source }),
         };
         let pages = read_pages(&path, &file)?;
-        let found = read_header(&path, &pages[0])?;
-        if found != identity {
+        let (format, found) = read_header(&path, &pages[0])?;
+        if !identity.owns(&found) {
             return Err(Error::Foreign { path: directory.to_owned(), found, expected: identity });
         }
         let file = Arc::new(OpenFile { file, directory: directory.to_owned(), has_failed: Mutex::new(false) });
@@ -144,7 +161,8 @@ impl StateFile {
         };
         let (mark, written) = newest(&path, &pages, MARK_PAGE, "durable mark", decode_mark)?;
         let mark_slots = MarkSlots(Slots { file, first_page: MARK_PAGE, written });
-        Ok((Self { promises: promise_slots, marks: mark_slots }, promises, mark))
+        let is_former = format != FORMAT.written();
+        Ok((Self { promises: promise_slots, marks: mark_slots, is_former }, promises, mark))
     }
 }
 
@@ -204,20 +222,19 @@ impl Slots {
     }
 }
 
-fn write_new(path: &Path, identity: Identity) -> io::Result<()> {
+fn write_new(path: &Path, identity: Identity, promises: &Promises, mark: &Mark) -> io::Result<()> {
     let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
     file.set_len(PAGES * SLOT_BYTES as u64)?;
     let mut header = [0; SLOT_BYTES];
     header[..8].copy_from_slice(&MAGIC);
-    header[8..12].copy_from_slice(&FORMAT.to_be_bytes());
-    header[12..HEADER_BYTES - 4].copy_from_slice(&identity.node_id);
-    header[HEADER_BYTES - 4..HEADER_BYTES].copy_from_slice(&identity.shard.to_be_bytes());
+    header[8..12].copy_from_slice(&FORMAT.written().to_be_bytes());
+    header[PREFIX_BYTES..HEADER_BYTES].copy_from_slice(&identity.encode());
     let checksum = crc32fast::hash(&header[..HEADER_BYTES]);
     header[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&checksum.to_be_bytes());
     file.write_all_at(&header, 0)?;
     for number in 0..2 {
-        write_slot(&file, PROMISES_PAGE + number, number, &encode_promises(&Promises::default()))?;
-        write_slot(&file, MARK_PAGE + number, number, &encode_mark(&Mark::default()))?;
+        write_slot(&file, PROMISES_PAGE + number, number, &encode_promises(promises))?;
+        write_slot(&file, MARK_PAGE + number, number, &encode_mark(mark))?;
     }
     file.sync_all()
 }
@@ -249,23 +266,26 @@ fn read_pages(path: &Path, file: &File) -> Result<Vec<[u8; SLOT_BYTES]>> {
     Ok(pages)
 }
 
-/// Owner of the log.
-fn read_header(path: &Path, header: &[u8]) -> Result<Identity> {
+/// Version of the header, and owner of the log.
+fn read_header(path: &Path, header: &[u8; SLOT_BYTES]) -> Result<(u32, Identity)> {
     let strange = || corruption(path, "it does not begin like a state file of a log".to_owned());
     if header[..8] != MAGIC {
         return Err(strange());
     }
     // Before the checksum, whose place belongs to the format.
     let found = be_u32(&header[8..]);
-    if found != FORMAT {
-        return Err(Error::UnknownFormat { path: path.to_owned(), found, supported: FORMAT });
+    if !FORMAT.reads(found) {
+        return Err(Error::UnknownFormat { path: path.to_owned(), found, supported: FORMAT.newest() });
     }
-    if be_u32(&header[HEADER_BYTES..]) != crc32fast::hash(&header[..HEADER_BYTES]) {
+    let after = &header[PREFIX_BYTES..];
+    let (identity, end) = match found {
+        2 => (after.first_chunk().map(Identity::decode_former), PREFIX_BYTES + Identity::FORMER_BYTES),
+        _ => (after.first_chunk().map(Identity::decode), HEADER_BYTES),
+    };
+    if be_u32(&header[end..]) != crc32fast::hash(&header[..end]) {
         return Err(strange());
     }
-    let mut node_id = [0; NODE_ID_BYTES];
-    node_id.copy_from_slice(&header[12..12 + NODE_ID_BYTES]);
-    Ok(Identity { node_id, shard: be_u32(&header[HEADER_BYTES - 4..]) })
+    Ok((found, identity.ok_or_else(strange)?))
 }
 
 /// The newer intact one of two slots, and its number.
@@ -366,8 +386,7 @@ fn be_u64(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const OWN: Identity = Identity { node_id: [7; NODE_ID_BYTES], shard: 5 };
+    use crate::identity::tests::{OWN, others};
 
     fn promises(vote: &[u8]) -> Promises {
         let purged = Some((41, b"id of 41".as_slice().into()));
@@ -450,9 +469,59 @@ mod tests {
     }
 
     #[test]
+    fn the_header_is_the_documented_one() {
+        let (directory, _) = created();
+        let bytes = std::fs::read(directory.path().join(STATE_FILE)).expect("readable");
+        let numbers = [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 0, 0, 0, 0, 0, 0, 0, 5];
+        let header = [b"basltlog\0\0\0\x03", &[9; 20][..], &[7; 20], &numbers].concat();
+        assert_eq!(bytes[..68], header);
+        assert_eq!(bytes[68..72], crc32fast::hash(&header).to_be_bytes());
+        assert!(bytes[72..SLOT_BYTES].iter().all(|byte| *byte == 0));
+    }
+
+    /// The page of a header as version 2 had it, of shard 4 of that node.
+    fn former_page() -> [u8; SLOT_BYTES] {
+        let mut page = [0; SLOT_BYTES];
+        page[..36].copy_from_slice(&[b"basltlog\0\0\0\x02", &[7; 20][..], &[0, 0, 0, 4]].concat());
+        page[36..40].copy_from_slice(&[0xac, 0x45, 0xc9, 0x46]);
+        page
+    }
+
+    #[test]
+    fn the_state_of_the_version_before_is_read_and_upgraded_with_what_it_promised() {
+        let upgraded = Identity { node: 1, ..OWN };
+        for failing in [Some("state begun"), Some("state written"), Some("state renamed"), None] {
+            let directory = tempfile::tempdir().expect("a temporary directory");
+            StateFile::create(directory.path(), upgraded).expect("created");
+            let (mut state, ..) = StateFile::open(directory.path(), upgraded).expect("opens");
+            state.promises.write(&promises(b"vote")).expect("written");
+            state.marks.write(&mark(9)).expect("written");
+            overwrite(directory.path(), 0, &former_page());
+            let refused = StateFile::open(directory.path(), OWN).expect_err("a node with a number of its own");
+            assert!(matches!(refused, Error::Foreign { found, .. } if found == Identity::former([7; 20], 4)));
+
+            let (state, found, marked) = StateFile::open(directory.path(), upgraded).expect("opens");
+            assert!(state.is_former && found == promises(b"vote") && marked == mark(9));
+            let failure = |name| crate::failpoint::arm(name, directory.path(), || Err(io::Error::other("no luck")));
+            let armed = failing.map(failure);
+            let outcome = StateFile::upgrade(directory.path(), upgraded, &found, &marked);
+            assert_eq!(outcome.is_ok(), failing.is_none(), "{failing:?}");
+            drop(armed);
+
+            let (state, found, marked) = StateFile::open(directory.path(), upgraded).expect("opens");
+            let is_replaced = matches!(failing, Some("state renamed") | None);
+            assert!(state.is_former != is_replaced && found == promises(b"vote") && marked == mark(9), "{failing:?}");
+            drop(state);
+            let mut state = StateFile::upgrade(directory.path(), upgraded, &found, &marked).expect("upgraded");
+            state.promises.write(&promises(b"next")).expect("written");
+            assert_eq!(StateFile::open(directory.path(), upgraded).expect("opens").1, promises(b"next"));
+        }
+    }
+
+    #[test]
     fn other_formats_are_refused_as_such() {
         // Format 1 did not say whose log it is.
-        for format in [0, 1, FORMAT + 1, u32::MAX] {
+        for format in [0, 1, FORMAT.newest() + 1, u32::MAX] {
             let (directory, _) = created();
             overwrite(directory.path(), 8, &format.to_be_bytes());
             let refused = StateFile::open(directory.path(), OWN).expect_err("refused");
@@ -461,9 +530,9 @@ mod tests {
     }
 
     #[test]
-    fn the_log_of_another_shard_or_node_is_refused() {
+    fn the_log_of_another_group_node_or_cluster_is_refused() {
         let (directory, _) = created();
-        for other in [Identity { shard: 6, ..OWN }, Identity { node_id: [8; NODE_ID_BYTES], ..OWN }] {
+        for other in others() {
             let refused = StateFile::open(directory.path(), other).expect_err("refused");
             assert!(
                 matches!(&refused, Error::Foreign { found: OWN, path, .. } if path == directory.path()),

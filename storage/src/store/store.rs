@@ -84,7 +84,7 @@ impl Store {
         let number = current.unwrap_or(1);
         directory.remove_incoming()?;
         let opened = Database::open(directory.database_path(number), number, current.is_none(), options)?;
-        if current.is_none() {
+        if current.is_none() || directory.is_former() {
             directory.set_current(number)?;
         }
         directory.remove_leftovers(number)?;

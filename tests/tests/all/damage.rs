@@ -317,8 +317,8 @@ fn a_shard_with_the_log_or_rows_of_another_is_refused_until_they_are_back() {
     for part in ["log", "data", ""] {
         let shard = |dir: &Path, number: u16| dir.join("shards").join(number.to_string()).join(part);
         for (one, another, why) in [
-            (shard(&dir, 0), shard(&dir, 1), "belongs to shard 1 of node"),
-            (shard(&dir, 1), shard(&other, 1), "in the place of shard 1 of node"),
+            (shard(&dir, 0), shard(&dir, 1), "belongs to group 2 of node"),
+            (shard(&dir, 1), shard(&other, 1), "in the place of group 2 of node"),
         ] {
             let why = format!("{why} ");
             swap(&one, &another);

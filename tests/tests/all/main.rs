@@ -21,6 +21,7 @@ mod log_size;
 mod long_reads;
 mod memory;
 mod model;
+mod old_formats;
 mod open_files;
 mod order;
 mod poison;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use basalt_storage::Identity;
 use basalt_storage::log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog};
-use basalt_storage::{Identity, NODE_ID_BYTES};
 use basalt_tests::{Node, NodeOptions, Refusal, Reply};
 
 const KEYS: usize = 200;
@@ -25,13 +25,13 @@ fn check_keys(node: &Node, value: &str) {
 
 fn identity(dir: &Path, shard: u32) -> Identity {
     let node_file = fs::read_to_string(dir.join("node.toml")).expect("there");
-    let line = node_file.lines().find(|line| line.starts_with("node-id")).expect("it has an id");
-    let digits = line.split('"').nth(1).expect("in quotes");
-    let mut node_id = [0; NODE_ID_BYTES];
-    for (byte, place) in node_id.iter_mut().zip((0..digits.len()).step_by(2)) {
-        *byte = u8::from_str_radix(&digits[place..place + 2], 16).expect("hex digits");
-    }
-    Identity { node_id, shard }
+    let value = |key: &str| {
+        let line = node_file.lines().find(|line| line.starts_with(key)).expect("it has one");
+        line.split('"').nth(1).expect("in quotes").to_owned()
+    };
+    let id = |key| Identity::parse_id(&value(key)).expect("40 hex digits");
+    let node = u64::from_str_radix(&value("node-number"), 16).expect("16 hex digits");
+    Identity { cluster_id: id("cluster-id"), node_id: id("node-id"), node, group: u64::from(shard) + 1 }
 }
 
 /// Appends an entry to the log of a node that does not run, with a batch of one command that no program knows. Returns its index.
@@ -40,8 +40,8 @@ fn append_poison(dir: &Path, shard: u32) -> u64 {
     let options = LogOptions { identity: identity(dir, shard), create: false, warm_files: 0, ..LogOptions::default() };
     let mut log = RaftLog::open(&dir.join(format!("shards/{shard}/log")), &options, &syncer).expect("it opens");
     let (last, term) = (log.last_index().expect("it has records"), log.last_term().expect("it has records"));
-    // Format and kind of the entry, version of the batch; time, seed and longest string; length of the command, and the command.
-    let body = [&[1, 1, 2][..], &[0; 20], &64u32.to_le_bytes(), &[0xff; 64]].concat();
+    // Format and kind of the entry, version and flags of the batch; time, seed and longest string; the command and its length.
+    let body = [&[1, 1, 3, 0][..], &[0; 20], &64u32.to_le_bytes(), &[0xff; 64]].concat();
     log.append(&[LogRecord { index: last + 1, term, body: body.into() }]).expect("appended");
     let (tell, told) = std::sync::mpsc::channel();
     log.sync(Box::new(move |outcome| tell.send(outcome).expect("somebody waits")));

@@ -116,7 +116,7 @@ fn entries_of_another_version_stop_the_shard_and_say_what_they_are() {
     let header = RequestHeader::new(Protocol::Resp2, 0, 1000);
     batch::push(&mut unknown, |out| request::encode(out, header, [b"key".as_slice()].into_iter()));
     for (bytes, expected) in [
-        (&batch, "the entry is a batch of version 9, this program reads version 2"),
+        (&batch, "the entry is a batch of version 9, this program reads up to version 3"),
         (&unknown, "it holds a command this version does not know"),
     ] {
         let refusal = machine.apply(EntryId { term: 1, index: 7 }, bytes, None).unwrap_err().to_string();

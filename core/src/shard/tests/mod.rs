@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use basalt_net::resp::Protocol;
 use basalt_net::ring::{Park, Ring, RingOptions};
-use basalt_raft::{EntryId, Executed, Machine, ProposeError, Replies};
+use basalt_raft::{EntryId, Executed, GroupOptions, Machine, NodeId, ProposeError, Replies};
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Durability, LogOptions, LogSyncer};
 use basalt_storage::{BlockCache, ColdRead, Direction, Fetched, Store, StoreOptions};
@@ -146,7 +146,8 @@ async fn open(id: ShardId, directory: &Path, options: &LogOptions, server: &Arc<
         viewers: Background::start("test", 1, 8).unwrap(),
         entry_viewers: Background::start("test", 1, 8).unwrap(),
     };
-    Shard::open(id, log, machine, directory.join("snapshots"), server, CORE, &threads).await.unwrap()
+    let options = GroupOptions::alone(0, NodeId(1), directory.join("snapshots"));
+    Shard::open(id, options, log, machine, server, CORE, &threads).await.unwrap()
 }
 
 impl Shard {
