@@ -1,7 +1,8 @@
 //! The payload of a Raft entry: the writes of one turn.
 //!
 //! ```text
-//! batch  [version u8 = 2][leader's time, Unix ms, u64 LE][random seed u64 LE][longest string u32 LE]{[length u32 LE][command …]}…
+//! batch  [version u8 = 3][flags u8][leader's time, Unix ms, u64 LE][random seed u64 LE][longest string u32 LE]
+//!        [transaction id 16 bytes, if flag 0x01][index u64 LE][sum u64 LE, both if flag 0x02]{[length u32 LE][command …]}…
 //! ```
 //!
 //! Time, seed and the leader's `proto-max-bulk-len` come with the batch, so that applying it gives the same rows on every
@@ -9,26 +10,34 @@
 
 use std::ops::Range;
 
-/// The version this program writes and reads.
-pub const BATCH_VERSION: u8 = 2;
-/// Bytes before the first command.
-pub const BATCH_HEADER_BYTES: usize = 21;
+use basalt_storage::Versions;
+
+/// Versions of a batch. Version 2 had neither flags nor what they announce.
+///
+/// The version also stands for what executing a batch does: see `results` in this folder.
+pub const BATCH_VERSIONS: Versions = Versions::new(2, 3);
+/// Bytes before the first command of a batch without flags.
+pub const BATCH_HEADER_BYTES: usize = 22;
+/// The batch is a part of a transaction, whose id follows the header.
+const FLAG_TRANSACTION: u8 = 0x01;
+/// A checksum of rows follows.
+const FLAG_ROWS_SUM: u8 = 0x02;
 /// Bytes of a command's length.
 const LENGTH_BYTES: usize = 4;
 
 /// Writes a batch header for `out`, which is cleared first.
 pub fn begin(out: &mut Vec<u8>) {
     out.clear();
-    out.push(BATCH_VERSION);
+    out.push(BATCH_VERSIONS.written_u8());
     out.extend_from_slice(&[0; BATCH_HEADER_BYTES - 1]);
 }
 
 /// Fills in when the batch was closed, the seed of its random choices and how long its commands may make a string.
 pub fn seal(batch: &mut [u8], time_ms: u64, seed: u64, string_bytes_max: usize) {
     let string_bytes_max = u32::try_from(string_bytes_max).unwrap_or(u32::MAX);
-    batch[1..9].copy_from_slice(&time_ms.to_le_bytes());
-    batch[9..17].copy_from_slice(&seed.to_le_bytes());
-    batch[17..21].copy_from_slice(&string_bytes_max.to_le_bytes());
+    batch[2..10].copy_from_slice(&time_ms.to_le_bytes());
+    batch[10..18].copy_from_slice(&seed.to_le_bytes());
+    batch[18..22].copy_from_slice(&string_bytes_max.to_le_bytes());
 }
 
 /// Appends a command that `write` encodes, with its length before it. Returns where its bytes are.
@@ -49,6 +58,16 @@ pub fn pop(out: &mut Vec<u8>, at: Range<usize>) -> Vec<u8> {
     bytes
 }
 
+/// A checksum of the rows that a log's entries have changed, on the replica that proposed a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(dead_code, reason = "nobody compares rows yet")]
+pub struct RowsSum {
+    /// Up to which entry.
+    pub index: u64,
+    /// The sum of all rows that were changed, in the order of the changes.
+    pub sum: u64,
+}
+
 /// A batch read back from an entry.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
@@ -58,6 +77,12 @@ pub struct Batch<'a> {
     pub seed: u64,
     /// Bytes that a command of the batch may make a string long: the leader's `proto-max-bulk-len`.
     pub string_bytes_max: usize,
+    /// The transaction that the batch is a part of. None is written yet.
+    #[allow(dead_code, reason = "there are no transactions yet")]
+    pub transaction: Option<u128>,
+    /// The checksum that a replica can compare its own with. None is written yet.
+    #[allow(dead_code, reason = "nobody compares rows yet")]
+    pub rows_sum: Option<RowsSum>,
     commands: &'a [u8],
 }
 
@@ -67,19 +92,48 @@ impl<'a> Batch<'a> {
     /// # Errors
     /// The sentence that says why `bytes` are not a batch this program can apply.
     pub fn read(bytes: &'a [u8]) -> Result<Batch<'a>, String> {
-        if let Some(&version) = bytes.first()
-            && version != BATCH_VERSION
-        {
+        let version = bytes.first().copied().unwrap_or_default();
+        if !bytes.is_empty() && !BATCH_VERSIONS.reads(version.into()) {
             return Err(format!(
-                "the entry is a batch of version {version}, this program reads version {BATCH_VERSION}"
+                "the entry is a batch of version {version}, this program reads up to version {}",
+                BATCH_VERSIONS.newest()
             ));
         }
-        let Some((head, commands)) = bytes.split_first_chunk::<BATCH_HEADER_BYTES>() else {
-            return Err(format!("an entry of {} bytes is too short for a batch", bytes.len()));
+        let too_short = || format!("an entry of {} bytes is too short for a batch", bytes.len());
+        let mut reader = Header(bytes.get(1..).ok_or_else(too_short)?);
+        let flags = if version == 2 { 0 } else { reader.take::<1>().ok_or_else(too_short)?[0] };
+        if flags & !(FLAG_TRANSACTION | FLAG_ROWS_SUM) != 0 {
+            return Err(format!("the batch has the unknown flags {flags:#04x}"));
+        }
+        let mut read = || {
+            let (time_ms, seed) = (reader.number()?, reader.number()?);
+            let string_bytes_max = u32::from_le_bytes(reader.take()?) as usize;
+            let mut transaction = None;
+            if flags & FLAG_TRANSACTION != 0 {
+                transaction = Some(u128::from_le_bytes(reader.take()?));
+            }
+            let mut rows_sum = None;
+            if flags & FLAG_ROWS_SUM != 0 {
+                rows_sum = Some(RowsSum { index: reader.number()?, sum: reader.number()? });
+            }
+            Some(Batch { time_ms, seed, string_bytes_max, transaction, rows_sum, commands: reader.0 })
         };
-        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes were cut out"));
-        let string_bytes_max = u32::from_le_bytes([head[17], head[18], head[19], head[20]]) as usize;
-        Ok(Batch { time_ms: number(1), seed: number(9), string_bytes_max, commands })
+        read().ok_or_else(too_short)
+    }
+}
+
+/// The rest of a header.
+struct Header<'a>(&'a [u8]);
+
+impl Header<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (taken, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*taken)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
     }
 }
 
@@ -144,7 +198,49 @@ mod tests {
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
         seal(&mut bytes, 0x0102_0304_0506_0708, 9, 0x0a0b_0c0d);
         let time_and_seed = [8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(bytes, [&[2], &time_and_seed[..], &[0x0d, 0x0c, 0x0b, 0x0a], &[3, 0, 0, 0], b"one"].concat());
+        assert_eq!(bytes, [&[3, 0], &time_and_seed[..], &[0x0d, 0x0c, 0x0b, 0x0a], &[3, 0, 0, 0], b"one"].concat());
+    }
+
+    #[test]
+    fn the_version_before_is_read() {
+        let time_and_seed = [8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0];
+        let bytes = [&[2], &time_and_seed[..], &[0x0d, 0x0c, 0x0b, 0x0a], &[3, 0, 0, 0], b"one"].concat();
+        let batch = Batch::read(&bytes).unwrap();
+        assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (0x0102_0304_0506_0708, 9, 0x0a0b_0c0d));
+        assert_eq!((batch.transaction, batch.rows_sum), (None, None));
+        assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one"]);
+        assert!(Batch::read(&bytes[..20]).is_err());
+    }
+
+    #[test]
+    fn what_flags_announce_is_read_and_unknown_flags_are_refused() {
+        let mut plain = Vec::new();
+        begin(&mut plain);
+        push(&mut plain, |out| out.extend_from_slice(b"one"));
+        seal(&mut plain, 5, 6, 7);
+        let transaction = 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10_u128;
+        let rows_sum = RowsSum { index: 0x1122, sum: 0x3344 };
+        let id = [16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1];
+        let sum = [0x22, 0x11, 0, 0, 0, 0, 0, 0, 0x44, 0x33, 0, 0, 0, 0, 0, 0];
+        for (flags, fields, expected) in [
+            (0x00, vec![], (None, None)),
+            (0x01, id.to_vec(), (Some(transaction), None)),
+            (0x02, sum.to_vec(), (None, Some(rows_sum))),
+            (0x03, [id, sum].concat(), (Some(transaction), Some(rows_sum))),
+        ] {
+            let (head, commands) = plain.split_at(BATCH_HEADER_BYTES);
+            let mut bytes = [head, &fields, commands].concat();
+            bytes[1] = flags;
+            let batch = Batch::read(&bytes).unwrap();
+            assert_eq!((batch.transaction, batch.rows_sum), expected, "flags {flags}");
+            assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (5, 6, 7));
+            assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one"]);
+            for length in 0..BATCH_HEADER_BYTES + fields.len() {
+                assert!(Batch::read(&bytes[..length]).is_err(), "flags {flags}, cut to {length} bytes");
+            }
+            bytes[1] |= 0x40;
+            assert!(Batch::read(&bytes).unwrap_err().contains("unknown flags"));
+        }
     }
 
     #[test]
@@ -154,10 +250,10 @@ mod tests {
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
         assert!(Batch::read(&bytes[..10]).is_err());
         assert!(Batch::read(&bytes[..bytes.len() - 1]).unwrap().next().unwrap().is_err());
-        for version in [0, 1, 3, 255] {
+        for version in [0, 1, 4, 255] {
             bytes[0] = version;
             let refusal = Batch::read(&bytes).unwrap_err();
-            assert!(refusal.contains(&format!("version {version}, this program reads version 2")), "{refusal}");
+            assert!(refusal.contains(&format!("version {version}, this program reads up to version 3")), "{refusal}");
         }
         assert!(Batch::read(&[]).is_err());
     }

@@ -4,3 +4,5 @@
 
 pub mod batch;
 pub mod request;
+#[cfg(test)]
+mod results;

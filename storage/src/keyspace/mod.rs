@@ -7,6 +7,7 @@
 mod cold_rows;
 mod collection;
 mod deadlines;
+mod deciding;
 mod hashed_names;
 mod hashes;
 mod key;
@@ -32,6 +33,7 @@ mod whole_key;
 
 pub use cold_rows::{ColdRows, is_enough_cold};
 pub use collection::Collection;
+pub use deciding::deciding_constants;
 pub use hashes::Hash;
 pub use key::{ElementKey, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};
 pub use keyspace::Keyspace;

@@ -1,0 +1,41 @@
+//! Outcome of executing a batch, pinned to the batch's version.
+//!
+//! Beside the handlers themselves, constants decide which rows a command writes. Replicas of one group that had other values of
+//! these would have other rows, and go on. Whoever changes one of them makes a new version of the batch, and keeps the old
+//! value for batches of the version before; the test below says so to whoever forgets.
+
+use basalt_storage::keyspace::deciding_constants;
+
+use crate::commands::Random;
+use crate::entry::batch::BATCH_VERSIONS;
+use crate::limits::APPROXIMATE_TRIM_MAX;
+
+#[test]
+fn what_decides_results_is_that_of_the_batchs_version() {
+    let mut random = Random::new(1_234_567);
+    let mut found = deciding_constants();
+    found.extend([
+        ("entries that an approximate trim deletes", APPROXIMATE_TRIM_MAX),
+        ("a random number", random.next_u64()),
+        ("a random number below 1000", random.below(1000)),
+    ]);
+    let of_version_3 = [
+        ("databases", 16),
+        ("slots", 16_384),
+        ("longest key on its way", 32 << 20),
+        ("bytes of a type's fields", 64),
+        ("counter bits of a version", 20),
+        ("hash of a name", 330_051_302),
+        ("names that are drawn by rank", 64),
+        ("names that a draw chooses among", 16),
+        ("elements that are renewed", 128),
+        ("removed rows for each element that is renewed", 16),
+        ("removed rows that are renewed", 1024),
+        ("bytes of a sorted set's bound", 28),
+        ("entries that an approximate trim deletes", 10_000),
+        ("a random number", 6_457_827_717_110_365_317),
+        ("a random number below 1000", 173),
+    ];
+    let advice = "a batch of this version would have another outcome on other replicas: it needs a new version";
+    assert_eq!((BATCH_VERSIONS.written(), &found[..]), (3, &of_version_3[..]), "{advice}");
+}

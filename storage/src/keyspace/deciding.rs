@@ -1,0 +1,30 @@
+//! The constants that decide which rows a command writes, and what it answers.
+//!
+//! Every replica of a group executes the same entries, maybe with another version of the program. If one of these were another
+//! there, the replicas' rows would differ from then on, and nobody would notice. So they belong to the version of the batches that
+//! are executed: one that is to change takes a new version of the batch, and the old value for batches of the old one.
+
+use super::key::{SLOT_COUNT, name_hash};
+use crate::limits::{
+    EXACT_NAMES_MAX, FIELDS_BYTES_MAX, ORDER_BOUND_BYTES_MAX, REMOVED_MIN, REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX,
+    SERIALIZED_BYTES_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
+};
+use crate::rows::DATABASE_COUNT;
+
+/// Each deciding constant of the keyspace with its name, for whoever compares them with those of a version.
+pub fn deciding_constants() -> Vec<(&'static str, u64)> {
+    vec![
+        ("databases", DATABASE_COUNT as u64),
+        ("slots", SLOT_COUNT.into()),
+        ("longest key on its way", SERIALIZED_BYTES_MAX as u64),
+        ("bytes of a type's fields", FIELDS_BYTES_MAX as u64),
+        ("counter bits of a version", VERSION_COUNTER_BITS.into()),
+        ("hash of a name", name_hash(b"name").into()),
+        ("names that are drawn by rank", EXACT_NAMES_MAX),
+        ("names that a draw chooses among", WINDOW_NAMES.into()),
+        ("elements that are renewed", RENEWED_ELEMENTS_MAX),
+        ("removed rows for each element that is renewed", REMOVED_PER_ELEMENT),
+        ("removed rows that are renewed", REMOVED_MIN.into()),
+        ("bytes of a sorted set's bound", ORDER_BOUND_BYTES_MAX as u64),
+    ]
+}
