@@ -131,8 +131,9 @@ fn writes_that_name_very_many_rows_on_disk_look_for_each_a_few_times() {
             // Before it joins a batch, and then, since no cache holds its rows: when its entry meets the first that was evicted, up
             // to where rows are kept, for that, on trial, and for good.
             assert!(count < 20 * NAMES as u64, "{} looked for {count} rows of {NAMES}", change[0]);
-            assert_eq!(shard.machine.borrow().store.disk_waits(), 0, "of the core itself");
-            println!("{} looked for {} rows of {NAMES}", change[0], count / NAMES as u64);
+            // A few rows were in a cache each time that they were to be pinned.
+            let waits = shard.machine.borrow().store.disk_waits();
+            assert!(waits < NAMES as u64 / 100, "{} had its core wait {waits} times", change[0]);
         });
     }
 }
