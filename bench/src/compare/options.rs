@@ -102,7 +102,17 @@ mod tests {
         assert!(load::all().all(|load| parse(&[]).wants(load)) && parse(&[]).wants_idle());
         let some = parse(&["--only", "set", "--only", "get -c 50 -P 1"]);
         let names: Vec<String> = load::all().filter(|&load| some.wants(load)).map(|load| load.to_string()).collect();
-        assert_eq!(names, ["SET -c 50 -P 1", "GET -c 50 -P 1", "SET -c 50 -P 16", "SET -c 500 -P 1"]);
+        assert_eq!(
+            names,
+            [
+                "SET -c 1 -P 1",
+                "SET -c 8 -P 1",
+                "SET -c 50 -P 1",
+                "GET -c 50 -P 1",
+                "SET -c 50 -P 16",
+                "SET -c 500 -P 1"
+            ]
+        );
         assert!(!some.wants_idle());
         assert!(parse(&["--only", "idle"]).wants_idle());
         assert!(!load::all().any(|load| parse(&["--only", "idle"]).wants(load)));
