@@ -50,7 +50,7 @@ pub enum Error {
         /// The owner that it names.
         found: Identity,
         /// The owner that it should name.
-        expected: Identity,
+        expected: Box<Identity>,
     },
     /// A log or a store that is not the newest one of its shard.
     #[error(

@@ -138,7 +138,7 @@ impl Directory {
         };
         let Marker { format, number, identity: found } = parse_marker(&text, &path)?;
         if !self.identity.owns(&found) {
-            return Err(Error::Foreign { path: self.path.clone(), found, expected: self.identity });
+            return Err(Error::Foreign { path: self.path.clone(), found, expected: Box::new(self.identity) });
         }
         self.is_former = format != FORMAT.written();
         Ok(Some(number))

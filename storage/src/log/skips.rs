@@ -79,7 +79,7 @@ impl Skips {
             return Err(damaged("its checksum does not fit"));
         }
         if !identity.owns(&found) {
-            return Err(Error::Foreign { path, found, expected: identity });
+            return Err(Error::Foreign { path, found, expected: Box::new(identity) });
         }
         (skips.stopped, skips.skipped) = decode(payload).ok_or_else(|| damaged("its length does not fit"))?;
         Ok(skips)

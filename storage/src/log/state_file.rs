@@ -151,7 +151,7 @@ impl StateFile {
         let pages = read_pages(&path, &file)?;
         let (format, found) = read_header(&path, &pages[0])?;
         if !identity.owns(&found) {
-            return Err(Error::Foreign { path: directory.to_owned(), found, expected: identity });
+            return Err(Error::Foreign { path: directory.to_owned(), found, expected: Box::new(identity) });
         }
         let file = Arc::new(OpenFile { file, directory: directory.to_owned(), has_failed: Mutex::new(false) });
         let (promises, written) = newest(&path, &pages, PROMISES_PAGE, "vote and purged id", decode_promises)?;
