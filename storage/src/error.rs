@@ -48,7 +48,7 @@ pub enum Error {
         /// The directory.
         path: PathBuf,
         /// The owner that it names.
-        found: Identity,
+        found: Box<Identity>,
         /// The owner that it should name.
         expected: Box<Identity>,
     },

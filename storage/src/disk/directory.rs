@@ -138,7 +138,11 @@ impl Directory {
         };
         let Marker { format, number, identity: found } = parse_marker(&text, &path)?;
         if !self.identity.owns(&found) {
-            return Err(Error::Foreign { path: self.path.clone(), found, expected: Box::new(self.identity) });
+            return Err(Error::Foreign {
+                path: self.path.clone(),
+                found: Box::new(found),
+                expected: Box::new(self.identity),
+            });
         }
         self.is_former = format != FORMAT.written();
         Ok(Some(number))
@@ -291,7 +295,7 @@ mod tests {
         for other in [OWN, Identity { group: 4, ..upgraded }, Identity { node_id: [8; 20], ..upgraded }] {
             let error = Directory::open(dir.path(), other, false).unwrap_err();
             assert!(
-                matches!(&error, Error::Foreign { found, .. } if *found == Identity::former([7; 20], 4)),
+                matches!(&error, Error::Foreign { found, .. } if **found == Identity::former([7; 20], 4)),
                 "{error}"
             );
         }
@@ -303,7 +307,10 @@ mod tests {
         open(&dir).unwrap().0.set_current(1).unwrap();
         for other in others() {
             let error = Directory::open(dir.path(), other, true).unwrap_err();
-            assert!(matches!(&error, Error::Foreign { found: OWN, path, .. } if path == dir.path()), "{error}");
+            assert!(
+                matches!(&error, Error::Foreign { found, path, .. } if **found == OWN && path == dir.path()),
+                "{error}"
+            );
         }
     }
 

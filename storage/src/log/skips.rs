@@ -79,7 +79,7 @@ impl Skips {
             return Err(damaged("its checksum does not fit"));
         }
         if !identity.owns(&found) {
-            return Err(Error::Foreign { path, found, expected: Box::new(identity) });
+            return Err(Error::Foreign { path, found: Box::new(found), expected: Box::new(identity) });
         }
         (skips.stopped, skips.skipped) = decode(payload).ok_or_else(|| damaged("its length does not fit"))?;
         Ok(skips)
@@ -345,7 +345,10 @@ mod tests {
         fs::write(directory.path().join(SKIPS_FILE), [&head[..], &sum, &payload].concat()).expect("written");
         let upgraded = Identity { node: 1, ..OWN };
         let refused = Skips::open(directory.path(), OWN).expect_err("a node with a number of its own");
-        assert!(matches!(refused, Error::Foreign { found, .. } if found == Identity::former([7; 20], 4)), "{refused}");
+        assert!(
+            matches!(&refused, Error::Foreign { found, .. } if **found == Identity::former([7; 20], 4)),
+            "{refused}"
+        );
         let mut skips = Skips::open(directory.path(), upgraded).expect("opens");
         let reason = "why?".to_owned();
         assert_eq!(skips.stopped(), Some(&Stopped { index: 41, term: 3, reason }));
@@ -366,7 +369,10 @@ mod tests {
         skips.note_stopped(stopped(41)).expect("noted");
         skips.skip(41).expect("skipped");
         for other in others() {
-            assert!(matches!(Skips::open(directory.path(), other), Err(Error::Foreign { found: OWN, .. })), "{other}");
+            assert!(
+                matches!(Skips::open(directory.path(), other), Err(Error::Foreign { found, .. }) if *found == OWN),
+                "{other}"
+            );
         }
         let path = directory.path().join(SKIPS_FILE);
         let intact = fs::read(&path).expect("readable");

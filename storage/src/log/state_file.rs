@@ -151,7 +151,11 @@ impl StateFile {
         let pages = read_pages(&path, &file)?;
         let (format, found) = read_header(&path, &pages[0])?;
         if !identity.owns(&found) {
-            return Err(Error::Foreign { path: directory.to_owned(), found, expected: Box::new(identity) });
+            return Err(Error::Foreign {
+                path: directory.to_owned(),
+                found: Box::new(found),
+                expected: Box::new(identity),
+            });
         }
         let file = Arc::new(OpenFile { file, directory: directory.to_owned(), has_failed: Mutex::new(false) });
         let (promises, written) = newest(&path, &pages, PROMISES_PAGE, "vote and purged id", decode_promises)?;
@@ -498,7 +502,7 @@ mod tests {
             state.marks.write(&mark(9)).expect("written");
             overwrite(directory.path(), 0, &former_page());
             let refused = StateFile::open(directory.path(), OWN).expect_err("a node with a number of its own");
-            assert!(matches!(refused, Error::Foreign { found, .. } if found == Identity::former([7; 20], 4)));
+            assert!(matches!(&refused, Error::Foreign { found, .. } if **found == Identity::former([7; 20], 4)));
 
             let (state, found, marked) = StateFile::open(directory.path(), upgraded).expect("opens");
             assert!(state.is_former && found == promises(b"vote") && marked == mark(9));
@@ -535,7 +539,7 @@ mod tests {
         for other in others() {
             let refused = StateFile::open(directory.path(), other).expect_err("refused");
             assert!(
-                matches!(&refused, Error::Foreign { found: OWN, path, .. } if path == directory.path()),
+                matches!(&refused, Error::Foreign { found, path, .. } if **found == OWN && path == directory.path()),
                 "{refused}"
             );
         }
