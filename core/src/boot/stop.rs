@@ -80,7 +80,7 @@ impl fmt::Debug for StopRequest {
     }
 }
 
-/// Turns the process' signals into requests of `stop`, and bounds the time that a stop may take by [`STOP_MAX`].
+/// Turns the process' signals into requests of `stop`, and bounds the time that a stop may take by `STOP_MAX`.
 ///
 /// Must be called before any other thread exists: threads inherit the mask that keeps signals for the watching thread.
 ///

@@ -19,7 +19,7 @@ const ALLOCATORS_PART: u64 = 10;
 /// What the parts of a node may use, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryBudget {
-    /// One shard's memtable; there may be [`MEMTABLES_PER_SHARD`] times as much in each shard.
+    /// One shard's memtable; there may be `MEMTABLES_PER_SHARD` times as much in each shard.
     pub memtable_bytes: usize,
     /// One shard's cache of rows on disk.
     pub row_cache_bytes: usize,

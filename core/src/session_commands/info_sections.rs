@@ -275,7 +275,7 @@ pub(super) fn cpu(_: &Scene<'_>, fields: &mut Fields) {
 }
 
 /// Calls and refusals of each command that was called, and how long it ran, from timing one in some runs of it: see
-/// [`crate::node::RunTime`]. The steps of a command on several shards are its own.
+/// `RunTime` in `node/stats`. The steps of a command on several shards are its own.
 pub(super) fn command_stats(scene: &Scene<'_>, fields: &mut Fields) {
     for command in commands().flat_map(|command| std::iter::once(command).chain(command.subcommands)) {
         let (mut calls, mut rejected, mut failed, mut ns) = (0, 0, 0, 0);

@@ -77,7 +77,7 @@ impl Collection {
     /// Replaces the type's own fields.
     ///
     /// # Panics
-    /// If they are longer than [`FIELDS_BYTES_MAX`].
+    /// If they are longer than `FIELDS_BYTES_MAX`.
     pub fn set_fields(&mut self, fields: &[u8]) {
         assert!(fields.len() <= FIELDS_BYTES_MAX, "a collection's own fields are bounded");
         self.fields.clear();

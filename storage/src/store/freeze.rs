@@ -59,7 +59,7 @@ impl Store {
     ///
     /// # Errors
     /// The job's error. The generation then stays in memory and the next [`Store::freeze`] tries it again; nothing is lost,
-    /// since the log still has it. After [`Error::DiskFull`] wait for space; [`Error::Corruption`] is final.
+    /// since the log still has it. After `Error::DiskFull` wait for space; `Error::Corruption` is final.
     pub fn finish(&mut self, done: GenerationDone) -> Result<Retired> {
         let GenerationDone { frozen, database_number, outcome } = done;
         if database_number != self.database.number() {

@@ -76,9 +76,9 @@ impl Store {
     /// pinning, or on a thread that is not pinned.
     ///
     /// # Errors
-    /// [`Error::Corruption`] naming what is damaged, [`Error::Missing`] if there is none and none is to be made,
-    /// [`Error::Foreign`] for another shard's, [`Error::UnknownFormat`] for data of another version, [`Error::Io`],
-    /// [`Error::DiskFull`].
+    /// `Error::Corruption` naming what is damaged, `Error::Missing` if there is none and none is to be made,
+    /// `Error::Foreign` for another shard's, `Error::UnknownFormat` for data of another version, `Error::Io`,
+    /// `Error::DiskFull`.
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Store> {
         let (directory, current) = Directory::open(dir, options.identity, options.create)?;
         let number = current.unwrap_or(1);
