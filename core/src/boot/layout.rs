@@ -133,7 +133,7 @@ impl DataDir {
         self.check_served()?;
         if self.is_former {
             let (format, dir) = (FORMAT_VERSIONS.written(), self.root.display());
-            tracing::info!(%dir, "the data directory is upgraded to format {format}: no earlier version can use it any more");
+            tracing::warn!(%dir, "the data directory is upgraded to format {format}: no earlier version can use it any more");
             self.manifest.write(&self.root)?;
             self.is_former = false;
         }

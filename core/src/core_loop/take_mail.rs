@@ -100,6 +100,14 @@ impl Core {
         run.next - first
     }
 
+    /// Returns whether requests of another core wait in the mailbox that were not taken for want of room, and can be now.
+    pub(super) fn may_take_requests(&self) -> bool {
+        let cores = (0..self.inbox.half_run.len()).map(|core| CoreId(core as u16));
+        cores
+            .filter(|core| self.inbox.half_run[core.index()].is_none())
+            .any(|core| self.server.mailboxes.has_requests(core, self.id) && self.takes_requests_of(core))
+    }
+
     /// Returns whether requests of another core that were run half can go on.
     pub(super) fn may_run_on(&self) -> bool {
         let cores = (0..self.inbox.half_run.len()).map(|core| CoreId(core as u16));

@@ -73,6 +73,7 @@ impl Core {
             || self.may_start_warming()
             || (!self.outbox.is_backlogged() && may_resume())
             || self.may_run_on()
+            || self.may_take_requests()
             || self.may_run_aside()
             || !self.cold_reads.fetched.is_empty()
             || self.clients.turns.has_next()

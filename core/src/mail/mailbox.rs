@@ -183,6 +183,11 @@ impl Mailboxes {
         self.lane(from, to).replies.push(replies)
     }
 
+    /// Returns whether `from` has left requests for `to`.
+    pub fn has_requests(&self, from: CoreId, to: CoreId) -> bool {
+        !self.lane(from, to).requests.items.is_empty()
+    }
+
     /// The next request that `from` left for `to`.
     pub fn next_request(&self, from: CoreId, to: CoreId) -> Option<Request> {
         let request = self.lane(from, to).requests.pop()?;

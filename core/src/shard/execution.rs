@@ -184,7 +184,9 @@ impl Execution<'_> {
     ) -> Option<ColdRead> {
         if let Some(begun) = NamesLooked::begin(command, args, bytes) {
             *names = begun.after_meeting();
-            return self.look_on(bytes, names);
+            // Where no name that was looked at is cold, what was met is fetched, and the look goes on from there.
+            let is_of_nothing = |read: &ColdRead| matches!(read, ColdRead::Keys(rows) if rows.is_empty());
+            return self.look_on(bytes, names).filter(|read| !is_of_nothing(read));
         }
         let counts = self.scratch.counts();
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
@@ -499,7 +501,7 @@ impl ShardMachine {
         // Reads join it while it waits for rows.
         while let Some(operation) = pending.operations.get_mut(position.operations) {
             let cold = match &operation.read {
-                Some(_) if self.made_bytes() + position.replies.bytes.len() >= self.bounds.shard_bytes_max => {
+                Some(_) if self.untaken_bytes + position.replies.bytes.len() >= self.bounds.shard_bytes_max => {
                     let mut reply = Reply::new(&mut position.replies.bytes, Protocol::Resp2);
                     reply.error(TOO_MUCH_TO_READ);
                     position.replies.ends.push(position.replies.bytes.len());
@@ -587,7 +589,8 @@ impl ShardMachine {
         position.progress.lend_to(&mut self.store);
         self.store.set_on_miss(if may_wait { OnMiss::Wait } else { OnMiss::ColdUntilChanged });
         let tries = !may_wait && self.store.has_rows_on_disk();
-        let made_bytes = self.made_bytes();
+        // Replies of views have a budget of their own: one that is over it must not cost a write its reply.
+        let made_bytes = self.untaken_bytes;
         // Reads draw from the core's own random numbers: how many there are is no business of the replicas.
         let random_before = position.random.clone();
         let random = if is_read { &mut self.random } else { &mut position.random };

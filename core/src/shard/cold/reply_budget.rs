@@ -103,11 +103,13 @@ pub(super) struct MeteredRows<'a> {
 struct Meter {
     reservation: Reservation,
     read: usize,
+    /// Bytes of the largest reply: of what is read beyond that, nothing is in one.
+    reply_bytes_max: usize,
 }
 
 impl Meter {
     fn note(&mut self, bytes: usize) {
-        self.read += bytes;
+        self.read = (self.read + bytes).min(self.reply_bytes_max);
         if self.read > self.reservation.bytes {
             self.reservation.grow((self.read - self.reservation.bytes).max(limits::VIEW_REPLY_STEP_BYTES));
         }
@@ -115,8 +117,8 @@ impl Meter {
 }
 
 impl<'a> MeteredRows<'a> {
-    pub(super) fn new(rows: &'a mut dyn Rows, reservation: Reservation) -> MeteredRows<'a> {
-        MeteredRows { rows, meter: RefCell::new(Meter { reservation, read: 0 }) }
+    pub(super) fn new(rows: &'a mut dyn Rows, reservation: Reservation, reply_bytes_max: usize) -> MeteredRows<'a> {
+        MeteredRows { rows, meter: RefCell::new(Meter { reservation, read: 0, reply_bytes_max }) }
     }
 
     /// The reservation, as far as it has grown.

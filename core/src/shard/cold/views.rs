@@ -429,7 +429,7 @@ fn job(
 impl Job {
     fn execute(mut self, rows: &mut dyn Rows) -> Viewed {
         let began = Instant::now();
-        let mut rows = MeteredRows::new(rows, std::mem::take(&mut self.reservation));
+        let mut rows = MeteredRows::new(rows, std::mem::take(&mut self.reservation), self.bounds.one_bytes_max);
         let mut args = ArgList::new();
         let (header, command) = decode(&self.request, &mut args).expect("it was decoded before");
         let mut viewed = Viewed { asked: header.asked, ..Viewed::default() };
