@@ -14,10 +14,10 @@ use nix::unistd::{Pid, geteuid};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_basalt");
 
-/// How long anything here may take; a second in truth.
+/// Longest wait for anything here; a second in truth.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How often a stop is asked for: a disk that stands still has a node cut its stop short, which is right.
+/// Number of times that a stop is asked for: a disk that stands still has a node cut its stop short, which is right.
 const STOP_ATTEMPTS: usize = 4;
 
 /// Enough of a node to start one, on any free port.

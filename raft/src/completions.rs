@@ -53,7 +53,7 @@ impl Syncs {
         self.finished.load(Ordering::Acquire)
     }
 
-    /// Why a sync failed, if one did. Final.
+    /// The reason that a sync failed, if one did. Final.
     pub(crate) fn failure(&self) -> Option<&str> {
         self.failure.get().map(String::as_str)
     }

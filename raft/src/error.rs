@@ -21,7 +21,7 @@ pub enum Error {
         option: &'static str,
         /// Its value.
         value: String,
-        /// Why it cannot be.
+        /// The reason that it cannot be used.
         problem: &'static str,
     },
     /// Rows in memory cannot be written to disk now, for a reason that passes; they are in the log.
@@ -72,13 +72,13 @@ pub enum DecodeError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refused {
-    /// Why it was not.
+    /// The reason that it was not proposed.
     pub reason: ProposeError,
     /// The batch, as it was given; empty if it is gone with a group that has stopped.
     pub batch: Bytes,
 }
 
-/// Why a batch was not committed, or not known to be.
+/// The reason that a batch was not committed, or is not known to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProposeError {

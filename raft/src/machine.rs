@@ -76,7 +76,7 @@ pub enum Executed {
     Later(Later),
 }
 
-/// Why a committed batch could not be executed. Final for the group.
+/// The reason that a committed batch could not be executed. Final for the group.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MachineError {

@@ -31,7 +31,7 @@ impl fmt::Debug for GlommioRuntime {
     }
 }
 
-/// Why a task gave no result.
+/// The reason that a task gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
     /// The executor dropped the task.

@@ -34,7 +34,7 @@ pub(crate) struct Appender {
     pub(crate) applied: Vec<EntryId>,
     /// The tickets that the batches came with.
     pub(crate) tickets: Vec<Option<u64>>,
-    /// How many snapshots were installed.
+    /// Number of snapshots that were installed.
     pub(crate) installs: u32,
     /// Set while a batch is half applied.
     is_halfway: bool,

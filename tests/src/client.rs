@@ -170,7 +170,7 @@ impl Client {
         }
     }
 
-    /// Whether the node has closed the connection, waiting for it for `within`.
+    /// Returns whether the node has closed the connection, waiting for it for `within`.
     pub fn is_closed_within(&mut self, within: Duration) -> bool {
         self.stream.set_read_timeout(Some(within)).expect("it is a valid time");
         let read = self.reader.read(&mut [0]);

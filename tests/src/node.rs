@@ -18,7 +18,7 @@ use crate::binary::basalt;
 use crate::client::Client;
 use crate::wait::{DEADLINE, eventually, in_some_attempt};
 
-/// How a node is to be started.
+/// The settings that a node is started with, and the programs that start it.
 #[derive(Debug, Clone)]
 pub struct NodeOptions {
     dir: PathBuf,
@@ -144,7 +144,7 @@ pub(crate) fn spawn(command: Command) -> Child {
 pub struct Refusal {
     /// Its exit status; none when a signal ended it.
     pub status: Option<i32>,
-    /// What it wrote.
+    /// Lines that it wrote to its log.
     pub said: Vec<String>,
 }
 
@@ -168,7 +168,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// Where it accepts clients.
+    /// The address at which it accepts clients.
     ///
     /// # Panics
     /// When it was launched only, and did not say so yet.
@@ -186,7 +186,7 @@ impl Node {
         self.process.id()
     }
 
-    /// How long it took from the launch of the process to its first answer.
+    /// Time from the launch of the process to its first answer.
     pub fn start_time(&self) -> Duration {
         self.start_time
     }
@@ -200,7 +200,7 @@ impl Node {
             .unwrap_or_else(|error| panic!("the node cannot be reached ({error}): {:#?}", self.said()))
     }
 
-    /// What it has written to its log so far.
+    /// Lines that it has written to its log so far.
     pub fn said(&self) -> Vec<String> {
         lock(&self.log).clone()
     }
@@ -266,8 +266,8 @@ impl Node {
         });
     }
 
-    /// Whether a stop that ended with `status` was not cut short: on a disk that stands still it takes longer than a node gives it,
-    /// which loses nothing and is no failure of the node.
+    /// Checks that a stop that ended with `status` was not cut short: on a disk that stands still it takes longer than a node gives
+    /// it, which loses nothing and is no failure of the node.
     ///
     /// # Errors
     /// What the node said, when it was cut short.
@@ -293,7 +293,7 @@ impl Node {
         status
     }
 
-    /// Whether it is still running.
+    /// Returns whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.process.try_wait().expect("it can be waited for").is_none()
     }
@@ -315,7 +315,7 @@ impl Node {
         kib << 10
     }
 
-    /// What it has written, all of it, once it has ended.
+    /// Every line that it has written, once it has ended.
     fn everything_said(&mut self) -> Vec<String> {
         if let Some(listener) = self.listener.take() {
             listener.join().expect("reading lines does not fail");

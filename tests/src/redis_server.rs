@@ -46,7 +46,7 @@ impl RedisServer {
         if is_own { Ok(server) } else { Err(answer) }
     }
 
-    /// Where it accepts clients.
+    /// The address at which it accepts clients.
     pub fn address(&self) -> SocketAddr {
         self.address
     }

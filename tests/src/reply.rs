@@ -84,7 +84,7 @@ impl Reply {
         }
     }
 
-    /// Whether this is an error that begins with `prefix`.
+    /// Returns whether this is an error that begins with `prefix`.
     pub fn is_error(&self, prefix: &str) -> bool {
         matches!(self, Reply::Error(text) if text.starts_with(prefix))
     }

@@ -4,12 +4,12 @@ use std::fmt::Debug;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that is done at once on a machine with nothing else to do.
+/// Longest wait for anything that is done at once on a machine with nothing else to do.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
-/// How often [`in_some_attempt`] tries.
+/// Number of times that [`in_some_attempt`] tries.
 const ATTEMPTS: usize = 4;
 
 /// Looks again and again until `look` gives what was awaited.

@@ -3,7 +3,7 @@
 use super::session::{DEFAULT_USER, Session};
 use crate::commands::{Args, CommandError, parse_i64};
 
-/// What a connection must be like; the default lets all through.
+/// Properties that a connection must have; the default lets all through.
 #[derive(Debug, Clone, Default)]
 pub struct ClientFilter {
     /// One of these ids, if there are any.
@@ -16,7 +16,7 @@ pub struct ClientFilter {
     except: Option<u64>,
     /// Of a type that no connection has: there are no replicas, masters and subscribers.
     nobody: bool,
-    /// Who asks.
+    /// The connection that asks, by its id.
     asker: Option<u64>,
 }
 

@@ -29,11 +29,11 @@ enum Slot {
     },
     /// Answered by many parts.
     Coordinated {
-        /// What makes one reply of them.
+        /// Makes one reply of them.
         coordinator: Box<dyn Coordinator>,
         /// Parts asked for so far.
         part_count: usize,
-        /// What is to be sent before the rest, once it is this slot's turn.
+        /// A part of the reply that is to be sent before the rest, once it is this slot's turn.
         piece: Option<Box<Piece>>,
         /// The id of the command the client asked for.
         asked: u16,
@@ -49,9 +49,9 @@ enum Slot {
 /// A piece of a reply.
 #[derive(Default)]
 pub struct Piece {
-    /// What is to be sent.
+    /// The bytes to send.
     pub bytes: Vec<u8>,
-    /// What is to be asked for then.
+    /// Parts to ask for then.
     pub parts: Vec<Part>,
 }
 
@@ -69,7 +69,7 @@ pub struct DuePiece {
     pub silent: bool,
 }
 
-/// What the reply to a request may be like.
+/// The size that is expected of the reply to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expects {
     /// A few bytes, as most writes have.
@@ -79,7 +79,7 @@ pub enum Expects {
 }
 
 impl Expects {
-    /// What `command` is answered, called with `args`.
+    /// The expectation for `command`, called with `args`.
     pub fn of(command: &Command, args: Args<'_>) -> Expects {
         if command.returns_values(args) { Expects::Values } else { Expects::Word }
     }
@@ -123,9 +123,9 @@ impl Window {
 pub struct Connection {
     /// The connection in the core's ring.
     pub ring: ConnId,
-    /// What its commands read and set.
+    /// State that its commands read and set.
     pub session: Session,
-    /// Where decoding stands in `input`.
+    /// The place that decoding has come to in `input`.
     pub decoder: Decoder,
     /// Bytes received and not decoded yet.
     pub input: InputBuffer,
@@ -148,7 +148,7 @@ pub struct Connection {
     pub paused: bool,
     /// True if the peer sends no more.
     pub ended: bool,
-    /// When it was heard last, for the core's traffic.
+    /// The window in which it was heard last, for the core's traffic.
     pub heard_in: HeardIn,
     slots: VecDeque<Slot>,
     first: u64,

@@ -14,7 +14,7 @@ pub struct InputBuffer {
 }
 
 impl InputBuffer {
-    /// What is not decoded.
+    /// Bytes that are not decoded.
     pub fn unread(&self) -> &[u8] {
         &self.bytes[self.start..]
     }

@@ -8,7 +8,7 @@ use basalt_net::resp::Protocol;
 /// The one user there is, as in a Redis that nobody has configured.
 pub(crate) const DEFAULT_USER: &[u8] = b"default";
 
-/// What the client wants of replies (`CLIENT REPLY`).
+/// The replies that the client wants (`CLIENT REPLY`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyMode {
     /// All of them.
@@ -32,9 +32,9 @@ pub struct Session {
     pub peer: Option<SocketAddr>,
     /// The address it connected to.
     pub local: Option<SocketAddr>,
-    /// When it connected.
+    /// The moment at which it connected.
     pub connected: Instant,
-    /// When it last sent a command.
+    /// The moment of its last command.
     pub active: Instant,
     /// The protocol of its replies.
     pub protocol: Protocol,

@@ -21,7 +21,7 @@ pub(crate) enum Started {
     WaitsForShard(ShardId, Mode),
 }
 
-/// What a connection waits for, and its place among those that wait for the same.
+/// The shard whose room a connection waits for, and its place among those that wait for the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WaitsFor {
     shard: ShardId,

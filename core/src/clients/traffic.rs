@@ -12,7 +12,7 @@ use crate::limits;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct HeardIn(u32);
 
-/// What the clients of one core have sent lately.
+/// Number of clients of one core that spoke lately, and how often.
 #[derive(Debug)]
 pub struct Traffic {
     /// The number of the current window.

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use basalt_net::ring::ConnId;
 
-/// Who has the turn, and who waits for it.
+/// The turn, and the connections that wait for it.
 #[derive(Default)]
 pub struct Turns {
     is_taken: Rc<Cell<bool>>,
@@ -42,7 +42,7 @@ impl Turns {
         !self.waiting.is_empty() && !self.is_taken.get()
     }
 
-    /// Whose turn it is, if nobody has it.
+    /// Takes the turn for the connection that has waited longest, if nobody has it.
     pub fn take_next(&mut self) -> Option<(ConnId, Turn)> {
         if !self.has_next() {
             return None;

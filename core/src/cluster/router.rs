@@ -44,12 +44,12 @@ impl Router {
         (0..self.shard_count).map(ShardId)
     }
 
-    /// How many shards there are.
+    /// Returns the number of shards.
     pub fn shard_count(&self) -> u16 {
         self.shard_count
     }
 
-    /// How many cores there are.
+    /// Returns the number of cores.
     pub fn core_count(&self) -> u16 {
         self.core_count
     }

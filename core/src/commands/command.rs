@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::key_positions::KeyPositions;
 use super::{Args, CommandError, Rows, Run};
 
-/// How a command runs.
+/// The way a command runs: by its shard, with its connection, or as a text.
 #[derive(Clone, Copy)]
 pub enum Kind {
     /// Reads the shard.
@@ -20,7 +20,7 @@ pub enum Kind {
     Help(&'static [&'static str]),
 }
 
-/// How a command whose keys are on several shards of this node is put together.
+/// The way a command is put together whose keys are on several shards of this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scatter {
     /// All keys must be on one shard, which runs it whole.
@@ -29,12 +29,12 @@ pub enum Scatter {
     Split {
         /// Arguments per key, the key included.
         step: usize,
-        /// How the shards' replies become one.
+        /// The way the shards' replies become one.
         merge: Merge,
     },
     /// Every shard runs it.
     AllShards {
-        /// How the shards' replies become one.
+        /// The way the shards' replies become one.
         merge: Merge,
     },
     /// It has no key: it concerns no shard, or any will do.
@@ -43,7 +43,7 @@ pub enum Scatter {
     MultiShard(MultiShard),
 }
 
-/// How the replies of several parts become one.
+/// The way the replies of several parts become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Merge {
     /// The sum of integers.
@@ -75,29 +75,29 @@ pub enum MultiShard {
 
 /// One command or subcommand.
 pub struct Command {
-    /// What clients are told of it.
+    /// Name, arity, flags, keys and documentation, as COMMAND tells them to clients.
     pub facts: &'static Facts,
     /// Its number in the log format.
     pub id: u16,
-    /// How it runs.
+    /// The way it runs.
     pub kind: Kind,
-    /// How it is spread over shards.
+    /// The way it is spread over shards.
     pub scatter: Scatter,
     /// A container's subcommands; empty for all others.
     pub subcommands: &'static [Command],
-    /// Which rows it reads.
+    /// Rows that it reads, so that cold ones are fetched before it runs.
     pub rows: Rows,
-    /// Whether it replaces a key that is there by one that it moves or copies.
+    /// The case in which it replaces a key that is there by the one that it moves or copies.
     pub overwrites: Overwrites,
-    /// Whether it tells or forgets what others have done, so that it waits until the commands before it are answered.
+    /// True if it tells or forgets what others have done, so that it waits until the commands before it are answered.
     pub is_after_replies: bool,
-    /// Whether it draws random numbers.
+    /// True if it draws random numbers: each call then gets a seed.
     draws: bool,
-    /// Whether a write's reply has values of keys.
+    /// The case in which a write's reply has values of keys.
     values: RepliedValues,
 }
 
-/// Whether a command that writes a key replaces one that is there.
+/// The case in which a command that writes a key replaces one that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrites {
     /// It does.
@@ -108,7 +108,7 @@ pub enum Overwrites {
     With(&'static str),
 }
 
-/// Whether the reply to a write has values of keys in it, so that it may be large.
+/// The case in which the reply to a write has values of keys in it, so that it may be large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RepliedValues {
     /// Never.
@@ -200,7 +200,7 @@ impl Command {
         Command { values: RepliedValues::With(word), ..self }
     }
 
-    /// Whether the reply may have values of keys in it, and so be large.
+    /// Returns whether the reply to a call with `args` may have values of keys in it, and so be large.
     pub fn returns_values(&self, args: Args<'_>) -> bool {
         match self.values {
             RepliedValues::None => false,
@@ -209,7 +209,7 @@ impl Command {
         }
     }
 
-    /// Whether a call of so many arguments may have such a reply, for who has not taken them apart.
+    /// Returns whether a call of so many arguments may have such a reply, for who has not taken them apart.
     pub fn may_return_values(&self, arg_count: u64) -> bool {
         match self.values {
             RepliedValues::None => false,
@@ -228,7 +228,7 @@ impl Command {
         self.facts.name
     }
 
-    /// Whether it changes the shard.
+    /// Returns whether it changes the shard.
     #[cfg(test)]
     pub fn is_write(&self) -> bool {
         matches!(self.kind, Kind::Write(_))
@@ -254,7 +254,7 @@ impl Command {
         if fits { Ok(()) } else { Err(CommandError::wrong_argument_count(self.name())) }
     }
 
-    /// Where the keys are in `args`. Empty if the arguments make no sense: then the handler says what is wrong.
+    /// The positions of the keys in `args`. Empty if the arguments make no sense: then the handler says what is wrong.
     pub fn keys<'a>(&self, args: Args<'a>) -> KeyPositions<'a> {
         KeyPositions::of(self.facts, args)
     }

@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-/// Why a command failed. Its `Display` is the error reply, prefix included.
+/// The reason that a command failed. Its `Display` is the error reply, prefix included.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// What was asked cannot be done.
+    /// A reason by itself: the whole reply, prefix included.
     #[error("{0}")]
     Refused(Cow<'static, str>),
     /// The key holds another type.

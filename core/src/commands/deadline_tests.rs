@@ -8,7 +8,7 @@ use super::testing::Shard;
 /// A key `k` of each type.
 const KEYS: [&str; 6] = ["SET k v", "RPUSH k a b", "SADD k a b", "ZADD k 1 a 2 b", "HSET k f v g w", "XADD k 1-1 f v"];
 
-/// What sets a deadline on a key of any type that has passed, or passes now.
+/// Commands that set a deadline on a key of any type that has passed, or passes now, each with its reply.
 const ON_ANY_TYPE: [(&str, &str); 14] = [
     ("SET k w PXAT 1", "+OK"),
     ("SET k w EXAT 1", "+OK"),
@@ -26,7 +26,7 @@ const ON_ANY_TYPE: [(&str, &str); 14] = [
     ("PEXPIREAT k 1700000000000", ":1"),
 ];
 
-/// What sets one on a string.
+/// Commands that set one on a string.
 const ON_STRINGS: [(&str, &str); 4] = [
     ("SET k w GET PXAT 1", "$1 v"),
     ("GETEX k PXAT 1", "$1 v"),
@@ -34,7 +34,7 @@ const ON_STRINGS: [(&str, &str); 4] = [
     ("GETEX k PXAT 1700000000000", "$1 v"),
 ];
 
-/// What sets one on a key that is not there.
+/// Commands that set one on a key that is not there.
 const ON_NOTHING: [(&str, &str); 3] =
     [("SET k w PXAT 1", "+OK"), ("SET k w NX EXAT 1", "+OK"), ("SET k w GET NX PXAT 1", "$-1")];
 

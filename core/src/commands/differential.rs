@@ -12,10 +12,10 @@ use basalt_tests::RedisServer;
 use super::random_commands::RandomCommands;
 use super::testing::Shard;
 
-/// How many random commands are compared with redis-server, in either version of the protocol: a few seconds' worth.
+/// Random commands that are compared with redis-server, in either version of the protocol: a few seconds' worth.
 const COMMAND_COUNT: u64 = 50_000;
 
-/// How many random commands are compared with a store.
+/// Random commands that are compared with a store.
 const STORE_COMMAND_COUNT: usize = 20_000;
 
 /// After how many commands, on average, the store writes a generation.

@@ -52,7 +52,7 @@ impl Flags {
         Flags(self.0 | more.0)
     }
 
-    /// Whether all of `flags` are set.
+    /// Returns whether all of `flags` are set.
     pub const fn contains(self, flags: Flags) -> bool {
         self.0 & flags.0 == flags.0
     }
@@ -103,7 +103,7 @@ impl Group {
     }
 }
 
-/// Where a key specification starts to look.
+/// The place at which a key specification starts to look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeginSearch {
     /// At this argument.
@@ -113,7 +113,7 @@ pub enum BeginSearch {
     Keyword(&'static str, i64),
 }
 
-/// How a key specification goes on from where it started.
+/// The way a key specification goes on from where it started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindKeys {
     /// A range; a negative `last` counts from the end; `limit` 2 takes only the first half of it, and so on.
@@ -122,15 +122,15 @@ pub enum FindKeys {
         last: i64,
         /// Distance from one key to the next.
         step: i64,
-        /// What part of the range are keys.
+        /// The part of the range that is keys: its first half if 2, its first third if 3, and so on; all of it if 0 or 1.
         limit: i64,
     },
     /// A count of keys stands in front of them.
     #[allow(dead_code, reason = "none of the commands that are there has such keys, those to come do")]
     Count {
-        /// Where the count is, relative to the start.
+        /// Position of the count, relative to the start.
         count_at: i64,
-        /// Where the first key is, relative to the start.
+        /// Position of the first key, relative to the start.
         first: i64,
         /// Distance from one key to the next.
         step: i64,
@@ -140,13 +140,13 @@ pub enum FindKeys {
 /// One key specification (<https://redis.io/docs/latest/develop/reference/key-specs/>).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeySpec {
-    /// How the keys are used: `RO`, `RW`, `access`, `update`, and so on.
+    /// The use that is made of the keys: `RO`, `RW`, `access`, `update`, and so on.
     pub flags: &'static [&'static str],
     /// A remark for readers, if there is one.
     pub notes: Option<&'static str>,
-    /// Where to start.
+    /// The place to start at.
     pub begin: BeginSearch,
-    /// Where the keys are.
+    /// The keys from there on.
     pub find: FindKeys,
 }
 
@@ -159,7 +159,7 @@ pub struct Argument {
     pub kind: &'static str,
     /// The word in front of it.
     pub token: Option<&'static str>,
-    /// Which key specification it belongs to.
+    /// The index of the key specification that it belongs to.
     pub key_spec: Option<i64>,
     /// Since which version of Redis, if later than the command.
     pub since: Option<&'static str>,
@@ -167,16 +167,16 @@ pub struct Argument {
     pub deprecated_since: Option<&'static str>,
     /// `optional`, `multiple`, `multiple_token`.
     pub flags: &'static [&'static str],
-    /// What it is made of.
+    /// Arguments that it consists of, for kinds such as `oneof` and `block`.
     pub arguments: &'static [Argument],
 }
 
-/// Why a command should not be used in new programs.
+/// The reason not to use a command in new programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Deprecation {
     /// Since which version of Redis.
     pub since: &'static str,
-    /// What to use instead.
+    /// The command to use instead.
     pub replaced_by: &'static str,
 }
 
@@ -185,7 +185,7 @@ pub struct Deprecation {
 pub struct Facts {
     /// The name in lower case; a subcommand's is `container|subcommand`.
     pub name: &'static str,
-    /// How many arguments, the name included; negative: at least that many.
+    /// Number of arguments, the name included; negative: at least that many.
     pub arity: i16,
     /// The flags.
     pub flags: Flags,
@@ -195,7 +195,7 @@ pub struct Facts {
     pub categories: &'static [&'static str],
     /// Hints for clients and proxies.
     pub tips: &'static [&'static str],
-    /// Where the keys are, in full.
+    /// Positions of the keys, in full.
     pub key_specs: &'static [KeySpec],
     /// The family.
     pub group: Group,
@@ -203,9 +203,9 @@ pub struct Facts {
     pub since: &'static str,
     /// Time complexity.
     pub complexity: &'static str,
-    /// What it does, in one line.
+    /// Its effect, in one line.
     pub summary: &'static str,
-    /// What changed in which version.
+    /// Versions of Redis that changed it, each with the change.
     pub history: &'static [(&'static str, &'static str)],
     /// Set if it is deprecated.
     pub deprecation: Option<Deprecation>,

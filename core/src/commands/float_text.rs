@@ -27,9 +27,9 @@ pub(super) fn read_f64_bound(bytes: &[u8]) -> Option<f64> {
 
 /// The number that a text begins with.
 pub(super) struct FloatText<'a> {
-    /// Whether it has a minus sign.
+    /// True if it has a minus sign.
     pub(super) negative: bool,
-    /// What follows the sign.
+    /// The number behind the sign.
     pub(super) magnitude: Magnitude<'a>,
     /// Bytes from the start of the text to the end of the number.
     length: usize,
@@ -105,7 +105,7 @@ fn is_space(byte: u8) -> bool {
 }
 
 impl<'a> Magnitude<'a> {
-    /// What `text` begins with, and its length.
+    /// The number that `text` begins with, and its length.
     fn scan(text: &'a [u8]) -> Option<(Magnitude<'a>, usize)> {
         let begins_with = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
         match text.first()? {
@@ -157,7 +157,7 @@ impl<'a> Digits<'a> {
         self.whole.iter().chain(self.fraction).copied()
     }
 
-    /// Whether there are only zeros.
+    /// Returns whether there are only zeros.
     pub(super) fn is_zero(&self) -> bool {
         self.digits().all(|digit| digit == b'0')
     }

@@ -2,7 +2,7 @@
 
 use crate::limits;
 
-/// Whether `text` matches `pattern` by Redis' rules: `*`, `?`, `[a-z]`, `[^a]` and `\` before a byte taken literally.
+/// Returns whether `text` matches `pattern` by Redis' rules: `*`, `?`, `[a-z]`, `[^a]` and `\` before a byte taken literally.
 pub fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
     matches(pattern, text, false)
 }

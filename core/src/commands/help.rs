@@ -16,7 +16,7 @@ pub fn reply_help(command: &Command, lines: &[&str], reply: &mut Reply<'_>) {
     reply.simple("    Prints this help.");
 }
 
-/// What `CLIENT HELP` tells.
+/// Lines of `CLIENT HELP`.
 pub(super) const CLIENT: &[&str] = &[
     "GETNAME",
     "    Return the name of the current connection.",
@@ -60,7 +60,7 @@ pub(super) const CLIENT: &[&str] = &[
     "    Will not touch LRU/LFU stats when this mode is on.",
 ];
 
-/// What `COMMAND HELP` tells.
+/// Lines of `COMMAND HELP`.
 pub(super) const COMMAND: &[&str] = &[
     "(no subcommand)",
     "    Return details about all commands.",
@@ -82,7 +82,7 @@ pub(super) const COMMAND: &[&str] = &[
     "    Return the keys and the access flags from a full command.",
 ];
 
-/// What `CONFIG HELP` tells.
+/// Lines of `CONFIG HELP`.
 pub(super) const CONFIG: &[&str] = &[
     "GET <pattern> [<pattern> ...]",
     "    Return parameters matching the glob-like <pattern> and their values.",
@@ -92,7 +92,7 @@ pub(super) const CONFIG: &[&str] = &[
     "    Reset statistics reported by the INFO command.",
 ];
 
-/// What `OBJECT HELP` tells.
+/// Lines of `OBJECT HELP`.
 pub(super) const OBJECT: &[&str] = &[
     "ENCODING <key>",
     "    Return the kind of internal representation used in order to store the value",

@@ -48,7 +48,7 @@ impl LongDouble {
         (number.mantissa != 0 || digits.is_zero()).then_some(number)
     }
 
-    /// Whether it is a number and no infinity.
+    /// Returns whether it is a number and no infinity.
     pub fn is_finite(self) -> bool {
         !self.infinite
     }

@@ -58,13 +58,13 @@ use basalt_storage::keyspace::Keyspace;
 /// A command's words; the first one is its name.
 pub type Args<'a> = &'a [&'a [u8]];
 
-/// What a handler works on.
+/// The keys that a handler works on, and what else its result depends on.
 pub struct Context<'a> {
     /// The keys of the shard, in the database the connection selected.
     pub keyspace: Keyspace<'a>,
     /// Random numbers; seeded by the request or the log entry when writing.
     pub random: &'a mut Random,
-    /// How long a write may make a string: the log entry says.
+    /// Longest string that a write may make, in bytes: the log entry says, so that every replica does the same.
     pub string_bytes_max: usize,
 }
 

@@ -2,7 +2,7 @@
 
 use super::Random;
 
-/// What is drawn. A word is taken as it is, unless it begins with `$`: then it is drawn by [`RandomCommands::word`]. A
+/// Commands to draw from. A word is taken as it is, unless it begins with `$`: then it is drawn by [`RandomCommands::word`]. A
 /// word after `?` is there in one of four cases, and `_` joins words that are there together.
 const TEMPLATES: &[&str] = &[
     "lpush $list $names",
@@ -142,7 +142,7 @@ impl RandomCommands {
         RandomCommands { random: Random::new(seed), drawn: 0 }
     }
 
-    /// Whether something that happens once in `times` happens now.
+    /// Returns whether something that happens once in `times` happens now.
     pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.random.below(times) == 0
     }

@@ -7,10 +7,10 @@ use basalt_net::resp::{Protocol, Reply};
 
 use crate::limits;
 
-/// What a read is told that would have to be kept with too many large replies.
+/// The reply to a read whose own would have to be kept with too many large ones.
 pub const TOO_MUCH_TO_READ: &str = "BUSY The replies to reads that wait behind the same writes are too large to be made at once, ask for fewer at a time";
 
-/// What a write is told whose reply would have to be kept with too many large ones.
+/// The reply to a write whose own would have to be kept with too many large ones.
 pub const TOO_MUCH_TO_REPLY: &str = "ERR the command was executed, but its reply was dropped: it would have been kept with too many other \
      large replies, ask for fewer at a time";
 
@@ -38,7 +38,7 @@ impl ReplyBounds {
         Reply::bounded(out, protocol, self.one_bytes_max)
     }
 
-    /// What the client is told whose reply would have been longer.
+    /// The text for a client whose reply would have been longer.
     pub fn too_large(&self, is_write: bool) -> String {
         let mib = self.one_bytes_max >> 20;
         if is_write {

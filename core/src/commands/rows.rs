@@ -36,13 +36,13 @@ pub enum Rows {
 pub struct Elements {
     /// The collection's type.
     pub kind: Type,
-    /// Where the first one's name is among the arguments, without options.
+    /// Position of the first one's name among the arguments, without options.
     pub first: usize,
     /// Words that may come as the third argument and behind, each of which moves the names by one.
     pub options: &'static [&'static str],
     /// From one to the next; `None` if there is one only.
     pub step: Option<usize>,
-    /// Whether rows go, so that the collection may be written anew.
+    /// True if rows go, so that the collection may be written anew.
     pub removes: bool,
 }
 

@@ -12,9 +12,9 @@ pub(super) struct Shard<R = MemoryRows> {
     pub(super) rows: R,
     scratch: Scratch,
     entries: u64,
-    /// What the time is, in Unix milliseconds.
+    /// The time, in Unix milliseconds.
     pub(super) now_ms: u64,
-    /// How long a write may make a string.
+    /// Longest string that a write may make, in bytes.
     pub(super) string_bytes_max: usize,
 }
 

@@ -7,14 +7,14 @@ use super::error::Invalid;
 use super::kind::Kind;
 use super::time_span::{parse_span, show_span};
 
-/// When a client that does not read its replies is disconnected, as in `redis.conf`. Zero bytes mean no limit.
+/// Bounds beyond which a client that does not read its replies is disconnected, as in `redis.conf`. Zero bytes mean no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferLimit {
     /// Unread bytes at which the client is disconnected at once.
     pub hard_bytes: u64,
     /// Unread bytes that the client may not exceed for longer than `soft`.
     pub soft_bytes: u64,
-    /// How long the client may stay above `soft_bytes`.
+    /// Time for which the client may stay above `soft_bytes`.
     pub soft: Duration,
 }
 

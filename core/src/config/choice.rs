@@ -4,7 +4,7 @@ use super::error::Invalid;
 use super::kind::Kind;
 use super::nearest::nearest;
 
-/// When a write is acknowledged.
+/// The moment at which a write is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// After its shard's log was synced to disk: nothing acknowledged is ever lost.
@@ -15,7 +15,7 @@ pub enum Durability {
     None,
 }
 
-/// Whether each core's thread stays on one processor.
+/// The freedom that the kernel has to move a core's thread to another processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinning {
     /// If `cores` lists processors: then they are meant for this node.
@@ -26,7 +26,7 @@ pub enum Pinning {
     No,
 }
 
-/// How log lines are written.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people: `2026-01-31T12:00:00Z  INFO basalt: ready port=6379`.

@@ -18,7 +18,7 @@ Every setting above is also a key of the TOML file (port = 6379, memory = \"4gb\
 
 Sizes: kb, mb, gb, tb are powers of 1024; k, m, g, t of 1000. Durations: us, ms, s, min, h, d.";
 
-/// What the command line says.
+/// Request, file and settings of the command line.
 #[derive(Debug)]
 pub(super) struct CommandLine {
     pub request: Request,

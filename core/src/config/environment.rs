@@ -11,7 +11,7 @@ use super::written::{Written, unknown};
 /// The variable that names the configuration file.
 pub(super) const FILE_VARIABLE: &str = "BASALT_CONFIG";
 
-/// What the environment sets.
+/// File and settings that the environment names.
 #[derive(Debug, Default)]
 pub(super) struct Environment {
     pub file: Option<PathBuf>,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::source::Source;
 
-/// Why one value does not fit its setting, and the nearest one that does.
+/// The reason that one value does not fit its setting, and the nearest one that does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     why: String,
@@ -36,7 +36,7 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// Why the configuration as a whole was refused.
+/// The reason that the configuration as a whole was refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -47,7 +47,7 @@ pub enum ConfigError {
     /// A key of the file or a variable is no setting.
     #[error("{at}: there is no setting '{name}'{}", did_you_mean(.nearest))]
     Unknown {
-        /// Where the name stands.
+        /// The place of the name.
         at: Source,
         /// The name as written.
         name: String,
@@ -58,13 +58,13 @@ pub enum ConfigError {
     /// A setting has a value that it cannot have.
     #[error("{at}: {name} = '{text}' is refused: {invalid}")]
     Invalid {
-        /// Where the value stands.
+        /// The place of the value.
         at: Source,
         /// The setting.
         name: &'static str,
         /// The value as written.
         text: String,
-        /// What is wrong with it.
+        /// The reason, and the nearest value that fits.
         invalid: Invalid,
     },
 
@@ -81,7 +81,7 @@ pub enum ConfigError {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 
@@ -92,7 +92,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// The line, from 1.
         line: usize,
-        /// What is wrong.
+        /// The parser's description of it.
         message: String,
     },
 }

@@ -11,7 +11,7 @@ use super::nearest::nearest;
 
 /// One kind of value: numbers, sizes, durations, words of a fixed set.
 pub(super) trait Kind {
-    /// What the node works with.
+    /// The type that the node works with.
     type Value;
 
     /// Reads `text` as a user wrote it.

@@ -9,14 +9,14 @@ use super::table::{Config, SETTINGS};
 use super::written::{Request, Written};
 use super::{command_line, environment, file};
 
-/// What a process was started for, and how it is configured.
+/// The purpose of a process, and its configuration.
 #[derive(Debug)]
 pub struct Invocation {
-    /// What to do.
+    /// The thing to do.
     pub request: Request,
     /// The effective configuration.
     pub config: Config,
-    /// Where each setting's value came from, in the order of [`SETTINGS`].
+    /// The source of each setting's value, in the order of [`SETTINGS`].
     pub(super) sources: Vec<Source>,
 }
 

@@ -12,11 +12,11 @@ use crate::limits::{self, MEMTABLES_PER_SHARD};
 /// Segments of a shard's log that are in memory at once: the one being filled, and those that wait to be written as tables.
 const LOG_SEGMENTS_PER_SHARD: u64 = 4;
 
-/// Which part of `memory` is for what allocators keep of memory that was given back to them, and lose between pieces of different
-/// sizes: a tenth.
+/// Divisor of `memory` that gives the part for memory that allocators keep after it was given back to them, and for what they lose
+/// between pieces of different sizes: a tenth.
 const ALLOCATORS_PART: u64 = 10;
 
-/// What the parts of a node may use, in bytes.
+/// Bounds of the parts of a node, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryBudget {
     /// One shard's memtable; there may be `MEMTABLES_PER_SHARD` times as much in each shard.
@@ -34,8 +34,8 @@ pub struct MemoryBudget {
     shard_count: u64,
 }
 
-/// What clients have sent and have not read yet, all together: a sixteenth of `memory` if nothing else is set, and at least what
-/// one takes that sends or reads a value of the largest size: buffers double as they grow.
+/// Bound of what clients have sent and have not read yet, all together, in bytes: a sixteenth of `memory` if nothing else is set,
+/// and at least what one takes that sends or reads a value of the largest size: buffers double as they grow.
 pub fn client_bytes_max(config: &Config) -> u64 {
     match config.maxmemory_clients {
         0 => (config.memory / 16).max(2 * config.proto_max_bulk_len),
@@ -74,22 +74,22 @@ impl MemoryBudget {
         }
     }
 
-    /// What all memtables may use.
+    /// Bound of all memtables together, in bytes.
     pub fn memtables_max(&self) -> u64 {
         self.shard_count * MEMTABLES_PER_SHARD * self.memtable_bytes as u64
     }
 
-    /// What all row caches may use.
+    /// Bound of all row caches together, in bytes.
     pub fn row_caches_max(&self) -> u64 {
         self.shard_count * self.row_cache_bytes as u64
     }
 
-    /// What the newest entries of all logs may use.
+    /// Bound of the newest entries of all logs together, in bytes.
     pub fn log_tails_max(&self) -> u64 {
         self.shard_count * self.log_tail_bytes as u64
     }
 
-    /// What RocksDB may use for what it has not written as tables of all logs.
+    /// Bound of the segments of all logs that RocksDB has in memory, in bytes.
     pub fn log_segments_max(&self) -> u64 {
         self.shard_count * LOG_SEGMENTS_PER_SHARD * self.log_segment_bytes as u64
     }

@@ -99,7 +99,7 @@ const OLD_NAMES: &[(&str, &str)] = &[
     ("zset-max-ziplist-value", "zset-max-listpack-value"),
 ];
 
-/// Why `CONFIG SET` was refused. The text is Redis', without its `ERR`.
+/// The reason that `CONFIG SET` was refused. The text is Redis', without its `ERR`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ParameterError {

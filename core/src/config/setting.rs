@@ -11,11 +11,11 @@ pub enum Group {
     Network,
     /// Processors and shards.
     Cores,
-    /// What an acknowledged write means, and where it is kept.
+    /// The promise of an acknowledged write, and the place of the data.
     Durability,
-    /// What may be kept in memory.
+    /// Bounds of memory.
     Memory,
-    /// What the node says about itself.
+    /// The node's log and figures.
     Log,
 }
 
@@ -32,7 +32,7 @@ impl Group {
     }
 }
 
-/// Whether `CONFIG SET` may change a setting.
+/// The moment at which a change of a setting takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
     /// Only a restart does.
@@ -45,11 +45,11 @@ pub enum Change {
 pub struct Setting {
     /// Flag without its dashes, TOML key, and parameter of `CONFIG GET`.
     pub name: &'static str,
-    /// What the setting does, in a sentence or two.
+    /// The setting's effect, in a sentence or two: the doc comment of its row.
     pub help: &'static str,
-    /// Where `--help` lists it.
+    /// The heading under which `--help` lists it.
     pub group: Group,
-    /// Whether `CONFIG SET` may change it.
+    /// The way to change it: `CONFIG SET`, or a restart.
     pub change: Change,
     /// The default, as a user would write it.
     pub default: &'static str,
@@ -106,7 +106,7 @@ impl PartialEq for Setting {
 
 impl Eq for Setting {}
 
-/// How the variables of all settings begin.
+/// Prefix of the variables of all settings.
 pub(super) const PREFIX: &str = "BASALT_";
 
 /// Returns the variable that sets the setting `name`.

@@ -62,8 +62,8 @@ settings! {
     [Network, Live] "client-output-buffer-limit" = client_output_buffer_limit: BufferLimit, "normal 256mb 64mb 60",
         OutputLimit;
 
-    /// What all clients together may have sent and not had executed, or been answered and not read; beyond, those that hold most
-    /// are disconnected, unless they have said CLIENT NO-EVICT ON.
+    /// Most that all clients together may have sent and not had executed, or been answered and not read; beyond, those that hold
+    /// most are disconnected, unless they have said CLIENT NO-EVICT ON.
     [Network, Live] "maxmemory-clients" = maxmemory_clients: u64, "0",
         Bytes { least: BULK_BYTES_MIN, most: TIB, zero_means: Some("a sixteenth of memory") };
 
@@ -72,8 +72,8 @@ settings! {
     /// cores then share.
     [Cores, Restart] "cores" = cores: CpuChoice, "auto", Cpus;
 
-    /// Whether each core's thread stays on its processor: auto = if cores lists processors, which are then meant for this node;
-    /// no = the kernel may move it to an idle one.
+    /// Keeps each core's thread on its processor: auto = if cores lists processors, which are then meant for this node; no = the
+    /// kernel may move it to an idle one.
     [Cores, Restart] "pin" = pin: Pinning, "auto", Choice::<Pinning>(PhantomData);
 
     /// Shards of a new data directory (auto: one per core); fixed from then on.
@@ -83,7 +83,7 @@ settings! {
     /// Data directory.
     [Durability, Restart] "dir" = dir: PathBuf, "basalt-data", Directory;
 
-    /// When a write is acknowledged: always = after it was synced to disk; interval = at once, synced every
+    /// Moment at which a write is acknowledged: always = after it was synced to disk; interval = at once, synced every
     /// durability-interval; none = at once, synced when the kernel likes.
     [Durability, Restart] "durability" = durability: Durability, "always", Choice::<Durability>(PhantomData);
 
@@ -117,10 +117,10 @@ settings! {
     /// Does without transparent huge pages, whose first use can hold up a core for milliseconds.
     [Memory, Restart] "disable-thp" = disable_thp: bool, "yes", Choice::<bool>(PhantomData);
 
-    /// What is logged, to the standard error.
+    /// Level from which on lines are logged, to the standard error.
     [Log, Restart] "log-level" = log_level: String, "info", LogFilter;
 
-    /// How log lines are written.
+    /// Form of log lines.
     [Log, Restart] "log-format" = log_format: LogFormat, "text", Choice::<LogFormat>(PhantomData);
 
     /// Runs a timer of 1 ms on every core and shows in INFO how late it was at worst; costs about 1 % of a core each.

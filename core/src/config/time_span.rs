@@ -14,7 +14,7 @@ pub(super) struct Span {
     pub least: Duration,
     pub most: Duration,
     pub zero_means: Option<&'static str>,
-    /// Whether a bare number is a number of seconds, as for the settings that Redis has too.
+    /// True if a bare number is a number of seconds, as for the settings that Redis has too.
     pub bare_seconds: bool,
 }
 

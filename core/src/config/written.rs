@@ -14,7 +14,7 @@ pub(super) struct Written {
     pub at: Source,
 }
 
-/// What a process was started for.
+/// The purpose that a process was started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// To serve.

@@ -21,7 +21,7 @@ const FLAG_RESP3: u8 = 1;
 const FLAG_STEP: u8 = 2;
 const FLAG_SEED: u8 = 4;
 
-/// How a request is run by the shard.
+/// The moment at which a shard runs a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// At once: the connection waits for no write.
@@ -32,7 +32,7 @@ pub enum Mode {
     Write,
 }
 
-/// What stands before a command's arguments.
+/// Everything that stands before a command's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestHeader {
     /// The protocol the reply is encoded in.
@@ -136,7 +136,7 @@ pub fn decode_part<'a>(
     Some((header, bytes.len() - rest.len()))
 }
 
-/// How many bytes [`encode`] makes of an argument.
+/// Returns the number of bytes that [`encode`] makes of an argument.
 pub fn encoded_bytes(arg: &[u8]) -> usize {
     let bits = (usize::BITS - arg.len().leading_zeros()).max(1) as usize;
     bits.div_ceil(7) + arg.len()

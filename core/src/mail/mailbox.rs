@@ -15,7 +15,7 @@ use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
 
-/// What the core of a shard wants sent by others.
+/// Requests that the core of a shard wants sent by others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Takes {
     /// Everything.
@@ -40,7 +40,7 @@ impl Takes {
 /// One request of a [`RequestBatch`].
 #[derive(Debug, Clone, Copy)]
 pub struct RequestHead {
-    /// Where its reply goes.
+    /// The place of its reply on the sending core.
     pub ticket: Ticket,
     /// The connection it came from, on the sending core: requests of one connection keep their order.
     pub client: u32,
@@ -48,7 +48,7 @@ pub struct RequestHead {
     pub shard: ShardId,
     /// The way it is run.
     pub mode: Mode,
-    /// Where its bytes end in those of the [`RequestBatch`].
+    /// The end of its bytes in those of the [`RequestBatch`].
     pub end: usize,
 }
 
@@ -70,7 +70,7 @@ pub struct ReplyBatch {
     pub heads: Vec<(Ticket, usize)>,
 }
 
-/// What one core asks of another.
+/// A message from one core to another that asks for something.
 pub enum Request {
     /// Commands for its shards.
     Batch(RequestBatch),
@@ -86,7 +86,7 @@ struct Lane {
     replies: Queue<ReplyBatch>,
 }
 
-/// What is left for another core.
+/// Messages left for another core.
 trait Mail {
     /// Bytes of memory that it holds on to.
     fn bytes(&self) -> usize;

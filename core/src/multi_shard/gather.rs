@@ -24,7 +24,7 @@ pub struct Part {
     pub args: Vec<Vec<u8>>,
 }
 
-/// What a coordinator wants after a part was answered.
+/// A coordinator's wish after a part was answered.
 #[derive(Debug)]
 pub enum Progress {
     /// To hear of the other parts.
@@ -34,7 +34,7 @@ pub enum Progress {
     /// The reply to be sent as it comes, since it is too large to be held: these parts sent first, and nothing before they are
     /// answered. No later request of the connection may be on its way that changes what they read.
     InPieces(Vec<Part>),
-    /// What is written sent before the rest, and these parts once the client has taken enough of it.
+    /// The bytes that it has written sent before the rest, and these parts once the client has taken enough of them.
     Piece(Vec<Part>),
     /// These parts sent when it is its turn, see [`crate::clients::Turns`]; from then on it has it.
     Turn(Vec<Part>),
@@ -73,7 +73,7 @@ pub struct Gather {
     /// For [`Merge::ArrayInOrder`]: where in the client's order each part's elements stand, and where their bytes are.
     order: Vec<Vec<usize>>,
     places: Vec<std::ops::Range<usize>>,
-    /// What it may keep.
+    /// Bytes of replies that it may keep.
     bytes_max: usize,
 }
 

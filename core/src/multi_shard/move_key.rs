@@ -17,7 +17,7 @@ pub(super) struct Move {
     replace: bool,
     /// RENAME deletes the source, COPY keeps it.
     delete_source: bool,
-    /// What a source that is not there means: an error for RENAME, 0 for COPY.
+    /// True if a source that is not there is an error, as for RENAME; else the reply is 0, as for COPY.
     missing_is_error: bool,
     /// RENAME says OK, RENAMENX and COPY say whether.
     answer_ok: bool,

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The wall clock of a node.
 #[derive(Debug, Default)]
 pub struct Clock {
-    /// What it was set to, in Unix milliseconds; 0 while it is the system's.
+    /// The time that it was set to, in Unix milliseconds; 0 while it is the system's.
     set_ms: AtomicU64,
     /// True if it was reported to be behind the entries of the log.
     is_reported: AtomicBool,

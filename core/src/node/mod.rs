@@ -27,13 +27,13 @@ use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mail::{Mailboxes, Takes};
 
-/// What all cores of the node share.
+/// The node, as all of its cores share it.
 pub struct Server {
     /// The configuration the node was started with.
     pub config: Config,
-    /// What `CONFIG SET` may change.
+    /// Settings that `CONFIG SET` may change.
     pub settings: Settings,
-    /// What files may be open for, since the start.
+    /// Files that may be open, by their purpose: fixed at the start.
     pub open_files: OpenFiles,
     /// Slot to shard to core.
     pub router: Router,
@@ -47,13 +47,13 @@ pub struct Server {
     pub shards: Box<[ShardStats]>,
     /// RocksDB's cache, shared by all shards; kept here for its figures.
     pub block_cache: BlockCache,
-    /// What the time is.
+    /// The wall clock.
     pub clock: Clock,
-    /// When the node started.
+    /// The moment at which the node started.
     pub started: Instant,
-    /// When the node started, Unix seconds.
+    /// Unix seconds at which the node started.
     pub started_unix_s: u64,
-    /// What the process had of memory then, in bytes.
+    /// Memory that the process had for itself then, in bytes.
     pub memory_at_start: u64,
     /// 40 hex digits that no other run of a node has.
     pub run_id: String,

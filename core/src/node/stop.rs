@@ -18,7 +18,7 @@ impl Stop {
         Stop { request, failure: Mutex::default(), quiet_cores: AtomicUsize::new(0) }
     }
 
-    /// What asks for the stop.
+    /// The handle by which signals and the node itself ask for the stop.
     pub fn request_handle(&self) -> &StopRequest {
         &self.request
     }
@@ -34,7 +34,7 @@ impl Stop {
         self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(reason);
     }
 
-    /// Why the node stopped, if not because it was asked to.
+    /// The reason that the node stopped, if not because it was asked to.
     pub fn failure(&self) -> Option<String> {
         self.failure.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }

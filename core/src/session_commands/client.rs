@@ -123,7 +123,7 @@ pub(super) fn info(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut
     Ok(Outcome::Done)
 }
 
-/// What a connection holds of what is received and not executed, and of replies that are not sent.
+/// Bytes that a connection holds: received and not executed, and of replies that are not sent.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ClientBuffers {
     /// Bytes received and not executed.

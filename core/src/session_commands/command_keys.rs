@@ -53,7 +53,7 @@ fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, Command
     Ok(keys)
 }
 
-/// How a key is used that is overwritten and, as options decide, read before.
+/// Flags of a key that is overwritten and, as options decide, read before.
 fn flags_of_call(command: &Command, args: Args<'_>) -> &'static [&'static str] {
     if command.returns_values(args) { &["RW", "access", "update"] } else { &["OW", "update"] }
 }

@@ -97,7 +97,7 @@ pub(super) fn hello(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mu
     Ok(Outcome::Done)
 }
 
-/// What a HELLO asks for.
+/// The arguments of a HELLO.
 #[derive(Default)]
 struct Greeting<'a> {
     protocol: Option<Protocol>,

@@ -65,10 +65,10 @@ impl Comparison {
     }
 }
 
-/// What Redis has since 7.2: the one compared with does not know it.
+/// Commands that Redis has since 7.2: the one compared with does not know them.
 const NEWER: [&str; 2] = ["client|setinfo", "client|no-touch"];
 
-/// What costs something else than in Redis, and says so.
+/// Commands that cost something else than in Redis, and say so.
 const OTHER_COST: [&str; 2] = ["rename", "renamenx"];
 
 #[test]

@@ -18,7 +18,7 @@ use crate::commands::Args;
 use crate::config::Config;
 use crate::node::Server;
 
-/// What the sections are written from.
+/// Everything that the sections are written from.
 pub(super) struct Scene<'a> {
     pub(super) server: &'a Server,
     pub(super) session: &'a Session,
@@ -30,7 +30,7 @@ pub(super) struct Scene<'a> {
 struct Section {
     /// Its heading; its name is this in lower case.
     title: &'static str,
-    /// Whether a bare INFO has it.
+    /// True if a bare INFO has it.
     is_default: bool,
     write: fn(&Scene<'_>, &mut Fields),
 }

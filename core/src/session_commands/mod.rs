@@ -31,7 +31,7 @@ use crate::clients::Session;
 use crate::commands::{Args, Command, Kind, reply_help};
 use crate::node::Server;
 
-/// What a command that concerns a connection or the node works on.
+/// The connection and the node, for a command that concerns one of them.
 pub struct SessionContext<'a> {
     /// The connection that called it.
     pub session: &'a mut Session,

@@ -3,7 +3,7 @@
 use crate::commands::{CommandError, Merge};
 use crate::mail::Control;
 
-/// What is to happen after a command that concerns a connection or the node.
+/// The core's next step after a command that concerns a connection or the node.
 #[derive(Debug)]
 pub enum Outcome {
     /// Nothing: the reply is written.

@@ -27,7 +27,7 @@ pub enum Event {
     Woken,
 }
 
-/// Why the peer's end of a connection is closed.
+/// The reason that the peer's end of a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
     /// The peer sends no more. It may still read (a half-closed client), so output can still be queued and flushed.

@@ -29,7 +29,7 @@ pub(super) enum Finish {
     AtOnce,
     /// As soon as something happens.
     Later,
-    /// When something happens that matters only to a turn that waits: it is submitted with others, or by such a turn.
+    /// At an event that matters only to a turn that waits: the request is submitted with others, or by such a turn.
     WhileWaiting,
 }
 

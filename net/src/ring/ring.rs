@@ -33,7 +33,7 @@ use super::{
     waker::Waker,
 };
 
-/// Why the connection that a completion belongs to is in the table; if it were not, the kernel would have worked on
+/// The reason that the connection of a completion is in the table; if it were not, the kernel would have worked on
 /// memory and a descriptor that are someone else's by now.
 const OUTLIVES: &str = "a connection outlives its requests";
 
@@ -188,7 +188,7 @@ impl Ring {
             || self.queue.has_work()
     }
 
-    /// Whether the next turn has output to send.
+    /// Returns whether the next turn has output to send.
     pub fn has_output(&self) -> bool {
         !self.dirty.is_empty()
     }

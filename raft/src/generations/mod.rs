@@ -64,7 +64,7 @@ pub(crate) struct Generations {
     wants_between: Cell<bool>,
     retry_at: Cell<Option<Instant>>,
     pace: Cell<WritePace>,
-    /// Why the newest attempt failed, if it did.
+    /// The reason that the newest attempt failed, if it did.
     failure: RefCell<Option<String>>,
     /// Set if the failure is final.
     is_final: Cell<bool>,
@@ -132,12 +132,13 @@ impl Generations {
         self.advanced.replace(false)
     }
 
-    /// Why rows can never be written out again, if so.
+    /// The reason that rows can never be written out again, if so.
     pub(crate) fn fault(&self) -> Option<String> {
         if self.is_final.get() { self.failure.borrow().clone() } else { None }
     }
 
-    /// Why nothing may be written out any more, if so. With a fault of the log or the machine, the memtable may hold half an entry.
+    /// The reason that nothing may be written out any more, if so. With a fault of the log or the machine, the memtable may hold
+    /// half an entry.
     fn end_reason(&self) -> Option<String> {
         self.fault().or_else(|| self.log.fault())
     }

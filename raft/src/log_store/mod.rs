@@ -38,7 +38,7 @@ struct Shared {
     wake: Wake,
     /// Set while another thread reads entries.
     is_reading: Arc<AtomicBool>,
-    /// How often entries were truncated, so that what was read before is not taken for what is there.
+    /// Number of times that entries were truncated, so that a read from before is not taken for what is there.
     truncations: Cell<u64>,
     syncs_started: Cell<u64>,
     flushing: RefCell<VecDeque<Flushing>>,
@@ -47,12 +47,12 @@ struct Shared {
     flushed_waiters: Waiters,
     /// The newest entry that openraft has told to be committed, since the log was opened.
     committed: Cell<Option<u64>>,
-    /// Why an append waits right now.
+    /// The reason that an append waits right now.
     stalled: Cell<Option<Stall>>,
     /// The next writes that a test wants to find the log stalled.
     #[cfg(test)]
     stalls: Cell<u32>,
-    /// Why the log failed, in words for an operator.
+    /// The reason that the log failed, in words for an operator.
     fault: RefCell<Option<String>>,
 }
 
@@ -158,7 +158,7 @@ impl LogStore {
         }
     }
 
-    /// Why the log failed, if it did.
+    /// The reason that the log failed, if it did.
     pub(crate) fn fault(&self) -> Option<String> {
         self.0.fault.borrow().clone()
     }

@@ -137,7 +137,7 @@ fn not_found(text: String) -> io::Error {
 /// A read on another thread.
 struct Reading {
     records: Pending<basalt_storage::Result<Vec<LogRecord>>>,
-    /// How often the log had been truncated when it began.
+    /// Number of times that the log had been truncated when it began.
     truncations: u64,
 }
 

@@ -167,7 +167,7 @@ impl StateMachine {
         }
     }
 
-    /// Why an entry was not executed, as a fault of the group.
+    /// The fault of the group when an entry was not executed.
     fn not_executed(&self, id: EntryId, error: &MachineError) -> io::Error {
         use basalt_storage::Error as StorageError;
         match error {

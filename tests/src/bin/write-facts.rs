@@ -10,7 +10,7 @@ use std::path::Path;
 
 use basalt_tests::{Client, RedisServer, Reply};
 
-/// What costs something else than in Redis.
+/// Commands that cost something else than in Redis, with that cost.
 const COSTS: [(&str, &str); 2] = [("rename", MOVE_COST), ("renamenx", MOVE_COST)];
 const MOVE_COST: &str =
     "O(1) for a string, O(N) for a collection of N elements, which are keyed by the name of their key";
@@ -63,7 +63,7 @@ fn constants(table: &str) -> Vec<String> {
     names
 }
 
-/// What stands before the facts.
+/// The lines in front of the facts: the module's doc, and the types that are used.
 fn head(table: &str, version: &str, facts: &str) -> String {
     let what =
         table.strip_prefix("//! The ").and_then(|rest| rest.split_once('.')).expect("it begins with what it has").0;
@@ -136,7 +136,7 @@ fn key_spec(spec: &Reply) -> String {
     format!("KeySpec {{ flags: {flags}, notes: {notes}, begin: {begin}, find: {find} }}")
 }
 
-/// How a search for keys begins or goes on.
+/// The code for the way in which a search for keys begins or goes on.
 fn search(search: &Reply) -> String {
     let search = fields(search);
     let [(_, kind), (_, spec)] = search.as_slice() else { panic!("a search has other fields: {search:?}") };

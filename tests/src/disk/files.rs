@@ -10,10 +10,10 @@ use rand::rngs::SmallRng;
 
 pub const ROOT: u64 = 1;
 
-/// What is written or lost as one.
+/// Bytes that are written or lost as one.
 const PAGE: usize = 4096;
 
-/// What a power failure leaves of what was not synced.
+/// Writes that a power failure leaves of those that were not synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survivors {
     /// Nothing.
@@ -23,7 +23,7 @@ pub enum Survivors {
     Some,
 }
 
-/// How long a sync takes.
+/// The time that a sync takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// However little there is to write.
@@ -37,7 +37,7 @@ pub struct Pace {
 pub struct File {
     bytes: Vec<u8>,
     synced_length: usize,
-    /// What the pages held at the last sync that were written since; up to the length of then.
+    /// Bytes at the last sync of the pages that were written since; up to the length of then.
     before: HashMap<usize, Box<[u8]>>,
 }
 
@@ -110,14 +110,14 @@ pub struct Directory {
     synced: BTreeMap<OsString, u64>,
 }
 
-/// What a name stands for.
+/// The thing that a name stands for.
 #[derive(Debug)]
 enum Node {
     File(File),
     Directory(Directory),
 }
 
-/// What the kernel asks about a file or directory.
+/// Facts of a file or directory that the kernel asks for.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts {
     pub inode: u64,
@@ -130,15 +130,15 @@ pub struct Facts {
 #[derive(Debug)]
 pub struct Files {
     nodes: HashMap<u64, Node>,
-    /// How often each is open.
+    /// Number of times that each is open.
     open: HashMap<u64, usize>,
     next: u64,
     bytes: usize,
-    /// How much fits.
+    /// Bytes of files that fit.
     pub capacity: usize,
-    /// Whether syncs fail from now on.
+    /// True if syncs fail from now on.
     pub syncs_fail: bool,
-    /// How fast files of which suffix are synced, if that takes any time.
+    /// The suffix of the files whose syncs take time, and how much.
     pub pace: Option<(&'static str, Pace)>,
 }
 
@@ -315,7 +315,7 @@ impl Files {
         Ok(())
     }
 
-    /// How long a sync of the file takes now.
+    /// Returns the time that a sync of the file takes now.
     pub fn sync_takes(&self, inode: u64) -> Duration {
         let (Some((suffix, pace)), Some(Node::File(file))) = (self.pace, self.nodes.get(&inode)) else {
             return Duration::ZERO;

@@ -18,7 +18,7 @@ use rand::rngs::SmallRng;
 use super::files::{Facts, Files, Pace, Survivors};
 use crate::wait::{DEADLINE, eventually};
 
-/// How long the kernel may keep what it was told: nobody else changes the files.
+/// Time for which the kernel may keep the facts it was told: nobody else changes the files.
 const KEEP: Duration = Duration::from_secs(3600);
 
 const BLOCK: u32 = 4096;
@@ -42,7 +42,7 @@ impl ForgetfulDisk {
         Ok(ForgetfulDisk { at: at.to_owned(), files, session: Some(session) })
     }
 
-    /// Where it is mounted.
+    /// The directory at which it is mounted.
     pub fn path(&self) -> &Path {
         &self.at
     }
@@ -104,7 +104,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What answers the kernel.
+/// Answers the kernel.
 struct Mounted {
     files: Arc<Mutex<Files>>,
     /// The names of directories that are being read, by handle.

@@ -60,7 +60,7 @@ fn fill_collections(client: &mut Client) {
     }
 }
 
-/// How many elements a reply has.
+/// Number of elements of a reply.
 fn length(reply: &Reply) -> usize {
     match reply {
         Reply::Array(elements) => elements.len(),

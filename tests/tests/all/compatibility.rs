@@ -47,7 +47,7 @@ impl Raw {
     }
 }
 
-/// How the two replies to a line are compared.
+/// The way in which the two replies to a line are compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum As {
     /// As bytes.
@@ -63,7 +63,7 @@ enum As {
 /// Seconds by which two deadlines may differ that were set one after the other.
 const NEAR: u64 = 5;
 
-/// Whether both are deadlines of about the same time.
+/// Returns whether both are deadlines of about the same time.
 fn are_near(one: &Reply, other: &Reply) -> bool {
     match (one, other) {
         (Reply::Integer(one), Reply::Integer(other)) => *one > 0 && *other > 0 && one.abs_diff(*other) <= NEAR,
@@ -158,7 +158,7 @@ fn in_both_protocols(run: impl Fn(&mut Comparison)) {
 /// A key of each type and one that is not there.
 const KEYS: [&str; 7] = ["string", "list", "set", "hash", "sorted", "stream", "missing"];
 
-/// What makes them.
+/// Commands that make them.
 const MAKE_KEYS: [&str; 7] = [
     "FLUSHALL",
     "SET string 10",
@@ -464,7 +464,7 @@ fn comparison_of(call: &str) -> As {
     }
 }
 
-/// What a call may have done to a key.
+/// Questions that show all that a call may have done to a key.
 const LOOKS: [&str; 3] = ["TYPE K", "EXPIRETIME K", "EXISTS K other new"];
 
 #[test]

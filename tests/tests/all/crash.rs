@@ -13,7 +13,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::lane::Lane;
 use crate::load::{Load, cycles};
 
-/// What one value of [`fill`] weighs.
+/// Bytes of one value of [`fill`].
 const FILLER_BYTES: usize = 10_000;
 
 /// Writes values until the node is gone, and counts their bytes: the load's own are small and few beside a memtable, which would

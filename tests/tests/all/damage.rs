@@ -72,7 +72,7 @@ fn matters(file: &Path) -> bool {
     !noted && fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
 }
 
-/// What became of a damage.
+/// The consequence of a damage.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Outcome {
     /// The node did not start, and named the file.
@@ -350,14 +350,14 @@ fn a_shard_with_an_old_copy_of_its_log_is_refused() {
     assert_eq!(read_everything(node), Ok(Outcome::Harmless));
 }
 
-/// What a figure of each shard was when it was last published: nothing has been for a moment after a start.
+/// A figure of each shard as it was last published: nothing has been for a moment after a start.
 fn figures(client: &mut Client, name: &str) -> Vec<u64> {
     let (info, field) = (client.ask("INFO raft").text(), format!(",{name}="));
     let numbers = info.lines().filter_map(|line| line.split_once(&*field)?.1.split(',').next()?.parse().ok());
     numbers.collect()
 }
 
-/// Whether each of `now` is greater than its one of `before`.
+/// Returns whether each of `now` is greater than its one of `before`.
 fn all_greater(now: &[u64], before: &[u64]) -> bool {
     now.len() == before.len() && now.iter().zip(before).all(|(now, before)| now > before)
 }

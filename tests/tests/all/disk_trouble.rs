@@ -67,7 +67,7 @@ fn read_on(node: &Node, client: &mut Client, mut reply: std::io::Result<Reply>) 
     reply
 }
 
-/// Whether a log of the node has an entry that waits for space, by what it says when that begins and ends.
+/// Returns whether a log of the node has an entry that waits for space, by the lines it writes when that begins and ends.
 fn an_entry_waits(node: &Node) -> bool {
     let said = node.said();
     let count = |part: &str| said.iter().filter(|line| line.contains(part)).count();
@@ -97,7 +97,7 @@ fn write_until_refused(node: &Node, first: usize) -> (usize, String) {
     panic!("a disk of {CAPACITY} bytes takes 1 GB");
 }
 
-/// Whether all shards together say once, in turn, that the disk is short and that it has space again.
+/// Returns whether all shards together say once, in turn, that the disk is short and that it has space again.
 fn warnings_alternate(node: &Node) -> bool {
     let texts = ["less free than disk-reserve", "the disk has space again"];
     let said = node.said();

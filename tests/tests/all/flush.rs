@@ -28,7 +28,7 @@ fn assert_keys(client: &mut Client, database: usize, name: &str, count: usize) {
     }
 }
 
-/// How many keys a database gets, and how many of them with deadlines.
+/// Number of keys that a database gets, and of those among them with deadlines.
 struct Keys {
     count: usize,
     expiring: usize,

@@ -28,7 +28,7 @@ fn key_of(shard: u32, name: &str) -> String {
     keys.find(|key| slot_of(key) * SHARDS / SLOTS == shard).expect("each shard has keys")
 }
 
-/// How many clients have sent what is not decoded.
+/// Number of clients that have sent something which is not decoded.
 fn held_up(client: &mut Client) -> usize {
     client
         .ask("CLIENT LIST")

@@ -27,7 +27,7 @@ enum Step {
     Clear,
 }
 
-/// What the keys of a lane hold.
+/// The content of a lane's keys.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Keys {
     counter: i64,
@@ -50,7 +50,7 @@ const NAMES: [&str; 9] = ["counter", "text", "list", "a", "b", "one", "hash", "z
 pub struct Lane {
     tag: String,
     next_number: u64,
-    /// What the answered commands make of the keys.
+    /// The keys as the answered commands leave them.
     acknowledged: Keys,
     acknowledged_count: u64,
     /// Sent and not answered, the oldest first.
@@ -58,7 +58,7 @@ pub struct Lane {
     cleared: bool,
 }
 
-/// How many of the commands that were not acknowledged had taken effect.
+/// Number of commands that were not acknowledged, and of those among them that had taken effect.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unanswered {
     pub count: u64,
@@ -78,7 +78,7 @@ impl Lane {
         }
     }
 
-    /// How many commands were acknowledged.
+    /// Number of commands that were acknowledged.
     pub fn acknowledged_count(&self) -> u64 {
         self.acknowledged_count
     }
@@ -210,7 +210,7 @@ impl Lane {
         Ok(())
     }
 
-    /// Whether the keys were deleted.
+    /// Returns whether the keys were deleted.
     pub fn is_cleared(&self) -> bool {
         self.cleared
     }

@@ -9,8 +9,8 @@ use tempfile::TempDir;
 
 use crate::load::Load;
 
-/// How many times its target a start may take. Targets hold on a machine that has nothing else to do; machines that run
-/// tests are shared. `make start` sets it to 1.
+/// Factor of its target that a start may take. Targets hold on a machine that has nothing else to do; machines that run tests
+/// are shared. `make start` sets it to 1.
 fn patience() -> u32 {
     env::var("START_PATIENCE").map_or(10, |text| text.parse().expect("START_PATIENCE is a number"))
 }
@@ -86,7 +86,7 @@ fn a_start_after_a_stop_replays_nothing_and_one_after_a_kill_does() {
 
 const KEYS_TO_REPLAY: usize = 60_000;
 
-/// What each of them holds.
+/// The value of the key with this number.
 fn value_to_replay(number: usize) -> String {
     format!("{number:0>120}")
 }

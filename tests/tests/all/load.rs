@@ -113,7 +113,7 @@ impl Writer {
     }
 }
 
-/// How often a test that kills again and again does so: `make crash CYCLES=200` sets it.
+/// Number of rounds of a test that kills again and again: `make crash CYCLES=200` sets it.
 pub fn cycles() -> usize {
     env::var("CRASH_CYCLES").map_or(5, |text| text.parse().expect("CRASH_CYCLES is a number"))
 }

@@ -18,17 +18,17 @@ const PIPELINE: u64 = 32;
 /// Pipelines of each writer: 60 MiB of values, which would be several times the maximum if nothing were dropped.
 const ROUNDS: u64 = (60 << 20) / (WRITERS * PIPELINE * VALUE_BYTES);
 
-/// What was sent and not answered: each writer waits for the replies to one pipeline before it sends the next. A
+/// Most bytes that were sent and not answered: each writer waits for the replies to one pipeline before it sends the next. A
 /// command is its value and less than 100 bytes around it, in the log as in the request.
 const IN_FLIGHT_BYTES: u64 = WRITERS * PIPELINE * (VALUE_BYTES + 100);
 
-/// What the log may come to. When the entries applied since the newest snapshot are a quarter of the maximum, their
+/// Most bytes that the log may come to. When the entries applied since the newest snapshot are a quarter of the maximum, their
 /// rows are written out; what is applied meanwhile is to fit in the other three quarters. Entries that are not applied
 /// yet are in the log and counted in neither. What is dropped is subtracted in steps of 64 KiB and of the entry that a
 /// step ends in, which is no larger than what was in flight.
 const BYTES_MAX: u64 = LOG_BYTES_MAX + 2 * IN_FLIGHT_BYTES + (64 << 10);
 
-/// How often INFO is asked; a busy core renews the figure ten times a second.
+/// Pause between two INFOs; a busy core renews the figure ten times a second.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 
 /// Bytes of the entries in the log.

@@ -62,7 +62,7 @@ fn filled_node(options: &NodeOptions) -> Node {
     options.start()
 }
 
-/// How many elements a reply has, or what number it is.
+/// Number of elements of a reply, or the number that it is.
 fn size(reply: &Reply) -> usize {
     match reply {
         Reply::Array(elements) => elements.len(),

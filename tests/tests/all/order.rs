@@ -19,7 +19,7 @@ use crate::model::Model;
 
 const CONNECTIONS: u64 = 8;
 
-/// How large the test is.
+/// The size of the test.
 #[derive(Clone, Copy)]
 struct Size {
     /// Commands of one connection.

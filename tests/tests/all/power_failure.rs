@@ -71,7 +71,7 @@ fn a_node_that_does_not_sync_loses_acknowledged_writes_in_a_power_failure() {
 
 #[test]
 fn durability_by_interval_loses_no_more_than_its_interval_allows() {
-    /// What the interval may take longer on a busy machine.
+    /// Factor by which the interval may take longer on a busy machine.
     const PATIENCE: u32 = 10;
     const INTERVAL: Duration = Duration::from_millis(100);
     // Where the machine gives the node no turn for a while, its interval is longer.

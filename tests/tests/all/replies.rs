@@ -18,7 +18,7 @@ fn node() -> Alone {
 /// Beyond `memory`: a tenth as in every test of it, and values that are on their way, each in a few hands.
 const SLACK: u64 = MEMORY / 4;
 
-/// What the node may come to hold beside what it held `idle`.
+/// Checks the most memory that the node came to hold beside the `idle` bytes that it held before.
 fn assert_within_memory(node: &Node, idle: u64) {
     assert_within(node, idle, MEMORY + SLACK);
 }
@@ -29,7 +29,7 @@ fn assert_within(node: &Node, idle: u64, most: u64) {
     assert!(grown <= most, "{grown} bytes of {most}: {}", node.client().ask("INFO memory").text());
 }
 
-/// Whether `key` is in the first of two shards: the checksum is that of Redis Cluster.
+/// Returns whether `key` is in the first of two shards: the checksum is that of Redis Cluster.
 fn is_in_first_shard(key: &str) -> bool {
     let checksum = key.bytes().fold(0u16, |sum, byte| {
         let shifted = sum ^ (u16::from(byte) << 8);

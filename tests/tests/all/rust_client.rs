@@ -21,7 +21,7 @@ fn connect(alone: &Alone, path: &str) -> Connection {
     client.get_connection().expect("the node accepts")
 }
 
-/// What is there, or how it was refused.
+/// The value of a call that was not refused.
 fn get<T: FromRedisValue>(outcome: RedisResult<T>) -> T {
     outcome.unwrap_or_else(|error| panic!("refused: {error}"))
 }

@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use crate::forgetful::Forgetful;
 
-/// What a figure of the one shard is.
+/// The figure `name` of the one shard.
 fn figure(client: &mut Client, name: &str) -> u64 {
     let info = client.ask("INFO shards").text();
     let line = info.lines().find(|line| line.starts_with("shard_0:")).unwrap_or_else(|| panic!("no shard in {info}"));
@@ -41,7 +41,7 @@ fn write(node: &Node, writer: usize, text: &str, [done, refused]: [&AtomicU64; 2
     }
 }
 
-/// What was seen of writers that are faster than the disk.
+/// Observations of writers that are faster than the disk.
 #[derive(Debug)]
 struct Seen {
     /// Writes acknowledged in each [`WINDOW`].

@@ -18,7 +18,7 @@ use basalt_tests::{Client, Reply, in_some_attempt};
 
 use crate::alone::Alone;
 
-/// What a probe sleeps between two requests.
+/// Sleep of a probe between two requests.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Most that a timer and an answer which waits for nothing but its core may take once.
@@ -63,12 +63,12 @@ fn load(mut client: Client, id: usize, end: &AtomicBool) {
 
 /// One request of a probe.
 struct Sample {
-    /// When it was sent, from the test's begin on.
+    /// The moment at which it was sent, from the test's begin on.
     asked: Duration,
     took: Duration,
-    /// Whether the answer waits for the disk.
+    /// True if the answer waits for the disk.
     is_write: bool,
-    /// How late the machine woke the probe just before.
+    /// Time by which the machine woke the probe too late just before.
     woken_late: Duration,
 }
 

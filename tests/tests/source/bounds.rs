@@ -5,7 +5,7 @@
 
 use crate::{assert_none, read, sources};
 
-/// How the names of bounds end.
+/// Endings of the names of bounds.
 const ENDINGS: [&str; 4] = ["_MAX", "_EVERY", "_WAIT", "_RETRY"];
 
 /// Bounds that stand outside of the `limits.rs` of their crate.

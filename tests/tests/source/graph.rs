@@ -39,7 +39,7 @@ fn rows_as_the_sources_have_them() {
     }
 }
 
-/// What is used and not listed, and what is listed and not used.
+/// Arrows that are used and not listed, and those that are listed and not used.
 fn differences(graph: &Graph, uses: &[Use]) -> Vec<String> {
     let listed: BTreeSet<(&str, &str)> = graph.pairs().collect();
     let mut there: BTreeMap<(&str, &str), &str> = BTreeMap::new();

@@ -81,13 +81,13 @@ fn room(path: &Path, src: &Path) -> String {
     first.with_extension("").display().to_string()
 }
 
-/// How many `super` lead from the module of `path` to the root of its crate.
+/// Number of `super` that lead from the module of `path` to the root of its crate.
 fn depth(path: &Path, src: &Path) -> usize {
     let parts = path.strip_prefix(src).expect("it was found there").components().count();
     if path.ends_with("mod.rs") { parts - 1 } else { parts }
 }
 
-/// What `pub use` in the front door calls by a shorter name, with the room that it comes from.
+/// Names that `pub use` in the front door shortens, each with the room that it comes from.
 fn shorter_names(door: &str) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
     for statement in door.split(';').filter_map(|item| item.split_once("pub use ")) {

@@ -5,11 +5,11 @@ use basalt_net::resp::Reply;
 use crate::commands::arguments::read_i64;
 use crate::commands::{Args, CommandError, Context, LongDouble, parse_i64};
 
-/// What HINCRBY says of a value that is none.
+/// The reply of HINCRBY to a value that is none.
 const NOT_AN_INTEGER: CommandError = CommandError::text("ERR hash value is not an integer");
-/// What HINCRBYFLOAT says of a value that is none.
+/// The reply of HINCRBYFLOAT to a value that is none.
 const NOT_A_FLOAT: CommandError = CommandError::text("ERR hash value is not a float");
-/// What HINCRBYFLOAT says of an infinite increment.
+/// The reply of HINCRBYFLOAT to an infinite increment.
 const INCREMENT_NOT_FINITE: CommandError = CommandError::text("ERR value is NaN or Infinity");
 
 /// `HSET key field value [field value …]`

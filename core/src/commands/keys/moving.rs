@@ -36,7 +36,7 @@ pub(super) fn renamenx(context: &mut Context<'_>, args: Args<'_>, reply: &mut Re
 pub struct CopyOptions {
     /// The database to copy into.
     pub db: u8,
-    /// Whether to replace a key that is there.
+    /// True if a key that is there is to be replaced.
     pub replace: bool,
 }
 

@@ -41,7 +41,7 @@ fn encoding(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<&'static str>,
     }))
 }
 
-/// Whether Redis would keep the set at `key` as an array of integers.
+/// Returns whether Redis would keep the set at `key` as an array of integers.
 fn is_intset(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<bool, CommandError> {
     /// `set-max-intset-entries` of Redis
     const ENTRIES_MAX: u64 = 512;
@@ -51,7 +51,7 @@ fn is_intset(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<bool, CommandError> 
     Ok(is_intset)
 }
 
-/// Whether Redis would keep the hash or sorted set at `key` as one piece of memory.
+/// Returns whether Redis would keep the hash or sorted set at `key` as one piece of memory.
 fn is_listpack(keyspace: &Keyspace<'_>, key: &[u8], kind: Type) -> Result<bool, CommandError> {
     /// `hash-max-listpack-entries` and `zset-max-listpack-entries` of Redis 7.0
     const HASH_ENTRIES_MAX: u64 = 512;

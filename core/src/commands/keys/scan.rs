@@ -13,7 +13,7 @@ type Outcome = Result<(), CommandError>;
 /// Keys that one step of SCAN looks at if COUNT does not say.
 const SCAN_KEYS_DEFAULT: usize = 10;
 
-/// What SCAN was asked for.
+/// The options of SCAN.
 struct ScanOptions<'a> {
     count: usize,
     pattern: Option<&'a [u8]>,
@@ -49,7 +49,7 @@ impl<'a> ScanOptions<'a> {
 pub struct ScanCursor {
     /// The index of the shard.
     pub shard: u64,
-    /// Where in the shard.
+    /// The place in the shard.
     pub position: KeyPosition,
 }
 

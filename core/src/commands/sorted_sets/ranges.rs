@@ -192,7 +192,7 @@ fn limited(
     Ok(())
 }
 
-/// How many replies the array of `count` members has: RESP2 puts scores beside their members, RESP3 nests the pairs.
+/// Replies in the array of `count` members: RESP2 puts scores beside their members, RESP3 nests the pairs.
 fn reply_count(count: usize, with_scores: bool, protocol: Protocol) -> usize {
     if with_scores && protocol == Protocol::Resp2 { count * 2 } else { count }
 }

@@ -55,7 +55,7 @@ impl NewId {
     }
 }
 
-/// How XADD and XTRIM are told to trim.
+/// The options by which XADD and XTRIM trim.
 #[derive(Debug, Default)]
 struct TrimOptions {
     limit: Option<Trim>,

@@ -33,7 +33,7 @@ pub(super) fn get(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     Ok(())
 }
 
-/// What SET and GETEX were asked to do with the deadline.
+/// The deadline that the options of SET or GETEX ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deadline<'a> {
     /// Nothing was said.

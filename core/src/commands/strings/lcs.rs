@@ -132,7 +132,7 @@ impl<'a> LcsTable<'a> {
         Ok(LcsTable { a, b, lengths })
     }
 
-    /// How long the longest common subsequence is.
+    /// The length of the longest common subsequence.
     fn length(&self) -> u32 {
         self.at(self.a.len(), self.b.len())
     }

@@ -53,7 +53,7 @@ pub struct CoreStats {
     pub output_limit_closed: Counter,
     /// Connections closed because all clients together held too much.
     pub evicted_clients: Counter,
-    /// What the largest client that may be evicted holds, while all clients together hold too much.
+    /// Bytes that the largest client that may be evicted holds, while all clients together hold too much.
     pub largest_client_bytes: Figure,
     /// Bytes queued for clients.
     pub output_bytes: Figure,

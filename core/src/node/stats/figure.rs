@@ -45,12 +45,12 @@ impl Counter {
         self.count.set(count);
     }
 
-    /// What was counted since the last reset.
+    /// The count since the last reset.
     pub fn get(&self) -> u64 {
         self.count.get().wrapping_sub(self.base.get())
     }
 
-    /// What was counted since the start.
+    /// The count since the start.
     pub fn since_start(&self) -> u64 {
         self.count.get()
     }

@@ -15,7 +15,7 @@ impl Told {
         self.0.store(takes as u8, Ordering::Relaxed);
     }
 
-    /// What was told last.
+    /// The word that was told last.
     pub fn get(&self) -> Takes {
         match self.0.load(Ordering::Relaxed) {
             told if told == Takes::All as u8 => Takes::All,
@@ -35,7 +35,7 @@ pub enum GroupState {
     Recovering,
     /// It takes requests.
     Leader,
-    /// What it has in memory goes to disk before it ends.
+    /// Writes the rows that it has in memory to disk before it ends.
     Closing,
 }
 
@@ -148,7 +148,7 @@ pub struct ShardStats {
     pub disk_waits: Figure,
     /// 1 if writes are refused because the disk is full, else 0.
     pub disk_is_full: Figure,
-    /// What its core wants sent by others.
+    /// Requests that its core wants sent by others.
     pub takes: Told,
     /// Commands that changed rows which are in the log and in memory, but in no generation on disk yet.
     pub unsaved_changes: Figure,
