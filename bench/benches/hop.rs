@@ -20,7 +20,7 @@ use basalt_core::internals::core_loop::Outbox;
 use basalt_core::internals::entry::request::{self, Mode, RequestHeader};
 use basalt_core::internals::ids::{CoreId, Origin, ShardId, Ticket};
 use basalt_core::internals::limits;
-use basalt_core::internals::mail::{Doorbell, Mailboxes, Request, Sleep};
+use basalt_core::internals::mail::{Doorbell, Mailboxes, Message, Sleep};
 use basalt_net::resp::Protocol;
 use basalt_net::ring::{Park, Ring, RingOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -88,7 +88,7 @@ fn answer(pair: &Pair) {
     let mut outbox = Outbox::new(ANSWERING, mailboxes.clone());
     while !pair.stop.load(Ordering::Relaxed) {
         let mut idle = true;
-        while let Some(Request::Batch(batch)) = mailboxes.next_request(ASKING, ANSWERING) {
+        while let Some(Message::Batch(batch)) = mailboxes.next_request(ASKING, ANSWERING) {
             idle = false;
             for head in &batch.heads {
                 outbox.reply_to(ASKING, head.ticket, b"+OK\r\n");

@@ -24,7 +24,7 @@ use basalt_core::internals::entry::batch;
 use basalt_core::internals::entry::request::{self, ArgList, Mode, RequestHeader};
 use basalt_core::internals::ids::{CoreId, Origin, ShardId};
 use basalt_core::internals::limits;
-use basalt_core::internals::mail::{Doorbell, Mailboxes, ReplyBatch, Request};
+use basalt_core::internals::mail::{Doorbell, Mailboxes, Message, ReplyBatch};
 use basalt_net::resp::{Argv, Decoded, Decoder, Limits, Protocol};
 use basalt_net::ring::{ConnId, Park, Ring, RingOptions};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -210,7 +210,7 @@ impl<'a> Core<'a> {
         };
         let ordered = mode == Mode::Write;
         let connection = ConnId::default();
-        let ticket = self.pending.insert(PendingRequest { connection, slot: client, part: 0, ordered });
+        let ticket = self.pending.insert(PendingRequest { connection, place: client, part: 0, ordered });
         let origin = Origin { core: self.id, client: client as u32, ticket };
         let encode = |out: &mut Vec<u8>| request::encode(out, header, args[1..].iter().copied());
         if to == self.id {
@@ -235,7 +235,7 @@ impl<'a> Core<'a> {
         let from = CoreId((CORES - 1 - self.id.index()) as u16);
         let mut taken = 0;
         while taken < limits::REQUESTS_PER_TURN
-            && let Some(Request::Batch(requests)) = self.mailboxes.next_request(from, self.id)
+            && let Some(Message::Batch(requests)) = self.mailboxes.next_request(from, self.id)
         {
             taken += requests.heads.len();
             let mut start = 0;
@@ -288,7 +288,7 @@ impl<'a> Core<'a> {
         let mut start = 0;
         for &(ticket, end) in &replies.heads {
             let request = self.pending.take(ticket);
-            self.note_answer(request.slot);
+            self.note_answer(request.place);
             self.output.extend_from_slice(&replies.bytes[start..end]);
             start = end;
         }

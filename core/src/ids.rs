@@ -10,11 +10,11 @@ pub struct CoreId(pub u16);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ShardId(pub u16);
 
-/// Where a reply goes: a request slot of the core that has the connection.
+/// The number under which the core that has the connection remembers where a reply goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u32);
 
-/// Who waits for a reply of the shard.
+/// The client that waits for a reply of the shard, and the ticket of that reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// The core that has the connection.

@@ -199,7 +199,7 @@ pub const VALUES_ON_THEIR_WAY_AT_FIRST: usize = 4;
 pub const REPLY_BYTES_EXPECTED: usize = OUTPUT_BYTES_STALLED;
 
 /// Capacity for unanswered requests that a connection keeps when it has none.
-pub const SLOTS_KEPT: usize = 64;
+pub const PLACES_KEPT: usize = 64;
 
 /// Times that a core looks at what all clients hold while they are given as much as they may hold.
 pub const CLIENT_LOOKS: u64 = 8;

@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use basalt_core::boot::{self, StopRequest};
-use basalt_core::config::{self, Config, ConfigError, Request};
+use basalt_core::config::{self, Action, Config, ConfigError};
 use basalt_core::{HEAP_ARENAS, start};
 use basalt_net::heap;
 
@@ -27,12 +27,12 @@ fn main() -> ExitCode {
         Err(ConfigError::CommandLine(error)) => error.exit(),
         Err(error) => return refuse(&error, REFUSED),
     };
-    match invocation.request {
-        Request::PrintConfig => match io::stdout().write_all(invocation.to_toml().as_bytes()) {
+    match invocation.action {
+        Action::PrintConfig => match io::stdout().write_all(invocation.to_toml().as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(&error, FAILED),
         },
-        Request::Run => serve(invocation.config),
+        Action::Run => serve(invocation.config),
     }
 }
 

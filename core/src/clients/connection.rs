@@ -1,7 +1,7 @@
 //! A client connection on its core: what it has sent and not been answered.
 //!
 //! Replies leave in the order of the requests, whichever shard answers first: each request that cannot be answered at once
-//! has a slot, and a slot's reply waits until those before it are out.
+//! has a place, and a place's reply waits until those before it are out.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::limits;
 use crate::multi_shard::{Coordinator, Part};
 
 /// A request's place in the order of replies.
-enum Slot {
+enum Place {
     /// Not answered yet.
     Waiting {
         /// The kind of reply that is expected.
@@ -33,16 +33,16 @@ enum Slot {
         coordinator: Box<dyn Coordinator>,
         /// Parts asked for so far.
         part_count: usize,
-        /// A part of the reply that is to be sent before the rest, once it is this slot's turn.
+        /// A part of the reply that is to be sent before the rest, once it is this place's turn.
         piece: Option<Box<Piece>>,
         /// The id of the command the client asked for.
         asked: u16,
         /// The kind of reply that is expected.
         expects: Expects,
-        /// See [`Slot::Waiting`].
+        /// See [`Place::Waiting`].
         silent: bool,
     },
-    /// Answered; waits for the slots before it.
+    /// Answered; waits for the places before it.
     Ready(Box<[u8]>),
 }
 
@@ -59,8 +59,8 @@ pub struct Piece {
 pub struct DuePiece {
     /// The piece.
     pub piece: Piece,
-    /// The slot of its request.
-    pub slot: u64,
+    /// The place of its request.
+    pub place: u64,
     /// Parts asked for before.
     pub first_part: usize,
     /// The id of the command the client asked for.
@@ -142,7 +142,7 @@ pub struct Connection {
     pub output_over_since: Option<Instant>,
     /// The turn of a command that holds much.
     pub turn: Option<Turn>,
-    /// The parts of such a command that waits for its turn, and its slot.
+    /// The parts of such a command that waits for its turn, and its place.
     pub waits_for_turn: Option<(u64, Vec<Part>)>,
     /// True if receiving is paused in the ring.
     pub paused: bool,
@@ -150,9 +150,9 @@ pub struct Connection {
     pub ended: bool,
     /// The window in which it was heard last, for the core's traffic.
     pub heard_in: HeardIn,
-    slots: VecDeque<Slot>,
+    places: VecDeque<Place>,
     first: u64,
-    /// The number behind the newest slot of a write.
+    /// The number behind the newest place of a write.
     writes_end: u64,
     ready_bytes: usize,
     values: Window,
@@ -177,7 +177,7 @@ impl Connection {
             paused: false,
             ended: false,
             heard_in: HeardIn::default(),
-            slots: VecDeque::new(),
+            places: VecDeque::new(),
             first: 0,
             writes_end: 0,
             ready_bytes: 0,
@@ -188,17 +188,17 @@ impl Connection {
 
     /// Returns whether a reply may be written straight to the output: none before it is missing.
     pub fn is_caught_up(&self) -> bool {
-        self.slots.is_empty()
+        self.places.is_empty()
     }
 
     /// Returns whether another request may be sent on its way.
     pub fn may_send(&self) -> bool {
-        self.slots.len() < limits::REQUESTS_PER_CONNECTION && !self.values.is_full() && !self.words.is_full()
+        self.places.len() < limits::REQUESTS_PER_CONNECTION && !self.values.is_full() && !self.words.is_full()
     }
 
     /// Returns whether so few are on their way that it is worth while to go on after they were too many.
     pub fn may_send_again(&self) -> bool {
-        self.slots.len() <= limits::REQUESTS_PER_CONNECTION / 2
+        self.places.len() <= limits::REQUESTS_PER_CONNECTION / 2
             && self.values.has_room_again()
             && self.words.has_room_again()
     }
@@ -210,42 +210,42 @@ impl Connection {
 
     /// Bytes of replies that wait for those before them, for their other parts, or for the client to take what it was sent.
     pub fn held_bytes(&self) -> usize {
-        let held = |slot: &Slot| match slot {
-            Slot::Coordinated { coordinator, piece, .. } => {
+        let held = |place: &Place| match place {
+            Place::Coordinated { coordinator, piece, .. } => {
                 coordinator.held_bytes() + piece.as_ref().map_or(0, |piece| piece.bytes.capacity())
             }
-            Slot::Waiting { .. } | Slot::Ready(_) => 0,
+            Place::Waiting { .. } | Place::Ready(_) => 0,
         };
-        self.ready_bytes + self.slots.iter().map(held).sum::<usize>()
+        self.ready_bytes + self.places.iter().map(held).sum::<usize>()
     }
 
-    /// Returns whether writes behind slot `number` were started, answered or not.
+    /// Returns whether writes behind place `number` were started, answered or not.
     pub fn has_writes_behind(&self, number: u64) -> bool {
         self.writes_end > number + 1
     }
 
-    /// Takes note that the slot opened last is a write's, if it is.
+    /// Takes note that the place opened last is a write's, if it is.
     fn note_write(&mut self, write: bool) {
         if write {
-            self.writes_end = self.first + self.slots.len() as u64;
+            self.writes_end = self.first + self.places.len() as u64;
         }
     }
 
-    /// Keeps a piece of the reply of slot `number` until it may be sent.
+    /// Keeps a piece of the reply of place `number` until it may be sent.
     pub fn hold(&mut self, number: u64, held: Piece) {
-        if let Some(Slot::Coordinated { piece, .. }) = self.slots.get_mut((number - self.first) as usize) {
+        if let Some(Place::Coordinated { piece, .. }) = self.places.get_mut((number - self.first) as usize) {
             *piece = Some(Box::new(held));
         }
     }
 
     /// The piece of a reply whose turn it is; its parts count as asked for.
     pub fn take_piece(&mut self) -> Option<DuePiece> {
-        match self.slots.front_mut() {
-            Some(Slot::Coordinated { piece, part_count, asked, silent, .. }) => {
+        match self.places.front_mut() {
+            Some(Place::Coordinated { piece, part_count, asked, silent, .. }) => {
                 let piece = *piece.take()?;
                 let (first_part, asked, silent) = (*part_count, *asked, *silent);
                 *part_count += piece.parts.len();
-                Some(DuePiece { piece, slot: self.first, first_part, asked, silent })
+                Some(DuePiece { piece, place: self.first, first_part, asked, silent })
             }
             _ => None,
         }
@@ -253,18 +253,18 @@ impl Connection {
 
     /// Returns whether a piece of a reply waits whose turn it is.
     pub fn has_piece(&self) -> bool {
-        matches!(self.slots.front(), Some(Slot::Coordinated { piece: Some(_), .. }))
+        matches!(self.places.front(), Some(Place::Coordinated { piece: Some(_), .. }))
     }
 
-    /// Opens a slot for a request answered later, and gives its number.
-    pub fn open_slot(&mut self, expects: Expects, write: bool, silent: bool) -> u64 {
+    /// Opens a place for a request answered later, and gives its number.
+    pub fn open_place(&mut self, expects: Expects, write: bool, silent: bool) -> u64 {
         self.window(expects).on_their_way += 1;
-        self.slots.push_back(Slot::Waiting { expects, silent });
+        self.places.push_back(Place::Waiting { expects, silent });
         self.note_write(write);
-        self.first + self.slots.len() as u64 - 1
+        self.first + self.places.len() as u64 - 1
     }
 
-    /// Opens a slot whose reply to the command with the id `asked` `coordinator` makes of `part_count` parts.
+    /// Opens a place whose reply to the command with the id `asked` `coordinator` makes of `part_count` parts.
     pub fn open_coordinated(
         &mut self,
         coordinator: Box<dyn Coordinator>,
@@ -275,9 +275,9 @@ impl Connection {
         silent: bool,
     ) -> u64 {
         self.window(expects).on_their_way += 1;
-        self.slots.push_back(Slot::Coordinated { coordinator, part_count, piece: None, asked, expects, silent });
+        self.places.push_back(Place::Coordinated { coordinator, part_count, piece: None, asked, expects, silent });
         self.note_write(write);
-        self.first + self.slots.len() as u64 - 1
+        self.first + self.places.len() as u64 - 1
     }
 
     fn window(&mut self, expects: Expects) -> &mut Window {
@@ -290,50 +290,50 @@ impl Connection {
     /// Adds a reply that is there already, behind those that are missing.
     pub fn push_ready(&mut self, reply: &[u8]) {
         self.ready_bytes += reply.len();
-        self.slots.push_back(Slot::Ready(reply.into()));
+        self.places.push_back(Place::Ready(reply.into()));
     }
 
-    /// Fills slot `number` and moves every reply that is due to `out`.
+    /// Fills place `number` and moves every reply that is due to `out`.
     pub fn fill(&mut self, number: u64, reply: &[u8], out: &mut Vec<u8>) {
         let index = (number - self.first) as usize;
-        let (expects, silent) = match &self.slots[index] {
-            Slot::Waiting { expects, silent, .. } | Slot::Coordinated { expects, silent, .. } => (*expects, *silent),
-            Slot::Ready(_) => unreachable!("a request is answered once"),
+        let (expects, silent) = match &self.places[index] {
+            Place::Waiting { expects, silent, .. } | Place::Coordinated { expects, silent, .. } => (*expects, *silent),
+            Place::Ready(_) => unreachable!("a request is answered once"),
         };
         let wanted = self.stalled;
         self.window(expects).answered(reply.len(), wanted);
         let reply = if silent { &[] } else { reply };
         if index > 0 {
             self.ready_bytes += reply.len();
-            self.slots[index] = Slot::Ready(reply.into());
+            self.places[index] = Place::Ready(reply.into());
             return;
         }
         out.extend_from_slice(reply);
-        self.slots.pop_front();
+        self.places.pop_front();
         self.first += 1;
-        while let Some(Slot::Ready(reply)) = self.slots.front() {
+        while let Some(Place::Ready(reply)) = self.places.front() {
             out.extend_from_slice(reply);
             self.ready_bytes -= reply.len();
-            self.slots.pop_front();
+            self.places.pop_front();
             self.first += 1;
         }
-        if self.slots.is_empty() && self.slots.capacity() > limits::SLOTS_KEPT {
-            self.slots = VecDeque::new();
+        if self.places.is_empty() && self.places.capacity() > limits::PLACES_KEPT {
+            self.places = VecDeque::new();
         }
     }
 
-    /// The coordinator of slot `number`, if it has one, and the id of its command.
+    /// The coordinator of place `number`, if it has one, and the id of its command.
     pub fn coordinator(&mut self, number: u64) -> Option<(&mut dyn Coordinator, u16)> {
-        match self.slots.get_mut((number - self.first) as usize) {
-            Some(Slot::Coordinated { coordinator, asked, .. }) => Some((&mut **coordinator, *asked)),
+        match self.places.get_mut((number - self.first) as usize) {
+            Some(Place::Coordinated { coordinator, asked, .. }) => Some((&mut **coordinator, *asked)),
             _ => None,
         }
     }
 
-    /// Counts `count` more parts of the command in slot `number`, and gives the number of the first.
+    /// Counts `count` more parts of the command in place `number`, and gives the number of the first.
     pub fn count_parts(&mut self, number: u64, count: usize) -> usize {
-        match self.slots.get_mut((number - self.first) as usize) {
-            Some(Slot::Coordinated { part_count, .. }) => {
+        match self.places.get_mut((number - self.first) as usize) {
+            Some(Place::Coordinated { part_count, .. }) => {
                 *part_count += count;
                 *part_count - count
             }
@@ -352,9 +352,9 @@ mod tests {
     fn replies_leave_in_the_order_of_the_requests() {
         let mut connection = Connection::for_tests();
         let (a, b) =
-            (connection.open_slot(Expects::Values, false, false), connection.open_slot(Expects::Word, true, true));
+            (connection.open_place(Expects::Values, false, false), connection.open_place(Expects::Word, true, true));
         connection.push_ready(b"c");
-        let d = connection.open_slot(Expects::Values, false, false);
+        let d = connection.open_place(Expects::Values, false, false);
         let mut out = Vec::new();
         connection.fill(d, b"d", &mut out);
         connection.fill(b, b"b", &mut out);
@@ -367,7 +367,7 @@ mod tests {
     #[test]
     fn pieces_of_a_reply_leave_in_their_turn_and_count_as_held_until_then() {
         let mut connection = Connection::for_tests();
-        let first = connection.open_slot(Expects::Word, true, false);
+        let first = connection.open_place(Expects::Word, true, false);
         let gather = Box::new(Gather::new(Merge::Sum, 2));
         let second = connection.open_coordinated(gather, 2, 7, Expects::Values, false, false);
         connection.hold(second, Piece { bytes: vec![b'v'; 1000], parts: Vec::new() });
@@ -376,11 +376,11 @@ mod tests {
         connection.fill(first, b"a", &mut out);
         assert!(connection.has_piece());
         let due = connection.take_piece().expect("it is its turn");
-        assert_eq!((due.slot, due.first_part, due.asked, due.piece.bytes.len()), (second, 2, 7, 1000));
+        assert_eq!((due.place, due.first_part, due.asked, due.piece.bytes.len()), (second, 2, 7, 1000));
         assert!(!connection.has_piece() && connection.held_bytes() < 1000);
-        connection.open_slot(Expects::Values, false, false);
+        connection.open_place(Expects::Values, false, false);
         assert!(!connection.has_writes_behind(second));
-        let write = connection.open_slot(Expects::Word, true, false);
+        let write = connection.open_place(Expects::Word, true, false);
         assert!(connection.has_writes_behind(second));
         connection.fill(write, b"OK", &mut out);
         assert!(connection.has_writes_behind(second), "what was written is there, though nobody was told");
@@ -388,27 +388,27 @@ mod tests {
 
     /// Sends as much as may be sent.
     fn send_all(connection: &mut Connection, expects: Expects) -> Vec<u64> {
-        let mut slots = Vec::new();
+        let mut places = Vec::new();
         while connection.may_send() {
-            slots.push(connection.open_slot(expects, expects == Expects::Word, false));
+            places.push(connection.open_place(expects, expects == Expects::Word, false));
         }
         connection.stalled = true;
-        slots
+        places
     }
 
     #[test]
     fn reads_on_their_way_grow_in_number_while_their_replies_are_small() {
         let (mut connection, mut out, mut rounds) = (Connection::for_tests(), Vec::new(), 0);
-        let mut slots = send_all(&mut connection, Expects::Values);
-        assert_eq!(slots.len(), limits::VALUES_ON_THEIR_WAY_AT_FIRST);
-        while slots.len() < limits::REQUESTS_PER_CONNECTION {
-            slots.into_iter().for_each(|slot| connection.fill(slot, b"$1\r\n1\r\n", &mut out));
-            slots = send_all(&mut connection, Expects::Values);
+        let mut places = send_all(&mut connection, Expects::Values);
+        assert_eq!(places.len(), limits::VALUES_ON_THEIR_WAY_AT_FIRST);
+        while places.len() < limits::REQUESTS_PER_CONNECTION {
+            places.into_iter().for_each(|place| connection.fill(place, b"$1\r\n1\r\n", &mut out));
+            places = send_all(&mut connection, Expects::Values);
             rounds += 1;
         }
         assert!(rounds <= 12, "it takes {rounds} rounds");
         connection.stalled = false;
-        slots.drain(..).for_each(|slot| connection.fill(slot, &[b'v'; 64 << 10], &mut out));
+        places.drain(..).for_each(|place| connection.fill(place, &[b'v'; 64 << 10], &mut out));
         let few = limits::REPLY_BYTES_EXPECTED / (64 << 10);
         assert_eq!(send_all(&mut connection, Expects::Values).len(), few, "large replies");
     }
@@ -417,8 +417,8 @@ mod tests {
     fn reads_on_their_way_do_not_grow_in_number_for_a_client_that_asks_for_one_at_a_time() {
         let (mut connection, mut out) = (Connection::for_tests(), Vec::new());
         for _ in 0..1000 {
-            let slot = connection.open_slot(Expects::Values, false, false);
-            connection.fill(slot, b"+OK\r\n", &mut out);
+            let place = connection.open_place(Expects::Values, false, false);
+            connection.fill(place, b"+OK\r\n", &mut out);
         }
         assert_eq!(send_all(&mut connection, Expects::Values).len(), limits::VALUES_ON_THEIR_WAY_AT_FIRST);
     }
@@ -426,15 +426,15 @@ mod tests {
     #[test]
     fn writes_are_few_on_their_way_only_once_their_replies_were_large() {
         let (mut connection, mut out) = (Connection::for_tests(), Vec::new());
-        let slots = send_all(&mut connection, Expects::Word);
-        assert_eq!(slots.len(), limits::REQUESTS_PER_CONNECTION);
+        let places = send_all(&mut connection, Expects::Word);
+        assert_eq!(places.len(), limits::REQUESTS_PER_CONNECTION);
         // Of a kind that has no values.
         let large = vec![b'v'; 2 * limits::REPLY_BYTES_EXPECTED];
-        connection.fill(slots[0], &large, &mut out);
-        slots[1..].iter().for_each(|slot| connection.fill(*slot, b"+OK\r\n", &mut out));
+        connection.fill(places[0], &large, &mut out);
+        places[1..].iter().for_each(|place| connection.fill(*place, b"+OK\r\n", &mut out));
         assert!(connection.may_send_again());
         let (read, write) =
-            (connection.open_slot(Expects::Values, false, false), connection.open_slot(Expects::Word, true, false));
+            (connection.open_place(Expects::Values, false, false), connection.open_place(Expects::Word, true, false));
         assert_eq!(read + 1, write);
         connection.fill(write, &large, &mut out);
         connection.fill(read, &large, &mut out);

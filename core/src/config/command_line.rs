@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use super::error::ConfigError;
 use super::source::Source;
 use super::table::SETTINGS;
-use super::written::{Request, Written};
+use super::written::{Action, Written};
 
 const ABOUT: &str = "Redis-compatible, Raft-replicated, durable key-value server";
 
@@ -18,10 +18,10 @@ Every setting above is also a key of the TOML file (port = 6379, memory = \"4gb\
 
 Sizes: kb, mb, gb, tb are powers of 1024; k, m, g, t of 1000. Durations: us, ms, s, min, h, d.";
 
-/// Request, file and settings of the command line.
+/// Action, file and settings of the command line.
 #[derive(Debug)]
 pub(super) struct CommandLine {
-    pub request: Request,
+    pub action: Action,
     pub file: Option<PathBuf>,
     pub written: Vec<Written>,
 }
@@ -29,9 +29,9 @@ pub(super) struct CommandLine {
 /// Reads `arguments`, the program's name first.
 pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<CommandLine, ConfigError> {
     let matches = command().try_get_matches_from(arguments)?;
-    let request = match matches.subcommand_name() {
-        Some("config") => Request::PrintConfig,
-        _ => Request::Run,
+    let action = match matches.subcommand_name() {
+        Some("config") => Action::PrintConfig,
+        _ => Action::Run,
     };
     let written = SETTINGS
         .iter()
@@ -41,7 +41,7 @@ pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Comm
         })
         .collect();
     let file = matches.get_one::<PathBuf>("config").cloned();
-    Ok(CommandLine { request, file, written })
+    Ok(CommandLine { action, file, written })
 }
 
 fn value(matches: &ArgMatches, name: &str) -> Option<String> {

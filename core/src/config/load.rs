@@ -6,14 +6,14 @@ use super::error::ConfigError;
 use super::setting::Setting;
 use super::source::Source;
 use super::table::{Config, SETTINGS};
-use super::written::{Request, Written};
+use super::written::{Action, Written};
 use super::{command_line, environment, file};
 
-/// The purpose of a process, and its configuration.
+/// Everything that the command line, the environment and the file say.
 #[derive(Debug)]
 pub struct Invocation {
-    /// The thing to do.
-    pub request: Request,
+    /// Serving, or something else that ends at once.
+    pub action: Action,
     /// The effective configuration.
     pub config: Config,
     /// The source of each setting's value, in the order of [`SETTINGS`].
@@ -36,7 +36,7 @@ pub fn load(
         None => Vec::new(),
     };
     let (config, sources) = merge(&[file, environment.written, command_line.written])?;
-    Ok(Invocation { request: command_line.request, config, sources })
+    Ok(Invocation { action: command_line.action, config, sources })
 }
 
 /// Lays `layers` over the defaults, each over those before it.
@@ -234,7 +234,7 @@ mod tests {
     fn config_is_a_subcommand_with_flags_on_either_side() {
         for words in ["config --port 7", "--port 7 config"] {
             let read = Given::nothing().arguments(words).load().unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!((read.request, read.config.port), (Request::PrintConfig, 7), "{words}");
+            assert_eq!((read.action, read.config.port), (Action::PrintConfig, 7), "{words}");
         }
     }
 }

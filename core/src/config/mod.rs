@@ -41,4 +41,4 @@ pub use setting::{Change, Group, Setting};
 pub use skipped_entry::SkippedEntry;
 pub use source::Source;
 pub use table::{Config, SETTINGS};
-pub use written::Request;
+pub use written::Action;

@@ -14,9 +14,9 @@ pub(super) struct Written {
     pub at: Source,
 }
 
-/// The purpose that a process was started for.
+/// An action that a process is started for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
+pub enum Action {
     /// To serve.
     Run,
     /// To print the effective configuration and end.

@@ -39,10 +39,10 @@ impl Core {
             return;
         }
         connection.ordered_unanswered -= u32::from(request.ordered);
-        if connection.coordinator(request.slot).is_some() {
-            self.advance(&mut connection, request.slot, request.part as usize, reply);
+        if connection.coordinator(request.place).is_some() {
+            self.advance(&mut connection, request.place, request.part as usize, reply);
         } else {
-            self.fill(&mut connection, request.slot, reply);
+            self.fill(&mut connection, request.place, reply);
         }
         if connection.has_piece() {
             self.send_pieces(&mut connection);

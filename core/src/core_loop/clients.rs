@@ -13,7 +13,7 @@ use super::core::Core;
 use crate::clients::{ClientFilter, Connection, Session};
 use crate::ids::CoreId;
 use crate::limits;
-use crate::mail::{Control, Request};
+use crate::mail::{Control, Message};
 use crate::node::CoreStats;
 use crate::session_commands::{ClientBuffers, client_line};
 
@@ -33,7 +33,7 @@ impl Core {
             self.server.client_count.fetch_sub(1, Ordering::Relaxed);
             return self.reject(socket);
         }
-        if to == self.id { self.adopt(socket) } else { self.outbox.control(to, Request::Connection(socket)) }
+        if to == self.id { self.adopt(socket) } else { self.outbox.control(to, Message::Connection(socket)) }
     }
 
     /// Tells a client that there are as many as there may be, and closes its connection.

@@ -12,7 +12,7 @@ use crate::commands::table;
 use crate::commands::{Args, Command, CommandError, Kind, Merge, MultiShard, Run, Scatter};
 use crate::entry::request::{self, Mode, RequestHeader};
 use crate::ids::{Origin, ShardId, Ticket};
-use crate::mail::Request;
+use crate::mail::Message;
 use crate::multi_shard::{self, Coordinator, Gather, Part, Plan, Progress};
 use crate::session_commands::{self, Outcome, SessionContext};
 use crate::shard::ReadOutcome;
@@ -22,7 +22,7 @@ use basalt_net::resp::Reply;
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
 
 impl Core {
-    /// Starts one command of a connection: answers it, or opens a slot for its reply and sends it on its way. Or says why it must
+    /// Starts one command of a connection: answers it, or opens a place for its reply and sends it on its way. Or says why it must
     /// wait.
     pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) -> Started {
         let args: SmallVec<[&[u8]; 8]> = argv.iter(input).collect();
@@ -215,9 +215,9 @@ impl Core {
                 Some(ReadOutcome::Piecemeal) | None => {}
             }
         }
-        let slot = connection.open_slot(Expects::of(command, args), mode == Mode::Write, silent);
+        let place = connection.open_place(Expects::of(command, args), mode == Mode::Write, silent);
         let encode = |out: &mut Vec<u8>| request::encode(out, header, args[1..].iter().copied());
-        self.send(connection, slot, 0, shard, mode, cold, encode);
+        self.send(connection, place, 0, shard, mode, cold, encode);
     }
 
     /// Runs an MGET of several keys: at once if they are all on a shard of this core, else by its parts.
@@ -246,12 +246,12 @@ impl Core {
     pub(crate) fn give_turns(&mut self) {
         while let Some((id, turn)) = self.clients.turns.take_next() {
             let Some(mut connection) = self.take_connection(id) else { continue };
-            if let Some((slot, parts)) = connection.waits_for_turn.take()
-                && let Some((_, asked)) = connection.coordinator(slot)
+            if let Some((place, parts)) = connection.waits_for_turn.take()
+                && let Some((_, asked)) = connection.coordinator(place)
             {
                 connection.turn = Some(turn);
-                let first = connection.count_parts(slot, parts.len());
-                self.send_parts(&mut connection, slot, first, asked, parts);
+                let first = connection.count_parts(place, parts.len());
+                self.send_parts(&mut connection, place, first, asked, parts);
             }
             self.put_connection(connection);
         }
@@ -261,14 +261,14 @@ impl Core {
     pub(crate) fn send_pieces(&mut self, connection: &mut Connection) {
         while connection.has_piece() && self.takes_replies(connection) {
             let Some(due) = connection.take_piece() else { return };
-            let DuePiece { piece, slot, first_part, asked, silent } = due;
+            let DuePiece { piece, place, first_part, asked, silent } = due;
             // Of a client that is gone nothing more is read: its connection is about to be closed.
             let Some(out) = self.ring.output(connection.ring) else { return };
             if !silent {
                 out.extend_from_slice(&piece.bytes);
                 self.clients.handed_over_bytes += piece.bytes.len();
             }
-            self.send_parts(connection, slot, first_part, asked, piece.parts);
+            self.send_parts(connection, place, first_part, asked, piece.parts);
         }
         // It goes on when the client has taken some.
         connection.stalled |= connection.has_piece();
@@ -309,7 +309,7 @@ impl Core {
     fn send(
         &mut self,
         connection: &mut Connection,
-        slot: u64,
+        place: u64,
         part: u32,
         shard: ShardId,
         mode: Mode,
@@ -320,7 +320,7 @@ impl Core {
         let mode = if mode == Mode::Read && connection.ordered_unanswered > 0 { Mode::ReadInOrder } else { mode };
         let ordered = mode != Mode::Read;
         connection.ordered_unanswered += u32::from(ordered);
-        let ticket = self.pending.insert(PendingRequest { connection: connection.ring, slot, part, ordered });
+        let ticket = self.pending.insert(PendingRequest { connection: connection.ring, place, part, ordered });
         let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };
         let Some(local) = &mut self.shards[shard.index()] else {
             self.stats().forwarded.add(1);
@@ -361,7 +361,7 @@ impl Core {
         (parts, gather)
     }
 
-    /// Opens a slot for a command of several parts and sends them.
+    /// Opens a place for a command of several parts and sends them.
     fn coordinate(
         &mut self,
         connection: &mut Connection,
@@ -373,53 +373,53 @@ impl Core {
         // Not by its first parts: those of a RENAME over shards begin with a read.
         let write = table::by_id(asked).is_some_and(|command| matches!(command.kind, Kind::Write(_)));
         let expects = if write { Expects::Word } else { Expects::Values };
-        let slot = connection.open_coordinated(coordinator, parts.len(), asked, expects, write, silent);
-        self.send_parts(connection, slot, 0, asked, parts);
+        let place = connection.open_coordinated(coordinator, parts.len(), asked, expects, write, silent);
+        self.send_parts(connection, place, 0, asked, parts);
     }
 
-    fn send_parts(&mut self, connection: &mut Connection, slot: u64, first: usize, asked: u16, parts: Vec<Part>) {
+    fn send_parts(&mut self, connection: &mut Connection, place: u64, first: usize, asked: u16, parts: Vec<Part>) {
         let protocol = connection.session.protocol;
         for (number, part) in (first as u32..).zip(parts) {
             let seed = table::by_id(part.command).and_then(Command::seed);
             let header = RequestHeader { protocol, db: part.db, command: part.command, asked, seed };
             let args = || part.args.iter().map(Vec::as_slice);
             let encode = |out: &mut Vec<u8>| request::encode(out, header, args());
-            self.send(connection, slot, number, part.shard, part.mode, None, encode);
+            self.send(connection, place, number, part.shard, part.mode, None, encode);
         }
     }
 
     /// Gives a part's reply to the coordinator of its command.
-    pub(crate) fn advance(&mut self, connection: &mut Connection, slot: u64, part: usize, reply: &[u8]) {
+    pub(crate) fn advance(&mut self, connection: &mut Connection, place: u64, part: usize, reply: &[u8]) {
         let protocol = connection.session.protocol;
-        let Some((coordinator, asked)) = connection.coordinator(slot) else { return };
+        let Some((coordinator, asked)) = connection.coordinator(place) else { return };
         let mut bytes = Vec::new();
         match coordinator.answered(part, reply, &mut Reply::new(&mut bytes, protocol)) {
             Progress::Wait => {}
             Progress::Send(parts) => {
-                let first = connection.count_parts(slot, parts.len());
-                self.send_parts(connection, slot, first, asked, parts);
+                let first = connection.count_parts(place, parts.len());
+                self.send_parts(connection, place, first, asked, parts);
             }
-            Progress::InPieces(_) if connection.has_writes_behind(slot) => {
+            Progress::InPieces(_) if connection.has_writes_behind(place) => {
                 Reply::new(&mut bytes, protocol).error_display(CommandError::Piecemeal);
-                self.fill(connection, slot, &bytes);
+                self.fill(connection, place, &bytes);
             }
             Progress::InPieces(parts) => {
                 connection.barrier = true;
-                let first = connection.count_parts(slot, parts.len());
-                self.send_parts(connection, slot, first, asked, parts);
+                let first = connection.count_parts(place, parts.len());
+                self.send_parts(connection, place, first, asked, parts);
             }
             Progress::Turn(parts) => match self.clients.turns.take() {
                 Some(turn) => {
                     connection.turn = Some(turn);
-                    let first = connection.count_parts(slot, parts.len());
-                    self.send_parts(connection, slot, first, asked, parts);
+                    let first = connection.count_parts(place, parts.len());
+                    self.send_parts(connection, place, first, asked, parts);
                 }
                 None => {
-                    connection.waits_for_turn = Some((slot, parts));
+                    connection.waits_for_turn = Some((place, parts));
                     self.clients.turns.wait(connection.ring);
                 }
             },
-            Progress::Piece(parts) => connection.hold(slot, Piece { bytes, parts }),
+            Progress::Piece(parts) => connection.hold(place, Piece { bytes, parts }),
             Progress::Done => {
                 let is_put_together =
                     table::by_id(asked).is_some_and(|command| matches!(command.scatter, Scatter::MultiShard(_)));
@@ -429,7 +429,7 @@ impl Core {
                 if is_put_together && bytes.starts_with(b"-") {
                     self.stats().by_command[usize::from(asked)].failed.add(1);
                 }
-                self.fill(connection, slot, &bytes);
+                self.fill(connection, place, &bytes);
             }
         }
     }
@@ -461,12 +461,12 @@ impl Core {
                 let core_count = self.server.mailboxes.core_count();
                 let bytes_max = self.server.reply_bounds.one_bytes_max;
                 let gather = Box::new(Gather::new(merge, core_count).bounded(bytes_max));
-                let slot = connection.open_coordinated(gather, core_count, asked, Expects::Values, false, silent);
+                let place = connection.open_coordinated(gather, core_count, asked, Expects::Values, false, silent);
                 connection.barrier = true;
                 for core in 0..core_count {
-                    let ticket = self.ticket(connection, slot, core as u32);
+                    let ticket = self.ticket(connection, place, core as u32);
                     let core = crate::ids::CoreId(core as u16);
-                    self.outbox.control(core, Request::Control(ticket, control.clone()));
+                    self.outbox.control(core, Message::Control(ticket, control.clone()));
                 }
                 return;
             }
@@ -477,8 +477,8 @@ impl Core {
         }
     }
 
-    fn ticket(&mut self, connection: &Connection, slot: u64, part: u32) -> Ticket {
-        self.pending.insert(PendingRequest { connection: connection.ring, slot, part, ordered: false })
+    fn ticket(&mut self, connection: &Connection, place: u64, part: u32) -> Ticket {
+        self.pending.insert(PendingRequest { connection: connection.ring, place, part, ordered: false })
     }
 
     fn reply_raw(&mut self, connection: &mut Connection, bytes: &[u8]) {

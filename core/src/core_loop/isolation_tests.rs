@@ -13,7 +13,7 @@ use super::core::{Core, Opened};
 use super::sync_placement::SyncPlacement;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
-use crate::mail::{Request, RequestBatch, RequestHead, Takes};
+use crate::mail::{Message, RequestBatch, RequestHead, Takes};
 use crate::node::{Background, Server};
 use crate::shard::Shard;
 use crate::shard::tests::{command, log_options, with_shards};
@@ -42,7 +42,7 @@ impl Client {
     pub(super) fn connect(server: &Server) -> Client {
         let (stream, other) = UnixStream::pair().unwrap();
         stream.set_nonblocking(true).unwrap();
-        assert!(server.mailboxes.send_request(SELF, SELF, Request::Connection(other.into())).is_ok());
+        assert!(server.mailboxes.send_request(SELF, SELF, Message::Connection(other.into())).is_ok());
         Client { stream, unsent: Vec::new(), received: Vec::new() }
     }
 
@@ -176,7 +176,7 @@ fn a_shard_that_takes_no_more_holds_up_nobody_who_does_not_need_it() {
 }
 
 /// A batch of requests of the other core's connections, one ticket after the other from `first` on.
-fn batch(requests: &[(ShardId, Mode, Vec<u8>)], first: usize) -> Request {
+fn batch(requests: &[(ShardId, Mode, Vec<u8>)], first: usize) -> Message {
     let mut batch = RequestBatch::default();
     for (ticket, (shard, mode, bytes)) in (first as u32..).zip(requests) {
         batch.bytes.extend_from_slice(bytes);
@@ -185,7 +185,7 @@ fn batch(requests: &[(ShardId, Mode, Vec<u8>)], first: usize) -> Request {
         let client = if *mode == Mode::Read { 4 } else { 3 };
         batch.heads.push(RequestHead { ticket: Ticket(ticket), client, shard: *shard, mode: *mode, end });
     }
-    Request::Batch(batch)
+    Message::Batch(batch)
 }
 
 #[test]
@@ -273,7 +273,7 @@ fn a_core_sends_nothing_that_the_shard_of_another_core_does_not_take_and_goes_on
         let sent = |server: &Server| -> Vec<Mode> {
             let left = std::iter::from_fn(|| server.mailboxes.next_request(SELF, OTHER));
             left.flat_map(|request| match request {
-                Request::Batch(batch) => batch.heads.iter().map(|head| head.mode).collect(),
+                Message::Batch(batch) => batch.heads.iter().map(|head| head.mode).collect(),
                 _ => Vec::new(),
             })
             .collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
-use crate::mail::{Mailboxes, ReplyBatch, Request, RequestBatch, RequestHead};
+use crate::mail::{Mailboxes, Message, ReplyBatch, RequestBatch, RequestHead};
 use crate::shard::ShardHost;
 use basalt_storage::ColdRead;
 
@@ -32,7 +32,7 @@ pub struct Outbox {
     mailboxes: Arc<Mailboxes>,
     requests: Vec<RequestBatch>,
     replies: Vec<ReplyBatch>,
-    controls: Vec<(CoreId, Request)>,
+    controls: Vec<(CoreId, Message)>,
     /// Emptied batches of other cores: what this core sends next is written into them. Buffers that one thread allocates and
     /// another frees cost the allocator fresh pages all the time.
     spare_requests: Vec<RequestBatch>,
@@ -77,8 +77,8 @@ impl Outbox {
     }
 
     /// Adds an operation on another core itself.
-    pub fn control(&mut self, to: CoreId, request: Request) {
-        self.controls.push((to, request));
+    pub fn control(&mut self, to: CoreId, message: Message) {
+        self.controls.push((to, message));
     }
 
     /// The replies for this core's own connections.
@@ -188,12 +188,12 @@ impl Outbox {
             return false;
         }
         let batch = std::mem::replace(waiting, self.spare_requests.pop().unwrap_or_default());
-        match self.mailboxes.send_request(self.core, to, Request::Batch(batch)) {
+        match self.mailboxes.send_request(self.core, to, Message::Batch(batch)) {
             Ok(()) => {
                 self.mailboxes.bell(to).ring();
                 true
             }
-            Err(Request::Batch(batch)) => {
+            Err(Message::Batch(batch)) => {
                 self.spare_requests.push(std::mem::replace(waiting, batch));
                 false
             }
@@ -262,7 +262,7 @@ mod tests {
     /// The tickets of the next batch of requests that was left.
     fn requests_left(mailboxes: &Mailboxes) -> Option<Vec<u32>> {
         match mailboxes.next_request(SELF, OTHER)? {
-            Request::Batch(batch) => Some(batch.heads.iter().map(|head| head.ticket.0).collect()),
+            Message::Batch(batch) => Some(batch.heads.iter().map(|head| head.ticket.0).collect()),
             _ => panic!("nothing else was sent"),
         }
     }

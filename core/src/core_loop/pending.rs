@@ -9,8 +9,8 @@ use crate::ids::Ticket;
 pub struct PendingRequest {
     /// The connection. It may be gone by the time the reply comes.
     pub connection: ConnId,
-    /// The slot in the connection's order of replies.
-    pub slot: u64,
+    /// The place in the connection's order of replies.
+    pub place: u64,
     /// Which part of a command that takes many shards.
     pub part: u32,
     /// True if it has its place among a shard's writes (see [`crate::entry::request::Mode`]).
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn tickets_are_used_again() {
         let mut pending = PendingRequests::default();
-        let request = |slot| PendingRequest { connection: ConnId::default(), slot, part: 0, ordered: false };
+        let request = |place| PendingRequest { connection: ConnId::default(), place, part: 0, ordered: false };
         let (a, b) = (pending.insert(request(1)), pending.insert(request(2)));
         assert_eq!(pending.take(a), request(1));
         assert_eq!(pending.insert(request(3)), a);

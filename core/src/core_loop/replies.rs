@@ -6,13 +6,13 @@ use super::core::Core;
 use crate::clients::Connection;
 
 impl Core {
-    /// Fills a slot. The replies of a connection that takes none any more are dropped, but counted: it is closed once it has
+    /// Fills a place. The replies of a connection that takes none any more are dropped, but counted: it is closed once it has
     /// none to come.
-    pub(super) fn fill(&mut self, connection: &mut Connection, slot: u64, reply: &[u8]) {
+    pub(super) fn fill(&mut self, connection: &mut Connection, place: u64, reply: &[u8]) {
         self.stats().note_reply(reply);
         self.clients.handed_over_bytes += reply.len();
         let mut nowhere = Vec::new();
-        connection.fill(slot, reply, self.ring.output(connection.ring).unwrap_or(&mut nowhere));
+        connection.fill(place, reply, self.ring.output(connection.ring).unwrap_or(&mut nowhere));
     }
 
     /// Adds a reply that is there at once, in its order.

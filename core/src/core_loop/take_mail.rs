@@ -7,7 +7,7 @@ use super::set_aside::Aside;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin};
 use crate::limits;
-use crate::mail::Request;
+use crate::mail::Message;
 use crate::shard::Shard;
 
 /// Returns whether what was set aside for `shard` can be run: there is room for it, and for a reply that is made at once.
@@ -48,12 +48,12 @@ impl Core {
             {
                 count += 1;
                 match request {
-                    Request::Batch(batch) => {
+                    Message::Batch(batch) => {
                         requests += batch.heads.len();
                         self.run_batch(from, HalfRun { batch, next: 0, start: 0 });
                     }
-                    Request::Connection(socket) => self.adopt(socket),
-                    Request::Control(ticket, control) => {
+                    Message::Connection(socket) => self.adopt(socket),
+                    Message::Control(ticket, control) => {
                         let reply = run_control(self, &control);
                         self.outbox.reply_to(from, ticket, &reply);
                     }

@@ -19,7 +19,7 @@ use crate::commands::CommandError;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
-use crate::mail::{Request, RequestBatch, RequestHead};
+use crate::mail::{Message, RequestBatch, RequestHead};
 use crate::node::Background;
 use crate::shard::tests::{command, log_options, with_server, with_shards};
 
@@ -27,14 +27,14 @@ const SELF: CoreId = CoreId(0);
 const OTHER: CoreId = CoreId(1);
 
 /// Requests of another core, one ticket after the other from `first` on.
-fn batch(requests: &[(Mode, Vec<u8>)], first: u32) -> Request {
+fn batch(requests: &[(Mode, Vec<u8>)], first: u32) -> Message {
     let mut batch = RequestBatch::default();
     for (ticket, (mode, bytes)) in (first..).zip(requests) {
         batch.bytes.extend_from_slice(bytes);
         let end = batch.bytes.len();
         batch.heads.push(RequestHead { ticket: Ticket(ticket), client: 3, shard: ShardId(0), mode: *mode, end });
     }
-    Request::Batch(batch)
+    Message::Batch(batch)
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub struct ReplyBatch {
 }
 
 /// A message from one core to another that asks for something.
-pub enum Request {
+pub enum Message {
     /// Commands for its shards.
     Batch(RequestBatch),
     /// A connection dealt to it.
@@ -82,7 +82,7 @@ pub enum Request {
 
 /// The queues from one core to another.
 struct Lane {
-    requests: Queue<Request>,
+    requests: Queue<Message>,
     replies: Queue<ReplyBatch>,
 }
 
@@ -104,11 +104,11 @@ impl Mail for ReplyBatch {
     }
 }
 
-impl Mail for Request {
+impl Mail for Message {
     fn bytes(&self) -> usize {
         match self {
-            Request::Batch(batch) => batch.bytes(),
-            Request::Connection(_) | Request::Control(..) => 0,
+            Message::Batch(batch) => batch.bytes(),
+            Message::Connection(_) | Message::Control(..) => 0,
         }
     }
 }
@@ -171,8 +171,8 @@ impl Mailboxes {
     ///
     /// # Errors
     /// The request, if the queue is full.
-    pub fn send_request(&self, from: CoreId, to: CoreId, request: Request) -> Result<(), Request> {
-        self.lane(from, to).requests.push(request)
+    pub fn send_request(&self, from: CoreId, to: CoreId, message: Message) -> Result<(), Message> {
+        self.lane(from, to).requests.push(message)
     }
 
     /// Leaves replies; gives them back if the queue is full.
@@ -189,9 +189,9 @@ impl Mailboxes {
     }
 
     /// The next request that `from` left for `to`.
-    pub fn next_request(&self, from: CoreId, to: CoreId) -> Option<Request> {
+    pub fn next_request(&self, from: CoreId, to: CoreId) -> Option<Message> {
         let request = self.lane(from, to).requests.pop()?;
-        if let Request::Batch(batch) = &request {
+        if let Message::Batch(batch) = &request {
             fetch(&batch.bytes, |&byte| u32::from(byte));
             fetch(&batch.heads, |head| head.end as u32);
         }

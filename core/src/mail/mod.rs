@@ -8,4 +8,4 @@ mod mailbox;
 
 pub use control::Control;
 pub use doorbell::{Doorbell, Sleep};
-pub use mailbox::{Mailboxes, ReplyBatch, Request, RequestBatch, RequestHead, Takes};
+pub use mailbox::{Mailboxes, Message, ReplyBatch, RequestBatch, RequestHead, Takes};

@@ -1,7 +1,7 @@
 //! Commands that take more than one shard: their parts are sent out, and their replies become one.
 //!
-//! A coordinator lives in the reply slot of its connection. It starts with the parts it wants sent; for each part that
-//! is answered it may ask for more, until it has the reply. Nothing here is atomic over shards.
+//! A coordinator stands in its connection's order of replies. It starts with the parts it wants sent; for each part that is
+//! answered it may ask for more, until it has the reply. Nothing here is atomic over shards.
 
 use basalt_net::resp::{Reply, value};
 
