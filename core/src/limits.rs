@@ -20,6 +20,9 @@ pub const PROCESSORS_PER_FREE_ONE: usize = 8;
 /// Shards of one node: each has two RocksDB instances and a Raft group.
 pub const SHARDS_MAX: usize = 1024;
 
+/// The largest number of a group: TOML's integers, in which the manifest has it, have a sign.
+pub const GROUP_NUMBER_MAX: u64 = i64::MAX as u64;
+
 /// Least memory for a node: below, RocksDB's own buffers leave nothing for data.
 pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 

@@ -23,7 +23,7 @@ use basalt_storage::Identity;
 
 use super::error::BootError;
 use super::manifest::{FORMAT_VERSIONS, Found, GroupEntry, GroupState, Manifest, NODE_FILE, step};
-use crate::limits::SHARDS_MAX;
+use crate::limits::{GROUP_NUMBER_MAX, SHARDS_MAX};
 
 const LOCK_FILE: &str = "LOCK";
 const SHARDS_DIR: &str = "shards";
@@ -205,8 +205,9 @@ impl DataDir {
     /// [`BootError::DataDir`]: it may be there after a restart, empty.
     ///
     /// # Panics
-    /// When the group is here already: numbers are given out once.
+    /// When the group is here already: numbers are given out once, and are at most `i64::MAX`.
     pub fn create_group(&mut self, number: u64, founder: bool) -> Result<&GroupEntry, BootError> {
+        assert!(number <= GROUP_NUMBER_MAX, "{number} is too large for a group's number");
         assert!(self.manifest.group_mut(number).is_none(), "group {number} is here");
         let index = (0..).find(|index| self.manifest.groups.iter().all(|group| group.index != *index));
         let index = index.expect("a node has far fewer groups than indexes");
@@ -678,6 +679,34 @@ created-by = \"0.1.0\"
             fs::write(&file, &good[..position]).expect("writable");
             let refusal = place.refusal(None);
             assert!(refusal.contains("node.toml"), "cut at {position}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn groups_that_stand_in_each_others_way_are_refused() {
+        let cases = [
+            ("index = 1", "index = 0", "says that group 2 is shard 0, which another is"),
+            ("number = 2", "number = 1", "says that group 1 is in 'shards/1'"),
+            ("number = 2", "number = -2", "node.toml"),
+            ("directory = \"shards/1\"", "directory = \"shards/0\"", "is in 'shards/0'"),
+            ("directory = \"shards/1\"", "directory = \"shards/0/rows\"", "says that group 1 is in 'shards/0'"),
+            ("directory = \"shards/1\"", "directory = \"shards\"", "says that group 2 is in 'shards'"),
+            ("directory = \"shards/1\"", "directory = \"./shards/0\"", "says that group 2 is in './shards/0'"),
+            ("directory = \"shards/1\"", "directory = \"../shards\"", "says that group 2 is in '../shards'"),
+            ("directory = \"shards/1\"", "directory = \"\"", "says that group 2 is in ''"),
+        ];
+        for (from, to, expected) in cases {
+            let place = Place::new();
+            drop(place.open(Some(2)).expect("a new directory"));
+            let file = place.root().join(NODE_FILE);
+            let text = fs::read_to_string(&file).expect("readable");
+            let (body, _) = text.rsplit_once("# crc32 ").expect("it has a checksum");
+            let body = body.replace(from, to);
+            fs::write(&file, format!("{body}# crc32 {:08x}\n", crc32fast::hash(body.as_bytes()))).expect("writable");
+
+            let refusal = place.refusal(None);
+
+            assert!(refusal.contains(expected), "{to}: {refusal}");
         }
     }
 

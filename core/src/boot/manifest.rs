@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::BootError;
 use super::layout::{sync_dir, unusable};
-use crate::limits::SHARDS_MAX;
+use crate::limits::{GROUP_NUMBER_MAX, SHARDS_MAX};
 
 /// Versions of the data directory. Version 2 knew shards by an index, and had neither clusters nor numbers of nodes and groups; its
 /// file had no checksum.
@@ -202,11 +202,19 @@ impl Manifest {
         if !(1..=SHARDS_MAX as u64).contains(&u64::from(self.shards)) {
             return Err(format!("says shards = {}", self.shards));
         }
-        let (mut numbers, mut directories) = (BTreeSet::new(), BTreeSet::new());
+        let (mut numbers, mut indexes) = (BTreeSet::new(), BTreeSet::new());
         for group in &self.groups {
-            let is_inside = Path::new(&group.directory).components().all(|part| matches!(part, Component::Normal(_)));
-            if !numbers.insert(group.number) || !directories.insert(&group.directory) || !is_inside {
+            let directory = Path::new(&group.directory);
+            let is_inside = directory.components().all(|part| matches!(part, Component::Normal(_)));
+            // One group's removal must not take another's files along.
+            let shares = |other: &GroupEntry| Path::new(&other.directory).starts_with(directory);
+            let is_apart = self.groups.iter().filter(|other| shares(other)).count() == 1;
+            let is_named = !group.directory.is_empty() && is_inside && is_apart;
+            if !numbers.insert(group.number) || group.number > GROUP_NUMBER_MAX || !is_named {
                 return Err(format!("says that group {} is in '{}'", group.number, group.directory));
+            }
+            if !indexes.insert(group.index) {
+                return Err(format!("says that group {} is shard {}, which another is", group.number, group.index));
             }
         }
         match (0..self.shards).find(|index| self.group_at(*index).is_none()) {
@@ -220,7 +228,7 @@ impl Manifest {
         let path = root.join(NODE_FILE);
         let draft = root.join("node.toml.new");
         let mut text = HEAD.to_owned();
-        text.push_str(&toml::to_string(self).expect("numbers and strings are always TOML"));
+        text.push_str(&toml::to_string(self).expect("strings, and numbers up to i64::MAX, are always TOML"));
         let sum = crc32fast::hash(text.as_bytes());
         let written = File::create(&draft).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
