@@ -81,9 +81,6 @@ pub(crate) const FETCHED_ROWS_MAX: usize = 256;
 /// Bytes of those rows. Others are found in the block cache.
 pub(crate) const FETCHED_BYTES_MAX: usize = 64 << 10;
 
-/// Time that a read of no rows takes, so that whoever tries again until something else has happened is not always at it.
-pub(crate) const EMPTY_READ_WAIT: Duration = Duration::from_micros(200);
-
 // --- PinnedRows ---------------------------------------------------------------------------------------------------------------
 
 /// Bytes at which no more single rows, or places, are fetched to be pinned: the command meets the rest when it is tried again.

@@ -554,13 +554,9 @@ impl ShardMachine {
                 position.progress = ColdProgress::new();
                 None
             }
-            Deferral::Soon => {
+            Deferral::Soon(later) => {
                 position.progress = ColdProgress::for_view();
-                // Not rows are waited for, but a thread.
-                Some(match self.views.as_ref().and_then(Views::wait_for_entry) {
-                    Some(later) => Pause::Later(later),
-                    None => Pause::Cold(ColdRead::Keys(Vec::new())),
-                })
+                Some(Pause::Later(later))
             }
             Deferral::Never => {
                 position.progress.take_no_view();

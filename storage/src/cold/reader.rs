@@ -12,8 +12,8 @@ use crate::Result;
 use crate::cold_read::{ColdRead, Direction};
 use crate::disk::{Database, read_options};
 use crate::limits::{
-    CACHED_ROW_BYTES_MAX, COLD_PLACE_BYTES_MAX, COLD_PLACE_ROWS_MAX, COLD_SCAN_ROW_BYTES_MIN, EMPTY_READ_WAIT,
-    FETCHED_BYTES_MAX, FETCHED_ROWS_MAX, PINNED_BYTES_AT_ONCE,
+    CACHED_ROW_BYTES_MAX, COLD_PLACE_BYTES_MAX, COLD_PLACE_ROWS_MAX, COLD_SCAN_ROW_BYTES_MIN, FETCHED_BYTES_MAX,
+    FETCHED_ROWS_MAX, PINNED_BYTES_AT_ONCE,
 };
 use crate::rows::{APPLIED_ROW, successor};
 
@@ -84,7 +84,6 @@ impl ColdReader {
         };
         match read {
             ColdRead::Key(key) => get(key)?,
-            ColdRead::Keys(keys) if keys.is_empty() => std::thread::sleep(EMPTY_READ_WAIT),
             ColdRead::Keys(keys) => keys.iter().try_for_each(|key| get(key))?,
             ColdRead::Places(places) => {
                 for from in places {

@@ -185,8 +185,8 @@ enum Due {
 pub(in crate::shard) enum Deferral {
     /// It has its view, and will be answered.
     Deferred,
-    /// A thread is not ready for it yet.
-    Soon,
+    /// No thread is ready for it before this has ended.
+    Soon(Later),
     /// There is no view of what it reads.
     Never,
 }
@@ -237,12 +237,6 @@ impl Views {
     /// Returns whether there is something to take.
     pub(in crate::shard) fn has_some(&self) -> bool {
         !self.untaken.is_empty() || !self.seen.is_empty() || !self.events.is_empty()
-    }
-
-    /// Waits until another thread may be ready for a read of an entry; `None` if one is.
-    pub(in crate::shard) fn wait_for_entry(&self) -> Option<Later> {
-        let is_ready = self.for_entry.is_some_and(|(_, is_ready)| is_ready);
-        (!is_ready).then(|| self.entry_bell.wait())
     }
 
     /// Returns whether somebody waits for a reply, beside the parked requests.
@@ -382,7 +376,7 @@ impl Views {
             }
             None => {}
         }
-        Deferral::Soon
+        Deferral::Soon(self.entry_bell.wait())
     }
 
     /// Lets the thread go that waits for a read of an entry, when there is none.
