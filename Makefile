@@ -103,7 +103,7 @@ fmt: deps-test ## Formats the code
 fmt-check: deps-test
 	$(CARGO) fmt --all --check
 
-source: deps-test ## Checks how wide comments are and which folder uses which (tests/tests/source)
+source: deps-test ## Checks who uses whom, widths, how docs begin and where bounds stand (tests/tests/source)
 	$(CARGO) test $(BUILD) --test source
 
 lint: deps-test ## Lints the code

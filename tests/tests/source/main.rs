@@ -1,7 +1,8 @@
-//! What the compiler does not check of the sources: which folder uses which, how wide comments are, and how docs begin.
+//! Rules of the sources that the compiler does not check: which folder uses which, how wide comments are, how docs begin, and where
+//! bounds stand.
 //!
 //! These tests read files and start nothing. `arrows.rs` has the list of what may use what, `widths.rs` what is too wide,
-//! `voice.rs` how docs begin.
+//! `voice.rs` how docs begin, `bounds.rs` the bounds outside of `limits.rs`.
 
 #![forbid(unsafe_code)]
 
