@@ -31,10 +31,10 @@ const ASKING: CoreId = CoreId(0);
 /// The core that answers.
 const ANSWERING: CoreId = CoreId(1);
 
-/// What both cores know.
+/// State that both cores share.
 struct Pair {
     mailboxes: OnceLock<Arc<Mailboxes>>,
-    /// Whether the answering core may sleep when nothing is there.
+    /// True if the answering core may sleep when nothing is there.
     may_sleep: AtomicBool,
     stop: AtomicBool,
     bells: std::sync::Mutex<Vec<(CoreId, Doorbell)>>,

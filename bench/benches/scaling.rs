@@ -58,7 +58,7 @@ struct Load {
     clients: u64,
 }
 
-/// What both cores know.
+/// State that both cores share.
 struct Node {
     mailboxes: OnceLock<Arc<Mailboxes>>,
     bells: Mutex<Vec<(CoreId, Doorbell)>>,

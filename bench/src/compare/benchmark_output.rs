@@ -13,7 +13,7 @@ const LATENCY_US_MAX: u64 = 3_000_000;
 /// Digits of the latencies that redis-benchmark keeps.
 const DIGITS: u8 = 3;
 
-/// What redis-benchmark measured in one test.
+/// Figures of one test, as redis-benchmark measured them.
 #[derive(Debug, Clone)]
 pub struct BenchmarkOutput {
     /// Requests per second.
@@ -124,7 +124,7 @@ pub fn empty_histogram() -> Histogram<u64> {
 mod tests {
     use super::*;
 
-    /// What redis-benchmark 7.0.15 printed for `-t set -n 2000 --precision 3`, some lines of the distribution left out.
+    /// The output of redis-benchmark 7.0.15 for `-t set -n 2000 --precision 3`, some lines of the distribution left out.
     const SET: &str = "SET: rps=0.0 (overall: nan) avg_msec=nan (overall: nan)\r                    \r\
 ====== SET ======
   2000 requests completed in 0.08 seconds

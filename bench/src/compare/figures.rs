@@ -2,7 +2,7 @@
 
 use super::benchmark_output::BenchmarkOutput;
 
-/// What is compared between servers.
+/// A figure that is compared between servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figure {
     /// Requests per second; more is better.
@@ -113,7 +113,7 @@ pub fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     }
 }
 
-/// What a server costs that nobody talks to.
+/// The cost of a server that nobody talks to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct IdleFigures {
     /// Part of one processor that it uses, 1 being all of it.

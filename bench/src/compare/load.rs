@@ -39,7 +39,7 @@ impl Test {
     }
 }
 
-/// How many clients ask, and how many requests each sends before it reads the replies.
+/// Number of clients that ask, and of requests that each sends before it reads the replies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// Connections (`-c`).
@@ -111,7 +111,7 @@ pub fn all() -> impl Iterator<Item = Load> {
     Shape::ALL.into_iter().flat_map(|shape| Test::ALL.into_iter().map(move |test| Load { test, shape }))
 }
 
-/// Which loads to measure: those whose words begin with these.
+/// Selects the loads to measure: those whose words begin with these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
     /// No load: servers that nobody talks to.

@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use nix::sys::utsname::uname;
 
-/// What must be known of a machine to compare a report with another.
+/// Facts of a machine that must be known to compare a report with another.
 #[derive(Debug)]
 pub struct Machine {
     facts: Vec<(&'static str, String)>,

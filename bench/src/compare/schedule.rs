@@ -17,7 +17,7 @@ use super::server_kind::ServerKind;
 const SETTLE: Duration = Duration::from_secs(2);
 /// The processor of every server with `--pin`.
 const SERVER_CPU: usize = 0;
-/// How long idle servers are measured.
+/// Time for which idle servers are measured.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// Measures what `options` ask for.

@@ -19,7 +19,7 @@ use super::server_options::ServerOptions;
 
 /// A server that does not answer for so long has failed to start.
 const START_MAX: Duration = Duration::from_secs(30);
-/// How often a starting server is asked.
+/// Interval at which a starting server is asked.
 const POLL_EVERY: Duration = Duration::from_millis(5);
 /// A server that takes longer for a PING is not ready.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -31,7 +31,7 @@ pub struct Server {
     port: u16,
     process: Child,
     clock: CpuClock,
-    /// Where its data is.
+    /// The directory of its data.
     data: PathBuf,
     // Removed after the process has ended: see `drop`.
     dir: TempDir,
@@ -160,7 +160,7 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr().context("the port is unknown")?.port())
 }
 
-/// Whether a server on `port` answers a PING.
+/// Returns whether a server on `port` answers a PING.
 fn answers(port: u16) -> bool {
     let ping = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect_timeout(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into(), ANSWER_MAX)?;

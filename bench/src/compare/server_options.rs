@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-/// Where the servers are, what they are told and where their data goes.
+/// Programs of the servers, their options and the place of their data.
 #[derive(Debug, Clone, Args)]
 pub struct ServerOptions {
     /// Directory for the servers' data; it must be on the disk to be measured

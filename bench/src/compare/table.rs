@@ -1,6 +1,6 @@
 //! A table of text, for the terminal or in Markdown.
 
-/// How a report is written.
+/// The form in which a report is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     /// Columns under each other.
@@ -60,7 +60,7 @@ impl Table {
         if column < self.text_columns { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
     }
 
-    /// What stands below the titles.
+    /// The line below the titles.
     fn rule(&self, widths: &[usize], style: Style) -> String {
         if style == Style::Plain {
             return format!("{}\n", "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1)));

@@ -31,7 +31,7 @@ impl Bound {
     }
 }
 
-/// What a target is about.
+/// The figure that a target is about.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Subject {
     /// A figure under a load, divided by the one of a redis-server.
@@ -50,7 +50,7 @@ struct Target {
     aim: Bound,
 }
 
-/// Whether a target is met.
+/// The degree to which a target is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// As good as is aimed at.
@@ -64,17 +64,17 @@ pub enum Verdict {
 /// A target and what was measured.
 #[derive(Debug)]
 pub struct Judged {
-    /// What it is about.
+    /// The figure that it is about.
     pub subject: String,
     /// Whom it is compared with.
     pub against: String,
-    /// What it must be.
+    /// The bound that a release needs.
     pub must: String,
-    /// What is aimed at.
+    /// The bound that is aimed at.
     pub aim: String,
-    /// What it is.
+    /// The figure as it was measured.
     pub measured: String,
-    /// How good that is.
+    /// The degree to which the target is met.
     pub verdict: Verdict,
 }
 

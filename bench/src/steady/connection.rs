@@ -22,7 +22,7 @@ pub struct Connection {
     /// The batch's requests, of which the first `written` bytes are with the kernel.
     bytes: Vec<u8>,
     written: usize,
-    /// Which of the batch's requests are SETs.
+    /// For each request of the batch, true if it is a SET.
     is_set: Vec<bool>,
     answered: usize,
     started: Instant,
@@ -53,22 +53,22 @@ impl Connection {
         })
     }
 
-    /// Whether all of its requests are answered.
+    /// Returns whether all of its requests are answered.
     pub fn is_idle(&self) -> bool {
         self.answered == self.is_set.len()
     }
 
-    /// How many of its requests have no reply.
+    /// Returns the number of its requests that have no reply.
     pub fn unanswered(&self) -> u64 {
         (self.is_set.len() - self.answered) as u64
     }
 
-    /// Whether some of its requests are still to be written.
+    /// Returns whether some of its requests are still to be written.
     pub fn is_blocked(&self) -> bool {
         self.written < self.bytes.len()
     }
 
-    /// When its batch was written first.
+    /// Returns the moment at which its batch was written first.
     pub fn started(&self) -> Instant {
         self.started
     }

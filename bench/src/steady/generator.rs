@@ -23,7 +23,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// The interrupt's number among the connections'.
 const INTERRUPT: u64 = u64::MAX;
 
-/// How a run has ended.
+/// The way a run has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// As planned.

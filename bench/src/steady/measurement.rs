@@ -8,29 +8,29 @@ use super::timeline::{Latencies, Tally};
 /// P99.9 may be so many times P50.
 pub const TAIL_MAX: f64 = 10.0;
 
-/// How the keys were written at first.
+/// Figures of the first writing of all keys.
 #[derive(Debug, Clone, Copy)]
 pub struct FillFigures {
-    /// How many there are.
+    /// Number of keys.
     pub keys: u64,
-    /// How long it took.
+    /// Time that it took.
     pub elapsed: Duration,
     /// Latencies, if there was time for any.
     pub latencies: Option<Latencies>,
     /// Whole seconds in which no key was written.
     pub silent_seconds: u64,
-    /// What the server used of its processors.
+    /// Processor time of the server.
     pub cpu: Duration,
 }
 
-/// What the load has found.
+/// Figures of the load.
 #[derive(Debug)]
 pub struct Measurement {
     /// The fill before it.
     pub fill: FillFigures,
     /// Bytes of a key and its value.
     pub pair_bytes: u64,
-    /// How long the load lasted.
+    /// Time that the load lasted.
     pub elapsed: Duration,
     /// All replies.
     pub tally: Tally,
@@ -38,9 +38,9 @@ pub struct Measurement {
     pub latencies: Option<Latencies>,
     /// Whole seconds without a reply.
     pub silent_seconds: u64,
-    /// What the server used of its processors.
+    /// Processor time of the server.
     pub cpu: Duration,
-    /// What this program's own thread used of its processor.
+    /// Processor time of this program's own thread.
     pub generator_cpu: Duration,
     /// The first error that the server answered with.
     pub first_error: Option<String>,
@@ -56,7 +56,7 @@ impl Measurement {
         self.fill.keys * self.pair_bytes
     }
 
-    /// What the data directory takes at the end, in bytes for each byte of keys and values.
+    /// Bytes of the data directory at the end for each byte of keys and values.
     pub fn space_amplification(&self) -> f64 {
         self.disk_bytes as f64 / self.payload_bytes() as f64
     }
@@ -82,7 +82,7 @@ impl Measurement {
         self.cpu.as_secs_f64() * 1e6 / self.tally.requests() as f64
     }
 
-    /// How many times P50 the P99.9 is.
+    /// P99.9 as a multiple of P50.
     pub fn tail(&self) -> Option<f64> {
         self.latencies.map(|found| found.p999_ms / found.p50_ms)
     }

@@ -16,7 +16,7 @@ use crate::compare::server::resident_bytes_of;
 
 /// Seconds that may wait to be written down; then the load waits, which a minute's stall of this thread would show anyway.
 pub const SECONDS_QUEUED_MAX: usize = 60;
-/// How often a line goes to the terminal.
+/// Seconds between two lines to the terminal.
 const PROGRESS_EVERY: u64 = 10;
 
 /// The columns of the file.
@@ -25,7 +25,7 @@ const TITLES: &str = "second\trequests\tsets\tgets\tp50_ms\tp99_ms\tp999_ms\tmax
 /// A second, and the processor time that the server used in it.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
-    /// What came.
+    /// Replies that came, and their latencies.
     pub second: Second,
     /// Processor time since the sample before.
     pub cpu: Duration,
@@ -34,13 +34,13 @@ pub struct Sample {
 /// All that is known of a second.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row {
-    /// What came.
+    /// Replies that came, and their latencies.
     pub second: Second,
     /// Processor time of the server, 100 being one processor.
     pub cpu_percent: f64,
     /// Resident memory of the server.
     pub resident_bytes: u64,
-    /// What its data takes on the disk.
+    /// Bytes of its data on the disk.
     pub disk_bytes: u64,
 }
 
@@ -94,7 +94,7 @@ pub struct Observer {
     pub pid: u32,
     /// Its data.
     pub data: PathBuf,
-    /// How many seconds there will be.
+    /// Seconds that the load is to last.
     pub seconds: u64,
 }
 

@@ -72,7 +72,7 @@ pub struct Options {
     #[arg(short = 'P', long, value_name = "COUNT", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub pipeline: u16,
 
-    /// How many of a hundred requests are SETs; the others are GETs
+    /// SETs among a hundred requests; the others are GETs
     #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
     pub set_percent: u8,
 

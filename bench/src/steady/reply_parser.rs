@@ -20,7 +20,7 @@ pub enum Reply {
     Error,
 }
 
-/// What is read next.
+/// The part of a reply that is read next.
 #[derive(Debug, Clone, Copy)]
 enum State {
     /// The first byte of a reply.
@@ -29,7 +29,7 @@ enum State {
     Text(Reply),
     /// The length of a value.
     Length { value: u64, digits: u32, is_negative: bool },
-    /// What is left of a value and its end of line.
+    /// The rest of a value and its end of line.
     Body { length: u64, left: u64 },
 }
 

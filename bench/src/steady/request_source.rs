@@ -19,23 +19,23 @@ pub struct RequestSource {
     get: Template,
 }
 
-/// Which requests come.
+/// The requests that come, in their order.
 #[derive(Debug, Clone, Copy)]
 pub enum Plan {
     /// A SET of each key.
     Fill {
         /// The order of the keys.
         order: KeyOrder,
-        /// How many have come.
+        /// Number of keys that have come.
         next: u64,
-        /// How many there are.
+        /// Number of all keys.
         keys: u64,
     },
     /// SETs and GETs of random keys, without end.
     Mix {
-        /// How many keys there are.
+        /// Number of keys.
         keys: u64,
-        /// How many of a hundred requests are SETs.
+        /// SETs among a hundred requests.
         set_percent: u64,
     },
 }
@@ -123,7 +123,7 @@ mod tests {
     use super::super::super::requests::command;
     use super::*;
 
-    /// Where the key begins, after `*3 $3 SET $19` and the ends of their lines.
+    /// Position of the key, after `*3 $3 SET $19` and the ends of their lines.
     const KEY_AT: usize = 18;
 
     fn all(mut source: RequestSource, most: usize) -> Vec<(Vec<u8>, bool)> {

@@ -23,17 +23,17 @@ use crate::compare::machine::Machine;
 use crate::compare::server::Server;
 use crate::compare::table::Style;
 
-/// How often the fill tells how far it is, in seconds.
+/// Seconds between two lines on how far the fill is.
 const PROGRESS_EVERY: u64 = 10;
 /// Lines of the server's log that are shown.
 const LOG_LINES_MAX: usize = 20;
 
-/// What there is to say at the end.
+/// Everything there is to say at the end.
 #[derive(Debug)]
 pub struct Outcome {
     /// The summary.
     pub summary: String,
-    /// Why the run has failed, if it has: the server died, or hung. The summary is of what was measured until then.
+    /// The reason that the run has failed, if it has: the server died, or hung. The summary is of what was measured until then.
     pub failure: Option<String>,
 }
 

@@ -9,10 +9,10 @@ use hdrhistogram::Histogram;
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 /// Digits of a latency.
 const DIGITS: u8 = 3;
-/// What the timeline counts in.
+/// Unit of the timeline.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// How many replies came.
+/// Number of replies that came, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Replies to SETs.
@@ -72,7 +72,7 @@ impl Latencies {
 pub struct Second {
     /// Its number, from 0.
     pub index: u64,
-    /// What came in it.
+    /// Number of replies that came in it.
     pub tally: Tally,
     /// Latencies of what came; `None` if nothing did, or nothing ever will.
     pub latencies: Option<Latencies>,

@@ -14,7 +14,7 @@ const WIDTH: u32 = 1_200;
 const HEAD_HEIGHT: u32 = 76;
 const LATENCY_HEIGHT: u32 = 420;
 const RATE_HEIGHT: u32 = 240;
-/// Where the axes begin, so that both panels' stand under each other.
+/// Width left of the axes, the same in both panels, so that they stand under each other.
 const Y_LABELS: u32 = 84;
 /// The range of the latencies where there are none.
 const NO_LATENCIES_MS: std::ops::Range<f64> = 0.1..10.0;
