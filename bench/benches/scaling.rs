@@ -1,4 +1,4 @@
-//! What it costs that a key is another core's: in-process load, without sockets and log, on one core and on two, none, half or all
+//! Cost of a key that is another core's: in-process load, without sockets and log, on one core and on two, none, half or all
 //! of whose requests are for the other one. The throughput shown is that of each core.
 //!
 //! Each core is a thread with an executor, a ring and a shard of its own, as in a node, and has clients that send sixteen requests

@@ -1,4 +1,4 @@
-//! What runs on each core of a Basalt node: boot, core loop, mailboxes, routing, commands and configuration.
+//! Everything that runs on each core of a Basalt node: boot, core loop, mailboxes, routing, commands and configuration.
 //!
 //! This crate ties `basalt_net`, `basalt_raft` and `basalt_storage` together and holds the binary `basalt`. It
 //! touches no file format and no wire format itself: rows belong to storage, bytes on sockets to net.

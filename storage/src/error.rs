@@ -1,4 +1,4 @@
-//! What can go wrong below the keyspace.
+//! Errors below the keyspace.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What a file system has left.
+//! Space that a file system has left.
 
 use std::path::Path;
 

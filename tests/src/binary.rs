@@ -1,4 +1,4 @@
-//! Where the binary is that the tests run.
+//! The place of the binary that the tests run.
 
 use std::env;
 use std::fs;

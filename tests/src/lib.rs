@@ -1,4 +1,4 @@
-//! What the whole-process tests are made of: a real node, clients of it that see every byte, and a disk that forgets.
+//! Parts of the whole-process tests: a real node, clients of it that see every byte, and a disk that forgets.
 //!
 //! Nothing here knows the inside of Basalt: a [`Node`] is the binary `basalt` as an operator runs it, a [`Client`] is a socket. The
 //! tests are in `tests/all`, one binary, so that it is linked once.

@@ -1,4 +1,4 @@
-//! What redis-benchmark is told to do: a test in a shape.
+//! Loads for redis-benchmark: a test in a shape.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What the command line of `bench-compare` asks for.
+//! The command line of `bench-compare`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Which processors the servers and the client may run on.
+//! Processors that the servers and the client may run on.
 
 use std::process::{Child, Command};
 

@@ -1,4 +1,4 @@
-//! What was measured, by server and load.
+//! Measurements, by server and load.
 
 use hdrhistogram::Histogram;
 

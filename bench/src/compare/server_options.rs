@@ -1,4 +1,4 @@
-//! What a command line says about the servers to start.
+//! Options of the servers to start, as command lines give them.
 
 use std::path::PathBuf;
 

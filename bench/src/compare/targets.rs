@@ -1,4 +1,4 @@
-//! What Basalt promises beside redis-server, as ratios of one run, and of itself when idle.
+//! Promises of Basalt beside redis-server, as ratios of one run, and of itself when idle.
 
 use super::figures::Figure;
 use super::load::{Load, Shape, Test};

@@ -1,4 +1,4 @@
-//! What a directory takes on its disk.
+//! Bytes that a directory takes on its disk.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;

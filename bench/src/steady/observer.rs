@@ -1,4 +1,4 @@
-//! What is written down of each second: what came, and what the server took meanwhile.
+//! The record of each second: replies that came, and what the server took meanwhile.
 //!
 //! It has a thread of its own. The load's thread must wait for nothing but the server: a walk through the data directory takes
 //! milliseconds, and a write to a file waits for the disk that the server keeps busy.

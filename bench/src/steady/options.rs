@@ -1,4 +1,4 @@
-//! What the command line of `bench-steady` asks for.
+//! The command line of `bench-steady`.
 
 use std::path::PathBuf;
 

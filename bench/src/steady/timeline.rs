@@ -1,4 +1,4 @@
-//! What was answered, second by second and over the whole run.
+//! Replies, second by second and over the whole run.
 
 use std::ops::AddAssign;
 use std::time::{Duration, Instant};

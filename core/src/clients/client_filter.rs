@@ -1,4 +1,4 @@
-//! Which connections CLIENT LIST shows and CLIENT KILL closes.
+//! The choice of connections that CLIENT LIST shows and CLIENT KILL closes.
 
 use super::session::{DEFAULT_USER, Session};
 use crate::commands::{Args, CommandError, parse_i64};

@@ -1,4 +1,4 @@
-//! What a connection has sent and nobody has decoded yet.
+//! Bytes that a connection has sent and nobody has decoded yet.
 //!
 //! A client may send much before it reads a reply, and its requests are decoded a few at a time: taking some off the front must not
 //! move all the others each time.

@@ -1,4 +1,4 @@
-//! What a core knows of each of its clients: the connection, its session, what it has sent and what it waits for.
+//! The clients of a core: each one's connection, its session, what it has sent and what it waits for.
 
 mod client_filter;
 mod connection;

@@ -1,4 +1,4 @@
-//! What a connection has set for itself: its database, protocol, name and the like.
+//! The state that a connection has set for itself: its database, protocol, name and the like.
 
 use std::net::SocketAddr;
 use std::time::Instant;

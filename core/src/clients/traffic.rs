@@ -1,4 +1,4 @@
-//! How many clients of a core speak, and how often: whether it is worth while to gather requests before looking at them.
+//! Number of a core's clients that speak, and how often: whether it is worth while to gather requests before looking at them.
 //!
 //! What a newcomer would get wrong: waking up is what costs, several times as much as a request. A core that wakes for each
 //! request of fifty clients has no time left for them; one that looks every 200 µs serves all that came with one wake-up.

@@ -1,4 +1,4 @@
-//! Which shard has a key, and which core of which node has that shard. Today there is one node.
+//! The way from a key to its shard, and to the core of the node that has that shard. Today there is one node.
 
 mod router;
 

@@ -1,4 +1,4 @@
-//! Which shard has a key, and which core runs a shard.
+//! The way from a key to its shard, and from a shard to the core that runs it.
 
 use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 

@@ -1,4 +1,4 @@
-//! Why a command failed, in Redis' words.
+//! Reasons that a command failed, in Redis' words.
 
 use std::borrow::Cow;
 

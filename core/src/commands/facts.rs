@@ -1,4 +1,4 @@
-//! What is publicly known of each command: arity, flags, where its keys are, and what `COMMAND DOCS` tells about it.
+//! Public facts of each command: arity, flags, where its keys are, and what `COMMAND DOCS` tells about it.
 //!
 //! These are the interface facts of Redis 7.0.15, as `COMMAND INFO` and `COMMAND DOCS` answer them: `make facts` writes those of a
 //! family's commands into its folder. Where Basalt takes longer than Redis, `complexity` says so. How a command runs is not here:

@@ -1,4 +1,4 @@
-//! What the HELP subcommands answer: Redis' texts, of what there is here.
+//! Replies of the HELP subcommands: Redis' texts, of what there is here.
 
 use basalt_net::resp::Reply;
 

@@ -1,4 +1,4 @@
-//! How large the replies may become that a shard makes before somebody takes them.
+//! Bounds of the replies that a shard makes before somebody takes them.
 //!
 //! What a newcomer would get wrong: rows must not depend on these bounds, which follow from this node's memory. A write is executed
 //! whatever becomes of its reply; a client whose reply is dropped is told that its command was executed.

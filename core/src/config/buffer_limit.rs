@@ -1,4 +1,4 @@
-//! How much output a slow client may leave unread.
+//! Bounds of the output that a slow client may leave unread.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which processors the node runs on.
+//! Processors that the node runs on.
 
 use super::error::Invalid;
 use super::kind::Kind;

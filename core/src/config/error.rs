@@ -1,4 +1,4 @@
-//! Why a configuration was refused. Each text names the setting, where its value came from and what would be valid.
+//! Reasons that a configuration was refused. Each text names the setting, where its value came from and what would be valid.
 
 use std::fmt;
 use std::io;

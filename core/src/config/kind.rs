@@ -1,4 +1,4 @@
-//! How the text of a setting becomes a value and back.
+//! The way from the text of a setting to its value and back.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

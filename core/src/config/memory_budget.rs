@@ -1,4 +1,4 @@
-//! How the memory of the node is divided. Every part is a bound; `INFO memory` shows what each may use and what it uses.
+//! The division of the node's memory. Every part is a bound; `INFO memory` shows what each may use and what it uses.
 //!
 //! The one thing a newcomer would get wrong: the parts add up to `memory` at their worst, not at what they are on a quiet day. A
 //! memtable may grow to [`limits::MEMTABLE_OVERFLOW`] times its budget while the one before it, which may have done the same, is

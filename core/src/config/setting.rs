@@ -1,4 +1,4 @@
-//! What is known of one setting, and the macro that turns the table into [`Config`] and its descriptions.
+//! One setting, and the macro that turns the table into [`Config`] and its descriptions.
 
 use super::error::{ConfigError, Invalid};
 use super::source::Source;

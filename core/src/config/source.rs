@@ -1,4 +1,4 @@
-//! Where the value of a setting came from.
+//! The source of a setting's value.
 
 use std::fmt;
 use std::path::PathBuf;

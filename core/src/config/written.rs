@@ -1,4 +1,4 @@
-//! What a user wrote, wherever that was, before it is laid over the defaults.
+//! Values as a user wrote them, wherever that was, before they are laid over the defaults.
 
 use super::error::ConfigError;
 use super::nearest::nearest;

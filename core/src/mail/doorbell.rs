@@ -1,4 +1,4 @@
-//! How a core is woken, and how it sleeps so that it can be.
+//! The bell that wakes a core, and the sleep from which it can.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use std::thread::Thread;

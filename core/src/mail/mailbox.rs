@@ -1,4 +1,4 @@
-//! How cores hand work to each other: one bounded lock-free queue per ordered pair of cores, and a doorbell per core.
+//! Queues by which cores hand work to each other: a bounded lock-free one per ordered pair of cores, and a doorbell per core.
 //!
 //! A message has many requests, or all replies of a turn, so a hop costs one push however many it carries. The bell makes a system
 //! call only when the core it belongs to sleeps. Requests and replies have queues of their own: a core that cannot take more

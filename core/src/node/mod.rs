@@ -1,4 +1,4 @@
-//! What all cores of the node share: configuration, counters, mailboxes. Nothing here is locked on the data path.
+//! The node, as all of its cores share it: configuration, counters, mailboxes. Nothing here is locked on the data path.
 
 mod background;
 mod clock;

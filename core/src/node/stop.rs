@@ -1,4 +1,4 @@
-//! How a node stops.
+//! The stop of a node.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

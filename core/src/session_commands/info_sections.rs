@@ -1,4 +1,4 @@
-//! What each section of INFO says.
+//! The sections of INFO.
 
 use basalt_storage::DATABASE_COUNT;
 

@@ -1,4 +1,4 @@
-//! What a command that concerns a connection or the node leaves to its core.
+//! The next step that a command that concerns a connection or the node leaves to its core.
 
 use crate::commands::{CommandError, Merge};
 use crate::mail::Control;

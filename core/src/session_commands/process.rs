@@ -1,4 +1,4 @@
-//! What the kernel knows of this process: memory and CPU time, from `/proc/self` and `getrusage`.
+//! Facts that the kernel knows of this process: memory and CPU time, from `/proc/self` and `getrusage`.
 //!
 //! Each figure is optional: where the kernel does not tell it, INFO leaves it out.
 

@@ -1,4 +1,4 @@
-//! Why a ring cannot be made or has failed, in words for an operator.
+//! Reasons that a ring cannot be made or has failed, in words for an operator.
 
 use std::{fs, io};
 

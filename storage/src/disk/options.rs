@@ -1,4 +1,4 @@
-//! How a store is opened.
+//! Options with which a store is opened.
 
 use super::block_cache::BlockCache;
 use crate::Identity;

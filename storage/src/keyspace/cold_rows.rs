@@ -1,4 +1,4 @@
-//! Which rows a request is going to read that are not in memory.
+//! Rows that a request is going to read and that are not in memory.
 //!
 //! While an entry is applied, reads wait for the disk, and the core with them. So rows are looked for before a write joins a batch,
 //! and a reader thread fetches all that are missing at once. What a handler reads beyond those, a

@@ -1,4 +1,4 @@
-//! What looking a key up gives.
+//! The record that looking a key up gives.
 
 use super::meta::{Prior, Type};
 use crate::Row;

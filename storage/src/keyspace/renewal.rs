@@ -1,4 +1,4 @@
-//! How many rows a collection has left behind, and what is done about it.
+//! Rows that a collection has left behind, and what is done about them.
 //!
 //! A deleted row is a tombstone until compaction drops it, and ordered scans walk over tombstones. A set that shrank from a
 //! million members to ten would make each SPOP walk past a hundred thousand of them. So a collection counts its

@@ -1,4 +1,4 @@
-//! Where the versions of collections come from.
+//! The source of the versions of collections.
 
 use crate::limits::VERSION_COUNTER_BITS;
 

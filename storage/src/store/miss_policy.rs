@@ -1,4 +1,4 @@
-//! How a read goes on that memory cannot answer.
+//! The way on for a read that memory cannot answer.
 
 use crate::cold::PinnedRows;
 

@@ -1,4 +1,4 @@
-//! What INFO tells is true at once: a client finds in it what it has just done, on whatever core and shard.
+//! INFO tells the truth at once: a client finds in it what it has just done, on whatever core and shard.
 
 use basalt_tests::{Client, DEADLINE, RedisServer, Reply, eventually, in_some_attempt};
 

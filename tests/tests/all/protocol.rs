@@ -1,4 +1,4 @@
-//! What goes over the socket, byte for byte: the same as with redis-server, however the bytes are cut.
+//! Bytes on the socket: the same as with redis-server, however they are cut.
 
 use std::io::Write as _;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What may use what. Each row is a room (a folder of `src`, or a file that lies there) and the rooms that it uses.
+//! Rooms, and what each may use. A row is a room (a folder of `src`, or a file that lies there) with the rooms that it uses.
 //!
 //! A room is read from the ground up: what it uses lies below it, so the arrows form no circle. An arrow that nothing uses any
 //! more is struck out; a new one needs a reason that holds in front of this list.

@@ -1,4 +1,4 @@
-//! Who uses whom: the arrows between the rooms of a crate, and between crates, as the sources have them.
+//! Users and used: the arrows between the rooms of a crate, and between crates, as the sources have them.
 //!
 //! A room is a folder of `src`, with all that is below it, or a file that lies in `src` itself. The crate's front door (`lib.rs`)
 //! is none; what it gives a shorter name counts as use of the room that the name comes from. Tests may use what they like.
