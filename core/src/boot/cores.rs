@@ -1,4 +1,4 @@
-//! Which processors the node has a core for.
+//! Processors that the node has a core for.
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;

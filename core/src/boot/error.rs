@@ -1,4 +1,4 @@
-//! Why a node cannot start: one sentence each, saying what was found and what to do.
+//! Reasons that a node cannot start: one sentence each, saying what was found and what to do.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use basalt_net::ring::RingError;
 
 use crate::config::ConfigError;
 
-/// Why a node cannot start.
+/// The reason that a node cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BootError {
@@ -23,13 +23,13 @@ pub enum BootError {
     /// A resource limit is too low and may not be raised.
     #[error("the {resource} limit is {found} where {needed} is needed: raise it with {advice}")]
     Limit {
-        /// Which limit.
+        /// The limit's name.
         resource: &'static str,
         /// The hard limit.
         found: String,
-        /// What is needed and why.
+        /// The least that is needed, and for what.
         needed: String,
-        /// How to raise it, or to need less.
+        /// The way to raise it, or to need less.
         advice: String,
     },
 
@@ -38,11 +38,11 @@ pub enum BootError {
     Cores {
         /// The setting.
         asked: String,
-        /// What is not there.
+        /// The first processor of a list that is not there, or a count that is too large.
         missing: String,
         /// The processors that are, as a list.
         available: String,
-        /// What to set instead.
+        /// A value to set instead.
         advice: String,
     },
 
@@ -51,9 +51,9 @@ pub enum BootError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What to do.
+        /// Advice to the operator.
         advice: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 
@@ -65,20 +65,20 @@ pub enum BootError {
     InUse {
         /// The directory.
         dir: PathBuf,
-        /// Who has it, as far as is known.
+        /// The process that has it, as far as is known.
         holder: String,
     },
 
     /// The data directory cannot be made, read or written.
     #[error("cannot {doing} {} ({source}): {advice}", .path.display())]
     DataDir {
-        /// What was tried.
+        /// The attempt that failed, as a verb with its object.
         doing: &'static str,
         /// With which file or directory.
         path: PathBuf,
-        /// What to do.
+        /// Advice to the operator.
         advice: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 
@@ -102,7 +102,7 @@ pub enum BootError {
     /// The data directory has groups that cannot be served.
     #[error("{what}; start a version that serves it, or put back what was there, with its node.toml, from a copy")]
     NotServed {
-        /// Which, and why.
+        /// The groups, and the reason.
         what: String,
     },
 
@@ -126,16 +126,16 @@ pub enum BootError {
     Damaged {
         /// The file or directory.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The damage, as a clause that follows the path.
         what: String,
     },
 
     /// The system refused something that works everywhere.
     #[error("cannot {doing} ({source}): check what confines this process (container, seccomp, systemd unit)")]
     System {
-        /// What was tried.
+        /// The attempt that failed, as a verb with its object.
         doing: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

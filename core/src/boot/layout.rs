@@ -40,7 +40,7 @@ pub struct DataDir {
     _lock: Flock<File>,
 }
 
-/// Where one shard's two databases are.
+/// The directories of one shard's two databases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardDir {
     /// The Raft log.
@@ -75,7 +75,7 @@ impl DataDir {
         &self.root
     }
 
-    /// How many shards it has, one at least.
+    /// Returns the number of shards, one at least.
     pub fn shard_count(&self) -> u16 {
         self.manifest.shards
     }
@@ -108,7 +108,7 @@ impl DataDir {
         self.manifest.group_at(index).unwrap_or_else(|| panic!("there is no shard {index} in {:?}", self.manifest))
     }
 
-    /// Whose the log and the rows of the shard with this index are.
+    /// The identity that the log and the rows of the shard with this index carry.
     pub fn identity(&self, index: u16) -> Identity {
         self.manifest.identity(self.group(index))
     }
@@ -276,12 +276,12 @@ impl DataDir {
         Ok(())
     }
 
-    /// Whether this start created it.
+    /// Returns whether this start created it.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
 
-    /// Where the shard with this index, counted from 0, lives.
+    /// The directories of the shard with this index, counted from 0.
     ///
     /// # Panics
     /// When there is no such shard.
@@ -334,7 +334,7 @@ fn write_holder(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// Who holds the lock, as far as the file tells.
+/// The holder of the lock, as far as the file tells.
 fn read_holder(mut file: File) -> String {
     let mut text = String::new();
     match file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse::<u32>().ok()) {

@@ -29,12 +29,12 @@ pub use stop::{StopRequest, watch_signals};
 
 use crate::config::{Config, Durability};
 
-/// What a node needs to run, checked and taken.
+/// Everything that a node needs to run, checked and taken.
 #[derive(Debug)]
 pub struct Prepared {
     /// The effective configuration; `maxclients` is lower than it was set where the limit of open files is.
     pub config: Config,
-    /// What files may be open for.
+    /// Files that may be open, by their purpose.
     pub open_files: OpenFiles,
     /// The processor of each core, one at least; ascending, and again from the first where cores share processors.
     pub cpus: Vec<CpuId>,

@@ -36,7 +36,7 @@ impl OpenTables {
     }
 }
 
-/// How many files a node may have open at once, and for what.
+/// Number of files that a node may have open at once, by their purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OpenFiles {
     /// Clients.
@@ -48,12 +48,12 @@ pub struct OpenFiles {
 }
 
 impl OpenFiles {
-    /// What a node would like to have for so many clients.
+    /// The files that a node would like to have for so many clients.
     pub fn wanted(clients: u32, core_count: usize, shard_count: u16) -> OpenFiles {
         OpenFiles { clients, tables: OpenTables::MOST, core_count, shard_count }
     }
 
-    /// How many files that are.
+    /// Returns the number of all of them.
     pub fn total(&self) -> u64 {
         u64::from(self.clients) + self.beside_clients()
     }

@@ -1,4 +1,4 @@
-//! How a node is asked to stop: by SIGTERM or SIGINT from outside, by `SHUTDOWN` from a client.
+//! The request to stop: by SIGTERM or SIGINT from outside, by `SHUTDOWN` from a client.
 //!
 //! A request is made once and never taken back. A second signal ends the process at once.
 
@@ -16,7 +16,7 @@ use crate::limits::STOP_MAX;
 /// Called once when a stop is requested.
 type Listener = Box<dyn FnOnce() + Send>;
 
-/// Whether the node was asked to stop; clones share the answer.
+/// Asks the node to stop, and tells whether it was asked; clones share the answer.
 #[derive(Clone, Default)]
 pub struct StopRequest {
     shared: Arc<Shared>,

@@ -215,7 +215,7 @@ impl Core {
         }
     }
 
-    /// What a client holds, and who it is, if it may be closed for that and is worth it.
+    /// The bytes that a client holds, its connection and its id, if it may be closed for that and is worth it.
     fn evictable(&self, connection: &Connection) -> Option<(u64, ConnId, u64)> {
         let bytes = (connection.held_bytes() + self.ring.output_capacity(connection.ring)) as u64;
         let bytes = bytes + connection.input.capacity() as u64;
@@ -282,7 +282,7 @@ fn chosen<'a>(core: &'a Core, filter: &'a ClientFilter) -> impl Iterator<Item = 
         .filter(|connection| filter.matches(&connection.session))
 }
 
-/// Where in `output`, which begins with a reply, the first one ends that ends at or behind `position`.
+/// The end in `output`, which begins with a reply, of the first one that ends at or behind `position`.
 fn end_of_reply(output: &[u8], position: usize) -> Option<usize> {
     let mut end = 0;
     while end < position {

@@ -68,7 +68,7 @@ pub(super) struct Clients {
     pub(super) handed_over_bytes: usize,
 }
 
-/// What other cores want that cannot be run yet.
+/// Requests of other cores that cannot be run yet.
 pub(super) struct Inbox {
     /// Requests for shards that take no more right now.
     pub(super) set_aside: SetAside,
@@ -80,7 +80,7 @@ pub(super) struct Inbox {
 
 /// Reads from disk for the shards of a core, which wait in its outbox until they are given to a thread.
 pub(super) struct ColdReads {
-    /// What the threads have fetched and nobody has taken.
+    /// Rows that the threads have fetched and nobody has taken.
     pub(super) fetched: Arc<ArrayQueue<Warmed>>,
     /// Reads that were given to threads and whose rows were not taken: no more than `fetched` holds.
     pub(super) under_way: usize,
@@ -102,7 +102,7 @@ pub(super) struct Clock {
 pub(super) struct HalfRun {
     pub(super) batch: RequestBatch,
     pub(super) next: usize,
-    /// Where the bytes of `next` begin.
+    /// Position of the bytes of `next`.
     pub(super) start: usize,
 }
 

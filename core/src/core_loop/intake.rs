@@ -1,4 +1,4 @@
-//! What clients have sent: from the ring's events to commands that are started.
+//! The intake of what clients have sent: from the ring's events to commands that are started.
 
 use basalt_net::resp::Decoded;
 use basalt_net::ring::{ConnId, Event};

@@ -1,4 +1,4 @@
-//! What a core's turn has for others: requests and replies by core, and rows to fetch from disk.
+//! Mail of a core's turn for others: requests and replies by core, and rows to fetch from disk.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ pub struct Warm {
     pub shard: ShardId,
     /// The connection whose requests wait for it.
     pub client: (CoreId, u32),
-    /// What to fetch.
+    /// The rows to fetch.
     pub read: ColdRead,
     /// True if the rows are to be kept for the command.
     pub pins: bool,
 }
 
-/// What a core's turn has for others. What does not fit into a mailbox waits here until there is room.
+/// Mail of a core's turn for the others. What does not fit into a mailbox waits here until there is room.
 ///
 /// Requests leave as soon as there are as many as the other core runs in a turn, so that it runs them while this one goes on; two
 /// cores that got each other's only at the end of their turns would run by turns (`scaling` bench). Replies leave at the turn's

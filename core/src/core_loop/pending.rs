@@ -4,14 +4,14 @@ use basalt_net::ring::ConnId;
 
 use crate::ids::Ticket;
 
-/// Where the reply of a request goes.
+/// The way of a reply back to the client of its request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PendingRequest {
     /// The connection. It may be gone by the time the reply comes.
     pub connection: ConnId,
     /// The place in the connection's order of replies.
     pub place: u64,
-    /// Which part of a command that takes many shards.
+    /// Number of the part, for a command that takes many shards.
     pub part: u32,
     /// True if it has its place among a shard's writes (see [`crate::entry::request::Mode`]).
     pub ordered: bool,

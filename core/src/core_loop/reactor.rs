@@ -1,4 +1,4 @@
-//! How glommio's reactor gets its turn on a core that is never out of tasks, and how late its timers are.
+//! The turn of glommio's reactor on a core that is never out of tasks, and the lateness of its timers.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -12,7 +12,7 @@ use crate::ids::CoreId;
 use crate::limits;
 use crate::node::Server;
 
-/// What the other tasks of a core did when they were let run.
+/// The state of a core's other tasks after they were let run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tasks {
     /// None was runnable.

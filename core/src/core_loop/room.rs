@@ -1,4 +1,4 @@
-//! What there is room for: in a connection, in the outbox, in the shards.
+//! Room for what a command may cause: in a connection, in the outbox, in the shards.
 
 use super::core::Core;
 use crate::clients::Connection;

@@ -14,7 +14,7 @@ use crate::mail::Takes;
 /// A request that was set aside.
 #[derive(Debug)]
 pub struct Aside {
-    /// Who waits for its reply.
+    /// The client that waits for its reply.
     pub origin: Origin,
     /// The way it is run.
     pub mode: Mode,
@@ -31,18 +31,19 @@ pub struct SetAside {
     changes: Vec<(ShardId, Takes)>,
 }
 
-/// What was set aside for one shard.
+/// Requests set aside for one shard.
 #[derive(Debug)]
 struct Queue {
     requests: VecDeque<Aside>,
     bytes: usize,
     plain_reads: usize,
-    /// What the other cores were told.
+    /// The word that the other cores were told.
     told: Takes,
 }
 
 impl Queue {
-    /// What the others should be told: much is not little before a part of it is left, so that they are not told all the time.
+    /// The word that the others should be told: much is not little before a part of it is left, so that they are not told all the
+    /// time.
     fn takes(&self) -> Takes {
         let is_much = match self.told {
             Takes::All => self.is_above(limits::ASIDE_REQUESTS_MUCH, limits::ASIDE_BYTES_MUCH),
@@ -132,7 +133,7 @@ impl SetAside {
         }
     }
 
-    /// What the other cores must be told of the shards since this was last asked.
+    /// Takes the words that the other cores must be told of the shards since this was last asked.
     pub fn changes(&mut self) -> impl Iterator<Item = (ShardId, Takes)> {
         self.changes.drain(..)
     }

@@ -1,4 +1,4 @@
-//! How a core that has nothing to do waits.
+//! The waits of a core that has nothing to do.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use super::core::Core;
 use crate::limits;
 use crate::mail::{Doorbell, Sleep};
 
-/// Where the loop stands between two sleeps.
+/// The loop's state between two sleeps.
 pub(super) struct Pace {
     pub(super) last_reactor_turn: Instant,
     /// The way the next turn waits.

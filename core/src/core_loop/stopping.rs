@@ -1,4 +1,4 @@
-//! How a core comes to its end.
+//! The end of a core.
 
 use futures_util::future::join_all;
 

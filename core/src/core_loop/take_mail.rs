@@ -1,4 +1,4 @@
-//! What other cores and threads have left, and requests that wait until their shards have room.
+//! Mail that other cores and threads have left, and requests that wait until their shards have room.
 
 use super::clients::run_control;
 use super::core::{Core, HalfRun};

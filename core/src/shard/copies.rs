@@ -1,4 +1,4 @@
-//! How much a command writes that copies rows: its own bytes tell nothing of it.
+//! Bytes that a command writes that copies rows: its own bytes tell nothing of it.
 //!
 //! Batches are bounded by their bytes, since what they add to the memtable follows from those for most commands. A COPY of thirty
 //! bytes may add sixteen megabytes. So what it copies is weighed before it joins, and counts as if it stood in the batch.

@@ -1,10 +1,10 @@
-//! What a shard asks of its core.
+//! Calls of a shard to its core.
 
 use basalt_storage::ColdRead;
 
 use crate::ids::{CoreId, Origin, ShardId};
 
-/// What the shard asks of the core after an operation.
+/// Calls of a shard to its core after an operation.
 pub trait ShardHost {
     /// Delivers a reply to whoever waits for it.
     fn reply(&mut self, origin: Origin, reply: &[u8]);

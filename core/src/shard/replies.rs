@@ -1,4 +1,4 @@
-//! How much the replies of a shard's batches are expected to have, and those that the core has yet to take.
+//! Bytes that the replies of a shard's batches are expected to have, and those that the core has yet to take.
 //!
 //! Replies are made all at once when an entry is applied. So requests whose replies are large join a batch only as long as those on
 //! their way have room: of a string the length is looked up, of what is taken from collections the largest of the last is a guess.
@@ -18,7 +18,7 @@ pub(super) struct Answering {
     pub(super) replies: Replies,
     /// The operation whose turn it is.
     pub(super) next: usize,
-    /// Where its reply begins.
+    /// Position of its reply.
     pub(super) start: usize,
 }
 
@@ -26,11 +26,11 @@ pub(super) struct Answering {
 pub(super) struct BatchReplies {
     /// The batch whose turn it is.
     pub(super) answering: Option<Answering>,
-    /// What those of batches that are proposed and not answered are expected to have.
+    /// Bytes that those of batches that are proposed and not answered are expected to have.
     pub(super) expected_bytes: usize,
-    /// What they may be expected to have before nothing more is taken.
+    /// Bytes that they may be expected to have before nothing more is taken.
     pub(super) bytes_max: usize,
-    /// What the next one is believed to have that cannot be looked up.
+    /// Bytes that the next one is believed to have that cannot be looked up.
     next_bytes: usize,
 }
 
@@ -45,7 +45,7 @@ impl BatchReplies {
         self.next_bytes = bytes.max(self.next_bytes - self.next_bytes / 16);
     }
 
-    /// What a reply is believed to have that cannot be looked up.
+    /// Bytes that a reply is believed to have that cannot be looked up.
     pub(super) fn next_bytes(&self) -> usize {
         self.next_bytes
     }

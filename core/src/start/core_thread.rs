@@ -19,14 +19,14 @@ use crate::mail::Doorbell;
 use crate::node::Server;
 use crate::shard::Threads;
 
-/// What a core tells when its ring is there.
+/// The word of a core whose ring is there, or the reason that it is not.
 pub(super) type Hello = Result<(CoreId, Doorbell), String>;
-/// What a core tells when it is about to take its first turn.
+/// The word of a core that is about to take its first turn.
 pub(super) type Ready = Result<Watched, String>;
-/// What a core is told once all have their rings.
+/// The word to a core once all have their rings.
 pub(super) type ServerIs = Receiver<(Arc<Server>, Vec<TcpListener>)>;
 
-/// What a core thread starts with.
+/// Everything that a core thread starts with.
 pub(super) struct CoreStart {
     pub(super) id: CoreId,
     /// Its shards' files, as they are opened.

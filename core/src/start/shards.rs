@@ -109,9 +109,9 @@ pub(super) fn open_shards(
     })
 }
 
-/// How a core gets the files of its shards.
+/// The files of a core's shards, as they are opened.
 pub(super) type Files = mpsc::Receiver<OpenShard>;
-/// What a core tells of a group: that it takes requests, or why it never will.
+/// The word of a core on a group: that it takes requests, or why it never will.
 pub(super) type GroupOpened = Result<ShardId, String>;
 
 /// Opens the groups of a core as their files come, each beside the others, and has the core take those that are ready.

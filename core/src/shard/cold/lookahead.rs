@@ -1,4 +1,4 @@
-//! Which rows a request will read that are not in memory, looked for before it joins a batch.
+//! Rows that a request will read and that are not in memory, looked for before it joins a batch.
 //!
 //! A request that meets the disk while its entry is applied holds up those behind it. So it is looked at before, on rows that do
 //! not wait. First for the rows that its arguments name, all at once; then, if it may read others, its handler runs on trial, and
@@ -14,7 +14,7 @@ use crate::commands::facts::Flags;
 use crate::commands::{Args, Command, Elements, Overwrites, Random, Rows, parse_stream_id, parse_usize};
 use crate::limits::TRIAL_BYTES_MAX;
 
-/// What the arguments of a command tell of the rows it will read.
+/// Rows that a command will read, as far as its arguments tell.
 #[derive(Debug, PartialEq, Eq)]
 struct Foresight {
     named: Named,
@@ -31,7 +31,7 @@ enum Named {
     Elements {
         /// The collection's type.
         kind: Type,
-        /// Where the first one's name is among the arguments.
+        /// Position of the first one's name among the arguments.
         first: usize,
         /// From there to the next one's.
         step: usize,
@@ -53,7 +53,7 @@ enum Named {
     Due {
         /// Keys at most.
         count: usize,
-        /// When the first deadline may be, Unix milliseconds.
+        /// Least first deadline, Unix milliseconds.
         from_ms: u64,
     },
 }
@@ -117,7 +117,7 @@ pub(super) fn note_named(
     Ok(and_others)
 }
 
-/// Where the names stand that go on to the end of a command's arguments: the first one's, and from there to the next one's.
+/// Positions of the names that go on to the end of a command's arguments: the first one's, and from there to the next one's.
 pub(super) fn names_to_the_end(command: &Command, args: Args<'_>) -> Option<(usize, usize)> {
     match foresee(command, args).named {
         Named::Keys => {

@@ -1,4 +1,4 @@
-//! How far the names in a request have been looked at that names very many.
+//! The place up to which the names in a request have been looked at that names very many.
 //!
 //! Few rows are fetched at a time. A look that began with the first name each time would cost the square of their number; so it
 //! goes on where the one before it stopped, and decodes no more of the request than it looks at. The one thing a newcomer would get

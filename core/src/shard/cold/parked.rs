@@ -1,4 +1,4 @@
-//! What waits in a shard beside its open batch.
+//! Requests that wait in a shard beside its open batch.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -28,7 +28,7 @@ pub(in crate::shard) struct Parked {
     pub(in crate::shard) requests: VecDeque<ParkedRequest>,
     /// Number of the first requests that are reads of refused batches, which came before all else that is parked.
     pub(in crate::shard) refused: usize,
-    /// Which of the requests a thread fetches rows for, or executes.
+    /// Index of the request that a thread fetches rows for, or executes.
     pub(in crate::shard) fetches_for: usize,
 }
 

@@ -21,7 +21,7 @@ pub(in crate::shard) struct ColdProgress {
     scans: u32,
     /// True if it waits for a view; `None` if there is none of what it reads.
     wants_view: Option<bool>,
-    /// What was fetched to be kept.
+    /// Rows that were fetched to be kept.
     kept: Option<PinnedRows>,
     kept_rounds: u32,
     /// Times that what was kept was of the past, since a generation had reached the disk.

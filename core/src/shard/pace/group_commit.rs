@@ -1,4 +1,4 @@
-//! When a shard proposes the batch it has collected: at once, or together with what comes in a moment.
+//! The moment at which a shard proposes the batch it has collected: at once, or together with what comes in a moment.
 //!
 //! A sync costs the same for one write as for a hundred, and so does an entry. While many clients write, those whose writes
 //! one sync has acknowledged send their next ones soon after, one by one: a batch proposed for the first of them would make the
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::limits;
 
-/// What a shard knows of the writes outstanding lately, and how long its batch has waited.
+/// Number of writes outstanding lately, and time that the shard's batch has waited.
 #[derive(Debug)]
 pub struct GroupCommit {
     /// Most writes outstanding at once, in this window and the one before.

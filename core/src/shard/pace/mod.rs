@@ -1,4 +1,4 @@
-//! When a batch leaves that could leave now. Three mechanisms hold it back, each for its own reason:
+//! The pace of batches: three mechanisms hold one back that could leave now, each for its own reason:
 //!
 //! - [`group_commit`]: while many write, it waits for its predecessor and a little longer, so that a sync serves more of them;
 //! - [`pressure`]: at most so many batches are on their way, and what they add fits into memory;

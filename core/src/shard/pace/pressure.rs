@@ -1,4 +1,4 @@
-//! What the writers of a shard fill, and how full it is: the memtable, and the segments of the log. See [`super::slow_down`].
+//! The fill of what a shard's writers write to: the memtable, and the segments of the log. See [`super::slow_down`].
 
 use std::time::Instant;
 

@@ -23,7 +23,7 @@ pub struct Level {
     pub soft_bytes: usize,
     /// Bytes at which nothing more is taken.
     pub hard_bytes: usize,
-    /// What the disk is doing about it.
+    /// The writing to disk that makes room.
     pub drain: Drain,
 }
 
@@ -61,7 +61,7 @@ impl Level {
     }
 }
 
-/// When a shard may propose its next batch, and how large it may be.
+/// The moment at which a shard may propose its next batch, and how large that may be.
 #[derive(Debug)]
 pub struct SlowDown {
     /// Bytes of a batch that are taken without pressure.
