@@ -17,13 +17,29 @@ const DISK_FULL_TEXTS: [&str; 2] = ["No space left on device", "Disk quota excee
 pub(crate) fn from_rocksdb(error: rocksdb::Error, dir: &Path) -> Error {
     let kind = error.kind();
     let text = error.into_string();
-    if DISK_FULL_TEXTS.iter().any(|full| text.contains(full)) {
+    if is_disk_full(&text) {
         return Error::DiskFull { path: dir.into() };
     }
     match kind {
         ErrorKind::Corruption => Error::Corruption { path: damaged_file(&text, dir), detail: text },
         _ => Error::Io { path: dir.into(), source: std::io::Error::other(text) },
     }
+}
+
+/// True if `text` says that there was no space, for something that may be tried again when there is.
+///
+/// Not for a sync of a write-ahead file that failed: the pages that it could not write may be gone, and a second sync, of the same
+/// file or after it was opened again, would report success.
+fn is_disk_full(text: &str) -> bool {
+    DISK_FULL_TEXTS.iter().any(|full| text.contains(full)) && !failed_syncs(text).any(|file| file.ends_with(".log"))
+}
+
+/// The files that syncs failed of, as RocksDB's text names them: "While fdatasync: /data/000012.log: No space left on device".
+pub(crate) fn failed_syncs(text: &str) -> impl Iterator<Item = &str> {
+    let calls = text.split("While ").skip(1).filter_map(|call| call.split_once(": "));
+    calls
+        .filter(|(call, _)| call.contains("sync"))
+        .map(|(_, file)| file.split_once(": ").map_or(file, |(file, _)| file))
 }
 
 /// The file that RocksDB's text names, or `dir` if it names none.
@@ -37,6 +53,23 @@ pub(crate) fn damaged_file(text: &str, dir: &Path) -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_ahead_file_whose_sync_has_failed_is_no_full_disk() {
+        for (text, is_full) in [
+            (
+                "IO error: No space left on device: While appending to file: /data/sync.log/7.log: No space left on device",
+                true,
+            ),
+            ("IO error: No space left on device: While fdatasync: /data/000009.sst: No space left on device", true),
+            ("IO error: No space left on device: While fsync: /data/MANIFEST-000004: Disk quota exceeded", true),
+            ("IO error: No space left on device: While fdatasync: /data/000007.log: No space left on device", false),
+            ("IO error: No space left on device: While fsync: /data/000007.log: Disk quota exceeded", false),
+            ("IO error: While fdatasync: /data/000007.log: Input/output error", false),
+        ] {
+            assert_eq!(is_disk_full(text), is_full, "{text}");
+        }
+    }
 
     #[test]
     fn damaged_files_are_named() {

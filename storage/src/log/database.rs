@@ -28,6 +28,18 @@ const SHARED_OPTIONS_BY_NAME: &str =
 /// The column family that each database has.
 pub(super) const DEFAULT_FAMILY: &str = "default";
 
+/// Bytes that RocksDB takes at once for what it holds of a log in memory.
+const ARENA_BYTES: usize = 1 << 20;
+/// The part of a segment that it takes at once for each group of a lane, and the least.
+const SHARED_ARENA_PART: usize = 64;
+const SHARED_ARENA_BYTES_MIN: usize = 4 << 10;
+
+/// Bytes by which what RocksDB holds of one group in one segment of a shared lane may exceed the group's records: what it takes at
+/// once for them.
+pub(super) fn shared_arena_bytes(segment_bytes: usize) -> usize {
+    (segment_bytes / SHARED_ARENA_PART).clamp(SHARED_ARENA_BYTES_MIN, ARENA_BYTES)
+}
+
 /// Bytes by which write-ahead files grow where there is room: a segment and what it may exceed it by.
 pub(super) fn file_step_bytes(options: &LogOptions) -> u64 {
     options.segment_bytes as u64 + (2 << 20)
@@ -76,8 +88,11 @@ fn rocksdb_options(log: &LogOptions, is_shared: bool, is_ample: bool) -> Result<
     // Only bounds how much RocksDB reserves for a write-ahead file ahead of writing it.
     let step_bytes = if is_ample { file_step_bytes(log) } else { SPARING_STEP_BYTES };
     options.set_max_total_wal_size(if is_shared { u64::MAX } else { step_bytes });
+    // A segment becomes tables of all groups at once or of none: tables of one group alone would be ahead of write-ahead files that
+    // the others still need, and RocksDB refuses to open what is.
+    options.set_atomic_flush(is_shared);
     options.set_max_write_buffer_number(log.segments_waiting_max as i32 + 3);
-    options.set_arena_block_size(1 << 20);
+    options.set_arena_block_size(if is_shared { shared_arena_bytes(log.segment_bytes) } else { ARENA_BYTES });
     // One writer: the plain skiplist insert remembers where the last key went, and the next one is its neighbour.
     options.set_allow_concurrent_memtable_write(false);
     // Records live minutes; two levels between which tables move without being rewritten, since their ranges never overlap.

@@ -24,27 +24,29 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rocksdb::properties::{BACKGROUND_ERRORS, CUR_SIZE_ALL_MEM_TABLES, NUM_IMMUTABLE_MEM_TABLE};
+use rocksdb::properties::{
+    BACKGROUND_ERRORS, CUR_SIZE_ALL_MEM_TABLES, NUM_ENTRIES_ACTIVE_MEM_TABLE, NUM_IMMUTABLE_MEM_TABLE,
+};
 use rocksdb::{ColumnFamily, DB, FlushOptions};
 
 use super::LogOptions;
 use super::database::{DEFAULT_FAMILY, create_family, families_of, open_database, refusal};
 use super::disk_space::DiskSpace;
+use super::lane_marker::{LANE_FILE, check_marker, write_marker};
 use super::limits::WEDGE_PATIENCE;
 use super::prewrite::{OpeningClaim, opening_bytes, prewrite};
 use super::raft_log::RaftLog;
-use super::recovery::{KeptFiles, exists, recover_group, sync_name};
-use super::shared_log::{lock, sync_files};
+use super::recovery::{KeptFiles, check_end, exists, recover_group, sync_name};
+use super::segments::Segments;
+use super::shared_log::{SharedLog, lock, sync_files};
 use super::skips::Skips;
 use super::syncer::{LogSyncer, SyncError};
+use crate::rocksdb_error::failed_syncs;
 use crate::{Error, Result};
-
-/// Part of RocksDB's message if the sync itself failed.
-const SYNC_CALL: &str = "sync";
 
 /// The log of a lane, to open the logs of its groups in.
 ///
@@ -65,10 +67,12 @@ struct Opening {
 }
 
 impl Lane {
-    /// Opens the lane in `directory`, or creates it. Of `options`, those of the group mean nothing.
+    /// Opens the lane in `directory`, or creates it. In `options`, the identity's group is the number of the lane; those that only
+    /// concern a group mean nothing.
     ///
     /// # Errors
-    /// [`Error::Missing`] if there is none and none is to be made; [`Error::Corruption`], [`Error::Io`].
+    /// [`Error::Missing`] if there is none and none is to be made; [`Error::Misfit`] for another lane's or another node's;
+    /// [`Error::UnknownFormat`]; [`Error::Corruption`], [`Error::Io`].
     pub fn open(directory: &Path, options: &LogOptions) -> Result<Lane> {
         let has_database = exists(&directory.join("CURRENT"))?;
         if !has_database && !options.create {
@@ -77,6 +81,11 @@ impl Lane {
         std::fs::create_dir_all(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
         if !has_database {
             sync_name(directory).map_err(|source| Error::Io { path: directory.to_owned(), source })?;
+        }
+        if has_database || exists(&directory.join(LANE_FILE))? {
+            check_marker(directory, &options.identity)?;
+        } else {
+            write_marker(directory, &options.identity)?;
         }
         let families = if has_database { families_of(directory)? } else { vec![DEFAULT_FAMILY.to_owned()] };
         Self::open_families(directory, options, families, true)
@@ -103,6 +112,8 @@ impl Lane {
             segment_bytes: AtomicUsize::new(0),
             durable_sequence: AtomicU64::new(database.latest_sequence_number()),
             database: RwLock::new(Some(Open { database, families })),
+            segments: Mutex::default(),
+            logs: Mutex::default(),
             users: AtomicUsize::new(1),
         });
         Ok(Lane { shared, space, opening: Mutex::new(Some(Opening { kept, claim })) })
@@ -169,6 +180,9 @@ pub(super) struct SharedLane {
     /// Bytes in the current write-ahead file.
     segment_bytes: AtomicUsize,
     durable_sequence: AtomicU64,
+    segments: Mutex<Segments>,
+    /// The logs that were opened in it, and may be gone.
+    logs: Mutex<Vec<Weak<SharedLog>>>,
     /// Open logs, and the handle.
     users: AtomicUsize,
 }
@@ -182,6 +196,12 @@ struct Open {
 impl Open {
     fn handles(&self) -> Vec<&ColumnFamily> {
         self.families.iter().filter_map(|family| self.database.cf_handle(family)).collect()
+    }
+
+    /// A property of each column family that is a number.
+    fn of_families(&self, property: &rocksdb::properties::PropName) -> Result<Vec<u64>, rocksdb::Error> {
+        let of_family = |handle| self.database.property_int_value_cf(handle, property).map(|value| value.unwrap_or(0));
+        self.handles().into_iter().map(of_family).collect()
     }
 }
 
@@ -208,8 +228,11 @@ impl SharedLane {
     }
 
     /// Counts a log that is open from now on.
-    pub(super) fn enter(&self) {
+    pub(super) fn enter(&self, log: &Arc<SharedLog>) {
         self.users.fetch_add(1, Ordering::AcqRel);
+        let mut logs = lock(&self.logs);
+        logs.retain(|log| log.strong_count() > 0);
+        logs.push(Arc::downgrade(log));
     }
 
     /// Closes the database with the last one who uses it, so that it can be opened again by another; waits for calls in flight.
@@ -259,7 +282,12 @@ impl SharedLane {
     pub(super) fn create_family(&self, family: &str) -> Result<()> {
         let mut open = self.database.write().unwrap_or_else(PoisonError::into_inner);
         let open = open.as_mut().ok_or_else(|| Error::DiskFull { path: self.directory.clone() })?;
-        create_family(&mut open.database, &self.directory, family, &self.options)?;
+        // RocksDB may have made it when it fails to write down its options: then it is there once the lane is opened again.
+        create_family(&mut open.database, &self.directory, family, &self.options).inspect_err(|error| {
+            if matches!(error, Error::DiskFull { .. }) {
+                self.wedge();
+            }
+        })?;
         open.families.push(family.to_owned());
         Ok(())
     }
@@ -280,16 +308,20 @@ impl SharedLane {
     }
 
     /// Closes the database and opens it again, when there is space again. Waits for calls in flight.
+    ///
+    /// # Errors
+    /// [`Error::DiskFull`], [`Error::Io`]; [`Error::Corruption`] if a log of the lane has lost its last record, whoever asks: all
+    /// of them are told what is durable as soon as this is over.
     pub(super) fn reopen(&self) -> Result<()> {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        let families = match database.take() {
-            Some(open) => open.families,
-            // The last attempt has failed.
-            None if self.is_shared => families_of(&self.directory)?,
-            None => vec![DEFAULT_FAMILY.to_owned()],
-        };
+        drop(database.take());
+        // Those that are there, and not those that are known: one may have been made though its creation has failed.
+        let families = if self.is_shared { families_of(&self.directory)? } else { vec![DEFAULT_FAMILY.to_owned()] };
         let opened = open_database(&self.directory, &self.options, &families, self.is_shared, true)?;
         sync_files(&self.directory).map_err(|source| Error::Io { path: self.directory.clone(), source })?;
+        let logs: Vec<_> = lock(&self.logs).iter().filter_map(Weak::upgrade).collect();
+        logs.iter().try_for_each(|log| check_end(&self.directory, &opened, log))?;
+        lock(&self.segments).clear();
         self.durable_sequence.store(opened.latest_sequence_number(), Ordering::Release);
         *database = Some(Open { database: opened, families });
         self.segment_bytes.store(0, Ordering::Relaxed);
@@ -324,12 +356,9 @@ impl SharedLane {
     /// Full segments that wait to be written as tables: a segment waits until those of all groups are.
     pub(super) fn segments_waiting(&self) -> Result<Result<u64, rocksdb::Error>> {
         self.with_open(|open| {
-            let mut waiting = 0;
-            for handle in open.handles() {
-                let of_group = open.database.property_int_value_cf(handle, NUM_IMMUTABLE_MEM_TABLE)?;
-                waiting = of_group.unwrap_or(0).max(waiting);
-            }
-            Ok(waiting)
+            // Held meanwhile: a segment that ended after RocksDB was asked would be taken for one that is written.
+            let mut segments = lock(&self.segments);
+            Ok(segments.count_waiting(&open.of_families(NUM_IMMUTABLE_MEM_TABLE)?))
         })
     }
 
@@ -346,7 +375,10 @@ impl SharedLane {
             }
             let mut flush = FlushOptions::default();
             flush.set_wait(false);
+            let mut segments = lock(&self.segments);
+            let has_records = open.of_families(NUM_ENTRIES_ACTIVE_MEM_TABLE)?.iter().map(|count| *count > 0).collect();
             open.database.flush_cfs_opt(&open.handles(), &flush)?;
+            segments.end(has_records);
             Ok(Begun::Now)
         })?;
         if matches!(begun, Ok(Begun::Now)) {
@@ -377,10 +409,11 @@ impl SharedLane {
         let message = error.to_string();
         let patience = Instant::now() + WEDGE_PATIENCE;
         // The core learns of the failed write at the same moment as this thread.
-        while !self.is_wedged() && Instant::now() < patience && !message.contains(SYNC_CALL) {
+        let has_failed = failed_syncs(&message).next().is_some();
+        while !self.is_wedged() && Instant::now() < patience && !has_failed {
             thread::sleep(Duration::from_millis(1));
         }
-        if !self.is_wedged() || message.contains(SYNC_CALL) {
+        if !self.is_wedged() || has_failed {
             return Err(SyncError::new(&self.directory, message));
         }
         sync_files(&self.directory).map_err(|error| SyncError::new(&self.directory, error))
@@ -389,5 +422,141 @@ impl SharedLane {
     /// Turns an error of the database into what it means.
     pub(super) fn refusal(&self, error: &rocksdb::Error) -> Error {
         refusal(&self.directory, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::Identity;
+    use crate::log::state_file::StateFile;
+    use crate::log::{Durability, LogRecord};
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn options() -> LogOptions {
+        LogOptions { warm_files: 0, reserve_bytes: 0, segment_bytes: 256 << 10, ..LogOptions::default() }
+    }
+
+    fn append(log: &mut RaftLog, count: u64) {
+        let next = log.range().end;
+        let record = |index| LogRecord { index, term: 1, body: vec![7; 100].into() };
+        log.append(&(next..next + count).map(record).collect::<Vec<_>>()).expect("appended");
+    }
+
+    fn sync(log: &mut RaftLog) -> Result<(), SyncError> {
+        let (tell, told) = channel();
+        log.sync(Box::new(move |outcome| tell.send(outcome).expect("somebody waits")));
+        told.recv_timeout(PATIENCE).expect("a callback")
+    }
+
+    /// A lane with groups 0 to 2, which have 10 records each.
+    fn lane_of_three(root: &Path, syncer: &LogSyncer) -> (Lane, Vec<RaftLog>) {
+        let lane = Lane::open(&root.join("lane"), &options()).expect("opens");
+        let open =
+            |group| lane.open_log(group, &root.join(format!("group-{group}")), &options(), syncer).expect("opens");
+        let mut logs: Vec<_> = (0..3).map(open).collect();
+        lane.finish_opening().expect("opened");
+        for log in &mut logs {
+            append(log, 10);
+            sync(log).expect("synced");
+        }
+        (lane, logs)
+    }
+
+    #[test]
+    fn a_lane_that_is_opened_again_without_the_records_of_an_idle_group_says_so_before_anything_is_durable() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let (lane, mut logs) = lane_of_three(root.path(), &syncer);
+        // Those of the last group are cut off; the first one's are whole.
+        let of_last = 10 * 100;
+        for file in fs::read_dir(root.path().join("lane")).expect("there").flatten() {
+            let (path, length) = (file.path(), file.metadata().expect("readable").len());
+            if path.extension().is_some_and(|extension| extension == "log") && length > of_last {
+                let file = fs::OpenOptions::new().write(true).open(path).expect("there");
+                file.set_len(length - of_last).expect("cut");
+            }
+        }
+        lane.shared.wedge();
+
+        let refused = logs[0].admit(1).expect_err("another group has lost what it had");
+
+        assert!(matches!(refused, Error::Corruption { .. }) && refused.to_string().contains("group-2"), "{refused}");
+        sync(&mut logs[2]).expect_err("nothing is durable any more");
+        logs[1].append(&[LogRecord { index: 10, term: 1, body: vec![7].into() }]).expect_err("nothing is taken either");
+    }
+
+    #[test]
+    fn a_family_that_was_made_though_its_creation_failed_is_there_when_the_lane_is_opened_again() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let (lane, mut logs) = lane_of_three(root.path(), &syncer);
+        // As when RocksDB cannot write down its options for want of space.
+        let directory = root.path().join("group-3");
+        fs::create_dir(&directory).expect("made");
+        StateFile::create(&directory, Identity::default()).expect("made before the family is");
+        let mut open = lane.shared.database.write().expect("nobody panicked");
+        let database = &mut open.as_mut().expect("open").database;
+        create_family(database, &root.path().join("lane"), "group-3", &options()).expect("created");
+        drop(open);
+        lane.shared.wedge();
+
+        logs[0].admit(1).expect("it is opened again");
+
+        append(&mut logs[0], 1);
+        let mut created = lane.open_log(3, &directory, &options(), &syncer).expect("opens");
+        append(&mut created, 1);
+        sync(&mut created).expect("synced");
+    }
+
+    #[test]
+    fn a_segment_becomes_tables_of_all_groups_at_once_and_a_group_takes_little_memory_ahead() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let (_lane, logs) = lane_of_three(root.path(), &syncer);
+        let files = fs::read_dir(root.path().join("lane")).expect("there").flatten().map(|file| file.path());
+        let written = files.filter(|path| path.to_string_lossy().contains("OPTIONS-")).max().expect("RocksDB has them");
+        let text = fs::read_to_string(written).expect("readable");
+        assert!(text.contains("atomic_flush=true"), "{text}");
+        for log in &logs {
+            let bytes = log.memory().segments_bytes;
+            assert!(bytes < 64 << 10, "{bytes} bytes for ten small records");
+        }
+    }
+
+    #[test]
+    fn segments_that_groups_fill_in_turns_are_counted_until_they_are_tables() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let (lane, mut logs) = lane_of_three(root.path(), &syncer);
+        for (ended, log) in logs.iter_mut().enumerate() {
+            let waiting = lane.shared.segments_waiting().expect("open").expect("counted");
+            assert!(waiting <= ended as u64, "{waiting} of {ended}");
+            append(log, 1);
+            assert!(matches!(lane.shared.begin_segment().expect("open"), Ok(Begun::Now)));
+        }
+        let deadline = Instant::now() + PATIENCE;
+        while lane.shared.segments_waiting().expect("open").expect("counted") > 0 {
+            assert!(Instant::now() < deadline, "the tables are written");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[test]
+    fn the_lane_of_another_is_refused() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let owner = Identity { node: 7, group: 1, ..Identity::default() };
+        let of = |identity| Lane::open(root.path(), &LogOptions { identity, ..options() });
+        drop(of(owner).expect("created"));
+        drop(of(owner).expect("its own"));
+        let refused = of(Identity { node: 8, ..owner }).expect_err("another node's");
+        assert!(matches!(refused, Error::Misfit { .. }), "{refused}");
+        fs::remove_file(root.path().join("LANE")).expect("removable");
+        let refused = of(owner).expect_err("nobody knows whose it is");
+        assert!(matches!(refused, Error::Corruption { .. }), "{refused}");
     }
 }

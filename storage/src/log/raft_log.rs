@@ -86,7 +86,7 @@ impl RaftLog {
     pub(super) fn new(recovered: Recovered, mut skips: Skips, options: &LogOptions, syncer: &LogSyncer) -> RaftLog {
         let Recovered { shared, promises, mark, records } = recovered;
         let shared = Arc::new(shared);
-        shared.lane.enter();
+        shared.lane.enter(&shared);
         let queue = syncer.queue();
         queue.register(&shared);
         let purged = promises.purged.map(|(index, id)| (index, id.into_vec()));
@@ -517,7 +517,14 @@ impl RaftLog {
             Begun::Now => Ok(true),
             Begun::Later => Ok(false),
             Begun::Never => {
-                self.shared.lane.wedge();
+                // It tells why to who writes: a sync that has failed in the background is final.
+                let lane = &self.shared.lane;
+                let told =
+                    lane.with_database(|database| database.write_opt(WriteBatch::default(), &self.write_options))?;
+                match self.judge(told) {
+                    Ok(()) | Err(Error::DiskFull { .. }) => self.shared.lane.wedge(),
+                    Err(error) => return Err(error),
+                }
                 self.reopen_if_wedged()?;
                 Ok(true)
             }

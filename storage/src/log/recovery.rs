@@ -169,6 +169,25 @@ fn check_mark(
     Err(Error::Corruption { path: directory.to_owned(), detail })
 }
 
+/// Refuses a database that was opened again and lacks the last record of `log`, which was written before, and so may be durable.
+pub(super) fn check_end(directory: &Path, database: &DB, log: &SharedLog) -> Result<()> {
+    let (last, purged) = {
+        let wanted = log.wanted();
+        (wanted.last, wanted.promises().purged.as_ref().map(|(index, _)| *index))
+    };
+    let Some((index, term)) = last.filter(|(index, _)| purged.is_none_or(|purged| purged < *index)) else {
+        return Ok(());
+    };
+    let rows = database.cf_handle(log.family());
+    let found = rows.map(|rows| read_record(directory, database, rows, index)).transpose()?.flatten();
+    if found.is_some_and(|record| record.term == term) {
+        return Ok(());
+    }
+    let log = log.directory.display();
+    let detail = format!("after the disk was full, the write-ahead files lack record {index} of term {term} of {log}");
+    Err(Error::Corruption { path: directory.to_owned(), detail })
+}
+
 fn read_record(directory: &Path, database: &DB, rows: &ColumnFamily, index: u64) -> Result<Option<LogRecord>> {
     let key = key_of(index);
     let row = database.get_pinned_cf_opt(rows, key, &read_options()).map_err(|error| refusal(directory, &error))?;

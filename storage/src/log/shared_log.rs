@@ -128,6 +128,11 @@ impl SharedLog {
         self.lane.with_family(&self.family, body)
     }
 
+    /// The column family of its records.
+    pub(super) fn family(&self) -> &str {
+        &self.family
+    }
+
     pub(super) fn wanted(&self) -> MutexGuard<'_, Wanted> {
         lock(&self.wanted)
     }
