@@ -111,13 +111,17 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         }
         let blocked_in_vain = idle && turn.timed_out && wait == Wait::Block(limits::BLOCK);
         if !blocked_in_vain && pace.last_reactor_turn.elapsed() >= limits::REACTOR_TURN {
+            let gathering = core.sync_placement.gather();
             reactor_turn().await;
+            drop(gathering);
             pace = Pace { last_reactor_turn: Instant::now(), wait: Wait::None };
             continue;
         }
         if !blocked_in_vain {
             // What the turn began goes on in other tasks, which wake each other: the next turn would only look on.
+            let gathering = core.sync_placement.gather();
             let tasks = let_tasks_run().await;
+            drop(gathering);
             let is_over = match tasks {
                 Tasks::Idle if idle => true,
                 // Few clients need no turn only to see that there is nothing: the one that waits sends what they were answered.

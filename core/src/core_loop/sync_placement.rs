@@ -1,10 +1,12 @@
-//! Where a core's sync thread runs: beside the core while syncs are small, anywhere while they are large.
+//! Where a core's sync thread runs: beside the core while syncs are small, anywhere while they are large. And when it begins: once
+//! all groups of a turn have appended.
 //!
 //! A sync of a few kilobytes is little more than falling asleep and waking up three times. If the thread does that on a
 //! processor of its own, each wake-up costs an interrupt between processors, taken from the client or the core that runs
 //! there; on the core's own processor it costs a switch, at a time when the core has little to do but wait for it. A sync of
 //! much data keeps a processor busy with copying, which is better done where the core is not.
 
+use basalt_storage::log::{Gathering, SyncGate};
 use nix::sched::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 
@@ -18,6 +20,9 @@ pub struct SyncPlacement {
     anywhere: CpuSet,
     /// The processor it was told to stay on.
     beside: Option<usize>,
+    gate: Option<SyncGate>,
+    /// Groups that are about to append what this turn has proposed.
+    group_count: usize,
 }
 
 impl SyncPlacement {
@@ -28,12 +33,27 @@ impl SyncPlacement {
             thread: thread.filter(|_| anywhere.is_some()),
             anywhere: anywhere.unwrap_or_default(),
             beside: None,
+            gate: None,
+            group_count: 0,
         }
     }
 
-    /// Places the thread for the sync of `bytes` that the calling core has just asked for. A system call only if something
-    /// has changed.
-    pub fn place(&mut self, bytes: usize) {
+    /// The same, for a thread whose syncs pass `gate`.
+    pub fn behind(self, gate: SyncGate) -> SyncPlacement {
+        SyncPlacement { gate: Some(gate), ..self }
+    }
+
+    /// Has the syncs of the groups that this turn was placed for begin together; to be held while the groups append.
+    pub fn gather(&mut self) -> Option<Gathering> {
+        // One group needs not wait for itself.
+        let count = std::mem::take(&mut self.group_count);
+        self.gate.as_ref().filter(|_| count > 1).map(|gate| gate.gather(count))
+    }
+
+    /// Places the thread for the sync of `bytes` that the calling core is about to ask for, for `group_count` groups. A system call
+    /// only if something has changed.
+    pub fn place(&mut self, bytes: usize, group_count: usize) {
+        self.group_count = group_count;
         let Some(thread) = self.thread else { return };
         let is_small = bytes <= limits::SMALL_SYNC_BYTES;
         let here = if is_small { sched_getcpu().ok() } else { None };
@@ -58,6 +78,7 @@ impl SyncPlacement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use basalt_storage::log::{Durability, LogSyncer};
     use std::path::Path;
     use std::sync::mpsc::channel;
     use std::time::{Duration, Instant};
@@ -84,11 +105,11 @@ mod tests {
         sched_setaffinity(Pid::from_raw(0), &here).unwrap();
         let mut placement = SyncPlacement::of(Some(thread));
 
-        placement.place(100);
+        placement.place(100, 1);
         assert_eq!(processors(thread), [anywhere[0]]);
-        placement.place(limits::SMALL_SYNC_BYTES + 1);
+        placement.place(limits::SMALL_SYNC_BYTES + 1, 1);
         assert_eq!(processors(thread), anywhere);
-        placement.place(limits::SMALL_SYNC_BYTES);
+        placement.place(limits::SMALL_SYNC_BYTES, 1);
         assert_eq!(processors(thread), [anywhere[0]]);
 
         drop(stop);
@@ -100,14 +121,26 @@ mod tests {
             std::thread::yield_now();
         }
         // Nothing to move any more, and nothing that fails.
-        placement.place(limits::SMALL_SYNC_BYTES + 1);
+        placement.place(limits::SMALL_SYNC_BYTES + 1, 1);
         assert_eq!(placement.thread, None);
     }
 
     #[test]
     fn without_a_thread_nothing_is_placed() {
         let mut placement = SyncPlacement::of(None);
-        placement.place(1);
+        placement.place(1, 1);
         assert_eq!(placement.beside, None);
+    }
+
+    #[test]
+    fn groups_are_waited_for_in_the_turn_that_they_were_placed_for() {
+        let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+        let mut placement = SyncPlacement::of(None).behind(syncer.gate());
+        assert!(placement.gather().is_none(), "nothing was proposed");
+        placement.place(1, 1);
+        assert!(placement.gather().is_none(), "one group waits for none");
+        placement.place(1, 3);
+        assert!(placement.gather().is_some());
+        assert!(placement.gather().is_none(), "the turn is over");
     }
 }

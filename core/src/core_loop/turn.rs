@@ -19,13 +19,15 @@ impl Core {
 
     /// Proposes what the turn collected, starts disk reads, hands over what is for others. True if something was sent.
     pub fn finish_turn(&mut self) -> bool {
-        let mut proposed_bytes = 0;
+        let (mut proposed_bytes, mut group_count) = (0, 0);
         for shard in self.shards.iter_mut().flatten() {
             let bytes_max = self.live.resp_limits.bulk_bytes_max;
-            proposed_bytes += shard.propose(self.clock.now, self.clock.now_ms, bytes_max, &mut self.outbox);
+            let bytes = shard.propose(self.clock.now, self.clock.now_ms, bytes_max, &mut self.outbox);
+            proposed_bytes += bytes;
+            group_count += usize::from(bytes > 0);
         }
         if proposed_bytes > 0 {
-            self.sync_placement.place(proposed_bytes);
+            self.sync_placement.place(proposed_bytes, group_count);
         }
         self.start_warming();
         self.outbox.flush() > 0

@@ -87,7 +87,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
             opened: opened.clone(),
             server: server_is,
             threads: shard_threads.clone(),
-            sync_placement: SyncPlacement::of(sync_threads[index]),
+            sync_placement: SyncPlacement::of(sync_threads[index]).behind(syncers[index].gate()),
         };
         let placement = if config.pins_cores() { Placement::Fixed(usize::from(cpu.0)) } else { Placement::Unbound };
         threads.push(spawn_core(placement, start, hello.clone(), done.clone())?);

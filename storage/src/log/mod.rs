@@ -13,6 +13,7 @@
 //!   of [`RaftLog::sync`] run on the syncer's thread.
 //! - Indexes are contiguous. Into an empty log that was never purged, the first append may start anywhere; after that a
 //!   record must follow its predecessor, which is asserted.
+//! - A core whose turn appends to several logs says so ([`SyncGate::gather`]), so that one sync covers them all.
 //! - The vote, the committed id and the purged id are opaque bytes of at most [`OPAQUE_BYTES_MAX`].
 //! - [`RaftLog::set_vote`], [`RaftLog::expect_snapshot`] and a purge that replaces the log alone promise nothing: follow them with
 //!   [`RaftLog::sync`] and wait. Such a sync is a real one in every [`Durability`], and covers all earlier appends.
@@ -38,6 +39,7 @@ mod shared_log;
 mod sizes;
 mod skips;
 mod state_file;
+mod sync_gate;
 mod sync_queue;
 mod syncer;
 mod tail;
@@ -50,4 +52,5 @@ pub use options::{Backlog, Durability, LogOptions};
 pub use raft_log::{LogMemory, RaftLog};
 pub use record::LogRecord;
 pub use skips::{Skips, Stopped};
+pub use sync_gate::{Gathering, SyncGate};
 pub use syncer::{LogSyncer, SyncDone, SyncError};

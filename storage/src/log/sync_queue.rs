@@ -28,6 +28,8 @@ pub(super) struct SyncQueue {
 #[derive(Default)]
 struct Waiting {
     requests: Vec<SyncRequest>,
+    /// Requests that are about to come, for which those that are here wait.
+    expected: usize,
     dirty: bool,
     asleep: bool,
     stopping: bool,
@@ -77,7 +79,19 @@ impl SyncQueue {
             return done(Err(SyncError::new(&log.directory, "the syncer has stopped")));
         }
         waiting.requests.push(SyncRequest { log: Arc::clone(log), done });
-        self.wake(waiting);
+        waiting.expected = waiting.expected.saturating_sub(1);
+        if waiting.expected == 0 {
+            self.wake(waiting);
+        }
+    }
+
+    /// Has syncs begin when so many more are asked for; with 0, those that are asked for begin now.
+    pub(super) fn expect(&self, count: usize) {
+        let mut waiting = lock(&self.waiting);
+        waiting.expected = count;
+        if count == 0 && !waiting.requests.is_empty() {
+            self.wake(waiting);
+        }
     }
 
     /// Notes that `log` was written to: in interval mode it will be synced.
@@ -188,7 +202,8 @@ impl SyncQueue {
             if due {
                 waiting.dirty = false;
             }
-            if due || !waiting.requests.is_empty() {
+            let is_complete = waiting.expected == 0 || waiting.stopping;
+            if due || (is_complete && !waiting.requests.is_empty()) {
                 std::mem::swap(batch, &mut waiting.requests);
                 return Some(due);
             }
@@ -279,6 +294,58 @@ mod tests {
             Err(io::Error::from_raw_os_error(libc::EIO))
         });
         (armed, told)
+    }
+
+    #[test]
+    fn the_syncs_of_a_turn_begin_when_the_last_of_its_logs_is_appended_to_or_the_turn_ends() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let open = |name| RaftLog::open(&directory.path().join(name), &options(), &syncer).expect("opens");
+        let mut logs = ["one", "two", "three"].map(open);
+        let (tell, told) = channel();
+        let mut ask = |number: usize| {
+            let next = logs[number].range().end;
+            append(&mut logs[number], next..=next);
+            let tell = tell.clone();
+            logs[number].sync(Box::new(move |outcome| tell.send((number, outcome)).expect("somebody waits")));
+        };
+        let queue = syncer.queue();
+        let asleep = || {
+            let deadline = Instant::now() + PATIENCE;
+            while !lock(&queue.waiting).asleep {
+                assert!(Instant::now() < deadline, "the thread waits at last");
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        let heard = |count: usize| {
+            (0..count).map(|_| told.recv_timeout(PATIENCE).expect("a callback")).for_each(|(_, outcome)| {
+                outcome.expect("synced");
+            });
+        };
+        let gate = syncer.gate();
+        asleep();
+        let gathering = gate.gather(3);
+        ask(0);
+        ask(1);
+        // Woken for another reason, it does not begin either.
+        queue.arrived.notify_all();
+        asleep();
+        assert!(told.try_recv().is_err() && lock(&queue.waiting).requests.len() == 2, "they wait for the third");
+        ask(2);
+        heard(3);
+        ask(0);
+        heard(1);
+        drop(gathering);
+
+        asleep();
+        let gathering = gate.gather(3);
+        ask(1);
+        drop(gathering);
+        heard(1);
+        let _gathering = gate.gather(3);
+        ask(2);
+        queue.stop();
+        heard(1);
     }
 
     fn append(log: &mut RaftLog, indexes: std::ops::RangeInclusive<u64>) {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::Durability;
+use super::sync_gate::SyncGate;
 use super::sync_queue::SyncQueue;
 use crate::{Error, Result};
 
@@ -65,6 +66,11 @@ impl LogSyncer {
     /// The moment at which acknowledged appends are on disk.
     pub fn durability(&self) -> Durability {
         self.queue.durability()
+    }
+
+    /// Returns what has the syncs of a turn begin together.
+    pub fn gate(&self) -> SyncGate {
+        SyncGate::new(self.queue())
     }
 
     pub(super) fn queue(&self) -> Arc<SyncQueue> {
