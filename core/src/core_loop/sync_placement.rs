@@ -1,4 +1,4 @@
-//! Where a core's sync thread runs: beside the core while syncs are small, anywhere while they are large. And when it begins: once
+//! The place of a core's sync thread: beside the core while syncs are small, anywhere while they are large.
 //! all groups of a turn have appended.
 //!
 //! A sync of a few kilobytes is little more than falling asleep and waking up three times. If the thread does that on a
@@ -16,7 +16,7 @@ use crate::limits;
 #[derive(Debug)]
 pub struct SyncPlacement {
     thread: Option<Pid>,
-    /// Where the thread may run when it is left alone.
+    /// Processors on which the thread may run when it is left alone.
     anywhere: CpuSet,
     /// The processor it was told to stay on.
     beside: Option<usize>,

@@ -36,7 +36,7 @@ use core_thread::{CoreStart, collect, collect_watched, join, spawn_core};
 use shards::{CompactionStart, GroupOpened, OpenShard, begin_compaction, open_shards};
 use syncers::start_syncers;
 
-/// Why a node could not start or had to stop.
+/// The reason that a node could not start or had to stop.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct RunError(pub String);
@@ -190,7 +190,7 @@ fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Backgroun
     Background::start(name, count, queue_max).map_err(|error| RunError(format!("no thread could be started: {error}")))
 }
 
-/// What the cores of a node share, before they run.
+/// The node as its cores will share it, before they run.
 pub(crate) fn make_server(
     config: Config,
     open_files: OpenFiles,

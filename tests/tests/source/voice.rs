@@ -10,7 +10,7 @@ const QUESTIONS: [&str; 9] = ["How", "What", "When", "Where", "Whether", "Which"
 
 /// The crates with the number of docs in them that still begin with one of [`QUESTIONS`].
 const MOST: [(&str, usize); 7] =
-    [("bench", 0), ("core", 51), ("fuzz", 0), ("net", 0), ("raft", 0), ("storage", 0), ("tests", 0)];
+    [("bench", 0), ("core", 47), ("fuzz", 0), ("net", 0), ("raft", 0), ("storage", 0), ("tests", 0)];
 
 #[test]
 fn docs_that_begin_with_a_question_become_fewer() {

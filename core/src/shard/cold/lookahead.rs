@@ -53,7 +53,7 @@ enum Named {
     Due {
         /// Keys at most.
         count: usize,
-        /// Least first deadline, Unix milliseconds.
+        /// The time before which no key is due, Unix milliseconds.
         from_ms: u64,
     },
 }
