@@ -99,15 +99,17 @@ fn requests_of_another_core_whose_replies_are_large_are_run_a_few_at_a_time_and_
             core.take_outcomes();
             core.finish_turn();
             turns += 1;
+            let waits = server.mailboxes.has_requests(OTHER, SELF) && core.takes_requests_of(OTHER);
+            assert!(!waits || core.has_work(), "a core with mail that it can take must not sleep");
             if let Some(replies) = server.mailboxes.next_replies(SELF, OTHER) {
                 assert!(
                     replies.bytes.len() <= limits::OUTBOX_REPLY_BYTES_MAX + VALUE_BYTES + 16,
                     "too much for a turn"
                 );
                 if tickets.is_empty() {
-                    // The write is there; half of the reads in one batch, half in the next.
-                    for (part, first) in reads.chunks(50).zip([1, 51]) {
-                        let sent = server.mailboxes.send_request(OTHER, SELF, batch(part, first));
+                    // The write is there. The first batches end just as the outbox is full.
+                    for (from, to) in [(0, 11), (11, 22), (22, 61), (61, 100)] {
+                        let sent = server.mailboxes.send_request(OTHER, SELF, batch(&reads[from..to], 1 + from as u32));
                         assert!(sent.is_ok());
                     }
                 }

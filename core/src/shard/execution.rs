@@ -411,14 +411,16 @@ impl ShardMachine {
         self.time_ms.max(self.store.applied().time_ms)
     }
 
-    /// Bytes of replies of batches that nobody has taken yet.
-    pub(super) fn reply_bytes(&self) -> usize {
-        self.made_bytes() + self.paused.as_ref().map_or(0, |position| position.replies.bytes.capacity())
+    /// Bytes of rows that may be kept for one command; no bound before anybody is served.
+    pub(super) fn kept_bytes_max(&self) -> usize {
+        self.core.as_ref().map_or(usize::MAX, |(server, _)| server.kept_bytes_max())
     }
 
-    /// Bytes of replies that nobody has taken yet, of batches that are applied and of reads that other threads execute.
-    fn made_bytes(&self) -> usize {
-        self.untaken_bytes + self.views.as_ref().map_or(0, Views::reply_bytes)
+    /// Bytes of replies of batches and views that nobody has taken yet.
+    pub(super) fn reply_bytes(&self) -> usize {
+        let of_views = self.views.as_ref().map_or(0, Views::reply_bytes);
+        let paused = self.paused.as_ref().map_or(0, |position| position.replies.bytes.capacity());
+        self.untaken_bytes + of_views + paused
     }
 
     /// Runs a read at once and writes its reply, or its error, to `out`. Never blocks.
@@ -574,8 +576,7 @@ impl ShardMachine {
         bytes: &[u8],
         is_read: bool,
     ) -> Result<Option<ColdRead>, MachineError> {
-        let kept_bytes_max = || self.core.as_ref().map_or(usize::MAX, |(server, _)| server.kept_bytes_max());
-        let is_too_large = position.progress.has_begun() && position.progress.is_too_large(kept_bytes_max());
+        let is_too_large = position.progress.has_begun() && position.progress.is_too_large(self.kept_bytes_max());
         // What the log holds at a start is executed before anybody is served.
         let may_wait = self.core.is_none() || position.progress.has_failed() || (is_too_large && !is_read);
         if may_wait {

@@ -1,15 +1,16 @@
 //! Bytes of replies that other threads make for one shard, from their first row on until the core has handed them over.
 //!
 //! What a newcomer would get wrong: nobody knows how long a reply will be. So a thread takes a little more of the budget each time
-//! it has read as much as it had, and waits when there is none; it may, since nothing but its reply waits for it. One at a time
-//! goes on all the same, or all of them could wait for each other.
+//! it has read as much as it had, and waits when there is none; it may, if nothing but its reply waits for it. One at a time goes
+//! on all the same, or all of them could wait for each other. A read of an entry does not wait, since all entries behind it would:
+//! it ends.
 
 use std::cell::RefCell;
-use std::ops::Bound;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::{Bound, ControlFlow};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use basalt_storage::{Counters, Direction, Result, Row, Rows, Visit};
+use basalt_storage::{ColdRead, Counters, Direction, Error, Result, Row, Rows, Visit};
 
 use crate::limits;
 
@@ -20,6 +21,8 @@ pub(super) struct ReplyBudget {
     /// The same as in `state`, for the core.
     used: AtomicUsize,
     bytes_max: usize,
+    /// Set once nobody takes replies any more.
+    is_closed: AtomicBool,
 }
 
 struct State {
@@ -31,7 +34,20 @@ struct State {
 impl ReplyBudget {
     pub(super) fn new(bytes_max: usize) -> Arc<ReplyBudget> {
         let state = Mutex::new(State { used: 0, has_overdrawn: false });
-        Arc::new(ReplyBudget { state, is_less: Condvar::new(), used: AtomicUsize::new(0), bytes_max })
+        let (used, is_closed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        Arc::new(ReplyBudget { state, is_less: Condvar::new(), used, bytes_max, is_closed })
+    }
+
+    /// Ends all reads, since nobody takes replies any more: those that wait for room now, others with their next row.
+    pub(super) fn close(&self) {
+        // Under the lock: a thread that has just looked would not hear of it.
+        let _state = self.lock();
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.is_less.notify_all();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
     }
 
     /// Bytes that replies have, or that were set aside for them.
@@ -51,18 +67,29 @@ pub(super) struct Reservation {
     budget: Option<Arc<ReplyBudget>>,
     bytes: usize,
     is_overdrawn: bool,
+    is_patient: bool,
 }
 
 impl Reservation {
-    pub(super) fn of(budget: &Arc<ReplyBudget>) -> Reservation {
+    /// One that waits for room.
+    pub(super) fn patient(budget: &Arc<ReplyBudget>) -> Reservation {
+        Reservation { budget: Some(budget.clone()), is_patient: true, ..Reservation::default() }
+    }
+
+    /// One that takes what there is, at once or not at all.
+    pub(super) fn impatient(budget: &Arc<ReplyBudget>) -> Reservation {
         Reservation { budget: Some(budget.clone()), ..Reservation::default() }
     }
 
-    /// Takes so many more bytes, as soon as there are any or no other reply is over the budget. May block.
-    fn grow(&mut self, bytes: usize) {
-        let Some(budget) = &self.budget else { return };
+    /// Takes so many more bytes, as soon as there are any or no other reply is over the budget; returns whether it has. May block
+    /// if it is patient.
+    fn grow(&mut self, bytes: usize) -> bool {
+        let Some(budget) = &self.budget else { return true };
         let mut state = budget.lock();
         while state.used + bytes > budget.bytes_max && state.has_overdrawn && !self.is_overdrawn {
+            if !self.is_patient || budget.is_closed() {
+                return false;
+            }
             state = budget.is_less.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if state.used + bytes > budget.bytes_max {
@@ -71,6 +98,7 @@ impl Reservation {
         state.used += bytes;
         self.bytes += bytes;
         budget.used.store(state.used, Ordering::Relaxed);
+        !budget.is_closed()
     }
 
     /// Gives back what it has above so many bytes, or takes what it lacks: the reply is made.
@@ -108,12 +136,21 @@ struct Meter {
 }
 
 impl Meter {
-    fn note(&mut self, bytes: usize) {
-        self.read = (self.read + bytes).min(self.reply_bytes_max);
+    /// Takes note of a row; returns whether the read goes on.
+    fn note(&mut self, bytes: usize) -> bool {
+        // One value may be longer than any other reply.
+        self.read = (self.read + bytes).min(self.reply_bytes_max.max(bytes));
         if self.read > self.reservation.bytes {
-            self.reservation.grow((self.read - self.reservation.bytes).max(limits::VIEW_REPLY_STEP_BYTES));
+            let more = (self.read - self.reservation.bytes).max(limits::VIEW_REPLY_STEP_BYTES);
+            return self.reservation.grow(more);
         }
+        !self.reservation.budget.as_ref().is_some_and(|budget| budget.is_closed())
     }
+}
+
+/// Ends a read for whose reply there is no room: as if it had gone beyond its view.
+fn ended() -> Error {
+    Error::Cold(ColdRead::Keys(Vec::new()))
 }
 
 impl<'a> MeteredRows<'a> {
@@ -130,10 +167,8 @@ impl<'a> MeteredRows<'a> {
 impl Rows for MeteredRows<'_> {
     fn get(&self, key: &[u8]) -> Result<Option<Row<'_>>> {
         let row = self.rows.get(key)?;
-        if let Some(row) = &row {
-            self.meter.borrow_mut().note(row.len());
-        }
-        Ok(row)
+        let goes_on = row.as_ref().is_none_or(|row| self.meter.borrow_mut().note(row.len()));
+        if goes_on { Ok(row) } else { Err(ended()) }
     }
 
     fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>> {
@@ -153,10 +188,12 @@ impl Rows for MeteredRows<'_> {
     }
 
     fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
+        let mut goes_on = true;
         self.rows.scan(lower, upper, direction, &mut |key, value| {
-            self.meter.borrow_mut().note(key.len() + value.len());
-            visit(key, value)
-        })
+            goes_on = self.meter.borrow_mut().note(key.len() + value.len());
+            if goes_on { visit(key, value) } else { ControlFlow::Break(()) }
+        })?;
+        if goes_on { Ok(()) } else { Err(ended()) }
     }
 
     fn counters(&self) -> &Counters {
@@ -178,9 +215,9 @@ mod tests {
     #[test]
     fn one_reply_may_be_larger_than_the_budget_and_others_wait_until_it_is_taken() {
         let budget = ReplyBudget::new(1000);
-        let mut large = Reservation::of(&budget);
+        let mut large = Reservation::patient(&budget);
         large.grow(600);
-        let mut small = Reservation::of(&budget);
+        let mut small = Reservation::patient(&budget);
         small.grow(300);
         large.grow(600);
         large.grow(5000);
@@ -201,5 +238,41 @@ mod tests {
         assert_eq!(budget.used(), 600);
         drop(small);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn who_is_impatient_ends_where_others_wait() {
+        let budget = ReplyBudget::new(1000);
+        let mut entry = Reservation::impatient(&budget);
+        assert!(entry.grow(300), "there is room");
+        let mut large = Reservation::patient(&budget);
+        assert!(large.grow(5000), "one may be over the budget");
+        assert!(!entry.grow(300));
+        assert_eq!(budget.used(), 5300, "it has what it had");
+        drop(large);
+        assert!(entry.grow(5000), "it may be the one");
+    }
+
+    #[test]
+    fn who_waits_for_room_ends_when_nobody_takes_replies_any_more() {
+        let budget = ReplyBudget::new(1000);
+        let mut large = Reservation::patient(&budget);
+        assert!(large.grow(5000));
+        let (said, heard) = channel();
+        for mut waiting in [Reservation::patient(&budget), Reservation::patient(&budget)] {
+            let said = said.clone();
+            std::thread::spawn(move || {
+                let goes_on = waiting.grow(300);
+                // As a reply in a queue that nobody empties.
+                std::mem::forget(waiting);
+                said.send(goes_on).unwrap();
+            });
+        }
+        assert!(heard.recv_timeout(Duration::from_millis(50)).is_err(), "there is nothing left");
+        budget.close();
+        for _ in 0..2 {
+            assert!(!heard.recv_timeout(Duration::from_secs(60)).expect("it ends, though nothing was given back"));
+        }
+        assert!(!large.grow(1), "nor does the one that was over the budget go on");
     }
 }

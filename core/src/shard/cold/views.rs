@@ -11,7 +11,8 @@
 //! A read that must see writes which are not applied yet stands in a batch between them. It gets its view when its turn comes
 //! ([`Deferral`]), and the batch goes on without it.
 //!
-//! Replies that were made and that the core has not taken count among those of its batches ([`ReplyBudget`]).
+//! Replies that were made and that the core has not taken have a budget of their own ([`ReplyBudget`]), and so have the copies: while
+//! the copies of a shard take as much as a command may have pinned, other clients' reads wait, and entries go without.
 //!
 //! The one thing a newcomer would get wrong: the copy is made when a thread is ready, not when the read is queued. So reads that
 //! wait for a thread hold no memory, and what the two halves show is never far apart.
@@ -64,14 +65,14 @@ pub(in crate::shard) struct Views {
     next_id: u64,
     running: HashMap<u64, Running>,
     client_count: usize,
-    /// Whose reads wait until fewer run.
+    /// Clients whose reads wait until fewer run, or copies of others have gone.
     waiting: VecDeque<Client>,
     /// The one for the next read that an entry meets, and whether its thread is ready.
     for_entry: Option<(u64, bool)>,
     /// Tells an entry that waits for it.
     entry_bell: Rc<EntryBell>,
-    /// What was executed and finds no room in the outbox.
-    untaken: VecDeque<(u64, Option<Viewed>)>,
+    /// Replies that find no room in the outbox.
+    untaken: VecDeque<(Purpose, Viewed)>,
     budget: Arc<ReplyBudget>,
 }
 
@@ -105,8 +106,12 @@ impl EntryBell {
 }
 
 impl Drop for Views {
-    /// Nobody takes anything any more: an entry that waits goes on without, threads that wait for room end.
+    /// Nobody takes anything any more: an entry that waits goes on without, threads that wait end.
     fn drop(&mut self) {
+        // First: what is said from now on lies in a queue that a thread which waits for room keeps itself.
+        self.budget.close();
+        // With the senders, threads that wait for an answer end.
+        self.running.clear();
         while self.events.pop().is_some() {}
         self.entry_bell.ring();
     }
@@ -135,6 +140,17 @@ enum Purpose {
     Deferred(Origin),
     /// Nobody needs it any more.
     Dismissed,
+}
+
+impl Purpose {
+    /// The core that gets the reply.
+    fn core(self) -> Option<CoreId> {
+        match self {
+            Purpose::Parked((core, _)) => Some(core),
+            Purpose::Deferred(origin) => Some(origin.core),
+            Purpose::Entry | Purpose::Dismissed => None,
+        }
+    }
 }
 
 /// What a thread says.
@@ -203,8 +219,8 @@ impl Views {
             threads,
             entry_threads,
             wake,
-            // A thread says nothing more before it is answered.
-            events: Arc::new(ArrayQueue::new(limits::VIEWS_MAX + limits::ENTRY_VIEWS_MAX)),
+            // Each says once more that it is done, when nobody takes what it has said before.
+            events: Arc::new(ArrayQueue::new(2 * (limits::VIEWS_MAX + limits::ENTRY_VIEWS_MAX))),
             seen: VecDeque::new(),
             next_id: 0,
             running: HashMap::new(),
@@ -228,6 +244,12 @@ impl Views {
         self.running.values().any(|running| running.is_given)
     }
 
+    /// The number of threads that work for clients, and of clients that wait for one.
+    #[cfg(test)]
+    pub(in crate::shard) fn client_counts(&self) -> (usize, usize) {
+        (self.client_count, self.waiting.len())
+    }
+
     /// The threads for reads of entries.
     #[cfg(test)]
     pub(in crate::shard) fn entry_threads(&self) -> &Background {
@@ -241,16 +263,20 @@ impl Views {
 
     /// Returns whether somebody waits for a reply, beside the parked requests.
     pub(in crate::shard) fn are_awaited(&self) -> bool {
-        self.running.values().any(|running| matches!(running.purpose, Purpose::Deferred(_)))
+        let running = self.running.values().map(|running| running.purpose);
+        let untaken = self.untaken.iter().map(|(purpose, _)| *purpose);
+        running.chain(untaken).any(|purpose| matches!(purpose, Purpose::Deferred(_)))
     }
 
-    /// Has a thread get ready for the first parked request of `client`, now or when there is room.
-    fn start(&mut self, client: Client, store: &Store) {
+    /// Has a thread get ready for the first parked request of the client that has waited longest, if there is room.
+    fn start_next(&mut self, store: &Store) -> bool {
         if self.client_count >= limits::VIEWS_MAX {
-            return self.waiting.push_back(client);
+            return false;
         }
+        let Some(client) = self.waiting.pop_front() else { return false };
         self.client_count += 1;
         self.submit(Purpose::Parked(client), store);
+        true
     }
 
     fn submit(&mut self, purpose: Purpose, store: &Store) -> u64 {
@@ -302,19 +328,9 @@ impl Views {
         goes
     }
 
-    /// Who gets the reply of a view.
-    fn to(&self, id: u64) -> Option<CoreId> {
-        match self.running.get(&id)?.purpose {
-            Purpose::Parked((core, _)) => Some(core),
-            Purpose::Deferred(origin) => Some(origin.core),
-            Purpose::Entry | Purpose::Dismissed => None,
-        }
-    }
-
     /// Takes the next reply that `has_room` has room for.
-    fn next_untaken(&mut self, has_room: &dyn Fn(CoreId) -> bool) -> Option<(u64, Option<Viewed>)> {
-        let may_go = |(id, _): &(u64, _)| self.to(*id).is_none_or(has_room);
-        let index = self.untaken.iter().position(may_go)?;
+    fn next_untaken(&mut self, has_room: &dyn Fn(CoreId) -> bool) -> Option<(Purpose, Viewed)> {
+        let index = self.untaken.iter().position(|(purpose, _)| purpose.core().is_none_or(has_room))?;
         self.untaken.remove(index)
     }
 
@@ -325,8 +341,8 @@ impl Views {
         }
     }
 
-    /// Takes note that a thread is done with a view, and has one begin with the next; says what it was for.
-    fn end(&mut self, id: u64, store: &Store) -> Option<Purpose> {
+    /// Takes note that a thread is done with a view; says what it was for.
+    fn end(&mut self, id: u64) -> Option<Purpose> {
         let ended = self.running.remove(&id)?;
         if !ended.is_clients {
             self.entry_bell.ring();
@@ -337,9 +353,6 @@ impl Views {
         }
         if ended.is_clients {
             self.client_count -= 1;
-            if let Some(next) = self.waiting.pop_front() {
-                self.start(next, store);
-            }
         }
         Some(ended.purpose)
     }
@@ -357,7 +370,13 @@ impl Views {
     }
 
     /// Gives a view to a read that stands between writes, if a thread is ready; else has one get ready.
-    fn defer(&mut self, store: &Store, origin: Origin, ranges: Vec<RowRange>, job: impl FnOnce() -> Job) -> Deferral {
+    fn defer(
+        &mut self,
+        store: &Store,
+        origin: Origin,
+        ranges: impl FnOnce() -> Vec<RowRange>,
+        job: impl FnOnce() -> Job,
+    ) -> Deferral {
         while let Some((id, event)) = self.events.pop() {
             if !(matches!(event, Event::Ready) && self.note_ready(id)) {
                 self.seen.push_back((id, event));
@@ -365,7 +384,7 @@ impl Views {
         }
         let for_entry = self.for_entry;
         match for_entry {
-            Some((id, true)) if self.offer(id, store, ranges, job) => {
+            Some((id, true)) if self.offer(id, store, ranges(), job) => {
                 self.running.get_mut(&id).expect("it was offered the read").purpose = Purpose::Deferred(origin);
                 self.for_entry = None;
                 return Deferral::Deferred;
@@ -452,6 +471,7 @@ impl Job {
         }
         (viewed.counts, viewed.time) = (scratch.counts(), began.elapsed());
         viewed.reservation = rows.into_reservation();
+        viewed.reply.shrink_to_fit();
         viewed.reservation.settle(viewed.reply.capacity());
         viewed
     }
@@ -465,44 +485,46 @@ fn decode<'a>(request: &'a [u8], args: &mut ArgList<'a>) -> Option<(RequestHeade
     Some((header, command))
 }
 
-/// The rows that a read may need: those of the keys that its arguments name. `None` if it names none, or is no read.
-fn ranges(request: &[u8]) -> Option<Vec<RowRange>> {
+/// The rows that a read may need: those of the keys that its arguments name.
+fn ranges(request: &[u8]) -> Vec<RowRange> {
     let mut args = ArgList::new();
-    let (header, command) = decode(request, &mut args)?;
-    if !matches!(command.kind, Kind::Read(_)) {
-        return None;
-    }
+    let Some((header, command)) = decode(request, &mut args) else { return Vec::new() };
     let args: Args<'_> = &args;
     let with_elements = !reads_only_metadata(command, args);
     let keys = command.keys(args).filter_map(|position| args.get(position));
-    let ranges: Vec<RowRange> = keys.flat_map(|key| rows_of_key(header.db, key, with_elements)).collect();
-    (!ranges.is_empty()).then_some(ranges)
+    keys.flat_map(|key| rows_of_key(header.db, key, with_elements)).collect()
 }
 
-/// Returns whether a read names the keys whose rows it needs.
-fn names_keys(request: &[u8]) -> bool {
+/// Returns whether `request` is a read that names the keys whose rows it needs.
+fn is_viewable(request: &[u8]) -> bool {
     let mut args = ArgList::new();
-    decode(request, &mut args).is_some_and(|(_, command)| command.keys(&args).next().is_some())
+    let decoded = decode(request, &mut args);
+    decoded.is_some_and(|(_, command)| matches!(command.kind, Kind::Read(_)) && command.keys(&args).next().is_some())
 }
 
 impl ShardMachine {
     /// Has the read `request`, which stands between the writes of an entry and waits for `origin`, executed on another thread as
     /// of this moment.
     pub(in crate::shard) fn defer(&mut self, origin: Option<Origin>, request: &[u8], now_ms: u64) -> Deferral {
+        // Its rows are pinned then: it must not wait until clients' views have gone.
+        let has_large_views = self.has_large_views();
         let (Some(views), Some(origin)) = (&mut self.views, origin) else { return Deferral::Never };
-        let Some(ranges) = ranges(request) else { return Deferral::Never };
-        let reservation = Reservation::of(&views.budget);
+        if has_large_views || !is_viewable(request) {
+            return Deferral::Never;
+        }
+        let reservation = Reservation::impatient(&views.budget);
         let job = || Job { request: request.to_vec(), now_ms, bounds: self.bounds, reservation };
-        views.defer(&self.store, origin, ranges, job)
+        views.defer(&self.store, origin, || ranges(request), job)
     }
 
     /// What the core has to do next for its views. Replies wait for whom there is no room.
     fn next_due_view(&mut self, has_room: &dyn Fn(CoreId) -> bool) -> Option<Due> {
-        let views = self.views.as_mut()?;
-        if let Some((id, viewed)) = views.next_untaken(has_room) {
-            views.seen.push_front((id, Event::Done(viewed)));
+        if let Some((purpose, viewed)) = self.views.as_mut()?.next_untaken(has_room) {
+            return Some(Due::Reply(purpose, viewed));
         }
-        while let Some((id, event)) = views.next_event() {
+        self.start_waiting_views();
+        while let Some((id, event)) = self.views.as_mut()?.next_event() {
+            let views = self.views.as_mut()?;
             match event {
                 Event::Ready if views.note_ready(id) => {}
                 Event::Ready => {
@@ -510,24 +532,39 @@ impl ShardMachine {
                         return Some(Due::View(id, client));
                     }
                 }
-                Event::Done(viewed) if views.to(id).is_some_and(|core| !has_room(core)) => {
-                    views.untaken.push_back((id, viewed));
-                }
                 Event::Done(viewed) => {
-                    let purpose = views.end(id, &self.store).filter(|purpose| *purpose != Purpose::Dismissed);
-                    if let Some(purpose) = purpose {
-                        let lost = || Viewed { reply: NOT_EXECUTED.to_vec(), ..Viewed::default() };
-                        let viewed = viewed.unwrap_or_else(lost);
-                        self.count_viewed(&viewed);
+                    let purpose = views.end(id).filter(|purpose| *purpose != Purpose::Dismissed);
+                    self.start_waiting_views();
+                    let Some(purpose) = purpose else { continue };
+                    let lost = || Viewed { reply: NOT_EXECUTED.to_vec(), ..Viewed::default() };
+                    let viewed = viewed.unwrap_or_else(lost);
+                    self.count_viewed(&viewed);
+                    if purpose.core().is_none_or(has_room) {
                         return Some(Due::Reply(purpose, viewed));
                     }
+                    self.views.as_mut()?.untaken.push_back((purpose, viewed));
                 }
             }
         }
-        if self.paused.is_none() {
+        if self.paused.is_none()
+            && let Some(views) = &mut self.views
+        {
             views.dismiss_for_entry();
         }
         None
+    }
+
+    /// Returns whether the copies of views take as much as they may.
+    fn has_large_views(&self) -> bool {
+        self.store.memory().view_bytes >= self.kept_bytes_max()
+    }
+
+    /// Has threads get ready for clients that wait for one. A copy goes before its thread says that it is done.
+    fn start_waiting_views(&mut self) {
+        if self.has_large_views() {
+            return;
+        }
+        while self.views.as_mut().is_some_and(|views| views.start_next(&self.store)) {}
     }
 
     /// Counts what became of a read, as if it had been executed here.
@@ -553,14 +590,14 @@ impl Shard {
         matches!(request.mode, Mode::Read | Mode::ReadInOrder)
             && request.progress.is_long(cold)
             && self.machine.borrow().views.is_some()
-            && names_keys(&request.bytes)
+            && is_viewable(&request.bytes)
     }
 
-    /// Has a thread get ready for the first parked request of `client`.
+    /// Has a thread get ready for the first parked request of `client`, now or when there is room.
     pub(in crate::shard) fn start_view(&mut self, client: Client) {
         let machine = &mut *self.machine.borrow_mut();
-        let views = machine.views.as_mut().expect("who wants a view knows that there may be one");
-        views.start(client, &machine.store);
+        machine.views.as_mut().expect("who wants a view knows that there may be one").waiting.push_back(client);
+        machine.start_waiting_views();
     }
 
     /// Gives threads that are ready their views, and replies of others to whoever waits for them. Returns how many replies there
@@ -587,10 +624,17 @@ impl Shard {
         let first = request.filter(|request| request.mode == Mode::Read || !self.has_unapplied());
         let mut machine = self.machine.borrow_mut();
         let now_ms = machine.advance_time(now_ms);
+        let has_large_views = machine.has_large_views();
         let ShardMachine { views: Some(views), store, bounds, .. } = &mut *machine else { return };
         if let Some(request) = first {
-            let ranges = ranges(&request.bytes).unwrap_or_default();
-            let reservation = Reservation::of(&views.budget);
+            if has_large_views {
+                // The thread goes: it is one of those for all shards.
+                views.dismiss(id);
+                views.waiting.push_front(client);
+                return;
+            }
+            let ranges = ranges(&request.bytes);
+            let reservation = Reservation::patient(&views.budget);
             let job = || Job { request: request.bytes.clone(), now_ms, bounds: *bounds, reservation };
             views.offer(id, store, ranges, job);
             return;

@@ -267,3 +267,49 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
         assert_eq!((shard.batches.open.write_count, shard.parking.waiting), (1, Waiting::default()));
     });
 }
+
+#[test]
+fn reads_wait_for_a_view_while_the_copies_of_others_take_much_and_entries_go_without() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, names) = (Host::default(), put_much_on_disk(&mut shard).await);
+        let mget: Vec<&str> = ["MGET"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        let counts = |shard: &Shard| shard.machine.borrow().views.as_ref().map_or((0, 0), Views::client_counts);
+        let client = |client: u32| Origin { client, ..origin(client) };
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+        shard.submit(client(1), Mode::Read, &command(&mget), 1, &mut host);
+        while counts(&shard) != (1, 0) {
+            assert!(Instant::now() < deadline, "no thread gets ready");
+            fetch_all(&mut shard, &mut host);
+        }
+        // Its thread has just been told to get ready.
+        let copy = {
+            let mut machine = shard.machine.borrow_mut();
+            let bytes = machine.kept_bytes_max();
+            machine.store.put(b"row", &vec![0; bytes]);
+            let copy = machine.store.view(&machine.store.cold_reader(), vec![(b"row"[..].into(), b"rox"[..].into())]);
+            machine.store.delete(b"row");
+            copy.unwrap()
+        };
+        shard.submit(client(2), Mode::Read, &command(&mget), 1, &mut host);
+        while counts(&shard) != (0, 2) {
+            assert!(Instant::now() < deadline, "{:?} run and wait", counts(&shard));
+            fetch_all(&mut shard, &mut host);
+            glommio::timer::sleep(limits::HELD_RETRY).await;
+            shard.take_outcomes(1, &mut host);
+        }
+        assert!(!shard.machine.borrow().views.as_ref().unwrap().has_some(), "the core may sleep meanwhile");
+        let beside = |ticket: u32| Origin { client: 3, ..origin(ticket) };
+        shard.submit(beside(3), Mode::Write, &command(&["SET", "other", "value"]), 1, &mut host);
+        shard.submit(beside(4), Mode::ReadInOrder, &command(&mget), 1, &mut host);
+        run_until_replied(&mut shard, &mut host, 2).await;
+        assert!(host.replies.iter().all(|(ticket, _)| *ticket > 2));
+        assert_eq!(counts(&shard), (0, 2));
+
+        drop(copy);
+        run_until_replied(&mut shard, &mut host, 4).await;
+
+        let replies = host.replies.iter().map(|(_, reply)| reply.split('\r').next().unwrap_or_default());
+        assert_eq!(replies.filter(|head| *head == "*10000").count(), 3);
+        assert_eq!((counts(&shard), shard.machine.borrow().store.memory().view_bytes), ((0, 0), 0));
+    });
+}

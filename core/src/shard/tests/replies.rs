@@ -140,3 +140,50 @@ fn replies_of_views_are_counted_and_wait_while_the_core_takes_none() {
         assert_eq!((reply_bytes(&shard), shard.has_replies()), (0, false));
     });
 }
+
+#[test]
+fn a_reply_of_a_view_that_nobody_takes_costs_nobody_beside_it_a_reply() {
+    with_shard(log_options(), |mut shard| async move {
+        let names = put_much_on_disk(&mut shard).await;
+        let mget: Vec<&str> = ["MGET"].into_iter().chain(names.iter().map(String::as_str)).collect();
+        // Of another connection: what follows the view on its own is parked, and applied when the view's reply is gone.
+        let beside = |ticket: u32| Origin { client: 8, ..origin(ticket) };
+        let (mut host, small, large) = (Host::default(), "s".repeat(300), "l".repeat(10_000));
+        for (ticket, line) in [(1, ["SET", "small", &*small]), (2, ["SET", "large", &*large])] {
+            shard.submit(beside(ticket), Mode::Write, &command(&line), 1, &mut host);
+        }
+        run_until_replied(&mut shard, &mut host, 2).await;
+
+        let mut host = Host { is_full: true, ..Host::default() };
+        shard.submit(origin(1), Mode::Read, &command(&mget), 1, &mut host);
+        let view_bytes = |shard: &Shard| shard.machine.borrow().views.as_ref().map_or(0, Views::reply_bytes);
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+        while view_bytes(&shard) < 300 * FIELDS {
+            assert!(Instant::now() < deadline, "{} bytes", view_bytes(&shard));
+            glommio::timer::sleep(limits::HELD_RETRY).await;
+            shard.take_outcomes(1, &mut host);
+        }
+        let bound = 300 * FIELDS / 2;
+        shard.machine.borrow_mut().bounds.shard_bytes_max = bound;
+        shard.submit(beside(2), Mode::Write, &command(&["GETDEL", "small"]), 1, &mut host);
+        shard.submit(beside(3), Mode::ReadInOrder, &command(&["GET", "large"]), 1, &mut host);
+        shard.submit(beside(4), Mode::Write, &command(&["GETDEL", "large"]), 1, &mut host);
+        while shard.has_unapplied() {
+            assert!(Instant::now() < deadline, "they are not applied");
+            fetch_all(&mut shard, &mut host);
+            shard.propose(Instant::now(), 1, STRING_BYTES_MAX, &mut host);
+            shard.group.drain_completions();
+            glommio::timer::sleep(limits::HELD_RETRY).await;
+        }
+        assert!(view_bytes(&shard) > bound && host.replies.is_empty(), "the view's reply was there all the time");
+
+        host.is_full = false;
+        run_until_replied(&mut shard, &mut host, 4).await;
+
+        host.replies.sort_unstable();
+        let heads = host.replies.iter().map(|(ticket, reply)| (*ticket, reply.split('\r').next().unwrap_or_default()));
+        let expected = [(1, "*10000"), (2, "$300"), (3, "$10000"), (4, "$10000")];
+        assert_eq!(heads.collect::<Vec<_>>(), expected);
+        assert_eq!(view_bytes(&shard), 0);
+    });
+}
