@@ -81,6 +81,9 @@ pub(crate) const FETCHED_ROWS_MAX: usize = 256;
 /// Bytes of those rows. Others are found in the block cache.
 pub(crate) const FETCHED_BYTES_MAX: usize = 64 << 10;
 
+/// Elements of a collection that are weighed at least, before the others are believed to be like them.
+pub(crate) const WEIGHED_ELEMENTS_MIN: u64 = 8;
+
 // --- PinnedRows ---------------------------------------------------------------------------------------------------------------
 
 /// Bytes at which no more single rows, or places, are fetched to be pinned: the command meets the rest when it is tried again.

@@ -67,7 +67,10 @@ impl DataDir {
         check_shards(root, &manifest, shards)?;
         let mut data = DataDir { root: root.to_owned(), manifest, is_new, is_former, _lock: lock };
         data.finish_removals()?;
-        Ok(data)
+        match (0..data.shard_count()).find(|index| data.manifest.group_at(*index).is_none()) {
+            Some(index) => Err(BootError::NotServed { what: format!("the group of shard {index} was removed") }),
+            None => Ok(data),
+        }
     }
 
     /// The directory itself.
@@ -680,6 +683,21 @@ created-by = \"0.1.0\"
             let refusal = place.refusal(None);
             assert!(refusal.contains("node.toml"), "cut at {position}: {refusal}");
         }
+    }
+
+    #[test]
+    fn a_shard_whose_removal_was_cut_short_is_removed_by_the_next_open() {
+        let place = Place::new();
+        let mut dir = place.open(Some(2)).expect("a new directory");
+        steps::end_after(Some(2));
+        dir.destroy_group(2).expect_err("it is cut short");
+        steps::end_after(None);
+        drop(dir);
+
+        let refusal = place.refusal(None);
+
+        assert!(refusal.contains("the group of shard 1 was removed"), "a node alone cannot do without it: {refusal}");
+        assert!(!place.root().join("shards/1").exists());
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::entry::request::{self, ArgList};
 use crate::limits;
 
 impl Shard {
-    /// Bytes of rows that an encoded write copies, about.
+    /// Bytes of rows that an encoded write copies, about. They count although its destination may be there and stay as it is: a
+    /// write before it, which is not applied yet, may delete that.
     pub(super) fn weigh_copies(&self, bytes: &[u8], now_ms: u64) -> usize {
         let command = request::peek(bytes).and_then(|(id, _)| table::by_id(id));
         if command.is_none_or(|command| command.rows != Rows::Whole) {
@@ -17,8 +18,11 @@ impl Shard {
         }
         let mut args = ArgList::new();
         let Some(header) = request::decode(bytes, &mut args) else { return 0 };
-        // The first of its keys; the command's own name is no argument.
-        let Some(source) = args.first() else { return 0 };
+        // Its keys; the command's own name is no argument.
+        let &[source, destination, ref options @ ..] = &args[..] else { return 0 };
+        if source == destination && !options.iter().any(|option| option.eq_ignore_ascii_case(b"DB")) {
+            return 0;
+        }
         let mut machine = self.machine.borrow_mut();
         machine.reading(now_ms, |execution| {
             let weighed = execution.keyspace(header.db).weigh(source, limits::WEIGHED_BYTES_MAX);

@@ -577,7 +577,7 @@ impl ShardMachine {
         is_read: bool,
     ) -> Result<Option<ColdRead>, MachineError> {
         let is_too_large = position.progress.has_begun() && position.progress.is_too_large(self.kept_bytes_max());
-        // What the log holds at a start is executed before anybody is served.
+        // What the log holds at a start is executed before this shard serves anybody. It waits for the disk, and its core with it.
         let may_wait = self.core.is_none() || position.progress.has_failed() || (is_too_large && !is_read);
         if may_wait {
             // It looks for nothing any more.

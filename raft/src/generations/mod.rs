@@ -177,7 +177,10 @@ impl Generations {
 
     /// Sets whether applying waits for room in memory: not in a group of one, which proposes no more than it has room for.
     pub(crate) fn set_paced(&self, is_paced: bool) {
-        self.is_paced.set(is_paced);
+        if self.is_paced.replace(is_paced) && !is_paced {
+            // An entry that waits for room goes on.
+            self.waiters.wake_all();
+        }
     }
 
     /// Waits, before an entry is applied, while the memory holds so much more than is on disk that a replica whose disk is slower

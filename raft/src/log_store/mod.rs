@@ -17,6 +17,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use basalt_storage::log::{Backlog, Durability, LogMemory, RaftLog, Skips, SyncDone};
 
@@ -45,6 +46,8 @@ struct Shared {
     /// The newest entry whose flush was reported: what may be applied.
     flushed: Cell<Option<u64>>,
     flushed_waiters: Waiters,
+    /// No read from disk begins before this: the last one met a full disk.
+    read_again: Cell<Option<Instant>>,
     /// The newest entry that openraft has told to be committed, since the log was opened.
     committed: Cell<Option<u64>>,
     /// The reason that an append waits right now.
@@ -84,6 +87,7 @@ impl LogStore {
             flushing: RefCell::new(VecDeque::new()),
             flushed,
             flushed_waiters: Waiters::default(),
+            read_again: Cell::new(None),
             committed: Cell::new(None),
             stalled: Cell::new(None),
             #[cfg(test)]

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use basalt_storage::log::LogRecord;
 use futures_util::Stream;
@@ -16,7 +17,7 @@ use openraft::{OptionalSend, RaftLogReader};
 use super::LogStore;
 use crate::completions::Pending;
 use crate::entry::{decode_entry, decode_vote};
-use crate::limits::READ_BYTES;
+use crate::limits::{LOG_DISK_FULL_RETRY, READ_BYTES};
 use crate::types::{Entry, TypeConfig, Vote};
 
 impl LogStore {
@@ -43,8 +44,13 @@ impl LogStore {
             };
             let is_current = under_way.truncations == self.0.truncations.get();
             *reading = None;
-            if is_current {
+            let is_held_up = matches!(outcome, Ok(Err(basalt_storage::Error::DiskFull { .. })));
+            if is_current && !is_held_up {
                 return Poll::Ready(self.take_read(from, outcome));
+            }
+            if is_held_up {
+                // The log is closed until there is space to open it again: it is looked for again then, like what is to be written.
+                self.0.read_again.set(Some(Instant::now() + LOG_DISK_FULL_RETRY));
             }
             // Read in vain: others may stand in the places of those that were there.
             to = to.min(self.0.log.borrow().range().end);
@@ -58,7 +64,8 @@ impl LogStore {
             Ok(None) => {
                 self.0.flushed_waiters.add(context);
                 // One at a time for each log: the threads' queue has its bounds.
-                if !self.0.is_reading.swap(true, Ordering::AcqRel) {
+                let may_begin = self.0.read_again.get().is_none_or(|at| at <= Instant::now());
+                if may_begin && !self.0.is_reading.swap(true, Ordering::AcqRel) {
                     *reading = Some(self.begin_read(from, to, bytes_max));
                 }
                 Poll::Pending
@@ -226,5 +233,37 @@ impl RaftLogReader<TypeConfig> for LogStore {
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
         let log = self.0.log.borrow();
         log.vote().map(decode_vote).transpose().map_err(|error| self.fault_of(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use basalt_storage::log::{Durability, LogSyncer};
+
+    use super::*;
+    use crate::support::{Threads, open_log, run};
+
+    #[test]
+    fn a_read_that_meets_a_full_disk_is_tried_again_later_and_is_no_fault() {
+        let directory = tempfile::tempdir().unwrap();
+        run(async {
+            let syncer = LogSyncer::start(0, Durability::None).unwrap();
+            let log = LogStore::new(open_log(directory.path(), &syncer), Rc::new(Threads), Arc::new(|| {}));
+            let (path, wake): (_, crate::completions::Wake) = (directory.path().to_owned(), Arc::new(|| {}));
+            let full = Pending::run(&Threads, &wake, move || Err(basalt_storage::Error::DiskFull { path }));
+            let mut reading = Some(Reading { records: full, truncations: 0 });
+            let deadline = Instant::now() + crate::support::PATIENCE;
+            let context = Context::from_waker(Waker::noop());
+            while log.0.read_again.get().is_none() {
+                assert!(Instant::now() < deadline);
+                // The log is empty: what is not in memory ends it.
+                let _ = log.poll_read(&mut reading, 0, 1, READ_BYTES, &context);
+            }
+            assert!(reading.is_none() && log.fault().is_none(), "{:?}", log.fault());
+        });
     }
 }

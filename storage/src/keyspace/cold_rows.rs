@@ -16,7 +16,7 @@ use super::meta::Type;
 use super::record::Lookup;
 use super::renewal::Removed;
 use super::streams::StreamId;
-use crate::limits::{COLD_KEY_BYTES_MAX, COLD_ROWS_MAX, COLD_SCAN_BYTES};
+use crate::limits::{COLD_KEY_BYTES_MAX, COLD_ROWS_MAX, COLD_SCAN_BYTES, WEIGHED_ELEMENTS_MIN};
 use crate::{ColdRead, Direction, Error, Result};
 
 /// Row kind of names in every collection that has names.
@@ -53,7 +53,7 @@ impl Keyspace<'_> {
 
     /// Notes which of `names` in the hash, set or sorted set at `key` are cold, up to [`COLD_ROWS_MAX`], or else its metadata. If
     /// the command removes rows, a small collection that has left many behind is written anew (see `Removed`): then looks for all
-    /// of it, up to `renewed_bytes_max`.
+    /// of it. `removes` says how many names the command has in all, and up to how many bytes to look.
     ///
     /// # Errors
     /// As [`Keyspace::cold_key`]; [`Error::WrongType`]; [`Error::Cold`] with elements of what is written anew.
@@ -61,14 +61,14 @@ impl Keyspace<'_> {
         &self,
         key: &[u8],
         kind: Type,
-        names: impl ExactSizeIterator<Item = &'n [u8]>,
-        renewed_bytes_max: Option<usize>,
+        names: impl Iterator<Item = &'n [u8]>,
+        removes: Option<(u64, usize)>,
         cold: &mut ColdRows,
     ) -> Result<()> {
         assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
         let Some(Some(collection)) = note(self.collection(key, kind), cold)? else { return Ok(()) };
-        if let (Some(bytes_max), Some((removed, _))) = (renewed_bytes_max, Removed::read(collection.fields()))
-            && removed.may_renew(collection.size, names.len() as u64)
+        if let (Some((count, bytes_max)), Some((removed, _))) = (removes, Removed::read(collection.fields()))
+            && removed.may_renew(collection.size, count)
         {
             self.cold_elements(key, bytes_max)?;
         }
@@ -165,13 +165,17 @@ impl Keyspace<'_> {
             return Ok(record.body().len());
         }
         let (collection, all) = (self.open(key, &record, prior)?, Bound::Unbounded);
-        let (mut bytes, mut count) = (0, 0u64);
+        let (mut bytes, mut count, mut largest) = (0, 0u64, 0);
         self.scan_elements(&collection, all, all, Direction::Forward, &mut |element, value| {
-            (bytes, count) = (bytes + element.len() + value.len(), count + 1);
-            if bytes < bytes_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            let element_bytes = element.len() + value.len();
+            (bytes, count, largest) = (bytes + element_bytes, count + 1, largest.max(element_bytes));
+            // A single large one says nothing of the others.
+            let goes_on = bytes < bytes_max || (count < WEIGHED_ELEMENTS_MIN && bytes - largest < bytes_max);
+            if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        let mean = bytes as u64 / count.max(1);
-        Ok(bytes.max((mean * collection.size) as usize))
+        let others = collection.size.saturating_sub(count);
+        let mean = (bytes - largest) as u64 / count.saturating_sub(1).max(1);
+        Ok(bytes.saturating_add(mean.saturating_mul(others) as usize))
     }
 
     /// Looks for the element at `end` of the list at `key`.

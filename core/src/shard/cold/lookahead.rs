@@ -66,15 +66,17 @@ enum Named {
 /// reason to wait.
 pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>, seed: Option<u64>) -> Result<bool> {
     let mut cold = ColdRows::new();
-    let and_others = note_named(keyspace, command, args, seed, &mut cold)?;
+    let and_others = note_named(keyspace, command, args, 0, seed, &mut cold)?;
     if cold.is_empty() { Ok(and_others) } else { Err(Error::Cold(ColdRead::Keys(cold))) }
 }
 
-/// Notes which rows that the arguments name are cold, until they are enough, and says whether the command may read others.
+/// Notes which rows that the arguments name are cold, until they are enough, and says whether the command may read others. So many
+/// `args_to_come` follow these.
 pub(super) fn note_named(
     keyspace: &Keyspace<'_>,
     command: &Command,
     args: Args<'_>,
+    args_to_come: usize,
     seed: Option<u64>,
     cold: &mut ColdRows,
 ) -> Result<bool> {
@@ -90,7 +92,8 @@ pub(super) fn note_named(
         }
         Named::Elements { kind, first, step, removes } => {
             let names = args.iter().skip(first).step_by(step).copied();
-            keyspace.cold_names(args[1], kind, names, removes.then_some(TRIAL_BYTES_MAX), cold)?;
+            let count = (names.len() + args_to_come / step) as u64;
+            keyspace.cold_names(args[1], kind, names, removes.then_some((count, TRIAL_BYTES_MAX)), cold)?;
         }
         Named::Entries => {
             let ids = args.iter().skip(2).map_while(|id| parse_stream_id(id, 0).ok());

@@ -88,8 +88,8 @@ impl NamesLooked {
             let (header, next) = part.expect("it was decoded when the look began");
             let command = table::by_id(header.command).expect("so was its command");
             args[0] = command.name().as_bytes();
-            let before = cold.len();
-            self.and_others = note_named(keyspace, command, &args, header.seed, &mut cold)?;
+            let (before, args_to_come) = (cold.len(), self.args_left - (args.len() - self.head));
+            self.and_others = note_named(keyspace, command, &args, args_to_come, header.seed, &mut cold)?;
             // Neither what stopped for want of room nor what has met the collection itself has come to the last name.
             let (found, is_of_collection) = (cold.len() - before, self.head > 1);
             if (is_enough_cold(&cold) && found < count) || (found == 1 && is_of_collection) {

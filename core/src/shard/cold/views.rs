@@ -11,8 +11,8 @@
 //! A read that must see writes which are not applied yet stands in a batch between them. It gets its view when its turn comes
 //! ([`Deferral`]), and the batch goes on without it.
 //!
-//! Replies that were made and that the core has not taken have a budget of their own ([`ReplyBudget`]), and so have the copies: while
-//! the copies of a shard take as much as a command may have pinned, other clients' reads wait, and entries go without.
+//! Replies that were made and that the core has not taken have a budget of their own ([`ReplyBudget`]), and so have the copies:
+//! while those of a shard take as much as a command may have pinned, other clients' reads wait, and entries go without.
 //!
 //! The one thing a newcomer would get wrong: the copy is made when a thread is ready, not when the read is queued. So reads that
 //! wait for a thread hold no memory, and what the two halves show is never far apart.

@@ -116,6 +116,29 @@ fn copies_of_what_is_large_fill_a_batch_as_if_it_stood_there() {
             settle(&mut shard, &mut host).await;
             assert!(host.replies.iter().all(|(_, reply)| !reply.starts_with('-')), "they are executed");
         }
+        let weigh = |shard: &Shard, words: &[&str]| shard.weigh_copies(&command(words), 1);
+        for words in [&["RENAME", "set", "set"][..], &["COPY", "set", "set", "REPLACE"], &["SET", "set", "1"]] {
+            assert_eq!(weigh(&shard, words), 0, "{words:?}");
+        }
+        for words in [&["RENAME", "set", "to"][..], &["COPY", "set", "to"], &["COPY", "set", "set", "DB", "1"]] {
+            let bytes = weigh(&shard, words);
+            assert!((VALUE_BYTES..2 * VALUE_BYTES).contains(&bytes), "{words:?} weighs {bytes}");
+        }
+    });
+}
+
+#[test]
+fn a_large_element_says_nothing_of_the_small_ones_behind_it() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, large) = (Host::default(), "l".repeat(2 * limits::WEIGHED_BYTES_MAX));
+        let small = ["element"; 1000];
+        for words in [&["RPUSH", "list", &large][..], &[&["RPUSH", "list"][..], &small].concat()] {
+            shard.submit(origin(1), Mode::Write, &command(words), 1, &mut host);
+            settle(&mut shard, &mut host).await;
+        }
+        let bytes = shard.weigh_copies(&command(&["COPY", "list", "to"]), 1);
+        let all = large.len() + small.len() * "element".len();
+        assert!((all..2 * all).contains(&bytes), "{bytes} of {all}");
     });
 }
 
