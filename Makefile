@@ -33,7 +33,7 @@ KEYS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-build deps-test deps-quick build quick run check test source bench bench-compare bench-steady crash start \
-	stall memory facts fmt fmt-check lint doc
+	stall isolation memory facts fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -88,6 +88,10 @@ start: deps-test ## Times a start on nothing, and one with a million keys after 
 stall: deps-test ## Asks a busy node for a minute: no answer may take 50 ms (SECONDS=60, MILLISECONDS=50)
 	$(CARGO) build $(BUILD)
 	STALL_SECONDS=$(SECONDS) STALL_LIMIT_MS=$(MILLISECONDS) $(CARGO) test $(BUILD) --test all -- --nocapture stall::
+
+isolation: deps-test ## Times requests beside a shard that stands still: 1.5 times as long at most (SECONDS=60, RATIO=1.5)
+	$(CARGO) build $(BUILD)
+	ISOLATION_SECONDS=$(SECONDS) ISOLATION_RATIO_MAX=$(or $(RATIO),1.5) $(CARGO) test $(BUILD) --test all -- --nocapture served_as_before
 
 memory: deps-test ## Loads a node with two million keys: it keeps to its memory (KEYS=2000000, SECONDS=60)
 	$(CARGO) build $(BUILD)

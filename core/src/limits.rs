@@ -258,6 +258,9 @@ pub const TIMER_SLACK: Duration = Duration::from_micros(5);
 /// Interval at which a core looks after expiry, idle clients and its figures.
 pub const TICK: Duration = Duration::from_millis(100);
 
+/// Time between two looks at batches that are on their way beyond which the core was not running: several of the longest it sleeps.
+pub const LOOKS_APART_MAX: Duration = Duration::from_secs(3);
+
 /// Interval at which a shard asks RocksDB for the size of its files.
 pub const DISK_MEASURE: Duration = Duration::from_secs(1);
 

@@ -1,7 +1,8 @@
-//! Outcomes of proposals on their way back to who proposed them: by ticket, in the order of the proposals.
+//! Outcomes of proposals on their way back to who proposed them, by ticket.
 //!
 //! openraft completes a proposal when its entry is applied, at once if this node does not lead, and not at all when it
-//! stops; [`Outcomes`] turns all of that into exactly one outcome per ticket, in order.
+//! stops; [`Outcomes`] turns all of that into exactly one outcome per ticket: in the order of the proposals, but for those that
+//! were refused. These are in no log, and a proposal before them may be there for very long without anybody knowing of it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -21,8 +22,21 @@ pub type Outcome = Result<Replies, ProposeError>;
 
 /// A proposal on its way.
 struct Slot {
+    number: u64,
     ticket: u64,
     outcome: Option<Outcome>,
+}
+
+impl Slot {
+    /// Returns whether the proposal has certainly come to nothing: it never was in the log.
+    fn is_refused(&self) -> bool {
+        matches!(self.outcome, Some(Err(ProposeError::NotLeader { .. })))
+    }
+}
+
+/// The place of the proposal `number`. Few are on their way, and mostly the oldest is asked for.
+fn place_of(slots: &VecDeque<Slot>, number: u64) -> Option<usize> {
+    slots.iter().position(|slot| slot.number == number)
 }
 
 /// The proposals on their way, oldest first.
@@ -31,8 +45,8 @@ pub(crate) struct Outcomes {
     /// Index and ticket of the proposals that are committed and not executed yet, in the order of the log. Proposals that
     /// were lost are not among them, nor are entries of other leaders.
     committed: RefCell<VecDeque<(u64, u64)>>,
-    /// The number of the oldest slot. Slots are numbered in order of proposal.
-    first: Cell<u64>,
+    /// The number of the next slot.
+    next: Cell<u64>,
     /// While a proposal is handed to openraft, outcomes are only noted: who proposes must not be called back meanwhile.
     held: Cell<bool>,
     deliver: Box<dyn Fn(u64, Outcome)>,
@@ -43,7 +57,7 @@ impl Outcomes {
         Rc::new(Outcomes {
             slots: RefCell::default(),
             committed: RefCell::default(),
-            first: Cell::new(0),
+            next: Cell::new(0),
             held: Cell::new(false),
             deliver,
         })
@@ -57,8 +71,8 @@ impl Outcomes {
     /// Opens a slot for `ticket` and holds outcomes back until [`Outcomes::proposed`] or [`Outcomes::refused`].
     pub(crate) fn begin(self: &Rc<Self>, ticket: u64) -> OutcomeResponder<ClientWriteResult<TypeConfig>> {
         let mut slots = self.slots.borrow_mut();
-        let number = self.first.get() + slots.len() as u64;
-        slots.push_back(Slot { ticket, outcome: None });
+        let number = self.next.replace(self.next.get() + 1);
+        slots.push_back(Slot { number, ticket, outcome: None });
         self.held.set(true);
         OutcomeResponder { outcomes: Some(self.clone()), number, complete: complete_write }
     }
@@ -78,8 +92,11 @@ impl Outcomes {
 
     /// The proposal is committed as entry `index`.
     fn committed(&self, number: u64, index: u64) {
-        let place = number.checked_sub(self.first.get()).expect("a proposal is committed before it has its outcome");
-        let ticket = self.slots.borrow()[place as usize].ticket;
+        let ticket = {
+            let slots = self.slots.borrow();
+            let place = place_of(&slots, number).expect("a proposal is committed before it has its outcome");
+            slots[place].ticket
+        };
         let mut committed = self.committed.borrow_mut();
         assert!(
             committed.back().is_none_or(|(last, _)| *last < index),
@@ -98,32 +115,34 @@ impl Outcomes {
     }
 
     fn complete(&self, number: u64, outcome: Outcome) {
-        let first = self.first.get();
-        assert!(number >= first, "a proposal has one outcome");
-        {
+        let may_deliver = {
             let mut slots = self.slots.borrow_mut();
-            let Some(slot) = slots.get_mut((number - first) as usize) else { return };
-            assert!(slot.outcome.is_none(), "a proposal has one outcome");
-            slot.outcome = Some(outcome);
-        }
-        if number == first && !self.held.get() {
+            // One that openraft has not taken has no slot any more.
+            let Some(place) = place_of(&slots, number) else { return };
+            assert!(slots[place].outcome.is_none(), "a proposal has one outcome");
+            slots[place].outcome = Some(outcome);
+            place == 0 || slots[place].is_refused()
+        };
+        if may_deliver && !self.held.get() {
             self.deliver_ready();
         }
     }
 
-    /// Delivers the outcomes that are at the front of the queue.
+    /// Delivers the outcomes that are at the front of the queue, and those of proposals that were refused.
     fn deliver_ready(&self) {
         loop {
             let slot = {
                 let mut slots = self.slots.borrow_mut();
-                if self.held.get() || slots.front().is_none_or(|slot| slot.outcome.is_none()) {
+                if self.held.get() {
                     return;
                 }
-                slots.pop_front()
+                let is_due =
+                    |(place, slot): (usize, &Slot)| slot.is_refused() || (place == 0 && slot.outcome.is_some());
+                let Some(place) = slots.iter().enumerate().position(is_due) else { return };
+                slots.remove(place)
             };
-            self.first.set(self.first.get() + 1);
             // Outside the borrow: who is called may propose again.
-            if let Some(Slot { ticket, outcome: Some(outcome) }) = slot {
+            if let Some(Slot { ticket, outcome: Some(outcome), .. }) = slot {
                 (self.deliver)(ticket, outcome);
             }
         }
@@ -205,6 +224,31 @@ mod tests {
         responders.remove(0).on_complete(good());
         assert_eq!(*noted.borrow(), [(10, true), (11, false), (12, true), (13, true)]);
         assert_eq!(outcomes.len(), 0);
+    }
+
+    #[test]
+    fn what_is_refused_does_not_wait_for_what_may_never_be_known() {
+        let (outcomes, noted) = noting();
+        let propose = |ticket| {
+            let responder = outcomes.begin(ticket);
+            outcomes.proposed();
+            responder
+        };
+        let refusal = || Err(ClientWriteError::ForwardToLeader(openraft::errors::ForwardToLeader::empty()));
+        let unknown = propose(10);
+        // As many as may come while the log says nothing: none of them is kept.
+        for ticket in 11..200 {
+            propose(ticket).on_complete(refusal());
+            assert_eq!((noted.borrow().last(), outcomes.len()), (Some(&(ticket, false)), 1));
+        }
+        let (taken, mut behind) = (propose(200), propose(201));
+        behind.on_commit(crate::types::log_id(1, 8));
+        behind.on_complete(good());
+        assert_eq!(noted.borrow().len(), 189, "what is in the log has its order");
+        unknown.on_complete(good());
+        taken.on_complete(refusal());
+        assert_eq!(noted.borrow()[189..], [(10, true), (200, false), (201, true)]);
+        assert_eq!((outcomes.take_ticket(8), outcomes.len()), (Some(201), 0));
     }
 
     #[test]

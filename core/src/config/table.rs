@@ -91,6 +91,11 @@ settings! {
     [Durability, Restart] "durability-interval" = durability_interval: Duration, "100ms",
         Span { least: Duration::from_millis(1), most: Duration::from_secs(60), zero_means: None, bare_seconds: false };
 
+    /// Tells a client that its write is UNCERTAIN once the log has kept it for this long, and BUSY if the write waits in front of
+    /// the log; a slow disk needs less, a stuck one holds clients up no longer.
+    [Durability, Live] "write-timeout" = write_timeout: Duration, "60s",
+        Span { least: Duration::from_secs(1), most: DAY, zero_means: Some("never"), bare_seconds: false };
+
     /// Size of one shard's Raft log at which its writes wait until rows are on disk and the oldest part of it can go.
     [Durability, Restart] "raft-log-size-max" = raft_log_size_max: u64, "1gb",
         Bytes { least: RAFT_LOG_BYTES_MIN, most: TIB, zero_means: None };

@@ -59,7 +59,7 @@ impl Core {
         }
         self.clock.last_tick = self.clock.now;
         for shard in self.shards.iter_mut().flatten() {
-            shard.tick(self.clock.now, self.clock.now_ms, &mut self.outbox);
+            shard.tick(self.clock.now, self.clock.now_ms, self.live.write_timeout, &mut self.outbox);
         }
         self.close_idle();
         self.close_unread();

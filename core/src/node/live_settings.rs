@@ -57,6 +57,8 @@ pub struct LiveSettings {
     pub clients_max: usize,
     /// Seconds between keepalive probes; 0 for none.
     pub keepalive_s: u32,
+    /// Time after which a client hears that its write is uncertain.
+    pub write_timeout: Option<Duration>,
     /// Idle time after which a client is disconnected.
     pub idle_max: Option<Duration>,
     output: BufferLimit,
@@ -78,6 +80,7 @@ impl LiveSettings {
             client_bytes_max: client_bytes_max(&config),
             clients_max: config.maxclients as usize,
             keepalive_s: config.tcp_keepalive.as_secs() as u32,
+            write_timeout: Some(config.write_timeout).filter(|timeout| !timeout.is_zero()),
             idle_max: Some(config.timeout).filter(|timeout| !timeout.is_zero()),
             output: config.client_output_buffer_limit,
         }

@@ -380,7 +380,7 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
             format_args!(
                 "core={},state={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
                  cold_reads={},cold_rows_read={},disk_waits={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
-                 writes_delayed={},write_delay_us={},write_stops={},slow_down_us={},slow_down_bytes_per_s={}",
+                 writes_delayed={},write_delay_us={},write_stops={},writes_uncertain={},slow_down_us={},slow_down_bytes_per_s={}",
                 router.core_of(id),
                 shard.state.get().name(),
                 sum(&shard.keys),
@@ -402,6 +402,7 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
                 shard.writes_delayed.get(),
                 shard.write_delay_us.get(),
                 shard.write_stops.get(),
+                shard.writes_uncertain.get(),
                 shard.slow_down_us.get(),
                 shard.slow_down_bytes_per_s.get(),
             ),
@@ -445,6 +446,7 @@ pub(super) fn storage(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("writes_delayed", count_shards(scene.server, |shard| &shard.writes_delayed));
     fields.add("write_delay_us", count_shards(scene.server, |shard| &shard.write_delay_us));
     fields.add("write_stops", count_shards(scene.server, |shard| &shard.write_stops));
+    fields.add("writes_uncertain", count_shards(scene.server, |shard| &shard.writes_uncertain));
 }
 
 /// Adds counts of things that do not happen here.

@@ -9,6 +9,7 @@ use basalt_raft::{ProposeError, Replies};
 
 use super::cold::Waiting;
 use super::open_batch::{Hold, InFlight, OpenBatch};
+use super::overdue::Presence;
 use super::pace::{GroupCommit, Pressure};
 use super::replies::BatchReplies;
 use crate::entry::batch;
@@ -29,6 +30,8 @@ pub(super) struct Batches {
     pub(super) replies: BatchReplies,
     /// Since when the open batch has been refused for a reason that passes (write stall, full memtable).
     pub(super) hold: Option<Hold>,
+    /// Tells how much of a batch's age its core was there to see.
+    pub(super) presence: Presence,
     /// Lets the open batch wait for more writes.
     pub(super) group_commit: GroupCommit,
     /// Lets the open batch wait while the disk does not keep up.
@@ -52,6 +55,7 @@ impl Batches {
             outcomes,
             replies: BatchReplies::new(reply_bytes_max),
             hold: None,
+            presence: Presence::new(now),
             group_commit: GroupCommit::new(now),
             pressure: Pressure::new(memtable_bytes, now),
         }

@@ -63,7 +63,7 @@ pub(super) struct EntryPosition {
     /// Bytes of the commands that were not executed.
     bytes_left: usize,
     /// Operations of the batch that were executed.
-    operations: usize,
+    pub(super) operations: usize,
     time_ms: u64,
     versions: VersionSource,
     random: Random,
@@ -482,22 +482,18 @@ impl ShardMachine {
         let in_flight = self.in_flight.clone();
         let mut in_flight = in_flight.borrow_mut();
         // Not simply the oldest: proposals before it may be lost, which their outcomes tell later.
-        let pending = number.map(|number| {
+        let mut pending = number.map(|number| {
             let pending = in_flight.iter_mut().find(|pending| pending.number == number);
             pending.expect("a batch is in flight until its outcome is taken, and that comes after it is applied")
         });
         let mut commands = batch;
         commands.skip_to(position.bytes_left);
-        let Some(pending) = pending else {
-            while let Some(command) = commands.next() {
-                if let Some(read) = self.step(position, &batch, command.map_err(MachineError::Batch)?, false)? {
-                    return Ok(Some(Pause::Cold(read)));
-                }
-                position.bytes_left = commands.bytes_left();
-                position.replies.bytes.clear();
-                position.replies.ends.clear();
+        let Some(pending) = pending.take_if(|pending| pending.abandoned.is_none()) else {
+            let pause = self.resume_unanswered(position, &batch, commands)?;
+            if let Some(abandoned) = pending.filter(|_| pause.is_none()) {
+                abandoned.applied = true;
             }
-            return Ok(None);
+            return Ok(pause);
         };
         assert!(!pending.applied, "a batch is applied once");
         // Reads join it while it waits for rows.
@@ -537,6 +533,29 @@ impl ShardMachine {
         pending.applied = true;
         pending.replied_bytes = position.replies.bytes.len();
         self.untaken_bytes += pending.replied_bytes;
+        Ok(None)
+    }
+
+    /// Goes on with an entry whose replies nobody waits for: another leader's, or one of a batch that was abandoned.
+    fn resume_unanswered(
+        &mut self,
+        position: &mut EntryPosition,
+        batch: &Batch<'_>,
+        mut commands: Batch<'_>,
+    ) -> Result<Option<Pause>, MachineError> {
+        if position.operations > 0 || !position.replies.ends.is_empty() {
+            // It was abandoned on the way. The rows that were fetched may be those of a read that is not run any more.
+            (position.operations, position.progress) = (0, ColdProgress::new());
+            position.replies = Replies::default();
+        }
+        while let Some(command) = commands.next() {
+            if let Some(read) = self.step(position, batch, command.map_err(MachineError::Batch)?, false)? {
+                return Ok(Some(Pause::Cold(read)));
+            }
+            position.bytes_left = commands.bytes_left();
+            position.replies.bytes.clear();
+            position.replies.ends.clear();
+        }
         Ok(None)
     }
 

@@ -6,7 +6,7 @@ use basalt_storage::{ColdRead, Error as StorageError};
 
 use super::cold::{ColdProgress, NamesLooked, ParkedRequest};
 use super::execution::Failure;
-use super::open_batch::Operation;
+use super::open_batch::{Operation, PendingBatch};
 use super::{Shard, ShardHost};
 use crate::commands::CommandError;
 use crate::entry::batch;
@@ -117,9 +117,11 @@ impl Shard {
         Ok(())
     }
 
-    /// Returns whether a write is not applied yet, behind which a read may have to wait.
+    /// Returns whether a write is not applied yet, behind which a read may have to wait. Whose write is uncertain waits for nothing
+    /// any more.
     pub(super) fn has_unapplied(&self) -> bool {
-        self.batches.open.write_count > 0 || self.batches.in_flight.borrow().back().is_some_and(|last| !last.applied)
+        let is_awaited = |last: &PendingBatch| !last.applied && last.abandoned.is_none();
+        self.batches.open.write_count > 0 || self.batches.in_flight.borrow().back().is_some_and(is_awaited)
     }
 
     /// Looks whether the rows that a request needs are in memory, so that applying it does not wait for the disk: of those that it

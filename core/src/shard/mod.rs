@@ -12,6 +12,7 @@ mod figures;
 mod host;
 mod joining;
 mod open_batch;
+mod overdue;
 mod pace;
 mod proposing;
 mod refused;
@@ -24,7 +25,7 @@ mod time_tests;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use basalt_raft::{Group, GroupHooks, GroupOptions};
 use basalt_storage::keyspace::KeyCounts;
@@ -190,8 +191,10 @@ impl Shard {
         count
     }
 
-    /// What is due now and then: expired keys are deleted through the log, figures are published.
-    pub fn tick(&mut self, now: Instant, now_ms: u64, host: &mut impl ShardHost) {
+    /// What is due now and then: clients hear of writes that are stuck for longer than `write_timeout`, expired keys are deleted
+    /// through the log, figures are published.
+    pub fn tick(&mut self, now: Instant, now_ms: u64, write_timeout: Option<Duration>, host: &mut impl ShardHost) {
+        self.abandon_overdue(now, write_timeout, host);
         self.expiry.rounds = 0;
         self.delete_expired(now_ms, host);
         self.publish(now_ms);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ids::Origin;
 use crate::limits;
@@ -19,24 +19,43 @@ pub(super) struct Operation {
     pub(super) returns_values: bool,
 }
 
+impl Operation {
+    /// Returns whether it is the shard's own: nobody waits for it, here or elsewhere.
+    pub(super) fn is_housekeeping(&self) -> bool {
+        self.origin.is_none() && self.read.is_none()
+    }
+}
+
 /// What a batch in the log needs to be answered.
 pub(super) struct PendingBatch {
     /// Its number among the batches of the shard.
     pub(super) number: u64,
     /// When it was closed.
     pub(super) since: Instant,
+    /// The time that the core had been away by then.
+    pub(super) away: Duration,
+    /// Writes whose clients wait for it.
     pub(super) write_count: usize,
     /// Bytes of its entry.
     pub(super) bytes: usize,
     /// Bytes of rows that its commands copy, about.
     pub(super) copied_bytes: usize,
     pub(super) applied: bool,
+    /// Set once its clients were told that nobody knows what becomes of it: its outcome has nobody to answer any more.
+    pub(super) abandoned: Option<Abandoned>,
     /// What the replies were expected to have when the operations joined.
     pub(super) expected_bytes: usize,
     /// What they have, once it is applied.
     pub(super) replied_bytes: usize,
     pub(super) operations: Vec<Operation>,
     pub(super) reads: Vec<u8>,
+}
+
+/// The rest of a batch whose clients do not wait for it any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Abandoned {
+    /// True if the shard's own deletion of due keys is in it.
+    pub(super) deletes_expired: bool,
 }
 
 /// The batch being collected.

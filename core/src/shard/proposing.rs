@@ -28,8 +28,8 @@ impl Shard {
         }
         let memory = self.machine.borrow().store.memory();
         if self.batches.pressure.in_flight_is_full(&memory, &self.batches.in_flight) {
-            // Outcomes make room. But a full disk may hold them up for as long as it is full.
-            if let Err(error @ ProposeError::DiskFull) = self.group.check_room(self.batches.open.bytes.len()) {
+            // Outcomes make room, if they come.
+            if let Some(error) = self.why_not_wait() {
                 let batch = self.take_open_batch(now_ms, string_bytes_max).0;
                 self.refuse(&batch, &error, host);
             }
@@ -130,10 +130,12 @@ impl Shard {
         let batch = PendingBatch {
             number,
             since: Instant::now(),
+            away: self.batches.presence.away(),
             write_count: std::mem::take(&mut self.batches.open.write_count),
             bytes: bytes.len(),
             copied_bytes: std::mem::take(&mut self.batches.open.copied_bytes),
             applied: false,
+            abandoned: None,
             expected_bytes: std::mem::take(&mut self.batches.open.expected_bytes),
             replied_bytes: 0,
             operations: std::mem::take(&mut self.batches.open.operations),
@@ -143,20 +145,25 @@ impl Shard {
         (batch, Bytes::from(bytes))
     }
 
-    /// Takes what came of the batch `number`, to answer whoever waits for it. Outcomes come in the order of the proposals.
+    /// Takes what came of the batch `number`, to answer whoever waits for it. Outcomes come in the order of the proposals, but for
+    /// those of batches that never were in the log.
     pub(super) fn begin_to_answer(
         &mut self,
         number: u64,
         outcome: Result<Replies, ProposeError>,
         host: &mut impl ShardHost,
     ) {
-        let pending =
-            self.batches.in_flight.borrow_mut().pop_front().expect("every outcome belongs to a batch in flight");
-        assert_eq!(pending.number, number, "outcomes come in the order of the proposals");
-        if self.batches.in_flight.borrow().is_empty() {
+        let (pending, was_newest) = {
+            let mut in_flight = self.batches.in_flight.borrow_mut();
+            let place = in_flight.iter().position(|batch| batch.number == number);
+            let pending = place.and_then(|place| in_flight.remove(place));
+            (pending.expect("every outcome belongs to a batch in flight"), place == Some(in_flight.len()))
+        };
+        if was_newest {
             self.batches.reads_behind = Waiting::default();
         }
         match outcome {
+            outcome if let Some(abandoned) = pending.abandoned => self.settle_abandoned(abandoned, outcome.is_ok()),
             Ok(replies) => {
                 self.server.shards[self.id.index()].disk_is_full.set(0);
                 assert_eq!(replies.ends.len(), pending.operations.len(), "every operation of a batch has one reply");
@@ -164,7 +171,12 @@ impl Shard {
             }
             Err(error) => {
                 self.machine.borrow_mut().untaken_bytes -= pending.replied_bytes;
-                self.refuse(&pending, &error, host);
+                let text = if let ProposeError::NotLeader { .. } = error {
+                    refusal(&error)
+                } else {
+                    format!("UNCERTAIN {error}: the write may have been executed, or may be later")
+                };
+                self.answer_unreplied(&pending, &text, host);
             }
         }
     }
@@ -200,14 +212,19 @@ impl Shard {
         true
     }
 
-    /// Tells everybody in a batch that it was not taken.
+    /// Tells everybody in a batch that the log has not taken it.
     pub(super) fn refuse(&mut self, batch: &PendingBatch, error: &ProposeError, host: &mut impl ShardHost) {
         if *error == ProposeError::DiskFull {
             self.server.shards[self.id.index()].disk_is_full.set(1);
         }
         self.batches.pressure.cancel();
+        self.answer_unreplied(batch, &refusal(error), host);
+    }
+
+    /// Answers everybody in a batch of which there are no replies: writes with the error `text`, reads by running them.
+    fn answer_unreplied(&mut self, batch: &PendingBatch, text: &str, host: &mut impl ShardHost) {
         self.batches.replies.expected_bytes -= batch.expected_bytes;
-        let text = format!("-{}\r\n", refusal(error));
+        let text = format!("-{text}\r\n");
         for operation in &batch.operations {
             match (operation.origin, &operation.read) {
                 // Reads go on: behind what is still in flight, or at once.

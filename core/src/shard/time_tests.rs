@@ -63,7 +63,7 @@ impl Scene {
         while self.shard.machine.borrow().store.counters().keys[0] != keys {
             let found = self.shard.machine.borrow().store.counters().keys[0];
             assert!(Instant::now() < deadline, "{found} keys instead of {keys}");
-            self.shard.tick(Instant::now(), self.now_ms, &mut self.host);
+            self.shard.tick(Instant::now(), self.now_ms, None, &mut self.host);
             self.turn().await;
         }
     }
@@ -104,7 +104,7 @@ fn a_clock_that_is_far_behind_is_reported_once_and_shown_as_long_as_it_is() {
         assert_eq!(scene.ask("SET key value").await, "+OK");
         let behind_ms = |scene: &mut Scene, now_ms| {
             scene.now_ms = now_ms;
-            scene.shard.tick(Instant::now(), now_ms, &mut scene.host);
+            scene.shard.tick(Instant::now(), now_ms, None, &mut scene.host);
             server.shards[0].clock_behind_ms.get()
         };
         assert_eq!(behind_ms(&mut scene, START_MS), 0);
@@ -205,7 +205,7 @@ fn a_key_whose_deadline_was_below_the_sweeps_floor_when_its_entry_was_applied_is
         scene.shard.propose(Instant::now(), scene.now_ms, STRING_BYTES_MAX, &mut scene.host);
         // The entry is on its way for so long that the sweep is far beyond its deadline.
         scene.now_ms += HOUR_MS;
-        scene.shard.tick(Instant::now(), scene.now_ms, &mut scene.host);
+        scene.shard.tick(Instant::now(), scene.now_ms, None, &mut scene.host);
         assert!(scene.shard.expiry.floor_ms > START_MS + 1_000);
         let deadline = Instant::now() + PATIENCE;
         while scene.host.replies.is_empty() {
@@ -237,7 +237,7 @@ fn a_shard_that_got_its_rows_in_a_snapshot_sweeps_from_the_beginning() {
     with_server(1, log_options(), |_, shard| async move {
         let mut scene = Scene::new(shard);
         assert_eq!(scene.ask("SET key value PX 1000").await, "+OK");
-        scene.shard.tick(Instant::now(), scene.now_ms, &mut scene.host);
+        scene.shard.tick(Instant::now(), scene.now_ms, None, &mut scene.host);
         // As if the key had come in the snapshot.
         scene.shard.machine.borrow_mut().scratch.take_earliest_deadline_ms();
         scene.shard.expiry.floor_ms = START_MS + HOUR_MS;
@@ -252,7 +252,7 @@ fn a_shard_that_got_its_rows_in_a_snapshot_sweeps_from_the_beginning() {
 fn a_deadline_in_the_past_is_not_stored_after_the_sweep_is_beyond_it() {
     with_server(1, log_options(), |_, shard| async move {
         let mut scene = Scene::new(shard);
-        scene.shard.tick(Instant::now(), scene.now_ms, &mut scene.host);
+        scene.shard.tick(Instant::now(), scene.now_ms, None, &mut scene.host);
         assert_eq!(scene.ask("SET key value PXAT 1").await, "+OK");
         assert_eq!(scene.ask("DBSIZE").await, ":0");
         assert_eq!(scene.ask("EXISTS key").await, ":0");

@@ -132,8 +132,9 @@ impl Group {
         Ok(group)
     }
 
-    /// Proposes `batch` as one entry. The outcome comes to [`GroupHooks::on_outcome`] with `ticket`, in the order of the
-    /// proposals; never before this returns, and not at all if this returns an error.
+    /// Proposes `batch` as one entry. The outcome comes to [`GroupHooks::on_outcome`] with `ticket`: in the order of the
+    /// proposals, which [`ProposeError::NotLeader`] alone may overtake; never before this returns, and not at all if this returns
+    /// an error.
     ///
     /// Costs no task and waits for nothing: many batches may be on their way.
     ///

@@ -128,6 +128,8 @@ pub struct ShardStats {
     pub write_delay_us: Counter,
     /// Times that nothing could be proposed, for want of memory or of room in the log.
     pub write_stops: Counter,
+    /// Writes whose clients were told that nobody knows what becomes of them.
+    pub writes_uncertain: Counter,
     /// Time that a batch is held back now, in microseconds; 0 if none is.
     pub slow_down_us: Figure,
     /// Bytes of batches per second that are let through now; 0 for as many as come.
@@ -171,6 +173,7 @@ impl ShardStats {
             &self.writes_delayed,
             &self.write_delay_us,
             &self.write_stops,
+            &self.writes_uncertain,
             &self.expired_keys,
             &self.hits,
             &self.misses,

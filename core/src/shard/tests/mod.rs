@@ -3,6 +3,7 @@
 mod batches;
 mod cold;
 mod entries;
+mod overdue;
 mod replies;
 
 use std::collections::VecDeque;
@@ -17,7 +18,7 @@ use basalt_storage::log::{Durability, LogOptions, LogSyncer};
 use basalt_storage::{BlockCache, ColdRead, Direction, Fetched, Store, StoreOptions};
 
 use super::cold::{NamesLooked, Parked, Waiting};
-use super::open_batch::{Hold, PendingBatch};
+use super::open_batch::{Abandoned, Hold, PendingBatch};
 use super::*;
 use crate::boot::{OpenFiles, StopRequest};
 use crate::cluster::Router;
@@ -201,10 +202,12 @@ fn pending(number: u64, write_count: u32) -> PendingBatch {
     PendingBatch {
         number,
         since: Instant::now(),
+        away: Duration::ZERO,
         write_count: write_count as usize,
         bytes: 100,
         copied_bytes: 0,
         applied: false,
+        abandoned: None,
         expected_bytes: 0,
         replied_bytes: 0,
         operations: operations.collect(),
