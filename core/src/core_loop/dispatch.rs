@@ -15,7 +15,7 @@ use crate::ids::{Origin, ShardId, Ticket};
 use crate::mail::Message;
 use crate::multi_shard::{self, Coordinator, Gather, Part, Plan, Progress};
 use crate::session_commands::{self, Outcome, SessionContext};
-use crate::shard::ReadOutcome;
+use crate::shard::{ReadOutcome, Shard};
 use basalt_net::resp::Reply;
 
 /// What HTTP requests have that could otherwise pass for commands; Redis closes such connections too.
@@ -285,7 +285,8 @@ impl Core {
     ) -> Option<ReadOutcome> {
         let client = connection.ring.index() as u32;
         let (now_ms, id) = (self.clock.now_ms, self.id);
-        let local = self.shards[shard.index()].as_mut().filter(|local| !local.has_parked(id, client))?;
+        let may_read = |local: &&mut Shard| !local.has_parked(id, client) && !local.reads_wait();
+        let local = self.shards[shard.index()].as_mut().filter(may_read)?;
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };
             let mark = out.len();

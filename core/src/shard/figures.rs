@@ -60,7 +60,9 @@ impl Shard {
             self.batches.in_flight.borrow().iter().map(|batch| batch.bytes + batch.reads.capacity()).sum();
         let open = self.batches.open.bytes.capacity() + self.batches.open.reads.capacity();
         let memory = machine.store.memory();
-        stats.request_bytes.set((in_flight + open + self.parking.waiting.bytes + memory.view_bytes) as u64);
+        stats
+            .request_bytes
+            .set((in_flight + open + self.parking.waiting.bytes + self.reading.bytes() + memory.view_bytes) as u64);
         stats.reply_bytes.set((machine.reply_bytes() + self.reply.capacity()) as u64);
         // Without writes nobody looks at what slowed the last ones down.
         let slow_down = self.batches.pressure.slow_down();

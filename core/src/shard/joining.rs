@@ -15,8 +15,23 @@ use crate::ids::Origin;
 use crate::limits;
 
 impl Shard {
-    /// Takes an encoded request in its turn.
+    /// Takes an encoded request, for now or for when it may be run.
     pub fn submit(&mut self, origin: Origin, mode: Mode, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        if self.needs_barrier(mode) || self.reading.holds((origin.core, origin.client)) {
+            return self.wait_for_barrier(origin, mode, bytes);
+        }
+        self.run_in_turn(origin, mode, bytes, now_ms, host);
+    }
+
+    /// Runs a request, or puts it behind what its connection has parked.
+    pub(super) fn run_in_turn(
+        &mut self,
+        origin: Origin,
+        mode: Mode,
+        bytes: &[u8],
+        now_ms: u64,
+        host: &mut impl ShardHost,
+    ) {
         if !self.parking.parked.is_empty()
             && let Some(parked) = self.parking.parked.get_mut(&(origin.core, origin.client))
         {

@@ -1,7 +1,8 @@
 //! A shard on its core: the batch being collected, the batches on their way through the log, and the rows.
 //!
 //! Writes of a turn are collected into one Raft entry. Reads that must see a connection's own unanswered writes wait in the
-//! same order among them and run while the entry is applied; all other reads run at once.
+//! same order among them and run while the entry is applied; all other reads run at once, where the group has one voter, and
+//! behind a barrier where it has several.
 
 mod batches;
 mod cold;
@@ -15,6 +16,7 @@ mod open_batch;
 mod overdue;
 mod pace;
 mod proposing;
+mod reading;
 mod refused;
 mod replies;
 #[cfg(test)]
@@ -40,12 +42,13 @@ use crate::limits;
 use crate::node::{Background, GroupState, Server};
 
 use batches::{Batches, Outcomes};
-use cold::{Parking, Views};
+use cold::{Parking, Views, Wake};
 pub(crate) use execution::TOO_MUCH_TO_KEEP;
 pub use execution::{ReadOutcome, ShardMachine};
 use expiry::Expiry;
 pub use host::ShardHost;
 use open_batch::Operation;
+use reading::Reading;
 
 /// The threads that a shard uses.
 #[derive(Clone)]
@@ -69,7 +72,10 @@ pub struct Shard {
     group: Group,
     batches: Batches,
     parking: Parking,
+    reading: Reading,
     expiry: Expiry,
+    /// Wakes the core.
+    wake: Wake,
     /// When RocksDB was last asked for the size of its files, if it was.
     disk_measured: Option<Instant>,
     /// The sums of deadlines that were published last.
@@ -134,14 +140,14 @@ impl Shard {
         machine.borrow().scratch.set_counts(KeyCounts::default());
         machine.borrow_mut().core = Some((server.clone(), core));
         machine.borrow_mut().bounds = server.reply_bounds;
-        let wake = {
+        let wake: Wake = {
             let server = server.clone();
             Arc::new(move || server.mailboxes.bell(core).ring_urgently())
         };
         machine.borrow_mut().views = Some(Views::new(
             threads.viewers.clone(),
             threads.entry_viewers.clone(),
-            wake,
+            wake.clone(),
             server.reply_bounds.shard_bytes_max,
         ));
         let in_flight = machine.borrow().in_flight.clone();
@@ -153,6 +159,8 @@ impl Shard {
             group,
             batches,
             parking: Parking::default(),
+            reading: Reading::default(),
+            wake,
             expiry: Expiry::default(),
             disk_measured: None,
             deadline_sums: [0; DATABASE_COUNT],
@@ -184,6 +192,9 @@ impl Shard {
             count += 1;
         }
         count += self.take_views(now_ms, host);
+        if !self.reading.is_empty() {
+            count += self.take_barriers(now_ms, host);
+        }
         self.counts_changed |= count > 0;
         if std::mem::take(&mut self.expiry.goes_on) {
             self.delete_expired(now_ms, host);
@@ -236,7 +247,7 @@ impl Shard {
     /// it.
     pub fn has_room_for(&self, mode: Mode) -> bool {
         match mode {
-            Mode::Read => !self.parking.waiting.is_full(),
+            Mode::Read => !self.parking.waiting.is_full() && !self.reading.is_full(),
             Mode::ReadInOrder | Mode::Write => !self.is_backlogged(),
         }
     }
@@ -248,13 +259,17 @@ impl Shard {
             >= self.batches.pressure.slow_down().batch_bytes_max()
             || self.batches.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
             || self.parking.waiting.is_full()
+            || self.reading.is_full()
             || self.batches.reads_behind.is_full()
             || self.expects_too_much()
     }
 
     /// Returns whether replies wait until the core takes them.
     pub fn has_replies(&self) -> bool {
-        self.batches.replies.answering.is_some() || !self.batches.outcomes.borrow().is_empty() || self.has_views()
+        self.batches.replies.answering.is_some()
+            || !self.batches.outcomes.borrow().is_empty()
+            || self.has_views()
+            || self.reading.has_some()
     }
 
     /// Returns whether a batch waits for a log or rows that cannot take more right now, or not as fast, and must be tried again
@@ -295,6 +310,7 @@ impl Shard {
         self.batches.open.write_count > 0
             || !self.batches.in_flight.borrow().is_empty()
             || !self.parking.parked.is_empty()
+            || !self.reading.is_empty()
             || self.batches.replies.answering.is_some()
             || self.views_are_awaited()
     }
@@ -309,7 +325,8 @@ impl Shard {
         self.machine.borrow().views.as_ref().is_some_and(Views::are_awaited)
     }
 
-    /// Runs a read of this core's own connection without encoding it first. Nothing may be parked for the connection.
+    /// Runs a read of this core's own connection without encoding it first. Nothing may be parked for the connection, and reads
+    /// must not have to wait.
     pub fn read_now(
         &mut self,
         handler: Run,

@@ -46,24 +46,28 @@ impl Presence {
         self.away
     }
 
-    /// The time for which a batch has waited at `now`, while the core was there.
-    fn age(&self, batch: &PendingBatch, now: Instant) -> Duration {
-        now.saturating_duration_since(batch.since).saturating_sub(self.away.saturating_sub(batch.away))
+    /// The time for which something has waited at `now` while the core was there, that began at `since`, when it had been `away`
+    /// for so long.
+    pub(super) fn age(&self, since: Instant, away: Duration, now: Instant) -> Duration {
+        now.saturating_duration_since(since).saturating_sub(self.away.saturating_sub(away))
     }
 }
 
 impl Shard {
-    /// Tells the clients of batches that have been on their way for `timeout` that nobody knows what becomes of them. To be called
-    /// now and then.
+    /// Tells the clients of batches that have been on their way for `timeout` that nobody knows what becomes of them, and those of
+    /// reads that have waited for as long for a barrier. To be called now and then.
     pub(super) fn abandon_overdue(&mut self, now: Instant, timeout: Option<Duration>, host: &mut impl ShardHost) {
         self.batches.presence.look(now);
         let Some(timeout) = timeout else { return };
+        self.give_up_barrier(now, timeout, host);
         loop {
             let next = {
                 let in_flight = self.batches.in_flight.borrow();
                 // What was proposed first is overdue first.
+                let is_overdue =
+                    |batch: &PendingBatch| self.batches.presence.age(batch.since, batch.away, now) >= timeout;
                 let next = in_flight.iter().position(|batch| batch.abandoned.is_none() && !batch.applied);
-                next.filter(|&next| self.batches.presence.age(&in_flight[next], now) >= timeout)
+                next.filter(|&next| is_overdue(&in_flight[next]))
             };
             let Some(next) = next else { return };
             self.abandon(next, host);

@@ -23,6 +23,9 @@ impl Shard {
         if self.counts_changed {
             self.publish_counts();
         }
+        if !self.reading.is_empty() {
+            self.begin_barrier();
+        }
         if self.batches.open.write_count == 0 {
             return 0;
         }

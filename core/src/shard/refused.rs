@@ -8,9 +8,16 @@ use super::{Shard, ShardHost};
 use crate::entry::request::Mode;
 use crate::ids::Origin;
 
+/// The reply to a read that stood in a batch which a group of several voters has not committed.
+const UNCONFIRMED: &str = "-CLUSTERDOWN this node cannot confirm that it leads the group, try again\r\n";
+
 impl Shard {
     /// Runs a read of a refused batch behind what is still in flight, or at once, and before all that its connection has parked.
     pub(super) fn run_refused_read(&mut self, origin: Origin, bytes: &[u8], host: &mut impl ShardHost) {
+        if self.reads_wait() {
+            // It had its place in a batch in place of a barrier. Whether this replica still leads is what nobody knows now.
+            return host.reply(origin, UNCONFIRMED.as_bytes());
+        }
         let (client, mode) = ((origin.core, origin.client), Mode::ReadInOrder);
         let is_behind_another = self.parking.parked.get(&client).is_some_and(|parked| parked.refused > 0);
         let cold = if is_behind_another {

@@ -13,9 +13,10 @@ use crate::shard::execution::TOO_MUCH_TO_KEEP;
 use crate::shard::{HOUSEKEEPING, Shard, ShardHost};
 
 impl Shard {
-    /// Returns whether a request of `client` waits for rows, so that a new one must queue up behind it.
+    /// Returns whether a request of `client` waits for rows or for a barrier, so that a new one must queue up behind it.
     pub fn has_parked(&self, core: CoreId, client: u32) -> bool {
-        !self.parking.parked.is_empty() && self.parking.parked.contains_key(&(core, client))
+        (!self.parking.parked.is_empty() && self.parking.parked.contains_key(&(core, client)))
+            || self.reading.holds((core, client))
     }
 
     /// Parks a request of `origin` until `cold` is in memory, and everything that follows from the same connection.

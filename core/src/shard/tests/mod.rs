@@ -4,6 +4,7 @@ mod batches;
 mod cold;
 mod entries;
 mod overdue;
+mod reading;
 mod replies;
 
 use std::collections::VecDeque;
