@@ -1,52 +1,22 @@
 //! Every bound of this crate: queues, buffers, batches, retries, waits. What is not here is a setting, see [`crate::config`], or a
 //! bound of another crate, in its `limits`.
 //!
+//! Bounds stand by room, and in it by what they bound; one that several rooms use stands with the room that keeps to it.
+//!
 //! A bound is part of the design: what would exceed it waits, is slowed down or is refused; nothing grows instead.
 
 use std::time::Duration;
 
-// --- the node -----------------------------------------------------------------------------------------------------------------
+// --- config: the settings ----------------------------------------------------------------------------------------------------
+
+/// Shards of one node: each has two RocksDB instances and a Raft group.
+pub const SHARDS_MAX: usize = 1024;
 
 /// Cores of one node. Mailboxes are per ordered pair of cores, so their number grows with the square of this.
 pub const CORES_MAX: usize = 256;
 
 /// Processor numbers beyond this one exist on no machine that Linux supports (`CONFIG_NR_CPUS` ends at 8192).
 pub const CPU_NUMBER_MAX: u16 = 8191;
-
-/// Processors of which `cores = auto` leaves one without a core: syncing, flushing and compacting take about so much of what the
-/// cores take, and have to run somewhere.
-pub const PROCESSORS_PER_FREE_ONE: usize = 8;
-
-/// Shards of one node: each has two RocksDB instances and a Raft group.
-pub const SHARDS_MAX: usize = 1024;
-
-/// The largest number of a group: TOML's integers, in which the manifest has it, have a sign.
-pub const GROUP_NUMBER_MAX: u64 = i64::MAX as u64;
-
-/// Least memory for a node: below, RocksDB's own buffers leave nothing for data.
-pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
-
-/// Least memory per shard: two memtables of [`MEMTABLE_BYTES_MIN`], the log's tail and RocksDB's tables of contents.
-pub const SHARD_MEMORY_BYTES_MIN: u64 = 8 << 20;
-
-/// Arenas of the C heap, which is RocksDB's: with one for each thread a loaded node of 256 MiB was 44 MB larger.
-pub const HEAP_ARENAS: u16 = 2;
-
-/// Smallest memtable: small enough for tests to freeze all the time, large enough for a file per freeze to make sense.
-pub const MEMTABLE_BYTES_MIN: u64 = 256 << 10;
-
-/// Least and most bytes of its newest log entries that a shard keeps in memory.
-pub const LOG_TAIL_BYTES_MIN: u64 = 256 << 10;
-/// See [`LOG_TAIL_BYTES_MIN`]: a follower that is further behind is served from the disk.
-pub const LOG_TAIL_BYTES_MAX: u64 = 64 << 20;
-
-/// Smallest segment of a shard's log. Each is written as a table, which costs files and syncs.
-pub const LOG_SEGMENT_BYTES_MIN: u64 = 256 << 10;
-
-/// Smallest bound of a shard's Raft log.
-pub const RAFT_LOG_BYTES_MIN: u64 = 8 << 20;
-
-// --- clients ------------------------------------------------------------------------------------------------------------------
 
 /// Largest `maxclients`.
 pub const CLIENTS_MAX: u32 = 1_000_000;
@@ -57,16 +27,60 @@ pub const BULK_BYTES_MIN: u64 = 1 << 20;
 /// Largest `proto-max-bulk-len`: Redis' own default, and far below the 4 GiB that the decoder's 32-bit ranges reach.
 pub const BULK_BYTES_MAX: u64 = 512 << 20;
 
-/// Longest inline command (a line that is no RESP array), as in Redis.
-pub const INLINE_BYTES_MAX: usize = 64 << 10;
+/// Smallest bound of a shard's Raft log.
+pub const RAFT_LOG_BYTES_MIN: u64 = 8 << 20;
 
-/// Most arguments of one command, as in Redis since 7.0. What they take counts as part of the command, whose bytes are bounded.
-pub const ARGS_MAX: usize = i32::MAX as usize;
+/// Least memory for a node: below, RocksDB's own buffers leave nothing for data.
+pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 
-/// Longest name that a connection gives itself or its library: it is kept for as long as the connection.
-pub const CLIENT_NAME_BYTES_MAX: usize = 4 << 10;
+/// Least memory per shard: two memtables of [`MEMTABLE_BYTES_MIN`], the log's tail and RocksDB's tables of contents.
+pub const SHARD_MEMORY_BYTES_MIN: u64 = 8 << 20;
 
-// --- start and stop -----------------------------------------------------------------------------------------------------------
+// --- config: MemoryBudget ----------------------------------------------------------------------------------------------------
+
+/// Smallest memtable: small enough for tests to freeze all the time, large enough for a file per freeze to make sense.
+pub const MEMTABLE_BYTES_MIN: u64 = 256 << 10;
+
+/// Largest memtable that follows from `memory`; larger ones make recovery slow and save little.
+pub const MEMTABLE_BYTES_DEFAULT_MAX: usize = 256 << 20;
+
+/// Times its budget that a memtable may hold while the one before it is being written; then batches wait. Only where slowing
+/// writers down has not been enough, see `shard/pace/slow_down.rs`.
+pub const MEMTABLE_OVERFLOW: usize = 2;
+
+/// Memtables that may be in memory at once in each shard, in budgets of one: the active one and the one before it, each overgrown.
+pub const MEMTABLES_PER_SHARD: u64 = 2 * MEMTABLE_OVERFLOW as u64;
+
+/// Least bytes of its newest log entries that a shard keeps in memory.
+pub const LOG_TAIL_BYTES_MIN: u64 = 256 << 10;
+
+/// Most bytes of its newest log entries that a shard keeps in memory: a follower that is further behind is served from the disk.
+pub const LOG_TAIL_BYTES_MAX: u64 = 64 << 20;
+
+/// Smallest segment of a shard's log. Each is written as a table, which costs files and syncs.
+pub const LOG_SEGMENT_BYTES_MIN: u64 = 256 << 10;
+
+// --- boot: the machine and the data directory --------------------------------------------------------------------------------
+
+/// Processors of which `cores = auto` leaves one without a core: syncing, flushing and compacting take about so much of what the
+/// cores take, and have to run somewhere.
+pub const PROCESSORS_PER_FREE_ONE: usize = 8;
+
+/// Arenas of the C heap, which is RocksDB's: with one for each thread a loaded node of 256 MiB was 44 MB larger.
+pub const HEAP_ARENAS: u16 = 2;
+
+/// Locked memory that glommio demands of the limit before it starts an executor.
+pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+
+/// Disk space set aside for each shard's part of the next start: RocksDB's lists of files, options, notes and first write-ahead
+/// file, beside those they take the place of. A start of eight shards was seen to end with 0.3 MiB less than before, in all
+/// (`a_node_of_many_shards_starts_again_and_again_on_a_full_disk` prints it); what it takes in passing is more.
+pub const BALLAST_BYTES_PER_SHARD: u64 = 1 << 20;
+
+/// The largest number of a group: TOML's integers, in which the manifest has it, have a sign.
+pub const GROUP_NUMBER_MAX: u64 = i64::MAX as u64;
+
+// --- boot: OpenFiles ---------------------------------------------------------------------------------------------------------
 
 /// Open files of a node beside its clients and shards: listeners, rings, pipes, the log, the configuration.
 pub const OPEN_FILES_NODE: u64 = 64;
@@ -77,15 +91,16 @@ pub const OPEN_FILES_PER_CORE: u64 = 32;
 /// Open files per shard beside its tables: write-ahead files, lists of files, locks, what is being written.
 pub const OPEN_FILES_PER_SHARD: u64 = 64;
 
-/// Tables of a shard's log that RocksDB keeps open at most, and at least where the limit of open files is low: others are opened
-/// anew for each read.
+/// Tables of a shard's log that RocksDB keeps open at most: others are opened anew for each read.
 pub const OPEN_LOG_TABLES_MAX: u32 = 512;
-/// See [`OPEN_LOG_TABLES_MAX`].
+
+/// The same at least, where the limit of open files is low.
 pub const OPEN_LOG_TABLES_MIN: u32 = 64;
 
-/// Tables of a shard's rows that RocksDB keeps open at most, and at least.
+/// Tables of a shard's rows that RocksDB keeps open at most.
 pub const OPEN_ROW_TABLES_MAX: u32 = 1024;
-/// See [`OPEN_ROW_TABLES_MAX`].
+
+/// The same at least, where the limit of open files is low.
 pub const OPEN_ROW_TABLES_MIN: u32 = 64;
 
 /// Clients that are let in before tables are kept open, where the limit of open files is too low for both.
@@ -94,17 +109,13 @@ pub const CLIENTS_BEFORE_TABLES: u32 = 1000;
 /// Clients without which a node is of no use.
 pub const CLIENTS_MIN: u32 = 16;
 
-/// Locked memory that glommio demands of the limit before it starts an executor.
-pub const MEMLOCK_BYTES_MIN: u64 = 512 << 10;
+// --- boot: ports, the log of lines, the stop ---------------------------------------------------------------------------------
 
-/// Disk space set aside for each shard's part of the next start: RocksDB's lists of files, options, notes and first write-ahead
-/// file, beside those they take the place of. A start of eight shards was seen to end with 0.3 MiB less than before, in all
-/// (`a_node_of_many_shards_starts_again_and_again_on_a_full_disk` prints it); what it takes in passing is more.
-pub const BALLAST_BYTES_PER_SHARD: u64 = 1 << 20;
+/// Time that a start waits for the port of a predecessor that was killed a moment ago.
+pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(1);
 
-/// Time that a graceful stop may take. After it the process ends at once, which loses nothing acknowledged under
-/// `durability = always`: a restart replays the log.
-pub const STOP_MAX: Duration = Duration::from_secs(5);
+/// Interval at which a start tries meanwhile.
+pub const LISTEN_RETRY: Duration = Duration::from_millis(20);
 
 /// Log lines waiting for the standard error to take them; more are dropped and counted.
 pub const LOG_LINES_MAX: usize = 4096;
@@ -112,13 +123,39 @@ pub const LOG_LINES_MAX: usize = 4096;
 /// Time that a stop waits for waiting log lines to be written.
 pub const LOG_FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// Time that a start waits for the port of a predecessor that was killed a moment ago.
-pub const LISTEN_RETRY_MAX: Duration = Duration::from_secs(1);
+/// Time that a graceful stop may take. After it the process ends at once, which loses nothing acknowledged under
+/// `durability = always`: a restart replays the log.
+pub const STOP_MAX: Duration = Duration::from_secs(5);
 
-/// Interval at which it tries meanwhile.
-pub const LISTEN_RETRY: Duration = Duration::from_millis(20);
+// --- start: threads ----------------------------------------------------------------------------------------------------------
 
-// --- a core -------------------------------------------------------------------------------------------------------------------
+/// Delay that the timers of a core may have: a part of [`GATHER`].
+pub const TIMER_SLACK: Duration = Duration::from_micros(5);
+
+/// The time slice a log syncer asks of the kernel: the shortest it grants, so that the thread runs soon after it is woken though
+/// another program keeps the processor busy; redis-benchmark beside it held a sync up for 0.2 ms. Not for cores, which would only
+/// interrupt their clients more often.
+pub const TIME_SLICE: Duration = Duration::from_micros(100);
+
+/// Threads per core that read what is not in memory.
+pub const READER_THREADS_PER_CORE: usize = 2;
+
+/// Threads per core that execute clients' reads which need much from disk, and as many for those that stand between writes.
+pub const VIEW_THREADS_PER_CORE: usize = 2;
+
+/// Threads that write generations and snapshots.
+pub const BACKGROUND_THREADS: usize = 2;
+
+/// Jobs that may wait for the background threads; each shard has five at most.
+pub const BACKGROUND_JOBS: usize = 5 * SHARDS_MAX;
+
+/// Interval at which a node that has started on a full disk looks whether there is room to compact.
+pub const COMPACTION_RETRY: Duration = Duration::from_millis(500);
+
+/// Interval at which a start that waits for its groups looks whether the node is to stop.
+pub const STOP_LOOKS: Duration = Duration::from_millis(20);
+
+// --- mail: Mailboxes ---------------------------------------------------------------------------------------------------------
 
 /// Batches of requests that one core may leave for another. A full queue stops the sender from decoding.
 pub const MAILBOX_REQUEST_BATCHES: usize = 256;
@@ -129,63 +166,22 @@ pub const MAILBOX_REQUEST_BYTES: usize = 8 << 20;
 /// Batches of replies that one core may leave for another. More wait with the sender.
 pub const MAILBOX_REPLY_BATCHES: usize = 32;
 
-/// Bytes of what another core has left that are read ahead: with more, that would drive out what it has read.
-pub const FETCHED_BYTES_MAX: usize = 16 << 10;
-
 /// Bytes of replies that one core may leave for another, beside the batch that reaches them: each has [`OUTBOX_REPLY_BYTES_MAX`]
 /// and one reply at most. A core that is behind is left no more.
 pub const MAILBOX_REPLY_BYTES: usize = 8 << 20;
 
-/// Bytes of replies for another core at which a core takes no more requests from there until they are handed over, so that
-/// a turn neither copies for long nor fills the memory: a copy of this takes some 100 µs.
-pub const OUTBOX_REPLY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of what another core has left that are read ahead: with more, that would drive out what it has read.
+pub const FETCHED_BYTES_MAX: usize = 16 << 10;
 
-/// Bytes of replies of another core that a core deals out in one turn, beside the batch that reaches them.
-pub const REPLY_BYTES_PER_TURN: usize = 4 << 20;
+// --- node: LiveSettings ------------------------------------------------------------------------------------------------------
 
-/// The share of `memory` that the replies to one command may take, and those that the batches of all shards have made and nobody
-/// has taken.
-pub const REPLIES_SHARE: usize = 8;
+/// Longest inline command (a line that is no RESP array), as in Redis.
+pub const INLINE_BYTES_MAX: usize = 64 << 10;
 
-/// Largest reply to one command, whatever `memory` is, unless it is a single value: as much as one connection may have to be sent.
-pub const REPLY_BYTES_MAX: usize = 1 << 30;
-/// What such a reply may have however small `memory` is.
-pub const REPLY_BYTES_MIN: usize = 64 << 20;
+/// Most arguments of one command, as in Redis since 7.0. What they take counts as part of the command, whose bytes are bounded.
+pub const ARGS_MAX: usize = i32::MAX as usize;
 
-/// Emptied batches of requests, and of replies, that a core keeps for those it sends next.
-pub const SPARE_BATCHES: usize = 64;
-/// Largest one that it keeps.
-pub const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
-
-/// Requests of another core at which a core takes no more of them in the same turn, beside the batch that reaches them: their
-/// replies leave at the turn's end, and the other core may be waiting for them. A core that has as many for another one hands them
-/// over at once.
-pub const REQUESTS_PER_TURN: usize = 256;
-
-/// Bytes of requests that may wait with the sender for a full mailbox; then it stops decoding.
-pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
-
-/// Requests that may wait with the sender for a full mailbox.
-pub const OUTBOX_REQUESTS_MAX: usize = 64 << 10;
-
-/// Requests of other cores set aside for one shard that takes no more, at which the others are told to send no more for it.
-pub const ASIDE_REQUESTS_MUCH: usize = 1 << 10;
-
-/// The same for their bytes.
-pub const ASIDE_BYTES_MUCH: usize = 256 << 10;
-
-/// The part of them that is left when the others are told to go on: a quarter.
-pub const ASIDE_LITTLE_SHARE: usize = 4;
-
-/// Requests set aside for all shards of a core at which it takes no more from other cores at all. What is on its way when the
-/// others are told to stop comes on top of [`ASIDE_REQUESTS_MUCH`], so there is room for many shards at once.
-pub const ASIDE_REQUESTS_MAX: usize = 64 << 10;
-
-/// The same for their bytes.
-pub const ASIDE_BYTES_MAX: usize = 32 << 20;
-
-/// Capacity of a reply buffer that is kept for the next turn.
-pub const REPLY_BUFFER_KEPT: usize = 1 << 20;
+// --- clients: Connection -----------------------------------------------------------------------------------------------------
 
 /// Requests of one connection that may be unanswered; then it is not decoded any further. Of reads that are not answered at
 /// once, and of writes with large replies, it is fewer: see [`REPLY_BYTES_EXPECTED`].
@@ -204,25 +200,29 @@ pub const REPLY_BYTES_EXPECTED: usize = OUTPUT_BYTES_STALLED;
 /// Capacity for unanswered requests that a connection keeps when it has none.
 pub const PLACES_KEPT: usize = 64;
 
-/// Times that a core looks at what all clients hold while they are given as much as they may hold.
-pub const CLIENT_LOOKS: u64 = 8;
-
-/// What a client holds at least to be closed because all clients together hold too much.
-pub const EVICTED_BYTES_MIN: u64 = 64 << 10;
-
-/// Unsent replies of one connection at which it is not decoded any further, until the peer has read some.
-pub const OUTPUT_BYTES_STALLED: usize = 1 << 20;
-
-/// Input of a connection that is not being decoded at which receiving pauses, unless it is the client that must read first.
-pub const INPUT_BYTES_STALLED: usize = 64 << 10;
-
 /// Capacity of an empty input buffer that is kept: a connection with nothing to say costs little.
 pub const INPUT_BUFFER_KEPT: usize = 4 << 10;
+
+// --- clients: Traffic --------------------------------------------------------------------------------------------------------
+
+/// Time that traffic is counted before it is judged.
+pub const TRAFFIC_WINDOW: Duration = Duration::from_millis(2);
+
+/// Clients that must speak within [`TRAFFIC_WINDOW`] for a core to gather: fewer may all wait for what it has not looked at.
+pub const GATHER_CLIENTS_MIN: usize = 16;
+
+/// Times that clients must be heard in each [`GATHER`] of time, on average, for a core to gather; a pipeline is heard once.
+pub const GATHER_RECEIVES_MIN: usize = 3;
+
+/// Clients heard that end gathering early, however many there are.
+pub const GATHER_RECEIVES_MAX: usize = 64;
+
+// --- core_loop: sleep --------------------------------------------------------------------------------------------------------
 
 /// Busy time after which a core lets glommio look at its timers, files and foreign wakers.
 pub const REACTOR_TURN: Duration = Duration::from_millis(2);
 
-/// How long other tasks of a core run, if they have so much to do, before it looks at its ring again.
+/// Time that other tasks of a core run, if they have so much to do, before it looks at its ring again.
 pub const TASKS_RUN: Duration = Duration::from_micros(100);
 
 /// Time that a core blocks in its ring before it parks in glommio.
@@ -240,29 +240,13 @@ pub const GATHER: Duration = Duration::from_micros(200);
 /// In interleaved runs of SET -c 50 -P 1 on one core, 100 µs gave a tenth more requests per second than 200, and 30 or 50 as many.
 pub const GATHER_WRITES: Duration = Duration::from_micros(100);
 
-/// Times that clients must be heard in each [`GATHER`] of time, on average, for a core to gather; a pipeline is heard once.
-pub const GATHER_RECEIVES_MIN: usize = 3;
+// --- core_loop: turn ---------------------------------------------------------------------------------------------------------
 
-/// Clients that must speak within [`TRAFFIC_WINDOW`] for a core to gather: fewer may all wait for what it has not looked at.
-pub const GATHER_CLIENTS_MIN: usize = 16;
-
-/// Clients heard that end gathering early, however many there are.
-pub const GATHER_RECEIVES_MAX: usize = 64;
-
-/// Time that traffic is counted before it is judged.
-pub const TRAFFIC_WINDOW: Duration = Duration::from_millis(2);
-
-/// Delay that the timers of a core may have: a part of [`GATHER`].
-pub const TIMER_SLACK: Duration = Duration::from_micros(5);
+/// Uninterrupted run of a core's loop above which a stall is counted.
+pub const TURN_MAX: Duration = Duration::from_micros(500);
 
 /// Interval at which a core looks after expiry, idle clients and its figures.
 pub const TICK: Duration = Duration::from_millis(100);
-
-/// Time between two looks at batches that are on their way beyond which the core was not running: several of the longest it sleeps.
-pub const LOOKS_APART_MAX: Duration = Duration::from_secs(3);
-
-/// Interval at which a shard asks RocksDB for the size of its files.
-pub const DISK_MEASURE: Duration = Duration::from_secs(1);
 
 /// The same for a core which nothing has woken for [`IDLE_PARKS`] ticks and which has no keys with deadlines.
 pub const TICK_IDLE: Duration = Duration::from_secs(1);
@@ -270,39 +254,79 @@ pub const TICK_IDLE: Duration = Duration::from_secs(1);
 /// Ticks without anything else after which a core ticks less often.
 pub const IDLE_PARKS: u32 = 5;
 
-/// Uninterrupted run of a core's loop above which a stall is counted.
-pub const TURN_MAX: Duration = Duration::from_micros(500);
-
 /// Interval at which the watchdog looks at the cores.
 pub const WATCHDOG: Duration = Duration::from_millis(10);
 
-/// Interval at which it looks while all cores are parked. A core that wakes meanwhile has its first look a little later.
+/// Interval at which the watchdog looks while all cores are parked. A core that wakes meanwhile has its first look a little later.
 pub const WATCHDOG_IDLE: Duration = Duration::from_millis(100);
-
-/// Interval at which a start that waits for its groups looks whether the node is to stop.
-pub const STOP_LOOKS: Duration = Duration::from_millis(20);
 
 /// Time that a stop waits for clients to take their replies.
 pub const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
 
-// --- a shard ------------------------------------------------------------------------------------------------------------------
+// --- core_loop: room ---------------------------------------------------------------------------------------------------------
 
-/// Bytes of one batch (one Raft entry) at which its shard takes nothing but plain reads until it is proposed.
-pub const BATCH_BYTES_MAX: usize = 1 << 20;
+/// Unsent replies of one connection at which it is not decoded any further, until the peer has read some.
+pub const OUTPUT_BYTES_STALLED: usize = 1 << 20;
 
-/// Requests of one batch at which its shard takes nothing but plain reads until it is proposed.
-pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
+/// Input of a connection that is not being decoded at which receiving pauses, unless it is the client that must read first.
+pub const INPUT_BYTES_STALLED: usize = 64 << 10;
 
-/// Bytes of replies of one shard's batches, made and not taken, at which the reads that are left in a batch are refused, and the
-/// larger replies to writes dropped: those of a batch are all made in one go, since each must see the writes before it and none of
-/// those behind. Requests whose replies are expected to be as large wait for the next batch. Half of what a client may leave
-/// unread.
-pub const BATCH_REPLY_BYTES_MAX: usize = 128 << 20;
-/// What they may have however small the shard's share of [`REPLIES_SHARE`] is.
-pub const BATCH_REPLY_BYTES_MIN: usize = 1 << 20;
+/// Times that a core looks at what all clients hold while they are given as much as they may hold.
+pub const CLIENT_LOOKS: u64 = 8;
 
-/// What a reply may have once those of its shard have reached their bound: errors, and all that is no value.
-pub const SMALL_REPLY_BYTES_MAX: usize = 256;
+/// Least bytes of a client that is closed because all clients together hold too much.
+pub const EVICTED_BYTES_MIN: u64 = 64 << 10;
+
+// --- core_loop: Outbox -------------------------------------------------------------------------------------------------------
+
+/// Requests that may wait with the sender for a full mailbox.
+pub const OUTBOX_REQUESTS_MAX: usize = 64 << 10;
+
+/// Bytes of requests that may wait with the sender for a full mailbox; then it stops decoding.
+pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of replies for another core at which a core takes no more requests from there until they are handed over, so that
+/// a turn neither copies for long nor fills the memory: a copy of this takes some 100 µs.
+pub const OUTBOX_REPLY_BYTES_MAX: usize = 1 << 20;
+
+/// Capacity of a reply buffer that is kept for the next turn.
+pub const REPLY_BUFFER_KEPT: usize = 1 << 20;
+
+/// Emptied batches of requests, and of replies, that a core keeps for those it sends next.
+pub const SPARE_BATCHES: usize = 64;
+
+/// Largest emptied batch that a core keeps.
+pub const SPARE_BATCH_BYTES_MAX: usize = 64 << 10;
+
+// --- core_loop: take_mail ----------------------------------------------------------------------------------------------------
+
+/// Requests of another core at which a core takes no more of them in the same turn, beside the batch that reaches them: their
+/// replies leave at the turn's end, and the other core may be waiting for them. A core that has as many for another one hands them
+/// over at once.
+pub const REQUESTS_PER_TURN: usize = 256;
+
+/// Bytes of replies of another core that a core deals out in one turn, beside the batch that reaches them.
+pub const REPLY_BYTES_PER_TURN: usize = 4 << 20;
+
+// --- core_loop: SetAside -----------------------------------------------------------------------------------------------------
+
+/// Requests of other cores set aside for one shard that takes no more, at which the others are told to send no more for it.
+pub const ASIDE_REQUESTS_MUCH: usize = 1 << 10;
+
+/// The same for their bytes.
+pub const ASIDE_BYTES_MUCH: usize = 256 << 10;
+
+/// The part of them that is left when the others are told to go on: a quarter.
+pub const ASIDE_LITTLE_SHARE: usize = 4;
+
+/// Requests set aside for all shards of a core at which it takes no more from other cores at all. What is on its way when the
+/// others are told to stop comes on top of [`ASIDE_REQUESTS_MUCH`], so there is room for many shards at once.
+pub const ASIDE_REQUESTS_MAX: usize = 64 << 10;
+
+/// The same for their bytes.
+pub const ASIDE_BYTES_MAX: usize = 32 << 20;
+
+// --- core_loop: piecemeal, cold_reads, SyncPlacement -------------------------------------------------------------------------
 
 /// Bytes of replies to one MGET that a shard reads at one moment, beside the value that reaches them; of more, a few keys are read
 /// at a time, as the client takes their values.
@@ -311,6 +335,92 @@ pub const MGET_BYTES_AT_ONCE: usize = 8 << 20;
 /// Keys of such an MGET that are read at a time, at most.
 pub const MGET_KEYS_AT_A_TIME: usize = 1024;
 
+/// Cold reads of one core that reader threads work on at once.
+pub const COLD_READS_IN_FLIGHT: usize = 256;
+
+/// Bytes of batches up to which their sync is best done on the core's own processor: see [`crate::core_loop::SyncPlacement`].
+pub const SMALL_SYNC_BYTES: usize = 16 << 10;
+
+// --- commands: ReplyBounds ---------------------------------------------------------------------------------------------------
+
+/// The share of `memory` that the replies to one command may take, and those that the batches of all shards have made and nobody
+/// has taken.
+pub const REPLIES_SHARE: usize = 8;
+
+/// Largest reply to one command, whatever `memory` is, unless it is a single value: as much as one connection may have to be sent.
+pub const REPLY_BYTES_MAX: usize = 1 << 30;
+
+/// The same at least, however small `memory` is.
+pub const REPLY_BYTES_MIN: usize = 64 << 20;
+
+/// Bytes of replies of one shard's batches, made and not taken, at which the reads that are left in a batch are refused, and the
+/// larger replies to writes dropped: those of a batch are all made in one go, since each must see the writes before it and none of
+/// those behind. Requests whose replies are expected to be as large wait for the next batch. Half of what a client may leave
+/// unread.
+pub const BATCH_REPLY_BYTES_MAX: usize = 128 << 20;
+
+/// The same at least, however small the shard's share of [`REPLIES_SHARE`] is.
+pub const BATCH_REPLY_BYTES_MIN: usize = 1 << 20;
+
+// --- commands, session_commands: one command ---------------------------------------------------------------------------------
+
+/// Keys that one step of SCAN or KEYS looks at, whatever COUNT says: a step holds its core for less than half a millisecond.
+pub const SCAN_KEYS_MAX: usize = 1000;
+
+/// Steps one match of a pattern may take; beyond them it is taken as not matching, so that `*a*a*a*…` cannot hold a core.
+pub const GLOB_STEPS_MAX: u32 = 1_000_000;
+
+/// Memory for one LCS: what it takes is also a bound on how long it holds the core.
+pub const LCS_BYTES_MAX: usize = 64 << 20;
+
+/// Entries that `MAXLEN ~` and `MINID ~` delete at most unless told otherwise: Redis' 100 nodes of 100 entries.
+pub const APPROXIMATE_TRIM_MAX: u64 = 100 * 100;
+
+/// Longest id of a stream's entry that Redis reads.
+pub const STREAM_ID_BYTES_MAX: usize = 127;
+
+/// Longest name that a connection gives itself or its library: it is kept for as long as the connection.
+pub const CLIENT_NAME_BYTES_MAX: usize = 4 << 10;
+
+// --- multi_shard -------------------------------------------------------------------------------------------------------------
+
+/// Keys one step of KEYS looks at before others get their turn. HGETALL, SMEMBERS, LRANGE and ZRANGE of a whole collection have
+/// no steps, since what they show must have been there at one moment: with a million elements they hold their core for 95 to
+/// 140 ms, the first time up to 220 ms (2 cores of an AMD EPYC VM; `INFO everything`, `stall_us_max`).
+pub const KEYS_PER_STEP: usize = 1000;
+
+/// Largest key that a RENAME or COPY to another shard moves at once; of larger ones, a core moves one at a time.
+pub const MOVED_BYTES_AT_WILL: usize = 64 << 10;
+
+/// Times a RENAME to another shard copies a key again because it was written to meanwhile.
+pub const MOVE_ATTEMPTS: u32 = 16;
+
+// --- shard: batches ----------------------------------------------------------------------------------------------------------
+
+/// Bytes of one batch (one Raft entry) at which its shard takes nothing but plain reads until it is proposed.
+pub const BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Requests of one batch at which its shard takes nothing but plain reads until it is proposed.
+pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
+
+/// Batches of one shard on their way through the log.
+pub const BATCHES_IN_FLIGHT: usize = 64;
+
+/// Age below which a batch is likely to be over in a moment: several syncs of a fast disk.
+pub const COMMITS_SOON: Duration = Duration::from_millis(1);
+
+/// Time that batches wait for a memtable to be written or for a log that cannot take more right now; then writes are refused until
+/// they can go on.
+pub const MEMTABLE_WAIT: Duration = Duration::from_secs(2);
+
+/// Interval at which a core that sleeps looks whether a batch that waits so can go on.
+pub const HELD_RETRY: Duration = Duration::from_millis(1);
+
+// --- shard: replies, copies --------------------------------------------------------------------------------------------------
+
+/// Bytes that the reply to a command that takes elements of a collection is believed to have before any was seen.
+pub const REPLY_BYTES_AT_FIRST: usize = 1 << 10;
+
 /// Keys of one command that are looked up for how large its reply may be.
 pub const WEIGHED_KEYS_MAX: usize = 64;
 
@@ -318,11 +428,35 @@ pub const WEIGHED_KEYS_MAX: usize = 64;
 /// them.
 pub const WEIGHED_BYTES_MAX: usize = 64 << 10;
 
-/// What the reply to a command that takes elements of a collection is believed to have before any was seen.
-pub const REPLY_BYTES_AT_FIRST: usize = 1 << 10;
+/// Largest reply that is made once those of its shard have reached their bound: errors, and all that is no value.
+pub const SMALL_REPLY_BYTES_MAX: usize = 256;
 
-/// Batches of one shard on their way through the log.
-pub const BATCHES_IN_FLIGHT: usize = 64;
+// --- shard: Expiry -----------------------------------------------------------------------------------------------------------
+
+/// Keys one entry deletes because their deadline has passed.
+pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
+
+/// Milliseconds that a sweep looks back of the last one that found nothing due: an entry may set a deadline that
+/// lies a little before the clock of the core that looks.
+pub const EXPIRY_OVERLAP_MS: u64 = 60_000;
+
+/// Times that one look for due keys has rows fetched from disk. Then the deletion waits for those of the keys, which are evicted
+/// faster than they are read; if the deadlines themselves are cold, the next tick looks again.
+pub const EXPIRY_WARM_ATTEMPTS: u32 = 64;
+
+// --- shard: Presence, figures ------------------------------------------------------------------------------------------------
+
+/// Time between two looks at batches that are on their way beyond which the core was not running: several of the longest it sleeps.
+pub const LOOKS_APART_MAX: Duration = Duration::from_secs(3);
+
+/// Interval at which a shard asks RocksDB for the size of its files.
+pub const DISK_MEASURE: Duration = Duration::from_secs(1);
+
+/// Milliseconds that the clock may be behind the newest entry of a shard before it is reported: clocks that are kept in
+/// step by small corrections never are.
+pub const CLOCK_BEHIND_MS: u64 = 5_000;
+
+// --- shard/pace: GroupCommit -------------------------------------------------------------------------------------------------
 
 /// Writes outstanding lately below which a batch never waits for others. An entry costs the core as much as ten writes in it: in
 /// interleaved runs of SET -c 8 -P 1 on one core, 4 took a quarter less processor time than 16, and of -c 4 a seventh less.
@@ -334,24 +468,13 @@ pub const HOLD_WRITES_MAX: usize = 64;
 /// Time that a batch waits for writes of clients that were just acknowledged: about half a sync.
 pub const HOLD: Duration = Duration::from_micros(50);
 
-/// Bytes of batches up to which their sync is best done on the core's own processor: see [`crate::core_loop::SyncPlacement`].
-pub const SMALL_SYNC_BYTES: usize = 16 << 10;
-
-/// Age below which a batch is likely to be over in a moment: several syncs of a fast disk.
-pub const COMMITS_SOON: Duration = Duration::from_millis(1);
-
 /// Time that a batch waits for the one before it: several syncs of a fast disk, one of a slow one.
 pub const HOLD_BEHIND: Duration = Duration::from_millis(10);
 
 /// Time that the greatest number of writes outstanding at once is remembered, at least.
 pub const OUTSTANDING_WINDOW: Duration = Duration::from_millis(10);
 
-/// Times its budget that a memtable may hold while the one before it is being written; then batches wait. Only where slowing
-/// writers down has not been enough, see `shard/pace/slow_down.rs`.
-pub const MEMTABLE_OVERFLOW: usize = 2;
-
-/// Memtables that may be in memory at once in each shard, in budgets of one: the active one and the one before it, each overgrown.
-pub const MEMTABLES_PER_SHARD: u64 = 2 * MEMTABLE_OVERFLOW as u64;
+// --- shard/pace: SlowDown ----------------------------------------------------------------------------------------------------
 
 /// Steepness with which writers are slowed down above a memtable's budget. With 4, writers of any speed come to a memtable of 1.6
 /// to 1.8 times its budget and do not see its bound: the unit tests of `shard/pace/slow_down.rs` print it.
@@ -375,6 +498,8 @@ pub const SLOW_DOWN_GROWTH_MAX: f64 = 16.0;
 /// Batches that a memtable holds at least.
 pub const MEMTABLE_BATCHES_MIN: usize = 16;
 
+// --- shard/pace: Pressure ----------------------------------------------------------------------------------------------------
+
 /// Part of a memtable that batches on their way may fill before they are applied: a half.
 pub const UNAPPLIED_SHARE: usize = 2;
 
@@ -384,12 +509,7 @@ pub const UNAPPLIED_BATCHES_MIN: usize = 2;
 /// Looks that a shard takes at the segments of its log that wait, for each of them that it fills.
 pub const LOG_LOOKS_PER_SEGMENT: usize = 8;
 
-/// Time that batches wait for a memtable to be written or for a log that cannot take more right now; then writes are refused until
-/// they can go on.
-pub const MEMTABLE_WAIT: Duration = Duration::from_secs(2);
-
-/// Interval at which a core that sleeps looks whether such a batch can go on.
-pub const HELD_RETRY: Duration = Duration::from_millis(1);
+// --- shard/cold: Parking -----------------------------------------------------------------------------------------------------
 
 /// Requests of one shard that may wait for rows on disk, or behind such requests of their connections, and reads that may wait
 /// behind the newest batch in flight; then the shard takes no more until some have run. As many as one batch may hold.
@@ -399,29 +519,7 @@ pub const WAITING_REQUESTS_MAX: usize = 16 << 10;
 /// the few milliseconds a disk takes.
 pub const WAITING_BYTES_MAX: usize = 16 << 20;
 
-/// Keys one entry deletes because their deadline has passed.
-pub const EXPIRED_KEYS_PER_BATCH: usize = 256;
-
-/// Milliseconds that a sweep looks back of the last one that found nothing due: an entry may set a deadline that
-/// lies a little before the clock of the core that looks.
-pub const EXPIRY_OVERLAP_MS: u64 = 60_000;
-
-/// Milliseconds that the clock may be behind the newest entry of a shard before it is reported: clocks that are kept in
-/// step by small corrections never are.
-pub const CLOCK_BEHIND_MS: u64 = 5_000;
-
-/// Cold reads of one core that reader threads work on at once.
-pub const COLD_READS_IN_FLIGHT: usize = 256;
-
-/// Times that one look for due keys has rows fetched from disk. Then the deletion waits for those of the keys, which are evicted
-/// faster than they are read; if the deadlines themselves are cold, the next tick looks again.
-pub const EXPIRY_WARM_ATTEMPTS: u32 = 64;
-
-/// Times that a command finds evicted what a reader thread had fetched for it; then the rows are kept for it until it is done.
-pub const COLD_READ_ATTEMPTS: u32 = 3;
-
-/// Times that a command has rows fetched; each one beyond counts as above.
-pub const COLD_READ_ROUNDS_MAX: u32 = 256;
+// --- shard/cold: Names -------------------------------------------------------------------------------------------------------
 
 /// Names of a request that are looked at together, one after the other with others if it names more: as many as rows are fetched
 /// at once.
@@ -430,37 +528,42 @@ pub const NAMES_AT_ONCE: usize = 1024;
 /// Names of one request that a core looks at before others get their turn, if it finds all of them in memory: a few milliseconds.
 pub const NAMES_PER_LOOK: usize = 8 * NAMES_AT_ONCE;
 
+// --- shard/cold: ColdProgress ------------------------------------------------------------------------------------------------
+
+/// Times that a command finds evicted what a reader thread had fetched for it; then the rows are kept for it until it is done.
+pub const COLD_READ_ATTEMPTS: u32 = 3;
+
+/// Times that a command has rows fetched; each one beyond counts as one that found them evicted.
+pub const COLD_READ_ROUNDS_MAX: u32 = 256;
+
 /// Times that all rows which a command names are fetched in vain, beside the first; then its core waits for those that are missing.
 pub const NAME_SWEEPS_MAX: u32 = 1;
 
-/// Times that a command has rows fetched which are kept for it.
-pub const PINNED_ROUNDS_MAX: u32 = 1024;
+/// Bytes that a reader thread fetches at most for one scan. A scan is run from its beginning each time it has met the disk, so
+/// that as many are fetched again as before: with ever the same number, the time for a long one would grow with its square.
+pub const COLD_SCAN_BYTES_MAX: usize = 8 << 20;
+
+/// Times that a read has rows fetched before it is executed on another thread.
+pub const COLD_ROUNDS: u32 = 8;
 
 /// Single rows that a read has fetched at once before it is run again; one that needs more is executed on another thread, as is one
 /// that meets the disk again in a scan, or what was fetched for it evicted.
 pub const COLD_ROWS_FETCHED: usize = 256;
 
-/// Times that a read has rows fetched before it is executed on another thread.
-pub const COLD_ROUNDS: u32 = 8;
+// --- shard/cold: pinned rows, trials -----------------------------------------------------------------------------------------
 
-/// Reads of one shard's clients that threads work on at once. Each may hold a copy of what memory has of the keys that it reads.
-pub const VIEWS_MAX: usize = 4;
-
-/// The same for reads that stand between writes.
-pub const ENTRY_VIEWS_MAX: usize = 4;
-
-/// Bytes that the reply to such a read takes of what those of its shard may have, each time that it has read as many.
-pub const VIEW_REPLY_STEP_BYTES: usize = 64 << 10;
-
-/// Times that rows which are kept for a command are lost, since a generation has reached the disk.
-pub const PINNED_LOSSES_MAX: u32 = 8;
-
-/// The share of a shard's part of `memory`, beside which it is, that may be kept for one command: for one of the clients' and one
+/// The part of a shard's share of `memory`, beside which it is, that may be pinned for one command: for one of the clients' and one
 /// of the entry's at a time.
 pub const PINNED_SHARE: usize = 4;
 
-/// What may be kept however small that is.
+/// Least bytes that may be pinned, however small that share is.
 pub const PINNED_BYTES_MIN: usize = 32 << 20;
+
+/// Times that a command has rows fetched which are kept for it.
+pub const PINNED_ROUNDS_MAX: u32 = 1024;
+
+/// Times that rows which are kept for a command are lost, since a generation has reached the disk.
+pub const PINNED_LOSSES_MAX: u32 = 8;
 
 /// Bytes that a reader thread fetches at most for one scan whose rows are kept.
 pub const PINNED_SCAN_BYTES_MAX: usize = 32 << 20;
@@ -469,59 +572,14 @@ pub const PINNED_SCAN_BYTES_MAX: usize = 32 << 20;
 /// changes rows as it goes, and waits for the disk, with its core, for those that it finds missing then.
 pub const TRIAL_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes that a reader thread fetches at most for one scan. A scan is run from its beginning each time it has met the disk, so
-/// that as many are fetched again as before: with ever the same number, the time for a long one would grow with its square.
-pub const COLD_SCAN_BYTES_MAX: usize = 8 << 20;
+// --- shard/cold: Views -------------------------------------------------------------------------------------------------------
 
-/// Largest memtable that follows from `memory`; larger ones make recovery slow and save little.
-pub const MEMTABLE_BYTES_DEFAULT_MAX: usize = 256 << 20;
+/// Reads of one shard's clients that threads execute on views at once. Each may hold a copy of what memory has of the keys that it
+/// reads.
+pub const VIEWS_MAX: usize = 4;
 
-/// Keys one step of KEYS looks at before others get their turn. HGETALL, SMEMBERS, LRANGE and ZRANGE of a whole collection have
-/// no steps, since what they show must have been there at one moment: with a million elements they hold their core for 95 to
-/// 140 ms, the first time up to 220 ms (2 cores of an AMD EPYC VM; `INFO everything`, `stall_us_max`).
-pub const KEYS_PER_STEP: usize = 1000;
+/// The same for reads that stand between writes.
+pub const ENTRY_VIEWS_MAX: usize = 4;
 
-/// Largest key that a RENAME or COPY to another shard moves at once; of larger ones, a core moves one at a time.
-pub const MOVED_BYTES_AT_WILL: usize = 64 << 10;
-
-/// Times a RENAME to another shard copies a key again because it was written to meanwhile.
-pub const MOVE_ATTEMPTS: u32 = 16;
-
-// --- commands -----------------------------------------------------------------------------------------------------------------
-
-/// Memory for one LCS: what it takes is also a bound on how long it holds the core.
-pub const LCS_BYTES_MAX: usize = 64 << 20;
-
-/// Steps one match of a pattern may take; beyond them it is taken as not matching, so that `*a*a*a*…` cannot hold a core.
-pub const GLOB_STEPS_MAX: u32 = 1_000_000;
-
-/// Keys that one step of SCAN or KEYS looks at, whatever COUNT says: a step holds its core for less than half a millisecond.
-pub const SCAN_KEYS_MAX: usize = 1000;
-
-/// Entries that `MAXLEN ~` and `MINID ~` delete at most unless told otherwise: Redis' 100 nodes of 100 entries.
-pub const APPROXIMATE_TRIM_MAX: u64 = 100 * 100;
-
-/// Longest id of a stream's entry that Redis reads.
-pub const STREAM_ID_BYTES_MAX: usize = 127;
-
-// --- other threads ------------------------------------------------------------------------------------------------------------
-
-/// The time slice a log syncer asks of the kernel: the shortest it grants, so that the thread runs soon after it is woken though
-/// another program keeps the processor busy; redis-benchmark beside it held a sync up for 0.2 ms. Not for cores, which would only
-/// interrupt their clients more often.
-pub const TIME_SLICE: Duration = Duration::from_micros(100);
-
-/// Threads per core that read what is not in memory.
-pub const READER_THREADS_PER_CORE: usize = 2;
-
-/// Threads per core that execute clients' reads which need much from disk, and as many for those that stand between writes.
-pub const VIEW_THREADS_PER_CORE: usize = 2;
-
-/// Threads that write generations and snapshots.
-pub const BACKGROUND_THREADS: usize = 2;
-
-/// Interval at which a node that has started on a full disk looks whether there is room to compact.
-pub const COMPACTION_RETRY: Duration = Duration::from_millis(500);
-
-/// Jobs that may wait for them; each shard has five at most.
-pub const BACKGROUND_JOBS: usize = 5 * SHARDS_MAX;
+/// Bytes that the reply of a view takes of what those of its shard may have, each time that it has read as many.
+pub const VIEW_REPLY_STEP_BYTES: usize = 64 << 10;
