@@ -18,7 +18,7 @@ use crate::session_commands::{self, Outcome, SessionContext};
 use crate::shard::{ReadOutcome, Shard};
 use basalt_net::resp::Reply;
 
-/// What HTTP requests have that could otherwise pass for commands; Redis closes such connections too.
+/// Words of HTTP requests that could otherwise pass for commands; Redis closes such connections too.
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
 
 impl Core {

@@ -1,4 +1,4 @@
-//! What belongs to each turn, and what the loop asks to know how to wait for the next one.
+//! The work of each turn, and what the loop asks to know how to wait for the next one.
 
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ impl Core {
         }
     }
 
-    /// What is due now and then: expiry, time-outs, figures for `INFO`. Cheap to call every turn.
+    /// Does work that is due now and then: expiry, time-outs, figures for `INFO`. Cheap to call every turn.
     pub fn tick(&mut self) {
         if self.has_handed_over_much() {
             self.publish();

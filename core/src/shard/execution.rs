@@ -18,11 +18,11 @@ use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::{CoreStats, Server};
 
-/// What a read is told that needs more from disk than is kept for one command.
+/// The reply to a read that needs more from disk than is kept for one command.
 pub(crate) const TOO_MUCH_TO_KEEP: &[u8] =
     b"-ERR The read needs too much from disk at once, ask for less at a time\r\n";
 
-/// What a read run at once came to.
+/// The outcome of a read that is run at once.
 #[derive(Debug)]
 pub enum ReadOutcome {
     /// The reply is written.
@@ -53,7 +53,7 @@ pub struct ShardMachine {
     pub(super) bounds: ReplyBounds,
     /// Bytes of replies of batches that were applied, which nobody has taken yet.
     pub(super) untaken_bytes: usize,
-    /// Whose figures count what is run; none before the shard serves anybody.
+    /// The core whose figures count what is run; none before the shard serves anybody.
     pub(super) core: Option<(Arc<Server>, CoreId)>,
 }
 
@@ -90,14 +90,14 @@ impl EntryPosition {
     }
 }
 
-/// What an entry waits for that stands between two commands.
+/// The reason that an entry waits between two commands.
 enum Pause {
     Cold(ColdRead),
     /// A thread that executes a read.
     Later(Later),
 }
 
-/// Why a command gave no reply.
+/// The reason that a command gave no reply.
 pub(super) enum Failure {
     Cold(ColdRead),
     /// Rows could not be read while an entry was applied.
@@ -173,7 +173,8 @@ impl Execution<'_> {
         }
     }
 
-    /// What the arguments of an encoded command name that is not in memory. If they are very many, `names` stands where to go on.
+    /// Rows that the arguments of an encoded command name and that are not in memory. If they are very many, `names` stands where
+    /// to go on.
     fn named_cold(
         &mut self,
         command: &Command,

@@ -1,4 +1,4 @@
-//! What a shard publishes for `INFO`.
+//! Figures that a shard publishes for `INFO`.
 
 use basalt_raft::Role;
 use basalt_storage::{DATABASE_COUNT, Rows};

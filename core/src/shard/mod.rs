@@ -76,13 +76,13 @@ pub struct Shard {
     expiry: Expiry,
     /// Wakes the core.
     wake: Wake,
-    /// When RocksDB was last asked for the size of its files, if it was.
+    /// The moment at which RocksDB was last asked for the size of its files, if it was.
     disk_measured: Option<Instant>,
     /// The sums of deadlines that were published last.
     deadline_sums: [u128; DATABASE_COUNT],
     /// True if anything was run that another core's connection may hear of before the next tick.
     counts_changed: bool,
-    /// Where replies of reads are written before they go to the host: kept, so that not every read allocates.
+    /// Buffer of the replies to reads before they go to the host: kept, so that not every read allocates.
     reply: Vec<u8>,
     server: Arc<Server>,
 }
@@ -202,8 +202,8 @@ impl Shard {
         count
     }
 
-    /// What is due now and then: clients hear of writes that are stuck for longer than `write_timeout`, expired keys are deleted
-    /// through the log, figures are published.
+    /// Does work that is due now and then: tells clients of writes that are stuck for longer than `write_timeout`, deletes expired
+    /// keys through the log, publishes figures.
     pub fn tick(&mut self, now: Instant, now_ms: u64, write_timeout: Option<Duration>, host: &mut impl ShardHost) {
         self.abandon_overdue(now, write_timeout, host);
         self.expiry.rounds = 0;

@@ -11,9 +11,9 @@ use crate::limits;
 
 /// One operation of a batch, in the order the shard took them.
 pub(super) struct Operation {
-    /// Who waits for the reply; `None` for the shard's own housekeeping, and for a read that another thread executes.
+    /// The client that waits for the reply; `None` for the shard's own housekeeping, and for a read that another thread executes.
     pub(super) origin: Option<Origin>,
-    /// Where a read's bytes stand in [`PendingBatch::reads`]; `None` for a write, whose bytes are in the entry.
+    /// Range of a read's bytes in [`PendingBatch::reads`]; `None` for a write, whose bytes are in the entry.
     pub(super) read: Option<Range<usize>>,
     /// True if the reply may have values in it.
     pub(super) returns_values: bool,
@@ -26,11 +26,11 @@ impl Operation {
     }
 }
 
-/// What a batch in the log needs to be answered.
+/// Everything that a batch in the log needs to be answered.
 pub(super) struct PendingBatch {
     /// Its number among the batches of the shard.
     pub(super) number: u64,
-    /// When it was closed.
+    /// The moment at which it was closed.
     pub(super) since: Instant,
     /// The time that the core had been away by then.
     pub(super) away: Duration,
@@ -43,9 +43,9 @@ pub(super) struct PendingBatch {
     pub(super) applied: bool,
     /// Set once its clients were told that nobody knows what becomes of it: its outcome has nobody to answer any more.
     pub(super) abandoned: Option<Abandoned>,
-    /// What the replies were expected to have when the operations joined.
+    /// Bytes that the replies were expected to have when the operations joined.
     pub(super) expected_bytes: usize,
-    /// What they have, once it is applied.
+    /// Bytes that they have, once it is applied.
     pub(super) replied_bytes: usize,
     pub(super) operations: Vec<Operation>,
     pub(super) reads: Vec<u8>,
@@ -65,7 +65,7 @@ pub(super) struct OpenBatch {
     pub(super) write_count: usize,
     pub(super) operations: Vec<Operation>,
     pub(super) reads: Vec<u8>,
-    /// What the replies are expected to have, as far as they may be large.
+    /// Bytes that the replies are expected to have, as far as they may be large.
     pub(super) expected_bytes: usize,
     /// Bytes of rows that its commands copy, about.
     pub(super) copied_bytes: usize,
@@ -78,7 +78,7 @@ pub(super) type InFlight = Rc<RefCell<VecDeque<PendingBatch>>>;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hold {
     pub(super) since: Instant,
-    /// When it was last looked at.
+    /// The moment at which it was last looked at.
     pub(super) seen: Instant,
 }
 

@@ -24,7 +24,7 @@ const UNCERTAIN: &str =
 /// The time that a shard's core was there to see.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Presence {
-    /// When it last looked.
+    /// The moment of its last look.
     seen: Instant,
     /// The sum of the times between two looks, as far as no core that runs leaves as much between them.
     away: Duration,

@@ -1,4 +1,4 @@
-//! How a batch leaves: into the log when it may, and back to its clients with what came of it.
+//! The way of a batch: into the log when it may, and back to its clients with what came of it.
 
 use std::time::Instant;
 
@@ -242,7 +242,7 @@ impl Shard {
     }
 }
 
-/// What a client is told when its write was not taken.
+/// The text for a client whose write was not taken.
 fn refusal(error: &ProposeError) -> String {
     match error {
         ProposeError::DiskFull => {

@@ -1,4 +1,4 @@
-//! What a shard does when the clock steps, while it runs and over a restart.
+//! Tests of a shard whose clock steps, while it runs and over a restart.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use super::*;
 use crate::commands::{Kind, table};
 use crate::entry::request::Mode;
 
-/// When these tests begin, in Unix milliseconds.
+/// The time at which these tests begin, in Unix milliseconds.
 const START_MS: u64 = 1_700_000_000_000;
 const HOUR_MS: u64 = 3_600_000;
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,4 +1,4 @@
-//! What happens to a request whose rows are not in memory, so that its core never waits for the disk.
+//! The life of a request whose rows are not in memory: its core never waits for the disk.
 //!
 //! ```text
 //! a write is looked ahead (lookahead), a read just runs

@@ -14,7 +14,7 @@ use basalt_storage::{ColdRead, Counters, Direction, Error, Result, Row, Rows, Vi
 
 use crate::limits;
 
-/// What the replies of one shard's views may take together, beside one of them.
+/// Bytes that the replies of one shard's views may take together, beside one of them.
 pub(super) struct ReplyBudget {
     state: Mutex<State>,
     is_less: Condvar,

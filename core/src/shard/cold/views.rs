@@ -42,7 +42,7 @@ use crate::node::Background;
 use crate::shard::execution::{Call, TOO_MUCH_TO_KEEP};
 use crate::shard::{Shard, ShardHost, ShardMachine};
 
-/// What a read is told whose thread has panicked.
+/// The reply to a read whose thread has panicked.
 const NOT_EXECUTED: &[u8] = b"-ERR The read could not be executed, the log says why\r\n";
 
 /// A connection, by its core and its place there.
@@ -58,7 +58,7 @@ pub(in crate::shard) struct Views {
     /// For reads between writes, behind which all other entries of the shard wait until a thread is ready.
     entry_threads: Background,
     wake: Wake,
-    /// What the threads say.
+    /// Events from the threads, each with the id of its view.
     events: Arc<ArrayQueue<(u64, Event)>>,
     /// The same, taken out while an entry was applied.
     seen: VecDeque<(u64, Event)>,
@@ -153,7 +153,7 @@ impl Purpose {
     }
 }
 
-/// What a thread says.
+/// A word from a thread to its core.
 enum Event {
     /// It has taken hold of what is on disk, and waits for an [`Answer`].
     Ready,
@@ -161,7 +161,7 @@ enum Event {
     Done(Option<Viewed>),
 }
 
-/// What a thread is told. None means that nobody needs it any more.
+/// A word from the core to a thread. None means that nobody needs it any more.
 enum Answer {
     Go(Box<View>, Job),
     Again(ColdReader),
@@ -175,7 +175,7 @@ struct Job {
     reservation: Reservation,
 }
 
-/// What became of a read.
+/// The outcome of a read.
 #[derive(Default)]
 struct Viewed {
     reply: Vec<u8>,
@@ -185,11 +185,11 @@ struct Viewed {
     asked: u16,
     counts: KeyCounts,
     time: Duration,
-    /// What the reply takes of the budget, until it is taken.
+    /// The reply's part of the budget, until it is taken.
     reservation: Reservation,
 }
 
-/// What a core has to do for a view.
+/// A core's next step for a view.
 enum Due {
     /// A thread is ready for the first parked request of this client.
     View(u64, Client),
@@ -197,7 +197,7 @@ enum Due {
     Reply(Purpose, Viewed),
 }
 
-/// What becomes of a read that stands between writes and needs much from disk.
+/// The way in which a read is answered that stands between writes and needs much from disk.
 pub(in crate::shard) enum Deferral {
     /// It has its view, and will be answered.
     Deferred,
@@ -407,7 +407,7 @@ impl Views {
     }
 }
 
-/// What a thread does for one view.
+/// The work of a thread for one view.
 fn job(
     id: u64,
     reader: ColdReader,
@@ -517,7 +517,7 @@ impl ShardMachine {
         views.defer(&self.store, origin, || ranges(request), job)
     }
 
-    /// What the core has to do next for its views. Replies wait for whom there is no room.
+    /// Takes the core's next step for its views. Replies for whom there is no room wait.
     fn next_due_view(&mut self, has_room: &dyn Fn(CoreId) -> bool) -> Option<Due> {
         if let Some((purpose, viewed)) = self.views.as_mut()?.next_untaken(has_room) {
             return Some(Due::Reply(purpose, viewed));
