@@ -69,14 +69,14 @@ impl<T: Send + 'static> Pending<T> {
         wake: &Wake,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Pending<T> {
-        let slot = Arc::new(Mutex::new(None));
-        let (result, wake) = (slot.clone(), wake.clone());
+        let place = Arc::new(Mutex::new(None));
+        let (result, wake) = (place.clone(), wake.clone());
         background.run(Box::new(move || {
             let outcome = std::panic::catch_unwind(AssertUnwindSafe(work));
             *result.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
             wake();
         }));
-        Pending(slot)
+        Pending(place)
     }
 
     /// The result, once it is there. A panic of the job is an error.

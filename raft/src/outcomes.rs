@@ -21,13 +21,13 @@ use crate::types::{LogId, TypeConfig};
 pub type Outcome = Result<Replies, ProposeError>;
 
 /// A proposal on its way.
-struct Slot {
+struct Proposal {
     number: u64,
     ticket: u64,
     outcome: Option<Outcome>,
 }
 
-impl Slot {
+impl Proposal {
     /// Returns whether the proposal has certainly come to nothing: it never was in the log.
     fn is_refused(&self) -> bool {
         matches!(self.outcome, Some(Err(ProposeError::NotLeader { .. })))
@@ -35,17 +35,17 @@ impl Slot {
 }
 
 /// The place of the proposal `number`. Few are on their way, and mostly the oldest is asked for.
-fn place_of(slots: &VecDeque<Slot>, number: u64) -> Option<usize> {
-    slots.iter().position(|slot| slot.number == number)
+fn place_of(proposals: &VecDeque<Proposal>, number: u64) -> Option<usize> {
+    proposals.iter().position(|proposal| proposal.number == number)
 }
 
 /// The proposals on their way, oldest first.
 pub(crate) struct Outcomes {
-    slots: RefCell<VecDeque<Slot>>,
+    proposals: RefCell<VecDeque<Proposal>>,
     /// Index and ticket of the proposals that are committed and not executed yet, in the order of the log. Proposals that
     /// were lost are not among them, nor are entries of other leaders.
     committed: RefCell<VecDeque<(u64, u64)>>,
-    /// The number of the next slot.
+    /// The number of the next proposal.
     next: Cell<u64>,
     /// While a proposal is handed to openraft, outcomes are only noted: who proposes must not be called back meanwhile.
     held: Cell<bool>,
@@ -55,7 +55,7 @@ pub(crate) struct Outcomes {
 impl Outcomes {
     pub(crate) fn new(deliver: Box<dyn Fn(u64, Outcome)>) -> Rc<Outcomes> {
         Rc::new(Outcomes {
-            slots: RefCell::default(),
+            proposals: RefCell::default(),
             committed: RefCell::default(),
             next: Cell::new(0),
             held: Cell::new(false),
@@ -65,14 +65,14 @@ impl Outcomes {
 
     /// Counts the proposals on their way.
     pub(crate) fn len(&self) -> usize {
-        self.slots.borrow().len()
+        self.proposals.borrow().len()
     }
 
-    /// Opens a slot for `ticket` and holds outcomes back until [`Outcomes::proposed`] or [`Outcomes::refused`].
+    /// Begins a proposal for `ticket` and holds outcomes back until [`Outcomes::proposed`] or [`Outcomes::refused`].
     pub(crate) fn begin(self: &Rc<Self>, ticket: u64) -> OutcomeResponder<ClientWriteResult<TypeConfig>> {
-        let mut slots = self.slots.borrow_mut();
+        let mut proposals = self.proposals.borrow_mut();
         let number = self.next.replace(self.next.get() + 1);
-        slots.push_back(Slot { number, ticket, outcome: None });
+        proposals.push_back(Proposal { number, ticket, outcome: None });
         self.held.set(true);
         OutcomeResponder { outcomes: Some(self.clone()), number, complete: complete_write }
     }
@@ -85,7 +85,7 @@ impl Outcomes {
 
     /// openraft did not take the newest proposal: its ticket gets no outcome by callback.
     pub(crate) fn refused(&self) {
-        self.slots.borrow_mut().pop_back();
+        self.proposals.borrow_mut().pop_back();
         self.held.set(false);
         self.deliver_ready();
     }
@@ -93,9 +93,9 @@ impl Outcomes {
     /// The proposal is committed as entry `index`.
     fn committed(&self, number: u64, index: u64) {
         let ticket = {
-            let slots = self.slots.borrow();
-            let place = place_of(&slots, number).expect("a proposal is committed before it has its outcome");
-            slots[place].ticket
+            let proposals = self.proposals.borrow();
+            let place = place_of(&proposals, number).expect("a proposal is committed before it has its outcome");
+            proposals[place].ticket
         };
         let mut committed = self.committed.borrow_mut();
         assert!(
@@ -116,12 +116,12 @@ impl Outcomes {
 
     fn complete(&self, number: u64, outcome: Outcome) {
         let may_deliver = {
-            let mut slots = self.slots.borrow_mut();
-            // One that openraft has not taken has no slot any more.
-            let Some(place) = place_of(&slots, number) else { return };
-            assert!(slots[place].outcome.is_none(), "a proposal has one outcome");
-            slots[place].outcome = Some(outcome);
-            place == 0 || slots[place].is_refused()
+            let mut proposals = self.proposals.borrow_mut();
+            // One that openraft has not taken is not among them any more.
+            let Some(place) = place_of(&proposals, number) else { return };
+            assert!(proposals[place].outcome.is_none(), "a proposal has one outcome");
+            proposals[place].outcome = Some(outcome);
+            place == 0 || proposals[place].is_refused()
         };
         if may_deliver && !self.held.get() {
             self.deliver_ready();
@@ -131,25 +131,26 @@ impl Outcomes {
     /// Delivers the outcomes that are at the front of the queue, and those of proposals that were refused.
     fn deliver_ready(&self) {
         loop {
-            let slot = {
-                let mut slots = self.slots.borrow_mut();
+            let proposal = {
+                let mut proposals = self.proposals.borrow_mut();
                 if self.held.get() {
                     return;
                 }
-                let is_due =
-                    |(place, slot): (usize, &Slot)| slot.is_refused() || (place == 0 && slot.outcome.is_some());
-                let Some(place) = slots.iter().enumerate().position(is_due) else { return };
-                slots.remove(place)
+                let is_due = |(place, proposal): (usize, &Proposal)| {
+                    proposal.is_refused() || (place == 0 && proposal.outcome.is_some())
+                };
+                let Some(place) = proposals.iter().enumerate().position(is_due) else { return };
+                proposals.remove(place)
             };
             // Outside the borrow: who is called may propose again.
-            if let Some(Slot { ticket, outcome: Some(outcome), .. }) = slot {
+            if let Some(Proposal { ticket, outcome: Some(outcome), .. }) = proposal {
                 (self.deliver)(ticket, outcome);
             }
         }
     }
 }
 
-/// openraft's end of a slot. Dropped without a result, it reports that the group stopped.
+/// openraft's end of a proposal. Dropped without a result, it reports that the group stopped.
 pub struct OutcomeResponder<T> {
     outcomes: Option<Rc<Outcomes>>,
     number: u64,
