@@ -4,7 +4,8 @@
 //! LOCK                 locked (flock) by the process that uses the directory; holds its process id
 //! node.toml            the manifest: who the node is, its groups, how often it was started
 //! ballast              space set aside for the next start
-//! shards/<name>/log/   a group's Raft log
+//! lanes/<number>/      the records of the logs of several groups, where groups share one
+//! shards/<name>/log/   a group's Raft log, or what of it is not in its lane
 //! shards/<name>/data/  a group's applied rows
 //! ```
 //!
@@ -27,6 +28,7 @@ use crate::limits::{GROUP_NUMBER_MAX, SHARDS_MAX};
 
 const LOCK_FILE: &str = "LOCK";
 const SHARDS_DIR: &str = "shards";
+const LANES_DIR: &str = "lanes";
 
 /// A data directory, used by this process alone until dropped.
 #[derive(Debug)]
@@ -40,10 +42,25 @@ pub struct DataDir {
     _lock: Flock<File>,
 }
 
+/// A lane whose groups share a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneDir {
+    /// The lane's number.
+    pub number: u16,
+    /// The log.
+    pub path: PathBuf,
+    /// Its owner, with the lane's number in the place of a group's.
+    pub identity: Identity,
+    /// The shards whose records are in it.
+    pub shards: Vec<u16>,
+    /// Set if it was there once.
+    pub must_be_there: bool,
+}
+
 /// The directories of one shard's two databases.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardDir {
-    /// The Raft log.
+    /// The Raft log, or what of it is not in its lane.
     pub log: PathBuf,
     /// The applied rows.
     pub data: PathBuf,
@@ -81,6 +98,32 @@ impl DataDir {
     /// Returns the number of shards, one at least.
     pub fn shard_count(&self) -> u16 {
         self.manifest.shards
+    }
+
+    /// The lane of each shard. A lane's shards run on the same core.
+    pub fn lanes_of_shards(&self) -> Vec<u16> {
+        (0..self.shard_count()).map(|index| self.group(index).lane).collect()
+    }
+
+    /// The lanes whose groups share a log, by number. None where each group has its own.
+    pub fn shared_lanes(&self) -> Vec<LaneDir> {
+        (0..self.manifest.lanes).map(|number| self.shared_lane(number)).collect()
+    }
+
+    /// True if the shard with this index has its records in the log of its lane.
+    pub fn shares_log(&self) -> bool {
+        self.manifest.lanes > 0
+    }
+
+    fn shared_lane(&self, number: u16) -> LaneDir {
+        let groups = || self.manifest.groups.iter().filter(|group| group.lane == number);
+        LaneDir {
+            number,
+            path: self.root.join(LANES_DIR).join(number.to_string()),
+            identity: self.manifest.lane_identity(number),
+            shards: groups().map(|group| group.index).collect(),
+            must_be_there: groups().any(|group| group.starts > 0),
+        }
     }
 
     /// The node's id: 40 hex digits, as Redis Cluster has them, drawn at creation.
@@ -220,7 +263,7 @@ impl DataDir {
         fs::create_dir_all(&path).map_err(|source| unusable("create", &path, source))?;
         step("directory made").map_err(|source| unusable("create", &path, source))?;
         sync_dir(&self.root.join(SHARDS_DIR))?;
-        let (state, lane) = (GroupState::Creating, index);
+        let (state, lane) = (GroupState::Creating, self.manifest.free_lane());
         let group = GroupEntry { number, index, lane, directory, state, founder, starts: 0, why: None };
         self.change(|manifest| manifest.groups.push(group))?;
         Ok(self.manifest.groups.last().expect("it was just added"))
@@ -365,12 +408,15 @@ fn create(root: &Path, shards: Option<u16>, core_count: usize) -> Result<Manifes
         return Err(BootError::Damaged { path, what });
     }
     let per_core = u16::try_from(core_count.clamp(1, SHARDS_MAX)).expect("fewer shards than 65536 are allowed");
-    let manifest = Manifest::new(shards.unwrap_or(per_core));
-    for group in &manifest.groups {
-        let dir = root.join(&group.directory);
+    let manifest = Manifest::new(shards.unwrap_or(per_core), per_core);
+    let lanes = (0..manifest.lanes).map(|lane| root.join(LANES_DIR).join(lane.to_string()));
+    for dir in manifest.groups.iter().map(|group| root.join(&group.directory)).chain(lanes) {
         fs::create_dir_all(&dir).map_err(|source| unusable("create", &dir, source))?;
     }
     sync_dir(&root.join(SHARDS_DIR))?;
+    if manifest.lanes > 0 {
+        sync_dir(&root.join(LANES_DIR))?;
+    }
     if let Some(parent) = parent(root) {
         // Also when an earlier start created it and went no further.
         sync_dir(parent)?;
@@ -379,10 +425,11 @@ fn create(root: &Path, shards: Option<u16>, core_count: usize) -> Result<Manifes
     Ok(manifest)
 }
 
-/// The first shard of `root` that holds anything: `node.toml` was there when it was written.
+/// The first shard or lane of `root` that holds anything: `node.toml` was there when it was written.
 fn written_shard(root: &Path) -> Option<PathBuf> {
-    let shards = fs::read_dir(root.join(SHARDS_DIR)).ok()?;
-    shards
+    let inside = [SHARDS_DIR, LANES_DIR].into_iter().filter_map(|part| fs::read_dir(root.join(part)).ok());
+    inside
+        .flatten()
         .flatten()
         .map(|shard| shard.path())
         .find(|shard| fs::read_dir(shard).is_ok_and(|mut inside| inside.next().is_some()))
@@ -457,6 +504,58 @@ mod tests {
 
         assert!(!opened.is_new());
         assert_eq!((opened.shard_count(), opened.node_id()), (2, id.as_str()));
+    }
+
+    #[test]
+    fn a_new_directory_deals_more_shards_than_cores_to_lanes_and_keeps_them() {
+        let place = Place::new();
+        drop(place.open(Some(5)).expect("a new directory"));
+        for cores in [1, 2, 7] {
+            let mut dir = DataDir::open(&place.root(), None, cores).expect("the same directory");
+            assert_eq!(dir.lanes_of_shards(), [0, 1, 0, 1, 0], "{cores} cores");
+            let lanes = dir.shared_lanes();
+            assert_eq!(lanes.iter().map(|lane| lane.shards.clone()).collect::<Vec<_>>(), [vec![0, 2, 4], vec![1, 3]]);
+            for (number, lane) in (0..).zip(&lanes) {
+                assert_eq!((lane.number, lane.identity.group), (number, u64::from(number)));
+                assert!(lane.path.ends_with(format!("lanes/{number}")) && lane.path.is_dir());
+                assert_eq!(lane.must_be_there, cores > 1, "once it was started");
+            }
+            dir.count_start().expect("it can be written");
+            let text = fs::read_to_string(place.root().join(NODE_FILE)).expect("readable");
+            assert!(text.lines().any(|line| line == "lanes = 2"), "{text}");
+        }
+        // The lane with fewer groups gets the next one.
+        let mut dir = place.open(None).expect("the same directory");
+        assert_eq!(dir.create_group(9, false).expect("created").lane, 1);
+    }
+
+    #[test]
+    fn shards_have_logs_of_their_own_where_there_are_no_more_than_cores() {
+        let place = Place::new();
+        let mut dir = place.open(Some(2)).expect("a new directory");
+        assert!(!dir.shares_log() && dir.shared_lanes().is_empty() && !place.root().join("lanes").exists());
+        assert_eq!(dir.lanes_of_shards(), [0, 1]);
+        assert_eq!(dir.create_group(9, false).expect("created").lane, 2);
+        // Earlier programs would not know the key.
+        let text = fs::read_to_string(place.root().join(NODE_FILE)).expect("readable");
+        assert!(!text.contains("lanes"), "{text}");
+    }
+
+    #[test]
+    fn lanes_that_do_not_fit_the_groups_are_refused() {
+        for (from, to, why) in [
+            ("lane = 1\n", "lane = 2\n", "is in lane 2 of 2"),
+            ("lanes = 2\n", "", "says that groups share a lane, and has no lanes"),
+        ] {
+            let place = Place::new();
+            drop(place.open(Some(3)).expect("a new directory"));
+            let file = place.root().join(NODE_FILE);
+            let text = fs::read_to_string(&file).expect("readable").replace(from, to);
+            let (body, _) = text.rsplit_once("# crc32 ").expect("it has a checksum");
+            fs::write(&file, format!("{body}# crc32 {:08x}\n", crc32fast::hash(body.as_bytes()))).expect("writable");
+            let refusal = place.refusal(None);
+            assert!(refusal.contains(why), "{why}: {refusal}");
+        }
     }
 
     #[test]
@@ -731,7 +830,7 @@ created-by = \"0.1.0\"
     #[test]
     fn damage_is_refused_by_file_name() {
         type Damage = fn(&Path);
-        let cases: [(Damage, &str); 5] = [
+        let cases: [(Damage, &str); 6] = [
             (|root| fs::write(root.join(NODE_FILE), "format = ").expect("writable"), "node.toml is no TOML"),
             (
                 |root| fs::write(root.join(NODE_FILE), "shards = 2").expect("writable"),
@@ -751,6 +850,13 @@ created-by = \"0.1.0\"
                     fs::remove_file(root.join(NODE_FILE)).expect("removable");
                 },
                 "shards/0 holds data",
+            ),
+            (
+                |root| {
+                    fs::create_dir_all(root.join("lanes/1/kept")).expect("writable");
+                    fs::remove_file(root.join(NODE_FILE)).expect("removable");
+                },
+                "lanes/1 holds data",
             ),
         ];
         for (damage, expected) in cases {

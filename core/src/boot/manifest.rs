@@ -57,7 +57,7 @@ pub struct GroupEntry {
     pub number: u64,
     /// Its place among this node's groups, which are called shards there.
     pub index: u16,
-    /// The number of the node's log that its records are in. Each group has one of its own so far.
+    /// The number of the node's lane: its records are in that one's log.
     pub lane: u16,
     /// The directory of its log and rows, below the data directory.
     pub directory: String,
@@ -84,6 +84,9 @@ pub(super) struct Manifest {
     node_number: String,
     /// Over how many groups the slots are dealt.
     pub(super) shards: u16,
+    /// Lanes whose groups share a log; 0 if each group is a lane of its own, with its log in its own directory.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) lanes: u16,
     pub(super) starts: u64,
     pub(super) groups: Vec<GroupEntry>,
 }
@@ -108,8 +111,11 @@ pub(super) struct Found {
 }
 
 impl Manifest {
-    /// That of a new node, which is a cluster of one and founds all its groups.
-    pub(super) fn new(shards: u16) -> Manifest {
+    /// That of a new node, which is a cluster of one and founds all its groups. They are dealt to so many lanes, each with a log of
+    /// its own if there are as many lanes as groups.
+    pub(super) fn new(shards: u16, lane_count: u16) -> Manifest {
+        let lanes = if lane_count < shards { lane_count } else { 0 };
+        let lane_of = |index| if lanes == 0 { index } else { index % lanes };
         Manifest {
             format: u64::from(FORMAT_VERSIONS.written()),
             created_by: env!("CARGO_PKG_VERSION").to_owned(),
@@ -118,8 +124,9 @@ impl Manifest {
             // 0 means no node.
             node_number: format!("{:016x}", rand::random_range(FORMER_NUMBER + 1..=u64::MAX)),
             shards,
+            lanes,
             starts: 0,
-            groups: (0..shards).map(|index| first_group(index, 0)).collect(),
+            groups: (0..shards).map(|index| first_group(index, lane_of(index), 0)).collect(),
         }
     }
 
@@ -136,6 +143,20 @@ impl Manifest {
             node_id: id(&self.node_id),
             node: self.node_number(),
             group: group.number,
+        }
+    }
+
+    /// The identity of a lane, of which its number takes the place of a group's.
+    pub(super) fn lane_identity(&self, lane: u16) -> Identity {
+        Identity { group: u64::from(lane), ..self.identity(&self.groups[0]) }
+    }
+
+    /// The lane for one group more: the one with the fewest, or a new one where each group is its own.
+    pub(super) fn free_lane(&self) -> u16 {
+        let group_count = |lane: &u16| self.groups.iter().filter(|group| group.lane == *lane).count();
+        match self.lanes {
+            0 => (0..u16::MAX).find(|lane| group_count(lane) == 0).expect("a node has far fewer groups than numbers"),
+            lanes => (0..lanes).min_by_key(group_count).expect("there is one at least"),
         }
     }
 
@@ -213,9 +234,17 @@ impl Manifest {
             if !numbers.insert(group.number) || group.number > GROUP_NUMBER_MAX || !is_named {
                 return Err(format!("says that group {} is in '{}'", group.number, group.directory));
             }
+            if self.lanes > 0 && group.lane >= self.lanes {
+                return Err(format!("says that group {} is in lane {} of {}", group.number, group.lane, self.lanes));
+            }
             if !indexes.insert(group.index) {
                 return Err(format!("says that group {} is shard {}, which another is", group.number, group.index));
             }
+        }
+        let mut lanes: Vec<u16> = self.groups.iter().map(|group| group.lane).collect();
+        lanes.sort_unstable();
+        if self.lanes == 0 && lanes.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(String::from("says that groups share a lane, and has no lanes"));
         }
         // One that is being removed may have been a shard that was served.
         match (0..self.shards).find(|index| !indexes.contains(index)) {
@@ -252,24 +281,30 @@ impl FormerFile {
             node_id: self.node_id,
             created_by: self.created_by,
             starts: self.starts,
-            groups: (0..self.shards).map(|index| first_group(index, self.starts)).collect(),
-            ..Manifest::new(self.shards)
+            groups: (0..self.shards).map(|index| first_group(index, index, self.starts)).collect(),
+            ..Manifest::new(self.shards, self.shards)
         }
     }
 }
 
 /// A group that a node has since its directory was created.
-fn first_group(index: u16, starts: u64) -> GroupEntry {
+fn first_group(index: u16, lane: u16, starts: u64) -> GroupEntry {
     GroupEntry {
         number: u64::from(index) + 1,
         index,
-        lane: index,
+        lane,
         directory: format!("shards/{index}"),
         state: GroupState::Creating,
         founder: true,
         starts,
         why: None,
     }
+}
+
+/// For serde, which lends what it asks about.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u16) -> bool {
+    *count == 0
 }
 
 /// Compares the last line with what is before it.

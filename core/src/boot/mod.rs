@@ -14,6 +14,7 @@ mod manifest;
 mod resources;
 mod stop;
 
+use std::collections::BTreeSet;
 use std::net::TcpListener;
 
 use basalt_net::ring::probe_io_uring;
@@ -21,7 +22,7 @@ use basalt_net::ring::probe_io_uring;
 pub use ballast::Ballast;
 pub use cores::CpuId;
 pub use error::BootError;
-pub use layout::{DataDir, ShardDir};
+pub use layout::{DataDir, LaneDir, ShardDir};
 pub use log::{LogGuard, start_log};
 pub use manifest::{FORMAT_VERSIONS, GroupEntry, GroupState};
 pub use resources::{OpenFiles, OpenTables};
@@ -75,6 +76,15 @@ fn announce(config: &Config, cpus: &[CpuId], data: &DataDir) {
         dir = %data.root().display(),
         "starting"
     );
+    let lane_count = data.lanes_of_shards().into_iter().collect::<BTreeSet<_>>().len();
+    if lane_count < cpus.len() {
+        tracing::warn!(
+            cores = cpus.len(),
+            lanes = lane_count,
+            "some cores have no shards: a data directory has as many lanes as there were cores when it was created, or as shards if \
+             those are fewer"
+        );
+    }
     match config.durability {
         Durability::Always => {}
         Durability::Interval => tracing::warn!(

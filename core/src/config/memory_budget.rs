@@ -4,13 +4,13 @@
 //! memtable may grow to [`limits::MEMTABLE_OVERFLOW`] times its budget while the one before it, which may have done the same, is
 //! being written; so memtables are given a quarter of what they may come to hold.
 
-use basalt_storage::log::LogOptions;
+use basalt_storage::log::{LogOptions, shared_arena_bytes};
 
 use super::table::Config;
 use crate::limits::{self, MEMTABLES_PER_SHARD};
 
-/// Segments of a shard's log that are in memory at once: the one being filled, and those that wait to be written as tables.
-const LOG_SEGMENTS_PER_SHARD: u64 = 4;
+/// Segments of a log that are in memory at once: the one being filled, and those that wait to be written as tables.
+const LOG_SEGMENTS: u64 = 4;
 
 /// Divisor of `memory` that gives the part for memory that allocators keep after it was given back to them, and for what they lose
 /// between pieces of different sizes: a tenth.
@@ -27,11 +27,14 @@ pub struct MemoryBudget {
     pub block_cache_bytes: usize,
     /// One shard's newest log entries.
     pub log_tail_bytes: usize,
-    /// One segment of a shard's log: RocksDB holds four of them at most before it has written the first as a table.
+    /// One segment of a lane's log: RocksDB holds four of them at most before it has written the first as a table.
     pub log_segment_bytes: usize,
+    /// Bytes that RocksDB takes ahead for each shard in a segment that it shares with others.
+    log_arena_bytes: usize,
     /// See [`client_bytes_max`].
     pub client_bytes: usize,
     shard_count: u64,
+    lane_count: u64,
 }
 
 /// Bound of what clients have sent and have not read yet, all together, in bytes: a sixteenth of `memory` if nothing else is set,
@@ -44,11 +47,12 @@ pub fn client_bytes_max(config: &Config) -> u64 {
 }
 
 impl MemoryBudget {
-    /// Divides nine tenths of `config.memory` among `shard_count` shards: of these half to memtables, an eighth to logs, a
-    /// sixteenth to clients, and what is left or is more than those can use to the caches of rows on disk, two fifths, and of
-    /// blocks, three fifths.
-    pub fn new(config: &Config, shard_count: u16) -> MemoryBudget {
+    /// Divides nine tenths of `config.memory` among `shard_count` shards in `lane_count` lanes, each with a log: of these half to
+    /// memtables, an eighth to logs, a sixteenth to clients, and what is left or is more than those can use to the caches of rows
+    /// on disk, two fifths, and of blocks, three fifths.
+    pub fn new(config: &Config, shard_count: u16, lane_count: u16) -> MemoryBudget {
         let (memory, shards) = (config.memory - config.memory / ALLOCATORS_PART, u64::from(shard_count));
+        let lanes = u64::from(lane_count);
         let memtable = match config.memtable_bytes {
             0 => (memory / 2 / MEMTABLES_PER_SHARD / shards)
                 .clamp(limits::MEMTABLE_BYTES_MIN, limits::MEMTABLE_BYTES_DEFAULT_MAX as u64),
@@ -56,11 +60,18 @@ impl MemoryBudget {
         };
         let log = memory / 8 / shards;
         let log_tail = (log / 4).clamp(limits::LOG_TAIL_BYTES_MIN, limits::LOG_TAIL_BYTES_MAX);
-        let log_segment = (log * 3 / 4 / LOG_SEGMENTS_PER_SHARD)
-            .clamp(limits::LOG_SEGMENT_BYTES_MIN, LogOptions::default().segment_bytes as u64);
+        let segments = |lane_bytes: u64| {
+            let bytes = lane_bytes / LOG_SEGMENTS;
+            bytes.clamp(limits::LOG_SEGMENT_BYTES_MIN, LogOptions::default().segment_bytes as u64)
+        };
+        let log_segment = segments(log * shards / lanes * 3 / 4);
+        // What is taken ahead for each group of a lane comes out of the lane's part.
+        let arena = if lanes < shards { shared_arena_bytes(log_segment as usize) as u64 } else { 0 };
+        let log_segment = segments((log * 3 / 4).saturating_sub(LOG_SEGMENTS * arena) * shards / lanes);
         let clients = memory / 16;
-        let used =
-            shards * (MEMTABLES_PER_SHARD * memtable + log_tail + LOG_SEGMENTS_PER_SHARD * log_segment) + clients;
+        let used = shards * (MEMTABLES_PER_SHARD * memtable + log_tail + LOG_SEGMENTS * arena)
+            + lanes * LOG_SEGMENTS * log_segment
+            + clients;
         // With memtables that were set to take nearly all, caches of a size that is of no use and does no harm.
         let caches = memory.saturating_sub(used).max(memory / 32);
         MemoryBudget {
@@ -69,8 +80,10 @@ impl MemoryBudget {
             block_cache_bytes: (caches * 3 / 5) as usize,
             log_tail_bytes: log_tail as usize,
             log_segment_bytes: log_segment as usize,
+            log_arena_bytes: arena as usize,
             client_bytes: client_bytes_max(config) as usize,
             shard_count: shards,
+            lane_count: lanes,
         }
     }
 
@@ -91,7 +104,8 @@ impl MemoryBudget {
 
     /// Bound of the segments of all logs that RocksDB has in memory, in bytes.
     pub fn log_segments_max(&self) -> u64 {
-        self.shard_count * LOG_SEGMENTS_PER_SHARD * self.log_segment_bytes as u64
+        let (segment_bytes, arena_bytes) = (self.log_segment_bytes as u64, self.log_arena_bytes as u64);
+        LOG_SEGMENTS * (self.lane_count * segment_bytes + self.shard_count * arena_bytes)
     }
 
     /// All parts together.
@@ -105,8 +119,8 @@ impl MemoryBudget {
 mod tests {
     use super::*;
 
-    fn divide(memory: u64, memtable_bytes: u64, shards: u16) -> MemoryBudget {
-        MemoryBudget::new(&Config { memory, memtable_bytes, ..Config::default() }, shards)
+    fn divide(memory: u64, memtable_bytes: u64, shards: u16, lanes: u16) -> MemoryBudget {
+        MemoryBudget::new(&Config { memory, memtable_bytes, ..Config::default() }, shards, lanes)
     }
 
     #[test]
@@ -120,10 +134,12 @@ mod tests {
                 for memtable_bytes in
                     [0, limits::MEMTABLE_BYTES_MIN, memory / 6 / MEMTABLES_PER_SHARD / u64::from(shards)]
                 {
-                    let budget = divide(memory, memtable_bytes, shards);
-                    let memory = memory - memory / ALLOCATORS_PART;
-                    let total = budget.total() - budget.client_bytes as u64 + memory / 16;
-                    assert!(total <= memory && total > memory - memory / 16, "{total} of {memory}: {budget:?}");
+                    for lanes in [1, shards.div_ceil(3), shards] {
+                        let budget = divide(memory, memtable_bytes, shards, lanes);
+                        let memory = memory - memory / ALLOCATORS_PART;
+                        let total = budget.total() - budget.client_bytes as u64 + memory / 16;
+                        assert!(total <= memory && total > memory - memory / 16, "{total} of {memory}: {budget:?}");
+                    }
                 }
             }
         }
@@ -131,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_memtables_and_logs_cannot_use_goes_to_the_caches() {
-        let budget = divide(64 << 30, 0, 2);
+        let budget = divide(64 << 30, 0, 2, 2);
         assert_eq!(budget.memtable_bytes, limits::MEMTABLE_BYTES_DEFAULT_MAX);
         assert!(budget.row_caches_max() + budget.block_cache_bytes as u64 > 50 << 30, "{budget:?}");
     }

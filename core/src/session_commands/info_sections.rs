@@ -59,7 +59,7 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
 
 pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     let (server, memory) = (scene.server, ProcessMemory::read());
-    let budget = MemoryBudget::new(&scene.config, server.router.shard_count());
+    let budget = MemoryBudget::new(&scene.config, server.router.shard_count(), server.router.lane_count());
     let client_bytes: u64 = server.cores.iter().map(CoreStats::client_bytes).sum();
     let sum = |figure: fn(&ShardStats) -> &Figure| server.shards.iter().map(|shard| figure(shard).get()).sum::<u64>();
     let (memtables, row_caches) = (sum(|shard| &shard.memtable_bytes), sum(|shard| &shard.row_cache_bytes));

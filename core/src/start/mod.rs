@@ -49,8 +49,8 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let begun = Instant::now();
     let Prepared { config, open_files, cpus, mut data, listeners, stop } = prepared;
     let core_count = cpus.len();
-    let router = Router::new(data.shard_count(), core_count as u16);
-    let budget = MemoryBudget::new(&config, data.shard_count());
+    let router = Router::with_lanes(data.lanes_of_shards(), core_count as u16);
+    let budget = MemoryBudget::new(&config, data.shard_count(), router.lane_count());
     let client_reads = limits::COLD_READS_IN_FLIGHT * core_count;
     // A shard applies one entry at a time, and reads one piece of its log.
     let shard_count = usize::from(data.shard_count());

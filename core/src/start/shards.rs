@@ -7,13 +7,13 @@ use std::sync::mpsc::Sender;
 
 use basalt_raft::{GroupOptions, NodeId};
 use basalt_storage::keyspace::ROW_RULES;
-use basalt_storage::log::{LogOptions, LogSyncer, RaftLog};
+use basalt_storage::log::{Lane, LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{BlockCache, Store, StoreOptions};
 use futures_channel::mpsc;
 use futures_util::StreamExt as _;
 
 use super::RunError;
-use crate::boot::{DataDir, GroupState, OpenTables};
+use crate::boot::{DataDir, GroupState, LaneDir, OpenTables};
 use crate::cluster::Router;
 use crate::config::{Config, MemoryBudget};
 use crate::core_loop::Opened;
@@ -40,7 +40,7 @@ impl OpenShard {
     }
 }
 
-/// Opens every shard's log and rows, one thread a shard: recovery reads and the first writes take their time.
+/// Opens every lane's log, then every shard's log and rows, one thread each: recovery reads and the first writes take their time.
 pub(super) fn open_shards(
     config: &Config,
     tables: OpenTables,
@@ -58,7 +58,18 @@ pub(super) fn open_shards(
             data.shard_count() - 1
         )));
     }
-    let open = |id: ShardId| -> Result<OpenShard, String> {
+    let options_of_lane = |lane: &LaneDir| LogOptions {
+        identity: lane.identity,
+        create: !lane.must_be_there,
+        segment_bytes: budget.log_segment_bytes,
+        reserve_bytes: config.disk_reserve,
+        open_files_max: tables.log.saturating_mul(lane.shards.len() as u32).cast_signed(),
+        ..LogOptions::default()
+    };
+    let (lanes, mut faults) = split(at_once(&data.shared_lanes(), |lane| open_lane(lane, &options_of_lane(lane))));
+    // The shards of a lane that is refused have no log, and their rows are looked at all the same.
+    let lane_of = |shard: u16| lanes.iter().find(|(lane, _)| lane.shards.contains(&shard)).map(|(_, lane)| lane);
+    let open = |id: ShardId| -> Result<Option<OpenShard>, String> {
         let (directory, group) = (data.shard(id.0), data.group(id.0));
         let syncer = &syncers[router.core_of(id).index()];
         let (identity, create, reserve_bytes) = (data.identity(id.0), !data.must_be_there(id.0), config.disk_reserve);
@@ -72,14 +83,19 @@ pub(super) fn open_shards(
             open_files_max: tables.log.cast_signed(),
             ..LogOptions::default()
         };
-        let log = RaftLog::open(&directory.log, &log_options, syncer);
+        let log = match lane_of(id.0) {
+            Some(lane) => Some(lane.open_log(group.number, &directory.log, &log_options, syncer)),
+            None if data.shares_log() => None,
+            None => Some(RaftLog::open(&directory.log, &log_options, syncer)),
+        };
         let usual = StoreOptions::new(ROW_RULES, budget.memtable_bytes, cache.clone());
         let row_cache_bytes = budget.row_cache_bytes;
         let open_files_max = tables.rows.cast_signed();
         let store_options = StoreOptions { identity, create, row_cache_bytes, reserve_bytes, open_files_max, ..usual };
         let store = Store::open(&directory.data, &store_options);
         let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
-        let (mut log, store) = (log.map_err(in_shard)?, store.map_err(in_shard)?);
+        let (log, store) = (log.transpose().map_err(in_shard)?, store.map_err(in_shard)?);
+        let Some(mut log) = log else { return Ok(None) };
         basalt_raft::check_pairing(&log, &store).map_err(|error| format!("shard {id}: {error}"))?;
         if group.state == GroupState::Live && log.range().end == 0 {
             let path = directory.log;
@@ -91,22 +107,54 @@ pub(super) fn open_shards(
         let snapshots = directory.data.with_file_name("snapshots");
         let founder = group.founder && group.state == GroupState::Creating;
         let alone = GroupOptions::alone(u32::from(id.0), NodeId(data.node_number()), snapshots);
-        Ok(OpenShard { id, options: GroupOptions { founder, ..alone }, log, store })
+        Ok(Some(OpenShard { id, options: GroupOptions { founder, ..alone }, log, store }))
     };
+    let ids: Vec<ShardId> = router.shards().collect();
+    let (shards, faults_of_shards) = split(at_once(&ids, |id| open(*id)));
+    faults.extend(faults_of_shards);
+    // Not where a shard was refused: what it was to be recovered from is kept.
+    if faults.is_empty() {
+        faults = split(at_once(&lanes, finish_lane)).1;
+    }
+    // Whoever is to repair something wants to know of all of it.
+    if faults.is_empty() { Ok(shards.into_iter().flatten().collect()) } else { Err(RunError(faults.join("; "))) }
+}
+
+fn open_lane(lane: &LaneDir, options: &LogOptions) -> Result<(LaneDir, Lane), String> {
+    let opened = Lane::open(&lane.path, options);
+    opened.map(|open| (lane.clone(), open)).map_err(|error| format!("{}: {error}", name_of(lane)))
+}
+
+fn finish_lane((lane, open): &(LaneDir, Lane)) -> Result<(), String> {
+    open.finish_opening().map_err(|error| format!("{}: {error}", name_of(lane)))
+}
+
+/// A lane in words for an operator: what is wrong with it is wrong with all its shards.
+fn name_of(lane: &LaneDir) -> String {
+    let shards: Vec<String> = lane.shards.iter().map(u16::to_string).collect();
+    format!("lane {}, which has the log of the shards {}", lane.number, shards.join(", "))
+}
+
+/// Does something with each of `what`, all at once, on a thread each.
+fn at_once<A: Sync, T: Send>(what: &[A], body: impl Fn(&A) -> Result<T, String> + Sync) -> Vec<Result<T, String>> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = router.shards().map(|id| scope.spawn(move || open(id))).collect();
-        let joined = threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(String::from("a shard could not be opened"))));
-        let (open, faults): (Vec<_>, Vec<_>) = joined.partition(Result::is_ok);
-        let faults: Vec<String> = faults.into_iter().filter_map(Result::err).collect();
-        // Whoever is to repair something wants to know of all of it.
-        if faults.is_empty() {
-            Ok(open.into_iter().filter_map(Result::ok).collect())
-        } else {
-            Err(RunError(faults.join("; ")))
-        }
+        let body = &body;
+        let threads: Vec<_> = what.iter().map(|item| scope.spawn(move || body(item))).collect();
+        let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+        joined.map(|joined| joined.unwrap_or_else(|_| Err(String::from("a shard could not be opened")))).collect()
     })
+}
+
+/// Separates what succeeded from what is to be said of the rest.
+fn split<T>(outcomes: Vec<Result<T, String>>) -> (Vec<T>, Vec<String>) {
+    let (mut open, mut faults) = (Vec::new(), Vec::new());
+    for outcome in outcomes {
+        match outcome {
+            Ok(one) => open.push(one),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    (open, faults)
 }
 
 /// The files of a core's shards, as they are opened.

@@ -34,9 +34,9 @@ const ARENA_BYTES: usize = 1 << 20;
 const SHARED_ARENA_PART: usize = 64;
 const SHARED_ARENA_BYTES_MIN: usize = 4 << 10;
 
-/// Bytes by which what RocksDB holds of one group in one segment of a shared lane may exceed the group's records: what it takes at
-/// once for them.
-pub(super) fn shared_arena_bytes(segment_bytes: usize) -> usize {
+/// Bytes by which what RocksDB holds of one group in one segment of `segment_bytes` of a shared lane may exceed the group's
+/// records: what it takes at once for them.
+pub fn shared_arena_bytes(segment_bytes: usize) -> usize {
     (segment_bytes / SHARED_ARENA_PART).clamp(SHARED_ARENA_BYTES_MIN, ARENA_BYTES)
 }
 

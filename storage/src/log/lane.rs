@@ -6,7 +6,8 @@
 //!
 //! # The lane's and the group's
 //! - The *lane's*: the database with its write-ahead files (recycled and prewritten ones too), the segments, the sequence numbers,
-//!   whether the disk was full. A segment ends for all groups at once, so no idle group keeps an old write-ahead file.
+//!   whether the disk was full, and `LANE`, which says whose it is. A segment ends for all groups at once, so no idle group keeps
+//!   an old write-ahead file.
 //! - The *group's*: a column family with its records, which are tables of their own after a flush; and a directory with `STATE`
 //!   (promises and durable mark) and `SKIPS`. So purging a group drops tables of that group alone, and a group whose records or
 //!   state are damaged is refused while those beside it open.

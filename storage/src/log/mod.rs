@@ -1,4 +1,4 @@
-//! The Raft log of one shard: records, vote, committed and purged ids, in a RocksDB of its own with group commit.
+//! The Raft log of one shard: records, vote, committed and purged ids, in a RocksDB of its own or of its lane, with group commit.
 //!
 //! Reading order: [`LogRecord`] (what a record looks like on disk), [`RaftLog`] (what a core calls), [`LogSyncer`] (the
 //! thread that makes appends durable), then `state_file` and `recovery` (how a lost tail is noticed). The byte layouts are
@@ -45,6 +45,7 @@ mod syncer;
 mod tail;
 mod tidy;
 
+pub use database::shared_arena_bytes;
 pub use disk_reader::DiskReader;
 pub use lane::Lane;
 pub use limits::OPAQUE_BYTES_MAX;

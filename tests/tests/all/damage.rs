@@ -21,7 +21,12 @@ fn value(number: usize) -> String {
 
 /// A directory with every kind of file in it: rows in several generations, and a log that was not applied to them yet.
 fn written(dir: &Path) -> NodeOptions {
-    let options = NodeOptions::new(dir).set("--shards", "2").set("--memtable-bytes", "256kb");
+    written_on(dir, "2")
+}
+
+/// As [`written`], by a node of so many cores: its two shards share a log if it is one.
+fn written_on(dir: &Path, cores: &str) -> NodeOptions {
+    let options = NodeOptions::new(dir).set("--cores", cores).set("--shards", "2").set("--memtable-bytes", "256kb");
     let mut node = options.start();
     write_everything(&node);
     eventually("both shards have rows in files", DEADLINE, || {
@@ -142,9 +147,18 @@ const STATE_PAGE_BYTES: usize = 4096;
 
 #[test]
 fn a_flipped_byte_is_never_served() {
+    flip_bytes("2");
+}
+
+#[test]
+fn a_flipped_byte_is_never_served_by_shards_that_share_a_log() {
+    flip_bytes("1");
+}
+
+fn flip_bytes(cores: &str) {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let original = temporary.path().join("original");
-    written(&original);
+    written_on(&original, cores);
     let mut random = SmallRng::seed_from_u64(11);
     let candidates: Vec<PathBuf> = files(&original).into_iter().filter(|file| matters(file)).collect();
     let mut outcomes = Vec::new();
@@ -183,9 +197,18 @@ fn a_flipped_byte_is_never_served() {
 
 #[test]
 fn a_missing_file_is_refused() {
+    miss_files("2");
+}
+
+#[test]
+fn a_missing_file_is_refused_where_shards_share_a_log() {
+    miss_files("1");
+}
+
+fn miss_files(cores: &str) {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let original = temporary.path().join("original");
-    written(&original);
+    written_on(&original, cores);
     let candidates: Vec<PathBuf> = files(&original).into_iter().filter(|file| matters(file)).collect();
     let mut wrong = Vec::new();
     for (index, file) in candidates.iter().enumerate() {
@@ -401,7 +424,7 @@ fn a_log_and_rows_of_which_one_is_from_earlier_in_the_same_run_are_refused() {
 fn old_rows_that_the_log_reaches_down_to_are_brought_up_to_date() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let (dir, old) = (temporary.path().join("data"), temporary.path().join("old"));
-    let options = NodeOptions::new(&dir).set("--shards", "2");
+    let options = NodeOptions::new(&dir).set("--cores", "2").set("--shards", "2");
     let mut node = options.start();
     node.pause();
     copy(&dir.join("shards/0/data"), &old);

@@ -29,6 +29,7 @@ mod power_failure;
 mod protocol;
 mod replies;
 mod rust_client;
+mod shared_log;
 mod slow_down;
 mod stall;
 mod tools;

@@ -59,7 +59,7 @@ fn refusal(options: &NodeOptions) -> String {
 fn an_entry_that_cannot_be_executed_is_named_at_each_start_until_it_is_skipped() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let dir = temporary.path().join("data");
-    let options = NodeOptions::new(&dir).set("--shards", "2");
+    let options = NodeOptions::new(&dir).set("--cores", "2").set("--shards", "2");
     let mut node = options.start();
     write_keys(&node, "first ");
     node.kill_9();
