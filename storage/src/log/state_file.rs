@@ -342,7 +342,8 @@ fn decode_promises(payload: &[u8]) -> Option<Promises> {
 }
 
 fn encode_mark(mark: &Mark) -> Vec<u8> {
-    let mut out = Vec::new();
+    // One is written with each sync.
+    let mut out = Vec::with_capacity(19 + mark.committed.as_ref().map_or(0, |committed| committed.len()));
     let (index, term) = mark.last.unwrap_or_default();
     out.push(u8::from(mark.last.is_some()));
     out.extend_from_slice(&index.to_be_bytes());
