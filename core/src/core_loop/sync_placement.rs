@@ -1,5 +1,4 @@
 //! The place of a core's sync thread: beside the core while syncs are small, anywhere while they are large.
-//! all groups of a turn have appended.
 //!
 //! A sync of a few kilobytes is little more than falling asleep and waking up three times. If the thread does that on a
 //! processor of its own, each wake-up costs an interrupt between processors, taken from the client or the core that runs
