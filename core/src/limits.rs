@@ -9,7 +9,7 @@ use std::time::Duration;
 
 // --- config: the settings ----------------------------------------------------------------------------------------------------
 
-/// Shards of one node: each has two RocksDB instances and a Raft group.
+/// Shards of one node: each has a Raft group and a RocksDB instance for its rows, and one for its log where it shares none.
 pub const SHARDS_MAX: usize = 1024;
 
 /// Cores of one node. Mailboxes are per ordered pair of cores, so their number grows with the square of this.
