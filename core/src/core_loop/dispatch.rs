@@ -172,7 +172,7 @@ impl Core {
                 };
                 let parts: Vec<Part> = router.shards().map(part).collect();
                 let bytes_max = self.server.reply_bounds.one_bytes_max;
-                let gather = Gather::new(merge, parts.len()).bounded(bytes_max);
+                let gather = Gather::new(merge, parts.len()).bounded(bytes_max).of_writes(mode == Mode::Write);
                 self.coordinate(connection, command.id, Box::new(gather), parts);
             }
             Scatter::AllShards { .. } => self.run_on(connection, ShardId(0), command, run, mode, args),
@@ -358,7 +358,7 @@ impl Core {
             });
             parts[index].args.extend(group.iter().map(|arg| arg.to_vec()));
         }
-        let gather = Gather::new(merge, parts.len());
+        let gather = Gather::new(merge, parts.len()).of_writes(mode == Mode::Write);
         (parts, gather)
     }
 

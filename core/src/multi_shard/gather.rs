@@ -66,6 +66,10 @@ pub enum Plan {
 pub struct Gather {
     merge: Merge,
     waiting: usize,
+    /// True if its parts write.
+    writes: bool,
+    /// True if a part was executed.
+    has_success: bool,
     error: Option<Vec<u8>>,
     sum: i64,
     /// Element bytes of the parts so far.
@@ -84,6 +88,8 @@ impl Gather {
         Gather {
             merge,
             waiting: part_count,
+            writes: false,
+            has_success: false,
             error: None,
             sum: 0,
             elements: Vec::new(),
@@ -96,6 +102,11 @@ impl Gather {
     /// This gathering, which gives up when the replies have more than `bytes_max`.
     pub fn bounded(self, bytes_max: usize) -> Gather {
         Gather { bytes_max, ..self }
+    }
+
+    /// This gathering, of parts that write if `writes` is set: then nobody is told that nothing was done when something was.
+    pub fn of_writes(self, writes: bool) -> Gather {
+        Gather { writes, ..self }
     }
 
     /// Gives up what was gathered, since it is too large.
@@ -138,7 +149,12 @@ impl Gather {
 
     fn finish(&mut self, out: &mut Reply<'_>) {
         if let Some(error) = &self.error {
-            return out.raw(error);
+            if !(self.writes && self.has_success) || error.starts_with(UNCERTAIN) {
+                return out.raw(error);
+            }
+            let text = String::from_utf8_lossy(error.strip_prefix(b"-").unwrap_or(error));
+            return out
+                .error(&format!("UNCERTAIN A part of the command was executed, another was not: {}", text.trim_end()));
         }
         match self.merge {
             Merge::Sum => out.integer(self.sum),
@@ -159,8 +175,12 @@ impl Gather {
 impl Coordinator for Gather {
     fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
         self.waiting -= 1;
+        self.has_success |= !reply.starts_with(b"-");
         if reply.starts_with(b"-") {
-            self.error.get_or_insert_with(|| reply.to_vec());
+            // That nobody knows what becomes of a part is not hidden by one that was refused.
+            if self.error.is_none() || reply.starts_with(UNCERTAIN) {
+                self.error = Some(reply.to_vec());
+            }
             self.elements = Vec::new();
         } else if self.error.is_none() && self.elements.len() + reply.len() > self.bytes_max {
             self.give_up();
@@ -178,6 +198,9 @@ impl Coordinator for Gather {
         self.elements.capacity() + self.places.capacity() * size_of::<std::ops::Range<usize>>()
     }
 }
+
+/// Begins the reply to a write that may be executed, or not.
+const UNCERTAIN: &[u8] = b"-UNCERTAIN ";
 
 pub(super) const MISSHAPEN: &str = "-ERR a shard gave a reply of another shape than the step has\r\n";
 
@@ -211,6 +234,20 @@ mod tests {
         let (none, one) = ([(0, ":0\r\n"), (1, ":0\r\n")], [(0, ":0\r\n"), (1, ":1\r\n")]);
         assert_eq!(gather(Gather::new(Merge::OkIfAny("ERR none"), 2), &none), "-ERR none\r\n");
         assert_eq!(gather(Gather::new(Merge::OkIfAny("ERR none"), 2), &one), "+OK\r\n");
+    }
+
+    #[test]
+    fn nobody_hears_that_a_write_was_refused_of_which_a_part_was_executed_or_may_be() {
+        let of_writes = || Gather::new(Merge::Sum, 2).of_writes(true);
+        let (busy, unknown) = ("-BUSY the log is slow, try again\r\n", "-UNCERTAIN it stands still\r\n");
+        assert_eq!(gather(of_writes(), &[(0, busy), (1, busy)]), busy);
+        assert_eq!(gather(of_writes(), &[(0, busy), (1, unknown)]), unknown);
+        assert_eq!(gather(of_writes(), &[(0, unknown), (1, busy)]), unknown);
+        let partly =
+            "-UNCERTAIN A part of the command was executed, another was not: BUSY the log is slow, try again\r\n";
+        assert_eq!(gather(of_writes(), &[(0, ":1\r\n"), (1, busy)]), partly);
+        assert_eq!(gather(of_writes(), &[(0, busy), (1, ":1\r\n")]), partly);
+        assert_eq!(gather(Gather::new(Merge::Sum, 2), &[(0, ":1\r\n"), (1, busy)]), busy, "a read tells why");
     }
 
     #[test]

@@ -109,7 +109,12 @@ impl Move {
 impl Coordinator for Move {
     fn answered(&mut self, _part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
         if reply.starts_with(b"-") {
-            out.raw(reply);
+            if self.step == MoveStep::Deleting || self.attempts > 0 {
+                // Not what a refusal says, that nothing was done.
+                out.error("UNCERTAIN the key was copied to its new name, and may still have its old one");
+            } else {
+                out.raw(reply);
+            }
             return Progress::Done;
         }
         match self.step {
@@ -153,5 +158,34 @@ impl Coordinator for Move {
 
     fn held_bytes(&self) -> usize {
         self.bytes.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::resp::Protocol;
+
+    use super::*;
+
+    #[test]
+    fn a_rename_that_has_written_does_not_say_that_nothing_was_done() {
+        let place = |shard| (ShardId(shard), 0, b"key".to_vec());
+        let answer = |step, attempts| {
+            let (from, to) = (place(0), place(1));
+            let (replace, delete_source, missing_is_error, answer_ok) = (false, true, true, false);
+            let bytes = Vec::new();
+            let has_turn = false;
+            let mut moving =
+                Move { from, to, replace, delete_source, missing_is_error, answer_ok, bytes, step, has_turn, attempts };
+            let mut out = Vec::new();
+            let progress = moving.answered(0, b"-BUSY try again\r\n", &mut Reply::new(&mut out, Protocol::Resp2));
+            assert!(matches!(progress, Progress::Done));
+            String::from_utf8(out).unwrap()
+        };
+        for step in [MoveStep::Reading, MoveStep::Writing] {
+            assert_eq!(answer(step, 0), "-BUSY try again\r\n");
+            assert!(answer(step, 1).starts_with("-UNCERTAIN the key was copied"), "{step:?}");
+        }
+        assert!(answer(MoveStep::Deleting, 0).starts_with("-UNCERTAIN the key was copied"));
     }
 }

@@ -18,7 +18,7 @@ impl Shard {
     /// Takes an encoded request, for now or for when it may be run.
     pub fn submit(&mut self, origin: Origin, mode: Mode, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
         if self.needs_barrier(mode) || self.reading.holds((origin.core, origin.client)) {
-            return self.wait_for_barrier(origin, mode, bytes);
+            return self.wait_for_barrier(origin, mode, bytes, now_ms);
         }
         self.run_in_turn(origin, mode, bytes, now_ms, host);
     }

@@ -15,6 +15,7 @@ use basalt_raft::ProposeError;
 use super::cold::Waiting;
 use super::open_batch::{Abandoned, PendingBatch};
 use super::{Shard, ShardHost};
+use crate::entry::request::Mode;
 use crate::limits;
 
 /// The reply to a write that may be done or not, since its shard's log has said nothing for too long.
@@ -35,10 +36,11 @@ impl Presence {
         Presence { seen: now, away: Duration::ZERO }
     }
 
-    /// Notes that the core looks at `now`.
-    fn look(&mut self, now: Instant) {
+    /// Notes that the core looks at `now`; returns the time since its last look.
+    fn look(&mut self, now: Instant) -> Duration {
         let gap = now.saturating_duration_since(std::mem::replace(&mut self.seen, now));
         self.away += gap.saturating_sub(limits::LOOKS_APART_MAX);
+        gap
     }
 
     /// The time that the core has been away since the shard was opened.
@@ -57,8 +59,12 @@ impl Shard {
     /// Tells the clients of batches that have been on their way for `timeout` that nobody knows what becomes of them, and those of
     /// reads that have waited for as long for a barrier. To be called now and then.
     pub(super) fn abandon_overdue(&mut self, now: Instant, timeout: Option<Duration>, host: &mut impl ShardHost) {
-        self.batches.presence.look(now);
+        let gap = self.batches.presence.look(now);
         let Some(timeout) = timeout else { return };
+        if gap > 2 * limits::TICK_IDLE {
+            // Syncs may have ended meanwhile, of which Raft hears at the end of this turn.
+            return;
+        }
         self.give_up_barrier(now, timeout, host);
         loop {
             let next = {
@@ -66,8 +72,17 @@ impl Shard {
                 // What was proposed first is overdue first.
                 let is_overdue =
                     |batch: &PendingBatch| self.batches.presence.age(batch.since, batch.away, now) >= timeout;
-                let next = in_flight.iter().position(|batch| batch.abandoned.is_none() && !batch.applied);
-                next.filter(|&next| is_overdue(&in_flight[next]))
+                // The log does not keep an entry that has begun to be applied, and waits for rows: its clients wait with it.
+                let paused =
+                    self.machine.borrow().paused.is_some().then(|| in_flight.iter().position(|batch| !batch.applied));
+                let mut waiting = in_flight.iter().enumerate().filter(|(place, _)| paused != Some(Some(*place)));
+                let next = waiting.find(|(_, batch)| batch.abandoned.is_none() && !batch.applied);
+                // Reads run then, as far as there is room for their replies.
+                let has_room = |batch: &PendingBatch| {
+                    let mut origins = batch.operations.iter().filter_map(|operation| operation.origin);
+                    origins.all(|origin| host.has_room_for_replies(origin.core))
+                };
+                next.filter(|(_, batch)| is_overdue(batch) && has_room(batch)).map(|(place, _)| place)
             };
             let Some(next) = next else { return };
             self.abandon(next, host);
@@ -98,8 +113,8 @@ impl Shard {
         stats.writes_uncertain.add(write_count as u64);
         for operation in operations {
             match (operation.origin, operation.read) {
-                // It waits for nothing that anybody knows of any more.
-                (Some(origin), Some(range)) => self.run_refused_read(origin, &reads[range], host),
+                // It waits for nothing that anybody knows of any more, and must not see what its connection writes later.
+                (Some(origin), Some(range)) => self.run_refused_read(origin, Mode::Read, &reads[range], host),
                 (Some(origin), None) => host.reply(origin, UNCERTAIN.as_bytes()),
                 (None, _) => {}
             }

@@ -12,6 +12,7 @@ use super::replies::Answering;
 use super::{Shard, ShardHost};
 use crate::config::Durability;
 use crate::entry::batch;
+use crate::entry::request::Mode;
 use crate::limits;
 
 impl Shard {
@@ -24,7 +25,7 @@ impl Shard {
             self.publish_counts();
         }
         if !self.reading.is_empty() {
-            self.begin_barrier();
+            self.begin_barrier(now);
         }
         if self.batches.open.write_count == 0 {
             return 0;
@@ -33,7 +34,7 @@ impl Shard {
         if self.batches.pressure.in_flight_is_full(&memory, &self.batches.in_flight) {
             // Outcomes make room, if they come.
             if let Some(error) = self.why_not_wait() {
-                let batch = self.take_open_batch(now_ms, string_bytes_max).0;
+                let batch = self.take_open_batch(now, now_ms, string_bytes_max).0;
                 self.refuse(&batch, &error, host);
             }
             return 0;
@@ -44,7 +45,7 @@ impl Shard {
         let memtable_is_full = memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes;
         if memtable_is_full || self.log_is_full() {
             if !self.try_hold(now) {
-                let batch = self.take_open_batch(now_ms, string_bytes_max).0;
+                let batch = self.take_open_batch(now, now_ms, string_bytes_max).0;
                 self.refuse(&batch, &ProposeError::WriteStall, host);
             }
             return 0;
@@ -53,7 +54,7 @@ impl Shard {
             return 0;
         }
         let write_count = self.batches.open.write_count;
-        let (batch, bytes) = self.take_open_batch(now_ms, string_bytes_max);
+        let (batch, bytes) = self.take_open_batch(now, now_ms, string_bytes_max);
         let (number, batch_bytes, copied_bytes) = (batch.number, batch.bytes, batch.copied_bytes);
         self.batches.in_flight.borrow_mut().push_back(batch);
         match self.group.propose(bytes, number) {
@@ -119,7 +120,12 @@ impl Shard {
     }
 
     /// Closes the batch that was collected and begins the next one.
-    pub(super) fn take_open_batch(&mut self, now_ms: u64, string_bytes_max: usize) -> (PendingBatch, Bytes) {
+    pub(super) fn take_open_batch(
+        &mut self,
+        now: Instant,
+        now_ms: u64,
+        string_bytes_max: usize,
+    ) -> (PendingBatch, Bytes) {
         let (time_ms, seed) = {
             let mut machine = self.machine.borrow_mut();
             (machine.advance_time(now_ms), machine.random.next_u64())
@@ -132,7 +138,8 @@ impl Shard {
         self.batches.next_number += 1;
         let batch = PendingBatch {
             number,
-            since: Instant::now(),
+            // The turn's time, as that of the last look is: a pause in between is none of the log's.
+            since: now,
             away: self.batches.presence.away(),
             write_count: std::mem::take(&mut self.batches.open.write_count),
             bytes: bytes.len(),
@@ -232,7 +239,7 @@ impl Shard {
             match (operation.origin, &operation.read) {
                 // Reads go on: behind what is still in flight, or at once.
                 (Some(origin), Some(range)) => {
-                    self.run_refused_read(origin, &batch.reads[range.clone()], host);
+                    self.run_refused_read(origin, Mode::ReadInOrder, &batch.reads[range.clone()], host);
                 }
                 (Some(origin), None) => host.reply(origin, text.as_bytes()),
                 (None, Some(_)) => {}

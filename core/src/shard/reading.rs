@@ -16,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use basalt_raft::Error;
 
-use super::cold::Waiting;
+use super::cold::{NamesLooked, Waiting};
 use super::{Shard, ShardHost};
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin};
+use crate::limits;
 
 /// A connection, by its core and its place there.
 type Client = (CoreId, u32);
@@ -148,35 +149,44 @@ impl Shard {
         self.group.needs_read_barrier()
     }
 
-    /// Returns whether a request must wait for a barrier. A read that joins a batch on its way must: that may be committed already,
-    /// by a quorum that has another leader since.
+    /// Returns whether a request must wait for a barrier, unless it joins the batch being collected. One that joins a batch on its
+    /// way must: that may be committed already, by a quorum that has another leader since.
     pub(super) fn needs_barrier(&self, mode: Mode) -> bool {
-        match mode {
-            Mode::Write => false,
-            Mode::ReadInOrder => self.batches.open.write_count == 0 && self.reads_wait(),
-            Mode::Read => self.reads_wait(),
-        }
+        mode != Mode::Write && self.reads_wait()
     }
 
-    /// Puts a request behind the next barrier if it needs one, and behind what its connection has there.
-    pub(super) fn wait_for_barrier(&mut self, origin: Origin, mode: Mode, bytes: &[u8]) {
-        let needs_barrier = self.needs_barrier(mode);
-        self.reading.push(origin, mode, bytes, needs_barrier);
+    /// Puts a request into the batch being collected, if that is its place and its rows are in memory; else behind the next barrier
+    /// if it needs one, and behind what its connection has there.
+    pub(super) fn wait_for_barrier(&mut self, origin: Origin, mode: Mode, bytes: &[u8], now_ms: u64) {
+        let client = (origin.core, origin.client);
+        let is_in_order = mode == Mode::ReadInOrder && !self.reading.holds(client);
+        let joins = is_in_order && self.batches.open.write_count > 0 && !self.parking.parked.contains_key(&client);
+        if joins && self.probe(bytes, &mut NamesLooked::default(), now_ms).is_ok() {
+            return self.read_in_order(origin, bytes);
+        }
+        self.reading.push(origin, mode, bytes, self.needs_barrier(mode));
     }
 
     /// Begins a barrier for the reads that have come since the last one began, at the end of their turn.
-    pub(super) fn begin_barrier(&mut self) {
+    pub(super) fn begin_barrier(&mut self, now: Instant) {
         let reading = &mut self.reading;
-        if reading.under_way.is_some() || !reading.queue.iter().any(|request| request.barrier == Some(reading.next)) {
+        // The last that waits for one waits for the newest.
+        let newest = reading.queue.iter().rev().find_map(|request| request.barrier);
+        if reading.under_way.is_some() || newest != Some(reading.next) {
             return;
         }
         let number = reading.next;
         reading.next += 1;
-        reading.under_way = Some(UnderWay { number, since: Instant::now(), away: self.batches.presence.away() });
+        reading.under_way = Some(UnderWay { number, since: now, away: self.batches.presence.away() });
         let (group, passed, wake) = (self.group.clone(), reading.passed.clone(), self.wake.clone());
         let pass = async move {
             let outcome = group.read_barrier().await;
-            *passed.borrow_mut() = Some((number, outcome));
+            let mut passed = passed.borrow_mut();
+            // One that was given up may come to its end after its successor.
+            if passed.as_ref().is_none_or(|(last, _)| *last < number) {
+                *passed = Some((number, outcome));
+            }
+            drop(passed);
             wake();
         };
         glommio::spawn_local(pass).detach();
@@ -191,7 +201,9 @@ impl Shard {
             self.end_barrier(number, outcome, host);
         }
         let mut count = 0;
-        while let Some(request) = self.reading.pop(|core| host.has_room_for_replies(core)) {
+        while count < limits::REQUESTS_PER_TURN
+            && let Some(request) = self.reading.pop(|core| host.has_room_for_replies(core))
+        {
             self.run_in_turn(request.origin, request.mode, &request.bytes, now_ms, host);
             count += 1;
         }

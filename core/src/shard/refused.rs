@@ -1,4 +1,5 @@
-//! Reads of a batch that was refused. They were to run in their places among its writes, and run without them.
+//! Reads of a batch that was refused, or of which nothing is heard. They were to run in their places among its writes, and run
+//! without them.
 //!
 //! What a newcomer would get wrong: meanwhile their connections may have requests parked that came later. A read must not see what
 //! a later write of its own connection does, so it never queues up behind them.
@@ -12,13 +13,14 @@ use crate::ids::Origin;
 const UNCONFIRMED: &str = "-CLUSTERDOWN this node cannot confirm that it leads the group, try again\r\n";
 
 impl Shard {
-    /// Runs a read of a refused batch behind what is still in flight, or at once, and before all that its connection has parked.
-    pub(super) fn run_refused_read(&mut self, origin: Origin, bytes: &[u8], host: &mut impl ShardHost) {
+    /// Runs a read of a batch that is given up, before all that its connection has parked: at once ([`Mode::Read`]), or behind what
+    /// is still in flight ([`Mode::ReadInOrder`]), in which its connection may have earlier writes.
+    pub(super) fn run_refused_read(&mut self, origin: Origin, mode: Mode, bytes: &[u8], host: &mut impl ShardHost) {
         if self.reads_wait() {
             // It had its place in a batch in place of a barrier. Whether this replica still leads is what nobody knows now.
             return host.reply(origin, UNCONFIRMED.as_bytes());
         }
-        let (client, mode) = ((origin.core, origin.client), Mode::ReadInOrder);
+        let client = (origin.core, origin.client);
         let is_behind_another = self.parking.parked.get(&client).is_some_and(|parked| parked.refused > 0);
         let cold = if is_behind_another {
             None

@@ -179,7 +179,7 @@ fn a_reply_of_a_view_is_of_the_request_it_was_for_though_another_one_came_before
             shard.take_outcomes(1, &mut host);
         }
         // A read of a refused batch, which stands before all that is parked.
-        shard.run_refused_read(origin(2), &command(&["GET", "name:0"]), &mut host);
+        shard.run_refused_read(origin(2), Mode::ReadInOrder, &command(&["GET", "name:0"]), &mut host);
         run_until_replied(&mut shard, &mut host, 2).await;
 
         for (ticket, reply) in &host.replies {
@@ -243,7 +243,7 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
         shard.parking.parked.insert(client, Parked::default());
         shard.submit(origin(5), Mode::Write, &command(&["DEL", "a", "b"]), 1, &mut host);
 
-        let batch = shard.take_open_batch(1, STRING_BYTES_MAX).0;
+        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX).0;
         shard.refuse(&batch, &ProposeError::WriteStall, &mut host);
         assert_eq!((host.replies.len(), shard.parking.waiting.count), (1, 4));
         let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);

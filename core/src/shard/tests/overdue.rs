@@ -186,3 +186,61 @@ fn abandon_at_the_read_behind(writes: usize) {
 fn an_entry_whose_batch_is_abandoned_while_it_waits_for_rows_is_applied_whole() {
     (1..=3).for_each(abandon_at_the_read_behind);
 }
+
+#[test]
+fn a_read_of_a_batch_that_is_abandoned_does_not_see_what_its_connection_writes_later() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, start) = (Host::default(), Instant::now());
+        let requests = [(Mode::Write, ["SET", "key", "1"].as_slice()), (Mode::ReadInOrder, &["GET", "key"])];
+        for (ticket, (mode, words)) in (1..).zip(requests) {
+            shard.submit(origin(ticket), mode, &command(words), 1, &mut host);
+        }
+        shard.propose(start, 1, STRING_BYTES_MAX, &mut host);
+        // Of the same connection, five seconds later.
+        shard.submit(origin(3), Mode::Write, &command(&["SET", "key", "2"]), 1, &mut host);
+        let later = start + Duration::from_secs(5);
+        shard.propose(later, 1, STRING_BYTES_MAX, &mut host);
+        shard.submit(origin(4), Mode::Write, &command(&["SET", "key", "3"]), 1, &mut host);
+        wait_for(&mut shard, start, 61, &mut host);
+        assert!(host.replies[0].1.starts_with("-UNCERTAIN "), "{:?}", host.replies);
+        assert_eq!(host.replies[1..], [(2, "$-1\r\n".to_owned())]);
+        host.replies.clear();
+        settle(&mut shard, &mut host).await;
+        assert_eq!(host.replies, [(3, "+OK\r\n".to_owned()), (4, "+OK\r\n".to_owned())]);
+    });
+}
+
+#[test]
+fn reads_of_abandoned_batches_wait_until_there_is_room_for_their_replies() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, start) = (Host { is_full: true, ..Host::default() }, Instant::now());
+        shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "1"]), 1, &mut host);
+        shard.submit(origin(2), Mode::ReadInOrder, &command(&["GET", "key"]), 1, &mut host);
+        shard.propose(start, 1, STRING_BYTES_MAX, &mut host);
+        wait_for(&mut shard, start, 70, &mut host);
+        assert_eq!(host.replies, []);
+        host.is_full = false;
+        wait_for(&mut shard, start + Duration::from_secs(71), 1, &mut host);
+        assert_eq!(host.replies.len(), 2, "{:?}", host.replies);
+        settle(&mut shard, &mut host).await;
+        assert!(is_empty(&shard));
+    });
+}
+
+#[test]
+fn the_look_that_ends_a_pause_of_the_core_tells_nobody() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, start, timeout) = (Host::default(), Instant::now(), Some(Duration::from_secs(1)));
+        let mut look = |shard: &mut Shard, ms| {
+            shard.abandon_overdue(start + Duration::from_millis(ms), timeout, &mut host);
+            host.replies.len()
+        };
+        look(&mut shard, 0);
+        shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "1"]), 1, &mut Host::default());
+        shard.propose(start, 1, STRING_BYTES_MAX, &mut Host::default());
+        // The core was stopped: its sync may have ended long ago, and Raft hears of it when this turn has ended.
+        assert_eq!(look(&mut shard, 2900), 0);
+        assert_eq!(look(&mut shard, 3000), 1, "it has run since");
+        settle(&mut shard, &mut Host::default()).await;
+    });
+}

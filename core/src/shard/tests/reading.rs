@@ -112,7 +112,7 @@ fn reads_that_nobody_confirms_are_refused_and_what_is_behind_them_goes_on() {
         host.replies.clear();
         shard.submit(origin(4), Mode::Write, &command(&["SET", "key", "2"]), 1, &mut host);
         shard.submit(origin(5), Mode::ReadInOrder, &command(&["GET", "key"]), 1, &mut host);
-        let batch = shard.take_open_batch(1, STRING_BYTES_MAX).0;
+        let batch = shard.take_open_batch(start, 1, STRING_BYTES_MAX).0;
         shard.refuse(&batch, &ProposeError::NotLeader { leader: None }, &mut host);
         assert!(host.replies.len() == 2 && host.replies.iter().all(|(_, reply)| reply.starts_with("-CLUSTERDOWN ")));
         shard.group.shutdown().await.unwrap();
@@ -144,6 +144,10 @@ fn reads_that_wait_are_bounded_and_leave_as_there_is_room_for_their_replies() {
         assert!(host.replies.is_empty() && shard.has_replies(), "a core with work must not sleep");
         host.is_full = false;
         shard.take_outcomes(1, &mut host);
+        assert_eq!(host.replies.len(), limits::REQUESTS_PER_TURN, "a turn has its bound");
+        while shard.has_replies() {
+            shard.take_outcomes(1, &mut host);
+        }
         assert_eq!((host.replies.len(), shard.has_room_for(Mode::Read)), (limits::WAITING_REQUESTS_MAX, true));
     });
 }
