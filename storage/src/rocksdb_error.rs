@@ -31,7 +31,12 @@ pub(crate) fn from_rocksdb(error: rocksdb::Error, dir: &Path) -> Error {
 /// Not for a sync of a write-ahead file that failed: the pages that it could not write may be gone, and a second sync, of the same
 /// file or after it was opened again, would report success.
 fn is_disk_full(text: &str) -> bool {
-    DISK_FULL_TEXTS.iter().any(|full| text.contains(full)) && !failed_syncs(text).any(|file| file.ends_with(".log"))
+    says_disk_full(text) && !failed_syncs(text).any(|file| file.ends_with(".log"))
+}
+
+/// True if `text` says that there was no space, whatever for.
+pub(crate) fn says_disk_full(text: &str) -> bool {
+    DISK_FULL_TEXTS.iter().any(|full| text.contains(full))
 }
 
 /// The files that syncs failed of, as RocksDB's text names them: "While fdatasync: /data/000012.log: No space left on device".

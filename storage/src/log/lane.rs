@@ -38,7 +38,7 @@ use super::LogOptions;
 use super::database::{DEFAULT_FAMILY, create_family, families_of, open_database, refusal};
 use super::disk_space::DiskSpace;
 use super::lane_marker::{LANE_FILE, check_marker, write_marker};
-use super::limits::WEDGE_PATIENCE;
+use super::limits::{REOPEN_AGAIN, WEDGE_PATIENCE};
 use super::prewrite::{OpeningClaim, opening_bytes, prewrite};
 use super::raft_log::RaftLog;
 use super::recovery::{KeptFiles, check_end, exists, recover_group, sync_name};
@@ -109,6 +109,8 @@ impl Lane {
             options: options.clone(),
             is_shared,
             is_wedged: AtomicBool::new(false),
+            has_failed: AtomicBool::new(false),
+            reopen_at: Mutex::default(),
             opens: AtomicU64::new(0),
             segment_bytes: AtomicUsize::new(0),
             durable_sequence: AtomicU64::new(database.latest_sequence_number()),
@@ -176,6 +178,10 @@ pub(super) struct SharedLane {
     database: RwLock<Option<Open>>,
     /// Set when RocksDB has seen the disk full, and takes no writes until it is opened again.
     is_wedged: AtomicBool,
+    /// Set when it could not be opened again for another reason than the full disk: nothing of it becomes durable any more.
+    has_failed: AtomicBool,
+    /// It is not opened again before this: the last attempt found the disk full.
+    reopen_at: Mutex<Option<Instant>>,
     /// Number of times that it was opened again.
     opens: AtomicU64,
     /// Bytes in the current write-ahead file.
@@ -234,6 +240,11 @@ impl SharedLane {
         let mut logs = lock(&self.logs);
         logs.retain(|log| log.strong_count() > 0);
         logs.push(Arc::downgrade(log));
+    }
+
+    /// Forgets a log that is closed, though a thread may still have it.
+    pub(super) fn forget(&self, log: &Arc<SharedLog>) {
+        lock(&self.logs).retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(log)));
     }
 
     /// Closes the database with the last one who uses it, so that it can be opened again by another; waits for calls in flight.
@@ -314,7 +325,21 @@ impl SharedLane {
     /// [`Error::DiskFull`], [`Error::Io`]; [`Error::Corruption`] if a log of the lane has lost its last record, whoever asks: all
     /// of them are told what is durable as soon as this is over.
     pub(super) fn reopen(&self) -> Result<()> {
+        let mut reopen_at = lock(&self.reopen_at);
+        if reopen_at.is_some_and(|at| Instant::now() < at) {
+            // All write-ahead files are read again each time, and any group of the lane may ask.
+            return Err(Error::DiskFull { path: self.directory.clone() });
+        }
+        *reopen_at = None;
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        self.open_again(&mut database).inspect_err(|error| match error {
+            Error::DiskFull { .. } => *reopen_at = Some(Instant::now() + REOPEN_AGAIN),
+            // While the lane is locked: the system tells once of a write that has failed, and who waits to sync must hear of it.
+            _ => self.has_failed.store(true, Ordering::Release),
+        })
+    }
+
+    fn open_again(&self, database: &mut Option<Open>) -> Result<()> {
         drop(database.take());
         // Those that are there, and not those that are known: one may have been made though its creation has failed.
         let families = if self.is_shared { families_of(&self.directory)? } else { vec![DEFAULT_FAMILY.to_owned()] };
@@ -398,8 +423,17 @@ impl SharedLane {
                 Ok(())
             }
             // Nothing was written since it was closed.
-            Err(_) => sync_files(&self.directory).map_err(|error| SyncError::new(&self.directory, error)),
+            Err(_) => self.sync_past(),
         }
+    }
+
+    /// Syncs the write-ahead files, whatever RocksDB says; not while it is opened again, nor after that has failed.
+    fn sync_past(&self) -> Result<(), SyncError> {
+        let _in_flight = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(SyncError::new(&self.directory, "it could not be opened again"));
+        }
+        sync_files(&self.directory).map_err(|error| SyncError::new(&self.directory, error))
     }
 
     /// Syncs the write-ahead files past a RocksDB that has stopped because the disk was full.
@@ -417,7 +451,7 @@ impl SharedLane {
         if !self.is_wedged() || has_failed {
             return Err(SyncError::new(&self.directory, message));
         }
-        sync_files(&self.directory).map_err(|error| SyncError::new(&self.directory, error))
+        self.sync_past()
     }
 
     /// Turns an error of the database into what it means.
@@ -468,25 +502,66 @@ mod tests {
         (lane, logs)
     }
 
+    fn cut_write_ahead_files(root: &Path, bytes: u64) {
+        for file in fs::read_dir(root.join("lane")).expect("there").flatten() {
+            let (path, length) = (file.path(), file.metadata().expect("readable").len());
+            if path.extension().is_some_and(|extension| extension == "log") && length > bytes {
+                let file = fs::OpenOptions::new().write(true).open(path).expect("there");
+                file.set_len(length - bytes).expect("cut");
+            }
+        }
+    }
+
+    #[test]
+    fn a_lane_knows_what_an_idle_group_had_when_it_was_opened_though_no_mark_says_so() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let (lane, mut logs) = lane_of_three(root.path(), &syncer);
+        append(&mut logs[2], 5);
+        drop((lane, logs));
+        let lane = Lane::open(&root.path().join("lane"), &options()).expect("opens");
+        let open = |group| {
+            lane.open_log(group, &root.path().join(format!("group-{group}")), &options(), &syncer).expect("opens")
+        };
+        let mut logs: Vec<_> = (0..3).map(open).collect();
+        assert_eq!(logs[2].range(), 0..15);
+        cut_write_ahead_files(root.path(), 5 * 100);
+        lane.shared.wedge();
+
+        let refused = logs[0].admit(1).expect_err("another group has lost what it had");
+
+        assert!(matches!(refused, Error::Corruption { .. }) && refused.to_string().contains("group-2"), "{refused}");
+    }
+
+    #[test]
+    fn a_lane_that_has_found_the_disk_full_is_not_opened_again_for_each_write() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let (lane, mut logs) = lane_of_three(root.path(), &syncer);
+        lane.shared.wedge();
+        *lock(&lane.shared.reopen_at) = Some(Instant::now() + PATIENCE);
+        let refused = logs[0].admit(1).expect_err("it is too early");
+        assert!(matches!(refused, Error::DiskFull { .. }) && lane.shared.opens() == 0, "{refused}");
+        *lock(&lane.shared.reopen_at) = Some(Instant::now());
+        logs[0].admit(1).expect("it is opened again");
+        assert_eq!(lane.shared.opens(), 1);
+        append(&mut logs[1], 1);
+        sync(&mut logs[1]).expect("synced");
+    }
+
     #[test]
     fn a_lane_that_is_opened_again_without_the_records_of_an_idle_group_says_so_before_anything_is_durable() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
         let (lane, mut logs) = lane_of_three(root.path(), &syncer);
         // Those of the last group are cut off; the first one's are whole.
-        let of_last = 10 * 100;
-        for file in fs::read_dir(root.path().join("lane")).expect("there").flatten() {
-            let (path, length) = (file.path(), file.metadata().expect("readable").len());
-            if path.extension().is_some_and(|extension| extension == "log") && length > of_last {
-                let file = fs::OpenOptions::new().write(true).open(path).expect("there");
-                file.set_len(length - of_last).expect("cut");
-            }
-        }
+        cut_write_ahead_files(root.path(), 10 * 100);
         lane.shared.wedge();
 
         let refused = logs[0].admit(1).expect_err("another group has lost what it had");
 
         assert!(matches!(refused, Error::Corruption { .. }) && refused.to_string().contains("group-2"), "{refused}");
+        lane.shared.sync().expect_err("files that are synced once more say nothing of what was lost");
         sync(&mut logs[2]).expect_err("nothing is durable any more");
         logs[1].append(&[LogRecord { index: 10, term: 1, body: vec![7].into() }]).expect_err("nothing is taken either");
     }

@@ -14,6 +14,9 @@ pub(super) const PURGE_AGAIN: Duration = Duration::from_millis(250);
 /// Times that they are looked for before the next purge is waited for.
 pub(super) const PURGE_AGAIN_MAX: u32 = 120;
 
+/// Time between two attempts to open a log again that has found the disk full.
+pub(super) const REOPEN_AGAIN: Duration = Duration::from_millis(500);
+
 /// Longest wait of the syncer to hear from the core that a write found the disk full.
 pub(super) const WEDGE_PATIENCE: Duration = Duration::from_secs(1);
 

@@ -102,7 +102,7 @@ impl RaftLog {
         let (durable, opened) = (shared.lane.durable_sequence(), shared.lane.opens());
         sequences.note(durable, last, durable);
         let directory = shared.lane.directory().to_owned();
-        RaftLog {
+        let log = RaftLog {
             shared,
             opened,
             queue,
@@ -123,7 +123,12 @@ impl RaftLog {
             sequences,
             skips,
             scratch: Vec::new(),
+        };
+        // Opening has synced all that was recovered. The mark may be older: it is written after a sync, and not synced itself.
+        if let Some(last) = log.last_index().zip(log.last_term()) {
+            log.shared.wanted().last = Some(last);
         }
+        log
     }
 
     /// Returns when an acknowledged append is on disk.
@@ -636,6 +641,7 @@ impl RaftLog {
 
 impl Drop for RaftLog {
     fn drop(&mut self) {
+        self.shared.lane.forget(&self.shared);
         self.shared.lane.leave();
     }
 }

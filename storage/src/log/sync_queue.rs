@@ -30,6 +30,8 @@ struct Waiting {
     requests: Vec<SyncRequest>,
     /// Requests that are about to come, for which those that are here wait.
     expected: usize,
+    /// True if the thread was woken for those that are here: they wait for no others any more.
+    is_kicked: bool,
     dirty: bool,
     asleep: bool,
     stopping: bool,
@@ -81,6 +83,7 @@ impl SyncQueue {
         waiting.requests.push(SyncRequest { log: Arc::clone(log), done });
         waiting.expected = waiting.expected.saturating_sub(1);
         if waiting.expected == 0 {
+            waiting.is_kicked = true;
             self.wake(waiting);
         }
     }
@@ -90,6 +93,7 @@ impl SyncQueue {
         let mut waiting = lock(&self.waiting);
         waiting.expected = count;
         if count == 0 && !waiting.requests.is_empty() {
+            waiting.is_kicked = true;
             self.wake(waiting);
         }
     }
@@ -202,9 +206,10 @@ impl SyncQueue {
             if due {
                 waiting.dirty = false;
             }
-            let is_complete = waiting.expected == 0 || waiting.stopping;
+            let is_complete = waiting.expected == 0 || waiting.is_kicked || waiting.stopping;
             if due || (is_complete && !waiting.requests.is_empty()) {
                 std::mem::swap(batch, &mut waiting.requests);
+                waiting.is_kicked = false;
                 return Some(due);
             }
             if waiting.stopping {
