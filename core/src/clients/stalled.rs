@@ -39,12 +39,12 @@ impl WaitsFor {
 /// The connections of a core that wait for room.
 ///
 /// Each stands here once for each shard that it waits for, which is one; who closes leaves. So this is bounded by `maxclients`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Stalled {
     /// Those that may have room again.
     ready: VecDeque<ConnId>,
     /// By shard, those that wait for it, in the order they came.
-    waiting: Box<[Waiting]>,
+    waiting: Vec<Waiting>,
     waiting_count: usize,
     next_place: u64,
 }
@@ -63,12 +63,6 @@ impl Waiting {
 }
 
 impl Stalled {
-    /// Nobody waits for any of `shard_count` shards.
-    pub fn new(shard_count: usize) -> Stalled {
-        let waiting = (0..shard_count).map(|_| Waiting::default()).collect();
-        Stalled { ready: VecDeque::new(), waiting, waiting_count: 0, next_place: 0 }
-    }
-
     /// Returns whether no connection may have room again, and none waits for a shard.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.waiting_count == 0
@@ -94,6 +88,9 @@ impl Stalled {
         let place = self.next_place;
         self.next_place += 1;
         self.waiting_count += 1;
+        if self.waiting.len() <= shard.index() {
+            self.waiting.resize_with(shard.index() + 1, Waiting::default);
+        }
         self.waiting[shard.index()].of(mode).insert(place, connection);
         WaitsFor { shard, mode, place }
     }
@@ -124,7 +121,7 @@ impl Stalled {
 
     /// The connection that has waited longest for `shard` to have room for a request of `mode`; it waits no more.
     pub fn pop_waiting(&mut self, shard: ShardId, mode: Mode) -> Option<ConnId> {
-        let (_, connection) = self.waiting[shard.index()].of(mode).pop_first()?;
+        let (_, connection) = self.waiting.get_mut(shard.index())?.of(mode).pop_first()?;
         self.waiting_count -= 1;
         Some(connection)
     }
@@ -138,7 +135,7 @@ mod tests {
 
     #[test]
     fn who_waits_for_a_shard_has_its_turn_in_the_order_they_came_and_who_leaves_has_none() {
-        let mut stalled = Stalled::new(2);
+        let mut stalled = Stalled::default();
         let places = [Mode::Write, Mode::ReadInOrder, Mode::Read, Mode::Write]
             .map(|mode| stalled.wait(ConnId::default(), SHARD, mode));
         assert_eq!(places.map(|waits_for| waits_for.place), [0, 1, 2, 3]);

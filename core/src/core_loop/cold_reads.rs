@@ -16,8 +16,7 @@ impl Core {
         while self.cold_reads.under_way < limits::COLD_READS_IN_FLIGHT
             && let Some(warm) = self.outbox.warms.pop_front()
         {
-            let reader =
-                self.shards[warm.shard.index()].as_ref().expect("cold reads are of this core's shards").cold_reader();
+            let reader = self.seat(warm.shard).expect("cold reads are of this core's shards").cold_reader();
             let (server, warmed, core) = (self.server.clone(), self.cold_reads.fetched.clone(), self.id);
             let (shard, client) = (warm.shard, warm.client);
             let (read, pins) = (warm.read.clone(), warm.pins);

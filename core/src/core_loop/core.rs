@@ -40,7 +40,7 @@ pub struct Core {
     pub(super) inbox: Inbox,
     pub(super) pending: PendingRequests,
     pub(super) clients: Clients,
-    /// By shard; `None` where another core runs it, and until its group takes requests.
+    /// By shard, as far as there have been any; `None` where another core runs it, and until its group takes requests.
     pub(super) shards: Vec<Option<Shard>>,
     opened: Opened,
     pub(super) clock: Clock,
@@ -122,8 +122,6 @@ impl Core {
         readers: Background,
         sync_placement: SyncPlacement,
     ) -> Core {
-        let shards: Vec<Option<Shard>> = server.router.shards().map(|_| None).collect();
-        let shard_count = shards.len();
         let (now, now_ms) = (Instant::now(), server.clock.unix_ms());
         let live = LiveSettings::of(&server.settings);
         let half_run = (0..server.mailboxes.core_count()).map(|_| None).collect();
@@ -133,17 +131,17 @@ impl Core {
             outbox: Outbox::new(id, server.mailboxes.clone()),
             server,
             ring,
-            inbox: Inbox { set_aside: SetAside::new(shard_count), runs_aside_first: true, half_run },
+            inbox: Inbox { set_aside: SetAside::default(), runs_aside_first: true, half_run },
             pending: PendingRequests::default(),
             clients: Clients {
                 connections: Vec::new(),
-                stalled: Stalled::new(shard_count),
+                stalled: Stalled::default(),
                 turns: Turns::default(),
                 unread: Vec::new(),
                 next_core: 0,
                 handed_over_bytes: 0,
             },
-            shards,
+            shards: Vec::new(),
             opened,
             clock: Clock { now, now_ms, last_tick: now, idle_parks: 0 },
             argv: Argv::new(),
@@ -166,10 +164,18 @@ impl Core {
         let count = opened.len();
         for shard in opened {
             let id = shard.id();
+            if self.shards.len() <= id.index() {
+                self.shards.resize_with(id.index() + 1, || None);
+            }
             self.shards[id.index()] = Some(shard);
             self.server.note_ready(id);
         }
         count
+    }
+
+    /// The shard, if this core runs it and its group takes requests.
+    pub(super) fn seat(&self, shard: ShardId) -> Option<&Shard> {
+        self.shards.get(shard.index())?.as_ref()
     }
 
     pub(super) fn stats(&self) -> &CoreStats {

@@ -286,7 +286,7 @@ impl Core {
         let client = connection.ring.index() as u32;
         let (now_ms, id) = (self.clock.now_ms, self.id);
         let may_read = |local: &&mut Shard| !local.has_parked(id, client) && !local.reads_wait();
-        let local = self.shards[shard.index()].as_mut().filter(may_read)?;
+        let local = self.shards.get_mut(shard.index())?.as_mut().filter(may_read)?;
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };
             let mark = out.len();
@@ -323,7 +323,7 @@ impl Core {
         connection.ordered_unanswered += u32::from(ordered);
         let ticket = self.pending.insert(PendingRequest { connection: connection.ring, place, part, ordered });
         let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };
-        let Some(local) = &mut self.shards[shard.index()] else {
+        let Some(local) = self.shards.get_mut(shard.index()).and_then(Option::as_mut) else {
             self.stats().forwarded.add(1);
             let core = self.server.router.core_of(shard);
             return self.outbox.request(core, origin, shard, mode, encode);

@@ -69,7 +69,7 @@ impl Client {
 }
 
 /// One turn of the core, as `core_loop` drives it.
-async fn turn(core: &mut Core, clients: &mut [Client]) {
+pub(super) async fn turn(core: &mut Core, clients: &mut [Client]) {
     clients.iter_mut().for_each(Client::move_on);
     core.ring.turn(None).unwrap();
     core.start_turn();

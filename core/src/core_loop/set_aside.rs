@@ -23,16 +23,17 @@ pub struct Aside {
 }
 
 /// Requests of other cores for the shards of one core, in the order they came for each shard.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct SetAside {
-    queues: Box<[Queue]>,
+    /// By shard, as far as anything was set aside.
+    queues: Vec<Queue>,
     count: usize,
     bytes: usize,
     changes: Vec<(ShardId, Takes)>,
 }
 
 /// Requests set aside for one shard.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Queue {
     requests: VecDeque<Aside>,
     bytes: usize,
@@ -65,12 +66,6 @@ impl Queue {
 }
 
 impl SetAside {
-    /// Nothing is set aside for any of `shard_count` shards.
-    pub fn new(shard_count: usize) -> SetAside {
-        let queue = |_| Queue { requests: VecDeque::new(), bytes: 0, plain_reads: 0, told: Takes::All };
-        SetAside { queues: (0..shard_count).map(queue).collect(), count: 0, bytes: 0, changes: Vec::new() }
-    }
-
     /// Returns whether nothing is set aside.
     pub fn is_empty(&self) -> bool {
         self.count == 0
@@ -86,7 +81,7 @@ impl SetAside {
         if self.count == 0 {
             return false;
         }
-        let queue = &self.queues[shard.index()];
+        let Some(queue) = self.queues.get(shard.index()) else { return false };
         // A connection that has sent a write which is not answered sends no plain reads; but one that has sent a plain read may
         // send more of them, and they must not see less than the first.
         if mode == Mode::Read { queue.plain_reads > 0 } else { !queue.requests.is_empty() }
@@ -96,6 +91,9 @@ impl SetAside {
     pub fn push(&mut self, shard: ShardId, origin: Origin, mode: Mode, bytes: &[u8]) {
         self.count += 1;
         self.bytes += bytes.len();
+        if self.queues.len() <= shard.index() {
+            self.queues.resize_with(shard.index() + 1, Queue::default);
+        }
         let queue = &mut self.queues[shard.index()];
         queue.bytes += bytes.len();
         queue.plain_reads += usize::from(mode == Mode::Read);
@@ -105,12 +103,12 @@ impl SetAside {
 
     /// The oldest request for `shard`.
     pub fn front(&self, shard: ShardId) -> Option<&Aside> {
-        self.queues[shard.index()].requests.front()
+        self.queues.get(shard.index())?.requests.front()
     }
 
     /// Takes the oldest request for `shard`, if `runs` says that it can be run.
     pub fn pop_if(&mut self, shard: ShardId, runs: impl FnOnce(&Aside) -> bool) -> Option<Aside> {
-        let queue = &mut self.queues[shard.index()];
+        let queue = self.queues.get_mut(shard.index())?;
         queue.requests.front().filter(|request| runs(request))?;
         let request = queue.requests.pop_front()?;
         queue.bytes -= request.bytes.len();
@@ -152,7 +150,7 @@ mod tests {
 
     #[test]
     fn nothing_overtakes_what_is_set_aside_for_the_same_shard_but_plain_reads_among_writes() {
-        let mut aside = SetAside::new(2);
+        let mut aside = SetAside::default();
         aside.push(SHARD, origin(0), Mode::Write, b"SET");
         for (mode, waits) in [(Mode::Write, true), (Mode::ReadInOrder, true), (Mode::Read, false)] {
             assert_eq!(aside.is_ahead_of(SHARD, mode), waits, "{mode:?} behind a write");
@@ -170,7 +168,7 @@ mod tests {
     #[test]
     fn others_are_told_of_much_and_of_little_and_not_in_between() {
         for (count, bytes) in [(limits::ASIDE_REQUESTS_MUCH, 1), (8, limits::ASIDE_BYTES_MUCH / 8)] {
-            let (mut aside, value) = (SetAside::new(2), vec![0; bytes]);
+            let (mut aside, value) = (SetAside::default(), vec![0; bytes]);
             for ticket in 0..count as u32 {
                 assert_eq!(aside.changes().count(), 0, "{ticket} of {count}");
                 aside.push(SHARD, origin(ticket), Mode::Write, &value);
@@ -190,7 +188,7 @@ mod tests {
     #[test]
     fn what_is_set_aside_is_bounded_for_all_shards_together() {
         let shard_count = 1 + limits::ASIDE_BYTES_MAX / limits::ASIDE_BYTES_MUCH;
-        let (mut aside, value) = (SetAside::new(shard_count), vec![0; limits::ASIDE_BYTES_MUCH]);
+        let (mut aside, value) = (SetAside::default(), vec![0; limits::ASIDE_BYTES_MUCH]);
         let taken = (0..shard_count as u16).take_while(|&shard| {
             aside.push(ShardId(shard), origin(0), Mode::Write, &value);
             !aside.is_full()

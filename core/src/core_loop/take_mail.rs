@@ -4,6 +4,7 @@ use super::clients::run_control;
 use super::core::{Core, HalfRun};
 use super::outbox::Outbox;
 use super::set_aside::Aside;
+use crate::commands::CommandError;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin};
 use crate::limits;
@@ -89,7 +90,11 @@ impl Core {
             let bytes = &run.batch.bytes[run.start..head.end];
             (run.start, run.next) = (head.end, run.next + 1);
             let origin = Origin { core: from, client: head.client, ticket: head.ticket };
-            let shard = self.shards[head.shard.index()].as_mut().expect("requests are routed to the shard's core");
+            let Some(shard) = self.shards.get_mut(head.shard.index()).and_then(Option::as_mut) else {
+                // Whoever sent it took another core for the shard's, or the shard for ready.
+                self.outbox.reply_to(from, head.ticket, format!("-{}\r\n", CommandError::LOADING).as_bytes());
+                continue;
+            };
             if self.inbox.set_aside.is_ahead_of(head.shard, head.mode) || !shard.has_room_for(head.mode) {
                 self.inbox.set_aside.push(head.shard, origin, head.mode, bytes);
             } else {

@@ -12,7 +12,7 @@ use basalt_net::ring::{Ring, RingOptions};
 use basalt_storage::ColdRead;
 
 use super::core::{Core, Opened};
-use super::isolation_tests::{Client, key_of, until};
+use super::isolation_tests::{Client, key_of, turn, until};
 use super::outbox::Warm;
 use super::sync_placement::SyncPlacement;
 use crate::commands::CommandError;
@@ -21,18 +21,22 @@ use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
 use crate::mail::{Message, RequestBatch, RequestHead};
 use crate::node::Background;
-use crate::shard::tests::{command, log_options, with_server, with_shards};
+use crate::shard::tests::{command, log_options, open_another, with_server, with_shards};
 
 const SELF: CoreId = CoreId(0);
 const OTHER: CoreId = CoreId(1);
 
-/// Requests of another core, one ticket after the other from `first` on.
+/// Requests of another core for the first shard, one ticket after the other from `first` on.
 fn batch(requests: &[(Mode, Vec<u8>)], first: u32) -> Message {
+    batch_for(ShardId(0), requests, first)
+}
+
+fn batch_for(shard: ShardId, requests: &[(Mode, Vec<u8>)], first: u32) -> Message {
     let mut batch = RequestBatch::default();
     for (ticket, (mode, bytes)) in (first..).zip(requests) {
         batch.bytes.extend_from_slice(bytes);
         let end = batch.bytes.len();
-        batch.heads.push(RequestHead { ticket: Ticket(ticket), client: 3, shard: ShardId(0), mode: *mode, end });
+        batch.heads.push(RequestHead { ticket: Ticket(ticket), client: 3, shard, mode: *mode, end });
     }
     Message::Batch(batch)
 }
@@ -165,6 +169,63 @@ fn a_core_whose_group_is_not_ready_says_so_and_answers_what_needs_no_group() {
         clients[0].ask(&["DBSIZE"]);
         until("all is there", &mut core, &mut clients, |_, clients| clients[0].has("+OK\r\n:2\r\n")).await;
         assert!(!server.is_loading());
+    });
+}
+
+#[test]
+fn a_group_that_comes_while_the_core_runs_has_its_place_beside_those_of_the_start() {
+    const LATE: ShardId = ShardId(5);
+    const WRITES: usize = 60;
+    with_shards(1, 2, log_options(), |server, shards| async move {
+        let directory = tempfile::tempdir().unwrap();
+        let (ring, readers) = (Ring::new(&RingOptions::default()).unwrap(), Background::start("test", 1, 8).unwrap());
+        let opened = Opened::new(RefCell::new(shards));
+        let mut core = Core::new(SELF, server.clone(), ring, opened.clone(), readers, SyncPlacement::of(None));
+        core.seat_opened();
+        assert!(!server.is_loading() && server.shards.get(LATE).is_none());
+        let ask = |shard, mode, words: &[&str], count: usize| {
+            let requests = vec![(mode, command(words)); count];
+            assert!(server.mailboxes.send_request(OTHER, SELF, batch_for(shard, &requests, 0)).is_ok());
+        };
+        let mut clients = [Client::connect(&server)];
+        let replies = async |core: &mut Core, clients: &mut [Client], count| {
+            let (mut text, mut have) = (String::new(), 0);
+            let deadline = Instant::now() + Duration::from_secs(60);
+            while have < count {
+                assert!(Instant::now() < deadline, "{have} replies: {text}");
+                turn(core, clients).await;
+                while let Some(batch) = server.mailboxes.next_replies(SELF, OTHER) {
+                    have += batch.heads.len();
+                    text.push_str(&String::from_utf8_lossy(&batch.bytes));
+                }
+            }
+            text
+        };
+        let loading = format!("-{}\r\n", CommandError::LOADING);
+        ask(LATE, Mode::Write, &["SET", "key", "1"], 1);
+        assert_eq!(replies(&mut core, &mut clients, 1).await, loading, "nobody has it");
+
+        let (late, _syncer) = open_another(LATE, directory.path(), &server).await;
+        assert!(server.is_loading() && !server.is_ready(LATE) && server.is_ready(ShardId(0)));
+        opened.borrow_mut().push(late);
+        assert_eq!(core.seat_opened(), 1);
+        assert!(!server.is_loading() && server.is_ready(LATE));
+        ask(LATE, Mode::Write, &["SET", "key", "1"], 1);
+        ask(ShardId(0), Mode::Read, &["GET", "key"], 1);
+        assert_eq!(replies(&mut core, &mut clients, 2).await.len(), "+OK\r\n$-1\r\n".len());
+        // It takes no more for a while: what comes for it waits, in a place of its own.
+        core.shards[LATE.index()].as_mut().unwrap().get_stuck();
+        let value = "v".repeat(10_000);
+        ask(LATE, Mode::Write, &["SET", "key", &value], WRITES);
+        ask(ShardId(0), Mode::Write, &["SET", "key", "2"], 1);
+        assert_eq!(replies(&mut core, &mut clients, 1).await, "+OK\r\n");
+        assert!(!core.inbox.set_aside.is_empty() && !server.shard_takes(LATE, Mode::Write));
+        clients[0].ask(&["INFO", "shards"]);
+        until("INFO has it", &mut core, &mut clients, |_, clients| {
+            let info = String::from_utf8_lossy(&clients[0].received);
+            info.contains("shard_0:") && info.contains("shard_5:core=0,state=leader,") && !info.contains("shard_1:")
+        })
+        .await;
     });
 }
 

@@ -16,9 +16,10 @@ use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
 
 /// Requests that the core of a shard wants sent by others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Takes {
     /// Everything.
+    #[default]
     All,
     /// Plain reads: there is much that waits, but they do not wait with it.
     Reads,

@@ -9,7 +9,7 @@ mod stop;
 pub use background::{Background, Job};
 pub use clock::Clock;
 pub use live_settings::{LiveSettings, Settings};
-pub use stats::{CoreStats, Counter, Figure, GroupState, RateMeter, ShardStats};
+pub use stats::{CoreStats, Counter, Figure, GroupState, RateMeter, ShardStats, ShardTable};
 pub use stop::Stop;
 
 use std::sync::Arc;
@@ -44,7 +44,7 @@ pub struct Server {
     /// Each core's counters, by core.
     pub cores: Box<[CoreStats]>,
     /// Each shard's figures, by shard.
-    pub shards: Box<[ShardStats]>,
+    pub shards: ShardTable,
     /// RocksDB's cache, shared by all shards; kept here for its figures.
     pub block_cache: BlockCache,
     /// The wall clock.
@@ -84,7 +84,17 @@ impl Server {
 
     /// Returns whether the group of `shard` takes requests.
     pub fn is_ready(&self, shard: ShardId) -> bool {
-        matches!(self.shards[shard.index()].state.get(), GroupState::Leader | GroupState::Closing)
+        let state = self.shards.get(shard).map(|stats| stats.state.get());
+        matches!(state, Some(GroupState::Leader | GroupState::Closing))
+    }
+
+    /// Tells the other cores that the group of `shard` is being opened: one of the start, or one that comes later. Only its core
+    /// may call this.
+    pub fn note_recovering(&self, shard: ShardId, core: CoreId) {
+        if self.shards.add(shard, core) {
+            self.groups_to_come.fetch_add(1, Ordering::Relaxed);
+        }
+        self.shards[shard.index()].state.set(GroupState::Recovering);
     }
 
     /// Tells the other cores that the group of `shard` takes requests from now on. Only its core may call this, once.

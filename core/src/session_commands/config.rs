@@ -66,7 +66,7 @@ pub(super) fn reset_stat(context: &mut SessionContext<'_>, _: Args<'_>, reply: &
     for core in &context.server.cores {
         core.reset();
     }
-    for shard in &context.server.shards {
+    for shard in context.server.shards.iter() {
         shard.reset();
     }
     reply.ok();

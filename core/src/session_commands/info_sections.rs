@@ -325,7 +325,7 @@ pub(super) fn keyspace(scene: &Scene<'_>, fields: &mut Fields) {
     let now_ms = scene.server.clock.unix_ms();
     for db in 0..DATABASE_COUNT {
         let (mut keys, mut deadlines, mut left_ms) = (0, 0, 0);
-        for shard in &scene.server.shards {
+        for shard in scene.server.shards.iter() {
             let (count, mean_ms) = (shard.deadlines[db].get(), shard.deadline_means_ms[db].get());
             keys += shard.keys[db].get();
             deadlines += count;
@@ -372,8 +372,7 @@ pub(super) fn cores(scene: &Scene<'_>, fields: &mut Fields) {
 
 /// One line a shard: what it holds and does.
 pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
-    let router = &scene.server.router;
-    for (id, shard) in router.shards().zip(&scene.server.shards) {
+    for (id, shard) in scene.server.shards.numbered() {
         let sum = |figures: &[Figure]| figures.iter().map(Figure::get).sum::<u64>();
         fields.add(
             format_args!("shard_{id}"),
@@ -381,7 +380,7 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
                 "core={},state={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
                  cold_reads={},cold_rows_read={},disk_waits={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
                  writes_delayed={},write_delay_us={},write_stops={},writes_uncertain={},slow_down_us={},slow_down_bytes_per_s={}",
-                router.core_of(id),
+                shard.core.get(),
                 shard.state.get().name(),
                 sum(&shard.keys),
                 sum(&shard.deadlines),
@@ -412,7 +411,7 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
 
 /// One line a shard: where its Raft group stands.
 pub(super) fn raft(scene: &Scene<'_>, fields: &mut Fields) {
-    for (id, shard) in scene.server.router.shards().zip(&scene.server.shards) {
+    for (id, shard) in scene.server.shards.numbered() {
         fields.add(
             format_args!("raft_{id}"),
             format_args!(

@@ -15,7 +15,7 @@ use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind, ReplyBounds};
 use crate::config::Config;
 use crate::mail::Mailboxes;
-use crate::node::{Clock, CoreStats, Server, Settings, ShardStats, Stop};
+use crate::node::{Clock, CoreStats, Server, Settings, ShardTable, Stop};
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {
@@ -36,7 +36,7 @@ impl Client {
             reply_bounds: ReplyBounds::of(config.memory, 2),
             config,
             cores: (0..2).map(|_| CoreStats::new(ID_END)).collect(),
-            shards: (0..2).map(|_| ShardStats::default()).collect(),
+            shards: ShardTable::of(router.shards().map(|shard| router.core_of(shard))),
             router,
             mailboxes: Arc::new(Mailboxes::new(Vec::new())),
             block_cache: BlockCache::new(1 << 20),

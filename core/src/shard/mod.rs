@@ -39,7 +39,7 @@ use crate::entry::batch;
 use crate::entry::request::{Mode, RequestHeader};
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::node::{Background, GroupState, Server};
+use crate::node::{Background, Server};
 
 use batches::{Batches, Outcomes};
 use cold::{Parking, Views, Wake};
@@ -127,7 +127,7 @@ impl Shard {
             log_bytes_max: server.config.snapshot_log_bytes(),
             ..options
         };
-        server.shards[id.index()].state.set(GroupState::Recovering);
+        server.note_recovering(id, core);
         let rows_end = machine.borrow().store.applied().index;
         let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
         let group = Group::open(options, hooks, log, machine.clone()).await?;

@@ -28,7 +28,7 @@ use crate::core_loop::{self, SyncPlacement};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
-use crate::node::{Background, Clock, CoreStats, Server, Settings, ShardStats, Stop};
+use crate::node::{Background, Clock, CoreStats, Server, Settings, ShardTable, Stop};
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 
@@ -52,15 +52,16 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let router = Router::with_lanes(data.lanes_of_shards(), core_count as u16);
     let budget = MemoryBudget::new(&config, data.shard_count(), router.lane_count());
     let client_reads = limits::COLD_READS_IN_FLIGHT * core_count;
-    // A shard applies one entry at a time, and reads one piece of its log.
     let shard_count = usize::from(data.shard_count());
-    let (entry_reads, view_threads) = (2 * shard_count, limits::VIEW_THREADS_PER_CORE * core_count);
+    // Groups come while the node runs: as long as may be needed. A shard applies one entry at a time, and reads one piece of its
+    // log.
+    let (entry_reads, view_threads) = (2 * limits::SHARDS_MAX, limits::VIEW_THREADS_PER_CORE * core_count);
     let shard_threads = Threads {
         background: start_threads("basalt-back", limits::BACKGROUND_THREADS, limits::BACKGROUND_JOBS)?,
         readers: start_threads("basalt-read", limits::READER_THREADS_PER_CORE * core_count, client_reads)?,
         entry_readers: start_threads("basalt-apply", core_count, entry_reads)?,
-        viewers: start_threads("basalt-view", view_threads, limits::VIEWS_MAX * shard_count)?,
-        entry_viewers: start_threads("basalt-order", view_threads, limits::ENTRY_VIEWS_MAX * shard_count)?,
+        viewers: start_threads("basalt-view", view_threads, limits::VIEWS_MAX * limits::SHARDS_MAX)?,
+        entry_viewers: start_threads("basalt-order", view_threads, limits::ENTRY_VIEWS_MAX * limits::SHARDS_MAX)?,
     };
     let (syncers, sync_threads) = start_syncers(&config, core_count)?;
     let cache = BlockCache::new(budget.block_cache_bytes);
@@ -208,7 +209,7 @@ pub(crate) fn make_server(
         config,
         open_files,
         cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),
-        shards: router.shards().map(|_| ShardStats::default()).collect(),
+        shards: ShardTable::of(router.shards().map(|shard| router.core_of(shard))),
         router,
         mailboxes: Arc::new(mailboxes),
         block_cache,

@@ -5,9 +5,11 @@ mod errors;
 mod figure;
 mod run_time;
 mod shard;
+mod shard_table;
 
 pub use self::core::CoreStats;
 pub use errors::ErrorCounts;
 pub use figure::{Counter, Figure, RateMeter};
 pub use run_time::RunTime;
 pub use shard::{GroupState, ShardStats};
+pub use shard_table::ShardTable;

@@ -78,6 +78,8 @@ impl ToldState {
 pub struct ShardStats {
     /// The point that its group has come to.
     pub state: ToldState,
+    /// The core that runs it.
+    pub core: Figure,
     /// Keys, by database.
     pub keys: [Figure; basalt_storage::DATABASE_COUNT],
     /// Keys with a deadline, by database.

@@ -135,6 +135,12 @@ pub(crate) fn with_shards<F: Future<Output = ()>>(
     });
 }
 
+/// Opens one more shard of a server in `directory`; its log has a sync thread of its own.
+pub(crate) async fn open_another(id: ShardId, directory: &Path, server: &Arc<Server>) -> (Shard, LogSyncer) {
+    let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+    (open(id, directory, &log_options(), server, &syncer).await, syncer)
+}
+
 /// Opens the shard in `directory`.
 async fn open(id: ShardId, directory: &Path, options: &LogOptions, server: &Arc<Server>, syncer: &LogSyncer) -> Shard {
     let log = RaftLog::open(&directory.join("log"), options, syncer).unwrap();
