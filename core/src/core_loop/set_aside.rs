@@ -44,15 +44,11 @@ struct Queue {
 
 impl Queue {
     /// The word that the others should be told: much is not little before a part of it is left, so that they are not told all the
-    /// time.
-    fn takes(&self) -> Takes {
-        let is_much = match self.told {
-            Takes::All => self.is_above(limits::ASIDE_REQUESTS_MUCH, limits::ASIDE_BYTES_MUCH),
-            _ => self.is_above(
-                limits::ASIDE_REQUESTS_MUCH / limits::ASIDE_LITTLE_SHARE,
-                limits::ASIDE_BYTES_MUCH / limits::ASIDE_LITTLE_SHARE,
-            ),
-        };
+    /// time. If all shards together have much, each may have a small share of that only.
+    fn takes(&self, is_crowded: bool) -> Takes {
+        let crowd = if is_crowded { limits::ASIDE_CROWD_SHARE } else { 1 };
+        let share = crowd * if self.told == Takes::All { 1 } else { limits::ASIDE_LITTLE_SHARE };
+        let is_much = self.is_above(limits::ASIDE_REQUESTS_MUCH / share, limits::ASIDE_BYTES_MUCH / share);
         match (is_much, self.plain_reads) {
             (false, _) => Takes::All,
             (true, 0) => Takes::Reads,
@@ -122,9 +118,16 @@ impl SetAside {
         Some(request)
     }
 
+    /// Returns whether so much is set aside for all shards together that many of them must have stopped at once, as those do that
+    /// share a log.
+    fn is_crowded(&self) -> bool {
+        self.count >= limits::ASIDE_REQUESTS_MAX / 2 || self.bytes >= limits::ASIDE_BYTES_MAX / 2
+    }
+
     fn look(&mut self, shard: ShardId) {
+        let is_crowded = self.is_crowded();
         let queue = &mut self.queues[shard.index()];
-        let takes = queue.takes();
+        let takes = queue.takes(is_crowded);
         if takes != queue.told {
             queue.told = takes;
             self.changes.push((shard, takes));
@@ -182,6 +185,27 @@ mod tests {
                 assert!(told.is_empty() || left <= count / limits::ASIDE_LITTLE_SHARE, "{told:?} with {left}");
             }
             assert_eq!(aside.queues[SHARD.index()].told, Takes::All);
+        }
+    }
+
+    #[test]
+    fn as_many_shards_as_a_node_has_may_stop_at_once_and_leave_room_for_reads() {
+        for (name, bytes) in [("small", 1), ("large", 2000)] {
+            let (mut aside, value) = (SetAside::default(), vec![0; bytes]);
+            let shards = || (0..limits::SHARDS_MAX as u16).map(ShardId);
+            // Each core sends until it is told to send no more.
+            let mut is_told = vec![false; limits::SHARDS_MAX];
+            while let Some(shard) = shards().find(|shard| !is_told[shard.index()]) {
+                aside.push(shard, origin(0), Mode::Write, &value);
+                aside.changes().for_each(|(shard, takes)| is_told[shard.index()] = takes != Takes::All);
+                assert!(!aside.is_full(), "{name}: {} bytes for {shard:?}", aside.bytes);
+            }
+            // Whoever has no more is sent everything again.
+            for shard in shards() {
+                while aside.pop_if(shard, |_| true).is_some() {}
+                assert_eq!(aside.changes().last(), Some((shard, Takes::All)), "{name}");
+            }
+            assert!(aside.is_empty());
         }
     }
 
