@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use crate::limits;
-use crate::shard::Shard;
+use crate::shard::{Outstanding, Shard};
 
 impl Core {
     /// Reads the clocks, once a turn.
@@ -19,6 +19,7 @@ impl Core {
 
     /// Proposes what the turn collected, starts disk reads, hands over what is for others. True if something was sent.
     pub fn finish_turn(&mut self) -> bool {
+        self.tell_shards_of_each_other();
         let (mut proposed_bytes, mut group_count) = (0, 0);
         for shard in self.shards.iter_mut().flatten() {
             let bytes_max = self.live.resp_limits.bulk_bytes_max;
@@ -31,6 +32,17 @@ impl Core {
         }
         self.start_warming();
         self.outbox.flush() > 0
+    }
+
+    /// Has the shards propose as one where they share syncs.
+    fn tell_shards_of_each_other(&mut self) {
+        let now = self.clock.now;
+        let outstanding = self.shards.iter().flatten().map(|shard| shard.outstanding(now));
+        let Some(all) = outstanding.reduce(Outstanding::and) else { return };
+        for shard in self.shards.iter_mut().flatten() {
+            let others = all.without(shard.outstanding(now));
+            shard.note_others(others);
+        }
     }
 
     /// Hands over the requests for other cores, which begin with them while this one runs theirs. True if something was sent.

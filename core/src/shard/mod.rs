@@ -48,6 +48,7 @@ pub use execution::{ReadOutcome, ShardMachine};
 use expiry::Expiry;
 pub use host::ShardHost;
 use open_batch::Operation;
+pub use pace::Outstanding;
 use reading::Reading;
 
 /// The threads that a shard uses.
@@ -283,6 +284,23 @@ impl Shard {
     pub fn commits_soon(&self, now: Instant) -> bool {
         let in_flight = self.batches.in_flight.borrow();
         in_flight.front().is_some_and(|batch| now.saturating_duration_since(batch.since) < limits::COMMITS_SOON)
+    }
+
+    /// The writes that are not answered yet at `now`. Of those on their way, the ones that wait for a sync, and not for something
+    /// that only concerns this shard.
+    pub fn outstanding(&self, now: Instant) -> Outstanding {
+        let flying = if self.commits_soon(now) { self.flying_writes() } else { 0 };
+        self.batches.group_commit.outstanding(self.batches.open.write_count, flying)
+    }
+
+    /// Notes what is outstanding in the other shards of the core, for the batch that is proposed next.
+    pub fn note_others(&mut self, others: Outstanding) {
+        self.batches.group_commit.note_others(others);
+    }
+
+    /// Returns the number of writes on their way.
+    fn flying_writes(&self) -> usize {
+        self.batches.in_flight.borrow().iter().map(|batch| batch.write_count).sum()
     }
 
     /// Returns whether the batch that was collected waits for more.

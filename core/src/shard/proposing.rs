@@ -94,7 +94,7 @@ impl Shard {
         if self.batches.hold.is_some() || self.server.config.durability != Durability::Always {
             return false;
         }
-        let flying = self.batches.in_flight.borrow().iter().map(|batch| batch.write_count).sum();
+        let flying = self.flying_writes();
         let is_full = self.is_backlogged();
         self.batches.group_commit.hold_back(now, self.batches.open.write_count, flying, is_full)
     }

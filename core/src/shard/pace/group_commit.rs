@@ -4,6 +4,9 @@
 //! one sync has acknowledged send their next ones soon after, one by one: a batch proposed for the first of them would make the
 //! others wait for a whole sync more. So a batch waits while its predecessor is on its way, and then until half of the writes that
 //! were outstanding lately are in it, for a bounded time. Where only few writes were, none waits for another.
+//!
+//! The shards of a core share its syncs. So what counts is what is outstanding in all of them together, and they decide alike: a
+//! shard of several that went by its own writes alone would have a sync for a third of what one shard has it for.
 
 use std::time::{Duration, Instant};
 
@@ -16,6 +19,31 @@ pub struct GroupCommit {
     outstanding_max: [usize; 2],
     window_since: Instant,
     held: Option<Held>,
+    others: Outstanding,
+}
+
+/// Writes that are not answered yet.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Outstanding {
+    /// Writes in batches that are collected.
+    pub waiting: usize,
+    /// Writes on their way through the log.
+    pub flying: usize,
+    /// The batch that has waited longest.
+    held: Option<Held>,
+}
+
+impl Outstanding {
+    /// Those of two shards.
+    pub fn and(self, other: Outstanding) -> Outstanding {
+        let held = [self.held, other.held].into_iter().flatten().min_by_key(|held| held.since);
+        Outstanding { waiting: self.waiting + other.waiting, flying: self.flying + other.flying, held }
+    }
+
+    /// Those that are left without the shard whose writes are `own`.
+    pub fn without(self, own: Outstanding) -> Outstanding {
+        Outstanding { waiting: self.waiting - own.waiting, flying: self.flying - own.flying, ..self }
+    }
 }
 
 /// A batch that waits.
@@ -29,7 +57,17 @@ struct Held {
 impl GroupCommit {
     /// Nothing is outstanding.
     pub fn new(now: Instant) -> GroupCommit {
-        GroupCommit { outstanding_max: [0; 2], window_since: now, held: None }
+        GroupCommit { outstanding_max: [0; 2], window_since: now, held: None, others: Outstanding::default() }
+    }
+
+    /// The writes of this shard, given their numbers.
+    pub fn outstanding(&self, waiting: usize, flying: usize) -> Outstanding {
+        Outstanding { waiting, flying, held: self.held.filter(|_| waiting > 0) }
+    }
+
+    /// Notes what is outstanding in the other shards of the core.
+    pub fn note_others(&mut self, others: Outstanding) {
+        self.others = others;
     }
 
     /// Returns whether a batch of `waiting` writes waits on at `now`, while `flying` writes are on their way through the log. A
@@ -41,21 +79,21 @@ impl GroupCommit {
             let is_old = window >= 2 * limits::OUTSTANDING_WINDOW;
             self.outstanding_max = [0, if is_old { 0 } else { self.outstanding_max[0] }];
         }
-        self.outstanding_max[0] = self.outstanding_max[0].max(waiting + flying);
+        let (all_waiting, all_flying) = (waiting + self.others.waiting, flying + self.others.flying);
+        self.outstanding_max[0] = self.outstanding_max[0].max(all_waiting + all_flying);
         let expected = self.expected();
-        let is_behind = flying > 0;
+        let is_behind = all_flying > 0;
         let is_due = is_full
             || waiting >= limits::HOLD_WRITES_MAX
             || expected < limits::HOLD_OUTSTANDING_MIN
-            || (!is_behind && 2 * waiting >= expected);
+            || (!is_behind && 2 * all_waiting >= expected);
         if is_due || waiting == 0 {
             self.held = None;
             return false;
         }
-        let held = match self.held {
-            Some(held) if held.is_behind == is_behind => held,
-            _ => Held { since: now, is_behind },
-        };
+        // With those of the others, or they would leave one after the other.
+        let held = [self.held, self.others.held].into_iter().flatten().filter(|held| held.is_behind == is_behind);
+        let held = held.min_by_key(|held| held.since).unwrap_or(Held { since: now, is_behind });
         let held_max: Duration = if is_behind { limits::HOLD_BEHIND } else { limits::HOLD };
         let holds = now.saturating_duration_since(held.since) < held_max;
         self.held = holds.then_some(held);
@@ -76,7 +114,7 @@ impl GroupCommit {
     /// not wait for clients.
     pub fn missing(&self, waiting: usize) -> Option<usize> {
         let enough = self.expected().div_ceil(2).min(limits::HOLD_WRITES_MAX);
-        self.waits_for_clients().then(|| enough.saturating_sub(waiting).max(1))
+        self.waits_for_clients().then(|| enough.saturating_sub(waiting + self.others.waiting).max(1))
     }
 
     /// Returns whether the batch last asked about waits.
@@ -116,6 +154,28 @@ mod tests {
         assert!(!commit.hold_back(now, 10, 0, false));
         assert_eq!(commit.missing(10), None);
         assert!(!commit.waits_for_clients());
+    }
+
+    #[test]
+    fn shards_that_share_syncs_wait_for_each_others_predecessors_and_clients_and_leave_together() {
+        let now = Instant::now();
+        let later = now + limits::HOLD / 2;
+        let mut shards = [GroupCommit::new(now), GroupCommit::new(now)];
+        let mut ask = |now, writes: [(usize, usize); 2]| {
+            let own = [0, 1].map(|shard| shards[shard].outstanding(writes[shard].0, writes[shard].1));
+            let all = own[0].and(own[1]);
+            [0, 1].map(|shard| {
+                shards[shard].note_others(all.without(own[shard]));
+                shards[shard].hold_back(now, writes[shard].0, writes[shard].1, false)
+            })
+        };
+        assert_eq!(ask(now, [(10, 0), (10, 0)]), [false, false], "nothing else is known");
+        assert_eq!(ask(now, [(0, 10), (4, 0)]), [false, true], "the other's predecessor is on its way");
+        assert_eq!(ask(now, [(4, 0), (0, 0)]), [true, false], "half of all are not there yet");
+        assert_eq!(ask(now, [(5, 0), (5, 0)]), [false, false], "half of all, and none has half by itself");
+        assert_eq!(ask(now, [(4, 0), (0, 0)]), [true, false]);
+        assert_eq!(ask(later, [(4, 0), (1, 0)]), [true, true]);
+        assert_eq!(ask(now + limits::HOLD, [(4, 0), (1, 0)]), [false, false], "both when the first has waited enough");
     }
 
     #[test]

@@ -11,4 +11,5 @@ mod pressure;
 mod slow_down;
 
 pub(super) use group_commit::GroupCommit;
+pub use group_commit::Outstanding;
 pub(super) use pressure::Pressure;
