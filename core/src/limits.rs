@@ -319,9 +319,13 @@ pub const ASIDE_BYTES_MUCH: usize = 256 << 10;
 /// The part of them that is left when the others are told to go on: a quarter.
 pub const ASIDE_LITTLE_SHARE: usize = 4;
 
-/// The part of the same that each shard may have once all of them have half of what they may: few requests, so that as many
-/// shards as a node has find room. A log that stands still stops all shards of its core.
+/// The part of the same that each shard may have once all of them together have much: few requests, so that as many shards as a
+/// node has find room. A log that stands still stops all shards of its core.
 pub const ASIDE_CROWD_SHARE: usize = 64;
+
+/// The part of what all of them may have that is much: a quarter. What is on its way when the others are told comes on top of it,
+/// from each core, and one request for each shard of which nobody was told yet.
+pub const ASIDE_CROWDED_PART: usize = 4;
 
 /// Requests set aside for all shards of a core at which it takes no more from other cores at all. What is on its way when the
 /// others are told to stop comes on top of [`ASIDE_REQUESTS_MUCH`], so there is room for many shards at once.

@@ -251,12 +251,13 @@ impl DataDir {
     /// [`BootError::DataDir`]: it may be there after a restart, empty.
     ///
     /// # Panics
-    /// When the group is here already: numbers are given out once, and are at most `i64::MAX`.
+    /// When the group is here already: numbers are given out once, and are at most `i64::MAX`. When the node has all that it may.
     pub fn create_group(&mut self, number: u64, founder: bool) -> Result<&GroupEntry, BootError> {
         assert!(number <= GROUP_NUMBER_MAX, "{number} is too large for a group's number");
         assert!(self.manifest.group_mut(number).is_none(), "group {number} is here");
         let index = (0..).find(|index| self.manifest.groups.iter().all(|group| group.index != *index));
         let index = index.expect("a node has far fewer groups than indexes");
+        assert!(usize::from(index) < SHARDS_MAX, "a node has at most {SHARDS_MAX} groups");
         let directory = format!("{SHARDS_DIR}/group-{number}");
         let path = self.root.join(&directory);
         // In an earlier attempt that was cut short nothing was written into it.

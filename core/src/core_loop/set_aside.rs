@@ -29,6 +29,9 @@ pub struct SetAside {
     queues: Vec<Queue>,
     count: usize,
     bytes: usize,
+    /// True since so much was set aside for all shards together that many of them must have stopped at once, as those do that share
+    /// a log; until it is half of that.
+    is_crowded: bool,
     changes: Vec<(ShardId, Takes)>,
 }
 
@@ -118,14 +121,11 @@ impl SetAside {
         Some(request)
     }
 
-    /// Returns whether so much is set aside for all shards together that many of them must have stopped at once, as those do that
-    /// share a log.
-    fn is_crowded(&self) -> bool {
-        self.count >= limits::ASIDE_REQUESTS_MAX / 2 || self.bytes >= limits::ASIDE_BYTES_MAX / 2
-    }
-
     fn look(&mut self, shard: ShardId) {
-        let is_crowded = self.is_crowded();
+        let part = if self.is_crowded { 2 * limits::ASIDE_CROWDED_PART } else { limits::ASIDE_CROWDED_PART };
+        let is_crowded =
+            self.count >= limits::ASIDE_REQUESTS_MAX / part || self.bytes >= limits::ASIDE_BYTES_MAX / part;
+        self.is_crowded = is_crowded;
         let queue = &mut self.queues[shard.index()];
         let takes = queue.takes(is_crowded);
         if takes != queue.told {

@@ -37,6 +37,8 @@ impl Core {
     /// The sentence that says what could not be written, of the first shard that failed; the others are ended all the same.
     pub async fn close_shards(&mut self) -> Result<(), String> {
         let failed = self.server.stop.failure().is_some();
+        // What has come to take requests since the last turn.
+        self.seat_opened();
         // All at once: what a shard waits for is mostly the disk.
         let server = &self.server;
         let closing = self.shards.iter_mut().flatten().map(|shard| async move {

@@ -42,17 +42,21 @@ impl SyncPlacement {
         SyncPlacement { gate: Some(gate), ..self }
     }
 
-    /// Has the syncs of the groups that this turn was placed for begin together; to be held while the groups append.
+    /// Has the syncs of the groups that the turn has proposed for begin together; to be held while the groups append.
     pub fn gather(&mut self) -> Option<Gathering> {
         // One group needs not wait for itself.
         let count = std::mem::take(&mut self.group_count);
         self.gate.as_ref().filter(|_| count > 1).map(|gate| gate.gather(count))
     }
 
-    /// Places the thread for the sync of `bytes` that the calling core is about to ask for, for `group_count` groups. A system call
-    /// only if something has changed.
-    pub fn place(&mut self, bytes: usize, group_count: usize) {
+    /// Notes for how many groups the turn has proposed.
+    pub fn expect(&mut self, group_count: usize) {
         self.group_count = group_count;
+    }
+
+    /// Places the thread for the sync of `bytes` that the calling core is about to ask for. A system call only if something has
+    /// changed.
+    pub fn place(&mut self, bytes: usize) {
         let Some(thread) = self.thread else { return };
         let is_small = bytes <= limits::SMALL_SYNC_BYTES;
         let here = if is_small { sched_getcpu().ok() } else { None };
@@ -104,11 +108,11 @@ mod tests {
         sched_setaffinity(Pid::from_raw(0), &here).unwrap();
         let mut placement = SyncPlacement::of(Some(thread));
 
-        placement.place(100, 1);
+        placement.place(100);
         assert_eq!(processors(thread), [anywhere[0]]);
-        placement.place(limits::SMALL_SYNC_BYTES + 1, 1);
+        placement.place(limits::SMALL_SYNC_BYTES + 1);
         assert_eq!(processors(thread), anywhere);
-        placement.place(limits::SMALL_SYNC_BYTES, 1);
+        placement.place(limits::SMALL_SYNC_BYTES);
         assert_eq!(processors(thread), [anywhere[0]]);
 
         drop(stop);
@@ -120,14 +124,14 @@ mod tests {
             std::thread::yield_now();
         }
         // Nothing to move any more, and nothing that fails.
-        placement.place(limits::SMALL_SYNC_BYTES + 1, 1);
+        placement.place(limits::SMALL_SYNC_BYTES + 1);
         assert_eq!(placement.thread, None);
     }
 
     #[test]
     fn without_a_thread_nothing_is_placed() {
         let mut placement = SyncPlacement::of(None);
-        placement.place(1, 1);
+        placement.place(1);
         assert_eq!(placement.beside, None);
     }
 
@@ -136,9 +140,9 @@ mod tests {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let mut placement = SyncPlacement::of(None).behind(syncer.gate());
         assert!(placement.gather().is_none(), "nothing was proposed");
-        placement.place(1, 1);
+        placement.expect(1);
         assert!(placement.gather().is_none(), "one group waits for none");
-        placement.place(1, 3);
+        placement.expect(3);
         assert!(placement.gather().is_some());
         assert!(placement.gather().is_none(), "the turn is over");
     }

@@ -27,8 +27,9 @@ impl Core {
             proposed_bytes += bytes;
             group_count += usize::from(bytes > 0);
         }
+        self.sync_placement.expect(group_count);
         if proposed_bytes > 0 {
-            self.sync_placement.place(proposed_bytes, group_count);
+            self.sync_placement.place(proposed_bytes);
         }
         self.start_warming();
         self.outbox.flush() > 0

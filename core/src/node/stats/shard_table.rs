@@ -16,13 +16,15 @@ use crate::limits;
 pub struct ShardTable {
     places: Box<[OnceLock<Box<ShardStats>>]>,
     count: AtomicUsize,
+    /// From this place on there are none.
+    end: AtomicUsize,
 }
 
 impl ShardTable {
     /// The figures of the shards that these cores run, the first ones.
     pub fn of(cores: impl Iterator<Item = CoreId>) -> ShardTable {
         let places = (0..limits::SHARDS_MAX).map(|_| OnceLock::new()).collect();
-        let table = ShardTable { places, count: AtomicUsize::new(0) };
+        let table = ShardTable { places, count: AtomicUsize::new(0), end: AtomicUsize::new(0) };
         for (shard, core) in (0..).map(ShardId).zip(cores) {
             table.add(shard, core);
         }
@@ -41,6 +43,7 @@ impl ShardTable {
         });
         stats.core.set(u64::from(core.0));
         self.count.fetch_add(usize::from(is_new), Ordering::Relaxed);
+        self.end.fetch_max(shard.index() + 1, Ordering::Release);
         is_new
     }
 
@@ -61,7 +64,7 @@ impl ShardTable {
 
     /// Every shard with its figures.
     pub fn numbered(&self) -> impl Iterator<Item = (ShardId, &ShardStats)> {
-        let shards = (0..).map(ShardId).zip(&self.places);
+        let shards = (0..).map(ShardId).zip(&self.places[..self.end.load(Ordering::Acquire)]);
         shards.filter_map(|(shard, place)| Some((shard, place.get()?.as_ref())))
     }
 }
