@@ -154,6 +154,8 @@ pub const COMPACTION_RETRY: Duration = Duration::from_millis(500);
 
 /// Interval at which a start that waits for its groups looks whether the node is to stop.
 pub const STOP_LOOKS: Duration = Duration::from_millis(20);
+/// Interval at which a start whose groups are open looks whether the cores have taken them: they do in their next turns.
+pub const SEAT_LOOKS: Duration = Duration::from_millis(1);
 
 // --- mail: Mailboxes ---------------------------------------------------------------------------------------------------------
 

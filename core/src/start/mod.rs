@@ -183,6 +183,13 @@ fn start_groups(
             Err(RecvTimeoutError::Disconnected) => return Ok(None),
         }
     }
+    // Each core seats its groups in a turn of its own: until then it answers that they are loading.
+    while server.is_loading() {
+        if server.stop.is_requested() {
+            return Ok(None);
+        }
+        std::thread::sleep(limits::SEAT_LOOKS);
+    }
     data.note_live();
     Ok(Some(compactions))
 }
