@@ -154,7 +154,7 @@ impl Gather {
             }
             let text = String::from_utf8_lossy(error.strip_prefix(b"-").unwrap_or(error));
             return out
-                .error(&format!("UNCERTAIN A part of the command was executed, another was not: {}", text.trim_end()));
+                .error(format!("UNCERTAIN A part of the command was executed, another was not: {}", text.trim_end()));
         }
         match self.merge {
             Merge::Sum => out.integer(self.sum),

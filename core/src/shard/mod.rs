@@ -290,7 +290,11 @@ impl Shard {
     /// that only concerns this shard.
     pub fn outstanding(&self, now: Instant) -> Outstanding {
         let flying = if self.commits_soon(now) { self.flying_writes() } else { 0 };
-        self.batches.group_commit.outstanding(self.batches.open.write_count, flying)
+        // What the log or the rows in memory cannot take is no part of what leaves next.
+        let in_flight = self.batches.in_flight.borrow().len();
+        let is_stopped = self.is_held() || in_flight >= limits::BATCHES_IN_FLIGHT;
+        let waiting = if is_stopped { 0 } else { self.batches.open.write_count };
+        self.batches.group_commit.outstanding(waiting, flying)
     }
 
     /// Notes what is outstanding in the other shards of the core, for the batch that is proposed next.

@@ -15,6 +15,7 @@ use basalt_raft::ProposeError;
 use super::cold::Waiting;
 use super::open_batch::{Abandoned, PendingBatch};
 use super::{Shard, ShardHost};
+use crate::commands::TOO_MUCH_TO_READ;
 use crate::entry::request::Mode;
 use crate::limits;
 
@@ -66,23 +67,23 @@ impl Shard {
             return;
         }
         self.give_up_barrier(now, timeout, host);
+        if self.machine.borrow().paused.is_some() {
+            // An entry has come through the log and waits for rows. Its clients wait with it, and so do those behind it.
+            return;
+        }
         loop {
             let next = {
                 let in_flight = self.batches.in_flight.borrow();
                 // What was proposed first is overdue first.
                 let is_overdue =
                     |batch: &PendingBatch| self.batches.presence.age(batch.since, batch.away, now) >= timeout;
-                // The log does not keep an entry that has begun to be applied, and waits for rows: its clients wait with it.
-                let paused =
-                    self.machine.borrow().paused.is_some().then(|| in_flight.iter().position(|batch| !batch.applied));
-                let mut waiting = in_flight.iter().enumerate().filter(|(place, _)| paused != Some(Some(*place)));
-                let next = waiting.find(|(_, batch)| batch.abandoned.is_none() && !batch.applied);
+                let next = in_flight.iter().position(|batch| batch.abandoned.is_none() && !batch.applied);
                 // Reads run then, as far as there is room for their replies.
                 let has_room = |batch: &PendingBatch| {
                     let mut origins = batch.operations.iter().filter_map(|operation| operation.origin);
                     origins.all(|origin| host.has_room_for_replies(origin.core))
                 };
-                next.filter(|(_, batch)| is_overdue(batch) && has_room(batch)).map(|(place, _)| place)
+                next.filter(|&next| is_overdue(&in_flight[next]) && has_room(&in_flight[next]))
             };
             let Some(next) = next else { return };
             self.abandon(next, host);
@@ -113,6 +114,10 @@ impl Shard {
         stats.writes_uncertain.add(write_count as u64);
         for operation in operations {
             match (operation.origin, operation.read) {
+                // Those before it have filled the room.
+                (Some(origin), Some(_)) if !host.has_room_for_replies(origin.core) => {
+                    host.reply(origin, format!("-{TOO_MUCH_TO_READ}\r\n").as_bytes());
+                }
                 // It waits for nothing that anybody knows of any more, and must not see what its connection writes later.
                 (Some(origin), Some(range)) => self.run_refused_read(origin, Mode::Read, &reads[range], host),
                 (Some(origin), None) => host.reply(origin, UNCERTAIN.as_bytes()),

@@ -65,6 +65,10 @@ impl LogStore {
                 self.0.flushed_waiters.add(context);
                 // One at a time for each log: the threads' queue has its bounds.
                 let may_begin = self.0.read_again.get().is_none_or(|at| at <= Instant::now());
+                if may_begin && self.0.read_again.take().is_some() {
+                    // Reading alone opens no log again. Why it is not opened is what the read will say.
+                    let _ = self.0.log.borrow_mut().admit(0);
+                }
                 if may_begin && !self.0.is_reading.swap(true, Ordering::AcqRel) {
                     *reading = Some(self.begin_read(from, to, bytes_max));
                 }

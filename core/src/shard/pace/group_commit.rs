@@ -29,6 +29,8 @@ pub struct Outstanding {
     pub waiting: usize,
     /// Writes on their way through the log.
     pub flying: usize,
+    /// True if a batch is so large that it waits for nothing: no other waits then either, since it has its sync.
+    leaves: bool,
     /// The batch that has waited longest.
     held: Option<Held>,
 }
@@ -37,7 +39,8 @@ impl Outstanding {
     /// Those of two shards.
     pub fn and(self, other: Outstanding) -> Outstanding {
         let held = [self.held, other.held].into_iter().flatten().min_by_key(|held| held.since);
-        Outstanding { waiting: self.waiting + other.waiting, flying: self.flying + other.flying, held }
+        let leaves = self.leaves || other.leaves;
+        Outstanding { waiting: self.waiting + other.waiting, flying: self.flying + other.flying, leaves, held }
     }
 
     /// Those that are left without the shard whose writes are `own`.
@@ -49,6 +52,9 @@ impl Outstanding {
 /// A batch that waits.
 #[derive(Debug, Clone, Copy)]
 struct Held {
+    /// The moment at which it began to wait, for its predecessor or for clients.
+    first: Instant,
+    /// The moment at which it began to wait for that of the two that it waits for now.
     since: Instant,
     /// True if its predecessor is on its way.
     is_behind: bool,
@@ -62,7 +68,8 @@ impl GroupCommit {
 
     /// The writes of this shard, given their numbers.
     pub fn outstanding(&self, waiting: usize, flying: usize) -> Outstanding {
-        Outstanding { waiting, flying, held: self.held.filter(|_| waiting > 0) }
+        let leaves = waiting >= limits::HOLD_WRITES_MAX;
+        Outstanding { waiting, flying, leaves, held: self.held.filter(|_| waiting > 0) }
     }
 
     /// Notes what is outstanding in the other shards of the core.
@@ -85,6 +92,7 @@ impl GroupCommit {
         let is_behind = all_flying > 0;
         let is_due = is_full
             || waiting >= limits::HOLD_WRITES_MAX
+            || self.others.leaves
             || expected < limits::HOLD_OUTSTANDING_MIN
             || (!is_behind && 2 * all_waiting >= expected);
         if is_due || waiting == 0 {
@@ -93,9 +101,13 @@ impl GroupCommit {
         }
         // With those of the others, or they would leave one after the other.
         let held = [self.held, self.others.held].into_iter().flatten().filter(|held| held.is_behind == is_behind);
-        let held = held.min_by_key(|held| held.since).unwrap_or(Held { since: now, is_behind });
+        let first = self.held.map_or(now, |held| held.first);
+        let since = held.map(|held| held.since).min().unwrap_or(now);
+        let held = Held { first, since, is_behind };
         let held_max: Duration = if is_behind { limits::HOLD_BEHIND } else { limits::HOLD };
-        let holds = now.saturating_duration_since(held.since) < held_max;
+        // Predecessors of others may come and go meanwhile.
+        let holds = now.saturating_duration_since(held.since) < held_max
+            && now.saturating_duration_since(held.first) < limits::HOLD_BEHIND + limits::HOLD;
         self.held = holds.then_some(held);
         holds
     }
@@ -176,6 +188,32 @@ mod tests {
         assert_eq!(ask(now, [(4, 0), (0, 0)]), [true, false]);
         assert_eq!(ask(later, [(4, 0), (1, 0)]), [true, true]);
         assert_eq!(ask(now + limits::HOLD, [(4, 0), (1, 0)]), [false, false], "both when the first has waited enough");
+    }
+
+    #[test]
+    fn a_shard_with_few_writers_leaves_with_another_that_is_busy_and_soon_by_itself() {
+        let now = Instant::now();
+        let busy = |waiting, flying| {
+            let mut shard = GroupCommit::new(now);
+            shard.outstanding_max = [200, 200];
+            shard.outstanding(waiting, flying)
+        };
+        let mut quiet = GroupCommit::new(now);
+        quiet.note_others(busy(0, 100));
+        assert!(quiet.hold_back(now, 1, 0, false) || quiet.expected() < limits::HOLD_OUTSTANDING_MIN);
+        quiet.note_others(busy(limits::HOLD_WRITES_MAX, 0));
+        assert!(!quiet.hold_back(now, 1, 0, false), "with the other");
+
+        // Others' predecessors come and go, and never is half of all there.
+        let mut waited = Duration::ZERO;
+        for round in 0.. {
+            quiet.note_others(if round % 2 == 0 { busy(0, 100) } else { busy(10, 0) });
+            if !quiet.hold_back(now + waited, 1, 0, false) {
+                break;
+            }
+            waited += Duration::from_micros(40);
+            assert!(waited <= limits::HOLD_BEHIND + 2 * limits::HOLD, "it waits and waits");
+        }
     }
 
     #[test]
