@@ -37,6 +37,10 @@ impl Core {
 
     /// Has the shards propose as one where they share syncs.
     fn tell_shards_of_each_other(&mut self) {
+        if self.shards.iter().flatten().nth(1).is_none() {
+            // One alone has nobody to wait for, which it knows from the beginning.
+            return;
+        }
         let now = self.clock.now;
         let outstanding = self.shards.iter().flatten().map(|shard| shard.outstanding(now));
         let Some(all) = outstanding.reduce(Outstanding::and) else { return };
