@@ -152,8 +152,10 @@ pub const BACKGROUND_JOBS: usize = 5 * SHARDS_MAX;
 /// Interval at which a node that has started on a full disk looks whether there is room to compact.
 pub const COMPACTION_RETRY: Duration = Duration::from_millis(500);
 
-/// Interval at which a start that waits for its groups looks whether the node is to stop.
-pub const STOP_LOOKS: Duration = Duration::from_millis(20);
+/// The longest that is waited, when a failed group is opened again, for threads that still use its files.
+pub const REOPEN_PATIENCE: Duration = Duration::from_secs(30);
+/// Interval at which it is tried.
+pub const REOPEN_LOOKS: Duration = Duration::from_millis(20);
 /// Interval at which a start whose groups are open looks whether the cores have taken them: they do in their next turns.
 pub const SEAT_LOOKS: Duration = Duration::from_millis(1);
 

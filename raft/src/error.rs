@@ -7,6 +7,49 @@ use crate::ids::NodeId;
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// The reason that a group has stopped for good, in words for an operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Fault {
+    /// The sentence.
+    pub text: String,
+    /// The extent of what cannot go on.
+    pub reach: Reach,
+}
+
+/// The extent of a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The group: one of its entries or its rows on disk are at fault, and others have no part in them.
+    Group,
+    /// The node: what groups share is at fault, such as a disk that cannot sync, or nobody can tell.
+    Node,
+}
+
+impl Fault {
+    /// One that concerns nobody but the group.
+    pub(crate) fn of_group(text: String) -> Fault {
+        Fault { text, reach: Reach::Group }
+    }
+
+    /// One that the node cannot go on with.
+    pub(crate) fn of_node(text: impl ToString) -> Fault {
+        Fault { text: text.to_string(), reach: Reach::Node }
+    }
+
+    /// The fault that follows from what the storage says of rows.
+    pub(crate) fn of_rows(error: &basalt_storage::Error) -> Fault {
+        let is_damage = matches!(error, basalt_storage::Error::Corruption { .. });
+        Fault { text: error.to_string(), reach: if is_damage { Reach::Group } else { Reach::Node } }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Fault {
+        Fault::of_node(text)
+    }
+}
+
 /// The errors of a group.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,9 +76,9 @@ pub enum Error {
         /// The reason, and where it lies.
         detail: String,
     },
-    /// The group has stopped for good; the text says why.
+    /// The group has stopped for good.
     #[error("{0}")]
-    Fatal(String),
+    Fatal(Fault),
     /// This node does not lead the group, or cannot reach a quorum to confirm that it does.
     #[error("this node cannot confirm that it leads the group (leader: {})", leader.map_or_else(|| "unknown".to_owned(), |id| id.to_string()))]
     NotLeader {

@@ -38,7 +38,7 @@ mod support;
 mod tests;
 
 pub use completions::{Background, Job, Wake};
-pub use error::{DecodeError, Error, ProposeError, Refused, Result};
+pub use error::{DecodeError, Error, Fault, ProposeError, Reach, Refused, Result};
 pub use generations::WritePace;
 pub use group::{Group, GroupStatus, ReceivedSnapshot, Role};
 pub use ids::{EntryId, NodeId, PeerAddress, Replies};

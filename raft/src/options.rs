@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::completions::{Background, Wake};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::ids::{NodeId, PeerAddress};
 use crate::limits::{ELECTION_TIMEOUT_MS, HEARTBEAT_MS};
 use crate::outcomes::Outcome;
@@ -86,9 +86,10 @@ pub struct GroupHooks {
     /// Takes the outcome of each proposed batch, by its ticket, in the order of the proposals. Never called from inside
     /// [`Group::propose`](crate::Group::propose).
     pub on_outcome: Box<dyn Fn(u64, Outcome)>,
-    /// Takes the reason when the group has stopped for good: the log or the store failed, or openraft did. The process is
-    /// to say it and stop; the group serves nothing any more. Called at most once, and not for a wanted shutdown.
-    pub on_fatal: Box<dyn Fn(String)>,
+    /// Takes the reason when the group has stopped for good: the log or the store failed, an entry cannot be executed, or openraft
+    /// failed. The group serves nothing any more, and its machine may hold half an entry; the process is to stop as well unless the
+    /// fault is the group's own. Called at most once, and not for a wanted shutdown.
+    pub on_fatal: Box<dyn Fn(Fault)>,
     /// Asks the core, from any thread, to call [`Group::drain_completions`](crate::Group::drain_completions). Called
     /// often and must be cheap.
     pub wake: Wake,

@@ -8,7 +8,7 @@ use basalt_storage::log::RaftLog;
 use basalt_storage::{Error as StorageError, Store};
 
 use crate::entry::decode_log_id;
-use crate::error::{DecodeError, Error, Result};
+use crate::error::{DecodeError, Error, Fault, Result};
 use crate::generations::point_of;
 use crate::ids::EntryId;
 use crate::types::entry_id;
@@ -20,7 +20,7 @@ use crate::types::entry_id;
 /// [`StorageError::Misfit`] naming the directory that is not the newest one.
 pub fn check_pairing(log: &RaftLog, store: &Store) -> Result<()> {
     let applied = point_of(store.applied())?.last_log_id.map(|id| entry_id(&id));
-    let damaged = |error: DecodeError| Error::Fatal(format!("the log's purged id: {error}"));
+    let damaged = |error: DecodeError| Error::Fatal(Fault::of_group(format!("the log's purged id: {error}")));
     let purged = log.purged().map(|(_, id)| decode_log_id(id)).transpose().map_err(damaged)?.map(|id| entry_id(&id));
     if let Some(purged) = purged.filter(|purged| applied.is_none_or(|applied| applied.index < purged.index)) {
         return Err(rows_are_old(log, store, applied, purged));

@@ -222,7 +222,7 @@ pub(crate) fn hooks(
     let (outcomes, fatal, woken) = (outcomes.clone(), fatal.clone(), woken.clone());
     GroupHooks {
         on_outcome: Box::new(move |ticket, outcome| outcomes.borrow_mut().push((ticket, outcome))),
-        on_fatal: Box::new(move |text| *fatal.borrow_mut() = Some(text)),
+        on_fatal: Box::new(move |fault| *fatal.borrow_mut() = Some(fault.text)),
         wake: Arc::new(move || woken.store(true, Ordering::Release)),
         background: Rc::new(Threads),
         readers: Rc::new(Threads),

@@ -101,6 +101,12 @@ pub enum Error {
         /// The directory that could not grow.
         path: PathBuf,
     },
+    /// This process has it open still; try again when whoever uses it is done.
+    #[error("{}: is in use by this process", path.display())]
+    InUse {
+        /// The database.
+        path: PathBuf,
+    },
     /// RocksDB would have to block; back off and try the same write again.
     #[error("the store cannot take more writes right now")]
     WriteStall,

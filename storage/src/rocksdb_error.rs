@@ -10,6 +10,9 @@ use crate::Error;
 /// Texts of RocksDB when an operation needs space that the device does not have (`strerror(ENOSPC)` and `EDQUOT`).
 const DISK_FULL_TEXTS: [&str; 2] = ["No space left on device", "Disk quota exceeded"];
 
+/// Text of RocksDB when the same process has opened the database and not closed it.
+const HELD_TEXT: &str = "lock hold by current process";
+
 /// Translates an error of the RocksDB instance that lives in `dir`.
 ///
 /// `Incomplete` is no error but an answer ("not in memory" on a read, "would block" on a write): callers that can meet it
@@ -19,6 +22,9 @@ pub(crate) fn from_rocksdb(error: rocksdb::Error, dir: &Path) -> Error {
     let text = error.into_string();
     if is_disk_full(&text) {
         return Error::DiskFull { path: dir.into() };
+    }
+    if text.contains(HELD_TEXT) {
+        return Error::InUse { path: dir.into() };
     }
     match kind {
         ErrorKind::Corruption => Error::Corruption { path: damaged_file(&text, dir), detail: text },

@@ -38,6 +38,8 @@ pub struct DataDir {
     is_new: bool,
     /// Set while the manifest on disk is of the version before.
     is_former: bool,
+    /// Set once this start is counted.
+    is_counted: bool,
     /// Dropped last; the kernel frees it also when the process dies.
     _lock: Flock<File>,
 }
@@ -82,7 +84,7 @@ impl DataDir {
             None => Found { manifest: create(root, shards, core_count)?, is_former: false },
         };
         check_shards(root, &manifest, shards)?;
-        let mut data = DataDir { root: root.to_owned(), manifest, is_new, is_former, _lock: lock };
+        let mut data = DataDir { root: root.to_owned(), manifest, is_new, is_former, is_counted: false, _lock: lock };
         data.finish_removals()?;
         match (0..data.shard_count()).find(|index| data.manifest.group_at(*index).is_none()) {
             Some(index) => Err(BootError::NotServed { what: format!("the group of shard {index} was removed") }),
@@ -159,10 +161,10 @@ impl DataDir {
         self.manifest.identity(self.group(index))
     }
 
-    /// The number of the start that is going on for the shard with this index, counted from 1: that of the next
-    /// [`DataDir::count_start`].
+    /// The number of the start that is going on for the shard with this index, counted from 1: that of [`DataDir::count_start`],
+    /// called or to be called.
     pub fn start_number(&self, index: u16) -> u64 {
-        self.group(index).starts + 1
+        self.group(index).starts + u64::from(!self.is_counted)
     }
 
     /// True if log and rows of the shard with this index were there once, so that they are lost if they are not there now.
@@ -223,7 +225,10 @@ impl DataDir {
                 self.manifest = before;
                 Ok(())
             }
-            written => written,
+            written => {
+                self.is_counted = written.is_ok();
+                written
+            }
         }
     }
 

@@ -58,6 +58,12 @@ impl CommandError {
 
     /// The group that has the keys does not take requests yet.
     pub const LOADING: CommandError = CommandError::text("LOADING Basalt is loading the dataset in memory");
+    /// Another replica leads the group that has the keys, or none.
+    pub const NOT_LED_HERE: CommandError =
+        CommandError::text("CLUSTERDOWN this node does not lead the group, try again");
+    /// The group that has the keys has stopped through a fault of its own.
+    pub const SHARD_FAILED: CommandError =
+        CommandError::text("CLUSTERDOWN The shard of the key has failed, INFO shards tells why");
 
     /// An error with a fixed text, prefix included.
     pub const fn text(text: &'static str) -> CommandError {

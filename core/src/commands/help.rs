@@ -16,6 +16,13 @@ pub fn reply_help(command: &Command, lines: &[&str], reply: &mut Reply<'_>) {
     reply.simple("    Prints this help.");
 }
 
+/// Lines of `BASALT HELP`.
+pub(super) const BASALT: &[&str] = &[
+    "REOPEN <shard> [SKIP <index>]",
+    "    Open a shard again that has failed. With SKIP, for good give up what the entry <index> of its log writes,",
+    "    which must be the one that has stopped it. INFO shards tells when it takes requests.",
+];
+
 /// Lines of `CLIENT HELP`.
 pub(super) const CLIENT: &[&str] = &[
     "GETNAME",

@@ -2,8 +2,31 @@
 
 use basalt_storage::Fetched;
 
-use super::core::Core;
+use super::core::{ColdReads, Core};
+use crate::ids::ShardId;
 use crate::limits;
+
+impl ColdReads {
+    /// Counts a read that was given to a thread.
+    fn begin(&mut self, shard: ShardId) {
+        if self.by_shard.len() <= shard.index() {
+            self.by_shard.resize(shard.index() + 1, 0);
+        }
+        self.by_shard[shard.index()] += 1;
+        self.under_way += 1;
+    }
+
+    /// Counts a read whose rows were taken.
+    pub(super) fn end(&mut self, shard: ShardId) {
+        self.by_shard[shard.index()] -= 1;
+        self.under_way -= 1;
+    }
+
+    /// Reads for `shard` that were given to threads and whose rows were not taken.
+    pub(super) fn under_way_for(&self, shard: ShardId) -> usize {
+        self.by_shard.get(shard.index()).copied().unwrap_or(0)
+    }
+}
 
 impl Core {
     /// Returns whether a read from disk can be given to a thread. The others wait for those that are under way, whose end wakes the
@@ -35,7 +58,7 @@ impl Core {
                 self.outbox.warms.push_front(warm);
                 return;
             }
-            self.cold_reads.under_way += 1;
+            self.cold_reads.begin(shard);
         }
     }
 }

@@ -4,7 +4,6 @@
 //! one direction: what there is room for ([`room`](super::room)) → replies, clients → commands ([`dispatch`](super::dispatch)) →
 //! what clients have sent, answers → mail of other cores → connections that go on → the turn.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,6 +13,7 @@ use basalt_net::ring::{ConnId, Ring};
 use basalt_storage::Fetched;
 use crossbeam_queue::ArrayQueue;
 
+use super::groups::Groups;
 use super::outbox::Outbox;
 use super::pending::PendingRequests;
 use super::set_aside::SetAside;
@@ -28,9 +28,6 @@ use crate::shard::Shard;
 /// Rows that a reader thread has fetched, for the shard and the connection whose parked request waits for them.
 pub(super) type Warmed = (ShardId, (CoreId, u32), Fetched);
 
-/// Shards whose groups have come to take requests since the core last looked.
-pub type Opened = Rc<RefCell<Vec<Shard>>>;
-
 /// One core of the node.
 pub struct Core {
     pub(super) id: CoreId,
@@ -40,9 +37,9 @@ pub struct Core {
     pub(super) inbox: Inbox,
     pub(super) pending: PendingRequests,
     pub(super) clients: Clients,
-    /// By shard, as far as there have been any; `None` where another core runs it, and until its group takes requests.
+    /// By shard, as far as there have been any; `None` where another core runs it, until its group is open, and once it has left.
     pub(super) shards: Vec<Option<Shard>>,
-    opened: Opened,
+    pub(super) groups: Rc<Groups>,
     pub(super) clock: Clock,
     pub(super) argv: Argv,
     pub(super) traffic: Traffic,
@@ -84,6 +81,8 @@ pub(super) struct ColdReads {
     pub(super) fetched: Arc<ArrayQueue<Warmed>>,
     /// Reads that were given to threads and whose rows were not taken: no more than `fetched` holds.
     pub(super) under_way: usize,
+    /// The same by shard, as far as there have been any.
+    pub(super) by_shard: Vec<usize>,
     pub(super) readers: Background,
 }
 
@@ -113,12 +112,12 @@ pub(super) struct Stopping {
 }
 
 impl Core {
-    /// A core with its ring, to be run by the thread that calls this. Its shards come while it runs, in `opened`.
+    /// A core with its ring, to be run by the thread that calls this. Its shards come while it runs, by `groups`.
     pub fn new(
         id: CoreId,
         server: Arc<Server>,
         ring: Ring,
-        opened: Opened,
+        groups: Rc<Groups>,
         readers: Background,
         sync_placement: SyncPlacement,
     ) -> Core {
@@ -142,7 +141,7 @@ impl Core {
                 handed_over_bytes: 0,
             },
             shards: Vec::new(),
-            opened,
+            groups,
             clock: Clock { now, now_ms, last_tick: now, idle_parks: 0 },
             argv: Argv::new(),
             traffic: Traffic::new(now),
@@ -151,31 +150,12 @@ impl Core {
             cold_reads: ColdReads {
                 fetched: Arc::new(ArrayQueue::new(limits::COLD_READS_IN_FLIGHT)),
                 under_way: 0,
+                by_shard: Vec::new(),
                 readers,
             },
             stopping: None,
             rates: Default::default(),
         }
-    }
-
-    /// Takes the shards whose groups have come to take requests; returns how many there were.
-    pub fn seat_opened(&mut self) -> usize {
-        let opened = std::mem::take(&mut *self.opened.borrow_mut());
-        let count = opened.len();
-        for shard in opened {
-            let id = shard.id();
-            if self.shards.len() <= id.index() {
-                self.shards.resize_with(id.index() + 1, || None);
-            }
-            self.shards[id.index()] = Some(shard);
-            self.server.note_ready(id);
-        }
-        count
-    }
-
-    /// The shard, if this core runs it and its group takes requests.
-    pub(super) fn seat(&self, shard: ShardId) -> Option<&Shard> {
-        self.shards.get(shard.index())?.as_ref()
     }
 
     pub(super) fn stats(&self) -> &CoreStats {

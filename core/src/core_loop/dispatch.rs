@@ -43,9 +43,9 @@ impl Core {
         }
         self.stats().commands.add(1);
         match found {
-            Ok(command) if self.server.is_loading() && self.concerns_who_is_not_ready(command, &args) => {
+            Ok(command) if let Some(error) = self.why_away(command, &args) => {
                 self.stats().by_command[command.id as usize].rejected.add(1);
-                self.refuse(connection, &CommandError::LOADING);
+                self.refuse(connection, &error);
             }
             Ok(command) => {
                 session.last_command = Some(command.id);
@@ -70,17 +70,22 @@ impl Core {
         Started::Yes
     }
 
-    /// Returns whether a command needs a shard whose group does not take requests yet.
+    /// The reason that a command cannot be run, if it needs a shard whose group takes no requests.
+    fn why_away(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
+        if self.server.some_group_is_away() { self.why_shard_is_away(command, args) } else { None }
+    }
+
     #[cold]
-    fn concerns_who_is_not_ready(&self, command: &Command, args: Args<'_>) -> bool {
-        let is_to_come = |shard: &ShardId| !self.server.is_ready(*shard);
+    fn why_shard_is_away(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
+        let is_away = |shard: &ShardId| self.server.why_away(*shard).is_some();
         let is_walk =
             matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey));
-        match command.kind {
-            Kind::Session | Kind::Help(_) => false,
-            _ if is_walk => self.server.router.shards().any(|shard| is_to_come(&shard)),
-            _ => self.concerned_shard(command, args, is_to_come).is_some(),
-        }
+        let shard = match command.kind {
+            Kind::Session | Kind::Help(_) => None,
+            _ if is_walk => self.server.router.shards().find(is_away),
+            _ => self.concerned_shard(command, args, is_away),
+        };
+        self.server.why_away(shard?)
     }
 
     /// A shard that has no room for what a command asks of it, if there is one: no part of the command is started then. The steps
@@ -285,7 +290,7 @@ impl Core {
     ) -> Option<ReadOutcome> {
         let client = connection.ring.index() as u32;
         let (now_ms, id) = (self.clock.now_ms, self.id);
-        let may_read = |local: &&mut Shard| !local.has_parked(id, client) && !local.reads_wait();
+        let may_read = |local: &&mut Shard| !local.has_parked(id, client) && !local.reads_wait() && !local.has_failed();
         let local = self.shards.get_mut(shard.index())?.as_mut().filter(may_read)?;
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };
@@ -328,6 +333,9 @@ impl Core {
             let core = self.server.router.core_of(shard);
             return self.outbox.request(core, origin, shard, mode, encode);
         };
+        if local.has_failed() {
+            return self.refuse_away(shard, origin);
+        }
         if write && !local.has_parked(self.id, origin.client) {
             return local.take_write(origin, encode, self.clock.now_ms, &mut self.outbox);
         }

@@ -1,6 +1,5 @@
 //! Shards that take no more, on a core with others and with clients: who is held up, and who is not.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -9,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use basalt_net::ring::{Ring, RingOptions};
 
-use super::core::{Core, Opened};
+use super::Groups;
+use super::core::Core;
 use super::sync_placement::SyncPlacement;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 fn start(server: &Arc<Server>, shards: Vec<Shard>) -> Core {
     let ring = Ring::new(&RingOptions::default()).unwrap();
     let readers = Background::start("test", 1, 8).unwrap();
-    let opened = Opened::new(RefCell::new(shards));
+    let opened = Groups::new(shards, drop);
     let mut core = Core::new(SELF, server.clone(), ring, opened, readers, SyncPlacement::of(None));
     core.seat_opened();
     core

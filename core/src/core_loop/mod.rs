@@ -16,6 +16,9 @@ mod clients;
 mod cold_reads;
 mod core;
 mod dispatch;
+#[cfg(test)]
+mod failing_tests;
+mod groups;
 mod intake;
 #[cfg(test)]
 mod isolation_tests;
@@ -37,7 +40,8 @@ mod tests;
 mod turn;
 mod watch;
 
-pub use self::core::{Core, Opened};
+pub use self::core::Core;
+pub use groups::Groups;
 #[cfg(feature = "internals")]
 pub use outbox::Outbox;
 #[cfg(feature = "internals")]

@@ -63,7 +63,8 @@ impl Core {
     /// Returns whether a request of `mode` may be sent to `shard`, of this core or another.
     pub(super) fn shard_has_room(&self, shard: ShardId, mode: Mode) -> bool {
         match self.seat(shard) {
-            Some(local) => local.has_room_for(mode),
+            // One that has failed has room for refusals.
+            Some(local) => local.has_failed() || local.has_room_for(mode),
             None => self.server.shard_takes(shard, mode),
         }
     }

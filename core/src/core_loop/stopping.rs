@@ -43,8 +43,10 @@ impl Core {
         let server = &self.server;
         let closing = self.shards.iter_mut().flatten().map(|shard| async move {
             let id = shard.id();
-            server.shards[id.index()].state.set(GroupState::Closing);
-            shard.close(failed).await.map_err(|error| format!("shard {id}: {error}"))
+            if !shard.has_failed() {
+                server.note_state(id, GroupState::Closing);
+            }
+            shard.close(failed || shard.has_failed()).await.map_err(|error| format!("shard {id}: {error}"))
         });
         join_all(closing).await.into_iter().collect()
     }

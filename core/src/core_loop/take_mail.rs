@@ -6,10 +6,10 @@ use super::outbox::Outbox;
 use super::set_aside::Aside;
 use crate::commands::CommandError;
 use crate::entry::request::Mode;
-use crate::ids::{CoreId, Origin};
+use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
 use crate::mail::Message;
-use crate::shard::Shard;
+use crate::shard::{Shard, ShardHost as _};
 
 /// Returns whether what was set aside for `shard` can be run: there is room for it, and for a reply that is made at once.
 fn may_run(request: &Aside, shard: &Shard, outbox: &Outbox) -> bool {
@@ -66,13 +66,15 @@ impl Core {
             && let Some((shard, client, rows)) = self.cold_reads.fetched.pop()
         {
             count += 1;
-            self.cold_reads.under_way -= 1;
-            let shard = self.shards[shard.index()].as_mut().expect("a shard stays on its core");
+            self.cold_reads.end(shard);
+            let shard = self.shards[shard.index()].as_mut().expect("a shard stays while rows are read for it");
             shard.warmed(client, rows, self.clock.now_ms, &mut self.outbox);
         }
         for shard in self.shards.iter_mut().flatten() {
             shard.group().drain_completions();
+            shard.tell_leadership();
         }
+        count += self.let_failed_leave();
         self.tell_what_shards_take();
         count
     }
@@ -90,9 +92,10 @@ impl Core {
             let bytes = &run.batch.bytes[run.start..head.end];
             (run.start, run.next) = (head.end, run.next + 1);
             let origin = Origin { core: from, client: head.client, ticket: head.ticket };
-            let Some(shard) = self.shards.get_mut(head.shard.index()).and_then(Option::as_mut) else {
+            let seat = self.shards.get_mut(head.shard.index()).and_then(Option::as_mut);
+            let Some(shard) = seat.filter(|shard| !shard.has_failed()) else {
                 // Whoever sent it took another core for the shard's, or the shard for ready.
-                self.outbox.reply_to(from, head.ticket, format!("-{}\r\n", CommandError::LOADING).as_bytes());
+                self.refuse_away(head.shard, origin);
                 continue;
             };
             if self.inbox.set_aside.is_ahead_of(head.shard, head.mode) || !shard.has_room_for(head.mode) {
@@ -103,6 +106,12 @@ impl Core {
         }
         self.outbox.recycle_requests(run.batch);
         run.next - first
+    }
+
+    /// Answers a request for a shard that this core does not run, or not any more.
+    pub(super) fn refuse_away(&mut self, shard: ShardId, origin: Origin) {
+        let error = self.server.why_away(shard).unwrap_or(CommandError::LOADING);
+        self.outbox.reply(origin, format!("-{error}\r\n").as_bytes());
     }
 
     /// Returns whether requests of another core wait in the mailbox that were not taken for want of room, and can be now.

@@ -1,6 +1,5 @@
 //! Tests of a core without its loop.
 
-use std::cell::RefCell;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -11,7 +10,8 @@ use std::time::{Duration, Instant};
 use basalt_net::ring::{Ring, RingOptions};
 use basalt_storage::ColdRead;
 
-use super::core::{Core, Opened};
+use super::Groups;
+use super::core::Core;
 use super::isolation_tests::{Client, key_of, turn, until};
 use super::outbox::Warm;
 use super::sync_placement::SyncPlacement;
@@ -50,7 +50,7 @@ fn no_more_connections_are_dealt_to_a_core_that_is_behind_than_there_may_be() {
         let readers = Background::start("test", 1, 8).unwrap();
         server.settings.set_parameters(&[("maxclients", &CLIENTS_MAX.to_string())]).unwrap();
         // The other core takes nothing.
-        let opened = Opened::new(RefCell::new(vec![shard]));
+        let opened = Groups::new(vec![shard], drop);
         let mut core = Core::new(SELF, server.clone(), ring, opened, readers, SyncPlacement::of(None));
         core.seat_opened();
         let mut peers = Vec::new();
@@ -87,7 +87,7 @@ fn requests_of_another_core_whose_replies_are_large_are_run_a_few_at_a_time_and_
     with_server(2, log_options(), |server, shard| async move {
         let ring = Ring::new(&RingOptions::default()).unwrap();
         let readers = Background::start("test", 1, 8).unwrap();
-        let opened = Opened::new(RefCell::new(vec![shard]));
+        let opened = Groups::new(vec![shard], drop);
         let mut core = Core::new(SELF, server.clone(), ring, opened, readers, SyncPlacement::of(None));
         core.seat_opened();
         let set = (Mode::Write, command(&["SET", "key", &"v".repeat(VALUE_BYTES)]));
@@ -138,7 +138,7 @@ fn a_core_whose_group_is_not_ready_says_so_and_answers_what_needs_no_group() {
     with_shards(2, 1, log_options(), |server, mut shards| async move {
         let second = shards.pop().unwrap();
         let (ring, readers) = (Ring::new(&RingOptions::default()).unwrap(), Background::start("test", 1, 8).unwrap());
-        let opened = Opened::new(RefCell::new(shards));
+        let opened = Groups::new(shards, drop);
         let mut core = Core::new(SELF, server.clone(), ring, opened.clone(), readers, SyncPlacement::of(None));
         assert_eq!(core.seat_opened(), 1);
         let (here, to_come) = (key_of(&server, "key", ShardId(0)), key_of(&server, "key", ShardId(1)));
@@ -162,7 +162,7 @@ fn a_core_whose_group_is_not_ready_says_so_and_answers_what_needs_no_group() {
         until("INFO says it", &mut core, &mut clients, |_, clients| clients[0].received.ends_with(b"\r\n\r\n")).await;
         assert!(String::from_utf8_lossy(&clients[0].received).contains("loading:1\r\n"));
 
-        opened.borrow_mut().push(second);
+        opened.add(second);
         assert_eq!(core.seat_opened(), 1);
         clients[0].received.clear();
         clients[0].ask(&["MSET", &here, "2", &to_come, "2"]);
@@ -179,7 +179,7 @@ fn a_group_that_comes_while_the_core_runs_has_its_place_beside_those_of_the_star
     with_shards(1, 2, log_options(), |server, shards| async move {
         let directory = tempfile::tempdir().unwrap();
         let (ring, readers) = (Ring::new(&RingOptions::default()).unwrap(), Background::start("test", 1, 8).unwrap());
-        let opened = Opened::new(RefCell::new(shards));
+        let opened = Groups::new(shards, drop);
         let mut core = Core::new(SELF, server.clone(), ring, opened.clone(), readers, SyncPlacement::of(None));
         core.seat_opened();
         assert!(!server.is_loading() && server.shards.get(LATE).is_none());
@@ -206,10 +206,10 @@ fn a_group_that_comes_while_the_core_runs_has_its_place_beside_those_of_the_star
         assert_eq!(replies(&mut core, &mut clients, 1).await, loading, "nobody has it");
 
         let (late, _syncer) = open_another(LATE, directory.path(), &server).await;
-        assert!(server.is_loading() && !server.is_ready(LATE) && server.is_ready(ShardId(0)));
-        opened.borrow_mut().push(late);
+        assert!(server.is_loading() && server.why_away(LATE).is_some() && server.why_away(ShardId(0)).is_none());
+        opened.add(late);
         assert_eq!(core.seat_opened(), 1);
-        assert!(!server.is_loading() && server.is_ready(LATE));
+        assert!(!server.is_loading() && server.why_away(LATE).is_none());
         ask(LATE, Mode::Write, &["SET", "key", "1"], 1);
         ask(ShardId(0), Mode::Read, &["GET", "key"], 1);
         assert_eq!(replies(&mut core, &mut clients, 2).await.len(), "+OK\r\n$-1\r\n".len());
@@ -237,7 +237,7 @@ fn a_core_sleeps_while_more_reads_from_disk_wait_than_may_be_under_way() {
         let readers = Background::start("test", 1, 2 * limits::COLD_READS_IN_FLIGHT).unwrap();
         let (go, wait_go) = channel::<()>();
         readers.submit(Box::new(move || wait_go.recv().unwrap_or_default())).map_err(drop).unwrap();
-        let opened = Opened::new(RefCell::new(vec![shard]));
+        let opened = Groups::new(vec![shard], drop);
         let mut core = Core::new(SELF, server.clone(), ring, opened, readers, SyncPlacement::of(None));
         core.seat_opened();
         for client in 0..(limits::COLD_READS_IN_FLIGHT + WAITING) as u32 {

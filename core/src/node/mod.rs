@@ -20,7 +20,7 @@ use basalt_storage::BlockCache;
 
 use crate::boot::OpenFiles;
 use crate::cluster::Router;
-use crate::commands::ReplyBounds;
+use crate::commands::{CommandError, ReplyBounds};
 use crate::config::Config;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId};
@@ -63,10 +63,21 @@ pub struct Server {
     pub client_count: AtomicUsize,
     /// Shards that do not take everything from other cores.
     pub full_shards: AtomicUsize,
-    /// Groups that do not take requests yet.
-    pub groups_to_come: AtomicUsize,
+    /// Groups that take no requests: they are not open yet, follow another replica, or have failed.
+    pub groups_away: AtomicUsize,
     /// Asks all cores to stop.
     pub stop: Stop,
+    /// Takes orders to open groups again.
+    pub order: Box<dyn Fn(Reopening) + Send + Sync>,
+}
+
+/// The order to open a group again that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reopening {
+    /// Its shard.
+    pub shard: ShardId,
+    /// The index of the entry that is given up, if one is.
+    pub skip: Option<u64>,
 }
 
 impl Server {
@@ -77,30 +88,83 @@ impl Server {
         }
     }
 
-    /// Returns whether some group does not take requests yet.
-    pub fn is_loading(&self) -> bool {
-        self.groups_to_come.load(Ordering::Relaxed) > 0
+    /// Returns whether some group takes no requests.
+    pub fn some_group_is_away(&self) -> bool {
+        self.groups_away.load(Ordering::Relaxed) > 0
     }
 
-    /// Returns whether the group of `shard` takes requests.
-    pub fn is_ready(&self, shard: ShardId) -> bool {
-        let state = self.shards.get(shard).map(|stats| stats.state.get());
-        matches!(state, Some(GroupState::Leader | GroupState::Closing))
+    /// Returns whether some group is being opened.
+    pub fn is_loading(&self) -> bool {
+        let is_to_come = |stats: &ShardStats| matches!(stats.state.get(), GroupState::Opening | GroupState::Recovering);
+        self.some_group_is_away() && self.shards.iter().any(is_to_come)
+    }
+
+    /// The reply to a request for a shard whose group takes none; `None` if it takes them.
+    pub fn why_away(&self, shard: ShardId) -> Option<CommandError> {
+        match self.shards.get(shard).map(|stats| stats.state.get()) {
+            Some(GroupState::Leader | GroupState::Closing) => None,
+            Some(GroupState::Follower) => Some(CommandError::NOT_LED_HERE),
+            Some(GroupState::Failed) => Some(CommandError::SHARD_FAILED),
+            Some(GroupState::Opening | GroupState::Recovering) | None => Some(CommandError::LOADING),
+        }
     }
 
     /// Tells the other cores that the group of `shard` is being opened: one of the start, or one that comes later. Only its core
     /// may call this.
     pub fn note_recovering(&self, shard: ShardId, core: CoreId) {
         if self.shards.add(shard, core) {
-            self.groups_to_come.fetch_add(1, Ordering::Relaxed);
+            self.groups_away.fetch_add(1, Ordering::Relaxed);
         }
-        self.shards[shard.index()].state.set(GroupState::Recovering);
+        self.note_state(shard, GroupState::Recovering);
     }
 
-    /// Tells the other cores that the group of `shard` takes requests from now on. Only its core may call this, once.
-    pub fn note_ready(&self, shard: ShardId) {
-        self.shards[shard.index()].state.set(GroupState::Leader);
-        self.groups_to_come.fetch_sub(1, Ordering::Relaxed);
+    /// Tells the other cores what the group of `shard` has come to. Only its core may call this.
+    pub fn note_state(&self, shard: ShardId, state: GroupState) {
+        self.count_state(self.shards[shard.index()].state.swap(state), state);
+    }
+
+    fn count_state(&self, before: GroupState, state: GroupState) {
+        match (before.serves(), state.serves()) {
+            (true, false) => drop(self.groups_away.fetch_add(1, Ordering::Relaxed)),
+            (false, true) => drop(self.groups_away.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+    }
+
+    /// Tells the other cores that the group of `shard` has stopped for good, through a fault that concerns no other. Where none is
+    /// left, the node stops. Only its core may call this.
+    pub fn note_failed(&self, shard: ShardId, reason: &str) {
+        let stats = &self.shards[shard.index()];
+        stats.fault.set(Some(reason.to_owned()));
+        let before = stats.state.swap(GroupState::Failed);
+        self.count_state(before, GroupState::Failed);
+        if before != GroupState::Failed {
+            tracing::error!(
+                shard = shard.0,
+                reason,
+                "the shard has failed: what concerns its keys is refused, others go on"
+            );
+        }
+        if self.shards.iter().all(|stats| stats.state.get() == GroupState::Failed) {
+            self.fail(format!("shard {shard} cannot go on: {reason}"));
+        }
+    }
+
+    /// Has the group of a shard that has failed opened again, in a while. Any core may call this.
+    ///
+    /// # Errors
+    /// The reason that nothing is opened.
+    pub fn order_reopening(&self, order: Reopening) -> Result<(), CommandError> {
+        let shard = order.shard;
+        let found = (shard.index() < limits::SHARDS_MAX).then(|| self.shards.get(shard)).flatten();
+        let Some(stats) = found else { return Err(CommandError::owned(format!("ERR there is no shard {shard}"))) };
+        if !stats.state.change(GroupState::Failed, GroupState::Opening) {
+            let state = stats.state.get().name();
+            return Err(CommandError::owned(format!("ERR shard {shard} has not failed, its state is '{state}'")));
+        }
+        stats.fault.set(None);
+        (self.order)(order);
+        Ok(())
     }
 
     /// Returns whether some shard does not take everything from other cores.

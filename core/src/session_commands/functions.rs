@@ -13,6 +13,7 @@ use crate::commands::connection::facts as of_connections;
 use crate::commands::connection::newer_facts as newer;
 use crate::commands::facts::Facts;
 use crate::commands::server::facts as of_servers;
+use crate::commands::server::own_facts as own;
 use crate::commands::table::ID_END;
 use crate::commands::{Args, Command, Kind, table};
 
@@ -54,6 +55,7 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_servers::ROLE, server::role),
     (&of_servers::SHUTDOWN, server::shutdown),
     (&of_servers::TIME, server::time),
+    (&own::BASALT_REOPEN, server::reopen),
 ];
 
 static BY_ID: LazyLock<Box<[Option<Function>; ID_END]>> = LazyLock::new(|| {

@@ -8,7 +8,7 @@ use super::server::last_save_unix_s;
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::table::commands;
 use crate::config::{Durability, MemoryBudget};
-use crate::node::{CoreStats, Counter, Figure, Server, ShardStats};
+use crate::node::{CoreStats, Counter, Figure, GroupState, Server, ShardStats};
 
 /// Redis' clock of accesses counts seconds in 24 bits.
 const LRU_CLOCK_END: u64 = 1 << 24;
@@ -45,6 +45,8 @@ pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("basalt_version", env!("CARGO_PKG_VERSION"));
     fields.add("cores", server.cores.len());
     fields.add("shards", server.shards.len());
+    let has_failed = |shard: &&ShardStats| shard.state.get() == GroupState::Failed;
+    fields.add("shards_failed", server.shards.iter().filter(has_failed).count());
     fields.add("clock_behind_ms", server.shards.iter().map(|shard| shard.clock_behind_ms.get()).max().unwrap_or(0));
 }
 
@@ -406,6 +408,9 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
                 shard.slow_down_bytes_per_s.get(),
             ),
         );
+        if let Some(fault) = shard.fault.get() {
+            fields.add(format_args!("shard_{id}_fault"), fault.replace(['\r', '\n'], " "));
+        }
     }
 }
 

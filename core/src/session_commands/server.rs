@@ -1,11 +1,12 @@
-//! TIME, LASTSAVE, ROLE and SHUTDOWN (<https://redis.io/docs/latest/commands/?group=server>).
+//! TIME, LASTSAVE, ROLE and SHUTDOWN (<https://redis.io/docs/latest/commands/?group=server>), and what Redis does not have.
 
 use basalt_net::resp::Reply;
 
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
 use crate::commands::{Args, CommandError};
-use crate::node::Server;
+use crate::ids::ShardId;
+use crate::node::{Reopening, Server};
 
 /// `TIME`.
 pub(super) fn time(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
@@ -60,6 +61,21 @@ pub(super) fn shutdown(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply
     }
 }
 
+/// `BASALT REOPEN <shard> [SKIP <index>]`: opens a shard again that has failed. It is answered when that is ordered; the shard's
+/// state in INFO tells when it is done, or why it could not be.
+pub(super) fn reopen(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let number = |arg: &[u8]| str::from_utf8(arg).ok()?.parse::<u64>().ok();
+    let shard = number(args[2]).and_then(|shard| u16::try_from(shard).ok()).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let skip = match &args[3..] {
+        [] => None,
+        [word, index] if word.eq_ignore_ascii_case(b"skip") => Some(number(index).ok_or(CommandError::NOT_AN_INTEGER)?),
+        _ => return Err(CommandError::SYNTAX),
+    };
+    context.server.order_reopening(Reopening { shard: ShardId(shard), skip })?;
+    reply.simple("OK");
+    Ok(Outcome::Done)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::Client;
@@ -90,6 +106,28 @@ mod tests {
         let mut client = Client::new();
         assert_eq!(client.ask("role"), "*3|$6|master|:0|*0|");
         assert_eq!(client.ask("role x"), "-ERR wrong number of arguments for 'role' command|");
+    }
+
+    #[test]
+    fn only_a_shard_that_has_failed_is_opened_again_and_once() {
+        let mut client = Client::new();
+        for (line, said) in [
+            ("basalt reopen 1", "-ERR shard 1 has not failed, its state is 'leader'|"),
+            ("basalt reopen 2", "-ERR there is no shard 2|"),
+            ("basalt reopen 65535", "-ERR there is no shard 65535|"),
+            ("basalt reopen 65536", "-ERR value is not an integer or out of range|"),
+            ("basalt reopen 1 SKIP", "-ERR syntax error|"),
+            ("basalt reopen 1 SKIP -1", "-ERR value is not an integer or out of range|"),
+            ("basalt reopen 1 KEEP 7", "-ERR syntax error|"),
+        ] {
+            assert_eq!(client.ask(line), said, "{line}");
+        }
+        client.server.note_failed(ShardId(1), "entry 7 cannot be executed");
+        let info = client.ask("info shards");
+        assert!(info.contains("state=failed") && info.contains("shard_1_fault:entry 7 cannot be executed|"), "{info}");
+        assert_eq!(client.ask("basalt reopen 1 skip 7"), "+OK|");
+        assert_eq!(client.ask("basalt reopen 1"), "-ERR shard 1 has not failed, its state is 'opening'|");
+        assert!(!client.ask("info shards").contains("fault"));
     }
 
     #[test]

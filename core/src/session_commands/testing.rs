@@ -15,7 +15,7 @@ use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind, ReplyBounds};
 use crate::config::Config;
 use crate::mail::Mailboxes;
-use crate::node::{Clock, CoreStats, Server, Settings, ShardTable, Stop};
+use crate::node::{Clock, CoreStats, GroupState, Server, Settings, ShardTable, Stop};
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {
@@ -48,9 +48,11 @@ impl Client {
             next_client_id: AtomicU64::new(1),
             client_count: AtomicUsize::new(0),
             full_shards: AtomicUsize::new(0),
-            groups_to_come: AtomicUsize::new(0),
+            groups_away: AtomicUsize::new(2),
             stop: Stop::new(StopRequest::default()),
+            order: Box::new(drop),
         };
+        server.router.shards().for_each(|shard| server.note_state(shard, GroupState::Leader));
         Client { session: session(7), server }
     }
 

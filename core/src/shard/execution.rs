@@ -55,6 +55,9 @@ pub struct ShardMachine {
     pub(super) untaken_bytes: usize,
     /// The core whose figures count what is run; none before the shard serves anybody.
     pub(super) core: Option<(Arc<Server>, CoreId)>,
+    /// True while commands of an entry are executed, and for good if that ended in an error or a panic: the rows may hold half of
+    /// what one writes.
+    is_executing: bool,
 }
 
 /// The place in an entry up to which it is applied.
@@ -397,7 +400,13 @@ impl ShardMachine {
             bounds: ReplyBounds::of(limits::MEMORY_BYTES_MIN, 1),
             untaken_bytes: 0,
             core: None,
+            is_executing: false,
         }
+    }
+
+    /// Returns whether the rows may hold half of what a command writes. To be asked between two entries, or where one waits.
+    pub fn is_broken(&self) -> bool {
+        self.is_executing
     }
 
     /// The moment that the rows show: `now_ms`, unless they have shown a later one, or an entry has. Clocks are set back, and those
@@ -670,9 +679,12 @@ impl Machine for ShardMachine {
             self.paused.take().unwrap_or_else(|| EntryPosition::new(entry, &batch, self.store.applied()));
         self.advance_time(position.time_ms);
         assert_eq!(position.entry, entry, "entries are applied one after the other");
+        self.is_executing = true;
         let outcome = self.resume(&mut position, batch, number);
         self.store.set_on_miss(OnMiss::Wait);
-        match outcome? {
+        let outcome = outcome?;
+        self.is_executing = false;
+        match outcome {
             None => {
                 self.store.set_time(position.time_ms);
                 Ok(Executed::Whole(position.replies))

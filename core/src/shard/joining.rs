@@ -106,6 +106,7 @@ impl Shard {
                 self.probe(bytes, &mut NamesLooked::default(), now_ms)?;
                 self.read_in_order(origin, bytes);
             }
+            Mode::Read | Mode::ReadInOrder if self.has_failed() => self.refuse_failed(origin, host),
             Mode::Read | Mode::ReadInOrder => {
                 self.counts_changed = true;
                 let out = &mut self.reply;
@@ -130,6 +131,11 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Answers a request that nothing can be read for any more.
+    pub(super) fn refuse_failed(&self, origin: Origin, host: &mut impl ShardHost) {
+        host.reply(origin, format!("-{}\r\n", CommandError::SHARD_FAILED).as_bytes());
     }
 
     /// Returns whether a write is not applied yet, behind which a read may have to wait. Whose write is uncertain waits for nothing

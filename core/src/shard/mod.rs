@@ -29,17 +29,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use basalt_raft::{Group, GroupHooks, GroupOptions};
+use basalt_raft::{Group, GroupHooks, GroupOptions, Reach};
 use basalt_storage::keyspace::KeyCounts;
 use basalt_storage::log::RaftLog;
-use basalt_storage::{ColdReader, DATABASE_COUNT, Rows};
+use basalt_storage::{ColdReader, DATABASE_COUNT, Rows, Store};
 
 use crate::commands::{Args, Run};
 use crate::entry::batch;
 use crate::entry::request::{Mode, RequestHeader};
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::node::{Background, Server};
+use crate::node::{Background, GroupState, Server};
 
 use batches::{Batches, Outcomes};
 use cold::{Parking, Views, Wake};
@@ -83,6 +83,8 @@ pub struct Shard {
     deadline_sums: [u128; DATABASE_COUNT],
     /// True if anything was run that another core's connection may hear of before the next tick.
     counts_changed: bool,
+    /// True if the other cores were told that this replica leads.
+    told_to_lead: bool,
     /// Buffer of the replies to reads before they go to the host: kept, so that not every read allocates.
     reply: Vec<u8>,
     server: Arc<Server>,
@@ -100,7 +102,10 @@ fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, threads: &Threads, out
             // The group's tasks run on while the core's loop is parked: the outcome must not wait for its next tick.
             on_outcome.mailboxes.bell(core).ring_urgently();
         }),
-        on_fatal: Box::new(move |reason| on_fatal.fail(format!("shard {id} cannot go on: {reason}"))),
+        on_fatal: Box::new(move |fault| match fault.reach {
+            Reach::Group => on_fatal.note_failed(id, &fault.text),
+            Reach::Node => on_fatal.fail(format!("shard {id} cannot go on: {fault}")),
+        }),
         wake: Arc::new(move || on_wake.mailboxes.bell(core).ring_urgently()),
         background: Rc::new(threads.background.clone()),
         readers: Rc::new(threads.entry_readers.clone()),
@@ -166,6 +171,7 @@ impl Shard {
             disk_measured: None,
             deadline_sums: [0; DATABASE_COUNT],
             counts_changed: false,
+            told_to_lead: true,
             reply: Vec::new(),
             server: server.clone(),
         })
@@ -197,7 +203,7 @@ impl Shard {
             count += self.take_barriers(now_ms, host);
         }
         self.counts_changed |= count > 0;
-        if std::mem::take(&mut self.expiry.goes_on) {
+        if std::mem::take(&mut self.expiry.goes_on) && !self.has_failed() {
             self.delete_expired(now_ms, host);
         }
         count
@@ -207,6 +213,9 @@ impl Shard {
     /// keys through the log, publishes figures.
     pub fn tick(&mut self, now: Instant, now_ms: u64, write_timeout: Option<Duration>, host: &mut impl ShardHost) {
         self.abandon_overdue(now, write_timeout, host);
+        if self.has_failed() {
+            return;
+        }
         self.expiry.rounds = 0;
         self.delete_expired(now_ms, host);
         self.publish(now_ms);
@@ -239,9 +248,41 @@ impl Shard {
         written.and(self.group.shutdown().await)
     }
 
+    /// Closes the shard as [`Shard::close`] does, and gives back what of its files is open: closing them may block. What is missing
+    /// goes with those of the group's tasks that have not ended.
+    pub async fn end(mut self, failed: bool) -> (Option<RaftLog>, Option<Store>) {
+        let id = self.id;
+        if let Err(error) = self.close(failed).await {
+            tracing::warn!(shard = id.0, %error, "the shard was not closed as it should be");
+        }
+        let Shard { machine, group, .. } = self;
+        let log = group.into_log();
+        (log, Rc::into_inner(machine).map(|machine| machine.into_inner().store))
+    }
+
     /// The shard's Raft group.
     pub fn group(&self) -> &Group {
         &self.group
+    }
+
+    /// Returns whether the group has stopped through a fault, or is about to: the rows in memory may hold half an entry, so that
+    /// nothing may be read.
+    pub fn has_failed(&self) -> bool {
+        self.group.has_failed() || self.machine.borrow().is_broken()
+    }
+
+    /// Returns whether this replica leads its group.
+    pub fn leads(&self) -> bool {
+        self.group.is_leader()
+    }
+
+    /// Tells the other cores if this replica has come to lead its group, or does not lead it any more.
+    pub fn tell_leadership(&mut self) {
+        let leads = self.group.is_leader();
+        if leads != self.told_to_lead && !self.has_failed() {
+            self.told_to_lead = leads;
+            self.server.note_state(self.id, if leads { GroupState::Leader } else { GroupState::Follower });
+        }
     }
 
     /// Returns whether a request of `mode` may be added. A plain read has no place in the batch; too much parked is all that bars

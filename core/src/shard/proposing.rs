@@ -10,6 +10,7 @@ use super::cold::Waiting;
 use super::open_batch::{Hold, OpenBatch, PendingBatch};
 use super::replies::Answering;
 use super::{Shard, ShardHost};
+use crate::commands::CommandError;
 use crate::config::Durability;
 use crate::entry::batch;
 use crate::entry::request::Mode;
@@ -257,6 +258,7 @@ fn refusal(error: &ProposeError) -> String {
         }
         ProposeError::WriteStall | ProposeError::Backlog => format!("BUSY {error}, try again"),
         ProposeError::NotLeader { .. } => format!("CLUSTERDOWN {error}, try again"),
+        ProposeError::Fatal(_) => CommandError::SHARD_FAILED.to_string(),
         other => format!("ERR {other}"),
     }
 }

@@ -18,6 +18,7 @@ use basalt_raft::Error;
 
 use super::cold::{NamesLooked, Waiting};
 use super::{Shard, ShardHost};
+use crate::commands::CommandError;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin};
 use crate::limits;
@@ -217,6 +218,7 @@ impl Shard {
         let Err(error) = outcome else { return };
         let text = match error {
             Error::NotLeader { .. } => format!("-CLUSTERDOWN {error}, try again\r\n"),
+            Error::Fatal(_) if self.has_failed() => format!("-{}\r\n", CommandError::SHARD_FAILED),
             error => format!("-ERR {error}\r\n"),
         };
         for request in self.reading.take_failed(number) {

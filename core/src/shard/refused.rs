@@ -16,6 +16,9 @@ impl Shard {
     /// Runs a read of a batch that is given up, before all that its connection has parked: at once ([`Mode::Read`]), or behind what
     /// is still in flight ([`Mode::ReadInOrder`]), in which its connection may have earlier writes.
     pub(super) fn run_refused_read(&mut self, origin: Origin, mode: Mode, bytes: &[u8], host: &mut impl ShardHost) {
+        if self.has_failed() {
+            return self.refuse_failed(origin, host);
+        }
         if self.reads_wait() {
             // It had its place in a batch in place of a barrier. Whether this replica still leads is what nobody knows now.
             return host.reply(origin, UNCONFIRMED.as_bytes());

@@ -11,8 +11,9 @@ use basalt_net::thread;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::RunError;
-use super::shards::{Files, GroupOpened, open_groups};
-use crate::core_loop::{self, Core, Opened, SyncPlacement, Watched};
+use super::keeper::Event;
+use super::shards::{Files, end_failed, open_groups};
+use crate::core_loop::{self, Core, Groups, SyncPlacement, Watched};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Doorbell;
@@ -31,7 +32,8 @@ pub(super) struct CoreStart {
     pub(super) id: CoreId,
     /// Its shards' files, as they are opened.
     pub(super) files: Files,
-    pub(super) opened: Sender<GroupOpened>,
+    /// Takes what is to be said of its groups.
+    pub(super) tell: Sender<Event>,
     pub(super) server: ServerIs,
     pub(super) threads: Threads,
     pub(super) sync_placement: SyncPlacement,
@@ -71,14 +73,19 @@ pub(super) fn spawn_core(
 }
 
 async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>) -> Result<(), String> {
-    let CoreStart { id, files, opened, server, threads, sync_placement } = start;
+    let CoreStart { id, files, tell, server, threads, sync_placement } = start;
     let mut ring =
         Ring::new(&RingOptions { output_high_bytes: limits::OUTPUT_BYTES_STALLED, ..RingOptions::default() })
             .map_err(|error| error.to_string())?;
     let park = Park::new(&mut ring).map_err(|error| format!("core {id} cannot park: {error}"))?;
     let _ = hello.send(Ok((id, Doorbell::new(ring.waker(), park.signal()))));
     let Ok((server, listeners)) = server.recv() else { return Err("another core could not start".into()) };
-    let groups = Opened::default();
+    // Nobody listens any more if the node was told to stop meanwhile.
+    let tell = move |shard, news| drop(tell.send(Event::OfGroup(shard, news)));
+    let groups = {
+        let tell = tell.clone();
+        Groups::new(Vec::new(), move |shard| end_failed(shard, tell.clone()))
+    };
     let readers = threads.readers.clone();
     let mut core = Core::new(id, server.clone(), ring, groups.clone(), readers, sync_placement);
     for listener in listeners {
@@ -87,7 +94,7 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     let (heartbeat, watched) = core_loop::watch(id).await;
     let _ = ready.send(Ok(watched));
     // Beside the loop: with several voters a group finds its leader only while the core takes turns.
-    glommio::spawn_local(open_groups(files, server.clone(), id, threads, groups, opened)).detach();
+    glommio::spawn_local(open_groups(files, server.clone(), id, threads, groups, tell)).detach();
     if server.config.timer_probe {
         core_loop::probe_timers(server.clone(), id);
     }

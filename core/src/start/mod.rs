@@ -7,20 +7,21 @@
 //! pinned served 27 % more GETs (`make bench-compare`, with and without `--basalt-arg=--pin=yes`).
 
 mod core_thread;
+mod keeper;
 mod shards;
 mod syncers;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use basalt_storage::BlockCache;
 use futures_channel::mpsc;
 use glommio::Placement;
 
-use crate::boot::{Ballast, DataDir, OpenFiles, Prepared, StopRequest};
+use crate::boot::{Ballast, OpenFiles, Prepared, StopRequest};
 use crate::cluster::Router;
 use crate::commands::{self, ReplyBounds};
 use crate::config::{Config, MemoryBudget};
@@ -28,12 +29,13 @@ use crate::core_loop::{self, SyncPlacement};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
-use crate::node::{Background, Clock, CoreStats, Server, Settings, ShardTable, Stop};
+use crate::node::{Background, Clock, CoreStats, Reopening, Server, Settings, ShardTable, Stop};
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 
 use core_thread::{CoreStart, collect, collect_watched, join, spawn_core};
-use shards::{CompactionStart, GroupOpened, OpenShard, begin_compaction, open_shards};
+use keeper::{Event, Keeper};
+use shards::{Opener, begin_compaction};
 use syncers::start_syncers;
 
 /// The reason that a node could not start or had to stop.
@@ -72,7 +74,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
 
     let (hello, hellos) = channel();
     let (done, finished) = channel();
-    let (opened, openings) = channel();
+    let (tell, events) = channel();
     let mut threads = Vec::new();
     let mut servers = Vec::new();
     let mut files = Vec::new();
@@ -85,7 +87,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let start = CoreStart {
             id,
             files: of_core,
-            opened: opened.clone(),
+            tell: tell.clone(),
             server: server_is,
             threads: shard_threads.clone(),
             sync_placement: SyncPlacement::of(sync_threads[index]).behind(syncers[index].gate()),
@@ -93,11 +95,15 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let placement = if config.pins_cores() { Placement::Fixed(usize::from(cpu.0)) } else { Placement::Unbound };
         threads.push(spawn_core(placement, start, hello.clone(), done.clone())?);
     }
-    drop((hello, done, opened));
+    drop((hello, done));
 
     let bells = collect(&hellos, core_count)?;
     let tables = open_files.tables;
-    let server = Arc::new(make_server(config, open_files, router, Mailboxes::new(bells), cache.clone(), stop));
+    let of_stop = tell.clone();
+    stop.on_request(move || drop(of_stop.send(Event::Stop)));
+    let order = move |order: Reopening| drop(tell.send(Event::Reopen(order)));
+    let mailboxes = Mailboxes::new(bells);
+    let server = Arc::new(make_server(config, open_files, router, mailboxes, cache, stop, Box::new(order)));
     {
         let server = server.clone();
         server.clone().stop.request_handle().on_request(move || server.ring_all());
@@ -117,10 +123,14 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     for address in &addresses {
         tracing::info!(%address, "listening, the data is being loaded");
     }
-    let started = open_shards(&server.config, tables, &data, &server.router, &syncers, &budget, &cache)
-        .and_then(|shards| start_groups(shards, &mut data, &server, files, &openings));
-    let failed_start = match started {
-        Ok(Some(compactions)) => {
+    let mut failure = None;
+    let opened = Opener::open_all(&server, tables, &data, &syncers, budget);
+    let keeping = opened.and_then(|(opener, shards)| {
+        let mut keeper = Keeper::new(server.clone(), data, opener, files);
+        Ok(keeper.start(shards, &events)?.map(|compactions| (keeper, compactions)))
+    });
+    match keeping {
+        Ok(Some((mut keeper, compactions))) => {
             if server.config.disk_reserve > 0 {
                 ballast.set_aside();
             }
@@ -128,16 +138,15 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
             for address in addresses {
                 tracing::info!(%address, start_ms = begun.elapsed().as_millis() as u64, "ready");
             }
-            None
+            keeper.run(&events);
         }
         // The cores say why, or were told to stop.
-        Ok(None) => None,
+        Ok(None) => {}
         Err(error) => {
             server.stop_all();
-            Some(error.0)
+            failure = Some(error.0);
         }
-    };
-    let mut failure = failed_start;
+    }
     for thread in threads {
         if let Err(reason) = join(thread) {
             server.fail(reason.clone());
@@ -152,48 +161,6 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     }
 }
 
-/// Hands the shards' files to their cores and waits until each group takes requests. `None` if the node stops before.
-fn start_groups(
-    shards: Vec<OpenShard>,
-    data: &mut DataDir,
-    server: &Server,
-    mut files: Vec<mpsc::Sender<OpenShard>>,
-    openings: &Receiver<GroupOpened>,
-) -> Result<Option<Vec<CompactionStart>>, RunError> {
-    // A start that was refused is not counted: what belongs here may come back.
-    data.count_start().map_err(|error| RunError(error.to_string()))?;
-    let compactions = shards.iter().map(OpenShard::compaction_start).collect();
-    let count = shards.len();
-    for shard in shards {
-        let core = server.router.core_of(shard.id);
-        // A core that is gone says why when its thread is joined.
-        let _ = files[core.index()].try_send(shard);
-    }
-    drop(files);
-    let mut to_come = count;
-    while to_come > 0 {
-        match openings.recv_timeout(limits::STOP_LOOKS) {
-            Ok(opened) => {
-                opened.map_err(RunError)?;
-                to_come -= 1;
-            }
-            // A group whose core has ended says nothing, and is not gone either.
-            Err(_) if server.stop.is_requested() => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
-        }
-    }
-    // Each core seats its groups in a turn of its own: until then it answers that they are loading.
-    while server.is_loading() {
-        if server.stop.is_requested() {
-            return Ok(None);
-        }
-        std::thread::sleep(limits::SEAT_LOOKS);
-    }
-    data.note_live();
-    Ok(Some(compactions))
-}
-
 fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Background, RunError> {
     Background::start(name, count, queue_max).map_err(|error| RunError(format!("no thread could be started: {error}")))
 }
@@ -206,6 +173,7 @@ pub(crate) fn make_server(
     mailboxes: Mailboxes,
     block_cache: BlockCache,
     stop: StopRequest,
+    order: Box<dyn Fn(Reopening) + Send + Sync>,
 ) -> Server {
     let (core_count, clock) = (mailboxes.core_count(), Clock::default());
     let shard_count = usize::from(router.shard_count());
@@ -228,7 +196,8 @@ pub(crate) fn make_server(
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),
         full_shards: AtomicUsize::new(0),
-        groups_to_come: AtomicUsize::new(shard_count),
+        groups_away: AtomicUsize::new(shard_count),
         stop: Stop::new(stop),
+        order,
     }
 }

@@ -3,26 +3,24 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
-use basalt_raft::{GroupOptions, NodeId};
+use basalt_raft::{GroupOptions, NodeId, Reach};
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Lane, LogOptions, LogSyncer, RaftLog};
-use basalt_storage::{BlockCache, Store, StoreOptions};
+use basalt_storage::{Store, StoreOptions};
 use futures_channel::mpsc;
 use futures_util::StreamExt as _;
 
 use super::RunError;
 use crate::boot::{DataDir, GroupState, LaneDir, OpenTables};
-use crate::cluster::Router;
-use crate::config::{Config, MemoryBudget};
-use crate::core_loop::Opened;
+use crate::config::MemoryBudget;
+use crate::core_loop::Groups;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::node::Server;
 use crate::shard::{Shard, ShardMachine, Threads};
 
-/// One shard's storage, opened before its core starts.
+/// One shard's storage, opened for its core.
 pub(super) struct OpenShard {
     pub(super) id: ShardId,
     /// The options that its group is opened with.
@@ -40,38 +38,80 @@ impl OpenShard {
     }
 }
 
-/// Opens every lane's log, then every shard's log and rows, one thread each: recovery reads and the first writes take their time.
-pub(super) fn open_shards(
-    config: &Config,
+/// Opens the files of shards: all at once when a node starts, one by one while it runs.
+pub(super) struct Opener<'a> {
+    server: Arc<Server>,
     tables: OpenTables,
-    data: &DataDir,
-    router: &Router,
-    syncers: &[LogSyncer],
-    budget: &MemoryBudget,
-    cache: &BlockCache,
-) -> Result<Vec<OpenShard>, RunError> {
-    if let Some(entry) = config.skip_entry.filter(|entry| entry.shard >= data.shard_count()) {
-        return Err(RunError(format!(
-            "skip-entry = {entry}: there is no shard {}, the last one of {} is {}",
-            entry.shard,
-            data.root().display(),
-            data.shard_count() - 1
-        )));
+    syncers: &'a [LogSyncer],
+    budget: MemoryBudget,
+    /// The lanes whose shards share a log, open as long as the node is.
+    lanes: Vec<(LaneDir, Lane)>,
+}
+
+/// The reason that a shard's files could not be opened.
+pub(super) struct Unopened {
+    pub(super) text: String,
+    /// Set if a thread of this process uses them still.
+    pub(super) is_in_use: bool,
+}
+
+impl From<String> for Unopened {
+    fn from(text: String) -> Unopened {
+        Unopened { text, is_in_use: false }
     }
-    let options_of_lane = |lane: &LaneDir| LogOptions {
-        identity: lane.identity,
-        create: !lane.must_be_there,
-        segment_bytes: budget.log_segment_bytes,
-        reserve_bytes: config.disk_reserve,
-        open_files_max: tables.log.saturating_mul(lane.shards.len() as u32).cast_signed(),
-        ..LogOptions::default()
-    };
-    let (lanes, mut faults) = split(at_once(&data.shared_lanes(), |lane| open_lane(lane, &options_of_lane(lane))));
-    // The shards of a lane that is refused have no log, and their rows are looked at all the same.
-    let lane_of = |shard: u16| lanes.iter().find(|(lane, _)| lane.shards.contains(&shard)).map(|(_, lane)| lane);
-    let open = |id: ShardId| -> Result<Option<OpenShard>, String> {
+}
+
+impl<'a> Opener<'a> {
+    /// Opens every lane's log, then every shard's log and rows, one thread each: recovery reads and the first writes take their time.
+    pub(super) fn open_all(
+        server: &Arc<Server>,
+        tables: OpenTables,
+        data: &DataDir,
+        syncers: &'a [LogSyncer],
+        budget: MemoryBudget,
+    ) -> Result<(Opener<'a>, Vec<OpenShard>), RunError> {
+        let config = &server.config;
+        if let Some(entry) = config.skip_entry.filter(|entry| entry.shard >= data.shard_count()) {
+            return Err(RunError(format!(
+                "skip-entry = {entry}: there is no shard {}, the last one of {} is {}",
+                entry.shard,
+                data.root().display(),
+                data.shard_count() - 1
+            )));
+        }
+        let options_of_lane = |lane: &LaneDir| LogOptions {
+            identity: lane.identity,
+            create: !lane.must_be_there,
+            segment_bytes: budget.log_segment_bytes,
+            reserve_bytes: config.disk_reserve,
+            open_files_max: tables.log.saturating_mul(lane.shards.len() as u32).cast_signed(),
+            ..LogOptions::default()
+        };
+        let (lanes, mut faults) = split(at_once(&data.shared_lanes(), |lane| open_lane(lane, &options_of_lane(lane))));
+        let opener = Opener { server: server.clone(), tables, syncers, budget, lanes };
+        let ids: Vec<ShardId> = server.router.shards().collect();
+        let skip_of = |id: ShardId| config.skip_entry.filter(|entry| entry.shard == id.0).map(|entry| entry.index);
+        let (shards, faults_of_shards) =
+            split(at_once(&ids, |id| opener.open(data, *id, skip_of(*id)).map_err(|refused| refused.text)));
+        faults.extend(faults_of_shards);
+        // Not where a shard was refused: what it was to be recovered from is kept.
+        if faults.is_empty() {
+            faults = split(at_once(&opener.lanes, finish_lane)).1;
+        }
+        // Whoever is to repair something wants to know of all of it.
+        if faults.is_empty() {
+            Ok((opener, shards.into_iter().flatten().collect()))
+        } else {
+            Err(RunError(faults.join("; ")))
+        }
+    }
+
+    /// Opens a shard's log and rows; gives up the entry `skip` of the log, if there is one. `None` if the shard's lane is not open:
+    /// it has no log, and its rows were looked at all the same.
+    pub(super) fn open(&self, data: &DataDir, id: ShardId, skip: Option<u64>) -> Result<Option<OpenShard>, Unopened> {
+        let (config, budget) = (&self.server.config, &self.budget);
         let (directory, group) = (data.shard(id.0), data.group(id.0));
-        let syncer = &syncers[router.core_of(id).index()];
+        let syncer = &self.syncers[self.server.router.core_of(id).index()];
         let (identity, create, reserve_bytes) = (data.identity(id.0), !data.must_be_there(id.0), config.disk_reserve);
         let log_options = LogOptions {
             identity,
@@ -80,20 +120,24 @@ pub(super) fn open_shards(
             tail_bytes: budget.log_tail_bytes,
             segment_bytes: budget.log_segment_bytes,
             reserve_bytes,
-            open_files_max: tables.log.cast_signed(),
+            open_files_max: self.tables.log.cast_signed(),
             ..LogOptions::default()
         };
-        let log = match lane_of(id.0) {
-            Some(lane) => Some(lane.open_log(group.number, &directory.log, &log_options, syncer)),
+        let lane = self.lanes.iter().find(|(lane, _)| lane.shards.contains(&id.0));
+        let log = match lane {
+            Some((_, lane)) => Some(lane.open_log(group.number, &directory.log, &log_options, syncer)),
             None if data.shares_log() => None,
             None => Some(RaftLog::open(&directory.log, &log_options, syncer)),
         };
-        let usual = StoreOptions::new(ROW_RULES, budget.memtable_bytes, cache.clone());
+        let usual = StoreOptions::new(ROW_RULES, budget.memtable_bytes, self.server.block_cache.clone());
         let row_cache_bytes = budget.row_cache_bytes;
-        let open_files_max = tables.rows.cast_signed();
+        let open_files_max = self.tables.rows.cast_signed();
         let store_options = StoreOptions { identity, create, row_cache_bytes, reserve_bytes, open_files_max, ..usual };
         let store = Store::open(&directory.data, &store_options);
-        let in_shard = |error: basalt_storage::Error| format!("shard {id}: {error}");
+        let in_shard = |error: basalt_storage::Error| {
+            let is_in_use = matches!(error, basalt_storage::Error::InUse { .. });
+            Unopened { text: format!("shard {id}: {error}"), is_in_use }
+        };
         let (log, store) = (log.transpose().map_err(in_shard)?, store.map_err(in_shard)?);
         let Some(mut log) = log else { return Ok(None) };
         basalt_raft::check_pairing(&log, &store).map_err(|error| format!("shard {id}: {error}"))?;
@@ -101,23 +145,14 @@ pub(super) fn open_shards(
             let path = directory.log;
             return Err(in_shard(basalt_storage::Error::Missing { path }));
         }
-        if let Some(entry) = config.skip_entry.filter(|entry| entry.shard == id.0) {
-            log.skip_entry(entry.index).map_err(|error| format!("skip-entry = {entry}: {error}"))?;
+        if let Some(index) = skip {
+            log.skip_entry(index).map_err(|error| format!("skip-entry = {id}:{index}: {error}"))?;
         }
         let snapshots = directory.data.with_file_name("snapshots");
         let founder = group.founder && group.state == GroupState::Creating;
         let alone = GroupOptions::alone(u32::from(id.0), NodeId(data.node_number()), snapshots);
         Ok(Some(OpenShard { id, options: GroupOptions { founder, ..alone }, log, store }))
-    };
-    let ids: Vec<ShardId> = router.shards().collect();
-    let (shards, faults_of_shards) = split(at_once(&ids, |id| open(*id)));
-    faults.extend(faults_of_shards);
-    // Not where a shard was refused: what it was to be recovered from is kept.
-    if faults.is_empty() {
-        faults = split(at_once(&lanes, finish_lane)).1;
     }
-    // Whoever is to repair something wants to know of all of it.
-    if faults.is_empty() { Ok(shards.into_iter().flatten().collect()) } else { Err(RunError(faults.join("; "))) }
 }
 
 fn open_lane(lane: &LaneDir, options: &LogOptions) -> Result<(LaneDir, Lane), String> {
@@ -159,8 +194,16 @@ fn split<T>(outcomes: Vec<Result<T, String>>) -> (Vec<T>, Vec<String>) {
 
 /// The files of a core's shards, as they are opened.
 pub(super) type Files = mpsc::Receiver<OpenShard>;
-/// The word of a core on a group: that it takes requests, or why it never will.
-pub(super) type GroupOpened = Result<ShardId, String>;
+
+/// The word of a core on one of its groups.
+pub(super) enum News {
+    /// It takes requests.
+    Opened,
+    /// It could not be opened, for a reason that the node cannot go on with.
+    Refused(String),
+    /// It has failed by itself, and the core has it no more: what is left of its files is to be closed.
+    LetGo(Option<RaftLog>, Option<Store>),
+}
 
 /// Opens the groups of a core as their files come, each beside the others, and has the core take those that are ready.
 pub(super) async fn open_groups(
@@ -168,30 +211,50 @@ pub(super) async fn open_groups(
     server: Arc<Server>,
     core: CoreId,
     threads: Threads,
-    groups: Opened,
-    opened: Sender<GroupOpened>,
+    groups: Rc<Groups>,
+    tell: impl Fn(ShardId, News) + Clone + 'static,
 ) {
     while let Some(shard) = files.next().await {
-        let (server, threads, groups, opened) = (server.clone(), threads.clone(), groups.clone(), opened.clone());
+        let (server, threads, groups, tell) = (server.clone(), threads.clone(), groups.clone(), tell.clone());
         let open = async move {
             let id = shard.id;
-            let told = open_group(shard, &server, core, &threads).await.map(|shard| {
-                groups.borrow_mut().push(shard);
-                id
-            });
+            match open_group(shard, &server, core, &threads).await {
+                Ok(shard) => {
+                    groups.add(shard);
+                    tell(id, News::Opened);
+                }
+                Err(basalt_raft::Error::Fatal(fault)) if fault.reach == Reach::Group => {
+                    server.note_failed(id, &fault.text);
+                    tell(id, News::LetGo(None, None));
+                }
+                Err(error) => tell(id, News::Refused(format!("shard {id}: {error}"))),
+            }
             server.mailboxes.bell(core).ring_urgently();
-            // Nobody listens any more if the node was told to stop meanwhile.
-            let _ = opened.send(told);
         };
         glommio::spawn_local(open).detach();
     }
 }
 
 /// Opens a shard's group and waits until it can take requests.
-async fn open_group(shard: OpenShard, server: &Arc<Server>, core: CoreId, threads: &Threads) -> Result<Shard, String> {
+async fn open_group(
+    shard: OpenShard,
+    server: &Arc<Server>,
+    core: CoreId,
+    threads: &Threads,
+) -> Result<Shard, basalt_raft::Error> {
     let OpenShard { id, options, log, store } = shard;
     let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
-    Shard::open(id, options, log, machine, server, core, threads).await.map_err(|error| format!("shard {id}: {error}"))
+    Shard::open(id, options, log, machine, server, core, threads).await
+}
+
+/// Ends the group of a shard that its core has let go, and hands on what is to be closed.
+pub(super) fn end_failed(shard: Shard, tell: impl Fn(ShardId, News) + 'static) {
+    let end = async move {
+        let id = shard.id();
+        let (log, store) = shard.end(true).await;
+        tell(id, News::LetGo(log, store));
+    };
+    glommio::spawn_local(end).detach();
 }
 
 /// Has the shards' files compacted from now on, or as soon as there is room for it.

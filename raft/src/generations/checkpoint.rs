@@ -8,7 +8,7 @@ use basalt_storage::CheckpointJob;
 use openraft::AsyncRuntime;
 
 use super::{Generations, point_of};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::runtime::GlommioRuntime;
 use crate::types::SnapshotMeta;
 
@@ -116,7 +116,9 @@ impl Generations {
             claimed.made();
             made
         });
-        let made = made.await.map_err(|error| Error::Fatal(format!("making a checkpoint: {error}")))??;
+        let made = made
+            .await
+            .map_err(|error| Error::Fatal(Fault::of_node(format_args!("making a checkpoint: {error}"))))??;
         claim.take();
         assert!(made.last_log_id >= point.last_log_id, "a checkpoint holds at least what was written out before");
         Ok(made)

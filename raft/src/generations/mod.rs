@@ -25,7 +25,7 @@ use basalt_storage::{Applied, ColdRead, Fetched, Store};
 use crate::channels::Waiters;
 use crate::completions::{Background, Pending, Wake};
 use crate::entry::{decode_log_id, decode_stored_membership};
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::limits::{APPLY_MEMTABLES_MAX, UNAPPLIED_BYTES_MAX};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
@@ -65,7 +65,7 @@ pub(crate) struct Generations {
     retry_at: Cell<Option<Instant>>,
     pace: Cell<WritePace>,
     /// The reason that the newest attempt failed, if it did.
-    failure: RefCell<Option<String>>,
+    failure: RefCell<Option<Fault>>,
     /// Set if the failure is final.
     is_final: Cell<bool>,
     waiters: Waiters,
@@ -133,13 +133,13 @@ impl Generations {
     }
 
     /// The reason that rows can never be written out again, if so.
-    pub(crate) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
         if self.is_final.get() { self.failure.borrow().clone() } else { None }
     }
 
     /// The reason that nothing may be written out any more, if so. With a fault of the log or the machine, the memtable may hold
     /// half an entry.
-    fn end_reason(&self) -> Option<String> {
+    fn end_reason(&self) -> Option<Fault> {
         self.fault().or_else(|| self.log.fault())
     }
 
@@ -208,15 +208,15 @@ impl Generations {
         }
     }
 
-    fn fail(&self, text: String, is_final: bool) {
-        *self.failure.borrow_mut() = Some(text);
+    fn fail(&self, fault: impl Into<Fault>, is_final: bool) {
+        *self.failure.borrow_mut() = Some(fault.into());
         self.is_final.set(is_final);
     }
 
     /// Gives up for good; returns the reason as an error.
     fn end(&self, text: String) -> Error {
         self.fail(text.clone(), true);
-        Error::Fatal(text)
+        Error::Fatal(text.into())
     }
 
     /// Has rows fetched from disk for the entry that is being applied. What cannot be read, the entry meets again.
@@ -247,7 +247,8 @@ impl Generations {
         let pending = Pending::run(threads, &self.wake, work);
         loop {
             if let Some(result) = pending.take() {
-                return result.map_err(|panic| Error::Fatal(format!("a background job panicked: {panic}")));
+                return result
+                    .map_err(|panic| Error::Fatal(Fault::of_node(format_args!("a background job panicked: {panic}"))));
             }
             self.changed().await;
         }
@@ -270,7 +271,8 @@ impl Generations {
 
 /// The store's applied state as a snapshot's.
 pub(crate) fn point_of(applied: &Applied) -> Result<SnapshotMeta> {
-    let damaged = |error: crate::error::DecodeError| Error::Fatal(format!("the store's applied state: {error}"));
+    let damaged =
+        |error: crate::error::DecodeError| Error::Fatal(Fault::of_group(format!("the store's applied state: {error}")));
     let last_log_id =
         if applied.log_id.is_empty() { None } else { Some(decode_log_id(&applied.log_id).map_err(damaged)?) };
     let last_membership = decode_stored_membership(&applied.membership).map_err(damaged)?;

@@ -6,7 +6,7 @@ use basalt_storage::{GenerationDone, GenerationJob, Store};
 
 use super::{Generations, index, point_of};
 use crate::completions::Pending;
-use crate::error::{Error, Result};
+use crate::error::{Error, Fault, Result};
 use crate::limits::GENERATION_DISK_FULL_RETRY;
 use crate::types::SnapshotMeta;
 
@@ -139,7 +139,7 @@ impl Generations {
             }
             self.retry_at.set(Some(Instant::now() + GENERATION_DISK_FULL_RETRY));
         }
-        self.fail(error.to_string(), !passes);
+        self.fail(Fault::of_rows(error), !passes);
     }
 
     /// Writes everything out that is applied now, and waits until it is on disk.
@@ -157,7 +157,7 @@ impl Generations {
                 return Err(Error::Fatal(reason));
             }
             if let Some(failure) = self.failure.borrow().clone() {
-                return Err(if self.is_final.get() { Error::Fatal(failure) } else { Error::Unwritten(failure) });
+                return Err(if self.is_final.get() { Error::Fatal(failure) } else { Error::Unwritten(failure.text) });
             }
             if self.is_idle() && self.reach_entry_end() {
                 let mut machine = self.machine.borrow_mut();

@@ -21,7 +21,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{Fatal, LinearizableReadError, RaftError};
 use openraft::{AsyncRuntime, ReadPolicy, ServerState};
 
-use crate::error::{Error, ProposeError, Refused, Result};
+use crate::error::{Error, Fault, ProposeError, Refused, Result};
 use crate::generations::{Generations, WritePace};
 use crate::ids::NodeId;
 use crate::limits::{DRIVE_EVERY, SHUTDOWN_WAIT};
@@ -58,7 +58,7 @@ struct Inner {
     log: LogStore,
     generations: Rc<Generations>,
     outcomes: Rc<Outcomes>,
-    on_fatal: Box<dyn Fn(String)>,
+    on_fatal: Box<dyn Fn(Fault)>,
     /// Set while more is on disk than openraft is known to know.
     is_unreported: Cell<bool>,
     /// The newest question for a snapshot, which tells it.
@@ -73,7 +73,7 @@ struct Inner {
     /// Set once everything that was in the log when the group was opened has been executed.
     is_recovered: Cell<bool>,
     is_stopping: Cell<bool>,
-    fatal: RefCell<Option<String>>,
+    fatal: RefCell<Option<Fault>>,
 }
 
 impl Group {
@@ -168,7 +168,7 @@ impl Group {
     pub fn check_room(&self, bytes: usize) -> Result<(), ProposeError> {
         let inner = &*self.0;
         if let Some(fatal) = inner.fatal.borrow().as_ref() {
-            return Err(ProposeError::Fatal(fatal.clone()));
+            return Err(ProposeError::Fatal(fatal.text.clone()));
         }
         if inner.is_stopping.get() {
             return Err(ProposeError::Stopped);
@@ -313,7 +313,25 @@ impl Group {
             self.drain_completions();
             GlommioRuntime::sleep(DRIVE_EVERY).await;
         }
-        synced.map_err(|error| Error::Fatal(error.to_string()))
+        synced.map_err(|error| Error::Fatal(Fault::of_node(error)))
+    }
+
+    /// Returns true once the group has stopped for good, and not because it was asked to.
+    pub fn has_failed(&self) -> bool {
+        self.0.fatal.borrow().is_some()
+    }
+
+    /// Returns true while this node leads the group, as far as it knows.
+    pub fn is_leader(&self) -> bool {
+        self.0.is_leader.get()
+    }
+
+    /// Gives the log back after a shutdown, for who closes it where it may block. `None` if another handle of the group is left,
+    /// with which it goes.
+    pub fn into_log(self) -> Option<RaftLog> {
+        let log = self.0.log.clone();
+        drop(self);
+        log.into_log()
     }
 
     /// Makes this node part of its group: its founder if the log is new and it is to found it, its leader if it is the only voter.
@@ -332,7 +350,7 @@ impl Group {
             return match inner.raft.initialize(inner.options.voters.clone()).await {
                 Ok(()) => Ok(()),
                 Err(RaftError::Fatal(error)) => Err(fatal(error)),
-                Err(error) => Err(Error::Fatal(error.to_string())),
+                Err(error) => Err(Error::Fatal(Fault::of_node(error))),
             };
         }
         let mut voters = inner.raft.voter_ids();
@@ -357,12 +375,12 @@ impl Group {
             let Some(group) = group.upgrade() else { return };
             group.is_leader.set(false);
             let ended = metrics.borrow_watched().running_state.clone();
-            let text = match ended {
+            let fault = match ended {
                 Err(fatal) => group.reason(&fatal),
                 Ok(()) => group.reason(&Fatal::Panicked),
             };
             if !group.is_stopping.get() {
-                group.fail(text);
+                group.fail(fault);
             }
         }));
     }
@@ -372,10 +390,10 @@ impl Group {
         drive(|| self.drain_completions(), future).await
     }
 
-    fn stop_reason(&self) -> String {
+    fn stop_reason(&self) -> Fault {
         match self.0.raft.metrics().borrow_watched().running_state.clone() {
             Err(fatal) => self.0.reason(&fatal),
-            Ok(()) => "the group has stopped".to_owned(),
+            Ok(()) => Fault::of_node("the group has stopped"),
         }
     }
 }
@@ -403,24 +421,24 @@ impl Inner {
     }
 
     /// Reports once that the group is over.
-    fn fail(&self, text: String) {
+    fn fail(&self, fault: Fault) {
         if self.fatal.borrow().is_some() {
             return;
         }
-        tracing::error!(shard = self.options.shard, reason = text, "the group has stopped for good");
-        *self.fatal.borrow_mut() = Some(text.clone());
+        tracing::error!(shard = self.options.shard, reason = fault.text, "the group has stopped for good");
+        *self.fatal.borrow_mut() = Some(fault.clone());
         self.is_leader.set(false);
-        (self.on_fatal)(text);
+        (self.on_fatal)(fault);
     }
 
-    fn reason(&self, fatal: &Fatal<TypeConfig>) -> String {
+    fn reason(&self, fatal: &Fatal<TypeConfig>) -> Fault {
         reason(&self.log, &self.generations, fatal)
     }
 }
 
 /// The cause of a fatal error: the log's or the store's own words if they have any, else openraft's.
-fn reason(log: &LogStore, generations: &Generations, fatal: &Fatal<TypeConfig>) -> String {
-    log.fault().or_else(|| generations.fault()).unwrap_or_else(|| fatal.to_string())
+fn reason(log: &LogStore, generations: &Generations, fatal: &Fatal<TypeConfig>) -> Fault {
+    log.fault().or_else(|| generations.fault()).unwrap_or_else(|| Fault::of_node(fatal))
 }
 
 fn drain(log: &LogStore, generations: &Generations) {

@@ -23,7 +23,7 @@ use basalt_storage::log::{Backlog, Durability, LogMemory, RaftLog, Skips, SyncDo
 
 use crate::channels::Waiters;
 use crate::completions::{Background, Syncs, Wake};
-use crate::error::{Error, ProposeError};
+use crate::error::{Error, Fault, ProposeError};
 use crate::runtime::OnPanic;
 use crate::types::IoFlushed;
 
@@ -55,8 +55,8 @@ struct Shared {
     /// The next writes that a test wants to find the log stalled.
     #[cfg(test)]
     stalls: Cell<u32>,
-    /// The reason that the log failed, in words for an operator.
-    fault: RefCell<Option<String>>,
+    /// The reason that the log, or what depends on it, failed.
+    fault: RefCell<Option<Fault>>,
 }
 
 /// An append on its way to the disk.
@@ -163,7 +163,7 @@ impl LogStore {
     }
 
     /// The reason that the log failed, if it did.
-    pub(crate) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
         self.0.fault.borrow().clone()
     }
 
@@ -175,6 +175,11 @@ impl LogStore {
             LogStore(shared).note_fault(format!("a task of the group panicked: {text}"));
             wake();
         })
+    }
+
+    /// The log, if this is its only handle.
+    pub(crate) fn into_log(self) -> Option<RaftLog> {
+        Rc::into_inner(self.0).map(|shared| shared.log.into_inner())
     }
 
     /// Counts the handles of the log.
@@ -288,8 +293,8 @@ impl LogStore {
     }
 
     /// Notes why the log, or what depends on it, failed. The first reason stays.
-    pub(crate) fn note_fault(&self, text: String) {
-        self.0.fault.borrow_mut().get_or_insert(text);
+    pub(crate) fn note_fault(&self, fault: impl Into<Fault>) {
+        self.0.fault.borrow_mut().get_or_insert_with(|| fault.into());
     }
 
     /// Turns an error into openraft's, and keeps its words.

@@ -22,6 +22,7 @@ use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
 
 use crate::entry::{encode_log_id, encode_stored_membership};
+use crate::error::Fault;
 use crate::generations::{Generations, point_of};
 use crate::ids::{EntryId, Replies};
 use crate::limits::APPLY_SLICE;
@@ -183,9 +184,9 @@ impl StateMachine {
     fn stopped_by(&self, id: EntryId, reason: String) -> io::Error {
         let EntryId { index, term } = id;
         let shard = self.note_stopped(id, &reason);
-        self.fault(format!(
+        self.fault_of_group(format!(
             "entry {index} of term {term} cannot be executed: {reason}; start a version that can execute it, or give up all it \
-             writes, for good, by one start with --skip-entry {shard}:{index}"
+             writes, for good, by BASALT REOPEN {shard} SKIP {index} or one start with --skip-entry {shard}:{index}"
         ))
     }
 
@@ -194,9 +195,10 @@ impl StateMachine {
     fn stopped_by_damage(&self, id: EntryId, reason: String) -> io::Error {
         let EntryId { index, term } = id;
         let shard = self.note_stopped(id, &reason);
-        self.fault(format!(
+        self.fault_of_group(format!(
             "entry {index} of term {term} met damage: {reason}; nothing is wrong with the entry: put a copy of the shard back that is \
-             whole, and only if there is none, give up all the entry writes, for good, by one start with --skip-entry {shard}:{index}"
+             whole, and only if there is none, give up all the entry writes, for good, by BASALT REOPEN {shard} SKIP {index} or one \
+             start with --skip-entry {shard}:{index}"
         ))
     }
 
@@ -212,6 +214,11 @@ impl StateMachine {
 
     fn fault(&self, text: String) -> io::Error {
         self.log.note_fault(text.clone());
+        io::Error::other(text)
+    }
+
+    fn fault_of_group(&self, text: String) -> io::Error {
+        self.log.note_fault(Fault::of_group(text.clone()));
         io::Error::other(text)
     }
 }

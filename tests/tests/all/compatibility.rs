@@ -640,6 +640,9 @@ fn connections_and_servers_answer_as_redis() {
 
 /// Commands that are not called here, and why.
 const NOT_CALLED: &[(&str, &str)] = &[
+    ("basalt", "Redis does not have it"),
+    ("basalt|help", "Redis does not have it"),
+    ("basalt|reopen", "Redis does not have it"),
     ("client|no-touch", "Redis has it since 7.2, and the one here is older"),
     ("client|setinfo", "Redis has it since 7.2, and the one here is older"),
 ];

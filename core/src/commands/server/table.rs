@@ -1,6 +1,6 @@
 //! The commands on the server. Their ids are 701 to 799.
 
-use super::facts;
+use super::{facts, own_facts};
 use crate::commands::{Command, help};
 
 /// The commands on the server.
@@ -12,6 +12,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::session(708, &facts::SHUTDOWN),
     Command::session(709, &facts::TIME),
     Command::session(710, &facts::ROLE),
+    Command::help(711, &own_facts::BASALT, help::BASALT).containing(BASALT),
 ];
 
 static COMMAND: &[Command] = &[
@@ -23,6 +24,9 @@ static COMMAND: &[Command] = &[
     Command::session(725, &facts::COMMAND_INFO),
     Command::session(726, &facts::COMMAND_LIST),
 ];
+
+static BASALT: &[Command] =
+    &[Command::help(750, &own_facts::BASALT_HELP, help::BASALT), Command::session(751, &own_facts::BASALT_REOPEN)];
 
 static CONFIG: &[Command] = &[
     Command::session(740, &facts::CONFIG_GET),

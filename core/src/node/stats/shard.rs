@@ -1,6 +1,7 @@
 //! The figures of one shard, and what its core tells the others of it.
 
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::{Counter, Figure};
 use crate::mail::Takes;
@@ -35,8 +36,12 @@ pub enum GroupState {
     Recovering,
     /// It takes requests.
     Leader,
+    /// Another replica leads it, or none: what concerns it is refused.
+    Follower,
     /// Writes the rows that it has in memory to disk before it ends.
     Closing,
+    /// It has stopped through a fault of its own, and is not opened again before that is ordered.
+    Failed,
 }
 
 impl GroupState {
@@ -46,8 +51,27 @@ impl GroupState {
             GroupState::Opening => "opening",
             GroupState::Recovering => "recovering",
             GroupState::Leader => "leader",
+            GroupState::Follower => "follower",
             GroupState::Closing => "closing",
+            GroupState::Failed => "failed",
         }
+    }
+
+    /// Returns whether requests for it are taken. One that closes has been sent what it was to be sent.
+    pub fn serves(self) -> bool {
+        matches!(self, GroupState::Leader | GroupState::Closing)
+    }
+
+    fn of(told: u8) -> GroupState {
+        const STATES: [GroupState; 6] = [
+            GroupState::Opening,
+            GroupState::Recovering,
+            GroupState::Leader,
+            GroupState::Follower,
+            GroupState::Closing,
+            GroupState::Failed,
+        ];
+        STATES.into_iter().find(|state| *state as u8 == told).expect("only states are told")
     }
 }
 
@@ -56,19 +80,35 @@ impl GroupState {
 pub struct ToldState(AtomicU8);
 
 impl ToldState {
-    /// Tells the others.
-    pub fn set(&self, state: GroupState) {
-        self.0.store(state as u8, Ordering::Relaxed);
+    /// Tells the others; returns what they were told before.
+    pub fn swap(&self, state: GroupState) -> GroupState {
+        GroupState::of(self.0.swap(state as u8, Ordering::AcqRel))
+    }
+
+    /// Tells the others of `state`, if the last was `before`; returns whether it was.
+    pub fn change(&self, before: GroupState, state: GroupState) -> bool {
+        self.0.compare_exchange(before as u8, state as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     /// The state that was told last.
     pub fn get(&self) -> GroupState {
-        match self.0.load(Ordering::Relaxed) {
-            told if told == GroupState::Opening as u8 => GroupState::Opening,
-            told if told == GroupState::Recovering as u8 => GroupState::Recovering,
-            told if told == GroupState::Leader as u8 => GroupState::Leader,
-            _ => GroupState::Closing,
-        }
+        GroupState::of(self.0.load(Ordering::Acquire))
+    }
+}
+
+/// The reason that a group has stopped, in words for an operator.
+#[derive(Debug, Default)]
+pub struct FaultText(Mutex<Option<String>>);
+
+impl FaultText {
+    /// Notes it, or that there is none any more.
+    pub fn set(&self, text: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
+
+    /// The reason that was noted last.
+    pub fn get(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -78,6 +118,8 @@ impl ToldState {
 pub struct ShardStats {
     /// The point that its group has come to.
     pub state: ToldState,
+    /// The reason that it has stopped, if it has.
+    pub fault: FaultText,
     /// The core that runs it.
     pub core: Figure,
     /// Keys, by database.

@@ -144,6 +144,9 @@ impl Shard {
 
     /// Runs a read whose rows could not be fetched: it meets the error, and says it.
     fn run_waiting(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        if self.has_failed() {
+            return self.refuse_failed(origin, host);
+        }
         self.counts_changed = true;
         let mut out = Vec::new();
         let outcome = self

@@ -621,7 +621,8 @@ impl Shard {
     fn give_view(&mut self, id: u64, client: Client, now_ms: u64, host: &mut impl ShardHost) {
         // Not simply the first: reads of a refused batch may have come before it.
         let request = self.parking.parked.get(&client).and_then(|parked| parked.requests.get(parked.fetches_for));
-        let first = request.filter(|request| request.mode == Mode::Read || !self.has_unapplied());
+        let may_view = |request: &&ParkedRequest| request.mode == Mode::Read || !self.has_unapplied();
+        let first = request.filter(|request| !self.has_failed() && may_view(request));
         let mut machine = self.machine.borrow_mut();
         let now_ms = machine.advance_time(now_ms);
         let has_large_views = machine.has_large_views();
@@ -650,7 +651,10 @@ impl Shard {
     fn resume_in_order(&mut self, client: Client, now_ms: u64, host: &mut impl ShardHost) {
         let Some(mut parked) = self.parking.parked.remove(&client) else { return };
         if let Some(request) = parked.take_fetched() {
-            self.read_in_order(request.origin, &request.bytes);
+            match self.has_failed() {
+                true => self.refuse_failed(request.origin, host),
+                false => self.read_in_order(request.origin, &request.bytes),
+            }
             self.parking.waiting.remove(request.bytes.len());
         }
         self.resume(client, parked, now_ms, host);

@@ -77,6 +77,7 @@ fn server_of_shards(shards: u16, cores: u16) -> Arc<Server> {
         Mailboxes::new(bells),
         cache,
         StopRequest::default(),
+        Box::new(drop),
     ))
 }
 
@@ -120,16 +121,28 @@ pub(crate) fn with_shards<F: Future<Output = ()>>(
     test: impl FnOnce(Arc<Server>, Vec<Shard>) -> F,
 ) {
     let directory = tempfile::tempdir().unwrap();
+    with_shards_in(directory.path(), shards, cores, options, test);
+}
+
+/// The same, each shard in the directory of its number below `directory`.
+pub(crate) fn with_shards_in<F: Future<Output = ()>>(
+    directory: &Path,
+    shards: u16,
+    cores: u16,
+    options: LogOptions,
+    test: impl FnOnce(Arc<Server>, Vec<Shard>) -> F,
+) {
     let executor = glommio::LocalExecutorBuilder::default().make().unwrap();
     executor.run(async {
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let (server, mut opened) = (server_of_shards(shards, cores), Vec::new());
         // The other cores' groups are taken for ready.
-        server.router.shards().filter(|id| server.router.core_of(*id) != CORE).for_each(|id| server.note_ready(id));
+        let is_elsewhere = |id: &ShardId| server.router.core_of(*id) != CORE;
+        server.router.shards().filter(is_elsewhere).for_each(|id| server.note_state(id, GroupState::Leader));
         for id in server.router.shards_of(CORE) {
-            let directory = directory.path().join(id.to_string());
+            let directory = directory.join(id.to_string());
             std::fs::create_dir(&directory).unwrap();
-            opened.push(open(id, &directory, &options, &server, &syncer).await);
+            opened.push(open(id, &directory, &options, &server, &syncer, None).await.unwrap());
         }
         test(server, opened).await;
     });
@@ -138,12 +151,33 @@ pub(crate) fn with_shards<F: Future<Output = ()>>(
 /// Opens one more shard of a server in `directory`; its log has a sync thread of its own.
 pub(crate) async fn open_another(id: ShardId, directory: &Path, server: &Arc<Server>) -> (Shard, LogSyncer) {
     let syncer = LogSyncer::start(0, Durability::Always).unwrap();
-    (open(id, directory, &log_options(), server, &syncer).await, syncer)
+    (open(id, directory, &log_options(), server, &syncer, None).await.unwrap(), syncer)
+}
+
+/// Opens a shard in `directory` again, without an entry if need be; its log has a sync thread of its own.
+pub(crate) async fn open_again(
+    id: ShardId,
+    directory: &Path,
+    server: &Arc<Server>,
+    skip: Option<u64>,
+) -> Result<(Shard, LogSyncer), basalt_raft::Error> {
+    let syncer = LogSyncer::start(0, Durability::Always).unwrap();
+    Ok((open(id, directory, &log_options(), server, &syncer, skip).await?, syncer))
 }
 
 /// Opens the shard in `directory`.
-async fn open(id: ShardId, directory: &Path, options: &LogOptions, server: &Arc<Server>, syncer: &LogSyncer) -> Shard {
-    let log = RaftLog::open(&directory.join("log"), options, syncer).unwrap();
+async fn open(
+    id: ShardId,
+    directory: &Path,
+    options: &LogOptions,
+    server: &Arc<Server>,
+    syncer: &LogSyncer,
+    skip: Option<u64>,
+) -> Result<Shard, basalt_raft::Error> {
+    let mut log = RaftLog::open(&directory.join("log"), options, syncer).unwrap();
+    if let Some(index) = skip {
+        log.skip_entry(index).unwrap();
+    }
     // Whatever is read from disk is evicted at once.
     let store = store_with_cache(directory, 4096);
     let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
@@ -155,7 +189,7 @@ async fn open(id: ShardId, directory: &Path, options: &LogOptions, server: &Arc<
         entry_viewers: Background::start("test", 1, 8).unwrap(),
     };
     let options = GroupOptions::alone(0, NodeId(1), directory.join("snapshots"));
-    Shard::open(id, options, log, machine, server, CORE, &threads).await.unwrap()
+    Shard::open(id, options, log, machine, server, CORE, &threads).await
 }
 
 impl Shard {

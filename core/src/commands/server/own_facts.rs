@@ -1,0 +1,46 @@
+//! Facts of the commands that Redis does not have: what an operator may order of this node's shards.
+
+use crate::commands::facts::{Argument, Facts, Flags, Group};
+
+/// `BASALT`.
+pub static BASALT: Facts = Facts {
+    name: "basalt",
+    arity: -2,
+    flags: Flags::NONE,
+    categories: &["@slow"],
+    group: Group::Server,
+    since: "7.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for commands on the shards of a Basalt node",
+    ..Facts::BLANK
+};
+
+/// `BASALT HELP`.
+pub static BASALT_HELP: Facts = Facts {
+    name: "basalt|help",
+    arity: 2,
+    flags: Flags::LOADING.and(Flags::STALE),
+    categories: &["@slow"],
+    group: Group::Server,
+    since: "7.0.0",
+    complexity: "O(1)",
+    summary: "Show helpful text about the different subcommands",
+    ..Facts::BLANK
+};
+
+/// `BASALT REOPEN`.
+pub static BASALT_REOPEN: Facts = Facts {
+    name: "basalt|reopen",
+    arity: -3,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "7.0.0",
+    complexity: "O(1), and the shard executes what its log has beyond the rows on disk",
+    summary: "Open a shard again that has failed",
+    arguments: &[
+        Argument { name: "shard", kind: "integer", ..Argument::BLANK },
+        Argument { name: "index", kind: "integer", token: Some("SKIP"), flags: &["optional"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};

@@ -1,0 +1,165 @@
+//! The keeper of a node's groups: has them opened when the node starts, and what has failed opened again when that is ordered.
+//!
+//! It is the thread that has started the node. What it does blocks, and the cores go on meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
+
+use futures_channel::mpsc;
+
+use super::RunError;
+use super::shards::{CompactionStart, News, OpenShard, Opener, begin_compaction};
+use crate::boot::DataDir;
+use crate::ids::ShardId;
+use crate::limits;
+use crate::node::{Reopening, Server};
+
+/// Something for the keeper to do.
+pub(super) enum Event {
+    /// A core has something to say of a group.
+    OfGroup(ShardId, News),
+    /// A group is to be opened again.
+    Reopen(Reopening),
+    /// The node stops.
+    Stop,
+}
+
+/// The keeper of a node's groups.
+pub(super) struct Keeper<'a> {
+    pub(super) server: Arc<Server>,
+    pub(super) data: DataDir,
+    pub(super) opener: Opener<'a>,
+    /// The way of opened files to each core.
+    pub(super) files: Vec<mpsc::Sender<OpenShard>>,
+    /// Groups that have failed and whose files are closed, or are about to be, with the order to open them again if there is one.
+    failed: BTreeMap<ShardId, Failed>,
+}
+
+/// A group that has failed.
+#[derive(Default)]
+struct Failed {
+    is_let_go: bool,
+    order: Option<Reopening>,
+}
+
+impl<'a> Keeper<'a> {
+    pub(super) fn new(
+        server: Arc<Server>,
+        data: DataDir,
+        opener: Opener<'a>,
+        files: Vec<mpsc::Sender<OpenShard>>,
+    ) -> Keeper<'a> {
+        Keeper { server, data, opener, files, failed: BTreeMap::new() }
+    }
+
+    /// Hands the shards' files to their cores and waits until each group takes requests, or has failed by itself. `None` if the
+    /// node stops before.
+    pub(super) fn start(
+        &mut self,
+        shards: Vec<OpenShard>,
+        events: &Receiver<Event>,
+    ) -> Result<Option<Vec<CompactionStart>>, RunError> {
+        // A start that was refused is not counted: what belongs here may come back.
+        self.data.count_start().map_err(|error| RunError(error.to_string()))?;
+        let compactions = shards.iter().map(OpenShard::compaction_start).collect();
+        let mut to_come = shards.len();
+        for shard in shards {
+            self.hand_over(shard);
+        }
+        while to_come > 0 {
+            match self.next(events) {
+                Some(Event::OfGroup(_, News::Refused(reason))) => return Err(RunError(reason)),
+                Some(event) => {
+                    to_come -= usize::from(matches!(event, Event::OfGroup(..)));
+                    self.take(event);
+                }
+                None => return Ok(None),
+            }
+        }
+        // Each core seats its groups in a turn of its own: until then it answers that they are loading.
+        while self.server.is_loading() {
+            if self.server.stop.is_requested() {
+                return Ok(None);
+            }
+            std::thread::sleep(limits::SEAT_LOOKS);
+        }
+        self.data.note_live();
+        Ok(Some(compactions))
+    }
+
+    /// Does what there is to do until the node stops.
+    pub(super) fn run(&mut self, events: &Receiver<Event>) {
+        while let Some(event) = self.next(events) {
+            self.take(event);
+        }
+    }
+
+    /// Waits for the next event; `None` if the node stops.
+    fn next(&self, events: &Receiver<Event>) -> Option<Event> {
+        // A group whose core has ended says nothing, but the node stops then.
+        let event = events.recv().ok()?;
+        if matches!(event, Event::Stop) || self.server.stop.is_requested() { None } else { Some(event) }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::OfGroup(shard, News::Opened) => tracing::debug!(shard = shard.0, "the group is open"),
+            Event::OfGroup(shard, News::Refused(reason)) => self.fail(shard, &reason),
+            Event::OfGroup(shard, News::LetGo(log, store)) => {
+                // Closing them may block.
+                drop((log, store));
+                let failed = self.failed.entry(shard).or_default();
+                failed.is_let_go = true;
+                if let Some(order) = failed.order.take() {
+                    self.reopen(&order);
+                }
+            }
+            Event::Stop => {}
+            Event::Reopen(order) => {
+                let failed = self.failed.entry(order.shard).or_default();
+                if failed.is_let_go { self.reopen(&order) } else { failed.order = Some(order) }
+            }
+        }
+    }
+
+    /// Notes that a group could not be opened again: it may be tried once more.
+    fn fail(&mut self, shard: ShardId, reason: &str) {
+        self.failed.entry(shard).or_default().is_let_go = true;
+        self.server.note_failed(shard, reason);
+    }
+
+    fn reopen(&mut self, order: &Reopening) {
+        let Reopening { shard, skip } = *order;
+        tracing::info!(shard = shard.0, skip, "the shard is opened again, as it was ordered");
+        match self.open_patiently(shard, skip) {
+            Ok(Some(open)) => {
+                self.failed.remove(&shard);
+                begin_compaction(self.server.clone(), vec![open.compaction_start()]);
+                self.hand_over(open);
+            }
+            Ok(None) => self.fail(shard, "the log of its lane is not open"),
+            Err(reason) => self.fail(shard, &reason),
+        }
+    }
+
+    /// Opens a shard's files as soon as nothing uses them any more: a thread may write the last rows or read some.
+    fn open_patiently(&self, shard: ShardId, skip: Option<u64>) -> Result<Option<OpenShard>, String> {
+        let deadline = Instant::now() + limits::REOPEN_PATIENCE;
+        let goes_on = || Instant::now() < deadline && !self.server.stop.is_requested();
+        loop {
+            match self.opener.open(&self.data, shard, skip) {
+                Err(refused) if refused.is_in_use && goes_on() => std::thread::sleep(limits::REOPEN_LOOKS),
+                outcome => return outcome.map_err(|refused| refused.text),
+            }
+        }
+    }
+
+    fn hand_over(&mut self, shard: OpenShard) {
+        let core = self.server.router.core_of(shard.id);
+        // A core that is gone says why when its thread is joined.
+        let _ = self.files[core.index()].try_send(shard);
+        self.server.mailboxes.bell(core).ring_urgently();
+    }
+}
