@@ -112,8 +112,8 @@ fn an_entry_that_adds_a_member_is_refused_where_entries_may_be_lost() {
             log.append([entry(0, &[THIS])], IOFlushed::noop()).await.expect("one member");
             let refused = log.append([entry(1, &[THIS, 2])], IOFlushed::noop()).await.expect_err("a second one");
             let fault = log.fault().expect("it is noted for whoever asks why the group has stopped");
-            assert_eq!(refused.to_string(), fault);
-            assert!(fault.contains("durability is none") && fault.contains("durability = always"), "{fault}");
+            assert_eq!(refused.to_string(), fault.text);
+            assert!(fault.text.contains("durability is none") && fault.text.contains("durability = always"), "{fault}");
             assert_eq!(open_log_end(&mut log).await, Some(0), "it was not appended");
         });
     }

@@ -98,6 +98,8 @@ pub(crate) const CACHED_ROW_BYTES_MAX: usize = 16 << 10;
 /// Rows of one piece of the cache. It is made of pieces, by hash, each with a policy of its own: one for all would have to grow,
 /// which with a million rows holds the core for tens of milliseconds; with so few it is some tens of microseconds.
 pub(crate) const CACHE_PIECE_ROWS_MAX: usize = 8192;
+/// Pieces that are fitted to another bound at a time: each may drop thousands of rows.
+pub(crate) const CACHE_PIECES_SHRUNK: usize = 2;
 
 // --- Memtable -----------------------------------------------------------------------------------------------------------------
 

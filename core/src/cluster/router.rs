@@ -51,6 +51,11 @@ impl Router {
         CoreId(self.lane_of_shard[shard.index()] % self.core_count)
     }
 
+    /// The lane of `shard`.
+    pub fn lane_of(&self, shard: ShardId) -> u16 {
+        self.lane_of_shard[shard.index()]
+    }
+
     /// The number of lanes; as many as shards if each has a log of its own.
     pub fn lane_count(&self) -> u16 {
         self.lane_of_shard.iter().max().map_or(0, |lane| lane + 1)

@@ -87,6 +87,16 @@ impl MemoryBudget {
         }
     }
 
+    /// The number of shards that the memory is divided among, one at least.
+    pub fn shard_count(&self) -> usize {
+        self.shard_count as usize
+    }
+
+    /// The same division of what `config` has by now.
+    pub fn again(&self, config: &Config) -> MemoryBudget {
+        MemoryBudget::new(config, self.shard_count as u16, self.lane_count as u16)
+    }
+
     /// Bound of all memtables together, in bytes.
     pub fn memtables_max(&self) -> u64 {
         self.shard_count * MEMTABLES_PER_SHARD * self.memtable_bytes as u64

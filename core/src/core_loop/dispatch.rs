@@ -176,14 +176,14 @@ impl Core {
                     args: args[1..].iter().map(|arg| arg.to_vec()).collect(),
                 };
                 let parts: Vec<Part> = router.shards().map(part).collect();
-                let bytes_max = self.server.reply_bounds.one_bytes_max;
+                let bytes_max = self.server.reply_bounds().one_bytes_max;
                 let gather = Gather::new(merge, parts.len()).bounded(bytes_max).of_writes(mode == Mode::Write);
                 self.coordinate(connection, command.id, Box::new(gather), parts);
             }
             Scatter::AllShards { .. } => self.run_on(connection, ShardId(0), command, run, mode, args),
             Scatter::MultiShard(steps) => {
-                let (db, bounds) = (connection.session.db, &self.server.reply_bounds);
-                match multi_shard::plan(command, steps, db, router, bounds, args) {
+                let (db, bounds) = (connection.session.db, self.server.reply_bounds());
+                match multi_shard::plan(command, steps, db, router, &bounds, args) {
                     Ok(Plan::Whole(shard)) => self.run_on(connection, shard, command, run, mode, args),
                     Ok(Plan::Parts(parts, coordinator)) => {
                         // Later parts are sent when earlier ones are answered: nothing of this connection may overtake them.
@@ -468,7 +468,7 @@ impl Core {
             Outcome::Control(control, merge) => {
                 let silent = !wanted;
                 let core_count = self.server.mailboxes.core_count();
-                let bytes_max = self.server.reply_bounds.one_bytes_max;
+                let bytes_max = self.server.reply_bounds().one_bytes_max;
                 let gather = Box::new(Gather::new(merge, core_count).bounded(bytes_max));
                 let place = connection.open_coordinated(gather, core_count, asked, Expects::Values, false, silent);
                 connection.barrier = true;

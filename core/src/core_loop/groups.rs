@@ -1,7 +1,7 @@
 //! The groups that come to a core and leave it while it runs.
 //!
-//! A group comes with its shard once it is open. A shard whose group has failed takes nothing more from then on: who waits for it is
-//! answered, since the log or the rows refuse it, and when nobody does it leaves. Whoever has opened it closes its files.
+//! A group comes with its shard once it is open. A shard whose group has failed takes nothing more from then on: who waits for it
+//! is answered, since the log or the rows refuse it, and when nobody does it leaves. Whoever has opened it closes its files.
 //!
 //! What a newcomer would get wrong: a shard stays in its seat until then. Threads that read for it still tell the core, and a reply
 //! that is larger than its client takes at once is still to be sent.

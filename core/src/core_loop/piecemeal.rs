@@ -94,7 +94,7 @@ impl Mget {
             parts[*part].args.push(key.to_vec());
             order[*part].push(place);
         }
-        self.gather = Gather::in_order(order).bounded(self.server.reply_bounds.one_bytes_max);
+        self.gather = Gather::in_order(order).bounded(self.server.reply_bounds().one_bytes_max);
         self.first_part += std::mem::replace(&mut self.parts, parts.len());
         parts
     }

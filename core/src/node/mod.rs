@@ -3,12 +3,14 @@
 mod background;
 mod clock;
 mod live_settings;
+mod shares;
 mod stats;
 mod stop;
 
 pub use background::{Background, Job};
 pub use clock::Clock;
 pub use live_settings::{LiveSettings, Settings};
+pub use shares::Shares;
 pub use stats::{CoreStats, Counter, Figure, GroupState, RateMeter, ShardStats, ShardTable};
 pub use stop::Stop;
 
@@ -39,8 +41,8 @@ pub struct Server {
     pub router: Router,
     /// The queues between cores.
     pub mailboxes: Arc<Mailboxes>,
-    /// Size that replies may reach.
-    pub reply_bounds: ReplyBounds,
+    /// The memory that each shard may have.
+    pub shares: Shares,
     /// Each core's counters, by core.
     pub cores: Box<[CoreStats]>,
     /// Each shard's figures, by shard.
@@ -195,7 +197,12 @@ impl Server {
 
     /// Bytes of rows from disk that may be kept for one command, see [`limits::PINNED_SHARE`].
     pub fn kept_bytes_max(&self) -> usize {
-        (self.config.memory as usize / self.shards.len() / limits::PINNED_SHARE).max(limits::PINNED_BYTES_MIN)
+        (self.config.memory as usize / self.shares.shard_count() / limits::PINNED_SHARE).max(limits::PINNED_BYTES_MIN)
+    }
+
+    /// Size that replies may reach.
+    pub fn reply_bounds(&self) -> ReplyBounds {
+        ReplyBounds::of(self.config.memory, self.shares.shard_count())
     }
 
     /// Asks every core to stop.

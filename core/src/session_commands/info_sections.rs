@@ -7,7 +7,7 @@ use super::process::{self, ProcessMemory};
 use super::server::last_save_unix_s;
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::table::commands;
-use crate::config::{Durability, MemoryBudget};
+use crate::config::Durability;
 use crate::node::{CoreStats, Counter, Figure, GroupState, Server, ShardStats};
 
 /// Redis' clock of accesses counts seconds in 24 bits.
@@ -61,7 +61,7 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
 
 pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     let (server, memory) = (scene.server, ProcessMemory::read());
-    let budget = MemoryBudget::new(&scene.config, server.router.shard_count(), server.router.lane_count());
+    let budget = server.shares.budget().again(&scene.config);
     let client_bytes: u64 = server.cores.iter().map(CoreStats::client_bytes).sum();
     let sum = |figure: fn(&ShardStats) -> &Figure| server.shards.iter().map(|shard| figure(shard).get()).sum::<u64>();
     let (memtables, row_caches) = (sum(|shard| &shard.memtable_bytes), sum(|shard| &shard.row_cache_bytes));
@@ -140,7 +140,7 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     let requests = sum(|shard| &shard.request_bytes) + gauge(server, |core| &core.outbox_requests_bytes);
     fields.add("memory_requests", requests + mailbox_requests as u64);
     fields.add("memory_batch_replies", sum(|shard| &shard.reply_bytes));
-    fields.add("memory_batch_replies_max", server.reply_bounds.shard_bytes_max * server.shards.len());
+    fields.add("memory_batch_replies_max", server.reply_bounds().shard_bytes_max * server.shares.shard_count());
     fields.add("memory_mailbox_replies", gauge(server, |core| &core.outbox_replies_bytes) + mailbox_replies as u64);
 }
 

@@ -12,10 +12,10 @@ use crate::boot::{OpenFiles, StopRequest};
 use crate::clients::Session;
 use crate::cluster::Router;
 use crate::commands::table::{self, ID_END};
-use crate::commands::{CommandError, Kind, ReplyBounds};
-use crate::config::Config;
+use crate::commands::{CommandError, Kind};
+use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
-use crate::node::{Clock, CoreStats, GroupState, Server, Settings, ShardTable, Stop};
+use crate::node::{Clock, CoreStats, GroupState, Server, Settings, ShardTable, Shares, Stop};
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {
@@ -33,7 +33,7 @@ impl Client {
         let server = Server {
             settings: Settings::new(config.clone()),
             open_files: OpenFiles::wanted(config.maxclients, 2, 2),
-            reply_bounds: ReplyBounds::of(config.memory, 2),
+            shares: Shares::new(MemoryBudget::new(&config, 2, 2)),
             config,
             cores: (0..2).map(|_| CoreStats::new(ID_END)).collect(),
             shards: ShardTable::of(router.shards().map(|shard| router.core_of(shard))),

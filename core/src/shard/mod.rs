@@ -85,6 +85,8 @@ pub struct Shard {
     counts_changed: bool,
     /// True if the other cores were told that this replica leads.
     told_to_lead: bool,
+    /// The division of the node's memory that the shard keeps to.
+    shares_version: u64,
     /// Buffer of the replies to reads before they go to the host: kept, so that not every read allocates.
     reply: Vec<u8>,
     server: Arc<Server>,
@@ -145,7 +147,8 @@ impl Shard {
         // What was replayed happened in an earlier run.
         machine.borrow().scratch.set_counts(KeyCounts::default());
         machine.borrow_mut().core = Some((server.clone(), core));
-        machine.borrow_mut().bounds = server.reply_bounds;
+        let (shares_version, bounds) = (server.shares.version(), server.reply_bounds());
+        machine.borrow_mut().bounds = bounds;
         let wake: Wake = {
             let server = server.clone();
             Arc::new(move || server.mailboxes.bell(core).ring_urgently())
@@ -154,11 +157,11 @@ impl Shard {
             threads.viewers.clone(),
             threads.entry_viewers.clone(),
             wake.clone(),
-            server.reply_bounds.shard_bytes_max,
+            bounds.shard_bytes_max,
         ));
         let in_flight = machine.borrow().in_flight.clone();
         let memtable_bytes = machine.borrow().store.memory().memtable_bytes;
-        let batches = Batches::new(in_flight, outcomes, memtable_bytes, server.reply_bounds.shard_bytes_max);
+        let batches = Batches::new(in_flight, outcomes, memtable_bytes, bounds.shard_bytes_max);
         Ok(Shard {
             id,
             machine,
@@ -172,6 +175,7 @@ impl Shard {
             deadline_sums: [0; DATABASE_COUNT],
             counts_changed: false,
             told_to_lead: true,
+            shares_version,
             reply: Vec::new(),
             server: server.clone(),
         })
@@ -216,6 +220,7 @@ impl Shard {
         if self.has_failed() {
             return;
         }
+        self.keep_to_share();
         self.expiry.rounds = 0;
         self.delete_expired(now_ms, host);
         self.publish(now_ms);
@@ -224,6 +229,25 @@ impl Shard {
             self.disk_measured = Some(now);
             self.publish_disk();
         }
+    }
+
+    /// Takes the memory that is the shard's now, if groups have come or gone, and gives back a little of what is too much.
+    fn keep_to_share(&mut self) {
+        let version = self.server.shares.version();
+        if version != self.shares_version {
+            self.shares_version = version;
+            let (budget, bounds) = (self.server.shares.budget(), self.server.reply_bounds());
+            let mut machine = self.machine.borrow_mut();
+            machine.store.set_memory(budget.memtable_bytes, budget.row_cache_bytes);
+            machine.bounds = bounds;
+            if let Some(views) = &machine.views {
+                views.set_reply_bytes_max(bounds.shard_bytes_max);
+            }
+            self.group.set_log_tail_bytes(budget.log_tail_bytes);
+            self.batches.replies.bytes_max = bounds.shard_bytes_max;
+            self.batches.pressure.set_memtable_bytes(budget.memtable_bytes);
+        }
+        self.machine.borrow_mut().store.give_back_memory();
     }
 
     /// Writes what is in memory to disk, so that the next start replays nothing.

@@ -2,7 +2,7 @@
 //!
 //! It is the thread that has started the node. What it does blocks, and the cores go on meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
@@ -12,9 +12,10 @@ use futures_channel::mpsc;
 use super::RunError;
 use super::shards::{CompactionStart, News, OpenShard, Opener, begin_compaction};
 use crate::boot::DataDir;
+use crate::config::MemoryBudget;
 use crate::ids::ShardId;
 use crate::limits;
-use crate::node::{Reopening, Server};
+use crate::node::{GroupState, Reopening, Server};
 
 /// Something for the keeper to do.
 pub(super) enum Event {
@@ -107,9 +108,10 @@ impl<'a> Keeper<'a> {
         match event {
             Event::OfGroup(shard, News::Opened) => tracing::debug!(shard = shard.0, "the group is open"),
             Event::OfGroup(shard, News::Refused(reason)) => self.fail(shard, &reason),
-            Event::OfGroup(shard, News::LetGo(log, store)) => {
+            Event::OfGroup(shard, News::LetGo(files)) => {
                 // Closing them may block.
-                drop((log, store));
+                drop(files);
+                self.share_out();
                 let failed = self.failed.entry(shard).or_default();
                 failed.is_let_go = true;
                 if let Some(order) = failed.order.take() {
@@ -128,11 +130,24 @@ impl<'a> Keeper<'a> {
     fn fail(&mut self, shard: ShardId, reason: &str) {
         self.failed.entry(shard).or_default().is_let_go = true;
         self.server.note_failed(shard, reason);
+        self.share_out();
+    }
+
+    /// Divides the node's memory among the groups that are open, or about to be.
+    fn share_out(&self) {
+        let router = &self.server.router;
+        let is_open = |shard: &ShardId| self.server.shards[shard.index()].state.get() != GroupState::Failed;
+        let lanes: BTreeSet<u16> = router.shards().filter(is_open).map(|shard| router.lane_of(shard)).collect();
+        let count = router.shards().filter(is_open).count();
+        if count > 0 {
+            self.server.shares.set(MemoryBudget::new(&self.server.config, count as u16, lanes.len() as u16));
+        }
     }
 
     fn reopen(&mut self, order: &Reopening) {
         let Reopening { shard, skip } = *order;
         tracing::info!(shard = shard.0, skip, "the shard is opened again, as it was ordered");
+        self.share_out();
         match self.open_patiently(shard, skip) {
             Ok(Some(open)) => {
                 self.failed.remove(&shard);

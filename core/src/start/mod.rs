@@ -23,13 +23,13 @@ use glommio::Placement;
 
 use crate::boot::{Ballast, OpenFiles, Prepared, StopRequest};
 use crate::cluster::Router;
-use crate::commands::{self, ReplyBounds};
+use crate::commands;
 use crate::config::{Config, MemoryBudget};
 use crate::core_loop::{self, SyncPlacement};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
-use crate::node::{Background, Clock, CoreStats, Reopening, Server, Settings, ShardTable, Stop};
+use crate::node::{Background, Clock, CoreStats, Reopening, Server, Settings, ShardTable, Shares, Stop};
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 
@@ -124,7 +124,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         tracing::info!(%address, "listening, the data is being loaded");
     }
     let mut failure = None;
-    let opened = Opener::open_all(&server, tables, &data, &syncers, budget);
+    let opened = Opener::open_all(&server, tables, &data, &syncers);
     let keeping = opened.and_then(|(opener, shards)| {
         let mut keeper = Keeper::new(server.clone(), data, opener, files);
         Ok(keeper.start(shards, &events)?.map(|compactions| (keeper, compactions)))
@@ -180,7 +180,7 @@ pub(crate) fn make_server(
     let run_id: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
     Server {
         settings: Settings::new(config.clone()),
-        reply_bounds: ReplyBounds::of(config.memory, shard_count),
+        shares: Shares::new(MemoryBudget::new(&config, router.shard_count(), router.lane_count())),
         config,
         open_files,
         cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),

@@ -13,7 +13,6 @@ use futures_util::StreamExt as _;
 
 use super::RunError;
 use crate::boot::{DataDir, GroupState, LaneDir, OpenTables};
-use crate::config::MemoryBudget;
 use crate::core_loop::Groups;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
@@ -43,7 +42,6 @@ pub(super) struct Opener<'a> {
     server: Arc<Server>,
     tables: OpenTables,
     syncers: &'a [LogSyncer],
-    budget: MemoryBudget,
     /// The lanes whose shards share a log, open as long as the node is.
     lanes: Vec<(LaneDir, Lane)>,
 }
@@ -62,15 +60,15 @@ impl From<String> for Unopened {
 }
 
 impl<'a> Opener<'a> {
-    /// Opens every lane's log, then every shard's log and rows, one thread each: recovery reads and the first writes take their time.
+    /// Opens every lane's log, then every shard's log and rows, one thread each: recovery reads and the first writes take their
+    /// time.
     pub(super) fn open_all(
         server: &Arc<Server>,
         tables: OpenTables,
         data: &DataDir,
         syncers: &'a [LogSyncer],
-        budget: MemoryBudget,
     ) -> Result<(Opener<'a>, Vec<OpenShard>), RunError> {
-        let config = &server.config;
+        let (config, budget) = (&server.config, server.shares.budget());
         if let Some(entry) = config.skip_entry.filter(|entry| entry.shard >= data.shard_count()) {
             return Err(RunError(format!(
                 "skip-entry = {entry}: there is no shard {}, the last one of {} is {}",
@@ -88,7 +86,7 @@ impl<'a> Opener<'a> {
             ..LogOptions::default()
         };
         let (lanes, mut faults) = split(at_once(&data.shared_lanes(), |lane| open_lane(lane, &options_of_lane(lane))));
-        let opener = Opener { server: server.clone(), tables, syncers, budget, lanes };
+        let opener = Opener { server: server.clone(), tables, syncers, lanes };
         let ids: Vec<ShardId> = server.router.shards().collect();
         let skip_of = |id: ShardId| config.skip_entry.filter(|entry| entry.shard == id.0).map(|entry| entry.index);
         let (shards, faults_of_shards) =
@@ -109,7 +107,7 @@ impl<'a> Opener<'a> {
     /// Opens a shard's log and rows; gives up the entry `skip` of the log, if there is one. `None` if the shard's lane is not open:
     /// it has no log, and its rows were looked at all the same.
     pub(super) fn open(&self, data: &DataDir, id: ShardId, skip: Option<u64>) -> Result<Option<OpenShard>, Unopened> {
-        let (config, budget) = (&self.server.config, &self.budget);
+        let (config, budget) = (&self.server.config, self.server.shares.budget());
         let (directory, group) = (data.shard(id.0), data.group(id.0));
         let syncer = &self.syncers[self.server.router.core_of(id).index()];
         let (identity, create, reserve_bytes) = (data.identity(id.0), !data.must_be_there(id.0), config.disk_reserve);
@@ -202,7 +200,7 @@ pub(super) enum News {
     /// It could not be opened, for a reason that the node cannot go on with.
     Refused(String),
     /// It has failed by itself, and the core has it no more: what is left of its files is to be closed.
-    LetGo(Option<RaftLog>, Option<Store>),
+    LetGo(Box<(Option<RaftLog>, Option<Store>)>),
 }
 
 /// Opens the groups of a core as their files come, each beside the others, and has the core take those that are ready.
@@ -225,7 +223,7 @@ pub(super) async fn open_groups(
                 }
                 Err(basalt_raft::Error::Fatal(fault)) if fault.reach == Reach::Group => {
                     server.note_failed(id, &fault.text);
-                    tell(id, News::LetGo(None, None));
+                    tell(id, News::LetGo(Box::default()));
                 }
                 Err(error) => tell(id, News::Refused(format!("shard {id}: {error}"))),
             }
@@ -251,8 +249,8 @@ async fn open_group(
 pub(super) fn end_failed(shard: Shard, tell: impl Fn(ShardId, News) + 'static) {
     let end = async move {
         let id = shard.id();
-        let (log, store) = shard.end(true).await;
-        tell(id, News::LetGo(log, store));
+        let files = shard.end(true).await;
+        tell(id, News::LetGo(Box::new(files)));
     };
     glommio::spawn_local(end).detach();
 }

@@ -137,6 +137,6 @@ fn a_generation_that_goes_out_with_a_checkpoint_waits_for_the_sync_of_the_log() 
 
         assert!(failed.contains("syncing the log"), "{failed}");
         assert_eq!(scene.machine.borrow().store.durable_applied(), 1);
-        assert_eq!(scene.generations.fault(), Some(failed), "nothing is written out any more");
+        assert_eq!(scene.generations.fault(), Some(failed.into()), "nothing is written out any more");
     });
 }

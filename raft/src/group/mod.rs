@@ -274,6 +274,11 @@ impl Group {
         self.0.log.bytes()
     }
 
+    /// Sets how many bytes of its newest entries the log keeps in memory from now on.
+    pub fn set_log_tail_bytes(&self, bytes: usize) {
+        self.0.log.set_tail_bytes(bytes);
+    }
+
     /// Returns where the log's memory is. Takes RocksDB's lock for a moment: not for every request.
     pub fn log_memory(&self) -> LogMemory {
         self.0.log.memory()

@@ -271,6 +271,11 @@ impl LogStore {
         self.synced(number).await
     }
 
+    /// Sets how many bytes of the newest entries are kept in memory.
+    pub(crate) fn set_tail_bytes(&self, bytes: usize) {
+        self.0.log.borrow_mut().set_tail_bytes(bytes);
+    }
+
     /// Returns where the log's memory is.
     pub(crate) fn memory(&self) -> LogMemory {
         self.0.log.borrow().memory()

@@ -86,7 +86,7 @@ fn an_entry_that_does_not_follow_the_one_before_is_refused() {
                         let refused = outcome.unwrap_err().to_string();
                         assert!(refused.contains(&words), "{refused}");
                         assert_eq!(scene.machine.borrow().text(), "", "it is not executed");
-                        assert_eq!(scene.log.fault(), Some(refused));
+                        assert_eq!(scene.log.fault(), Some(refused.into()));
                     }
                 }
             }

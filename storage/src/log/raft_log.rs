@@ -201,6 +201,11 @@ impl RaftLog {
         LogMemory { tail_bytes: self.tail.bytes() as u64, segments_bytes }
     }
 
+    /// Sets how many bytes of the newest records are kept in memory from now on, but for the last one, which always is.
+    pub fn set_tail_bytes(&mut self, bytes: usize) {
+        self.tail.set_bytes_max(bytes);
+    }
+
     /// Bytes of the records that are not purged, to within 64 KiB.
     pub fn bytes(&self) -> u64 {
         self.sizes.bytes()

@@ -26,7 +26,18 @@ impl Tail {
             self.bytes += record.row_bytes();
             self.records.push_back(record.clone());
         }
-        while self.bytes > self.bytes_max && self.records.len() > records.len() {
+        self.keep_at_least(records.len());
+    }
+
+    /// Keeps about `bytes_max` from now on.
+    pub(super) fn set_bytes_max(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
+        self.keep_at_least(1);
+    }
+
+    /// Forgets the oldest records beyond the bound, but for the last `count`.
+    fn keep_at_least(&mut self, count: usize) {
+        while self.bytes > self.bytes_max && self.records.len() > count {
             self.pop_front();
         }
     }

@@ -84,6 +84,19 @@ impl Store {
         Ok(Retired { _frozen: [Some(frozen), None], ..Retired::default() })
     }
 
+    /// Sets how much memory the active memtable and the cache of rows may take from now on. What is more is given back when the
+    /// memtable is written out, and by [`Store::give_back_memory`].
+    pub fn set_memory(&mut self, memtable_bytes: usize, row_cache_bytes: usize) {
+        self.options.memtable_bytes = memtable_bytes;
+        self.options.row_cache_bytes = row_cache_bytes;
+        self.row_cache.set_bytes_max(row_cache_bytes);
+    }
+
+    /// Gives back a little of what the cache of rows has beyond its bound, for which its core is held no longer than a moment.
+    pub fn give_back_memory(&mut self) {
+        self.row_cache.shrink();
+    }
+
     /// Memory in use.
     pub fn memory(&self) -> StoreMemory {
         StoreMemory {

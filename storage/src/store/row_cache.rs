@@ -42,7 +42,7 @@ use std::hash::{BuildHasher, Hasher};
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-use crate::limits::{CACHE_PIECE_ROWS_MAX, CACHED_ROW_BYTES_MAX};
+use crate::limits::{CACHE_PIECE_ROWS_MAX, CACHE_PIECES_SHRUNK, CACHED_ROW_BYTES_MAX};
 
 /// Memory of one row beside its bytes: its place in a slab (48 bytes, and half of that for slabs that are not full) and in a
 /// table (5 bytes, at a load between 44 % and 87 %), a quarter of that for one remembered after it has gone, and the allocator's
@@ -143,6 +143,8 @@ pub(super) struct RowCache {
     /// None for a cache of no bytes. Borrowed by rows that are being read: an insertion that meets one is left out.
     pieces: RefCell<Box<[Option<Box<Policy>>]>>,
     piece_bytes: usize,
+    /// Pieces from here on may have more than `piece_bytes`, since they were allowed more once.
+    shrunk: usize,
     hasher: DefaultHashBuilder,
     bytes: Cell<u64>,
     /// Number of times that everything was made void.
@@ -159,11 +161,37 @@ impl RowCache {
         RowCache {
             pieces: RefCell::new((0..piece_count).map(|_| None).collect()),
             piece_bytes: bytes_max.checked_div(piece_count).unwrap_or(0),
+            shrunk: piece_count,
             hasher: DefaultHashBuilder::default(),
             bytes: Cell::new(0),
             clears: 0,
             hits: Cell::new(0),
             misses: Cell::new(0),
+        }
+    }
+
+    /// Sets how much memory it takes at most. It grows as far as its pieces do, whose number stays, and shrinks by
+    /// [`RowCache::shrink`].
+    pub(super) fn set_bytes_max(&mut self, bytes_max: usize) {
+        let piece_count = self.pieces.get_mut().len();
+        let bytes = bytes_max.checked_div(piece_count).unwrap_or(0).min(CACHE_PIECE_ROWS_MAX * ROW_BYTES_MIN);
+        if bytes != self.piece_bytes {
+            (self.piece_bytes, self.shrunk) = (bytes, 0);
+        }
+    }
+
+    /// Fits a few pieces to the size that they may have. To be called now and then: a piece of thousands of rows takes a moment.
+    pub(super) fn shrink(&mut self) {
+        let pieces = self.pieces.get_mut();
+        let mut left = CACHE_PIECES_SHRUNK;
+        while left > 0 && self.shrunk < pieces.len() {
+            if let Some(piece) = &mut pieces[self.shrunk] {
+                let before = piece.weight();
+                piece.set_capacity(self.piece_bytes as u64);
+                self.bytes.set(self.bytes.get() + piece.weight() - before);
+                left -= 1;
+            }
+            self.shrunk += 1;
         }
     }
 
@@ -308,6 +336,32 @@ mod tests {
         assert!(used + 16 * rows <= bytes_max, "{used} bytes in slabs and tables for {rows} rows");
         cache.insert(b"large", Some(&[0; CACHED_ROW_BYTES_MAX]));
         assert_eq!(text(cache.find(b"large")), "unknown");
+    }
+
+    #[test]
+    fn its_bound_may_change_and_what_is_too_much_goes_bit_by_bit() {
+        let bytes_max = 16 << 20;
+        let mut cache = RowCache::new(bytes_max);
+        let fill = |cache: &RowCache| (0..200_000u32).for_each(|number| cache.insert(&number.to_be_bytes(), None));
+        fill(&cache);
+        cache.set_bytes_max(bytes_max / 4);
+        let mut steps = 0;
+        while cache.bytes() > bytes_max / 4 {
+            let before = cache.bytes();
+            cache.shrink();
+            steps += 1;
+            assert!(cache.bytes() < before, "{before} bytes after {steps} steps");
+        }
+        assert!(steps > 2, "a few pieces at a time");
+        fill(&cache);
+        let used: usize = cache.pieces.borrow().iter().flatten().map(|piece| piece.weight() as usize).sum();
+        assert_eq!(cache.bytes(), used);
+        assert!(used <= bytes_max / 4 && used > bytes_max / 5, "{used}");
+        // A piece that is made later has the new size from the beginning.
+        cache.set_bytes_max(bytes_max);
+        (0..steps).for_each(|_| cache.shrink());
+        fill(&cache);
+        assert!(cache.bytes() > bytes_max * 8 / 10 && cache.bytes() <= bytes_max, "{}", cache.bytes());
     }
 
     #[test]

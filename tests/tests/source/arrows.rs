@@ -57,7 +57,7 @@ pub const GRAPHS: &[Graph] = &[
             ("main", &["boot", "config", "limits", "start"]),
             ("multi_shard", &["cluster", "commands", "entry", "ids", "limits"]),
             ("node", &["boot", "cluster", "commands", "config", "entry", "ids", "limits", "mail"]),
-            ("session_commands", &["clients", "commands", "config", "limits", "mail", "node"]),
+            ("session_commands", &["clients", "commands", "config", "ids", "limits", "mail", "node"]),
             ("shard", &["commands", "config", "entry", "ids", "limits", "node"]),
             (
                 "start",

@@ -20,7 +20,7 @@ pub(super) struct ReplyBudget {
     is_less: Condvar,
     /// The same as in `state`, for the core.
     used: AtomicUsize,
-    bytes_max: usize,
+    bytes_max: AtomicUsize,
     /// Set once nobody takes replies any more.
     is_closed: AtomicBool,
 }
@@ -35,7 +35,25 @@ impl ReplyBudget {
     pub(super) fn new(bytes_max: usize) -> Arc<ReplyBudget> {
         let state = Mutex::new(State { used: 0, has_overdrawn: false });
         let (used, is_closed) = (AtomicUsize::new(0), AtomicBool::new(false));
-        Arc::new(ReplyBudget { state, is_less: Condvar::new(), used, bytes_max, is_closed })
+        Arc::new(ReplyBudget {
+            state,
+            is_less: Condvar::new(),
+            used,
+            bytes_max: AtomicUsize::new(bytes_max),
+            is_closed,
+        })
+    }
+
+    /// Sets how many bytes it has from now on.
+    pub(super) fn set_bytes_max(&self, bytes_max: usize) {
+        // Under the lock: a thread that has just looked would not hear of it.
+        let _state = self.lock();
+        self.bytes_max.store(bytes_max, Ordering::Relaxed);
+        self.is_less.notify_all();
+    }
+
+    fn bytes_max(&self) -> usize {
+        self.bytes_max.load(Ordering::Relaxed)
     }
 
     /// Ends all reads, since nobody takes replies any more: those that wait for room now, others with their next row.
@@ -86,13 +104,13 @@ impl Reservation {
     fn grow(&mut self, bytes: usize) -> bool {
         let Some(budget) = &self.budget else { return true };
         let mut state = budget.lock();
-        while state.used + bytes > budget.bytes_max && state.has_overdrawn && !self.is_overdrawn {
+        while state.used + bytes > budget.bytes_max() && state.has_overdrawn && !self.is_overdrawn {
             if !self.is_patient || budget.is_closed() {
                 return false;
             }
             state = budget.is_less.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if state.used + bytes > budget.bytes_max {
+        if state.used + bytes > budget.bytes_max() {
             (state.has_overdrawn, self.is_overdrawn) = (true, true);
         }
         state.used += bytes;

@@ -208,6 +208,11 @@ pub(in crate::shard) enum Deferral {
 }
 
 impl Views {
+    /// Sets how many bytes of replies its threads may hold from now on.
+    pub(in crate::shard) fn set_reply_bytes_max(&self, bytes: usize) {
+        self.budget.set_bytes_max(bytes);
+    }
+
     /// The views of a shard whose threads may hold so many bytes of replies, and one.
     pub(in crate::shard) fn new(
         threads: Background,

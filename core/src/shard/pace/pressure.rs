@@ -23,6 +23,11 @@ impl Pressure {
         Pressure { slow_down, growth: Growth::default(), log: LogPressure::new(now) }
     }
 
+    /// Notes that the memtable may have so many bytes from now on.
+    pub(in crate::shard) fn set_memtable_bytes(&mut self, memtable_bytes: usize) {
+        self.slow_down.set_memtable_bytes(memtable_bytes);
+    }
+
     pub(in crate::shard) fn slow_down(&self) -> &SlowDown {
         &self.slow_down
     }

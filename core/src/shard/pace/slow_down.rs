@@ -61,6 +61,10 @@ impl Level {
     }
 }
 
+fn usual_batch_bytes(memtable_bytes: usize) -> usize {
+    (memtable_bytes / limits::MEMTABLE_BATCHES_MIN).min(limits::BATCH_BYTES_MAX)
+}
+
 /// The moment at which a shard may propose its next batch, and how large that may be.
 #[derive(Debug)]
 pub struct SlowDown {
@@ -79,8 +83,16 @@ impl SlowDown {
     /// Nothing is under pressure. Batches are small beside the memtable, which they might overrun otherwise before any
     /// pressure is noticed.
     pub fn new(memtable_bytes: usize, now: Instant) -> SlowDown {
-        let usual = (memtable_bytes / limits::MEMTABLE_BATCHES_MIN).min(limits::BATCH_BYTES_MAX);
+        let usual = usual_batch_bytes(memtable_bytes);
         SlowDown { usual_batch_bytes: usual, batch_bytes_max: usual, due: now, waits_since: None, wait_per_byte: 0.0 }
+    }
+
+    /// Notes that the memtable may have so many bytes from now on.
+    pub fn set_memtable_bytes(&mut self, memtable_bytes: usize) {
+        self.usual_batch_bytes = usual_batch_bytes(memtable_bytes);
+        if !self.is_active() {
+            self.batch_bytes_max = self.usual_batch_bytes;
+        }
     }
 
     /// Bytes of a batch at which nothing more is taken: under pressure, what may leave in [`limits::SLOW_DOWN_STEP`].

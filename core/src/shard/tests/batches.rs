@@ -184,3 +184,21 @@ fn reads_of_a_refused_batch_see_no_later_write_of_their_connection() {
         assert_eq!((shard.batches.open.write_count, shard.parking.parked.len(), host.replies.len()), (1, 0, 2));
     });
 }
+
+#[test]
+fn a_shard_keeps_to_the_memory_that_it_is_given_while_it_runs() {
+    with_server(1, log_options(), |server, mut shard| async move {
+        let mut host = Host::default();
+        let config = &server.config;
+        for shards in [1, 8, 2] {
+            let budget = MemoryBudget::new(config, shards, shards);
+            server.shares.set(budget);
+            shard.tick(Instant::now(), 1, None, &mut host);
+            let memory = shard.machine.borrow().store.memory();
+            assert_eq!(memory.memtable_bytes, budget.memtable_bytes, "{shards} shards");
+            let bounds = shard.machine.borrow().bounds;
+            assert_eq!(bounds, ReplyBounds::of(config.memory, usize::from(shards)), "{shards} shards");
+            assert_eq!(shard.batches.replies.bytes_max, bounds.shard_bytes_max, "{shards} shards");
+        }
+    });
+}
