@@ -88,7 +88,8 @@ pub struct GroupHooks {
     pub on_outcome: Box<dyn Fn(u64, Outcome)>,
     /// Takes the reason when the group has stopped for good: the log or the store failed, an entry cannot be executed, or openraft
     /// failed. The group serves nothing any more, and its machine may hold half an entry; the process is to stop as well unless the
-    /// fault is the group's own. Called at most once, and not for a wanted shutdown.
+    /// fault is the group's own. Called at most once, or a second time where what others share is at fault behind what was the
+    /// group's own; not for a wanted shutdown.
     pub on_fatal: Box<dyn Fn(Fault)>,
     /// Asks the core, from any thread, to call [`Group::drain_completions`](crate::Group::drain_completions). Called
     /// often and must be cheap.

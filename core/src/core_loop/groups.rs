@@ -42,9 +42,10 @@ impl Core {
             if self.shards.len() <= id.index() {
                 self.shards.resize_with(id.index() + 1, || None);
             }
-            let state = if shard.leads() { GroupState::Leader } else { GroupState::Follower };
+            if !shard.has_failed() {
+                self.server.note_state(id, if shard.leads() { GroupState::Leader } else { GroupState::Follower });
+            }
             self.shards[id.index()] = Some(shard);
-            self.server.note_state(id, state);
         }
         count
     }

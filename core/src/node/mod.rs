@@ -134,7 +134,7 @@ impl Server {
     }
 
     /// Tells the other cores that the group of `shard` has stopped for good, through a fault that concerns no other. Where none is
-    /// left, the node stops. Only its core may call this.
+    /// left, the node stops. Only its core may call this, or who opens it while no core has it.
     pub fn note_failed(&self, shard: ShardId, reason: &str) {
         let stats = &self.shards[shard.index()];
         stats.fault.set(Some(reason.to_owned()));

@@ -17,6 +17,9 @@ use crate::limits;
 impl Shard {
     /// Takes an encoded request, for now or for when it may be run.
     pub fn submit(&mut self, origin: Origin, mode: Mode, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        if self.has_failed() {
+            return self.refuse_failed(origin, host);
+        }
         if self.needs_barrier(mode) || self.reading.holds((origin.core, origin.client)) {
             return self.wait_for_barrier(origin, mode, bytes, now_ms);
         }
@@ -57,6 +60,9 @@ impl Shard {
         now_ms: u64,
         host: &mut impl ShardHost,
     ) {
+        if self.has_failed() {
+            return self.refuse_failed(origin, host);
+        }
         if let Err((cold, bytes)) = self.join(origin, encode, now_ms) {
             self.park(origin, Mode::Write, &bytes, cold, host);
         }
@@ -98,6 +104,10 @@ impl Shard {
         now_ms: u64,
         host: &mut impl ShardHost,
     ) -> Result<(), ColdRead> {
+        if self.has_failed() {
+            self.refuse_failed(origin, host);
+            return Ok(());
+        }
         match mode {
             Mode::Write => {
                 self.join(origin, |out| out.extend_from_slice(bytes), now_ms).map_err(|(cold, _)| cold)?;
@@ -106,7 +116,6 @@ impl Shard {
                 self.probe(bytes, &mut NamesLooked::default(), now_ms)?;
                 self.read_in_order(origin, bytes);
             }
-            Mode::Read | Mode::ReadInOrder if self.has_failed() => self.refuse_failed(origin, host),
             Mode::Read | Mode::ReadInOrder => {
                 self.counts_changed = true;
                 let out = &mut self.reply;

@@ -114,6 +114,23 @@ fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, threads: &Threads, out
     }
 }
 
+/// Opens a group and waits until it takes requests.
+async fn open_group(
+    options: GroupOptions,
+    hooks: GroupHooks,
+    log: RaftLog,
+    machine: Rc<RefCell<ShardMachine>>,
+) -> Result<Group, basalt_raft::Error> {
+    let group = Group::open(options, hooks, log, machine).await?;
+    match group.wait_ready().await {
+        Ok(()) => Ok(group),
+        Err(error) => {
+            group.abandon().await;
+            Err(error)
+        }
+    }
+}
+
 impl Shard {
     /// Opens the shard's group on its log and rows, and waits until it can take requests.
     ///
@@ -138,8 +155,17 @@ impl Shard {
         server.note_recovering(id, core);
         let rows_end = machine.borrow().store.applied().index;
         let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
-        let group = Group::open(options, hooks, log, machine.clone()).await?;
-        group.wait_ready().await?;
+        let group = match open_group(options, hooks, log, machine.clone()).await {
+            Ok(group) => group,
+            Err(error) => {
+                // Closing the rows may block.
+                if let Some(machine) = Rc::into_inner(machine) {
+                    let store = machine.into_inner().store;
+                    let _ = threads.background.submit(Box::new(move || drop(store)));
+                }
+                return Err(error);
+            }
+        };
         server.shards[id.index()].replayed.set(replayed);
         if replayed > 0 {
             tracing::info!(shard = id.0, entries = replayed, "applied what the log has beyond the rows on disk");
@@ -277,7 +303,8 @@ impl Shard {
     pub async fn end(mut self, failed: bool) -> (Option<RaftLog>, Option<Store>) {
         let id = self.id;
         if let Err(error) = self.close(failed).await {
-            tracing::warn!(shard = id.0, %error, "the shard was not closed as it should be");
+            // Its log could not be made durable: the disk is at fault, or what syncs it.
+            self.server.fail(format!("shard {id} cannot be closed: {error}"));
         }
         let Shard { machine, group, .. } = self;
         let log = group.into_log();

@@ -80,6 +80,7 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     let park = Park::new(&mut ring).map_err(|error| format!("core {id} cannot park: {error}"))?;
     let _ = hello.send(Ok((id, Doorbell::new(ring.waker(), park.signal()))));
     let Ok((server, listeners)) = server.recv() else { return Err("another core could not start".into()) };
+    let panics = FailOnPanic(&server);
     // Nobody listens any more if the node was told to stop meanwhile.
     let tell = move |shard, news| drop(tell.send(Event::OfGroup(shard, news)));
     let groups = {
@@ -98,7 +99,6 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     if server.config.timer_probe {
         core_loop::probe_timers(server.clone(), id);
     }
-    let panics = FailOnPanic(&server);
     let outcome = core_loop::run(&mut core, park, heartbeat).await;
     if let Err(reason) = &outcome {
         // The other cores cannot go on without this one's shards.

@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
+use basalt_raft::Reach;
 use futures_channel::mpsc;
 
 use super::RunError;
@@ -29,11 +30,11 @@ pub(super) enum Event {
 
 /// The keeper of a node's groups.
 pub(super) struct Keeper<'a> {
-    pub(super) server: Arc<Server>,
-    pub(super) data: DataDir,
-    pub(super) opener: Opener<'a>,
+    server: Arc<Server>,
+    data: &'a mut DataDir,
+    opener: Opener<'a>,
     /// The way of opened files to each core.
-    pub(super) files: Vec<mpsc::Sender<OpenShard>>,
+    files: Vec<mpsc::Sender<OpenShard>>,
     /// Groups that have failed and whose files are closed, or are about to be, with the order to open them again if there is one.
     failed: BTreeMap<ShardId, Failed>,
 }
@@ -48,7 +49,7 @@ struct Failed {
 impl<'a> Keeper<'a> {
     pub(super) fn new(
         server: Arc<Server>,
-        data: DataDir,
+        data: &'a mut DataDir,
         opener: Opener<'a>,
         files: Vec<mpsc::Sender<OpenShard>>,
     ) -> Keeper<'a> {
@@ -65,15 +66,20 @@ impl<'a> Keeper<'a> {
         // A start that was refused is not counted: what belongs here may come back.
         self.data.count_start().map_err(|error| RunError(error.to_string()))?;
         let compactions = shards.iter().map(OpenShard::compaction_start).collect();
-        let mut to_come = shards.len();
+        // Others may fail meanwhile, and be opened again by order.
+        let mut to_come: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id).collect();
         for shard in shards {
             self.hand_over(shard);
         }
-        while to_come > 0 {
+        while !to_come.is_empty() {
             match self.next(events) {
-                Some(Event::OfGroup(_, News::Refused(reason))) => return Err(RunError(reason)),
+                Some(Event::OfGroup(shard, News::Refused(fault))) if to_come.contains(&shard) => {
+                    return Err(RunError(format!("shard {shard}: {fault}")));
+                }
                 Some(event) => {
-                    to_come -= usize::from(matches!(event, Event::OfGroup(..)));
+                    if let Event::OfGroup(shard, _) = &event {
+                        to_come.remove(shard);
+                    }
                     self.take(event);
                 }
                 None => return Ok(None),
@@ -81,10 +87,11 @@ impl<'a> Keeper<'a> {
         }
         // Each core seats its groups in a turn of its own: until then it answers that they are loading.
         while self.server.is_loading() {
-            if self.server.stop.is_requested() {
-                return Ok(None);
+            match events.recv_timeout(limits::SEAT_LOOKS) {
+                Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
             }
-            std::thread::sleep(limits::SEAT_LOOKS);
         }
         self.data.note_live();
         Ok(Some(compactions))
@@ -107,7 +114,10 @@ impl<'a> Keeper<'a> {
     fn take(&mut self, event: Event) {
         match event {
             Event::OfGroup(shard, News::Opened) => tracing::debug!(shard = shard.0, "the group is open"),
-            Event::OfGroup(shard, News::Refused(reason)) => self.fail(shard, &reason),
+            Event::OfGroup(shard, News::Refused(fault)) if fault.reach == Reach::Node => {
+                self.server.fail(format!("shard {shard} cannot be opened again: {fault}"));
+            }
+            Event::OfGroup(shard, News::Refused(fault)) => self.fail(shard, &fault.text),
             Event::OfGroup(shard, News::LetGo(files)) => {
                 // Closing them may block.
                 drop(files);
@@ -164,7 +174,7 @@ impl<'a> Keeper<'a> {
         let deadline = Instant::now() + limits::REOPEN_PATIENCE;
         let goes_on = || Instant::now() < deadline && !self.server.stop.is_requested();
         loop {
-            match self.opener.open(&self.data, shard, skip) {
+            match self.opener.open(self.data, shard, skip) {
                 Err(refused) if refused.is_in_use && goes_on() => std::thread::sleep(limits::REOPEN_LOOKS),
                 outcome => return outcome.map_err(|refused| refused.text),
             }

@@ -126,7 +126,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let mut failure = None;
     let opened = Opener::open_all(&server, tables, &data, &syncers);
     let keeping = opened.and_then(|(opener, shards)| {
-        let mut keeper = Keeper::new(server.clone(), data, opener, files);
+        let mut keeper = Keeper::new(server.clone(), &mut data, opener, files);
         Ok(keeper.start(shards, &events)?.map(|compactions| (keeper, compactions)))
     });
     match keeping {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use basalt_raft::{GroupOptions, NodeId, Reach};
+use basalt_raft::{Fault, GroupOptions, NodeId, Reach};
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Lane, LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{Store, StoreOptions};
@@ -121,12 +121,6 @@ impl<'a> Opener<'a> {
             open_files_max: self.tables.log.cast_signed(),
             ..LogOptions::default()
         };
-        let lane = self.lanes.iter().find(|(lane, _)| lane.shards.contains(&id.0));
-        let log = match lane {
-            Some((_, lane)) => Some(lane.open_log(group.number, &directory.log, &log_options, syncer)),
-            None if data.shares_log() => None,
-            None => Some(RaftLog::open(&directory.log, &log_options, syncer)),
-        };
         let usual = StoreOptions::new(ROW_RULES, budget.memtable_bytes, self.server.block_cache.clone());
         let row_cache_bytes = budget.row_cache_bytes;
         let open_files_max = self.tables.rows.cast_signed();
@@ -135,6 +129,17 @@ impl<'a> Opener<'a> {
         let in_shard = |error: basalt_storage::Error| {
             let is_in_use = matches!(error, basalt_storage::Error::InUse { .. });
             Unopened { text: format!("shard {id}: {error}"), is_in_use }
+        };
+        // Where it is in use, the log is not opened time and again.
+        let store = match store {
+            Err(error @ basalt_storage::Error::InUse { .. }) => return Err(in_shard(error)),
+            store => store,
+        };
+        let lane = self.lanes.iter().find(|(lane, _)| lane.shards.contains(&id.0));
+        let log = match lane {
+            Some((_, lane)) => Some(lane.open_log(group.number, &directory.log, &log_options, syncer)),
+            None if data.shares_log() => None,
+            None => Some(RaftLog::open(&directory.log, &log_options, syncer)),
         };
         let (log, store) = (log.transpose().map_err(in_shard)?, store.map_err(in_shard)?);
         let Some(mut log) = log else { return Ok(None) };
@@ -197,8 +202,8 @@ pub(super) type Files = mpsc::Receiver<OpenShard>;
 pub(super) enum News {
     /// It takes requests.
     Opened,
-    /// It could not be opened, for a reason that the node cannot go on with.
-    Refused(String),
+    /// It could not be opened, and not through a fault of its own.
+    Refused(Fault),
     /// It has failed by itself, and the core has it no more: what is left of its files is to be closed.
     LetGo(Box<(Option<RaftLog>, Option<Store>)>),
 }
@@ -225,7 +230,10 @@ pub(super) async fn open_groups(
                     server.note_failed(id, &fault.text);
                     tell(id, News::LetGo(Box::default()));
                 }
-                Err(error) => tell(id, News::Refused(format!("shard {id}: {error}"))),
+                Err(basalt_raft::Error::Fatal(fault)) => tell(id, News::Refused(fault)),
+                Err(error) => {
+                    tell(id, News::Refused(Fault { text: error.to_string(), reach: Reach::Group }));
+                }
             }
             server.mailboxes.bell(core).ring_urgently();
         };

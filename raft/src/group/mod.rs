@@ -21,7 +21,8 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{Fatal, LinearizableReadError, RaftError};
 use openraft::{AsyncRuntime, ReadPolicy, ServerState};
 
-use crate::error::{Error, Fault, ProposeError, Refused, Result};
+use crate::completions::Background;
+use crate::error::{Error, Fault, ProposeError, Reach, Refused, Result};
 use crate::generations::{Generations, WritePace};
 use crate::ids::NodeId;
 use crate::limits::{DRIVE_EVERY, SHUTDOWN_WAIT};
@@ -108,7 +109,15 @@ impl Group {
         // All of openraft's tasks are children of those that it spawns here. One that is gone would leave a group that looks alive.
         let opening = watching(on_panic, Raft::new(options.node, config, Peers, log.clone(), state_machine));
         let opened = drive(|| drain(&log, &generations), opening).await;
-        let raft = opened.map_err(|fatal| Error::Fatal(reason(&log, &generations, &fatal)))?;
+        let raft = match opened {
+            Ok(raft) => raft,
+            Err(fatal) => {
+                let (fault, background) = (reason(&log, &generations, &fatal), generations.background());
+                drop(generations);
+                close_elsewhere(log, &*background);
+                return Err(Error::Fatal(fault));
+            }
+        };
         let group = Group(Rc::new(Inner {
             options,
             raft,
@@ -128,8 +137,21 @@ impl Group {
             fatal: RefCell::new(None),
         }));
         group.watch();
-        group.drive(group.join()).await?;
+        if let Err(error) = group.drive(group.join()).await {
+            group.abandon().await;
+            return Err(error);
+        }
         Ok(group)
+    }
+
+    /// Stops a group that could not be opened to its end. Its log is closed on another thread.
+    pub async fn abandon(self) {
+        if let Err(error) = self.shutdown().await {
+            tracing::warn!(shard = self.0.options.shard, %error, "the log of a group that was not opened is not durable");
+        }
+        let (log, background) = (self.0.log.clone(), self.0.generations.background());
+        drop(self);
+        close_elsewhere(log, &*background);
     }
 
     /// Proposes `batch` as one entry. The outcome comes to [`GroupHooks::on_outcome`] with `ticket`: in the order of the
@@ -427,7 +449,9 @@ impl Inner {
 
     /// Reports once that the group is over.
     fn fail(&self, fault: Fault) {
-        if self.fatal.borrow().is_some() {
+        // What others share may turn out to be at fault behind what concerned the group alone.
+        let is_known = |known: &Fault| known.reach == Reach::Node || fault.reach == Reach::Group;
+        if self.fatal.borrow().as_ref().is_some_and(is_known) {
             return;
         }
         tracing::error!(shard = self.options.shard, reason = fault.text, "the group has stopped for good");
@@ -438,6 +462,13 @@ impl Inner {
 
     fn reason(&self, fatal: &Fatal<TypeConfig>) -> Fault {
         reason(&self.log, &self.generations, fatal)
+    }
+}
+
+/// Has a log closed, which may block, on another thread, if this is its last handle.
+fn close_elsewhere(log: LogStore, background: &dyn Background) {
+    if let Some(log) = log.into_log() {
+        background.run(Box::new(move || drop(log)));
     }
 }
 

@@ -23,7 +23,7 @@ use basalt_storage::log::{Backlog, Durability, LogMemory, RaftLog, Skips, SyncDo
 
 use crate::channels::Waiters;
 use crate::completions::{Background, Syncs, Wake};
-use crate::error::{Error, Fault, ProposeError};
+use crate::error::{Error, Fault, ProposeError, Reach};
 use crate::runtime::OnPanic;
 use crate::types::IoFlushed;
 
@@ -297,9 +297,13 @@ impl LogStore {
         self.0.log.borrow().backlog()
     }
 
-    /// Notes why the log, or what depends on it, failed. The first reason stays.
+    /// Notes why the log, or what depends on it, failed. The first reason stays, but for one that concerns the group alone behind
+    /// which comes one that does not.
     pub(crate) fn note_fault(&self, fault: impl Into<Fault>) {
-        self.0.fault.borrow_mut().get_or_insert_with(|| fault.into());
+        let (fault, mut noted) = (fault.into(), self.0.fault.borrow_mut());
+        if noted.as_ref().is_none_or(|noted| noted.reach == Reach::Group && fault.reach == Reach::Node) {
+            *noted = Some(fault);
+        }
     }
 
     /// Turns an error into openraft's, and keeps its words.

@@ -125,9 +125,12 @@ impl Lane {
     /// Opens the log of group `group`, whose state is in `directory`, or creates it.
     ///
     /// # Errors
-    /// As [`RaftLog::open`]; those of other groups are not concerned.
+    /// As [`RaftLog::open`]; those of other groups are not concerned. [`Error::InUse`] while the same log is open.
     pub fn open_log(&self, group: u64, directory: &Path, options: &LogOptions, syncer: &LogSyncer) -> Result<RaftLog> {
         let family = format!("group-{group}");
+        if self.shared.has_open(&family) {
+            return Err(Error::InUse { path: directory.to_owned() });
+        }
         let skips = Skips::open(directory, options.identity)?;
         // An earlier handle of the log may have left appends that are not durable.
         self.shared.sync().map_err(|error| {
@@ -240,6 +243,11 @@ impl SharedLane {
         let mut logs = lock(&self.logs);
         logs.retain(|log| log.strong_count() > 0);
         logs.push(Arc::downgrade(log));
+    }
+
+    /// Returns true if the log of this column family is open.
+    fn has_open(&self, family: &str) -> bool {
+        lock(&self.logs).iter().any(|log| log.upgrade().is_some_and(|log| log.family() == family))
     }
 
     /// Forgets a log that is closed, though a thread may still have it.
@@ -620,6 +628,21 @@ mod tests {
             assert!(Instant::now() < deadline, "the tables are written");
             thread::sleep(Duration::from_millis(1));
         }
+    }
+
+    #[test]
+    fn a_log_is_open_once_and_may_be_opened_again_when_it_is_closed() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let syncer = LogSyncer::start(0, Durability::Always).expect("threads");
+        let (lane, mut logs) = lane_of_three(root.path(), &syncer);
+        let open = |group: u64| lane.open_log(group, &root.path().join(format!("group-{group}")), &options(), &syncer);
+        let refused = open(2).expect_err("it is open");
+        assert!(matches!(refused, Error::InUse { .. }), "{refused}");
+        drop(logs.pop());
+        let mut again = open(2).expect("it was closed, and the others are open");
+        assert_eq!(again.last_index(), Some(9));
+        append(&mut again, 1);
+        sync(&mut again).expect("synced");
     }
 
     #[test]

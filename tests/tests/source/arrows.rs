@@ -102,6 +102,7 @@ pub const GRAPHS: &[Graph] = &[
             (
                 "group",
                 &[
+                    "completions",
                     "entry",
                     "error",
                     "generations",

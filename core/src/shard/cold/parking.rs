@@ -111,6 +111,10 @@ impl Shard {
         host: &mut impl ShardHost,
     ) -> Result<(), ColdRead> {
         let ParkedRequest { origin, mode, bytes, progress } = request;
+        if self.has_failed() {
+            self.refuse_failed(*origin, host);
+            return Ok(());
+        }
         let (is_overtaken, has_failed) = (progress.is_overtaken(), progress.has_failed());
         match mode {
             // The entry meets what was met here, and goes its own way with it.
@@ -144,9 +148,6 @@ impl Shard {
 
     /// Runs a read whose rows could not be fetched: it meets the error, and says it.
     fn run_waiting(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
-        if self.has_failed() {
-            return self.refuse_failed(origin, host);
-        }
         self.counts_changed = true;
         let mut out = Vec::new();
         let outcome = self

@@ -669,6 +669,8 @@ impl Shard {
     fn take_viewed(&mut self, purpose: Purpose, viewed: Viewed, now_ms: u64, host: &mut impl ShardHost) {
         self.counts_changed = true;
         match purpose {
+            // It stood in an entry that was not executed to its end.
+            Purpose::Deferred(origin) if self.has_failed() => self.refuse_failed(origin, host),
             Purpose::Deferred(origin) if viewed.has_strayed => host.reply(origin, TOO_MUCH_TO_KEEP),
             Purpose::Deferred(origin) => host.reply(origin, &viewed.reply),
             Purpose::Entry | Purpose::Dismissed => {}
