@@ -286,7 +286,12 @@ pub const EVICTED_BYTES_MIN: u64 = 64 << 10;
 /// Requests that may wait with the sender for a full mailbox.
 pub const OUTBOX_REQUESTS_MAX: usize = 64 << 10;
 
-/// Bytes of requests that may wait with the sender for a full mailbox; then it stops decoding.
+/// Messages that a core gives to its subscribers in a turn: some hundred nanoseconds each.
+pub const DELIVERIES_PER_TURN: usize = 1024;
+/// Bytes of published messages due to subscribers of a core at which it takes no more requests.
+pub const FANOUT_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of requests, or of published messages, that may wait with the sender for a full mailbox; then it stops decoding.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of replies for another core at which a core takes no more requests from there until they are handed over, so that

@@ -3,6 +3,21 @@
 use super::session::{DEFAULT_USER, Session};
 use crate::commands::{Args, CommandError, parse_i64};
 
+/// The type of a client, as Redis tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ClientKind {
+    Normal,
+    Subscriber,
+    /// Of which there are none: no replicas and no masters.
+    Nobody,
+}
+
+impl ClientKind {
+    fn of(session: &Session) -> ClientKind {
+        if session.is_subscriber() { ClientKind::Subscriber } else { ClientKind::Normal }
+    }
+}
+
 /// Properties that a connection must have; the default lets all through.
 #[derive(Debug, Clone, Default)]
 pub struct ClientFilter {
@@ -14,8 +29,8 @@ pub struct ClientFilter {
     local: Option<String>,
     /// Not this connection.
     except: Option<u64>,
-    /// Of a type that no connection has: there are no replicas, masters and subscribers.
-    nobody: bool,
+    /// Of this type.
+    kind: Option<ClientKind>,
     /// The connection that asks, by its id.
     asker: Option<u64>,
 }
@@ -27,7 +42,7 @@ impl ClientFilter {
             Some(wanted) => address.is_some_and(|address| address.to_string() == *wanted),
             None => true,
         };
-        !self.nobody
+        self.kind.is_none_or(|kind| kind == ClientKind::of(session))
             && self.except != Some(session.id)
             && (self.ids.is_empty() || self.ids.contains(&session.id))
             && is_at(&self.peer, session.peer)
@@ -44,7 +59,7 @@ impl ClientFilter {
         let mut filter = ClientFilter::default();
         match args {
             [_, _] => {}
-            [_, _, option, kind] if option.eq_ignore_ascii_case(b"type") => filter.nobody = !is_normal(kind)?,
+            [_, _, option, kind] if option.eq_ignore_ascii_case(b"type") => filter.kind = Some(parse_kind(kind)?),
             [_, _, option, ids @ ..] if option.eq_ignore_ascii_case(b"id") && !ids.is_empty() => {
                 filter.ids = ids.iter().copied().map(parse_listed_id).collect::<Result<_, _>>()?;
             }
@@ -72,7 +87,7 @@ impl ClientFilter {
     fn add(&mut self, name: &[u8], value: &[u8], asker: u64) -> Result<(), CommandError> {
         match name.to_ascii_lowercase().as_slice() {
             b"id" => self.ids = vec![parse_killed_id(value)?],
-            b"type" => self.nobody = !is_normal(value)?,
+            b"type" => self.kind = Some(parse_kind(value)?),
             b"addr" => self.peer = Some(text(value)),
             b"laddr" => self.local = Some(text(value)),
             b"user" if value == DEFAULT_USER => {}
@@ -101,11 +116,11 @@ fn parse_killed_id(arg: &[u8]) -> Result<u64, CommandError> {
     }
 }
 
-/// Returns whether a client type is that of ordinary clients, which all are.
-fn is_normal(kind: &[u8]) -> Result<bool, CommandError> {
+fn parse_kind(kind: &[u8]) -> Result<ClientKind, CommandError> {
     match kind.to_ascii_lowercase().as_slice() {
-        b"normal" => Ok(true),
-        b"master" | b"replica" | b"slave" | b"pubsub" => Ok(false),
+        b"normal" => Ok(ClientKind::Normal),
+        b"pubsub" => Ok(ClientKind::Subscriber),
+        b"master" | b"replica" | b"slave" => Ok(ClientKind::Nobody),
         _ => Err(CommandError::owned(format!("ERR Unknown client type '{}'", text(kind)))),
     }
 }

@@ -216,7 +216,8 @@ impl Connection {
             }
             Place::Waiting { .. } | Place::Ready(_) => 0,
         };
-        self.ready_bytes + self.places.iter().map(held).sum::<usize>()
+        let subscriptions = self.session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.bytes());
+        subscriptions + self.ready_bytes + self.places.iter().map(held).sum::<usize>()
     }
 
     /// Returns whether writes behind place `number` were started, answered or not.

@@ -5,6 +5,7 @@ mod connection;
 mod input_buffer;
 mod session;
 mod stalled;
+mod subscriptions;
 mod traffic;
 mod turns;
 

@@ -5,6 +5,9 @@ use std::time::Instant;
 
 use basalt_net::resp::Protocol;
 
+use super::subscriptions::Subscriptions;
+use crate::mail::{Audience, SubscriptionChange};
+
 /// The one user there is, as in a Redis that nobody has configured.
 pub(crate) const DEFAULT_USER: &[u8] = b"default";
 
@@ -58,6 +61,8 @@ pub struct Session {
     pub command_count: u64,
     /// True if it is to be closed once what is queued is sent.
     pub closing: bool,
+    /// Its subscriptions, if it has any.
+    pub subscriptions: Option<Box<Subscriptions>>,
 }
 
 impl Session {
@@ -81,7 +86,29 @@ impl Session {
             last_command: None,
             command_count: 0,
             closing: false,
+            subscriptions: None,
         }
+    }
+
+    /// Returns whether it has subscribed to something.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.is_some()
+    }
+
+    /// Returns whether it has subscribed to `name`.
+    pub fn is_subscribed_to(&self, audience: Audience, name: &[u8]) -> bool {
+        self.subscriptions.as_ref().is_some_and(|subscriptions| subscriptions.of(audience).contains(name))
+    }
+
+    /// Ends all its subscriptions; returns what has changed.
+    pub fn end_subscriptions(&mut self) -> Vec<SubscriptionChange> {
+        let Some(ended) = self.subscriptions.take() else { return Vec::new() };
+        let audiences = [Audience::Channel, Audience::Pattern, Audience::ShardChannel];
+        let of = |audience| {
+            let names = ended.of(audience).iter();
+            names.map(move |name| SubscriptionChange { audience, name: name.clone(), is_made: false })
+        };
+        audiences.into_iter().flat_map(of).collect()
     }
 
     /// `RESET`: everything as on a fresh connection but what it is, where it comes from and which library is behind it.

@@ -89,8 +89,12 @@ pub struct Command {
     pub rows: Rows,
     /// The case in which it replaces a key that is there by the one that it moves or copies.
     pub overwrites: Overwrites,
-    /// True if it tells or forgets what others have done, so that it waits until the commands before it are answered.
+    /// True if it waits until the commands before it are answered.
     pub is_after_replies: bool,
+    /// True if it tells or forgets what others have done, so that the figures must be of this moment.
+    pub tells_figures: bool,
+    /// True if a connection may call it that has subscribed by the old protocol.
+    pub is_for_subscribers: bool,
     /// True if it draws random numbers: each call then gets a seed.
     draws: bool,
     /// The case in which a write's reply has values of keys.
@@ -130,6 +134,8 @@ impl Command {
             rows: Rows::KeysAndOthers,
             overwrites: Overwrites::Always,
             is_after_replies: false,
+            tells_figures: false,
+            is_for_subscribers: false,
             draws: false,
             values,
         }
@@ -177,7 +183,17 @@ impl Command {
 
     /// This command, which waits until those before it on its connection are answered, and sees what all of its core have done.
     pub(super) const fn after_replies(self) -> Command {
+        Command { is_after_replies: true, tells_figures: true, ..self }
+    }
+
+    /// This command, which waits until those before it on its connection are answered: who hears of it may look for what they did.
+    pub(super) const fn in_its_turn(self) -> Command {
         Command { is_after_replies: true, ..self }
+    }
+
+    /// This command, which a connection may call that has subscribed by the old protocol.
+    pub(super) const fn for_subscribers(self) -> Command {
+        Command { is_for_subscribers: true, ..self }
     }
 
     /// This command, which leaves the key alone that it would replace.

@@ -31,6 +31,9 @@ const IDS: &str = "
     801 auth, 802 client, 803 echo, 804 hello, 805 ping, 806 quit, 807 reset, 808 select, 820 client|getname,
     821 client|help, 822 client|id, 823 client|info, 824 client|kill, 825 client|list, 826 client|no-evict,
     827 client|no-touch, 828 client|reply, 829 client|setinfo, 830 client|setname,
+    901 publish, 902 subscribe, 903 unsubscribe, 904 psubscribe, 905 punsubscribe, 906 spublish, 907 ssubscribe,
+    908 sunsubscribe, 909 pubsub, 920 pubsub|channels, 921 pubsub|help, 922 pubsub|numpat, 923 pubsub|numsub,
+    924 pubsub|shardchannels, 925 pubsub|shardnumsub,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

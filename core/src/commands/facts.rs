@@ -74,6 +74,8 @@ pub enum Group {
     Hash,
     /// Lists.
     List,
+    /// Publish and subscribe.
+    Pubsub,
     /// Server management.
     Server,
     /// Sets.
@@ -94,6 +96,7 @@ impl Group {
             Group::Generic => "generic",
             Group::Hash => "hash",
             Group::List => "list",
+            Group::Pubsub => "pubsub",
             Group::Server => "server",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",

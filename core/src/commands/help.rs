@@ -23,6 +23,21 @@ pub(super) const BASALT: &[&str] = &[
     "    which must be the one that has stopped it. INFO shards tells when it takes requests.",
 ];
 
+/// Lines of `PUBSUB HELP`.
+pub(super) const PUBSUB: &[&str] = &[
+    "CHANNELS [<pattern>]",
+    "    Return the currently active channels matching a <pattern> (default: '*').",
+    "NUMPAT",
+    "    Return number of subscriptions to patterns.",
+    "NUMSUB [<channel> ...]",
+    "    Return the number of subscribers for the specified channels, excluding",
+    "    pattern subscriptions(default: no channels).",
+    "SHARDCHANNELS [<pattern>]",
+    "    Return the currently active shard level channels matching a <pattern> (default: '*').",
+    "SHARDNUMSUB [<shardchannel> ...]",
+    "    Return the number of subscribers for the specified shard level channel(s)",
+];
+
 /// Lines of `CLIENT HELP`.
 pub(super) const CLIENT: &[&str] = &[
     "GETNAME",

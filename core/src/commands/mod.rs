@@ -25,6 +25,7 @@ pub mod lists;
 mod long_double;
 #[cfg(test)]
 mod odd_numbers;
+pub mod pubsub;
 mod random;
 #[cfg(test)]
 pub(crate) mod random_commands;

@@ -29,7 +29,7 @@ mod table;
 mod time_span;
 mod written;
 
-pub use buffer_limit::BufferLimit;
+pub use buffer_limit::{BufferLimit, OutputLimits};
 pub use choice::{Durability, LogFormat, Pinning};
 pub use cpu_list::CpuChoice;
 pub(crate) use cpu_list::show_list as show_cpus;

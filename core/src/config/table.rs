@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::buffer_limit::{BufferLimit, OutputLimit};
+use super::buffer_limit::{OutputLimit, OutputLimits};
 use super::byte_size::{Bytes, Memory, show_bytes};
 use super::choice::{Choice, Durability, LogFormat, Pinning};
 use super::cpu_list::{CpuChoice, Cpus};
@@ -58,8 +58,8 @@ settings! {
     [Network, Live] "client-query-buffer-limit" = client_query_buffer_limit: u64, "256mb",
         Bytes { least: BULK_BYTES_MIN, most: 4 * BULK_BYTES_MAX, zero_means: None };
 
-    /// Disconnects a client that leaves more replies than this unread.
-    [Network, Live] "client-output-buffer-limit" = client_output_buffer_limit: BufferLimit, "normal 256mb 64mb 60",
+    /// Disconnects a client that leaves more replies than this unread, or more messages if it has subscribed to some.
+    [Network, Live] "client-output-buffer-limit" = client_output_buffer_limit: OutputLimits, "normal 256mb 64mb 60 pubsub 32mb 8mb 60",
         OutputLimit;
 
     /// Most that all clients together may have sent and not had executed, or been answered and not read; beyond, those that hold

@@ -83,7 +83,12 @@ impl Core {
         }
         let output = self.ring.output_bytes(id) + connection.ready_bytes();
         let was_over = connection.output_over_since.is_some();
-        if self.live.output_is_over(output, &mut connection.output_over_since, self.clock.now) {
+        if self.live.output_is_over(
+            connection.session.is_subscriber(),
+            output,
+            &mut connection.output_over_since,
+            self.clock.now,
+        ) {
             self.clients.connections[id.index()] = Some(connection);
             return self.close_over_limit(id, output);
         }
@@ -98,7 +103,10 @@ impl Core {
         self.clients.connections[id.index()] = Some(connection);
     }
 
-    fn forget(&mut self, connection: Box<Connection>) {
+    fn forget(&mut self, mut connection: Box<Connection>) {
+        if connection.session.is_subscriber() {
+            self.end_subscriptions(&mut connection);
+        }
         if let Some(waits_for) = connection.waits_for {
             self.clients.stalled.leave(waits_for);
         }
@@ -268,6 +276,10 @@ pub(super) fn run_control(core: &mut Core, control: &Control) -> Vec<u8> {
                 }
             }
             reply.integer(victims.len() as i64);
+        }
+        Control::Subscriptions(told) => {
+            core.take_over_subscriptions(told);
+            reply.ok();
         }
     }
     bytes

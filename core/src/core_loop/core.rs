@@ -13,6 +13,7 @@ use basalt_net::ring::{ConnId, Ring};
 use basalt_storage::Fetched;
 use crossbeam_queue::ArrayQueue;
 
+use super::fanout::Fanout;
 use super::groups::Groups;
 use super::outbox::Outbox;
 use super::pending::PendingRequests;
@@ -46,6 +47,7 @@ pub struct Core {
     pub(super) sync_placement: SyncPlacement,
     pub(super) live: LiveSettings,
     pub(super) cold_reads: ColdReads,
+    pub(super) fanout: Fanout,
     pub(super) stopping: Option<Stopping>,
     /// Commands, bytes received and bytes sent per second.
     pub(super) rates: [RateMeter; 3],
@@ -153,6 +155,7 @@ impl Core {
                 by_shard: Vec::new(),
                 readers,
             },
+            fanout: Fanout::default(),
             stopping: None,
             rates: Default::default(),
         }

@@ -1,13 +1,13 @@
 //! From a decoded command to the shard that runs it.
 
-use basalt_net::resp::Argv;
+use basalt_net::resp::{Argv, Protocol};
 use basalt_storage::ColdRead;
 use smallvec::SmallVec;
 
 use super::core::Core;
 use super::pending::PendingRequest;
 use super::piecemeal::Mget;
-use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Started};
+use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Session, Started};
 use crate::commands::table;
 use crate::commands::{Args, Command, CommandError, Kind, Merge, MultiShard, Run, Scatter};
 use crate::entry::request::{self, Mode, RequestHeader};
@@ -20,6 +20,19 @@ use basalt_net::resp::Reply;
 
 /// Words of HTTP requests that could otherwise pass for commands; Redis closes such connections too.
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
+
+/// Returns whether a connection may not call `command`: with the old protocol, one that has subscribed may do little else, since its
+/// client could not tell replies from messages.
+fn is_bound(session: &Session, command: &Command) -> bool {
+    session.is_subscriber() && session.protocol == Protocol::Resp2 && !command.is_for_subscribers
+}
+
+fn only_for_subscribers(command: &Command) -> CommandError {
+    let name = command.name();
+    CommandError::owned(format!(
+        "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    ))
+}
 
 impl Core {
     /// Starts one command of a connection: answers it, or opens a place for its reply and sends it on its way. Or says why it must
@@ -43,6 +56,10 @@ impl Core {
         }
         self.stats().commands.add(1);
         match found {
+            Ok(command) if is_bound(session, command) => {
+                self.stats().by_command[command.id as usize].rejected.add(1);
+                self.refuse(connection, &only_for_subscribers(command));
+            }
             Ok(command) if let Some(error) = self.why_away(command, &args) => {
                 self.stats().by_command[command.id as usize].rejected.add(1);
                 self.refuse(connection, &error);
@@ -445,7 +462,7 @@ impl Core {
 
     fn session_command(&mut self, connection: &mut Connection, command: &'static Command, args: Args<'_>) {
         let asked = command.id;
-        if command.is_after_replies {
+        if command.tells_figures {
             self.publish_now();
         }
         let mut bytes = Vec::new();
@@ -465,6 +482,7 @@ impl Core {
             Outcome::Done => {}
             Outcome::Close => connection.session.closing = true,
             Outcome::Stop => return self.server.stop_all(),
+            Outcome::Fanout(order) => return self.fan_out(connection, asked, order, bytes),
             Outcome::Control(control, merge) => {
                 let silent = !wanted;
                 let core_count = self.server.mailboxes.core_count();
@@ -486,11 +504,11 @@ impl Core {
         }
     }
 
-    fn ticket(&mut self, connection: &Connection, place: u64, part: u32) -> Ticket {
+    pub(super) fn ticket(&mut self, connection: &Connection, place: u64, part: u32) -> Ticket {
         self.pending.insert(PendingRequest { connection: connection.ring, place, part, ordered: false })
     }
 
-    fn reply_raw(&mut self, connection: &mut Connection, bytes: &[u8]) {
+    pub(super) fn reply_raw(&mut self, connection: &mut Connection, bytes: &[u8]) {
         if connection.is_caught_up() {
             if let Some(out) = self.ring.output(connection.ring) {
                 out.extend_from_slice(bytes);

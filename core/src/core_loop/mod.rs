@@ -18,6 +18,7 @@ mod core;
 mod dispatch;
 #[cfg(test)]
 mod failing_tests;
+mod fanout;
 mod groups;
 mod intake;
 #[cfg(test)]

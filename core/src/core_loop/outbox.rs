@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
-use crate::mail::{Mailboxes, Message, ReplyBatch, RequestBatch, RequestHead};
+use crate::mail::{Mailboxes, Message, Published, ReplyBatch, RequestBatch, RequestHead};
 use crate::shard::ShardHost;
 use basalt_storage::ColdRead;
 
@@ -33,6 +33,9 @@ pub struct Outbox {
     requests: Vec<RequestBatch>,
     replies: Vec<ReplyBatch>,
     controls: Vec<(CoreId, Message)>,
+    /// Messages that were published, by the core of their subscribers.
+    published: Vec<Vec<Arc<Published>>>,
+    published_bytes: usize,
     /// Emptied batches of other cores: what this core sends next is written into them. Buffers that one thread allocates and
     /// another frees cost the allocator fresh pages all the time.
     spare_requests: Vec<RequestBatch>,
@@ -51,6 +54,8 @@ impl Outbox {
             requests: (0..core_count).map(|_| RequestBatch::default()).collect(),
             replies: (0..core_count).map(|_| ReplyBatch::default()).collect(),
             controls: Vec::new(),
+            published: (0..core_count).map(|_| Vec::new()).collect(),
+            published_bytes: 0,
             spare_requests: Vec::new(),
             spare_replies: Vec::new(),
             warms: VecDeque::new(),
@@ -79,6 +84,12 @@ impl Outbox {
     /// Adds an operation on another core itself.
     pub fn control(&mut self, to: CoreId, message: Message) {
         self.controls.push((to, message));
+    }
+
+    /// Adds a message that was published, for the subscribers of another core.
+    pub fn publish(&mut self, to: CoreId, message: Arc<Published>) {
+        self.published_bytes += message.bytes();
+        self.published[to.index()].push(message);
     }
 
     /// The replies for this core's own connections.
@@ -117,9 +128,10 @@ impl Outbox {
 
     /// Returns whether so much waits for some core that no more should be added.
     pub fn is_backlogged(&self) -> bool {
-        self.requests.iter().any(|batch| {
+        let is_much = |batch: &RequestBatch| {
             batch.bytes.len() >= limits::OUTBOX_BYTES_MAX || batch.heads.len() >= limits::OUTBOX_REQUESTS_MAX
-        })
+        };
+        self.published_bytes >= limits::OUTBOX_BYTES_MAX || self.requests.iter().any(is_much)
     }
 
     /// Returns whether a reply for `core` may be added that can wait. Those for this core itself go out each turn.
@@ -129,7 +141,7 @@ impl Outbox {
 
     /// Bytes of memory that what waits here holds on to: of requests, and of replies.
     pub fn bytes(&self) -> (usize, usize) {
-        let requests = self.requests.iter().map(|batch| batch.bytes.capacity()).sum();
+        let requests = self.requests.iter().map(|batch| batch.bytes.capacity()).sum::<usize>() + self.published_bytes;
         (requests, self.replies.iter().map(|batch| batch.bytes.capacity()).sum())
     }
 
@@ -143,6 +155,7 @@ impl Outbox {
         self.requests.iter().any(|batch| !batch.heads.is_empty())
             || self.replies.iter().any(|batch| !batch.heads.is_empty())
             || !self.controls.is_empty()
+            || self.published_bytes > 0
     }
 
     /// Hands over what fits into the mailboxes and rings the bells; returns how many batches went.
@@ -157,7 +170,7 @@ impl Outbox {
                 Err(request) => self.controls.push((to, request)),
             }
         }
-        sent += self.flush_requests();
+        sent += self.flush_requests() + self.flush_published();
         for index in 0..self.replies.len() {
             let to = CoreId(index as u16);
             if to == self.core || self.replies[index].heads.is_empty() {
@@ -171,6 +184,28 @@ impl Outbox {
                     self.mailboxes.bell(to).ring();
                 }
                 Err(batch) => self.spare_replies.push(std::mem::replace(&mut self.replies[index], batch)),
+            }
+        }
+        sent
+    }
+
+    /// Hands over what was published; returns how many batches went.
+    fn flush_published(&mut self) -> usize {
+        let mut sent = 0;
+        for index in 0..self.published.len() {
+            let (to, waiting) = (CoreId(index as u16), &mut self.published[index]);
+            if self.published_bytes == 0 || waiting.is_empty() {
+                continue;
+            }
+            let bytes: usize = waiting.iter().map(|message| message.bytes()).sum();
+            match self.mailboxes.send_request(self.core, to, Message::Published(std::mem::take(waiting))) {
+                Ok(()) => {
+                    sent += 1;
+                    self.published_bytes -= bytes;
+                    self.mailboxes.bell(to).ring();
+                }
+                Err(Message::Published(messages)) => *waiting = messages,
+                Err(_) => unreachable!("the mailbox gives back what it was given"),
             }
         }
         sent

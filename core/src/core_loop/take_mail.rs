@@ -54,6 +54,8 @@ impl Core {
                         self.run_batch(from, HalfRun { batch, next: 0, start: 0 });
                     }
                     Message::Connection(socket) => self.adopt(socket),
+                    Message::Published(messages) => messages.into_iter().for_each(|message| self.fanout.push(message)),
+                    Message::Subscriptions(told) => self.take_over_subscriptions(&told),
                     Message::Control(ticket, control) => {
                         let reply = run_control(self, &control);
                         self.outbox.reply_to(from, ticket, &reply);

@@ -17,8 +17,10 @@ impl Core {
         self.live.refresh(&self.server.settings);
     }
 
-    /// Proposes what the turn collected, starts disk reads, hands over what is for others. True if something was sent.
+    /// Gives messages to subscribers, proposes what the turn collected, starts disk reads, hands over what is for others. True if
+    /// something was sent.
     pub fn finish_turn(&mut self) -> bool {
+        let delivered = self.deliver_published();
         self.tell_shards_of_each_other();
         let (mut proposed_bytes, mut group_count) = (0, 0);
         for shard in self.shards.iter_mut().flatten() {
@@ -32,7 +34,7 @@ impl Core {
             self.sync_placement.place(proposed_bytes);
         }
         self.start_warming();
-        self.outbox.flush() > 0
+        self.outbox.flush() + delivered > 0
     }
 
     /// Has the shards propose as one where they share syncs.
@@ -89,6 +91,7 @@ impl Core {
     pub fn has_work(&self) -> bool {
         let may_resume = || self.clients.stalled.ready_count() > 0 || self.may_resume_waiting();
         self.outbox.has_mail()
+            || self.fanout.has_some()
             || self.may_start_warming()
             || (!self.outbox.is_backlogged() && may_resume())
             || self.may_run_on()

@@ -5,12 +5,14 @@
 //! requests must still be able to take replies, or two such cores would wait for each other.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
 use super::control::Control;
 use super::doorbell::Doorbell;
+use super::fanout::{Published, SubscriptionChanges};
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
@@ -79,6 +81,10 @@ pub enum Message {
     Connection(OwnedFd),
     /// An operation on the core itself (`CLIENT LIST` and the like); the answer, in RESP, goes back under the ticket.
     Control(Ticket, Control),
+    /// Changes of the subscriptions of another core's clients, which nobody waits for.
+    Subscriptions(SubscriptionChanges),
+    /// Messages that were published, for its subscribers, in their order.
+    Published(Vec<Arc<Published>>),
 }
 
 /// The queues from one core to another.
@@ -109,7 +115,8 @@ impl Mail for Message {
     fn bytes(&self) -> usize {
         match self {
             Message::Batch(batch) => batch.bytes(),
-            Message::Connection(_) | Message::Control(..) => 0,
+            Message::Published(messages) => messages.iter().map(|message| message.bytes()).sum(),
+            Message::Connection(_) | Message::Control(..) | Message::Subscriptions(_) => 0,
         }
     }
 }

@@ -4,8 +4,10 @@
 
 mod control;
 mod doorbell;
+mod fanout;
 mod mailbox;
 
 pub use control::Control;
 pub use doorbell::{Doorbell, Sleep};
+pub use fanout::{Audience, Published, SubscriptionChange, SubscriptionChanges};
 pub use mailbox::{Mailboxes, Message, ReplyBatch, RequestBatch, RequestHead, Takes};

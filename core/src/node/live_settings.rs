@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use basalt_net::resp::Limits;
 
-use crate::config::{BufferLimit, Config, ParameterError, client_bytes_max};
+use crate::config::{Config, OutputLimits, ParameterError, client_bytes_max};
 use crate::limits;
 
 /// The settings in force. Cores look at the version each turn and take a new copy when it has changed.
@@ -61,7 +61,7 @@ pub struct LiveSettings {
     pub write_timeout: Option<Duration>,
     /// Idle time after which a client is disconnected.
     pub idle_max: Option<Duration>,
-    output: BufferLimit,
+    output: OutputLimits,
 }
 
 impl LiveSettings {
@@ -94,14 +94,14 @@ impl LiveSettings {
     }
 
     /// Returns whether `bytes` of unread output are reason to look at the limits, for a client above the soft one since `since`.
-    pub fn output_is_newly_over(&self, bytes: usize, since: Option<Instant>) -> bool {
-        let is_over = |limit: u64| limit != 0 && bytes as u64 >= limit;
-        is_over(self.output.hard_bytes) || (since.is_none() && is_over(self.output.soft_bytes))
+    pub fn output_is_newly_over(&self, is_subscriber: bool, bytes: usize, since: Option<Instant>) -> bool {
+        let (limit, is_over) = (self.output.of(is_subscriber), |limit: u64| limit != 0 && bytes as u64 >= limit);
+        is_over(limit.hard_bytes) || (since.is_none() && is_over(limit.soft_bytes))
     }
 
     /// Returns whether a client with `bytes` of unread output, above the soft limit since `since`, is to be disconnected.
-    pub fn output_is_over(&self, bytes: usize, since: &mut Option<Instant>, now: Instant) -> bool {
-        let limit = &self.output;
+    pub fn output_is_over(&self, is_subscriber: bool, bytes: usize, since: &mut Option<Instant>, now: Instant) -> bool {
+        let limit = self.output.of(is_subscriber);
         let bytes = bytes as u64;
         if limit.hard_bytes != 0 && bytes >= limit.hard_bytes {
             return true;
@@ -117,20 +117,23 @@ impl LiveSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::BufferLimit;
 
     #[test]
     fn output_limits_are_hard_at_once_and_soft_after_a_while() {
         let mut live = LiveSettings::of(&Settings::new(Config::default()));
-        live.output = BufferLimit { hard_bytes: 100, soft_bytes: 50, soft: Duration::from_secs(1) };
+        live.output.normal = BufferLimit { hard_bytes: 100, soft_bytes: 50, soft: Duration::from_secs(1) };
+        live.output.subscriber = BufferLimit { hard_bytes: 1000, ..live.output.normal };
         let (start, mut since) = (Instant::now(), None);
-        assert!(live.output_is_over(100, &mut since, start));
-        assert!(!live.output_is_over(60, &mut since, start));
-        assert!(!live.output_is_over(10, &mut since, start + Duration::from_secs(3)), "it went below");
-        assert!(!live.output_is_over(60, &mut since, start + Duration::from_secs(4)));
-        assert!(live.output_is_over(60, &mut since, start + Duration::from_secs(6)));
+        assert!(live.output_is_over(false, 100, &mut since, start));
+        assert!(live.output_is_over(true, 1000, &mut None, start) && !live.output_is_over(true, 999, &mut None, start));
+        assert!(!live.output_is_over(false, 60, &mut since, start));
+        assert!(!live.output_is_over(false, 10, &mut since, start + Duration::from_secs(3)), "it went below");
+        assert!(!live.output_is_over(false, 60, &mut since, start + Duration::from_secs(4)));
+        assert!(live.output_is_over(false, 60, &mut since, start + Duration::from_secs(6)));
 
-        assert!(!live.output_is_newly_over(49, None) && live.output_is_newly_over(50, None));
-        assert!(!live.output_is_newly_over(99, since) && live.output_is_newly_over(100, since));
+        assert!(!live.output_is_newly_over(false, 49, None) && live.output_is_newly_over(false, 50, None));
+        assert!(!live.output_is_newly_over(false, 99, since) && live.output_is_newly_over(false, 100, since));
     }
 
     #[test]

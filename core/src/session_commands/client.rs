@@ -11,7 +11,7 @@ use super::outcome::{Outcome, Ran};
 use crate::clients::{ClientFilter, Connection, ReplyMode, Session, protocol_number};
 use crate::commands::{Args, CommandError, Merge, table};
 use crate::limits;
-use crate::mail::Control;
+use crate::mail::{Audience, Control};
 
 pub(super) const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
@@ -156,16 +156,23 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     let memory_bytes = size_of::<Connection>() + words + argument_bytes + input_capacity + output_capacity;
     let events = if output_bytes > 0 { "rw" } else { "r" };
     let command = session.last_command.and_then(table::by_id).map_or("NULL", |command| command.name());
+    let subscribed = |audience| {
+        let subscriptions = session.subscriptions.as_ref();
+        subscriptions.map_or(0, |subscriptions| subscriptions.of(audience).len())
+    };
     // Writing to a Vec does not fail.
     let _ = write!(out, "id={} addr={peer} laddr={local} fd={} name=", session.id, session.fd);
     out.extend_from_slice(&session.name);
     let _ = write!(
         out,
-        " age={age} idle={idle} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 qbuf={input_bytes} qbuf-free={input_free} \
+        " age={age} idle={idle} flags={} db={} sub={} psub={} ssub={} multi=-1 qbuf={input_bytes} qbuf-free={input_free} \
          argv-mem={argument_bytes} multi-mem=0 rbs={output_capacity} rbp=0 obl={output_bytes} oll=0 omem={output_bytes} \
          tot-mem={memory_bytes} events={events} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} tot-cmds={}",
         flags(session),
         session.db,
+        subscribed(Audience::Channel),
+        subscribed(Audience::Pattern),
+        subscribed(Audience::ShardChannel),
         protocol_number(session.protocol),
         session.library,
         session.library_version,
@@ -173,9 +180,10 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     );
 }
 
-/// Redis' letters: `c` closed after what is queued, `e` not to be evicted, `T` no touch, `N` none of them.
+/// Redis' letters: `P` subscriber, `c` closed after what is queued, `e` not to be evicted, `T` no touch, `N` none of them.
 fn flags(session: &Session) -> String {
-    let letters = [(session.closing, 'c'), (session.no_evict, 'e'), (session.no_touch, 'T')];
+    let letters =
+        [(session.is_subscriber(), 'P'), (session.closing, 'c'), (session.no_evict, 'e'), (session.no_touch, 'T')];
     let set: String = letters.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| *letter).collect();
     if set.is_empty() { String::from("N") } else { set }
 }

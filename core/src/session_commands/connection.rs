@@ -7,7 +7,7 @@ use basalt_storage::DATABASE_COUNT;
 
 use super::SessionContext;
 use super::client::{NAME_REFUSED, check_attribute};
-use super::outcome::{Outcome, Ran};
+use super::outcome::{FanoutOrder, Outcome, Ran};
 use crate::clients::{DEFAULT_USER, Session, protocol_number};
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::{Args, CommandError, parse_i64};
@@ -15,9 +15,15 @@ use crate::commands::{Args, CommandError, parse_i64};
 const WRONG_PASSWORD: CommandError =
     CommandError::text("WRONGPASS invalid username-password pair or user is disabled.");
 
-/// `PING [message]`.
-pub(super) fn ping(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+/// `PING [message]`. A client that has subscribed by the old protocol hears of it as it does of messages.
+pub(super) fn ping(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let is_bound = context.session.is_subscriber() && context.session.protocol == Protocol::Resp2;
     match args {
+        [_] | [_, _] if is_bound => {
+            reply.array(2);
+            reply.bulk("pong");
+            reply.bulk(args.get(1).copied().unwrap_or_default());
+        }
         [_] => reply.simple("PONG"),
         [_, message] => reply.bulk(message),
         _ => return Err(CommandError::wrong_argument_count("ping")),
@@ -39,9 +45,13 @@ pub(super) fn quit(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_
 
 /// `RESET`: the connection is as new.
 pub(super) fn reset(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let ended = context.session.end_subscriptions();
     context.session.reset();
-    reply.simple("RESET");
-    Ok(Outcome::Done)
+    let mut bytes = Vec::new();
+    // The protocol is the old one again.
+    Reply::new(&mut bytes, context.session.protocol).simple("RESET");
+    reply.raw(&bytes);
+    Ok(if ended.is_empty() { Outcome::Done } else { Outcome::Fanout(FanoutOrder::Change(ended)) })
 }
 
 /// `SELECT index`.

@@ -8,10 +8,11 @@ use std::sync::LazyLock;
 use basalt_net::resp::Reply;
 
 use super::outcome::Ran;
-use super::{SessionContext, client, command, command_docs, command_keys, config, connection, info, server};
+use super::{SessionContext, client, command, command_docs, command_keys, config, connection, info, pubsub, server};
 use crate::commands::connection::facts as of_connections;
 use crate::commands::connection::newer_facts as newer;
 use crate::commands::facts::Facts;
+use crate::commands::pubsub::facts as of_pubsub;
 use crate::commands::server::facts as of_servers;
 use crate::commands::server::own_facts as own;
 use crate::commands::table::ID_END;
@@ -56,6 +57,19 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_servers::SHUTDOWN, server::shutdown),
     (&of_servers::TIME, server::time),
     (&own::BASALT_REOPEN, server::reopen),
+    (&of_pubsub::PUBLISH, pubsub::publish),
+    (&of_pubsub::SPUBLISH, pubsub::spublish),
+    (&of_pubsub::SUBSCRIBE, pubsub::subscribe),
+    (&of_pubsub::PSUBSCRIBE, pubsub::psubscribe),
+    (&of_pubsub::SSUBSCRIBE, pubsub::ssubscribe),
+    (&of_pubsub::UNSUBSCRIBE, pubsub::unsubscribe),
+    (&of_pubsub::PUNSUBSCRIBE, pubsub::punsubscribe),
+    (&of_pubsub::SUNSUBSCRIBE, pubsub::sunsubscribe),
+    (&of_pubsub::PUBSUB_CHANNELS, pubsub::channels),
+    (&of_pubsub::PUBSUB_SHARDCHANNELS, pubsub::shard_channels),
+    (&of_pubsub::PUBSUB_NUMSUB, pubsub::subscribers),
+    (&of_pubsub::PUBSUB_SHARDNUMSUB, pubsub::shard_subscribers),
+    (&of_pubsub::PUBSUB_NUMPAT, pubsub::pattern_count),
 ];
 
 static BY_ID: LazyLock<Box<[Option<Function>; ID_END]>> = LazyLock::new(|| {

@@ -228,7 +228,12 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     add_zeros(fields, &["total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     fields.add("keyspace_hits", count_shards(server, |shard| &shard.hits));
     fields.add("keyspace_misses", count_shards(server, |shard| &shard.misses));
-    add_zeros(fields, &["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec"]);
+    // Each core knows of all.
+    let known = &server.cores[0];
+    fields.add("pubsub_channels", known.channels.get());
+    fields.add("pubsub_patterns", known.patterns.get());
+    fields.add("pubsubshard_channels", known.shard_channels.get());
+    fields.add("latest_fork_usec", 0);
     add_zeros(fields, &["total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);
     add_zeros(fields, &["active_defrag_hits", "active_defrag_misses"]);
     add_zeros(fields, &["active_defrag_key_hits", "active_defrag_key_misses"]);

@@ -17,12 +17,13 @@ mod info;
 mod info_sections;
 mod outcome;
 mod process;
+mod pubsub;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;
 
 pub use client::{ClientBuffers, client_line};
-pub use outcome::{Outcome, Ran};
+pub use outcome::{FanoutOrder, Outcome, Ran};
 pub use process::memory_in_use;
 
 use basalt_net::resp::Reply;

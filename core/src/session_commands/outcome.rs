@@ -1,7 +1,7 @@
 //! The next step that a command that concerns a connection or the node leaves to its core.
 
 use crate::commands::{CommandError, Merge};
-use crate::mail::Control;
+use crate::mail::{Audience, Control, Published, SubscriptionChange};
 
 /// The core's next step after a command that concerns a connection or the node.
 #[derive(Debug)]
@@ -14,6 +14,23 @@ pub enum Outcome {
     Stop,
     /// Every core is asked, and the reply is made of their answers.
     Control(Control, Merge),
+    /// Something of publish and subscribe.
+    Fanout(FanoutOrder),
+}
+
+/// A core's part of a command of publish and subscribe.
+#[derive(Debug)]
+pub enum FanoutOrder {
+    /// The connection has made and ended subscriptions; the reply is written.
+    Change(Vec<SubscriptionChange>),
+    /// A message is published; the reply is how many clients get it.
+    Publish(Published),
+    /// The channels that have subscribers, those that match a pattern if there is one.
+    Channels(Audience, Option<Box<[u8]>>),
+    /// How many have subscribed to each of these channels.
+    Subscribers(Audience, Vec<Box<[u8]>>),
+    /// How many patterns have subscribers.
+    PatternCount,
 }
 
 /// The outcome of a command, or Redis' text for what is wrong with its arguments: nothing has changed then.

@@ -216,6 +216,7 @@ fn group(name: &str) -> &'static str {
         "generic" => "Group::Generic",
         "hash" => "Group::Hash",
         "list" => "Group::List",
+        "pubsub" => "Group::Pubsub",
         "server" => "Group::Server",
         "set" => "Group::Set",
         "sorted-set" => "Group::SortedSet",

@@ -27,6 +27,7 @@ mod order;
 mod poison;
 mod power_failure;
 mod protocol;
+mod pubsub;
 mod replies;
 mod rust_client;
 mod shared_log;

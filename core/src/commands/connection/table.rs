@@ -9,9 +9,9 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::help(802, &facts::CLIENT, help::CLIENT).containing(CLIENT),
     Command::session(803, &facts::ECHO),
     Command::session(804, &facts::HELLO),
-    Command::session(805, &facts::PING),
-    Command::session(806, &facts::QUIT),
-    Command::session(807, &facts::RESET),
+    Command::session(805, &facts::PING).for_subscribers(),
+    Command::session(806, &facts::QUIT).for_subscribers(),
+    Command::session(807, &facts::RESET).for_subscribers(),
     Command::session(808, &facts::SELECT),
 ];
 

@@ -53,6 +53,12 @@ pub struct CoreStats {
     pub output_limit_closed: Counter,
     /// Connections closed because all clients together held too much.
     pub evicted_clients: Counter,
+    /// Channels that clients of any core subscribe to, as this core knows.
+    pub channels: Figure,
+    /// Patterns that they do.
+    pub patterns: Figure,
+    /// Shard channels that they do.
+    pub shard_channels: Figure,
     /// Bytes that the largest client that may be evicted holds, while all clients together hold too much.
     pub largest_client_bytes: Figure,
     /// Bytes queued for clients.
@@ -100,6 +106,9 @@ impl CoreStats {
             timer_late_us_max: Figure::default(),
             output_limit_closed: Counter::default(),
             evicted_clients: Counter::default(),
+            channels: Figure::default(),
+            patterns: Figure::default(),
+            shard_channels: Figure::default(),
             largest_client_bytes: Figure::default(),
             output_bytes: Figure::default(),
             input_bytes: Figure::default(),

@@ -1,0 +1,69 @@
+//! The channels and patterns that a connection has subscribed to.
+
+use std::collections::BTreeSet;
+
+use crate::mail::Audience;
+
+/// The subscriptions of one connection.
+#[derive(Debug, Default)]
+pub struct Subscriptions {
+    channels: BTreeSet<Box<[u8]>>,
+    patterns: BTreeSet<Box<[u8]>>,
+    shard_channels: BTreeSet<Box<[u8]>>,
+    bytes: usize,
+}
+
+/// Memory of one subscription beside its name: its places in the connection's set, in the core's and in those of other cores.
+const OVERHEAD_BYTES: usize = 128;
+
+impl Subscriptions {
+    /// Those of one kind, in alphabetical order.
+    pub fn of(&self, audience: Audience) -> &BTreeSet<Box<[u8]>> {
+        match audience {
+            Audience::Channel => &self.channels,
+            Audience::Pattern => &self.patterns,
+            Audience::ShardChannel => &self.shard_channels,
+        }
+    }
+
+    /// Subscribes; false if it was subscribed to before.
+    pub fn add(&mut self, audience: Audience, name: &[u8]) -> bool {
+        let is_new = self.set(audience).insert(name.into());
+        self.bytes += if is_new { OVERHEAD_BYTES + name.len() } else { 0 };
+        is_new
+    }
+
+    /// Ends a subscription; false if there was none.
+    pub fn remove(&mut self, audience: Audience, name: &[u8]) -> bool {
+        let was_there = self.set(audience).remove(name);
+        self.bytes -= if was_there { OVERHEAD_BYTES + name.len() } else { 0 };
+        was_there
+    }
+
+    /// The number that clients are told with a change of a subscription: that of channels and patterns together, or that of shard
+    /// channels.
+    pub fn count_beside(&self, audience: Audience) -> usize {
+        match audience {
+            Audience::Channel | Audience::Pattern => self.channels.len() + self.patterns.len(),
+            Audience::ShardChannel => self.shard_channels.len(),
+        }
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty() && self.patterns.is_empty() && self.shard_channels.is_empty()
+    }
+
+    /// Bytes of memory that they take in this node, about.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn set(&mut self, audience: Audience) -> &mut BTreeSet<Box<[u8]>> {
+        match audience {
+            Audience::Channel => &mut self.channels,
+            Audience::Pattern => &mut self.patterns,
+            Audience::ShardChannel => &mut self.shard_channels,
+        }
+    }
+}

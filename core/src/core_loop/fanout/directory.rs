@@ -1,0 +1,173 @@
+//! Who subscribes to what, as each core knows it of all cores.
+//!
+//! Each core has a copy of its own, which the others tell of each change: so a publisher's core knows without asking how many there
+//! are and which cores have some. Changes are additions and subtractions, whose order does not matter.
+
+use std::collections::{BTreeMap, HashMap};
+
+use smallvec::SmallVec;
+
+use crate::commands::glob_matches;
+use crate::ids::CoreId;
+use crate::mail::{Audience, SubscriptionChange};
+
+/// Subscribers of one name, by core. Below 0 while an end has overtaken its beginning.
+type Counts = SmallVec<[(CoreId, i64); 2]>;
+
+/// The subscribers of all cores.
+#[derive(Debug, Default)]
+pub struct Directory {
+    channels: HashMap<Box<[u8]>, Counts>,
+    /// In alphabetical order, in which a message goes to those that it matches.
+    patterns: BTreeMap<Box<[u8]>, Counts>,
+    shard_channels: HashMap<Box<[u8]>, Counts>,
+}
+
+/// Takes a change over; returns whether nobody is left.
+fn count(counts: &mut Counts, core: CoreId, change: i64) -> bool {
+    match counts.iter_mut().find(|(of, _)| *of == core) {
+        Some((_, count)) => *count += change,
+        None => counts.push((core, change)),
+    }
+    counts.retain(|(_, count)| *count != 0);
+    counts.is_empty()
+}
+
+fn sum(counts: &Counts) -> i64 {
+    counts.iter().map(|(_, count)| (*count).max(0)).sum()
+}
+
+impl Directory {
+    /// Takes over that a client of `core` has subscribed, or does no more.
+    pub fn apply(&mut self, core: CoreId, change: &SubscriptionChange) {
+        let by = if change.is_made { 1 } else { -1 };
+        let name = &change.name;
+        match change.audience {
+            Audience::Channel => {
+                if count(self.channels.entry(name.clone()).or_default(), core, by) {
+                    self.channels.remove(name);
+                }
+            }
+            Audience::ShardChannel => {
+                if count(self.shard_channels.entry(name.clone()).or_default(), core, by) {
+                    self.shard_channels.remove(name);
+                }
+            }
+            Audience::Pattern => {
+                if count(self.patterns.entry(name.clone()).or_default(), core, by) {
+                    self.patterns.remove(name);
+                }
+            }
+        }
+    }
+
+    /// The subscribers that a message to `channel` reaches, and the cores that have some of them. One that has subscribed by
+    /// several patterns gets it as often.
+    pub fn receivers(&self, audience: Audience, channel: &[u8]) -> (i64, SmallVec<[CoreId; 8]>) {
+        let (mut total, mut cores) = (0, SmallVec::new());
+        let mut add = |counts: &Counts| {
+            total += sum(counts);
+            for (core, count) in counts {
+                if *count > 0 && !cores.contains(core) {
+                    cores.push(*core);
+                }
+            }
+        };
+        if let Some(counts) = self.of(audience).get(channel) {
+            add(counts);
+        }
+        if audience == Audience::Channel {
+            self.patterns
+                .iter()
+                .filter(|(pattern, _)| glob_matches(pattern, channel))
+                .for_each(|(_, counts)| add(counts));
+        }
+        (total, cores)
+    }
+
+    /// The number of clients that have subscribed to `channel` itself.
+    pub fn subscribers(&self, audience: Audience, channel: &[u8]) -> i64 {
+        self.of(audience).get(channel).map_or(0, sum)
+    }
+
+    /// The channels that have subscribers.
+    pub fn channels(&self, audience: Audience) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.of(audience).keys().map(|name| &**name)
+    }
+
+    /// The number of patterns that have subscribers.
+    pub fn pattern_count(&self) -> usize {
+        self.patterns.len()
+    }
+
+    fn of(&self, audience: Audience) -> &HashMap<Box<[u8]>, Counts> {
+        match audience {
+            Audience::ShardChannel => &self.shard_channels,
+            Audience::Channel | Audience::Pattern => &self.channels,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn change(audience: Audience, name: &str, is_made: bool) -> SubscriptionChange {
+        SubscriptionChange { audience, name: name.as_bytes().into(), is_made }
+    }
+
+    const NAMES: [&str; 4] = ["a", "ab", "b", "ba"];
+    const PATTERNS: [&str; 3] = ["a*", "*b", "nothing"];
+
+    proptest! {
+        #[test]
+        fn every_core_knows_the_same_whatever_the_order_in_which_it_hears(
+            steps in prop::collection::vec((0..3u16, 0..3usize, 0..4usize), 0..60),
+            order in any::<prop::sample::Index>(),
+        ) {
+            // A client of each core, which subscribes to what it is not subscribed to, and else ends that.
+            let mut subscribed: BTreeSet<(u16, usize, usize)> = BTreeSet::new();
+            let mut changes: Vec<(CoreId, SubscriptionChange)> = Vec::new();
+            for (core, kind, name) in steps {
+                let (audience, text) = match kind {
+                    0 => (Audience::Channel, NAMES[name]),
+                    1 => (Audience::Pattern, PATTERNS[name % PATTERNS.len()]),
+                    _ => (Audience::ShardChannel, NAMES[name]),
+                };
+                let key = (core, kind, if kind == 1 { name % PATTERNS.len() } else { name });
+                let is_made = subscribed.insert(key) || !subscribed.remove(&key);
+                changes.push((CoreId(core), change(audience, text, is_made)));
+            }
+            if !changes.is_empty() {
+                let middle = order.index(changes.len());
+                changes.rotate_left(middle);
+            }
+            let mut directory = Directory::default();
+            changes.iter().for_each(|(core, change)| directory.apply(*core, change));
+            for (number, name) in NAMES.iter().enumerate() {
+                let subscribed = &subscribed;
+                let has = |kind: usize, number: usize| (0..3).filter(move |core| subscribed.contains(&(*core, kind, number)));
+                let of_channel: Vec<u16> = has(0, number).collect();
+                let of_shard: Vec<u16> = has(2, number).collect();
+                let matched = PATTERNS.iter().enumerate().filter(|(_, pattern)| glob_matches(pattern.as_bytes(), name.as_bytes()));
+                let of_patterns: Vec<u16> = matched.flat_map(|(number, _)| has(1, number)).collect();
+                let name = name.as_bytes();
+                prop_assert_eq!(directory.subscribers(Audience::Channel, name), of_channel.len() as i64);
+                prop_assert_eq!(directory.subscribers(Audience::ShardChannel, name), of_shard.len() as i64);
+                let (count, cores) = directory.receivers(Audience::Channel, name);
+                prop_assert_eq!(count as usize, of_channel.len() + of_patterns.len());
+                let cores: BTreeSet<u16> = cores.into_iter().map(|core| core.0).collect();
+                prop_assert_eq!(cores, of_channel.into_iter().chain(of_patterns).collect::<BTreeSet<_>>());
+                prop_assert_eq!(directory.receivers(Audience::ShardChannel, name).0 as usize, of_shard.len());
+            }
+            let distinct = |kind: usize| subscribed.iter().filter(|key| key.1 == kind).map(|key| key.2).collect::<BTreeSet<_>>();
+            prop_assert_eq!(directory.channels(Audience::Channel).len(), distinct(0).len());
+            prop_assert_eq!(directory.channels(Audience::ShardChannel).len(), distinct(2).len());
+            prop_assert_eq!(directory.pattern_count(), distinct(1).len());
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The commands of publish and subscribe (<https://redis.io/docs/latest/commands/?group=pubsub>), as far as they concern the
+//! connection that calls them. What they mean for other connections, the core does ([`FanoutOrder`]).
+
+use basalt_net::resp::Reply;
+
+use super::SessionContext;
+use super::outcome::{FanoutOrder, Outcome, Ran};
+use crate::commands::{Args, CommandError};
+use crate::mail::{Audience, Published, SubscriptionChange};
+
+/// `PUBLISH channel message`.
+pub(super) fn publish(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    published(Audience::Channel, args)
+}
+
+/// `SPUBLISH shardchannel message`.
+pub(super) fn spublish(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    published(Audience::ShardChannel, args)
+}
+
+fn published(audience: Audience, args: Args<'_>) -> Ran {
+    let published = Published { audience, channel: args[1].into(), message: args[2].into() };
+    Ok(Outcome::Fanout(FanoutOrder::Publish(published)))
+}
+
+/// `SUBSCRIBE channel …`.
+pub(super) fn subscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    Ok(begin(context, Audience::Channel, args, reply))
+}
+
+/// `PSUBSCRIBE pattern …`.
+pub(super) fn psubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    Ok(begin(context, Audience::Pattern, args, reply))
+}
+
+/// `SSUBSCRIBE shardchannel …`.
+pub(super) fn ssubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    Ok(begin(context, Audience::ShardChannel, args, reply))
+}
+
+fn begin(context: &mut SessionContext<'_>, audience: Audience, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let word = match audience {
+        Audience::Channel => "subscribe",
+        Audience::Pattern => "psubscribe",
+        Audience::ShardChannel => "ssubscribe",
+    };
+    let subscriptions = context.session.subscriptions.get_or_insert_default();
+    let mut changes = Vec::new();
+    for name in &args[1..] {
+        if subscriptions.add(audience, name) {
+            changes.push(SubscriptionChange { audience, name: (*name).into(), is_made: true });
+        }
+        tell(word, Some(name), subscriptions.count_beside(audience), reply);
+    }
+    Outcome::Fanout(FanoutOrder::Change(changes))
+}
+
+/// `UNSUBSCRIBE [channel …]`.
+pub(super) fn unsubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    Ok(end(context, Audience::Channel, args, reply))
+}
+
+/// `PUNSUBSCRIBE [pattern …]`.
+pub(super) fn punsubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    Ok(end(context, Audience::Pattern, args, reply))
+}
+
+/// `SUNSUBSCRIBE [shardchannel …]`.
+pub(super) fn sunsubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    Ok(end(context, Audience::ShardChannel, args, reply))
+}
+
+fn end(context: &mut SessionContext<'_>, audience: Audience, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let word = match audience {
+        Audience::Channel => "unsubscribe",
+        Audience::Pattern => "punsubscribe",
+        Audience::ShardChannel => "sunsubscribe",
+    };
+    let mut subscriptions = context.session.subscriptions.take().unwrap_or_default();
+    let all: Vec<Box<[u8]>> = match &args[1..] {
+        [] => subscriptions.of(audience).iter().cloned().collect(),
+        names => names.iter().map(|name| Box::from(*name)).collect(),
+    };
+    if all.is_empty() {
+        tell(word, None, subscriptions.count_beside(audience), reply);
+    }
+    let mut changes = Vec::new();
+    for name in all {
+        let was_there = subscriptions.remove(audience, &name);
+        tell(word, Some(&name), subscriptions.count_beside(audience), reply);
+        if was_there {
+            changes.push(SubscriptionChange { audience, name, is_made: false });
+        }
+    }
+    context.session.subscriptions = Some(subscriptions).filter(|subscriptions| !subscriptions.is_empty());
+    Outcome::Fanout(FanoutOrder::Change(changes))
+}
+
+fn tell(word: &str, name: Option<&[u8]>, count: usize, reply: &mut Reply<'_>) {
+    reply.push(3);
+    reply.bulk(word);
+    reply.bulk_or_null(name);
+    reply.integer(count as i64);
+}
+
+/// `PUBSUB CHANNELS [pattern]`.
+pub(super) fn channels(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    channels_of(Audience::Channel, args)
+}
+
+/// `PUBSUB SHARDCHANNELS [pattern]`.
+pub(super) fn shard_channels(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    channels_of(Audience::ShardChannel, args)
+}
+
+fn channels_of(audience: Audience, args: Args<'_>) -> Ran {
+    if args.len() > 3 {
+        let name = String::from_utf8_lossy(args[1]);
+        return Err(CommandError::owned(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try PUBSUB HELP."
+        )));
+    }
+    let pattern = args.get(2).map(|pattern| Box::from(*pattern));
+    Ok(Outcome::Fanout(FanoutOrder::Channels(audience, pattern)))
+}
+
+/// `PUBSUB NUMSUB [channel …]`.
+pub(super) fn subscribers(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let names = args[2..].iter().map(|name| Box::from(*name)).collect();
+    Ok(Outcome::Fanout(FanoutOrder::Subscribers(Audience::Channel, names)))
+}
+
+/// `PUBSUB SHARDNUMSUB [shardchannel …]`.
+pub(super) fn shard_subscribers(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let names = args[2..].iter().map(|name| Box::from(*name)).collect();
+    Ok(Outcome::Fanout(FanoutOrder::Subscribers(Audience::ShardChannel, names)))
+}
+
+/// `PUBSUB NUMPAT`.
+pub(super) fn pattern_count(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    Ok(Outcome::Fanout(FanoutOrder::PatternCount))
+}
