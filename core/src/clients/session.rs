@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use basalt_net::resp::Protocol;
 
-use super::subscriptions::Subscriptions;
-use crate::mail::{Audience, SubscriptionChange};
+use super::subscriptions::{Audience, SubscriptionChange, Subscriptions};
 
 /// The one user there is, as in a Redis that nobody has configured.
 pub(crate) const DEFAULT_USER: &[u8] = b"default";

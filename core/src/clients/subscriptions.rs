@@ -2,7 +2,27 @@
 
 use std::collections::BTreeSet;
 
-use crate::mail::Audience;
+/// The kind of what a client subscribes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Audience {
+    /// A channel.
+    Channel,
+    /// The channels whose names match a pattern.
+    Pattern,
+    /// A channel of the slot of its name.
+    ShardChannel,
+}
+
+/// A subscription that was made or ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionChange {
+    /// The kind of what is subscribed to.
+    pub audience: Audience,
+    /// The channel or pattern.
+    pub name: Box<[u8]>,
+    /// True if it was made, false if it was ended.
+    pub is_made: bool,
+}
 
 /// The subscriptions of one connection.
 #[derive(Debug, Default)]

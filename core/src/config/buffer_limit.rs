@@ -82,7 +82,7 @@ impl Kind for OutputLimit {
         while let Some(first) = rest.first() {
             let class = if is_class(first) { first } else { &"normal" };
             let values = if is_class(first) { &rest[1..] } else { rest };
-            let count = values.iter().position(|word| is_class(word)).unwrap_or(values.len());
+            let count = values.iter().position(is_class).unwrap_or(values.len());
             let limit = parse_limit(&values[..count])?;
             match *class {
                 "pubsub" => limits.subscriber = limit,

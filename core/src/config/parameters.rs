@@ -200,7 +200,7 @@ mod tests {
         let cases = [
             ("proto-max-bulk-len", "67108864"),
             ("tcp-keepalive", "300"),
-            ("client-output-buffer-limit", "normal 268435456 67108864 60"),
+            ("client-output-buffer-limit", "normal 268435456 67108864 60 pubsub 33554432 8388608 60"),
             ("save", ""),
             ("appendonly", "yes"),
             ("appendfsync", "always"),

@@ -21,8 +21,8 @@ use basalt_net::resp::Reply;
 /// Words of HTTP requests that could otherwise pass for commands; Redis closes such connections too.
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
 
-/// Returns whether a connection may not call `command`: with the old protocol, one that has subscribed may do little else, since its
-/// client could not tell replies from messages.
+/// Returns whether a connection may not call `command`: with the old protocol, one that has subscribed may do little else, since
+/// its client could not tell replies from messages.
 fn is_bound(session: &Session, command: &Command) -> bool {
     session.is_subscriber() && session.protocol == Protocol::Resp2 && !command.is_for_subscribers
 }

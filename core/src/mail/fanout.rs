@@ -2,29 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::clients::{Audience, SubscriptionChange};
 use crate::ids::CoreId;
-
-/// The kind of what a client subscribes to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Audience {
-    /// A channel.
-    Channel,
-    /// The channels whose names match a pattern.
-    Pattern,
-    /// A channel of the slot of its name.
-    ShardChannel,
-}
-
-/// A subscription that was made or ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SubscriptionChange {
-    /// The kind of what is subscribed to.
-    pub audience: Audience,
-    /// The channel or pattern.
-    pub name: Box<[u8]>,
-    /// True if it was made, false if it was ended.
-    pub is_made: bool,
-}
 
 /// Changes of the subscriptions of one core's clients.
 #[derive(Debug, Clone)]

@@ -8,10 +8,10 @@ use basalt_net::resp::Reply;
 
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
-use crate::clients::{ClientFilter, Connection, ReplyMode, Session, protocol_number};
+use crate::clients::{Audience, ClientFilter, Connection, ReplyMode, Session, protocol_number};
 use crate::commands::{Args, CommandError, Merge, table};
 use crate::limits;
-use crate::mail::{Audience, Control};
+use crate::mail::Control;
 
 pub(super) const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 

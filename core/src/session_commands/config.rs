@@ -93,7 +93,7 @@ mod tests {
         assert_eq!(client.ask("config get proto-max-bulk-len"), "*2|$18|proto-max-bulk-len|$8|67108864|");
         assert_eq!(client.ask("config get maxmemory-policy"), "*2|$16|maxmemory-policy|$10|noeviction|");
         assert_eq!(client.ask("config get durability"), "*2|$10|durability|$6|always|");
-        let limit = "normal 268435456 67108864 60";
+        let limit = "normal 268435456 67108864 60 pubsub 33554432 8388608 60";
         assert_eq!(
             client.ask("config get client-output-buffer-limit"),
             format!("*2|$26|client-output-buffer-limit|${}|{limit}|", limit.len())

@@ -1,7 +1,8 @@
 //! The next step that a command that concerns a connection or the node leaves to its core.
 
+use crate::clients::{Audience, SubscriptionChange};
 use crate::commands::{CommandError, Merge};
-use crate::mail::{Audience, Control, Published, SubscriptionChange};
+use crate::mail::{Control, Published};
 
 /// The core's next step after a command that concerns a connection or the node.
 #[derive(Debug)]
@@ -27,9 +28,9 @@ pub enum FanoutOrder {
     Publish(Published),
     /// The channels that have subscribers, those that match a pattern if there is one.
     Channels(Audience, Option<Box<[u8]>>),
-    /// How many have subscribed to each of these channels.
+    /// The numbers of clients that have subscribed to each of these channels.
     Subscribers(Audience, Vec<Box<[u8]>>),
-    /// How many patterns have subscribers.
+    /// The number of patterns that have subscribers.
     PatternCount,
 }
 

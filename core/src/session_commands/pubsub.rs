@@ -5,8 +5,9 @@ use basalt_net::resp::Reply;
 
 use super::SessionContext;
 use super::outcome::{FanoutOrder, Outcome, Ran};
+use crate::clients::{Audience, SubscriptionChange};
 use crate::commands::{Args, CommandError};
-use crate::mail::{Audience, Published, SubscriptionChange};
+use crate::mail::Published;
 
 /// `PUBLISH channel message`.
 pub(super) fn publish(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {

@@ -113,8 +113,8 @@ fn an_entry_that_cannot_be_executed_is_named_at_each_start_until_it_is_skipped()
 /// The value of a field of INFO, if it has it.
 fn info(client: &mut Client, field: &str) -> Option<String> {
     let text = client.ask("INFO everything").text();
-    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned));
-    line
+    let of_field = |line: &str| line.strip_prefix(field)?.strip_prefix(':').map(str::to_owned);
+    text.lines().find_map(of_field)
 }
 
 /// Waits until the shard's group has `state`.

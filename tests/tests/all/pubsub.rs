@@ -61,7 +61,7 @@ const SCRIPT: &[Step] = &[
     (SUBSCRIBER, "GET nosuch", [1, 0]),
 ];
 
-/// What clients may not do who have subscribed by the old protocol.
+/// Clients that have subscribed by the old protocol may do little else.
 const BOUND: &[Step] = &[
     (SUBSCRIBER, "SUBSCRIBE a", [1, 0]),
     (SUBSCRIBER, "GET nosuch", [1, 0]),

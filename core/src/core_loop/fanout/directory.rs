@@ -1,4 +1,4 @@
-//! Who subscribes to what, as each core knows it of all cores.
+//! The subscribers of all cores, as each core knows them.
 //!
 //! Each core has a copy of its own, which the others tell of each change: so a publisher's core knows without asking how many there
 //! are and which cores have some. Changes are additions and subtractions, whose order does not matter.
@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use smallvec::SmallVec;
 
+use crate::clients::{Audience, SubscriptionChange};
 use crate::commands::glob_matches;
 use crate::ids::CoreId;
-use crate::mail::{Audience, SubscriptionChange};
 
 /// Subscribers of one name, by core. Below 0 while an end has overtaken its beginning.
 type Counts = SmallVec<[(CoreId, i64); 2]>;

@@ -17,11 +17,11 @@ use basalt_net::resp::{Protocol, Reply};
 use basalt_net::ring::ConnId;
 
 use super::core::Core;
-use crate::clients::{Connection, Expects, ReplyMode};
+use crate::clients::{Audience, Connection, Expects, ReplyMode, SubscriptionChange};
 use crate::commands::glob_matches;
 use crate::ids::CoreId;
 use crate::limits;
-use crate::mail::{Audience, Control, Message, Published, SubscriptionChange, SubscriptionChanges};
+use crate::mail::{Control, Message, Published, SubscriptionChanges};
 use crate::session_commands::FanoutOrder;
 
 use announced::Announced;

@@ -90,10 +90,27 @@ pub(super) fn store(directory: &Path) -> Store {
     store_with_cache(directory, 64 << 20)
 }
 
+/// Opens files that another thread may be about to close.
+fn when_free<T>(open: impl Fn() -> Result<T, basalt_storage::Error>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+    loop {
+        match open() {
+            Err(basalt_storage::Error::InUse { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 fn store_with_cache(directory: &Path, bytes: usize) -> Store {
+    try_store_with_cache(directory, bytes).unwrap()
+}
+
+fn try_store_with_cache(directory: &Path, bytes: usize) -> Result<Store, basalt_storage::Error> {
     let options =
         StoreOptions { row_cache_bytes: bytes / 64, ..StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(bytes)) };
-    Store::open(&directory.join("data"), &options).unwrap()
+    Store::open(&directory.join("data"), &options)
 }
 
 /// Opens a shard and lets `test` have it.
@@ -174,12 +191,12 @@ async fn open(
     syncer: &LogSyncer,
     skip: Option<u64>,
 ) -> Result<Shard, basalt_raft::Error> {
-    let mut log = RaftLog::open(&directory.join("log"), options, syncer).unwrap();
+    let mut log = when_free(|| RaftLog::open(&directory.join("log"), options, syncer));
     if let Some(index) = skip {
         log.skip_entry(index).unwrap();
     }
     // Whatever is read from disk is evicted at once.
-    let store = store_with_cache(directory, 4096);
+    let store = when_free(|| try_store_with_cache(directory, 4096));
     let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
     let threads = Threads {
         background: Background::start("test", 1, 8).unwrap(),
