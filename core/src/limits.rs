@@ -288,8 +288,23 @@ pub const OUTBOX_REQUESTS_MAX: usize = 64 << 10;
 
 /// Messages that a core gives to its subscribers in a turn: some hundred nanoseconds each.
 pub const DELIVERIES_PER_TURN: usize = 1024;
-/// Bytes of published messages due to subscribers of a core at which it takes no more requests.
-pub const FANOUT_BYTES_MAX: usize = 8 << 20;
+/// Bytes that it gives to them in a turn, beside the message that reaches them.
+pub const DELIVERY_BYTES_PER_TURN: usize = 1 << 20;
+/// Bytes of published messages due to subscribers of a core, each of whom counts for [`DELIVERY_COST_BYTES`], at which it takes no
+/// more of them.
+pub const FANOUT_COST_MAX: usize = 4 << 20;
+/// Bytes that a message counts for with each of its receivers: its place among what is due.
+pub const DELIVERY_COST_BYTES: usize = 64;
+/// Bytes of published messages that one core may leave for another, beside the batch that reaches them.
+pub const MAILBOX_PUBLISHED_BYTES: usize = 4 << 20;
+/// Batches of published messages that one core may leave for another.
+pub const MAILBOX_PUBLISHED_BATCHES: usize = 64;
+/// Steps of matching names of channels with patterns in a turn, beside the message that reaches them: about a nanosecond each.
+pub const CHANNEL_STEPS_PER_TURN: u32 = 500_000;
+/// Steps that the name of a channel may take with one pattern; beyond them it does not match.
+pub const CHANNEL_STEPS_MAX: u32 = 20_000;
+/// Channels and patterns that one client may subscribe to: all cores take note of each.
+pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 
 /// Bytes of requests, or of published messages, that may wait with the sender for a full mailbox; then it stops decoding.
 pub const OUTBOX_BYTES_MAX: usize = 4 << 20;

@@ -15,6 +15,6 @@ pub(crate) use session::{DEFAULT_USER, protocol_number};
 pub use session::{ReplyMode, Session};
 pub use stalled::Stalled;
 pub(crate) use stalled::Started;
-pub use subscriptions::{Audience, SubscriptionChange};
+pub use subscriptions::{Audience, SubscriptionChange, Subscriptions};
 pub use traffic::Traffic;
 pub use turns::Turns;

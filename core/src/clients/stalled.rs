@@ -19,6 +19,8 @@ pub(crate) enum Started {
     WaitsForReplies,
     /// Not before this shard has room for a request of this mode.
     WaitsForShard(ShardId, Mode),
+    /// Not before fewer published messages are on their way.
+    WaitsForFanout,
 }
 
 /// The shard whose room a connection waits for, and its place among those that wait for the same.

@@ -30,13 +30,25 @@ pub struct Subscriptions {
     channels: BTreeSet<Box<[u8]>>,
     patterns: BTreeSet<Box<[u8]>>,
     shard_channels: BTreeSet<Box<[u8]>>,
+    /// Places that have a copy of each name: the connection, its core's subscribers, and each core's directory.
+    copies: usize,
     bytes: usize,
 }
 
-/// Memory of one subscription beside its name: its places in the connection's set, in the core's and in those of other cores.
-const OVERHEAD_BYTES: usize = 128;
+/// Memory of a copy of a name beside its bytes, about.
+const OVERHEAD_BYTES: usize = 100;
 
 impl Subscriptions {
+    /// None, of a node that keeps so many copies of each name.
+    pub fn new(copies: usize) -> Subscriptions {
+        Subscriptions { copies, ..Subscriptions::default() }
+    }
+
+    /// The number of all of them.
+    pub fn count(&self) -> usize {
+        self.channels.len() + self.patterns.len() + self.shard_channels.len()
+    }
+
     /// Those of one kind, in alphabetical order.
     pub fn of(&self, audience: Audience) -> &BTreeSet<Box<[u8]>> {
         match audience {
@@ -49,14 +61,14 @@ impl Subscriptions {
     /// Subscribes; false if it was subscribed to before.
     pub fn add(&mut self, audience: Audience, name: &[u8]) -> bool {
         let is_new = self.set(audience).insert(name.into());
-        self.bytes += if is_new { OVERHEAD_BYTES + name.len() } else { 0 };
+        self.bytes += if is_new { self.copies * (OVERHEAD_BYTES + name.len()) } else { 0 };
         is_new
     }
 
     /// Ends a subscription; false if there was none.
     pub fn remove(&mut self, audience: Audience, name: &[u8]) -> bool {
         let was_there = self.set(audience).remove(name);
-        self.bytes -= if was_there { OVERHEAD_BYTES + name.len() } else { 0 };
+        self.bytes -= if was_there { self.copies * (OVERHEAD_BYTES + name.len()) } else { 0 };
         was_there
     }
 

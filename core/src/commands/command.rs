@@ -93,6 +93,8 @@ pub struct Command {
     pub is_after_replies: bool,
     /// True if it tells or forgets what others have done, so that the figures must be of this moment.
     pub tells_figures: bool,
+    /// True if it publishes a message.
+    pub publishes: bool,
     /// True if a connection may call it that has subscribed by the old protocol.
     pub is_for_subscribers: bool,
     /// True if it draws random numbers: each call then gets a seed.
@@ -135,6 +137,7 @@ impl Command {
             overwrites: Overwrites::Always,
             is_after_replies: false,
             tells_figures: false,
+            publishes: false,
             is_for_subscribers: false,
             draws: false,
             values,
@@ -186,9 +189,10 @@ impl Command {
         Command { is_after_replies: true, tells_figures: true, ..self }
     }
 
-    /// This command, which waits until those before it on its connection are answered: who hears of it may look for what they did.
-    pub(super) const fn in_its_turn(self) -> Command {
-        Command { is_after_replies: true, ..self }
+    /// This command, which publishes a message. It waits until those before it on its connection are answered: who hears of it may
+    /// look for what they did.
+    pub(super) const fn publishing(self) -> Command {
+        Command { is_after_replies: true, publishes: true, ..self }
     }
 
     /// This command, which a connection may call that has subscribed by the old protocol.

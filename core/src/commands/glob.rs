@@ -7,32 +7,41 @@ pub fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
     matches(pattern, text, false)
 }
 
+/// [`glob_matches`] in so many steps at most; also the steps that it took.
+pub fn glob_matches_within(pattern: &[u8], text: &[u8], steps_max: u32) -> (bool, u32) {
+    matches_within(pattern, text, false, steps_max)
+}
+
 /// [`glob_matches`] without regard to the case of ASCII letters.
 pub fn glob_matches_any_case(pattern: &[u8], text: &[u8]) -> bool {
     matches(pattern, text, true)
 }
 
+fn matches(pattern: &[u8], text: &[u8], any_case: bool) -> bool {
+    matches_within(pattern, text, any_case, limits::GLOB_STEPS_MAX).0
+}
+
 /// One `*` is remembered at a time: if what follows it fails, it takes one more byte. That is enough, since a later `*`
 /// makes earlier ones final.
-fn matches(pattern: &[u8], text: &[u8], any_case: bool) -> bool {
+fn matches_within(pattern: &[u8], text: &[u8], any_case: bool, steps_max: u32) -> (bool, u32) {
     let (mut at, mut position) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     let mut steps = 0;
     loop {
         steps += 1;
-        if steps > limits::GLOB_STEPS_MAX {
-            return false;
+        if steps > steps_max {
+            return (false, steps);
         }
         if pattern.get(at) == Some(&b'*') {
             at += 1;
             if at == pattern.len() {
-                return true;
+                return (true, steps);
             }
             star = Some((at, position));
             continue;
         }
         let step = match (pattern.get(at), text.get(position)) {
-            (None, None) => return true,
+            (None, None) => return (true, steps),
             (Some(_), Some(&byte)) => match_one(&pattern[at..], byte, any_case),
             _ => None,
         };
@@ -46,7 +55,7 @@ fn matches(pattern: &[u8], text: &[u8], any_case: bool) -> bool {
                 *from += 1;
                 (at, position) = (*after_star, *from);
             }
-            _ => return false,
+            _ => return (false, steps),
         }
     }
 }

@@ -43,7 +43,10 @@ const SUBSCRIBER: BufferLimit =
     BufferLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft: Duration::from_secs(60) };
 const NORMAL: BufferLimit = BufferLimit { hard_bytes: 256 << 20, soft_bytes: 64 << 20, soft: Duration::from_secs(60) };
 
-fn parse_limit(words: &[&str]) -> Result<BufferLimit, Invalid> {
+/// Words that name a class. Replicas are named in what other programs send back; there are none.
+const CLASSES: [&str; 4] = ["normal", "pubsub", "replica", "slave"];
+
+fn parse_limit(class: &str, words: &[&str]) -> Result<BufferLimit, Invalid> {
     let limit = match words {
         [hard] => BufferLimit { hard_bytes: parse_bytes(hard)?, soft_bytes: 0, soft: Duration::ZERO },
         [hard, soft, seconds] => BufferLimit {
@@ -58,7 +61,9 @@ fn parse_limit(words: &[&str]) -> Result<BufferLimit, Invalid> {
     };
     if limit.hard_bytes != 0 && limit.soft_bytes > limit.hard_bytes {
         let nearest = BufferLimit { soft_bytes: limit.hard_bytes, ..limit };
-        return Err(Invalid::new("the soft limit lies above the hard one").nearest(show_limit(&nearest)));
+        return Err(
+            Invalid::new("the soft limit lies above the hard one").nearest(format!("{class} {}", show_limit(&nearest)))
+        );
     }
     Ok(limit)
 }
@@ -75,22 +80,29 @@ impl Kind for OutputLimit {
     type Value = OutputLimits;
 
     fn parse(&self, text: &str) -> Result<OutputLimits, Invalid> {
+        let text = text.to_ascii_lowercase();
         let words: Vec<&str> = text.split_whitespace().collect();
-        let is_class = |word: &&str| ["normal", "pubsub"].contains(word);
+        let is_class = |word: &&str| CLASSES.contains(word);
         let mut limits = OutputLimits { normal: NORMAL, subscriber: SUBSCRIBER };
         let mut rest = words.as_slice();
         while let Some(first) = rest.first() {
             let class = if is_class(first) { first } else { &"normal" };
             let values = if is_class(first) { &rest[1..] } else { rest };
             let count = values.iter().position(is_class).unwrap_or(values.len());
-            let limit = parse_limit(&values[..count])?;
+            let limit = parse_limit(class, &values[..count])?;
             match *class {
                 "pubsub" => limits.subscriber = limit,
-                _ => limits.normal = limit,
+                "normal" => limits.normal = limit,
+                // Nobody replicates in Redis' way.
+                _ => {}
             }
             rest = &values[count..];
         }
-        if words.is_empty() { parse_limit(&[]).map(|normal| OutputLimits { normal, ..limits }) } else { Ok(limits) }
+        if words.is_empty() {
+            parse_limit("normal", &[]).map(|normal| OutputLimits { normal, ..limits })
+        } else {
+            Ok(limits)
+        }
     }
 
     fn show(&self, value: &OutputLimits) -> String {
@@ -124,6 +136,8 @@ mod tests {
             "268435456 67108864 60",
             "pubsub 32mb 8mb 60",
             "pubsub 32mb 8mb 60 normal 256mb 64mb 60",
+            "Normal 256MB 64mb 60 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+            "normal 1 1 1 normal 256mb 64mb 60",
         ] {
             assert_eq!(OutputLimit.parse(text), Ok(limits), "{text}");
         }
@@ -135,10 +149,8 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        assert!(OutputLimit.parse("1mb 2mb 5").expect_err("soft > hard").to_string().ends_with("'1mb 1mb 5'"));
-        for text in
-            ["", "normal", "1mb 1mb", "replica 1mb 1mb 5", "1mb 1mb 5 5", "pubsub 1mb 1mb", "normal pubsub 1 1 1"]
-        {
+        assert!(OutputLimit.parse("1mb 2mb 5").expect_err("soft > hard").to_string().ends_with("'normal 1mb 1mb 5'"));
+        for text in ["", "normal", "1mb 1mb", "1mb 1mb 5 5", "pubsub 1mb 1mb", "normal pubsub 1 1 1"] {
             assert!(OutputLimit.parse(text).is_err(), "{text}");
         }
     }

@@ -173,13 +173,21 @@ impl Config {
         if Setting::find(name).is_none() {
             return Err(refused(name, format!("can't set immutable config, it is always '{now}'")));
         }
-        match self.set_live(name, text) {
+        // A class of clients that is not named keeps what it has: the last word on each counts.
+        let of_classes = name.eq_ignore_ascii_case("client-output-buffer-limit").then(|| with_class(&now, text));
+        match self.set_live(name, of_classes.as_deref().unwrap_or(text)) {
             Err(ConfigError::Fixed(_)) => Err(refused(name, "can't set immutable config, it is read at start")),
             Err(ConfigError::Invalid { invalid, .. }) => Err(refused(name, invalid)),
             Err(other) => Err(refused(name, other)),
             Ok(()) => Ok(()),
         }
     }
+}
+
+/// What is set of the output limits behind what they are.
+fn with_class(now: &str, text: &str) -> String {
+    let is_named = text.trim_start().starts_with(|first: char| first.is_ascii_alphabetic());
+    format!("{now} {}{text}", if is_named { "" } else { "normal " })
 }
 
 fn refused<W: ToString>(name: &str, why: W) -> ParameterError {

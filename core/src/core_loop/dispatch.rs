@@ -49,6 +49,9 @@ impl Core {
         {
             return Started::WaitsForShard(shard, mode);
         }
+        if matches!(found, Ok(command) if command.publishes) && !self.may_publish() {
+            return Started::WaitsForFanout;
+        }
         let session = &mut connection.session;
         session.command_count += 1;
         if session.reply_mode == ReplyMode::SkipNext {

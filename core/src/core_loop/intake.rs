@@ -97,6 +97,11 @@ impl Core {
                         // It is decoded again once all before it is answered.
                         Started::WaitsForReplies => connection.barrier = true,
                         // Or once there is room for it.
+                        Started::WaitsForFanout => {
+                            connection.stalled = true;
+                            self.fanout.wait(connection.ring);
+                            break;
+                        }
                         Started::WaitsForShard(shard, mode) => {
                             connection.stalled = true;
                             connection.waits_for = Some(self.clients.stalled.wait(connection.ring, shard, mode));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
-use crate::mail::{Mailboxes, Message, Published, ReplyBatch, RequestBatch, RequestHead};
+use crate::mail::{Mailboxes, Message, Published, PublishedBatch, ReplyBatch, RequestBatch, RequestHead};
 use crate::shard::ShardHost;
 use basalt_storage::ColdRead;
 
@@ -34,8 +34,7 @@ pub struct Outbox {
     replies: Vec<ReplyBatch>,
     controls: Vec<(CoreId, Message)>,
     /// Messages that were published, by the core of their subscribers.
-    published: Vec<Vec<Arc<Published>>>,
-    published_bytes: usize,
+    published: Vec<PublishedBatch>,
     /// Emptied batches of other cores: what this core sends next is written into them. Buffers that one thread allocates and
     /// another frees cost the allocator fresh pages all the time.
     spare_requests: Vec<RequestBatch>,
@@ -54,8 +53,7 @@ impl Outbox {
             requests: (0..core_count).map(|_| RequestBatch::default()).collect(),
             replies: (0..core_count).map(|_| ReplyBatch::default()).collect(),
             controls: Vec::new(),
-            published: (0..core_count).map(|_| Vec::new()).collect(),
-            published_bytes: 0,
+            published: (0..core_count).map(|_| PublishedBatch::default()).collect(),
             spare_requests: Vec::new(),
             spare_replies: Vec::new(),
             warms: VecDeque::new(),
@@ -88,8 +86,12 @@ impl Outbox {
 
     /// Adds a message that was published, for the subscribers of another core.
     pub fn publish(&mut self, to: CoreId, message: Arc<Published>) {
-        self.published_bytes += message.bytes();
         self.published[to.index()].push(message);
+    }
+
+    /// Returns whether so many published messages wait for some core that no more should be added.
+    pub fn has_much_published(&self) -> bool {
+        self.published.iter().any(|batch| batch.bytes() >= limits::OUTBOX_BYTES_MAX)
     }
 
     /// The replies for this core's own connections.
@@ -128,10 +130,9 @@ impl Outbox {
 
     /// Returns whether so much waits for some core that no more should be added.
     pub fn is_backlogged(&self) -> bool {
-        let is_much = |batch: &RequestBatch| {
+        self.requests.iter().any(|batch| {
             batch.bytes.len() >= limits::OUTBOX_BYTES_MAX || batch.heads.len() >= limits::OUTBOX_REQUESTS_MAX
-        };
-        self.published_bytes >= limits::OUTBOX_BYTES_MAX || self.requests.iter().any(is_much)
+        })
     }
 
     /// Returns whether a reply for `core` may be added that can wait. Those for this core itself go out each turn.
@@ -141,7 +142,8 @@ impl Outbox {
 
     /// Bytes of memory that what waits here holds on to: of requests, and of replies.
     pub fn bytes(&self) -> (usize, usize) {
-        let requests = self.requests.iter().map(|batch| batch.bytes.capacity()).sum::<usize>() + self.published_bytes;
+        let requests = self.requests.iter().map(|batch| batch.bytes.capacity()).sum::<usize>()
+            + self.published.iter().map(PublishedBatch::bytes).sum::<usize>();
         (requests, self.replies.iter().map(|batch| batch.bytes.capacity()).sum())
     }
 
@@ -155,7 +157,7 @@ impl Outbox {
         self.requests.iter().any(|batch| !batch.heads.is_empty())
             || self.replies.iter().any(|batch| !batch.heads.is_empty())
             || !self.controls.is_empty()
-            || self.published_bytes > 0
+            || self.published.iter().any(|batch| !batch.is_empty())
     }
 
     /// Hands over what fits into the mailboxes and rings the bells; returns how many batches went.
@@ -194,18 +196,15 @@ impl Outbox {
         let mut sent = 0;
         for index in 0..self.published.len() {
             let (to, waiting) = (CoreId(index as u16), &mut self.published[index]);
-            if self.published_bytes == 0 || waiting.is_empty() {
+            if waiting.is_empty() {
                 continue;
             }
-            let bytes: usize = waiting.iter().map(|message| message.bytes()).sum();
-            match self.mailboxes.send_request(self.core, to, Message::Published(std::mem::take(waiting))) {
+            match self.mailboxes.send_published(self.core, to, std::mem::take(waiting)) {
                 Ok(()) => {
                     sent += 1;
-                    self.published_bytes -= bytes;
                     self.mailboxes.bell(to).ring();
                 }
-                Err(Message::Published(messages)) => *waiting = messages,
-                Err(_) => unreachable!("the mailbox gives back what it was given"),
+                Err(batch) => *waiting = batch,
             }
         }
         sent

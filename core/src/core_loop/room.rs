@@ -14,8 +14,12 @@ impl Core {
         self.has_room(connection)
             && self.stopping.is_none()
             && !self.outbox.is_backlogged()
-            && !self.fanout.is_backlogged()
             && !self.has_handed_over_much()
+    }
+
+    /// Returns whether another message may be published.
+    pub(super) fn may_publish(&self) -> bool {
+        self.fanout.may_publish() && !self.outbox.has_much_published()
     }
 
     /// Returns whether clients were given so much that it must be looked at first what they all hold.
@@ -83,6 +87,6 @@ impl Core {
 
     /// Returns whether requests of `from` are taken now: there is room for their replies, and to set them aside if need be.
     pub(super) fn takes_requests_of(&self, from: CoreId) -> bool {
-        !self.inbox.set_aside.is_full() && !self.fanout.is_backlogged() && self.outbox.has_room_for_replies(from)
+        !self.inbox.set_aside.is_full() && self.outbox.has_room_for_replies(from)
     }
 }

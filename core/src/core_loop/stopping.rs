@@ -17,7 +17,10 @@ impl Core {
             self.ring.stop_listening();
             self.stopping = Some(Stopping { since: self.clock.now, quiet: false });
         }
-        let idle = self.pending.is_empty() && self.outbox.is_empty() && self.ring.memory().outputs == 0;
+        let idle = self.pending.is_empty()
+            && self.outbox.is_empty()
+            && !self.fanout.has_some()
+            && self.ring.memory().outputs == 0;
         let Some(stopping) = &mut self.stopping else { return false };
         let late = self.clock.now.duration_since(stopping.since) > limits::STOP_DRAIN_MAX;
         if !stopping.quiet && (idle || late) {

@@ -36,6 +36,12 @@ impl Core {
                 self.deliver(&replies);
                 self.outbox.recycle_replies(replies);
             }
+            while !self.fanout.is_backlogged()
+                && let Some(batch) = server.mailboxes.next_published(from, self.id)
+            {
+                count += 1;
+                batch.into_messages().into_iter().for_each(|message| self.fanout.push(message));
+            }
             if let Some(half_run) = self.inbox.half_run[from.index()].take() {
                 count += self.run_batch(from, half_run);
             }
@@ -54,7 +60,6 @@ impl Core {
                         self.run_batch(from, HalfRun { batch, next: 0, start: 0 });
                     }
                     Message::Connection(socket) => self.adopt(socket),
-                    Message::Published(messages) => messages.into_iter().for_each(|message| self.fanout.push(message)),
                     Message::Subscriptions(told) => self.take_over_subscriptions(&told),
                     Message::Control(ticket, control) => {
                         let reply = run_control(self, &control);
@@ -122,6 +127,12 @@ impl Core {
         cores
             .filter(|core| self.inbox.half_run[core.index()].is_none())
             .any(|core| self.server.mailboxes.has_requests(core, self.id) && self.takes_requests_of(core))
+    }
+
+    /// Returns whether messages of publishers wait in the mailbox, and can be taken.
+    pub(super) fn may_take_published(&self) -> bool {
+        let mut cores = (0..self.inbox.half_run.len()).map(|core| CoreId(core as u16));
+        !self.fanout.is_backlogged() && cores.any(|core| self.server.mailboxes.has_published(core, self.id))
     }
 
     /// Returns whether requests of another core that were run half can go on.

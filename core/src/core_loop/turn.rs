@@ -20,7 +20,7 @@ impl Core {
     /// Gives messages to subscribers, proposes what the turn collected, starts disk reads, hands over what is for others. True if
     /// something was sent.
     pub fn finish_turn(&mut self) -> bool {
-        let delivered = self.deliver_published();
+        let delivered = self.finish_fanout();
         self.tell_shards_of_each_other();
         let (mut proposed_bytes, mut group_count) = (0, 0);
         for shard in self.shards.iter_mut().flatten() {
@@ -92,6 +92,7 @@ impl Core {
         let may_resume = || self.clients.stalled.ready_count() > 0 || self.may_resume_waiting();
         self.outbox.has_mail()
             || self.fanout.has_some()
+            || self.may_take_published()
             || self.may_start_warming()
             || (!self.outbox.is_backlogged() && may_resume())
             || self.may_run_on()

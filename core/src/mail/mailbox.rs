@@ -5,14 +5,13 @@
 //! requests must still be able to take replies, or two such cores would wait for each other.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
 use super::control::Control;
 use super::doorbell::Doorbell;
-use super::fanout::{Published, SubscriptionChanges};
+use super::fanout::{PublishedBatch, SubscriptionChanges};
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
@@ -83,14 +82,13 @@ pub enum Message {
     Control(Ticket, Control),
     /// Changes of the subscriptions of another core's clients, which nobody waits for.
     Subscriptions(SubscriptionChanges),
-    /// Messages that were published, for its subscribers, in their order.
-    Published(Vec<Arc<Published>>),
 }
 
 /// The queues from one core to another.
 struct Lane {
     requests: Queue<Message>,
     replies: Queue<ReplyBatch>,
+    published: Queue<PublishedBatch>,
 }
 
 /// Messages left for another core.
@@ -115,9 +113,14 @@ impl Mail for Message {
     fn bytes(&self) -> usize {
         match self {
             Message::Batch(batch) => batch.bytes(),
-            Message::Published(messages) => messages.iter().map(|message| message.bytes()).sum(),
             Message::Connection(_) | Message::Control(..) | Message::Subscriptions(_) => 0,
         }
+    }
+}
+
+impl Mail for PublishedBatch {
+    fn bytes(&self) -> usize {
+        PublishedBatch::bytes(self)
     }
 }
 
@@ -167,6 +170,7 @@ impl Mailboxes {
         let lane = || Lane {
             requests: Queue::new(limits::MAILBOX_REQUEST_BATCHES, limits::MAILBOX_REQUEST_BYTES),
             replies: Queue::new(limits::MAILBOX_REPLY_BATCHES, limits::MAILBOX_REPLY_BYTES),
+            published: Queue::new(limits::MAILBOX_PUBLISHED_BATCHES, limits::MAILBOX_PUBLISHED_BYTES),
         };
         Mailboxes { core_count, lanes: (0..core_count * core_count).map(|_| lane()).collect(), bells }
     }
@@ -189,6 +193,24 @@ impl Mailboxes {
     /// The replies, if the queue is full.
     pub fn send_replies(&self, from: CoreId, to: CoreId, replies: ReplyBatch) -> Result<(), ReplyBatch> {
         self.lane(from, to).replies.push(replies)
+    }
+
+    /// Leaves messages that were published; gives them back if the queue is full.
+    ///
+    /// # Errors
+    /// The messages, if the queue is full.
+    pub fn send_published(&self, from: CoreId, to: CoreId, batch: PublishedBatch) -> Result<(), PublishedBatch> {
+        self.lane(from, to).published.push(batch)
+    }
+
+    /// The next messages that `from` left for the subscribers of `to`.
+    pub fn next_published(&self, from: CoreId, to: CoreId) -> Option<PublishedBatch> {
+        self.lane(from, to).published.pop()
+    }
+
+    /// Returns whether `from` has left messages for the subscribers of `to`.
+    pub fn has_published(&self, from: CoreId, to: CoreId) -> bool {
+        !self.lane(from, to).published.items.is_empty()
     }
 
     /// Returns whether `from` has left requests for `to`.
@@ -216,7 +238,9 @@ impl Mailboxes {
 
     /// Bytes of requests and of replies that wait for other cores.
     pub fn bytes(&self) -> (usize, usize) {
-        let requests = self.lanes.iter().map(|lane| lane.requests.bytes.load(Ordering::Relaxed)).sum();
+        let of_requests =
+            |lane: &Lane| lane.requests.bytes.load(Ordering::Relaxed) + lane.published.bytes.load(Ordering::Relaxed);
+        let requests = self.lanes.iter().map(of_requests).sum();
         (requests, self.lanes.iter().map(|lane| lane.replies.bytes.load(Ordering::Relaxed)).sum())
     }
 

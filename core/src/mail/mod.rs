@@ -9,5 +9,5 @@ mod mailbox;
 
 pub use control::Control;
 pub use doorbell::{Doorbell, Sleep};
-pub use fanout::{Published, SubscriptionChanges};
+pub use fanout::{Published, PublishedBatch, SubscriptionChanges};
 pub use mailbox::{Mailboxes, Message, ReplyBatch, RequestBatch, RequestHead, Takes};

@@ -5,8 +5,9 @@ use basalt_net::resp::Reply;
 
 use super::SessionContext;
 use super::outcome::{FanoutOrder, Outcome, Ran};
-use crate::clients::{Audience, SubscriptionChange};
+use crate::clients::{Audience, SubscriptionChange, Subscriptions};
 use crate::commands::{Args, CommandError};
+use crate::limits;
 use crate::mail::Published;
 
 /// `PUBLISH channel message`.
@@ -20,32 +21,38 @@ pub(super) fn spublish(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply
 }
 
 fn published(audience: Audience, args: Args<'_>) -> Ran {
-    let published = Published { audience, channel: args[1].into(), message: args[2].into() };
+    let published = Published { audience, channel: args[1].into(), message: args[2].into(), patterns: Vec::new() };
     Ok(Outcome::Fanout(FanoutOrder::Publish(published)))
 }
 
 /// `SUBSCRIBE channel …`.
 pub(super) fn subscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    Ok(begin(context, Audience::Channel, args, reply))
+    begin(context, Audience::Channel, args, reply)
 }
 
 /// `PSUBSCRIBE pattern …`.
 pub(super) fn psubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    Ok(begin(context, Audience::Pattern, args, reply))
+    begin(context, Audience::Pattern, args, reply)
 }
 
 /// `SSUBSCRIBE shardchannel …`.
 pub(super) fn ssubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    Ok(begin(context, Audience::ShardChannel, args, reply))
+    begin(context, Audience::ShardChannel, args, reply)
 }
 
-fn begin(context: &mut SessionContext<'_>, audience: Audience, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn begin(context: &mut SessionContext<'_>, audience: Audience, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let word = match audience {
         Audience::Channel => "subscribe",
         Audience::Pattern => "psubscribe",
         Audience::ShardChannel => "ssubscribe",
     };
-    let subscriptions = context.session.subscriptions.get_or_insert_default();
+    let has = context.session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.count());
+    if has + args.len() - 1 > limits::SUBSCRIPTIONS_MAX {
+        let most = limits::SUBSCRIPTIONS_MAX;
+        return Err(CommandError::owned(format!("ERR a client subscribes to {most} channels and patterns at most")));
+    }
+    let copies = context.server.mailboxes.core_count() + 2;
+    let subscriptions = context.session.subscriptions.get_or_insert_with(|| Box::new(Subscriptions::new(copies)));
     let mut changes = Vec::new();
     for name in &args[1..] {
         if subscriptions.add(audience, name) {
@@ -53,7 +60,7 @@ fn begin(context: &mut SessionContext<'_>, audience: Audience, args: Args<'_>, r
         }
         tell(word, Some(name), subscriptions.count_beside(audience), reply);
     }
-    Outcome::Fanout(FanoutOrder::Change(changes))
+    Ok(Outcome::Fanout(FanoutOrder::Change(changes)))
 }
 
 /// `UNSUBSCRIBE [channel …]`.

@@ -154,8 +154,11 @@ fn a_message_reaches_the_subscribers_of_all_cores_once_and_in_its_publishers_ord
             let left = (reply.elements()[1].integer(), client.ask("PUBSUB NUMPAT").integer());
             if left == (DIRECT as i64 / 2, 0) { Ok(()) } else { Err(left) }
         });
-        let info = client.ask("INFO stats").text();
-        assert!(info.contains("pubsub_channels:1\r\n") && info.contains("pubsub_patterns:0\r\n"), "{info}");
+        eventually("INFO tells so", DEADLINE, || {
+            let info = client.ask("INFO stats").text();
+            let is_so = info.contains("pubsub_channels:1\r\n") && info.contains("pubsub_patterns:0\r\n");
+            if is_so { Ok(()) } else { Err(info) }
+        });
     }
 }
 
@@ -221,19 +224,87 @@ fn a_subscriber_that_does_not_read_is_cut_off_and_holds_up_nobody() {
         subscriber.ask("SUBSCRIBE news");
     }
     let text = "x".repeat(100_000);
-    let reading = thread::spawn(move || {
-        (0..MESSAGES).for_each(|_| drop(listener.read().expect("a message")));
-        listener
-    });
     for _ in 0..MESSAGES {
         let reached = publisher.call(["PUBLISH", "news", &text]).integer();
         assert!((1..=2).contains(&reached), "{reached} subscribers");
+        assert_eq!(words(&listener.read().expect("a message"))[2], text);
     }
-    let listener = reading.join().expect("it has got everything");
     eventually("the one is gone", DEADLINE, || match publisher.ask("PUBSUB NUMSUB news").elements()[1].integer() {
         1 => Ok(()),
         count => Err(count),
     });
     assert!(deaf.read_to_end().len() < MESSAGES * text.len() / 2, "it was sent the first ones at most");
-    drop(listener);
+}
+
+#[test]
+fn who_publishes_without_end_holds_up_neither_its_subscribers_nor_others() {
+    const SUBSCRIBERS: usize = 60;
+    const MESSAGES: usize = 3_000;
+    let alone = Alone::new(|options| options.set("--cores", "2").set("--pin", "no"));
+    let address = alone.node.address();
+    let connect = || Client::connect(address).expect("the node accepts");
+    let subscribers: Vec<Client> = (0..SUBSCRIBERS)
+        .map(|_| {
+            let mut client = connect();
+            client.ask("SUBSCRIBE flood");
+            client
+        })
+        .collect();
+    let listening: Vec<_> = subscribers
+        .into_iter()
+        .map(|mut client| {
+            thread::spawn(move || {
+                for number in 0..MESSAGES {
+                    let message = client.read().expect("a message");
+                    assert_eq!(words(&message)[2], number.to_string());
+                }
+            })
+        })
+        .collect();
+    let publishing = thread::spawn(move || {
+        let mut publisher = Client::connect(address).expect("the node accepts");
+        let messages = (0..MESSAGES).map(|number| ["PUBLISH".to_owned(), "flood".into(), number.to_string()]);
+        let replies = publisher.pipeline(messages);
+        assert!(replies.iter().all(|reply| reply.integer() == SUBSCRIBERS as i64));
+    });
+    let mut others: Vec<Client> = (0..4).map(|_| connect()).collect();
+    let mut rounds = 0;
+    while !publishing.is_finished() {
+        for (number, other) in others.iter_mut().enumerate() {
+            assert_eq!(other.ask(&format!("SET key:{number} {rounds}")), Reply::ok());
+            assert_eq!(other.ask(&format!("GET key:{number}")).text(), rounds.to_string());
+        }
+        rounds += 1;
+    }
+    publishing.join().expect("it was told how many there are");
+    listening.into_iter().for_each(|listener| listener.join().expect("it has got everything in order"));
+}
+
+#[test]
+fn limits_of_one_class_leave_those_of_the_other() {
+    let alone = Alone::new(|options| options);
+    let mut client = Client::connect(alone.node.address()).expect("the node accepts");
+    let mut limits = |value: &str| {
+        assert_eq!(client.call(["CONFIG", "SET", "client-output-buffer-limit", value]), Reply::ok(), "{value}");
+        client.ask("CONFIG GET client-output-buffer-limit").elements()[1].text()
+    };
+    assert_eq!(
+        limits("normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60"),
+        "normal 0 0 0 pubsub 33554432 8388608 60"
+    );
+    assert_eq!(limits("pubsub 1mb 1kb 5"), "normal 0 0 0 pubsub 1048576 1024 5");
+    assert_eq!(limits("2mb 1mb 6"), "normal 2097152 1048576 6 pubsub 1048576 1024 5");
+}
+
+#[test]
+fn a_subscriber_that_is_idle_is_not_closed_for_it() {
+    let alone = Alone::new(|options| options.set("--timeout", "1"));
+    let connect = || Client::connect(alone.node.address()).expect("the node accepts");
+    let (mut subscriber, mut idle) = (connect(), connect());
+    subscriber.ask("SUBSCRIBE news");
+    idle.ask("PING");
+    // It has been idle for no longer than the subscriber.
+    assert!(idle.is_closed_within(DEADLINE));
+    assert_eq!(connect().ask("PUBLISH news hello").integer(), 1);
+    assert_eq!(words(&subscriber.read().expect("the message"))[2], "hello");
 }

@@ -4,12 +4,14 @@
 //! are and which cores have some. Changes are additions and subtractions, whose order does not matter.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use crate::clients::{Audience, SubscriptionChange};
-use crate::commands::glob_matches;
+use crate::commands::glob_matches_within;
 use crate::ids::CoreId;
+use crate::limits;
 
 /// Subscribers of one name, by core. Below 0 while an end has overtaken its beginning.
 type Counts = SmallVec<[(CoreId, i64); 2]>;
@@ -19,8 +21,32 @@ type Counts = SmallVec<[(CoreId, i64); 2]>;
 pub struct Directory {
     channels: HashMap<Box<[u8]>, Counts>,
     /// In alphabetical order, in which a message goes to those that it matches.
-    patterns: BTreeMap<Box<[u8]>, Counts>,
+    patterns: BTreeMap<Arc<[u8]>, Counts>,
     shard_channels: HashMap<Box<[u8]>, Counts>,
+}
+
+/// The receivers of a message.
+#[derive(Debug, Default)]
+pub struct Receivers {
+    /// Their number. One that has subscribed by several patterns gets it as often.
+    pub count: i64,
+    /// The cores that have some of them.
+    pub cores: SmallVec<[CoreId; 8]>,
+    /// The patterns that the channel matches.
+    pub patterns: Vec<Arc<[u8]>>,
+    /// Steps that it took to find these.
+    pub steps: u32,
+}
+
+impl Receivers {
+    fn add(&mut self, counts: &Counts) {
+        self.count += sum(counts);
+        for (core, count) in counts {
+            if *count > 0 && !self.cores.contains(core) {
+                self.cores.push(*core);
+            }
+        }
+    }
 }
 
 /// Takes a change over; returns whether nobody is left.
@@ -54,35 +80,30 @@ impl Directory {
                 }
             }
             Audience::Pattern => {
-                if count(self.patterns.entry(name.clone()).or_default(), core, by) {
-                    self.patterns.remove(name);
+                if count(self.patterns.entry(Arc::from(&**name)).or_default(), core, by) {
+                    self.patterns.remove(&**name);
                 }
             }
         }
     }
 
-    /// The subscribers that a message to `channel` reaches, and the cores that have some of them. One that has subscribed by
-    /// several patterns gets it as often.
-    pub fn receivers(&self, audience: Audience, channel: &[u8]) -> (i64, SmallVec<[CoreId; 8]>) {
-        let (mut total, mut cores) = (0, SmallVec::new());
-        let mut add = |counts: &Counts| {
-            total += sum(counts);
-            for (core, count) in counts {
-                if *count > 0 && !cores.contains(core) {
-                    cores.push(*core);
-                }
-            }
-        };
+    /// The receivers of a message to `channel`.
+    pub fn receivers(&self, audience: Audience, channel: &[u8]) -> Receivers {
+        let mut receivers = Receivers::default();
         if let Some(counts) = self.of(audience).get(channel) {
-            add(counts);
+            receivers.add(counts);
         }
         if audience == Audience::Channel {
-            self.patterns
-                .iter()
-                .filter(|(pattern, _)| glob_matches(pattern, channel))
-                .for_each(|(_, counts)| add(counts));
+            for (pattern, counts) in &self.patterns {
+                let (matches, steps) = glob_matches_within(pattern, channel, limits::CHANNEL_STEPS_MAX);
+                receivers.steps = receivers.steps.saturating_add(steps);
+                if matches {
+                    receivers.patterns.push(pattern.clone());
+                    receivers.add(counts);
+                }
+            }
         }
-        (total, cores)
+        receivers
     }
 
     /// The number of clients that have subscribed to `channel` itself.
@@ -115,6 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::commands::glob_matches;
 
     fn change(audience: Audience, name: &str, is_made: bool) -> SubscriptionChange {
         SubscriptionChange { audience, name: name.as_bytes().into(), is_made }
@@ -158,11 +180,11 @@ mod tests {
                 let name = name.as_bytes();
                 prop_assert_eq!(directory.subscribers(Audience::Channel, name), of_channel.len() as i64);
                 prop_assert_eq!(directory.subscribers(Audience::ShardChannel, name), of_shard.len() as i64);
-                let (count, cores) = directory.receivers(Audience::Channel, name);
+                let Receivers { count, cores, .. } = directory.receivers(Audience::Channel, name);
                 prop_assert_eq!(count as usize, of_channel.len() + of_patterns.len());
                 let cores: BTreeSet<u16> = cores.into_iter().map(|core| core.0).collect();
                 prop_assert_eq!(cores, of_channel.into_iter().chain(of_patterns).collect::<BTreeSet<_>>());
-                prop_assert_eq!(directory.receivers(Audience::ShardChannel, name).0 as usize, of_shard.len());
+                prop_assert_eq!(directory.receivers(Audience::ShardChannel, name).count as usize, of_shard.len());
             }
             let distinct = |kind: usize| subscribed.iter().filter(|key| key.1 == kind).map(|key| key.2).collect::<BTreeSet<_>>();
             prop_assert_eq!(directory.channels(Audience::Channel).len(), distinct(0).len());

@@ -10,7 +10,7 @@
 mod announced;
 mod directory;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use basalt_net::resp::{Protocol, Reply};
@@ -31,20 +31,28 @@ use directory::Directory;
 #[derive(Default)]
 pub(super) struct Fanout {
     directory: Directory,
-    channels: HashMap<Box<[u8]>, Vec<ConnId>>,
-    patterns: BTreeMap<Box<[u8]>, Vec<ConnId>>,
-    shard_channels: HashMap<Box<[u8]>, Vec<ConnId>>,
-    due: VecDeque<Arc<Published>>,
-    due_bytes: usize,
-    /// The message that some of its subscribers have got.
-    under_way: Option<UnderWay>,
+    channels: Subscribers,
+    patterns: Subscribers,
+    shard_channels: Subscribers,
+    due: VecDeque<Due>,
+    cost: usize,
+    /// Steps of matching in this turn.
+    steps: u32,
+    /// Publishers that wait until less is due.
+    waiting: Vec<ConnId>,
+    /// Subscriptions that have ended since the other cores were told.
+    ended: Vec<SubscriptionChange>,
 }
 
+/// The connections of a core that have subscribed, by what they have subscribed to.
+type Subscribers = HashMap<Box<[u8]>, HashSet<ConnId>>;
+
 /// A message on its way to its subscribers.
-struct UnderWay {
+struct Due {
     published: Arc<Published>,
     /// Those that do not have it yet, the first one last; with the pattern that they have subscribed by, if so.
     receivers: Vec<(ConnId, Option<Arc<[u8]>>)>,
+    cost: usize,
     encoded: Encoded,
 }
 
@@ -82,20 +90,35 @@ impl Encoded {
 }
 
 impl Fanout {
-    /// Returns whether something is due to a subscriber.
+    /// Returns whether something is due to a subscriber, or publishers or other cores wait for word.
     pub(super) fn has_some(&self) -> bool {
-        self.under_way.is_some() || !self.due.is_empty()
+        !self.due.is_empty() || !self.waiting.is_empty() || !self.ended.is_empty()
     }
 
-    /// Returns whether so much is due that nothing should be added.
+    /// Returns whether so much is due that no more messages of other cores should be taken.
     pub(super) fn is_backlogged(&self) -> bool {
-        self.due_bytes >= limits::FANOUT_BYTES_MAX
+        self.cost >= limits::FANOUT_COST_MAX
     }
 
-    /// Takes in a message that is due to the subscribers of this core.
+    /// Returns whether another message may be published here.
+    pub(super) fn may_publish(&self) -> bool {
+        !self.is_backlogged() && self.steps < limits::CHANNEL_STEPS_PER_TURN
+    }
+
+    /// Has a publisher go on when it may.
+    pub(super) fn wait(&mut self, connection: ConnId) {
+        self.waiting.push(connection);
+    }
+
+    /// Takes in a message that is due to the subscribers that this core has by now.
     pub(super) fn push(&mut self, published: Arc<Published>) {
-        self.due_bytes += published.bytes();
-        self.due.push_back(published);
+        let receivers = self.receivers(&published);
+        if receivers.is_empty() {
+            return;
+        }
+        let cost = published.bytes() + receivers.len() * limits::DELIVERY_COST_BYTES;
+        self.cost += cost;
+        self.due.push_back(Due { published, receivers, cost, encoded: Encoded::default() });
     }
 
     /// Takes over what was changed for clients of `core`.
@@ -106,70 +129,51 @@ impl Fanout {
     /// Makes or ends a subscription of a connection of this core.
     fn change(&mut self, connection: ConnId, change: &SubscriptionChange) {
         let subscribers = match change.audience {
-            Audience::Channel => self.channels.entry(change.name.clone()).or_default(),
-            Audience::Pattern => self.patterns.entry(change.name.clone()).or_default(),
-            Audience::ShardChannel => self.shard_channels.entry(change.name.clone()).or_default(),
+            Audience::Channel => &mut self.channels,
+            Audience::Pattern => &mut self.patterns,
+            Audience::ShardChannel => &mut self.shard_channels,
         };
         if change.is_made {
-            return subscribers.push(connection);
-        }
-        subscribers.retain(|subscriber| *subscriber != connection);
-        if subscribers.is_empty() {
-            match change.audience {
-                Audience::Channel => drop(self.channels.remove(&change.name)),
-                Audience::Pattern => drop(self.patterns.remove(&change.name)),
-                Audience::ShardChannel => drop(self.shard_channels.remove(&change.name)),
+            subscribers.entry(change.name.clone()).or_default().insert(connection);
+        } else if let Some(of_name) = subscribers.get_mut(&change.name) {
+            of_name.remove(&connection);
+            if of_name.is_empty() {
+                subscribers.remove(&change.name);
             }
         }
     }
 
-    /// The connections that a message is for.
+    /// The connections that a message is for, the first one last.
     fn receivers(&self, published: &Published) -> Vec<(ConnId, Option<Arc<[u8]>>)> {
         let direct = match published.audience {
             Audience::ShardChannel => self.shard_channels.get(&published.channel),
             Audience::Channel | Audience::Pattern => self.channels.get(&published.channel),
         };
         let mut receivers: Vec<_> = direct.into_iter().flatten().map(|connection| (*connection, None)).collect();
-        if published.audience == Audience::Channel {
-            let matched = self.patterns.iter().filter(|(pattern, _)| glob_matches(pattern, &published.channel));
-            for (pattern, subscribers) in matched {
-                let pattern: Arc<[u8]> = Arc::from(&**pattern);
-                receivers.extend(subscribers.iter().map(|connection| (*connection, Some(pattern.clone()))));
-            }
+        for pattern in &published.patterns {
+            let subscribers = self.patterns.get(&**pattern).into_iter().flatten();
+            receivers.extend(subscribers.map(|connection| (*connection, Some(pattern.clone()))));
         }
         receivers.reverse();
         receivers
-    }
-
-    /// Takes the next receiver of what is due.
-    fn next(&mut self) -> Option<(ConnId, Option<Arc<[u8]>>)> {
-        loop {
-            if let Some(under_way) = &mut self.under_way {
-                if let Some(receiver) = under_way.receivers.pop() {
-                    return Some(receiver);
-                }
-                self.due_bytes -= under_way.published.bytes();
-                self.under_way = None;
-            }
-            let published = self.due.pop_front()?;
-            let receivers = self.receivers(&published);
-            self.under_way = Some(UnderWay { published, receivers, encoded: Encoded::default() });
-        }
     }
 }
 
 impl Core {
     /// Does what a command of publish and subscribe orders; `reply` is what the connection is to be told of it, if it is known.
     pub(super) fn fan_out(&mut self, connection: &mut Connection, asked: u16, order: FanoutOrder, mut bytes: Vec<u8>) {
-        let mut reply = Reply::new(&mut bytes, connection.session.protocol);
-        let directory = &self.fanout.directory;
+        let bounds = self.server.reply_bounds();
+        let mut reply = bounds.reply(&mut bytes, connection.session.protocol);
+        let (directory, start) = (&self.fanout.directory, reply.mark());
         match order {
             FanoutOrder::Change(changes) => return self.change_subscriptions(connection, asked, changes, bytes),
-            FanoutOrder::Publish(published) => {
-                let (count, cores) = directory.receivers(published.audience, &published.channel);
-                reply.integer(count);
+            FanoutOrder::Publish(mut published) => {
+                let receivers = directory.receivers(published.audience, &published.channel);
+                self.fanout.steps = self.fanout.steps.saturating_add(receivers.steps);
+                reply.integer(receivers.count);
+                published.patterns = receivers.patterns;
                 let published = Arc::new(published);
-                for core in cores {
+                for core in receivers.cores {
                     match core == self.id {
                         true => self.fanout.push(published.clone()),
                         false => self.outbox.publish(core, published.clone()),
@@ -191,17 +195,18 @@ impl Core {
             }
             FanoutOrder::PatternCount => reply.integer(directory.pattern_count() as i64),
         }
-        self.answer_at_once(connection, &bytes);
-    }
-
-    fn answer_at_once(&mut self, connection: &mut Connection, bytes: &[u8]) {
+        if reply.is_over() {
+            reply.truncate(start);
+            reply.error(bounds.too_large(false));
+        }
         if connection.session.reply_mode == ReplyMode::On {
-            self.reply_raw(connection, bytes);
+            self.clients.handed_over_bytes += bytes.len();
+            self.reply_raw(connection, &bytes);
         }
     }
 
-    /// Makes and ends subscriptions of a connection. It is told that it has subscribed once all cores know: from then on no message
-    /// passes it by.
+    /// Makes and ends subscriptions of a connection. It is told so once all cores know: from then on no message passes it by, and
+    /// none is counted for it any more. It is told in any case, as of messages.
     fn change_subscriptions(
         &mut self,
         connection: &mut Connection,
@@ -209,22 +214,25 @@ impl Core {
         changes: Vec<SubscriptionChange>,
         bytes: Vec<u8>,
     ) {
-        let is_heard_of = changes.iter().all(|change| !change.is_made);
-        let told = self.note_subscriptions(connection.ring, changes);
         let others = self.server.mailboxes.core_count() - 1;
-        if others == 0 || is_heard_of {
-            self.tell_subscriptions(&told);
-            return self.answer_at_once(connection, &bytes);
+        let is_nothing_new = changes.is_empty();
+        let told = self.note_subscriptions(connection.ring, changes);
+        self.clients.handed_over_bytes += bytes.len();
+        if others == 0 || is_nothing_new {
+            return self.reply_raw(connection, &bytes);
         }
-        let silent = connection.session.reply_mode != ReplyMode::On;
         let announced = Box::new(Announced::new(bytes, others));
-        let place = connection.open_coordinated(announced, others, asked, Expects::Word, false, silent);
+        let place = connection.open_coordinated(announced, others, asked, Expects::Word, false, false);
         connection.barrier = true;
-        let cores = (0..=others as u16).map(CoreId).filter(|core| *core != self.id);
-        for (part, core) in cores.enumerate().collect::<Vec<_>>() {
-            let ticket = self.ticket(connection, place, part as u32);
+        for (part, core) in (0..).zip(self.other_cores()) {
+            let ticket = self.ticket(connection, place, part);
             self.outbox.control(core, Message::Control(ticket, Control::Subscriptions(told.clone())));
         }
+    }
+
+    fn other_cores(&self) -> impl Iterator<Item = CoreId> + use<> {
+        let id = self.id;
+        (0..self.server.mailboxes.core_count() as u16).map(CoreId).filter(move |core| *core != id)
     }
 
     /// Takes changes over for this core itself.
@@ -244,56 +252,81 @@ impl Core {
         stats.patterns.set(directory.pattern_count() as u64);
     }
 
-    /// Tells the other cores of changes, which need not answer.
-    fn tell_subscriptions(&mut self, told: &SubscriptionChanges) {
-        if told.changes.is_empty() {
+    /// Ends what a connection has subscribed to that is about to be forgotten. The other cores are told with the turn.
+    pub(super) fn end_subscriptions(&mut self, connection: &mut Connection) {
+        let ended = connection.session.end_subscriptions();
+        let told = self.note_subscriptions(connection.ring, ended);
+        if self.server.mailboxes.core_count() > 1 {
+            self.fanout.ended.extend_from_slice(&told.changes);
+        }
+    }
+
+    fn tell_ended_subscriptions(&mut self) {
+        if self.fanout.ended.is_empty() {
             return;
         }
-        let cores = (0..self.server.mailboxes.core_count() as u16).map(CoreId).filter(|core| *core != self.id);
-        for core in cores.collect::<Vec<_>>() {
+        let told = SubscriptionChanges { core: self.id, changes: std::mem::take(&mut self.fanout.ended).into() };
+        for core in self.other_cores() {
             self.outbox.control(core, Message::Subscriptions(told.clone()));
         }
     }
 
-    /// Ends what a connection has subscribed to that is about to be forgotten.
-    pub(super) fn end_subscriptions(&mut self, connection: &mut Connection) {
-        let ended = connection.session.end_subscriptions();
-        if !ended.is_empty() {
-            let told = self.note_subscriptions(connection.ring, ended);
-            self.tell_subscriptions(&told);
+    /// Ends a turn: gives messages to subscribers, as many as a turn may, and has publishers go on that may again. Returns how many
+    /// messages were given.
+    pub(super) fn finish_fanout(&mut self) -> usize {
+        self.tell_ended_subscriptions();
+        self.fanout.steps = 0;
+        let delivered = if self.fanout.due.is_empty() { 0 } else { self.deliver_published() };
+        if !self.fanout.waiting.is_empty() && self.may_publish() {
+            let waiting = std::mem::take(&mut self.fanout.waiting);
+            waiting.into_iter().for_each(|publisher| self.clients.stalled.push(publisher));
         }
+        delivered
     }
 
-    /// Gives messages to subscribers, as many as a turn may; returns how many.
-    pub(super) fn deliver_published(&mut self) -> usize {
-        let mut count = 0;
+    fn deliver_published(&mut self) -> usize {
+        let (mut count, mut bytes) = (0, 0);
+        // Who was given much is looked at before there is more.
         while count < limits::DELIVERIES_PER_TURN
-            && let Some((id, pattern)) = self.fanout.next()
+            && bytes < limits::DELIVERY_BYTES_PER_TURN
+            && !self.has_handed_over_much()
+            && let Some(due) = self.fanout.due.front_mut()
         {
-            count += 1;
-            let Some(mut connection) = self.take_connection(id) else { continue };
-            let Some(under_way) = &mut self.fanout.under_way else { continue };
-            let published = &under_way.published;
-            let (audience, name) = match &pattern {
-                Some(pattern) => (Audience::Pattern, &**pattern),
-                None => (published.audience, &*published.channel),
-            };
-            if connection.session.closing || !connection.session.is_subscribed_to(audience, name) {
-                self.clients.connections[id.index()] = Some(connection);
+            let Some((id, pattern)) = due.receivers.pop() else {
+                self.fanout.cost -= due.cost;
+                self.fanout.due.pop_front();
                 continue;
-            }
-            let bytes = under_way.encoded.of(connection.session.protocol, published, pattern.as_ref());
-            self.clients.handed_over_bytes += bytes.len();
-            match connection.is_caught_up() {
-                true => {
-                    if let Some(out) = self.ring.output(id) {
-                        out.extend_from_slice(bytes);
-                    }
-                }
-                false => connection.push_ready(bytes),
-            }
-            self.put_connection(connection);
+            };
+            count += 1;
+            bytes += self.give_message(id, pattern.as_ref());
         }
+        count
+    }
+
+    /// Gives the message that is due first to a connection, if it still subscribes to it; returns the bytes that it was given.
+    fn give_message(&mut self, id: ConnId, pattern: Option<&Arc<[u8]>>) -> usize {
+        let Some(mut connection) = self.take_connection(id) else { return 0 };
+        let Some(due) = self.fanout.due.front_mut() else { return 0 };
+        let (audience, name) = match pattern {
+            Some(pattern) => (Audience::Pattern, &**pattern),
+            None => (due.published.audience, &*due.published.channel),
+        };
+        if connection.session.closing || !connection.session.is_subscribed_to(audience, name) {
+            self.clients.connections[id.index()] = Some(connection);
+            return 0;
+        }
+        let bytes = due.encoded.of(connection.session.protocol, &due.published, pattern);
+        let count = bytes.len();
+        self.clients.handed_over_bytes += count;
+        match connection.is_caught_up() {
+            true => {
+                if let Some(out) = self.ring.output(id) {
+                    out.extend_from_slice(bytes);
+                }
+            }
+            false => connection.push_ready(bytes),
+        }
+        self.put_connection(connection);
         count
     }
 }
