@@ -184,7 +184,7 @@ impl Config {
     }
 }
 
-/// What is set of the output limits behind what they are.
+/// The output limits as they are, and behind them what is set.
 fn with_class(now: &str, text: &str) -> String {
     let is_named = text.trim_start().starts_with(|first: char| first.is_ascii_alphabetic());
     format!("{now} {}{text}", if is_named { "" } else { "normal " })

@@ -3,7 +3,7 @@
 //! They are started before the cores pin themselves, so the kernel may run them wherever there is room.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Work for another thread.
 pub type Job = Box<dyn FnOnce() + Send>;
@@ -12,6 +12,25 @@ pub type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub struct Background {
     jobs: SyncSender<Job>,
+    under_way: Arc<UnderWay>,
+}
+
+/// The jobs that are queued or run.
+#[derive(Default)]
+struct UnderWay {
+    count: Mutex<usize>,
+    is_less: Condvar,
+}
+
+impl UnderWay {
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn end(&self) {
+        *self.count() -= 1;
+        self.is_less.notify_all();
+    }
 }
 
 impl Background {
@@ -21,12 +40,12 @@ impl Background {
     /// What the operating system says when it cannot start a thread.
     pub fn start(name: &str, thread_count: usize, queue_max: usize) -> std::io::Result<Background> {
         let (jobs, queue) = sync_channel::<Job>(queue_max);
-        let queue = Arc::new(Mutex::new(queue));
+        let (queue, under_way) = (Arc::new(Mutex::new(queue)), Arc::<UnderWay>::default());
         for _ in 0..thread_count {
-            let queue = queue.clone();
-            std::thread::Builder::new().name(name.into()).spawn(move || work(&queue))?;
+            let (queue, under_way) = (queue.clone(), under_way.clone());
+            std::thread::Builder::new().name(name.into()).spawn(move || work(&queue, &under_way))?;
         }
-        Ok(Background { jobs })
+        Ok(Background { jobs, under_way })
     }
 
     /// Queues a job; gives it back if the queue is full or the threads are gone.
@@ -34,9 +53,22 @@ impl Background {
     /// # Errors
     /// The job, to be tried again later.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
-        self.jobs.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+        *self.under_way.count() += 1;
+        self.jobs.try_send(job).map_err(|refused| {
+            self.under_way.end();
+            match refused {
+                TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
+            }
         })
+    }
+
+    /// Waits until all jobs are done. For the end of the process, which nothing may outlive: a database that is being closed crashes
+    /// with it.
+    pub fn finish(&self) {
+        let mut count = self.under_way.count();
+        while *count > 0 {
+            count = self.under_way.is_less.wait(count).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
@@ -47,12 +79,22 @@ impl basalt_raft::Background for Background {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>) {
+fn work(queue: &Mutex<Receiver<Job>>, under_way: &UnderWay) {
+    /// Also where the job panics.
+    struct End<'a>(&'a UnderWay);
+    impl Drop for End<'_> {
+        fn drop(&mut self) {
+            self.0.end();
+        }
+    }
     loop {
         // The lock is held while waiting: one thread waits for a job, the others for their turn to wait.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => job(),
+            Ok(job) => {
+                let _end = End(under_way);
+                job();
+            }
             Err(_) => return,
         }
     }
@@ -80,6 +122,7 @@ mod tests {
         background.submit(Box::new(move || done.send(()).unwrap())).map_err(drop).unwrap();
         assert!(background.submit(Box::new(|| ())).is_err(), "one runs, one waits, the third is refused");
         go.send(()).unwrap();
-        wait_done.recv().unwrap();
+        background.finish();
+        wait_done.try_recv().expect("all that was queued is done");
     }
 }

@@ -153,6 +153,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
             failure.get_or_insert(reason);
         }
     }
+    shard_threads.background.finish();
     // Dropping the syncers ends their threads; every log was synced before its core ended.
     drop(syncers);
     match failure.or_else(|| server.stop.failure()) {
