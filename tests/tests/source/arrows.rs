@@ -78,7 +78,11 @@ pub const GRAPHS: &[Graph] = &[
         ],
         tied: &[],
     },
-    Graph { name: "net", arrows: &[("resp", &["limits"]), ("ring", &["limits"]), ("socket", &["limits"])], tied: &[] },
+    Graph {
+        name: "net",
+        arrows: &[("peer", &["limits"]), ("resp", &["limits"]), ("ring", &["limits"]), ("socket", &["limits"])],
+        tied: &[],
+    },
     Graph {
         name: "raft",
         arrows: &[
