@@ -1,7 +1,7 @@
 //! The bounds of a node on what its peers send.
 
 use super::kind::Kind;
-use crate::limits::{CONTROL_BYTES_MAX, JOINED_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{CONTROL_BYTES_MAX, JOINED_BYTES_MAX, MESSAGE_BYTES_LEAST, MESSAGE_BYTES_MAX};
 
 /// The bounds that a node names in its greeting, and that its peer keeps to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,11 @@ impl Default for Bounds {
 }
 
 impl Bounds {
+    /// False for bounds with which nothing would move.
+    pub(super) fn are_usable(&self) -> bool {
+        MESSAGE_BYTES_LEAST <= self.message_bytes_max && self.message_bytes_max <= self.joined_bytes_max
+    }
+
     /// The longest message of a kind.
     pub(super) fn bytes_max(&self, kind: Kind) -> u32 {
         if kind == Kind::AppendEntries { self.message_bytes_max } else { self.message_bytes_max.min(CONTROL_BYTES_MAX) }

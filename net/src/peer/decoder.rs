@@ -59,6 +59,11 @@ impl Decoder {
         Decoder::of(Some(lane), version, bounds)
     }
 
+    /// Decodes the greeting of a node that speaks `version` at most.
+    pub(super) fn of_greeting(version: u16) -> Decoder {
+        Decoder::of(None, version, Bounds::default())
+    }
+
     fn of(lane: Option<Lane>, version: u16, bounds: Bounds) -> Decoder {
         Decoder {
             lane,

@@ -175,6 +175,22 @@ pub(super) fn put_frame(header: &Header, into: &mut Vec<u8>, put_data: impl FnOn
     into[begin + 4..begin + 8].copy_from_slice(&checksum.to_le_bytes());
 }
 
+/// Appends a frame with a short payload that belongs to no group, as those of the greeting.
+pub(super) fn put_short_frame(kind: Kind, payload: &[u8], into: &mut Vec<u8>) {
+    let header = Header {
+        kind,
+        group: GroupNumber::NONE,
+        request: RequestId(0),
+        piece: None,
+        data_bytes: payload.len(),
+        checksum: 0,
+    };
+    put_frame(&header, into, |into, checksum| {
+        into.put_slice(payload);
+        crc32c::crc32c_append(checksum, payload)
+    });
+}
+
 fn u32_at(bytes: &[u8; PIECE_HEADER_BYTES], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[at..at + 4]);

@@ -18,6 +18,21 @@ pub enum Lane {
     Snapshots,
 }
 
+impl Lane {
+    /// The number in the greeting.
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Lane::Entries => 1,
+            Lane::Votes => 2,
+            Lane::Snapshots => 3,
+        }
+    }
+
+    pub(super) fn of(code: u8) -> Option<Lane> {
+        [Lane::Entries, Lane::Votes, Lane::Snapshots].into_iter().find(|lane| lane.code() == code)
+    }
+}
+
 impl fmt::Display for Lane {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
@@ -238,6 +253,8 @@ mod tests {
         assert!(Kind::Greeting.goes_by(None) && !Kind::Greeting.goes_by(Some(Lane::Votes)));
         for lane in [Lane::Entries, Lane::Votes, Lane::Snapshots] {
             assert!(Kind::Unable.goes_by(Some(lane)) && Kind::Refusal.goes_by(Some(lane)));
+            assert_eq!(Lane::of(lane.code()), Some(lane));
         }
+        assert_eq!(Lane::of(0).or(Lane::of(4)), None);
     }
 }

@@ -56,7 +56,7 @@ struct Outgoing {
 }
 
 impl Outbox {
-    /// Queues for a peer that has been greeted: for its lane, the version agreed on and the bounds that it named. More
+    /// Queues for a peer that has been greeted: for its lane, the version and the bounds of the [`Session`](super::Session). More
     /// than `queue_bytes_max` bytes are not queued; less than one of the longest messages and 4 MiB counts as that.
     pub fn new(lane: Lane, version: u16, bounds: Bounds, queue_bytes_max: usize) -> Outbox {
         // With less, a peer that is in the middle of a long message could be sent no answer.
