@@ -59,6 +59,8 @@ impl Outbox {
     /// Queues for a peer that has been greeted: for its lane, the version and the bounds of the [`Session`](super::Session). More
     /// than `queue_bytes_max` bytes are not queued; less than one of the longest messages and 4 MiB counts as that.
     pub fn new(lane: Lane, version: u16, bounds: Bounds, queue_bytes_max: usize) -> Outbox {
+        // What is longer than the peer joins could never begin.
+        let bounds = Bounds { message_bytes_max: bounds.message_bytes_max.min(bounds.joined_bytes_max), ..bounds };
         // With less, a peer that is in the middle of a long message could be sent no answer.
         let least = bounds.message_bytes_max as usize + CONTROL_BYTES_MAX as usize;
         Outbox {

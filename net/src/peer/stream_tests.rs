@@ -251,6 +251,16 @@ fn messages_that_the_peer_would_refuse_are_not_queued() {
 }
 
 #[test]
+fn bounds_under_which_a_message_could_never_begin_are_not_believed() {
+    let bounds = Bounds { message_bytes_max: 4 << 20, joined_bytes_max: 1 << 20 };
+    let mut outbox = Outbox::new(Lane::Entries, 1, bounds, usize::MAX);
+    assert!(matches!(push(&mut outbox, 1, entries(2 << 20)), Err(PushError::TooLong { .. })));
+    push(&mut outbox, 1, entries(1 << 19)).unwrap();
+    outbox.take(usize::MAX, &mut Vec::new());
+    assert!(outbox.is_empty());
+}
+
+#[test]
 fn each_kind_goes_through_and_none_is_forgotten() {
     let mut kinds: Vec<u8> = Vec::new();
     for (lane, message) in one_of_each() {
