@@ -2,7 +2,7 @@
 //! peer is not one to talk to.
 
 use super::kind::{Kind, Lane};
-use super::messages::Refusal;
+use super::messages::{Refusal, RefusalReason};
 
 /// A reason to end a connection with a peer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -143,6 +143,15 @@ impl PeerError {
         }
     }
 
+    /// The last word to the peer before the connection is closed; `None` where it would not be understood, or is not needed.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            PeerError::NotAPeer | PeerError::RefusedByPeer(_) => None,
+            PeerError::Refused(refusal) => Some(refusal.clone()),
+            error => Some(Refusal::new(RefusalReason::Protocol, error.to_string())),
+        }
+    }
+
     /// All names of errors, those of refusals included.
     pub const NAMES: [&str; 31] = [
         "not-a-peer",
@@ -206,7 +215,6 @@ impl ErrorCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peer::messages::RefusalReason;
 
     #[test]
     fn errors_are_counted_by_name() {

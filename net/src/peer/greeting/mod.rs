@@ -364,11 +364,7 @@ fn check_acquaintance(
 
 /// Tells the other side the reason, if it can understand it.
 fn put_refusal(error: &PeerError, output: &mut Vec<u8>) {
-    let refusal = match error {
-        PeerError::NotAPeer | PeerError::RefusedByPeer(_) => return,
-        PeerError::Refused(refusal) => refusal.clone(),
-        error => Refusal::new(RefusalReason::Protocol, error.to_string()),
-    };
+    let Some(refusal) = error.refusal() else { return };
     let mut payload = Vec::new();
     refusal.put(&mut payload);
     put_short_frame(Kind::Refusal, &payload, output);
