@@ -75,11 +75,17 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn vote(&mut self) -> Result<Vote, PeerError> {
-        Ok(Vote { term: self.u64()?, node: NodeNumber(self.u64()?), is_committed: self.flag()? })
+        Ok(Vote { term: self.countable()?, node: NodeNumber(self.u64()?), is_committed: self.flag()? })
+    }
+
+    /// A term or an index. No log gets near to half of the numbers, and Raft adds to them without looking.
+    pub(super) fn countable(&mut self) -> Result<u64, PeerError> {
+        let number = self.u64()?;
+        if number < 1 << 63 { Ok(number) } else { Err(self.malformed("a term or an index is not below 2^63")) }
     }
 
     pub(super) fn log_id_option(&mut self) -> Result<Option<LogId>, PeerError> {
-        let (is_there, id) = (self.flag()?, LogId { term: self.u64()?, index: self.u64()? });
+        let (is_there, id) = (self.flag()?, LogId { term: self.countable()?, index: self.countable()? });
         if !is_there && id != (LogId { term: 0, index: 0 }) {
             return Err(self.malformed("a log id that is missing has a value"));
         }

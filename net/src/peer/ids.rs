@@ -50,7 +50,7 @@ impl fmt::Display for RequestId {
 /// A vote of Raft: who leads or wants to lead in a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vote {
-    /// The term.
+    /// The term; below 2^63.
     pub term: u64,
     /// The node that leads in it or wants to.
     pub node: NodeNumber,
@@ -72,9 +72,9 @@ impl Vote {
 /// The place of an entry in the log of its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogId {
-    /// The term of the leader that proposed the entry.
+    /// The term of the leader that proposed the entry; below 2^63.
     pub term: u64,
-    /// Its index, from 0 on.
+    /// Its index, from 0 on; below 2^63.
     pub index: u64,
 }
 

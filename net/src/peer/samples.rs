@@ -84,11 +84,11 @@ pub(super) fn group_of(kind: Kind, group: u64) -> GroupNumber {
 }
 
 fn any_vote() -> impl Strategy<Value = Vote> + Clone {
-    any::<(u64, u64, bool)>().prop_map(|(term, node, is_committed)| vote(term, node, is_committed))
+    (0..1_u64 << 63, any::<u64>(), any::<bool>()).prop_map(|(term, node, is_committed)| vote(term, node, is_committed))
 }
 
 fn any_id() -> impl Strategy<Value = Option<LogId>> + Clone {
-    option::of(any::<(u64, u64)>().prop_map(|(term, index)| LogId { term, index }))
+    option::of((0..1_u64 << 63, 0..1_u64 << 63).prop_map(|(term, index)| LogId { term, index }))
 }
 
 fn any_body(bytes_max: usize) -> impl Strategy<Value = Bytes> {
@@ -96,13 +96,13 @@ fn any_body(bytes_max: usize) -> impl Strategy<Value = Bytes> {
 }
 
 fn any_append(body_bytes_max: usize) -> impl Strategy<Value = AppendEntries> {
-    let previous = option::of((any::<u64>(), 0..u64::MAX - 20).prop_map(|(term, index)| LogId { term, index }));
+    let previous = option::of((0..1_u64 << 62, 0..1_u64 << 63).prop_map(|(term, index)| LogId { term, index }));
     let entries = vec((0..3_u64, any_body(body_bytes_max)), 0..12);
     (any_vote(), previous, any_id(), entries).prop_map(|(vote, previous, committed, steps)| {
         let mut term = previous.map_or(0, |id| id.term);
         let first = previous.map_or(0, |id| id.index + 1);
         let entries = steps.into_iter().zip(first..).map(|((step, body), index)| {
-            term = term.saturating_add(step);
+            term += step;
             Record { index, term, body }
         });
         AppendEntries { vote, previous, committed, entries: entries.collect() }

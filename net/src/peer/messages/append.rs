@@ -74,8 +74,8 @@ impl AppendEntries {
         let mut due = Due::behind(previous);
         let mut begin = FIXED_BYTES + ROW_BYTES * count;
         for _ in 0..count {
-            let (term, bytes) = (fields.u64()?, fields.u32()? as usize);
-            let index = due.next(term).ok_or_else(|| fields.malformed("a term falls, or there is no next index"))?;
+            let (term, bytes) = (fields.countable()?, fields.u32()? as usize);
+            let index = due.next(term).ok_or_else(|| fields.malformed("a term falls"))?;
             if bytes > payload.len() - begin {
                 return Err(fields.malformed("an entry is longer than the message"));
             }

@@ -111,7 +111,7 @@ fn what_has_no_meaning_is_refused() {
     };
     assert_eq!(with(Kind::AppendEntries, 16, 2), "a flag is neither 0 nor 1");
     assert_eq!(with(Kind::AppendEntries, 17, 0), "a log id that is missing has a value");
-    assert_eq!(with(Kind::AppendEntries, 55, 2), "a term falls, or there is no next index");
+    assert_eq!(with(Kind::AppendEntries, 55, 2), "a term falls");
     assert_eq!(with(Kind::AppendEntries, 63, 200), "an entry is longer than the message");
     assert_eq!(with(Kind::AppendEntries, 63, 4), "it goes on behind its end");
     assert_eq!(with(Kind::AppendAnswer, 17, 1), "bytes without meaning are not 0");
@@ -123,9 +123,9 @@ fn what_has_no_meaning_is_refused() {
     assert_eq!(with(Kind::SnapshotBegin, 38, b'/'), "a file's name or size is not one, or it is not in its place");
     assert_eq!(wrong_part(Kind::SnapshotPiece, &[0; 12]), "it is empty or has no end");
     assert_eq!(wrong_part(Kind::SnapshotPiece, &[0xff; 13]), "it is empty or has no end");
-    // The last index there is.
-    let mut payload = of(Kind::AppendEntries);
-    payload[26..34].fill(0xff);
-    assert_eq!(wrong_part(Kind::AppendEntries, &payload), "a term falls, or there is no next index");
+    // A term, and the index before the first entry.
+    for at in [7, 25, 33, 62] {
+        assert_eq!(with(Kind::AppendEntries, at, 0x80), "a term or an index is not below 2^63");
+    }
     assert_eq!(wrong_part(Kind::Greeting, &[]), "it is no message by itself");
 }
