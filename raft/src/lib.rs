@@ -4,15 +4,20 @@
 //! [`Group::drain_completions`] each turn; committed batches come back to the shard's [`Machine`], outcomes to
 //! [`GroupHooks::on_outcome`]. Everything stays on the core's thread; what blocks goes through [`Background`].
 //!
+//! A group of several members reaches the others through a [`Transport`], which its core brings; what comes from them goes to
+//! [`Group::receive_append`] and its like.
+//!
 //! The crate never looks into a batch, never touches a socket and never waits for a disk on its core.
 //!
 //! Reading order: `group` (what a core calls), `log_store` and `state_machine` (openraft's view of the disk),
-//! `generations` (when rows leave memory and what the log may forget), `runtime` and `channels` (openraft on glommio).
+//! `generations` (when rows leave memory and what the log may forget), `runtime` and `channels` (openraft on glommio), `peer` and
+//! `transport` (the way to other members), `disk` (what all of that asks of log and store).
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod channels;
 mod completions;
+mod disk;
 mod entry;
 mod error;
 mod generations;
@@ -21,6 +26,7 @@ mod ids;
 mod limits;
 mod log_store;
 mod machine;
+mod messages;
 mod options;
 mod outcomes;
 mod pairing;
@@ -28,6 +34,7 @@ mod peer;
 mod runtime;
 mod snapshot;
 mod state_machine;
+mod transport;
 mod types;
 
 #[cfg(test)]
@@ -38,11 +45,14 @@ mod support;
 mod tests;
 
 pub use completions::{Background, Job, Wake};
+pub use disk::{Disk, GroupLog, GroupStore, ReadRecords, Rocks};
 pub use error::{DecodeError, Error, Fault, ProposeError, Reach, Refused, Result};
 pub use generations::WritePace;
 pub use group::{Group, GroupStatus, ReceivedSnapshot, Role};
 pub use ids::{EntryId, NodeId, PeerAddress, Replies};
 pub use machine::{Executed, Later, Machine, MachineError};
+pub use messages::{Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteQuestion};
 pub use options::{GroupHooks, GroupOptions};
 pub use outcomes::Outcome;
 pub use pairing::check_pairing;
+pub use transport::{Answering, Peer, Transport, Unreached};

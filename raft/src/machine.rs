@@ -5,13 +5,14 @@ use std::pin::Pin;
 
 use basalt_storage::{ColdRead, Fetched, Store};
 
+use crate::disk::GroupStore;
 use crate::ids::{EntryId, Replies};
 
 /// Executes committed batches on a shard's keyspace. The core implements it.
 ///
 /// A machine is borrowed only between two awaits: the group calls it, gets the result and lets it go, so the core may use
 /// the same machine for reads in between.
-pub trait Machine {
+pub trait Machine<S: GroupStore = Store> {
     /// Executes one batch on the store and answers its commands' replies.
     ///
     /// If it needs rows that are not in memory it may stop in the middle ([`Executed::Cold`]): it is called again with the same
@@ -36,7 +37,7 @@ pub trait Machine {
     fn installed(&mut self);
 
     /// The shard's store.
-    fn store(&mut self) -> &mut Store;
+    fn store(&mut self) -> &mut S;
 }
 
 /// Something else than rows that an entry waits for, on its core.

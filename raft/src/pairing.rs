@@ -4,9 +4,9 @@
 //! What a newcomer would get wrong: a store *behind* the log is as it should be, the log is applied again. But the log must
 //! reach down to it, and up to it.
 
-use basalt_storage::log::RaftLog;
-use basalt_storage::{Error as StorageError, Store};
+use basalt_storage::Error as StorageError;
 
+use crate::disk::{GroupLog, GroupStore};
 use crate::entry::decode_log_id;
 use crate::error::{DecodeError, Error, Fault, Result};
 use crate::generations::point_of;
@@ -18,7 +18,7 @@ use crate::types::entry_id;
 ///
 /// # Errors
 /// [`StorageError::Misfit`] naming the directory that is not the newest one.
-pub fn check_pairing(log: &RaftLog, store: &Store) -> Result<()> {
+pub fn check_pairing(log: &impl GroupLog, store: &impl GroupStore) -> Result<()> {
     let applied = point_of(store.applied())?.last_log_id.map(|id| entry_id(&id));
     let damaged = |error: DecodeError| Error::Fatal(Fault::of_group(format!("the log's purged id: {error}")));
     let purged = log.purged().map(|(_, id)| decode_log_id(id)).transpose().map_err(damaged)?.map(|id| entry_id(&id));
@@ -42,20 +42,20 @@ pub fn check_pairing(log: &RaftLog, store: &Store) -> Result<()> {
     if term == Some(applied.term) { Ok(()) } else { Err(terms_differ(log, store, applied, term)) }
 }
 
-fn rows_are_old(log: &RaftLog, store: &Store, applied: Option<EntryId>, purged: EntryId) -> Error {
+fn rows_are_old(log: &impl GroupLog, store: &impl GroupStore, applied: Option<EntryId>, purged: EntryId) -> Error {
     let stand = applied.map_or_else(|| "hold no entry".to_owned(), |applied| format!("end at entry {}", applied.index));
     let detail =
         format!("its rows {stand}, and the log in {} begins after entry {}", log.directory().display(), purged.index);
     StorageError::Misfit { path: store.directory().to_owned(), detail }.into()
 }
 
-fn log_is_old(log: &RaftLog, store: &Store, end: Option<u64>, applied: EntryId) -> Error {
+fn log_is_old(log: &impl GroupLog, store: &impl GroupStore, end: Option<u64>, applied: EntryId) -> Error {
     let end = end.map_or_else(|| "it is empty".to_owned(), |end| format!("it ends at entry {end}"));
     let detail = format!("{end}, and the rows in {} include entry {}", store.directory().display(), applied.index);
     StorageError::Misfit { path: log.directory().to_owned(), detail }.into()
 }
 
-fn terms_differ(log: &RaftLog, store: &Store, applied: EntryId, term: Option<u64>) -> Error {
+fn terms_differ(log: &impl GroupLog, store: &impl GroupStore, applied: EntryId, term: Option<u64>) -> Error {
     let detail = format!(
         "it has entry {} of term {}, and the rows in {} include that of term {}",
         applied.index,
@@ -70,8 +70,8 @@ fn terms_differ(log: &RaftLog, store: &Store, applied: EntryId, term: Option<u64
 mod tests {
     use std::path::Path;
 
-    use basalt_storage::Rows;
-    use basalt_storage::log::{Durability, LogRecord, LogSyncer};
+    use basalt_storage::log::{Durability, LogRecord, LogSyncer, RaftLog};
+    use basalt_storage::{Rows, Store};
 
     use super::*;
     use crate::entry::encode_log_id;

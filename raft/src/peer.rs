@@ -1,94 +1,143 @@
-//! The seam for many nodes: how a group's leader reaches the other members.
+//! A group's peers as openraft sees them: calls with a deadline, on the way that the group was given.
 //!
-//! A group of one never asks for a peer. A group of several is told the truth: this program has no connection to other
-//! nodes, every call is answered `Unreachable` with the peer's name, and no vote is ever made up. The peer protocol goes
-//! in here; nothing else changes.
+//! What a newcomer would get wrong: openraft waits for an answer for as long as its network does. A message that was lost is only
+//! known to be so here, by the time that has passed.
 
 use std::future::Future;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::time::Duration;
 
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::network::RPCOption;
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse,
     VoteRequest, VoteResponse,
 };
-use openraft::{AnyError, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use openraft::{AsyncRuntime, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
+use crate::disk::Disk;
+use crate::entry::{decode_vote, encode_log_id, encode_stored_membership, encode_vote};
 use crate::ids::{NodeId, PeerAddress};
+use crate::messages::{Append, Handover, SentSnapshot, VoteQuestion};
+use crate::runtime::GlommioRuntime;
 use crate::snapshot::{Snapshot, SnapshotData};
+use crate::transport::{Answering, Peer, Transport, Unreached};
 use crate::types::{TypeConfig, Vote};
 
 /// Makes the clients of a group's peers.
-pub(crate) struct Peers;
+pub(crate) struct Peers<D> {
+    transport: Rc<dyn Transport>,
+    /// The longest wait for an answer to entries, which comes when they are on the peer's disk.
+    entries_wait: Duration,
+    disk: PhantomData<D>,
+}
+
+impl<D> Peers<D> {
+    pub(crate) fn new(transport: Rc<dyn Transport>, entries_wait: Duration) -> Self {
+        Peers { transport, entries_wait, disk: PhantomData }
+    }
+}
 
 /// The client of one peer.
-pub(crate) struct Peer {
-    node: NodeId,
-    address: PeerAddress,
+pub(crate) struct Client<D> {
+    transport: Rc<dyn Transport>,
+    entries_wait: Duration,
+    peer: Peer,
+    disk: PhantomData<D>,
 }
 
-impl RaftNetworkFactory<TypeConfig> for Peers {
-    type Network = Peer;
+impl<D: Disk> RaftNetworkFactory<TypeConfig> for Peers<D> {
+    type Network = Client<D>;
 
-    async fn new_client(&mut self, node: NodeId, address: &PeerAddress) -> Peer {
-        Peer { node, address: address.clone() }
+    async fn new_client(&mut self, node: NodeId, address: &PeerAddress) -> Client<D> {
+        let Peers { transport, entries_wait, .. } = self;
+        let peer = Peer { node, address: address.clone() };
+        Client { transport: transport.clone(), entries_wait: *entries_wait, peer, disk: PhantomData }
     }
 }
 
-impl Peer {
-    fn unreachable(&self) -> Unreachable<TypeConfig> {
-        let text = format!("node {} at {}: this node has no connection to its peers", self.node, self.address);
-        Unreachable::new(&AnyError::error(text))
-    }
-
-    fn refuse<T>(&self) -> Result<T, RPCError<TypeConfig>> {
-        Err(RPCError::Unreachable(self.unreachable()))
+impl<D> Client<D> {
+    /// Waits for an answer, and takes none for a lost one.
+    async fn wait<T>(&self, wait: Duration, answer: Answering<T>) -> Result<T, RPCError<TypeConfig>> {
+        match GlommioRuntime::timeout(wait, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error @ Unreached::Unreachable(_))) => Err(RPCError::Unreachable(Unreachable::new(&error))),
+            Ok(Err(error @ Unreached::Lost(_))) => Err(RPCError::Network(NetworkError::new(&error))),
+            Err(late) => Err(RPCError::Network(NetworkError::new(&late))),
+        }
     }
 }
 
-impl RaftNetworkV2<TypeConfig> for Peer {
-    type SnapshotData = SnapshotData;
+impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
+    type SnapshotData = SnapshotData<D>;
 
     async fn append_entries(
         &mut self,
-        _request: AppendEntriesRequest<TypeConfig>,
-        _option: RPCOption,
+        request: AppendEntriesRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.refuse()
+        let message = Append(request);
+        let wait = if message.is_heartbeat() { option.soft_ttl() } else { self.entries_wait };
+        let answer = self.transport.append(&self.peer, message);
+        self.wait(wait, answer).await.map(|answer| answer.0)
     }
 
     async fn vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.refuse()
+        let answer = self.transport.vote(&self.peer, VoteQuestion(request));
+        self.wait(option.soft_ttl(), answer).await.map(|answer| answer.0)
     }
 
     // The provided method would grant every pre-vote.
     async fn pre_vote(
         &mut self,
-        _request: VoteRequest<TypeConfig>,
-        _option: RPCOption,
+        request: VoteRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.refuse()
+        let answer = self.transport.pre_vote(&self.peer, VoteQuestion(request));
+        self.wait(option.soft_ttl(), answer).await.map(|answer| answer.0)
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        vote: Vote,
+        snapshot: Snapshot<D>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        Err(StreamingError::Unreachable(self.unreachable()))
+        let unreachable = |error: &dyn std::fmt::Display| {
+            StreamingError::Unreachable(Unreachable::from_string(format!("sending a snapshot: {error}")))
+        };
+        let send = async {
+            let (checkpoint, meta) = snapshot.snapshot.into_checkpoint().await.map_err(|error| unreachable(&error))?;
+            let last = meta.last_log_id.ok_or_else(|| unreachable(&"it holds no entry"))?;
+            let sent = SentSnapshot {
+                vote: encode_vote(&vote).to_vec(),
+                log_id: encode_log_id(&last).to_vec(),
+                membership: encode_stored_membership(&meta.last_membership),
+                directory: checkpoint.directory().to_owned(),
+            };
+            // The checkpoint is removed when this ends, however that comes.
+            let answer = self.transport.snapshot(&self.peer, sent).await.map_err(|error| unreachable(&error))?;
+            let vote = decode_vote(&answer).map_err(|error| unreachable(&error))?;
+            Ok(SnapshotResponse::new(vote))
+        };
+        match GlommioRuntime::select2(cancel, send).await {
+            openraft_rt::Select2::First(closed) => Err(StreamingError::Closed(closed)),
+            openraft_rt::Select2::Second(sent) => sent,
+        }
     }
 
     async fn transfer_leader(
         &mut self,
-        _request: TransferLeaderRequest<TypeConfig>,
-        _option: RPCOption,
+        request: TransferLeaderRequest<TypeConfig>,
+        option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.refuse()
+        let answer = self.transport.hand_over(&self.peer, Handover(request));
+        self.wait(option.soft_ttl(), answer).await.map(|answer| answer.0)
     }
 }

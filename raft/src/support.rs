@@ -18,6 +18,7 @@ use crate::error::ProposeError;
 use crate::generations::Generations;
 use crate::log_store::LogStore;
 use crate::runtime::GlommioRuntime;
+use crate::transport::{NoPeers, Transport};
 use crate::{
     Background, EntryId, Executed, Group, GroupHooks, GroupOptions, Job, Machine, MachineError, NodeId, Outcome,
     Replies,
@@ -153,6 +154,8 @@ pub(crate) struct Setup {
     pub(crate) in_flight_max: usize,
     pub(crate) node: NodeId,
     pub(crate) voters: BTreeMap<NodeId, crate::PeerAddress>,
+    pub(crate) founder: bool,
+    pub(crate) transport: Rc<dyn Transport>,
 }
 
 impl Setup {
@@ -166,6 +169,8 @@ impl Setup {
             in_flight_max: 1024,
             node: NodeId(1),
             voters: voters(&[1]),
+            founder: true,
+            transport: Rc::new(NoPeers),
         }
     }
 
@@ -175,6 +180,7 @@ impl Setup {
             log_entries_kept: self.log_entries_kept,
             in_flight_max: self.in_flight_max,
             voters: self.voters.clone(),
+            founder: self.founder,
             ..GroupOptions::alone(7, self.node, self.directory.join("snapshots"))
         }
     }
@@ -208,7 +214,7 @@ impl Setup {
         let fatal: Rc<RefCell<Option<String>>> = Rc::default();
         let woken = Arc::new(AtomicBool::new(false));
         let hooks = GroupHooks { background, ..hooks(&outcomes, &fatal, &woken) };
-        let group = Group::open(self.options(), hooks, log, machine.clone()).await?;
+        let group = Group::open_with(self.options(), hooks, self.transport.clone(), log, machine.clone()).await?;
         Ok(Shard { group, machine, outcomes, fatal, woken, syncer: Some(syncer) })
     }
 }

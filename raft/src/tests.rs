@@ -40,7 +40,7 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, Guard> for Builder {
         let options = setup.options();
         let generations =
             Generations::new(&options, machine.clone(), log.clone(), threads.clone(), threads, wake).unwrap();
-        let checkpoints = Checkpoints::open(&options.snapshot_directory, &Threads).unwrap();
+        let checkpoints = Checkpoints::open::<basalt_storage::Store>(&options.snapshot_directory, &Threads).unwrap();
         let outcomes = Outcomes::new(Box::new(|_, _| {}));
         let state_machine = StateMachine::new(7, machine, log.clone(), outcomes, generations.clone(), checkpoints);
         state_machine.takes_gaps.set(true);

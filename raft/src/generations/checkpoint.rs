@@ -4,50 +4,50 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use basalt_storage::CheckpointJob;
 use openraft::AsyncRuntime;
 
 use super::{Generations, point_of};
+use crate::disk::{Disk, GroupStore};
 use crate::error::{Error, Fault, Result};
 use crate::runtime::GlommioRuntime;
 use crate::types::SnapshotMeta;
 
 /// A checkpoint that the store waits for.
-struct BegunCheckpoint {
-    job: CheckpointJob,
+struct BegunCheckpoint<D: Disk> {
+    job: <D::Store as GroupStore>::Checkpoint,
     holds_generation: bool,
     durable_before: u64,
-    _busy: Busy,
+    _busy: Busy<D>,
 }
 
 /// Lets no generation begin until it is dropped, however that comes.
-struct Busy(Rc<Generations>);
+struct Busy<D: Disk>(Rc<Generations<D>>);
 
-impl Busy {
-    fn new(generations: &Rc<Generations>) -> Busy {
+impl<D: Disk> Busy<D> {
+    fn new(generations: &Rc<Generations<D>>) -> Self {
         generations.is_checkpointing.set(true);
         Busy(generations.clone())
     }
 }
 
-impl Drop for Busy {
+impl<D: Disk> Drop for Busy<D> {
     fn drop(&mut self) {
         self.0.is_checkpointing.set(false);
     }
 }
 
 /// The claim to a checkpoint: when it is made, it is somebody's, or removed.
-struct Claim(Rc<Claimed>);
+struct Claim<D: Disk>(Rc<Claimed<D>>);
 
-struct Claimed {
-    generations: Rc<Generations>,
+struct Claimed<D: Disk> {
+    generations: Rc<Generations<D>>,
     directory: PathBuf,
     is_made: Cell<bool>,
     is_given_up: Cell<bool>,
 }
 
-impl Claim {
-    fn new(generations: &Rc<Generations>, directory: PathBuf) -> Claim {
+impl<D: Disk> Claim<D> {
+    fn new(generations: &Rc<Generations<D>>, directory: PathBuf) -> Self {
         let generations = generations.clone();
         Claim(Rc::new(Claimed { generations, directory, is_made: Cell::new(false), is_given_up: Cell::new(false) }))
     }
@@ -58,14 +58,14 @@ impl Claim {
     }
 }
 
-impl Drop for Claim {
+impl<D: Disk> Drop for Claim<D> {
     fn drop(&mut self) {
         self.0.is_given_up.set(true);
         self.0.remove_if_lost();
     }
 }
 
-impl Claimed {
+impl<D: Disk> Claimed<D> {
     fn made(&self) {
         self.is_made.set(true);
         self.remove_if_lost();
@@ -75,14 +75,14 @@ impl Claimed {
         if self.is_made.get() && self.is_given_up.get() {
             let directory = self.directory.clone();
             tracing::info!(directory = %directory.display(), "nobody waits any more for a checkpoint: it is removed");
-            self.generations.background.run(Box::new(move || remove_checkpoint(&directory)));
+            self.generations.background.run(Box::new(move || remove_checkpoint::<D::Store>(&directory)));
         }
     }
 }
 
 /// Removes what nobody will fetch. Blocks.
-pub(crate) fn remove_checkpoint(directory: &Path) {
-    match std::fs::remove_dir_all(directory) {
+pub(crate) fn remove_checkpoint<S: GroupStore>(directory: &Path) {
+    match S::remove_checkpoint(directory) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             tracing::warn!(directory = %directory.display(), %error, "a checkpoint stays until the next start");
         }
@@ -90,7 +90,7 @@ pub(crate) fn remove_checkpoint(directory: &Path) {
     }
 }
 
-impl Generations {
+impl<D: Disk> Generations<D> {
     /// Makes a checkpoint of all rows in `directory` and says up to where it is applied.
     ///
     /// May be dropped at any time, as openraft does when it no longer needs a snapshot: what the store has begun is brought to its
@@ -125,7 +125,7 @@ impl Generations {
     }
 
     /// Freezes what was applied since the last generation, or takes what failed, for the checkpoint.
-    fn begin_checkpoint(self: &Rc<Self>, directory: &Path) -> Result<BegunCheckpoint> {
+    fn begin_checkpoint(self: &Rc<Self>, directory: &Path) -> Result<BegunCheckpoint<D>> {
         let mut machine = self.machine.borrow_mut();
         let store = machine.store();
         let durable_before = store.durable_applied();
@@ -139,13 +139,13 @@ impl Generations {
     }
 
     /// Writes out what was frozen, and makes the checkpoint behind it.
-    async fn make_checkpoint(&self, begun: BegunCheckpoint) -> Result<SnapshotMeta> {
+    async fn make_checkpoint(&self, begun: BegunCheckpoint<D>) -> Result<SnapshotMeta> {
         let BegunCheckpoint { job, holds_generation, durable_before, _busy } = begun;
         if holds_generation {
             // As before any other generation.
             self.log.sync_to_disk().await.map_err(|error| self.end(error.to_string()))?;
         }
-        let done = self.run(move || job.run()).await.inspect_err(|panic| {
+        let done = self.run(move || D::Store::make_checkpoint(job)).await.inspect_err(|panic| {
             if holds_generation {
                 self.fail(panic.to_string(), true);
             }

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use basalt_storage::InstallDone;
-
 use super::{Generations, WritePace, point_of};
+use crate::disk::{Disk, GroupStore};
 use crate::error::Result;
 use crate::types::LogId;
 
-impl Generations {
+impl<D: Disk> Generations<D> {
     /// Puts the checkpoint in `directory`, which holds the entries up to `last`, in the place of all rows.
     pub(crate) async fn install(&self, directory: PathBuf, last: LogId) -> Result<()> {
         self.log.expect_snapshot(last.index()).await.map_err(|error| self.end(error.to_string()))?;
@@ -17,7 +16,7 @@ impl Generations {
             assert!(!machine.store().is_mid_entry(), "openraft applies and installs one after the other");
             machine.store().install_job(&directory)
         };
-        let done: InstallDone = self.run(move || job.run()).await?;
+        let done = self.run(move || D::Store::install(job)).await?;
         let mut machine = self.machine.borrow_mut();
         let store = machine.store();
         let retired = store.finish_install(done)?;

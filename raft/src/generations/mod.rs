@@ -20,10 +20,11 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Instant;
 
-use basalt_storage::{Applied, ColdRead, Fetched, Store};
+use basalt_storage::{Applied, ColdRead, Fetched};
 
 use crate::channels::Waiters;
 use crate::completions::{Background, Pending, Wake};
+use crate::disk::{Disk, GroupStore, Rocks};
 use crate::entry::{decode_log_id, decode_stored_membership};
 use crate::error::{Error, Fault, Result};
 use crate::limits::{APPLY_MEMTABLES_MAX, UNAPPLIED_BYTES_MAX};
@@ -38,9 +39,9 @@ pub(crate) use checkpoint::remove_checkpoint;
 pub use pace::WritePace;
 
 /// Drives a store's generations.
-pub(crate) struct Generations {
-    machine: Rc<RefCell<dyn Machine>>,
-    log: LogStore,
+pub(crate) struct Generations<D: Disk = Rocks> {
+    machine: Rc<RefCell<dyn Machine<D::Store>>>,
+    log: LogStore<D::Log>,
     background: Rc<dyn Background>,
     readers: Rc<dyn Background>,
     wake: Wake,
@@ -49,7 +50,7 @@ pub(crate) struct Generations {
     entries_max: u64,
     bytes: Cell<u64>,
     entries: Cell<u64>,
-    step: RefCell<Step>,
+    step: RefCell<Step<D::Store>>,
     /// Up to where the rows of the generation under way, or of one that failed, are applied.
     frozen: RefCell<Option<SnapshotMeta>>,
     /// Up to where the rows are on disk.
@@ -74,15 +75,15 @@ pub(crate) struct Generations {
     pub(crate) unapplied_bytes_max: Cell<u64>,
 }
 
-impl Generations {
+impl<D: Disk> Generations<D> {
     pub(crate) fn new(
         options: &GroupOptions,
-        machine: Rc<RefCell<dyn Machine>>,
-        log: LogStore,
+        machine: Rc<RefCell<dyn Machine<D::Store>>>,
+        log: LogStore<D::Log>,
         background: Rc<dyn Background>,
         readers: Rc<dyn Background>,
         wake: Wake,
-    ) -> Result<Rc<Generations>> {
+    ) -> Result<Rc<Self>> {
         let durable = point_of(machine.borrow_mut().store().applied())?;
         Ok(Rc::new(Generations {
             machine,
@@ -144,7 +145,7 @@ impl Generations {
     }
 
     /// Counts an applied entry of `bytes`, and begins a generation where one is due. Called between two entries.
-    pub(crate) fn applied(&self, bytes: usize, store: &mut Store) {
+    pub(crate) fn applied(&self, bytes: usize, store: &mut D::Store) {
         self.bytes.set(self.bytes.get() + bytes as u64);
         self.entries.set(self.entries.get() + 1);
         self.begin_if_due(store);
@@ -221,11 +222,10 @@ impl Generations {
 
     /// Has rows fetched from disk for the entry that is being applied. What cannot be read, the entry meets again.
     pub(crate) async fn fetch(&self, read: ColdRead, pins: bool) -> Result<()> {
-        let reader = {
+        let work = {
             let mut machine = self.machine.borrow_mut();
-            machine.store().cold_reader()
+            machine.store().cold_read(read, pins)
         };
-        let work = move || if pins { reader.pin(&read) } else { reader.fetch(&read) };
         let rows = self.run_on(&*self.readers, work).await?.unwrap_or_else(|error| {
             tracing::warn!(%error, "a read from disk failed");
             Fetched::default()

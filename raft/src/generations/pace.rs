@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use basalt_storage::Store;
-
 use super::Generations;
+use crate::disk::{Disk, GroupStore};
 
 /// The pace at which rows leave the memory for the disk: all that it takes, from the moment a memtable is frozen.
 #[derive(Debug, Clone, Copy, Default)]
@@ -15,14 +14,14 @@ pub struct WritePace {
     pub bytes_per_s: u64,
 }
 
-impl Generations {
+impl<D: Disk> Generations<D> {
     /// Returns how fast rows leave the memory.
     pub(crate) fn pace(&self) -> WritePace {
         self.pace.get()
     }
 
     /// Notes that a memtable was frozen. One that failed and is tried again was frozen before.
-    pub(super) fn pace_begins(&self, store: &Store) {
+    pub(super) fn pace_begins(&self, store: &D::Store) {
         let mut pace = self.pace.get();
         pace.under_way.get_or_insert((store.memory().frozen_bytes, Instant::now()));
         self.pace.set(pace);

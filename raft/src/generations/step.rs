@@ -2,27 +2,26 @@
 
 use std::time::Instant;
 
-use basalt_storage::{GenerationDone, GenerationJob, Store};
-
 use super::{Generations, index, point_of};
 use crate::completions::Pending;
+use crate::disk::{Disk, GroupStore};
 use crate::error::{Error, Fault, Result};
 use crate::limits::GENERATION_DISK_FULL_RETRY;
 use crate::types::SnapshotMeta;
 
 /// The stage of the generation under way.
-pub(super) enum Step {
+pub(super) enum Step<S: GroupStore> {
     Idle,
     /// The log is being made durable.
     Syncing {
-        job: GenerationJob,
+        job: S::Generation,
         sync: u64,
     },
-    Writing(Pending<GenerationDone>),
+    Writing(Pending<S::GenerationDone>),
 }
 
-impl Generations {
-    pub(super) fn begin_if_due(&self, store: &mut Store) {
+impl<D: Disk> Generations<D> {
+    pub(super) fn begin_if_due(&self, store: &mut D::Store) {
         let log_is_long = self.bytes.get() >= self.bytes_max || self.entries.get() >= self.entries_max;
         if (log_is_long || store.is_full()) && self.may_begin() {
             self.begin(store);
@@ -37,23 +36,23 @@ impl Generations {
         matches!(*self.step.borrow(), Step::Idle) && !self.is_checkpointing.get()
     }
 
-    pub(super) fn begin(&self, store: &mut Store) {
+    pub(super) fn begin(&self, store: &mut D::Store) {
         let Some(mut job) = store.freeze() else { return };
         // Ahead of the job, which waits for the log.
-        let replaced = job.take_replaced();
+        let replaced = D::Store::take_replaced(&mut job);
         self.background.run(Box::new(move || drop(replaced)));
         if let Err(error) = self.note_frozen(store) {
             return self.fail(error.to_string(), true);
         }
         let point = self.frozen.borrow().as_ref().and_then(index);
-        assert_eq!(point, Some(job.applied_index()), "what is written out is what was frozen");
+        assert_eq!(point, Some(D::Store::applied_index(&job)), "what is written out is what was frozen");
         let sync = self.log.start_sync_to_disk();
         *self.step.borrow_mut() = Step::Syncing { job, sync };
     }
 
     /// Notes that the store has a frozen generation, right after it was frozen. One that failed and is tried again
     /// stands where it stood, whatever was applied since.
-    pub(super) fn note_frozen(&self, store: &Store) -> Result<()> {
+    pub(super) fn note_frozen(&self, store: &D::Store) -> Result<()> {
         self.retry_at.set(None);
         self.pace_begins(store);
         if self.frozen.borrow().is_none() {
@@ -81,7 +80,7 @@ impl Generations {
                     return self.waiters.wake_all();
                 }
                 let next = if self.log.is_synced(sync) {
-                    Step::Writing(Pending::run(&*self.background, &self.wake, move || job.run()))
+                    Step::Writing(Pending::run(&*self.background, &self.wake, move || D::Store::write_generation(job)))
                 } else {
                     Step::Syncing { job, sync }
                 };
@@ -100,7 +99,7 @@ impl Generations {
         self.waiters.wake_all();
     }
 
-    pub(super) fn finish(&self, done: GenerationDone) {
+    pub(super) fn finish(&self, done: <D::Store as GroupStore>::GenerationDone) {
         let (finished, durable_index) = {
             let mut machine = self.machine.borrow_mut();
             let store = machine.store();

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use basalt_storage::applied_in_checkpoint;
-
 use super::Group;
+use crate::disk::{Disk, GroupStore};
 use crate::entry::{decode_log_id, decode_stored_membership, decode_vote, encode_vote};
 use crate::error::{DecodeError, Error, Result};
 use crate::generations::point_of;
-use crate::snapshot::{Received, Snapshot, SnapshotData};
+use crate::snapshot::{Checkpoint, Snapshot, SnapshotData};
 use crate::types::SnapshotMeta;
 
 /// A snapshot as it came from another node.
@@ -24,7 +23,7 @@ pub struct ReceivedSnapshot {
     pub directory: PathBuf,
 }
 
-impl Group {
+impl<D: Disk> Group<D> {
     /// Takes a snapshot from the group's leader: its rows take the place of all rows here, if they are newer. Returns this node's
     /// vote for the leader, encoded.
     ///
@@ -40,13 +39,13 @@ impl Group {
         let place = directory.display().to_string();
         let refused = |detail: String| Error::Snapshot { detail: format!("the one in {place} is not used: {detail}") };
         let damaged = |error: DecodeError| refused(error.to_string());
-        let received = Received::new(directory.clone(), inner.generations.background());
+        let received = Checkpoint::new::<D::Store>(directory.clone(), inner.generations.background());
         let vote = decode_vote(&vote).map_err(damaged)?;
         let meta = SnapshotMeta {
             last_log_id: Some(decode_log_id(&log_id).map_err(damaged)?),
             last_membership: decode_stored_membership(&membership).map_err(damaged)?,
         };
-        let applied = self.drive(inner.generations.run(move || applied_in_checkpoint(&directory))).await?;
+        let applied = self.drive(inner.generations.run(move || D::Store::applied_in_checkpoint(&directory))).await?;
         let rows = applied.map_err(|error| refused(error.to_string()))?;
         let rows = point_of(&rows).map_err(|error| refused(error.to_string()))?;
         if rows != meta {

@@ -3,6 +3,10 @@
 mod config;
 mod drive;
 mod install;
+mod lead;
+#[cfg(test)]
+mod members_tests;
+mod receive;
 mod report;
 mod status;
 #[cfg(test)]
@@ -12,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use basalt_storage::log::{Backlog, LogMemory, RaftLog};
 use bytes::Bytes;
@@ -22,6 +26,7 @@ use openraft::errors::{Fatal, LinearizableReadError, RaftError};
 use openraft::{AsyncRuntime, ReadPolicy, ServerState};
 
 use crate::completions::Background;
+use crate::disk::{Disk, GroupLog, Rocks};
 use crate::error::{Error, Fault, ProposeError, Reach, Refused, Result};
 use crate::generations::{Generations, WritePace};
 use crate::ids::NodeId;
@@ -35,6 +40,7 @@ use crate::peer::Peers;
 use crate::runtime::{GlommioRuntime, watching};
 use crate::snapshot::Checkpoints;
 use crate::state_machine::StateMachine;
+use crate::transport::{NoPeers, Transport};
 use crate::types::{Batch, LogId, TypeConfig};
 
 pub use install::ReceivedSnapshot;
@@ -45,19 +51,24 @@ use drive::drive;
 use report::Report;
 use status::role;
 
-type Raft = openraft::Raft<TypeConfig, StateMachine>;
+type Raft<D> = openraft::Raft<TypeConfig, StateMachine<D>>;
 
 /// One shard's Raft group on this node. Clones are handles of the same group; all stay on its core.
 ///
 /// Dropping the last handle stops the group without waiting; [`Group::shutdown`] waits.
-#[derive(Clone)]
-pub struct Group(Rc<Inner>);
+pub struct Group<D: Disk = Rocks>(Rc<Inner<D>>);
 
-struct Inner {
+impl<D: Disk> Clone for Group<D> {
+    fn clone(&self) -> Self {
+        Group(self.0.clone())
+    }
+}
+
+struct Inner<D: Disk> {
     options: GroupOptions,
-    raft: Raft,
-    log: LogStore,
-    generations: Rc<Generations>,
+    raft: Raft<D>,
+    log: LogStore<D::Log>,
+    generations: Rc<Generations<D>>,
     outcomes: Rc<Outcomes>,
     on_fatal: Box<dyn Fn(Fault)>,
     /// Set while more is on disk than openraft is known to know.
@@ -78,36 +89,55 @@ struct Inner {
 }
 
 impl Group {
-    /// Opens a group on its log and its machine: executes what the log holds beyond the machine's store, and starts.
-    ///
-    /// A founder's log that is new gets the voters of `options` as its first entry. The only voter of a group campaigns at once,
-    /// waits for no timeout, and leads when its vote is durable: see [`Group::wait_ready`].
-    ///
-    /// Must run on the glommio executor of the group's core. Nobody needs to call [`Group::drain_completions`] before this
-    /// returns.
+    /// Opens a group that reaches no other node. As [`Group::open_with`].
     ///
     /// # Errors
-    /// An option that cannot be used; a log or a store that cannot be read or written, or that do not fit together.
+    /// As [`Group::open_with`].
     pub async fn open(
         options: GroupOptions,
         hooks: GroupHooks,
         log: RaftLog,
         machine: Rc<RefCell<dyn Machine>>,
     ) -> Result<Group> {
+        Group::open_with(options, hooks, Rc::new(NoPeers), log, machine).await
+    }
+}
+
+impl<D: Disk> Group<D> {
+    /// Opens a group on its log and its machine: executes what the log holds beyond the machine's store, and starts.
+    ///
+    /// A founder's log that is new gets the voters of `options` as its first entry. The only voter of a group campaigns at once,
+    /// waits for no timeout, and leads when its vote is durable: see [`Group::wait_ready`]. Who is no founder waits, without a
+    /// vote, until the group's leader tells of the group. Other members are reached through `transport`.
+    ///
+    /// Must run on the glommio executor of the group's core. Nobody needs to call [`Group::drain_completions`] before this
+    /// returns.
+    ///
+    /// # Errors
+    /// An option that cannot be used; a log or a store that cannot be read or written, or that do not fit together.
+    pub async fn open_with(
+        options: GroupOptions,
+        hooks: GroupHooks,
+        transport: Rc<dyn Transport>,
+        log: D::Log,
+        machine: Rc<RefCell<dyn Machine<D::Store>>>,
+    ) -> Result<Group<D>> {
         options.check()?;
         let config = Arc::new(raft_config(&options)?);
         let GroupHooks { on_outcome, on_fatal, wake, background, readers } = hooks;
         check_pairing(&log, machine.borrow_mut().store())?;
         let log = LogStore::new(log, readers.clone(), wake.clone());
-        let checkpoints = Checkpoints::open(&options.snapshot_directory, &*background)?;
+        let checkpoints = Checkpoints::open::<D::Store>(&options.snapshot_directory, &*background)?;
         let on_panic = log.on_panic(wake.clone());
         let generations = Generations::new(&options, machine.clone(), log.clone(), background, readers, wake)?;
         let outcomes = Outcomes::new(on_outcome);
         let (of_log, of_outcomes, of_generations) = (log.clone(), outcomes.clone(), generations.clone());
         let state_machine = StateMachine::new(options.shard, machine, of_log, of_outcomes, of_generations, checkpoints);
 
+        let peers = Peers::<D>::new(transport, Duration::from_millis(options.election_timeout_ms.0));
+
         // All of openraft's tasks are children of those that it spawns here. One that is gone would leave a group that looks alive.
-        let opening = watching(on_panic, Raft::new(options.node, config, Peers, log.clone(), state_machine));
+        let opening = watching(on_panic, Raft::<D>::new(options.node, config, peers, log.clone(), state_machine));
         let opened = drive(|| drain(&log, &generations), opening).await;
         let raft = match opened {
             Ok(raft) => raft,
@@ -355,7 +385,7 @@ impl Group {
 
     /// Gives the log back after a shutdown, for who closes it where it may block. `None` if another handle of the group is left,
     /// with which it goes.
-    pub fn into_log(self) -> Option<RaftLog> {
+    pub fn into_log(self) -> Option<D::Log> {
         let log = self.0.log.clone();
         drop(self);
         log.into_log()
@@ -389,7 +419,7 @@ impl Group {
 
     /// Follows the group's leader and members, and notices its end.
     fn watch(&self) {
-        let group: Weak<Inner> = Rc::downgrade(&self.0);
+        let group: Weak<Inner<D>> = Rc::downgrade(&self.0);
         let mut server = self.0.raft.server_metrics();
         let metrics = self.0.raft.metrics();
         self.0.observe();
@@ -425,7 +455,7 @@ impl Group {
     }
 }
 
-impl Inner {
+impl<D: Disk> Inner<D> {
     /// Takes over what openraft says about leader and members.
     fn observe(&self) {
         let server = self.raft.server_metrics();
@@ -466,18 +496,18 @@ impl Inner {
 }
 
 /// Has a log closed, which may block, on another thread, if this is its last handle.
-fn close_elsewhere(log: LogStore, background: &dyn Background) {
+fn close_elsewhere<L: GroupLog>(log: LogStore<L>, background: &dyn Background) {
     if let Some(log) = log.into_log() {
-        background.run(Box::new(move || drop(log)));
+        log.close(background);
     }
 }
 
 /// The cause of a fatal error: the log's or the store's own words if they have any, else openraft's.
-fn reason(log: &LogStore, generations: &Generations, fatal: &Fatal<TypeConfig>) -> Fault {
+fn reason<D: Disk>(log: &LogStore<D::Log>, generations: &Generations<D>, fatal: &Fatal<TypeConfig>) -> Fault {
     log.fault().or_else(|| generations.fault()).unwrap_or_else(|| Fault::of_node(fatal))
 }
 
-fn drain(log: &LogStore, generations: &Generations) {
+fn drain<D: Disk>(log: &LogStore<D::Log>, generations: &Generations<D>) {
     log.drain();
     generations.advance();
 }

@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
 
 use super::Inner;
+use crate::disk::Disk;
 use crate::limits::REPORT_AGAIN;
 
 /// A question for a snapshot.
@@ -17,7 +18,7 @@ pub(super) struct Report {
     is_heard: Rc<Cell<bool>>,
 }
 
-impl Inner {
+impl<D: Disk> Inner<D> {
     /// Tells openraft up to where rows are on disk, so that it purges the log: it is asked for a snapshot. What it is asked for
     /// while it is busy with another one it forgets, so this goes on until it says that it knows.
     pub(super) fn report_durable(&self) {

@@ -23,16 +23,22 @@ use basalt_storage::log::{Backlog, Durability, LogMemory, RaftLog, Skips, SyncDo
 
 use crate::channels::Waiters;
 use crate::completions::{Background, Syncs, Wake};
+use crate::disk::GroupLog;
 use crate::error::{Error, Fault, ProposeError, Reach};
 use crate::runtime::OnPanic;
 use crate::types::IoFlushed;
 
 /// A handle of one group's log. Clones share the log.
-#[derive(Clone)]
-pub(crate) struct LogStore(Rc<Shared>);
+pub(crate) struct LogStore<L = RaftLog>(Rc<Shared<L>>);
 
-struct Shared {
-    log: RefCell<RaftLog>,
+impl<L> Clone for LogStore<L> {
+    fn clone(&self) -> Self {
+        LogStore(self.0.clone())
+    }
+}
+
+struct Shared<L> {
+    log: RefCell<L>,
     syncs: Arc<Syncs>,
     /// For entries that are in memory no more.
     readers: Rc<dyn Background>,
@@ -73,8 +79,8 @@ enum Stall {
     DiskFull,
 }
 
-impl LogStore {
-    pub(crate) fn new(log: RaftLog, readers: Rc<dyn Background>, wake: Wake) -> LogStore {
+impl<L: GroupLog> LogStore<L> {
+    pub(crate) fn new(log: L, readers: Rc<dyn Background>, wake: Wake) -> LogStore<L> {
         let flushed = Cell::new(log.last_index());
         LogStore(Rc::new(Shared {
             log: RefCell::new(log),
@@ -178,7 +184,7 @@ impl LogStore {
     }
 
     /// The log, if this is its only handle.
-    pub(crate) fn into_log(self) -> Option<RaftLog> {
+    pub(crate) fn into_log(self) -> Option<L> {
         Rc::into_inner(self.0).map(|shared| shared.log.into_inner())
     }
 
@@ -243,8 +249,8 @@ impl LogStore {
     }
 
     /// Returns the entries that are not to be executed.
-    pub(crate) fn skips(&self) -> Skips {
-        self.0.log.borrow().skips().clone()
+    pub(crate) fn skips(&self) -> Option<Skips> {
+        self.0.log.borrow().skips()
     }
 
     /// Notes that a snapshot up to `index` is about to take the place of the rows, and waits until that is durable.

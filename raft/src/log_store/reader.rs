@@ -16,11 +16,12 @@ use openraft::{OptionalSend, RaftLogReader};
 
 use super::LogStore;
 use crate::completions::Pending;
+use crate::disk::{GroupLog, ReadRecords};
 use crate::entry::{decode_entry, decode_vote};
 use crate::limits::{LOG_DISK_FULL_RETRY, READ_BYTES};
 use crate::types::{Entry, TypeConfig, Vote};
 
-impl LogStore {
+impl<L: GroupLog> LogStore<L> {
     /// Reads entries, as many as fit in `bytes_max` and lie together in memory or on disk; what is on disk only, on another thread.
     async fn read(&self, from: u64, to: u64, bytes_max: usize) -> io::Result<Vec<Entry>> {
         let mut reading = None;
@@ -162,15 +163,15 @@ impl Drop for ReadingEnds {
 }
 
 /// Reads a range of entries piece by piece.
-pub(crate) struct EntryStream {
-    log: LogStore,
+pub(crate) struct EntryStream<L> {
+    log: LogStore<L>,
     next: u64,
     end: u64,
     piece: std::vec::IntoIter<Entry>,
     reading: Option<Reading>,
 }
 
-impl Stream for EntryStream {
+impl<L: GroupLog> Stream for EntryStream<L> {
     type Item = io::Result<Entry>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -198,7 +199,7 @@ impl Stream for EntryStream {
     }
 }
 
-impl RaftLogReader<TypeConfig> for LogStore {
+impl<L: GroupLog> RaftLogReader<TypeConfig> for LogStore<L> {
     async fn try_get_log_entries<RB: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,
         range: RB,

@@ -2,22 +2,19 @@
 
 use std::io;
 
-use basalt_storage::log::RaftLog;
 use openraft::storage::RaftLogStorage;
 use openraft::{AsyncRuntime, OptionalSend};
 
 use super::{Flushing, LogStore, Stall};
+use crate::disk::GroupLog;
 use crate::entry::{decode_log_id, encode_entry, encode_log_id, encode_vote};
 use crate::limits::{LOG_DISK_FULL_RETRY, STALL_RETRY};
 use crate::runtime::GlommioRuntime;
 use crate::types::{Entry, EntryPayload, IoFlushed, LogId, LogState, TypeConfig, Vote, log_id};
 
-impl LogStore {
+impl<L: GroupLog> LogStore<L> {
     /// Writes to the log, and tries again for as long as it only cannot take more right now: any error is final for openraft.
-    async fn write_at_last<T>(
-        &self,
-        mut write: impl FnMut(&mut RaftLog) -> basalt_storage::Result<T>,
-    ) -> io::Result<T> {
+    async fn write_at_last<T>(&self, mut write: impl FnMut(&mut L) -> basalt_storage::Result<T>) -> io::Result<T> {
         loop {
             let written = match self.take_stall() {
                 true => Err(basalt_storage::Error::WriteStall),
@@ -42,8 +39,8 @@ impl LogStore {
     }
 }
 
-impl RaftLogStorage<TypeConfig> for LogStore {
-    type LogReader = LogStore;
+impl<L: GroupLog> RaftLogStorage<TypeConfig> for LogStore<L> {
+    type LogReader = LogStore<L>;
 
     async fn get_log_state(&mut self) -> io::Result<LogState> {
         let log = self.0.log.borrow();
@@ -52,7 +49,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         Ok(LogState { last_purged_log_id: purged, last_log_id: last.or(purged) })
     }
 
-    async fn get_log_reader(&mut self) -> LogStore {
+    async fn get_log_reader(&mut self) -> LogStore<L> {
         self.clone()
     }
 

@@ -21,6 +21,7 @@ use openraft::OptionalSend;
 use openraft::entry::RaftEntry;
 use openraft::storage::RaftStateMachine;
 
+use crate::disk::{Disk, GroupStore, Rocks};
 use crate::entry::{encode_log_id, encode_stored_membership};
 use crate::error::Fault;
 use crate::generations::{Generations, point_of};
@@ -34,31 +35,31 @@ use crate::snapshot::{Checkpoints, Snapshot, SnapshotBuilder, SnapshotData};
 use crate::types::{Entry, EntryPayload, EntryResponder, LogId, SnapshotMeta, StoredMembership, TypeConfig, entry_id};
 
 /// Applies entries to a machine.
-pub(crate) struct StateMachine {
+pub(crate) struct StateMachine<D: Disk = Rocks> {
     /// The name of the group on this node, for whoever reads what is said.
     shard: u32,
-    machine: Rc<RefCell<dyn Machine>>,
+    machine: Rc<RefCell<dyn Machine<D::Store>>>,
     /// The log that must have an entry before it is applied.
-    log: LogStore,
+    log: LogStore<D::Log>,
     /// Knows the tickets of the entries that were proposed here.
     outcomes: Rc<Outcomes>,
-    generations: Rc<Generations>,
+    generations: Rc<Generations<D>>,
     checkpoints: Rc<Checkpoints>,
     /// The entries that are not executed.
-    skips: RefCell<Skips>,
+    skips: RefCell<Option<Skips>>,
     #[cfg(test)]
     pub(crate) takes_gaps: Cell<bool>,
 }
 
-impl StateMachine {
+impl<D: Disk> StateMachine<D> {
     pub(crate) fn new(
         shard: u32,
-        machine: Rc<RefCell<dyn Machine>>,
-        log: LogStore,
+        machine: Rc<RefCell<dyn Machine<D::Store>>>,
+        log: LogStore<D::Log>,
         outcomes: Rc<Outcomes>,
-        generations: Rc<Generations>,
+        generations: Rc<Generations<D>>,
         checkpoints: Rc<Checkpoints>,
-    ) -> StateMachine {
+    ) -> Self {
         StateMachine {
             shard,
             skips: RefCell::new(log.skips()),
@@ -78,7 +79,7 @@ impl StateMachine {
         self.check_order(id)?;
         let (replies, bytes, membership) = match &entry.payload {
             EntryPayload::Blank => (Replies::default(), 0, None),
-            EntryPayload::Normal(batch) if self.skips.borrow().is_skipped(id.index, id.term) => {
+            EntryPayload::Normal(batch) if self.is_skipped(id) => {
                 let (index, term) = (id.index, id.term);
                 tracing::warn!(shard = self.shard, index, term, "an entry is skipped, as it was ordered");
                 (Replies::default(), batch.0.len(), None)
@@ -97,6 +98,10 @@ impl StateMachine {
         store.set_applied(id.index, &encode_log_id(&entry.log_id()), membership.as_deref());
         self.generations.applied(bytes, store);
         Ok(replies)
+    }
+
+    fn is_skipped(&self, id: EntryId) -> bool {
+        self.skips.borrow().as_ref().is_some_and(|skips| skips.is_skipped(id.index, id.term))
     }
 
     fn check_order(&self, id: EntryId) -> io::Result<()> {
@@ -152,6 +157,7 @@ impl StateMachine {
     /// Notes that an entry could be executed which had stopped the shard: by another version of the program.
     fn executed(&self, id: EntryId) {
         let mut skips = self.skips.borrow_mut();
+        let Some(skips) = skips.as_mut() else { return };
         if skips.stopped().is_none_or(|stopped| stopped.index != id.index) {
             return;
         }
@@ -206,6 +212,7 @@ impl StateMachine {
     fn note_stopped(&self, id: EntryId, reason: &str) -> u32 {
         let EntryId { index, term } = id;
         let mut skips = self.skips.borrow_mut();
+        let Some(skips) = skips.as_mut() else { return self.shard };
         if let Err(error) = skips.note_stopped(Stopped { index, term, reason: reason.to_owned() }) {
             tracing::warn!(shard = self.shard, %error, "it could not be noted which entry has stopped the shard");
         }
@@ -247,9 +254,9 @@ impl Slice {
     }
 }
 
-impl RaftStateMachine<TypeConfig> for StateMachine {
-    type SnapshotData = SnapshotData;
-    type SnapshotBuilder = SnapshotBuilder;
+impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
+    type SnapshotData = SnapshotData<D>;
+    type SnapshotBuilder = SnapshotBuilder<D>;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let point = point_of(self.machine.borrow_mut().store().applied());
@@ -279,17 +286,17 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
 
     /// Unless it has to be one of all that is applied, a snapshot is what is on disk already. So it is when openraft is asked for
     /// one, which is how it learns what it may purge, and nothing more is ever needed by a follower: the log goes on from there.
-    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder<D>> {
         Some(SnapshotBuilder::new(self.generations.clone(), self.checkpoints.clone(), force))
     }
 
-    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<D> {
         SnapshotBuilder::new(self.generations.clone(), self.checkpoints.clone(), true)
     }
 
-    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData<D>) -> io::Result<()> {
         let fault = |error: crate::Error| self.fault(format!("installing the snapshot of entry {meta}: {error}"));
-        let (directory, received) = snapshot.into_directory().await.map_err(fault)?;
+        let (checkpoint, received) = snapshot.into_checkpoint().await.map_err(fault)?;
         // Checked before openraft saw it: what came with other rows than it says is refused, and no fault.
         if received != *meta {
             return Err(self.fault(format!("a snapshot of {received} came for one of {meta}")));
@@ -297,10 +304,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let Some(last) = received.last_log_id else {
             return Err(self.fault(format!("an empty snapshot came for one of {meta}")));
         };
-        self.generations.install(directory, last).await.map_err(fault)
+        self.generations.install(checkpoint.take(), last).await.map_err(fault)
     }
 
-    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot<D>>> {
         let meta = self.generations.durable();
         if meta.last_log_id.is_none() {
             return Ok(None);

@@ -13,7 +13,9 @@ use crate::types::{Batch, log_id};
 
 /// A state machine without openraft, on what `scene` has.
 fn state_machine(scene: &Scene, directory: &Path) -> StateMachine {
-    let checkpoints = Checkpoints::open(&Setup::new(directory).options().snapshot_directory, &Threads).unwrap();
+    let checkpoints =
+        Checkpoints::open::<basalt_storage::Store>(&Setup::new(directory).options().snapshot_directory, &Threads)
+            .unwrap();
     let outcomes = Outcomes::new(Box::new(|_, _| {}));
     let (machine, log, generations) = (scene.machine.clone(), scene.log.clone(), scene.generations.clone());
     StateMachine::new(7, machine, log, outcomes, generations, checkpoints)

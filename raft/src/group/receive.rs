@@ -1,0 +1,58 @@
+//! Messages that come from the group's other members.
+
+use openraft::errors::RaftError;
+
+use super::Group;
+use crate::disk::Disk;
+use crate::error::{Error, Result};
+use crate::messages::{Append, AppendAnswer, Handover, HandoverAnswer, VoteAnswer, VoteQuestion};
+use crate::types::TypeConfig;
+
+impl<D: Disk> Group<D> {
+    /// Takes entries of the group's leader, or its heartbeat. The answer to entries comes when they are on disk.
+    ///
+    /// Entries wait in here while this replica is so far behind with applying that it should get no more ([`Group::catch_up`]), and
+    /// the leader's window closes by itself. Heartbeats and votes never wait, not for entries either: they are to be handed over
+    /// when they come, each in a task of its own.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the group has stopped.
+    pub async fn receive_append(&self, message: Append) -> Result<AppendAnswer> {
+        if !message.is_heartbeat() {
+            self.catch_up().await;
+        }
+        self.0.raft.append_entries(message.0).await.map(AppendAnswer).map_err(|error| self.stopped_by(&error))
+    }
+
+    /// Answers a candidate. A vote that is given is on disk.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the group has stopped.
+    pub async fn receive_vote(&self, question: VoteQuestion) -> Result<VoteAnswer> {
+        self.0.raft.vote(question.0).await.map(VoteAnswer).map_err(|error| self.stopped_by(&error))
+    }
+
+    /// Answers a node that would be a candidate.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the group has stopped.
+    pub async fn receive_pre_vote(&self, question: VoteQuestion) -> Result<VoteAnswer> {
+        self.0.raft.pre_vote(question.0).await.map(VoteAnswer).map_err(|error| self.stopped_by(&error))
+    }
+
+    /// Takes the lead, if this node is the one that is to have it.
+    ///
+    /// # Errors
+    /// [`Error::Fatal`] when the group has stopped.
+    pub async fn receive_handover(&self, message: Handover) -> Result<HandoverAnswer> {
+        let taken = self.0.raft.handle_transfer_leader(message.0).await;
+        taken.map(HandoverAnswer).map_err(|fatal| Error::Fatal(self.0.reason(&fatal)))
+    }
+
+    fn stopped_by(&self, error: &RaftError<TypeConfig>) -> Error {
+        match error {
+            RaftError::Fatal(fatal) => Error::Fatal(self.0.reason(fatal)),
+            RaftError::APIError(never) => match *never {},
+        }
+    }
+}
