@@ -30,10 +30,12 @@ CYCLES ?= 5
 SECONDS ?= 60
 MILLISECONDS ?= 50
 KEYS ?=
+SEEDS ?= 5000
+FIRST ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-build deps-test deps-quick build quick run check test source bench bench-compare bench-steady crash start \
-	stall isolation memory facts fmt fmt-check lint doc
+.PHONY: help deps deps-build deps-test deps-quick build quick run check test source bench bench-compare bench-steady crash simulate \
+	start stall isolation memory facts fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -80,6 +82,9 @@ bench-steady: deps-test ## Loads 50 million keys for half an hour: no latency cl
 crash: deps-test ## Kills a loaded node, and its machine, and checks what it acknowledged (CYCLES=200 for long)
 	$(CARGO) build $(BUILD)
 	CRASH_CYCLES=$(CYCLES) $(CARGO) test $(BUILD) --test all -- --nocapture survive
+
+simulate: deps-test ## Runs groups in virtual time with faults drawn from seeds (SEEDS=5000, FIRST=1 for the first of them)
+	SIMULATE_SEEDS=$(SEEDS) SIMULATE_FIRST=$(FIRST) $(CARGO) test --release --locked -p basalt-raft --lib -- --nocapture whatever_fails
 
 start: deps-test ## Times a start on nothing, and one with a million keys after a kill (KEYS=1000000)
 	$(CARGO) build $(BUILD)

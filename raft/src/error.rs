@@ -79,6 +79,9 @@ pub enum Error {
     /// The group has stopped for good.
     #[error("{0}")]
     Fatal(Fault),
+    /// This replica has not applied what it has, and takes no more entries now.
+    #[error("this replica is behind with applying, and takes no more entries now")]
+    Behind,
     /// This node does not lead the group, or cannot reach a quorum to confirm that it does.
     #[error("this node cannot confirm that it leads the group (leader: {})", leader.map_or_else(|| "unknown".to_owned(), |id| id.to_string()))]
     NotLeader {

@@ -11,7 +11,8 @@
 //!
 //! Reading order: `group` (what a core calls), `log_store` and `state_machine` (openraft's view of the disk),
 //! `generations` (when rows leave memory and what the log may forget), `runtime` and `channels` (openraft on glommio), `peer` and
-//! `transport` (the way to other members), `disk` (what all of that asks of log and store).
+//! `transport` (the way to other members). Tests run whole groups in virtual time (`simulation`), on twins of log and store: `disk`
+//! and `source` are the seams for that.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -32,13 +33,21 @@ mod outcomes;
 mod pairing;
 mod peer;
 mod runtime;
+mod sabotage;
 mod snapshot;
+#[cfg(not(test))]
+mod source;
+#[cfg(test)]
+#[path = "simulation/source.rs"]
+mod source;
 mod state_machine;
 mod transport;
 mod types;
 
 #[cfg(test)]
 mod founding_tests;
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

@@ -24,6 +24,10 @@ pub(crate) const APPLY_MEMTABLES_MAX: usize = 2;
 /// read ahead, and far less than a log may have.
 pub(crate) const UNAPPLIED_BYTES_MAX: u64 = 64 << 20;
 
+/// Messages with entries that wait at once until more is applied. A leader sends a peer one after the other, and another one when
+/// it has waited long enough; so there are as many as leaders and their patience make, and each may be as long as a read.
+pub(crate) const WAITING_APPENDS_MAX: u32 = 4;
+
 // Generations.
 
 /// Wait before a generation that found no room on the disk is tried again: it writes a whole memtable, so not as often as the log.

@@ -15,6 +15,7 @@ use openraft::raft::responder::Responder;
 
 use crate::error::ProposeError;
 use crate::ids::Replies;
+use crate::sabotage::{self, Sabotage};
 use crate::types::{LogId, TypeConfig};
 
 /// The end of a proposal: its replies, or why there are none.
@@ -161,6 +162,9 @@ fn complete_write(result: ClientWriteResult<TypeConfig>) -> Outcome {
     match result {
         Ok(response) => Ok(response.data),
         Err(ClientWriteError::ForwardToLeader(forward)) => Err(ProposeError::NotLeader { leader: forward.leader_id }),
+        Err(ClientWriteError::LogEntryDiscarded(forward)) if sabotage::is(Sabotage::SureRefusals) => {
+            Err(ProposeError::NotLeader { leader: forward.leader_id })
+        }
         Err(ClientWriteError::LogEntryDiscarded(forward)) => Err(ProposeError::Unknown { leader: forward.leader_id }),
         Err(error) => Err(ProposeError::Fatal(error.to_string())),
     }

@@ -1,4 +1,4 @@
-//! openraft's asynchronous runtime on a glommio executor.
+//! openraft's asynchronous runtime on a glommio executor, or on a simulated one: see [`crate::source`].
 //!
 //! What a newcomer would get wrong: `glommio::spawn_local` polls the new task at once, on the caller's stack, while
 //! openraft expects a spawned task to start later. [`GlommioRuntime::spawn`] defers the first poll. Dropping a handle
@@ -13,12 +13,13 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use openraft_rt::{AsyncRuntime, OptionalSend};
 
 use crate::channels;
+use crate::source::{self, Instant, Task, Timer};
 
 /// The runtime. Its functions work on the glommio executor of the calling thread.
 pub struct GlommioRuntime {
@@ -43,7 +44,7 @@ pub enum JoinError {
 }
 
 /// Waits for a task's result. Dropping it lets the task run on.
-pub struct JoinHandle<T>(glommio::task::JoinHandle<Result<T, JoinError>>);
+pub struct JoinHandle<T>(Task<Result<T, JoinError>>);
 
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
@@ -56,7 +57,7 @@ impl<T> Future for JoinHandle<T> {
 /// Ends at a moment. Nothing is registered with the executor before the first poll.
 pub struct Sleep {
     at: Instant,
-    timer: Option<glommio::timer::Timer>,
+    timer: Option<Timer>,
 }
 
 impl Sleep {
@@ -75,7 +76,7 @@ impl Future for Sleep {
             if now >= at {
                 return Poll::Ready(());
             }
-            self.timer = Some(glommio::timer::Timer::new(at - now));
+            self.timer = Some(Timer::new(at - now));
         }
         match self.timer.as_mut() {
             Some(timer) => Pin::new(timer).poll(context).map(|_| ()),
@@ -168,7 +169,7 @@ impl AsyncRuntime for GlommioRuntime {
     type Instant = Instant;
     type TimeoutError = TimedOut;
     type Timeout<R, T: Future<Output = R> + OptionalSend> = Timeout<T>;
-    type ThreadLocalRng = rand::rngs::ThreadRng;
+    type ThreadLocalRng = source::Random;
     type Mpsc = channels::Mpsc;
     type Watch = channels::Watch;
     type Oneshot = channels::Oneshot;
@@ -195,7 +196,7 @@ impl AsyncRuntime for GlommioRuntime {
                 JoinError::Panic(text)
             })
         };
-        JoinHandle(glommio::spawn_local(task).detach())
+        JoinHandle(source::spawn(task))
     }
 
     fn sleep(duration: Duration) -> Sleep {
@@ -218,8 +219,8 @@ impl AsyncRuntime for GlommioRuntime {
         matches!(error, JoinError::Panic(_))
     }
 
-    fn thread_rng() -> rand::rngs::ThreadRng {
-        rand::rng()
+    fn thread_rng() -> source::Random {
+        source::random()
     }
 
     fn new(_threads: usize) -> Self {

@@ -18,7 +18,6 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Instant;
 
 use basalt_storage::{Applied, ColdRead, Fetched};
 
@@ -32,6 +31,7 @@ use crate::log_store::LogStore;
 use crate::machine::Machine;
 use crate::options::GroupOptions;
 use crate::runtime::yield_now;
+use crate::source::Instant;
 use crate::types::{LogId, SnapshotMeta};
 use step::Step;
 

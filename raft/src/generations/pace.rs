@@ -1,9 +1,8 @@
 //! The speed at which rows leave the memory for the disk.
 
-use std::time::Instant;
-
 use super::Generations;
 use crate::disk::{Disk, GroupStore};
+use crate::source::Instant;
 
 /// The pace at which rows leave the memory for the disk: all that it takes, from the moment a memtable is frozen.
 #[derive(Debug, Clone, Copy, Default)]

@@ -1,12 +1,12 @@
 //! One generation after the other: frozen, behind the sync of the log, on disk.
 
-use std::time::Instant;
-
 use super::{Generations, index, point_of};
 use crate::completions::Pending;
 use crate::disk::{Disk, GroupStore};
 use crate::error::{Error, Fault, Result};
 use crate::limits::GENERATION_DISK_FULL_RETRY;
+use crate::sabotage::{self, Sabotage};
+use crate::source::Instant;
 use crate::types::SnapshotMeta;
 
 /// The stage of the generation under way.
@@ -122,6 +122,11 @@ impl<D: Disk> Generations<D> {
             assert_eq!(index(&point), Some(durable_index), "the store wrote out what was frozen");
             tracing::debug!(index = durable_index, "rows are on disk");
             *self.durable.borrow_mut() = point;
+            if sabotage::is(Sabotage::PurgedTooFar)
+                && let Ok(applied) = point_of(self.machine.borrow_mut().store().applied())
+            {
+                *self.durable.borrow_mut() = applied;
+            }
             self.advanced.set(true);
         }
         if self.failure.take().is_some() {

@@ -6,12 +6,17 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use openraft::AsyncRuntime;
+use openraft::entry::RaftEntry;
+use openraft::raft::AppendEntriesRequest;
 
 use super::*;
+use crate::limits::WAITING_APPENDS_MAX;
 use crate::messages::{Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteQuestion};
 use crate::support::{Setup, Shard, copy_directory, run, voters};
 use crate::transport::{Answering, Peer, Unreached};
+use crate::types::{Entry, EntryPayload, Vote, log_id};
 
 /// Hands each message over at once.
 #[derive(Clone, Default)]
@@ -139,5 +144,37 @@ fn three_members_have_the_same_rows_and_one_that_comes_late_gets_a_snapshot() {
         for shard in [first, second, third] {
             shard.group.shutdown().await.unwrap();
         }
+    });
+}
+
+#[test]
+fn entries_wait_for_a_replica_that_is_behind_but_not_any_number_of_them_and_no_heartbeat() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let direct = Direct { directory: directory.path().to_owned(), ..Direct::default() };
+        let shard = open(directory.path(), &direct, 2).await;
+        // Whatever waits to be applied is too much.
+        shard.group.set_unapplied_bytes_max(0);
+        let vote = Vote::new_committed(3, NodeId(1));
+        let message = |entries| Append(AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None });
+        let entry = Entry::new(log_id(3, 0), EntryPayload::Blank);
+        let mut waiting = Vec::new();
+        for _ in 0..WAITING_APPENDS_MAX {
+            let mut taking = Box::pin(shard.group.receive_append(message(vec![entry.clone()])));
+            assert!(taking.as_mut().now_or_never().is_none());
+            waiting.push(taking);
+        }
+        let refused = shard.group.receive_append(message(vec![entry.clone()])).await;
+        assert!(matches!(refused, Err(Error::Behind)), "{refused:?}");
+        shard.group.receive_append(message(Vec::new())).await.unwrap();
+
+        shard.group.set_unapplied_bytes_max(1 << 20);
+        // One that nobody waits for any more counts no more.
+        drop(waiting);
+        let taken = shard.group.receive_append(message(vec![entry])).await.unwrap();
+        assert!(taken.0.is_success());
+        assert_eq!(shard.group.status().leader, Some(NodeId(1)));
+        direct.groups.borrow_mut().clear();
+        shard.group.shutdown().await.unwrap();
     });
 }

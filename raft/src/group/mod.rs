@@ -16,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use basalt_storage::log::{Backlog, LogMemory, RaftLog};
 use bytes::Bytes;
@@ -38,7 +38,9 @@ use crate::outcomes::Outcomes;
 use crate::pairing::check_pairing;
 use crate::peer::Peers;
 use crate::runtime::{GlommioRuntime, watching};
+use crate::sabotage::{self, Sabotage};
 use crate::snapshot::Checkpoints;
+use crate::source::Instant;
 use crate::state_machine::StateMachine;
 use crate::transport::{NoPeers, Transport};
 use crate::types::{Batch, LogId, TypeConfig};
@@ -85,6 +87,8 @@ struct Inner<D: Disk> {
     /// Set once everything that was in the log when the group was opened has been executed.
     is_recovered: Cell<bool>,
     is_stopping: Cell<bool>,
+    /// Messages with entries that wait until more is applied.
+    waiting_appends: Cell<u32>,
     fatal: RefCell<Option<Fault>>,
 }
 
@@ -164,6 +168,7 @@ impl<D: Disk> Group<D> {
             is_alone: Cell::new(false),
             is_recovered: Cell::new(false),
             is_stopping: Cell::new(false),
+            waiting_appends: Cell::new(0),
             fatal: RefCell::new(None),
         }));
         group.watch();
@@ -256,6 +261,9 @@ impl<D: Disk> Group<D> {
     /// # Errors
     /// [`Error::NotLeader`]; [`Error::Fatal`] when the group has stopped.
     pub async fn read_barrier(&self) -> Result<()> {
+        if sabotage::is(Sabotage::NoReadBarrier) && self.0.is_leader.get() {
+            return Ok(());
+        }
         match self.0.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
             Ok(_) => Ok(()),
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {

@@ -1,12 +1,35 @@
 //! Messages that come from the group's other members.
 
+use std::cell::Cell;
+
 use openraft::errors::RaftError;
 
 use super::Group;
 use crate::disk::Disk;
 use crate::error::{Error, Result};
+use crate::limits::WAITING_APPENDS_MAX;
 use crate::messages::{Append, AppendAnswer, Handover, HandoverAnswer, VoteAnswer, VoteQuestion};
 use crate::types::TypeConfig;
+
+/// One of the messages that wait.
+struct Waiting<'a>(&'a Cell<u32>);
+
+impl Waiting<'_> {
+    /// Counts one more, unless there are too many.
+    fn enter(count: &Cell<u32>) -> Option<Waiting<'_>> {
+        if count.get() >= WAITING_APPENDS_MAX {
+            return None;
+        }
+        count.set(count.get() + 1);
+        Some(Waiting(count))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
 
 impl<D: Disk> Group<D> {
     /// Takes entries of the group's leader, or its heartbeat. The answer to entries comes when they are on disk.
@@ -16,10 +39,12 @@ impl<D: Disk> Group<D> {
     /// when they come, each in a task of its own.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when the group has stopped.
+    /// [`Error::Behind`] if others wait already: it is to be sent again. [`Error::Fatal`] when the group has stopped.
     pub async fn receive_append(&self, message: Append) -> Result<AppendAnswer> {
         if !message.is_heartbeat() {
+            let waiting = Waiting::enter(&self.0.waiting_appends).ok_or(Error::Behind)?;
             self.catch_up().await;
+            drop(waiting);
         }
         self.0.raft.append_entries(message.0).await.map(AppendAnswer).map_err(|error| self.stopped_by(&error))
     }
@@ -47,6 +72,12 @@ impl<D: Disk> Group<D> {
     pub async fn receive_handover(&self, message: Handover) -> Result<HandoverAnswer> {
         let taken = self.0.raft.handle_transfer_leader(message.0).await;
         taken.map(HandoverAnswer).map_err(|fatal| Error::Fatal(self.0.reason(&fatal)))
+    }
+
+    /// Has entries wait when so many bytes wait to be applied.
+    #[cfg(test)]
+    pub(crate) fn set_unapplied_bytes_max(&self, bytes_max: u64) {
+        self.0.generations.unapplied_bytes_max.set(bytes_max);
     }
 
     fn stopped_by(&self, error: &RaftError<TypeConfig>) -> Error {

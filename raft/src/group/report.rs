@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
 
 use futures_util::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
@@ -10,6 +9,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use super::Inner;
 use crate::disk::Disk;
 use crate::limits::REPORT_AGAIN;
+use crate::source::Instant;
 
 /// A question for a snapshot.
 pub(super) struct Report {

@@ -17,7 +17,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use basalt_storage::log::{Backlog, Durability, LogMemory, RaftLog, Skips, SyncDone};
 
@@ -26,6 +25,7 @@ use crate::completions::{Background, Syncs, Wake};
 use crate::disk::GroupLog;
 use crate::error::{Error, Fault, ProposeError, Reach};
 use crate::runtime::OnPanic;
+use crate::source::Instant;
 use crate::types::IoFlushed;
 
 /// A handle of one group's log. Clones share the log.

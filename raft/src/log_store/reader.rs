@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
 use basalt_storage::log::LogRecord;
 use futures_util::Stream;
@@ -19,6 +18,7 @@ use crate::completions::Pending;
 use crate::disk::{GroupLog, ReadRecords};
 use crate::entry::{decode_entry, decode_vote};
 use crate::limits::{LOG_DISK_FULL_RETRY, READ_BYTES};
+use crate::source::Instant;
 use crate::types::{Entry, TypeConfig, Vote};
 
 impl<L: GroupLog> LogStore<L> {

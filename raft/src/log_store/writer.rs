@@ -10,6 +10,7 @@ use crate::disk::GroupLog;
 use crate::entry::{decode_log_id, encode_entry, encode_log_id, encode_vote};
 use crate::limits::{LOG_DISK_FULL_RETRY, STALL_RETRY};
 use crate::runtime::GlommioRuntime;
+use crate::sabotage::{self, Sabotage};
 use crate::types::{Entry, EntryPayload, IoFlushed, LogId, LogState, TypeConfig, Vote, log_id};
 
 impl<L: GroupLog> LogStore<L> {
@@ -61,6 +62,9 @@ impl<L: GroupLog> RaftLogStorage<TypeConfig> for LogStore<L> {
             log.sync(done);
             number
         };
+        if sabotage::is(Sabotage::UnsyncedVotes) {
+            return Ok(());
+        }
         self.synced(number).await
     }
 
@@ -95,6 +99,11 @@ impl<L: GroupLog> RaftLogStorage<TypeConfig> for LogStore<L> {
             return Ok(());
         };
         self.write_at_last(|log| log.append(&records)).await?;
+        if sabotage::is(Sabotage::UnsyncedAppends) {
+            self.0.flushed.set(self.0.flushed.get().max(Some(last)));
+            callback.io_completed(Ok(()));
+            return Ok(());
+        }
         let (sync, done) = self.next_sync();
         self.0.flushing.borrow_mut().push_back(Flushing { sync, last: Some(last), done: callback });
         self.0.log.borrow_mut().sync(done);

@@ -13,7 +13,6 @@ use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::time::Instant;
 
 use basalt_storage::log::{Skips, Stopped};
 use futures_util::{Stream, StreamExt};
@@ -31,7 +30,9 @@ use crate::log_store::LogStore;
 use crate::machine::{Executed, Machine, MachineError};
 use crate::outcomes::Outcomes;
 use crate::runtime::{panic_text, yield_now};
+use crate::sabotage::{self, Sabotage};
 use crate::snapshot::{Checkpoints, Snapshot, SnapshotBuilder, SnapshotData};
+use crate::source::Instant;
 use crate::types::{Entry, EntryPayload, EntryResponder, LogId, SnapshotMeta, StoredMembership, TypeConfig, entry_id};
 
 /// Applies entries to a machine.
@@ -86,6 +87,9 @@ impl<D: Disk> StateMachine<D> {
             }
             EntryPayload::Normal(batch) => {
                 let ticket = if is_awaited { self.outcomes.take_ticket(id.index) } else { None };
+                if sabotage::is(Sabotage::AppliedTwice) && id.index.is_multiple_of(16) {
+                    self.execute(id, &batch.0, ticket).await?;
+                }
                 (self.execute(id, &batch.0, ticket).await?, batch.0.len(), None)
             }
             EntryPayload::Membership(membership) => {
