@@ -62,8 +62,8 @@ impl Background {
         })
     }
 
-    /// Waits until all jobs are done. For the end of the process, which nothing may outlive: a database that is being closed crashes
-    /// with it.
+    /// Waits until all jobs are done. For the end of the process, which nothing may outlive: a database that is being closed
+    /// crashes with it.
     pub fn finish(&self) {
         let mut count = self.under_way.count();
         while *count > 0 {

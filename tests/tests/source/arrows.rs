@@ -87,6 +87,7 @@ pub const GRAPHS: &[Graph] = &[
         name: "raft",
         arrows: &[
             ("entry", &["error", "ids", "limits", "types"]),
+            ("disk", &["completions"]),
             ("error", &["ids"]),
             (
                 "generations",
