@@ -23,8 +23,8 @@ pub mod start;
 
 pub use limits::HEAP_ARENAS;
 
-/// The rooms behind the front door, for benchmarks: nothing in here is promised.
-#[cfg(feature = "internals")]
+/// The rooms behind the front door, for benchmarks, fuzz targets and tests: nothing in here is promised.
+#[cfg(any(test, feature = "internals"))]
 #[allow(missing_docs, reason = "each is the room of that name")]
 pub mod internals {
     pub mod cluster {
@@ -33,6 +33,7 @@ pub mod internals {
     pub mod commands {
         pub use crate::commands::*;
     }
+    #[cfg(feature = "internals")]
     pub mod core_loop {
         pub use crate::core_loop::{Outbox, PendingRequest, PendingRequests};
     }

@@ -615,3 +615,35 @@ pub const ENTRY_VIEWS_MAX: usize = 4;
 
 /// Bytes that the reply of a view takes of what those of its shard may have, each time that it has read as many.
 pub const VIEW_REPLY_STEP_BYTES: usize = 64 << 10;
+
+// --- cluster: the map --------------------------------------------------------------------------------------------------------
+
+/// The bounds of a cluster's map.
+#[cfg(any(test, feature = "internals"))]
+pub mod map {
+    /// Nodes of one cluster: Redis' own recommendation ends there.
+    pub const NODES_MAX: usize = 1000;
+
+    /// Groups of one cluster: each has a slot at least, but for those that are about to be removed.
+    pub const GROUPS_MAX: usize = 16384;
+
+    /// Replicas of one group. With more than seven, a write waits for the fourth slowest, and no more failures are survived in
+    /// practice.
+    pub const REPLICAS_MAX: usize = 7;
+
+    /// Nodes that have left whose names and numbers are remembered, the latest ones.
+    pub const FORGOTTEN_MAX: usize = NODES_MAX;
+
+    /// Longest host name of a node, as in DNS.
+    pub const HOSTNAME_BYTES_MAX: usize = 253;
+
+    /// Longest label of a zone.
+    pub const ZONE_BYTES_MAX: usize = 64;
+
+    /// Ranges of slots in one change: as many as there are slots and one more, so that the first slot that is named twice is
+    /// among them.
+    pub const RANGES_MAX: usize = 16385;
+
+    /// The greatest configuration epoch: clients read it as an integer with a sign.
+    pub const CONFIG_EPOCH_MAX: u64 = i64::MAX as u64;
+}

@@ -35,7 +35,7 @@ pub const GRAPHS: &[Graph] = &[
         arrows: &[
             ("boot", &["config", "limits"]),
             ("clients", &["commands", "entry", "ids", "limits", "multi_shard"]),
-            ("cluster", &["ids"]),
+            ("cluster", &["ids", "limits"]),
             ("commands", &["limits"]),
             ("config", &["limits"]),
             (
