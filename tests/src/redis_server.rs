@@ -24,16 +24,25 @@ impl RedisServer {
     /// # Panics
     /// When Debian's package redis-server is not installed.
     pub fn start() -> RedisServer {
-        in_some_attempt("redis-server has its port", RedisServer::try_start)
+        RedisServer::start_with(&[])
     }
 
-    fn try_start() -> Result<RedisServer, String> {
+    /// Starts one on a free port, with these arguments besides.
+    ///
+    /// # Panics
+    /// As [`RedisServer::start`].
+    pub fn start_with(arguments: &[&str]) -> RedisServer {
+        in_some_attempt("redis-server has its port", || RedisServer::try_start(arguments))
+    }
+
+    fn try_start(arguments: &[&str]) -> Result<RedisServer, String> {
         let dir = tempfile::tempdir().expect("a temporary directory");
         // Free now; somebody else may have it when the server asks for it.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
         let mut command = Command::new("setpriv");
         let program = std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
         command.args(["--pdeathsig", "KILL", "--", &program, "--save", "", "--port", &free.port().to_string()]);
+        command.args(arguments);
         command.current_dir(dir.path()).stdin(Stdio::null()).stdout(Stdio::null());
         let mut server = RedisServer { process: spawn(command), address: free, _dir: dir };
         let answer = eventually("redis-server answers", DEADLINE, || -> io::Result<String> {
