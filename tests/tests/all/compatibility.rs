@@ -638,11 +638,28 @@ fn connections_and_servers_answer_as_redis() {
     });
 }
 
+const PUBSUB: &str = "it takes two clients: see `pubsub.rs`";
+
 /// Commands that are not called here, and why.
 const NOT_CALLED: &[(&str, &str)] = &[
     ("basalt", "Redis does not have it"),
     ("basalt|help", "Redis does not have it"),
     ("basalt|reopen", "Redis does not have it"),
+    ("publish", PUBSUB),
+    ("subscribe", PUBSUB),
+    ("unsubscribe", PUBSUB),
+    ("psubscribe", PUBSUB),
+    ("punsubscribe", PUBSUB),
+    ("spublish", PUBSUB),
+    ("ssubscribe", PUBSUB),
+    ("sunsubscribe", PUBSUB),
+    ("pubsub", PUBSUB),
+    ("pubsub|channels", PUBSUB),
+    ("pubsub|help", PUBSUB),
+    ("pubsub|numpat", PUBSUB),
+    ("pubsub|numsub", PUBSUB),
+    ("pubsub|shardchannels", PUBSUB),
+    ("pubsub|shardnumsub", PUBSUB),
     ("client|no-touch", "Redis has it since 7.2, and the one here is older"),
     ("client|setinfo", "Redis has it since 7.2, and the one here is older"),
 ];
