@@ -237,7 +237,16 @@ pub(crate) fn hooks(
 
 pub(crate) fn open_log(directory: &Path, syncer: &LogSyncer) -> RaftLog {
     let options = LogOptions { warm_files: 0, segment_bytes: 1 << 20, ..LogOptions::default() };
-    RaftLog::open(&directory.join("log"), &options, syncer).expect("the log opens")
+    // That of a group which could not be opened is closed on another thread.
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match RaftLog::open(&directory.join("log"), &options, syncer) {
+            Err(basalt_storage::Error::InUse { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            opened => return opened.expect("the log opens"),
+        }
+    }
 }
 
 /// Copies a directory and what is in it: what a process that is killed leaves, if nothing writes to it meanwhile.

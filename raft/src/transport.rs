@@ -17,7 +17,8 @@ pub type Answering<T> = Pin<Box<dyn Future<Output = Result<T, Unreached>>>>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unreached {
-    /// There is no way to the peer now, or it does not want to be asked: it is asked less and less often.
+    /// There is no way to the peer now, or it takes nothing now ([`Error::Behind`](crate::Error::Behind)): it is asked less and
+    /// less often.
     #[error("{0}")]
     Unreachable(String),
     /// The message or its answer was lost. It is sent again at once.
@@ -26,7 +27,8 @@ pub enum Unreached {
 }
 
 /// Sends a group's messages to its other members. An answer that is dropped is one that nobody waits for any more; the group drops
-/// those that come too late, and so no call need know of a deadline.
+/// those that come too late, and so no call need know of a deadline, but for that of a snapshot, whose sender alone knows if it
+/// gets on: it must end when the other says nothing for long.
 ///
 /// Messages may be lost, doubled, late and in another order than they were sent. They must not be changed, and must come from whom
 /// they say.

@@ -20,8 +20,18 @@ impl<D: Disk> Group<D> {
     /// the other does not come to lead.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when the group has stopped.
+    /// [`Error::Option`] unless `to` is another voter: the group would wait for it in vain. [`Error::Fatal`] when the group has
+    /// stopped.
     pub async fn hand_over(&self, to: NodeId) -> Result<()> {
+        let is_another_voter = {
+            let server = self.0.raft.server_metrics();
+            let server = server.borrow_watched();
+            to != self.0.options.node && server.membership_config.voter_ids().any(|voter| voter == to)
+        };
+        if !is_another_voter {
+            let problem = "is no other voter of the group, which could take the lead";
+            return Err(Error::Option { option: "hand_over", value: to.to_string(), problem });
+        }
         let given = self.0.raft.trigger().transfer_leader(to).await;
         given.map_err(|fatal| Error::Fatal(self.0.reason(&fatal)))
     }

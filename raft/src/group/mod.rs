@@ -344,13 +344,6 @@ impl<D: Disk> Group<D> {
         self.0.log.memory()
     }
 
-    /// Waits while this replica is so far behind with applying that it should be sent no more entries. Who receives for the group
-    /// waits here before it hands over entries; the leader's window then closes by itself. Heartbeats and votes never wait: they
-    /// say what is committed.
-    pub async fn catch_up(&self) {
-        self.0.generations.catch_up().await;
-    }
-
     /// Writes all rows that are only in memory to disk and waits for it; the log is purged up to there afterwards. After a
     /// shutdown that follows, a restart executes nothing again.
     ///

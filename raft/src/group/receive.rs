@@ -34,7 +34,7 @@ impl Drop for Waiting<'_> {
 impl<D: Disk> Group<D> {
     /// Takes entries of the group's leader, or its heartbeat. The answer to entries comes when they are on disk.
     ///
-    /// Entries wait in here while this replica is so far behind with applying that it should get no more ([`Group::catch_up`]), and
+    /// Entries wait in here while this replica is so far behind with applying that it should get no more, and
     /// the leader's window closes by itself. Heartbeats and votes never wait, not for entries either: they are to be handed over
     /// when they come, each in a task of its own.
     ///
@@ -43,7 +43,7 @@ impl<D: Disk> Group<D> {
     pub async fn receive_append(&self, message: Append) -> Result<AppendAnswer> {
         if !message.is_heartbeat() {
             let waiting = Waiting::enter(&self.0.waiting_appends).ok_or(Error::Behind)?;
-            self.catch_up().await;
+            self.0.generations.catch_up().await;
             drop(waiting);
         }
         self.0.raft.append_entries(message.0).await.map(AppendAnswer).map_err(|error| self.stopped_by(&error))
