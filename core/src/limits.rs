@@ -303,6 +303,8 @@ pub const MAILBOX_PUBLISHED_BATCHES: usize = 64;
 pub const CHANNEL_STEPS_PER_TURN: u32 = 500_000;
 /// Steps that the name of a channel may take with one pattern; beyond them it does not match.
 pub const CHANNEL_STEPS_MAX: u32 = 20_000;
+/// The same once a turn's steps were taken for one name.
+pub const CHANNEL_STEPS_LEFT: u32 = 512;
 /// Channels and patterns that one client may subscribe to: all cores take note of each.
 pub const SUBSCRIPTIONS_MAX: usize = 100_000;
 

@@ -234,10 +234,11 @@ impl DataDir {
 
     /// Notes that the groups which were created are part of their groups: whoever finds one without a log has lost it. What cannot
     /// be written now is noted in the next start; until then a founder may found it, which does nothing to a log that is not empty.
-    pub fn note_live(&mut self) {
+    /// Those stay as they are of which `is_open` says that their shards are not.
+    pub fn note_live(&mut self, is_open: impl Fn(u16) -> bool) {
         let mut changed = self.manifest.clone();
         for group in &mut changed.groups {
-            if group.state == GroupState::Creating {
+            if group.state == GroupState::Creating && is_open(group.index) {
                 group.state = GroupState::Live;
             }
         }
@@ -633,7 +634,7 @@ mod tests {
             dir.begin_start().expect("all are served");
             dir.count_start().expect("it can be written");
             if start == 2 {
-                dir.note_live();
+                dir.note_live(|_| true);
             }
             drop(dir);
             dir = place.open(None).expect("the same directory");

@@ -149,6 +149,7 @@ impl Core {
             .filter(|connection| {
                 connection.is_caught_up()
                     && connection.waits_for.is_none()
+                    && !connection.stalled
                     && !connection.session.is_subscriber()
                     && self.clock.now.duration_since(connection.session.active) > timeout
             })

@@ -64,7 +64,7 @@ impl Core {
     }
 
     fn let_leave(&mut self, index: usize) -> usize {
-        let Some(shard) = self.shards[index].as_ref().filter(|shard| shard.has_failed()) else { return 0 };
+        let Some(shard) = self.shards[index].as_ref().filter(|shard| shard.group().has_failed()) else { return 0 };
         let (id, is_busy) = (shard.id(), shard.is_busy() || shard.has_replies());
         let mut count = 0;
         while let Some(request) =

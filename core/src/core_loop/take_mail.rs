@@ -36,12 +36,6 @@ impl Core {
                 self.deliver(&replies);
                 self.outbox.recycle_replies(replies);
             }
-            while !self.fanout.is_backlogged()
-                && let Some(batch) = server.mailboxes.next_published(from, self.id)
-            {
-                count += 1;
-                batch.into_messages().into_iter().for_each(|message| self.fanout.push(message));
-            }
             if let Some(half_run) = self.inbox.half_run[from.index()].take() {
                 count += self.run_batch(from, half_run);
             }
@@ -68,6 +62,7 @@ impl Core {
                 }
             }
         }
+        count += self.take_published();
         // Their replies are bounded by the turn: what is left is taken in the next one.
         while self.outbox.has_room_for_replies(self.id)
             && let Some((shard, client, rows)) = self.cold_reads.fetched.pop()
@@ -127,6 +122,25 @@ impl Core {
         cores
             .filter(|core| self.inbox.half_run[core.index()].is_none())
             .any(|core| self.server.mailboxes.has_requests(core, self.id) && self.takes_requests_of(core))
+    }
+
+    /// Takes messages that publishers of other cores have left for the subscribers of this one, as far as there is room for what
+    /// they cause; returns how many batches. Each core is the first to be asked in its turn.
+    fn take_published(&mut self) -> usize {
+        let core_count = self.inbox.half_run.len() as u16;
+        let (first, mut count) = (self.fanout.next_turn(core_count), 0);
+        for step in 0..core_count {
+            if !self.fanout.take_arrived() {
+                break;
+            }
+            let from = CoreId((first + step) % core_count);
+            if let Some(batch) = self.server.mailboxes.next_published(from, self.id) {
+                self.fanout.arrive(batch);
+                count += 1;
+            }
+        }
+        self.fanout.take_arrived();
+        count
     }
 
     /// Returns whether messages of publishers wait in the mailbox, and can be taken.

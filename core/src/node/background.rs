@@ -26,10 +26,22 @@ impl UnderWay {
     fn count(&self) -> MutexGuard<'_, usize> {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn end(&self) {
-        *self.count() -= 1;
-        self.is_less.notify_all();
+/// A job that is counted as under way for as long as this lives.
+struct Counted(Arc<UnderWay>);
+
+impl Counted {
+    fn new(under_way: Arc<UnderWay>) -> Counted {
+        *under_way.count() += 1;
+        Counted(under_way)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        *self.0.count() -= 1;
+        self.0.is_less.notify_all();
     }
 }
 
@@ -40,12 +52,12 @@ impl Background {
     /// What the operating system says when it cannot start a thread.
     pub fn start(name: &str, thread_count: usize, queue_max: usize) -> std::io::Result<Background> {
         let (jobs, queue) = sync_channel::<Job>(queue_max);
-        let (queue, under_way) = (Arc::new(Mutex::new(queue)), Arc::<UnderWay>::default());
+        let queue = Arc::new(Mutex::new(queue));
         for _ in 0..thread_count {
-            let (queue, under_way) = (queue.clone(), under_way.clone());
-            std::thread::Builder::new().name(name.into()).spawn(move || work(&queue, &under_way))?;
+            let queue = queue.clone();
+            std::thread::Builder::new().name(name.into()).spawn(move || work(&queue))?;
         }
-        Ok(Background { jobs, under_way })
+        Ok(Background { jobs, under_way: Arc::default() })
     }
 
     /// Queues a job; gives it back if the queue is full or the threads are gone.
@@ -53,12 +65,14 @@ impl Background {
     /// # Errors
     /// The job, to be tried again later.
     pub fn submit(&self, job: Job) -> Result<(), Job> {
-        *self.under_way.count() += 1;
-        self.jobs.try_send(job).map_err(|refused| {
-            self.under_way.end();
-            match refused {
-                TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
-            }
+        let counted = Counted::new(self.under_way.clone());
+        let job: Job = Box::new(move || {
+            // Goes with the job: when that is done, also where it panics, or when nobody does it any more.
+            let _counted = counted;
+            job();
+        });
+        self.jobs.try_send(job).map_err(|refused| match refused {
+            TrySendError::Full(job) | TrySendError::Disconnected(job) => job,
         })
     }
 
@@ -79,22 +93,12 @@ impl basalt_raft::Background for Background {
     }
 }
 
-fn work(queue: &Mutex<Receiver<Job>>, under_way: &UnderWay) {
-    /// Also where the job panics.
-    struct End<'a>(&'a UnderWay);
-    impl Drop for End<'_> {
-        fn drop(&mut self) {
-            self.0.end();
-        }
-    }
+fn work(queue: &Mutex<Receiver<Job>>) {
     loop {
         // The lock is held while waiting: one thread waits for a job, the others for their turn to wait.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => {
-                let _end = End(under_way);
-                job();
-            }
+            Ok(job) => job(),
             Err(_) => return,
         }
     }

@@ -93,7 +93,8 @@ impl<'a> Keeper<'a> {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
-        self.data.note_live();
+        let has_failed = |index| self.server.shards[usize::from(index)].state.get() == GroupState::Failed;
+        self.data.note_live(|index: u16| !has_failed(index));
         Ok(Some(compactions))
     }
 
@@ -159,6 +160,8 @@ impl<'a> Keeper<'a> {
         tracing::info!(shard = shard.0, skip, "the shard is opened again, as it was ordered");
         self.share_out();
         match self.open_patiently(shard, skip) {
+            // It would be closed by nobody.
+            Ok(Some(_)) if self.server.stop.is_requested() => {}
             Ok(Some(open)) => {
                 self.failed.remove(&shard);
                 begin_compaction(self.server.clone(), vec![open.compaction_start()]);

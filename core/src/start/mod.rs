@@ -153,7 +153,8 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
             failure.get_or_insert(reason);
         }
     }
-    shard_threads.background.finish();
+    let Threads { background, readers, entry_readers, viewers, entry_viewers } = &shard_threads;
+    [background, readers, entry_readers, viewers, entry_viewers].into_iter().for_each(Background::finish);
     // Dropping the syncers ends their threads; every log was synced before its core ended.
     drop(syncers);
     match failure.or_else(|| server.stop.failure()) {

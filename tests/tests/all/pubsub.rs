@@ -298,7 +298,7 @@ fn limits_of_one_class_leave_those_of_the_other() {
 
 #[test]
 fn a_subscriber_that_is_idle_is_not_closed_for_it() {
-    let alone = Alone::new(|options| options.set("--timeout", "1"));
+    let alone = Alone::new(|options| options.set("--timeout", "5"));
     let connect = || Client::connect(alone.node.address()).expect("the node accepts");
     let (mut subscriber, mut idle) = (connect(), connect());
     subscriber.ask("SUBSCRIBE news");

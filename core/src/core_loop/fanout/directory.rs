@@ -95,7 +95,10 @@ impl Directory {
         }
         if audience == Audience::Channel {
             for (pattern, counts) in &self.patterns {
-                let (matches, steps) = glob_matches_within(pattern, channel, limits::CHANNEL_STEPS_MAX);
+                // However many patterns need many steps, the others have what they need.
+                let is_much = receivers.steps >= limits::CHANNEL_STEPS_PER_TURN;
+                let steps_max = if is_much { limits::CHANNEL_STEPS_LEFT } else { limits::CHANNEL_STEPS_MAX };
+                let (matches, steps) = glob_matches_within(pattern, channel, steps_max);
                 receivers.steps = receivers.steps.saturating_add(steps);
                 if matches {
                     receivers.patterns.push(pattern.clone());

@@ -21,7 +21,7 @@ use crate::clients::{Audience, Connection, Expects, ReplyMode, SubscriptionChang
 use crate::commands::glob_matches;
 use crate::ids::CoreId;
 use crate::limits;
-use crate::mail::{Control, Message, Published, SubscriptionChanges};
+use crate::mail::{Control, Message, Published, PublishedBatch, SubscriptionChanges};
 use crate::session_commands::FanoutOrder;
 
 use announced::Announced;
@@ -34,6 +34,10 @@ pub(super) struct Fanout {
     channels: Subscribers,
     patterns: Subscribers,
     shard_channels: Subscribers,
+    /// Messages of another core's publishers for whose receivers there was no room yet: what is left of one batch.
+    arrived: VecDeque<Arc<Published>>,
+    /// The core that is asked first for the next batch.
+    asked_first: u16,
     due: VecDeque<Due>,
     cost: usize,
     /// Steps of matching in this turn.
@@ -92,7 +96,7 @@ impl Encoded {
 impl Fanout {
     /// Returns whether something is due to a subscriber, or publishers or other cores wait for word.
     pub(super) fn has_some(&self) -> bool {
-        !self.due.is_empty() || !self.waiting.is_empty() || !self.ended.is_empty()
+        !self.due.is_empty() || !self.arrived.is_empty() || !self.waiting.is_empty() || !self.ended.is_empty()
     }
 
     /// Returns whether so much is due that no more messages of other cores should be taken.
@@ -108,6 +112,28 @@ impl Fanout {
     /// Has a publisher go on when it may.
     pub(super) fn wait(&mut self, connection: ConnId) {
         self.waiting.push(connection);
+    }
+
+    /// The core of so many that is asked first for messages in this turn.
+    pub(super) fn next_turn(&mut self, core_count: u16) -> u16 {
+        self.asked_first = (self.asked_first + 1) % core_count;
+        self.asked_first
+    }
+
+    /// Takes in a batch of another core, to be looked at as far as there is room.
+    pub(super) fn arrive(&mut self, batch: PublishedBatch) {
+        self.arrived.extend(batch.into_messages());
+    }
+
+    /// Finds the receivers of what has arrived, as far as there is room for them. False if there is no more room.
+    pub(super) fn take_arrived(&mut self) -> bool {
+        while !self.is_backlogged() {
+            match self.arrived.pop_front() {
+                Some(published) => self.push(published),
+                None => return true,
+            }
+        }
+        false
     }
 
     /// Takes in a message that is due to the subscribers that this core has by now.
