@@ -71,7 +71,7 @@ fn read_on(node: &Node, client: &mut Client, mut reply: std::io::Result<Reply>) 
 fn an_entry_waits(node: &Node) -> bool {
     let said = node.said();
     let count = |part: &str| said.iter().filter(|line| line.contains(part)).count();
-    count("an entry waits for space") > count("the log's disk has space again")
+    count("waits for space, and no more is taken") > count("the log's disk has space again")
 }
 
 /// Writes values to new keys until one is refused; returns how many keys there are, and the refusal. A write that was taken just
@@ -83,7 +83,7 @@ fn write_until_refused(node: &Node, first: usize) -> (usize, String) {
         let mut reply = read_on(node, &mut client, reply);
         if let Err(error) = &reply {
             println!("the write of key:{number} is held up: {error}");
-            node.wait_for_line("an entry waits for space");
+            node.wait_for_line("waits for space, and no more is taken");
             client = patient_client(node);
             // Of the same shard: if there is space again, it is taken after the one that was held up.
             reply = Ok(node.client().call_patiently(["SET", &format!("after:{{key:{number}}}"), "value"]));
