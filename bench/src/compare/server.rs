@@ -21,7 +21,7 @@ use super::server_options::ServerOptions;
 const START_MAX: Duration = Duration::from_secs(30);
 /// Interval at which a starting server is asked.
 const POLL_EVERY: Duration = Duration::from_millis(5);
-/// A server that takes longer for a PING is not ready.
+/// A server that takes longer to answer is not ready.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// A running server.
@@ -160,17 +160,18 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr().context("the port is unknown")?.port())
 }
 
-/// Returns whether a server on `port` answers a PING.
+/// Returns whether a server on `port` has its data. A PING is answered before that.
 fn answers(port: u16) -> bool {
-    let ping = || -> std::io::Result<bool> {
+    let ask = || -> std::io::Result<bool> {
         let mut stream = TcpStream::connect_timeout(&SocketAddrV4::new(Ipv4Addr::LOCALHOST, port).into(), ANSWER_MAX)?;
         stream.set_read_timeout(Some(ANSWER_MAX))?;
-        stream.write_all(b"PING\r\n")?;
-        let mut reply = [0; 7];
-        stream.read_exact(&mut reply)?;
-        Ok(&reply == b"+PONG\r\n")
+        stream.write_all(b"DBSIZE\r\n")?;
+        let mut first = [0];
+        stream.read_exact(&mut first)?;
+        // Neither an error nor anything else than a number.
+        Ok(&first == b":")
     };
-    ping().unwrap_or(false)
+    ask().unwrap_or(false)
 }
 
 /// Returns how much memory of process `pid` is resident, in bytes.
