@@ -333,12 +333,16 @@ struct Crash {
     first: u64,
 }
 
-/// Runs a log through random calls, and copies its directory at random moments.
 /// Appends, waiting while RocksDB has too many segments to write as tables.
 fn append_patiently(log: &mut RaftLog, records: &[LogRecord]) {
+    patiently(|| log.append(records));
+}
+
+/// Does what changes nothing as long as the log is stalled.
+fn patiently<T>(mut change: impl FnMut() -> Result<T, Error>) -> T {
     for _ in 0..30_000 {
-        match log.append(records) {
-            Ok(()) => return,
+        match change() {
+            Ok(done) => return done,
             Err(Error::WriteStall) => std::thread::sleep(Duration::from_millis(1)),
             Err(error) => panic!("{error}"),
         }
@@ -346,6 +350,7 @@ fn append_patiently(log: &mut RaftLog, records: &[LogRecord]) {
     panic!("the log has been stalled for 30 s");
 }
 
+/// Runs a log through random calls, and copies its directory at random moments.
 fn crashes(seed: u64, count: usize) -> Vec<Crash> {
     let mut random = Random(seed);
     let directory = tempfile::tempdir().unwrap();
@@ -369,14 +374,14 @@ fn crashes(seed: u64, count: usize) -> Vec<Crash> {
             16 => {
                 term += 1;
                 let keep = (first + random.below(next - first + 1)).max(next.saturating_sub(300));
-                log.truncate_after(keep.checked_sub(1)).unwrap();
+                patiently(|| log.truncate_after(keep.checked_sub(1)));
                 next = keep.max(first).min(next);
                 written.split_off(&next);
                 synced.split_off(&next);
             }
             17 if next > first + 2000 => {
                 let upto = first + random.below(1000);
-                log.purge(upto, b"id").unwrap();
+                patiently(|| log.purge(upto, b"id"));
                 first = upto + 1;
                 written = written.split_off(&first);
                 synced = synced.split_off(&first);
