@@ -529,3 +529,47 @@ fn a_group_is_created_and_opened_again_beside_others_that_run() {
     let lost = lane.open_log(1, &state_of(root.path(), 1), &not_made, &syncer).expect_err("refused");
     assert!(matches!(lost, Error::Corruption { .. }), "{lost}");
 }
+
+#[test]
+fn a_group_that_is_removed_is_gone_after_a_crash_too_and_the_others_lose_nothing() {
+    let (temporary, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (root, syncer) = (temporary.path(), syncer());
+    let (lane, mut logs) = open_all(root, &options(), &syncer);
+    // Over several segments, of which some are tables by now.
+    for round in 0..60 {
+        for (group, log) in logs.iter_mut().enumerate() {
+            append_patiently(log, &records(group, round * 20..(round + 1) * 20, 1));
+            sync(log);
+        }
+    }
+    assert!(matches!(lane.remove_log(1), Err(Error::InUse { .. })), "it is open");
+    drop(logs.remove(1));
+    fs::remove_dir_all(state_of(root, 1)).unwrap();
+    fs::create_dir(state_of(root, 1)).unwrap();
+    lane.remove_log(1).unwrap();
+    lane.remove_log(1).unwrap();
+    // The others go on, and their segments are counted as before.
+    for round in 60..120 {
+        for (group, log) in [0, 2].into_iter().zip(&mut logs) {
+            append_patiently(log, &records(group, round * 20..(round + 1) * 20, 1));
+            sync(log);
+            let _ = log.backlog();
+        }
+    }
+    copy(root, crashed.path());
+    {
+        let root = crashed.path();
+        let lane = open_lane(root, &options());
+        for group in [0, 2] {
+            let log = open_log(&lane, root, group, &options(), &syncer);
+            assert_eq!(all(&log).last(), records(group, 2399..2400, 1).last(), "group {group}");
+            assert_eq!(log.range().end, 2400);
+        }
+        let empty = open_log(&lane, root, 1, &options(), &syncer);
+        assert_eq!((empty.range(), empty.last_index()), (0..0, None), "nothing of the old one is found");
+        lane.finish_opening().unwrap();
+    }
+    drop((logs, lane));
+    let (_lane, logs) = open_all(root, &options(), &syncer);
+    assert_eq!(logs.iter().map(|log| log.range().end).collect::<Vec<_>>(), [2400, 0, 2400]);
+}

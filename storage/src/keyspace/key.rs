@@ -141,6 +141,16 @@ impl KeyPosition {
         KeyPosition(u64::from(Slot::of(key).0) << 32 | u64::from(name_hash(key)))
     }
 
+    /// The position before all keys of `slot`.
+    pub fn of_slot(slot: Slot) -> KeyPosition {
+        KeyPosition(u64::from(slot.0) << 32)
+    }
+
+    /// The slot of the position.
+    pub fn slot(self) -> Slot {
+        Slot((self.0 >> 32) as u16)
+    }
+
     /// The place with the number `bits`; `None` if there are not that many.
     pub fn from_bits(bits: u64) -> Option<KeyPosition> {
         (bits >> KeyPosition::BITS == 0).then_some(KeyPosition(bits))

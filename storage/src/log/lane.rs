@@ -141,6 +141,32 @@ impl Lane {
         Ok(RaftLog::new(recovered, skips, options, syncer))
     }
 
+    /// Removes the records of group `group`, which is no more; nothing happens if there are none. A crash before it is over leaves
+    /// records that nobody asks for.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while the log is open; [`Error::DiskFull`], [`Error::Io`].
+    pub fn remove_log(&self, group: u64) -> Result<()> {
+        let family = format!("group-{group}");
+        if self.shared.has_open(&family) {
+            return Err(Error::InUse { path: self.shared.directory.clone() });
+        }
+        self.shared.remove_family(&family)
+    }
+
+    /// Removes the records of all groups but these: those of groups that are no more, whose removal was cut short.
+    ///
+    /// # Errors
+    /// As [`Lane::remove_log`].
+    pub fn keep_logs(&self, groups: &[u64]) -> Result<()> {
+        let kept: Vec<String> = groups.iter().map(|group| format!("group-{group}")).collect();
+        let left: Vec<String> = self.shared.with_open(|open| {
+            let is_left = |family: &&String| *family != DEFAULT_FAMILY && !kept.contains(*family);
+            open.families.iter().filter(is_left).cloned().collect()
+        })?;
+        left.iter().try_for_each(|family| self.shared.remove_family(family))
+    }
+
     /// Notes that all groups are open: what they were recovered from is not kept any longer, and write-ahead files are written in
     /// full.
     ///
@@ -309,6 +335,21 @@ impl SharedLane {
             }
         })?;
         open.families.push(family.to_owned());
+        Ok(())
+    }
+
+    /// Removes a column family with all that is in it.
+    fn remove_family(&self, family: &str) -> Result<()> {
+        let mut open = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let open = open.as_mut().ok_or_else(|| Error::DiskFull { path: self.directory.clone() })?;
+        let Some(place) = open.families.iter().position(|name| name == family) else { return Ok(()) };
+        // Where it fails, RocksDB may have it and the handle is gone: what is there is known once the lane is opened again.
+        open.database
+            .drop_cf(family)
+            .map_err(|error| refusal(&self.directory, &error))
+            .inspect_err(|_| self.wedge())?;
+        open.families.remove(place);
+        lock(&self.segments).forget_group(place);
         Ok(())
     }
 

@@ -22,6 +22,15 @@ impl Segments {
         self.ended.clear();
     }
 
+    /// Forgets the group at this place; those behind it move up.
+    pub(super) fn forget_group(&mut self, group: usize) {
+        for has_records in &mut self.ended {
+            if group < has_records.len() {
+                has_records.remove(group);
+            }
+        }
+    }
+
     /// Counts the segments that wait, given for each group in how many of them RocksDB holds records. They are written in order, so
     /// those that were ended earlier are forgotten.
     pub(super) fn count_waiting(&mut self, waiting_of_groups: &[u64]) -> u64 {
@@ -63,6 +72,17 @@ mod tests {
         assert_eq!(segments.count_waiting(&[0, 1, 0]), 1);
         assert_eq!(segments.count_waiting(&[0, 0, 0]), 0);
         assert!(segments.ended.is_empty(), "what is written is forgotten");
+    }
+
+    #[test]
+    fn a_group_that_goes_takes_its_place_along() {
+        let mut segments = Segments::default();
+        segments.end(vec![false, true, false]);
+        segments.end(vec![false, false, true]);
+        segments.end(vec![true]);
+        segments.forget_group(1);
+        assert_eq!(segments.ended, [vec![false, false], vec![false, true], vec![true]]);
+        assert_eq!(segments.count_waiting(&[0, 1]), 2);
     }
 
     #[test]
