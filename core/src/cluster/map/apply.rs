@@ -50,6 +50,8 @@ impl Map {
             Change::BumpConfigEpoch { node } => self.bump_config_epoch(node),
             Change::SetRole { node, role } => self.set_role(node, role),
             Change::FoundGroups { node, count } => self.found_groups(node, count),
+            Change::GiveUpSlots { node } => self.give_up_slots(node),
+            Change::NoteLive { groups } => self.note_live(&groups),
             Change::PlaceGroups { placements } => self.place_groups(placements),
             Change::SetReplicasWanted { group, count } => self.set_replicas_wanted(group, count),
             Change::MoveSlots { slots, from, to } => self.move_slots(&slots, from, to),
@@ -92,7 +94,9 @@ impl Map {
         self.replication_factor = replication_factor;
         self.next_group = before + 1;
         let home = node.number;
-        self.groups.extend(groups.into_iter().map(|former| first_placed(former.number, former.slots, home)));
+        self.groups.extend(
+            groups.into_iter().map(|former| Group { is_live: true, ..first_placed(former.number, former.slots, home) }),
+        );
         self.add(node, SlotSet::default());
         Ok(Outcome::Done)
     }
@@ -315,10 +319,28 @@ impl Map {
         Ok(Outcome::Founded { first, count: u16::try_from(count).expect("no more than were asked for") })
     }
 
+    fn note_live(&mut self, groups: &[GroupNumber]) -> Result<Outcome, Refused> {
+        if let Some(unknown) = groups.iter().find(|group| self.group(**group).is_none()) {
+            return Err(Refused::UnknownGroup(*unknown));
+        }
+        for group in groups {
+            self.group_mut(*group)?.is_live = true;
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn give_up_slots(&mut self, node: NodeId) -> Result<Outcome, Refused> {
+        self.node_mut(node)?.claimed = SlotSet::default();
+        self.groups.retain(|group| group.replicas != [node]);
+        Ok(Outcome::Done)
+    }
+
     fn place_groups(&mut self, mut placements: Vec<GroupPlacement>) -> Result<Outcome, Refused> {
         let mut placed = BTreeSet::new();
         for GroupPlacement { group, home, replicas } in &mut placements {
-            self.group(*group).ok_or(Refused::UnknownGroup(*group))?;
+            if !self.group(*group).ok_or(Refused::UnknownGroup(*group))?.is_live {
+                return Err(Refused::NotLive(*group));
+            }
             check_replica_count(replicas.len())?;
             replicas.sort_unstable();
             if !placed.insert(*group) || replicas.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -422,7 +444,7 @@ impl Map {
 
 /// A group that is on one node only.
 fn first_placed(number: GroupNumber, slots: SlotSet, home: NodeId) -> Group {
-    Group { number, slots, replicas_wanted: None, home, replicas: vec![home] }
+    Group { number, slots, is_live: false, replicas_wanted: None, home, replicas: vec![home] }
 }
 
 fn check_incarnation(name: super::NodeName, known: u64, found: u64) -> Result<(), Refused> {

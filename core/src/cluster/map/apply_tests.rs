@@ -117,7 +117,7 @@ fn an_old_copy_of_a_directory_and_odd_addresses_are_refused() {
 fn a_node_leaves_once_it_is_empty_and_nobody_gets_its_name_or_number() {
     let mut map = with_nodes(3);
     apply(&mut map, claim(2, &[(0, 9)]));
-    apply(&mut map, found(2, 1));
+    found_live(&mut map, 2, 1);
     apply(&mut map, claim(2, &[(20, 29)]));
     apply(&mut map, replicate(3, 2));
     let forget = |of| Change::Forget { node: number(of) };
@@ -173,7 +173,7 @@ fn slots_are_claimed_and_released_in_redis_words() {
     assert_eq!((owner(&map, 16383), owner(&map, 5)), (SlotOwner::Claimed(number(2)), SlotOwner::Nobody));
     apply(&mut map, Change::FlushSlots { node: number(2) });
     assert_eq!((owner(&map, 0), owner(&map, 6)), (SlotOwner::Nobody, SlotOwner::Claimed(number(1))));
-    apply(&mut map, found(1, 1));
+    found_live(&mut map, 1, 1);
     assert!(refuse(&mut map, release(&[(6, 6)])).starts_with("ERR Slot 6 belongs to group 1,"));
     apply(&mut map, Change::FlushSlots { node: number(1) });
     assert_eq!(owner(&map, 6), SlotOwner::Group(GroupNumber(1)));
@@ -217,7 +217,7 @@ fn replicas_have_one_master_and_no_slots() {
     assert!(refuse(&mut map, replicate(1, 9)).contains("Unknown node number 9"));
     let not_empty = "ERR To set a master the node must be empty and without assigned slots.";
     assert_eq!(refuse(&mut map, replicate(2, 1)), not_empty);
-    apply(&mut map, found(2, 1));
+    found_live(&mut map, 2, 1);
     assert_eq!(refuse(&mut map, replicate(2, 1)), not_empty);
     apply(&mut map, replicate(3, 1));
     assert_eq!(apply(&mut map, replicate(3, 1)), Outcome::Unchanged);
@@ -270,7 +270,7 @@ fn a_node_alone_deals_its_slots_as_its_router_does() {
 fn groups_are_placed_cut_and_removed() {
     let mut map = with_nodes(3);
     apply(&mut map, claim(1, &[(0, 99)]));
-    apply(&mut map, found(1, 2));
+    found_live(&mut map, 1, 2);
     apply(&mut map, place(1, 3, &[3, 1]));
     let group = map.group(GroupNumber(1)).unwrap();
     assert_eq!((group.home, &group.replicas[..]), (number(3), &[number(1), number(3)][..]));
@@ -304,6 +304,27 @@ fn groups_are_placed_cut_and_removed() {
     assert_eq!(map.replicas_wanted(&map.groups()[0]), 2);
     apply(&mut map, Change::SetDraining { node: number(3), is_draining: true });
     assert!(map.node(number(3)).unwrap().is_draining);
+}
+
+#[test]
+fn a_group_is_nowhere_else_before_it_is_there_and_nowhere_once_it_is_given_up() {
+    let mut map = with_nodes(2);
+    apply(&mut map, claim(1, &[(0, 99), (200, 200)]));
+    apply(&mut map, found(1, 2));
+    let early = "ERR group 2 is not founded yet: its home is the only one that may";
+    assert_eq!(refuse(&mut map, place(2, 1, &[1, 2])), early);
+    let live = |groups: &[u64]| Change::NoteLive { groups: groups.iter().copied().map(GroupNumber).collect() };
+    assert_eq!(refuse(&mut map, live(&[2, 7])), "ERR Unknown group 7");
+    apply(&mut map, live(&[2]));
+    apply(&mut map, place(2, 1, &[1, 2]));
+    apply(&mut map, claim(1, &[(300, 301)]));
+    apply(&mut map, claim(2, &[(400, 401)]));
+    // Of group 2 another node has a replica.
+    apply(&mut map, Change::GiveUpSlots { node: number(1) });
+    assert_eq!(map.groups().iter().map(|group| group.number.0).collect::<Vec<_>>(), [2]);
+    assert_eq!((owner(&map, 0), owner(&map, 300)), (SlotOwner::Nobody, SlotOwner::Nobody));
+    assert_eq!((owner(&map, 200), owner(&map, 400)), (SlotOwner::Group(GroupNumber(2)), SlotOwner::Claimed(number(2))));
+    assert_eq!(map.next_group(), GroupNumber(3), "a number is never given again");
 }
 
 #[test]

@@ -75,6 +75,8 @@ fn the_layout_of_changes_is_the_documented_one() {
         (Change::RemoveGroup { group }, format!("01 0f {group_hex}")),
         (Change::SetReplicationFactor { count: 5 }, "01 10 05".to_owned()),
         (Change::SetDraining { node, is_draining: true }, format!("01 11 {number_hex} 01")),
+        (Change::GiveUpSlots { node }, format!("01 13 {number_hex}")),
+        (Change::NoteLive { groups: vec![group] }, format!("01 12 01000000 {group_hex}")),
     ] {
         let expected = hex(&expected);
         assert_eq!(change.encode(), expected, "{change:?}");
@@ -115,7 +117,7 @@ fn the_layout_of_maps_is_the_documented_one() {
             "01 0200000000000000",
             "01 0000000000000000 00000000",
         ),
-        "01000000 0100000000000000 01000000 0000 0300 02 0100000000000000 01000000 0100000000000000".to_owned(),
+        "01000000 0100000000000000 01000000 0000 0300 00 02 0100000000000000 01000000 0100000000000000".to_owned(),
         format!("01000000 0300000000000000 {name_3} 0300000000000000"),
     ];
     let expected = hex(&expected.concat());
@@ -133,8 +135,8 @@ fn unknown_versions_and_kinds_are_named() {
     let error = |bytes: &[u8]| Change::decode(bytes).unwrap_err().to_string();
     assert_eq!(error(&[2, 4]), "the change has version 2, this program reads up to version 1");
     assert_eq!(error(&[0]), "the change has version 0, this program reads up to version 1");
-    assert_eq!(error(&[1, 0]), "the change is of kind 0, this program knows those from 1 to 17");
-    assert_eq!(error(&[1, 18]), "the change is of kind 18, this program knows those from 1 to 17");
+    assert_eq!(error(&[1, 0]), "the change is of kind 0, this program knows those from 1 to 19");
+    assert_eq!(error(&[1, 20]), "the change is of kind 20, this program knows those from 1 to 19");
     assert_eq!(error(&[]), "the bytes end 1 bytes too early");
     assert_eq!(Map::decode(&[2]).unwrap_err().to_string(), "the map has version 2, this program reads up to version 1");
 }
@@ -164,13 +166,13 @@ fn lengths_are_held_against_what_is_there_before_memory_is_taken() {
 fn maps_that_contradict_themselves_are_refused() {
     let mut good = with_nodes(3);
     apply(&mut good, Change::ClaimSlots { node: number(1), ranges: vec![range(0, 9)] });
-    apply(&mut good, Change::FoundGroups { node: number(1), count: 2 });
+    found_live(&mut good, 1, 2);
     let wrong = |spoil: Spoil<'_>| {
         let mut map = good.clone();
         spoil(&mut map);
         Map::decode(&map.encode()).unwrap_err().to_string()
     };
-    let spoils: [(Spoil<'_>, &str); 18] = [
+    let spoils: [(Spoil<'_>, &str); 19] = [
         (&|map| map.cluster_id = ClusterId::default(), "it has nodes or groups, but no id"),
         (&|map| map.nodes.clear(), "it has no nodes"),
         (&|map| map.replication_factor = 0, "1 to 7 replicas, not 0"),
@@ -186,6 +188,13 @@ fn maps_that_contradict_themselves_are_refused() {
         (&|map| map.groups[1].slots = slots(4, 9), "slot 4 has two owners"),
         (&|map| map.groups[1].home = number(2), "group 2 is in no order"),
         (&|map| map.groups[1].replicas.push(number(1)), "group 2 is in no order"),
+        (
+            &|map| {
+                map.groups[1].is_live = false;
+                map.groups[1].replicas.push(number(2));
+            },
+            "before it is founded",
+        ),
         (&|map| map.groups[1].replicas.push(number(9)), "a node that is not there"),
         (&|map| map.groups[1].number = GroupNumber(1), "group number 1 does not follow 1"),
         (&|map| map.next_group = 2, "the next group would be number 2, the last one is 2"),

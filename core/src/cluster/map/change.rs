@@ -96,6 +96,16 @@ pub enum Change {
         /// The number of groups; there are no more than slots.
         count: u16,
     },
+    /// Groups are there: their homes have founded them.
+    NoteLive {
+        /// The groups.
+        groups: Vec<GroupNumber>,
+    },
+    /// A node gives up the slots that it has claimed, and those of groups that no other node should have: these are no more.
+    GiveUpSlots {
+        /// The node.
+        node: NodeId,
+    },
     /// Groups get other places.
     PlaceGroups {
         /// The places, each group once.

@@ -12,6 +12,8 @@ pub struct Group {
     pub number: GroupNumber,
     /// The slots that it has.
     pub slots: SlotSet,
+    /// False until its home has founded it: nobody else may have it before, or a second node could found it as well.
+    pub is_live: bool,
     /// The number of replicas wanted, if it is another than the cluster's.
     pub replicas_wanted: Option<u8>,
     /// The node that should lead it: one of `replicas`.

@@ -4,7 +4,7 @@
 //! map       [version u8 = 1][epoch u64][cluster id 20][replication factor u8][configuration epoch u64][next group u64]
 //!           [list of nodes][list of groups][list of forgotten]
 //! node      [number u64][name 20][starts u64][addresses][role][draining u8][configuration epoch u64][claimed slots]
-//! group     [number u64][slots][replicas wanted u8, 0 for the cluster's][home u64][list of replicas u64]
+//! group     [number u64][slots][live u8][replicas wanted u8, 0 for the cluster's][home u64][list of replicas u64]
 //! forgotten [number u64][name 20][starts u64]
 //! ```
 //!
@@ -30,7 +30,7 @@ const MAP_VERSIONS: Versions = Versions::new(1, 1);
 
 /// Least bytes of a node, a group and a forgotten node.
 const NODE_BYTES: usize = 59;
-const GROUP_BYTES: usize = 25;
+const GROUP_BYTES: usize = 26;
 const FORGOTTEN_BYTES: usize = 36;
 
 impl Map {
@@ -55,6 +55,7 @@ impl Map {
         out.list(&self.groups, |out, group| {
             out.u64(group.number.0);
             out.ranges(group.slots.ranges());
+            out.u8(u8::from(group.is_live));
             out.replicas_wanted(group.replicas_wanted);
             out.u64(group.home.0);
             out.replicas(&group.replicas);
@@ -162,6 +163,9 @@ impl Map {
             if !is_ordered || !group.replicas.contains(&group.home) {
                 return Err(format!("group {} is in no order", group.number));
             }
+            if !group.is_live && group.replicas != [group.home] {
+                return Err(format!("group {} is on other nodes before it is founded", group.number));
+            }
             if group.replicas.iter().any(|replica| self.node(*replica).is_none()) {
                 return Err(format!("group {} is on a node that is not there", group.number));
             }
@@ -193,6 +197,7 @@ fn read_group(read: &mut Reader<'_>) -> Result<Group> {
     Ok(Group {
         number: read.group()?,
         slots: read.slots()?,
+        is_live: read.bool("live")?,
         replicas_wanted: read.replicas_wanted()?,
         home: read.node()?,
         replicas: read.replicas()?,

@@ -36,7 +36,7 @@ pub use refused::Refused;
 pub use slots::{SlotRange, SlotSet};
 
 use basalt_raft::NodeId;
-use basalt_storage::keyspace::Slot;
+use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 
 use owners::Owners;
 
@@ -153,6 +153,12 @@ impl Map {
     /// The owner of `slot`: a look into a table.
     pub fn owner(&self, slot: Slot) -> SlotOwner {
         self.owners.of_slot(slot.index(), &self.nodes, &self.groups)
+    }
+
+    /// True if every slot has a group or was claimed.
+    pub fn is_covered(&self) -> bool {
+        let sets = self.groups.iter().map(|group| &group.slots).chain(self.nodes.iter().map(|node| &node.claimed));
+        sets.map(SlotSet::count).sum::<usize>() == usize::from(SLOT_COUNT)
     }
 
     /// The number of replicas that `group` should have.

@@ -135,6 +135,9 @@ pub enum Refused {
     /// A group is to be removed that has slots.
     #[error("ERR group {0} has slots")]
     GroupHasSlots(GroupNumber),
+    /// A group gets another place before it is there.
+    #[error("ERR group {0} is not founded yet: its home is the only one that may")]
+    NotLive(GroupNumber),
     /// A number of replicas cannot be.
     #[error("ERR a group has 1 to {REPLICAS_MAX} replicas, not {0}")]
     ReplicaCount(usize),

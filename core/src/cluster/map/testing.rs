@@ -51,6 +51,14 @@ pub fn apply(map: &mut Map, change: Change) -> Outcome {
     outcome.unwrap_or_else(|refused| panic!("{change:?}: {refused}"))
 }
 
+/// Founds the groups of all that a node has claimed.
+#[track_caller]
+pub fn found_live(map: &mut Map, node: u64, count: u16) {
+    apply(map, Change::FoundGroups { node: number(node), count });
+    let groups = map.groups().iter().map(|group| group.number).collect();
+    apply(map, Change::NoteLive { groups });
+}
+
 /// Applies a change that must be refused, and returns the error that a client is told.
 #[track_caller]
 pub fn refuse(map: &mut Map, change: Change) -> String {
@@ -143,6 +151,8 @@ pub fn changes() -> impl Strategy<Value = Change> {
         1 => (group(), prop::option::of(1..9u8))
             .prop_map(|(group, count)| Change::SetReplicasWanted { group, count }),
         3 => (set(), owner(), owner()).prop_map(|(slots, from, to)| Change::MoveSlots { slots, from, to }),
+        2 => prop::collection::vec(group(), 0..4).prop_map(|groups| Change::NoteLive { groups }),
+        1 => node().prop_map(|node| Change::GiveUpSlots { node }),
         1 => group().prop_map(|group| Change::RemoveGroup { group }),
         1 => (0..9u8).prop_map(|count| Change::SetReplicationFactor { count }),
         1 => (node(), any::<bool>()).prop_map(|(node, is_draining)| Change::SetDraining { node, is_draining }),

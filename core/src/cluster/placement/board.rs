@@ -89,8 +89,8 @@ impl Board {
             return board;
         }
         for (at, group) in map.groups().iter().enumerate() {
-            // Nobody could copy it.
-            if group.replicas.iter().all(|replica| lost.contains(replica)) {
+            // Nobody could copy it, or nobody has it yet.
+            if !group.is_live || group.replicas.iter().all(|replica| lost.contains(replica)) {
                 continue;
             }
             let all_wanted = usize::from(map.replicas_wanted(group));

@@ -54,7 +54,7 @@ impl Cluster {
         if !self.groups.is_empty() {
             let count = self.groups.len() as u16;
             apply(&mut map, Change::ClaimSlots { node: claimant, ranges: vec![range(0, count - 1)] });
-            apply(&mut map, Change::FoundGroups { node: claimant, count });
+            found_live(&mut map, claimant.0, count);
         }
         let mut placements = Vec::new();
         for (group, &(at, wanted)) in map.clone().groups().iter().zip(&self.groups) {

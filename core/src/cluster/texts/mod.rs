@@ -14,7 +14,7 @@ mod slots;
 mod tests;
 
 pub use info::reply_info;
-pub use nodes::reply_nodes;
+pub use nodes::{reply_nodes, reply_replicas};
 pub use shards::reply_shards;
 pub use slots::reply_slots;
 

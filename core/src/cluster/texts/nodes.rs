@@ -18,6 +18,19 @@ pub fn reply_nodes(view: &View<'_>, reply: &mut Reply<'_>) {
     reply.verbatim("txt", text);
 }
 
+/// Replies to CLUSTER REPLICAS with the lines of the nodes that are replicas of `master`.
+pub fn reply_replicas(view: &View<'_>, master: &Node, reply: &mut Reply<'_>) {
+    let shown = Shown::of(view);
+    let replicas: Vec<&Node> =
+        view.map.nodes().iter().filter(|node| shown.master(node) == Some(master.number)).collect();
+    reply.array(replicas.len());
+    for node in replicas {
+        let mut text = String::new();
+        write_line(view, &shown, node, &mut text).expect("a string takes everything");
+        reply.bulk(text.trim_end().as_bytes());
+    }
+}
+
 fn write_line(view: &View<'_>, shown: &Shown<'_>, node: &Node, text: &mut String) -> fmt::Result {
     let (addresses, peer) = (&node.addresses, view.peer(node.number));
     write!(text, "{} {}:{}@{}", node.name, ip_text(addresses), addresses.port, addresses.bus_port)?;

@@ -144,7 +144,7 @@ fn a_node_alone_replies_as_redis_does() {
     }
     // Without groups the cluster is not ready; redis-server takes a moment for that.
     apply(&mut map, Change::ClaimSlots { node: number(1), ranges: vec![range(51, 99)] });
-    apply(&mut map, Change::FoundGroups { node: number(1), count: 3 });
+    found_live(&mut map, 1, 3);
     let leaders = map.groups().iter().map(|group| (group.number, number(1))).collect();
     redis.run("CLUSTER ADDSLOTSRANGE 51 99");
     let info = reply(Protocol::Resp2, |reply| reply_info(&view(&map, &leaders, &Peers::new()), reply));
@@ -183,7 +183,7 @@ fn three() -> Map {
     apply(&mut map, Change::SetRole { node: number(3), role: Role::ReplicaOf(number(1)) });
     for (node, first, last) in [(1, 0, 99), (2, 100, 16383)] {
         apply(&mut map, Change::ClaimSlots { node: number(node), ranges: vec![range(first, last)] });
-        apply(&mut map, Change::FoundGroups { node: number(node), count: 1 });
+        found_live(&mut map, node, 1);
     }
     apply(&mut map, Change::BumpConfigEpoch { node: number(1) });
     let replicas = vec![number(1), number(3)];
@@ -271,7 +271,7 @@ fn groups_without_a_leader_and_lost_replicas_are_told() {
 fn ranges_of_several_groups_of_a_node_are_one() {
     let mut map = alone();
     apply(&mut map, Change::ClaimSlots { node: number(1), ranges: vec![range(0, 16383)] });
-    apply(&mut map, Change::FoundGroups { node: number(1), count: 8 });
+    found_live(&mut map, 1, 8);
     apply(&mut map, Change::Join { node: newcomer(2), claimed: SlotSet::default() });
     let leaders = map.groups().iter().map(|group| (group.number, number(1))).collect();
     let peers = Peers::new();
