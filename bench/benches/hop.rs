@@ -143,7 +143,12 @@ fn route(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("route");
     group.throughput(Throughput::Elements(drawn.len() as u64));
     group.bench_function("key to shard and core", |bench| {
-        bench.iter(|| drawn.iter().map(|key| router.core_of(router.shard_of(black_box(key))).index()).sum::<usize>());
+        bench.iter(|| {
+            drawn
+                .iter()
+                .map(|key| router.core_of(router.shard_of(black_box(key))).map_or(0, |core| core.index()))
+                .sum::<usize>()
+        });
     });
     group.bench_function("name to command", |bench| {
         let names: [&[u8]; 8] = [b"SET", b"get", b"INCR", b"LPUSH", b"MSET", b"HSET", b"zadd", b"PING"];

@@ -197,7 +197,7 @@ impl<'a> Core<'a> {
         let args: Args<'_> = &places[..self.argv.len()];
         let command = table::find(args).expect("requests here are right");
         let shard = command.keys(args).next().map_or(ShardId(0), |key| self.router.shard_of(args[key]));
-        let to = self.router.core_of(shard);
+        let to = self.router.core_of(shard).expect("it is one of the router's");
         let header = RequestHeader::new(Protocol::Resp2, 0, command.id);
         let mode = match command.kind {
             Kind::Read(run) if to == self.id => {
@@ -302,7 +302,7 @@ fn make_requests(router: &Router) -> [[Vec<Vec<u8>>; CORES]; 2] {
     let [gets, sets] = &mut requests;
     while gets.iter().any(|gets| gets.len() < REQUESTS) {
         let key = keys.key("key");
-        let core = router.core_of(router.shard_of(&key)).index();
+        let core = router.core_of(router.shard_of(&key)).expect("every key has a shard").index();
         if gets[core].len() < REQUESTS {
             gets[core].push(command(&[b"GET".as_slice(), &key]));
             sets[core].push(command(&[b"SET".as_slice(), &key, &value()]));

@@ -15,6 +15,7 @@ mod entry;
 mod ids;
 mod limits;
 mod mail;
+mod meta;
 mod multi_shard;
 mod node;
 mod session_commands;

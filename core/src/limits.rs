@@ -437,6 +437,21 @@ pub const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Requests of one batch at which its shard takes nothing but plain reads until it is proposed.
 pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
 
+/// Distance of a node's port for other nodes from that for clients, as in Redis Cluster.
+pub const PEER_PORT_OFFSET: u16 = 10_000;
+
+/// Time after which the keeper tries again what the map wants and could not be done.
+pub const FOLLOW_RETRY: Duration = Duration::from_secs(1);
+
+/// Changes of the cluster's map on their way through the log.
+pub const META_CHANGES_MAX: usize = 256;
+
+/// Size to which the log of the cluster's map is kept.
+pub const META_LOG_BYTES: u64 = 4 << 20;
+
+/// Newly written rows of the cluster's map in memory, and cached ones from disk: it is one row, of a few megabytes at most.
+pub const META_MEMTABLE_BYTES: usize = 1 << 20;
+
 /// Batches of one shard on their way through the log.
 pub const BATCHES_IN_FLIGHT: usize = 64;
 
@@ -621,13 +636,15 @@ pub const VIEW_REPLY_STEP_BYTES: usize = 64 << 10;
 // --- cluster: the map --------------------------------------------------------------------------------------------------------
 
 /// The bounds of a cluster's map.
-#[cfg(any(test, feature = "internals"))]
 pub mod map {
     /// Nodes of one cluster: Redis' own recommendation ends there.
     pub const NODES_MAX: usize = 1000;
 
     /// Groups of one cluster: each has a slot at least, but for those that are about to be removed.
     pub const GROUPS_MAX: usize = 16384;
+
+    /// Replicas of a group in a new cluster: it survives the loss of one node.
+    pub const REPLICATION_FACTOR: u8 = 3;
 
     /// Replicas of one group. With more than seven, a write waits for the fourth slowest, and no more failures are survived in
     /// practice.

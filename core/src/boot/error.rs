@@ -106,6 +106,16 @@ pub enum BootError {
         what: String,
     },
 
+    /// The data directory belongs to a node of a cluster.
+    #[error(
+        "the data directory {} is that of a node in a cluster: start it with --cluster-enabled yes, or another node with a new --dir",
+        .dir.display()
+    )]
+    OfCluster {
+        /// The directory.
+        dir: PathBuf,
+    },
+
     /// The data directory has another number of shards than was asked for.
     #[error(
         "the data directory {} was created with {found} shards, which is fixed, and --shards asks for {asked}: leave --shards \

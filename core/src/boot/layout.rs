@@ -7,6 +7,7 @@
 //! lanes/<number>/      the records of the logs of several groups, where groups share one
 //! shards/<name>/log/   a group's Raft log, or what of it is not in its lane
 //! shards/<name>/data/  a group's applied rows
+//! meta/log/, data/     the same of the group that has the cluster's map, if the node belongs to one
 //! ```
 //!
 //! A directory without `node.toml` was never used. It is written at creation, whenever groups come and go, and at each start once
@@ -23,7 +24,9 @@ use nix::fcntl::{Flock, FlockArg};
 use basalt_storage::Identity;
 
 use super::error::BootError;
-use super::manifest::{FORMAT_VERSIONS, Found, GroupEntry, GroupState, Manifest, NODE_FILE, step};
+use super::manifest::{
+    FORMAT_VERSIONS, Found, GroupEntry, GroupState, META_DIR, META_GROUP, META_INDEX, Manifest, NODE_FILE, step,
+};
 use crate::limits::{GROUP_NUMBER_MAX, SHARDS_MAX};
 
 const LOCK_FILE: &str = "LOCK";
@@ -40,6 +43,8 @@ pub struct DataDir {
     is_former: bool,
     /// Set once this start is counted.
     is_counted: bool,
+    /// The next group gets this index or a higher one: what is under way for a group that is gone must not meet another one.
+    next_index: u16,
     /// Dropped last; the kernel frees it also when the process dies.
     _lock: Flock<File>,
 }
@@ -69,27 +74,72 @@ pub struct ShardDir {
 }
 
 impl DataDir {
-    /// Opens the data directory at `root`, creating it with `shards` shards (none: one per core) if it is not there. Removals of
-    /// groups that were cut short are finished.
+    /// Opens the data directory at `root` of a node alone, creating it with `shards` shards (none: one per core) if there is none.
+    /// Removals of groups that were cut short are finished.
     ///
     /// # Errors
-    /// [`BootError::InUse`], [`BootError::DataDir`], [`BootError::OtherFormat`], [`BootError::Shards`] and [`BootError::Damaged`].
+    /// [`BootError::InUse`], [`BootError::DataDir`], [`BootError::OtherFormat`], [`BootError::Shards`], [`BootError::Damaged`], and
+    /// [`BootError::OfCluster`] if the node belongs to a cluster.
     pub fn open(root: &Path, shards: Option<u16>, core_count: usize) -> Result<DataDir, BootError> {
+        let per_core = per_core(core_count);
+        let mut data = Self::take(root, || Manifest::new(shards.unwrap_or(per_core), per_core))?;
+        // One that was to belong to a cluster and could not still stands alone.
+        let is_undone = data.manifest.group_at(META_INDEX).is_some_and(|meta| meta.state == GroupState::Creating);
+        if is_undone && data.shards_dealt() > 0 {
+            data.destroy_group(META_GROUP)?;
+        }
+        if data.is_of_cluster() {
+            return Err(BootError::OfCluster { dir: root.to_owned() });
+        }
+        check_shard_count(root, &data.manifest, shards)?;
+        match (0..data.manifest.shards).find(|index| data.manifest.group_at(*index).is_none()) {
+            Some(index) => Err(BootError::NotServed { what: format!("the group of shard {index} was removed") }),
+            None => Ok(data),
+        }
+    }
+
+    /// Opens the data directory at `root` of a node that belongs to a cluster, creating it without shards if it is not there. That
+    /// of a node alone becomes one: its shards stay.
+    ///
+    /// # Errors
+    /// As [`DataDir::open`].
+    pub fn open_in_cluster(root: &Path, core_count: usize) -> Result<DataDir, BootError> {
+        let mut data = Self::take(root, || Manifest::of_cluster(per_core(core_count)))?;
+        if !data.is_of_cluster() {
+            // Its slots would be nobody's.
+            data.check_served()?;
+            let meta = data.manifest.meta_group();
+            let path = root.join(&meta.directory);
+            fs::create_dir_all(&path).map_err(|source| unusable("create", &path, source))?;
+            sync_dir(root)?;
+            data.change(|manifest| manifest.groups.push(meta))?;
+            data.is_former = false;
+        }
+        Ok(data)
+    }
+
+    /// Takes the directory for this process, creates it with what `new` says if it is not there, and finishes what was cut short.
+    fn take(root: &Path, new: impl FnOnce() -> Manifest) -> Result<DataDir, BootError> {
         create_durably(root)?;
         let lock = lock(root)?;
         let found = Manifest::read(root)?;
         let is_new = found.is_none();
         let Found { manifest, is_former } = match found {
             Some(found) => found,
-            None => Found { manifest: create(root, shards, core_count)?, is_former: false },
+            None => Found { manifest: create(root, new())?, is_former: false },
         };
-        check_shards(root, &manifest, shards)?;
-        let mut data = DataDir { root: root.to_owned(), manifest, is_new, is_former, is_counted: false, _lock: lock };
+        check_directories(root, &manifest)?;
+        let mut data = DataDir {
+            root: root.to_owned(),
+            manifest,
+            is_new,
+            is_former,
+            is_counted: false,
+            next_index: 0,
+            _lock: lock,
+        };
         data.finish_removals()?;
-        match (0..data.shard_count()).find(|index| data.manifest.group_at(*index).is_none()) {
-            Some(index) => Err(BootError::NotServed { what: format!("the group of shard {index} was removed") }),
-            None => Ok(data),
-        }
+        Ok(data)
     }
 
     /// The directory itself.
@@ -97,14 +147,28 @@ impl DataDir {
         &self.root
     }
 
-    /// Returns the number of shards, one at least.
-    pub fn shard_count(&self) -> u16 {
-        self.manifest.shards
+    /// True if the node belongs to a cluster, whose map says which groups there are.
+    pub fn is_of_cluster(&self) -> bool {
+        self.manifest.is_of_cluster()
     }
 
-    /// The lane of each shard. A lane's shards run on the same core.
-    pub fn lanes_of_shards(&self) -> Vec<u16> {
-        (0..self.shard_count()).map(|index| self.group(index).lane).collect()
+    /// The groups of the shards, in the order of their indexes.
+    pub fn shards(&self) -> Vec<&GroupEntry> {
+        let is_used = |group: &&GroupEntry| matches!(group.state, GroupState::Creating | GroupState::Live);
+        let used = self.manifest.groups.iter().filter(is_used);
+        let mut shards: Vec<&GroupEntry> = used.filter(|group| group.index != META_INDEX).collect();
+        shards.sort_unstable_by_key(|group| group.index);
+        shards
+    }
+
+    /// Returns the number of shards; one at least, unless the node belongs to a cluster.
+    pub fn shard_count(&self) -> u16 {
+        u16::try_from(self.shards().len()).expect("a node has far fewer shards")
+    }
+
+    /// The lane of each shard, by index. A lane's shards run on the same core.
+    pub fn lanes_of_shards(&self) -> Vec<(u16, u16)> {
+        self.shards().into_iter().map(|group| (group.index, group.lane)).collect()
     }
 
     /// The lanes whose groups share a log, by number. None where each group has its own.
@@ -122,7 +186,7 @@ impl DataDir {
         LaneDir {
             number,
             path: self.root.join(LANES_DIR).join(number.to_string()),
-            identity: self.manifest.lane_identity(number),
+            identity: self.manifest.identity(number.into()),
             shards: groups().map(|group| group.index).collect(),
             must_be_there: groups().any(|group| group.starts > 0),
         }
@@ -143,6 +207,21 @@ impl DataDir {
         self.manifest.node_number()
     }
 
+    /// The number of the start that is going on.
+    pub fn node_starts(&self) -> u64 {
+        self.manifest.starts + u64::from(!self.is_counted)
+    }
+
+    /// The shards over which the slots were dealt when the directory was created; 0 where the cluster's map says which there are.
+    pub fn shards_dealt(&self) -> u16 {
+        self.manifest.shards
+    }
+
+    /// The number of lanes; as many as shards where each has a log of its own.
+    pub fn lane_count(&self) -> u16 {
+        if self.shares_log() { self.manifest.lanes } else { self.shard_count().max(1) }
+    }
+
     /// The groups that the directory has, those included that are not to be opened.
     pub fn groups(&self) -> &[GroupEntry] {
         &self.manifest.groups
@@ -158,13 +237,13 @@ impl DataDir {
 
     /// The identity that the log and the rows of the shard with this index carry.
     pub fn identity(&self, index: u16) -> Identity {
-        self.manifest.identity(self.group(index))
+        self.manifest.identity(self.group(index).number)
     }
 
     /// The number of the start that is going on for the shard with this index, counted from 1: that of [`DataDir::count_start`],
-    /// called or to be called.
+    /// called or to be called. For a group that came later it is its first one.
     pub fn start_number(&self, index: u16) -> u64 {
-        self.group(index).starts + u64::from(!self.is_counted)
+        (self.group(index).starts + u64::from(!self.is_counted)).max(1)
     }
 
     /// True if log and rows of the shard with this index were there once, so that they are lost if they are not there now.
@@ -194,10 +273,17 @@ impl DataDir {
             let path = self.root.join(&group.directory);
             let name = format!("group {} (shard {}, {})", group.number, group.index, path.display());
             match &group.state {
+                // In a cluster others have it, or it was given up: an operator knows what to do with the files.
+                GroupState::SetAside if self.is_of_cluster() => {
+                    tracing::warn!(why = group.why.as_deref(), "{name} is set aside, and not opened");
+                    None
+                }
                 GroupState::SetAside => {
                     Some(format!("{name} is set aside: {}", group.why.as_deref().unwrap_or("nobody said why")))
                 }
-                _ if group.index >= self.manifest.shards => Some(format!("{name} is not served by this version")),
+                _ if group.index >= self.manifest.shards && !self.is_of_cluster() => {
+                    Some(format!("{name} is not served by this version"))
+                }
                 _ => None,
             }
         };
@@ -240,6 +326,8 @@ impl DataDir {
         for group in &mut changed.groups {
             if group.state == GroupState::Creating && is_open(group.index) {
                 group.state = GroupState::Live;
+                // One that has come since the start has its first one now.
+                group.starts = group.starts.max(1);
             }
         }
         if changed == self.manifest {
@@ -261,8 +349,10 @@ impl DataDir {
     pub fn create_group(&mut self, number: u64, founder: bool) -> Result<&GroupEntry, BootError> {
         assert!(number <= GROUP_NUMBER_MAX, "{number} is too large for a group's number");
         assert!(self.manifest.group_mut(number).is_none(), "group {number} is here");
-        let index = (0..).find(|index| self.manifest.groups.iter().all(|group| group.index != *index));
-        let index = index.expect("a node has far fewer groups than indexes");
+        let is_free = |index: &u16| self.manifest.groups.iter().all(|group| group.index != *index);
+        let mut indexes = (self.next_index..SHARDS_MAX as u16).chain(0..META_INDEX);
+        let index = indexes.find(is_free).expect("a node has far fewer groups than indexes");
+        self.next_index = index + 1;
         assert!(usize::from(index) < SHARDS_MAX, "a node has at most {SHARDS_MAX} groups");
         let directory = format!("{SHARDS_DIR}/group-{number}");
         let path = self.root.join(&directory);
@@ -396,11 +486,21 @@ fn read_holder(mut file: File) -> String {
     }
 }
 
-/// Checks an existing directory against what is asked for and against itself.
-fn check_shards(root: &Path, manifest: &Manifest, asked: Option<u16>) -> Result<(), BootError> {
-    if let Some(asked) = asked.filter(|asked| *asked != manifest.shards) {
-        return Err(BootError::Shards { dir: root.to_owned(), found: manifest.shards, asked });
+/// Checks an existing directory against what is asked for.
+fn check_shard_count(root: &Path, manifest: &Manifest, asked: Option<u16>) -> Result<(), BootError> {
+    match asked.filter(|asked| *asked != manifest.shards) {
+        Some(asked) => Err(BootError::Shards { dir: root.to_owned(), found: manifest.shards, asked }),
+        None => Ok(()),
     }
+}
+
+/// As many of something as there are cores.
+fn per_core(core_count: usize) -> u16 {
+    u16::try_from(core_count.clamp(1, SHARDS_MAX)).expect("fewer shards than 65536 are allowed")
+}
+
+/// Checks an existing directory against itself.
+fn check_directories(root: &Path, manifest: &Manifest) -> Result<(), BootError> {
     // An absent one would be created empty, and its acknowledged writes be gone without a word.
     let used = manifest.groups.iter().filter(|group| matches!(group.state, GroupState::Creating | GroupState::Live));
     match used.map(|group| root.join(&group.directory)).find(|dir| !dir.is_dir()) {
@@ -409,15 +509,14 @@ fn check_shards(root: &Path, manifest: &Manifest, asked: Option<u16>) -> Result<
     }
 }
 
-fn create(root: &Path, shards: Option<u16>, core_count: usize) -> Result<Manifest, BootError> {
+fn create(root: &Path, manifest: Manifest) -> Result<Manifest, BootError> {
     if let Some(path) = written_shard(root) {
         let what = format!("holds data, but {} is missing", root.join(NODE_FILE).display());
         return Err(BootError::Damaged { path, what });
     }
-    let per_core = u16::try_from(core_count.clamp(1, SHARDS_MAX)).expect("fewer shards than 65536 are allowed");
-    let manifest = Manifest::new(shards.unwrap_or(per_core), per_core);
     let lanes = (0..manifest.lanes).map(|lane| root.join(LANES_DIR).join(lane.to_string()));
-    for dir in manifest.groups.iter().map(|group| root.join(&group.directory)).chain(lanes) {
+    let groups = manifest.groups.iter().map(|group| root.join(&group.directory));
+    for dir in groups.chain([root.join(SHARDS_DIR)]).chain(lanes) {
         fs::create_dir_all(&dir).map_err(|source| unusable("create", &dir, source))?;
     }
     sync_dir(&root.join(SHARDS_DIR))?;
@@ -432,13 +531,14 @@ fn create(root: &Path, shards: Option<u16>, core_count: usize) -> Result<Manifes
     Ok(manifest)
 }
 
-/// The first shard or lane of `root` that holds anything: `node.toml` was there when it was written.
+/// The first shard or lane of `root` that holds anything, or the group of the map: `node.toml` was there when it was written.
 fn written_shard(root: &Path) -> Option<PathBuf> {
     let inside = [SHARDS_DIR, LANES_DIR].into_iter().filter_map(|part| fs::read_dir(root.join(part)).ok());
     inside
         .flatten()
         .flatten()
         .map(|shard| shard.path())
+        .chain([root.join(META_DIR)])
         .find(|shard| fs::read_dir(shard).is_ok_and(|mut inside| inside.next().is_some()))
 }
 
@@ -471,6 +571,8 @@ pub(super) fn sync_dir(dir: &Path) -> Result<(), BootError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::super::manifest::steps;
     use super::*;
 
@@ -519,7 +621,7 @@ mod tests {
         drop(place.open(Some(5)).expect("a new directory"));
         for cores in [1, 2, 7] {
             let mut dir = DataDir::open(&place.root(), None, cores).expect("the same directory");
-            assert_eq!(dir.lanes_of_shards(), [0, 1, 0, 1, 0], "{cores} cores");
+            assert_eq!(dir.lanes_of_shards(), [(0, 0), (1, 1), (2, 0), (3, 1), (4, 0)], "{cores} cores");
             let lanes = dir.shared_lanes();
             assert_eq!(lanes.iter().map(|lane| lane.shards.clone()).collect::<Vec<_>>(), [vec![0, 2, 4], vec![1, 3]]);
             for (number, lane) in (0..).zip(&lanes) {
@@ -541,7 +643,7 @@ mod tests {
         let place = Place::new();
         let mut dir = place.open(Some(2)).expect("a new directory");
         assert!(!dir.shares_log() && dir.shared_lanes().is_empty() && !place.root().join("lanes").exists());
-        assert_eq!(dir.lanes_of_shards(), [0, 1]);
+        assert_eq!(dir.lanes_of_shards(), [(0, 0), (1, 1)]);
         assert_eq!(dir.create_group(9, false).expect("created").lane, 2);
         // Earlier programs would not know the key.
         let text = fs::read_to_string(place.root().join(NODE_FILE)).expect("readable");
@@ -731,6 +833,63 @@ created-by = \"0.1.0\"
                 assert!(steps_left > 2, "no step was looked at");
                 return;
             }
+        }
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_begins_with_the_group_of_the_map_alone() {
+        let place = Place::new();
+        let mut dir = DataDir::open_in_cluster(&place.root(), 3).expect("a new directory");
+        assert_eq!((dir.shard_count(), dir.shards_dealt(), dir.lane_count(), dir.is_of_cluster()), (0, 0, 3, true));
+        let meta = dir.group(META_INDEX).clone();
+        assert_eq!((meta.number, meta.lane, meta.founder, meta.state), (0, 0, true, GroupState::Creating));
+        assert!(dir.shard(META_INDEX).log.ends_with("data/meta/log"));
+        dir.begin_start().expect("it is served");
+        dir.count_start().expect("it can be written");
+        dir.note_live(|_| true);
+        // Groups that come later are in their first start, and are noted as such.
+        for (number, index) in [(1, 0), (2, 1), (3, 2)] {
+            let group = dir.create_group(number, true).expect("created");
+            assert_eq!((group.index, group.starts), (index, 0));
+            assert_eq!((dir.start_number(index), dir.must_be_there(index)), (1, false));
+        }
+        dir.note_live(|index| index == 1);
+        dir.destroy_group(1).expect("it can be written");
+        assert_eq!(dir.lanes_of_shards(), [(1, 2), (2, 0)], "the lane with the fewest got each");
+        drop(dir);
+
+        let refusal = place.refusal(None);
+        assert!(refusal.contains("is that of a node in a cluster"), "{refusal}");
+        let mut dir = DataDir::open_in_cluster(&place.root(), 1).expect("the same directory");
+        assert_eq!((dir.lane_count(), dir.shard_count(), dir.node_starts()), (3, 2, 2));
+        assert_eq!(
+            [1, 2].map(|index| (dir.must_be_there(index), dir.group(index).state)),
+            [(true, GroupState::Live), (false, GroupState::Creating),]
+        );
+        // What is set aside does not stop the others.
+        dir.set_aside(2, "it had keys").expect("it can be written");
+        dir.begin_start().expect("the others are served");
+        assert_eq!(dir.shard_count(), 1);
+    }
+
+    #[test]
+    fn a_node_alone_becomes_one_of_a_cluster_wherever_that_was_cut_short() {
+        for (shards, steps_left) in [2, 3].into_iter().flat_map(|shards| (0..4).map(move |left| (shards, left))) {
+            let place = Place::new();
+            let mut dir = place.open(Some(shards)).expect("a new directory");
+            dir.count_start().expect("it can be written");
+            let node = (dir.node_id().to_owned(), dir.cluster_id().to_owned());
+            drop(dir);
+            steps::end_after(Some(steps_left));
+            let outcome = DataDir::open_in_cluster(&place.root(), 2).map(drop);
+            steps::end_after(None);
+            assert_eq!(outcome.is_ok(), steps_left > 1, "{steps_left}: {outcome:?}");
+            let dir = DataDir::open_in_cluster(&place.root(), 2).expect("once more");
+            assert_eq!((dir.shard_count(), dir.shards_dealt()), (shards, shards));
+            assert_eq!((dir.node_id(), dir.cluster_id()), (node.0.as_str(), node.1.as_str()));
+            let lanes: BTreeSet<u16> = dir.groups().iter().map(|group| group.lane).collect();
+            // A lane of its own where each group has one, else that of the first core.
+            assert_eq!(lanes.len(), if shards == 2 { 3 } else { 2 });
         }
     }
 

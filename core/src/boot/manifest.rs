@@ -22,6 +22,13 @@ use crate::limits::{GROUP_NUMBER_MAX, SHARDS_MAX};
 /// file had no checksum.
 pub const FORMAT_VERSIONS: Versions = Versions::new(2, 3);
 
+/// The number of the group that has the cluster's map.
+pub(super) const META_GROUP: u64 = 0;
+/// The index of that group, which is no shard.
+pub const META_INDEX: u16 = u16::MAX;
+/// Its directory, below the data directory.
+pub(super) const META_DIR: &str = "meta";
+
 /// The name of the manifest in the data directory.
 pub(super) const NODE_FILE: &str = "node.toml";
 
@@ -53,9 +60,9 @@ pub enum GroupState {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct GroupEntry {
-    /// Its number in the cluster; 0 is kept for the group that will have the cluster's map.
+    /// Its number in the cluster; 0 is the group that has the cluster's map.
     pub number: u64,
-    /// Its place among this node's groups, which are called shards there.
+    /// Its place among this node's groups, which are called shards there; [`META_INDEX`] for the group that has the map.
     pub index: u16,
     /// The number of the node's lane: its records are in that one's log.
     pub lane: u16,
@@ -82,7 +89,8 @@ pub(super) struct Manifest {
     pub(super) node_id: String,
     /// The node's number in 16 hex digits: TOML has no numbers so large.
     node_number: String,
-    /// Over how many groups the slots are dealt.
+    /// Over how many groups the slots were dealt when the directory was created; 0 where the cluster's map says which groups there
+    /// are.
     pub(super) shards: u16,
     /// Lanes whose groups share a log; 0 if each group is a lane of its own, with its log in its own directory.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -130,25 +138,36 @@ impl Manifest {
         }
     }
 
+    /// That of a new node that belongs to a cluster: it has the group of the map, of which it is the founder, and no other yet.
+    pub(super) fn of_cluster(lane_count: u16) -> Manifest {
+        let mut manifest = Manifest { lanes: lane_count, ..Manifest::new(0, 0) };
+        manifest.groups.push(manifest.meta_group());
+        manifest
+    }
+
+    /// The group of the map, before it is there.
+    pub(super) fn meta_group(&self) -> GroupEntry {
+        // In the lane of the first core, where groups share lanes.
+        let lane = if self.lanes > 0 { 0 } else { self.free_lane() };
+        let (state, directory) = (GroupState::Creating, META_DIR.to_owned());
+        let (number, index) = (META_GROUP, META_INDEX);
+        GroupEntry { number, index, lane, directory, state, founder: true, starts: 0, why: None }
+    }
+
+    /// True if the node belongs to a cluster: the map says which groups there are.
+    pub(super) fn is_of_cluster(&self) -> bool {
+        self.groups.iter().any(|group| group.number == META_GROUP)
+    }
+
     /// The number of this node in votes and memberships.
     pub(super) fn node_number(&self) -> u64 {
         u64::from_str_radix(&self.node_number, 16).expect("it was checked when it was read")
     }
 
-    /// The identity of a group's log and rows.
-    pub(super) fn identity(&self, group: &GroupEntry) -> Identity {
+    /// The identity of the log and rows of the group with this number, or of a lane, whose number takes the place of a group's.
+    pub(super) fn identity(&self, group: u64) -> Identity {
         let id = |text| Identity::parse_id(text).expect("it was checked when it was read");
-        Identity {
-            cluster_id: id(&self.cluster_id),
-            node_id: id(&self.node_id),
-            node: self.node_number(),
-            group: group.number,
-        }
-    }
-
-    /// The identity of a lane, of which its number takes the place of a group's.
-    pub(super) fn lane_identity(&self, lane: u16) -> Identity {
-        Identity { group: u64::from(lane), ..self.identity(&self.groups[0]) }
+        Identity { cluster_id: id(&self.cluster_id), node_id: id(&self.node_id), node: self.node_number(), group }
     }
 
     /// The lane for one group more: the one with the fewest, or a new one where each group is its own.
@@ -220,8 +239,14 @@ impl Manifest {
         if !is_hex || self.node_number() == 0 {
             return Err(format!("says node-number = '{}', which is no 16 hex digits or 0", self.node_number));
         }
-        if !(1..=SHARDS_MAX as u64).contains(&u64::from(self.shards)) {
+        let is_of_cluster = self.is_of_cluster();
+        if usize::from(self.shards) > SHARDS_MAX || (self.shards == 0 && !is_of_cluster) {
             return Err(format!("says shards = {}", self.shards));
+        }
+        if let Some(group) =
+            self.groups.iter().find(|group| (group.index == META_INDEX) != (group.number == META_GROUP))
+        {
+            return Err(format!("says that group {} is shard {}", group.number, group.index));
         }
         let (mut numbers, mut indexes) = (BTreeSet::new(), BTreeSet::new());
         for group in &self.groups {
@@ -246,8 +271,8 @@ impl Manifest {
         if self.lanes == 0 && lanes.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(String::from("says that groups share a lane, and has no lanes"));
         }
-        // One that is being removed may have been a shard that was served.
-        match (0..self.shards).find(|index| !indexes.contains(index)) {
+        // One that is being removed may have been a shard that was served; in a cluster groups go elsewhere.
+        match (0..if is_of_cluster { 0 } else { self.shards }).find(|index| !indexes.contains(index)) {
             Some(index) => Err(format!("names no group for shard {index} of {}", self.shards)),
             None => Ok(()),
         }

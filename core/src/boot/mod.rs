@@ -14,7 +14,6 @@ mod manifest;
 mod resources;
 mod stop;
 
-use std::collections::BTreeSet;
 use std::net::TcpListener;
 
 use basalt_net::ring::probe_io_uring;
@@ -24,7 +23,7 @@ pub use cores::CpuId;
 pub use error::BootError;
 pub use layout::{DataDir, LaneDir, ShardDir};
 pub use log::{LogGuard, start_log};
-pub use manifest::{FORMAT_VERSIONS, GroupEntry, GroupState};
+pub use manifest::{FORMAT_VERSIONS, GroupEntry, GroupState, META_INDEX};
 pub use resources::{OpenFiles, OpenTables};
 pub use stop::{StopRequest, watch_signals};
 
@@ -41,6 +40,8 @@ pub struct Prepared {
     pub cpus: Vec<CpuId>,
     /// The data directory, locked by this process until dropped.
     pub data: DataDir,
+    /// The number of shards that memory and files are divided among at first.
+    pub shard_count: u16,
     /// The sockets of `bind` and `port`, listening; with `port = 0` all on the same free port.
     pub listeners: Vec<TcpListener>,
     /// Is requested by signals; request it to stop the node from within.
@@ -58,12 +59,28 @@ pub fn prepare(mut config: Config, stop: StopRequest) -> Result<Prepared, BootEr
     resources::raise_memlock()?;
     probe_io_uring()?;
     let cpus = cores::choose(&config.cores, config.pin)?;
-    let data = DataDir::open(&config.dir, config.shards, cpus.len())?;
-    config.check_memory(data.shard_count())?;
-    let open_files = resources::raise_open_files(&mut config, cpus.len(), data.shard_count())?;
+    let data = if config.cluster_enabled {
+        DataDir::open_in_cluster(&config.dir, cpus.len())?
+    } else {
+        DataDir::open(&config.dir, config.shards, cpus.len())?
+    };
+    let shard_count = shards_to_come(&config, &data, cpus.len());
+    config.check_memory(shard_count)?;
+    // The group of the map is one more.
+    let group_count = shard_count + u16::from(config.cluster_enabled);
+    let open_files = resources::raise_open_files(&mut config, cpus.len(), group_count)?;
     let listeners = listen::listen(&config)?;
     announce(&config, &cpus, &data);
-    Ok(Prepared { config, open_files, cpus, data, listeners, stop })
+    Ok(Prepared { config, open_files, cpus, data, shard_count, listeners, stop })
+}
+
+/// The number of shards that a node prepares for: those of its directory, and in a cluster at least those that it will found.
+fn shards_to_come(config: &Config, data: &DataDir, core_count: usize) -> u16 {
+    let found = data.shard_count();
+    if !config.cluster_enabled {
+        return found;
+    }
+    found.max(config.shards.unwrap_or(core_count as u16))
 }
 
 fn announce(config: &Config, cpus: &[CpuId], data: &DataDir) {
@@ -76,7 +93,7 @@ fn announce(config: &Config, cpus: &[CpuId], data: &DataDir) {
         dir = %data.root().display(),
         "starting"
     );
-    let lane_count = data.lanes_of_shards().into_iter().collect::<BTreeSet<_>>().len();
+    let lane_count = usize::from(data.lane_count());
     if lane_count < cpus.len() {
         tracing::warn!(
             cores = cpus.len(),

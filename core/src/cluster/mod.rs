@@ -1,14 +1,22 @@
-//! The way from a key to its shard, and to the core of the node that has that shard. Today there is one node.
+//! The way from a key to its shard, and in a cluster to the node that has it.
 //!
-//! `map`, `placement` and `texts` are what a cluster of many nodes needs to know of itself. No core uses them yet, so they are
-//! built for tests, and for who asks for the crate's insides.
+//! [`Router`] is the table of this node's shards. A node in a cluster has the map beside it (`map`), which says where everything
+//! should be; `texts` shows it to clients, and `placement` finds places for groups.
 
-#[cfg(any(test, feature = "internals"))]
+#[cfg_attr(
+    not(any(test, feature = "internals")),
+    allow(dead_code, unused_imports, reason = "several nodes need all of it")
+)]
 pub mod map;
 #[cfg(any(test, feature = "internals"))]
 pub mod placement;
 mod router;
-#[cfg(any(test, feature = "internals"))]
+mod routing;
+#[cfg_attr(
+    not(any(test, feature = "internals")),
+    allow(dead_code, unused_imports, reason = "several nodes need all of it")
+)]
 pub mod texts;
 
 pub use router::Router;
+pub use routing::{Elsewhere, InCluster, LocalGroup, Routing};

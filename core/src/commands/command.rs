@@ -97,6 +97,10 @@ pub struct Command {
     pub publishes: bool,
     /// True if a connection may call it that has subscribed by the old protocol.
     pub is_for_subscribers: bool,
+    /// True if only a node in a cluster has it.
+    pub is_of_cluster: bool,
+    /// True if a node in a cluster has it for its own slots only, though it concerns no keys.
+    pub is_by_slot: bool,
     /// True if it draws random numbers: each call then gets a seed.
     draws: bool,
     /// The case in which a write's reply has values of keys.
@@ -139,6 +143,8 @@ impl Command {
             tells_figures: false,
             publishes: false,
             is_for_subscribers: false,
+            is_of_cluster: false,
+            is_by_slot: false,
             draws: false,
             values,
         }
@@ -198,6 +204,16 @@ impl Command {
     /// This command, which a connection may call that has subscribed by the old protocol.
     pub(super) const fn for_subscribers(self) -> Command {
         Command { is_for_subscribers: true, ..self }
+    }
+
+    /// This command, which only a node in a cluster has.
+    pub(super) const fn of_cluster(self) -> Command {
+        Command { is_of_cluster: true, ..self }
+    }
+
+    /// This command, whose names have slots as keys have.
+    pub(super) const fn by_slot(self) -> Command {
+        Command { is_by_slot: true, ..self }
     }
 
     /// This command, which leaves the key alone that it would replace.

@@ -56,6 +56,9 @@ impl CommandError {
     /// Keys of one command are on several shards.
     pub const CROSS_SLOT: CommandError = CommandError::text("CROSSSLOT Keys in request don't hash to the same slot");
 
+    /// The node belongs to no cluster.
+    pub const NO_CLUSTER: CommandError = CommandError::text("ERR This instance has cluster support disabled");
+
     /// The group that has the keys does not take requests yet.
     pub const LOADING: CommandError = CommandError::text("LOADING Basalt is loading the dataset in memory");
     /// Another replica leads the group that has the keys, or none.

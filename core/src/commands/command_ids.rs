@@ -34,6 +34,13 @@ const IDS: &str = "
     901 publish, 902 subscribe, 903 unsubscribe, 904 psubscribe, 905 punsubscribe, 906 spublish, 907 ssubscribe,
     908 sunsubscribe, 909 pubsub, 920 pubsub|channels, 921 pubsub|help, 922 pubsub|numpat, 923 pubsub|numsub,
     924 pubsub|shardchannels, 925 pubsub|shardnumsub,
+    1001 cluster, 1002 asking, 1003 readonly, 1004 readwrite, 1020 cluster|addslots, 1021 cluster|addslotsrange,
+    1022 cluster|bumpepoch, 1023 cluster|count-failure-reports, 1024 cluster|countkeysinslot, 1025 cluster|delslots,
+    1026 cluster|delslotsrange, 1027 cluster|failover, 1028 cluster|flushslots, 1029 cluster|forget,
+    1030 cluster|getkeysinslot, 1031 cluster|help, 1032 cluster|info, 1033 cluster|keyslot, 1034 cluster|links,
+    1035 cluster|meet, 1036 cluster|myid, 1037 cluster|myshardid, 1038 cluster|nodes, 1039 cluster|replicas,
+    1040 cluster|replicate, 1041 cluster|reset, 1042 cluster|saveconfig, 1043 cluster|set-config-epoch,
+    1044 cluster|setslot, 1045 cluster|shards, 1046 cluster|slaves, 1047 cluster|slots,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

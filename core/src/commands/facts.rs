@@ -66,6 +66,8 @@ impl Flags {
 /// The family a command belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
+    /// Management of the cluster.
+    Cluster,
     /// Connection management.
     Connection,
     /// Commands on keys of any type.
@@ -92,6 +94,7 @@ impl Group {
     /// The name `COMMAND DOCS` answers.
     pub fn name(self) -> &'static str {
         match self {
+            Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::Hash => "hash",

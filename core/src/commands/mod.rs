@@ -5,6 +5,7 @@
 //! the same effect on every replica. A handler that fails must not have written anything: check everything first, then write.
 
 mod arguments;
+pub mod cluster;
 mod command;
 mod command_error;
 #[cfg(test)]
@@ -54,7 +55,8 @@ pub use rows::{Elements, Rows};
 pub use streams::parse_id as parse_stream_id;
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::Keyspace;
+use basalt_storage::MemoryRows;
+use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
 
 /// A command's words; the first one is its name.
 pub type Args<'a> = &'a [&'a [u8]];
@@ -67,6 +69,16 @@ pub struct Context<'a> {
     pub random: &'a mut Random,
     /// Longest string that a write may make, in bytes: the log entry says, so that every replica does the same.
     pub string_bytes_max: usize,
+}
+
+/// Runs a handler on no keys at all: the reply of a node that has none.
+///
+/// # Errors
+/// Those of the handler.
+pub fn run_on_nothing(run: Run, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+    let keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::none(), 0, 0);
+    run(&mut Context { keyspace, random: &mut Random::new(0), string_bytes_max: 0 }, args, reply)
 }
 
 /// A handler: writes its reply, or fails having written no row.

@@ -8,14 +8,15 @@ pub use super::keys::table::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, 
 use std::sync::LazyLock;
 
 use super::{
-    Args, Command, CommandError, connection, hashes, keys, lists, pubsub, server, sets, sorted_sets, streams, strings,
+    Args, Command, CommandError, cluster, connection, hashes, keys, lists, pubsub, server, sets, sorted_sets, streams,
+    strings,
 };
 
 /// Ids are below this, so that a plain array finds them.
-pub const ID_END: usize = 1024;
+pub const ID_END: usize = 1100;
 
 /// All commands that clients can name, by family.
-static FAMILIES: [&[Command]; 10] = [
+static FAMILIES: [&[Command]; 11] = [
     strings::table::COMMANDS,
     keys::table::COMMANDS,
     lists::table::COMMANDS,
@@ -26,6 +27,7 @@ static FAMILIES: [&[Command]; 10] = [
     server::table::COMMANDS,
     connection::table::COMMANDS,
     pubsub::table::COMMANDS,
+    cluster::table::COMMANDS,
 ];
 
 /// All commands that clients can name, containers but not their subcommands.

@@ -8,6 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::error::Invalid;
 use super::nearest::nearest;
+use crate::limits::map::HOSTNAME_BYTES_MAX;
 
 /// One kind of value: numbers, sizes, durations, words of a fixed set.
 pub(super) trait Kind {
@@ -180,6 +181,59 @@ fn not_an_address(word: &str) -> Invalid {
         _ if word.parse::<std::net::SocketAddr>().is_ok() => Invalid::new("the port is a setting of its own")
             .nearest(word.rsplit_once(':').map_or(word, |(address, _)| address).trim_matches(['[', ']'])),
         _ => invalid,
+    }
+}
+
+/// An IP address, or nothing.
+pub(super) struct AddressOrBlank;
+
+impl Kind for AddressOrBlank {
+    type Value = Option<IpAddr>;
+
+    fn parse(&self, text: &str) -> Result<Option<IpAddr>, Invalid> {
+        match text {
+            "" => Ok(None),
+            _ => IpAddr::from_str(text).map(Some).map_err(|_| not_an_address(text)),
+        }
+    }
+
+    fn show(&self, value: &Option<IpAddr>) -> String {
+        value.map_or_else(String::new, |address| address.to_string())
+    }
+
+    fn unit(&self) -> String {
+        String::from("an IP address; nothing means the one that is listened on, if that is one")
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "ADDR"
+    }
+}
+
+/// The name of a host, or nothing.
+pub(super) struct HostName;
+
+impl Kind for HostName {
+    type Value = String;
+
+    fn parse(&self, text: &str) -> Result<String, Invalid> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
+        if text.len() > HOSTNAME_BYTES_MAX || !text.bytes().all(is_plain) {
+            return Err(Invalid::new(format!("it has letters, digits, - and . only, {HOSTNAME_BYTES_MAX} at most")));
+        }
+        Ok(text.to_owned())
+    }
+
+    fn show(&self, value: &String) -> String {
+        value.clone()
+    }
+
+    fn unit(&self) -> String {
+        String::from("a host name, or nothing")
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "NAME"
     }
 }
 

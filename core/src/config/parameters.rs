@@ -44,7 +44,6 @@ const FIXED: &[(&str, &str)] = &[
     // What there is not, as Redis tells that it is off.
     ("aclfile", ""),
     ("busy-reply-threshold", "5000"),
-    ("cluster-enabled", "no"),
     ("cluster-replica-no-failover", "no"),
     ("cluster-replica-validity-factor", "10"),
     ("daemonize", "no"),

@@ -11,6 +11,8 @@ pub enum Group {
     Network,
     /// Processors and shards.
     Cores,
+    /// The node's part in a cluster.
+    Cluster,
     /// The promise of an acknowledged write, and the place of the data.
     Durability,
     /// Bounds of memory.
@@ -25,6 +27,7 @@ impl Group {
         match self {
             Group::Network => "Network",
             Group::Cores => "Cores",
+            Group::Cluster => "Cluster",
             Group::Durability => "Durability",
             Group::Memory => "Memory",
             Group::Log => "Log",

@@ -10,7 +10,9 @@ use super::byte_size::{Bytes, Memory, show_bytes};
 use super::choice::{Choice, Durability, LogFormat, Pinning};
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
-use super::kind::{Addresses, Directory, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto};
+use super::kind::{
+    AddressOrBlank, Addresses, Directory, HostName, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto,
+};
 use super::setting::{Change, Group, Setting, settings};
 use super::skipped_entry::{EntryOrNone, SkippedEntry};
 use super::source::Source;
@@ -76,9 +78,27 @@ settings! {
     /// kernel may move it to an idle one.
     [Cores, Restart] "pin" = pin: Pinning, "auto", Choice::<Pinning>(PhantomData);
 
-    /// Shards of a new data directory (auto: one per core); fixed from then on.
+    /// Shards of a new data directory (auto: one per core); fixed from then on. In a cluster: groups that the node founds for the
+    /// slots that it has claimed.
     [Cores, Restart] "shards" = shards: Option<u16>, "auto",
         NumberOrAuto(Number { least: 1, most: SHARDS_MAX as u64, what: "shards" });
+
+    /// Speaks Redis Cluster with clients: a new node begins without slots, keys are known by their slots, there is one database.
+    [Cluster, Restart] "cluster-enabled" = cluster_enabled: bool, "no", Choice::<bool>(PhantomData);
+
+    /// Address that clients and other nodes are told for this one.
+    [Cluster, Restart] "cluster-announce-ip" = cluster_announce_ip: Option<IpAddr>, "", AddressOrBlank;
+
+    /// Port that clients are told for this node.
+    [Cluster, Restart] "cluster-announce-port" = cluster_announce_port: u16, "0",
+        Number16(Number { least: 0, most: 65_535, what: "port; 0 is the one that is listened on" });
+
+    /// Port that other nodes are told for this one.
+    [Cluster, Restart] "cluster-announce-bus-port" = cluster_announce_bus_port: u16, "0",
+        Number16(Number { least: 0, most: 65_535, what: "port; 0 is the one for clients and 10000" });
+
+    /// Host name that clients are told for this node.
+    [Cluster, Restart] "cluster-announce-hostname" = cluster_announce_hostname: String, "", HostName;
 
     /// Data directory.
     [Durability, Restart] "dir" = dir: PathBuf, "basalt-data", Directory;

@@ -26,7 +26,7 @@ impl Core {
     /// Deals an accepted connection to the next core.
     pub(super) fn deal(&mut self, socket: OwnedFd) {
         let to = CoreId(self.clients.next_core);
-        self.clients.next_core = (self.clients.next_core + 1) % self.server.router.core_count();
+        self.clients.next_core = (self.clients.next_core + 1) % self.server.mailboxes.core_count() as u16;
         // Here and not where it is adopted: a core that is behind must not be dealt more than there may be.
         let count = self.server.client_count.fetch_add(1, Ordering::Relaxed) + 1;
         if count > self.live.clients_max {

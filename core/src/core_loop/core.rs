@@ -20,9 +20,11 @@ use super::pending::PendingRequests;
 use super::set_aside::SetAside;
 use super::sync_placement::SyncPlacement;
 use crate::clients::{Connection, Stalled, Traffic, Turns};
+use crate::cluster::Routing;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mail::RequestBatch;
+use crate::meta::Meta;
 use crate::node::{Background, CoreStats, LiveSettings, RateMeter, Server};
 use crate::shard::Shard;
 
@@ -33,6 +35,9 @@ pub(super) type Warmed = (ShardId, (CoreId, u32), Fetched);
 pub struct Core {
     pub(super) id: CoreId,
     pub(super) server: Arc<Server>,
+    /// The places of keys, and the number of routings that there were before this one.
+    pub(super) routing: Arc<Routing>,
+    pub(super) routing_version: u64,
     pub(super) ring: Ring,
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
@@ -41,6 +46,8 @@ pub struct Core {
     /// By shard, as far as there have been any; `None` where another core runs it, until its group is open, and once it has left.
     pub(super) shards: Vec<Option<Shard>>,
     pub(super) groups: Rc<Groups>,
+    /// The group of the cluster's map, if this core has it.
+    pub(super) meta: Option<Box<Meta>>,
     pub(super) clock: Clock,
     pub(super) argv: Argv,
     pub(super) traffic: Traffic,
@@ -130,6 +137,8 @@ impl Core {
         Core {
             id,
             outbox: Outbox::new(id, server.mailboxes.clone()),
+            routing_version: server.routes.version(),
+            routing: server.routes.now(),
             server,
             ring,
             inbox: Inbox { set_aside: SetAside::default(), runs_aside_first: true, half_run },
@@ -144,6 +153,7 @@ impl Core {
             },
             shards: Vec::new(),
             groups,
+            meta: None,
             clock: Clock { now, now_ms, last_tick: now, idle_parks: 0 },
             argv: Argv::new(),
             traffic: Traffic::new(now),

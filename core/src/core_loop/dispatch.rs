@@ -2,18 +2,23 @@
 
 use basalt_net::resp::{Argv, Protocol};
 use basalt_storage::ColdRead;
+use basalt_storage::keyspace::Slot;
 use smallvec::SmallVec;
 
 use super::core::Core;
 use super::pending::PendingRequest;
 use super::piecemeal::Mget;
 use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Session, Started};
+use crate::cluster::Elsewhere;
 use crate::commands::table;
-use crate::commands::{Args, Command, CommandError, Kind, Merge, MultiShard, Run, Scatter};
+use crate::commands::{
+    Args, Command, CommandError, CopyOptions, Kind, Merge, MultiShard, Run, Scatter, run_on_nothing,
+};
 use crate::entry::request::{self, Mode, RequestHeader};
-use crate::ids::{Origin, ShardId, Ticket};
+use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::mail::Message;
 use crate::multi_shard::{self, Coordinator, Gather, Part, Plan, Progress};
+use crate::node::{Asker, Order};
 use crate::session_commands::{self, Outcome, SessionContext};
 use crate::shard::{ReadOutcome, Shard};
 use basalt_net::resp::Reply;
@@ -43,7 +48,12 @@ impl Core {
         if matches!(found, Ok(command) if command.is_after_replies) && !connection.is_caught_up() {
             return Started::WaitsForReplies;
         }
+        let elsewhere = match found {
+            Ok(command) if self.routing.cluster.is_some() => self.why_elsewhere(connection.session.db, command, &args),
+            _ => None,
+        };
         if self.some_shard_is_full()
+            && elsewhere.is_none()
             && let Ok(command) = found
             && let Some((shard, mode)) = self.shard_without_room(connection, command, &args)
         {
@@ -63,7 +73,11 @@ impl Core {
                 self.stats().by_command[command.id as usize].rejected.add(1);
                 self.refuse(connection, &only_for_subscribers(command));
             }
-            Ok(command) if let Some(error) = self.why_away(command, &args) => {
+            Ok(command) if command.is_of_cluster && self.routing.cluster.is_none() => {
+                self.stats().by_command[command.id as usize].rejected.add(1);
+                self.refuse(connection, &CommandError::NO_CLUSTER);
+            }
+            Ok(command) if let Some(error) = elsewhere.or_else(|| self.why_away(command, &args)) => {
                 self.stats().by_command[command.id as usize].rejected.add(1);
                 self.refuse(connection, &error);
             }
@@ -90,6 +104,37 @@ impl Core {
         Started::Yes
     }
 
+    /// The reason that a command cannot be run by a node in a cluster: its keys are in several slots, or in one that is not here.
+    fn why_elsewhere(&self, db: u8, command: &Command, args: Args<'_>) -> Option<CommandError> {
+        let cluster = self.routing.cluster.as_ref()?;
+        if matches!(command.kind, Kind::Session | Kind::Help(_)) && !command.is_by_slot {
+            return None;
+        }
+        let mut slots = command.keys(args).map(|key| Slot::of(args[key]));
+        let slot = slots.next()?;
+        let is_here = self.routing.router.shard_of_slot(slot).is_some();
+        let elsewhere = (!is_here).then(|| cluster.elsewhere(slot));
+        // In the order in which Redis looks.
+        if let Some(nowhere @ (Elsewhere::NotServed | Elsewhere::Loading)) = elsewhere {
+            return Some(CommandError::owned(nowhere.to_string()));
+        }
+        if slots.any(|other| other != slot) {
+            return Some(CommandError::CROSS_SLOT);
+        }
+        match elsewhere {
+            // As Redis does with `cluster-allow-pubsubshard-when-down`.
+            Some(Elsewhere::Down) if command.is_by_slot => return None,
+            Some(elsewhere) => return Some(CommandError::owned(elsewhere.to_string())),
+            None => {}
+        }
+        let is_copy = matches!(command.scatter, Scatter::MultiShard(MultiShard::Copy));
+        let leaves = |options: CopyOptions| options.db != db;
+        if is_copy && CopyOptions::read(args, db).is_ok_and(leaves) {
+            return Some(CommandError::text("ERR Copying to another database is not allowed in cluster mode"));
+        }
+        None
+    }
+
     /// The reason that a command cannot be run, if it needs a shard whose group takes no requests.
     fn why_away(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
         if self.server.some_group_is_away() { self.why_shard_is_away(command, args) } else { None }
@@ -102,7 +147,7 @@ impl Core {
             matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey));
         let shard = match command.kind {
             Kind::Session | Kind::Help(_) => None,
-            _ if is_walk => self.server.router.shards().find(is_away),
+            _ if is_walk => self.routing.router.shards().find(is_away),
             _ => self.concerned_shard(command, args, is_away),
         };
         self.server.why_away(shard?)
@@ -129,13 +174,13 @@ impl Core {
 
     /// The first shard for which `is_so` among those that run a command, but for the steps of walks.
     fn concerned_shard(&self, command: &Command, args: Args<'_>, is_so: impl Fn(&ShardId) -> bool) -> Option<ShardId> {
-        let router = &self.server.router;
+        let router = &self.routing.router;
         let of_keys = |step| args[1..].chunks(step).map(|group| router.shard_of(group[0]));
         match command.scatter {
-            Scatter::None => Some(ShardId(0)).filter(is_so),
+            Scatter::None => router.first_shard().filter(is_so),
             Scatter::Keys => {
                 let key = command.keys(args).next();
-                Some(key.map_or(ShardId(0), |key| router.shard_of(args[key]))).filter(is_so)
+                key.map_or(router.first_shard(), |key| Some(router.shard_of(args[key]))).filter(is_so)
             }
             Scatter::Split { step, .. } => of_keys(step).find(is_so),
             Scatter::AllShards { .. } => router.shards().find(is_so),
@@ -164,13 +209,16 @@ impl Core {
             Kind::Write(run) => (run, Mode::Write),
             Kind::Session | Kind::Help(_) => return self.session_command(connection, command, args),
         };
-        let router = &self.server.router;
+        let router = &self.routing.router;
+        let Some(any) = router.first_shard() else {
+            return self.answer_without_shards(connection, command, run, args);
+        };
         match command.scatter {
-            Scatter::None => self.run_on(connection, ShardId(0), command, run, mode, args),
+            Scatter::None => self.run_on(connection, any, command, run, mode, args),
             Scatter::Keys => {
                 let mut keys = command.keys(args);
-                let shard = keys.next().map_or(ShardId(0), |key| router.shard_of(args[key]));
-                if router.shard_count() > 1 && keys.any(|key| router.shard_of(args[key]) != shard) {
+                let shard = keys.next().map_or(any, |key| router.shard_of(args[key]));
+                if !router.is_whole() && keys.any(|key| router.shard_of(args[key]) != shard) {
                     return self.fail(connection, command.id, &CommandError::CROSS_SLOT);
                 }
                 self.run_on(connection, shard, command, run, mode, args);
@@ -181,13 +229,13 @@ impl Core {
                 if matches!(merge, Merge::ArrayInOrder) && args.len() > 2 {
                     return self.mget(connection, command, run, mode, args);
                 }
-                if router.shard_count() == 1 || groups.clone().all(|group| router.shard_of(group[0]) == first) {
+                if router.is_whole() || groups.clone().all(|group| router.shard_of(group[0]) == first) {
                     return self.run_on(connection, first, command, run, mode, args);
                 }
                 let (parts, coordinator) = self.split(connection, command, mode, args, step, merge);
                 self.coordinate(connection, command.id, Box::new(coordinator), parts);
             }
-            Scatter::AllShards { merge } if router.shard_count() > 1 => {
+            Scatter::AllShards { merge } if !router.is_whole() => {
                 let part = |shard| Part {
                     shard,
                     mode,
@@ -200,7 +248,7 @@ impl Core {
                 let gather = Gather::new(merge, parts.len()).bounded(bytes_max).of_writes(mode == Mode::Write);
                 self.coordinate(connection, command.id, Box::new(gather), parts);
             }
-            Scatter::AllShards { .. } => self.run_on(connection, ShardId(0), command, run, mode, args),
+            Scatter::AllShards { .. } => self.run_on(connection, any, command, run, mode, args),
             Scatter::MultiShard(steps) => {
                 let (db, bounds) = (connection.session.db, self.server.reply_bounds());
                 match multi_shard::plan(command, steps, db, router, &bounds, args) {
@@ -213,6 +261,24 @@ impl Core {
                     Err(error) => self.fail(connection, command.id, &error),
                 }
             }
+        }
+    }
+
+    /// Answers a command that concerns all keys of a node which has no shards.
+    #[cold]
+    fn answer_without_shards(&mut self, connection: &mut Connection, command: &Command, run: Run, args: Args<'_>) {
+        let concerns_all = matches!(command.scatter, Scatter::AllShards { .. } | Scatter::MultiShard(_));
+        let mut bytes = Vec::new();
+        let mut reply = Reply::new(&mut bytes, connection.session.protocol);
+        let ran = match run_on_nothing(run, args, &mut reply) {
+            Ok(()) if concerns_all => Ok(()),
+            Ok(()) => Err(CommandError::owned(Elsewhere::NotServed.to_string())),
+            Err(error) => Err(error),
+        };
+        match ran {
+            Err(error) => self.fail(connection, command.id, &error),
+            Ok(()) if connection.session.reply_mode == ReplyMode::On => self.reply_raw(connection, &bytes),
+            Ok(()) => {}
         }
     }
 
@@ -248,8 +314,8 @@ impl Core {
     /// Runs an MGET of several keys: at once if they are all on a shard of this core, else by its parts.
     fn mget(&mut self, connection: &mut Connection, command: &'static Command, run: Run, mode: Mode, args: Args<'_>) {
         let (protocol, db) = (connection.session.protocol, connection.session.db);
-        let first = self.server.router.shard_of(args[1]);
-        let is_whole = args[2..].iter().all(|key| self.server.router.shard_of(key) == first);
+        let first = self.routing.router.shard_of(args[1]);
+        let is_whole = args[2..].iter().all(|key| self.routing.router.shard_of(key) == first);
         let silent = connection.session.reply_mode != ReplyMode::On;
         let mut in_pieces = false;
         if mode == Mode::Read && is_whole && !silent {
@@ -263,7 +329,7 @@ impl Core {
         // Nothing of this connection may change what the pieces read.
         connection.barrier |= in_pieces;
         let keys = args[1..].iter().copied();
-        let (parts, mget) = Mget::start(&self.server, protocol, (command.id, db), keys, in_pieces);
+        let (parts, mget) = Mget::start((&self.server, &self.routing), protocol, (command.id, db), keys, in_pieces);
         self.coordinate(connection, command.id, Box::new(mget), parts);
     }
 
@@ -310,7 +376,8 @@ impl Core {
     ) -> Option<ReadOutcome> {
         let client = connection.ring.index() as u32;
         let (now_ms, id) = (self.clock.now_ms, self.id);
-        let may_read = |local: &&mut Shard| !local.has_parked(id, client) && !local.reads_wait() && !local.has_failed();
+        let may_read =
+            |local: &&mut Shard| !local.has_parked(id, client) && !local.reads_wait() && !local.takes_nothing();
         let local = self.shards.get_mut(shard.index())?.as_mut().filter(may_read)?;
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };
@@ -349,11 +416,12 @@ impl Core {
         let ticket = self.pending.insert(PendingRequest { connection: connection.ring, place, part, ordered });
         let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };
         let Some(local) = self.shards.get_mut(shard.index()).and_then(Option::as_mut) else {
+            // A command of several steps may go on when a shard is gone.
+            let Some(core) = self.routing.router.core_of(shard) else { return self.refuse_away(shard, origin) };
             self.stats().forwarded.add(1);
-            let core = self.server.router.core_of(shard);
             return self.outbox.request(core, origin, shard, mode, encode);
         };
-        if local.has_failed() {
+        if local.takes_nothing() {
             return self.refuse_away(shard, origin);
         }
         if write && !local.has_parked(self.id, origin.client) {
@@ -379,7 +447,7 @@ impl Core {
     ) -> (Vec<Part>, Gather) {
         let mut parts: Vec<Part> = Vec::new();
         for group in args[1..].chunks(step) {
-            let shard = self.server.router.shard_of(group[0]);
+            let shard = self.routing.router.shard_of(group[0]);
             let index = parts.iter().position(|part| part.shard == shard).unwrap_or_else(|| {
                 parts.push(Part { shard, mode, command: command.id, db: connection.session.db, args: Vec::new() });
                 parts.len() - 1
@@ -472,7 +540,8 @@ impl Core {
         let wanted = connection.session.reply_mode == ReplyMode::On;
         let mut reply = Reply::new(&mut bytes, connection.session.protocol);
         let started = self.stats().by_command[usize::from(asked)].time.start();
-        let mut context = SessionContext { session: &mut connection.session, server: &self.server };
+        let (session, server, routing) = (&mut connection.session, &*self.server, &self.routing);
+        let mut context = SessionContext { session, server, routing };
         let outcome = session_commands::run(command, &mut context, args, &mut reply);
         if let Some(started) = started {
             self.stats().by_command[usize::from(asked)].time.stop(started);
@@ -485,6 +554,23 @@ impl Core {
             Outcome::Done => {}
             Outcome::Close => connection.session.closing = true,
             Outcome::Stop => return self.server.stop_all(),
+            Outcome::Parts(parts, coordinator) => {
+                connection.barrier = true;
+                return self.coordinate(connection, asked, coordinator, parts);
+            }
+            Outcome::GiveUp(refusal) => {
+                let place = connection.open_place(Expects::Word, false, !wanted);
+                let ticket = self.ticket(connection, place, 0);
+                connection.barrier = true;
+                return (self.server.order)(Order::GiveUp(Asker { core: self.id, ticket }, refusal));
+            }
+            Outcome::Change(change) => {
+                let place = connection.open_place(Expects::Word, false, !wanted);
+                let ticket = self.ticket(connection, place, 0);
+                // What comes behind it sees what came of it.
+                connection.barrier = true;
+                return self.outbox.control(CoreId(0), Message::Change(ticket, change));
+            }
             Outcome::Fanout(order) => return self.fan_out(connection, asked, order, bytes),
             Outcome::Control(control, merge) => {
                 let silent = !wanted;
@@ -495,7 +581,7 @@ impl Core {
                 connection.barrier = true;
                 for core in 0..core_count {
                     let ticket = self.ticket(connection, place, core as u32);
-                    let core = crate::ids::CoreId(core as u16);
+                    let core = CoreId(core as u16);
                     self.outbox.control(core, Message::Control(ticket, control.clone()));
                 }
                 return;

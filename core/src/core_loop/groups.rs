@@ -7,28 +7,49 @@
 //! that is larger than its client takes at once is still to be sent.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use super::core::Core;
 use crate::ids::ShardId;
+use crate::meta::Meta;
 use crate::node::GroupState;
 use crate::shard::Shard;
 
 /// The groups on their way to a core, and the place where they go when they leave it.
 pub struct Groups {
     opened: RefCell<Vec<Shard>>,
+    /// The group of the cluster's map, once it is open.
+    meta: RefCell<Option<Meta>>,
+    /// Shards that the node gives up.
+    leaving: RefCell<BTreeSet<ShardId>>,
     let_go: Box<dyn Fn(Shard)>,
 }
 
 impl Groups {
     /// Groups that are to be taken first; `let_go` gets each that leaves the core, and is called in the core's turn.
     pub fn new(opened: Vec<Shard>, let_go: impl Fn(Shard) + 'static) -> Rc<Groups> {
-        Rc::new(Groups { opened: RefCell::new(opened), let_go: Box::new(let_go) })
+        Rc::new(Groups {
+            opened: RefCell::new(opened),
+            meta: RefCell::new(None),
+            leaving: RefCell::default(),
+            let_go: Box::new(let_go),
+        })
     }
 
     /// Has the core take a shard whose group is open, in its next turn.
     pub fn add(&self, shard: Shard) {
         self.opened.borrow_mut().push(shard);
+    }
+
+    /// Has the core let a shard go that the node gives up, once nobody waits for anything of it.
+    pub fn leave(&self, shard: ShardId) {
+        self.leaving.borrow_mut().insert(shard);
+    }
+
+    /// Has the core take the group of the cluster's map, in its next turn.
+    pub fn add_meta(&self, meta: Meta) {
+        *self.meta.borrow_mut() = Some(meta);
     }
 }
 
@@ -36,12 +57,19 @@ impl Core {
     /// Takes the shards whose groups were opened; returns how many there were.
     pub fn seat_opened(&mut self) -> usize {
         let opened = std::mem::take(&mut *self.groups.opened.borrow_mut());
-        let count = opened.len();
-        for shard in opened {
+        let mut count = opened.len();
+        if let Some(meta) = self.groups.meta.borrow_mut().take() {
+            self.meta = Some(Box::new(meta));
+            count += 1;
+        }
+        for mut shard in opened {
             let id = shard.id();
             if self.shards.len() <= id.index() {
                 self.shards.resize_with(id.index() + 1, || None);
             }
+            // Of another one that had the number before.
+            self.groups.leaving.borrow_mut().remove(&id);
+            shard.publish_counts();
             if !shard.has_failed() {
                 self.server.note_state(id, if shard.leads() { GroupState::Leader } else { GroupState::Follower });
             }
@@ -55,16 +83,23 @@ impl Core {
         self.shards.get(shard.index())?.as_ref()
     }
 
-    /// Has those shards leave whose groups have failed, once nobody waits for anything of them; returns how much was done for it.
-    pub fn let_failed_leave(&mut self) -> usize {
-        if !self.server.some_group_is_away() {
+    /// Has those shards leave whose groups have failed, or that the node gives up, once nobody waits for anything of them; returns
+    /// how much was done for it.
+    pub fn let_shards_leave(&mut self) -> usize {
+        if !self.server.some_group_is_away() && self.groups.leaving.borrow().is_empty() {
             return 0;
         }
         (0..self.shards.len()).map(|index| self.let_leave(index)).sum()
     }
 
     fn let_leave(&mut self, index: usize) -> usize {
-        let Some(shard) = self.shards[index].as_ref().filter(|shard| shard.group().has_failed()) else { return 0 };
+        if let Some(shard) = &mut self.shards[index]
+            && self.groups.leaving.borrow().contains(&shard.id())
+        {
+            shard.close_to_clients();
+        }
+        let leaves = |shard: &&Shard| shard.group().has_failed() || shard.is_closed_to_clients();
+        let Some(shard) = self.shards[index].as_ref().filter(leaves) else { return 0 };
         let (id, is_busy) = (shard.id(), shard.is_busy() || shard.has_replies());
         let mut count = 0;
         while let Some(request) =
@@ -79,6 +114,7 @@ impl Core {
             return count;
         }
         if let Some(shard) = self.shards[index].take() {
+            self.groups.leaving.borrow_mut().remove(&id);
             (self.groups.let_go)(shard);
         }
         count + 1

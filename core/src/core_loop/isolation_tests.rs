@@ -101,7 +101,8 @@ pub(super) async fn until(
 /// The name of a key of `shard`, which begins with `name`.
 pub(super) fn key_of(server: &Server, name: &str, shard: ShardId) -> String {
     let mut names = (0..).map(|number| format!("{name}:{number}"));
-    names.find(|name| server.router.shard_of(name.as_bytes()) == shard).unwrap()
+    let routing = server.routes.now();
+    names.find(|name| routing.router.shard_of(name.as_bytes()) == shard).unwrap()
 }
 
 fn get_free(core: &mut Core, shard: ShardId) {

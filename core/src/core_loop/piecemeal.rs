@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use basalt_net::resp::{Protocol, Reply, value};
 
+use crate::cluster::Routing;
 use crate::commands::CommandError;
 use crate::entry::request::Mode;
 use crate::limits;
@@ -17,6 +18,7 @@ use crate::shard::TOO_MUCH_TO_KEEP;
 /// An MGET of several keys.
 pub struct Mget {
     server: Arc<Server>,
+    routing: Arc<Routing>,
     protocol: Protocol,
     command: u16,
     db: u8,
@@ -37,7 +39,7 @@ pub struct Mget {
 impl Mget {
     /// An MGET of `keys`, and the parts to begin with. One `in_pieces` was too large already.
     pub fn start<'a>(
-        server: &Arc<Server>,
+        (server, routing): (&Arc<Server>, &Arc<Routing>),
         protocol: Protocol,
         (command, db): (u16, u8),
         keys: impl Iterator<Item = &'a [u8]>,
@@ -50,6 +52,7 @@ impl Mget {
         }
         let mut mget = Mget {
             server: server.clone(),
+            routing: routing.clone(),
             protocol,
             command,
             db,
@@ -81,10 +84,10 @@ impl Mget {
     fn ask(&mut self) -> Vec<Part> {
         let mut parts: Vec<Part> = Vec::new();
         let mut order: Vec<Vec<usize>> = Vec::new();
-        let mut part_of_shard = vec![usize::MAX; usize::from(self.server.router.shard_count())];
+        let mut part_of_shard = vec![usize::MAX; usize::from(self.routing.router.shard_end())];
         for place in 0..self.asked {
             let key = self.key(self.sent + place);
-            let shard = self.server.router.shard_of(key);
+            let shard = self.routing.router.shard_of(key);
             let part = &mut part_of_shard[shard.index()];
             if *part == usize::MAX {
                 *part = parts.len();
@@ -172,7 +175,8 @@ mod tests {
         let names: Vec<String> = (0..keys).map(|number| number.to_string()).collect();
         let id = table::lookup(b"mget").unwrap().id;
         let bytes = names.iter().map(String::as_bytes);
-        let (mut parts, mut mget) = Mget::start(&server, Protocol::Resp2, (id, 0), bytes, in_pieces);
+        let (mut parts, mut mget) =
+            Mget::start((&server, &server.routes.now()), Protocol::Resp2, (id, 0), bytes, in_pieces);
         let (mut sent, mut largest, mut number) = (Vec::new(), 0, 0);
         loop {
             assert_eq!(parts.len(), 1, "there is one shard");

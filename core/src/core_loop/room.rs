@@ -69,7 +69,7 @@ impl Core {
     pub(super) fn shard_has_room(&self, shard: ShardId, mode: Mode) -> bool {
         match self.seat(shard) {
             // One that has failed has room for refusals.
-            Some(local) => local.has_failed() || local.has_room_for(mode),
+            Some(local) => local.takes_nothing() || local.has_room_for(mode),
             None => self.server.shard_takes(shard, mode),
         }
     }

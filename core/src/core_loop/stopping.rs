@@ -30,7 +30,12 @@ impl Core {
         }
         let quiet = self.server.stop.all_quiet(self.server.mailboxes.core_count());
         let failed = self.server.stop.failure().is_some();
-        failed || (stopping.quiet && quiet && (late || !self.shards.iter().flatten().any(Shard::is_busy)))
+        failed || (stopping.quiet && quiet && (late || !self.is_busy()))
+    }
+
+    /// Returns whether some of the core's groups have something to answer.
+    fn is_busy(&self) -> bool {
+        self.shards.iter().flatten().any(Shard::is_busy) || self.meta.as_ref().is_some_and(|meta| meta.is_busy())
     }
 
     /// Ends the core's shards, after the loop. Unless the node has failed, what is in memory goes to disk, so that the next
@@ -51,6 +56,10 @@ impl Core {
             }
             shard.close(failed || shard.has_failed()).await.map_err(|error| format!("shard {id}: {error}"))
         });
-        join_all(closing).await.into_iter().collect()
+        let closed: Result<(), String> = join_all(closing).await.into_iter().collect();
+        match &mut self.meta {
+            Some(meta) => closed.and(meta.close(failed).await.map_err(|error| format!("the cluster's map: {error}"))),
+            None => closed,
+        }
     }
 }

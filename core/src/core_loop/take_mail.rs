@@ -4,11 +4,13 @@ use super::clients::run_control;
 use super::core::{Core, HalfRun};
 use super::outbox::Outbox;
 use super::set_aside::Aside;
+use crate::cluster::map::Change;
 use crate::commands::CommandError;
 use crate::entry::request::Mode;
-use crate::ids::{CoreId, Origin, ShardId};
+use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
 use crate::mail::Message;
+use crate::node::Asker;
 use crate::shard::{Shard, ShardHost as _};
 
 /// Returns whether what was set aside for `shard` can be run: there is room for it, and for a reply that is made at once.
@@ -33,6 +35,8 @@ impl Core {
             {
                 count += 1;
                 reply_bytes += replies.bytes.len();
+                // Who was told that the map has changed goes on with the new one.
+                self.refresh_routing();
                 self.deliver(&replies);
                 self.outbox.recycle_replies(replies);
             }
@@ -54,6 +58,7 @@ impl Core {
                         self.run_batch(from, HalfRun { batch, next: 0, start: 0 });
                     }
                     Message::Connection(socket) => self.adopt(socket),
+                    Message::Change(ticket, change) => self.ask_for_change(from, ticket, &change),
                     Message::Subscriptions(told) => self.take_over_subscriptions(&told),
                     Message::Control(ticket, control) => {
                         let reply = run_control(self, &control);
@@ -76,7 +81,23 @@ impl Core {
             shard.group().drain_completions();
             shard.tell_leadership();
         }
-        count += self.let_failed_leave();
+        if self.routing.cluster.is_some() {
+            while let Some((asker, reply)) = server.late_answers.pop() {
+                self.outbox.reply_to(asker.core, asker.ticket, &reply);
+                count += 1;
+            }
+        }
+        if let Some(meta) = &mut self.meta {
+            while let Some((change, asker)) = server.late_changes.pop() {
+                meta.order(&change, asker);
+                count += 1;
+            }
+            for (asker, reply) in meta.turn() {
+                self.outbox.reply_to(asker.core, asker.ticket, &reply);
+                count += 1;
+            }
+        }
+        count += self.let_shards_leave();
         self.tell_what_shards_take();
         count
     }
@@ -95,7 +116,7 @@ impl Core {
             (run.start, run.next) = (head.end, run.next + 1);
             let origin = Origin { core: from, client: head.client, ticket: head.ticket };
             let seat = self.shards.get_mut(head.shard.index()).and_then(Option::as_mut);
-            let Some(shard) = seat.filter(|shard| !shard.has_failed()) else {
+            let Some(shard) = seat.filter(|shard| !shard.takes_nothing()) else {
                 // Whoever sent it took another core for the shard's, or the shard for ready.
                 self.refuse_away(head.shard, origin);
                 continue;
@@ -108,6 +129,16 @@ impl Core {
         }
         self.outbox.recycle_requests(run.batch);
         run.next - first
+    }
+
+    /// Has the cluster's map changed, as a client of a core wants it.
+    fn ask_for_change(&mut self, from: CoreId, ticket: Ticket, change: &Change) {
+        let loading = || format!("-{}\r\n", CommandError::LOADING);
+        let asked =
+            self.meta.as_mut().map_or_else(|| Err(loading()), |meta| meta.ask(change, Asker { core: from, ticket }));
+        if let Err(reply) = asked {
+            self.outbox.reply_to(from, ticket, reply.as_bytes());
+        }
     }
 
     /// Answers a request for a shard that this core does not run, or not any more.

@@ -15,6 +15,15 @@ impl Core {
         self.stats().turns.add(1);
         // Each turn, so that what a client has set is in force when it hears of it, whichever core it then talks to.
         self.live.refresh(&self.server.settings);
+        self.refresh_routing();
+    }
+
+    /// Takes the routing that is in force, if it is another than the last one.
+    pub(super) fn refresh_routing(&mut self) {
+        if self.routing_version != self.server.routes.version() {
+            self.routing_version = self.server.routes.version();
+            self.routing = self.server.routes.now();
+        }
     }
 
     /// Gives messages to subscribers, proposes what the turn collected, starts disk reads, hands over what is for others. True if

@@ -12,6 +12,7 @@ use crossbeam_queue::ArrayQueue;
 use super::control::Control;
 use super::doorbell::Doorbell;
 use super::fanout::{PublishedBatch, SubscriptionChanges};
+use crate::cluster::map::Change;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
@@ -80,6 +81,8 @@ pub enum Message {
     Connection(OwnedFd),
     /// An operation on the core itself (`CLIENT LIST` and the like); the answer, in RESP, goes back under the ticket.
     Control(Ticket, Control),
+    /// A change of the cluster's map, for the core that has its group; the answer, in RESP, goes back under the ticket.
+    Change(Ticket, Box<Change>),
     /// Changes of the subscriptions of another core's clients, which nobody waits for.
     Subscriptions(SubscriptionChanges),
 }
@@ -113,7 +116,7 @@ impl Mail for Message {
     fn bytes(&self) -> usize {
         match self {
             Message::Batch(batch) => batch.bytes(),
-            Message::Connection(_) | Message::Control(..) | Message::Subscriptions(_) => 0,
+            Message::Connection(_) | Message::Control(..) | Message::Change(..) | Message::Subscriptions(_) => 0,
         }
     }
 }

@@ -6,9 +6,11 @@
 mod gather;
 mod move_key;
 mod random_key;
+mod slot_keys;
 mod walk;
 
 pub use gather::{Coordinator, Gather, Part, Plan, Progress};
+pub use slot_keys::SlotKeys;
 
 use basalt_storage::keyspace::KeyPosition;
 
@@ -32,12 +34,11 @@ pub fn plan(
     bounds: &ReplyBounds,
     args: Args<'_>,
 ) -> Result<Plan, CommandError> {
-    let shards = router.shard_count();
-    if shards == 1 && steps != MultiShard::Keys {
-        return Ok(Plan::Whole(ShardId(0)));
+    if let (true, Some(shard)) = (router.is_whole() && steps != MultiShard::Keys, router.first_shard()) {
+        return Ok(Plan::Whole(shard));
     }
     match steps {
-        MultiShard::Scan => start_scan(db, shards, args),
+        MultiShard::Scan => start_scan(db, router, args),
         MultiShard::Keys => {
             let steps =
                 Steps { db, options: vec![b"MATCH".to_vec(), args[1].to_vec(), b"COUNT".to_vec(), keys_per_step()] };
@@ -48,7 +49,7 @@ pub fn plan(
                 Box::new(Keys {
                     steps,
                     shard_of_part: waiting,
-                    open: shards.into(),
+                    open: router.shard_count().into(),
                     count: 0,
                     keys: Vec::new(),
                     bounds: *bounds,
@@ -57,8 +58,10 @@ pub fn plan(
             ))
         }
         MultiShard::RandomKey => {
-            let first = ShardId(rand::random_range(0..shards));
-            let random = RandomKey { command: command.id, db, shards, next: first, asked: 0 };
+            let mut shards: Vec<ShardId> = router.shards().collect();
+            let first = rand::random_range(0..shards.len());
+            shards.rotate_left(first);
+            let random = RandomKey { command: command.id, db, shards, asked: 0 };
             let part = random.part();
             Ok(Plan::Parts(vec![part], Box::new(random)))
         }

@@ -4,6 +4,7 @@ use basalt_net::resp::{Reply, value};
 use basalt_storage::keyspace::KeyPosition;
 
 use super::gather::{Coordinator, MISSHAPEN, Part, Plan, Progress, misshapen};
+use crate::cluster::Router;
 use crate::commands::table::STEP_SCAN;
 use crate::commands::{Args, CommandError, ReplyBounds, ScanCursor};
 use crate::entry::request::Mode;
@@ -29,20 +30,30 @@ impl Steps {
 }
 
 /// A step's reply: where to go on, and the keys as they came.
-fn read_step(reply: &[u8]) -> Option<(Option<KeyPosition>, &[u8])> {
+pub(super) fn read_step(reply: &[u8]) -> Option<(Option<KeyPosition>, &[u8])> {
     let mut elements = value::split_elements(reply).ok()?;
     let next = value::read_integer(elements.next()?)?;
     let next = u64::try_from(next).ok().and_then(KeyPosition::from_bits);
     Some((next, elements.next()?))
 }
 
-pub(super) fn start_scan(db: u8, shards: u16, args: Args<'_>) -> Result<Plan, CommandError> {
-    let cursor = ScanCursor::read(args[1])?;
+pub(super) fn start_scan(db: u8, router: &Router, args: Args<'_>) -> Result<Plan, CommandError> {
+    let mut cursor = ScanCursor::read(args[1])?;
     let steps = Steps { db, options: args[2..].iter().map(|arg| arg.to_vec()).collect() };
-    // A cursor that no SCAN gave may name a shard that is not there: then the walk is over.
-    let shard = if cursor.shard < u64::from(shards) { cursor.shard } else { u64::from(shards) - 1 };
-    let part = steps.part(ShardId(shard as u16), cursor.position);
-    Ok(Plan::Parts(vec![part], Box::new(Scan { cursor, shards: u64::from(shards) })))
+    let end = router.shard_end();
+    // A cursor may name a shard that has gone since, and one that no SCAN gave one that never was: then the walk is over behind the
+    // last one.
+    let named = u16::try_from(cursor.shard).unwrap_or(u16::MAX);
+    let (shard, position) = match router.shard_from(named) {
+        Some(shard) if shard.0 == named => (shard, cursor.position),
+        Some(next) => (next, KeyPosition::START),
+        None => (ShardId(end - 1), cursor.position),
+    };
+    if named < end {
+        cursor = ScanCursor { shard: u64::from(shard.0), position };
+    }
+    let part = steps.part(shard, position);
+    Ok(Plan::Parts(vec![part], Box::new(Scan { cursor, shards: u64::from(end) })))
 }
 
 struct Scan {

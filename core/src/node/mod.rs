@@ -3,6 +3,7 @@
 mod background;
 mod clock;
 mod live_settings;
+mod routes;
 mod shares;
 mod stats;
 mod stop;
@@ -10,6 +11,7 @@ mod stop;
 pub use background::{Background, Job};
 pub use clock::Clock;
 pub use live_settings::{LiveSettings, Settings};
+pub use routes::Routes;
 pub use shares::Shares;
 pub use stats::{CoreStats, Counter, Figure, GroupState, RateMeter, ShardStats, ShardTable};
 pub use stop::Stop;
@@ -19,13 +21,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use basalt_storage::BlockCache;
+use crossbeam_queue::SegQueue;
 
 use crate::boot::OpenFiles;
-use crate::cluster::Router;
+use crate::cluster::map::Change;
 use crate::commands::{CommandError, ReplyBounds};
 use crate::config::Config;
 use crate::entry::request::Mode;
-use crate::ids::{CoreId, ShardId};
+use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
 use crate::mail::{Mailboxes, Takes};
 
@@ -37,8 +40,8 @@ pub struct Server {
     pub settings: Settings,
     /// Files that may be open, by their purpose: fixed at the start.
     pub open_files: OpenFiles,
-    /// Slot to shard to core.
-    pub router: Router,
+    /// Slot to shard to core, and in a cluster to other nodes.
+    pub routes: Routes,
     /// The queues between cores.
     pub mailboxes: Arc<Mailboxes>,
     /// The memory that each shard may have.
@@ -69,8 +72,34 @@ pub struct Server {
     pub groups_away: AtomicUsize,
     /// Asks all cores to stop.
     pub stop: Stop,
-    /// Takes orders to open groups again.
-    pub order: Box<dyn Fn(Reopening) + Send + Sync>,
+    /// Answers of other threads to clients, which the first core hands on.
+    pub late_answers: SegQueue<(Asker, Vec<u8>)>,
+    /// Changes of the cluster's map that other threads want, for the core that has its group, and who waits for them.
+    pub late_changes: SegQueue<(Change, Asker)>,
+    /// Takes orders to open and to found groups.
+    pub order: Box<dyn Fn(Order) + Send + Sync>,
+}
+
+/// Something that the keeper of the groups is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// A group that has failed is to be opened again.
+    Reopen(Reopening),
+    /// The map has changed: the node's groups are to be as it says.
+    FollowMap,
+    /// The node is to give up its slots if it has no keys; if it has some, the client is told this.
+    GiveUp(Asker, &'static str),
+    /// The map has taken that the node gives up its slots, or has not, in which case the client was told.
+    GivenUp(bool),
+}
+
+/// The client that waits for a reply: its core, and the ticket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// The core.
+    pub core: CoreId,
+    /// The ticket.
+    pub ticket: Ticket,
 }
 
 /// The order to open a group again that has failed.
@@ -90,6 +119,18 @@ impl Server {
         }
     }
 
+    /// Answers a client from a thread that is no core.
+    pub fn answer_late(&self, asker: Asker, reply: Vec<u8>) {
+        self.late_answers.push((asker, reply));
+        self.mailboxes.bell(CoreId(0)).ring_urgently();
+    }
+
+    /// Has the cluster's map changed by a thread that is no core.
+    pub fn change_late(&self, change: Change, asker: Asker) {
+        self.late_changes.push((change, asker));
+        self.mailboxes.bell(CoreId(0)).ring_urgently();
+    }
+
     /// Returns whether some group takes no requests.
     pub fn some_group_is_away(&self) -> bool {
         self.groups_away.load(Ordering::Relaxed) > 0
@@ -98,25 +139,39 @@ impl Server {
     /// Returns whether some group is being opened.
     pub fn is_loading(&self) -> bool {
         let is_to_come = |stats: &ShardStats| matches!(stats.state.get(), GroupState::Opening | GroupState::Recovering);
-        self.some_group_is_away() && self.shards.iter().any(is_to_come)
+        let has_no_map = || self.routes.now().cluster.as_ref().is_some_and(|cluster| !cluster.knows_of_this_start());
+        (self.some_group_is_away() && self.shards.iter().any(is_to_come)) || has_no_map()
     }
 
     /// The reply to a request for a shard whose group takes none; `None` if it takes them.
     pub fn why_away(&self, shard: ShardId) -> Option<CommandError> {
         match self.shards.get(shard).map(|stats| stats.state.get()) {
             Some(GroupState::Leader | GroupState::Closing) => None,
-            Some(GroupState::Follower) => Some(CommandError::NOT_LED_HERE),
+            Some(GroupState::Follower | GroupState::Gone) => Some(CommandError::NOT_LED_HERE),
             Some(GroupState::Failed) => Some(CommandError::SHARD_FAILED),
             Some(GroupState::Opening | GroupState::Recovering) | None => Some(CommandError::LOADING),
         }
     }
 
+    /// Tells all cores that there will be a group of `shard`. Whoever opens its files may call this, before a core has it.
+    pub fn note_coming(&self, shard: ShardId, core: CoreId) {
+        if self.shards.add(shard, core) {
+            self.groups_away.fetch_add(1, Ordering::Relaxed);
+        } else if self.shards[shard.index()].state.get() == GroupState::Gone {
+            self.note_state(shard, GroupState::Opening);
+        }
+    }
+
+    /// Tells all cores that the node has a group no more. Whoever has closed its files may call this.
+    pub fn note_gone(&self, shard: ShardId) {
+        self.note_state(shard, GroupState::Gone);
+        self.shards[shard.index()].clear();
+    }
+
     /// Tells the other cores that the group of `shard` is being opened: one of the start, or one that comes later. Only its core
     /// may call this.
     pub fn note_recovering(&self, shard: ShardId, core: CoreId) {
-        if self.shards.add(shard, core) {
-            self.groups_away.fetch_add(1, Ordering::Relaxed);
-        }
+        self.note_coming(shard, core);
         self.note_state(shard, GroupState::Recovering);
     }
 
@@ -126,7 +181,7 @@ impl Server {
     }
 
     fn count_state(&self, before: GroupState, state: GroupState) {
-        match (before.serves(), state.serves()) {
+        match (!before.is_away(), !state.is_away()) {
             (true, false) => drop(self.groups_away.fetch_add(1, Ordering::Relaxed)),
             (false, true) => drop(self.groups_away.fetch_sub(1, Ordering::Relaxed)),
             _ => {}
@@ -147,7 +202,8 @@ impl Server {
                 "the shard has failed: what concerns its keys is refused, others go on"
             );
         }
-        if self.shards.iter().all(|stats| stats.state.get() == GroupState::Failed) {
+        let is_alone = self.routes.now().cluster.is_none();
+        if is_alone && self.shards.iter().all(|stats| stats.state.get() == GroupState::Failed) {
             self.fail(format!("shard {shard} cannot go on: {reason}"));
         }
     }
@@ -165,7 +221,7 @@ impl Server {
             return Err(CommandError::owned(format!("ERR shard {shard} has not failed, its state is '{state}'")));
         }
         stats.fault.set(None);
-        (self.order)(order);
+        (self.order)(Order::Reopen(order));
         Ok(())
     }
 
@@ -176,7 +232,7 @@ impl Server {
 
     /// Returns whether the core of `shard` wants requests of `mode` for it from other cores.
     pub fn shard_takes(&self, shard: ShardId, mode: Mode) -> bool {
-        self.shards[shard.index()].takes.get().takes(mode)
+        self.shards.get(shard).is_none_or(|stats| stats.takes.get().takes(mode))
     }
 
     /// Tells the other cores what to send for `shard`. Only its core may call this.

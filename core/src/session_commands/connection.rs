@@ -11,6 +11,7 @@ use super::outcome::{FanoutOrder, Outcome, Ran};
 use crate::clients::{DEFAULT_USER, Session, protocol_number};
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::{Args, CommandError, parse_i64};
+use crate::node::Server;
 
 const WRONG_PASSWORD: CommandError =
     CommandError::text("WRONGPASS invalid username-password pair or user is disabled.");
@@ -61,6 +62,9 @@ pub(super) fn select(context: &mut SessionContext<'_>, args: Args<'_>, reply: &m
         let text = "ERR value is out of range, value must between -2147483648 and 2147483647";
         return Err(CommandError::text(text));
     }
+    if index != 0 && context.server.config.cluster_enabled {
+        return Err(CommandError::text("ERR SELECT is not allowed in cluster mode"));
+    }
     match u8::try_from(index) {
         Ok(db) if usize::from(db) < DATABASE_COUNT => context.session.db = db,
         _ => return Err(CommandError::text("ERR DB index is out of range")),
@@ -102,7 +106,7 @@ pub(super) fn hello(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mu
     }
     // The reply is in the protocol it announces, not in the one the command came in.
     let mut bytes = Vec::new();
-    greet(session, &mut Reply::new(&mut bytes, session.protocol));
+    greet(session, context.server, &mut Reply::new(&mut bytes, session.protocol));
     reply.raw(&bytes);
     Ok(Outcome::Done)
 }
@@ -146,7 +150,12 @@ impl<'a> Greeting<'a> {
     }
 }
 
-fn greet(session: &Session, reply: &mut Reply<'_>) {
+/// The mode of the node, in Redis' words.
+pub(super) fn mode(server: &Server) -> &'static str {
+    if server.config.cluster_enabled { "cluster" } else { "standalone" }
+}
+
+fn greet(session: &Session, server: &Server, reply: &mut Reply<'_>) {
     reply.map(7);
     reply.bulk("server");
     // Clients compare this name before they trust the version.
@@ -158,7 +167,7 @@ fn greet(session: &Session, reply: &mut Reply<'_>) {
     reply.bulk("id");
     reply.integer(session.id as i64);
     reply.bulk("mode");
-    reply.bulk("standalone");
+    reply.bulk(mode(server));
     reply.bulk("role");
     reply.bulk("master");
     reply.bulk("modules");

@@ -66,7 +66,7 @@ impl Comparison {
 }
 
 /// Commands that Redis has since 7.2: the one compared with does not know them.
-const NEWER: [&str; 2] = ["client|setinfo", "client|no-touch"];
+const NEWER: [&str; 3] = ["client|setinfo", "client|no-touch", "cluster|myshardid"];
 
 /// The container of commands that Redis does not have.
 const OWN: &str = "basalt";

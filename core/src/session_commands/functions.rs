@@ -8,7 +8,11 @@ use std::sync::LazyLock;
 use basalt_net::resp::Reply;
 
 use super::outcome::Ran;
-use super::{SessionContext, client, command, command_docs, command_keys, config, connection, info, pubsub, server};
+use super::{
+    SessionContext, client, cluster, command, command_docs, command_keys, config, connection, info, pubsub, server,
+};
+use crate::commands::cluster::facts as of_cluster;
+use crate::commands::cluster::newer_facts as newer_of_cluster;
 use crate::commands::connection::facts as of_connections;
 use crate::commands::connection::newer_facts as newer;
 use crate::commands::facts::Facts;
@@ -70,6 +74,36 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_pubsub::PUBSUB_NUMSUB, pubsub::subscribers),
     (&of_pubsub::PUBSUB_SHARDNUMSUB, pubsub::shard_subscribers),
     (&of_pubsub::PUBSUB_NUMPAT, pubsub::pattern_count),
+    (&of_cluster::CLUSTER_ADDSLOTS, cluster::add_slots),
+    (&of_cluster::CLUSTER_ADDSLOTSRANGE, cluster::add_slots_range),
+    (&of_cluster::CLUSTER_BUMPEPOCH, cluster::bump_epoch),
+    (&of_cluster::CLUSTER_COUNT_FAILURE_REPORTS, cluster::count_failure_reports),
+    (&of_cluster::CLUSTER_COUNTKEYSINSLOT, cluster::count_keys_in_slot),
+    (&of_cluster::CLUSTER_DELSLOTS, cluster::delete_slots),
+    (&of_cluster::CLUSTER_DELSLOTSRANGE, cluster::delete_slots_range),
+    (&of_cluster::CLUSTER_FAILOVER, cluster::fail_over),
+    (&of_cluster::CLUSTER_FLUSHSLOTS, cluster::flush_slots),
+    (&of_cluster::CLUSTER_FORGET, cluster::forget),
+    (&of_cluster::CLUSTER_GETKEYSINSLOT, cluster::get_keys_in_slot),
+    (&of_cluster::CLUSTER_INFO, cluster::info),
+    (&of_cluster::CLUSTER_KEYSLOT, cluster::key_slot),
+    (&of_cluster::CLUSTER_LINKS, cluster::links),
+    (&of_cluster::CLUSTER_MEET, cluster::meet),
+    (&of_cluster::CLUSTER_MYID, cluster::my_id),
+    (&of_cluster::CLUSTER_NODES, cluster::nodes),
+    (&of_cluster::CLUSTER_REPLICAS, cluster::replicas),
+    (&of_cluster::CLUSTER_REPLICATE, cluster::replicate),
+    (&of_cluster::CLUSTER_RESET, cluster::reset),
+    (&of_cluster::CLUSTER_SAVECONFIG, cluster::save_config),
+    (&of_cluster::CLUSTER_SET_CONFIG_EPOCH, cluster::set_config_epoch),
+    (&of_cluster::CLUSTER_SETSLOT, cluster::set_slot),
+    (&of_cluster::CLUSTER_SHARDS, cluster::shards),
+    (&of_cluster::CLUSTER_SLAVES, cluster::replicas),
+    (&of_cluster::CLUSTER_SLOTS, cluster::slots),
+    (&newer_of_cluster::CLUSTER_MYSHARDID, cluster::my_shard_id),
+    (&of_cluster::ASKING, cluster::allow),
+    (&of_cluster::READONLY, cluster::allow),
+    (&of_cluster::READWRITE, cluster::allow),
 ];
 
 static BY_ID: LazyLock<Box<[Option<Function>; ID_END]>> = LazyLock::new(|| {

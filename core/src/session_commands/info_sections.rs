@@ -2,6 +2,7 @@
 
 use basalt_storage::DATABASE_COUNT;
 
+use super::connection;
 use super::info::{Fields, Scene};
 use super::process::{self, ProcessMemory};
 use super::server::last_save_unix_s;
@@ -20,7 +21,7 @@ pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     // What Redis says of itself where it was not built from its repository.
     fields.add("redis_git_sha1", "00000000");
     add_zeros(fields, &["redis_git_dirty", "redis_build_id"]);
-    fields.add("redis_mode", "standalone");
+    fields.add("redis_mode", connection::mode(server));
     fields.add("os", process::system());
     fields.add("arch_bits", usize::BITS);
     fields.add("monotonic_clock", "POSIX clock_gettime");
@@ -322,8 +323,8 @@ pub(super) fn error_stats(scene: &Scene<'_>, fields: &mut Fields) {
     }
 }
 
-pub(super) fn cluster(_: &Scene<'_>, fields: &mut Fields) {
-    fields.add("cluster_enabled", 0);
+pub(super) fn cluster(scene: &Scene<'_>, fields: &mut Fields) {
+    fields.add("cluster_enabled", usize::from(scene.server.config.cluster_enabled));
 }
 
 /// Keys of each database that has some. `avg_ttl` is how many milliseconds those with a deadline have left on average: Redis

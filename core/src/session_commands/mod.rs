@@ -5,6 +5,7 @@
 //! figures that every core publishes.
 
 mod client;
+mod cluster;
 mod command;
 mod command_docs;
 mod command_keys;
@@ -26,9 +27,12 @@ pub use client::{ClientBuffers, client_line};
 pub use outcome::{FanoutOrder, Outcome, Ran};
 pub use process::memory_in_use;
 
+use std::sync::Arc;
+
 use basalt_net::resp::Reply;
 
 use crate::clients::Session;
+use crate::cluster::Routing;
 use crate::commands::{Args, Command, Kind, reply_help};
 use crate::node::Server;
 
@@ -38,6 +42,8 @@ pub struct SessionContext<'a> {
     pub session: &'a mut Session,
     /// The node.
     pub server: &'a Server,
+    /// The places of keys, as the connection's core knows them.
+    pub routing: &'a Arc<Routing>,
 }
 
 /// Runs `command`, which concerns a connection or the node. Its arity has been checked.

@@ -1,11 +1,12 @@
 //! The next step that a command that concerns a connection or the node leaves to its core.
 
 use crate::clients::{Audience, SubscriptionChange};
+use crate::cluster::map::Change;
 use crate::commands::{CommandError, Merge};
 use crate::mail::{Control, Published};
+use crate::multi_shard::{Coordinator, Part};
 
 /// The core's next step after a command that concerns a connection or the node.
-#[derive(Debug)]
 pub enum Outcome {
     /// Nothing: the reply is written.
     Done,
@@ -15,6 +16,12 @@ pub enum Outcome {
     Stop,
     /// Every core is asked, and the reply is made of their answers.
     Control(Control, Merge),
+    /// The node gives up its slots if it has no keys; else it replies with this.
+    GiveUp(&'static str),
+    /// The cluster's map is changed; the reply says what came of it.
+    Change(Box<Change>),
+    /// These parts are sent, and the coordinator makes the reply of theirs.
+    Parts(Vec<Part>, Box<dyn Coordinator>),
     /// Something of publish and subscribe.
     Fanout(FanoutOrder),
 }

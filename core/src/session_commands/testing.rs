@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use basalt_net::resp::Reply;
 use basalt_storage::BlockCache;
+use crossbeam_queue::SegQueue;
 
 use super::{Outcome, SessionContext, run};
 use crate::boot::{OpenFiles, StopRequest};
@@ -15,7 +16,7 @@ use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
-use crate::node::{Clock, CoreStats, GroupState, Server, Settings, ShardTable, Shares, Stop};
+use crate::node::{Clock, CoreStats, GroupState, Routes, Server, Settings, ShardTable, Shares, Stop};
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {
@@ -36,8 +37,8 @@ impl Client {
             shares: Shares::new(MemoryBudget::new(&config, 2, 2)),
             config,
             cores: (0..2).map(|_| CoreStats::new(ID_END)).collect(),
-            shards: ShardTable::of(router.shards().map(|shard| router.core_of(shard))),
-            router,
+            shards: ShardTable::of(router.shards().map(|shard| (shard, router.core_of(shard).unwrap()))),
+            routes: Routes::alone(router),
             mailboxes: Arc::new(Mailboxes::new(Vec::new())),
             block_cache: BlockCache::new(1 << 20),
             clock: Clock::default(),
@@ -50,9 +51,11 @@ impl Client {
             full_shards: AtomicUsize::new(0),
             groups_away: AtomicUsize::new(2),
             stop: Stop::new(StopRequest::default()),
+            late_answers: SegQueue::new(),
+            late_changes: SegQueue::new(),
             order: Box::new(drop),
         };
-        server.router.shards().for_each(|shard| server.note_state(shard, GroupState::Leader));
+        server.routes.now().router.shards().for_each(|shard| server.note_state(shard, GroupState::Leader));
         Client { session: session(7), server }
     }
 
@@ -82,7 +85,9 @@ impl Client {
         self.session.last_command = Some(command.id);
         assert!(matches!(command.kind, Kind::Session | Kind::Help(_)), "{} concerns keys", command.name());
         let mut reply = Reply::new(out, self.session.protocol);
-        run(command, &mut SessionContext { session: &mut self.session, server: &self.server }, args, &mut reply)
+        let routing = self.server.routes.now();
+        let mut context = SessionContext { session: &mut self.session, server: &self.server, routing: &routing };
+        run(command, &mut context, args, &mut reply)
     }
 }
 

@@ -85,6 +85,8 @@ pub struct Shard {
     counts_changed: bool,
     /// True if the other cores were told that this replica leads.
     told_to_lead: bool,
+    /// True once the shard is to leave.
+    is_closed_to_clients: bool,
     /// The division of the node's memory that the shard keeps to.
     shares_version: u64,
     /// Buffer of the replies to reads before they go to the host: kept, so that not every read allocates.
@@ -201,6 +203,7 @@ impl Shard {
             deadline_sums: [0; DATABASE_COUNT],
             counts_changed: false,
             told_to_lead: true,
+            is_closed_to_clients: false,
             shares_version,
             reply: Vec::new(),
             server: server.clone(),
@@ -320,6 +323,21 @@ impl Shard {
     /// nothing may be read.
     pub fn has_failed(&self) -> bool {
         self.group.has_failed() || self.machine.borrow().is_broken()
+    }
+
+    /// Returns whether a request is to be refused, whatever it asks.
+    pub fn takes_nothing(&self) -> bool {
+        self.is_closed_to_clients || self.has_failed()
+    }
+
+    /// Takes no more requests: the node gives the shard up, or wants to see if it can.
+    pub fn close_to_clients(&mut self) {
+        self.is_closed_to_clients = true;
+    }
+
+    /// Returns whether it takes no more requests.
+    pub fn is_closed_to_clients(&self) -> bool {
+        self.is_closed_to_clients
     }
 
     /// Returns whether this replica leads its group.

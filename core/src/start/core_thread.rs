@@ -12,7 +12,7 @@ use glommio::{LocalExecutorBuilder, Placement};
 
 use super::RunError;
 use super::keeper::Event;
-use super::shards::{Files, end_failed, open_groups};
+use super::shards::{Files, end_shard, open_groups};
 use crate::core_loop::{self, Core, Groups, SyncPlacement, Watched};
 use crate::ids::CoreId;
 use crate::limits;
@@ -85,7 +85,7 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     let tell = move |shard, news| drop(tell.send(Event::OfGroup(shard, news)));
     let groups = {
         let tell = tell.clone();
-        Groups::new(Vec::new(), move |shard| end_failed(shard, tell.clone()))
+        Groups::new(Vec::new(), move |shard| end_shard(shard, tell.clone()))
     };
     let readers = threads.readers.clone();
     let mut core = Core::new(id, server.clone(), ring, groups.clone(), readers, sync_placement);

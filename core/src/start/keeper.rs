@@ -7,23 +7,28 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
-use basalt_raft::Reach;
+use basalt_raft::{NodeId, Reach};
+use basalt_storage::log::RaftLog;
+use basalt_storage::{Rows as _, Store};
 use futures_channel::mpsc;
 
 use super::RunError;
-use super::shards::{CompactionStart, News, OpenShard, Opener, begin_compaction};
-use crate::boot::DataDir;
+use super::shards::{CompactionStart, News, OpenShard, Opened, Opener, begin_compaction};
+use crate::boot::{DataDir, GroupEntry, GroupState as Kept, META_INDEX};
+use crate::cluster::LocalGroup;
+use crate::cluster::map::{Change, Group, GroupNumber};
 use crate::config::MemoryBudget;
-use crate::ids::ShardId;
+use crate::ids::{CoreId, ShardId};
 use crate::limits;
-use crate::node::{GroupState, Reopening, Server};
+use crate::meta::OpenMeta;
+use crate::node::{Asker, GroupState, Order, Reopening, Server};
 
 /// Something for the keeper to do.
 pub(super) enum Event {
     /// A core has something to say of a group.
     OfGroup(ShardId, News),
-    /// A group is to be opened again.
-    Reopen(Reopening),
+    /// There is something to do.
+    Ordered(Order),
     /// The node stops.
     Stop,
 }
@@ -34,9 +39,27 @@ pub(super) struct Keeper<'a> {
     data: &'a mut DataDir,
     opener: Opener<'a>,
     /// The way of opened files to each core.
-    files: Vec<mpsc::Sender<OpenShard>>,
+    files: Vec<mpsc::Sender<Opened>>,
     /// Groups that have failed and whose files are closed, or are about to be, with the order to open them again if there is one.
     failed: BTreeMap<ShardId, Failed>,
+    /// Groups that their cores are to let go, since the map has them no more.
+    leaving: BTreeMap<ShardId, GroupNumber>,
+    /// The attempt to give up all slots, if there is one.
+    giving_up: Option<GivingUp>,
+    /// Set if something that the map wants could not be done: it is tried again.
+    is_behind: bool,
+}
+
+/// Shards that are closed to see if they have keys, before the map is told that the node gives them up: so nothing that was
+/// acknowledged is in them when they are removed.
+struct GivingUp {
+    asker: Asker,
+    /// The answer if there are keys.
+    refusal: &'static str,
+    /// Shards that their cores have not let go yet.
+    open: BTreeSet<ShardId>,
+    /// The others, with the number of their keys if it is known.
+    closed: BTreeMap<ShardId, Option<u64>>,
 }
 
 /// A group that has failed.
@@ -51,9 +74,18 @@ impl<'a> Keeper<'a> {
         server: Arc<Server>,
         data: &'a mut DataDir,
         opener: Opener<'a>,
-        files: Vec<mpsc::Sender<OpenShard>>,
+        files: Vec<mpsc::Sender<Opened>>,
     ) -> Keeper<'a> {
-        Keeper { server, data, opener, files, failed: BTreeMap::new() }
+        Keeper {
+            server,
+            data,
+            opener,
+            files,
+            failed: BTreeMap::new(),
+            leaving: BTreeMap::new(),
+            giving_up: None,
+            is_behind: false,
+        }
     }
 
     /// Hands the shards' files to their cores and waits until each group takes requests, or has failed by itself. `None` if the
@@ -61,6 +93,7 @@ impl<'a> Keeper<'a> {
     pub(super) fn start(
         &mut self,
         shards: Vec<OpenShard>,
+        meta: Option<OpenMeta>,
         events: &Receiver<Event>,
     ) -> Result<Option<Vec<CompactionStart>>, RunError> {
         // A start that was refused is not counted: what belongs here may come back.
@@ -68,6 +101,9 @@ impl<'a> Keeper<'a> {
         let compactions = shards.iter().map(OpenShard::compaction_start).collect();
         // Others may fail meanwhile, and be opened again by order.
         let mut to_come: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id).collect();
+        if let Some(meta) = meta {
+            self.hand_to(CoreId(0), Opened::Meta(Box::new(meta)));
+        }
         for shard in shards {
             self.hand_over(shard);
         }
@@ -94,7 +130,9 @@ impl<'a> Keeper<'a> {
             }
         }
         let has_failed = |index| self.server.shards[usize::from(index)].state.get() == GroupState::Failed;
-        self.data.note_live(|index: u16| !has_failed(index));
+        // That of the map is noted when there is one.
+        self.data.note_live(|index: u16| index != META_INDEX && !has_failed(index));
+        self.tell_local();
         Ok(Some(compactions))
     }
 
@@ -108,17 +146,37 @@ impl<'a> Keeper<'a> {
     /// Waits for the next event; `None` if the node stops.
     fn next(&self, events: &Receiver<Event>) -> Option<Event> {
         // A group whose core has ended says nothing, but the node stops then.
-        let event = events.recv().ok()?;
+        let event = if self.is_behind {
+            match events.recv_timeout(limits::FOLLOW_RETRY) {
+                Err(RecvTimeoutError::Timeout) => Event::Ordered(Order::FollowMap),
+                event => event.ok()?,
+            }
+        } else {
+            events.recv().ok()?
+        };
         if matches!(event, Event::Stop) || self.server.stop.is_requested() { None } else { Some(event) }
     }
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::OfGroup(shard, News::Opened) => tracing::debug!(shard = shard.0, "the group is open"),
+            Event::OfGroup(shard, News::Opened) => self.opened(shard),
             Event::OfGroup(shard, News::Refused(fault)) if fault.reach == Reach::Node => {
                 self.server.fail(format!("shard {shard} cannot be opened again: {fault}"));
             }
+            Event::OfGroup(shard, News::Refused(_)) if self.leaving.contains_key(&shard) => {
+                self.remove(shard, None, None);
+            }
             Event::OfGroup(shard, News::Refused(fault)) => self.fail(shard, &fault.text),
+            Event::OfGroup(shard, News::LetGo(files))
+                if self.giving_up.as_ref().is_some_and(|giving_up| giving_up.open.contains(&shard)) =>
+            {
+                let (log, store) = *files;
+                self.closed(shard, log, store);
+            }
+            Event::OfGroup(shard, News::LetGo(files)) if self.leaving.contains_key(&shard) => {
+                let (log, store) = *files;
+                self.remove(shard, log, store);
+            }
             Event::OfGroup(shard, News::LetGo(files)) => {
                 // Closing them may block.
                 drop(files);
@@ -130,7 +188,10 @@ impl<'a> Keeper<'a> {
                 }
             }
             Event::Stop => {}
-            Event::Reopen(order) => {
+            Event::Ordered(Order::FollowMap) => self.follow_map(),
+            Event::Ordered(Order::GiveUp(asker, refusal)) => self.begin_to_give_up(asker, refusal),
+            Event::Ordered(Order::GivenUp(is_done)) => self.given_up(is_done),
+            Event::Ordered(Order::Reopen(order)) => {
                 let failed = self.failed.entry(order.shard).or_default();
                 if failed.is_let_go { self.reopen(&order) } else { failed.order = Some(order) }
             }
@@ -144,14 +205,238 @@ impl<'a> Keeper<'a> {
         self.share_out();
     }
 
+    /// Notes that a group is open. One that was founded is part of its group from now on.
+    fn opened(&mut self, shard: ShardId) {
+        tracing::debug!(shard = shard.0, "the group is open");
+        if self.data.is_of_cluster() {
+            self.note_live(shard.0);
+        }
+    }
+
+    /// Notes that a group which was created is part of its group.
+    fn note_live(&mut self, index: u16) {
+        if self.data.group(index).state != Kept::Creating {
+            return;
+        }
+        self.data.note_live(|other: u16| other == index);
+        // On a full disk it cannot be noted.
+        self.is_behind |= self.data.group(index).state == Kept::Creating;
+        self.tell_local();
+    }
+
+    /// Tells all cores which groups this node has, if it belongs to a cluster.
+    fn tell_local(&self) {
+        if self.data.is_of_cluster() {
+            let mut local = local_groups(self.data);
+            local.retain(|number, _| !self.leaving.values().any(|leaving| leaving == number));
+            self.server.routes.set_local(local);
+            // The first core has the map, which may have to be told.
+            self.server.mailboxes.bell(CoreId(0)).ring_urgently();
+        }
+    }
+
+    /// Founds the groups that the map says this node is to found, and gives up those that it has no more.
+    fn follow_map(&mut self) {
+        let myself = NodeId(self.data.node_number());
+        // One that does not know the node yet says nothing of its groups.
+        let Some(map) = self.server.routes.map().filter(|map| map.node(myself).is_some()) else { return };
+        self.is_behind = false;
+        self.note_live(META_INDEX);
+        let is_open = |shard: &ShardId| {
+            self.server.shards.get(*shard).is_some_and(|stats| stats.state.get() == GroupState::Leader)
+        };
+        let open: Vec<u16> = self.data.shards().iter().map(|group| group.index).collect();
+        for index in open.into_iter().filter(|index| is_open(&ShardId(*index))).collect::<Vec<_>>() {
+            self.note_live(index);
+        }
+        let is_mine = |group: &&Group| !group.is_live && group.home == myself;
+        for group in map.groups().iter().filter(is_mine) {
+            let is_here = self.data.groups().iter().any(|here| here.number == group.number.0);
+            if !is_here && !self.server.stop.is_requested() {
+                self.found(group.number);
+            }
+        }
+        let shards = self.data.shards();
+        let gone = shards.into_iter().filter(|here| map.group(GroupNumber(here.number)).is_none());
+        let gone: Vec<_> = gone.map(|here| (ShardId(here.index), GroupNumber(here.number))).collect();
+        for (shard, number) in gone {
+            self.give_up(shard, number);
+        }
+    }
+
+    /// Has the core of a group let it go, unless it has failed: that one is left to an operator.
+    fn give_up(&mut self, shard: ShardId, number: GroupNumber) {
+        let is_closed = self.giving_up.as_ref().is_some_and(|giving_up| giving_up.knows(shard));
+        if is_closed || self.failed.contains_key(&shard) || self.leaving.contains_key(&shard) {
+            return;
+        }
+        tracing::info!(group = number.0, shard = shard.0, "the map has the group no more: it is given up");
+        let core = self.core_of(shard);
+        self.leaving.insert(shard, number);
+        // First, so that no core sends anything for it any more.
+        self.tell_local();
+        self.hand_to(core, Opened::Leaving(shard));
+    }
+
+    /// Removes a group that its core has let go. One that has keys all the same is kept, and not opened: they were written when the
+    /// map was changed.
+    fn remove(&mut self, shard: ShardId, log: Option<RaftLog>, store: Option<Store>) {
+        let number = self.leaving.remove(&shard).expect("whoever calls this has looked").0;
+        self.failed.remove(&shard);
+        let key_count = count_keys(store.as_ref());
+        drop((log, store));
+        if key_count == Some(0) {
+            self.destroy(shard);
+        } else {
+            tracing::error!(group = number, key_count, "the group that is given up may have keys: its files are kept");
+            if let Err(error) = self.data.set_aside(number, "the map had it no more, though it may have had keys") {
+                tracing::error!(group = number, %error, "the group is looked at again at the next start");
+            }
+            self.server.note_gone(shard);
+        }
+        self.tell_local();
+        self.share_out();
+    }
+
+    /// Removes the files of a group that is closed and has no keys.
+    fn destroy(&mut self, shard: ShardId) {
+        let group = self.data.group(shard.0);
+        let (number, lane) = (group.number, group.lane);
+        tracing::info!(group = number, shard = shard.0, "the group is removed");
+        match self.data.destroy_group(number) {
+            Ok(()) => {
+                if let Err(error) = self.opener.remove_log(lane, number) {
+                    tracing::warn!(group = number, %error, "records of a group that is no more are left in its lane until the next start");
+                }
+            }
+            // The next start finishes it.
+            Err(error) => tracing::error!(group = number, %error, "a group that is given up is still there"),
+        }
+        self.server.note_gone(shard);
+    }
+
+    /// Closes all shards to see if they have keys.
+    fn begin_to_give_up(&mut self, asker: Asker, refusal: &'static str) {
+        let shards: BTreeSet<ShardId> = self.data.shards().iter().map(|group| ShardId(group.index)).collect();
+        let is_open = |shard: &ShardId| {
+            self.server.shards.get(*shard).is_some_and(|stats| stats.state.get() == GroupState::Leader)
+        };
+        if self.giving_up.is_some() || !self.leaving.is_empty() || !shards.iter().all(is_open) {
+            return self
+                .server
+                .answer_late(asker, b"-BUSY shards of the node are being opened or closed, try again\r\n".to_vec());
+        }
+        if shards.is_empty() {
+            let node = NodeId(self.data.node_number());
+            self.server.change_late(Change::GiveUpSlots { node }, asker);
+        }
+        for shard in &shards {
+            self.hand_to(self.core_of(*shard), Opened::Leaving(*shard));
+        }
+        self.giving_up = Some(GivingUp { asker, refusal, open: shards, closed: BTreeMap::new() });
+    }
+
+    /// A shard is closed that may be given up. Once all are, the map is told, or they are opened again.
+    fn closed(&mut self, shard: ShardId, log: Option<RaftLog>, store: Option<Store>) {
+        let key_count = count_keys(store.as_ref());
+        drop((log, store));
+        if self.server.shards[shard.index()].state.get() != GroupState::Failed {
+            self.server.note_state(shard, GroupState::Opening);
+        }
+        let Some(giving_up) = &mut self.giving_up else { return };
+        giving_up.open.remove(&shard);
+        giving_up.closed.insert(shard, key_count);
+        if !giving_up.open.is_empty() {
+            return;
+        }
+        if giving_up.closed.values().all(|count| *count == Some(0)) {
+            let node = NodeId(self.data.node_number());
+            return self.server.change_late(Change::GiveUpSlots { node }, giving_up.asker);
+        }
+        let is_unknown = giving_up.closed.values().any(Option::is_none);
+        let refusal =
+            if is_unknown { "BUSY the node's shards are still being read, try again" } else { giving_up.refusal };
+        let (asker, reply) = (giving_up.asker, format!("-{refusal}\r\n").into_bytes());
+        let closed = self.giving_up.take().map(|giving_up| giving_up.closed).unwrap_or_default();
+        self.open_again(closed.into_keys());
+        self.server.answer_late(asker, reply);
+    }
+
+    /// Ends the attempt to give up all slots: the map has taken it, or not.
+    fn given_up(&mut self, is_done: bool) {
+        let Some(GivingUp { asker, closed, .. }) = self.giving_up.take() else { return };
+        if !is_done {
+            return self.open_again(closed.into_keys());
+        }
+        for shard in closed.into_keys() {
+            self.destroy(shard);
+        }
+        self.tell_local();
+        self.share_out();
+        self.server.answer_late(asker, b"+OK\r\n".to_vec());
+    }
+
+    /// Opens shards again that were closed and are not given up.
+    fn open_again(&mut self, shards: impl Iterator<Item = ShardId>) {
+        for shard in shards {
+            if self.server.shards[shard.index()].state.get() == GroupState::Failed {
+                self.failed.entry(shard).or_default().is_let_go = true;
+            } else {
+                self.open_and_hand_over(shard);
+            }
+        }
+    }
+
+    fn open_and_hand_over(&mut self, shard: ShardId) {
+        match self.open_patiently(shard, None) {
+            Ok(Some(open)) => {
+                begin_compaction(self.server.clone(), vec![open.compaction_start()]);
+                self.hand_over(open);
+            }
+            Ok(None) => self.fail(shard, "the log of its lane is not open"),
+            Err(reason) => self.fail(shard, &reason),
+        }
+    }
+
+    fn core_of(&self, shard: ShardId) -> CoreId {
+        self.server.routes.now().router.core_of_lane(self.data.group(shard.0).lane)
+    }
+
+    /// Founds a group, and hands it to its core.
+    fn found(&mut self, number: GroupNumber) {
+        if self.data.groups().len() > limits::SHARDS_MAX {
+            tracing::error!(group = number.0, "the group is not founded: this node has as many as it may");
+            self.is_behind = true;
+            return;
+        }
+        let shard = match self.data.create_group(number.0, true) {
+            Ok(group) => ShardId(group.index),
+            Err(error) => {
+                tracing::error!(group = number.0, %error, "the group cannot be founded, and is tried again");
+                self.is_behind = true;
+                return;
+            }
+        };
+        tracing::info!(group = number.0, shard = shard.0, "the group is founded");
+        // Known to all cores before any request may come for it.
+        self.server.note_coming(shard, self.core_of(shard));
+        self.tell_local();
+        self.share_out();
+        self.open_and_hand_over(shard);
+    }
+
     /// Divides the node's memory among the groups that are open, or about to be.
     fn share_out(&self) {
-        let router = &self.server.router;
-        let is_open = |shard: &ShardId| self.server.shards[shard.index()].state.get() != GroupState::Failed;
+        let routing = self.server.routes.now();
+        let router = &routing.router;
+        let is_open = |shard: &ShardId| {
+            self.server.shards.get(*shard).is_some_and(|stats| stats.state.get() != GroupState::Failed)
+        };
         let lanes: BTreeSet<u16> = router.shards().filter(is_open).map(|shard| router.lane_of(shard)).collect();
+        let lane_count = if self.data.shares_log() { self.data.lane_count() } else { lanes.len() as u16 };
         let count = router.shards().filter(is_open).count();
         if count > 0 {
-            self.server.shares.set(MemoryBudget::new(&self.server.config, count as u16, lanes.len() as u16));
+            self.server.shares.set(MemoryBudget::new(&self.server.config, count as u16, lane_count));
         }
     }
 
@@ -185,9 +470,33 @@ impl<'a> Keeper<'a> {
     }
 
     fn hand_over(&mut self, shard: OpenShard) {
-        let core = self.server.router.core_of(shard.id);
+        let core = self.core_of(shard.id);
+        self.hand_to(core, Opened::Shard(Box::new(shard)));
+    }
+
+    fn hand_to(&mut self, core: CoreId, opened: Opened) {
         // A core that is gone says why when its thread is joined.
-        let _ = self.files[core.index()].try_send(shard);
+        let _ = self.files[core.index()].try_send(opened);
         self.server.mailboxes.bell(core).ring_urgently();
     }
+}
+
+impl GivingUp {
+    fn knows(&self, shard: ShardId) -> bool {
+        self.open.contains(&shard) || self.closed.contains_key(&shard)
+    }
+}
+
+/// The number of keys in a store that nobody uses any more.
+fn count_keys(store: Option<&Store>) -> Option<u64> {
+    store.map(|store| store.counters().keys.iter().sum())
+}
+
+/// The groups of a node in a cluster, for its routing.
+pub(super) fn local_groups(data: &DataDir) -> BTreeMap<GroupNumber, LocalGroup> {
+    let local = |group: &GroupEntry| {
+        let is_live = group.state == Kept::Live;
+        (GroupNumber(group.number), LocalGroup { shard: ShardId(group.index), lane: group.lane, is_live })
+    };
+    data.shards().into_iter().map(local).collect()
 }

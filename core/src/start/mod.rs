@@ -8,6 +8,7 @@
 
 mod core_thread;
 mod keeper;
+mod own_node;
 mod shards;
 mod syncers;
 
@@ -17,24 +18,27 @@ use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::channel;
 use std::time::Instant;
 
+use basalt_raft::NodeId;
 use basalt_storage::BlockCache;
+use crossbeam_queue::SegQueue;
 use futures_channel::mpsc;
 use glommio::Placement;
 
 use crate::boot::{Ballast, OpenFiles, Prepared, StopRequest};
-use crate::cluster::Router;
+use crate::cluster::{InCluster, Router};
 use crate::commands;
 use crate::config::{Config, MemoryBudget};
 use crate::core_loop::{self, SyncPlacement};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
-use crate::node::{Background, Clock, CoreStats, Reopening, Server, Settings, ShardTable, Shares, Stop};
+use crate::node::{Background, Clock, CoreStats, Order, Routes, Server, Settings, ShardTable, Shares, Stop};
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 
 use core_thread::{CoreStart, collect, collect_watched, join, spawn_core};
-use keeper::{Event, Keeper};
+use keeper::{Event, Keeper, local_groups};
+use own_node::own_node;
 use shards::{Opener, begin_compaction};
 use syncers::start_syncers;
 
@@ -49,12 +53,17 @@ pub struct RunError(pub String);
 /// The sentence that says what went wrong and what to do.
 pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let begun = Instant::now();
-    let Prepared { config, open_files, cpus, mut data, listeners, stop } = prepared;
+    let Prepared { config, open_files, cpus, mut data, shard_count, listeners, stop } = prepared;
     let core_count = cpus.len();
-    let router = Router::with_lanes(data.lanes_of_shards(), core_count as u16);
-    let budget = MemoryBudget::new(&config, data.shard_count(), router.lane_count());
+    let routes = if data.is_of_cluster() {
+        let (myself, incarnation) = (NodeId(data.node_number()), data.node_starts());
+        let cluster = InCluster { myself, incarnation, map: None, local: local_groups(&data) };
+        Routes::in_cluster(cluster, core_count as u16)
+    } else {
+        Routes::alone(Router::with_lanes(data.lanes_of_shards(), core_count as u16))
+    };
+    let budget = MemoryBudget::new(&config, shard_count, data.lane_count());
     let client_reads = limits::COLD_READS_IN_FLIGHT * core_count;
-    let shard_count = usize::from(data.shard_count());
     // Groups come while the node runs: as long as may be needed. A shard applies one entry at a time, and reads one piece of its
     // log.
     let (entry_reads, view_threads) = (2 * limits::SHARDS_MAX, limits::VIEW_THREADS_PER_CORE * core_count);
@@ -67,7 +76,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     };
     let (syncers, sync_threads) = start_syncers(&config, core_count)?;
     let cache = BlockCache::new(budget.block_cache_bytes);
-    let ballast = Ballast::new(data.root(), data.shard_count());
+    let ballast = Ballast::new(data.root(), shard_count);
     ballast.release();
     data.begin_start().map_err(|error| RunError(error.to_string()))?;
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
@@ -82,7 +91,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let id = CoreId(index as u16);
         let (server, server_is) = channel();
         servers.push(server);
-        let (to_core, of_core) = mpsc::channel(shard_count);
+        let (to_core, of_core) = mpsc::channel(limits::SHARDS_MAX + 1);
         files.push(to_core);
         let start = CoreStart {
             id,
@@ -101,9 +110,9 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let tables = open_files.tables;
     let of_stop = tell.clone();
     stop.on_request(move || drop(of_stop.send(Event::Stop)));
-    let order = move |order: Reopening| drop(tell.send(Event::Reopen(order)));
+    let order = move |order: Order| drop(tell.send(Event::Ordered(order)));
     let mailboxes = Mailboxes::new(bells);
-    let server = Arc::new(make_server(config, open_files, router, mailboxes, cache, stop, Box::new(order)));
+    let server = Arc::new(make_server(config, open_files, (routes, budget), mailboxes, cache, stop, Box::new(order)));
     {
         let server = server.clone();
         server.clone().stop.request_handle().on_request(move || server.ring_all());
@@ -124,10 +133,11 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         tracing::info!(%address, "listening, the data is being loaded");
     }
     let mut failure = None;
-    let opened = Opener::open_all(&server, tables, &data, &syncers);
-    let keeping = opened.and_then(|(opener, shards)| {
+    let own = data.is_of_cluster().then(|| own_node(&data, &server.config, &addresses, core_count));
+    let opened = Opener::open_all(&server, tables, &data, &syncers, own);
+    let keeping = opened.and_then(|(opener, shards, meta)| {
         let mut keeper = Keeper::new(server.clone(), &mut data, opener, files);
-        Ok(keeper.start(shards, &events)?.map(|compactions| (keeper, compactions)))
+        Ok(keeper.start(shards, meta, &events)?.map(|compactions| (keeper, compactions)))
     });
     match keeping {
         Ok(Some((mut keeper, compactions))) => {
@@ -171,23 +181,26 @@ fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Backgroun
 pub(crate) fn make_server(
     config: Config,
     open_files: OpenFiles,
-    router: Router,
+    (routes, budget): (Routes, MemoryBudget),
     mailboxes: Mailboxes,
     block_cache: BlockCache,
     stop: StopRequest,
-    order: Box<dyn Fn(Reopening) + Send + Sync>,
+    order: Box<dyn Fn(Order) + Send + Sync>,
 ) -> Server {
     let (core_count, clock) = (mailboxes.core_count(), Clock::default());
-    let shard_count = usize::from(router.shard_count());
+    let routing = routes.now();
+    let core_of = |shard| routing.router.core_of(shard).expect("it is one of the router's");
+    let shards = routing.router.shards().map(|shard| (shard, core_of(shard)));
     let run_id: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
     Server {
         settings: Settings::new(config.clone()),
-        shares: Shares::new(MemoryBudget::new(&config, router.shard_count(), router.lane_count())),
+        shares: Shares::new(budget),
         config,
         open_files,
         cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),
-        shards: ShardTable::of(router.shards().map(|shard| router.core_of(shard))),
-        router,
+        groups_away: AtomicUsize::new(usize::from(routing.router.shard_count())),
+        shards: ShardTable::of(shards),
+        routes,
         mailboxes: Arc::new(mailboxes),
         block_cache,
         started: Instant::now(),
@@ -198,8 +211,9 @@ pub(crate) fn make_server(
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),
         full_shards: AtomicUsize::new(0),
-        groups_away: AtomicUsize::new(shard_count),
         stop: Stop::new(stop),
+        late_answers: SegQueue::new(),
+        late_changes: SegQueue::new(),
         order,
     }
 }

@@ -12,10 +12,11 @@ use futures_channel::mpsc;
 use futures_util::StreamExt as _;
 
 use super::RunError;
-use crate::boot::{DataDir, GroupState, LaneDir, OpenTables};
+use crate::boot::{DataDir, GroupState, LaneDir, META_INDEX, OpenTables};
 use crate::core_loop::Groups;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
+use crate::meta::{Meta, OpenMeta, OwnNode, read_map};
 use crate::node::Server;
 use crate::shard::{Shard, ShardMachine, Threads};
 
@@ -67,38 +68,52 @@ impl<'a> Opener<'a> {
         tables: OpenTables,
         data: &DataDir,
         syncers: &'a [LogSyncer],
-    ) -> Result<(Opener<'a>, Vec<OpenShard>), RunError> {
+        own: Option<OwnNode>,
+    ) -> Result<(Opener<'a>, Vec<OpenShard>, Option<OpenMeta>), RunError> {
         let (config, budget) = (&server.config, server.shares.budget());
-        if let Some(entry) = config.skip_entry.filter(|entry| entry.shard >= data.shard_count()) {
+        if let Some(entry) =
+            config.skip_entry.filter(|entry| data.shards().iter().all(|group| group.index != entry.shard))
+        {
+            let last = data.shards().last().map_or_else(|| "none".to_owned(), |group| group.index.to_string());
             return Err(RunError(format!(
-                "skip-entry = {entry}: there is no shard {}, the last one of {} is {}",
+                "skip-entry = {entry}: there is no shard {}, the last one of {} is {last}",
                 entry.shard,
                 data.root().display(),
-                data.shard_count() - 1
             )));
         }
+        let per_lane = server.shares.shard_count().div_ceil(usize::from(data.lane_count()));
         let options_of_lane = |lane: &LaneDir| LogOptions {
             identity: lane.identity,
             create: !lane.must_be_there,
             segment_bytes: budget.log_segment_bytes,
             reserve_bytes: config.disk_reserve,
-            open_files_max: tables.log.saturating_mul(lane.shards.len() as u32).cast_signed(),
+            // Those of groups that it has, or will have.
+            open_files_max: tables.log.saturating_mul(lane.shards.len().max(per_lane) as u32).cast_signed(),
             ..LogOptions::default()
         };
         let (lanes, mut faults) = split(at_once(&data.shared_lanes(), |lane| open_lane(lane, &options_of_lane(lane))));
         let opener = Opener { server: server.clone(), tables, syncers, lanes };
-        let ids: Vec<ShardId> = server.router.shards().collect();
+        let ids: Vec<ShardId> = server.routes.now().router.shards().collect();
         let skip_of = |id: ShardId| config.skip_entry.filter(|entry| entry.shard == id.0).map(|entry| entry.index);
         let (shards, faults_of_shards) =
             split(at_once(&ids, |id| opener.open(data, *id, skip_of(*id)).map_err(|refused| refused.text)));
         faults.extend(faults_of_shards);
+        let (meta, fault_of_map) = split(own.map(|own| opener.open_meta(data, own)).into_iter().collect());
+        faults.extend(fault_of_map);
         // Not where a shard was refused: what it was to be recovered from is kept.
         if faults.is_empty() {
+            for (lane, open) in &opener.lanes {
+                let numbers: Vec<u64> =
+                    data.groups().iter().filter(|group| group.lane == lane.number).map(|group| group.number).collect();
+                if let Err(error) = open.keep_logs(&numbers) {
+                    tracing::warn!(lane = lane.number, %error, "records of groups that are no more are left in the lane");
+                }
+            }
             faults = split(at_once(&opener.lanes, finish_lane)).1;
         }
         // Whoever is to repair something wants to know of all of it.
         if faults.is_empty() {
-            Ok((opener, shards.into_iter().flatten().collect()))
+            Ok((opener, shards.into_iter().flatten().collect(), meta.into_iter().next()))
         } else {
             Err(RunError(faults.join("; ")))
         }
@@ -109,7 +124,7 @@ impl<'a> Opener<'a> {
     pub(super) fn open(&self, data: &DataDir, id: ShardId, skip: Option<u64>) -> Result<Option<OpenShard>, Unopened> {
         let (config, budget) = (&self.server.config, self.server.shares.budget());
         let (directory, group) = (data.shard(id.0), data.group(id.0));
-        let syncer = &self.syncers[self.server.router.core_of(id).index()];
+        let syncer = &self.syncers[self.server.routes.now().router.core_of_lane(data.group(id.0).lane).index()];
         let (identity, create, reserve_bytes) = (data.identity(id.0), !data.must_be_there(id.0), config.disk_reserve);
         let log_options = LogOptions {
             identity,
@@ -135,7 +150,7 @@ impl<'a> Opener<'a> {
             Err(error @ basalt_storage::Error::InUse { .. }) => return Err(in_shard(error)),
             store => store,
         };
-        let lane = self.lanes.iter().find(|(lane, _)| lane.shards.contains(&id.0));
+        let lane = self.lanes.iter().find(|(lane, _)| lane.number == group.lane);
         let log = match lane {
             Some((_, lane)) => Some(lane.open_log(group.number, &directory.log, &log_options, syncer)),
             None if data.shares_log() => None,
@@ -156,6 +171,59 @@ impl<'a> Opener<'a> {
         let alone = GroupOptions::alone(u32::from(id.0), NodeId(data.node_number()), snapshots);
         Ok(Some(OpenShard { id, options: GroupOptions { founder, ..alone }, log, store }))
     }
+
+    /// Removes the records of a group that is no more from the log of its lane.
+    pub(super) fn remove_log(&self, lane: u16, group: u64) -> basalt_storage::Result<()> {
+        let lane = self.lanes.iter().find(|(shared, _)| shared.number == lane);
+        lane.map_or(Ok(()), |(_, lane)| lane.remove_log(group))
+    }
+
+    /// Opens log and rows of the group that has the cluster's map.
+    pub(super) fn open_meta(&self, data: &DataDir, own: OwnNode) -> Result<OpenMeta, String> {
+        let named = |error: &dyn std::fmt::Display| format!("the cluster's map: {error}");
+        let (directory, group) = (data.shard(META_INDEX), data.group(META_INDEX));
+        let (identity, create) = (data.identity(META_INDEX), !data.must_be_there(META_INDEX));
+        let budget = self.server.shares.budget();
+        let log_options = LogOptions {
+            identity,
+            create,
+            start: data.start_number(META_INDEX),
+            segment_bytes: budget.log_segment_bytes.min(limits::META_LOG_BYTES as usize),
+            reserve_bytes: self.server.config.disk_reserve,
+            open_files_max: self.tables.log.cast_signed(),
+            // It is written to so seldom that nothing is gained by files that are ready.
+            warm_files: 0,
+            ..LogOptions::default()
+        };
+        let usual = StoreOptions::new(ROW_RULES, limits::META_MEMTABLE_BYTES, self.server.block_cache.clone());
+        let store_options = StoreOptions {
+            identity,
+            create,
+            row_cache_bytes: limits::META_MEMTABLE_BYTES,
+            reserve_bytes: self.server.config.disk_reserve,
+            open_files_max: self.tables.rows.cast_signed(),
+            ..usual
+        };
+        let store = Store::open(&directory.data, &store_options).map_err(|error| named(&error))?;
+        // The first core has it, wherever its lane is.
+        let syncer = &self.syncers[0];
+        let lane = self.lanes.iter().find(|(lane, _)| lane.number == group.lane);
+        let log = match lane {
+            Some((_, lane)) => lane.open_log(group.number, &directory.log, &log_options, syncer),
+            None => RaftLog::open(&directory.log, &log_options, syncer),
+        };
+        let log = log.map_err(|error| named(&error))?;
+        basalt_raft::check_pairing(&log, &store).map_err(|error| named(&error))?;
+        if group.state == GroupState::Live && log.range().end == 0 {
+            return Err(named(&basalt_storage::Error::Missing { path: directory.log }));
+        }
+        let map = read_map(&store).map_err(|error| named(&error))?;
+        let snapshots = directory.data.with_file_name("snapshots");
+        let founder = group.founder && group.state == GroupState::Creating;
+        let alone = GroupOptions::alone(u32::from(META_INDEX), NodeId(data.node_number()), snapshots);
+        let options = GroupOptions { founder, log_bytes_max: limits::META_LOG_BYTES, ..alone };
+        Ok(OpenMeta { options, log, store, map, own })
+    }
 }
 
 fn open_lane(lane: &LaneDir, options: &LogOptions) -> Result<(LaneDir, Lane), String> {
@@ -169,7 +237,7 @@ fn finish_lane((lane, open): &(LaneDir, Lane)) -> Result<(), String> {
 
 /// A lane in words for an operator: what is wrong with it is wrong with all its shards.
 fn name_of(lane: &LaneDir) -> String {
-    let shards: Vec<String> = lane.shards.iter().map(u16::to_string).collect();
+    let shards: Vec<String> = lane.shards.iter().filter(|index| **index != META_INDEX).map(u16::to_string).collect();
     format!("lane {}, which has the log of the shards {}", lane.number, shards.join(", "))
 }
 
@@ -195,8 +263,18 @@ fn split<T>(outcomes: Vec<Result<T, String>>) -> (Vec<T>, Vec<String>) {
     (open, faults)
 }
 
-/// The files of a core's shards, as they are opened.
-pub(super) type Files = mpsc::Receiver<OpenShard>;
+/// Files that were opened for a core.
+pub(super) enum Opened {
+    /// Those of a shard.
+    Shard(Box<OpenShard>),
+    /// Those of the group that has the cluster's map.
+    Meta(Box<OpenMeta>),
+    /// No files: a shard that the core is to let go.
+    Leaving(ShardId),
+}
+
+/// The files for a core, as they are opened.
+pub(super) type Files = mpsc::Receiver<Opened>;
 
 /// The word of a core on one of its groups.
 pub(super) enum News {
@@ -217,7 +295,18 @@ pub(super) async fn open_groups(
     groups: Rc<Groups>,
     tell: impl Fn(ShardId, News) + Clone + 'static,
 ) {
-    while let Some(shard) = files.next().await {
+    while let Some(opened) = files.next().await {
+        let shard = match opened {
+            Opened::Shard(shard) => *shard,
+            Opened::Leaving(shard) => {
+                groups.leave(shard);
+                continue;
+            }
+            Opened::Meta(open) => {
+                open_meta(*open, server.clone(), core, threads.clone(), groups.clone());
+                continue;
+            }
+        };
         let (server, threads, groups, tell) = (server.clone(), threads.clone(), groups.clone(), tell.clone());
         let open = async move {
             let id = shard.id;
@@ -241,6 +330,18 @@ pub(super) async fn open_groups(
     }
 }
 
+/// Opens the group of the cluster's map, and has the core take it. Without it the node cannot go on.
+fn open_meta(open: OpenMeta, server: Arc<Server>, core: CoreId, threads: Threads, groups: Rc<Groups>) {
+    let opening = async move {
+        match Meta::open(open, &server, core, (threads.background, threads.entry_readers)).await {
+            Ok(meta) => groups.add_meta(meta),
+            Err(error) => server.fail(format!("the cluster's map: {error}")),
+        }
+        server.mailboxes.bell(core).ring_urgently();
+    };
+    glommio::spawn_local(opening).detach();
+}
+
 /// Opens a shard's group and waits until it can take requests.
 async fn open_group(
     shard: OpenShard,
@@ -254,7 +355,7 @@ async fn open_group(
 }
 
 /// Ends the group of a shard that its core has let go, and hands on what is to be closed.
-pub(super) fn end_failed(shard: Shard, tell: impl Fn(ShardId, News) + 'static) {
+pub(super) fn end_shard(shard: Shard, tell: impl Fn(ShardId, News) + 'static) {
     let end = async move {
         let id = shard.id();
         let files = shard.end(true).await;

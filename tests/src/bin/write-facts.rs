@@ -213,6 +213,7 @@ fn write_docs(name: &str, client: &mut Client, out: &mut String) {
 fn group(name: &str) -> &'static str {
     match name {
         "connection" => "Group::Connection",
+        "cluster" => "Group::Cluster",
         "generic" => "Group::Generic",
         "hash" => "Group::Hash",
         "list" => "Group::List",

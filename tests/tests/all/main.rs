@@ -4,6 +4,7 @@
 
 mod alone;
 mod clients;
+mod cluster;
 mod cold;
 mod compatibility;
 mod crash;

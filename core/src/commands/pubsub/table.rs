@@ -10,8 +10,8 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::session(903, &facts::UNSUBSCRIBE).for_subscribers(),
     Command::session(904, &facts::PSUBSCRIBE).for_subscribers(),
     Command::session(905, &facts::PUNSUBSCRIBE).for_subscribers(),
-    Command::session(906, &facts::SPUBLISH).publishing(),
-    Command::session(907, &facts::SSUBSCRIBE).for_subscribers(),
+    Command::session(906, &facts::SPUBLISH).by_slot().publishing(),
+    Command::session(907, &facts::SSUBSCRIBE).by_slot().for_subscribers(),
     Command::session(908, &facts::SUNSUBSCRIBE).for_subscribers(),
     Command::help(909, &facts::PUBSUB, help::PUBSUB).containing(PUBSUB),
 ];

@@ -42,6 +42,8 @@ pub enum GroupState {
     Closing,
     /// It has stopped through a fault of its own, and is not opened again before that is ordered.
     Failed,
+    /// The node has it no more; the shard's number may be given to another.
+    Gone,
 }
 
 impl GroupState {
@@ -54,6 +56,7 @@ impl GroupState {
             GroupState::Follower => "follower",
             GroupState::Closing => "closing",
             GroupState::Failed => "failed",
+            GroupState::Gone => "gone",
         }
     }
 
@@ -62,14 +65,20 @@ impl GroupState {
         matches!(self, GroupState::Leader | GroupState::Closing)
     }
 
+    /// Returns whether requests for it are refused.
+    pub fn is_away(self) -> bool {
+        !self.serves() && self != GroupState::Gone
+    }
+
     fn of(told: u8) -> GroupState {
-        const STATES: [GroupState; 6] = [
+        const STATES: [GroupState; 7] = [
             GroupState::Opening,
             GroupState::Recovering,
             GroupState::Leader,
             GroupState::Follower,
             GroupState::Closing,
             GroupState::Failed,
+            GroupState::Gone,
         ];
         STATES.into_iter().find(|state| *state as u8 == told).expect("only states are told")
     }
@@ -209,6 +218,30 @@ pub struct ShardStats {
 }
 
 impl ShardStats {
+    /// Begins everything anew: the group is gone, and another may come in its place.
+    pub fn clear(&self) {
+        self.reset();
+        self.fault.set(None);
+        for figures in [&self.keys, &self.deadlines] {
+            figures.iter().for_each(|figure| figure.set(0));
+        }
+        let states = [
+            &self.leads,
+            &self.log_bytes,
+            &self.memtable_bytes,
+            &self.row_cache_bytes,
+            &self.log_tail_bytes,
+            &self.log_segments_bytes,
+            &self.disk_bytes,
+            &self.request_bytes,
+            &self.reply_bytes,
+            &self.slow_down_us,
+            &self.disk_is_full,
+            &self.unsaved_changes,
+        ];
+        states.into_iter().for_each(|figure| figure.set(0));
+    }
+
     /// Begins every count anew (`CONFIG RESETSTAT`); states stay. Any core may call this.
     pub fn reset(&self) {
         let counters = [

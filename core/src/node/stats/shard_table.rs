@@ -7,7 +7,7 @@ use std::ops::Index;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::ShardStats;
+use super::{GroupState, ShardStats};
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 
@@ -15,17 +15,16 @@ use crate::limits;
 #[derive(Debug)]
 pub struct ShardTable {
     places: Box<[OnceLock<Box<ShardStats>>]>,
-    count: AtomicUsize,
     /// From this place on there are none.
     end: AtomicUsize,
 }
 
 impl ShardTable {
-    /// The figures of the shards that these cores run, the first ones.
-    pub fn of(cores: impl Iterator<Item = CoreId>) -> ShardTable {
+    /// The figures of these shards, each with the core that runs it.
+    pub fn of(shards: impl Iterator<Item = (ShardId, CoreId)>) -> ShardTable {
         let places = (0..limits::SHARDS_MAX).map(|_| OnceLock::new()).collect();
-        let table = ShardTable { places, count: AtomicUsize::new(0), end: AtomicUsize::new(0) };
-        for (shard, core) in (0..).map(ShardId).zip(cores) {
+        let table = ShardTable { places, end: AtomicUsize::new(0) };
+        for (shard, core) in shards {
             table.add(shard, core);
         }
         table
@@ -42,7 +41,6 @@ impl ShardTable {
             Box::default()
         });
         stats.core.set(u64::from(core.0));
-        self.count.fetch_add(usize::from(is_new), Ordering::Relaxed);
         self.end.fetch_max(shard.index() + 1, Ordering::Release);
         is_new
     }
@@ -54,7 +52,7 @@ impl ShardTable {
 
     /// The number of shards.
     pub fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.iter().count()
     }
 
     /// Every shard's figures.
@@ -62,10 +60,11 @@ impl ShardTable {
         self.numbered().map(|(_, stats)| stats)
     }
 
-    /// Every shard with its figures.
+    /// Every shard with its figures, but for those that are gone.
     pub fn numbered(&self) -> impl Iterator<Item = (ShardId, &ShardStats)> {
         let shards = (0..).map(ShardId).zip(&self.places[..self.end.load(Ordering::Acquire)]);
-        shards.filter_map(|(shard, place)| Some((shard, place.get()?.as_ref())))
+        let there = shards.filter_map(|(shard, place)| Some((shard, place.get()?.as_ref())));
+        there.filter(|(_, stats)| stats.state.get() != GroupState::Gone)
     }
 }
 

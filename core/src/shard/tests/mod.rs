@@ -29,6 +29,7 @@ use crate::config::{Config, MemoryBudget};
 use crate::entry::request::{self, Mode};
 use crate::ids::Ticket;
 use crate::mail::{Doorbell, Mailboxes};
+use crate::node::Routes;
 use crate::start::make_server;
 
 pub(super) const CORE: CoreId = CoreId(0);
@@ -70,10 +71,12 @@ fn server_of_shards(shards: u16, cores: u16) -> Arc<Server> {
     };
     let bells = (0..cores).map(bell).collect();
     let cache = BlockCache::new(1 << 20);
+    let config = Config::default();
+    let budget = MemoryBudget::new(&config, shards, shards);
     Arc::new(make_server(
-        Config::default(),
+        config,
         OpenFiles::wanted(10_000, usize::from(cores), shards),
-        Router::new(shards, cores),
+        (Routes::alone(Router::new(shards, cores)), budget),
         Mailboxes::new(bells),
         cache,
         StopRequest::default(),
@@ -154,9 +157,10 @@ pub(crate) fn with_shards_in<F: Future<Output = ()>>(
         let syncer = LogSyncer::start(0, Durability::Always).unwrap();
         let (server, mut opened) = (server_of_shards(shards, cores), Vec::new());
         // The other cores' groups are taken for ready.
-        let is_elsewhere = |id: &ShardId| server.router.core_of(*id) != CORE;
-        server.router.shards().filter(is_elsewhere).for_each(|id| server.note_state(id, GroupState::Leader));
-        for id in server.router.shards_of(CORE) {
+        let routing = server.routes.now();
+        let is_elsewhere = |id: &ShardId| routing.router.core_of(*id) != Some(CORE);
+        routing.router.shards().filter(is_elsewhere).for_each(|id| server.note_state(id, GroupState::Leader));
+        for id in routing.router.shards_of(CORE) {
             let directory = directory.join(id.to_string());
             std::fs::create_dir(&directory).unwrap();
             opened.push(open(id, &directory, &options, &server, &syncer, None).await.unwrap());

@@ -1,0 +1,162 @@
+//! The places of keys, as far as this node knows: its own table, and in a cluster the map beside it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use basalt_raft::NodeId;
+use basalt_storage::keyspace::Slot;
+
+use super::Router;
+use super::map::{GroupNumber, Map, SlotOwner};
+use crate::ids::ShardId;
+
+/// The places of keys. It does not change: there is a new one when groups come and go, or the map changes.
+#[derive(Debug, Clone)]
+pub struct Routing {
+    /// The shards of this node.
+    pub router: Router,
+    /// The cluster, if the node belongs to one.
+    pub cluster: Option<InCluster>,
+}
+
+/// A cluster as one of its nodes knows it.
+#[derive(Debug, Clone)]
+pub struct InCluster {
+    /// The number of this node.
+    pub myself: NodeId,
+    /// The number of the start of this node that is going on.
+    pub incarnation: u64,
+    /// The map; `None` until it was read from the disk.
+    pub map: Option<Arc<Map>>,
+    /// The groups that this node has.
+    pub local: BTreeMap<GroupNumber, LocalGroup>,
+}
+
+/// A group that this node has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalGroup {
+    /// Its shard.
+    pub shard: ShardId,
+    /// The lane of that.
+    pub lane: u16,
+    /// True once it is part of its group.
+    pub is_live: bool,
+}
+
+/// The reason that a slot is not served here. Its `Display` is the error reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// The map is not there yet.
+    Loading,
+    /// Nobody serves it.
+    NotServed,
+    /// It has an owner, but no group that takes requests.
+    Down,
+    /// Another node has it.
+    Moved {
+        /// The slot.
+        slot: u16,
+        /// The address of the node; `None` if it is not known, which means the one that was asked.
+        ip: Option<IpAddr>,
+        /// Its port for clients.
+        port: u16,
+    },
+}
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Elsewhere::Loading => formatter.write_str("LOADING Basalt is loading the dataset in memory"),
+            Elsewhere::NotServed => formatter.write_str("CLUSTERDOWN Hash slot not served"),
+            Elsewhere::Down => formatter.write_str("CLUSTERDOWN The cluster is down"),
+            Elsewhere::Moved { slot, ip, port } => {
+                write!(formatter, "MOVED {slot} ")?;
+                match ip {
+                    Some(IpAddr::V6(ip)) => write!(formatter, "{ip}:{port}"),
+                    Some(ip) => write!(formatter, "{ip}:{port}"),
+                    None => write!(formatter, ":{port}"),
+                }
+            }
+        }
+    }
+}
+
+impl Routing {
+    /// That of a node alone.
+    pub fn alone(router: Router) -> Routing {
+        Routing { router, cluster: None }
+    }
+
+    /// That of a node in a cluster, whose cores are so many.
+    pub fn in_cluster(cluster: InCluster, core_count: u16) -> Routing {
+        let lanes: Vec<(u16, u16)> = cluster.local.values().map(|group| (group.shard.0, group.lane)).collect();
+        let groups = cluster.map.iter().flat_map(|map| map.groups());
+        let here = groups.filter_map(|group| Some((group, cluster.local.get(&group.number)?.shard)));
+        let slots = here.flat_map(|(group, shard)| group.slots.slots().map(move |slot| (slot, shard)));
+        Routing { router: Router::with_slots(&lanes, slots, core_count), cluster: Some(cluster) }
+    }
+}
+
+impl InCluster {
+    /// True once the map says where this node is since it has started.
+    pub fn knows_of_this_start(&self) -> bool {
+        let node = self.map.as_deref().and_then(|map| map.node(self.myself));
+        node.is_some_and(|node| node.incarnation >= self.incarnation)
+    }
+
+    /// The reason that `slot`, which no shard of this node has, is not served here.
+    pub fn elsewhere(&self, slot: Slot) -> Elsewhere {
+        let Some(map) = self.map.as_deref().filter(|map| map.is_founded()) else { return Elsewhere::Loading };
+        match map.owner(slot) {
+            SlotOwner::Nobody => Elsewhere::NotServed,
+            SlotOwner::Claimed(_) => Elsewhere::Down,
+            SlotOwner::Group(group) => {
+                let home = map.group(group).map(|group| group.home).filter(|home| *home != self.myself);
+                let Some(node) = home.and_then(|home| map.node(home)) else { return Elsewhere::Down };
+                Elsewhere::Moved { slot: slot.index(), ip: node.addresses.ip, port: node.addresses.port }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::map::testing::{alone, apply, found_live, newcomer, number, range};
+    use super::super::map::{Change, GroupPlacement, SlotSet};
+    use super::*;
+
+    fn cluster(map: Option<Map>, local: &[(u64, u16)]) -> InCluster {
+        let group = |shard: u16| LocalGroup { shard: ShardId(shard), lane: shard, is_live: true };
+        let local = local.iter().map(|&(number, shard)| (GroupNumber(number), group(shard))).collect();
+        InCluster { myself: number(1), incarnation: 3, map: map.map(Arc::new), local }
+    }
+
+    #[test]
+    fn a_slot_is_here_or_where_the_map_says_or_nowhere() {
+        let mut map = alone();
+        apply(&mut map, Change::Join { node: newcomer(2), claimed: SlotSet::default() });
+        apply(&mut map, Change::ClaimSlots { node: number(1), ranges: vec![range(0, 199)] });
+        found_live(&mut map, 1, 2);
+        let placement = GroupPlacement { group: GroupNumber(2), home: number(2), replicas: vec![number(2)] };
+        apply(&mut map, Change::PlaceGroups { placements: vec![placement] });
+        apply(&mut map, Change::ClaimSlots { node: number(2), ranges: vec![range(300, 301)] });
+        let routing = Routing::in_cluster(cluster(Some(map.clone()), &[(1, 4)]), 2);
+        let shard = |slot| routing.router.shard_of_slot(Slot::new(slot));
+        assert_eq!((shard(0), shard(99), shard(100)), (Some(ShardId(4)), Some(ShardId(4)), None));
+        let text = |cluster: &InCluster, slot| cluster.elsewhere(Slot::new(slot)).to_string();
+        let here = routing.cluster.as_ref().unwrap();
+        assert_eq!(text(here, 100), "MOVED 100 10.0.0.2:7000");
+        assert_eq!(text(here, 250), "CLUSTERDOWN Hash slot not served");
+        assert_eq!(text(here, 300), "CLUSTERDOWN The cluster is down");
+        // Its own group, which is not there yet.
+        assert_eq!(text(&cluster(Some(map), &[]), 0), "CLUSTERDOWN The cluster is down");
+        assert!(here.knows_of_this_start());
+        assert!(!InCluster { incarnation: 4, ..here.clone() }.knows_of_this_start());
+        for empty in [None, Some(Map::new())] {
+            assert!(!cluster(empty.clone(), &[]).knows_of_this_start());
+            assert_eq!(text(&cluster(empty, &[]), 0), "LOADING Basalt is loading the dataset in memory");
+        }
+    }
+}

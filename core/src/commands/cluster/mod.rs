@@ -1,0 +1,5 @@
+//! The commands on the cluster: their facts and their rows in the table. They run in `session_commands/`.
+
+pub(crate) mod facts;
+pub(crate) mod newer_facts;
+pub(super) mod table;

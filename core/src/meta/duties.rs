@@ -1,0 +1,118 @@
+//! The things that a node has to tell the map by itself.
+
+use std::collections::BTreeMap;
+
+use basalt_raft::NodeId;
+
+use crate::cluster::LocalGroup;
+use crate::cluster::map::{Addresses, Change, ClusterId, FormerGroup, GroupNumber, Map, Newcomer};
+use crate::limits::map::REPLICATION_FACTOR;
+
+/// This node, as it presents itself.
+#[derive(Debug, Clone)]
+pub struct OwnNode {
+    /// The cluster that it founds, unless it has joined one.
+    pub cluster_id: ClusterId,
+    /// Its name, number, start and addresses.
+    pub newcomer: Newcomer,
+    /// The groups that it had before it belonged to a cluster.
+    pub former: Vec<FormerGroup>,
+    /// The number of groups that it founds for slots which it has claimed.
+    pub groups_wanted: u16,
+}
+
+impl OwnNode {
+    fn number(&self) -> NodeId {
+        self.newcomer.number
+    }
+}
+
+/// The next change that the node owes the map; `None` if it owes none.
+pub(super) fn due(map: &Map, own: &OwnNode, local: &BTreeMap<GroupNumber, LocalGroup>) -> Option<Change> {
+    if !map.is_founded() {
+        let (cluster_id, node, groups) = (own.cluster_id, own.newcomer.clone(), own.former.clone());
+        return Some(Change::FoundCluster { cluster_id, replication_factor: REPLICATION_FACTOR, node, groups });
+    }
+    let Newcomer { incarnation, addresses, .. } = &own.newcomer;
+    let known = map.node(own.number())?;
+    if (known.incarnation, &known.addresses) != (*incarnation, addresses) {
+        return Some(announce(own.number(), *incarnation, addresses));
+    }
+    let is_live = |number: &GroupNumber| local.get(number).is_some_and(|group| group.is_live);
+    let waiting = map.groups().iter().filter(|group| !group.is_live && group.home == own.number());
+    let groups: Vec<GroupNumber> = waiting.map(|group| group.number).filter(is_live).collect();
+    if !groups.is_empty() {
+        return Some(Change::NoteLive { groups });
+    }
+    // Not before every slot has an owner: until then slots may be given up again, and nodes join.
+    if !known.claimed.is_empty() && map.is_covered() {
+        return Some(Change::FoundGroups { node: own.number(), count: own.groups_wanted });
+    }
+    None
+}
+
+fn announce(node: NodeId, incarnation: u64, addresses: &Addresses) -> Change {
+    Change::Announce { node, incarnation, addresses: addresses.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::map::testing::{apply, newcomer, number, range, slots};
+    use crate::cluster::map::{Outcome, SlotSet};
+    use crate::ids::ShardId;
+
+    fn own(groups_wanted: u16) -> OwnNode {
+        OwnNode { cluster_id: ClusterId([7; 20]), newcomer: newcomer(1), former: Vec::new(), groups_wanted }
+    }
+
+    fn local(groups: &[(u64, bool)]) -> BTreeMap<GroupNumber, LocalGroup> {
+        let of = |is_live| LocalGroup { shard: ShardId(0), lane: 0, is_live };
+        groups.iter().map(|&(number, is_live)| (GroupNumber(number), of(is_live))).collect()
+    }
+
+    #[test]
+    fn a_node_founds_its_cluster_then_its_groups_and_says_when_they_are_there() {
+        let (mut map, own, nothing) = (Map::new(), own(2), local(&[]));
+        let founding = due(&map, &own, &nothing).unwrap();
+        apply(&mut map, founding);
+        assert_eq!(due(&map, &own, &nothing), None);
+        apply(&mut map, Change::ClaimSlots { node: number(1), ranges: vec![range(0, 16382)] });
+        assert_eq!(due(&map, &own, &nothing), None, "a slot is nobody's");
+        apply(&mut map, Change::ClaimSlots { node: number(1), ranges: vec![range(16383, 16383)] });
+        let groups = due(&map, &own, &nothing).unwrap();
+        assert_eq!(apply(&mut map, groups), Outcome::Founded { first: GroupNumber(1), count: 2 });
+        assert_eq!(due(&map, &own, &local(&[(1, false), (2, false)])), None);
+        let live = due(&map, &own, &local(&[(1, false), (2, true)])).unwrap();
+        assert_eq!(live, Change::NoteLive { groups: vec![GroupNumber(2)] });
+        apply(&mut map, live);
+        assert_eq!(due(&map, &own, &local(&[(1, false), (2, true)])), None);
+    }
+
+    #[test]
+    fn a_node_with_data_founds_its_cluster_with_its_groups() {
+        let mut own = own(2);
+        own.former = vec![FormerGroup { number: GroupNumber(1), slots: slots(0, 16383) }];
+        let mut map = Map::new();
+        let founding = due(&map, &own, &local(&[(1, true)])).unwrap();
+        apply(&mut map, founding);
+        assert!(map.groups()[0].is_live && map.is_covered());
+        assert_eq!(due(&map, &own, &local(&[(1, true)])), None);
+    }
+
+    #[test]
+    fn a_node_says_that_it_has_started_and_where_it_is() {
+        let (mut map, mut own) = (Map::new(), own(1));
+        let founding = due(&map, &own, &local(&[])).unwrap();
+        apply(&mut map, founding);
+        own.newcomer.incarnation += 1;
+        own.newcomer.addresses.port = 7001;
+        let announced = due(&map, &own, &local(&[])).unwrap();
+        apply(&mut map, announced);
+        assert_eq!(map.node(number(1)).unwrap().addresses.port, 7001);
+        assert_eq!(due(&map, &own, &local(&[])), None);
+        // What another has claimed is that one's business.
+        apply(&mut map, Change::Join { node: newcomer(2), claimed: SlotSet::of([range(0, 16383)]) });
+        assert_eq!(due(&map, &own, &local(&[])), None);
+    }
+}

@@ -1,0 +1,69 @@
+//! The places of keys, for all cores: who holds a copy looks now and then if there is a newer one.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::cluster::map::{GroupNumber, Map};
+use crate::cluster::{InCluster, LocalGroup, Router, Routing};
+
+/// The routing that is in force.
+#[derive(Debug)]
+pub struct Routes {
+    version: AtomicU64,
+    core_count: u16,
+    now: Mutex<Arc<Routing>>,
+}
+
+impl Routes {
+    /// Those of a node alone, which stay.
+    pub fn alone(router: Router) -> Routes {
+        Routes::of(router.core_count(), Routing::alone(router))
+    }
+
+    /// Those of a node in a cluster, until its map is there.
+    pub fn in_cluster(cluster: InCluster, core_count: u16) -> Routes {
+        Routes::of(core_count, Routing::in_cluster(cluster, core_count))
+    }
+
+    fn of(core_count: u16, routing: Routing) -> Routes {
+        Routes { version: AtomicU64::new(0), core_count, now: Mutex::new(Arc::new(routing)) }
+    }
+
+    /// The number of routings that there were before this one.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The routing. Locks for a moment.
+    pub fn now(&self) -> Arc<Routing> {
+        self.lock().clone()
+    }
+
+    /// The map, if the node belongs to a cluster and has it.
+    pub fn map(&self) -> Option<Arc<Map>> {
+        self.lock().cluster.as_ref()?.map.clone()
+    }
+
+    /// Puts another map in force, on a node in a cluster.
+    pub fn set_map(&self, map: Arc<Map>) {
+        self.change(|cluster| cluster.map = Some(map));
+    }
+
+    /// Puts other groups in force, on a node in a cluster.
+    pub fn set_local(&self, local: BTreeMap<GroupNumber, LocalGroup>) {
+        self.change(|cluster| cluster.local = local);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut InCluster)) {
+        let mut now = self.lock();
+        let mut cluster = now.cluster.clone().expect("only a node in a cluster has a map");
+        change(&mut cluster);
+        *now = Arc::new(Routing::in_cluster(cluster, self.core_count));
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Arc<Routing>> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

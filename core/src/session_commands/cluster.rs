@@ -1,0 +1,308 @@
+//! The commands on the cluster (<https://redis.io/docs/latest/commands/?group=cluster>): what a client is shown of the map, and the
+//! changes of it that a client may ask for.
+//!
+//! What a newcomer would get wrong: none of these is called on a node alone, which has no map.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use basalt_net::resp::Reply;
+use basalt_storage::keyspace::{SLOT_COUNT, Slot};
+
+use super::SessionContext;
+use super::outcome::{Outcome, Ran};
+use crate::cluster::map::{Change, Map, Node, Refused, forget_target, read_config_epoch, read_slot_ranges, read_slots};
+use crate::cluster::texts::{self, View};
+use crate::cluster::{InCluster, Routing};
+use crate::commands::{Args, CommandError, parse_i64};
+use crate::multi_shard::SlotKeys;
+use crate::node::{GroupState, Server};
+
+impl From<Refused> for CommandError {
+    fn from(refused: Refused) -> CommandError {
+        CommandError::owned(refused.to_string())
+    }
+}
+
+/// The cluster as this node knows it now.
+struct Known {
+    routing: Arc<Routing>,
+    map: Arc<Map>,
+}
+
+impl Known {
+    fn of(context: &SessionContext<'_>) -> Result<Known, CommandError> {
+        let routing = context.routing.clone();
+        let map = routing.cluster.as_ref().and_then(|cluster| cluster.map.clone());
+        // A node whose map does not name it yet has just been created.
+        let map = map.filter(|map| routing.cluster.as_ref().is_some_and(|cluster| map.node(cluster.myself).is_some()));
+        map.map(|map| Known { routing, map }).ok_or(CommandError::LOADING)
+    }
+
+    fn cluster(&self) -> &InCluster {
+        self.routing.cluster.as_ref().expect("it has a map")
+    }
+
+    fn myself(&self) -> &Node {
+        self.map.node(self.cluster().myself).expect("this was looked at before")
+    }
+
+    /// Shows the cluster to a client.
+    fn show(&self, server: &Server, write: impl FnOnce(&View<'_>)) {
+        let cluster = self.cluster();
+        let leads = |shard| server.shards.get(shard).is_some_and(|stats| stats.state.get() == GroupState::Leader);
+        let led = cluster.local.iter().filter(|(_, group)| leads(group.shard));
+        let leaders = led.map(|(number, _)| (*number, cluster.myself)).collect();
+        write(&View {
+            map: &self.map,
+            myself: cluster.myself,
+            leaders: &leaders,
+            peers: &BTreeMap::new(),
+            replication_offset: 0,
+            messages_sent: 0,
+            messages_received: 0,
+        });
+    }
+}
+
+fn shown(context: &SessionContext<'_>, write: impl FnOnce(&View<'_>)) -> Ran {
+    Known::of(context)?.show(context.server, write);
+    Ok(Outcome::Done)
+}
+
+fn changed(change: Change) -> Ran {
+    Ok(Outcome::Change(Box::new(change)))
+}
+
+/// `CLUSTER INFO`.
+pub(super) fn info(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    shown(context, |view| texts::reply_info(view, reply))
+}
+
+/// `CLUSTER NODES`.
+pub(super) fn nodes(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    shown(context, |view| texts::reply_nodes(view, reply))
+}
+
+/// `CLUSTER SLOTS`.
+pub(super) fn slots(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    shown(context, |view| texts::reply_slots(view, reply))
+}
+
+/// `CLUSTER SHARDS`.
+pub(super) fn shards(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    shown(context, |view| texts::reply_shards(view, reply))
+}
+
+/// `CLUSTER MYID`.
+pub(super) fn my_id(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    shown(context, |view| texts::reply_myid(view, reply))
+}
+
+/// `CLUSTER MYSHARDID`: the id of the master, which is the shard's name here.
+pub(super) fn my_shard_id(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let known = Known::of(context)?;
+    let myself = known.myself();
+    let master = myself.master().and_then(|master| known.map.node(master)).unwrap_or(myself);
+    reply.bulk_display(master.name);
+    Ok(Outcome::Done)
+}
+
+/// `CLUSTER KEYSLOT key`.
+pub(super) fn key_slot(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    texts::reply_keyslot(args[2], reply);
+    Ok(Outcome::Done)
+}
+
+/// `CLUSTER LINKS`: none is shown yet.
+pub(super) fn links(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    Known::of(context)?;
+    reply.array(0);
+    Ok(Outcome::Done)
+}
+
+/// `CLUSTER REPLICAS node` and `CLUSTER SLAVES node`.
+pub(super) fn replicas(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let known = Known::of(context)?;
+    let node = known.map.named_by_client(args[2])?;
+    if node.master().is_some() {
+        return Err(CommandError::text("ERR The specified node is not a master"));
+    }
+    known.show(context.server, |view| texts::reply_replicas(view, node, reply));
+    Ok(Outcome::Done)
+}
+
+/// `CLUSTER COUNT-FAILURE-REPORTS node`: nodes are not voted on here.
+pub(super) fn count_failure_reports(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    Known::of(context)?.map.named_by_client(args[2])?;
+    reply.integer(0);
+    Ok(Outcome::Done)
+}
+
+/// `CLUSTER ADDSLOTS slot …`.
+pub(super) fn add_slots(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let node = Known::of(context)?.cluster().myself;
+    changed(Change::ClaimSlots { node, ranges: read_slots(args[2..].iter().copied())? })
+}
+
+/// `CLUSTER ADDSLOTSRANGE first last …`.
+pub(super) fn add_slots_range(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let node = Known::of(context)?.cluster().myself;
+    changed(Change::ClaimSlots { node, ranges: read_slot_ranges(pairs("addslotsrange", args)?)? })
+}
+
+/// `CLUSTER DELSLOTS slot …`.
+pub(super) fn delete_slots(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    changed(Change::ReleaseSlots { ranges: read_slots(args[2..].iter().copied())? })
+}
+
+/// `CLUSTER DELSLOTSRANGE first last …`.
+pub(super) fn delete_slots_range(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    changed(Change::ReleaseSlots { ranges: read_slot_ranges(pairs("delslotsrange", args)?)? })
+}
+
+/// The arguments of a command that takes pairs.
+fn pairs<'a>(subcommand: &str, args: Args<'a>) -> Result<Args<'a>, CommandError> {
+    let pairs = &args[2..];
+    if pairs.len().is_multiple_of(2) {
+        return Ok(pairs);
+    }
+    Err(CommandError::wrong_argument_count(&format!("cluster|{subcommand}")))
+}
+
+/// `CLUSTER FLUSHSLOTS`.
+pub(super) fn flush_slots(context: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    Known::of(context)?;
+    give_up(context.server, GIVE_UP_WITH_KEYS[0])
+}
+
+/// `CLUSTER RESET [HARD|SOFT]`.
+pub(super) fn reset(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let is = |word: &str| args.get(2).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    if args.len() > 3 || (args.len() == 3 && !is("hard") && !is("soft")) {
+        return Err(CommandError::SYNTAX);
+    }
+    Known::of(context)?;
+    if is("hard") {
+        return Err(CommandError::text(
+            "ERR a node keeps its id as long as its data directory: start it with another --dir instead of CLUSTER RESET HARD",
+        ));
+    }
+    give_up(context.server, GIVE_UP_WITH_KEYS[1])
+}
+
+/// Has the keeper give up all slots of the node. It closes the shards first and looks again; what is seen here only spares it that.
+fn give_up(server: &Server, refusal: &'static str) -> Ran {
+    if server.shards.iter().any(|stats| stats.state.get() != GroupState::Leader) {
+        return Err(CommandError::text("LOADING the node's shards are not all open"));
+    }
+    if server.shards.iter().any(|stats| stats.keys.iter().any(|keys| keys.get() > 0)) {
+        return Err(CommandError::text(refusal));
+    }
+    Ok(Outcome::GiveUp(refusal))
+}
+
+/// Redis' words for a node with keys, on FLUSHSLOTS and on RESET.
+const GIVE_UP_WITH_KEYS: [&str; 2] = [
+    "ERR DB must be empty to perform CLUSTER FLUSHSLOTS.",
+    "ERR CLUSTER RESET can't be called with master nodes containing keys",
+];
+
+/// `CLUSTER SET-CONFIG-EPOCH epoch`.
+pub(super) fn set_config_epoch(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let node = Known::of(context)?.cluster().myself;
+    changed(Change::SetConfigEpoch { node, epoch: read_config_epoch(parse_i64(args[2])?)? })
+}
+
+/// `CLUSTER BUMPEPOCH`.
+pub(super) fn bump_epoch(context: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    changed(Change::BumpConfigEpoch { node: Known::of(context)?.cluster().myself })
+}
+
+/// `CLUSTER SAVECONFIG`: the map is on disk before anybody hears of it.
+pub(super) fn save_config(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    Known::of(context)?;
+    reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// `CLUSTER FORGET node`.
+pub(super) fn forget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let known = Known::of(context)?;
+    changed(Change::Forget { node: forget_target(&known.map, known.cluster().myself, args[2])? })
+}
+
+/// `CLUSTER REPLICATE node`.
+pub(super) fn replicate(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    use crate::cluster::map::Role;
+    let known = Known::of(context)?;
+    let master = known.map.named_by_client(args[2])?.number;
+    changed(Change::SetRole { node: known.cluster().myself, role: Role::ReplicaOf(master) })
+}
+
+/// `CLUSTER MEET ip port [bus-port]`.
+pub(super) fn meet(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    Err(CommandError::text("ERR this version of Basalt has clusters of one node only, and cannot meet others"))
+}
+
+/// `CLUSTER FAILOVER [FORCE|TAKEOVER]`.
+pub(super) fn fail_over(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let is = |word: &str| args.get(2).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
+    if args.len() > 3 || (args.len() == 3 && !is("force") && !is("takeover")) {
+        return Err(CommandError::SYNTAX);
+    }
+    let known = Known::of(context)?;
+    match known.myself().master() {
+        None => Err(CommandError::text("ERR You should send CLUSTER FAILOVER to a replica")),
+        Some(_) => Err(CommandError::text("ERR groups choose their leaders themselves when one is lost")),
+    }
+}
+
+/// `CLUSTER SETSLOT slot …`.
+pub(super) fn set_slot(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    Err(CommandError::text(
+        "ERR CLUSTER SETSLOT is not there: slots are moved from group to group by the cluster itself",
+    ))
+}
+
+/// `CLUSTER COUNTKEYSINSLOT slot`.
+pub(super) fn count_keys_in_slot(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let slot = read_slot(parse_i64(args[2])?).ok_or(CommandError::text("ERR Invalid slot"))?;
+    match Known::of(context)?.routing.router.shard_of_slot(slot) {
+        Some(shard) => {
+            let (parts, walk) = SlotKeys::start(shard, slot, None, context.server.reply_bounds());
+            Ok(Outcome::Parts(parts, Box::new(walk)))
+        }
+        None => {
+            reply.integer(0);
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+/// `CLUSTER GETKEYSINSLOT slot count`.
+pub(super) fn get_keys_in_slot(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let (slot, most) = (parse_i64(args[2])?, parse_i64(args[3])?);
+    let slot = read_slot(slot).zip(usize::try_from(most).ok());
+    let (slot, most) = slot.ok_or(CommandError::text("ERR Invalid slot or number of keys"))?;
+    match Known::of(context)?.routing.router.shard_of_slot(slot) {
+        Some(shard) if most > 0 => {
+            let (parts, walk) = SlotKeys::start(shard, slot, Some(most), context.server.reply_bounds());
+            Ok(Outcome::Parts(parts, Box::new(walk)))
+        }
+        _ => {
+            reply.array(0);
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+fn read_slot(slot: i64) -> Option<Slot> {
+    u16::try_from(slot).ok().filter(|slot| *slot < SLOT_COUNT).map(Slot::new)
+}
+
+/// `READONLY`, `READWRITE` and `ASKING`: no slot is served by a follower, or on its way, so there is nothing to allow.
+pub(super) fn allow(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.ok();
+    Ok(Outcome::Done)
+}
