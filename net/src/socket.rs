@@ -4,6 +4,7 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 use nix::sys::socket::{
@@ -35,6 +36,17 @@ pub fn configure_client(fd: BorrowedFd<'_>, keepalive_s: u32) -> io::Result<()> 
     Ok(())
 }
 
+/// As [`configure_client`], for the connection of another node: it is broken when what was sent is not acknowledged, or finds no
+/// room at the other end, for `silence`.
+///
+/// # Errors
+/// As [`configure_client`].
+pub fn configure_peer(fd: BorrowedFd<'_>, keepalive_s: u32, silence: Duration) -> io::Result<()> {
+    configure_client(fd, keepalive_s)?;
+    setsockopt(&fd, sockopt::TcpUserTimeout, &u32::try_from(silence.as_millis()).unwrap_or(u32::MAX))?;
+    Ok(())
+}
+
 /// Listens on `address` with room for `backlog` connections that are not yet accepted (the system caps it at
 /// `net.core.somaxconn`). An address in TIME_WAIT can be reused; an IPv6 listener takes no IPv4 connections, so that
 /// both can listen on one port.
@@ -52,6 +64,15 @@ pub fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
     let backlog = Backlog::new(i32::try_from(backlog).unwrap_or(i32::MAX)).unwrap_or(Backlog::MAXCONN);
     nix::sys::socket::listen(&fd, backlog)?;
     Ok(TcpListener::from(fd))
+}
+
+/// A TCP socket that is to be connected to `address`.
+///
+/// # Errors
+/// The system has no such socket, or no descriptor left.
+pub fn unconnected(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    Ok(socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?)
 }
 
 /// The address of the other end; `None` for a socket that is not TCP.

@@ -3,8 +3,10 @@
 mod ring {
     mod backpressure;
     mod core;
+    mod dialing;
     mod echo;
     mod ending;
+    mod handing;
     mod listening;
     mod waking;
 }

@@ -21,7 +21,8 @@ impl Core {
                 Event::Received(connection, input) => self.received(connection, &input),
                 Event::Closed(connection, reason) => self.closed(connection, reason),
                 Event::Writable(connection) => self.clients.stalled.push(connection),
-                Event::Woken => {}
+                // Nobody here makes connections, or gives them away.
+                Event::Woken | Event::Connected(_) | Event::Released(..) => {}
             }
         }
         count

@@ -1,12 +1,14 @@
 //! One connection: what is queued, what the kernel has of it, and how it ends.
 //!
-//! At most three requests of a connection are in the kernel: a multishot receive, a send and a cancellation. The
-//! descriptor is closed, and the memory of a send is touched, only when none refers to it.
+//! At most three requests of a connection are in the kernel: a multishot receive, a send and a cancellation; before it is made,
+//! the connect in the place of the first two. The descriptor is closed or given away, and the memory of a send is touched, only
+//! when none refers to it.
 
 #![allow(unsafe_code, reason = "requests to the kernel")]
 
 use std::{
     mem,
+    net::SocketAddr,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
@@ -14,6 +16,7 @@ use io_uring::{
     opcode,
     types::{CancelBuilder, Fd},
 };
+use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
 use crate::limits::CUT_REST_BYTES_MAX;
 
@@ -30,6 +33,8 @@ enum Life {
     Open,
     /// To be closed when all output is sent.
     Flushing,
+    /// To be given away when all output is sent and the kernel lets go of it.
+    Leaving,
     /// To be closed as soon as the kernel lets go of it.
     Closing,
 }
@@ -56,6 +61,8 @@ enum Cancelling {
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: OwnedFd,
+    /// The address that it is being connected to, for the kernel to read.
+    dialing: Option<Box<SockaddrStorage>>,
     /// Queued by the core; has capacity only while it is in use.
     output: Vec<u8>,
     /// Being sent, from `sent` on. Not touched while `send_in_flight`.
@@ -88,6 +95,7 @@ impl Connection {
     pub(super) fn new(socket: OwnedFd) -> Connection {
         Connection {
             socket,
+            dialing: None,
             output: Vec::new(),
             sending: Vec::new(),
             sent: 0,
@@ -151,6 +159,23 @@ impl Connection {
         Some((&mut self.output, newly_dirty))
     }
 
+    // ---- connecting
+
+    /// Has the kernel connect the socket, which is new.
+    pub(super) fn connect(&mut self, address: SocketAddr, id: ConnId, queue: &mut Queue) {
+        let address = self.dialing.insert(Box::new(SockaddrStorage::from(address)));
+        let connect = opcode::Connect::new(Fd(self.socket.as_raw_fd()), address.as_ptr(), address.len()).build();
+        // SAFETY: the address stays in its box while `dialing`, which ends with the request, and so does the socket; the ring waits
+        // for all requests before it drops the table.
+        unsafe { queue.push(connect, Token::of(Kind::Connect, id), Finish::Later) }
+    }
+
+    /// The connection is made, or will not be; returns true if the core wants to know.
+    pub(super) fn connected(&mut self) -> bool {
+        assert!(self.dialing.take().is_some(), "a connection is made once");
+        self.life == Life::Open
+    }
+
     // ---- receiving
 
     /// Returns true if what the peer sends is for the core.
@@ -162,7 +187,8 @@ impl Connection {
     pub(super) fn receive(&mut self, id: ConnId, queue: &mut Queue) -> bool {
         let lingers = self.lingers && self.life == Life::Flushing && !self.broken;
         let wanted = (lingers || (self.wants_input() && !self.paused)) && !self.ended;
-        if !wanted || self.receiving || self.starved || self.cancelling != Cancelling::Nothing {
+        let is_free = !self.receiving && self.dialing.is_none() && self.cancelling == Cancelling::Nothing;
+        if !wanted || self.starved || !is_free {
             return false;
         }
         self.receiving = true;
@@ -223,7 +249,7 @@ impl Connection {
 
     /// Queues the next send, of at most `bytes_max` bytes, unless one is in flight; tells whether it did.
     pub(super) fn send(&mut self, bytes_max: u32, id: ConnId, queue: &mut Queue, spare: &mut SpareBuffers) -> bool {
-        if self.send_in_flight || self.broken || self.life == Life::Closing {
+        if self.send_in_flight || self.dialing.is_some() || self.broken || self.life == Life::Closing {
             return false;
         }
         if self.sent == self.sending.len() {
@@ -288,7 +314,7 @@ impl Connection {
 
     /// Takes the report to the core that the peer has closed; `true` only once.
     pub(super) fn report(&mut self) -> bool {
-        let first = self.life == Life::Open && !self.reported;
+        let first = matches!(self.life, Life::Open | Life::Leaving) && !self.reported;
         self.reported = true;
         first
     }
@@ -308,6 +334,27 @@ impl Connection {
         self.drop_output(spare);
         self.cancel(Cancelling::Everything, id, queue);
         self.is_quiet()
+    }
+
+    /// Gives the connection away, as soon as all output is sent and the kernel lets go of it: true if it does. None if it is being
+    /// closed or made, or the peer takes no more.
+    pub(super) fn release(&mut self, id: ConnId, queue: &mut Queue) -> Option<bool> {
+        if self.life != Life::Open || self.broken || self.dialing.is_some() {
+            return None;
+        }
+        self.life = Life::Leaving;
+        self.cancel(Cancelling::Receive, id, queue);
+        Some(self.settle(id, queue))
+    }
+
+    /// Returns true if it is given away, or about to be: what comes is for whoever gets it.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.life == Life::Leaving
+    }
+
+    /// The socket of a connection that has left.
+    pub(super) fn into_socket(self) -> OwnedFd {
+        self.socket
     }
 
     /// Drops the output but for the message that the peer has the beginning of, tells it `cut.last`, and closes the connection when
@@ -347,6 +394,8 @@ impl Connection {
         let ends_sends = self.life == Life::Closing || self.cut.is_some();
         if ends_sends && done == Cancelling::Receive && self.send_in_flight {
             self.cancel(Cancelling::Everything, id, queue);
+        } else if self.life == Life::Leaving && self.receiving {
+            self.cancel(Cancelling::Receive, id, queue); // it did not meet the receive
         }
         self.settle(id, queue)
     }
@@ -373,18 +422,21 @@ impl Connection {
                 self.cancel(Cancelling::Everything, id, queue);
                 self.is_quiet()
             }
+            // Of one that is broken the core is told, and closes it.
+            Life::Leaving => self.is_quiet() && self.output_bytes() == 0 && !self.broken,
             Life::Closing => self.is_quiet(),
         }
     }
 
     /// Returns true if no request in the kernel refers to the connection.
     pub(super) fn is_quiet(&self) -> bool {
-        !self.receiving && !self.send_in_flight && self.cancelling == Cancelling::Nothing
+        !self.receiving && !self.send_in_flight && self.dialing.is_none() && self.cancelling == Cancelling::Nothing
     }
 
     /// Cancels the receive or all requests, if there are any and no cancellation is under way.
     fn cancel(&mut self, what: Cancelling, id: ConnId, queue: &mut Queue) {
-        let needed = self.receiving || (self.send_in_flight && what == Cancelling::Everything);
+        let ends_others = what == Cancelling::Everything;
+        let needed = self.receiving || (ends_others && (self.send_in_flight || self.dialing.is_some()));
         if !needed || self.cancelling != Cancelling::Nothing {
             return;
         }

@@ -16,8 +16,13 @@ pub enum Event {
     /// Accepting failed with this errno for want of something (file descriptors, memory) and is tried again by itself
     /// after [`accept_retry`](super::RingOptions::accept_retry).
     AcceptFailed(ListenerId, i32),
+    /// A connection that was asked for with [`connect`](super::Ring::connect) is made; one that cannot be is [`Event::Closed`].
+    Connected(ConnId),
     /// Bytes from the peer, in order.
     Received(ConnId, Input),
+    /// A connection has left this ring after [`release`](super::Ring::release): its socket, and the bytes that came since then. The
+    /// next one to receive from it gets those behind them.
+    Released(ConnId, OwnedFd, Box<[u8]>),
     /// The peer has ended the connection; no [`Event::Received`] follows. Reported once, and never for a connection
     /// that the core itself closes. The connection stays until [`close`](super::Ring::close) is called for it.
     Closed(ConnId, CloseReason),

@@ -19,6 +19,8 @@
 //!   whether replies are still on their way. Its file descriptor is closed once no request in the kernel refers to it.
 //! - **An [`Input`] is a buffer lent by the kernel.** Keep it no longer than needed, and never until the next turn: when
 //!   all are out, receiving stops (ENOBUFS) until some come back.
+//! - **A connection may move to another ring**: [`Ring::release`] gives its socket and what came meanwhile, whoever takes it reads
+//!   that first. A connection that is made by [`Ring::connect`] takes output at once, and sends it when it is made.
 //! - **The ring belongs to the thread that made it** (`SINGLE_ISSUER`). Other threads reach it by a [`Waker`] only.
 //! - **While the core is parked outside the ring**, nothing here runs: enable the park eventfd, look at
 //!   [`Ring::has_work`] once more, then sleep. Never watch that eventfd with this ring itself: the kernel delivers
@@ -30,8 +32,10 @@ mod buffers;
 mod connection;
 mod connections;
 mod counters;
+mod dialing;
 mod error;
 mod event;
+mod handing;
 mod ids;
 mod listener;
 mod mapping;

@@ -24,6 +24,7 @@ use super::{
     counters::{Counters, Memory},
     error::RingError,
     event::{CloseReason, Event, TurnStats},
+    handing::keep_for_next,
     ids::{ConnId, ListenerId},
     listener::Listener,
     options::RingOptions,
@@ -35,7 +36,7 @@ use super::{
 
 /// The reason that the connection of a completion is in the table; if it were not, the kernel would have worked on
 /// memory and a descriptor that are someone else's by now.
-const OUTLIVES: &str = "a connection outlives its requests";
+pub(super) const OUTLIVES: &str = "a connection outlives its requests";
 
 /// A connection that closes once its output is sent.
 struct Flush {
@@ -49,9 +50,9 @@ struct Flush {
 /// The sockets of one core. See the [module](super) for how to drive it.
 pub struct Ring {
     /// First, so that it is dropped before the memory that its requests refer to.
-    queue: Queue,
+    pub(super) queue: Queue,
     buffers: Rc<BufferPool>,
-    connections: Connections,
+    pub(super) connections: Connections,
     listeners: Vec<Listener>,
     /// Connections with new output.
     dirty: Vec<ConnId>,
@@ -59,9 +60,11 @@ pub struct Ring {
     starved: VecDeque<ConnId>,
     /// Connections closing after a flush, in the order of their deadlines.
     flushing: VecDeque<Flush>,
+    /// Connections on their way out of the ring, with what they have received since that began.
+    pub(super) leaving: Vec<(ConnId, Vec<u8>)>,
     /// Events that come from no completion.
-    ready: VecDeque<Event>,
-    spare: SpareBuffers,
+    pub(super) ready: VecDeque<Event>,
+    pub(super) spare: SpareBuffers,
     waker: Waker,
     /// The buffer that the read of the wake-up pipe writes to.
     wake_scratch: Box<[u8; WAKE_BYTES]>,
@@ -91,6 +94,7 @@ impl Ring {
             dirty: Vec::new(),
             starved: VecDeque::new(),
             flushing: VecDeque::new(),
+            leaving: Vec::new(),
             ready: VecDeque::new(),
             spare: SpareBuffers::new(options.spare_bytes_max),
             waker: Waker::new().map_err(io("cannot make the wake-up pipe"))?,
@@ -150,7 +154,7 @@ impl Ring {
                 return event;
             }
         }
-        None
+        self.ready.pop_front()
     }
 
     fn complete(&mut self, completion: Completion) -> Option<Event> {
@@ -176,6 +180,7 @@ impl Ring {
                 Some(Event::Woken)
             }
             Kind::Ignored => None,
+            Kind::Connect => self.complete_connect(token.connection(), completion.result),
         }
     }
 
@@ -326,6 +331,9 @@ impl Ring {
         match result {
             1.. => {
                 let wanted = connection.wants_input();
+                if let Some(input) = input.as_ref().filter(|_| connection.is_leaving()) {
+                    keep_for_next(&mut self.leaving, id, input);
+                }
                 let done = connection.received(completion.more(), id, queue);
                 self.counters.receives += 1;
                 self.counters.bytes_in += result as u64;
@@ -334,6 +342,11 @@ impl Ring {
             }
             0 => {
                 connection.receive_ended();
+                if connection.is_leaving() {
+                    // Whoever gets the socket finds its end by itself.
+                    self.settle(id);
+                    return None;
+                }
                 self.report_closed(id, CloseReason::Eof)
             }
             _ => match -result {
@@ -391,7 +404,7 @@ impl Ring {
     }
 
     /// Tells the core, once, that the peer has closed; or goes on with closing if it was the core that closed.
-    fn report_closed(&mut self, id: ConnId, reason: CloseReason) -> Option<Event> {
+    pub(super) fn report_closed(&mut self, id: ConnId, reason: CloseReason) -> Option<Event> {
         let first = self.connections.get_mut(id)?.report();
         self.settle(id);
         first.then_some(Event::Closed(id, reason))
@@ -423,7 +436,7 @@ impl Ring {
         self.ready.extend(event);
     }
 
-    fn send(&mut self, id: ConnId) {
+    pub(super) fn send(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(id) else { return };
         if connection.send(self.options.send_bytes_max, id, &mut self.queue, &mut self.spare) {
             self.counters.sends += 1;
@@ -462,25 +475,30 @@ impl Ring {
 
     // ---- the table
 
-    fn connection(&mut self, id: ConnId) -> Option<(&mut Connection, &mut Queue)> {
+    pub(super) fn connection(&mut self, id: ConnId) -> Option<(&mut Connection, &mut Queue)> {
         Some((self.connections.get_mut(id)?, &mut self.queue))
     }
 
-    fn settle(&mut self, id: ConnId) {
+    pub(super) fn settle(&mut self, id: ConnId) {
         if let Some((connection, queue)) = self.connection(id) {
             let done = connection.settle(id, queue);
             self.release_if(done, id);
         }
     }
 
-    /// Takes a connection out of the table and closes its descriptor.
-    fn release_if(&mut self, done: bool, id: ConnId) {
+    /// Takes a connection out of the table, and closes its descriptor or gives it away.
+    pub(super) fn release_if(&mut self, done: bool, id: ConnId) {
         if !done {
             return;
         }
         if let Some(mut connection) = self.connections.remove(id) {
             assert!(connection.is_quiet(), "a descriptor is closed only when no request refers to it");
             connection.drop_output(&mut self.spare);
+            let kept = self.leaving.iter().position(|(leaving, _)| *leaving == id);
+            let kept = kept.map(|at| self.leaving.swap_remove(at).1).unwrap_or_default();
+            if connection.is_leaving() {
+                self.ready.push_back(Event::Released(id, connection.into_socket(), kept.into_boxed_slice()));
+            }
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Wake = 5,
     /// Something whose outcome does not matter.
     Ignored = 6,
+    /// The making of a connection.
+    Connect = 7,
 }
 
 /// Highest number of connections, set by the bits that are left for the index.
@@ -67,7 +69,8 @@ impl Token {
             3 => Kind::Accept,
             4 => Kind::AcceptRetry,
             5 => Kind::Wake,
-            _ => Kind::Ignored,
+            6 => Kind::Ignored,
+            _ => Kind::Connect,
         };
         Token { kind, index: (user_data as u32) >> 3, generation: (user_data >> 32) as u32 }
     }
@@ -79,8 +82,16 @@ mod tests {
 
     #[test]
     fn every_token_survives_the_kernel() {
-        let kinds =
-            [Kind::Receive, Kind::Send, Kind::Cancel, Kind::Accept, Kind::AcceptRetry, Kind::Wake, Kind::Ignored];
+        let kinds = [
+            Kind::Receive,
+            Kind::Send,
+            Kind::Cancel,
+            Kind::Accept,
+            Kind::AcceptRetry,
+            Kind::Wake,
+            Kind::Ignored,
+            Kind::Connect,
+        ];
         for kind in kinds {
             for (index, generation) in [(0, 0), (1, u32::MAX), (INDEX_MAX, 0), (INDEX_MAX, u32::MAX), (77, 5)] {
                 let token = Token { kind, index, generation };

@@ -87,7 +87,7 @@ pub const GRAPHS: &[Graph] = &[
     },
     Graph {
         name: "net",
-        arrows: &[("peer", &["limits"]), ("resp", &["limits"]), ("ring", &["limits"]), ("socket", &["limits"])],
+        arrows: &[("peer", &["limits"]), ("resp", &["limits"]), ("ring", &["limits", "socket"]), ("socket", &["limits"])],
         tied: &[],
     },
     Graph {
