@@ -38,7 +38,8 @@ pub(super) fn one_of_each() -> Vec<(Lane, Message)> {
     };
     vec![
         (Lane::Votes, Message::Refusal(Refusal::new(RefusalReason::Closing, "bye"))),
-        (Lane::Votes, Message::Unable(Unable { reason: UnableReason::Opening, text: "soon".to_owned() })),
+        (Lane::Votes, Message::Unable(Unable::new(UnableReason::Opening, "soon"))),
+        (Lane::Entries, Message::Unable(Unable { core: 2, ..Unable::new(UnableReason::OtherCore, "there") })),
         (Lane::Entries, Message::AppendEntries(append(entries))),
         (Lane::Entries, Message::AppendEntries(append(Vec::new()))),
         (Lane::Entries, Message::AppendAnswer(AppendAnswer::Success)),
@@ -122,7 +123,10 @@ fn any_reason() -> impl Strategy<Value = Message> {
     prop_oneof![
         (select(RefusalReason::ALL), "[ -~ä]{0,80}")
             .prop_map(|(reason, text)| Message::Refusal(Refusal { reason, text })),
-        (select(UnableReason::ALL), "[ -~ä]{0,80}").prop_map(|(reason, text)| Message::Unable(Unable { reason, text })),
+        (select(UnableReason::ALL), any::<u16>(), "[ -~ä]{0,80}").prop_map(|(reason, core, text)| {
+            let names_a_core = matches!(reason, UnableReason::OtherCore | UnableReason::Other);
+            Message::Unable(Unable { reason, core: if names_a_core { core } else { 0 }, text })
+        }),
     ]
 }
 

@@ -98,6 +98,8 @@ reasons! {
         NoSpace = 5, "no-space";
         /// A file of the snapshot is not what it should be.
         Damaged = 6, "damaged";
+        /// Another core of the node has the group: [`Unable::core`].
+        OtherCore = 7, "other-core";
     }
 }
 
@@ -115,6 +117,8 @@ pub struct Refusal {
 pub struct Unable {
     /// The reason.
     pub reason: UnableReason,
+    /// The core of the node to ask, with [`UnableReason::OtherCore`]; 0 with all others.
+    pub core: u16,
     /// The same in words. At most 400 bytes of it are sent.
     pub text: String,
 }
@@ -136,12 +140,35 @@ impl Refusal {
 }
 
 impl Unable {
+    /// A reason that names no core, in words.
+    pub fn new(reason: UnableReason, text: impl Into<String>) -> Unable {
+        Unable { reason, core: 0, text: text.into() }
+    }
+
+    /// The core of this node that has the group.
+    pub fn other_core(core: u16) -> Unable {
+        let text = format!("core {core} of this node has the group");
+        Unable { reason: UnableReason::OtherCore, core, text }
+    }
+
     pub(super) fn put(&self, into: &mut Vec<u8>) {
+        into.put_u16_le(self.core);
         put(self.reason as u16, &self.text, into);
     }
 
     pub(super) fn read(fields: &mut Fields<'_>) -> Result<Unable, PeerError> {
-        Ok(Unable { reason: UnableReason::of(fields.u16()?), text: read_text(fields)? })
+        let (core, reason) = (fields.u16()?, UnableReason::of(fields.u16()?));
+        // One that this version does not know may name a core as well.
+        if core > 0 && !matches!(reason, UnableReason::OtherCore | UnableReason::Other) {
+            return Err(fields.malformed("it names a core, and its reason has none"));
+        }
+        Ok(Unable { reason, core, text: read_text(fields)? })
+    }
+}
+
+impl fmt::Display for Unable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({})", self.text, self.reason.name())
     }
 }
 
@@ -194,6 +221,18 @@ mod tests {
         Refusal::new(RefusalReason::Closing, "ä".repeat(400)).put(&mut long);
         assert_eq!(read(&long).unwrap().text, "ä".repeat(200));
         assert!(read(&[&[1, 0, 0x91, 1], [b'x'; 401].as_slice()].concat()).is_err());
+    }
+
+    #[test]
+    fn a_core_is_named_where_another_one_has_the_group_and_nowhere_else() {
+        let read = |bytes: &[u8]| Unable::read(&mut Fields::new(Kind::Unable, bytes));
+        let mut bytes = Vec::new();
+        Unable::other_core(3).put(&mut bytes);
+        assert_eq!(read(&bytes), Ok(Unable::other_core(3)));
+        let of = |reason: u8, core: u8| read(&[core, 0, reason, 0, 0, 0]);
+        assert!(of(UnableReason::OtherCore as u8, 0).is_ok() && of(UnableReason::Opening as u8, 0).is_ok());
+        assert!(of(UnableReason::Opening as u8, 1).is_err());
+        assert_eq!(of(0x7f, 1).map(|unable| (unable.reason, unable.core)), Ok((UnableReason::Other, 1)));
     }
 
     #[test]
