@@ -7,6 +7,8 @@
 //! 2. [`Decoder`] takes what is received and gives [`Frame`]s, each of which is a [`Message`] as a whole: pieces are joined in it.
 //! 3. [`Outbox`] takes messages and gives frames, as many bytes as the connection can take.
 //!
+//! [`Link`] is all three for one connection.
+//!
 //! All memory is bounded, by what this node named in its greeting and by the queue's own bound. Every error is a [`PeerError`],
 //! ends the connection and is counted by its name ([`ErrorCounts`]). Time is the caller's: a greeting that takes too long, a peer
 //! that is silent, an answer that does not come.
@@ -22,6 +24,7 @@ mod frame;
 mod greeting;
 mod ids;
 mod kind;
+mod link;
 mod messages;
 mod outbox;
 mod push_error;
@@ -33,6 +36,7 @@ pub use frame::Frame;
 pub use greeting::{Acquaintance, Greeter, Nonce, Own, Route, Secret, Session, Versions, Wanted};
 pub use ids::{GroupNumber, LogId, NodeNumber, RequestId, Vote};
 pub use kind::{Kind, Lane};
+pub use link::{Heard, Link};
 pub use messages::{
     AppendAnswer, AppendEntries, Heartbeat, HeartbeatAnswer, Message, ReadIndexAnswer, Record, Refusal, RefusalReason,
     SnapshotBegin, SnapshotFile, SnapshotPiece, SnapshotPosition, TransferAnswer, TransferLeader, Unable, UnableReason,

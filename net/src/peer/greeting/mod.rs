@@ -102,7 +102,7 @@ impl Greeter {
         let result = self.advance(input, &acquaintance, output);
         if let Err(error) = &result {
             self.state = State::Over;
-            put_refusal(error, output);
+            put_refusal(error.refusal(), output);
         }
         result
     }
@@ -363,8 +363,8 @@ fn check_acquaintance(
 }
 
 /// Tells the other side the reason, if it can understand it.
-fn put_refusal(error: &PeerError, output: &mut Vec<u8>) {
-    let Some(refusal) = error.refusal() else { return };
+pub(super) fn put_refusal(refusal: Option<Refusal>, output: &mut Vec<u8>) {
+    let Some(refusal) = refusal else { return };
     let mut payload = Vec::new();
     refusal.put(&mut payload);
     put_short_frame(Kind::Refusal, &payload, output);
