@@ -10,10 +10,11 @@ use basalt_storage::log::LogRecord;
 use bytes::{BufMut, Bytes, BytesMut};
 use openraft::entry::RaftEntry;
 
+use crate::batch::Batch;
 use crate::error::DecodeError;
 use crate::ids::{NodeId, PeerAddress};
 use crate::limits::MEMBERS_MAX;
-use crate::types::{Batch, Entry, EntryPayload, LogId, Membership, StoredMembership, Vote, entry_id, log_id};
+use crate::types::{Entry, EntryPayload, LogId, Membership, StoredMembership, Vote, entry_id, log_id};
 
 /// Versions of each value.
 const VERSIONS: Versions = Versions::new(1, 1);
@@ -24,20 +25,20 @@ const KIND_BLANK: u8 = 0;
 const KIND_BATCH: u8 = 1;
 const KIND_MEMBERSHIP: u8 = 2;
 
-/// Bytes before an entry's payload: format and kind.
-const ENTRY_HEADER_BYTES: usize = 2;
+/// Bytes of an encoded log id.
+const LOG_ID_BYTES: usize = 17;
+
+/// A batch of these commands, as its entry lies in the log. Copies them.
+pub(crate) fn new_batch(commands: &[u8]) -> Batch {
+    Batch::new([FORMAT, KIND_BATCH], commands)
+}
 
 /// Encodes an entry for the log. Its term and index are the record's own.
 pub(crate) fn encode_entry(entry: &Entry) -> LogRecord {
     let id = entry_id(&entry.log_id());
     let body = match &entry.payload {
         EntryPayload::Blank => Bytes::from_static(&[FORMAT, KIND_BLANK]),
-        EntryPayload::Normal(batch) => {
-            let mut body = BytesMut::with_capacity(ENTRY_HEADER_BYTES + batch.0.len());
-            body.put_slice(&[FORMAT, KIND_BATCH]);
-            body.put_slice(&batch.0);
-            body.freeze()
-        }
+        EntryPayload::Normal(batch) => batch.record().clone(),
         EntryPayload::Membership(membership) => {
             let mut body = BytesMut::with_capacity(64);
             body.put_slice(&[FORMAT, KIND_MEMBERSHIP]);
@@ -58,7 +59,7 @@ pub(crate) fn decode_entry(record: LogRecord) -> Result<Entry, DecodeError> {
             reader.end()?;
             EntryPayload::Blank
         }
-        KIND_BATCH => EntryPayload::Normal(Batch(record.body.slice(ENTRY_HEADER_BYTES..))),
+        KIND_BATCH => EntryPayload::Normal(Batch::of_record(record.body)),
         KIND_MEMBERSHIP => {
             let membership = reader.membership()?;
             reader.end()?;
@@ -70,9 +71,9 @@ pub(crate) fn decode_entry(record: LogRecord) -> Result<Entry, DecodeError> {
 }
 
 /// Encodes a log id.
-pub(crate) fn encode_log_id(id: &LogId) -> [u8; 17] {
+pub(crate) fn encode_log_id(id: &LogId) -> [u8; LOG_ID_BYTES] {
     let id = entry_id(id);
-    let mut bytes = [FORMAT; 17];
+    let mut bytes = [FORMAT; LOG_ID_BYTES];
     bytes[1..9].copy_from_slice(&id.term.to_be_bytes());
     bytes[9..].copy_from_slice(&id.index.to_be_bytes());
     bytes
@@ -135,6 +136,17 @@ pub(crate) fn decode_stored_membership(bytes: &[u8]) -> Result<StoredMembership,
     let membership = reader.membership()?;
     reader.end()?;
     Ok(StoredMembership::new(id, membership))
+}
+
+/// Encodes the entry that a snapshot ends with, and the membership at that entry.
+pub(crate) fn encode_snapshot_meta(last: &LogId, membership: &StoredMembership) -> Vec<u8> {
+    [&encode_log_id(last)[..], &encode_stored_membership(membership)].concat()
+}
+
+/// Decodes what [`encode_snapshot_meta`] wrote.
+pub(crate) fn decode_snapshot_meta(bytes: &[u8]) -> Result<(LogId, StoredMembership), DecodeError> {
+    let (last, membership) = bytes.split_at_checked(LOG_ID_BYTES).unwrap_or((bytes, &[]));
+    Ok((decode_log_id(last)?, decode_stored_membership(membership)?))
 }
 
 fn put_membership(bytes: &mut BytesMut, membership: &Membership) {
@@ -218,18 +230,29 @@ impl Reader<'_> {
         Ok(count)
     }
 
+    /// Members are written in ascending order: one that is there twice is damage, and each membership has one encoding.
+    fn ascend(&self, before: Option<&NodeId>, id: NodeId) -> Result<(), DecodeError> {
+        match before {
+            Some(before) if *before >= id => Err(self.damaged(format!("member {id} comes behind member {before}"))),
+            _ => Ok(()),
+        }
+    }
+
     fn membership(&mut self) -> Result<Membership, DecodeError> {
         let mut configs = Vec::new();
         for _ in 0..self.u8()? {
             let mut voters = BTreeSet::new();
             for _ in 0..self.members()? {
-                voters.insert(NodeId(self.u64()?));
+                let id = NodeId(self.u64()?);
+                self.ascend(voters.last(), id)?;
+                voters.insert(id);
             }
             configs.push(voters);
         }
         let mut nodes = BTreeMap::new();
         for _ in 0..self.members()? {
             let id = NodeId(self.u64()?);
+            self.ascend(nodes.keys().next_back(), id)?;
             let length = usize::from(self.u16()?);
             let Some((address, rest)) = self.bytes.split_at_checked(length) else {
                 return Err(self.damaged(format!("an address of {length} bytes, {} left", self.bytes.len())));
@@ -263,8 +286,8 @@ mod tests {
     fn entries() -> Vec<Entry> {
         [
             EntryPayload::Blank,
-            EntryPayload::Normal(Batch(Bytes::new())),
-            EntryPayload::Normal(Batch(Bytes::from_static(b"\x00SET\xff"))),
+            EntryPayload::Normal(new_batch(b"")),
+            EntryPayload::Normal(new_batch(b"\x00SET\xff")),
             EntryPayload::Membership(membership()),
             EntryPayload::Membership(Membership::default()),
         ]
@@ -287,7 +310,7 @@ mod tests {
     fn the_layout_is_the_documented_one() {
         let body = |payload| encode_entry(&Entry::new(log_id(1, 1), payload)).body.to_vec();
         assert_eq!(body(EntryPayload::Blank), [1, 0]);
-        assert_eq!(body(EntryPayload::Normal(Batch(Bytes::from_static(b"ab")))), [1, 1, b'a', b'b']);
+        assert_eq!(body(EntryPayload::Normal(new_batch(b"ab"))), [1, 1, b'a', b'b']);
         let one = Membership::from(BTreeMap::from([(NodeId(7), PeerAddress("h:1".to_owned()))]));
         let drawn = [1, 2, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 1, 0, 0, 0, 0, 0, 0, 0, 7, 0, 3, b'h', b':', b'1'];
         assert_eq!(body(EntryPayload::Membership(one)), drawn);
@@ -335,6 +358,8 @@ mod tests {
         assert!(decode_stored_membership(&[&stored[..], &[0]].concat()).is_err());
         let unknown_kind = LogRecord { index: 4, term: 1, body: Bytes::from_static(&[1, 7]) };
         assert!(decode_entry(unknown_kind).unwrap_err().to_string().contains("index 4"));
+        let twice = [1, 0, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 3];
+        assert!(decode_stored_membership(&twice).unwrap_err().to_string().contains("member 3 comes behind"));
         let many_members = [1, 0, 1, 0xff, 0xff];
         assert!(decode_stored_membership(&many_members).unwrap_err().to_string().contains("65535 members"));
     }

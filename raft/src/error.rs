@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::ids::NodeId;
+use crate::ids::{EntryId, NodeId};
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -76,6 +76,9 @@ pub enum Error {
         /// The reason, and where it lies.
         detail: String,
     },
+    /// A message of another member is none. Nothing has changed.
+    #[error("a message of another member cannot be used: {0}")]
+    Message(#[from] MessageError),
     /// The group has stopped for good.
     #[error("{0}")]
     Fatal(Fault),
@@ -90,8 +93,8 @@ pub enum Error {
     },
 }
 
-/// Bytes in the log or in a snapshot that do not decode.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+/// Bytes in the log, in a message or in a snapshot that do not decode.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// Written by a newer program.
@@ -114,13 +117,51 @@ pub enum DecodeError {
     },
 }
 
+/// The reason that a message of another member is no message.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// A term or an index that leaves no room to count on.
+    #[error("{what} {value} is not below 2^63")]
+    TooLarge {
+        /// The number's name.
+        what: &'static str,
+        /// The number.
+        value: u64,
+    },
+    /// A vote of a leader that is not committed, or a candidate's that is.
+    #[error("a vote for node {node} in term {term} cannot come from {from}")]
+    WrongVote {
+        /// The vote's node.
+        node: NodeId,
+        /// Its term.
+        term: u64,
+        /// The part of the node that sent it.
+        from: &'static str,
+    },
+    /// An entry that cannot follow on the one before it, or that its leader cannot have.
+    #[error("entry {entry} cannot come here: {problem}")]
+    WrongEntry {
+        /// The entry.
+        entry: EntryId,
+        /// The reason.
+        problem: &'static str,
+    },
+    /// An answer that there cannot be to what was sent.
+    #[error("{0} is no answer to what was sent")]
+    WrongAnswer(&'static str),
+    /// An entry or a membership that does not decode.
+    #[error(transparent)]
+    Undecodable(#[from] DecodeError),
+}
+
 /// A batch that was not proposed, for another try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Refused {
     /// The reason that it was not proposed.
     pub reason: ProposeError,
-    /// The batch, as it was given; empty if it is gone with a group that has stopped.
+    /// The batch, as it was given.
     pub batch: Bytes,
 }
 

@@ -16,6 +16,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod batch;
 mod channels;
 mod completions;
 mod disk;
@@ -55,12 +56,14 @@ mod tests;
 
 pub use completions::{Background, Job, Wake};
 pub use disk::{Disk, GroupLog, GroupStore, ReadRecords, Rocks};
-pub use error::{DecodeError, Error, Fault, ProposeError, Reach, Refused, Result};
+pub use error::{DecodeError, Error, Fault, MessageError, ProposeError, Reach, Refused, Result};
 pub use generations::WritePace;
-pub use group::{Group, GroupStatus, ReceivedSnapshot, Role};
+pub use group::{Group, GroupStatus, Role};
 pub use ids::{EntryId, NodeId, PeerAddress, Replies};
 pub use machine::{Executed, Later, Machine, MachineError};
-pub use messages::{Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteQuestion};
+pub use messages::{
+    Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
+};
 pub use options::{GroupHooks, GroupOptions};
 pub use outcomes::Outcome;
 pub use pairing::check_pairing;

@@ -17,9 +17,10 @@ use openraft::raft::{
 use openraft::{AsyncRuntime, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
 
 use crate::disk::Disk;
-use crate::entry::{decode_vote, encode_log_id, encode_stored_membership, encode_vote};
+use crate::entry::encode_snapshot_meta;
+use crate::error::MessageError;
 use crate::ids::{NodeId, PeerAddress};
-use crate::messages::{Append, Handover, SentSnapshot, VoteQuestion};
+use crate::messages::{Append, Handover, SentSnapshot, VoteParts, VoteQuestion};
 use crate::runtime::GlommioRuntime;
 use crate::sabotage::{self, Sabotage};
 use crate::snapshot::{Snapshot, SnapshotData};
@@ -70,6 +71,11 @@ impl<D> Client<D> {
     }
 }
 
+/// An answer that is none is taken for a lost one.
+fn unusable(error: MessageError) -> RPCError<TypeConfig> {
+    RPCError::Network(NetworkError::new(&error))
+}
+
 impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
     type SnapshotData = SnapshotData<D>;
 
@@ -78,13 +84,15 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
         request: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let message = Append(request);
+        let message = Append::of(request);
         let wait = if message.is_heartbeat() { option.soft_ttl() } else { self.entries_wait };
+        let (previous, last) = (message.previous, message.last());
         if sabotage::is(Sabotage::QuorumOfOne) {
             return Ok(AppendEntriesResponse::Success);
         }
         let answer = self.transport.append(&self.peer, message);
-        self.wait(wait, answer).await.map(|answer| answer.0)
+        let answer = self.wait(wait, answer).await?;
+        answer.into_response(previous, last).map_err(unusable)
     }
 
     async fn vote(
@@ -92,8 +100,8 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let answer = self.transport.vote(&self.peer, VoteQuestion(request));
-        self.wait(option.soft_ttl(), answer).await.map(|answer| answer.0)
+        let answer = self.transport.vote(&self.peer, VoteQuestion::of(&request));
+        self.wait(option.soft_ttl(), answer).await?.into_response().map_err(unusable)
     }
 
     // The provided method would grant every pre-vote.
@@ -102,8 +110,8 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let answer = self.transport.pre_vote(&self.peer, VoteQuestion(request));
-        self.wait(option.soft_ttl(), answer).await.map(|answer| answer.0)
+        let answer = self.transport.pre_vote(&self.peer, VoteQuestion::of(&request));
+        self.wait(option.soft_ttl(), answer).await?.into_response().map_err(unusable)
     }
 
     async fn full_snapshot(
@@ -120,14 +128,13 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
             let (checkpoint, meta) = snapshot.snapshot.into_checkpoint().await.map_err(|error| unreachable(&error))?;
             let last = meta.last_log_id.ok_or_else(|| unreachable(&"it holds no entry"))?;
             let sent = SentSnapshot {
-                vote: encode_vote(&vote).to_vec(),
-                log_id: encode_log_id(&last).to_vec(),
-                membership: encode_stored_membership(&meta.last_membership),
+                vote: VoteParts::of(&vote),
+                meta: encode_snapshot_meta(&last, &meta.last_membership),
                 directory: checkpoint.directory().to_owned(),
             };
             // The checkpoint is removed when this ends, however that comes.
             let answer = self.transport.snapshot(&self.peer, sent).await.map_err(|error| unreachable(&error))?;
-            let vote = decode_vote(&answer).map_err(|error| unreachable(&error))?;
+            let vote = answer.vote().map_err(|error| unreachable(&error))?;
             Ok(SnapshotResponse::new(vote))
         };
         match GlommioRuntime::select2(cancel, send).await {
@@ -141,7 +148,8 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
         request: TransferLeaderRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<TypeConfig>, RPCError<TypeConfig>> {
-        let answer = self.transport.hand_over(&self.peer, Handover(request));
-        self.wait(option.soft_ttl(), answer).await.map(|answer| answer.0)
+        let message = Handover::of(&request);
+        let answer = self.transport.hand_over(&self.peer, message);
+        self.wait(option.soft_ttl(), answer).await?.into_response(&message).map_err(unusable)
     }
 }

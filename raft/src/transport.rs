@@ -8,7 +8,9 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 
 use crate::ids::{NodeId, PeerAddress};
-use crate::messages::{Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteQuestion};
+use crate::messages::{
+    Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
+};
 
 /// An answer on its way.
 pub type Answering<T> = Pin<Box<dyn Future<Output = Result<T, Unreached>>>>;
@@ -45,8 +47,8 @@ pub trait Transport {
     /// Says that another member is to lead.
     fn hand_over(&self, to: &Peer, message: Handover) -> Answering<HandoverAnswer>;
 
-    /// Sends a snapshot, and returns the vote of who took it, encoded.
-    fn snapshot(&self, to: &Peer, snapshot: SentSnapshot) -> Answering<Vec<u8>>;
+    /// Sends a snapshot, and returns the vote of who took it.
+    fn snapshot(&self, to: &Peer, snapshot: SentSnapshot) -> Answering<VoteParts>;
 }
 
 /// A member of the group on another node.
@@ -86,7 +88,7 @@ impl Transport for NoPeers {
         Self::refuse(to)
     }
 
-    fn snapshot(&self, to: &Peer, _: SentSnapshot) -> Answering<Vec<u8>> {
+    fn snapshot(&self, to: &Peer, _: SentSnapshot) -> Answering<VoteParts> {
         Self::refuse(to)
     }
 }

@@ -3,9 +3,6 @@
 //! [`TypeConfig`] uses standard Raft leader ids (one leader per term), so a log id is a term and an index and an entry's
 //! log id fits in [`basalt_storage::log::LogRecord`] without a leader's node id beside it.
 
-use std::fmt;
-
-use bytes::Bytes;
 use openraft::OptionalSend;
 use openraft::alias::{
     CommittedLeaderIdOf, EntryOf, EntryPayloadOf, LogIdOf, SnapshotMetaOf, StoredMembershipOf, VoteOf,
@@ -13,25 +10,10 @@ use openraft::alias::{
 use openraft::impls::leader_id_std;
 use openraft::vote::RaftLeaderId;
 
+use crate::batch::Batch;
 use crate::ids::{EntryId, NodeId, PeerAddress, Replies};
 use crate::outcomes::OutcomeResponder;
 use crate::runtime::GlommioRuntime;
-
-/// The batch of commands in one entry, opaque here.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Batch(pub(crate) Bytes);
-
-impl fmt::Debug for Batch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "batch of {} bytes", self.0.len())
-    }
-}
-
-impl fmt::Display for Batch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, formatter)
-    }
-}
 
 /// The types openraft is instantiated with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,14 +9,16 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use openraft::AsyncRuntime;
 use openraft::entry::RaftEntry;
-use openraft::raft::AppendEntriesRequest;
 
 use super::*;
+use crate::entry::encode_entry;
 use crate::limits::WAITING_APPENDS_MAX;
-use crate::messages::{Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteQuestion};
+use crate::messages::{
+    Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
+};
 use crate::support::{Setup, Shard, copy_directory, run, voters};
 use crate::transport::{Answering, Peer, Unreached};
-use crate::types::{Entry, EntryPayload, Vote, log_id};
+use crate::types::{Entry, EntryPayload, log_id};
 
 /// Hands each message over at once.
 #[derive(Clone, Default)]
@@ -46,29 +48,29 @@ impl Direct {
 
 impl Transport for Direct {
     fn append(&self, to: &Peer, message: Append) -> Answering<AppendAnswer> {
-        self.call(to, |group| async move { group.receive_append(message).await })
+        self.call(to, move |group| async move { group.receive_append(message).await })
     }
 
     fn vote(&self, to: &Peer, question: VoteQuestion) -> Answering<VoteAnswer> {
-        self.call(to, |group| async move { group.receive_vote(question).await })
+        self.call(to, move |group| async move { group.receive_vote(question).await })
     }
 
     fn pre_vote(&self, to: &Peer, question: VoteQuestion) -> Answering<VoteAnswer> {
-        self.call(to, |group| async move { group.receive_pre_vote(question).await })
+        self.call(to, move |group| async move { group.receive_pre_vote(question).await })
     }
 
     fn hand_over(&self, to: &Peer, message: Handover) -> Answering<HandoverAnswer> {
-        self.call(to, |group| async move { group.receive_handover(message).await })
+        self.call(to, move |group| async move { group.receive_handover(message).await })
     }
 
-    fn snapshot(&self, to: &Peer, snapshot: SentSnapshot) -> Answering<Vec<u8>> {
+    fn snapshot(&self, to: &Peer, snapshot: SentSnapshot) -> Answering<VoteParts> {
         let number = self.snapshots.get() + 1;
         self.snapshots.set(number);
         let received = self.directory.join(format!("received-{number}"));
         copy_directory(&snapshot.directory, &received);
-        let SentSnapshot { vote, log_id, membership, .. } = snapshot;
-        let received = ReceivedSnapshot { vote, log_id, membership, directory: received };
-        self.call(to, |group| async move { group.receive_snapshot(received).await })
+        let SentSnapshot { vote, meta, .. } = snapshot;
+        let received = ReceivedSnapshot { vote, meta, directory: received };
+        self.call(to, move |group| async move { group.receive_snapshot(received).await })
     }
 }
 
@@ -155,9 +157,9 @@ fn entries_wait_for_a_replica_that_is_behind_but_not_any_number_of_them_and_no_h
         let shard = open(directory.path(), &direct, 2).await;
         // Whatever waits to be applied is too much.
         shard.group.set_unapplied_bytes_max(0);
-        let vote = Vote::new_committed(3, NodeId(1));
-        let message = |entries| Append(AppendEntriesRequest { vote, prev_log_id: None, entries, leader_commit: None });
-        let entry = Entry::new(log_id(3, 0), EntryPayload::Blank);
+        let vote = VoteParts { term: 3, node: NodeId(1), is_committed: true };
+        let message = |records| Append { vote, previous: None, committed: None, records };
+        let entry = encode_entry(&Entry::new(log_id(3, 0), EntryPayload::Blank));
         let mut waiting = Vec::new();
         for _ in 0..WAITING_APPENDS_MAX {
             let mut taking = Box::pin(shard.group.receive_append(message(vec![entry.clone()])));
@@ -172,7 +174,7 @@ fn entries_wait_for_a_replica_that_is_behind_but_not_any_number_of_them_and_no_h
         // One that nobody waits for any more counts no more.
         drop(waiting);
         let taken = shard.group.receive_append(message(vec![entry])).await.unwrap();
-        assert!(taken.0.is_success());
+        assert_eq!(taken, AppendAnswer::Success);
         assert_eq!(shard.group.status().leader, Some(NodeId(1)));
         direct.groups.borrow_mut().clear();
         shard.group.shutdown().await.unwrap();

@@ -27,6 +27,7 @@ use openraft::{AsyncRuntime, ReadPolicy, ServerState};
 
 use crate::completions::Background;
 use crate::disk::{Disk, GroupLog, Rocks};
+use crate::entry::new_batch;
 use crate::error::{Error, Fault, ProposeError, Reach, Refused, Result};
 use crate::generations::{Generations, WritePace};
 use crate::ids::NodeId;
@@ -43,9 +44,8 @@ use crate::snapshot::Checkpoints;
 use crate::source::Instant;
 use crate::state_machine::StateMachine;
 use crate::transport::{NoPeers, Transport};
-use crate::types::{Batch, LogId, TypeConfig};
+use crate::types::{LogId, TypeConfig};
 
-pub use install::ReceivedSnapshot;
 pub use status::{GroupStatus, Role};
 
 use config::raft_config;
@@ -196,7 +196,7 @@ impl<D: Disk> Group<D> {
     /// Costs no task and waits for nothing: many batches may be on their way.
     ///
     /// # Errors
-    /// The batch, which was not proposed, and why; openraft keeps it when it has stopped.
+    /// The batch, which was not proposed, and why.
     pub fn propose(&self, batch: Bytes, ticket: u64) -> Result<(), Refused> {
         let inner = &*self.0;
         let reason = if inner.outcomes.len() >= inner.options.in_flight_max {
@@ -209,13 +209,13 @@ impl<D: Disk> Group<D> {
         }
         let responder = inner.outcomes.begin(ticket);
         // The queue to openraft is longer than `in_flight_max`, so the message is taken at the first poll.
-        let taken = inner.raft.client_write_ff(Batch(batch), Some(responder)).now_or_never();
+        let taken = inner.raft.client_write_ff(new_batch(&batch), Some(responder)).now_or_never();
         if matches!(taken, Some(Ok(()))) {
             inner.outcomes.proposed();
             return Ok(());
         }
         inner.outcomes.refused();
-        Err(Refused { reason: ProposeError::Stopped, batch: Bytes::new() })
+        Err(Refused { reason: ProposeError::Stopped, batch })
     }
 
     /// Tells if the group would take a batch of `bytes` now, were not too many on their way.

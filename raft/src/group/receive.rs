@@ -39,39 +39,45 @@ impl<D: Disk> Group<D> {
     /// when they come, each in a task of its own.
     ///
     /// # Errors
-    /// [`Error::Behind`] if others wait already: it is to be sent again. [`Error::Fatal`] when the group has stopped.
+    /// [`Error::Message`] if it is none. [`Error::Behind`] if others wait already: it is to be sent again. [`Error::Fatal`] when
+    /// the group has stopped.
     pub async fn receive_append(&self, message: Append) -> Result<AppendAnswer> {
-        if !message.is_heartbeat() {
+        let brings_entries = !message.is_heartbeat();
+        let request = message.into_request()?;
+        if brings_entries {
             let waiting = Waiting::enter(&self.0.waiting_appends).ok_or(Error::Behind)?;
             self.0.generations.catch_up().await;
             drop(waiting);
         }
-        self.0.raft.append_entries(message.0).await.map(AppendAnswer).map_err(|error| self.stopped_by(&error))
+        let answer = self.0.raft.append_entries(request).await.map_err(|error| self.stopped_by(&error))?;
+        Ok(AppendAnswer::of(answer))
     }
 
     /// Answers a candidate. A vote that is given is on disk.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when the group has stopped.
+    /// [`Error::Message`] if it is none; [`Error::Fatal`] when the group has stopped.
     pub async fn receive_vote(&self, question: VoteQuestion) -> Result<VoteAnswer> {
-        self.0.raft.vote(question.0).await.map(VoteAnswer).map_err(|error| self.stopped_by(&error))
+        let answer = self.0.raft.vote(question.into_request()?).await.map_err(|error| self.stopped_by(&error))?;
+        Ok(VoteAnswer::of(&answer))
     }
 
     /// Answers a node that would be a candidate.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when the group has stopped.
+    /// [`Error::Message`] if it is none; [`Error::Fatal`] when the group has stopped.
     pub async fn receive_pre_vote(&self, question: VoteQuestion) -> Result<VoteAnswer> {
-        self.0.raft.pre_vote(question.0).await.map(VoteAnswer).map_err(|error| self.stopped_by(&error))
+        let answer = self.0.raft.pre_vote(question.into_request()?).await.map_err(|error| self.stopped_by(&error))?;
+        Ok(VoteAnswer::of(&answer))
     }
 
     /// Takes the lead, if this node is the one that is to have it.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when the group has stopped.
+    /// [`Error::Message`] if it is none; [`Error::Fatal`] when the group has stopped.
     pub async fn receive_handover(&self, message: Handover) -> Result<HandoverAnswer> {
-        let taken = self.0.raft.handle_transfer_leader(message.0).await;
-        taken.map(HandoverAnswer).map_err(|fatal| Error::Fatal(self.0.reason(&fatal)))
+        let taken = self.0.raft.handle_transfer_leader(message.into_request()?).await;
+        taken.map(HandoverAnswer::of).map_err(|fatal| Error::Fatal(self.0.reason(&fatal)))
     }
 
     /// Has entries wait when so many bytes wait to be applied.

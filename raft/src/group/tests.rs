@@ -8,13 +8,13 @@ use openraft::AsyncRuntime;
 use openraft::entry::RaftEntry;
 use openraft::raft::AppendEntriesRequest;
 
-use crate::entry::{encode_log_id, encode_stored_membership, encode_vote};
+use crate::entry::{encode_snapshot_meta, new_batch};
 use crate::error::{Error, ProposeError, Refused};
 use crate::group::Role;
 use crate::runtime::GlommioRuntime;
 use crate::support::{Appender, Held, PATIENCE, Setup, copy_directory, hooks, open_log, run, voters};
-use crate::types::{Batch, Entry, EntryPayload, SnapshotMeta, Vote, log_id};
-use crate::{Group, GroupOptions, NodeId, ReceivedSnapshot};
+use crate::types::{Entry, EntryPayload, SnapshotMeta, Vote, log_id};
+use crate::{Group, GroupOptions, NodeId, ReceivedSnapshot, VoteParts};
 
 #[test]
 fn the_only_voter_leads_at_once() {
@@ -485,9 +485,8 @@ fn a_snapshot_must_be_of_the_entry_that_it_says() {
         let received = |meta: &SnapshotMeta, name: &str| {
             copy_directory(&checkpoint, &directory.path().join(name));
             ReceivedSnapshot {
-                vote: encode_vote(&Vote::new_committed(70, NodeId(1))).to_vec(),
-                log_id: encode_log_id(&meta.last_log_id.unwrap()).to_vec(),
-                membership: encode_stored_membership(&meta.last_membership),
+                vote: VoteParts { term: 70, node: NodeId(1), is_committed: true },
+                meta: encode_snapshot_meta(&meta.last_log_id.unwrap(), &meta.last_membership),
                 directory: directory.path().join(name),
             }
         };
@@ -513,7 +512,7 @@ fn a_snapshot_must_be_of_the_entry_that_it_says() {
         let next = AppendEntriesRequest {
             vote: Vote::new_committed(70, NodeId(1)),
             prev_log_id: made.last_log_id,
-            entries: vec![Entry::new(id, EntryPayload::Normal(Batch(b"d"[..].into())))],
+            entries: vec![Entry::new(id, EntryPayload::Normal(new_batch(b"d")))],
             leader_commit: Some(id),
         };
         let appended = shard.group.drive(shard.group.0.raft.append_entries(next)).await.unwrap();

@@ -7,15 +7,16 @@ use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{AsyncRuntime, RaftLogReader};
 
 use super::*;
+use crate::entry::new_batch;
 use crate::ids::NodeId;
 use crate::limits::{LOG_DISK_FULL_RETRY, READ_BYTES};
 use crate::runtime::GlommioRuntime;
 use crate::support::{Held, Threads, open_log, run};
-use crate::types::{Batch, Entry, EntryPayload, Vote, log_id};
+use crate::types::{Entry, EntryPayload, Vote, log_id};
 
 fn entry(index: u64, bytes: usize) -> Entry {
     use openraft::entry::RaftEntry;
-    Entry::new(log_id(1, index), EntryPayload::Normal(Batch(vec![7; bytes].into())))
+    Entry::new(log_id(1, index), EntryPayload::Normal(new_batch(&vec![7; bytes])))
 }
 
 #[test]

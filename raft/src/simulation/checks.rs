@@ -14,6 +14,7 @@ use super::log_twin::LogFiles;
 use super::store_twin::Rows;
 use crate::entry::decode_vote;
 use crate::ids::{EntryId, NodeId};
+use crate::messages::VoteParts;
 use crate::types::Vote;
 
 /// Events that a trace shows: the last ones before a violation.
@@ -253,10 +254,17 @@ impl Checks {
     }
 
     /// A member answers that it has given this vote.
-    pub(crate) fn voted(&mut self, node: NodeId, vote: &Vote) {
+    pub(crate) fn voted(&mut self, node: NodeId, vote: VoteParts) {
         let on_disk = self.vote_on_disk(node);
-        if self.looks_at_disks && on_disk.is_none_or(|on_disk| on_disk.leader_id() < vote.leader_id()) {
-            self.fail(format!("node {node} answers with vote {vote}, which is not on its disk: {on_disk:?}"));
+        let is_older = |on_disk: Vote| {
+            let leader = on_disk.leader_id();
+            // One of the same term gives way to none but the vote of who has won.
+            let is_another =
+                (leader.term, on_disk.is_committed()) == (vote.term, false) && leader.voted_for != vote.node;
+            leader.term < vote.term || is_another
+        };
+        if self.looks_at_disks && on_disk.is_none_or(is_older) {
+            self.fail(format!("node {node} answers with vote {vote:?}, which is not on its disk: {on_disk:?}"));
         }
     }
 

@@ -17,13 +17,14 @@ use super::checks::Checks;
 use super::executor::{Executor, WORLD};
 use super::store_twin::{Twins, copy_checkpoint};
 use crate::channels::Oneshot;
-use crate::error::Result;
-use crate::group::{Group, ReceivedSnapshot};
+use crate::error::{Error, Result};
+use crate::group::Group;
 use crate::ids::NodeId;
-use crate::messages::{Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteQuestion};
+use crate::messages::{
+    Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
+};
 use crate::runtime::GlommioRuntime;
 use crate::transport::{Answering, Peer, Transport, Unreached};
-use crate::types::entry_id;
 
 /// The character of a network.
 #[derive(Debug, Clone, Copy)]
@@ -170,7 +171,12 @@ impl Network {
             };
             let executor = self.executor.clone();
             let taken = async move {
-                let Ok(taken) = take(self.clone(), group, message).await else { return };
+                let taken = match take(self.clone(), group, message).await {
+                    Ok(taken) => taken,
+                    // Nobody here sends what is none.
+                    Err(Error::Message(error)) => return self.checks.borrow_mut().fail(error.to_string()),
+                    Err(_) => return,
+                };
                 let Some(answer) = answer else { return };
                 let (network, executor) = (self.clone(), self.executor.clone());
                 let back = async move {
@@ -195,11 +201,11 @@ impl Transport for Link {
     fn append(&self, to: &Peer, message: Append) -> Answering<AppendAnswer> {
         let to = to.node;
         self.network.call(self.node, to, message, true, move |network, group, message| async move {
-            let term = message.0.vote.leader_id().term;
-            let last = message.0.entries.last().map(|entry| entry.log_id).or(message.0.prev_log_id);
+            let (term, previous, last) = (message.vote.term, message.previous, message.last());
             let answer = group.receive_append(message).await?;
-            if let (Some(last), true) = (last, answer.0.is_success()) {
-                network.checks.borrow_mut().holds(to, entry_id(&last), term);
+            answer.into_response(previous, last)?;
+            if let (Some(last), AppendAnswer::Success) = (last, answer) {
+                network.checks.borrow_mut().holds(to, last, term);
             }
             Ok(answer)
         })
@@ -209,10 +215,11 @@ impl Transport for Link {
         let to = to.node;
         self.network.call(self.node, to, question, true, move |network, group, question| async move {
             let answer = group.receive_vote(question).await?;
+            answer.into_response()?;
             let mut checks = network.checks.borrow_mut();
-            checks.note(|| format!("node {to} answers {}", answer.0));
-            if answer.0.vote_granted {
-                checks.voted(to, &answer.0.vote);
+            checks.note(|| format!("node {to} answers {answer:?}"));
+            if answer.is_granted {
+                checks.voted(to, answer.vote);
             }
             drop(checks);
             Ok(answer)
@@ -220,16 +227,24 @@ impl Transport for Link {
     }
 
     fn pre_vote(&self, to: &Peer, question: VoteQuestion) -> Answering<VoteAnswer> {
-        let take = |_, group: Group<Twins>, question| async move { group.receive_pre_vote(question).await };
+        let take = |_, group: Group<Twins>, question| async move {
+            let answer = group.receive_pre_vote(question).await?;
+            answer.into_response()?;
+            Ok(answer)
+        };
         self.network.call(self.node, to.node, question, true, take)
     }
 
     fn hand_over(&self, to: &Peer, message: Handover) -> Answering<HandoverAnswer> {
-        let take = |_, group: Group<Twins>, message| async move { group.receive_handover(message).await };
+        let take = |_, group: Group<Twins>, message: Handover| async move {
+            let answer = group.receive_handover(message).await?;
+            let _ = answer.into_response(&message)?;
+            Ok(answer)
+        };
         self.network.call(self.node, to.node, message, true, take)
     }
 
-    fn snapshot(&self, to: &Peer, snapshot: SentSnapshot) -> Answering<Vec<u8>> {
+    fn snapshot(&self, to: &Peer, snapshot: SentSnapshot) -> Answering<VoteParts> {
         let (network, from, to) = (self.network.clone(), self.node, to.node);
         Box::pin(async move {
             let executor = network.executor.clone();
@@ -240,8 +255,8 @@ impl Transport for Link {
             if network.is_cut(from, to) || !copy_checkpoint(&snapshot.directory, &directory) {
                 return Err(Unreached::Unreachable(format!("the snapshot did not get to node {to}")));
             }
-            let SentSnapshot { vote, log_id, membership, .. } = snapshot;
-            let received = ReceivedSnapshot { vote, log_id, membership, directory };
+            let SentSnapshot { vote, meta, .. } = snapshot;
+            let received = ReceivedSnapshot { vote, meta, directory };
             network.checks.borrow_mut().note(|| format!("node {to} receives a snapshot of node {from}"));
             let take = |_, group: Group<Twins>, received| async move { group.receive_snapshot(received).await };
             // It is moved, and so it comes once.

@@ -83,14 +83,14 @@ impl<D: Disk> StateMachine<D> {
             EntryPayload::Normal(batch) if self.is_skipped(id) => {
                 let (index, term) = (id.index, id.term);
                 tracing::warn!(shard = self.shard, index, term, "an entry is skipped, as it was ordered");
-                (Replies::default(), batch.0.len(), None)
+                (Replies::default(), batch.commands().len(), None)
             }
             EntryPayload::Normal(batch) => {
                 let ticket = if is_awaited { self.outcomes.take_ticket(id.index) } else { None };
                 if sabotage::is(Sabotage::AppliedTwice) && id.index.is_multiple_of(16) {
-                    self.execute(id, &batch.0, ticket).await?;
+                    self.execute(id, batch.commands(), ticket).await?;
                 }
-                (self.execute(id, &batch.0, ticket).await?, batch.0.len(), None)
+                (self.execute(id, batch.commands(), ticket).await?, batch.commands().len(), None)
             }
             EntryPayload::Membership(membership) => {
                 let stored = StoredMembership::new(Some(entry.log_id()), membership.clone());

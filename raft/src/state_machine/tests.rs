@@ -7,9 +7,10 @@ use openraft::RaftSnapshotBuilder;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 
 use super::*;
+use crate::entry::new_batch;
 use crate::runtime::GlommioRuntime;
 use crate::support::{Held, PATIENCE, Scene, Setup, Threads, run};
-use crate::types::{Batch, log_id};
+use crate::types::log_id;
 
 /// A state machine without openraft, on what `scene` has.
 fn state_machine(scene: &Scene, directory: &Path) -> StateMachine {
@@ -39,7 +40,7 @@ fn a_snapshot_that_is_asked_for_reports_what_is_on_disk_and_one_that_must_be_for
             })
         };
         for (index, text) in [(0, b"a"), (1, b"b")] {
-            let entry = Entry::new(log_id(1, index), EntryPayload::Normal(Batch(text[..].into())));
+            let entry = Entry::new(log_id(1, index), EntryPayload::Normal(new_batch(text)));
             log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
             state_machine.apply(futures_util::stream::iter([Ok((entry, None))])).await.unwrap();
             assert_eq!(machine.borrow().store.durable_applied(), 0, "there is no other reason to write it out");
@@ -80,7 +81,7 @@ fn an_entry_that_does_not_follow_the_one_before_is_refused() {
                     scene.machine.borrow_mut().store.set_applied(applied, &id, None);
                 }
                 let mut state_machine = state_machine(&scene, &directory);
-                let entry = Entry::new(log_id(1, index), EntryPayload::Normal(Batch(b"a"[..].into())));
+                let entry = Entry::new(log_id(1, index), EntryPayload::Normal(new_batch(b"a")));
                 let outcome = state_machine.apply(futures_util::stream::iter([Ok((entry, None))])).await;
                 match words {
                     None => outcome.unwrap(),
@@ -105,7 +106,7 @@ fn an_entry_is_not_executed_before_its_flush_is_reported() {
         let Scene { mut log, machine, generations: _, syncer: _syncer } = scene;
 
         // Committed by a quorum elsewhere while the local log is still syncing.
-        let entry = Entry::new(log_id(1, 0), EntryPayload::Normal(Batch(b"a"[..].into())));
+        let entry = Entry::new(log_id(1, 0), EntryPayload::Normal(new_batch(b"a")));
         log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
         let applying =
             glommio::spawn_local(
@@ -134,7 +135,7 @@ fn an_entry_that_waits_for_rows_lets_other_tasks_run_and_nothing_is_written_out_
         let mut state_machine = state_machine(&scene, directory.path());
         let Scene { mut log, machine, generations, syncer: _syncer } = scene;
         let entries = [(0, b"x".as_slice()), (1, b"halves:abcd"), (2, b"y")]
-            .map(|(index, text)| Entry::new(log_id(1, index), EntryPayload::Normal(Batch(text.into()))));
+            .map(|(index, text)| Entry::new(log_id(1, index), EntryPayload::Normal(new_batch(text))));
         log.append(entries.clone(), IOFlushed::noop()).await.unwrap();
         let applying = glommio::spawn_local(async move {
             state_machine.apply(futures_util::stream::iter(entries.map(|entry| Ok((entry, None))))).await
@@ -186,7 +187,7 @@ fn a_replica_whose_disk_is_slow_waits_with_applying_and_one_alone_does_not() {
             let text = "x".repeat(memory().memtable_bytes / 2);
             let count = 8;
             let entries: Vec<_> = (0..count)
-                .map(|index| Entry::new(log_id(1, index), EntryPayload::Normal(Batch(text.clone().into()))))
+                .map(|index| Entry::new(log_id(1, index), EntryPayload::Normal(new_batch(text.as_ref()))))
                 .collect();
             for entry in &entries {
                 log.append([entry.clone()], IOFlushed::noop()).await.unwrap();
@@ -235,7 +236,7 @@ fn no_more_is_received_while_too_much_that_is_committed_waits_to_be_applied() {
         let Scene { mut log, machine, generations, syncer: _syncer } = scene;
         generations.unapplied_bytes_max.set(1 << 20);
         let entries: Vec<_> = (0..8)
-            .map(|index| Entry::new(log_id(1, index), EntryPayload::Normal(Batch(vec![b'x'; 300_000].into()))))
+            .map(|index| Entry::new(log_id(1, index), EntryPayload::Normal(new_batch(&[b'x'; 300_000]))))
             .collect();
         for entry in &entries {
             log.append([entry.clone()], IOFlushed::noop()).await.unwrap();

@@ -93,7 +93,7 @@ pub const GRAPHS: &[Graph] = &[
     Graph {
         name: "raft",
         arrows: &[
-            ("entry", &["error", "ids", "limits", "types"]),
+            ("entry", &["batch", "error", "ids", "limits", "types"]),
             ("disk", &["completions"]),
             ("error", &["ids"]),
             (
@@ -143,11 +143,14 @@ pub const GRAPHS: &[Graph] = &[
                 &["channels", "completions", "disk", "entry", "error", "limits", "runtime", "sabotage", "types"],
             ),
             ("machine", &["disk", "ids"]),
-            ("messages", &["types"]),
+            ("messages", &["entry", "error", "ids", "types"]),
             ("options", &["completions", "error", "ids", "limits", "outcomes"]),
             ("outcomes", &["error", "ids", "sabotage", "types"]),
             ("pairing", &["disk", "entry", "error", "generations", "ids", "types"]),
-            ("peer", &["disk", "entry", "ids", "messages", "runtime", "sabotage", "snapshot", "transport", "types"]),
+            (
+                "peer",
+                &["disk", "entry", "error", "ids", "messages", "runtime", "sabotage", "snapshot", "transport", "types"],
+            ),
             ("runtime", &["channels"]),
             ("snapshot", &["completions", "disk", "error", "generations", "types"]),
             (
@@ -169,7 +172,7 @@ pub const GRAPHS: &[Graph] = &[
                 ],
             ),
             ("transport", &["ids", "messages"]),
-            ("types", &["ids", "outcomes", "runtime"]),
+            ("types", &["batch", "ids", "outcomes", "runtime"]),
         ],
         tied: &[("types", "outcomes")],
     },
