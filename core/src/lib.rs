@@ -18,6 +18,11 @@ mod mail;
 mod meta;
 mod multi_shard;
 mod node;
+#[cfg_attr(
+    not(any(test, feature = "internals")),
+    allow(dead_code, unused_imports, reason = "no node has peers before it has the cluster's map")
+)]
+mod peers;
 mod session_commands;
 mod shard;
 pub mod start;
@@ -49,6 +54,9 @@ pub mod internals {
     }
     pub mod mail {
         pub use crate::mail::*;
+    }
+    pub mod peers {
+        pub use crate::peers::*;
     }
     pub mod shard {
         pub use crate::shard::*;

@@ -633,6 +633,66 @@ pub const ENTRY_VIEWS_MAX: usize = 4;
 /// Bytes that the reply of a view takes of what those of its shard may have, each time that it has read as many.
 pub const VIEW_REPLY_STEP_BYTES: usize = 64 << 10;
 
+// --- peers: connections between nodes ----------------------------------------------------------------------------------------
+
+/// The bounds of a core's connections with other nodes.
+pub mod peers {
+    use std::time::Duration;
+
+    /// Bytes of messages that wait for one peer, before it is cut off: the longest message of 68 MiB, and answers beside it.
+    pub const QUEUE_BYTES_MAX: usize = 80 << 20;
+
+    /// Unsent bytes in the ring at which a peer is given no more until it has taken some: as for a client, and more than the ring
+    /// wants before it tells of that.
+    pub const OUTPUT_BYTES_MAX: usize = super::OUTPUT_BYTES_STALLED + 1;
+
+    /// Questions of one connection that wait for their answers: each group has a few.
+    pub const QUESTIONS_MAX: usize = 8 * super::SHARDS_MAX;
+
+    /// Questions that wait for a connection which is being made.
+    pub const WAITING_MAX: usize = 2 * super::SHARDS_MAX;
+
+    /// Bytes of entries in those questions, beside the one that reaches them.
+    pub const WAITING_BYTES_MAX: usize = 16 << 20;
+
+    /// Questions of one connection that are being answered; more are refused.
+    pub const ANSWERING_MAX: usize = QUESTIONS_MAX;
+
+    /// Connections of a core that others have made and that have not greeted yet.
+    pub const STRANGERS_MAX: usize = 128;
+
+    /// Connections of a core that others have made: three for each core of each of many nodes.
+    pub const ACCEPTED_MAX: usize = 4096;
+
+    /// Groups of other nodes of which the core there is remembered. Beyond, all are forgotten, and asked for again.
+    pub const PLACES_MAX: usize = 64 << 10;
+
+    /// Cores that one question is taken to: core 0, the one that it names, and one more if the group moved meanwhile.
+    pub const CORES_ASKED_MAX: u32 = 3;
+
+    /// Time in which a connection is to be made and greeted; and in which one that another core is to have must be free.
+    pub const GREETING_WAIT: Duration = Duration::from_secs(3);
+
+    /// Time that a peer is left in peace after it could not be reached; twice as long each time.
+    pub const BACKOFF_MIN: Duration = Duration::from_millis(20);
+
+    /// The same at most: a peer that is back is talked to a second later.
+    pub const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+    /// The life of a connection after whose end it is made anew at once.
+    pub const SOUND_AFTER: Duration = Duration::from_secs(1);
+
+    /// Time that the kernel waits for a peer to take what it was sent, before the connection is broken. Elections take one to two
+    /// seconds, and a peer that is gone for longer is one that others have taken the place of.
+    pub const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+    /// Seconds without a word after which the kernel asks whether the peer is still there.
+    pub const KEEPALIVE_S: u32 = 10;
+
+    /// Time without a question or an answer after which a connection is closed.
+    pub const IDLE_MAX: Duration = Duration::from_secs(300);
+}
+
 // --- cluster: the map --------------------------------------------------------------------------------------------------------
 
 /// The bounds of a cluster's map.

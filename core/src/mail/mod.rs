@@ -5,9 +5,11 @@
 mod control;
 mod doorbell;
 mod fanout;
+mod handed_peer;
 mod mailbox;
 
 pub use control::Control;
 pub use doorbell::{Doorbell, Sleep};
 pub use fanout::{Published, PublishedBatch, SubscriptionChanges};
+pub use handed_peer::HandedPeer;
 pub use mailbox::{Mailboxes, Message, ReplyBatch, RequestBatch, RequestHead, Takes};

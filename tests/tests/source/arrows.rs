@@ -60,6 +60,7 @@ pub const GRAPHS: &[Graph] = &[
             ("meta", &["cluster", "ids", "limits", "node"]),
             ("multi_shard", &["cluster", "commands", "entry", "ids", "limits"]),
             ("node", &["boot", "cluster", "commands", "config", "entry", "ids", "limits", "mail"]),
+            ("peers", &["ids", "limits", "mail"]),
             (
                 "session_commands",
                 &["clients", "cluster", "commands", "config", "ids", "limits", "mail", "multi_shard", "node"],

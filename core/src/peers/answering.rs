@@ -1,0 +1,75 @@
+//! Questions of peers, each answered by its group in a task of its own.
+
+use basalt_net::peer::{GroupNumber, HeartbeatAnswer, Message, Unable, UnableReason};
+use basalt_raft::{Error, Group};
+
+use super::Peers;
+use super::entry::{Answered, Asking};
+use super::surroundings::Place;
+use super::translate;
+
+/// Begins to answer a question. Votes and heartbeats never wait for entries, so each question has its own task; how many there may
+/// be is bounded where they come in, and how many entries wait by the group.
+pub(super) fn begin(peers: &Peers, asking: Asking) {
+    let Asking { connection, group: number, request, message } = asking;
+    let place = peers.0.surroundings.place(number);
+    let give = move |peers: &Peers, message: Message| {
+        let group = if matches!(message, Message::HeartbeatAnswers(_)) { GroupNumber::NONE } else { number };
+        peers.give(Answered { connection, group, request, message });
+    };
+    let unable = match place {
+        Place::Here(group) => {
+            let peers = peers.clone();
+            let task = async move { give(&peers, answer(&group, number, message).await) };
+            glommio::spawn_local(task).detach();
+            return;
+        }
+        Place::Core(core) => Unable::other_core(core.0),
+        Place::Opening => Unable::new(UnableReason::Opening, "the group is being opened"),
+        Place::Closed => Unable::new(UnableReason::Closed, "the group is closed"),
+        Place::Nowhere => Unable::new(UnableReason::NotHere, "this node does not have the group"),
+    };
+    give(peers, Message::Unable(unable));
+}
+
+/// The group's answer.
+async fn answer(group: &Group, number: GroupNumber, message: Message) -> Message {
+    let answer = match message {
+        Message::AppendEntries(append) => {
+            let answer = group.receive_append(translate::append_of(append)).await;
+            answer.map(|answer| Message::AppendAnswer(translate::to_append_answer(answer)))
+        }
+        Message::Heartbeats(heartbeats) => {
+            let [heartbeat] = heartbeats[..] else { return unable(UnableReason::Other, "one heartbeat at a time") };
+            group.receive_append(translate::heartbeat_of(heartbeat)).await.map(|answer| {
+                let answer = HeartbeatAnswer { group: number, answer: translate::to_append_answer(answer) };
+                Message::HeartbeatAnswers(vec![answer])
+            })
+        }
+        Message::Vote(question) => {
+            let answer = group.receive_vote(translate::vote_question_of(question)).await;
+            answer.map(|answer| Message::VoteAnswer(translate::to_vote_answer(answer)))
+        }
+        Message::PreVote(question) => {
+            let answer = group.receive_pre_vote(translate::vote_question_of(question)).await;
+            answer.map(|answer| Message::PreVoteAnswer(translate::to_vote_answer(answer)))
+        }
+        Message::TransferLeader(transfer) => {
+            let answer = group.receive_handover(translate::handover_of(transfer)).await;
+            answer.map(|answer| Message::TransferAnswer(translate::to_handover_answer(answer)))
+        }
+        message => return unable(UnableReason::Other, &format!("no group answers a {}", message.kind())),
+    };
+    answer.unwrap_or_else(|error| {
+        let reason = match error {
+            Error::Behind => UnableReason::Overloaded,
+            Error::Fatal(_) => UnableReason::Closed,
+            _ => UnableReason::Other,
+        };
+        unable(reason, &error.to_string())
+    })
+}
+
+fn unable(reason: UnableReason, text: &str) -> Message {
+    Message::Unable(Unable::new(reason, text))
+}
