@@ -26,6 +26,7 @@ use crate::limits;
 use crate::mail::RequestBatch;
 use crate::meta::Meta;
 use crate::node::{Background, CoreStats, LiveSettings, RateMeter, Server};
+use crate::peers::Peers;
 use crate::shard::Shard;
 
 /// Rows that a reader thread has fetched, for the shard and the connection whose parked request waits for them.
@@ -55,6 +56,8 @@ pub struct Core {
     pub(super) live: LiveSettings,
     pub(super) cold_reads: ColdReads,
     pub(super) fanout: Fanout,
+    /// The links with other nodes, if there are any.
+    pub(super) peers: Option<Peers>,
     pub(super) stopping: Option<Stopping>,
     /// Commands, bytes received and bytes sent per second.
     pub(super) rates: [RateMeter; 3],
@@ -166,6 +169,7 @@ impl Core {
                 readers,
             },
             fanout: Fanout::default(),
+            peers: None,
             stopping: None,
             rates: Default::default(),
         }

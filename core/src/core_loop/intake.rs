@@ -12,6 +12,7 @@ impl Core {
         let mut count = 0;
         while let Some(event) = self.ring.next_event() {
             count += 1;
+            let Some(event) = self.take_peer_event(event) else { continue };
             match event {
                 Event::Accepted(_, socket) => self.deal(socket),
                 Event::AcceptFailed(_, errno) => {
@@ -21,10 +22,11 @@ impl Core {
                 Event::Received(connection, input) => self.received(connection, &input),
                 Event::Closed(connection, reason) => self.closed(connection, reason),
                 Event::Writable(connection) => self.clients.stalled.push(connection),
-                // Nobody here makes connections, or gives them away.
+                // Nobody but the links makes connections, or gives them away.
                 Event::Woken | Event::Connected(_) | Event::Released(..) => {}
             }
         }
+        self.hand_over_peers();
         count
     }
 

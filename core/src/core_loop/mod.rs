@@ -24,6 +24,10 @@ mod intake;
 #[cfg(test)]
 mod isolation_tests;
 mod outbox;
+#[cfg(test)]
+mod peer_tests;
+#[cfg_attr(not(any(test, feature = "internals")), allow(dead_code, reason = "no node has peers yet"))]
+mod peers;
 mod pending;
 mod piecemeal;
 mod publish;
@@ -45,6 +49,8 @@ pub use self::core::Core;
 pub use groups::Groups;
 #[cfg(feature = "internals")]
 pub use outbox::Outbox;
+#[cfg_attr(not(any(test, feature = "internals")), allow(unused_imports, reason = "no node has peers yet"))]
+pub use peers::wake_for_peers;
 #[cfg(feature = "internals")]
 pub use pending::{PendingRequest, PendingRequests};
 pub use reactor::probe_timers;
@@ -101,6 +107,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
             events += 1;
         }
         if core.advance_stop() {
+            core.end_peers();
             return Ok(());
         }
         core.note_turn_length();
@@ -119,6 +126,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
             let gathering = core.sync_placement.gather();
             reactor_turn().await;
             drop(gathering);
+            core.fill_peers();
             pace = Pace { last_reactor_turn: Instant::now(), wait: Wait::None };
             continue;
         }
@@ -127,6 +135,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
             let gathering = core.sync_placement.gather();
             let tasks = let_tasks_run().await;
             drop(gathering);
+            core.fill_peers();
             let is_over = match tasks {
                 Tasks::Idle if idle => true,
                 // Few clients need no turn only to see that there is nothing: the one that waits sends what they were answered.

@@ -29,6 +29,9 @@ impl Core {
         stats.outbox_requests_bytes.set((requests + batches) as u64);
         stats.outbox_replies_bytes.set(replies as u64);
         stats.output_bytes.set(self.ring.memory().outputs as u64);
+        if let Some(peers) = &self.peers {
+            stats.peers.publish(&peers.figures().named());
+        }
         let [commands, bytes_in, bytes_out] = &mut self.rates;
         stats.commands_per_s.set(commands.feed(self.clock.now, stats.commands.since_start()));
         stats.bytes_in_per_s.set(bytes_in.feed(self.clock.now, stats.bytes_in.since_start()));

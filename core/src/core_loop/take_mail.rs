@@ -59,6 +59,7 @@ impl Core {
                     }
                     Message::Connection(socket) => self.adopt(socket),
                     Message::Change(ticket, change) => self.ask_for_change(from, ticket, &change),
+                    Message::Peer(peer) => self.adopt_peer(*peer),
                     Message::Subscriptions(told) => self.take_over_subscriptions(&told),
                     Message::Control(ticket, control) => {
                         let reply = run_control(self, &control);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::core::Core;
 use crate::limits;
+use crate::peers::Peers;
 use crate::shard::{Outstanding, Shard};
 
 impl Core {
@@ -89,6 +90,7 @@ impl Core {
         for shard in self.shards.iter_mut().flatten() {
             shard.tick(self.clock.now, self.clock.now_ms, self.live.write_timeout, &mut self.outbox);
         }
+        self.tick_peers();
         self.close_idle();
         self.close_unread();
         self.close_broken();
@@ -109,6 +111,7 @@ impl Core {
             || self.may_run_aside()
             || !self.cold_reads.fetched.is_empty()
             || self.clients.turns.has_next()
+            || self.peers.as_ref().is_some_and(Peers::has_work)
             || self.shards.iter().flatten().any(Shard::has_replies)
     }
 
@@ -143,7 +146,10 @@ impl Core {
             limits::HELD_RETRY
         } else if self.shards.iter().flatten().any(Shard::is_gathering) {
             limits::HOLD_BEHIND
-        } else if self.clock.idle_parks < limits::IDLE_PARKS || self.shards.iter().flatten().any(Shard::has_deadlines) {
+        } else if self.clock.idle_parks < limits::IDLE_PARKS
+            || self.shards.iter().flatten().any(Shard::has_deadlines)
+            || self.peers.as_ref().is_some_and(Peers::has_deadlines)
+        {
             limits::TICK
         } else {
             limits::TICK_IDLE

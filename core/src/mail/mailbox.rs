@@ -12,6 +12,7 @@ use crossbeam_queue::ArrayQueue;
 use super::control::Control;
 use super::doorbell::Doorbell;
 use super::fanout::{PublishedBatch, SubscriptionChanges};
+use super::handed_peer::HandedPeer;
 use crate::cluster::map::Change;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
@@ -79,6 +80,8 @@ pub enum Message {
     Batch(RequestBatch),
     /// A connection dealt to it.
     Connection(OwnedFd),
+    /// The connection of another node, which wants this core.
+    Peer(Box<HandedPeer>),
     /// An operation on the core itself (`CLIENT LIST` and the like); the answer, in RESP, goes back under the ticket.
     Control(Ticket, Control),
     /// A change of the cluster's map, for the core that has its group; the answer, in RESP, goes back under the ticket.
@@ -116,6 +119,7 @@ impl Mail for Message {
     fn bytes(&self) -> usize {
         match self {
             Message::Batch(batch) => batch.bytes(),
+            Message::Peer(peer) => peer.received.capacity(),
             Message::Connection(_) | Message::Control(..) | Message::Change(..) | Message::Subscriptions(_) => 0,
         }
     }

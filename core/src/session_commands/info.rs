@@ -1,7 +1,7 @@
 //! INFO: sections of true figures (<https://redis.io/docs/latest/commands/info/>).
 //!
-//! All of Redis' sections are there, and some of Basalt's own: `cores`, `shards`, `raft` and `storage`. A field of Redis that
-//! would be a lie here is left out. Figures are read from counters that each core publishes; no core is asked, so INFO never
+//! All of Redis' sections are there, and some of Basalt's own: `cores`, `peers`, `shards`, `raft` and `storage`. A field of Redis
+//! that would be a lie here is left out. Figures are read from counters that each core publishes; no core is asked, so INFO never
 //! waits for one. What a client may have caused itself (commands, clients, keys, hits) is published before it hears of it, the
 //! rest at every tick. The times of `commandstats` come from a sample: of each command on each core the first 64 runs are
 //! timed, then one in 64 or so. Redis' fields come first in a section, Basalt's own after them.
@@ -52,6 +52,7 @@ static SECTIONS: &[Section] = &[
     Section { title: "Cluster", is_default: true, write: sections::cluster },
     Section { title: "Keyspace", is_default: true, write: sections::keyspace },
     Section { title: "Cores", is_default: false, write: sections::cores },
+    Section { title: "Peers", is_default: false, write: sections::peers },
     Section { title: "Shards", is_default: false, write: sections::shards },
     Section { title: "Raft", is_default: false, write: sections::raft },
     Section { title: "Storage", is_default: false, write: sections::storage },

@@ -378,6 +378,16 @@ pub(super) fn cores(scene: &Scene<'_>, fields: &mut Fields) {
     }
 }
 
+/// One line for each core with links to other nodes: the counts of what they do, and of errors of peers by their names.
+pub(super) fn peers(scene: &Scene<'_>, fields: &mut Fields) {
+    for (index, core) in scene.server.cores.iter().enumerate() {
+        let figures: Vec<String> = core.peers.iter().map(|(name, figure)| format!("{name}={figure}")).collect();
+        if !figures.is_empty() {
+            fields.add(format_args!("peers_{index}"), figures.join(","));
+        }
+    }
+}
+
 /// One line a shard: what it holds and does.
 pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
     for (id, shard) in scene.server.shards.numbered() {
@@ -612,7 +622,9 @@ mod tests {
         let mut client = Client::new();
         client.server.shards[1].leads.set(1);
         client.server.shards[1].term.set(3);
-        let info = client.ask("info cores shards raft storage");
+        client.server.cores[1].peers.publish(&[("dials", 3), ("old-incarnation", 1)]);
+        let info = client.ask("info cores peers shards raft storage");
+        assert!(!info.contains("|peers_0:") && info.contains("|peers_1:dials=3,old-incarnation=1|"), "{info}");
         for start in ["|core_0:clients=0,", "|core_1:", "|shard_0:core=0,", "|shard_1:core=1,", "|data_dir:/"] {
             assert!(info.contains(start), "no {start} in {info}");
         }

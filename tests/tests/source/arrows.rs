@@ -51,6 +51,7 @@ pub const GRAPHS: &[Graph] = &[
                     "meta",
                     "multi_shard",
                     "node",
+                    "peers",
                     "session_commands",
                     "shard",
                 ],
@@ -88,7 +89,12 @@ pub const GRAPHS: &[Graph] = &[
     },
     Graph {
         name: "net",
-        arrows: &[("peer", &["limits"]), ("resp", &["limits"]), ("ring", &["limits", "socket"]), ("socket", &["limits"])],
+        arrows: &[
+            ("peer", &["limits"]),
+            ("resp", &["limits"]),
+            ("ring", &["limits", "socket"]),
+            ("socket", &["limits"]),
+        ],
         tied: &[],
     },
     Graph {

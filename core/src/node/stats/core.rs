@@ -1,6 +1,6 @@
 //! The counters of one core.
 
-use super::{Counter, ErrorCounts, Figure, RunTime};
+use super::{Counter, ErrorCounts, Figure, NamedFigures, RunTime};
 
 /// Calls of one command on one core.
 #[derive(Debug, Default)]
@@ -79,6 +79,8 @@ pub struct CoreStats {
     pub bytes_in_per_s: Figure,
     /// Bytes sent per second lately.
     pub bytes_out_per_s: Figure,
+    /// The doings of its links with other nodes, if it has such.
+    pub peers: NamedFigures,
     /// The core's thread as the kernel numbers it; 0 until it has said.
     pub thread_id: Figure,
     /// Per command, by its id in the table.
@@ -119,6 +121,7 @@ impl CoreStats {
             commands_per_s: Figure::default(),
             bytes_in_per_s: Figure::default(),
             bytes_out_per_s: Figure::default(),
+            peers: NamedFigures::default(),
             thread_id: Figure::default(),
             by_command: (0..command_count).map(|_| CommandStats::default()).collect(),
         }

@@ -3,6 +3,7 @@
 mod core;
 mod errors;
 mod figure;
+mod named;
 mod run_time;
 mod shard;
 mod shard_table;
@@ -10,6 +11,7 @@ mod shard_table;
 pub use self::core::CoreStats;
 pub use errors::ErrorCounts;
 pub use figure::{Counter, Figure, RateMeter};
+pub use named::NamedFigures;
 pub use run_time::RunTime;
 pub use shard::{GroupState, ShardStats};
 pub use shard_table::ShardTable;

@@ -69,7 +69,12 @@ fn server_of_shards(shards: u16, cores: u16) -> Arc<Server> {
         let park = Park::new(&mut ring).unwrap();
         Doorbell::new(ring.waker(), park.signal())
     };
-    let bells = (0..cores).map(bell).collect();
+    server_with_bells(shards, (0..cores).map(bell).collect())
+}
+
+/// A server of as many cores as there are bells.
+pub(crate) fn server_with_bells(shards: u16, bells: Vec<Doorbell>) -> Arc<Server> {
+    let cores = bells.len() as u16;
     let cache = BlockCache::new(1 << 20);
     let config = Config::default();
     let budget = MemoryBudget::new(&config, shards, shards);
