@@ -149,6 +149,13 @@ pub(crate) fn decode_snapshot_meta(bytes: &[u8]) -> Result<(LogId, StoredMembers
     Ok((decode_log_id(last)?, decode_stored_membership(membership)?))
 }
 
+/// Bytes of an encoded membership.
+pub(crate) fn membership_bytes(membership: &Membership) -> usize {
+    let mut bytes = BytesMut::new();
+    put_membership(&mut bytes, membership);
+    bytes.len()
+}
+
 fn put_membership(bytes: &mut BytesMut, membership: &Membership) {
     let configs = membership.get_joint_config();
     bytes.put_u8(u8::try_from(configs.len()).expect("a membership has at most a few joint voter sets"));

@@ -82,11 +82,14 @@ pub enum Error {
     /// The group has stopped for good.
     #[error("{0}")]
     Fatal(Fault),
+    /// The group has been shut down, or is being.
+    #[error("the group is closed on this node")]
+    Stopped,
     /// This replica has not applied what it has, and takes no more entries now.
     #[error("this replica is behind with applying, and takes no more entries now")]
     Behind,
     /// This node does not lead the group, or cannot reach a quorum to confirm that it does.
-    #[error("this node cannot confirm that it leads the group (leader: {})", leader.map_or_else(|| "unknown".to_owned(), |id| id.to_string()))]
+    #[error("this node cannot confirm that it leads the group (leader: {})", named(*leader))]
     NotLeader {
         /// The leader, if known.
         leader: Option<NodeId>,
@@ -155,6 +158,66 @@ pub enum MessageError {
     Undecodable(#[from] DecodeError),
 }
 
+/// The reason that the group's members were not changed, or are not known to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeError {
+    /// Another node leads. Nothing was done.
+    #[error("this node does not lead the group (leader: {})", named(*leader))]
+    NotLeader {
+        /// The leader, if known.
+        leader: Option<NodeId>,
+    },
+    /// Another change is not made yet. Nothing was done, or one step of two: then the members tell.
+    #[error("another change of the group's members is under way")]
+    InProgress,
+    /// The leadership changed when the change was in the log: it may or may not be made, and only one step of it.
+    #[error("the leadership changed; it is not known whether the change of members is made (leader: {})", named(*leader))]
+    Unknown {
+        /// The leader, if known.
+        leader: Option<NodeId>,
+    },
+    /// A node that is no member.
+    #[error("node {node} is no member of the group: add it as a learner first")]
+    NoMember {
+        /// The node.
+        node: NodeId,
+    },
+    /// A learner that would hold the others up as a voter. Nothing was done; it catches up by itself.
+    #[error("node {node} has not caught up with the group, or does not answer")]
+    NotCaughtUp {
+        /// The node.
+        node: NodeId,
+    },
+    /// Of the voters that there would be, too few answer: the change would never be committed, nor anything behind it.
+    #[error("too few of the voters that there would be answer")]
+    NoQuorum,
+    /// The group would have no voter.
+    #[error("a group must have a voter")]
+    LastVoter,
+    /// A node that cannot be a member.
+    #[error("node {node} cannot be a member of the group: {problem}")]
+    Unusable {
+        /// The node.
+        node: NodeId,
+        /// The reason.
+        problem: &'static str,
+    },
+    /// This node acknowledges entries before they are on its disk; others must not count on that.
+    #[error("{0}")]
+    NotDurable(String),
+    /// The group has been shut down, or is being: the change may or may not be made.
+    #[error("the group is closed on this node")]
+    Stopped,
+    /// The group has stopped for good; the text says why.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+fn named(leader: Option<NodeId>) -> String {
+    leader.map_or_else(|| "unknown".to_owned(), |id| id.to_string())
+}
+
 /// A batch that was not proposed, for another try.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
@@ -175,6 +238,10 @@ pub enum ProposeError {
         /// The leader, if known.
         leader: Option<NodeId>,
     },
+    /// This node leads the group, but no quorum has confirmed that lately: it has just been elected, or cannot reach the others.
+    /// The batch was not and will not be executed; propose again after a moment.
+    #[error("this node leads the group, but has no answer of a quorum of its members")]
+    Unconfirmed,
     /// The leadership changed after the batch entered the log: it may or may not be executed.
     #[error("the leadership changed; it is not known whether the write was executed")]
     Unknown {
@@ -196,4 +263,11 @@ pub enum ProposeError {
     /// The group has stopped for good; the text says why.
     #[error("{0}")]
     Fatal(String),
+}
+
+impl ProposeError {
+    /// Returns true if the batch has certainly come to nothing, although openraft had taken it: it never was in the log.
+    pub fn is_certain(&self) -> bool {
+        matches!(self, ProposeError::NotLeader { .. } | ProposeError::Unconfirmed)
+    }
 }

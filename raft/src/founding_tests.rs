@@ -133,3 +133,16 @@ fn a_founder_that_is_no_voter_and_a_node_without_number_are_refused() {
     GroupOptions { founder: false, voters: voters(&[2]), ..good }.check().unwrap();
     assert!(Setup::new(directory.path()).options().check().is_ok());
 }
+
+#[test]
+fn who_acknowledges_what_is_not_on_its_disk_takes_no_other_member() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let (group, _syncer) = open(directory.path(), options(directory.path()), Durability::None).await.unwrap();
+        group.wait_ready().await.unwrap();
+        let refused = group.add_learner(NodeId(2), crate::PeerAddress::default()).await.unwrap_err();
+        assert!(matches!(refused, crate::ChangeError::NotDurable(_)), "{refused}");
+        assert_eq!((group.members().members.len(), group.has_failed()), (1, false));
+        group.shutdown().await.unwrap();
+    });
+}

@@ -56,13 +56,14 @@ mod tests;
 
 pub use completions::{Background, Job, Wake};
 pub use disk::{Disk, GroupLog, GroupStore, ReadRecords, Rocks};
-pub use error::{DecodeError, Error, Fault, MessageError, ProposeError, Reach, Refused, Result};
+pub use error::{ChangeError, DecodeError, Error, Fault, MessageError, ProposeError, Reach, Refused, Result};
 pub use generations::WritePace;
-pub use group::{Group, GroupStatus, Role};
+pub use group::{Former, Group, GroupStatus, Member, Members, Progress, Role, Standing};
 pub use ids::{EntryId, NodeId, PeerAddress, Replies};
 pub use machine::{Executed, Later, Machine, MachineError};
 pub use messages::{
-    Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
+    Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, SignsOfLife, VoteAnswer, VoteParts,
+    VoteQuestion,
 };
 pub use options::{GroupHooks, GroupOptions};
 pub use outcomes::Outcome;

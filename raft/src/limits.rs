@@ -59,6 +59,26 @@ pub(crate) const ELECTION_TIMEOUT_MS: (u64, u64) = (1000, 2000);
 /// its lease to end, one for the election.
 pub(crate) const SILENT_ELECTIONS: u64 = 2;
 
+// Members.
+
+/// Bytes of the entries that a learner may be behind by and still become a voter: as a voter it has them after one more message,
+/// and holds nobody up for longer than that.
+pub(crate) const CAUGHT_UP_BYTES: u64 = READ_BYTES as u64;
+/// The longest address of a member: a host's longest name, a colon and a port.
+pub(crate) const ADDRESS_BYTES_MAX: usize = 253 + 1 + 5;
+/// Bytes of a membership, beyond which no more members are added. A snapshot's meta has to fit into 64 KiB, and a change of voters
+/// has two sets of them.
+pub(crate) const MEMBERSHIP_BYTES_MAX: usize = 60 << 10;
+
+// Peers.
+
+/// The longest silence of the receiver of a snapshot. When it has all, it checks the rows and puts them in place before it
+/// answers: that is work of seconds. A snapshot that was given up is sent anew.
+pub(crate) const SNAPSHOT_SILENCE: Duration = Duration::from_secs(30);
+/// Waits before a peer that cannot be reached is sent entries again, in openraft's words: these, doubled up to the last. Heartbeats
+/// go on meanwhile, so that one that is back does not campaign.
+pub(crate) const UNREACHABLE_BACKOFF: &str = "100ms 200ms ...1s";
+
 // What is decoded.
 
 /// Members that a membership may name, voters and learners. Far above any real cluster; bounds what a damaged count asks for.

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use openraft::OptionalSend;
-use openraft::errors::ClientWriteError;
+use openraft::errors::{ClientWriteError, ForwardReason};
 use openraft::raft::ClientWriteResult;
 use openraft::raft::responder::Responder;
 
@@ -31,7 +31,7 @@ struct Proposal {
 impl Proposal {
     /// Returns whether the proposal has certainly come to nothing: it never was in the log.
     fn is_refused(&self) -> bool {
-        matches!(self.outcome, Some(Err(ProposeError::NotLeader { .. })))
+        matches!(&self.outcome, Some(Err(error)) if error.is_certain())
     }
 }
 
@@ -161,6 +161,9 @@ pub struct OutcomeResponder<T> {
 fn complete_write(result: ClientWriteResult<TypeConfig>) -> Outcome {
     match result {
         Ok(response) => Ok(response.data),
+        Err(ClientWriteError::ForwardToLeader(forward)) if forward.reason == ForwardReason::LeaseExpired => {
+            Err(ProposeError::Unconfirmed)
+        }
         Err(ClientWriteError::ForwardToLeader(forward)) => Err(ProposeError::NotLeader { leader: forward.leader_id }),
         Err(ClientWriteError::LogEntryDiscarded(forward)) if sabotage::is(Sabotage::SureRefusals) => {
             Err(ProposeError::NotLeader { leader: forward.leader_id })

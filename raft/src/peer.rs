@@ -15,12 +15,14 @@ use openraft::raft::{
     VoteRequest, VoteResponse,
 };
 use openraft::{AsyncRuntime, OptionalSend, RaftNetworkFactory, RaftNetworkV2};
+use openraft_rt::Select2;
 
 use crate::disk::Disk;
 use crate::entry::encode_snapshot_meta;
 use crate::error::MessageError;
 use crate::ids::{NodeId, PeerAddress};
-use crate::messages::{Append, Handover, SentSnapshot, VoteParts, VoteQuestion};
+use crate::limits::SNAPSHOT_SILENCE;
+use crate::messages::{Append, Handover, SentSnapshot, SignsOfLife, VoteParts, VoteQuestion};
 use crate::runtime::GlommioRuntime;
 use crate::sabotage::{self, Sabotage};
 use crate::snapshot::{Snapshot, SnapshotData};
@@ -82,16 +84,17 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
     async fn append_entries(
         &mut self,
         request: AppendEntriesRequest<TypeConfig>,
-        option: RPCOption,
+        _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
         let message = Append::of(request);
-        let wait = if message.is_heartbeat() { option.soft_ttl() } else { self.entries_wait };
         let (previous, last) = (message.previous, message.last());
         if sabotage::is(Sabotage::QuorumOfOne) {
             return Ok(AppendEntriesResponse::Success);
         }
         let answer = self.transport.append(&self.peer, message);
-        let answer = self.wait(wait, answer).await?;
+        // Without entries as well: the answer comes when all that was sent before is on disk. A heartbeat that is late is given up
+        // by openraft itself, when the next one is due.
+        let answer = self.wait(self.entries_wait, answer).await?;
         answer.into_response(previous, last).map_err(unusable)
     }
 
@@ -124,6 +127,7 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
         let unreachable = |error: &dyn std::fmt::Display| {
             StreamingError::Unreachable(Unreachable::from_string(format!("sending a snapshot: {error}")))
         };
+        let life = SignsOfLife::new();
         let send = async {
             let (checkpoint, meta) = snapshot.snapshot.into_checkpoint().await.map_err(|error| unreachable(&error))?;
             let last = meta.last_log_id.ok_or_else(|| unreachable(&"it holds no entry"))?;
@@ -131,15 +135,21 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
                 vote: VoteParts::of(&vote),
                 meta: encode_snapshot_meta(&last, &meta.last_membership),
                 directory: checkpoint.directory().to_owned(),
+                life: life.clone(),
             };
+            life.note();
             // The checkpoint is removed when this ends, however that comes.
-            let answer = self.transport.snapshot(&self.peer, sent).await.map_err(|error| unreachable(&error))?;
-            let vote = answer.vote().map_err(|error| unreachable(&error))?;
+            let sending = self.transport.snapshot(&self.peer, sent);
+            let sent = match GlommioRuntime::select2(life.silence(SNAPSHOT_SILENCE), sending).await {
+                Select2::First(()) => return Err(unreachable(&"the other has said nothing for too long")),
+                Select2::Second(sent) => sent,
+            };
+            let vote = sent.map_err(|error| unreachable(&error))?.vote().map_err(|error| unreachable(&error))?;
             Ok(SnapshotResponse::new(vote))
         };
         match GlommioRuntime::select2(cancel, send).await {
-            openraft_rt::Select2::First(closed) => Err(StreamingError::Closed(closed)),
-            openraft_rt::Select2::Second(sent) => sent,
+            Select2::First(closed) => Err(StreamingError::Closed(closed)),
+            Select2::Second(sent) => sent,
         }
     }
 

@@ -12,6 +12,10 @@ pub(crate) enum Sabotage {
     UnsyncedVotes,
     /// A read asks no quorum.
     NoReadBarrier,
+    /// A leader of one goes on as one when it has others beside it.
+    AloneForEver,
+    /// A member that starts takes learners for voters.
+    LearnersVote,
     /// Some entries are executed twice.
     AppliedTwice,
     /// A write whose leader was lost is said to have come to nothing.

@@ -29,8 +29,8 @@ pub enum Unreached {
 }
 
 /// Sends a group's messages to its other members. An answer that is dropped is one that nobody waits for any more; the group drops
-/// those that come too late, and so no call need know of a deadline, but for that of a snapshot, whose sender alone knows if it
-/// gets on: it must end when the other says nothing for long.
+/// those that come too late, and so no call need know of a deadline. Of a snapshot the sender alone knows if it gets
+/// on, and notes that: see [`SentSnapshot::life`].
 ///
 /// Messages may be lost, doubled, late and in another order than they were sent. They must not be changed, and must come from whom
 /// they say.

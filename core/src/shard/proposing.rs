@@ -73,7 +73,8 @@ impl Shard {
             }
             Err(Refused { reason, batch: bytes }) => {
                 let batch = self.batches.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
-                if reason == ProposeError::WriteStall && self.try_hold(now) {
+                let passes = matches!(reason, ProposeError::WriteStall | ProposeError::Unconfirmed);
+                if passes && self.try_hold(now) {
                     self.reopen(batch, bytes);
                 } else {
                     self.refuse(&batch, &reason, host);
@@ -182,7 +183,7 @@ impl Shard {
             }
             Err(error) => {
                 self.machine.borrow_mut().untaken_bytes -= pending.replied_bytes;
-                let text = if let ProposeError::NotLeader { .. } = error {
+                let text = if error.is_certain() {
                     refusal(&error)
                 } else {
                     format!("UNCERTAIN {error}: the write may have been executed, or may be later")
@@ -257,7 +258,7 @@ fn refusal(error: &ProposeError) -> String {
             "MISCONF The disk is full: writes are refused until there is space again, reads go on".to_owned()
         }
         ProposeError::WriteStall | ProposeError::Backlog => format!("BUSY {error}, try again"),
-        ProposeError::NotLeader { .. } => format!("CLUSTERDOWN {error}, try again"),
+        ProposeError::NotLeader { .. } | ProposeError::Unconfirmed => format!("CLUSTERDOWN {error}, try again"),
         ProposeError::Fatal(_) => CommandError::SHARD_FAILED.to_string(),
         other => format!("ERR {other}"),
     }

@@ -3,7 +3,7 @@
 use openraft::{Config, SnapshotPolicy};
 
 use crate::error::{Error, Result};
-use crate::limits::{MESSAGES_MAX, SILENT_ELECTIONS};
+use crate::limits::{MESSAGES_MAX, SILENT_ELECTIONS, UNREACHABLE_BACKOFF};
 use crate::options::GroupOptions;
 
 /// openraft's settings. Whatever durability or liveness depends on is spelled out.
@@ -19,6 +19,7 @@ pub(super) fn raft_config(options: &GroupOptions) -> Result<Config> {
         enable_pre_vote: Some(true),
         // A restarted leader is elected anew: a new term is how it notices entries that a crash took from its log.
         enable_leader_restore: Some(false),
+        backoff: UNREACHABLE_BACKOFF.to_owned(),
         // Generations decide when there is a new snapshot; the log is then purged at once.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: options.log_entries_kept,

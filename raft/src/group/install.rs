@@ -39,7 +39,7 @@ impl<D: Disk> Group<D> {
         }
         let snapshot = SnapshotData::received(received, meta.clone());
         let installed = self.drive(inner.raft.install_full_snapshot(vote, Snapshot { meta, snapshot })).await;
-        let response = installed.map_err(|fatal| Error::Fatal(inner.reason(&fatal)))?;
+        let response = installed.map_err(|fatal| inner.stopped_by(&fatal))?;
         Ok(VoteParts::of(&response.vote))
     }
 }

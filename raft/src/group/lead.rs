@@ -33,6 +33,6 @@ impl<D: Disk> Group<D> {
             return Err(Error::Option { option: "hand_over", value: to.to_string(), problem });
         }
         let given = self.0.raft.trigger().transfer_leader(to).await;
-        given.map_err(|fatal| Error::Fatal(self.0.reason(&fatal)))
+        given.map_err(|fatal| self.0.stopped_by(&fatal))
     }
 }

@@ -12,6 +12,8 @@ use openraft::entry::RaftEntry;
 
 use super::*;
 use crate::entry::encode_entry;
+use crate::error::ChangeError;
+use crate::ids::PeerAddress;
 use crate::limits::WAITING_APPENDS_MAX;
 use crate::messages::{
     Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
@@ -74,11 +76,16 @@ impl Transport for Direct {
     }
 }
 
-/// Opens a member, and lets its core turn.
+/// Opens a member of a group that nodes 1, 2 and 3 found, and lets its core turn.
 async fn open(directory: &Path, direct: &Direct, node: u64) -> Rc<Shard> {
+    open_of(directory, direct, node, &[1, 2, 3]).await
+}
+
+/// Opens a member of a group that node 1 founds with these voters.
+async fn open_of(directory: &Path, direct: &Direct, node: u64, founders: &[u64]) -> Rc<Shard> {
     let setup = Setup {
         node: NodeId(node),
-        voters: voters(&[1, 2, 3]),
+        voters: voters(founders),
         founder: node == 1,
         transport: Rc::new(direct.clone()),
         ..Setup::new(&directory.join(node.to_string()))
@@ -178,5 +185,196 @@ fn entries_wait_for_a_replica_that_is_behind_but_not_any_number_of_them_and_no_h
         assert_eq!(shard.group.status().leader, Some(NodeId(1)));
         direct.groups.borrow_mut().clear();
         shard.group.shutdown().await.unwrap();
+    });
+}
+
+fn address(node: u64) -> PeerAddress {
+    PeerAddress(format!("host-{node}:16379"))
+}
+
+fn standings(shard: &Shard) -> Vec<(u64, Standing)> {
+    shard.group.members().members.iter().map(|member| (member.node.0, member.standing)).collect()
+}
+
+/// Adds a learner, and waits until it has caught up.
+async fn join(leader: &Shard, node: u64) {
+    leader.group.add_learner(NodeId(node), address(node)).await.unwrap();
+    let is_near = |shard: &Shard| {
+        let members = shard.group.members();
+        members.get(NodeId(node)).is_some_and(|member| member.progress.is_some_and(|progress| progress.is_caught_up))
+    };
+    leader.until("the learner", is_near).await;
+}
+
+#[test]
+fn a_group_of_one_grows_to_three_under_load_and_shrinks_to_another_one() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let direct = Direct { directory: directory.path().to_owned(), ..Direct::default() };
+        let first = open_of(directory.path(), &direct, 1, &[1]).await;
+        first.group.wait_ready().await.unwrap();
+        write(&first, &["a", "b"]).await;
+        // What joins needs a snapshot.
+        first.group.write_out().await.unwrap();
+        first.until("the purge", |shard| shard.group.status().purged.is_some()).await;
+        let second = open_of(directory.path(), &direct, 2, &[]).await;
+        let third = open_of(directory.path(), &direct, 3, &[]).await;
+        assert_eq!((second.group.status().last_log, second.group.members().members), (None, Vec::new()));
+
+        // Writers go on all the while.
+        let written = Rc::new(Cell::new(0_u64));
+        let (writer, goes_on, count) = (first.clone(), Rc::new(Cell::new(true)), written.clone());
+        let is_wanted = goes_on.clone();
+        let load = GlommioRuntime::spawn(async move {
+            while is_wanted.get() {
+                if writer.propose("x", 1000 + count.get()).is_ok() {
+                    count.set(count.get() + 1);
+                }
+                GlommioRuntime::sleep(Duration::from_micros(300)).await;
+            }
+        });
+        join(&first, 2).await;
+        join(&first, 3).await;
+        let learner = |node| (node, Standing::Learner);
+        assert_eq!(standings(&first), [(1, Standing::Voter), learner(2), learner(3)]);
+        assert!(!first.group.needs_read_barrier(), "learners acknowledge nothing");
+        assert_eq!(first.group.members().get(NodeId(2)).unwrap().address, address(2));
+        let voters = [1, 2, 3].map(NodeId).into();
+        first.group.set_voters(voters, Former::Gone).await.unwrap();
+        assert!(first.group.needs_read_barrier(), "others may lead");
+        first.group.read_barrier().await.unwrap();
+        assert_eq!(standings(&first), [1, 2, 3].map(|node| (node, Standing::Voter)));
+        assert!(!first.group.members().is_changing);
+        goes_on.set(false);
+        load.await.unwrap();
+        let all = format!("ab{}", "x".repeat(written.get() as usize));
+        for shard in [&first, &second, &third] {
+            shard.until("all rows", |shard| shard.machine.borrow().text() == all).await;
+        }
+        assert!(written.get() > 0);
+        assert!(first.outcomes.borrow().iter().all(|(_, outcome)| outcome.is_ok()), "nobody notices");
+
+        // The leader removes itself.
+        first.group.remove(NodeId(1)).await.unwrap();
+        first.until("that it leads no more", |shard| !shard.group.is_leader()).await;
+        assert!(matches!(first.propose("y", 1), Err(ProposeError::NotLeader { .. })));
+        let others = [second, third];
+        others[0].until("another leader", |_| others.iter().any(|shard| shard.group.check_room(1).is_ok())).await;
+        let place = others.iter().position(|shard| shard.group.is_leader()).unwrap();
+        let (leader, other) = (&others[place], &others[1 - place]);
+        leads(leader).await;
+        assert_eq!(standings(leader), [2, 3].map(|node| (node, Standing::Voter)));
+        write(leader, &["z"]).await;
+        assert!(leader.group.needs_read_barrier());
+
+        leader.group.remove(other.group.members().members[1 - place].node).await.unwrap();
+        assert_eq!(leader.group.members().members.len(), 1);
+        leader.group.read_barrier().await.unwrap();
+        assert!(!leader.group.needs_read_barrier(), "it is alone again");
+        direct.groups.borrow_mut().clear();
+        write(leader, &["!"]).await;
+        assert_eq!(leader.machine.borrow().text(), format!("{all}z!"));
+        assert_eq!(leader.group.remove(leader.group.members().members[0].node).await, Err(ChangeError::LastVoter));
+        for shard in [&first, leader, other] {
+            assert_eq!(*shard.fatal.borrow(), None);
+            shard.group.shutdown().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn changes_of_members_that_cannot_be_are_refused_and_change_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let direct = Direct { directory: directory.path().to_owned(), ..Direct::default() };
+        let first = open_of(directory.path(), &direct, 1, &[1]).await;
+        first.group.wait_ready().await.unwrap();
+        let second = open_of(directory.path(), &direct, 2, &[]).await;
+        assert_eq!(second.group.add_learner(NodeId(3), address(3)).await, Err(ChangeError::NotLeader { leader: None }));
+        assert_eq!(first.group.promote(NodeId(2)).await, Err(ChangeError::NoMember { node: NodeId(2) }));
+        assert_eq!(first.group.set_voters([].into(), Former::Gone).await, Err(ChangeError::LastVoter));
+        for (node, address) in [(0, address(1)), (3, PeerAddress("x".repeat(300)))] {
+            let refused = first.group.add_learner(NodeId(node), address).await;
+            assert!(matches!(refused, Err(ChangeError::Unusable { .. })), "{refused:?}");
+        }
+        assert_eq!(first.group.members().members.len(), 1);
+
+        // Nobody is there.
+        first.group.add_learner(NodeId(4), address(4)).await.unwrap();
+        assert_eq!(first.group.promote(NodeId(4)).await, Err(ChangeError::NotCaughtUp { node: NodeId(4) }));
+        write(&first, &["a"]).await;
+        first.group.remove(NodeId(4)).await.unwrap();
+        first.group.remove(NodeId(4)).await.unwrap();
+        assert_eq!(standings(&first), [(1, Standing::Voter)]);
+
+        // A voter that is gone holds up the next change, until it is back.
+        join(&first, 2).await;
+        first.group.promote(NodeId(2)).await.unwrap();
+        let gone = direct.groups.borrow_mut().remove(&NodeId(2)).unwrap();
+        let mut adding = Box::pin(first.group.add_learner(NodeId(3), address(3)));
+        assert!(adding.as_mut().now_or_never().is_none());
+        assert_eq!(first.group.remove(NodeId(2)).await, Err(ChangeError::InProgress));
+        direct.groups.borrow_mut().insert(NodeId(2), gone);
+        adding.await.unwrap();
+        direct.groups.borrow_mut().clear();
+        for shard in [&first, &second] {
+            assert_eq!(*shard.fatal.borrow(), None);
+            shard.group.shutdown().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_leader_that_becomes_a_learner_gives_the_lead_away() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let direct = Direct { directory: directory.path().to_owned(), ..Direct::default() };
+        let first = open_of(directory.path(), &direct, 1, &[1]).await;
+        first.group.wait_ready().await.unwrap();
+        let second = open_of(directory.path(), &direct, 2, &[]).await;
+        join(&first, 2).await;
+        first.group.set_voters([NodeId(2)].into(), Former::Learner).await.unwrap();
+        second.until("the lead", |shard| shard.group.check_room(1).is_ok()).await;
+        // It led nobody before, and may not have executed what the other acknowledged.
+        assert!(second.group.needs_read_barrier());
+        second.group.read_barrier().await.unwrap();
+        assert!(!second.group.needs_read_barrier());
+        assert_eq!(standings(&second), [(1, Standing::Learner), (2, Standing::Voter)]);
+        write(&second, &["a"]).await;
+        first.until("its row", |shard| shard.machine.borrow().text() == "a").await;
+        assert!(!first.group.is_leader());
+        direct.groups.borrow_mut().clear();
+        for shard in [&first, &second] {
+            shard.group.shutdown().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_group_that_was_closed_says_so_and_blames_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let direct = Direct { directory: directory.path().to_owned(), ..Direct::default() };
+        let shard = open(directory.path(), &direct, 2).await;
+        shard.group.shutdown().await.unwrap();
+        let vote = VoteParts { term: 3, node: NodeId(1), is_committed: true };
+        let append = Append { vote, previous: None, committed: None, records: Vec::new() };
+        let candidate = VoteParts { is_committed: false, ..vote };
+        let question = VoteQuestion { vote: candidate, last: None, is_transfer: false };
+        let handover = Handover { from: vote, to: NodeId(2), last: None };
+        let answers = [
+            shard.group.receive_append(append).await.map(drop),
+            shard.group.receive_vote(question).await.map(drop),
+            shard.group.receive_pre_vote(question).await.map(drop),
+            shard.group.receive_handover(handover).await.map(drop),
+            shard.group.read_barrier().await,
+            shard.group.wait_ready().await,
+        ];
+        for answer in answers {
+            assert!(matches!(answer, Err(Error::Stopped)), "{answer:?}");
+        }
+        assert_eq!(shard.group.promote(NodeId(2)).await, Err(ChangeError::Stopped));
+        assert_eq!(*shard.fatal.borrow(), None);
+        direct.groups.borrow_mut().clear();
     });
 }

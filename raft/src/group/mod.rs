@@ -4,8 +4,10 @@ mod config;
 mod drive;
 mod install;
 mod lead;
+mod members;
 #[cfg(test)]
 mod members_tests;
+mod observe;
 mod receive;
 mod report;
 mod status;
@@ -23,7 +25,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{Fatal, LinearizableReadError, RaftError};
-use openraft::{AsyncRuntime, ReadPolicy, ServerState};
+use openraft::{AsyncRuntime, ReadPolicy};
 
 use crate::completions::Background;
 use crate::disk::{Disk, GroupLog, Rocks};
@@ -46,6 +48,7 @@ use crate::state_machine::StateMachine;
 use crate::transport::{NoPeers, Transport};
 use crate::types::{LogId, TypeConfig};
 
+pub use members::{Former, Member, Members, Progress, Standing};
 pub use status::{GroupStatus, Role};
 
 use config::raft_config;
@@ -82,10 +85,12 @@ struct Inner<D: Disk> {
     reports_lost: Cell<u32>,
     leader: Cell<Option<NodeId>>,
     is_leader: Cell<bool>,
-    /// Set if this node is the group's only voter.
-    is_alone: Cell<bool>,
-    /// Set once everything that was in the log when the group was opened has been executed.
-    is_recovered: Cell<bool>,
+    /// The place of the membership that has this node as its only voter, while that counts.
+    alone_since: Cell<Option<LogId>>,
+    /// The newest term in which this node has led and has executed what was acknowledged before.
+    caught_up_in: Cell<Option<u64>>,
+    /// Set while this node changes the group's members.
+    is_changing: Cell<bool>,
     is_stopping: Cell<bool>,
     /// Messages with entries that wait until more is applied.
     waiting_appends: Cell<u32>,
@@ -165,8 +170,9 @@ impl<D: Disk> Group<D> {
             reports_lost: Cell::new(0),
             leader: Cell::new(None),
             is_leader: Cell::new(false),
-            is_alone: Cell::new(false),
-            is_recovered: Cell::new(false),
+            alone_since: Cell::new(None),
+            caught_up_in: Cell::new(None),
+            is_changing: Cell::new(false),
             is_stopping: Cell::new(false),
             waiting_appends: Cell::new(0),
             fatal: RefCell::new(None),
@@ -190,8 +196,8 @@ impl<D: Disk> Group<D> {
     }
 
     /// Proposes `batch` as one entry. The outcome comes to [`GroupHooks::on_outcome`] with `ticket`: in the order of the
-    /// proposals, which [`ProposeError::NotLeader`] alone may overtake; never before this returns, and not at all if this returns
-    /// an error.
+    /// proposals, which only [certain refusals](ProposeError::is_certain) may overtake; never before this returns, and not at all
+    /// if this returns an error.
     ///
     /// Costs no task and waits for nothing: many batches may be on their way.
     ///
@@ -233,6 +239,9 @@ impl<D: Disk> Group<D> {
         if !inner.is_leader.get() {
             return Err(ProposeError::NotLeader { leader: inner.leader.get() });
         }
+        if !inner.is_confirmed() {
+            return Err(ProposeError::Unconfirmed);
+        }
         inner.log.admit(bytes)
     }
 
@@ -248,11 +257,12 @@ impl<D: Disk> Group<D> {
         }
     }
 
-    /// Returns true if a linearizable read must wait for [`Group::read_barrier`]. Not in a group of one, once it leads and has
-    /// executed what its log held: nobody else can have acknowledged a write.
+    /// Returns true if a linearizable read must wait for [`Group::read_barrier`]. Not in a group of one voter, once it leads and
+    /// has executed what was acknowledged before: nobody else can have acknowledged a write. From the moment that a second voter
+    /// is in its log it must.
     pub fn needs_read_barrier(&self) -> bool {
         let inner = &*self.0;
-        !(inner.is_alone.get() && inner.is_leader.get() && inner.is_recovered.get())
+        !(inner.is_leader.get() && inner.leads_alone())
     }
 
     /// Waits until a read of the machine sees every write that was acknowledged before this call (Raft's ReadIndex). One
@@ -264,15 +274,19 @@ impl<D: Disk> Group<D> {
         if sabotage::is(Sabotage::NoReadBarrier) && self.0.is_leader.get() {
             return Ok(());
         }
+        let term = self.leads_in();
         match self.0.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.0.caught_up_in.set(self.0.caught_up_in.get().max(term));
+                Ok(())
+            }
             Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
                 Err(Error::NotLeader { leader: forward.leader_id })
             }
             Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
                 Err(Error::NotLeader { leader: self.0.leader.get() })
             }
-            Err(RaftError::Fatal(fatal)) => Err(Error::Fatal(self.0.reason(&fatal))),
+            Err(RaftError::Fatal(fatal)) => Err(self.0.stopped_by(&fatal)),
         }
     }
 
@@ -284,17 +298,20 @@ impl<D: Disk> Group<D> {
     pub async fn wait_ready(&self) -> Result<()> {
         let recovered = self.drive(self.0.raft.wait_for_recovery(None)).await;
         if recovered.is_err() {
-            return Err(Error::Fatal(self.stop_reason()));
+            return Err(self.stop_reason());
         }
         // The leader's own state follows a moment later.
         let mut server = self.0.raft.server_metrics();
         while self.0.leader.get().is_none() {
             if self.drive(server.changed()).await.is_err() {
-                return Err(Error::Fatal(self.stop_reason()));
+                return Err(self.stop_reason());
             }
             self.0.observe();
         }
-        self.0.is_recovered.set(true);
+        // What a leader of one acknowledged before was in its log at the start.
+        if self.0.alone_since.get().is_some() {
+            self.0.caught_up_in.set(self.leads_in());
+        }
         Ok(())
     }
 
@@ -448,36 +465,15 @@ impl<D: Disk> Group<D> {
         drive(|| self.drain_completions(), future).await
     }
 
-    fn stop_reason(&self) -> Fault {
+    fn stop_reason(&self) -> Error {
         match self.0.raft.metrics().borrow_watched().running_state.clone() {
-            Err(fatal) => self.0.reason(&fatal),
-            Ok(()) => Fault::of_node("the group has stopped"),
+            Err(fatal) => self.0.stopped_by(&fatal),
+            Ok(()) => self.0.stopped_by(&Fatal::Stopped),
         }
     }
 }
 
 impl<D: Disk> Inner<D> {
-    /// Takes over what openraft says about leader and members.
-    fn observe(&self) {
-        let server = self.raft.server_metrics();
-        let server = server.borrow_watched();
-        let is_leader = server.state == ServerState::Leader;
-        let mut voters = server.membership_config.voter_ids();
-        let is_alone = voters.next() == Some(self.options.node) && voters.next().is_none();
-        if is_leader != self.is_leader.get() || server.current_leader != self.leader.get() {
-            let (shard, term) = (self.options.shard, server.vote.leader_id().term);
-            let leader = server.current_leader.map(|id| id.0);
-            tracing::info!(shard, term, leader, is_leader, "the group's leader changed");
-        }
-        self.leader.set(server.current_leader);
-        self.is_leader.set(is_leader);
-        self.is_alone.set(is_alone);
-        // A leader is held back where batches are proposed, and must answer those that it has taken.
-        self.generations.set_paced(!is_alone && !is_leader);
-        // The leader of a group of one has nobody to send heartbeats to and nobody to lose an election to: no timers.
-        self.raft.runtime_config().tick(!(is_alone && is_leader));
-    }
-
     /// Reports once that the group is over.
     fn fail(&self, fault: Fault) {
         // What others share may turn out to be at fault behind what concerned the group alone.
@@ -493,6 +489,13 @@ impl<D: Disk> Inner<D> {
 
     fn reason(&self, fatal: &Fatal<TypeConfig>) -> Fault {
         reason(&self.log, &self.generations, fatal)
+    }
+
+    /// The error of a call that openraft did not take any more. That it was asked to stop is nobody's fault.
+    fn stopped_by(&self, fatal: &Fatal<TypeConfig>) -> Error {
+        let is_wanted = self.is_stopping.get() && matches!(fatal, Fatal::Stopped);
+        let has_fault = self.log.fault().is_some() || self.generations.fault().is_some();
+        if is_wanted && !has_fault { Error::Stopped } else { Error::Fatal(self.reason(fatal)) }
     }
 }
 

@@ -39,8 +39,8 @@ impl<D: Disk> Group<D> {
     /// when they come, each in a task of its own.
     ///
     /// # Errors
-    /// [`Error::Message`] if it is none. [`Error::Behind`] if others wait already: it is to be sent again. [`Error::Fatal`] when
-    /// the group has stopped.
+    /// [`Error::Message`] if it is none. [`Error::Behind`] if others wait already: it is to be sent again. [`Error::Fatal`] or
+    /// [`Error::Stopped`] when the group has stopped.
     pub async fn receive_append(&self, message: Append) -> Result<AppendAnswer> {
         let brings_entries = !message.is_heartbeat();
         let request = message.into_request()?;
@@ -56,7 +56,7 @@ impl<D: Disk> Group<D> {
     /// Answers a candidate. A vote that is given is on disk.
     ///
     /// # Errors
-    /// [`Error::Message`] if it is none; [`Error::Fatal`] when the group has stopped.
+    /// [`Error::Message`] if it is none; [`Error::Fatal`] or [`Error::Stopped`] when the group has stopped.
     pub async fn receive_vote(&self, question: VoteQuestion) -> Result<VoteAnswer> {
         let answer = self.0.raft.vote(question.into_request()?).await.map_err(|error| self.stopped_by(&error))?;
         Ok(VoteAnswer::of(&answer))
@@ -65,7 +65,7 @@ impl<D: Disk> Group<D> {
     /// Answers a node that would be a candidate.
     ///
     /// # Errors
-    /// [`Error::Message`] if it is none; [`Error::Fatal`] when the group has stopped.
+    /// [`Error::Message`] if it is none; [`Error::Fatal`] or [`Error::Stopped`] when the group has stopped.
     pub async fn receive_pre_vote(&self, question: VoteQuestion) -> Result<VoteAnswer> {
         let answer = self.0.raft.pre_vote(question.into_request()?).await.map_err(|error| self.stopped_by(&error))?;
         Ok(VoteAnswer::of(&answer))
@@ -74,10 +74,10 @@ impl<D: Disk> Group<D> {
     /// Takes the lead, if this node is the one that is to have it.
     ///
     /// # Errors
-    /// [`Error::Message`] if it is none; [`Error::Fatal`] when the group has stopped.
+    /// [`Error::Message`] if it is none; [`Error::Fatal`] or [`Error::Stopped`] when the group has stopped.
     pub async fn receive_handover(&self, message: Handover) -> Result<HandoverAnswer> {
         let taken = self.0.raft.handle_transfer_leader(message.into_request()?).await;
-        taken.map(HandoverAnswer::of).map_err(|fatal| Error::Fatal(self.0.reason(&fatal)))
+        taken.map(HandoverAnswer::of).map_err(|fatal| self.0.stopped_by(&fatal))
     }
 
     /// Has entries wait when so many bytes wait to be applied.
@@ -88,7 +88,7 @@ impl<D: Disk> Group<D> {
 
     fn stopped_by(&self, error: &RaftError<TypeConfig>) -> Error {
         match error {
-            RaftError::Fatal(fatal) => Error::Fatal(self.0.reason(fatal)),
+            RaftError::Fatal(fatal) => self.0.stopped_by(fatal),
             RaftError::APIError(never) => match *never {},
         }
     }

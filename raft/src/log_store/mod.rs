@@ -298,6 +298,11 @@ impl<L: GroupLog> LogStore<L> {
         self.0.log.borrow().bytes_between(applied.map_or(0, |applied| applied + 1), end)
     }
 
+    /// Bytes of the entries from one index to below another.
+    pub(crate) fn bytes_between(&self, from: u64, to_exclusive: u64) -> u64 {
+        self.0.log.borrow().bytes_between(from, to_exclusive)
+    }
+
     /// Segments that wait to be written as tables.
     pub(crate) fn backlog(&self) -> Backlog {
         self.0.log.borrow().backlog()

@@ -10,11 +10,17 @@ mod convert;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
 
 use basalt_storage::log::LogRecord;
+use openraft::AsyncRuntime;
 
 use crate::ids::{EntryId, NodeId};
+use crate::runtime::GlommioRuntime;
+use crate::source::Instant;
 
 /// A vote: who leads or wants to lead in a term.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +105,7 @@ pub enum HandoverAnswer {
 }
 
 /// A snapshot on its way to another node. The answer is the vote of who took it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SentSnapshot {
     /// The vote of the leader that sends it, committed.
     pub vote: VoteParts,
@@ -107,6 +113,36 @@ pub struct SentSnapshot {
     pub meta: Vec<u8>,
     /// The rows, a checkpoint on this node. It is there until it is sent, or nobody waits for that any more.
     pub directory: PathBuf,
+    /// To be told whenever the other says anything. The group gives the snapshot up after half a minute without that, and sends
+    /// another one.
+    pub life: SignsOfLife,
+}
+
+/// Notes when the receiver of a snapshot was last heard of.
+#[derive(Debug, Clone)]
+pub struct SignsOfLife(Rc<Cell<Instant>>);
+
+impl SignsOfLife {
+    /// The first sign is that it begins.
+    pub(crate) fn new() -> SignsOfLife {
+        SignsOfLife(Rc::new(Cell::new(Instant::now())))
+    }
+
+    /// The receiver has said something.
+    pub fn note(&self) {
+        self.0.set(Instant::now());
+    }
+
+    /// Ends when there was no sign for so long.
+    pub(crate) async fn silence(&self, longest: Duration) {
+        loop {
+            let end = self.0.get() + longest;
+            if Instant::now() >= end {
+                return;
+            }
+            GlommioRuntime::sleep_until(end).await;
+        }
+    }
 }
 
 /// A snapshot as it came from another node.

@@ -10,6 +10,7 @@
 #[cfg(test)]
 use std::cell::Cell;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
@@ -264,7 +265,12 @@ impl<D: Disk> RaftStateMachine<TypeConfig> for StateMachine<D> {
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let point = point_of(self.machine.borrow_mut().store().applied());
-        let SnapshotMeta { last_log_id, last_membership } = point.map_err(|error| self.fault(error.to_string()))?;
+        let SnapshotMeta { last_log_id, mut last_membership } = point.map_err(|error| self.fault(error.to_string()))?;
+        if sabotage::is(Sabotage::LearnersVote) {
+            let nodes: BTreeMap<_, _> =
+                last_membership.membership().nodes().map(|(id, at)| (*id, at.clone())).collect();
+            last_membership = StoredMembership::new(*last_membership.log_id(), nodes.into());
+        }
         Ok((last_log_id, last_membership))
     }
 

@@ -1,0 +1,63 @@
+//! Leader and members, as openraft tells of them.
+
+use std::time::Duration;
+
+use openraft::ServerState;
+use openraft::async_runtime::watch::WatchReceiver;
+
+use super::Inner;
+use crate::disk::Disk;
+use crate::sabotage::{self, Sabotage};
+
+impl<D: Disk> Inner<D> {
+    /// Takes over what openraft says about leader and members.
+    pub(super) fn observe(&self) {
+        let server = self.raft.server_metrics();
+        let server = server.borrow_watched();
+        let is_leader = server.state == ServerState::Leader;
+        let membership = server.membership_config.membership();
+        let mut voters = membership.voter_ids();
+        let is_alone = voters.next() == Some(self.options.node) && voters.next().is_none();
+        if is_leader != self.is_leader.get() || server.current_leader != self.leader.get() {
+            let (shard, term) = (self.options.shard, server.vote.leader_id().term);
+            let leader = server.current_leader.map(|id| id.0);
+            tracing::info!(shard, term, leader, is_leader, "the group's leader changed");
+        }
+        self.leader.set(server.current_leader);
+        self.is_leader.set(is_leader);
+        if !sabotage::is(Sabotage::AloneForEver) || self.alone_since.get().is_none() {
+            self.alone_since.set(if is_alone { *server.membership_config.log_id() } else { None });
+        }
+        // A leader is held back where batches are proposed, and must answer those that it has taken.
+        self.generations.set_paced(!is_alone && !is_leader);
+        // A leader without other members has nobody to send heartbeats to and nobody to lose an election to: no timers. Learners
+        // are members: they learn of commits by heartbeats, and whether they answer those is known before they become voters.
+        let is_only_member = is_alone && membership.nodes().count() == 1;
+        self.raft.runtime_config().tick(!(is_only_member && is_leader));
+    }
+
+    /// Returns true if a quorum has answered this leader within its lease; else openraft takes no proposals.
+    pub(super) fn is_confirmed(&self) -> bool {
+        if self.alone_since.get().is_some() {
+            return true;
+        }
+        let lease = Duration::from_millis(self.options.election_timeout_ms.1);
+        let acked = self.raft.data_metrics().borrow_watched().last_quorum_acked;
+        acked.is_some_and(|at| at.elapsed() < lease)
+    }
+
+    /// Returns true if this node is the only voter, leads, and has executed all that was acknowledged before it did. Asks openraft
+    /// itself, not what was last observed: the second step of a change, after which others may elect a leader without this node,
+    /// is not proposed before openraft has told of the first one.
+    pub(super) fn leads_alone(&self) -> bool {
+        let Some(alone_since) = self.alone_since.get() else { return false };
+        if sabotage::is(Sabotage::AloneForEver) {
+            return true;
+        }
+        let server = self.raft.server_metrics();
+        let server = server.borrow_watched();
+        server.state == ServerState::Leader
+            && server.membership_config.log_id() == &Some(alone_since)
+            && self.caught_up_in.get() == Some(server.vote.leader_id().term)
+    }
+}
