@@ -35,6 +35,15 @@ pub(crate) fn want(sabotage: Option<Sabotage>) {
     WANTED.set(sabotage);
 }
 
+/// Does `work` without any fault.
+#[cfg(test)]
+pub(crate) fn without<T>(work: impl FnOnce() -> T) -> T {
+    let wanted = WANTED.take();
+    let result = work();
+    WANTED.set(wanted);
+    result
+}
+
 /// Returns true if this fault is wanted.
 #[cfg(test)]
 pub(crate) fn is(sabotage: Sabotage) -> bool {

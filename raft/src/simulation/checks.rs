@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use basalt_storage::log::LogRecord;
 
+use super::configs::{Config, Configs};
 use super::executor;
 use super::log_twin::LogFiles;
 use super::store_twin::Rows;
@@ -17,7 +18,7 @@ use crate::ids::{EntryId, NodeId};
 use crate::messages::VoteParts;
 use crate::types::Vote;
 
-/// Events that a trace shows: the last ones before a violation.
+/// Events that a trace shows, the last ones before a violation; `SIMULATE_EVENTS` says another number.
 const TRACE_EVENTS: usize = 400;
 
 /// A write that some member has applied.
@@ -33,6 +34,7 @@ struct Write {
 pub(crate) struct Checks {
     violation: Option<String>,
     trace: Option<VecDeque<String>>,
+    trace_events: usize,
     /// The leader of each term.
     leaders: BTreeMap<u64, NodeId>,
     /// Content of each record and the term of the one before, by index and term.
@@ -49,6 +51,8 @@ pub(crate) struct Checks {
     looks_at_disks: bool,
     /// The logs' files of all members.
     files: BTreeMap<NodeId, Rc<RefCell<LogFiles>>>,
+    /// The memberships that members have.
+    pub(crate) configs: Configs,
     pub(crate) counts: Counts,
 }
 
@@ -61,12 +65,27 @@ pub(crate) struct Counts {
     pub(crate) crashes: u64,
     pub(crate) installs: u64,
     pub(crate) truncations: u64,
+    pub(crate) changes: u64,
+    pub(crate) destroyed: u64,
+    pub(crate) lost: u64,
+    pub(crate) shutdowns: u64,
 }
 
 impl Counts {
-    fn numbers(&mut self) -> [&mut u64; 6] {
-        let Counts { leaders, acknowledged, reads, crashes, installs, truncations } = self;
-        [leaders, acknowledged, reads, crashes, installs, truncations]
+    fn numbers(&mut self) -> [&mut u64; 10] {
+        let Counts {
+            leaders,
+            acknowledged,
+            reads,
+            crashes,
+            installs,
+            truncations,
+            changes,
+            destroyed,
+            lost,
+            shutdowns,
+        } = self;
+        [leaders, acknowledged, reads, crashes, installs, truncations, changes, destroyed, lost, shutdowns]
     }
 
     /// Adds those of another run.
@@ -86,13 +105,15 @@ impl Counts {
 
 impl Checks {
     pub(crate) fn new(files: BTreeMap<NodeId, Rc<RefCell<LogFiles>>>, is_traced: bool, looks_at_disks: bool) -> Checks {
-        Checks { files, trace: is_traced.then(VecDeque::new), looks_at_disks, ..Checks::default() }
+        let trace_events = std::env::var("SIMULATE_EVENTS").ok().and_then(|text| text.parse().ok());
+        let trace_events = trace_events.unwrap_or(TRACE_EVENTS);
+        Checks { files, trace_events, trace: is_traced.then(VecDeque::new), looks_at_disks, ..Checks::default() }
     }
 
     /// Notes an event, where somebody will read it.
     pub(crate) fn note(&mut self, event: impl FnOnce() -> String) {
         let Some(trace) = self.trace.as_mut() else { return };
-        if trace.len() == TRACE_EVENTS {
+        if trace.len() == self.trace_events {
             trace.pop_front();
         }
         let now = executor::now().unwrap_or_default();
@@ -123,6 +144,7 @@ impl Checks {
             let mut content = DefaultHasher::new();
             record.body.hash(&mut content);
             let found = (content.finish(), before);
+            let is_new = !self.records.contains_key(&(record.index, record.term));
             let known = *self.records.entry((record.index, record.term)).or_insert(found);
             // Whose predecessor is purged is not asked for its term.
             let follows = known.1.is_none() || before.is_none() || known.1 == before;
@@ -131,7 +153,34 @@ impl Checks {
                 self.fail(format!("logs do not match: node {node} has another entry {term}.{index} than others"));
             }
             before = Some(record.term);
+            if let Some(config) = Config::of(record) {
+                self.changed(node, config, is_new);
+            }
         }
+    }
+
+    /// A member has a change of the members in its log; if it is new, a leader has just made it. Then the change before must be
+    /// committed, and have a set of voters in common with it.
+    fn changed(&mut self, node: NodeId, config: Config, is_new: bool) {
+        let Config { entry, sets, .. } = &config;
+        self.note(|| format!("node {node} has members at {entry}: voters {sets:?} of {:?}", config.members));
+        if let Some(before) = self.configs.before(node, entry.index).filter(|_| is_new) {
+            if !config.may_follow(before) {
+                let text = format!("the voters of entry {entry} have nothing in common with those of {}", before.entry);
+                return self.fail(text);
+            }
+            if self.looks_at_disks && !before.is_quorum(|voter| self.holds_on_disk(*voter, before.entry)) {
+                let text = format!("entry {entry} changes the members while entry {} is not committed", before.entry);
+                return self.fail(text);
+            }
+        }
+        self.configs.appended(node, config);
+    }
+
+    /// A member has crashed, and has what its disk has.
+    pub(crate) fn crashed(&mut self, node: NodeId) {
+        let files = self.files[&node].borrow();
+        self.configs.retain(node, |entry| files.holds(entry.index, entry.term));
     }
 
     /// A member removes `removed` from its log. Of what is committed it may remove entries when a snapshot is to take their place,
@@ -142,10 +191,14 @@ impl Checks {
         self.note(|| format!("node {node} removes {} records from {first} on", removed.len()));
         for entry in removed {
             let is_committed = self.writes.get(&entry.index).is_some_and(|write| write.term == entry.term);
-            if is_committed && self.looks_at_disks && !self.has_quorum(*entry, Some(node)) {
+            let mut configs = self.files.keys().flat_map(|any| self.configs.deciding(*any, entry.index));
+            let is_safe = configs.any(|config| self.has_quorum(config, *entry, Some(node)));
+            drop(configs);
+            if is_committed && self.looks_at_disks && !is_safe {
                 return self.fail(format!("node {node} removes entry {entry}, which is committed and nowhere else"));
             }
         }
+        self.configs.truncated(node, first.index);
     }
 
     /// A member has applied the write `id`.
@@ -183,7 +236,8 @@ impl Checks {
     }
 
     /// A member goes on with the rows of a snapshot.
-    pub(crate) fn installed(&mut self, node: NodeId, rows: &Rows) {
+    pub(crate) fn installed(&mut self, node: NodeId, rows: &Rows, membership: &[u8]) {
+        self.configs.installed(node, membership);
         self.counts.installs += 1;
         self.note(|| format!("node {node} installs a snapshot up to write at {}", rows.last));
         self.check_rows(node, rows, "a snapshot");
@@ -223,18 +277,23 @@ impl Checks {
             return self.fail(format!("node {node} acknowledges write {id}, which nobody has applied"));
         };
         let entry = EntryId { term: write.term, index };
-        if self.looks_at_disks && !self.has_quorum(entry, None) {
+        // By the members as anybody has them: who was removed learns late what others have decided.
+        let mut configs = self.files.keys().flat_map(|any| self.configs.deciding(*any, index));
+        let is_held = configs.any(|config| self.has_quorum(config, entry, None));
+        drop(configs);
+        if self.looks_at_disks && !is_held {
             self.fail(format!("node {node} acknowledges write {id}, entry {entry}, which no quorum has on disk"));
         }
         self.known = self.known.max(index);
     }
 
     /// Returns true if a quorum has an entry on disk, also without this member.
-    fn has_quorum(&self, entry: EntryId, without: Option<NodeId>) -> bool {
-        let holds = |node: &NodeId, files: &RefCell<LogFiles>| {
-            Some(*node) != without && files.borrow().holds(entry.index, entry.term)
-        };
-        self.files.iter().filter(|(node, files)| holds(node, files)).count() * 2 > self.files.len()
+    fn has_quorum(&self, config: &Config, entry: EntryId, without: Option<NodeId>) -> bool {
+        config.is_quorum(|node| Some(*node) != without && self.holds_on_disk(*node, entry))
+    }
+
+    pub(crate) fn holds_on_disk(&self, node: NodeId, entry: EntryId) -> bool {
+        self.files.get(&node).is_some_and(|files| files.borrow().holds(entry.index, entry.term))
     }
 
     /// The oldest state that a linearizable read may show that begins now.

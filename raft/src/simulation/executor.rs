@@ -1,6 +1,7 @@
 //! Tasks in virtual time, on one thread, in an order that a seed decides.
 //!
-//! A step polls one of the tasks that can run, drawn by chance. Time stands still while one can; else it jumps to the next alarm.
+//! A step polls one of the tasks that can run, drawn by chance, and takes a moment, so that something else may happen in between.
+//! When none can run, time jumps to the next alarm. Each owner's clock has a pace of its own.
 //! Each task belongs to an owner, inherited by those that it spawns, so that all of a member's can be dropped at once, as by a
 //! crash.
 //!
@@ -38,8 +39,15 @@ pub(crate) fn now() -> Option<Duration> {
     CURRENT.with_borrow(|current| current.as_ref().map(|executor| executor.now()))
 }
 
+/// The same by the clock of who runs now.
+pub(crate) fn own_now() -> Option<Duration> {
+    CURRENT.with_borrow(|current| current.as_ref().map(|executor| executor.own_now()))
+}
+
 /// The one that a task belongs to: a member's number, or 0 for the world around them.
 pub(crate) type Owner = u64;
+
+const MILLION: u128 = 1_000_000;
 
 /// The world around the members.
 pub(crate) const WORLD: Owner = 0;
@@ -71,6 +79,10 @@ pub(crate) struct Executor {
     alarms: RefCell<BinaryHeap<Reverse<Due>>>,
     alarms_set: Cell<u64>,
     owner: Cell<Owner>,
+    /// The longest time of a step.
+    step_time: Cell<Duration>,
+    /// Seconds that an owner's clock counts in a million; as many where there is none.
+    paces: RefCell<BTreeMap<Owner, u64>>,
     steps: Cell<u64>,
     /// Sum over all that was chosen: equal for two runs that are.
     digest: Cell<u64>,
@@ -111,6 +123,8 @@ impl Executor {
             alarms: RefCell::default(),
             alarms_set: Cell::new(0),
             owner: Cell::new(WORLD),
+            step_time: Cell::default(),
+            paces: RefCell::default(),
             steps: Cell::new(0),
             digest: Cell::new(seed),
         });
@@ -121,6 +135,32 @@ impl Executor {
 
     pub(crate) fn now(&self) -> Duration {
         self.now.get()
+    }
+
+    /// Lets steps take up to so long.
+    pub(crate) fn set_step_time(&self, longest: Duration) {
+        self.step_time.set(longest);
+    }
+
+    /// Has an owner's clock count so many seconds in a million.
+    pub(crate) fn set_pace(&self, owner: Owner, pace: u64) {
+        self.paces.borrow_mut().insert(owner, pace);
+    }
+
+    fn pace(&self) -> u128 {
+        self.paces.borrow().get(&self.owner.get()).map_or(MILLION, |pace| u128::from(*pace))
+    }
+
+    /// The time by the clock of who runs now.
+    pub(crate) fn own_now(&self) -> Duration {
+        Duration::from_nanos((self.now().as_nanos() * self.pace() / MILLION) as u64)
+    }
+
+    /// Sets an alarm by the clock of who runs now.
+    pub(crate) fn own_alarm(&self, after: Duration) -> Alarm {
+        // Not a moment too early by that clock.
+        let nanos = (after.as_nanos() * MILLION).div_ceil(self.pace()) + 1;
+        self.alarm(Duration::from_nanos(nanos as u64))
     }
 
     /// Number of steps so far.
@@ -234,6 +274,13 @@ impl Executor {
             self.free.borrow_mut().push(place);
         }
         drop(ended);
+        let longest = self.step_time.get();
+        if !longest.is_zero() {
+            self.now.set(self.now() + self.between(Duration::ZERO, longest));
+            while self.alarms.borrow().peek().is_some_and(|Reverse(due)| due.at <= self.now()) {
+                self.pass_time();
+            }
+        }
         Some(owner)
     }
 

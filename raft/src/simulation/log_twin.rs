@@ -137,6 +137,11 @@ impl LogFiles {
         self.committed = self.committed_noted[0].clone();
     }
 
+    /// True if a crash would take nothing but the committed id.
+    pub(crate) fn is_synced(&self) -> bool {
+        self.changes.is_empty() && self.promised.is_empty()
+    }
+
     /// The vote that is on disk.
     pub(crate) fn vote(&self) -> Option<&[u8]> {
         self.promises.vote.as_deref()

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::checks::Checks;
 use super::executor;
 use super::store_twin::{REGISTERS, Rows, StoreTwin};
+use crate::disk::GroupStore;
 use crate::ids::{EntryId, NodeId, Replies};
 use crate::machine::{Executed, Later, Machine, MachineError};
 
@@ -85,7 +86,8 @@ impl Machine<StoreTwin> for Registers {
     fn installed(&mut self) {
         self.halfway = None;
         let rows = self.store.rows().clone();
-        self.checks.borrow_mut().installed(self.node, &rows);
+        let membership = self.store.applied().membership.clone();
+        self.checks.borrow_mut().installed(self.node, &rows, &membership);
     }
 
     fn store(&mut self) -> &mut StoreTwin {

@@ -20,7 +20,6 @@ use super::machine::{Registers, batch};
 use super::network::{Link, Network};
 use super::scenario::Scenario;
 use super::store_twin::{SharedFiles, StoreTwin, Twins};
-use crate::error::ProposeError;
 use crate::group::Group;
 use crate::ids::{NodeId, PeerAddress};
 use crate::options::{GroupHooks, GroupOptions};
@@ -36,6 +35,8 @@ pub(crate) struct Member {
     files: Rc<RefCell<LogFiles>>,
     store_files: SharedFiles,
     running: RefCell<Option<Running>>,
+    /// Set once it is gone for good.
+    is_lost: Cell<bool>,
     world: World,
 }
 
@@ -83,11 +84,39 @@ impl Member {
     pub(crate) fn new(node: NodeId, files: Rc<RefCell<LogFiles>>, world: World) -> Rc<Member> {
         let faults = DiskFaults::new(world.scenario.stalls_per_mille);
         let (store_files, running) = (SharedFiles::default(), RefCell::default());
-        Rc::new(Member { node, faults, files, store_files, running, world })
+        Rc::new(Member { node, faults, files, store_files, running, is_lost: Cell::default(), world })
     }
 
     pub(crate) fn is_running(&self) -> bool {
         self.running.borrow().is_some()
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost.get()
+    }
+
+    /// Starts it, if it does not run and can.
+    pub(crate) fn start_again(self: &Rc<Self>) {
+        if !self.is_running() && !self.is_lost() {
+            self.start();
+        }
+    }
+
+    /// Crashes it and takes its disk: it never comes back. What was on the disk counts for the checks all the same.
+    pub(crate) fn lose_disk(&self) {
+        self.crash();
+        self.world.checks.borrow_mut().note(|| format!("the disk of node {} is lost", self.node));
+        self.world.checks.borrow_mut().counts.lost += 1;
+        self.is_lost.set(true);
+    }
+
+    /// Ends it for good, as a node does that was removed from the group. Its number is never used again: what it had given its vote
+    /// and its word to, it would not know any more.
+    pub(crate) fn destroy(&self) {
+        self.end();
+        self.world.checks.borrow_mut().note(|| format!("node {} is destroyed", self.node));
+        self.world.checks.borrow_mut().counts.destroyed += 1;
+        self.is_lost.set(true);
     }
 
     /// Starts it on what its files hold.
@@ -124,7 +153,7 @@ impl Member {
 
     fn options(&self) -> GroupOptions {
         let scenario = &self.world.scenario;
-        let voters: BTreeMap<_, _> = scenario.nodes().map(|node| (node, PeerAddress::default())).collect();
+        let voters: BTreeMap<_, _> = scenario.founders().map(|node| (node, PeerAddress::default())).collect();
         GroupOptions {
             founder: self.node == NodeId(1),
             voters,
@@ -154,7 +183,7 @@ impl Member {
                         checks.borrow_mut().fail(format!("node {node}: the outcome of write {id} comes too late"));
                     }
                     Ok(_) => checks.borrow_mut().acknowledged(node, id),
-                    Err(ProposeError::NotLeader { .. }) => checks.borrow_mut().refused(node, id),
+                    Err(error) if error.is_certain() => checks.borrow_mut().refused(node, id),
                     Err(_) => {}
                 }
             }),
@@ -169,15 +198,58 @@ impl Member {
 
     /// Ends it where it stands, with the loss of what was not synced.
     pub(crate) fn crash(&self) {
+        if self.is_running() {
+            let mut checks = self.world.checks.borrow_mut();
+            checks.note(|| format!("node {} crashes", self.node));
+            checks.counts.crashes += 1;
+            drop(checks);
+            self.end();
+        }
+    }
+
+    fn end(&self) {
         let Some(running) = self.running.take() else { return };
-        let World { executor, network, checks, .. } = &self.world;
-        checks.borrow_mut().note(|| format!("node {} crashes", self.node));
-        checks.borrow_mut().counts.crashes += 1;
+        let World { executor, network, .. } = &self.world;
         running.is_alive.set(false);
         network.disconnect(self.node);
         executor.kill(self.node.0);
         drop(running);
         self.files.borrow_mut().crash(executor);
+        self.world.checks.borrow_mut().crashed(self.node);
+    }
+
+    /// Stops it as an operator does: nothing that it has is lost.
+    pub(crate) fn shut_down(self: &Rc<Self>) {
+        let World { executor, network, checks, .. } = &self.world;
+        let Some(group) = network.group(self.node) else { return };
+        let Some(is_alive) = self.running.borrow().as_ref().map(|running| running.is_alive.clone()) else { return };
+        checks.borrow_mut().note(|| format!("node {} is shut down", self.node));
+        checks.borrow_mut().counts.shutdowns += 1;
+        // It takes no more messages.
+        network.disconnect(self.node);
+        let member = self.clone();
+        let shutting = async move {
+            let ended = group.shutdown().await;
+            // It may have crashed meanwhile, and have started again.
+            if !is_alive.get() {
+                return;
+            }
+            let mut checks = member.world.checks.borrow_mut();
+            match ended {
+                Err(error) => checks.fail(format!("node {} cannot be shut down: {error}", member.node)),
+                Ok(()) if group.status().in_flight_count > 0 => {
+                    checks.fail(format!("node {} is shut down, and proposals of it have no outcome", member.node));
+                }
+                Ok(()) if !member.files.borrow().is_synced() => {
+                    checks.fail(format!("node {} is shut down, and not all of its log is on disk", member.node));
+                }
+                Ok(()) => checks.note(|| format!("node {} is closed", member.node)),
+            }
+            drop(checks);
+            // The last thing that any of its tasks does.
+            member.end();
+        };
+        executor.owned(self.node.0, || executor.spawn(shutting));
     }
 
     /// Stops its core for a while, as a long command or the machine's owner does. Messages and finished work wait.

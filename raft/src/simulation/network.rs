@@ -10,7 +10,6 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use openraft::AsyncRuntime;
 use openraft_rt::{Oneshot as _, OneshotSender as _};
 
 use super::checks::Checks;
@@ -23,7 +22,6 @@ use crate::ids::NodeId;
 use crate::messages::{
     Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
 };
-use crate::runtime::GlommioRuntime;
 use crate::transport::{Answering, Peer, Transport, Unreached};
 
 /// The character of a network.
@@ -41,8 +39,6 @@ pub(crate) struct NetworkFaults {
 const LATE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(6));
 /// The time that a snapshot travels.
 const SNAPSHOT_DELAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(800));
-/// The longest wait until a snapshot is answered.
-const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(10);
 /// So many messages in a thousand to a node that is down are answered by its machine.
 const REFUSED_PER_MILLE: u64 = 500;
 
@@ -260,9 +256,7 @@ impl Transport for Link {
             network.checks.borrow_mut().note(|| format!("node {to} receives a snapshot of node {from}"));
             let take = |_, group: Group<Twins>, received| async move { group.receive_snapshot(received).await };
             // It is moved, and so it comes once.
-            let answer = network.call(from, to, received, false, take);
-            let late = |_| Err(Unreached::Lost("the snapshot is not answered".to_owned()));
-            GlommioRuntime::timeout(SNAPSHOT_PATIENCE, answer).await.unwrap_or_else(late)
+            network.call(from, to, received, false, take).await
         })
     }
 }

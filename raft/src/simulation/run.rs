@@ -41,6 +41,13 @@ pub(crate) struct Run {
 pub(crate) struct Settings {
     pub(crate) seed: u64,
     pub(crate) member_count: u64,
+    /// Nodes beside them, which may become members, and whether one node founds the group alone.
+    pub(crate) spare_count: u64,
+    pub(crate) grows_from_one: bool,
+    /// Has all clocks go as one, and no faults but crashes and those of network and disks.
+    pub(crate) is_plain: bool,
+    /// Has all logs be short, so that there are many snapshots.
+    pub(crate) has_short_logs: bool,
     /// Steps until the faults end.
     pub(crate) steps: u64,
     /// Keeps the last events.
@@ -51,20 +58,34 @@ pub(crate) struct Settings {
 
 /// Makes a run.
 pub(crate) fn run(settings: Settings) -> Run {
-    let Settings { seed, member_count, steps, is_traced, looks_at_disks } = settings;
+    let Settings { seed, steps, is_traced, looks_at_disks, .. } = settings;
     let executor = Executor::begin(seed);
     forget_checkpoints();
-    let scenario = Rc::new(Scenario::draw(&executor, member_count));
+    let scenario = Rc::new(Scenario::draw(&executor, &settings));
     let files: BTreeMap<_, _> = scenario.nodes().map(|node| (node, Rc::<RefCell<LogFiles>>::default())).collect();
     let checks = Rc::new(RefCell::new(Checks::new(files.clone(), is_traced, looks_at_disks)));
     checks.borrow_mut().note(|| format!("{scenario:?}"));
+    executor.set_step_time(scenario.step_time);
+    for node in scenario.nodes() {
+        let ppm = scenario.clock_ppm;
+        executor.set_pace(node.0, 1_000_000 - ppm + executor.below(2 * ppm + 1));
+    }
     let network = Network::new(executor.clone(), scenario.network, checks.clone());
     let world = World { executor: executor.clone(), network, checks: checks.clone(), scenario };
     let members = files.into_iter().map(|(node, files)| Member::new(node, files, world.clone())).collect();
-    let stage = Stage { world, members, is_calm: Rc::default(), written: Rc::default() };
+    let stage = Stage {
+        world,
+        members,
+        is_calm: Rc::default(),
+        written: Rc::default(),
+        changing: Rc::default(),
+        changes_from: Rc::default(),
+        mends_at: Rc::default(),
+    };
     stage.members.iter().for_each(Member::start);
     executor.spawn(stage.clone().serve());
     executor.spawn(stage.clone().disturb());
+    executor.spawn(stage.clone().operate());
     while executor.steps() < steps && stage.step() {}
     if checks.borrow().violation().is_none() {
         stage.recover();
@@ -83,17 +104,24 @@ pub(crate) fn run(settings: Settings) -> Run {
 
 /// The members, and what acts on them.
 #[derive(Clone)]
-struct Stage {
-    world: World,
-    members: Rc<[Rc<Member>]>,
+pub(super) struct Stage {
+    pub(super) world: World,
+    /// All nodes, members or not.
+    pub(super) members: Rc<[Rc<Member>]>,
     /// Set once no more faults are made.
-    is_calm: Rc<Cell<bool>>,
+    pub(super) is_calm: Rc<Cell<bool>>,
+    /// Number of changes of the members that are under way.
+    pub(super) changing: Rc<Cell<u64>>,
+    /// The time from which on there may be one.
+    pub(super) changes_from: Rc<Cell<Duration>>,
+    /// The time of the operator's next step once no more faults are made.
+    pub(super) mends_at: Rc<Cell<Duration>>,
     /// Number of the newest write.
     written: Rc<Cell<u64>>,
 }
 
 impl Stage {
-    fn executor(&self) -> &Rc<Executor> {
+    pub(super) fn executor(&self) -> &Rc<Executor> {
         &self.world.executor
     }
 
@@ -117,7 +145,7 @@ impl Stage {
     }
 
     /// One that leads, most of the time: an old leader is asked as well as the newest.
-    fn asked_member(&self) -> &Rc<Member> {
+    pub(super) fn asked_member(&self) -> &Rc<Member> {
         let leaders: Vec<_> = self.members.iter().filter(|member| member.leads()).collect();
         if leaders.is_empty() || self.executor().happens(50) {
             return self.any_member();
@@ -162,26 +190,16 @@ impl Stage {
         let member = self.any_member().clone();
         let other = self.any_member().node;
         let network = self.world.network.clone();
-        match executor.below(13) {
+        match executor.below(if self.world.scenario.is_plain { 13 } else { 15 }) {
             0..3 => {
                 member.crash();
-                self.later(move || {
-                    if member.is_running() {
-                    } else {
-                        member.start()
-                    }
-                });
+                self.later(move || member.start_again());
             }
             3 => {
                 // Who leads loses what it has not synced.
                 let member = self.asked_member().clone();
                 member.crash();
-                self.later(move || {
-                    if member.is_running() {
-                    } else {
-                        member.start()
-                    }
-                });
+                self.later(move || member.start_again());
             }
             4..6 => {
                 network.cut(member.node, other);
@@ -215,7 +233,13 @@ impl Stage {
                 let member = if executor.happens(500) { self.asked_member().clone() } else { member };
                 member.pause(executor.between(Duration::from_millis(20), Duration::from_secs(4)));
             }
-            _ => self.asked_member().hand_over(other),
+            12 => self.asked_member().hand_over(other),
+            13 => {
+                let member = if executor.happens(500) { self.asked_member().clone() } else { member };
+                member.shut_down();
+                self.later(move || member.start_again());
+            }
+            _ => self.lose_disk(&member),
         }
     }
 
@@ -241,9 +265,7 @@ impl Stage {
         for member in self.members.iter() {
             member.faults.set_full(false);
             member.faults.set_slow(false);
-            if !member.is_running() {
-                member.start();
-            }
+            member.start_again();
         }
         let (until, steps) = (executor.now() + RECOVERY_TIME, executor.steps() + RECOVERY_STEPS);
         let (before, first) = (checks.borrow().counts.acknowledged, self.written.get());
@@ -257,7 +279,9 @@ impl Stage {
                 next_write = executor.now() + RECOVERY_WRITE;
                 self.write();
             }
-            if has_served && executor.steps().is_multiple_of(RECOVERY_LOOK) && self.is_equal() {
+            // One may have been on its way to be shut down.
+            self.members.iter().for_each(Member::start_again);
+            if executor.steps().is_multiple_of(RECOVERY_LOOK) && self.mend() && has_served && self.is_equal() {
                 return;
             }
         }
@@ -272,6 +296,8 @@ impl Stage {
     /// True if all members have all writes, and each proposal has had its outcome.
     fn is_equal(&self) -> bool {
         let newest = self.world.checks.borrow().newest();
-        self.members.iter().all(|member| member.last_write() == Some(newest) && member.owes_nothing())
+        let Some((_, members)) = self.leader_and_members() else { return false };
+        let mut nodes = self.members.iter().filter(|member| members.get(member.node).is_some());
+        nodes.all(|member| member.last_write() == Some(newest) && member.owes_nothing())
     }
 }

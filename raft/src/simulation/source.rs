@@ -26,7 +26,7 @@ pub struct Instant(Duration);
 impl Instant {
     pub fn now() -> Instant {
         static START: OnceLock<std::time::Instant> = OnceLock::new();
-        let passed = executor::now();
+        let passed = executor::own_now();
         Instant(BEGINNING + passed.unwrap_or_else(|| START.get_or_init(std::time::Instant::now).elapsed()))
     }
 
@@ -86,7 +86,7 @@ pub(crate) enum Timer {
 impl Timer {
     pub(crate) fn new(after: Duration) -> Timer {
         match executor::current() {
-            Some(executor) => Timer::Virtual(executor.alarm(after)),
+            Some(executor) => Timer::Virtual(executor.own_alarm(after)),
             None => Timer::Real(glommio::timer::Timer::new(after)),
         }
     }

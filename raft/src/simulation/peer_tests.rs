@@ -1,0 +1,189 @@
+//! Deadlines and patience of the way to peers, in virtual time.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::{pending, ready};
+use std::rc::Rc;
+use std::time::Duration;
+
+use openraft::network::RPCOption;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
+use openraft::{AsyncRuntime, RaftNetworkFactory, RaftNetworkV2};
+
+use super::checks::Checks;
+use super::executor::{Executor, Running};
+use super::faults::{DiskFaults, Workers};
+use super::log_twin::{LogFiles, LogTwin};
+use super::machine::{Registers, batch};
+use super::store_twin::{SharedFiles, StoreTwin, Twins, forget_checkpoints};
+use crate::group::Group;
+use crate::ids::{NodeId, PeerAddress};
+use crate::messages::{
+    Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
+};
+use crate::options::{GroupHooks, GroupOptions};
+use crate::peer::{Client, Peers};
+use crate::runtime::GlommioRuntime;
+use crate::snapshot::{Checkpoint, Snapshot, SnapshotData};
+use crate::source::Instant;
+use crate::support::Held;
+use crate::transport::{Answering, Peer, Transport, Unreached};
+use crate::types::{SnapshotMeta, TypeConfig, Vote, log_id};
+
+/// A way on which appends are answered as a test says, and snapshots only with signs of life.
+struct Scripted {
+    appends: Cell<u64>,
+    answer: fn() -> Answering<AppendAnswer>,
+}
+
+fn refused<T: 'static>() -> Answering<T> {
+    Box::pin(ready(Err(Unreached::Unreachable("nobody is there".to_owned()))))
+}
+
+impl Transport for Scripted {
+    fn append(&self, _: &Peer, _: Append) -> Answering<AppendAnswer> {
+        self.appends.set(self.appends.get() + 1);
+        (self.answer)()
+    }
+
+    fn vote(&self, _: &Peer, _: VoteQuestion) -> Answering<VoteAnswer> {
+        refused()
+    }
+
+    fn pre_vote(&self, _: &Peer, _: VoteQuestion) -> Answering<VoteAnswer> {
+        refused()
+    }
+
+    fn hand_over(&self, _: &Peer, _: Handover) -> Answering<HandoverAnswer> {
+        refused()
+    }
+
+    fn snapshot(&self, _: &Peer, snapshot: SentSnapshot) -> Answering<VoteParts> {
+        Box::pin(async move {
+            for _ in 0..3 {
+                GlommioRuntime::sleep(Duration::from_secs(25)).await;
+                snapshot.life.note();
+            }
+            pending().await
+        })
+    }
+}
+
+/// Runs tasks in virtual time until `done`.
+fn until(executor: &Executor, done: impl Fn() -> bool) {
+    for _ in 0..1_000_000 {
+        if done() {
+            return;
+        }
+        executor.step().expect("something is to come");
+    }
+    panic!("it takes too long");
+}
+
+/// Runs `work` in virtual time, and returns its result and how long it took.
+fn timed<T: 'static>(executor: &Running, work: impl Future<Output = T> + 'static) -> (T, Duration) {
+    let result: Rc<RefCell<Option<T>>> = Rc::default();
+    let (into, begin) = (result.clone(), executor.now());
+    executor.spawn(async move {
+        let done = work.await;
+        *into.borrow_mut() = Some(done);
+    });
+    until(executor, || result.borrow().is_some());
+    (result.take().unwrap(), executor.now() - begin)
+}
+
+async fn client(answer: fn() -> Answering<AppendAnswer>) -> Client<Twins> {
+    let mut peers = Peers::<Twins>::new(Rc::new(Scripted { appends: Cell::new(0), answer }), Duration::from_secs(1));
+    peers.new_client(NodeId(2), &PeerAddress::default()).await
+}
+
+#[test]
+fn entries_and_what_follows_them_may_take_as_long_as_a_slow_disk() {
+    let executor = Executor::begin(1);
+    let work = async {
+        let slow = || -> Answering<AppendAnswer> {
+            Box::pin(async {
+                GlommioRuntime::sleep(Duration::from_millis(700)).await;
+                Ok(AppendAnswer::Success)
+            })
+        };
+        let mut client = client(slow).await;
+        let vote = Vote::new_committed(1, NodeId(1));
+        let prev_log_id = Some(log_id(1, 4));
+        let request: AppendEntriesRequest<TypeConfig> =
+            AppendEntriesRequest { vote, prev_log_id, entries: Vec::new(), leader_commit: prev_log_id };
+        client.append_entries(request, RPCOption::new(Duration::from_millis(250))).await
+    };
+    let (answer, _) = timed(&executor, work);
+    assert_eq!(answer.unwrap(), AppendEntriesResponse::Success);
+}
+
+#[test]
+fn a_snapshot_is_given_up_when_its_receiver_has_said_nothing_for_long() {
+    let executor = Executor::begin(1);
+    let work = async {
+        let mut client = client(refused).await;
+        let meta = SnapshotMeta { last_log_id: Some(log_id(1, 4)), ..SnapshotMeta::default() };
+        let received = Checkpoint::new::<StoreTwin>("/node-1/checkpoint".into(), Rc::new(Held::default()));
+        let snapshot = Snapshot::<Twins> { snapshot: SnapshotData::received(received, meta.clone()), meta };
+        let vote = Vote::new_committed(1, NodeId(1));
+        client.full_snapshot(vote, snapshot, pending(), RPCOption::new(Duration::from_secs(1))).await
+    };
+    let (sent, time) = timed(&executor, work);
+    assert!(sent.unwrap_err().to_string().contains("nothing for too long"));
+    assert!(time >= Duration::from_secs(3 * 25 + 30) && time < Duration::from_secs(3 * 25 + 31), "{time:?}");
+}
+
+/// Opens a group of one.
+async fn open(faults: Rc<DiskFaults>, transport: Rc<Scripted>) -> Group<Twins> {
+    let (node, files) = (NodeId(1), Rc::<RefCell<LogFiles>>::default());
+    let checks = Rc::new(RefCell::new(Checks::new(BTreeMap::from([(node, files.clone())]), false, false)));
+    let log = LogTwin::open(node, files, faults.clone(), checks.clone());
+    let store = StoreTwin::open(node, SharedFiles::default(), &faults, 1_000_000);
+    let machine = Rc::new(RefCell::new(Registers::new(node, store, checks)));
+    let is_alive = Rc::new(Cell::new(true));
+    let hooks = GroupHooks {
+        background: Workers::writers(&faults, &is_alive),
+        readers: Workers::readers(&faults, &is_alive),
+        on_outcome: Box::new(|_, outcome| assert!(outcome.is_ok(), "{outcome:?}")),
+        on_fatal: Box::new(|fault| panic!("{fault}")),
+        wake: std::sync::Arc::new(|| {}),
+    };
+    let options = GroupOptions::alone(0, node, "/node-1/snapshots".into());
+    let group = Group::open_with(options, hooks, transport, log, machine).await.unwrap();
+    let turning = group.clone();
+    drop(GlommioRuntime::spawn(async move {
+        loop {
+            turning.drain_completions();
+            GlommioRuntime::sleep(Duration::from_millis(1)).await;
+        }
+    }));
+    group.wait_ready().await.unwrap();
+    group
+}
+
+#[test]
+fn a_peer_that_is_known_to_be_away_is_asked_less_and_less_often() {
+    let executor = Executor::begin(1);
+    forget_checkpoints();
+    let transport = Rc::new(Scripted { appends: Cell::new(0), answer: refused });
+    let faults = DiskFaults::new(0);
+    let counted = transport.clone();
+    let work = async move {
+        let group = open(faults, transport).await;
+        group.add_learner(NodeId(2), PeerAddress::default()).await.unwrap();
+        let (begin, end) = (counted.appends.get(), Instant::now() + Duration::from_secs(60));
+        for id in 1.. {
+            if Instant::now() >= end {
+                break;
+            }
+            assert!(group.propose(batch(id, 8), id).is_ok());
+            GlommioRuntime::sleep(Duration::from_millis(100)).await;
+        }
+        assert!(!group.needs_read_barrier());
+        counted.appends.get() - begin
+    };
+    let (appends, _) = timed(&executor, work);
+    // Four heartbeats a second, and entries once a second in the end.
+    assert!((240..=240 + 75).contains(&appends), "{appends} messages in a minute");
+}
