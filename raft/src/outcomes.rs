@@ -235,6 +235,16 @@ mod tests {
     }
 
     #[test]
+    fn a_leader_that_is_not_confirmed_is_told_from_a_node_that_does_not_lead() {
+        let refused = |reason| {
+            let forward = openraft::errors::ForwardToLeader::empty().with_reason(reason);
+            complete_write(Err(ClientWriteError::ForwardToLeader(forward)))
+        };
+        assert_eq!(refused(ForwardReason::LeaseExpired), Err(ProposeError::Unconfirmed));
+        assert_eq!(refused(ForwardReason::NotLeader), Err(ProposeError::NotLeader { leader: None }));
+    }
+
+    #[test]
     fn what_is_refused_does_not_wait_for_what_may_never_be_known() {
         let (outcomes, noted) = noting();
         let propose = |ticket| {

@@ -16,6 +16,7 @@ use super::faults::{DiskFaults, Workers};
 use super::log_twin::{LogFiles, LogTwin};
 use super::machine::{Registers, batch};
 use super::store_twin::{SharedFiles, StoreTwin, Twins, forget_checkpoints};
+use crate::error::{ChangeError, ProposeError};
 use crate::group::Group;
 use crate::ids::{NodeId, PeerAddress};
 use crate::messages::{
@@ -33,7 +34,17 @@ use crate::types::{SnapshotMeta, TypeConfig, Vote, log_id};
 /// A way on which appends are answered as a test says, and snapshots only with signs of life.
 struct Scripted {
     appends: Cell<u64>,
-    answer: fn() -> Answering<AppendAnswer>,
+    answer: Cell<fn() -> Answering<AppendAnswer>>,
+}
+
+impl Scripted {
+    fn new(answer: fn() -> Answering<AppendAnswer>) -> Rc<Scripted> {
+        Rc::new(Scripted { appends: Cell::new(0), answer: Cell::new(answer) })
+    }
+}
+
+fn taken() -> Answering<AppendAnswer> {
+    Box::pin(ready(Ok(AppendAnswer::Success)))
 }
 
 fn refused<T: 'static>() -> Answering<T> {
@@ -43,7 +54,7 @@ fn refused<T: 'static>() -> Answering<T> {
 impl Transport for Scripted {
     fn append(&self, _: &Peer, _: Append) -> Answering<AppendAnswer> {
         self.appends.set(self.appends.get() + 1);
-        (self.answer)()
+        (self.answer.get())()
     }
 
     fn vote(&self, _: &Peer, _: VoteQuestion) -> Answering<VoteAnswer> {
@@ -93,7 +104,7 @@ fn timed<T: 'static>(executor: &Running, work: impl Future<Output = T> + 'static
 }
 
 async fn client(answer: fn() -> Answering<AppendAnswer>) -> Client<Twins> {
-    let mut peers = Peers::<Twins>::new(Rc::new(Scripted { appends: Cell::new(0), answer }), Duration::from_secs(1));
+    let mut peers = Peers::<Twins>::new(Scripted::new(answer), Duration::from_secs(1));
     peers.new_client(NodeId(2), &PeerAddress::default()).await
 }
 
@@ -166,7 +177,7 @@ async fn open(faults: Rc<DiskFaults>, transport: Rc<Scripted>) -> Group<Twins> {
 fn a_peer_that_is_known_to_be_away_is_asked_less_and_less_often() {
     let executor = Executor::begin(1);
     forget_checkpoints();
-    let transport = Rc::new(Scripted { appends: Cell::new(0), answer: refused });
+    let transport = Scripted::new(refused);
     let faults = DiskFaults::new(0);
     let counted = transport.clone();
     let work = async move {
@@ -186,4 +197,38 @@ fn a_peer_that_is_known_to_be_away_is_asked_less_and_less_often() {
     let (appends, _) = timed(&executor, work);
     // Four heartbeats a second, and entries once a second in the end.
     assert!((240..=240 + 75).contains(&appends), "{appends} messages in a minute");
+}
+
+#[test]
+fn a_leader_whose_quorum_is_silent_says_so_and_takes_batches_again_when_it_answers() {
+    let executor = Executor::begin(1);
+    forget_checkpoints();
+    let transport = Scripted::new(taken);
+    let (faults, script) = (DiskFaults::new(0), transport.clone());
+    let work = async move {
+        let group = open(faults, transport).await;
+        group.add_learner(NodeId(2), PeerAddress::default()).await.unwrap();
+        while group.promote(NodeId(2)).await == Err(ChangeError::NotCaughtUp { node: NodeId(2) }) {
+            GlommioRuntime::sleep(Duration::from_millis(10)).await;
+        }
+        // Nothing of what was proposed all the while was refused.
+        assert_eq!((group.check_room(1), group.needs_read_barrier()), (Ok(()), true));
+        script.answer.set(refused);
+        GlommioRuntime::sleep(Duration::from_secs(10)).await;
+        assert!(group.is_leader());
+        let batch = batch(1, 8);
+        let refused = group.propose(batch.clone(), 1).unwrap_err();
+        assert_eq!((refused.reason, refused.batch), (ProposeError::Unconfirmed, batch.clone()));
+        script.answer.set(taken);
+        while group.check_room(1).is_err() {
+            GlommioRuntime::sleep(Duration::from_millis(10)).await;
+        }
+        group.propose(batch, 1).unwrap();
+        while group.status().in_flight_count > 0 {
+            GlommioRuntime::sleep(Duration::from_millis(10)).await;
+        }
+        group.read_barrier().await.unwrap();
+        assert!(group.needs_read_barrier());
+    };
+    timed(&executor, work);
 }
