@@ -16,6 +16,9 @@ pub(crate) enum Sabotage {
     AloneForEver,
     /// A member that starts takes learners for voters.
     LearnersVote,
+    /// A node that was removed and has forgotten all comes back under its number.
+    #[cfg(test)]
+    NumbersReused,
     /// Some entries are executed twice.
     AppliedTwice,
     /// A write whose leader was lost is said to have come to nothing.

@@ -19,11 +19,12 @@ use super::log_twin::{LogFiles, LogTwin, LogView};
 use super::machine::{Registers, batch};
 use super::network::{Link, Network};
 use super::scenario::Scenario;
-use super::store_twin::{SharedFiles, StoreTwin, Twins};
+use super::store_twin::{SharedFiles, StoreTwin, Twins, forget_files};
 use crate::group::Group;
 use crate::ids::{NodeId, PeerAddress};
 use crate::options::{GroupHooks, GroupOptions};
 use crate::runtime::GlommioRuntime;
+use crate::sabotage::{self, Sabotage};
 
 /// Time between two turns of a core that nobody wakes.
 const TURN: Duration = Duration::from_millis(100);
@@ -37,6 +38,8 @@ pub(crate) struct Member {
     running: RefCell<Option<Running>>,
     /// Set once it is gone for good.
     is_lost: Cell<bool>,
+    /// Set once it was removed from the group with all that it had.
+    is_destroyed: Cell<bool>,
     world: World,
 }
 
@@ -84,7 +87,16 @@ impl Member {
     pub(crate) fn new(node: NodeId, files: Rc<RefCell<LogFiles>>, world: World) -> Rc<Member> {
         let faults = DiskFaults::new(world.scenario.stalls_per_mille);
         let (store_files, running) = (SharedFiles::default(), RefCell::default());
-        Rc::new(Member { node, faults, files, store_files, running, is_lost: Cell::default(), world })
+        Rc::new(Member {
+            node,
+            faults,
+            files,
+            store_files,
+            running,
+            is_lost: Cell::default(),
+            is_destroyed: Cell::default(),
+            world,
+        })
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -112,10 +124,17 @@ impl Member {
 
     /// Ends it for good, as a node does that was removed from the group. Its number is never used again: what it had given its vote
     /// and its word to, it would not know any more.
-    pub(crate) fn destroy(&self) {
+    pub(crate) fn destroy(self: &Rc<Self>) {
         self.end();
         self.world.checks.borrow_mut().note(|| format!("node {} is destroyed", self.node));
         self.world.checks.borrow_mut().counts.destroyed += 1;
+        self.is_destroyed.set(true);
+        if sabotage::is(Sabotage::NumbersReused) {
+            *self.files.borrow_mut() = LogFiles::default();
+            forget_files(&self.store_files);
+            self.world.checks.borrow_mut().crashed(self.node);
+            return self.start();
+        }
         self.is_lost.set(true);
     }
 
@@ -155,7 +174,7 @@ impl Member {
         let scenario = &self.world.scenario;
         let voters: BTreeMap<_, _> = scenario.founders().map(|node| (node, PeerAddress::default())).collect();
         GroupOptions {
-            founder: self.node == NodeId(1),
+            founder: self.node == NodeId(1) && !self.is_destroyed.get(),
             voters,
             heartbeat_ms: scenario.heartbeat_ms,
             election_timeout_ms: scenario.election_timeout_ms,

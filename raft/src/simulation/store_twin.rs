@@ -79,6 +79,11 @@ fn lock(files: &SharedFiles) -> MutexGuard<'_, StoreFiles> {
     files.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Removes all files of a store.
+pub(crate) fn forget_files(files: &SharedFiles) {
+    *lock(files) = StoreFiles::default();
+}
+
 /// The store.
 pub(crate) struct StoreTwin {
     directory: PathBuf,

@@ -7,7 +7,7 @@ use crate::sabotage::{self, Sabotage};
 /// Steps of a run until its faults end; `SIMULATE_STEPS` says another number.
 const STEPS: u64 = 20_000;
 /// Seeds that a test runs; `SIMULATE_SEEDS` says another number, and `SIMULATE_FIRST` the first of them.
-const SEEDS: u64 = 450;
+const SEEDS: u64 = 350;
 /// Seeds within which a fault must be found that was put in on purpose.
 const PROOF_SEEDS: u64 = 500;
 
@@ -180,4 +180,13 @@ fn a_leader_of_one_that_takes_itself_for_one_when_it_is_two_is_found() {
 fn learners_that_vote_are_found() {
     let found = found_in(Sabotage::LearnersVote, changing);
     assert!(found.contains("which is committed") || found.contains("have nothing in common"), "{found}");
+}
+
+#[test]
+fn a_number_that_comes_back_without_what_it_knew_is_found() {
+    let found = found_in(Sabotage::NumbersReused, changing);
+    assert!(
+        found.contains("which is committed") || found.contains("than others") || found.contains("older than"),
+        "{found}"
+    );
 }
