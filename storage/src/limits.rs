@@ -50,6 +50,14 @@ pub(crate) const SCRATCH_BYTES_MAX: usize = 256 * 1024;
 /// Keys, in the order of their places, among which RANDOMKEY draws one.
 pub(crate) const RANDOM_KEY_WINDOW: usize = 64;
 
+/// Names in a collection for each one of a sample from which on they are drawn one by one, those that come twice again; a larger
+/// sample is taken in one pass over all (`keyspace/names.rs`).
+pub(crate) const SAMPLE_SCAN_SHARE: u64 = 3;
+
+/// Draws for each name of such a sample, before the rest is taken in order: two of three draws bring a new name at the least, where
+/// they are even.
+pub(crate) const SAMPLE_DRAWS_PER_NAME: u64 = 8;
+
 /// Steps of RANDOMKEY over nothing but expired keys before it gives up.
 pub(crate) const RANDOM_KEY_STEPS_MAX: usize = 64;
 

@@ -25,8 +25,8 @@ pub enum Rows {
     /// All of the collection at the first key, and the other key's metadata; the latter alone if it is there and stays. With `DB`,
     /// others: a key of another database is not among those that arguments name.
     Whole,
-    /// Members of a set, drawn at random, as many as the third argument says, and others.
-    Drawn,
+    /// Names in the collection of this type at the first key, drawn at random, as many as the third argument says, and others.
+    Drawn(Type),
     /// The metadata of keys whose deadline has passed: the arguments are how many at most, and when the first one may be.
     Due,
 }

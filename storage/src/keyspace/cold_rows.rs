@@ -9,14 +9,14 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::Keyspace;
-use super::hashed_names::name_element;
+use super::hashed_names::{name_element, random_name};
 use super::key::RowKey;
-use super::lists::End;
+use super::lists::{End, List};
 use super::meta::Type;
 use super::record::Lookup;
 use super::renewal::Removed;
 use super::streams::StreamId;
-use crate::limits::{COLD_KEY_BYTES_MAX, COLD_ROWS_MAX, COLD_SCAN_BYTES, WEIGHED_ELEMENTS_MIN};
+use crate::limits::{COLD_KEY_BYTES_MAX, COLD_ROWS_MAX, COLD_SCAN_BYTES, EXACT_NAMES_MAX, WEIGHED_ELEMENTS_MIN};
 use crate::{ColdRead, Direction, Error, Result};
 
 /// Row kind of names in every collection that has names.
@@ -108,25 +108,26 @@ impl Keyspace<'_> {
         Ok(())
     }
 
-    /// Notes the places from where on members of the set at `key` are cold that `count` draws from `random` will meet, or else its
-    /// metadata ([`ColdRead::Places`]). Looks no further than [`COLD_ROWS_MAX`] draws, and for none if all members are asked for or
-    /// they are few: those come in a row.
+    /// Notes the places from where on names in the collection at `key` are cold that `count` draws from `random` will meet, or else
+    /// its metadata ([`ColdRead::Places`]). Looks no further than [`COLD_ROWS_MAX`] draws, and for none if all members are asked
+    /// for or they are few: those come in a row.
     ///
     /// # Errors
     /// As [`Keyspace::cold_names`].
     pub fn cold_draws(
         &self,
         key: &[u8],
+        kind: Type,
         count: u64,
         random: &mut dyn FnMut() -> u64,
         cold: &mut ColdRows,
     ) -> Result<()> {
-        let Some(Some(set)) = note(self.set(key), cold)? else { return Ok(()) };
-        if count >= set.len() || set.draws_in_order() {
+        let Some(Some(collection)) = note(self.collection(key, kind), cold)? else { return Ok(()) };
+        if count >= collection.size || collection.size <= EXACT_NAMES_MAX {
             return Ok(());
         }
         for _ in 0..count.min(COLD_ROWS_MAX as u64) {
-            match set.draw(self, random()) {
+            match random_name(self, &collection, NAMES, random()) {
                 Err(Error::Cold(ColdRead::Scan { from, .. })) => cold.push(from),
                 drawn => drop(drawn?),
             }
@@ -176,6 +177,21 @@ impl Keyspace<'_> {
         let others = collection.size.saturating_sub(count);
         let mean = (bytes - largest) as u64 / count.saturating_sub(1).max(1);
         Ok(bytes.saturating_add(mean.saturating_mul(others) as usize))
+    }
+
+    /// Returns the bytes of the larger one of the two elements at the ends of the list at `key`; 0 if there is no list.
+    ///
+    /// # Errors
+    /// As the reads of it.
+    pub fn weigh_ends(&self, key: &[u8]) -> Result<usize> {
+        let Lookup { record, prior } = self.lookup(key)?;
+        let Some(record) = record.filter(|record| record.kind() == Type::List) else { return Ok(0) };
+        let list = List::read(self.open(key, &record, prior)?)?;
+        let mut bytes = 0;
+        for index in [0, list.len().saturating_sub(1)] {
+            bytes = bytes.max(list.get(self, index)?.map_or(0, |element| element.len()));
+        }
+        Ok(bytes)
     }
 
     /// Looks for the element at `end` of the list at `key`.
@@ -291,8 +307,9 @@ mod tests {
                 number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
             }
         };
-        let of_set =
-            rounds(&mut store, ColdRead::Places, |keyspace, cold| keyspace.cold_draws(b"set", 50, &mut draws(), cold));
+        let of_set = rounds(&mut store, ColdRead::Places, |keyspace, cold| {
+            keyspace.cold_draws(b"set", Type::Set, 50, &mut draws(), cold)
+        });
         assert!(of_set.iter().any(|count| *count > 10), "many draws at once: {of_set:?}");
         let of_due = rounds(&mut store, ColdRead::Keys, |keyspace, cold| keyspace.cold_due(200, 0, cold));
         assert!(!of_due.is_empty(), "{of_due:?}");
@@ -334,7 +351,7 @@ mod tests {
         let seeds: Vec<u64> = (1..=20).map(|number| number << 56).collect();
         let of_set = rounds(&mut store, ColdRead::Places, |keyspace, cold| {
             let mut seeds = seeds.iter();
-            keyspace.cold_draws(b"set", 20, &mut || *seeds.next().unwrap(), cold)
+            keyspace.cold_draws(b"set", Type::Set, 20, &mut || *seeds.next().unwrap(), cold)
         });
         assert!(of_set.iter().any(|count| *count > 5), "{of_set:?}");
         let of_list = rounds(&mut store, ColdRead::Keys, |keyspace, _| keyspace.cold_elements(b"list", usize::MAX));

@@ -29,6 +29,11 @@ pub(super) fn name_element(kind: u8, name: &[u8]) -> RowKey {
     element
 }
 
+/// The hash in the element bytes that [`name_element`] made.
+pub(super) fn element_hash(element: &[u8]) -> u32 {
+    u32::from_be_bytes(element[1..NAME_START].try_into().expect("four bytes"))
+}
+
 /// The name in the element bytes that [`name_element`] made.
 pub(super) fn element_name(element: &[u8]) -> &[u8] {
     &element[NAME_START..]

@@ -9,8 +9,8 @@
 //! scan that starts and ends where it should; a push or pop touches one row and the metadata. Numbers start at 0 and grow
 //! in both directions; a list that becomes empty stops to exist, and the next one starts at 0 again.
 //!
-//! LINSERT and LREM keep the numbers dense by renumbering the shorter side: they already read O(n) rows to find their
-//! place, as in Redis. LSET overwrites a row, LTRIM deletes rows at the ends, LMOVE is a pop and a push. A later version may
+//! LINSERT and LREM keep the numbers dense by renumbering the shorter side (`list_edits.rs`): they already read O(n) rows to find
+//! their place, as in Redis. LSET overwrites a row, LTRIM deletes rows at the ends, LMOVE is a pop and a push. A later version may
 //! leave holes instead (`size < tail - head` says that there are some), which readers of this version refuse as damage
 //! rather than misread.
 
@@ -37,9 +37,9 @@ pub enum End {
 /// A list, opened for one command. Changes to its length take effect with [`List::save`].
 #[derive(Debug)]
 pub struct List {
-    collection: Collection,
-    head: i64,
-    tail: i64,
+    pub(super) collection: Collection,
+    pub(super) head: i64,
+    pub(super) tail: i64,
 }
 
 impl Keyspace<'_> {
@@ -62,7 +62,7 @@ impl Keyspace<'_> {
 }
 
 impl List {
-    fn read(collection: Collection) -> Result<List> {
+    pub(super) fn read(collection: Collection) -> Result<List> {
         let fields = collection.fields();
         let numbers = fields.split_first_chunk::<8>().and_then(|(head, rest)| {
             let tail: &[u8; 8] = rest.try_into().ok()?;
@@ -182,7 +182,7 @@ impl List {
     }
 
     /// The number of the element at `index`; `index` may be the length, for the end of a range.
-    fn number(&self, index: u64) -> i64 {
+    pub(super) fn number(&self, index: u64) -> i64 {
         self.head + index as i64
     }
 
@@ -215,7 +215,7 @@ impl List {
 }
 
 /// The element bytes of element `number`.
-fn element(number: i64) -> [u8; 9] {
+pub(super) fn element(number: i64) -> [u8; 9] {
     let mut element = [ELEMENT; 9];
     element[1..].copy_from_slice(&(number as u64 ^ (1 << 63)).to_be_bytes());
     element

@@ -14,15 +14,18 @@ mod key;
 mod key_scan;
 #[allow(clippy::module_inception, reason = "the noun that the module is named for")]
 mod keyspace;
+mod list_edits;
 mod lists;
 mod meta;
 #[cfg(test)]
 mod model_test;
+mod names;
 mod record;
 mod renewal;
 mod row_rules;
 mod scratch;
 mod sets;
+mod sorted_ranges;
 mod sorted_sets;
 mod streams;
 mod string_edit;
@@ -39,6 +42,7 @@ pub use key::{ElementKey, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};
 pub use keyspace::Keyspace;
 pub use lists::{End, List};
 pub use meta::{Meta, Prior, Type};
+pub use names::{Names, VisitName};
 pub use record::{Lookup, Record};
 pub use row_rules::ROW_RULES;
 pub use scratch::{KeyCounts, Scratch};

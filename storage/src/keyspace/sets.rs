@@ -11,12 +11,10 @@
 use super::Keyspace;
 use super::collection::Collection;
 use super::hashed_names::{each_name, element_name, name_element, random_name};
-use super::key::RowKey;
 use super::keyspace::damaged;
 use super::meta::Type;
 use super::renewal::Removed;
 use crate::Result;
-use crate::limits::EXACT_NAMES_MAX;
 
 /// Row kind of a set's members.
 const MEMBER: u8 = 0x00;
@@ -44,6 +42,14 @@ impl Keyspace<'_> {
     pub fn set_or_new(&mut self, key: &[u8]) -> Result<Set> {
         let collection = self.collection_or_new(key, Type::Set)?;
         if collection.is_new() { Ok(Set { collection, removed: Removed::default() }) } else { Set::read(collection) }
+    }
+
+    /// A new empty set that replaces whatever `key` holds once it is saved; saved empty, it deletes the key.
+    ///
+    /// # Errors
+    /// As the look-up of the key.
+    pub fn set_replacing(&mut self, key: &[u8]) -> Result<Set> {
+        Ok(Set { collection: self.replacement(key, Type::Set)?, removed: Removed::default() })
     }
 }
 
@@ -97,22 +103,12 @@ impl Set {
         Ok(true)
     }
 
-    /// The row of a member drawn by the random number `random`; `None` only in an empty set.
-    pub(super) fn draw(&self, keyspace: &Keyspace<'_>, random: u64) -> Result<Option<RowKey>> {
-        random_name(keyspace, &self.collection, MEMBER, random)
-    }
-
-    /// Returns whether every draw begins at the first member.
-    pub(super) fn draws_in_order(&self) -> bool {
-        self.len() <= EXACT_NAMES_MAX
-    }
-
     /// Removes a member drawn by the random number `random` and visits it. Nothing happens to an empty set.
     pub fn pop(&mut self, keyspace: &mut Keyspace<'_>, random: u64, visit: &mut dyn FnMut(&[u8])) -> Result<()> {
         if self.is_empty() {
             return Ok(());
         }
-        let element = self.draw(keyspace, random)?;
+        let element = random_name(keyspace, &self.collection, MEMBER, random)?;
         let element = element.ok_or_else(|| damaged(self.collection.key()))?;
         self.remove_element(keyspace, &element);
         visit(element_name(&element));

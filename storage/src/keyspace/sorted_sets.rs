@@ -18,9 +18,10 @@
 //! all of them each time. A pop moves the bound up to what it took, an insertion beyond it moves it back. They are
 //! hints, cut to 28 bytes; both empty until something is popped.
 //!
-//! Ranks: ZRANGE by index counts rows from the nearer end, O(n). The plan for O(log n) is a tree of counts under kind
-//! 0x02 (`[0x02][level u8][first order row of the block …] → rows in the block`), blocks split at 512 rows, kept by sorted
-//! sets above some thousand members and announced by further bytes in the fields. It changes no row that exists.
+//! Ranks: ZRANK counts all rows before the member (`sorted_ranges.rs`), ZRANGE by index counts rows from the nearer end, O(n).
+//! The plan for O(log n) is a tree of counts under kind 0x02 (`[0x02][level u8][first order row of the block …] → rows in the
+//! block`), blocks split at 512 rows, kept by sorted sets above some thousand members and announced by further bytes in the
+//! fields. It changes no row that exists.
 
 use std::ops::{Bound, ControlFlow, Range};
 
@@ -81,10 +82,10 @@ pub enum LexBound<'a> {
 /// A sorted set, opened for one command. Changes to its size take effect with [`SortedSet::save`].
 #[derive(Debug)]
 pub struct SortedSet {
-    collection: Collection,
-    removed: Removed,
-    lowest: Vec<u8>,
-    highest: Vec<u8>,
+    pub(super) collection: Collection,
+    pub(super) removed: Removed,
+    pub(super) lowest: Vec<u8>,
+    pub(super) highest: Vec<u8>,
 }
 
 /// Visits order rows until it breaks: the element's bytes, the member and the score.
@@ -153,10 +154,15 @@ impl SortedSet {
             return Ok(None);
         }
         let Some(row) = keyspace.element(&self.collection, &name_element(MEMBER, member))? else { return Ok(None) };
-        match row.first_chunk::<8>().and_then(|bytes| read_score(*bytes)) {
+        match SortedSet::read_score(&row) {
             Some(score) => Ok(Some(score)),
             None => Err(damaged(self.collection.key())),
         }
+    }
+
+    /// The score in the row of a member, as [`Names`](super::Names) visit them; `None` if there is none.
+    pub fn read_score(row: &[u8]) -> Option<f64> {
+        row.first_chunk::<8>().and_then(|bytes| read_score(*bytes))
     }
 
     /// Gives `member` the score `score`, which is not NaN. `old` is its present score, from [`SortedSet::score`].
@@ -358,7 +364,7 @@ impl SortedSet {
     }
 
     /// Visits order rows in `from..to`.
-    fn scan_order(
+    pub(super) fn scan_order(
         &self,
         keyspace: &Keyspace<'_>,
         from: RowKey,
@@ -386,7 +392,7 @@ impl SortedSet {
         if is_damaged { Err(damaged(self.collection.key())) } else { Ok(()) }
     }
 
-    fn remove_order(&mut self, keyspace: &mut Keyspace<'_>, order: &[u8]) {
+    pub(super) fn remove_order(&mut self, keyspace: &mut Keyspace<'_>, order: &[u8]) {
         keyspace.delete_element(&self.collection, order);
         keyspace.delete_element(&self.collection, &name_element(MEMBER, &order[ORDER_MEMBER_START..]));
         self.collection.size -= 1;
@@ -394,14 +400,14 @@ impl SortedSet {
     }
 
     /// Returns the lower bound for a scan of all order rows.
-    fn order_start(&self) -> RowKey {
+    pub(super) fn order_start(&self) -> RowKey {
         let mut from = RowKey::from_slice(&[ORDER]);
         from.extend_from_slice(&self.lowest);
         from
     }
 
     /// Returns the upper bound for a scan of all order rows.
-    fn order_end(&self) -> RowKey {
+    pub(super) fn order_end(&self) -> RowKey {
         if self.highest.is_empty() {
             return RowKey::from_slice(&[ORDER + 1]);
         }
@@ -421,7 +427,7 @@ impl SortedSet {
     }
 
     /// Moves the bound of `end` to `order` (kind left out), the last row popped there.
-    fn narrow(&mut self, end: ScoreEnd, order: &[u8]) {
+    pub(super) fn narrow(&mut self, end: ScoreEnd, order: &[u8]) {
         match end {
             ScoreEnd::Lowest => self.lowest = order[..order.len().min(ORDER_BOUND_BYTES_MAX)].to_vec(),
             ScoreEnd::Highest => self.highest = bound_above(order),
@@ -460,7 +466,7 @@ fn read_score(bytes: [u8; 8]) -> Option<f64> {
 }
 
 /// The element bytes that keep `member` in its place.
-fn order_element(score: f64, member: &[u8]) -> RowKey {
+pub(super) fn order_element(score: f64, member: &[u8]) -> RowKey {
     let mut element = RowKey::with_capacity(ORDER_MEMBER_START + member.len());
     element.push(ORDER);
     element.extend_from_slice(&write_score(score));
@@ -482,7 +488,7 @@ fn score_bound(score: f64, is_after: bool) -> RowKey {
 }
 
 /// The first bytes after `element`.
-fn after(mut element: RowKey) -> RowKey {
+pub(super) fn after(mut element: RowKey) -> RowKey {
     element.push(0);
     element
 }

@@ -17,12 +17,22 @@ impl StringEdit<'_> {
         self.row.extend_from_slice(bytes);
     }
 
+    /// Makes it `length` bytes long at least; what is new is zero.
+    pub fn grow(&mut self, length: usize) {
+        let row_bytes = self.header_bytes + length;
+        if self.row.len() < row_bytes {
+            self.row.resize(row_bytes, 0);
+        }
+    }
+
+    /// The string as it is, to be overwritten.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.row[self.header_bytes..]
+    }
+
     /// Overwrites from `offset` on; a gap is filled with zero bytes.
     pub fn overwrite(&mut self, offset: usize, bytes: &[u8]) {
-        let start = self.header_bytes + offset;
-        if self.row.len() < start + bytes.len() {
-            self.row.resize(start + bytes.len(), 0);
-        }
-        self.row[start..start + bytes.len()].copy_from_slice(bytes);
+        self.grow(offset + bytes.len());
+        self.bytes_mut()[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 }

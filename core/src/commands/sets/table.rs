@@ -15,5 +15,5 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(304, &facts::SISMEMBER, handlers::sismember).reads(MEMBERS),
     Command::read(305, &facts::SMISMEMBER, handlers::smismember).reads(MEMBERS),
     Command::read(306, &facts::SMEMBERS, handlers::smembers),
-    Command::write(307, &facts::SPOP, handlers::spop).draws().reads(Rows::Drawn).returning(),
+    Command::write(307, &facts::SPOP, handlers::spop).draws().reads(Rows::Drawn(Type::Set)).returning(),
 ];

@@ -47,8 +47,8 @@ enum Named {
         /// True if the other key may be there.
         replaces: bool,
     },
-    /// So many members of a set, drawn at random.
-    Draws(u64),
+    /// So many names in the collection at the first key, drawn at random.
+    Draws(Type, u64),
     /// The metadata of keys whose deadline has passed.
     Due {
         /// Keys at most.
@@ -108,9 +108,9 @@ pub(super) fn note_named(
                 keyspace.cold_elements(args[1], TRIAL_BYTES_MAX)?;
             }
         }
-        Named::Draws(count) => {
+        Named::Draws(kind, count) => {
             let mut random = Random::new(seed.unwrap_or(0));
-            keyspace.cold_draws(args[1], count, &mut || random.next_u64(), cold)?;
+            keyspace.cold_draws(args[1], kind, count, &mut || random.next_u64(), cold)?;
             if !cold.is_empty() {
                 return Err(Error::Cold(ColdRead::Places(std::mem::take(cold))));
             }
@@ -130,7 +130,7 @@ pub(super) fn names_to_the_end(command: &Command, args: Args<'_>) -> Option<(usi
         }
         Named::Elements { first, step, .. } => Some((first, step)),
         Named::Entries => Some((2, 1)),
-        Named::End(_) | Named::Whole { .. } | Named::Draws(_) | Named::Due { .. } => None,
+        Named::End(_) | Named::Whole { .. } | Named::Draws(..) | Named::Due { .. } => None,
     }
 }
 
@@ -149,7 +149,7 @@ pub fn changes_at_once(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_
             args.len() <= first + step && !(removes && keyspace.may_renew(args[1], kind, 1).unwrap_or(false))
         }
         Named::End(_) => true,
-        Named::Entries | Named::Whole { .. } | Named::Draws(_) | Named::Due { .. } => false,
+        Named::Entries | Named::Whole { .. } | Named::Draws(..) | Named::Due { .. } => false,
     };
     reads_one && !and_others
 }
@@ -180,9 +180,10 @@ fn foresee(command: &Command, args: Args<'_>) -> Foresight {
             };
             only(Named::Whole { replaces })
         }
-        Rows::Drawn => {
-            let count = args.get(2).map_or(Some(1), |count| std::str::from_utf8(count).ok()?.parse().ok());
-            with_others(Named::Draws(count.unwrap_or(0)))
+        Rows::Drawn(kind) => {
+            let number = |arg: &[u8]| std::str::from_utf8(arg).ok()?.parse::<i64>().ok();
+            let count = args.get(2).map_or(Some(1), |count| number(count));
+            with_others(Named::Draws(kind, count.unwrap_or(0).unsigned_abs()))
         }
         Rows::Due => {
             let number = |at: usize| args.get(at).and_then(|arg| parse_usize(arg).ok()).unwrap_or(0);
@@ -211,7 +212,7 @@ mod tests {
                 Named::Entries => "entries".to_owned(),
                 Named::End(end) => format!("{end:?}"),
                 Named::Whole { replaces } => format!("whole{}", if replaces { ", over another" } else { "" }),
-                Named::Draws(count) => format!("{count} drawn"),
+                Named::Draws(kind, count) => format!("{kind:?}: {count} drawn"),
                 Named::Due { count, from_ms } => format!("{count} due from {from_ms}"),
             };
             if and_others { named + " and others" } else { named }
@@ -227,9 +228,9 @@ mod tests {
             ("HGETALL h", "keys and others"),
             ("SADD s a b", "Set: a b"),
             ("SREM s a b", "Set: -a b"),
-            ("SPOP s", "1 drawn and others"),
-            ("SPOP s 20", "20 drawn and others"),
-            ("SPOP s x", "0 drawn and others"),
+            ("SPOP s", "Set: 1 drawn and others"),
+            ("SPOP s 20", "Set: 20 drawn and others"),
+            ("SPOP s x", "Set: 0 drawn and others"),
             ("ZADD z 1 a 2 b", "SortedSet: -a b"),
             ("ZADD z nx CH 1 a", "SortedSet: -a"),
             ("ZADD", "SortedSet: -"),

@@ -1,0 +1,374 @@
+//! The names of a set, hash or sorted set, whatever their values are: for commands that go through them in pieces or draw them.
+//!
+//! What a newcomer would get wrong: names come in the order of their hashes, which never change. So the hash to go on from is all
+//! that a cursor needs, and what is added or removed meanwhile hides no name that was there throughout.
+
+use std::collections::HashSet;
+use std::ops::{Bound, ControlFlow};
+
+use super::Keyspace;
+use super::collection::Collection;
+use super::hashed_names::{element_hash, element_name, name_element, random_name};
+use super::key::RowKey;
+use super::keyspace::damaged;
+use super::meta::Type;
+use crate::limits::{EXACT_NAMES_MAX, SAMPLE_DRAWS_PER_NAME, SAMPLE_SCAN_SHARE};
+use crate::{Direction, Result, Row};
+
+/// Row kind of names in every collection that has names.
+const NAMES: u8 = 0x00;
+
+/// The names in a set, hash or sorted set with what their rows hold: nothing, a field's value, or what
+/// [`SortedSet::read_score`](super::SortedSet::read_score) reads.
+#[derive(Debug)]
+pub struct Names {
+    collection: Collection,
+}
+
+/// Visits a name and its row's value, until it breaks or fails.
+pub type VisitName<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>;
+
+impl Keyspace<'_> {
+    /// The names at `key`, unless the key is absent or expired.
+    ///
+    /// # Errors
+    /// [`Error::WrongType`](crate::Error::WrongType) if the key holds another type than `kind`.
+    ///
+    /// # Panics
+    /// If collections of the type `kind` have no names.
+    pub fn names(&self, key: &[u8], kind: Type) -> Result<Option<Names>> {
+        assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
+        Ok(self.collection(key, kind)?.map(|collection| Names { collection }))
+    }
+}
+
+impl Names {
+    /// Returns the number of names.
+    pub fn len(&self) -> u64 {
+        self.collection.size
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.collection.size == 0
+    }
+
+    /// The value of the row of `name`.
+    pub fn get<'k>(&self, keyspace: &'k Keyspace<'_>, name: &[u8]) -> Result<Option<Row<'k>>> {
+        keyspace.element(&self.collection, &name_element(NAMES, name))
+    }
+
+    /// Returns whether `name` is one of them.
+    pub fn contains(&self, keyspace: &Keyspace<'_>, name: &[u8]) -> Result<bool> {
+        keyspace.has_element(&self.collection, &name_element(NAMES, name))
+    }
+
+    /// Visits all names in the order of their hashes, until `visit` breaks.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`](crate::Error::Corruption) if all were visited and are not as many as they should be; those of `visit`.
+    pub fn each(&self, keyspace: &Keyspace<'_>, visit: VisitName<'_>) -> Result<()> {
+        let (mut count, mut has_broken) = (0, false);
+        self.scan(keyspace, 0, &mut |element, value| {
+            count += 1;
+            let flow = visit(element_name(element), value)?;
+            has_broken = flow.is_break();
+            Ok(flow)
+        })?;
+        if has_broken || count == self.len() { Ok(()) } else { Err(damaged(self.collection.key())) }
+    }
+
+    /// Visits names in the order of their hashes, from the hash `from` on, until `visit` breaks; then it is still called for those
+    /// that have the hash of the last one. Returns the hash to go on from, which is never 0; `None` behind the last name.
+    ///
+    /// # Errors
+    /// As the reads, and those of `visit`.
+    pub fn page(&self, keyspace: &Keyspace<'_>, from: u32, visit: VisitName<'_>) -> Result<Option<u32>> {
+        let (mut last, mut next) = (None, None);
+        self.scan(keyspace, from, &mut |element, value| {
+            let hash = element_hash(element);
+            if last.is_some_and(|last| last != hash) {
+                next = Some(hash);
+                return Ok(ControlFlow::Break(()));
+            }
+            if visit(element_name(element), value)?.is_break() {
+                last = Some(hash);
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(next)
+    }
+
+    /// Visits `count` different names that are drawn by the numbers of `random`, in any order; all if there are no more.
+    ///
+    /// # Errors
+    /// As [`Names::each`].
+    pub fn sample(
+        &self,
+        keyspace: &Keyspace<'_>,
+        count: u64,
+        random: &mut dyn FnMut() -> u64,
+        visit: VisitName<'_>,
+    ) -> Result<()> {
+        if count.saturating_mul(SAMPLE_SCAN_SHARE) > self.len() {
+            // One pass, in which each name is taken with the chance that leaves as many as are still wanted.
+            let (mut wanted, mut left) = (count.min(self.len()), self.len());
+            return self.each(keyspace, &mut |name, value| {
+                let is_taken = left > 0 && below(random(), left) < wanted;
+                left = left.saturating_sub(1);
+                if !is_taken {
+                    return Ok(ControlFlow::Continue(()));
+                }
+                wanted -= 1;
+                visit(name, value)
+            });
+        }
+        let mut drawn: HashSet<RowKey> = HashSet::new();
+        for _ in 0..count.saturating_mul(SAMPLE_DRAWS_PER_NAME) {
+            if drawn.len() as u64 == count {
+                return Ok(());
+            }
+            let element = self.draw_one(keyspace, random())?;
+            if !drawn.contains(&element) {
+                if self.visit_element(keyspace, &element, visit)?.is_break() {
+                    return Ok(());
+                }
+                drawn.insert(element);
+            }
+        }
+        // Draws that met the same few again and again: others in their order make up for them.
+        let mut missing = count - drawn.len() as u64;
+        self.each(keyspace, &mut |name, value| {
+            if missing == 0 {
+                return Ok(ControlFlow::Break(()));
+            }
+            if drawn.contains(&name_element(NAMES, name)) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            missing -= 1;
+            visit(name, value)
+        })
+    }
+
+    /// Visits `count` names that are drawn by the numbers of `random`, each out of all, until `visit` breaks. Nothing happens
+    /// where there are none.
+    ///
+    /// # Errors
+    /// As the reads, and those of `visit`.
+    pub fn draw(
+        &self,
+        keyspace: &Keyspace<'_>,
+        count: u64,
+        random: &mut dyn FnMut() -> u64,
+        visit: VisitName<'_>,
+    ) -> Result<()> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        // Of few names each draw walks over all: many draws walk once.
+        let mut few: Vec<RowKey> = Vec::new();
+        if count > 1 && self.len() <= EXACT_NAMES_MAX {
+            self.scan(keyspace, 0, &mut |element, _| {
+                few.push(RowKey::from_slice(element));
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        for _ in 0..count {
+            let element = match few.len() {
+                0 => self.draw_one(keyspace, random())?,
+                length => few[below(random(), length as u64) as usize].clone(),
+            };
+            if self.visit_element(keyspace, &element, visit)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn draw_one(&self, keyspace: &Keyspace<'_>, random: u64) -> Result<RowKey> {
+        random_name(keyspace, &self.collection, NAMES, random)?.ok_or_else(|| damaged(self.collection.key()))
+    }
+
+    fn visit_element(&self, keyspace: &Keyspace<'_>, element: &[u8], visit: VisitName<'_>) -> Result<ControlFlow<()>> {
+        let value = keyspace.element(&self.collection, element)?.ok_or_else(|| damaged(self.collection.key()))?;
+        visit(element_name(element), &value)
+    }
+
+    /// Visits the rows of names, from the hash `from` on, until `visit` breaks or fails.
+    fn scan(&self, keyspace: &Keyspace<'_>, from: u32, visit: VisitName<'_>) -> Result<()> {
+        let (mut start, end) = (RowKey::from_slice(&[NAMES]), [NAMES + 1]);
+        start.extend_from_slice(&from.to_be_bytes());
+        let (from, to) = (Bound::Included(&start[..]), Bound::Excluded(&end[..]));
+        let mut failed = Ok(());
+        keyspace.scan_elements(&self.collection, from, to, Direction::Forward, &mut |element, value| {
+            visit(element, value).unwrap_or_else(|error| {
+                failed = Err(error);
+                ControlFlow::Break(())
+            })
+        })?;
+        failed
+    }
+}
+
+/// The number below `bound` that `random` stands for.
+fn below(random: u64, bound: u64) -> u64 {
+    ((u128::from(random) * u128::from(bound)) >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::keyspace::support::Shard;
+
+    fn filled(shard: &mut Shard, count: u32) {
+        let mut keyspace = shard.keyspace();
+        let mut hash = keyspace.hash_or_new(b"k").unwrap();
+        for number in 0..count {
+            hash.insert(&mut keyspace, &number.to_le_bytes(), &number.to_be_bytes()).unwrap();
+        }
+        hash.save(&mut keyspace).unwrap();
+    }
+
+    /// Random numbers of a seed: Knuth's MMIX generator, its low bits mixed.
+    fn numbers(mut seed: u64) -> impl FnMut() -> u64 {
+        move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            seed ^ (seed >> 29)
+        }
+    }
+
+    fn number(name: &[u8], value: &[u8]) -> u32 {
+        let number = u32::from_le_bytes(name.try_into().unwrap());
+        assert_eq!(value, number.to_be_bytes(), "a name comes with its own value");
+        number
+    }
+
+    #[test]
+    fn pages_together_have_each_name_once() {
+        let mut shard = Shard::default();
+        filled(&mut shard, 3000);
+        let keyspace = shard.keyspace();
+        let names = keyspace.names(b"k", Type::Hash).unwrap().unwrap();
+        let (mut found, mut from, mut pages) = (BTreeSet::new(), Some(0), 0);
+        while let Some(hash) = from {
+            let mut left = 7;
+            from = names
+                .page(&keyspace, hash, &mut |name, value| {
+                    assert!(found.insert(number(name, value)), "twice");
+                    left -= 1;
+                    Ok(if left <= 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                })
+                .unwrap();
+            assert_ne!(from, Some(0), "0 begins anew");
+            pages += 1;
+        }
+        assert_eq!((found.len(), pages), (3000, 3000usize.div_ceil(7)));
+    }
+
+    #[test]
+    fn names_that_were_there_throughout_are_on_a_page_whatever_comes_and_goes_between() {
+        let mut shard = Shard::default();
+        filled(&mut shard, 1000);
+        let (mut found, mut from, mut step) = (BTreeSet::new(), Some(0), 0u32);
+        while let Some(hash) = from {
+            let mut keyspace = shard.keyspace();
+            let names = keyspace.names(b"k", Type::Hash).unwrap().unwrap();
+            let mut left = 10;
+            from = names
+                .page(&keyspace, hash, &mut |name, value| {
+                    found.insert(number(name, value));
+                    left -= 1;
+                    Ok(if left <= 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+                })
+                .unwrap();
+            let mut hash = keyspace.hash(b"k").unwrap().unwrap();
+            // Odd ones go, and others come, before the place of the scan and behind it.
+            assert!(hash.remove(&mut keyspace, &(2 * step + 1).to_le_bytes()).unwrap());
+            let new = 1000 + step;
+            assert!(hash.insert(&mut keyspace, &new.to_le_bytes(), &new.to_be_bytes()).unwrap());
+            hash.save(&mut keyspace).unwrap();
+            step += 1;
+        }
+        assert!((0..1000).step_by(2).all(|number| found.contains(&number)), "after {step} steps");
+    }
+
+    #[test]
+    fn names_of_one_hash_are_on_one_page() {
+        // Two names whose CRC-32 is the same.
+        let names = [&b"plumless"[..], b"buckeroo"];
+        assert_eq!(name_element(NAMES, names[0])[..5], name_element(NAMES, names[1])[..5]);
+        let mut shard = Shard::default();
+        let mut keyspace = shard.keyspace();
+        let mut set = keyspace.set_or_new(b"k").unwrap();
+        for name in names {
+            set.insert(&mut keyspace, name).unwrap();
+        }
+        set.save(&mut keyspace).unwrap();
+        let (set, mut count) = (keyspace.names(b"k", Type::Set).unwrap().unwrap(), 0);
+        let next = set.page(&keyspace, 0, &mut |_, _| {
+            count += 1;
+            Ok(ControlFlow::Break(()))
+        });
+        assert_eq!((next.unwrap(), count), (None, 2));
+    }
+
+    #[test]
+    fn a_sample_has_as_many_different_names_as_were_asked_for() {
+        for size in [1, 5, 64, 65, 1000u32] {
+            let mut shard = Shard::default();
+            filled(&mut shard, size);
+            let keyspace = shard.keyspace();
+            let names = keyspace.names(b"k", Type::Hash).unwrap().unwrap();
+            for count in [0, 1, 2, 20, 64, 333, 334, 999, 1000, u64::MAX] {
+                let (mut found, mut random) = (BTreeSet::new(), numbers(count));
+                names
+                    .sample(&keyspace, count, &mut random, &mut |name, value| {
+                        assert!(found.insert(number(name, value)), "twice");
+                        Ok(ControlFlow::Continue(()))
+                    })
+                    .unwrap();
+                assert_eq!(found.len() as u64, count.min(u64::from(size)), "{count} of {size}");
+            }
+            // Whatever the numbers are, they come to an end.
+            let mut found = 0;
+            names
+                .sample(&keyspace, 20, &mut || 7, &mut |_, _| {
+                    found += 1;
+                    Ok(ControlFlow::Continue(()))
+                })
+                .unwrap();
+            assert_eq!(found, size.min(20));
+        }
+    }
+
+    #[test]
+    fn every_name_is_drawn_and_every_sample_is_likely() {
+        for size in [10, 200u32] {
+            let mut shard = Shard::default();
+            filled(&mut shard, size);
+            let keyspace = shard.keyspace();
+            let names = keyspace.names(b"k", Type::Hash).unwrap().unwrap();
+            let (mut drawn, mut sampled) = (BTreeMap::new(), BTreeMap::new());
+            let mut random = numbers(9);
+            names
+                .draw(&keyspace, u64::from(size) * 100, &mut random, &mut |name, value| {
+                    *drawn.entry(number(name, value)).or_insert(0) += 1;
+                    Ok(ControlFlow::Continue(()))
+                })
+                .unwrap();
+            for _ in 0..200 {
+                names
+                    .sample(&keyspace, u64::from(size) / 2, &mut random, &mut |name, value| {
+                        *sampled.entry(number(name, value)).or_insert(0) += 1;
+                        Ok(ControlFlow::Continue(()))
+                    })
+                    .unwrap();
+            }
+            assert_eq!((drawn.len(), sampled.len()), (size as usize, size as usize));
+            // 100 of each are expected, with a standard deviation of 7 in a pass over all
+            assert!(sampled.values().all(|count| (60..140).contains(count)), "{sampled:?}");
+        }
+    }
+}
