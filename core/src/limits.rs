@@ -401,6 +401,15 @@ pub const BATCH_REPLY_BYTES_MIN: usize = 1 << 20;
 /// Keys that one step of SCAN or KEYS looks at, whatever COUNT says: a step holds its core for less than half a millisecond.
 pub const SCAN_KEYS_MAX: usize = 1000;
 
+/// Names that one step of HSCAN, SSCAN or ZSCAN looks at, whatever COUNT says: as those of SCAN.
+pub const SCAN_NAMES_MAX: u64 = 1000;
+
+/// Bytes of names and values after which such a step ends.
+pub const SCAN_NAMES_BYTES: usize = 1 << 20;
+
+/// Names of a collection that one step answers all at once: as many as Redis keeps in one piece unless it is told otherwise.
+pub const SCANNED_WHOLE_NAMES_MAX: u64 = 128;
+
 /// Steps one match of a pattern may take; beyond them it is taken as not matching, so that `*a*a*a*…` cannot hold a core.
 pub const GLOB_STEPS_MAX: u32 = 1_000_000;
 

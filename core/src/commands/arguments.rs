@@ -30,6 +30,16 @@ pub(super) fn read_i64(bytes: &[u8]) -> Option<i64> {
     if negative { 0i64.checked_sub_unsigned(magnitude) } else { i64::try_from(magnitude).ok() }
 }
 
+/// Reads an integer that is not below `min`.
+///
+/// # Errors
+/// [`CommandError::NOT_AN_INTEGER`], or Redis' "value is out of range" with the bounds.
+pub(super) fn parse_i64_from(arg: &[u8], min: i64) -> Result<i64, CommandError> {
+    let out_of_range =
+        || CommandError::owned(format!("ERR value is out of range, value must between {min} and {}", i64::MAX));
+    parse_i64(arg).and_then(|number| if number < min { Err(out_of_range()) } else { Ok(number) })
+}
+
 /// Reads a count or length that must not be negative.
 ///
 /// # Errors

@@ -57,13 +57,30 @@ impl Redis {
     }
 }
 
-/// The reply with the elements of unordered ones sorted.
-fn sorted(name: &str, reply: Vec<u8>) -> Vec<u8> {
-    let pair = match name {
-        "keys" | "smembers" | "spop" | "hkeys" | "hvals" => 1,
+/// The reply to a command with the elements of unordered ones sorted.
+fn sorted(words: &[String], protocol: Protocol, reply: Vec<u8>) -> Vec<u8> {
+    let has_values = words.iter().skip(3).any(|word| ["WITHVALUES", "WITHSCORES"].contains(&word.as_str()));
+    let pair = match words[0].as_str() {
+        "keys" | "smembers" | "spop" | "hkeys" | "hvals" | "sunion" | "sinter" | "sdiff" => 1,
         "hgetall" => 2,
+        "srandmember" | "hrandfield" | "zrandmember" if has_values && protocol == Protocol::Resp2 => 2,
+        "srandmember" | "hrandfield" | "zrandmember" => 1,
+        "sscan" | "hscan" | "zscan" => return sorted_scan(&words[0], reply),
         _ => return reply,
     };
+    sorted_groups(pair, reply)
+}
+
+/// The reply to a scan of a collection with its elements sorted.
+fn sorted_scan(name: &str, reply: Vec<u8>) -> Vec<u8> {
+    let Ok(parts) = value::split_elements(&reply) else { return reply };
+    let parts: Vec<&[u8]> = parts.collect();
+    let elements = sorted_groups(if name == "sscan" { 1 } else { 2 }, parts[1].to_vec());
+    [b"*2\r\n", parts[0], &elements].concat()
+}
+
+/// An array whose elements, in groups of `pair`, are sorted.
+fn sorted_groups(pair: usize, reply: Vec<u8>) -> Vec<u8> {
     let Ok(elements) = value::split_elements(&reply) else { return reply };
     let elements: Vec<&[u8]> = elements.collect();
     let mut groups: Vec<&[&[u8]]> = elements.chunks(pair).collect();
@@ -93,8 +110,8 @@ fn replies_are_those_of_redis() {
                 shard.delete(line[1].as_bytes());
             }
             let request: Vec<Vec<u8>> = line.iter().map(|word| word.clone().into_bytes()).collect();
-            let expected = sorted(&line[0], redis.run(&request));
-            let reply = sorted(&line[0], shard.run(protocol, &line));
+            let expected = sorted(&line, protocol, redis.run(&request));
+            let reply = sorted(&line, protocol, shard.run(protocol, &line));
             if reply != expected {
                 println!("{line:?}\n  redis  {}\n  basalt {}", expected.escape_ascii(), reply.escape_ascii());
                 failures += 1;
@@ -111,7 +128,7 @@ fn replies_are_those_of_redis() {
 fn a_store_that_freezes_all_the_time_answers_as_plain_rows() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path(), &StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20))).unwrap();
-    let (mut plain, mut stored, mut commands) = (Shard::new(), Shard::over(store), RandomCommands::new(7));
+    let (mut plain, mut stored, mut commands) = (Shard::new(), Shard::over(store), RandomCommands::with_drawing(7));
     for step in 0..STORE_COMMAND_COUNT {
         let line = commands.draw();
         let (expected, reply) = (plain.run(Protocol::Resp3, &line), stored.run(Protocol::Resp3, &line));

@@ -24,6 +24,7 @@ mod key_positions;
 pub mod keys;
 pub mod lists;
 mod long_double;
+mod names;
 #[cfg(test)]
 mod odd_numbers;
 pub mod pubsub;

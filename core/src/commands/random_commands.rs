@@ -43,6 +43,9 @@ const TEMPLATES: &[&str] = &[
     "hvals $hash",
     "hincrby $hash $name $int",
     "hincrbyfloat $hash $name $float",
+    "hrandfield $hash $none_or_all ?WITHVALUES",
+    "hrandfield nothing ?$int",
+    "hscan $hash $cursor COUNT $large ?MATCH_$pattern",
     "zadd $zset $members",
     "zadd $zset ?NX ?XX ?gt ?LT ?CH ?INCR $members",
     "zadd $zset ?xx ?gt ?CH $members",
@@ -116,6 +119,9 @@ const TEMPLATES: &[&str] = &[
     "keys $pattern",
 ];
 
+/// More of them, whose replies follow from random numbers: two servers do not draw the same ones.
+const DRAWING_TEMPLATES: &[&str] = &["spop $set ?$count", "hrandfield $hash ?$few", "hrandfield $hash $few WITHVALUES"];
+
 /// Commands on keys that are not drawn, and why: they are compared in `tests/tests/all/compatibility.rs` alone.
 const NOT_DRAWN: &[(&str, &str)] = &[
     ("dbsize", "it has no key"),
@@ -135,11 +141,18 @@ const NOT_DRAWN: &[(&str, &str)] = &[
 pub(crate) struct RandomCommands {
     random: Random,
     drawn: usize,
+    /// True if commands are drawn that draw random numbers themselves.
+    has_drawing: bool,
 }
 
 impl RandomCommands {
     pub(crate) fn new(seed: u64) -> RandomCommands {
-        RandomCommands { random: Random::new(seed), drawn: 0 }
+        RandomCommands { random: Random::new(seed), drawn: 0, has_drawing: false }
+    }
+
+    /// The same, with commands that draw random numbers: for two executions in which those are the same.
+    pub(crate) fn with_drawing(seed: u64) -> RandomCommands {
+        RandomCommands { has_drawing: true, ..RandomCommands::new(seed) }
     }
 
     /// Returns whether something that happens once in `times` happens now.
@@ -151,7 +164,8 @@ impl RandomCommands {
     pub(crate) fn draw(&mut self) -> Vec<String> {
         self.drawn += 1;
         let mut words = Vec::new();
-        for word in self.pick(TEMPLATES).split(' ') {
+        let templates = if self.has_drawing && self.one_in(20) { DRAWING_TEMPLATES } else { TEMPLATES };
+        for word in self.pick(templates).split(' ') {
             match word.strip_prefix('?') {
                 None => self.word(word, &mut words),
                 Some(parts) if self.one_in(4) => parts.split('_').for_each(|part| self.word(part, &mut words)),
@@ -159,7 +173,7 @@ impl RandomCommands {
             }
         }
         // now and then a key of another type, no key, or a word too many
-        if self.one_in(20) && words[1] != "zlex" && !words[0].ends_with("incrby") {
+        if self.one_in(20) && !["zlex", "nothing"].contains(&words[1].as_str()) && !words[0].ends_with("incrby") {
             words[1] = self.pick(&["l1", "s1", "h1", "z1", "x1", "none"]);
         }
         if self.one_in(40) {
@@ -210,7 +224,21 @@ impl RandomCommands {
             "$past" => self.pick(&["0", "-1", "x", "9223372036854775807", "-9223372036854775808"]),
             "$db" => self.pick(&["0", "1", "16", "-1", "x", "99999999999"]),
             "$pattern" => self.pick(&["*", "t*", "?1", "[a-t]1", "t[^1]", "\\t1", "[", "t1", ""]),
-            "$name" => self.pick(&["a", "b", "c", "d", "e", "f", "g", "a\r\nb", "", "12", "-7"]),
+            "$name" => self.pick(&["a", "b", "c", "d", "e", "f", "g", "a\r\nb", "", "12", "-7", "ab", "abc", "a\0"]),
+            "$where" => self.pick(&["BEFORE", "after", "AFTER", "before", "x"]),
+            "$end" => self.pick(&["LEFT", "right", "LEFT", "RIGHT", "left", "x"]),
+            "$lowest" => self.pick(&["MIN", "max", "MIN", "MAX", "x"]),
+            "$aggregate" => self.pick(&["SUM", "min", "MAX", "x"]),
+            "$none_or_all" => self.pick(&["0", "100", "100", "9223372036854775807", "-9223372036854775808", "x", ""]),
+            "$few" => self.pick(&["1", "2", "-3", "5", "0"]),
+            "$cursor" => self.pick(&["0", "0", "0", "00", "", "x", " 0", "0 ", "99999999999999999999"]),
+            "$large" => self.pick(&["100", "1000", "100", "0", "-1", "x"]),
+            "$bit" => self.pick(&["0", "1", "1", "2", "x"]),
+            "$unit" => self.pick(&["BYTE", "bit", "BIT", "x"]),
+            "$bitop" => self.pick(&["AND", "or", "XOR", "not", "x"]),
+            "$overflow" => self.pick(&["WRAP", "sat", "FAIL", "x"]),
+            "$field" => self.pick(&["u8", "i8", "u1", "i1", "i64", "u63", "u5", "i13", "u64", "i65", "x", "i0"]),
+            "$bitoffset" => self.pick(&["0", "1", "7", "8", "13", "100", "#0", "#1", "#3", "-1", "x", "4294967296"]),
             "$int" => self.pick(&[
                 "0",
                 "1",

@@ -79,7 +79,7 @@ impl<R: Rows> Shard<R> {
         Keyspace::new(&mut self.rows, &mut self.scratch, versions, 0, self.now_ms).delete(key).unwrap();
     }
 
-    fn try_run(&mut self, args: &[&[u8]], reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    pub(super) fn try_run(&mut self, args: &[&[u8]], reply: &mut Reply<'_>) -> Result<(), CommandError> {
         self.run_command(table::find(args)?, args, reply)
     }
 

@@ -169,7 +169,7 @@ const MAKE_KEYS: [&str; 7] = [
     "XADD stream 1-1 field value",
 ];
 
-/// Calls of every command on a key, `K`. Each is made on a key of each type.
+/// Calls of every command on a key, `K`. Each is made on a key of each type. `{K}name` is another key in the same slot.
 const CALLS: &[&str] = &[
     // Any type.
     "EXISTS K",
@@ -361,6 +361,16 @@ const CALLS: &[&str] = &[
     "HINCRBYFLOAT K nothing 0x1p-3",
     "HINCRBYFLOAT K b inf",
     "HINCRBYFLOAT K b x",
+    "HRANDFIELD K 0",
+    "HRANDFIELD K 9",
+    "HRANDFIELD K 9 WITHVALUES",
+    "HRANDFIELD K 9223372036854775807 WITHVALUES",
+    "HRANDFIELD K x",
+    "HRANDFIELD K 1 FOO",
+    "HSCAN K 0",
+    "HSCAN K 0 MATCH a COUNT 100",
+    "HSCAN K x",
+    "HSCAN K 0 COUNT x",
     // Sorted sets.
     "ZADD K 1 x 2.5 y -inf z",
     "ZADD K 1e-400 x",
@@ -454,7 +464,10 @@ const CALLS: &[&str] = &[
 /// Calls whose replies have no order, or tell of the time.
 fn comparison_of(call: &str) -> As {
     match call.split(' ').next() {
-        Some("SMEMBERS" | "SPOP" | "HGETALL" | "HKEYS" | "HVALS" | "KEYS" | "SCAN") => As::Unordered,
+        Some(
+            "SMEMBERS" | "SPOP" | "HGETALL" | "HKEYS" | "HVALS" | "KEYS" | "SCAN" | "SUNION" | "SINTER" | "SDIFF"
+            | "SSCAN" | "HSCAN" | "ZSCAN" | "SRANDMEMBER" | "HRANDFIELD" | "ZRANDMEMBER",
+        ) => As::Unordered,
         Some("PTTL") => As::Kinds,
         Some("EXPIRETIME") => As::Near,
         // Redis shares small integers, and says that they have 2147483647 owners.
@@ -465,7 +478,7 @@ fn comparison_of(call: &str) -> As {
 }
 
 /// Questions that show all that a call may have done to a key.
-const LOOKS: [&str; 3] = ["TYPE K", "EXPIRETIME K", "EXISTS K other new"];
+const LOOKS: [&str; 4] = ["TYPE K", "EXPIRETIME K", "EXISTS K other new", "TYPE {K}new"];
 
 #[test]
 fn every_command_answers_as_redis_whatever_type_its_key_has() {
@@ -475,8 +488,11 @@ fn every_command_answers_as_redis_whatever_type_its_key_has() {
             comparison.compare("SET other there", As::Bytes);
             for key in KEYS {
                 for line in std::iter::once(call).chain(&LOOKS) {
-                    let line: Vec<&str> = line.split(' ').map(|word| if word == "K" { key } else { word }).collect();
-                    let line = line.join(" ");
+                    let word = |word: &str| match word.strip_prefix("{K}") {
+                        Some(name) => format!("{{{key}}}{name}"),
+                        None => if word == "K" { key } else { word }.to_owned(),
+                    };
+                    let line = line.split(' ').map(word).collect::<Vec<_>>().join(" ");
                     comparison.compare(&line, comparison_of(&line));
                 }
                 comparison.compare("DEL new", As::Bytes);

@@ -250,6 +250,73 @@ pub static HMSET: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `HRANDFIELD`.
+pub static HRANDFIELD: Facts = Facts {
+    name: "hrandfield",
+    arity: -2,
+    flags: Flags::READONLY,
+    keys: (1, 1, 1),
+    categories: &["@read", "@hash", "@slow"],
+    tips: &["nondeterministic_output"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::Hash,
+    since: "6.2.0",
+    complexity: "O(N) where N is the number of fields returned",
+    summary: "Get one or multiple random fields from a hash",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument {
+            name: "options",
+            kind: "block",
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "count", kind: "integer", ..Argument::BLANK },
+                Argument {
+                    name: "withvalues",
+                    kind: "pure-token",
+                    token: Some("WITHVALUES"),
+                    flags: &["optional"],
+                    ..Argument::BLANK
+                },
+            ],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
+/// `HSCAN`.
+pub static HSCAN: Facts = Facts {
+    name: "hscan",
+    arity: -3,
+    flags: Flags::READONLY,
+    keys: (1, 1, 1),
+    categories: &["@read", "@hash", "@slow"],
+    tips: &["nondeterministic_output"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::Hash,
+    since: "2.8.0",
+    complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection..",
+    summary: "Incrementally iterate hash fields and associated values",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "cursor", kind: "integer", ..Argument::BLANK },
+        Argument { name: "pattern", kind: "pattern", token: Some("MATCH"), flags: &["optional"], ..Argument::BLANK },
+        Argument { name: "count", kind: "integer", token: Some("COUNT"), flags: &["optional"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
 /// `HSET`.
 pub static HSET: Facts = Facts {
     name: "hset",

@@ -1,9 +1,10 @@
 //! Handlers of the commands on hashes.
 
 use basalt_net::resp::Reply;
+use basalt_storage::keyspace::Type;
 
 use crate::commands::arguments::read_i64;
-use crate::commands::{Args, CommandError, Context, LongDouble, parse_i64};
+use crate::commands::{Args, CommandError, Context, LongDouble, names, parse_i64};
 
 /// The reply of HINCRBY to a value that is none.
 const NOT_AN_INTEGER: CommandError = CommandError::text("ERR hash value is not an integer");
@@ -201,6 +202,16 @@ pub(super) fn hincrbyfloat(
     }
     reply.bulk(sum);
     Ok(())
+}
+
+/// `HRANDFIELD key [count [WITHVALUES]]`
+pub(super) fn hrandfield(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    names::random(context, args, reply, Type::Hash, Some("WITHVALUES"))
+}
+
+/// `HSCAN key cursor [MATCH pattern] [COUNT count]`
+pub(super) fn hscan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    names::scan(context, args, reply, Type::Hash)
 }
 
 #[cfg(test)]

@@ -26,4 +26,6 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(412, &facts::HVALS, handlers::hvals),
     Command::write(413, &facts::HINCRBY, handlers::hincrby).reads(FIELD),
     Command::write(414, &facts::HINCRBYFLOAT, handlers::hincrbyfloat).reads(FIELD),
+    Command::read(415, &facts::HRANDFIELD, handlers::hrandfield).draws().reads(Rows::Drawn(Type::Hash)),
+    Command::read(416, &facts::HSCAN, handlers::hscan),
 ];

@@ -3,8 +3,8 @@
 use basalt_net::resp::Reply;
 use basalt_storage::keyspace::{KeyPosition, Type};
 
-use crate::commands::arguments::{Options, parse_i64, read_i64, read_u64_prefix};
-use crate::commands::command_error::until_nul;
+use crate::commands::arguments::{Options, parse_i64, read_i64};
+use crate::commands::names::parse_cursor;
 use crate::commands::{Args, CommandError, Context, glob_matches};
 use crate::limits;
 
@@ -60,10 +60,7 @@ impl ScanCursor {
     /// [`CommandError::INVALID_CURSOR`] if it is not a number as `strtoul` reads it; nothing at all is 0, as in Redis. A number
     /// that no SCAN ever gave is accepted, as in Redis.
     pub fn read(arg: &[u8]) -> Result<ScanCursor, CommandError> {
-        let text = until_nul(arg);
-        let begins_with_space = arg.first().is_some_and(|&byte| matches!(byte, b' ' | b'\t'..=b'\r'));
-        let number = read_u64_prefix(text).filter(|&(_, length)| length == text.len() && !begins_with_space);
-        let (bits, _) = number.ok_or(CommandError::INVALID_CURSOR)?;
+        let bits = parse_cursor(arg)?;
         let position = bits & ((1 << KeyPosition::BITS) - 1);
         let position = KeyPosition::from_bits(position).expect("masked to the bits of a position");
         Ok(ScanCursor { shard: bits >> KeyPosition::BITS, position })

@@ -231,6 +231,7 @@ mod tests {
             ("SPOP s", "Set: 1 drawn and others"),
             ("SPOP s 20", "Set: 20 drawn and others"),
             ("SPOP s x", "Set: 0 drawn and others"),
+            ("HRANDFIELD h -20 WITHVALUES", "Hash: 20 drawn and others"),
             ("ZADD z 1 a 2 b", "SortedSet: -a b"),
             ("ZADD z nx CH 1 a", "SortedSet: -a"),
             ("ZADD", "SortedSet: -"),

@@ -75,7 +75,7 @@ fn reads_of_much_that_is_on_disk_read_each_row_about_once() {
         let with_names = |command: &'static str| -> Vec<String> {
             [command.to_owned()].into_iter().chain(names.iter().cloned()).collect()
         };
-        let of_hash = |command: &str| [command, "hash"].map(str::to_owned).to_vec();
+        let of_hash = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let (exists, strings) = (format!(":{FIELDS}\r\n"), format!("*{FIELDS}\r\n$300\r\n"));
         let rows_of_hash = format!("*{}\r\n", 2 * FIELDS);
         for mode in [Mode::Read, Mode::ReadInOrder] {
@@ -83,8 +83,9 @@ fn reads_of_much_that_is_on_disk_read_each_row_about_once() {
                 (with_names("EXISTS"), &exists),
                 (with_names("TOUCH"), &exists),
                 (with_names("MGET"), &strings),
-                (of_hash("HGETALL"), &rows_of_hash),
-                (of_hash("HKEYS"), &format!("*{FIELDS}\r\n")),
+                (of_hash("HGETALL hash"), &rows_of_hash),
+                (of_hash("HKEYS hash"), &format!("*{FIELDS}\r\n")),
+                (of_hash("HRANDFIELD hash 1000000 WITHVALUES"), &rows_of_hash),
             ] {
                 let mut host = Host::default();
                 let before = shard.machine.borrow().store.cold_rows_read();

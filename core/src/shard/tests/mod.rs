@@ -247,7 +247,10 @@ pub(super) fn origin(ticket: u32) -> Origin {
 }
 
 pub(crate) fn command(words: &[&str]) -> Vec<u8> {
-    let header = RequestHeader::new(Protocol::Resp2, 0, table::lookup(words[0].as_bytes()).unwrap().id);
+    let command = table::lookup(words[0].as_bytes()).unwrap();
+    // Of what draws random numbers, each time the same ones.
+    let seed = command.seed().map(|_| words.len() as u64);
+    let header = RequestHeader { seed, ..RequestHeader::new(Protocol::Resp2, 0, command.id) };
     let mut bytes = Vec::new();
     request::encode(&mut bytes, header, words[1..].iter().map(|word| word.as_bytes()));
     bytes
@@ -334,7 +337,7 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
     let mut plain = ShardMachine::new(store(plain_directory.path()));
     let mut machine = ShardMachine::new(store(directory.path()));
     machine.core = Some((server_alone(), CORE));
-    let (mut commands, mut pauses, mut kept, mut waits) = (RandomCommands::new(11), 0, 0, Vec::new());
+    let (mut commands, mut pauses, mut kept, mut waits) = (RandomCommands::with_drawing(11), 0, 0, Vec::new());
     for index in 1..=entries {
         let id = EntryId { term: 1, index };
         let lines: Vec<Vec<String>> = (0..1 + index % 8).map(|_| spread(commands.draw())).collect();

@@ -1,0 +1,168 @@
+//! Commands on the names in sets, hashes and sorted sets: SSCAN, HSCAN and ZSCAN, and SRANDMEMBER, HRANDFIELD and ZRANDMEMBER.
+//!
+//! What a newcomer would get wrong: a cursor is the hash of the next name, so it needs no state, and one that no scan ever gave is
+//! as good as any other. A step ends behind a name and never between two of one hash.
+
+use std::ops::ControlFlow;
+
+use basalt_net::resp::{Protocol, Reply};
+use basalt_storage::keyspace::{SortedSet, Type};
+
+use super::arguments::{Options, parse_i64, parse_i64_from, read_u64_prefix};
+use super::command_error::until_nul;
+use super::{Args, CommandError, Context, glob_matches};
+use crate::limits;
+
+type Outcome = Result<(), CommandError>;
+
+/// Names that one step of a scan looks at if COUNT does not say.
+const SCAN_NAMES_DEFAULT: u64 = 10;
+
+/// Reads the cursor of a scan.
+///
+/// # Errors
+/// [`CommandError::INVALID_CURSOR`] if it is not a number as `strtoul` reads it; nothing at all is 0, as in Redis.
+pub(super) fn parse_cursor(arg: &[u8]) -> Result<u64, CommandError> {
+    let text = until_nul(arg);
+    let begins_with_space = arg.first().is_some_and(|&byte| matches!(byte, b' ' | b'\t'..=b'\r'));
+    let number = read_u64_prefix(text).filter(|&(_, length)| length == text.len() && !begins_with_space);
+    number.map(|(number, _)| number).ok_or(CommandError::INVALID_CURSOR)
+}
+
+/// The options of a scan.
+struct ScanOptions<'a> {
+    count: u64,
+    pattern: Option<&'a [u8]>,
+}
+
+impl<'a> ScanOptions<'a> {
+    fn read(args: Args<'a>) -> Result<ScanOptions<'a>, CommandError> {
+        let mut options = ScanOptions { count: SCAN_NAMES_DEFAULT, pattern: None };
+        let mut words = Options::new(args, 3);
+        while let Some(word) = words.next_word() {
+            match word.to_ascii_lowercase().as_slice() {
+                b"count" => match parse_i64(words.argument()?)? {
+                    count if count < 1 => return Err(CommandError::SYNTAX),
+                    count => options.count = (count as u64).min(limits::SCAN_NAMES_MAX),
+                },
+                b"match" => options.pattern = Some(words.argument()?).filter(|pattern| *pattern != b"*"),
+                _ => return Err(CommandError::SYNTAX),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// `SSCAN`, `HSCAN` or `ZSCAN key cursor [MATCH pattern] [COUNT count]` on a collection of the type `kind`.
+pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, kind: Type) -> Outcome {
+    let cursor = parse_cursor(args[2])?;
+    let (mut elements, mut count, mut next) = (Vec::new(), 0, None);
+    if let Some(names) = context.keyspace.names(args[1], kind)? {
+        let options = ScanOptions::read(args)?;
+        // As Redis does with what it keeps in one piece.
+        let few = if names.len() <= limits::SCANNED_WHOLE_NAMES_MAX { names.len() } else { 0 };
+        let (mut names_left, mut bytes_left) = (options.count.max(few), limits::SCAN_NAMES_BYTES);
+        let mut found = Reply::new(&mut elements, reply.protocol());
+        let from = u32::try_from(cursor).ok();
+        next = from.map_or(Ok(None), |from| {
+            names.page(&context.keyspace, from, &mut |name, value| {
+                if options.pattern.is_none_or(|pattern| glob_matches(pattern, name)) {
+                    count += 1;
+                    found.bulk(name);
+                    match kind {
+                        Type::Hash => found.bulk(value),
+                        Type::SortedSet => reply_scanned_score(&mut found, score(value)),
+                        _ => {}
+                    }
+                }
+                names_left = names_left.saturating_sub(1);
+                bytes_left = bytes_left.saturating_sub(name.len() + value.len());
+                Ok(if names_left == 0 || bytes_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })
+        })?;
+    }
+    reply.array(2);
+    reply.bulk_display(next.unwrap_or(0));
+    reply.array(if kind == Type::Set { count } else { count * 2 });
+    reply.raw(&elements);
+    Ok(())
+}
+
+/// The score of a member whose row has this value.
+fn score(value: &[u8]) -> f64 {
+    SortedSet::read_score(value).unwrap_or(f64::NAN)
+}
+
+/// A score as ZSCAN tells it: as it stands in the packed list of a small sorted set, where whole numbers are kept as such.
+fn reply_scanned_score(reply: &mut Reply<'_>, score: f64) {
+    const WHOLE_MAX: f64 = (i64::MAX / 2) as f64;
+    if score.abs() <= WHOLE_MAX && score == score.trunc() {
+        return reply.bulk_display(score as i64);
+    }
+    let mut text = Vec::new();
+    Reply::new(&mut text, Protocol::Resp2).double(score);
+    reply.raw(&text);
+}
+
+/// `SRANDMEMBER key [count]`, `HRANDFIELD key [count [WITHVALUES]]` or `ZRANDMEMBER key [count [WITHSCORES]]` on a collection of
+/// the type `kind`; `option` is the word that asks for values.
+pub(super) fn random(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    kind: Type,
+    option: Option<&str>,
+) -> Outcome {
+    let is_option = |word: &[u8]| option.is_some_and(|option| word.eq_ignore_ascii_case(option.as_bytes()));
+    let (count, with_values) = match args {
+        [_, _] => (None, false),
+        [_, _, _, _, ..] if option.is_none() => return Err(CommandError::SYNTAX),
+        [_, _, count, rest @ ..] => match (parse_i64_from(count, -i64::MAX)?, rest) {
+            (count, []) => (Some(count), false),
+            (count, [word]) if is_option(word) => (Some(count), true),
+            _ => return Err(CommandError::SYNTAX),
+        },
+        _ => return Err(CommandError::SYNTAX),
+    };
+    if with_values && count.is_some_and(|count| !(-i64::MAX / 2..=i64::MAX / 2).contains(&count)) {
+        return Err(CommandError::text("ERR value is out of range"));
+    }
+    let Some(names) = context.keyspace.names(args[1], kind)? else {
+        match count {
+            None => reply.null(),
+            Some(_) => reply.array(0),
+        }
+        return Ok(());
+    };
+    let random = &mut *context.random;
+    let next = &mut || random.next_u64();
+    let Some(count) = count else {
+        names.draw(&context.keyspace, 1, next, &mut |name, _| {
+            reply.bulk(name);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        return Ok(());
+    };
+    let drawn = if count < 0 { count.unsigned_abs() } else { (count as u64).min(names.len()) };
+    let nested = with_values && reply.protocol() == Protocol::Resp3;
+    reply.array(if with_values && !nested { drawn * 2 } else { drawn } as usize);
+    let visit = &mut |name: &[u8], value: &[u8]| {
+        if nested {
+            reply.array(2);
+        }
+        reply.bulk(name);
+        match kind {
+            Type::Hash if with_values => reply.bulk(value),
+            Type::SortedSet if with_values => reply.double(score(value)),
+            _ => {}
+        }
+        // Nobody gets it then.
+        Ok(if reply.is_over() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    };
+    if count < 0 {
+        names.draw(&context.keyspace, drawn, next, visit)?;
+    } else {
+        names.sample(&context.keyspace, drawn, next, visit)?;
+    }
+    Ok(())
+}
