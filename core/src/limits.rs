@@ -410,6 +410,9 @@ pub const SCAN_NAMES_BYTES: usize = 1 << 20;
 /// Names of a collection that one step answers all at once: as many as Redis keeps in one piece unless it is told otherwise.
 pub const SCANNED_WHOLE_NAMES_MAX: u64 = 128;
 
+/// Names of a set that are read before they are written into another one.
+pub const COPIED_NAMES_AT_ONCE: usize = 1000;
+
 /// Steps one match of a pattern may take; beyond them it is taken as not matching, so that `*a*a*a*…` cannot hold a core.
 pub const GLOB_STEPS_MAX: u32 = 1_000_000;
 

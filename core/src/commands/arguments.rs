@@ -40,6 +40,22 @@ pub(super) fn parse_i64_from(arg: &[u8], min: i64) -> Result<i64, CommandError> 
     parse_i64(arg).and_then(|number| if number < min { Err(out_of_range()) } else { Ok(number) })
 }
 
+/// Reads an integer that is not below `min`; `text` is the whole error, also when it is no integer at all, as in Redis.
+pub(super) fn parse_i64_or(arg: &[u8], min: i64, text: &'static str) -> Result<i64, CommandError> {
+    read_i64(arg).filter(|number| *number >= min).ok_or(CommandError::text(text))
+}
+
+/// Reads `numkeys key [key …]`, which `args` begin with, and returns the keys and what follows them; `None` if there are not that
+/// many.
+///
+/// # Errors
+/// "numkeys should be greater than 0".
+pub(super) fn read_counted_keys<'a>(args: Args<'a>) -> Result<Option<(Args<'a>, Args<'a>)>, CommandError> {
+    let (count, rest) = args.split_first().ok_or(CommandError::SYNTAX)?;
+    let count = parse_i64_or(count, 1, "ERR numkeys should be greater than 0")?;
+    Ok(usize::try_from(count).ok().and_then(|count| rest.split_at_checked(count)))
+}
+
 /// Reads a count or length that must not be negative.
 ///
 /// # Errors

@@ -89,6 +89,8 @@ pub struct Command {
     pub rows: Rows,
     /// The case in which it replaces a key that is there by the one that it moves or copies.
     pub overwrites: Overwrites,
+    /// Rows that it copies.
+    pub copies: Copies,
     /// True if it waits until the commands before it are answered.
     pub is_after_replies: bool,
     /// True if it tells or forgets what others have done, so that the figures must be of this moment.
@@ -118,6 +120,15 @@ pub enum Overwrites {
     With(&'static str),
 }
 
+/// Rows that a write copies, so that its own bytes tell nothing of how much it writes. Those of [`Rows::Whole`] are beside these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Copies {
+    /// None.
+    Nothing,
+    /// All that is at its keys but for the first one, which is the destination.
+    Sources,
+}
+
 /// The case in which the reply to a write has values of keys in it, so that it may be large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RepliedValues {
@@ -139,6 +150,7 @@ impl Command {
             subcommands: &[],
             rows: Rows::KeysAndOthers,
             overwrites: Overwrites::Always,
+            copies: Copies::Nothing,
             is_after_replies: false,
             tells_figures: false,
             publishes: false,
@@ -224,6 +236,11 @@ impl Command {
     /// This command, which leaves the key alone that it would replace, unless `word` is among its options.
     pub(super) const fn if_absent_unless(self, word: &'static str) -> Command {
         Command { overwrites: Overwrites::With(word), ..self }
+    }
+
+    /// This command, which copies these rows.
+    pub(super) const fn copying(self, copies: Copies) -> Command {
+        Command { copies, ..self }
     }
 
     /// This command, whose reply has what it removes or replaces.

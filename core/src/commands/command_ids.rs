@@ -18,6 +18,8 @@ const IDS: &str = "
     201 lpush, 202 rpush, 203 lpushx, 204 rpushx, 205 lpop, 206 rpop, 207 llen, 208 lrange, 209 lindex, 210 lset,
     211 ltrim,
     301 sadd, 302 srem, 303 scard, 304 sismember, 305 smismember, 306 smembers, 307 spop,
+    308 srandmember, 309 sscan, 310 smove, 311 sunion, 312 sinter, 313 sdiff, 314 sintercard, 315 sunionstore,
+    316 sinterstore, 317 sdiffstore,
     401 hset, 402 hmset, 403 hsetnx, 404 hget, 405 hmget, 406 hdel, 407 hlen, 408 hstrlen, 409 hexists,
     410 hgetall, 411 hkeys, 412 hvals, 413 hincrby, 414 hincrbyfloat, 415 hrandfield,
     416 hscan,

@@ -132,7 +132,6 @@ pub enum FindKeys {
         limit: i64,
     },
     /// A count of keys stands in front of them.
-    #[allow(dead_code, reason = "none of the commands that are there has such keys, those to come do")]
     Count {
         /// Position of the count, relative to the start.
         count_at: i64,

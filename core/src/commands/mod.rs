@@ -43,7 +43,7 @@ pub mod table;
 mod testing;
 
 pub use arguments::{parse_f64, parse_i64, parse_index_range, parse_usize};
-pub use command::{Command, Kind, Merge, MultiShard, Overwrites, Scatter};
+pub use command::{Command, Copies, Kind, Merge, MultiShard, Overwrites, Scatter};
 pub use command_error::CommandError;
 pub use glob::{glob_matches, glob_matches_any_case, glob_matches_within};
 pub use help::reply_help;

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use basalt_net::resp::{Protocol, Reply};
-use basalt_storage::keyspace::{SortedSet, Type};
+use basalt_storage::keyspace::{Names, SortedSet, Type};
 
 use super::arguments::{Options, parse_i64, parse_i64_from, read_u64_prefix};
 use super::command_error::until_nul;
@@ -165,4 +165,16 @@ pub(super) fn random(
         names.sample(&context.keyspace, drawn, next, visit)?;
     }
     Ok(())
+}
+
+/// The names at each of `keys`; `None` for those that are not there.
+///
+/// # Errors
+/// [`CommandError::WrongType`] if one holds another type than `kind`.
+pub(super) fn names_of_all(
+    context: &Context<'_>,
+    keys: Args<'_>,
+    kind: Type,
+) -> Result<Vec<Option<Names>>, CommandError> {
+    keys.iter().map(|key| Ok(context.keyspace.names(key, kind)?)).collect()
 }

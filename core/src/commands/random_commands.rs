@@ -28,6 +28,20 @@ const TEMPLATES: &[&str] = &[
     "smembers $set",
     // what is popped is random, unless it is nothing or everything
     "spop $set $all",
+    "srandmember $set $none_or_all",
+    "srandmember nothing ?$int",
+    "sscan $set $cursor COUNT $large ?MATCH_$pattern",
+    "smove $set $set $name",
+    "smove $set $any $name",
+    "sunion $set $set ?$any",
+    "sinter $set $set ?$any",
+    "sdiff $set $set ?$any",
+    "sintercard $count $set $set ?LIMIT_$count",
+    "sintercard 2 $set $any ?LIMIT_$count",
+    "sunionstore $set $set $any",
+    "sunionstore $any $set $set",
+    "sinterstore $set $set $any",
+    "sdiffstore $set $set ?$set ?$any",
     "hset $hash $fields",
     "hset $hash $fields",
     "hmset $hash $fields",
@@ -120,7 +134,8 @@ const TEMPLATES: &[&str] = &[
 ];
 
 /// More of them, whose replies follow from random numbers: two servers do not draw the same ones.
-const DRAWING_TEMPLATES: &[&str] = &["spop $set ?$count", "hrandfield $hash ?$few", "hrandfield $hash $few WITHVALUES"];
+const DRAWING_TEMPLATES: &[&str] =
+    &["spop $set ?$count", "srandmember $set ?$few", "hrandfield $hash ?$few", "hrandfield $hash $few WITHVALUES"];
 
 /// Commands on keys that are not drawn, and why: they are compared in `tests/tests/all/compatibility.rs` alone.
 const NOT_DRAWN: &[(&str, &str)] = &[

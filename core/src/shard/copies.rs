@@ -1,10 +1,11 @@
 //! Bytes that a command writes that copies rows: its own bytes tell nothing of it.
 //!
 //! Batches are bounded by their bytes, since what they add to the memtable follows from those for most commands. A COPY of thirty
-//! bytes may add sixteen megabytes. So what it copies is weighed before it joins, and counts as if it stood in the batch.
+//! bytes may add sixteen megabytes, and so may a SUNIONSTORE. So what it copies is weighed before it joins, and counts as if it
+//! stood in the batch.
 
 use super::Shard;
-use crate::commands::{Rows, table};
+use crate::commands::{Command, Copies, Rows, table};
 use crate::entry::request::{self, ArgList};
 use crate::limits;
 
@@ -12,9 +13,9 @@ impl Shard {
     /// Bytes of rows that an encoded write copies, about. They count although its destination may be there and stay as it is: a
     /// write before it, which is not applied yet, may delete that.
     pub(super) fn weigh_copies(&self, bytes: &[u8], now_ms: u64) -> usize {
-        let command = request::peek(bytes).and_then(|(id, _)| table::by_id(id));
-        if command.is_none_or(|command| command.rows != Rows::Whole) {
-            return 0;
+        let Some(command) = request::peek(bytes).and_then(|(id, _)| table::by_id(id)) else { return 0 };
+        if command.rows != Rows::Whole {
+            return if command.copies == Copies::Nothing { 0 } else { self.weigh_sources(command, bytes, now_ms) };
         }
         let mut args = ArgList::new();
         let Some(header) = request::decode(bytes, &mut args) else { return 0 };
@@ -28,6 +29,25 @@ impl Shard {
             let weighed = execution.keyspace(header.db).weigh(source, limits::WEIGHED_BYTES_MAX);
             // Evicted a moment ago: nobody knows.
             weighed.unwrap_or(limits::WEIGHED_BYTES_MAX)
+        })
+    }
+
+    /// The same of a write whose row of the table says what it copies.
+    fn weigh_sources(&self, command: &Command, bytes: &[u8], now_ms: u64) -> usize {
+        let mut args = ArgList::new();
+        args.push(b"");
+        let Some(header) = request::decode(bytes, &mut args) else { return 0 };
+        let mut keys = command.keys(&args).map(|position| args[position]);
+        let mut machine = self.machine.borrow_mut();
+        machine.reading(now_ms, |execution| {
+            let keyspace = execution.keyspace(header.db);
+            let weigh = |key| keyspace.weigh(key, limits::WEIGHED_BYTES_MAX).unwrap_or(limits::WEIGHED_BYTES_MAX);
+            match (command.copies, keys.next()) {
+                (Copies::Nothing, _) | (_, None) => 0,
+                (Copies::Sources, Some(_)) => {
+                    keys.take(limits::WEIGHED_KEYS_MAX).map(weigh).fold(0, usize::saturating_add)
+                }
+            }
         })
     }
 }

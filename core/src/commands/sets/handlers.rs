@@ -1,8 +1,9 @@
 //! Handlers of the commands on sets.
 
 use basalt_net::resp::Reply;
+use basalt_storage::keyspace::Type;
 
-use crate::commands::{Args, CommandError, Context, parse_usize};
+use crate::commands::{Args, CommandError, Context, names, parse_usize};
 
 /// `SADD key member [member …]`
 pub(super) fn sadd(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
@@ -109,6 +110,40 @@ pub(super) fn spop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
         }
     }
     set.save(&mut context.keyspace)?;
+    Ok(())
+}
+
+/// `SRANDMEMBER key [count]`
+pub(super) fn srandmember(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    names::random(context, args, reply, Type::Set, None)
+}
+
+/// `SSCAN key cursor [MATCH pattern] [COUNT count]`
+pub(super) fn sscan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    names::scan(context, args, reply, Type::Set)
+}
+
+/// `SMOVE source destination member`
+pub(super) fn smove(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let Some(mut source) = context.keyspace.set(args[1])? else {
+        reply.integer(0);
+        return Ok(());
+    };
+    context.keyspace.set(args[2])?;
+    let is_member = source.contains(&context.keyspace, args[3])?;
+    if is_member && args[1] != args[2] {
+        let mut destination = context.keyspace.set_or_new(args[2])?;
+        source.remove(&mut context.keyspace, args[3])?;
+        source.save(&mut context.keyspace)?;
+        if destination.insert(&mut context.keyspace, args[3])? {
+            destination.save(&mut context.keyspace)?;
+        }
+    }
+    reply.integer(i64::from(is_member));
     Ok(())
 }
 

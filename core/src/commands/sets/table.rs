@@ -2,8 +2,8 @@
 
 use basalt_storage::keyspace::Type;
 
-use super::{facts, handlers};
-use crate::commands::{Command, Rows};
+use super::{algebra, facts, handlers};
+use crate::commands::{Command, Copies, Rows};
 
 const MEMBERS: Rows = Rows::elements(Type::Set, 2, 1);
 
@@ -16,4 +16,14 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(305, &facts::SMISMEMBER, handlers::smismember).reads(MEMBERS),
     Command::read(306, &facts::SMEMBERS, handlers::smembers),
     Command::write(307, &facts::SPOP, handlers::spop).draws().reads(Rows::Drawn(Type::Set)).returning(),
+    Command::read(308, &facts::SRANDMEMBER, handlers::srandmember).draws().reads(Rows::Drawn(Type::Set)),
+    Command::read(309, &facts::SSCAN, handlers::sscan),
+    Command::write(310, &facts::SMOVE, handlers::smove),
+    Command::read(311, &facts::SUNION, algebra::sunion),
+    Command::read(312, &facts::SINTER, algebra::sinter),
+    Command::read(313, &facts::SDIFF, algebra::sdiff),
+    Command::read(314, &facts::SINTERCARD, algebra::sintercard),
+    Command::write(315, &facts::SUNIONSTORE, algebra::sunionstore).copying(Copies::Sources),
+    Command::write(316, &facts::SINTERSTORE, algebra::sinterstore).copying(Copies::Sources),
+    Command::write(317, &facts::SDIFFSTORE, algebra::sdiffstore).copying(Copies::Sources),
 ];
