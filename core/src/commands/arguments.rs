@@ -56,6 +56,21 @@ pub(super) fn read_counted_keys<'a>(args: Args<'a>) -> Result<Option<(Args<'a>, 
     Ok(usize::try_from(count).ok().and_then(|count| rest.split_at_checked(count)))
 }
 
+/// Reads the `[COUNT count]` at the end of LMPOP and ZMPOP; 1 if it is not there.
+///
+/// # Errors
+/// [`CommandError::SYNTAX`], or "count should be greater than 0".
+pub(super) fn read_pop_count(options: Args<'_>) -> Result<u64, CommandError> {
+    match options {
+        [] => Ok(1),
+        [word, count, rest @ ..] if word.eq_ignore_ascii_case(b"count") => {
+            let count = parse_i64_or(count, 1, "ERR count should be greater than 0")?;
+            if rest.is_empty() { Ok(count as u64) } else { Err(CommandError::SYNTAX) }
+        }
+        _ => Err(CommandError::SYNTAX),
+    }
+}
+
 /// Reads a count or length that must not be negative.
 ///
 /// # Errors

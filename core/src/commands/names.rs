@@ -178,3 +178,92 @@ pub(super) fn names_of_all(
 ) -> Result<Vec<Option<Names>>, CommandError> {
     keys.iter().map(|key| Ok(context.keyspace.names(key, kind)?)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use basalt_net::resp::value;
+
+    use super::*;
+    use crate::commands::testing::Shard;
+
+    fn elements(reply: &[u8]) -> Vec<Vec<u8>> {
+        value::split_elements(reply).unwrap().map(<[u8]>::to_vec).collect()
+    }
+
+    fn fill(shard: &mut Shard, count: u32) {
+        for number in 0..count {
+            shard.line(&format!("SADD set member:{number}"));
+            shard.line(&format!("HSET hash member:{number} {number}"));
+            shard.line(&format!("ZADD sorted {number}.5 member:{number}"));
+        }
+    }
+
+    #[test]
+    fn steps_of_a_scan_have_every_name_with_its_value() {
+        let mut shard = Shard::new();
+        fill(&mut shard, 700);
+        for (command, width) in [("SSCAN set", 1), ("HSCAN hash", 2), ("ZSCAN sorted", 2)] {
+            for (options, expected) in [("", 700), ("COUNT 1", 700), ("COUNT 100000 MATCH *:1??", 100), ("MATCH no", 0)]
+            {
+                let (mut cursor, mut found, mut steps) = ("0".to_owned(), BTreeSet::new(), 0);
+                while steps == 0 || cursor != "0" {
+                    let line = format!("{command} {cursor} {options}");
+                    let reply = shard.run(Protocol::Resp3, &line.split_whitespace().collect::<Vec<_>>());
+                    let parts = elements(&reply);
+                    cursor = String::from_utf8(value::read_bulk(&parts[0]).unwrap().to_vec()).unwrap();
+                    found.extend(elements(&parts[1]).chunks(width).map(<[_]>::to_vec));
+                    steps += 1;
+                }
+                assert_eq!(found.len(), expected, "{command} {options}");
+                assert!(!options.is_empty() || steps == 70, "{steps} steps of ten");
+                let (name, value) = (
+                    b"$10\r\nmember:150\r\n".to_vec(),
+                    if command == "HSCAN hash" { "$3\r\n150" } else { "$5\r\n150.5" },
+                );
+                let pair = [name, format!("{value}\r\n").into_bytes()];
+                assert_eq!(found.contains(&pair[..width]), expected > 0, "{command} {options}");
+            }
+        }
+    }
+
+    #[test]
+    fn random_names_are_those_that_are_there() {
+        let mut shard = Shard::new();
+        for size in [5u32, 300] {
+            shard.line("DEL set hash sorted");
+            fill(&mut shard, size);
+            for command in ["SRANDMEMBER set", "HRANDFIELD hash", "ZRANDMEMBER sorted"] {
+                let mut ask = |count: &str| {
+                    elements(&shard.run(Protocol::Resp2, &format!("{command} {count}").split(' ').collect::<Vec<_>>()))
+                };
+                for (count, replied, different) in [("3", 3, 3), ("1000", size as usize, size as usize), ("-40", 40, 2)]
+                {
+                    let found = ask(count);
+                    assert_eq!(found.len(), replied, "{command} {count}");
+                    assert!(found.iter().collect::<BTreeSet<_>>().len() >= different, "{command} {count}");
+                }
+                assert!(shard.line(command).starts_with("$8 member:") || size > 5, "{command}");
+            }
+            for (line, replied) in [("HRANDFIELD hash 4 WITHVALUES", 8), ("ZRANDMEMBER sorted -7 withscores", 14)] {
+                let found = elements(&shard.run(Protocol::Resp2, &line.split(' ').collect::<Vec<_>>()));
+                assert_eq!(found.len(), replied, "{line}");
+                let nested = elements(&shard.run(Protocol::Resp3, &line.split(' ').collect::<Vec<_>>()));
+                assert_eq!(nested.len(), replied / 2, "{line}");
+                assert!(nested.iter().all(|pair| pair.starts_with(b"*2\r\n$")), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_reply_that_nobody_gets_is_not_made_to_its_end() {
+        let mut shard = Shard::new();
+        fill(&mut shard, 5);
+        let mut out = Vec::new();
+        let mut reply = Reply::strictly_bounded(&mut out, Protocol::Resp2, 1000);
+        let words: [&[u8]; 3] = [b"SRANDMEMBER", b"set", b"-9223372036854775807"];
+        shard.try_run(&words, &mut reply).unwrap();
+        assert!(reply.is_over());
+    }
+}

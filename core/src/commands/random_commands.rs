@@ -82,6 +82,31 @@ const TEMPLATES: &[&str] = &[
     "zrevrangebyscore $zset $bound $bound ?LIMIT_$int_$int",
     "zrangebylex zlex $lex $lex ?LIMIT_$int_$int",
     "zrevrangebylex zlex $lex $lex ?WITHSCORES",
+    "zrank $zset $name",
+    "zrevrank $zset $name",
+    "zremrangebyrank $zset $int $int",
+    "zremrangebyscore $zset $bound $bound",
+    "zremrangebylex zlex $lex $lex",
+    "zrandmember $zset $none_or_all ?WITHSCORES",
+    "zrandmember nothing ?$int",
+    "zscan $zset $cursor ?COUNT_$count ?MATCH_$pattern",
+    "zmpop $count $zset $zset $lowest ?COUNT_$count",
+    "zmpop 1 $any $lowest ?count_$count",
+    "zrangestore $zset $zset $int $int ?REV ?LIMIT_$int_$int ?WITHSCORES",
+    "zrangestore $zset $any $bound $bound BYSCORE ?rev ?LIMIT_$int_$int",
+    "zrangestore $zset zlex $lex $lex ?REV BYLEX ?LIMIT_$int_$int",
+    "zunion $count $zset $zset ?WITHSCORES",
+    "zunion 2 $zset $zset ?WEIGHTS_$score_$score ?AGGREGATE_$aggregate ?WITHSCORES",
+    "zunion 3 $zset $set $any ?WEIGHTS_$score_$score_$score ?AGGREGATE_$aggregate ?WITHSCORES",
+    "zinter 2 $zset $zset ?AGGREGATE_$aggregate ?WEIGHTS_$score_$score ?WITHSCORES",
+    "zinter 3 $zset $set $any ?WEIGHTS_$score_$score_$score ?AGGREGATE_$aggregate ?withscores",
+    "zdiff 2 $zset $any ?WITHSCORES",
+    "zdiff 3 $zset $zset $set ?WITHSCORES ?WEIGHTS_1_1_1",
+    "zintercard 2 $zset $any ?LIMIT_$count",
+    "zunionstore $zset 2 $zset $any ?WEIGHTS_$score_$score ?AGGREGATE_$aggregate ?WITHSCORES",
+    "zinterstore $zset 2 $zset $zset ?WEIGHTS_$score_$score ?AGGREGATE_$aggregate",
+    "zdiffstore $zset 2 $zset $any",
+    "zdiffstore $any $count $zset $set",
     "xadd $stream ?NOMKSTREAM ?$trim ?LIMIT_$count $newid $name $name ?$name_$name",
     "xadd $stream $newid $name $name",
     "xtrim $stream $trim ?LIMIT_$count",
@@ -134,8 +159,14 @@ const TEMPLATES: &[&str] = &[
 ];
 
 /// More of them, whose replies follow from random numbers: two servers do not draw the same ones.
-const DRAWING_TEMPLATES: &[&str] =
-    &["spop $set ?$count", "srandmember $set ?$few", "hrandfield $hash ?$few", "hrandfield $hash $few WITHVALUES"];
+const DRAWING_TEMPLATES: &[&str] = &[
+    "spop $set ?$count",
+    "srandmember $set ?$few",
+    "hrandfield $hash ?$few",
+    "hrandfield $hash $few WITHVALUES",
+    "zrandmember $zset ?$few",
+    "zrandmember $zset $few WITHSCORES",
+];
 
 /// Commands on keys that are not drawn, and why: they are compared in `tests/tests/all/compatibility.rs` alone.
 const NOT_DRAWN: &[(&str, &str)] = &[

@@ -72,7 +72,7 @@ const NEWER: [&str; 3] = ["client|setinfo", "client|no-touch", "cluster|myshardi
 const OWN: &str = "basalt";
 
 /// Commands that cost something else than in Redis, and say so.
-const OTHER_COST: [&str; 2] = ["rename", "renamenx"];
+const OTHER_COST: [&str; 7] = ["rename", "renamenx", "setbit", "bitfield", "zrank", "zrevrank", "zremrangebyrank"];
 
 #[test]
 fn commands_describe_themselves_as_in_redis() {

@@ -11,7 +11,20 @@ use std::path::Path;
 use basalt_tests::{Client, RedisServer, Reply};
 
 /// Commands that cost something else than in Redis, with that cost.
-const COSTS: [(&str, &str); 2] = [("rename", MOVE_COST), ("renamenx", MOVE_COST)];
+const COSTS: [(&str, &str); 7] = [
+    ("rename", MOVE_COST),
+    ("renamenx", MOVE_COST),
+    ("setbit", STRING_COST),
+    ("bitfield", STRING_COST),
+    ("zrank", RANK_COST),
+    ("zrevrank", RANK_COST),
+    (
+        "zremrangebyrank",
+        "O(N+M) with N being the number of elements from the nearer end to the range and M the number of elements removed by the operation.",
+    ),
+];
+const STRING_COST: &str = "O(N) where N is the length of the string, which is written anew";
+const RANK_COST: &str = "O(N) where N is the number of elements before the member";
 const MOVE_COST: &str =
     "O(1) for a string, O(N) for a collection of N elements, which are keyed by the name of their key";
 

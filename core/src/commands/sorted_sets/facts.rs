@@ -126,6 +126,69 @@ pub static ZCOUNT: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `ZDIFF`.
+pub static ZDIFF: Facts = Facts {
+    name: "zdiff",
+    arity: -3,
+    flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+    categories: &["@read", "@sortedset", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+    }],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, N is the size of the first set, and K is the size of the result set.",
+    summary: "Subtract multiple sorted sets",
+    arguments: &[
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument {
+            name: "withscores",
+            kind: "pure-token",
+            token: Some("WITHSCORES"),
+            flags: &["optional"],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZDIFFSTORE`.
+pub static ZDIFFSTORE: Facts = Facts {
+    name: "zdiffstore",
+    arity: -4,
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
+    keys: (1, 1, 1),
+    categories: &["@write", "@sortedset", "@slow"],
+    key_specs: &[
+        KeySpec {
+            flags: &["OW", "update"],
+            notes: None,
+            begin: BeginSearch::Index(1),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+        KeySpec {
+            flags: &["RO", "access"],
+            notes: None,
+            begin: BeginSearch::Index(2),
+            find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+        },
+    ],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the sets, N is the size of the first set, and K is the size of the result set.",
+    summary: "Subtract multiple sorted sets and store the resulting sorted set in a new key",
+    arguments: &[
+        Argument { name: "destination", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(1), flags: &["multiple"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
 /// `ZINCRBY`.
 pub static ZINCRBY: Facts = Facts {
     name: "zincrby",
@@ -151,6 +214,131 @@ pub static ZINCRBY: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `ZINTER`.
+pub static ZINTER: Facts = Facts {
+    name: "zinter",
+    arity: -3,
+    flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+    categories: &["@read", "@sortedset", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+    }],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the number of input sorted sets and M being the number of elements in the resulting sorted set.",
+    summary: "Intersect multiple sorted sets",
+    arguments: &[
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument {
+            name: "weight",
+            kind: "integer",
+            token: Some("WEIGHTS"),
+            flags: &["optional", "multiple"],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "aggregate",
+            kind: "oneof",
+            token: Some("AGGREGATE"),
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "sum", kind: "pure-token", token: Some("SUM"), ..Argument::BLANK },
+                Argument { name: "min", kind: "pure-token", token: Some("MIN"), ..Argument::BLANK },
+                Argument { name: "max", kind: "pure-token", token: Some("MAX"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "withscores",
+            kind: "pure-token",
+            token: Some("WITHSCORES"),
+            flags: &["optional"],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZINTERCARD`.
+pub static ZINTERCARD: Facts = Facts {
+    name: "zintercard",
+    arity: -3,
+    flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+    categories: &["@read", "@sortedset", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+    }],
+    group: Group::SortedSet,
+    since: "7.0.0",
+    complexity: "O(N*K) worst case with N being the smallest input sorted set, K being the number of input sorted sets.",
+    summary: "Intersect multiple sorted sets and return the cardinality of the result",
+    arguments: &[
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument { name: "limit", kind: "integer", token: Some("LIMIT"), flags: &["optional"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZINTERSTORE`.
+pub static ZINTERSTORE: Facts = Facts {
+    name: "zinterstore",
+    arity: -4,
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
+    keys: (1, 1, 1),
+    categories: &["@write", "@sortedset", "@slow"],
+    key_specs: &[
+        KeySpec {
+            flags: &["OW", "update"],
+            notes: None,
+            begin: BeginSearch::Index(1),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+        KeySpec {
+            flags: &["RO", "access"],
+            notes: None,
+            begin: BeginSearch::Index(2),
+            find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+        },
+    ],
+    group: Group::SortedSet,
+    since: "2.0.0",
+    complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being the number of input sorted sets and M being the number of elements in the resulting sorted set.",
+    summary: "Intersect multiple sorted sets and store the resulting sorted set in a new key",
+    arguments: &[
+        Argument { name: "destination", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(1), flags: &["multiple"], ..Argument::BLANK },
+        Argument {
+            name: "weight",
+            kind: "integer",
+            token: Some("WEIGHTS"),
+            flags: &["optional", "multiple"],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "aggregate",
+            kind: "oneof",
+            token: Some("AGGREGATE"),
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "sum", kind: "pure-token", token: Some("SUM"), ..Argument::BLANK },
+                Argument { name: "min", kind: "pure-token", token: Some("MIN"), ..Argument::BLANK },
+                Argument { name: "max", kind: "pure-token", token: Some("MAX"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
 /// `ZLEXCOUNT`.
 pub static ZLEXCOUNT: Facts = Facts {
     name: "zlexcount",
@@ -172,6 +360,39 @@ pub static ZLEXCOUNT: Facts = Facts {
         Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
         Argument { name: "min", kind: "string", ..Argument::BLANK },
         Argument { name: "max", kind: "string", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZMPOP`.
+pub static ZMPOP: Facts = Facts {
+    name: "zmpop",
+    arity: -4,
+    flags: Flags::WRITE.and(Flags::MOVABLEKEYS),
+    categories: &["@write", "@sortedset", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+    }],
+    group: Group::SortedSet,
+    since: "7.0.0",
+    complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, and M being the number of elements popped.",
+    summary: "Remove and return members with scores in a sorted set",
+    arguments: &[
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument {
+            name: "where",
+            kind: "oneof",
+            arguments: &[
+                Argument { name: "min", kind: "pure-token", token: Some("MIN"), ..Argument::BLANK },
+                Argument { name: "max", kind: "pure-token", token: Some("MAX"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument { name: "count", kind: "integer", token: Some("COUNT"), flags: &["optional"], ..Argument::BLANK },
     ],
     ..Facts::BLANK
 };
@@ -244,6 +465,46 @@ pub static ZPOPMIN: Facts = Facts {
     arguments: &[
         Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
         Argument { name: "count", kind: "integer", flags: &["optional"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZRANDMEMBER`.
+pub static ZRANDMEMBER: Facts = Facts {
+    name: "zrandmember",
+    arity: -2,
+    flags: Flags::READONLY,
+    keys: (1, 1, 1),
+    categories: &["@read", "@sortedset", "@slow"],
+    tips: &["nondeterministic_output"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    complexity: "O(N) where N is the number of elements returned",
+    summary: "Get one or multiple random elements from a sorted set",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument {
+            name: "options",
+            kind: "block",
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "count", kind: "integer", ..Argument::BLANK },
+                Argument {
+                    name: "withscores",
+                    kind: "pure-token",
+                    token: Some("WITHSCORES"),
+                    flags: &["optional"],
+                    ..Argument::BLANK
+                },
+            ],
+            ..Argument::BLANK
+        },
     ],
     ..Facts::BLANK
 };
@@ -395,6 +656,86 @@ pub static ZRANGEBYSCORE: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `ZRANGESTORE`.
+pub static ZRANGESTORE: Facts = Facts {
+    name: "zrangestore",
+    arity: -5,
+    flags: Flags::WRITE.and(Flags::DENYOOM),
+    keys: (1, 2, 1),
+    categories: &["@write", "@sortedset", "@slow"],
+    key_specs: &[
+        KeySpec {
+            flags: &["OW", "update"],
+            notes: None,
+            begin: BeginSearch::Index(1),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+        KeySpec {
+            flags: &["RO", "access"],
+            notes: None,
+            begin: BeginSearch::Index(2),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+    ],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements stored into the destination key.",
+    summary: "Store a range of members from sorted set into another key",
+    arguments: &[
+        Argument { name: "dst", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "src", kind: "key", key_spec: Some(1), ..Argument::BLANK },
+        Argument { name: "min", kind: "string", ..Argument::BLANK },
+        Argument { name: "max", kind: "string", ..Argument::BLANK },
+        Argument {
+            name: "sortby",
+            kind: "oneof",
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "byscore", kind: "pure-token", token: Some("BYSCORE"), ..Argument::BLANK },
+                Argument { name: "bylex", kind: "pure-token", token: Some("BYLEX"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument { name: "rev", kind: "pure-token", token: Some("REV"), flags: &["optional"], ..Argument::BLANK },
+        Argument {
+            name: "offset_count",
+            kind: "block",
+            token: Some("LIMIT"),
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "offset", kind: "integer", ..Argument::BLANK },
+                Argument { name: "count", kind: "integer", ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZRANK`.
+pub static ZRANK: Facts = Facts {
+    name: "zrank",
+    arity: 3,
+    flags: Flags::READONLY.and(Flags::FAST),
+    keys: (1, 1, 1),
+    categories: &["@read", "@sortedset", "@fast"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::SortedSet,
+    since: "2.0.0",
+    complexity: "O(N) where N is the number of elements before the member",
+    summary: "Determine the index of a member in a sorted set",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "member", kind: "string", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
 /// `ZREM`.
 pub static ZREM: Facts = Facts {
     name: "zrem",
@@ -416,6 +757,81 @@ pub static ZREM: Facts = Facts {
     arguments: &[
         Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
         Argument { name: "member", kind: "string", flags: &["multiple"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZREMRANGEBYLEX`.
+pub static ZREMRANGEBYLEX: Facts = Facts {
+    name: "zremrangebylex",
+    arity: 4,
+    flags: Flags::WRITE,
+    keys: (1, 1, 1),
+    categories: &["@write", "@sortedset", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::SortedSet,
+    since: "2.8.9",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.",
+    summary: "Remove all members in a sorted set between the given lexicographical range",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "min", kind: "string", ..Argument::BLANK },
+        Argument { name: "max", kind: "string", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZREMRANGEBYRANK`.
+pub static ZREMRANGEBYRANK: Facts = Facts {
+    name: "zremrangebyrank",
+    arity: 4,
+    flags: Flags::WRITE,
+    keys: (1, 1, 1),
+    categories: &["@write", "@sortedset", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::SortedSet,
+    since: "2.0.0",
+    complexity: "O(N+M) with N being the number of elements from the nearer end to the range and M the number of elements removed by the operation.",
+    summary: "Remove all members in a sorted set within the given indexes",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "start", kind: "integer", ..Argument::BLANK },
+        Argument { name: "stop", kind: "integer", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZREMRANGEBYSCORE`.
+pub static ZREMRANGEBYSCORE: Facts = Facts {
+    name: "zremrangebyscore",
+    arity: 4,
+    flags: Flags::WRITE,
+    keys: (1, 1, 1),
+    categories: &["@write", "@sortedset", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::SortedSet,
+    since: "1.2.0",
+    complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the number of elements removed by the operation.",
+    summary: "Remove all members in a sorted set within the given scores",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "min", kind: "double", ..Argument::BLANK },
+        Argument { name: "max", kind: "double", ..Argument::BLANK },
     ],
     ..Facts::BLANK
 };
@@ -535,6 +951,57 @@ pub static ZREVRANGEBYSCORE: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `ZREVRANK`.
+pub static ZREVRANK: Facts = Facts {
+    name: "zrevrank",
+    arity: 3,
+    flags: Flags::READONLY.and(Flags::FAST),
+    keys: (1, 1, 1),
+    categories: &["@read", "@sortedset", "@fast"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::SortedSet,
+    since: "2.0.0",
+    complexity: "O(N) where N is the number of elements before the member",
+    summary: "Determine the index of a member in a sorted set, with scores ordered from high to low",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "member", kind: "string", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZSCAN`.
+pub static ZSCAN: Facts = Facts {
+    name: "zscan",
+    arity: -3,
+    flags: Flags::READONLY,
+    keys: (1, 1, 1),
+    categories: &["@read", "@sortedset", "@slow"],
+    tips: &["nondeterministic_output"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::SortedSet,
+    since: "2.8.0",
+    complexity: "O(1) for every call. O(N) for a complete iteration, including enough command calls for the cursor to return back to 0. N is the number of elements inside the collection..",
+    summary: "Incrementally iterate sorted sets elements and associated scores",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "cursor", kind: "integer", ..Argument::BLANK },
+        Argument { name: "pattern", kind: "pattern", token: Some("MATCH"), flags: &["optional"], ..Argument::BLANK },
+        Argument { name: "count", kind: "integer", token: Some("COUNT"), flags: &["optional"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
 /// `ZSCORE`.
 pub static ZSCORE: Facts = Facts {
     name: "zscore",
@@ -555,6 +1022,107 @@ pub static ZSCORE: Facts = Facts {
     arguments: &[
         Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
         Argument { name: "member", kind: "string", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZUNION`.
+pub static ZUNION: Facts = Facts {
+    name: "zunion",
+    arity: -3,
+    flags: Flags::READONLY.and(Flags::MOVABLEKEYS),
+    categories: &["@read", "@sortedset", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+    }],
+    group: Group::SortedSet,
+    since: "6.2.0",
+    complexity: "O(N)+O(M*log(M)) with N being the sum of the sizes of the input sorted sets, and M being the number of elements in the resulting sorted set.",
+    summary: "Add multiple sorted sets",
+    arguments: &[
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument {
+            name: "weight",
+            kind: "integer",
+            token: Some("WEIGHTS"),
+            flags: &["optional", "multiple"],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "aggregate",
+            kind: "oneof",
+            token: Some("AGGREGATE"),
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "sum", kind: "pure-token", token: Some("SUM"), ..Argument::BLANK },
+                Argument { name: "min", kind: "pure-token", token: Some("MIN"), ..Argument::BLANK },
+                Argument { name: "max", kind: "pure-token", token: Some("MAX"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "withscores",
+            kind: "pure-token",
+            token: Some("WITHSCORES"),
+            flags: &["optional"],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ZUNIONSTORE`.
+pub static ZUNIONSTORE: Facts = Facts {
+    name: "zunionstore",
+    arity: -4,
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::MOVABLEKEYS),
+    keys: (1, 1, 1),
+    categories: &["@write", "@sortedset", "@slow"],
+    key_specs: &[
+        KeySpec {
+            flags: &["OW", "update"],
+            notes: None,
+            begin: BeginSearch::Index(1),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+        KeySpec {
+            flags: &["RO", "access"],
+            notes: None,
+            begin: BeginSearch::Index(2),
+            find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+        },
+    ],
+    group: Group::SortedSet,
+    since: "2.0.0",
+    complexity: "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted sets, and M being the number of elements in the resulting sorted set.",
+    summary: "Add multiple sorted sets and store the resulting sorted set in a new key",
+    arguments: &[
+        Argument { name: "destination", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(1), flags: &["multiple"], ..Argument::BLANK },
+        Argument {
+            name: "weight",
+            kind: "integer",
+            token: Some("WEIGHTS"),
+            flags: &["optional", "multiple"],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "aggregate",
+            kind: "oneof",
+            token: Some("AGGREGATE"),
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "sum", kind: "pure-token", token: Some("SUM"), ..Argument::BLANK },
+                Argument { name: "min", kind: "pure-token", token: Some("MIN"), ..Argument::BLANK },
+                Argument { name: "max", kind: "pure-token", token: Some("MAX"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
     ],
     ..Facts::BLANK
 };

@@ -1,9 +1,11 @@
 //! The commands on members of sorted sets; those on ranges of them are in `ranges.rs`.
 
 use basalt_net::resp::{Protocol, Reply};
-use basalt_storage::keyspace::{Inserted, ScoreEnd, SortedSet};
+use basalt_storage::Direction;
+use basalt_storage::keyspace::{Inserted, ScoreEnd, SortedSet, Type};
 
-use crate::commands::{Args, CommandError, Context, parse_f64, parse_usize};
+use crate::commands::arguments::{read_counted_keys, read_pop_count};
+use crate::commands::{Args, CommandError, Context, names, parse_f64, parse_usize};
 
 const NOT_A_NUMBER: CommandError = CommandError::text("ERR resulting score is not a number (NaN)");
 
@@ -216,6 +218,74 @@ fn pop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: Sc
     Ok(())
 }
 
+/// `ZMPOP numkeys key [key …] MIN | MAX [COUNT count]`
+pub(super) fn zmpop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let Some((keys, [end, options @ ..])) = read_counted_keys(&args[1..])? else { return Err(CommandError::SYNTAX) };
+    let end = match end.to_ascii_lowercase().as_slice() {
+        b"min" => ScoreEnd::Lowest,
+        b"max" => ScoreEnd::Highest,
+        _ => return Err(CommandError::SYNTAX),
+    };
+    let count = read_pop_count(options)?;
+    for key in keys {
+        let Some(mut sorted_set) = context.keyspace.sorted_set(key)? else { continue };
+        let popped = count.min(sorted_set.len());
+        reply.array(2);
+        reply.bulk(key);
+        reply.array(popped as usize);
+        sorted_set.pop(&mut context.keyspace, end, popped, &mut |member, score| {
+            reply.array(2);
+            reply.bulk(member);
+            reply.double(score);
+        })?;
+        sorted_set.save(&mut context.keyspace)?;
+        return Ok(());
+    }
+    reply.null_array();
+    Ok(())
+}
+
+/// `ZRANK key member`
+pub(super) fn zrank(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    rank(context, args, reply, Direction::Forward)
+}
+
+/// `ZREVRANK key member`
+pub(super) fn zrevrank(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    rank(context, args, reply, Direction::Backward)
+}
+
+fn rank(
+    context: &Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    direction: Direction,
+) -> Result<(), CommandError> {
+    let rank = match context.keyspace.sorted_set(args[1])? {
+        Some(sorted_set) => sorted_set.rank(&context.keyspace, args[2], direction)?,
+        None => None,
+    };
+    match rank {
+        Some(rank) => reply.integer(rank as i64),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+/// `ZRANDMEMBER key [count [WITHSCORES]]`
+pub(super) fn zrandmember(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    names::random(context, args, reply, Type::SortedSet, Some("WITHSCORES"))
+}
+
+/// `ZSCAN key cursor [MATCH pattern] [COUNT count]`
+pub(super) fn zscan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    names::scan(context, args, reply, Type::SortedSet)
+}
+
 #[cfg(test)]
 mod tests {
     use basalt_net::resp::Protocol;
@@ -325,6 +395,32 @@ mod tests {
                 ("ZRANGEBYLEX l - +", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
                 ("ZCOUNT l 0 1", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
                 ("ZLEXCOUNT l - +", "-WRONGTYPE Operation against a key holding the wrong kind of value"),
+            ],
+        );
+    }
+
+    #[test]
+    fn ranks_are_places_and_the_first_sorted_set_there_is_is_popped_from() {
+        Shard::new().expect(
+            Protocol::Resp2,
+            &[
+                ("ZADD z 1 a 2 b 2 c", ":3"),
+                ("ZRANK z a", ":0"),
+                ("ZRANK z c", ":2"),
+                ("ZREVRANK z c", ":0"),
+                ("ZREVRANK z a", ":2"),
+                ("ZRANK z x", "$-1"),
+                ("ZRANK none x", "$-1"),
+                ("ZMPOP 2 none z MIN", "*2 $1 z *1 *2 $1 a $1 1"),
+                ("ZMPOP 1 z max COUNT 9", "*2 $1 z *2 *2 $1 c $1 2 *2 $1 b $1 2"),
+                ("EXISTS z", ":0"),
+                ("ZMPOP 1 z MIN", "*-1"),
+                ("ZMPOP 0 z MIN", "-ERR numkeys should be greater than 0"),
+                ("ZMPOP 2 z MIN", "-ERR syntax error"),
+                ("ZMPOP 1 z LEFT", "-ERR syntax error"),
+                ("ZMPOP 1 z MIN COUNT 0", "-ERR count should be greater than 0"),
+                ("ZMPOP 1 z MIN COUNT", "-ERR syntax error"),
+                ("ZMPOP 1 z MIN COUNT 1 COUNT 1", "-ERR syntax error"),
             ],
         );
     }

@@ -1,6 +1,8 @@
 //! The commands on sorted sets: their facts, their rows in the table, and their handlers.
 
+mod algebra;
 pub(super) mod facts;
 mod handlers;
 mod ranges;
+mod removal;
 pub(super) mod table;

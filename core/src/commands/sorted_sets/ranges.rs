@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::Direction;
-use basalt_storage::keyspace::{LexBound, ScoreRange, SortedSet};
+use basalt_storage::keyspace::{Keyspace, LexBound, ScoreRange, SortedSet};
 
+use super::algebra::store_result;
 use crate::commands::float_text::read_f64_bound;
 use crate::commands::{Args, CommandError, Context, parse_i64, parse_index_range};
 
@@ -19,6 +20,13 @@ enum By {
     Lex,
 }
 
+/// WITHSCORES among the options of a command, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Scores,
+    NoScores,
+}
+
 /// A range of members, as ZRANGE and its kin read it.
 struct RangeOptions {
     by: Option<By>,
@@ -30,12 +38,17 @@ struct RangeOptions {
 }
 
 impl RangeOptions {
-    fn read(by: Option<By>, direction: Option<Direction>, mut words: Args<'_>) -> Result<RangeOptions, CommandError> {
+    fn read(
+        by: Option<By>,
+        direction: Option<Direction>,
+        mut words: Args<'_>,
+        takes: Takes,
+    ) -> Result<RangeOptions, CommandError> {
         let mut options = RangeOptions { by, direction, with_scores: false, offset: 0, limit: -1 };
         while let Some((word, rest)) = words.split_first() {
             words = rest;
             match (word.to_ascii_lowercase().as_slice(), rest) {
-                (b"withscores", _) => options.with_scores = true,
+                (b"withscores", _) if takes == Takes::Scores => options.with_scores = true,
                 (b"limit", [offset, limit, rest @ ..]) => {
                     (options.offset, options.limit) = (parse_i64(offset)?, parse_i64(limit)?);
                     words = rest;
@@ -119,85 +132,112 @@ fn range(
     by: Option<By>,
     direction: Option<Direction>,
 ) -> Result<(), CommandError> {
-    let options = RangeOptions::read(by, direction, &args[4..])?;
-    // Reversed ranges by score and lex name their bounds the other way round.
-    let (min, max) = match (options.by(), options.direction()) {
-        (By::Rank, _) | (_, Direction::Forward) => (args[2], args[3]),
-        (_, Direction::Backward) => (args[3], args[2]),
-    };
-    match options.by() {
-        By::Rank => range_by_rank(context, args[1], parse_i64(min)?, parse_i64(max)?, &options, reply),
-        By::Score => {
-            let scores = parse_score_range(min, max)?;
-            limited(context, args[1], &options, reply, |context, sorted_set, visit| {
-                sorted_set.each_score(&context.keyspace, &scores, options.direction(), visit)
-            })
-        }
-        By::Lex => {
-            let (min, max) = (parse_lex_bound(min)?, parse_lex_bound(max)?);
-            limited(context, args[1], &options, reply, |context, sorted_set, visit| {
-                sorted_set.each_lex(&context.keyspace, min, max, options.direction(), visit)
-            })
-        }
-    }
-}
-
-fn range_by_rank(
-    context: &mut Context<'_>,
-    key: &[u8],
-    start: i64,
-    stop: i64,
-    options: &RangeOptions,
-    reply: &mut Reply<'_>,
-) -> Result<(), CommandError> {
-    let Some(sorted_set) = context.keyspace.sorted_set(key)? else {
+    let options = RangeOptions::read(by, direction, &args[4..], Takes::Scores)?;
+    let span = Span::read(&options, args[2], args[3])?;
+    let Some(sorted_set) = context.keyspace.sorted_set(args[1])? else {
         reply.array(0);
         return Ok(());
     };
-    let ranks = parse_index_range(start, stop, sorted_set.len()).unwrap_or(0..0);
-    let header = reply_count((ranks.end - ranks.start) as usize, options.with_scores, reply.protocol());
-    reply.array(header);
-    sorted_set.each_rank(&context.keyspace, ranks, options.direction(), &mut |member, score| {
+    let known = span.len(&sorted_set);
+    let header = |count: u64, reply: &Reply<'_>| reply_count(count as usize, options.with_scores, reply.protocol());
+    if let Some(count) = known {
+        reply.array(header(count, reply));
+    }
+    let (mark, mut count) = (reply.mark(), 0);
+    span.each(&context.keyspace, &sorted_set, &options, &mut |member, score| {
         reply_member(reply, member, options.with_scores.then_some(score));
+        count += 1;
     })?;
+    if known.is_none() {
+        reply.array_before(mark, header(count, reply));
+    }
     Ok(())
 }
 
-/// Visits members of a sorted set until the visitor breaks.
-type Visit<'v> = &'v mut dyn FnMut(&[u8], f64) -> ControlFlow<()>;
-
-/// Replies with the members that `each` visits, within the options' offset and limit.
-fn limited(
+/// `ZRANGESTORE destination source start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count]`
+pub(super) fn zrangestore(
     context: &mut Context<'_>,
-    key: &[u8],
-    options: &RangeOptions,
+    args: Args<'_>,
     reply: &mut Reply<'_>,
-    each: impl FnOnce(&Context<'_>, &SortedSet, Visit<'_>) -> basalt_storage::Result<()>,
 ) -> Result<(), CommandError> {
-    let sorted_set = context.keyspace.sorted_set(key)?;
-    let (mut skip, mut count) = (options.offset, 0);
-    let mark = reply.mark();
-    if let Some(sorted_set) = sorted_set.filter(|_| options.offset >= 0 && options.limit != 0) {
-        each(context, &sorted_set, &mut |member, score| {
+    let options = RangeOptions::read(None, None, &args[5..], Takes::NoScores)?;
+    let span = Span::read(&options, args[3], args[4])?;
+    let mut result = Vec::new();
+    if let Some(sorted_set) = context.keyspace.sorted_set(args[2])? {
+        span.each(&context.keyspace, &sorted_set, &options, &mut |member, score| {
+            result.push((Box::from(member), score));
+        })?;
+    }
+    store_result(context, args[1], &result, reply)
+}
+
+/// Members between two bounds.
+enum Span<'a> {
+    Ranks(i64, i64),
+    Scores(ScoreRange),
+    Lex(LexBound<'a>, LexBound<'a>),
+}
+
+impl<'a> Span<'a> {
+    fn read(options: &RangeOptions, start: &'a [u8], stop: &'a [u8]) -> Result<Span<'a>, CommandError> {
+        // Reversed ranges by score and lex name their bounds the other way round.
+        let (min, max) = match (options.by(), options.direction()) {
+            (By::Rank, _) | (_, Direction::Forward) => (start, stop),
+            (_, Direction::Backward) => (stop, start),
+        };
+        Ok(match options.by() {
+            By::Rank => Span::Ranks(parse_i64(min)?, parse_i64(max)?),
+            By::Score => Span::Scores(parse_score_range(min, max)?),
+            By::Lex => Span::Lex(parse_lex_bound(min)?, parse_lex_bound(max)?),
+        })
+    }
+
+    /// The number of members, where it is known before they are visited.
+    fn len(&self, sorted_set: &SortedSet) -> Option<u64> {
+        let Span::Ranks(start, stop) = self else { return None };
+        Some(parse_index_range(*start, *stop, sorted_set.len()).map_or(0, |ranks| ranks.end - ranks.start))
+    }
+
+    /// Visits them, within the options' offset and limit.
+    fn each(
+        &self,
+        keyspace: &Keyspace<'_>,
+        sorted_set: &SortedSet,
+        options: &RangeOptions,
+        visit: &mut dyn FnMut(&[u8], f64),
+    ) -> basalt_storage::Result<()> {
+        let direction = options.direction();
+        if let Span::Ranks(start, stop) = self {
+            let ranks = parse_index_range(*start, *stop, sorted_set.len()).unwrap_or(0..0);
+            return sorted_set.each_rank(keyspace, ranks, direction, visit);
+        }
+        if options.offset < 0 || options.limit == 0 {
+            return Ok(());
+        }
+        let (mut skip, mut count) = (options.offset, 0);
+        let visit_limited = &mut |member: &[u8], score: f64| {
             if skip > 0 {
                 skip -= 1;
                 return ControlFlow::Continue(());
             }
-            reply_member(reply, member, options.with_scores.then_some(score));
+            visit(member, score);
             count += 1;
             if count == options.limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-        })?;
+        };
+        match self {
+            Span::Ranks(..) => Ok(()),
+            Span::Scores(scores) => sorted_set.each_score(keyspace, scores, direction, visit_limited),
+            Span::Lex(min, max) => sorted_set.each_lex(keyspace, *min, *max, direction, visit_limited),
+        }
     }
-    reply.array_before(mark, reply_count(count as usize, options.with_scores, reply.protocol()));
-    Ok(())
 }
 
 /// Replies in the array of `count` members: RESP2 puts scores beside their members, RESP3 nests the pairs.
-fn reply_count(count: usize, with_scores: bool, protocol: Protocol) -> usize {
+pub(super) fn reply_count(count: usize, with_scores: bool, protocol: Protocol) -> usize {
     if with_scores && protocol == Protocol::Resp2 { count * 2 } else { count }
 }
 
-fn reply_member(reply: &mut Reply<'_>, member: &[u8], score: Option<f64>) {
+pub(super) fn reply_member(reply: &mut Reply<'_>, member: &[u8], score: Option<f64>) {
     if score.is_some() && reply.protocol() == Protocol::Resp3 {
         reply.array(2);
     }
@@ -235,7 +275,7 @@ pub(super) fn zlexcount(context: &mut Context<'_>, args: Args<'_>, reply: &mut R
     Ok(())
 }
 
-fn parse_score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
+pub(super) fn parse_score_range(min: &[u8], max: &[u8]) -> Result<ScoreRange, CommandError> {
     let ((min, min_exclusive), (max, max_exclusive)) = (parse_score_bound(min)?, parse_score_bound(max)?);
     Ok(ScoreRange { min, min_exclusive, max, max_exclusive })
 }
@@ -249,7 +289,7 @@ fn parse_score_bound(arg: &[u8]) -> Result<(f64, bool), CommandError> {
     Ok((score, is_exclusive))
 }
 
-fn parse_lex_bound(arg: &[u8]) -> Result<LexBound<'_>, CommandError> {
+pub(super) fn parse_lex_bound(arg: &[u8]) -> Result<LexBound<'_>, CommandError> {
     match arg {
         b"-" => Ok(LexBound::Lowest),
         b"+" => Ok(LexBound::Highest),

@@ -2,8 +2,8 @@
 
 use basalt_storage::keyspace::Type;
 
-use super::{facts, handlers, ranges};
-use crate::commands::{Command, Rows};
+use super::{algebra, facts, handlers, ranges, removal};
+use crate::commands::{Command, Copies, Rows};
 
 const MEMBERS: Rows = Rows::elements(Type::SortedSet, 2, 1);
 /// Members behind their scores. A score that changes is a row that goes.
@@ -27,4 +27,20 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(514, &facts::ZREVRANGEBYLEX, ranges::zrevrangebylex),
     Command::read(515, &facts::ZCOUNT, ranges::zcount),
     Command::read(516, &facts::ZLEXCOUNT, ranges::zlexcount),
+    Command::read(517, &facts::ZRANK, handlers::zrank),
+    Command::read(518, &facts::ZREVRANK, handlers::zrevrank),
+    Command::write(519, &facts::ZREMRANGEBYRANK, removal::zremrangebyrank),
+    Command::write(520, &facts::ZREMRANGEBYSCORE, removal::zremrangebyscore),
+    Command::write(521, &facts::ZREMRANGEBYLEX, removal::zremrangebylex),
+    Command::read(522, &facts::ZRANDMEMBER, handlers::zrandmember).draws().reads(Rows::Drawn(Type::SortedSet)),
+    Command::read(523, &facts::ZSCAN, handlers::zscan),
+    Command::write(524, &facts::ZMPOP, handlers::zmpop).returning(),
+    Command::write(525, &facts::ZRANGESTORE, ranges::zrangestore).copying(Copies::Sources),
+    Command::read(526, &facts::ZUNION, algebra::zunion),
+    Command::read(527, &facts::ZINTER, algebra::zinter),
+    Command::read(528, &facts::ZDIFF, algebra::zdiff),
+    Command::read(529, &facts::ZINTERCARD, algebra::zintercard),
+    Command::write(530, &facts::ZUNIONSTORE, algebra::zunionstore).copying(Copies::Sources),
+    Command::write(531, &facts::ZINTERSTORE, algebra::zinterstore).copying(Copies::Sources),
+    Command::write(532, &facts::ZDIFFSTORE, algebra::zdiffstore).copying(Copies::Sources),
 ];
