@@ -125,6 +125,10 @@ pub enum Overwrites {
 pub enum Copies {
     /// None.
     Nothing,
+    /// Up to half of the list at its first key: one side of a place in it moves.
+    Half,
+    /// An element at an end of the list at its first key.
+    End,
     /// All that is at its keys but for the first one, which is the destination.
     Sources,
 }

@@ -16,7 +16,7 @@ const IDS: &str = "
     141 object|freq, 142 object|help, 143 object|idletime, 144 object|refcount, 195 step|delete, 196 step|write,
     197 step|read, 198 step|scan, 199 step|expire,
     201 lpush, 202 rpush, 203 lpushx, 204 rpushx, 205 lpop, 206 rpop, 207 llen, 208 lrange, 209 lindex, 210 lset,
-    211 ltrim,
+    211 ltrim, 212 lpos, 213 lrem, 214 linsert, 215 lmpop, 216 lmove, 217 rpoplpush,
     301 sadd, 302 srem, 303 scard, 304 sismember, 305 smismember, 306 smembers, 307 spop,
     308 srandmember, 309 sscan, 310 smove, 311 sunion, 312 sinter, 313 sdiff, 314 sintercard, 315 sunionstore,
     316 sinterstore, 317 sdiffstore,

@@ -84,30 +84,20 @@ pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)
 mod tests {
     use super::*;
     use crate::commands::table::commands;
-    use crate::commands::{keys, strings};
+    use crate::commands::{keys, lists, sorted_sets, strings};
 
-    // Commands that are not there yet: their keys are behind a word, or a count.
+    // Commands that are not there yet: their keys are before a last word, or behind one.
     const BLPOP: Facts = Facts { keys: (1, -2, 1), ..Facts::BLANK };
-    const LMPOP: Facts = Facts {
+    const XREAD: Facts = Facts {
         flags: Flags::MOVABLEKEYS,
-        key_specs: &[key_spec(BeginSearch::Index(1), FindKeys::Count { count_at: 0, first: 1, step: 1 })],
+        key_specs: &[KeySpec {
+            flags: &[],
+            notes: None,
+            begin: BeginSearch::Keyword("STREAMS", 1),
+            find: FindKeys::Range { last: -1, step: 1, limit: 2 },
+        }],
         ..Facts::BLANK
     };
-    const ZUNIONSTORE: Facts = Facts {
-        key_specs: &[
-            key_spec(BeginSearch::Index(1), FindKeys::Range { last: 0, step: 1, limit: 0 }),
-            key_spec(BeginSearch::Index(2), FindKeys::Count { count_at: 0, first: 1, step: 1 }),
-        ],
-        ..LMPOP
-    };
-    const XREAD: Facts = Facts {
-        key_specs: &[key_spec(BeginSearch::Keyword("STREAMS", 1), FindKeys::Range { last: -1, step: 1, limit: 2 })],
-        ..LMPOP
-    };
-
-    const fn key_spec(begin: BeginSearch, find: FindKeys) -> KeySpec {
-        KeySpec { flags: &[], notes: None, begin, find }
-    }
 
     fn words(line: &str) -> Vec<&[u8]> {
         line.split(' ').map(str::as_bytes).collect()
@@ -123,11 +113,11 @@ mod tests {
             (&keys::facts::OBJECT_ENCODING, "OBJECT ENCODING k", "2"),
             (&keys::facts::RENAME, "RENAME a b", "1 2"),
             (&BLPOP, "BLPOP a b 0", "1 2"),
-            (&LMPOP, "LMPOP 2 a b LEFT", "2 3"),
-            (&LMPOP, "LMPOP 3 a b", ""),
-            (&LMPOP, "LMPOP x a b", ""),
-            (&LMPOP, "LMPOP -1 a b", ""),
-            (&ZUNIONSTORE, "ZUNIONSTORE d 2 a b WEIGHTS 1 2", "1 3 4"),
+            (&lists::facts::LMPOP, "LMPOP 2 a b LEFT", "2 3"),
+            (&lists::facts::LMPOP, "LMPOP 3 a b", ""),
+            (&lists::facts::LMPOP, "LMPOP x a b", ""),
+            (&lists::facts::LMPOP, "LMPOP -1 a b", ""),
+            (&sorted_sets::facts::ZUNIONSTORE, "ZUNIONSTORE d 2 a b WEIGHTS 1 2", "1 3 4"),
             (&XREAD, "XREAD COUNT 2 STREAMS a b 0 0", "4 5"),
             (&XREAD, "XREAD COUNT 2 streams a 0", "4"),
             (&XREAD, "XREAD COUNT 2", ""),

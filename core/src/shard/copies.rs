@@ -44,6 +44,8 @@ impl Shard {
             let weigh = |key| keyspace.weigh(key, limits::WEIGHED_BYTES_MAX).unwrap_or(limits::WEIGHED_BYTES_MAX);
             match (command.copies, keys.next()) {
                 (Copies::Nothing, _) | (_, None) => 0,
+                (Copies::Half, Some(list)) => weigh(list) / 2,
+                (Copies::End, Some(list)) => keyspace.weigh_ends(list).unwrap_or(limits::WEIGHED_BYTES_MAX),
                 (Copies::Sources, Some(_)) => {
                     keys.take(limits::WEIGHED_KEYS_MAX).map(weigh).fold(0, usize::saturating_add)
                 }

@@ -2,4 +2,6 @@
 
 pub(super) mod facts;
 mod handlers;
+mod moving;
+mod places;
 pub(super) mod table;

@@ -2,8 +2,8 @@
 
 use basalt_storage::keyspace::End;
 
-use super::{facts, handlers};
-use crate::commands::{Command, Rows};
+use super::{facts, handlers, moving, places};
+use crate::commands::{Command, Copies, Rows};
 
 /// The commands on lists.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -18,4 +18,10 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(209, &facts::LINDEX, handlers::lindex),
     Command::write(210, &facts::LSET, handlers::lset).reads(Rows::Keys),
     Command::write(211, &facts::LTRIM, handlers::ltrim).reads(Rows::Keys),
+    Command::read(212, &facts::LPOS, places::lpos),
+    Command::write(213, &facts::LREM, places::lrem).copying(Copies::Half),
+    Command::write(214, &facts::LINSERT, places::linsert).copying(Copies::Half),
+    Command::write(215, &facts::LMPOP, moving::lmpop).returning(),
+    Command::write(216, &facts::LMOVE, moving::lmove).copying(Copies::End).returning(),
+    Command::write(217, &facts::RPOPLPUSH, moving::rpoplpush).copying(Copies::End).returning(),
 ];

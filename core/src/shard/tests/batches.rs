@@ -120,7 +120,12 @@ fn copies_of_what_is_large_fill_a_batch_as_if_it_stood_there() {
         for words in [&["RENAME", "set", "set"][..], &["COPY", "set", "set", "REPLACE"], &["SET", "set", "1"]] {
             assert_eq!(weigh(&shard, words), 0, "{words:?}");
         }
-        for words in [&["RENAME", "set", "to"][..], &["COPY", "set", "to"], &["COPY", "set", "set", "DB", "1"]] {
+        for words in [
+            &["RENAME", "set", "to"][..],
+            &["COPY", "set", "to"],
+            &["COPY", "set", "set", "DB", "1"],
+            &["SUNIONSTORE", "to", "set"],
+        ] {
             let bytes = weigh(&shard, words);
             assert!((VALUE_BYTES..2 * VALUE_BYTES).contains(&bytes), "{words:?} weighs {bytes}");
         }
@@ -139,6 +144,10 @@ fn a_large_element_says_nothing_of_the_small_ones_behind_it() {
         let bytes = shard.weigh_copies(&command(&["COPY", "list", "to"]), 1);
         let all = large.len() + small.len() * "element".len();
         assert!((all..2 * all).contains(&bytes), "{bytes} of {all}");
+        // One side of a place in it moves, or one of the elements at its ends.
+        assert_eq!(shard.weigh_copies(&command(&["LREM", "list", "0", "element"]), 1), bytes / 2);
+        assert_eq!(shard.weigh_copies(&command(&["LMOVE", "list", "to", "RIGHT", "LEFT"]), 1), large.len());
+        assert_eq!(shard.weigh_copies(&command(&["RPOPLPUSH", "none", "list"]), 1), 0);
     });
 }
 
