@@ -89,6 +89,8 @@ pub struct Command {
     pub rows: Rows,
     /// The case in which it replaces a key that is there by the one that it moves or copies.
     pub overwrites: Overwrites,
+    /// Words without which among its arguments it only reads its key; none for others.
+    changing_words: &'static [&'static str],
     /// Rows that it copies.
     pub copies: Copies,
     /// True if it waits until the commands before it are answered.
@@ -154,6 +156,7 @@ impl Command {
             subcommands: &[],
             rows: Rows::KeysAndOthers,
             overwrites: Overwrites::Always,
+            changing_words: &[],
             copies: Copies::Nothing,
             is_after_replies: false,
             tells_figures: false,
@@ -240,6 +243,17 @@ impl Command {
     /// This command, which leaves the key alone that it would replace, unless `word` is among its options.
     pub(super) const fn if_absent_unless(self, word: &'static str) -> Command {
         Command { overwrites: Overwrites::With(word), ..self }
+    }
+
+    /// This command, which only reads its key unless one of `words` is among its arguments.
+    pub(super) const fn changing_with(self, words: &'static [&'static str]) -> Command {
+        Command { changing_words: words, ..self }
+    }
+
+    /// Returns whether a call with `args` changes its key, of a command of which some calls only read it; `None` of others.
+    pub fn only_changes_with(&self, args: Args<'_>) -> Option<bool> {
+        let is_one = |arg: &&[u8]| self.changing_words.iter().any(|word| arg.eq_ignore_ascii_case(word.as_bytes()));
+        (!self.changing_words.is_empty()).then(|| args.iter().skip(2).any(is_one))
     }
 
     /// This command, which copies these rows.

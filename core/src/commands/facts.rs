@@ -66,6 +66,8 @@ impl Flags {
 /// The family a command belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Group {
+    /// Strings as bits.
+    Bitmap,
     /// Management of the cluster.
     Cluster,
     /// Connection management.
@@ -94,6 +96,7 @@ impl Group {
     /// The name `COMMAND DOCS` answers.
     pub fn name(self) -> &'static str {
         match self {
+            Group::Bitmap => "bitmap",
             Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",

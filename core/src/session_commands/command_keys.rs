@@ -53,9 +53,13 @@ fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, Command
     Ok(keys)
 }
 
-/// Flags of a key that is overwritten and, as options decide, read before.
+/// Flags of a key that is, as options decide, overwritten, or read before, or only read.
 fn flags_of_call(command: &Command, args: Args<'_>) -> &'static [&'static str] {
-    if command.returns_values(args) { &["RW", "access", "update"] } else { &["OW", "update"] }
+    match command.only_changes_with(args) {
+        Some(false) => &["RO", "access"],
+        None if !command.returns_values(args) => &["OW", "update"],
+        _ => &["RW", "access", "update"],
+    }
 }
 
 #[cfg(test)]
@@ -89,10 +93,15 @@ mod tests {
     }
 
     #[test]
-    fn set_alone_overwrites_its_key_and_reads_it_if_options_say_so() {
+    fn options_decide_what_set_and_bitfield_alone_do_with_their_keys() {
         let variable =
             |command: &&Command| command.facts.key_specs.iter().any(|spec| spec.flags.contains(&"variable_flags"));
         let names: Vec<_> = table::commands().filter(variable).map(Command::name).collect();
-        assert_eq!(names, ["set"]);
+        assert_eq!(names, ["set", "bitfield"]);
+        let mut client = Client::new();
+        assert_eq!(client.ask("command getkeysandflags bitfield a get u8 0"), "*1|*2|$1|a|*2|+RO|+access|");
+        let written = "*1|*2|$1|a|*3|+RW|+access|+update|";
+        assert_eq!(client.ask("command getkeysandflags bitfield a get u8 0 SET u8 0 1"), written);
+        assert_eq!(client.ask("command getkeysandflags bitfield a incrby u8 0 1"), written);
     }
 }

@@ -225,6 +225,7 @@ fn write_docs(name: &str, client: &mut Client, out: &mut String) {
 
 fn group(name: &str) -> &'static str {
     match name {
+        "bitmap" => "Group::Bitmap",
         "connection" => "Group::Connection",
         "cluster" => "Group::Cluster",
         "generic" => "Group::Generic",

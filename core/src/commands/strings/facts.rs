@@ -28,6 +28,261 @@ pub static APPEND: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `BITCOUNT`.
+pub static BITCOUNT: Facts = Facts {
+    name: "bitcount",
+    arity: -2,
+    flags: Flags::READONLY,
+    keys: (1, 1, 1),
+    categories: &["@read", "@bitmap", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::Bitmap,
+    since: "2.6.0",
+    complexity: "O(N)",
+    summary: "Count set bits in a string",
+    history: &[("7.0.0", "Added the `BYTE|BIT` option.")],
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument {
+            name: "index",
+            kind: "block",
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "start", kind: "integer", ..Argument::BLANK },
+                Argument { name: "end", kind: "integer", ..Argument::BLANK },
+                Argument {
+                    name: "index_unit",
+                    kind: "oneof",
+                    since: Some("7.0.0"),
+                    flags: &["optional"],
+                    arguments: &[
+                        Argument { name: "byte", kind: "pure-token", token: Some("BYTE"), ..Argument::BLANK },
+                        Argument { name: "bit", kind: "pure-token", token: Some("BIT"), ..Argument::BLANK },
+                    ],
+                    ..Argument::BLANK
+                },
+            ],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BITFIELD`.
+pub static BITFIELD: Facts = Facts {
+    name: "bitfield",
+    arity: -2,
+    flags: Flags::WRITE.and(Flags::DENYOOM),
+    keys: (1, 1, 1),
+    categories: &["@write", "@bitmap", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "update", "variable_flags"],
+        notes: Some("This command allows both access and modification of the key"),
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::Bitmap,
+    since: "3.2.0",
+    complexity: "O(N) where N is the length of the string, which is written anew",
+    summary: "Perform arbitrary bitfield integer operations on strings",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument {
+            name: "operation",
+            kind: "oneof",
+            flags: &["optional", "multiple"],
+            arguments: &[
+                Argument {
+                    name: "encoding_offset",
+                    kind: "block",
+                    token: Some("GET"),
+                    arguments: &[
+                        Argument { name: "encoding", kind: "string", ..Argument::BLANK },
+                        Argument { name: "offset", kind: "integer", ..Argument::BLANK },
+                    ],
+                    ..Argument::BLANK
+                },
+                Argument {
+                    name: "write",
+                    kind: "block",
+                    arguments: &[
+                        Argument {
+                            name: "wrap_sat_fail",
+                            kind: "oneof",
+                            token: Some("OVERFLOW"),
+                            flags: &["optional"],
+                            arguments: &[
+                                Argument { name: "wrap", kind: "pure-token", token: Some("WRAP"), ..Argument::BLANK },
+                                Argument { name: "sat", kind: "pure-token", token: Some("SAT"), ..Argument::BLANK },
+                                Argument { name: "fail", kind: "pure-token", token: Some("FAIL"), ..Argument::BLANK },
+                            ],
+                            ..Argument::BLANK
+                        },
+                        Argument {
+                            name: "write_operation",
+                            kind: "oneof",
+                            arguments: &[
+                                Argument {
+                                    name: "encoding_offset_value",
+                                    kind: "block",
+                                    token: Some("SET"),
+                                    arguments: &[
+                                        Argument { name: "encoding", kind: "string", ..Argument::BLANK },
+                                        Argument { name: "offset", kind: "integer", ..Argument::BLANK },
+                                        Argument { name: "value", kind: "integer", ..Argument::BLANK },
+                                    ],
+                                    ..Argument::BLANK
+                                },
+                                Argument {
+                                    name: "encoding_offset_increment",
+                                    kind: "block",
+                                    token: Some("INCRBY"),
+                                    arguments: &[
+                                        Argument { name: "encoding", kind: "string", ..Argument::BLANK },
+                                        Argument { name: "offset", kind: "integer", ..Argument::BLANK },
+                                        Argument { name: "increment", kind: "integer", ..Argument::BLANK },
+                                    ],
+                                    ..Argument::BLANK
+                                },
+                            ],
+                            ..Argument::BLANK
+                        },
+                    ],
+                    ..Argument::BLANK
+                },
+            ],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BITFIELD_RO`.
+pub static BITFIELD_RO: Facts = Facts {
+    name: "bitfield_ro",
+    arity: -2,
+    flags: Flags::READONLY.and(Flags::FAST),
+    keys: (1, 1, 1),
+    categories: &["@read", "@bitmap", "@fast"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::Bitmap,
+    since: "6.0.0",
+    complexity: "O(1) for each subcommand specified",
+    summary: "Perform arbitrary bitfield integer operations on strings. Read-only variant of BITFIELD",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument {
+            name: "encoding_offset",
+            kind: "block",
+            token: Some("GET"),
+            flags: &["optional", "multiple", "multiple_token"],
+            arguments: &[
+                Argument { name: "encoding", kind: "string", ..Argument::BLANK },
+                Argument { name: "offset", kind: "integer", ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BITOP`.
+pub static BITOP: Facts = Facts {
+    name: "bitop",
+    arity: -4,
+    flags: Flags::WRITE.and(Flags::DENYOOM),
+    keys: (2, -1, 1),
+    categories: &["@write", "@bitmap", "@slow"],
+    key_specs: &[
+        KeySpec {
+            flags: &["OW", "update"],
+            notes: None,
+            begin: BeginSearch::Index(2),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+        KeySpec {
+            flags: &["RO", "access"],
+            notes: None,
+            begin: BeginSearch::Index(3),
+            find: FindKeys::Range { last: -1, step: 1, limit: 0 },
+        },
+    ],
+    group: Group::Bitmap,
+    since: "2.6.0",
+    complexity: "O(N)",
+    summary: "Perform bitwise operations between strings",
+    arguments: &[
+        Argument { name: "operation", kind: "string", ..Argument::BLANK },
+        Argument { name: "destkey", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(1), flags: &["multiple"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BITPOS`.
+pub static BITPOS: Facts = Facts {
+    name: "bitpos",
+    arity: -3,
+    flags: Flags::READONLY,
+    keys: (1, 1, 1),
+    categories: &["@read", "@bitmap", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::Bitmap,
+    since: "2.8.7",
+    complexity: "O(N)",
+    summary: "Find first bit set or clear in a string",
+    history: &[("7.0.0", "Added the `BYTE|BIT` option.")],
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "bit", kind: "integer", ..Argument::BLANK },
+        Argument {
+            name: "index",
+            kind: "block",
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "start", kind: "integer", ..Argument::BLANK },
+                Argument {
+                    name: "end_index",
+                    kind: "block",
+                    flags: &["optional"],
+                    arguments: &[
+                        Argument { name: "end", kind: "integer", ..Argument::BLANK },
+                        Argument {
+                            name: "index_unit",
+                            kind: "oneof",
+                            since: Some("7.0.0"),
+                            flags: &["optional"],
+                            arguments: &[
+                                Argument { name: "byte", kind: "pure-token", token: Some("BYTE"), ..Argument::BLANK },
+                                Argument { name: "bit", kind: "pure-token", token: Some("BIT"), ..Argument::BLANK },
+                            ],
+                            ..Argument::BLANK
+                        },
+                    ],
+                    ..Argument::BLANK
+                },
+            ],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
 /// `DECR`.
 pub static DECR: Facts = Facts {
     name: "decr",
@@ -91,6 +346,30 @@ pub static GET: Facts = Facts {
     complexity: "O(1)",
     summary: "Get the value of a key",
     arguments: &[Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK }],
+    ..Facts::BLANK
+};
+
+/// `GETBIT`.
+pub static GETBIT: Facts = Facts {
+    name: "getbit",
+    arity: 3,
+    flags: Flags::READONLY.and(Flags::FAST),
+    keys: (1, 1, 1),
+    categories: &["@read", "@bitmap", "@fast"],
+    key_specs: &[KeySpec {
+        flags: &["RO", "access"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::Bitmap,
+    since: "2.2.0",
+    complexity: "O(1)",
+    summary: "Returns the bit value at offset in the string value stored at key",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "offset", kind: "integer", ..Argument::BLANK },
+    ],
     ..Facts::BLANK
 };
 
@@ -501,6 +780,31 @@ pub static SET: Facts = Facts {
             ],
             ..Argument::BLANK
         },
+    ],
+    ..Facts::BLANK
+};
+
+/// `SETBIT`.
+pub static SETBIT: Facts = Facts {
+    name: "setbit",
+    arity: 4,
+    flags: Flags::WRITE.and(Flags::DENYOOM),
+    keys: (1, 1, 1),
+    categories: &["@write", "@bitmap", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "update"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::Bitmap,
+    since: "2.2.0",
+    complexity: "O(N) where N is the length of the string, which is written anew",
+    summary: "Sets or clears the bit at offset in the string value stored at key",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "offset", kind: "integer", ..Argument::BLANK },
+        Argument { name: "value", kind: "integer", ..Argument::BLANK },
     ],
     ..Facts::BLANK
 };

@@ -1,7 +1,7 @@
 //! The commands on strings. Their ids are 1 to 99.
 
-use super::{facts, handlers, lcs, numbers};
-use crate::commands::{Command, Merge, Rows, Scatter};
+use super::{bitfield, bits, facts, handlers, lcs, numbers};
+use crate::commands::{Command, Copies, Merge, Rows, Scatter};
 
 /// The commands on strings.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -31,4 +31,11 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(20, &facts::DECRBY, numbers::decrby).reads(Rows::Keys),
     Command::write(21, &facts::INCRBYFLOAT, numbers::incrbyfloat).reads(Rows::Keys),
     Command::read(22, &facts::LCS, lcs::lcs).reads(Rows::Keys),
+    Command::write(23, &facts::SETBIT, bits::setbit).reads(Rows::Keys),
+    Command::read(24, &facts::GETBIT, bits::getbit).reads(Rows::Keys),
+    Command::read(25, &facts::BITCOUNT, bits::bitcount).reads(Rows::Keys),
+    Command::read(26, &facts::BITPOS, bits::bitpos).reads(Rows::Keys),
+    Command::write(27, &facts::BITFIELD, bitfield::bitfield).reads(Rows::Keys).changing_with(&["set", "incrby"]),
+    Command::read(28, &facts::BITFIELD_RO, bitfield::bitfield_ro).reads(Rows::Keys),
+    Command::write(29, &facts::BITOP, bits::bitop).reads(Rows::KeysFirst).copying(Copies::Sources),
 ];

@@ -125,6 +125,7 @@ fn copies_of_what_is_large_fill_a_batch_as_if_it_stood_there() {
             &["COPY", "set", "to"],
             &["COPY", "set", "set", "DB", "1"],
             &["SUNIONSTORE", "to", "set"],
+            &["BITOP", "NOT", "to", "string"],
         ] {
             let bytes = weigh(&shard, words);
             assert!((VALUE_BYTES..2 * VALUE_BYTES).contains(&bytes), "{words:?} weighs {bytes}");
