@@ -54,7 +54,9 @@ impl CommandError {
     /// A SCAN cursor is not a number.
     pub const INVALID_CURSOR: CommandError = CommandError::text("ERR invalid cursor");
     /// Keys of one command are on several shards.
-    pub const CROSS_SLOT: CommandError = CommandError::text("CROSSSLOT Keys in request don't hash to the same slot");
+    pub const CROSS_SLOT: CommandError = CommandError::text(
+        "CROSSSLOT Keys in request don't hash to the same slot, give them a common hash tag, as in {user}:a and {user}:b",
+    );
 
     /// The node belongs to no cluster.
     pub const NO_CLUSTER: CommandError = CommandError::text("ERR This instance has cluster support disabled");

@@ -878,6 +878,81 @@ fn a_scan_finds_what_redis_finds() {
     }
 }
 
+/// Calls of commands on several keys that run whole, with keys on both shards.
+const CALLS_OVER_SHARDS: &[&str] = &[
+    "MSETNX foo 1 bar 2",
+    "LCS foo bar",
+    "BITOP OR foo foo bar",
+    "LMOVE foo bar LEFT LEFT",
+    "RPOPLPUSH foo bar",
+    "LMPOP 2 foo bar LEFT",
+    "SMOVE foo bar a",
+    "SUNION foo bar",
+    "SINTER foo bar",
+    "SDIFF foo bar",
+    "SINTERCARD 2 foo bar",
+    "SUNIONSTORE foo foo bar",
+    "SINTERSTORE foo foo bar",
+    "SDIFFSTORE bar foo",
+    "ZMPOP 2 foo bar MIN",
+    "ZUNION 2 foo bar",
+    "ZINTER 2 foo bar",
+    "ZDIFF 2 foo bar",
+    "ZINTERCARD 2 foo bar",
+    "ZUNIONSTORE foo 2 foo bar",
+    "ZINTERSTORE bar 1 foo",
+    "ZDIFFSTORE foo 1 bar",
+    "ZRANGESTORE foo bar 0 -1",
+];
+
+#[test]
+fn commands_that_must_run_whole_are_refused_over_shards_and_say_how_keys_are_kept_together() {
+    let alone = Alone::new(|options| options.set("--shards", "2"));
+    let mut client = Client::connect(alone.node.address()).expect("the server accepts");
+    for call in CALLS_OVER_SHARDS {
+        let Reply::Error(text) = client.ask(call) else { panic!("{call} was not refused") };
+        assert!(text.starts_with("CROSSSLOT ") && text.contains("hash tag"), "{call}: {text}");
+        assert_eq!(client.ask("EXISTS foo bar"), Reply::Integer(0), "{call}");
+        let together = call.replace("foo", "{t}foo").replace("bar", "{t}bar");
+        let reply = client.ask(&together);
+        assert!(!matches!(reply, Reply::Error(_)), "{together}: {reply:?}");
+        client.ask("FLUSHALL");
+    }
+}
+
+#[test]
+fn a_scan_of_a_large_collection_has_each_of_its_elements() {
+    let redis = RedisServer::start();
+    let alone = Alone::new(|options| options.set("--shards", "2"));
+    let mut clients =
+        [redis.address(), alone.node.address()].map(|address| Client::connect(address).expect("the server accepts"));
+    for client in &mut clients {
+        for number in 0..400 {
+            client.ask(&format!("HSET hash field:{number} {number}"));
+            client.ask(&format!("SADD set member:{number}"));
+            client.ask(&format!("ZADD sorted {number}.25 member:{number}"));
+        }
+    }
+    for call in ["HSCAN hash", "SSCAN set", "ZSCAN sorted"] {
+        for options in ["", "COUNT 7", "COUNT 1000", "MATCH *:1*", "MATCH nothing COUNT 50"] {
+            let [redis, basalt] = clients.each_mut().map(|client| {
+                let (mut found, mut cursor) = (BTreeSet::new(), "0".to_owned());
+                loop {
+                    let reply = client.ask(format!("{call} {cursor} {options}").trim_end());
+                    cursor = reply.elements()[0].text();
+                    let width = if call == "SSCAN set" { 1 } else { 2 };
+                    let elements: Vec<String> = reply.elements()[1].elements().iter().map(Reply::text).collect();
+                    found.extend(elements.chunks(width).map(<[String]>::to_vec));
+                    if cursor == "0" {
+                        break found;
+                    }
+                }
+            });
+            assert_eq!(basalt, redis, "{call} … {options}");
+        }
+    }
+}
+
 /// The names of the fields of INFO's or CLIENT INFO's text.
 fn field_names(text: &str, between: &[char], after_name: char) -> BTreeSet<String> {
     let fields = text.split(between).filter(|line| !line.starts_with('#'));
