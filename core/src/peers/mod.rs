@@ -4,7 +4,7 @@
 //! send before it sleeps ([`Peers::fill`]) and look after deadlines ([`Peers::tick`]). A group gets its way to its other members
 //! from [`Peers::transport`]; questions of others come to the group by themselves ([`Surroundings::place`]).
 //!
-//! A core dials for its own questions, one connection for each core of another node and [`Lane`](basalt_net::peer::Lane), and the
+//! A core dials for its own questions, one connection for each core of another node and [`Lane`], and the
 //! answers come back on it. The core that has a group on the other node is not known at first: core 0 is asked, and names the one
 //! that has it. A connection that wants another core of this node goes there through the mailboxes, one for snapshots to whoever
 //! takes them.
