@@ -53,8 +53,11 @@ impl CommandError {
         CommandError::text("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
     /// A SCAN cursor is not a number.
     pub const INVALID_CURSOR: CommandError = CommandError::text("ERR invalid cursor");
-    /// Keys of one command are on several shards.
-    pub const CROSS_SLOT: CommandError = CommandError::text(
+    /// Keys of one command are in several slots: the words of Redis Cluster.
+    pub const CROSS_SLOT: CommandError = CommandError::text("CROSSSLOT Keys in request don't hash to the same slot");
+
+    /// Keys of one command are on several shards of a node alone, where people may not know of slots.
+    pub const CROSS_SHARD: CommandError = CommandError::text(
         "CROSSSLOT Keys in request don't hash to the same slot, give them a common hash tag, as in {user}:a and {user}:b",
     );
 

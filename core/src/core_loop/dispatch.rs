@@ -219,7 +219,7 @@ impl Core {
                 let mut keys = command.keys(args);
                 let shard = keys.next().map_or(any, |key| router.shard_of(args[key]));
                 if !router.is_whole() && keys.any(|key| router.shard_of(args[key]) != shard) {
-                    return self.fail(connection, command.id, &CommandError::CROSS_SLOT);
+                    return self.fail(connection, command.id, &CommandError::CROSS_SHARD);
                 }
                 self.run_on(connection, shard, command, run, mode, args);
             }
