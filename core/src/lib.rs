@@ -18,10 +18,6 @@ mod mail;
 mod meta;
 mod multi_shard;
 mod node;
-#[cfg_attr(
-    not(any(test, feature = "internals")),
-    allow(dead_code, unused_imports, reason = "no node has peers before it has the cluster's map")
-)]
 mod peers;
 mod session_commands;
 mod shard;

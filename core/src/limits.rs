@@ -452,6 +452,36 @@ pub const BATCH_OPERATIONS_MAX: usize = 16 << 10;
 /// Distance of a node's port for other nodes from that for clients, as in Redis Cluster.
 pub const PEER_PORT_OFFSET: u16 = 10_000;
 
+/// Threads that ask other nodes to change the map: one that does not answer holds up one of them.
+pub const ASK_THREADS: usize = 4;
+
+/// Longest wait for the connection to another node that is asked for a change of the map.
+pub const ASK_CONNECT: Duration = Duration::from_secs(1);
+
+/// Longest wait for its answer.
+pub const ASK_ANSWER: Duration = Duration::from_secs(5);
+
+/// Longest answer: a map of a thousand nodes and all slots apart is shorter.
+pub const ASK_REPLY_BYTES_MAX: usize = 16 << 20;
+
+/// Time for which a change is sent to the leader of the map's group again while there is none, or another one.
+pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Time between two such attempts, and between two looks at the members of that group.
+pub const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Time between two questions to another node if it is there.
+pub const LOOK_OUT: Duration = Duration::from_millis(500);
+
+/// Silence of another node after which it is suspected to be lost.
+pub const PEER_SUSPECTED: Duration = Duration::from_secs(2);
+
+/// Silence after which it is thought to be lost.
+pub const PEER_FAILED: Duration = Duration::from_secs(5);
+
+/// Longest wait until a node that joins a cluster has its map.
+pub const JOIN_MAX: Duration = Duration::from_secs(30);
+
 /// Time after which the keeper tries again what the map wants and could not be done.
 pub const FOLLOW_RETRY: Duration = Duration::from_secs(1);
 
@@ -460,6 +490,9 @@ pub const META_CHANGES_MAX: usize = 256;
 
 /// Size to which the log of the cluster's map is kept.
 pub const META_LOG_BYTES: u64 = 4 << 20;
+
+/// Changes of the cluster's map that are kept for nodes that join, or were away: nobody is sent the map as a whole.
+pub const META_ENTRIES_KEPT: u64 = 100_000;
 
 /// Newly written rows of the cluster's map in memory, and cached ones from disk: it is one row, of a few megabytes at most.
 pub const META_MEMTABLE_BYTES: usize = 1 << 20;
@@ -714,6 +747,9 @@ pub mod map {
 
     /// Groups of one cluster: each has a slot at least, but for those that are about to be removed.
     pub const GROUPS_MAX: usize = 16384;
+
+    /// Nodes that vote on changes of the map.
+    pub const META_VOTERS_MAX: usize = 5;
 
     /// Replicas of a group in a new cluster: it survives the loss of one node.
     pub const REPLICATION_FACTOR: u8 = 3;

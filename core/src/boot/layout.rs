@@ -84,7 +84,8 @@ impl DataDir {
         let per_core = per_core(core_count);
         let mut data = Self::take(root, || Manifest::new(shards.unwrap_or(per_core), per_core))?;
         // One that was to belong to a cluster and could not still stands alone.
-        let is_undone = data.manifest.group_at(META_INDEX).is_some_and(|meta| meta.state == GroupState::Creating);
+        let is_undone =
+            data.manifest.group_at(META_INDEX).is_some_and(|meta| meta.state == GroupState::Creating && meta.founder);
         if is_undone && data.shards_dealt() > 0 {
             data.destroy_group(META_GROUP)?;
         }
@@ -139,7 +140,48 @@ impl DataDir {
             _lock: lock,
         };
         data.finish_removals()?;
+        data.finish_joining()?;
         Ok(data)
+    }
+
+    /// Has the node belong to another cluster, which it knows nothing of yet: its own map and its lanes are removed. Nobody may use
+    /// them any more. One that is cut short is finished by the next open.
+    ///
+    /// # Errors
+    /// [`BootError::DataDir`].
+    ///
+    /// # Panics
+    /// When the node has shards, which are those of its own cluster.
+    pub fn join(&mut self, cluster_id: &str) -> Result<(), BootError> {
+        assert!(self.shards().is_empty(), "a node with shards stays in its cluster");
+        self.change(|manifest| manifest.joining = Some(cluster_id.to_owned()))?;
+        self.finish_joining()
+    }
+
+    fn finish_joining(&mut self) -> Result<(), BootError> {
+        let Some(cluster_id) = self.manifest.joining.clone() else { return Ok(()) };
+        let lanes = (0..self.manifest.lanes).map(|lane| self.root.join(LANES_DIR).join(lane.to_string()));
+        let created: Vec<PathBuf> = [self.root.join(META_DIR)].into_iter().chain(lanes).collect();
+        for path in &created {
+            match fs::remove_dir_all(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable("remove", path, error)),
+                _ => fs::create_dir_all(path).map_err(|source| unusable("create", path, source))?,
+            }
+            step("directory made anew").map_err(|source| unusable("create", path, source))?;
+        }
+        sync_dir(&self.root)?;
+        if self.manifest.lanes > 0 {
+            sync_dir(&self.root.join(LANES_DIR))?;
+        }
+        self.change(|manifest| {
+            manifest.groups.retain(|group| group.index != META_INDEX);
+            let meta = GroupEntry { founder: false, ..manifest.meta_group() };
+            manifest.groups.push(meta);
+            manifest.cluster_id = cluster_id;
+            manifest.joining = None;
+            // It stands alone no more, whatever it had before.
+            manifest.shards = 0;
+        })
     }
 
     /// The directory itself.
@@ -188,7 +230,7 @@ impl DataDir {
             path: self.root.join(LANES_DIR).join(number.to_string()),
             identity: self.manifest.identity(number.into()),
             shards: groups().map(|group| group.index).collect(),
-            must_be_there: groups().any(|group| group.starts > 0),
+            must_be_there: groups().any(|group| group.starts > 0 && group.state != GroupState::SetAside),
         }
     }
 
@@ -422,6 +464,11 @@ impl DataDir {
     /// Returns whether this start created it.
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    /// The directory of the group that has the map.
+    pub fn meta_directory(&self) -> PathBuf {
+        self.root.join(META_DIR)
     }
 
     /// The directories of the shard with this index, counted from 0.

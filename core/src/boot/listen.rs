@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::error::BootError;
 use crate::config::Config;
-use crate::limits::{LISTEN_RETRY, LISTEN_RETRY_MAX};
+use crate::limits::{LISTEN_RETRY, LISTEN_RETRY_MAX, PEER_PORT_OFFSET};
 
 /// Binds every address of `bind`; with `port = 0` the first takes any free port and the others the same one.
 pub(super) fn listen(config: &Config) -> Result<Vec<TcpListener>, BootError> {
@@ -20,6 +20,45 @@ pub(super) fn listen(config: &Config) -> Result<Vec<TcpListener>, BootError> {
         let listener = listen_patiently(address, config.tcp_backlog).map_err(|source| refused(address, source))?;
         port = listener.local_addr().map_err(|source| refused(address, source))?.port();
         listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Binds the port for other nodes at the addresses of `clients`, if the node belongs to a cluster. Where the port for clients was
+/// any free one, so is this, unless its usual distance from that happens to be free.
+pub(super) fn listen_for_peers(config: &Config, clients: &[TcpListener]) -> Result<Vec<TcpListener>, BootError> {
+    if !config.cluster_enabled {
+        return Ok(Vec::new());
+    }
+    let clients = clients.iter().filter_map(|listener| listener.local_addr().ok());
+    let mut listeners: Vec<TcpListener> = Vec::new();
+    for client in clients {
+        let usual = client.port().checked_add(PEER_PORT_OFFSET);
+        if usual.is_none() && config.port != 0 && config.cluster_port == 0 {
+            let advice = format!(
+                "the port for other nodes would be {PEER_PORT_OFFSET} above the one for clients, and there is none: choose one with \
+                 --cluster-port"
+            );
+            let source = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(BootError::Listen { address: client, advice, source });
+        }
+        let usual = usual.unwrap_or(0);
+        let first = listeners.first().and_then(|first| first.local_addr().ok()).map(|first| first.port());
+        let is_free_choice = config.cluster_port == 0 && config.port == 0 && first.is_none();
+        let port = first.unwrap_or(if config.cluster_port == 0 { usual } else { config.cluster_port });
+        let address = SocketAddr::new(client.ip(), port);
+        let listener = match listen_patiently(address, config.tcp_backlog) {
+            Err(_) if is_free_choice => listen_patiently(SocketAddr::new(client.ip(), 0), config.tcp_backlog),
+            listening => listening,
+        };
+        listeners.push(listener.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => {
+                let advice =
+                    "another process has the port for other nodes: stop it, or choose another with --cluster-port";
+                BootError::Listen { address, advice: advice.to_owned(), source }
+            }
+            _ => refused(address, source),
+        })?);
     }
     Ok(listeners)
 }

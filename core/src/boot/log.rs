@@ -41,8 +41,9 @@ pub fn start_log(config: &Config) -> Result<LogGuard, BootError> {
         .name(String::from("log"))
         .spawn(move || write_lines(&waiting, &dropped, &mut io::stderr()))
         .map_err(|source| BootError::System { doing: "start a thread", source })?;
-    // openraft says at info what is debugging to an operator; a directive of the setting's own comes later and wins.
-    let filter = EnvFilter::builder().parse_lossy(format!("openraft=warn,{}", config.log_level));
+    // openraft says what is debugging to an operator, and warns of each message to a node that is away, of which the links tell
+    // once. A directive of the setting's own comes later and wins.
+    let filter = EnvFilter::builder().parse_lossy(format!("openraft=error,{}", config.log_level));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(false);
     match config.log_format {
         LogFormat::Text => builder.init(),

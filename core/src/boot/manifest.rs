@@ -86,6 +86,9 @@ pub(super) struct Manifest {
     format: u64,
     pub(super) created_by: String,
     pub(super) cluster_id: String,
+    /// The cluster that the node is about to join: the map of its own, and all lanes, are to be removed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) joining: Option<String>,
     pub(super) node_id: String,
     /// The node's number in 16 hex digits: TOML has no numbers so large.
     node_number: String,
@@ -128,6 +131,7 @@ impl Manifest {
             format: u64::from(FORMAT_VERSIONS.written()),
             created_by: env!("CARGO_PKG_VERSION").to_owned(),
             cluster_id: random_id(),
+            joining: None,
             node_id: random_id(),
             // 0 means no node.
             node_number: format!("{:016x}", rand::random_range(FORMER_NUMBER + 1..=u64::MAX)),
@@ -230,7 +234,8 @@ impl Manifest {
     }
 
     fn check(&self) -> Result<(), String> {
-        for (key, id) in [("node-id", &self.node_id), ("cluster-id", &self.cluster_id)] {
+        let joining = self.joining.iter().map(|id| ("joining", id));
+        for (key, id) in [("node-id", &self.node_id), ("cluster-id", &self.cluster_id)].into_iter().chain(joining) {
             if Identity::parse_id(id).is_none() {
                 return Err(format!("says {key} = '{id}', which is no 40 hex digits"));
             }

@@ -44,6 +44,8 @@ pub struct Prepared {
     pub shard_count: u16,
     /// The sockets of `bind` and `port`, listening; with `port = 0` all on the same free port.
     pub listeners: Vec<TcpListener>,
+    /// Those for other nodes; none on a node alone.
+    pub peer_listeners: Vec<TcpListener>,
     /// Is requested by signals; request it to stop the node from within.
     pub stop: StopRequest,
 }
@@ -70,8 +72,9 @@ pub fn prepare(mut config: Config, stop: StopRequest) -> Result<Prepared, BootEr
     let group_count = shard_count + u16::from(config.cluster_enabled);
     let open_files = resources::raise_open_files(&mut config, cpus.len(), group_count)?;
     let listeners = listen::listen(&config)?;
+    let peer_listeners = listen::listen_for_peers(&config, &listeners)?;
     announce(&config, &cpus, &data);
-    Ok(Prepared { config, open_files, cpus, data, shard_count, listeners, stop })
+    Ok(Prepared { config, open_files, cpus, data, shard_count, listeners, peer_listeners, stop })
 }
 
 /// The number of shards that a node prepares for: those of its directory, and in a cluster at least those that it will found.

@@ -9,7 +9,7 @@ use basalt_raft::NodeId;
 use basalt_storage::keyspace::Slot;
 
 use super::Router;
-use super::map::{GroupNumber, Map, SlotOwner};
+use super::map::{ClusterId, GroupNumber, Map, SlotOwner};
 use crate::ids::ShardId;
 
 /// The places of keys. It does not change: there is a new one when groups come and go, or the map changes.
@@ -24,12 +24,16 @@ pub struct Routing {
 /// A cluster as one of its nodes knows it.
 #[derive(Debug, Clone)]
 pub struct InCluster {
+    /// The id of the cluster.
+    pub id: ClusterId,
     /// The number of this node.
     pub myself: NodeId,
     /// The number of the start of this node that is going on.
     pub incarnation: u64,
-    /// The map; `None` until it was read from the disk.
+    /// The map; `None` until the node has all of it that its log has.
     pub map: Option<Arc<Map>>,
+    /// The map as it was read from the disk, which may be an old one: other nodes are looked for there until the map is known.
+    pub old_map: Option<Arc<Map>>,
     /// The groups that this node has.
     pub local: BTreeMap<GroupNumber, LocalGroup>,
 }
@@ -130,7 +134,14 @@ mod tests {
     fn cluster(map: Option<Map>, local: &[(u64, u16)]) -> InCluster {
         let group = |shard: u16| LocalGroup { shard: ShardId(shard), lane: shard, is_live: true };
         let local = local.iter().map(|&(number, shard)| (GroupNumber(number), group(shard))).collect();
-        InCluster { myself: number(1), incarnation: 3, map: map.map(Arc::new), local }
+        InCluster {
+            id: ClusterId([7; 20]),
+            myself: number(1),
+            incarnation: 3,
+            map: map.map(Arc::new),
+            old_map: None,
+            local,
+        }
     }
 
     #[test]

@@ -32,7 +32,7 @@ const IDS: &str = "
     701 command, 702 config, 706 info, 707 lastsave, 708 shutdown, 709 time, 710 role, 711 basalt, 720 command|count,
     721 command|docs, 722 command|getkeys, 723 command|getkeysandflags, 724 command|help, 725 command|info,
     726 command|list, 740 config|get, 741 config|help, 742 config|resetstat, 743 config|rewrite, 744 config|set,
-    750 basalt|help, 751 basalt|reopen,
+    750 basalt|help, 751 basalt|reopen, 752 basalt|change, 753 basalt|map,
     801 auth, 802 client, 803 echo, 804 hello, 805 ping, 806 quit, 807 reset, 808 select, 820 client|getname,
     821 client|help, 822 client|id, 823 client|info, 824 client|kill, 825 client|list, 826 client|no-evict,
     827 client|no-touch, 828 client|reply, 829 client|setinfo, 830 client|setname,

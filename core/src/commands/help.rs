@@ -18,6 +18,10 @@ pub fn reply_help(command: &Command, lines: &[&str], reply: &mut Reply<'_>) {
 
 /// Lines of `BASALT HELP`.
 pub(super) const BASALT: &[&str] = &[
+    "CHANGE <change>",
+    "    Change the cluster's map: for nodes, not for people.",
+    "MAP",
+    "    Tell the cluster's map: for nodes, not for people.",
     "REOPEN <shard> [SKIP <index>]",
     "    Open a shard again that has failed. With SKIP, for good give up what the entry <index> of its log writes,",
     "    which must be the one that has stopped it. INFO shards tells when it takes requests.",

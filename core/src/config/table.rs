@@ -86,6 +86,10 @@ settings! {
     /// Speaks Redis Cluster with clients: a new node begins without slots, keys are known by their slots, there is one database.
     [Cluster, Restart] "cluster-enabled" = cluster_enabled: bool, "no", Choice::<bool>(PhantomData);
 
+    /// Port to accept other nodes on.
+    [Cluster, Restart] "cluster-port" = cluster_port: u16, "0",
+        Number16(Number { least: 0, most: 65_535, what: "port; 0 is the one for clients and 10000" });
+
     /// Address that clients and other nodes are told for this one.
     [Cluster, Restart] "cluster-announce-ip" = cluster_announce_ip: Option<IpAddr>, "", AddressOrBlank;
 
@@ -95,7 +99,7 @@ settings! {
 
     /// Port that other nodes are told for this one.
     [Cluster, Restart] "cluster-announce-bus-port" = cluster_announce_bus_port: u16, "0",
-        Number16(Number { least: 0, most: 65_535, what: "port; 0 is the one for clients and 10000" });
+        Number16(Number { least: 0, most: 65_535, what: "port; 0 is the one that is listened on" });
 
     /// Host name that clients are told for this node.
     [Cluster, Restart] "cluster-announce-hostname" = cluster_announce_hostname: String, "", HostName;

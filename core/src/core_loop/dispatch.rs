@@ -564,12 +564,21 @@ impl Core {
                 connection.barrier = true;
                 return (self.server.order)(Order::GiveUp(Asker { core: self.id, ticket }, refusal));
             }
-            Outcome::Change(change) => {
+            Outcome::Change(_) | Outcome::ChangeForNode(_) | Outcome::Meet(_) => {
                 let place = connection.open_place(Expects::Word, false, !wanted);
                 let ticket = self.ticket(connection, place, 0);
                 // What comes behind it sees what came of it.
                 connection.barrier = true;
-                return self.outbox.control(CoreId(0), Message::Change(ticket, change));
+                let message = match outcome {
+                    Outcome::Change(change) => Message::Change(ticket, change),
+                    Outcome::ChangeForNode(change) => Message::ChangeForNode(ticket, change),
+                    Outcome::Meet(address) => {
+                        let asker = Asker { core: self.id, ticket };
+                        return (self.server.order)(Order::Meet(asker, address));
+                    }
+                    _ => unreachable!("these are all"),
+                };
+                return self.outbox.control(CoreId(0), message);
             }
             Outcome::Fanout(order) => return self.fan_out(connection, asked, order, bytes),
             Outcome::Control(control, merge) => {

@@ -6,11 +6,15 @@
 //! What a newcomer would get wrong: a shard stays in its seat until then. Threads that read for it still tell the core, and a reply
 //! that is larger than its client takes at once is still to be sent.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+#[cfg(test)]
 use std::rc::Rc;
 
+use basalt_raft::Group;
+
 use super::core::Core;
+use crate::cluster::map::GroupNumber;
 use crate::ids::ShardId;
 use crate::meta::Meta;
 use crate::node::GroupState;
@@ -23,18 +27,42 @@ pub struct Groups {
     meta: RefCell<Option<Meta>>,
     /// Shards that the node gives up.
     leaving: RefCell<BTreeSet<ShardId>>,
+    /// True once the group of the map is to leave.
+    meta_leaves: Cell<bool>,
+    /// True while the map is to be changed no more, since the node leaves its cluster.
+    meta_is_closed: Cell<bool>,
+    /// Is called once nothing of the map is under way any more.
+    on_meta_closed: RefCell<Option<Box<dyn FnOnce()>>>,
+    /// Every group that is open or being opened, by its number, and its shard: other nodes ask for it.
+    by_number: RefCell<BTreeMap<GroupNumber, (ShardId, Group)>>,
     let_go: Box<dyn Fn(Shard)>,
+    let_meta_go: Box<dyn Fn(Meta)>,
 }
 
 impl Groups {
     /// Groups that are to be taken first; `let_go` gets each that leaves the core, and is called in the core's turn.
+    #[cfg(test)]
     pub fn new(opened: Vec<Shard>, let_go: impl Fn(Shard) + 'static) -> Rc<Groups> {
-        Rc::new(Groups {
+        Rc::new(Groups::with_meta(opened, let_go, drop))
+    }
+
+    /// Groups as a core begins with them; `let_meta_go` gets the group of the map when it is to leave.
+    pub fn with_meta(
+        opened: Vec<Shard>,
+        let_go: impl Fn(Shard) + 'static,
+        let_meta_go: impl Fn(Meta) + 'static,
+    ) -> Groups {
+        Groups {
             opened: RefCell::new(opened),
             meta: RefCell::new(None),
             leaving: RefCell::default(),
+            meta_leaves: Cell::new(false),
+            meta_is_closed: Cell::new(false),
+            on_meta_closed: RefCell::new(None),
+            by_number: RefCell::default(),
             let_go: Box::new(let_go),
-        })
+            let_meta_go: Box::new(let_meta_go),
+        }
     }
 
     /// Has the core take a shard whose group is open, in its next turn.
@@ -45,6 +73,37 @@ impl Groups {
     /// Has the core let a shard go that the node gives up, once nobody waits for anything of it.
     pub fn leave(&self, shard: ShardId) {
         self.leaving.borrow_mut().insert(shard);
+    }
+
+    /// Notes a group that is there from now on, for other nodes.
+    pub fn note(&self, number: GroupNumber, shard: ShardId, group: &Group) {
+        self.by_number.borrow_mut().insert(number, (shard, group.clone()));
+    }
+
+    /// Forgets the group of a shard, which ends.
+    pub fn forget(&self, shard: ShardId) {
+        self.by_number.borrow_mut().retain(|_, (of, _)| *of != shard);
+    }
+
+    /// The group with this number, if this core has it.
+    pub fn find(&self, number: GroupNumber) -> Option<Group> {
+        self.by_number.borrow().get(&number).map(|(_, group)| group.clone())
+    }
+
+    /// Has the core refuse changes of the map from now on, and call `then` once none is under way.
+    pub fn close_meta(&self, then: impl FnOnce() + 'static) {
+        self.meta_is_closed.set(true);
+        *self.on_meta_closed.borrow_mut() = Some(Box::new(then));
+    }
+
+    /// Has the core take changes of the map again.
+    pub fn open_meta_again(&self) {
+        self.meta_is_closed.set(false);
+    }
+
+    /// Has the core let the group of the map go, once nobody waits for anything of it.
+    pub fn leave_meta(&self) {
+        self.meta_leaves.set(true);
     }
 
     /// Has the core take the group of the cluster's map, in its next turn.
@@ -86,6 +145,21 @@ impl Core {
     /// Has those shards leave whose groups have failed, or that the node gives up, once nobody waits for anything of them; returns
     /// how much was done for it.
     pub fn let_shards_leave(&mut self) -> usize {
+        if let Some(meta) = &mut self.meta {
+            meta.close_to_changes(self.groups.meta_is_closed.get());
+            if !meta.is_busy()
+                && let Some(then) = self.groups.on_meta_closed.take()
+            {
+                then();
+            }
+        }
+        if self.groups.meta_leaves.get()
+            && let Some(meta) = self.meta.take_if(|meta| !meta.is_busy())
+        {
+            self.groups.meta_leaves.set(false);
+            self.groups.meta_is_closed.set(false);
+            (self.groups.let_meta_go)(*meta);
+        }
         if !self.server.some_group_is_away() && self.groups.leaving.borrow().is_empty() {
             return 0;
         }

@@ -26,7 +26,7 @@ mod isolation_tests;
 mod outbox;
 #[cfg(test)]
 mod peer_tests;
-#[allow(dead_code, reason = "no node has peers yet")]
+
 mod peers;
 mod pending;
 mod piecemeal;
@@ -49,7 +49,7 @@ pub use self::core::Core;
 pub use groups::Groups;
 #[cfg(feature = "internals")]
 pub use outbox::Outbox;
-#[allow(unused_imports, reason = "no node has peers yet")]
+
 pub use peers::wake_for_peers;
 #[cfg(feature = "internals")]
 pub use pending::{PendingRequest, PendingRequests};

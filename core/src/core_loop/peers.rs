@@ -67,6 +67,13 @@ impl Core {
         peers.fill(&mut self.ring, now);
     }
 
+    /// Ends the links with other nodes, since this one has another identity now.
+    pub(super) fn forget_peers(&mut self) {
+        let Some(peers) = &self.peers else { return };
+        let now = self.clock.now;
+        peers.forget_all(&mut self.ring, now);
+    }
+
     /// Looks after the deadlines of peers.
     pub(super) fn tick_peers(&mut self) {
         let Some(peers) = &self.peers else { return };

@@ -10,6 +10,7 @@ use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
 use crate::mail::Message;
+use crate::meta::Meta;
 use crate::node::Asker;
 use crate::shard::{Shard, ShardHost as _};
 
@@ -58,7 +59,10 @@ impl Core {
                         self.run_batch(from, HalfRun { batch, next: 0, start: 0 });
                     }
                     Message::Connection(socket) => self.adopt(socket),
-                    Message::Change(ticket, change) => self.ask_for_change(from, ticket, &change),
+                    Message::Change(ticket, change) => self.ask_for_change(from, ticket, &change, Meta::ask),
+                    Message::ChangeForNode(ticket, change) => {
+                        self.ask_for_change(from, ticket, &change, Meta::ask_for_node);
+                    }
                     Message::Peer(peer) => self.adopt_peer(*peer),
                     Message::Subscriptions(told) => self.take_over_subscriptions(&told),
                     Message::Control(ticket, control) => {
@@ -133,10 +137,16 @@ impl Core {
     }
 
     /// Has the cluster's map changed, as a client of a core wants it.
-    fn ask_for_change(&mut self, from: CoreId, ticket: Ticket, change: &Change) {
+    fn ask_for_change(
+        &mut self,
+        from: CoreId,
+        ticket: Ticket,
+        change: &Change,
+        ask: fn(&mut Meta, &Change, Asker) -> Result<(), String>,
+    ) {
         let loading = || format!("-{}\r\n", CommandError::LOADING);
         let asked =
-            self.meta.as_mut().map_or_else(|| Err(loading()), |meta| meta.ask(change, Asker { core: from, ticket }));
+            self.meta.as_mut().map_or_else(|| Err(loading()), |meta| ask(meta, change, Asker { core: from, ticket }));
         if let Err(reply) = asked {
             self.outbox.reply_to(from, ticket, reply.as_bytes());
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::core::Core;
+use crate::cluster::Routing;
 use crate::limits;
 use crate::peers::Peers;
 use crate::shard::{Outstanding, Shard};
@@ -23,7 +24,11 @@ impl Core {
     pub(super) fn refresh_routing(&mut self) {
         if self.routing_version != self.server.routes.version() {
             self.routing_version = self.server.routes.version();
-            self.routing = self.server.routes.now();
+            let before = std::mem::replace(&mut self.routing, self.server.routes.now());
+            let id = |routing: &Routing| routing.cluster.as_ref().map(|cluster| cluster.id);
+            if id(&before) != id(&self.routing) {
+                self.forget_peers();
+            }
         }
     }
 
@@ -149,6 +154,7 @@ impl Core {
         } else if self.clock.idle_parks < limits::IDLE_PARKS
             || self.shards.iter().flatten().any(Shard::has_deadlines)
             || self.peers.as_ref().is_some_and(Peers::has_deadlines)
+            || self.meta.as_ref().is_some_and(|meta| meta.has_deadlines())
         {
             limits::TICK
         } else {

@@ -86,6 +86,8 @@ pub enum Message {
     Control(Ticket, Control),
     /// A change of the cluster's map, for the core that has its group; the answer, in RESP, goes back under the ticket.
     Change(Ticket, Box<Change>),
+    /// The same for another node, which is told the epoch of the map besides.
+    ChangeForNode(Ticket, Box<Change>),
     /// Changes of the subscriptions of another core's clients, which nobody waits for.
     Subscriptions(SubscriptionChanges),
 }
@@ -120,7 +122,11 @@ impl Mail for Message {
         match self {
             Message::Batch(batch) => batch.bytes(),
             Message::Peer(peer) => peer.received.capacity(),
-            Message::Connection(_) | Message::Control(..) | Message::Change(..) | Message::Subscriptions(_) => 0,
+            Message::Connection(_)
+            | Message::Control(..)
+            | Message::Change(..)
+            | Message::ChangeForNode(..)
+            | Message::Subscriptions(_) => 0,
         }
     }
 }

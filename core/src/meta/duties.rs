@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use basalt_raft::NodeId;
 
 use crate::cluster::LocalGroup;
-use crate::cluster::map::{Addresses, Change, ClusterId, FormerGroup, GroupNumber, Map, Newcomer};
+use crate::cluster::map::{Change, ClusterId, FormerGroup, GroupNumber, Map, Newcomer};
 use crate::limits::map::REPLICATION_FACTOR;
 
 /// This node, as it presents itself.
@@ -13,6 +13,8 @@ use crate::limits::map::REPLICATION_FACTOR;
 pub struct OwnNode {
     /// The cluster that it founds, unless it has joined one.
     pub cluster_id: ClusterId,
+    /// True if it founds its cluster; else it was told of one that there is.
+    pub founds: bool,
     /// Its name, number, start and addresses.
     pub newcomer: Newcomer,
     /// The groups that it had before it belonged to a cluster.
@@ -29,14 +31,19 @@ impl OwnNode {
 
 /// The next change that the node owes the map; `None` if it owes none.
 pub(super) fn due(map: &Map, own: &OwnNode, local: &BTreeMap<GroupNumber, LocalGroup>) -> Option<Change> {
+    if !map.is_founded() && !own.founds {
+        return None;
+    }
     if !map.is_founded() {
         let (cluster_id, node, groups) = (own.cluster_id, own.newcomer.clone(), own.former.clone());
         return Some(Change::FoundCluster { cluster_id, replication_factor: REPLICATION_FACTOR, node, groups });
     }
-    let Newcomer { incarnation, addresses, .. } = &own.newcomer;
     let known = map.node(own.number())?;
-    if (known.incarnation, &known.addresses) != (*incarnation, addresses) {
-        return Some(announce(own.number(), *incarnation, addresses));
+    let (incarnation, mut addresses) = (own.newcomer.incarnation, own.newcomer.addresses.clone());
+    // A node that listens everywhere has learnt its address when it joined.
+    addresses.ip = addresses.ip.or(known.addresses.ip);
+    if (known.incarnation, &known.addresses) != (incarnation, &addresses) {
+        return Some(Change::Announce { node: own.number(), incarnation, addresses });
     }
     let is_live = |number: &GroupNumber| local.get(number).is_some_and(|group| group.is_live);
     let waiting = map.groups().iter().filter(|group| !group.is_live && group.home == own.number());
@@ -51,10 +58,6 @@ pub(super) fn due(map: &Map, own: &OwnNode, local: &BTreeMap<GroupNumber, LocalG
     None
 }
 
-fn announce(node: NodeId, incarnation: u64, addresses: &Addresses) -> Change {
-    Change::Announce { node, incarnation, addresses: addresses.clone() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,7 +66,13 @@ mod tests {
     use crate::ids::ShardId;
 
     fn own(groups_wanted: u16) -> OwnNode {
-        OwnNode { cluster_id: ClusterId([7; 20]), newcomer: newcomer(1), former: Vec::new(), groups_wanted }
+        OwnNode {
+            cluster_id: ClusterId([7; 20]),
+            founds: true,
+            newcomer: newcomer(1),
+            former: Vec::new(),
+            groups_wanted,
+        }
     }
 
     fn local(groups: &[(u64, bool)]) -> BTreeMap<GroupNumber, LocalGroup> {
@@ -111,6 +120,8 @@ mod tests {
         apply(&mut map, announced);
         assert_eq!(map.node(number(1)).unwrap().addresses.port, 7001);
         assert_eq!(due(&map, &own, &local(&[])), None);
+        own.newcomer.addresses.ip = None;
+        assert_eq!(due(&map, &own, &local(&[])), None, "others know better where it is");
         // What another has claimed is that one's business.
         apply(&mut map, Change::Join { node: newcomer(2), claimed: SlotSet::of([range(0, 16383)]) });
         assert_eq!(due(&map, &own, &local(&[])), None);

@@ -37,6 +37,11 @@ impl MetaMachine {
         MetaMachine { store, map: Arc::new(map), server: None }
     }
 
+    /// The store, for who closes it.
+    pub(super) fn into_store(self) -> Store {
+        self.store
+    }
+
     /// The map after the last entry.
     pub(super) fn map(&self) -> Arc<Map> {
         self.map.clone()

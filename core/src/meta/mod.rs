@@ -7,27 +7,37 @@
 //! What a newcomer would get wrong: an answer to a client leaves after the new map is in force, and the core that gets the answer
 //! looks for a newer routing before it goes on. So who was told that a change was made sees it.
 
+mod asking;
 mod duties;
+mod lookout;
 mod machine;
+mod members;
 
+pub use asking::{AskError, ask};
 pub use duties::OwnNode;
 pub use machine::read_map;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
-use basalt_raft::{Error, Fault, Group, GroupHooks, GroupOptions, Outcome, ProposeError};
+use basalt_net::resp::{Protocol, Reply, value};
+use basalt_raft::{Error, Fault, Group, GroupHooks, GroupOptions, NodeId, Outcome, ProposeError};
 use basalt_storage::Store;
 use basalt_storage::log::RaftLog;
 use bytes::Bytes;
+use crossbeam_queue::SegQueue;
 
 use crate::cluster::map::{Change, Map};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::node::{Asker, Background, GroupState, Order, Server, ShardStats};
+use crate::peers::Ties;
 
+use lookout::Lookout;
 use machine::MetaMachine;
 
 /// The files of the group, opened for its core.
@@ -40,16 +50,25 @@ pub struct OpenMeta {
     pub store: Store,
     /// The map that was in the rows.
     pub map: Map,
+    /// A newer one that the node has seen, if there is one: other nodes are looked for there.
+    pub seen: Option<Map>,
     /// This node, as it presents itself.
     pub own: OwnNode,
+    /// The threads that ask other nodes.
+    pub askers: Background,
 }
 
 /// The one that waits for a change.
+#[derive(Debug, Clone, Copy)]
 enum Waits {
     /// A client.
     Client(Asker),
+    /// Another node, for one of its clients: it is told the epoch of the map besides.
+    Node(Asker),
     /// The keeper, for a client: it is told if the change was not made.
     Keeper(Asker),
+    /// The keeper, when the change may have been made already: it is told what the map has decided, however long that takes.
+    KeeperSurely(Asker),
     /// Nobody: the node owes it.
     Nobody,
 }
@@ -67,7 +86,33 @@ pub struct Meta {
     looked_at: Option<u64>,
     /// The last thing that the node owed the map, and whether that was refused: it is not said again then.
     said: Option<(Change, bool)>,
+    forwarding: Forwarding,
+    lookout: Lookout,
+    /// Set while a step towards other members is under way.
+    is_stepping: Rc<Cell<bool>>,
+    looked_at_members: Instant,
+    /// True while the node is about to leave its cluster for another: nothing more is changed then.
+    is_closed: bool,
     server: Arc<Server>,
+}
+
+/// The reply to a change of a map that the node is about to give up.
+pub const LEAVING: &[u8] = b"-LOADING the node is joining another cluster\r\n";
+
+/// The answer of another node.
+type Answer = Result<Vec<u8>, AskError>;
+
+/// Changes on their way to the node that leads the group.
+struct Forwarding {
+    askers: Background,
+    /// Changes that are to be sent, since when they wait, and when they were sent last.
+    waiting: Vec<(Change, Waits, Instant, Instant)>,
+    /// Changes that were sent, by their numbers, and since when they wait.
+    sent: BTreeMap<u64, (Change, Waits, Instant)>,
+    /// Answers that have come, by the numbers.
+    answers: Arc<SegQueue<(u64, Answer)>>,
+    /// Answers whose map this node does not have yet, with its epoch, and since when they wait.
+    early: Vec<(u64, Waits, Vec<u8>, Instant)>,
 }
 
 impl Meta {
@@ -80,8 +125,9 @@ impl Meta {
         server: &Arc<Server>,
         core: CoreId,
         (background, readers): (Background, Background),
+        ties: Ties,
     ) -> Result<Meta, Error> {
-        let OpenMeta { options, log, store, map, own } = open;
+        let OpenMeta { options, log, store, map, seen, own, askers } = open;
         let outcomes: Rc<RefCell<VecDeque<(u64, Outcome)>>> = Rc::default();
         let machine = Rc::new(RefCell::new(MetaMachine::new(store, map)));
         let hooks = {
@@ -101,11 +147,11 @@ impl Meta {
             }
         };
         let options = GroupOptions { in_flight_max: limits::META_CHANGES_MAX, ..options };
-        let group = Group::open(options, hooks, log, machine.clone()).await?;
-        if let Err(error) = group.wait_ready().await {
-            group.abandon().await;
-            return Err(error);
-        }
+        let newest =
+            seen.filter(|seen| seen.epoch() > map_epoch(&machine)).map_or_else(|| machine.borrow().map(), Arc::new);
+        server.routes.set_old_map(newest);
+        let links = ties.links.clone();
+        let group = ties.open(options, hooks, log, machine.clone()).await?;
         machine.borrow_mut().publish_to(server.clone());
         Ok(Meta {
             group,
@@ -116,6 +162,17 @@ impl Meta {
             own,
             looked_at: None,
             said: None,
+            forwarding: Forwarding {
+                askers,
+                waiting: Vec::new(),
+                sent: BTreeMap::new(),
+                answers: Arc::default(),
+                early: Vec::new(),
+            },
+            lookout: Lookout::new(links, server.clone()),
+            is_stepping: Rc::default(),
+            looked_at_members: Instant::now(),
+            is_closed: false,
             server: server.clone(),
         })
     }
@@ -125,12 +182,151 @@ impl Meta {
     /// # Errors
     /// The reply, if it cannot be proposed now.
     pub fn ask(&mut self, change: &Change, asker: Asker) -> Result<(), String> {
-        self.propose(change, Waits::Client(asker))
+        self.propose_or_forward(change, Waits::Client(asker))
+    }
+
+    /// Proposes a change for a client of another node, if this one leads.
+    ///
+    /// # Errors
+    /// As [`Meta::ask`].
+    pub fn ask_for_node(&mut self, change: &Change, asker: Asker) -> Result<(), String> {
+        if let Change::Join { node, .. } = change {
+            if node.addresses.ip.is_none() {
+                return Err("-ERR the node does not know its address: set cluster-announce-ip there\r\n".to_owned());
+            }
+            // Nobody could tell it of what is not in the log any more.
+            if self.group.status().purged.is_some() {
+                return Err("-ERR the map's log does not go back to its beginning: no node can join this cluster\r\n"
+                    .to_owned());
+            }
+        }
+        self.propose(change, Waits::Node(asker))
+    }
+
+    /// Says whether nothing more is to be changed, since the node leaves its cluster.
+    pub fn close_to_changes(&mut self, is_closed: bool) {
+        self.is_closed = is_closed;
+    }
+
+    fn check_open(&self) -> Result<(), String> {
+        if self.is_closed { Err(String::from_utf8_lossy(LEAVING).into_owned()) } else { Ok(()) }
+    }
+
+    fn propose_or_forward(&mut self, change: &Change, waits: Waits) -> Result<(), String> {
+        self.check_open()?;
+        if self.group.is_leader() {
+            match self.group.propose(Bytes::from(change.encode()), self.next_number) {
+                Ok(()) => {
+                    self.asked.insert(self.next_number, waits);
+                    self.next_number += 1;
+                    return Ok(());
+                }
+                // It was never in the log, and is sent to whoever leads in a moment.
+                Err(refused) if is_passing(&refused.reason) => {}
+                Err(refused) => return Err(error_reply(&refused.reason)),
+            }
+        }
+        if self.forwarding.len() >= limits::META_CHANGES_MAX {
+            return Err(error_reply(&ProposeError::Backlog));
+        }
+        let now = Instant::now();
+        self.forwarding.waiting.push((change.clone(), waits, now, now - limits::ASK_AGAIN));
+        Ok(())
+    }
+
+    /// Sends changes that wait to the leader, if there is one.
+    fn forward(&mut self) {
+        let now = Instant::now();
+        let due = |last: &Instant| now.saturating_duration_since(*last) >= limits::ASK_AGAIN;
+        let waiting = std::mem::take(&mut self.forwarding.waiting);
+        for (change, waits, since, last) in waiting {
+            let leads = self.group.is_leader() && due(&last);
+            if leads {
+                match self.group.propose(Bytes::from(change.encode()), self.next_number) {
+                    Ok(()) => {
+                        self.asked.insert(self.next_number, waits);
+                        self.next_number += 1;
+                        continue;
+                    }
+                    Err(refused) if is_passing(&refused.reason) => {}
+                    Err(refused) => {
+                        self.forwarding.early.push((0, waits, error_reply(&refused.reason).into_bytes(), now));
+                        continue;
+                    }
+                }
+            }
+            let last = if leads { now } else { last };
+            let leader = self.group.status().leader.and_then(|leader| self.address_of(leader));
+            let is_late = now.saturating_duration_since(since) > limits::ASK_AGAIN_MAX;
+            if is_late && !matches!(waits, Waits::KeeperSurely(_)) {
+                let reply = b"-CLUSTERDOWN no node leads the group that has the cluster's map, try again\r\n".to_vec();
+                self.forwarding.early.push((0, waits, reply, now));
+            } else if let Some(address) = leader.filter(|_| due(&last) && !self.group.is_leader()) {
+                let number = self.next_number;
+                self.next_number += 1;
+                self.send(number, address, &change);
+                self.forwarding.sent.insert(number, (change, waits, since));
+            } else {
+                self.forwarding.waiting.push((change, waits, since, last));
+            }
+        }
+    }
+
+    fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
+        let map = self.machine.borrow().map();
+        let addresses = &map.node(node)?.addresses;
+        Some(SocketAddr::new(addresses.ip?, addresses.port))
+    }
+
+    fn send(&self, number: u64, address: SocketAddr, change: &Change) {
+        let (answers, server, bytes) = (self.forwarding.answers.clone(), self.server.clone(), change.encode());
+        let (cluster, begins_until) = (self.own.cluster_id.to_string(), Instant::now() + limits::ASK_ANSWER);
+        let job = move || {
+            // Another one may lead by now.
+            let answer = if Instant::now() > begins_until {
+                Err(AskError::NotAsked(address, "others were asked for too long".to_owned()))
+            } else {
+                ask(address, &[b"BASALT", b"CHANGE", cluster.as_bytes(), &bytes], limits::ASK_ANSWER)
+            };
+            answers.push((number, answer));
+            server.mailboxes.bell(CoreId(0)).ring_urgently();
+        };
+        if self.forwarding.askers.submit(Box::new(job)).is_err() {
+            let text = "too many changes are on their way".to_owned();
+            self.forwarding.answers.push((number, Err(AskError::NotAsked(address, text))));
+        }
+    }
+
+    /// Takes what the leader has answered: the answer leaves once this node has the map that it is of.
+    fn take_forwarded(&mut self) {
+        while let Some((number, answer)) = self.forwarding.answers.pop() {
+            let Some((change, waits, since)) = self.forwarding.sent.remove(&number) else { continue };
+            let passes = |reply: &[u8]| reply.starts_with(b"-CLUSTERDOWN") || reply.starts_with(b"-LOADING");
+            let is_to_be_sent_again = match &answer {
+                Ok(reply) => passes(reply),
+                Err(AskError::NotAsked(..)) => true,
+                Err(AskError::NoAnswer(..)) => false,
+            };
+            if is_to_be_sent_again {
+                self.forwarding.waiting.push((change, waits, since, Instant::now()));
+                continue;
+            }
+            let early = match answer {
+                Err(error) => {
+                    (0, format!("-UNCERTAIN {error}: the change may have been made, or may be later\r\n").into_bytes())
+                }
+                Ok(reply) if reply.starts_with(b"-") => (0, reply),
+                Ok(reply) => read_forwarded(&reply).unwrap_or_else(|| {
+                    (0, b"-UNCERTAIN the node that leads gave an odd reply: the change may have been made\r\n".to_vec())
+                }),
+            };
+            self.forwarding.early.push((early.0, waits, early.1, Instant::now()));
+        }
     }
 
     /// Proposes a change that the keeper wants, for a client.
     pub fn order(&mut self, change: &Change, asker: Asker) {
-        if let Err(reply) = self.propose(change, Waits::Keeper(asker)) {
+        if let Err(reply) = self.propose_or_forward(change, Waits::Keeper(asker)) {
             (self.server.order)(Order::GivenUp(false));
             self.server.late_answers.push((asker, reply.into_bytes()));
         }
@@ -138,6 +334,7 @@ impl Meta {
 
     fn propose(&mut self, change: &Change, waits: Waits) -> Result<(), String> {
         let number = self.next_number;
+        self.check_open()?;
         self.group.propose(Bytes::from(change.encode()), number).map_err(|refused| error_reply(&refused.reason))?;
         self.next_number += 1;
         self.asked.insert(number, waits);
@@ -158,27 +355,83 @@ impl Meta {
                     format!("-UNCERTAIN {error}: the change may have been made, or may be later\r\n").into_bytes()
                 }
             };
-            let is_refused = reply.starts_with(b"-");
-            match waits {
-                Waits::Client(asker) => answers.push((asker, reply)),
-                Waits::Keeper(asker) => {
-                    (self.server.order)(Order::GivenUp(!is_refused));
-                    if is_refused {
-                        answers.push((asker, reply));
-                    }
-                }
-                Waits::Nobody if is_refused => {
-                    let text = String::from_utf8_lossy(&reply);
-                    tracing::warn!(reply = %text.trim_end(), "what this node owes the map was not taken");
-                    // What the map itself has refused it would refuse again.
-                    self.said = self.said.take().filter(|_| is_decided).map(|(change, _)| (change, true));
-                    self.looked_at = None;
-                }
-                Waits::Nobody => {}
+            self.answer(waits, reply, is_decided, &mut answers);
+        }
+        self.take_forwarded();
+        self.forward();
+        let epoch = self.machine.borrow().map().epoch();
+        let early = std::mem::take(&mut self.forwarding.early);
+        for (of, waits, reply, since) in early {
+            // Where the map does not come, the node may not be of the cluster any more.
+            if of <= epoch || since.elapsed() > limits::ASK_AGAIN_MAX {
+                self.answer(waits, reply, of > 0, &mut answers);
+            } else {
+                self.forwarding.early.push((of, waits, reply, since));
             }
         }
+        self.lookout.turn(&self.machine.borrow().map(), self.own.newcomer.number);
+        self.see_to_members();
         self.see_to_duties();
         answers
+    }
+
+    /// Hands on what has come of a change; `is_decided` if the map has taken or refused it.
+    fn answer(&mut self, waits: Waits, reply: Vec<u8>, is_decided: bool, answers: &mut Vec<(Asker, Vec<u8>)>) {
+        let is_refused = reply.starts_with(b"-");
+        match waits {
+            Waits::Client(asker) => answers.push((asker, reply)),
+            Waits::Node(asker) if is_decided => {
+                let mut bytes = Vec::new();
+                let mut forwarded = Reply::new(&mut bytes, Protocol::Resp2);
+                forwarded.array(2);
+                forwarded.bulk(&reply);
+                forwarded.integer(self.machine.borrow().map().epoch() as i64);
+                answers.push((asker, bytes));
+            }
+            Waits::Node(asker) => answers.push((asker, reply)),
+            Waits::Keeper(asker) | Waits::KeeperSurely(asker) if reply.starts_with(b"-UNCERTAIN") => {
+                let now = Instant::now();
+                let change = Change::GiveUpSlots { node: self.own.newcomer.number };
+                self.forwarding.waiting.push((change, Waits::KeeperSurely(asker), now, now));
+            }
+            Waits::Keeper(asker) | Waits::KeeperSurely(asker) => {
+                (self.server.order)(Order::GivenUp(!is_refused));
+                if is_refused {
+                    answers.push((asker, reply));
+                }
+            }
+            Waits::Nobody if is_refused => {
+                let text = String::from_utf8_lossy(&reply);
+                tracing::warn!(reply = %text.trim_end(), "what this node owes the map was not taken");
+                // What the map itself has refused it would refuse again.
+                self.said = self.said.take().filter(|_| is_decided).map(|(change, _)| (change, true));
+                self.looked_at = None;
+            }
+            Waits::Nobody => {}
+        }
+    }
+
+    /// On the leader: takes the next step that makes the group's members those of the map.
+    fn see_to_members(&mut self) {
+        let now = Instant::now();
+        let is_due = now.saturating_duration_since(self.looked_at_members) >= limits::ASK_AGAIN;
+        if !is_due || self.is_stepping.get() || !self.group.is_leader() {
+            return;
+        }
+        self.looked_at_members = now;
+        let map = self.machine.borrow().map();
+        let Some(step) = members::next_step(&map, &self.group.members(), self.own.newcomer.number) else { return };
+        tracing::info!(?step, "the members of the group that has the map change");
+        self.is_stepping.set(true);
+        let (group, is_stepping, server) = (self.group.clone(), self.is_stepping.clone(), self.server.clone());
+        let stepping = async move {
+            if let Err(reason) = members::take(group, step).await {
+                tracing::info!(reason, "a step of the members is to be taken again");
+            }
+            is_stepping.set(false);
+            server.mailboxes.bell(CoreId(0)).ring_urgently();
+        };
+        glommio::spawn_local(stepping).detach();
     }
 
     fn take_outcome(&self) -> Option<(u64, Outcome)> {
@@ -189,7 +442,11 @@ impl Meta {
     fn see_to_duties(&mut self) {
         let version = self.server.routes.version();
         let is_under_way = self.asked.values().any(|waits| matches!(waits, Waits::Nobody));
-        if is_under_way || self.looked_at == Some(version) || !self.group.is_leader() {
+        let is_forwarded = |waits: &Waits| matches!(waits, Waits::Nobody);
+        let is_on_its_way = self.forwarding.waiting.iter().any(|(_, waits, ..)| is_forwarded(waits))
+            || self.forwarding.sent.values().any(|(_, waits, _)| is_forwarded(waits))
+            || self.forwarding.early.iter().any(|(_, waits, ..)| is_forwarded(waits));
+        if self.is_closed || is_under_way || is_on_its_way || self.looked_at == Some(version) {
             return;
         }
         let routing = self.server.routes.now();
@@ -197,7 +454,7 @@ impl Meta {
         let due = duties::due(&self.machine.borrow().map(), &self.own, &cluster.local);
         let due = due.filter(|change| !matches!(&self.said, Some((said, true)) if said == change));
         if let Some(change) = due {
-            if !self.may_found(&change) || self.propose(&change, Waits::Nobody).is_err() {
+            if !self.may_found(&change) || self.propose_or_forward(&change, Waits::Nobody).is_err() {
                 return;
             }
             self.said = Some((change, false));
@@ -230,7 +487,31 @@ impl Meta {
 
     /// Returns whether answers are outstanding.
     pub fn is_busy(&self) -> bool {
-        !self.asked.is_empty()
+        !self.asked.is_empty() || self.forwarding.len() > 0
+    }
+
+    /// Returns whether something is to be looked at again soon, though nothing happens.
+    pub fn has_deadlines(&self) -> bool {
+        self.lookout.has_peers()
+            || !(self.forwarding.waiting.is_empty() && self.forwarding.early.is_empty())
+            || (self.group.is_leader() && !self.is_settled())
+    }
+
+    /// Returns whether the group's members are those of the map.
+    fn is_settled(&self) -> bool {
+        let map = self.machine.borrow().map();
+        members::next_step(&map, &self.group.members(), self.own.newcomer.number).is_none()
+            && self.group.members().members.len() == map.nodes().len()
+    }
+
+    /// Closes the group without writing anything, and gives back what of its files is open. Whoever waits is told.
+    pub async fn end(mut self) -> (Option<RaftLog>, Option<Store>) {
+        if let Err(error) = self.close(true).await {
+            tracing::warn!(%error, "the group that has the map is not closed in order");
+        }
+        let Meta { group, machine, .. } = self;
+        let log = group.into_log();
+        (log, Rc::into_inner(machine).map(|machine| machine.into_inner().into_store()))
     }
 
     /// Writes what is in memory to disk and ends the group.
@@ -245,6 +526,29 @@ impl Meta {
     }
 }
 
+impl Forwarding {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.sent.len() + self.early.len()
+    }
+}
+
+fn map_epoch(machine: &Rc<RefCell<MetaMachine>>) -> u64 {
+    machine.borrow().map().epoch()
+}
+
+/// Reads the answer of a leader to another node: the reply for the client, and the epoch of the map that it is of.
+pub fn read_forwarded(reply: &[u8]) -> Option<(u64, Vec<u8>)> {
+    let mut elements = value::split_elements(reply).ok()?;
+    let answer = value::read_bulk(elements.next()?)?.to_vec();
+    let epoch = u64::try_from(value::read_integer(elements.next()?)?).ok()?;
+    Some((epoch, answer))
+}
+
+/// Returns whether another try may find the group better.
+fn is_passing(error: &ProposeError) -> bool {
+    matches!(error, ProposeError::NotLeader { .. } | ProposeError::Unconfirmed)
+}
+
 /// The reply to a client whose change was not proposed.
 fn error_reply(error: &ProposeError) -> String {
     match error {
@@ -252,7 +556,7 @@ fn error_reply(error: &ProposeError) -> String {
             "-MISCONF The disk is full: changes of the cluster are refused until there is space again\r\n".into()
         }
         ProposeError::WriteStall | ProposeError::Backlog => format!("-BUSY {error}, try again\r\n"),
-        ProposeError::NotLeader { .. } => format!("-CLUSTERDOWN {error}, try again\r\n"),
+        ProposeError::NotLeader { .. } | ProposeError::Unconfirmed => format!("-CLUSTERDOWN {error}, try again\r\n"),
         other => format!("-ERR {other}\r\n"),
     }
 }

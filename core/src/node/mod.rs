@@ -16,15 +16,19 @@ pub use shares::Shares;
 pub use stats::{CoreStats, Counter, Figure, GroupState, RateMeter, ShardStats, ShardTable};
 pub use stop::Stop;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use basalt_raft::NodeId;
 use basalt_storage::BlockCache;
 use crossbeam_queue::SegQueue;
 
 use crate::boot::OpenFiles;
 use crate::cluster::map::Change;
+use crate::cluster::texts::Peer;
 use crate::commands::{CommandError, ReplyBounds};
 use crate::config::Config;
 use crate::entry::request::Mode;
@@ -72,6 +76,8 @@ pub struct Server {
     pub groups_away: AtomicUsize,
     /// Asks all cores to stop.
     pub stop: Stop,
+    /// The other nodes of the cluster, as the first core finds them.
+    pub peers: Mutex<BTreeMap<NodeId, Peer>>,
     /// Answers of other threads to clients, which the first core hands on.
     pub late_answers: SegQueue<(Asker, Vec<u8>)>,
     /// Changes of the cluster's map that other threads want, for the core that has its group, and who waits for them.
@@ -89,6 +95,8 @@ pub enum Order {
     FollowMap,
     /// The node is to give up its slots if it has no keys; if it has some, the client is told this.
     GiveUp(Asker, &'static str),
+    /// The node is to become one of the cluster of the node that clients reach at this address.
+    Meet(Asker, SocketAddr),
     /// The map has taken that the node gives up its slots, or has not, in which case the client was told.
     GivenUp(bool),
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::cluster::map::{GroupNumber, Map};
+use crate::cluster::map::{ClusterId, GroupNumber, Map};
 use crate::cluster::{InCluster, LocalGroup, Router, Routing};
 
 /// The routing that is in force.
@@ -40,6 +40,18 @@ impl Routes {
         self.lock().clone()
     }
 
+    /// The map, or an old one as long as that is not known.
+    pub fn some_map(&self) -> Option<Arc<Map>> {
+        let now = self.lock();
+        let cluster = now.cluster.as_ref()?;
+        cluster.map.clone().or_else(|| cluster.old_map.clone())
+    }
+
+    /// Notes the map as it was read from the disk.
+    pub fn set_old_map(&self, map: Arc<Map>) {
+        self.change(|cluster| cluster.old_map = Some(map));
+    }
+
     /// The map, if the node belongs to a cluster and has it.
     pub fn map(&self) -> Option<Arc<Map>> {
         self.lock().cluster.as_ref()?.map.clone()
@@ -48,6 +60,11 @@ impl Routes {
     /// Puts another map in force, on a node in a cluster.
     pub fn set_map(&self, map: Arc<Map>) {
         self.change(|cluster| cluster.map = Some(map));
+    }
+
+    /// Puts another cluster in force, whose map is not there yet, on a node in a cluster.
+    pub fn join(&self, id: ClusterId) {
+        self.change(|cluster| (cluster.id, cluster.map, cluster.old_map) = (id, None, None));
     }
 
     /// Puts other groups in force, on a node in a cluster.

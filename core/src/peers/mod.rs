@@ -26,11 +26,13 @@ mod surroundings;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod ties;
 mod translate;
 mod transport;
 
 pub use figures::Figures;
 pub use surroundings::{Place, Surroundings};
+pub use ties::Ties;
 
 use std::cell::RefCell;
 use std::net::TcpListener;
@@ -192,6 +194,16 @@ impl Peers {
     }
 
     // ---- questions
+
+    /// Returns whether a node answers. It is asked something that needs no group: that it cannot say is an answer as well.
+    pub async fn is_there(self, node: NodeNumber) -> bool {
+        let (answer, answered) = oneshot::channel();
+        let (way, group) = (Way { node, core: 0, lane: Lane::Votes }, GroupNumber(0));
+        let question = Question { group, message: Message::ReadIndex, expects: Kind::ReadIndexAnswer, answer };
+        self.0.links.borrow_mut().ask(way, question, Instant::now());
+        (self.0.hooks.wake)();
+        matches!(answered.await, Ok(Ok(_)))
+    }
 
     /// Asks a group's member on another node, on the core that has it there.
     async fn ask(

@@ -4,15 +4,19 @@
 //! What a newcomer would get wrong: none of these is called on a node alone, which has no map.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, PoisonError};
 
 use basalt_net::resp::Reply;
+use basalt_raft::NodeId;
 use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
-use crate::cluster::map::{Change, Map, Node, Refused, forget_target, read_config_epoch, read_slot_ranges, read_slots};
-use crate::cluster::texts::{self, View};
+use crate::cluster::map::{
+    Change, GroupNumber, Map, Node, Refused, forget_target, read_config_epoch, read_slot_ranges, read_slots,
+};
+use crate::cluster::texts::{self, Health, View};
 use crate::cluster::{InCluster, Routing};
 use crate::commands::{Args, CommandError, parse_i64};
 use crate::multi_shard::SlotKeys;
@@ -52,12 +56,17 @@ impl Known {
         let cluster = self.cluster();
         let leads = |shard| server.shards.get(shard).is_some_and(|stats| stats.state.get() == GroupState::Leader);
         let led = cluster.local.iter().filter(|(_, group)| leads(group.shard));
-        let leaders = led.map(|(number, _)| (*number, cluster.myself)).collect();
+        let mut leaders: BTreeMap<GroupNumber, NodeId> = led.map(|(number, _)| (*number, cluster.myself)).collect();
+        // Groups have one replica, so whoever has one leads it, as long as it is there.
+        let peers = server.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_there = |node: &NodeId| peers.get(node).is_some_and(|peer| peer.health == Health::Up);
+        let elsewhere = self.map.groups().iter().filter(|group| group.is_live && is_there(&group.home));
+        leaders.extend(elsewhere.map(|group| (group.number, group.home)));
         write(&View {
             map: &self.map,
             myself: cluster.myself,
             leaders: &leaders,
-            peers: &BTreeMap::new(),
+            peers: &peers,
             replication_offset: 0,
             messages_sent: 0,
             messages_received: 0,
@@ -240,9 +249,39 @@ pub(super) fn replicate(context: &mut SessionContext<'_>, args: Args<'_>, _: &mu
     changed(Change::SetRole { node: known.cluster().myself, role: Role::ReplicaOf(master) })
 }
 
-/// `CLUSTER MEET ip port [bus-port]`.
-pub(super) fn meet(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
-    Err(CommandError::text("ERR this version of Basalt has clusters of one node only, and cannot meet others"))
+/// `CLUSTER MEET ip port [bus-port]`: the node is asked for its own port for other nodes.
+pub(super) fn meet(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let text = |arg: &[u8]| String::from_utf8_lossy(arg).replace(|letter: char| letter.is_control(), " ");
+    let port = |arg: &[u8], what: &str| {
+        let found = parse_i64(arg).ok().and_then(|port| u16::try_from(port).ok());
+        found.ok_or_else(|| CommandError::owned(format!("ERR Invalid {what} port specified: {}", text(arg))))
+    };
+    let to = port(args[3], "TCP base")?;
+    args.get(4).map_or(Ok(0), |bus_port| port(bus_port, "TCP bus"))?;
+    let ip = std::str::from_utf8(args[2]).ok().and_then(|ip| ip.parse::<IpAddr>().ok()).filter(|_| to != 0);
+    let invalid =
+        || CommandError::owned(format!("ERR Invalid node address specified: {}:{}", text(args[2]), text(args[3])));
+    Ok(Outcome::Meet(SocketAddr::new(ip.ok_or_else(invalid)?, to)))
+}
+
+/// `BASALT CHANGE cluster-id change`: a change of the map that another node wants. It is made where the map's group is led only,
+/// and only in the cluster that is meant: an address may be another node's by now.
+pub(super) fn change_for_node(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    let cluster = context.routing.cluster.as_ref().ok_or(CommandError::LOADING)?.id;
+    if args[2] != cluster.to_string().as_bytes() {
+        return Err(CommandError::owned(format!("ERR this node is of another cluster, {cluster}")));
+    }
+    let change = Change::decode(args[3]).map_err(|error| CommandError::owned(format!("ERR {error}")))?;
+    if matches!(change, Change::FoundCluster { .. }) {
+        return Err(CommandError::text("ERR a cluster is founded by its first node itself"));
+    }
+    Ok(Outcome::ChangeForNode(Box::new(change)))
+}
+
+/// `BASALT MAP`: the map's bytes.
+pub(super) fn tell_map(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.bulk(Known::of(context)?.map.encode());
+    Ok(Outcome::Done)
 }
 
 /// `CLUSTER FAILOVER [FORCE|TAKEOVER]`.

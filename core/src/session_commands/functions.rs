@@ -61,6 +61,8 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_servers::SHUTDOWN, server::shutdown),
     (&of_servers::TIME, server::time),
     (&own::BASALT_REOPEN, server::reopen),
+    (&own::BASALT_CHANGE, cluster::change_for_node),
+    (&own::BASALT_MAP, cluster::tell_map),
     (&of_pubsub::PUBLISH, pubsub::publish),
     (&of_pubsub::SPUBLISH, pubsub::spublish),
     (&of_pubsub::SUBSCRIBE, pubsub::subscribe),

@@ -1,6 +1,8 @@
 //! The next step that a command that concerns a connection or the node leaves to its core.
 
 use crate::clients::{Audience, SubscriptionChange};
+use std::net::SocketAddr;
+
 use crate::cluster::map::Change;
 use crate::commands::{CommandError, Merge};
 use crate::mail::{Control, Published};
@@ -20,6 +22,10 @@ pub enum Outcome {
     GiveUp(&'static str),
     /// The cluster's map is changed; the reply says what came of it.
     Change(Box<Change>),
+    /// The same for another node, which is told the epoch of the map besides.
+    ChangeForNode(Box<Change>),
+    /// The node becomes one of the cluster of the node that clients reach there.
+    Meet(SocketAddr),
     /// These parts are sent, and the coordinator makes the reply of theirs.
     Parts(Vec<Part>, Box<dyn Coordinator>),
     /// Something of publish and subscribe.

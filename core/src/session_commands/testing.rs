@@ -1,7 +1,7 @@
 //! A client without a socket, for the tests of these commands.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use basalt_net::resp::Reply;
@@ -51,6 +51,7 @@ impl Client {
             full_shards: AtomicUsize::new(0),
             groups_away: AtomicUsize::new(2),
             stop: Stop::new(StopRequest::default()),
+            peers: Mutex::default(),
             late_answers: SegQueue::new(),
             late_changes: SegQueue::new(),
             order: Box::new(drop),

@@ -40,6 +40,7 @@ use crate::entry::request::{Mode, RequestHeader};
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
 use crate::node::{Background, GroupState, Server};
+use crate::peers::Ties;
 
 use batches::{Batches, Outcomes};
 use cold::{Parking, Views, Wake};
@@ -116,23 +117,6 @@ fn hooks(id: ShardId, server: &Arc<Server>, core: CoreId, threads: &Threads, out
     }
 }
 
-/// Opens a group and waits until it takes requests.
-async fn open_group(
-    options: GroupOptions,
-    hooks: GroupHooks,
-    log: RaftLog,
-    machine: Rc<RefCell<ShardMachine>>,
-) -> Result<Group, basalt_raft::Error> {
-    let group = Group::open(options, hooks, log, machine).await?;
-    match group.wait_ready().await {
-        Ok(()) => Ok(group),
-        Err(error) => {
-            group.abandon().await;
-            Err(error)
-        }
-    }
-}
-
 impl Shard {
     /// Opens the shard's group on its log and rows, and waits until it can take requests.
     ///
@@ -143,9 +127,9 @@ impl Shard {
         options: GroupOptions,
         log: RaftLog,
         machine: Rc<RefCell<ShardMachine>>,
-        server: &Arc<Server>,
-        core: CoreId,
+        (server, core): (&Arc<Server>, CoreId),
         threads: &Threads,
+        ties: Ties,
     ) -> Result<Shard, basalt_raft::Error> {
         let outcomes = Outcomes::default();
         let hooks = hooks(id, server, core, threads, outcomes.clone());
@@ -157,7 +141,7 @@ impl Shard {
         server.note_recovering(id, core);
         let rows_end = machine.borrow().store.applied().index;
         let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
-        let group = match open_group(options, hooks, log, machine.clone()).await {
+        let group = match ties.open(options, hooks, log, machine.clone()).await {
             Ok(group) => group,
             Err(error) => {
                 // Closing the rows may block.

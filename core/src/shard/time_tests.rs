@@ -128,7 +128,7 @@ async fn open(directory: &Path, syncer: &LogSyncer) -> Shard {
         entry_viewers: Background::start("test", 1, 8).unwrap(),
     };
     let options = GroupOptions::alone(0, NodeId(1), directory.join("snapshots"));
-    Shard::open(ShardId(0), options, log, machine, &server(1), CORE, &threads).await.unwrap()
+    Shard::open(ShardId(0), options, log, machine, (&server(1), CORE), &threads, Ties::default()).await.unwrap()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The thread of a core, and what it tells the thread that has started it.
 
 use std::net::TcpListener;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::JoinHandle;
@@ -8,16 +9,20 @@ use std::time::Duration;
 
 use basalt_net::ring::{Park, Ring, RingOptions};
 use basalt_net::thread;
+use basalt_raft::Unreached;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::RunError;
 use super::keeper::Event;
-use super::shards::{Files, end_shard, open_groups};
-use crate::core_loop::{self, Core, Groups, SyncPlacement, Watched};
-use crate::ids::CoreId;
+use super::shards::{Files, end_meta, end_shard, open_groups};
+use super::surroundings::NodeSurroundings;
+use crate::boot::META_INDEX;
+use crate::core_loop::{self, Core, Groups, SyncPlacement, Watched, wake_for_peers};
+use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mail::Doorbell;
 use crate::node::Server;
+use crate::peers::{Hooks, Peers};
 use crate::shard::Threads;
 
 /// The word of a core whose ring is there, or the reason that it is not.
@@ -25,7 +30,16 @@ pub(super) type Hello = Result<(CoreId, Doorbell), String>;
 /// The word of a core that is about to take its first turn.
 pub(super) type Ready = Result<Watched, String>;
 /// The word to a core once all have their rings.
-pub(super) type ServerIs = Receiver<(Arc<Server>, Vec<TcpListener>)>;
+pub(super) type ServerIs = Receiver<(Arc<Server>, Listeners)>;
+
+/// The sockets that a core accepts on.
+#[derive(Default)]
+pub(super) struct Listeners {
+    /// For clients.
+    pub(super) clients: Vec<TcpListener>,
+    /// For other nodes.
+    pub(super) peers: Vec<TcpListener>,
+}
 
 /// Everything that a core thread starts with.
 pub(super) struct CoreStart {
@@ -83,19 +97,50 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     let panics = FailOnPanic(&server);
     // Nobody listens any more if the node was told to stop meanwhile.
     let tell = move |shard, news| drop(tell.send(Event::OfGroup(shard, news)));
-    let groups = {
-        let tell = tell.clone();
-        Groups::new(Vec::new(), move |shard| end_shard(shard, tell.clone()))
-    };
+    let groups = Rc::new_cyclic(|groups: &Weak<Groups>| {
+        let (of_shards, of_map, tell_of_map) = (groups.clone(), groups.clone(), tell.clone());
+        let (tell_of_shards, forget) = (tell.clone(), |groups: &Weak<Groups>, shard| {
+            // Whoever has it from here keeps its files open.
+            groups.upgrade().expect("it calls this").forget(shard);
+        });
+        Groups::with_meta(
+            Vec::new(),
+            move |shard| {
+                forget(&of_shards, shard.id());
+                end_shard(shard, tell_of_shards.clone());
+            },
+            move |meta| {
+                forget(&of_map, ShardId(META_INDEX));
+                end_meta(meta, tell_of_map.clone());
+            },
+        )
+    });
     let readers = threads.readers.clone();
     let mut core = Core::new(id, server.clone(), ring, groups.clone(), readers, sync_placement);
-    for listener in listeners {
+    for listener in listeners.clients {
         core.listen(listener);
+    }
+    let peers = server.routes.now().cluster.is_some().then(|| {
+        let surroundings = NodeSurroundings { server: server.clone(), core: id, groups: groups.clone() };
+        let hooks = Hooks {
+            send_snapshot: Box::new(|_, _, _| {
+                let text = "this version does not send snapshots".to_owned();
+                Box::pin(std::future::ready(Err(Unreached::Unreachable(text))))
+            }),
+            take_snapshots: Box::new(drop),
+            wake: Box::new(wake_for_peers(server.clone(), id)),
+        };
+        let peers = Peers::new(id, Rc::new(surroundings), hooks);
+        core.join_peers(peers.clone());
+        peers
+    });
+    for listener in listeners.peers {
+        core.listen_for_peers(listener);
     }
     let (heartbeat, watched) = core_loop::watch(id).await;
     let _ = ready.send(Ok(watched));
     // Beside the loop: with several voters a group finds its leader only while the core takes turns.
-    glommio::spawn_local(open_groups(files, server.clone(), id, threads, groups, tell)).detach();
+    glommio::spawn_local(open_groups(files, server.clone(), id, threads, (groups, peers), tell)).detach();
     if server.config.timer_probe {
         core_loop::probe_timers(server.clone(), id);
     }

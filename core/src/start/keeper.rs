@@ -3,24 +3,26 @@
 //! It is the thread that has started the node. What it does blocks, and the cores go on meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
+use basalt_net::resp::value;
 use basalt_raft::{NodeId, Reach};
 use basalt_storage::log::RaftLog;
 use basalt_storage::{Rows as _, Store};
 use futures_channel::mpsc;
 
-use super::RunError;
 use super::shards::{CompactionStart, News, OpenShard, Opened, Opener, begin_compaction};
+use super::{RunError, book};
 use crate::boot::{DataDir, GroupEntry, GroupState as Kept, META_INDEX};
 use crate::cluster::LocalGroup;
-use crate::cluster::map::{Change, Group, GroupNumber};
+use crate::cluster::map::{Addresses, Change, ClusterId, Group, GroupNumber, Map, Newcomer, Node, SlotSet};
 use crate::config::MemoryBudget;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
-use crate::meta::OpenMeta;
+use crate::meta::{AskError, LEAVING, OpenMeta, OwnNode, ask, read_forwarded};
 use crate::node::{Asker, GroupState, Order, Reopening, Server};
 
 /// Something for the keeper to do.
@@ -46,8 +48,25 @@ pub(super) struct Keeper<'a> {
     leaving: BTreeMap<ShardId, GroupNumber>,
     /// The attempt to give up all slots, if there is one.
     giving_up: Option<GivingUp>,
+    /// This node, as it presents itself to its cluster, if it belongs to one.
+    own: Option<OwnNode>,
+    /// The epoch of the map in the address book.
+    noted_epoch: u64,
+    /// The cluster that it is joining, if there is one.
+    joining: Option<Joining>,
     /// Set if something that the map wants could not be done: it is tried again.
     is_behind: bool,
+}
+
+/// The way of the node into another cluster. Its own map is closed first, so that nobody is taken into that, and nothing is founded
+/// there, any more; then it asks to be taken; and then it gives its own map up.
+struct Joining {
+    asker: Asker,
+    id: ClusterId,
+    /// The other cluster as it was and the node that told of it, until the node has asked to be taken.
+    asks: Option<(Map, SocketAddr)>,
+    /// The client is told then that it takes longer.
+    deadline: Instant,
 }
 
 /// Shards that are closed to see if they have keys, before the map is told that the node gives them up: so nothing that was
@@ -75,6 +94,7 @@ impl<'a> Keeper<'a> {
         data: &'a mut DataDir,
         opener: Opener<'a>,
         files: Vec<mpsc::Sender<Opened>>,
+        own: Option<OwnNode>,
     ) -> Keeper<'a> {
         Keeper {
             server,
@@ -84,6 +104,9 @@ impl<'a> Keeper<'a> {
             failed: BTreeMap::new(),
             leaving: BTreeMap::new(),
             giving_up: None,
+            own,
+            noted_epoch: 0,
+            joining: None,
             is_behind: false,
         }
     }
@@ -102,6 +125,7 @@ impl<'a> Keeper<'a> {
         // Others may fail meanwhile, and be opened again by order.
         let mut to_come: BTreeSet<ShardId> = shards.iter().map(|shard| shard.id).collect();
         if let Some(meta) = meta {
+            self.announce();
             self.hand_to(CoreId(0), Opened::Meta(Box::new(meta)));
         }
         for shard in shards {
@@ -146,7 +170,7 @@ impl<'a> Keeper<'a> {
     /// Waits for the next event; `None` if the node stops.
     fn next(&self, events: &Receiver<Event>) -> Option<Event> {
         // A group whose core has ended says nothing, but the node stops then.
-        let event = if self.is_behind {
+        let event = if self.is_behind || self.joining.is_some() {
             match events.recv_timeout(limits::FOLLOW_RETRY) {
                 Err(RecvTimeoutError::Timeout) => Event::Ordered(Order::FollowMap),
                 event => event.ok()?,
@@ -162,6 +186,13 @@ impl<'a> Keeper<'a> {
             Event::OfGroup(shard, News::Opened) => self.opened(shard),
             Event::OfGroup(shard, News::Refused(fault)) if fault.reach == Reach::Node => {
                 self.server.fail(format!("shard {shard} cannot be opened again: {fault}"));
+            }
+            Event::OfGroup(_, News::Closed) => self.ask_to_join(),
+            Event::OfGroup(ShardId(META_INDEX), News::LetGo(files)) => {
+                drop(files);
+                if let Err(reason) = self.join() {
+                    self.server.fail(format!("the node cannot join the other cluster: {reason}"));
+                }
             }
             Event::OfGroup(shard, News::Refused(_)) if self.leaving.contains_key(&shard) => {
                 self.remove(shard, None, None);
@@ -189,6 +220,11 @@ impl<'a> Keeper<'a> {
             }
             Event::Stop => {}
             Event::Ordered(Order::FollowMap) => self.follow_map(),
+            Event::Ordered(Order::Meet(asker, address)) => match self.meet(asker, address) {
+                Ok(Some(reply)) => self.server.answer_late(asker, reply),
+                Ok(None) => {}
+                Err(text) => self.server.answer_late(asker, format!("-{text}\r\n").into_bytes()),
+            },
             Event::Ordered(Order::GiveUp(asker, refusal)) => self.begin_to_give_up(asker, refusal),
             Event::Ordered(Order::GivenUp(is_done)) => self.given_up(is_done),
             Event::Ordered(Order::Reopen(order)) => {
@@ -235,11 +271,228 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// Writes the map into the address book, if it is a new one.
+    fn note_addresses(&mut self) {
+        let Some(map) = self.server.routes.map().filter(|map| map.epoch() > self.noted_epoch) else { return };
+        match book::write(&self.data.meta_directory(), &map) {
+            Ok(()) => self.noted_epoch = map.epoch(),
+            // It is tried again with the next map.
+            Err(error) => tracing::warn!(%error, "the addresses of other nodes cannot be written down"),
+        }
+    }
+
+    /// Tells the others where this node is, if that is not where they may look for it: they find it by that alone.
+    fn announce(&self) {
+        let (Some(own), Some(book)) = (self.own.clone(), book::read(&self.data.meta_directory())) else { return };
+        let Newcomer { number, incarnation, addresses, .. } = own.newcomer;
+        let is_known = book.node(number).is_none_or(|node| node.addresses == addresses);
+        if is_known || book.nodes().len() == 1 {
+            return;
+        }
+        let (server, cluster) = (self.server.clone(), own.cluster_id.to_string());
+        let announcing = move || {
+            let change = Change::Announce { node: number, incarnation, addresses }.encode();
+            let others = book.nodes().iter().filter(|node| node.number != number).filter_map(client_address);
+            let others: Vec<SocketAddr> = others.collect();
+            let words: [&[u8]; 4] = [b"BASALT", b"CHANGE", cluster.as_bytes(), &change];
+            while server.is_loading() && !server.stop.is_requested() {
+                let is_told = |other: &SocketAddr| {
+                    !server.stop.is_requested()
+                        && ask(*other, &words, limits::ASK_ANSWER).is_ok_and(|reply| reply.starts_with(b"*"))
+                };
+                if others.iter().any(is_told) {
+                    return;
+                }
+                std::thread::sleep(limits::FOLLOW_RETRY);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("basalt-announce".into()).spawn(announcing) {
+            tracing::warn!(%error, "no thread could be started to tell other nodes where this one is");
+        }
+    }
+
+    /// Has the node become one of the cluster of another node, or that one one of ours: whichever has no groups and is alone.
+    /// Returns the reply, unless that comes later.
+    fn meet(&mut self, asker: Asker, address: SocketAddr) -> Result<Option<Vec<u8>>, String> {
+        let own = self.own.clone().ok_or("ERR the node belongs to no cluster")?;
+        let myself = own.newcomer.number;
+        if self.joining.is_some() || self.giving_up.is_some() {
+            return Err("BUSY the node is joining a cluster or giving up its slots, try again".to_owned());
+        }
+        let map = self.server.routes.map().filter(|map| map.node(myself).is_some());
+        if map.is_none() && own.founds {
+            return Err("LOADING the node does not have its cluster's map yet".to_owned());
+        }
+        let theirs = map_of(address)?;
+        let (id, deadline) = (theirs.cluster_id(), Instant::now() + limits::JOIN_MAX);
+        let Some(map) = map else {
+            // It was taken into a cluster, and was gone before it heard of it: it says again who and where it is.
+            if id != own.cluster_id {
+                return Err(format!("ERR the node is joining cluster {}, which is another one", own.cluster_id));
+            }
+            self.ask_to_be_taken(&theirs, address, own.newcomer, SlotSet::default())?;
+            self.joining = Some(Joining { asker, id, asks: None, deadline });
+            return Ok(None);
+        };
+        if id == map.cluster_id() {
+            return Ok(Some(b"+OK\r\n".to_vec()));
+        }
+        if is_free(&map) {
+            if self.data.groups().iter().any(|group| group.state == Kept::SetAside) {
+                return Err(
+                    "ERR the node has kept the files of groups that its cluster has no more: it must not lose them"
+                        .to_owned(),
+                );
+            }
+            self.joining = Some(Joining { asker, id, asks: Some((theirs, address)), deadline });
+            self.hand_to(CoreId(0), Opened::ClosingMeta { is_closed: true });
+            return Ok(None);
+        }
+        if !is_free(&theirs) {
+            return Err("ERR both nodes have groups, or other nodes in their clusters: only one that is alone and has no groups \
+                        can join the other's"
+                .to_owned());
+        }
+        let Addresses { ip, port, .. } = &own.newcomer.addresses;
+        let known = map.node(myself).and_then(|here| here.addresses.ip);
+        let ip = ip.or(known).or_else(|| ip_towards(address));
+        let ip = ip.ok_or("ERR this node does not know its address: set cluster-announce-ip")?.to_string();
+        let port = port.to_string();
+        let reply = ask(address, &[b"CLUSTER", b"MEET", ip.as_bytes(), port.as_bytes()], limits::JOIN_MAX);
+        reply.map(Some).map_err(|error| format!("ERR {error}"))
+    }
+
+    /// Asks to be taken into the other cluster, now that the node's own map is closed.
+    fn ask_to_join(&mut self) {
+        let Some((theirs, address)) = self.joining.as_mut().and_then(|joining| joining.asks.take()) else { return };
+        let asked = self.newcomer().and_then(|(node, claimed)| self.ask_to_be_taken(&theirs, address, node, claimed));
+        if let Err(text) = asked {
+            self.hand_to(CoreId(0), Opened::ClosingMeta { is_closed: false });
+            let joining = self.joining.take();
+            if let Some(Joining { asker, .. }) = joining {
+                self.server.answer_late(asker, format!("-{text}\r\n").into_bytes());
+            }
+            return self.follow_map();
+        }
+        tracing::info!(cluster = %theirs.cluster_id(), %address, "the node joins the cluster");
+        self.hand_to(CoreId(0), Opened::LeavingMeta);
+    }
+
+    /// This node as it joins another cluster, and the slots that it brings. Its own map is closed.
+    fn newcomer(&self) -> Result<(Newcomer, SlotSet), String> {
+        let newcomer = self.own.as_ref().ok_or("ERR the node belongs to no cluster")?.newcomer.clone();
+        let map = self.server.routes.map().filter(|map| is_free(map));
+        let here = map.as_ref().and_then(|map| map.node(newcomer.number));
+        let here = here.ok_or("ERR the node is not alone any more, or has groups")?;
+        Ok((Newcomer { config_epoch: here.config_epoch, ..newcomer }, here.claimed.clone()))
+    }
+
+    /// Has the other cluster take this node.
+    ///
+    /// # Errors
+    /// Why it was not taken, or may not have been.
+    fn ask_to_be_taken(
+        &self,
+        theirs: &Map,
+        first: SocketAddr,
+        mut node: Newcomer,
+        claimed: SlotSet,
+    ) -> Result<(), String> {
+        if let Some(unknown) = theirs.nodes().iter().find(|node| node.addresses.ip.is_none()) {
+            return Err(format!("ERR node {} does not know its address: set cluster-announce-ip there", unknown.name));
+        }
+        let ip = node.addresses.ip.or_else(|| ip_towards(first));
+        let ip = ip.ok_or("ERR this node does not know its address: set cluster-announce-ip")?;
+        if ip.is_loopback() && !first.ip().is_loopback() {
+            return Err(format!("ERR other nodes do not reach this one at {ip}: set bind or cluster-announce-ip"));
+        }
+        node.addresses.ip = Some(ip);
+        let change = Change::Join { node, claimed }.encode();
+        let reply = self.ask_leader(theirs, first, &change)?;
+        match reply.strip_prefix(b"-") {
+            Some(text) => Err(String::from_utf8_lossy(text).trim_end().to_owned()),
+            None => Ok(()),
+        }
+    }
+
+    /// Has another cluster's map changed by whichever of its nodes leads its group; returns the reply to the change.
+    fn ask_leader(&self, map: &Map, first: SocketAddr, change: &[u8]) -> Result<Vec<u8>, String> {
+        let others = map.nodes().iter().filter_map(client_address).filter(|other| *other != first);
+        let addresses: Vec<SocketAddr> = [first].into_iter().chain(others).collect();
+        let (cluster, deadline) = (map.cluster_id(), Instant::now() + limits::ASK_AGAIN_MAX);
+        let is_first = self.data.cluster_id() < cluster.to_string().as_str();
+        let words: [&[u8]; 4] = [b"BASALT", b"CHANGE", &cluster.to_string().into_bytes(), change];
+        let mut last = "ERR nobody was asked".to_owned();
+        loop {
+            for address in &addresses {
+                if Instant::now() > deadline || self.server.stop.is_requested() {
+                    return Err(last);
+                }
+                match ask(*address, &words, limits::ASK_ANSWER) {
+                    // Each may have been told to meet the other: one of them gives way.
+                    Ok(reply) if reply == LEAVING && is_first => {
+                        return Err("BUSY the other node is joining a cluster itself, try again".to_owned());
+                    }
+                    Ok(reply) if reply.starts_with(b"-CLUSTERDOWN") || reply.starts_with(b"-LOADING") => {
+                        last = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
+                    }
+                    Ok(reply) if reply.starts_with(b"-") => return Ok(reply),
+                    Ok(reply) => {
+                        let read = read_forwarded(&reply).map(|(_, reply)| reply);
+                        return read.ok_or(format!("UNCERTAIN the node at {address} gave an odd reply"));
+                    }
+                    Err(error @ AskError::NoAnswer(..)) => return Err(format!("UNCERTAIN {error}")),
+                    Err(error @ AskError::NotAsked(..)) => last = format!("ERR {error}"),
+                }
+            }
+            std::thread::sleep(limits::ASK_AGAIN);
+        }
+    }
+
+    /// Gives up the node's own map, which is closed, and begins as one of the other cluster that knows nothing yet.
+    fn join(&mut self) -> Result<(), String> {
+        let Some(Joining { id, .. }) = self.joining else { return Ok(()) };
+        self.opener.close_lanes();
+        self.data.join(&id.to_string()).map_err(|error| error.to_string())?;
+        self.server.routes.join(id);
+        let own = self.own.as_mut().ok_or("it belongs to no cluster")?;
+        (own.cluster_id, own.founds) = (id, false);
+        own.former.clear();
+        self.noted_epoch = 0;
+        let own = own.clone();
+        self.opener.open_lanes(self.data)?;
+        let open = self.opener.open_meta(self.data, own)?;
+        self.hand_to(CoreId(0), Opened::Meta(Box::new(open)));
+        Ok(())
+    }
+
+    /// Answers the client that had the node join a cluster, once its map is here, or when it takes very long.
+    fn end_joining(&mut self) {
+        let Some(Joining { asker, id, asks: None, deadline }) = &self.joining else { return };
+        let routing = self.server.routes.now();
+        let cluster = routing.cluster.as_ref().filter(|cluster| cluster.id == *id);
+        let reply = if cluster.is_some_and(|cluster| cluster.knows_of_this_start()) {
+            b"+OK\r\n".to_vec()
+        } else if Instant::now() > *deadline {
+            b"-ERR the node was taken into the cluster, and waits for its map still\r\n".to_vec()
+        } else {
+            return;
+        };
+        self.server.answer_late(*asker, reply);
+        self.joining = None;
+    }
+
     /// Founds the groups that the map says this node is to found, and gives up those that it has no more.
     fn follow_map(&mut self) {
         let myself = NodeId(self.data.node_number());
+        self.end_joining();
+        self.note_addresses();
         // One that does not know the node yet says nothing of its groups.
         let Some(map) = self.server.routes.map().filter(|map| map.node(myself).is_some()) else { return };
+        // One that the node is about to leave says nothing either.
+        if self.joining.as_ref().is_some_and(|joining| joining.id != map.cluster_id()) {
+            return;
+        }
         self.is_behind = false;
         self.note_live(META_INDEX);
         let is_open = |shard: &ShardId| {
@@ -321,7 +574,8 @@ impl<'a> Keeper<'a> {
         let is_open = |shard: &ShardId| {
             self.server.shards.get(*shard).is_some_and(|stats| stats.state.get() == GroupState::Leader)
         };
-        if self.giving_up.is_some() || !self.leaving.is_empty() || !shards.iter().all(is_open) {
+        if self.giving_up.is_some() || self.joining.is_some() || !self.leaving.is_empty() || !shards.iter().all(is_open)
+        {
             return self
                 .server
                 .answer_late(asker, b"-BUSY shards of the node are being opened or closed, try again\r\n".to_vec());
@@ -479,6 +733,34 @@ impl<'a> Keeper<'a> {
         let _ = self.files[core.index()].try_send(opened);
         self.server.mailboxes.bell(core).ring_urgently();
     }
+}
+
+/// The map of a node in another cluster.
+fn map_of(address: SocketAddr) -> Result<Map, String> {
+    let reply = ask(address, &[b"BASALT", b"MAP"], limits::ASK_ANSWER).map_err(|error| format!("ERR {error}"))?;
+    let Some(bytes) = value::read_bulk(&reply) else {
+        let text = String::from_utf8_lossy(&reply).trim_end().to_owned();
+        return Err(format!("ERR the node at {address} is none that could be met: {text}"));
+    };
+    Map::decode(bytes).map_err(|error| format!("ERR the node at {address}: {error}"))
+}
+
+/// True if the node of this map is alone in it, and has no groups: it may join another cluster.
+fn is_free(map: &Map) -> bool {
+    map.nodes().len() == 1 && map.groups().is_empty()
+}
+
+/// The address of a node for clients.
+fn client_address(node: &Node) -> Option<SocketAddr> {
+    Some(SocketAddr::new(node.addresses.ip?, node.addresses.port))
+}
+
+/// The address of this machine on the way to another one. Nothing is sent for it.
+fn ip_towards(other: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = if other.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(other).ok()?;
+    socket.local_addr().ok().map(|own| own.ip()).filter(|ip| !ip.is_unspecified())
 }
 
 impl GivingUp {

@@ -6,16 +6,18 @@
 //! program has its processor, even if others are idle. With redis-benchmark beside it on two processors, cores that are not
 //! pinned served 27 % more GETs (`make bench-compare`, with and without `--basalt-arg=--pin=yes`).
 
+mod book;
 mod core_thread;
 mod keeper;
 mod own_node;
 mod shards;
+mod surroundings;
 mod syncers;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use basalt_raft::NodeId;
@@ -36,9 +38,9 @@ use crate::node::{Background, Clock, CoreStats, Order, Routes, Server, Settings,
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 
-use core_thread::{CoreStart, collect, collect_watched, join, spawn_core};
+use core_thread::{CoreStart, Listeners, collect, collect_watched, join, spawn_core};
 use keeper::{Event, Keeper, local_groups};
-use own_node::own_node;
+use own_node::{cluster_id, own_node};
 use shards::{Opener, begin_compaction};
 use syncers::start_syncers;
 
@@ -53,11 +55,18 @@ pub struct RunError(pub String);
 /// The sentence that says what went wrong and what to do.
 pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let begun = Instant::now();
-    let Prepared { config, open_files, cpus, mut data, shard_count, listeners, stop } = prepared;
+    let Prepared { config, open_files, cpus, mut data, shard_count, listeners, peer_listeners, stop } = prepared;
     let core_count = cpus.len();
     let routes = if data.is_of_cluster() {
         let (myself, incarnation) = (NodeId(data.node_number()), data.node_starts());
-        let cluster = InCluster { myself, incarnation, map: None, local: local_groups(&data) };
+        let cluster = InCluster {
+            id: cluster_id(&data),
+            myself,
+            incarnation,
+            map: None,
+            old_map: None,
+            local: local_groups(&data),
+        };
         Routes::in_cluster(cluster, core_count as u16)
     } else {
         Routes::alone(Router::with_lanes(data.lanes_of_shards(), core_count as u16))
@@ -117,7 +126,9 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         let server = server.clone();
         server.clone().stop.request_handle().on_request(move || server.ring_all());
     }
-    let mut listeners = Some(listeners);
+    let peer_addresses: Vec<SocketAddr> =
+        peer_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let mut listeners = Some(Listeners { clients: listeners, peers: peer_listeners });
     for sender in servers {
         // A core that is gone has sent why: it is read below.
         let _ = sender.send((server.clone(), listeners.take().unwrap_or_default()));
@@ -133,10 +144,10 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
         tracing::info!(%address, "listening, the data is being loaded");
     }
     let mut failure = None;
-    let own = data.is_of_cluster().then(|| own_node(&data, &server.config, &addresses, core_count));
-    let opened = Opener::open_all(&server, tables, &data, &syncers, own);
+    let own = data.is_of_cluster().then(|| own_node(&data, &server.config, (&addresses, &peer_addresses), core_count));
+    let opened = Opener::open_all(&server, tables, &data, &syncers, own.clone());
     let keeping = opened.and_then(|(opener, shards, meta)| {
-        let mut keeper = Keeper::new(server.clone(), &mut data, opener, files);
+        let mut keeper = Keeper::new(server.clone(), &mut data, opener, files, own);
         Ok(keeper.start(shards, meta, &events)?.map(|compactions| (keeper, compactions)))
     });
     match keeping {
@@ -212,6 +223,7 @@ pub(crate) fn make_server(
         client_count: AtomicUsize::new(0),
         full_shards: AtomicUsize::new(0),
         stop: Stop::new(stop),
+        peers: Mutex::default(),
         late_answers: SegQueue::new(),
         late_changes: SegQueue::new(),
         order,

@@ -6,29 +6,43 @@ use basalt_raft::NodeId;
 use basalt_storage::Identity;
 use basalt_storage::keyspace::SLOT_COUNT;
 
-use crate::boot::DataDir;
+use crate::boot::{DataDir, META_INDEX};
 use crate::cluster::Router;
 use crate::cluster::map::{Addresses, ClusterId, FormerGroup, GroupNumber, Newcomer, NodeName, SlotSet};
 use crate::config::Config;
-use crate::limits::PEER_PORT_OFFSET;
 use crate::meta::OwnNode;
 
 /// The node of a data directory that listens for clients on these addresses.
-pub(super) fn own_node(data: &DataDir, config: &Config, listening: &[SocketAddr], core_count: usize) -> OwnNode {
-    let id = |text| Identity::parse_id(text).expect("the data directory was checked when it was opened");
+/// It listens for other nodes on `for_peers`.
+pub(super) fn own_node(
+    data: &DataDir,
+    config: &Config,
+    (listening, for_peers): (&[SocketAddr], &[SocketAddr]),
+    core_count: usize,
+) -> OwnNode {
     let newcomer = Newcomer {
         number: NodeId(data.node_number()),
         name: NodeName(id(data.node_id())),
         incarnation: data.node_starts(),
-        addresses: addresses(config, listening),
+        addresses: addresses(config, listening, for_peers),
         config_epoch: 0,
     };
     OwnNode {
-        cluster_id: ClusterId(id(data.cluster_id())),
+        cluster_id: cluster_id(data),
+        founds: data.group(META_INDEX).founder,
         newcomer,
         former: former_groups(data),
         groups_wanted: config.shards.unwrap_or(core_count as u16),
     }
+}
+
+/// The cluster of a data directory.
+pub(super) fn cluster_id(data: &DataDir) -> ClusterId {
+    ClusterId(id(data.cluster_id()))
+}
+
+fn id(text: &str) -> [u8; 20] {
+    Identity::parse_id(text).expect("the data directory was checked when it was opened")
 }
 
 /// The groups that a node had before it belonged to a cluster.
@@ -44,7 +58,7 @@ fn former_groups(data: &DataDir) -> Vec<FormerGroup> {
 }
 
 /// The places at which the node is reached: those it was told, or those it listens on.
-fn addresses(config: &Config, listening: &[SocketAddr]) -> Addresses {
+fn addresses(config: &Config, listening: &[SocketAddr], for_peers: &[SocketAddr]) -> Addresses {
     // One that stands for all interfaces is no address to be reached at.
     let own = listening.iter().map(SocketAddr::ip).find(|ip| !ip.is_unspecified());
     let port = match config.cluster_announce_port {
@@ -52,8 +66,7 @@ fn addresses(config: &Config, listening: &[SocketAddr]) -> Addresses {
         announced => announced,
     };
     let bus_port = match config.cluster_announce_bus_port {
-        // A port that high has no partner; nobody can be told of one then.
-        0 => port.checked_add(PEER_PORT_OFFSET).unwrap_or(0),
+        0 => for_peers.first().map_or(0, SocketAddr::port),
         announced => announced,
     };
     let hostname = config.cluster_announce_hostname.clone();
@@ -68,9 +81,10 @@ mod tests {
     fn a_node_is_where_it_listens_unless_it_was_told_otherwise() {
         let listening = |text: &str| text.split(' ').map(|one| one.parse().expect(one)).collect::<Vec<SocketAddr>>();
         let config = Config::default();
-        let one = addresses(&config, &listening("0.0.0.0:7000 10.0.0.3:7000"));
+        let peers = listening("0.0.0.0:17000");
+        let one = addresses(&config, &listening("0.0.0.0:7000 10.0.0.3:7000"), &peers);
         assert_eq!((one.ip, one.port, one.bus_port), (Some("10.0.0.3".parse().unwrap()), 7000, 17000));
-        assert_eq!(addresses(&config, &listening("0.0.0.0:7000")).ip, None);
+        assert_eq!(addresses(&config, &listening("0.0.0.0:7000"), &peers).ip, None);
         let told = Config {
             cluster_announce_ip: Some("192.0.2.1".parse().unwrap()),
             cluster_announce_port: 1,
@@ -78,7 +92,7 @@ mod tests {
             cluster_announce_hostname: "a.example".to_owned(),
             ..config
         };
-        let one = addresses(&told, &listening("127.0.0.1:7000"));
+        let one = addresses(&told, &listening("127.0.0.1:7000"), &peers);
         assert_eq!((one.ip, one.port, one.bus_port), (Some("192.0.2.1".parse().unwrap()), 1, 2));
         assert_eq!(one.hostname, "a.example");
     }
@@ -89,11 +103,11 @@ mod tests {
         let (old, new) = (place.path().join("old"), place.path().join("new"));
         drop(DataDir::open(&old, Some(3), 2).unwrap());
         let old = DataDir::open_in_cluster(&old, 2).unwrap();
-        let former = own_node(&old, &Config::default(), &[], 2).former;
+        let former = own_node(&old, &Config::default(), (&[], &[]), 2).former;
         assert_eq!(former.iter().map(|group| group.number.0).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(former.iter().map(|group| group.slots.count()).sum::<usize>(), usize::from(SLOT_COUNT));
         let new = DataDir::open_in_cluster(&new, 2).unwrap();
-        let own = own_node(&new, &Config::default(), &[], 2);
+        let own = own_node(&new, &Config::default(), (&[], &[]), 2);
         assert!(own.former.is_empty() && own.groups_wanted == 2 && own.newcomer.incarnation == 1);
     }
 }

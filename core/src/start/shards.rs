@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use basalt_net::peer::GroupNumber as PeerGroup;
 use basalt_raft::{Fault, GroupOptions, NodeId, Reach};
 use basalt_storage::keyspace::ROW_RULES;
 use basalt_storage::log::{Lane, LogOptions, LogSyncer, RaftLog};
@@ -11,18 +12,22 @@ use basalt_storage::{Store, StoreOptions};
 use futures_channel::mpsc;
 use futures_util::StreamExt as _;
 
-use super::RunError;
+use super::{RunError, book};
 use crate::boot::{DataDir, GroupState, LaneDir, META_INDEX, OpenTables};
+use crate::cluster::map::GroupNumber;
 use crate::core_loop::Groups;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::meta::{Meta, OpenMeta, OwnNode, read_map};
-use crate::node::Server;
+use crate::node::{Background, Server};
+use crate::peers::{Peers, Ties};
 use crate::shard::{Shard, ShardMachine, Threads};
 
 /// One shard's storage, opened for its core.
 pub(super) struct OpenShard {
     pub(super) id: ShardId,
+    /// The number of its group in the cluster.
+    pub(super) number: GroupNumber,
     /// The options that its group is opened with.
     pub(super) options: GroupOptions,
     pub(super) log: RaftLog,
@@ -70,7 +75,7 @@ impl<'a> Opener<'a> {
         syncers: &'a [LogSyncer],
         own: Option<OwnNode>,
     ) -> Result<(Opener<'a>, Vec<OpenShard>, Option<OpenMeta>), RunError> {
-        let (config, budget) = (&server.config, server.shares.budget());
+        let config = &server.config;
         if let Some(entry) =
             config.skip_entry.filter(|entry| data.shards().iter().all(|group| group.index != entry.shard))
         {
@@ -81,16 +86,7 @@ impl<'a> Opener<'a> {
                 data.root().display(),
             )));
         }
-        let per_lane = server.shares.shard_count().div_ceil(usize::from(data.lane_count()));
-        let options_of_lane = |lane: &LaneDir| LogOptions {
-            identity: lane.identity,
-            create: !lane.must_be_there,
-            segment_bytes: budget.log_segment_bytes,
-            reserve_bytes: config.disk_reserve,
-            // Those of groups that it has, or will have.
-            open_files_max: tables.log.saturating_mul(lane.shards.len().max(per_lane) as u32).cast_signed(),
-            ..LogOptions::default()
-        };
+        let options_of_lane = |lane: &LaneDir| lane_options(server, tables, data, lane);
         let (lanes, mut faults) = split(at_once(&data.shared_lanes(), |lane| open_lane(lane, &options_of_lane(lane))));
         let opener = Opener { server: server.clone(), tables, syncers, lanes };
         let ids: Vec<ShardId> = server.routes.now().router.shards().collect();
@@ -169,7 +165,26 @@ impl<'a> Opener<'a> {
         let snapshots = directory.data.with_file_name("snapshots");
         let founder = group.founder && group.state == GroupState::Creating;
         let alone = GroupOptions::alone(u32::from(id.0), NodeId(data.node_number()), snapshots);
-        Ok(Some(OpenShard { id, options: GroupOptions { founder, ..alone }, log, store }))
+        let number = GroupNumber(group.number);
+        Ok(Some(OpenShard { id, number, options: GroupOptions { founder, ..alone }, log, store }))
+    }
+
+    /// Closes the logs of all lanes, which no group uses any more.
+    pub(super) fn close_lanes(&mut self) {
+        self.lanes.clear();
+    }
+
+    /// Opens the logs of all lanes, which are new.
+    pub(super) fn open_lanes(&mut self, data: &DataDir) -> Result<(), String> {
+        let lanes = data.shared_lanes();
+        let opened: Result<Vec<_>, String> =
+            lanes.iter().map(|lane| open_lane(lane, &self.lane_options(data, lane))).collect();
+        self.lanes = opened?;
+        self.lanes.iter().try_for_each(finish_lane)
+    }
+
+    fn lane_options(&self, data: &DataDir, lane: &LaneDir) -> LogOptions {
+        lane_options(&self.server, self.tables, data, lane)
     }
 
     /// Removes the records of a group that is no more from the log of its lane.
@@ -221,8 +236,29 @@ impl<'a> Opener<'a> {
         let snapshots = directory.data.with_file_name("snapshots");
         let founder = group.founder && group.state == GroupState::Creating;
         let alone = GroupOptions::alone(u32::from(META_INDEX), NodeId(data.node_number()), snapshots);
-        let options = GroupOptions { founder, log_bytes_max: limits::META_LOG_BYTES, ..alone };
-        Ok(OpenMeta { options, log, store, map, own })
+        let options = GroupOptions {
+            founder,
+            log_bytes_max: limits::META_LOG_BYTES,
+            log_entries_kept: limits::META_ENTRIES_KEPT,
+            ..alone
+        };
+        let askers = Background::start("basalt-ask", limits::ASK_THREADS, limits::META_CHANGES_MAX)
+            .map_err(|error| named(&error))?;
+        let seen = book::read(&data.meta_directory());
+        Ok(OpenMeta { options, log, store, map, seen, own, askers })
+    }
+}
+
+fn lane_options(server: &Server, tables: OpenTables, data: &DataDir, lane: &LaneDir) -> LogOptions {
+    let per_lane = server.shares.shard_count().div_ceil(usize::from(data.lane_count()));
+    LogOptions {
+        identity: lane.identity,
+        create: !lane.must_be_there,
+        segment_bytes: server.shares.budget().log_segment_bytes,
+        reserve_bytes: server.config.disk_reserve,
+        // Those of groups that it has, or will have.
+        open_files_max: tables.log.saturating_mul(lane.shards.len().max(per_lane) as u32).cast_signed(),
+        ..LogOptions::default()
     }
 }
 
@@ -269,6 +305,13 @@ pub(super) enum Opened {
     Shard(Box<OpenShard>),
     /// Those of the group that has the cluster's map.
     Meta(Box<OpenMeta>),
+    /// No files: the core is to change the map no more, or it may again.
+    ClosingMeta {
+        /// True if it is to be closed.
+        is_closed: bool,
+    },
+    /// No files: the core is to let the group of the map go.
+    LeavingMeta,
     /// No files: a shard that the core is to let go.
     Leaving(ShardId),
 }
@@ -282,6 +325,8 @@ pub(super) enum News {
     Opened,
     /// It could not be opened, and not through a fault of its own.
     Refused(Fault),
+    /// The map is closed to changes, and none is under way.
+    Closed,
     /// It has failed by itself, and the core has it no more: what is left of its files is to be closed.
     LetGo(Box<(Option<RaftLog>, Option<Store>)>),
 }
@@ -292,7 +337,7 @@ pub(super) async fn open_groups(
     server: Arc<Server>,
     core: CoreId,
     threads: Threads,
-    groups: Rc<Groups>,
+    (groups, peers): (Rc<Groups>, Option<Peers>),
     tell: impl Fn(ShardId, News) + Clone + 'static,
 ) {
     while let Some(opened) = files.next().await {
@@ -303,14 +348,29 @@ pub(super) async fn open_groups(
                 continue;
             }
             Opened::Meta(open) => {
-                open_meta(*open, server.clone(), core, threads.clone(), groups.clone());
+                let ties = ties(&groups, peers.as_ref(), GroupNumber(0), ShardId(META_INDEX));
+                open_meta(*open, server.clone(), core, threads.clone(), (groups.clone(), ties));
+                continue;
+            }
+            Opened::ClosingMeta { is_closed: true } => {
+                let tell = tell.clone();
+                groups.close_meta(move || tell(ShardId(META_INDEX), News::Closed));
+                continue;
+            }
+            Opened::ClosingMeta { is_closed: false } => {
+                groups.open_meta_again();
+                continue;
+            }
+            Opened::LeavingMeta => {
+                groups.leave_meta();
                 continue;
             }
         };
+        let ties = ties(&groups, peers.as_ref(), shard.number, shard.id);
         let (server, threads, groups, tell) = (server.clone(), threads.clone(), groups.clone(), tell.clone());
         let open = async move {
             let id = shard.id;
-            match open_group(shard, &server, core, &threads).await {
+            match open_group(shard, &server, core, &threads, ties).await {
                 Ok(shard) => {
                     groups.add(shard);
                     tell(id, News::Opened);
@@ -331,9 +391,9 @@ pub(super) async fn open_groups(
 }
 
 /// Opens the group of the cluster's map, and has the core take it. Without it the node cannot go on.
-fn open_meta(open: OpenMeta, server: Arc<Server>, core: CoreId, threads: Threads, groups: Rc<Groups>) {
+fn open_meta(open: OpenMeta, server: Arc<Server>, core: CoreId, threads: Threads, (groups, ties): (Rc<Groups>, Ties)) {
     let opening = async move {
-        match Meta::open(open, &server, core, (threads.background, threads.entry_readers)).await {
+        match Meta::open(open, &server, core, (threads.background, threads.entry_readers), ties).await {
             Ok(meta) => groups.add_meta(meta),
             Err(error) => server.fail(format!("the cluster's map: {error}")),
         }
@@ -348,10 +408,11 @@ async fn open_group(
     server: &Arc<Server>,
     core: CoreId,
     threads: &Threads,
+    ties: Ties,
 ) -> Result<Shard, basalt_raft::Error> {
-    let OpenShard { id, options, log, store } = shard;
+    let OpenShard { id, options, log, store, .. } = shard;
     let machine = Rc::new(RefCell::new(ShardMachine::new(store)));
-    Shard::open(id, options, log, machine, server, core, threads).await
+    Shard::open(id, options, log, machine, (server, core), threads, ties).await
 }
 
 /// Ends the group of a shard that its core has let go, and hands on what is to be closed.
@@ -362,6 +423,27 @@ pub(super) fn end_shard(shard: Shard, tell: impl Fn(ShardId, News) + 'static) {
         tell(id, News::LetGo(Box::new(files)));
     };
     glommio::spawn_local(end).detach();
+}
+
+/// Ends the group of the map, which its core has let go, and hands on what is to be closed.
+pub(super) fn end_meta(meta: Meta, tell: impl Fn(ShardId, News) + 'static) {
+    let end = async move {
+        let files = meta.end().await;
+        tell(ShardId(META_INDEX), News::LetGo(Box::new(files)));
+    };
+    glommio::spawn_local(end).detach();
+}
+
+/// The ties of a group to other nodes, which reach it as soon as it is there.
+fn ties(groups: &Rc<Groups>, peers: Option<&Peers>, number: GroupNumber, shard: ShardId) -> Ties {
+    let Some(peers) = peers else { return Ties::default() };
+    let (groups, of_failure) = (groups.clone(), groups.clone());
+    Ties {
+        transport: Some(peers.transport(PeerGroup(number.0))),
+        links: Some(peers.clone()),
+        on_open: Some(Box::new(move |group| groups.note(number, shard, group))),
+        on_failure: Some(Box::new(move || of_failure.forget(shard))),
+    }
 }
 
 /// Has the shards' files compacted from now on, or as soon as there is room for it.

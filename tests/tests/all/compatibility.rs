@@ -782,7 +782,9 @@ const CLUSTER: &str = "it takes a node in a cluster: see `cluster.rs`";
 /// Commands that are not called here, and why.
 const NOT_CALLED: &[(&str, &str)] = &[
     ("basalt", "Redis does not have it"),
+    ("basalt|change", "Redis does not have it"),
     ("basalt|help", "Redis does not have it"),
+    ("basalt|map", "Redis does not have it"),
     ("basalt|reopen", "Redis does not have it"),
     ("cluster|addslots", CLUSTER),
     ("cluster|addslotsrange", CLUSTER),

@@ -22,6 +22,7 @@ mod log_size;
 mod long_reads;
 mod memory;
 mod model;
+mod nodes;
 mod old_formats;
 mod open_files;
 mod order;

@@ -58,7 +58,7 @@ pub const GRAPHS: &[Graph] = &[
             ),
             ("mail", &["clients", "cluster", "entry", "ids", "limits"]),
             ("main", &["boot", "config", "limits", "start"]),
-            ("meta", &["cluster", "ids", "limits", "node"]),
+            ("meta", &["cluster", "ids", "limits", "node", "peers"]),
             ("multi_shard", &["cluster", "commands", "entry", "ids", "limits"]),
             ("node", &["boot", "cluster", "commands", "config", "entry", "ids", "limits", "mail"]),
             ("peers", &["ids", "limits", "mail"]),
@@ -66,7 +66,7 @@ pub const GRAPHS: &[Graph] = &[
                 "session_commands",
                 &["clients", "cluster", "commands", "config", "ids", "limits", "mail", "multi_shard", "node"],
             ),
-            ("shard", &["commands", "config", "entry", "ids", "limits", "node"]),
+            ("shard", &["commands", "config", "entry", "ids", "limits", "node", "peers"]),
             (
                 "start",
                 &[
@@ -80,6 +80,7 @@ pub const GRAPHS: &[Graph] = &[
                     "mail",
                     "meta",
                     "node",
+                    "peers",
                     "session_commands",
                     "shard",
                 ],

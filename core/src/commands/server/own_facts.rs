@@ -28,6 +28,36 @@ pub static BASALT_HELP: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `BASALT CHANGE`.
+pub static BASALT_CHANGE: Facts = Facts {
+    name: "basalt|change",
+    arity: 4,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Cluster,
+    since: "7.0.0",
+    complexity: "O(N) with N the size of the cluster",
+    summary: "Changes the cluster's map, for another node",
+    arguments: &[
+        Argument { name: "cluster-id", kind: "string", ..Argument::BLANK },
+        Argument { name: "change", kind: "string", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BASALT MAP`.
+pub static BASALT_MAP: Facts = Facts {
+    name: "basalt|map",
+    arity: 2,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Cluster,
+    since: "7.0.0",
+    complexity: "O(N) with N the size of the cluster",
+    summary: "Tells the cluster's map to another node",
+    ..Facts::BLANK
+};
+
 /// `BASALT REOPEN`.
 pub static BASALT_REOPEN: Facts = Facts {
     name: "basalt|reopen",

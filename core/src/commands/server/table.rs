@@ -25,8 +25,12 @@ static COMMAND: &[Command] = &[
     Command::session(726, &facts::COMMAND_LIST),
 ];
 
-static BASALT: &[Command] =
-    &[Command::help(750, &own_facts::BASALT_HELP, help::BASALT), Command::session(751, &own_facts::BASALT_REOPEN)];
+static BASALT: &[Command] = &[
+    Command::help(750, &own_facts::BASALT_HELP, help::BASALT),
+    Command::session(751, &own_facts::BASALT_REOPEN),
+    Command::session(752, &own_facts::BASALT_CHANGE).of_cluster(),
+    Command::session(753, &own_facts::BASALT_MAP).of_cluster(),
+];
 
 static CONFIG: &[Command] = &[
     Command::session(740, &facts::CONFIG_GET),

@@ -215,7 +215,7 @@ async fn open(
         entry_viewers: Background::start("test", 1, 8).unwrap(),
     };
     let options = GroupOptions::alone(0, NodeId(1), directory.join("snapshots"));
-    Shard::open(id, options, log, machine, server, CORE, &threads).await
+    Shard::open(id, options, log, machine, (server, CORE), &threads, Ties::default()).await
 }
 
 impl Shard {

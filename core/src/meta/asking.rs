@@ -1,0 +1,89 @@
+//! Questions to other nodes by their port for clients: before they are of one cluster there is no other way, and a change of the
+//! map is too seldom to need one.
+//!
+//! Blocks: for threads that are no cores.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use basalt_net::resp::value;
+
+use crate::limits;
+
+/// The reason that a node has not answered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// It was certainly not asked.
+    #[error("node at {0} is not reached: {1}")]
+    NotAsked(SocketAddr, String),
+    /// It may have done what it was asked for.
+    #[error("node at {0} does not answer: {1}")]
+    NoAnswer(SocketAddr, String),
+}
+
+/// Asks a node, and returns its reply as it came, which must be there after `within`.
+///
+/// # Errors
+/// [`AskError`]; an error reply is none.
+pub fn ask(address: SocketAddr, words: &[&[u8]], within: Duration) -> Result<Vec<u8>, AskError> {
+    let not_asked = |error: io::Error| AskError::NotAsked(address, error.to_string());
+    let no_answer = |error: io::Error| AskError::NoAnswer(address, error.to_string());
+    let mut stream = TcpStream::connect_timeout(&address, limits::ASK_CONNECT).map_err(not_asked)?;
+    let deadline = Instant::now() + within;
+    stream.set_write_timeout(Some(within)).map_err(not_asked)?;
+    let mut request = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        request.extend_from_slice(word);
+        request.extend_from_slice(b"\r\n");
+    }
+    stream.write_all(&request).map_err(no_answer)?;
+    let (mut reply, mut piece) = (Vec::new(), [0; 4096]);
+    loop {
+        // One that sends a byte now and then does not hold up whoever asks.
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(AskError::NoAnswer(address, "its reply takes too long".to_owned()));
+        }
+        stream.set_read_timeout(Some(left)).map_err(no_answer)?;
+        match stream.read(&mut piece).map_err(no_answer)? {
+            0 => return Err(AskError::NoAnswer(address, "it has closed the connection".to_owned())),
+            count => reply.extend_from_slice(&piece[..count]),
+        }
+        if reply.len() > limits::ASK_REPLY_BYTES_MAX {
+            return Err(AskError::NoAnswer(address, "its reply is too long".to_owned()));
+        }
+        if value::skip_value(&reply) == Some(reply.len()) {
+            return Ok(reply);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_node_is_asked_and_its_reply_comes_in_pieces() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let node = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 22];
+            stream.read_exact(&mut request).unwrap();
+            for piece in [&b"*2\r\n$3\r"[..], b"\nabc\r\n:", b"7\r\n"] {
+                stream.write_all(piece).unwrap();
+                stream.flush().unwrap();
+            }
+            request
+        });
+        let within = Duration::from_secs(60);
+        assert_eq!(ask(address, &[b"GET", b"k\r\n"], within).unwrap(), b"*2\r\n$3\r\nabc\r\n:7\r\n");
+        assert_eq!(&node.join().unwrap(), b"*2\r\n$3\r\nGET\r\n$3\r\nk\r\n\r\n");
+        // Nobody listens any more.
+        assert!(matches!(ask(address, &[b"PING"], within), Err(AskError::NotAsked(..))));
+    }
+}
