@@ -63,7 +63,7 @@ pub use ids::{EntryId, NodeId, PeerAddress, Replies};
 pub use machine::{Executed, Later, Machine, MachineError};
 pub use messages::{
     Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, SignsOfLife, VoteAnswer, VoteParts,
-    VoteQuestion,
+    VoteQuestion, check_snapshot,
 };
 pub use options::{GroupHooks, GroupOptions};
 pub use outcomes::Outcome;

@@ -2,12 +2,10 @@
 
 use super::Group;
 use crate::disk::{Disk, GroupStore};
-use crate::entry::decode_snapshot_meta;
 use crate::error::{Error, Result};
 use crate::generations::point_of;
-use crate::messages::{ReceivedSnapshot, VoteParts};
+use crate::messages::{ReceivedSnapshot, VoteParts, snapshot_point};
 use crate::snapshot::{Checkpoint, Snapshot, SnapshotData};
-use crate::types::{SnapshotMeta, entry_id};
 
 impl<D: Disk> Group<D> {
     /// Takes a snapshot from the group's leader: its rows take the place of all rows here, if they are newer. Returns this node's
@@ -25,12 +23,7 @@ impl<D: Disk> Group<D> {
         let place = directory.display().to_string();
         let refused = |detail: String| Error::Snapshot { detail: format!("the one in {place} is not used: {detail}") };
         let received = Checkpoint::new::<D::Store>(directory.clone(), inner.generations.background());
-        let vote = vote.leader_vote().map_err(|error| refused(error.to_string()))?;
-        let (last, last_membership) = decode_snapshot_meta(&meta).map_err(|error| refused(error.to_string()))?;
-        if entry_id(&last).term > vote.leader_id().term {
-            return Err(refused(format!("its last entry is {}, and its leader is {vote}", entry_id(&last))));
-        }
-        let meta = SnapshotMeta { last_log_id: Some(last), last_membership };
+        let (vote, meta) = snapshot_point(vote, &meta).map_err(|error| refused(error.to_string()))?;
         let applied = self.drive(inner.generations.run(move || D::Store::applied_in_checkpoint(&directory))).await?;
         let rows = applied.map_err(|error| refused(error.to_string()))?;
         let rows = point_of(&rows).map_err(|error| refused(error.to_string()))?;

@@ -7,10 +7,10 @@ use openraft::raft::{
 };
 
 use super::{Append, AppendAnswer, Handover, HandoverAnswer, VoteAnswer, VoteParts, VoteQuestion};
-use crate::entry::{decode_entry, encode_entry};
+use crate::entry::{decode_entry, decode_snapshot_meta, encode_entry};
 use crate::error::MessageError;
 use crate::ids::EntryId;
-use crate::types::{LogId, TypeConfig, Vote, entry_id, log_id};
+use crate::types::{LogId, SnapshotMeta, TypeConfig, Vote, entry_id, log_id};
 
 /// Terms and indexes are below this, so that they can be counted on.
 const COUNT_END: u64 = 1 << 63;
@@ -197,4 +197,24 @@ impl HandoverAnswer {
             }
         })
     }
+}
+
+/// Checks what comes with a snapshot before its rows do: the vote and meta of a [`SentSnapshot`](crate::SentSnapshot). All that
+/// this refuses, [`Group::receive_snapshot`](crate::Group::receive_snapshot) refuses as well, after gigabytes have come.
+///
+/// # Errors
+/// [`MessageError`] if no leader can have sent that.
+pub fn check_snapshot(vote: VoteParts, meta: &[u8]) -> Result<(), MessageError> {
+    snapshot_point(vote, meta).map(drop)
+}
+
+/// Gives the vote and meta of a snapshot to openraft's types, as far as that needs no look at its rows.
+pub(crate) fn snapshot_point(vote: VoteParts, meta: &[u8]) -> Result<(Vote, SnapshotMeta), MessageError> {
+    let leader = vote.leader_vote()?;
+    let (last, last_membership) = decode_snapshot_meta(meta)?;
+    let entry = entry_id(&last);
+    if entry.term > vote.term {
+        return Err(MessageError::WrongEntry { entry, problem: "its term is above that of its leader" });
+    }
+    Ok((leader, SnapshotMeta { last_log_id: Some(last), last_membership }))
 }

@@ -10,6 +10,9 @@ mod convert;
 #[cfg(test)]
 mod tests;
 
+pub use convert::check_snapshot;
+pub(crate) use convert::snapshot_point;
+
 use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;

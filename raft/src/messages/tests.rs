@@ -11,10 +11,10 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use crate::entry::{encode_entry, new_batch};
+use crate::entry::{encode_entry, encode_snapshot_meta, new_batch};
 use crate::error::MessageError;
 use crate::ids::PeerAddress;
-use crate::types::{Entry, EntryPayload, LogId, Membership, Vote, log_id};
+use crate::types::{Entry, EntryPayload, LogId, Membership, StoredMembership, Vote, log_id};
 
 const END: u64 = 1 << 63;
 
@@ -253,4 +253,24 @@ fn an_entry_of_a_newer_program_is_named_as_such() {
     let vote = VoteParts { term: 1, node: NodeId(1), is_committed: true };
     let refused = Append { vote, previous: None, committed: None, records: vec![record] }.into_request().unwrap_err();
     assert!(refused.to_string().contains("a log entry has format 9"), "{refused}");
+}
+
+#[test]
+fn what_comes_with_a_snapshot_is_checked_before_its_rows() {
+    let vote = |term, is_committed| VoteParts { term, node: NodeId(1), is_committed };
+    let meta = encode_snapshot_meta(&log_id(7, 9), &StoredMembership::default());
+    for term in [7, END - 1] {
+        assert_eq!(check_snapshot(vote(term, true), &meta), Ok(()));
+    }
+    let refused = check_snapshot(vote(7, false), &meta);
+    assert_eq!(refused, Err(MessageError::WrongVote { node: NodeId(1), term: 7, from: "a leader" }));
+    assert_eq!(check_snapshot(vote(END, true), &meta), Err(MessageError::TooLarge { what: "term", value: END }));
+    let refused = check_snapshot(vote(6, true), &meta).unwrap_err();
+    assert!(refused.to_string().contains("entry 7.9 cannot come here"), "{refused}");
+    let mut newer = meta.clone();
+    newer[0] = 99;
+    for bytes in [&meta[..16], &[], &[&meta[..], &[1, 7]].concat(), &newer] {
+        let refused = check_snapshot(vote(7, true), bytes);
+        assert!(matches!(refused, Err(MessageError::Undecodable(_))), "{bytes:?}: {refused:?}");
+    }
 }
