@@ -27,6 +27,7 @@ pub use cold::{Changes, ColdReader, Fetched, PinnedRows, Trial};
 pub use cold_read::{ColdRead, Direction};
 pub use disk::{Applied, BlockCache, StoreOptions, applied_in_checkpoint};
 pub use error::{Error, Result};
+pub use free_space::free_bytes;
 pub use identity::{CLUSTER_ID_BYTES, Identity, NODE_ID_BYTES};
 pub use limits::COLD_SCAN_BYTES;
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
