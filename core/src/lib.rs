@@ -21,6 +21,8 @@ mod node;
 mod peers;
 mod session_commands;
 mod shard;
+#[cfg(any(test, feature = "internals"))]
+mod snapshots;
 pub mod start;
 
 pub use limits::HEAP_ARENAS;
@@ -56,5 +58,8 @@ pub mod internals {
     }
     pub mod shard {
         pub use crate::shard::*;
+    }
+    pub mod snapshots {
+        pub use crate::snapshots::*;
     }
 }

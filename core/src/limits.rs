@@ -774,3 +774,91 @@ pub mod map {
     /// The greatest configuration epoch: clients read it as an integer with a sign.
     pub const CONFIG_EPOCH_MAX: u64 = i64::MAX as u64;
 }
+
+// --- snapshots ---------------------------------------------------------------------------------------------------------------
+
+/// The bounds of snapshots on their way between nodes.
+#[cfg(any(test, feature = "internals"))]
+pub mod snapshots {
+    use std::time::Duration;
+
+    /// Bytes of a file in one message: it goes in one frame, with its head and position.
+    pub const PIECE_BYTES: usize = 60 << 10;
+
+    /// Bytes that are sent and not acknowledged: a network with 1 Gbit/s carries them in 64 ms, longer than any way there and back
+    /// within a continent.
+    pub const WINDOW_BYTES: u64 = 8 << 20;
+
+    /// Bytes after which a receiver acknowledges: some in each window, and few messages.
+    pub const ACKNOWLEDGED_BYTES: u64 = 1 << 20;
+
+    /// Bytes that are read at once from a socket, and of a file for its checksum.
+    pub const INPUT_BYTES: usize = 128 << 10;
+
+    /// The same of a file.
+    pub const READ_BYTES: usize = 256 << 10;
+
+    /// Bytes of messages that one connection joins: the longest list of files, one piece of the longest message, and room for a
+    /// buffer that has grown by doubling.
+    pub const JOINED_BYTES_MAX: usize = 16 << 20;
+
+    /// Threads that send: more at once share the same disks and network, and a node that is dead holds one of them for a minute.
+    pub const SENDER_THREADS: usize = 4;
+
+    /// Snapshots that wait to be sent or are sent: one for each replica that this node leads.
+    pub const SENT_MAX: usize = 4 * super::SHARDS_MAX;
+
+    /// Snapshots that are received at once: each may need the disk space of a whole group.
+    pub const RECEIVED_MAX: usize = 4;
+
+    /// Connections for snapshots that are served at once: those beyond [`RECEIVED_MAX`] are told so.
+    pub const CONNECTIONS_MAX: usize = 16;
+
+    /// The longest attempt to connect.
+    pub const CONNECT_WAIT: Duration = Duration::from_secs(3);
+
+    /// The longest greeting.
+    pub const GREETING_WAIT: Duration = Duration::from_secs(10);
+
+    /// The longest silence of a peer that has to say or take something.
+    pub const SILENCE_WAIT: Duration = Duration::from_secs(30);
+
+    /// Time without progress after which a snapshot is given up: a node that restarts is back before, with what it had.
+    pub const PROGRESS_WAIT: Duration = Duration::from_secs(120);
+
+    /// The same for a node that could not be greeted at all: it is not there, and others wait for the thread.
+    pub const UNREACHED_WAIT: Duration = Duration::from_secs(10);
+
+    /// Interval at which a receiver that checks or installs a snapshot says so.
+    pub const SIGN_EVERY: Duration = Duration::from_secs(2);
+
+    /// The longest wait for a group to install a snapshot. Then its sender is told to come again; the group goes on with it.
+    pub const INSTALL_WAIT: Duration = Duration::from_secs(600);
+
+    /// The longest wait for an older snapshot of the same group to give way.
+    pub const TAKE_OVER_WAIT: Duration = Duration::from_secs(10);
+
+    /// Interval at which that wait looks whether it is still wanted.
+    pub const TAKE_OVER_LOOKS: Duration = Duration::from_millis(50);
+
+    /// Times that one file is asked for again because it is damaged. Then it is damaged where it comes from, or the disk is bad.
+    pub const DAMAGED_FILE_MAX: u32 = 3;
+
+    /// Times its bytes, and as many windows, that may be sent of one snapshot.
+    pub const SENT_AGAIN_MAX: u64 = 8;
+
+    /// The first wait after a connection was cut; the next is twice as long, up to [`BACK_OFF_LONGEST`].
+    pub const BACK_OFF_SHORTEST: Duration = Duration::from_millis(100);
+
+    /// Connections one after the other on which the receiver has got nothing new, before a snapshot is given up.
+    pub const FRUITLESS_MAX: u32 = 50;
+
+    /// The longest wait for the answer to a whole snapshot, whose receiver checks and installs it: a terabyte in an hour.
+    pub const ANSWER_WAIT: Duration = Duration::from_secs(3600);
+
+    /// The longest of these waits.
+    pub const BACK_OFF_LONGEST: Duration = Duration::from_secs(5);
+
+    /// Age of a part of a snapshot, of which nothing more has come, at which it is removed.
+    pub const UNFINISHED_KEPT: Duration = Duration::from_secs(3600);
+}

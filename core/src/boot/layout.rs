@@ -7,6 +7,8 @@
 //! lanes/<number>/      the records of the logs of several groups, where groups share one
 //! shards/<name>/log/   a group's Raft log, or what of it is not in its lane
 //! shards/<name>/data/  a group's applied rows
+//! shards/<name>/snapshots/  checkpoints on their way to other nodes
+//! shards/<name>/received/   a snapshot that comes from another node, as far as it has come
 //! meta/log/, data/     the same of the group that has the cluster's map, if the node belongs to one
 //! ```
 //!

@@ -6,11 +6,11 @@ use basalt_raft::{
 };
 use basalt_storage::log::LogRecord;
 
-fn to_vote(vote: VoteParts) -> peer::Vote {
+pub(crate) fn to_vote(vote: VoteParts) -> peer::Vote {
     peer::Vote { term: vote.term, node: peer::NodeNumber(vote.node.0), is_committed: vote.is_committed }
 }
 
-fn vote_of(vote: peer::Vote) -> VoteParts {
+pub(crate) fn vote_of(vote: peer::Vote) -> VoteParts {
     VoteParts { term: vote.term, node: NodeId(vote.node.0), is_committed: vote.is_committed }
 }
 

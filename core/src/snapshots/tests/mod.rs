@@ -1,0 +1,11 @@
+//! Snapshots between two nodes on one machine: real stores, real sockets.
+
+mod bytes;
+mod crash;
+mod cuts;
+mod node;
+mod proxy;
+mod random;
+mod source;
+mod stalls;
+mod transfer;
