@@ -1,6 +1,6 @@
 //! Connections that bring anything but snapshots, and too many of them.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -9,9 +9,10 @@ use basalt_net::peer::{
     Acquaintance, GroupNumber, Lane, Message, Outbox, PeerError, RequestId, SnapshotPiece, SnapshotPosition,
 };
 
-use super::node::{ANSWER, Node, greet};
-use super::source::{GROUP, PATIENCE, SENDER, Source, own, patient, sender, until, wait};
+use super::node::{ANSWER, Node, greet, receiver_options};
+use super::source::{GROUP, PATIENCE, RECEIVER, SENDER, Source, own, patient, sender, until, wait};
 use crate::limits::snapshots::{CONNECTIONS_MAX, JOINED_BYTES_MAX};
+use crate::snapshots::ReceiverOptions;
 use crate::snapshots::wire::{Wire, WireError};
 
 /// A connection that has been greeted, and its socket.
@@ -57,24 +58,26 @@ fn bytes_that_are_no_snapshot_end_their_connection_by_name_and_no_other() {
 #[test]
 fn messages_that_never_become_whole_take_no_more_memory_than_they_may() {
     let home = tempfile::tempdir().unwrap();
-    let node = Node::new(home.path());
+    // Not for its silence.
+    let node = Node::with(home.path(), ReceiverOptions { silence_wait: 10 * PATIENCE, ..receiver_options() });
     let source = Source::new(10, 1);
     let (_wire, mut socket) = dial(&node, &source);
-    let mut begun = 0;
-    for group in 0.. {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let message_bytes = 3 << 20;
+    for group in 0..=JOINED_BYTES_MAX / message_bytes {
         let mut outbox = Outbox::new(Lane::Snapshots, 1, own(SENDER).bounds, 0);
         let position = SnapshotPosition { file: 0, offset: 0 };
-        let piece = SnapshotPiece { position, bytes: vec![0; 3 << 20].into() };
-        outbox.push(GroupNumber(group), RequestId(1), Message::SnapshotPiece(piece)).unwrap();
+        let piece = SnapshotPiece { position, bytes: vec![0; message_bytes].into() };
+        outbox.push(GroupNumber(group as u64), RequestId(1), Message::SnapshotPiece(piece)).unwrap();
         let mut first = Vec::new();
         outbox.take(1, &mut first);
-        if socket.write_all(&first).is_err() {
-            break;
-        }
-        begun += 1;
-        assert!(begun < 10_000, "it is never cut off");
+        socket.write_all(&first).unwrap();
     }
-    assert!(begun * (3 << 20) >= JOINED_BYTES_MAX);
+    let read = socket.read(&mut [0; 8]);
+    assert!(
+        read.as_ref().map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |&read| read == 0),
+        "{read:?}"
+    );
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn connections_beyond_the_bound_are_given_back_until_others_have_ended() {
     let source = Source::new(10, 1);
     let mut held: Vec<_> = (0..CONNECTIONS_MAX).map(|_| dial(&node, &source)).collect();
     // The last greeting may be over here and not there yet.
-    let begun = |node: &Node| node.taken.load(Ordering::SeqCst);
+    let begun = |node: &Node| node.port.taken.load(Ordering::SeqCst);
     until("all of them", || begun(&node) == CONNECTIONS_MAX);
 
     let (_wire, mut socket) = dial(&node, &source);
@@ -100,7 +103,7 @@ fn another_lane_is_given_back() {
     let node = Node::new(home.path());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let greeted = std::thread::spawn(move || greet(listener.accept().unwrap().0).unwrap());
+    let greeted = std::thread::spawn(move || greet(listener.accept().unwrap().0, RECEIVER).unwrap());
     let mut wanted = Source::new(1, 1).order(address).wanted;
     wanted.route.lane = Lane::Votes;
     let stream = TcpStream::connect(address).unwrap();

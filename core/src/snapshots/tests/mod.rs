@@ -3,6 +3,7 @@
 mod bytes;
 mod crash;
 mod cuts;
+mod groups;
 mod node;
 mod proxy;
 mod random;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use basalt_net::peer::{Acquaintance, Bounds, Greeter, GroupNumber, Nonce, Session, Unable, UnableReason};
+use basalt_net::peer::{Acquaintance, Bounds, Greeter, GroupNumber, NodeNumber, Nonce, Session, Unable, UnableReason};
 use basalt_raft::{NodeId, ReceivedSnapshot, VoteParts};
 use basalt_storage::Store;
 
@@ -72,16 +72,54 @@ impl Groups for Arc<Group> {
     }
 }
 
+/// A port that accepts connections, greets, and hands them to a receiver, as a core does.
+pub(super) struct Port {
+    pub(super) address: SocketAddr,
+    /// Connections that the receiver has taken.
+    pub(super) taken: Arc<AtomicUsize>,
+    is_over: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Port {
+    pub(super) fn open(number: NodeNumber, receiver: Arc<Receiver>) -> Port {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let taken = Arc::new(AtomicUsize::new(0));
+        let (over, count) = (is_over.clone(), taken.clone());
+        let accepting = std::thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                if over.load(Ordering::SeqCst) {
+                    return;
+                }
+                if let Some(arrival) = greet(stream, number) {
+                    let is_taken = receiver.take(arrival).is_ok();
+                    count.fetch_add(usize::from(is_taken), Ordering::SeqCst);
+                }
+            }
+        });
+        Port { address, taken, is_over, accepting: Some(accepting) }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+        if let Some(accepting) = self.accepting.take() {
+            accepting.join().unwrap();
+        }
+    }
+}
+
 /// A node that receives.
 pub(super) struct Node {
     pub(super) directory: PathBuf,
     pub(super) group: Arc<Group>,
     pub(super) receiver: Arc<Receiver>,
     pub(super) address: SocketAddr,
-    /// Connections that the receiver has taken.
-    pub(super) taken: Arc<AtomicUsize>,
-    is_over: Arc<AtomicBool>,
-    accepting: Option<JoinHandle<()>>,
+    pub(super) port: Port,
 }
 
 pub(super) fn receiver_options() -> ReceiverOptions {
@@ -97,24 +135,8 @@ impl Node {
     pub(super) fn with(directory: &Path, options: ReceiverOptions) -> Node {
         let group = Group::new(directory);
         let receiver = Arc::new(Receiver::start(options, Arc::new(group.clone())).unwrap());
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let is_over = Arc::new(AtomicBool::new(false));
-        let taken = Arc::new(AtomicUsize::new(0));
-        let (over, taking, count) = (is_over.clone(), receiver.clone(), taken.clone());
-        let accepting = std::thread::spawn(move || {
-            while let Ok((stream, _)) = listener.accept() {
-                if over.load(Ordering::SeqCst) {
-                    return;
-                }
-                if let Some(arrival) = greet(stream) {
-                    let is_taken = taking.take(arrival).is_ok();
-                    count.fetch_add(usize::from(is_taken), Ordering::SeqCst);
-                }
-            }
-        });
-        let directory = directory.to_owned();
-        Node { directory, group, receiver, address, taken, is_over, accepting: Some(accepting) }
+        let port = Port::open(RECEIVER, receiver.clone());
+        Node { directory: directory.to_owned(), group, receiver, address: port.address, port }
     }
 
     pub(super) fn received(&self) -> PathBuf {
@@ -127,23 +149,11 @@ impl Node {
     }
 
     /// Ends it, and returns its store.
-    pub(super) fn end(mut self) -> Store {
-        self.close();
-        self.group.store.lock().unwrap().take().unwrap()
-    }
-
-    fn close(&mut self) {
-        let Some(accepting) = self.accepting.take() else { return };
-        self.is_over.store(true, Ordering::SeqCst);
-        drop(TcpStream::connect(self.address));
-        accepting.join().unwrap();
-        self.receiver.stop();
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.close();
+    pub(super) fn end(self) -> Store {
+        let Node { group, receiver, port, .. } = self;
+        drop(port);
+        receiver.stop();
+        group.store.lock().unwrap().take().unwrap()
     }
 }
 
@@ -156,13 +166,13 @@ pub(super) fn received_bytes(directory: &Path) -> u64 {
 }
 
 /// Greets whoever has connected, as a core does.
-pub(super) fn greet(stream: TcpStream) -> Option<Arrival> {
-    let (stream, session, unread) = greet_by_hand(stream)?;
+pub(super) fn greet(stream: TcpStream, number: NodeNumber) -> Option<Arrival> {
+    let (stream, session, unread) = greet_by_hand(stream, number)?;
     Some(Arrival { socket: OwnedFd::from(stream), session, unread })
 }
 
-pub(super) fn greet_by_hand(mut stream: TcpStream) -> Option<(TcpStream, Session, Vec<u8>)> {
-    let mut greeter = Greeter::accept(own(RECEIVER), Nonce(rand::random()));
+pub(super) fn greet_by_hand(mut stream: TcpStream, number: NodeNumber) -> Option<(TcpStream, Session, Vec<u8>)> {
+    let mut greeter = Greeter::accept(own(number), Nonce(rand::random()));
     let mut buffer = [0; 4096];
     loop {
         let read = stream.read(&mut buffer).ok().filter(|&read| read > 0)?;

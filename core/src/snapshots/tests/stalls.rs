@@ -9,7 +9,7 @@ use basalt_net::peer::{Message, RequestId, SnapshotPosition};
 
 use super::node::{ANSWER, Node, greet_by_hand, receiver_options};
 use super::proxy::{Fate, Proxy};
-use super::source::{GROUP, PATIENCE, Source, impatient, patient, rows, sender, until, wait};
+use super::source::{GROUP, PATIENCE, RECEIVER, Source, impatient, patient, rows, sender, until, wait};
 use crate::snapshots::wire::Wire;
 use crate::snapshots::{ReceiverOptions, SendError, Sender, SenderOptions};
 
@@ -51,7 +51,7 @@ fn false_receiver(then: fn(&mut Wire)) -> (SocketAddr, Receiver<()>) {
     let (told, is_told) = channel();
     std::thread::spawn(move || {
         while let Ok((stream, _)) = listener.accept() {
-            let Some((stream, session, unread)) = greet_by_hand(stream) else { continue };
+            let Some((stream, session, unread)) = greet_by_hand(stream, RECEIVER) else { continue };
             let mut left = stream.try_clone().unwrap();
             let mut wire = Wire::new(stream, session, Default::default(), unread, PATIENCE).unwrap();
             let begun = wire.receive(std::time::Instant::now() + PATIENCE);
