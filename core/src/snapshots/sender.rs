@@ -116,8 +116,11 @@ impl Sender {
                 let (group, node) = (job.order.group, job.order.wanted.node);
                 tracing::warn!(%group, peer = %node, %error, "a snapshot was not sent");
             }
+            let Job { answer, transfer, .. } = job;
+            // Who has the answer finds it no longer listed.
+            drop(transfer);
             // Nobody waits any more if it fails.
-            let _ = job.answer.send(outcome);
+            let _ = answer.send(outcome);
         };
         let pool = Pool::start("snapshot-send", limits::SENDER_THREADS, limits::SENT_MAX, work)?;
         Ok(Sender { pool, transfers: Arc::default() })
