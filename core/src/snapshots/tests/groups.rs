@@ -107,7 +107,11 @@ impl Transport for WayOut {
     fn snapshot(&self, to: &Peer, snapshot: SentSnapshot) -> Answering<VoteParts> {
         let route = Route { lane: Lane::Snapshots, dialing_core: 0, accepting_core: 0 };
         let wanted = Wanted { node: NodeNumber(to.node.0), route };
-        let address = self.0.addresses.borrow()[&to.node];
+        let address = self.0.addresses.borrow().get(&to.node).copied();
+        let Some(address) = address else {
+            let text = format!("node {} is not there", to.node);
+            return Box::pin(async move { Err(Unreached::Unreachable(text)) });
+        };
         let SentSnapshot { vote, meta, directory, .. } = snapshot;
         let sending = self.0.sender.send(SendOrder { to: address, wanted, group: GROUP, vote, meta, directory });
         Box::pin(async move { sending.await.map_err(Unreached::from) })
