@@ -41,8 +41,8 @@ pub(super) struct Partial {
     missing: BTreeMap<usize, u64>,
     /// The first of them, open.
     open: Option<(usize, File)>,
-    /// Files that were read since they were written, and are as they should be.
-    checked: Vec<bool>,
+    /// Set once all files were read since the last byte was written, and are as they should be.
+    is_checked: bool,
     /// Times that a file was found damaged.
     damaged: BTreeMap<usize, u32>,
 }
@@ -95,9 +95,8 @@ impl Partial {
         }
         let list = FileList::new(offer.files.clone());
         let missing = look(&files, &list)?;
-        let checked = vec![false; list.files().len()];
         let directory = directory.to_owned();
-        Ok(Partial { directory, list, missing, open: None, checked, damaged: BTreeMap::new() })
+        Ok(Partial { directory, list, missing, open: None, is_checked: false, damaged: BTreeMap::new() })
     }
 
     /// The snapshot's files.
@@ -144,6 +143,7 @@ impl Partial {
             fault("file begun", &self.directory).map_err(io)?;
         }
         let (_, file) = self.open.as_ref().expect("it was just opened");
+        self.is_checked = false;
         fault("piece due", &self.directory).map_err(io)?;
         file.write_all_at(&piece.bytes, at.offset).map_err(io)?;
         fault("piece written", &self.directory).map_err(io)?;
@@ -158,8 +158,9 @@ impl Partial {
         Ok(if self.due() == place + bytes { Written::Next } else { Written::Elsewhere })
     }
 
-    /// Reads all files that were written since they were read last; those that are damaged are missing again from then on. `look`
-    /// is called now and then, and ends it with its own error.
+    /// Reads all files; those that are damaged are missing again from then on. `look` is called now and then, and ends it with its
+    /// own error. Also those are read again that were whole before another one was found damaged: a disk that changes one file may
+    /// change others.
     ///
     /// # Errors
     /// [`ReceiveError::Damaged`] when a file was damaged too often, and of the disk.
@@ -170,14 +171,10 @@ impl Partial {
         assert!(self.missing.is_empty(), "only what has come can be checked");
         fault("check due", &self.directory).map_err(|source| ReceiveError::io(&self.directory, source))?;
         for (number, file) in self.list.files().iter().enumerate() {
-            if self.checked[number] {
-                continue;
-            }
             let path = self.directory.join(FILES).join(&file.name);
             let io = |source| ReceiveError::io(&path, source);
             let (bytes, crc32c) = check_file(&path, &mut |_| look())?.map_err(io)?;
             if (bytes, crc32c) == (file.bytes, file.crc32c) {
-                self.checked[number] = true;
                 continue;
             }
             tracing::warn!(
@@ -194,6 +191,7 @@ impl Partial {
             fs::remove_file(&path).map_err(io)?;
             self.missing.insert(number, 0);
         }
+        self.is_checked = self.missing.is_empty();
         Ok(())
     }
 
@@ -202,10 +200,7 @@ impl Partial {
     /// # Panics
     /// If they are not.
     pub(super) fn finish(&mut self, tag: &str) -> Result<PathBuf, ReceiveError> {
-        assert!(
-            self.missing.is_empty() && self.checked.iter().all(|&checked| checked),
-            "only what was checked is handed over"
-        );
+        assert!(self.is_checked, "only what was checked is handed over");
         let io = |source| ReceiveError::io(&self.directory, source);
         let (files, whole) = (self.directory.join(FILES), self.directory.join(format!("{WHOLE_PREFIX}{tag}")));
         sync_directory(&files).map_err(io)?;

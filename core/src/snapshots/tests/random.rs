@@ -287,3 +287,19 @@ fn random_messages_neither_panic_nor_write_elsewhere_nor_install_what_was_not_an
     });
     assert!(*INSTALLED.lock().unwrap() > 5);
 }
+
+#[test]
+fn a_file_that_changes_while_another_is_asked_for_again_is_found_too() {
+    let mut scene = Scene::new();
+    let all = || Step::Due(400);
+    scene.take(Step::Begin { checkpoint: 0, term: 1, lies: false });
+    // The second is damaged, and once it was found so, the first.
+    for step in [all(), all(), Step::Damage(1), Step::End, Step::Damage(0), all(), Step::End] {
+        scene.take(step);
+    }
+    assert_eq!(scene.due, Some(SnapshotPosition { file: 0, offset: 0 }));
+    assert_eq!(scene.groups.installed.load(Ordering::SeqCst), 0);
+    scene.take(all());
+    scene.take(Step::End);
+    assert_eq!(scene.groups.installed.load(Ordering::SeqCst), 1);
+}
