@@ -11,6 +11,7 @@ use basalt_net::peer::{SnapshotFile, SnapshotPosition};
 
 use super::halt::Halt;
 use super::send_error::SendError;
+use super::signs::Signs;
 use crate::limits::snapshots::READ_BYTES;
 
 /// The files of one snapshot.
@@ -45,11 +46,12 @@ impl FileList {
         FileList { files, begins }
     }
 
-    /// Reads the files in `directory`, for their sizes and checksums: all their bytes. Blocks.
+    /// Reads the files in `directory`, for their sizes and checksums: all their bytes. Blocks. Notes a sign with each piece, which
+    /// the receiver cannot give: a group would give up each snapshot that takes long to read.
     ///
     /// # Errors
     /// [`SendError::Local`] if they cannot be read, [`SendError::Cancelled`].
-    pub(super) fn read(directory: &Path, halt: &Halt) -> Result<FileList, SendError> {
+    pub(super) fn read(directory: &Path, halt: &Halt, signs: &Signs) -> Result<FileList, SendError> {
         let local = |path: &Path, source: io::Error| SendError::Local { path: path.to_owned(), source };
         let mut files = Vec::new();
         for entry in fs::read_dir(directory).map_err(|source| local(directory, source))? {
@@ -60,7 +62,10 @@ impl FileList {
             let Some(name) = name else {
                 return Err(local(&path, io::Error::other("a checkpoint holds plain files and nothing else")));
             };
-            let sum = check_file(&path, &mut |_| if halt.is_halted() { Err(SendError::Cancelled) } else { Ok(()) });
+            let sum = check_file(&path, &mut |_| {
+                signs.note();
+                if halt.is_halted() { Err(SendError::Cancelled) } else { Ok(()) }
+            });
             let (bytes, crc32c) = sum?.map_err(|source| local(&path, source))?;
             files.push(SnapshotFile { name, bytes, crc32c });
         }
@@ -143,6 +148,11 @@ pub(super) fn check_file<E>(
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+    use std::task::{Context, Waker};
+    use std::time::Duration;
+
     use super::*;
 
     fn list(sizes: &[u64]) -> FileList {
@@ -171,16 +181,22 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("b"), b"123456789").unwrap();
         fs::write(directory.path().join("a"), b"").unwrap();
-        let list = FileList::read(directory.path(), &Halt::default()).unwrap();
+        let (signs, mut on_sign) = Signs::new(Duration::ZERO);
+        let heard = Rc::new(Cell::new(0));
+        let count = heard.clone();
+        on_sign.set(move || count.set(count.get() + 1));
+        let list = FileList::read(directory.path(), &Halt::default(), &signs).unwrap();
+        on_sign.poll(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(heard.get(), 1, "reading is a sign of life");
         let file = |name: &str, bytes, crc32c| SnapshotFile { name: name.to_owned(), bytes, crc32c };
         assert_eq!(list.files(), [file("a", 0, 0), file("b", 9, 0xe306_9283)]);
         let halt = Halt::default();
         halt.halt();
-        assert!(matches!(FileList::read(directory.path(), &halt), Err(SendError::Cancelled)));
+        assert!(matches!(FileList::read(directory.path(), &halt, &signs), Err(SendError::Cancelled)));
         fs::create_dir(directory.path().join("c")).unwrap();
-        let refused = FileList::read(directory.path(), &Halt::default()).unwrap_err().to_string();
+        let refused = FileList::read(directory.path(), &Halt::default(), &signs).unwrap_err().to_string();
         assert!(refused.contains("plain files"), "{refused}");
         let empty = tempfile::tempdir().unwrap();
-        assert!(FileList::read(empty.path(), &Halt::default()).is_err());
+        assert!(FileList::read(empty.path(), &Halt::default(), &signs).is_err());
     }
 }

@@ -24,6 +24,7 @@ mod receiving;
 mod send_error;
 mod sender;
 mod sending;
+mod signs;
 mod transfers;
 mod wire;
 

@@ -19,6 +19,7 @@ use super::halt::Halt;
 use super::pool::{Halting, Pool};
 use super::send_error::SendError;
 use super::sending;
+use super::signs::{OnSign, Signs};
 use super::transfers::{Progress, Transfer, Transfers};
 use crate::limits::snapshots as limits;
 
@@ -57,14 +58,16 @@ pub struct SenderOptions {
     pub progress_wait: Duration,
     /// The first wait after a connection was cut; each one that brings nothing doubles it.
     pub back_off: Duration,
+    /// The shortest time between two signs of life that whoever waits is told of.
+    pub sign_every: Duration,
 }
 
 impl SenderOptions {
     /// The usual waits.
     pub fn new(own: Own, acquaintances: Acquaintances, bandwidth: Arc<Bandwidth>) -> SenderOptions {
         let (silence_wait, progress_wait) = (limits::SILENCE_WAIT, limits::PROGRESS_WAIT);
-        let back_off = limits::BACK_OFF_SHORTEST;
-        SenderOptions { own, acquaintances, bandwidth, silence_wait, progress_wait, back_off }
+        let (back_off, sign_every) = (limits::BACK_OFF_SHORTEST, limits::SIGN_TOLD_EVERY);
+        SenderOptions { own, acquaintances, bandwidth, silence_wait, progress_wait, back_off, sign_every }
     }
 }
 
@@ -79,6 +82,7 @@ impl fmt::Debug for SenderOptions {
 pub struct Sender {
     pool: Pool<Job>,
     transfers: Arc<Transfers>,
+    sign_every: Duration,
 }
 
 /// One snapshot to be sent, with whoever waits for it.
@@ -87,6 +91,7 @@ pub(super) struct Job {
     pub(super) order: SendOrder,
     pub(super) halt: Arc<Halt>,
     pub(super) transfer: Arc<Transfer>,
+    signs: Signs,
     answer: oneshot::Sender<Result<VoteParts, SendError>>,
 }
 
@@ -97,10 +102,13 @@ impl Halting for Job {
 }
 
 /// A snapshot on its way: ends with the vote of who took it. Dropped, it is no longer sent.
+///
+/// A group gives up a snapshot that it hears nothing of: [`Sending::on_sign`] is to tell it.
 #[must_use = "a snapshot that nobody waits for is not sent"]
 #[derive(Debug)]
 pub struct Sending {
     answer: oneshot::Receiver<Result<VoteParts, SendError>>,
+    on_sign: OnSign,
     halt: Arc<Halt>,
 }
 
@@ -110,8 +118,9 @@ impl Sender {
     /// # Errors
     /// What the operating system says when it cannot start a thread.
     pub fn start(options: SenderOptions) -> io::Result<Sender> {
+        let sign_every = options.sign_every;
         let work = move |job: Job| {
-            let outcome = sending::send(&job.order, &options, &job.halt, &job.transfer);
+            let outcome = sending::send(&job.order, &options, &job.halt, &job.transfer, &job.signs);
             if let Err(error) = &outcome {
                 let (group, node) = (job.order.group, job.order.wanted.node);
                 tracing::warn!(%group, peer = %node, %error, "a snapshot was not sent");
@@ -123,7 +132,7 @@ impl Sender {
             let _ = answer.send(outcome);
         };
         let pool = Pool::start("snapshot-send", limits::SENDER_THREADS, limits::SENT_MAX, work)?;
-        Ok(Sender { pool, transfers: Arc::default() })
+        Ok(Sender { pool, transfers: Arc::default(), sign_every })
     }
 
     /// Sends a snapshot, once one of the threads is free. Does not block.
@@ -131,11 +140,12 @@ impl Sender {
         let (tell, answer) = oneshot::channel();
         let halt = Arc::new(Halt::default());
         let transfer = self.transfers.begin(order.group, order.wanted.node);
-        let job = Job { order, halt: halt.clone(), transfer, answer: tell };
+        let (signs, on_sign) = Signs::new(self.sign_every);
+        let job = Job { order, halt: halt.clone(), transfer, signs, answer: tell };
         if let Err(Job { answer, .. }) = self.pool.submit(job) {
             let _ = answer.send(Err(SendError::Refused { queued_max: limits::SENT_MAX }));
         }
-        Sending { answer, halt }
+        Sending { answer, on_sign, halt }
     }
 
     /// The snapshots that are queued or sent.
@@ -149,10 +159,20 @@ impl Sender {
     }
 }
 
+impl Sending {
+    /// Has `call` called, where this is waited for, when the receiver has said something, and while the files are read for their
+    /// checksums, before anybody can say anything. [`SignsOfLife::note`](basalt_raft::SignsOfLife::note) is meant to be called.
+    pub fn on_sign(mut self, call: impl Fn() + 'static) -> Sending {
+        self.on_sign.set(call);
+        self
+    }
+}
+
 impl Future for Sending {
     type Output = Result<VoteParts, SendError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.on_sign.poll(context);
         let answer = ready!(Pin::new(&mut self.answer).poll(context));
         // Who would have answered was dropped from the queue by a stop.
         Poll::Ready(answer.unwrap_or(Err(SendError::Cancelled)))

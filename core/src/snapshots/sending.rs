@@ -16,6 +16,7 @@ use super::file_list::{FileList, position};
 use super::halt::Halt;
 use super::send_error::SendError;
 use super::sender::{SendOrder, SenderOptions};
+use super::signs::Signs;
 use super::transfers::Transfer;
 use super::wire::{Incoming, Wire, WireError};
 use crate::limits::snapshots::{
@@ -33,8 +34,9 @@ pub(super) fn send(
     options: &SenderOptions,
     halt: &Halt,
     transfer: &Transfer,
+    signs: &Signs,
 ) -> Result<VoteParts, SendError> {
-    let list = FileList::read(&order.directory, halt)?;
+    let list = FileList::read(&order.directory, halt, signs)?;
     transfer.set_total(list.total());
     let begin = SnapshotBegin {
         vote: to_vote(order.vote),
@@ -42,7 +44,7 @@ pub(super) fn send(
         meta: order.meta.clone().into(),
         files: list.files().to_vec(),
     };
-    let mut outgoing = Outgoing { order, options, halt, transfer, list, begin, sent_bytes: 0 };
+    let mut outgoing = Outgoing { order, options, halt, transfer, signs, list, begin, sent_bytes: 0 };
     outgoing.send()
 }
 
@@ -51,6 +53,7 @@ struct Outgoing<'a> {
     options: &'a SenderOptions,
     halt: &'a Halt,
     transfer: &'a Transfer,
+    signs: &'a Signs,
     list: FileList,
     begin: SnapshotBegin,
     /// Bytes of files that were sent, those included that were sent again.
@@ -132,6 +135,7 @@ impl Outgoing<'_> {
             options.silence_wait,
         )?;
         flow.has_met = true;
+        self.signs.note();
         wire.send(order.group, REQUEST, Message::SnapshotBegin(self.begin.clone()))?;
         let mut waits_since = Instant::now();
         let mut source = Source::default();
@@ -184,6 +188,7 @@ impl Outgoing<'_> {
         if (group, request) != (self.order.group, REQUEST) {
             return Err(Failure::Again(format!("a {} for group {group} that nobody asked for", message.kind())));
         }
+        self.signs.note();
         match message {
             Message::SnapshotResume(at) => {
                 let place = self.list.place_of(at).ok_or_else(|| Failure::Again(format!("{at:?} is not in it")))?;

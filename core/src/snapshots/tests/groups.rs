@@ -112,8 +112,9 @@ impl Transport for WayOut {
             let text = format!("node {} is not there", to.node);
             return Box::pin(async move { Err(Unreached::Unreachable(text)) });
         };
-        let SentSnapshot { vote, meta, directory, .. } = snapshot;
+        let SentSnapshot { vote, meta, directory, life } = snapshot;
         let sending = self.0.sender.send(SendOrder { to: address, wanted, group: GROUP, vote, meta, directory });
+        let sending = sending.on_sign(move || life.note());
         Box::pin(async move { sending.await.map_err(Unreached::from) })
     }
 }

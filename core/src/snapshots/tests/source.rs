@@ -142,6 +142,7 @@ pub(super) fn impatient() -> SenderOptions {
         silence_wait: Duration::from_millis(300),
         progress_wait: Duration::from_secs(2),
         back_off: Duration::from_millis(5),
+        sign_every: Duration::ZERO,
         ..options
     }
 }

@@ -1,7 +1,10 @@
 //! Peers that stand still.
 
+use std::cell::Cell;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -10,6 +13,7 @@ use basalt_net::peer::{Message, RequestId, SnapshotPosition};
 use super::node::{ANSWER, Node, greet_by_hand, receiver_options};
 use super::proxy::{Fate, Proxy};
 use super::source::{GROUP, PATIENCE, RECEIVER, Source, impatient, patient, rows, sender, until, wait};
+use crate::limits::snapshots::READ_BYTES;
 use crate::snapshots::wire::Wire;
 use crate::snapshots::{ReceiverOptions, SendError, Sender, SenderOptions};
 
@@ -115,6 +119,35 @@ fn a_receiver_that_never_moves_on_is_given_up_whatever_it_says() {
         assert!(matches!(&error, SendError::Stuck { .. } | SendError::Endless { .. }), "{error}");
         has_gone.recv_timeout(PATIENCE).unwrap();
     }
+}
+
+#[test]
+fn a_receiver_that_installs_is_heard_of_and_one_that_says_nothing_is_not() {
+    let home = tempfile::tempdir().unwrap();
+    let node = Node::new(home.path());
+    let source = Source::new(1000, 1);
+    node.group.holds.store(true, Ordering::SeqCst);
+    let (group, heard) = (node.group.clone(), Cell::new(0));
+    let waiting = sender(&patient());
+    let sending = waiting.send(source.order(node.address)).on_sign(move || {
+        if group.begun.load(Ordering::SeqCst) == 1 {
+            heard.set(heard.get() + 1);
+            group.holds.store(heard.get() < 5, Ordering::SeqCst);
+        }
+    });
+    assert_eq!(wait(sending).unwrap(), ANSWER, "without signs it is held for ever");
+
+    let (address, _has_gone) = false_receiver(resume);
+    let proxy = Proxy::new(address, |_| Fate::Lasts, |_| ());
+    let heard = Rc::new(Cell::new(0));
+    let count = heard.clone();
+    let leaving = sender(&impatient());
+    let sending = leaving.send(source.order(proxy.address)).on_sign(move || count.set(count.get() + 1));
+    wait(sending).unwrap_err();
+    // Its greeting and the place that it wants, but nothing of all that was sent to it.
+    let read = source.files().iter().map(|(_, bytes)| bytes.div_ceil(READ_BYTES as u64)).sum::<u64>();
+    let most = read + 2 * proxy.forwarded().len() as u64;
+    assert!((1..=most).contains(&heard.get()), "{} signs, {most} at most", heard.get());
 }
 
 #[test]
