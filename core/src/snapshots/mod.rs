@@ -3,11 +3,12 @@
 //!
 //! [`Sender`] makes a connection of the lane for snapshots (`net/PEER.md`), lists the files of a checkpoint with their checksums
 //! and sends them, from where the receiver says, within a window and a [`Bandwidth`] of the whole node. [`Receiver`] takes a
-//! connection that a core has accepted and greeted ([`Arrival`]), writes the files beside the group's, compares every byte with
-//! what was announced and hands them to the group ([`Groups`]), whose vote is the answer.
+//! connection that a core has accepted and greeted ([`HandedPeer`](crate::mail::HandedPeer)), writes the files beside the group's,
+//! compares every byte with what was announced and hands them to the group ([`Groups`]), whose vote is the answer.
 //!
-//! Nothing is sent from the beginning again because a connection was cut or a node was restarted; nothing is anybody's before all
-//! of it has come and was checked. A newcomer would look for what notes how far a snapshot has come: it is the files' lengths.
+//! Nothing is sent from the beginning again because a connection was cut, or because the receiver was restarted and is back before
+//! the group gives up; nothing is anybody's before all of it has come and was checked. A newcomer would look for what notes how far
+//! a snapshot has come: it is the files' lengths.
 //!
 //! No core uses this room yet, so it is built for tests, and for who asks for the crate's insides.
 
@@ -32,7 +33,7 @@ mod wire;
 mod tests;
 
 pub use bandwidth::Bandwidth;
-pub use receiver::{Answer, Arrival, Groups, Receiver, ReceiverOptions};
+pub use receiver::{Answer, Groups, Receiver, ReceiverOptions};
 pub use send_error::SendError;
 pub use sender::{Acquaintances, SendOrder, Sender, SenderOptions, Sending};
 pub use transfers::Progress;

@@ -3,13 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::TcpStream;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Answers, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
-use basalt_net::peer::{Bounds, GroupNumber, Lane, Session, Unable, UnableReason, Vote};
+use basalt_net::peer::{Bounds, GroupNumber, Lane, Unable, UnableReason, Vote};
 use basalt_raft::{ReceivedSnapshot, VoteParts};
 
 use super::claims::{Asked, Claim, Claims};
@@ -19,18 +18,8 @@ use super::pool::{Halting, Pool};
 use super::receiving;
 use super::transfers::{Progress, Transfers};
 use crate::limits::snapshots as limits;
+use crate::mail::HandedPeer;
 use crate::peers::to_vote;
-
-/// A connection of the lane for snapshots that a core has accepted and greeted.
-#[derive(Debug)]
-pub struct Arrival {
-    /// The socket. Nobody else reads from it or writes to it any more.
-    pub socket: OwnedFd,
-    /// The session that its greeting has ended in.
-    pub session: Session,
-    /// Bytes that came behind the greeting.
-    pub unread: Vec<u8>,
-}
 
 /// The groups of this node, as snapshots reach them. Called on the receiver's threads.
 pub trait Groups: Send + Sync {
@@ -132,7 +121,7 @@ pub struct Receiver {
 
 #[derive(Debug)]
 struct Served {
-    arrival: Arrival,
+    peer: HandedPeer,
     halt: Arc<Halt>,
 }
 
@@ -151,9 +140,9 @@ impl Receiver {
         let tag = format!("{:016x}", rand::random::<u64>());
         let shared = Arc::new(Shared { options, groups, claims: Arc::default(), transfers: Transfers::default(), tag });
         let serving = shared.clone();
-        let work = move |Served { arrival: Arrival { socket, session, unread }, halt }: Served| {
+        let work = move |Served { peer: HandedPeer { socket, session, received }, halt }: Served| {
             let node = session.node;
-            let ended = receiving::serve(&serving, TcpStream::from(socket), session, unread, &halt);
+            let ended = receiving::serve(&serving, TcpStream::from(socket), session, received, &halt);
             halt.take_back();
             tracing::debug!(peer = %node, reason = %ended, "a connection for snapshots has ended");
         };
@@ -161,15 +150,16 @@ impl Receiver {
         Ok(Receiver { pool, shared })
     }
 
-    /// Serves a connection. Does not block.
+    /// Serves a connection of the lane for snapshots that a core has accepted and greeted. Nobody else reads from it or writes to
+    /// it any more. Does not block.
     ///
     /// # Errors
     /// The connection, to be closed: there are too many, or it is of another lane.
-    pub fn take(&self, arrival: Arrival) -> Result<(), Arrival> {
-        if arrival.session.route.lane != Lane::Snapshots {
-            return Err(arrival);
+    pub fn take(&self, peer: HandedPeer) -> Result<(), HandedPeer> {
+        if peer.session.route.lane != Lane::Snapshots {
+            return Err(peer);
         }
-        self.pool.submit(Served { arrival, halt: Arc::default() }).map_err(|served| served.arrival)
+        self.pool.submit(Served { peer, halt: Arc::default() }).map_err(|served| served.peer)
     }
 
     /// The snapshots that are received.

@@ -67,7 +67,7 @@ pub const GRAPHS: &[Graph] = &[
                 &["clients", "cluster", "commands", "config", "ids", "limits", "mail", "multi_shard", "node"],
             ),
             ("shard", &["commands", "config", "entry", "ids", "limits", "node", "peers"]),
-            ("snapshots", &["limits", "peers"]),
+            ("snapshots", &["limits", "mail", "peers"]),
             (
                 "start",
                 &[

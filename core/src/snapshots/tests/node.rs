@@ -14,8 +14,9 @@ use basalt_raft::{NodeId, ReceivedSnapshot, VoteParts};
 use basalt_storage::Store;
 
 use super::source::{GROUP, RECEIVER, open, own};
+use crate::mail::HandedPeer;
 use crate::snapshots::failpoint::fault;
-use crate::snapshots::{Answer, Arrival, Groups, Receiver, ReceiverOptions};
+use crate::snapshots::{Answer, Groups, Receiver, ReceiverOptions};
 
 /// The vote that the receiving node answers.
 pub(super) const ANSWER: VoteParts = VoteParts { term: 77, node: NodeId(0xa1), is_committed: true };
@@ -93,8 +94,8 @@ impl Port {
                 if over.load(Ordering::SeqCst) {
                     return;
                 }
-                if let Some(arrival) = greet(stream, number) {
-                    let is_taken = receiver.take(arrival).is_ok();
+                if let Some(peer) = greet(stream, number) {
+                    let is_taken = receiver.take(peer).is_ok();
                     count.fetch_add(usize::from(is_taken), Ordering::SeqCst);
                 }
             }
@@ -166,9 +167,9 @@ pub(super) fn received_bytes(directory: &Path) -> u64 {
 }
 
 /// Greets whoever has connected, as a core does.
-pub(super) fn greet(stream: TcpStream, number: NodeNumber) -> Option<Arrival> {
-    let (stream, session, unread) = greet_by_hand(stream, number)?;
-    Some(Arrival { socket: OwnedFd::from(stream), session, unread })
+pub(super) fn greet(stream: TcpStream, number: NodeNumber) -> Option<HandedPeer> {
+    let (stream, session, received) = greet_by_hand(stream, number)?;
+    Some(HandedPeer { socket: OwnedFd::from(stream), session, received })
 }
 
 pub(super) fn greet_by_hand(mut stream: TcpStream, number: NodeNumber) -> Option<(TcpStream, Session, Vec<u8>)> {
