@@ -461,6 +461,9 @@ pub const ASK_CONNECT: Duration = Duration::from_secs(1);
 /// Longest wait for its answer.
 pub const ASK_ANSWER: Duration = Duration::from_secs(5);
 
+/// The time between two looks whether an answer is still waited for.
+pub const ASK_LOOKS: Duration = Duration::from_millis(200);
+
 /// Longest answer: a map of a thousand nodes and all slots apart is shorter.
 pub const ASK_REPLY_BYTES_MAX: usize = 16 << 20;
 

@@ -150,14 +150,18 @@ impl DataDir {
     /// them any more. One that is cut short is finished by the next open.
     ///
     /// # Errors
-    /// [`BootError::DataDir`].
-    ///
-    /// # Panics
-    /// When the node has shards, which are those of its own cluster.
+    /// [`BootError::DataDir`]; [`BootError::NotServed`] when it has groups, which are those of its own cluster.
     pub fn join(&mut self, cluster_id: &str) -> Result<(), BootError> {
-        assert!(self.shards().is_empty(), "a node with shards stays in its cluster");
+        if !self.is_empty() {
+            return Err(BootError::NotServed { what: "the groups of its own cluster are still there".to_owned() });
+        }
         self.change(|manifest| manifest.joining = Some(cluster_id.to_owned()))?;
         self.finish_joining()
+    }
+
+    /// True if there are no groups but that of the map, those included that are set aside or being removed.
+    pub fn is_empty(&self) -> bool {
+        self.manifest.groups.iter().all(|group| group.index == META_INDEX)
     }
 
     fn finish_joining(&mut self) -> Result<(), BootError> {
@@ -167,8 +171,9 @@ impl DataDir {
         for path in &created {
             match fs::remove_dir_all(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unusable("remove", path, error)),
-                _ => fs::create_dir_all(path).map_err(|source| unusable("create", path, source))?,
+                _ => step("directory removed").map_err(|source| unusable("remove", path, source))?,
             }
+            fs::create_dir_all(path).map_err(|source| unusable("create", path, source))?;
             step("directory made anew").map_err(|source| unusable("create", path, source))?;
         }
         sync_dir(&self.root)?;
@@ -552,6 +557,8 @@ fn per_core(core_count: usize) -> u16 {
 fn check_directories(root: &Path, manifest: &Manifest) -> Result<(), BootError> {
     // An absent one would be created empty, and its acknowledged writes be gone without a word.
     let used = manifest.groups.iter().filter(|group| matches!(group.state, GroupState::Creating | GroupState::Live));
+    // A node that joins another cluster has its map's directory made anew.
+    let used = used.filter(|group| manifest.joining.is_none() || group.index != META_INDEX);
     match used.map(|group| root.join(&group.directory)).find(|dir| !dir.is_dir()) {
         Some(path) => Err(BootError::Damaged { path, what: String::from("is missing") }),
         None => Ok(()),
@@ -939,6 +946,47 @@ created-by = \"0.1.0\"
             let lanes: BTreeSet<u16> = dir.groups().iter().map(|group| group.lane).collect();
             // A lane of its own where each group has one, else that of the first core.
             assert_eq!(lanes.len(), if shards == 2 { 3 } else { 2 });
+        }
+    }
+
+    #[test]
+    fn a_node_joins_another_cluster_wherever_that_was_cut_short() {
+        let other = "5".repeat(40);
+        for steps_left in 0.. {
+            let place = Place::new();
+            let mut dir = DataDir::open_in_cluster(&place.root(), 2).expect("a new directory");
+            let (node, own) = (dir.node_id().to_owned(), dir.cluster_id().to_owned());
+            dir.count_start().expect("it can be written");
+            dir.note_live(|_| true);
+            let (log, record) = (dir.shard(META_INDEX).log.join("STATE"), place.root().join("lanes/1/record"));
+            for file in [&log, &record] {
+                fs::create_dir_all(file.parent().expect("it has one")).expect("writable");
+                fs::write(file, "of the old cluster").expect("writable");
+            }
+            steps::end_after(Some(steps_left));
+            let outcome = dir.join(&other);
+            steps::end_after(None);
+            drop(dir);
+            let mut dir = DataDir::open_in_cluster(&place.root(), 2).expect("whatever was cut short");
+            assert_eq!(dir.node_id(), node);
+            let meta = dir.group(META_INDEX).clone();
+            if steps_left == 0 {
+                assert_eq!((dir.cluster_id(), meta.state, meta.founder), (own.as_str(), GroupState::Live, true));
+                assert!(log.exists() && record.exists(), "all of it");
+            } else {
+                assert_eq!((dir.cluster_id(), meta.state), (other.as_str(), GroupState::Creating));
+                assert!(!meta.founder && !dir.must_be_there(META_INDEX) && dir.is_empty());
+                assert!(!log.exists() && !record.exists() && dir.meta_directory().is_dir(), "or nothing");
+            }
+            dir.begin_start().expect("it is served");
+            dir.count_start().expect("it can be written");
+            dir.create_group(1, true).expect("created");
+            let refused = dir.join(&own).expect_err("it has a group").to_string();
+            assert!(refused.contains("the groups of its own cluster are still there"), "{refused}");
+            if outcome.is_ok() {
+                assert!(steps_left > 6, "no step was looked at");
+                return;
+            }
         }
     }
 

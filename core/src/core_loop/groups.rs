@@ -147,14 +147,14 @@ impl Core {
     pub fn let_shards_leave(&mut self) -> usize {
         if let Some(meta) = &mut self.meta {
             meta.close_to_changes(self.groups.meta_is_closed.get());
-            if !meta.is_busy()
+            if !meta.has_changes()
                 && let Some(then) = self.groups.on_meta_closed.take()
             {
                 then();
             }
         }
         if self.groups.meta_leaves.get()
-            && let Some(meta) = self.meta.take_if(|meta| !meta.is_busy())
+            && let Some(meta) = self.meta.take_if(|meta| !meta.has_changes())
         {
             self.groups.meta_leaves.set(false);
             self.groups.meta_is_closed.set(false);

@@ -3,7 +3,7 @@
 //!
 //! Blocks: for threads that are no cores.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -22,11 +22,17 @@ pub enum AskError {
     NoAnswer(SocketAddr, String),
 }
 
-/// Asks a node, and returns its reply as it came, which must be there after `within`.
+/// Asks a node, and returns its reply as it came, which must be there after `within`, or before `is_over` says that
+/// nobody waits for it any more.
 ///
 /// # Errors
 /// [`AskError`]; an error reply is none.
-pub fn ask(address: SocketAddr, words: &[&[u8]], within: Duration) -> Result<Vec<u8>, AskError> {
+pub fn ask(
+    address: SocketAddr,
+    words: &[&[u8]],
+    within: Duration,
+    is_over: &dyn Fn() -> bool,
+) -> Result<Vec<u8>, AskError> {
     let not_asked = |error: io::Error| AskError::NotAsked(address, error.to_string());
     let no_answer = |error: io::Error| AskError::NoAnswer(address, error.to_string());
     let mut stream = TcpStream::connect_timeout(&address, limits::ASK_CONNECT).map_err(not_asked)?;
@@ -43,13 +49,19 @@ pub fn ask(address: SocketAddr, words: &[&[u8]], within: Duration) -> Result<Vec
     loop {
         // One that sends a byte now and then does not hold up whoever asks.
         let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
+        if left.is_zero() || is_over() {
             return Err(AskError::NoAnswer(address, "its reply takes too long".to_owned()));
         }
-        stream.set_read_timeout(Some(left)).map_err(no_answer)?;
-        match stream.read(&mut piece).map_err(no_answer)? {
-            0 => return Err(AskError::NoAnswer(address, "it has closed the connection".to_owned())),
-            count => reply.extend_from_slice(&piece[..count]),
+        stream.set_read_timeout(Some(left.min(limits::ASK_LOOKS))).map_err(no_answer)?;
+        match stream.read(&mut piece) {
+            Ok(0) => return Err(AskError::NoAnswer(address, "it has closed the connection".to_owned())),
+            Ok(count) => reply.extend_from_slice(&piece[..count]),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted) =>
+            {
+                continue;
+            }
+            Err(error) => return Err(no_answer(error)),
         }
         if reply.len() > limits::ASK_REPLY_BYTES_MAX {
             return Err(AskError::NoAnswer(address, "its reply is too long".to_owned()));
@@ -81,9 +93,32 @@ mod tests {
             request
         });
         let within = Duration::from_secs(60);
-        assert_eq!(ask(address, &[b"GET", b"k\r\n"], within).unwrap(), b"*2\r\n$3\r\nabc\r\n:7\r\n");
+        assert_eq!(ask(address, &[b"GET", b"k\r\n"], within, &|| false).unwrap(), b"*2\r\n$3\r\nabc\r\n:7\r\n");
         assert_eq!(&node.join().unwrap(), b"*2\r\n$3\r\nGET\r\n$3\r\nk\r\n\r\n");
         // Nobody listens any more.
-        assert!(matches!(ask(address, &[b"PING"], within), Err(AskError::NotAsked(..))));
+        assert!(matches!(ask(address, &[b"PING"], within, &|| false), Err(AskError::NotAsked(..))));
+    }
+
+    #[test]
+    fn whoever_asks_waits_as_long_as_was_said_and_no_longer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        // It accepts, and says a byte now and then at most.
+        let node = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                while stream.write_all(b"$").is_ok() {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+            }
+        });
+        let late = ask(address, &[b"PING"], Duration::from_millis(200), &|| false);
+        assert!(matches!(late, Err(AskError::NoAnswer(..))), "{late:?}");
+        let asked = std::sync::atomic::AtomicBool::new(false);
+        let over = ask(address, &[b"PING"], Duration::from_secs(600), &|| {
+            asked.swap(true, std::sync::atomic::Ordering::Relaxed)
+        });
+        assert!(matches!(over, Err(AskError::NoAnswer(..))), "{over:?}");
+        node.join().unwrap();
     }
 }

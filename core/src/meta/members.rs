@@ -25,6 +25,10 @@ fn voters_wanted(nodes: usize) -> usize {
 
 /// The next step that makes the members those of the map; `None` if they are, or nothing can be done now.
 pub(super) fn next_step(map: &Map, members: &Members, myself: NodeId) -> Option<Step> {
+    // Nobody is in a cluster that is not founded yet.
+    if map.nodes().is_empty() {
+        return None;
+    }
     if members.is_changing {
         // One that another leader has left half done.
         let voters = members.voters();
@@ -142,5 +146,6 @@ mod tests {
         assert_eq!(next(4, [true; 5], 4), vote(&[1, 2, 4]), "but not the leader");
         assert_eq!(next(4, [true, false, true, true, true], 4), vote(&[1, 3, 4]), "who is behind goes first");
         assert_eq!(next(2, [true; 5], 2), vote(&[2]));
+        assert_eq!(next_step(&Map::new(), &members(&[(1, Voter, true)]), number(1)), None, "nothing is founded yet");
     }
 }

@@ -286,7 +286,8 @@ impl Meta {
             let answer = if Instant::now() > begins_until {
                 Err(AskError::NotAsked(address, "others were asked for too long".to_owned()))
             } else {
-                ask(address, &[b"BASALT", b"CHANGE", cluster.as_bytes(), &bytes], limits::ASK_ANSWER)
+                let words: [&[u8]; 4] = [b"BASALT", b"CHANGE", cluster.as_bytes(), &bytes];
+                ask(address, &words, limits::ASK_ANSWER, &|| server.stop.is_requested())
             };
             answers.push((number, answer));
             server.mailboxes.bell(CoreId(0)).ring_urgently();
@@ -485,8 +486,18 @@ impl Meta {
         true
     }
 
-    /// Returns whether answers are outstanding.
+    /// Returns whether answers to somebody are outstanding.
     pub fn is_busy(&self) -> bool {
+        let forwarding = &self.forwarding;
+        let waiting = forwarding.waiting.iter().map(|(_, waits, ..)| waits);
+        let sent = forwarding.sent.values().map(|(_, waits, _)| waits);
+        let early = forwarding.early.iter().map(|(_, waits, ..)| waits);
+        let is_somebody = |waits: &Waits| matches!(waits, Waits::Client(_) | Waits::Node(_) | Waits::Keeper(_));
+        !self.asked.is_empty() || waiting.chain(sent).chain(early).any(is_somebody)
+    }
+
+    /// Returns whether a change is under way, whoever waits for it.
+    pub fn has_changes(&self) -> bool {
         !self.asked.is_empty() || self.forwarding.len() > 0
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use basalt_net::resp::value;
 use basalt_raft::{NodeId, Reach};
@@ -150,7 +150,7 @@ impl<'a> Keeper<'a> {
             match events.recv_timeout(limits::SEAT_LOOKS) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Ok(event) => self.take(event),
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => self.end_joining(),
             }
         }
         let has_failed = |index| self.server.shards[usize::from(index)].state.get() == GroupState::Failed;
@@ -298,7 +298,8 @@ impl<'a> Keeper<'a> {
             while server.is_loading() && !server.stop.is_requested() {
                 let is_told = |other: &SocketAddr| {
                     !server.stop.is_requested()
-                        && ask(*other, &words, limits::ASK_ANSWER).is_ok_and(|reply| reply.starts_with(b"*"))
+                        && ask(*other, &words, limits::ASK_ANSWER, &|| server.stop.is_requested())
+                            .is_ok_and(|reply| reply.starts_with(b"*"))
                 };
                 if others.iter().any(is_told) {
                     return;
@@ -323,7 +324,7 @@ impl<'a> Keeper<'a> {
         if map.is_none() && own.founds {
             return Err("LOADING the node does not have its cluster's map yet".to_owned());
         }
-        let theirs = map_of(address)?;
+        let theirs = self.map_of(address)?;
         let (id, deadline) = (theirs.cluster_id(), Instant::now() + limits::JOIN_MAX);
         let Some(map) = map else {
             // It was taken into a cluster, and was gone before it heard of it: it says again who and where it is.
@@ -338,12 +339,7 @@ impl<'a> Keeper<'a> {
             return Ok(Some(b"+OK\r\n".to_vec()));
         }
         if is_free(&map) {
-            if self.data.groups().iter().any(|group| group.state == Kept::SetAside) {
-                return Err(
-                    "ERR the node has kept the files of groups that its cluster has no more: it must not lose them"
-                        .to_owned(),
-                );
-            }
+            self.check_empty()?;
             self.joining = Some(Joining { asker, id, asks: Some((theirs, address)), deadline });
             self.hand_to(CoreId(0), Opened::ClosingMeta { is_closed: true });
             return Ok(None);
@@ -358,8 +354,26 @@ impl<'a> Keeper<'a> {
         let ip = ip.or(known).or_else(|| ip_towards(address));
         let ip = ip.ok_or("ERR this node does not know its address: set cluster-announce-ip")?.to_string();
         let port = port.to_string();
-        let reply = ask(address, &[b"CLUSTER", b"MEET", ip.as_bytes(), port.as_bytes()], limits::JOIN_MAX);
+        // The other one has as long as it takes to be taken, and to hear of it.
+        let within = limits::ASK_AGAIN_MAX + limits::JOIN_MAX;
+        let reply = self.ask(address, &[b"CLUSTER", b"MEET", ip.as_bytes(), port.as_bytes()], within);
         reply.map(Some).map_err(|error| format!("ERR {error}"))
+    }
+
+    /// Asks another node, as long as this one does not stop.
+    fn ask(&self, address: SocketAddr, words: &[&[u8]], within: Duration) -> Result<Vec<u8>, AskError> {
+        ask(address, words, within, &|| self.server.stop.is_requested())
+    }
+
+    /// The map of a node in another cluster.
+    fn map_of(&self, address: SocketAddr) -> Result<Map, String> {
+        let reply =
+            self.ask(address, &[b"BASALT", b"MAP"], limits::ASK_ANSWER).map_err(|error| format!("ERR {error}"))?;
+        let Some(bytes) = value::read_bulk(&reply) else {
+            let text = String::from_utf8_lossy(&reply).trim_end().to_owned();
+            return Err(format!("ERR the node at {address} is none that could be met: {text}"));
+        };
+        Map::decode(bytes).map_err(|error| format!("ERR the node at {address}: {error}"))
     }
 
     /// Asks to be taken into the other cluster, now that the node's own map is closed.
@@ -378,12 +392,27 @@ impl<'a> Keeper<'a> {
         self.hand_to(CoreId(0), Opened::LeavingMeta);
     }
 
+    /// Makes sure that nothing is left of groups that the map has no more: some may have been kept, since they had keys.
+    fn check_empty(&self) -> Result<(), String> {
+        if self.data.groups().iter().any(|group| group.state == Kept::SetAside) {
+            return Err(
+                "ERR the node has kept the files of groups that its cluster has no more: it must not lose them"
+                    .to_owned(),
+            );
+        }
+        if !self.data.is_empty() || !self.leaving.is_empty() {
+            return Err("BUSY groups that the node has given up are still being removed, try again".to_owned());
+        }
+        Ok(())
+    }
+
     /// This node as it joins another cluster, and the slots that it brings. Its own map is closed.
     fn newcomer(&self) -> Result<(Newcomer, SlotSet), String> {
         let newcomer = self.own.as_ref().ok_or("ERR the node belongs to no cluster")?.newcomer.clone();
         let map = self.server.routes.map().filter(|map| is_free(map));
         let here = map.as_ref().and_then(|map| map.node(newcomer.number));
         let here = here.ok_or("ERR the node is not alone any more, or has groups")?;
+        self.check_empty()?;
         Ok((Newcomer { config_epoch: here.config_epoch, ..newcomer }, here.claimed.clone()))
     }
 
@@ -407,15 +436,25 @@ impl<'a> Keeper<'a> {
             return Err(format!("ERR other nodes do not reach this one at {ip}: set bind or cluster-announce-ip"));
         }
         node.addresses.ip = Some(ip);
+        let number = node.number;
         let change = Change::Join { node, claimed }.encode();
-        let reply = self.ask_leader(theirs, first, &change)?;
+        let reply = match self.ask_leader(theirs, first, &change) {
+            // It may have been taken all the same.
+            Err(text) if text.starts_with("UNCERTAIN") => {
+                let places = [first].into_iter().chain(theirs.nodes().iter().filter_map(client_address));
+                let knows = |place| self.map_of(place).is_ok_and(|map| map.node(number).is_some());
+                return if places.take(limits::map::META_VOTERS_MAX).any(knows) { Ok(()) } else { Err(text) };
+            }
+            reply => reply?,
+        };
         match reply.strip_prefix(b"-") {
             Some(text) => Err(String::from_utf8_lossy(text).trim_end().to_owned()),
             None => Ok(()),
         }
     }
 
-    /// Has another cluster's map changed by whichever of its nodes leads its group; returns the reply to the change.
+    /// Has another cluster's map changed by whichever of its nodes leads its group, with a change that may be made twice; returns
+    /// the reply to it.
     fn ask_leader(&self, map: &Map, first: SocketAddr, change: &[u8]) -> Result<Vec<u8>, String> {
         let others = map.nodes().iter().filter_map(client_address).filter(|other| *other != first);
         let addresses: Vec<SocketAddr> = [first].into_iter().chain(others).collect();
@@ -428,21 +467,27 @@ impl<'a> Keeper<'a> {
                 if Instant::now() > deadline || self.server.stop.is_requested() {
                     return Err(last);
                 }
-                match ask(*address, &words, limits::ASK_ANSWER) {
+                match self.ask(*address, &words, limits::ASK_ANSWER) {
                     // Each may have been told to meet the other: one of them gives way.
                     Ok(reply) if reply == LEAVING && is_first => {
                         return Err("BUSY the other node is joining a cluster itself, try again".to_owned());
                     }
-                    Ok(reply) if reply.starts_with(b"-CLUSTERDOWN") || reply.starts_with(b"-LOADING") => {
-                        last = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
+                    Ok(reply) if AGAIN.iter().any(|word| reply.starts_with(word)) => {
+                        if !last.starts_with("UNCERTAIN") {
+                            last = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
+                        }
                     }
                     Ok(reply) if reply.starts_with(b"-") => return Ok(reply),
                     Ok(reply) => {
                         let read = read_forwarded(&reply).map(|(_, reply)| reply);
                         return read.ok_or(format!("UNCERTAIN the node at {address} gave an odd reply"));
                     }
-                    Err(error @ AskError::NoAnswer(..)) => return Err(format!("UNCERTAIN {error}")),
-                    Err(error @ AskError::NotAsked(..)) => last = format!("ERR {error}"),
+                    Err(error @ AskError::NoAnswer(..)) => last = format!("UNCERTAIN {error}"),
+                    // What another one may have done is not forgotten.
+                    Err(error @ AskError::NotAsked(..)) if !last.starts_with("UNCERTAIN") => {
+                        last = format!("ERR {error}")
+                    }
+                    Err(AskError::NotAsked(..)) => {}
                 }
             }
             std::thread::sleep(limits::ASK_AGAIN);
@@ -735,15 +780,8 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// The map of a node in another cluster.
-fn map_of(address: SocketAddr) -> Result<Map, String> {
-    let reply = ask(address, &[b"BASALT", b"MAP"], limits::ASK_ANSWER).map_err(|error| format!("ERR {error}"))?;
-    let Some(bytes) = value::read_bulk(&reply) else {
-        let text = String::from_utf8_lossy(&reply).trim_end().to_owned();
-        return Err(format!("ERR the node at {address} is none that could be met: {text}"));
-    };
-    Map::decode(bytes).map_err(|error| format!("ERR the node at {address}: {error}"))
-}
+/// The beginnings of error replies after which a change is asked for again.
+const AGAIN: [&[u8]; 3] = [b"-CLUSTERDOWN", b"-LOADING", b"-UNCERTAIN"];
 
 /// True if the node of this map is alone in it, and has no groups: it may join another cluster.
 fn is_free(map: &Map) -> bool {
