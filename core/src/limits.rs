@@ -272,6 +272,9 @@ pub const STOP_DRAIN_MAX: Duration = Duration::from_secs(2);
 /// Unsent replies of one connection at which it is not decoded any further, until the peer has read some.
 pub const OUTPUT_BYTES_STALLED: usize = 1 << 20;
 
+/// Unsent replies of a connection that had too many at which it is decoded again.
+pub const OUTPUT_BYTES_TAKEN: usize = 256 << 10;
+
 /// Input of a connection that is not being decoded at which receiving pauses, unless it is the client that must read first.
 pub const INPUT_BYTES_STALLED: usize = 64 << 10;
 

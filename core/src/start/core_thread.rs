@@ -88,9 +88,12 @@ pub(super) fn spawn_core(
 
 async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>) -> Result<(), String> {
     let CoreStart { id, files, tell, server, threads, sync_placement } = start;
-    let mut ring =
-        Ring::new(&RingOptions { output_high_bytes: limits::OUTPUT_BYTES_STALLED, ..RingOptions::default() })
-            .map_err(|error| error.to_string())?;
+    let mut ring = Ring::new(&RingOptions {
+        output_high_bytes: limits::OUTPUT_BYTES_STALLED,
+        output_low_bytes: limits::OUTPUT_BYTES_TAKEN,
+        ..RingOptions::default()
+    })
+    .map_err(|error| error.to_string())?;
     let park = Park::new(&mut ring).map_err(|error| format!("core {id} cannot park: {error}"))?;
     let _ = hello.send(Ok((id, Doorbell::new(ring.waker(), park.signal()))));
     let Ok((server, listeners)) = server.recv() else { return Err("another core could not start".into()) };

@@ -123,6 +123,32 @@ fn a_hundred_thousand_reads_may_be_sent_before_the_first_reply_is_read() {
     assert_eq!(client.ask("PING").text(), "PONG");
 }
 
+/// The same where the client has read some of its replies, so that the node has few to send and yet too many to go on: whatever the
+/// number, it takes the rest of the requests.
+#[test]
+fn requests_are_taken_whatever_part_of_its_replies_a_client_has_read() {
+    const COUNT: usize = 20_000;
+    let alone = node();
+    let value = "v".repeat(1000);
+    let key = |number: usize| format!("{}:{}", "key".repeat(100), number % 10);
+    for number in 0..10 {
+        assert_eq!(alone.node.client().call(["SET", &key(number), &value]), Reply::ok());
+    }
+    let mut bytes = Vec::new();
+    (0..COUNT).for_each(|number| Client::encode(&mut bytes, ["GET", &key(number)]));
+    for part in 0..12 {
+        let mut client = alone.node.client();
+        client.stream().write_all(&bytes).expect("the node takes all of it");
+        for _ in 0..part * 100 {
+            assert_eq!(client.read().expect("a reply"), Reply::bulk(&value));
+        }
+        client.stream().write_all(&bytes).expect("the node takes the rest");
+        for _ in part * 100..2 * COUNT {
+            assert_eq!(client.read().expect("a reply"), Reply::bulk(&value));
+        }
+    }
+}
+
 #[test]
 fn an_mget_of_more_than_the_memory_arrives_while_its_client_reads() {
     const KEYS: usize = 300;
