@@ -491,6 +491,9 @@ pub const JOIN_MAX: Duration = Duration::from_secs(30);
 /// Time after which the keeper tries again what the map wants and could not be done.
 pub const FOLLOW_RETRY: Duration = Duration::from_secs(1);
 
+/// Orders of clients to the keeper of the groups that wait for it. Each takes seconds, some of them most of a minute.
+pub const KEEPER_ORDERS_MAX: usize = 32;
+
 /// Changes of the cluster's map on their way through the log.
 pub const META_CHANGES_MAX: usize = 256;
 

@@ -26,6 +26,9 @@ use basalt_net::resp::Reply;
 /// Words of HTTP requests that could otherwise pass for commands; Redis closes such connections too.
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
 
+/// The reply to an order for which others wait already.
+const KEEPER_IS_BUSY: CommandError = CommandError::text("BUSY other changes of the node's groups are under way, try again");
+
 /// Returns whether a connection may not call `command`: with the old protocol, one that has subscribed may do little else, since
 /// its client could not tell replies from messages.
 fn is_bound(session: &Session, command: &Command) -> bool {
@@ -558,11 +561,14 @@ impl Core {
                 connection.barrier = true;
                 return self.coordinate(connection, asked, coordinator, parts);
             }
+            Outcome::GiveUp(_) | Outcome::Meet(_) if !self.server.orders.reserve() => {
+                return self.fail(connection, asked, &KEEPER_IS_BUSY);
+            }
             Outcome::GiveUp(refusal) => {
                 let place = connection.open_place(Expects::Word, false, !wanted);
                 let ticket = self.ticket(connection, place, 0);
                 connection.barrier = true;
-                return (self.server.order)(Order::GiveUp(Asker { core: self.id, ticket }, refusal));
+                return self.server.orders.give(Order::GiveUp(Asker { core: self.id, ticket }, refusal));
             }
             Outcome::Change(_) | Outcome::ChangeForNode(_) | Outcome::Meet(_) => {
                 let place = connection.open_place(Expects::Word, false, !wanted);
@@ -574,7 +580,7 @@ impl Core {
                     Outcome::ChangeForNode(change) => Message::ChangeForNode(ticket, change),
                     Outcome::Meet(address) => {
                         let asker = Asker { core: self.id, ticket };
-                        return (self.server.order)(Order::Meet(asker, address));
+                        return self.server.orders.give(Order::Meet(asker, address));
                     }
                     _ => unreachable!("these are all"),
                 };

@@ -7,7 +7,7 @@ use basalt_raft::{EntryId, Executed, Machine, MachineError, Replies};
 use basalt_storage::{Fetched, Rows as _, Store};
 
 use crate::cluster::map::{Change, Map, Outcome, Refused};
-use crate::node::{Order, Server};
+use crate::node::Server;
 
 /// The row that has the map.
 const MAP_ROW: &[u8] = b"map";
@@ -56,7 +56,7 @@ impl MetaMachine {
     fn publish(&self) {
         if let Some(server) = &self.server {
             server.routes.set_map(self.map.clone());
-            (server.order)(Order::FollowMap);
+            server.orders.follow_map();
         }
     }
 }

@@ -109,7 +109,7 @@ struct Forwarding {
     waiting: Vec<(Change, Waits, Instant, Instant)>,
     /// Changes that were sent, by their numbers, and since when they wait.
     sent: BTreeMap<u64, (Change, Waits, Instant)>,
-    /// Answers that have come, by the numbers.
+    /// Answers that have come, by the numbers: no more than were sent, so that `META_CHANGES_MAX` bounds them.
     answers: Arc<SegQueue<(u64, Answer)>>,
     /// Answers whose map this node does not have yet, with its epoch, and since when they wait.
     early: Vec<(u64, Waits, Vec<u8>, Instant)>,
@@ -328,7 +328,7 @@ impl Meta {
     /// Proposes a change that the keeper wants, for a client.
     pub fn order(&mut self, change: &Change, asker: Asker) {
         if let Err(reply) = self.propose_or_forward(change, Waits::Keeper(asker)) {
-            (self.server.order)(Order::GivenUp(false));
+            self.server.orders.give(Order::GivenUp(false));
             self.server.late_answers.push((asker, reply.into_bytes()));
         }
     }
@@ -396,7 +396,7 @@ impl Meta {
                 self.forwarding.waiting.push((change, Waits::KeeperSurely(asker), now, now));
             }
             Waits::Keeper(asker) | Waits::KeeperSurely(asker) => {
-                (self.server.order)(Order::GivenUp(!is_refused));
+                self.server.orders.give(Order::GivenUp(!is_refused));
                 if is_refused {
                     answers.push((asker, reply));
                 }

@@ -3,6 +3,7 @@
 mod background;
 mod clock;
 mod live_settings;
+mod orders;
 mod routes;
 mod shares;
 mod stats;
@@ -11,6 +12,7 @@ mod stop;
 pub use background::{Background, Job};
 pub use clock::Clock;
 pub use live_settings::{LiveSettings, Settings};
+pub use orders::Orders;
 pub use routes::Routes;
 pub use shares::Shares;
 pub use stats::{CoreStats, Counter, Figure, GroupState, RateMeter, ShardStats, ShardTable};
@@ -78,12 +80,13 @@ pub struct Server {
     pub stop: Stop,
     /// The other nodes of the cluster, as the first core finds them.
     pub peers: Mutex<BTreeMap<NodeId, Peer>>,
-    /// Answers of other threads to clients, which the first core hands on.
+    /// Answers of other threads to clients, which the first core hands on: one for each order that the keeper has taken.
     pub late_answers: SegQueue<(Asker, Vec<u8>)>,
-    /// Changes of the cluster's map that other threads want, for the core that has its group, and who waits for them.
+    /// Changes of the cluster's map that other threads want, for the core that has its group, and who waits for them: at most one,
+    /// that of the attempt to give up all slots.
     pub late_changes: SegQueue<(Change, Asker)>,
-    /// Takes orders to open and to found groups.
-    pub order: Box<dyn Fn(Order) + Send + Sync>,
+    /// The way of orders to the keeper of the groups.
+    pub orders: Orders,
 }
 
 /// Something that the keeper of the groups is to do.
@@ -229,7 +232,7 @@ impl Server {
             return Err(CommandError::owned(format!("ERR shard {shard} has not failed, its state is '{state}'")));
         }
         stats.fault.set(None);
-        (self.order)(Order::Reopen(order));
+        self.orders.give(Order::Reopen(order));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
-use crate::node::{Clock, CoreStats, GroupState, Routes, Server, Settings, ShardTable, Shares, Stop};
+use crate::node::{Clock, CoreStats, GroupState, Orders, Routes, Server, Settings, ShardTable, Shares, Stop};
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {
@@ -54,7 +54,7 @@ impl Client {
             peers: Mutex::default(),
             late_answers: SegQueue::new(),
             late_changes: SegQueue::new(),
-            order: Box::new(drop),
+            orders: Orders::new(drop),
         };
         server.routes.now().router.shards().for_each(|shard| server.note_state(shard, GroupState::Leader));
         Client { session: session(7), server }

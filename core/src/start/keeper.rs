@@ -182,6 +182,9 @@ impl<'a> Keeper<'a> {
     }
 
     fn take(&mut self, event: Event) {
+        if let Event::Ordered(order) = &event {
+            self.server.orders.begin(order);
+        }
         match event {
             Event::OfGroup(shard, News::Opened) => self.opened(shard),
             Event::OfGroup(shard, News::Refused(fault)) if fault.reach == Reach::Node => {

@@ -34,7 +34,7 @@ use crate::core_loop::{self, SyncPlacement};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
-use crate::node::{Background, Clock, CoreStats, Order, Routes, Server, Settings, ShardTable, Shares, Stop};
+use crate::node::{Background, Clock, CoreStats, Order, Orders, Routes, Server, Settings, ShardTable, Shares, Stop};
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 
@@ -119,9 +119,9 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let tables = open_files.tables;
     let of_stop = tell.clone();
     stop.on_request(move || drop(of_stop.send(Event::Stop)));
-    let order = move |order: Order| drop(tell.send(Event::Ordered(order)));
+    let orders = Orders::new(move |order: Order| drop(tell.send(Event::Ordered(order))));
     let mailboxes = Mailboxes::new(bells);
-    let server = Arc::new(make_server(config, open_files, (routes, budget), mailboxes, cache, stop, Box::new(order)));
+    let server = Arc::new(make_server(config, open_files, (routes, budget), mailboxes, cache, stop, orders));
     {
         let server = server.clone();
         server.clone().stop.request_handle().on_request(move || server.ring_all());
@@ -196,7 +196,7 @@ pub(crate) fn make_server(
     mailboxes: Mailboxes,
     block_cache: BlockCache,
     stop: StopRequest,
-    order: Box<dyn Fn(Order) + Send + Sync>,
+    orders: Orders,
 ) -> Server {
     let (core_count, clock) = (mailboxes.core_count(), Clock::default());
     let routing = routes.now();
@@ -226,6 +226,6 @@ pub(crate) fn make_server(
         peers: Mutex::default(),
         late_answers: SegQueue::new(),
         late_changes: SegQueue::new(),
-        order,
+        orders,
     }
 }

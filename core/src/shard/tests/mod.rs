@@ -85,7 +85,7 @@ pub(crate) fn server_with_bells(shards: u16, bells: Vec<Doorbell>) -> Arc<Server
         Mailboxes::new(bells),
         cache,
         StopRequest::default(),
-        Box::new(drop),
+        crate::node::Orders::new(drop),
     ))
 }
 
