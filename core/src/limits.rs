@@ -485,6 +485,16 @@ pub const PEER_SUSPECTED: Duration = Duration::from_secs(2);
 /// Silence after which it is thought to be lost.
 pub const PEER_FAILED: Duration = Duration::from_secs(5);
 
+/// Time without a change of the map after which groups get replicas on nodes that have come: nodes come one after the other, and
+/// may be made replicas of others a moment later.
+pub const MAP_AT_REST: Duration = Duration::from_secs(3);
+
+/// Time between two looks at the members of the groups that a core leads.
+pub const MEMBERS_LOOK: Duration = Duration::from_millis(250);
+
+/// Time for which the home of a group must have been caught up before its leader gives it the lead back.
+pub const HOME_IS_BACK: Duration = Duration::from_secs(5);
+
 /// Longest wait until a node that joins a cluster has its map.
 pub const JOIN_MAX: Duration = Duration::from_secs(30);
 

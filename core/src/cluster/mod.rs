@@ -1,14 +1,19 @@
 //! The way from a key to its shard, and in a cluster to the node that has it.
 //!
 //! [`Router`] is the table of this node's shards. A node in a cluster has the map beside it (`map`), which says where everything
-//! should be; `texts` shows it to clients, and `placement` finds places for groups.
+//! should be; `texts` shows it to clients, `placement` finds places for groups, and `members` says how
+//! a group gets there.
 
 #[cfg_attr(
     not(any(test, feature = "internals")),
     allow(dead_code, unused_imports, reason = "several nodes need all of it")
 )]
 pub mod map;
-#[cfg(any(test, feature = "internals"))]
+pub mod members;
+#[cfg_attr(
+    not(any(test, feature = "internals")),
+    allow(dead_code, reason = "groups get more replicas, and nothing moves yet")
+)]
 pub mod placement;
 mod router;
 mod routing;

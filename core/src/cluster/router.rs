@@ -14,6 +14,8 @@ pub struct Router {
     /// By shard; [`NONE`] where there is no such shard.
     lane_of_shard: Box<[u16]>,
     /// All shards, in their order.
+    all_shards: Box<[ShardId]>,
+    /// Those of them that requests are for: all that no other node leads.
     shards: Box<[ShardId]>,
     /// [`NONE`] where another node has the slot, or nobody.
     shard_of_slot: Box<[u16]>,
@@ -41,14 +43,19 @@ impl Router {
         assert!(shard_count > 0, "a node alone has at least one shard");
         assert!(shard_count <= SLOT_COUNT, "a shard without a slot would hold nothing");
         let slots = (0..SLOT_COUNT).map(|slot| (slot, ShardId(Router::dealt(slot, shard_count))));
-        Router::with_slots(&lanes, slots, core_count)
+        Router::with_slots(&lanes, &[], slots, core_count)
     }
 
     /// The table of a node that has these shards, each with its lane, and of these slots each in one of them.
     ///
     /// # Panics
     /// If there is no core, or a slot is in a shard that is not there.
-    pub fn with_slots(lanes: &[(u16, u16)], slots: impl Iterator<Item = (u16, ShardId)>, core_count: u16) -> Router {
+    pub fn with_slots(
+        lanes: &[(u16, u16)],
+        followers: &[u16],
+        slots: impl Iterator<Item = (u16, ShardId)>,
+        core_count: u16,
+    ) -> Router {
         assert!(core_count > 0, "a node has at least one core");
         let end = lanes.iter().map(|(shard, _)| usize::from(*shard) + 1).max().unwrap_or(0);
         let mut lane_of_shard = vec![NONE; end];
@@ -60,13 +67,16 @@ impl Router {
             assert!(lane_of_shard[shard.index()] != NONE, "slot {slot} is in shard {shard}, which is not there");
             shard_of_slot[usize::from(slot)] = shard.0;
         }
-        let mut shards: Vec<ShardId> = lanes.iter().map(|(shard, _)| ShardId(*shard)).collect();
-        shards.sort_unstable();
+        let mut all_shards: Vec<ShardId> = lanes.iter().map(|(shard, _)| ShardId(*shard)).collect();
+        all_shards.sort_unstable();
+        let shards: Vec<ShardId> =
+            all_shards.iter().copied().filter(|shard| !followers.contains(&shard.0)).collect();
         let first = shard_of_slot[0];
         let only = (first != NONE && shard_of_slot.iter().all(|shard| *shard == first)).then_some(ShardId(first));
         Router {
             core_count,
             lane_of_shard: lane_of_shard.into(),
+            all_shards: all_shards.into(),
             shards: shards.into(),
             shard_of_slot: shard_of_slot.into(),
             only,
@@ -91,7 +101,7 @@ impl Router {
         Some(self.shard_of_slot[slot.index() as usize]).filter(|shard| *shard != NONE).map(ShardId)
     }
 
-    /// True if all keys of this node are in one shard.
+    /// True if all keys of this node that requests are for are in one shard.
     pub fn is_whole(&self) -> bool {
         self.shards.len() == 1
     }
@@ -123,17 +133,22 @@ impl Router {
         self.shards().map(|shard| self.lane_of(shard) + 1).max().unwrap_or(0)
     }
 
-    /// Every shard of the node, in their order.
+    /// Every shard of the node, in their order, those included that other nodes lead.
+    pub fn all_shards(&self) -> impl ExactSizeIterator<Item = ShardId> + '_ {
+        self.all_shards.iter().copied()
+    }
+
+    /// Every shard of the node that requests are for, in their order.
     pub fn shards(&self) -> impl ExactSizeIterator<Item = ShardId> + '_ {
         self.shards.iter().copied()
     }
 
-    /// The shard that comes first, if there is one.
+    /// The shard that requests are for that comes first, if there is one.
     pub fn first_shard(&self) -> Option<ShardId> {
         self.shards.first().copied()
     }
 
-    /// Returns the number of shards.
+    /// Returns the number of shards that requests are for.
     pub fn shard_count(&self) -> u16 {
         self.shards.len() as u16
     }
@@ -143,7 +158,7 @@ impl Router {
         self.lane_of_shard.len() as u16
     }
 
-    /// The shard with the number `from`, or the next one that there is.
+    /// The shard that requests are for with the number `from`, or the next one that there is.
     pub fn shard_from(&self, from: u16) -> Option<ShardId> {
         self.shards.get(self.shards.partition_point(|shard| shard.0 < from)).copied()
     }
@@ -213,7 +228,7 @@ mod tests {
     #[test]
     fn a_node_may_have_some_slots_and_shards_that_do_not_follow_each_other_or_none() {
         let slots = (0..100).map(|slot| (slot, ShardId(3))).chain((100..150).map(|slot| (slot, ShardId(1))));
-        let router = Router::with_slots(&[(3, 1), (1, 0)], slots, 2);
+        let router = Router::with_slots(&[(3, 1), (1, 0)], &[], slots, 2);
         assert_eq!(router.shards().collect::<Vec<_>>(), [ShardId(1), ShardId(3)]);
         assert_eq!((router.shard_count(), router.shard_end(), router.first_shard()), (2, 4, Some(ShardId(1))));
         for (slot, shard) in [(0, Some(3)), (99, Some(3)), (100, Some(1)), (149, Some(1)), (150, None), (16383, None)] {
@@ -225,10 +240,10 @@ mod tests {
         let cores = [3, 1, 0, 7].map(|shard| router.core_of(ShardId(shard)));
         assert_eq!(cores, [Some(CoreId(1)), Some(CoreId(0)), None, None]);
         // One that has all slots but one must not be taken for the whole keyspace.
-        let router = Router::with_slots(&[(0, 0)], (0..SLOT_COUNT - 1).map(|slot| (slot, ShardId(0))), 1);
+        let router = Router::with_slots(&[(0, 0)], &[], (0..SLOT_COUNT - 1).map(|slot| (slot, ShardId(0))), 1);
         assert_eq!((router.shard_of_slot(Slot::new(SLOT_COUNT - 1)), router.only), (None, None));
 
-        let empty = Router::with_slots(&[], std::iter::empty(), 1);
+        let empty = Router::with_slots(&[], &[], std::iter::empty(), 1);
         assert_eq!((empty.shard_count(), empty.shard_end(), empty.first_shard()), (0, 0, None));
     }
 }

@@ -1,6 +1,6 @@
 //! The places of keys, as far as this node knows: its own table, and in a cluster the map beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use basalt_raft::NodeId;
 use basalt_storage::keyspace::Slot;
 
 use super::Router;
-use super::map::{ClusterId, GroupNumber, Map, SlotOwner};
+use super::map::{ClusterId, Group, GroupNumber, Map, SlotOwner};
 use crate::ids::ShardId;
 
 /// The places of keys. It does not change: there is a new one when groups come and go, or the map changes.
@@ -36,6 +36,10 @@ pub struct InCluster {
     pub old_map: Option<Arc<Map>>,
     /// The groups that this node has.
     pub local: BTreeMap<GroupNumber, LocalGroup>,
+    /// Of each of them the node that leads it, as far as this one knows.
+    pub leaders: BTreeMap<GroupNumber, NodeId>,
+    /// Other nodes that do not answer.
+    pub silent: BTreeSet<NodeId>,
 }
 
 /// A group that this node has.
@@ -97,9 +101,13 @@ impl Routing {
     pub fn in_cluster(cluster: InCluster, core_count: u16) -> Routing {
         let lanes: Vec<(u16, u16)> = cluster.local.values().map(|group| (group.shard.0, group.lane)).collect();
         let groups = cluster.map.iter().flat_map(|map| map.groups());
-        let here = groups.filter_map(|group| Some((group, cluster.local.get(&group.number)?.shard)));
+        let held = groups.filter_map(|group| Some((group, cluster.local.get(&group.number)?.shard)));
+        let is_led_here = |group: &Group| cluster.leader_of(group).is_none_or(|leader| leader == cluster.myself);
+        let (here, elsewhere): (Vec<_>, Vec<_>) = held.partition(|(group, _)| is_led_here(group));
+        let followers: Vec<u16> = elsewhere.into_iter().map(|(_, shard)| shard.0).collect();
+        let here = here.into_iter();
         let slots = here.flat_map(|(group, shard)| group.slots.slots().map(move |slot| (slot, shard)));
-        Routing { router: Router::with_slots(&lanes, slots, core_count), cluster: Some(cluster) }
+        Routing { router: Router::with_slots(&lanes, &followers, slots, core_count), cluster: Some(cluster) }
     }
 }
 
@@ -110,6 +118,21 @@ impl InCluster {
         node.is_some_and(|node| node.incarnation >= self.incarnation)
     }
 
+    /// The node that leads `group`, as far as this one knows. Where it does not, that is a replica on another node which answers, and
+    /// may know better: the home if it does. `None` where the node itself is the one to be asked.
+    pub fn leader_of(&self, group: &Group) -> Option<NodeId> {
+        if let Some(leader) = self.leaders.get(&group.number) {
+            return Some(*leader);
+        }
+        let is_here = self.local.contains_key(&group.number);
+        if is_here && group.home == self.myself {
+            return None;
+        }
+        let replicas = [group.home].into_iter().chain(group.replicas.iter().copied());
+        let answers = |replica: &NodeId| *replica != self.myself && !self.silent.contains(replica);
+        replicas.into_iter().find(answers).or((!is_here).then_some(group.home))
+    }
+
     /// The reason that `slot`, which no shard of this node has, is not served here.
     pub fn elsewhere(&self, slot: Slot) -> Elsewhere {
         let Some(map) = self.map.as_deref().filter(|map| map.is_founded()) else { return Elsewhere::Loading };
@@ -117,8 +140,10 @@ impl InCluster {
             SlotOwner::Nobody => Elsewhere::NotServed,
             SlotOwner::Claimed(_) => Elsewhere::Down,
             SlotOwner::Group(group) => {
-                let home = map.group(group).map(|group| group.home).filter(|home| *home != self.myself);
-                let Some(node) = home.and_then(|home| map.node(home)) else { return Elsewhere::Down };
+                let leader = map.group(group).and_then(|group| self.leader_of(group));
+                let Some(node) = leader.filter(|leader| *leader != self.myself).and_then(|leader| map.node(leader)) else {
+                    return Elsewhere::Down;
+                };
                 Elsewhere::Moved { slot: slot.index(), ip: node.addresses.ip, port: node.addresses.port }
             }
         }
@@ -141,6 +166,8 @@ mod tests {
             map: map.map(Arc::new),
             old_map: None,
             local,
+            leaders: BTreeMap::new(),
+            silent: BTreeSet::new(),
         }
     }
 

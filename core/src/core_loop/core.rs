@@ -15,6 +15,7 @@ use crossbeam_queue::ArrayQueue;
 
 use super::fanout::Fanout;
 use super::groups::Groups;
+use super::members::Members;
 use super::outbox::Outbox;
 use super::pending::PendingRequests;
 use super::set_aside::SetAside;
@@ -58,6 +59,8 @@ pub struct Core {
     pub(super) fanout: Fanout,
     /// The links with other nodes, if there are any.
     pub(super) peers: Option<Peers>,
+    /// The members of the groups that this core leads.
+    pub(super) members: Members,
     pub(super) stopping: Option<Stopping>,
     /// Commands, bytes received and bytes sent per second.
     pub(super) rates: [RateMeter; 3],
@@ -170,6 +173,7 @@ impl Core {
             },
             fanout: Fanout::default(),
             peers: None,
+            members: Members::default(),
             stopping: None,
             rates: Default::default(),
         }

@@ -17,7 +17,6 @@ use super::core::Core;
 use crate::cluster::map::GroupNumber;
 use crate::ids::ShardId;
 use crate::meta::Meta;
-use crate::node::GroupState;
 use crate::shard::Shard;
 
 /// The groups on their way to a core, and the place where they go when they leave it.
@@ -129,9 +128,7 @@ impl Core {
             // Of another one that had the number before.
             self.groups.leaving.borrow_mut().remove(&id);
             shard.publish_counts();
-            if !shard.has_failed() {
-                self.server.note_state(id, if shard.leads() { GroupState::Leader } else { GroupState::Follower });
-            }
+            shard.tell_leadership();
             self.shards[id.index()] = Some(shard);
         }
         count

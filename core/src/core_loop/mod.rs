@@ -23,6 +23,7 @@ mod groups;
 mod intake;
 #[cfg(test)]
 mod isolation_tests;
+mod members;
 mod outbox;
 #[cfg(test)]
 mod peer_tests;

@@ -95,6 +95,7 @@ impl Core {
         for shard in self.shards.iter_mut().flatten() {
             shard.tick(self.clock.now, self.clock.now_ms, self.live.write_timeout, &mut self.outbox);
         }
+        self.see_to_members();
         self.tick_peers();
         self.close_idle();
         self.close_unread();

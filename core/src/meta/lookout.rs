@@ -78,7 +78,11 @@ impl Lookout {
             };
             glommio::spawn_local(asking).detach();
         }
-        let seen = self.found.borrow().iter().map(|(node, found)| (*node, found.as_peer(now))).collect();
+        let silent = |found: &Found| now.saturating_duration_since(found.heard) >= limits::PEER_SUSPECTED;
+        let found = self.found.borrow();
+        let silent = found.iter().filter(|(_, found)| silent(found)).map(|(node, _)| *node).collect();
+        self.server.routes.set_silent(silent);
+        let seen = found.iter().map(|(node, found)| (*node, found.as_peer(now))).collect();
         *self.server.peers.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 }

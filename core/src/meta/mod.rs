@@ -11,7 +11,6 @@ mod asking;
 mod duties;
 mod lookout;
 mod machine;
-mod members;
 
 pub use asking::{AskError, ask};
 pub use duties::OwnNode;
@@ -32,8 +31,11 @@ use bytes::Bytes;
 use crossbeam_queue::SegQueue;
 
 use crate::cluster::map::{Change, Map};
+use crate::cluster::members::{self, Step};
+use crate::cluster::placement;
 use crate::ids::CoreId;
 use crate::limits;
+use crate::limits::map::META_VOTERS_MAX;
 use crate::node::{Asker, Background, GroupState, Order, Server, ShardStats};
 use crate::peers::Ties;
 
@@ -71,6 +73,8 @@ enum Waits {
     KeeperSurely(Asker),
     /// Nobody: the node owes it.
     Nobody,
+    /// Nobody: replicas get new places.
+    Placement,
 }
 
 /// The group that has the cluster's map.
@@ -91,6 +95,10 @@ pub struct Meta {
     /// Set while a step towards other members is under way.
     is_stepping: Rc<Cell<bool>>,
     looked_at_members: Instant,
+    /// The epoch of the map, and since when it is that.
+    at_rest: (u64, Instant),
+    /// The routing at which the places of replicas were looked at last.
+    placed_at: Option<u64>,
     /// True while the node is about to leave its cluster for another: nothing more is changed then.
     is_closed: bool,
     server: Arc<Server>,
@@ -151,7 +159,7 @@ impl Meta {
             seen.filter(|seen| seen.epoch() > map_epoch(&machine)).map_or_else(|| machine.borrow().map(), Arc::new);
         server.routes.set_old_map(newest);
         let links = ties.links.clone();
-        let group = ties.open(options, hooks, log, machine.clone()).await?;
+        let group = ties.open(options, hooks, log, machine.clone(), true).await?;
         machine.borrow_mut().publish_to(server.clone());
         Ok(Meta {
             group,
@@ -172,6 +180,8 @@ impl Meta {
             lookout: Lookout::new(links, server.clone()),
             is_stepping: Rc::default(),
             looked_at_members: Instant::now(),
+            at_rest: (0, Instant::now()),
+            placed_at: None,
             is_closed: false,
             server: server.clone(),
         })
@@ -373,6 +383,7 @@ impl Meta {
         self.lookout.turn(&self.machine.borrow().map(), self.own.newcomer.number);
         self.see_to_members();
         self.see_to_duties();
+        self.see_to_placement();
         answers
     }
 
@@ -408,7 +419,12 @@ impl Meta {
                 self.said = self.said.take().filter(|_| is_decided).map(|(change, _)| (change, true));
                 self.looked_at = None;
             }
-            Waits::Nobody => {}
+            Waits::Placement if is_refused => {
+                let text = String::from_utf8_lossy(&reply);
+                tracing::info!(reply = %text.trim_end(), "the new replicas are tried again");
+                self.placed_at = None;
+            }
+            Waits::Nobody | Waits::Placement => {}
         }
     }
 
@@ -421,7 +437,7 @@ impl Meta {
         }
         self.looked_at_members = now;
         let map = self.machine.borrow().map();
-        let Some(step) = members::next_step(&map, &self.group.members(), self.own.newcomer.number) else { return };
+        let Some(step) = self.next_step(&map) else { return };
         tracing::info!(?step, "the members of the group that has the map change");
         self.is_stepping.set(true);
         let (group, is_stepping, server) = (self.group.clone(), self.is_stepping.clone(), self.server.clone());
@@ -433,6 +449,37 @@ impl Meta {
             server.mailboxes.bell(CoreId(0)).ring_urgently();
         };
         glommio::spawn_local(stepping).detach();
+    }
+
+    /// The next step that makes the group's members the nodes of the map.
+    fn next_step(&self, map: &Map) -> Option<Step> {
+        let nodes: Vec<NodeId> = map.nodes().iter().map(|node| node.number).collect();
+        members::next_step(&nodes, META_VOTERS_MAX, &self.group.members(), self.own.newcomer.number)
+    }
+
+    /// On the leader: has groups with fewer replicas than they should have get more, once nodes have come and the map is at rest.
+    fn see_to_placement(&mut self) {
+        let (map, now) = (self.machine.borrow().map(), Instant::now());
+        if self.at_rest.0 != map.epoch() {
+            self.at_rest = (map.epoch(), now);
+        }
+        let version = self.server.routes.version();
+        let is_at_rest = now.saturating_duration_since(self.at_rest.1) >= limits::MAP_AT_REST;
+        if !is_at_rest || self.placed_at == Some(version) || self.is_closed || !self.group.is_leader() {
+            return;
+        }
+        self.placed_at = Some(version);
+        let routing = self.server.routes.now();
+        let Some(cluster) = routing.cluster.as_ref() else { return };
+        let placements = placement::grow(&map, &cluster.silent);
+        if placements.is_empty() {
+            return;
+        }
+        tracing::info!(groups = placements.len(), "groups get replicas on further nodes");
+        if let Err(reply) = self.propose_or_forward(&Change::PlaceGroups { placements }, Waits::Placement) {
+            tracing::info!(reply = reply.trim_end(), "the new replicas are tried again");
+            self.placed_at = None;
+        }
     }
 
     fn take_outcome(&self) -> Option<(u64, Outcome)> {
@@ -511,7 +558,7 @@ impl Meta {
     /// Returns whether the group's members are those of the map.
     fn is_settled(&self) -> bool {
         let map = self.machine.borrow().map();
-        members::next_step(&map, &self.group.members(), self.own.newcomer.number).is_none()
+        self.next_step(&map).is_none()
             && self.group.members().members.len() == map.nodes().len()
     }
 

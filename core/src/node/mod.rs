@@ -158,7 +158,7 @@ impl Server {
     pub fn why_away(&self, shard: ShardId) -> Option<CommandError> {
         match self.shards.get(shard).map(|stats| stats.state.get()) {
             Some(GroupState::Leader | GroupState::Closing) => None,
-            Some(GroupState::Follower | GroupState::Gone) => Some(CommandError::NOT_LED_HERE),
+            Some(GroupState::Follower | GroupState::Leaderless | GroupState::Gone) => Some(CommandError::NOT_LED_HERE),
             Some(GroupState::Failed) => Some(CommandError::SHARD_FAILED),
             Some(GroupState::Opening | GroupState::Recovering) | None => Some(CommandError::LOADING),
         }

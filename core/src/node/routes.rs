@@ -1,11 +1,14 @@
 //! The places of keys, for all cores: who holds a copy looks now and then if there is a newer one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use basalt_raft::NodeId;
+
 use crate::cluster::map::{ClusterId, GroupNumber, Map};
 use crate::cluster::{InCluster, LocalGroup, Router, Routing};
+use crate::ids::ShardId;
 
 /// The routing that is in force.
 #[derive(Debug)]
@@ -64,16 +67,48 @@ impl Routes {
 
     /// Puts another cluster in force, whose map is not there yet, on a node in a cluster.
     pub fn join(&self, id: ClusterId) {
-        self.change(|cluster| (cluster.id, cluster.map, cluster.old_map) = (id, None, None));
+        self.change(|cluster| {
+            (cluster.id, cluster.map, cluster.old_map) = (id, None, None);
+            cluster.leaders.clear();
+        });
     }
 
     /// Puts other groups in force, on a node in a cluster.
     pub fn set_local(&self, local: BTreeMap<GroupNumber, LocalGroup>) {
-        self.change(|cluster| cluster.local = local);
+        self.change(|cluster| {
+            cluster.leaders.retain(|number, _| local.contains_key(number));
+            cluster.local = local;
+        });
+    }
+
+    /// Puts in force who leads the group of a shard of this node, as far as that is known.
+    pub fn set_leader(&self, shard: ShardId, leader: Option<NodeId>) {
+        let mut now = self.lock();
+        let Some(cluster) = now.cluster.as_ref() else { return };
+        let mut local = cluster.local.iter().filter(|(_, group)| group.shard == shard);
+        let Some(number) = local.next().map(|(number, _)| *number) else { return };
+        if cluster.leaders.get(&number).copied() == leader {
+            return;
+        }
+        self.change_locked(&mut now, |cluster| match leader {
+            Some(leader) => drop(cluster.leaders.insert(number, leader)),
+            None => drop(cluster.leaders.remove(&number)),
+        });
+    }
+
+    /// Puts in force which other nodes do not answer.
+    pub fn set_silent(&self, silent: BTreeSet<NodeId>) {
+        let mut now = self.lock();
+        if now.cluster.as_ref().is_some_and(|cluster| cluster.silent != silent) {
+            self.change_locked(&mut now, |cluster| cluster.silent = silent);
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut InCluster)) {
-        let mut now = self.lock();
+        self.change_locked(&mut self.lock(), change);
+    }
+
+    fn change_locked(&self, now: &mut Arc<Routing>, change: impl FnOnce(&mut InCluster)) {
         let mut cluster = now.cluster.clone().expect("only a node in a cluster has a map");
         change(&mut cluster);
         *now = Arc::new(Routing::in_cluster(cluster, self.core_count));

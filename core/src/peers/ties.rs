@@ -25,7 +25,8 @@ pub struct Ties {
 }
 
 impl Ties {
-    /// Opens a group with them and waits until it takes requests.
+    /// Opens a group with them, and waits until it takes requests: where `is_patient`, whoever leads it, else only if no other node
+    /// can. A group that waits for others is a follower until it hears of them, and its reads wait for a barrier.
     ///
     /// # Errors
     /// As [`Group::open_with`] and [`Group::wait_ready`].
@@ -35,6 +36,7 @@ impl Ties {
         hooks: GroupHooks,
         log: RaftLog,
         machine: Rc<RefCell<dyn Machine>>,
+        is_patient: bool,
     ) -> Result<Group, Error> {
         let group = match self.transport {
             Some(transport) => Group::open_with(options, hooks, transport, log, machine).await?,
@@ -42,6 +44,9 @@ impl Ties {
         };
         if let Some(on_open) = self.on_open {
             on_open(&group);
+        }
+        if !is_patient && !group.is_only_voter() {
+            return Ok(group);
         }
         match group.wait_ready().await {
             Ok(()) => Ok(group),

@@ -14,13 +14,15 @@ use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
 use crate::cluster::map::{
-    Change, GroupNumber, Map, Node, Refused, forget_target, read_config_epoch, read_slot_ranges, read_slots,
+    Change, Group, GroupNumber, Map, Node, Refused, forget_target, read_config_epoch, read_slot_ranges, read_slots,
 };
+use crate::cluster::members::voters_wanted;
 use crate::cluster::texts::{self, Health, View};
 use crate::cluster::{InCluster, Routing};
 use crate::commands::{Args, CommandError, parse_i64};
+use crate::limits::map::REPLICAS_MAX;
 use crate::multi_shard::SlotKeys;
-use crate::node::{GroupState, Server};
+use crate::node::{GroupState, Server, ShardStats};
 
 impl From<Refused> for CommandError {
     fn from(refused: Refused) -> CommandError {
@@ -54,14 +56,19 @@ impl Known {
     /// Shows the cluster to a client.
     fn show(&self, server: &Server, write: impl FnOnce(&View<'_>)) {
         let cluster = self.cluster();
-        let leads = |shard| server.shards.get(shard).is_some_and(|stats| stats.state.get() == GroupState::Leader);
-        let led = cluster.local.iter().filter(|(_, group)| leads(group.shard));
-        let mut leaders: BTreeMap<GroupNumber, NodeId> = led.map(|(number, _)| (*number, cluster.myself)).collect();
-        // Groups have one replica, so whoever has one leads it, as long as it is there.
         let peers = server.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let is_there = |node: &NodeId| peers.get(node).is_some_and(|peer| peer.health == Health::Up);
-        let elsewhere = self.map.groups().iter().filter(|group| group.is_live && is_there(&group.home));
-        leaders.extend(elsewhere.map(|group| (group.number, group.home)));
+        let leads = |shard| server.shards.get(shard).is_some_and(|stats| stats.state.get() == GroupState::Leader);
+        let leader = |group: &Group| {
+            let local = cluster.local.get(&group.number);
+            let leader = cluster.leader_of(group).filter(|_| group.is_live)?;
+            let is_there = if leader == cluster.myself {
+                local.is_some_and(|local| leads(local.shard))
+            } else {
+                peers.get(&leader).is_some_and(|peer| peer.health == Health::Up)
+            };
+            is_there.then_some((group.number, leader))
+        };
+        let leaders: BTreeMap<GroupNumber, NodeId> = self.map.groups().iter().filter_map(leader).collect();
         write(&View {
             map: &self.map,
             myself: cluster.myself,
@@ -202,7 +209,8 @@ pub(super) fn reset(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Re
 
 /// Has the keeper give up all slots of the node. It closes the shards first and looks again; what is seen here only spares it that.
 fn give_up(server: &Server, refusal: &'static str) -> Ran {
-    if server.shards.iter().any(|stats| stats.state.get() != GroupState::Leader) {
+    let is_open = |stats: &ShardStats| matches!(stats.state.get(), GroupState::Leader | GroupState::Follower);
+    if !server.shards.iter().all(is_open) {
         return Err(CommandError::text("LOADING the node's shards are not all open"));
     }
     if server.shards.iter().any(|stats| stats.keys.iter().any(|keys| keys.get() > 0)) {
@@ -238,7 +246,17 @@ pub(super) fn save_config(context: &mut SessionContext<'_>, _: Args<'_>, reply: 
 /// `CLUSTER FORGET node`.
 pub(super) fn forget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let known = Known::of(context)?;
-    changed(Change::Forget { node: forget_target(&known.map, known.cluster().myself, args[2])? })
+    let node = forget_target(&known.map, known.cluster().myself, args[2])?;
+    let silent = &known.cluster().silent;
+    for group in known.map.groups().iter().filter(|group| group.replicas.contains(&node)) {
+        // The others have to agree on it, and to go on without it.
+        let others = group.replicas.iter().filter(|replica| **replica != node && !silent.contains(replica)).count();
+        if others < voters_wanted(group.replicas.len(), REPLICAS_MAX) / 2 + 1 {
+            let text = format!("ERR too few other replicas of group {} answer: it would take no more writes", group.number);
+            return Err(CommandError::owned(text));
+        }
+    }
+    changed(Change::ForgetWithReplicas { node })
 }
 
 /// `CLUSTER REPLICATE node`.

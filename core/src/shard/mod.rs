@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use basalt_raft::{Group, GroupHooks, GroupOptions, Reach};
+use basalt_raft::{Group, GroupHooks, GroupOptions, NodeId, Reach};
 use basalt_storage::keyspace::KeyCounts;
 use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdReader, DATABASE_COUNT, Rows, Store};
@@ -84,8 +84,8 @@ pub struct Shard {
     deadline_sums: [u128; DATABASE_COUNT],
     /// True if anything was run that another core's connection may hear of before the next tick.
     counts_changed: bool,
-    /// True if the other cores were told that this replica leads.
-    told_to_lead: bool,
+    /// The leader that the other cores were told of last, if they were.
+    told_leader: Option<Option<NodeId>>,
     /// True once the shard is to leave.
     is_closed_to_clients: bool,
     /// The division of the node's memory that the shard keeps to.
@@ -141,7 +141,7 @@ impl Shard {
         server.note_recovering(id, core);
         let rows_end = machine.borrow().store.applied().index;
         let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
-        let group = match ties.open(options, hooks, log, machine.clone()).await {
+        let group = match ties.open(options, hooks, log, machine.clone(), false).await {
             Ok(group) => group,
             Err(error) => {
                 // Closing the rows may block.
@@ -186,7 +186,7 @@ impl Shard {
             disk_measured: None,
             deadline_sums: [0; DATABASE_COUNT],
             counts_changed: false,
-            told_to_lead: true,
+            told_leader: None,
             is_closed_to_clients: false,
             shares_version,
             reply: Vec::new(),
@@ -324,18 +324,21 @@ impl Shard {
         self.is_closed_to_clients
     }
 
-    /// Returns whether this replica leads its group.
-    pub fn leads(&self) -> bool {
-        self.group.is_leader()
-    }
-
-    /// Tells the other cores if this replica has come to lead its group, or does not lead it any more.
+    /// Tells the other cores who leads the group, if that is another one than they were told last.
     pub fn tell_leadership(&mut self) {
-        let leads = self.group.is_leader();
-        if leads != self.told_to_lead && !self.has_failed() {
-            self.told_to_lead = leads;
-            self.server.note_state(self.id, if leads { GroupState::Leader } else { GroupState::Follower });
+        let leader = self.group.leader();
+        if self.told_leader == Some(leader) || self.has_failed() {
+            return;
         }
+        self.told_leader = Some(leader);
+        let state = match leader {
+            Some(_) if self.group.is_leader() => GroupState::Leader,
+            Some(_) => GroupState::Follower,
+            None => GroupState::Leaderless,
+        };
+        // Where requests are sent elsewhere from now on, they are before this replica refuses none.
+        self.server.routes.set_leader(self.id, leader);
+        self.server.note_state(self.id, state);
     }
 
     /// Returns whether a request of `mode` may be added. A plain read has no place in the batch; too much parked is all that bars

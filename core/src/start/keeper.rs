@@ -23,7 +23,7 @@ use crate::config::MemoryBudget;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::meta::{AskError, LEAVING, OpenMeta, OwnNode, ask, read_forwarded};
-use crate::node::{Asker, GroupState, Order, Reopening, Server};
+use crate::node::{Asker, GroupState, Order, Reopening, Server, ShardStats};
 
 /// Something for the keeper to do.
 pub(super) enum Event {
@@ -155,7 +155,10 @@ impl<'a> Keeper<'a> {
         }
         let has_failed = |index| self.server.shards[usize::from(index)].state.get() == GroupState::Failed;
         // That of the map is noted when there is one.
-        self.data.note_live(|index: u16| index != META_INDEX && !has_failed(index));
+        let open: BTreeSet<u16> = self.data.shards().iter().map(|group| group.index).collect();
+        let told: BTreeSet<u16> = open.into_iter().filter(|index| !has_failed(*index) && self.is_told(*index)).collect();
+        self.data.note_live(|index: u16| told.contains(&index));
+        self.is_behind = true;
         self.tell_local();
         Ok(Some(compactions))
     }
@@ -252,9 +255,20 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// Returns whether the log of a group that is open is that of its group, so that it must be there from now on: its founder's
+    /// is at once, any other once its leader has told of the group.
+    fn is_told(&self, index: u16) -> bool {
+        let has_log = |stats: &ShardStats| stats.last_log.get() > 0;
+        index == META_INDEX || self.data.group(index).founder || self.server.shards.get(ShardId(index)).is_some_and(has_log)
+    }
+
     /// Notes that a group which was created is part of its group.
     fn note_live(&mut self, index: u16) {
         if self.data.group(index).state != Kept::Creating {
+            return;
+        }
+        if !self.is_told(index) {
+            self.is_behind = true;
             return;
         }
         self.data.note_live(|other: u16| other == index);
@@ -544,17 +558,20 @@ impl<'a> Keeper<'a> {
         self.is_behind = false;
         self.note_live(META_INDEX);
         let is_open = |shard: &ShardId| {
-            self.server.shards.get(*shard).is_some_and(|stats| stats.state.get() == GroupState::Leader)
+            let is_open = |state| matches!(state, GroupState::Leader | GroupState::Follower | GroupState::Leaderless);
+            self.server.shards.get(*shard).is_some_and(|stats| is_open(stats.state.get()))
         };
         let open: Vec<u16> = self.data.shards().iter().map(|group| group.index).collect();
         for index in open.into_iter().filter(|index| is_open(&ShardId(*index))).collect::<Vec<_>>() {
             self.note_live(index);
         }
-        let is_mine = |group: &&Group| !group.is_live && group.home == myself;
-        for group in map.groups().iter().filter(is_mine) {
-            let is_here = self.data.groups().iter().any(|here| here.number == group.number.0);
-            if !is_here && !self.server.stop.is_requested() {
-                self.found(group.number);
+        for group in map.groups() {
+            let founds = !group.is_live && group.home == myself;
+            // Its home has founded it, and has all that it ever had: what is lost there must not begin anew.
+            let follows = group.is_live && group.home != myself && group.replicas.contains(&myself);
+            let is_here = || self.data.groups().iter().any(|here| here.number == group.number.0);
+            if (founds || follows) && !is_here() && !self.server.stop.is_requested() {
+                self.create(group.number, founds);
             }
         }
         let shards = self.data.shards();
@@ -619,6 +636,11 @@ impl<'a> Keeper<'a> {
     /// Closes all shards to see if they have keys.
     fn begin_to_give_up(&mut self, asker: Asker, refusal: &'static str) {
         let shards: BTreeSet<ShardId> = self.data.shards().iter().map(|group| ShardId(group.index)).collect();
+        let is_shared = |group: &&Group| group.replicas.len() > 1 && self.data.groups().iter().any(|here| here.number == group.number.0);
+        if let Some(shared) = self.server.routes.map().and_then(|map| map.groups().iter().find(is_shared).cloned()) {
+            let text = format!("-ERR group {} has replicas on other nodes: its slots cannot be given up\r\n", shared.number);
+            return self.server.answer_late(asker, text.into_bytes());
+        }
         let is_open = |shard: &ShardId| {
             self.server.shards.get(*shard).is_some_and(|stats| stats.state.get() == GroupState::Leader)
         };
@@ -670,9 +692,17 @@ impl<'a> Keeper<'a> {
         if !is_done {
             return self.open_again(closed.into_keys());
         }
-        for shard in closed.into_keys() {
+        // A group may have got another replica meanwhile: then the map has it still.
+        let map = self.server.routes.map();
+        let is_gone = |shard: &ShardId| {
+            let number = GroupNumber(self.data.group(shard.0).number);
+            map.as_ref().is_some_and(|map| map.group(number).is_none())
+        };
+        let (gone, kept): (Vec<ShardId>, Vec<ShardId>) = closed.into_keys().partition(is_gone);
+        for shard in gone {
             self.destroy(shard);
         }
+        self.open_again(kept.into_iter());
         self.tell_local();
         self.share_out();
         self.server.answer_late(asker, b"+OK\r\n".to_vec());
@@ -704,22 +734,22 @@ impl<'a> Keeper<'a> {
         self.server.routes.now().router.core_of_lane(self.data.group(shard.0).lane)
     }
 
-    /// Founds a group, and hands it to its core.
-    fn found(&mut self, number: GroupNumber) {
+    /// Founds a group, or makes room for the replica of one that its leader will tell of, and hands it to its core.
+    fn create(&mut self, number: GroupNumber, founds: bool) {
         if self.data.groups().len() > limits::SHARDS_MAX {
-            tracing::error!(group = number.0, "the group is not founded: this node has as many as it may");
+            tracing::error!(group = number.0, "the group is not opened: this node has as many as it may");
             self.is_behind = true;
             return;
         }
-        let shard = match self.data.create_group(number.0, true) {
+        let shard = match self.data.create_group(number.0, founds) {
             Ok(group) => ShardId(group.index),
             Err(error) => {
-                tracing::error!(group = number.0, %error, "the group cannot be founded, and is tried again");
+                tracing::error!(group = number.0, %error, "the group cannot be created, and is tried again");
                 self.is_behind = true;
                 return;
             }
         };
-        tracing::info!(group = number.0, shard = shard.0, "the group is founded");
+        tracing::info!(group = number.0, shard = shard.0, founds, "the group is created");
         // Known to all cores before any request may come for it.
         self.server.note_coming(shard, self.core_of(shard));
         self.tell_local();
@@ -734,9 +764,9 @@ impl<'a> Keeper<'a> {
         let is_open = |shard: &ShardId| {
             self.server.shards.get(*shard).is_some_and(|stats| stats.state.get() != GroupState::Failed)
         };
-        let lanes: BTreeSet<u16> = router.shards().filter(is_open).map(|shard| router.lane_of(shard)).collect();
+        let lanes: BTreeSet<u16> = router.all_shards().filter(is_open).map(|shard| router.lane_of(shard)).collect();
         let lane_count = if self.data.shares_log() { self.data.lane_count() } else { lanes.len() as u16 };
-        let count = router.shards().filter(is_open).count();
+        let count = router.all_shards().filter(is_open).count();
         if count > 0 {
             self.server.shares.set(MemoryBudget::new(&self.server.config, count as u16, lane_count));
         }

@@ -14,6 +14,7 @@ mod shards;
 mod surroundings;
 mod syncers;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::channel;
@@ -66,6 +67,8 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
             map: None,
             old_map: None,
             local: local_groups(&data),
+            leaders: BTreeMap::new(),
+            silent: BTreeSet::new(),
         };
         Routes::in_cluster(cluster, core_count as u16)
     } else {
@@ -201,7 +204,7 @@ pub(crate) fn make_server(
     let (core_count, clock) = (mailboxes.core_count(), Clock::default());
     let routing = routes.now();
     let core_of = |shard| routing.router.core_of(shard).expect("it is one of the router's");
-    let shards = routing.router.shards().map(|shard| (shard, core_of(shard)));
+    let shards = routing.router.all_shards().map(|shard| (shard, core_of(shard)));
     let run_id: String = (0..5).map(|_| format!("{:08x}", rand::random::<u32>())).collect();
     Server {
         settings: Settings::new(config.clone()),
@@ -209,7 +212,7 @@ pub(crate) fn make_server(
         config,
         open_files,
         cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),
-        groups_away: AtomicUsize::new(usize::from(routing.router.shard_count())),
+        groups_away: AtomicUsize::new(routing.router.all_shards().len()),
         shards: ShardTable::of(shards),
         routes,
         mailboxes: Arc::new(mailboxes),

@@ -89,7 +89,7 @@ impl<'a> Opener<'a> {
         let options_of_lane = |lane: &LaneDir| lane_options(server, tables, data, lane);
         let (lanes, mut faults) = split(at_once(&data.shared_lanes(), |lane| open_lane(lane, &options_of_lane(lane))));
         let opener = Opener { server: server.clone(), tables, syncers, lanes };
-        let ids: Vec<ShardId> = server.routes.now().router.shards().collect();
+        let ids: Vec<ShardId> = server.routes.now().router.all_shards().collect();
         let skip_of = |id: ShardId| config.skip_entry.filter(|entry| entry.shard == id.0).map(|entry| entry.index);
         let (shards, faults_of_shards) =
             split(at_once(&ids, |id| opener.open(data, *id, skip_of(*id)).map_err(|refused| refused.text)));

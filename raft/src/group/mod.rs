@@ -182,6 +182,8 @@ impl<D: Disk> Group<D> {
             group.abandon().await;
             return Err(error);
         }
+        // A founder has its members only now.
+        group.0.observe();
         Ok(group)
     }
 
@@ -399,6 +401,23 @@ impl<D: Disk> Group<D> {
     /// Returns true while this node leads the group, as far as it knows.
     pub fn is_leader(&self) -> bool {
         self.0.is_leader.get()
+    }
+
+    /// The node that leads the group, as far as this one knows.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.0.leader.get()
+    }
+
+    /// Returns true if this node is the group's only voter, so that nobody else can lead it.
+    pub fn is_only_voter(&self) -> bool {
+        self.0.alone_since.get().is_some()
+    }
+
+    /// Returns true if the group has no members but this node, learners included.
+    pub fn is_only_member(&self) -> bool {
+        let server = self.0.raft.server_metrics();
+        let server = server.borrow_watched();
+        self.is_only_voter() && server.membership_config.membership().nodes().count() == 1
     }
 
     /// Gives the log back after a shutdown, for who closes it where it may block. `None` if another handle of the group is left,

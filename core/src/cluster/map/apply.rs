@@ -43,6 +43,7 @@ impl Map {
             Change::Join { node, claimed } => self.join(node, &claimed),
             Change::Announce { node, incarnation, addresses } => self.announce(node, incarnation, addresses),
             Change::Forget { node } => self.forget(node),
+            Change::ForgetWithReplicas { node } => self.forget_with_replicas(node),
             Change::ClaimSlots { node, ranges } => self.claim_slots(node, &ranges),
             Change::ReleaseSlots { ranges } => self.release_slots(&ranges),
             Change::FlushSlots { node } => self.flush_slots(node),
@@ -177,6 +178,23 @@ impl Map {
         node.incarnation = incarnation;
         node.addresses = addresses;
         Ok(Outcome::Done)
+    }
+
+    fn forget_with_replicas(&mut self, number: NodeId) -> Result<Outcome, Refused> {
+        if let Ok(node) = self.known(number)
+            && let Some(group) = self.groups.iter().find(|group| group.home == number)
+        {
+            return Err(Refused::NodeInUse { name: node.name, group: group.number });
+        }
+        let before = self.groups.clone();
+        for group in &mut self.groups {
+            group.replicas.retain(|replica| *replica != number);
+        }
+        let outcome = self.forget(number);
+        if outcome.is_err() {
+            self.groups = before;
+        }
+        outcome
     }
 
     fn forget(&mut self, number: NodeId) -> Result<Outcome, Refused> {

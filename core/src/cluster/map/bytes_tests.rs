@@ -47,6 +47,7 @@ fn the_layout_of_changes_is_the_documented_one() {
             format!("01 03 {number_hex} 0400000000000000 00 0000 0000 0000 0000"),
         ),
         (Change::Forget { node }, format!("01 04 {number_hex}")),
+        (Change::ForgetWithReplicas { node }, format!("01 14 {number_hex}")),
         (
             Change::ClaimSlots { node, ranges: vec![range(5, 5), range(0, 3)] },
             format!("01 05 {number_hex} 02000000 0500 0500 0000 0300"),

@@ -137,6 +137,11 @@ pub enum Change {
         /// The number.
         count: u8,
     },
+    /// A node leaves, or has left before, with its replicas of groups whose home is another one.
+    ForgetWithReplicas {
+        /// The node.
+        node: NodeId,
+    },
     /// A node is to be emptied, or is not any more.
     SetDraining {
         /// The node.

@@ -139,6 +139,7 @@ pub fn changes() -> impl Strategy<Value = Change> {
         2 => (node(), 0..5u64, some_addresses())
             .prop_map(|(node, incarnation, addresses)| Change::Announce { node, incarnation, addresses }),
         2 => node().prop_map(|node| Change::Forget { node }),
+        2 => node().prop_map(|node| Change::ForgetWithReplicas { node }),
         4 => (node(), ranges()).prop_map(|(node, ranges)| Change::ClaimSlots { node, ranges }),
         2 => ranges().prop_map(|ranges| Change::ReleaseSlots { ranges }),
         1 => node().prop_map(|node| Change::FlushSlots { node }),

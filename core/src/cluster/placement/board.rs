@@ -146,6 +146,16 @@ impl Board {
         0..self.rows.len()
     }
 
+    /// The place of a group among those of the map.
+    pub(super) fn place(&self, row: usize) -> usize {
+        self.rows[row].at
+    }
+
+    /// The node on a seat.
+    pub(super) fn number(&self, seat: usize) -> NodeId {
+        self.seats[seat].number
+    }
+
     pub(super) fn can_lead(&self, seat: usize) -> bool {
         self.seats[seat].can_lead
     }

@@ -29,6 +29,8 @@ use std::collections::BTreeSet;
 use basalt_raft::NodeId;
 
 use super::map::{GroupPlacement, Map};
+use super::members::voters_wanted;
+use crate::limits::map::REPLICAS_MAX;
 use board::Board;
 
 /// Returns the groups that should have another place than in `map`, with that place, in the order of their numbers. `lost` are the
@@ -38,4 +40,25 @@ pub fn place(map: &Map, lost: &BTreeSet<NodeId>) -> Vec<GroupPlacement> {
     homes::settle(&mut board);
     replicas::settle(&mut board);
     board.changed(map)
+}
+
+/// Returns the groups that have fewer replicas than they should in `map` and could have more, with as many as they can have. Nothing
+/// moves, and homes stay. `lost` are nodes that get none now. Where there are too few nodes for all that are wanted, it is an odd
+/// number: one more would survive no more losses.
+pub fn grow(map: &Map, lost: &BTreeSet<NodeId>) -> Vec<GroupPlacement> {
+    let mut board = Board::of(map, lost);
+    let grown = board.rows().filter_map(|row| {
+        let group = &map.groups()[board.place(row)];
+        let free = board.seats().len() - board.replicas(row).len();
+        let (wanted, possible) = (usize::from(map.replicas_wanted(group)), group.replicas.len() + free);
+        let count = if possible >= wanted { wanted } else { voters_wanted(possible, REPLICAS_MAX) };
+        let mut replicas = group.replicas.clone();
+        for _ in replicas.len()..count {
+            let seat = replicas::add_one(&mut board, row);
+            replicas.push(board.number(seat));
+        }
+        replicas.sort_unstable();
+        (replicas != group.replicas).then_some(GroupPlacement { group: group.number, home: group.home, replicas })
+    });
+    grown.collect()
 }

@@ -102,13 +102,16 @@ fn drop_one(board: &mut Board, group: usize) {
     board.remove(group, worst.expect("there is one replica beside the home, since one is wanted at least"));
 }
 
-fn add_one(board: &mut Board, group: usize) {
+/// Gives the group one more replica, and returns its seat.
+pub(super) fn add_one(board: &mut Board, group: usize) -> usize {
     let possible = board.seats().filter(|seat| !board.replicas(group).contains(seat));
     let best = possible.min_by_key(|seat| {
         let (in_zone, follows) = (board.in_zone_of(group, *seat), board.follows_home(group, *seat));
         (in_zone, !follows, board.groups_at(*seat).len(), *seat)
     });
-    board.insert(group, best.expect("no more replicas are wanted than there are seats"));
+    let best = best.expect("no more replicas are wanted than there are seats");
+    board.insert(group, best);
+    best
 }
 
 /// Moves one replica of the group to where it is better for it. Returns true if there was one.

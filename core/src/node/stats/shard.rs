@@ -36,8 +36,10 @@ pub enum GroupState {
     Recovering,
     /// It takes requests.
     Leader,
-    /// Another replica leads it, or none: what concerns it is refused.
+    /// Another replica leads it: what concerns it is sent there.
     Follower,
+    /// No replica leads it as far as this one knows: what concerns it is refused.
+    Leaderless,
     /// Writes the rows that it has in memory to disk before it ends.
     Closing,
     /// It has stopped through a fault of its own, and is not opened again before that is ordered.
@@ -54,6 +56,7 @@ impl GroupState {
             GroupState::Recovering => "recovering",
             GroupState::Leader => "leader",
             GroupState::Follower => "follower",
+            GroupState::Leaderless => "leaderless",
             GroupState::Closing => "closing",
             GroupState::Failed => "failed",
             GroupState::Gone => "gone",
@@ -65,17 +68,18 @@ impl GroupState {
         matches!(self, GroupState::Leader | GroupState::Closing)
     }
 
-    /// Returns whether requests for it are refused.
+    /// Returns whether requests for it are refused. Those for one that another leads are sent there, and none should come.
     pub fn is_away(self) -> bool {
-        !self.serves() && self != GroupState::Gone
+        !self.serves() && !matches!(self, GroupState::Follower | GroupState::Gone)
     }
 
     fn of(told: u8) -> GroupState {
-        const STATES: [GroupState; 7] = [
+        const STATES: [GroupState; 8] = [
             GroupState::Opening,
             GroupState::Recovering,
             GroupState::Leader,
             GroupState::Follower,
+            GroupState::Leaderless,
             GroupState::Closing,
             GroupState::Failed,
             GroupState::Gone,

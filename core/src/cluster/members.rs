@@ -1,32 +1,34 @@
-//! The members of the map's group: every node of the map is one, some of them voters. The leader sees to it, a step at a time.
+//! The members of a group: every node that the map wants to have it is one, some of them voters. The leader sees to it, a step at a
+//! time.
+//!
+//! What a newcomer would get wrong: with an even number of nodes one of them has no vote. It would make the majority larger, and no
+//! more losses would be survived.
 
 use std::collections::BTreeSet;
 
 use basalt_raft::{Former, Group, Members, NodeId, PeerAddress, Standing};
 
-use crate::cluster::map::Map;
-use crate::limits::map::META_VOTERS_MAX;
 
 /// One step on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A node of the map is to be told of it.
+pub enum Step {
+    /// A node is to have it too.
     Add(NodeId),
     /// These are to vote.
     Vote(BTreeSet<NodeId>),
-    /// A node has left the map.
+    /// A node is not to have it any more.
     Remove(NodeId),
 }
 
 /// The number of voters among so many nodes: an odd one, since one more than that would survive no more losses.
-fn voters_wanted(nodes: usize) -> usize {
-    nodes.saturating_sub(1 - nodes % 2).clamp(1, META_VOTERS_MAX)
+pub fn voters_wanted(nodes: usize, voters_max: usize) -> usize {
+    nodes.saturating_sub(1 - nodes % 2).clamp(1, voters_max)
 }
 
-/// The next step that makes the members those of the map; `None` if they are, or nothing can be done now.
-pub(super) fn next_step(map: &Map, members: &Members, myself: NodeId) -> Option<Step> {
-    // Nobody is in a cluster that is not founded yet.
-    if map.nodes().is_empty() {
+/// The next step that makes the members `wanted`, at most `voters_max` of them voters; `None` if they are, or nothing can be done
+/// now, or nobody is wanted.
+pub fn next_step(wanted: &[NodeId], voters_max: usize, members: &Members, myself: NodeId) -> Option<Step> {
+    if wanted.is_empty() {
         return None;
     }
     if members.is_changing {
@@ -38,20 +40,20 @@ pub(super) fn next_step(map: &Map, members: &Members, myself: NodeId) -> Option<
             .any(|member| member.standing != Standing::Voter && member.standing != Standing::Learner)
             .then_some(Step::Vote(voters));
     }
-    if let Some(new) = map.nodes().iter().find(|node| members.get(node.number).is_none()) {
-        return Some(Step::Add(new.number));
+    if let Some(new) = wanted.iter().find(|node| members.get(**node).is_none()) {
+        return Some(Step::Add(*new));
     }
-    let stays = |node: NodeId| map.node(node).is_some();
+    let stays = |node: NodeId| wanted.contains(&node);
     let is_able = |node: NodeId| {
         let progress = members.get(node).and_then(|member| member.progress);
         node == myself || progress.is_some_and(|progress| progress.is_caught_up)
     };
     let voters = members.voters();
-    let wanted = voters_wanted(map.nodes().len());
+    let count = voters_wanted(wanted.len(), voters_max);
     let mut chosen: BTreeSet<NodeId> = voters.iter().copied().filter(|voter| stays(*voter)).collect();
     // Those that vote stay; among others the first ones that have caught up come to it.
-    for node in map.nodes().iter().map(|node| node.number).filter(|node| is_able(*node)) {
-        if chosen.len() < wanted {
+    for node in wanted.iter().copied().filter(|node| is_able(*node)) {
+        if chosen.len() < count {
             chosen.insert(node);
         }
     }
@@ -61,7 +63,7 @@ pub(super) fn next_step(map: &Map, members: &Members, myself: NodeId) -> Option<
         chosen.remove(&last.unwrap_or(myself));
     }
     // More than are wanted where a node has left: those go first that are behind.
-    while chosen.len() > wanted {
+    while chosen.len() > count {
         let others = || chosen.iter().copied().filter(|node| *node != myself);
         let Some(last) = others().rfind(|node| !is_able(*node)).or_else(|| others().next_back()) else {
             break;
@@ -78,7 +80,7 @@ pub(super) fn next_step(map: &Map, members: &Members, myself: NodeId) -> Option<
 ///
 /// # Errors
 /// The reason that it was not taken; it is tried again.
-pub(super) async fn take(group: Group, step: Step) -> Result<(), String> {
+pub async fn take(group: Group, step: Step) -> Result<(), String> {
     let taken = match step {
         // It is never connected to: the map says where a node is.
         Step::Add(node) => group.add_learner(node, PeerAddress::default()).await,
@@ -93,7 +95,9 @@ mod tests {
     use basalt_raft::{Member, Progress};
 
     use super::*;
-    use crate::cluster::map::testing::{number, with_nodes};
+    use crate::cluster::map::testing::number;
+
+    const VOTERS_MAX: usize = 5;
 
     fn members(of: &[(u64, Standing, bool)]) -> Members {
         let member = |&(node, standing, is_caught_up)| {
@@ -103,21 +107,24 @@ mod tests {
         Members { members: of.iter().map(member).collect(), is_changing: false }
     }
 
+    fn first(count: u64) -> Vec<NodeId> {
+        (1..=count).map(number).collect()
+    }
+
     fn vote(nodes: &[u64]) -> Option<Step> {
         Some(Step::Vote(nodes.iter().copied().map(number).collect()))
     }
 
     #[test]
     fn there_is_an_odd_number_of_voters() {
-        let wanted = [1, 2, 3, 4, 5, 6, 7, 100].map(voters_wanted);
+        let wanted = [1, 2, 3, 4, 5, 6, 7, 100].map(|nodes| voters_wanted(nodes, VOTERS_MAX));
         assert_eq!(wanted, [1, 1, 3, 3, 5, 5, 5, 5]);
     }
 
     #[test]
     fn nodes_learn_and_vote_once_they_have_caught_up() {
         use Standing::{Learner, Voter};
-        let map = with_nodes(3);
-        let next = |of: &[_]| next_step(&map, &members(of), number(1));
+        let next = |of: &[_]| next_step(&first(3), VOTERS_MAX, &members(of), number(1));
         assert_eq!(next(&[(1, Voter, true)]), Some(Step::Add(number(2))));
         assert_eq!(next(&[(1, Voter, true), (2, Learner, true)]), Some(Step::Add(number(3))));
         assert_eq!(
@@ -127,7 +134,7 @@ mod tests {
         );
         assert_eq!(next(&[(1, Voter, true), (2, Learner, true), (3, Learner, true)]), vote(&[1, 2, 3]));
         assert_eq!(next(&[(1, Voter, true), (2, Voter, false), (3, Voter, true)]), None);
-        // One that has left the map.
+        // One that is not wanted any more.
         let all = [(1, Voter, true), (2, Voter, true), (3, Voter, true), (9, Learner, false)];
         assert_eq!(next(&all), Some(Step::Remove(number(9))));
         let all = [(1, Voter, true), (2, Voter, true), (3, Learner, true), (9, Voter, false)];
@@ -141,11 +148,11 @@ mod tests {
             let numbered = (1..=5).zip(able);
             members(&numbered.map(|(node, is_able)| (node, Voter, is_able)).collect::<Vec<_>>())
         };
-        let next = |nodes, able, leader| next_step(&with_nodes(nodes), &all(able), number(leader));
+        let next = |nodes, able, leader| next_step(&first(nodes), VOTERS_MAX, &all(able), number(leader));
         assert_eq!(next(4, [true; 5], 1), vote(&[1, 2, 3]), "the last one goes too");
         assert_eq!(next(4, [true; 5], 4), vote(&[1, 2, 4]), "but not the leader");
         assert_eq!(next(4, [true, false, true, true, true], 4), vote(&[1, 3, 4]), "who is behind goes first");
         assert_eq!(next(2, [true; 5], 2), vote(&[2]));
-        assert_eq!(next_step(&Map::new(), &members(&[(1, Voter, true)]), number(1)), None, "nothing is founded yet");
+        assert_eq!(next_step(&[], VOTERS_MAX, &members(&[(1, Voter, true)]), number(1)), None, "nothing is founded yet");
     }
 }

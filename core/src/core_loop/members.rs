@@ -1,0 +1,107 @@
+//! The members of the groups that a core leads: made those of the map, a step at a time, and led by their homes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Instant;
+
+use basalt_raft::{NodeId, Standing};
+
+use super::core::Core;
+use crate::cluster::map::Group;
+use crate::cluster::members;
+use crate::ids::ShardId;
+use crate::limits;
+use crate::shard::Shard;
+
+/// What a core knows of the members of its groups.
+#[derive(Default)]
+pub(super) struct Members {
+    looked: Option<Instant>,
+    /// Shards of which a step is under way.
+    stepping: Rc<RefCell<BTreeSet<ShardId>>>,
+    /// Shards whose homes have been able to lead them, and since when.
+    homes_are_back: BTreeMap<ShardId, Instant>,
+}
+
+impl Core {
+    /// Takes the next step of each group that this core leads, if one is due.
+    pub(super) fn see_to_members(&mut self) {
+        let now = self.clock.now;
+        let is_due = |looked: Instant| now.saturating_duration_since(looked) >= limits::MEMBERS_LOOK;
+        let Some(cluster) = self.routing.cluster.as_ref().filter(|_| self.members.looked.is_none_or(is_due)) else {
+            return;
+        };
+        self.members.looked = Some(now);
+        let Some(map) = cluster.map.as_ref() else { return };
+        for (number, local) in &cluster.local {
+            let (Some(group), Some(shard)) = (map.group(*number), self.shards.get(local.shard.index())) else { continue };
+            let led = shard.as_ref().filter(|shard| shard.group().is_leader() && !shard.takes_nothing());
+            match led {
+                Some(shard) if group.is_live => self.members.step(shard, group, cluster.myself, now),
+                _ => drop(self.members.homes_are_back.remove(&local.shard)),
+            }
+        }
+    }
+}
+
+impl Members {
+    fn step(&mut self, shard: &Shard, wanted: &Group, myself: NodeId, now: Instant) {
+        let (id, group) = (shard.id(), shard.group().clone());
+        if self.stepping.borrow().contains(&id) {
+            return;
+        }
+        // One alone has nobody to ask.
+        if wanted.replicas == [myself] && group.is_only_member() {
+            return;
+        }
+        let members = group.members();
+        let stepping = Stepping::begin(&self.stepping, id);
+        if let Some(step) = members::next_step(&wanted.replicas, limits::map::REPLICAS_MAX, &members, myself) {
+            tracing::info!(group = wanted.number.0, shard = id.0, ?step, "the members of the group change");
+            glommio::spawn_local(async move {
+                if let Err(reason) = members::take(group, step).await {
+                    tracing::info!(shard = id.0, reason, "a step of the members is to be taken again");
+                }
+                drop(stepping);
+            })
+            .detach();
+            return;
+        }
+        let home = members.get(wanted.home).filter(|home| home.standing == Standing::Voter && wanted.home != myself);
+        if home.and_then(|home| home.progress).is_none_or(|progress| !progress.is_caught_up) {
+            self.homes_are_back.remove(&id);
+            return;
+        }
+        let since = *self.homes_are_back.entry(id).or_insert(now);
+        if now.saturating_duration_since(since) < limits::HOME_IS_BACK {
+            return;
+        }
+        self.homes_are_back.remove(&id);
+        let home = wanted.home;
+        tracing::info!(group = wanted.number.0, shard = id.0, home = home.0, "the group's home gets the lead back");
+        glommio::spawn_local(async move {
+            if let Err(error) = group.hand_over(home).await {
+                tracing::info!(shard = id.0, %error, "the group's home did not get the lead");
+            }
+            drop(stepping);
+        })
+        .detach();
+    }
+}
+
+/// Marks a step of a shard as under way.
+struct Stepping(Rc<RefCell<BTreeSet<ShardId>>>, ShardId);
+
+impl Stepping {
+    fn begin(stepping: &Rc<RefCell<BTreeSet<ShardId>>>, shard: ShardId) -> Stepping {
+        stepping.borrow_mut().insert(shard);
+        Stepping(stepping.clone(), shard)
+    }
+}
+
+impl Drop for Stepping {
+    fn drop(&mut self) {
+        self.0.borrow_mut().remove(&self.1);
+    }
+}
