@@ -21,7 +21,6 @@ mod node;
 mod peers;
 mod session_commands;
 mod shard;
-#[cfg(any(test, feature = "internals"))]
 mod snapshots;
 pub mod start;
 

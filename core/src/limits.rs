@@ -492,6 +492,9 @@ pub const MAP_AT_REST: Duration = Duration::from_secs(3);
 /// Time between two looks at the members of the groups that a core leads.
 pub const MEMBERS_LOOK: Duration = Duration::from_millis(250);
 
+/// Longest wait at a stop until other nodes lead what this one has led.
+pub const LEADS_LEAVE_MAX: Duration = Duration::from_secs(2);
+
 /// Time for which the home of a group must have been caught up before its leader gives it the lead back.
 pub const HOME_IS_BACK: Duration = Duration::from_secs(5);
 
@@ -797,9 +800,14 @@ pub mod map {
 // --- snapshots ---------------------------------------------------------------------------------------------------------------
 
 /// The bounds of snapshots on their way between nodes.
-#[cfg(any(test, feature = "internals"))]
 pub mod snapshots {
     use std::time::Duration;
+
+    /// Bytes per second of all snapshots that a node sends: a gigabit network carries them, and the disks have time for others.
+    pub const BYTES_PER_SECOND: u64 = 100 << 20;
+
+    /// Bytes that go at once when none have gone for long.
+    pub const BURST_BYTES: u64 = 8 << 20;
 
     /// Bytes of a file in one message: it goes in one frame, with its head and position.
     pub const PIECE_BYTES: usize = 60 << 10;

@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 
 use basalt_raft::{Former, Group, Members, NodeId, PeerAddress, Standing};
 
-
 /// One step on the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -153,6 +152,10 @@ mod tests {
         assert_eq!(next(4, [true; 5], 4), vote(&[1, 2, 4]), "but not the leader");
         assert_eq!(next(4, [true, false, true, true, true], 4), vote(&[1, 3, 4]), "who is behind goes first");
         assert_eq!(next(2, [true; 5], 2), vote(&[2]));
-        assert_eq!(next_step(&[], VOTERS_MAX, &members(&[(1, Voter, true)]), number(1)), None, "nothing is founded yet");
+        assert_eq!(
+            next_step(&[], VOTERS_MAX, &members(&[(1, Voter, true)]), number(1)),
+            None,
+            "nothing is founded yet"
+        );
     }
 }

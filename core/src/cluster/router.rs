@@ -69,8 +69,7 @@ impl Router {
         }
         let mut all_shards: Vec<ShardId> = lanes.iter().map(|(shard, _)| ShardId(*shard)).collect();
         all_shards.sort_unstable();
-        let shards: Vec<ShardId> =
-            all_shards.iter().copied().filter(|shard| !followers.contains(&shard.0)).collect();
+        let shards: Vec<ShardId> = all_shards.iter().copied().filter(|shard| !followers.contains(&shard.0)).collect();
         let first = shard_of_slot[0];
         let only = (first != NONE && shard_of_slot.iter().all(|shard| *shard == first)).then_some(ShardId(first));
         Router {

@@ -141,7 +141,8 @@ impl InCluster {
             SlotOwner::Claimed(_) => Elsewhere::Down,
             SlotOwner::Group(group) => {
                 let leader = map.group(group).and_then(|group| self.leader_of(group));
-                let Some(node) = leader.filter(|leader| *leader != self.myself).and_then(|leader| map.node(leader)) else {
+                let Some(node) = leader.filter(|leader| *leader != self.myself).and_then(|leader| map.node(leader))
+                else {
                     return Elsewhere::Down;
                 };
                 Elsewhere::Moved { slot: slot.index(), ip: node.addresses.ip, port: node.addresses.port }

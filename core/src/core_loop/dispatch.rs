@@ -27,7 +27,8 @@ use basalt_net::resp::Reply;
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
 
 /// The reply to an order for which others wait already.
-const KEEPER_IS_BUSY: CommandError = CommandError::text("BUSY other changes of the node's groups are under way, try again");
+const KEEPER_IS_BUSY: CommandError =
+    CommandError::text("BUSY other changes of the node's groups are under way, try again");
 
 /// Returns whether a connection may not call `command`: with the old protocol, one that has subscribed may do little else, since
 /// its client could not tell replies from messages.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Instant;
 
-use basalt_raft::{NodeId, Standing};
+use basalt_raft::{Group, Member, NodeId, Standing};
 
 use super::core::Core;
-use crate::cluster::map::Group;
+use crate::cluster::map;
 use crate::cluster::members;
 use crate::ids::ShardId;
 use crate::limits;
@@ -20,6 +20,8 @@ pub(super) struct Members {
     looked: Option<Instant>,
     /// Shards of which a step is under way.
     stepping: Rc<RefCell<BTreeSet<ShardId>>>,
+    /// The time since which leads are given away, and those that were.
+    leaving: Option<(Instant, Vec<u32>)>,
     /// Shards whose homes have been able to lead them, and since when.
     homes_are_back: BTreeMap<ShardId, Instant>,
 }
@@ -35,7 +37,9 @@ impl Core {
         self.members.looked = Some(now);
         let Some(map) = cluster.map.as_ref() else { return };
         for (number, local) in &cluster.local {
-            let (Some(group), Some(shard)) = (map.group(*number), self.shards.get(local.shard.index())) else { continue };
+            let (Some(group), Some(shard)) = (map.group(*number), self.shards.get(local.shard.index())) else {
+                continue;
+            };
             let led = shard.as_ref().filter(|shard| shard.group().is_leader() && !shard.takes_nothing());
             match led {
                 Some(shard) if group.is_live => self.members.step(shard, group, cluster.myself, now),
@@ -46,7 +50,37 @@ impl Core {
 }
 
 impl Members {
-    fn step(&mut self, shard: &Shard, wanted: &Group, myself: NodeId, now: Instant) {
+    /// Gives the leads of these groups to other nodes that have caught up; returns whether one of them is still led here, and is
+    /// worth waiting for.
+    pub(super) fn leave_leads<'a>(&mut self, groups: impl Iterator<Item = &'a Group>, now: Instant) -> bool {
+        let (since, given) = self.leaving.get_or_insert_with(|| (now, Vec::new()));
+        if now.saturating_duration_since(*since) >= limits::LEADS_LEAVE_MAX {
+            return false;
+        }
+        let mut is_left = false;
+        for group in groups.filter(|group| group.is_leader() && !group.is_only_member()) {
+            let members = group.members().members;
+            let is_heir = |member: &&Member| {
+                member.standing == Standing::Voter && member.progress.is_some_and(|progress| progress.is_caught_up)
+            };
+            let Some(heir) = members.iter().find(is_heir).map(|member| member.node) else { continue };
+            is_left = true;
+            if given.contains(&group.shard()) {
+                continue;
+            }
+            given.push(group.shard());
+            let group = group.clone();
+            glommio::spawn_local(async move {
+                if let Err(error) = group.hand_over(heir).await {
+                    tracing::info!(shard = group.shard(), %error, "the lead is not given away before the stop");
+                }
+            })
+            .detach();
+        }
+        is_left
+    }
+
+    fn step(&mut self, shard: &Shard, wanted: &map::Group, myself: NodeId, now: Instant) {
         let (id, group) = (shard.id(), shard.group().clone());
         if self.stepping.borrow().contains(&id) {
             return;

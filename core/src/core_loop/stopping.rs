@@ -11,7 +11,7 @@ impl Core {
     /// Moves a stop on. True once this core may end: every request is answered and no other core needs it.
     pub fn advance_stop(&mut self) -> bool {
         if self.stopping.is_none() {
-            if !self.server.stop.is_requested() {
+            if !self.server.stop.is_requested() || self.leaves_leads() {
                 return false;
             }
             self.ring.stop_listening();
@@ -31,6 +31,17 @@ impl Core {
         let quiet = self.server.stop.all_quiet(self.server.mailboxes.core_count());
         let failed = self.server.stop.failure().is_some();
         failed || (stopping.quiet && quiet && (late || !self.is_busy()))
+    }
+
+    /// Gives the lead of groups to other nodes before a wanted stop, so that their clients are told where to go on. Returns whether
+    /// that is to be waited for.
+    fn leaves_leads(&mut self) -> bool {
+        if self.routing.cluster.is_none() || self.server.stop.failure().is_some() {
+            return false;
+        }
+        let shards = self.shards.iter().flatten().filter(|shard| !shard.takes_nothing()).map(Shard::group);
+        let meta = self.meta.as_ref().map(|meta| meta.group());
+        self.members.leave_leads(shards.chain(meta), self.clock.now)
     }
 
     /// Returns whether some of the core's groups have something to answer.

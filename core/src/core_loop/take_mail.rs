@@ -1,5 +1,8 @@
 //! Mail that other cores and threads have left, and requests that wait until their shards have room.
 
+use basalt_net::peer::{Unable, UnableReason};
+use basalt_raft::Error;
+
 use super::clients::run_control;
 use super::core::{Core, HalfRun};
 use super::outbox::Outbox;
@@ -11,7 +14,7 @@ use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
 use crate::mail::Message;
 use crate::meta::Meta;
-use crate::node::Asker;
+use crate::node::{ArrivedSnapshot, Asker};
 use crate::shard::{Shard, ShardHost as _};
 
 /// Returns whether what was set aside for `shard` can be run: there is room for it, and for a reply that is made at once.
@@ -92,6 +95,7 @@ impl Core {
                 count += 1;
             }
         }
+        count += self.take_snapshots();
         if let Some(meta) = &mut self.meta {
             while let Some((change, asker)) = server.late_changes.pop() {
                 meta.order(&change, asker);
@@ -104,6 +108,24 @@ impl Core {
         }
         count += self.let_shards_leave();
         self.tell_what_shards_take();
+        count
+    }
+
+    /// Hands snapshots that have come to their groups; returns how many there were.
+    fn take_snapshots(&self) -> usize {
+        let mut count = 0;
+        while let Some(ArrivedSnapshot { group, snapshot, answer }) =
+            self.server.arrived_snapshots[self.id.index()].pop()
+        {
+            count += 1;
+            // Without a group the answer is dropped, and says so.
+            let Some(group) = self.groups.find(group) else { continue };
+            let installing = async move {
+                let unused = |error: Error| Unable::new(UnableReason::Damaged, error.to_string());
+                answer.send(group.receive_snapshot(snapshot).await.map_err(unused));
+            };
+            glommio::spawn_local(installing).detach();
+        }
         count
     }
 

@@ -533,6 +533,11 @@ impl Meta {
         true
     }
 
+    /// The group itself.
+    pub fn group(&self) -> &Group {
+        &self.group
+    }
+
     /// Returns whether answers to somebody are outstanding.
     pub fn is_busy(&self) -> bool {
         let forwarding = &self.forwarding;
@@ -558,8 +563,7 @@ impl Meta {
     /// Returns whether the group's members are those of the map.
     fn is_settled(&self) -> bool {
         let map = self.machine.borrow().map();
-        self.next_step(&map).is_none()
-            && self.group.members().members.len() == map.nodes().len()
+        self.next_step(&map).is_none() && self.group.members().members.len() == map.nodes().len()
     }
 
     /// Closes the group without writing anything, and gives back what of its files is open. Whoever waits is told.

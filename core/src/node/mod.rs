@@ -21,15 +21,15 @@ pub use stop::Stop;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use basalt_raft::NodeId;
+use basalt_raft::{NodeId, ReceivedSnapshot};
 use basalt_storage::BlockCache;
 use crossbeam_queue::SegQueue;
 
 use crate::boot::OpenFiles;
-use crate::cluster::map::Change;
+use crate::cluster::map::{Change, GroupNumber};
 use crate::cluster::texts::Peer;
 use crate::commands::{CommandError, ReplyBounds};
 use crate::config::Config;
@@ -37,6 +37,7 @@ use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
 use crate::mail::{Mailboxes, Takes};
+use crate::snapshots::{Answer, Progress};
 
 /// The node, as all of its cores share it.
 pub struct Server {
@@ -85,8 +86,25 @@ pub struct Server {
     /// Changes of the cluster's map that other threads want, for the core that has its group, and who waits for them: at most one,
     /// that of the attempt to give up all slots.
     pub late_changes: SegQueue<(Change, Asker)>,
+    /// Tells which snapshots are on their way from this node, and which to it. Empty on a node alone.
+    pub snapshots: OnceLock<UnderWay>,
+    /// Snapshots that have come for groups, by the core that has them: of each group one, and few at once.
+    pub arrived_snapshots: Box<[SegQueue<ArrivedSnapshot>]>,
     /// The way of orders to the keeper of the groups.
     pub orders: Orders,
+}
+
+/// Tells which snapshots are on their way from this node, and which to it.
+pub type UnderWay = Box<dyn Fn() -> [Vec<Progress>; 2] + Send + Sync>;
+
+/// A snapshot that has come for a group from its leader.
+pub struct ArrivedSnapshot {
+    /// The group.
+    pub group: GroupNumber,
+    /// The snapshot, whole and checked.
+    pub snapshot: ReceivedSnapshot,
+    /// Takes what the group says to it.
+    pub answer: Answer,
 }
 
 /// Something that the keeper of the groups is to do.

@@ -33,7 +33,6 @@ mod transport;
 pub use figures::Figures;
 pub use surroundings::{Place, Surroundings};
 pub use ties::Ties;
-#[cfg(any(test, feature = "internals"))]
 pub(crate) use translate::{to_vote, vote_of};
 
 use std::cell::RefCell;

@@ -38,6 +38,8 @@ impl Ties {
         machine: Rc<RefCell<dyn Machine>>,
         is_patient: bool,
     ) -> Result<Group, Error> {
+        // Its members are those of the options until it has written them.
+        let founds_alone = options.founder && options.voters.len() == 1;
         let group = match self.transport {
             Some(transport) => Group::open_with(options, hooks, transport, log, machine).await?,
             None => Group::open(options, hooks, log, machine).await?,
@@ -45,7 +47,7 @@ impl Ties {
         if let Some(on_open) = self.on_open {
             on_open(&group);
         }
-        if !is_patient && !group.is_only_voter() {
+        if !is_patient && !founds_alone && !group.is_only_voter() {
             return Ok(group);
         }
         match group.wait_ready().await {

@@ -248,11 +248,13 @@ pub(super) fn forget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut R
     let known = Known::of(context)?;
     let node = forget_target(&known.map, known.cluster().myself, args[2])?;
     let silent = &known.cluster().silent;
-    for group in known.map.groups().iter().filter(|group| group.replicas.contains(&node)) {
+    let is_left = |group: &&Group| group.replicas.contains(&node) && group.home != node;
+    for group in known.map.groups().iter().filter(is_left) {
         // The others have to agree on it, and to go on without it.
         let others = group.replicas.iter().filter(|replica| **replica != node && !silent.contains(replica)).count();
         if others < voters_wanted(group.replicas.len(), REPLICAS_MAX) / 2 + 1 {
-            let text = format!("ERR too few other replicas of group {} answer: it would take no more writes", group.number);
+            let text =
+                format!("ERR too few other replicas of group {} answer: it would take no more writes", group.number);
             return Err(CommandError::owned(text));
         }
     }

@@ -10,6 +10,7 @@ use crate::commands::facts::REDIS_VERSION;
 use crate::commands::table::commands;
 use crate::config::Durability;
 use crate::node::{CoreStats, Counter, Figure, GroupState, Server, ShardStats};
+use crate::snapshots::Progress;
 
 /// Redis' clock of accesses counts seconds in 24 bits.
 const LRU_CLOCK_END: u64 = 1 << 24;
@@ -325,6 +326,16 @@ pub(super) fn error_stats(scene: &Scene<'_>, fields: &mut Fields) {
 
 pub(super) fn cluster(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("cluster_enabled", usize::from(scene.server.config.cluster_enabled));
+    let under_way = scene.server.snapshots.get().map_or_else(Default::default, |under_way| under_way());
+    for (way, snapshots) in ["sent", "received"].into_iter().zip(under_way) {
+        fields.add(format_args!("snapshots_being_{way}"), snapshots.len());
+        for (number, Progress { group, node, done_bytes, total_bytes }) in snapshots.into_iter().enumerate() {
+            fields.add(
+                format_args!("snapshot_{way}_{number}"),
+                format_args!("group={group},node={node},done_bytes={done_bytes},total_bytes={total_bytes}"),
+            );
+        }
+    }
 }
 
 /// Keys of each database that has some. `avg_ttl` is how many milliseconds those with a deadline have left on average: Redis
@@ -333,7 +344,8 @@ pub(super) fn keyspace(scene: &Scene<'_>, fields: &mut Fields) {
     let now_ms = scene.server.clock.unix_ms();
     for db in 0..DATABASE_COUNT {
         let (mut keys, mut deadlines, mut left_ms) = (0, 0, 0);
-        for shard in scene.server.shards.iter() {
+        // What others lead they show.
+        for shard in scene.server.shards.iter().filter(|shard| shard.state.get() != GroupState::Follower) {
             let (count, mean_ms) = (shard.deadlines[db].get(), shard.deadline_means_ms[db].get());
             keys += shard.keys[db].get();
             deadlines += count;
@@ -436,7 +448,7 @@ pub(super) fn raft(scene: &Scene<'_>, fields: &mut Fields) {
         fields.add(
             format_args!("raft_{id}"),
             format_args!(
-                "role={},term={},last_log={},committed={},applied={},durable_applied={},purged={}",
+                "role={},term={},last_log={},committed={},applied={},durable_applied={},purged={},voters={}",
                 if shard.leads.get() == 1 { "leader" } else { "follower" },
                 shard.term.get(),
                 shard.last_log.get(),
@@ -444,6 +456,7 @@ pub(super) fn raft(scene: &Scene<'_>, fields: &mut Fields) {
                 shard.applied.get(),
                 shard.durable_applied.get(),
                 shard.purged.get(),
+                shard.voters.get(),
             ),
         );
     }

@@ -54,6 +54,8 @@ impl Client {
             peers: Mutex::default(),
             late_answers: SegQueue::new(),
             late_changes: SegQueue::new(),
+            snapshots: std::sync::OnceLock::new(),
+            arrived_snapshots: Box::default(),
             orders: Orders::new(drop),
         };
         server.routes.now().router.shards().for_each(|shard| server.note_state(shard, GroupState::Leader));

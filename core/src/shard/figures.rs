@@ -35,6 +35,7 @@ impl Shard {
         let (status, stats) = (self.group.status(), &self.server.shards[self.id.index()]);
         let machine = self.machine.borrow();
         stats.term.set(status.term);
+        stats.voters.set(status.voter_count as u64);
         stats.leads.set(u64::from(status.role == Role::Leader));
         stats.last_log.set(status.last_log.unwrap_or(0));
         stats.committed.set(status.committed.unwrap_or(0));

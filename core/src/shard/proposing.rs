@@ -35,8 +35,8 @@ impl Shard {
         if self.batches.pressure.in_flight_is_full(&memory, &self.batches.in_flight) {
             // Outcomes make room, if they come.
             if let Some(error) = self.why_not_wait() {
-                let batch = self.take_open_batch(now, now_ms, string_bytes_max).0;
-                self.refuse(&batch, &error, host);
+                let (batch, bytes) = self.take_open_batch(now, now_ms, string_bytes_max);
+                self.refuse(&batch, &bytes, &error, host);
             }
             return 0;
         }
@@ -46,8 +46,8 @@ impl Shard {
         let memtable_is_full = memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes;
         if memtable_is_full || self.log_is_full() {
             if !self.try_hold(now) {
-                let batch = self.take_open_batch(now, now_ms, string_bytes_max).0;
-                self.refuse(&batch, &ProposeError::WriteStall, host);
+                let (batch, bytes) = self.take_open_batch(now, now_ms, string_bytes_max);
+                self.refuse(&batch, &bytes, &ProposeError::WriteStall, host);
             }
             return 0;
         }
@@ -77,7 +77,7 @@ impl Shard {
                 if passes && self.try_hold(now) {
                     self.reopen(batch, bytes);
                 } else {
-                    self.refuse(&batch, &reason, host);
+                    self.refuse(&batch, &bytes, &reason, host);
                 }
                 0
             }
@@ -188,7 +188,7 @@ impl Shard {
                 } else {
                     format!("UNCERTAIN {error}: the write may have been executed, or may be later")
                 };
-                self.answer_unreplied(&pending, &text, host);
+                self.answer_unreplied(&pending, None, &text, host);
             }
         }
     }
@@ -224,21 +224,34 @@ impl Shard {
         true
     }
 
-    /// Tells everybody in a batch that the log has not taken it.
-    pub(super) fn refuse(&mut self, batch: &PendingBatch, error: &ProposeError, host: &mut impl ShardHost) {
+    /// Tells everybody in a batch, with its bytes, that the log has not taken it.
+    pub(super) fn refuse(
+        &mut self,
+        batch: &PendingBatch,
+        bytes: &[u8],
+        error: &ProposeError,
+        host: &mut impl ShardHost,
+    ) {
         if *error == ProposeError::DiskFull {
             self.server.shards[self.id.index()].disk_is_full.set(1);
         }
         self.batches.pressure.cancel();
-        self.answer_unreplied(batch, &refusal(error), host);
+        self.answer_unreplied(batch, Some(bytes), &refusal(error), host);
     }
 
-    /// Answers everybody in a batch of which there are no replies: writes with the error `text`, reads by running them.
-    fn answer_unreplied(&mut self, batch: &PendingBatch, text: &str, host: &mut impl ShardHost) {
+    /// Answers everybody in a batch of which there are no replies: writes with the error `text`, or with the node that leads if that
+    /// is another one and the batch's `bytes`, which are in no log, are there; reads by running them.
+    fn answer_unreplied(&mut self, batch: &PendingBatch, bytes: Option<&[u8]>, text: &str, host: &mut impl ShardHost) {
         self.batches.replies.expected_bytes -= batch.expected_bytes;
         let text = format!("-{text}\r\n");
+        let redirects = bytes.and_then(|_| self.redirects());
+        let mut writes = bytes.filter(|_| redirects.is_some()).and_then(|bytes| batch::Batch::read(bytes).ok());
         for operation in &batch.operations {
+            let is_write = operation.read.is_none();
+            let write = writes.as_mut().filter(|_| is_write).and_then(Iterator::next).and_then(Result::ok);
+            let redirect = write.zip(redirects.as_ref()).and_then(|(write, redirects)| redirects.reply(write));
             match (operation.origin, &operation.read) {
+                (Some(origin), None) if let Some(redirect) = redirect => host.reply(origin, redirect.as_bytes()),
                 // Reads go on: behind what is still in flight, or at once.
                 (Some(origin), Some(range)) => {
                     self.run_refused_read(origin, Mode::ReadInOrder, &batch.reads[range.clone()], host);
@@ -258,6 +271,8 @@ fn refusal(error: &ProposeError) -> String {
             "MISCONF The disk is full: writes are refused until there is space again, reads go on".to_owned()
         }
         ProposeError::WriteStall | ProposeError::Backlog => format!("BUSY {error}, try again"),
+        // The other one is known in a moment.
+        ProposeError::NotLeader { leader: Some(_) } => format!("TRYAGAIN {error}"),
         ProposeError::NotLeader { .. } | ProposeError::Unconfirmed => format!("CLUSTERDOWN {error}, try again"),
         ProposeError::Fatal(_) => CommandError::SHARD_FAILED.to_string(),
         other => format!("ERR {other}"),

@@ -221,8 +221,10 @@ impl Shard {
             Error::Fatal(_) if self.has_failed() => format!("-{}\r\n", CommandError::SHARD_FAILED),
             error => format!("-ERR {error}\r\n"),
         };
+        let redirects = self.redirects();
         for request in self.reading.take_failed(number) {
-            host.reply(request.origin, text.as_bytes());
+            let redirect = redirects.as_ref().and_then(|redirects| redirects.reply(&request.bytes));
+            host.reply(request.origin, redirect.as_deref().unwrap_or(&text).as_bytes());
         }
     }
 

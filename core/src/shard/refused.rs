@@ -4,15 +4,45 @@
 //! What a newcomer would get wrong: meanwhile their connections may have requests parked that came later. A read must not see what
 //! a later write of its own connection does, so it never queues up behind them.
 
+use std::sync::Arc;
+
+use basalt_storage::keyspace::Slot;
+
 use super::cold::{ColdProgress, ParkedRequest};
 use super::{Shard, ShardHost};
-use crate::entry::request::Mode;
+use crate::cluster::{Elsewhere, Routing};
+use crate::commands::table;
+use crate::entry::request::{self, ArgList, Mode};
 use crate::ids::Origin;
 
 /// The reply to a read that stood in a batch which a group of several voters has not committed.
 const UNCONFIRMED: &str = "-CLUSTERDOWN this node cannot confirm that it leads the group, try again\r\n";
 
+/// The way of requests to the node that leads the group now: they have come here before this one knew.
+pub(super) struct Redirects(Arc<Routing>);
+
+impl Redirects {
+    /// The reply that sends the client of an encoded request there; `None` if no other node is known to lead.
+    pub(super) fn reply(&self, bytes: &[u8]) -> Option<String> {
+        let cluster = self.0.cluster.as_ref()?;
+        let mut args = ArgList::new();
+        let header = request::decode(bytes, &mut args)?;
+        let key = table::by_id(header.command)?.keys(&args).next()?;
+        let elsewhere = cluster.elsewhere(Slot::of(args[key]));
+        matches!(elsewhere, Elsewhere::Moved { .. }).then(|| format!("-{elsewhere}\r\n"))
+    }
+}
+
 impl Shard {
+    /// The way of requests to the node that leads the group, if this one does not.
+    pub(super) fn redirects(&mut self) -> Option<Redirects> {
+        if self.group.is_leader() {
+            return None;
+        }
+        self.tell_leadership();
+        Some(Redirects(self.server.routes.now()))
+    }
+
     /// Runs a read of a batch that is given up, before all that its connection has parked: at once ([`Mode::Read`]), or behind what
     /// is still in flight ([`Mode::ReadInOrder`]), in which its connection may have earlier writes.
     pub(super) fn run_refused_read(&mut self, origin: Origin, mode: Mode, bytes: &[u8], host: &mut impl ShardHost) {

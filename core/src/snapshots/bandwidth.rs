@@ -38,6 +38,7 @@ impl Bandwidth {
     }
 
     /// Bytes that were taken so far.
+    #[cfg(test)]
     pub fn taken_bytes(&self) -> u64 {
         self.account.lock().unwrap_or_else(PoisonError::into_inner).taken_bytes
     }

@@ -9,8 +9,6 @@
 //! Nothing is sent from the beginning again because a connection was cut, or because the receiver was restarted and is back before
 //! the group gives up; nothing is anybody's before all of it has come and was checked. A newcomer would look for what notes how far
 //! a snapshot has come: it is the files' lengths.
-//!
-//! No core uses this room yet, so it is built for tests, and for who asks for the crate's insides.
 
 mod bandwidth;
 mod claims;
@@ -34,6 +32,9 @@ mod tests;
 
 pub use bandwidth::Bandwidth;
 pub use receiver::{Answer, Groups, Receiver, ReceiverOptions};
+#[cfg(any(test, feature = "internals"))]
 pub use send_error::SendError;
-pub use sender::{Acquaintances, SendOrder, Sender, SenderOptions, Sending};
+#[cfg(any(test, feature = "internals"))]
+pub use sender::{Acquaintances, Sending};
+pub use sender::{SendOrder, Sender, SenderOptions};
 pub use transfers::Progress;

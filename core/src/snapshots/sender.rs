@@ -46,8 +46,8 @@ pub type Acquaintances = Arc<dyn Fn(NodeNumber) -> Acquaintance + Send + Sync>;
 /// Settings of a [`Sender`].
 #[derive(Clone)]
 pub struct SenderOptions {
-    /// This node, as it greets.
-    pub own: Own,
+    /// This node, as it greets now. Called on the sender's threads.
+    pub own: Arc<dyn Fn() -> Own + Send + Sync>,
     /// Knowledge of other nodes.
     pub acquaintances: Acquaintances,
     /// The bandwidth of all snapshots that leave.
@@ -64,7 +64,11 @@ pub struct SenderOptions {
 
 impl SenderOptions {
     /// The usual waits.
-    pub fn new(own: Own, acquaintances: Acquaintances, bandwidth: Arc<Bandwidth>) -> SenderOptions {
+    pub fn new(
+        own: Arc<dyn Fn() -> Own + Send + Sync>,
+        acquaintances: Acquaintances,
+        bandwidth: Arc<Bandwidth>,
+    ) -> SenderOptions {
         let (silence_wait, progress_wait) = (limits::SILENCE_WAIT, limits::PROGRESS_WAIT);
         let (back_off, sign_every) = (limits::BACK_OFF_SHORTEST, limits::SIGN_TOLD_EVERY);
         SenderOptions { own, acquaintances, bandwidth, silence_wait, progress_wait, back_off, sign_every }
@@ -73,7 +77,7 @@ impl SenderOptions {
 
 impl fmt::Debug for SenderOptions {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("SenderOptions").field("own", &self.own).finish_non_exhaustive()
+        formatter.debug_struct("SenderOptions").field("own", &(self.own)()).finish_non_exhaustive()
     }
 }
 

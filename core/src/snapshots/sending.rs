@@ -128,7 +128,7 @@ impl Outgoing<'_> {
         let greeting_wait = GREETING_WAIT.min(options.silence_wait);
         let mut wire = Wire::dial(
             stream,
-            &options.own,
+            &(options.own)(),
             order.wanted,
             &*options.acquaintances,
             greeting_wait,

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use basalt_net::ring::{Park, Ring, RingOptions};
 use basalt_net::thread;
-use basalt_raft::Unreached;
 use glommio::{LocalExecutorBuilder, Placement};
 
 use super::RunError;
 use super::keeper::Event;
 use super::shards::{Files, end_meta, end_shard, open_groups};
+use super::snapshots::Snapshots;
 use super::surroundings::NodeSurroundings;
 use crate::boot::META_INDEX;
 use crate::core_loop::{self, Core, Groups, SyncPlacement, Watched, wake_for_peers};
@@ -30,7 +30,7 @@ pub(super) type Hello = Result<(CoreId, Doorbell), String>;
 /// The word of a core that is about to take its first turn.
 pub(super) type Ready = Result<Watched, String>;
 /// The word to a core once all have their rings.
-pub(super) type ServerIs = Receiver<(Arc<Server>, Listeners)>;
+pub(super) type ServerIs = Receiver<(Arc<Server>, Listeners, Option<Snapshots>)>;
 
 /// The sockets that a core accepts on.
 #[derive(Default)]
@@ -96,7 +96,7 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     .map_err(|error| error.to_string())?;
     let park = Park::new(&mut ring).map_err(|error| format!("core {id} cannot park: {error}"))?;
     let _ = hello.send(Ok((id, Doorbell::new(ring.waker(), park.signal()))));
-    let Ok((server, listeners)) = server.recv() else { return Err("another core could not start".into()) };
+    let Ok((server, listeners, snapshots)) = server.recv() else { return Err("another core could not start".into()) };
     let panics = FailOnPanic(&server);
     // Nobody listens any more if the node was told to stop meanwhile.
     let tell = move |shard, news| drop(tell.send(Event::OfGroup(shard, news)));
@@ -123,14 +123,12 @@ async fn run_core(start: CoreStart, hello: &Sender<Hello>, ready: &Sender<Ready>
     for listener in listeners.clients {
         core.listen(listener);
     }
-    let peers = server.routes.now().cluster.is_some().then(|| {
+    let peers = snapshots.map(|snapshots| {
+        let receiving = snapshots.clone();
         let surroundings = NodeSurroundings { server: server.clone(), core: id, groups: groups.clone() };
         let hooks = Hooks {
-            send_snapshot: Box::new(|_, _, _| {
-                let text = "this version does not send snapshots".to_owned();
-                Box::pin(std::future::ready(Err(Unreached::Unreachable(text))))
-            }),
-            take_snapshots: Box::new(drop),
+            send_snapshot: Box::new(move |to, group, snapshot| snapshots.send(id, to, group, snapshot)),
+            take_snapshots: Box::new(move |peer| receiving.take(peer)),
             wake: Box::new(wake_for_peers(server.clone(), id)),
         };
         let peers = Peers::new(id, Rc::new(surroundings), hooks);

@@ -15,6 +15,7 @@ use basalt_storage::{Rows as _, Store};
 use futures_channel::mpsc;
 
 use super::shards::{CompactionStart, News, OpenShard, Opened, Opener, begin_compaction};
+use super::snapshots::Snapshots;
 use super::{RunError, book};
 use crate::boot::{DataDir, GroupEntry, GroupState as Kept, META_INDEX};
 use crate::cluster::LocalGroup;
@@ -54,6 +55,8 @@ pub(super) struct Keeper<'a> {
     noted_epoch: u64,
     /// The cluster that it is joining, if there is one.
     joining: Option<Joining>,
+    /// The snapshots that go to other nodes and come from them, if the node belongs to a cluster.
+    snapshots: Option<Snapshots>,
     /// Set if something that the map wants could not be done: it is tried again.
     is_behind: bool,
 }
@@ -94,7 +97,7 @@ impl<'a> Keeper<'a> {
         data: &'a mut DataDir,
         opener: Opener<'a>,
         files: Vec<mpsc::Sender<Opened>>,
-        own: Option<OwnNode>,
+        (own, snapshots): (Option<OwnNode>, Option<Snapshots>),
     ) -> Keeper<'a> {
         Keeper {
             server,
@@ -107,6 +110,7 @@ impl<'a> Keeper<'a> {
             own,
             noted_epoch: 0,
             joining: None,
+            snapshots,
             is_behind: false,
         }
     }
@@ -156,7 +160,8 @@ impl<'a> Keeper<'a> {
         let has_failed = |index| self.server.shards[usize::from(index)].state.get() == GroupState::Failed;
         // That of the map is noted when there is one.
         let open: BTreeSet<u16> = self.data.shards().iter().map(|group| group.index).collect();
-        let told: BTreeSet<u16> = open.into_iter().filter(|index| !has_failed(*index) && self.is_told(*index)).collect();
+        let told: BTreeSet<u16> =
+            open.into_iter().filter(|index| !has_failed(*index) && self.is_told(*index)).collect();
         self.data.note_live(|index: u16| told.contains(&index));
         self.is_behind = true;
         self.tell_local();
@@ -259,7 +264,9 @@ impl<'a> Keeper<'a> {
     /// is at once, any other once its leader has told of the group.
     fn is_told(&self, index: u16) -> bool {
         let has_log = |stats: &ShardStats| stats.last_log.get() > 0;
-        index == META_INDEX || self.data.group(index).founder || self.server.shards.get(ShardId(index)).is_some_and(has_log)
+        index == META_INDEX
+            || self.data.group(index).founder
+            || self.server.shards.get(ShardId(index)).is_some_and(has_log)
     }
 
     /// Notes that a group which was created is part of its group.
@@ -282,6 +289,9 @@ impl<'a> Keeper<'a> {
         if self.data.is_of_cluster() {
             let mut local = local_groups(self.data);
             local.retain(|number, _| !self.leaving.values().any(|leaving| leaving == number));
+            if let Some(snapshots) = &self.snapshots {
+                snapshots.note_places(self.data);
+            }
             self.server.routes.set_local(local);
             // The first core has the map, which may have to be told.
             self.server.mailboxes.bell(CoreId(0)).ring_urgently();
@@ -636,9 +646,12 @@ impl<'a> Keeper<'a> {
     /// Closes all shards to see if they have keys.
     fn begin_to_give_up(&mut self, asker: Asker, refusal: &'static str) {
         let shards: BTreeSet<ShardId> = self.data.shards().iter().map(|group| ShardId(group.index)).collect();
-        let is_shared = |group: &&Group| group.replicas.len() > 1 && self.data.groups().iter().any(|here| here.number == group.number.0);
+        let is_shared = |group: &&Group| {
+            group.replicas.len() > 1 && self.data.groups().iter().any(|here| here.number == group.number.0)
+        };
         if let Some(shared) = self.server.routes.map().and_then(|map| map.groups().iter().find(is_shared).cloned()) {
-            let text = format!("-ERR group {} has replicas on other nodes: its slots cannot be given up\r\n", shared.number);
+            let text =
+                format!("-ERR group {} has replicas on other nodes: its slots cannot be given up\r\n", shared.number);
             return self.server.answer_late(asker, text.into_bytes());
         }
         let is_open = |shard: &ShardId| {

@@ -11,6 +11,7 @@ mod core_thread;
 mod keeper;
 mod own_node;
 mod shards;
+mod snapshots;
 mod surroundings;
 mod syncers;
 
@@ -18,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use basalt_raft::NodeId;
@@ -43,6 +44,7 @@ use core_thread::{CoreStart, Listeners, collect, collect_watched, join, spawn_co
 use keeper::{Event, Keeper, local_groups};
 use own_node::{cluster_id, own_node};
 use shards::{Opener, begin_compaction};
+use snapshots::Snapshots;
 use syncers::start_syncers;
 
 /// The reason that a node could not start or had to stop.
@@ -131,10 +133,11 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     }
     let peer_addresses: Vec<SocketAddr> =
         peer_listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let snapshots = data.is_of_cluster().then(|| Snapshots::start(&server)).transpose()?;
     let mut listeners = Some(Listeners { clients: listeners, peers: peer_listeners });
     for sender in servers {
         // A core that is gone has sent why: it is read below.
-        let _ = sender.send((server.clone(), listeners.take().unwrap_or_default()));
+        let _ = sender.send((server.clone(), listeners.take().unwrap_or_default(), snapshots.clone()));
     }
     let watched = collect_watched(&finished, core_count)?;
     let watchdog = {
@@ -150,7 +153,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let own = data.is_of_cluster().then(|| own_node(&data, &server.config, (&addresses, &peer_addresses), core_count));
     let opened = Opener::open_all(&server, tables, &data, &syncers, own.clone());
     let keeping = opened.and_then(|(opener, shards, meta)| {
-        let mut keeper = Keeper::new(server.clone(), &mut data, opener, files, own);
+        let mut keeper = Keeper::new(server.clone(), &mut data, opener, files, (own, snapshots.clone()));
         Ok(keeper.start(shards, meta, &events)?.map(|compactions| (keeper, compactions)))
     });
     match keeping {
@@ -170,6 +173,9 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
             server.stop_all();
             failure = Some(error.0);
         }
+    }
+    if let Some(snapshots) = snapshots {
+        snapshots.stop();
     }
     for thread in threads {
         if let Err(reason) = join(thread) {
@@ -229,6 +235,8 @@ pub(crate) fn make_server(
         peers: Mutex::default(),
         late_answers: SegQueue::new(),
         late_changes: SegQueue::new(),
+        snapshots: OnceLock::new(),
+        arrived_snapshots: (0..core_count).map(|_| SegQueue::new()).collect(),
         orders,
     }
 }

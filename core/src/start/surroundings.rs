@@ -22,42 +22,58 @@ pub(super) struct NodeSurroundings {
     pub(super) groups: Rc<Groups>,
 }
 
-impl NodeSurroundings {
-    fn of_map<T>(&self, look: impl FnOnce(&Map) -> Option<T>) -> Option<T> {
-        self.server.routes.some_map().as_deref().and_then(look)
+fn of_map<T>(server: &Server, look: impl FnOnce(&Map) -> Option<T>) -> Option<T> {
+    server.routes.some_map().as_deref().and_then(look)
+}
+
+/// This node as it greets.
+///
+/// # Panics
+/// If it belongs to no cluster.
+pub(super) fn own(server: &Server) -> Own {
+    let routing = server.routes.now();
+    let cluster = routing.cluster.as_ref().expect("only a node in a cluster has links");
+    Own {
+        cluster: cluster.id.0,
+        node: NodeNumber(cluster.myself.0),
+        incarnation: cluster.incarnation,
+        core_count: server.mailboxes.core_count() as u16,
+        versions: Versions::OWN,
+        bounds: Bounds::default(),
+        secret: None,
     }
+}
+
+/// The address at which a node's peers reach it, if it is known.
+pub(super) fn address(server: &Server, node: NodeNumber) -> Option<SocketAddr> {
+    of_map(server, |map| {
+        let addresses = &map.node(NodeId(node.0))?.addresses;
+        Some(SocketAddr::new(addresses.ip?, addresses.bus_port))
+    })
+}
+
+/// Everything that is known of a node that greets.
+pub(super) fn acquaintance(server: &Server, node: NodeNumber) -> Acquaintance {
+    let known = of_map(server, |map| {
+        if map.forgotten().iter().any(|gone| gone.number == NodeId(node.0)) {
+            return Some(Acquaintance::Removed);
+        }
+        map.node(NodeId(node.0)).map(|node| Acquaintance::Seen { incarnation: node.incarnation })
+    });
+    known.unwrap_or(Acquaintance::Unknown)
 }
 
 impl Surroundings for NodeSurroundings {
     fn own(&self) -> Own {
-        let routing = self.server.routes.now();
-        let cluster = routing.cluster.as_ref().expect("only a node in a cluster has links");
-        Own {
-            cluster: cluster.id.0,
-            node: NodeNumber(cluster.myself.0),
-            incarnation: cluster.incarnation,
-            core_count: self.server.mailboxes.core_count() as u16,
-            versions: Versions::OWN,
-            bounds: Bounds::default(),
-            secret: None,
-        }
+        own(&self.server)
     }
 
     fn address(&self, node: NodeNumber) -> Option<SocketAddr> {
-        self.of_map(|map| {
-            let addresses = &map.node(NodeId(node.0))?.addresses;
-            Some(SocketAddr::new(addresses.ip?, addresses.bus_port))
-        })
+        address(&self.server, node)
     }
 
     fn acquaintance(&self, node: NodeNumber) -> Acquaintance {
-        let known = self.of_map(|map| {
-            if map.forgotten().iter().any(|gone| gone.number == NodeId(node.0)) {
-                return Some(Acquaintance::Removed);
-            }
-            map.node(NodeId(node.0)).map(|node| Acquaintance::Seen { incarnation: node.incarnation })
-        });
-        known.unwrap_or(Acquaintance::Unknown)
+        acquaintance(&self.server, node)
     }
 
     // The map has it as soon as the node has announced itself.

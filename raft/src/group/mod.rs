@@ -403,6 +403,11 @@ impl<D: Disk> Group<D> {
         self.0.is_leader.get()
     }
 
+    /// The group's name in logs.
+    pub fn shard(&self) -> u32 {
+        self.0.options.shard
+    }
+
     /// The node that leads the group, as far as this one knows.
     pub fn leader(&self) -> Option<NodeId> {
         self.0.leader.get()

@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod disk_trouble;
 mod expiry;
+mod failover;
 mod flush;
 mod forgetful;
 mod info;

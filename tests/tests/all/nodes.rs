@@ -18,12 +18,12 @@ fn start(dir: &Path, count: usize) -> Vec<Node> {
 }
 
 /// The options of a node that is started again where it was: the ports are below those that the kernel gives out.
-fn options_at(dir: &Path, number: usize, port: u16) -> NodeOptions {
+pub(super) fn options_at(dir: &Path, number: usize, port: u16) -> NodeOptions {
     options(dir, number).set("--port", port.to_string()).set("--cluster-port", (port + 1).to_string())
 }
 
 /// A port that is free, and so is the next one.
-fn free_ports() -> u16 {
+pub(super) fn free_ports() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
         let offset = std::process::id() as u16 % 1_000 * 10 + NEXT.fetch_add(2, Ordering::Relaxed);
@@ -43,7 +43,7 @@ fn redis_cli(arguments: &[&str]) -> String {
 }
 
 /// Has redis-cli make the nodes one cluster.
-fn create(nodes: &[Node]) {
+pub(super) fn create(nodes: &[Node]) {
     let addresses: Vec<String> = nodes.iter().map(|node| node.address().to_string()).collect();
     let mut arguments = vec!["--cluster", "create"];
     arguments.extend(addresses.iter().map(String::as_str));
@@ -53,11 +53,11 @@ fn create(nodes: &[Node]) {
 }
 
 /// A client of the node that listens there, which may not be ready yet.
-fn client(address: SocketAddr) -> Client {
+pub(super) fn client(address: SocketAddr) -> Client {
     Client::connect(address).expect("it accepts")
 }
 
-fn addresses(nodes: &[Node]) -> Vec<SocketAddr> {
+pub(super) fn addresses(nodes: &[Node]) -> Vec<SocketAddr> {
     nodes.iter().map(Node::wait_for_address).collect()
 }
 
@@ -71,7 +71,7 @@ fn cluster_info(node: SocketAddr, name: &str) -> String {
 }
 
 /// Waits until each of the nodes says this of its cluster.
-fn wait_for(nodes: &[SocketAddr], name: &str, value: &str) {
+pub(super) fn wait_for(nodes: &[SocketAddr], name: &str, value: &str) {
     for node in nodes {
         eventually(&format!("{name} is {value}"), DEADLINE, || {
             let found = cluster_info(*node, name);

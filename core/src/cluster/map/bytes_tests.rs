@@ -136,8 +136,8 @@ fn unknown_versions_and_kinds_are_named() {
     let error = |bytes: &[u8]| Change::decode(bytes).unwrap_err().to_string();
     assert_eq!(error(&[2, 4]), "the change has version 2, this program reads up to version 1");
     assert_eq!(error(&[0]), "the change has version 0, this program reads up to version 1");
-    assert_eq!(error(&[1, 0]), "the change is of kind 0, this program knows those from 1 to 19");
-    assert_eq!(error(&[1, 20]), "the change is of kind 20, this program knows those from 1 to 19");
+    assert_eq!(error(&[1, 0]), "the change is of kind 0, this program knows those from 1 to 20");
+    assert_eq!(error(&[1, 21]), "the change is of kind 21, this program knows those from 1 to 20");
     assert_eq!(error(&[]), "the bytes end 1 bytes too early");
     assert_eq!(Map::decode(&[2]).unwrap_err().to_string(), "the map has version 2, this program reads up to version 1");
 }

@@ -143,6 +143,8 @@ pub struct ShardStats {
     pub deadline_means_ms: [Figure; basalt_storage::DATABASE_COUNT],
     /// Raft term.
     pub term: Figure,
+    /// Voters of the group.
+    pub voters: Figure,
     /// 1 if this replica leads, else 0.
     pub leads: Figure,
     /// Index of the last entry in the log.

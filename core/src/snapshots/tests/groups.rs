@@ -222,7 +222,7 @@ fn a_member_that_comes_late_gets_its_leader_s_snapshot_over_a_connection_that_is
     let directory = tempfile::tempdir().unwrap();
     let executor = glommio::LocalExecutorBuilder::default().make().unwrap();
     executor.run(async {
-        let sender = Sender::start(SenderOptions { own: own(NodeNumber(1)), ..patient() }).unwrap();
+        let sender = Sender::start(SenderOptions { own: Arc::new(|| own(NodeNumber(1))), ..patient() }).unwrap();
         let way = Rc::new(Way { groups: RefCell::default(), addresses: RefCell::default(), sender });
         let second = open_member(directory.path(), &way, 2).await;
         let first = open_member(directory.path(), &way, 1).await;

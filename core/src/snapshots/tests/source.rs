@@ -137,7 +137,7 @@ pub(super) fn own(node: NodeNumber) -> Own {
 /// Waits that end a test soon.
 pub(super) fn impatient() -> SenderOptions {
     let bandwidth = Arc::new(Bandwidth::new(0, 0));
-    let options = SenderOptions::new(own(SENDER), Arc::new(|_| Acquaintance::Unknown), bandwidth);
+    let options = SenderOptions::new(Arc::new(|| own(SENDER)), Arc::new(|_| Acquaintance::Unknown), bandwidth);
     SenderOptions {
         silence_wait: Duration::from_millis(300),
         progress_wait: Duration::from_secs(2),

@@ -1,0 +1,294 @@
+//! Groups of several replicas: nodes that are killed, stopped and frozen lose nothing that was acknowledged, and others go on.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use basalt_tests::{Client, DEADLINE, Node, NodeOptions, Reply, eventually};
+
+use super::nodes::{addresses, client, create, free_ports, options_at, wait_for};
+
+/// Keys that a writer writes, one after the other.
+const KEYS: usize = 40;
+
+/// Three nodes whose groups have three replicas each.
+struct Three {
+    directory: tempfile::TempDir,
+    ports: [u16; 3],
+    nodes: Vec<Node>,
+}
+
+impl Three {
+    fn new(settings: &[(&str, &str)]) -> Three {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let ports = [(); 3].map(|()| free_ports());
+        let nodes = (0..3).map(|number| options(directory.path(), number, ports[number], settings).start()).collect();
+        let three = Three { directory, ports, nodes };
+        create(&three.nodes);
+        wait_for(&three.addresses(), "cluster_state", "ok");
+        three.wait_for_voters();
+        three
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        addresses(&self.nodes)
+    }
+
+    /// Waits until each group that a node leads has three voters.
+    fn wait_for_voters(&self) {
+        for node in self.addresses() {
+            eventually("each group has three voters", DEADLINE, || {
+                let info = client(node).ask("INFO raft").text();
+                let groups: Vec<&str> = info.lines().filter(|line| line.starts_with("raft_")).collect();
+                let is_whole = |line: &&&str| line.ends_with("voters=3");
+                if groups.len() >= 3 && groups.iter().filter(is_whole).count() == groups.len() {
+                    Ok(())
+                } else {
+                    Err(info)
+                }
+            });
+        }
+    }
+
+    fn restart(&mut self, number: usize, settings: &[(&str, &str)]) {
+        self.nodes[number] = options(self.directory.path(), number, self.ports[number], settings).start();
+    }
+
+    /// Waits until each node leads what it is the home of.
+    fn wait_for_homes(&self) {
+        for node in self.addresses() {
+            eventually("each node leads its groups again", DEADLINE, || {
+                let nodes = client(node).ask("CLUSTER NODES").text();
+                let has_slots = |line: &&str| line.split(' ').count() > 8;
+                if nodes.lines().filter(has_slots).count() == 3 { Ok(()) } else { Err(nodes) }
+            });
+        }
+    }
+}
+
+fn options(directory: &Path, number: usize, port: u16, settings: &[(&str, &str)]) -> NodeOptions {
+    let options = options_at(directory, number, port);
+    settings.iter().fold(options, |options, (name, value)| options.set(name, *value))
+}
+
+/// A client that goes where it is told to, and tries elsewhere when it is told nothing.
+struct Seeker {
+    nodes: Vec<SocketAddr>,
+    clients: BTreeMap<SocketAddr, Client>,
+    /// The node that had each key last.
+    places: BTreeMap<String, SocketAddr>,
+    next: usize,
+}
+
+/// The end of a command.
+enum Asked {
+    Done(Reply),
+    /// It may have been executed.
+    Unknown,
+    /// It was certainly not executed.
+    Refused,
+}
+
+impl Seeker {
+    fn new(nodes: Vec<SocketAddr>, first: usize) -> Seeker {
+        Seeker { nodes, clients: BTreeMap::new(), places: BTreeMap::new(), next: first }
+    }
+
+    /// Asks once, wherever the key is thought to be.
+    fn ask(&mut self, key: &str, line: &str) -> Asked {
+        let somewhere = self.nodes[self.next % self.nodes.len()];
+        let place = *self.places.get(key).unwrap_or(&somewhere);
+        let connected = match self.clients.remove(&place) {
+            Some(client) => Ok(client),
+            None => Client::connect(place),
+        };
+        let Ok(mut client) = connected else {
+            self.turn_away(key);
+            return Asked::Refused;
+        };
+        client.stream().set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+        match client.try_call(line.split(' ')) {
+            Ok(Reply::Error(text)) => {
+                self.clients.insert(place, client);
+                if let Some(address) = text.strip_prefix("MOVED ").and_then(|moved| moved.rsplit(' ').next()) {
+                    self.places.insert(key.to_owned(), address.parse().expect("an address"));
+                } else {
+                    self.turn_away(key);
+                }
+                let is_certain =
+                    ["MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"].iter().any(|word| text.starts_with(word));
+                assert!(is_certain || text.starts_with("UNCERTAIN"), "{line}: {text}");
+                if is_certain { Asked::Refused } else { Asked::Unknown }
+            }
+            Ok(reply) => {
+                self.clients.insert(place, client);
+                Asked::Done(reply)
+            }
+            // The connection is gone, and what was sent may have arrived.
+            Err(_) => {
+                self.turn_away(key);
+                Asked::Unknown
+            }
+        }
+    }
+
+    fn turn_away(&mut self, key: &str) {
+        self.places.remove(key);
+        self.next += 1;
+    }
+
+    /// Asks until there is an answer, for what may be executed several times.
+    fn insist(&mut self, key: &str, line: &str) -> Reply {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Asked::Done(reply) = self.ask(key, line) {
+                return reply;
+            }
+            assert!(Instant::now() < deadline, "{line}: no answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// Writers that count: each has keys of its own, and writes ever larger numbers into them.
+struct Writers {
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicUsize>,
+    threads: Vec<JoinHandle<BTreeMap<String, (u64, u64)>>>,
+    nodes: Vec<SocketAddr>,
+}
+
+impl Writers {
+    fn start(nodes: &[SocketAddr], count: usize) -> Writers {
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let threads = (0..count).map(|writer| {
+            let (stop, written, mut seeker) = (stop.clone(), written.clone(), Seeker::new(nodes.to_vec(), writer));
+            std::thread::spawn(move || {
+                // Of each key the last number that was acknowledged, and the last one that may be there.
+                let mut last: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+                for number in 1.. {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let key = format!("writer:{writer}:{}", number as usize % KEYS);
+                    let (acknowledged, possible) = last.entry(key.clone()).or_default();
+                    *possible = number;
+                    match seeker.ask(&key, &format!("SET {key} {number}")) {
+                        Asked::Done(reply) => {
+                            assert_eq!(reply, Reply::ok());
+                            *acknowledged = number;
+                            written.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Asked::Unknown => {}
+                        Asked::Refused => std::thread::sleep(Duration::from_millis(2)),
+                    }
+                }
+                last
+            })
+        });
+        Writers { threads: threads.collect(), stop, written, nodes: nodes.to_vec() }
+    }
+
+    /// Waits until so many more writes were acknowledged.
+    fn go_on(&self, more: usize) {
+        let wanted = self.written.load(Ordering::Relaxed) + more;
+        eventually("writes go on", DEADLINE, || {
+            let written = self.written.load(Ordering::Relaxed);
+            if written >= wanted { Ok(()) } else { Err(written) }
+        });
+    }
+
+    /// Ends them, and looks whether all that was acknowledged is there.
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut seeker = Seeker::new(self.nodes, 0);
+        for thread in self.threads {
+            for (key, (acknowledged, possible)) in thread.join().expect("a writer ends") {
+                let found = seeker.insist(&key, &format!("GET {key}"));
+                let found: u64 = if found == Reply::Null { 0 } else { found.text().parse().expect("a number") };
+                assert!(
+                    (acknowledged..=possible).contains(&found),
+                    "{key}: {found} is there, {acknowledged} was acknowledged, and {possible} was the last"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn whichever_node_is_killed_the_others_go_on_with_all_that_was_acknowledged() {
+    let mut three = Three::new(&[]);
+    let writers = Writers::start(&three.addresses(), 4);
+    for killed in 0..3 {
+        writers.go_on(200);
+        three.nodes[killed].kill_9();
+        writers.go_on(200);
+        three.restart(killed, &[]);
+        three.wait_for_homes();
+    }
+    // And all at once.
+    writers.go_on(100);
+    three.nodes.iter_mut().for_each(Node::kill_9);
+    for number in 0..3 {
+        three.nodes[number] = options(three.directory.path(), number, three.ports[number], &[]).launch();
+    }
+    three.nodes.iter().for_each(|node| {
+        node.wait_for_address();
+    });
+    writers.go_on(200);
+    writers.end();
+}
+
+#[test]
+fn a_rolling_restart_loses_nothing() {
+    let mut three = Three::new(&[]);
+    let writers = Writers::start(&three.addresses(), 4);
+    for stopped in 0..3 {
+        writers.go_on(200);
+        three.nodes[stopped].stop_written();
+        writers.go_on(200);
+        three.restart(stopped, &[]);
+        three.wait_for_homes();
+    }
+    writers.end();
+}
+
+#[test]
+fn a_node_that_was_away_while_the_log_was_purged_gets_a_snapshot() {
+    let settings = [("--memory", "64mb"), ("--snapshot-log-size", "4mb")];
+    let mut three = Three::new(&settings);
+    three.nodes[2].kill_9();
+    let others: Vec<SocketAddr> = three.addresses()[..2].to_vec();
+    let mut seeker = Seeker::new(others.clone(), 0);
+    let value = "v".repeat(20_000);
+    let purged = |node: SocketAddr| {
+        let info = client(node).ask("INFO raft").text();
+        let of_line = |line: &str| line.split("purged=").nth(1)?.split(',').next()?.trim().parse::<u64>().ok();
+        info.lines().filter(|line| line.contains("role=leader")).filter_map(of_line).min().unwrap_or(0)
+    };
+    let mut written = 0_u32;
+    let deadline = Instant::now() + DEADLINE;
+    while others.iter().any(|node| purged(*node) < 100) {
+        for _ in 0..200 {
+            let key = format!("key:{}", written % 2_000);
+            assert_eq!(seeker.insist(&key, &format!("SET {key} {written}-{value}")), Reply::ok());
+            written += 1;
+        }
+        assert!(Instant::now() < deadline, "the log is not purged: {written} writes");
+    }
+    three.restart(2, &settings);
+    three.wait_for_homes();
+    let has_sent = |node: &Node| node.said().iter().any(|line| line.contains("gets a snapshot"));
+    assert!(three.nodes.iter().any(has_sent), "the log had all that the node was behind");
+    three.nodes[0].kill_9();
+    let mut seeker = Seeker::new(three.addresses()[1..].to_vec(), 0);
+    for number in written.saturating_sub(2_000)..written {
+        let key = format!("key:{}", number % 2_000);
+        let found = seeker.insist(&key, &format!("GET {key}")).text();
+        assert_eq!(found.split('-').next(), Some(number.to_string().as_str()), "{key}");
+    }
+}
