@@ -118,8 +118,8 @@ impl InCluster {
         node.is_some_and(|node| node.incarnation >= self.incarnation)
     }
 
-    /// The node that leads `group`, as far as this one knows. Where it does not, that is a replica on another node which answers, and
-    /// may know better: the home if it does. `None` where the node itself is the one to be asked.
+    /// The node that leads `group`, as far as this one knows. Where it does not, that is a replica on another node which answers,
+    /// and may know better: the home if it does. `None` where the node itself is the one to be asked.
     pub fn leader_of(&self, group: &Group) -> Option<NodeId> {
         if let Some(leader) = self.leaders.get(&group.number) {
             return Some(*leader);
@@ -156,6 +156,41 @@ mod tests {
     use super::super::map::testing::{alone, apply, found_live, newcomer, number, range};
     use super::super::map::{Change, GroupPlacement, SlotSet};
     use super::*;
+
+    #[test]
+    fn a_slot_is_where_its_group_is_led() {
+        let mut map = alone();
+        for node in 2..4 {
+            apply(&mut map, Change::Join { node: newcomer(node), claimed: SlotSet::default() });
+        }
+        apply(&mut map, Change::ClaimSlots { node: number(1), ranges: vec![range(0, 199)] });
+        found_live(&mut map, 1, 2);
+        let replicas = vec![number(1), number(2), number(3)];
+        let place = |group, home| GroupPlacement { group: GroupNumber(group), home, replicas: replicas.clone() };
+        apply(&mut map, Change::PlaceGroups { placements: vec![place(1, number(1)), place(2, number(2))] });
+        let mut cluster = cluster(Some(map), &[(1, 0), (2, 1)]);
+        let where_is = |cluster: &InCluster, slot| {
+            let routing = Routing::in_cluster(cluster.clone(), 1);
+            let of_slot = routing.router.shard_of_slot(Slot::new(slot));
+            let all = routing.router.shards().map(|shard| shard.0).collect::<Vec<_>>();
+            assert_eq!(routing.router.all_shards().len(), 2);
+            (of_slot.map(|shard| shard.0), all, cluster.elsewhere(Slot::new(slot)).to_string())
+        };
+        let down = "CLUSTERDOWN The cluster is down";
+        // Nobody is known to lead: the home is asked, which this node is of one of them.
+        assert_eq!(where_is(&cluster, 0), (Some(0), vec![0], down.to_owned()));
+        assert_eq!(where_is(&cluster, 100), (None, vec![0], "MOVED 100 10.0.0.2:7000".to_owned()));
+        // Or another one that answers.
+        cluster.silent.insert(number(2));
+        assert_eq!(where_is(&cluster, 100), (None, vec![0], "MOVED 100 10.0.0.3:7000".to_owned()));
+        // If none does, it is this one that says so.
+        cluster.silent.insert(number(3));
+        assert_eq!(where_is(&cluster, 100), (Some(1), vec![0, 1], down.to_owned()));
+        // Whoever leads is known to a node that has the group, also if it is thought to be silent.
+        cluster.leaders.extend([(GroupNumber(1), number(3)), (GroupNumber(2), number(1))]);
+        assert_eq!(where_is(&cluster, 0), (None, vec![1], "MOVED 0 10.0.0.3:7000".to_owned()));
+        assert_eq!(where_is(&cluster, 100).0, Some(1));
+    }
 
     fn cluster(map: Option<Map>, local: &[(u64, u16)]) -> InCluster {
         let group = |shard: u16| LocalGroup { shard: ShardId(shard), lane: shard, is_live: true };

@@ -14,7 +14,7 @@ use crate::ids::ShardId;
 use crate::limits;
 use crate::shard::Shard;
 
-/// What a core knows of the members of its groups.
+/// The things that a core remembers of the members of its groups.
 #[derive(Default)]
 pub(super) struct Members {
     looked: Option<Instant>,

@@ -239,8 +239,8 @@ impl Shard {
         self.answer_unreplied(batch, Some(bytes), &refusal(error), host);
     }
 
-    /// Answers everybody in a batch of which there are no replies: writes with the error `text`, or with the node that leads if that
-    /// is another one and the batch's `bytes`, which are in no log, are there; reads by running them.
+    /// Answers everybody in a batch of which there are no replies: writes with the error `text`, or with the node that leads if
+    /// that is another one and the batch's `bytes`, which are in no log, are there; reads by running them.
     fn answer_unreplied(&mut self, batch: &PendingBatch, bytes: Option<&[u8]>, text: &str, host: &mut impl ShardHost) {
         self.batches.replies.expected_bytes -= batch.expected_bytes;
         let text = format!("-{text}\r\n");

@@ -123,7 +123,7 @@ fn a_node_leaves_once_it_is_empty_and_nobody_gets_its_name_or_number() {
     let forget = |of| Change::Forget { node: number(of) };
     assert_eq!(
         refuse(&mut map, forget(2)),
-        format!("ERR node {} holds a replica of group 1: empty it first, with BASALT DRAIN", name(2))
+        format!("ERR node {} is needed by group 1, and groups are not moved to other nodes yet", name(2))
     );
     apply(&mut map, place(1, 1, &[1]));
     assert_eq!(apply(&mut map, forget(2)), Outcome::Done);
@@ -140,6 +140,28 @@ fn a_node_leaves_once_it_is_empty_and_nobody_gets_its_name_or_number() {
     apply(&mut map, forget(3));
     apply(&mut map, forget(2));
     assert!(refuse(&mut map, forget(1)).contains("is the last one"));
+}
+
+#[test]
+fn a_node_is_forgotten_with_its_replicas_but_not_with_groups_whose_home_it_is() {
+    let mut map = with_nodes(3);
+    apply(&mut map, claim(1, &[(0, 9)]));
+    apply(&mut map, claim(2, &[(10, 19)]));
+    found_live(&mut map, 1, 1);
+    found_live(&mut map, 2, 1);
+    apply(&mut map, place(1, 1, &[1, 2, 3]));
+    apply(&mut map, place(2, 2, &[2, 3]));
+    let forget = |of| Change::ForgetWithReplicas { node: number(of) };
+    let before = map.groups().to_vec();
+    assert!(refuse(&mut map, forget(2)).starts_with(&format!("ERR node {} ", name(2))));
+    assert_eq!(map.groups(), before);
+    assert_eq!(apply(&mut map, forget(3)), Outcome::Done);
+    let replicas: Vec<_> = map.groups().iter().map(|group| group.replicas.clone()).collect();
+    assert_eq!(replicas, [vec![number(1), number(2)], vec![number(2)]]);
+    assert_eq!(apply(&mut map, forget(3)), Outcome::Unchanged);
+    assert_eq!(map.node(number(3)), None);
+    let mut alone = alone();
+    assert!(refuse(&mut alone, forget(1)).contains("is the last one"));
 }
 
 #[test]

@@ -83,7 +83,7 @@ pub enum Refused {
     #[error("ERR node {0} is the last one of the cluster")]
     LastNode(NodeName),
     /// A node is to leave that should hold a group.
-    #[error("ERR node {name} holds a replica of group {group}: empty it first, with BASALT DRAIN")]
+    #[error("ERR node {name} is needed by group {group}, and groups are not moved to other nodes yet")]
     NodeInUse {
         /// The node.
         name: NodeName,

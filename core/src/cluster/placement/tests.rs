@@ -275,6 +275,53 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn groups_grow_to_what_is_wanted_or_to_an_odd_number_and_nothing_moves(cluster in clusters()) {
+        let (map, lost) = (cluster.map(), cluster.lost());
+        let mut after = map.clone();
+        apply(&mut after, Change::PlaceGroups { placements: grow(&map, &lost) });
+        for (old, new) in map.groups().iter().zip(after.groups()) {
+            prop_assert_eq!((old.home, &old.slots), (new.home, &new.slots));
+            prop_assert!(old.replicas.iter().all(|node| new.replicas.contains(node)), "{:?}, then {:?}", old, new);
+            let is_usable = |node: &NodeId| usable(&map, &lost).iter().any(|usable| usable.number == *node);
+            let added: Vec<_> = new.replicas.iter().filter(|node| !old.replicas.contains(node)).collect();
+            prop_assert!(added.iter().all(|node| is_usable(node)), "{:?}", added);
+            let wanted = usize::from(map.replicas_wanted(old));
+            let free = usable(&map, &lost).iter().filter(|node| !old.replicas.contains(&node.number)).count();
+            let possible = old.replicas.len() + free;
+            let count = if possible >= wanted { wanted } else { possible - (1 - possible % 2) };
+            let is_lost = old.replicas.iter().all(|node| lost.contains(node));
+            let expected = if is_lost { old.replicas.len() } else { count.max(old.replicas.len()) };
+            prop_assert_eq!(new.replicas.len(), expected, "{:?}, then {:?}", old, new);
+        }
+        prop_assert!(grow(&after, &lost).is_empty(), "it is at rest");
+    }
+}
+
+#[test]
+fn a_group_grows_over_zones_and_first_to_replicas_of_its_home() {
+    let mut cluster = Cluster::plain(6, 3, 3, 1);
+    let map = cluster.map();
+    let home = map.groups()[0].home;
+    apply_grow(&map, |group| {
+        let zone = |node: &NodeId| map.node(*node).unwrap().addresses.zone.clone();
+        let zones: BTreeSet<String> = group.replicas.iter().map(zone).collect();
+        assert_eq!((group.replicas.len(), zones.len()), (3, 3), "{group:?}");
+    });
+    // Without zones: nodes 5 and 6 follow the home.
+    let at = home.0 as usize - 1;
+    cluster.nodes = (0..6).map(|node| (0, (node >= 4).then_some(at))).collect();
+    let map = cluster.map();
+    apply_grow(&map, |group| assert_eq!(group.replicas, [home, number(5), number(6)], "{group:?}"));
+}
+
+fn apply_grow(map: &Map, look: impl Fn(&Group)) {
+    let mut after = map.clone();
+    apply(&mut after, Change::PlaceGroups { placements: grow(map, &BTreeSet::new()) });
+    look(&after.groups()[0]);
+}
+
 #[test]
 fn a_cluster_of_three_in_three_zones_is_what_one_expects() {
     let (map, moved) = placed(&Cluster::plain(3, 3, 3, 6).map(), &BTreeSet::new());
