@@ -479,6 +479,10 @@ pub const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// Time between two questions to another node if it is there.
 pub const LOOK_OUT: Duration = Duration::from_millis(500);
 
+/// Time between two questions about who leads a group that a node does not have: short where its home is silent or was said not to
+/// lead it, since clients are sent there, and long elsewhere.
+pub const ASK_WHO_LEADS: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(10)];
+
 /// Silence of another node after which it is suspected to be lost.
 pub const PEER_SUSPECTED: Duration = Duration::from_secs(2);
 
@@ -491,6 +495,12 @@ pub const MAP_AT_REST: Duration = Duration::from_secs(3);
 
 /// Time between two looks at the members of the groups that a core leads.
 pub const MEMBERS_LOOK: Duration = Duration::from_millis(250);
+
+/// The longest such time, after homes have not come to lead several times.
+pub const HOME_IS_BACK_MAX: Duration = Duration::from_secs(300);
+
+/// Longest pause between two attempts to change the members of a group, after several have failed.
+pub const MEMBERS_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait at a stop until other nodes lead what this one has led.
 pub const LEADS_LEAVE_MAX: Duration = Duration::from_secs(2);

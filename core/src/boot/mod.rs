@@ -28,6 +28,8 @@ pub use resources::{OpenFiles, OpenTables};
 pub use stop::{StopRequest, watch_signals};
 
 use crate::config::{Config, Durability};
+use crate::limits::SHARDS_MAX;
+use crate::limits::map::REPLICATION_FACTOR;
 
 /// Everything that a node needs to run, checked and taken.
 #[derive(Debug)]
@@ -68,8 +70,12 @@ pub fn prepare(mut config: Config, stop: StopRequest) -> Result<Prepared, BootEr
     };
     let shard_count = shards_to_come(&config, &data, cpus.len());
     config.check_memory(shard_count)?;
-    // The group of the map is one more.
-    let group_count = shard_count + u16::from(config.cluster_enabled);
+    // Of other nodes' groups there are replicas, and the group of the map is one more.
+    let group_count = if config.cluster_enabled {
+        shard_count.saturating_mul(REPLICATION_FACTOR.into()).min(SHARDS_MAX as u16) + 1
+    } else {
+        shard_count
+    };
     let open_files = resources::raise_open_files(&mut config, cpus.len(), group_count)?;
     let listeners = listen::listen(&config)?;
     let peer_listeners = listen::listen_for_peers(&config, &listeners)?;

@@ -24,9 +24,9 @@ pub fn voters_wanted(nodes: usize, voters_max: usize) -> usize {
     nodes.saturating_sub(1 - nodes % 2).clamp(1, voters_max)
 }
 
-/// The next step that makes the members `wanted`, at most `voters_max` of them voters; `None` if they are, or nothing can be done
-/// now, or nobody is wanted.
-pub fn next_step(wanted: &[NodeId], voters_max: usize, members: &Members, myself: NodeId) -> Option<Step> {
+/// The next step that makes the members `wanted`, `voter_count` of them voters; `None` if they are, or nothing can be done now, or
+/// nobody is wanted.
+pub fn next_step(wanted: &[NodeId], voter_count: usize, members: &Members, myself: NodeId) -> Option<Step> {
     if wanted.is_empty() {
         return None;
     }
@@ -48,21 +48,21 @@ pub fn next_step(wanted: &[NodeId], voters_max: usize, members: &Members, myself
         node == myself || progress.is_some_and(|progress| progress.is_caught_up)
     };
     let voters = members.voters();
-    let count = voters_wanted(wanted.len(), voters_max);
     let mut chosen: BTreeSet<NodeId> = voters.iter().copied().filter(|voter| stays(*voter)).collect();
     // Those that vote stay; among others the first ones that have caught up come to it.
     for node in wanted.iter().copied().filter(|node| is_able(*node)) {
-        if chosen.len() < count {
+        if chosen.len() < voter_count {
             chosen.insert(node);
         }
     }
     // No even number of them while more nodes are on their way.
-    while chosen.len() > 1 && chosen.len().is_multiple_of(2) && !voters.is_superset(&chosen) {
+    let is_on_the_way = |chosen: &BTreeSet<NodeId>| chosen.len() > 1 && chosen.len() < voter_count;
+    while is_on_the_way(&chosen) && chosen.len().is_multiple_of(2) && !voters.is_superset(&chosen) {
         let last = chosen.iter().copied().rfind(|node| !voters.contains(node));
         chosen.remove(&last.unwrap_or(myself));
     }
     // More than are wanted where a node has left: those go first that are behind.
-    while chosen.len() > count {
+    while chosen.len() > voter_count {
         let others = || chosen.iter().copied().filter(|node| *node != myself);
         let Some(last) = others().rfind(|node| !is_able(*node)).or_else(|| others().next_back()) else {
             break;
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn nodes_learn_and_vote_once_they_have_caught_up() {
         use Standing::{Learner, Voter};
-        let next = |of: &[_]| next_step(&first(3), VOTERS_MAX, &members(of), number(1));
+        let next = |of: &[_]| next_step(&first(3), 3, &members(of), number(1));
         assert_eq!(next(&[(1, Voter, true)]), Some(Step::Add(number(2))));
         assert_eq!(next(&[(1, Voter, true), (2, Learner, true)]), Some(Step::Add(number(3))));
         assert_eq!(
@@ -141,21 +141,30 @@ mod tests {
     }
 
     #[test]
+    fn two_vote_where_two_are_all_that_are_wanted() {
+        use Standing::{Learner, Voter};
+        let next = |of: &[_]| next_step(&first(2), 2, &members(of), number(1));
+        assert_eq!(next(&[(1, Voter, true), (2, Learner, false)]), None);
+        assert_eq!(next(&[(1, Voter, true), (2, Learner, true)]), vote(&[1, 2]));
+        // One of three has left: the others both go on, whoever leads.
+        let all = [(1, Voter, true), (2, Voter, true), (3, Voter, true)];
+        assert_eq!(next_step(&first(2), 2, &members(&all), number(2)), vote(&[1, 2]));
+    }
+
+    #[test]
     fn as_many_vote_as_there_should_be_when_nodes_leave() {
         use Standing::Voter;
         let all = |able: [bool; 5]| {
             let numbered = (1..=5).zip(able);
             members(&numbered.map(|(node, is_able)| (node, Voter, is_able)).collect::<Vec<_>>())
         };
-        let next = |nodes, able, leader| next_step(&first(nodes), VOTERS_MAX, &all(able), number(leader));
+        let next = |nodes, able, leader| {
+            next_step(&first(nodes), voters_wanted(nodes as usize, VOTERS_MAX), &all(able), number(leader))
+        };
         assert_eq!(next(4, [true; 5], 1), vote(&[1, 2, 3]), "the last one goes too");
         assert_eq!(next(4, [true; 5], 4), vote(&[1, 2, 4]), "but not the leader");
         assert_eq!(next(4, [true, false, true, true, true], 4), vote(&[1, 3, 4]), "who is behind goes first");
         assert_eq!(next(2, [true; 5], 2), vote(&[2]));
-        assert_eq!(
-            next_step(&[], VOTERS_MAX, &members(&[(1, Voter, true)]), number(1)),
-            None,
-            "nothing is founded yet"
-        );
+        assert_eq!(next_step(&[], 1, &members(&[(1, Voter, true)]), number(1)), None, "nothing is founded yet");
     }
 }

@@ -1,5 +1,7 @@
 //! The way from a key to its shard, and from a shard to the core that runs it.
 
+use std::collections::BTreeSet;
+
 use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 
 use crate::ids::{CoreId, ShardId};
@@ -43,7 +45,7 @@ impl Router {
         assert!(shard_count > 0, "a node alone has at least one shard");
         assert!(shard_count <= SLOT_COUNT, "a shard without a slot would hold nothing");
         let slots = (0..SLOT_COUNT).map(|slot| (slot, ShardId(Router::dealt(slot, shard_count))));
-        Router::with_slots(&lanes, &[], slots, core_count)
+        Router::with_slots(&lanes, &BTreeSet::new(), slots, core_count)
     }
 
     /// The table of a node that has these shards, each with its lane, and of these slots each in one of them.
@@ -52,7 +54,7 @@ impl Router {
     /// If there is no core, or a slot is in a shard that is not there.
     pub fn with_slots(
         lanes: &[(u16, u16)],
-        followers: &[u16],
+        followers: &BTreeSet<u16>,
         slots: impl Iterator<Item = (u16, ShardId)>,
         core_count: u16,
     ) -> Router {
@@ -227,7 +229,7 @@ mod tests {
     #[test]
     fn a_node_may_have_some_slots_and_shards_that_do_not_follow_each_other_or_none() {
         let slots = (0..100).map(|slot| (slot, ShardId(3))).chain((100..150).map(|slot| (slot, ShardId(1))));
-        let router = Router::with_slots(&[(3, 1), (1, 0)], &[], slots, 2);
+        let router = Router::with_slots(&[(3, 1), (1, 0)], &BTreeSet::new(), slots, 2);
         assert_eq!(router.shards().collect::<Vec<_>>(), [ShardId(1), ShardId(3)]);
         assert_eq!((router.shard_count(), router.shard_end(), router.first_shard()), (2, 4, Some(ShardId(1))));
         for (slot, shard) in [(0, Some(3)), (99, Some(3)), (100, Some(1)), (149, Some(1)), (150, None), (16383, None)] {
@@ -239,10 +241,11 @@ mod tests {
         let cores = [3, 1, 0, 7].map(|shard| router.core_of(ShardId(shard)));
         assert_eq!(cores, [Some(CoreId(1)), Some(CoreId(0)), None, None]);
         // One that has all slots but one must not be taken for the whole keyspace.
-        let router = Router::with_slots(&[(0, 0)], &[], (0..SLOT_COUNT - 1).map(|slot| (slot, ShardId(0))), 1);
+        let router =
+            Router::with_slots(&[(0, 0)], &BTreeSet::new(), (0..SLOT_COUNT - 1).map(|slot| (slot, ShardId(0))), 1);
         assert_eq!((router.shard_of_slot(Slot::new(SLOT_COUNT - 1)), router.only), (None, None));
 
-        let empty = Router::with_slots(&[], &[], std::iter::empty(), 1);
+        let empty = Router::with_slots(&[], &BTreeSet::new(), std::iter::empty(), 1);
         assert_eq!((empty.shard_count(), empty.shard_end(), empty.first_shard()), (0, 0, None));
     }
 }

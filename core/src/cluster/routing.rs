@@ -36,8 +36,10 @@ pub struct InCluster {
     pub old_map: Option<Arc<Map>>,
     /// The groups that this node has.
     pub local: BTreeMap<GroupNumber, LocalGroup>,
-    /// Of each of them the node that leads it, as far as this one knows.
-    pub leaders: BTreeMap<GroupNumber, NodeId>,
+    /// Of each of them that is open the node that leads it, if one is known to.
+    pub leaders: BTreeMap<GroupNumber, Option<NodeId>>,
+    /// Of groups that this node does not have the node that leads them, as it was told lately.
+    pub hints: BTreeMap<GroupNumber, NodeId>,
     /// Other nodes that do not answer.
     pub silent: BTreeSet<NodeId>,
 }
@@ -104,7 +106,7 @@ impl Routing {
         let held = groups.filter_map(|group| Some((group, cluster.local.get(&group.number)?.shard)));
         let is_led_here = |group: &Group| cluster.leader_of(group).is_none_or(|leader| leader == cluster.myself);
         let (here, elsewhere): (Vec<_>, Vec<_>) = held.partition(|(group, _)| is_led_here(group));
-        let followers: Vec<u16> = elsewhere.into_iter().map(|(_, shard)| shard.0).collect();
+        let followers: BTreeSet<u16> = elsewhere.into_iter().map(|(_, shard)| shard.0).collect();
         let here = here.into_iter();
         let slots = here.flat_map(|(group, shard)| group.slots.slots().map(move |slot| (slot, shard)));
         Routing { router: Router::with_slots(&lanes, &followers, slots, core_count), cluster: Some(cluster) }
@@ -118,15 +120,16 @@ impl InCluster {
         node.is_some_and(|node| node.incarnation >= self.incarnation)
     }
 
-    /// The node that leads `group`, as far as this one knows. Where it does not, that is a replica on another node which answers,
-    /// and may know better: the home if it does. `None` where the node itself is the one to be asked.
+    /// The node that leads `group`, as far as this one knows. Where its own replica is not open, and where it has none, that is one on
+    /// another node which answers, and may know better: the home if it does. `None` where the node itself is to be asked, whose
+    /// replica knows of no leader or is the only one.
     pub fn leader_of(&self, group: &Group) -> Option<NodeId> {
         if let Some(leader) = self.leaders.get(&group.number) {
-            return Some(*leader);
+            return *leader;
         }
         let is_here = self.local.contains_key(&group.number);
-        if is_here && group.home == self.myself {
-            return None;
+        if let Some(hint) = self.hints.get(&group.number).filter(|hint| !is_here && !self.silent.contains(hint)) {
+            return Some(*hint);
         }
         let replicas = [group.home].into_iter().chain(group.replicas.iter().copied());
         let answers = |replica: &NodeId| *replica != self.myself && !self.silent.contains(replica);
@@ -177,17 +180,28 @@ mod tests {
             (of_slot.map(|shard| shard.0), all, cluster.elsewhere(Slot::new(slot)).to_string())
         };
         let down = "CLUSTERDOWN The cluster is down";
-        // Nobody is known to lead: the home is asked, which this node is of one of them.
-        assert_eq!(where_is(&cluster, 0), (Some(0), vec![0], down.to_owned()));
-        assert_eq!(where_is(&cluster, 100), (None, vec![0], "MOVED 100 10.0.0.2:7000".to_owned()));
+        // Its replicas are not open: the home is asked, if that is another one.
+        assert_eq!(where_is(&cluster, 0), (None, vec![], "MOVED 0 10.0.0.2:7000".to_owned()));
+        assert_eq!(where_is(&cluster, 100), (None, vec![], "MOVED 100 10.0.0.2:7000".to_owned()));
         // Or another one that answers.
         cluster.silent.insert(number(2));
-        assert_eq!(where_is(&cluster, 100), (None, vec![0], "MOVED 100 10.0.0.3:7000".to_owned()));
-        // If none does, it is this one that says so.
+        assert_eq!(where_is(&cluster, 100), (None, vec![], "MOVED 100 10.0.0.3:7000".to_owned()));
+        // If none does, it is this one that says so. And if it is open and knows of no leader.
         cluster.silent.insert(number(3));
         assert_eq!(where_is(&cluster, 100), (Some(1), vec![0, 1], down.to_owned()));
+        cluster.silent.remove(&number(3));
+        cluster.leaders.insert(GroupNumber(2), None);
+        assert_eq!(where_is(&cluster, 100), (Some(1), vec![1], down.to_owned()));
+        // Whoever leads one that is not here may have been told.
+        let mut far = cluster.clone();
+        far.local.clear();
+        far.leaders.clear();
+        far.hints.insert(GroupNumber(2), number(3));
+        assert_eq!(far.elsewhere(Slot::new(100)).to_string(), "MOVED 100 10.0.0.2:7000", "it is silent");
+        far.silent.clear();
+        assert_eq!(far.elsewhere(Slot::new(100)).to_string(), "MOVED 100 10.0.0.3:7000");
         // Whoever leads is known to a node that has the group, also if it is thought to be silent.
-        cluster.leaders.extend([(GroupNumber(1), number(3)), (GroupNumber(2), number(1))]);
+        cluster.leaders.extend([(GroupNumber(1), Some(number(3))), (GroupNumber(2), Some(number(1)))]);
         assert_eq!(where_is(&cluster, 0), (None, vec![1], "MOVED 0 10.0.0.3:7000".to_owned()));
         assert_eq!(where_is(&cluster, 100).0, Some(1));
     }
@@ -203,6 +217,7 @@ mod tests {
             old_map: None,
             local,
             leaders: BTreeMap::new(),
+            hints: BTreeMap::new(),
             silent: BTreeSet::new(),
         }
     }

@@ -26,7 +26,7 @@ use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mail::RequestBatch;
 use crate::meta::Meta;
-use crate::node::{Background, CoreStats, LiveSettings, RateMeter, Server};
+use crate::node::{Background, CoreStats, Leads, LiveSettings, RateMeter, Server};
 use crate::peers::Peers;
 use crate::shard::Shard;
 
@@ -61,6 +61,8 @@ pub struct Core {
     pub(super) peers: Option<Peers>,
     /// The members of the groups that this core leads.
     pub(super) members: Members,
+    /// The word of shards on who leads them, which the routing is to be told: one of each.
+    pub(super) leads: Vec<(ShardId, Leads)>,
     pub(super) stopping: Option<Stopping>,
     /// Commands, bytes received and bytes sent per second.
     pub(super) rates: [RateMeter; 3],
@@ -174,6 +176,7 @@ impl Core {
             fanout: Fanout::default(),
             peers: None,
             members: Members::default(),
+            leads: Vec::new(),
             stopping: None,
             rates: Default::default(),
         }

@@ -128,7 +128,7 @@ impl Core {
             // Of another one that had the number before.
             self.groups.leaving.borrow_mut().remove(&id);
             shard.publish_counts();
-            shard.tell_leadership();
+            self.leads.extend(shard.tell_leadership());
             self.shards[id.index()] = Some(shard);
         }
         count

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use basalt_raft::{Group, Member, NodeId, Standing};
 
 use super::core::Core;
 use crate::cluster::map;
 use crate::cluster::members;
+use crate::config::Durability;
 use crate::ids::ShardId;
 use crate::limits;
 use crate::shard::Shard;
@@ -20,10 +21,12 @@ pub(super) struct Members {
     looked: Option<Instant>,
     /// Shards of which a step is under way.
     stepping: Rc<RefCell<BTreeSet<ShardId>>>,
+    /// Shards whose last step has failed, with the time before which none is tried again, and the pause that led to it.
+    failed: Rc<RefCell<BTreeMap<ShardId, (Instant, Duration)>>>,
     /// The time since which leads are given away, and those that were.
     leaving: Option<(Instant, Vec<u32>)>,
-    /// Shards whose homes have been able to lead them, and since when.
-    homes_are_back: BTreeMap<ShardId, Instant>,
+    /// Shards whose homes have been able to lead them, since when, and for how long they have to be before they do.
+    homes_are_back: BTreeMap<ShardId, (Instant, Duration)>,
 }
 
 impl Core {
@@ -36,6 +39,10 @@ impl Core {
         };
         self.members.looked = Some(now);
         let Some(map) = cluster.map.as_ref() else { return };
+        // What this node acknowledges would be lost by a power failure and one other. The keeper says so.
+        if self.server.config.durability != Durability::Always {
+            return;
+        }
         for (number, local) in &cluster.local {
             let (Some(group), Some(shard)) = (map.group(*number), self.shards.get(local.shard.index())) else {
                 continue;
@@ -82,7 +89,8 @@ impl Members {
 
     fn step(&mut self, shard: &Shard, wanted: &map::Group, myself: NodeId, now: Instant) {
         let (id, group) = (shard.id(), shard.group().clone());
-        if self.stepping.borrow().contains(&id) {
+        let is_early = |(again, _): &(Instant, Duration)| now < *again;
+        if self.stepping.borrow().contains(&id) || self.failed.borrow().get(&id).is_some_and(is_early) {
             return;
         }
         // One alone has nobody to ask.
@@ -91,11 +99,21 @@ impl Members {
         }
         let members = group.members();
         let stepping = Stepping::begin(&self.stepping, id);
-        if let Some(step) = members::next_step(&wanted.replicas, limits::map::REPLICAS_MAX, &members, myself) {
+        if let Some(step) = members::next_step(&wanted.replicas, wanted.replicas.len(), &members, myself) {
             tracing::info!(group = wanted.number.0, shard = id.0, ?step, "the members of the group change");
+            let failed = self.failed.clone();
             glommio::spawn_local(async move {
-                if let Err(reason) = members::take(group, step).await {
-                    tracing::info!(shard = id.0, reason, "a step of the members is to be taken again");
+                let taken = members::take(group, step).await;
+                let before = failed.borrow_mut().remove(&id).map(|(_, pause)| pause);
+                if let Err(reason) = taken {
+                    let pause = before.map_or(limits::MEMBERS_LOOK, |pause| (2 * pause).min(limits::MEMBERS_PAUSE_MAX));
+                    tracing::warn!(
+                        shard = id.0,
+                        reason,
+                        ?pause,
+                        "the members of the group do not change, which is tried again"
+                    );
+                    failed.borrow_mut().insert(id, (Instant::now() + pause, pause));
                 }
                 drop(stepping);
             })
@@ -107,11 +125,12 @@ impl Members {
             self.homes_are_back.remove(&id);
             return;
         }
-        let since = *self.homes_are_back.entry(id).or_insert(now);
-        if now.saturating_duration_since(since) < limits::HOME_IS_BACK {
+        let (since, wait) = *self.homes_are_back.entry(id).or_insert((now, limits::HOME_IS_BACK));
+        if now.saturating_duration_since(since) < wait {
             return;
         }
-        self.homes_are_back.remove(&id);
+        // One that does not come to lead costs an election each time.
+        self.homes_are_back.insert(id, (now, (2 * wait).min(limits::HOME_IS_BACK_MAX)));
         let home = wanted.home;
         tracing::info!(group = wanted.number.0, shard = id.0, home = home.0, "the group's home gets the lead back");
         glommio::spawn_local(async move {

@@ -87,8 +87,9 @@ impl Core {
         }
         for shard in self.shards.iter_mut().flatten() {
             shard.group().drain_completions();
-            shard.tell_leadership();
+            self.leads.extend(shard.tell_leadership());
         }
+        self.tell_leads();
         if self.routing.cluster.is_some() {
             while let Some((asker, reply)) = server.late_answers.pop() {
                 self.outbox.reply_to(asker.core, asker.ticket, &reply);
@@ -109,6 +110,14 @@ impl Core {
         count += self.let_shards_leave();
         self.tell_what_shards_take();
         count
+    }
+
+    /// Puts in force what the shards of this core have said on who leads them since the last time.
+    fn tell_leads(&mut self) {
+        if !self.leads.is_empty() {
+            self.server.routes.set_leaders(&self.leads);
+            self.leads.clear();
+        }
     }
 
     /// Hands snapshots that have come to their groups; returns how many there were.

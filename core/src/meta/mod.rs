@@ -9,6 +9,7 @@
 
 mod asking;
 mod duties;
+mod leaders;
 mod lookout;
 mod machine;
 
@@ -39,6 +40,7 @@ use crate::limits::map::META_VOTERS_MAX;
 use crate::node::{Asker, Background, GroupState, Order, Server, ShardStats};
 use crate::peers::Ties;
 
+use leaders::Leaders;
 use lookout::Lookout;
 use machine::MetaMachine;
 
@@ -92,6 +94,8 @@ pub struct Meta {
     said: Option<(Change, bool)>,
     forwarding: Forwarding,
     lookout: Lookout,
+    leaders: Leaders,
+    looked_for_leaders: Instant,
     /// Set while a step towards other members is under way.
     is_stepping: Rc<Cell<bool>>,
     looked_at_members: Instant,
@@ -177,7 +181,9 @@ impl Meta {
                 answers: Arc::default(),
                 early: Vec::new(),
             },
-            lookout: Lookout::new(links, server.clone()),
+            lookout: Lookout::new(links.clone(), server.clone()),
+            leaders: Leaders::new(links, server.clone()),
+            looked_for_leaders: Instant::now(),
             is_stepping: Rc::default(),
             looked_at_members: Instant::now(),
             at_rest: (0, Instant::now()),
@@ -381,6 +387,7 @@ impl Meta {
             }
         }
         self.lookout.turn(&self.machine.borrow().map(), self.own.newcomer.number);
+        self.look_for_leaders();
         self.see_to_members();
         self.see_to_duties();
         self.see_to_placement();
@@ -420,11 +427,22 @@ impl Meta {
                 self.looked_at = None;
             }
             Waits::Placement if is_refused => {
-                let text = String::from_utf8_lossy(&reply);
-                tracing::info!(reply = %text.trim_end(), "the new replicas are tried again");
-                self.placed_at = None;
+                self.place_again(String::from_utf8_lossy(&reply).trim_end());
             }
             Waits::Nobody | Waits::Placement => {}
+        }
+    }
+
+    /// Asks who leads the groups that this node does not have.
+    fn look_for_leaders(&mut self) {
+        let now = Instant::now();
+        if now.saturating_duration_since(self.looked_for_leaders) < limits::LOOK_OUT {
+            return;
+        }
+        self.looked_for_leaders = now;
+        let (map, routing) = (self.machine.borrow().map(), self.server.routes.now());
+        if let Some(cluster) = routing.cluster.as_ref() {
+            self.leaders.turn(&map, cluster);
         }
     }
 
@@ -454,7 +472,12 @@ impl Meta {
     /// The next step that makes the group's members the nodes of the map.
     fn next_step(&self, map: &Map) -> Option<Step> {
         let nodes: Vec<NodeId> = map.nodes().iter().map(|node| node.number).collect();
-        members::next_step(&nodes, META_VOTERS_MAX, &self.group.members(), self.own.newcomer.number)
+        members::next_step(
+            &nodes,
+            members::voters_wanted(nodes.len(), META_VOTERS_MAX),
+            &self.group.members(),
+            self.own.newcomer.number,
+        )
     }
 
     /// On the leader: has groups with fewer replicas than they should have get more, once nodes have come and the map is at rest.
@@ -476,10 +499,16 @@ impl Meta {
             return;
         }
         tracing::info!(groups = placements.len(), "groups get replicas on further nodes");
-        if let Err(reply) = self.propose_or_forward(&Change::PlaceGroups { placements }, Waits::Placement) {
-            tracing::info!(reply = reply.trim_end(), "the new replicas are tried again");
-            self.placed_at = None;
+        // Not by another leader: that one may know of more.
+        if let Err(reply) = self.propose(&Change::PlaceGroups { placements }, Waits::Placement) {
+            self.place_again(reply.trim_end());
         }
+    }
+
+    fn place_again(&mut self, reply: &str) {
+        tracing::info!(reply, "replicas that could not be placed are tried again in a while");
+        self.placed_at = None;
+        self.at_rest.1 = Instant::now();
     }
 
     fn take_outcome(&self) -> Option<(u64, Outcome)> {

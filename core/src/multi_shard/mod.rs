@@ -34,7 +34,13 @@ pub fn plan(
     bounds: &ReplyBounds,
     args: Args<'_>,
 ) -> Result<Plan, CommandError> {
-    if let (true, Some(shard)) = (router.is_whole() && steps != MultiShard::Keys, router.first_shard()) {
+    let is_whole = match steps {
+        MultiShard::Keys => false,
+        // A cursor names its shard, and others may come, or be led here again, before it does.
+        MultiShard::Scan => router.all_shards().eq([ShardId(0)]),
+        MultiShard::RandomKey | MultiShard::Rename | MultiShard::Copy => true,
+    };
+    if let (true, Some(shard)) = (router.is_whole() && is_whole, router.first_shard()) {
         return Ok(Plan::Whole(shard));
     }
     match steps {

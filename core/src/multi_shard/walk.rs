@@ -38,27 +38,27 @@ pub(super) fn read_step(reply: &[u8]) -> Option<(Option<KeyPosition>, &[u8])> {
 }
 
 pub(super) fn start_scan(db: u8, router: &Router, args: Args<'_>) -> Result<Plan, CommandError> {
-    let mut cursor = ScanCursor::read(args[1])?;
+    let cursor = ScanCursor::read(args[1])?;
     let steps = Steps { db, options: args[2..].iter().map(|arg| arg.to_vec()).collect() };
-    let end = router.shard_end();
-    // A cursor may name a shard that has gone since, and one that no SCAN gave one that never was: then the walk is over behind the
-    // last one.
+    // A cursor may name a shard that has gone since or is led by another node now, and one that no SCAN gave one that never was: then
+    // the walk goes on behind it, or is over.
     let named = u16::try_from(cursor.shard).unwrap_or(u16::MAX);
     let (shard, position) = match router.shard_from(named) {
-        Some(shard) if shard.0 == named => (shard, cursor.position),
-        Some(next) => (next, KeyPosition::START),
-        None => (ShardId(end - 1), cursor.position),
+        Some(shard) if shard.0 == named => (Some(shard), cursor.position),
+        next => (next, KeyPosition::START),
     };
-    if named < end {
-        cursor = ScanCursor { shard: u64::from(shard.0), position };
-    }
-    let part = steps.part(shard, position);
-    Ok(Plan::Parts(vec![part], Box::new(Scan { cursor, shards: u64::from(end) })))
+    // The arguments are looked at even where nothing is left.
+    let asked = shard.or(router.first_shard()).expect("a node without shards walks over none");
+    let next = shard.and_then(|shard| router.shard_from(shard.0.saturating_add(1)));
+    Ok(Plan::Parts(vec![steps.part(asked, position)], Box::new(Scan { shard, next })))
 }
 
+/// One step of a walk.
 struct Scan {
-    cursor: ScanCursor,
-    shards: u64,
+    /// The shard that is walked over; `None` if the walk is over.
+    shard: Option<ShardId>,
+    /// The one behind it.
+    next: Option<ShardId>,
 }
 
 impl Coordinator for Scan {
@@ -68,11 +68,14 @@ impl Coordinator for Scan {
             return Progress::Done;
         }
         let Some((next, keys)) = read_step(reply) else { return misshapen(out) };
-        let is_known = self.cursor.shard < self.shards;
-        let next = if is_known { self.cursor.after_step(next, self.shards) } else { None };
+        let cursor = |shard: ShardId, position| ScanCursor { shard: u64::from(shard.0), position };
+        let cursor = match next {
+            Some(position) => self.shard.map(|shard| cursor(shard, position)),
+            None => self.next.map(|next| cursor(next, KeyPosition::START)),
+        };
         out.array(2);
-        out.bulk_display(next.map_or(0, ScanCursor::to_bits));
-        if is_known {
+        out.bulk_display(cursor.map_or(0, ScanCursor::to_bits));
+        if self.shard.is_some() {
             out.raw(keys)
         } else {
             out.array(0)

@@ -13,7 +13,7 @@ pub use background::{Background, Job};
 pub use clock::Clock;
 pub use live_settings::{LiveSettings, Settings};
 pub use orders::Orders;
-pub use routes::Routes;
+pub use routes::{Leads, Routes};
 pub use shares::Shares;
 pub use stats::{CoreStats, Counter, Figure, GroupState, RateMeter, ShardStats, ShardTable};
 pub use stop::Stop;

@@ -10,6 +10,15 @@ use crate::cluster::map::{ClusterId, GroupNumber, Map};
 use crate::cluster::{InCluster, LocalGroup, Router, Routing};
 use crate::ids::ShardId;
 
+/// The word of a shard on who leads its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leads {
+    /// This node, or none that is known.
+    Node(Option<NodeId>),
+    /// It is not open, or not any more.
+    NotOpen,
+}
+
 /// The routing that is in force.
 #[derive(Debug)]
 pub struct Routes {
@@ -70,6 +79,7 @@ impl Routes {
         self.change(|cluster| {
             (cluster.id, cluster.map, cluster.old_map) = (id, None, None);
             cluster.leaders.clear();
+            cluster.hints.clear();
         });
     }
 
@@ -81,19 +91,31 @@ impl Routes {
         });
     }
 
-    /// Puts in force who leads the group of a shard of this node, as far as that is known.
-    pub fn set_leader(&self, shard: ShardId, leader: Option<NodeId>) {
+    /// Puts in force who leads the groups of shards of this node: each with the node that is known to, if one is; or that the shard is
+    /// not open.
+    pub fn set_leaders(&self, leaders: &[(ShardId, Leads)]) {
         let mut now = self.lock();
         let Some(cluster) = now.cluster.as_ref() else { return };
-        let mut local = cluster.local.iter().filter(|(_, group)| group.shard == shard);
-        let Some(number) = local.next().map(|(number, _)| *number) else { return };
-        if cluster.leaders.get(&number).copied() == leader {
-            return;
+        let mut changed = cluster.leaders.clone();
+        for (shard, leads) in leaders {
+            let local = cluster.local.iter().find(|(_, group)| group.shard == *shard);
+            match (local, leads) {
+                (Some((number, _)), Leads::Node(leader)) => drop(changed.insert(*number, *leader)),
+                (Some((number, _)), Leads::NotOpen) => drop(changed.remove(number)),
+                (None, _) => {}
+            }
         }
-        self.change_locked(&mut now, |cluster| match leader {
-            Some(leader) => drop(cluster.leaders.insert(number, leader)),
-            None => drop(cluster.leaders.remove(&number)),
-        });
+        if changed != cluster.leaders {
+            self.change_locked(&mut now, |cluster| cluster.leaders = changed);
+        }
+    }
+
+    /// Puts in force who was said to lead groups that this node does not have, in the place of what was said before.
+    pub fn set_hints(&self, hints: BTreeMap<GroupNumber, NodeId>) {
+        let mut now = self.lock();
+        if now.cluster.as_ref().is_some_and(|cluster| cluster.hints != hints) {
+            self.change_locked(&mut now, |cluster| cluster.hints = hints);
+        }
     }
 
     /// Puts in force which other nodes do not answer.

@@ -1,6 +1,6 @@
 //! Questions of peers, each answered by its group in a task of its own.
 
-use basalt_net::peer::{GroupNumber, HeartbeatAnswer, Message, Unable, UnableReason};
+use basalt_net::peer::{GroupNumber, HeartbeatAnswer, Message, NodeNumber, ReadIndexAnswer, Unable, UnableReason};
 use basalt_raft::{Error, Group};
 
 use super::Peers;
@@ -58,6 +58,14 @@ async fn answer(group: &Group, number: GroupNumber, message: Message) -> Message
             let answer = group.receive_handover(translate::handover_of(transfer)).await;
             answer.map(|answer| Message::TransferAnswer(translate::to_handover_answer(answer)))
         }
+        Message::ReadIndex => match group.read_barrier().await {
+            Ok(()) => Ok(Message::ReadIndexAnswer(ReadIndexAnswer::At(translate::to_id(group.applied())))),
+            Err(Error::NotLeader { leader }) => {
+                let leader = leader.filter(|_| !group.is_leader()).map(|leader| NodeNumber(leader.0));
+                Ok(Message::ReadIndexAnswer(ReadIndexAnswer::NotLeader(leader)))
+            }
+            Err(error) => Err(error),
+        },
         message => return unable(UnableReason::Other, &format!("no group answers a {}", message.kind())),
     };
     answer.unwrap_or_else(|error| {

@@ -40,12 +40,13 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Instant;
 
-use basalt_net::peer::{GroupNumber, Kind, Lane, Message, NodeNumber, UnableReason};
+use basalt_net::peer::{GroupNumber, Kind, Lane, Message, NodeNumber, ReadIndexAnswer, UnableReason};
 use basalt_net::ring::{Event, Ring};
 use basalt_raft::{Answering, Peer, SentSnapshot, Transport, Unreached, VoteParts};
 use futures_channel::oneshot;
 
 use crate::ids::CoreId;
+use crate::limits::GROUP_NUMBER_MAX;
 use crate::limits::peers as limits;
 use crate::mail::HandedPeer;
 
@@ -196,14 +197,24 @@ impl Peers {
 
     // ---- questions
 
-    /// Returns whether a node answers. It is asked something that needs no group: that it cannot say is an answer as well.
+    /// Returns whether a node answers. It is asked for a group that nobody has: that it cannot say is an answer as well.
     pub async fn is_there(self, node: NodeNumber) -> bool {
         let (answer, answered) = oneshot::channel();
-        let (way, group) = (Way { node, core: 0, lane: Lane::Votes }, GroupNumber(0));
+        let (way, group) = (Way { node, core: 0, lane: Lane::Votes }, GroupNumber(GROUP_NUMBER_MAX));
         let question = Question { group, message: Message::ReadIndex, expects: Kind::ReadIndexAnswer, answer };
         self.0.links.borrow_mut().ask(way, question, Instant::now());
         (self.0.hooks.wake)();
         matches!(answered.await, Ok(Ok(_)))
+    }
+
+    /// Asks a node that has a replica of the group who leads it. `None` if it does not know, or does not answer.
+    pub async fn who_leads(self, group: GroupNumber, node: NodeNumber) -> Option<NodeNumber> {
+        let answer = self.ask((node, group, Lane::Votes), Message::ReadIndex, Kind::ReadIndexAnswer).await;
+        match answer {
+            Ok(Message::ReadIndexAnswer(ReadIndexAnswer::At(_))) => Some(node),
+            Ok(Message::ReadIndexAnswer(ReadIndexAnswer::NotLeader(leader))) => leader,
+            _ => None,
+        }
     }
 
     /// Asks a group's member on another node, on the core that has it there.

@@ -14,7 +14,7 @@ pub(crate) fn vote_of(vote: peer::Vote) -> VoteParts {
     VoteParts { term: vote.term, node: NodeId(vote.node.0), is_committed: vote.is_committed }
 }
 
-fn to_id(id: Option<EntryId>) -> Option<peer::LogId> {
+pub(super) fn to_id(id: Option<EntryId>) -> Option<peer::LogId> {
     id.map(|EntryId { term, index }| peer::LogId { term, index })
 }
 

@@ -16,11 +16,9 @@ use super::outcome::{Outcome, Ran};
 use crate::cluster::map::{
     Change, Group, GroupNumber, Map, Node, Refused, forget_target, read_config_epoch, read_slot_ranges, read_slots,
 };
-use crate::cluster::members::voters_wanted;
 use crate::cluster::texts::{self, Health, View};
 use crate::cluster::{InCluster, Routing};
 use crate::commands::{Args, CommandError, parse_i64};
-use crate::limits::map::REPLICAS_MAX;
 use crate::multi_shard::SlotKeys;
 use crate::node::{GroupState, Server, ShardStats};
 
@@ -247,12 +245,14 @@ pub(super) fn save_config(context: &mut SessionContext<'_>, _: Args<'_>, reply: 
 pub(super) fn forget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let known = Known::of(context)?;
     let node = forget_target(&known.map, known.cluster().myself, args[2])?;
-    let silent = &known.cluster().silent;
+    let peers = context.server.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let myself = known.cluster().myself;
+    let answers = |node: &NodeId| *node == myself || peers.get(node).is_some_and(|peer| peer.health == Health::Up);
     let is_left = |group: &&Group| group.replicas.contains(&node) && group.home != node;
     for group in known.map.groups().iter().filter(is_left) {
         // The others have to agree on it, and to go on without it.
-        let others = group.replicas.iter().filter(|replica| **replica != node && !silent.contains(replica)).count();
-        if others < voters_wanted(group.replicas.len(), REPLICAS_MAX) / 2 + 1 {
+        let others = group.replicas.iter().filter(|replica| **replica != node && answers(replica)).count();
+        if others < group.replicas.len() / 2 + 1 {
             let text =
                 format!("ERR too few other replicas of group {} answer: it would take no more writes", group.number);
             return Err(CommandError::owned(text));

@@ -29,7 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use basalt_raft::{Group, GroupHooks, GroupOptions, NodeId, Reach};
+use basalt_raft::{Group, GroupHooks, GroupOptions, Reach};
 use basalt_storage::keyspace::KeyCounts;
 use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdReader, DATABASE_COUNT, Rows, Store};
@@ -39,7 +39,7 @@ use crate::entry::batch;
 use crate::entry::request::{Mode, RequestHeader};
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::node::{Background, GroupState, Server};
+use crate::node::{Background, GroupState, Leads, Server};
 use crate::peers::Ties;
 
 use batches::{Batches, Outcomes};
@@ -84,8 +84,8 @@ pub struct Shard {
     deadline_sums: [u128; DATABASE_COUNT],
     /// True if anything was run that another core's connection may hear of before the next tick.
     counts_changed: bool,
-    /// The leader that the other cores were told of last, if they were.
-    told_leader: Option<Option<NodeId>>,
+    /// The leader and the state that the other cores were told of last, if they were.
+    told_leads: Option<(Leads, Option<GroupState>)>,
     /// True once the shard is to leave.
     is_closed_to_clients: bool,
     /// The division of the node's memory that the shard keeps to.
@@ -186,7 +186,7 @@ impl Shard {
             disk_measured: None,
             deadline_sums: [0; DATABASE_COUNT],
             counts_changed: false,
-            told_leader: None,
+            told_leads: None,
             is_closed_to_clients: false,
             shares_version,
             reply: Vec::new(),
@@ -324,21 +324,26 @@ impl Shard {
         self.is_closed_to_clients
     }
 
-    /// Tells the other cores who leads the group, if that is another one than they were told last.
-    pub fn tell_leadership(&mut self) {
-        let leader = self.group.leader();
-        if self.told_leader == Some(leader) || self.has_failed() {
-            return;
-        }
-        self.told_leader = Some(leader);
-        let state = match leader {
-            Some(_) if self.group.is_leader() => GroupState::Leader,
-            Some(_) => GroupState::Follower,
-            None => GroupState::Leaderless,
+    /// Tells the other cores who leads the group, if that is another one than they were told last, and returns what the routing is to
+    /// be told. To be called before requests are refused for it.
+    pub fn tell_leadership(&mut self) -> Option<(ShardId, Leads)> {
+        let (leads, state) = if self.has_failed() {
+            (Leads::NotOpen, None)
+        } else if self.group.is_leader() {
+            (Leads::Node(self.group.leader()), Some(GroupState::Leader))
+        } else {
+            // A former leader that has been started again has its own vote still.
+            let leader = self.group.leader().filter(|leader| *leader != self.group.node());
+            let state = if leader.is_some() { GroupState::Follower } else { GroupState::Leaderless };
+            (Leads::Node(leader), Some(state))
         };
-        // Where requests are sent elsewhere from now on, they are before this replica refuses none.
-        self.server.routes.set_leader(self.id, leader);
-        self.server.note_state(self.id, state);
+        if self.told_leads.replace((leads, state)) == Some((leads, state)) {
+            return None;
+        }
+        if let Some(state) = state {
+            self.server.note_state(self.id, state);
+        }
+        Some((self.id, leads))
     }
 
     /// Returns whether a request of `mode` may be added. A plain read has no place in the batch; too much parked is all that bars

@@ -26,6 +26,8 @@ impl Redirects {
     pub(super) fn reply(&self, bytes: &[u8]) -> Option<String> {
         let cluster = self.0.cluster.as_ref()?;
         let mut args = ArgList::new();
+        // In the place of the name.
+        args.push(b"");
         let header = request::decode(bytes, &mut args)?;
         let key = table::by_id(header.command)?.keys(&args).next()?;
         let elsewhere = cluster.elsewhere(Slot::of(args[key]));
@@ -39,7 +41,9 @@ impl Shard {
         if self.group.is_leader() {
             return None;
         }
-        self.tell_leadership();
+        if let Some(leads) = self.tell_leadership() {
+            self.server.routes.set_leaders(&[leads]);
+        }
         Some(Redirects(self.server.routes.now()))
     }
 

@@ -20,7 +20,7 @@ use super::{RunError, book};
 use crate::boot::{DataDir, GroupEntry, GroupState as Kept, META_INDEX};
 use crate::cluster::LocalGroup;
 use crate::cluster::map::{Addresses, Change, ClusterId, Group, GroupNumber, Map, Newcomer, Node, SlotSet};
-use crate::config::MemoryBudget;
+use crate::config::{Durability, MemoryBudget};
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::meta::{AskError, LEAVING, OpenMeta, OwnNode, ask, read_forwarded};
@@ -57,6 +57,8 @@ pub(super) struct Keeper<'a> {
     joining: Option<Joining>,
     /// The snapshots that go to other nodes and come from them, if the node belongs to a cluster.
     snapshots: Option<Snapshots>,
+    /// True once it was said that the node takes no replicas.
+    has_refused_replicas: bool,
     /// Set if something that the map wants could not be done: it is tried again.
     is_behind: bool,
 }
@@ -111,6 +113,7 @@ impl<'a> Keeper<'a> {
             noted_epoch: 0,
             joining: None,
             snapshots,
+            has_refused_replicas: false,
             is_behind: false,
         }
     }
@@ -163,7 +166,7 @@ impl<'a> Keeper<'a> {
         let told: BTreeSet<u16> =
             open.into_iter().filter(|index| !has_failed(*index) && self.is_told(*index)).collect();
         self.data.note_live(|index: u16| told.contains(&index));
-        self.is_behind = true;
+        self.is_behind = self.data.is_of_cluster();
         self.tell_local();
         Ok(Some(compactions))
     }
@@ -263,7 +266,8 @@ impl<'a> Keeper<'a> {
     /// Returns whether the log of a group that is open is that of its group, so that it must be there from now on: its founder's
     /// is at once, any other once its leader has told of the group.
     fn is_told(&self, index: u16) -> bool {
-        let has_log = |stats: &ShardStats| stats.last_log.get() > 0;
+        // An entry is executed once it is on disk.
+        let has_log = |stats: &ShardStats| stats.applied.get() > 0;
         index == META_INDEX
             || self.data.group(index).founder
             || self.server.shards.get(ShardId(index)).is_some_and(has_log)
@@ -559,13 +563,13 @@ impl<'a> Keeper<'a> {
         let myself = NodeId(self.data.node_number());
         self.end_joining();
         self.note_addresses();
+        self.is_behind = false;
         // One that does not know the node yet says nothing of its groups.
         let Some(map) = self.server.routes.map().filter(|map| map.node(myself).is_some()) else { return };
         // One that the node is about to leave says nothing either.
         if self.joining.as_ref().is_some_and(|joining| joining.id != map.cluster_id()) {
             return;
         }
-        self.is_behind = false;
         self.note_live(META_INDEX);
         let is_open = |shard: &ShardId| {
             let is_open = |state| matches!(state, GroupState::Leader | GroupState::Follower | GroupState::Leaderless);
@@ -579,8 +583,11 @@ impl<'a> Keeper<'a> {
             let founds = !group.is_live && group.home == myself;
             // Its home has founded it, and has all that it ever had: what is lost there must not begin anew.
             let follows = group.is_live && group.home != myself && group.replicas.contains(&myself);
-            let is_here = || self.data.groups().iter().any(|here| here.number == group.number.0);
-            if (founds || follows) && !is_here() && !self.server.stop.is_requested() {
+            let is_here = self.data.groups().iter().any(|here| here.number == group.number.0);
+            if is_here || self.server.stop.is_requested() {
+                continue;
+            }
+            if founds || (follows && self.may_follow()) {
                 self.create(group.number, founds);
             }
         }
@@ -590,6 +597,22 @@ impl<'a> Keeper<'a> {
         for (shard, number) in gone {
             self.give_up(shard, number);
         }
+    }
+
+    /// Returns whether the node may have replicas of groups that others lead; says so once if it may not.
+    fn may_follow(&mut self) -> bool {
+        let durability = self.server.config.durability;
+        if durability == Durability::Always {
+            return true;
+        }
+        if !std::mem::replace(&mut self.has_refused_replicas, true) {
+            tracing::warn!(
+                durability = durability.word(),
+                "the node takes no replicas, and its groups get none on other nodes: a power failure and one other would lose what \
+                 was acknowledged; start it with durability = always"
+            );
+        }
+        false
     }
 
     /// Has the core of a group let it go, unless it has failed: that one is left to an operator.
@@ -715,7 +738,13 @@ impl<'a> Keeper<'a> {
         for shard in gone {
             self.destroy(shard);
         }
-        self.open_again(kept.into_iter());
+        if !kept.is_empty() {
+            self.open_again(kept.into_iter());
+            let reply =
+                b"-ERR some of the node's groups have replicas on other nodes: their slots are not given up\r\n";
+            self.server.answer_late(asker, reply.to_vec());
+            return self.tell_local();
+        }
         self.tell_local();
         self.share_out();
         self.server.answer_late(asker, b"+OK\r\n".to_vec());
@@ -733,7 +762,12 @@ impl<'a> Keeper<'a> {
     }
 
     fn open_and_hand_over(&mut self, shard: ShardId) {
-        match self.open_patiently(shard, None) {
+        let opened = self.open_patiently(shard, None);
+        self.hand_over_opened(shard, opened);
+    }
+
+    fn hand_over_opened(&mut self, shard: ShardId, opened: Result<Option<OpenShard>, String>) {
+        match opened {
             Ok(Some(open)) => {
                 begin_compaction(self.server.clone(), vec![open.compaction_start()]);
                 self.hand_over(open);
@@ -767,7 +801,15 @@ impl<'a> Keeper<'a> {
         self.server.note_coming(shard, self.core_of(shard));
         self.tell_local();
         self.share_out();
-        self.open_and_hand_over(shard);
+        match self.open_patiently(shard, None) {
+            // It is nobody's yet, and begins anew in a while.
+            Err(reason) if !founds => {
+                tracing::warn!(group = number.0, reason, "the replica cannot be opened, and is tried again");
+                self.destroy(shard);
+                self.is_behind = true;
+            }
+            opened => self.hand_over_opened(shard, opened),
+        }
     }
 
     /// Divides the node's memory among the groups that are open, or about to be.

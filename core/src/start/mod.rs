@@ -70,6 +70,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
             old_map: None,
             local: local_groups(&data),
             leaders: BTreeMap::new(),
+            hints: BTreeMap::new(),
             silent: BTreeSet::new(),
         };
         Routes::in_cluster(cluster, core_count as u16)

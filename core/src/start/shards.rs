@@ -155,7 +155,8 @@ impl<'a> Opener<'a> {
         let (log, store) = (log.transpose().map_err(in_shard)?, store.map_err(in_shard)?);
         let Some(mut log) = log else { return Ok(None) };
         basalt_raft::check_pairing(&log, &store).map_err(|error| format!("shard {id}: {error}"))?;
-        if group.state == GroupState::Live && log.range().end == 0 {
+        // Rows without a log are those of a snapshot that came first, which the check above has made sure of.
+        if group.state == GroupState::Live && log.range().end == 0 && store.applied().index == 0 {
             let path = directory.log;
             return Err(in_shard(basalt_storage::Error::Missing { path }));
         }

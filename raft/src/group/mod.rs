@@ -32,7 +32,7 @@ use crate::disk::{Disk, GroupLog, Rocks};
 use crate::entry::new_batch;
 use crate::error::{Error, Fault, ProposeError, Reach, Refused, Result};
 use crate::generations::{Generations, WritePace};
-use crate::ids::NodeId;
+use crate::ids::{EntryId, NodeId};
 use crate::limits::{DRIVE_EVERY, SHUTDOWN_WAIT};
 use crate::log_store::LogStore;
 use crate::machine::Machine;
@@ -403,6 +403,11 @@ impl<D: Disk> Group<D> {
         self.0.is_leader.get()
     }
 
+    /// This node.
+    pub fn node(&self) -> NodeId {
+        self.0.options.node
+    }
+
     /// The group's name in logs.
     pub fn shard(&self) -> u32 {
         self.0.options.shard
@@ -411,6 +416,13 @@ impl<D: Disk> Group<D> {
     /// The node that leads the group, as far as this one knows.
     pub fn leader(&self) -> Option<NodeId> {
         self.0.leader.get()
+    }
+
+    /// The last entry that this node has executed.
+    pub fn applied(&self) -> Option<EntryId> {
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.last_applied.as_ref().map(|id| EntryId { term: id.committed_leader_id().term, index: id.index() })
     }
 
     /// Returns true if this node is the group's only voter, so that nobody else can lead it.

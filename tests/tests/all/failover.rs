@@ -292,3 +292,44 @@ fn a_node_that_was_away_while_the_log_was_purged_gets_a_snapshot() {
         assert_eq!(found.split('-').next(), Some(number.to_string().as_str()), "{key}");
     }
 }
+
+/// Each group is on three of five nodes: the two others have to be told who leads it.
+#[test]
+fn nodes_without_a_replica_know_who_leads() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let ports = [(); 5].map(|()| free_ports());
+    let mut nodes: Vec<Node> =
+        (0..5).map(|number| options(directory.path(), number, ports[number], &[("--cores", "1")]).start()).collect();
+    create(&nodes);
+    let all = addresses(&nodes);
+    wait_for(&all, "cluster_state", "ok");
+    eventually("each group has three voters", DEADLINE, || {
+        let infos: String = all.iter().map(|node| client(*node).ask("INFO raft").text()).collect();
+        let whole = infos.lines().filter(|line| line.contains("role=leader") && line.ends_with("voters=3")).count();
+        if whole == 5 { Ok(()) } else { Err(infos) }
+    });
+    let mut seeker = Seeker::new(all.clone(), 0);
+    for key in 0..100 {
+        assert_eq!(seeker.insist(&key.to_string(), &format!("SET {key} {key}")), Reply::ok());
+    }
+    for killed in [1, 4] {
+        nodes[killed].kill_9();
+        let dead: SocketAddr = all[killed];
+        let alive: Vec<SocketAddr> = all.iter().copied().filter(|node| *node != dead).collect();
+        wait_for(&alive, "cluster_state", "ok");
+        eventually("all agree on who has which slots", DEADLINE, || {
+            let slots: Vec<String> =
+                alive.iter().map(|node| format!("{:?}", client(*node).ask("CLUSTER SLOTS"))).collect();
+            let agree = slots.iter().all(|slots_of_one| *slots_of_one == slots[0]);
+            if agree && !slots[0].contains(&dead.port().to_string()) { Ok(()) } else { Err(slots) }
+        });
+        for (first, _) in alive.iter().enumerate() {
+            let mut seeker = Seeker::new(alive.clone(), first);
+            for key in 0..100 {
+                assert_eq!(seeker.insist(&key.to_string(), &format!("GET {key}")).text(), key.to_string());
+            }
+        }
+        nodes[killed] = options(directory.path(), killed, ports[killed], &[("--cores", "1")]).start();
+        wait_for(&addresses(&nodes), "cluster_state", "ok");
+    }
+}

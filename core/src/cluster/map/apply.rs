@@ -186,6 +186,13 @@ impl Map {
         {
             return Err(Refused::NodeInUse { name: node.name, group: group.number });
         }
+        // Two such changes may be on their way at once, each asked for by who did not know of the other.
+        let is_needed = |group: &&Group| group.replicas.contains(&number) && group.replicas.len() <= 2;
+        if let Ok(node) = self.known(number)
+            && let Some(group) = self.groups.iter().find(is_needed)
+        {
+            return Err(Refused::LastButOne { name: node.name, group: group.number });
+        }
         let before = self.groups.clone();
         for group in &mut self.groups {
             group.replicas.retain(|replica| *replica != number);

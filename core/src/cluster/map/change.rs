@@ -137,7 +137,7 @@ pub enum Change {
         /// The number.
         count: u8,
     },
-    /// A node leaves, or has left before, with its replicas of groups whose home is another one.
+    /// A node leaves, or has left before, with its replicas of groups whose home is another one, and which keep two others.
     ForgetWithReplicas {
         /// The node.
         node: NodeId,

@@ -82,6 +82,14 @@ pub enum Refused {
     /// The last node is to leave.
     #[error("ERR node {0} is the last one of the cluster")]
     LastNode(NodeName),
+    /// A node is to leave that has one of the last two replicas of a group.
+    #[error("ERR node {name} has one of the last two replicas of group {group}: a third one has to be there first")]
+    LastButOne {
+        /// The node.
+        name: NodeName,
+        /// One of its groups.
+        group: GroupNumber,
+    },
     /// A node is to leave that should hold a group.
     #[error("ERR node {name} is needed by group {group}, and groups are not moved to other nodes yet")]
     NodeInUse {
