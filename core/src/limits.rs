@@ -860,8 +860,8 @@ pub mod snapshots {
     /// The longest silence of a peer that has to say or take something.
     pub const SILENCE_WAIT: Duration = Duration::from_secs(30);
 
-    /// Time without progress after which a snapshot is given up, for whoever waits so long. A group waits half a minute for a sign
-    /// of its receiver: a node that restarts within that goes on with what it had.
+    /// Time without progress after which a snapshot is given up: a node that restarts within that goes on with what it had. A group
+    /// waits half a minute longer for a sign of its receiver, so that who gives up is who can say why.
     pub const PROGRESS_WAIT: Duration = Duration::from_secs(120);
 
     /// The same for a node that could not be greeted at all: it is not there, and others wait for the thread.
@@ -870,7 +870,7 @@ pub mod snapshots {
     /// Interval at which a receiver that checks or installs a snapshot says so.
     pub const SIGN_EVERY: Duration = Duration::from_secs(2);
 
-    /// The shortest time between two signs of life that a group is told of, each of which wakes its core. It waits half a minute.
+    /// The shortest time between two signs of life that a group is told of, each of which wakes its core. It waits minutes.
     pub const SIGN_TOLD_EVERY: Duration = Duration::from_secs(1);
 
     /// The longest wait for a group to install a snapshot. Then its sender is told to come again; the group goes on with it.

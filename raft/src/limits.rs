@@ -72,9 +72,10 @@ pub(crate) const MEMBERSHIP_BYTES_MAX: usize = 60 << 10;
 
 // Peers.
 
-/// The longest silence of the receiver of a snapshot. When it has all, it checks the rows and puts them in place before it
-/// answers: that is work of seconds. A snapshot that was given up is sent anew.
-pub(crate) const SNAPSHOT_SILENCE: Duration = Duration::from_secs(30);
+/// The longest silence of the receiver of a snapshot. Who carries it knows better why nothing comes, and goes on with one that is
+/// back where it stood: it gives up after two minutes without progress, and one more attempt of some seconds. So this is longer: what
+/// is given up here begins from nothing, and nobody learns why.
+pub(crate) const SNAPSHOT_SILENCE: Duration = Duration::from_secs(150);
 /// Waits before a peer that cannot be reached is sent entries again, in openraft's words: these, doubled up to the last. Heartbeats
 /// go on meanwhile, so that one that is back does not campaign.
 pub(crate) const UNREACHABLE_BACKOFF: &str = "100ms 200ms ...1s";

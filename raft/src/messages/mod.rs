@@ -116,8 +116,8 @@ pub struct SentSnapshot {
     pub meta: Vec<u8>,
     /// The rows, a checkpoint on this node. It is there until it is sent, or nobody waits for that any more.
     pub directory: PathBuf,
-    /// To be told whenever the other says anything. The group gives the snapshot up after half a minute without that, and sends
-    /// another one.
+    /// To be told whenever the other says anything. The group gives the snapshot up after two minutes and a half without that, and
+    /// sends another one: who carries it is to give up before, and to say why.
     pub life: SignsOfLife,
 }
 

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use openraft_rt::{Oneshot as _, OneshotSender as _};
+use openraft_rt::{AsyncRuntime as _, Oneshot as _, OneshotSender as _};
 
 use super::checks::Checks;
 use super::executor::{Executor, WORLD};
@@ -22,6 +22,7 @@ use crate::ids::NodeId;
 use crate::messages::{
     Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
 };
+use crate::runtime::GlommioRuntime;
 use crate::transport::{Answering, Peer, Transport, Unreached};
 
 /// The character of a network.
@@ -39,6 +40,8 @@ pub(crate) struct NetworkFaults {
 const LATE: (Duration, Duration) = (Duration::from_millis(300), Duration::from_secs(6));
 /// The time that a snapshot travels.
 const SNAPSHOT_DELAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(800));
+/// The time after which a snapshot is given up whose receiver says nothing: before the group does that.
+const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(20);
 /// So many messages in a thousand to a node that is down are answered by its machine.
 const REFUSED_PER_MILLE: u64 = 500;
 
@@ -256,7 +259,9 @@ impl Transport for Link {
             network.checks.borrow_mut().note(|| format!("node {to} receives a snapshot of node {from}"));
             let take = |_, group: Group<Twins>, received| async move { group.receive_snapshot(received).await };
             // It is moved, and so it comes once.
-            network.call(from, to, received, false, take).await
+            let taken = network.call(from, to, received, false, take);
+            let lost = || Err(Unreached::Lost(format!("node {to} says nothing of its snapshot")));
+            GlommioRuntime::timeout(SNAPSHOT_PATIENCE, taken).await.unwrap_or_else(|_| lost())
         })
     }
 }

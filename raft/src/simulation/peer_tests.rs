@@ -19,6 +19,7 @@ use super::store_twin::{SharedFiles, StoreTwin, Twins, forget_checkpoints};
 use crate::error::{ChangeError, ProposeError};
 use crate::group::Group;
 use crate::ids::{NodeId, PeerAddress};
+use crate::limits::SNAPSHOT_SILENCE;
 use crate::messages::{
     Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
 };
@@ -30,6 +31,9 @@ use crate::source::Instant;
 use crate::support::Held;
 use crate::transport::{Answering, Peer, Transport, Unreached};
 use crate::types::{SnapshotMeta, TypeConfig, Vote, log_id};
+
+/// Time after which the receiver of a snapshot gives a sign of life, or is done with.
+const SIGN_AFTER: Duration = Duration::from_secs(SNAPSHOT_SILENCE.as_secs() - 5);
 
 /// A way on which appends are answered as a test says, and snapshots only with signs of life.
 struct Scripted {
@@ -72,7 +76,7 @@ impl Transport for Scripted {
     fn snapshot(&self, _: &Peer, snapshot: SentSnapshot) -> Answering<VoteParts> {
         Box::pin(async move {
             for _ in 0..3 {
-                GlommioRuntime::sleep(Duration::from_secs(25)).await;
+                GlommioRuntime::sleep(SIGN_AFTER).await;
                 snapshot.life.note();
             }
             pending().await
@@ -142,7 +146,8 @@ fn a_snapshot_is_given_up_when_its_receiver_has_said_nothing_for_long() {
     };
     let (sent, time) = timed(&executor, work);
     assert!(sent.unwrap_err().to_string().contains("nothing for too long"));
-    assert!(time >= Duration::from_secs(3 * 25 + 30) && time < Duration::from_secs(3 * 25 + 31), "{time:?}");
+    let least = 3 * SIGN_AFTER + SNAPSHOT_SILENCE;
+    assert!(time >= least && time < least + Duration::from_secs(1), "{time:?}");
 }
 
 /// Opens a group of one.
