@@ -41,6 +41,21 @@ pub(crate) const DRIVE_EVERY: Duration = Duration::from_micros(100);
 /// Time after which openraft is told again what is on disk if it does not say that it knows: it drops such a question while it is
 /// busy with another, and a log that is purged 50 ms later costs nothing.
 pub(crate) const REPORT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Bytes of its newest entries that a replica of several keeps although its rows are on disk: half a dozen seconds of a shard's
+/// heaviest writes, and minutes of ordinary ones. A log is read through when it is opened, which takes a quarter of a second for so
+/// many.
+pub(crate) const LOG_KEPT_BYTES: u64 = 128 << 20;
+/// The part of the log's bytes that is kept so at most: what writes out rows has to have the other part, or the log would be full
+/// of what is kept.
+pub(crate) const LOG_KEPT_PART: u64 = 2;
+/// Silence of a follower for which the log is still held for it, within the bytes above. A machine that is started anew is back
+/// within minutes; to hold so little for longer costs nothing, while a snapshot is all that a group has. Who is away for longer is
+/// gone, and the log is no longer than rows need.
+pub(crate) const FOLLOWER_GONE_AFTER: Duration = Duration::from_secs(600);
+/// Time between two looks whether a follower that the log is held for has what it needed: as much as is written in a second stays
+/// for a second more.
+pub(crate) const PURGE_LOOK: Duration = Duration::from_secs(1);
 /// The longest wait of a shutdown for the group's tasks to let go of log and store. They end within a turn; who does not after
 /// seconds never will.
 pub(crate) const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::completions::{Background, Wake};
 use crate::error::{Error, Fault, Result};
 use crate::ids::{NodeId, PeerAddress};
-use crate::limits::{ELECTION_TIMEOUT_MS, HEARTBEAT_MS};
+use crate::limits::{ELECTION_TIMEOUT_MS, HEARTBEAT_MS, LOG_KEPT_BYTES, LOG_KEPT_PART};
 use crate::outcomes::Outcome;
 
 /// Settings of one group.
@@ -28,13 +28,18 @@ pub struct GroupOptions {
     pub election_timeout_ms: (u64, u64),
     /// Batches on their way at once; more are refused with [`ProposeError::Backlog`](crate::ProposeError::Backlog).
     pub in_flight_max: usize,
-    /// The log is cut when it holds about this many bytes more than [`GroupOptions::log_entries_kept`] entries: a
-    /// generation of rows is forced out of the store, and what it covers is purged.
+    /// The log is cut when it holds about this many bytes more than what is kept, which is [`GroupOptions::log_entries_kept`] and
+    /// [`GroupOptions::log_kept_bytes`]: a generation of rows is forced out of the store, and what it covers is purged.
     pub log_bytes_max: u64,
     /// The same for entries.
     pub log_entries_max: u64,
-    /// Entries kept although the store has them on disk, so that a follower a little behind needs no snapshot.
+    /// Entries kept although the store has them on disk.
     pub log_entries_kept: u64,
+    /// Bytes of the newest entries that are kept in a group of several members although the store has them on disk, so that one
+    /// that was cut off, or is started anew, needs no snapshot; to within 64 KiB, and half of [`GroupOptions::log_bytes_max`] at
+    /// most. A leader keeps them for as long as one of its followers needs them that it has heard of in the last ten minutes;
+    /// others always, since they may come to lead. A group of one member keeps none.
+    pub log_kept_bytes: u64,
     /// A directory for checkpoints on their way to other nodes, on the store's file system. Whatever is in it when the group
     /// is opened is removed.
     pub snapshot_directory: PathBuf,
@@ -54,8 +59,14 @@ impl GroupOptions {
             log_bytes_max: 256 << 20,
             log_entries_max: 4_000_000,
             log_entries_kept: 0,
+            log_kept_bytes: LOG_KEPT_BYTES,
             snapshot_directory,
         }
+    }
+
+    /// Bytes of the newest entries that are kept in a group of several members.
+    pub(crate) fn kept_bytes(&self) -> u64 {
+        self.log_kept_bytes.min(self.log_bytes_max / LOG_KEPT_PART)
     }
 
     pub(crate) fn check(&self) -> Result<()> {

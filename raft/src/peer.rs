@@ -3,6 +3,7 @@
 //! What a newcomer would get wrong: openraft waits for an answer for as long as its network does. A message that was lost is only
 //! known to be so here, by the time that has passed.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -29,17 +30,25 @@ use crate::snapshot::{Snapshot, SnapshotData};
 use crate::transport::{Answering, Peer, Transport, Unreached};
 use crate::types::{TypeConfig, Vote};
 
+/// What holds messages of a group to its peers back.
+#[derive(Default)]
+pub(crate) struct Restraints {
+    /// Entries up to this index are to be purged, and openraft waits with that for as long as it sends them.
+    pub(crate) purge_upto: Cell<Option<u64>>,
+}
+
 /// Makes the clients of a group's peers.
 pub(crate) struct Peers<D> {
     transport: Rc<dyn Transport>,
     /// The longest wait for an answer to entries, which comes when they are on the peer's disk.
     entries_wait: Duration,
+    restraints: Rc<Restraints>,
     disk: PhantomData<D>,
 }
 
 impl<D> Peers<D> {
-    pub(crate) fn new(transport: Rc<dyn Transport>, entries_wait: Duration) -> Self {
-        Peers { transport, entries_wait, disk: PhantomData }
+    pub(crate) fn new(transport: Rc<dyn Transport>, entries_wait: Duration, restraints: Rc<Restraints>) -> Self {
+        Peers { transport, entries_wait, restraints, disk: PhantomData }
     }
 }
 
@@ -47,6 +56,7 @@ impl<D> Peers<D> {
 pub(crate) struct Client<D> {
     transport: Rc<dyn Transport>,
     entries_wait: Duration,
+    restraints: Rc<Restraints>,
     peer: Peer,
     disk: PhantomData<D>,
 }
@@ -55,9 +65,10 @@ impl<D: Disk> RaftNetworkFactory<TypeConfig> for Peers<D> {
     type Network = Client<D>;
 
     async fn new_client(&mut self, node: NodeId, address: &PeerAddress) -> Client<D> {
-        let Peers { transport, entries_wait, .. } = self;
+        let Peers { transport, entries_wait, restraints, .. } = self;
         let peer = Peer { node, address: address.clone() };
-        Client { transport: transport.clone(), entries_wait: *entries_wait, peer, disk: PhantomData }
+        let (transport, restraints) = (transport.clone(), restraints.clone());
+        Client { transport, entries_wait: *entries_wait, restraints, peer, disk: PhantomData }
     }
 }
 
@@ -90,6 +101,13 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
         let (previous, last) = (message.previous, message.last());
         if sabotage::is(Sabotage::QuorumOfOne) {
             return Ok(AppendEntriesResponse::Success);
+        }
+        // Who is slower than what is written would hold the log for ever.
+        let is_late =
+            message.records.first().is_some_and(|first| Some(first.index) <= self.restraints.purge_upto.get());
+        if is_late {
+            let purged = Unreached::Lost("the log does not go back to what it needs".to_owned());
+            return Err(RPCError::Network(NetworkError::new(&purged)));
         }
         let answer = self.transport.append(&self.peer, message);
         // Without entries as well: the answer comes when all that was sent before is on disk. A heartbeat that is late is given up

@@ -25,6 +25,8 @@ pub(crate) enum Sabotage {
     SureRefusals,
     /// The log is purged up to where rows are applied, on disk or not.
     PurgedTooFar,
+    /// A leader purges what its followers need.
+    PurgedBeyondFollowers,
 }
 
 #[cfg(test)]

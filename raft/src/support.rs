@@ -151,6 +151,7 @@ pub(crate) struct Setup {
     pub(crate) memtable_bytes: usize,
     pub(crate) log_entries_max: u64,
     pub(crate) log_entries_kept: u64,
+    pub(crate) log_kept_bytes: u64,
     pub(crate) in_flight_max: usize,
     pub(crate) node: NodeId,
     pub(crate) voters: BTreeMap<NodeId, crate::PeerAddress>,
@@ -166,6 +167,7 @@ impl Setup {
             memtable_bytes: 64 << 20,
             log_entries_max: 1_000_000,
             log_entries_kept: 0,
+            log_kept_bytes: 0,
             in_flight_max: 1024,
             node: NodeId(1),
             voters: voters(&[1]),
@@ -178,6 +180,7 @@ impl Setup {
         GroupOptions {
             log_entries_max: self.log_entries_max,
             log_entries_kept: self.log_entries_kept,
+            log_kept_bytes: self.log_kept_bytes,
             in_flight_max: self.in_flight_max,
             voters: self.voters.clone(),
             founder: self.founder,

@@ -20,10 +20,9 @@ pub(super) fn raft_config(options: &GroupOptions) -> Result<Config> {
         // A restarted leader is elected anew: a new term is how it notices entries that a crash took from its log.
         enable_leader_restore: Some(false),
         backoff: UNREACHABLE_BACKOFF.to_owned(),
-        // Generations decide when there is a new snapshot; the log is then purged at once.
+        // Generations decide when there is a new snapshot, and the group what is purged then: openraft keeps everything.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: options.log_entries_kept,
-        purge_batch_size: 1,
+        max_in_snapshot_log_to_keep: u64::MAX,
         // Room for all proposals and the few other messages, so that a proposal never waits.
         api_channel_size: Some(options.in_flight_max as u64 + MESSAGES_MAX),
         ..Config::default()

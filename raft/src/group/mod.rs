@@ -8,6 +8,7 @@ mod members;
 #[cfg(test)]
 mod members_tests;
 mod observe;
+mod purge;
 mod receive;
 mod report;
 mod status;
@@ -39,7 +40,7 @@ use crate::machine::Machine;
 use crate::options::{GroupHooks, GroupOptions};
 use crate::outcomes::Outcomes;
 use crate::pairing::check_pairing;
-use crate::peer::Peers;
+use crate::peer::{Peers, Restraints};
 use crate::runtime::{GlommioRuntime, watching};
 use crate::sabotage::{self, Sabotage};
 use crate::snapshot::Checkpoints;
@@ -53,6 +54,7 @@ pub use status::{GroupStatus, Role};
 
 use config::raft_config;
 use drive::drive;
+use purge::Purging;
 use report::Report;
 use status::role;
 
@@ -80,17 +82,21 @@ struct Inner<D: Disk> {
     is_unreported: Cell<bool>,
     /// The newest question for a snapshot, which tells it.
     report: RefCell<Option<Report>>,
+    purging: Rc<Purging>,
     /// The next reports that a test wants to be forgotten.
     #[cfg(test)]
     reports_lost: Cell<u32>,
     leader: Cell<Option<NodeId>>,
     is_leader: Cell<bool>,
+    /// The term that this node leads in, and since when, if it does.
+    led: Cell<Option<(u64, Instant)>>,
     /// The place of the membership that has this node as its only voter, while that counts.
     alone_since: Cell<Option<LogId>>,
     /// The newest term in which this node has led and has executed what was acknowledged before.
     caught_up_in: Cell<Option<u64>>,
     /// Set while this node changes the group's members.
     is_changing: Cell<bool>,
+    restraints: Rc<Restraints>,
     is_stopping: Cell<bool>,
     /// Messages with entries that wait until more is applied.
     waiting_appends: Cell<u32>,
@@ -143,7 +149,9 @@ impl<D: Disk> Group<D> {
         let (of_log, of_outcomes, of_generations) = (log.clone(), outcomes.clone(), generations.clone());
         let state_machine = StateMachine::new(options.shard, machine, of_log, of_outcomes, of_generations, checkpoints);
 
-        let peers = Peers::<D>::new(transport, Duration::from_millis(options.election_timeout_ms.0));
+        let shortest = Duration::from_millis(options.election_timeout_ms.0);
+        let restraints = Rc::<Restraints>::default();
+        let peers = Peers::<D>::new(transport, shortest, restraints.clone());
 
         // All of openraft's tasks are children of those that it spawns here. One that is gone would leave a group that looks alive.
         let opening = watching(on_panic, Raft::<D>::new(options.node, config, peers, log.clone(), state_machine));
@@ -166,13 +174,16 @@ impl<D: Disk> Group<D> {
             on_fatal,
             is_unreported: Cell::new(false),
             report: RefCell::new(None),
+            purging: Rc::default(),
             #[cfg(test)]
             reports_lost: Cell::new(0),
             leader: Cell::new(None),
             is_leader: Cell::new(false),
+            led: Cell::new(None),
             alone_since: Cell::new(None),
             caught_up_in: Cell::new(None),
             is_changing: Cell::new(false),
+            restraints,
             is_stopping: Cell::new(false),
             waiting_appends: Cell::new(0),
             fatal: RefCell::new(None),
@@ -251,9 +262,9 @@ impl<D: Disk> Group<D> {
     /// called on the group's core in each turn, at the latest after [`GroupHooks::wake`], while the machine is not borrowed.
     /// Costs a few loads when there is nothing.
     pub fn drain_completions(&self) {
-        let inner = &*self.0;
+        let inner = &self.0;
         drain(&inner.log, &inner.generations);
-        inner.report_durable();
+        inner.purge_if_due();
         if let Some(fault) = inner.log.fault().or_else(|| inner.generations.fault()) {
             inner.fail(fault);
         }

@@ -8,6 +8,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use super::Inner;
 use crate::disk::Disk;
 use crate::sabotage::{self, Sabotage};
+use crate::source::Instant;
 
 impl<D: Disk> Inner<D> {
     /// Takes over what openraft says about leader and members.
@@ -25,6 +26,10 @@ impl<D: Disk> Inner<D> {
         }
         self.leader.set(server.current_leader);
         self.is_leader.set(is_leader);
+        let term = is_leader.then(|| server.vote.leader_id().term);
+        if self.led.get().map(|(term, _)| term) != term {
+            self.led.set(term.map(|term| (term, Instant::now())));
+        }
         if !sabotage::is(Sabotage::AloneForEver) || self.alone_since.get().is_none() {
             self.alone_since.set(if is_alone { *server.membership_config.log_id() } else { None });
         }

@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -301,6 +302,18 @@ impl<L: GroupLog> LogStore<L> {
     /// Bytes of the entries from one index to below another.
     pub(crate) fn bytes_between(&self, from: u64, to_exclusive: u64) -> u64 {
         self.0.log.borrow().bytes_between(from, to_exclusive)
+    }
+
+    /// The index from which on the entries take at most so many bytes together; the end if one alone takes more.
+    pub(crate) fn newest(&self, bytes: u64) -> u64 {
+        let log = self.0.log.borrow();
+        let Range { start: mut least, end } = log.range();
+        let mut first = end;
+        while least < first {
+            let middle = least.midpoint(first);
+            if log.bytes_between(middle, end) <= bytes { first = middle } else { least = middle + 1 }
+        }
+        first
     }
 
     /// Segments that wait to be written as tables.

@@ -40,6 +40,26 @@ fn a_full_disk_turns_batches_away_and_holds_the_append_inside() {
 }
 
 #[test]
+fn the_newest_entries_are_counted_by_their_bytes() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let syncer = LogSyncer::start(0, Durability::None).unwrap();
+        let mut log = LogStore::new(open_log(directory.path(), &syncer), Rc::new(Threads), Arc::new(|| {}));
+        assert_eq!(log.newest(1000), 0);
+        // The log knows the place of every 64 KiB.
+        let (count, bytes) = (40, 64 << 10);
+        log.append((0..count).map(|index| entry(index, bytes)), IOFlushed::noop()).await.unwrap();
+        for kept in [0, 1, 7, 20] {
+            let first = log.newest((kept * bytes + kept * 100) as u64);
+            assert!((count - kept as u64).abs_diff(first) <= 1, "{first} for {kept}");
+        }
+        assert_eq!((log.newest(0), log.newest(u64::MAX)), (count, 0));
+        log.purge(log_id(1, 29)).await.unwrap();
+        assert_eq!((log.newest(0), log.newest(u64::MAX)), (count, 30));
+    });
+}
+
+#[test]
 fn a_vote_is_durable_when_save_vote_returns() {
     let directory = tempfile::tempdir().unwrap();
     for durability in [Durability::Always, Durability::None] {

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
+use std::time::Duration;
 
 use basalt_storage::log::LogRecord;
 
@@ -15,11 +16,15 @@ use super::log_twin::LogFiles;
 use super::store_twin::Rows;
 use crate::entry::decode_vote;
 use crate::ids::{EntryId, NodeId};
+use crate::limits::FOLLOWER_GONE_AFTER;
 use crate::messages::VoteParts;
 use crate::types::Vote;
 
 /// Events that a trace shows, the last ones before a violation; `SIMULATE_EVENTS` says another number.
 const TRACE_EVENTS: usize = 400;
+
+/// The longest time from when a leader decides on a purge until it is made.
+const PURGE_TAKES: Duration = Duration::from_secs(10);
 
 /// A write that some member has applied.
 struct Write {
@@ -51,6 +56,8 @@ pub(crate) struct Checks {
     looks_at_disks: bool,
     /// The logs' files of all members.
     files: BTreeMap<NodeId, Rc<RefCell<LogFiles>>>,
+    /// The time when a member was last seen to lead.
+    led_at: BTreeMap<NodeId, Duration>,
     /// The memberships that members have.
     pub(crate) configs: Configs,
     pub(crate) counts: Counts,
@@ -266,6 +273,33 @@ impl Checks {
         if let Some((index, of)) = lost {
             self.fail(format!("node {node} leads in term {term} without entry {of}.{index}, which is committed"));
         }
+    }
+
+    /// A member leads now.
+    pub(crate) fn leads_still(&mut self, node: NodeId) {
+        self.led_at.insert(node, executor::now().unwrap_or_default());
+    }
+
+    /// A member purges its log up to an entry that belongs to those which a group of several keeps: this is for leaders, and for
+    /// what their followers have on disk.
+    pub(crate) fn purges_newest(&mut self, node: NodeId, upto: u64) {
+        let now = executor::now().unwrap_or_default();
+        if !self.looks_at_disks || now >= FOLLOWER_GONE_AFTER {
+            return;
+        }
+        // Those who were members then, and are.
+        let Some((then, newest)) = self.configs.before(node, upto + 1).zip(self.configs.newest_of(node)) else {
+            return;
+        };
+        let others: Vec<_> = then.members.intersection(&newest.members).filter(|other| **other != node).collect();
+        let needs = |other: &&&NodeId| self.files.get(other).is_some_and(|files| !files.borrow().reaches(upto));
+        let leads = self.led_at.get(&node).is_some_and(|at| now - *at < PURGE_TAKES);
+        let text = match (others.is_empty(), leads, others.iter().find(needs)) {
+            (true, ..) | (_, true, None) => return,
+            (_, true, Some(other)) => format!("leader {node} purges entry {upto}, which node {other} needs"),
+            (_, false, _) => format!("node {node} purges entry {upto}, which it may have to send as a leader"),
+        };
+        self.fail(text);
     }
 
     /// A client is told that its write was executed.

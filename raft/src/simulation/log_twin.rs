@@ -137,6 +137,12 @@ impl LogFiles {
         self.committed = self.committed_noted[0].clone();
     }
 
+    /// True if entries up to this one are on disk, in the log or in rows: in those of a snapshot as well for which the log is to be
+    /// purged next.
+    pub(crate) fn reaches(&self, index: u64) -> bool {
+        self.records.next() > index || self.promises.snapshot >= Some(index)
+    }
+
     /// True if a crash would take nothing but the committed id.
     pub(crate) fn is_synced(&self) -> bool {
         self.changes.is_empty() && self.promised.is_empty()
@@ -221,6 +227,8 @@ pub(crate) struct LogTwin {
     syncer: Rc<Syncer>,
     faults: Rc<DiskFaults>,
     checks: Rc<RefCell<Checks>>,
+    /// Bytes of the newest entries that a group of several keeps.
+    kept_bytes: u64,
 }
 
 impl LogTwin {
@@ -230,6 +238,7 @@ impl LogTwin {
         files: Rc<RefCell<LogFiles>>,
         faults: Rc<DiskFaults>,
         checks: Rc<RefCell<Checks>>,
+        kept_bytes: u64,
     ) -> LogTwin {
         let (records, promises, committed) = {
             let files = files.borrow();
@@ -248,6 +257,7 @@ impl LogTwin {
             syncer,
             faults,
             checks,
+            kept_bytes,
         }
     }
 
@@ -413,6 +423,11 @@ impl GroupLog for LogTwin {
     fn purge(&mut self, upto: u64, log_id: &[u8]) -> Result<bool> {
         if self.promises.purged.as_ref().is_some_and(|(purged, _)| *purged >= upto) {
             return Ok(false);
+        }
+        let next = self.records().next();
+        // Of what an installed snapshot takes the place of nobody needs anything.
+        if upto < next && self.promises.snapshot != Some(upto) && self.bytes_between(upto, next) <= self.kept_bytes {
+            self.checks.borrow_mut().purges_newest(self.node, upto);
         }
         self.promises.purged = Some((upto, log_id.to_vec()));
         self.promise();

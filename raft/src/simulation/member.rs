@@ -142,7 +142,8 @@ impl Member {
     pub(crate) fn start(self: &Rc<Self>) {
         let World { executor, network, checks, scenario } = self.world.clone();
         checks.borrow_mut().note(|| format!("node {} starts", self.node));
-        let log = LogTwin::open(self.node, self.files.clone(), self.faults.clone(), checks.clone());
+        let kept_bytes = self.options().kept_bytes();
+        let log = LogTwin::open(self.node, self.files.clone(), self.faults.clone(), checks.clone(), kept_bytes);
         let store = StoreTwin::open(self.node, self.store_files.clone(), &self.faults, scenario.memtable_bytes);
         let machine = Rc::new(RefCell::new(Registers::new(self.node, store, checks.clone())));
         let is_alive = Rc::new(Cell::new(true));
@@ -181,6 +182,7 @@ impl Member {
             in_flight_max: scenario.in_flight_max,
             log_entries_max: scenario.log_entries_max,
             log_entries_kept: scenario.log_entries_kept,
+            log_kept_bytes: scenario.log_kept_bytes,
             ..GroupOptions::alone(0, self.node, format!("/node-{}/snapshots", self.node).into())
         }
     }
@@ -329,7 +331,11 @@ impl Member {
         let running = self.running.borrow();
         let Some(running) = running.as_ref() else { return };
         let Some(group) = network.group(self.node) else { return };
-        let Some(term) = group.leads_in().filter(|term| *term > running.led.get()) else { return };
+        let Some(term) = group.leads_in() else { return };
+        checks.borrow_mut().leads_still(self.node);
+        if term <= running.led.get() {
+            return;
+        }
         running.led.set(term);
         checks.borrow_mut().leads(self.node, term, running.log.first(), |index| running.log.get(index));
     }

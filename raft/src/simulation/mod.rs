@@ -28,6 +28,7 @@ mod member;
 mod network;
 mod operator;
 mod peer_tests;
+mod purge_tests;
 mod run;
 mod scenario;
 mod store_twin;

@@ -24,13 +24,17 @@ use crate::messages::{
     Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
 };
 use crate::options::{GroupHooks, GroupOptions};
-use crate::peer::{Client, Peers};
+use crate::peer::{Client, Peers, Restraints};
 use crate::runtime::GlommioRuntime;
 use crate::snapshot::{Checkpoint, Snapshot, SnapshotData};
 use crate::source::Instant;
 use crate::support::Held;
 use crate::transport::{Answering, Peer, Transport, Unreached};
 use crate::types::{SnapshotMeta, TypeConfig, Vote, log_id};
+
+/// Rows are written out after so many bytes of them, and so many bytes of entries are kept.
+const MEMTABLE_BYTES: usize = 10_000;
+const KEPT_BYTES: u64 = 100_000;
 
 /// Time after which the receiver of a snapshot gives a sign of life, or is done with.
 const SIGN_AFTER: Duration = Duration::from_secs(SNAPSHOT_SILENCE.as_secs() - 5);
@@ -39,11 +43,12 @@ const SIGN_AFTER: Duration = Duration::from_secs(SNAPSHOT_SILENCE.as_secs() - 5)
 struct Scripted {
     appends: Cell<u64>,
     answer: Cell<fn() -> Answering<AppendAnswer>>,
+    snapshots: Cell<u64>,
 }
 
 impl Scripted {
     fn new(answer: fn() -> Answering<AppendAnswer>) -> Rc<Scripted> {
-        Rc::new(Scripted { appends: Cell::new(0), answer: Cell::new(answer) })
+        Rc::new(Scripted { appends: Cell::new(0), answer: Cell::new(answer), snapshots: Cell::new(0) })
     }
 }
 
@@ -74,6 +79,7 @@ impl Transport for Scripted {
     }
 
     fn snapshot(&self, _: &Peer, snapshot: SentSnapshot) -> Answering<VoteParts> {
+        self.snapshots.set(self.snapshots.get() + 1);
         Box::pin(async move {
             for _ in 0..3 {
                 GlommioRuntime::sleep(SIGN_AFTER).await;
@@ -108,7 +114,8 @@ fn timed<T: 'static>(executor: &Running, work: impl Future<Output = T> + 'static
 }
 
 async fn client(answer: fn() -> Answering<AppendAnswer>) -> Client<Twins> {
-    let mut peers = Peers::<Twins>::new(Scripted::new(answer), Duration::from_secs(1));
+    let wait = Duration::from_secs(1);
+    let mut peers = Peers::<Twins>::new(Scripted::new(answer), wait, Rc::<Restraints>::default());
     peers.new_client(NodeId(2), &PeerAddress::default()).await
 }
 
@@ -154,8 +161,8 @@ fn a_snapshot_is_given_up_when_its_receiver_has_said_nothing_for_long() {
 async fn open(faults: Rc<DiskFaults>, transport: Rc<Scripted>) -> Group<Twins> {
     let (node, files) = (NodeId(1), Rc::<RefCell<LogFiles>>::default());
     let checks = Rc::new(RefCell::new(Checks::new(BTreeMap::from([(node, files.clone())]), false, false)));
-    let log = LogTwin::open(node, files, faults.clone(), checks.clone());
-    let store = StoreTwin::open(node, SharedFiles::default(), &faults, 1_000_000);
+    let log = LogTwin::open(node, files, faults.clone(), checks.clone(), 0);
+    let store = StoreTwin::open(node, SharedFiles::default(), &faults, MEMTABLE_BYTES);
     let machine = Rc::new(RefCell::new(Registers::new(node, store, checks)));
     let is_alive = Rc::new(Cell::new(true));
     let hooks = GroupHooks {
@@ -165,7 +172,8 @@ async fn open(faults: Rc<DiskFaults>, transport: Rc<Scripted>) -> Group<Twins> {
         on_fatal: Box::new(|fault| panic!("{fault}")),
         wake: std::sync::Arc::new(|| {}),
     };
-    let options = GroupOptions::alone(0, node, "/node-1/snapshots".into());
+    let alone = GroupOptions::alone(0, node, "/node-1/snapshots".into());
+    let options = GroupOptions { log_kept_bytes: KEPT_BYTES, ..alone };
     let group = Group::open_with(options, hooks, transport, log, machine).await.unwrap();
     let turning = group.clone();
     drop(GlommioRuntime::spawn(async move {
@@ -236,4 +244,40 @@ fn a_leader_whose_quorum_is_silent_says_so_and_takes_batches_again_when_it_answe
         assert!(group.needs_read_barrier());
     };
     timed(&executor, work);
+}
+
+#[test]
+fn a_follower_that_is_slower_than_what_is_written_does_not_hold_the_log() {
+    let executor = Executor::begin(1);
+    forget_checkpoints();
+    let transport = Scripted::new(taken);
+    let (faults, script) = (DiskFaults::new(0), transport.clone());
+    let work = async move {
+        let group = open(faults, transport).await;
+        group.add_learner(NodeId(2), PeerAddress::default()).await.unwrap();
+        // It has all of each message in time, and a message has but so many entries.
+        script.answer.set(|| {
+            Box::pin(async {
+                GlommioRuntime::sleep(Duration::from_millis(900)).await;
+                Ok(AppendAnswer::Success)
+            })
+        });
+        let (mut id, mut longest) = (0, 0);
+        for _ in 0..20_000 {
+            id += 1;
+            while group.propose(batch(id, 100), id).is_err() {
+                GlommioRuntime::sleep(Duration::from_millis(1)).await;
+            }
+            GlommioRuntime::sleep(Duration::from_millis(1)).await;
+            longest = group.log_bytes().max(longest);
+        }
+        while group.status().in_flight_count > 0 {
+            GlommioRuntime::sleep(Duration::from_millis(1)).await;
+        }
+        (longest, script.snapshots.get())
+    };
+    let ((longest, snapshots), _) = timed(&executor, work);
+    // What is written between two looks, and while a message is on its way.
+    assert!(longest < 5 * KEPT_BYTES, "{longest} bytes");
+    assert!(snapshots > 0, "it is sent what it needs");
 }

@@ -151,6 +151,12 @@ fn a_log_that_is_purged_beyond_the_rows_on_disk_is_found() {
 }
 
 #[test]
+fn a_log_that_is_purged_beyond_what_followers_need_is_found() {
+    let found = found(Sabotage::PurgedBeyondFollowers, true);
+    assert!(found.contains("purges entry") && found.contains("needs"), "{found}");
+}
+
+#[test]
 fn entries_that_a_crash_takes_are_found_by_what_comes_of_it() {
     let found = found(Sabotage::UnsyncedAppends, false);
     assert!(found.contains("leads in term") && found.contains("which is committed"), "{found}");

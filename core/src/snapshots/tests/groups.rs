@@ -168,6 +168,8 @@ async fn open_member(directory: &Path, way: &Rc<Way>, node: u64) -> Rc<Member> {
         // A busy machine is no reason for another leader.
         election_timeout_ms: (4000, 8000),
         voters: (1..=3).map(|node| (NodeId(node), PeerAddress::default())).collect(),
+        // Who comes late finds nothing of the log.
+        log_kept_bytes: 0,
         ..GroupOptions::alone(7, NodeId(node), directory.join("snapshots"))
     };
     let transport = Rc::new(WayOut(way.clone()));
