@@ -33,6 +33,7 @@ mod options;
 mod outcomes;
 mod pairing;
 mod peer;
+mod pre_votes;
 mod runtime;
 mod sabotage;
 mod snapshot;

@@ -24,6 +24,7 @@ use crate::error::MessageError;
 use crate::ids::{NodeId, PeerAddress};
 use crate::limits::SNAPSHOT_SILENCE;
 use crate::messages::{Append, Handover, SentSnapshot, SignsOfLife, VoteParts, VoteQuestion};
+use crate::pre_votes::PreVotes;
 use crate::runtime::GlommioRuntime;
 use crate::sabotage::{self, Sabotage};
 use crate::snapshot::{Snapshot, SnapshotData};
@@ -31,10 +32,17 @@ use crate::transport::{Answering, Peer, Transport, Unreached};
 use crate::types::{TypeConfig, Vote};
 
 /// What holds messages of a group to its peers back.
-#[derive(Default)]
 pub(crate) struct Restraints {
+    pub(crate) pre_votes: PreVotes,
     /// Entries up to this index are to be purged, and openraft waits with that for as long as it sends them.
     pub(crate) purge_upto: Cell<Option<u64>>,
+}
+
+impl Restraints {
+    /// For a member that waits so long for a leader, at least, before it campaigns.
+    pub(crate) fn new(election_timeout: Duration) -> Rc<Restraints> {
+        Rc::new(Restraints { pre_votes: PreVotes::new(election_timeout), purge_upto: Cell::new(None) })
+    }
 }
 
 /// Makes the clients of a group's peers.
@@ -131,8 +139,13 @@ impl<D: Disk> RaftNetworkV2<TypeConfig> for Client<D> {
         request: VoteRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+        if let Some(refusal) = self.restraints.pre_votes.held_back() {
+            return Ok(refusal);
+        }
         let answer = self.transport.pre_vote(&self.peer, VoteQuestion::of(&request));
-        self.wait(option.soft_ttl(), answer).await?.into_response().map_err(unusable)
+        let response = self.wait(option.soft_ttl(), answer).await?.into_response().map_err(unusable)?;
+        self.restraints.pre_votes.note(&response);
+        Ok(response)
     }
 
     async fn full_snapshot(

@@ -51,6 +51,7 @@ pub(crate) type Membership = openraft::Membership<NodeId, PeerAddress>;
 pub(crate) type SnapshotMeta = SnapshotMetaOf<TypeConfig>;
 pub(crate) type StoredMembership = StoredMembershipOf<TypeConfig>;
 pub(crate) type Vote = VoteOf<TypeConfig>;
+pub(crate) type VoteResponse = openraft::raft::VoteResponse<TypeConfig>;
 
 /// The log id of term and index.
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {

@@ -150,7 +150,7 @@ impl<D: Disk> Group<D> {
         let state_machine = StateMachine::new(options.shard, machine, of_log, of_outcomes, of_generations, checkpoints);
 
         let shortest = Duration::from_millis(options.election_timeout_ms.0);
-        let restraints = Rc::<Restraints>::default();
+        let restraints = Restraints::new(shortest);
         let peers = Peers::<D>::new(transport, shortest, restraints.clone());
 
         // All of openraft's tasks are children of those that it spawns here. One that is gone would leave a group that looks alive.

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 
 use openraft::errors::RaftError;
+use openraft::raft::AppendEntriesResponse;
 
 use super::Group;
 use crate::disk::Disk;
@@ -50,6 +51,9 @@ impl<D: Disk> Group<D> {
             drop(waiting);
         }
         let answer = self.0.raft.append_entries(request).await.map_err(|error| self.stopped_by(&error))?;
+        if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
+            self.0.restraints.pre_votes.reset();
+        }
         Ok(AppendAnswer::of(answer))
     }
 

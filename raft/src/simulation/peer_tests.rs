@@ -18,7 +18,7 @@ use super::machine::{Registers, batch};
 use super::store_twin::{SharedFiles, StoreTwin, Twins, forget_checkpoints};
 use crate::error::{ChangeError, ProposeError};
 use crate::group::Group;
-use crate::ids::{NodeId, PeerAddress};
+use crate::ids::{EntryId, NodeId, PeerAddress};
 use crate::limits::SNAPSHOT_SILENCE;
 use crate::messages::{
     Append, AppendAnswer, Handover, HandoverAnswer, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
@@ -28,7 +28,7 @@ use crate::peer::{Client, Peers, Restraints};
 use crate::runtime::GlommioRuntime;
 use crate::snapshot::{Checkpoint, Snapshot, SnapshotData};
 use crate::source::Instant;
-use crate::support::Held;
+use crate::support::{Held, voters};
 use crate::transport::{Answering, Peer, Transport, Unreached};
 use crate::types::{SnapshotMeta, TypeConfig, Vote, log_id};
 
@@ -43,12 +43,20 @@ const SIGN_AFTER: Duration = Duration::from_secs(SNAPSHOT_SILENCE.as_secs() - 5)
 struct Scripted {
     appends: Cell<u64>,
     answer: Cell<fn() -> Answering<AppendAnswer>>,
+    pre_votes: Cell<u64>,
+    pre_vote_answer: Cell<fn() -> Answering<VoteAnswer>>,
     snapshots: Cell<u64>,
 }
 
 impl Scripted {
     fn new(answer: fn() -> Answering<AppendAnswer>) -> Rc<Scripted> {
-        Rc::new(Scripted { appends: Cell::new(0), answer: Cell::new(answer), snapshots: Cell::new(0) })
+        Rc::new(Scripted {
+            appends: Cell::new(0),
+            answer: Cell::new(answer),
+            pre_votes: Cell::new(0),
+            pre_vote_answer: Cell::new(refused),
+            snapshots: Cell::new(0),
+        })
     }
 }
 
@@ -71,7 +79,8 @@ impl Transport for Scripted {
     }
 
     fn pre_vote(&self, _: &Peer, _: VoteQuestion) -> Answering<VoteAnswer> {
-        refused()
+        self.pre_votes.set(self.pre_votes.get() + 1);
+        (self.pre_vote_answer.get())()
     }
 
     fn hand_over(&self, _: &Peer, _: Handover) -> Answering<HandoverAnswer> {
@@ -115,7 +124,7 @@ fn timed<T: 'static>(executor: &Running, work: impl Future<Output = T> + 'static
 
 async fn client(answer: fn() -> Answering<AppendAnswer>) -> Client<Twins> {
     let wait = Duration::from_secs(1);
-    let mut peers = Peers::<Twins>::new(Scripted::new(answer), wait, Rc::<Restraints>::default());
+    let mut peers = Peers::<Twins>::new(Scripted::new(answer), wait, Restraints::new(wait));
     peers.new_client(NodeId(2), &PeerAddress::default()).await
 }
 
@@ -159,6 +168,13 @@ fn a_snapshot_is_given_up_when_its_receiver_has_said_nothing_for_long() {
 
 /// Opens a group of one.
 async fn open(faults: Rc<DiskFaults>, transport: Rc<Scripted>) -> Group<Twins> {
+    let group = open_with_voters(faults, transport, &[1]).await;
+    group.wait_ready().await.unwrap();
+    group
+}
+
+/// Opens a member of a group with these voters.
+async fn open_with_voters(faults: Rc<DiskFaults>, transport: Rc<Scripted>, ids: &[u64]) -> Group<Twins> {
     let (node, files) = (NodeId(1), Rc::<RefCell<LogFiles>>::default());
     let checks = Rc::new(RefCell::new(Checks::new(BTreeMap::from([(node, files.clone())]), false, false)));
     let log = LogTwin::open(node, files, faults.clone(), checks.clone(), 0);
@@ -173,7 +189,7 @@ async fn open(faults: Rc<DiskFaults>, transport: Rc<Scripted>) -> Group<Twins> {
         wake: std::sync::Arc::new(|| {}),
     };
     let alone = GroupOptions::alone(0, node, "/node-1/snapshots".into());
-    let options = GroupOptions { log_kept_bytes: KEPT_BYTES, ..alone };
+    let options = GroupOptions { voters: voters(ids), log_kept_bytes: KEPT_BYTES, ..alone };
     let group = Group::open_with(options, hooks, transport, log, machine).await.unwrap();
     let turning = group.clone();
     drop(GlommioRuntime::spawn(async move {
@@ -182,7 +198,6 @@ async fn open(faults: Rc<DiskFaults>, transport: Rc<Scripted>) -> Group<Twins> {
             GlommioRuntime::sleep(Duration::from_millis(1)).await;
         }
     }));
-    group.wait_ready().await.unwrap();
     group
 }
 
@@ -280,4 +295,52 @@ fn a_follower_that_is_slower_than_what_is_written_does_not_hold_the_log() {
     // What is written between two looks, and while a message is on its way.
     assert!(longest < 5 * KEPT_BYTES, "{longest} bytes");
     assert!(snapshots > 0, "it is sent what it needs");
+}
+
+/// The leader that a member's peers have, which does not count it among the group's any more.
+const LEADER: VoteParts = VoteParts { term: 7, node: NodeId(2), is_committed: true };
+
+fn has_a_leader() -> Answering<VoteAnswer> {
+    let last = Some(EntryId { term: 7, index: 100 });
+    Box::pin(ready(Ok(VoteAnswer { vote: LEADER, is_granted: false, last })))
+}
+
+/// Has a voter ask two others, and counts its questions in each of `minutes`; then once more after it has heard of a leader.
+fn pre_votes_by_minute(answer: fn() -> Answering<VoteAnswer>, minutes: usize) -> (Vec<u64>, u64) {
+    let executor = Executor::begin(1);
+    forget_checkpoints();
+    let transport = Scripted::new(refused);
+    transport.pre_vote_answer.set(answer);
+    let (faults, script) = (DiskFaults::new(0), transport.clone());
+    let minute = Duration::from_secs(60);
+    let work = async move {
+        let group = open_with_voters(faults, transport, &[1, 2, 3]).await;
+        let mut counts = Vec::new();
+        for _ in 0..minutes {
+            script.pre_votes.set(0);
+            GlommioRuntime::sleep(minute).await;
+            counts.push(script.pre_votes.get());
+        }
+        let heartbeat = Append { vote: LEADER, previous: None, committed: None, records: Vec::new() };
+        assert_eq!(group.receive_append(heartbeat).await.unwrap(), AppendAnswer::Success);
+        script.pre_votes.set(0);
+        GlommioRuntime::sleep(minute).await;
+        (counts, script.pre_votes.get())
+    };
+    timed(&executor, work).0
+}
+
+#[test]
+fn a_member_that_nobody_wants_asks_less_and_less_often_until_it_hears_of_a_leader() {
+    let (by_minute, after) = pre_votes_by_minute(has_a_leader, 10);
+    // Each round asks two, and who has the shorter log waits for longer.
+    assert!(by_minute[0] >= 2 * 8, "it is let ask for a while: {by_minute:?}");
+    assert!(by_minute[3..].iter().all(|count| (2..=2 * 3).contains(count)), "{by_minute:?}");
+    assert!(after >= 2 * 8, "{after} questions in a minute after it has heard of a leader");
+}
+
+#[test]
+fn a_member_that_nobody_answers_goes_on_asking() {
+    let (by_minute, _) = pre_votes_by_minute(refused, 10);
+    assert!(by_minute.iter().all(|count| *count >= 2 * 20), "{by_minute:?}");
 }
