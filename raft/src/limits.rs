@@ -87,17 +87,17 @@ pub(crate) const MEMBERSHIP_BYTES_MAX: usize = 60 << 10;
 
 // Peers.
 
-/// Rounds of questions for whether there would be a vote, each refused and no leader heard of, after which a member asks less and
-/// less often: ten seconds, or most of a minute for one that lacks entries. Of those who may come to lead, the one with the longest
-/// log is not refused for so long.
+/// Rounds of questions for whether there would be a vote, each refused and no leader heard of, after which a member asks less
+/// and less often: ten seconds, or most of a minute for one that lacks entries. Of those who may come to lead, the one with the
+/// longest log is not refused for so long.
 pub(crate) const PRE_VOTES_REFUSED: u32 = 8;
-/// The longest wait between two such rounds. Whoever is removed and asks twice a minute is no burden; whoever was refused in error is
-/// back by then.
+/// The longest wait between two such rounds. Whoever is removed and asks twice a minute is no burden; whoever was refused in
+/// error is back by then.
 pub(crate) const PRE_VOTE_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The longest silence of the receiver of a snapshot. Who carries it knows better why nothing comes, and goes on with one that is
-/// back where it stood: it gives up after two minutes without progress, and one more attempt of some seconds. So this is longer: what
-/// is given up here begins from nothing, and nobody learns why.
+/// back where it stood: it gives up after two minutes without progress, and one more attempt of some seconds. So this is longer:
+/// what is given up here begins from nothing, and nobody learns why.
 pub(crate) const SNAPSHOT_SILENCE: Duration = Duration::from_secs(150);
 /// Waits before a peer that cannot be reached is sent entries again, in openraft's words: these, doubled up to the last. Heartbeats
 /// go on meanwhile, so that one that is back does not campaign.

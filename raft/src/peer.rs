@@ -31,7 +31,7 @@ use crate::snapshot::{Snapshot, SnapshotData};
 use crate::transport::{Answering, Peer, Transport, Unreached};
 use crate::types::{TypeConfig, Vote};
 
-/// What holds messages of a group to its peers back.
+/// Reasons to hold messages of a group to its peers back.
 pub(crate) struct Restraints {
     pub(crate) pre_votes: PreVotes,
     /// Entries up to this index are to be purged, and openraft waits with that for as long as it sends them.

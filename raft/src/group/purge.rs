@@ -50,7 +50,7 @@ impl Purging {
     }
 }
 
-/// What remains to be done after a look.
+/// The work that remains after a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     /// Nothing, until more is on disk.
@@ -127,8 +127,8 @@ impl<D: Disk> Inner<D> {
         Purgeable { upto, is_held: upto < all }
     }
 
-    /// On the leader, the last index that each follower has which it has heard of lately; as many as there can be if there is no such
-    /// follower.
+    /// On the leader, the last index that each follower has which it has heard of lately; the highest there can be if there is no
+    /// such follower.
     fn needed_after(&self, metrics: &RaftMetrics<TypeConfig>) -> Option<Option<u64>> {
         let matching = metrics.replication.as_ref()?;
         let nobody = Some(Some(u64::MAX));

@@ -1,4 +1,4 @@
-//! What a group of several keeps of its log, and for how long, in virtual time and with no faults but those that a test makes.
+//! The part of its log that a group of several keeps, and for how long, in virtual time and with no faults but a test's own.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

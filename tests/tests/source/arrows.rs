@@ -137,6 +137,7 @@ pub const GRAPHS: &[Graph] = &[
             (
                 "group",
                 &[
+                    "channels",
                     "completions",
                     "disk",
                     "entry",
@@ -177,6 +178,7 @@ pub const GRAPHS: &[Graph] = &[
                     "ids",
                     "limits",
                     "messages",
+                    "pre_votes",
                     "runtime",
                     "sabotage",
                     "snapshot",
@@ -184,6 +186,7 @@ pub const GRAPHS: &[Graph] = &[
                     "types",
                 ],
             ),
+            ("pre_votes", &["limits", "types"]),
             ("runtime", &["channels"]),
             ("snapshot", &["completions", "disk", "error", "generations", "types"]),
             (
