@@ -499,6 +499,9 @@ pub const MEMBERS_LOOK: Duration = Duration::from_millis(250);
 /// The longest such time, after homes have not come to lead several times.
 pub const HOME_IS_BACK_MAX: Duration = Duration::from_secs(300);
 
+/// Bytes of entries that a log keeps at most for replicas that are behind.
+pub const LOG_KEPT_BYTES_MAX: u64 = 128 << 20;
+
 /// Longest pause between two attempts to change the members of a group, after several have failed.
 pub const MEMBERS_PAUSE_MAX: Duration = Duration::from_secs(30);
 

@@ -18,6 +18,7 @@ use super::skipped_entry::{EntryOrNone, SkippedEntry};
 use super::source::Source;
 use super::time_span::Span;
 use super::written::unknown;
+use crate::limits::LOG_KEPT_BYTES_MAX;
 use crate::limits::MEMTABLES_PER_SHARD;
 use crate::limits::{
     BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, MEMORY_BYTES_MIN, MEMTABLE_BYTES_MIN, RAFT_LOG_BYTES_MIN,
@@ -200,6 +201,12 @@ impl Config {
             0 => self.raft_log_size_max / 2,
             bytes => bytes,
         }
+    }
+
+    /// Bytes of entries that a log keeps for other replicas though their rows are on disk: with what makes a shard write its rows they
+    /// are below the size at which writes wait.
+    pub fn log_kept_bytes(&self) -> u64 {
+        (self.raft_log_size_max.saturating_sub(self.snapshot_log_bytes()) / 2).min(LOG_KEPT_BYTES_MAX)
     }
 
     /// Checks what no single setting can know of the others.

@@ -136,6 +136,7 @@ impl Shard {
         let options = GroupOptions {
             in_flight_max: limits::BATCHES_IN_FLIGHT,
             log_bytes_max: server.config.snapshot_log_bytes(),
+            log_kept_bytes: server.config.log_kept_bytes(),
             ..options
         };
         server.note_recovering(id, core);
