@@ -120,9 +120,9 @@ impl InCluster {
         node.is_some_and(|node| node.incarnation >= self.incarnation)
     }
 
-    /// The node that leads `group`, as far as this one knows. Where its own replica is not open, and where it has none, that is one on
-    /// another node which answers, and may know better: the home if it does. `None` where the node itself is to be asked, whose
-    /// replica knows of no leader or is the only one.
+    /// The node that leads `group`, as far as this one knows. Where its own replica is not open, and where it has none, that is
+    /// one on another node which answers, and may know better: the home if it does. `None` where the node itself is to be asked,
+    /// whose replica knows of no leader or is the only one.
     pub fn leader_of(&self, group: &Group) -> Option<NodeId> {
         if let Some(leader) = self.leaders.get(&group.number) {
             return *leader;

@@ -203,8 +203,8 @@ impl Config {
         }
     }
 
-    /// Bytes of entries that a log keeps for other replicas though their rows are on disk: with what makes a shard write its rows they
-    /// are below the size at which writes wait.
+    /// Bytes of entries that a log keeps for other replicas though their rows are on disk: with what makes a shard write its rows
+    /// they are below the size at which writes wait.
     pub fn log_kept_bytes(&self) -> u64 {
         (self.raft_log_size_max.saturating_sub(self.snapshot_log_bytes()) / 2).min(LOG_KEPT_BYTES_MAX)
     }

@@ -1,5 +1,5 @@
-//! The leaders of groups that this node does not have: who has a replica is asked now and then, so that clients are sent to the node
-//! that leads.
+//! The leaders of groups that this node does not have: who has a replica is asked now and then, so that clients are sent to the
+//! node that leads.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -40,8 +40,8 @@ pub(super) fn read_step(reply: &[u8]) -> Option<(Option<KeyPosition>, &[u8])> {
 pub(super) fn start_scan(db: u8, router: &Router, args: Args<'_>) -> Result<Plan, CommandError> {
     let cursor = ScanCursor::read(args[1])?;
     let steps = Steps { db, options: args[2..].iter().map(|arg| arg.to_vec()).collect() };
-    // A cursor may name a shard that has gone since or is led by another node now, and one that no SCAN gave one that never was: then
-    // the walk goes on behind it, or is over.
+    // A cursor may name a shard that has gone since or is led by another node now, and one that no SCAN gave one that never was:
+    // then the walk goes on behind it, or is over.
     let named = u16::try_from(cursor.shard).unwrap_or(u16::MAX);
     let (shard, position) = match router.shard_from(named) {
         Some(shard) if shard.0 == named => (Some(shard), cursor.position),

@@ -91,8 +91,8 @@ impl Routes {
         });
     }
 
-    /// Puts in force who leads the groups of shards of this node: each with the node that is known to, if one is; or that the shard is
-    /// not open.
+    /// Puts in force who leads the groups of shards of this node: each with the node that is known to, if one is; or that the
+    /// shard is not open.
     pub fn set_leaders(&self, leaders: &[(ShardId, Leads)]) {
         let mut now = self.lock();
         let Some(cluster) = now.cluster.as_ref() else { return };

@@ -325,8 +325,8 @@ impl Shard {
         self.is_closed_to_clients
     }
 
-    /// Tells the other cores who leads the group, if that is another one than they were told last, and returns what the routing is to
-    /// be told. To be called before requests are refused for it.
+    /// Tells the other cores who leads the group, if that is another one than they were told last, and returns what the routing
+    /// is to be told. To be called before requests are refused for it.
     pub fn tell_leadership(&mut self) -> Option<(ShardId, Leads)> {
         let (leads, state) = if self.has_failed() {
             (Leads::NotOpen, None)

@@ -44,6 +44,7 @@ pub const GRAPHS: &[Graph] = &[
                     "clients",
                     "cluster",
                     "commands",
+                    "config",
                     "entry",
                     "ids",
                     "limits",

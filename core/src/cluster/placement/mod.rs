@@ -43,8 +43,8 @@ pub fn place(map: &Map, lost: &BTreeSet<NodeId>) -> Vec<GroupPlacement> {
 }
 
 /// Returns the groups that have fewer replicas than they should in `map` and could have more, with as many as they can have.
-/// Nothing moves, and homes stay. `lost` are nodes that get none now. Where there are too few nodes for all that are wanted, it is an
-/// odd number: one more would survive no more losses.
+/// Nothing moves, and homes stay. `lost` are nodes that get none now. Where there are too few nodes for all that are wanted, it
+/// is an odd number: one more would survive no more losses.
 pub fn grow(map: &Map, lost: &BTreeSet<NodeId>) -> Vec<GroupPlacement> {
     let mut board = Board::of(map, lost);
     let grown = board.rows().filter_map(|row| {
