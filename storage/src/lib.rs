@@ -34,6 +34,6 @@ pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, S
 pub use rows::{Counters, DATABASE_COUNT, MemoryRows, Row, RowRange, RowRules, Rows, Visit};
 pub use store::{
     CheckpointDone, CheckpointJob, GenerationDone, GenerationJob, InstallDone, InstallJob, OnMiss, Retired,
-    RowCacheCounts, Store, StoreMemory, View, ViewAnswer,
+    RowCacheCounts, Store, StoreMemory, View, ViewAnswer, WatchState, WatchedKeys,
 };
 pub use versions::Versions;

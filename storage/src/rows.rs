@@ -10,6 +10,9 @@ use std::ops::{Bound, ControlFlow, Deref};
 use crate::cold_read::Direction;
 use crate::{Error, Result};
 
+/// A database, and a key in it.
+pub type KeyOfRow<'a> = (u8, &'a [u8]);
+
 /// Row keys from the first one on, up to the second one.
 pub type RowRange = (Box<[u8]>, Box<[u8]>);
 
@@ -51,6 +54,8 @@ pub struct RowRules {
     /// The bytes at the beginning of an element row's key that it has in common with all elements of its collection's version;
     /// `None` for a row of another kind, which is never an orphan.
     pub element_prefix: fn(row: &[u8]) -> Option<usize>,
+    /// The database and the key that a row belongs to; `None` for one of no key's, as those of an index.
+    pub key_of: fn(row: &[u8]) -> Option<KeyOfRow<'_>>,
     /// The key of the row that decides about the elements with this prefix; `None` if they stay in any case.
     pub deciding_row: fn(prefix: &[u8]) -> Option<Box<[u8]>>,
     /// Tells whether elements with this prefix are orphans by the value of the deciding row, if that is there; `None` if it cannot

@@ -1,8 +1,8 @@
 //! Tells the store, for which rows are bytes, what it must know of how the keyspace lays them out.
 
-use super::key::{ElementKey, deadline_space, read_deadline_key};
+use super::key::{ElementKey, KeyRow, deadline_space, read_deadline_key};
 use super::meta::Meta;
-use crate::rows::{RowRange, RowRules};
+use crate::rows::{DATABASE_COUNT, RowRange, RowRules};
 
 /// The rules of the keyspace's rows.
 ///
@@ -10,6 +10,7 @@ use crate::rows::{RowRange, RowRules};
 /// nothing finds it any more.
 pub const ROW_RULES: RowRules = RowRules {
     element_prefix,
+    key_of,
     deciding_row,
     is_orphan,
     deadlines,
@@ -18,6 +19,17 @@ pub const ROW_RULES: RowRules = RowRules {
 
 fn element_prefix(row: &[u8]) -> Option<usize> {
     ElementKey::read(row).map(|element| row.len() - element.element.len())
+}
+
+fn key_of(row: &[u8]) -> Option<(u8, &[u8])> {
+    if let Some(element) = ElementKey::read(row) {
+        return Some((element.db, element.key));
+    }
+    let db = *row.first().filter(|db| usize::from(**db) < DATABASE_COUNT)?;
+    match KeyRow::read(row)? {
+        KeyRow::Meta(_, key) => Some((db, key)),
+        KeyRow::Other(_) => None,
+    }
 }
 
 fn deciding_row(prefix: &[u8]) -> Option<Box<[u8]>> {

@@ -28,6 +28,11 @@ impl VersionSource {
         VersionSource { next: 0, end: 0 }
     }
 
+    /// Returns the number of versions that are left.
+    pub fn left(&self) -> u64 {
+        self.end - self.next
+    }
+
     /// The next version.
     ///
     /// # Panics

@@ -26,6 +26,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod view;
+mod watched;
 
 pub use generation::{GenerationDone, GenerationJob, Retired};
 pub use miss_policy::OnMiss;
@@ -33,3 +34,4 @@ pub use row_cache::RowCacheCounts;
 pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 pub use store::{Store, StoreMemory};
 pub use view::{View, ViewAnswer};
+pub use watched::{WatchState, WatchedKeys};

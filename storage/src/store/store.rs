@@ -12,6 +12,7 @@ use super::layers::Layers;
 use super::merge_scan::{self, ScanLayers};
 use super::miss_policy::MissPolicy;
 use super::row_cache::RowCache;
+use super::watched::WatchedKeys;
 use crate::Result;
 use crate::cold::{Changes, CurrentDatabase, Epoch};
 use crate::cold_read::Direction;
@@ -59,6 +60,7 @@ pub struct Store {
     pub(super) epoch: Epoch,
     pub(super) row_cache: RowCache,
     pub(super) misses: MissPolicy,
+    pub(super) watched: WatchedKeys,
     pub(super) cold_current: CurrentDatabase,
     pub(super) disk_waits: Cell<u64>,
     /// Rows that were read for requests on other threads.
@@ -105,6 +107,7 @@ impl Store {
             epoch: Epoch::default(),
             row_cache: RowCache::new(options.row_cache_bytes),
             misses: MissPolicy::waiting(),
+            watched: WatchedKeys::default(),
             disk_waits: Cell::new(0),
             cold_rows_read: Arc::default(),
             view_bytes: Arc::default(),
@@ -189,6 +192,24 @@ impl Store {
         self.counters.clone_from(&changes.counters);
     }
 
+    /// The keys that somebody watches.
+    pub fn watched(&self) -> &WatchedKeys {
+        &self.watched
+    }
+
+    /// The keys that somebody watches, to change.
+    pub fn watched_mut(&mut self) -> &mut WatchedKeys {
+        &mut self.watched
+    }
+
+    /// Tells those who watch the key of `row` that the row was set, or that it goes.
+    #[cold]
+    fn note_watched(&mut self, row: &[u8], goes: bool) {
+        if let Some((db, key)) = (self.options.rules.key_of)(row) {
+            self.watched.note(db, key, goes);
+        }
+    }
+
     /// Says that an entry is applied from now on, and may wait for rows in the middle: nothing is frozen before
     /// [`Store::set_applied`], since a generation holds whole entries.
     pub fn begin_entry(&mut self) {
@@ -240,6 +261,9 @@ impl Rows for Store {
         // The cache never has a key that a memtable knows.
         self.row_cache.remove(key);
         self.layers.active.put(key, value);
+        if !self.watched.is_empty() {
+            self.note_watched(key, false);
+        }
     }
 
     fn delete(&mut self, key: &[u8]) {
@@ -248,6 +272,9 @@ impl Rows for Store {
         // The cache never has a key that a memtable knows.
         self.row_cache.remove(key);
         self.layers.active.delete(key, hides_lower);
+        if !self.watched.is_empty() {
+            self.note_watched(key, true);
+        }
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8]) {
@@ -255,6 +282,7 @@ impl Rows for Store {
         self.misses.is_changed = true;
         self.row_cache.clear();
         self.layers.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
+        self.watched.note_range(from, to);
     }
 
     fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
