@@ -16,6 +16,11 @@ impl<D: Disk> Group<D> {
         (server.state == ServerState::Leader).then(|| server.vote.leader_id().term)
     }
 
+    /// The term in which this node leads, once it has executed everything of the terms before.
+    pub fn caught_up_term(&self) -> Option<u64> {
+        self.leads_in().filter(|term| self.0.caught_up_in.get() == Some(*term))
+    }
+
     /// Gives the lead to another voter, if this node has it. It takes no proposals from then on, and another election follows if
     /// the other does not come to lead.
     ///
