@@ -557,6 +557,19 @@ pub const WEIGHED_KEYS_MAX: usize = 64;
 /// them.
 pub const WEIGHED_BYTES_MAX: usize = 64 << 10;
 
+/// Commands of one transaction. Each may make some collections, and an entry has a million versions for them.
+pub const TRANSACTION_COMMANDS_MAX: usize = 100_000;
+
+/// Versions of collections that one command draws at most, generously: a SMOVE draws two.
+pub const VERSIONS_PER_COMMAND: u64 = 4;
+
+/// Versions of an entry that its transactions leave to its other commands, of which there are [`BATCH_OPERATIONS_MAX`], and to
+/// those that waited beside the batch.
+pub const VERSIONS_FOR_OTHERS: u64 = 1 << 19;
+
+/// Times that a transaction finds another write on its way to what its connection watches, before that counts as a change.
+pub const WATCH_ROUNDS_MAX: u32 = 16;
+
 /// Largest reply that is made once those of its shard have reached their bound: errors, and all that is no value.
 pub const SMALL_REPLY_BYTES_MAX: usize = 256;
 

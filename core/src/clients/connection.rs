@@ -144,6 +144,8 @@ pub struct Connection {
     pub turn: Option<Turn>,
     /// The parts of such a command that waits for its turn, and its place.
     pub waits_for_turn: Option<(u64, Vec<Part>)>,
+    /// The place of its transaction that waits until fewer published messages are on their way.
+    pub waits_to_publish: Option<u64>,
     /// True if receiving is paused in the ring.
     pub paused: bool,
     /// True if the peer sends no more.
@@ -174,6 +176,7 @@ impl Connection {
             output_over_since: None,
             turn: None,
             waits_for_turn: None,
+            waits_to_publish: None,
             paused: false,
             ended: false,
             heard_in: HeardIn::default(),
@@ -217,7 +220,10 @@ impl Connection {
             Place::Waiting { .. } | Place::Ready(_) => 0,
         };
         let subscriptions = self.session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.bytes());
-        subscriptions + self.ready_bytes + self.places.iter().map(held).sum::<usize>()
+        subscriptions
+            + self.session.transaction_bytes()
+            + self.ready_bytes
+            + self.places.iter().map(held).sum::<usize>()
     }
 
     /// Returns whether writes behind place `number` were started, answered or not.

@@ -7,6 +7,7 @@ mod session;
 mod stalled;
 mod subscriptions;
 mod traffic;
+mod transaction;
 mod turns;
 
 pub use client_filter::ClientFilter;
@@ -17,4 +18,5 @@ pub use stalled::Stalled;
 pub(crate) use stalled::Started;
 pub use subscriptions::{Audience, SubscriptionChange, Subscriptions};
 pub use traffic::Traffic;
+pub use transaction::{Full, Transaction, Watching};
 pub use turns::Turns;

@@ -6,6 +6,7 @@ use std::time::Instant;
 use basalt_net::resp::Protocol;
 
 use super::subscriptions::{Audience, SubscriptionChange, Subscriptions};
+use super::transaction::{Transaction, Watching};
 
 /// The one user there is, as in a Redis that nobody has configured.
 pub(crate) const DEFAULT_USER: &[u8] = b"default";
@@ -62,6 +63,10 @@ pub struct Session {
     pub closing: bool,
     /// Its subscriptions, if it has any.
     pub subscriptions: Option<Box<Subscriptions>>,
+    /// Commands that it has sent after MULTI, if it has.
+    pub transaction: Option<Box<Transaction>>,
+    /// The keys that it watches, if there are some.
+    pub watching: Option<Box<Watching>>,
 }
 
 impl Session {
@@ -86,6 +91,8 @@ impl Session {
             command_count: 0,
             closing: false,
             subscriptions: None,
+            transaction: None,
+            watching: None,
         }
     }
 
@@ -99,6 +106,12 @@ impl Session {
         self.subscriptions.as_ref().is_some_and(|subscriptions| subscriptions.of(audience).contains(name))
     }
 
+    /// Bytes of commands that it has queued, and of keys that it watches.
+    pub fn transaction_bytes(&self) -> usize {
+        let queued = self.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes());
+        queued + self.watching.as_ref().map_or(0, |watching| watching.bytes())
+    }
+
     /// Ends all its subscriptions; returns what has changed.
     pub fn end_subscriptions(&mut self) -> Vec<SubscriptionChange> {
         let Some(ended) = self.subscriptions.take() else { return Vec::new() };
@@ -110,12 +123,14 @@ impl Session {
         audiences.into_iter().flat_map(of).collect()
     }
 
-    /// `RESET`: everything as on a fresh connection but what it is, where it comes from and which library is behind it.
+    /// `RESET`: everything as on a fresh connection but what it is, where it comes from and which library is behind it; and what it
+    /// watches, of which its shards have to hear.
     pub fn reset(&mut self) {
         let fresh = Session { fd: self.fd, ..Session::new(self.id, self.peer, self.local, self.connected) };
         let (active, command_count, last_command) = (self.active, self.command_count, self.last_command);
         let (library, library_version) = (std::mem::take(&mut self.library), std::mem::take(&mut self.library_version));
-        *self = Session { active, command_count, last_command, library, library_version, ..fresh };
+        let watching = self.watching.take();
+        *self = Session { watching, active, command_count, last_command, library, library_version, ..fresh };
     }
 }
 

@@ -18,6 +18,25 @@ pub enum Kind {
     Session,
     /// Tells these lines of what a container has. A container by itself never runs: its arity asks for a subcommand.
     Help(&'static [&'static str]),
+    /// Runs the commands that are its arguments behind each other, on their shard; a step of EXEC. Through the log if one writes.
+    Transaction,
+    /// Has its shard watch keys; a step of WATCH.
+    Watch,
+    /// Ends that.
+    Unwatch,
+}
+
+/// The way of a command that a connection sends after MULTI.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InTransaction {
+    /// It is queued until EXEC.
+    Queued,
+    /// It runs at once, queued is nothing of it.
+    AtOnce,
+    /// It runs what is queued.
+    Executes,
+    /// It is refused with this text, and what is queued stays.
+    Refused(&'static str),
 }
 
 /// The way a command is put together whose keys are on several shards of this node.
@@ -105,6 +124,12 @@ pub struct Command {
     pub is_of_cluster: bool,
     /// True if a node in a cluster has it for its own slots only, though it concerns no keys.
     pub is_by_slot: bool,
+    /// True if it sets the database or the protocol of the commands behind it.
+    pub readdresses: bool,
+    /// True if it watches keys, so that a node in a cluster has it for its own slots only.
+    pub watches: bool,
+    /// Its way after MULTI.
+    pub in_transaction: InTransaction,
     /// True if it draws random numbers: each call then gets a seed.
     draws: bool,
     /// The case in which a write's reply has values of keys.
@@ -164,6 +189,9 @@ impl Command {
             is_for_subscribers: false,
             is_of_cluster: false,
             is_by_slot: false,
+            readdresses: false,
+            watches: false,
+            in_transaction: InTransaction::Queued,
             draws: false,
             values,
         }
@@ -187,6 +215,31 @@ impl Command {
     /// A container, or its HELP, which tells `lines`.
     pub(super) const fn help(id: u16, facts: &'static Facts, lines: &'static [&'static str]) -> Command {
         Command::new(id, facts, Kind::Help(lines), Scatter::None, RepliedValues::None)
+    }
+
+    /// The step that runs commands behind each other.
+    pub(super) const fn transaction(id: u16, facts: &'static Facts) -> Command {
+        Command::new(id, facts, Kind::Transaction, Scatter::None, RepliedValues::Always)
+    }
+
+    /// A step that has a shard watch keys, or end that.
+    pub(super) const fn of_watch(id: u16, facts: &'static Facts, kind: Kind) -> Command {
+        Command::new(id, facts, kind, Scatter::None, RepliedValues::None)
+    }
+
+    /// This command, which sets the database or the protocol of the commands behind it.
+    pub(super) const fn readdressing(self) -> Command {
+        Command { readdresses: true, ..self }
+    }
+
+    /// This command, whose way after MULTI is that.
+    pub(super) const fn within(self, in_transaction: InTransaction) -> Command {
+        Command { in_transaction, ..self }
+    }
+
+    /// This command, which watches keys. It waits until those before it on its connection are answered: what they do is before.
+    pub(super) const fn watching(self) -> Command {
+        Command { watches: true, is_after_replies: true, ..self }
     }
 
     /// This command, spread over shards like that.
@@ -292,6 +345,22 @@ impl Command {
     /// This command, with subcommands.
     pub(super) const fn containing(self, subcommands: &'static [Command]) -> Command {
         Command { subcommands, ..self }
+    }
+
+    /// Returns whether it concerns the connection or the node, and no shard.
+    pub fn is_of_session(&self) -> bool {
+        matches!(self.kind, Kind::Session | Kind::Help(_))
+    }
+
+    /// Returns whether it concerns every shard of the node.
+    pub fn concerns_all_shards(&self) -> bool {
+        match self.scatter {
+            Scatter::AllShards { .. } => true,
+            Scatter::MultiShard(steps) => {
+                matches!(steps, MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey)
+            }
+            Scatter::Keys | Scatter::Split { .. } | Scatter::None => false,
+        }
     }
 
     /// The name in lower case; a subcommand's is `container|subcommand`.

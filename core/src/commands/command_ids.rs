@@ -46,6 +46,8 @@ const IDS: &str = "
     1035 cluster|meet, 1036 cluster|myid, 1037 cluster|myshardid, 1038 cluster|nodes, 1039 cluster|replicas,
     1040 cluster|replicate, 1041 cluster|reset, 1042 cluster|saveconfig, 1043 cluster|set-config-epoch,
     1044 cluster|setslot, 1045 cluster|shards, 1046 cluster|slaves, 1047 cluster|slots,
+    1101 multi, 1102 exec, 1103 discard, 1104 watch, 1105 unwatch, 1190 step|exec, 1191 step|watch,
+    1192 step|unwatch,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

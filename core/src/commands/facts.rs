@@ -90,6 +90,8 @@ pub enum Group {
     Stream,
     /// Strings.
     String,
+    /// Transactions.
+    Transactions,
 }
 
 impl Group {
@@ -108,6 +110,7 @@ impl Group {
             Group::SortedSet => "sorted-set",
             Group::Stream => "stream",
             Group::String => "string",
+            Group::Transactions => "transactions",
         }
     }
 }

@@ -41,9 +41,10 @@ pub mod strings;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod transactions;
 
 pub use arguments::{parse_f64, parse_i64, parse_index_range, parse_usize};
-pub use command::{Command, Copies, Kind, Merge, MultiShard, Overwrites, Scatter};
+pub use command::{Command, Copies, InTransaction, Kind, Merge, MultiShard, Overwrites, Scatter};
 pub use command_error::CommandError;
 pub use glob::{glob_matches, glob_matches_any_case, glob_matches_within};
 pub use help::reply_help;

@@ -4,19 +4,20 @@
 //! id is never changed and never used again for another command.
 
 pub use super::keys::table::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, STEP_WRITE};
+pub use super::transactions::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 
 use std::sync::LazyLock;
 
 use super::{
     Args, Command, CommandError, cluster, connection, hashes, keys, lists, pubsub, server, sets, sorted_sets, streams,
-    strings,
+    strings, transactions,
 };
 
 /// Ids are below this, so that a plain array finds them.
-pub const ID_END: usize = 1100;
+pub const ID_END: usize = 1200;
 
 /// All commands that clients can name, by family.
-static FAMILIES: [&[Command]; 11] = [
+static FAMILIES: [&[Command]; 12] = [
     strings::table::COMMANDS,
     keys::table::COMMANDS,
     lists::table::COMMANDS,
@@ -28,6 +29,7 @@ static FAMILIES: [&[Command]; 11] = [
     connection::table::COMMANDS,
     pubsub::table::COMMANDS,
     cluster::table::COMMANDS,
+    transactions::table::COMMANDS,
 ];
 
 /// All commands that clients can name, containers but not their subcommands.
@@ -99,7 +101,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         }
         index.by_name[place] = Some(command);
     }
-    for command in with_subcommands().chain(keys::table::INTERNAL) {
+    for command in with_subcommands().chain(keys::table::INTERNAL).chain(transactions::table::INTERNAL) {
         let place = &mut index.by_id[usize::from(command.id)];
         assert!(place.is_none(), "'{}' has the id of another command", command.name());
         *place = Some(command);

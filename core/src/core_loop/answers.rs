@@ -1,6 +1,7 @@
 //! Replies of shards, from the batches and from other cores, to the connections that wait for them.
 
 use super::core::Core;
+use super::pending::NOBODY;
 use crate::ids::Ticket;
 use crate::mail::ReplyBatch;
 
@@ -32,6 +33,9 @@ impl Core {
 
     fn answer(&mut self, ticket: Ticket, reply: &[u8]) {
         let request = self.pending.take(ticket);
+        if request.place == NOBODY {
+            return;
+        }
         let index = request.connection.index();
         let Some(mut connection) = self.clients.connections.get_mut(index).and_then(Option::take) else { return };
         if connection.ring != request.connection {

@@ -107,6 +107,7 @@ impl Core {
         if connection.session.is_subscriber() {
             self.end_subscriptions(&mut connection);
         }
+        self.unwatch(&mut connection);
         if let Some(waits_for) = connection.waits_for {
             self.clients.stalled.leave(waits_for);
         }

@@ -78,6 +78,8 @@ pub(super) struct Clients {
     pub(super) unread: Vec<ConnId>,
     /// The core that is dealt the next accepted connection.
     pub(super) next_core: u16,
+    /// The number of the last watch.
+    pub(super) next_watch: u64,
     /// Bytes that clients were answered or have sent since it was last looked at what they all hold.
     pub(super) handed_over_bytes: usize,
 }
@@ -157,6 +159,7 @@ impl Core {
                 turns: Turns::default(),
                 unread: Vec::new(),
                 next_core: 0,
+                next_watch: 0,
                 handed_over_bytes: 0,
             },
             shards: Vec::new(),

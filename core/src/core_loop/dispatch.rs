@@ -15,28 +15,21 @@ use crate::commands::{
     Args, Command, CommandError, CopyOptions, Kind, Merge, MultiShard, Run, Scatter, run_on_nothing,
 };
 use crate::entry::request::{self, Mode, RequestHeader};
-use crate::ids::{CoreId, Origin, ShardId, Ticket};
-use crate::mail::Message;
+use crate::ids::{Origin, ShardId, Ticket};
 use crate::multi_shard::{self, Coordinator, Gather, Part, Plan, Progress};
-use crate::node::{Asker, Order};
-use crate::session_commands::{self, Outcome, SessionContext};
 use crate::shard::{ReadOutcome, Shard};
 use basalt_net::resp::Reply;
 
 /// Words of HTTP requests that could otherwise pass for commands; Redis closes such connections too.
 const HTTP_WORDS: [&[u8]; 2] = [b"post", b"host:"];
 
-/// The reply to an order for which others wait already.
-const KEEPER_IS_BUSY: CommandError =
-    CommandError::text("BUSY other changes of the node's groups are under way, try again");
-
 /// Returns whether a connection may not call `command`: with the old protocol, one that has subscribed may do little else, since
 /// its client could not tell replies from messages.
-fn is_bound(session: &Session, command: &Command) -> bool {
+pub(super) fn is_bound(session: &Session, command: &Command) -> bool {
     session.is_subscriber() && session.protocol == Protocol::Resp2 && !command.is_for_subscribers
 }
 
-fn only_for_subscribers(command: &Command) -> CommandError {
+pub(super) fn only_for_subscribers(command: &Command) -> CommandError {
     let name = command.name();
     CommandError::owned(format!(
         "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
@@ -49,6 +42,9 @@ impl Core {
     pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) -> Started {
         let args: SmallVec<[&[u8]; 8]> = argv.iter(input).collect();
         let found = table::find(&args);
+        if connection.session.transaction.is_some() {
+            return self.command_in_transaction(connection, found, &args);
+        }
         if matches!(found, Ok(command) if command.is_after_replies) && !connection.is_caught_up() {
             return Started::WaitsForReplies;
         }
@@ -66,41 +62,22 @@ impl Core {
         if matches!(found, Ok(command) if command.publishes) && !self.may_publish() {
             return Started::WaitsForFanout;
         }
-        let session = &mut connection.session;
-        session.command_count += 1;
-        if session.reply_mode == ReplyMode::SkipNext {
-            session.reply_mode = ReplyMode::Skip;
-        }
-        self.stats().commands.add(1);
+        self.count_command(connection);
         match found {
-            Ok(command) if is_bound(session, command) => {
-                self.stats().by_command[command.id as usize].rejected.add(1);
-                self.refuse(connection, &only_for_subscribers(command));
+            Ok(command) if is_bound(&connection.session, command) => {
+                self.refuse_call(connection, Some(command), &only_for_subscribers(command));
             }
             Ok(command) if command.is_of_cluster && self.routing.cluster.is_none() => {
-                self.stats().by_command[command.id as usize].rejected.add(1);
-                self.refuse(connection, &CommandError::NO_CLUSTER);
+                self.refuse_call(connection, Some(command), &CommandError::NO_CLUSTER);
             }
             Ok(command) if let Some(error) = elsewhere.or_else(|| self.why_away(command, &args)) => {
-                self.stats().by_command[command.id as usize].rejected.add(1);
-                self.refuse(connection, &error);
+                self.refuse_call(connection, Some(command), &error);
             }
             Ok(command) => {
-                session.last_command = Some(command.id);
-                self.stats().by_command[command.id as usize].calls.add(1);
-                self.start(connection, command, &args);
+                connection.session.last_command = Some(command.id);
+                self.call(connection, command, &args);
             }
-            // A browser, maybe made by a web page to talk to this port: what follows is not a client's wish.
-            Err(_) if HTTP_WORDS.iter().any(|word| args[0].eq_ignore_ascii_case(word)) => {
-                tracing::warn!(client = connection.session.id, "client closed: it speaks HTTP");
-                connection.session.closing = true;
-            }
-            Err(error) => {
-                if let Some(command) = table::called(&args) {
-                    self.stats().by_command[command.id as usize].rejected.add(1);
-                }
-                self.refuse(connection, &error);
-            }
+            Err(error) => self.refuse_unknown(connection, &args, &error),
         }
         if connection.session.reply_mode == ReplyMode::Skip {
             connection.session.reply_mode = ReplyMode::On;
@@ -108,10 +85,37 @@ impl Core {
         Started::Yes
     }
 
+    /// Counts a command that a connection has sent.
+    pub(super) fn count_command(&mut self, connection: &mut Connection) {
+        let session = &mut connection.session;
+        session.command_count += 1;
+        if session.reply_mode == ReplyMode::SkipNext {
+            session.reply_mode = ReplyMode::Skip;
+        }
+        self.stats().commands.add(1);
+    }
+
+    /// Calls a command.
+    pub(super) fn call(&mut self, connection: &mut Connection, command: &'static Command, args: Args<'_>) {
+        self.stats().by_command[usize::from(command.id)].calls.add(1);
+        self.start(connection, command, args);
+    }
+
+    /// Refuses what is no command, or has too few or too many arguments.
+    pub(super) fn refuse_unknown(&mut self, connection: &mut Connection, args: Args<'_>, error: &CommandError) {
+        // A browser, maybe made by a web page to talk to this port: what follows is not a client's wish.
+        if HTTP_WORDS.iter().any(|word| args[0].eq_ignore_ascii_case(word)) {
+            tracing::warn!(client = connection.session.id, "client closed: it speaks HTTP");
+            connection.session.closing = true;
+        } else {
+            self.refuse_call(connection, table::called(args), error);
+        }
+    }
+
     /// The reason that a command cannot be run by a node in a cluster: its keys are in several slots, or in one that is not here.
-    fn why_elsewhere(&self, db: u8, command: &Command, args: Args<'_>) -> Option<CommandError> {
+    pub(super) fn why_elsewhere(&self, db: u8, command: &Command, args: Args<'_>) -> Option<CommandError> {
         let cluster = self.routing.cluster.as_ref()?;
-        if matches!(command.kind, Kind::Session | Kind::Help(_)) && !command.is_by_slot {
+        if command.is_of_session() && !command.is_by_slot && !command.watches {
             return None;
         }
         let mut slots = command.keys(args).map(|key| Slot::of(args[key]));
@@ -140,7 +144,7 @@ impl Core {
     }
 
     /// The reason that a command cannot be run, if it needs a shard whose group takes no requests.
-    fn why_away(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
+    pub(super) fn why_away(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
         if self.server.some_group_is_away() { self.why_shard_is_away(command, args) } else { None }
     }
 
@@ -150,7 +154,7 @@ impl Core {
         let is_walk =
             matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey));
         let shard = match command.kind {
-            Kind::Session | Kind::Help(_) => None,
+            _ if command.is_of_session() => None,
             _ if is_walk => self.routing.router.shards().find(is_away),
             _ => self.concerned_shard(command, args, is_away),
         };
@@ -170,7 +174,7 @@ impl Core {
             Kind::Read(_) if connection.ordered_unanswered == 0 => Mode::Read,
             Kind::Read(_) => Mode::ReadInOrder,
             Kind::Write(_) => Mode::Write,
-            Kind::Session | Kind::Help(_) => return None,
+            _ => return None,
         };
         let shard = self.concerned_shard(command, args, |shard| !self.shard_has_room(*shard, mode));
         shard.map(|shard| (shard, mode))
@@ -194,12 +198,12 @@ impl Core {
     }
 
     /// Refuses a command that was called, because of its arguments or the state of its connection.
-    fn fail(&mut self, connection: &mut Connection, command: u16, error: &CommandError) {
+    pub(super) fn fail(&mut self, connection: &mut Connection, command: u16, error: &CommandError) {
         self.stats().by_command[usize::from(command)].failed.add(1);
         self.refuse(connection, error);
     }
 
-    fn refuse(&mut self, connection: &mut Connection, error: &CommandError) {
+    pub(super) fn refuse(&mut self, connection: &mut Connection, error: &CommandError) {
         self.stats().error_replies.count(error.to_string().as_bytes());
         if connection.session.reply_mode == ReplyMode::On {
             self.reply_with(connection, |reply| reply.error_display(error));
@@ -211,7 +215,7 @@ impl Core {
             Kind::Read(run) if connection.ordered_unanswered == 0 => (run, Mode::Read),
             Kind::Read(run) => (run, Mode::ReadInOrder),
             Kind::Write(run) => (run, Mode::Write),
-            Kind::Session | Kind::Help(_) => return self.session_command(connection, command, args),
+            _ => return self.session_command(connection, command, args),
         };
         let router = &self.routing.router;
         let Some(any) = router.first_shard() else {
@@ -403,7 +407,7 @@ impl Core {
 
     /// Sends an encoded request to its shard, on this core or another. `cold` is what it has met if it was tried here already.
     #[allow(clippy::too_many_arguments, reason = "they are what a request consists of")]
-    fn send(
+    pub(super) fn send(
         &mut self,
         connection: &mut Connection,
         place: u64,
@@ -413,12 +417,23 @@ impl Core {
         cold: Option<ColdRead>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
-        let write = mode == Mode::Write;
         let mode = if mode == Mode::Read && connection.ordered_unanswered > 0 { Mode::ReadInOrder } else { mode };
         let ordered = mode != Mode::Read;
         connection.ordered_unanswered += u32::from(ordered);
         let ticket = self.pending.insert(PendingRequest { connection: connection.ring, place, part, ordered });
         let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };
+        self.send_for(origin, shard, mode, cold, encode);
+    }
+
+    /// The same for a ticket that there is.
+    pub(super) fn send_for(
+        &mut self,
+        origin: Origin,
+        shard: ShardId,
+        mode: Mode,
+        cold: Option<ColdRead>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) {
         let Some(local) = self.shards.get_mut(shard.index()).and_then(Option::as_mut) else {
             // A command of several steps may go on when a shard is gone.
             let Some(core) = self.routing.router.core_of(shard) else { return self.refuse_away(shard, origin) };
@@ -428,7 +443,7 @@ impl Core {
         if local.takes_nothing() {
             return self.refuse_away(shard, origin);
         }
-        if write && !local.has_parked(self.id, origin.client) {
+        if mode == Mode::Write && !local.has_parked(self.id, origin.client) {
             return local.take_write(origin, encode, self.clock.now_ms, &mut self.outbox);
         }
         let mut bytes = Vec::new();
@@ -463,7 +478,7 @@ impl Core {
     }
 
     /// Opens a place for a command of several parts and sends them.
-    fn coordinate(
+    pub(super) fn coordinate(
         &mut self,
         connection: &mut Connection,
         asked: u16,
@@ -478,7 +493,14 @@ impl Core {
         self.send_parts(connection, place, 0, asked, parts);
     }
 
-    fn send_parts(&mut self, connection: &mut Connection, place: u64, first: usize, asked: u16, parts: Vec<Part>) {
+    pub(super) fn send_parts(
+        &mut self,
+        connection: &mut Connection,
+        place: u64,
+        first: usize,
+        asked: u16,
+        parts: Vec<Part>,
+    ) {
         let protocol = connection.session.protocol;
         for (number, part) in (first as u32..).zip(parts) {
             let seed = table::by_id(part.command).and_then(Command::seed);
@@ -520,6 +542,7 @@ impl Core {
                     self.clients.turns.wait(connection.ring);
                 }
             },
+            Progress::Queued => self.run_queued(connection, place),
             Progress::Piece(parts) => connection.hold(place, Piece { bytes, parts }),
             Progress::Done => {
                 let is_put_together =
@@ -532,80 +555,6 @@ impl Core {
                 }
                 self.fill(connection, place, &bytes);
             }
-        }
-    }
-
-    fn session_command(&mut self, connection: &mut Connection, command: &'static Command, args: Args<'_>) {
-        let asked = command.id;
-        if command.tells_figures {
-            self.publish_now();
-        }
-        let mut bytes = Vec::new();
-        let wanted = connection.session.reply_mode == ReplyMode::On;
-        let mut reply = Reply::new(&mut bytes, connection.session.protocol);
-        let started = self.stats().by_command[usize::from(asked)].time.start();
-        let (session, server, routing) = (&mut connection.session, &*self.server, &self.routing);
-        let mut context = SessionContext { session, server, routing };
-        let outcome = session_commands::run(command, &mut context, args, &mut reply);
-        if let Some(started) = started {
-            self.stats().by_command[usize::from(asked)].time.stop(started);
-        }
-        let outcome = match outcome {
-            Ok(outcome) => outcome,
-            Err(error) => return self.fail(connection, asked, &error),
-        };
-        match outcome {
-            Outcome::Done => {}
-            Outcome::Close => connection.session.closing = true,
-            Outcome::Stop => return self.server.stop_all(),
-            Outcome::Parts(parts, coordinator) => {
-                connection.barrier = true;
-                return self.coordinate(connection, asked, coordinator, parts);
-            }
-            Outcome::GiveUp(_) | Outcome::Meet(_) if !self.server.orders.reserve() => {
-                return self.fail(connection, asked, &KEEPER_IS_BUSY);
-            }
-            Outcome::GiveUp(refusal) => {
-                let place = connection.open_place(Expects::Word, false, !wanted);
-                let ticket = self.ticket(connection, place, 0);
-                connection.barrier = true;
-                return self.server.orders.give(Order::GiveUp(Asker { core: self.id, ticket }, refusal));
-            }
-            Outcome::Change(_) | Outcome::ChangeForNode(_) | Outcome::Meet(_) => {
-                let place = connection.open_place(Expects::Word, false, !wanted);
-                let ticket = self.ticket(connection, place, 0);
-                // What comes behind it sees what came of it.
-                connection.barrier = true;
-                let message = match outcome {
-                    Outcome::Change(change) => Message::Change(ticket, change),
-                    Outcome::ChangeForNode(change) => Message::ChangeForNode(ticket, change),
-                    Outcome::Meet(address) => {
-                        let asker = Asker { core: self.id, ticket };
-                        return self.server.orders.give(Order::Meet(asker, address));
-                    }
-                    _ => unreachable!("these are all"),
-                };
-                return self.outbox.control(CoreId(0), message);
-            }
-            Outcome::Fanout(order) => return self.fan_out(connection, asked, order, bytes),
-            Outcome::Control(control, merge) => {
-                let silent = !wanted;
-                let core_count = self.server.mailboxes.core_count();
-                let bytes_max = self.server.reply_bounds().one_bytes_max;
-                let gather = Box::new(Gather::new(merge, core_count).bounded(bytes_max));
-                let place = connection.open_coordinated(gather, core_count, asked, Expects::Values, false, silent);
-                connection.barrier = true;
-                for core in 0..core_count {
-                    let ticket = self.ticket(connection, place, core as u32);
-                    let core = CoreId(core as u16);
-                    self.outbox.control(core, Message::Control(ticket, control.clone()));
-                }
-                return;
-            }
-        }
-        // `CLIENT REPLY ON` is answered, `CLIENT REPLY OFF` and `SKIP` are not.
-        if wanted || connection.session.reply_mode == ReplyMode::On {
-            self.reply_raw(connection, &bytes);
         }
     }
 

@@ -16,6 +16,7 @@ mod clients;
 mod cold_reads;
 mod core;
 mod dispatch;
+mod exec;
 #[cfg(test)]
 mod failing_tests;
 mod fanout;
@@ -36,6 +37,7 @@ mod reactor;
 mod replies;
 mod resume;
 mod room;
+mod session_calls;
 mod set_aside;
 mod sleep;
 mod stopping;
@@ -43,6 +45,7 @@ mod sync_placement;
 mod take_mail;
 #[cfg(test)]
 mod tests;
+mod transactions;
 mod turn;
 mod watch;
 

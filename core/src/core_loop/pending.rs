@@ -17,6 +17,9 @@ pub struct PendingRequest {
     pub ordered: bool,
 }
 
+/// The place of a reply that nobody waits for.
+pub const NOBODY: u64 = u64::MAX;
+
 /// Requests that wait for a reply, by ticket. Bounded by the connections' own bounds.
 #[derive(Debug, Default)]
 pub struct PendingRequests {

@@ -17,6 +17,8 @@ impl Core {
             self.clients.connections.iter().flatten().map(|c| bytes(c)).sum::<usize>()
         };
         let (input_bytes, held_bytes) = (sum(|c| c.input.capacity()), sum(Connection::held_bytes));
+        let watching_clients = sum(|c| usize::from(c.session.watching.is_some()));
+        let watched_keys = sum(|c| c.session.watching.as_ref().map_or(0, |watching| watching.count()));
         let batches = self.inbox.half_run.iter().flatten().map(|run| run.batch.bytes.capacity()).sum::<usize>();
         let (requests, replies) = self.outbox.bytes();
         let (stats, ring) = (&self.server.cores[self.id.index()], self.ring.counters());
@@ -26,6 +28,8 @@ impl Core {
         stats.sends.set(ring.sends);
         stats.input_bytes.set(input_bytes as u64);
         stats.held_bytes.set(held_bytes as u64);
+        stats.watching_clients.set(watching_clients as u64);
+        stats.watched_keys.set(watched_keys as u64);
         stats.outbox_requests_bytes.set((requests + batches) as u64);
         stats.outbox_replies_bytes.set(replies as u64);
         stats.output_bytes.set(self.ring.memory().outputs as u64);

@@ -30,6 +30,9 @@ impl Core {
             let waits = connection.waits_for.is_some();
             connection.stalled = waits;
             self.send_pieces(&mut connection);
+            if let Some(place) = connection.waits_to_publish.take() {
+                self.run_queued(&mut connection, place);
+            }
             if !waits {
                 self.decode_kept(&mut connection);
             }

@@ -30,6 +30,8 @@ pub enum Mode {
     ReadInOrder,
     /// Through the shard's log.
     Write,
+    /// The same, if the keys that its connection watches are as they were.
+    Guarded,
 }
 
 /// Everything that stands before a command's arguments.
@@ -84,7 +86,8 @@ pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHead
     if rest.is_empty() { Some(header) } else { None }
 }
 
-fn decode_header(bytes: &[u8]) -> Option<(RequestHeader, &[u8])> {
+/// Reads everything that stands before a command's arguments, and gives the rest.
+pub(super) fn decode_header(bytes: &[u8]) -> Option<(RequestHeader, &[u8])> {
     let (head, mut rest) = bytes.split_first_chunk::<4>()?;
     let protocol = match head[0] & !(FLAG_STEP | FLAG_SEED) {
         0 => Protocol::Resp2,
@@ -105,11 +108,18 @@ fn decode_header(bytes: &[u8]) -> Option<(RequestHeader, &[u8])> {
     Some((RequestHeader { protocol, db: head[1], command, asked, seed }, rest))
 }
 
-fn read_arg<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+/// Reads one argument and moves `rest` behind it.
+pub(super) fn read_arg<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(read_varint(rest)?).ok()?;
     let (arg, tail) = rest.split_at_checked(length)?;
     *rest = tail;
     Some(arg)
+}
+
+/// Sets the protocol that the reply to an encoded command is in.
+pub(super) fn set_protocol(command: &mut [u8], protocol: Protocol) {
+    let flag = if protocol == Protocol::Resp3 { FLAG_RESP3 } else { 0 };
+    command[0] = command[0] & !FLAG_RESP3 | flag;
 }
 
 /// Reads a part of a command that [`encode`] wrote: its header, its first `head` arguments and up to `count` of those from the byte
@@ -140,6 +150,12 @@ pub fn decode_part<'a>(
 pub fn encoded_bytes(arg: &[u8]) -> usize {
     let bits = (usize::BITS - arg.len().leading_zeros()).max(1) as usize;
     bits.div_ceil(7) + arg.len()
+}
+
+/// The id of a command that [`encode`] wrote.
+pub fn command_id(bytes: &[u8]) -> Option<u16> {
+    let (head, _) = bytes.split_first_chunk::<4>()?;
+    Some(u16::from_le_bytes([head[2], head[3]]))
 }
 
 /// The id of a command that [`encode`] wrote, and the number of its arguments, for who need not know them.

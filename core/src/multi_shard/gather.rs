@@ -3,6 +3,8 @@
 //! A coordinator stands in its connection's order of replies. It starts with the parts it wants sent; for each part that is
 //! answered it may ask for more, until it has the reply. Nothing here is atomic over shards.
 
+use std::any::Any;
+
 use basalt_net::resp::{Reply, value};
 
 use crate::commands::{CommandError, Merge};
@@ -38,6 +40,8 @@ pub enum Progress {
     Piece(Vec<Part>),
     /// These parts sent when it is its turn, see [`crate::clients::Turns`]; from then on it has it.
     Turn(Vec<Part>),
+    /// The commands of a transaction run whose turn it is: its core knows them.
+    Queued,
     /// To be done: the reply is written.
     Done,
 }
@@ -51,6 +55,11 @@ pub trait Coordinator {
     /// Bytes of replies and requests that it keeps.
     fn held_bytes(&self) -> usize {
         0
+    }
+
+    /// Itself, if its core goes on with what it knows.
+    fn as_any(&mut self) -> Option<&mut dyn Any> {
+        None
     }
 }
 
@@ -202,7 +211,8 @@ impl Coordinator for Gather {
 /// Begins the reply to a write that may be executed, or not.
 const UNCERTAIN: &[u8] = b"-UNCERTAIN ";
 
-pub(super) const MISSHAPEN: &str = "-ERR a shard gave a reply of another shape than the step has\r\n";
+/// The reply to a command whose part gave a reply that is none.
+pub const MISSHAPEN: &str = "-ERR a shard gave a reply of another shape than the step has\r\n";
 
 pub(super) fn misshapen(out: &mut Reply<'_>) -> Progress {
     out.raw(MISSHAPEN.as_bytes());

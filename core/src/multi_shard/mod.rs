@@ -9,7 +9,7 @@ mod random_key;
 mod slot_keys;
 mod walk;
 
-pub use gather::{Coordinator, Gather, Part, Plan, Progress};
+pub use gather::{Coordinator, Gather, MISSHAPEN, Part, Plan, Progress};
 pub use slot_keys::SlotKeys;
 
 use basalt_storage::keyspace::KeyPosition;

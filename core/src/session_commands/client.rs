@@ -139,9 +139,8 @@ pub struct ClientBuffers {
 /// Appends the line of `CLIENT LIST` for one connection, without its line end; `argument_bytes` are those of the command that it
 /// waits for.
 ///
-/// All of Redis' fields are there, in its order, and then those that it has since 7.2. There are no subscriptions, no transactions
-/// and no list of replies behind a buffer: `sub`, `multi`, `oll` and the like are those of a connection without. Of the buffer
-/// for replies (`rbs`) nobody remembers how full it was (`rbp`).
+/// All of Redis' fields are there, in its order, and then those that it has since 7.2. There is no list of replies behind a buffer:
+/// `oll` is that of a connection without. Of the buffer for replies (`rbs`) nobody remembers how full it was (`rbp`).
 pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers, argument_bytes: usize, now: Instant) {
     let address = |address: Option<std::net::SocketAddr>| match address {
         Some(address) => address.to_string(),
@@ -153,7 +152,11 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     let ClientBuffers { input_bytes, input_capacity, output_bytes, output_capacity } = buffers;
     let input_free = input_capacity.saturating_sub(input_bytes);
     let words = session.name.len() + session.library.len() + session.library_version.len();
+    let queued_bytes = session.transaction.as_ref().map_or(0, |transaction| transaction.held_bytes());
+    let queued = session.transaction.as_ref().map_or(-1, |transaction| transaction.len() as i64);
+    let watched = session.watching.as_ref().map_or(0, |watching| watching.count());
     let memory_bytes = size_of::<Connection>() + words + argument_bytes + input_capacity + output_capacity;
+    let memory_bytes = memory_bytes + session.transaction_bytes();
     let events = if output_bytes > 0 { "rw" } else { "r" };
     let command = session.last_command.and_then(table::by_id).map_or("NULL", |command| command.name());
     let subscribed = |audience| {
@@ -165,9 +168,10 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     out.extend_from_slice(&session.name);
     let _ = write!(
         out,
-        " age={age} idle={idle} flags={} db={} sub={} psub={} ssub={} multi=-1 qbuf={input_bytes} qbuf-free={input_free} \
-         argv-mem={argument_bytes} multi-mem=0 rbs={output_capacity} rbp=0 obl={output_bytes} oll=0 omem={output_bytes} \
-         tot-mem={memory_bytes} events={events} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} tot-cmds={}",
+        " age={age} idle={idle} flags={} db={} sub={} psub={} ssub={} multi={queued} qbuf={input_bytes} qbuf-free={input_free} \
+         argv-mem={argument_bytes} multi-mem={queued_bytes} rbs={output_capacity} rbp=0 obl={output_bytes} oll=0 omem={output_bytes} \
+         tot-mem={memory_bytes} events={events} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} \
+         watch={watched} tot-cmds={}",
         flags(session),
         session.db,
         subscribed(Audience::Channel),
@@ -180,10 +184,16 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     );
 }
 
-/// Redis' letters: `P` subscriber, `c` closed after what is queued, `e` not to be evicted, `T` no touch, `N` none of them.
+/// Redis' letters: `P` subscriber, `x` after MULTI, `c` closed after what is queued, `e` not to be evicted, `T` no touch, `N` none
+/// of them.
 fn flags(session: &Session) -> String {
-    let letters =
-        [(session.is_subscriber(), 'P'), (session.closing, 'c'), (session.no_evict, 'e'), (session.no_touch, 'T')];
+    let letters = [
+        (session.is_subscriber(), 'P'),
+        (session.transaction.is_some(), 'x'),
+        (session.closing, 'c'),
+        (session.no_evict, 'e'),
+        (session.no_touch, 'T'),
+    ];
     let set: String = letters.iter().filter(|(is_set, _)| *is_set).map(|(_, letter)| *letter).collect();
     if set.is_empty() { String::from("N") } else { set }
 }
@@ -192,6 +202,8 @@ fn flags(session: &Session) -> String {
 mod tests {
     use super::super::testing::Client;
     use super::*;
+    use crate::clients::Watching;
+    use crate::ids::ShardId;
 
     #[test]
     fn a_name_is_kept_shown_and_taken_away() {
@@ -241,9 +253,34 @@ mod tests {
             format!(
                 "id=7 addr=127.0.0.1:50000 laddr=127.0.0.1:6379 fd=12 name=me age=9 idle=9 flags=eT db=4 sub=0 psub=0 ssub=0 \
                  multi=-1 qbuf=3 qbuf-free=7 argv-mem=8 multi-mem=0 rbs=20 rbp=0 obl=5 oll=0 omem=5 tot-mem={memory_bytes} \
-                 events=rw cmd=select user=default redir=-1 resp=2 lib-name= lib-ver= tot-cmds=4"
+                 events=rw cmd=select user=default redir=-1 resp=2 lib-name= lib-ver= watch=0 tot-cmds=4"
             )
         );
+    }
+
+    #[test]
+    fn a_line_tells_what_is_queued_and_watched() {
+        let mut client = Client::new();
+        let line = |client: &Client| {
+            let mut line = Vec::new();
+            client_line(&mut line, &client.session, ClientBuffers::default(), 0, Instant::now());
+            String::from_utf8(line).unwrap()
+        };
+        assert!(line(&client).contains(" flags=N ") && line(&client).contains(" multi=-1 "), "{}", line(&client));
+        client.ask("multi");
+        assert!(line(&client).contains(" flags=x ") && line(&client).contains(" multi=0 "), "{}", line(&client));
+        let args: [&[u8]; 2] = [b"get", b"k"];
+        let queued = client.session.transaction.as_mut().unwrap().queue(table::lookup(b"get").unwrap(), &args, 1 << 20);
+        assert!(queued.is_ok());
+        let mut watching = Watching::new(1);
+        watching.add(ShardId(0), 0, b"k");
+        client.session.watching = Some(Box::new(watching));
+        let bytes = client.session.transaction.as_ref().unwrap().held_bytes();
+        let line = line(&client);
+        assert!(line.contains(" multi=1 ") && line.contains(&format!(" multi-mem={bytes} ")), "{line}");
+        assert!(bytes > 0 && line.contains(" watch=1 "), "{line}");
+        let memory_bytes = size_of::<Connection>() + bytes + Watching::bytes_of(b"k");
+        assert!(line.contains(&format!(" tot-mem={memory_bytes} ")), "{line}");
     }
 
     #[test]

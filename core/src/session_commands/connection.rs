@@ -7,7 +7,7 @@ use basalt_storage::DATABASE_COUNT;
 
 use super::SessionContext;
 use super::client::{NAME_REFUSED, check_attribute};
-use super::outcome::{FanoutOrder, Outcome, Ran};
+use super::outcome::{Outcome, Ran};
 use crate::clients::{DEFAULT_USER, Session, protocol_number};
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::{Args, CommandError, parse_i64};
@@ -52,7 +52,7 @@ pub(super) fn reset(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut R
     // The protocol is the old one again.
     Reply::new(&mut bytes, context.session.protocol).simple("RESET");
     reply.raw(&bytes);
-    Ok(if ended.is_empty() { Outcome::Done } else { Outcome::Fanout(FanoutOrder::Change(ended)) })
+    Ok(Outcome::Reset(ended))
 }
 
 /// `SELECT index`.

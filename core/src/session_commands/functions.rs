@@ -10,6 +10,7 @@ use basalt_net::resp::Reply;
 use super::outcome::Ran;
 use super::{
     SessionContext, client, cluster, command, command_docs, command_keys, config, connection, info, pubsub, server,
+    transactions,
 };
 use crate::commands::cluster::facts as of_cluster;
 use crate::commands::cluster::newer_facts as newer_of_cluster;
@@ -20,6 +21,7 @@ use crate::commands::pubsub::facts as of_pubsub;
 use crate::commands::server::facts as of_servers;
 use crate::commands::server::own_facts as own;
 use crate::commands::table::ID_END;
+use crate::commands::transactions::facts as of_transactions;
 use crate::commands::{Args, Command, Kind, table};
 
 /// Runs a command that concerns a connection or the node.
@@ -106,6 +108,11 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_cluster::ASKING, cluster::allow),
     (&of_cluster::READONLY, cluster::allow),
     (&of_cluster::READWRITE, cluster::allow),
+    (&of_transactions::MULTI, transactions::multi),
+    (&of_transactions::EXEC, transactions::exec),
+    (&of_transactions::DISCARD, transactions::discard),
+    (&of_transactions::WATCH, transactions::watch),
+    (&of_transactions::UNWATCH, transactions::unwatch),
 ];
 
 static BY_ID: LazyLock<Box<[Option<Function>; ID_END]>> = LazyLock::new(|| {

@@ -57,6 +57,8 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("cluster_connections", 0);
     fields.add("maxclients", scene.config.maxclients);
     fields.add("blocked_clients", 0);
+    fields.add("watching_clients", gauge(scene.server, |core| &core.watching_clients));
+    fields.add("total_watched_keys", gauge(scene.server, |core| &core.watched_keys));
     fields.add("tracking_clients", 0);
     fields.add("clients_in_timeout_table", 0);
 }

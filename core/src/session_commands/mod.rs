@@ -22,6 +22,7 @@ mod pubsub;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;
+mod transactions;
 
 pub use client::{ClientBuffers, client_line};
 pub use outcome::{FanoutOrder, Outcome, Ran};

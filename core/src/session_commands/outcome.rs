@@ -30,6 +30,12 @@ pub enum Outcome {
     Parts(Vec<Part>, Box<dyn Coordinator>),
     /// Something of publish and subscribe.
     Fanout(FanoutOrder),
+    /// The keys that are the arguments are watched.
+    Watch,
+    /// The connection watches nothing any more; the reply is written.
+    Unwatch,
+    /// The connection is as new, and these subscriptions have ended; the reply is written.
+    Reset(Vec<SubscriptionChange>),
 }
 
 /// A core's part of a command of publish and subscribe.

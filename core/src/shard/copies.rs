@@ -5,8 +5,9 @@
 //! stood in the batch.
 
 use super::Shard;
-use crate::commands::{Command, Copies, Rows, table};
+use crate::commands::{Command, Copies, Kind, Rows, table};
 use crate::entry::request::{self, ArgList};
+use crate::entry::transaction::Transaction;
 use crate::limits;
 
 impl Shard {
@@ -14,6 +15,10 @@ impl Shard {
     /// write before it, which is not applied yet, may delete that.
     pub(super) fn weigh_copies(&self, bytes: &[u8], now_ms: u64) -> usize {
         let Some(command) = request::peek(bytes).and_then(|(id, _)| table::by_id(id)) else { return 0 };
+        if matches!(command.kind, Kind::Transaction) {
+            let members = Transaction::read(bytes).into_iter().flat_map(|transaction| transaction.commands());
+            return members.flatten().map(|member| self.weigh_copies(member, now_ms)).fold(0, usize::saturating_add);
+        }
         if command.rows != Rows::Whole {
             return if command.copies == Copies::Nothing { 0 } else { self.weigh_sources(command, bytes, now_ms) };
         }

@@ -129,6 +129,8 @@ pub(super) struct Execution<'a> {
     pub(super) only_small: bool,
     /// The figures of the core that runs them.
     pub(super) stats: Option<&'a CoreStats>,
+    /// The term of the entry being applied; 0 if none is.
+    pub(super) term: u64,
 }
 
 impl Execution<'_> {
@@ -145,7 +147,9 @@ impl Execution<'_> {
         let header = request::decode(bytes, &mut args).ok_or(Failure::Undecodable)?;
         let command = table::by_id(header.command).ok_or(Failure::Undecodable)?;
         args[0] = command.name().as_bytes();
-        let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return Err(Failure::Undecodable) };
+        let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else {
+            return self.run_step(command, bytes, out);
+        };
         let on_trial = self.tries && matches!(command.kind, Kind::Write(_)) && {
             let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
             !changes_at_once(&keyspace, command, &args)
@@ -246,7 +250,9 @@ impl Execution<'_> {
         let Some(header) = request::decode(bytes, &mut args) else { return Ok(()) };
         let Some(command) = table::by_id(header.command) else { return Ok(()) };
         args[0] = command.name().as_bytes();
-        let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return Ok(()) };
+        let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else {
+            return if matches!(command.kind, Kind::Transaction) { self.look_at_transaction(bytes) } else { Ok(()) };
+        };
         if !names.is_done()
             && let Some(begun) = NamesLooked::begin(command, &args, bytes)
         {
@@ -475,6 +481,7 @@ impl ShardMachine {
             bounds: self.bounds,
             only_small: false,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
+            term: 0,
         });
         self.store.set_on_miss(OnMiss::Wait);
         outcome
@@ -635,6 +642,7 @@ impl ShardMachine {
             bounds: self.bounds,
             only_small: made_bytes + position.replies.bytes.len() >= self.bounds.shard_bytes_max,
             stats: self.core.as_ref().map(|(server, core)| &server.cores[core.index()]),
+            term: position.entry.term,
         };
         let outcome = execution.run(bytes, &mut position.progress.names, &mut position.replies.bytes);
         let versions = execution.versions;
@@ -712,6 +720,7 @@ impl Machine for ShardMachine {
         assert!(self.paused.is_none(), "no snapshot is installed in the middle of an entry");
         // Rows of the database that is gone.
         drop(self.store.take_pinned());
+        self.store.watched_mut().note_all();
         self.installs += 1;
     }
 

@@ -9,8 +9,10 @@ use super::execution::Failure;
 use super::open_batch::{Operation, PendingBatch};
 use super::{Shard, ShardHost};
 use crate::commands::CommandError;
+use crate::commands::table::STEP_EXEC;
 use crate::entry::batch;
-use crate::entry::request::Mode;
+use crate::entry::request::{self, Mode};
+use crate::entry::transaction::Transaction;
 use crate::ids::Origin;
 use crate::limits;
 
@@ -89,7 +91,13 @@ impl Shard {
         self.take_in(origin, at, now_ms);
     }
 
-    fn take_in(&mut self, origin: Origin, at: Range<usize>, now_ms: u64) {
+    /// Counts a write that was looked at and that lies in the open batch.
+    pub(super) fn take_in(&mut self, origin: Origin, at: Range<usize>, now_ms: u64) {
+        self.expect_changes(&self.batches.open.bytes[at.clone()]);
+        if request::command_id(&self.batches.open.bytes[at.clone()]) == Some(STEP_EXEC) {
+            let transaction = Transaction::read(&self.batches.open.bytes[at.clone()]);
+            self.batches.open.member_count += transaction.map_or(0, |transaction| transaction.count);
+        }
         self.batches.open.copied_bytes += self.weigh_copies(&self.batches.open.bytes[at.clone()], now_ms);
         let expected_bytes = self.weigh(&self.batches.open.bytes[at], now_ms);
         self.joined(Some(origin), expected_bytes);
@@ -112,6 +120,7 @@ impl Shard {
             Mode::Write => {
                 self.join(origin, |out| out.extend_from_slice(bytes), now_ms).map_err(|(cold, _)| cold)?;
             }
+            Mode::Guarded => self.join_guarded(origin, bytes, true, now_ms, host)?,
             Mode::ReadInOrder if self.has_unapplied() => {
                 self.probe(bytes, &mut NamesLooked::default(), now_ms)?;
                 self.read_in_order(origin, bytes);

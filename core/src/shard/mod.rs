@@ -10,6 +10,7 @@ mod copies;
 mod execution;
 mod expiry;
 mod figures;
+mod guarded;
 mod host;
 mod joining;
 mod open_batch;
@@ -23,6 +24,7 @@ mod replies;
 pub(crate) mod tests;
 #[cfg(test)]
 mod time_tests;
+mod transaction;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -47,6 +49,7 @@ use cold::{Parking, Views, Wake};
 pub(crate) use execution::TOO_MUCH_TO_KEEP;
 pub use execution::{ReadOutcome, ShardMachine};
 use expiry::Expiry;
+use guarded::Waiter;
 pub use host::ShardHost;
 use open_batch::Operation;
 pub use pace::Outstanding;
@@ -75,6 +78,8 @@ pub struct Shard {
     batches: Batches,
     parking: Parking,
     reading: Reading,
+    /// Transactions that wait until it is known whether what they watch is as it was; one of a connection at most.
+    guarded: Vec<Waiter>,
     expiry: Expiry,
     /// Wakes the core.
     wake: Wake,
@@ -182,6 +187,7 @@ impl Shard {
             batches,
             parking: Parking::default(),
             reading: Reading::default(),
+            guarded: Vec::new(),
             wake,
             expiry: Expiry::default(),
             disk_measured: None,
@@ -220,6 +226,9 @@ impl Shard {
         if !self.reading.is_empty() {
             count += self.take_barriers(now_ms, host);
         }
+        if !self.guarded.is_empty() {
+            count += self.take_guarded(now_ms, host);
+        }
         self.counts_changed |= count > 0;
         if std::mem::take(&mut self.expiry.goes_on) && !self.has_failed() {
             self.delete_expired(now_ms, host);
@@ -231,6 +240,9 @@ impl Shard {
     /// keys through the log, publishes figures.
     pub fn tick(&mut self, now: Instant, now_ms: u64, write_timeout: Option<Duration>, host: &mut impl ShardHost) {
         self.abandon_overdue(now, write_timeout, host);
+        if !self.guarded.is_empty() {
+            self.take_guarded(now_ms, host);
+        }
         if self.has_failed() {
             return;
         }
@@ -352,7 +364,7 @@ impl Shard {
     pub fn has_room_for(&self, mode: Mode) -> bool {
         match mode {
             Mode::Read => !self.parking.waiting.is_full() && !self.reading.is_full(),
-            Mode::ReadInOrder | Mode::Write => !self.is_backlogged(),
+            Mode::ReadInOrder | Mode::Write | Mode::Guarded => !self.is_backlogged(),
         }
     }
 
@@ -361,7 +373,7 @@ impl Shard {
     pub fn is_backlogged(&self) -> bool {
         self.batches.open.bytes.len() + self.batches.open.reads.len() + self.batches.open.copied_bytes
             >= self.batches.pressure.slow_down().batch_bytes_max()
-            || self.batches.open.operations.len() >= limits::BATCH_OPERATIONS_MAX
+            || self.batches.open.operations.len() + self.batches.open.member_count >= limits::BATCH_OPERATIONS_MAX
             || self.parking.waiting.is_full()
             || self.reading.is_full()
             || self.batches.reads_behind.is_full()
@@ -436,6 +448,7 @@ impl Shard {
             || !self.batches.in_flight.borrow().is_empty()
             || !self.parking.parked.is_empty()
             || !self.reading.is_empty()
+            || !self.guarded.is_empty()
             || self.batches.replies.answering.is_some()
             || self.views_are_awaited()
     }
@@ -470,7 +483,8 @@ impl Shard {
 
     /// Adds a write to the batch, without a look at the rows it needs; `encode` writes its bytes.
     pub fn write(&mut self, origin: Option<Origin>, encode: impl FnOnce(&mut Vec<u8>)) {
-        batch::push(&mut self.batches.open.bytes, encode);
+        let at = batch::push(&mut self.batches.open.bytes, encode);
+        self.expect_changes(&self.batches.open.bytes[at]);
         self.joined(origin, None);
     }
 

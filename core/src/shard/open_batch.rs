@@ -69,6 +69,8 @@ pub(super) struct OpenBatch {
     pub(super) expected_bytes: usize,
     /// Bytes of rows that its commands copy, about.
     pub(super) copied_bytes: usize,
+    /// Commands in its transactions.
+    pub(super) member_count: usize,
 }
 
 /// Batches that are proposed and not answered, oldest first. The machine looks at one while it applies its entry.

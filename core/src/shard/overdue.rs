@@ -67,6 +67,7 @@ impl Shard {
             return;
         }
         self.give_up_barrier(now, timeout, host);
+        self.give_up_guarded(now, timeout, host);
         if self.machine.borrow().paused.is_some() {
             // An entry has come through the log and waits for rows. Its clients wait with it, and so do those behind it.
             return;

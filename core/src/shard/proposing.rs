@@ -115,10 +115,20 @@ impl Shard {
         self.batches.next_number = batch.number;
         // The group has let go of the bytes, so they are not copied.
         let write_count = batch.write_count;
+        self.machine.borrow_mut().store.watched_mut().open_batch(batch.number, true);
         let PendingBatch { operations, reads, expected_bytes, copied_bytes, .. } = batch;
+        // What it has of them counts no more: at worst its last transactions find no versions, and say so.
+        let member_count = 0;
         self.batches.replies.expected_bytes -= expected_bytes;
-        self.batches.open =
-            OpenBatch { bytes: bytes.into(), write_count, operations, reads, expected_bytes, copied_bytes };
+        self.batches.open = OpenBatch {
+            bytes: bytes.into(),
+            write_count,
+            operations,
+            reads,
+            expected_bytes,
+            copied_bytes,
+            member_count,
+        };
     }
 
     /// Closes the batch that was collected and begins the next one.
@@ -138,6 +148,8 @@ impl Shard {
         batch::seal(&mut bytes, time_ms, seed, string_bytes_max);
         let number = self.batches.next_number;
         self.batches.next_number += 1;
+        self.machine.borrow_mut().store.watched_mut().open_batch(self.batches.next_number, false);
+        self.batches.open.member_count = 0;
         let batch = PendingBatch {
             number,
             // The turn's time, as that of the last look is: a pause in between is none of the log's.
@@ -265,7 +277,7 @@ impl Shard {
 }
 
 /// The text for a client whose write was not taken.
-fn refusal(error: &ProposeError) -> String {
+pub(super) fn refusal(error: &ProposeError) -> String {
     match error {
         ProposeError::DiskFull => {
             "MISCONF The disk is full: writes are refused until there is space again, reads go on".to_owned()

@@ -223,6 +223,7 @@ impl Shard {
         };
         let redirects = self.redirects();
         for request in self.reading.take_failed(number) {
+            self.forget_watch_of(&request.bytes);
             let redirect = redirects.as_ref().and_then(|redirects| redirects.reply(&request.bytes));
             host.reply(request.origin, redirect.as_deref().unwrap_or(&text).as_bytes());
         }

@@ -11,8 +11,9 @@ use basalt_storage::keyspace::Slot;
 use super::cold::{ColdProgress, ParkedRequest};
 use super::{Shard, ShardHost};
 use crate::cluster::{Elsewhere, Routing};
-use crate::commands::table;
+use crate::commands::{Kind, table};
 use crate::entry::request::{self, ArgList, Mode};
+use crate::entry::transaction::Transaction;
 use crate::ids::Origin;
 
 /// The reply to a read that stood in a batch which a group of several voters has not committed.
@@ -29,7 +30,11 @@ impl Redirects {
         // In the place of the name.
         args.push(b"");
         let header = request::decode(bytes, &mut args)?;
-        let key = table::by_id(header.command)?.keys(&args).next()?;
+        let command = table::by_id(header.command)?;
+        if matches!(command.kind, Kind::Transaction) {
+            return Transaction::read(bytes)?.commands().flatten().find_map(|member| self.reply(member));
+        }
+        let key = command.keys(&args).next()?;
         let elsewhere = cluster.elsewhere(Slot::of(args[key]));
         matches!(elsewhere, Elsewhere::Moved { .. }).then(|| format!("-{elsewhere}\r\n"))
     }

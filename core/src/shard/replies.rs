@@ -8,8 +8,9 @@ use basalt_raft::Replies;
 
 use super::Shard;
 use super::open_batch::PendingBatch;
-use crate::commands::table;
+use crate::commands::{Kind, table};
 use crate::entry::request::{self, ArgList};
+use crate::entry::transaction::Transaction;
 use crate::limits;
 
 /// A batch whose replies the core takes.
@@ -61,6 +62,11 @@ impl Shard {
     pub(super) fn weigh(&self, bytes: &[u8], now_ms: u64) -> Option<usize> {
         let (id, arg_count) = request::peek(bytes)?;
         let command = table::by_id(id).filter(|command| command.may_return_values(arg_count))?;
+        if matches!(command.kind, Kind::Transaction) {
+            let members = Transaction::read(bytes)?.commands().flatten();
+            let expected = members.filter_map(|member| self.weigh(member, now_ms));
+            return expected.reduce(usize::saturating_add);
+        }
         let mut args = ArgList::new();
         args.push(b"");
         let header = request::decode(bytes, &mut args)?;

@@ -237,6 +237,7 @@ fn group(name: &str) -> &'static str {
         "sorted-set" => "Group::SortedSet",
         "stream" => "Group::Stream",
         "string" => "Group::String",
+        "transactions" => "Group::Transactions",
         other => panic!("Group has no {other}"),
     }
 }

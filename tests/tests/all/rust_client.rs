@@ -120,11 +120,24 @@ fn pipelines_are_answered_in_order_and_go_on_after_an_error() {
 }
 
 #[test]
-fn a_transaction_is_refused_by_name() {
+fn transactions_are_run_as_one() {
     in_both_protocols(|connection| {
-        let refused: RedisResult<Vec<Value>> = redis::pipe().atomic().set("a", 1).get("a").query(connection);
-        let error = refused.expect_err("there are no transactions").to_string();
-        assert!(error.contains("unknown command 'MULTI'") || error.contains("unknown command 'EXEC'"), "{error}");
+        let (set, value): (String, i32) = get(redis::pipe().atomic().set("a", 1).get("a").query(connection));
+        assert_eq!((set.as_str(), value), ("OK", 1));
+        let _: () = get(connection.set("counter", 41));
+        let (counter,): (i32,) = get(redis::transaction(connection, &["counter"], |connection, pipe| {
+            let value: i32 = connection.get("counter")?;
+            pipe.set("counter", value + 1).ignore().get("counter").query(connection)
+        }));
+        assert_eq!(counter, 42);
+        // The client's own pipeline does not tell what EXEC said.
+        let _: () = get(redis::cmd("MULTI").query(connection));
+        for key in ["a", "b", "c"] {
+            let _: () = get(redis::cmd("SET").arg(key).arg(2).query(connection));
+        }
+        let refused: RedisResult<Value> = redis::cmd("EXEC").query(connection);
+        let refused = refused.expect_err("they are on two shards").to_string();
+        assert!(refused.contains("don't hash to the same slot"), "{refused}");
         assert_eq!(get::<String>(redis::cmd("PING").query(connection)), "PONG", "the connection is still good");
     });
 }

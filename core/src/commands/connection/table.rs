@@ -1,18 +1,18 @@
 //! The commands on connections. Their ids are 801 to 899.
 
 use super::{facts, newer_facts};
-use crate::commands::{Command, help};
+use crate::commands::{Command, InTransaction, help};
 
 /// The commands on connections.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::session(801, &facts::AUTH),
     Command::help(802, &facts::CLIENT, help::CLIENT).containing(CLIENT),
     Command::session(803, &facts::ECHO),
-    Command::session(804, &facts::HELLO),
+    Command::session(804, &facts::HELLO).readdressing(),
     Command::session(805, &facts::PING).for_subscribers(),
-    Command::session(806, &facts::QUIT).for_subscribers(),
-    Command::session(807, &facts::RESET).for_subscribers(),
-    Command::session(808, &facts::SELECT),
+    Command::session(806, &facts::QUIT).for_subscribers().within(InTransaction::AtOnce),
+    Command::session(807, &facts::RESET).for_subscribers().within(InTransaction::AtOnce),
+    Command::session(808, &facts::SELECT).readdressing(),
 ];
 
 static CLIENT: &[Command] = &[

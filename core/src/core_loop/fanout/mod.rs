@@ -22,6 +22,7 @@ use crate::commands::glob_matches;
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::{Control, Message, Published, PublishedBatch, SubscriptionChanges};
+use crate::multi_shard::Coordinator;
 use crate::session_commands::FanoutOrder;
 
 use announced::Announced;
@@ -186,13 +187,25 @@ impl Fanout {
 }
 
 impl Core {
-    /// Does what a command of publish and subscribe orders; `reply` is what the connection is to be told of it, if it is known.
+    /// Does what a command of publish and subscribe orders; `bytes` is what the connection is to be told of it, if it is known.
     pub(super) fn fan_out(&mut self, connection: &mut Connection, asked: u16, order: FanoutOrder, mut bytes: Vec<u8>) {
+        if let FanoutOrder::Change(changes) = order {
+            return self.change_subscriptions(connection, asked, changes, bytes);
+        }
+        self.answer_fanout(connection.session.protocol, order, &mut bytes);
+        if connection.session.reply_mode == ReplyMode::On {
+            self.clients.handed_over_bytes += bytes.len();
+            self.reply_raw(connection, &bytes);
+        }
+    }
+
+    /// Does what a command of publish and subscribe orders that changes no subscriptions, and writes its reply.
+    pub(super) fn answer_fanout(&mut self, protocol: Protocol, order: FanoutOrder, bytes: &mut Vec<u8>) {
         let bounds = self.server.reply_bounds();
-        let mut reply = bounds.reply(&mut bytes, connection.session.protocol);
+        let mut reply = bounds.reply(bytes, protocol);
         let (directory, start) = (&self.fanout.directory, reply.mark());
         match order {
-            FanoutOrder::Change(changes) => return self.change_subscriptions(connection, asked, changes, bytes),
+            FanoutOrder::Change(_) => unreachable!("it is answered when the other cores know"),
             FanoutOrder::Publish(mut published) => {
                 let receivers = directory.receivers(published.audience, &published.channel);
                 self.fanout.steps = self.fanout.steps.saturating_add(receivers.steps);
@@ -225,15 +238,11 @@ impl Core {
             reply.truncate(start);
             reply.error(bounds.too_large(false));
         }
-        if connection.session.reply_mode == ReplyMode::On {
-            self.clients.handed_over_bytes += bytes.len();
-            self.reply_raw(connection, &bytes);
-        }
     }
 
     /// Makes and ends subscriptions of a connection. It is told so once all cores know: from then on no message passes it by, and
     /// none is counted for it any more. It is told in any case, as of messages.
-    fn change_subscriptions(
+    pub(super) fn change_subscriptions(
         &mut self,
         connection: &mut Connection,
         asked: u16,
@@ -250,7 +259,32 @@ impl Core {
         let announced = Box::new(Announced::new(bytes, others));
         let place = connection.open_coordinated(announced, others, asked, Expects::Word, false, false);
         connection.barrier = true;
-        for (part, core) in (0..).zip(self.other_cores()) {
+        self.tell_subscriptions(connection, place, 0, &told);
+    }
+
+    /// Makes and ends subscriptions of a connection in a transaction, whose parts from `first` on tell other cores. What it is told
+    /// then; or its reply, if nobody else is to know.
+    pub(super) fn announce(
+        &mut self,
+        connection: &mut Connection,
+        place: u64,
+        first: usize,
+        changes: Vec<SubscriptionChange>,
+        bytes: Vec<u8>,
+    ) -> Result<Box<dyn Coordinator>, Vec<u8>> {
+        let others = self.server.mailboxes.core_count() - 1;
+        let is_nothing_new = changes.is_empty();
+        let told = self.note_subscriptions(connection.ring, changes);
+        if others == 0 || is_nothing_new {
+            return Err(bytes);
+        }
+        connection.count_parts(place, others);
+        self.tell_subscriptions(connection, place, first, &told);
+        Ok(Box::new(Announced::new(bytes, others)))
+    }
+
+    fn tell_subscriptions(&mut self, connection: &Connection, place: u64, first: usize, told: &SubscriptionChanges) {
+        for (part, core) in (first as u32..).zip(self.other_cores()) {
             let ticket = self.ticket(connection, place, part);
             self.outbox.control(core, Message::Control(ticket, Control::Subscriptions(told.clone())));
         }

@@ -65,8 +65,13 @@ pub struct CoreStats {
     pub output_bytes: Figure,
     /// Memory for bytes received and not decoded yet.
     pub input_bytes: Figure,
-    /// Bytes of replies that wait for others of their connections, and of what is gathered for them.
+    /// Bytes of replies that wait for others of their connections, and of what is gathered for them; of commands that are queued
+    /// after MULTI, and of what clients watch and subscribe to.
     pub held_bytes: Figure,
+    /// Connections that watch keys.
+    pub watching_clients: Figure,
+    /// The keys that each of them watches, all together.
+    pub watched_keys: Figure,
     /// Bytes of requests that wait in the core for other cores, or to be run for them.
     pub outbox_requests_bytes: Figure,
     /// Bytes of replies that wait in the core to be delivered here or elsewhere.
@@ -115,6 +120,8 @@ impl CoreStats {
             output_bytes: Figure::default(),
             input_bytes: Figure::default(),
             held_bytes: Figure::default(),
+            watching_clients: Figure::default(),
+            watched_keys: Figure::default(),
             outbox_requests_bytes: Figure::default(),
             outbox_replies_bytes: Figure::default(),
             error_replies: ErrorCounts::default(),

@@ -72,7 +72,7 @@ pub fn look_for_named(keyspace: &Keyspace<'_>, command: &Command, args: Args<'_>
 
 /// Notes which rows that the arguments name are cold, until they are enough, and says whether the command may read others. So many
 /// `args_to_come` follow these.
-pub(super) fn note_named(
+pub fn note_named(
     keyspace: &Keyspace<'_>,
     command: &Command,
     args: Args<'_>,

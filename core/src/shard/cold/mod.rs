@@ -23,7 +23,7 @@ mod progress;
 mod reply_budget;
 mod views;
 
-pub(super) use lookahead::{changes_at_once, look_for_named};
+pub(super) use lookahead::{changes_at_once, look_for_named, note_named};
 pub(super) use names::NamesLooked;
 #[cfg(test)]
 pub(super) use parked::Parked;

@@ -120,6 +120,14 @@ impl Shard {
             // The entry meets what was met here, and goes its own way with it.
             Mode::Write if is_overtaken || has_failed => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
             Mode::ReadInOrder if has_failed && self.has_unapplied() => self.read_in_order(*origin, bytes),
+            // What its connection watches is looked at in any case.
+            Mode::Guarded => {
+                let is_lost = has_failed || is_overtaken || progress.is_too_large(self.server.kept_bytes_max());
+                progress.lend_to(&mut self.machine.borrow_mut().store);
+                let outcome = self.join_guarded(*origin, bytes, !is_lost, now_ms, host);
+                progress.take_back(&mut self.machine.borrow_mut().store);
+                return outcome;
+            }
             Mode::Read | Mode::ReadInOrder if has_failed => self.run_waiting(*origin, bytes, now_ms, host),
             Mode::Read | Mode::ReadInOrder if is_overtaken && self.has_unapplied() => {
                 self.read_in_order(*origin, bytes);
@@ -131,7 +139,7 @@ impl Shard {
                     Mode::Write => self
                         .probe(bytes, &mut progress.names, now_ms)
                         .map(|()| self.join_probed(*origin, bytes, now_ms)),
-                    Mode::Read | Mode::ReadInOrder => self.run(*origin, *mode, bytes, now_ms, host),
+                    Mode::Read | Mode::ReadInOrder | Mode::Guarded => self.run(*origin, *mode, bytes, now_ms, host),
                 };
                 progress.take_back(&mut self.machine.borrow_mut().store);
                 if outcome.is_ok() || !progress.is_too_large(self.server.kept_bytes_max()) {
@@ -139,7 +147,7 @@ impl Shard {
                 }
                 match mode {
                     Mode::Write => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
-                    Mode::Read | Mode::ReadInOrder => host.reply(*origin, TOO_MUCH_TO_KEEP),
+                    Mode::Read | Mode::ReadInOrder | Mode::Guarded => host.reply(*origin, TOO_MUCH_TO_KEEP),
                 }
             }
         }

@@ -6,6 +6,7 @@ mod entries;
 mod overdue;
 mod reading;
 mod replies;
+mod transactions;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -27,6 +28,7 @@ use crate::commands::random_commands::RandomCommands;
 use crate::commands::{Kind, ReplyBounds, TOO_MUCH_TO_REPLY, table};
 use crate::config::{Config, MemoryBudget};
 use crate::entry::request::{self, Mode};
+use crate::entry::transaction::{self, Guard};
 use crate::ids::Ticket;
 use crate::mail::{Doorbell, Mailboxes};
 use crate::node::Routes;
@@ -256,6 +258,14 @@ pub(crate) fn command(words: &[&str]) -> Vec<u8> {
     bytes
 }
 
+/// A transaction of these commands, which are encoded.
+fn transaction(guard: Option<Guard>, commands: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let header = RequestHeader::new(Protocol::Resp2, 0, table::STEP_EXEC);
+    transaction::encode(&mut bytes, header, guard, commands.iter().map(Vec::as_slice));
+    bytes
+}
+
 fn entry(commands: &[&[&str]]) -> Vec<u8> {
     let mut bytes = Vec::new();
     batch::begin(&mut bytes);
@@ -345,9 +355,17 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
         batch::begin(&mut bytes);
         let mut operations = Vec::new();
         let mut reads = Vec::new();
-        for line in &lines {
-            let command = command(&line.iter().map(String::as_str).collect::<Vec<_>>());
-            let is_read = matches!(table::lookup(line[0].as_bytes()).unwrap().kind, Kind::Read(_));
+        // Some of them behind each other as one.
+        let mut rest = &lines[..];
+        while let Some((line, others)) = rest.split_first() {
+            let words = |line: &Vec<String>| command(&line.iter().map(String::as_str).collect::<Vec<_>>());
+            let is_whole = commands.one_in(4) && !others.is_empty();
+            let mut command = words(line);
+            if is_whole {
+                command = transaction(None, &rest.iter().map(words).collect::<Vec<_>>());
+            }
+            rest = if is_whole { &[] } else { others };
+            let is_read = matches!(table::lookup(line[0].as_bytes()).unwrap().kind, Kind::Read(_)) && !is_whole;
             let start = reads.len();
             let out = if is_read { &mut reads } else { &mut bytes };
             if is_read {

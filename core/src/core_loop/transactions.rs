@@ -1,0 +1,386 @@
+//! Commands after MULTI, and the keys that a connection watches.
+//!
+//! EXEC sends the commands that concern keys to their shard, as one request that is run or not. Those that concern the connection
+//! or the node run where it lives, in their turns, once the shard has answered ([`super::exec`]): so nothing of a transaction is
+//! done if the shard does none of it, and who hears of what it publishes finds what it wrote.
+
+use basalt_net::resp::{Protocol, Reply};
+use basalt_storage::keyspace::Slot;
+
+use super::core::Core;
+use super::exec::Exec;
+use super::pending::{NOBODY, PendingRequest};
+use crate::clients::{Connection, Expects, Full, ReplyMode, Session, Started, Transaction, Watching};
+use crate::cluster::Elsewhere;
+use crate::commands::facts::Flags;
+use crate::commands::table::{self, STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
+use crate::commands::{Args, Command, CommandError, InTransaction, Merge};
+use crate::entry::request::{self, ArgList, Mode, RequestHeader};
+use crate::entry::transaction::{self, Guard};
+use crate::ids::{Origin, ShardId};
+use crate::multi_shard::{Gather, Part};
+use crate::session_commands::{self, SessionContext};
+
+const NOT_IN_TRANSACTIONS: CommandError = CommandError::text("ERR Command not allowed inside a transaction");
+
+const FLAWED: CommandError = CommandError::text("EXECABORT Transaction discarded because of previous errors.");
+
+/// The reply to EXEC where what it watches is not with the keys of its commands.
+const WATCHED_ELSEWHERE: CommandError = CommandError::text(
+    "CROSSSLOT The keys that are watched and those of the commands are not in the same shard of this node, give them a common hash \
+     tag, as in {user}:a and {user}:b",
+);
+
+/// The shard of those commands of a transaction that concern keys, and the way they run there.
+struct Plan {
+    shard: ShardId,
+    mode: Mode,
+}
+
+/// The text of an error behind EXECABORT.
+fn reason(error: &CommandError) -> String {
+    let text = error.to_string();
+    text.strip_prefix("ERR ").map(str::to_owned).unwrap_or(text)
+}
+
+impl Core {
+    /// Starts a command of a connection that has sent MULTI: queues it, for the most part.
+    #[cold]
+    pub(super) fn command_in_transaction(
+        &mut self,
+        connection: &mut Connection,
+        found: Result<&'static Command, CommandError>,
+        args: Args<'_>,
+    ) -> Started {
+        if matches!(found, Ok(command) if command.in_transaction == InTransaction::Executes)
+            && let Some(waits) = self.why_exec_waits(connection)
+        {
+            return waits;
+        }
+        self.count_command(connection);
+        match found {
+            Ok(command) if command.facts.flags.contains(Flags::NO_MULTI) => {
+                self.refuse_call(connection, Some(command), &NOT_IN_TRANSACTIONS);
+            }
+            Ok(command) if let Some(error) = self.why_not(connection, command, args) => {
+                self.refuse_call(connection, Some(command), &error);
+            }
+            Ok(command) => {
+                connection.session.last_command = Some(command.id);
+                match command.in_transaction {
+                    InTransaction::Queued => self.queue(connection, command, args),
+                    InTransaction::AtOnce => self.call(connection, command, args),
+                    InTransaction::Executes => {
+                        self.stats().by_command[usize::from(command.id)].calls.add(1);
+                        self.exec(connection, command.id);
+                    }
+                    InTransaction::Refused(text) => {
+                        self.stats().by_command[usize::from(command.id)].calls.add(1);
+                        self.fail(connection, command.id, &CommandError::text(text));
+                    }
+                }
+            }
+            Err(error) => self.refuse_unknown(connection, args, &error),
+        }
+        if connection.session.reply_mode == ReplyMode::Skip {
+            connection.session.reply_mode = ReplyMode::On;
+        }
+        Started::Yes
+    }
+
+    /// The reason that a command cannot be called now, of those that do not depend on its arity.
+    fn why_not(&self, connection: &Connection, command: &Command, args: Args<'_>) -> Option<CommandError> {
+        if super::dispatch::is_bound(&connection.session, command) {
+            return Some(super::dispatch::only_for_subscribers(command));
+        }
+        if self.routing.cluster.is_some()
+            && let Some(elsewhere) = self.why_elsewhere(connection.session.db, command, args)
+        {
+            return Some(elsewhere);
+        }
+        self.why_away(command, args)
+    }
+
+    fn queue(&mut self, connection: &mut Connection, command: &Command, args: Args<'_>) {
+        let bytes_max = self.live.query_bytes_max as u64;
+        let transaction = connection.session.transaction.as_mut().expect("MULTI was sent");
+        let before = transaction.held_bytes();
+        match transaction.queue(command, args, bytes_max) {
+            Ok(()) => {
+                self.clients.handed_over_bytes += transaction.held_bytes().saturating_sub(before);
+                if connection.session.reply_mode == ReplyMode::On {
+                    self.reply_raw(connection, b"+QUEUED\r\n");
+                }
+            }
+            Err(Full) => {
+                let text = format!(
+                    "ERR the transaction is discarded: its commands have more bytes than client-query-buffer-limit, or are more \
+                     than {}",
+                    crate::limits::TRANSACTION_COMMANDS_MAX
+                );
+                self.fail(connection, command.id, &CommandError::owned(text));
+            }
+        }
+    }
+
+    /// Notes that a command was refused before it was called. After MULTI that spoils the transaction; EXEC itself ends it.
+    pub(super) fn note_rejected(&mut self, connection: &mut Connection, command: Option<&Command>) -> bool {
+        if let Some(command) = command {
+            self.stats().by_command[usize::from(command.id)].rejected.add(1);
+        }
+        let ends = command.is_some_and(|command| command.in_transaction == InTransaction::Executes);
+        match &mut connection.session.transaction {
+            Some(_) if ends => {
+                connection.session.transaction = None;
+                self.unwatch(connection);
+            }
+            Some(transaction) => transaction.flaw(),
+            None => {}
+        }
+        ends
+    }
+
+    /// Refuses a command that cannot be called.
+    pub(super) fn refuse_call(&mut self, connection: &mut Connection, command: Option<&Command>, error: &CommandError) {
+        if self.note_rejected(connection, command) {
+            let text = format!("EXECABORT Transaction discarded because of: {}", reason(error));
+            return self.refuse(connection, &CommandError::owned(text));
+        }
+        self.refuse(connection, error);
+    }
+
+    /// The reason that EXEC has to wait, if it has to.
+    fn why_exec_waits(&self, connection: &Connection) -> Option<Started> {
+        let session = &connection.session;
+        let transaction = session.transaction.as_ref()?;
+        if transaction.is_flawed {
+            return None;
+        }
+        let stands_alone = transaction.session_count > 0 || session.watching.is_some();
+        if stands_alone && !connection.is_caught_up() {
+            return Some(Started::WaitsForReplies);
+        }
+        if transaction.publishes && !self.may_publish() {
+            return Some(Started::WaitsForFanout);
+        }
+        match self.plan(session) {
+            Ok(Some(Plan { shard, mode })) => {
+                let mode =
+                    if mode == Mode::Read && connection.ordered_unanswered > 0 { Mode::ReadInOrder } else { mode };
+                (!self.shard_has_room(shard, mode)).then_some(Started::WaitsForShard(shard, mode))
+            }
+            _ => None,
+        }
+    }
+
+    /// Finds the shard of a connection's transaction; none if it has no business with one.
+    fn plan(&self, session: &Session) -> Result<Option<Plan>, CommandError> {
+        let transaction = session.transaction.as_ref().expect("MULTI was sent");
+        let router = &self.routing.router;
+        let of_keys = match transaction.slot {
+            Some(slot) => Some(self.shard_of_transaction(transaction, slot)?),
+            None => None,
+        };
+        if let Some(command) = transaction.of_all_shards.and_then(table::by_id).filter(|_| !router.is_whole()) {
+            let name = command.name();
+            return Err(CommandError::owned(format!(
+                "CROSSSLOT '{name}' concerns all shards of this node, and a transaction runs in one: call it outside of MULTI, or \
+                 give the node one shard"
+            )));
+        }
+        let watched = session.watching.as_ref().map_or(&[][..], |watching| &watching.shards);
+        let is_keyed = transaction.keyed_count() > 0;
+        let shard = of_keys.or(watched.first().copied()).or(router.first_shard().filter(|_| is_keyed));
+        let Some(shard) = shard else {
+            return if is_keyed { Err(CommandError::owned(Elsewhere::NotServed.to_string())) } else { Ok(None) };
+        };
+        if watched.iter().any(|watched| *watched != shard) {
+            return Err(WATCHED_ELSEWHERE);
+        }
+        if let Some(error) = self.server.some_group_is_away().then(|| self.server.why_away(shard)).flatten() {
+            return Err(CommandError::owned(format!("EXECABORT Transaction discarded because of: {}", reason(&error))));
+        }
+        let mode = match (transaction.writes, watched.is_empty()) {
+            (true, true) => Mode::Write,
+            (true, false) => Mode::Guarded,
+            (false, _) => Mode::Read,
+        };
+        Ok(Some(Plan { shard, mode }))
+    }
+
+    /// The shard of the keys of a transaction, the first of which is in `slot`.
+    fn shard_of_transaction(&self, transaction: &Transaction, slot: Slot) -> Result<ShardId, CommandError> {
+        let router = &self.routing.router;
+        if let Some(cluster) = &self.routing.cluster {
+            if transaction.has_other_slots {
+                return Err(CommandError::CROSS_SLOT);
+            }
+            return router.shard_of_slot(slot).ok_or_else(|| CommandError::owned(cluster.elsewhere(slot).to_string()));
+        }
+        let shard = router.shard_of_slot(slot).ok_or_else(|| CommandError::owned(Elsewhere::NotServed.to_string()))?;
+        if transaction.has_other_slots && !router.is_whole() {
+            let mut args = ArgList::new();
+            for index in 0..transaction.len() {
+                args.clear();
+                args.push(b"");
+                let command = transaction.row(index);
+                let decoded = request::decode(transaction.command(index), &mut args);
+                let mut keys = command.keys(&args);
+                if decoded.is_some() && keys.any(|key| router.shard_of(args[key]) != shard) {
+                    return Err(CommandError::CROSS_SHARD);
+                }
+            }
+        }
+        Ok(shard)
+    }
+
+    /// Runs what a connection has queued.
+    fn exec(&mut self, connection: &mut Connection, asked: u16) {
+        let plan = self.plan(&connection.session);
+        let mut transaction = connection.session.transaction.take().expect("MULTI was sent");
+        if transaction.is_flawed {
+            self.unwatch(connection);
+            return self.fail(connection, asked, &FLAWED);
+        }
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error) => {
+                self.unwatch(connection);
+                return self.fail(connection, asked, &error);
+            }
+        };
+        self.readdress(&connection.session, &mut transaction);
+        for index in 0..transaction.len() {
+            self.stats().by_command[usize::from(transaction.row(index).id)].calls.add(1);
+        }
+        // The shard forgets it with the transaction.
+        let guard = connection.session.watching.take().map(|watching| Guard::of(watching.watch));
+        // Nothing that follows may overtake what waits for its keys, or what runs here.
+        connection.barrier |= guard.is_some() || transaction.session_count > 0;
+        let silent = connection.session.reply_mode != ReplyMode::On;
+        if transaction.session_count > 0 {
+            let bytes_max = self.server.reply_bounds().one_bytes_max;
+            let exec = Exec::new(*transaction, connection.session.protocol, connection.session.reply_mode, bytes_max);
+            return self.exec_with_session_commands(connection, exec, asked, plan, guard);
+        }
+        let Some(Plan { shard, mode }) = plan else {
+            if !silent {
+                self.reply_raw(connection, b"*0\r\n");
+            }
+            return;
+        };
+        let expects = if transaction.returns_values { Expects::Values } else { Expects::Word };
+        let place = connection.open_place(expects, mode != Mode::Read, silent);
+        self.send_transaction(connection, place, (shard, mode), &transaction, asked, guard);
+    }
+
+    /// Gives each command of a transaction the database and the protocol that it has by then.
+    fn readdress(&self, session: &Session, transaction: &mut Transaction) {
+        let (mut protocol, mut db) = (session.protocol, session.db);
+        for index in 0..transaction.len() {
+            let command = transaction.row(index);
+            if command.readdresses {
+                let mut tried = Session::new(session.id, session.peer, session.local, session.connected);
+                (tried.protocol, tried.db) = (protocol, db);
+                let mut args = ArgList::new();
+                args.push(command.name().as_bytes());
+                let mut nowhere = Vec::new();
+                if request::decode(transaction.command(index), &mut args).is_some() {
+                    let (server, routing) = (&*self.server, &self.routing);
+                    let mut context = SessionContext { session: &mut tried, server, routing };
+                    let reply = &mut Reply::new(&mut nowhere, protocol);
+                    // What it refuses it will refuse when its turn comes.
+                    let _ = session_commands::run(command, &mut context, &args, reply);
+                }
+                (protocol, db) = (tried.protocol, tried.db);
+            }
+            transaction.readdress(index, protocol, db);
+        }
+    }
+
+    /// Sends the commands of a transaction that concern keys to their shard, for a reply in `place`.
+    pub(super) fn send_transaction(
+        &mut self,
+        connection: &mut Connection,
+        place: u64,
+        (shard, mode): (ShardId, Mode),
+        transaction: &Transaction,
+        asked: u16,
+        guard: Option<Guard>,
+    ) {
+        let keyed: Vec<&[u8]> = (0..transaction.len())
+            .filter(|index| !transaction.row(*index).is_of_session())
+            .map(|index| transaction.command(index))
+            .collect();
+        let header = RequestHeader { asked, ..RequestHeader::new(connection.session.protocol, 0, STEP_EXEC) };
+        let encode = |out: &mut Vec<u8>| transaction::encode(out, header, guard, keyed.into_iter());
+        self.send(connection, place, 0, shard, mode, None, encode);
+    }
+
+    fn exec_with_session_commands(
+        &mut self,
+        connection: &mut Connection,
+        exec: Exec,
+        asked: u16,
+        plan: Option<Plan>,
+        guard: Option<Guard>,
+    ) {
+        let waits_for_shard = exec.transaction.keyed_count() > 0 || guard.is_some();
+        let part_count = usize::from(waits_for_shard);
+        let keyed = waits_for_shard.then(|| exec.transaction.clone());
+        let place = connection.open_coordinated(Box::new(exec), part_count, asked, Expects::Values, true, false);
+        match (keyed, plan) {
+            (Some(transaction), Some(Plan { shard, mode })) => {
+                self.send_transaction(connection, place, (shard, mode), &transaction, asked, guard);
+            }
+            _ => self.run_queued(connection, place),
+        }
+    }
+
+    /// Has the shards of `args`' keys watch them for a connection.
+    pub(super) fn watch(&mut self, connection: &mut Connection, asked: u16, args: Args<'_>) {
+        let router = &self.routing.router;
+        if router.first_shard().is_none() {
+            return self.fail(connection, asked, &CommandError::owned(Elsewhere::NotServed.to_string()));
+        }
+        let session = &mut connection.session;
+        let bytes: usize = args[1..].iter().map(|key| Watching::bytes_of(key)).sum();
+        if (session.transaction_bytes() + bytes) as u64 > self.live.query_bytes_max as u64 {
+            let text =
+                "ERR the keys that the connection watches have more bytes than client-query-buffer-limit, UNWATCH some";
+            return self.fail(connection, asked, &CommandError::text(text));
+        }
+        self.clients.next_watch += 1;
+        // No other core makes the same.
+        let watch = u64::from(self.id.0) << 48 | self.clients.next_watch;
+        let watching = session.watching.get_or_insert_with(|| Box::new(Watching::new(watch)));
+        let mut parts: Vec<Part> = Vec::new();
+        for key in &args[1..] {
+            let shard = router.shard_of(key);
+            watching.add(shard, session.db, key);
+            let index = parts.iter().position(|part| part.shard == shard).unwrap_or_else(|| {
+                let args = vec![watching.watch.to_le_bytes().to_vec()];
+                parts.push(Part { shard, mode: Mode::Read, command: STEP_WATCH, db: session.db, args });
+                parts.len() - 1
+            });
+            parts[index].args.push(key.to_vec());
+        }
+        self.clients.handed_over_bytes += bytes;
+        connection.barrier = true;
+        let gather = Gather::new(Merge::Ok, parts.len());
+        self.coordinate(connection, asked, Box::new(gather), parts);
+    }
+
+    /// Ends what a connection watches. Nobody waits for that: its next watch is another one.
+    pub(super) fn unwatch(&mut self, connection: &mut Connection) {
+        let Some(watching) = connection.session.watching.take() else { return };
+        let (client, watch) = (connection.ring, watching.watch.to_le_bytes());
+        for shard in watching.shards {
+            let request = PendingRequest { connection: client, place: NOBODY, part: 0, ordered: false };
+            let origin = Origin { core: self.id, client: client.index() as u32, ticket: self.pending.insert(request) };
+            let header = RequestHeader::new(Protocol::Resp2, 0, STEP_UNWATCH);
+            let encode = |out: &mut Vec<u8>| request::encode(out, header, [&watch[..]].into_iter());
+            self.send_for(origin, shard, Mode::Read, None, encode);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! Execution of transactions: commands that run behind each other, as one operation of a batch or as one read.
+//!
+//! What a newcomer would get wrong: a transaction is executed as a whole or, for now, not at all. Where rows may be cold, its
+//! commands run on one trial, whose changes are taken over behind the last one; a row that one of them misses ends the trial, and
+//! the transaction begins anew when that is there. An error of one command is its reply, and the others run.
+
+use basalt_net::resp::{Protocol, Reply};
+use basalt_storage::keyspace::{ColdRows, Keyspace, Scratch, VersionSource, is_enough_cold};
+use basalt_storage::{ColdRead, Error as StorageError, Rows, Trial};
+
+use super::cold::note_named;
+use super::execution::{Call, Execution, Failure};
+use crate::commands::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
+use crate::commands::{
+    Command, CommandError, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
+};
+use crate::entry::request::{self, ArgList, RequestHeader};
+use crate::entry::transaction::{Guard, Transaction};
+use crate::limits;
+use crate::node::CoreStats;
+
+/// The reply to a transaction that came behind so many others in its batch that its collections would find no versions.
+const NO_VERSIONS: &str =
+    "BUSY Too many commands are queued in the transactions of one batch, nothing of this one was executed: try again";
+
+/// A command of a transaction, taken apart.
+struct Member<'a> {
+    header: RequestHeader,
+    command: &'static Command,
+    run: Run,
+    args: ArgList<'a>,
+}
+
+impl<'a> Member<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Member<'a>> {
+        let mut args = ArgList::new();
+        args.push(b"");
+        let header = request::decode(bytes, &mut args)?;
+        let command = table::by_id(header.command)?;
+        args[0] = command.name().as_bytes();
+        let (Kind::Read(run) | Kind::Write(run)) = command.kind else { return None };
+        Some(Member { header, command, run, args })
+    }
+}
+
+/// Everything that the members of a transaction run with, but for the rows.
+struct Members<'a> {
+    transaction: Transaction<'a>,
+    now_ms: u64,
+    string_bytes_max: usize,
+    applying: bool,
+    bounds: ReplyBounds,
+    only_small: bool,
+    stats: Option<&'a CoreStats>,
+}
+
+impl Members<'_> {
+    /// Runs all of them on `rows`, and appends their replies to `out`.
+    fn run(
+        &self,
+        rows: &mut dyn Rows,
+        scratch: &mut Scratch,
+        versions: &mut VersionSource,
+        random: &mut Random,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let start = out.len();
+        for bytes in self.transaction.commands() {
+            let member = bytes.and_then(Member::read).ok_or(Failure::Undecodable)?;
+            // What those before have left. One value may be longer, as anywhere.
+            let left = self.bounds.one_bytes_max.saturating_sub(out.len() - start);
+            let is_small = self.only_small || left < limits::SMALL_REPLY_BYTES_MAX;
+            let mut reply = match is_small {
+                true => Reply::strictly_bounded(out, member.header.protocol, limits::SMALL_REPLY_BYTES_MAX),
+                false => Reply::bounded(out, member.header.protocol, left),
+            };
+            let mark = reply.mark();
+            let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(member.header.asked)));
+            let started = stats.and_then(|stats| stats.time.start());
+            let call = Call {
+                handler: member.run,
+                header: member.header,
+                args: &member.args,
+                now_ms: self.now_ms,
+                string_bytes_max: self.string_bytes_max,
+            };
+            let outcome = call.run(rows, scratch, versions, random, &mut reply);
+            if let (Some(stats), Some(started)) = (stats, started) {
+                stats.time.stop(started);
+            }
+            match outcome {
+                Ok(()) if reply.is_over() => {
+                    let is_write = matches!(member.command.kind, Kind::Write(_));
+                    reply.truncate(mark);
+                    match (self.only_small, is_write) {
+                        (false, is_write) => reply.error(self.bounds.too_large(is_write)),
+                        (true, true) => reply.error(TOO_MUCH_TO_REPLY),
+                        (true, false) => reply.error(TOO_MUCH_TO_READ),
+                    }
+                }
+                Ok(()) => {}
+                Err(CommandError::Storage(StorageError::Cold(read))) => return Err(Failure::Cold(read)),
+                Err(CommandError::Storage(error)) if self.applying || matches!(error, StorageError::TrialTooLarge) => {
+                    return Err(Failure::Storage(error));
+                }
+                Err(error) => {
+                    reply.truncate(mark);
+                    reply.error_display(&error);
+                    if let Some(stats) = stats {
+                        stats.failed.add(1);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Execution<'_> {
+    /// Runs an encoded step that is no single command on keys.
+    pub(super) fn run_step(&mut self, command: &Command, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        match command.kind {
+            Kind::Transaction => {
+                let transaction = Transaction::read(bytes).ok_or(Failure::Undecodable)?;
+                self.run_transaction(transaction, out)
+            }
+            Kind::Watch => self.watch(bytes, out),
+            Kind::Unwatch => {
+                let watch = watch_of(bytes).ok_or(Failure::Undecodable)?;
+                self.store.watched_mut().forget(watch);
+                Reply::new(out, Protocol::Resp2).ok();
+                Ok(())
+            }
+            _ => Err(Failure::Undecodable),
+        }
+    }
+
+    fn run_transaction(&mut self, transaction: Transaction<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let mark = out.len();
+        let outcome = self.try_transaction(transaction, out);
+        match (&outcome, transaction.guard) {
+            (Err(_), _) => out.truncate(mark),
+            // One that is applied was taken out of the table when it joined its batch.
+            (Ok(()), Some(guard)) if !self.applying => self.store.watched_mut().forget(guard.watch),
+            (Ok(()), _) => {}
+        }
+        match outcome {
+            Err(Failure::Cold(met)) => Err(Failure::Cold(self.name_cold(transaction).err().unwrap_or(met))),
+            outcome => outcome,
+        }
+    }
+
+    fn try_transaction(&mut self, transaction: Transaction<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+        let protocol = transaction.header.protocol;
+        if transaction.guard.is_some_and(|guard| !self.may_pass(guard)) {
+            Reply::new(out, protocol).null_array();
+            return Ok(());
+        }
+        let needed = transaction.count as u64 * limits::VERSIONS_PER_COMMAND + limits::VERSIONS_FOR_OTHERS;
+        if self.applying && self.versions.left() < needed {
+            Reply::new(out, protocol).error(NO_VERSIONS);
+            return Ok(());
+        }
+        Reply::new(out, protocol).array(transaction.count);
+        let (start, counts) = (out.len(), self.scratch.counts());
+        let members = Members {
+            transaction,
+            now_ms: self.now_ms,
+            string_bytes_max: self.string_bytes_max,
+            applying: self.applying,
+            bounds: self.bounds,
+            only_small: self.only_small,
+            stats: self.stats,
+        };
+        if self.tries {
+            let (mut versions, mut random) = (self.versions, self.random.clone());
+            let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
+            let outcome = members.run(&mut trial, self.scratch, &mut versions, &mut random, out);
+            match (trial.into_changes(), outcome) {
+                // It reads and writes too much for a trial.
+                (None, _) => {
+                    out.truncate(start);
+                    self.scratch.set_counts(counts);
+                }
+                (Some(changes), Ok(())) => {
+                    self.store.commit(&changes);
+                    (self.versions, *self.random) = (versions, random);
+                    return Ok(());
+                }
+                (Some(_), Err(failure)) => {
+                    self.scratch.set_counts(counts);
+                    return Err(failure);
+                }
+            }
+        }
+        let outcome = members.run(self.store, self.scratch, &mut self.versions, self.random, out);
+        if outcome.is_err() {
+            self.scratch.set_counts(counts);
+        }
+        outcome
+    }
+
+    /// Returns whether a transaction with this guard may be executed. In an entry, that says the entry alone.
+    fn may_pass(&self, guard: Guard) -> bool {
+        if self.applying {
+            return self.term == guard.term && self.now_ms <= guard.deadline_ms;
+        }
+        let state = self.store.watched().state(guard.watch);
+        state.is_some_and(|state| !state.is_changed && self.now_ms <= state.deadline_ms)
+    }
+
+    /// Looks for the rows that a transaction's commands name. Says whether one may read others, or which are not in memory.
+    fn name_cold(&mut self, transaction: Transaction<'_>) -> Result<bool, ColdRead> {
+        let (mut cold, mut and_others) = (ColdRows::new(), false);
+        let counts = self.scratch.counts();
+        for member in transaction.commands().map_while(|bytes| bytes.and_then(Member::read)) {
+            let Member { header, command, args, .. } = member;
+            let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
+            match note_named(&keyspace, command, &args, 0, header.seed, &mut cold) {
+                Ok(others) => and_others |= others,
+                Err(StorageError::Cold(read)) if cold.is_empty() => {
+                    self.scratch.set_counts(counts);
+                    return Err(read);
+                }
+                // What is noted is fetched first.
+                Err(StorageError::Cold(_)) => break,
+                // Who runs it meets the error, and says it.
+                Err(_) => {}
+            }
+            if is_enough_cold(&cold) {
+                break;
+            }
+        }
+        self.scratch.set_counts(counts);
+        if cold.is_empty() { Ok(and_others) } else { Err(ColdRead::Keys(cold)) }
+    }
+
+    /// Looks whether the rows that a transaction needs are in memory. The store must not wait for the disk.
+    ///
+    /// # Errors
+    /// [`StorageError::Cold`] with rows that are not.
+    pub(super) fn look_at_transaction(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
+        let Some(transaction) = Transaction::read(bytes) else { return Ok(()) };
+        let cold = |read| CommandError::Storage(StorageError::Cold(read));
+        if !self.name_cold(transaction).map_err(cold)? {
+            return Ok(());
+        }
+        let members = Members {
+            transaction,
+            now_ms: self.now_ms,
+            string_bytes_max: self.string_bytes_max,
+            applying: true,
+            bounds: self.bounds,
+            // Nobody reads them.
+            only_small: true,
+            stats: None,
+        };
+        let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
+        // Entry 0 holds no commands: no row has its versions.
+        let (mut versions, mut random, mut out) = (VersionSource::entry(0), Random::new(0), Vec::new());
+        match members.run(&mut trial, self.scratch, &mut versions, &mut random, &mut out) {
+            Err(Failure::Cold(read)) => Err(cold(read)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has a watch watch keys: `watch key …`.
+    fn watch(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+        let mut args = ArgList::new();
+        let header = request::decode(bytes, &mut args).ok_or(Failure::Undecodable)?;
+        let (watch, keys) = (watch_of(bytes).ok_or(Failure::Undecodable)?, args.get(1..).unwrap_or_default());
+        let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
+        let (mut cold, mut deadlines) = (ColdRows::new(), Vec::with_capacity(keys.len()));
+        for key in keys {
+            match keyspace.lookup(key) {
+                Ok(found) => deadlines.push(found.record.map(|record| record.deadline_ms().unwrap_or(u64::MAX))),
+                Err(StorageError::Cold(read)) => match keyspace.cold_key(key, &mut cold) {
+                    Ok(()) if !cold.is_empty() => {}
+                    _ => return Err(Failure::Cold(read)),
+                },
+                Err(error) => {
+                    Reply::new(out, header.protocol).error_display(CommandError::from(error));
+                    return Ok(());
+                }
+            }
+            if is_enough_cold(&cold) {
+                break;
+            }
+        }
+        if !cold.is_empty() {
+            return Err(Failure::Cold(ColdRead::Keys(cold)));
+        }
+        // All at one moment.
+        for (key, deadline_ms) in keys.iter().zip(deadlines) {
+            self.store.watched_mut().watch(watch, header.db, key, deadline_ms);
+        }
+        Reply::new(out, header.protocol).ok();
+        Ok(())
+    }
+}
+
+/// The watch that a request ends which begins or ends one, or the guard of a transaction has.
+pub(super) fn watch_of(bytes: &[u8]) -> Option<u64> {
+    match request::command_id(bytes)? {
+        STEP_EXEC => Some(Transaction::read(bytes)?.guard?.watch),
+        STEP_WATCH | STEP_UNWATCH => {
+            let mut args = ArgList::new();
+            request::decode(bytes, &mut args)?;
+            Some(u64::from_le_bytes((*args.first()?).try_into().ok()?))
+        }
+        _ => None,
+    }
+}
+
+/// The reply to a transaction whose watched keys were changed.
+pub(super) fn null_reply(protocol: Protocol) -> Vec<u8> {
+    let mut out = Vec::new();
+    Reply::new(&mut out, protocol).null_array();
+    out
+}
