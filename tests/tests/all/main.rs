@@ -37,3 +37,4 @@ mod shared_log;
 mod slow_down;
 mod stall;
 mod tools;
+mod transactions;
