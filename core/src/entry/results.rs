@@ -32,6 +32,7 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("removed rows for each element that is renewed", 16),
         ("removed rows that are renewed", 1024),
         ("bytes of a sorted set's bound", 28),
+        ("entries acknowledged before the lowest is looked for", 64),
         ("entries that an approximate trim deletes", 10_000),
         ("a random number", 6_457_827_717_110_365_317),
         ("a random number below 1000", 173),
