@@ -36,4 +36,5 @@ mod rust_client;
 mod shared_log;
 mod slow_down;
 mod stall;
+mod streams;
 mod tools;
