@@ -10,6 +10,7 @@ const IDS: &str = "
     1 get, 2 set, 3 setnx, 4 setex, 5 psetex, 6 getset, 7 getdel, 8 getex, 9 strlen, 10 append, 11 getrange,
     12 substr, 13 setrange, 14 mget, 15 mset, 16 msetnx, 17 incr, 18 decr, 19 incrby, 20 decrby, 21 incrbyfloat,
     22 lcs, 23 setbit, 24 getbit, 25 bitcount, 26 bitpos, 27 bitfield, 28 bitfield_ro, 29 bitop,
+    30 pfadd, 31 pfcount, 32 pfmerge,
     101 del, 102 unlink, 103 exists, 104 touch, 105 type, 106 expire, 107 pexpire, 108 expireat, 109 pexpireat,
     110 persist, 111 ttl, 112 pttl, 113 expiretime, 114 pexpiretime, 115 rename, 116 renamenx, 117 copy, 118 scan,
     119 keys, 120 randomkey, 121 object, 122 dbsize, 123 flushdb, 124 flushall, 140 object|encoding,

@@ -202,6 +202,18 @@ const TEMPLATES: &[&str] = &[
     "bitfield $any SET $field $bitoffset $increment ?OVERFLOW_$overflow ?SET_$field_$bitoffset_$increment ?GET_$field_$bitoffset",
     "bitfield_ro $any ?GET_$field_$bitoffset ?GET_$field_$bitoffset ?SET_u8_0_1",
     "lcs $text $any ?LEN ?idx ?WITHMATCHLEN ?minmatchlen_$count",
+    "pfadd $sketch $names",
+    "pfadd $sketch $many",
+    "pfadd $sketch ?$many",
+    "pfadd $any $name",
+    "pfcount $sketch",
+    "pfcount $sketch $sketch ?$any",
+    "pfmerge $sketch $sketch ?$sketch ?$any",
+    "pfmerge $any $sketch",
+    "get $sketch",
+    "get $sketch",
+    "expireat $sketch $deadline",
+    "del $sketch",
     "del $any ?$any",
     "unlink $any ?$any",
     "exists $any ?$any ?$any",
@@ -335,6 +347,12 @@ impl RandomCommands {
             "$hash" => self.pick(&["h1", "h2"]),
             "$zset" => self.pick(&["z1", "z2"]),
             "$stream" => self.pick(&["x1", "x2"]),
+            "$sketch" => self.pick(&["p1", "p2", "p3"]),
+            // so that a HyperLogLog becomes dense after some of them
+            "$many" => {
+                let count = self.random.below(300);
+                return words.extend((0..count).map(|_| self.random.below(20_000).to_string()));
+            }
             "$text" => self.pick(&["t1", "t2", "t3"]),
             "$any" => self.pick(&["t1", "t2", "t3", "t4", "none", "l1", "s1", "h1", "z1", "x1"]),
             "$value" if self.one_in(3) => return self.word("$float", words),

@@ -593,6 +593,13 @@ const CALLS: &[&str] = &[
     "XINFO STREAM K FOO",
     "XINFO GROUPS K",
     "XINFO CONSUMERS K g",
+    // HyperLogLogs.
+    "PFADD K",
+    "PFADD K a b",
+    "PFCOUNT K",
+    "PFCOUNT K other",
+    "PFMERGE K",
+    "PFMERGE {K}new K",
     // Too many words and too few.
     "GET K K",
     "SET K",
@@ -940,6 +947,8 @@ const CALLS_OVER_SHARDS: &[&str] = &[
     "ZDIFFSTORE foo 1 bar",
     "ZRANGESTORE foo bar 0 -1",
     "XREAD STREAMS foo bar 0 0",
+    "PFCOUNT foo bar",
+    "PFMERGE foo bar",
 ];
 
 #[test]
