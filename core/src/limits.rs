@@ -422,8 +422,14 @@ pub const GLOB_STEPS_MAX: u32 = 1_000_000;
 /// Memory for one LCS: what it takes is also a bound on how long it holds the core.
 pub const LCS_BYTES_MAX: usize = 64 << 20;
 
+/// Pending entries that XAUTOCLAIM reads from one scan before it claims them.
+pub const CLAIM_CHUNK: u64 = 1024;
+
 /// Entries that `MAXLEN ~` and `MINID ~` delete at most unless told otherwise: Redis' 100 nodes of 100 entries.
 pub const APPROXIMATE_TRIM_MAX: u64 = 100 * 100;
+
+/// Bytes of a HyperLogLog up to which it is sparse: the default of Redis' `hll-sparse-max-bytes`.
+pub const HYPERLOGLOG_SPARSE_BYTES_MAX: usize = 3000;
 
 /// Longest id of a stream's entry that Redis reads.
 pub const STREAM_ID_BYTES_MAX: usize = 127;

@@ -25,6 +25,10 @@ pub(crate) const REMOVED_PER_ELEMENT: u64 = 16;
 /// Removed rows that a collection is moved for at least: fewer tombstones do not matter.
 pub(crate) const REMOVED_MIN: u32 = 1024;
 
+/// Entries of a consumer group that are acknowledged before the lowest pending one is looked for again
+/// (`keyspace/stream_groups.rs`): a scan of pending entries walks over so many tombstones at its start.
+pub(crate) const ACKNOWLEDGED_MAX: u32 = 64;
+
 /// Bits of a version that count the collections created by one log entry (`keyspace/version.rs`): a million of them.
 pub(crate) const VERSION_COUNTER_BITS: u32 = 20;
 
@@ -36,7 +40,8 @@ pub const SERIALIZED_BYTES_MAX: usize = 32 << 20;
 /// [`FIELDS_BYTES_MAX`].
 pub(crate) const ORDER_BOUND_BYTES_MAX: usize = 28;
 
-/// Bytes of a type's own fields in the metadata row of a collection (`keyspace/collection.rs`); a stream needs 56.
+/// Bytes of a type's own fields in the metadata row of a collection (`keyspace/collection.rs`); a stream with
+/// consumer groups needs them all.
 pub(crate) const FIELDS_BYTES_MAX: usize = 64;
 
 // --- Keyspace -----------------------------------------------------------------------------------------------------------------

@@ -123,6 +123,17 @@ impl CommandError {
         let shown = String::from_utf8_lossy(&subcommand[..subcommand.len().min(128)]);
         CommandError::owned(format!("ERR unknown subcommand '{shown}'. Try {} HELP.", container.to_uppercase()))
     }
+
+    /// A subcommand got arguments that it does not take; `args` are those of the whole call, the first one maybe as in the table.
+    pub(super) fn wrong_subcommand_arguments(args: &[&[u8]]) -> CommandError {
+        let [container, subcommand] = [0, 1].map(|at| until_nul(args.get(at).copied().unwrap_or_default()));
+        let shown = String::from_utf8_lossy(&subcommand[..subcommand.len().min(128)]);
+        let container = String::from_utf8_lossy(container.split(|&byte| byte == b'|').next().unwrap_or(container));
+        let container = container.to_uppercase();
+        CommandError::owned(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{shown}'. Try {container} HELP."
+        ))
+    }
 }
 
 /// `bytes` as C takes them for a string, which is how Redis prints arguments and reads some numbers.

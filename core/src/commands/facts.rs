@@ -74,8 +74,12 @@ pub enum Group {
     Connection,
     /// Commands on keys of any type.
     Generic,
+    /// Places on the earth, as sorted sets.
+    Geo,
     /// Hashes.
     Hash,
+    /// Estimates of how many different elements there were.
+    Hyperloglog,
     /// Lists.
     List,
     /// Publish and subscribe.
@@ -102,7 +106,9 @@ impl Group {
             Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Geo => "geo",
             Group::Hash => "hash",
+            Group::Hyperloglog => "hyperloglog",
             Group::List => "list",
             Group::Pubsub => "pubsub",
             Group::Server => "server",
@@ -121,7 +127,6 @@ pub enum BeginSearch {
     /// At this argument.
     Index(i64),
     /// After this word, which is looked for from an argument on.
-    #[allow(dead_code, reason = "none of the commands that are there has such keys, those to come do")]
     Keyword(&'static str, i64),
 }
 

@@ -84,20 +84,10 @@ pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)
 mod tests {
     use super::*;
     use crate::commands::table::commands;
-    use crate::commands::{keys, lists, sorted_sets, strings};
+    use crate::commands::{keys, lists, sorted_sets, streams, strings};
 
-    // Commands that are not there yet: their keys are before a last word, or behind one.
+    // A command that is not there yet: its keys are before a last word.
     const BLPOP: Facts = Facts { keys: (1, -2, 1), ..Facts::BLANK };
-    const XREAD: Facts = Facts {
-        flags: Flags::MOVABLEKEYS,
-        key_specs: &[KeySpec {
-            flags: &[],
-            notes: None,
-            begin: BeginSearch::Keyword("STREAMS", 1),
-            find: FindKeys::Range { last: -1, step: 1, limit: 2 },
-        }],
-        ..Facts::BLANK
-    };
 
     fn words(line: &str) -> Vec<&[u8]> {
         line.split(' ').map(str::as_bytes).collect()
@@ -118,9 +108,9 @@ mod tests {
             (&lists::facts::LMPOP, "LMPOP x a b", ""),
             (&lists::facts::LMPOP, "LMPOP -1 a b", ""),
             (&sorted_sets::facts::ZUNIONSTORE, "ZUNIONSTORE d 2 a b WEIGHTS 1 2", "1 3 4"),
-            (&XREAD, "XREAD COUNT 2 STREAMS a b 0 0", "4 5"),
-            (&XREAD, "XREAD COUNT 2 streams a 0", "4"),
-            (&XREAD, "XREAD COUNT 2", ""),
+            (&streams::facts::XREAD, "XREAD COUNT 2 STREAMS a b 0 0", "4 5"),
+            (&streams::facts::XREAD, "XREAD COUNT 2 streams a 0", "4"),
+            (&streams::facts::XREAD, "XREAD COUNT 2", ""),
             (&keys::facts::DBSIZE, "DBSIZE", ""),
             (&strings::facts::MGET, "MGET", ""),
         ] {

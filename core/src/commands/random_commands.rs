@@ -119,11 +119,50 @@ const TEMPLATES: &[&str] = &[
     "zdiffstore $any $count $zset $set",
     "xadd $stream ?NOMKSTREAM ?$trim ?LIMIT_$count $newid $name $name ?$name_$name",
     "xadd $stream $newid $name $name",
+    "xadd $stream $newid $name $name",
     "xtrim $stream $trim ?LIMIT_$count",
     "xdel $stream $id ?$id",
+    "xdel $stream $pending ?$pending",
     "xlen $stream",
     "xrange $stream $id $id ?COUNT_$count",
     "xrevrange $stream $id $id ?COUNT_$count",
+    "xsetid $stream $newid ?ENTRIESADDED_$count ?MAXDELETEDID_$id",
+    "xsetid $stream $id ?MAXDELETEDID_$id ?ENTRIESADDED_$count",
+    "copy $stream $stream REPLACE",
+    "rename $stream $stream",
+    "xread ?COUNT_$count STREAMS $stream $after",
+    "xread ?count_$count streams x1 x2 $after $after",
+    "xread ?NOACK ?COUNT_$count STREAMS $any $stream $id $after",
+    "xgroup create $stream $group $after ?MKSTREAM ?ENTRIESREAD_$count",
+    "xgroup create $stream g1 0 MKSTREAM",
+    "xgroup create $stream $group $id ?mkstream ?ENTRIESREAD_$count",
+    "xgroup setid $stream $group $after ?entriesread_$int",
+    "xgroup destroy $stream $group",
+    "xgroup createconsumer $stream $group $consumer",
+    "xgroup delconsumer $stream $group $consumer",
+    "xreadgroup GROUP $group $consumer ?COUNT_$few STREAMS $stream >",
+    "xreadgroup GROUP $group $consumer ?COUNT_$few STREAMS $stream >",
+    "xreadgroup GROUP g1 $consumer STREAMS $stream >",
+    "xreadgroup GROUP g1 $consumer STREAMS $stream 0",
+    "xreadgroup GROUP $group $consumer COUNT $count ?NOACK STREAMS $stream $after",
+    "xreadgroup group $group $consumer ?count_$count ?noack streams x1 x2 $after >",
+    "xreadgroup GROUP $group $consumer STREAMS $stream $stream > >",
+    "xack $stream $group $pending ?$pending ?$id",
+    "xack $stream g1 $pending ?$pending",
+    "xpending $stream $group",
+    "xpending $stream $group - + 100",
+    "xpending $stream $group ?IDLE_$idle $bounds $count ?$consumer",
+    "xpending $stream $group ?idle_$idle - + 10 $consumer ?odd",
+    "xclaim $stream $group $consumer $idle $pending ?$pending ?IDLE_$idle ?TIME_$time ?FORCE ?JUSTID ?RETRYCOUNT_$count ?LASTID_$id",
+    "xclaim $stream g1 $consumer 0 $pending $pending ?IDLE_$idle ?JUSTID",
+    "xclaim $stream $group $consumer $idle $pending $id ?retrycount_$increment ?force ?JUSTID",
+    "xautoclaim $stream $group $consumer $idle $bound_id ?COUNT_$count ?JUSTID",
+    "xautoclaim $stream g1 $consumer 0 0 ?COUNT_$few",
+    "xinfo stream $stream",
+    "xinfo stream $stream FULL ?COUNT_$count",
+    "xinfo groups $stream",
+    "xinfo groups $any",
+    "xinfo consumers $stream $group",
     "set $text $value ?NX ?xx ?GET ?KEEPTTL ?EXAT_$deadline",
     "set $any $value",
     "set $text $value ?GET",
@@ -163,6 +202,18 @@ const TEMPLATES: &[&str] = &[
     "bitfield $any SET $field $bitoffset $increment ?OVERFLOW_$overflow ?SET_$field_$bitoffset_$increment ?GET_$field_$bitoffset",
     "bitfield_ro $any ?GET_$field_$bitoffset ?GET_$field_$bitoffset ?SET_u8_0_1",
     "lcs $text $any ?LEN ?idx ?WITHMATCHLEN ?minmatchlen_$count",
+    "pfadd $sketch $names",
+    "pfadd $sketch $many",
+    "pfadd $sketch ?$many",
+    "pfadd $any $name",
+    "pfcount $sketch",
+    "pfcount $sketch $sketch ?$any",
+    "pfmerge $sketch $sketch ?$sketch ?$any",
+    "pfmerge $any $sketch",
+    "get $sketch",
+    "get $sketch",
+    "expireat $sketch $deadline",
+    "del $sketch",
     "del $any ?$any",
     "unlink $any ?$any",
     "exists $any ?$any ?$any",
@@ -206,17 +257,42 @@ const NOT_DRAWN: &[(&str, &str)] = &[
     ("ttl", "it tells of the time"),
 ];
 
+/// Ids of entries that are drawn again.
+const RECENT_IDS: usize = 12;
+
+/// Position of the key among `words`.
+pub(crate) fn key_of(words: &[String]) -> usize {
+    match words[0].as_str() {
+        "xgroup" | "xinfo" => 2,
+        "xread" | "xreadgroup" => {
+            let at = words.iter().position(|word| word.eq_ignore_ascii_case("streams"));
+            at.map_or(1, |at| at + 1)
+        }
+        _ => 1,
+    }
+}
+
 /// Draws commands on few keys, with few values, so that they meet.
 pub(crate) struct RandomCommands {
     random: Random,
     drawn: usize,
     /// True if commands are drawn that draw random numbers themselves.
     has_drawing: bool,
+    /// The templates to draw from, if not all.
+    chosen: Vec<&'static str>,
+    /// Ids that were drawn for entries of streams last.
+    recent_ids: Vec<String>,
 }
 
 impl RandomCommands {
     pub(crate) fn new(seed: u64) -> RandomCommands {
-        RandomCommands { random: Random::new(seed), drawn: 0, has_drawing: false }
+        RandomCommands {
+            random: Random::new(seed),
+            drawn: 0,
+            has_drawing: false,
+            chosen: Vec::new(),
+            recent_ids: Vec::new(),
+        }
     }
 
     /// The same, with commands that draw random numbers: for two executions in which those are the same.
@@ -224,17 +300,28 @@ impl RandomCommands {
         RandomCommands { has_drawing: true, ..RandomCommands::new(seed) }
     }
 
+    /// The same, with the commands alone whose templates `is_chosen` says: their keys are seldom of another type then, and they
+    /// meet what others have made.
+    pub(crate) fn only(seed: u64, is_chosen: fn(&str) -> bool) -> RandomCommands {
+        let chosen = TEMPLATES.iter().copied().filter(|template| is_chosen(template)).collect();
+        RandomCommands { chosen, ..RandomCommands::new(seed) }
+    }
+
     /// Returns whether something that happens once in `times` happens now.
     pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.random.below(times) == 0
     }
 
-    /// The words of the next command; the second one is its key.
+    /// The words of the next command; [`key_of`] finds its key.
     pub(crate) fn draw(&mut self) -> Vec<String> {
         self.drawn += 1;
         let mut words = Vec::new();
-        let templates = if self.has_drawing && self.one_in(20) { DRAWING_TEMPLATES } else { TEMPLATES };
-        for word in self.pick(templates).split(' ') {
+        let template = match self.chosen.len() {
+            0 if self.has_drawing && self.one_in(20) => self.pick(DRAWING_TEMPLATES),
+            0 => self.pick(TEMPLATES),
+            count => self.chosen[self.random.below(count as u64) as usize].to_owned(),
+        };
+        for word in template.split(' ') {
             match word.strip_prefix('?') {
                 None => self.word(word, &mut words),
                 Some(parts) if self.one_in(4) => parts.split('_').for_each(|part| self.word(part, &mut words)),
@@ -242,8 +329,9 @@ impl RandomCommands {
             }
         }
         // now and then a key of another type, no key, or a word too many
-        if self.one_in(20) && !["zlex", "nothing"].contains(&words[1].as_str()) && !words[0].ends_with("incrby") {
-            words[1] = self.pick(&["l1", "s1", "h1", "z1", "x1", "none"]);
+        let at = key_of(&words);
+        if self.one_in(20) && !["zlex", "nothing"].contains(&words[at].as_str()) && !words[0].ends_with("incrby") {
+            words[at] = self.pick(&["l1", "s1", "h1", "z1", "x1", "none"]);
         }
         if self.one_in(40) {
             words.push("odd".to_owned());
@@ -259,6 +347,12 @@ impl RandomCommands {
             "$hash" => self.pick(&["h1", "h2"]),
             "$zset" => self.pick(&["z1", "z2"]),
             "$stream" => self.pick(&["x1", "x2"]),
+            "$sketch" => self.pick(&["p1", "p2", "p3"]),
+            // so that a HyperLogLog becomes dense after some of them
+            "$many" => {
+                let count = self.random.below(300);
+                return words.extend((0..count).map(|_| self.random.below(20_000).to_string()));
+            }
             "$text" => self.pick(&["t1", "t2", "t3"]),
             "$any" => self.pick(&["t1", "t2", "t3", "t4", "none", "l1", "s1", "h1", "z1", "x1"]),
             "$value" if self.one_in(3) => return self.word("$float", words),
@@ -349,12 +443,32 @@ impl RandomCommands {
             "$bound" => return self.open("$score", words),
             "$id" if self.one_in(5) => return self.open("$part", words),
             "$id" => format!("{}-{}", self.random.below(6), self.random.below(6)),
+            "$group" => self.pick(&["g1", "g1", "g2", "g\r\n"]),
+            "$consumer" => self.pick(&["c1", "c2", "c1", "", "c\0"]),
+            "$after" => self.pick(&["0", "$", ">", "0-0", "0", ">", "5-1", "18446744073709551615", "+", "-", "x"]),
+            // whole thousands of seconds, and never near each other: the two executions do not happen at the same time
+            "$idle" => self.pick(&["0", "0", "0", "1000000000", "2500000000", "-1", "x", "9223372036854775807"]),
+            "$time" => self.pick(&["0", "1", "-1", "9223372036854775807", "x"]),
+            // often one that is there
+            "$pending" if self.recent_ids.is_empty() || self.one_in(5) => return self.word("$id", words),
+            "$pending" => self.recent_ids[self.random.below(self.recent_ids.len() as u64) as usize].clone(),
+            "$bounds" => {
+                self.word("$bound_id", words);
+                return self.word("$bound_id", words);
+            }
+            "$bound_id" if self.one_in(2) => self.pick(&["-", "+", "0", "(0-1"]),
+            "$bound_id" => return self.open("$pending", words),
             "$part" => self.pick(&["-", "+", "0", "2", "x", "", "18446744073709551615", "+5", " 4", "007", "5-", "-5"]),
             // likely to be taken by XADD: ids grow with the commands
             "$newid" => match self.random.below(8) {
                 0 => return self.word("$id", words),
                 1 => format!("{}-*", self.drawn / 50),
-                _ => format!("{}-{}", self.drawn / 50, self.drawn % 50),
+                _ => {
+                    let id = format!("{}-{}", self.drawn / 50, self.drawn % 50);
+                    self.recent_ids.insert(0, id.clone());
+                    self.recent_ids.truncate(RECENT_IDS);
+                    id
+                }
             },
             "$trim" => {
                 words.push(self.pick(&["MAXLEN", "minid"]));
@@ -404,8 +518,16 @@ mod tests {
         let on_keys =
             table::with_subcommands().filter(|command| matches!(command.kind, Kind::Read(_) | Kind::Write(_)));
         let names: BTreeSet<&str> = on_keys.map(|command| command.name()).collect();
-        let drawn = TEMPLATES.iter().filter_map(|template| template.split(' ').next());
-        let listed: Vec<&str> = drawn.chain(NOT_DRAWN.iter().map(|(name, _)| *name)).collect();
+        let name = |template: &&str| {
+            let mut words = template.split(' ');
+            match (words.next().unwrap_or_default(), words.next().unwrap_or_default()) {
+                (container @ ("xgroup" | "xinfo"), subcommand) => format!("{container}|{subcommand}"),
+                (name, _) => name.to_owned(),
+            }
+        };
+        let drawn: Vec<String> = TEMPLATES.iter().map(name).collect();
+        let listed: Vec<&str> =
+            drawn.iter().map(String::as_str).chain(NOT_DRAWN.iter().map(|(name, _)| *name)).collect();
         let forgotten: Vec<&&str> = names.iter().filter(|name| !listed.contains(name)).collect();
         assert!(forgotten.is_empty(), "no template and no reason why not: {forgotten:?}");
         let not_there: Vec<&&str> = listed.iter().filter(|name| !names.contains(*name)).collect();

@@ -42,6 +42,13 @@ impl<R: Rows> Shard<R> {
         Shard { rows, scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000, string_bytes_max }
     }
 
+    /// The same shard over the rows that `open` opens once these are closed.
+    pub(super) fn reopened(self, open: impl FnOnce() -> R) -> Shard<R> {
+        let Shard { rows, entries, now_ms, string_bytes_max, .. } = self;
+        drop(rows);
+        Shard { rows: open(), scratch: Scratch::default(), entries, now_ms, string_bytes_max }
+    }
+
     /// Runs one command; the reply is what a client gets, error or not.
     pub(super) fn run<W: AsRef<[u8]>>(&mut self, protocol: Protocol, words: &[W]) -> Vec<u8> {
         let args: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();

@@ -6,8 +6,8 @@
 
 use super::key::{SLOT_COUNT, name_hash};
 use crate::limits::{
-    EXACT_NAMES_MAX, FIELDS_BYTES_MAX, ORDER_BOUND_BYTES_MAX, REMOVED_MIN, REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX,
-    SERIALIZED_BYTES_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
+    ACKNOWLEDGED_MAX, EXACT_NAMES_MAX, FIELDS_BYTES_MAX, ORDER_BOUND_BYTES_MAX, REMOVED_MIN, REMOVED_PER_ELEMENT,
+    RENEWED_ELEMENTS_MAX, SERIALIZED_BYTES_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
 };
 use crate::rows::DATABASE_COUNT;
 
@@ -26,5 +26,6 @@ pub fn deciding_constants() -> Vec<(&'static str, u64)> {
         ("removed rows for each element that is renewed", REMOVED_PER_ELEMENT),
         ("removed rows that are renewed", REMOVED_MIN.into()),
         ("bytes of a sorted set's bound", ORDER_BOUND_BYTES_MAX as u64),
+        ("entries acknowledged before the lowest is looked for", ACKNOWLEDGED_MAX.into()),
     ]
 }

@@ -27,6 +27,7 @@ mod scratch;
 mod sets;
 mod sorted_ranges;
 mod sorted_sets;
+mod stream_groups;
 mod streams;
 mod string_edit;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use row_rules::ROW_RULES;
 pub use scratch::{KeyCounts, Scratch};
 pub use sets::Set;
 pub use sorted_sets::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet};
+pub use stream_groups::{Consumer, Group, Pending};
 pub use streams::{Stream, StreamEntry, StreamId, Trim};
 pub use string_edit::StringEdit;
 pub use version::VersionSource;

@@ -3,11 +3,10 @@
 //! ```text
 //! fields    [last id][first id][greatest deleted id][entries added u64 BE]     56 bytes
 //!           first id is 0-0 while the stream is empty; the stream lives on for its last id
+//!           [groups u32 BE][next group u32 BE]                                 8 more while there are consumer groups
 //! id        [milliseconds u64 BE][sequence u64 BE]
 //! element   [0x00][id] → the entry: each field, then its value, as [length LEB128][bytes …]
-//!           [0x01][group …]                                     reserved: a consumer group
-//!           [0x02][group length u32 BE][group …][consumer …]     reserved: a consumer
-//!           [0x03][group length u32 BE][group …][id]            reserved: an entry pending for a consumer of the group
+//!           [0x01 …] to [0x04 …]: consumer groups, see `stream_groups.rs`
 //! ```
 //!
 //! XADD writes one row and the metadata. XRANGE and XREAD are ordered scans; XTRIM deletes from the first id on, which
@@ -28,7 +27,7 @@ use crate::{Direction, Result};
 const ENTRY: u8 = 0x00;
 
 /// Bytes of an id in rows.
-const ID_BYTES: usize = 16;
+pub(super) const ID_BYTES: usize = 16;
 
 /// An entry's id: a time and a number within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -61,11 +60,11 @@ impl StreamId {
         }
     }
 
-    fn bytes(self) -> [u8; ID_BYTES] {
+    pub(super) fn bytes(self) -> [u8; ID_BYTES] {
         (u128::from(self.ms) << 64 | u128::from(self.sequence)).to_be_bytes()
     }
 
-    fn read(bytes: [u8; ID_BYTES]) -> StreamId {
+    pub(super) fn read(bytes: [u8; ID_BYTES]) -> StreamId {
         let id = u128::from_be_bytes(bytes);
         StreamId { ms: (id >> 64) as u64, sequence: id as u64 }
     }
@@ -89,11 +88,14 @@ pub enum Trim {
 /// A stream, opened for one command. Changes take effect with [`Stream::save`].
 #[derive(Debug)]
 pub struct Stream {
-    collection: Collection,
+    pub(super) collection: Collection,
     last: StreamId,
     first: StreamId,
     greatest_deleted: StreamId,
     entries_added: u64,
+    pub(super) groups: u32,
+    /// The number that the next consumer group gets.
+    pub(super) next_group: u32,
 }
 
 /// The fields and values of one entry, in order: an even number of strings.
@@ -153,6 +155,8 @@ impl Keyspace<'_> {
             first: StreamId::MIN,
             greatest_deleted: StreamId::MIN,
             entries_added: 0,
+            groups: 0,
+            next_group: 0,
         })
     }
 }
@@ -163,12 +167,17 @@ impl Stream {
         let parts = fields.split_first_chunk::<ID_BYTES>().and_then(|(last, rest)| {
             let (first, rest) = rest.split_first_chunk::<ID_BYTES>()?;
             let (greatest_deleted, rest) = rest.split_first_chunk::<ID_BYTES>()?;
-            let entries_added: [u8; 8] = rest.try_into().ok()?;
-            Some(([*last, *first, *greatest_deleted].map(StreamId::read), u64::from_be_bytes(entries_added)))
+            let (entries_added, rest) = split_u64(rest)?;
+            let ids = [*last, *first, *greatest_deleted].map(StreamId::read);
+            if rest.is_empty() {
+                return Some((ids, entries_added, 0, 0));
+            }
+            let numbers = u64::from_be_bytes(rest.try_into().ok()?);
+            Some((ids, entries_added, (numbers >> 32) as u32, numbers as u32))
         });
         match parts {
-            Some(([last, first, greatest_deleted], entries_added)) => {
-                Ok(Stream { collection, last, first, greatest_deleted, entries_added })
+            Some(([last, first, greatest_deleted], entries_added, groups, next_group)) => {
+                Ok(Stream { collection, last, first, greatest_deleted, entries_added, groups, next_group })
             }
             None => Err(damaged(collection.key())),
         }
@@ -202,6 +211,28 @@ impl Stream {
     /// Returns the number of entries that were ever added.
     pub fn entries_added(&self) -> u64 {
         self.entries_added
+    }
+
+    /// Returns the number of consumer groups.
+    pub fn group_count(&self) -> u32 {
+        self.groups
+    }
+
+    /// Says what was added and deleted so far, whatever the entries tell: the last id, and the other two if they are given.
+    pub fn set_past(&mut self, last: StreamId, entries_added: Option<u64>, greatest_deleted: Option<StreamId>) {
+        self.last = last;
+        self.entries_added = entries_added.unwrap_or(self.entries_added);
+        self.greatest_deleted = greatest_deleted.unwrap_or(self.greatest_deleted);
+    }
+
+    /// The id of the last entry that is there.
+    pub fn last_present_id(&self, keyspace: &Keyspace<'_>) -> Result<Option<StreamId>> {
+        let mut last = None;
+        self.each(keyspace, self.first, self.last, Direction::Backward, &mut |id, _| {
+            last = Some(id);
+            ControlFlow::Break(())
+        })?;
+        Ok(last)
     }
 
     /// Adds an entry of the given fields and values.
@@ -252,8 +283,15 @@ impl Stream {
         if is_damaged { Err(damaged(self.collection.key())) } else { Ok(()) }
     }
 
+    /// Shows `visit` the entry `id`, and says whether there is one.
+    pub fn entry(&self, keyspace: &Keyspace<'_>, id: StreamId, visit: &mut dyn FnMut(StreamEntry<'_>)) -> Result<bool> {
+        let Some(row) = keyspace.element(&self.collection, &element(id))? else { return Ok(false) };
+        visit(StreamEntry::read(&row).ok_or_else(|| damaged(self.collection.key()))?);
+        Ok(true)
+    }
+
     /// Returns whether there is an entry `id`.
-    pub(super) fn contains(&self, keyspace: &Keyspace<'_>, id: StreamId) -> Result<bool> {
+    pub fn contains(&self, keyspace: &Keyspace<'_>, id: StreamId) -> Result<bool> {
         keyspace.has_element(&self.collection, &element(id))
     }
 
@@ -307,6 +345,10 @@ impl Stream {
             fields.extend_from_slice(&id.bytes());
         }
         fields.extend_from_slice(&self.entries_added.to_be_bytes());
+        if self.groups > 0 {
+            fields.extend_from_slice(&self.groups.to_be_bytes());
+            fields.extend_from_slice(&self.next_group.to_be_bytes());
+        }
         self.collection.set_fields(&fields);
         keyspace.save(&mut self.collection);
     }
@@ -333,6 +375,11 @@ fn element(id: StreamId) -> [u8; 1 + ID_BYTES] {
     let mut element = [ENTRY; 1 + ID_BYTES];
     element[1..].copy_from_slice(&id.bytes());
     element
+}
+
+/// Splits a number off; `None` if there are too few bytes.
+pub(super) fn split_u64(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    bytes.split_first_chunk::<8>().map(|(number, rest)| (u64::from_be_bytes(*number), rest))
 }
 
 fn read_element(element: &[u8]) -> Option<StreamId> {

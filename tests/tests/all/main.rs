@@ -36,5 +36,6 @@ mod rust_client;
 mod shared_log;
 mod slow_down;
 mod stall;
+mod streams;
 mod tools;
 mod transactions;

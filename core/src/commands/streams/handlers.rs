@@ -15,6 +15,12 @@ const INVALID_ID: CommandError = CommandError::text("ERR Invalid stream ID speci
 const ID_TOO_SMALL: CommandError =
     CommandError::text("ERR The ID specified in XADD is equal or smaller than the target stream top item");
 const ID_ZERO: CommandError = CommandError::text("ERR The ID specified in XADD must be greater than 0-0");
+const ID_BELOW_GIVEN_DELETED: CommandError =
+    CommandError::text("ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id");
+const ID_BELOW_ENTRIES: CommandError =
+    CommandError::text("ERR The ID specified in XSETID is smaller than the target stream top item");
+const TOO_FEW_ADDED: CommandError =
+    CommandError::text("ERR The entries_added specified in XSETID is smaller than the target stream length");
 const IDS_EXHAUSTED: CommandError =
     CommandError::text("ERR The stream has exhausted the last possible ID, unable to add more items");
 
@@ -189,6 +195,42 @@ pub(super) fn xtrim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
     Ok(())
 }
 
+/// `XSETID key last-id [ENTRIESADDED entries-added] [MAXDELETEDID max-deleted-id]`
+pub(super) fn xsetid(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let last = parse_id(args[2], 0)?;
+    let (mut entries_added, mut greatest_deleted) = (None, None);
+    let mut words = &args[3..];
+    while let [word, rest @ ..] = words {
+        let [value, rest @ ..] = rest else { return Err(CommandError::SYNTAX) };
+        if word.eq_ignore_ascii_case(b"entriesadded") {
+            let count = u64::try_from(parse_i64(value)?);
+            entries_added = Some(count.map_err(|_| CommandError::text("ERR entries_added must be positive"))?);
+        } else if word.eq_ignore_ascii_case(b"maxdeletedid") {
+            let id = parse_id(value, 0)?;
+            if last < id {
+                return Err(ID_BELOW_GIVEN_DELETED);
+            }
+            greatest_deleted = Some(id);
+        } else {
+            return Err(CommandError::SYNTAX);
+        }
+        words = rest;
+    }
+    let mut stream = context.keyspace.stream(args[1])?.ok_or(CommandError::NO_SUCH_KEY)?;
+    if !stream.is_empty() {
+        if stream.last_present_id(&context.keyspace)?.is_some_and(|present| last < present) {
+            return Err(ID_BELOW_ENTRIES);
+        }
+        if entries_added.is_some_and(|count| count < stream.len()) {
+            return Err(TOO_FEW_ADDED);
+        }
+    }
+    stream.set_past(last, entries_added, greatest_deleted.filter(|&id| id != StreamId::MIN));
+    stream.save(&mut context.keyspace);
+    reply.ok();
+    Ok(())
+}
+
 /// `XLEN key`
 pub(super) fn xlen(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     let stream = context.keyspace.stream(args[1])?;
@@ -233,14 +275,7 @@ fn range(
     direction: Direction,
     reply: &mut Reply<'_>,
 ) -> Result<(), CommandError> {
-    let from = match parse_interval_id(start, 0)? {
-        (id, false) => id,
-        (id, true) => id.next().ok_or(CommandError::text("ERR invalid start ID for the interval"))?,
-    };
-    let to = match parse_interval_id(end, u64::MAX)? {
-        (id, false) => id,
-        (id, true) => id.previous().ok_or(CommandError::text("ERR invalid end ID for the interval"))?,
-    };
+    let (from, to) = (parse_start(start)?, parse_end(end)?);
     let count_max = parse_count(&args[4..])?;
     let Some(stream) = context.keyspace.stream(args[1])? else {
         reply.array(0);
@@ -260,7 +295,7 @@ fn range(
     Ok(())
 }
 
-fn reply_entry(reply: &mut Reply<'_>, id: StreamId, entry: StreamEntry<'_>) {
+pub(super) fn reply_entry(reply: &mut Reply<'_>, id: StreamId, entry: StreamEntry<'_>) {
     reply.array(2);
     reply.bulk_display(id);
     reply.array(entry.count());
@@ -298,8 +333,24 @@ fn id_text(arg: &[u8]) -> Result<&[u8], CommandError> {
     if arg.len() > limits::STREAM_ID_BYTES_MAX { Err(INVALID_ID) } else { Ok(until_nul(arg)) }
 }
 
+/// Reads the lower bound of an interval of ids.
+pub(super) fn parse_start(arg: &[u8]) -> Result<StreamId, CommandError> {
+    match parse_interval_id(arg, 0)? {
+        (id, false) => Ok(id),
+        (id, true) => id.next().ok_or(CommandError::text("ERR invalid start ID for the interval")),
+    }
+}
+
+/// Reads the upper bound of an interval of ids.
+pub(super) fn parse_end(arg: &[u8]) -> Result<StreamId, CommandError> {
+    match parse_interval_id(arg, u64::MAX)? {
+        (id, false) => Ok(id),
+        (id, true) => id.previous().ok_or(CommandError::text("ERR invalid end ID for the interval")),
+    }
+}
+
 /// Reads a bound of XRANGE: `-`, `+`, or an id, the latter exclusive after `(`.
-fn parse_interval_id(arg: &[u8], sequence: u64) -> Result<(StreamId, bool), CommandError> {
+pub(super) fn parse_interval_id(arg: &[u8], sequence: u64) -> Result<(StreamId, bool), CommandError> {
     if let [b'(', id @ ..] = arg
         && !id.is_empty()
     {
@@ -398,6 +449,26 @@ mod tests {
                 ),
             ],
         );
+    }
+
+    #[test]
+    fn the_last_id_is_set() {
+        Shard::new().expect(Protocol::Resp2, &[
+            ("XADD x 5 a 1", "$3 5-0"),
+            ("XSETID x 7-2", "+OK"),
+            ("XADD x 7-2 a 1", "-ERR The ID specified in XADD is equal or smaller than the target stream top item"),
+            ("XADD x 7-* a 1", "$3 7-3"),
+            ("XSETID x 7-2", "-ERR The ID specified in XSETID is smaller than the target stream top item"),
+            ("XSETID x 9 ENTRIESADDED 1", "-ERR The entries_added specified in XSETID is smaller than the target stream length"),
+            ("XSETID x 9 ENTRIESADDED -1", "-ERR entries_added must be positive"),
+            ("XSETID x 9 MAXDELETEDID 10", "-ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id"),
+            ("XSETID x 9 ENTRIESADDED 9 MAXDELETEDID 8-1", "+OK"),
+            ("XINFO STREAM x", "*20 $6 length :2 $15 radix-tree-keys :1 $16 radix-tree-nodes :2 $17 last-generated-id $3 9-0 $20 max-deleted-entry-id $3 8-1 $13 entries-added :9 $23 recorded-first-entry-id $3 5-0 $6 groups :0 $11 first-entry *2 $3 5-0 *2 $1 a $1 1 $10 last-entry *2 $3 7-3 *2 $1 a $1 1"),
+            ("XSETID none 1", "-ERR no such key"),
+            ("XSETID x x", "-ERR Invalid stream ID specified as stream command argument"),
+            ("XSETID x 9 FOO", "-ERR syntax error"),
+            ("XSETID x 9 ENTRIESADDED", "-ERR syntax error"),
+        ]);
     }
 
     #[test]

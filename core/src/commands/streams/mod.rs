@@ -1,7 +1,13 @@
 //! The commands on streams: their facts, their rows in the table, and their handlers.
 
+mod claims;
 pub(super) mod facts;
+mod groups;
 mod handlers;
+mod info;
+mod lag;
+mod pending;
+mod reading;
 pub(super) mod table;
 
 pub use handlers::parse_id;

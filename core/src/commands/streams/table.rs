@@ -1,7 +1,7 @@
 //! The commands on streams. Their ids are 601 to 699.
 
-use super::{facts, handlers};
-use crate::commands::{Command, Rows};
+use super::{claims, facts, groups, handlers, info, pending, reading};
+use crate::commands::{Command, Rows, help};
 
 /// The commands on streams.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -11,4 +11,29 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(604, &facts::XDEL, handlers::xdel).reads(Rows::Entries),
     Command::read(605, &facts::XRANGE, handlers::xrange),
     Command::read(606, &facts::XREVRANGE, handlers::xrevrange),
+    Command::write(607, &facts::XSETID, handlers::xsetid),
+    Command::read(608, &facts::XREAD, reading::xread),
+    Command::write(609, &facts::XREADGROUP, reading::xreadgroup).returning(),
+    Command::write(610, &facts::XACK, pending::xack),
+    Command::read(611, &facts::XPENDING, pending::xpending),
+    Command::write(612, &facts::XCLAIM, claims::xclaim).returning(),
+    Command::write(613, &facts::XAUTOCLAIM, claims::xautoclaim).returning(),
+    Command::help(614, &facts::XGROUP, help::XGROUP).containing(XGROUP),
+    Command::help(615, &facts::XINFO, help::XINFO).containing(XINFO),
+];
+
+static XGROUP: &[Command] = &[
+    Command::write(620, &facts::XGROUP_CREATE, groups::create),
+    Command::write(621, &facts::XGROUP_SETID, groups::set_id),
+    Command::write(622, &facts::XGROUP_DESTROY, groups::destroy),
+    Command::write(623, &facts::XGROUP_CREATECONSUMER, groups::create_consumer),
+    Command::write(624, &facts::XGROUP_DELCONSUMER, groups::delete_consumer),
+    Command::help(625, &facts::XGROUP_HELP, help::XGROUP),
+];
+
+static XINFO: &[Command] = &[
+    Command::read(630, &facts::XINFO_STREAM, info::stream),
+    Command::read(631, &facts::XINFO_GROUPS, info::groups),
+    Command::read(632, &facts::XINFO_CONSUMERS, info::consumers),
+    Command::help(633, &facts::XINFO_HELP, help::XINFO),
 ];

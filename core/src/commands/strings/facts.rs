@@ -667,6 +667,83 @@ pub static MSETNX: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `PFADD`.
+pub static PFADD: Facts = Facts {
+    name: "pfadd",
+    arity: -2,
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::FAST),
+    keys: (1, 1, 1),
+    categories: &["@write", "@hyperloglog", "@fast"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "insert"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+    }],
+    group: Group::Hyperloglog,
+    since: "2.8.9",
+    complexity: "O(1) to add every element.",
+    summary: "Adds the specified elements to the specified HyperLogLog.",
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "element", kind: "string", flags: &["optional", "multiple"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `PFCOUNT`.
+pub static PFCOUNT: Facts = Facts {
+    name: "pfcount",
+    arity: -2,
+    flags: Flags::READONLY,
+    keys: (1, -1, 1),
+    categories: &["@read", "@hyperloglog", "@slow"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access"],
+        notes: Some("RW because it may change the internal representation of the key, and propagate to replicas"),
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: -1, step: 1, limit: 0 },
+    }],
+    group: Group::Hyperloglog,
+    since: "2.8.9",
+    complexity: "O(1) with a very small average constant time when called with a single key. O(N) with N being the number of keys, and much bigger constant times, when called with multiple keys.",
+    summary: "Return the approximated cardinality of the set(s) observed by the HyperLogLog at key(s).",
+    arguments: &[Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK }],
+    ..Facts::BLANK
+};
+
+/// `PFMERGE`.
+pub static PFMERGE: Facts = Facts {
+    name: "pfmerge",
+    arity: -2,
+    flags: Flags::WRITE.and(Flags::DENYOOM),
+    keys: (1, -1, 1),
+    categories: &["@write", "@hyperloglog", "@slow"],
+    key_specs: &[
+        KeySpec {
+            flags: &["RW", "access", "insert"],
+            notes: None,
+            begin: BeginSearch::Index(1),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+        KeySpec {
+            flags: &["RO", "access"],
+            notes: None,
+            begin: BeginSearch::Index(2),
+            find: FindKeys::Range { last: -1, step: 1, limit: 0 },
+        },
+    ],
+    group: Group::Hyperloglog,
+    since: "2.8.9",
+    complexity: "O(N) to merge N HyperLogLogs, but with high constant times.",
+    summary: "Merge N different HyperLogLogs into a single one.",
+    arguments: &[
+        Argument { name: "destkey", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "sourcekey", kind: "key", key_spec: Some(1), flags: &["multiple"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
 /// `PSETEX`.
 pub static PSETEX: Facts = Facts {
     name: "psetex",

@@ -2,8 +2,10 @@
 
 mod bitfield;
 mod bits;
+mod distinct;
 pub(super) mod facts;
 mod handlers;
+mod hyperloglog;
 mod lcs;
 mod numbers;
 pub(super) mod table;

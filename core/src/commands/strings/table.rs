@@ -1,6 +1,6 @@
 //! The commands on strings. Their ids are 1 to 99.
 
-use super::{bitfield, bits, facts, handlers, lcs, numbers};
+use super::{bitfield, bits, distinct, facts, handlers, lcs, numbers};
 use crate::commands::{Command, Copies, Merge, Rows, Scatter};
 
 /// The commands on strings.
@@ -38,4 +38,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(27, &facts::BITFIELD, bitfield::bitfield).reads(Rows::Keys).changing_with(&["set", "incrby"]),
     Command::read(28, &facts::BITFIELD_RO, bitfield::bitfield_ro).reads(Rows::Keys),
     Command::write(29, &facts::BITOP, bits::bitop).reads(Rows::KeysFirst).copying(Copies::Sources),
+    Command::write(30, &facts::PFADD, distinct::pfadd).reads(Rows::Keys),
+    Command::read(31, &facts::PFCOUNT, distinct::pfcount).reads(Rows::Keys),
+    Command::write(32, &facts::PFMERGE, distinct::pfmerge).reads(Rows::KeysFirst),
 ];

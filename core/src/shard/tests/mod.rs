@@ -249,7 +249,7 @@ pub(super) fn origin(ticket: u32) -> Origin {
 }
 
 pub(crate) fn command(words: &[&str]) -> Vec<u8> {
-    let command = table::lookup(words[0].as_bytes()).unwrap();
+    let command = table::called(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>()).unwrap();
     // Of what draws random numbers, each time the same ones.
     let seed = command.seed().map(|_| words.len() as u64);
     let header = RequestHeader { seed, ..RequestHeader::new(Protocol::Resp2, 0, command.id) };
@@ -333,7 +333,7 @@ fn reopen(mut machine: ShardMachine, directory: &Path, index: u64, cache_bytes: 
 /// Makes keys and some of the elements so long that few share a block.
 fn spread(line: Vec<String>) -> Vec<String> {
     let args: Vec<&[u8]> = line.iter().map(String::as_bytes).collect();
-    let keys: Vec<usize> = table::lookup(args[0]).unwrap().keys(&args).collect();
+    let keys: Vec<usize> = table::called(&args).unwrap().keys(&args).collect();
     let is_element = |word: &str| matches!(word.as_bytes(), [b'a'..=b'g']);
     let words = line.iter().enumerate();
     words
@@ -365,7 +365,8 @@ fn compare(entries: u64, cache_bytes: usize) -> usize {
                 command = transaction(None, &rest.iter().map(words).collect::<Vec<_>>());
             }
             rest = if is_whole { &[] } else { others };
-            let is_read = matches!(table::lookup(line[0].as_bytes()).unwrap().kind, Kind::Read(_)) && !is_whole;
+            let names: Vec<&[u8]> = line.iter().map(String::as_bytes).collect();
+            let is_read = matches!(table::called(&names).unwrap().kind, Kind::Read(_)) && !is_whole;
             let start = reads.len();
             let out = if is_read { &mut reads } else { &mut bytes };
             if is_read {
