@@ -14,6 +14,7 @@ use super::session::Session;
 use super::stalled::WaitsFor;
 use super::traffic::HeardIn;
 use super::turns::Turn;
+use super::wait::Wait;
 use crate::commands::{Args, Command};
 use crate::limits;
 use crate::multi_shard::{Coordinator, Part};
@@ -144,6 +145,8 @@ pub struct Connection {
     pub turn: Option<Turn>,
     /// The parts of such a command that waits for its turn, and its place.
     pub waits_for_turn: Option<(u64, Vec<Part>)>,
+    /// The wait of its client for elements, if that waits. Nothing comes behind it.
+    pub wait: Option<Box<Wait>>,
     /// True if receiving is paused in the ring.
     pub paused: bool,
     /// True if the peer sends no more.
@@ -174,6 +177,7 @@ impl Connection {
             output_over_since: None,
             turn: None,
             waits_for_turn: None,
+            wait: None,
             paused: false,
             ended: false,
             heard_in: HeardIn::default(),
@@ -217,7 +221,8 @@ impl Connection {
             Place::Waiting { .. } | Place::Ready(_) => 0,
         };
         let subscriptions = self.session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.bytes());
-        subscriptions + self.ready_bytes + self.places.iter().map(held).sum::<usize>()
+        let waiting = self.wait.as_ref().map_or(0, |wait| wait.bytes());
+        subscriptions + waiting + self.ready_bytes + self.places.iter().map(held).sum::<usize>()
     }
 
     /// Returns whether writes behind place `number` were started, answered or not.

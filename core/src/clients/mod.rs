@@ -8,6 +8,7 @@ mod stalled;
 mod subscriptions;
 mod traffic;
 mod turns;
+mod wait;
 
 pub use client_filter::ClientFilter;
 pub use connection::{Connection, DuePiece, Expects, Piece};
@@ -18,3 +19,4 @@ pub(crate) use stalled::Started;
 pub use subscriptions::{Audience, SubscriptionChange, Subscriptions};
 pub use traffic::Traffic;
 pub use turns::Turns;
+pub use wait::{Wait, WaitPart, WaitStage};

@@ -194,7 +194,7 @@ impl Core {
     }
 
     /// Refuses a command that was called, because of its arguments or the state of its connection.
-    fn fail(&mut self, connection: &mut Connection, command: u16, error: &CommandError) {
+    pub(super) fn fail(&mut self, connection: &mut Connection, command: u16, error: &CommandError) {
         self.stats().by_command[usize::from(command)].failed.add(1);
         self.refuse(connection, error);
     }
@@ -217,6 +217,9 @@ impl Core {
         let Some(any) = router.first_shard() else {
             return self.answer_without_shards(connection, command, run, args);
         };
+        if let Some(waits) = command.waits {
+            return self.begin_wait(connection, command, waits, run, args);
+        }
         match command.scatter {
             Scatter::None => self.run_on(connection, any, command, run, mode, args),
             Scatter::Keys => {
@@ -403,7 +406,7 @@ impl Core {
 
     /// Sends an encoded request to its shard, on this core or another. `cold` is what it has met if it was tried here already.
     #[allow(clippy::too_many_arguments, reason = "they are what a request consists of")]
-    fn send(
+    pub(super) fn send(
         &mut self,
         connection: &mut Connection,
         place: u64,

@@ -44,6 +44,7 @@ mod take_mail;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod waits;
 mod watch;
 
 pub use self::core::Core;

@@ -6,3 +6,4 @@ pub mod batch;
 pub mod request;
 #[cfg(test)]
 mod results;
+pub mod waiting;

@@ -23,6 +23,7 @@ mod replies;
 pub(crate) mod tests;
 #[cfg(test)]
 mod time_tests;
+mod waiting;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -51,6 +52,7 @@ pub use host::ShardHost;
 use open_batch::Operation;
 pub use pace::Outstanding;
 use reading::Reading;
+use waiting::Waiting;
 
 /// The threads that a shard uses.
 #[derive(Clone)]
@@ -75,6 +77,7 @@ pub struct Shard {
     batches: Batches,
     parking: Parking,
     reading: Reading,
+    waiting: Waiting,
     expiry: Expiry,
     /// Wakes the core.
     wake: Wake,
@@ -182,6 +185,7 @@ impl Shard {
             batches,
             parking: Parking::default(),
             reading: Reading::default(),
+            waiting: Waiting::default(),
             wake,
             expiry: Expiry::default(),
             disk_measured: None,
@@ -221,6 +225,7 @@ impl Shard {
             count += self.take_barriers(now_ms, host);
         }
         self.counts_changed |= count > 0;
+        self.serve_ready(now_ms);
         if std::mem::take(&mut self.expiry.goes_on) && !self.has_failed() {
             self.delete_expired(now_ms, host);
         }
@@ -235,6 +240,9 @@ impl Shard {
             return;
         }
         self.keep_to_share();
+        if !self.waiting.is_empty() {
+            self.look_again(now_ms);
+        }
         self.expiry.rounds = 0;
         self.delete_expired(now_ms, host);
         self.publish(now_ms);

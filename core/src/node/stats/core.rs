@@ -71,6 +71,10 @@ pub struct CoreStats {
     pub outbox_requests_bytes: Figure,
     /// Bytes of replies that wait in the core to be delivered here or elsewhere.
     pub outbox_replies_bytes: Figure,
+    /// Times that a client of this core has ceased to wait for keys, of those that were counted when it began.
+    pub waits_ended: Figure,
+    /// Clients that wait for keys, and no longer than for some time.
+    pub waits_with_deadline: Figure,
     /// Error replies sent to clients, by code.
     pub error_replies: ErrorCounts,
     /// Commands taken per second lately.
@@ -117,6 +121,8 @@ impl CoreStats {
             held_bytes: Figure::default(),
             outbox_requests_bytes: Figure::default(),
             outbox_replies_bytes: Figure::default(),
+            waits_ended: Figure::default(),
+            waits_with_deadline: Figure::default(),
             error_replies: ErrorCounts::default(),
             commands_per_s: Figure::default(),
             bytes_in_per_s: Figure::default(),

@@ -6,6 +6,7 @@ mod entries;
 mod overdue;
 mod reading;
 mod replies;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::path::Path;
