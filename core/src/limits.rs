@@ -450,6 +450,25 @@ pub const MOVED_BYTES_AT_WILL: usize = 64 << 10;
 /// Times a RENAME to another shard copies a key again because it was written to meanwhile.
 pub const MOVE_ATTEMPTS: u32 = 16;
 
+// --- clients that wait for elements ------------------------------------------------------------------------------------------
+
+/// Keys that one command may wait for. Redis has no such bound; a client that polls ten thousand queues is known.
+pub const WAITED_KEYS_MAX: usize = 64 << 10;
+
+/// Bytes that a shard keeps for clients that wait in it, about: 100,000 that wait for a key each, or ten with as many keys as they
+/// may have. A client beyond that is refused.
+pub const WAITER_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes that an entry of a hash map and one of a tree cost beside what they hold, about.
+pub const WAITER_KEY_BYTES: usize = 128;
+
+/// Clients that are called behind a write that may give their key elements, where nobody knows how many: most that wait for one key
+/// are fewer, and each is a command in the log that may find nothing.
+pub const WAITERS_CALLED_UNSEEN: usize = 64;
+
+/// Shortest sleep of a core before the next client has waited for long enough.
+pub const WAIT_SLEEP_MIN: Duration = Duration::from_micros(50);
+
 // --- shard: batches ----------------------------------------------------------------------------------------------------------
 
 /// Bytes of one batch (one Raft entry) at which its shard takes nothing but plain reads until it is proposed.

@@ -14,6 +14,7 @@ use super::session::Session;
 use super::stalled::WaitsFor;
 use super::traffic::HeardIn;
 use super::turns::Turn;
+use super::wait::Wait;
 use crate::commands::{Args, Command};
 use crate::limits;
 use crate::multi_shard::{Coordinator, Part};
@@ -146,6 +147,8 @@ pub struct Connection {
     pub waits_for_turn: Option<(u64, Vec<Part>)>,
     /// The place of its transaction that waits until fewer published messages are on their way.
     pub waits_to_publish: Option<u64>,
+    /// The wait of its client for elements, if that waits. Nothing comes behind it.
+    pub wait: Option<Box<Wait>>,
     /// True if receiving is paused in the ring.
     pub paused: bool,
     /// True if the peer sends no more.
@@ -177,6 +180,7 @@ impl Connection {
             turn: None,
             waits_for_turn: None,
             waits_to_publish: None,
+            wait: None,
             paused: false,
             ended: false,
             heard_in: HeardIn::default(),
@@ -220,7 +224,9 @@ impl Connection {
             Place::Waiting { .. } | Place::Ready(_) => 0,
         };
         let subscriptions = self.session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.bytes());
+        let waiting = self.wait.as_ref().map_or(0, |wait| wait.bytes());
         subscriptions
+            + waiting
             + self.session.transaction_bytes()
             + self.ready_bytes
             + self.places.iter().map(held).sum::<usize>()

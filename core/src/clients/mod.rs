@@ -9,6 +9,7 @@ mod subscriptions;
 mod traffic;
 mod transaction;
 mod turns;
+mod wait;
 
 pub use client_filter::ClientFilter;
 pub use connection::{Connection, DuePiece, Expects, Piece};
@@ -20,3 +21,4 @@ pub use subscriptions::{Audience, SubscriptionChange, Subscriptions};
 pub use traffic::Traffic;
 pub use transaction::{Full, Transaction, Watching};
 pub use turns::Turns;
+pub use wait::{Wait, WaitPart, WaitStage};

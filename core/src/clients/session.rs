@@ -1,9 +1,12 @@
 //! The state that a connection has set for itself: its database, protocol, name and the like.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use basalt_net::resp::Protocol;
+
+use crate::entry::waiting::Claim;
 
 use super::subscriptions::{Audience, SubscriptionChange, Subscriptions};
 use super::transaction::{Transaction, Watching};
@@ -61,6 +64,8 @@ pub struct Session {
     pub command_count: u64,
     /// True if it is to be closed once what is queued is sent.
     pub closing: bool,
+    /// Tells whether it waits for elements, while a command is under way that may.
+    pub claim: Option<Arc<Claim>>,
     /// Its subscriptions, if it has any.
     pub subscriptions: Option<Box<Subscriptions>>,
     /// Commands that it has sent after MULTI, if it has.
@@ -90,6 +95,7 @@ impl Session {
             last_command: None,
             command_count: 0,
             closing: false,
+            claim: None,
             subscriptions: None,
             transaction: None,
             watching: None,
@@ -99,6 +105,11 @@ impl Session {
     /// Returns whether it has subscribed to something.
     pub fn is_subscriber(&self) -> bool {
         self.subscriptions.is_some()
+    }
+
+    /// Returns whether it waits for elements of keys.
+    pub fn is_blocked(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.is_waiting())
     }
 
     /// Returns whether it has subscribed to `name`.

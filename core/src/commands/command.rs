@@ -3,9 +3,11 @@
 //! What a newcomer would get wrong: nothing else compares a command's name or id. What the core has to know of a command is a
 //! builder more here, and a word in its row.
 
+use basalt_storage::keyspace::Type;
+
 use super::facts::Facts;
 use super::key_positions::KeyPositions;
-use super::{Args, CommandError, Rows, Run};
+use super::{Args, CommandError, Rows, Run, Waits};
 
 /// The way a command runs: by its shard, with its connection, or as a text.
 #[derive(Clone, Copy)]
@@ -134,6 +136,55 @@ pub struct Command {
     draws: bool,
     /// The case in which a write's reply has values of keys.
     values: RepliedValues,
+    /// The keys that it waits for if they have nothing for it; `None` if it never waits.
+    pub waits: Option<Waits>,
+    /// Elements that it adds to a key for which others may wait.
+    pub feeds: Feeds,
+}
+
+/// Elements that a command adds to a key for which others may wait, as its arguments tell. What is not told of here is seen when it
+/// has run: others may have taken the elements by then that came right behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feeds {
+    /// Nothing that could be told.
+    Untold,
+    /// One to the first key for each `step` arguments from `from` on.
+    Elements {
+        /// The type of the key then.
+        kind: Type,
+        /// Position of the first one.
+        from: usize,
+        /// Arguments for each.
+        step: usize,
+    },
+    /// One to the second key, which is a list then.
+    Destination,
+    /// Nobody knows how many to the key at this position, of this type if it is known.
+    Many(usize, Option<Type>),
+}
+
+/// The elements that a call adds to a key for which others may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fed {
+    /// The position of the key.
+    pub key: usize,
+    /// Its type then, if it is known.
+    pub kind: Option<Type>,
+    /// The number of elements, if it is known.
+    pub count: Option<usize>,
+}
+
+impl Feeds {
+    /// The elements that a call with `args` adds.
+    pub fn of_call(self, args: Args<'_>) -> Option<Fed> {
+        let some = |key, kind, count| Some(Fed { key, kind: Some(kind), count: Some(count) });
+        match self {
+            Feeds::Untold => None,
+            Feeds::Elements { kind, from, step } => some(1, kind, args.len().saturating_sub(from) / step),
+            Feeds::Destination => some(2, Type::List, 1),
+            Feeds::Many(key, kind) => Some(Fed { key, kind, count: None }),
+        }
+    }
 }
 
 /// The case in which a command that writes a key replaces one that is there.
@@ -194,6 +245,8 @@ impl Command {
             in_transaction: InTransaction::Queued,
             draws: false,
             values,
+            waits: None,
+            feeds: Feeds::Untold,
         }
     }
 
@@ -340,6 +393,18 @@ impl Command {
             RepliedValues::Always => true,
             RepliedValues::With(_) => arg_count > 2,
         }
+    }
+
+    /// This command, which waits for elements. As one that publishes, it waits until those before it are answered: nothing that
+    /// its connection has written is still on its way then.
+    pub(super) const fn waiting(self, waits: Waits) -> Command {
+        let feeds = if waits.has_destination() { Feeds::Destination } else { Feeds::Untold };
+        Command { waits: Some(waits), is_after_replies: true, feeds, ..self }
+    }
+
+    /// This command, which adds elements to a key for which others may wait.
+    pub(super) const fn feeding(self, feeds: Feeds) -> Command {
+        Command { feeds, ..self }
     }
 
     /// This command, with subcommands.

@@ -53,6 +53,27 @@ impl LongDouble {
         !self.infinite
     }
 
+    /// A thousand times this number, rounded as it is held, then up to a whole number; `None` if that is no 64-bit integer.
+    pub fn thousandfold(self) -> Option<i64> {
+        if self.infinite {
+            return None;
+        }
+        let product = round(self.negative, u128::from(self.mantissa) * 1000, self.exponent.into(), false)?;
+        let mantissa = u128::from(product.mantissa);
+        let (whole, is_more) = match u32::try_from(product.exponent) {
+            Ok(shift) => (mantissa.checked_shl(shift).filter(|_| shift < u64::BITS || mantissa == 0)?, false),
+            Err(_) => {
+                let whole = mantissa.checked_shr(product.exponent.unsigned_abs()).unwrap_or(0);
+                let back = whole.checked_shl(product.exponent.unsigned_abs()).unwrap_or(0);
+                (whole, back != mantissa)
+            }
+        };
+        if product.negative {
+            return i64::try_from(whole).ok().map(|whole| -whole);
+        }
+        i64::try_from(whole + u128::from(is_more)).ok()
+    }
+
     /// The sum, rounded to nearest, ties to even; `None` if it is not a finite number.
     pub fn checked_add(self, other: LongDouble) -> Option<LongDouble> {
         if self.infinite || other.infinite {

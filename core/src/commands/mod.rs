@@ -42,9 +42,10 @@ pub mod table;
 #[cfg(test)]
 mod testing;
 pub mod transactions;
+mod waits;
 
 pub use arguments::{parse_f64, parse_i64, parse_index_range, parse_usize};
-pub use command::{Command, Copies, InTransaction, Kind, Merge, MultiShard, Overwrites, Scatter};
+pub use command::{Command, Copies, Fed, Feeds, InTransaction, Kind, Merge, MultiShard, Overwrites, Scatter};
 pub use command_error::CommandError;
 pub use glob::{glob_matches, glob_matches_any_case, glob_matches_within};
 pub use help::reply_help;
@@ -55,6 +56,7 @@ pub use random::Random;
 pub use reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
 pub use rows::{Elements, Rows};
 pub use streams::parse_id as parse_stream_id;
+pub use waits::{WaitCall, Waits, is_nothing};
 
 use basalt_net::resp::Reply;
 use basalt_storage::MemoryRows;

@@ -4,6 +4,7 @@
 //! id is never changed and never used again for another command.
 
 pub use super::keys::table::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, STEP_WRITE};
+pub use super::lists::table::{STEP_LOOK, STEP_MOVE};
 pub use super::transactions::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 
 use std::sync::LazyLock;
@@ -101,7 +102,8 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         }
         index.by_name[place] = Some(command);
     }
-    for command in with_subcommands().chain(keys::table::INTERNAL).chain(transactions::table::INTERNAL) {
+    let internal = keys::table::INTERNAL.iter().chain(lists::table::INTERNAL).chain(transactions::table::INTERNAL);
+    for command in with_subcommands().chain(internal) {
         let place = &mut index.by_id[usize::from(command.id)];
         assert!(place.is_none(), "'{}' has the id of another command", command.name());
         *place = Some(command);

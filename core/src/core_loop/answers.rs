@@ -43,7 +43,9 @@ impl Core {
             return;
         }
         connection.ordered_unanswered -= u32::from(request.ordered);
-        if connection.coordinator(request.place).is_some() {
+        if connection.wait.as_ref().is_some_and(|wait| wait.place == request.place) {
+            self.wait_answered(&mut connection, request.part as usize, reply);
+        } else if connection.coordinator(request.place).is_some() {
             self.advance(&mut connection, request.place, request.part as usize, reply);
         } else {
             self.fill(&mut connection, request.place, reply);

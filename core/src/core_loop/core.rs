@@ -20,6 +20,7 @@ use super::outbox::Outbox;
 use super::pending::PendingRequests;
 use super::set_aside::SetAside;
 use super::sync_placement::SyncPlacement;
+use super::waits::WaitDeadlines;
 use crate::clients::{Connection, Stalled, Traffic, Turns};
 use crate::cluster::Routing;
 use crate::ids::{CoreId, ShardId};
@@ -74,6 +75,7 @@ pub(super) struct Clients {
     pub(super) connections: Vec<Option<Box<Connection>>>,
     pub(super) stalled: Stalled,
     pub(super) turns: Turns,
+    pub(super) waits: WaitDeadlines,
     /// Connections with more unread output than the soft limit allows for long.
     pub(super) unread: Vec<ConnId>,
     /// The core that is dealt the next accepted connection.
@@ -157,6 +159,7 @@ impl Core {
                 connections: Vec::new(),
                 stalled: Stalled::default(),
                 turns: Turns::default(),
+                waits: WaitDeadlines::default(),
                 unread: Vec::new(),
                 next_core: 0,
                 next_watch: 0,

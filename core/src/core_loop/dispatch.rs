@@ -221,6 +221,9 @@ impl Core {
         let Some(any) = router.first_shard() else {
             return self.answer_without_shards(connection, command, run, args);
         };
+        if let Some(waits) = command.waits {
+            return self.begin_wait(connection, command, waits, run, args);
+        }
         match command.scatter {
             Scatter::None => self.run_on(connection, any, command, run, mode, args),
             Scatter::Keys => {

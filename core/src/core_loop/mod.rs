@@ -47,6 +47,7 @@ mod take_mail;
 mod tests;
 mod transactions;
 mod turn;
+mod waits;
 mod watch;
 
 pub use self::core::Core;

@@ -15,6 +15,7 @@ impl Core {
                 return false;
             }
             self.ring.stop_listening();
+            self.end_all_waits();
             self.stopping = Some(Stopping { since: self.clock.now, quiet: false });
         }
         let idle = self.pending.is_empty()

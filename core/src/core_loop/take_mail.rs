@@ -68,6 +68,8 @@ impl Core {
                     }
                     Message::Peer(peer) => self.adopt_peer(*peer),
                     Message::Subscriptions(told) => self.take_over_subscriptions(&told),
+                    Message::Wait(origin, shard, order) => self.wait_in_shard(shard, origin, *order),
+                    Message::EndWait(origin, shard) => self.end_wait_in_shard(shard, origin),
                     Message::Control(ticket, control) => {
                         let reply = run_control(self, &control);
                         self.outbox.reply_to(from, ticket, &reply);
@@ -88,6 +90,7 @@ impl Core {
         for shard in self.shards.iter_mut().flatten() {
             shard.group().drain_completions();
             self.leads.extend(shard.tell_leadership());
+            shard.end_waits_if_lost(&mut self.outbox);
         }
         self.tell_leads();
         if self.routing.cluster.is_some() {

@@ -84,6 +84,7 @@ impl Core {
 
     /// Does work that is due now and then: expiry, time-outs, figures for `INFO`. Cheap to call every turn.
     pub fn tick(&mut self) {
+        self.end_overdue_waits();
         if self.has_handed_over_much() {
             self.publish();
             self.evict_clients();
@@ -146,6 +147,11 @@ impl Core {
 
     /// The longest the core may sleep in its ring or in glommio before it must look at its clocks.
     pub fn sleep_max(&self) -> Duration {
+        let longest = self.sleep_max_without_waits();
+        self.clients.waits.next_in(self.clock.now).map_or(longest, |next| next.min(longest))
+    }
+
+    fn sleep_max_without_waits(&self) -> Duration {
         if self.stopping.is_some() {
             Duration::from_millis(1)
         } else if self.shards.iter().flatten().any(Shard::is_held) {
@@ -153,7 +159,7 @@ impl Core {
         } else if self.shards.iter().flatten().any(Shard::is_gathering) {
             limits::HOLD_BEHIND
         } else if self.clock.idle_parks < limits::IDLE_PARKS
-            || self.shards.iter().flatten().any(Shard::has_deadlines)
+            || self.shards.iter().flatten().any(|shard| shard.has_deadlines() || shard.looks_later())
             || self.peers.as_ref().is_some_and(Peers::has_deadlines)
             || self.meta.as_ref().is_some_and(|meta| meta.has_deadlines())
         {

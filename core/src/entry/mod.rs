@@ -7,3 +7,4 @@ pub mod request;
 #[cfg(test)]
 mod results;
 pub mod transaction;
+pub mod waiting;

@@ -3,6 +3,15 @@
 use super::fanout::SubscriptionChanges;
 use crate::clients::ClientFilter;
 
+/// The reply to a client that is to wait no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unblocking {
+    /// As if its time were over.
+    Timeout,
+    /// An error.
+    Error,
+}
+
 /// An operation every core runs on its own connections.
 #[derive(Debug, Clone)]
 pub enum Control {
@@ -10,6 +19,8 @@ pub enum Control {
     ListClients(ClientFilter),
     /// Closes the connections that the filter lets through; an integer says how many there were.
     KillClients(ClientFilter),
+    /// Has the client with this id wait no more, as if its time were over or with an error; an integer says whether it has waited.
+    Unblock(u64, Unblocking),
     /// Takes note of whom clients of another core subscribe to.
     Subscriptions(SubscriptionChanges),
 }

@@ -15,7 +15,8 @@ use super::fanout::{PublishedBatch, SubscriptionChanges};
 use super::handed_peer::HandedPeer;
 use crate::cluster::map::Change;
 use crate::entry::request::Mode;
-use crate::ids::{CoreId, ShardId, Ticket};
+use crate::entry::waiting::WaitOrder;
+use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
 
 /// Requests that the core of a shard wants sent by others.
@@ -88,6 +89,11 @@ pub enum Message {
     Change(Ticket, Box<Change>),
     /// The same for another node, which is told the epoch of the map besides.
     ChangeForNode(Ticket, Box<Change>),
+    /// A client of the sending core that wants elements of keys of a shard, and waits for them; the answer goes back under the
+    /// origin's ticket.
+    Wait(Origin, ShardId, Box<WaitOrder>),
+    /// It waits no more.
+    EndWait(Origin, ShardId),
     /// Changes of the subscriptions of another core's clients, which nobody waits for.
     Subscriptions(SubscriptionChanges),
 }
@@ -122,7 +128,9 @@ impl Mail for Message {
         match self {
             Message::Batch(batch) => batch.bytes(),
             Message::Peer(peer) => peer.received.capacity(),
+            Message::Wait(_, _, order) => order.pop.bytes() + order.keys.iter().map(|key| key.len()).sum::<usize>(),
             Message::Connection(_)
+            | Message::EndWait(..)
             | Message::Control(..)
             | Message::Change(..)
             | Message::ChangeForNode(..)

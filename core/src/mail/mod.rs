@@ -8,7 +8,7 @@ mod fanout;
 mod handed_peer;
 mod mailbox;
 
-pub use control::Control;
+pub use control::{Control, Unblocking};
 pub use doorbell::{Doorbell, Sleep};
 pub use fanout::{Published, PublishedBatch, SubscriptionChanges};
 pub use handed_peer::HandedPeer;

@@ -9,9 +9,9 @@ use basalt_net::resp::Reply;
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
 use crate::clients::{Audience, ClientFilter, Connection, ReplyMode, Session, protocol_number};
-use crate::commands::{Args, CommandError, Merge, table};
+use crate::commands::{Args, CommandError, Merge, parse_i64, table};
 use crate::limits;
-use crate::mail::Control;
+use crate::mail::{Control, Unblocking};
 
 pub(super) const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, newlines or special characters.";
 
@@ -27,6 +27,25 @@ pub(super) fn kill(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Rep
     let filter = ClientFilter::for_kill(args, context.session.id)?;
     let merge = if args.len() == 3 { Merge::OkIfAny("ERR No such client") } else { Merge::Sum };
     Ok(Outcome::Control(Control::KillClients(filter), merge))
+}
+
+/// `CLIENT UNBLOCK client-id [TIMEOUT|ERROR]`.
+pub(super) fn unblock(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    if args.len() > 4 {
+        let name = String::from_utf8_lossy(args[1]);
+        return Err(CommandError::owned(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP."
+        )));
+    }
+    let how = match args.get(3).map(|word| word.to_ascii_lowercase()) {
+        None => Unblocking::Timeout,
+        Some(word) if word == b"timeout" => Unblocking::Timeout,
+        Some(word) if word == b"error" => Unblocking::Error,
+        Some(_) => return Err(CommandError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+    };
+    let id = parse_i64(args[2])?;
+    // No client has another number.
+    Ok(Outcome::Control(Control::Unblock(u64::try_from(id).unwrap_or(0), how), Merge::Sum))
 }
 
 /// `CLIENT ID`.
@@ -184,12 +203,13 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     );
 }
 
-/// Redis' letters: `P` subscriber, `x` after MULTI, `c` closed after what is queued, `e` not to be evicted, `T` no touch, `N` none
-/// of them.
+/// Redis' letters: `P` subscriber, `x` after MULTI, `b` waiting for keys, `c` closed after what is queued, `e` not to be evicted,
+/// `T` no touch, `N` none of them.
 fn flags(session: &Session) -> String {
     let letters = [
         (session.is_subscriber(), 'P'),
         (session.transaction.is_some(), 'x'),
+        (session.is_blocked(), 'b'),
         (session.closing, 'c'),
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),

@@ -46,6 +46,7 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_connections::CLIENT_REPLY, client::reply_mode),
     (&newer::CLIENT_SETINFO, client::set_info),
     (&of_connections::CLIENT_SETNAME, client::set_name),
+    (&of_connections::CLIENT_UNBLOCK, client::unblock),
     (&of_servers::COMMAND, command::all),
     (&of_servers::COMMAND_COUNT, command::count),
     (&of_servers::COMMAND_DOCS, command_docs::docs),

@@ -56,11 +56,14 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("connected_clients", gauge(scene.server, |core| &core.clients));
     fields.add("cluster_connections", 0);
     fields.add("maxclients", scene.config.maxclients);
-    fields.add("blocked_clients", 0);
+    // In this order: who begins to wait meanwhile is not counted as one that has ceased to.
+    let ended = gauge(scene.server, |core| &core.waits_ended);
+    let begun = scene.server.shards.iter().map(|shard| shard.waits_begun.get()).sum::<u64>();
+    fields.add("blocked_clients", begun.saturating_sub(ended));
     fields.add("watching_clients", gauge(scene.server, |core| &core.watching_clients));
     fields.add("total_watched_keys", gauge(scene.server, |core| &core.watched_keys));
     fields.add("tracking_clients", 0);
-    fields.add("clients_in_timeout_table", 0);
+    fields.add("clients_in_timeout_table", gauge(scene.server, |core| &core.waits_with_deadline));
 }
 
 pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
@@ -139,6 +142,7 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("memory_client_output", gauge(server, |core| &core.output_bytes));
     fields.add("memory_client_replies", gauge(server, |core| &core.held_bytes));
     fields.add("memory_clients_max", budget.client_bytes);
+    fields.add("memory_waiting_clients", sum(|shard| &shard.waiter_bytes));
     // On their way between clients and shards.
     let (mailbox_requests, mailbox_replies) = server.mailboxes.bytes();
     let requests = sum(|shard| &shard.request_bytes) + gauge(server, |core| &core.outbox_requests_bytes);

@@ -28,6 +28,8 @@ impl Shard {
         stats.unsaved_changes.set(machine.store.unsaved_changes());
         stats.saves.set(machine.store.generations_written());
         stats.cold_rows_read.set(machine.store.cold_rows_read());
+        stats.waiters.set(self.waiting.len() as u64);
+        stats.waiter_bytes.set(self.waiting.bytes() as u64);
     }
 
     pub(super) fn publish(&mut self, now_ms: u64) {

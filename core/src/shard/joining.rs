@@ -77,6 +77,8 @@ impl Shard {
         encode: impl FnOnce(&mut Vec<u8>),
         now_ms: u64,
     ) -> Result<(), (ColdRead, Vec<u8>)> {
+        // Nobody overtakes who waits.
+        self.serve_ready(now_ms);
         let at = batch::push(&mut self.batches.open.bytes, encode);
         if let Err(cold) = self.probe(&self.batches.open.bytes[at.clone()], &mut NamesLooked::default(), now_ms) {
             return Err((cold, batch::pop(&mut self.batches.open.bytes, at)));
@@ -87,6 +89,7 @@ impl Shard {
 
     /// Adds a write to the batch that has been looked at.
     pub(super) fn join_probed(&mut self, origin: Origin, bytes: &[u8], now_ms: u64) {
+        self.serve_ready(now_ms);
         let at = batch::push(&mut self.batches.open.bytes, |out| out.extend_from_slice(bytes));
         self.take_in(origin, at, now_ms);
     }
@@ -99,8 +102,11 @@ impl Shard {
             self.batches.open.member_count += transaction.map_or(0, |transaction| transaction.count);
         }
         self.batches.open.copied_bytes += self.weigh_copies(&self.batches.open.bytes[at.clone()], now_ms);
-        let expected_bytes = self.weigh(&self.batches.open.bytes[at], now_ms);
+        let expected_bytes = self.weigh(&self.batches.open.bytes[at.clone()], now_ms);
         self.joined(Some(origin), expected_bytes);
+        if !self.waiting.is_empty() {
+            self.serve_fed(at);
+        }
     }
 
     /// Runs a read, or adds a request to the batch.
@@ -152,7 +158,8 @@ impl Shard {
     }
 
     /// Answers a request that nothing can be read for any more.
-    pub(super) fn refuse_failed(&self, origin: Origin, host: &mut impl ShardHost) {
+    pub(super) fn refuse_failed(&mut self, origin: Origin, host: &mut impl ShardHost) {
+        self.forget_waiter(origin);
         host.reply(origin, format!("-{}\r\n", CommandError::SHARD_FAILED).as_bytes());
     }
 

@@ -25,6 +25,7 @@ pub(crate) mod tests;
 #[cfg(test)]
 mod time_tests;
 mod transaction;
+mod waiting;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,6 +55,7 @@ pub use host::ShardHost;
 use open_batch::Operation;
 pub use pace::Outstanding;
 use reading::Reading;
+use waiting::Waiting;
 
 /// The threads that a shard uses.
 #[derive(Clone)]
@@ -80,6 +82,7 @@ pub struct Shard {
     reading: Reading,
     /// Transactions that wait until it is known whether what they watch is as it was; one of a connection at most.
     guarded: Vec<Waiter>,
+    waiting: Waiting,
     expiry: Expiry,
     /// Wakes the core.
     wake: Wake,
@@ -188,6 +191,7 @@ impl Shard {
             parking: Parking::default(),
             reading: Reading::default(),
             guarded: Vec::new(),
+            waiting: Waiting::default(),
             wake,
             expiry: Expiry::default(),
             disk_measured: None,
@@ -230,6 +234,7 @@ impl Shard {
             count += self.take_guarded(now_ms, host);
         }
         self.counts_changed |= count > 0;
+        self.serve_ready(now_ms);
         if std::mem::take(&mut self.expiry.goes_on) && !self.has_failed() {
             self.delete_expired(now_ms, host);
         }
@@ -247,6 +252,9 @@ impl Shard {
             return;
         }
         self.keep_to_share();
+        if !self.waiting.is_empty() {
+            self.look_again(now_ms);
+        }
         self.expiry.rounds = 0;
         self.delete_expired(now_ms, host);
         self.publish(now_ms);

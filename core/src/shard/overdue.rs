@@ -121,7 +121,7 @@ impl Shard {
                 }
                 // It waits for nothing that anybody knows of any more, and must not see what its connection writes later.
                 (Some(origin), Some(range)) => self.run_refused_read(origin, Mode::Read, &reads[range], host),
-                (Some(origin), None) => host.reply(origin, UNCERTAIN.as_bytes()),
+                (Some(origin), None) => self.leave(origin, UNCERTAIN.as_bytes(), host),
                 (None, _) => {}
             }
         }

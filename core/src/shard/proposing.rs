@@ -195,12 +195,12 @@ impl Shard {
             }
             Err(error) => {
                 self.machine.borrow_mut().untaken_bytes -= pending.replied_bytes;
-                let text = if error.is_certain() {
-                    refusal(&error)
+                let (text, is_certain) = if error.is_certain() {
+                    (refusal(&error), true)
                 } else {
-                    format!("UNCERTAIN {error}: the write may have been executed, or may be later")
+                    (format!("UNCERTAIN {error}: the write may have been executed, or may be later"), false)
                 };
-                self.answer_unreplied(&pending, None, &text, host);
+                self.answer_unreplied(&pending, None, &text, is_certain, host);
             }
         }
     }
@@ -220,6 +220,7 @@ impl Shard {
                 self.batches.replies.learn(reply.len());
             }
             match (operation.origin, &operation.read) {
+                (Some(origin), None) if !self.waiting.is_empty() && self.take_found(origin, reply, host) => {}
                 (Some(origin), _) => host.reply(origin, reply),
                 // It is answered from elsewhere.
                 (None, Some(_)) => {}
@@ -248,12 +249,20 @@ impl Shard {
             self.server.shards[self.id.index()].disk_is_full.set(1);
         }
         self.batches.pressure.cancel();
-        self.answer_unreplied(batch, Some(bytes), &refusal(error), host);
+        self.answer_unreplied(batch, Some(bytes), &refusal(error), true, host);
     }
 
     /// Answers everybody in a batch of which there are no replies: writes with the error `text`, or with the node that leads if
-    /// that is another one and the batch's `bytes`, which are in no log, are there; reads by running them.
-    fn answer_unreplied(&mut self, batch: &PendingBatch, bytes: Option<&[u8]>, text: &str, host: &mut impl ShardHost) {
+    /// that is another one and the batch's `bytes`, which are in no log, are there; reads by running them. Those for whom
+    /// something was to be taken wait on if it is certain that it was not.
+    fn answer_unreplied(
+        &mut self,
+        batch: &PendingBatch,
+        bytes: Option<&[u8]>,
+        text: &str,
+        is_certain: bool,
+        host: &mut impl ShardHost,
+    ) {
         self.batches.replies.expected_bytes -= batch.expected_bytes;
         let text = format!("-{text}\r\n");
         let redirects = bytes.and_then(|_| self.redirects());
@@ -263,15 +272,29 @@ impl Shard {
             let write = writes.as_mut().filter(|_| is_write).and_then(Iterator::next).and_then(Result::ok);
             let redirect = write.zip(redirects.as_ref()).and_then(|(write, redirects)| redirects.reply(write));
             match (operation.origin, &operation.read) {
-                (Some(origin), None) if let Some(redirect) = redirect => host.reply(origin, redirect.as_bytes()),
                 // Reads go on: behind what is still in flight, or at once.
                 (Some(origin), Some(range)) => {
                     self.run_refused_read(origin, Mode::ReadInOrder, &batch.reads[range.clone()], host);
                 }
-                (Some(origin), None) => host.reply(origin, text.as_bytes()),
+                (Some(origin), None) => {
+                    let answer = redirect.as_ref().map_or(text.as_bytes(), |redirect| redirect.as_bytes());
+                    if !(is_certain && self.take_refused(origin, answer, host)) {
+                        self.leave(origin, answer, host);
+                    }
+                }
                 (None, Some(_)) => {}
                 (None, None) => self.expiry.in_flight = false,
             }
+        }
+    }
+}
+
+impl Shard {
+    /// The refusal for a client that would wait here, if this replica does not lead its group.
+    pub(super) fn why_not_lead(&self) -> Option<String> {
+        match self.group.check_room(0) {
+            Err(error @ (ProposeError::NotLeader { .. } | ProposeError::Unconfirmed)) => Some(refusal(&error)),
+            _ => None,
         }
     }
 }

@@ -296,6 +296,7 @@ impl<'a> Keyspace<'a> {
         if prior.deadline_ms != deadline_ms {
             self.move_deadline(key, prior.deadline_ms, deadline_ms);
         }
+        self.scratch.note_written(self.db, key);
         true
     }
 

@@ -12,6 +12,7 @@ mod hashed_names;
 mod hashes;
 mod key;
 mod key_scan;
+mod key_watch;
 #[allow(clippy::module_inception, reason = "the noun that the module is named for")]
 mod keyspace;
 mod list_edits;
@@ -40,6 +41,7 @@ pub use collection::Collection;
 pub use deciding::deciding_constants;
 pub use hashes::Hash;
 pub use key::{ElementKey, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};
+pub use key_watch::WatchedKey;
 pub use keyspace::Keyspace;
 pub use lists::{End, List};
 pub use meta::{Meta, Prior, Type};

@@ -1,7 +1,9 @@
 //! Buffers and figures of a core that outlive one command.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
+use super::key_watch::{KeyWatch, WatchedKey};
 use crate::limits::SCRATCH_BYTES_MAX;
 
 /// Buffers that outlive a command, so that writing a value allocates nothing. One per core, lent to each
@@ -12,6 +14,8 @@ pub struct Scratch {
     counts: Cell<KeyCounts>,
     /// The earliest deadline that was stored, if any was.
     pub(super) earliest_deadline_ms: Option<u64>,
+    /// Keys whose writes somebody wants to hear of, if there are any.
+    watch: Option<Box<KeyWatch>>,
 }
 
 /// Counts of look-ups and expiries, for whoever publishes figures.
@@ -39,6 +43,47 @@ impl Scratch {
     /// The earliest deadline that a key got since this was asked last, if any did: a sweep that is beyond it must go back.
     pub fn take_earliest_deadline_ms(&mut self) -> Option<u64> {
         self.earliest_deadline_ms.take()
+    }
+
+    /// Has writes of `key` of database `db` noted from now on.
+    pub fn watch(&mut self, db: u8, key: &Arc<[u8]>) {
+        self.watch.get_or_insert_with(|| Box::new(KeyWatch::new())).add(db, key);
+    }
+
+    /// Has writes of `key` noted no more.
+    pub fn unwatch(&mut self, db: u8, key: &[u8]) {
+        let Some(watch) = &mut self.watch else { return };
+        watch.remove(db, key);
+        if watch.is_empty() {
+            self.watch = None;
+        }
+    }
+
+    /// Returns whether writes of some key are noted.
+    pub fn is_watching(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Returns whether writes of `key` are noted.
+    pub fn watches(&self, db: u8, key: &[u8]) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.has(db, key))
+    }
+
+    /// Notes that `key` was written, or is to be looked at as if it were.
+    pub fn note_written(&mut self, db: u8, key: &[u8]) {
+        if let Some(watch) = &mut self.watch {
+            watch.note(db, key);
+        }
+    }
+
+    /// Returns whether watched keys were written since [`Scratch::take_written`].
+    pub fn has_written(&self) -> bool {
+        self.watch.as_ref().is_some_and(|watch| watch.has_written())
+    }
+
+    /// The watched keys that were written since this was asked last, in the order of their first write.
+    pub fn take_written(&mut self) -> Vec<WatchedKey> {
+        self.watch.as_mut().map(|watch| watch.take_written()).unwrap_or_default()
     }
 
     pub(super) fn count_lookup(&self, found: bool) {

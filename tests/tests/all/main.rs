@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod alone;
+mod blocking;
+mod blocking_load;
 mod clients;
 mod cluster;
 mod cold;

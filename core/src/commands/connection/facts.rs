@@ -299,6 +299,32 @@ pub static CLIENT_SETNAME: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `CLIENT UNBLOCK`.
+pub static CLIENT_UNBLOCK: Facts = Facts {
+    name: "client|unblock",
+    arity: -3,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous", "@connection"],
+    group: Group::Connection,
+    since: "5.0.0",
+    complexity: "O(log N) where N is the number of client connections",
+    summary: "Unblock a client blocked in a blocking command from a different connection",
+    arguments: &[
+        Argument { name: "client-id", kind: "integer", ..Argument::BLANK },
+        Argument {
+            name: "timeout_error",
+            kind: "oneof",
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "timeout", kind: "pure-token", token: Some("TIMEOUT"), ..Argument::BLANK },
+                Argument { name: "error", kind: "pure-token", token: Some("ERROR"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
 /// `ECHO`.
 pub static ECHO: Facts = Facts {
     name: "echo",

@@ -27,4 +27,5 @@ static CLIENT: &[Command] = &[
     Command::session(828, &facts::CLIENT_REPLY),
     Command::session(829, &newer_facts::CLIENT_SETINFO),
     Command::session(830, &facts::CLIENT_SETNAME),
+    Command::session(831, &facts::CLIENT_UNBLOCK),
 ];

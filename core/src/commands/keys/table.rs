@@ -2,9 +2,11 @@
 
 use super::{del, expiry, facts, flush, moving, object, scan};
 use crate::commands::facts::{Facts, Flags};
-use crate::commands::{Command, Merge, MultiShard, Rows, Scatter, help};
+use crate::commands::{Command, Feeds, Merge, MultiShard, Rows, Scatter, help};
 
 const SUM: Scatter = Scatter::Split { step: 1, merge: Merge::Sum };
+
+const TO_SECOND: Feeds = Feeds::Many(2, None);
 
 /// The commands on keys of any type.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -22,11 +24,19 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(112, &facts::PTTL, expiry::pttl).reads(Rows::Keys),
     Command::read(113, &facts::EXPIRETIME, expiry::expiretime).reads(Rows::Keys),
     Command::read(114, &facts::PEXPIRETIME, expiry::pexpiretime).reads(Rows::Keys),
-    Command::write(115, &facts::RENAME, moving::rename).reads(Rows::Whole).in_steps(MultiShard::Rename),
-    Command::write(116, &facts::RENAMENX, moving::renamenx).if_absent().reads(Rows::Whole).in_steps(MultiShard::Rename),
+    Command::write(115, &facts::RENAME, moving::rename)
+        .reads(Rows::Whole)
+        .feeding(TO_SECOND)
+        .in_steps(MultiShard::Rename),
+    Command::write(116, &facts::RENAMENX, moving::renamenx)
+        .if_absent()
+        .reads(Rows::Whole)
+        .feeding(TO_SECOND)
+        .in_steps(MultiShard::Rename),
     Command::write(117, &facts::COPY, moving::copy)
         .if_absent_unless("REPLACE")
         .reads(Rows::Whole)
+        .feeding(TO_SECOND)
         .in_steps(MultiShard::Copy),
     Command::read(118, &facts::SCAN, scan::scan).in_steps(MultiShard::Scan),
     Command::read(119, &facts::KEYS, scan::keys).in_steps(MultiShard::Keys),
@@ -63,7 +73,7 @@ pub(in crate::commands) static INTERNAL: &[Command] = &[
     Command::write(DELETE_EXPIRED, &EXPIRE, expiry::step_expire).reads(Rows::Due).scattered(Scatter::None),
     Command::read(STEP_SCAN, &SCAN, scan::step_scan).scattered(Scatter::None),
     Command::read(STEP_READ, &READ, moving::step_read),
-    Command::write(STEP_WRITE, &WRITE, moving::step_write).reads(Rows::Keys),
+    Command::write(STEP_WRITE, &WRITE, moving::step_write).reads(Rows::Keys).feeding(Feeds::Many(1, None)),
     Command::write(STEP_DELETE, &DELETE, moving::step_delete),
 ];
 

@@ -4,6 +4,176 @@
 
 use crate::commands::facts::{Argument, BeginSearch, Deprecation, Facts, FindKeys, Flags, Group, KeySpec};
 
+/// `BLMOVE`.
+pub static BLMOVE: Facts = Facts {
+    name: "blmove",
+    arity: 6,
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::NOSCRIPT).and(Flags::BLOCKING),
+    keys: (1, 2, 1),
+    categories: &["@write", "@list", "@slow", "@blocking"],
+    key_specs: &[
+        KeySpec {
+            flags: &["RW", "access", "delete"],
+            notes: None,
+            begin: BeginSearch::Index(1),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+        KeySpec {
+            flags: &["RW", "insert"],
+            notes: None,
+            begin: BeginSearch::Index(2),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+    ],
+    group: Group::List,
+    since: "6.2.0",
+    complexity: "O(1)",
+    summary: "Pop an element from a list, push it to another list and return it; or block until one is available",
+    arguments: &[
+        Argument { name: "source", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "destination", kind: "key", key_spec: Some(1), ..Argument::BLANK },
+        Argument {
+            name: "wherefrom",
+            kind: "oneof",
+            arguments: &[
+                Argument { name: "left", kind: "pure-token", token: Some("LEFT"), ..Argument::BLANK },
+                Argument { name: "right", kind: "pure-token", token: Some("RIGHT"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "whereto",
+            kind: "oneof",
+            arguments: &[
+                Argument { name: "left", kind: "pure-token", token: Some("LEFT"), ..Argument::BLANK },
+                Argument { name: "right", kind: "pure-token", token: Some("RIGHT"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument { name: "timeout", kind: "double", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BLMPOP`.
+pub static BLMPOP: Facts = Facts {
+    name: "blmpop",
+    arity: -5,
+    flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::MOVABLEKEYS),
+    categories: &["@write", "@list", "@slow", "@blocking"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(2),
+        find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+    }],
+    group: Group::List,
+    since: "7.0.0",
+    complexity: "O(N+M) where N is the number of provided keys and M is the number of elements returned.",
+    summary: "Pop elements from a list, or block until one is available",
+    arguments: &[
+        Argument { name: "timeout", kind: "double", ..Argument::BLANK },
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument {
+            name: "where",
+            kind: "oneof",
+            arguments: &[
+                Argument { name: "left", kind: "pure-token", token: Some("LEFT"), ..Argument::BLANK },
+                Argument { name: "right", kind: "pure-token", token: Some("RIGHT"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument { name: "count", kind: "integer", token: Some("COUNT"), flags: &["optional"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BLPOP`.
+pub static BLPOP: Facts = Facts {
+    name: "blpop",
+    arity: -3,
+    flags: Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::BLOCKING),
+    keys: (1, -2, 1),
+    categories: &["@write", "@list", "@slow", "@blocking"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: -2, step: 1, limit: 0 },
+    }],
+    group: Group::List,
+    since: "2.0.0",
+    complexity: "O(N) where N is the number of provided keys.",
+    summary: "Remove and get the first element in a list, or block until one is available",
+    history: &[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")],
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument { name: "timeout", kind: "double", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BRPOP`.
+pub static BRPOP: Facts = Facts {
+    name: "brpop",
+    arity: -3,
+    flags: Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::BLOCKING),
+    keys: (1, -2, 1),
+    categories: &["@write", "@list", "@slow", "@blocking"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: -2, step: 1, limit: 0 },
+    }],
+    group: Group::List,
+    since: "2.0.0",
+    complexity: "O(N) where N is the number of provided keys.",
+    summary: "Remove and get the last element in a list, or block until one is available",
+    history: &[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")],
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument { name: "timeout", kind: "double", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BRPOPLPUSH`.
+pub static BRPOPLPUSH: Facts = Facts {
+    name: "brpoplpush",
+    arity: 4,
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::NOSCRIPT).and(Flags::BLOCKING),
+    keys: (1, 2, 1),
+    categories: &["@write", "@list", "@slow", "@blocking"],
+    key_specs: &[
+        KeySpec {
+            flags: &["RW", "access", "delete"],
+            notes: None,
+            begin: BeginSearch::Index(1),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+        KeySpec {
+            flags: &["RW", "insert"],
+            notes: None,
+            begin: BeginSearch::Index(2),
+            find: FindKeys::Range { last: 0, step: 1, limit: 0 },
+        },
+    ],
+    group: Group::List,
+    since: "2.2.0",
+    complexity: "O(1)",
+    summary: "Pop an element from a list, push it to another list and return it; or block until one is available",
+    history: &[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")],
+    deprecation: Some(Deprecation { since: "6.2.0", replaced_by: "`BLMOVE` with the `RIGHT` and `LEFT` arguments" }),
+    arguments: &[
+        Argument { name: "source", kind: "key", key_spec: Some(0), ..Argument::BLANK },
+        Argument { name: "destination", kind: "key", key_spec: Some(1), ..Argument::BLANK },
+        Argument { name: "timeout", kind: "double", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
 /// `LINDEX`.
 pub static LINDEX: Facts = Facts {
     name: "lindex",

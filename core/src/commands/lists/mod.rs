@@ -1,5 +1,6 @@
 //! The commands on lists: their facts, their rows in the table, and their handlers.
 
+mod blocking;
 pub(super) mod facts;
 mod handlers;
 mod moving;

@@ -8,7 +8,7 @@ use crate::commands::{Args, CommandError, Context};
 
 type Outcome = Result<(), CommandError>;
 
-fn parse_end(word: &[u8]) -> Result<End, CommandError> {
+pub(super) fn parse_end(word: &[u8]) -> Result<End, CommandError> {
     match word.to_ascii_lowercase().as_slice() {
         b"left" => Ok(End::Head),
         b"right" => Ok(End::Tail),
@@ -16,21 +16,39 @@ fn parse_end(word: &[u8]) -> Result<End, CommandError> {
     }
 }
 
+/// The arguments of LMPOP: from which keys, at which end and how many.
+pub(super) struct PopFirst<'a> {
+    keys: Args<'a>,
+    end: End,
+    count: u64,
+}
+
+impl<'a> PopFirst<'a> {
+    /// Reads `numkeys key [key …] LEFT | RIGHT [COUNT count]`.
+    pub(super) fn read(args: Args<'a>) -> Result<PopFirst<'a>, CommandError> {
+        let Some((keys, [end, options @ ..])) = read_counted_keys(args)? else { return Err(CommandError::SYNTAX) };
+        Ok(PopFirst { keys, end: parse_end(end)?, count: read_pop_count(options)? })
+    }
+
+    /// Pops from the first list that there is.
+    pub(super) fn run(self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Outcome {
+        for key in self.keys {
+            let Some(mut list) = context.keyspace.list(key)? else { continue };
+            reply.array(2);
+            reply.bulk(key);
+            reply.array(self.count.min(list.len()) as usize);
+            list.pop(&mut context.keyspace, self.end, self.count, &mut |value| reply.bulk(value))?;
+            list.save(&mut context.keyspace);
+            return Ok(());
+        }
+        reply.null_array();
+        Ok(())
+    }
+}
+
 /// `LMPOP numkeys key [key …] LEFT | RIGHT [COUNT count]`
 pub(super) fn lmpop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let Some((keys, [end, options @ ..])) = read_counted_keys(&args[1..])? else { return Err(CommandError::SYNTAX) };
-    let (end, count) = (parse_end(end)?, read_pop_count(options)?);
-    for key in keys {
-        let Some(mut list) = context.keyspace.list(key)? else { continue };
-        reply.array(2);
-        reply.bulk(key);
-        reply.array(count.min(list.len()) as usize);
-        list.pop(&mut context.keyspace, end, count, &mut |value| reply.bulk(value))?;
-        list.save(&mut context.keyspace);
-        return Ok(());
-    }
-    reply.null_array();
-    Ok(())
+    PopFirst::read(&args[1..])?.run(context, reply)
 }
 
 /// `LMOVE source destination LEFT | RIGHT LEFT | RIGHT`
@@ -44,7 +62,13 @@ pub(super) fn rpoplpush(context: &mut Context<'_>, args: Args<'_>, reply: &mut R
     move_element(context, args, reply, End::Tail, End::Head)
 }
 
-fn move_element(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, from: End, to: End) -> Outcome {
+pub(super) fn move_element(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+    from: End,
+    to: End,
+) -> Outcome {
     let Some(mut source) = context.keyspace.list(args[1])? else {
         reply.null();
         return Ok(());

@@ -4,6 +4,90 @@
 
 use crate::commands::facts::{Argument, BeginSearch, Deprecation, Facts, FindKeys, Flags, Group, KeySpec};
 
+/// `BZMPOP`.
+pub static BZMPOP: Facts = Facts {
+    name: "bzmpop",
+    arity: -5,
+    flags: Flags::WRITE.and(Flags::BLOCKING).and(Flags::MOVABLEKEYS),
+    categories: &["@write", "@sortedset", "@slow", "@blocking"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(2),
+        find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
+    }],
+    group: Group::SortedSet,
+    since: "7.0.0",
+    complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of elements in the sorted set, and M being the number of elements popped.",
+    summary: "Remove and return members with scores in a sorted set or block until one is available",
+    arguments: &[
+        Argument { name: "timeout", kind: "double", ..Argument::BLANK },
+        Argument { name: "numkeys", kind: "integer", ..Argument::BLANK },
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument {
+            name: "where",
+            kind: "oneof",
+            arguments: &[
+                Argument { name: "min", kind: "pure-token", token: Some("MIN"), ..Argument::BLANK },
+                Argument { name: "max", kind: "pure-token", token: Some("MAX"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument { name: "count", kind: "integer", token: Some("COUNT"), flags: &["optional"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BZPOPMAX`.
+pub static BZPOPMAX: Facts = Facts {
+    name: "bzpopmax",
+    arity: -3,
+    flags: Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::BLOCKING).and(Flags::FAST),
+    keys: (1, -2, 1),
+    categories: &["@write", "@sortedset", "@fast", "@blocking"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: -2, step: 1, limit: 0 },
+    }],
+    group: Group::SortedSet,
+    since: "5.0.0",
+    complexity: "O(log(N)) with N being the number of elements in the sorted set.",
+    summary: "Remove and return the member with the highest score from one or more sorted sets, or block until one is available",
+    history: &[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")],
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument { name: "timeout", kind: "double", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `BZPOPMIN`.
+pub static BZPOPMIN: Facts = Facts {
+    name: "bzpopmin",
+    arity: -3,
+    flags: Flags::WRITE.and(Flags::NOSCRIPT).and(Flags::BLOCKING).and(Flags::FAST),
+    keys: (1, -2, 1),
+    categories: &["@write", "@sortedset", "@fast", "@blocking"],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "delete"],
+        notes: None,
+        begin: BeginSearch::Index(1),
+        find: FindKeys::Range { last: -2, step: 1, limit: 0 },
+    }],
+    group: Group::SortedSet,
+    since: "5.0.0",
+    complexity: "O(log(N)) with N being the number of elements in the sorted set.",
+    summary: "Remove and return the member with the lowest score from one or more sorted sets, or block until one is available",
+    history: &[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")],
+    arguments: &[
+        Argument { name: "key", kind: "key", key_spec: Some(0), flags: &["multiple"], ..Argument::BLANK },
+        Argument { name: "timeout", kind: "double", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
 /// `ZADD`.
 pub static ZADD: Facts = Facts {
     name: "zadd",

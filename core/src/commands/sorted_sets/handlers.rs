@@ -218,31 +218,49 @@ fn pop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: Sc
     Ok(())
 }
 
+/// The arguments of ZMPOP: from which keys, at which end and how many.
+pub(super) struct PopFirst<'a> {
+    keys: Args<'a>,
+    end: ScoreEnd,
+    count: u64,
+}
+
+impl<'a> PopFirst<'a> {
+    /// Reads `numkeys key [key …] MIN | MAX [COUNT count]`.
+    pub(super) fn read(args: Args<'a>) -> Result<PopFirst<'a>, CommandError> {
+        let Some((keys, [end, options @ ..])) = read_counted_keys(args)? else { return Err(CommandError::SYNTAX) };
+        let end = match end.to_ascii_lowercase().as_slice() {
+            b"min" => ScoreEnd::Lowest,
+            b"max" => ScoreEnd::Highest,
+            _ => return Err(CommandError::SYNTAX),
+        };
+        Ok(PopFirst { keys, end, count: read_pop_count(options)? })
+    }
+
+    /// Pops from the first sorted set that there is.
+    pub(super) fn run(self, context: &mut Context<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+        for key in self.keys {
+            let Some(mut sorted_set) = context.keyspace.sorted_set(key)? else { continue };
+            let popped = self.count.min(sorted_set.len());
+            reply.array(2);
+            reply.bulk(key);
+            reply.array(popped as usize);
+            sorted_set.pop(&mut context.keyspace, self.end, popped, &mut |member, score| {
+                reply.array(2);
+                reply.bulk(member);
+                reply.double(score);
+            })?;
+            sorted_set.save(&mut context.keyspace)?;
+            return Ok(());
+        }
+        reply.null_array();
+        Ok(())
+    }
+}
+
 /// `ZMPOP numkeys key [key …] MIN | MAX [COUNT count]`
 pub(super) fn zmpop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    let Some((keys, [end, options @ ..])) = read_counted_keys(&args[1..])? else { return Err(CommandError::SYNTAX) };
-    let end = match end.to_ascii_lowercase().as_slice() {
-        b"min" => ScoreEnd::Lowest,
-        b"max" => ScoreEnd::Highest,
-        _ => return Err(CommandError::SYNTAX),
-    };
-    let count = read_pop_count(options)?;
-    for key in keys {
-        let Some(mut sorted_set) = context.keyspace.sorted_set(key)? else { continue };
-        let popped = count.min(sorted_set.len());
-        reply.array(2);
-        reply.bulk(key);
-        reply.array(popped as usize);
-        sorted_set.pop(&mut context.keyspace, end, popped, &mut |member, score| {
-            reply.array(2);
-            reply.bulk(member);
-            reply.double(score);
-        })?;
-        sorted_set.save(&mut context.keyspace)?;
-        return Ok(());
-    }
-    reply.null_array();
-    Ok(())
+    PopFirst::read(&args[1..])?.run(context, reply)
 }
 
 /// `ZRANK key member`

@@ -1,6 +1,7 @@
 //! The commands on sorted sets: their facts, their rows in the table, and their handlers.
 
 mod algebra;
+mod blocking;
 pub(super) mod facts;
 mod handlers;
 mod ranges;

@@ -2,17 +2,30 @@
 
 use basalt_storage::keyspace::Type;
 
-use super::{algebra, facts, handlers, ranges, removal};
-use crate::commands::{Command, Copies, Rows};
+use super::{algebra, blocking, facts, handlers, ranges, removal};
+use crate::commands::{Command, Copies, Feeds, Rows, Waits};
 
 const MEMBERS: Rows = Rows::elements(Type::SortedSet, 2, 1);
 /// Members behind their scores. A score that changes is a row that goes.
 const SCORES: Rows = Rows::elements(Type::SortedSet, 3, 2).removed().after(&["NX", "XX", "GT", "LT", "CH", "INCR"]);
 
+/// Scores and members, by pairs; ZADD's options make one more of them now and then.
+const MEMBERS_FED: Feeds = Feeds::Elements { kind: Type::SortedSet, from: 2, step: 2 };
+const STORED: Feeds = Feeds::Many(1, Some(Type::SortedSet));
+
+const KEYS: Waits = Waits::keys(Type::SortedSet);
+const COUNTED: Waits = Waits::counted(Type::SortedSet);
+
 /// The commands on sorted sets.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
-    Command::write(501, &facts::ZADD, handlers::zadd).reads(SCORES),
-    Command::write(502, &facts::ZINCRBY, handlers::zincrby).reads(Rows::element(Type::SortedSet, 3).removed()),
+    Command::write(501, &facts::ZADD, handlers::zadd).reads(SCORES).feeding(Feeds::Elements {
+        kind: Type::SortedSet,
+        from: 2,
+        step: 2,
+    }),
+    Command::write(502, &facts::ZINCRBY, handlers::zincrby)
+        .reads(Rows::element(Type::SortedSet, 3).removed())
+        .feeding(MEMBERS_FED),
     Command::write(503, &facts::ZREM, handlers::zrem).reads(MEMBERS.removed()),
     Command::read(504, &facts::ZCARD, handlers::zcard).reads(Rows::Keys),
     Command::read(505, &facts::ZSCORE, handlers::zscore).reads(MEMBERS),
@@ -35,12 +48,15 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(522, &facts::ZRANDMEMBER, handlers::zrandmember).draws().reads(Rows::Drawn(Type::SortedSet)),
     Command::read(523, &facts::ZSCAN, handlers::zscan),
     Command::write(524, &facts::ZMPOP, handlers::zmpop).returning(),
-    Command::write(525, &facts::ZRANGESTORE, ranges::zrangestore).copying(Copies::Sources),
+    Command::write(525, &facts::ZRANGESTORE, ranges::zrangestore).copying(Copies::Sources).feeding(STORED),
     Command::read(526, &facts::ZUNION, algebra::zunion),
     Command::read(527, &facts::ZINTER, algebra::zinter),
     Command::read(528, &facts::ZDIFF, algebra::zdiff),
     Command::read(529, &facts::ZINTERCARD, algebra::zintercard),
-    Command::write(530, &facts::ZUNIONSTORE, algebra::zunionstore).copying(Copies::Sources),
-    Command::write(531, &facts::ZINTERSTORE, algebra::zinterstore).copying(Copies::Sources),
-    Command::write(532, &facts::ZDIFFSTORE, algebra::zdiffstore).copying(Copies::Sources),
+    Command::write(530, &facts::ZUNIONSTORE, algebra::zunionstore).copying(Copies::Sources).feeding(STORED),
+    Command::write(531, &facts::ZINTERSTORE, algebra::zinterstore).copying(Copies::Sources).feeding(STORED),
+    Command::write(532, &facts::ZDIFFSTORE, algebra::zdiffstore).copying(Copies::Sources).feeding(STORED),
+    Command::write(533, &facts::BZPOPMIN, blocking::bzpopmin).returning().waiting(KEYS),
+    Command::write(534, &facts::BZPOPMAX, blocking::bzpopmax).returning().waiting(KEYS),
+    Command::write(535, &facts::BZMPOP, blocking::bzmpop).returning().waiting(COUNTED),
 ];

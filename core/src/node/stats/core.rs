@@ -76,6 +76,10 @@ pub struct CoreStats {
     pub outbox_requests_bytes: Figure,
     /// Bytes of replies that wait in the core to be delivered here or elsewhere.
     pub outbox_replies_bytes: Figure,
+    /// Times that a client of this core has ceased to wait for keys, of those that were counted when it began.
+    pub waits_ended: Figure,
+    /// Clients that wait for keys, and no longer than for some time.
+    pub waits_with_deadline: Figure,
     /// Error replies sent to clients, by code.
     pub error_replies: ErrorCounts,
     /// Commands taken per second lately.
@@ -124,6 +128,8 @@ impl CoreStats {
             watched_keys: Figure::default(),
             outbox_requests_bytes: Figure::default(),
             outbox_replies_bytes: Figure::default(),
+            waits_ended: Figure::default(),
+            waits_with_deadline: Figure::default(),
             error_replies: ErrorCounts::default(),
             commands_per_s: Figure::default(),
             bytes_in_per_s: Figure::default(),

@@ -177,6 +177,12 @@ pub struct ShardStats {
     pub batches: Counter,
     /// Writes proposed, in all entries.
     pub writes: Counter,
+    /// Times that a client has come to wait for keys of this shard, and of others if it waits for such; the last to know counts.
+    pub waits_begun: Figure,
+    /// Clients that wait for keys of this shard.
+    pub waiters: Figure,
+    /// Bytes of memory that they hold, about.
+    pub waiter_bytes: Figure,
     /// Bytes of requests that wait in the shard: for their batch, for its outcome, for rows.
     pub request_bytes: Figure,
     /// Bytes of replies that were made and not taken.
@@ -241,6 +247,8 @@ impl ShardStats {
             &self.disk_bytes,
             &self.request_bytes,
             &self.reply_bytes,
+            &self.waiters,
+            &self.waiter_bytes,
             &self.slow_down_us,
             &self.disk_is_full,
             &self.unsaved_changes,

@@ -115,6 +115,9 @@ impl Shard {
             self.refuse_failed(*origin, host);
             return Ok(());
         }
+        if *mode == Mode::Write && self.leaves_untried(*origin, host) {
+            return Ok(());
+        }
         let (is_overtaken, has_failed) = (progress.is_overtaken(), progress.has_failed());
         match mode {
             // The entry meets what was met here, and goes its own way with it.

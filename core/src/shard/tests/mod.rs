@@ -7,6 +7,7 @@ mod overdue;
 mod reading;
 mod replies;
 mod transactions;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::path::Path;

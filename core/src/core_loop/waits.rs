@@ -1,0 +1,367 @@
+//! Clients of this core that wait for elements of keys (BLPOP and the like).
+//!
+//! A client that waits has a place in the order of its connection's replies, and nothing of its connection is run behind it. It
+//! waits in the shards of its keys ([`crate::shard::Shard::wait`]), each of which has one request of it open and answers that
+//! once. The first reply with something ends the wait in the others; the client is answered when all have let go of it.
+//!
+//! What a newcomer would get wrong: of several shards the first key that is there is wanted, in the order in which the client has
+//! named them. So they are all asked before the client waits in any.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use basalt_net::resp::{Protocol, Reply, value};
+use basalt_net::ring::ConnId;
+
+use super::core::Core;
+use crate::clients::{Connection, Expects, ReplyMode, Wait, WaitPart, WaitStage};
+use crate::commands::table::{STEP_LOOK, STEP_MOVE};
+use crate::commands::{Args, Command, CommandError, Run, WaitCall, Waits, is_nothing, run_on_nothing};
+use crate::entry::request::{self, Mode, RequestHeader};
+use crate::entry::waiting::{Pop, WaitOrder};
+use crate::ids::{Origin, ShardId, Ticket};
+use crate::limits;
+use crate::mail::{Message, Unblocking};
+
+/// The reply to clients that wait when the node stops, in the words that Redis has for the loss of a master.
+const STOPPING: &[u8] =
+    b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
+
+const BY_COMMAND: &[u8] = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+
+/// The moments at which waits end.
+#[derive(Debug, Default)]
+pub(super) struct WaitDeadlines {
+    /// With numbers that make them different.
+    by_time: BTreeMap<(Instant, u64), ConnId>,
+    next: u64,
+}
+
+impl WaitDeadlines {
+    fn add(&mut self, at: Instant, connection: ConnId) -> (Instant, u64) {
+        let deadline = (at, self.next);
+        self.next += 1;
+        self.by_time.insert(deadline, connection);
+        deadline
+    }
+
+    fn pop_due(&mut self, now: Instant) -> Option<ConnId> {
+        let first = self.by_time.first_entry().filter(|first| first.key().0 <= now)?;
+        Some(first.remove())
+    }
+
+    /// The time until the next one, if there is one.
+    pub(super) fn next_in(&self, now: Instant) -> Option<Duration> {
+        let (&(at, _), _) = self.by_time.first_key_value()?;
+        Some(at.saturating_duration_since(now).max(limits::WAIT_SLEEP_MIN))
+    }
+}
+
+/// The reply to a client whose time is over.
+fn over(protocol: Protocol) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    Reply::new(&mut bytes, protocol).null_array();
+    bytes
+}
+
+impl Core {
+    /// Starts a command that waits if its keys have nothing for it.
+    pub(super) fn begin_wait(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        waits: Waits,
+        run: Run,
+        args: Args<'_>,
+    ) {
+        let call = match self.check_wait(connection, command, waits, run, args) {
+            Ok(call) => call,
+            Err(error) => return self.fail(connection, command.id, &error),
+        };
+        let keys = &args[call.keys.clone()];
+        let mut parts: Vec<WaitPart> = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            let shard = self.routing.router.shard_of(key);
+            match parts.iter_mut().find(|part| part.shard == shard) {
+                Some(part) => part.keys.push(index),
+                None => parts.push(WaitPart { shard, keys: vec![index], ticket: None }),
+            }
+        }
+        let copied = |args: Args<'_>| args.iter().map(|&arg| Box::from(arg)).collect();
+        // The number of keys is that of a call.
+        let before_end = call.keys.start - usize::from(call.is_counted);
+        let pop = Pop {
+            command: command.id,
+            call: if waits.has_destination() { STEP_MOVE } else { command.id },
+            protocol: connection.session.protocol,
+            db: connection.session.db,
+            kind: waits.kind,
+            has_destination: waits.has_destination(),
+            is_counted: call.is_counted,
+            before: copied(&args[1..before_end]),
+            after: copied(&args[call.keys.end..]),
+        };
+        let silent = connection.session.reply_mode != ReplyMode::On;
+        let place = connection.open_place(Expects::of(command, args), true, silent);
+        let mut wait = Wait::new(place, pop, keys, parts);
+        // Whoever sends nothing more gets what there is, and is not waited for.
+        let timeout = if connection.ended { Some(Duration::ZERO) } else { call.timeout };
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        wait.deadline = deadline.map(|at| self.clients.waits.add(at, connection.ring));
+        let with_deadline = &self.stats().waits_with_deadline;
+        with_deadline.set(with_deadline.get() + u64::from(wait.deadline.is_some()));
+        connection.session.claim = Some(wait.claim.clone());
+        connection.barrier = true;
+        if wait.parts.len() > 1 {
+            self.look_first(connection, wait);
+        } else {
+            self.wait_in_shards(connection, wait);
+        }
+    }
+
+    /// Reads a call, and says what is wrong with it.
+    fn check_wait(
+        &self,
+        connection: &Connection,
+        command: &Command,
+        waits: Waits,
+        run: Run,
+        args: Args<'_>,
+    ) -> Result<WaitCall, CommandError> {
+        let mut nothing = Vec::new();
+        run_on_nothing(run, args, &mut Reply::new(&mut nothing, connection.session.protocol))?;
+        let call = waits.read(args)?;
+        let (count, most) = (call.keys.len(), limits::WAITED_KEYS_MAX);
+        if count > most {
+            return Err(CommandError::owned(format!(
+                "ERR a command may wait for {most} keys at most, not for {count}"
+            )));
+        }
+        let router = &self.routing.router;
+        if waits.has_destination() {
+            let mut shards = command.keys(args).map(|key| router.shard_of(args[key]));
+            let first = shards.next();
+            if shards.any(|shard| Some(shard) != first) {
+                return Err(CommandError::CROSS_SHARD);
+            }
+        }
+        Ok(call)
+    }
+
+    /// Asks all shards which of the keys are there.
+    fn look_first(&mut self, connection: &mut Connection, mut wait: Wait) {
+        wait.stage = WaitStage::Looking;
+        wait.asked = wait.parts.len();
+        let Pop { protocol, db, command, .. } = wait.pop;
+        let header = RequestHeader { asked: command, ..RequestHeader::new(protocol, db, STEP_LOOK) };
+        for (number, part) in (0..).zip(&wait.parts) {
+            let encode = |out: &mut Vec<u8>| {
+                request::encode(out, header, part.keys.iter().map(|&index| &*wait.keys[index]));
+            };
+            self.send(connection, wait.place, number, part.shard, Mode::Read, None, encode);
+        }
+        connection.wait = Some(Box::new(wait));
+    }
+
+    /// Has the first key that is there asked for something.
+    fn try_first(&mut self, connection: &mut Connection, mut wait: Wait, first: usize) {
+        wait.stage = WaitStage::Trying;
+        wait.asked = 1;
+        let of_first = |part: &&WaitPart| part.keys.contains(&first);
+        let shard = wait.parts.iter().find(of_first).expect("every key is one of a part").shard;
+        let encode = |out: &mut Vec<u8>| wait.pop.encode(out, [&*wait.keys[first]].into_iter());
+        self.send(connection, wait.place, 0, shard, Mode::Write, None, encode);
+        connection.wait = Some(Box::new(wait));
+    }
+
+    /// Has the client wait in the shards of its keys.
+    fn wait_in_shards(&mut self, connection: &mut Connection, mut wait: Wait) {
+        wait.stage = WaitStage::Waiting;
+        for index in 0..wait.parts.len() {
+            let ticket = self.ticket(connection, wait.place, index as u32);
+            wait.parts[index].ticket = Some(ticket);
+        }
+        let client = connection.ring.index() as u32;
+        for part in &wait.parts {
+            let keys = part.keys.iter().map(|&key| wait.keys[key].clone()).collect();
+            let order = WaitOrder { pop: wait.pop.clone(), keys, claim: wait.claim.clone() };
+            let ticket = part.ticket.expect("it was given above");
+            self.ask_shard_to_wait(part.shard, Origin { core: self.id, client, ticket }, order);
+        }
+        // The shards have them now.
+        wait.keys = Vec::new();
+        wait.parts.iter_mut().for_each(|part| part.keys = Vec::new());
+        connection.wait = Some(Box::new(wait));
+    }
+
+    fn ask_shard_to_wait(&mut self, shard: ShardId, origin: Origin, order: WaitOrder) {
+        match self.routing.router.core_of(shard) {
+            Some(core) if self.seat(shard).is_none() && core != self.id => {
+                self.stats().forwarded.add(1);
+                self.outbox.control(core, Message::Wait(origin, shard, Box::new(order)));
+            }
+            _ => self.wait_in_shard(shard, origin, order),
+        }
+    }
+
+    /// Has a client, of this core or another, wait in a shard of this core.
+    pub(super) fn wait_in_shard(&mut self, shard: ShardId, origin: Origin, order: WaitOrder) {
+        match self.shards.get_mut(shard.index()).and_then(Option::as_mut) {
+            Some(local) if !local.takes_nothing() => local.wait(origin, order, self.clock.now_ms, &mut self.outbox),
+            _ => self.refuse_away(shard, origin),
+        }
+    }
+
+    /// Has a client wait in a shard of this core no more.
+    pub(super) fn end_wait_in_shard(&mut self, shard: ShardId, origin: Origin) {
+        if let Some(local) = self.shards.get_mut(shard.index()).and_then(Option::as_mut) {
+            local.end_wait(origin, &mut self.outbox);
+        }
+    }
+
+    /// Takes a shard's reply to a part of a connection's wait.
+    pub(super) fn wait_answered(&mut self, connection: &mut Connection, part: usize, reply: &[u8]) {
+        let Some(mut wait) = connection.wait.take().map(|wait| *wait) else { return };
+        match wait.stage {
+            WaitStage::Looking => {
+                wait.asked -= 1;
+                match value::read_integer(reply) {
+                    Some(index) => {
+                        let here = usize::try_from(index).ok().and_then(|index| wait.parts[part].keys.get(index));
+                        wait.first = wait.first.into_iter().chain(here.copied()).min();
+                    }
+                    None => wait.take_reply(reply),
+                }
+                match wait.first {
+                    _ if wait.asked > 0 => connection.wait = Some(Box::new(wait)),
+                    _ if wait.reply.is_some() || wait.ending.is_some() => self.finish_wait(connection, wait),
+                    Some(first) => self.try_first(connection, wait, first),
+                    None => self.wait_in_shards(connection, wait),
+                }
+            }
+            WaitStage::Trying => {
+                if !is_nothing(reply) {
+                    wait.take_reply(reply);
+                }
+                if wait.reply.is_some() || wait.ending.is_some() {
+                    self.finish_wait(connection, wait);
+                } else {
+                    self.wait_in_shards(connection, wait);
+                }
+            }
+            WaitStage::Waiting => {
+                wait.parts[part].ticket = None;
+                wait.take_reply(reply);
+                if wait.is_answered() {
+                    return self.finish_wait(connection, wait);
+                }
+                if wait.reply.is_some() || wait.ending.is_some() {
+                    self.tell_of_end(connection.ring, &mut wait);
+                }
+                connection.wait = Some(Box::new(wait));
+            }
+        }
+    }
+
+    /// Answers a client that waits no more.
+    fn finish_wait(&mut self, connection: &mut Connection, mut wait: Wait) {
+        self.close_wait(&mut wait);
+        connection.session.claim = None;
+        let ending = wait.ending.unwrap_or_else(|| over(wait.pop.protocol));
+        self.fill(connection, wait.place, &wait.reply.unwrap_or(ending));
+    }
+
+    /// Ends a connection's wait with `ending`, unless something is being taken for its client. False if it does not wait.
+    pub(super) fn end_wait(&mut self, connection: &mut Connection, ending: impl FnOnce(Protocol) -> Vec<u8>) -> bool {
+        let Some(mut wait) = connection.wait.take() else { return false };
+        let protocol = wait.pop.protocol;
+        wait.ending.get_or_insert_with(|| ending(protocol));
+        if wait.stage == WaitStage::Waiting {
+            self.tell_of_end(connection.ring, &mut wait);
+        }
+        connection.wait = Some(wait);
+        true
+    }
+
+    /// Ends the wait of a connection that is gone.
+    pub(super) fn forget_wait(&mut self, connection: &mut Connection) {
+        if let Some(mut wait) = connection.wait.take() {
+            self.tell_of_end(connection.ring, &mut wait);
+            self.close_wait(&mut wait);
+        }
+    }
+
+    /// Has nobody take anything for a wait any more, and tells the shards that have not answered.
+    fn tell_of_end(&mut self, connection: ConnId, wait: &mut Wait) {
+        if std::mem::replace(&mut wait.is_told, true) {
+            return;
+        }
+        self.end_claim(wait);
+        let client = connection.index() as u32;
+        let unanswered = |part: &WaitPart| part.ticket.map(|ticket: Ticket| (part.shard, ticket));
+        let unanswered: Vec<(ShardId, Ticket)> = wait.parts.iter().filter_map(unanswered).collect();
+        for (shard, ticket) in unanswered {
+            let origin = Origin { core: self.id, client, ticket };
+            if self.seat(shard).is_some() {
+                self.end_wait_in_shard(shard, origin);
+            } else if let Some(core) = self.routing.router.core_of(shard).filter(|core| *core != self.id) {
+                self.outbox.control(core, Message::EndWait(origin, shard));
+            }
+        }
+    }
+
+    fn end_claim(&self, wait: &Wait) {
+        if wait.claim.end() {
+            let ended = &self.stats().waits_ended;
+            ended.set(ended.get() + 1);
+        }
+    }
+
+    /// Lets go of what a wait has beside its parts.
+    fn close_wait(&mut self, wait: &mut Wait) {
+        self.end_claim(wait);
+        if let Some(deadline) = wait.deadline.take() {
+            self.clients.waits.by_time.remove(&deadline);
+            let with_deadline = &self.stats().waits_with_deadline;
+            with_deadline.set(with_deadline.get() - 1);
+        }
+    }
+
+    /// Ends the waits whose time is over; returns how many there were.
+    pub(super) fn end_overdue_waits(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(id) = self.clients.waits.pop_due(self.clock.now) {
+            count += 1;
+            let Some(mut connection) = self.take_connection(id) else { continue };
+            self.end_wait(&mut connection, over);
+            self.put_connection(connection);
+        }
+        count
+    }
+
+    /// Ends all waits, since the node stops.
+    pub(super) fn end_all_waits(&mut self) {
+        for index in 0..self.clients.connections.len() {
+            let waits = |connection: &mut Box<Connection>| connection.wait.is_some();
+            let Some(mut connection) = self.clients.connections[index].take_if(waits) else { continue };
+            self.end_wait(&mut connection, |_| STOPPING.to_vec());
+            self.put_connection(connection);
+        }
+    }
+
+    /// Ends the wait of the client `id`, if it waits and is one of this core. Returns whether it was.
+    pub(super) fn unblock(&mut self, id: u64, how: Unblocking) -> bool {
+        let is_meant = |connection: &Connection| connection.session.id == id && connection.session.is_blocked();
+        let mut connections = self.clients.connections.iter().flatten();
+        let Some(found) = connections.find(|connection| is_meant(connection)).map(|found| found.ring) else {
+            return false;
+        };
+        let Some(mut connection) = self.take_connection(found) else { return false };
+        let has_ended = self.end_wait(&mut connection, |protocol| match how {
+            Unblocking::Timeout => over(protocol),
+            Unblocking::Error => BY_COMMAND.to_vec(),
+        });
+        self.put_connection(connection);
+        has_ended
+    }
+}

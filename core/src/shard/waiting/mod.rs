@@ -1,0 +1,347 @@
+//! Clients that wait in a shard for elements, and what is taken for them.
+//!
+//! Only the replica that leads knows of them. A key that somebody waits for is watched (`storage`'s `Scratch::watch`): when
+//! applying an entry has written it, whatever command that was, calls for those who wait stand in front of what has been
+//! collected since, and what they find is answered. A push that is seen to come has such calls right behind it in its own entry:
+//! most who wait are served by one sync. A call that finds nothing has its waiter wait on at its old place.
+//!
+//! What a newcomer would get wrong: a call is only a guess that there is something. What its execution finds is what counts, on
+//! this replica and on all others.
+
+mod waiters;
+
+use std::ops::Range;
+
+use basalt_storage::Error as StorageError;
+use basalt_storage::keyspace::{Type, WatchedKey};
+
+use self::waiters::{Left, Stage, Waiter, Waiters};
+use super::open_batch::Operation;
+use super::{Shard, ShardHost};
+use crate::commands::{Fed, is_nothing, table};
+use crate::entry::batch;
+use crate::entry::request::{self, ArgList};
+use crate::entry::waiting::{Claimed, WaitOrder};
+use crate::ids::Origin;
+use crate::limits;
+
+/// The types of keys for which somebody may wait.
+const KINDS: [Type; 2] = [Type::List, Type::SortedSet];
+
+/// The reply to clients that wait where nobody may wait any more, in Redis' words.
+const UNBLOCKED: &[u8] =
+    b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
+
+/// The reply to a client that would wait where too many do.
+const TOO_MANY: &[u8] = b"-ERR too many clients wait for keys of this shard, or for too many keys: try again later\r\n";
+
+/// The reply of a shard in which its client waits no more.
+pub(crate) const LEFT: &[u8] = b"";
+
+/// Waiters, and what is to be looked at for them.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    waiters: Waiters,
+    /// Keys to be looked at with the next tick: somebody could not be served for a reason that passes.
+    later: Vec<WatchedKey>,
+}
+
+impl Waiting {
+    /// Returns whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    /// Bytes of memory that those who wait hold, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiters.bytes()
+    }
+
+    /// The number of those who wait.
+    pub(super) fn len(&self) -> usize {
+        self.waiters.len()
+    }
+}
+
+/// The elements that a key has.
+enum Elements {
+    /// Nothing that could be taken one by one.
+    None,
+    /// As many of one type.
+    Some(Type, u64),
+    /// Nobody knows without the disk.
+    Unknown,
+}
+
+impl Shard {
+    /// Takes a client's wish for elements of keys. If one of them has some, its command joins the batch as any other; else the
+    /// client waits. Either way there is one reply: what was taken, an error, or nothing at all (no bytes) if the client has
+    /// stopped waiting.
+    pub fn wait(&mut self, origin: Origin, order: WaitOrder, now_ms: u64, host: &mut impl ShardHost) {
+        if order.claim.has_ended() {
+            return host.reply(origin, LEFT);
+        }
+        if self.has_failed() {
+            return self.refuse_failed(origin, host);
+        }
+        if let Some(refusal) = self.why_not_lead() {
+            let mut bytes = Vec::new();
+            order.pop.encode(&mut bytes, order.keys.iter().map(|key| &**key));
+            let redirect = self.redirects().and_then(|redirects| redirects.reply(&bytes));
+            return host.reply(origin, redirect.unwrap_or_else(|| format!("-{refusal}\r\n")).as_bytes());
+        }
+        if self.waiting.bytes() >= limits::WAITER_BYTES_MAX {
+            return host.reply(origin, TOO_MANY);
+        }
+        // Who came before has the first choice.
+        self.serve_ready(now_ms);
+        let may_have_some = self.may_have_some(&order, now_ms);
+        let claim = order.claim.clone();
+        let mut bytes = Vec::new();
+        if may_have_some {
+            order.pop.encode(&mut bytes, order.keys.iter().map(|key| &**key));
+        }
+        for (db, key) in self.waiting.waiters.add(origin, order) {
+            self.machine.borrow_mut().scratch.watch(db, &key);
+        }
+        if !may_have_some {
+            return self.note_waiting(origin);
+        }
+        match claim.take() {
+            Claimed::Yes => {
+                self.waiting.waiters.get_mut(origin).expect("it was added above").stage = Stage::Trying;
+                self.take_write(origin, |out| out.extend_from_slice(&bytes), now_ms, host);
+            }
+            Claimed::Elsewhere => {
+                self.note_waiting(origin);
+                self.look_later(origin);
+            }
+            Claimed::Ended => self.leave(origin, LEFT, host),
+        }
+    }
+
+    /// Has a client wait no more whose claim has ended. If something is being taken for it, it leaves with what comes of that.
+    pub fn end_wait(&mut self, origin: Origin, host: &mut impl ShardHost) {
+        // Not if it is another's by now, of whose predecessor this is said.
+        let may_leave = |waiter: &Waiter| waiter.stage == Stage::Waiting && waiter.claim.has_ended();
+        if self.waiting.waiters.get(origin).is_some_and(may_leave) {
+            self.leave(origin, LEFT, host);
+        }
+    }
+
+    /// Answers those who wait if nobody may wait here any more. To be called in each turn.
+    pub fn end_waits_if_lost(&mut self, host: &mut impl ShardHost) {
+        let may_wait = self.group.is_leader() && !self.takes_nothing();
+        if self.waiting.is_empty() || may_wait {
+            return;
+        }
+        for origin in self.waiting.waiters.idle() {
+            self.leave(origin, UNBLOCKED, host);
+        }
+    }
+
+    /// Returns whether keys are to be looked at with the next tick for those who wait.
+    pub fn looks_later(&self) -> bool {
+        !self.waiting.later.is_empty()
+    }
+
+    /// Looks at the keys for which somebody could not be served before.
+    pub(super) fn look_again(&mut self, now_ms: u64) {
+        let later = std::mem::take(&mut self.waiting.later);
+        self.note_written(&later);
+        self.serve_ready(now_ms);
+    }
+
+    /// Puts calls for those who wait for keys that were written in front of what has been collected.
+    pub(super) fn serve_ready(&mut self, now_ms: u64) {
+        if self.waiting.is_empty() || !self.machine.borrow().scratch.has_written() || !self.group.is_leader() {
+            return;
+        }
+        let written = self.machine.borrow_mut().scratch.take_written();
+        let (mut bytes, mut operations) = (Vec::new(), Vec::new());
+        for key in written {
+            if self.batches.open.operations.len() + operations.len() >= limits::BATCH_OPERATIONS_MAX {
+                self.waiting.later.push(key);
+                continue;
+            }
+            let chosen = match self.elements(&key, now_ms) {
+                Elements::None => continue,
+                Elements::Some(kind, count) => vec![self.waiting.waiters.choose(&key, kind, count)],
+                Elements::Unknown => KINDS.map(|kind| self.waiting.waiters.choose(&key, kind, 1)).into(),
+            };
+            if chosen.iter().any(|chosen| chosen.is_for_later) {
+                self.waiting.later.push(key.clone());
+            }
+            for origin in chosen.into_iter().flat_map(|chosen| chosen.origins) {
+                let waiter = self.waiting.waiters.get(origin).expect("it was chosen among those who wait");
+                batch::push(&mut bytes, |out| waiter.pop.encode_call(out, &key.1));
+                self.batches.open.expected_bytes += self.batches.replies.next_bytes();
+                operations.push(Operation { origin: Some(origin), read: None, returns_values: true });
+            }
+        }
+        self.batches.open.write_count += operations.len();
+        self.batches.open.operations.splice(0..0, operations);
+        let front = batch::BATCH_HEADER_BYTES;
+        self.batches.open.bytes.splice(front..front, bytes);
+    }
+
+    /// Puts calls for those who wait behind a write that is about to give elements to their key; `at` is where its bytes are, which
+    /// joined the batch last.
+    pub(super) fn serve_fed(&mut self, at: Range<usize>) {
+        let mut joined = vec![at];
+        // What is taken for one may be moved to another's key.
+        while let Some(at) = joined.pop() {
+            let Some((key, fed)) = self.fed_key(&self.batches.open.bytes[at]) else { continue };
+            let count = fed.count.unwrap_or(limits::WAITERS_CALLED_UNSEEN) as u64;
+            let kinds = fed.kind.as_ref().map_or(&KINDS[..], std::slice::from_ref);
+            let chosen: Vec<Origin> =
+                kinds.iter().flat_map(|kind| self.waiting.waiters.choose(&key, *kind, count).origins).collect();
+            for origin in chosen {
+                let waiter = self.waiting.waiters.get(origin).expect("it was chosen among those who wait");
+                let encode = |out: &mut Vec<u8>| waiter.pop.encode_call(out, &key.1);
+                joined.push(batch::push(&mut self.batches.open.bytes, encode));
+                let expected_bytes = self.batches.replies.next_bytes();
+                self.joined(Some(origin), Some(expected_bytes));
+            }
+        }
+    }
+
+    /// The watched key to which an encoded write is about to give elements, and what is known of those.
+    fn fed_key(&self, bytes: &[u8]) -> Option<(WatchedKey, Fed)> {
+        let (id, _) = request::peek(bytes)?;
+        let feeds = table::by_id(id)?.feeds;
+        feeds.of_call(&[])?;
+        let mut args = ArgList::new();
+        args.push(b"");
+        let header = request::decode(bytes, &mut args)?;
+        let fed = feeds.of_call(&args)?;
+        let key = *args.get(fed.key)?;
+        let is_watched = self.machine.borrow().scratch.watches(header.db, key);
+        is_watched.then(|| ((header.db, key.into()), fed))
+    }
+
+    /// Takes what a call for a waiter has found. False if `origin` does not wait.
+    pub(super) fn take_found(&mut self, origin: Origin, reply: &[u8], host: &mut impl ShardHost) -> bool {
+        let Some(waiter) = self.waiting.waiters.get(origin) else { return false };
+        // Its key has come to hold something else: nobody waits for that.
+        let is_for_waiting = waiter.stage == Stage::Taking && !waiter.pop.has_destination;
+        let is_wrong_type = is_for_waiting && reply.starts_with(b"-WRONGTYPE ");
+        if is_nothing(reply) || is_wrong_type {
+            self.wait_on(origin, host);
+        } else {
+            self.leave(origin, reply, host);
+        }
+        true
+    }
+
+    /// Takes the news that a call for a waiter is certainly in no log. False if `origin` does not wait.
+    pub(super) fn take_refused(&mut self, origin: Origin, refusal: &[u8], host: &mut impl ShardHost) -> bool {
+        let Some(waiter) = self.waiting.waiters.get(origin) else { return false };
+        if waiter.stage == Stage::Trying {
+            self.leave(origin, refusal, host);
+        } else if self.takes_nothing() || !self.group.is_leader() {
+            self.leave(origin, UNBLOCKED, host);
+        } else {
+            self.wait_on(origin, host);
+            self.look_later(origin);
+        }
+        true
+    }
+
+    /// Has a waiter leave whose command is waiting for rows, if its client waits no more. False if the command is to go on.
+    pub(super) fn leaves_untried(&mut self, origin: Origin, host: &mut impl ShardHost) -> bool {
+        let has_ended = self.waiting.waiters.get(origin).is_some_and(|waiter| waiter.claim.has_ended());
+        if has_ended {
+            self.leave(origin, LEFT, host);
+        }
+        has_ended
+    }
+
+    /// Answers an origin, which waits no more if it has.
+    pub(super) fn leave(&mut self, origin: Origin, reply: &[u8], host: &mut impl ShardHost) {
+        self.forget_waiter(origin);
+        host.reply(origin, reply);
+    }
+
+    /// Has a waiter leave, if `origin` is one: it is answered by the caller.
+    pub(super) fn forget_waiter(&mut self, origin: Origin) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let Some(Left { unwatched, missed }) = self.waiting.waiters.remove(origin) else { return };
+        for (db, key) in &unwatched {
+            self.machine.borrow_mut().scratch.unwatch(*db, key);
+        }
+        self.note_written(&missed);
+    }
+
+    /// Has a waiter wait on for whom nothing was found.
+    fn wait_on(&mut self, origin: Origin, host: &mut impl ShardHost) {
+        match self.waiting.waiters.wait_on(origin) {
+            Some(missed) => {
+                self.note_waiting(origin);
+                self.note_written(&missed);
+            }
+            None => self.leave(origin, LEFT, host),
+        }
+    }
+
+    /// Tells a waiter's claim that it waits here, if that was not told before.
+    fn note_waiting(&mut self, origin: Origin) {
+        let Some(waiter) = self.waiting.waiters.get_mut(origin) else { return };
+        if !std::mem::replace(&mut waiter.is_noted, true) && waiter.claim.note_waiting() {
+            let begun = &self.server.shards[self.id.index()].waits_begun;
+            begun.set(begun.get() + 1);
+        }
+    }
+
+    /// Has all keys of a waiter looked at with the next tick.
+    fn look_later(&mut self, origin: Origin) {
+        if let Some(waiter) = self.waiting.waiters.get(origin) {
+            self.waiting.later.extend(waiter.keys.iter().map(|key| (waiter.pop.db, key.clone())));
+        }
+    }
+
+    /// Has keys looked at as if they had been written.
+    fn note_written(&self, keys: &[WatchedKey]) {
+        if !keys.is_empty() {
+            let mut machine = self.machine.borrow_mut();
+            keys.iter().for_each(|(db, key)| machine.scratch.note_written(*db, key));
+        }
+    }
+
+    /// Returns whether one of the keys that a client wants something of is there, as far as it is known without the disk.
+    fn may_have_some(&self, order: &WaitOrder, now_ms: u64) -> bool {
+        self.machine.borrow_mut().reading(now_ms, |execution| {
+            let keyspace = execution.keyspace(order.pop.db);
+            order.keys.iter().any(|key| keyspace.lookup(key).map_or(true, |lookup| lookup.record.is_some()))
+        })
+    }
+
+    /// The elements that a key has.
+    fn elements(&self, (db, key): &WatchedKey, now_ms: u64) -> Elements {
+        let mut machine = self.machine.borrow_mut();
+        let counts = machine.scratch.counts();
+        let elements = machine.reading(now_ms, |execution| {
+            let keyspace = execution.keyspace(*db);
+            let kind = match keyspace.lookup(key) {
+                Ok(lookup) => lookup.record.map(|record| record.kind()),
+                Err(StorageError::Cold(_)) => return Elements::Unknown,
+                // Whoever takes something meets the error, and says it.
+                Err(_) => return Elements::None,
+            };
+            let count = match kind {
+                Some(Type::List) => keyspace.list(key).map(|list| list.map_or(0, |list| list.len())),
+                Some(Type::SortedSet) => keyspace.sorted_set(key).map(|set| set.map_or(0, |set| set.len())),
+                _ => Ok(0),
+            };
+            match (kind, count) {
+                (Some(kind), Ok(count)) if count > 0 => Elements::Some(kind, count),
+                _ => Elements::None,
+            }
+        });
+        // Looked up by nobody.
+        machine.scratch.set_counts(counts);
+        elements
+    }
+}

@@ -1,0 +1,403 @@
+//! The clients that wait in a shard, in the order in which they came.
+//!
+//! A waiter stands in the queue of each of its keys until it is answered. While something is taken for it, it keeps its place; if
+//! that finds nothing, it waits on where it was.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use basalt_storage::keyspace::{Type, WatchedKey};
+
+use crate::entry::waiting::{Claim, Claimed, Pop, WaitOrder};
+use crate::ids::{CoreId, Origin, Ticket};
+use crate::limits;
+
+/// A waiter's name.
+type WaiterId = (CoreId, Ticket);
+
+/// The thing that is done for a waiter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing: its keys have nothing for it.
+    Waiting,
+    /// Its own command is on its way, as if it would not wait.
+    Trying,
+    /// A call for a key that has come to have something is on its way.
+    Taking,
+}
+
+/// A client that waits.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) origin: Origin,
+    pub(super) pop: Pop,
+    pub(super) keys: Vec<Arc<[u8]>>,
+    pub(super) claim: Arc<Claim>,
+    pub(super) stage: Stage,
+    /// True once the claim was told that the client waits here.
+    pub(super) is_noted: bool,
+    /// True if one of its keys had something while something was taken for it.
+    missed: bool,
+    /// Its place among all that have come.
+    order: u64,
+    bytes: usize,
+}
+
+/// Waiters by the keys that they wait for.
+#[derive(Debug, Default)]
+pub(super) struct Waiters {
+    by_id: HashMap<WaiterId, Waiter>,
+    queues: HashMap<WatchedKey, BTreeMap<u64, WaiterId>>,
+    next_order: u64,
+    bytes: usize,
+}
+
+/// The waiters for whom something is to be taken from a key.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Chosen {
+    /// In the order in which they came.
+    pub(super) origins: Vec<Origin>,
+    /// True if another shard was taking something for one of them.
+    pub(super) is_for_later: bool,
+}
+
+/// The rest of a waiter that has left.
+#[derive(Debug)]
+pub(super) struct Left {
+    /// Its keys for which nobody waits any more.
+    pub(super) unwatched: Vec<WatchedKey>,
+    /// Keys that had something meanwhile, which may be another's now.
+    pub(super) missed: Vec<WatchedKey>,
+}
+
+fn id_of(origin: Origin) -> WaiterId {
+    (origin.core, origin.ticket)
+}
+
+impl Waiters {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Bytes of memory that they hold, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn get(&self, origin: Origin) -> Option<&Waiter> {
+        self.by_id.get(&id_of(origin))
+    }
+
+    pub(super) fn get_mut(&mut self, origin: Origin) -> Option<&mut Waiter> {
+        self.by_id.get_mut(&id_of(origin))
+    }
+
+    /// Those for whom nothing is being done, in the order in which they came.
+    pub(super) fn idle(&self) -> Vec<Origin> {
+        let idle = self.by_id.values().filter(|waiter| waiter.stage == Stage::Waiting);
+        let mut idle: Vec<(u64, Origin)> = idle.map(|waiter| (waiter.order, waiter.origin)).collect();
+        idle.sort_unstable_by_key(|&(order, _)| order);
+        idle.into_iter().map(|(_, origin)| origin).collect()
+    }
+
+    /// Adds a waiter behind all others. Returns the keys for which nobody has waited before.
+    pub(super) fn add(&mut self, origin: Origin, order: WaitOrder) -> Vec<WatchedKey> {
+        let WaitOrder { pop, keys, claim } = order;
+        let (place, db) = (self.next_order, pop.db);
+        self.next_order += 1;
+        let (mut names, mut added, mut bytes) = (Vec::with_capacity(keys.len()), Vec::new(), pop.bytes());
+        for key in keys {
+            bytes += limits::WAITER_KEY_BYTES + key.len();
+            let mut watched: WatchedKey = (db, Arc::from(key));
+            match self.queues.get_key_value(&watched) {
+                // Who waits for the same key shares its name.
+                Some((known, _)) => watched = known.clone(),
+                None => added.push(watched.clone()),
+            }
+            names.push(watched.1.clone());
+            self.queues.entry(watched).or_default().insert(place, id_of(origin));
+        }
+        self.bytes += bytes;
+        let waiter = Waiter {
+            origin,
+            pop,
+            keys: names,
+            claim,
+            stage: Stage::Waiting,
+            is_noted: false,
+            missed: false,
+            order: place,
+            bytes,
+        };
+        let before = self.by_id.insert(id_of(origin), waiter);
+        assert!(before.is_none(), "a ticket is given to one request at a time");
+        added
+    }
+
+    /// Has a waiter leave, whatever is done for it.
+    pub(super) fn remove(&mut self, origin: Origin) -> Option<Left> {
+        let waiter = self.by_id.remove(&id_of(origin))?;
+        self.bytes -= waiter.bytes;
+        let (db, mut unwatched) = (waiter.pop.db, Vec::new());
+        for key in &waiter.keys {
+            let watched = (db, key.clone());
+            // It may have named the key twice.
+            let Some(queue) = self.queues.get_mut(&watched) else { continue };
+            queue.remove(&waiter.order);
+            if queue.is_empty() {
+                self.queues.remove(&watched);
+                unwatched.push(watched);
+            }
+        }
+        let missed = if waiter.missed { waiter.keys.iter().map(|key| (db, key.clone())).collect() } else { Vec::new() };
+        Some(Left { unwatched, missed })
+    }
+
+    /// Chooses for whom something is to be taken from `key`, which has `count` elements of the type `kind`: the first ones that
+    /// wait for such, and whose claims can be had. Those for whom something is being taken count: it may be from this key.
+    pub(super) fn choose(&mut self, key: &WatchedKey, kind: Type, count: u64) -> Chosen {
+        let mut chosen = Chosen::default();
+        let Some(queue) = self.queues.get(key) else { return chosen };
+        let mut left = count;
+        for id in queue.values() {
+            if left == 0 {
+                break;
+            }
+            let waiter = self.by_id.get_mut(id).expect("who stands in a queue waits");
+            if waiter.pop.kind != kind {
+                continue;
+            }
+            if waiter.stage != Stage::Waiting {
+                waiter.missed = true;
+                left -= 1;
+                continue;
+            }
+            match waiter.claim.take() {
+                Claimed::Yes => {
+                    waiter.stage = Stage::Taking;
+                    chosen.origins.push(waiter.origin);
+                    left -= 1;
+                }
+                Claimed::Elsewhere => chosen.is_for_later = true,
+                // Its core has yet to say so.
+                Claimed::Ended => {}
+            }
+        }
+        chosen
+    }
+
+    /// Has a waiter wait on for whom nothing was found, if it still wants to: gives the keys that had something meanwhile. `None`
+    /// if it waits no more, and is to leave.
+    pub(super) fn wait_on(&mut self, origin: Origin) -> Option<Vec<WatchedKey>> {
+        let waiter = self.by_id.get_mut(&id_of(origin))?;
+        if !waiter.claim.release() {
+            return None;
+        }
+        waiter.stage = Stage::Waiting;
+        let db = waiter.pop.db;
+        let missed = std::mem::take(&mut waiter.missed);
+        Some(if missed { waiter.keys.iter().map(|key| (db, key.clone())).collect() } else { Vec::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::resp::Protocol;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn origin(number: u32) -> Origin {
+        Origin { core: CoreId(0), client: number, ticket: Ticket(number) }
+    }
+
+    fn key(number: u8) -> WatchedKey {
+        (0, Arc::from([number].as_slice()))
+    }
+
+    fn order(kind: Type, keys: &[u8]) -> WaitOrder {
+        let pop = Pop {
+            command: 1,
+            call: 1,
+            protocol: Protocol::Resp2,
+            db: 0,
+            kind,
+            has_destination: false,
+            is_counted: false,
+            before: Vec::new(),
+            after: Vec::new(),
+        };
+        WaitOrder {
+            pop,
+            keys: keys.iter().map(|&key| Box::from([key].as_slice())).collect(),
+            claim: Claim::new(1).into(),
+        }
+    }
+
+    #[test]
+    fn who_came_first_is_chosen_first_and_keeps_its_place() {
+        let mut waiters = Waiters::default();
+        assert_eq!(waiters.add(origin(1), order(Type::List, &[7, 8, 7])), [key(7), key(8)]);
+        assert_eq!(waiters.add(origin(2), order(Type::SortedSet, &[7])), []);
+        assert_eq!(waiters.add(origin(3), order(Type::List, &[7])), []);
+        assert_eq!(waiters.choose(&key(7), Type::List, 1).origins, [origin(1)]);
+        assert_eq!(waiters.choose(&key(8), Type::List, 1).origins, []);
+        assert_eq!(waiters.choose(&key(7), Type::List, 2).origins, [origin(3)], "the first one takes one already");
+        let missed = waiters.wait_on(origin(1)).unwrap();
+        assert_eq!(missed, [key(7), key(8), key(7)], "it has been passed over");
+        assert_eq!(waiters.wait_on(origin(3)), Some(vec![]));
+        assert_eq!(waiters.choose(&key(7), Type::List, 1).origins, [origin(1)], "at its old place");
+        let left = waiters.remove(origin(1)).unwrap();
+        assert_eq!(left.unwatched, [key(8)]);
+        assert_eq!(waiters.choose(&key(7), Type::List, 9).origins, [origin(3)]);
+        assert!(waiters.remove(origin(2)).is_some() && waiters.remove(origin(3)).is_some());
+        assert!(waiters.is_empty() && waiters.bytes() == 0 && waiters.queues.is_empty());
+    }
+
+    /// One change of the table and of the model.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Add { kind: Type, keys: Vec<u8> },
+        Remove(usize),
+        Choose { key: u8, kind: Type, count: u64 },
+        WaitOn(usize),
+        End(usize),
+        TakeElsewhere(usize),
+        ReleaseElsewhere(usize),
+    }
+
+    /// A waiter of the model.
+    struct Plain {
+        origin: Origin,
+        kind: Type,
+        keys: Vec<u8>,
+        busy: bool,
+        missed: bool,
+        elsewhere: bool,
+        ended: bool,
+        claim: Arc<Claim>,
+    }
+
+    fn kinds() -> impl Strategy<Value = Type> {
+        prop_oneof![3 => Just(Type::List), 1 => Just(Type::SortedSet)]
+    }
+
+    fn steps() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (kinds(), prop::collection::vec(0u8..4, 1..4)).prop_map(|(kind, keys)| Step::Add { kind, keys }),
+            2 => any::<usize>().prop_map(Step::Remove),
+            6 => (0u8..4, kinds(), 0u64..4).prop_map(|(key, kind, count)| Step::Choose { key, kind, count }),
+            3 => any::<usize>().prop_map(Step::WaitOn),
+            1 => any::<usize>().prop_map(Step::End),
+            1 => any::<usize>().prop_map(Step::TakeElsewhere),
+            1 => any::<usize>().prop_map(Step::ReleaseElsewhere),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn the_table_does_as_a_list_of_waiters_in_their_order(steps in prop::collection::vec(steps(), 1..120)) {
+            let (mut waiters, mut model, mut next) = (Waiters::default(), Vec::<Plain>::new(), 0);
+            for step in steps {
+                let at = |index: &usize, model: &Vec<Plain>| index.checked_rem(model.len());
+                match &step {
+                    Step::Add { kind, keys } => {
+                        let order = order(*kind, keys);
+                        let claim = order.claim.clone();
+                        let mut expected: Vec<WatchedKey> = Vec::new();
+                        for number in keys {
+                            let is_known = model.iter().any(|plain| plain.keys.contains(number));
+                            if !is_known && !expected.contains(&key(*number)) {
+                                expected.push(key(*number));
+                            }
+                        }
+                        let origin = origin(next);
+                        next += 1;
+                        prop_assert_eq!(waiters.add(origin, order), expected);
+                        let keys = keys.clone();
+                        let (busy, missed, elsewhere, ended) = (false, false, false, false);
+                        model.push(Plain { origin, kind: *kind, keys, busy, missed, elsewhere, ended, claim });
+                    }
+                    Step::Remove(index) => {
+                        let Some(at) = at(index, &model) else { continue };
+                        let plain = model.remove(at);
+                        let left = waiters.remove(plain.origin).expect("it waits");
+                        let mut unwatched = plain.keys.clone();
+                        unwatched.retain(|number| !model.iter().any(|other| other.keys.contains(number)));
+                        let (mut seen, mut expected) = (left.unwatched.clone(), Vec::new());
+                        unwatched.sort_unstable();
+                        unwatched.dedup();
+                        unwatched.iter().for_each(|number| expected.push(key(*number)));
+                        seen.sort();
+                        prop_assert_eq!(seen, expected);
+                        let missed = if plain.missed { plain.keys.iter().map(|number| key(*number)).collect() } else { vec![] };
+                        prop_assert_eq!(left.missed, missed);
+                    }
+                    Step::Choose { key: number, kind, count } => {
+                        let mut left = *count;
+                        let mut expected = Chosen::default();
+                        for plain in model.iter_mut().filter(|plain| plain.kind == *kind && plain.keys.contains(number)) {
+                            match plain {
+                                _ if left == 0 => break,
+                                plain if plain.busy => {
+                                    plain.missed = true;
+                                    left -= 1;
+                                }
+                                plain if plain.ended => {}
+                                plain if plain.elsewhere => expected.is_for_later = true,
+                                plain => {
+                                    plain.busy = true;
+                                    left -= 1;
+                                    expected.origins.push(plain.origin);
+                                }
+                            }
+                        }
+                        prop_assert_eq!(waiters.choose(&key(*number), *kind, *count), expected);
+                    }
+                    Step::WaitOn(index) => {
+                        let Some(plain) = at(index, &model).map(|at| &mut model[at]).filter(|plain| plain.busy) else { continue };
+                        let missed = std::mem::take(&mut plain.missed);
+                        let keys = || plain.keys.iter().map(|number| key(*number)).collect::<Vec<_>>();
+                        let expected = if plain.ended { None } else if missed { Some(keys()) } else { Some(vec![]) };
+                        plain.missed = missed && plain.ended;
+                        plain.busy = plain.ended;
+                        prop_assert_eq!(waiters.wait_on(plain.origin), expected);
+                    }
+                    Step::End(index) => {
+                        if let Some(at) = at(index, &model) {
+                            model[at].claim.end();
+                            model[at].ended = true;
+                        }
+                    }
+                    Step::TakeElsewhere(index) => {
+                        if let Some(at) = at(index, &model)
+                            && model[at].claim.take() == Claimed::Yes
+                        {
+                            prop_assert!(!model[at].busy && !model[at].ended);
+                            model[at].elsewhere = true;
+                        }
+                    }
+                    Step::ReleaseElsewhere(index) => {
+                        if let Some(at) = at(index, &model)
+                            && model[at].elsewhere
+                        {
+                            model[at].claim.release();
+                            model[at].elsewhere = false;
+                        }
+                    }
+                }
+                prop_assert_eq!(waiters.len(), model.len());
+                let idle: Vec<Origin> = model.iter().filter(|plain| !plain.busy).map(|plain| plain.origin).collect();
+                prop_assert_eq!(waiters.idle(), idle);
+            }
+            for plain in model {
+                waiters.remove(plain.origin);
+            }
+            prop_assert!(waiters.is_empty() && waiters.bytes() == 0 && waiters.queues.is_empty());
+        }
+    }
+}
