@@ -32,10 +32,11 @@ MILLISECONDS ?= 50
 KEYS ?=
 SEEDS ?= 5000
 FIRST ?= 1
+MINUTES ?= 15
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-build deps-test deps-quick build quick run check test source bench bench-compare bench-steady crash simulate \
-	start stall isolation memory facts fmt fmt-check lint doc
+	jepsen start stall isolation memory facts fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -85,6 +86,10 @@ crash: deps-test ## Kills a loaded node, and its machine, and checks what it ack
 
 simulate: deps-test ## Runs groups in virtual time with faults drawn from seeds (SEEDS=5000, FIRST=1 for the first of them)
 	SIMULATE_SEEDS=$(SEEDS) SIMULATE_FIRST=$(FIRST) $(CARGO) test --release --locked -p basalt-raft --lib -- --nocapture whatever_fails
+
+jepsen: deps-test ## Has nodes of a cluster fail by chance under load, and checks every answer (MINUTES=15, JEPSEN_SEED=7 for the same faults)
+	$(CARGO) build $(BUILD)
+	JEPSEN_MINUTES=$(MINUTES) $(CARGO) test $(BUILD) --test all -- --nocapture faults::marathon
 
 start: deps-test ## Times a start on nothing, and one with a million keys after a kill (KEYS=1000000)
 	$(CARGO) build $(BUILD)

@@ -26,10 +26,18 @@ impl Client {
     /// # Errors
     /// Those of the connection.
     pub fn connect(address: SocketAddr) -> io::Result<Client> {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+        Client::connect_within(address, DEADLINE)
+    }
+
+    /// Connects, and waits for this and for each reply no longer than `patience`.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn connect_within(address: SocketAddr, patience: Duration) -> io::Result<Client> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        stream.set_write_timeout(Some(DEADLINE))?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
         Ok(Client { reader: BufReader::new(stream.try_clone()?), stream })
     }
 

@@ -56,6 +56,13 @@ impl NodeOptions {
         self
     }
 
+    /// Has it started by another program, which runs what follows its own words in the same process.
+    #[must_use]
+    pub fn with_launcher(mut self, words: Vec<String>) -> NodeOptions {
+        self.wrapper = words;
+        self
+    }
+
     /// Starts the node and waits until it answers.
     ///
     /// # Panics

@@ -43,18 +43,31 @@ impl Connections {
         if place.generation == id.generation { place.connection.as_mut() } else { None }
     }
 
-    /// Takes a connection out; its id is stale from now on.
+    /// Takes a connection out and frees its place; its id is stale from now on.
     pub(super) fn remove(&mut self, id: ConnId) -> Option<Connection> {
+        let connection = self.take(id)?;
+        self.vacate(id);
+        Some(connection)
+    }
+
+    /// Takes a connection out; its id is stale from now on, and nobody gets its place until it is [`vacate`](Self::vacate)d.
+    pub(super) fn take(&mut self, id: ConnId) -> Option<Connection> {
         let place = self.places.get_mut(id.index as usize)?;
         if place.generation != id.generation {
             return None;
         }
         let connection = place.connection.take()?;
         place.generation = place.generation.wrapping_add(1);
-        self.free.push(id.index);
         Some(connection)
     }
 
+    /// Frees the place of a connection that was taken out.
+    pub(super) fn vacate(&mut self, id: ConnId) {
+        debug_assert!(!self.free.contains(&id.index), "a place is freed once");
+        self.free.push(id.index);
+    }
+
+    /// Connections, and places that are not free yet.
     pub(super) fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
@@ -91,6 +104,19 @@ mod tests {
         assert!(connections.get_mut(first).is_none() && connections.remove(first).is_none());
         assert!(connections.get_mut(second).is_some());
         assert_eq!(connections.len(), 1);
+    }
+
+    #[test]
+    fn a_place_that_is_not_vacated_is_nobody_elses() {
+        let mut connections = Connections::default();
+        let first = connections.insert(connection());
+        assert!(connections.take(first).is_some() && connections.take(first).is_none());
+        let second = connections.insert(connection());
+        assert_ne!(second.index(), first.index());
+        connections.vacate(first);
+        assert_eq!(connections.len(), 1);
+        let third = connections.insert(connection());
+        assert_eq!((third.index(), third.generation()), (first.index(), 1));
     }
 
     #[test]

@@ -144,6 +144,9 @@ impl Ring {
     pub fn next_event(&mut self) -> Option<Event> {
         let event = self.ready.pop_front().or_else(|| self.next_completed())?;
         self.counters.events += 1;
+        if let Event::Released(id, ..) = event {
+            self.connections.vacate(id);
+        }
         Some(event)
     }
 
@@ -491,12 +494,15 @@ impl Ring {
         if !done {
             return;
         }
-        if let Some(mut connection) = self.connections.remove(id) {
+        // The core has a leaving one in its tables until it hears of it, and may hear of others before.
+        let is_leaving = self.connections.get(id).is_some_and(Connection::is_leaving);
+        let connection = if is_leaving { self.connections.take(id) } else { self.connections.remove(id) };
+        if let Some(mut connection) = connection {
             assert!(connection.is_quiet(), "a descriptor is closed only when no request refers to it");
             connection.drop_output(&mut self.spare);
             let kept = self.leaving.iter().position(|(leaving, _)| *leaving == id);
             let kept = kept.map(|at| self.leaving.swap_remove(at).1).unwrap_or_default();
-            if connection.is_leaving() {
+            if is_leaving {
                 self.ready.push_back(Event::Released(id, connection.into_socket(), kept.into_boxed_slice()));
             }
         }

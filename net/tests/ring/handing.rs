@@ -161,3 +161,34 @@ fn a_connection_on_its_way_out_may_be_closed_and_an_ended_one_leaves() {
     TcpStream::from(socket).read_to_end(&mut kept).expect("read");
     assert_eq!(kept, b"last");
 }
+
+/// Connections that come in the same turn may be told of first. They do not get the place of one that is still thought to be there.
+#[test]
+fn a_connection_has_its_place_until_its_release_is_told() {
+    let mut ring = ring();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("listener");
+    let address = listener.local_addr().expect("address");
+    ring.listen(listener);
+    for _ in 0..100 {
+        let (id, _stream) = connected(&mut ring);
+        ring.turn(Some(Duration::ZERO)).expect("turn");
+        assert!(ring.release(id));
+        // The kernel lets go of it, which nobody has looked at when the next one comes.
+        ring.turn(Some(Duration::ZERO)).expect("turn");
+        let _other = TcpStream::connect(address).expect("connect");
+        ring.turn(Some(PATIENCE)).expect("turn");
+        let (mut added, mut is_told) = (None, false);
+        while added.is_none() || !is_told {
+            match next("both events", &mut ring) {
+                Event::Accepted(_, socket) => {
+                    let new = ring.add(socket);
+                    assert!(is_told || new.index() != id.index(), "it is told of {new:?} before {id:?} has left");
+                    added = Some(new);
+                }
+                Event::Released(released, ..) => is_told = released == id,
+                other => panic!("{other:?}"),
+            }
+        }
+        ring.close(added.expect("it was added"), false);
+    }
+}

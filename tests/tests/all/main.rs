@@ -14,6 +14,7 @@ mod damage;
 mod disk_trouble;
 mod expiry;
 mod failover;
+mod faults;
 mod flush;
 mod forgetful;
 mod info;

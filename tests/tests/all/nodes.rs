@@ -35,7 +35,7 @@ pub(super) fn free_ports() -> u16 {
     }
 }
 
-fn redis_cli(arguments: &[&str]) -> String {
+pub(super) fn redis_cli(arguments: &[&str]) -> String {
     let output = Command::new("redis-cli").args(arguments).output().expect("redis-cli is installed");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{arguments:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
@@ -121,7 +121,7 @@ impl ClusterClient {
 }
 
 #[test]
-fn redis_cli_makes_a_cluster_of_three_whose_nodes_may_be_killed() {
+pub(super) fn redis_cli_makes_a_cluster_of_three_whose_nodes_may_be_killed() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let ports = [(); 3].map(|()| free_ports());
     let options = |number: usize| options_at(temporary.path(), number, ports[number]);
