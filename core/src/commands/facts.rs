@@ -75,7 +75,6 @@ pub enum Group {
     /// Commands on keys of any type.
     Generic,
     /// Places on the earth, as sorted sets.
-    Geo,
     /// Hashes.
     Hash,
     /// Estimates of how many different elements there were.
@@ -106,7 +105,6 @@ impl Group {
             Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
-            Group::Geo => "geo",
             Group::Hash => "hash",
             Group::Hyperloglog => "hyperloglog",
             Group::List => "list",

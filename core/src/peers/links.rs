@@ -29,8 +29,6 @@ pub(super) struct Links {
     listeners: Vec<ListenerId>,
     /// By the ring's index of the connection.
     entries: Vec<Option<Box<Entry>>>,
-    /// Connections that the ring has let go, and given their place to others, before it has told so.
-    leaving: Vec<Box<Entry>>,
     pub(super) dialed: HashMap<Way, Dialed>,
     /// Ways for which a connection is to be made.
     pub(super) wanted: Vec<Way>,
@@ -51,7 +49,6 @@ impl Links {
             surroundings,
             listeners: Vec::new(),
             entries: Vec::new(),
-            leaving: Vec::new(),
             dialed: HashMap::new(),
             wanted: Vec::new(),
             dirty: Vec::new(),
@@ -65,16 +62,11 @@ impl Links {
     // ---- the table
 
     pub(super) fn has(&self, id: ConnId) -> bool {
-        let is_there = self.entries.get(id.index()).and_then(Option::as_ref).is_some_and(|entry| entry.id == id);
-        is_there || self.leaving.iter().any(|entry| entry.id == id)
+        self.entries.get(id.index()).and_then(Option::as_ref).is_some_and(|entry| entry.id == id)
     }
 
     pub(super) fn take(&mut self, id: ConnId) -> Option<Box<Entry>> {
-        let there = self.entries.get_mut(id.index())?.take_if(|entry| entry.id == id);
-        there.or_else(|| {
-            let place = self.leaving.iter().position(|entry| entry.id == id)?;
-            Some(self.leaving.swap_remove(place))
-        })
+        self.entries.get_mut(id.index())?.take_if(|entry| entry.id == id)
     }
 
     pub(super) fn put(&mut self, entry: Box<Entry>) {
@@ -82,14 +74,12 @@ impl Links {
         if self.entries.len() <= index {
             self.entries.resize_with(index + 1, || None);
         }
-        if let Some(before) = self.entries[index].replace(entry) {
-            assert!(matches!(before.phase, Phase::Leaving(..)), "a ring has one connection in each place");
-            self.leaving.push(before);
-        }
+        assert!(self.entries[index].is_none(), "a ring has one connection in each place");
+        self.entries[index] = Some(entry);
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().flatten().chain(&self.leaving).map(|entry| &**entry)
+        self.entries.iter().flatten().map(|entry| &**entry)
     }
 
     /// The connections that `which` is true of.

@@ -3,14 +3,13 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use basalt_net::peer::Message as Spoken;
 use basalt_net::peer::{
     Acquaintance, Bounds, GroupNumber, Heard, Lane, Link, NodeNumber, Nonce, Own, RequestId, Route, Secret, Session,
     SnapshotPosition, Wanted,
 };
-use basalt_net::ring::Event;
 use basalt_raft::{Answering, Append, AppendAnswer, NodeId, Peer, PeerAddress, Unreached, VoteParts, VoteQuestion};
 use basalt_storage::log::LogRecord;
 use bytes::Bytes;
@@ -99,38 +98,6 @@ fn a_question_finds_the_core_that_has_the_group_and_the_next_one_goes_there_at_o
         let asked = ask(&asker);
         unreachable(wait("an answer", &mut [&mut asker, first, second, third], asked).await);
         assert_eq!(first.peers.figures().messages_in, before + 1);
-    });
-}
-
-/// The ring gives the place of a connection that it has let go to the next one before the links hear of it.
-#[test]
-fn a_connection_that_goes_to_another_core_gives_its_place_to_the_next_one() {
-    run(async {
-        let (mut asker, mut others) = two_nodes(2);
-        others[0].known.places.borrow_mut().insert(GROUP, Told::Core(1));
-        let [first, second] = &mut others[..] else { panic!("two cores") };
-        let address = asker.known.addresses.borrow()[&2];
-        let asked = begin(ask(&asker));
-        let (mut released, deadline) = (None, Instant::now() + PATIENCE);
-        while released.is_none() {
-            assert!(Instant::now() < deadline, "no connection leaves");
-            turn(&mut [&mut asker]).await;
-            first.peers.fill(&mut first.ring, Instant::now());
-            first.ring.turn(None).unwrap();
-            while let Some(event) = first.ring.next_event() {
-                if matches!(event, Event::Released(..)) {
-                    released = Some(event);
-                } else {
-                    assert!(first.peers.take(event, &mut first.ring, Instant::now()).is_none());
-                }
-            }
-        }
-        let _stranger = TcpStream::connect(address).unwrap();
-        let accepted = first.peers.figures().accepted;
-        until("the next one", &mut [&mut *first], |cores| cores[0].peers.figures().accepted > accepted).await;
-        assert!(first.peers.take(released.expect("it has left"), &mut first.ring, Instant::now()).is_none());
-        until("an answer", &mut [&mut asker, first, second], |_| asked.borrow().is_some()).await;
-        assert_eq!((first.peers.figures().handed_over, second.peers.figures().accepted_open), (1, 1));
     });
 }
 

@@ -228,7 +228,7 @@ fn a_call_that_is_in_no_log_is_made_again_and_one_whose_outcome_is_unknown_is_to
         wait(&mut shard, &mut host, 1, &["key"]);
         write(&mut shard, &mut host, 9, &["RPUSH", "key", "a"]);
         let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX).0;
-        shard.refuse(&batch, &ProposeError::DiskFull, &mut host);
+        shard.refuse(&batch, &[], &ProposeError::DiskFull, &mut host);
         assert!(matches!(&replies(&mut host)[..], [(9, reply)] if reply.starts_with("-MISCONF ")));
         assert!(is_waited_for(&shard));
         write(&mut shard, &mut host, 9, &["RPUSH", "key", "a"]);
