@@ -74,7 +74,6 @@ pub enum Group {
     Connection,
     /// Commands on keys of any type.
     Generic,
-    /// Places on the earth, as sorted sets.
     /// Hashes.
     Hash,
     /// Estimates of how many different elements there were.
