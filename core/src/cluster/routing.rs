@@ -197,6 +197,7 @@ mod tests {
         far.local.clear();
         far.leaders.clear();
         far.hints.insert(GroupNumber(2), number(3));
+        far.silent.insert(number(3));
         assert_eq!(far.elsewhere(Slot::new(100)).to_string(), "MOVED 100 10.0.0.2:7000", "it is silent");
         far.silent.clear();
         assert_eq!(far.elsewhere(Slot::new(100)).to_string(), "MOVED 100 10.0.0.3:7000");

@@ -332,8 +332,8 @@ pub(super) fn error_stats(scene: &Scene<'_>, fields: &mut Fields) {
 
 pub(super) fn cluster(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("cluster_enabled", usize::from(scene.server.config.cluster_enabled));
-    let under_way = scene.server.snapshots.get().map_or_else(Default::default, |under_way| under_way());
-    for (way, snapshots) in ["sent", "received"].into_iter().zip(under_way) {
+    let Some(under_way) = scene.server.snapshots.get() else { return };
+    for (way, snapshots) in ["sent", "received"].into_iter().zip(under_way()) {
         fields.add(format_args!("snapshots_being_{way}"), snapshots.len());
         for (number, Progress { group, node, done_bytes, total_bytes }) in snapshots.into_iter().enumerate() {
             fields.add(
