@@ -75,7 +75,7 @@ impl Path {
                 let header = RequestHeader::new(Protocol::Resp2, 0, command.id);
                 batch::push(&mut self.entry, |out| request::encode(out, header, args[1..].iter().copied()));
             }
-            Kind::Session | Kind::Help(_) => unreachable!("requests here have keys"),
+            _ => unreachable!("requests here have keys, and are no transactions"),
         }
     }
 
