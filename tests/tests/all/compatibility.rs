@@ -614,7 +614,7 @@ const CALLS: &[&str] = &[
     "PFADD K",
     "PFADD K a b",
     "PFCOUNT K",
-    "PFCOUNT K other",
+    "PFCOUNT K {K}other",
     "PFMERGE K",
     "PFMERGE {K}new K",
     // Too many words and too few.
