@@ -168,6 +168,7 @@ impl Core {
             && self.groups.leaving.borrow().contains(&shard.id())
         {
             shard.close_to_clients();
+            shard.end_waits_if_lost(&mut self.outbox);
         }
         let leaves = |shard: &&Shard| shard.group().has_failed() || shard.is_closed_to_clients();
         let Some(shard) = self.shards[index].as_ref().filter(leaves) else { return 0 };

@@ -107,6 +107,7 @@ impl Shard {
         fill_in(&mut self.batches.open.bytes[at.clone()], guard);
         self.machine.borrow_mut().store.watched_mut().forget(watch);
         self.take_in(origin, at, now_ms);
+        self.batches.open.has_guarded = true;
         Ok(())
     }
 

@@ -62,6 +62,8 @@ pub(super) struct Abandoned {
 #[derive(Default)]
 pub(super) struct OpenBatch {
     pub(super) bytes: Vec<u8>,
+    /// True if there is a transaction in it that watches keys, in front of which nothing may be put.
+    pub(super) has_guarded: bool,
     pub(super) write_count: usize,
     pub(super) operations: Vec<Operation>,
     pub(super) reads: Vec<u8>,

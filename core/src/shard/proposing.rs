@@ -122,6 +122,8 @@ impl Shard {
         self.batches.replies.expected_bytes -= expected_bytes;
         self.batches.open = OpenBatch {
             bytes: bytes.into(),
+            // It may have, and if not little is lost.
+            has_guarded: true,
             write_count,
             operations,
             reads,
@@ -145,6 +147,7 @@ impl Shard {
         let mut bytes = Vec::with_capacity(self.batches.open.bytes.len().min(limits::BATCH_BYTES_MAX));
         batch::begin(&mut bytes);
         std::mem::swap(&mut bytes, &mut self.batches.open.bytes);
+        self.batches.open.has_guarded = false;
         batch::seal(&mut bytes, time_ms, seed, string_bytes_max);
         let number = self.batches.next_number;
         self.batches.next_number += 1;

@@ -30,10 +30,14 @@ impl Shard {
             return self.read_in_order(origin, bytes);
         }
         let client = (origin.core, origin.client);
-        let parked = Parked { requests: VecDeque::from([request]), ..Parked::default() };
-        let previous = self.parking.parked.insert(client, parked);
-        assert!(previous.is_none(), "a request behind a parked one queues up, it is not parked again");
         self.parking.waiting.add(bytes.len());
+        if let Some(parked) = self.parking.parked.get_mut(&client) {
+            // Of a connection that had the place before, and is gone. It is run when its turn comes, and finds what is cold then.
+            parked.requests.push_back(request);
+            return;
+        }
+        let parked = Parked { requests: VecDeque::from([request]), ..Parked::default() };
+        self.parking.parked.insert(client, parked);
         if wants_view {
             return self.start_view(client);
         }
@@ -150,7 +154,10 @@ impl Shard {
                 }
                 match mode {
                     Mode::Write => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
-                    Mode::Read | Mode::ReadInOrder | Mode::Guarded => host.reply(*origin, TOO_MUCH_TO_KEEP),
+                    Mode::Read | Mode::ReadInOrder | Mode::Guarded => {
+                        self.forget_watch_of(bytes);
+                        host.reply(*origin, TOO_MUCH_TO_KEEP);
+                    }
                 }
             }
         }

@@ -10,11 +10,11 @@ use crate::entry::transaction::fill_in;
 const NULL: &str = "*-1\r\n";
 
 /// A request of another client than the others.
-fn of(client: u32, ticket: u32) -> Origin {
+pub(super) fn of(client: u32, ticket: u32) -> Origin {
     Origin { client, ..origin(ticket) }
 }
 
-fn watch(watch: u64, keys: &[&str]) -> Vec<u8> {
+pub(super) fn watch(watch: u64, keys: &[&str]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let watch = watch.to_le_bytes();
     let args = std::iter::once(&watch[..]).chain(keys.iter().map(|key| key.as_bytes())).collect::<Vec<_>>();
@@ -27,7 +27,7 @@ fn exec(guard: Option<Guard>, commands: &[&[&str]]) -> Vec<u8> {
     transaction(guard, &commands.iter().map(|words| command(words)).collect::<Vec<_>>())
 }
 
-fn guarded(watch: u64, commands: &[&[&str]]) -> Vec<u8> {
+pub(super) fn guarded(watch: u64, commands: &[&[&str]]) -> Vec<u8> {
     exec(Some(Guard::of(watch)), commands)
 }
 

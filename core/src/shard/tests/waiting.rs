@@ -290,3 +290,50 @@ fn a_push_costs_as_many_calls_as_it_brings_elements_however_many_wait() {
         assert_eq!(shard.server.shards[0].writes.get(), 150);
     });
 }
+
+/// Has a client wait for an element of `source` as `BLMOVE source destination LEFT RIGHT 0` does.
+fn wait_to_move(shard: &mut Shard, host: &mut Host, ticket: u32, source: &str, destination: &str) {
+    let pop = Pop {
+        command: table::lookup(b"blmove").unwrap().id,
+        call: table::STEP_MOVE,
+        protocol: Protocol::Resp2,
+        db: 0,
+        kind: Type::List,
+        has_destination: true,
+        is_counted: false,
+        before: Vec::new(),
+        after: [destination, "LEFT", "RIGHT", "0"].map(|word| Box::from(word.as_bytes())).into(),
+    };
+    let order = WaitOrder { pop, keys: vec![Box::from(source.as_bytes())], claim: Arc::new(Claim::new(1)) };
+    shard.wait(origin(ticket), order, 1, host);
+}
+
+#[test]
+fn what_is_moved_for_a_waiter_is_seen_by_who_watches_the_destination() {
+    use super::transactions::{guarded, of, watch};
+    const NULL: &str = "*-1\r\n";
+    for is_transaction in [false, true] {
+        with_shard(log_options(), |mut shard| async move {
+            let mut host = Host::default();
+            wait_to_move(&mut shard, &mut host, 1, "source", "destination");
+            shard.submit(of(2, 2), Mode::Read, &watch(7, &["destination"]), 1, &mut host);
+            let push = command(&["RPUSH", "source", "x"]);
+            let push = if is_transaction { transaction(None, &[push]) } else { push };
+            shard.submit(of(3, 3), Mode::Write, &push, 1, &mut host);
+            // On its way, or, of a transaction, not even foreseen before it is applied.
+            let exec = guarded(7, &[&["LLEN", "destination"], &["SET", "k", "1"]]);
+            if !is_transaction {
+                shard.submit(of(2, 4), Mode::Guarded, &exec, 1, &mut host);
+            }
+            settle(&mut shard, &mut host).await;
+            if is_transaction {
+                shard.submit(of(2, 4), Mode::Guarded, &exec, 1, &mut host);
+            }
+            settle(&mut shard, &mut host).await;
+            let replies = replies(&mut host);
+            let reply = |ticket| replies.iter().find(|(of, _)| *of == ticket).map(|(_, reply)| reply.as_str());
+            assert_eq!(reply(1), Some("$1\r\nx\r\n"), "{is_transaction}: {replies:?}");
+            assert_eq!(reply(4), Some(NULL), "{is_transaction}: {replies:?}");
+        });
+    }
+}

@@ -174,12 +174,19 @@ impl Shard {
             }
             for origin in chosen.into_iter().flat_map(|chosen| chosen.origins) {
                 let waiter = self.waiting.waiters.get(origin).expect("it was chosen among those who wait");
-                batch::push(&mut bytes, |out| waiter.pop.encode_call(out, &key.1));
+                let at = batch::push(&mut bytes, |out| waiter.pop.encode_call(out, &key.1));
+                self.expect_changes(&bytes[at]);
                 self.batches.open.expected_bytes += self.batches.replies.next_bytes();
                 operations.push(Operation { origin: Some(origin), read: None, returns_values: true });
             }
         }
         self.batches.open.write_count += operations.len();
+        if self.batches.open.has_guarded {
+            // Nothing may come in front of a transaction which has been told that its keys are as they were.
+            self.batches.open.operations.extend(operations);
+            self.batches.open.bytes.extend_from_slice(&bytes);
+            return;
+        }
         self.batches.open.operations.splice(0..0, operations);
         let front = batch::BATCH_HEADER_BYTES;
         self.batches.open.bytes.splice(front..front, bytes);
@@ -199,7 +206,9 @@ impl Shard {
             for origin in chosen {
                 let waiter = self.waiting.waiters.get(origin).expect("it was chosen among those who wait");
                 let encode = |out: &mut Vec<u8>| waiter.pop.encode_call(out, &key.1);
-                joined.push(batch::push(&mut self.batches.open.bytes, encode));
+                let at = batch::push(&mut self.batches.open.bytes, encode);
+                self.expect_changes(&self.batches.open.bytes[at.clone()]);
+                joined.push(at);
                 let expected_bytes = self.batches.replies.next_bytes();
                 self.joined(Some(origin), Some(expected_bytes));
             }
