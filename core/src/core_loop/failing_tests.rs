@@ -93,3 +93,31 @@ fn a_shard_that_fails_refuses_what_concerns_it_and_leaves_and_comes_back_without
         until("all is as before", &mut core, &mut clients, |_, clients| clients[2].has(replies)).await;
     });
 }
+
+#[test]
+fn who_waits_for_elements_of_a_shard_that_is_given_up_is_told_and_the_shard_leaves() {
+    let directory = tempfile::tempdir().unwrap();
+    with_shards_in(directory.path(), 2, 1, log_options(), |server, shards| async move {
+        let key = key_of(&server, "key", BAD);
+        let left: Rc<RefCell<Vec<Shard>>> = Rc::default();
+        let groups = {
+            let left = left.clone();
+            Groups::new(shards, move |shard| left.borrow_mut().push(shard))
+        };
+        let ring = Ring::new(&RingOptions::default()).unwrap();
+        let readers = Background::start("test", 1, 8).unwrap();
+        let mut core = Core::new(SELF, server.clone(), ring, groups.clone(), readers, SyncPlacement::of(None));
+        core.seat_opened();
+        let mut clients = vec![Client::connect(&server)];
+        clients[0].ask(&["BLPOP", &key, "0"]);
+        clients[0].ask(&["PING"]);
+        until("it waits", &mut core, &mut clients, |_, _| server.shards[BAD.index()].waits_begun.get() == 1).await;
+
+        groups.leave(BAD);
+        until("it has left", &mut core, &mut clients, |_, _| !left.borrow().is_empty()).await;
+        until("who waited is told", &mut core, &mut clients, |_, clients| clients[0].received.ends_with(b"+PONG\r\n"))
+            .await;
+        let said = String::from_utf8_lossy(&clients[0].received).into_owned();
+        assert!(said.starts_with("-UNBLOCKED "), "{said}");
+    });
+}

@@ -23,6 +23,28 @@ fn requests_behind_a_cold_read_are_bounded_by_count_and_by_bytes() {
 }
 
 #[test]
+fn what_has_to_wait_for_rows_queues_up_behind_what_holds_the_place_of_its_connection() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        // More than the block cache holds.
+        let value = "v".repeat(20_000);
+        put_on_disk(&mut shard, &[&["SET", "a", &value], &["SET", "b", &value], &["SET", "c", &value]]).await;
+        shard.submit(origin(1), Mode::Read, &command(&["GET", "a"]), 1, &mut host);
+        let [(_, read, false)] = &host.warms[..] else { panic!("{:?}", host.warms) };
+        let read = read.clone();
+
+        // As of another connection that has the place now: it has not asked who is parked.
+        shard.park(origin(2), Mode::Read, &command(&["GET", "b"]), read, &mut host);
+        assert_eq!((host.warms.len(), host.replies.len()), (1, 0), "rows are fetched for one request at a time");
+        run_until_replied(&mut shard, &mut host, 2).await;
+
+        let reply = format!("$20000\r\n{value}\r\n");
+        assert!(host.replies == [(1, reply.clone()), (2, reply)], "each once, in their order");
+        assert_eq!((shard.parking.waiting, shard.parking.parked.len()), (Waiting::default(), 0));
+    });
+}
+
+#[test]
 fn rows_are_kept_for_one_write_at_a_time_and_each_has_its_turn() {
     with_shard(log_options(), |mut shard| async move {
         let mut host = Host::default();
