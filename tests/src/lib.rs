@@ -34,4 +34,4 @@ pub use reply::Reply;
 pub use skip::skip;
 pub use slow_link::SlowLink;
 pub use wait::{DEADLINE, eventually, in_some_attempt};
-pub use workload::Workload;
+pub use workload::{Asked, Seeker, Workload};

@@ -23,7 +23,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use crate::history::{Action, Operation, Outcome, Verdict, check};
 use crate::reply::Reply;
 use crate::wait::{DEADLINE, eventually};
-use seeker::{Asked, Seeker};
+pub use seeker::{Asked, Seeker};
 
 /// Clients that follow redirects.
 const CLIENTS: usize = 6;

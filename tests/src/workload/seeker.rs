@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::reply::Reply;
+use crate::wait::DEADLINE;
 
 /// Errors of commands that were certainly not executed.
 const REFUSALS: [&str; 6] = ["MOVED ", "CLUSTERDOWN ", "TRYAGAIN ", "LOADING ", "BUSY ", "MISCONF "];
 
 /// The end of a command that was sent once.
 pub enum Asked {
+    /// The reply.
     Done(Reply),
     /// It may have been executed.
     Unknown,
@@ -21,6 +24,7 @@ pub enum Asked {
     Wrong(String),
 }
 
+/// A client of a cluster.
 pub struct Seeker {
     nodes: Vec<SocketAddr>,
     clients: BTreeMap<SocketAddr, Client>,
@@ -31,6 +35,7 @@ pub struct Seeker {
 }
 
 impl Seeker {
+    /// A client that begins with the node at `first` of `nodes`, and waits for each reply for so long.
     pub fn new(nodes: &[SocketAddr], first: usize, patience: Duration) -> Seeker {
         Seeker { nodes: nodes.to_vec(), clients: BTreeMap::new(), places: BTreeMap::new(), next: first, patience }
     }
@@ -72,6 +77,24 @@ impl Seeker {
                 self.turn_away(tag);
                 Asked::Unknown
             }
+        }
+    }
+
+    /// Asks until there is a reply, for what may be executed several times.
+    ///
+    /// # Panics
+    /// With an error that no fault accounts for, or where no reply comes for very long.
+    pub fn insist(&mut self, tag: &str, line: &str) -> Reply {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            match self.ask(tag, &words) {
+                Asked::Done(reply) => return reply,
+                Asked::Wrong(text) => panic!("{line}: {text}"),
+                Asked::Unknown | Asked::Refused => {}
+            }
+            assert!(Instant::now() < deadline, "{line}: no answer");
+            thread::sleep(Duration::from_millis(5));
         }
     }
 

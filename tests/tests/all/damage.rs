@@ -29,12 +29,11 @@ fn written_on(dir: &Path, cores: &str) -> NodeOptions {
     let options = NodeOptions::new(dir).set("--cores", cores).set("--shards", "2").set("--memtable-bytes", "256kb");
     let mut node = options.start();
     write_everything(&node);
-    eventually("both shards have rows in files", DEADLINE, || {
-        let has_rows = |shard| {
-            let database = dir.join(format!("shards/{shard}/data/db-1"));
-            files(&database).iter().any(|file| file.extension().is_some_and(|extension| extension == "sst"))
-        };
-        if has_rows(0) && has_rows(1) { Ok(()) } else { Err(files(dir)) }
+    // A file alone is not enough: until the database knows of it, it is one that nobody needs.
+    let mut client = node.client();
+    eventually("both shards have rows on disk", DEADLINE, || {
+        let durable = figures(&mut client, "durable_applied");
+        if durable.len() == 2 && durable.iter().all(|index| *index > 0) { Ok(()) } else { Err(durable) }
     });
     node.kill_9();
     options

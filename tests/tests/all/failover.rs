@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use basalt_tests::{Client, DEADLINE, Node, NodeOptions, Reply, eventually};
+use basalt_tests::{Asked, DEADLINE, Node, NodeOptions, Reply, Seeker, eventually};
 
 use super::nodes::{addresses, client, create, free_ports, options_at, wait_for};
 
@@ -75,84 +75,8 @@ fn options(directory: &Path, number: usize, port: u16, settings: &[(&str, &str)]
     settings.iter().fold(options, |options, (name, value)| options.set(name, *value))
 }
 
-/// A client that goes where it is told to, and tries elsewhere when it is told nothing.
-struct Seeker {
-    nodes: Vec<SocketAddr>,
-    clients: BTreeMap<SocketAddr, Client>,
-    /// The node that had each key last.
-    places: BTreeMap<String, SocketAddr>,
-    next: usize,
-}
-
-/// The end of a command.
-enum Asked {
-    Done(Reply),
-    /// It may have been executed.
-    Unknown,
-    /// It was certainly not executed.
-    Refused,
-}
-
-impl Seeker {
-    fn new(nodes: Vec<SocketAddr>, first: usize) -> Seeker {
-        Seeker { nodes, clients: BTreeMap::new(), places: BTreeMap::new(), next: first }
-    }
-
-    /// Asks once, wherever the key is thought to be.
-    fn ask(&mut self, key: &str, line: &str) -> Asked {
-        let somewhere = self.nodes[self.next % self.nodes.len()];
-        let place = *self.places.get(key).unwrap_or(&somewhere);
-        let connected = match self.clients.remove(&place) {
-            Some(client) => Ok(client),
-            None => Client::connect(place),
-        };
-        let Ok(mut client) = connected else {
-            self.turn_away(key);
-            return Asked::Refused;
-        };
-        client.stream().set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-        match client.try_call(line.split(' ')) {
-            Ok(Reply::Error(text)) => {
-                self.clients.insert(place, client);
-                if let Some(address) = text.strip_prefix("MOVED ").and_then(|moved| moved.rsplit(' ').next()) {
-                    self.places.insert(key.to_owned(), address.parse().expect("an address"));
-                } else {
-                    self.turn_away(key);
-                }
-                let is_certain =
-                    ["MOVED", "CLUSTERDOWN", "TRYAGAIN", "LOADING"].iter().any(|word| text.starts_with(word));
-                assert!(is_certain || text.starts_with("UNCERTAIN"), "{line}: {text}");
-                if is_certain { Asked::Refused } else { Asked::Unknown }
-            }
-            Ok(reply) => {
-                self.clients.insert(place, client);
-                Asked::Done(reply)
-            }
-            // The connection is gone, and what was sent may have arrived.
-            Err(_) => {
-                self.turn_away(key);
-                Asked::Unknown
-            }
-        }
-    }
-
-    fn turn_away(&mut self, key: &str) {
-        self.places.remove(key);
-        self.next += 1;
-    }
-
-    /// Asks until there is an answer, for what may be executed several times.
-    fn insist(&mut self, key: &str, line: &str) -> Reply {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            if let Asked::Done(reply) = self.ask(key, line) {
-                return reply;
-            }
-            assert!(Instant::now() < deadline, "{line}: no answer");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
+/// Time that a client waits for a reply.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writers that count: each has keys of its own, and writes ever larger numbers into them.
 struct Writers {
@@ -166,7 +90,7 @@ impl Writers {
     fn start(nodes: &[SocketAddr], count: usize) -> Writers {
         let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let threads = (0..count).map(|writer| {
-            let (stop, written, mut seeker) = (stop.clone(), written.clone(), Seeker::new(nodes.to_vec(), writer));
+            let (stop, written, mut seeker) = (stop.clone(), written.clone(), Seeker::new(nodes, writer, PATIENCE));
             std::thread::spawn(move || {
                 // Of each key the last number that was acknowledged, and the last one that may be there.
                 let mut last: BTreeMap<String, (u64, u64)> = BTreeMap::new();
@@ -177,13 +101,14 @@ impl Writers {
                     let key = format!("writer:{writer}:{}", number as usize % KEYS);
                     let (acknowledged, possible) = last.entry(key.clone()).or_default();
                     *possible = number;
-                    match seeker.ask(&key, &format!("SET {key} {number}")) {
+                    match seeker.ask(&key, &["SET".to_owned(), key.clone(), number.to_string()]) {
                         Asked::Done(reply) => {
                             assert_eq!(reply, Reply::ok());
                             *acknowledged = number;
                             written.fetch_add(1, Ordering::Relaxed);
                         }
                         Asked::Unknown => {}
+                        Asked::Wrong(text) => panic!("SET {key} {number}: {text}"),
                         Asked::Refused => std::thread::sleep(Duration::from_millis(2)),
                     }
                 }
@@ -205,7 +130,7 @@ impl Writers {
     /// Ends them, and looks whether all that was acknowledged is there.
     fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
-        let mut seeker = Seeker::new(self.nodes, 0);
+        let mut seeker = Seeker::new(&self.nodes, 0, PATIENCE);
         for thread in self.threads {
             for (key, (acknowledged, possible)) in thread.join().expect("a writer ends") {
                 let found = seeker.insist(&key, &format!("GET {key}"));
@@ -263,7 +188,7 @@ fn a_node_that_was_away_while_the_log_was_purged_gets_a_snapshot() {
     let mut three = Three::new(&settings);
     three.nodes[2].kill_9();
     let others: Vec<SocketAddr> = three.addresses()[..2].to_vec();
-    let mut seeker = Seeker::new(others.clone(), 0);
+    let mut seeker = Seeker::new(&others, 0, PATIENCE);
     let value = "v".repeat(20_000);
     let purged = |node: SocketAddr| {
         let info = client(node).ask("INFO raft").text();
@@ -285,7 +210,7 @@ fn a_node_that_was_away_while_the_log_was_purged_gets_a_snapshot() {
     let has_sent = |node: &Node| node.said().iter().any(|line| line.contains("gets a snapshot"));
     assert!(three.nodes.iter().any(has_sent), "the log had all that the node was behind");
     three.nodes[0].kill_9();
-    let mut seeker = Seeker::new(three.addresses()[1..].to_vec(), 0);
+    let mut seeker = Seeker::new(&three.addresses()[1..], 0, PATIENCE);
     for number in written.saturating_sub(2_000)..written {
         let key = format!("key:{}", number % 2_000);
         let found = seeker.insist(&key, &format!("GET {key}")).text();
@@ -308,7 +233,7 @@ fn nodes_without_a_replica_know_who_leads() {
         let whole = infos.lines().filter(|line| line.contains("role=leader") && line.ends_with("voters=3")).count();
         if whole == 5 { Ok(()) } else { Err(infos) }
     });
-    let mut seeker = Seeker::new(all.clone(), 0);
+    let mut seeker = Seeker::new(&all, 0, PATIENCE);
     for key in 0..100 {
         assert_eq!(seeker.insist(&key.to_string(), &format!("SET {key} {key}")), Reply::ok());
     }
@@ -324,7 +249,7 @@ fn nodes_without_a_replica_know_who_leads() {
             if agree && !slots[0].contains(&dead.port().to_string()) { Ok(()) } else { Err(slots) }
         });
         for (first, _) in alive.iter().enumerate() {
-            let mut seeker = Seeker::new(alive.clone(), first);
+            let mut seeker = Seeker::new(&alive, first, PATIENCE);
             for key in 0..100 {
                 assert_eq!(seeker.insist(&key.to_string(), &format!("GET {key}")).text(), key.to_string());
             }
