@@ -18,6 +18,9 @@ pub const CORES_MAX: usize = 256;
 /// Processor numbers beyond this one exist on no machine that Linux supports (`CONFIG_NR_CPUS` ends at 8192).
 pub const CPU_NUMBER_MAX: u16 = 8191;
 
+/// Smallest `election-timeout`: a core may be busy with one large collection for a fifth of a second, and disks stall as long.
+pub const ELECTION_TIMEOUT_MIN: Duration = Duration::from_millis(200);
+
 /// Largest `maxclients`.
 pub const CLIENTS_MAX: u32 = 1_000_000;
 

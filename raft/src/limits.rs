@@ -66,6 +66,8 @@ pub(crate) const MESSAGES_MAX: u64 = 1024;
 /// Time between two heartbeats of a leader, in milliseconds: 16 idle groups of three voters then cost a core less than 1 %, and
 /// four of them fit into the shortest time without a leader.
 pub(crate) const HEARTBEAT_MS: u64 = 250;
+/// Heartbeats in the shortest time without a leader: some may be late or lost.
+pub(crate) const HEARTBEATS_A_TIMEOUT: u64 = 4;
 /// The shortest and the longest time without a leader before a follower campaigns, in milliseconds. A core may be busy with one
 /// large collection for a fifth of a second; that must be no reason. Two seconds are the promise for a leader that is gone.
 pub(crate) const ELECTION_TIMEOUT_MS: (u64, u64) = (1000, 2000);

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::completions::{Background, Wake};
 use crate::error::{Error, Fault, Result};
 use crate::ids::{NodeId, PeerAddress};
-use crate::limits::{ELECTION_TIMEOUT_MS, HEARTBEAT_MS, LOG_KEPT_BYTES, LOG_KEPT_PART};
+use crate::limits::{ELECTION_TIMEOUT_MS, HEARTBEAT_MS, HEARTBEATS_A_TIMEOUT, LOG_KEPT_BYTES, LOG_KEPT_PART};
 use crate::outcomes::Outcome;
 
 /// Settings of one group.
@@ -64,6 +65,17 @@ impl GroupOptions {
         }
     }
 
+    /// The same group with `shortest` as the shortest time without a leader before a follower campaigns. The longest is twice that,
+    /// and four heartbeats fit into it.
+    pub fn with_election_timeout(self, shortest: Duration) -> GroupOptions {
+        let shortest_ms = u64::try_from(shortest.as_millis()).unwrap_or(u64::MAX / 2);
+        GroupOptions {
+            heartbeat_ms: shortest_ms / HEARTBEATS_A_TIMEOUT,
+            election_timeout_ms: (shortest_ms, 2 * shortest_ms),
+            ..self
+        }
+    }
+
     /// Bytes of the newest entries that are kept in a group of several members.
     pub(crate) fn kept_bytes(&self) -> u64 {
         self.log_kept_bytes.min(self.log_bytes_max / LOG_KEPT_PART)
@@ -109,4 +121,19 @@ pub struct GroupHooks {
     pub background: Rc<dyn Background>,
     /// Runs reads of single rows on other threads: they do not wait behind what takes long.
     pub readers: Rc<dyn Background>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_times_follow_the_election_timeout() {
+        let alone = GroupOptions::alone(0, NodeId(1), "snapshots".into());
+        let usual = alone.clone().with_election_timeout(Duration::from_secs(1));
+        assert_eq!((usual.heartbeat_ms, usual.election_timeout_ms), (alone.heartbeat_ms, alone.election_timeout_ms));
+        let tuned = alone.with_election_timeout(Duration::from_millis(200));
+        assert_eq!((tuned.heartbeat_ms, tuned.election_timeout_ms), (50, (200, 400)));
+        assert!(tuned.check().is_ok());
+    }
 }

@@ -21,8 +21,8 @@ use super::written::unknown;
 use crate::limits::LOG_KEPT_BYTES_MAX;
 use crate::limits::MEMTABLES_PER_SHARD;
 use crate::limits::{
-    BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, MEMORY_BYTES_MIN, MEMTABLE_BYTES_MIN, RAFT_LOG_BYTES_MIN,
-    SHARD_MEMORY_BYTES_MIN, SHARDS_MAX,
+    BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, ELECTION_TIMEOUT_MIN, MEMORY_BYTES_MIN, MEMTABLE_BYTES_MIN,
+    RAFT_LOG_BYTES_MIN, SHARD_MEMORY_BYTES_MIN, SHARDS_MAX,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -104,6 +104,11 @@ settings! {
 
     /// Host name that clients are told for this node.
     [Cluster, Restart] "cluster-announce-hostname" = cluster_announce_hostname: String, "", HostName;
+
+    /// The shortest time without a word of its leader before a replica stands for election, the same on all nodes; some wait for twice
+    /// that, and leaders send a heartbeat four times in it.
+    [Cluster, Restart] "election-timeout" = election_timeout: Duration, "1s",
+        Span { least: ELECTION_TIMEOUT_MIN, most: Duration::from_secs(60), zero_means: None, bare_seconds: false };
 
     /// Data directory.
     [Durability, Restart] "dir" = dir: PathBuf, "basalt-data", Directory;

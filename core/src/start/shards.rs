@@ -167,7 +167,8 @@ impl<'a> Opener<'a> {
         let founder = group.founder && group.state == GroupState::Creating;
         let alone = GroupOptions::alone(u32::from(id.0), NodeId(data.node_number()), snapshots);
         let number = GroupNumber(group.number);
-        Ok(Some(OpenShard { id, number, options: GroupOptions { founder, ..alone }, log, store }))
+        let options = GroupOptions { founder, ..alone }.with_election_timeout(self.server.config.election_timeout);
+        Ok(Some(OpenShard { id, number, options, log, store }))
     }
 
     /// Closes the logs of all lanes, which no group uses any more.
@@ -242,7 +243,8 @@ impl<'a> Opener<'a> {
             log_bytes_max: limits::META_LOG_BYTES,
             log_entries_kept: limits::META_ENTRIES_KEPT,
             ..alone
-        };
+        }
+        .with_election_timeout(self.server.config.election_timeout);
         let askers = Background::start("basalt-ask", limits::ASK_THREADS, limits::META_CHANGES_MAX)
             .map_err(|error| named(&error))?;
         let seen = book::read(&data.meta_directory());
