@@ -35,7 +35,8 @@ FIRST ?= 1
 MINUTES ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help deps deps-build deps-test deps-quick build quick run check test source bench bench-compare bench-steady crash simulate \
+.PHONY: help deps deps-build deps-test deps-bench deps-quick build quick run cluster check test source bench bench-compare bench-cluster \
+	bench-failover bench-steady crash simulate \
 	jepsen start stall isolation memory facts fmt fmt-check lint doc
 
 help: ## Lists the targets
@@ -46,6 +47,9 @@ deps: ## Installs what building, testing and comparing need; the targets below d
 
 deps-build:
 	@deploy/install-deps.sh --build
+
+deps-bench:
+	@deploy/install-deps.sh --bench
 
 deps-test:
 	@deploy/install-deps.sh --test
@@ -59,6 +63,10 @@ build: deps-build ## Builds everything
 run: deps-build ## Builds and runs a node on port 6379 with its data in ./basalt-data (ARGS='--port 7000' for more)
 	$(CARGO) build $(BUILD)
 	$(BASALT) $(ARGS)
+
+cluster: deps-test ## Builds and runs three nodes as a cluster on ports 7001 to 7003 of this machine, until Ctrl-C
+	$(CARGO) build $(BUILD)
+	deploy/three-nodes.sh $(BASALT)
 
 check: deps-test fmt-check source lint doc ## Checks format, widths, who uses whom, lints and docs: what a commit has to pass
 
@@ -75,6 +83,14 @@ bench: deps-build ## Runs the micro-benchmarks (BENCH=decode for one file, ARGS=
 bench-compare: deps-test ## Compares with redis-server on this machine, about 20 minutes (ARGS=--quick to try)
 	$(CARGO) build $(BUILD)
 	$(RELEASE)/bench-compare $(ARGS)
+
+bench-cluster: deps-bench ## Compares three nodes with one, etcd and a redis-server with a replica, about 10 minutes (ARGS=--quick to try)
+	$(CARGO) build $(BUILD)
+	$(RELEASE)/bench-cluster $(ARGS)
+
+bench-failover: deps-test ## Kills leaders under writes and times how long their keys cannot be written (KILLS=100)
+	$(CARGO) build $(BUILD)
+	$(RELEASE)/bench-cluster --failovers $(or $(KILLS),100) $(ARGS)
 
 bench-steady: deps-test ## Loads 50 million keys for half an hour: no latency cliff (ARGS=--quick to try)
 	$(CARGO) build $(BUILD)

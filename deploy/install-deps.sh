@@ -5,6 +5,7 @@
 #   deploy/install-deps.sh          everything
 #   deploy/install-deps.sh --build  only what compiling needs
 #   deploy/install-deps.sh --test   what compiling and `make test` need
+#   deploy/install-deps.sh --bench  that, and what `make bench-cluster` compares with
 #   deploy/install-deps.sh --quick  that, and what makes a build from nothing fast; --ci is the same
 set -euo pipefail
 
@@ -20,6 +21,7 @@ rust   curl                    curl             fetches Rust
 rust   certificates            ca-certificates  fetches Rust
 test   redis-benchmark         redis-tools      tests drive the node with redis-cli and redis-benchmark
 test   redis-server            redis-server     tests and benches compare with it
+bench  etcd                    etcd-server      bench-cluster compares with it
 quick  ccache                  ccache           a second build of RocksDB takes seconds instead of minutes
 '
 # Keep in step with rust-version in Cargo.toml.
@@ -29,8 +31,10 @@ level=${1:---all}
 case $level in
   --build) wanted='build' ;;
   --test) wanted='build test' ;;
-  --quick | --ci | --all) wanted='build test quick' ;;
-  *) echo "usage: $0 [--build|--test|--quick|--ci]" >&2; exit 2 ;;
+  --bench) wanted='build test bench' ;;
+  --quick | --ci) wanted='build test quick' ;;
+  --all) wanted='build test bench quick' ;;
+  *) echo "usage: $0 [--build|--test|--bench|--quick|--ci]" >&2; exit 2 ;;
 esac
 
 # rustup puts cargo here, and a shell that is older than it does not know.
@@ -62,7 +66,7 @@ while read -r for_level probe package why; do
   is_there "$probe" && continue
   echo "missing: $package ($why)"
   missing+=("$package")
-  case $for_level in build | test) required+=("$package") ;; esac
+  case $for_level in build | test | bench) required+=("$package") ;; esac
 done <<<"$needs"
 
 cannot() {

@@ -1,10 +1,11 @@
-//! Measures Basalt: against redis-server on the same machine (the binary `bench-compare`), over a long run
-//! (`bench-steady`), and part by part (`benches/`).
+//! Measures Basalt: against redis-server on the same machine (the binary `bench-compare`), as a cluster (`bench-cluster`), over a
+//! long run (`bench-steady`), and part by part (`benches/`).
 //!
 //! Nothing here is a test: no figure makes a build fail. `bench/METHOD.md` says how the figures are taken and what they mean.
 
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod compare;
 pub mod requests;
 pub mod steady;

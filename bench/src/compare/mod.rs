@@ -7,7 +7,7 @@
 mod benchmark_output;
 mod client;
 pub(crate) mod cpu_clock;
-mod figures;
+pub(crate) mod figures;
 pub(crate) mod interrupt;
 mod load;
 pub(crate) mod machine;
