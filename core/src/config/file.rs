@@ -45,10 +45,12 @@ fn find_exactly(key: &str) -> Option<&'static Setting> {
     Setting::find(key).filter(|setting| setting.name == key)
 }
 
-/// The text that the value's setting parses: `6379` and `"6379"` are the same, `["::1", "127.0.0.1"]` and `"::1,127.0.0.1"` too.
+/// The text that the value's setting parses: `6379` and `"6379"` are the same, `true` and `"yes"`, `["::1", "127.0.0.1"]`
+/// and `"::1,127.0.0.1"` too.
 fn value_text(value: &DeValue<'_>) -> Result<String, Invalid> {
     match value {
         DeValue::String(text) => Ok(text.clone().into_owned()),
+        DeValue::Boolean(yes) => Ok(if *yes { "yes" } else { "no" }.to_owned()),
         DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str().to_owned()),
         DeValue::Array(items) => {
             let items: Result<Vec<String>, Invalid> = items.iter().map(|item| value_text(item.get_ref())).collect();

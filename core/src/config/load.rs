@@ -182,7 +182,7 @@ mod tests {
                 "'4gb'",
             ),
             (Given::nothing().file("\ndurability-interval = 100"), "line 2: durability-interval = '100'", "'100ms'"),
-            (Given::nothing().file("durability = true"), "line 1: durability = 'true'", "not a TOML boolean"),
+            (Given::nothing().file("durability = true"), "line 1: durability = ", "'always'"),
             (Given::nothing().file("port = 1.5"), "line 1: port = '1.5'", "not a TOML float"),
             (
                 Given::nothing().variable("BASALT_PORT", "tcp://10.0.0.1:6379"),
@@ -193,6 +193,14 @@ mod tests {
         for (given, names, advises) in cases {
             let refusal = given.refusal();
             assert!(refusal.contains(names) && refusal.ends_with(advises), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_yes_or_no_may_be_true_or_false_in_the_file() {
+        for (text, is_enabled) in [("true", true), ("false", false), ("\"yes\"", true)] {
+            let given = Given::nothing().file(&format!("cluster-enabled = {text}"));
+            assert_eq!(given.config().cluster_enabled, is_enabled, "{text}");
         }
     }
 
