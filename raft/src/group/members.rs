@@ -22,7 +22,7 @@ use crate::entry::membership_bytes;
 use crate::error::{ChangeError, Error, Fault};
 use crate::ids::{NodeId, PeerAddress};
 use crate::limits::{ADDRESS_BYTES_MAX, CAUGHT_UP_BYTES, MEMBERS_MAX, MEMBERSHIP_BYTES_MAX};
-use crate::types::{Membership, TypeConfig};
+use crate::types::{LogId, Membership, TypeConfig};
 
 /// The part that a member has in decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,6 +155,24 @@ impl<D: Disk> Group<D> {
             progress: progress(node),
         };
         Members { members: membership.nodes().map(member).collect(), is_changing }
+    }
+
+    /// The index behind the last entry of this node's log: whatever it has executed is below.
+    pub fn log_end(&self) -> u64 {
+        self.0.log.end()
+    }
+
+    /// The number of other members that are known to have all entries below `end` on disk. `None` if this node does not lead.
+    pub fn holders(&self, end: u64) -> Option<usize> {
+        let inner = &*self.0;
+        if !inner.is_leader.get() {
+            return None;
+        }
+        let metrics = inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let has_all = |matching: &Option<LogId>| matching.as_ref().map_or(0, |id| id.index() + 1) >= end;
+        let others = metrics.replication.as_ref()?.iter().filter(|(node, _)| **node != inner.options.node);
+        Some(others.filter(|(_, matching)| has_all(matching)).count())
     }
 
     /// Adds a node as a learner, to which this leader sends all that there is from then on. It has to have the group's directory,

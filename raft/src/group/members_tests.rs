@@ -378,3 +378,33 @@ fn a_group_that_was_closed_says_so_and_blames_nobody() {
         direct.groups.borrow_mut().clear();
     });
 }
+
+#[test]
+fn a_replica_is_fresh_once_it_has_what_its_leader_has_and_not_when_it_hears_no_more() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let direct = Direct { directory: directory.path().to_owned(), ..Direct::default() };
+        let long = Duration::from_secs(3600);
+        let second = open(directory.path(), &direct, 2).await;
+        assert!(!second.group.is_fresh(long), "it has heard of no leader");
+        let first = open(directory.path(), &direct, 1).await;
+        leads(&first).await;
+        first.until("what it has is applied", |shard| shard.group.is_fresh(long)).await;
+        write(&first, &["a", "b"]).await;
+        let end = first.group.log_end();
+        assert_eq!(second.group.holders(end), None, "it does not lead");
+        first.until("the other one has it on disk", |shard| shard.group.holders(end) == Some(1)).await;
+        assert_eq!(first.group.holders(end + 1), Some(0), "nobody has what is not there");
+        second.until("all that the leader has", |shard| shard.group.is_fresh(long)).await;
+        second.until("its rows", |shard| shard.machine.borrow().text() == "ab").await;
+        // What comes after that is gone.
+        direct.groups.borrow_mut().clear();
+        for shard in [&first, &second] {
+            shard.until("silence", |shard| !shard.group.is_fresh(Duration::from_millis(700))).await;
+        }
+        assert!(second.group.is_fresh(long));
+        second.group.shutdown().await.unwrap();
+        assert!(!second.group.is_fresh(long), "it serves nothing any more");
+        first.group.shutdown().await.unwrap();
+    });
+}

@@ -2,6 +2,7 @@
 
 mod config;
 mod drive;
+mod freshness;
 mod install;
 mod lead;
 mod members;
@@ -54,6 +55,7 @@ pub use status::{GroupStatus, Role};
 
 use config::raft_config;
 use drive::drive;
+use freshness::Freshness;
 use purge::Purging;
 use report::Report;
 use status::role;
@@ -97,6 +99,7 @@ struct Inner<D: Disk> {
     /// Set while this node changes the group's members.
     is_changing: Cell<bool>,
     restraints: Rc<Restraints>,
+    freshness: Freshness,
     is_stopping: Cell<bool>,
     /// Messages with entries that wait until more is applied.
     waiting_appends: Cell<u32>,
@@ -184,6 +187,7 @@ impl<D: Disk> Group<D> {
             caught_up_in: Cell::new(None),
             is_changing: Cell::new(false),
             restraints,
+            freshness: Freshness::default(),
             is_stopping: Cell::new(false),
             waiting_appends: Cell::new(0),
             fatal: RefCell::new(None),

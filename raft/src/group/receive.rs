@@ -10,6 +10,7 @@ use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::limits::WAITING_APPENDS_MAX;
 use crate::messages::{Append, AppendAnswer, Handover, HandoverAnswer, VoteAnswer, VoteQuestion};
+use crate::source::Instant;
 use crate::types::TypeConfig;
 
 /// One of the messages that wait.
@@ -44,6 +45,7 @@ impl<D: Disk> Group<D> {
     /// [`Error::Stopped`] when the group has stopped.
     pub async fn receive_append(&self, message: Append) -> Result<AppendAnswer> {
         let brings_entries = !message.is_heartbeat();
+        let (came, committed) = (Instant::now(), message.committed.map(|last| last.index));
         let request = message.into_request()?;
         if brings_entries {
             let waiting = Waiting::enter(&self.0.waiting_appends).ok_or(Error::Behind)?;
@@ -53,6 +55,7 @@ impl<D: Disk> Group<D> {
         let answer = self.0.raft.append_entries(request).await.map_err(|error| self.stopped_by(&error))?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             self.0.restraints.pre_votes.reset();
+            self.0.freshness.hear(committed, self.applied().map(|last| last.index), came);
         }
         Ok(AppendAnswer::of(answer))
     }

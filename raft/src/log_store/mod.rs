@@ -304,6 +304,11 @@ impl<L: GroupLog> LogStore<L> {
         self.0.log.borrow().bytes_between(from, to_exclusive)
     }
 
+    /// The index behind the last entry.
+    pub(crate) fn end(&self) -> u64 {
+        self.0.log.borrow().range().end
+    }
+
     /// The index from which on the entries take at most so many bytes together; the end if one alone takes more.
     pub(crate) fn newest(&self, bytes: u64) -> u64 {
         let log = self.0.log.borrow();
