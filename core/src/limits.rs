@@ -453,6 +453,12 @@ pub const MOVED_BYTES_AT_WILL: usize = 64 << 10;
 /// Times a RENAME to another shard copies a key again because it was written to meanwhile.
 pub const MOVE_ATTEMPTS: u32 = 16;
 
+// --- reads of what a replica has ----------------------------------------------------------------------------------------------
+
+/// Age up to which a replica's rows are shown to who reads without asking the leader: one that has heard nothing newer for so long
+/// is cut off, or does not keep up. Redis' `cluster-node-timeout` is 15 s: its replicas go on for as long at least.
+pub const LOCAL_READ_AGE_MAX: Duration = Duration::from_secs(10);
+
 // --- clients that wait for elements ------------------------------------------------------------------------------------------
 
 /// Keys that one command may wait for. Redis has no such bound; a client that polls ten thousand queues is known.

@@ -58,6 +58,8 @@ pub struct Session {
     pub no_evict: bool,
     /// `CLIENT NO-TOUCH`.
     pub no_touch: bool,
+    /// `READONLY`: it reads what the replicas of this node have.
+    pub is_readonly: bool,
     /// The id in the command table of the last command it sent.
     pub last_command: Option<u16>,
     /// Commands it has sent.
@@ -92,6 +94,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_evict: false,
             no_touch: false,
+            is_readonly: false,
             last_command: None,
             command_count: 0,
             closing: false,

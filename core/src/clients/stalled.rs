@@ -60,7 +60,7 @@ struct Waiting {
 
 impl Waiting {
     fn of(&mut self, mode: Mode) -> &mut BTreeMap<u64, ConnId> {
-        if mode == Mode::Read { &mut self.reads } else { &mut self.others }
+        if mode.is_plain_read() { &mut self.reads } else { &mut self.others }
     }
 }
 

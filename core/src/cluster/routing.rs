@@ -99,6 +99,16 @@ impl Routing {
         Routing { router, cluster: None }
     }
 
+    /// The shard of this node that has `slot`, if one has, whichever node leads its group.
+    pub fn replica_of_slot(&self, slot: Slot) -> Option<ShardId> {
+        let led = self.router.shard_of_slot(slot);
+        led.or_else(|| {
+            let cluster = self.cluster.as_ref()?;
+            let SlotOwner::Group(group) = cluster.map.as_deref()?.owner(slot) else { return None };
+            cluster.local.get(&group).map(|local| local.shard)
+        })
+    }
+
     /// That of a node in a cluster, whose cores are so many.
     pub fn in_cluster(cluster: InCluster, core_count: u16) -> Routing {
         let lanes: Vec<(u16, u16)> = cluster.local.values().map(|group| (group.shard.0, group.lane)).collect();
@@ -204,6 +214,9 @@ mod tests {
         // Whoever leads is known to a node that has the group, also if it is thought to be silent.
         cluster.leaders.extend([(GroupNumber(1), Some(number(3))), (GroupNumber(2), Some(number(1)))]);
         assert_eq!(where_is(&cluster, 0), (None, vec![1], "MOVED 0 10.0.0.3:7000".to_owned()));
+        let routing = Routing::in_cluster(cluster.clone(), 1);
+        let replica = |slot| routing.replica_of_slot(Slot::new(slot)).map(|shard| shard.0);
+        assert_eq!((replica(0), replica(100), replica(300)), (Some(0), Some(1), None), "whoever leads them");
         assert_eq!(where_is(&cluster, 100).0, Some(1));
     }
 

@@ -26,6 +26,15 @@ pub enum Pinning {
     No,
 }
 
+/// The newest state that reads must show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadConsistency {
+    /// All that was acknowledged before: the leader answers, once a majority of replicas has confirmed that it leads.
+    Linearizable,
+    /// What the replica of the node that is asked has, as after `READONLY`.
+    Local,
+}
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -49,6 +58,11 @@ impl Words for Durability {
 impl Words for Pinning {
     const ALL: &'static [(&'static str, Pinning)] =
         &[("auto", Pinning::Auto), ("yes", Pinning::Yes), ("no", Pinning::No)];
+}
+
+impl Words for ReadConsistency {
+    const ALL: &'static [(&'static str, ReadConsistency)] =
+        &[("linearizable", ReadConsistency::Linearizable), ("local", ReadConsistency::Local)];
 }
 
 impl Words for LogFormat {

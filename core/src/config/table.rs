@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::buffer_limit::{OutputLimit, OutputLimits};
 use super::byte_size::{Bytes, Memory, show_bytes};
-use super::choice::{Choice, Durability, LogFormat, Pinning};
+use super::choice::{Choice, Durability, LogFormat, Pinning, ReadConsistency};
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
 use super::kind::{
@@ -109,6 +109,11 @@ settings! {
     /// that, and leaders send a heartbeat four times in it.
     [Cluster, Restart] "election-timeout" = election_timeout: Duration, "1s",
         Span { least: ELECTION_TIMEOUT_MIN, most: Duration::from_secs(60), zero_means: None, bare_seconds: false };
+
+    /// State that reads of this node's clients show in a cluster: linearizable = the newest, of the node that leads; local = what
+    /// this node's replica has, as after READONLY, which may be some seconds old; nothing that was not committed.
+    [Cluster, Restart] "read-consistency" = read_consistency: ReadConsistency, "linearizable",
+        Choice::<ReadConsistency>(PhantomData);
 
     /// Data directory.
     [Durability, Restart] "dir" = dir: PathBuf, "basalt-data", Directory;

@@ -48,6 +48,11 @@ impl Core {
         if matches!(found, Ok(command) if command.is_after_replies) && !connection.is_caught_up() {
             return Started::WaitsForReplies;
         }
+        if let Ok(command) = found
+            && let Some((shard, run)) = self.local_read(connection, command, &args)
+        {
+            return self.start_local_read(connection, command, (shard, run), &args);
+        }
         let elsewhere = match found {
             Ok(command) if self.routing.cluster.is_some() => self.why_elsewhere(connection.session.db, command, &args),
             _ => None,
@@ -238,7 +243,7 @@ impl Core {
                 let first = router.shard_of(args[1]);
                 let groups = args[1..].chunks(step);
                 if matches!(merge, Merge::ArrayInOrder) && args.len() > 2 {
-                    return self.mget(connection, command, run, mode, args);
+                    return self.mget(connection, command, run, (mode, None), args);
                 }
                 if router.is_whole() || groups.clone().all(|group| router.shard_of(group[0]) == first) {
                     return self.run_on(connection, first, command, run, mode, args);
@@ -294,7 +299,7 @@ impl Core {
     }
 
     /// Runs a command on the one shard it concerns.
-    fn run_on(
+    pub(super) fn run_on(
         &mut self,
         connection: &mut Connection,
         shard: ShardId,
@@ -309,8 +314,8 @@ impl Core {
         };
         let silent = connection.session.reply_mode != ReplyMode::On;
         let mut cold = None;
-        if mode == Mode::Read && !silent {
-            match self.read_here(connection, shard, run, header, args) {
+        if mode.is_plain_read() && !silent {
+            match self.read_here(connection, (shard, mode), run, header, args) {
                 Some(ReadOutcome::Done) => return,
                 Some(ReadOutcome::Cold(read)) => cold = Some(read),
                 // Only MGET of several keys is read in pieces, and does not come here.
@@ -322,16 +327,26 @@ impl Core {
         self.send(connection, place, 0, shard, mode, cold, encode);
     }
 
-    /// Runs an MGET of several keys: at once if they are all on a shard of this core, else by its parts.
-    fn mget(&mut self, connection: &mut Connection, command: &'static Command, run: Run, mode: Mode, args: Args<'_>) {
+    /// Runs an MGET of several keys: at once if they are all on a shard of this core, else by its parts. All are read from
+    /// `replica`, if one is named.
+    pub(super) fn mget(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        run: Run,
+        (mode, replica): (Mode, Option<ShardId>),
+        args: Args<'_>,
+    ) {
         let (protocol, db) = (connection.session.protocol, connection.session.db);
-        let first = self.routing.router.shard_of(args[1]);
-        let is_whole = args[2..].iter().all(|key| self.routing.router.shard_of(key) == first);
+        let router = &self.routing.router;
+        let shard_of = |key: &[u8]| replica.unwrap_or_else(|| router.shard_of(key));
+        let first = shard_of(args[1]);
+        let is_whole = args[2..].iter().all(|key| shard_of(key) == first);
         let silent = connection.session.reply_mode != ReplyMode::On;
         let mut in_pieces = false;
-        if mode == Mode::Read && is_whole && !silent {
+        if mode.is_plain_read() && is_whole && !silent {
             let header = RequestHeader::new(protocol, db, command.id);
-            match self.read_here(connection, first, run, header, args) {
+            match self.read_here(connection, (first, mode), run, header, args) {
                 Some(ReadOutcome::Done) => return,
                 Some(ReadOutcome::Piecemeal) => in_pieces = true,
                 Some(ReadOutcome::Cold(_)) | None => {}
@@ -340,7 +355,8 @@ impl Core {
         // Nothing of this connection may change what the pieces read.
         connection.barrier |= in_pieces;
         let keys = args[1..].iter().copied();
-        let (parts, mget) = Mget::start((&self.server, &self.routing), protocol, (command.id, db), keys, in_pieces);
+        let places = (&self.server, &self.routing, replica);
+        let (parts, mget) = Mget::start(places, protocol, (command.id, db), keys, in_pieces);
         self.coordinate(connection, command.id, Box::new(mget), parts);
     }
 
@@ -380,15 +396,17 @@ impl Core {
     fn read_here(
         &mut self,
         connection: &mut Connection,
-        shard: ShardId,
+        (shard, mode): (ShardId, Mode),
         run: Run,
         header: RequestHeader,
         args: Args<'_>,
     ) -> Option<ReadOutcome> {
         let client = connection.ring.index() as u32;
         let (now_ms, id) = (self.clock.now_ms, self.id);
-        let may_read =
-            |local: &&mut Shard| !local.has_parked(id, client) && !local.reads_wait() && !local.takes_nothing();
+        let may_read = |local: &&mut Shard| {
+            let is_known = !local.reads_wait() || (mode == Mode::Local && local.may_read_locally());
+            is_known && !local.has_parked(id, client) && !local.takes_nothing()
+        };
         let local = self.shards.get_mut(shard.index())?.as_mut().filter(may_read)?;
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };
@@ -421,7 +439,7 @@ impl Core {
         encode: impl FnOnce(&mut Vec<u8>),
     ) {
         let mode = if mode == Mode::Read && connection.ordered_unanswered > 0 { Mode::ReadInOrder } else { mode };
-        let ordered = mode != Mode::Read;
+        let ordered = !mode.is_plain_read();
         connection.ordered_unanswered += u32::from(ordered);
         let ticket = self.pending.insert(PendingRequest { connection: connection.ring, place, part, ordered });
         let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };

@@ -24,6 +24,7 @@ mod groups;
 mod intake;
 #[cfg(test)]
 mod isolation_tests;
+mod local_reads;
 mod members;
 mod outbox;
 #[cfg(test)]

@@ -10,6 +10,7 @@ use basalt_net::resp::{Protocol, Reply, value};
 use crate::cluster::Routing;
 use crate::commands::CommandError;
 use crate::entry::request::Mode;
+use crate::ids::ShardId;
 use crate::limits;
 use crate::multi_shard::{Coordinator, Gather, Part, Progress};
 use crate::node::Server;
@@ -19,6 +20,8 @@ use crate::shard::TOO_MUCH_TO_KEEP;
 pub struct Mget {
     server: Arc<Server>,
     routing: Arc<Routing>,
+    /// The replica here that all is read from, as it is, if that is wanted.
+    replica: Option<ShardId>,
     protocol: Protocol,
     command: u16,
     db: u8,
@@ -39,7 +42,7 @@ pub struct Mget {
 impl Mget {
     /// An MGET of `keys`, and the parts to begin with. One `in_pieces` was too large already.
     pub fn start<'a>(
-        (server, routing): (&Arc<Server>, &Arc<Routing>),
+        (server, routing, replica): (&Arc<Server>, &Arc<Routing>, Option<ShardId>),
         protocol: Protocol,
         (command, db): (u16, u8),
         keys: impl Iterator<Item = &'a [u8]>,
@@ -53,6 +56,7 @@ impl Mget {
         let mut mget = Mget {
             server: server.clone(),
             routing: routing.clone(),
+            replica,
             protocol,
             command,
             db,
@@ -87,11 +91,12 @@ impl Mget {
         let mut part_of_shard = vec![usize::MAX; usize::from(self.routing.router.shard_end())];
         for place in 0..self.asked {
             let key = self.key(self.sent + place);
-            let shard = self.routing.router.shard_of(key);
+            let shard = self.replica.unwrap_or_else(|| self.routing.router.shard_of(key));
             let part = &mut part_of_shard[shard.index()];
             if *part == usize::MAX {
                 *part = parts.len();
-                parts.push(Part { shard, mode: Mode::Read, command: self.command, db: self.db, args: Vec::new() });
+                let mode = if self.replica.is_some() { Mode::Local } else { Mode::Read };
+                parts.push(Part { shard, mode, command: self.command, db: self.db, args: Vec::new() });
                 order.push(Vec::new());
             }
             parts[*part].args.push(key.to_vec());
@@ -176,7 +181,7 @@ mod tests {
         let id = table::lookup(b"mget").unwrap().id;
         let bytes = names.iter().map(String::as_bytes);
         let (mut parts, mut mget) =
-            Mget::start((&server, &server.routes.now()), Protocol::Resp2, (id, 0), bytes, in_pieces);
+            Mget::start((&server, &server.routes.now(), None), Protocol::Resp2, (id, 0), bytes, in_pieces);
         let (mut sent, mut largest, mut number) = (Vec::new(), 0, 0);
         loop {
             assert_eq!(parts.len(), 1, "there is one shard");

@@ -83,7 +83,7 @@ impl SetAside {
         let Some(queue) = self.queues.get(shard.index()) else { return false };
         // A connection that has sent a write which is not answered sends no plain reads; but one that has sent a plain read may
         // send more of them, and they must not see less than the first.
-        if mode == Mode::Read { queue.plain_reads > 0 } else { !queue.requests.is_empty() }
+        if mode.is_plain_read() { queue.plain_reads > 0 } else { !queue.requests.is_empty() }
     }
 
     /// Sets a request for `shard` aside.
@@ -95,7 +95,7 @@ impl SetAside {
         }
         let queue = &mut self.queues[shard.index()];
         queue.bytes += bytes.len();
-        queue.plain_reads += usize::from(mode == Mode::Read);
+        queue.plain_reads += usize::from(mode.is_plain_read());
         queue.requests.push_back(Aside { origin, mode, bytes: bytes.into() });
         self.look(shard);
     }
@@ -111,7 +111,7 @@ impl SetAside {
         queue.requests.front().filter(|request| runs(request))?;
         let request = queue.requests.pop_front()?;
         queue.bytes -= request.bytes.len();
-        queue.plain_reads -= usize::from(request.mode == Mode::Read);
+        queue.plain_reads -= usize::from(request.mode.is_plain_read());
         if queue.requests.is_empty() {
             queue.requests = VecDeque::new();
         }

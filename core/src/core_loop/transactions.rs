@@ -93,6 +93,9 @@ impl Core {
         if super::dispatch::is_bound(&connection.session, command) {
             return Some(super::dispatch::only_for_subscribers(command));
         }
+        if self.local_read(connection, command, args).is_some() {
+            return None;
+        }
         if self.routing.cluster.is_some()
             && let Some(elsewhere) = self.why_elsewhere(connection.session.db, command, args)
         {
@@ -177,6 +180,9 @@ impl Core {
     fn plan(&self, session: &Session) -> Result<Option<Plan>, CommandError> {
         let transaction = session.transaction.as_ref().expect("MULTI was sent");
         let router = &self.routing.router;
+        if let Some(shard) = self.replica_for_transaction(session, transaction) {
+            return Ok(Some(Plan { shard, mode: Mode::Local }));
+        }
         let of_keys = match transaction.slot {
             Some(slot) => Some(self.shard_of_transaction(transaction, slot)?),
             None => None,
@@ -206,6 +212,18 @@ impl Core {
             (false, _) => Mode::Read,
         };
         Ok(Some(Plan { shard, mode }))
+    }
+
+    /// The shard that answers a transaction as it is: one that only reads, of a connection that watches nothing.
+    fn replica_for_transaction(&self, session: &Session, transaction: &Transaction) -> Option<ShardId> {
+        let may_be = self.reads_locally(session)
+            && !transaction.writes
+            && !transaction.has_other_slots
+            && transaction.of_all_shards.is_none()
+            && session.watching.is_none();
+        let slot = transaction.slot.filter(|_| may_be)?;
+        // Where it is led here, the newest is as near.
+        if self.routing.router.shard_of_slot(slot).is_some() { None } else { self.replica_of(slot) }
     }
 
     /// The shard of the keys of a transaction, the first of which is in `slot`.
@@ -270,7 +288,7 @@ impl Core {
             return;
         };
         let expects = if transaction.returns_values { Expects::Values } else { Expects::Word };
-        let place = connection.open_place(expects, mode != Mode::Read, silent);
+        let place = connection.open_place(expects, !mode.is_plain_read(), silent);
         self.send_transaction(connection, place, (shard, mode), &transaction, asked, guard);
     }
 

@@ -26,12 +26,21 @@ const FLAG_SEED: u8 = 4;
 pub enum Mode {
     /// At once: the connection waits for no write.
     Read,
+    /// The same, of what the replica here has, without asking if it leads: see `core_loop/local_reads.rs`.
+    Local,
     /// In its place among the shard's writes: the connection has unanswered writes, and the read must see them.
     ReadInOrder,
     /// Through the shard's log.
     Write,
     /// The same, if the keys that its connection watches are as they were.
     Guarded,
+}
+
+impl Mode {
+    /// Returns whether it has no place among the shard's writes.
+    pub fn is_plain_read(self) -> bool {
+        matches!(self, Mode::Read | Mode::Local)
+    }
 }
 
 /// Everything that stands before a command's arguments.

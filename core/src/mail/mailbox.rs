@@ -36,7 +36,7 @@ impl Takes {
     pub fn takes(self, mode: Mode) -> bool {
         match self {
             Takes::All => true,
-            Takes::Reads => mode == Mode::Read,
+            Takes::Reads => mode.is_plain_read(),
             Takes::Nothing => false,
         }
     }

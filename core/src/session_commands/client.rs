@@ -203,14 +203,15 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     );
 }
 
-/// Redis' letters: `P` subscriber, `x` after MULTI, `b` waiting for keys, `c` closed after what is queued, `e` not to be evicted,
-/// `T` no touch, `N` none of them.
+/// Redis' letters: `P` subscriber, `x` after MULTI, `b` waiting for keys, `c` closed after what is queued, `r` after READONLY, `e`
+/// not to be evicted, `T` no touch, `N` none of them.
 fn flags(session: &Session) -> String {
     let letters = [
         (session.is_subscriber(), 'P'),
         (session.transaction.is_some(), 'x'),
         (session.is_blocked(), 'b'),
         (session.closing, 'c'),
+        (session.is_readonly, 'r'),
         (session.no_evict, 'e'),
         (session.no_touch, 'T'),
     ];

@@ -360,7 +360,21 @@ fn read_slot(slot: i64) -> Option<Slot> {
     u16::try_from(slot).ok().filter(|slot| *slot < SLOT_COUNT).map(Slot::new)
 }
 
-/// `READONLY`, `READWRITE` and `ASKING`: no slot is served by a follower, or on its way, so there is nothing to allow.
+/// `READONLY`: the connection reads what the replicas of this node have.
+pub(super) fn read_only(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    context.session.is_readonly = true;
+    reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// `READWRITE`: it reads what is newest again.
+pub(super) fn read_write(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    context.session.is_readonly = false;
+    reply.ok();
+    Ok(Outcome::Done)
+}
+
+/// `ASKING`: no slot is on its way, so there is nothing to allow.
 pub(super) fn allow(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     reply.ok();
     Ok(Outcome::Done)

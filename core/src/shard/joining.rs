@@ -22,7 +22,10 @@ impl Shard {
         if self.has_failed() {
             return self.refuse_failed(origin, host);
         }
-        if self.needs_barrier(mode) || self.reading.holds((origin.core, origin.client)) {
+        // What this replica cannot answer by itself goes the way of all reads, and is sent to the one that leads.
+        let is_local = mode == Mode::Local && self.may_read_locally();
+        let mode = if mode == Mode::Local { Mode::Read } else { mode };
+        if (!is_local && self.needs_barrier(mode)) || self.reading.holds((origin.core, origin.client)) {
             return self.wait_for_barrier(origin, mode, bytes, now_ms);
         }
         self.run_in_turn(origin, mode, bytes, now_ms, host);
@@ -131,7 +134,7 @@ impl Shard {
                 self.probe(bytes, &mut NamesLooked::default(), now_ms)?;
                 self.read_in_order(origin, bytes);
             }
-            Mode::Read | Mode::ReadInOrder => {
+            Mode::Read | Mode::Local | Mode::ReadInOrder => {
                 self.counts_changed = true;
                 let out = &mut self.reply;
                 out.clear();

@@ -371,7 +371,7 @@ impl Shard {
     /// it.
     pub fn has_room_for(&self, mode: Mode) -> bool {
         match mode {
-            Mode::Read => !self.parking.waiting.is_full() && !self.reading.is_full(),
+            Mode::Read | Mode::Local => !self.parking.waiting.is_full() && !self.reading.is_full(),
             Mode::ReadInOrder | Mode::Write | Mode::Guarded => !self.is_backlogged(),
         }
     }

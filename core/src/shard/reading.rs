@@ -150,6 +150,11 @@ impl Shard {
         self.group.needs_read_barrier()
     }
 
+    /// Returns whether a read may see what this replica has, for who does not mind that it may be a little old.
+    pub fn may_read_locally(&self) -> bool {
+        !self.takes_nothing() && self.group.is_fresh(limits::LOCAL_READ_AGE_MAX)
+    }
+
     /// Returns whether a request must wait for a barrier, unless it joins the batch being collected. One that joins a batch on its
     /// way must: that may be committed already, by a quorum that has another leader since.
     pub(super) fn needs_barrier(&self, mode: Mode) -> bool {

@@ -6,7 +6,8 @@ use super::shown::Shown;
 use super::{Health, View, ip_text};
 use crate::cluster::map::Node;
 
-/// Replies to CLUSTER SHARDS: each node that is shown as a master, with its slots, itself and its replicas.
+/// Replies to CLUSTER SHARDS: each node that is shown as a master, with its slots, itself, and those that have replicas of some of them:
+/// such a node may be the master of others.
 pub fn reply_shards(view: &View<'_>, reply: &mut Reply<'_>) {
     let shown = Shown::of(view);
     let replicas = shown.replicas(view);
@@ -51,7 +52,6 @@ fn reply_node(view: &View<'_>, node: &Node, role: &str, reply: &mut Reply<'_>) {
     reply.integer(i64::try_from(peer.replication_offset).unwrap_or(i64::MAX));
     reply.bulk("health");
     reply.bulk(match peer.health {
-        Health::Up if role == "replica" && peer.replication_offset == 0 => "loading",
         Health::Up => "online",
         Health::Suspected | Health::Failed => "fail",
     });

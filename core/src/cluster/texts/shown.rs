@@ -19,6 +19,15 @@ pub(super) struct Share<'a> {
     pub(super) is_led: bool,
 }
 
+impl<'a> Share<'a> {
+    /// The other nodes that have a replica of its group, or are to have one.
+    fn followers(&self, view: &View<'a>) -> impl Iterator<Item = &'a Node> {
+        let replicas = self.group.map_or(&[][..], |group| &group.replicas).iter();
+        let (map, leader) = (view.map, self.node);
+        replicas.filter(move |replica| **replica != leader).filter_map(move |replica| map.node(*replica))
+    }
+}
+
 /// All that is shown.
 pub(super) struct Shown<'a> {
     pub(super) shares: Vec<Share<'a>>,
@@ -63,26 +72,27 @@ impl<'a> Shown<'a> {
         node.master().filter(|_| !self.slots_of.contains_key(&node.number))
     }
 
-    /// The replicas that are shown of each master, in the order of their numbers.
+    /// The nodes that have replicas of what each master is shown with, and those that are its replicas by their own word; in the
+    /// order of their numbers.
     pub(super) fn replicas(&self, view: &View<'a>) -> BTreeMap<NodeId, Vec<&'a Node>> {
-        let mut replicas: BTreeMap<NodeId, Vec<&Node>> = BTreeMap::new();
+        let mut numbers: BTreeMap<NodeId, BTreeSet<NodeId>> = BTreeMap::new();
         for node in view.map.nodes() {
             if let Some(master) = self.master(node) {
-                replicas.entry(master).or_default().push(node);
+                numbers.entry(master).or_default().insert(node.number);
             }
         }
-        replicas
+        for share in &self.shares {
+            numbers.entry(share.node).or_default().extend(share.followers(view).map(|node| node.number));
+        }
+        let nodes = |of: BTreeSet<NodeId>| of.into_iter().filter_map(|number| view.map.node(number)).collect();
+        numbers.into_iter().map(|(master, of)| (master, nodes(of))).collect()
     }
 
     /// All ranges in their order. Such that follow each other and have the same node and the same replicas are one.
     pub(super) fn ranges(&self, view: &View<'a>) -> Vec<ShownRange<'a>> {
-        let replicas = self.replicas(view);
         let mut ranges: Vec<ShownRange<'a>> = Vec::new();
         for share in &self.shares {
-            let held: BTreeSet<NodeId> =
-                share.group.map_or_else(BTreeSet::new, |group| group.replicas.iter().copied().collect());
-            let followers = replicas.get(&share.node).into_iter().flatten().copied();
-            let followers: Vec<&Node> = followers.filter(|node| held.contains(&node.number)).collect();
+            let followers: Vec<&Node> = share.followers(view).collect();
             let of_share = share.slots.ranges().iter();
             ranges.extend(of_share.map(|&slots| ShownRange { slots, node: share.node, replicas: followers.clone() }));
         }

@@ -268,6 +268,38 @@ fn groups_without_a_leader_and_lost_replicas_are_told() {
 }
 
 #[test]
+fn a_node_that_leads_some_slots_is_shown_as_a_replica_of_others_and_first_as_their_leader() {
+    let mut map = with_nodes(3);
+    let all = vec![number(1), number(2), number(3)];
+    for (node, first, last) in [(1, 0, 99), (2, 100, 100), (3, 101, 16383)] {
+        apply(&mut map, Change::ClaimSlots { node: number(node), ranges: vec![range(first, last)] });
+        found_live(&mut map, node, 1);
+        let placement = GroupPlacement { group: GroupNumber(node), home: number(node), replicas: all.clone() };
+        apply(&mut map, Change::PlaceGroups { placements: vec![placement] });
+    }
+    let (leaders, mut peers) = (leaders(&[(1, 1), (2, 2), (3, 1)]), peers());
+    let node = |of: u64| format!("*4\r\n$8\r\n10.0.0.{of}\r\n:7000\r\n$40\r\n{}\r\n*0\r\n", name(of));
+    let range = |first: u16, last: u16, nodes: &[u64]| {
+        let nodes: String = nodes.iter().map(|&of| node(of)).collect();
+        format!("*{}\r\n:{first}\r\n:{last}\r\n{nodes}", 2 + nodes.matches("10.0.0.").count())
+    };
+    let shown = |peers: &Peers| reply(Protocol::Resp2, |reply| reply_slots(&view(&map, &leaders, peers), reply));
+    let expected = [
+        "*4\r\n".to_owned(),
+        range(0, 0, &[1]),
+        range(100, 100, &[2]),
+        range(1, 99, &[1, 2, 3]),
+        range(101, 16383, &[1, 2, 3]),
+    ];
+    assert_eq!(shown(&peers), expected.concat());
+    let shards = reply(Protocol::Resp2, |reply| reply_shards(&view(&map, &leaders, &peers), reply));
+    assert_eq!((shards.matches("replica\r\n").count(), shards.matches("master\r\n").count()), (4, 3), "{shards}");
+    // One that is lost is no place to read from.
+    peers.insert(number(2), Peer { health: Health::Failed, ..Peer::default() });
+    assert!(!shown(&peers).contains(&format!("{}{}", node(1), node(2))), "{}", shown(&peers));
+}
+
+#[test]
 fn ranges_of_several_groups_of_a_node_are_one() {
     let mut map = alone();
     apply(&mut map, Change::ClaimSlots { node: number(1), ranges: vec![range(0, 16383)] });

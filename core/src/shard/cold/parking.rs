@@ -21,6 +21,8 @@ impl Shard {
 
     /// Parks a request of `origin` until `cold` is in memory, and everything that follows from the same connection.
     pub fn park(&mut self, origin: Origin, mode: Mode, bytes: &[u8], mut cold: ColdRead, host: &mut impl ShardHost) {
+        // It was looked at whether it may be read here.
+        let mode = if mode == Mode::Local { Mode::Read } else { mode };
         self.server.shards[self.id.index()].cold_reads.add(1);
         let mut progress = ColdProgress::new();
         progress.note_miss(&mut cold);
@@ -135,8 +137,8 @@ impl Shard {
                 progress.take_back(&mut self.machine.borrow_mut().store);
                 return outcome;
             }
-            Mode::Read | Mode::ReadInOrder if has_failed => self.run_waiting(*origin, bytes, now_ms, host),
-            Mode::Read | Mode::ReadInOrder if is_overtaken && self.has_unapplied() => {
+            Mode::Read | Mode::Local | Mode::ReadInOrder if has_failed => self.run_waiting(*origin, bytes, now_ms, host),
+            Mode::Read | Mode::Local | Mode::ReadInOrder if is_overtaken && self.has_unapplied() => {
                 self.read_in_order(*origin, bytes);
             }
             mode => {
@@ -146,7 +148,7 @@ impl Shard {
                     Mode::Write => self
                         .probe(bytes, &mut progress.names, now_ms)
                         .map(|()| self.join_probed(*origin, bytes, now_ms)),
-                    Mode::Read | Mode::ReadInOrder | Mode::Guarded => self.run(*origin, *mode, bytes, now_ms, host),
+                    Mode::Read | Mode::Local | Mode::ReadInOrder | Mode::Guarded => self.run(*origin, *mode, bytes, now_ms, host),
                 };
                 progress.take_back(&mut self.machine.borrow_mut().store);
                 if outcome.is_ok() || !progress.is_too_large(self.server.kept_bytes_max()) {
@@ -154,7 +156,7 @@ impl Shard {
                 }
                 match mode {
                     Mode::Write => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
-                    Mode::Read | Mode::ReadInOrder | Mode::Guarded => {
+                    Mode::Read | Mode::Local | Mode::ReadInOrder | Mode::Guarded => {
                         self.forget_watch_of(bytes);
                         host.reply(*origin, TOO_MUCH_TO_KEEP);
                     }

@@ -51,6 +51,34 @@ fn one_barrier_serves_all_reads_of_a_turn_and_the_next_one_those_that_come_meanw
 }
 
 #[test]
+fn a_read_of_what_the_replica_has_asks_nobody_as_long_as_the_replica_is_sure_of_it() {
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, get) = (Host::default(), command(&["GET", "key"]));
+        shard.reading.is_forced = true;
+        let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+        while !shard.may_read_locally() {
+            assert!(Instant::now() < deadline, "its own term is not applied");
+            shard.group.drain_completions();
+            glommio::timer::sleep(limits::HELD_RETRY).await;
+        }
+        shard.submit(origin(1), Mode::Local, &get, 1, &mut host);
+        assert_eq!((host.replies.len(), shard.reading.begun()), (1, 0));
+        // What its connection has sent before is answered before.
+        shard.submit(origin(2), Mode::Read, &get, 1, &mut host);
+        shard.submit(origin(3), Mode::Local, &get, 1, &mut host);
+        assert_eq!(host.replies.len(), 1);
+        until_replied(&mut shard, &mut host, 3).await;
+        assert_eq!(host.replies.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), [1, 2, 3]);
+        // One that is not sure asks, as for any other read.
+        shard.close_to_clients();
+        shard.submit(of_client(8, 4), Mode::Local, &get, 1, &mut host);
+        assert_eq!(host.replies.len(), 3);
+        until_replied(&mut shard, &mut host, 4).await;
+        assert_eq!(shard.reading.begun(), 2);
+    });
+}
+
+#[test]
 fn what_a_connection_sends_behind_a_read_that_waits_is_run_behind_it() {
     with_shard(log_options(), |mut shard| async move {
         let mut host = Host::default();
