@@ -29,6 +29,7 @@ impl Core {
             if id(&before) != id(&self.routing) {
                 self.forget_peers();
             }
+            self.note_moved_channels();
         }
     }
 

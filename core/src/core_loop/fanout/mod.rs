@@ -9,6 +9,7 @@
 
 mod announced;
 mod directory;
+mod moved;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub(super) struct Fanout {
     steps: u32,
     /// Publishers that wait until less is due.
     waiting: Vec<ConnId>,
+    /// Shard channels that have gone to another node, whose subscribers are to be told.
+    moved: Vec<Box<[u8]>>,
     /// Subscriptions that have ended since the other cores were told.
     ended: Vec<SubscriptionChange>,
 }
@@ -97,7 +100,11 @@ impl Encoded {
 impl Fanout {
     /// Returns whether something is due to a subscriber, or publishers or other cores wait for word.
     pub(super) fn has_some(&self) -> bool {
-        !self.due.is_empty() || !self.arrived.is_empty() || !self.waiting.is_empty() || !self.ended.is_empty()
+        !self.due.is_empty()
+            || !self.arrived.is_empty()
+            || !self.waiting.is_empty()
+            || !self.ended.is_empty()
+            || !self.moved.is_empty()
     }
 
     /// Returns whether so much is due that no more messages of other cores should be taken.
@@ -315,7 +322,11 @@ impl Core {
     /// Ends what a connection has subscribed to that is about to be forgotten. The other cores are told with the turn.
     pub(super) fn end_subscriptions(&mut self, connection: &mut Connection) {
         let ended = connection.session.end_subscriptions();
-        let told = self.note_subscriptions(connection.ring, ended);
+        self.note_ended(connection.ring, ended);
+    }
+
+    fn note_ended(&mut self, connection: ConnId, ended: Vec<SubscriptionChange>) {
+        let told = self.note_subscriptions(connection, ended);
         if self.server.mailboxes.core_count() > 1 {
             self.fanout.ended.extend_from_slice(&told.changes);
         }
@@ -332,8 +343,9 @@ impl Core {
     }
 
     /// Ends a turn: gives messages to subscribers, as many as a turn may, and has publishers go on that may again. Returns how many
-    /// messages were given.
+    /// messages were given, those included that subscriptions have ended.
     pub(super) fn finish_fanout(&mut self) -> usize {
+        let told = if self.fanout.moved.is_empty() { 0 } else { self.end_moved_subscriptions() };
         self.tell_ended_subscriptions();
         self.fanout.steps = 0;
         let delivered = if self.fanout.due.is_empty() { 0 } else { self.deliver_published() };
@@ -341,7 +353,7 @@ impl Core {
             let waiting = std::mem::take(&mut self.fanout.waiting);
             waiting.into_iter().for_each(|publisher| self.clients.stalled.push(publisher));
         }
-        delivered
+        told + delivered
     }
 
     fn deliver_published(&mut self) -> usize {
