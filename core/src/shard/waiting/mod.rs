@@ -29,7 +29,7 @@ use crate::limits;
 const KINDS: [Type; 2] = [Type::List, Type::SortedSet];
 
 /// The reply to clients that wait where nobody may wait any more, in Redis' words.
-const UNBLOCKED: &[u8] =
+pub(super) const UNBLOCKED: &[u8] =
     b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
 
 /// The reply to a client that would wait where too many do.
@@ -129,10 +129,10 @@ impl Shard {
         }
     }
 
-    /// Answers those who wait if nobody may wait here any more. To be called in each turn.
+    /// Answers those who wait if nobody may wait here any more: another leads, or this one has heard of no majority for the longest
+    /// time without which none is elected, so that another may. To be called in each turn.
     pub fn end_waits_if_lost(&mut self, host: &mut impl ShardHost) {
-        let may_wait = self.group.is_leader() && !self.takes_nothing();
-        if self.waiting.is_empty() || may_wait {
+        if self.waiting.is_empty() || (self.why_not_lead().is_none() && !self.takes_nothing()) {
             return;
         }
         for origin in self.waiting.waiters.idle() {
@@ -248,7 +248,7 @@ impl Shard {
         let Some(waiter) = self.waiting.waiters.get(origin) else { return false };
         if waiter.stage == Stage::Trying {
             self.leave(origin, refusal, host);
-        } else if self.takes_nothing() || !self.group.is_leader() {
+        } else if self.takes_nothing() || self.why_not_lead().is_some() {
             self.leave(origin, UNBLOCKED, host);
         } else {
             self.wait_on(origin, host);
