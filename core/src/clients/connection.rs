@@ -10,12 +10,14 @@ use basalt_net::resp::Decoder;
 use basalt_net::ring::ConnId;
 
 use super::input_buffer::InputBuffer;
+use super::replica_wait::ReplicaWait;
 use super::session::Session;
 use super::stalled::WaitsFor;
 use super::traffic::HeardIn;
 use super::turns::Turn;
 use super::wait::Wait;
 use crate::commands::{Args, Command};
+use crate::ids::ShardId;
 use crate::limits;
 use crate::multi_shard::{Coordinator, Part};
 
@@ -149,6 +151,10 @@ pub struct Connection {
     pub waits_to_publish: Option<u64>,
     /// The wait of its client for elements, if that waits. Nothing comes behind it.
     pub wait: Option<Box<Wait>>,
+    /// Its wait until replicas have what it has written, if it does. Nothing comes behind it.
+    pub replica_wait: Option<Box<ReplicaWait>>,
+    /// The shards that it has written to, the first time of each.
+    pub written: Vec<ShardId>,
     /// True if receiving is paused in the ring.
     pub paused: bool,
     /// True if the peer sends no more.
@@ -181,6 +187,8 @@ impl Connection {
             waits_for_turn: None,
             waits_to_publish: None,
             wait: None,
+            replica_wait: None,
+            written: Vec::new(),
             paused: false,
             ended: false,
             heard_in: HeardIn::default(),
@@ -224,7 +232,8 @@ impl Connection {
             Place::Waiting { .. } | Place::Ready(_) => 0,
         };
         let subscriptions = self.session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.bytes());
-        let waiting = self.wait.as_ref().map_or(0, |wait| wait.bytes());
+        let waiting = self.wait.as_ref().map_or(0, |wait| wait.bytes())
+            + self.replica_wait.as_ref().map_or(0, |wait| wait.bytes());
         subscriptions
             + waiting
             + self.session.transaction_bytes()
@@ -235,6 +244,19 @@ impl Connection {
     /// Returns whether writes behind place `number` were started, answered or not.
     pub fn has_writes_behind(&self, number: u64) -> bool {
         self.writes_end > number + 1
+    }
+
+    /// Takes note that it writes to `shard`: mostly the one that it wrote to before.
+    #[inline]
+    pub fn note_written(&mut self, shard: ShardId) {
+        if self.written.last() != Some(&shard) && !self.written.contains(&shard) {
+            self.written.push(shard);
+        }
+    }
+
+    /// Returns whether its client waits for something that others do.
+    pub fn is_waiting(&self) -> bool {
+        self.wait.is_some() || self.replica_wait.is_some()
     }
 
     /// Takes note that the place opened last is a write's, if it is.

@@ -3,6 +3,7 @@
 mod client_filter;
 mod connection;
 mod input_buffer;
+mod replica_wait;
 mod session;
 mod stalled;
 mod subscriptions;
@@ -13,6 +14,7 @@ mod wait;
 
 pub use client_filter::ClientFilter;
 pub use connection::{Connection, DuePiece, Expects, Piece};
+pub use replica_wait::ReplicaWait;
 pub(crate) use session::{DEFAULT_USER, protocol_number};
 pub use session::{ReplyMode, Session};
 pub use stalled::Stalled;

@@ -68,6 +68,8 @@ pub struct Session {
     pub closing: bool,
     /// Tells whether it waits for elements, while a command is under way that may.
     pub claim: Option<Arc<Claim>>,
+    /// True while it waits until replicas have what it has written.
+    pub awaits_replicas: bool,
     /// Its subscriptions, if it has any.
     pub subscriptions: Option<Box<Subscriptions>>,
     /// Commands that it has sent after MULTI, if it has.
@@ -99,6 +101,7 @@ impl Session {
             command_count: 0,
             closing: false,
             claim: None,
+            awaits_replicas: false,
             subscriptions: None,
             transaction: None,
             watching: None,
@@ -110,9 +113,9 @@ impl Session {
         self.subscriptions.is_some()
     }
 
-    /// Returns whether it waits for elements of keys.
+    /// Returns whether it waits for elements of keys, or for replicas.
     pub fn is_blocked(&self) -> bool {
-        self.claim.as_ref().is_some_and(|claim| claim.is_waiting())
+        self.awaits_replicas || self.claim.as_ref().is_some_and(|claim| claim.is_waiting())
     }
 
     /// Returns whether it has subscribed to `name`.

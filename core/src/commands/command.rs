@@ -75,6 +75,8 @@ pub enum Merge {
     ArrayInOrder,
     /// The text of bulk strings, one behind the other.
     ConcatText,
+    /// The elements of arrays, one array behind the other.
+    Arrays,
     /// `OK` if the sum of integers is not 0, else this error.
     OkIfAny(&'static str),
 }
@@ -318,6 +320,11 @@ impl Command {
     /// This command, which waits until those before it on its connection are answered, and sees what all of its core have done.
     pub(super) const fn after_replies(self) -> Command {
         Command { is_after_replies: true, tells_figures: true, ..self }
+    }
+
+    /// This command, which waits until those before it on its connection are answered.
+    pub(super) const fn behind_others(self) -> Command {
+        Command { is_after_replies: true, ..self }
     }
 
     /// This command, which publishes a message. It waits until those before it on its connection are answered: who hears of it may

@@ -35,7 +35,7 @@ const IDS: &str = "
     609 xreadgroup, 610 xack, 611 xpending, 612 xclaim, 613 xautoclaim, 614 xgroup, 615 xinfo, 620 xgroup|create,
     621 xgroup|setid, 622 xgroup|destroy, 623 xgroup|createconsumer, 624 xgroup|delconsumer, 625 xgroup|help,
     630 xinfo|stream, 631 xinfo|groups, 632 xinfo|consumers, 633 xinfo|help,
-    701 command, 702 config, 706 info, 707 lastsave, 708 shutdown, 709 time, 710 role, 711 basalt, 720 command|count,
+    701 command, 702 config, 706 info, 707 lastsave, 708 shutdown, 709 time, 710 role, 711 basalt, 712 wait, 713 waitaof, 720 command|count,
     721 command|docs, 722 command|getkeys, 723 command|getkeysandflags, 724 command|help, 725 command|info,
     726 command|list, 740 config|get, 741 config|help, 742 config|resetstat, 743 config|rewrite, 744 config|set,
     750 basalt|help, 751 basalt|reopen, 752 basalt|change, 753 basalt|map,
@@ -55,6 +55,7 @@ const IDS: &str = "
     1044 cluster|setslot, 1045 cluster|shards, 1046 cluster|slaves, 1047 cluster|slots,
     1101 multi, 1102 exec, 1103 discard, 1104 watch, 1105 unwatch, 1190 step|exec, 1191 step|watch,
     1192 step|unwatch,
+    1201 raft, 1210 raft|help, 1211 raft|status, 1212 raft|transfer, 1213 raft|snapshot,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

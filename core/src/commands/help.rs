@@ -27,6 +27,16 @@ pub(super) const BASALT: &[&str] = &[
     "    which must be the one that has stopped it. INFO shards tells when it takes requests.",
 ];
 
+/// Lines of `RAFT HELP`.
+pub(super) const RAFT: &[&str] = &[
+    "SNAPSHOT <group>",
+    "    Write the rows of this node's replica of <group> to disk, and purge its log.",
+    "STATUS [<group>]",
+    "    Return the state of this node's groups, or of <group>, and how far their members are.",
+    "TRANSFER <group> <node-id>",
+    "    Have <node-id>, which has a replica of <group>, lead it from now on: it becomes the home of the group.",
+];
+
 /// Lines of `CLUSTER HELP`.
 pub(super) const CLUSTER: &[&str] = &[
     "COUNTKEYSINSLOT <slot>",
@@ -63,8 +73,8 @@ pub(super) const CLUSTER: &[&str] = &[
     "    Delete slots information from current node.",
     "DELSLOTSRANGE <start slot> <end slot> [<start slot> <end slot> ...]",
     "    Delete slots information which are between <start-slot> and <end-slot> from current node.",
-    "FAILOVER [FORCE|TAKEOVER]",
-    "    Promote current replica node to being a master.",
+    "FAILOVER",
+    "    Have this node lead all groups of its master that it has replicas of; a master, all that it has replicas of.",
     "FORGET <node-id>",
     "    Remove a node from the cluster.",
     "FLUSHSLOTS",

@@ -28,6 +28,7 @@ mod names;
 #[cfg(test)]
 mod odd_numbers;
 pub mod pubsub;
+pub mod raft;
 mod random;
 #[cfg(test)]
 pub(crate) mod random_commands;

@@ -10,15 +10,15 @@ pub use super::transactions::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 use std::sync::LazyLock;
 
 use super::{
-    Args, Command, CommandError, cluster, connection, hashes, keys, lists, pubsub, server, sets, sorted_sets, streams,
-    strings, transactions,
+    Args, Command, CommandError, cluster, connection, hashes, keys, lists, pubsub, raft, server, sets, sorted_sets,
+    streams, strings, transactions,
 };
 
 /// Ids are below this, so that a plain array finds them.
-pub const ID_END: usize = 1200;
+pub const ID_END: usize = 1300;
 
 /// All commands that clients can name, by family.
-static FAMILIES: [&[Command]; 12] = [
+static FAMILIES: [&[Command]; 13] = [
     strings::table::COMMANDS,
     keys::table::COMMANDS,
     lists::table::COMMANDS,
@@ -31,6 +31,7 @@ static FAMILIES: [&[Command]; 12] = [
     pubsub::table::COMMANDS,
     cluster::table::COMMANDS,
     transactions::table::COMMANDS,
+    raft::table::COMMANDS,
 ];
 
 /// All commands that clients can name, containers but not their subcommands.

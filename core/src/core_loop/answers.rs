@@ -46,6 +46,7 @@ impl Core {
         if connection.wait.as_ref().is_some_and(|wait| wait.place == request.place) {
             self.wait_answered(&mut connection, request.part as usize, reply);
         } else if connection.coordinator(request.place).is_some() {
+            self.note_replicated(&mut connection, request.place, request.part as usize, reply);
             self.advance(&mut connection, request.place, request.part as usize, reply);
         } else {
             self.fill(&mut connection, request.place, reply);

@@ -112,6 +112,7 @@ impl Core {
             self.clients.stalled.leave(waits_for);
         }
         self.forget_wait(&mut connection);
+        self.forget_replica_wait(&mut connection);
         drop(connection);
         self.server.client_count.fetch_sub(1, Ordering::Relaxed);
         let clients = &self.stats().clients;
@@ -122,7 +123,7 @@ impl Core {
     pub(super) fn closed(&mut self, id: ConnId, reason: CloseReason) {
         tracing::trace!(?reason, "connection closed by the peer");
         let Some(mut connection) = self.take_connection(id) else { return self.ring.close(id, false) };
-        if reason == CloseReason::Eof && connection.wait.is_none() {
+        if reason == CloseReason::Eof && !connection.is_waiting() {
             // The peer sends no more but may still read: what it has sent is run, and it gets the replies it waits for.
             connection.ended = true;
             connection.session.closing |= !connection.stalled;
@@ -282,6 +283,8 @@ pub(super) fn run_control(core: &mut Core, control: &Control) -> Vec<u8> {
             reply.integer(victims.len() as i64);
         }
         Control::Unblock(id, how) => reply.integer(i64::from(core.unblock(*id, *how))),
+        Control::RaftStatus(group) => core.reply_raft_status(*group, &mut reply),
+        Control::ListLinks => core.reply_links(&mut reply),
         Control::Subscriptions(told) => {
             core.take_over_subscriptions(told);
             reply.ok();

@@ -440,6 +440,9 @@ impl Core {
     ) {
         let mode = if mode == Mode::Read && connection.ordered_unanswered > 0 { Mode::ReadInOrder } else { mode };
         let ordered = !mode.is_plain_read();
+        if matches!(mode, Mode::Write | Mode::Guarded) {
+            connection.note_written(shard);
+        }
         connection.ordered_unanswered += u32::from(ordered);
         let ticket = self.pending.insert(PendingRequest { connection: connection.ring, place, part, ordered });
         let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };

@@ -5,10 +5,12 @@ use std::any::Any;
 use basalt_net::resp::{Protocol, Reply, value};
 
 use super::core::Core;
+use super::replica_waits::Replicated;
 use super::session_calls::KEEPER_IS_BUSY;
 use crate::clients::{Connection, ReplyMode, Transaction};
 use crate::commands::{Command, CommandError};
 use crate::entry::request::{self, ArgList};
+use crate::ids::Origin;
 use crate::multi_shard::{Coordinator, MISSHAPEN, Progress};
 use crate::session_commands::{FanoutOrder, Outcome};
 
@@ -234,6 +236,32 @@ impl Core {
                 self.ask_cores(connection, place, first, &control);
                 gather
             }
+            Outcome::WriteOut(shard) => {
+                connection.count_parts(place, 1);
+                let ticket = self.ticket(connection, place, first as u32);
+                self.order_write_out(ticket, shard);
+                Box::new(Passed)
+            }
+            // Nobody waits in a transaction.
+            Outcome::AwaitReplicas(call) => match self.counted_shards(connection) {
+                Ok(shards) => {
+                    connection.count_parts(place, shards.len());
+                    let counted = Replicated::new(shards.len(), call.local);
+                    let client = connection.ring.index() as u32;
+                    for (part, shard) in (first as u32..).zip(shards) {
+                        let ticket = self.ticket(connection, place, part);
+                        self.ask_for_replicas(shard, Origin { core: self.id, client, ticket }, 0);
+                    }
+                    Box::new(counted)
+                }
+                Err(error) => {
+                    self.stats().by_command[usize::from(command.id)].failed.add(1);
+                    let mut bytes = Vec::new();
+                    Reply::new(&mut bytes, exec.protocol()).error_display(&error);
+                    exec.say(&bytes);
+                    return false;
+                }
+            },
             Outcome::Fanout(FanoutOrder::Change(changes)) => {
                 match self.announce(connection, place, first, changes, std::mem::take(&mut bytes)) {
                     Ok(announced) => announced,

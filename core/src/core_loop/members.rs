@@ -25,6 +25,8 @@ pub(super) struct Members {
     failed: Rc<RefCell<BTreeMap<ShardId, (Instant, Duration)>>>,
     /// The time since which leads are given away, and those that were.
     leaving: Option<(Instant, Vec<u32>)>,
+    /// The home of each group that is led here.
+    homes: BTreeMap<ShardId, NodeId>,
     /// Shards whose homes have been able to lead them, since when, and for how long they have to be before they do.
     homes_are_back: BTreeMap<ShardId, (Instant, Duration)>,
 }
@@ -50,7 +52,10 @@ impl Core {
             let led = shard.as_ref().filter(|shard| shard.group().is_leader() && !shard.takes_nothing());
             match led {
                 Some(shard) if group.is_live => self.members.step(shard, group, cluster.myself, now),
-                _ => drop(self.members.homes_are_back.remove(&local.shard)),
+                _ => {
+                    self.members.homes_are_back.remove(&local.shard);
+                    self.members.homes.remove(&local.shard);
+                }
             }
         }
     }
@@ -97,6 +102,10 @@ impl Members {
         if wanted.replicas == [myself] && group.is_only_member() {
             return;
         }
+        if self.homes.insert(id, wanted.home).is_some_and(|before| before != wanted.home) {
+            // It was made the home just now, so that it leads, and was away for nobody.
+            self.homes_are_back.insert(id, (now, Duration::ZERO));
+        }
         let members = group.members();
         let stepping = Stepping::begin(&self.stepping, id);
         if let Some(step) = members::next_step(&wanted.replicas, wanted.replicas.len(), &members, myself) {
@@ -130,7 +139,8 @@ impl Members {
             return;
         }
         // One that does not come to lead costs an election each time.
-        self.homes_are_back.insert(id, (now, (2 * wait).min(limits::HOME_IS_BACK_MAX)));
+        let wait = (2 * wait).clamp(limits::HOME_IS_BACK, limits::HOME_IS_BACK_MAX);
+        self.homes_are_back.insert(id, (now, wait));
         let home = wanted.home;
         tracing::info!(group = wanted.number.0, shard = id.0, home = home.0, "the group's home gets the lead back");
         glommio::spawn_local(async move {

@@ -8,6 +8,7 @@ impl Core {
     /// Publishes the figures of this core and its shards ahead of the tick.
     pub(super) fn publish_now(&mut self) {
         self.shards.iter_mut().flatten().for_each(Shard::publish_counts);
+        self.shards.iter().flatten().for_each(Shard::publish_followers);
         self.publish();
     }
 

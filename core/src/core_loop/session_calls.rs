@@ -5,7 +5,7 @@ use basalt_net::resp::Reply;
 use super::core::Core;
 use crate::clients::{Connection, Expects, ReplyMode};
 use crate::commands::{Args, Command, CommandError, Merge};
-use crate::ids::{CoreId, Ticket};
+use crate::ids::{CoreId, ShardId, Ticket};
 use crate::mail::{Control, Message};
 use crate::multi_shard::Gather;
 use crate::node::{Asker, Order};
@@ -71,6 +71,13 @@ impl Core {
                 connection.barrier = true;
                 return self.order_change(ticket, outcome);
             }
+            Outcome::WriteOut(shard) => {
+                let place = connection.open_place(Expects::Word, false, !wanted);
+                let ticket = self.ticket(connection, place, 0);
+                connection.barrier = true;
+                return self.order_write_out(ticket, shard);
+            }
+            Outcome::AwaitReplicas(call) => return self.await_replicas(connection, asked, call),
             Outcome::Fanout(order) => return self.fan_out(connection, asked, order, bytes),
             Outcome::Control(control, merge) => {
                 let (gather, core_count) = (self.gather_of_cores(merge), self.server.mailboxes.core_count());
@@ -97,6 +104,12 @@ impl Core {
             _ => unreachable!("these are all"),
         };
         self.outbox.control(CoreId(0), message);
+    }
+
+    /// Has the core of a shard write the rows out that it has in memory; the answer comes under `ticket`.
+    pub(super) fn order_write_out(&mut self, ticket: Ticket, shard: ShardId) {
+        let core = self.routing.router.core_of(shard).unwrap_or(self.id);
+        self.outbox.control(core, Message::WriteOut(ticket, shard));
     }
 
     /// Makes one reply of those of all cores.

@@ -70,6 +70,9 @@ impl Core {
                     Message::Subscriptions(told) => self.take_over_subscriptions(&told),
                     Message::Wait(origin, shard, order) => self.wait_in_shard(shard, origin, *order),
                     Message::EndWait(origin, shard) => self.end_wait_in_shard(shard, origin),
+                    Message::AwaitReplicas(origin, shard, wanted) => self.await_replicas_of(shard, origin, wanted),
+                    Message::EndReplicaWait(origin, shard) => self.end_replica_wait_of(shard, origin),
+                    Message::WriteOut(ticket, shard) => self.write_out(Asker { core: from, ticket }, shard),
                     Message::Control(ticket, control) => {
                         let reply = run_control(self, &control);
                         self.outbox.reply_to(from, ticket, &reply);

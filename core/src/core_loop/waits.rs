@@ -38,11 +38,15 @@ pub(super) struct WaitDeadlines {
 }
 
 impl WaitDeadlines {
-    fn add(&mut self, at: Instant, connection: ConnId) -> (Instant, u64) {
+    pub(super) fn add(&mut self, at: Instant, connection: ConnId) -> (Instant, u64) {
         let deadline = (at, self.next);
         self.next += 1;
         self.by_time.insert(deadline, connection);
         deadline
+    }
+
+    pub(super) fn remove(&mut self, deadline: (Instant, u64)) {
+        self.by_time.remove(&deadline);
     }
 
     fn pop_due(&mut self, now: Instant) -> Option<ConnId> {
@@ -183,6 +187,7 @@ impl Core {
         }
         let client = connection.ring.index() as u32;
         for part in &wait.parts {
+            connection.note_written(part.shard);
             let keys = part.keys.iter().map(|&key| wait.keys[key].clone()).collect();
             let order = WaitOrder { pop: wait.pop.clone(), keys, claim: wait.claim.clone() };
             let ticket = part.ticket.expect("it was given above");
@@ -321,7 +326,7 @@ impl Core {
     fn close_wait(&mut self, wait: &mut Wait) {
         self.end_claim(wait);
         if let Some(deadline) = wait.deadline.take() {
-            self.clients.waits.by_time.remove(&deadline);
+            self.clients.waits.remove(deadline);
             let with_deadline = &self.stats().waits_with_deadline;
             with_deadline.set(with_deadline.get() - 1);
         }
@@ -333,7 +338,9 @@ impl Core {
         while let Some(id) = self.clients.waits.pop_due(self.clock.now) {
             count += 1;
             let Some(mut connection) = self.take_connection(id) else { continue };
-            self.end_wait(&mut connection, over);
+            if !self.end_replica_wait(&mut connection, None) {
+                self.end_wait(&mut connection, over);
+            }
             self.put_connection(connection);
         }
         count
@@ -342,9 +349,11 @@ impl Core {
     /// Ends all waits, since the node stops.
     pub(super) fn end_all_waits(&mut self) {
         for index in 0..self.clients.connections.len() {
-            let waits = |connection: &mut Box<Connection>| connection.wait.is_some();
+            let waits = |connection: &mut Box<Connection>| connection.is_waiting();
             let Some(mut connection) = self.clients.connections[index].take_if(waits) else { continue };
-            self.end_wait(&mut connection, |_| STOPPING.to_vec());
+            if !self.end_replica_wait(&mut connection, Some(STOPPING)) {
+                self.end_wait(&mut connection, |_| STOPPING.to_vec());
+            }
             self.put_connection(connection);
         }
     }
@@ -357,10 +366,13 @@ impl Core {
             return false;
         };
         let Some(mut connection) = self.take_connection(found) else { return false };
-        let has_ended = self.end_wait(&mut connection, |protocol| match how {
-            Unblocking::Timeout => over(protocol),
-            Unblocking::Error => BY_COMMAND.to_vec(),
-        });
+        let instead = (how == Unblocking::Error).then_some(BY_COMMAND);
+        let has_ended = self.end_replica_wait(&mut connection, instead);
+        let has_ended = has_ended
+            || self.end_wait(&mut connection, |protocol| match how {
+                Unblocking::Timeout => over(protocol),
+                Unblocking::Error => BY_COMMAND.to_vec(),
+            });
         self.put_connection(connection);
         has_ended
     }

@@ -2,6 +2,7 @@
 
 use super::fanout::SubscriptionChanges;
 use crate::clients::ClientFilter;
+use crate::cluster::map::GroupNumber;
 
 /// The reply to a client that is to wait no more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub enum Control {
     KillClients(ClientFilter),
     /// Has the client with this id wait no more, as if its time were over or with an error; an integer says whether it has waited.
     Unblock(u64, Unblocking),
+    /// An array of each group that the core has, or of this one, in an array: its state in Raft.
+    RaftStatus(Option<GroupNumber>),
+    /// An array of each connection with another node in an array, as CLUSTER LINKS tells of them.
+    ListLinks,
     /// Takes note of whom clients of another core subscribe to.
     Subscriptions(SubscriptionChanges),
 }

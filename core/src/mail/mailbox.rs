@@ -94,6 +94,13 @@ pub enum Message {
     Wait(Origin, ShardId, Box<WaitOrder>),
     /// It waits no more.
     EndWait(Origin, ShardId),
+    /// A client of the sending core that waits until so many followers of a shard's group have all that is in its log by now; the
+    /// answer goes back under the origin's ticket.
+    AwaitReplicas(Origin, ShardId, usize),
+    /// It waits no more: the answer is how many have it.
+    EndReplicaWait(Origin, ShardId),
+    /// The rows of a shard that are in memory are to be written to disk, and its log purged; the answer goes back under the ticket.
+    WriteOut(Ticket, ShardId),
     /// Changes of the subscriptions of another core's clients, which nobody waits for.
     Subscriptions(SubscriptionChanges),
 }
@@ -131,6 +138,9 @@ impl Mail for Message {
             Message::Wait(_, _, order) => order.pop.bytes() + order.keys.iter().map(|key| key.len()).sum::<usize>(),
             Message::Connection(_)
             | Message::EndWait(..)
+            | Message::AwaitReplicas(..)
+            | Message::EndReplicaWait(..)
+            | Message::WriteOut(..)
             | Message::Control(..)
             | Message::Change(..)
             | Message::ChangeForNode(..)

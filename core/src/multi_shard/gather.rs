@@ -152,6 +152,12 @@ impl Gather {
                 }
             }
             Merge::ConcatText => self.elements.extend_from_slice(value::read_bulk(reply)?),
+            Merge::Arrays => {
+                for element in value::split_elements(reply).ok()? {
+                    self.elements.extend_from_slice(element);
+                    self.sum += 1;
+                }
+            }
         }
         Some(())
     }
@@ -175,6 +181,10 @@ impl Gather {
                 }
             }
             Merge::ConcatText => out.verbatim("txt", &self.elements),
+            Merge::Arrays => {
+                out.array(self.sum as usize);
+                out.raw(&self.elements);
+            }
             Merge::OkIfAny(error) if self.sum == 0 => out.error(error),
             Merge::OkIfAny(_) => out.ok(),
         }
@@ -241,6 +251,8 @@ mod tests {
         let order = Gather::in_order(vec![vec![0, 2], vec![1]]);
         let replies = [(1, "*1\r\n$1\r\nb\r\n"), (0, "*2\r\n$1\r\na\r\n$-1\r\n")];
         assert_eq!(gather(order, &replies), "*3\r\n$1\r\na\r\n$1\r\nb\r\n$-1\r\n");
+        let replies = [(1, "*1\r\n*1\r\n:1\r\n"), (0, "*0\r\n"), (2, "*2\r\n:2\r\n:3\r\n")];
+        assert_eq!(gather(Gather::new(Merge::Arrays, 3), &replies), "*3\r\n*1\r\n:1\r\n:2\r\n:3\r\n");
         let (none, one) = ([(0, ":0\r\n"), (1, ":0\r\n")], [(0, ":0\r\n"), (1, ":1\r\n")]);
         assert_eq!(gather(Gather::new(Merge::OkIfAny("ERR none"), 2), &none), "-ERR none\r\n");
         assert_eq!(gather(Gather::new(Merge::OkIfAny("ERR none"), 2), &one), "+OK\r\n");

@@ -15,7 +15,7 @@ pub use live_settings::{LiveSettings, Settings};
 pub use orders::Orders;
 pub use routes::{Leads, Routes};
 pub use shares::Shares;
-pub use stats::{CoreStats, Counter, Figure, GroupState, RateMeter, ShardStats, ShardTable};
+pub use stats::{CoreStats, Counter, Figure, Follower, GroupState, RateMeter, ShardStats, ShardTable};
 pub use stop::Stop;
 
 use std::collections::BTreeMap;

@@ -42,7 +42,7 @@ use std::time::Instant;
 
 use basalt_net::peer::{GroupNumber, Kind, Lane, Message, NodeNumber, ReadIndexAnswer, UnableReason};
 use basalt_net::ring::{Event, Ring};
-use basalt_raft::{Answering, Peer, SentSnapshot, Transport, Unreached, VoteParts};
+use basalt_raft::{Answering, NodeId, Peer, SentSnapshot, Transport, Unreached, VoteParts};
 use futures_channel::oneshot;
 
 use crate::ids::CoreId;
@@ -50,7 +50,7 @@ use crate::limits::GROUP_NUMBER_MAX;
 use crate::limits::peers as limits;
 use crate::mail::HandedPeer;
 
-use entry::{Answered, Asking, Question, Way};
+use entry::{Answered, Asking, Entry, Question, Way};
 use hearing::Bound;
 use links::Links;
 use transport::GroupTransport;
@@ -67,6 +67,19 @@ pub struct Hooks {
     /// Ends the sleep of the core outside its ring, if it sleeps there: a task has something for it to send. See
     /// `core_loop::wake_for_peers`.
     pub wake: Box<dyn Fn()>,
+}
+
+/// A connection with another node that is open.
+#[derive(Debug, Clone, Copy)]
+pub struct OpenLink {
+    /// The node.
+    pub node: NodeId,
+    /// True if this node has made it.
+    pub is_dialed: bool,
+    /// The time when both sides knew each other.
+    pub since: Instant,
+    /// Bytes that wait to be sent.
+    pub queued_bytes: usize,
 }
 
 /// The links of one core; clones are handles of the same ones.
@@ -186,6 +199,20 @@ impl Peers {
         let mut links = self.0.links.borrow_mut();
         links.is_stopping = true;
         links.end_all("this node stops", ring, now);
+    }
+
+    /// The connections that are open.
+    pub fn list(&self) -> Vec<OpenLink> {
+        let open = |entry: &Entry| {
+            let session = entry.link.session().filter(|_| entry.is_open())?;
+            Some(OpenLink {
+                node: NodeId(session.node.0),
+                is_dialed: entry.way.is_some(),
+                since: entry.since,
+                queued_bytes: entry.link.queued_bytes(),
+            })
+        };
+        self.0.links.borrow().all().filter_map(open).collect()
     }
 
     /// Everything that the links have done so far.

@@ -13,12 +13,14 @@ use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
+use super::replication::Replicas;
 use crate::cluster::map::{
     Change, Group, GroupNumber, Map, Node, Refused, forget_target, read_config_epoch, read_slot_ranges, read_slots,
 };
 use crate::cluster::texts::{self, Health, View};
 use crate::cluster::{InCluster, Routing};
-use crate::commands::{Args, CommandError, parse_i64};
+use crate::commands::{Args, CommandError, Merge, parse_i64};
+use crate::mail::Control;
 use crate::multi_shard::SlotKeys;
 use crate::node::{GroupState, Server, ShardStats};
 
@@ -29,13 +31,13 @@ impl From<Refused> for CommandError {
 }
 
 /// The cluster as this node knows it now.
-struct Known {
+pub(super) struct Known {
     routing: Arc<Routing>,
-    map: Arc<Map>,
+    pub(super) map: Arc<Map>,
 }
 
 impl Known {
-    fn of(context: &SessionContext<'_>) -> Result<Known, CommandError> {
+    pub(super) fn of(context: &SessionContext<'_>) -> Result<Known, CommandError> {
         let routing = context.routing.clone();
         let map = routing.cluster.as_ref().and_then(|cluster| cluster.map.clone());
         // A node whose map does not name it yet has just been created.
@@ -43,18 +45,24 @@ impl Known {
         map.map(|map| Known { routing, map }).ok_or(CommandError::LOADING)
     }
 
-    fn cluster(&self) -> &InCluster {
+    pub(super) fn cluster(&self) -> &InCluster {
         self.routing.cluster.as_ref().expect("it has a map")
     }
 
-    fn myself(&self) -> &Node {
+    pub(super) fn myself(&self) -> &Node {
         self.map.node(self.cluster().myself).expect("this was looked at before")
     }
 
     /// Shows the cluster to a client.
     fn show(&self, server: &Server, write: impl FnOnce(&View<'_>)) {
         let cluster = self.cluster();
-        let peers = server.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut peers = server.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let replicas = Replicas::of(server);
+        for (node, replica) in &replicas.nodes {
+            if let Some(peer) = peers.get_mut(node) {
+                peer.replication_offset = replica.offset;
+            }
+        }
         let leads = |shard| server.shards.get(shard).is_some_and(|stats| stats.state.get() == GroupState::Leader);
         let leader = |group: &Group| {
             let local = cluster.local.get(&group.number);
@@ -72,7 +80,7 @@ impl Known {
             myself: cluster.myself,
             leaders: &leaders,
             peers: &peers,
-            replication_offset: 0,
+            replication_offset: replicas.offset,
             messages_sent: 0,
             messages_received: 0,
         });
@@ -128,11 +136,10 @@ pub(super) fn key_slot(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut R
     Ok(Outcome::Done)
 }
 
-/// `CLUSTER LINKS`: none is shown yet.
-pub(super) fn links(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+/// `CLUSTER LINKS`: the connections of all cores with other nodes.
+pub(super) fn links(context: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
     Known::of(context)?;
-    reply.array(0);
-    Ok(Outcome::Done)
+    Ok(Outcome::Control(Control::ListLinks, Merge::Arrays))
 }
 
 /// `CLUSTER REPLICAS node` and `CLUSTER SLAVES node`.
@@ -302,19 +309,6 @@ pub(super) fn change_for_node(context: &mut SessionContext<'_>, args: Args<'_>, 
 pub(super) fn tell_map(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     reply.bulk(Known::of(context)?.map.encode());
     Ok(Outcome::Done)
-}
-
-/// `CLUSTER FAILOVER [FORCE|TAKEOVER]`.
-pub(super) fn fail_over(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
-    let is = |word: &str| args.get(2).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
-    if args.len() > 3 || (args.len() == 3 && !is("force") && !is("takeover")) {
-        return Err(CommandError::SYNTAX);
-    }
-    let known = Known::of(context)?;
-    match known.myself().master() {
-        None => Err(CommandError::text("ERR You should send CLUSTER FAILOVER to a replica")),
-        Some(_) => Err(CommandError::text("ERR groups choose their leaders themselves when one is lost")),
-    }
 }
 
 /// `CLUSTER SETSLOT slot …`.

@@ -9,8 +9,8 @@ use basalt_net::resp::Reply;
 
 use super::outcome::Ran;
 use super::{
-    SessionContext, client, cluster, command, command_docs, command_keys, config, connection, info, pubsub, server,
-    transactions,
+    SessionContext, client, cluster, command, command_docs, command_keys, config, connection, info, pubsub, raft,
+    replication, server, transactions,
 };
 use crate::commands::cluster::facts as of_cluster;
 use crate::commands::cluster::newer_facts as newer_of_cluster;
@@ -18,7 +18,9 @@ use crate::commands::connection::facts as of_connections;
 use crate::commands::connection::newer_facts as newer;
 use crate::commands::facts::Facts;
 use crate::commands::pubsub::facts as of_pubsub;
+use crate::commands::raft::own_facts as of_raft;
 use crate::commands::server::facts as of_servers;
+use crate::commands::server::newer_facts as newer_of_servers;
 use crate::commands::server::own_facts as own;
 use crate::commands::table::ID_END;
 use crate::commands::transactions::facts as of_transactions;
@@ -60,12 +62,17 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_servers::CONFIG_SET, config::set),
     (&of_servers::INFO, info::info),
     (&of_servers::LASTSAVE, server::last_save),
-    (&of_servers::ROLE, server::role),
+    (&of_servers::ROLE, replication::role),
     (&of_servers::SHUTDOWN, server::shutdown),
     (&of_servers::TIME, server::time),
+    (&of_servers::WAIT, replication::wait),
+    (&newer_of_servers::WAITAOF, replication::wait_aof),
     (&own::BASALT_REOPEN, server::reopen),
     (&own::BASALT_CHANGE, cluster::change_for_node),
     (&own::BASALT_MAP, cluster::tell_map),
+    (&of_raft::RAFT_STATUS, raft::status),
+    (&of_raft::RAFT_TRANSFER, raft::transfer),
+    (&of_raft::RAFT_SNAPSHOT, raft::snapshot),
     (&of_pubsub::PUBLISH, pubsub::publish),
     (&of_pubsub::SPUBLISH, pubsub::spublish),
     (&of_pubsub::SUBSCRIBE, pubsub::subscribe),
@@ -86,7 +93,7 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_cluster::CLUSTER_COUNTKEYSINSLOT, cluster::count_keys_in_slot),
     (&of_cluster::CLUSTER_DELSLOTS, cluster::delete_slots),
     (&of_cluster::CLUSTER_DELSLOTSRANGE, cluster::delete_slots_range),
-    (&of_cluster::CLUSTER_FAILOVER, cluster::fail_over),
+    (&of_cluster::CLUSTER_FAILOVER, raft::fail_over),
     (&of_cluster::CLUSTER_FLUSHSLOTS, cluster::flush_slots),
     (&of_cluster::CLUSTER_FORGET, cluster::forget),
     (&of_cluster::CLUSTER_GETKEYSINSLOT, cluster::get_keys_in_slot),

@@ -5,6 +5,7 @@ use basalt_storage::DATABASE_COUNT;
 use super::connection;
 use super::info::{Fields, Scene};
 use super::process::{self, ProcessMemory};
+use super::replication::{Replica, Replicas};
 use super::server::last_save_unix_s;
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::table::commands;
@@ -59,7 +60,8 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
     // In this order: who begins to wait meanwhile is not counted as one that has ceased to.
     let ended = gauge(scene.server, |core| &core.waits_ended);
     let begun = scene.server.shards.iter().map(|shard| shard.waits_begun.get()).sum::<u64>();
-    fields.add("blocked_clients", begun.saturating_sub(ended));
+    let of_replicas = gauge(scene.server, |core| &core.replica_waits);
+    fields.add("blocked_clients", begun.saturating_sub(ended) + of_replicas);
     fields.add("watching_clients", gauge(scene.server, |core| &core.watching_clients));
     fields.add("total_watched_keys", gauge(scene.server, |core| &core.watched_keys));
     fields.add("tracking_clients", 0);
@@ -265,12 +267,22 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
 pub(super) fn replication(scene: &Scene<'_>, fields: &mut Fields) {
     let leads = scene.server.shards.iter().filter(|shard| shard.leads.get() == 1).count();
     fields.add("role", "master");
-    fields.add("connected_slaves", 0);
+    let replicas = Replicas::of(scene.server);
+    let map = scene.server.routes.map();
+    let node_of = |node| map.as_deref().and_then(|map| map.node(node));
+    let known: Vec<_> = replicas.online().filter_map(|(node, replica)| Some((node_of(node)?, replica))).collect();
+    fields.add("connected_slaves", known.len());
+    for (number, (node, Replica { offset, silent })) in known.into_iter().enumerate() {
+        let ip = node.addresses.ip.map_or_else(String::new, |ip| ip.to_string());
+        let (port, lag) = (node.addresses.port, silent.unwrap_or_default().as_secs());
+        fields
+            .add(format!("slave{number}"), format_args!("ip={ip},port={port},state=online,offset={offset},lag={lag}"));
+    }
     fields.add("master_failover_state", "no-failover");
-    // Nobody follows this node: its history has no name but that of this run.
+    // Its history has no name but that of this run.
     fields.add("master_replid", &scene.server.run_id);
     fields.add("master_replid2", "0".repeat(40));
-    fields.add("master_repl_offset", 0);
+    fields.add("master_repl_offset", replicas.offset);
     fields.add("second_repl_offset", -1);
     add_zeros(fields, &["repl_backlog_active", "repl_backlog_size"]);
     add_zeros(fields, &["repl_backlog_first_byte_offset", "repl_backlog_histlen"]);

@@ -19,13 +19,15 @@ mod info_sections;
 mod outcome;
 mod process;
 mod pubsub;
+mod raft;
+mod replication;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transactions;
 
 pub use client::{ClientBuffers, client_line};
-pub use outcome::{FanoutOrder, Outcome, Ran};
+pub use outcome::{FanoutOrder, Outcome, Ran, ReplicaCall};
 pub use process::memory_in_use;
 
 use std::sync::Arc;

@@ -2,9 +2,11 @@
 
 use crate::clients::{Audience, SubscriptionChange};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::cluster::map::Change;
 use crate::commands::{CommandError, Merge};
+use crate::ids::ShardId;
 use crate::mail::{Control, Published};
 use crate::multi_shard::{Coordinator, Part};
 
@@ -28,6 +30,10 @@ pub enum Outcome {
     Meet(SocketAddr),
     /// These parts are sent, and the coordinator makes the reply of theirs.
     Parts(Vec<Part>, Box<dyn Coordinator>),
+    /// The connection waits until replicas have what it has written.
+    AwaitReplicas(ReplicaCall),
+    /// The rows of a shard that are in memory are written to disk; the reply says what came of it.
+    WriteOut(ShardId),
     /// Something of publish and subscribe.
     Fanout(FanoutOrder),
     /// The keys that are the arguments are watched.
@@ -36,6 +42,17 @@ pub enum Outcome {
     Unwatch,
     /// The connection is as new, and these subscriptions have ended; the reply is written.
     Reset(Vec<SubscriptionChange>),
+}
+
+/// A call of WAIT or WAITAOF.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicaCall {
+    /// The number of followers that are to have on disk what the connection has written.
+    pub wanted: usize,
+    /// The longest wait; `None` for as long as it takes.
+    pub timeout: Option<Duration>,
+    /// The number of logs here that have it on disk, for a reply that tells of these too.
+    pub local: Option<i64>,
 }
 
 /// A core's part of a command of publish and subscribe.

@@ -1,4 +1,4 @@
-//! TIME, LASTSAVE, ROLE and SHUTDOWN (<https://redis.io/docs/latest/commands/?group=server>), and what Redis does not have.
+//! TIME, LASTSAVE and SHUTDOWN (<https://redis.io/docs/latest/commands/?group=server>), and what Redis does not have.
 
 use basalt_net::resp::Reply;
 
@@ -27,15 +27,6 @@ pub(super) fn last_save(context: &mut SessionContext<'_>, _: Args<'_>, reply: &m
 /// See [`last_save`].
 pub(super) fn last_save_unix_s(server: &Server) -> u64 {
     server.shards.iter().map(|shard| shard.last_save_unix_s.get()).fold(server.started_unix_s, u64::max)
-}
-
-/// `ROLE`: a master whom nobody follows in the way of Redis, so that there is no offset.
-pub(super) fn role(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    reply.array(3);
-    reply.bulk("master");
-    reply.integer(0);
-    reply.array(0);
-    Ok(Outcome::Done)
 }
 
 /// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`.
@@ -99,13 +90,6 @@ mod tests {
         assert_eq!(client.ask("lastsave"), ":1000|");
         client.server.shards[1].last_save_unix_s.set(2000);
         assert_eq!(client.ask("lastsave"), ":2000|");
-    }
-
-    #[test]
-    fn it_is_a_master_whom_nobody_follows() {
-        let mut client = Client::new();
-        assert_eq!(client.ask("role"), "*3|$6|master|:0|*0|");
-        assert_eq!(client.ask("role x"), "-ERR wrong number of arguments for 'role' command|");
     }
 
     #[test]

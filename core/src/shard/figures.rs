@@ -1,10 +1,11 @@
 //! Figures that a shard publishes for `INFO`.
 
-use basalt_raft::Role;
+use basalt_raft::{Member, Role};
 use basalt_storage::{DATABASE_COUNT, Rows};
 
 use super::Shard;
 use crate::limits;
+use crate::node::Follower;
 
 impl Shard {
     /// Publishes the counts that INFO tells, so that a client finds in them what it has been answered before.
@@ -79,6 +80,21 @@ impl Shard {
         stats.entry_waits.set(machine.pauses);
         stats.row_cache_hits.set(row_cache.hits);
         stats.row_cache_misses.set(row_cache.misses);
+    }
+
+    /// Publishes how far the other members of the group are, if this replica leads it: for clients, and less often than the rest.
+    pub fn publish_followers(&self) {
+        let followers = &self.server.shards[self.id.index()].followers;
+        if !self.group.is_leader() || self.group.is_only_member() {
+            return followers.set(0, Vec::new());
+        }
+        let end = self.group.log_end();
+        let follower = |member: Member| {
+            let progress = member.progress?;
+            let behind = end.saturating_sub(progress.matching.map_or(0, |matching| matching + 1));
+            Some(Follower { node: member.node, behind, silent: progress.silent })
+        };
+        followers.set(end, self.group.members().members.into_iter().filter_map(follower).collect());
     }
 
     /// Asking RocksDB takes its lock for a moment, so this is done less often than the rest.

@@ -19,6 +19,7 @@ mod pace;
 mod proposing;
 mod reading;
 mod refused;
+mod replicated;
 mod replies;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -55,6 +56,7 @@ pub use host::ShardHost;
 use open_batch::Operation;
 pub use pace::Outstanding;
 use reading::Reading;
+use replicated::ReplicaWaiter;
 use waiting::Waiting;
 
 /// The threads that a shard uses.
@@ -83,6 +85,8 @@ pub struct Shard {
     /// Transactions that wait until it is known whether what they watch is as it was; one of a connection at most.
     guarded: Vec<Waiter>,
     waiting: Waiting,
+    /// Clients that wait until followers have what they have written.
+    replicated: Vec<ReplicaWaiter>,
     expiry: Expiry,
     /// Wakes the core.
     wake: Wake,
@@ -192,6 +196,7 @@ impl Shard {
             reading: Reading::default(),
             guarded: Vec::new(),
             waiting: Waiting::default(),
+            replicated: Vec::new(),
             wake,
             expiry: Expiry::default(),
             disk_measured: None,
@@ -233,6 +238,9 @@ impl Shard {
         if !self.guarded.is_empty() {
             count += self.take_guarded(now_ms, host);
         }
+        if !self.replicated.is_empty() {
+            count += self.take_replicated(host);
+        }
         self.counts_changed |= count > 0;
         self.serve_ready(now_ms);
         if std::mem::take(&mut self.expiry.goes_on) && !self.has_failed() {
@@ -262,6 +270,7 @@ impl Shard {
         if self.disk_measured.is_none_or(is_old) {
             self.disk_measured = Some(now);
             self.publish_disk();
+            self.publish_followers();
         }
     }
 
@@ -457,6 +466,7 @@ impl Shard {
             || !self.parking.parked.is_empty()
             || !self.reading.is_empty()
             || !self.guarded.is_empty()
+            || !self.replicated.is_empty()
             || self.batches.replies.answering.is_some()
             || self.views_are_awaited()
     }

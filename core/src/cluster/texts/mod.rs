@@ -49,7 +49,7 @@ pub struct Peer {
     pub ping_sent_ms: u64,
     /// The time of its last answer, Unix milliseconds; 0 if there was none.
     pub pong_received_ms: u64,
-    /// The place up to which it has what its groups' leaders have, for clients that choose among replicas.
+    /// The place up to which it has what this node leads, for clients that choose among replicas; 0 if it has nothing of that.
     pub replication_offset: u64,
 }
 
@@ -64,7 +64,7 @@ pub struct View<'a> {
     pub leaders: &'a BTreeMap<GroupNumber, NodeId>,
     /// The other nodes.
     pub peers: &'a BTreeMap<NodeId, Peer>,
-    /// The place up to which the groups of this node are.
+    /// The place up to which the groups are that this node leads.
     pub replication_offset: u64,
     /// Messages that this node has sent to others.
     pub messages_sent: u64,

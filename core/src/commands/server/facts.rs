@@ -346,3 +346,21 @@ pub static TIME: Facts = Facts {
     summary: "Return the current server time",
     ..Facts::BLANK
 };
+
+/// `WAIT`.
+pub static WAIT: Facts = Facts {
+    name: "wait",
+    arity: 3,
+    flags: Flags::NOSCRIPT,
+    categories: &["@slow", "@connection"],
+    tips: &["request_policy:all_shards", "response_policy:agg_min"],
+    group: Group::Generic,
+    since: "3.0.0",
+    complexity: "O(1)",
+    summary: "Wait for the synchronous replication of all the write commands sent in the context of the current connection",
+    arguments: &[
+        Argument { name: "numreplicas", kind: "integer", ..Argument::BLANK },
+        Argument { name: "timeout", kind: "integer", ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};

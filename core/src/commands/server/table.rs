@@ -1,6 +1,6 @@
 //! The commands on the server. Their ids are 701 to 799.
 
-use super::{facts, own_facts};
+use super::{facts, newer_facts, own_facts};
 use crate::commands::{Command, help};
 
 /// The commands on the server.
@@ -12,6 +12,8 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::session(708, &facts::SHUTDOWN),
     Command::session(709, &facts::TIME),
     Command::session(710, &facts::ROLE),
+    Command::session(712, &facts::WAIT).behind_others(),
+    Command::session(713, &newer_facts::WAITAOF).behind_others(),
     Command::help(711, &own_facts::BASALT, help::BASALT).containing(BASALT),
 ];
 

@@ -78,7 +78,9 @@ pub struct CoreStats {
     pub outbox_replies_bytes: Figure,
     /// Times that a client of this core has ceased to wait for keys, of those that were counted when it began.
     pub waits_ended: Figure,
-    /// Clients that wait for keys, and no longer than for some time.
+    /// Clients that wait until replicas have what they have written.
+    pub replica_waits: Figure,
+    /// Clients that wait, and no longer than for some time.
     pub waits_with_deadline: Figure,
     /// Error replies sent to clients, by code.
     pub error_replies: ErrorCounts,
@@ -129,6 +131,7 @@ impl CoreStats {
             outbox_requests_bytes: Figure::default(),
             outbox_replies_bytes: Figure::default(),
             waits_ended: Figure::default(),
+            replica_waits: Figure::default(),
             waits_with_deadline: Figure::default(),
             error_replies: ErrorCounts::default(),
             commands_per_s: Figure::default(),

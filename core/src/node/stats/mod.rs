@@ -3,6 +3,7 @@
 mod core;
 mod errors;
 mod figure;
+mod followers;
 mod named;
 mod run_time;
 mod shard;
@@ -11,6 +12,7 @@ mod shard_table;
 pub use self::core::CoreStats;
 pub use errors::ErrorCounts;
 pub use figure::{Counter, Figure, RateMeter};
+pub use followers::{Follower, Followers};
 pub use named::NamedFigures;
 pub use run_time::RunTime;
 pub use shard::{GroupState, ShardStats};

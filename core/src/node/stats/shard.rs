@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::{Counter, Figure};
+use super::{Counter, Figure, Followers};
 use crate::mail::Takes;
 
 /// The word of a shard's core to the others on what to send for it.
@@ -133,6 +133,8 @@ pub struct ShardStats {
     pub state: ToldState,
     /// The reason that it has stopped, if it has.
     pub fault: FaultText,
+    /// The other members of its group, if this replica leads.
+    pub followers: Followers,
     /// The core that runs it.
     pub core: Figure,
     /// Keys, by database.
@@ -234,6 +236,7 @@ impl ShardStats {
     pub fn clear(&self) {
         self.reset();
         self.fault.set(None);
+        self.followers.set(0, Vec::new());
         for figures in [&self.keys, &self.deadlines] {
             figures.iter().for_each(|figure| figure.set(0));
         }

@@ -137,7 +137,9 @@ impl Shard {
                 progress.take_back(&mut self.machine.borrow_mut().store);
                 return outcome;
             }
-            Mode::Read | Mode::Local | Mode::ReadInOrder if has_failed => self.run_waiting(*origin, bytes, now_ms, host),
+            Mode::Read | Mode::Local | Mode::ReadInOrder if has_failed => {
+                self.run_waiting(*origin, bytes, now_ms, host)
+            }
             Mode::Read | Mode::Local | Mode::ReadInOrder if is_overtaken && self.has_unapplied() => {
                 self.read_in_order(*origin, bytes);
             }
@@ -148,7 +150,9 @@ impl Shard {
                     Mode::Write => self
                         .probe(bytes, &mut progress.names, now_ms)
                         .map(|()| self.join_probed(*origin, bytes, now_ms)),
-                    Mode::Read | Mode::Local | Mode::ReadInOrder | Mode::Guarded => self.run(*origin, *mode, bytes, now_ms, host),
+                    Mode::Read | Mode::Local | Mode::ReadInOrder | Mode::Guarded => {
+                        self.run(*origin, *mode, bytes, now_ms, host)
+                    }
                 };
                 progress.take_back(&mut self.machine.borrow_mut().store);
                 if outcome.is_ok() || !progress.is_too_large(self.server.kept_bytes_max()) {
