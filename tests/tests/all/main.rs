@@ -34,6 +34,7 @@ mod poison;
 mod power_failure;
 mod protocol;
 mod pubsub;
+mod replicas;
 mod replies;
 mod rust_client;
 mod shared_log;
