@@ -475,8 +475,8 @@ pub const WAITER_KEY_BYTES: usize = 128;
 /// are fewer, and each is a command in the log that may find nothing.
 pub const WAITERS_CALLED_UNSEEN: usize = 64;
 
-/// Longest sleep of a core while clients wait until followers have what they have written: their words end its sleep, and this is for
-/// one that Raft has taken in behind the look.
+/// Longest sleep of a core while clients wait until followers have what they have written: their words end its sleep, and this is
+/// for one that Raft has taken in behind the look.
 pub const REPLICAS_LOOK: Duration = Duration::from_millis(5);
 
 /// Shortest sleep of a core before the next client has waited for long enough.

@@ -31,7 +31,7 @@ pub enum Pinning {
 pub enum ReadConsistency {
     /// All that was acknowledged before: the leader answers, once a majority of replicas has confirmed that it leads.
     Linearizable,
-    /// What the replica of the node that is asked has, as after `READONLY`.
+    /// The state of the replica of the node that is asked, as after `READONLY`.
     Local,
 }
 

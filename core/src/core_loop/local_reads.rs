@@ -1,8 +1,8 @@
 //! Reads that the replica of this node answers as it is, whoever leads: of connections that have said READONLY, and with
 //! `read-consistency = local` of all.
 //!
-//! They may show what is a little old, never what was not committed. A replica that is not sure of that has them sent to the node that
-//! leads, as all others are: one that is being opened or filled, has failed, or has not heard for
+//! They may show what is a little old, never what was not committed. A replica that is not sure of that has them sent to the node
+//! that leads, as all others are: one that is being opened or filled, has failed, or has not heard for
 //! [`LOCAL_READ_AGE_MAX`](crate::limits::LOCAL_READ_AGE_MAX) what is new.
 //!
 //! What a newcomer would get wrong: where this node leads, a connection still sees what it has written itself. So a read behind

@@ -225,7 +225,7 @@ impl Peers {
     // ---- questions
 
     /// Returns whether a node answers. It is asked for a group that nobody has: that it cannot say is an answer as well.
-    pub async fn is_there(self, node: NodeNumber) -> bool {
+    pub async fn is_there(&self, node: NodeNumber) -> bool {
         let (answer, answered) = oneshot::channel();
         let (way, group) = (Way { node, core: 0, lane: Lane::Votes }, GroupNumber(GROUP_NUMBER_MAX));
         let question = Question { group, message: Message::ReadIndex, expects: Kind::ReadIndexAnswer, answer };

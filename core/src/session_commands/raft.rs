@@ -37,8 +37,8 @@ pub(super) fn transfer(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut
     Ok(Outcome::Change(Box::new(Change::PlaceGroups { placements })))
 }
 
-/// `RAFT SNAPSHOT group`: the rows of this node's replica that are in memory are written to disk, and its log is purged up to there, as
-/// far as nobody needs it.
+/// `RAFT SNAPSHOT group`: the rows of this node's replica that are in memory are written to disk, and its log is purged up to
+/// there, as far as nobody needs it.
 pub(super) fn snapshot(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let known = Known::of(context)?;
     Ok(Outcome::WriteOut(local(&known, read_group(args[2])?)?.shard))

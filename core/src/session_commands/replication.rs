@@ -1,5 +1,5 @@
-//! WAIT and WAITAOF (<https://redis.io/docs/latest/commands/wait/>), which ask how many followers have on disk what a connection has
-//! written; and ROLE, with all that others tell of the followers of this node.
+//! WAIT and WAITAOF (<https://redis.io/docs/latest/commands/wait/>), which ask how many followers have on disk what a connection
+//! has written; and ROLE, with all that others tell of the followers of this node.
 //!
 //! Every write that was acknowledged is on the disks of a majority, so this asks for more than that. A follower has told its leader
 //! up to where it has the log on disk; what is counted are those that have it up to where it ended when the connection asked, in

@@ -1,7 +1,7 @@
 //! Clients that wait until followers have what they have written.
 //!
-//! Only the replica that leads knows how far its followers are. It looks in each turn of its core: what a follower says comes to the
-//! core's ring, which ends its sleep.
+//! Only the replica that leads knows how far its followers are. It looks in each turn of its core: what a follower says comes to
+//! the core's ring, which ends its sleep.
 
 use basalt_net::resp::{Protocol, Reply};
 
@@ -20,8 +20,9 @@ pub(super) struct ReplicaWaiter {
 }
 
 impl Shard {
-    /// Answers a client with the number of followers that have on disk what is in the log by now, once they are as many as it wants:
-    /// it was acknowledged all that it has written. One client waits once at most, so that their number is that of the clients.
+    /// Answers a client with the number of followers that have on disk what is in the log by now, once they are as many as it
+    /// wants: it was acknowledged all that it has written. One client waits once at most, so that their number is that of the
+    /// clients.
     pub fn await_replicas(&mut self, origin: Origin, wanted: usize, host: &mut impl ShardHost) {
         let waiter = ReplicaWaiter { origin, end: self.group.log_end(), wanted };
         if let Some(waiter) = self.try_answer(waiter, host) {

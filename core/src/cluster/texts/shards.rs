@@ -6,8 +6,8 @@ use super::shown::Shown;
 use super::{Health, View, ip_text};
 use crate::cluster::map::Node;
 
-/// Replies to CLUSTER SHARDS: each node that is shown as a master, with its slots, itself, and those that have replicas of some of them:
-/// such a node may be the master of others.
+/// Replies to CLUSTER SHARDS: each node that is shown as a master, with its slots, itself, and those that have replicas of some of
+/// them: such a node may be the master of others.
 pub fn reply_shards(view: &View<'_>, reply: &mut Reply<'_>) {
     let shown = Shown::of(view);
     let replicas = shown.replicas(view);

@@ -9,11 +9,12 @@ use super::shown::{Shown, ShownRange};
 use super::{Health, View, ip_text};
 use crate::cluster::map::{Node, SlotRange};
 
-/// Replies to CLUSTER SLOTS: each range with the node that leads it, and with those that have a replica of its group and are not lost.
+/// Replies to CLUSTER SLOTS: each range with the node that leads it, and with those that have a replica of its group and are not
+/// lost.
 ///
-/// Here a node leads some ranges and has replicas of others. Clients that keep one role for each node take the first one that they read
-/// (redis-py; node-redis where it reads from replicas), and commands for all masters would miss the others. So each of those nodes
-/// stands first of all in a range of one slot without replicas, as its leader.
+/// Here a node leads some ranges and has replicas of others. Clients that keep one role for each node take the first one that they
+/// read (redis-py; node-redis where it reads from replicas), and commands for all masters would miss the others. So each of those
+/// nodes stands first of all in a range of one slot without replicas, as its leader.
 pub fn reply_slots(view: &View<'_>, reply: &mut Reply<'_>) {
     let mut ranges = Shown::of(view).ranges(view);
     let is_there = |node: &&Node| view.peer(node.number).health != Health::Failed;

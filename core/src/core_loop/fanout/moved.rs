@@ -1,4 +1,5 @@
-//! Subscriptions to shard channels whose slots are led by another node by now: they end, and their clients are told so, as in Redis.
+//! Subscriptions to shard channels whose slots are led by another node by now: they end, and their clients are told so, as in
+//! Redis.
 
 use basalt_net::resp::Reply;
 use basalt_net::ring::ConnId;
@@ -15,8 +16,8 @@ impl Core {
         if self.fanout.shard_channels.is_empty() || self.routing.cluster.is_none() {
             return;
         }
-        let is_elsewhere = |name: &&Box<[u8]>| self.is_channel_elsewhere(name);
-        self.fanout.moved = self.fanout.shard_channels.keys().filter(is_elsewhere).cloned().collect();
+        let channels = self.fanout.shard_channels.keys();
+        self.fanout.moved = channels.filter(|name| self.is_channel_elsewhere(name)).cloned().collect();
     }
 
     /// Returns whether another node is known to have a channel. One that nobody leads stays where it is.
@@ -27,7 +28,8 @@ impl Core {
         !is_here && matches!(elsewhere(), Some(Elsewhere::Moved { .. }))
     }
 
-    /// Ends subscriptions to channels that have gone elsewhere, those of some channels in each turn. Returns how many clients were told.
+    /// Ends subscriptions to channels that have gone elsewhere, those of some channels in each turn. Returns how many clients were
+    /// told.
     pub(super) fn end_moved_subscriptions(&mut self) -> usize {
         let mut count = 0;
         while count < limits::DELIVERIES_PER_TURN
