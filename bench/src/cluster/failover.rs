@@ -1,8 +1,8 @@
 //! Leaders that are killed under writes: for how long their keys cannot be written, and whether all is there that was acknowledged.
 //!
-//! Writers follow redirects and write one number after the other, each into keys of its own. Each time the node is killed that leads
-//! the keys of the first of them; how long a failover takes is the time from the kill to the first write that is acknowledged again,
-//! of the writer that waited longest.
+//! Writers follow redirects and write one number after the other, each into keys of its own. Each time the node is killed that
+//! leads the keys of one of them; how long a failover takes is the time from the kill to the first write that is acknowledged
+//! again, of the writer that waited longest.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Interval at which it is looked for.
 const POLL_EVERY: Duration = Duration::from_millis(1);
 
-/// What came of all kills.
+/// The outcome of all kills.
 #[derive(Debug)]
 pub struct Failovers {
     times: Vec<Duration>,
@@ -46,7 +46,7 @@ struct Progress {
     count: u64,
     /// The port of the node that acknowledged the last one.
     port: u16,
-    /// When the first one was acknowledged since this was taken away.
+    /// The time of the first one that was acknowledged since this was taken away.
     first: Option<Instant>,
 }
 

@@ -45,7 +45,7 @@ impl fmt::Display for Measured {
     }
 }
 
-/// What the connections of one measurement share.
+/// The things that the connections of one measurement share.
 struct Shared {
     counts: Cell<bool>,
     ends: Cell<bool>,

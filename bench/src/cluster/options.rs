@@ -13,7 +13,8 @@ const ROUNDS: u32 = 3;
 /// Seconds of each measurement, and of each with `--quick`.
 const SECONDS: (u64, u64) = (10, 1);
 
-/// Compares a cluster of three nodes with one node, with etcd and with a redis-server that waits for a replica, all on this machine.
+/// Compares a cluster of three nodes with one node, with etcd and with a redis-server that waits for a replica, all on this
+/// machine.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "bench-cluster", version)]
 pub struct Options {

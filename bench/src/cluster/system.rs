@@ -67,7 +67,7 @@ impl fmt::Display for Kind {
 pub struct System {
     kind: Kind,
     servers: Servers,
-    /// Where requests go: ports, and the tags of the keys that are asked for there; without tags, any key.
+    /// The places that requests go to: ports, and the tags of the keys that are asked for there; without tags, any key.
     pub targets: Vec<(u16, Vec<String>)>,
 }
 

@@ -105,8 +105,8 @@ settings! {
     /// Host name that clients are told for this node.
     [Cluster, Restart] "cluster-announce-hostname" = cluster_announce_hostname: String, "", HostName;
 
-    /// The shortest time without a word of its leader before a replica stands for election, the same on all nodes; some wait for twice
-    /// that, and leaders send a heartbeat four times in it.
+    /// The shortest time without a word of its leader before a replica stands for election, the same on all nodes; some wait for
+    /// twice that, and leaders send a heartbeat four times in it.
     [Cluster, Restart] "election-timeout" = election_timeout: Duration, "1s",
         Span { least: ELECTION_TIMEOUT_MIN, most: Duration::from_secs(60), zero_means: None, bare_seconds: false };
 

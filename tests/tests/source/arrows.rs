@@ -229,7 +229,11 @@ pub const GRAPHS: &[Graph] = &[
         ],
         tied: &[],
     },
-    Graph { name: "bench", arrows: &[("bin", &["compare", "steady"]), ("steady", &["compare"])], tied: &[] },
+    Graph {
+        name: "bench",
+        arrows: &[("bin", &["cluster", "compare", "steady"]), ("cluster", &["compare"]), ("steady", &["compare"])],
+        tied: &[],
+    },
     Graph {
         name: "tests",
         arrows: &[
