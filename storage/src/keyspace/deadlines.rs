@@ -49,6 +49,7 @@ impl Keyspace<'_> {
         }
         let counters = self.rows.counters_mut();
         (counters.keys[db], counters.deadlines[db], counters.deadline_sums[db]) = (0, 0, 0);
+        self.scratch.note_flushed(self.db);
         Ok(())
     }
 
@@ -58,6 +59,7 @@ impl Keyspace<'_> {
         let (from, to) = key::deadline_space();
         self.rows.delete_range(&from, &to);
         *self.rows.counters_mut() = Counters::default();
+        (0..DATABASE_COUNT as u8).for_each(|db| self.scratch.note_flushed(db));
     }
 
     /// Deletes this database's rows of the deadline index, which other databases share.

@@ -1,7 +1,7 @@
 //! Keys whose writes somebody wants to hear of.
 //!
-//! What a newcomer would get wrong: a key that was written may be empty again, hold another type, or have been written on a trial
-//! that was forgotten. Who hears of it looks at it.
+//! What a newcomer would get wrong: a key that was written may be gone, be empty again, hold another type, or have been written on
+//! a trial that was forgotten. Who hears of it looks at it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -61,6 +61,15 @@ impl KeyWatch {
         }
     }
 
+    /// Notes that all keys of `db` were written that are watched.
+    pub(super) fn note_all(&mut self, db: u8) {
+        for (name, is_noted) in &mut self.keys[usize::from(db)] {
+            if !std::mem::replace(is_noted, true) {
+                self.written.push((db, name.clone()));
+            }
+        }
+    }
+
     /// Returns whether some were written.
     pub(super) fn has_written(&self) -> bool {
         !self.written.is_empty()
@@ -107,6 +116,12 @@ mod tests {
         assert!(!scratch.has_written());
         write(&mut rows, &mut scratch, b"a");
         assert_eq!(scratch.take_written(), [(3, names[0].clone())]);
+        assert!(Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(3), 3, 0).delete(b"c").unwrap());
+        assert_eq!(scratch.take_written(), [(3, names[2].clone())], "what is deleted is told, too");
+        Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(4), 3, 0).flush().unwrap();
+        assert_eq!(scratch.take_written().len(), 3, "and what is flushed");
+        Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(4), 3, 0).flush_all();
+        assert_eq!(scratch.take_written().len(), 4, "of all databases");
         names.iter().for_each(|name| scratch.unwatch(3, name));
         write(&mut rows, &mut scratch, b"a");
         assert!(scratch.is_watching() && !scratch.has_written());

@@ -312,6 +312,7 @@ impl<'a> Keyspace<'a> {
         if prior.deadline_ms.is_some() {
             self.move_deadline(key, prior.deadline_ms, None);
         }
+        self.scratch.note_written(self.db, key);
     }
 
     /// Counts a key whose deadline had passed when its row was overwritten or deleted.

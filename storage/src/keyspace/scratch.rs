@@ -69,10 +69,17 @@ impl Scratch {
         self.watch.as_ref().is_some_and(|watch| watch.has(db, key))
     }
 
-    /// Notes that `key` was written, or is to be looked at as if it were.
+    /// Notes that `key` was written or deleted, or is to be looked at as if it were.
     pub fn note_written(&mut self, db: u8, key: &[u8]) {
         if let Some(watch) = &mut self.watch {
             watch.note(db, key);
+        }
+    }
+
+    /// Notes that all keys of database `db` are gone.
+    pub(super) fn note_flushed(&mut self, db: u8) {
+        if let Some(watch) = &mut self.watch {
+            watch.note_all(db);
         }
     }
 
