@@ -511,6 +511,10 @@ pub const ASK_REPLY_BYTES_MAX: usize = 16 << 20;
 /// Time for which a change is sent to the leader of the map's group again while there is none, or another one.
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(10);
 
+/// Clients that read behind a write that adds an entry to their stream, in its batch. More read when they see it: what follows in
+/// the batch may have removed the entry by then.
+pub const READERS_CALLED_UNSEEN: usize = 1024;
+
 /// Time between two such attempts, and between two looks at the members of that group.
 pub const ASK_AGAIN: Duration = Duration::from_millis(100);
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::commands::Args;
-use crate::entry::waiting::{Claim, Pop};
+use crate::entry::waiting::{Claim, Pop, Wanted};
 use crate::ids::{ShardId, Ticket};
 
 /// The point that a wait has come to.
@@ -14,6 +14,8 @@ pub enum WaitStage {
     Looking,
     /// Something is to be taken from the first key that is there.
     Trying,
+    /// The shards read what there is; nothing else is asked of them.
+    Reading,
     /// The client waits in the shards.
     Waiting,
 }
@@ -27,6 +29,15 @@ pub struct WaitPart {
     pub keys: Vec<usize>,
     /// The request that the shard has not answered, if there is one.
     pub ticket: Option<Ticket>,
+    /// The reply of a shard that has entries of streams.
+    pub entries: Option<Vec<u8>>,
+}
+
+impl WaitPart {
+    /// A part in `shard`, without keys.
+    pub fn new(shard: ShardId) -> WaitPart {
+        WaitPart { shard, keys: Vec::new(), ticket: None, entries: None }
+    }
 }
 
 /// A wait of a client. It has a place in the order of its connection's replies, and nothing comes behind it.
@@ -38,6 +49,10 @@ pub struct Wait {
     pub pop: Pop,
     /// Its keys, until the shards have them.
     pub keys: Vec<Box<[u8]>>,
+    /// The things that it wants of them.
+    pub wanted: Wanted,
+    /// True if it ends with what there is at once.
+    pub only_reads: bool,
     /// The right to take something for it.
     pub claim: Arc<Claim>,
     /// The point that it has come to.
@@ -60,11 +75,13 @@ pub struct Wait {
 
 impl Wait {
     /// A wait for `keys`, which parts of it have by their positions.
-    pub fn new(place: u64, pop: Pop, keys: Args<'_>, parts: Vec<WaitPart>) -> Wait {
+    pub fn new(place: u64, pop: Pop, keys: Args<'_>, wanted: Wanted, parts: Vec<WaitPart>) -> Wait {
         Wait {
             place,
             pop,
             keys: keys.iter().map(|&key| Box::from(key)).collect(),
+            wanted,
+            only_reads: false,
             claim: Arc::new(Claim::new(parts.len() as u16)),
             stage: WaitStage::Waiting,
             parts,
@@ -93,9 +110,12 @@ impl Wait {
     /// Bytes of memory that it holds.
     pub fn bytes(&self) -> usize {
         let keys = self.keys.iter().map(|key| key.len() + size_of::<Box<[u8]>>()).sum::<usize>();
-        let parts = self.parts.iter().map(|part| size_of::<WaitPart>() + part.keys.capacity() * size_of::<usize>());
+        let of_part = |part: &WaitPart| {
+            part.keys.capacity() * size_of::<usize>() + part.entries.as_ref().map_or(0, Vec::capacity)
+        };
+        let parts = self.parts.iter().map(|part| size_of::<WaitPart>() + of_part(part));
         let replies = self.reply.iter().chain(&self.ending).map(Vec::capacity).sum::<usize>();
-        size_of::<Wait>() + self.pop.bytes() + keys + parts.sum::<usize>() + replies
+        size_of::<Wait>() + self.pop.bytes() + self.wanted.bytes() + keys + parts.sum::<usize>() + replies
     }
 }
 
@@ -119,7 +139,7 @@ mod tests {
             before: Vec::new(),
             after: Vec::new(),
         };
-        let mut wait = Wait::new(0, pop, &[b"key"], Vec::new());
+        let mut wait = Wait::new(0, pop, &[b"key"], Wanted::Elements, Vec::new());
         wait.take_reply(b"");
         assert_eq!(wait.reply, None);
         wait.take_reply(b"-UNBLOCKED a\r\n");

@@ -7,6 +7,7 @@ use basalt_storage::keyspace::Type;
 
 use super::facts::Facts;
 use super::key_positions::KeyPositions;
+use super::streams::may_block;
 use super::{Args, CommandError, Rows, Run, Waits};
 
 /// The way a command runs: by its shard, with its connection, or as a text.
@@ -116,12 +117,14 @@ pub struct Command {
     changing_words: &'static [&'static str],
     /// Rows that it copies.
     pub copies: Copies,
-    /// True if it waits until the commands before it are answered.
-    pub is_after_replies: bool,
+    /// True if each call waits until the commands before it are answered.
+    is_after_replies: bool,
     /// True if it tells or forgets what others have done, so that the figures must be of this moment.
     pub tells_figures: bool,
     /// True if it publishes a message.
     pub publishes: bool,
+    /// The channels to which it subscribes.
+    names: NamedChannels,
     /// True if a connection may call it that has subscribed by the old protocol.
     pub is_for_subscribers: bool,
     /// True if only a node in a cluster has it.
@@ -140,8 +143,30 @@ pub struct Command {
     values: RepliedValues,
     /// The keys that it waits for if they have nothing for it; `None` if it never waits.
     pub waits: Option<Waits>,
+    /// True if it reads entries of streams, for which some calls wait.
+    pub waits_for_entries: bool,
     /// Elements that it adds to a key for which others may wait.
     pub feeds: Feeds,
+}
+
+/// The channels to which a command subscribes, which are all of its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NamedChannels {
+    /// None.
+    None,
+    /// By their names.
+    Channels,
+    /// By patterns.
+    Patterns,
+}
+
+/// The channels among the arguments of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channels {
+    /// Their positions.
+    pub positions: std::ops::Range<usize>,
+    /// True if they are patterns.
+    pub are_patterns: bool,
 }
 
 /// Elements that a command adds to a key for which others may wait, as its arguments tell. What is not told of here is seen when it
@@ -159,6 +184,8 @@ pub enum Feeds {
         /// Arguments for each.
         step: usize,
     },
+    /// An entry to the first key, which is a stream then.
+    Entry,
     /// One to the second key, which is a list then.
     Destination,
     /// Nobody knows how many to the key at this position, of this type if it is known.
@@ -183,6 +210,7 @@ impl Feeds {
         match self {
             Feeds::Untold => None,
             Feeds::Elements { kind, from, step } => some(1, kind, args.len().saturating_sub(from) / step),
+            Feeds::Entry => some(1, Type::Stream, 1),
             Feeds::Destination => some(2, Type::List, 1),
             Feeds::Many(key, kind) => Some(Fed { key, kind, count: None }),
         }
@@ -239,6 +267,7 @@ impl Command {
             is_after_replies: false,
             tells_figures: false,
             publishes: false,
+            names: NamedChannels::None,
             is_for_subscribers: false,
             is_of_cluster: false,
             is_by_slot: false,
@@ -248,6 +277,7 @@ impl Command {
             draws: false,
             values,
             waits: None,
+            waits_for_entries: false,
             feeds: Feeds::Untold,
         }
     }
@@ -333,6 +363,16 @@ impl Command {
         Command { is_after_replies: true, publishes: true, ..self }
     }
 
+    /// This command, which subscribes to the channels that are its arguments.
+    pub(super) const fn subscribing(self) -> Command {
+        Command { names: NamedChannels::Channels, is_for_subscribers: true, ..self }
+    }
+
+    /// This command, which subscribes to channels by the patterns that are its arguments.
+    pub(super) const fn subscribing_by_patterns(self) -> Command {
+        Command { names: NamedChannels::Patterns, is_for_subscribers: true, ..self }
+    }
+
     /// This command, which a connection may call that has subscribed by the old protocol.
     pub(super) const fn for_subscribers(self) -> Command {
         Command { is_for_subscribers: true, ..self }
@@ -409,6 +449,17 @@ impl Command {
         Command { waits: Some(waits), is_after_replies: true, feeds, ..self }
     }
 
+    /// This command, which reads entries of streams, for which some calls wait: these are called when those before them on their
+    /// connection are answered.
+    pub(super) const fn waiting_for_entries(self) -> Command {
+        Command { waits_for_entries: true, ..self }
+    }
+
+    /// Returns whether a call with `args` waits until those before it on its connection are answered.
+    pub fn is_after_replies(&self, args: Args<'_>) -> bool {
+        self.is_after_replies || (self.waits_for_entries && may_block(args))
+    }
+
     /// This command, which adds elements to a key for which others may wait.
     pub(super) const fn feeding(self, feeds: Feeds) -> Command {
         Command { feeds, ..self }
@@ -464,6 +515,21 @@ impl Command {
             _ => fits,
         };
         if fits { Ok(()) } else { Err(CommandError::wrong_argument_count(self.name())) }
+    }
+
+    /// Returns whether it is in a category, named without `@`.
+    pub fn is_in_category(&self, category: &str) -> bool {
+        self.facts.categories.iter().any(|own| own.strip_prefix('@') == Some(category))
+    }
+
+    /// The channels in `args` of which its client is to hear or that it publishes to.
+    pub fn channels(&self, args: Args<'_>) -> Channels {
+        let positions = match self.names {
+            _ if self.publishes => 1..args.len().min(2),
+            NamedChannels::None => 0..0,
+            NamedChannels::Channels | NamedChannels::Patterns => 1..args.len(),
+        };
+        Channels { positions, are_patterns: self.names == NamedChannels::Patterns }
     }
 
     /// The positions of the keys in `args`. Empty if the arguments make no sense: then the handler says what is wrong.

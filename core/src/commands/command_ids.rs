@@ -35,6 +35,7 @@ const IDS: &str = "
     609 xreadgroup, 610 xack, 611 xpending, 612 xclaim, 613 xautoclaim, 614 xgroup, 615 xinfo, 620 xgroup|create,
     621 xgroup|setid, 622 xgroup|destroy, 623 xgroup|createconsumer, 624 xgroup|delconsumer, 625 xgroup|help,
     630 xinfo|stream, 631 xinfo|groups, 632 xinfo|consumers, 633 xinfo|help,
+    640 step|xread, 641 step|xreadgroup,
     701 command, 702 config, 706 info, 707 lastsave, 708 shutdown, 709 time, 710 role, 711 basalt, 712 wait, 713 waitaof, 720 command|count,
     721 command|docs, 722 command|getkeys, 723 command|getkeysandflags, 724 command|help, 725 command|info,
     726 command|list, 740 config|get, 741 config|help, 742 config|resetstat, 743 config|rewrite, 744 config|set,

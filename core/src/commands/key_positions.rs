@@ -1,8 +1,8 @@
 //! Keys among the arguments of a command: where they are, by the facts of the command.
 
-use super::Args;
 use super::arguments::read_i64;
 use super::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};
+use super::{Args, Command};
 
 /// The positions of a command's keys among its arguments.
 #[derive(Debug, Clone)]
@@ -50,6 +50,7 @@ impl Iterator for KeyPositions<'_> {
 pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
     let start = match spec.begin {
         BeginSearch::Index(index) => usize::try_from(index).ok()?,
+        BeginSearch::Keyword("STREAMS", _) if let Some(at) = streams_at(args) => at + 1,
         BeginSearch::Keyword(word, from) => {
             let from = usize::try_from(from).ok()?;
             let at = args.iter().skip(from).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))?;
@@ -78,6 +79,30 @@ pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)
     };
     let step = usize::try_from(step).ok().filter(|&step| step > 0)?;
     (start < args.len() && end <= args.len()).then_some((start, end, step))
+}
+
+/// The position of the word before the keys of XREAD and XREADGROUP, where a group or a consumer may be called as it. `None` if
+/// there are other options than theirs.
+fn streams_at(args: Args<'_>) -> Option<usize> {
+    let mut at = 1;
+    loop {
+        at += match args.get(at)?.to_ascii_lowercase().as_slice() {
+            b"streams" => return Some(at),
+            b"noack" => 1,
+            b"count" | b"block" => 2,
+            b"group" => 3,
+            _ => return None,
+        };
+    }
+}
+
+/// Flags of a key of which a specification says that options decide on them: it is overwritten, or read before, or only read.
+pub fn flags_of_call(command: &Command, args: Args<'_>) -> &'static [&'static str] {
+    match command.only_changes_with(args) {
+        Some(false) => &["RO", "access"],
+        None if !command.returns_values(args) => &["OW", "update"],
+        _ => &["RW", "access", "update"],
+    }
 }
 
 #[cfg(test)]
@@ -111,6 +136,8 @@ mod tests {
             (&streams::facts::XREAD, "XREAD COUNT 2 STREAMS a b 0 0", "4 5"),
             (&streams::facts::XREAD, "XREAD COUNT 2 streams a 0", "4"),
             (&streams::facts::XREAD, "XREAD COUNT 2", ""),
+            (&streams::facts::XREADGROUP, "XREADGROUP COUNT 1 GROUP g STREAMS STREAMS a b > >", "7 8"),
+            (&streams::facts::XREADGROUP, "XREADGROUP GROUP STREAMS c STREAMS STREAMS >", "5"),
             (&keys::facts::DBSIZE, "DBSIZE", ""),
             (&strings::facts::MGET, "MGET", ""),
         ] {

@@ -5,6 +5,7 @@
 
 pub use super::keys::table::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, STEP_WRITE};
 pub use super::lists::table::{STEP_LOOK, STEP_MOVE};
+pub use super::streams::table::{STEP_READ_ENTRIES, STEP_READ_GROUP};
 pub use super::transactions::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 
 use std::sync::LazyLock;
@@ -47,6 +48,17 @@ pub fn with_subcommands() -> impl Iterator<Item = &'static Command> {
 /// The command named `name`, whatever its case.
 pub fn lookup(name: &[u8]) -> Option<&'static Command> {
     INDEX.lookup(name)
+}
+
+/// The command that COMMAND tells as `name`, whatever its case: a subcommand as `container|subcommand`.
+pub fn named(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|&byte| byte == b'|') {
+        None => lookup(name),
+        Some(bar) => {
+            let container = lookup(&name[..bar])?;
+            container.subcommands.iter().find(|command| command.name().as_bytes().eq_ignore_ascii_case(name))
+        }
+    }
 }
 
 /// The command with the id `id`, subcommands and internal commands included.
@@ -103,7 +115,9 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         }
         index.by_name[place] = Some(command);
     }
-    let internal = keys::table::INTERNAL.iter().chain(lists::table::INTERNAL).chain(transactions::table::INTERNAL);
+    let internal =
+        [keys::table::INTERNAL, lists::table::INTERNAL, streams::table::INTERNAL, transactions::table::INTERNAL];
+    let internal = internal.into_iter().flatten();
     for command in with_subcommands().chain(internal) {
         let place = &mut index.by_id[usize::from(command.id)];
         assert!(place.is_none(), "'{}' has the id of another command", command.name());

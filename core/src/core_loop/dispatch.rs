@@ -45,7 +45,7 @@ impl Core {
         if connection.session.transaction.is_some() {
             return self.command_in_transaction(connection, found, &args);
         }
-        if matches!(found, Ok(command) if command.is_after_replies) && !connection.is_caught_up() {
+        if matches!(found, Ok(command) if command.is_after_replies(&args)) && !connection.is_caught_up() {
             return Started::WaitsForReplies;
         }
         if let Ok(command) = found
@@ -236,6 +236,11 @@ impl Core {
                 let shard = keys.next().map_or(any, |key| router.shard_of(args[key]));
                 if !router.is_whole() && keys.any(|key| router.shard_of(args[key]) != shard) {
                     return self.fail(connection, command.id, &CommandError::CROSS_SHARD);
+        if command.waits_for_entries
+            && let Some(call) = self.entry_call(command, args)
+        {
+            return self.begin_entry_wait(connection, command, call, args);
+        }
                 }
                 self.run_on(connection, shard, command, run, mode, args);
             }

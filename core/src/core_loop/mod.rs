@@ -17,6 +17,7 @@ mod cold_reads;
 mod core;
 mod dispatch;
 mod exec;
+mod entry_waits;
 #[cfg(test)]
 mod failing_tests;
 mod fanout;

@@ -18,7 +18,7 @@ use crate::clients::{Connection, Expects, ReplyMode, Wait, WaitPart, WaitStage};
 use crate::commands::table::{STEP_LOOK, STEP_MOVE};
 use crate::commands::{Args, Command, CommandError, Run, WaitCall, Waits, is_nothing, run_on_nothing};
 use crate::entry::request::{self, Mode, RequestHeader};
-use crate::entry::waiting::{Pop, WaitOrder};
+use crate::entry::waiting::{Pop, WaitOrder, Wanted};
 use crate::ids::{Origin, ShardId, Ticket};
 use crate::limits;
 use crate::mail::{Message, Unblocking};
@@ -61,6 +61,15 @@ impl WaitDeadlines {
     }
 }
 
+/// Checks the number of keys for which a command is to wait.
+pub(super) fn check_key_count(count: usize) -> Result<(), CommandError> {
+    let most = limits::WAITED_KEYS_MAX;
+    match count > most {
+        true => Err(CommandError::owned(format!("ERR a command may wait for {most} keys at most, not for {count}"))),
+        false => Ok(()),
+    }
+}
+
 /// The reply to a client whose time is over.
 fn over(protocol: Protocol) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -83,14 +92,7 @@ impl Core {
             Err(error) => return self.fail(connection, command.id, &error),
         };
         let keys = &args[call.keys.clone()];
-        let mut parts: Vec<WaitPart> = Vec::new();
-        for (index, key) in keys.iter().enumerate() {
-            let shard = self.routing.router.shard_of(key);
-            match parts.iter_mut().find(|part| part.shard == shard) {
-                Some(part) => part.keys.push(index),
-                None => parts.push(WaitPart { shard, keys: vec![index], ticket: None }),
-            }
-        }
+        let parts = self.wait_parts(keys);
         let copied = |args: Args<'_>| args.iter().map(|&arg| Box::from(arg)).collect();
         // The number of keys is that of a call.
         let before_end = call.keys.start - usize::from(call.is_counted);
@@ -107,20 +109,39 @@ impl Core {
         };
         let silent = connection.session.reply_mode != ReplyMode::On;
         let place = connection.open_place(Expects::of(command, args), true, silent);
-        let mut wait = Wait::new(place, pop, keys, parts);
+        let mut wait = Wait::new(place, pop, keys, Wanted::Elements, parts);
+        self.open_wait(connection, &mut wait, call.timeout);
+        if wait.parts.len() > 1 {
+            self.look_first(connection, wait);
+        } else {
+            self.wait_in_shards(connection, wait);
+        }
+    }
+
+    /// The shards of keys, each with the positions of its own.
+    pub(super) fn wait_parts(&self, keys: Args<'_>) -> Vec<WaitPart> {
+        let mut parts: Vec<WaitPart> = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            let shard = self.routing.router.shard_of(key);
+            let at = parts.iter().position(|part| part.shard == shard).unwrap_or_else(|| {
+                parts.push(WaitPart::new(shard));
+                parts.len() - 1
+            });
+            parts[at].keys.push(index);
+        }
+        parts
+    }
+
+    /// Begins a wait of `timeout` at most: nothing of its connection is run behind it.
+    pub(super) fn open_wait(&mut self, connection: &mut Connection, wait: &mut Wait, timeout: Option<Duration>) {
         // Whoever sends nothing more gets what there is, and is not waited for.
-        let timeout = if connection.ended { Some(Duration::ZERO) } else { call.timeout };
+        let timeout = if connection.ended { Some(Duration::ZERO) } else { timeout };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         wait.deadline = deadline.map(|at| self.clients.waits.add(at, connection.ring));
         let with_deadline = &self.stats().waits_with_deadline;
         with_deadline.set(with_deadline.get() + u64::from(wait.deadline.is_some()));
         connection.session.claim = Some(wait.claim.clone());
         connection.barrier = true;
-        if wait.parts.len() > 1 {
-            self.look_first(connection, wait);
-        } else {
-            self.wait_in_shards(connection, wait);
-        }
     }
 
     /// Reads a call, and says what is wrong with it.
@@ -135,12 +156,7 @@ impl Core {
         let mut nothing = Vec::new();
         run_on_nothing(run, args, &mut Reply::new(&mut nothing, connection.session.protocol))?;
         let call = waits.read(args)?;
-        let (count, most) = (call.keys.len(), limits::WAITED_KEYS_MAX);
-        if count > most {
-            return Err(CommandError::owned(format!(
-                "ERR a command may wait for {most} keys at most, not for {count}"
-            )));
-        }
+        check_key_count(call.keys.len())?;
         let router = &self.routing.router;
         if waits.has_destination() {
             let mut shards = command.keys(args).map(|key| router.shard_of(args[key]));
@@ -173,13 +189,13 @@ impl Core {
         wait.asked = 1;
         let of_first = |part: &&WaitPart| part.keys.contains(&first);
         let shard = wait.parts.iter().find(of_first).expect("every key is one of a part").shard;
-        let encode = |out: &mut Vec<u8>| wait.pop.encode(out, [&*wait.keys[first]].into_iter());
+        let encode = |out: &mut Vec<u8>| wait.pop.encode(out, [&*wait.keys[first]].into_iter(), &Wanted::Elements);
         self.send(connection, wait.place, 0, shard, Mode::Write, None, encode);
         connection.wait = Some(Box::new(wait));
     }
 
     /// Has the client wait in the shards of its keys.
-    fn wait_in_shards(&mut self, connection: &mut Connection, mut wait: Wait) {
+    pub(super) fn wait_in_shards(&mut self, connection: &mut Connection, mut wait: Wait) {
         wait.stage = WaitStage::Waiting;
         for index in 0..wait.parts.len() {
             let ticket = self.ticket(connection, wait.place, index as u32);
@@ -189,12 +205,13 @@ impl Core {
         for part in &wait.parts {
             connection.note_written(part.shard);
             let keys = part.keys.iter().map(|&key| wait.keys[key].clone()).collect();
-            let order = WaitOrder { pop: wait.pop.clone(), keys, claim: wait.claim.clone() };
+            let wanted = wait.wanted.of_keys(&part.keys);
+            let order = WaitOrder { pop: wait.pop.clone(), keys, wanted, claim: wait.claim.clone() };
             let ticket = part.ticket.expect("it was given above");
             self.ask_shard_to_wait(part.shard, Origin { core: self.id, client, ticket }, order);
         }
         // The shards have them now.
-        wait.keys = Vec::new();
+        (wait.keys, wait.wanted) = (Vec::new(), Wanted::Elements);
         wait.parts.iter_mut().for_each(|part| part.keys = Vec::new());
         connection.wait = Some(Box::new(wait));
     }
@@ -244,6 +261,7 @@ impl Core {
                     None => self.wait_in_shards(connection, wait),
                 }
             }
+            WaitStage::Reading => self.entries_answered(connection, wait, part, reply),
             WaitStage::Trying => {
                 if !is_nothing(reply) {
                     wait.take_reply(reply);
@@ -269,7 +287,7 @@ impl Core {
     }
 
     /// Answers a client that waits no more.
-    fn finish_wait(&mut self, connection: &mut Connection, mut wait: Wait) {
+    pub(super) fn finish_wait(&mut self, connection: &mut Connection, mut wait: Wait) {
         self.close_wait(&mut wait);
         connection.session.claim = None;
         let ending = wait.ending.unwrap_or_else(|| over(wait.pop.protocol));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use basalt_net::resp::Protocol;
-use basalt_storage::keyspace::Type;
+use basalt_storage::keyspace::{StreamId, Type};
 
 use super::request::{self, RequestHeader};
 
@@ -101,22 +101,68 @@ pub struct Pop {
     pub is_counted: bool,
     /// Arguments before the number of keys, or before the keys.
     pub before: Vec<Box<[u8]>>,
-    /// Arguments behind the keys.
+    /// Arguments behind the keys, or behind their ids.
     pub after: Vec<Box<[u8]>>,
 }
 
+/// The things that a client wants of its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Elements, which nobody else gets.
+    Elements,
+    /// Entries of streams, behind an id for each key. Everybody may read them.
+    EntriesAfter(Vec<StreamId>),
+    /// Entries of streams which nobody of this consumer group has got.
+    EntriesFor(Box<[u8]>),
+}
+
+impl Wanted {
+    /// The id behind which entries of the key `index` are wanted, as text.
+    fn id_of(&self, index: usize) -> Option<String> {
+        match self {
+            Wanted::Elements => None,
+            Wanted::EntriesAfter(ids) => ids.get(index).map(StreamId::to_string),
+            Wanted::EntriesFor(_) => Some(">".to_owned()),
+        }
+    }
+
+    /// The things wanted of some of the keys.
+    pub fn of_keys(&self, indexes: &[usize]) -> Wanted {
+        match self {
+            Wanted::EntriesAfter(ids) => Wanted::EntriesAfter(indexes.iter().map(|&index| ids[index]).collect()),
+            others => others.clone(),
+        }
+    }
+
+    /// Bytes of memory that it holds on to.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Wanted::Elements => 0,
+            Wanted::EntriesAfter(ids) => ids.capacity() * size_of::<StreamId>(),
+            Wanted::EntriesFor(group) => group.len(),
+        }
+    }
+}
+
 impl Pop {
-    /// Appends the command for `keys` to `out`.
-    pub fn encode<'a>(&'a self, out: &mut Vec<u8>, keys: impl ExactSizeIterator<Item = &'a [u8]>) {
-        self.encode_as(self.command, out, keys);
+    /// Appends the command for `keys`, of which that is wanted, to `out`.
+    pub fn encode<'a>(&self, out: &mut Vec<u8>, keys: impl ExactSizeIterator<Item = &'a [u8]>, wanted: &Wanted) {
+        let ids: Vec<String> = (0..keys.len()).map_while(|index| wanted.id_of(index)).collect();
+        self.encode_as(self.command, out, keys, &ids);
     }
 
-    /// Appends the call for one key that has come to have something.
-    pub fn encode_call(&self, out: &mut Vec<u8>, key: &[u8]) {
-        self.encode_as(self.call, out, [key].into_iter());
+    /// Appends the call for one key that has come to have something, the one of this index among those of which that is wanted.
+    pub fn encode_call(&self, out: &mut Vec<u8>, key: &[u8], index: usize, wanted: &Wanted) {
+        self.encode_as(self.call, out, [key].into_iter(), wanted.id_of(index).as_slice());
     }
 
-    fn encode_as<'a>(&'a self, command: u16, out: &mut Vec<u8>, keys: impl ExactSizeIterator<Item = &'a [u8]>) {
+    fn encode_as<'a>(
+        &self,
+        command: u16,
+        out: &mut Vec<u8>,
+        keys: impl ExactSizeIterator<Item = &'a [u8]>,
+        ids: &[String],
+    ) {
         let count = keys.len().to_string();
         let mut args: Vec<&[u8]> = self.before.iter().map(|arg| &**arg).collect();
         if self.is_counted {
@@ -125,6 +171,7 @@ impl Pop {
         for key in keys {
             args.push(key);
         }
+        args.extend(ids.iter().map(|id| id.as_bytes()));
         args.extend(self.after.iter().map(|arg| &**arg));
         let header = RequestHeader { asked: self.command, ..RequestHeader::new(self.protocol, self.db, command) };
         request::encode(out, header, args.into_iter());
@@ -144,8 +191,17 @@ pub struct WaitOrder {
     pub pop: Pop,
     /// Its keys of this shard, in the order in which it wants them.
     pub keys: Vec<Box<[u8]>>,
+    /// The things that it wants of them.
+    pub wanted: Wanted,
     /// The right that a shard needs to take elements for it.
     pub claim: Arc<Claim>,
+}
+
+impl WaitOrder {
+    /// Appends the command for all its keys to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        self.pop.encode(out, self.keys.iter().map(|key| &**key), &self.wanted);
+    }
 }
 
 #[cfg(test)]
@@ -193,14 +249,44 @@ mod tests {
                 after: words(after),
             };
             let (mut out, keys) = (Vec::new(), words(keys));
-            pop.encode(&mut out, keys.iter().map(|key| &**key));
+            pop.encode(&mut out, keys.iter().map(|key| &**key), &Wanted::Elements);
             let mut args = ArgList::new();
             assert_eq!(request::decode(&out, &mut args), Some(RequestHeader::new(Protocol::Resp3, 3, 7)));
             assert_eq!(args.join(&b' '), expected.as_bytes());
             let mut call = Vec::new();
-            pop.encode_call(&mut call, b"key");
+            pop.encode_call(&mut call, b"key", 0, &Wanted::Elements);
             let header = RequestHeader { asked: 7, ..RequestHeader::new(Protocol::Resp3, 3, 8) };
             assert_eq!(request::decode(&call, &mut ArgList::new()), Some(header));
+        }
+    }
+
+    #[test]
+    fn entries_are_wanted_behind_an_id_for_each_key() {
+        let pop = Pop {
+            command: 7,
+            call: 8,
+            protocol: Protocol::Resp2,
+            db: 0,
+            kind: Type::Stream,
+            has_destination: false,
+            is_counted: false,
+            before: vec![b"STREAMS".as_slice().into()],
+            after: Vec::new(),
+        };
+        let after = Wanted::EntriesAfter((1..4).map(|ms| StreamId { ms, sequence: 9 }).collect());
+        let keys = || [&b"a"[..], b"b"].into_iter();
+        for (wanted, whole, call) in [
+            (after.of_keys(&[2, 0]), "STREAMS a b 3-9 1-9", "STREAMS b 1-9"),
+            (Wanted::EntriesFor(b"g".as_slice().into()).of_keys(&[1]), "STREAMS a b > >", "STREAMS b >"),
+        ] {
+            let (mut out, mut args) = (Vec::new(), ArgList::new());
+            pop.encode(&mut out, keys(), &wanted);
+            request::decode(&out, &mut args).unwrap();
+            assert_eq!(args.join(&b' '), whole.as_bytes());
+            let (mut out, mut args) = (Vec::new(), ArgList::new());
+            pop.encode_call(&mut out, b"b", 1, &wanted);
+            request::decode(&out, &mut args).unwrap();
+            assert_eq!(args.join(&b' '), call.as_bytes());
         }
     }
 }

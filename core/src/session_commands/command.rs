@@ -36,7 +36,7 @@ pub(super) fn info(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply
     }
     reply.array(names.len());
     for name in names {
-        match named(name) {
+        match table::named(name) {
             Some(command) => write_info(command, reply),
             None => reply.null(),
         }
@@ -86,17 +86,6 @@ impl Filter<'_> {
                 command.facts.categories.iter().any(|category| category.as_bytes()[1..].eq_ignore_ascii_case(wanted))
             }
             Filter::Pattern(pattern) => glob_matches_any_case(pattern, command.name().as_bytes()),
-        }
-    }
-}
-
-/// The command or subcommand called `name`, a subcommand as `container|subcommand`.
-pub(super) fn named(name: &[u8]) -> Option<&'static Command> {
-    match name.iter().position(|&byte| byte == b'|') {
-        None => table::lookup(name),
-        Some(bar) => {
-            let container = table::lookup(&name[..bar])?;
-            container.subcommands.iter().find(|command| command.name().as_bytes().eq_ignore_ascii_case(name))
         }
     }
 }

@@ -3,10 +3,10 @@
 use basalt_net::resp::Reply;
 
 use super::SessionContext;
-use super::command::{named, write_words};
+use super::command::write_words;
 use super::outcome::{Outcome, Ran};
 use crate::commands::facts::Argument;
-use crate::commands::table::commands;
+use crate::commands::table::{commands, named};
 use crate::commands::{Args, Command};
 
 /// `COMMAND DOCS [name …]`; names that are no command are passed over.

@@ -6,7 +6,7 @@ use super::SessionContext;
 use super::command::write_words;
 use super::outcome::{Outcome, Ran};
 use crate::commands::facts::Flags;
-use crate::commands::{Args, Command, CommandError, find_keys, table};
+use crate::commands::{Args, CommandError, find_keys, flags_of_call, table};
 
 /// `COMMAND GETKEYS command…`.
 pub(super) fn get_keys(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
@@ -53,19 +53,11 @@ fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, Command
     Ok(keys)
 }
 
-/// Flags of a key that is, as options decide, overwritten, or read before, or only read.
-fn flags_of_call(command: &Command, args: Args<'_>) -> &'static [&'static str] {
-    match command.only_changes_with(args) {
-        Some(false) => &["RO", "access"],
-        None if !command.returns_values(args) => &["OW", "update"],
-        _ => &["RW", "access", "update"],
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::Client;
     use super::*;
+    use crate::commands::Command;
 
     #[test]
     fn keys_are_found() {

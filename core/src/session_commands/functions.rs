@@ -150,7 +150,7 @@ mod tests {
         functions.sort_unstable();
         assert_eq!(functions, rows);
         for name in rows {
-            of(super::command::named(name.as_bytes()).expect("it is in the table"));
+            of(table::named(name.as_bytes()).expect("it is in the table"));
         }
     }
 }

@@ -68,7 +68,7 @@ impl Shard {
         if self.has_failed() {
             return self.refuse_failed(origin, host);
         }
-        if let Err((cold, bytes)) = self.join(origin, encode, now_ms) {
+        if let Err((cold, bytes)) = self.join(origin, encode, now_ms, host) {
             self.park(origin, Mode::Write, &bytes, cold, host);
         }
     }
@@ -79,9 +79,10 @@ impl Shard {
         origin: Origin,
         encode: impl FnOnce(&mut Vec<u8>),
         now_ms: u64,
+        host: &mut impl ShardHost,
     ) -> Result<(), (ColdRead, Vec<u8>)> {
         // Nobody overtakes who waits.
-        self.serve_ready(now_ms);
+        self.serve_ready(now_ms, host);
         let at = batch::push(&mut self.batches.open.bytes, encode);
         if let Err(cold) = self.probe(&self.batches.open.bytes[at.clone()], &mut NamesLooked::default(), now_ms) {
             return Err((cold, batch::pop(&mut self.batches.open.bytes, at)));
@@ -91,8 +92,8 @@ impl Shard {
     }
 
     /// Adds a write to the batch that has been looked at.
-    pub(super) fn join_probed(&mut self, origin: Origin, bytes: &[u8], now_ms: u64) {
-        self.serve_ready(now_ms);
+    pub(super) fn join_probed(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
+        self.serve_ready(now_ms, host);
         let at = batch::push(&mut self.batches.open.bytes, |out| out.extend_from_slice(bytes));
         self.take_in(origin, at, now_ms);
     }
@@ -127,7 +128,8 @@ impl Shard {
         }
         match mode {
             Mode::Write => {
-                self.join(origin, |out| out.extend_from_slice(bytes), now_ms).map_err(|(cold, _)| cold)?;
+                let encode = |out: &mut Vec<u8>| out.extend_from_slice(bytes);
+                self.join(origin, encode, now_ms, host).map_err(|(cold, _)| cold)?;
             }
             Mode::Guarded => self.join_guarded(origin, bytes, true, now_ms, host)?,
             Mode::ReadInOrder if self.has_unapplied() => {
@@ -136,17 +138,17 @@ impl Shard {
             }
             Mode::Read | Mode::Local | Mode::ReadInOrder => {
                 self.counts_changed = true;
-                let out = &mut self.reply;
+                let mut out = std::mem::take(&mut self.reply);
                 out.clear();
                 let outcome = self
                     .machine
                     .borrow_mut()
-                    .reading(now_ms, |execution| execution.run(bytes, &mut NamesLooked::default(), out));
+                    .reading(now_ms, |execution| execution.run(bytes, &mut NamesLooked::default(), &mut out));
                 if outcome.is_ok() {
-                    host.reply(origin, out);
+                    self.answer(origin, &out, host);
                 }
-                if out.capacity() > limits::REPLY_BUFFER_KEPT {
-                    *out = Vec::new();
+                if out.capacity() <= limits::REPLY_BUFFER_KEPT {
+                    self.reply = out;
                 }
                 match outcome {
                     Ok(()) => {}

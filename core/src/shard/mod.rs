@@ -242,7 +242,7 @@ impl Shard {
             count += self.take_replicated(host);
         }
         self.counts_changed |= count > 0;
-        self.serve_ready(now_ms);
+        self.serve_ready(now_ms, host);
         if std::mem::take(&mut self.expiry.goes_on) && !self.has_failed() {
             self.delete_expired(now_ms, host);
         }
@@ -261,7 +261,7 @@ impl Shard {
         }
         self.keep_to_share();
         if !self.waiting.is_empty() {
-            self.look_again(now_ms);
+            self.look_again(now_ms, host);
         }
         self.expiry.rounds = 0;
         self.delete_expired(now_ms, host);

@@ -115,6 +115,7 @@ impl Shard {
         stats.writes_uncertain.add(write_count as u64);
         for operation in operations {
             match (operation.origin, operation.read) {
+                (Some(origin), Some(_)) if self.take_refused(origin, UNCERTAIN.as_bytes(), host) => {}
                 // Those before it have filled the room.
                 (Some(origin), Some(_)) if !host.has_room_for_replies(origin.core) => {
                     host.reply(origin, format!("-{TOO_MUCH_TO_READ}\r\n").as_bytes());

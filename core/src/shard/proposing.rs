@@ -223,8 +223,7 @@ impl Shard {
                 self.batches.replies.learn(reply.len());
             }
             match (operation.origin, &operation.read) {
-                (Some(origin), None) if !self.waiting.is_empty() && self.take_found(origin, reply, host) => {}
-                (Some(origin), _) => host.reply(origin, reply),
+                (Some(origin), _) => self.answer(origin, reply, host),
                 // It is answered from elsewhere.
                 (None, Some(_)) => {}
                 (None, None) => {

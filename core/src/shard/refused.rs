@@ -58,6 +58,9 @@ impl Shard {
         if self.has_failed() {
             return self.refuse_failed(origin, host);
         }
+        if self.take_refused(origin, UNCONFIRMED.as_bytes(), host) {
+            return;
+        }
         if self.reads_wait() {
             // It had its place in a batch in place of a barrier. Whether this replica still leads is what nobody knows now.
             return host.reply(origin, UNCONFIRMED.as_bytes());

@@ -11,19 +11,19 @@ use crate::alone::Alone;
 /// Longest wait for a reply that must not come: long enough for a wrong one, as they are sent at once.
 const MOMENT: Duration = Duration::from_millis(50);
 
-fn node(cores: &str, shards: &str) -> Alone {
+pub(crate) fn node(cores: &str, shards: &str) -> Alone {
     Alone::new(|options| options.set("--cores", cores).set("--shards", shards))
 }
 
 /// The number in a line of INFO.
-fn figure(client: &mut Client, section: &str, name: &str) -> u64 {
+pub(crate) fn figure(client: &mut Client, section: &str, name: &str) -> u64 {
     let info = client.ask(&format!("INFO {section}")).text();
     let found = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     found.unwrap_or_else(|| panic!("no {name} in {info}")).trim().parse().expect("a number")
 }
 
 /// Waits until so many clients wait for keys.
-fn until_blocked(asker: &mut Client, count: u64) {
+pub(crate) fn until_blocked(asker: &mut Client, count: u64) {
     eventually(&format!("{count} clients wait"), DEADLINE, || match figure(asker, "clients", "blocked_clients") {
         seen if seen == count => Ok(()),
         seen => Err(seen),
@@ -31,14 +31,14 @@ fn until_blocked(asker: &mut Client, count: u64) {
 }
 
 /// Sends a command that is answered later.
-fn send(client: &mut Client, line: &str) {
+pub(crate) fn send(client: &mut Client, line: &str) {
     let mut bytes = Vec::new();
     Client::encode(&mut bytes, line.split(' '));
     client.send(bytes).expect("the node reads");
 }
 
 /// Returns whether nothing comes for a moment.
-fn is_silent(client: &Client) -> bool {
+pub(crate) fn is_silent(client: &Client) -> bool {
     client.stream().set_read_timeout(Some(MOMENT)).expect("a time-out can be set");
     let silent = client.stream().peek(&mut [0]).is_err();
     client.stream().set_read_timeout(Some(DEADLINE)).expect("a time-out can be set");
@@ -297,13 +297,17 @@ fn clients_that_wait_and_push_by_turns_are_answered_as_by_redis() {
     for (cores, shards) in [("1", "1"), ("2", "4")] {
         let alone = node(cores, shards);
         for seed in 0..6 {
-            compare(&redis, &alone.node, seed, if seed % 2 == 0 { 2 } else { 3 });
+            compare(&redis, &alone.node, seed, &KEYS, &mut |random, _, waits| draw(random, waits));
         }
     }
 }
 
+/// Draws a command for a step: one that waits, or one that does not.
+pub(crate) type Draw<'a> = &'a mut dyn FnMut(&mut SmallRng, usize, bool) -> String;
+
 /// Has five clients of each server do the same, one after the other.
-fn compare(redis: &RedisServer, node: &Node, seed: u64, protocol: u8) {
+pub(crate) fn compare(redis: &RedisServer, node: &Node, seed: u64, keys: &[&str], draw: Draw<'_>) {
+    let protocol = if seed.is_multiple_of(2) { 2 } else { 3 };
     let mut random = SmallRng::seed_from_u64(seed);
     let connect = |address| Client::connect(address).expect("the server accepts");
     let mut clients: Vec<[Client; 2]> = (0..5).map(|_| [connect(redis.address()), connect(node.address())]).collect();
@@ -316,7 +320,7 @@ fn compare(redis: &RedisServer, node: &Node, seed: u64, protocol: u8) {
         let free: Vec<usize> = (0..clients.len()).filter(|at| !blocked[*at]).collect();
         let waits = free.len() > 2 && random.random_range(0..3) == 0;
         let who = free[random.random_range(0..free.len())];
-        let line = draw(&mut random, waits);
+        let line = draw(&mut random, step, waits);
         let at = format!("seed {seed}, step {step}, client {who}: {line}");
         clients[who].iter_mut().for_each(|client| send(client, &line));
         said.push(format!("{who}: {line}"));
@@ -354,11 +358,15 @@ fn compare(redis: &RedisServer, node: &Node, seed: u64, protocol: u8) {
     for (who, [_, client]) in clients.iter().enumerate() {
         assert!(!blocked[who] || is_empty(client), "seed {seed}: client {who} was answered too much");
     }
-    for key in KEYS {
+    for key in keys {
         let [expected, kept] = askers.each_mut().map(|asker| {
             let kind = asker.ask(&format!("TYPE {key}"));
             let content = match kind.text().as_str() {
                 "list" => asker.ask(&format!("LRANGE {key} 0 -1")),
+                "stream" => Reply::Array(vec![
+                    asker.ask(&format!("XRANGE {key} - +")),
+                    asker.ask(&format!("XINFO GROUPS {key}")),
+                ]),
                 "zset" => asker.ask(&format!("ZRANGE {key} 0 -1 WITHSCORES")),
                 _ => asker.ask(&format!("EXISTS {key}")),
             };
@@ -371,7 +379,7 @@ fn compare(redis: &RedisServer, node: &Node, seed: u64, protocol: u8) {
 }
 
 /// Returns whether nothing has come that was not read.
-fn is_empty(client: &Client) -> bool {
+pub(crate) fn is_empty(client: &Client) -> bool {
     client.stream().set_nonblocking(true).expect("it can be set");
     let empty = client.stream().peek(&mut [0]).is_err();
     client.stream().set_nonblocking(false).expect("it can be set");

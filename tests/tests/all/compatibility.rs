@@ -582,6 +582,9 @@ const CALLS: &[&str] = &[
     "XSETID K 0-1 ENTRIESADDED 5 MAXDELETEDID 0-1",
     "XREAD COUNT 1 STREAMS K 0",
     "XREAD STREAMS K $",
+    "XREAD BLOCK 5 STREAMS K $",
+    "XREAD BLOCK -1 STREAMS K $",
+    "XREADGROUP GROUP g c BLOCK 5 STREAMS K >",
     "XREAD STREAMS K",
     "XREAD GROUP g c STREAMS K 0",
     "XREADGROUP GROUP g c STREAMS K >",
@@ -987,7 +990,7 @@ const CALLS_OVER_SHARDS: &[&str] = &[
     "ZINTERSTORE bar 1 foo",
     "ZDIFFSTORE foo 1 bar",
     "ZRANGESTORE foo bar 0 -1",
-    "XREAD STREAMS foo bar 0 0",
+    "XREADGROUP GROUP g c STREAMS foo bar > >",
     "PFCOUNT foo bar",
     "PFMERGE foo bar",
 ];

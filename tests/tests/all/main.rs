@@ -6,6 +6,7 @@ mod alone;
 mod blocking;
 mod blocking_load;
 mod clients;
+mod blocking_streams;
 mod cluster;
 mod cold;
 mod compatibility;

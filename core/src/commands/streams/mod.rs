@@ -9,5 +9,7 @@ mod lag;
 mod pending;
 mod reading;
 pub(super) mod table;
+mod waiting;
 
 pub use handlers::parse_id;
+pub use waiting::{EntryCall, Outlook, may_block, outlook_after, outlook_for, waited_stream};

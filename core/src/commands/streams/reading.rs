@@ -1,4 +1,4 @@
-//! Handlers of XREAD and XREADGROUP: entries behind an id, of several streams.
+//! Handlers of XREAD and XREADGROUP: entries behind an id, of several streams. Those that wait for entries are in `waiting.rs`.
 
 use std::ops::ControlFlow;
 
@@ -22,26 +22,30 @@ const GROUP_READS_NO_LAST: CommandError = CommandError::text(
 );
 
 /// A call of XREAD or XREADGROUP, taken apart.
-struct Request<'a> {
+pub(super) struct Request<'a> {
     /// Entries of a stream at most.
     count_max: Option<u64>,
     /// The names of the group and its consumer.
-    group: Option<(&'a [u8], &'a [u8])>,
+    pub(super) group: Option<(&'a [u8], &'a [u8])>,
     /// True if what is delivered is not pending.
     is_acknowledged: bool,
-    keys: Args<'a>,
-    ids: Args<'a>,
+    /// The milliseconds that it may wait, if it may; 0 is for ever.
+    pub(super) block_ms: Option<u64>,
+    pub(super) keys: Args<'a>,
+    pub(super) ids: Args<'a>,
 }
 
 impl<'a> Request<'a> {
-    fn read(args: Args<'a>, is_of_group: bool) -> Result<Request<'a>, CommandError> {
-        let (mut count_max, mut group, mut is_acknowledged) = (None, None, false);
-        let name = if is_of_group { "XREADGROUP" } else { "XREAD" };
+    pub(super) fn read(args: Args<'a>, is_of_group: bool) -> Result<Request<'a>, CommandError> {
+        let (mut count_max, mut group, mut is_acknowledged, mut block_ms) = (None, None, false, None);
         let mut words = &args[1..];
         loop {
             let [word, rest @ ..] = words else { return Err(CommandError::SYNTAX) };
             words = match (word.to_ascii_lowercase().as_slice(), rest) {
-                (b"block", [timeout, ..]) => return Err(refuse_to_wait(name, timeout)),
+                (b"block", [timeout, rest @ ..]) => {
+                    block_ms = Some(parse_block(timeout)?);
+                    rest
+                }
                 (b"count", [count, rest @ ..]) => {
                     count_max = Some(parse_i64(count)?.max(0) as u64);
                     rest
@@ -80,17 +84,15 @@ impl<'a> Request<'a> {
             return Err(CommandError::text("ERR Missing GROUP option for XREADGROUP"));
         }
         let (keys, ids) = words.split_at(words.len() / 2);
-        Ok(Request { count_max: count_max.filter(|&count| count > 0), group, is_acknowledged, keys, ids })
+        Ok(Request { count_max: count_max.filter(|&count| count > 0), group, is_acknowledged, block_ms, keys, ids })
     }
 }
 
-/// The error of a call that may wait for entries.
-fn refuse_to_wait(name: &str, timeout: &[u8]) -> CommandError {
-    match parse_i64(timeout) {
-        Err(_) => CommandError::text("ERR timeout is not an integer or out of range"),
-        Ok(timeout) if timeout < 0 => CommandError::text("ERR timeout is negative"),
-        Ok(_) => CommandError::owned(format!("ERR {name} with BLOCK is not supported")),
-    }
+/// Reads the milliseconds that a call may wait.
+fn parse_block(timeout: &[u8]) -> Result<u64, CommandError> {
+    let timeout =
+        parse_i64(timeout).map_err(|_| CommandError::text("ERR timeout is not an integer or out of range"))?;
+    u64::try_from(timeout).map_err(|_| CommandError::text("ERR timeout is negative"))
 }
 
 /// The streams that have something to tell, as they are answered.
@@ -121,8 +123,17 @@ impl Streams {
     }
 }
 
-/// `XREAD [COUNT count] STREAMS key [key …] id [id …]`
+/// `XREAD [COUNT count] [BLOCK milliseconds] STREAMS key [key …] id [id …]`
 pub(super) fn xread(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    read_streams(context, args, reply).map(drop)
+}
+
+/// Reads streams. If there was nothing, returns the ids behind which it has looked.
+pub(super) fn read_streams(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<Option<Vec<StreamId>>, CommandError> {
     let request = Request::read(args, false)?;
     let mut opened = Vec::with_capacity(request.keys.len());
     for (key, id) in request.keys.iter().zip(request.ids) {
@@ -135,19 +146,20 @@ pub(super) fn xread(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
         opened.push((stream, after));
     }
     let mut streams = Streams::begin(reply);
-    for (key, (stream, after)) in request.keys.iter().zip(opened) {
+    for (key, (stream, after)) in request.keys.iter().zip(&opened) {
         let Some(stream) = stream else { continue };
-        if !has_after(context, &stream, after)? {
+        if !has_after(context, stream, *after)? {
             continue;
         }
         streams.name(reply, key);
-        reply_after(context, &stream, after, request.count_max, reply, &mut |_| {})?;
+        reply_after(context, stream, *after, request.count_max, reply, &mut |_| {})?;
     }
+    let has_some = streams.count > 0;
     streams.end(reply);
-    Ok(())
+    Ok((!has_some).then(|| opened.into_iter().map(|(_, after)| after).collect()))
 }
 
-/// `XREADGROUP GROUP group consumer [COUNT count] [NOACK] STREAMS key [key …] id [id …]`
+/// `XREADGROUP GROUP group consumer [COUNT count] [BLOCK milliseconds] [NOACK] STREAMS key [key …] id [id …]`
 pub(super) fn xreadgroup(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let request = Request::read(args, true)?;
     let (group_name, consumer_name) = request.group.unwrap_or_default();
@@ -373,8 +385,8 @@ mod tests {
             ("XREADGROUP GROUP g c STREAMS x none > >", "-NOGROUP No such key 'none' or consumer group 'g' in XREADGROUP with GROUP option"),
             ("XREAD BLOCK x STREAMS x 0", "-ERR timeout is not an integer or out of range"),
             ("XREAD BLOCK -1 STREAMS x 0", "-ERR timeout is negative"),
-            ("XREAD BLOCK 0 STREAMS x 0", "-ERR XREAD with BLOCK is not supported"),
-            ("XREADGROUP GROUP g c BLOCK 5 STREAMS x >", "-ERR XREADGROUP with BLOCK is not supported"),
+            ("XREAD BLOCK 0 STREAMS x 1-1", "*-1"),
+            ("XREADGROUP GROUP g c BLOCK 5 STREAMS none >", "-NOGROUP No such key 'none' or consumer group 'g' in XREADGROUP with GROUP option"),
         ]);
     }
 }

@@ -121,7 +121,7 @@ impl Shard {
             self.refuse_failed(*origin, host);
             return Ok(());
         }
-        if *mode == Mode::Write && self.leaves_untried(*origin, host) {
+        if !self.waiting.is_empty() && self.leaves_untried(*origin, host) {
             return Ok(());
         }
         let (is_overtaken, has_failed) = (progress.is_overtaken(), progress.has_failed());
@@ -149,7 +149,7 @@ impl Shard {
                     // Looked at where it lies, and moved only once.
                     Mode::Write => self
                         .probe(bytes, &mut progress.names, now_ms)
-                        .map(|()| self.join_probed(*origin, bytes, now_ms)),
+                        .map(|()| self.join_probed(*origin, bytes, now_ms, host)),
                     Mode::Read | Mode::Local | Mode::ReadInOrder | Mode::Guarded => {
                         self.run(*origin, *mode, bytes, now_ms, host)
                     }
@@ -162,7 +162,7 @@ impl Shard {
                     Mode::Write => self.write(Some(*origin), |out| out.extend_from_slice(bytes)),
                     Mode::Read | Mode::Local | Mode::ReadInOrder | Mode::Guarded => {
                         self.forget_watch_of(bytes);
-                        host.reply(*origin, TOO_MUCH_TO_KEEP);
+                        self.answer(*origin, TOO_MUCH_TO_KEEP, host);
                     }
                 }
             }
@@ -179,6 +179,6 @@ impl Shard {
             .borrow_mut()
             .reading_waiting(now_ms, |execution| execution.run(bytes, &mut NamesLooked::default(), &mut out));
         assert!(outcome.is_ok(), "a read that may wait for the disk is never cold, and it was encoded here");
-        host.reply(origin, &out);
+        self.answer(origin, &out, host);
     }
 }

@@ -671,8 +671,8 @@ impl Shard {
         match purpose {
             // It stood in an entry that was not executed to its end.
             Purpose::Deferred(origin) if self.has_failed() => self.refuse_failed(origin, host),
-            Purpose::Deferred(origin) if viewed.has_strayed => host.reply(origin, TOO_MUCH_TO_KEEP),
-            Purpose::Deferred(origin) => host.reply(origin, &viewed.reply),
+            Purpose::Deferred(origin) if viewed.has_strayed => self.answer(origin, TOO_MUCH_TO_KEEP, host),
+            Purpose::Deferred(origin) => self.answer(origin, &viewed.reply, host),
             Purpose::Entry | Purpose::Dismissed => {}
             Purpose::Parked(client) => {
                 let Some(mut parked) = self.parking.parked.remove(&client) else { return };
@@ -682,7 +682,7 @@ impl Shard {
                         request.progress.take_no_view();
                     }
                 } else if let Some(request) = parked.take_fetched() {
-                    host.reply(request.origin, &viewed.reply);
+                    self.answer(request.origin, &viewed.reply, host);
                     self.parking.waiting.remove(request.bytes.len());
                 }
                 self.resume(client, parked, now_ms, host);

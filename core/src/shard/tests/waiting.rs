@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use basalt_raft::ProposeError;
-use basalt_storage::keyspace::Type;
+use basalt_storage::keyspace::{StreamId, Type};
 
 use super::*;
-use crate::entry::waiting::{Claim, Claimed, Pop, WaitOrder};
+use crate::entry::waiting::{Claim, Claimed, Pop, WaitOrder, Wanted};
 
 const UNBLOCKED: &str =
     "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
@@ -31,7 +31,7 @@ fn wait_in(shard: &mut Shard, host: &mut Host, ticket: u32, db: u8, keys: &[&str
         after: vec![Box::from(&b"0"[..])],
     };
     let keys = keys.iter().map(|key| Box::from(key.as_bytes())).collect();
-    shard.wait(origin(ticket), WaitOrder { pop, keys, claim: claim.clone() }, 1, host);
+    shard.wait(origin(ticket), WaitOrder { pop, keys, wanted: Wanted::Elements, claim: claim.clone() }, 1, host);
     claim
 }
 
@@ -211,7 +211,7 @@ fn who_waits_in_two_shards_is_served_by_one_and_looked_at_again_if_that_finds_no
         assert_eq!(claim.take(), Claimed::Yes, "by another shard");
         write(&mut shard, &mut host, 9, &["RPUSH", "key", "a"]);
         settle(&mut shard, &mut host).await;
-        shard.serve_ready(1);
+        shard.serve_ready(1, &mut host);
         assert_eq!(replies(&mut host), [(9, ":1\r\n".to_owned())]);
         assert!(shard.looks_later());
         assert!(claim.release(), "which has found nothing");
@@ -304,7 +304,8 @@ fn wait_to_move(shard: &mut Shard, host: &mut Host, ticket: u32, source: &str, d
         before: Vec::new(),
         after: [destination, "LEFT", "RIGHT", "0"].map(|word| Box::from(word.as_bytes())).into(),
     };
-    let order = WaitOrder { pop, keys: vec![Box::from(source.as_bytes())], claim: Arc::new(Claim::new(1)) };
+    let keys = vec![Box::from(source.as_bytes())];
+    let order = WaitOrder { pop, keys, wanted: Wanted::Elements, claim: Arc::new(Claim::new(1)) };
     shard.wait(origin(ticket), order, 1, host);
 }
 
@@ -336,4 +337,114 @@ fn what_is_moved_for_a_waiter_is_seen_by_who_watches_the_destination() {
             assert_eq!(reply(4), Some(NULL), "{is_transaction}: {replies:?}");
         });
     }
+}
+
+/// Has a client wait for entries of `key`.
+fn wait_for_entries(shard: &mut Shard, host: &mut Host, ticket: u32, key: &str, wanted: Wanted) {
+    let is_of_group = matches!(wanted, Wanted::EntriesFor(_));
+    let command = table::lookup(if is_of_group { b"xreadgroup" } else { b"xread" }).unwrap().id;
+    let before: &[&str] =
+        if is_of_group { &["GROUP", "g", "c", "BLOCK", "0", "STREAMS"] } else { &["BLOCK", "0", "STREAMS"] };
+    let pop = Pop {
+        command,
+        call: if is_of_group { table::STEP_READ_GROUP } else { command },
+        protocol: Protocol::Resp2,
+        db: 0,
+        kind: Type::Stream,
+        has_destination: false,
+        is_counted: false,
+        before: before.iter().map(|word| Box::from(word.as_bytes())).collect(),
+        after: Vec::new(),
+    };
+    let order = WaitOrder { pop, keys: vec![Box::from(key.as_bytes())], wanted, claim: Arc::new(Claim::new(1)) };
+    shard.wait(origin(ticket), order, 1, host);
+}
+
+fn entry(key: &str, id: &str) -> String {
+    format!("*1\r\n*2\r\n${}\r\n{key}\r\n*1\r\n*2\r\n${}\r\n{id}\r\n*2\r\n$1\r\nf\r\n$1\r\nv\r\n", key.len(), id.len())
+}
+
+fn after(id: u64) -> Wanted {
+    Wanted::EntriesAfter(vec![StreamId { ms: id, sequence: 0 }])
+}
+
+fn of_group() -> Wanted {
+    Wanted::EntriesFor(Box::from(&b"g"[..]))
+}
+
+#[test]
+fn an_entry_is_read_by_all_who_wait_behind_it_and_before_what_follows() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        write(&mut shard, &mut host, 9, &["XGROUP", "CREATE", "key", "g", "$", "MKSTREAM"]);
+        settle(&mut shard, &mut host).await;
+        replies(&mut host);
+        for (ticket, wanted) in [(1, after(0)), (2, of_group()), (3, after(0)), (4, of_group()), (5, after(7))] {
+            wait_for_entries(&mut shard, &mut host, ticket, "key", wanted);
+        }
+        assert_eq!((host.replies.len(), shard.waiting.len()), (0, 5));
+        write(&mut shard, &mut host, 9, &["XADD", "key", "1-0", "f", "v"]);
+        write(&mut shard, &mut host, 9, &["XDEL", "key", "1-0"]);
+        assert_eq!(shard.batches.open.write_count, 3, "of those who wait one of the group alone is in the log");
+        settle(&mut shard, &mut host).await;
+        let told = |ticket| (ticket, entry("key", "1-0"));
+        let all = replies(&mut host);
+        assert_eq!(all.len(), 5, "{all:?}");
+        assert!([1, 2, 3].iter().all(|ticket| all.contains(&told(*ticket))), "{all:?}");
+        assert_eq!(shard.waiting.len(), 2);
+
+        // Seen when it is there: nobody could foresee it.
+        write(&mut shard, &mut host, 9, &["XADD", "other", "8-0", "f", "v"]);
+        write(&mut shard, &mut host, 9, &["COPY", "other", "key", "REPLACE"]);
+        settle(&mut shard, &mut host).await;
+        let gone = "-NOGROUP the consumer group this client was blocked on no longer exists\r\n".to_owned();
+        let all = replies(&mut host);
+        assert!(all.contains(&(5, entry("key", "8-0"))) && all.contains(&(4, gone)), "{all:?}");
+        assert!(!is_waited_for(&shard));
+    });
+}
+
+#[test]
+fn who_comes_to_wait_reads_what_has_come_since_it_looked() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        write(&mut shard, &mut host, 9, &["XADD", "key", "5-0", "f", "v"]);
+        settle(&mut shard, &mut host).await;
+        replies(&mut host);
+        wait_for_entries(&mut shard, &mut host, 1, "key", after(4));
+        assert_eq!(replies(&mut host), [(1, entry("key", "5-0"))]);
+        wait_for_entries(&mut shard, &mut host, 2, "key", after(5));
+        assert!(is_waited_for(&shard) && shard.batches.open.operations.is_empty());
+        write(&mut shard, &mut host, 9, &["DEL", "key"]);
+        settle(&mut shard, &mut host).await;
+        assert_eq!(replies(&mut host), [(9, ":1\r\n".to_owned())], "it waits for the next stream");
+        assert!(is_waited_for(&shard));
+    });
+}
+
+#[test]
+fn who_reads_waits_on_when_a_batch_is_refused_or_given_up() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        wait_for_entries(&mut shard, &mut host, 1, "key", after(0));
+        write(&mut shard, &mut host, 9, &["XADD", "key", "1-0", "f", "v"]);
+        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX).0;
+        shard.refuse(&batch, &[], &ProposeError::DiskFull, &mut host);
+        assert!(matches!(&replies(&mut host)[..], [(9, reply)] if reply.starts_with("-MISCONF ")));
+        assert!(is_waited_for(&shard));
+        write(&mut shard, &mut host, 9, &["XADD", "key", "1-0", "f", "v"]);
+        let start = Instant::now();
+        shard.propose(start, 1, STRING_BYTES_MAX, &mut host);
+        let timeout = Some(Duration::from_secs(60));
+        (0..=61).for_each(|second| shard.abandon_overdue(start + Duration::from_secs(second), timeout, &mut host));
+        assert!(matches!(&replies(&mut host)[..], [(9, push)] if push.starts_with("-UNCERTAIN ")));
+        assert!(is_waited_for(&shard));
+        settle(&mut shard, &mut host).await;
+        shard.tick(Instant::now(), 1, None, &mut host);
+        assert_eq!(replies(&mut host), [(1, entry("key", "1-0"))], "it was executed all the same");
+        shard.close_to_clients();
+        wait_for_entries(&mut shard, &mut host, 2, "key", after(1));
+        shard.end_waits_if_lost(&mut host);
+        assert_eq!(replies(&mut host), [(2, UNBLOCKED.to_owned())]);
+    });
 }

@@ -5,9 +5,12 @@
 //! collected since, and what they find is answered. A push that is seen to come has such calls right behind it in its own entry:
 //! most who wait are served by one sync. A call that finds nothing has its waiter wait on at its old place.
 //!
+//! Who waits with XREAD takes nothing: its calls are reads, in no log (`entries.rs`).
+//!
 //! What a newcomer would get wrong: a call is only a guess that there is something. What its execution finds is what counts, on
 //! this replica and on all others.
 
+mod entries;
 mod waiters;
 
 use std::ops::Range;
@@ -18,14 +21,14 @@ use basalt_storage::keyspace::{Type, WatchedKey};
 use self::waiters::{Left, Stage, Waiter, Waiters};
 use super::open_batch::Operation;
 use super::{Shard, ShardHost};
-use crate::commands::{Fed, is_nothing, table};
+use crate::commands::{Fed, Outlook, TOO_MUCH_TO_READ, is_nothing, table};
 use crate::entry::batch;
 use crate::entry::request::{self, ArgList};
-use crate::entry::waiting::{Claimed, WaitOrder};
+use crate::entry::waiting::{Claimed, WaitOrder, Wanted};
 use crate::ids::Origin;
 use crate::limits;
 
-/// The types of keys for which somebody may wait.
+/// The types of keys for whose elements somebody may wait.
 const KINDS: [Type; 2] = [Type::List, Type::SortedSet];
 
 /// The reply to clients that wait where nobody may wait any more, in Redis' words.
@@ -86,7 +89,7 @@ impl Shard {
         }
         if let Some(refusal) = self.why_not_lead() {
             let mut bytes = Vec::new();
-            order.pop.encode(&mut bytes, order.keys.iter().map(|key| &**key));
+            order.encode(&mut bytes);
             let redirect = self.redirects().and_then(|redirects| redirects.reply(&bytes));
             return host.reply(origin, redirect.unwrap_or_else(|| format!("-{refusal}\r\n")).as_bytes());
         }
@@ -94,12 +97,15 @@ impl Shard {
             return host.reply(origin, TOO_MANY);
         }
         // Who came before has the first choice.
-        self.serve_ready(now_ms);
+        self.serve_ready(now_ms, host);
         let may_have_some = self.may_have_some(&order, now_ms);
         let claim = order.claim.clone();
+        if matches!(order.wanted, Wanted::EntriesAfter(_)) {
+            return self.wait_to_read(origin, order, may_have_some, now_ms, host);
+        }
         let mut bytes = Vec::new();
         if may_have_some {
-            order.pop.encode(&mut bytes, order.keys.iter().map(|key| &**key));
+            order.encode(&mut bytes);
         }
         for (db, key) in self.waiting.waiters.add(origin, order) {
             self.machine.borrow_mut().scratch.watch(db, &key);
@@ -146,14 +152,15 @@ impl Shard {
     }
 
     /// Looks at the keys for which somebody could not be served before.
-    pub(super) fn look_again(&mut self, now_ms: u64) {
+    pub(super) fn look_again(&mut self, now_ms: u64, host: &mut impl ShardHost) {
         let later = std::mem::take(&mut self.waiting.later);
         self.note_written(&later);
-        self.serve_ready(now_ms);
+        self.serve_ready(now_ms, host);
     }
 
-    /// Puts calls for those who wait for keys that were written in front of what has been collected.
-    pub(super) fn serve_ready(&mut self, now_ms: u64) {
+    /// Puts calls for those who wait for keys that were written in front of what has been collected; who only reads does so at
+    /// once.
+    pub(super) fn serve_ready(&mut self, now_ms: u64, host: &mut impl ShardHost) {
         if self.waiting.is_empty() || !self.machine.borrow().scratch.has_written() || !self.group.is_leader() {
             return;
         }
@@ -164,17 +171,18 @@ impl Shard {
                 self.waiting.later.push(key);
                 continue;
             }
+            let called = self.serve_entries(&key, now_ms, host);
             let chosen = match self.elements(&key, now_ms) {
-                Elements::None => continue,
+                Elements::None => Vec::new(),
                 Elements::Some(kind, count) => vec![self.waiting.waiters.choose(&key, kind, count)],
                 Elements::Unknown => KINDS.map(|kind| self.waiting.waiters.choose(&key, kind, 1)).into(),
             };
             if chosen.iter().any(|chosen| chosen.is_for_later) {
                 self.waiting.later.push(key.clone());
             }
-            for origin in chosen.into_iter().flat_map(|chosen| chosen.origins) {
+            for origin in called.into_iter().chain(chosen.into_iter().flat_map(|chosen| chosen.origins)) {
                 let waiter = self.waiting.waiters.get(origin).expect("it was chosen among those who wait");
-                let at = batch::push(&mut bytes, |out| waiter.pop.encode_call(out, &key.1));
+                let at = batch::push(&mut bytes, |out| waiter.encode_call(out, &key.1));
                 self.expect_changes(&bytes[at]);
                 self.batches.open.expected_bytes += self.batches.replies.next_bytes();
                 operations.push(Operation { origin: Some(origin), read: None, returns_values: true });
@@ -199,20 +207,29 @@ impl Shard {
         // What is taken for one may be moved to another's key.
         while let Some(at) = joined.pop() {
             let Some((key, fed)) = self.fed_key(&self.batches.open.bytes[at]) else { continue };
+            if fed.kind == Some(Type::Stream) {
+                self.serve_entry(&key);
+                continue;
+            }
             let count = fed.count.unwrap_or(limits::WAITERS_CALLED_UNSEEN) as u64;
             let kinds = fed.kind.as_ref().map_or(&KINDS[..], std::slice::from_ref);
             let chosen: Vec<Origin> =
                 kinds.iter().flat_map(|kind| self.waiting.waiters.choose(&key, *kind, count).origins).collect();
             for origin in chosen {
                 let waiter = self.waiting.waiters.get(origin).expect("it was chosen among those who wait");
-                let encode = |out: &mut Vec<u8>| waiter.pop.encode_call(out, &key.1);
+                let encode = |out: &mut Vec<u8>| waiter.encode_call(out, &key.1);
                 let at = batch::push(&mut self.batches.open.bytes, encode);
-                self.expect_changes(&self.batches.open.bytes[at.clone()]);
+                self.joined_call(origin, at.clone());
                 joined.push(at);
-                let expected_bytes = self.batches.replies.next_bytes();
-                self.joined(Some(origin), Some(expected_bytes));
             }
         }
+    }
+
+    /// Counts a call for a waiter whose bytes were added to the batch.
+    fn joined_call(&mut self, origin: Origin, at: Range<usize>) {
+        self.expect_changes(&self.batches.open.bytes[at]);
+        let expected_bytes = self.batches.replies.next_bytes();
+        self.joined(Some(origin), Some(expected_bytes));
     }
 
     /// The watched key to which an encoded write is about to give elements, and what is known of those.
@@ -235,12 +252,25 @@ impl Shard {
         // Its key has come to hold something else: nobody waits for that.
         let is_for_waiting = waiter.stage == Stage::Taking && !waiter.pop.has_destination;
         let is_wrong_type = is_for_waiting && reply.starts_with(b"-WRONGTYPE ");
-        if is_nothing(reply) || is_wrong_type {
+        // A read is made again when there is room for what it finds.
+        let finds_no_room = waiter.only_reads() && reply[1.min(reply.len())..].starts_with(TOO_MUCH_TO_READ.as_bytes());
+        if is_nothing(reply) || is_wrong_type || finds_no_room {
             self.wait_on(origin, host);
+            if finds_no_room {
+                self.look_later(origin);
+            }
         } else {
+            self.leave_others_the_rest(origin, reply);
             self.leave(origin, reply, host);
         }
         true
+    }
+
+    /// Answers an origin; one that waits goes on if the reply is that there is nothing.
+    pub(super) fn answer(&mut self, origin: Origin, reply: &[u8], host: &mut impl ShardHost) {
+        if self.waiting.is_empty() || !self.take_found(origin, reply, host) {
+            host.reply(origin, reply);
+        }
     }
 
     /// Takes the news that a call for a waiter is certainly in no log. False if `origin` does not wait.
@@ -319,11 +349,14 @@ impl Shard {
         }
     }
 
-    /// Returns whether one of the keys that a client wants something of is there, as far as it is known without the disk.
+    /// Returns whether one of the keys that a client wants something of may have it, as far as it is known without the disk.
     fn may_have_some(&self, order: &WaitOrder, now_ms: u64) -> bool {
         self.machine.borrow_mut().reading(now_ms, |execution| {
             let keyspace = execution.keyspace(order.pop.db);
-            order.keys.iter().any(|key| keyspace.lookup(key).map_or(true, |lookup| lookup.record.is_some()))
+            order.keys.iter().enumerate().any(|(index, key)| match &order.wanted {
+                Wanted::Elements => keyspace.lookup(key).map_or(true, |lookup| lookup.record.is_some()),
+                wanted => entries::outlook(&keyspace, key, wanted, index) != Outlook::Nothing,
+            })
         })
     }
 

@@ -3,12 +3,13 @@
 //! A waiter stands in the queue of each of its keys until it is answered. While something is taken for it, it keeps its place; if
 //! that finds nothing, it waits on where it was.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use basalt_storage::keyspace::{Type, WatchedKey};
 
-use crate::entry::waiting::{Claim, Claimed, Pop, WaitOrder};
+use crate::commands::Outlook;
+use crate::entry::waiting::{Claim, Claimed, Pop, WaitOrder, Wanted};
 use crate::ids::{CoreId, Origin, Ticket};
 use crate::limits;
 
@@ -32,6 +33,7 @@ pub(super) struct Waiter {
     pub(super) origin: Origin,
     pub(super) pop: Pop,
     pub(super) keys: Vec<Arc<[u8]>>,
+    pub(super) wanted: Wanted,
     pub(super) claim: Arc<Claim>,
     pub(super) stage: Stage,
     /// True once the claim was told that the client waits here.
@@ -43,13 +45,39 @@ pub(super) struct Waiter {
     bytes: usize,
 }
 
+impl Waiter {
+    /// Appends the call for `key`, which has come to have something, to `out`.
+    pub(super) fn encode_call(&self, out: &mut Vec<u8>, key: &[u8]) {
+        self.pop.encode_call(out, key, self.index_of(key), &self.wanted);
+    }
+
+    /// The index of `key` among its keys: the first one, if it has named it several times.
+    pub(super) fn index_of(&self, key: &[u8]) -> usize {
+        self.keys.iter().position(|own| **own == *key).unwrap_or_default()
+    }
+
+    /// Returns whether it only reads, so that its calls are in no log.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self.wanted, Wanted::EntriesAfter(_))
+    }
+}
+
 /// Waiters by the keys that they wait for.
 #[derive(Debug, Default)]
 pub(super) struct Waiters {
     by_id: HashMap<WaiterId, Waiter>,
-    queues: HashMap<WatchedKey, BTreeMap<u64, WaiterId>>,
+    queues: HashMap<WatchedKey, Queue>,
     next_order: u64,
     bytes: usize,
+}
+
+/// Those who wait for a key.
+#[derive(Debug, Default)]
+struct Queue {
+    /// By their places among all that have come.
+    order: BTreeMap<u64, WaiterId>,
+    /// The number of those that wait for entries of a stream.
+    entry_count: usize,
 }
 
 /// The waiters for whom something is to be taken from a key.
@@ -57,6 +85,8 @@ pub(super) struct Waiters {
 pub(super) struct Chosen {
     /// In the order in which they came.
     pub(super) origins: Vec<Origin>,
+    /// Those who wait for what will never come, with the error that tells so. They are to leave.
+    pub(super) gone: Vec<(Origin, &'static str)>,
     /// True if another shard was taking something for one of them.
     pub(super) is_for_later: bool,
 }
@@ -106,10 +136,11 @@ impl Waiters {
 
     /// Adds a waiter behind all others. Returns the keys for which nobody has waited before.
     pub(super) fn add(&mut self, origin: Origin, order: WaitOrder) -> Vec<WatchedKey> {
-        let WaitOrder { pop, keys, claim } = order;
+        let WaitOrder { pop, keys, wanted, claim } = order;
         let (place, db) = (self.next_order, pop.db);
         self.next_order += 1;
-        let (mut names, mut added, mut bytes) = (Vec::with_capacity(keys.len()), Vec::new(), pop.bytes());
+        let (mut names, mut added) = (Vec::with_capacity(keys.len()), Vec::new());
+        let mut bytes = pop.bytes() + wanted.bytes();
         for key in keys {
             bytes += limits::WAITER_KEY_BYTES + key.len();
             let mut watched: WatchedKey = (db, Arc::from(key));
@@ -119,13 +150,18 @@ impl Waiters {
                 None => added.push(watched.clone()),
             }
             names.push(watched.1.clone());
-            self.queues.entry(watched).or_default().insert(place, id_of(origin));
+            let queue = self.queues.entry(watched).or_default();
+            // It may have named the key twice.
+            if queue.order.insert(place, id_of(origin)).is_none() {
+                queue.entry_count += usize::from(wanted != Wanted::Elements);
+            }
         }
         self.bytes += bytes;
         let waiter = Waiter {
             origin,
             pop,
             keys: names,
+            wanted,
             claim,
             stage: Stage::Waiting,
             is_noted: false,
@@ -147,8 +183,10 @@ impl Waiters {
             let watched = (db, key.clone());
             // It may have named the key twice.
             let Some(queue) = self.queues.get_mut(&watched) else { continue };
-            queue.remove(&waiter.order);
-            if queue.is_empty() {
+            if queue.order.remove(&waiter.order).is_some() {
+                queue.entry_count -= usize::from(waiter.wanted != Wanted::Elements);
+            }
+            if queue.order.is_empty() {
                 self.queues.remove(&watched);
                 unwatched.push(watched);
             }
@@ -163,7 +201,7 @@ impl Waiters {
         let mut chosen = Chosen::default();
         let Some(queue) = self.queues.get(key) else { return chosen };
         let mut left = count;
-        for id in queue.values() {
+        for id in queue.order.values() {
             if left == 0 {
                 break;
             }
@@ -181,6 +219,58 @@ impl Waiters {
                     waiter.stage = Stage::Taking;
                     chosen.origins.push(waiter.origin);
                     left -= 1;
+                }
+                Claimed::Elsewhere => chosen.is_for_later = true,
+                // Its core has yet to say so.
+                Claimed::Ended => {}
+            }
+        }
+        chosen
+    }
+
+    /// Chooses who is to be called for entries of the stream `key`: of those who only read all for whom `outlook` says that there
+    /// are some, of each consumer group the first one. One for whom entries are being read or delivered counts. Ends when `most`
+    /// are to be called.
+    pub(super) fn choose_for_entries(
+        &mut self,
+        key: &WatchedKey,
+        most: usize,
+        mut outlook: impl FnMut(&Waiter) -> Outlook,
+    ) -> Chosen {
+        let mut chosen = Chosen::default();
+        let Some(queue) = self.queues.get(key).filter(|queue| queue.entry_count > 0) else { return chosen };
+        // Those for which it is known what they get.
+        let mut groups: HashSet<Box<[u8]>> = HashSet::new();
+        for id in queue.order.values() {
+            if chosen.origins.len() >= most {
+                break;
+            }
+            let waiter = self.by_id.get_mut(id).expect("who stands in a queue waits");
+            let group = match &waiter.wanted {
+                Wanted::Elements => continue,
+                Wanted::EntriesAfter(_) => None,
+                Wanted::EntriesFor(group) if groups.contains(group) => continue,
+                Wanted::EntriesFor(group) => Some(group.clone()),
+            };
+            if waiter.stage != Stage::Waiting {
+                waiter.missed = true;
+                groups.extend(group);
+                continue;
+            }
+            let seen = outlook(waiter);
+            if seen == Outlook::Nothing {
+                groups.extend(group);
+                continue;
+            }
+            match waiter.claim.take() {
+                Claimed::Yes => {
+                    waiter.stage = Stage::Taking;
+                    if let Outlook::Gone(text) = seen {
+                        chosen.gone.push((waiter.origin, text));
+                    } else {
+                        chosen.origins.push(waiter.origin);
+                        groups.extend(group);
+                    }
                 }
                 Claimed::Elsewhere => chosen.is_for_later = true,
                 // Its core has yet to say so.
@@ -234,8 +324,39 @@ mod tests {
         WaitOrder {
             pop,
             keys: keys.iter().map(|&key| Box::from([key].as_slice())).collect(),
+            wanted: Wanted::Elements,
             claim: Claim::new(1).into(),
         }
+    }
+
+    #[test]
+    fn all_who_read_are_chosen_and_one_of_each_group() {
+        let mut waiters = Waiters::default();
+        let group = |name: &[u8]| Wanted::EntriesFor(name.into());
+        let after = || Wanted::EntriesAfter(vec![Default::default(); 2]);
+        for (number, wanted) in (0..).zip([after(), group(b"g"), group(b"h"), after(), group(b"g"), group(b"i")]) {
+            waiters.add(origin(number), WaitOrder { wanted, ..order(Type::Stream, &[7, 7]) });
+        }
+        waiters.add(origin(9), order(Type::List, &[7]));
+        assert_eq!(waiters.choose(&key(7), Type::Stream, 0), Chosen::default());
+        let is_of = |waiter: &Waiter, name: &[u8]| waiter.wanted == group(name);
+        let first = waiters.choose_for_entries(&key(7), usize::MAX, |waiter| match waiter {
+            waiter if is_of(waiter, b"i") => Outlook::Gone("gone"),
+            waiter if is_of(waiter, b"h") => Outlook::Nothing,
+            _ => Outlook::Entries,
+        });
+        assert_eq!((first.origins, first.gone), (vec![origin(0), origin(1), origin(3)], vec![(origin(5), "gone")]));
+        assert_eq!(waiters.choose_for_entries(&key(7), 0, |_| Outlook::Entries), Chosen::default());
+        let second = waiters.choose_for_entries(&key(7), usize::MAX, |_| Outlook::Entries);
+        assert_eq!(second.origins, [origin(2)], "entries are on their way to another of the group");
+        waiters.remove(origin(1));
+        let third = waiters.choose_for_entries(&key(7), usize::MAX, |_| Outlook::Entries);
+        assert_eq!(third.origins, [origin(4)]);
+        assert_eq!(waiters.choose(&key(7), Type::List, 1).origins, [origin(9)]);
+        for number in 0..10 {
+            waiters.remove(origin(number));
+        }
+        assert!(waiters.is_empty() && waiters.bytes() == 0 && waiters.queues.is_empty());
     }
 
     #[test]
