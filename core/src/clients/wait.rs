@@ -59,6 +59,8 @@ pub struct Wait {
     pub stage: WaitStage,
     /// Its parts, one a shard.
     pub parts: Vec<WaitPart>,
+    /// Bytes of the replies of shards that have entries of streams.
+    pub entry_bytes: usize,
     /// The moment at which it ends, and a number that makes it one of its own.
     pub deadline: Option<(Instant, u64)>,
     /// Requests of the first two stages that are not answered.
@@ -85,6 +87,7 @@ impl Wait {
             claim: Arc::new(Claim::new(parts.len() as u16)),
             stage: WaitStage::Waiting,
             parts,
+            entry_bytes: 0,
             deadline: None,
             asked: 0,
             first: None,

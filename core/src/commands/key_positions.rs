@@ -2,6 +2,7 @@
 
 use super::arguments::read_i64;
 use super::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};
+use super::streams::entry_option_words;
 use super::{Args, Command};
 
 /// The positions of a command's keys among its arguments.
@@ -86,13 +87,10 @@ pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)
 fn streams_at(args: Args<'_>) -> Option<usize> {
     let mut at = 1;
     loop {
-        at += match args.get(at)?.to_ascii_lowercase().as_slice() {
-            b"streams" => return Some(at),
-            b"noack" => 1,
-            b"count" | b"block" => 2,
-            b"group" => 3,
-            _ => return None,
-        };
+        match args.get(at)? {
+            option if option.eq_ignore_ascii_case(b"streams") => return Some(at),
+            option => at += entry_option_words(option)?,
+        }
     }
 }
 

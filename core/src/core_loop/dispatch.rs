@@ -229,6 +229,11 @@ impl Core {
         if let Some(waits) = command.waits {
             return self.begin_wait(connection, command, waits, run, args);
         }
+        if command.waits_for_entries
+            && let Some(call) = self.entry_call(command, args)
+        {
+            return self.begin_entry_wait(connection, command, call, args);
+        }
         match command.scatter {
             Scatter::None => self.run_on(connection, any, command, run, mode, args),
             Scatter::Keys => {
@@ -236,11 +241,6 @@ impl Core {
                 let shard = keys.next().map_or(any, |key| router.shard_of(args[key]));
                 if !router.is_whole() && keys.any(|key| router.shard_of(args[key]) != shard) {
                     return self.fail(connection, command.id, &CommandError::CROSS_SHARD);
-        if command.waits_for_entries
-            && let Some(call) = self.entry_call(command, args)
-        {
-            return self.begin_entry_wait(connection, command, call, args);
-        }
                 }
                 self.run_on(connection, shard, command, run, mode, args);
             }

@@ -16,6 +16,7 @@ use crate::commands::table::{STEP_READ_ENTRIES, STEP_READ_GROUP};
 use crate::commands::{Args, Command, CommandError, EntryCall, Kind, parse_stream_id};
 use crate::entry::request::{self, Mode, RequestHeader};
 use crate::entry::waiting::{Pop, Wanted};
+use crate::limits;
 use crate::multi_shard::MISSHAPEN;
 
 impl Core {
@@ -45,7 +46,9 @@ impl Core {
         call: EntryCall<'_>,
         args: Args<'_>,
     ) {
-        if let Err(error) = check_key_count(call.keys.len()) {
+        let waits = call.timeout.is_some();
+        let most = if waits { limits::WAITED_STREAMS_MAX } else { limits::WAITED_KEYS_MAX };
+        if let Err(error) = check_key_count(call.keys.len(), most) {
             return self.fail(connection, command.id, &error);
         }
         let silent = connection.session.reply_mode != ReplyMode::On;
@@ -95,7 +98,7 @@ impl Core {
                     wait.parts[part].keys.iter().zip(ids).for_each(|(&index, id)| afters[index] = id);
                 }
             }
-            _ => wait.parts[part].entries = Some(reply.to_vec()),
+            _ => self.keep_entries(&mut wait, part, reply),
         }
         if wait.asked > 0 {
             connection.wait = Some(Box::new(wait));
@@ -103,7 +106,7 @@ impl Core {
         }
         let has_entries = wait.parts.iter().any(|part| part.entries.is_some());
         if wait.reply.is_none() && has_entries {
-            wait.reply = Some(self.put_together(&wait));
+            wait.reply = Some(Core::put_together(&wait));
         }
         if wait.reply.is_some() || wait.ending.is_some() || wait.only_reads {
             self.finish_wait(connection, wait);
@@ -112,18 +115,25 @@ impl Core {
         }
     }
 
-    /// The replies of the shards that have something as one.
-    fn put_together(&self, wait: &Wait) -> Vec<u8> {
+    /// Keeps what a shard has, or gives all up once that of all shards together is too large.
+    fn keep_entries(&self, wait: &mut Wait, part: usize, reply: &[u8]) {
         let bounds = self.server.reply_bounds();
-        let bytes: usize = wait.parts.iter().filter_map(|part| part.entries.as_ref()).map(Vec::len).sum();
+        wait.entry_bytes += reply.len();
+        if wait.parts.len() == 1 || wait.entry_bytes <= bounds.one_bytes_max {
+            wait.parts[part].entries = Some(reply.to_vec());
+            return;
+        }
+        wait.parts.iter_mut().for_each(|part| part.entries = None);
+        let mut refusal = Vec::new();
+        let error = CommandError::owned(bounds.too_large(false));
+        Reply::new(&mut refusal, wait.pop.protocol).error_display(&error);
+        wait.take_reply(&refusal);
+    }
+
+    /// The replies of the shards that have something as one.
+    fn put_together(wait: &Wait) -> Vec<u8> {
         if let [WaitPart { entries: Some(entries), .. }] = &wait.parts[..] {
             return entries.clone();
-        }
-        let mut reply = Vec::new();
-        if bytes > bounds.one_bytes_max {
-            let error = CommandError::owned(bounds.too_large(false));
-            Reply::new(&mut reply, wait.pop.protocol).error_display(&error);
-            return reply;
         }
         merge(wait).unwrap_or_else(|| MISSHAPEN.as_bytes().to_vec())
     }

@@ -16,8 +16,8 @@ mod clients;
 mod cold_reads;
 mod core;
 mod dispatch;
-mod exec;
 mod entry_waits;
+mod exec;
 #[cfg(test)]
 mod failing_tests;
 mod fanout;

@@ -61,9 +61,8 @@ impl WaitDeadlines {
     }
 }
 
-/// Checks the number of keys for which a command is to wait.
-pub(super) fn check_key_count(count: usize) -> Result<(), CommandError> {
-    let most = limits::WAITED_KEYS_MAX;
+/// Checks the number of keys for which a command is to wait: `most` are the most.
+pub(super) fn check_key_count(count: usize, most: usize) -> Result<(), CommandError> {
     match count > most {
         true => Err(CommandError::owned(format!("ERR a command may wait for {most} keys at most, not for {count}"))),
         false => Ok(()),
@@ -156,7 +155,7 @@ impl Core {
         let mut nothing = Vec::new();
         run_on_nothing(run, args, &mut Reply::new(&mut nothing, connection.session.protocol))?;
         let call = waits.read(args)?;
-        check_key_count(call.keys.len())?;
+        check_key_count(call.keys.len(), limits::WAITED_KEYS_MAX)?;
         let router = &self.routing.router;
         if waits.has_destination() {
             let mut shards = command.keys(args).map(|key| router.shard_of(args[key]));

@@ -5,8 +5,8 @@
 mod alone;
 mod blocking;
 mod blocking_load;
-mod clients;
 mod blocking_streams;
+mod clients;
 mod cluster;
 mod cold;
 mod compatibility;

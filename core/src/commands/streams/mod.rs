@@ -12,4 +12,4 @@ pub(super) mod table;
 mod waiting;
 
 pub use handlers::parse_id;
-pub use waiting::{EntryCall, Outlook, may_block, outlook_after, outlook_for, waited_stream};
+pub use waiting::{EntryCall, Outlook, entry_option_words, may_block, outlook_after, outlook_for, waited_stream};

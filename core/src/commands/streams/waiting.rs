@@ -50,10 +50,28 @@ impl<'a> EntryCall<'a> {
     }
 }
 
-/// Returns whether a call with `args` may wait, for who has not taken them apart: then also if a group is named like that option.
+/// Returns whether a call with `args` may wait, for who has not taken them apart.
 pub fn may_block(args: Args<'_>) -> bool {
-    let options = args.iter().skip(1).take_while(|arg| !arg.eq_ignore_ascii_case(b"streams"));
-    options.into_iter().any(|arg| arg.eq_ignore_ascii_case(b"block"))
+    let mut at = 1;
+    while let Some(option) = args.get(at).filter(|option| !option.eq_ignore_ascii_case(b"streams")) {
+        if option.eq_ignore_ascii_case(b"block") {
+            return true;
+        }
+        let Some(words) = entry_option_words(option) else { return false };
+        at += words;
+    }
+    false
+}
+
+/// The number of words of an option of XREAD or XREADGROUP, with its values, which may be called as options are. `None` if it is
+/// none.
+pub fn entry_option_words(option: &[u8]) -> Option<usize> {
+    match option.to_ascii_lowercase().as_slice() {
+        b"noack" => Some(1),
+        b"count" | b"block" => Some(2),
+        b"group" => Some(3),
+        _ => None,
+    }
 }
 
 /// The things that a stream has for a client that waits.
@@ -146,6 +164,9 @@ mod tests {
             ("XREAD BLOCK 0 STREAMS a 0", true),
             ("XREAD count 1 block 0 STREAMS a 0", true),
             ("XREAD STREAMS block 0", false),
+            ("XREADGROUP GROUP streams c BLOCK 0 STREAMS s >", true),
+            ("XREADGROUP GROUP g STREAMS block 0 STREAMS s >", true),
+            ("XREADGROUP GROUP block block COUNT 1 STREAMS s >", false),
         ] {
             assert_eq!(may_block(&words(line)), expected, "{line}");
         }
