@@ -4,12 +4,13 @@
 //! hands it over to its home; so an order that was taken holds, whoever is lost meanwhile.
 
 use basalt_net::resp::Reply;
+use basalt_raft::NodeId;
 
 use super::SessionContext;
 use super::cluster::Known;
 use super::outcome::{Outcome, Ran};
 use crate::cluster::LocalGroup;
-use crate::cluster::map::{Change, Group, GroupNumber, GroupPlacement};
+use crate::cluster::map::{Change, Group, GroupNumber};
 use crate::commands::{Args, CommandError, Merge, parse_i64};
 use crate::mail::Control;
 
@@ -33,8 +34,10 @@ pub(super) fn transfer(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut
     if !group.replicas.contains(&node) {
         return Err(CommandError::owned(format!("ERR this node has no replica of group {number}")));
     }
-    let placements = vec![GroupPlacement { group: number, home: node, replicas: group.replicas.clone() }];
-    Ok(Outcome::Change(Box::new(Change::PlaceGroups { placements })))
+    if known.cluster().silent.contains(&node) {
+        return Err(CommandError::text("ERR nothing is heard of this node, so that it cannot be given a lead"));
+    }
+    Ok(Outcome::Change(Box::new(Change::SetHomes { homes: vec![(number, node)] })))
 }
 
 /// `RAFT SNAPSHOT group`: the rows of this node's replica that are in memory are written to disk, and its log is purged up to
@@ -44,8 +47,8 @@ pub(super) fn snapshot(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut
     Ok(Outcome::WriteOut(local(&known, read_group(args[2])?)?.shard))
 }
 
-/// `CLUSTER FAILOVER [FORCE|TAKEOVER]`: this node becomes the home of the groups of its master that it has replicas of, or where it
-/// is a master itself, of all groups that it has replicas of.
+/// `CLUSTER FAILOVER [FORCE|TAKEOVER]`: this node becomes the home of the groups of its master that it has replicas of. One that is a
+/// master by its role takes back what nodes in the role of its replicas have been given.
 pub(super) fn fail_over(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let is = |word: &str| args.get(2).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     let is_forced = is("force") || is("takeover");
@@ -61,15 +64,19 @@ pub(super) fn fail_over(context: &mut SessionContext<'_>, args: Args<'_>, _: &mu
     }
     let (myself, master) = (known.myself().number, known.myself().master());
     let is_meant = |group: &&Group| {
-        let is_of_master = master.is_none_or(|master| master == group.home);
-        group.is_live && group.home != myself && is_of_master && group.replicas.contains(&myself)
+        let is_mine = || known.map.node(group.home).is_some_and(|home| home.master() == Some(myself));
+        let is_meant = master.map_or_else(is_mine, |master| master == group.home);
+        group.is_live && group.home != myself && is_meant && group.replicas.contains(&myself)
     };
-    let place = |group: &Group| GroupPlacement { group: group.number, home: myself, replicas: group.replicas.clone() };
-    let placements: Vec<GroupPlacement> = known.map.groups().iter().filter(is_meant).map(place).collect();
-    if placements.is_empty() {
-        return Err(CommandError::text("ERR You should send CLUSTER FAILOVER to a replica"));
+    let groups = known.map.groups().iter().filter(is_meant);
+    let homes: Vec<(GroupNumber, NodeId)> = groups.map(|group| (group.number, myself)).collect();
+    if homes.is_empty() {
+        return Err(CommandError::text(
+            "ERR You should send CLUSTER FAILOVER to a replica: to one whose master has leads that it has replicas of. RAFT TRANSFER \
+             gives a lead to any node with a replica",
+        ));
     }
-    Ok(Outcome::Change(Box::new(Change::PlaceGroups { placements })))
+    Ok(Outcome::Change(Box::new(Change::SetHomes { homes })))
 }
 
 fn read_group(arg: &[u8]) -> Result<GroupNumber, CommandError> {

@@ -54,6 +54,7 @@ impl Map {
             Change::GiveUpSlots { node } => self.give_up_slots(node),
             Change::NoteLive { groups } => self.note_live(&groups),
             Change::PlaceGroups { placements } => self.place_groups(placements),
+            Change::SetHomes { homes } => self.set_homes(&homes),
             Change::SetReplicasWanted { group, count } => self.set_replicas_wanted(group, count),
             Change::MoveSlots { slots, from, to } => self.move_slots(&slots, from, to),
             Change::RemoveGroup { group } => self.remove_group(group),
@@ -381,6 +382,27 @@ impl Map {
         for GroupPlacement { group, home, replicas } in placements {
             let group = self.group_mut(group)?;
             (group.home, group.replicas) = (home, replicas);
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn set_homes(&mut self, homes: &[(GroupNumber, NodeId)]) -> Result<Outcome, Refused> {
+        let mut placed = BTreeSet::new();
+        for &(number, home) in homes {
+            let group = self.group(number).ok_or(Refused::UnknownGroup(number))?;
+            if !group.is_live {
+                return Err(Refused::NotLive(number));
+            }
+            if !placed.insert(number) {
+                return Err(Refused::PlacedTwice(number));
+            }
+            // Whoever asked for it may have known of others.
+            if !group.replicas.contains(&home) {
+                return Err(Refused::HomeElsewhere(number));
+            }
+        }
+        for &(number, home) in homes {
+            self.group_mut(number)?.home = home;
         }
         Ok(Outcome::Done)
     }

@@ -300,7 +300,17 @@ fn groups_are_placed_cut_and_removed() {
     apply(&mut map, place(1, 3, &[3, 1]));
     let group = map.group(GroupNumber(1)).unwrap();
     assert_eq!((group.home, &group.replicas[..]), (number(3), &[number(1), number(3)][..]));
+    let homes = |homes: &[(u64, u64)]| Change::SetHomes {
+        homes: homes.iter().map(|&(group, home)| (GroupNumber(group), number(home))).collect(),
+    };
+    // Only the homes change, whatever else has changed since they were asked for.
+    apply(&mut map, homes(&[(1, 1)]));
+    let group = map.group(GroupNumber(1)).unwrap();
+    assert_eq!((group.home, &group.replicas[..]), (number(1), &[number(1), number(3)][..]));
     for (change, expected) in [
+        (homes(&[(2, 1), (1, 2)]), "ERR the home of group 1 is none of its replicas"),
+        (homes(&[(1, 3), (9, 3)]), "ERR Unknown group 9"),
+        (homes(&[(1, 3), (1, 1)]), "ERR group 1 is placed twice on one node, or has two places"),
         (place(9, 1, &[1]), "ERR Unknown group 9"),
         (place(1, 1, &[]), "ERR a group has 1 to 7 replicas, not 0"),
         (place(1, 1, &[1, 2, 1]), "ERR group 1 is placed twice on one node, or has two places"),
@@ -312,6 +322,7 @@ fn groups_are_placed_cut_and_removed() {
     ] {
         assert_eq!(refuse(&mut map, change), expected);
     }
+    assert_eq!(map.group(GroupNumber(1)).unwrap().home, number(1), "what is refused changes nothing");
     let (one, two) = (SlotOwner::Group(GroupNumber(1)), SlotOwner::Group(GroupNumber(2)));
     let cut = |first, last, from, to| Change::MoveSlots { slots: slots(first, last), from, to };
     assert_eq!(refuse(&mut map, cut(40, 60, one, two)), "ERR Slot 50 is not where it is to be moved from");

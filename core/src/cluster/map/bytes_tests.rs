@@ -63,6 +63,7 @@ fn the_layout_of_changes_is_the_documented_one() {
             Change::PlaceGroups { placements },
             format!("01 0c 01000000 {group_hex} 0100000000000000 02000000 0100000000000000 0200000000000000"),
         ),
+        (Change::SetHomes { homes: vec![(group, node)] }, format!("01 17 01000000 {group_hex} {number_hex}")),
         (Change::SetReplicasWanted { group, count: Some(5) }, format!("01 0d {group_hex} 05")),
         (Change::SetReplicasWanted { group, count: None }, format!("01 0d {group_hex} 00")),
         (
@@ -136,8 +137,8 @@ fn unknown_versions_and_kinds_are_named() {
     let error = |bytes: &[u8]| Change::decode(bytes).unwrap_err().to_string();
     assert_eq!(error(&[2, 4]), "the change has version 2, this program reads up to version 1");
     assert_eq!(error(&[0]), "the change has version 0, this program reads up to version 1");
-    assert_eq!(error(&[1, 0]), "the change is of kind 0, this program knows those from 1 to 20");
-    assert_eq!(error(&[1, 21]), "the change is of kind 21, this program knows those from 1 to 20");
+    assert_eq!(error(&[1, 0]), "the change is of kind 0, this program knows those from 1 to 23");
+    assert_eq!(error(&[1, 24]), "the change is of kind 24, this program knows those from 1 to 23");
     assert_eq!(error(&[]), "the bytes end 1 bytes too early");
     assert_eq!(Map::decode(&[2]).unwrap_err().to_string(), "the map has version 2, this program reads up to version 1");
 }

@@ -111,6 +111,11 @@ pub enum Change {
         /// The places, each group once.
         placements: Vec<GroupPlacement>,
     },
+    /// Groups get other homes, each one of its replicas. Refused if one of them has no replica by then.
+    SetHomes {
+        /// The homes, each group once.
+        homes: Vec<(GroupNumber, NodeId)>,
+    },
     /// A group gets more or fewer replicas.
     SetReplicasWanted {
         /// The group.

@@ -12,7 +12,7 @@
 //!  8 epoch   [node u64][epoch u64]                   16 factor      [count u8]
 //!  9 bump    [node u64]                              17 drain       [node u64][0 or 1 u8]
 //! 18 live    [list of group u64]                     19 give up     [node u64]
-//! 20 forget with its replicas [node u64]
+//! 20 forget with its replicas [node u64]            23 homes       [list of {group u64, home u64}]
 //! newcomer   [number u64][name 20][starts u64][addresses][configuration epoch u64]
 //! addresses  [0 u8, or 4 u8 and 4 bytes, or 6 u8 and 16 bytes][port u16][bus port u16][host name][zone]
 //! role       [0 u8: master], or [1 u8][master u64]
@@ -37,7 +37,7 @@ use crate::limits::map::GROUPS_MAX;
 const CHANGE_VERSIONS: Versions = Versions::new(1, 1);
 
 /// The newest kind.
-const KIND_NEWEST: u8 = 20;
+const KIND_NEWEST: u8 = 23;
 
 impl Change {
     /// The bytes of the change.
@@ -102,6 +102,13 @@ impl Change {
                     out.u64(placement.group.0);
                     out.u64(placement.home.0);
                     out.replicas(&placement.replicas);
+                });
+            }
+            Change::SetHomes { homes } => {
+                out.u8(23);
+                out.list(homes, |out, (group, home)| {
+                    out.u64(group.0);
+                    out.u64(home.0);
                 });
             }
             Change::SetReplicasWanted { group, count } => {
@@ -172,6 +179,7 @@ fn read_kind(read: &mut Reader<'_>, kind: u8) -> Result<Change> {
         17 => Change::SetDraining { node: read.node()?, is_draining: read.bool("draining")? },
         19 => Change::GiveUpSlots { node: read.node()? },
         20 => Change::ForgetWithReplicas { node: read.node()? },
+        23 => Change::SetHomes { homes: read.list("homes", GROUPS_MAX, 16, |read| Ok((read.group()?, read.node()?)))? },
         18 => Change::NoteLive { groups: read.list("groups", GROUPS_MAX, 8, Reader::group)? },
         found => return Err(DecodeError::UnknownKind { found, newest: KIND_NEWEST }),
     })

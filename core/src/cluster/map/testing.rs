@@ -149,6 +149,7 @@ pub fn changes() -> impl Strategy<Value = Change> {
         3 => (node(), role()).prop_map(|(node, role)| Change::SetRole { node, role }),
         4 => (node(), 0..4u16).prop_map(|(node, count)| Change::FoundGroups { node, count }),
         4 => prop::collection::vec(placement(), 0..3).prop_map(|placements| Change::PlaceGroups { placements }),
+        2 => prop::collection::vec((group(), node()), 0..3).prop_map(|homes| Change::SetHomes { homes }),
         1 => (group(), prop::option::of(1..9u8))
             .prop_map(|(group, count)| Change::SetReplicasWanted { group, count }),
         3 => (set(), owner(), owner()).prop_map(|(slots, from, to)| Change::MoveSlots { slots, from, to }),
