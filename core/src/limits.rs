@@ -479,10 +479,6 @@ pub const WAITER_KEY_BYTES: usize = 128;
 /// are fewer, and each is a command in the log that may find nothing.
 pub const WAITERS_CALLED_UNSEEN: usize = 64;
 
-/// Longest sleep of a core while clients wait until followers have what they have written: their words end its sleep, and this is
-/// for one that Raft has taken in behind the look.
-pub const REPLICAS_LOOK: Duration = Duration::from_millis(5);
-
 /// Shortest sleep of a core before the next client has waited for long enough.
 pub const WAIT_SLEEP_MIN: Duration = Duration::from_micros(50);
 
@@ -553,6 +549,9 @@ pub const MEMBERS_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait at a stop until other nodes lead what this one has led.
 pub const LEADS_LEAVE_MAX: Duration = Duration::from_secs(2);
+
+/// Leads that a core hands over at a time to their groups' homes.
+pub const HAND_OVERS_MAX: usize = 4;
 
 /// Time for which the home of a group must have been caught up before its leader gives it the lead back.
 pub const HOME_IS_BACK: Duration = Duration::from_secs(5);

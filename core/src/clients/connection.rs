@@ -155,6 +155,8 @@ pub struct Connection {
     pub replica_wait: Option<Box<ReplicaWait>>,
     /// The shards that it has written to, the first time of each.
     pub written: Vec<ShardId>,
+    /// True if it has written to a shard whose lead has gone since, and nothing after it was told so.
+    pub has_lost_writes: bool,
     /// True if receiving is paused in the ring.
     pub paused: bool,
     /// True if the peer sends no more.
@@ -189,6 +191,7 @@ impl Connection {
             wait: None,
             replica_wait: None,
             written: Vec::new(),
+            has_lost_writes: false,
             paused: false,
             ended: false,
             heard_in: HeardIn::default(),
@@ -249,9 +252,16 @@ impl Connection {
     /// Takes note that it writes to `shard`: mostly the one that it wrote to before.
     #[inline]
     pub fn note_written(&mut self, shard: ShardId) {
+        self.has_lost_writes = false;
         if self.written.last() != Some(&shard) && !self.written.contains(&shard) {
             self.written.push(shard);
         }
+    }
+
+    /// Forgets what it has written to: it begins anew.
+    pub fn forget_writes(&mut self) {
+        self.written.clear();
+        self.has_lost_writes = false;
     }
 
     /// Returns whether its client waits for something that others do.

@@ -5,8 +5,9 @@
 //! that leads, as all others are: one that is being opened or filled, has failed, or has not heard for
 //! [`LOCAL_READ_AGE_MAX`](crate::limits::LOCAL_READ_AGE_MAX) what is new.
 //!
-//! What a newcomer would get wrong: where this node leads, a connection still sees what it has written itself. So a read behind
-//! unanswered writes goes the way of all reads.
+//! What a newcomer would get wrong: READONLY changes nothing where this node leads, as in Redis: such a read goes the way of all reads,
+//! by a barrier. With `read-consistency = local` it does not; but a connection sees what it has written itself, and so a read behind
+//! unanswered writes goes that way, too.
 
 use basalt_storage::keyspace::Slot;
 
@@ -52,8 +53,10 @@ impl Core {
         if slots.any(|other| other != slot) {
             return None;
         }
-        let sees_own_writes = connection.ordered_unanswered > 0 && self.routing.router.shard_of_slot(slot).is_some();
-        if sees_own_writes { None } else { Some((self.replica_of(slot)?, run)) }
+        let is_led_here = self.routing.router.shard_of_slot(slot).is_some();
+        let is_asked =
+            self.server.config.read_consistency != ReadConsistency::Local || connection.ordered_unanswered > 0;
+        if is_led_here && is_asked { None } else { Some((self.replica_of(slot)?, run)) }
     }
 
     /// Starts such a command, or says why it must wait.

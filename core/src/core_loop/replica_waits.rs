@@ -25,6 +25,10 @@ const LEADS_NOTHING: CommandError = CommandError::text(
      (which is not the default) writes to replicas are just local and are not propagated.",
 );
 
+/// The words for who has written to a group that is led elsewhere, as they are said when its lead goes away.
+const LOST: CommandError =
+    CommandError::text("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)");
+
 /// The reply to WAIT: the least of the counts of all groups.
 pub(super) struct Replicated {
     left: usize,
@@ -68,8 +72,12 @@ impl Coordinator for Replicated {
 }
 
 impl Core {
-    /// The shards whose followers count for a connection: those that it has written to, or all that are led here.
+    /// The shards whose followers count for a connection: those that it has written to, or all that are led here if it has written
+    /// nothing.
     pub(super) fn counted_shards(&self, connection: &Connection) -> Result<Vec<ShardId>, CommandError> {
+        if connection.has_lost_writes {
+            return Err(LOST);
+        }
         let written = connection.written.clone();
         let shards = if written.is_empty() { self.routing.router.shards().collect() } else { written };
         if shards.is_empty() { Err(LEADS_NOTHING) } else { Ok(shards) }
@@ -89,8 +97,8 @@ impl Core {
         for (part, shard) in (0..).zip(shards) {
             parts.push((shard, Some(self.ticket(connection, place, part))));
         }
-        // Whoever sends nothing more gets what there is, and is not waited for.
-        let timeout = if connection.ended { Some(Duration::ZERO) } else { call.timeout };
+        // Whoever sends nothing more gets what there is, and is not waited for; nor is anybody at a stop.
+        let timeout = if connection.ended || self.stopping.is_some() { Some(Duration::ZERO) } else { call.timeout };
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let deadline = deadline.map(|at| self.clients.waits.add(at, connection.ring));
         let stats = self.stats();
@@ -136,8 +144,10 @@ impl Core {
         let shard = wait.parts.get(part).map(|(shard, _)| *shard);
         let is_last = wait.note_answer(part);
         if reply.starts_with(b"-") {
-            // It is said once that nobody knows: what it writes from now on may be counted again.
+            // Nobody knows, which is said again until it writes anew: that may be counted.
+            let before = connection.written.len();
             connection.written.retain(|written| Some(*written) != shard);
+            connection.has_lost_writes |= connection.written.len() < before;
         }
         if is_last {
             self.close_replica_wait(connection);

@@ -77,10 +77,10 @@ impl Core {
     /// Returns the bytes that a connection may have sent and that are not decoded. Whoever has not read its replies may be about to
     /// send all of its requests first: they are taken, as far as there is memory for them, or neither side would ever go on.
     pub(super) fn input_bytes_max(&self, connection: &Connection) -> usize {
-        // One that was full is decoded again only then: until then its client may wait for its requests to be taken. Of one
-        // that waits for elements it must be heard when it hangs up, which comes behind all that it has sent.
+        // One that was full is decoded again only then: until then its client may wait for its requests to be taken. Of one that
+        // waits for elements or followers it must be heard when it hangs up, which comes behind all that it has sent.
         let takes_replies = self.ring.output_bytes(connection.ring) < limits::OUTPUT_BYTES_TAKEN;
-        if takes_replies && connection.wait.is_none() {
+        if takes_replies && !connection.is_waiting() {
             return limits::INPUT_BYTES_STALLED;
         }
         let all: u64 = self.server.cores.iter().map(CoreStats::client_bytes).sum();

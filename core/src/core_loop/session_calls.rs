@@ -53,6 +53,7 @@ impl Core {
             Outcome::Unwatch => self.unwatch(connection),
             Outcome::Reset(ended) => {
                 self.unwatch(connection);
+                connection.forget_writes();
                 if !ended.is_empty() {
                     return self.change_subscriptions(connection, asked, ended, bytes);
                 }

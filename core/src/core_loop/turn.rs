@@ -159,10 +159,10 @@ impl Core {
             limits::HELD_RETRY
         } else if self.shards.iter().flatten().any(Shard::is_gathering) {
             limits::HOLD_BEHIND
-        } else if self.shards.iter().flatten().any(Shard::awaits_replicas) {
-            limits::REPLICAS_LOOK
         } else if self.clock.idle_parks < limits::IDLE_PARKS
-            || self.shards.iter().flatten().any(|shard| shard.has_deadlines() || shard.looks_later())
+            || self.shards.iter().flatten().any(|shard| {
+                shard.has_deadlines() || shard.awaits_replicas() || shard.looks_later()
+            })
             || self.peers.as_ref().is_some_and(Peers::has_deadlines)
             || self.meta.as_ref().is_some_and(|meta| meta.has_deadlines())
         {

@@ -377,7 +377,10 @@ impl Core {
 
     /// Ends the wait of the client `id`, if it waits and is one of this core. Returns whether it was.
     pub(super) fn unblock(&mut self, id: u64, how: Unblocking) -> bool {
-        let is_meant = |connection: &Connection| connection.session.id == id && connection.session.is_blocked();
+        let is_told = |connection: &Connection| connection.replica_wait.as_ref().is_some_and(|wait| wait.is_told);
+        let is_meant = |connection: &Connection| {
+            connection.session.id == id && connection.session.is_blocked() && !is_told(connection)
+        };
         let mut connections = self.clients.connections.iter().flatten();
         let Some(found) = connections.find(|connection| is_meant(connection)).map(|found| found.ring) else {
             return false;

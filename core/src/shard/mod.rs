@@ -56,7 +56,7 @@ pub use host::ShardHost;
 use open_batch::Operation;
 pub use pace::Outstanding;
 use reading::Reading;
-use replicated::ReplicaWaiter;
+use replicated::Replicated;
 use waiting::Waiting;
 
 /// The threads that a shard uses.
@@ -86,7 +86,7 @@ pub struct Shard {
     guarded: Vec<Waiter>,
     waiting: Waiting,
     /// Clients that wait until followers have what they have written.
-    replicated: Vec<ReplicaWaiter>,
+    replicated: Replicated,
     expiry: Expiry,
     /// Wakes the core.
     wake: Wake,
@@ -196,7 +196,7 @@ impl Shard {
             reading: Reading::default(),
             guarded: Vec::new(),
             waiting: Waiting::default(),
-            replicated: Vec::new(),
+            replicated: Replicated::default(),
             wake,
             expiry: Expiry::default(),
             disk_measured: None,

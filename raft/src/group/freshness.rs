@@ -2,7 +2,11 @@
 //!
 //! A message of the leader says up to where it has committed. Once that is applied here, the replica has all that the leader had
 //! committed when it sent the message: it is as old as that message, and not older. So a replica that has just been made, that
-//! waits for a snapshot or that does not keep up is no fresh one, however often it hears its leader.
+//! waits for a snapshot or that does not keep up is no fresh one, however often it hears its leader. A leader knows what is
+//! committed once an entry of its own term is: what it says before is what it happens to have heard of, and counts for nothing.
+//!
+//! A learner is never fresh: who leads without a majority goes on sending now and then, and a learner cannot elect another one. Of
+//! five voters or more, a second one may hear it as well, for as long as it hears nobody else.
 //!
 //! What a newcomer would get wrong: this is no lease. Another leader may have committed more since, of which nobody here has heard;
 //! who must see that asks for a read barrier.
@@ -25,14 +29,14 @@ pub(super) struct Freshness {
 }
 
 impl Freshness {
-    /// Notes a message that came `at` from a leader that had committed up to `committed`.
-    pub(super) fn hear(&self, committed: Option<u64>, applied: Option<u64>, at: Instant) {
+    /// Notes a message that came `at` from a leader that had committed up to `committed`, an entry of its own term.
+    pub(super) fn hear(&self, committed: u64, applied: Option<u64>, at: Instant) {
         self.take_applied(applied);
-        match committed.filter(|_| committed > applied) {
-            None => self.fresh_at.set(Some(at)),
-            Some(index) if self.awaited.get().is_none() => self.awaited.set(Some((index, at))),
-            // The older one is reached before.
-            Some(_) => {}
+        if applied >= Some(committed) {
+            self.fresh_at.set(Some(at));
+        } else if self.awaited.get().is_none() {
+            // Of several the oldest is reached first.
+            self.awaited.set(Some((committed, at)));
         }
     }
 
@@ -86,20 +90,20 @@ mod tests {
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         assert_eq!(freshness.at(None), None, "it has heard of nobody");
         // It has just been made: what the leader has is far ahead.
-        freshness.hear(Some(100), None, at(1));
-        freshness.hear(Some(120), Some(50), at(2));
+        freshness.hear(100, None, at(1));
+        freshness.hear(120, Some(50), at(2));
         assert_eq!(freshness.at(Some(99)), None);
         // The first message counts, whose commits it has; not the second.
         assert_eq!(freshness.at(Some(110)), Some(at(1)));
-        freshness.hear(Some(130), Some(130), at(3));
+        freshness.hear(130, Some(130), at(3));
         assert_eq!(freshness.at(Some(130)), Some(at(3)));
         // It falls behind, and stays as old as it was.
-        freshness.hear(Some(140), Some(130), at(4));
-        freshness.hear(Some(150), Some(135), at(5));
+        freshness.hear(140, Some(130), at(4));
+        freshness.hear(150, Some(135), at(5));
         assert_eq!(freshness.at(Some(139)), Some(at(3)));
         assert_eq!(freshness.at(Some(140)), Some(at(4)));
-        // A leader that has committed nothing knows of nothing more.
-        freshness.hear(None, Some(140), at(6));
-        assert_eq!(freshness.at(Some(140)), Some(at(6)));
+        // Having more than the leader tells of is having all of it.
+        freshness.hear(150, Some(160), at(6));
+        assert_eq!(freshness.at(Some(160)), Some(at(6)));
     }
 }

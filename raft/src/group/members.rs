@@ -9,12 +9,13 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::time::Duration;
 
-use openraft::ChangeMembers;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
+use openraft::{AsyncRuntime, ChangeMembers};
 
 use super::Group;
 use crate::disk::Disk;
@@ -22,7 +23,8 @@ use crate::entry::membership_bytes;
 use crate::error::{ChangeError, Error, Fault};
 use crate::ids::{NodeId, PeerAddress};
 use crate::limits::{ADDRESS_BYTES_MAX, CAUGHT_UP_BYTES, MEMBERS_MAX, MEMBERSHIP_BYTES_MAX};
-use crate::types::{LogId, Membership, TypeConfig};
+use crate::runtime::GlommioRuntime;
+use crate::types::{Membership, TypeConfig};
 
 /// The part that a member has in decisions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,17 +164,36 @@ impl<D: Disk> Group<D> {
         self.0.log.end()
     }
 
-    /// The number of other members that are known to have all entries below `end` on disk. `None` if this node does not lead.
-    pub fn holders(&self, end: u64) -> Option<usize> {
+    /// Puts into `ends`, for each other member, the end of what it is known to have on disk of this node's log. False if this node
+    /// does not lead: then nobody knows.
+    pub fn read_follower_ends(&self, ends: &mut Vec<u64>) -> bool {
+        ends.clear();
         let inner = &*self.0;
-        if !inner.is_leader.get() {
-            return None;
-        }
-        let metrics = inner.raft.metrics();
+        let metrics = inner.raft.data_metrics();
         let metrics = metrics.borrow_watched();
-        let has_all = |matching: &Option<LogId>| matching.as_ref().map_or(0, |id| id.index() + 1) >= end;
-        let others = metrics.replication.as_ref()?.iter().filter(|(node, _)| **node != inner.options.node);
-        Some(others.filter(|(_, matching)| has_all(matching)).count())
+        let Some(replication) = metrics.replication.as_ref().filter(|_| inner.is_leader.get()) else { return false };
+        let others = replication.iter().filter(|(node, _)| **node != inner.options.node);
+        ends.extend(others.map(|(_, matching)| matching.as_ref().map_or(0, |id| id.index() + 1)));
+        true
+    }
+
+    /// Calls `moved` each time when a follower has come farther, or it is not known any more, until it returns false.
+    pub fn watch_followers(&self, moved: impl Fn() -> bool + 'static) {
+        let group = Rc::downgrade(&self.0);
+        let mut metrics = self.0.raft.data_metrics();
+        drop(GlommioRuntime::spawn(async move {
+            let (mut seen, mut ends) = (Vec::new(), Vec::new());
+            while metrics.changed().await.is_ok() {
+                let Some(inner) = group.upgrade() else { return };
+                Group(inner).read_follower_ends(&mut ends);
+                if ends != seen {
+                    std::mem::swap(&mut ends, &mut seen);
+                    if !moved() {
+                        return;
+                    }
+                }
+            }
+        }));
     }
 
     /// Adds a node as a learner, to which this leader sends all that there is from then on. It has to have the group's directory,

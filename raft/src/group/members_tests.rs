@@ -13,14 +13,14 @@ use openraft::entry::RaftEntry;
 use super::*;
 use crate::entry::encode_entry;
 use crate::error::ChangeError;
-use crate::ids::PeerAddress;
+use crate::ids::{EntryId, PeerAddress};
 use crate::limits::WAITING_APPENDS_MAX;
 use crate::messages::{
     Append, AppendAnswer, Handover, HandoverAnswer, ReceivedSnapshot, SentSnapshot, VoteAnswer, VoteParts, VoteQuestion,
 };
 use crate::support::{Setup, Shard, copy_directory, run, voters};
 use crate::transport::{Answering, Peer, Unreached};
-use crate::types::{Entry, EntryPayload, log_id};
+use crate::types::{Entry, EntryPayload, Membership, log_id};
 
 /// Hands each message over at once.
 #[derive(Clone, Default)]
@@ -392,11 +392,23 @@ fn a_replica_is_fresh_once_it_has_what_its_leader_has_and_not_when_it_hears_no_m
         first.until("what it has is applied", |shard| shard.group.is_fresh(long)).await;
         write(&first, &["a", "b"]).await;
         let end = first.group.log_end();
-        assert_eq!(second.group.holders(end), None, "it does not lead");
-        first.until("the other one has it on disk", |shard| shard.group.holders(end) == Some(1)).await;
-        assert_eq!(first.group.holders(end + 1), Some(0), "nobody has what is not there");
+        let ends = |shard: &Shard| {
+            let mut ends = Vec::new();
+            shard.group.read_follower_ends(&mut ends).then_some(ends)
+        };
+        assert_eq!(ends(&second), None, "it does not lead");
+        first.until("the other one has it on disk", |shard| ends(shard).is_some_and(|ends| ends.contains(&end))).await;
+        assert!(ends(&first).unwrap().iter().all(|other| *other <= end), "nobody has what is not there");
+        let moves = Rc::new(Cell::new(0));
+        let counted = moves.clone();
+        first.group.watch_followers(move || {
+            counted.set(counted.get() + 1);
+            true
+        });
+        write(&first, &["c"]).await;
+        first.until("the watcher is told", |_| moves.get() > 0).await;
         second.until("all that the leader has", |shard| shard.group.is_fresh(long)).await;
-        second.until("its rows", |shard| shard.machine.borrow().text() == "ab").await;
+        second.until("its rows", |shard| shard.machine.borrow().text() == "abc").await;
         // What comes after that is gone.
         direct.groups.borrow_mut().clear();
         for shard in [&first, &second] {
@@ -406,5 +418,43 @@ fn a_replica_is_fresh_once_it_has_what_its_leader_has_and_not_when_it_hears_no_m
         second.group.shutdown().await.unwrap();
         assert!(!second.group.is_fresh(long), "it serves nothing any more");
         first.group.shutdown().await.unwrap();
+    });
+}
+
+#[test]
+fn a_replica_is_fresh_by_no_leader_that_has_committed_nothing_in_its_own_term_and_as_no_learner() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let direct = Direct { directory: directory.path().to_owned(), ..Direct::default() };
+        let long = Duration::from_secs(3600);
+        let shard = open(directory.path(), &direct, 2).await;
+        let vote = VoteParts { term: 3, node: NodeId(1), is_committed: true };
+        let at = |term, index| Some(EntryId { term, index });
+        let members = |voters: &[u64]| {
+            let nodes = [1, 2].map(|node| (NodeId(node), PeerAddress(format!("node-{node}:1"))));
+            let voters = voters.iter().copied().map(NodeId).collect();
+            EntryPayload::Membership(Membership::new(vec![voters], BTreeMap::from(nodes)).unwrap())
+        };
+        let entry = |term, index, payload| encode_entry(&Entry::new(log_id(term, index), payload));
+        let send = async |previous, committed, records| {
+            let message = Append { vote, previous, committed, records };
+            assert_eq!(shard.group.receive_append(message).await.unwrap(), AppendAnswer::Success);
+        };
+        // It has led in no term before, or in one of long ago.
+        send(None, None, vec![entry(2, 0, members(&[1])), entry(3, 1, EntryPayload::Blank)]).await;
+        assert!(!shard.group.is_fresh(long), "the leader has heard of no commit");
+        send(at(3, 1), at(2, 0), Vec::new()).await;
+        shard.until("the old commit is applied", |shard| shard.group.applied() == at(2, 0)).await;
+        assert!(!shard.group.is_fresh(long), "more may have been committed since");
+        send(at(3, 1), at(3, 1), Vec::new()).await;
+        shard.until("all is applied", |shard| shard.group.applied() == at(3, 1)).await;
+        send(at(3, 1), at(3, 1), Vec::new()).await;
+        assert!(!shard.group.is_fresh(long), "it is a learner");
+        send(at(3, 1), at(3, 1), vec![entry(3, 2, members(&[1, 2]))]).await;
+        shard.until("it is a voter", |shard| shard.group.0.is_voter()).await;
+        send(at(3, 2), at(3, 1), Vec::new()).await;
+        assert!(shard.group.is_fresh(long));
+        direct.groups.borrow_mut().clear();
+        shard.group.shutdown().await.unwrap();
     });
 }

@@ -41,6 +41,13 @@ impl<D: Disk> Inner<D> {
         self.raft.runtime_config().tick(!(is_only_member && is_leader));
     }
 
+    /// Returns true if this node is a voter by the newest members that it has in its log.
+    pub(super) fn is_voter(&self) -> bool {
+        let server = self.raft.server_metrics();
+        let server = server.borrow_watched();
+        server.membership_config.membership().voter_ids().any(|voter| voter == self.options.node)
+    }
+
     /// Returns true if a quorum has answered this leader within its lease; else openraft takes no proposals.
     pub(super) fn is_confirmed(&self) -> bool {
         if self.alone_since.get().is_some() {

@@ -45,7 +45,10 @@ impl<D: Disk> Group<D> {
     /// [`Error::Stopped`] when the group has stopped.
     pub async fn receive_append(&self, message: Append) -> Result<AppendAnswer> {
         let brings_entries = !message.is_heartbeat();
-        let (came, committed) = (Instant::now(), message.committed.map(|last| last.index));
+        let came = Instant::now();
+        // Only who has committed in its own term knows of all that was committed before it: a leader begins with the index that it
+        // happens to know, or none.
+        let committed = message.committed.filter(|last| last.term == message.vote.term).map(|last| last.index);
         let request = message.into_request()?;
         if brings_entries {
             let waiting = Waiting::enter(&self.0.waiting_appends).ok_or(Error::Behind)?;
@@ -55,7 +58,9 @@ impl<D: Disk> Group<D> {
         let answer = self.0.raft.append_entries(request).await.map_err(|error| self.stopped_by(&error))?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             self.0.restraints.pre_votes.reset();
-            self.0.freshness.hear(committed, self.applied().map(|last| last.index), came);
+            if let Some(committed) = committed.filter(|_| self.0.is_voter()) {
+                self.0.freshness.hear(committed, self.applied().map(|last| last.index), came);
+            }
         }
         Ok(AppendAnswer::of(answer))
     }

@@ -3,7 +3,7 @@
 use super::Counter;
 
 /// The codes of error replies that are counted each for itself; Redis has few more.
-const ERROR_CODES: [&str; 16] = [
+const ERROR_CODES: [&str; 18] = [
     "ERR",
     "WRONGTYPE",
     "CROSSSLOT",
@@ -19,6 +19,8 @@ const ERROR_CODES: [&str; 16] = [
     "NOAUTH",
     "BUSYGROUP",
     "NOGROUP",
+    "UNBLOCKED",
+    "UNCERTAIN",
     "OTHER",
 ];
 
