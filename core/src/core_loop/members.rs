@@ -23,10 +23,12 @@ pub(super) struct Members {
     stepping: Rc<RefCell<BTreeSet<ShardId>>>,
     /// Shards whose last step has failed, with the time before which none is tried again, and the pause that led to it.
     failed: Rc<RefCell<BTreeMap<ShardId, (Instant, Duration)>>>,
-    /// The time since which leads are given away, and those that were.
-    leaving: Option<(Instant, Vec<u32>)>,
-    /// The home of each group that is led here.
-    homes: BTreeMap<ShardId, NodeId>,
+    /// The time since which leads are given away, and the shards that were, each with the term of this node's lead.
+    leaving: Option<(Instant, BTreeMap<u32, Option<u64>>)>,
+    /// The home of each group that is led here, and the time since which it has been looked at.
+    homes: BTreeMap<ShardId, (NodeId, Instant)>,
+    /// Held by each hand-over that is under way.
+    handing_over: Rc<()>,
     /// Shards whose homes have been able to lead them, since when, and for how long they have to be before they do.
     homes_are_back: BTreeMap<ShardId, (Instant, Duration)>,
 }
@@ -65,7 +67,7 @@ impl Members {
     /// Gives the leads of these groups to other nodes that have caught up; returns whether one of them is still led here, and is
     /// worth waiting for.
     pub(super) fn leave_leads<'a>(&mut self, groups: impl Iterator<Item = &'a Group>, now: Instant) -> bool {
-        let (since, given) = self.leaving.get_or_insert_with(|| (now, Vec::new()));
+        let (since, given) = self.leaving.get_or_insert_with(|| (now, BTreeMap::new()));
         if now.saturating_duration_since(*since) >= limits::LEADS_LEAVE_MAX {
             return false;
         }
@@ -77,10 +79,11 @@ impl Members {
             };
             let Some(heir) = members.iter().find(is_heir).map(|member| member.node) else { continue };
             is_left = true;
-            if given.contains(&group.shard()) {
+            // One that comes back is given away again.
+            let term = group.leads_in();
+            if given.insert(group.shard(), term) == Some(term) {
                 continue;
             }
-            given.push(group.shard());
             let group = group.clone();
             glommio::spawn_local(async move {
                 if let Err(error) = group.hand_over(heir).await {
@@ -102,9 +105,12 @@ impl Members {
         if wanted.replicas == [myself] && group.is_only_member() {
             return;
         }
-        if self.homes.insert(id, wanted.home).is_some_and(|before| before != wanted.home) {
-            // It was made the home just now, so that it leads, and was away for nobody.
-            self.homes_are_back.insert(id, (now, Duration::ZERO));
+        let (home, since) = self.homes.entry(id).or_insert((wanted.home, now));
+        if *home != wanted.home {
+            *home = wanted.home;
+            // It was made the home just now, so that it leads, and was away for nobody. But leads do not come and go all the time.
+            let wait = limits::HOME_IS_BACK.saturating_sub(now.saturating_duration_since(*since));
+            self.homes_are_back.insert(id, (now, wait));
         }
         let members = group.members();
         let stepping = Stepping::begin(&self.stepping, id);
@@ -135,19 +141,21 @@ impl Members {
             return;
         }
         let (since, wait) = *self.homes_are_back.entry(id).or_insert((now, limits::HOME_IS_BACK));
-        if now.saturating_duration_since(since) < wait {
+        // Each is an election, with a pause for the group's clients.
+        let are_many = Rc::strong_count(&self.handing_over) > limits::HAND_OVERS_MAX;
+        if now.saturating_duration_since(since) < wait || are_many {
             return;
         }
         // One that does not come to lead costs an election each time.
         let wait = (2 * wait).clamp(limits::HOME_IS_BACK, limits::HOME_IS_BACK_MAX);
         self.homes_are_back.insert(id, (now, wait));
-        let home = wanted.home;
+        let (home, handing_over) = (wanted.home, self.handing_over.clone());
         tracing::info!(group = wanted.number.0, shard = id.0, home = home.0, "the group's home gets the lead back");
         glommio::spawn_local(async move {
             if let Err(error) = group.hand_over(home).await {
                 tracing::info!(shard = id.0, %error, "the group's home did not get the lead");
             }
-            drop(stepping);
+            drop((stepping, handing_over));
         })
         .detach();
     }
