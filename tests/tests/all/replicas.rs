@@ -198,8 +198,9 @@ fn wait_counts_the_followers_that_have_what_was_written() {
         }
         assert!(other.ask("INFO clients").text().contains("blocked_clients:0\r\n"));
     }
-    // Who hangs up waits no more.
-    writer.send("WAIT 2 0\r\n").expect("sent");
+    // Who hangs up waits no more, whatever it has sent before.
+    let behind = "PING\r\n".repeat(20_000);
+    writer.send(format!("WAIT 2 0\r\n{behind}")).expect("sent");
     let mut other = three.client(0);
     eventually("it is blocked", DEADLINE, || {
         let info = other.ask("INFO clients").text();
@@ -298,6 +299,12 @@ fn raft_tells_of_groups_and_moves_their_leads_with_those_that_subscribe() {
     assert_eq!(told, BTreeSet::from([key.clone(), format!("{{{key}}}")]));
     assert_eq!(subscriber.ask("PING").text(), "PONG", "it subscribes to nothing any more");
     assert!(blocked.read().expect("it is told").is_error("UNBLOCKED"));
+    // What it has written is with one that nobody here knows, however often it asks.
+    for _ in 0..2 {
+        assert!(client.ask("WAIT 1 0").is_error("UNBLOCKED"));
+    }
+    assert_eq!(client.ask("RESET").text(), "RESET");
+    assert!(client.ask("WAIT 1 0").is_error("ERR WAIT cannot be used with replica instances"));
     // It is the group's home from now on.
     eventually("all nodes say so", DEADLINE, || {
         let moved = three.client(0).ask(&format!("GET {key}"));
@@ -307,39 +314,65 @@ fn raft_tells_of_groups_and_moves_their_leads_with_those_that_subscribe() {
 }
 
 #[test]
-fn cluster_failover_gives_a_node_the_leads_of_what_it_has_replicas_of() {
+fn cluster_failover_gives_a_replica_the_leads_of_its_master_and_those_back_to_it() {
     let three = Three::new(&[]);
     let key = three.key_of(0, "failover");
+    let ([lead], [other]) = (&three.led(0)[..], &three.led(1)[..]) else { panic!("each leads one group") };
     assert_eq!(three.client(0).ask(&format!("SET {key} 1")), Reply::ok());
     let mut second = three.client(1);
     for word in ["FORCE", "TAKEOVER"] {
         assert!(second.ask(&format!("CLUSTER FAILOVER {word}")).is_error("ERR a lead that a majority"), "{word}");
     }
     assert!(second.ask("CLUSTER FAILOVER x").is_error("ERR syntax error"));
-    assert_eq!(second.ask("CLUSTER FAILOVER"), Reply::ok());
-    three.until_leads(1, 3);
+    let not_meant = "ERR You should send CLUSTER FAILOVER to a replica";
+    assert!(second.ask("CLUSTER FAILOVER").is_error(not_meant), "a master takes nobody's leads");
+    // It becomes a replica of the first one, when it leads nothing any more.
+    assert_eq!(second.ask(&format!("RAFT TRANSFER {other} {}", three.id(2))), Reply::ok());
+    three.until_leads(2, 2);
+    eventually("it is a replica", DEADLINE, || {
+        let reply = second.ask(&format!("CLUSTER REPLICATE {}", three.id(0)));
+        if reply == Reply::ok() { Ok(()) } else { Err(reply) }
+    });
+    let fail_over = |number: usize| {
+        eventually("it takes the leads", DEADLINE, || {
+            let reply = three.client(number).ask("CLUSTER FAILOVER");
+            if reply == Reply::ok() { Ok(()) } else { Err(reply) }
+        });
+        eventually("it leads what was meant, and nothing else", DEADLINE, || {
+            let led = three.led(number);
+            if led == [*lead] { Ok(()) } else { Err(led) }
+        });
+    };
+    fail_over(1);
     assert_eq!(second.ask(&format!("GET {key}")), Reply::bulk("1"));
-    assert!(second.ask("CLUSTER FAILOVER").is_error("ERR You should send CLUSTER FAILOVER to a replica"));
-    let nodes = second.ask("CLUSTER NODES").text();
-    let with_slots: Vec<&str> = nodes.lines().filter(|line| line.split(' ').count() > 8).collect();
-    assert!(matches!(with_slots[..], [line] if line.contains("myself,master") && line.contains("0-16383")), "{nodes}");
+    assert!(second.ask("CLUSTER FAILOVER").is_error(not_meant), "it has them");
+    // And back.
+    fail_over(0);
+    assert_eq!(three.client(0).ask(&format!("GET {key}")), Reply::bulk("1"));
+    assert_eq!((three.led(1).len(), three.led(2).len()), (0, 2));
 }
 
 #[test]
-fn who_waits_for_elements_at_a_leader_without_a_majority_is_told() {
+fn who_waits_for_elements_or_followers_at_a_leader_without_a_majority_is_told() {
     let mut three = Three::new(&[]);
     let key = three.key_of(0, "quorum");
     let mut blocked = three.client(0);
     blocked.send(format!("BLPOP {key} 0\r\n")).expect("sent");
+    let mut waiting = three.client(0);
+    assert_eq!(waiting.ask(&format!("SET {{{key}}} 1")), Reply::ok());
+    // More than there are.
+    waiting.send("WAIT 3 0\r\n").expect("sent");
     let mut other = three.client(0);
-    eventually("it is blocked", DEADLINE, || {
+    eventually("both are blocked", DEADLINE, || {
         let info = other.ask("INFO clients").text();
-        if info.contains("blocked_clients:1\r\n") { Ok(()) } else { Err(info) }
+        if info.contains("blocked_clients:2\r\n") { Ok(()) } else { Err(info) }
     });
     three.nodes[1].kill_9();
     three.nodes[2].kill_9();
-    let told = blocked.read().expect("it is told");
-    assert!(told.is_error("UNBLOCKED"), "{told:?}");
+    for mut client in [blocked, waiting] {
+        let told = client.read().expect("it is told");
+        assert!(told.is_error("UNBLOCKED"), "{told:?}");
+    }
 }
 
 #[test]
