@@ -160,9 +160,11 @@ impl Core {
         } else if self.shards.iter().flatten().any(Shard::is_gathering) {
             limits::HOLD_BEHIND
         } else if self.clock.idle_parks < limits::IDLE_PARKS
-            || self.shards.iter().flatten().any(|shard| {
-                shard.has_deadlines() || shard.awaits_replicas() || shard.looks_later()
-            })
+            || self
+                .shards
+                .iter()
+                .flatten()
+                .any(|shard| shard.has_deadlines() || shard.awaits_replicas() || shard.looks_later())
             || self.peers.as_ref().is_some_and(Peers::has_deadlines)
             || self.meta.as_ref().is_some_and(|meta| meta.has_deadlines())
         {
