@@ -5,9 +5,9 @@
 //! that leads, as all others are: one that is being opened or filled, has failed, or has not heard for
 //! [`LOCAL_READ_AGE_MAX`](crate::limits::LOCAL_READ_AGE_MAX) what is new.
 //!
-//! What a newcomer would get wrong: READONLY changes nothing where this node leads, as in Redis: such a read goes the way of all reads,
-//! by a barrier. With `read-consistency = local` it does not; but a connection sees what it has written itself, and so a read behind
-//! unanswered writes goes that way, too.
+//! What a newcomer would get wrong: READONLY changes nothing where this node leads, as in Redis: such a read goes the way of all
+//! reads, by a barrier. With `read-consistency = local` it does not; but a connection sees what it has written itself, and so a
+//! read behind unanswered writes goes that way, too.
 
 use basalt_storage::keyspace::Slot;
 

@@ -47,8 +47,8 @@ pub(super) fn snapshot(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut
     Ok(Outcome::WriteOut(local(&known, read_group(args[2])?)?.shard))
 }
 
-/// `CLUSTER FAILOVER [FORCE|TAKEOVER]`: this node becomes the home of the groups of its master that it has replicas of. One that is a
-/// master by its role takes back what nodes in the role of its replicas have been given.
+/// `CLUSTER FAILOVER [FORCE|TAKEOVER]`: this node becomes the home of the groups of its master that it has replicas of. One that is
+/// a master by its role takes back what nodes in the role of its replicas have been given.
 pub(super) fn fail_over(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let is = |word: &str| args.get(2).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     let is_forced = is("force") || is("takeover");

@@ -128,8 +128,8 @@ impl Shard {
         is_answered
     }
 
-    /// Reads the ends of the followers' logs. False if they are not known: another leads, or may without this one's knowledge, since
-    /// it has heard of no majority for so long.
+    /// Reads the ends of the followers' logs. False if they are not known: another leads, or may without this one's knowledge,
+    /// since it has heard of no majority for so long.
     fn read_ends(&self, ends: &mut Vec<u64>) -> bool {
         self.group.read_follower_ends(ends) && !self.takes_nothing() && self.why_not_lead().is_none()
     }
