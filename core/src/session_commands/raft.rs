@@ -71,10 +71,8 @@ pub(super) fn fail_over(context: &mut SessionContext<'_>, args: Args<'_>, _: &mu
     let groups = known.map.groups().iter().filter(is_meant);
     let homes: Vec<(GroupNumber, NodeId)> = groups.map(|group| (group.number, myself)).collect();
     if homes.is_empty() {
-        return Err(CommandError::text(
-            "ERR You should send CLUSTER FAILOVER to a replica: to one whose master has leads that it has replicas of. RAFT TRANSFER \
-             gives a lead to any node with a replica",
-        ));
+        // In Redis' words. It is none, or its master leads nothing that it has replicas of.
+        return Err(CommandError::text("ERR You should send CLUSTER FAILOVER to a replica"));
     }
     Ok(Outcome::Change(Box::new(Change::SetHomes { homes })))
 }

@@ -990,7 +990,6 @@ const CALLS_OVER_SHARDS: &[&str] = &[
     "ZINTERSTORE bar 1 foo",
     "ZDIFFSTORE foo 1 bar",
     "ZRANGESTORE foo bar 0 -1",
-    "XREADGROUP GROUP g c STREAMS foo bar > >",
     "PFCOUNT foo bar",
     "PFMERGE foo bar",
 ];
