@@ -63,14 +63,18 @@ pub(crate) const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 /// has one on its way.
 pub(crate) const MESSAGES_MAX: u64 = 1024;
 
-/// Time between two heartbeats of a leader, in milliseconds: 16 idle groups of three voters then cost a core less than 1 %, and
-/// four of them fit into the shortest time without a leader.
-pub(crate) const HEARTBEAT_MS: u64 = 250;
 /// Heartbeats in the shortest time without a leader: some may be late or lost.
 pub(crate) const HEARTBEATS_A_TIMEOUT: u64 = 4;
-/// The shortest and the longest time without a leader before a follower campaigns, in milliseconds. A core may be busy with one
-/// large collection for a fifth of a second; that must be no reason. Two seconds are the promise for a leader that is gone.
-pub(crate) const ELECTION_TIMEOUT_MS: (u64, u64) = (1000, 2000);
+/// The shortest time without a leader before a follower campaigns, if nobody says another. A core may be busy with one large
+/// collection for a fifth of a second; that must be no reason. Two seconds are the promise for a leader that is gone.
+pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
+/// Tenths of the shortest time without a leader that a leader's lease has. openraft adds a timeout to it before a follower
+/// campaigns, of no more than the lease and, since no follower is to campaign earlier, of no less than the other tenths: those who
+/// campaign have four tenths to be apart, and a leader is refused proposals when more than two heartbeats are lost.
+pub(crate) const LEASE_TENTHS: u64 = 7;
+/// The grid that long timers end on, and the shortest that do. openraft looks at its clocks 20 times a second for each group, each
+/// at a time of its own; woken together, a core of hundreds of idle groups sleeps.
+pub(crate) const TIMER_GRID: Duration = Duration::from_millis(25);
 /// For so many of the longest times without a leader, a leader that hears from no quorum is silent, and sends again, in turns: one
 /// that can send but not receive would keep its followers from electing another for ever. openraft wants two at least: one for
 /// its lease to end, one for the election.
@@ -109,3 +113,34 @@ pub(crate) const UNREACHABLE_BACKOFF: &str = "100ms 200ms ...1s";
 
 /// Members that a membership may name, voters and learners. Far above any real cluster; bounds what a damaged count asks for.
 pub(crate) const MEMBERS_MAX: usize = 1024;
+
+/// Returns how long a timer is to run that ends `wait` from now, `now` being counted from some moment of the process: to the next
+/// line of the grid behind that, if it is a long one.
+pub(crate) fn timer_length(now: Duration, wait: Duration) -> Duration {
+    if wait < TIMER_GRID {
+        return wait;
+    }
+    let grid = TIMER_GRID.as_micros() as u64;
+    let end = (now + wait).as_micros() as u64;
+    Duration::from_micros(end.next_multiple_of(grid)) - now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_timers_end_together_and_none_too_early() {
+        let us = Duration::from_micros;
+        for now in (0..200_000).step_by(777) {
+            for wait in [0, 1, 9_999, 24_999] {
+                assert_eq!(timer_length(us(now), us(wait)), us(wait), "a short one ends when it is to");
+            }
+            for wait in [25_000, 25_001, 50_000, 1_000_000] {
+                let length = timer_length(us(now), us(wait));
+                assert!(length >= us(wait) && length < us(wait) + TIMER_GRID, "{now} {wait} {length:?}");
+                assert_eq!((us(now) + length).as_micros() % TIMER_GRID.as_micros(), 0);
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::completions::{Background, Wake};
 use crate::error::{Error, Fault, Result};
 use crate::ids::{NodeId, PeerAddress};
-use crate::limits::{ELECTION_TIMEOUT_MS, HEARTBEAT_MS, HEARTBEATS_A_TIMEOUT, LOG_KEPT_BYTES, LOG_KEPT_PART};
+use crate::limits::{ELECTION_TIMEOUT, HEARTBEATS_A_TIMEOUT, LEASE_TENTHS, LOG_KEPT_BYTES, LOG_KEPT_PART};
 use crate::outcomes::Outcome;
 
 /// Settings of one group.
@@ -25,7 +25,8 @@ pub struct GroupOptions {
     pub voters: BTreeMap<NodeId, PeerAddress>,
     /// The time between two heartbeats of a leader, in milliseconds. A group of one sends none.
     pub heartbeat_ms: u64,
-    /// The shortest and the longest time without a leader before a follower campaigns, in milliseconds.
+    /// openraft's shortest and longest election timeout, in milliseconds. The longest is a leader's lease as well: a follower
+    /// campaigns when it has not heard of a leader for the lease and a timeout between the two.
     pub election_timeout_ms: (u64, u64),
     /// Batches on their way at once; more are refused with [`ProposeError::Backlog`](crate::ProposeError::Backlog).
     pub in_flight_max: usize,
@@ -54,8 +55,8 @@ impl GroupOptions {
             node,
             founder: true,
             voters: BTreeMap::from([(node, PeerAddress::default())]),
-            heartbeat_ms: HEARTBEAT_MS,
-            election_timeout_ms: ELECTION_TIMEOUT_MS,
+            heartbeat_ms: 0,
+            election_timeout_ms: (0, 0),
             in_flight_max: 1024,
             log_bytes_max: 256 << 20,
             log_entries_max: 4_000_000,
@@ -63,17 +64,25 @@ impl GroupOptions {
             log_kept_bytes: LOG_KEPT_BYTES,
             snapshot_directory,
         }
+        .with_election_timeout(ELECTION_TIMEOUT)
     }
 
-    /// The same group with `shortest` as the shortest time without a leader before a follower campaigns. The longest is twice that,
-    /// and four heartbeats fit into it.
+    /// The same group with `shortest` as the shortest time without a leader before a follower campaigns. The longest is two fifths
+    /// more, and four heartbeats fit into the shortest.
     pub fn with_election_timeout(self, shortest: Duration) -> GroupOptions {
-        let shortest_ms = u64::try_from(shortest.as_millis()).unwrap_or(u64::MAX / 2);
+        let shortest_ms = u32::try_from(shortest.as_millis()).map_or(u64::from(u32::MAX), u64::from);
+        let lease_ms = shortest_ms * LEASE_TENTHS / 10;
         GroupOptions {
             heartbeat_ms: shortest_ms / HEARTBEATS_A_TIMEOUT,
-            election_timeout_ms: (shortest_ms, 2 * shortest_ms),
+            election_timeout_ms: (shortest_ms - lease_ms, lease_ms),
             ..self
         }
+    }
+
+    /// The shortest time without a leader before a follower campaigns.
+    pub(crate) fn quiet_before_election(&self) -> Duration {
+        let (shortest, lease) = self.election_timeout_ms;
+        Duration::from_millis(shortest.saturating_add(lease))
     }
 
     /// Bytes of the newest entries that are kept in a group of several members.
@@ -131,9 +140,10 @@ mod tests {
     fn the_other_times_follow_the_election_timeout() {
         let alone = GroupOptions::alone(0, NodeId(1), "snapshots".into());
         let usual = alone.clone().with_election_timeout(Duration::from_secs(1));
+        assert_eq!((usual.heartbeat_ms, usual.election_timeout_ms), (250, (300, 700)));
         assert_eq!((usual.heartbeat_ms, usual.election_timeout_ms), (alone.heartbeat_ms, alone.election_timeout_ms));
-        let tuned = alone.with_election_timeout(Duration::from_millis(200));
-        assert_eq!((tuned.heartbeat_ms, tuned.election_timeout_ms), (50, (200, 400)));
-        assert!(tuned.check().is_ok());
+        let tuned = alone.clone().with_election_timeout(Duration::from_millis(200));
+        assert_eq!((tuned.heartbeat_ms, tuned.election_timeout_ms), (50, (60, 140)));
+        assert_eq!(tuned.quiet_before_election(), Duration::from_millis(200));
     }
 }

@@ -19,6 +19,7 @@ use futures_util::FutureExt;
 use openraft_rt::{AsyncRuntime, OptionalSend};
 
 use crate::channels;
+use crate::limits::timer_length;
 use crate::source::{self, Instant, Task, Timer};
 
 /// The runtime. Its functions work on the glommio executor of the calling thread.
@@ -76,7 +77,7 @@ impl Future for Sleep {
             if now >= at {
                 return Poll::Ready(());
             }
-            self.timer = Some(Timer::new(at - now));
+            self.timer = Some(Timer::new(timer_length(source::since_beginning(), at - now)));
         }
         match self.timer.as_mut() {
             Some(timer) => Pin::new(timer).poll(context).map(|_| ()),

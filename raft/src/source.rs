@@ -9,6 +9,8 @@
 //! would not notice, only never give the same run twice.
 
 use std::future::Future;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 pub(crate) use glommio::timer::Timer;
 pub(crate) use std::time::Instant;
@@ -27,4 +29,10 @@ pub(crate) fn spawn<F: Future + 'static>(future: F) -> Task<F::Output> {
 /// Returns the thread's random numbers.
 pub(crate) fn random() -> Random {
     rand::rng()
+}
+
+/// Returns the time since a moment of this process, the same one for all threads.
+pub(crate) fn since_beginning() -> Duration {
+    static BEGINNING: OnceLock<Instant> = OnceLock::new();
+    BEGINNING.get_or_init(Instant::now).elapsed()
 }

@@ -106,7 +106,7 @@ settings! {
     [Cluster, Restart] "cluster-announce-hostname" = cluster_announce_hostname: String, "", HostName;
 
     /// The shortest time without a word of its leader before a replica stands for election, the same on all nodes; some wait for
-    /// twice that, and leaders send a heartbeat four times in it.
+    /// two fifths more, and leaders send a heartbeat four times in it.
     [Cluster, Restart] "election-timeout" = election_timeout: Duration, "1s",
         Span { least: ELECTION_TIMEOUT_MIN, most: Duration::from_secs(60), zero_means: None, bare_seconds: false };
 

@@ -11,7 +11,10 @@ pub(super) fn raft_config(options: &GroupOptions) -> Result<Config> {
     let (election_timeout_min, election_timeout_max) = options.election_timeout_ms;
     let config = Config {
         cluster_name: format!("shard-{}", options.shard),
-        heartbeat_interval: options.heartbeat_ms,
+        // Of this it makes the time between two looks at its clocks, and the wait for a heartbeat's answer: it sends none itself.
+        heartbeat_interval: election_timeout_min - 1,
+        // The group has heartbeats sent, together with others: see `heartbeats`.
+        enable_heartbeat: false,
         heartbeat_min_interval: Some(0),
         election_timeout_min,
         election_timeout_max,
@@ -45,12 +48,14 @@ mod tests {
     #[test]
     fn a_leader_without_a_quorum_falls_silent_for_long_enough_that_another_is_elected() {
         let alone = GroupOptions::alone(0, NodeId(1), "snapshots".into());
-        let slow = GroupOptions { heartbeat_ms: 500, election_timeout_ms: (5_000, 10_000), ..alone.clone() };
-        for options in [alone, slow] {
+        let of = |ms: u64| alone.clone().with_election_timeout(std::time::Duration::from_millis(ms));
+        for options in [alone.clone(), of(200), of(201), of(999), of(60_000), of(u64::MAX)] {
+            options.check().unwrap();
             let config = raft_config(&options).unwrap();
             let silent_ms = config.quorum_loss_probe_interval.expect("it falls silent");
             assert!(silent_ms >= 2 * options.election_timeout_ms.1, "{silent_ms} ms");
-            assert!(4 * config.heartbeat_interval <= config.election_timeout_min, "several heartbeats may be late");
+            let quiet_ms = config.election_timeout_min + config.election_timeout_max;
+            assert!(4 * options.heartbeat_ms <= quiet_ms, "several heartbeats may be late");
         }
     }
 }

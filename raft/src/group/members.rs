@@ -145,8 +145,7 @@ impl<D: Disk> Group<D> {
             let silent = heard.map(|at| at.elapsed());
             let behind_bytes = inner.log.bytes_between(matching.map_or(0, |matching| matching + 1), end);
             // A follower of a leader that it hears of does not campaign for so long.
-            let answers =
-                silent.is_some_and(|silent| silent < Duration::from_millis(inner.options.election_timeout_ms.0));
+            let answers = silent.is_some_and(|silent| silent < inner.options.quiet_before_election());
             let is_caught_up = answers && matching.is_some() && behind_bytes <= CAUGHT_UP_BYTES;
             Some(Progress { matching, behind_bytes, silent, is_caught_up })
         };

@@ -3,6 +3,7 @@
 mod config;
 mod drive;
 mod freshness;
+mod heartbeats;
 mod install;
 mod lead;
 mod members;
@@ -90,6 +91,9 @@ struct Inner<D: Disk> {
     reports_lost: Cell<u32>,
     leader: Cell<Option<NodeId>>,
     is_leader: Cell<bool>,
+    sends_heartbeats: Cell<bool>,
+    /// Set while a task sends heartbeats, or is about to end.
+    has_heart: Cell<bool>,
     /// The term that this node leads in, and since when, if it does.
     led: Cell<Option<(u64, Instant)>>,
     /// The place of the membership that has this node as its only voter, while that counts.
@@ -154,7 +158,7 @@ impl<D: Disk> Group<D> {
 
         let shortest = Duration::from_millis(options.election_timeout_ms.0);
         let restraints = Restraints::new(shortest);
-        let peers = Peers::<D>::new(transport, shortest, restraints.clone());
+        let peers = Peers::<D>::new(transport, options.quiet_before_election(), restraints.clone());
 
         // All of openraft's tasks are children of those that it spawns here. One that is gone would leave a group that looks alive.
         let opening = watching(on_panic, Raft::<D>::new(options.node, config, peers, log.clone(), state_machine));
@@ -182,6 +186,8 @@ impl<D: Disk> Group<D> {
             reports_lost: Cell::new(0),
             leader: Cell::new(None),
             is_leader: Cell::new(false),
+            sends_heartbeats: Cell::new(false),
+            has_heart: Cell::new(false),
             led: Cell::new(None),
             alone_since: Cell::new(None),
             caught_up_in: Cell::new(None),

@@ -1,5 +1,6 @@
 //! Leader and members, as openraft tells of them.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use openraft::ServerState;
@@ -12,7 +13,7 @@ use crate::source::Instant;
 
 impl<D: Disk> Inner<D> {
     /// Takes over what openraft says about leader and members.
-    pub(super) fn observe(&self) {
+    pub(super) fn observe(self: &Rc<Self>) {
         let server = self.raft.server_metrics();
         let server = server.borrow_watched();
         let is_leader = server.state == ServerState::Leader;
@@ -35,10 +36,12 @@ impl<D: Disk> Inner<D> {
         }
         // A leader is held back where batches are proposed, and must answer those that it has taken.
         self.generations.set_paced(!is_alone && !is_leader);
-        // A leader without other members has nobody to send heartbeats to and nobody to lose an election to: no timers. Learners
-        // are members: they learn of commits by heartbeats, and whether they answer those is known before they become voters.
+        // A leader has nobody to lose an election to, and one without other members nobody to send heartbeats to: no timers.
+        // Learners are members: they learn of commits by heartbeats, and whether they answer those is known before they vote.
         let is_only_member = is_alone && membership.nodes().count() == 1;
-        self.raft.runtime_config().tick(!(is_only_member && is_leader));
+        self.raft.runtime_config().tick(!is_leader);
+        self.sends_heartbeats.set(is_leader && !is_only_member && !self.is_stopping.get());
+        self.begin_heartbeats();
     }
 
     /// Returns true if this node is a voter by the newest members that it has in its log.

@@ -48,7 +48,7 @@ impl Trio {
             node_count: 3,
             founder_count: 3,
             heartbeat_ms: 250,
-            election_timeout_ms: (1000, 2000),
+            election_timeout_ms: (300, 700),
             in_flight_max: 1024,
             log_entries_max: 1_000_000,
             log_entries_kept: 0,

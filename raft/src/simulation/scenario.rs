@@ -49,7 +49,7 @@ impl Scenario {
             node_count: member_count + spare_count,
             founder_count: if grows_from_one { 1 } else { member_count },
             heartbeat_ms: 250,
-            election_timeout_ms: (1000, 2000),
+            election_timeout_ms: (300, 700),
             in_flight_max: one_of(&[4, 64, 1024]) as usize,
             log_entries_max: if has_short_logs { 16 } else { one_of(&[16, 60, 1_000_000]) },
             log_entries_kept: if has_short_logs { 0 } else { one_of(&[0, 10, 40]) },

@@ -77,6 +77,11 @@ impl Sub<Instant> for Instant {
     }
 }
 
+/// Returns the time since a moment of this process, or of the simulation.
+pub(crate) fn since_beginning() -> Duration {
+    Instant::now().0
+}
+
 /// Ends after a time.
 pub(crate) enum Timer {
     Real(glommio::timer::Timer),
