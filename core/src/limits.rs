@@ -538,6 +538,10 @@ pub const MAP_AT_REST: Duration = Duration::from_secs(3);
 /// Time between two looks at the members of the groups that a core leads.
 pub const MEMBERS_LOOK: Duration = Duration::from_millis(250);
 
+/// The same where the last look found all members as they are to be, and the map is still the same one. A member that is lost, or
+/// whose turn it is to vote, is seen to a second later.
+pub const MEMBERS_AT_REST_LOOK: Duration = Duration::from_secs(1);
+
 /// The longest such time, after homes have not come to lead several times.
 pub const HOME_IS_BACK_MAX: Duration = Duration::from_secs(300);
 

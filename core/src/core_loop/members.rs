@@ -19,6 +19,10 @@ use crate::shard::Shard;
 #[derive(Default)]
 pub(super) struct Members {
     looked: Option<Instant>,
+    /// Set if the last look found a group whose members or leader are to be others.
+    is_changing: bool,
+    /// The routing that the last look was at.
+    looked_at: u64,
     /// Shards of which a step is under way.
     stepping: Rc<RefCell<BTreeSet<ShardId>>>,
     /// Shards whose last step has failed, with the time before which none is tried again, and the pause that led to it.
@@ -37,11 +41,16 @@ impl Core {
     /// Takes the next step of each group that this core leads, if one is due.
     pub(super) fn see_to_members(&mut self) {
         let now = self.clock.now;
-        let is_due = |looked: Instant| now.saturating_duration_since(looked) >= limits::MEMBERS_LOOK;
+        let members = &self.members;
+        let is_at_rest = !members.is_changing && members.looked_at == self.routing_version;
+        let pause = if is_at_rest { limits::MEMBERS_AT_REST_LOOK } else { limits::MEMBERS_LOOK };
+        let is_due = |looked: Instant| now.saturating_duration_since(looked) >= pause;
         let Some(cluster) = self.routing.cluster.as_ref().filter(|_| self.members.looked.is_none_or(is_due)) else {
             return;
         };
         self.members.looked = Some(now);
+        self.members.looked_at = self.routing_version;
+        self.members.is_changing = false;
         let Some(map) = cluster.map.as_ref() else { return };
         // What this node acknowledges would be lost by a power failure and one other. The keeper says so.
         if self.server.config.durability != Durability::Always {
@@ -53,7 +62,10 @@ impl Core {
             };
             let led = shard.as_ref().filter(|shard| shard.group().is_leader() && !shard.takes_nothing());
             match led {
-                Some(shard) if group.is_live => self.members.step(shard, group, cluster.myself, now),
+                Some(shard) if group.is_live => {
+                    let is_at_rest = self.members.step(shard, group, cluster.myself, now);
+                    self.members.is_changing |= !is_at_rest;
+                }
                 _ => {
                     self.members.homes_are_back.remove(&local.shard);
                     self.members.homes.remove(&local.shard);
@@ -95,15 +107,16 @@ impl Members {
         is_left
     }
 
-    fn step(&mut self, shard: &Shard, wanted: &map::Group, myself: NodeId, now: Instant) {
+    /// Takes the next step of a group; returns true if its members and its leader are as they are to be.
+    fn step(&mut self, shard: &Shard, wanted: &map::Group, myself: NodeId, now: Instant) -> bool {
         let (id, group) = (shard.id(), shard.group().clone());
         let is_early = |(again, _): &(Instant, Duration)| now < *again;
         if self.stepping.borrow().contains(&id) || self.failed.borrow().get(&id).is_some_and(is_early) {
-            return;
+            return false;
         }
         // One alone has nobody to ask.
         if wanted.replicas == [myself] && group.is_only_member() {
-            return;
+            return true;
         }
         let (home, since) = self.homes.entry(id).or_insert((wanted.home, now));
         if *home != wanted.home {
@@ -133,18 +146,24 @@ impl Members {
                 drop(stepping);
             })
             .detach();
-            return;
+            return false;
+        }
+        let votes = |member: &Member| member.standing == Standing::Voter;
+        let is_whole = members.members.len() == wanted.replicas.len() && members.members.iter().all(votes);
+        if wanted.home == myself {
+            self.homes_are_back.remove(&id);
+            return is_whole;
         }
         let home = members.get(wanted.home).filter(|home| home.standing == Standing::Voter && wanted.home != myself);
         if home.and_then(|home| home.progress).is_none_or(|progress| !progress.is_caught_up) {
             self.homes_are_back.remove(&id);
-            return;
+            return false;
         }
         let (since, wait) = *self.homes_are_back.entry(id).or_insert((now, limits::HOME_IS_BACK));
         // Each is an election, with a pause for the group's clients.
         let are_many = Rc::strong_count(&self.handing_over) > limits::HAND_OVERS_MAX;
         if now.saturating_duration_since(since) < wait || are_many {
-            return;
+            return false;
         }
         // One that does not come to lead costs an election each time.
         let wait = (2 * wait).clamp(limits::HOME_IS_BACK, limits::HOME_IS_BACK_MAX);
@@ -158,6 +177,7 @@ impl Members {
             drop((stepping, handing_over));
         })
         .detach();
+        false
     }
 }
 
