@@ -28,6 +28,21 @@ pub struct Changes {
     pub(crate) counters: Counters,
 }
 
+impl Changes {
+    /// Makes the changes on `rows`, which are those of the trial or have the same in them.
+    pub fn make_on(&self, rows: &mut dyn Rows) {
+        // Rows in a deleted range were put after it.
+        self.rows.tombstones().iter().for_each(|(from, to)| rows.delete_range(from, to));
+        for (key, value) in self.rows.rows() {
+            match value {
+                Some(value) => rows.put(key, value),
+                None => rows.delete(key),
+            }
+        }
+        rows.counters_mut().clone_from(&self.counters);
+    }
+}
+
 impl<'a> Trial<'a> {
     /// A trial on `rows`, unchanged so far, that may read and write about `bytes_max`.
     pub fn new(rows: &'a dyn Rows, bytes_max: usize) -> Trial<'a> {
@@ -217,6 +232,17 @@ mod tests {
             }
             trial.counters_mut().keys[1] += 1;
             prop_assert_eq!(trial.counters().keys[1], 6);
+            // A trial on a trial, whose changes are then made on the first one.
+            let mut inner = Trial::new(&trial, usize::MAX);
+            for change in before.iter().take(5) {
+                apply(&mut inner, change);
+                apply(&mut model, change);
+            }
+            inner.counters_mut().keys[1] += 1;
+            model.counters_mut().keys[1] = 7;
+            let changes = inner.into_changes().unwrap();
+            changes.make_on(&mut trial);
+            prop_assert_eq!(trial.counters().keys[1], 7);
             for (lower, upper, forward, limit) in &scans {
                 let direction = if *forward { Direction::Forward } else { Direction::Backward };
                 let expected = collect(&model, lower, upper, direction, *limit);

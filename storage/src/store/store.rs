@@ -181,15 +181,7 @@ impl Store {
 
     /// Takes over what was changed on trial, since when nothing else was.
     pub fn commit(&mut self, changes: &Changes) {
-        // Rows in a deleted range were put after it.
-        changes.rows.tombstones().iter().for_each(|(from, to)| self.delete_range(from, to));
-        for (key, value) in changes.rows.rows() {
-            match value {
-                Some(value) => self.put(key, value),
-                None => self.delete(key),
-            }
-        }
-        self.counters.clone_from(&changes.counters);
+        changes.make_on(self);
     }
 
     /// The keys that somebody watches.
