@@ -1,0 +1,53 @@
+//! Every bound of the engine. They decide at which point a script is stopped, so replicas of one group must have the same: who
+//! changes one makes a new version of a script's terms (`core/src/commands/scripts/terms.rs`).
+
+/// Bytes of the objects that a script may make, from its beginning to its end: nothing is given back before. Redis has no such
+/// bound; scripts of queues need some 100 KiB.
+pub const SCRIPT_BYTES_MAX: usize = 32 << 20;
+/// Bytes of a script and its arguments. They are there twice: as its objects, and as the text that is compiled.
+pub(crate) const INPUT_BYTES_MAX: usize = 4 << 20;
+
+/// Work that a script may do: one unit is an instruction of the virtual machine, some nanoseconds. Whatever takes longer costs
+/// more, so that the longest script takes some ten milliseconds. Measured by `cargo test -p basalt-lua --release -- --ignored
+/// --nocapture longest`.
+pub const SCRIPT_WORK_MAX: u64 = 1_000_000;
+/// Bytes that are copied, compared or searched for the price of one instruction.
+pub(crate) const BYTES_PER_WORK: usize = 32;
+/// Places of a table that are walked over, and steps of a match, for the price of one instruction.
+pub(crate) const STEPS_PER_WORK: usize = 2;
+/// Work of a new block of memory, beside that of its bytes: it is filled, and dropped later.
+pub(crate) const BLOCK_WORK: usize = 6;
+/// Work of a number that becomes a text, or a text that becomes a number.
+pub(crate) const NUMBER_TEXT_WORK: usize = 20;
+/// Work of a function of mathematics that is computed by a polynomial.
+pub(crate) const MATH_WORK: usize = 5;
+/// Work of a call of a command, beside that of its bytes: it looks up keys and writes rows, some microseconds.
+pub(crate) const CALL_WORK: usize = 200;
+/// Work of a call through a function of this crate, or through a metamethod.
+pub(crate) const CALL_THROUGH_WORK: usize = 8;
+/// Work of a line of the log: it is a write to a file.
+pub(crate) const LOG_WORK: usize = 1000;
+
+/// Calls that nest in the stack of a thread, as in Lua 5.1: through functions of this crate, metamethods and coroutines.
+pub(crate) const CALL_DEPTH_MAX: usize = 200;
+/// Functions that a coroutine may be in, as in Lua 5.1, which doubles its list of them until it would be longer than 20,000.
+pub(crate) const FRAMES_MAX: usize = 16_384;
+/// Those that the handler of an error may add.
+pub(crate) const HANDLER_FRAMES: usize = 200;
+/// Metatables that an access goes through, as in Lua 5.1.
+pub(crate) const METATABLES_MAX: usize = 100;
+/// Depth to which blocks, functions and expressions of a text nest, as in Lua 5.1.
+pub(crate) const SYNTAX_DEPTH_MAX: usize = 200;
+
+/// Depth of nested tables in a reply; redis-server gives up at about 8,000 with the same words.
+pub(crate) const REPLY_DEPTH_MAX: usize = 1000;
+/// Work of a value of a reply: it is made for the engine's caller, and written by that.
+pub(crate) const REPLY_WORK: usize = 10;
+/// Work of a table of a reply, beside that of its values: fields are looked for that say what it is.
+pub(crate) const REPLY_TABLE_WORK: usize = 40;
+/// Depth to which the matching of a pattern may call itself, as Lua 5.2 has it: Lua 5.1 goes on until the stack is used up.
+pub(crate) const PATTERN_DEPTH_MAX: usize = 200;
+/// Bytes that a packed number may have in `struct`.
+pub(crate) const STRUCT_INTEGER_BYTES_MAX: usize = 32;
+/// Bytes of a text that is logged.
+pub(crate) const LOG_BYTES_MAX: usize = 1024;
