@@ -180,6 +180,15 @@ pub const MAILBOX_REPLY_BYTES: usize = 8 << 20;
 /// Bytes of what another core has left that are read ahead: with more, that would drive out what it has read.
 pub const FETCHED_BYTES_MAX: usize = 16 << 10;
 
+// --- node: Scripts -----------------------------------------------------------------------------------------------------------
+
+/// Scripts that a node keeps for who calls them by their digest. Applications have some dozens; those that make a text of every
+/// call make their own drop each other.
+pub const CACHED_SCRIPTS_MAX: usize = 10_000;
+
+/// Bytes of those scripts. Texts have a few kilobytes.
+pub const CACHED_SCRIPT_BYTES_MAX: usize = 16 << 20;
+
 // --- node: LiveSettings ------------------------------------------------------------------------------------------------------
 
 /// Longest inline command (a line that is no RESP array), as in Redis.
@@ -439,6 +448,16 @@ pub const STREAM_ID_BYTES_MAX: usize = 127;
 
 /// Longest name that a connection gives itself or its library: it is kept for as long as the connection.
 pub const CLIENT_NAME_BYTES_MAX: usize = 4 << 10;
+
+// --- commands: scripts -------------------------------------------------------------------------------------------------------
+
+/// Bytes of the reply to one command of a script. It does not follow from the node's memory, since whether a script goes on must be
+/// the same on every replica; a script's objects may have a few times as much.
+pub const SCRIPT_REPLY_BYTES_MAX: usize = 4 << 20;
+
+/// Versions of an entry that the scripts in it leave: for the transactions behind them, and for the others.
+pub const VERSIONS_BEHIND_SCRIPTS: u64 =
+    VERSIONS_FOR_OTHERS + (TRANSACTION_COMMANDS_MAX as u64 + 1) * VERSIONS_PER_COMMAND;
 
 // --- multi_shard -------------------------------------------------------------------------------------------------------------
 
@@ -762,6 +781,10 @@ pub const PINNED_SCAN_BYTES_MAX: usize = 32 << 20;
 /// Bytes that a command may read and write on trial: what is kept meanwhile is beside the memory budget. One that needs more
 /// changes rows as it goes, and waits for the disk, with its core, for those that it finds missing then.
 pub const TRIAL_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that a script may read and write, one at a time on each core: it always runs on trial, so that it can be undone. One that
+/// needs more is undone on every replica, so this number is part of what a batch means.
+pub const SCRIPT_TRIAL_BYTES_MAX: usize = 4 << 20;
 
 // --- shard/cold: Views -------------------------------------------------------------------------------------------------------
 

@@ -176,7 +176,6 @@ impl Router {
     }
 
     /// The slots of `shard` on a node alone: first and one past the last.
-    #[cfg(test)]
     pub fn slots_of(&self, shard: ShardId) -> std::ops::Range<u16> {
         let count = u32::from(self.shard_count());
         let first = |shard: u32| (shard * u32::from(SLOT_COUNT)).div_ceil(count) as u16;

@@ -135,6 +135,10 @@ pub struct Command {
     pub watches: bool,
     /// Its way after MULTI.
     pub in_transaction: InTransaction,
+    /// True if it runs a script: who calls it makes a step of it.
+    pub runs_script: bool,
+    /// True if it may end with all that it did undone, so that it always runs on trial.
+    pub is_undoable: bool,
     /// True if it draws random numbers: each call then gets a seed.
     draws: bool,
     /// The case in which a write's reply has values of keys.
@@ -251,6 +255,8 @@ impl Command {
             readdresses: false,
             watches: false,
             in_transaction: InTransaction::Queued,
+            runs_script: false,
+            is_undoable: false,
             draws: false,
             values,
             waits: None,
@@ -317,6 +323,16 @@ impl Command {
     /// This command, which reads these rows.
     pub(super) const fn reads(self, rows: Rows) -> Command {
         Command { rows, ..self }
+    }
+
+    /// This command, which runs a script.
+    pub(super) const fn running_script(self) -> Command {
+        Command { runs_script: true, ..self }
+    }
+
+    /// This command, which may end with all that it did undone.
+    pub(super) const fn undoable(self) -> Command {
+        Command { is_undoable: true, ..self }
     }
 
     /// This command, which draws random numbers.

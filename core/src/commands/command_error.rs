@@ -15,6 +15,9 @@ pub enum CommandError {
     /// The reply is too large to be read at one moment: it is read in pieces, see `core_loop/piecemeal.rs`.
     #[error("ERR the reply is too large to be read at one moment, ask for fewer keys at a time")]
     Piecemeal,
+    /// A reason by itself, for which all that the command changed is forgotten.
+    #[error("{0}")]
+    Undone(Cow<'static, str>),
     /// The shard's storage failed; [`basalt_storage::Error::Cold`] means: fetch the rows, then run the command again.
     #[error("ERR {0}")]
     Storage(basalt_storage::Error),

@@ -38,9 +38,9 @@ flags! {
     NO_AUTH = "no_auth" @ 13, "Allowed before authentication.";
     NO_ASYNC_LOADING = "no_async_loading" @ 14, "Refused during an asynchronous load.";
     NO_MULTI = "no_multi" @ 15, "Not allowed in a transaction.";
+    NO_MANDATORY_KEYS = "no_mandatory_keys" @ 18, "May be called without any key.";
     MOVABLEKEYS = "movablekeys" @ 16, "Its keys are not at fixed positions.";
     ALLOW_BUSY = "allow_busy" @ 17, "Allowed while a script runs.";
-    NO_MANDATORY_KEYS = "no_mandatory_keys" @ 18, "May be called without any key.";
 }
 
 impl Flags {
@@ -82,6 +82,8 @@ pub enum Group {
     List,
     /// Publish and subscribe.
     Pubsub,
+    /// Scripts.
+    Scripting,
     /// Server management.
     Server,
     /// Sets.
@@ -108,6 +110,7 @@ impl Group {
             Group::Hyperloglog => "hyperloglog",
             Group::List => "list",
             Group::Pubsub => "pubsub",
+            Group::Scripting => "scripting",
             Group::Server => "server",
             Group::Set => "set",
             Group::SortedSet => "sorted-set",

@@ -34,6 +34,7 @@ mod random;
 pub(crate) mod random_commands;
 mod reply_bounds;
 mod rows;
+pub mod scripts;
 pub mod server;
 pub mod sets;
 pub mod sorted_sets;

@@ -5,21 +5,22 @@
 
 pub use super::keys::table::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, STEP_WRITE};
 pub use super::lists::table::{STEP_LOOK, STEP_MOVE};
+pub use super::scripts::table::{STEP_REFUSE, STEP_SCRIPT, STEP_SCRIPT_RO};
 pub use super::streams::table::{STEP_READ_ENTRIES, STEP_READ_GROUP};
 pub use super::transactions::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 
 use std::sync::LazyLock;
 
 use super::{
-    Args, Command, CommandError, cluster, connection, hashes, keys, lists, pubsub, raft, server, sets, sorted_sets,
+    Args, Command, CommandError, cluster, connection, hashes, keys, lists, pubsub, raft, scripts, server, sets, sorted_sets,
     streams, strings, transactions,
 };
 
 /// Ids are below this, so that a plain array finds them.
-pub const ID_END: usize = 1300;
+pub const ID_END: usize = 1400;
 
 /// All commands that clients can name, by family.
-static FAMILIES: [&[Command]; 13] = [
+static FAMILIES: [&[Command]; 14] = [
     strings::table::COMMANDS,
     keys::table::COMMANDS,
     lists::table::COMMANDS,
@@ -31,6 +32,7 @@ static FAMILIES: [&[Command]; 13] = [
     connection::table::COMMANDS,
     pubsub::table::COMMANDS,
     cluster::table::COMMANDS,
+    scripts::table::COMMANDS,
     transactions::table::COMMANDS,
     raft::table::COMMANDS,
 ];
@@ -115,8 +117,13 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         }
         index.by_name[place] = Some(command);
     }
-    let internal =
-        [keys::table::INTERNAL, lists::table::INTERNAL, streams::table::INTERNAL, transactions::table::INTERNAL];
+    let internal = [
+        keys::table::INTERNAL,
+        lists::table::INTERNAL,
+        streams::table::INTERNAL,
+        transactions::table::INTERNAL,
+        scripts::table::INTERNAL,
+    ];
     let internal = internal.into_iter().flatten();
     for command in with_subcommands().chain(internal) {
         let place = &mut index.by_id[usize::from(command.id)];
@@ -207,7 +214,8 @@ mod tests {
             if matches!(command.kind, Kind::Read(_)) {
                 assert!(!command.facts.flags.contains(Flags::WRITE), "{}", command.name());
             }
-            if command.is_write() {
+            // What a script writes its commands say.
+            if command.is_write() && !command.runs_script {
                 assert!(command.facts.flags.contains(Flags::WRITE), "{}", command.name());
             }
         }

@@ -226,6 +226,9 @@ impl Core {
         let Some(any) = router.first_shard() else {
             return self.answer_without_shards(connection, command, run, args);
         };
+        if command.runs_script {
+            return self.run_script(connection, command, any, args);
+        }
         if let Some(waits) = command.waits {
             return self.begin_wait(connection, command, waits, run, args);
         }
@@ -313,8 +316,22 @@ impl Core {
         mode: Mode,
         args: Args<'_>,
     ) {
+        self.run_step_on(connection, shard, (command, command.id), run, mode, args);
+    }
+
+    /// Runs a command, or the one step of the command `asked`, on the one shard it concerns.
+    pub(super) fn run_step_on(
+        &mut self,
+        connection: &mut Connection,
+        shard: ShardId,
+        (command, asked): (&'static Command, u16),
+        run: Run,
+        mode: Mode,
+        args: Args<'_>,
+    ) {
         let header = RequestHeader {
             seed: command.seed(),
+            asked,
             ..RequestHeader::new(connection.session.protocol, connection.session.db, command.id)
         };
         let silent = connection.session.reply_mode != ReplyMode::On;

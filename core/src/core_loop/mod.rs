@@ -41,6 +41,7 @@ mod replica_waits;
 mod replies;
 mod resume;
 mod room;
+mod scripts;
 mod session_calls;
 mod set_aside;
 mod sleep;

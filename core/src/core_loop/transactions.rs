@@ -326,9 +326,14 @@ impl Core {
         asked: u16,
         guard: Option<Guard>,
     ) {
+        let scripts = self.scripts_of(transaction, shard);
+        let mut steps = scripts.iter().peekable();
         let keyed: Vec<&[u8]> = (0..transaction.len())
             .filter(|index| !transaction.row(*index).is_of_session())
-            .map(|index| transaction.command(index))
+            .map(|index| match steps.next_if(|(place, _)| *place == index) {
+                Some((_, step)) => step,
+                None => transaction.command(index),
+            })
             .collect();
         let header = RequestHeader { asked, ..RequestHeader::new(connection.session.protocol, 0, STEP_EXEC) };
         let encode = |out: &mut Vec<u8>| transaction::encode(out, header, guard, keyed.into_iter());

@@ -5,6 +5,7 @@ mod clock;
 mod live_settings;
 mod orders;
 mod routes;
+mod scripts;
 mod shares;
 mod stats;
 mod stop;
@@ -14,6 +15,7 @@ pub use clock::Clock;
 pub use live_settings::{LiveSettings, Settings};
 pub use orders::Orders;
 pub use routes::{Leads, Routes};
+pub use scripts::Scripts;
 pub use shares::Shares;
 pub use stats::{CoreStats, Counter, Figure, Follower, GroupState, RateMeter, ShardStats, ShardTable};
 pub use stop::Stop;
@@ -77,6 +79,8 @@ pub struct Server {
     pub full_shards: AtomicUsize,
     /// Groups that take no requests: they are not open yet, follow another replica, or have failed.
     pub groups_away: AtomicUsize,
+    /// The scripts that clients may call by their digest.
+    pub scripts: Scripts,
     /// Asks all cores to stop.
     pub stop: Stop,
     /// The other nodes of the cluster, as the first core finds them.

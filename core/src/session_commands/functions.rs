@@ -10,7 +10,7 @@ use basalt_net::resp::Reply;
 use super::outcome::Ran;
 use super::{
     SessionContext, client, cluster, command, command_docs, command_keys, config, connection, info, pubsub, raft,
-    replication, server, transactions,
+    replication, script, server, transactions,
 };
 use crate::commands::cluster::facts as of_cluster;
 use crate::commands::cluster::newer_facts as newer_of_cluster;
@@ -19,6 +19,7 @@ use crate::commands::connection::newer_facts as newer;
 use crate::commands::facts::Facts;
 use crate::commands::pubsub::facts as of_pubsub;
 use crate::commands::raft::own_facts as of_raft;
+use crate::commands::scripts::facts as of_scripts;
 use crate::commands::server::facts as of_servers;
 use crate::commands::server::newer_facts as newer_of_servers;
 use crate::commands::server::own_facts as own;
@@ -73,6 +74,10 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_raft::RAFT_STATUS, raft::status),
     (&of_raft::RAFT_TRANSFER, raft::transfer),
     (&of_raft::RAFT_SNAPSHOT, raft::snapshot),
+    (&of_scripts::SCRIPT_EXISTS, script::exists),
+    (&of_scripts::SCRIPT_FLUSH, script::flush),
+    (&of_scripts::SCRIPT_KILL, script::kill),
+    (&of_scripts::SCRIPT_LOAD, script::load),
     (&of_pubsub::PUBLISH, pubsub::publish),
     (&of_pubsub::SPUBLISH, pubsub::spublish),
     (&of_pubsub::SUBSCRIBE, pubsub::subscribe),

@@ -104,12 +104,16 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     if let Some(bytes) = process::machine_memory() {
         fields.add_bytes("total_system_memory", bytes);
     }
+    // What scripts need while they run is bounded, and given back at their end.
     fields.add_bytes("used_memory_lua", 0);
-    add_zeros(fields, &["used_memory_vm_eval", "used_memory_scripts_eval", "number_of_cached_scripts"]);
+    let (script_count, script_bytes) = server.scripts.figures();
+    fields.add("used_memory_vm_eval", 0);
+    fields.add("used_memory_scripts_eval", script_bytes);
+    fields.add("number_of_cached_scripts", script_count);
     add_zeros(fields, &["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
     fields.add_bytes("used_memory_vm_total", 0);
     fields.add("used_memory_functions", 0);
-    fields.add_bytes("used_memory_scripts", 0);
+    fields.add_bytes("used_memory_scripts", script_bytes as u64);
     fields.add_bytes("maxmemory", 0);
     fields.add("maxmemory_policy", "noeviction");
     fields.add("allocator_frag_ratio", "1.00");

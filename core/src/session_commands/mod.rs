@@ -21,6 +21,7 @@ mod process;
 mod pubsub;
 mod raft;
 mod replication;
+mod script;
 mod server;
 #[cfg(test)]
 pub(crate) mod testing;

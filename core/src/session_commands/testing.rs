@@ -16,7 +16,7 @@ use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
-use crate::node::{Clock, CoreStats, GroupState, Orders, Routes, Server, Settings, ShardTable, Shares, Stop};
+use crate::node::{Clock, CoreStats, GroupState, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares, Stop};
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(super) struct Client {
@@ -49,6 +49,7 @@ impl Client {
             next_client_id: AtomicU64::new(1),
             client_count: AtomicUsize::new(0),
             full_shards: AtomicUsize::new(0),
+            scripts: Scripts::default(),
             groups_away: AtomicUsize::new(2),
             stop: Stop::new(StopRequest::default()),
             peers: Mutex::default(),

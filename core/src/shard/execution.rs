@@ -9,6 +9,7 @@ use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, 
 
 use super::cold::{ColdProgress, Deferral, NamesLooked, Views, changes_at_once, look_for_named};
 use super::open_batch::InFlight;
+use crate::commands::scripts::has_known_terms;
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
 };
@@ -21,6 +22,21 @@ use crate::node::{CoreStats, Server};
 /// The reply to a read that needs more from disk than is kept for one command.
 pub(crate) const TOO_MUCH_TO_KEEP: &[u8] =
     b"-ERR The read needs too much from disk at once, ask for less at a time\r\n";
+
+/// The text for who wants all or nothing of too much.
+const TOO_MUCH_FOR_TRIAL: &str =
+    "ERR the script was stopped and undone: it reads and writes more than a script may at once";
+
+/// The way a command is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TrialRun {
+    /// It changes rows as it goes.
+    Never,
+    /// On trial, or as it goes if it needs too much for that.
+    OrNot,
+    /// On trial always: it is undone if it needs too much, or wants to be.
+    OrUndone,
+}
 
 /// The outcome of a read that is run at once.
 #[derive(Debug)]
@@ -150,11 +166,19 @@ impl Execution<'_> {
         let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else {
             return self.run_step(command, bytes, out);
         };
-        let on_trial = self.tries && matches!(command.kind, Kind::Write(_)) && {
+        if command.is_undoable && !has_known_terms(&args) {
+            return Err(Failure::Undecodable);
+        }
+        let is_tried = self.tries && matches!(command.kind, Kind::Write(_)) && {
             let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
             !changes_at_once(&keyspace, command, &args)
         };
-        match self.call(handler, header, &args, on_trial, out) {
+        let trial = match (command.is_undoable, is_tried) {
+            (true, _) => TrialRun::OrUndone,
+            (false, true) => TrialRun::OrNot,
+            (false, false) => TrialRun::Never,
+        };
+        match self.call(handler, header, &args, trial, out) {
             // What it names is fetched all at once.
             Err(Failure::Cold(met)) => {
                 Err(Failure::Cold(self.named_cold(command, header, &args, bytes, names).unwrap_or(met)))
@@ -279,14 +303,14 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Calls a handler and writes its reply, or its error, to `out`. If that is `on_trial`, rows are changed once it has come to
+    /// Calls a handler and writes its reply, or its error, to `out`. If that is on `trial`, rows are changed once it has come to
     /// its end.
     fn call(
         &mut self,
         handler: Run,
         header: RequestHeader,
         args: Args<'_>,
-        on_trial: bool,
+        trial: TrialRun,
         out: &mut Vec<u8>,
     ) -> Result<(), Failure> {
         let mut reply = match self.only_small {
@@ -298,7 +322,14 @@ impl Execution<'_> {
         let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(header.asked)));
         let started = stats.and_then(|stats| stats.time.start());
         let call = Call { handler, header, args, now_ms: self.now_ms, string_bytes_max: self.string_bytes_max };
-        let tried = if on_trial { self.try_out(&call, &mut reply) } else { None };
+        let tried = match trial {
+            TrialRun::Never => None,
+            TrialRun::OrNot => self.try_out(&call, limits::TRIAL_BYTES_MAX, &mut reply),
+            TrialRun::OrUndone => {
+                let tried = self.try_out(&call, limits::SCRIPT_TRIAL_BYTES_MAX, &mut reply);
+                Some(tried.unwrap_or(Err(CommandError::Undone(TOO_MUCH_FOR_TRIAL.into()))))
+            }
+        };
         let outcome = tried.unwrap_or_else(|| {
             reply.truncate(mark);
             self.scratch.set_counts(counts);
@@ -347,13 +378,18 @@ impl Execution<'_> {
 
     /// Calls a handler on rows that are changed once it has come to its end. `None` if it reads and writes too much for that, and
     /// nothing is changed.
-    fn try_out(&mut self, call: &Call<'_>, reply: &mut Reply<'_>) -> Option<Result<(), CommandError>> {
+    fn try_out(
+        &mut self,
+        call: &Call<'_>,
+        bytes_max: usize,
+        reply: &mut Reply<'_>,
+    ) -> Option<Result<(), CommandError>> {
         let (mut versions, mut random) = (self.versions, self.random.clone());
-        let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
+        let mut trial = Trial::new(self.store, bytes_max);
         let outcome = call.run(&mut trial, self.scratch, &mut versions, &mut random, reply);
         let changes = trial.into_changes()?;
         // Other errors are replies; what was changed before them is changed everywhere.
-        if !matches!(outcome, Err(CommandError::Storage(_))) {
+        if self.applying && !matches!(outcome, Err(CommandError::Storage(_) | CommandError::Undone(_))) {
             self.store.commit(&changes);
             (self.versions, *self.random) = (versions, random);
         }
@@ -385,6 +421,28 @@ impl Call<'_> {
         let mut context = Context { keyspace, random, string_bytes_max: self.string_bytes_max };
         let outcome = (self.handler)(&mut context, self.args, reply);
         *versions = context.keyspace.versions();
+        outcome
+    }
+
+    /// As [`Call::run`]; rows are changed once the handler has come to its end, and not at all if that wants to be undone.
+    pub(super) fn run_or_undo(
+        &self,
+        rows: &mut dyn Rows,
+        scratch: &mut Scratch,
+        versions: &mut VersionSource,
+        random: &mut Random,
+        reply: &mut Reply<'_>,
+    ) -> Result<(), CommandError> {
+        let (mut own_versions, mut own_random) = (*versions, random.clone());
+        let mut trial = Trial::new(&*rows, limits::SCRIPT_TRIAL_BYTES_MAX);
+        let outcome = self.run(&mut trial, scratch, &mut own_versions, &mut own_random, reply);
+        let Some(changes) = trial.into_changes() else {
+            return Err(CommandError::Undone(TOO_MUCH_FOR_TRIAL.into()));
+        };
+        if !matches!(outcome, Err(CommandError::Storage(_) | CommandError::Undone(_))) {
+            changes.make_on(rows);
+            (*versions, *random) = (own_versions, own_random);
+        }
         outcome
     }
 }
@@ -448,7 +506,10 @@ impl ShardMachine {
         now_ms: u64,
         out: &mut Vec<u8>,
     ) -> ReadOutcome {
-        match self.reading(now_ms, |execution| execution.call(handler, header, args, false, out)) {
+        // What only reads is tried as well if it may be undone: a trial bounds what it reads.
+        let is_undoable = table::by_id(header.command).is_some_and(|command| command.is_undoable);
+        let trial = if is_undoable { TrialRun::OrUndone } else { TrialRun::Never };
+        match self.reading(now_ms, |execution| execution.call(handler, header, args, trial, out)) {
             Err(Failure::Cold(read)) => ReadOutcome::Cold(read),
             Err(Failure::Piecemeal) => ReadOutcome::Piecemeal,
             _ => ReadOutcome::Done,

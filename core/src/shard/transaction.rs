@@ -10,6 +10,7 @@ use basalt_storage::{ColdRead, Error as StorageError, Rows, Trial};
 
 use super::cold::note_named;
 use super::execution::{Call, Execution, Failure};
+use crate::commands::scripts::has_known_terms;
 use crate::commands::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 use crate::commands::{
     Command, CommandError, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
@@ -39,6 +40,9 @@ impl<'a> Member<'a> {
         let command = table::by_id(header.command)?;
         args[0] = command.name().as_bytes();
         let (Kind::Read(run) | Kind::Write(run)) = command.kind else { return None };
+        if command.is_undoable && !has_known_terms(&args) {
+            return None;
+        }
         Some(Member { header, command, run, args })
     }
 }
@@ -84,7 +88,10 @@ impl Members<'_> {
                 now_ms: self.now_ms,
                 string_bytes_max: self.string_bytes_max,
             };
-            let outcome = call.run(rows, scratch, versions, random, &mut reply);
+            let outcome = match member.command.is_undoable {
+                true => call.run_or_undo(rows, scratch, versions, random, &mut reply),
+                false => call.run(rows, scratch, versions, random, &mut reply),
+            };
             if let (Some(stats), Some(started)) = (stats, started) {
                 stats.time.stop(started);
             }

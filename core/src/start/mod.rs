@@ -36,7 +36,9 @@ use crate::core_loop::{self, SyncPlacement};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
-use crate::node::{Background, Clock, CoreStats, Order, Orders, Routes, Server, Settings, ShardTable, Shares, Stop};
+use crate::node::{
+    Background, Clock, CoreStats, Order, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares, Stop,
+};
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
 
@@ -232,6 +234,7 @@ pub(crate) fn make_server(
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),
         full_shards: AtomicUsize::new(0),
+        scripts: Scripts::default(),
         stop: Stop::new(stop),
         peers: Mutex::default(),
         late_answers: SegQueue::new(),

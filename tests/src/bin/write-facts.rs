@@ -233,6 +233,7 @@ fn group(name: &str) -> &'static str {
         "hyperloglog" => "Group::Hyperloglog",
         "list" => "Group::List",
         "pubsub" => "Group::Pubsub",
+        "scripting" => "Group::Scripting",
         "server" => "Group::Server",
         "set" => "Group::Set",
         "sorted-set" => "Group::SortedSet",

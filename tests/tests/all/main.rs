@@ -38,6 +38,7 @@ mod pubsub;
 mod replicas;
 mod replies;
 mod rust_client;
+mod scripts;
 mod shared_log;
 mod slow_down;
 mod stall;

@@ -1,0 +1,181 @@
+//! The shard as a script sees it: it runs commands on the rows that the script's own step runs on.
+
+use basalt_lua::{Called, Host};
+use basalt_net::resp::{Protocol, Reply};
+use basalt_storage::DATABASE_COUNT;
+
+use super::Terms;
+use crate::commands::facts::Flags;
+use crate::commands::{
+    Args, Command, CommandError, Context, CopyOptions, Kind, MultiShard, Run, Scatter, parse_i64, reply_help, table,
+};
+use crate::limits;
+
+/// The reply to a script whose command replies more than the script may have, or can pay for.
+const TOO_LARGE: &str = "ERR the script was stopped and undone: a command of it has a reply that is too large";
+/// The reply to a script that came behind others in its batch which have made very many collections.
+const NO_VERSIONS: &str =
+    "BUSY the script was stopped and undone: too many collections are made by the scripts of one batch, try again";
+
+/// Redis' word for commands that scripts may not run.
+const NOT_ALLOWED: &str = "This Redis command is not allowed from script";
+/// Redis' word for a key that is elsewhere.
+const NOT_LOCAL: &str = "Script attempted to access a non local key in a cluster node";
+/// There is no word of Redis for this: it has one shard.
+const ALL_SHARDS: &str = "This command concerns the keys of all shards, and a script has those of one";
+
+/// Runs a script's commands on one shard.
+pub(super) struct ShardHost<'a, 'rows> {
+    pub(super) context: &'a mut Context<'rows>,
+    pub(super) terms: &'a Terms,
+    /// The reason that the script was stopped.
+    pub(super) stopped: Option<CommandError>,
+    /// True while a command runs, and for good if it has panicked.
+    pub(super) is_running: bool,
+}
+
+impl ShardHost<'_, '_> {
+    /// The reason that a command is not run, in Redis' order and words.
+    fn why_not(&self, command: &Command, args: Args<'_>) -> Option<&'static str> {
+        let flags = command.facts.flags;
+        if flags.contains(Flags::NOSCRIPT) {
+            return Some(NOT_ALLOWED);
+        }
+        if flags.contains(Flags::WRITE) && self.terms.is_read_only {
+            return Some("Write commands are not allowed from read-only scripts.");
+        }
+        if command.keys(args).any(|key| !self.terms.reach.has(args[key])) {
+            return Some(NOT_LOCAL);
+        }
+        let is_copy = matches!(command.scatter, Scatter::MultiShard(MultiShard::Copy));
+        let db = self.context.keyspace.db();
+        let leaves = |options: CopyOptions| options.db != db;
+        if self.terms.in_cluster && is_copy && CopyOptions::read(args, db).is_ok_and(leaves) {
+            return Some("Copying to another database is not allowed in cluster mode");
+        }
+        let is_of_all = match command.scatter {
+            Scatter::AllShards { .. } => true,
+            Scatter::MultiShard(steps) => matches!(steps, MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey),
+            Scatter::Keys | Scatter::Split { .. } | Scatter::None => false,
+        };
+        (is_of_all && self.terms.reach != super::Reach::All).then_some(ALL_SHARDS)
+    }
+
+    fn run(&mut self, run: Run, args: Args<'_>, shape: (Protocol, usize), out: &mut Vec<u8>) -> Called {
+        let (protocol, bytes_max) = shape;
+        out.clear();
+        // A bound that does not follow from this node's memory: whether a script goes on must not.
+        let mut reply = Reply::strictly_bounded(out, protocol, bytes_max);
+        self.is_running = true;
+        let outcome = run(self.context, args, &mut reply);
+        self.is_running = false;
+        match outcome {
+            Ok(()) if reply.is_over() => self.stop(CommandError::Undone(TOO_LARGE.into())),
+            Ok(()) => Called::Replied,
+            Err(error @ CommandError::Storage(_)) => self.stop(error),
+            Err(CommandError::Piecemeal) => self.run_by_key(run, args, shape, out),
+            Err(error) => {
+                reply.truncate(0);
+                reply.error_display(&error);
+                Called::Replied
+            }
+        }
+    }
+
+    /// Runs an MGET whose reply is too large to be made in one go for a client: key by key, for the script is one moment.
+    fn run_by_key(&mut self, run: Run, args: Args<'_>, shape: (Protocol, usize), out: &mut Vec<u8>) -> Called {
+        let (protocol, bytes_max) = shape;
+        let mut all = Vec::new();
+        Reply::new(&mut all, protocol).array(args.len() - 1);
+        for key in &args[1..] {
+            if let stopped @ (Called::Stop | Called::Refused(_) | Called::TooLong) =
+                self.run(run, &[args[0], key], shape, out)
+            {
+                return stopped;
+            }
+            all.extend_from_slice(out.strip_prefix(b"*1\r\n").unwrap_or(out));
+            if all.len() > bytes_max {
+                return self.stop(CommandError::Undone(TOO_LARGE.into()));
+            }
+        }
+        *out = all;
+        Called::Replied
+    }
+
+    fn stop(&mut self, error: CommandError) -> Called {
+        self.stopped = Some(error);
+        Called::Stop
+    }
+
+    /// Runs a command that needs neither keys nor a connection; the others of the connection and the node are none of a script's.
+    fn run_without_keys(&mut self, name: &str, args: Args<'_>, protocol: Protocol, out: &mut Vec<u8>) -> Called {
+        out.clear();
+        let mut reply = Reply::new(out, protocol);
+        match (name, args) {
+            ("ping", [_]) => reply.simple("PONG"),
+            ("ping", [_, text]) | ("echo", [_, text]) => reply.bulk(text),
+            ("ping", _) => reply.error("ERR wrong number of arguments for 'ping' command"),
+            // The time of the entry, as for every command of the script.
+            ("time", _) => {
+                let now_ms = self.context.keyspace.now_ms();
+                reply.array(2);
+                reply.bulk_display(now_ms / 1000);
+                reply.bulk_display(now_ms % 1000 * 1000);
+            }
+            ("select", [_, db]) => match parse_i64(db) {
+                Ok(1..) if self.terms.in_cluster => reply.error("ERR SELECT is not allowed in cluster mode"),
+                Ok(db) if (0..DATABASE_COUNT as i64).contains(&db) => {
+                    self.context.keyspace.select(db as u8);
+                    reply.ok();
+                }
+                Ok(_) => reply.error("ERR DB index is out of range"),
+                Err(error) => reply.error_display(&error),
+            },
+            _ => return Called::Refused(NOT_ALLOWED.to_owned()),
+        }
+        Called::Replied
+    }
+}
+
+impl Host for ShardHost<'_, '_> {
+    fn call(&mut self, args: &[&[u8]], is_resp3: bool, bytes_max: usize, reply: &mut Vec<u8>) -> Called {
+        let protocol = if is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
+        let Some(command) = table::called(args) else {
+            return Called::Refused("Unknown Redis command called from script".to_owned());
+        };
+        if command.check_arity(args).is_err() {
+            return Called::Refused("Wrong number of args calling Redis command from script".to_owned());
+        }
+        if let Some(reason) = self.why_not(command, args) {
+            return Called::Refused(reason.to_owned());
+        }
+        match command.kind {
+            Kind::Write(_) if self.context.keyspace.versions().left() < limits::VERSIONS_BEHIND_SCRIPTS => {
+                self.stop(CommandError::Undone(NO_VERSIONS.into()))
+            }
+            Kind::Read(run) | Kind::Write(run) => {
+                self.run(run, args, (protocol, bytes_max.min(limits::SCRIPT_REPLY_BYTES_MAX)), reply)
+            }
+            Kind::Transaction | Kind::Watch | Kind::Unwatch => Called::Refused(NOT_ALLOWED.to_owned()),
+            Kind::Session => self.run_without_keys(command.name(), args, protocol, reply),
+            Kind::Help(lines) => {
+                reply.clear();
+                reply_help(command, lines, &mut Reply::new(reply, protocol));
+                Called::Replied
+            }
+        }
+    }
+
+    fn has_command(&mut self, args: &[&[u8]]) -> bool {
+        table::called(args).is_some()
+    }
+
+    fn log(&mut self, level: u8, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
+        match level {
+            0 => tracing::debug!(script = %text, "a script says"),
+            1 | 2 => tracing::info!(script = %text, "a script says"),
+            _ => tracing::warn!(script = %text, "a script says"),
+        }
+    }
+}

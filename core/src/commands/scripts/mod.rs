@@ -1,0 +1,13 @@
+//! Commands that run scripts, and what scripts run.
+//!
+//! A call of EVAL becomes a step ([`table`]): the script's text, what is fixed when it joins a batch ([`Terms`]), its keys and its
+//! arguments. So an entry says all that running it depends on, and a replica needs no script that it has been told before.
+
+mod eval;
+pub mod facts;
+mod host;
+pub mod table;
+mod terms;
+
+pub use eval::{Call, NO_SCRIPT, check, is_only_reading, read_call};
+pub use terms::{Reach, Terms, has_known_terms};

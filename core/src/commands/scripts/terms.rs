@@ -1,0 +1,143 @@
+//! The first argument of a script's step: what it may do.
+
+use basalt_storage::keyspace::{SLOT_COUNT, Slot};
+
+/// The version of what follows, and of what running a script does.
+const VERSION: u8 = 1;
+const READ_ONLY: u8 = 0x01;
+const ALL_KEYS: u8 = 0x02;
+const IN_CLUSTER: u8 = 0x04;
+
+/// Keys that a script may access: those of its shard, when the step was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// All keys: there is one shard.
+    All,
+    /// Those of slots from the first to the last of each pair.
+    Slots(Vec<(u16, u16)>),
+}
+
+impl Reach {
+    /// The keys of the slots for which `is_in`.
+    pub fn of_slots(is_in: impl Fn(Slot) -> bool) -> Reach {
+        let mut ranges: Vec<(u16, u16)> = Vec::new();
+        for slot in (0..SLOT_COUNT).filter(|slot| is_in(Slot::new(*slot))) {
+            match ranges.last_mut() {
+                Some((_, last)) if *last + 1 == slot => *last = slot,
+                _ => ranges.push((slot, slot)),
+            }
+        }
+        Reach::Slots(ranges)
+    }
+
+    /// Returns whether `key` is one of them.
+    pub fn has(&self, key: &[u8]) -> bool {
+        match self {
+            Reach::All => true,
+            Reach::Slots(ranges) => {
+                let slot = Slot::of(key).index();
+                ranges.iter().any(|(first, last)| (*first..=*last).contains(&slot))
+            }
+        }
+    }
+}
+
+/// The terms on which a script runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Terms {
+    /// True if it may not write.
+    pub is_read_only: bool,
+    /// True if it was called on a node in a cluster, which has one database.
+    pub in_cluster: bool,
+    /// Keys that it may access.
+    pub reach: Reach,
+    /// Work that it may do: instructions, about.
+    pub work: u64,
+}
+
+impl Terms {
+    /// Writes them as bytes: `[version u8 = 1][flags u8][work u64 LE]{[first slot u16 LE][last slot u16 LE]}…`.
+    pub fn encode(&self) -> Vec<u8> {
+        let cluster = if self.in_cluster { IN_CLUSTER } else { 0 };
+        let mut out = vec![VERSION, cluster | if self.is_read_only { READ_ONLY } else { 0 }];
+        out.extend_from_slice(&self.work.to_le_bytes());
+        match &self.reach {
+            Reach::All => out[1] |= ALL_KEYS,
+            Reach::Slots(ranges) => {
+                for (first, last) in ranges {
+                    out.extend_from_slice(&first.to_le_bytes());
+                    out.extend_from_slice(&last.to_le_bytes());
+                }
+            }
+        }
+        out
+    }
+
+    /// Reads what [`Terms::encode`] wrote; `None` if it is of another version.
+    pub fn decode(bytes: &[u8]) -> Option<Terms> {
+        let (&[version, flags], rest) = bytes.split_first_chunk()?;
+        let (work, rest) = rest.split_first_chunk()?;
+        if version != VERSION || flags & !(READ_ONLY | ALL_KEYS | IN_CLUSTER) != 0 {
+            return None;
+        }
+        let (ranges, rest) = rest.as_chunks::<4>();
+        let ranges = ranges.iter().map(|&[a, b, c, d]| (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])));
+        let reach = if flags & ALL_KEYS != 0 { Reach::All } else { Reach::Slots(ranges.collect()) };
+        rest.is_empty().then_some(Terms {
+            is_read_only: flags & READ_ONLY != 0,
+            in_cluster: flags & IN_CLUSTER != 0,
+            reach,
+            work: u64::from_le_bytes(*work),
+        })
+    }
+}
+
+/// Returns whether this version of the program knows the terms of a step. What it does not know it must not run in another way.
+pub fn has_known_terms(args: &[&[u8]]) -> bool {
+    args.get(1).is_some_and(|terms| Terms::decode(terms).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn terms_round_trip_and_others_are_refused() {
+        for reach in [Reach::All, Reach::Slots(vec![]), Reach::Slots(vec![(0, 5), (7, 16_383)])] {
+            for is_read_only in [false, true] {
+                let terms =
+                    Terms { is_read_only, in_cluster: !is_read_only, reach: reach.clone(), work: 0x0102_0304_0506 };
+                let bytes = terms.encode();
+                assert_eq!(Terms::decode(&bytes), Some(terms));
+                for length in 0..10 {
+                    assert_eq!(Terms::decode(&bytes[..length]), None, "{length} bytes");
+                }
+                let mut other = bytes.clone();
+                other[0] = 2;
+                assert_eq!(Terms::decode(&other), None);
+                other = bytes.clone();
+                other[1] |= 0x80;
+                assert_eq!(Terms::decode(&other), None);
+                other = bytes;
+                other.push(0);
+                assert_eq!(Terms::decode(&other), None);
+            }
+        }
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let reach = Reach::Slots(vec![(1, 0x0203)]);
+        let terms = Terms { is_read_only: true, in_cluster: true, reach, work: 7 };
+        assert_eq!(terms.encode(), [1, 5, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 3, 2]);
+    }
+
+    #[test]
+    fn keys_are_reached_by_their_slots() {
+        let slot = Slot::of(b"key").index();
+        let reach = Reach::of_slots(|other| other.index() != slot);
+        assert_eq!(reach, Reach::Slots(vec![(0, slot - 1), (slot + 1, SLOT_COUNT - 1)]));
+        assert!(!reach.has(b"key") && reach.has(b"other") && !reach.has(b"{key}x"));
+        assert!(Reach::All.has(b"key") && !Reach::Slots(vec![]).has(b"key"));
+    }
+}

@@ -1,0 +1,158 @@
+//! Calls of scripts, on their way from a connection to the shard of their keys.
+
+use std::sync::Arc;
+
+use basalt_lua::{SCRIPT_WORK_MAX, digest};
+use basalt_storage::keyspace::Slot;
+use smallvec::SmallVec;
+
+use super::core::Core;
+use crate::clients::{Connection, Transaction};
+use crate::commands::scripts::{self, Call, Reach, Terms};
+use crate::commands::{Args, Command, CommandError, Kind, table};
+use crate::entry::request::{self, ArgList, Mode, RequestHeader};
+use crate::ids::ShardId;
+
+/// The reply to a script that makes its transaction too long.
+const TOO_LONG_TEXTS: CommandError =
+    CommandError::text("ERR the scripts of the transaction have more bytes than client-query-buffer-limit");
+
+/// Digits of a SHA1.
+const DIGEST_DIGITS: usize = 40;
+
+/// The step that a call of EVAL or its like becomes.
+struct Step {
+    shard: ShardId,
+    command: &'static Command,
+    terms: Vec<u8>,
+    text: Arc<[u8]>,
+}
+
+impl Step {
+    /// The step's arguments, its name included, for a call with these.
+    fn words<'a>(&'a self, args: Args<'a>) -> SmallVec<[&'a [u8]; 8]> {
+        let mut words: SmallVec<[&[u8]; 8]> = SmallVec::new();
+        words.extend([self.command.name().as_bytes(), &self.terms, &self.text]);
+        words.extend_from_slice(&args[2..]);
+        words
+    }
+}
+
+impl Core {
+    /// Makes of a call of EVAL and its like the step that its shard runs.
+    pub(super) fn run_script(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        any: ShardId,
+        args: Args<'_>,
+    ) {
+        let step = match self.script_step(command, args, any, SCRIPT_WORK_MAX) {
+            Ok(step) => step,
+            Err(error) => return self.fail(connection, command.id, &error),
+        };
+        let (run, mode) = match step.command.kind {
+            Kind::Read(run) if connection.ordered_unanswered == 0 => (run, Mode::Read),
+            Kind::Read(run) => (run, Mode::ReadInOrder),
+            Kind::Write(run) => (run, Mode::Write),
+            _ => unreachable!("a step runs on a shard"),
+        };
+        self.run_step_on(connection, step.shard, (step.command, command.id), run, mode, &step.words(args));
+    }
+
+    /// The steps that stand for the scripts of a transaction in `shard`: places of its commands, and what is sent instead. They
+    /// have the work of one script together, so that none of them holds a core for longer.
+    pub(super) fn scripts_of(&mut self, transaction: &Transaction, shard: ShardId) -> Vec<(usize, Vec<u8>)> {
+        let places: Vec<usize> = (0..transaction.len()).filter(|index| transaction.row(*index).runs_script).collect();
+        let work = SCRIPT_WORK_MAX / places.len().max(1) as u64;
+        let mut bytes_left = self.live.query_bytes_max;
+        let mut steps = Vec::with_capacity(places.len());
+        for place in places {
+            let command = transaction.row(place);
+            let mut args = ArgList::new();
+            args.push(command.name().as_bytes());
+            let asked = request::decode(transaction.command(place), &mut args).expect("it was encoded by this core");
+            let step = match self.script_step(command, &args, shard, work) {
+                Ok(step) if step.text.len() > bytes_left => Err(TOO_LONG_TEXTS),
+                step => step,
+            };
+            let mut bytes = Vec::new();
+            match step {
+                Ok(step) => {
+                    bytes_left -= step.text.len();
+                    let header = RequestHeader { command: step.command.id, seed: step.command.seed(), ..asked };
+                    request::encode(&mut bytes, header, step.words(&args)[1..].iter().copied());
+                }
+                Err(error) => {
+                    let header = RequestHeader { command: table::STEP_REFUSE, ..asked };
+                    request::encode(&mut bytes, header, [error.to_string().as_bytes()].into_iter());
+                }
+            }
+            steps.push((place, bytes));
+        }
+        steps
+    }
+
+    fn script_step(
+        &mut self,
+        command: &Command,
+        args: Args<'_>,
+        any: ShardId,
+        work: u64,
+    ) -> Result<Step, CommandError> {
+        let is_by_digest = command.name().starts_with("evalsha");
+        if is_by_digest && args[1].len() != DIGEST_DIGITS {
+            return Err(scripts::NO_SCRIPT);
+        }
+        let Call { keys, .. } = scripts::read_call(args)?;
+        let text = if is_by_digest {
+            let digest = String::from_utf8_lossy(args[1]).to_ascii_lowercase();
+            self.server.scripts.get(&digest).ok_or(scripts::NO_SCRIPT)?
+        } else {
+            self.learn_script(args[1])?;
+            args[1].into()
+        };
+        let in_cluster = self.routing.cluster.is_some();
+        let is_read_only = scripts::is_only_reading(&text, matches!(command.kind, Kind::Read(_)), in_cluster)?;
+        let (shard, reach) = self.place_script(keys, any)?;
+        let terms = Terms { is_read_only, in_cluster, reach, work }.encode();
+        let id = if is_read_only { table::STEP_SCRIPT_RO } else { table::STEP_SCRIPT };
+        let command = table::by_id(id).expect("the step is in the table");
+        Ok(Step { shard, command, terms, text })
+    }
+
+    /// Keeps a script for who calls it by its digest, once it is known that it can be compiled.
+    fn learn_script(&mut self, text: &[u8]) -> Result<(), CommandError> {
+        let name = digest(text);
+        if self.server.scripts.get(&name).is_none() {
+            scripts::check(text)?;
+            self.server.scripts.add(name, text);
+        }
+        Ok(())
+    }
+
+    /// The shard that runs a script with these keys, and the keys that it may access there.
+    fn place_script(&self, keys: Args<'_>, any: ShardId) -> Result<(ShardId, Reach), CommandError> {
+        let router = &self.routing.router;
+        let shard = keys.first().map_or(any, |key| router.shard_of(key));
+        if self.routing.cluster.is_some() {
+            // Keys of one slot, as was looked at before; another one may be elsewhere tomorrow.
+            let reach = match keys.first() {
+                Some(key) => {
+                    let slot = Slot::of(key).index();
+                    Reach::Slots(vec![(slot, slot)])
+                }
+                None => Reach::of_slots(|slot| router.shard_of_slot(slot) == Some(shard)),
+            };
+            return Ok((shard, reach));
+        }
+        if router.is_whole() {
+            return Ok((shard, Reach::All));
+        }
+        if keys.iter().any(|key| router.shard_of(key) != shard) {
+            return Err(CommandError::CROSS_SHARD);
+        }
+        let slots = router.slots_of(shard);
+        Ok((shard, Reach::Slots(vec![(slots.start, slots.end - 1)])))
+    }
+}
