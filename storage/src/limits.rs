@@ -32,6 +32,14 @@ pub(crate) const ACKNOWLEDGED_MAX: u32 = 64;
 /// Bits of a version that count the collections created by one log entry (`keyspace/version.rs`): a million of them.
 pub(crate) const VERSION_COUNTER_BITS: u32 = 20;
 
+/// Work of a row that is looked for, is visited by a scan, or is changed on trial (`cold/trial.rs`), in units of some ten
+/// nanoseconds, and bytes of rows for one unit: of what is read every byte may be looked at. Whoever bounds what a command does
+/// counts it, so that replicas must have the same.
+pub(crate) const ROW_READ_WORK: u64 = 40;
+pub(crate) const ROW_VISIT_WORK: u64 = 15;
+pub(crate) const ROW_CHANGE_WORK: u64 = 40;
+pub(crate) const ROW_BYTES_PER_WORK: u64 = 8;
+
 /// Bytes of a key that is carried from one shard to another, serialized (`keyspace/whole_key.rs`): it has to fit one entry. Larger
 /// ones are refused.
 pub const SERIALIZED_BYTES_MAX: usize = 32 << 20;

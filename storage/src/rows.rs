@@ -106,6 +106,12 @@ pub trait Rows {
     /// Visits the rows between `lower` and `upper` in `direction` until `visit` breaks.
     fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()>;
 
+    /// The work that reads and changes have been so far, where it is counted, which is on a [`Trial`](crate::Trial): one unit is
+    /// some ten nanoseconds. It follows from the rows alone, so it is the same on every replica.
+    fn work(&self) -> u64 {
+        0
+    }
+
     /// The shard's counters.
     fn counters(&self) -> &Counters;
 

@@ -11,7 +11,7 @@ use std::ops::{Bound, ControlFlow};
 use crate::cold_read::Direction;
 use crate::memtable::{Cursor, Found, Memtable};
 use crate::rows::{Counters, Row, Rows, Visit};
-use crate::{Error, Result};
+use crate::{Error, Result, limits};
 
 /// Rows of a store with changes beside them, which go when this does unless they are taken. Reads fail with
 /// [`Error::TrialTooLarge`] once too much was read and written.
@@ -20,6 +20,7 @@ pub struct Trial<'a> {
     changed: Memtable,
     counters: Counters,
     bytes_left: Cell<usize>,
+    work: Cell<u64>,
 }
 
 /// Changes made on trial, to be [committed](crate::Store::commit).
@@ -47,7 +48,7 @@ impl<'a> Trial<'a> {
     /// A trial on `rows`, unchanged so far, that may read and write about `bytes_max`.
     pub fn new(rows: &'a dyn Rows, bytes_max: usize) -> Trial<'a> {
         let bytes_left = Cell::new(bytes_max);
-        Trial { rows, changed: Memtable::default(), counters: rows.counters().clone(), bytes_left }
+        Trial { rows, changed: Memtable::default(), counters: rows.counters().clone(), bytes_left, work: Cell::new(0) }
     }
 
     /// Returns the changes; `None` if they were too many: then some are missing.
@@ -56,8 +57,18 @@ impl<'a> Trial<'a> {
         Some(Changes { rows: self.changed, counters: self.counters })
     }
 
-    fn use_up(&self, row: &[u8], value: &[u8]) {
+    fn use_up(&self, row: &[u8], value: &[u8], work: u64) {
+        self.use_bytes(row, value);
+        self.count(row, value, work);
+    }
+
+    fn use_bytes(&self, row: &[u8], value: &[u8]) {
         self.bytes_left.set(self.bytes_left.get().saturating_sub(row.len() + value.len()));
+    }
+
+    fn count(&self, row: &[u8], value: &[u8], work: u64) {
+        let bytes = (row.len() + value.len()) as u64;
+        self.work.set(self.work.get().saturating_add(work + bytes / limits::ROW_BYTES_PER_WORK));
     }
 
     fn check(&self) -> Result<()> {
@@ -99,7 +110,7 @@ impl Rows for Trial<'_> {
             Found::Deleted => None,
             Found::Unknown => self.rows.get(key)?,
         };
-        self.use_up(key, row.as_deref().unwrap_or_default());
+        self.use_up(key, row.as_deref().unwrap_or_default(), limits::ROW_READ_WORK);
         Ok(row)
     }
 
@@ -113,24 +124,30 @@ impl Rows for Trial<'_> {
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
         if self.check().is_ok() {
-            self.use_up(key, value);
+            self.use_up(key, value, limits::ROW_CHANGE_WORK);
             self.changed.put(key, value);
         }
     }
 
     fn delete(&mut self, key: &[u8]) {
         if self.check().is_ok() {
-            self.use_up(key, &[]);
+            self.use_up(key, &[], limits::ROW_CHANGE_WORK);
             self.changed.delete(key, true);
         }
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.use_up(from, to, limits::ROW_CHANGE_WORK);
         self.changed.delete_range(from, to, true);
     }
 
     fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {
         self.check()?;
+        self.work.set(self.work.get().saturating_add(limits::ROW_READ_WORK));
+        let visit: Visit<'_> = &mut |key, value| {
+            self.count(key, value, limits::ROW_VISIT_WORK);
+            visit(key, value)
+        };
         let mut changed = self.changed.cursor(lower, upper, direction);
         let mut flow = ControlFlow::Continue(());
         self.rows.scan(lower, upper, direction, &mut |key, value| {
@@ -139,8 +156,10 @@ impl Rows for Trial<'_> {
             // A changed row is visited before the next one; a deleted one is not at all.
             if flow.is_continue() && !is_changed && self.changed.tombstones().covering(key).is_none() {
                 flow = visit(key, value);
+            } else {
+                self.count(key, &[], limits::ROW_VISIT_WORK);
             }
-            self.use_up(key, value);
+            self.use_bytes(key, value);
             if self.bytes_left.get() == 0 { ControlFlow::Break(()) } else { flow }
         })?;
         if flow.is_continue() {
@@ -148,6 +167,10 @@ impl Rows for Trial<'_> {
             let _ = visit_changed_before(&mut changed, None, direction, visit);
         }
         Ok(())
+    }
+
+    fn work(&self) -> u64 {
+        self.work.get()
     }
 
     fn counters(&self) -> &Counters {
@@ -278,5 +301,32 @@ mod tests {
         assert!(trial.get(&[1]).is_ok());
         assert!(matches!(trial.get(&[1]), Err(Error::TrialTooLarge)));
         assert_eq!(scan_all(&trial), (0, true));
+    }
+
+    #[test]
+    fn it_counts_what_is_read_and_changed_and_visited_again() {
+        let mut rows = MemoryRows::default();
+        (0..10u8).for_each(|number| rows.put(&[number], &[0; 79]));
+        let mut trial = Trial::new(&rows, usize::MAX);
+        let mut last = 0;
+        let mut grown = |trial: &Trial<'_>| {
+            let by = trial.work() - last;
+            last = trial.work();
+            by
+        };
+        let _ = trial.get(&[1]);
+        assert_eq!(grown(&trial), limits::ROW_READ_WORK + 10);
+        let _ = trial.get(&[99]);
+        assert_eq!(grown(&trial), limits::ROW_READ_WORK);
+        trial.put(b"key", &[0; 77]);
+        assert_eq!(grown(&trial), limits::ROW_CHANGE_WORK + 10);
+        (0..100u8).for_each(|number| trial.put(&[1, number], &[0; 78]));
+        grown(&trial);
+        for _ in 0..2 {
+            let all = Bound::Unbounded;
+            let _ = trial.scan(all, all, Direction::Forward, &mut |_, _| ControlFlow::Continue(()));
+            // Rows that were changed on trial are visited for the same price as those that were not.
+            assert!(grown(&trial) >= 111 * (limits::ROW_VISIT_WORK + 9));
+        }
     }
 }

@@ -63,6 +63,11 @@ impl<'a> Keyspace<'a> {
         self.now_ms
     }
 
+    /// The work that its rows have been so far, see [`Rows::work`].
+    pub fn work(&self) -> u64 {
+        self.rows.work()
+    }
+
     /// The source of versions as it stands, to go on with in the next keyspace of the same log entry.
     pub fn versions(&self) -> VersionSource {
         self.versions

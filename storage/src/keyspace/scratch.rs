@@ -40,6 +40,16 @@ impl Scratch {
         self.counts.set(counts);
     }
 
+    /// The earliest deadline as it stands, for [`Scratch::set_earliest_deadline_ms`].
+    pub fn earliest_deadline_ms(&self) -> Option<u64> {
+        self.earliest_deadline_ms
+    }
+
+    /// Sets the earliest deadline: back to what it was before a command that is undone.
+    pub fn set_earliest_deadline_ms(&mut self, deadline_ms: Option<u64>) {
+        self.earliest_deadline_ms = deadline_ms;
+    }
+
     /// The earliest deadline that a key got since this was asked last, if any did: a sweep that is beyond it must go back.
     pub fn take_earliest_deadline_ms(&mut self) -> Option<u64> {
         self.earliest_deadline_ms.take()
