@@ -186,7 +186,21 @@ pub const FETCHED_BYTES_MAX: usize = 16 << 10;
 /// call make their own drop each other.
 pub const CACHED_SCRIPTS_MAX: usize = 10_000;
 
-/// Bytes of those scripts. Texts have a few kilobytes.
+/// Work of the scripts in one batch, by their budgets, at which its shard takes nothing but plain reads until it is proposed: one
+/// batch is applied in one go but for turns of its core in between, and whoever writes to its shard waits for that.
+pub const BATCH_SCRIPT_WORK_MAX: u64 = 16 * basalt_lua::SCRIPT_WORK_MAX;
+
+/// Time after which a core that runs scripts goes on with something else: between two of a batch, and between two commands of a
+/// connection. As long as one script may take.
+pub const SCRIPTS_TURN: Duration = Duration::from_millis(10);
+
+/// Scripts of one transaction: the libraries are copied for each, some microseconds.
+pub const TRANSACTION_SCRIPTS_MAX: usize = 1000;
+
+/// Bytes of their texts together, which stand in the entry whatever the client has sent: as many as one script may have.
+pub const TRANSACTION_SCRIPT_BYTES_MAX: usize = basalt_lua::INPUT_BYTES_MAX;
+
+/// Bytes of those scripts that are kept. Texts have a few kilobytes.
 pub const CACHED_SCRIPT_BYTES_MAX: usize = 16 << 20;
 
 // --- node: LiveSettings ------------------------------------------------------------------------------------------------------
@@ -430,6 +444,18 @@ pub const COPIED_NAMES_AT_ONCE: usize = 1000;
 
 /// Steps one match of a pattern may take; beyond them it is taken as not matching, so that `*a*a*a*…` cannot hold a core.
 pub const GLOB_STEPS_MAX: u32 = 1_000_000;
+
+/// Pairs of bytes that LCS compares for one unit of a script's work: it is a part of what a batch means.
+pub const LCS_CELLS_PER_WORK: u64 = 4;
+
+/// Work of a key that a walk over all keys visits, in units of a script's work: it is a part of what a batch means.
+pub const WALKED_KEY_WORK: u64 = 40;
+
+/// Work of a random key: it is a part of what a batch means.
+pub const RANDOM_KEY_WORK: u64 = 400;
+
+/// Steps of a match of a pattern for one unit of a script's work: it is a part of what a batch means.
+pub const GLOB_STEPS_PER_WORK: u64 = 4;
 
 /// Memory for one LCS: what it takes is also a bound on how long it holds the core.
 pub const LCS_BYTES_MAX: usize = 64 << 20;
@@ -742,6 +768,13 @@ pub const NAMES_PER_LOOK: usize = 8 * NAMES_AT_ONCE;
 
 /// Times that a command finds evicted what a reader thread had fetched for it; then the rows are kept for it until it is done.
 pub const COLD_READ_ATTEMPTS: u32 = 3;
+
+/// Times that a script has rows fetched: it begins anew each time, so the work of a script is done so often. Then it waits for the
+/// disk, and its core with it.
+pub const SCRIPT_COLD_ROUNDS_MAX: u32 = 16;
+
+/// Rows on disk that a script is taken to need which has met one, and goes on without it to learn which else it needs.
+pub const SCRIPT_COLD_ROWS_MAX: usize = 1000;
 
 /// Times that a command has rows fetched; each one beyond counts as one that found them evicted.
 pub const COLD_READ_ROUNDS_MAX: u32 = 256;

@@ -19,23 +19,28 @@ impl Stack<'_, '_> {
 
     /// The error that the argument `number` is bad for this reason, as Lua tells it.
     pub(crate) fn bad_argument(&mut self, number: i32, reason: &str) -> Raised {
+        self.bad_argument_bytes(number, reason.as_bytes())
+    }
+
+    /// As [`Stack::bad_argument`], for a reason that shows bytes of a script.
+    pub(crate) fn bad_argument_bytes(&mut self, number: i32, reason: &[u8]) -> Raised {
         let index = self.machine.frames.len() - 1;
         let name = self.machine.name_of_called(index);
         let mut number = number;
         let shown = match &name {
             Some((what, name)) => {
-                let name = String::from_utf8_lossy(name).into_owned();
                 if *what == "method" {
                     number -= 1;
                     if number == 0 {
-                        return self.error(&format!("calling '{name}' on bad self ({reason})"));
+                        return self.error_bytes(&[b"calling '", &name[..], b"' on bad self (", reason, b")"].concat());
                     }
                 }
-                name
+                &name[..]
             }
-            None => "?".to_owned(),
+            None => b"?",
         };
-        self.error(&format!("bad argument #{number} to '{shown}' ({reason})"))
+        let begin = format!("bad argument #{number} to '");
+        self.error_bytes(&[begin.as_bytes(), shown, b"' (", reason, b")"].concat())
     }
 
     /// The error that the argument `number` is no `expected`.

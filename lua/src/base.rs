@@ -2,9 +2,10 @@
 //! script is to stop.
 
 use crate::heap::Val;
-use crate::limits::{BYTES_PER_WORK, INPUT_BYTES_MAX};
+use crate::limits::{FRAMES_PER_WORK, INPUT_BYTES_MAX};
 use crate::machine::line_of;
-use crate::numbers::text_of;
+use crate::names::shown;
+use crate::numbers::{text_of, text_work};
 use crate::operations::READ_ONLY;
 use crate::stack::{GLOBALS, REGISTRY, Raised, Stack, Type, to_int};
 
@@ -25,9 +26,7 @@ pub(crate) fn refuse_unknown_global(stack: &mut Stack) -> Result<usize, Raised> 
     let Some(name) = stack.text(2) else {
         return Err(stack.error("Second argument to luaProtectedTableError must be a string or number"));
     };
-    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-    stack.pay(name.len() / BYTES_PER_WORK)?;
-    let text = [b"Script attempted to access nonexistent global variable '", name, b"'"].concat();
+    let text = [b"Script attempted to access nonexistent global variable '", shown(&name), b"'"].concat();
     Err(stack.error_bytes(&text))
 }
 
@@ -136,6 +135,7 @@ pub(crate) fn error(stack: &mut Stack) -> Result<usize, Raised> {
     let level = to_int(stack.number_argument_or(2, 1.0)?);
     stack.set_top(1);
     if matches!(stack.kind(1), Type::String | Type::Number) && level > 0 {
+        stack.pay((level as usize).min(stack.machine.frames.len()) / FRAMES_PER_WORK)?;
         let mut message = stack.position(level as usize);
         let text = stack.string_argument(1)?;
         message.extend_from_slice(&text);
@@ -315,7 +315,8 @@ pub(crate) fn tostring(stack: &mut Stack) -> Result<usize, Raised> {
         return Ok(1);
     }
     if stack.kind(1) == Type::Number {
-        stack.pay(crate::limits::NUMBER_TEXT_WORK)?;
+        let number = stack.number(1).unwrap_or_default();
+        stack.pay(text_work(number))?;
     }
     let text = plain_text_of(stack, 1)?;
     stack.push_bytes(&text);
@@ -501,8 +502,8 @@ pub(crate) fn collectgarbage(stack: &mut Stack) -> Result<usize, Raised> {
         b"step" => stack.push_boolean(true),
         b"setpause" | b"setstepmul" => stack.push_number(200.0),
         other => {
-            let reason = format!("invalid option '{}'", String::from_utf8_lossy(other));
-            return Err(stack.bad_argument(1, &reason));
+            let reason = [b"invalid option '", shown(other), b"'"].concat();
+            return Err(stack.bad_argument_bytes(1, &reason));
         }
     }
     Ok(1)

@@ -4,7 +4,9 @@
 //! Its settings are those of one script: they begin anew with the next one, as all does.
 
 use crate::heap::Val;
-use crate::limits::{NUMBER_TEXT_WORK, SCRIPT_BYTES_MAX};
+use crate::limits::SCRIPT_BYTES_MAX;
+use crate::names::shown;
+use crate::numbers::text_work;
 use crate::stack::{GLOBALS, REGISTRY, Raised, Stack, Type};
 
 pub(crate) use crate::cjson_decode::decode;
@@ -109,7 +111,7 @@ fn boolean_setting(stack: &mut Stack, name: &'static str, index: i32) -> Result<
             set(stack, name, value);
         }
         _ => {
-            let Some(word) = stack.bytes(index).map(<[u8]>::to_vec) else {
+            let Some(word) = stack.text(index) else {
                 return Err(stack.bad_type(index, "string"));
             };
             match &word[..] {
@@ -117,8 +119,8 @@ fn boolean_setting(stack: &mut Stack, name: &'static str, index: i32) -> Result<
                 b"on" => set(stack, name, 1.0),
                 // Only numbers have this, but the library knows it everywhere.
                 other => {
-                    let reason = format!("invalid option '{}'", String::from_utf8_lossy(other));
-                    return Err(stack.bad_argument(index, &reason));
+                    let reason = [b"invalid option '", shown(other), b"'"].concat();
+                    return Err(stack.bad_argument_bytes(index, &reason));
                 }
             }
         }
@@ -280,7 +282,7 @@ impl Writer {
     fn add_number(&mut self, stack: &mut Stack, index: i32) -> Result<(), Raised> {
         let number = stack.number(index).unwrap_or_default();
         if number.is_finite() || self.invalid_numbers == 1.0 {
-            stack.pay(NUMBER_TEXT_WORK)?;
+            stack.pay(text_work(number))?;
             let text = crate::numbers::general(number, self.precision, false, false);
             self.out.extend_from_slice(text.as_bytes());
         } else if self.invalid_numbers == 2.0 {

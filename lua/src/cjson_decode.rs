@@ -2,7 +2,7 @@
 
 use crate::cjson::{JSON_DEPTH_MAX, setting};
 use crate::heap::Val;
-use crate::numbers::number_at;
+use crate::numbers::{NumberAt, number_at};
 use crate::stack::{Raised, Stack};
 
 /// A word of JSON.
@@ -47,6 +47,8 @@ struct Reader {
     at: usize,
     depth_max: usize,
     invalid_numbers: bool,
+    /// Work of the numbers that were read, which nobody has paid for yet.
+    owed: usize,
 }
 
 /// `cjson.decode`.
@@ -62,7 +64,7 @@ pub(crate) fn decode(stack: &mut Stack) -> Result<usize, Raised> {
     text.push(0);
     let depth_max = setting(stack, "decode depth") as usize;
     let invalid_numbers = setting(stack, "decode invalid numbers") != 0.0;
-    let mut reader = Reader { text, at: 0, depth_max, invalid_numbers };
+    let mut reader = Reader { text, at: 0, depth_max, invalid_numbers, owed: 0 };
     let (token, at) = reader.next();
     reader.push_value(stack, token, at, 0)?;
     let (token, at) = reader.next();
@@ -121,7 +123,8 @@ impl Reader {
     }
 
     fn number(&mut self) -> Token {
-        let (number, length) = number_at(&self.text[self.at..]);
+        let NumberAt { number, length, work } = number_at(&self.text[self.at..]);
+        self.owed += work;
         if length == 0 {
             return Token::Wrong("invalid number");
         }
@@ -203,7 +206,7 @@ impl Reader {
 
     /// Pushes the value that begins with `token`.
     fn push_value(&mut self, stack: &mut Stack, token: Token, at: usize, depth: usize) -> Result<(), Raised> {
-        stack.pay(2)?;
+        stack.pay(2 + std::mem::take(&mut self.owed))?;
         match token {
             Token::Text(text) => stack.push_bytes(&text),
             Token::Number(number) => stack.push_number(number),

@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::budget::{Budget, Stop};
 use crate::functions::{FUNCTIONS, number_of};
 use crate::heap::{GLOBALS_TABLE, Heap, Val};
-use crate::limits::{BYTES_PER_WORK, INPUT_BYTES_MAX};
+use crate::limits::{BEGIN_WORK, BYTES_PER_WORK, INPUT_BYTES_MAX};
 use crate::machine::Machine;
 use crate::replies::{line_of, take_value};
 use crate::stack::{GLOBALS, Raised, Stack, Type};
-use crate::{Called, Host, Value, base, cjson, cmsgpack, read_flags, redis};
+use crate::{Called, Host, Value, base, cjson, cmsgpack, digest, read_flags, redis};
 
 /// The libraries of scripts.
 const LIBRARIES: [&str; 9] = ["redis", "cjson", "cmsgpack", "bit", "struct", "string", "math", "table", "coroutine"];
@@ -19,8 +19,6 @@ const LIBRARIES: [&str; 9] = ["redis", "cjson", "cmsgpack", "bit", "struct", "st
 pub struct Script<'a> {
     /// Its text, with the first line that has its flags.
     pub text: &'a [u8],
-    /// Its SHA1 in hexadecimal digits, which errors tell.
-    pub digest: &'a str,
     /// `KEYS`.
     pub keys: &'a [&'a [u8]],
     /// `ARGV`.
@@ -47,11 +45,14 @@ pub struct Engine {
     beginning: Heap,
 }
 
+/// The error of a text that would take too long to be compiled.
+const TOO_LONG: &[u8] = b"ERR Error compiling script (new function): it is too long";
+
 /// A host of nobody, for what runs no commands.
 struct NoHost;
 
 impl Host for NoHost {
-    fn call(&mut self, _: &[&[u8]], _: bool, _: usize, _: &mut Vec<u8>) -> Called {
+    fn call(&mut self, _: &[&[u8]], _: bool, _: usize, _: &mut u64, _: &mut Vec<u8>) -> Called {
         Called::Stop
     }
 
@@ -84,12 +85,15 @@ impl Engine {
     /// # Errors
     /// The error that its client gets, without `-`.
     pub fn check(&mut self, text: &[u8]) -> Result<(), Vec<u8>> {
+        if text.len() > INPUT_BYTES_MAX {
+            return Err(TOO_LONG.to_vec());
+        }
         let mut host = NoHost;
         let mut machine = self.begin(&mut host, crate::SCRIPT_WORK_MAX, 0);
         let compiled = catch_unwind(AssertUnwindSafe(|| compile(&mut machine, text).map(|_| ())));
         match (compiled, machine.heap.budget.stop) {
             (Ok(compiled), None) => compiled,
-            _ => Err(b"ERR Error compiling script (new function): it is too long".to_vec()),
+            _ => Err(TOO_LONG.to_vec()),
         }
     }
 
@@ -116,6 +120,7 @@ impl Engine {
 
 /// Runs a script; if the machine is stopped, nobody asks for the outcome.
 fn run(machine: &mut Machine<'_>, script: &Script<'_>) -> Outcome {
+    machine.heap.budget.pay(BEGIN_WORK);
     let function = match compile(machine, script.text) {
         Ok(function) => function,
         Err(error) => return Outcome::Failed(error),
@@ -142,7 +147,7 @@ fn run(machine: &mut Machine<'_>, script: &Script<'_>) -> Outcome {
         Ok(_) => take_value(&mut stack).map_or(Outcome::Returned(Value::Null), Outcome::Returned),
         Err(Raised(error)) => {
             stack.push(error);
-            Outcome::Failed(failure(&mut stack, script.digest))
+            failure(&mut stack, script.text).map_or(Outcome::Returned(Value::Null), Outcome::Failed)
         }
     }
 }
@@ -227,12 +232,17 @@ fn compile(machine: &mut Machine<'_>, text: &[u8]) -> Result<Val, Vec<u8>> {
         .map_err(|failure| line_of(&[b"ERR Error compiling script (new function): ", &failure[..]].concat()))
 }
 
-/// The error on top of the stack, with the line that it comes from.
-fn failure(stack: &mut Stack, digest: &str) -> Vec<u8> {
+/// The error on top of the stack, with the line that it comes from and the digest of the script, which only those have who fail.
+///
+/// # Errors
+/// If the script cannot pay for it.
+fn failure(stack: &mut Stack, text: &[u8]) -> Result<Vec<u8>, Raised> {
+    stack.pay(10 + text.len() / 8)?;
+    let digest = digest(text);
     if stack.kind(-1) != Type::Table {
-        let text = stack.bytes(-1).map_or_else(|| b"execution failure".to_vec(), <[u8]>::to_vec);
+        let text = stack.text(-1).unwrap_or_else(|| b"execution failure".as_slice().into());
         let shown = &text[..text.len().min(100)];
-        return line_of(&[b"ERR Error running script ", digest.as_bytes(), b", ", shown].concat());
+        return Ok(line_of(&[b"ERR Error running script ", digest.as_bytes(), b", ", shown].concat()));
     }
     let mut fields = ["err", "source", "line"].map(|name| {
         stack.get_field(-1, name);
@@ -245,5 +255,5 @@ fn failure(stack: &mut Stack, digest: &str) -> Vec<u8> {
     if let [_, Some(source), Some(line)] = &fields {
         text.extend_from_slice(&[b" script: ", digest.as_bytes(), b", on ", source, b":", line, b"."].concat());
     }
-    line_of(&text)
+    Ok(line_of(&text))
 }

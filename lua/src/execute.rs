@@ -206,7 +206,7 @@ impl Machine<'_> {
                     let arguments = if b != 0 { b - 1 } else { self.top - a - 1 };
                     let is_tail = code::op(instruction) == code::TAILCALL;
                     let wanted = if is_tail { -1 } else { code::c(instruction) as i32 - 1 };
-                    if is_tail && matches!(self.stack[a], Val::Function(number) if self.is_of_script(number)) {
+                    if is_tail && self.calls_script(self.stack[a]) {
                         self.tail_call(a, arguments)?;
                         return Ok(None);
                     }
@@ -324,6 +324,12 @@ impl Machine<'_> {
     #[inline]
     fn is_of_script(&self, function: u32) -> bool {
         matches!(self.heap.function_of(function), Function::Lua { .. })
+    }
+
+    /// Returns whether a call of `value` is one of a function of the script, be it by `__call`.
+    fn calls_script(&mut self, value: Val) -> bool {
+        let called = if matches!(value, Val::Function(_)) { value } else { self.heap.metamethod(value, heap::CALL) };
+        matches!(called, Val::Function(number) if self.is_of_script(number))
     }
 
     /// Lets a function of the script take the place of the one that runs.

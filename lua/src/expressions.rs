@@ -282,7 +282,8 @@ impl Compiler<'_> {
         self.open_function(line);
         self.take(Token::Sign(b'('))?;
         if is_method {
-            self.new_local(b"self".as_slice().into(), 0)?;
+            let name = self.lexer.name_of(b"self");
+            self.new_local(name, 0)?;
             self.add_variables(1);
         }
         self.parameters()?;
@@ -316,7 +317,8 @@ impl Compiler<'_> {
                     Token::Word(Word::Dots) => {
                         self.next()?;
                         // The table that Lua 5.0 had.
-                        self.new_local(b"arg".as_slice().into(), count)?;
+                        let name = self.lexer.name_of(b"arg");
+                        self.new_local(name, count)?;
                         hidden = 1;
                         let building = self.building();
                         (building.has_arg, building.needs_arg, building.is_vararg) = (true, true, true);

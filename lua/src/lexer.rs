@@ -1,7 +1,9 @@
 //! The words of Lua 5.1 (`llex.c`), and errors in its words.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
+use crate::names::shown;
 use crate::numbers::number_of_text;
 
 /// The text of an error of the compiler.
@@ -99,6 +101,10 @@ pub(crate) struct Lexer<'a> {
     word: Vec<u8>,
     /// The name of the chunk as messages show it.
     pub(crate) source: Rc<[u8]>,
+    /// Names that were read.
+    names: HashSet<Rc<[u8]>>,
+    /// Work of the numbers that were read, which nobody has paid for yet.
+    pub(crate) owed: usize,
 }
 
 /// The word of an error: one that is read, or one that could not be.
@@ -111,7 +117,27 @@ enum Near<'a> {
 
 impl<'a> Lexer<'a> {
     pub(crate) fn new(text: &'a [u8], source: Rc<[u8]>) -> Lexer<'a> {
-        Lexer { text, at: 0, line: 1, last_line: 1, token: Token::End, ahead: None, word: Vec::new(), source }
+        Lexer {
+            text,
+            at: 0,
+            line: 1,
+            last_line: 1,
+            token: Token::End,
+            ahead: None,
+            word: Vec::new(),
+            source,
+            names: HashSet::new(),
+            owed: 0,
+        }
+    }
+
+    /// The name that is written so: the same one each time, so that names are compared by where they lie.
+    pub(crate) fn name_of(&mut self, text: &[u8]) -> Rc<[u8]> {
+        self.names.get(text).cloned().unwrap_or_else(|| {
+            let name: Rc<[u8]> = text.into();
+            self.names.insert(name.clone());
+            name
+        })
     }
 
     /// Takes the next word.
@@ -151,13 +177,12 @@ impl<'a> Lexer<'a> {
         text.extend_from_slice(format!(":{}: {message}", self.line).as_bytes());
         let shown = match near {
             Near::Nothing => return text,
-            Near::Word | Near::Token(Token::Number(_) | Token::Name(_) | Token::Text(_)) => self.word.clone(),
+            Near::Word | Near::Token(Token::Number(_) | Token::Name(_) | Token::Text(_)) => shown(&self.word).to_vec(),
             Near::Token(Token::Sign(byte)) if !byte.is_ascii_control() => vec![*byte],
             Near::Token(token) => Lexer::shown(token).into_bytes(),
         };
-        let shown = shown.split(|&byte| byte == 0).next().unwrap_or_default();
         text.extend_from_slice(b" near '");
-        text.extend_from_slice(shown);
+        text.extend_from_slice(&shown);
         text.push(b'\'');
         text
     }
@@ -253,7 +278,12 @@ impl<'a> Lexer<'a> {
                     let reserved = WORDS[..RESERVED].iter().find(|(_, text)| text.as_bytes() == self.word);
                     return Ok(match reserved {
                         Some((word, _)) => Token::Word(*word),
-                        None => Token::Name(self.word.as_slice().into()),
+                        None => {
+                            let word = std::mem::take(&mut self.word);
+                            let name = self.name_of(&word);
+                            self.word = word;
+                            Token::Name(name)
+                        }
                     });
                 }
                 _ => {
@@ -405,6 +435,8 @@ impl<'a> Lexer<'a> {
         while self.byte().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
             self.save();
         }
-        number_of_text(&self.word).map(Token::Number).ok_or_else(|| self.fail("malformed number", Near::Word))
+        let (number, work) = number_of_text(&self.word);
+        self.owed += work;
+        number.map(Token::Number).ok_or_else(|| self.fail("malformed number", Near::Word))
     }
 }

@@ -50,7 +50,7 @@ mod variables;
 
 pub use budget::Stop;
 pub use engine::{Engine, Outcome, Script};
-pub use limits::{SCRIPT_BYTES_MAX, SCRIPT_WORK_MAX};
+pub use limits::{INPUT_BYTES_MAX, SCRIPT_BYTES_MAX, SCRIPT_WORK_MAX};
 pub use shebang::{Flags, read_flags};
 pub use value::Value;
 
@@ -69,8 +69,11 @@ pub enum Called {
 
 /// Whoever runs a script's commands.
 pub trait Host {
-    /// Runs the command `args`, and writes its reply of at most `bytes_max` bytes to `reply`, in RESP3 if that is asked for.
-    fn call(&mut self, args: &[&[u8]], is_resp3: bool, bytes_max: usize, reply: &mut Vec<u8>) -> Called;
+    /// Runs the command `args`, and writes its reply of at most `bytes_max` bytes to `reply`, in RESP3 if that is asked for. Takes
+    /// what the command does beside the bytes of both, as rows that it reads, off the script's `work`; one that would do more than
+    /// that is stopped.
+    fn call(&mut self, args: &[&[u8]], is_resp3: bool, bytes_max: usize, work: &mut u64, reply: &mut Vec<u8>)
+    -> Called;
 
     /// Returns whether there is a command that `args` call.
     fn has_command(&mut self, args: &[&[u8]]) -> bool;

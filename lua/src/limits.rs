@@ -5,11 +5,15 @@
 /// bound; scripts of queues need some 100 KiB.
 pub const SCRIPT_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a script and its arguments. They are there twice: as its objects, and as the text that is compiled.
-pub(crate) const INPUT_BYTES_MAX: usize = 4 << 20;
+pub const INPUT_BYTES_MAX: usize = 4 << 20;
+/// Bytes of a script's first line, if that has its flags.
+pub(crate) const SHEBANG_BYTES_MAX: usize = 1024;
+/// Bytes of a name or a word in a message: beyond them nobody reads it, and it may have millions.
+pub(crate) const SHOWN_BYTES_MAX: usize = 200;
 
 /// Work that a script may do: one unit is an instruction of the virtual machine, some nanoseconds. Whatever takes longer costs
-/// more, so that the longest script takes some ten milliseconds. Measured by `cargo test -p basalt-lua --release -- --ignored
-/// --nocapture longest`.
+/// more, so that the longest script takes some ten milliseconds: `tests/prices.rs` has those that took seconds. Measured by
+/// `cargo test -p basalt-lua --release -- --ignored --nocapture longest`.
 pub const SCRIPT_WORK_MAX: u64 = 1_000_000;
 /// Bytes that are copied, compared or searched for the price of one instruction.
 pub(crate) const BYTES_PER_WORK: usize = 32;
@@ -17,12 +21,22 @@ pub(crate) const BYTES_PER_WORK: usize = 32;
 pub(crate) const STEPS_PER_WORK: usize = 2;
 /// Work of a new block of memory, beside that of its bytes: it is filled, and dropped later.
 pub(crate) const BLOCK_WORK: usize = 6;
-/// Work of a number that becomes a text, or a text that becomes a number.
+/// Work of a number that becomes a text, or a text that becomes a number, if either is short.
 pub(crate) const NUMBER_TEXT_WORK: usize = 20;
+/// Work of a number that becomes a text, if it is no integer of some digits: about a microsecond, and more for the very small and
+/// the very large ones, whose digits are computed one by one.
+pub(crate) const FRACTION_TEXT_WORK: usize = 100;
+pub(crate) const EXTREME_TEXT_WORK: usize = 400;
+/// Work of a text that lies so close to the middle of two numbers that all its digits count: up to a hundred microseconds.
+pub(crate) const MIDDLE_TEXT_WORK: usize = 10_000;
+/// Frames that are walked over for the price of one instruction.
+pub(crate) const FRAMES_PER_WORK: usize = 2;
+/// Work of a new script, beside that of its text: the libraries are copied for it.
+pub(crate) const BEGIN_WORK: usize = 200;
 /// Work of a function of mathematics that is computed by a polynomial.
 pub(crate) const MATH_WORK: usize = 5;
-/// Work of a call of a command, beside that of its bytes: it looks up keys and writes rows, some microseconds.
-pub(crate) const CALL_WORK: usize = 200;
+/// Work of a call of a command, beside that of its bytes and of its rows, which the host counts.
+pub(crate) const CALL_WORK: usize = 100;
 /// Work of a call through a function of this crate, or through a metamethod.
 pub(crate) const CALL_THROUGH_WORK: usize = 8;
 /// Work of a line of the log: it is a write to a file.

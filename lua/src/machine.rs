@@ -97,11 +97,16 @@ impl<'h> Machine<'h> {
 
     /// Raises `text` with the line of the function that runs.
     pub(crate) fn error(&mut self, text: &str) -> Raised {
+        self.error_bytes(text.as_bytes())
+    }
+
+    /// As [`Machine::error`], of bytes.
+    pub(crate) fn error_bytes(&mut self, text: &[u8]) -> Raised {
         let mut message = match self.frames.last() {
             Some(frame) => position(frame),
             None => Vec::new(),
         };
-        message.extend_from_slice(text.as_bytes());
+        message.extend_from_slice(text);
         Raised(self.heap.string(&message))
     }
 

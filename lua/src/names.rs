@@ -2,11 +2,28 @@
 
 use crate::code::{self, Proto};
 use crate::heap::{Frame, Val};
+use crate::limits::SHOWN_BYTES_MAX;
 use crate::machine::Machine;
 use crate::stack::Raised;
 
 /// The kind of a variable, and its name.
 pub(crate) type Name = (&'static str, Vec<u8>);
+
+/// A name as messages show it: up to its first zero, and not all of one that is very long. Names are as long as texts may be, and
+/// nobody has paid for a copy of this one.
+pub(crate) fn shown(name: &[u8]) -> &[u8] {
+    let name = &name[..name.len().min(SHOWN_BYTES_MAX)];
+    &name[..memchr::memchr(0, name).unwrap_or(name.len())]
+}
+
+/// As [`shown`], of a text: its last character may be cut off.
+pub(crate) fn shown_text(name: &str) -> &str {
+    let mut end = shown(name.as_bytes()).len();
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
 
 /// The instruction that has given `register` its value when `last` is executed.
 fn setter(proto: &Proto, last: usize, register: usize) -> u32 {
@@ -45,7 +62,7 @@ fn setter(proto: &Proto, last: usize, register: usize) -> u32 {
 impl Machine<'_> {
     fn text_constant(&self, proto: &Proto, operand: usize) -> Vec<u8> {
         match proto.constants.get(operand.wrapping_sub(code::CONSTANT)) {
-            Some(Val::String(string)) if operand >= code::CONSTANT => self.heap.bytes(*string).to_vec(),
+            Some(Val::String(string)) if operand >= code::CONSTANT => shown(self.heap.bytes(*string)).to_vec(),
             _ => b"?".to_vec(),
         }
     }
@@ -66,7 +83,7 @@ impl Machine<'_> {
                 if pc < local.end {
                     count -= 1;
                     if count == 0 {
-                        return Some(("local", local.name.to_vec()));
+                        return Some(("local", shown(&local.name).to_vec()));
                     }
                 }
             }
@@ -80,7 +97,7 @@ impl Machine<'_> {
                 }
                 code::GETTABLE => Some(("field", self.text_constant(&proto, code::c(instruction)))),
                 code::GETUPVAL => {
-                    Some(("upvalue", proto.upvalue_names.get(b).map_or(b"?".to_vec(), |name| name.to_vec())))
+                    Some(("upvalue", proto.upvalue_names.get(b).map_or(b"?".to_vec(), |name| shown(name).to_vec())))
                 }
                 code::SELF => Some(("method", self.text_constant(&proto, code::c(instruction)))),
                 _ => None,
@@ -113,13 +130,12 @@ impl Machine<'_> {
         let kind = value.kind_name();
         let text = match name {
             Some((what, name)) => {
-                let name =
-                    String::from_utf8_lossy(name.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned();
-                format!("attempt to {operation} {what} '{name}' (a {kind} value)")
+                let (before, behind) = (format!("attempt to {operation} {what} '"), format!("' (a {kind} value)"));
+                [before.as_bytes(), &name[..], behind.as_bytes()].concat()
             }
-            None => format!("attempt to {operation} a {kind} value"),
+            None => format!("attempt to {operation} a {kind} value").into_bytes(),
         };
-        self.error(&text)
+        self.error_bytes(&text)
     }
 
     pub(crate) fn call_error(&mut self, func: usize) -> Raised {

@@ -1,7 +1,15 @@
-//! Numbers as texts and texts as numbers, as C's `printf` and `strtod` have them, without C: the same digits on every machine.
+//! Numbers as texts and texts as numbers, as C's `printf` and `strtod` have them, without C: the same digits on every machine. They
+//! say the work that they take, which is hundreds of times that of most for some.
 //!
 //! What a newcomer would get wrong: Rust prints a number with any count of digits exactly and rounds it as C does (to even, of the
 //! exact value), so only the layout is made here.
+
+use crate::limits::{EXTREME_TEXT_WORK, FRACTION_TEXT_WORK, MIDDLE_TEXT_WORK, NUMBER_TEXT_WORK};
+
+/// Digits of a text that a number has in any case, whatever follows them.
+const DIGITS_AT_ONCE: usize = 19;
+/// Digits that say on which side of the middle of two numbers a text lies: none of those has more than 767.
+const DIGITS_MAX: usize = 768;
 
 /// The bits of a number, the same for all that are none.
 pub(crate) fn bits_of(number: f64) -> u64 {
@@ -13,10 +21,23 @@ pub(crate) fn short_bits_of(number: f32) -> u32 {
     if number.is_nan() { 0xffc0 << 16 } else { number.to_bits() }
 }
 
+/// Returns whether a number is an integer of no more than 14 digits, as most of those of scripts are.
+fn is_plain(number: f64) -> bool {
+    number == number.trunc() && number.abs() < 1e14 && (number != 0.0 || number.is_sign_positive())
+}
+
+/// The work of making a text of some digits of `number`.
+pub(crate) fn text_work(number: f64) -> usize {
+    match number.abs() {
+        _ if is_plain(number) || !number.is_finite() => NUMBER_TEXT_WORK,
+        1e-30..1e30 => FRACTION_TEXT_WORK,
+        _ => EXTREME_TEXT_WORK,
+    }
+}
+
 /// `number` as `%.14g` has it: how Lua shows numbers.
 pub(crate) fn text_of(number: f64) -> String {
-    // Most numbers of scripts. 2^53, and none of more than 14 digits.
-    if number == number.trunc() && number.abs() < 1e14 && (number != 0.0 || number.is_sign_positive()) {
+    if is_plain(number) {
         return (number as i64).to_string();
     }
     general(number, 14, false, false)
@@ -85,8 +106,24 @@ pub(crate) fn exact_text(number: f64) -> String {
     general(number, 17, false, false)
 }
 
-/// The number that `text` begins with, as C's `strtod` reads it, and its length: 0 if there is none.
-pub(crate) fn number_at(text: &[u8]) -> (f64, usize) {
+/// A number that a text begins with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct NumberAt {
+    pub(crate) number: f64,
+    /// Bytes of it: 0 if there is none.
+    pub(crate) length: usize,
+    /// The work that it took to read it.
+    pub(crate) work: usize,
+}
+
+/// The number that `text` begins with, as C's `strtod` reads it.
+pub(crate) fn number_at(text: &[u8]) -> NumberAt {
+    let mut work = NUMBER_TEXT_WORK;
+    let (number, length) = read_number(text, &mut work);
+    NumberAt { number, length, work: work + length / 8 }
+}
+
+fn read_number(text: &[u8], work: &mut usize) -> (f64, usize) {
     let begin = text.iter().take_while(|byte| byte.is_ascii_whitespace() || **byte == 0x0b).count();
     let mut at = begin;
     let is_negative = text.get(at) == Some(&b'-');
@@ -124,15 +161,54 @@ pub(crate) fn number_at(text: &[u8]) -> (f64, usize) {
     if whole + fraction == 0 {
         return (0.0, 0);
     }
+    let digits = text[at..end].iter().filter(|byte| byte.is_ascii_digit());
+    let mut exponent = -(fraction as i64);
     if matches!(text.get(end), Some(b'e' | b'E')) {
         let sign = usize::from(matches!(text.get(end + 1), Some(b'-' | b'+')));
-        let exponent = digits_at((end + 1 + sign).min(text.len()));
-        if exponent > 0 {
-            end += 1 + sign + exponent;
+        let begin = (end + 1 + sign).min(text.len());
+        let count = digits_at(begin);
+        if count > 0 {
+            let value = small_integer(&text[begin..begin + count]);
+            exponent += if text[end + 1] == b'-' { -value } else { value };
+            end = begin + count;
         }
     }
-    let number = std::str::from_utf8(&text[at..end]).expect("digits are ASCII").parse().expect("digits are a number");
-    (signed(number), end)
+    (signed(decimal(digits.copied(), whole + fraction, exponent, work)), end)
+}
+
+/// The integer that `digits` are, or a very large one.
+fn small_integer(digits: &[u8]) -> i64 {
+    digits.iter().fold(0i64, |value, digit| (value * 10 + i64::from(digit - b'0')).min(1 << 30))
+}
+
+/// `mantissa` times ten to the `exponent`, of as many digits as can be read at once.
+fn short_decimal(mantissa: u64, exponent: i64) -> f64 {
+    format!("{mantissa}e{exponent}").parse().expect("digits are a number")
+}
+
+/// The number that is `count` digits times ten to the `exponent`, rounded once. Of more digits than can be read at once the first
+/// ones say it, but for texts that lie next to the middle of two numbers: those are dear, and are added to the `work`.
+fn decimal(digits: impl Iterator<Item = u8> + Clone, count: usize, exponent: i64, work: &mut usize) -> f64 {
+    let zeros = digits.clone().take_while(|digit| *digit == b'0').count();
+    let digits = digits.skip(zeros);
+    let count = count - zeros;
+    let first = digits.clone().take(DIGITS_AT_ONCE).fold(0u64, |value, digit| value * 10 + u64::from(digit - b'0'));
+    let exponent = exponent.saturating_add(count.saturating_sub(DIGITS_AT_ONCE) as i64);
+    let least = short_decimal(first, exponent);
+    if count <= DIGITS_AT_ONCE || digits.clone().skip(DIGITS_AT_ONCE).all(|digit| digit == b'0') {
+        return least;
+    }
+    if least == short_decimal(first + 1, exponent) {
+        return least;
+    }
+    *work += MIDDLE_TEXT_WORK;
+    // What is behind those that count says that there was more.
+    let mut text: String = digits.clone().take(DIGITS_MAX).map(char::from).collect();
+    let is_more = digits.skip(DIGITS_MAX).any(|digit| digit != b'0');
+    text.push(if is_more { '1' } else { '0' });
+    let behind = text.len() - DIGITS_AT_ONCE;
+    text.push_str(&format!("e{}", exponent - behind as i64));
+    text.parse().expect("digits are a number")
 }
 
 /// The hexadecimal number behind `0x`, and its length. Digits beyond those that a number has are a rest, which rounds.
@@ -166,9 +242,7 @@ fn hexadecimal(text: &[u8]) -> Option<(f64, usize)> {
         let begin = at + 1 + sign;
         let count = text.get(begin..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_digit()).count();
         if count > 0 {
-            let value = text[begin..begin + count]
-                .iter()
-                .fold(0i64, |value, digit| (value * 10 + i64::from(digit - b'0')).min(1 << 30));
+            let value = small_integer(&text[begin..begin + count]);
             exponent += if text[at + 1] == b'-' { -value } else { value };
             at = begin + count;
         }
@@ -202,20 +276,25 @@ fn scaled(mantissa: u64, exponent: i32) -> f64 {
     libm::ldexp(bits as f64, lowest)
 }
 
-/// The number that `text` is, as Lua takes it: spaces around it are none of its business.
-pub(crate) fn number_of_text(text: &[u8]) -> Option<f64> {
-    let (number, length) = number_at(text);
+/// The number that `text` is, as Lua takes it: spaces around it are none of its business. Also the work that it took.
+pub(crate) fn number_of_text(text: &[u8]) -> (Option<f64>, usize) {
+    let NumberAt { number, length, work } = number_at(text);
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
     if length == 0 {
-        return None;
+        let spaces = text.iter().take_while(|byte| is_space(byte)).count();
+        return (None, work + spaces / 4);
     }
     // Lua stops where C's texts do.
     let rest = &text[length..];
-    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
-    rest.iter().take_while(|byte| **byte != 0).all(is_space).then_some(number)
+    let spaces = rest.iter().take_while(|byte| is_space(byte)).count();
+    let is_over = rest.get(spaces).is_none_or(|byte| *byte == 0);
+    (is_over.then_some(number), work + spaces / 8)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -269,12 +348,65 @@ mod tests {
             ("0x1.fffffffffffff7p0", 1.9999999999999998, 20),
             ("1e400", f64::INFINITY, 5),
         ] {
-            assert_eq!(number_at(text.as_bytes()), (number, length), "{text}");
+            let read = number_at(text.as_bytes());
+            assert_eq!((read.number, read.length), (number, length), "{text}");
         }
-        assert!(number_at(b"nan(x1)").0.is_nan() && number_at(b"nan(x1)").1 == 7);
-        assert_eq!(
-            (number_of_text(b" 7 "), number_of_text(b"7 x"), number_of_text(b"7\0x")),
-            (Some(7.0), None, Some(7.0))
-        );
+        assert!(number_at(b"nan(x1)").number.is_nan() && number_at(b"nan(x1)").length == 7);
+        let read = [&b" 7 "[..], b"7 x", b"7\0x", b"7 \0x", b"   "].map(|text| number_of_text(text).0);
+        assert_eq!(read, [Some(7.0), None, Some(7.0), Some(7.0), None]);
+    }
+
+    proptest! {
+        /// Digits of any count, those around the middle of two numbers among them, are rounded as the standard library does.
+        #[test]
+        fn decimals_are_rounded_once(
+            bits in any::<u64>(), digits in "[0-9]{0,40}", tail in "[09]{0,30}", exponent in -400..400i64, cut in 1..800usize,
+        ) {
+            let number = f64::from_bits(bits & !(1 << 63));
+            prop_assume!(number.is_finite());
+            // The middle of it and the next one, exactly: both have a digit less than twice those of their sum.
+            let next = f64::from_bits(number.to_bits() + 1);
+            let exact = middle_of(number, next);
+            let mut texts = vec![format!("{digits}.{tail}e{exponent}"), format!("{digits}{tail}e-{}", exponent.abs())];
+            for end in ["", "1", "0", "00000000000000000000000000001"] {
+                texts.push(format!("{exact}{end}"));
+            }
+            texts.push(exact.chars().take(cut).collect());
+            for text in texts {
+                let Ok(expected) = text.parse::<f64>() else { continue };
+                let read = number_at(text.as_bytes());
+                prop_assert_eq!((read.number.to_bits(), read.length), (expected.to_bits(), text.len()), "{}", text);
+            }
+        }
+    }
+
+    /// The middle of two numbers that follow each other, with all its digits.
+    fn middle_of(number: f64, next: f64) -> String {
+        // Digit by digit: what both have in decimal fractions of the same length, added and halved.
+        let (low, high) = (format!("{number:.1100}"), format!("{next:.1100}"));
+        let width = low.len().max(high.len());
+        let digits = |text: &str| -> Vec<u8> {
+            let padded = format!("{}{text}", "0".repeat(width - text.len()));
+            padded.bytes().filter(u8::is_ascii_digit).map(|byte| byte - b'0').collect()
+        };
+        let (low, high) = (digits(&low), digits(&high));
+        let mut sum = vec![0u8; low.len() + 1];
+        let mut carry = 0;
+        for place in (0..low.len()).rev() {
+            let value = low[place] + high[place] + carry;
+            (sum[place + 1], carry) = (value % 10, value / 10);
+        }
+        sum[0] = carry;
+        let mut rest = 0;
+        let halves: String = sum
+            .iter()
+            .map(|digit| {
+                let value = rest * 10 + digit;
+                rest = value % 2;
+                char::from(b'0' + value / 2)
+            })
+            .collect();
+        let point = halves.len() - 1100;
+        format!("{}.{}", &halves[..point], &halves[point..])
     }
 }

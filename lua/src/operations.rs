@@ -4,10 +4,10 @@ use std::cmp::Ordering;
 
 use crate::code;
 use crate::heap::{self, Val};
-use crate::limits::{BYTES_PER_WORK, METATABLES_MAX, NUMBER_TEXT_WORK};
+use crate::limits::{BYTES_PER_WORK, METATABLES_MAX};
 use crate::machine::Machine;
 use crate::math::{modulo, power};
-use crate::numbers::{number_of_text, text_of};
+use crate::numbers::{number_of_text, text_of, text_work};
 use crate::stack::Raised;
 
 impl Machine<'_> {
@@ -16,17 +16,10 @@ impl Machine<'_> {
         match value {
             Val::Number(number) => Some(number),
             Val::String(string) => {
-                let bytes = self.heap.bytes(string);
-                // More digits than a number has are computed with as many.
-                let work = match bytes.len() {
-                    0..=16 if !bytes.contains(&b'e') && !bytes.contains(&b'E') => NUMBER_TEXT_WORK,
-                    0..=24 => 10 * NUMBER_TEXT_WORK,
-                    length => 50 * NUMBER_TEXT_WORK + length / 4,
-                };
-                if !self.heap.budget.pay(work) {
-                    return None;
-                }
-                number_of_text(self.heap.bytes(string))
+                let (number, work) = number_of_text(self.heap.bytes(string));
+                // Also if it is none.
+                let is_paid = self.heap.budget.pay(work);
+                number.filter(|_| is_paid)
             }
             _ => None,
         }
@@ -37,7 +30,7 @@ impl Machine<'_> {
         match value {
             Val::String(string) => Some(string),
             Val::Number(number) => {
-                if !self.heap.budget.pay(NUMBER_TEXT_WORK) {
+                if !self.heap.budget.pay(text_work(number)) {
                     return Some(heap::EMPTY);
                 }
                 match self.heap.string(text_of(number).as_bytes()) {

@@ -29,7 +29,8 @@ pub(crate) struct Compiler<'a> {
 /// # Errors
 /// Lua's text for what is wrong with it, or any text if the budget was used up.
 pub(crate) fn compile(heap: &mut Heap, text: &[u8], chunk: &[u8]) -> Result<Rc<Proto>, Message> {
-    if !heap.budget.take(2 * text.len() + 1024) {
+    // Bytes are read one by one, and names and texts of very many bytes are looked for among those that were there before.
+    if !heap.budget.pay(text.len() / 8) || !heap.budget.take(2 * text.len() + 1024) {
         return Err(Message::new());
     }
     let lexer = Lexer::new(text, chunk_name(chunk).into());
@@ -58,7 +59,10 @@ impl Compiler<'_> {
     pub(crate) fn next(&mut self) -> Made<()> {
         // A word of some bytes, and what it leads to.
         self.pay(4)?;
-        self.lexer.next()
+        let read = self.lexer.next();
+        let owed = std::mem::take(&mut self.lexer.owed);
+        self.pay(owed)?;
+        read
     }
 
     pub(crate) fn open_function(&mut self, first_line: u32) {

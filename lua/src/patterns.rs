@@ -364,14 +364,13 @@ impl Search {
                 }
             }
         }
+        // A match that ends in an error has taken its steps as well.
         let used = (steps - matcher.steps_left) / STEPS_PER_WORK as u64;
+        stack.pay(1 + used as usize)?;
         match found {
             Err(TOO_MUCH_WORK) => Err(stack.machine.stop(crate::Stop::Work)),
             Err(reason) => Err(stack.error(reason)),
-            Ok(found) => {
-                stack.pay(1 + used as usize)?;
-                Ok(found)
-            }
+            Ok(found) => Ok(found),
         }
     }
 
@@ -422,9 +421,13 @@ fn find_or_match(stack: &mut Stack, is_find: bool) -> Result<usize, Raised> {
     let from = usize::try_from(init - 1).unwrap_or(0).min(length);
     let is_plain = stack.boolean(4);
     let signs = &search.pattern[..search.pattern_end];
+    // Each is compared with all that mean something.
+    stack.pay(if is_find { signs.len() / 4 } else { 0 })?;
     if is_find && (is_plain || !signs.iter().any(|sign| b"^$*+?.([%-".contains(sign))) {
         // Without a bound for what is searched for it would be the product of both lengths; it is their sum.
-        stack.pay((length - from) / BYTES_PER_WORK + search.pattern.len() / 4)?;
+        // One byte is looked for in many at once.
+        let bytes_per_work = if search.pattern.len() <= 1 { BYTES_PER_WORK / 2 } else { 4 };
+        stack.pay((length - from) / bytes_per_work + search.pattern.len() / 4)?;
         let Some(at) = memchr::memmem::find(&search.text[from..], &search.pattern) else {
             stack.push_nil();
             return Ok(1);

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::limits::{BYTES_PER_WORK, CALL_WORK, LOG_BYTES_MAX, LOG_WORK, NUMBER_TEXT_WORK};
-use crate::numbers::exact_text;
+use crate::limits::{BYTES_PER_WORK, CALL_WORK, LOG_BYTES_MAX, LOG_WORK};
+use crate::numbers::{exact_text, text_work};
 use crate::replies::{push_error, push_reply};
 use crate::stack::{Raised, Stack, Type, to_integer};
 use crate::{Called, digest};
@@ -44,7 +44,7 @@ fn stringify(stack: &mut Stack) -> bool {
             Type::String => {}
             Type::Number => {
                 let number = stack.number(index).unwrap_or_default();
-                stack.budget().pay(NUMBER_TEXT_WORK);
+                stack.budget().pay(2 * text_work(number));
                 stack.push_bytes(exact_text(number).as_bytes());
                 stack.replace(index);
             }
@@ -74,7 +74,11 @@ fn run(stack: &mut Stack) -> Result<bool, Raised> {
     let is_resp3 = stack.budget().is_resp3;
     // What is left pays for the reply.
     let bytes_max = usize::try_from(stack.budget().work_left).unwrap_or(usize::MAX).saturating_mul(BYTES_PER_WORK / 2);
-    let called = stack.call_host(count, |host, args| host.call(args, is_resp3, bytes_max, &mut reply));
+    // The host takes off what the command does beside its bytes.
+    let mut work_left = stack.budget().work_left;
+    let called = stack.call_host(count, |host, args| host.call(args, is_resp3, bytes_max, &mut work_left, &mut reply));
+    let done = stack.budget().work_left.saturating_sub(work_left);
+    stack.pay(usize::try_from(done).unwrap_or(usize::MAX))?;
     stack.set_top(0);
     match called {
         Called::Replied => {
@@ -110,7 +114,7 @@ pub(crate) fn sha1hex(stack: &mut Stack) -> Result<usize, Raised> {
         return Err(raise(stack, "wrong number of arguments"));
     }
     let bytes = stack.text(1).unwrap_or_default();
-    stack.pay(10 + bytes.len() / 8)?;
+    stack.pay(50 + bytes.len() / 8)?;
     stack.push_bytes(digest(&bytes).as_bytes());
     Ok(1)
 }
@@ -127,7 +131,8 @@ fn only_string(stack: &mut Stack) -> Option<Rc<[u8]>> {
 /// `redis.error_reply`.
 pub(crate) fn error_reply(stack: &mut Stack) -> Result<usize, Raised> {
     if let Some(text) = only_string(stack) {
-        stack.pay(text.len() / BYTES_PER_WORK)?;
+        // Line ends and zeros are looked for byte by byte.
+        stack.pay(text.len() / 8)?;
         if text.first() == Some(&b'-') {
             push_error(stack, &text);
         } else {
@@ -195,6 +200,7 @@ pub(crate) fn acl_check_cmd(stack: &mut Stack) -> Result<usize, Raised> {
         return Err(Raised(stack.take()));
     }
     let count = stack.top();
+    stack.pay(10 + count as usize)?;
     if !stack.call_host(count, |host, args| host.has_command(args)) {
         stack.set_top(0);
         return Err(raise(stack, "Invalid command passed to redis.acl_check_cmd()"));

@@ -196,6 +196,7 @@ fn value_at_depth(stack: &mut Stack, depth: usize) -> Result<Value, Raised> {
 fn table_value(stack: &mut Stack, depth: usize) -> Result<Value, Raised> {
     stack.pay(REPLY_TABLE_WORK)?;
     if let Some(text) = text_field(stack, "err")? {
+        stack.pay(text.len() / 8)?;
         return Ok(Value::Error(line_of(&text)));
     }
     if let Some(text) = text_field(stack, "ok")? {
@@ -216,12 +217,7 @@ fn table_value(stack: &mut Stack, depth: usize) -> Result<Value, Raised> {
         && let Some(text) = text_field(stack, "string")?
     {
         stack.pop(1);
-        // It has three letters; Redis takes as many of what is there.
-        let mut format: String = String::from_utf8_lossy(until_zero(&format)).chars().take(3).collect();
-        while format.len() < 3 {
-            format.push(' ');
-        }
-        return Ok(Value::Verbatim(format, text));
+        return Ok(Value::Verbatim(format_of(&format), text));
     }
     stack.pop(1);
     for (name, is_map) in [("map", true), ("set", false)] {
@@ -247,6 +243,15 @@ fn table_value(stack: &mut Stack, depth: usize) -> Result<Value, Raised> {
         stack.pop(1);
     }
     Ok(Value::Array(elements))
+}
+
+/// The format of a text: of what is there three bytes, as Redis takes them, but none that a client would take for something else.
+fn format_of(format: &[u8]) -> [u8; 3] {
+    let mut bytes = [b' '; 3];
+    for (byte, &given) in bytes.iter_mut().zip(until_zero(format)) {
+        *byte = if given.is_ascii_graphic() { given } else { b'?' };
+    }
+    bytes
 }
 
 /// The entries of the table on top.

@@ -1,5 +1,8 @@
 //! The first line of a script that says what it may do: `#!lua flags=no-writes,allow-stale`.
 
+use crate::limits::SHEBANG_BYTES_MAX;
+use crate::names::shown_text;
+
 /// The flags of a script.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Flags {
@@ -23,16 +26,20 @@ pub fn read_flags(text: &[u8]) -> Result<(Flags, usize), String> {
         return Ok((flags, 0));
     }
     flags.has_shebang = true;
-    let end = text.iter().position(|&byte| byte == b'\n').ok_or("Invalid script shebang")?;
+    // Whoever has flags has a few: a longer line is none, and nobody looks for its end.
+    let begin = &text[..text.len().min(SHEBANG_BYTES_MAX)];
+    let end = begin.iter().position(|&byte| byte == b'\n').ok_or("Invalid script shebang")?;
     let line = String::from_utf8_lossy(&text[..end]);
     let mut parts = line.split(' ');
     match parts.next() {
         Some("#!lua") => {}
-        engine => return Err(format!("Unexpected engine in script shebang: {}", engine.unwrap_or_default())),
+        engine => {
+            return Err(format!("Unexpected engine in script shebang: {}", shown_text(engine.unwrap_or_default())));
+        }
     }
     for part in parts.filter(|part| !part.is_empty()) {
         let Some(words) = part.strip_prefix("flags=") else {
-            return Err(format!("Unknown lua shebang option: {part}"));
+            return Err(format!("Unknown lua shebang option: {}", shown_text(part)));
         };
         for word in words.split(',').filter(|_| !words.is_empty()) {
             match word {
@@ -40,7 +47,7 @@ pub fn read_flags(text: &[u8]) -> Result<(Flags, usize), String> {
                 "no-cluster" => flags.no_cluster = true,
                 "allow-cross-slot-keys" => flags.allow_cross_slot_keys = true,
                 "allow-oom" | "allow-stale" => {}
-                other => return Err(format!("Unexpected flag in script shebang: {other}")),
+                other => return Err(format!("Unexpected flag in script shebang: {}", shown_text(other))),
             }
         }
     }

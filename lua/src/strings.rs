@@ -258,7 +258,8 @@ pub(crate) fn format(stack: &mut Stack) -> Result<usize, Raised> {
         }
         at += 1;
         if format.get(at) == Some(&b'%') {
-            out.push(b'%');
+            stack.pay(4)?;
+            stack.append(&mut out, b"%")?;
             at += 1;
             continue;
         }

@@ -302,6 +302,7 @@ impl Table {
         let mut low = 0;
         if high > 0 && self.list[high - 1].is_nil() {
             while high - low > 1 {
+                *steps += 1;
                 let middle = (low + high) / 2;
                 if self.list[middle - 1].is_nil() { high = middle } else { low = middle }
             }
@@ -311,6 +312,8 @@ impl Table {
             return high;
         }
         let is_there = |number: usize, steps: &mut usize| {
+            // An element that is there is found without a step in a chain, and yet it was looked for.
+            *steps += 1;
             let bits = (number as f64).to_bits();
             let hash = (bits as u32).wrapping_add((bits >> 32) as u32);
             !self.find(&Key { value: Val::Number(number as f64), hash }, strings, steps).is_nil()

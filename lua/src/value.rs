@@ -19,8 +19,8 @@ pub enum Value {
     Double(f64),
     /// An integer of any length, as it was given.
     BigNumber(Vec<u8>),
-    /// A text with its format, of three letters.
-    Verbatim(String, Vec<u8>),
+    /// A text with its format: three bytes, each of which can be shown.
+    Verbatim([u8; 3], Vec<u8>),
     /// Values in their order.
     Array(Vec<Value>),
     /// Keys and values.

@@ -44,7 +44,8 @@ impl Compiler<'_> {
     pub(crate) fn find_variable(&mut self, level: usize, name: &Rc<[u8]>, is_base: bool) -> Made<Option<Place>> {
         self.pay(1 + self.functions[level].active.len() / 4)?;
         let building = &mut self.functions[level];
-        let found = building.active.iter().rposition(|&index| building.locals[index].name == *name);
+        // The lexer gives the same name each time.
+        let found = building.active.iter().rposition(|&index| Rc::ptr_eq(&building.locals[index].name, name));
         if let Some(register) = found {
             if !is_base
                 && let Some(block) = building.blocks.iter_mut().rev().find(|block| block.active_count <= register)

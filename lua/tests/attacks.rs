@@ -10,7 +10,7 @@ const STACK_BYTES: usize = 1 << 20;
 struct Echo;
 
 impl Host for Echo {
-    fn call(&mut self, args: &[&[u8]], _: bool, bytes_max: usize, reply: &mut Vec<u8>) -> Called {
+    fn call(&mut self, args: &[&[u8]], _: bool, bytes_max: usize, _: &mut u64, reply: &mut Vec<u8>) -> Called {
         let bytes = match args[0] {
             b"large" => vec![b'x'; 1 << 20],
             word => word.to_vec(),
@@ -30,7 +30,7 @@ impl Host for Echo {
 }
 
 fn run(engine: &mut Engine, text: &str) -> Outcome {
-    let script = Script { text: text.as_bytes(), digest: "", keys: &[], args: &[], seed: 1, work: SCRIPT_WORK_MAX };
+    let script = Script { text: text.as_bytes(), keys: &[], args: &[], seed: 1, work: SCRIPT_WORK_MAX };
     engine.run(&script, &mut Echo)
 }
 
@@ -214,6 +214,8 @@ const ENDING: &[&str] = &[
     "return redis.sha1hex(redis.call('large'))",
     "return redis.error_reply(string.rep('x', 1e6))",
     "return {err = string.rep('\\n', 1e5)}",
+    "return {verbatim_string = {format = 'äöü', string = 'x'}}",
+    "return {verbatim_string = {format = '\\255\\255\\255', string = 'x'}}",
     "return redis.setresp(3), {double = 0/0}, {big_number = 'x\\r\\ny'}, {map = {[{}] = {}}}",
 ];
 

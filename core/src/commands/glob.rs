@@ -1,5 +1,6 @@
 //! Glob patterns as `KEYS`, `SCAN MATCH` and `CONFIG GET` use them.
 
+use super::{CommandError, Context};
 use crate::limits;
 
 /// Returns whether `text` matches `pattern` by Redis' rules: `*`, `?`, `[a-z]`, `[^a]` and `\` before a byte taken literally.
@@ -10,6 +11,47 @@ pub fn glob_matches(pattern: &[u8], text: &[u8]) -> bool {
 /// [`glob_matches`] in so many steps at most; also the steps that it took.
 pub fn glob_matches_within(pattern: &[u8], text: &[u8], steps_max: u32) -> (bool, u32) {
     matches_within(pattern, text, false, steps_max)
+}
+
+/// Names of one command that are matched with a pattern, or not, in so many steps together as its script may pay for.
+pub struct NamePattern<'a> {
+    pattern: Option<&'a [u8]>,
+    steps_left: u64,
+    steps: u64,
+    names: u64,
+}
+
+impl<'a> NamePattern<'a> {
+    /// Matches with `pattern`; without one, all names match.
+    pub fn new(context: &Context<'_>, pattern: Option<&'a [u8]>) -> NamePattern<'a> {
+        let steps_left = context.work_left.get().saturating_mul(limits::GLOB_STEPS_PER_WORK);
+        NamePattern { pattern, steps_left, steps: 0, names: 0 }
+    }
+
+    /// Returns whether `name` matches. None does once the steps are used up, and then [`NamePattern::pay`] fails.
+    pub fn matches(&mut self, name: &[u8]) -> bool {
+        self.names += 1;
+        let Some(pattern) = self.pattern else { return true };
+        let steps_max = u64::from(limits::GLOB_STEPS_MAX).min(self.steps_left) as u32;
+        let (matches, steps) = matches_within(pattern, name, false, steps_max);
+        self.steps += u64::from(steps);
+        self.steps_left = self.steps_left.saturating_sub(steps.into());
+        matches
+    }
+
+    /// The number of names that were compared.
+    pub fn names(&self) -> u64 {
+        self.names
+    }
+
+    /// Pays for the steps that it took.
+    ///
+    /// # Errors
+    /// Those of [`Context::pay`].
+    pub fn pay(&self, context: &Context<'_>) -> Result<(), CommandError> {
+        let used_up = if self.steps_left == 0 { 1 } else { 0 };
+        context.pay((self.steps / limits::GLOB_STEPS_PER_WORK).saturating_add(used_up))
+    }
 }
 
 /// [`glob_matches`] without regard to the case of ASCII letters.

@@ -49,7 +49,7 @@ mod waits;
 pub use arguments::{parse_f64, parse_i64, parse_index_range, parse_usize};
 pub use command::{Command, Copies, Fed, Feeds, InTransaction, Kind, Merge, MultiShard, Overwrites, Scatter};
 pub use command_error::CommandError;
-pub use glob::{glob_matches, glob_matches_any_case, glob_matches_within};
+pub use glob::{NamePattern, glob_matches, glob_matches_any_case, glob_matches_within};
 pub use help::reply_help;
 pub use key_positions::{find_keys, flags_of_call};
 pub use keys::{CopyOptions, ScanCursor};
@@ -59,6 +59,8 @@ pub use reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
 pub use rows::{Elements, Rows};
 pub use streams::{EntryCall, Outlook, outlook_after, outlook_for, parse_id as parse_stream_id, waited_stream};
 pub use waits::{WaitCall, Waits, is_nothing};
+
+use std::cell::Cell;
 
 use basalt_net::resp::Reply;
 use basalt_storage::MemoryRows;
@@ -75,7 +77,31 @@ pub struct Context<'a> {
     pub random: &'a mut Random,
     /// Longest string that a write may make, in bytes: the log entry says, so that every replica does the same.
     pub string_bytes_max: usize,
+    /// Work that a command may be beside what it reads, writes and replies: what the script that calls it may still do. Any, of a
+    /// client's.
+    pub work_left: Cell<u64>,
 }
+
+impl Context<'_> {
+    /// Takes work off what the command may do, before it does it: comparisons of products, as those of LCS, in units of some ten
+    /// nanoseconds.
+    ///
+    /// # Errors
+    /// That of a script which has done too much.
+    pub fn pay(&self, work: u64) -> Result<(), CommandError> {
+        match self.work_left.get().checked_sub(work) {
+            Some(left) => {
+                self.work_left.set(left);
+                Ok(())
+            }
+            None => Err(CommandError::Undone(TOO_MUCH_WORK.into())),
+        }
+    }
+}
+
+/// The reply to a script that has done as much as it may.
+pub const TOO_MUCH_WORK: &str =
+    "ERR the script was stopped and undone: it has executed as many instructions as a script may";
 
 /// Runs a handler on no keys at all: the reply of a node that has none.
 ///
@@ -84,7 +110,8 @@ pub struct Context<'a> {
 pub fn run_on_nothing(run: Run, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
     let keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::none(), 0, 0);
-    run(&mut Context { keyspace, random: &mut Random::new(0), string_bytes_max: 0 }, args, reply)
+    let work_left = Cell::new(u64::MAX);
+    run(&mut Context { keyspace, random: &mut Random::new(0), string_bytes_max: 0, work_left }, args, reply)
 }
 
 /// A handler: writes its reply, or fails having written no row.

@@ -10,7 +10,7 @@ use basalt_storage::keyspace::{Names, SortedSet, Type};
 
 use super::arguments::{Options, parse_i64, parse_i64_from, read_u64_prefix};
 use super::command_error::until_nul;
-use super::{Args, CommandError, Context, glob_matches};
+use super::{Args, CommandError, Context, NamePattern};
 use crate::limits;
 
 type Outcome = Result<(), CommandError>;
@@ -63,10 +63,11 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
         let few = if names.len() <= limits::SCANNED_WHOLE_NAMES_MAX { names.len() } else { 0 };
         let (mut names_left, mut bytes_left) = (options.count.max(few), limits::SCAN_NAMES_BYTES);
         let mut found = Reply::new(&mut elements, reply.protocol());
+        let mut pattern = NamePattern::new(context, options.pattern);
         let from = u32::try_from(cursor).ok();
         next = from.map_or(Ok(None), |from| {
             names.page(&context.keyspace, from, &mut |name, value| {
-                if options.pattern.is_none_or(|pattern| glob_matches(pattern, name)) {
+                if pattern.matches(name) {
                     count += 1;
                     found.bulk(name);
                     match kind {
@@ -80,6 +81,7 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
                 Ok(if names_left == 0 || bytes_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })
         })?;
+        pattern.pay(context)?;
     }
     reply.array(2);
     reply.bulk_display(next.unwrap_or(0));

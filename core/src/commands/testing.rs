@@ -42,6 +42,11 @@ impl<R: Rows> Shard<R> {
         Shard { rows, scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000, string_bytes_max }
     }
 
+    /// Its rows.
+    pub(super) fn into_rows(self) -> R {
+        self.rows
+    }
+
     /// The same shard over the rows that `open` opens once these are closed.
     pub(super) fn reopened(self, open: impl FnOnce() -> R) -> Shard<R> {
         let Shard { rows, entries, now_ms, string_bytes_max, .. } = self;
@@ -96,7 +101,8 @@ impl<R: Rows> Shard<R> {
         let versions = if command.is_write() { VersionSource::entry(self.entries) } else { VersionSource::none() };
         let keyspace = Keyspace::new(&mut self.rows, &mut self.scratch, versions, 0, self.now_ms);
         let random = &mut Random::new(self.entries);
-        run(&mut Context { keyspace, random, string_bytes_max: self.string_bytes_max }, args, reply)
+        let work_left = std::cell::Cell::new(u64::MAX);
+        run(&mut Context { keyspace, random, string_bytes_max: self.string_bytes_max, work_left }, args, reply)
     }
 
     /// Runs one line, words separated by spaces, in RESP2; returns its reply, in which spaces stand for line ends.

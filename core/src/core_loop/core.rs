@@ -114,8 +114,17 @@ pub(super) struct Clock {
     /// The same in Unix milliseconds.
     pub(super) now_ms: u64,
     pub(super) last_tick: Instant,
+    /// True once scripts have used the turn up: no more commands are begun in it.
+    pub(super) is_used_up: bool,
     /// Parks in a row that nothing but the clock has ended.
     pub(super) idle_parks: u32,
+}
+
+impl Clock {
+    /// Ends the turn of those who have sent commands, if a script was run and the turn has taken long.
+    pub(super) fn note_script(&mut self) {
+        self.is_used_up |= self.now.elapsed() >= limits::SCRIPTS_TURN;
+    }
 }
 
 /// Requests of another core that were run up to `next`, for want of room.
@@ -168,7 +177,7 @@ impl Core {
             shards: Vec::new(),
             groups,
             meta: None,
-            clock: Clock { now, now_ms, last_tick: now, idle_parks: 0 },
+            clock: Clock { now, now_ms, last_tick: now, is_used_up: false, idle_parks: 0 },
             argv: Argv::new(),
             traffic: Traffic::new(now),
             sync_placement,

@@ -14,6 +14,7 @@ impl Core {
         self.has_room(connection)
             && self.stopping.is_none()
             && !self.outbox.is_backlogged()
+            && !self.clock.is_used_up
             && !self.has_handed_over_much()
     }
 
@@ -90,6 +91,6 @@ impl Core {
 
     /// Returns whether requests of `from` are taken now: there is room for their replies, and to set them aside if need be.
     pub(super) fn takes_requests_of(&self, from: CoreId) -> bool {
-        !self.inbox.set_aside.is_full() && self.outbox.has_room_for_replies(from)
+        !self.clock.is_used_up && !self.inbox.set_aside.is_full() && self.outbox.has_room_for_replies(from)
     }
 }

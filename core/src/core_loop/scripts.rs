@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use basalt_lua::{SCRIPT_WORK_MAX, digest};
+use basalt_lua::SCRIPT_WORK_MAX;
 use basalt_storage::keyspace::Slot;
 use smallvec::SmallVec;
 
@@ -12,13 +12,14 @@ use crate::commands::scripts::{self, Call, Reach, Terms};
 use crate::commands::{Args, Command, CommandError, Kind, table};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::ShardId;
+use crate::limits;
 
 /// The reply to a script that makes its transaction too long.
 const TOO_LONG_TEXTS: CommandError =
-    CommandError::text("ERR the scripts of the transaction have more bytes than client-query-buffer-limit");
-
-/// Digits of a SHA1.
-const DIGEST_DIGITS: usize = 40;
+    CommandError::text("ERR the texts of the transaction's scripts have more bytes together than one script may have");
+/// The reply to the scripts of a transaction that has more of them than may be begun in one go.
+const TOO_MANY: CommandError =
+    CommandError::text("ERR the transaction has too many scripts, of which none is executed");
 
 /// The step that a call of EVAL or its like becomes.
 struct Step {
@@ -49,7 +50,11 @@ impl Core {
     ) {
         let step = match self.script_step(command, args, any, SCRIPT_WORK_MAX) {
             Ok(step) => step,
-            Err(error) => return self.fail(connection, command.id, &error),
+            Err(error) => {
+                // To learn that it cannot be compiled may have taken as long.
+                self.note_script();
+                return self.fail(connection, command.id, &error);
+            }
         };
         let (run, mode) = match step.command.kind {
             Kind::Read(run) if connection.ordered_unanswered == 0 => (run, Mode::Read),
@@ -58,6 +63,12 @@ impl Core {
             _ => unreachable!("a step runs on a shard"),
         };
         self.run_step_on(connection, step.shard, (step.command, command.id), run, mode, &step.words(args));
+        self.note_script();
+    }
+
+    /// Ends the turn of those who have sent commands, if the scripts of this turn have taken long: everything else goes on first.
+    pub(super) fn note_script(&mut self) {
+        self.clock.note_script();
     }
 
     /// The steps that stand for the scripts of a transaction in `shard`: places of its commands, and what is sent instead. They
@@ -65,14 +76,16 @@ impl Core {
     pub(super) fn scripts_of(&mut self, transaction: &Transaction, shard: ShardId) -> Vec<(usize, Vec<u8>)> {
         let places: Vec<usize> = (0..transaction.len()).filter(|index| transaction.row(*index).runs_script).collect();
         let work = SCRIPT_WORK_MAX / places.len().max(1) as u64;
-        let mut bytes_left = self.live.query_bytes_max;
+        let is_too_many = places.len() > limits::TRANSACTION_SCRIPTS_MAX;
+        let mut bytes_left = limits::TRANSACTION_SCRIPT_BYTES_MAX;
         let mut steps = Vec::with_capacity(places.len());
         for place in places {
             let command = transaction.row(place);
             let mut args = ArgList::new();
             args.push(command.name().as_bytes());
             let asked = request::decode(transaction.command(place), &mut args).expect("it was encoded by this core");
-            let step = match self.script_step(command, &args, shard, work) {
+            let step = if is_too_many { Err(TOO_MANY) } else { self.script_step(command, &args, shard, work) };
+            let step = match step {
                 Ok(step) if step.text.len() > bytes_left => Err(TOO_LONG_TEXTS),
                 step => step,
             };
@@ -101,12 +114,9 @@ impl Core {
         work: u64,
     ) -> Result<Step, CommandError> {
         let is_by_digest = command.name().starts_with("evalsha");
-        if is_by_digest && args[1].len() != DIGEST_DIGITS {
-            return Err(scripts::NO_SCRIPT);
-        }
+        let digest = if is_by_digest { Some(scripts::read_digest(args[1]).ok_or(scripts::NO_SCRIPT)?) } else { None };
         let Call { keys, .. } = scripts::read_call(args)?;
-        let text = if is_by_digest {
-            let digest = String::from_utf8_lossy(args[1]).to_ascii_lowercase();
+        let text = if let Some(digest) = digest {
             self.server.scripts.get(&digest).ok_or(scripts::NO_SCRIPT)?
         } else {
             self.learn_script(args[1])?;
@@ -123,11 +133,8 @@ impl Core {
 
     /// Keeps a script for who calls it by its digest, once it is known that it can be compiled.
     fn learn_script(&mut self, text: &[u8]) -> Result<(), CommandError> {
-        let name = digest(text);
-        if self.server.scripts.get(&name).is_none() {
-            scripts::check(text)?;
-            self.server.scripts.add(name, text);
-        }
+        let name = scripts::learn(text, |name| self.server.scripts.get(name).is_some())?;
+        self.server.scripts.add(name, text);
         Ok(())
     }
 

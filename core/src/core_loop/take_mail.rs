@@ -8,7 +8,7 @@ use super::core::{Core, HalfRun};
 use super::outbox::Outbox;
 use super::set_aside::Aside;
 use crate::cluster::map::Change;
-use crate::commands::CommandError;
+use crate::commands::{CommandError, scripts};
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
@@ -167,6 +167,9 @@ impl Core {
                 self.inbox.set_aside.push(head.shard, origin, head.mode, bytes);
             } else {
                 shard.submit(origin, head.mode, bytes, self.clock.now_ms, &mut self.outbox);
+                if scripts::work_of(bytes) > 0 {
+                    self.clock.note_script();
+                }
             }
         }
         self.outbox.recycle_requests(run.batch);

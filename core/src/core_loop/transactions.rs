@@ -338,6 +338,9 @@ impl Core {
         let header = RequestHeader { asked, ..RequestHeader::new(connection.session.protocol, 0, STEP_EXEC) };
         let encode = |out: &mut Vec<u8>| transaction::encode(out, header, guard, keyed.into_iter());
         self.send(connection, place, 0, shard, mode, None, encode);
+        if !scripts.is_empty() {
+            self.note_script();
+        }
     }
 
     fn exec_with_session_commands(

@@ -12,6 +12,7 @@ impl Core {
     /// Reads the clocks, once a turn.
     pub fn start_turn(&mut self) {
         self.clock.now = Instant::now();
+        self.clock.is_used_up = false;
         self.clock.now_ms = self.server.clock.unix_ms();
         self.traffic.turn(self.clock.now);
         self.stats().turns.add(1);
@@ -110,6 +111,7 @@ impl Core {
     pub fn has_work(&self) -> bool {
         let may_resume = || self.clients.stalled.ready_count() > 0 || self.may_resume_waiting();
         self.outbox.has_mail()
+            || self.clock.is_used_up
             || self.fanout.has_some()
             || self.may_take_published()
             || self.may_start_warming()

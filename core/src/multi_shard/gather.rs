@@ -180,7 +180,7 @@ impl Gather {
                     out.raw(&self.elements[place.clone()]);
                 }
             }
-            Merge::ConcatText => out.verbatim("txt", &self.elements),
+            Merge::ConcatText => out.verbatim(b"txt", &self.elements),
             Merge::Arrays => {
                 out.array(self.sum as usize);
                 out.raw(&self.elements);

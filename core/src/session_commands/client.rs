@@ -138,7 +138,7 @@ pub(super) fn info(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut
     let argument_bytes = args.iter().map(|arg| arg.len()).sum();
     client_line(&mut line, context.session, ClientBuffers::default(), argument_bytes, Instant::now());
     line.push(b'\n');
-    reply.verbatim("txt", line);
+    reply.verbatim(b"txt", line);
     Ok(Outcome::Done)
 }
 

@@ -73,7 +73,7 @@ pub(super) fn info(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut
         (section.write)(&scene, &mut fields);
         text = fields.text;
     }
-    reply.verbatim("txt", text);
+    reply.verbatim(b"txt", text);
     Ok(Outcome::Done)
 }
 

@@ -1,6 +1,5 @@
 //! SCRIPT: the scripts that clients may call by their digest.
 
-use basalt_lua::digest;
 use basalt_net::resp::Reply;
 
 use super::SessionContext;
@@ -9,11 +8,9 @@ use crate::commands::{Args, CommandError, scripts};
 
 /// `SCRIPT LOAD script`
 pub(super) fn load(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    let name = digest(args[2]);
-    if context.server.scripts.get(&name).is_none() {
-        scripts::check(args[2])?;
-        context.server.scripts.add(name.clone(), args[2]);
-    }
+    let known = &context.server.scripts;
+    let name = scripts::learn(args[2], |name| known.get(name).is_some())?;
+    known.add(name.clone(), args[2]);
     reply.bulk(&name);
     Ok(Outcome::Done)
 }
@@ -22,8 +19,8 @@ pub(super) fn load(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut
 pub(super) fn exists(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     reply.array(args.len() - 2);
     for digest in &args[2..] {
-        let digest = String::from_utf8_lossy(digest).to_ascii_lowercase();
-        reply.integer(context.server.scripts.get(&digest).is_some().into());
+        let known = scripts::read_digest(digest).and_then(|digest| context.server.scripts.get(&digest));
+        reply.integer(known.is_some().into());
     }
     Ok(Outcome::Done)
 }

@@ -1,15 +1,18 @@
 //! Running commands on the shard's rows: those of committed entries, and reads.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use basalt_net::resp::{Protocol, Reply};
 use basalt_raft::{EntryId, Executed, Later, Machine, MachineError, Replies};
 use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, Rows, Store, Trial};
 
-use super::cold::{ColdProgress, Deferral, NamesLooked, Views, changes_at_once, look_for_named};
+use super::cold::{ColdProgress, Deferral, EntryBell, NamesLooked, Views, changes_at_once, look_for_named};
 use super::open_batch::InFlight;
-use crate::commands::scripts::has_known_terms;
+use crate::commands::scripts::{has_known_terms, work_of};
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
 };
@@ -63,6 +66,10 @@ pub struct ShardMachine {
     pub(super) views: Option<Views>,
     /// Times that an entry has waited for them.
     pub(super) pauses: u64,
+    /// Told after each turn of the core: an entry of scripts waits for one now and then.
+    pub(super) turns: Rc<EntryBell>,
+    /// True while the core takes turns.
+    pub(super) takes_turns: bool,
     /// Snapshots that have taken the place of all rows.
     pub(super) installs: u64,
     /// Size that replies may reach.
@@ -112,7 +119,7 @@ impl EntryPosition {
 /// The reason that an entry waits between two commands.
 enum Pause {
     Cold(ColdRead),
-    /// A thread that executes a read.
+    /// A thread that executes a read, or a turn of the core.
     Later(Later),
 }
 
@@ -318,7 +325,7 @@ impl Execution<'_> {
             false => self.bounds.reply(out, header.protocol),
         };
         let mark = reply.mark();
-        let counts = self.scratch.counts();
+        let (counts, earliest_deadline_ms) = (self.scratch.counts(), self.scratch.earliest_deadline_ms());
         let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(header.asked)));
         let started = stats.and_then(|stats| stats.time.start());
         let call = Call { handler, header, args, now_ms: self.now_ms, string_bytes_max: self.string_bytes_max };
@@ -330,6 +337,11 @@ impl Execution<'_> {
                 Some(tried.unwrap_or(Err(CommandError::Undone(TOO_MUCH_FOR_TRIAL.into()))))
             }
         };
+        if matches!(tried, Some(Err(CommandError::Undone(_)))) {
+            // Nothing has expired, and no key has got a deadline.
+            self.scratch.set_counts(counts);
+            self.scratch.set_earliest_deadline_ms(earliest_deadline_ms);
+        }
         let outcome = tried.unwrap_or_else(|| {
             reply.truncate(mark);
             self.scratch.set_counts(counts);
@@ -387,6 +399,10 @@ impl Execution<'_> {
         let (mut versions, mut random) = (self.versions, self.random.clone());
         let mut trial = Trial::new(self.store, bytes_max);
         let outcome = call.run(&mut trial, self.scratch, &mut versions, &mut random, reply);
+        // A script that has met the disk may have read anything after that.
+        if is_cold(&outcome) {
+            return Some(outcome);
+        }
         let changes = trial.into_changes()?;
         // Other errors are replies; what was changed before them is changed everywhere.
         if self.applying && !matches!(outcome, Err(CommandError::Storage(_) | CommandError::Undone(_))) {
@@ -395,6 +411,10 @@ impl Execution<'_> {
         }
         Some(outcome)
     }
+}
+
+fn is_cold(outcome: &Result<(), CommandError>) -> bool {
+    matches!(outcome, Err(CommandError::Storage(StorageError::Cold(_))))
 }
 
 /// A handler, and what it is called with beside rows.
@@ -418,7 +438,8 @@ impl Call<'_> {
         let keyspace = Keyspace::new(rows, scratch, *versions, self.header.db, self.now_ms);
         let mut own_random = self.header.seed.map(Random::new);
         let random = own_random.as_mut().unwrap_or(random);
-        let mut context = Context { keyspace, random, string_bytes_max: self.string_bytes_max };
+        let work_left = Cell::new(u64::MAX);
+        let mut context = Context { keyspace, random, string_bytes_max: self.string_bytes_max, work_left };
         let outcome = (self.handler)(&mut context, self.args, reply);
         *versions = context.keyspace.versions();
         outcome
@@ -434,14 +455,25 @@ impl Call<'_> {
         reply: &mut Reply<'_>,
     ) -> Result<(), CommandError> {
         let (mut own_versions, mut own_random) = (*versions, random.clone());
+        let (counts, earliest_deadline_ms) = (scratch.counts(), scratch.earliest_deadline_ms());
         let mut trial = Trial::new(&*rows, limits::SCRIPT_TRIAL_BYTES_MAX);
-        let outcome = self.run(&mut trial, scratch, &mut own_versions, &mut own_random, reply);
-        let Some(changes) = trial.into_changes() else {
-            return Err(CommandError::Undone(TOO_MUCH_FOR_TRIAL.into()));
-        };
-        if !matches!(outcome, Err(CommandError::Storage(_) | CommandError::Undone(_))) {
-            changes.make_on(rows);
-            (*versions, *random) = (own_versions, own_random);
+        let mut outcome = self.run(&mut trial, scratch, &mut own_versions, &mut own_random, reply);
+        if is_cold(&outcome) {
+            return outcome;
+        }
+        let changes = trial.into_changes();
+        if changes.is_none() {
+            outcome = Err(CommandError::Undone(TOO_MUCH_FOR_TRIAL.into()));
+        }
+        match (&outcome, changes) {
+            (Err(CommandError::Storage(_) | CommandError::Undone(_)), _) | (_, None) => {
+                scratch.set_counts(counts);
+                scratch.set_earliest_deadline_ms(earliest_deadline_ms);
+            }
+            (_, Some(changes)) => {
+                changes.make_on(rows);
+                (*versions, *random) = (own_versions, own_random);
+            }
         }
         outcome
     }
@@ -460,6 +492,8 @@ impl ShardMachine {
             paused: None,
             views: None,
             pauses: 0,
+            turns: Rc::default(),
+            takes_turns: false,
             installs: 0,
             bounds: ReplyBounds::of(limits::MEMORY_BYTES_MIN, 1),
             untaken_bytes: 0,
@@ -574,8 +608,10 @@ impl ShardMachine {
             return Ok(pause);
         };
         assert!(!pending.applied, "a batch is applied once");
+        let began = Instant::now();
         // Reads join it while it waits for rows.
         while let Some(operation) = pending.operations.get_mut(position.operations) {
+            let mut command: &[u8] = &[];
             let cold = match &operation.read {
                 Some(_) if self.untaken_bytes + position.replies.bytes.len() >= self.bounds.shard_bytes_max => {
                     let mut reply = Reply::new(&mut position.replies.bytes, Protocol::Resp2);
@@ -593,8 +629,9 @@ impl ShardMachine {
                     }
                 }
                 None => {
-                    let command = commands.next().expect("every write of a batch stands in its entry");
-                    let cold = self.step(position, &batch, command.map_err(MachineError::Batch)?, false)?;
+                    let write = commands.next().expect("every write of a batch stands in its entry");
+                    command = write.map_err(MachineError::Batch)?;
+                    let cold = self.step(position, &batch, command, false)?;
                     if cold.is_none() {
                         position.bytes_left = commands.bytes_left();
                     }
@@ -604,7 +641,11 @@ impl ShardMachine {
             if cold.is_some() {
                 return Ok(cold);
             }
+            let bytes = operation.read.as_ref().map_or(command, |range| &pending.reads[range.clone()]);
             position.operations += 1;
+            if let Some(turn) = self.turn_behind(bytes, began) {
+                return Ok(Some(turn));
+            }
         }
         assert!(commands.next().is_none(), "every command of an entry proposed here belongs to an operation");
         // Only now: until then, reads that must see its writes join it.
@@ -626,15 +667,33 @@ impl ShardMachine {
             (position.operations, position.progress) = (0, ColdProgress::new());
             position.replies = Replies::default();
         }
+        let began = Instant::now();
         while let Some(command) = commands.next() {
-            if let Some(read) = self.step(position, batch, command.map_err(MachineError::Batch)?, false)? {
+            let command = command.map_err(MachineError::Batch)?;
+            if let Some(read) = self.step(position, batch, command, false)? {
                 return Ok(Some(Pause::Cold(read)));
             }
             position.bytes_left = commands.bytes_left();
             position.replies.bytes.clear();
             position.replies.ends.clear();
+            if let Some(turn) = self.turn_behind(command, began) {
+                return Ok(Some(turn));
+            }
         }
         Ok(None)
+    }
+
+    /// The wait for a turn of the core, behind a command that has run a script, if that and those before it have taken long.
+    fn turn_behind(&self, bytes: &[u8], began: Instant) -> Option<Pause> {
+        let is_long = || began.elapsed() >= limits::SCRIPTS_TURN;
+        if !self.takes_turns || work_of(bytes) == 0 || !is_long() {
+            return None;
+        }
+        // It must not sleep meanwhile.
+        if let Some((server, core)) = &self.core {
+            server.mailboxes.bell(*core).ring_urgently();
+        }
+        Some(Pause::Later(self.turns.wait()))
     }
 
     /// Has a read that stands between the writes of an entry executed on another thread; or says what to fetch until one is ready.
@@ -675,7 +734,9 @@ impl ShardMachine {
     ) -> Result<Option<ColdRead>, MachineError> {
         let is_too_large = position.progress.has_begun() && position.progress.is_too_large(self.kept_bytes_max());
         // What the log holds at a start is executed before this shard serves anybody. It waits for the disk, and its core with it.
-        let may_wait = self.core.is_none() || position.progress.has_failed() || (is_too_large && !is_read);
+        let is_long_script = position.progress.is_long_script() && work_of(bytes) > 0;
+        let may_wait =
+            self.core.is_none() || position.progress.has_failed() || is_long_script || (is_too_large && !is_read);
         if may_wait {
             // It looks for nothing any more.
             position.progress.names = NamesLooked::default();

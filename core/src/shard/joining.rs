@@ -9,6 +9,7 @@ use super::execution::Failure;
 use super::open_batch::{Operation, PendingBatch};
 use super::{Shard, ShardHost};
 use crate::commands::CommandError;
+use crate::commands::scripts::work_of;
 use crate::commands::table::STEP_EXEC;
 use crate::entry::batch;
 use crate::entry::request::{self, Mode};
@@ -105,6 +106,7 @@ impl Shard {
             let transaction = Transaction::read(&self.batches.open.bytes[at.clone()]);
             self.batches.open.member_count += transaction.map_or(0, |transaction| transaction.count);
         }
+        self.batches.open.script_work += work_of(&self.batches.open.bytes[at.clone()]);
         self.batches.open.copied_bytes += self.weigh_copies(&self.batches.open.bytes[at.clone()], now_ms);
         let expected_bytes = self.weigh(&self.batches.open.bytes[at.clone()], now_ms);
         self.joined(Some(origin), expected_bytes);
@@ -199,6 +201,7 @@ impl Shard {
         let expected_bytes = self.batches.replies.next_bytes();
         if self.batches.open.write_count > 0 {
             self.batches.open.expected_bytes += expected_bytes;
+            self.batches.open.script_work += work_of(bytes);
             return put(&mut self.batches.open.operations, &mut self.batches.open.reads);
         }
         let mut in_flight = self.batches.in_flight.borrow_mut();
@@ -207,5 +210,6 @@ impl Shard {
         last.expected_bytes += expected_bytes;
         self.batches.replies.expected_bytes += expected_bytes;
         self.batches.reads_behind.add(bytes.len());
+        self.batches.reads_behind.script_work += work_of(bytes);
     }
 }

@@ -172,6 +172,7 @@ impl Shard {
         // What was replayed happened in an earlier run.
         machine.borrow().scratch.set_counts(KeyCounts::default());
         machine.borrow_mut().core = Some((server.clone(), core));
+        machine.borrow_mut().takes_turns = true;
         let (shares_version, bounds) = (server.shares.version(), server.reply_bounds());
         machine.borrow_mut().bounds = bounds;
         let wake: Wake = {
@@ -242,6 +243,7 @@ impl Shard {
             count += self.take_replicated(host);
         }
         self.counts_changed |= count > 0;
+        self.machine.borrow().turns.ring();
         self.serve_ready(now_ms, host);
         if std::mem::take(&mut self.expiry.goes_on) && !self.has_failed() {
             self.delete_expired(now_ms, host);
@@ -300,6 +302,9 @@ impl Shard {
     pub async fn close(&mut self, failed: bool) -> Result<(), basalt_raft::Error> {
         // Their threads tell a core that runs no more turns: an entry that waits for one goes on without.
         self.machine.borrow_mut().views = None;
+        // Nor is there any for an entry of scripts to take between.
+        self.machine.borrow_mut().takes_turns = false;
+        self.machine.borrow().turns.ring();
         // After a failure an entry may be half applied: the log has it whole, and is what counts.
         let written = match if failed { Ok(()) } else { self.group.write_out().await } {
             Err(basalt_raft::Error::Unwritten(reason)) => {
@@ -393,7 +398,9 @@ impl Shard {
             || self.batches.open.operations.len() + self.batches.open.member_count >= limits::BATCH_OPERATIONS_MAX
             || self.parking.waiting.is_full()
             || self.reading.is_full()
+            || self.batches.open.script_work >= limits::BATCH_SCRIPT_WORK_MAX
             || self.batches.reads_behind.is_full()
+            || self.batches.reads_behind.script_work >= limits::BATCH_SCRIPT_WORK_MAX
             || self.expects_too_much()
     }
 

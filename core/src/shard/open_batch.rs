@@ -40,6 +40,8 @@ pub(super) struct PendingBatch {
     pub(super) bytes: usize,
     /// Bytes of rows that its commands copy, about.
     pub(super) copied_bytes: usize,
+    /// Work that its scripts may do, but for reads that have joined it on its way.
+    pub(super) script_work: u64,
     pub(super) applied: bool,
     /// Set once its clients were told that nobody knows what becomes of it: its outcome has nobody to answer any more.
     pub(super) abandoned: Option<Abandoned>,
@@ -73,6 +75,8 @@ pub(super) struct OpenBatch {
     pub(super) copied_bytes: usize,
     /// Commands in its transactions.
     pub(super) member_count: usize,
+    /// Work that its scripts may do.
+    pub(super) script_work: u64,
 }
 
 /// Batches that are proposed and not answered, oldest first. The machine looks at one while it applies its entry.

@@ -116,7 +116,7 @@ impl Shard {
         // The group has let go of the bytes, so they are not copied.
         let write_count = batch.write_count;
         self.machine.borrow_mut().store.watched_mut().open_batch(batch.number, true);
-        let PendingBatch { operations, reads, expected_bytes, copied_bytes, .. } = batch;
+        let PendingBatch { operations, reads, expected_bytes, copied_bytes, script_work, .. } = batch;
         // What it has of them counts no more: at worst its last transactions find no versions, and say so.
         let member_count = 0;
         self.batches.replies.expected_bytes -= expected_bytes;
@@ -130,6 +130,7 @@ impl Shard {
             expected_bytes,
             copied_bytes,
             member_count,
+            script_work,
         };
     }
 
@@ -161,6 +162,7 @@ impl Shard {
             write_count: std::mem::take(&mut self.batches.open.write_count),
             bytes: bytes.len(),
             copied_bytes: std::mem::take(&mut self.batches.open.copied_bytes),
+            script_work: std::mem::take(&mut self.batches.open.script_work),
             applied: false,
             abandoned: None,
             expected_bytes: std::mem::take(&mut self.batches.open.expected_bytes),

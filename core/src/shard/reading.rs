@@ -19,6 +19,7 @@ use basalt_raft::Error;
 use super::cold::{NamesLooked, Waiting};
 use super::{Shard, ShardHost};
 use crate::commands::CommandError;
+use crate::commands::scripts::work_of;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin};
 use crate::limits;
@@ -206,12 +207,15 @@ impl Shard {
         {
             self.end_barrier(number, outcome, host);
         }
-        let mut count = 0;
+        let (mut count, began) = (0, Instant::now());
         while count < limits::REQUESTS_PER_TURN
             && let Some(request) = self.reading.pop(|core| host.has_room_for_replies(core))
         {
             self.run_in_turn(request.origin, request.mode, &request.bytes, now_ms, host);
             count += 1;
+            if work_of(&request.bytes) > 0 && began.elapsed() >= limits::SCRIPTS_TURN {
+                break;
+            }
         }
         count
     }

@@ -76,7 +76,7 @@ impl RedisHost {
 }
 
 impl Host for RedisHost {
-    fn call(&mut self, args: &[&[u8]], is_resp3: bool, _: usize, reply: &mut Vec<u8>) -> Called {
+    fn call(&mut self, args: &[&[u8]], is_resp3: bool, _: usize, _: &mut u64, reply: &mut Vec<u8>) -> Called {
         let name = String::from_utf8_lossy(args[0]).to_lowercase();
         let refused = |reason: &str| Called::Refused(reason.to_owned());
         if ["multi", "exec", "subscribe", "blpop", "eval", "config", "script", "watch", "brpop"]
@@ -140,7 +140,8 @@ fn add(value: &Value, is_resp3: bool, out: &mut Vec<u8>) {
         Value::BigNumber(digits) if is_resp3 => add_line(out, "(", &line(digits)),
         Value::BigNumber(digits) => add_bulk(out, &line(digits)),
         Value::Verbatim(format, text) if is_resp3 => {
-            out.extend_from_slice(format!("={}\r\n{format}:", text.len() + 4).as_bytes());
+            out.extend_from_slice(format!("={}\r\n", text.len() + 4).as_bytes());
+            out.extend_from_slice(&[&format[..], b":"].concat());
             out.extend_from_slice(text);
             out.extend_from_slice(b"\r\n");
         }

@@ -83,8 +83,8 @@ impl<'a> Reply<'a> {
     }
 
     /// A simple string. Line ends within it become spaces.
-    pub fn simple(&mut self, text: &str) {
-        self.line(b'+', text.as_bytes());
+    pub fn simple(&mut self, text: impl AsRef<[u8]>) {
+        self.line(b'+', text.as_ref());
     }
 
     /// `+OK`.
@@ -263,18 +263,15 @@ impl<'a> Reply<'a> {
         });
     }
 
-    /// A text for humans in a format of three letters, `txt` or `mkd`; a plain string in RESP2.
-    ///
-    /// # Panics
-    /// If `format` has not three bytes.
-    pub fn verbatim(&mut self, format: &str, text: impl AsRef<[u8]>) {
-        assert_eq!(format.len(), 3, "a client takes the fourth byte for the colon");
+    /// A text for humans in a format of three letters, `txt` or `mkd`: a client takes the fourth byte for the colon. A plain string
+    /// in RESP2.
+    pub fn verbatim(&mut self, format: &[u8; 3], text: impl AsRef<[u8]>) {
         let text = text.as_ref();
         match self.protocol {
             Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => {
                 self.header(b'=', text.len() + 4);
-                self.raw(format.as_bytes());
+                self.raw(format);
                 self.raw(b":");
                 self.raw(text);
                 self.raw(b"\r\n");
@@ -283,10 +280,10 @@ impl<'a> Reply<'a> {
     }
 
     /// An integer of any size, in decimal; a string in RESP2.
-    pub fn big_number(&mut self, digits: &str) {
+    pub fn big_number(&mut self, digits: impl AsRef<[u8]>) {
         match self.protocol {
             Protocol::Resp2 => self.bulk(digits),
-            Protocol::Resp3 => self.line(b'(', digits.as_bytes()),
+            Protocol::Resp3 => self.line(b'(', digits.as_ref()),
         }
     }
 
@@ -432,7 +429,7 @@ mod tests {
             (|r| r.double(f64::NEG_INFINITY), "$4|-inf|", ",-inf|"),
             (|r| r.boolean(true), ":1|", "#t|"),
             (|r| r.boolean(false), ":0|", "#f|"),
-            (|r| r.verbatim("txt", "hi"), "$2|hi|", "=6|txt:hi|"),
+            (|r| r.verbatim(b"txt", "hi"), "$2|hi|", "=6|txt:hi|"),
             (|r| r.big_number("123"), "$3|123|", "(123|"),
             (|r| r.raw(b":7\r\n"), ":7|", ":7|"),
         ];
@@ -579,7 +576,7 @@ mod tests {
             Meant::Null => reply.null(),
             Meant::Double(value) => reply.double(*value),
             Meant::Boolean(value) => reply.boolean(*value),
-            Meant::Verbatim(text) => reply.verbatim("txt", text),
+            Meant::Verbatim(text) => reply.verbatim(b"txt", text),
             Meant::Array(elements) => {
                 reply.array(elements.len());
                 elements.iter().for_each(|element| write(reply, element));

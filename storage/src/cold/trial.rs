@@ -159,6 +159,10 @@ impl Rows for Trial<'_> {
             } else {
                 self.count(key, &[], limits::ROW_VISIT_WORK);
             }
+            if flow.is_break() {
+                // It may be one that is no key's any more, which ends a walk over keys and is gone on another replica.
+                return flow;
+            }
             self.use_bytes(key, value);
             if self.bytes_left.get() == 0 { ControlFlow::Break(()) } else { flow }
         })?;

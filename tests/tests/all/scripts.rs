@@ -361,3 +361,59 @@ fn what_a_script_makes_does_not_depend_on_memory() {
     assert!(large[..400].iter().all(|reply| reply.text().len() == 40), "{:?}", large[0]);
     assert_eq!(digest_of("64mb", "256kb"), large);
 }
+
+#[test]
+fn others_are_answered_while_many_scripts_run() {
+    const SCRIPTS: usize = 200;
+    let alone = Alone::new(|options| options.set("--cores", "1").set("--shards", "1"));
+    let mut other = alone.node.client();
+    for script in ["while true do end", "#!lua flags=no-writes\nwhile true do end"] {
+        let mut client = alone.node.client();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let (pings, longest, took) = thread::scope(|scope| {
+            let began = std::time::Instant::now();
+            scope.spawn(|| {
+                let replies = client.pipeline(vec![["EVAL", script, "0"]; SCRIPTS]);
+                assert!(replies.iter().all(|reply| reply.is_error("ERR the script was stopped and undone")));
+                done.store(true, Ordering::Release);
+            });
+            let (mut pings, mut longest) = (0, std::time::Duration::ZERO);
+            while !done.load(Ordering::Acquire) {
+                let asked = std::time::Instant::now();
+                assert_eq!(other.call(["PING"]), Reply::Simple("PONG".to_owned()));
+                longest = longest.max(asked.elapsed());
+                pings += 1;
+            }
+            (pings, longest, began.elapsed())
+        });
+        println!("{SCRIPTS} scripts in {took:?}, {pings} pings meanwhile, the longest in {longest:?}");
+        // In one go it would be one or two.
+        assert!(pings >= 10, "{pings} pings in {took:?}");
+    }
+    let mut client = alone.node.client();
+    for (count, text) in [(1001, "return 1".to_owned()), (3, format!("return 1 --{}", "x".repeat(3 << 20)))] {
+        let digest = client.call(["SCRIPT", "LOAD", &text]).text();
+        let mut commands = vec![vec!["MULTI"]];
+        commands.resize(count + 1, vec!["EVALSHA", &digest, "0"]);
+        commands.push(vec!["EXEC"]);
+        let replies = client.pipeline(commands);
+        let done = replies.last().expect("EXEC is answered").elements();
+        assert!(done.last().is_some_and(|reply| reply.is_error("ERR the")), "{:?}", done.last());
+    }
+}
+
+#[test]
+fn whatever_a_script_returns_is_a_reply_now_and_after_a_start() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(dir.path().join("data"));
+    let mut node = options.start();
+    let mut client = node.client();
+    for format in ["'äöü'", "'\\255\\255\\255'", "'a'", "''"] {
+        let script =
+            format!("redis.call('incr', KEYS[1]) return {{verbatim_string = {{format = {format}, string = 'x'}}}}");
+        assert_eq!(client.call(["EVAL", &script, "1", "k"]), Reply::bulk("x"));
+    }
+    node.kill_9();
+    let node = options.start();
+    assert_eq!(node.client().call(["GET", "k"]), Reply::bulk("4"));
+}

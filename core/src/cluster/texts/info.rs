@@ -44,5 +44,5 @@ pub fn reply_info(view: &View<'_>, reply: &mut Reply<'_>) {
     line("cluster_stats_messages_sent", &view.messages_sent);
     line("cluster_stats_messages_received", &view.messages_received);
     line("total_cluster_links_buffer_limit_exceeded", &0);
-    reply.verbatim("txt", text);
+    reply.verbatim(b"txt", text);
 }

@@ -15,7 +15,7 @@ pub fn reply_nodes(view: &View<'_>, reply: &mut Reply<'_>) {
     for node in view.map.nodes() {
         write_line(view, &shown, node, &mut text).expect("a string takes everything");
     }
-    reply.verbatim("txt", text);
+    reply.verbatim(b"txt", text);
 }
 
 /// Replies to CLUSTER REPLICAS with the lines of the nodes that are replicas of `master`.

@@ -5,7 +5,7 @@ use basalt_storage::keyspace::{KeyPosition, Type};
 
 use crate::commands::arguments::{Options, parse_i64, read_i64};
 use crate::commands::names::parse_cursor;
-use crate::commands::{Args, CommandError, Context, glob_matches};
+use crate::commands::{Args, CommandError, Context, NamePattern};
 use crate::limits;
 
 type Outcome = Result<(), CommandError>;
@@ -84,6 +84,13 @@ impl ScanCursor {
     }
 }
 
+/// Pays for a walk over keys: by those that it has visited. What else it has met on its way is no business of a script's, since
+/// rows that are no key's any more are there on one replica and gone on another.
+fn pay(context: &Context<'_>, pattern: &NamePattern<'_>) -> Result<(), CommandError> {
+    context.pay(pattern.names() * limits::WALKED_KEY_WORK)?;
+    pattern.pay(context)
+}
+
 /// Step of SCAN and KEYS: `step|scan position [MATCH pattern] [COUNT count] [TYPE type]`.
 ///
 /// Replies an array of the position to go on from, `-1` when the shard is through, and the keys found.
@@ -94,14 +101,14 @@ pub(super) fn step_scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut R
     let mut keys = Vec::new();
     let mut count = 0;
     let mut found = Reply::new(&mut keys, reply.protocol());
+    let mut pattern = NamePattern::new(context, options.pattern);
     let next = context.keyspace.scan_keys(from, options.count, &mut |key, kind| {
-        if options.kind.is_none_or(|wanted| wanted == Some(kind))
-            && options.pattern.is_none_or(|pattern| glob_matches(pattern, key))
-        {
+        if pattern.matches(key) && options.kind.is_none_or(|wanted| wanted == Some(kind)) {
             found.bulk(key);
             count += 1;
         }
     })?;
+    pay(context, &pattern)?;
     reply.array(2);
     reply.integer(next.map_or(-1, |next| next.to_bits() as i64));
     reply.array(count);
@@ -114,15 +121,15 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let cursor = ScanCursor::read(args[1])?;
     let options = ScanOptions::read(args)?;
     let (mut keys, mut next) = (Vec::new(), None);
+    let mut pattern = NamePattern::new(context, options.pattern);
     if cursor.shard == 0 {
         next = context.keyspace.scan_keys(cursor.position, options.count, &mut |key, kind| {
-            if options.kind.is_none_or(|wanted| wanted == Some(kind))
-                && options.pattern.is_none_or(|pattern| glob_matches(pattern, key))
-            {
+            if pattern.matches(key) && options.kind.is_none_or(|wanted| wanted == Some(kind)) {
                 keys.push(key.to_vec());
             }
         })?;
     }
+    pay(context, &pattern)?;
     let cursor = cursor.after_step(next, 1);
     reply.array(2);
     reply.bulk_display(cursor.map_or(0, ScanCursor::to_bits));
@@ -135,12 +142,15 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
 pub(super) fn keys(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut found = Vec::new();
     let mut from = Some(KeyPosition::START);
+    let mut pattern = NamePattern::new(context, Some(args[1]));
     while let Some(position) = from {
         from = context.keyspace.scan_keys(position, limits::SCAN_KEYS_MAX, &mut |key, _| {
-            if glob_matches(args[1], key) {
+            if pattern.matches(key) {
                 found.push(key.to_vec());
             }
         })?;
+        pay(context, &pattern)?;
+        pattern = NamePattern::new(context, Some(args[1]));
     }
     reply.array(found.len());
     found.iter().for_each(|key| reply.bulk(key));
@@ -149,6 +159,7 @@ pub(super) fn keys(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
 
 /// `RANDOMKEY` on one shard
 pub(super) fn randomkey(context: &mut Context<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    context.pay(limits::RANDOM_KEY_WORK)?;
     let random = &mut *context.random;
     let key = context.keyspace.random_key(&mut || random.next_u64())?;
     reply.bulk_or_null(key);

@@ -1,16 +1,21 @@
 //! Running a script: from a call of EVAL to its reply.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 
-use basalt_lua::{Engine, Flags, Outcome, Script, Stop, Value, digest, read_flags};
+use basalt_lua::{Engine, Flags, INPUT_BYTES_MAX, Outcome, Script, Stop, Value, digest, read_flags};
 use basalt_net::resp::Reply;
+use basalt_storage::{ColdRead, Error as StorageError};
 
 use super::Terms;
 use super::host::ShardHost;
-use crate::commands::{Args, CommandError, Context, parse_i64};
+use crate::commands::{Args, CommandError, Context, TOO_MUCH_WORK, parse_i64};
 
 /// There is no script of this digest.
 pub const NO_SCRIPT: CommandError = CommandError::text("NOSCRIPT No matching script. Please use EVAL.");
+
+/// Digits of a SHA1.
+const DIGEST_DIGITS: usize = 40;
 
 thread_local! {
     /// The libraries of scripts, for each thread that runs some: a core, or one that executes long reads.
@@ -56,13 +61,24 @@ pub fn is_only_reading(text: &[u8], is_ro: bool, in_cluster: bool) -> Result<boo
     Ok(is_ro || no_writes)
 }
 
-/// Looks whether a script can be compiled.
+/// The digest of a script that can be run, if it can be compiled or `is_known` by it. Of one that is too long nobody looks at a
+/// byte.
 ///
 /// # Errors
 /// Redis' text for what is wrong with it.
-pub fn check(text: &[u8]) -> Result<(), CommandError> {
-    let checked = ENGINE.with(|engine| engine.borrow_mut().check(text));
-    checked.map_err(|error| CommandError::owned(String::from_utf8_lossy(&error).into_owned()))
+pub fn learn(text: &[u8], is_known: impl FnOnce(&str) -> bool) -> Result<String, CommandError> {
+    let name = if text.len() > INPUT_BYTES_MAX { String::new() } else { digest(text) };
+    if name.is_empty() || !is_known(&name) {
+        let checked = ENGINE.with(|engine| engine.borrow_mut().check(text));
+        checked.map_err(|error| CommandError::owned(String::from_utf8_lossy(&error).into_owned()))?;
+    }
+    Ok(name)
+}
+
+/// The digest that a client calls a script by, in lower case; `None` if it is none.
+pub fn read_digest(arg: &[u8]) -> Option<String> {
+    let is_digest = arg.len() == DIGEST_DIGITS && arg.iter().all(u8::is_ascii_hexdigit);
+    is_digest.then(|| arg.iter().map(|byte| char::from(byte.to_ascii_lowercase())).collect())
 }
 
 /// `terms text count [key …] [argument …]`: one script, with all that it does. Where it is stopped, what it did is forgotten.
@@ -92,11 +108,15 @@ fn run(
     call: Call<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), CommandError> {
-    let name = digest(text);
     let seed = context.random.next_u64();
-    let script = Script { text, digest: &name, keys: call.keys, args: call.args, seed, work: terms.work };
-    let mut host = ShardHost { context, terms, stopped: None, is_running: false };
+    let script = Script { text, keys: call.keys, args: call.args, seed, work: terms.work };
+    let cold = BTreeSet::new();
+    let mut host = ShardHost { context, terms, stopped: None, is_running: false, is_writing: false, cold };
     let outcome = ENGINE.with(|engine| engine.borrow_mut().run(&script, &mut host));
+    if !host.cold.is_empty() && !matches!(outcome, Outcome::Stopped(Stop::Panic)) {
+        // Whatever it has come to by what those do not have: it begins anew when they are there.
+        return Err(StorageError::Cold(ColdRead::Keys(host.cold.into_iter().collect())).into());
+    }
     let undone = |text: &'static str| Err(CommandError::Undone(text.into()));
     match outcome {
         Outcome::Returned(value) => {
@@ -108,9 +128,7 @@ fn run(
             Ok(())
         }
         Outcome::Stopped(Stop::Host) => Err(host.stopped.take().expect("the host says why it stops a script")),
-        Outcome::Stopped(Stop::Work) => {
-            undone("ERR the script was stopped and undone: it has executed as many instructions as a script may")
-        }
+        Outcome::Stopped(Stop::Work) => undone(TOO_MUCH_WORK),
         Outcome::Stopped(Stop::Memory) => {
             undone("ERR the script was stopped and undone: it needs more memory than a script may have")
         }
@@ -122,17 +140,21 @@ fn run(
     }
 }
 
+/// Writes what a script has returned. It takes whatever that is: a panic here would be one of every replica, at each replay.
 fn write(value: &Value, reply: &mut Reply<'_>) {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match value {
         Value::Null => reply.null(),
         Value::Boolean(value) => reply.boolean(*value),
         Value::Integer(number) => reply.integer(*number),
         Value::Bulk(bytes) => reply.bulk(bytes),
         Value::Error(error) => reply.error(error),
-        Value::Status(status) => reply.simple(&text(status).replace(['\r', '\n'], " ")),
+        Value::Status(status) => reply.simple(status),
         Value::Double(number) => reply.double(*number),
-        Value::BigNumber(digits) => reply.big_number(&text(digits).replace(['\r', '\n'], " ")),
+        Value::BigNumber(digits) => {
+            let is_line_end = |byte: u8| matches!(byte, b'\r' | b'\n');
+            let line: Vec<u8> = digits.iter().map(|&byte| if is_line_end(byte) { b' ' } else { byte }).collect();
+            reply.big_number(line);
+        }
         Value::Verbatim(format, bytes) => reply.verbatim(format, bytes),
         Value::Array(elements) => {
             reply.array(elements.len());
@@ -149,5 +171,116 @@ fn write(value: &Value, reply: &mut Reply<'_>) {
                 write(value, reply);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::resp::{Protocol, value};
+
+    use super::*;
+
+    struct Nobody;
+
+    impl basalt_lua::Host for Nobody {
+        fn call(&mut self, _: &[&[u8]], _: bool, _: usize, _: &mut u64, _: &mut Vec<u8>) -> basalt_lua::Called {
+            basalt_lua::Called::Refused(String::new())
+        }
+
+        fn has_command(&mut self, _: &[&[u8]]) -> bool {
+            false
+        }
+
+        fn log(&mut self, _: u8, _: &[u8]) {}
+    }
+
+    fn replied(text: &str, protocol: Protocol) -> Vec<u8> {
+        let script = Script { text: text.as_bytes(), keys: &[], args: &[], seed: 0, work: basalt_lua::SCRIPT_WORK_MAX };
+        let Outcome::Returned(returned) = Engine::new().run(&script, &mut Nobody) else { panic!("{text} has failed") };
+        let mut out = Vec::new();
+        write(&returned, &mut Reply::new(&mut out, protocol));
+        out
+    }
+
+    /// Texts of all kinds, in each place in which a script returns one.
+    #[test]
+    fn whatever_a_script_returns_is_one_reply() {
+        let texts = [
+            "''",
+            "'x'",
+            "'äöü'",
+            "'\\255\\255\\255'",
+            "'\\0'",
+            "'\\r\\n'",
+            "'x:y'",
+            "'\\r\\n+OK\\r\\n'",
+            "string.rep('ä', 1e5)",
+            "'a\\0b'",
+        ];
+        let shapes = [
+            "T",
+            "{ok = T}",
+            "{err = T}",
+            "{big_number = T}",
+            "{verbatim_string = {format = T, string = 'x'}}",
+            "{verbatim_string = {format = 'txt', string = T}}",
+            "{map = {[T] = T}}",
+            "{set = {[T] = true}}",
+            "{T, {T}}",
+            "redis.status_reply(T)",
+            "redis.error_reply(T)",
+            "{double = 0/0}",
+            "{double = -1/0}",
+            "2^63",
+            "-2^63",
+            "0/0",
+            "{map = {}}",
+        ];
+        for (text, shape) in texts.iter().flat_map(|text| shapes.map(|shape| (text, shape))) {
+            for protocol in [Protocol::Resp2, Protocol::Resp3] {
+                for setting in ["", "redis.setresp(3) "] {
+                    let script = format!("{setting}return {}", shape.replace('T', text));
+                    let bytes = replied(&script, protocol);
+                    assert_eq!(
+                        value::skip_value(&bytes),
+                        Some(bytes.len()),
+                        "{script}: {:?}",
+                        bytes.escape_ascii().to_string()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_format_has_three_letters() {
+        for (format, shown) in [
+            ("äöü", "???"),
+            ("\\255\\255\\255\\255", "???"),
+            ("a", "a  "),
+            ("markdown", "mar"),
+            ("a\\0b", "a  "),
+            ("a b", "a?b"),
+        ] {
+            let script = format!("return {{verbatim_string = {{format = '{format}', string = 'x'}}}}");
+            assert_eq!(replied(&script, Protocol::Resp3), format!("=5\r\n{shown}:x\r\n").into_bytes(), "{format}");
+            assert_eq!(replied(&script, Protocol::Resp2), b"$1\r\nx\r\n");
+        }
+    }
+
+    #[test]
+    fn statuses_and_large_numbers_keep_their_bytes() {
+        assert_eq!(replied("return redis.status_reply('\\255')", Protocol::Resp2), b"+\xff\r\n");
+        assert_eq!(replied("return {big_number = '1\\255'}", Protocol::Resp3), b"(1\xff\r\n");
+    }
+
+    #[test]
+    fn texts_that_are_too_long_are_none() {
+        let long = vec![b' '; INPUT_BYTES_MAX + 1];
+        assert!(learn(&long, |_| panic!("nobody hashes it")).is_err());
+        assert_eq!(learn(b"return 1", |_| false).unwrap(), digest(b"return 1"));
+        assert!(learn(b"return +", |_| false).is_err() && learn(b"return +", |_| true).is_ok());
+        assert_eq!(read_digest(&[b'A'; 40]), Some("a".repeat(40)));
+        assert_eq!((read_digest(&[b'a'; 41]), read_digest(&[0xff; 40])), (None, None));
     }
 }

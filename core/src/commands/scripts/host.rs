@@ -1,13 +1,16 @@
 //! The shard as a script sees it: it runs commands on the rows that the script's own step runs on.
 
+use std::collections::BTreeSet;
+
 use basalt_lua::{Called, Host};
 use basalt_net::resp::{Protocol, Reply};
-use basalt_storage::DATABASE_COUNT;
+use basalt_storage::{ColdRead, DATABASE_COUNT, Error as StorageError};
 
 use super::Terms;
 use crate::commands::facts::Flags;
 use crate::commands::{
-    Args, Command, CommandError, Context, CopyOptions, Kind, MultiShard, Run, Scatter, parse_i64, reply_help, table,
+    Args, Command, CommandError, Context, CopyOptions, Kind, MultiShard, Run, Scatter, TOO_MUCH_WORK, parse_i64,
+    reply_help, table,
 };
 use crate::limits;
 
@@ -32,6 +35,17 @@ pub(super) struct ShardHost<'a, 'rows> {
     pub(super) stopped: Option<CommandError>,
     /// True while a command runs, and for good if it has panicked.
     pub(super) is_running: bool,
+    /// True if that writes.
+    pub(super) is_writing: bool,
+    /// Rows that it has met on disk. It goes on as if they had a number in them, to learn which else it needs: all that it
+    /// does is forgotten, and it begins anew when they are in memory.
+    pub(super) cold: BTreeSet<Box<[u8]>>,
+}
+
+/// Returns whether a command walks over all keys, not over those that it names.
+fn walks_over_keys(command: &Command) -> bool {
+    use MultiShard::{Keys, RandomKey, Scan};
+    matches!(command.scatter, Scatter::MultiShard(Scan | Keys | RandomKey))
 }
 
 impl ShardHost<'_, '_> {
@@ -53,11 +67,7 @@ impl ShardHost<'_, '_> {
         if self.terms.in_cluster && is_copy && CopyOptions::read(args, db).is_ok_and(leaves) {
             return Some("Copying to another database is not allowed in cluster mode");
         }
-        let is_of_all = match command.scatter {
-            Scatter::AllShards { .. } => true,
-            Scatter::MultiShard(steps) => matches!(steps, MultiShard::Scan | MultiShard::Keys | MultiShard::RandomKey),
-            Scatter::Keys | Scatter::Split { .. } | Scatter::None => false,
-        };
+        let is_of_all = matches!(command.scatter, Scatter::AllShards { .. }) || walks_over_keys(command);
         (is_of_all && self.terms.reach != super::Reach::All).then_some(ALL_SHARDS)
     }
 
@@ -72,7 +82,12 @@ impl ShardHost<'_, '_> {
         match outcome {
             Ok(()) if reply.is_over() => self.stop(CommandError::Undone(TOO_LARGE.into())),
             Ok(()) => Called::Replied,
-            Err(error @ CommandError::Storage(_)) => self.stop(error),
+            Err(CommandError::Storage(StorageError::Cold(read))) if self.goes_on_without(&read) => {
+                reply.truncate(0);
+                reply.bulk(b"0");
+                Called::Replied
+            }
+            Err(error @ (CommandError::Storage(_) | CommandError::Undone(_))) => self.stop(error),
             Err(CommandError::Piecemeal) => self.run_by_key(run, args, shape, out),
             Err(error) => {
                 reply.truncate(0);
@@ -100,6 +115,18 @@ impl ShardHost<'_, '_> {
         }
         *out = all;
         Called::Replied
+    }
+
+    /// Takes note of rows that are on disk. False if there are enough of them, or it is not known which they are.
+    fn goes_on_without(&mut self, read: &ColdRead) -> bool {
+        let rows = match read {
+            ColdRead::Key(row) => std::slice::from_ref(row),
+            ColdRead::Keys(rows) => rows,
+            ColdRead::Places(_) | ColdRead::Scan { .. } => return false,
+        };
+        self.cold.extend(rows.iter().cloned());
+        // A command that writes may have written half of what it does. No rows at all: it is tried again in a moment.
+        !self.is_writing && !self.cold.is_empty() && self.cold.len() < limits::SCRIPT_COLD_ROWS_MAX
     }
 
     fn stop(&mut self, error: CommandError) -> Called {
@@ -137,8 +164,8 @@ impl ShardHost<'_, '_> {
     }
 }
 
-impl Host for ShardHost<'_, '_> {
-    fn call(&mut self, args: &[&[u8]], is_resp3: bool, bytes_max: usize, reply: &mut Vec<u8>) -> Called {
+impl ShardHost<'_, '_> {
+    fn call_command(&mut self, args: Args<'_>, is_resp3: bool, bytes_max: usize, reply: &mut Vec<u8>) -> Called {
         let protocol = if is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
         let Some(command) = table::called(args) else {
             return Called::Refused("Unknown Redis command called from script".to_owned());
@@ -149,6 +176,7 @@ impl Host for ShardHost<'_, '_> {
         if let Some(reason) = self.why_not(command, args) {
             return Called::Refused(reason.to_owned());
         }
+        self.is_writing = matches!(command.kind, Kind::Write(_));
         match command.kind {
             Kind::Write(_) if self.context.keyspace.versions().left() < limits::VERSIONS_BEHIND_SCRIPTS => {
                 self.stop(CommandError::Undone(NO_VERSIONS.into()))
@@ -165,12 +193,39 @@ impl Host for ShardHost<'_, '_> {
             }
         }
     }
+}
+
+impl Host for ShardHost<'_, '_> {
+    fn call(
+        &mut self,
+        args: &[&[u8]],
+        is_resp3: bool,
+        bytes_max: usize,
+        work: &mut u64,
+        reply: &mut Vec<u8>,
+    ) -> Called {
+        self.context.work_left.set(*work);
+        let before = self.context.keyspace.work();
+        let called = self.call_command(args, is_resp3, bytes_max, reply);
+        // What its rows have been is known behind it: as much as the trial lets it read at most. A walk over keys pays by itself.
+        let is_walk = table::called(args).is_some_and(walks_over_keys);
+        let rows_work = if is_walk { 0 } else { self.context.keyspace.work().saturating_sub(before) };
+        let left = self.context.work_left.get().checked_sub(rows_work);
+        *work = left.unwrap_or(0);
+        match (left, called) {
+            (None, Called::Replied) => self.stop(CommandError::Undone(TOO_MUCH_WORK.into())),
+            (_, called) => called,
+        }
+    }
 
     fn has_command(&mut self, args: &[&[u8]]) -> bool {
         table::called(args).is_some()
     }
 
     fn log(&mut self, level: u8, text: &[u8]) {
+        if !self.cold.is_empty() {
+            return;
+        }
         let text = String::from_utf8_lossy(text);
         match level {
             0 => tracing::debug!(script = %text, "a script says"),

@@ -6,8 +6,10 @@
 mod eval;
 pub mod facts;
 mod host;
+#[cfg(test)]
+mod price_tests;
 pub mod table;
 mod terms;
 
-pub use eval::{Call, NO_SCRIPT, check, is_only_reading, read_call};
-pub use terms::{Reach, Terms, has_known_terms};
+pub use eval::{Call, NO_SCRIPT, is_only_reading, learn, read_call, read_digest};
+pub use terms::{Reach, Terms, has_known_terms, work_of};

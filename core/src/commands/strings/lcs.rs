@@ -46,6 +46,8 @@ pub(super) fn lcs(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     }
     let options = LcsOptions::read(args)?;
     let [a, b] = strings.each_ref().map(|record| record.as_ref().map_or(&[][..], Record::body));
+    // Each byte of one is compared with each of the other.
+    context.pay((a.len() as u64 + 1).saturating_mul(b.len() as u64 + 1) / limits::LCS_CELLS_PER_WORK)?;
     let table = LcsTable::new(a, b)?;
     if options.length {
         reply.integer(table.length().into());

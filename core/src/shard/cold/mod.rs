@@ -29,4 +29,4 @@ pub(super) use names::NamesLooked;
 pub(super) use parked::Parked;
 pub(super) use parked::{ParkedRequest, Parking, Waiting};
 pub(super) use progress::ColdProgress;
-pub(super) use views::{Deferral, Views, Wake};
+pub(super) use views::{Deferral, EntryBell, Views, Wake};

@@ -46,6 +46,8 @@ impl Parked {
 pub(in crate::shard) struct Waiting {
     pub(in crate::shard) count: usize,
     pub(in crate::shard) bytes: usize,
+    /// Work that the scripts among them may do, where that is counted.
+    pub(in crate::shard) script_work: u64,
 }
 
 impl Waiting {

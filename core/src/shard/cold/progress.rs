@@ -100,6 +100,11 @@ impl ColdProgress {
             || self.kept.as_ref().is_some_and(|kept| kept.bytes() > bytes_max)
     }
 
+    /// Returns whether a script has begun anew so often that it is to wait for what else is not in memory.
+    pub(in crate::shard) fn is_long_script(&self) -> bool {
+        self.rounds > limits::SCRIPT_COLD_ROUNDS_MAX
+    }
+
     /// Returns whether generations reach the disk faster than it reads: it should do so as a part of an entry, during which none
     /// begins.
     pub(in crate::shard) fn is_overtaken(&self) -> bool {

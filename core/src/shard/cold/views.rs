@@ -76,15 +76,15 @@ pub(in crate::shard) struct Views {
     budget: Arc<ReplyBudget>,
 }
 
-/// Tells an entry that waits for a thread when to look again.
+/// Tells an entry that waits for a thread, or for a turn of its core, when to look again.
 #[derive(Default)]
-struct EntryBell {
+pub(in crate::shard) struct EntryBell {
     is_rung: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
 impl EntryBell {
-    fn ring(&self) {
+    pub(in crate::shard) fn ring(&self) {
         self.is_rung.set(true);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -92,7 +92,7 @@ impl EntryBell {
     }
 
     /// Waits for the next ring.
-    fn wait(self: &Rc<EntryBell>) -> Later {
+    pub(in crate::shard) fn wait(self: &Rc<EntryBell>) -> Later {
         let bell = self.clone();
         bell.is_rung.set(false);
         Later::new(std::future::poll_fn(move |context| {
@@ -456,7 +456,12 @@ impl Job {
         let (mut scratch, mark) = (Scratch::default(), reply.mark());
         let call = Call { handler, header, args: &args, now_ms: self.now_ms, string_bytes_max: 0 };
         let (mut versions, mut random) = (VersionSource::none(), Random::new(0));
-        match call.run(&mut rows, &mut scratch, &mut versions, &mut random, &mut reply) {
+        // What is bounded by a trial elsewhere is bounded here.
+        let outcome = match command.is_undoable {
+            true => call.run_or_undo(&mut rows, &mut scratch, &mut versions, &mut random, &mut reply),
+            false => call.run(&mut rows, &mut scratch, &mut versions, &mut random, &mut reply),
+        };
+        match outcome {
             Ok(()) if reply.is_over() => {
                 reply.truncate(mark);
                 reply.error(self.bounds.too_large(false));

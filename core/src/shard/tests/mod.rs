@@ -6,6 +6,7 @@ mod entries;
 mod overdue;
 mod reading;
 mod replies;
+mod scripts;
 mod transactions;
 mod waiting;
 
@@ -287,6 +288,7 @@ fn pending(number: u64, write_count: u32) -> PendingBatch {
         write_count: write_count as usize,
         bytes: 100,
         copied_bytes: 0,
+        script_work: 0,
         applied: false,
         abandoned: None,
         expected_bytes: 0,

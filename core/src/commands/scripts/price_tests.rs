@@ -1,0 +1,75 @@
+//! Commands that scripts call are paid for by what they do, however short they are and whatever they reply.
+
+use basalt_lua::SCRIPT_WORK_MAX;
+use basalt_storage::{MemoryRows, Trial};
+
+use super::table::STEP_SCRIPT;
+use super::{Reach, Terms};
+use crate::commands::testing::Shard;
+use crate::limits;
+
+/// Runs a script on rows that `fill` has made, as a shard does: on trial.
+fn run(fill: &[&[u8]], text: &str, args: &[&[u8]]) -> String {
+    let terms = |work| Terms { is_read_only: false, in_cluster: false, reach: Reach::All, work }.encode();
+    let mut shard = Shard::over(MemoryRows::default());
+    for script in fill {
+        let reply = shard.step(STEP_SCRIPT, &[&terms(u64::MAX), script, b"0"]);
+        assert_eq!(reply, ":1", "{}", String::from_utf8_lossy(script));
+    }
+    let filled = shard.into_rows();
+    let mut shard = Shard::over(Trial::new(&filled, limits::SCRIPT_TRIAL_BYTES_MAX));
+    let terms = terms(SCRIPT_WORK_MAX);
+    let args = [&[&terms[..], text.as_bytes(), b"0"], args].concat();
+    shard.step(STEP_SCRIPT, &args)
+}
+
+#[test]
+fn what_takes_long_is_not_done_as_often_as_what_is_over_at_once() {
+    let strings =
+        b"redis.call('set', 'a', string.rep('a', 4000)) redis.call('set', 'b', string.rep('b', 4000)) return 1";
+    let members = b"for i = 1, 100 do redis.call('sadd', 's', i .. string.rep('a', 2000)) end return 1";
+    let keys = b"for i = 1, 100 do redis.call('set', i .. string.rep('a', 2000), 'x') end return 1";
+    let scores = b"for i = 1, 3000 do redis.call('zadd', 'z', i, i) end return 1";
+    let pattern = [&b"*"[..], &[b'a'; 1000], b"b"].concat();
+    let cases: &[(&[&[u8]], &str)] = &[
+        // Sixteen million pairs of bytes, of eight thousand bytes.
+        (&[strings], "for i = 1, 20 do redis.call('lcs', 'a', 'b', 'LEN') end return 1"),
+        (&[strings], "for i = 1, 20 do pcall(redis.call, 'lcs', 'a', 'b', 'IDX') end return 1"),
+        (&[members], "for i = 1, 5 do redis.call('sscan', 's', 0, 'match', ARGV[1], 'count', 1000) end return 1"),
+        (&[keys], "for i = 1, 5 do redis.call('scan', 0, 'match', ARGV[1], 'count', 1000) end return 1"),
+        (&[keys], "for i = 1, 5 do redis.call('keys', ARGV[1]) end return 1"),
+        // Rows that are not there, seven thousand a call.
+        (
+            &[],
+            "local t = {} for i = 1, 7000 do t[i] = i end for i = 1, 4 do redis.call('exists', unpack(t)) end return 1",
+        ),
+        (
+            &[],
+            "for i = 1, 500 do redis.call('zadd', 'z', i, i) end for i = 1, 1500 do redis.call('zcount', 'z', 0, 499) end return 1",
+        ),
+        (
+            &[scores],
+            "for i = 1, 100 do redis.call('zremrangebyscore', 'z', -2, -1) redis.call('zunion', 1, 'z') end return 1",
+        ),
+    ];
+    for (fill, text) in cases {
+        let began = std::time::Instant::now();
+        let reply = run(fill, text, &[&pattern]);
+        println!("{:?} {text} {}", began.elapsed(), &reply[..reply.len().min(80)]);
+        assert!(reply.starts_with("-ERR the script was stopped and undone"), "{text}: {reply}");
+    }
+}
+
+#[test]
+fn usual_commands_are_paid_for_by_some_hundred_units() {
+    for text in [
+        "for i = 1, 2000 do redis.call('set', 'k' .. i, i) end return 1",
+        "for i = 1, 2000 do redis.call('incr', 'k') end return 1",
+        "for i = 1, 500 do redis.call('hset', 'h', i, i) redis.call('hget', 'h', i) redis.call('zadd', 'z', i, i) end return 1",
+        "local t = {} for i = 1, 1000 do t[i] = i end redis.call('rpush', 'l', unpack(t)) redis.call('lrange', 'l', 0, -1) return 1",
+        "redis.call('set', 'a', string.rep('a', 500)) redis.call('set', 'b', string.rep('b', 500)) redis.call('lcs', 'a', 'b') return 1",
+        "for i = 1, 500 do redis.call('sadd', 's', i) end redis.call('sscan', 's', 0, 'match', '*1*', 'count', 1000) return 1",
+    ] {
+        assert_eq!(run(&[], text, &[]), ":1", "{text}");
+    }
+}
