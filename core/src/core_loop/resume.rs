@@ -24,6 +24,10 @@ impl Core {
     fn resume_ready(&mut self) -> usize {
         let mut resumed = 0;
         for _ in 0..self.clients.stalled.ready_count() {
+            // Whoever has not had a turn is the first in the next one.
+            if self.clock.is_used_up {
+                break;
+            }
             let Some(id) = self.clients.stalled.pop() else { break };
             let Some(mut connection) = self.take_connection(id) else { continue };
             resumed += 1;
@@ -48,7 +52,7 @@ impl Core {
         for (shard, mode, count) in waiting {
             // Who finds no room again waits behind the others, and has its next turn in a later one.
             for _ in 0..count {
-                if !self.shard_has_room(shard, mode) || self.outbox.is_backlogged() {
+                if !self.shard_has_room(shard, mode) || self.outbox.is_backlogged() || self.clock.is_used_up {
                     break;
                 }
                 let Some(id) = self.clients.stalled.pop_waiting(shard, mode) else { break };
