@@ -451,6 +451,10 @@ pub const LCS_CELLS_PER_WORK: u64 = 4;
 /// Work of a key that a walk over all keys visits, in units of a script's work: it is a part of what a batch means.
 pub const WALKED_KEY_WORK: u64 = 40;
 
+/// Work of a walk over all keys, in which it may come by each slot: rows that are no key's any more are there on one replica and
+/// gone on another, so it costs the same without. It is a part of what a batch means.
+pub const WALK_WORK: u64 = 20_000;
+
 /// Work of a random key: it is a part of what a batch means.
 pub const RANDOM_KEY_WORK: u64 = 400;
 

@@ -19,13 +19,14 @@ pub struct NamePattern<'a> {
     steps_left: u64,
     steps: u64,
     names: u64,
+    paid: u64,
 }
 
 impl<'a> NamePattern<'a> {
     /// Matches with `pattern`; without one, all names match.
     pub fn new(context: &Context<'_>, pattern: Option<&'a [u8]>) -> NamePattern<'a> {
         let steps_left = context.work_left.get().saturating_mul(limits::GLOB_STEPS_PER_WORK);
-        NamePattern { pattern, steps_left, steps: 0, names: 0 }
+        NamePattern { pattern, steps_left, steps: 0, names: 0, paid: 0 }
     }
 
     /// Returns whether `name` matches. None does once the steps are used up, and then [`NamePattern::pay`] fails.
@@ -39,18 +40,15 @@ impl<'a> NamePattern<'a> {
         matches
     }
 
-    /// The number of names that were compared.
-    pub fn names(&self) -> u64 {
-        self.names
-    }
-
-    /// Pays for the steps that it took.
+    /// Pays for the steps that it took and was not paid for before, and `name_work` for each name: in the end the sum is the same,
+    /// however often that is done.
     ///
     /// # Errors
     /// Those of [`Context::pay`].
-    pub fn pay(&self, context: &Context<'_>) -> Result<(), CommandError> {
+    pub fn pay(&mut self, context: &Context<'_>, name_work: u64) -> Result<(), CommandError> {
         let used_up = if self.steps_left == 0 { 1 } else { 0 };
-        context.pay((self.steps / limits::GLOB_STEPS_PER_WORK).saturating_add(used_up))
+        let sum = self.names * name_work + self.steps / limits::GLOB_STEPS_PER_WORK + used_up;
+        context.pay(sum - std::mem::replace(&mut self.paid, sum))
     }
 }
 

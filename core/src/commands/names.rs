@@ -81,7 +81,7 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
                 Ok(if names_left == 0 || bytes_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })
         })?;
-        pattern.pay(context)?;
+        pattern.pay(context, 0)?;
     }
     reply.array(2);
     reply.bulk_display(next.unwrap_or(0));

@@ -12,8 +12,8 @@ pub use super::transactions::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 use std::sync::LazyLock;
 
 use super::{
-    Args, Command, CommandError, cluster, connection, hashes, keys, lists, pubsub, raft, scripts, server, sets, sorted_sets,
-    streams, strings, transactions,
+    Args, Command, CommandError, cluster, connection, hashes, keys, lists, pubsub, raft, scripts, server, sets,
+    sorted_sets, streams, strings, transactions,
 };
 
 /// Ids are below this, so that a plain array finds them.

@@ -115,11 +115,13 @@ impl Rows for Trial<'_> {
     }
 
     fn get_of_this_entry(&self, key: &[u8]) -> Option<Row<'_>> {
-        match self.changed.find(key) {
+        let row = match self.changed.find(key) {
             Found::Value(value) => Some(Row::Memory(value)),
             Found::Deleted => None,
             Found::Unknown => self.rows.get_of_this_entry(key),
-        }
+        };
+        self.count(key, row.as_deref().unwrap_or_default(), limits::ROW_READ_WORK);
+        row
     }
 
     fn put(&mut self, key: &[u8], value: &[u8]) {

@@ -84,13 +84,6 @@ impl ScanCursor {
     }
 }
 
-/// Pays for a walk over keys: by those that it has visited. What else it has met on its way is no business of a script's, since
-/// rows that are no key's any more are there on one replica and gone on another.
-fn pay(context: &Context<'_>, pattern: &NamePattern<'_>) -> Result<(), CommandError> {
-    context.pay(pattern.names() * limits::WALKED_KEY_WORK)?;
-    pattern.pay(context)
-}
-
 /// Step of SCAN and KEYS: `step|scan position [MATCH pattern] [COUNT count] [TYPE type]`.
 ///
 /// Replies an array of the position to go on from, `-1` when the shard is through, and the keys found.
@@ -108,7 +101,7 @@ pub(super) fn step_scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut R
             count += 1;
         }
     })?;
-    pay(context, &pattern)?;
+    pattern.pay(context, limits::WALKED_KEY_WORK)?;
     reply.array(2);
     reply.integer(next.map_or(-1, |next| next.to_bits() as i64));
     reply.array(count);
@@ -129,7 +122,9 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
             }
         })?;
     }
-    pay(context, &pattern)?;
+    // By as many keys as it may visit: how many places without any it has met is another replica's business, too.
+    context.pay((options.count as u64).saturating_mul(limits::WALKED_KEY_WORK))?;
+    pattern.pay(context, 0)?;
     let cursor = cursor.after_step(next, 1);
     reply.array(2);
     reply.bulk_display(cursor.map_or(0, ScanCursor::to_bits));
@@ -142,6 +137,7 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
 pub(super) fn keys(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut found = Vec::new();
     let mut from = Some(KeyPosition::START);
+    context.pay(limits::WALK_WORK)?;
     let mut pattern = NamePattern::new(context, Some(args[1]));
     while let Some(position) = from {
         from = context.keyspace.scan_keys(position, limits::SCAN_KEYS_MAX, &mut |key, _| {
@@ -149,8 +145,7 @@ pub(super) fn keys(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
                 found.push(key.to_vec());
             }
         })?;
-        pay(context, &pattern)?;
-        pattern = NamePattern::new(context, Some(args[1]));
+        pattern.pay(context, limits::WALKED_KEY_WORK)?;
     }
     reply.array(found.len());
     found.iter().for_each(|key| reply.bulk(key));

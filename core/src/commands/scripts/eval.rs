@@ -113,8 +113,8 @@ fn run(
     let cold = BTreeSet::new();
     let mut host = ShardHost { context, terms, stopped: None, is_running: false, is_writing: false, cold };
     let outcome = ENGINE.with(|engine| engine.borrow_mut().run(&script, &mut host));
-    if !host.cold.is_empty() && !matches!(outcome, Outcome::Stopped(Stop::Panic)) {
-        // Whatever it has come to by what those do not have: it begins anew when they are there.
+    if !host.cold.is_empty() && !host.is_running {
+        // Whatever it has come to by what those do not have, be it a fault: it begins anew when they are there.
         return Err(StorageError::Cold(ColdRead::Keys(host.cold.into_iter().collect())).into());
     }
     let undone = |text: &'static str| Err(CommandError::Undone(text.into()));

@@ -24,6 +24,9 @@ const NO_VERSIONS: &str =
 const NOT_ALLOWED: &str = "This Redis command is not allowed from script";
 /// Redis' word for a key that is elsewhere.
 const NOT_LOCAL: &str = "Script attempted to access a non local key in a cluster node";
+/// Nor for this: there the replicas get what a script writes, and not the script.
+const WALK_DIFFERS: &str =
+    "SCAN and RANDOMKEY are for scripts that only read (EVAL_RO, or the flag no-writes), KEYS is for all";
 /// There is no word of Redis for this: it has one shard.
 const ALL_SHARDS: &str = "This command concerns the keys of all shards, and a script has those of one";
 
@@ -66,6 +69,11 @@ impl ShardHost<'_, '_> {
         let leaves = |options: CopyOptions| options.db != db;
         if self.terms.in_cluster && is_copy && CopyOptions::read(args, db).is_ok_and(leaves) {
             return Some("Copying to another database is not allowed in cluster mode");
+        }
+        // Where a page of a walk ends, and which keys one is drawn from, depends on what else a replica has, and has in memory.
+        let is_in_pages = matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan | MultiShard::RandomKey));
+        if is_in_pages && !self.terms.is_read_only {
+            return Some(WALK_DIFFERS);
         }
         let is_of_all = matches!(command.scatter, Scatter::AllShards { .. }) || walks_over_keys(command);
         (is_of_all && self.terms.reach != super::Reach::All).then_some(ALL_SHARDS)

@@ -14,6 +14,8 @@ pub(in crate::shard) struct ColdProgress {
     attempts: u32,
     /// The single rows that it met last.
     rows: Vec<Box<[u8]>>,
+    /// Those that it met before them: a cache may hold either, and not both.
+    rows_before: Vec<Box<[u8]>>,
     /// The point that its scans have come to, forward and backward.
     scanned: [Option<Box<[u8]>>; 2],
     scan_bytes: usize,
@@ -43,6 +45,7 @@ impl ColdProgress {
             rounds: 0,
             attempts: 0,
             rows,
+            rows_before: Vec::new(),
             scanned,
             scan_bytes: COLD_SCAN_BYTES,
             scans: 0,
@@ -181,10 +184,11 @@ impl ColdProgress {
         }
     }
 
-    /// Returns whether the first of `rows` is none of those before: one that is was evicted.
+    /// Returns whether the first of `rows` is none of those of the last two times: one that is was evicted.
     fn note_rows(&mut self, rows: &[Box<[u8]>]) -> bool {
-        let is_farther = rows.first().is_none_or(|first| !self.rows.contains(first));
-        self.rows = rows.to_vec();
+        let is_farther =
+            rows.first().is_none_or(|first| !self.rows.contains(first) && !self.rows_before.contains(first));
+        self.rows_before = std::mem::replace(&mut self.rows, rows.to_vec());
         is_farther
     }
 }
@@ -219,6 +223,9 @@ mod tests {
     fn what_was_fetched_and_is_cold_again_is_an_attempt() {
         assert_eq!(attempts([ColdRead::Key(key(1)), ColdRead::Key(key(1))]), 1);
         assert_eq!(attempts([ColdRead::Keys(vec![key(1), key(2)]), ColdRead::Keys(vec![key(2), key(3)])]), 1);
+        // Each half drives the other one out.
+        let halves = [0, 10].map(|first| ColdRead::Keys(vec![key(first), key(first + 1)]));
+        assert_eq!(attempts([&halves[..], &halves, &halves].concat()), 4);
         assert_eq!(attempts([5, 6, 4, 6].map(|number| scan(number, Direction::Forward))), 2);
         let turns = [(5, Direction::Forward), (5, Direction::Backward), (5, Direction::Forward)];
         assert_eq!(attempts(turns.map(|(number, direction)| scan(number, direction))), 1);
