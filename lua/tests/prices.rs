@@ -1,4 +1,4 @@
-//! What a script does is paid for by what it takes: none holds its thread for much longer than its work says, however it is spent.
+//! Scripts pay for what they do by what it takes: none holds its thread for much longer than its work says, however it is spent.
 
 use basalt_lua::{Called, Engine, Host, Outcome, SCRIPT_WORK_MAX, Script, Stop};
 
@@ -71,7 +71,7 @@ fn long_search() -> String {
     )
 }
 
-/// What has to be paid for, by kinds.
+/// Scripts of all that has to be paid for, by kinds.
 fn scripts() -> Vec<(&'static str, Vec<u8>)> {
     let mut all: Vec<(&'static str, Vec<u8>)> = Vec::new();
     let mut add = |kind: &'static str, text: &str| all.push((kind, text.as_bytes().to_vec()));
@@ -140,14 +140,8 @@ fn scripts() -> Vec<(&'static str, Vec<u8>)> {
     add("numbers", &format!("local s = '[' .. string.rep('{half},', 2000) .. '0]' while true do cjson.decode(s) end"));
     add("numbers", &format!("local s = '{tie}' while true do local n = s + 0 end"));
     add("numbers", &format!("local s = '{half}' while true do local n = s + 0 end"));
-    add(
-        "numbers",
-        &format!("local s = '{}' while true do local n = tonumber(s) end", format!("{}e300", "9".repeat(300))),
-    );
-    add(
-        "numbers",
-        &format!("local s = '{}' while true do local n = tonumber(s) end", format!("0.{}1", "0".repeat(320))),
-    );
+    add("numbers", &format!("local s = '{}e300' while true do local n = tonumber(s) end", "9".repeat(300)));
+    add("numbers", &format!("local s = '0.{}1' while true do local n = tonumber(s) end", "0".repeat(320)));
     add("numbers", "local s = '1' .. string.rep('0', 1e6) while true do local n = tonumber(s) end");
     add("numbers", "local s = string.rep(' ', 1e6) while true do local n = tonumber(s) end");
     add("numbers", "local s = '1' .. string.rep(' ', 1e6) while true do local n = tonumber(s) end");

@@ -8,7 +8,7 @@ use super::Command;
 pub fn reply_help(command: &Command, lines: &[&str], reply: &mut Reply<'_>) {
     let container = command.name().split('|').next().unwrap_or_default().to_uppercase();
     reply.array(lines.len() + 3);
-    reply.simple(&format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    reply.simple(format!("{container} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for line in lines {
         reply.simple(line);
     }

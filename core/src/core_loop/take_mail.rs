@@ -8,14 +8,14 @@ use super::core::{Core, HalfRun};
 use super::outbox::Outbox;
 use super::set_aside::Aside;
 use crate::cluster::map::Change;
-use crate::commands::{CommandError, scripts};
+use crate::commands::CommandError;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
 use crate::mail::Message;
 use crate::meta::Meta;
 use crate::node::{ArrivedSnapshot, Asker};
-use crate::shard::{Shard, ShardHost as _};
+use crate::shard::{Shard, ShardHost as _, work_of};
 
 /// Returns whether what was set aside for `shard` can be run: there is room for it, and for a reply that is made at once.
 fn may_run(request: &Aside, shard: &Shard, outbox: &Outbox) -> bool {
@@ -167,7 +167,7 @@ impl Core {
                 self.inbox.set_aside.push(head.shard, origin, head.mode, bytes);
             } else {
                 shard.submit(origin, head.mode, bytes, self.clock.now_ms, &mut self.outbox);
-                if scripts::work_of(bytes) > 0 {
+                if work_of(bytes) > 0 {
                     self.clock.note_script();
                 }
             }

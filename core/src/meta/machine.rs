@@ -99,8 +99,8 @@ fn reply(outcome: Result<Outcome, Refused>) -> Vec<u8> {
     let mut reply = Reply::new(&mut bytes, Protocol::Resp2);
     match outcome {
         Ok(Outcome::Done | Outcome::Unchanged | Outcome::Founded { .. }) => reply.ok(),
-        Ok(Outcome::ConfigEpoch { epoch, is_new: true }) => reply.simple(&format!("BUMPED {epoch}")),
-        Ok(Outcome::ConfigEpoch { epoch, is_new: false }) => reply.simple(&format!("STILL {epoch}")),
+        Ok(Outcome::ConfigEpoch { epoch, is_new: true }) => reply.simple(format!("BUMPED {epoch}")),
+        Ok(Outcome::ConfigEpoch { epoch, is_new: false }) => reply.simple(format!("STILL {epoch}")),
         Err(refused) => reply.error_display(refused),
     }
     bytes

@@ -12,7 +12,8 @@ use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, 
 
 use super::cold::{ColdProgress, Deferral, EntryBell, NamesLooked, Views, changes_at_once, look_for_named};
 use super::open_batch::InFlight;
-use crate::commands::scripts::{has_known_terms, work_of};
+use super::script_work::work_of;
+use crate::commands::scripts::has_known_terms;
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
 };

@@ -21,6 +21,7 @@ mod reading;
 mod refused;
 mod replicated;
 mod replies;
+mod script_work;
 #[cfg(test)]
 pub(crate) mod tests;
 #[cfg(test)]
@@ -57,6 +58,7 @@ use open_batch::Operation;
 pub use pace::Outstanding;
 use reading::Reading;
 use replicated::Replicated;
+pub use script_work::work_of;
 use waiting::Waiting;
 
 /// The threads that a shard uses.

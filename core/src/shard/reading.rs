@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use basalt_raft::Error;
 
 use super::cold::{NamesLooked, Waiting};
+use super::script_work::work_of;
 use super::{Shard, ShardHost};
 use crate::commands::CommandError;
-use crate::commands::scripts::work_of;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin};
 use crate::limits;

@@ -74,7 +74,7 @@ fn run(map: &mut Map, words: &[&str]) -> String {
     let outcome = change(words).and_then(|change| map.apply(index, change));
     reply(Protocol::Resp2, |reply| match outcome {
         Ok(Outcome::ConfigEpoch { epoch, is_new }) => {
-            reply.simple(&format!("{} {epoch}", if is_new { "BUMPED" } else { "STILL" }));
+            reply.simple(format!("{} {epoch}", if is_new { "BUMPED" } else { "STILL" }));
         }
         Ok(_) => reply.ok(),
         Err(refused) => reply.error_display(refused),

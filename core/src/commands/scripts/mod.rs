@@ -12,4 +12,4 @@ pub mod table;
 mod terms;
 
 pub use eval::{Call, NO_SCRIPT, is_only_reading, learn, read_call, read_digest};
-pub use terms::{Reach, Terms, has_known_terms, work_of};
+pub use terms::{Reach, Terms, has_known_terms};
