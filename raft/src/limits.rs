@@ -113,34 +113,3 @@ pub(crate) const UNREACHABLE_BACKOFF: &str = "100ms 200ms ...1s";
 
 /// Members that a membership may name, voters and learners. Far above any real cluster; bounds what a damaged count asks for.
 pub(crate) const MEMBERS_MAX: usize = 1024;
-
-/// Returns how long a timer is to run that ends `wait` from now, `now` being counted from some moment of the process: to the next
-/// line of the grid behind that, if it is a long one.
-pub(crate) fn timer_length(now: Duration, wait: Duration) -> Duration {
-    if wait < TIMER_GRID {
-        return wait;
-    }
-    let grid = TIMER_GRID.as_micros() as u64;
-    let end = (now + wait).as_micros() as u64;
-    Duration::from_micros(end.next_multiple_of(grid)) - now
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_timers_end_together_and_none_too_early() {
-        let us = Duration::from_micros;
-        for now in (0..200_000).step_by(777) {
-            for wait in [0, 1, 9_999, 24_999] {
-                assert_eq!(timer_length(us(now), us(wait)), us(wait), "a short one ends when it is to");
-            }
-            for wait in [25_000, 25_001, 50_000, 1_000_000] {
-                let length = timer_length(us(now), us(wait));
-                assert!(length >= us(wait) && length < us(wait) + TIMER_GRID, "{now} {wait} {length:?}");
-                assert_eq!((us(now) + length).as_micros() % TIMER_GRID.as_micros(), 0);
-            }
-        }
-    }
-}

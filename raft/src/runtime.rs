@@ -19,7 +19,7 @@ use futures_util::FutureExt;
 use openraft_rt::{AsyncRuntime, OptionalSend};
 
 use crate::channels;
-use crate::limits::timer_length;
+use crate::limits::TIMER_GRID;
 use crate::source::{self, Instant, Task, Timer};
 
 /// The runtime. Its functions work on the glommio executor of the calling thread.
@@ -84,6 +84,17 @@ impl Future for Sleep {
             None => Poll::Ready(()),
         }
     }
+}
+
+/// Returns how long a timer is to run that ends `wait` from now, `now` being counted from some moment of the process: to the next
+/// line of the grid behind that, if it is a long one.
+fn timer_length(now: Duration, wait: Duration) -> Duration {
+    if wait < TIMER_GRID {
+        return wait;
+    }
+    let grid = TIMER_GRID.as_micros() as u64;
+    let end = (now + wait).as_micros() as u64;
+    Duration::from_micros(end.next_multiple_of(grid)) - now
 }
 
 /// A future did not finish in time.
@@ -240,6 +251,21 @@ impl AsyncRuntime for GlommioRuntime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_timers_end_together_and_none_too_early() {
+        let us = Duration::from_micros;
+        for now in (0..200_000).step_by(777) {
+            for wait in [0, 1, 9_999, 24_999] {
+                assert_eq!(timer_length(us(now), us(wait)), us(wait), "a short one ends when it is to");
+            }
+            for wait in [25_000, 25_001, 50_000, 1_000_000] {
+                let length = timer_length(us(now), us(wait));
+                assert!(length >= us(wait) && length < us(wait) + TIMER_GRID, "{now} {wait} {length:?}");
+                assert_eq!((us(now) + length).as_micros() % TIMER_GRID.as_micros(), 0);
+            }
+        }
+    }
 
     #[test]
     fn passes_the_conformance_suite_of_openraft() {

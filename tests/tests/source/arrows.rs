@@ -188,7 +188,7 @@ pub const GRAPHS: &[Graph] = &[
                 ],
             ),
             ("pre_votes", &["limits", "types"]),
-            ("runtime", &["channels"]),
+            ("runtime", &["channels", "limits"]),
             ("snapshot", &["completions", "disk", "error", "generations", "types"]),
             (
                 "state_machine",
