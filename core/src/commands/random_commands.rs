@@ -253,8 +253,8 @@ const DRAWING_TEMPLATES: &[&str] = &[
 /// Commands on keys that are not drawn, and why: they are compared in `tests/tests/all/compatibility.rs` alone.
 const NOT_DRAWN: &[(&str, &str)] = &[
     ("dbsize", "it has no key"),
-    ("eval", "scripts have a comparison of their own, in lua/tests"),
-    ("eval_ro", "scripts have a comparison of their own, in lua/tests"),
+    ("eval", "scripts have a comparison of their own, in core/lua/tests"),
+    ("eval_ro", "scripts have a comparison of their own, in core/lua/tests"),
     ("evalsha", "it needs a node that knows the script"),
     ("evalsha_ro", "it needs a node that knows the script"),
     ("flushall", "what the others have made would be gone"),

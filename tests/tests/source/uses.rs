@@ -42,14 +42,16 @@ pub fn between_rooms(name: &str) -> Vec<Use> {
     uses
 }
 
-/// Returns every use of one of `crates` by the `src` of another.
-pub fn between_crates(crates: &[&str]) -> Vec<Use> {
+/// Returns every use of one of `crates`, each named by its folder, by the `src` of another.
+pub fn between_crates(crates: &[&'static str]) -> Vec<Use> {
     let mut uses = Vec::new();
-    for &from in crates {
-        for (path, code) in production(&sources(&format!("{from}/src"))) {
+    let name = |folder: &'static str| folder.rsplit('/').next().unwrap_or(folder);
+    let names: Vec<&str> = crates.iter().copied().map(name).collect();
+    for (&folder, &from) in crates.iter().zip(&names) {
+        for (path, code) in production(&sources(&format!("{folder}/src"))) {
             for (line, text) in code.lines().enumerate() {
                 let named = words(text).filter_map(|word| word.strip_prefix("basalt_"));
-                for to in named.filter(|&to| to != from && crates.contains(&to)) {
+                for to in named.filter(|&to| to != from && names.contains(&to)) {
                     let place = format!("{}:{}", path.display(), line + 1);
                     uses.push(Use { from: from.to_owned(), to: to.to_owned(), place });
                 }
