@@ -345,7 +345,7 @@ fn cpu_ns() -> u64 {
 
 /// Times the longest scripts: `cargo test -p basalt-lua --release -- --ignored --nocapture longest`.
 #[test]
-#[ignore = "it measures"]
+#[ignore = "measures, tests nothing: cargo test --release -p basalt-lua --test engine longest -- --ignored --nocapture"]
 fn longest() {
     let mut engine = Engine::new();
     for text in [
