@@ -65,6 +65,12 @@ pub(crate) const MESSAGES_MAX: u64 = 1024;
 
 /// Heartbeats in the shortest time without a leader: some may be late or lost.
 pub(crate) const HEARTBEATS_A_TIMEOUT: u64 = 4;
+/// Quarters of a heartbeat's interval after which a leader that was not heard of is quiet.
+pub(crate) const QUIET_HEARTBEAT_QUARTERS: u64 = 5;
+/// Heartbeats in the time between two looks whether the leader is quiet. With the time after which it is, that is less than the
+/// shortest time without a leader before a follower campaigns: nobody is late.
+pub(crate) const QUIET_LOOK_HEARTBEATS: u64 = 2;
+const _: () = assert!(QUIET_HEARTBEAT_QUARTERS + 4 * QUIET_LOOK_HEARTBEATS < 4 * HEARTBEATS_A_TIMEOUT);
 /// The shortest time without a leader before a follower campaigns, if nobody says another. A core may be busy with one large
 /// collection for a fifth of a second; that must be no reason. Two seconds are the promise for a leader that is gone.
 pub(crate) const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);

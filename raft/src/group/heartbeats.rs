@@ -41,7 +41,7 @@ impl<D: Disk> Inner<D> {
 }
 
 /// Returns the time to the next moment at which heartbeats are sent.
-fn until_next(now: Duration, interval: Duration) -> Duration {
+pub(super) fn until_next(now: Duration, interval: Duration) -> Duration {
     let (now, interval) = (now.as_micros() as u64, interval.as_micros() as u64);
     Duration::from_micros(interval - now % interval)
 }

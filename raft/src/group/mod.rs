@@ -11,6 +11,7 @@ mod members;
 mod members_tests;
 mod observe;
 mod purge;
+mod quiet;
 mod receive;
 mod report;
 mod status;
@@ -94,6 +95,10 @@ struct Inner<D: Disk> {
     sends_heartbeats: Cell<bool>,
     /// Set while a task sends heartbeats, or is about to end.
     has_heart: Cell<bool>,
+    /// The last time that the leader was heard of, if this node follows.
+    heard_leader: Cell<Option<Instant>>,
+    /// Set while a task looks whether the leader is quiet.
+    looks_for_quiet: Cell<bool>,
     /// The term that this node leads in, and since when, if it does.
     led: Cell<Option<(u64, Instant)>>,
     /// The place of the membership that has this node as its only voter, while that counts.
@@ -188,6 +193,8 @@ impl<D: Disk> Group<D> {
             is_leader: Cell::new(false),
             sends_heartbeats: Cell::new(false),
             has_heart: Cell::new(false),
+            heard_leader: Cell::new(None),
+            looks_for_quiet: Cell::new(false),
             led: Cell::new(None),
             alone_since: Cell::new(None),
             caught_up_in: Cell::new(None),

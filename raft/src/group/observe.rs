@@ -39,7 +39,8 @@ impl<D: Disk> Inner<D> {
         // A leader has nobody to lose an election to, and one without other members nobody to send heartbeats to: no timers.
         // Learners are members: they learn of commits by heartbeats, and whether they answer those is known before they vote.
         let is_only_member = is_alone && membership.nodes().count() == 1;
-        self.raft.runtime_config().tick(!is_leader);
+        self.set_ticks();
+        self.begin_quiet_looks();
         self.sends_heartbeats.set(is_leader && !is_only_member && !self.is_stopping.get());
         self.begin_heartbeats();
     }

@@ -58,6 +58,7 @@ impl<D: Disk> Group<D> {
         let answer = self.0.raft.append_entries(request).await.map_err(|error| self.stopped_by(&error))?;
         if !matches!(answer, AppendEntriesResponse::HigherVote(_)) {
             self.0.restraints.pre_votes.reset();
+            self.0.hear_leader(came);
             if let Some(committed) = committed.filter(|_| self.0.is_voter()) {
                 self.0.freshness.hear(committed, self.applied().map(|last| last.index), came);
             }
