@@ -278,7 +278,8 @@ pub const TURN_MAX: Duration = Duration::from_micros(500);
 /// Interval at which a core looks after expiry, idle clients and its figures.
 pub const TICK: Duration = Duration::from_millis(100);
 
-/// The same for a core which nothing has woken for [`IDLE_PARKS`] ticks and which has no keys with deadlines.
+/// The same for a core which nothing but heartbeats of other nodes has woken for [`IDLE_PARKS`] ticks and which has no keys with
+/// deadlines.
 pub const TICK_IDLE: Duration = Duration::from_secs(1);
 
 /// Ticks without anything else after which a core ticks less often.

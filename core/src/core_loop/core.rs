@@ -116,7 +116,7 @@ pub(super) struct Clock {
     pub(super) last_tick: Instant,
     /// True once scripts have used the turn up: no more commands are begun in it.
     pub(super) is_used_up: bool,
-    /// Parks in a row that nothing but the clock has ended.
+    /// Parks in a row after which there was nothing to do, but for heartbeats of other nodes.
     pub(super) idle_parks: u32,
 }
 

@@ -13,6 +13,9 @@ impl Core {
         while let Some(event) = self.ring.next_event() {
             count += 1;
             let Some(event) = self.take_peer_event(event) else { continue };
+            if !matches!(event, Event::Woken) {
+                self.note_work();
+            }
             match event {
                 Event::Accepted(_, socket) => self.deal(socket),
                 Event::AcceptFailed(_, errno) => {

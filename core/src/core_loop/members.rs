@@ -38,12 +38,17 @@ pub(super) struct Members {
 }
 
 impl Core {
+    /// Returns whether groups are about to have other members or leaders, as far as it is known, or nobody has looked since the
+    /// routing has changed.
+    pub(super) fn members_are_changing(&self) -> bool {
+        let members = &self.members;
+        self.routing.cluster.is_some() && (members.is_changing || members.looked_at != self.routing_version)
+    }
+
     /// Takes the next step of each group that this core leads, if one is due.
     pub(super) fn see_to_members(&mut self) {
         let now = self.clock.now;
-        let members = &self.members;
-        let is_at_rest = !members.is_changing && members.looked_at == self.routing_version;
-        let pause = if is_at_rest { limits::MEMBERS_AT_REST_LOOK } else { limits::MEMBERS_LOOK };
+        let pause = if self.members_are_changing() { limits::MEMBERS_LOOK } else { limits::MEMBERS_AT_REST_LOOK };
         let is_due = |looked: Instant| now.saturating_duration_since(looked) >= pause;
         let Some(cluster) = self.routing.cluster.as_ref().filter(|_| self.members.looked.is_none_or(is_due)) else {
             return;

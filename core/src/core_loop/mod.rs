@@ -110,7 +110,11 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         events += usize::from(core.hand_over_requests());
         let mail = core.take_mail();
         events += mail;
-        events += core.take_outcomes();
+        let outcomes = core.take_outcomes();
+        events += outcomes;
+        if mail + outcomes > 0 {
+            core.note_work();
+        }
         events += core.resume_stalled();
         core.tick();
         if core.finish_turn() {
@@ -174,7 +178,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
                 Pin::new(&mut timer).poll(context).map(|_| false)
             })
             .await;
-            core.note_park(signalled);
+            core.note_park();
             if !signalled {
                 parking = Some(signal);
             }

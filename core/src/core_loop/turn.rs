@@ -168,16 +168,24 @@ impl Core {
                 .flatten()
                 .any(|shard| shard.has_deadlines() || shard.awaits_replicas() || shard.looks_later())
             || self.peers.as_ref().is_some_and(Peers::has_deadlines)
+            || self.members_are_changing()
             || self.meta.as_ref().is_some_and(|meta| meta.has_deadlines())
         {
             limits::TICK
+        } else if self.meta.as_ref().is_some_and(|meta| meta.looks_out()) {
+            limits::LOOK_OUT / 2
         } else {
             limits::TICK_IDLE
         }
     }
 
-    /// Notes how a park ended: with something to do, or because its time was over.
-    pub fn note_park(&mut self, signalled: bool) {
-        self.clock.idle_parks = if signalled { 0 } else { self.clock.idle_parks.saturating_add(1) };
+    /// Notes the end of a park: because its time was over, or with something to do, which [`note_work`](Core::note_work) says then.
+    pub fn note_park(&mut self) {
+        self.clock.idle_parks = self.clock.idle_parks.saturating_add(1);
+    }
+
+    /// Notes that there was something to do beside heartbeats of other nodes, which need no looks behind them.
+    pub fn note_work(&mut self) {
+        self.clock.idle_parks = 0;
     }
 }

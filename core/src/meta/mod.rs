@@ -584,9 +584,13 @@ impl Meta {
 
     /// Returns whether something is to be looked at again soon, though nothing happens.
     pub fn has_deadlines(&self) -> bool {
-        self.lookout.has_peers()
-            || !(self.forwarding.waiting.is_empty() && self.forwarding.early.is_empty())
+        !(self.forwarding.waiting.is_empty() && self.forwarding.early.is_empty())
             || (self.group.is_leader() && !self.is_settled())
+    }
+
+    /// Returns whether other nodes are asked now and then if they are there.
+    pub fn looks_out(&self) -> bool {
+        self.lookout.has_peers()
     }
 
     /// Returns whether the group's members are those of the map.
