@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acl;
 pub mod boot;
 mod clients;
 mod cluster;

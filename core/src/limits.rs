@@ -39,6 +39,56 @@ pub const MEMORY_BYTES_MIN: u64 = 64 << 20;
 /// Least memory per shard: two memtables of [`MEMTABLE_BYTES_MIN`], the log's tail and RocksDB's tables of contents.
 pub const SHARD_MEMORY_BYTES_MIN: u64 = 8 << 20;
 
+/// Longest password, and longest name of a user that is a setting.
+pub const PASSWORD_BYTES_MAX: usize = 512;
+
+/// Largest `acllog-max-len`.
+pub const ACL_LOG_MAX: u32 = 10_000;
+
+// --- acl ---------------------------------------------------------------------------------------------------------------------
+
+/// Users of a node: each SETUSER copies their table.
+pub const ACL_USERS_MAX: usize = 10_000;
+
+/// Patterns, passwords, selectors and rules on commands of one user, of each: every command of the user is compared with them.
+pub const ACL_RULES_MAX: usize = 1000;
+
+/// Longest name of a user.
+pub const ACL_NAME_BYTES_MAX: usize = 512;
+
+/// Longest pattern, and longest argument of a command that a rule names.
+pub const ACL_RULE_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of all rules of a user, and of a call that makes one.
+pub const ACL_USER_BYTES_MAX: usize = 1 << 20;
+
+/// Words of such a call: each may be a category, which is as much work as the table of commands is long.
+pub const ACL_WORDS_MAX: usize = 10_000;
+
+/// Largest file of users: as many as there may be, with long rules.
+pub const ACL_FILE_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of a key, a channel or a client in an entry of ACL LOG.
+pub const ACL_LOG_TEXT_BYTES_MAX: usize = 1024;
+
+/// Entries of ACL LOG that are looked at for the same, and how long they are the same: as in Redis.
+pub const ACL_LOG_LOOKS_BACK: usize = 10;
+
+/// Time within which what is denied again is no entry of its own.
+pub const ACL_LOG_SAME: Duration = Duration::from_secs(60);
+
+/// Denials of one transaction that are noted in ACL LOG.
+pub const TRANSACTION_DENIALS_NOTED: usize = 16;
+
+/// Bits of a password that ACL GENPASS makes, as in Redis.
+pub const PASSWORD_BITS_MAX: i64 = 4096;
+
+/// Arguments that a client may send in a command before it has said who it is, and the size of each: as in Redis.
+pub const UNKNOWN_CLIENT_ARGS_MAX: usize = 10;
+
+/// Size of each of them.
+pub const UNKNOWN_CLIENT_BULK_BYTES_MAX: usize = 16 << 10;
+
 // --- config: MemoryBudget ----------------------------------------------------------------------------------------------------
 
 /// Smallest memtable: small enough for tests to freeze all the time, large enough for a file per freeze to make sense.
@@ -194,10 +244,13 @@ pub const BATCH_SCRIPT_WORK_MAX: u64 = 16 * basalt_lua::SCRIPT_WORK_MAX;
 /// connection. As long as one script may take.
 pub const SCRIPTS_TURN: Duration = Duration::from_millis(10);
 
+/// Bytes of the rights of a script's caller, patterns and all: they stand in each entry of the log that runs one.
+pub const SCRIPT_RIGHTS_BYTES_MAX: usize = 64 << 10;
+
 /// Scripts of one transaction: the libraries are copied for each, some microseconds.
 pub const TRANSACTION_SCRIPTS_MAX: usize = 1000;
 
-/// Bytes of their texts together, which stand in the entry whatever the client has sent: as many as one script may have.
+/// Bytes of their texts and the rights of their callers together, which stand in the entry whatever the client has sent: as many as one script may have.
 pub const TRANSACTION_SCRIPT_BYTES_MAX: usize = basalt_lua::INPUT_BYTES_MAX;
 
 /// Bytes of those scripts that are kept. Texts have a few kilobytes.
@@ -529,6 +582,10 @@ pub const WAITER_KEY_BYTES: usize = 128;
 /// are fewer, and each is a command in the log that may find nothing.
 pub const WAITERS_CALLED_UNSEEN: usize = 64;
 
+/// Clients that read behind a write that adds an entry to their stream, in its batch. More read when they see it: what follows in
+/// the batch may have removed the entry by then.
+pub const READERS_CALLED_UNSEEN: usize = 1024;
+
 /// Shortest sleep of a core before the next client has waited for long enough.
 pub const WAIT_SLEEP_MIN: Duration = Duration::from_micros(50);
 
@@ -560,10 +617,6 @@ pub const ASK_REPLY_BYTES_MAX: usize = 16 << 20;
 
 /// Time for which a change is sent to the leader of the map's group again while there is none, or another one.
 pub const ASK_AGAIN_MAX: Duration = Duration::from_secs(10);
-
-/// Clients that read behind a write that adds an entry to their stream, in its batch. More read when they see it: what follows in
-/// the batch may have removed the entry by then.
-pub const READERS_CALLED_UNSEEN: usize = 1024;
 
 /// Time between two such attempts, and between two looks at the members of that group.
 pub const ASK_AGAIN: Duration = Duration::from_millis(100);

@@ -56,8 +56,8 @@ impl Host for NoHost {
         Called::Stop
     }
 
-    fn has_command(&mut self, _: &[&[u8]]) -> bool {
-        false
+    fn may_call(&mut self, _: &[&[u8]], _: &mut u64) -> Option<bool> {
+        None
     }
 
     fn log(&mut self, _: u8, _: &[u8]) {}

@@ -75,8 +75,9 @@ pub trait Host {
     fn call(&mut self, args: &[&[u8]], is_resp3: bool, bytes_max: usize, work: &mut u64, reply: &mut Vec<u8>)
     -> Called;
 
-    /// Returns whether there is a command that `args` call.
-    fn has_command(&mut self, args: &[&[u8]]) -> bool;
+    /// Returns whether the script's caller may call the command `args`; `None` if there is no such command. Takes the work of
+    /// that off the script's.
+    fn may_call(&mut self, args: &[&[u8]], work: &mut u64) -> Option<bool>;
 
     /// Logs `text`; `level` is 0 to 3, as `redis.LOG_DEBUG` to `redis.LOG_WARNING` are.
     fn log(&mut self, level: u8, text: &[u8]);

@@ -194,18 +194,22 @@ pub(crate) fn setresp(stack: &mut Stack) -> Result<usize, Raised> {
     Ok(0)
 }
 
-/// `redis.acl_check_cmd`: everybody may call every command there is.
+/// `redis.acl_check_cmd`.
 pub(crate) fn acl_check_cmd(stack: &mut Stack) -> Result<usize, Raised> {
     if !stringify(stack) {
         return Err(Raised(stack.take()));
     }
     let count = stack.top();
     stack.pay(10 + count as usize)?;
-    if !stack.call_host(count, |host, args| host.has_command(args)) {
+    let mut work_left = stack.budget().work_left;
+    let may_call = stack.call_host(count, |host, args| host.may_call(args, &mut work_left));
+    let done = stack.budget().work_left.saturating_sub(work_left);
+    stack.pay(usize::try_from(done).unwrap_or(usize::MAX))?;
+    let Some(may_call) = may_call else {
         stack.set_top(0);
         return Err(raise(stack, "Invalid command passed to redis.acl_check_cmd()"));
-    }
-    stack.push_boolean(true);
+    };
+    stack.push_boolean(may_call);
     Ok(1)
 }
 

@@ -28,8 +28,8 @@ impl Host for Echo {
         }
     }
 
-    fn has_command(&mut self, _: &[&[u8]]) -> bool {
-        true
+    fn may_call(&mut self, _: &[&[u8]], _: &mut u64) -> Option<bool> {
+        Some(true)
     }
 
     fn log(&mut self, level: u8, text: &[u8]) {

@@ -1,6 +1,7 @@
 //! The choice of connections that CLIENT LIST shows and CLIENT KILL closes.
 
-use super::session::{DEFAULT_USER, Session};
+use super::session::Session;
+use crate::acl::UserTable;
 use crate::commands::{Args, CommandError, parse_i64};
 
 /// The type of a client, as Redis tells them apart.
@@ -31,6 +32,8 @@ pub struct ClientFilter {
     except: Option<u64>,
     /// Of this type.
     kind: Option<ClientKind>,
+    /// Of this user.
+    user: Option<Box<[u8]>>,
     /// The connection that asks, by its id.
     asker: Option<u64>,
 }
@@ -45,6 +48,7 @@ impl ClientFilter {
         self.kind.is_none_or(|kind| kind == ClientKind::of(session))
             && self.except != Some(session.id)
             && (self.ids.is_empty() || self.ids.contains(&session.id))
+            && self.user.as_ref().is_none_or(|user| **user == *session.user.name())
             && is_at(&self.peer, session.peer)
             && is_at(&self.local, session.local)
     }
@@ -70,7 +74,7 @@ impl ClientFilter {
 
     /// Reads the options of CLIENT KILL, sent by connection `asker`, which is spared unless it says `SKIPME no`. The old form
     /// with an address alone spares nobody.
-    pub(crate) fn for_kill(args: Args<'_>, asker: u64) -> Result<ClientFilter, CommandError> {
+    pub(crate) fn for_kill(args: Args<'_>, asker: u64, users: &UserTable) -> Result<ClientFilter, CommandError> {
         let mut filter = ClientFilter { asker: Some(asker), ..ClientFilter::default() };
         if let [_, _, address] = args {
             filter.peer = Some(text(address));
@@ -79,18 +83,18 @@ impl ClientFilter {
         filter.except = Some(asker);
         for option in args[2..].chunks(2) {
             let [name, value] = option else { return Err(CommandError::SYNTAX) };
-            filter.add(name, value, asker)?;
+            filter.add(name, value, asker, users)?;
         }
         Ok(filter)
     }
 
-    fn add(&mut self, name: &[u8], value: &[u8], asker: u64) -> Result<(), CommandError> {
+    fn add(&mut self, name: &[u8], value: &[u8], asker: u64, users: &UserTable) -> Result<(), CommandError> {
         match name.to_ascii_lowercase().as_slice() {
             b"id" => self.ids = vec![parse_killed_id(value)?],
             b"type" => self.kind = Some(parse_kind(value)?),
             b"addr" => self.peer = Some(text(value)),
             b"laddr" => self.local = Some(text(value)),
-            b"user" if value == DEFAULT_USER => {}
+            b"user" if users.user(value).is_some() => self.user = Some(value.into()),
             b"user" => return Err(CommandError::owned(format!("ERR No such user '{}'", text(value)))),
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => self.except = Some(asker),
             b"skipme" if value.eq_ignore_ascii_case(b"no") => self.except = None,
@@ -135,7 +139,7 @@ mod tests {
     }
 
     fn kill(line: &str) -> Result<ClientFilter, String> {
-        ClientFilter::for_kill(&words(line), 7).map_err(|error| error.to_string())
+        ClientFilter::for_kill(&words(line), 7, &UserTable::plain()).map_err(|error| error.to_string())
     }
 
     /// Returns whether connections 7 (which asks) and 8 are let through.

@@ -1,18 +1,30 @@
 //! The state that a connection has set for itself: its database, protocol, name and the like.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use basalt_net::resp::Protocol;
 
+use crate::acl::{User, UserTable, may_subscribe};
 use crate::entry::waiting::Claim;
 
 use super::subscriptions::{Audience, SubscriptionChange, Subscriptions};
 use super::transaction::{Transaction, Watching};
 
-/// The one user there is, as in a Redis that nobody has configured.
-pub(crate) const DEFAULT_USER: &[u8] = b"default";
+/// The user of connections that were given none: who may do everything.
+static PLAIN_USER: LazyLock<Arc<User>> = LazyLock::new(|| Arc::new(User::plain_default()));
+
+/// The things that have to be asked before a command is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Nothing: it may do everything.
+    Open,
+    /// Its user's rights.
+    Checked,
+    /// Its name and a password: it may do little before it has given them.
+    Locked,
+}
 
 /// The replies that the client wants (`CLIENT REPLY`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +58,12 @@ pub struct Session {
     pub protocol: Protocol,
     /// Its selected database.
     pub db: u8,
+    /// Its user.
+    pub user: Arc<User>,
+    /// True if it has said who it is, or did not have to when it came.
+    pub is_authenticated: bool,
+    /// The things that have to be asked before a command of it is run: what follows from the two, and from the default user.
+    pub gate: Gate,
     /// `CLIENT SETNAME`.
     pub name: Box<[u8]>,
     /// `CLIENT SETINFO lib-name`.
@@ -90,6 +108,9 @@ impl Session {
             active: now,
             protocol: Protocol::Resp2,
             db: 0,
+            user: PLAIN_USER.clone(),
+            is_authenticated: true,
+            gate: Gate::Open,
             name: Box::default(),
             library: Box::default(),
             library_version: Box::default(),
@@ -106,6 +127,49 @@ impl Session {
             transaction: None,
             watching: None,
         }
+    }
+
+    /// Makes it one of the default user, as every connection is that has said nothing.
+    pub fn admit(&mut self, users: &UserTable) {
+        self.user = users.default_user().clone();
+        self.is_authenticated = self.user.is_for_everybody();
+        self.set_gate(users);
+    }
+
+    /// Makes it one of `user`, who was let in.
+    pub fn log_in(&mut self, user: Arc<User>, users: &UserTable) {
+        (self.user, self.is_authenticated) = (user, true);
+        self.set_gate(users);
+    }
+
+    /// Takes what has become of its user. False if it is to be closed: its user is gone, or may not hear any more of what it has
+    /// subscribed to.
+    pub fn take_users(&mut self, users: &UserTable) -> bool {
+        let user = users.user(self.user.name()).filter(|user| user.is_still(&self.user));
+        let Some(user) = user else { return false };
+        let before = std::mem::replace(&mut self.user, user.clone());
+        self.set_gate(users);
+        before.has_channels_of(&self.user) || self.may_hear()
+    }
+
+    /// Returns whether its user may hear of all that it has subscribed to.
+    fn may_hear(&self) -> bool {
+        let Some(subscriptions) = &self.subscriptions else { return true };
+        let audiences = [Audience::Channel, Audience::Pattern, Audience::ShardChannel];
+        audiences.into_iter().all(|audience| {
+            let mut names = subscriptions.of(audience).iter();
+            names.all(|name| may_subscribe(&self.user, name, audience == Audience::Pattern))
+        })
+    }
+
+    fn set_gate(&mut self, users: &UserTable) {
+        self.gate = if !self.is_authenticated && !users.default_user().is_for_everybody() {
+            Gate::Locked
+        } else if self.user.may_do_everything() {
+            Gate::Open
+        } else {
+            Gate::Checked
+        };
     }
 
     /// Returns whether it has subscribed to something.
@@ -142,12 +206,13 @@ impl Session {
 
     /// `RESET`: everything as on a fresh connection but what it is, where it comes from and which library is behind it; and what it
     /// watches, of which its shards have to hear.
-    pub fn reset(&mut self) {
+    pub fn reset(&mut self, users: &UserTable) {
         let fresh = Session { fd: self.fd, ..Session::new(self.id, self.peer, self.local, self.connected) };
         let (active, command_count, last_command) = (self.active, self.command_count, self.last_command);
         let (library, library_version) = (std::mem::take(&mut self.library), std::mem::take(&mut self.library_version));
         let watching = self.watching.take();
         *self = Session { watching, active, command_count, last_command, library, library_version, ..fresh };
+        self.admit(users);
     }
 }
 

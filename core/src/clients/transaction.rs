@@ -7,6 +7,7 @@ use basalt_net::resp::Protocol;
 use basalt_storage::WatchedKeys;
 use basalt_storage::keyspace::Slot;
 
+use crate::acl::Denied;
 use crate::commands::{Args, Command, Kind, table};
 use crate::entry::request::{self, RequestHeader};
 use crate::entry::transaction;
@@ -36,6 +37,10 @@ pub struct Transaction {
     pub writes: bool,
     /// True if a reply may have values in it.
     pub returns_values: bool,
+    /// The users by whose rights the first command was allowed.
+    pub users_version: u64,
+    /// Commands that are not to be run, by their places, in ascending order.
+    denied: Vec<(usize, Denied)>,
 }
 
 /// The room for one more command is used up.
@@ -106,6 +111,24 @@ impl Transaction {
         table::by_id(id).expect("it was found in the table")
     }
 
+    /// Has the command `index` not run, but answered with an error. Those before it have been looked at.
+    pub fn deny(&mut self, index: usize, denied: Denied) {
+        assert!(self.denied.last().is_none_or(|(last, _)| *last < index), "they are looked at in their order");
+        self.session_count += usize::from(self.is_keyed(index));
+        self.denied.push((index, denied));
+    }
+
+    /// The reason that the command `index` is answered with an error in place of being run.
+    pub fn denial(&self, index: usize) -> Option<Denied> {
+        let at = self.denied.binary_search_by_key(&index, |(denied, _)| *denied).ok()?;
+        Some(self.denied[at].1)
+    }
+
+    /// Returns whether a shard runs the command `index`.
+    pub fn is_keyed(&self, index: usize) -> bool {
+        !self.row(index).is_of_session() && self.denial(index).is_none()
+    }
+
     /// Sets the database and the protocol in which the command `index` runs.
     pub fn readdress(&mut self, index: usize, protocol: Protocol, db: u8) {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
@@ -114,7 +137,9 @@ impl Transaction {
 
     /// Bytes of memory that it holds.
     pub fn held_bytes(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+        self.bytes.capacity()
+            + self.ends.capacity() * size_of::<usize>()
+            + self.denied.capacity() * size_of::<(usize, Denied)>()
     }
 }
 

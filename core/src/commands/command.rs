@@ -123,6 +123,8 @@ pub struct Command {
     pub tells_figures: bool,
     /// True if it publishes a message.
     pub publishes: bool,
+    /// The channels to which it subscribes.
+    names: NamedChannels,
     /// True if a connection may call it that has subscribed by the old protocol.
     pub is_for_subscribers: bool,
     /// True if only a node in a cluster has it.
@@ -149,6 +151,26 @@ pub struct Command {
     pub waits_for_entries: bool,
     /// Elements that it adds to a key for which others may wait.
     pub feeds: Feeds,
+}
+
+/// The channels to which a command subscribes, which are all of its arguments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NamedChannels {
+    /// None.
+    None,
+    /// By their names.
+    Channels,
+    /// By patterns.
+    Patterns,
+}
+
+/// The channels among the arguments of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Channels {
+    /// Their positions.
+    pub positions: std::ops::Range<usize>,
+    /// True if they are patterns.
+    pub are_patterns: bool,
 }
 
 /// Elements that a command adds to a key for which others may wait, as its arguments tell. What is not told of here is seen when it
@@ -249,6 +271,7 @@ impl Command {
             is_after_replies: false,
             tells_figures: false,
             publishes: false,
+            names: NamedChannels::None,
             is_for_subscribers: false,
             is_of_cluster: false,
             is_by_slot: false,
@@ -354,6 +377,16 @@ impl Command {
     /// look for what they did.
     pub(super) const fn publishing(self) -> Command {
         Command { is_after_replies: true, publishes: true, ..self }
+    }
+
+    /// This command, which subscribes to the channels that are its arguments.
+    pub(super) const fn subscribing(self) -> Command {
+        Command { names: NamedChannels::Channels, is_for_subscribers: true, ..self }
+    }
+
+    /// This command, which subscribes to channels by the patterns that are its arguments.
+    pub(super) const fn subscribing_by_patterns(self) -> Command {
+        Command { names: NamedChannels::Patterns, is_for_subscribers: true, ..self }
     }
 
     /// This command, which a connection may call that has subscribed by the old protocol.
@@ -498,6 +531,21 @@ impl Command {
             _ => fits,
         };
         if fits { Ok(()) } else { Err(CommandError::wrong_argument_count(self.name())) }
+    }
+
+    /// Returns whether it is in a category, named without `@`.
+    pub fn is_in_category(&self, category: &str) -> bool {
+        self.facts.categories.iter().any(|own| own.strip_prefix('@') == Some(category))
+    }
+
+    /// The channels in `args` of which its client is to hear or that it publishes to.
+    pub fn channels(&self, args: Args<'_>) -> Channels {
+        let positions = match self.names {
+            _ if self.publishes => 1..args.len().min(2),
+            NamedChannels::None => 0..0,
+            NamedChannels::Channels | NamedChannels::Patterns => 1..args.len(),
+        };
+        Channels { positions, are_patterns: self.names == NamedChannels::Patterns }
     }
 
     /// The positions of the keys in `args`. Empty if the arguments make no sense: then the handler says what is wrong.

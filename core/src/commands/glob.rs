@@ -80,12 +80,16 @@ fn matches_within(pattern: &[u8], text: &[u8], any_case: bool, steps_max: u32) -
             star = Some((at, position));
             continue;
         }
-        let step = match (pattern.get(at), text.get(position)) {
+        let (fits, pattern_bytes) = match (pattern.get(at), text.get(position)) {
             (None, None) => return (true, steps),
-            (Some(_), Some(&byte)) => match_one(&pattern[at..], byte, any_case),
-            _ => None,
+            (Some(_), Some(&byte)) => match_one(&pattern[at..], byte, any_case, steps_max - steps),
+            _ => (false, 0),
         };
-        if let Some(pattern_bytes) = step {
+        if pattern_bytes > 2 {
+            // A class, which was walked through.
+            steps = steps.saturating_add(u32::try_from(pattern_bytes).unwrap_or(u32::MAX));
+        }
+        if fits {
             at += pattern_bytes;
             position += 1;
             continue;
@@ -100,19 +104,21 @@ fn matches_within(pattern: &[u8], text: &[u8], any_case: bool, steps_max: u32) -
     }
 }
 
-/// Matches one byte against the start of `pattern`, which is not a `*`; returns how long that part of the pattern is.
-fn match_one(pattern: &[u8], byte: u8, any_case: bool) -> Option<usize> {
+/// Matches one byte against the start of `pattern`, which is not a `*`; returns if it fits, and how long that part of the pattern
+/// is. Of a class so many bytes are looked at as steps are left.
+fn match_one(pattern: &[u8], byte: u8, any_case: bool, steps_left: u32) -> (bool, usize) {
     let fold = |byte: u8| if any_case { byte.to_ascii_lowercase() } else { byte };
     match pattern[0] {
-        b'?' => Some(1),
-        b'[' => match_class(pattern, byte, fold),
-        b'\\' if pattern.len() >= 2 => (fold(pattern[1]) == fold(byte)).then_some(2),
-        literal => (fold(literal) == fold(byte)).then_some(1),
+        b'?' => (true, 1),
+        b'[' => match_class(pattern, byte, fold, steps_left as usize),
+        b'\\' if pattern.len() >= 2 => (fold(pattern[1]) == fold(byte), 2),
+        literal => (fold(literal) == fold(byte), 1),
     }
 }
 
-/// Matches one byte against a class such as `[a-z]`; a class that is never closed ends with the pattern.
-fn match_class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> Option<usize> {
+/// Matches one byte against a class such as `[a-z]`; a class that is never closed ends with the pattern. One of more than
+/// `bytes_max` bytes fits nothing.
+fn match_class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8, bytes_max: usize) -> (bool, usize) {
     let mut at = 1;
     let negated = pattern.get(at) == Some(&b'^');
     if negated {
@@ -120,6 +126,9 @@ fn match_class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> Option<usiz
     }
     let mut found = false;
     loop {
+        if at > bytes_max {
+            return (false, at);
+        }
         match pattern[at.min(pattern.len())..] {
             [] => break,
             [b'\\', literal, ..] => {
@@ -141,7 +150,7 @@ fn match_class(pattern: &[u8], byte: u8, fold: impl Fn(u8) -> u8) -> Option<usiz
             }
         }
     }
-    (found != negated).then_some(at)
+    (found != negated, at)
 }
 
 #[cfg(test)]
@@ -185,5 +194,20 @@ mod tests {
         let pattern = b"*a".repeat(1000);
         let text = b"a".repeat(999);
         assert!(!glob_matches(&pattern, &text));
+    }
+
+    #[test]
+    fn the_bytes_of_a_class_are_steps() {
+        let class = [&b"*["[..], &b"b".repeat(10_000), b"]"].concat();
+        assert_eq!(glob_matches_within(b"[ab]c", b"bc", 100), (true, 7));
+        let (fits, steps) = glob_matches_within(&class, b"ab", 100_000);
+        assert!(fits && (20_000..20_100).contains(&steps), "{steps}");
+        // It is not walked through if it has more bytes than there are steps.
+        for text in [&b"a"[..], b"b", &b"a".repeat(1000)] {
+            let (fits, steps) = glob_matches_within(&class, text, 5000);
+            assert!(!fits && (5000..5010).contains(&steps), "{steps}");
+        }
+        let open = [&b"["[..], &b"b".repeat(4_000_000)].concat();
+        assert!(!glob_matches(&open, b"b"));
     }
 }

@@ -33,6 +33,7 @@ mod random;
 #[cfg(test)]
 pub(crate) mod random_commands;
 mod reply_bounds;
+pub mod rights;
 mod rows;
 pub mod scripts;
 pub mod server;

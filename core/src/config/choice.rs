@@ -44,6 +44,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// The channels of a new user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChannelsAtFirst {
+    /// None.
+    None,
+    /// All.
+    All,
+}
+
 /// A type whose values are a few words.
 pub(super) trait Words: Copy + PartialEq + 'static {
     /// Every word and what it stands for.
@@ -67,6 +76,11 @@ impl Words for ReadConsistency {
 
 impl Words for LogFormat {
     const ALL: &'static [(&'static str, LogFormat)] = &[("text", LogFormat::Text), ("json", LogFormat::Json)];
+}
+
+impl Words for ChannelsAtFirst {
+    const ALL: &'static [(&'static str, ChannelsAtFirst)] =
+        &[("resetchannels", ChannelsAtFirst::None), ("allchannels", ChannelsAtFirst::All)];
 }
 
 impl Words for bool {

@@ -15,7 +15,13 @@ impl Invocation {
                 let gap = if out.is_empty() { "" } else { "\n" };
                 writeln!(out, "{gap}# {}", setting.group.heading()).expect("a String takes every write");
             }
-            let line = format!("{} = {}", setting.name, quote(setting.value(&self.config)));
+            let value = setting.value(&self.config);
+            // Whoever reads this may not be meant to know it.
+            let is_hidden = setting.is_secret() && !value.is_empty();
+            let line = match is_hidden {
+                true => format!("# {} is set, and not shown", setting.name),
+                false => format!("{} = {}", setting.name, quote(value)),
+            };
             writeln!(out, "{line:<48} # {source}").expect("a String takes every write");
         }
         out
@@ -46,5 +52,12 @@ mod tests {
         assert_eq!(read.config, printed.config);
         assert_eq!(read.config, Config { port: 7001, ..printed.config.clone() });
         assert!(printed.to_toml().contains("# command line: --port"), "{}", printed.to_toml());
+    }
+
+    #[test]
+    fn passwords_are_not_printed() {
+        let arguments = ["basalt", "config", "--requirepass", "hushhush"];
+        let printed = load(arguments.map(Into::into), []).expect("valid flags").to_toml();
+        assert!(printed.contains("# requirepass is set, and not shown") && !printed.contains("hushhush"), "{printed}");
     }
 }

@@ -9,6 +9,8 @@ use super::table::{Config, SETTINGS};
 pub enum Group {
     /// Sockets and clients.
     Network,
+    /// Passwords and users.
+    Security,
     /// Processors and shards.
     Cores,
     /// The node's part in a cluster.
@@ -26,6 +28,7 @@ impl Group {
     pub fn heading(self) -> &'static str {
         match self {
             Group::Network => "Network",
+            Group::Security => "Security",
             Group::Cores => "Cores",
             Group::Cluster => "Cluster",
             Group::Durability => "Durability",
@@ -89,9 +92,14 @@ impl Setting {
         (self.parse)(config, text).map_err(|invalid| ConfigError::Invalid {
             at: at.clone(),
             name: self.name,
-            text: text.to_owned(),
+            text: if self.is_secret() { String::from("…") } else { text.to_owned() },
             invalid,
         })
+    }
+
+    /// Returns whether its value is a password, which is not to be shown.
+    pub fn is_secret(&self) -> bool {
+        (self.placeholder)() == super::secret::PLACEHOLDER
     }
 }
 

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::buffer_limit::{OutputLimit, OutputLimits};
 use super::byte_size::{Bytes, Memory, show_bytes};
-use super::choice::{Choice, Durability, LogFormat, Pinning, ReadConsistency};
+use super::choice::{ChannelsAtFirst, Choice, Durability, LogFormat, Pinning, ReadConsistency};
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
 use super::kind::{
     AddressOrBlank, Addresses, Directory, HostName, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto,
 };
+use super::secret::{FileOrBlank, Password, PasswordOrBlank, SecretOrBlank, UserOrBlank};
 use super::setting::{Change, Group, Setting, settings};
 use super::skipped_entry::{EntryOrNone, SkippedEntry};
 use super::source::Source;
@@ -21,8 +22,8 @@ use super::written::unknown;
 use crate::limits::LOG_KEPT_BYTES_MAX;
 use crate::limits::MEMTABLES_PER_SHARD;
 use crate::limits::{
-    BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, ELECTION_TIMEOUT_MIN, MEMORY_BYTES_MIN, MEMTABLE_BYTES_MIN,
-    RAFT_LOG_BYTES_MIN, SHARD_MEMORY_BYTES_MIN, SHARDS_MAX,
+    ACL_LOG_MAX, BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, ELECTION_TIMEOUT_MIN, MEMORY_BYTES_MIN,
+    MEMTABLE_BYTES_MIN, RAFT_LOG_BYTES_MIN, SHARD_MEMORY_BYTES_MIN, SHARDS_MAX,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -70,6 +71,31 @@ settings! {
     [Network, Live] "maxmemory-clients" = maxmemory_clients: u64, "0",
         Bytes { least: BULK_BYTES_MIN, most: TIB, zero_means: Some("a sixteenth of memory") };
 
+    /// Password of the default user, whose commands are those of every client that has not named another one. Give it in the file
+    /// or by the variable: flags are seen by all users of the machine.
+    [Security, Live] "requirepass" = requirepass: Password, "", PasswordOrBlank;
+
+    /// Refuses clients of other machines while the default user has no password.
+    [Security, Live] "protected-mode" = protected_mode: bool, "yes", Choice::<bool>(PhantomData);
+
+    /// File of users, in dir unless its path begins with a slash. Read at the start and by ACL LOAD, written by ACL SAVE, for which
+    /// its folder has to be writable. With it, requirepass is not looked at.
+    [Security, Restart] "aclfile" = aclfile: Option<PathBuf>, "", FileOrBlank;
+
+    /// Entries of ACL LOG.
+    [Security, Live] "acllog-max-len" = acllog_max_len: u32, "128",
+        Number32(Number { least: 0, most: ACL_LOG_MAX as u64, what: "entries" });
+
+    /// Channels of publish and subscribe that a new user has.
+    [Security, Live] "acl-pubsub-default" = acl_pubsub_default: ChannelsAtFirst, "resetchannels",
+        Choice::<ChannelsAtFirst>(PhantomData);
+
+    /// User by which this node asks other nodes of the cluster over their port for clients; the default one if there is none.
+    [Security, Live] "masteruser" = masteruser: String, "", UserOrBlank;
+
+    /// Password by which this node asks other nodes of the cluster over their port for clients; without one, that of requirepass.
+    [Security, Live] "masterauth" = masterauth: Password, "", PasswordOrBlank;
+
     /// Processors to run on, one core thread each (auto: all but one of eight, and but one at least, which are left to the threads
     /// that sync and compact, to the kernel and to other programs); with pin = no a count may exceed the processors, which the
     /// cores then share.
@@ -90,6 +116,10 @@ settings! {
     /// Port to accept other nodes on.
     [Cluster, Restart] "cluster-port" = cluster_port: u16, "0",
         Number16(Number { least: 0, most: 65_535, what: "port; 0 is the one for clients and 10000" });
+
+    /// Secret that all nodes of a cluster share, and prove to each other on cluster-port that they know; without one that port takes
+    /// whoever knows the cluster's id.
+    [Cluster, Restart] "cluster-secret" = cluster_secret: Password, "", SecretOrBlank;
 
     /// Address that clients and other nodes are told for this one.
     [Cluster, Restart] "cluster-announce-ip" = cluster_announce_ip: Option<IpAddr>, "", AddressOrBlank;
@@ -194,6 +224,21 @@ impl Config {
             Change::Restart => Err(ConfigError::Fixed(setting.name)),
             Change::Live => setting.set(self, text, &Source::Command),
         }
+    }
+
+    /// The path of the file of users, if there is one.
+    pub fn acl_file(&self) -> Option<PathBuf> {
+        self.aclfile.as_ref().map(|file| self.dir.join(file))
+    }
+
+    /// The user and the password by which this node asks others over their ports for clients; `None` if it is everybody's there.
+    pub fn for_other_nodes(&self) -> Option<(String, String)> {
+        let own = if self.masterauth.text().is_empty() { &self.requirepass } else { &self.masterauth };
+        if own.text().is_empty() && self.masteruser.is_empty() {
+            return None;
+        }
+        let user = if self.masteruser.is_empty() { "default" } else { &self.masteruser };
+        Some((user.to_owned(), own.text().to_owned()))
     }
 
     /// Returns whether each core's thread stays on one processor.

@@ -31,34 +31,39 @@ impl Core {
         let count = self.server.client_count.fetch_add(1, Ordering::Relaxed) + 1;
         if count > self.live.clients_max {
             self.server.client_count.fetch_sub(1, Ordering::Relaxed);
-            return self.reject(socket);
+            self.stats().rejected_connections.add(1);
+            return self.turn_away(socket, b"-ERR max number of clients reached\r\n");
         }
         if to == self.id { self.adopt(socket) } else { self.outbox.control(to, Message::Connection(socket)) }
     }
 
-    /// Tells a client that there are as many as there may be, and closes its connection.
-    fn reject(&mut self, socket: OwnedFd) {
+    /// Tells a client why it is not served, and closes its connection.
+    pub(super) fn turn_away(&mut self, socket: OwnedFd, why: &[u8]) {
         self.stats().connections.add(1);
-        self.stats().rejected_connections.add(1);
         let id = self.ring.add(socket);
         if let Some(out) = self.ring.output(id) {
-            out.extend_from_slice(b"-ERR max number of clients reached\r\n");
+            out.extend_from_slice(why);
         }
         self.ring.close(id, true);
     }
 
     /// Makes a connection, which was counted when it was dealt, this core's own.
     pub(super) fn adopt(&mut self, socket: OwnedFd) {
-        self.stats().connections.add(1);
         if let Err(error) = socket::configure_client(socket.as_fd(), self.live.keepalive_s) {
             tracing::debug!(%error, "socket options of a connection could not be set");
         }
         let peer = socket::peer_address(socket.as_fd()).ok().flatten();
         let local = socket::local_address(socket.as_fd()).ok().flatten();
         let fd = socket.as_raw_fd();
-        let id = self.ring.add(socket);
         let client_id = self.server.next_client_id.fetch_add(1, Ordering::Relaxed);
-        let session = Session { fd, ..Session::new(client_id, peer, local, self.clock.now) };
+        let mut session = Session { fd, ..Session::new(client_id, peer, local, self.clock.now) };
+        session.admit(&self.users);
+        if self.is_protected_from(&session) {
+            self.server.client_count.fetch_sub(1, Ordering::Relaxed);
+            return self.refuse_others(socket);
+        }
+        self.stats().connections.add(1);
+        let id = self.ring.add(socket);
         let connection = Box::new(Connection::new(id, session));
         if self.clients.connections.len() <= id.index() {
             self.clients.connections.resize_with(id.index() + 1, || None);
@@ -285,6 +290,14 @@ pub(super) fn run_control(core: &mut Core, control: &Control) -> Vec<u8> {
         Control::Unblock(id, how) => reply.integer(i64::from(core.unblock(*id, *how))),
         Control::RaftStatus(group) => core.reply_raft_status(*group, &mut reply),
         Control::ListLinks => core.reply_links(&mut reply),
+        Control::TakeUsers(told) => {
+            core.refresh_users();
+            match told {
+                // Once is enough.
+                Some(number) => reply.integer(if core.id == CoreId(0) { *number } else { 0 }),
+                None => reply.ok(),
+            }
+        }
         Control::Subscriptions(told) => {
             core.take_over_subscriptions(told);
             reply.ok();

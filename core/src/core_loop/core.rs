@@ -21,6 +21,7 @@ use super::pending::PendingRequests;
 use super::set_aside::SetAside;
 use super::sync_placement::SyncPlacement;
 use super::waits::WaitDeadlines;
+use crate::acl::UserTable;
 use crate::clients::{Connection, Stalled, Traffic, Turns};
 use crate::cluster::Routing;
 use crate::ids::{CoreId, ShardId};
@@ -56,6 +57,9 @@ pub struct Core {
     pub(super) traffic: Traffic,
     pub(super) sync_placement: SyncPlacement,
     pub(super) live: LiveSettings,
+    /// The users, and the number of changes of them that there were before.
+    pub(super) users: Arc<UserTable>,
+    pub(super) users_version: u64,
     pub(super) cold_reads: ColdReads,
     pub(super) fanout: Fanout,
     /// The links with other nodes, if there are any.
@@ -160,6 +164,8 @@ impl Core {
             outbox: Outbox::new(id, server.mailboxes.clone()),
             routing_version: server.routes.version(),
             routing: server.routes.now(),
+            users_version: server.users.version(),
+            users: server.users.now(),
             server,
             ring,
             inbox: Inbox { set_aside: SetAside::default(), runs_aside_first: true, half_run },

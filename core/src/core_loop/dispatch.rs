@@ -5,6 +5,7 @@ use basalt_storage::ColdRead;
 use basalt_storage::keyspace::Slot;
 use smallvec::SmallVec;
 
+use super::access::is_open;
 use super::core::Core;
 use super::pending::PendingRequest;
 use super::piecemeal::Mget;
@@ -50,6 +51,8 @@ impl Core {
         }
         if let Ok(command) = found
             && let Some((shard, run)) = self.local_read(connection, command, &args)
+            // What is denied goes the way of all others, and is refused there.
+            && (is_open(connection) || self.may_call(&connection.session, command, &args))
         {
             return self.start_local_read(connection, command, (shard, run), &args);
         }
@@ -69,6 +72,12 @@ impl Core {
         }
         self.count_command(connection);
         match found {
+            Ok(command)
+                if !is_open(connection)
+                    && let Some(error) = self.why_denied(&connection.session, command, &args) =>
+            {
+                self.refuse_call(connection, Some(command), &error);
+            }
             Ok(command) if is_bound(&connection.session, command) => {
                 self.refuse_call(connection, Some(command), &only_for_subscribers(command));
             }

@@ -4,6 +4,7 @@ use std::any::Any;
 
 use basalt_net::resp::{Protocol, Reply, value};
 
+use super::access::{is_open, reason_in_transaction};
 use super::core::Core;
 use super::replica_waits::Replicated;
 use super::session_calls::KEEPER_IS_BUSY;
@@ -25,6 +26,8 @@ pub struct Exec {
     resp3: bool,
     /// The command whose turn it is.
     next: usize,
+    /// The users by whose rights its commands were allowed.
+    users_version: u64,
     /// The shard's replies, and how far they are taken.
     of_shard: Vec<u8>,
     taken: usize,
@@ -51,9 +54,16 @@ impl Coordinator for Passed {
 
 impl Exec {
     /// The beginning of `transaction`, of a client that wants these replies, and `bytes_max` of them at most.
-    pub(super) fn new(transaction: Transaction, protocol: Protocol, mode: ReplyMode, bytes_max: usize) -> Exec {
+    pub(super) fn new(
+        transaction: Transaction,
+        users_version: u64,
+        protocol: Protocol,
+        mode: ReplyMode,
+        bytes_max: usize,
+    ) -> Exec {
         let mut exec = Exec {
             transaction,
+            users_version,
             resp3: protocol == Protocol::Resp3,
             is_silent: mode == ReplyMode::Skip,
             mode: Some(mode),
@@ -147,7 +157,8 @@ impl Core {
         let Some(mut exec) = exec_of(connection, place).map(std::mem::take) else { return };
         while exec.next < exec.transaction.len() {
             let command = exec.transaction.row(exec.next);
-            let waits_to_publish = command.publishes && !self.may_publish();
+            let waits_to_publish =
+                command.publishes && !self.may_publish() && exec.transaction.denial(exec.next).is_none();
             if waits_to_publish {
                 connection.waits_to_publish = Some(place);
                 connection.stalled = true;
@@ -173,7 +184,7 @@ impl Core {
     ) -> bool {
         let index = exec.next;
         exec.next += 1;
-        if !command.is_of_session() {
+        if exec.transaction.is_keyed(index) {
             exec.say_next_of_shard();
             return false;
         }
@@ -181,6 +192,20 @@ impl Core {
         let mut args = ArgList::new();
         args.push(command.name().as_bytes());
         request::decode(&encoded, &mut args).expect("it was encoded here");
+        // What it has waited for has taken its time.
+        let is_of_old_rights = exec.users_version != self.users_version && !is_open(connection);
+        let denied_by_now = || {
+            if is_of_old_rights { self.why_denied_in_transaction(&connection.session, command, &args) } else { None }
+        };
+        if let Some(denied) = exec.transaction.denial(index).or_else(denied_by_now) {
+            let denial = reason_in_transaction(denied);
+            self.stats().by_command[usize::from(command.id)].failed.add(1);
+            self.stats().error_replies.count(denial.as_bytes());
+            let mut bytes = Vec::new();
+            Reply::new(&mut bytes, exec.protocol()).error_display(&denial);
+            exec.say(&bytes);
+            return false;
+        }
         let outcome = match command.is_of_cluster && self.routing.cluster.is_none() {
             true => Err(CommandError::NO_CLUSTER),
             false => self.run_session(connection, command, &args),
@@ -228,6 +253,12 @@ impl Core {
                 connection.count_parts(place, 1);
                 let ticket = self.ticket(connection, place, first as u32);
                 self.order_change(ticket, outcome);
+                Box::new(Passed)
+            }
+            Outcome::UserFile(what) => {
+                connection.count_parts(place, 1);
+                let ticket = self.ticket(connection, place, first as u32);
+                self.order_user_file(connection.session.id, ticket, what);
                 Box::new(Passed)
             }
             Outcome::Control(control, merge) => {
@@ -294,7 +325,7 @@ mod tests {
             let command = table::find(&args).expect("a command");
             assert!(transaction.queue(command, &args, 1 << 20).is_ok());
         }
-        Exec::new(transaction, Protocol::Resp2, mode, 1000)
+        Exec::new(transaction, 0, Protocol::Resp2, mode, 1000)
     }
 
     /// The reply to the shard's, if that ends the transaction, and all that it would have said then.

@@ -1,10 +1,20 @@
 //! The intake of what clients have sent: from the ring's events to commands that are started.
 
-use basalt_net::resp::Decoded;
+use basalt_net::resp::{Decoded, Limits};
 use basalt_net::ring::{ConnId, Event};
 
 use super::core::Core;
-use crate::clients::{Connection, Started};
+use crate::clients::{Connection, Gate, Started};
+use crate::limits;
+
+/// The limits of what a client sends that has not said who it is, as in Redis.
+const UNKNOWN_CLIENT: Limits = Limits {
+    inline_bytes_max: limits::INLINE_BYTES_MAX,
+    args_max: limits::UNKNOWN_CLIENT_ARGS_MAX,
+    bulk_bytes_max: limits::UNKNOWN_CLIENT_BULK_BYTES_MAX,
+    request_bytes_max: limits::UNKNOWN_CLIENT_ARGS_MAX
+        * (limits::UNKNOWN_CLIENT_BULK_BYTES_MAX + limits::INLINE_BYTES_MAX),
+};
 
 impl Core {
     /// Handles everything the ring has collected; returns how many events there were.
@@ -80,7 +90,8 @@ impl Core {
                 }
                 break;
             }
-            match connection.decoder.decode(&input[used..], &self.live.resp_limits, &mut argv) {
+            let limits = if connection.session.gate == Gate::Locked { &UNKNOWN_CLIENT } else { &self.live.resp_limits };
+            match connection.decoder.decode(&input[used..], limits, &mut argv) {
                 Ok(Decoded::Incomplete { missing }) => {
                     let waiting = input.len() - used;
                     if waiting + missing > self.live.query_bytes_max {

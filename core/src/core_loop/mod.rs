@@ -11,6 +11,7 @@
 //! glommio until its ring or glommio has something. If there is much traffic, it *gathers* instead of blocking: see
 //! [`crate::clients::Traffic`].
 
+mod access;
 mod answers;
 mod clients;
 mod cold_reads;

@@ -6,6 +6,7 @@ use basalt_lua::SCRIPT_WORK_MAX;
 use basalt_storage::keyspace::Slot;
 use smallvec::SmallVec;
 
+use super::access::is_open;
 use super::core::Core;
 use crate::clients::{Connection, Transaction};
 use crate::commands::scripts::{self, Call, Reach, Terms};
@@ -21,6 +22,10 @@ const TOO_LONG_TEXTS: CommandError =
 const TOO_MANY: CommandError =
     CommandError::text("ERR the transaction has too many scripts, of which none is executed");
 
+/// The reply to the scripts of a user with very many rules.
+const TOO_MANY_RIGHTS: CommandError =
+    CommandError::text("NOPERM the rules of this user have too many bytes: they go with each script into the log");
+
 /// The step that a call of EVAL or its like becomes.
 struct Step {
     shard: ShardId,
@@ -30,6 +35,11 @@ struct Step {
 }
 
 impl Step {
+    /// Bytes that stand in the entry whatever the client has sent.
+    fn bytes(&self) -> usize {
+        self.terms.len() + self.text.len()
+    }
+
     /// The step's arguments, its name included, for a call with these.
     fn words<'a>(&'a self, args: Args<'a>) -> SmallVec<[&'a [u8]; 8]> {
         let mut words: SmallVec<[&[u8]; 8]> = SmallVec::new();
@@ -37,6 +47,11 @@ impl Step {
         words.extend_from_slice(&args[2..]);
         words
     }
+}
+
+/// The rights of a connection's user, unless that may do everything.
+fn rights_of(connection: &Connection) -> Option<Arc<[u8]>> {
+    (!is_open(connection)).then(|| connection.session.user.rights())
 }
 
 impl Core {
@@ -48,7 +63,8 @@ impl Core {
         any: ShardId,
         args: Args<'_>,
     ) {
-        let step = match self.script_step(command, args, any, SCRIPT_WORK_MAX) {
+        let rights = rights_of(connection);
+        let step = match self.script_step(command, args, any, (SCRIPT_WORK_MAX, &rights)) {
             Ok(step) => step,
             Err(error) => {
                 // To learn that it cannot be compiled may have taken as long.
@@ -73,8 +89,15 @@ impl Core {
 
     /// The steps that stand for the scripts of a transaction in `shard`: places of its commands, and what is sent instead. They
     /// have the work of one script together, so that none of them holds a core for longer.
-    pub(super) fn scripts_of(&mut self, transaction: &Transaction, shard: ShardId) -> Vec<(usize, Vec<u8>)> {
-        let places: Vec<usize> = (0..transaction.len()).filter(|index| transaction.row(*index).runs_script).collect();
+    pub(super) fn scripts_of(
+        &mut self,
+        connection: &Connection,
+        transaction: &Transaction,
+        shard: ShardId,
+    ) -> Vec<(usize, Vec<u8>)> {
+        let runs_script = |index: &usize| transaction.row(*index).runs_script && transaction.is_keyed(*index);
+        let places: Vec<usize> = (0..transaction.len()).filter(runs_script).collect();
+        let rights = if places.is_empty() { None } else { rights_of(connection) };
         let work = SCRIPT_WORK_MAX / places.len().max(1) as u64;
         let is_too_many = places.len() > limits::TRANSACTION_SCRIPTS_MAX;
         let mut bytes_left = limits::TRANSACTION_SCRIPT_BYTES_MAX;
@@ -84,15 +107,16 @@ impl Core {
             let mut args = ArgList::new();
             args.push(command.name().as_bytes());
             let asked = request::decode(transaction.command(place), &mut args).expect("it was encoded by this core");
-            let step = if is_too_many { Err(TOO_MANY) } else { self.script_step(command, &args, shard, work) };
+            let step =
+                if is_too_many { Err(TOO_MANY) } else { self.script_step(command, &args, shard, (work, &rights)) };
             let step = match step {
-                Ok(step) if step.text.len() > bytes_left => Err(TOO_LONG_TEXTS),
+                Ok(step) if step.bytes() > bytes_left => Err(TOO_LONG_TEXTS),
                 step => step,
             };
             let mut bytes = Vec::new();
             match step {
                 Ok(step) => {
-                    bytes_left -= step.text.len();
+                    bytes_left -= step.bytes();
                     let header = RequestHeader { command: step.command.id, seed: step.command.seed(), ..asked };
                     request::encode(&mut bytes, header, step.words(&args)[1..].iter().copied());
                 }
@@ -111,7 +135,7 @@ impl Core {
         command: &Command,
         args: Args<'_>,
         any: ShardId,
-        work: u64,
+        (work, rights): (u64, &Option<Arc<[u8]>>),
     ) -> Result<Step, CommandError> {
         let is_by_digest = command.name().starts_with("evalsha");
         let digest = if is_by_digest { Some(scripts::read_digest(args[1]).ok_or(scripts::NO_SCRIPT)?) } else { None };
@@ -125,7 +149,10 @@ impl Core {
         let in_cluster = self.routing.cluster.is_some();
         let is_read_only = scripts::is_only_reading(&text, matches!(command.kind, Kind::Read(_)), in_cluster)?;
         let (shard, reach) = self.place_script(keys, any)?;
-        let terms = Terms { is_read_only, in_cluster, reach, work }.encode();
+        if rights.as_ref().is_some_and(|rights| rights.len() > limits::SCRIPT_RIGHTS_BYTES_MAX) {
+            return Err(TOO_MANY_RIGHTS);
+        }
+        let terms = Terms { is_read_only, in_cluster, reach, work, rights: rights.clone() }.encode();
         let id = if is_read_only { table::STEP_SCRIPT_RO } else { table::STEP_SCRIPT };
         let command = table::by_id(id).expect("the step is in the table");
         Ok(Step { shard, command, terms, text })

@@ -30,7 +30,7 @@ impl Core {
         let mut reply = Reply::new(&mut bytes, connection.session.protocol);
         let started = self.stats().by_command[usize::from(command.id)].time.start();
         let (session, server, routing) = (&mut connection.session, &*self.server, &self.routing);
-        let mut context = SessionContext { session, server, routing };
+        let mut context = SessionContext { session, server, routing, is_trial: false };
         let outcome = session_commands::run(command, &mut context, args, &mut reply);
         if let Some(started) = started {
             self.stats().by_command[usize::from(command.id)].time.stop(started);
@@ -79,6 +79,13 @@ impl Core {
                 return self.order_write_out(ticket, shard);
             }
             Outcome::AwaitReplicas(call) => return self.await_replicas(connection, asked, call),
+            Outcome::UserFile(what) => {
+                let place = connection.open_place(Expects::Word, false, !wanted);
+                let ticket = self.ticket(connection, place, 0);
+                // What comes behind it is checked against what it brings.
+                connection.barrier = true;
+                return self.order_user_file(connection.session.id, ticket, what);
+            }
             Outcome::Fanout(order) => return self.fan_out(connection, asked, order, bytes),
             Outcome::Control(control, merge) => {
                 let (gather, core_count) = (self.gather_of_cores(merge), self.server.mailboxes.core_count());

@@ -96,11 +96,9 @@ impl Core {
             shard.end_waits_if_lost(&mut self.outbox);
         }
         self.tell_leads();
-        if self.routing.cluster.is_some() {
-            while let Some((asker, reply)) = server.late_answers.pop() {
-                self.outbox.reply_to(asker.core, asker.ticket, &reply);
-                count += 1;
-            }
+        while let Some((asker, reply)) = server.late_answers.pop() {
+            self.outbox.reply_to(asker.core, asker.ticket, &reply);
+            count += 1;
         }
         count += self.take_snapshots();
         if let Some(meta) = &mut self.meta {

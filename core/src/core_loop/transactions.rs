@@ -7,6 +7,7 @@
 use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::keyspace::Slot;
 
+use super::access::{check_queued, is_open};
 use super::core::Core;
 use super::exec::Exec;
 use super::pending::{NOBODY, PendingRequest};
@@ -59,8 +60,17 @@ impl Core {
         }
         self.count_command(connection);
         match found {
+            Ok(command)
+                if !is_open(connection)
+                    && let Some(error) = self.why_denied(&connection.session, command, args) =>
+            {
+                self.refuse_call(connection, Some(command), &error);
+            }
             Ok(command) if command.facts.flags.contains(Flags::NO_MULTI) => {
                 self.refuse_call(connection, Some(command), &NOT_IN_TRANSACTIONS);
+            }
+            Ok(command) if let Err(error) = check_queued(command, args) => {
+                self.refuse_call(connection, Some(command), &error);
             }
             Ok(command) if let Some(error) = self.why_not(connection, command, args) => {
                 self.refuse_call(connection, Some(command), &error);
@@ -108,6 +118,9 @@ impl Core {
         let bytes_max = self.live.query_bytes_max as u64;
         let transaction = connection.session.transaction.as_mut().expect("MULTI was sent");
         let before = transaction.held_bytes();
+        if transaction.len() == 0 {
+            transaction.users_version = self.users_version;
+        }
         match transaction.queue(command, args, bytes_max) {
             Ok(()) => {
                 self.clients.handed_over_bytes += transaction.held_bytes().saturating_sub(before);
@@ -267,6 +280,10 @@ impl Core {
                 return self.fail(connection, asked, &error);
             }
         };
+        // Each was looked at when it was queued.
+        if !is_open(connection) && transaction.users_version != self.users_version {
+            self.deny_queued(&connection.session, &mut transaction);
+        }
         self.readdress(&connection.session, &mut transaction);
         for index in 0..transaction.len() {
             self.stats().by_command[usize::from(transaction.row(index).id)].calls.add(1);
@@ -278,7 +295,13 @@ impl Core {
         let silent = connection.session.reply_mode != ReplyMode::On;
         if transaction.session_count > 0 {
             let bytes_max = self.server.reply_bounds().one_bytes_max;
-            let exec = Exec::new(*transaction, connection.session.protocol, connection.session.reply_mode, bytes_max);
+            let exec = Exec::new(
+                *transaction,
+                self.users_version,
+                connection.session.protocol,
+                connection.session.reply_mode,
+                bytes_max,
+            );
             return self.exec_with_session_commands(connection, exec, asked, plan, guard);
         }
         let Some(Plan { shard, mode }) = plan else {
@@ -297,7 +320,8 @@ impl Core {
         let (mut protocol, mut db) = (session.protocol, session.db);
         for index in 0..transaction.len() {
             let command = transaction.row(index);
-            if command.readdresses {
+            // What is denied changes nothing for those behind it.
+            if command.readdresses && transaction.denial(index).is_none() {
                 let mut tried = Session::new(session.id, session.peer, session.local, session.connected);
                 (tried.protocol, tried.db) = (protocol, db);
                 let mut args = ArgList::new();
@@ -305,7 +329,7 @@ impl Core {
                 let mut nowhere = Vec::new();
                 if request::decode(transaction.command(index), &mut args).is_some() {
                     let (server, routing) = (&*self.server, &self.routing);
-                    let mut context = SessionContext { session: &mut tried, server, routing };
+                    let mut context = SessionContext { session: &mut tried, server, routing, is_trial: true };
                     let reply = &mut Reply::new(&mut nowhere, protocol);
                     // What it refuses it will refuse when its turn comes.
                     let _ = session_commands::run(command, &mut context, &args, reply);
@@ -326,10 +350,10 @@ impl Core {
         asked: u16,
         guard: Option<Guard>,
     ) {
-        let scripts = self.scripts_of(transaction, shard);
+        let scripts = self.scripts_of(connection, transaction, shard);
         let mut steps = scripts.iter().peekable();
         let keyed: Vec<&[u8]> = (0..transaction.len())
-            .filter(|index| !transaction.row(*index).is_of_session())
+            .filter(|index| transaction.is_keyed(*index))
             .map(|index| match steps.next_if(|(place, _)| *place == index) {
                 Some((_, step)) => step,
                 None => transaction.command(index),

@@ -18,6 +18,7 @@ impl Core {
         self.stats().turns.add(1);
         // Each turn, so that what a client has set is in force when it hears of it, whichever core it then talks to.
         self.live.refresh(&self.server.settings);
+        self.refresh_users();
         self.refresh_routing();
     }
 

@@ -22,13 +22,15 @@ pub enum AskError {
     NoAnswer(SocketAddr, String),
 }
 
-/// Asks a node, and returns its reply as it came, which must be there after `within`, or before `is_over` says that
-/// nobody waits for it any more.
+/// Asks a node, as `user` with a password if there is one, and returns its reply as it came, which must be there after `within`,
+/// or before `is_over` says that nobody waits for it any more. If it does not let the user in, it has not been asked, and the
+/// reply says so.
 ///
 /// # Errors
 /// [`AskError`]; an error reply is none.
 pub fn ask(
     address: SocketAddr,
+    user: Option<(String, String)>,
     words: &[&[u8]],
     within: Duration,
     is_over: &dyn Fn() -> bool,
@@ -38,14 +40,18 @@ pub fn ask(
     let mut stream = TcpStream::connect_timeout(&address, limits::ASK_CONNECT).map_err(not_asked)?;
     let deadline = Instant::now() + within;
     stream.set_write_timeout(Some(within)).map_err(not_asked)?;
-    let mut request = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        request.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        request.extend_from_slice(word);
-        request.extend_from_slice(b"\r\n");
-    }
-    stream.write_all(&request).map_err(no_answer)?;
     let (mut reply, mut piece) = (Vec::new(), [0; 4096]);
+    let mut waits_to_be_let_in = user.is_some();
+    let mut request = Vec::new();
+    encode(&mut request, words);
+    match &user {
+        Some((user, password)) => {
+            let mut login = Vec::new();
+            encode(&mut login, &[b"AUTH", user.as_bytes(), password.as_bytes()]);
+            stream.write_all(&login).map_err(not_asked)?;
+        }
+        None => stream.write_all(&request).map_err(no_answer)?,
+    }
     loop {
         // One that sends a byte now and then does not hold up whoever asks.
         let left = deadline.saturating_duration_since(Instant::now());
@@ -66,9 +72,28 @@ pub fn ask(
         if reply.len() > limits::ASK_REPLY_BYTES_MAX {
             return Err(AskError::NoAnswer(address, "its reply is too long".to_owned()));
         }
-        if value::skip_value(&reply) == Some(reply.len()) {
+        if waits_to_be_let_in && let Some(length) = value::skip_value(&reply) {
+            if value::is_error(&reply) {
+                reply.truncate(length);
+                return Ok(reply);
+            }
+            waits_to_be_let_in = false;
+            reply.drain(..length);
+            // Whoever does not let the user in is not told what is wanted.
+            stream.write_all(&request).map_err(no_answer)?;
+        }
+        if !waits_to_be_let_in && value::skip_value(&reply) == Some(reply.len()) && !reply.is_empty() {
             return Ok(reply);
         }
+    }
+}
+
+fn encode(out: &mut Vec<u8>, words: &[&[u8]]) {
+    out.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+    for word in words {
+        out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        out.extend_from_slice(word);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -93,10 +118,43 @@ mod tests {
             request
         });
         let within = Duration::from_secs(60);
-        assert_eq!(ask(address, &[b"GET", b"k\r\n"], within, &|| false).unwrap(), b"*2\r\n$3\r\nabc\r\n:7\r\n");
+        assert_eq!(ask(address, None, &[b"GET", b"k\r\n"], within, &|| false).unwrap(), b"*2\r\n$3\r\nabc\r\n:7\r\n");
         assert_eq!(&node.join().unwrap(), b"*2\r\n$3\r\nGET\r\n$3\r\nk\r\n\r\n");
         // Nobody listens any more.
-        assert!(matches!(ask(address, &[b"PING"], within, &|| false), Err(AskError::NotAsked(..))));
+        assert!(matches!(ask(address, None, &[b"PING"], within, &|| false), Err(AskError::NotAsked(..))));
+    }
+
+    #[test]
+    fn who_has_a_password_says_it_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        for (login, expected) in
+            [(&["+OK\r\n"][..], ":7\r\n"), (&["+O", "K\r\n"], ":7\r\n"), (&["-WRONGPASS no\r\n"], "-WRONGPASS no\r\n")]
+        {
+            std::thread::scope(|scope| {
+                let node = scope.spawn(|| {
+                    let (mut stream, _) = listener.accept().unwrap();
+                    let mut request = [0; 35];
+                    stream.read_exact(&mut request).unwrap();
+                    assert_eq!(&request[..], b"*3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$6\r\nsecret\r\n");
+                    for piece in login {
+                        stream.write_all(piece.as_bytes()).unwrap();
+                    }
+                    // What is wanted is told to one alone who has let it in.
+                    let mut rest = [0; 14];
+                    let is_told = stream.read_exact(&mut rest).is_ok();
+                    assert_eq!(is_told, expected == ":7\r\n");
+                    if is_told {
+                        assert_eq!(&rest[..], b"*1\r\n$4\r\nPING\r\n");
+                        stream.write_all(expected.as_bytes()).unwrap();
+                    }
+                });
+                let user = Some(("bob".to_owned(), "secret".to_owned()));
+                let reply = ask(address, user, &[b"PING"], Duration::from_secs(60), &|| false).unwrap();
+                assert_eq!(String::from_utf8(reply).unwrap(), expected);
+                node.join().unwrap();
+            });
+        }
     }
 
     #[test]
@@ -112,10 +170,10 @@ mod tests {
                 }
             }
         });
-        let late = ask(address, &[b"PING"], Duration::from_millis(200), &|| false);
+        let late = ask(address, None, &[b"PING"], Duration::from_millis(200), &|| false);
         assert!(matches!(late, Err(AskError::NoAnswer(..))), "{late:?}");
         let asked = std::sync::atomic::AtomicBool::new(false);
-        let over = ask(address, &[b"PING"], Duration::from_secs(600), &|| {
+        let over = ask(address, None, &[b"PING"], Duration::from_secs(600), &|| {
             asked.swap(true, std::sync::atomic::Ordering::Relaxed)
         });
         assert!(matches!(over, Err(AskError::NoAnswer(..))), "{over:?}");

@@ -303,7 +303,8 @@ impl Meta {
                 Err(AskError::NotAsked(address, "others were asked for too long".to_owned()))
             } else {
                 let words: [&[u8]; 4] = [b"BASALT", b"CHANGE", cluster.as_bytes(), &bytes];
-                ask(address, &words, limits::ASK_ANSWER, &|| server.stop.is_requested())
+                let user = server.settings.config().for_other_nodes();
+                ask(address, user, &words, limits::ASK_ANSWER, &|| server.stop.is_requested())
             };
             answers.push((number, answer));
             server.mailboxes.bell(CoreId(0)).ring_urgently();

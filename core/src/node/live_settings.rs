@@ -55,6 +55,8 @@ pub struct LiveSettings {
     pub client_bytes_max: u64,
     /// Clients of the node.
     pub clients_max: usize,
+    /// True if clients of other machines are refused while the default user has no password.
+    pub is_protected: bool,
     /// Seconds between keepalive probes; 0 for none.
     pub keepalive_s: u32,
     /// Time after which a client hears that its write is uncertain.
@@ -79,6 +81,7 @@ impl LiveSettings {
             query_bytes_max: config.client_query_buffer_limit as usize,
             client_bytes_max: client_bytes_max(&config),
             clients_max: config.maxclients as usize,
+            is_protected: config.protected_mode,
             keepalive_s: config.tcp_keepalive.as_secs() as u32,
             write_timeout: Some(config.write_timeout).filter(|timeout| !timeout.is_zero()),
             idle_max: Some(config.timeout).filter(|timeout| !timeout.is_zero()),

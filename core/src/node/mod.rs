@@ -30,6 +30,7 @@ use basalt_raft::{NodeId, ReceivedSnapshot};
 use basalt_storage::BlockCache;
 use crossbeam_queue::SegQueue;
 
+use crate::acl::Users;
 use crate::boot::OpenFiles;
 use crate::cluster::map::{Change, GroupNumber};
 use crate::cluster::texts::Peer;
@@ -96,6 +97,8 @@ pub struct Server {
     pub arrived_snapshots: Box<[SegQueue<ArrivedSnapshot>]>,
     /// The way of orders to the keeper of the groups.
     pub orders: Orders,
+    /// The users.
+    pub users: Users,
 }
 
 /// Tells which snapshots are on their way from this node, and which to it.

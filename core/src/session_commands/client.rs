@@ -18,15 +18,15 @@ pub(super) const NAME_REFUSED: &str = "ERR Client names cannot contain spaces, n
 /// `CLIENT LIST [TYPE type] [ID id …]`.
 pub(super) fn list(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let filter = ClientFilter::for_list(args)?;
-    Ok(Outcome::Control(Control::ListClients(filter), Merge::ConcatText))
+    Ok(Outcome::Control(Control::ListClients(Box::new(filter)), Merge::ConcatText))
 }
 
 /// `CLIENT KILL`: by address in its old form, which answers whether there was such a client, or by options, which answers
 /// how many were closed.
 pub(super) fn kill(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
-    let filter = ClientFilter::for_kill(args, context.session.id)?;
+    let filter = ClientFilter::for_kill(args, context.session.id, &context.server.users.now())?;
     let merge = if args.len() == 3 { Merge::OkIfAny("ERR No such client") } else { Merge::Sum };
-    Ok(Outcome::Control(Control::KillClients(filter), merge))
+    Ok(Outcome::Control(Control::KillClients(Box::new(filter)), merge))
 }
 
 /// `CLIENT UNBLOCK client-id [TIMEOUT|ERROR]`.
@@ -189,13 +189,17 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
         out,
         " age={age} idle={idle} flags={} db={} sub={} psub={} ssub={} multi={queued} qbuf={input_bytes} qbuf-free={input_free} \
          argv-mem={argument_bytes} multi-mem={queued_bytes} rbs={output_capacity} rbp=0 obl={output_bytes} oll=0 omem={output_bytes} \
-         tot-mem={memory_bytes} events={events} cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={} \
-         watch={watched} tot-cmds={}",
+         tot-mem={memory_bytes} events={events} cmd={command} user=",
         flags(session),
         session.db,
         subscribed(Audience::Channel),
         subscribed(Audience::Pattern),
         subscribed(Audience::ShardChannel),
+    );
+    out.extend_from_slice(session.user.name());
+    let _ = write!(
+        out,
+        " redir=-1 resp={} lib-name={} lib-ver={} watch={watched} tot-cmds={}",
         protocol_number(session.protocol),
         session.library,
         session.library_version,

@@ -14,12 +14,13 @@ use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
 use super::replication::Replicas;
+use crate::acl;
 use crate::cluster::map::{
     Change, Group, GroupNumber, Map, Node, Refused, forget_target, read_config_epoch, read_slot_ranges, read_slots,
 };
 use crate::cluster::texts::{self, Health, View};
 use crate::cluster::{InCluster, Routing};
-use crate::commands::{Args, CommandError, Merge, parse_i64};
+use crate::commands::{Args, CommandError, Merge, parse_i64, table};
 use crate::mail::Control;
 use crate::multi_shard::SlotKeys;
 use crate::node::{GroupState, Server, ShardStats};
@@ -276,8 +277,28 @@ pub(super) fn replicate(context: &mut SessionContext<'_>, args: Args<'_>, _: &mu
     changed(Change::SetRole { node: known.cluster().myself, role: Role::ReplicaOf(master) })
 }
 
+/// Makes sure that a client learns nothing by having this node give the password that it has for others to an address of the
+/// client's choice: it may ask for that password anyway, or is the user to whom that belongs.
+fn check_may_show_password(context: &SessionContext<'_>) -> Result<(), CommandError> {
+    let config = context.server.settings.config();
+    let Some((user, password)) = config.for_other_nodes() else { return Ok(()) };
+    let asker = &context.session.user;
+    let knows_it = !asker.needs_no_password() && asker.is_let_in_with(password.as_bytes());
+    let is_of_nodes = asker.name() == user.as_bytes() && knows_it;
+    let names = [&b"config"[..], b"get", b"masterauth"];
+    let may_ask = || table::find(&names).is_ok_and(|get| acl::check(asker, get, &names).is_ok());
+    if is_of_nodes || may_ask() {
+        return Ok(());
+    }
+    Err(CommandError::text(
+        "NOPERM CLUSTER MEET gives the password that this node has for others to that address: it needs a user who may call 'config|get', \
+         or who is the masteruser",
+    ))
+}
+
 /// `CLUSTER MEET ip port [bus-port]`: the node is asked for its own port for other nodes.
-pub(super) fn meet(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+pub(super) fn meet(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    check_may_show_password(context)?;
     let text = |arg: &[u8]| String::from_utf8_lossy(arg).replace(|letter: char| letter.is_control(), " ");
     let port = |arg: &[u8], what: &str| {
         let found = parse_i64(arg).ok().and_then(|port| u16::try_from(port).ok());

@@ -4,8 +4,9 @@ use basalt_net::resp::Reply;
 
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
-use crate::commands::{Args, CommandError, glob_matches_any_case};
+use crate::commands::{Args, CommandError, Merge, glob_matches_any_case};
 use crate::config::{Config, ParameterError, parameters};
+use crate::mail::Control;
 use crate::node::Server;
 
 const REWRITE_REFUSED: CommandError = CommandError::text(
@@ -47,6 +48,13 @@ pub(super) fn set(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut 
         make_room_for_clients(&after, server)?;
     }
     server.settings.set_parameters(&pairs).map_err(refused)?;
+    if pairs.iter().any(|(name, _)| name.eq_ignore_ascii_case("requirepass")) {
+        server.users.change(context.session.id, |table| {
+            table.set_default_password(after.requirepass.text());
+            Ok::<_, CommandError>(())
+        })?;
+        return Ok(Outcome::Control(Control::TakeUsers(None), Merge::Ok));
+    }
     reply.ok();
     Ok(Outcome::Done)
 }

@@ -1,17 +1,24 @@
 //! PING, ECHO, QUIT, RESET, HELLO, SELECT and AUTH (<https://redis.io/docs/latest/commands/?group=connection>).
-//!
-//! There are no users and no passwords: AUTH and HELLO AUTH answer as a Redis without a password does.
+
+use std::sync::Arc;
 
 use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::DATABASE_COUNT;
 
 use super::SessionContext;
+use super::acl::note_denied;
 use super::client::{NAME_REFUSED, check_attribute};
 use super::outcome::{Outcome, Ran};
-use crate::clients::{DEFAULT_USER, Session, protocol_number};
+use crate::acl::{Context, DEFAULT_USER, Reason, User};
+use crate::clients::{Gate, Session, protocol_number};
 use crate::commands::facts::REDIS_VERSION;
 use crate::commands::{Args, CommandError, parse_i64};
 use crate::node::Server;
+
+const UNKNOWN: CommandError = CommandError::text(
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used \
+     to authenticate the client and select the RESP protocol version at the same time",
+);
 
 const WRONG_PASSWORD: CommandError =
     CommandError::text("WRONGPASS invalid username-password pair or user is disabled.");
@@ -47,7 +54,7 @@ pub(super) fn quit(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_
 /// `RESET`: the connection is as new.
 pub(super) fn reset(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let ended = context.session.end_subscriptions();
-    context.session.reset();
+    context.session.reset(&context.server.users.now());
     let mut bytes = Vec::new();
     // The protocol is the old one again.
     Reply::new(&mut bytes, context.session.protocol).simple("RESET");
@@ -74,30 +81,49 @@ pub(super) fn select(context: &mut SessionContext<'_>, args: Args<'_>, reply: &m
 }
 
 /// `AUTH [username] password`.
-pub(super) fn auth(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    match args {
-        [_, _] => Err(CommandError::text(
-            "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
-             configuration is correct?",
-        )),
-        [_, user, _] => {
-            check_user(user)?;
-            reply.ok();
-            Ok(Outcome::Done)
+pub(super) fn auth(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let users = context.server.users.now();
+    let (name, password) = match *args {
+        [_, _] if users.default_user().needs_no_password() => {
+            return Err(CommandError::text(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
+                 configuration is correct?",
+            ));
         }
-        _ => Err(CommandError::SYNTAX),
-    }
+        [_, password] => (DEFAULT_USER, password),
+        [_, user, password] => (user, password),
+        _ => return Err(CommandError::SYNTAX),
+    };
+    let user = let_in(context, name, password, args)?;
+    context.session.log_in(user, &users);
+    reply.ok();
+    Ok(Outcome::Done)
 }
 
-/// The default user has no password, so any will do; there is no other user.
-fn check_user(user: &[u8]) -> Result<(), CommandError> {
-    if user == DEFAULT_USER { Ok(()) } else { Err(WRONG_PASSWORD) }
+/// The user who is let in by a name with a password, which a command with `args` has; who is not is noted.
+fn let_in(
+    context: &SessionContext<'_>,
+    name: &[u8],
+    password: &[u8],
+    args: Args<'_>,
+) -> Result<Arc<User>, CommandError> {
+    let found = context.server.users.now().let_in(name, password).cloned();
+    if found.is_none() && !context.is_trial {
+        note_denied(context.server, context.session, Context::TopLevel, (Reason::Auth, args[0]), name);
+    }
+    found.ok_or(WRONG_PASSWORD)
 }
 
 /// `HELLO [protover [AUTH username password] [SETNAME clientname]]`.
 pub(super) fn hello(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let greeting = Greeting::parse(context, args)?;
     let session = &mut *context.session;
-    let greeting = Greeting::parse(args)?;
+    if let Some(user) = greeting.user {
+        session.log_in(user, &context.server.users.now());
+    }
+    if session.gate == Gate::Locked {
+        return Err(UNKNOWN);
+    }
     if let Some(protocol) = greeting.protocol {
         session.protocol = protocol;
     }
@@ -115,11 +141,12 @@ pub(super) fn hello(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mu
 #[derive(Default)]
 struct Greeting<'a> {
     protocol: Option<Protocol>,
+    user: Option<Arc<User>>,
     name: Option<&'a [u8]>,
 }
 
 impl<'a> Greeting<'a> {
-    fn parse(args: Args<'a>) -> Result<Greeting<'a>, CommandError> {
+    fn parse(context: &SessionContext<'_>, args: Args<'a>) -> Result<Greeting<'a>, CommandError> {
         let Some(version) = args.get(1) else { return Ok(Greeting::default()) };
         let invalid = |_| CommandError::text("ERR Protocol version is not an integer or out of range");
         let protocol = match parse_i64(version).map_err(invalid)? {
@@ -127,12 +154,14 @@ impl<'a> Greeting<'a> {
             3 => Protocol::Resp3,
             _ => return Err(CommandError::text("NOPROTO unsupported protocol version")),
         };
-        let mut greeting = Greeting { protocol: Some(protocol), name: None };
+        let mut greeting = Greeting { protocol: Some(protocol), user: None, name: None };
+        // The last counts, and it alone takes the time of a hash.
+        let mut said = None;
         let mut rest = &args[2..];
         while let [option, values @ ..] = rest {
             rest = match values {
-                [user, _password, rest @ ..] if option.eq_ignore_ascii_case(b"auth") => {
-                    check_user(user)?;
+                [user, password, rest @ ..] if option.eq_ignore_ascii_case(b"auth") => {
+                    said = Some((*user, *password));
                     rest
                 }
                 [name, rest @ ..] if option.eq_ignore_ascii_case(b"setname") => {
@@ -145,6 +174,9 @@ impl<'a> Greeting<'a> {
                     return Err(CommandError::owned(format!("ERR Syntax error in HELLO option '{option}'")));
                 }
             };
+        }
+        if let Some((user, password)) = said {
+            greeting.user = Some(let_in(context, user, password, args)?);
         }
         Ok(greeting)
     }

@@ -9,7 +9,7 @@ use basalt_net::resp::Reply;
 
 use super::outcome::Ran;
 use super::{
-    SessionContext, client, cluster, command, command_docs, command_keys, config, connection, info, pubsub, raft,
+    SessionContext, acl, client, cluster, command, command_docs, command_keys, config, connection, info, pubsub, raft,
     replication, script, server, transactions,
 };
 use crate::commands::cluster::facts as of_cluster;
@@ -32,6 +32,18 @@ pub(super) type Function = fn(&mut SessionContext<'_>, Args<'_>, &mut Reply<'_>)
 
 /// Every one of them, by the facts of its command.
 static FUNCTIONS: &[(&Facts, Function)] = &[
+    (&of_connections::ACL_CAT, acl::categories),
+    (&of_connections::ACL_DELUSER, acl::delete_user),
+    (&of_connections::ACL_DRYRUN, acl::dry_run),
+    (&of_connections::ACL_GENPASS, acl::generate_password),
+    (&of_connections::ACL_GETUSER, acl::get_user),
+    (&of_connections::ACL_LIST, acl::list),
+    (&of_connections::ACL_LOAD, acl::load),
+    (&of_connections::ACL_LOG, acl::log),
+    (&of_connections::ACL_SAVE, acl::save),
+    (&of_connections::ACL_SETUSER, acl::set_user),
+    (&of_connections::ACL_USERS, acl::users),
+    (&of_connections::ACL_WHOAMI, acl::who_am_i),
     (&of_connections::AUTH, connection::auth),
     (&of_connections::ECHO, connection::echo),
     (&of_connections::HELLO, connection::hello),

@@ -4,6 +4,7 @@
 //! handed back as [`Outcome::Control`], which the core sends round; what is only read (INFO) comes from
 //! figures that every core publishes.
 
+mod acl;
 mod client;
 mod cluster;
 mod command;
@@ -27,8 +28,9 @@ mod server;
 pub(crate) mod testing;
 mod transactions;
 
+pub use acl::note_denied;
 pub use client::{ClientBuffers, client_line};
-pub use outcome::{FanoutOrder, Outcome, Ran, ReplicaCall};
+pub use outcome::{FanoutOrder, Outcome, Ran, ReplicaCall, UserFile};
 pub use process::memory_in_use;
 
 use std::sync::Arc;
@@ -48,6 +50,8 @@ pub struct SessionContext<'a> {
     pub server: &'a Server,
     /// The places of keys, as the connection's core knows them.
     pub routing: &'a Arc<Routing>,
+    /// True if it is only to be seen what the command would do to the connection: nothing is noted then.
+    pub is_trial: bool,
 }
 
 /// Runs `command`, which concerns a connection or the node. Its arity has been checked.

@@ -40,6 +40,8 @@ pub enum Outcome {
     Watch,
     /// The connection watches nothing any more; the reply is written.
     Unwatch,
+    /// The file of users is read or written, by another thread; the reply says what came of it.
+    UserFile(UserFile),
     /// The connection is as new, and these subscriptions have ended; the reply is written.
     Reset(Vec<SubscriptionChange>),
 }
@@ -53,6 +55,15 @@ pub struct ReplicaCall {
     pub timeout: Option<Duration>,
     /// The number of logs here that have it on disk, for a reply that tells of these too.
     pub local: Option<i64>,
+}
+
+/// Something that is done with the file of users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserFile {
+    /// Its users are put in the place of those there are.
+    Load,
+    /// The users that there are are written to it.
+    Save,
 }
 
 /// A core's part of a command of publish and subscribe.

@@ -9,6 +9,7 @@ use basalt_storage::BlockCache;
 use crossbeam_queue::SegQueue;
 
 use super::{Outcome, SessionContext, run};
+use crate::acl::{UserTable, Users};
 use crate::boot::{OpenFiles, StopRequest};
 use crate::clients::Session;
 use crate::cluster::Router;
@@ -58,6 +59,7 @@ impl Client {
             snapshots: std::sync::OnceLock::new(),
             arrived_snapshots: Box::default(),
             orders: Orders::new(drop),
+            users: Users::new(UserTable::plain()),
         };
         server.routes.now().router.shards().for_each(|shard| server.note_state(shard, GroupState::Leader));
         Client { session: session(7), server }
@@ -90,7 +92,8 @@ impl Client {
         assert!(matches!(command.kind, Kind::Session | Kind::Help(_)), "{} concerns keys", command.name());
         let mut reply = Reply::new(out, self.session.protocol);
         let routing = self.server.routes.now();
-        let mut context = SessionContext { session: &mut self.session, server: &self.server, routing: &routing };
+        let mut context =
+            SessionContext { session: &mut self.session, server: &self.server, routing: &routing, is_trial: false };
         run(command, &mut context, args, &mut reply)
     }
 }

@@ -326,13 +326,26 @@ impl<'a> Keeper<'a> {
             let others = book.nodes().iter().filter(|node| node.number != number).filter_map(client_address);
             let others: Vec<SocketAddr> = others.collect();
             let words: [&[u8]; 4] = [b"BASALT", b"CHANGE", cluster.as_bytes(), &change];
+            let user = || server.settings.config().for_other_nodes();
+            // Refusals that were told of: most stay as they are until somebody does something.
+            let mut told: BTreeMap<SocketAddr, String> = BTreeMap::new();
             while server.is_loading() && !server.stop.is_requested() {
-                let is_told = |other: &SocketAddr| {
-                    !server.stop.is_requested()
-                        && ask(*other, &words, limits::ASK_ANSWER, &|| server.stop.is_requested())
-                            .is_ok_and(|reply| reply.starts_with(b"*"))
+                let mut is_told = |other: &SocketAddr| {
+                    if server.stop.is_requested() {
+                        return false;
+                    }
+                    let asked = ask(*other, user(), &words, limits::ASK_ANSWER, &|| server.stop.is_requested());
+                    let Ok(reply) = asked else { return false };
+                    if reply.starts_with(b"-") {
+                        let refusal = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
+                        if told.get(other) != Some(&refusal) {
+                            tracing::warn!(address = %other, refusal, "another node does not hear where this one is");
+                            told.insert(*other, refusal);
+                        }
+                    }
+                    reply.starts_with(b"*")
                 };
-                if others.iter().any(is_told) {
+                if others.iter().any(&mut is_told) {
                     return;
                 }
                 std::thread::sleep(limits::FOLLOW_RETRY);
@@ -393,7 +406,8 @@ impl<'a> Keeper<'a> {
 
     /// Asks another node, as long as this one does not stop.
     fn ask(&self, address: SocketAddr, words: &[&[u8]], within: Duration) -> Result<Vec<u8>, AskError> {
-        ask(address, words, within, &|| self.server.stop.is_requested())
+        let user = self.server.settings.config().for_other_nodes();
+        ask(address, user, words, within, &|| self.server.stop.is_requested())
     }
 
     /// The map of a node in another cluster.

@@ -28,10 +28,11 @@ use crossbeam_queue::SegQueue;
 use futures_channel::mpsc;
 use glommio::Placement;
 
+use crate::acl::{UserTable, Users, read_file};
 use crate::boot::{Ballast, OpenFiles, Prepared, StopRequest};
 use crate::cluster::{InCluster, Router};
 use crate::commands;
-use crate::config::{Config, MemoryBudget};
+use crate::config::{ChannelsAtFirst, Config, MemoryBudget};
 use crate::core_loop::{self, SyncPlacement};
 use crate::ids::CoreId;
 use crate::limits;
@@ -62,6 +63,7 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     let begun = Instant::now();
     let Prepared { config, open_files, cpus, mut data, shard_count, listeners, peer_listeners, stop } = prepared;
     let core_count = cpus.len();
+    let users = starting_users(&config)?;
     let routes = if data.is_of_cluster() {
         let (myself, incarnation) = (NodeId(data.node_number()), data.node_starts());
         let cluster = InCluster {
@@ -129,7 +131,11 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     stop.on_request(move || drop(of_stop.send(Event::Stop)));
     let orders = Orders::new(move |order: Order| drop(tell.send(Event::Ordered(order))));
     let mailboxes = Mailboxes::new(bells);
-    let server = Arc::new(make_server(config, open_files, (routes, budget), mailboxes, cache, stop, orders));
+    let server = make_server(config, open_files, (routes, budget), mailboxes, cache, stop, orders);
+    if let Some(users) = users {
+        server.users.change(0, |table| table.put_all(users)).map_err(RunError)?;
+    }
+    let server = Arc::new(server);
     {
         let server = server.clone();
         server.clone().stop.request_handle().on_request(move || server.ring_all());
@@ -196,6 +202,25 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     }
 }
 
+/// The users of the file of users, if there is one.
+fn starting_users(config: &Config) -> Result<Option<UserTable>, RunError> {
+    let has_passwords = !config.requirepass.text().is_empty() || config.acl_file().is_some();
+    if config.cluster_enabled && has_passwords && config.cluster_secret.text().is_empty() {
+        tracing::warn!("clients need a password, and other nodes nothing: set cluster-secret, the same on all nodes");
+    }
+    let Some(path) = &config.acl_file() else { return Ok(None) };
+    let all_channels = config.acl_pubsub_default == ChannelsAtFirst::All;
+    let users = read_file(path, all_channels).map_err(|error| {
+        RunError(format!(
+            "aclfile cannot be used: {error}; correct it, or make an empty file for the plain default user alone"
+        ))
+    })?;
+    if !config.requirepass.text().is_empty() {
+        tracing::warn!("requirepass is not looked at: aclfile says which password the default user has");
+    }
+    Ok(Some(users))
+}
+
 fn start_threads(name: &str, count: usize, queue_max: usize) -> Result<Background, RunError> {
     Background::start(name, count, queue_max).map_err(|error| RunError(format!("no thread could be started: {error}")))
 }
@@ -210,6 +235,7 @@ pub(crate) fn make_server(
     stop: StopRequest,
     orders: Orders,
 ) -> Server {
+    let users = Users::new(UserTable::of_password(config.requirepass.text()));
     let (core_count, clock) = (mailboxes.core_count(), Clock::default());
     let routing = routes.now();
     let core_of = |shard| routing.router.core_of(shard).expect("it is one of the router's");
@@ -242,5 +268,6 @@ pub(crate) fn make_server(
         snapshots: OnceLock::new(),
         arrived_snapshots: (0..core_count).map(|_| SegQueue::new()).collect(),
         orders,
+        users,
     }
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use basalt_net::peer::{Acquaintance, Bounds, GroupNumber as PeerGroup, NodeNumber, Own, Versions};
+use basalt_net::peer::{Acquaintance, Bounds, GroupNumber as PeerGroup, NodeNumber, Own, Secret, Versions};
 use basalt_raft::NodeId;
 
 use crate::boot::META_INDEX;
@@ -40,7 +40,7 @@ pub(super) fn own(server: &Server) -> Own {
         core_count: server.mailboxes.core_count() as u16,
         versions: Versions::OWN,
         bounds: Bounds::default(),
-        secret: None,
+        secret: Secret::new(server.config.cluster_secret.text().as_bytes()),
     }
 }
 

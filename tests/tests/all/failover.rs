@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use basalt_tests::{Asked, DEADLINE, Node, NodeOptions, Reply, Seeker, eventually};
+use basalt_tests::{Asked, Client, DEADLINE, Node, NodeOptions, Reply, Seeker, eventually};
 
 use super::nodes::{addresses, client, create, free_ports, options_at, wait_for};
 
@@ -68,6 +68,53 @@ impl Three {
             });
         }
     }
+}
+
+/// What EXEC has still to do when rights change is denied, however long it has waited for the disks of others before.
+#[test]
+fn rights_that_are_taken_away_while_exec_waits_hold_for_the_rest_of_it() {
+    let three = Three::new(&[]);
+    let mut operator = client(three.addresses()[0]);
+    let key = (0..1000)
+        .map(|number| format!("key:{number}"))
+        .find(|key| operator.ask(&format!("SET {key} v")) == Reply::ok())
+        .expect("the node leads some keys");
+    let execute = |operator: &mut Client| {
+        assert_eq!(operator.ask("ACL SETUSER v reset on nopass +@all ~*"), Reply::ok());
+        let mut asker = client(three.addresses()[0]);
+        assert_eq!(asker.ask("AUTH v x"), Reply::ok());
+        asker.ask("MULTI");
+        for line in [&format!("SET {key} w"), "CONFIG GET port", "ECHO x"] {
+            assert_eq!(asker.ask(line), Reply::Simple("QUEUED".into()));
+        }
+        three.nodes[1..].iter().for_each(Node::pause);
+        let mut bytes = Vec::new();
+        Client::encode(&mut bytes, ["EXEC"]);
+        asker.send(&bytes).expect("the node reads");
+        eventually("the node has begun with it", DEADLINE, || {
+            let clients = operator.ask("CLIENT LIST").text();
+            if clients.lines().any(|line| line.contains("user=v ") && line.contains("cmd=exec")) {
+                Ok(())
+            } else {
+                Err(clients)
+            }
+        });
+        let changed = operator.ask("ACL SETUSER v -config");
+        three.nodes[1..].iter().for_each(Node::go_on);
+        assert_eq!(changed, Reply::ok());
+        asker.read().expect("the transaction is answered")
+    };
+    eventually("the transaction is executed by the leader that it came to", DEADLINE, || {
+        match execute(&mut operator) {
+            Reply::Array(replies) => {
+                assert!(replies[0] == Reply::ok() && replies[1].is_error("NOPERM "), "{replies:?}");
+                assert_eq!(replies[2], Reply::bulk("x"));
+                Ok(())
+            }
+            // Others have elected another leader, on a busy machine.
+            other => Err(other),
+        }
+    });
 }
 
 fn options(directory: &Path, number: usize, port: u16, settings: &[(&str, &str)]) -> NodeOptions {

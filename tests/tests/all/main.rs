@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+mod acl;
+mod acl_bounds;
 mod alone;
 mod blocking;
 mod blocking_load;

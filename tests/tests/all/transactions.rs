@@ -44,7 +44,7 @@ const SCRIPTS: &[&[&str]] = &[
     ],
     &["MULTI a", "EXEC a", "MULTI", "EXEC a", "EXEC", "DISCARD x", "WATCH", "UNWATCH x", "MULTI", "DISCARD x", "EXEC"],
     &["MULTI", "PUBLISH x y", "CONFIG GET maxmemory", "CLIENT SETNAME me", "CLIENT GETNAME", "ECHO x", "EXEC"],
-    &["MULTI", "CLIENT KILL ID 999999", "COMMAND GETKEYS GET a", "CLIENT LIST ID x", "AUTH x", "EXEC"],
+    &["MULTI", "CLIENT KILL ID 999999", "COMMAND GETKEYS GET a", "CLIENT LIST ID x", "EXEC"],
     &["MULTI", "SUBSCRIBE x", "PSUBSCRIBE y*", "UNSUBSCRIBE x", "GET a", "PUNSUBSCRIBE", "PING", "EXEC", "PING"],
     &["SET k v", "WATCH k", "EXPIRE k 100", "MULTI", "PING", "EXEC", "WATCH k", "PERSIST k", "MULTI", "EXEC"],
     &["SET k v", "WATCH k", "PERSIST k", "MULTI", "PING", "EXEC", "WATCH k", "RENAME k l", "MULTI", "EXEC"],

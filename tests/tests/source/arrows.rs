@@ -33,14 +33,16 @@ pub const GRAPHS: &[Graph] = &[
     Graph {
         name: "core",
         arrows: &[
+            ("acl", &["commands", "limits"]),
             ("boot", &["config", "limits"]),
-            ("clients", &["commands", "entry", "ids", "limits", "multi_shard"]),
+            ("clients", &["acl", "commands", "entry", "ids", "limits", "multi_shard"]),
             ("cluster", &["ids", "limits"]),
             ("commands", &["limits"]),
             ("config", &["limits"]),
             (
                 "core_loop",
                 &[
+                    "acl",
                     "clients",
                     "cluster",
                     "commands",
@@ -61,11 +63,12 @@ pub const GRAPHS: &[Graph] = &[
             ("main", &["boot", "config", "limits", "start"]),
             ("meta", &["cluster", "ids", "limits", "node", "peers"]),
             ("multi_shard", &["cluster", "commands", "entry", "ids", "limits"]),
-            ("node", &["boot", "cluster", "commands", "config", "entry", "ids", "limits", "mail", "snapshots"]),
+            ("node", &["acl", "boot", "cluster", "commands", "config", "entry", "ids", "limits", "mail", "snapshots"]),
             ("peers", &["ids", "limits", "mail"]),
             (
                 "session_commands",
                 &[
+                    "acl",
                     "clients",
                     "cluster",
                     "commands",
@@ -83,6 +86,7 @@ pub const GRAPHS: &[Graph] = &[
             (
                 "start",
                 &[
+                    "acl",
                     "boot",
                     "cluster",
                     "commands",

@@ -94,8 +94,8 @@ impl Host for RedisHost {
         Called::Replied
     }
 
-    fn has_command(&mut self, args: &[&[u8]]) -> bool {
-        args[0] != b"nosuch"
+    fn may_call(&mut self, args: &[&[u8]], _: &mut u64) -> Option<bool> {
+        (args[0] != b"nosuch").then_some(true)
     }
 
     fn log(&mut self, _: u8, _: &[u8]) {}

@@ -4,6 +4,219 @@
 
 use crate::commands::facts::{Argument, Facts, Flags, Group};
 
+/// `ACL`.
+pub static ACL: Facts = Facts {
+    name: "acl",
+    arity: -2,
+    flags: Flags::NONE,
+    categories: &["@slow"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for Access List Control commands ",
+    ..Facts::BLANK
+};
+
+/// `ACL CAT`.
+pub static ACL_CAT: Facts = Facts {
+    name: "acl|cat",
+    arity: -2,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@slow"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(1) since the categories and commands are a fixed set.",
+    summary: "List the ACL categories or the commands inside a category",
+    arguments: &[Argument { name: "categoryname", kind: "string", flags: &["optional"], ..Argument::BLANK }],
+    ..Facts::BLANK
+};
+
+/// `ACL DELUSER`.
+pub static ACL_DELUSER: Facts = Facts {
+    name: "acl|deluser",
+    arity: -3,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(1) amortized time considering the typical user.",
+    summary: "Remove the specified ACL users and the associated rules",
+    arguments: &[Argument { name: "username", kind: "string", flags: &["multiple"], ..Argument::BLANK }],
+    ..Facts::BLANK
+};
+
+/// `ACL DRYRUN`.
+pub static ACL_DRYRUN: Facts = Facts {
+    name: "acl|dryrun",
+    arity: -4,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "7.0.0",
+    complexity: "O(1).",
+    summary: "Returns whether the user can execute the given command without executing the command.",
+    arguments: &[
+        Argument { name: "username", kind: "string", ..Argument::BLANK },
+        Argument { name: "command", kind: "string", ..Argument::BLANK },
+        Argument { name: "arg", kind: "string", flags: &["optional", "multiple"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ACL GENPASS`.
+pub static ACL_GENPASS: Facts = Facts {
+    name: "acl|genpass",
+    arity: -2,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@slow"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(1)",
+    summary: "Generate a pseudorandom secure password to use for ACL users",
+    arguments: &[Argument { name: "bits", kind: "integer", flags: &["optional"], ..Argument::BLANK }],
+    ..Facts::BLANK
+};
+
+/// `ACL GETUSER`.
+pub static ACL_GETUSER: Facts = Facts {
+    name: "acl|getuser",
+    arity: 3,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(N). Where N is the number of password, command and pattern rules that the user has.",
+    summary: "Get the rules for a specific ACL user",
+    history: &[
+        ("6.2.0", "Added Pub/Sub channel patterns."),
+        (
+            "7.0.0",
+            "Added selectors and changed the format of key and channel patterns from a list to their rule representation.",
+        ),
+    ],
+    arguments: &[Argument { name: "username", kind: "string", ..Argument::BLANK }],
+    ..Facts::BLANK
+};
+
+/// `ACL HELP`.
+pub static ACL_HELP: Facts = Facts {
+    name: "acl|help",
+    arity: 2,
+    flags: Flags::LOADING.and(Flags::STALE),
+    categories: &["@slow"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(1)",
+    summary: "Show helpful text about the different subcommands",
+    ..Facts::BLANK
+};
+
+/// `ACL LIST`.
+pub static ACL_LIST: Facts = Facts {
+    name: "acl|list",
+    arity: 2,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(N). Where N is the number of configured users.",
+    summary: "List the current ACL rules in ACL config file format",
+    ..Facts::BLANK
+};
+
+/// `ACL LOAD`.
+pub static ACL_LOAD: Facts = Facts {
+    name: "acl|load",
+    arity: 2,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(N). Where N is the number of configured users.",
+    summary: "Reload the ACLs from the configured ACL file",
+    ..Facts::BLANK
+};
+
+/// `ACL LOG`.
+pub static ACL_LOG: Facts = Facts {
+    name: "acl|log",
+    arity: -2,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(N) with N being the number of entries shown.",
+    summary: "List latest events denied because of ACLs in place",
+    arguments: &[Argument {
+        name: "operation",
+        kind: "oneof",
+        flags: &["optional"],
+        arguments: &[
+            Argument { name: "count", kind: "integer", ..Argument::BLANK },
+            Argument { name: "reset", kind: "pure-token", token: Some("RESET"), ..Argument::BLANK },
+        ],
+        ..Argument::BLANK
+    }],
+    ..Facts::BLANK
+};
+
+/// `ACL SAVE`.
+pub static ACL_SAVE: Facts = Facts {
+    name: "acl|save",
+    arity: 2,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(N). Where N is the number of configured users.",
+    summary: "Save the current ACL rules in the configured ACL file",
+    ..Facts::BLANK
+};
+
+/// `ACL SETUSER`.
+pub static ACL_SETUSER: Facts = Facts {
+    name: "acl|setuser",
+    arity: -3,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(N). Where N is the number of rules provided.",
+    summary: "Modify or create the rules for a specific ACL user",
+    history: &[("6.2.0", "Added Pub/Sub channel patterns."), ("7.0.0", "Added selectors and key based permissions.")],
+    arguments: &[
+        Argument { name: "username", kind: "string", ..Argument::BLANK },
+        Argument { name: "rule", kind: "string", flags: &["optional", "multiple"], ..Argument::BLANK },
+    ],
+    ..Facts::BLANK
+};
+
+/// `ACL USERS`.
+pub static ACL_USERS: Facts = Facts {
+    name: "acl|users",
+    arity: 2,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(N). Where N is the number of configured users.",
+    summary: "List the username of all the configured ACL rules",
+    ..Facts::BLANK
+};
+
+/// `ACL WHOAMI`.
+pub static ACL_WHOAMI: Facts = Facts {
+    name: "acl|whoami",
+    arity: 2,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@slow"],
+    group: Group::Server,
+    since: "6.0.0",
+    complexity: "O(1)",
+    summary: "Return the name of the user associated to the current connection",
+    ..Facts::BLANK
+};
+
 /// `AUTH`.
 pub static AUTH: Facts = Facts {
     name: "auth",

@@ -13,6 +13,23 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::session(806, &facts::QUIT).for_subscribers().within(InTransaction::AtOnce),
     Command::session(807, &facts::RESET).for_subscribers().within(InTransaction::AtOnce),
     Command::session(808, &facts::SELECT).readdressing(),
+    Command::help(809, &facts::ACL, help::ACL).containing(ACL),
+];
+
+static ACL: &[Command] = &[
+    Command::session(840, &facts::ACL_CAT),
+    Command::session(841, &facts::ACL_DELUSER),
+    Command::session(842, &facts::ACL_DRYRUN),
+    Command::session(843, &facts::ACL_GENPASS),
+    Command::session(844, &facts::ACL_GETUSER),
+    Command::help(845, &facts::ACL_HELP, help::ACL),
+    Command::session(846, &facts::ACL_LIST),
+    Command::session(847, &facts::ACL_LOAD),
+    Command::session(848, &facts::ACL_LOG),
+    Command::session(849, &facts::ACL_SAVE),
+    Command::session(850, &facts::ACL_SETUSER),
+    Command::session(851, &facts::ACL_USERS),
+    Command::session(852, &facts::ACL_WHOAMI),
 ];
 
 static CLIENT: &[Command] = &[

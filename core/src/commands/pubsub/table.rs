@@ -6,12 +6,12 @@ use crate::commands::{Command, help};
 /// The commands of publish and subscribe.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::session(901, &facts::PUBLISH).publishing(),
-    Command::session(902, &facts::SUBSCRIBE).for_subscribers(),
+    Command::session(902, &facts::SUBSCRIBE).subscribing(),
     Command::session(903, &facts::UNSUBSCRIBE).for_subscribers(),
-    Command::session(904, &facts::PSUBSCRIBE).for_subscribers(),
+    Command::session(904, &facts::PSUBSCRIBE).subscribing_by_patterns(),
     Command::session(905, &facts::PUNSUBSCRIBE).for_subscribers(),
     Command::session(906, &facts::SPUBLISH).by_slot().publishing(),
-    Command::session(907, &facts::SSUBSCRIBE).by_slot().for_subscribers(),
+    Command::session(907, &facts::SSUBSCRIBE).by_slot().subscribing(),
     Command::session(908, &facts::SUNSUBSCRIBE).for_subscribers(),
     Command::help(909, &facts::PUBSUB, help::PUBSUB).containing(PUBSUB),
 ];

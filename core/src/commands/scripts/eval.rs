@@ -9,6 +9,7 @@ use basalt_storage::{ColdRead, Error as StorageError};
 
 use super::Terms;
 use super::host::ShardHost;
+use crate::commands::rights::CallerRights;
 use crate::commands::{Args, CommandError, Context, TOO_MUCH_WORK, parse_i64};
 
 /// There is no script of this digest.
@@ -87,8 +88,10 @@ pub(super) fn step_script(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), CommandError> {
-    let terms = Terms::decode(args[1]).ok_or(CommandError::text("ERR the script is of another version"))?;
-    run(context, &terms, args[2], read_call(&args[1..])?, reply)
+    const OTHER_VERSION: CommandError = CommandError::text("ERR the script is of another version");
+    let terms = Terms::decode(args[1]).ok_or(OTHER_VERSION)?;
+    let rights = terms.rights.as_deref().map(|bytes| CallerRights::decode(bytes).ok_or(OTHER_VERSION)).transpose()?;
+    run(context, (&terms, rights), args[2], read_call(&args[1..])?, reply)
 }
 
 /// EVAL and its like are run as steps: whoever knows the shards makes one of each.
@@ -103,7 +106,7 @@ pub(super) fn step_refuse(_: &mut Context<'_>, args: Args<'_>, _: &mut Reply<'_>
 
 fn run(
     context: &mut Context<'_>,
-    terms: &Terms,
+    (terms, rights): (&Terms, Option<CallerRights>),
     text: &[u8],
     call: Call<'_>,
     reply: &mut Reply<'_>,
@@ -111,7 +114,7 @@ fn run(
     let seed = context.random.next_u64();
     let script = Script { text, keys: call.keys, args: call.args, seed, work: terms.work };
     let cold = BTreeSet::new();
-    let mut host = ShardHost { context, terms, stopped: None, is_running: false, is_writing: false, cold };
+    let mut host = ShardHost { context, terms, rights, stopped: None, is_running: false, is_writing: false, cold };
     let outcome = ENGINE.with(|engine| engine.borrow_mut().run(&script, &mut host));
     if !host.cold.is_empty() && !host.is_running {
         // Whatever it has come to by what those do not have, be it a fault: it begins anew when they are there.
@@ -187,8 +190,8 @@ mod tests {
             basalt_lua::Called::Refused(String::new())
         }
 
-        fn has_command(&mut self, _: &[&[u8]]) -> bool {
-            false
+        fn may_call(&mut self, _: &[&[u8]], _: &mut u64) -> Option<bool> {
+            None
         }
 
         fn log(&mut self, _: u8, _: &[u8]) {}

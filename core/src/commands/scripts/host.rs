@@ -8,6 +8,7 @@ use basalt_storage::{ColdRead, DATABASE_COUNT, Error as StorageError};
 
 use super::Terms;
 use crate::commands::facts::Flags;
+use crate::commands::rights::{CallerRights, Denied};
 use crate::commands::{
     Args, Command, CommandError, Context, CopyOptions, Kind, MultiShard, Run, Scatter, TOO_MUCH_WORK, parse_i64,
     reply_help, table,
@@ -34,6 +35,8 @@ const ALL_SHARDS: &str = "This command concerns the keys of all shards, and a sc
 pub(super) struct ShardHost<'a, 'rows> {
     pub(super) context: &'a mut Context<'rows>,
     pub(super) terms: &'a Terms,
+    /// The rights of its caller, unless that may do everything.
+    pub(super) rights: Option<CallerRights>,
     /// The reason that the script was stopped.
     pub(super) stopped: Option<CommandError>,
     /// True while a command runs, and for good if it has panicked.
@@ -52,13 +55,27 @@ fn walks_over_keys(command: &Command) -> bool {
 }
 
 impl ShardHost<'_, '_> {
+    /// Checks a command against the rights of the script's caller, in Redis' words, and pays for that. If the
+    /// script cannot pay, no work is left for it.
+    fn denied(&self, command: &Command, args: Args<'_>) -> Option<&'static str> {
+        let rights = self.rights.as_ref()?;
+        let most = self.context.work_left.get().saturating_mul(limits::GLOB_STEPS_PER_WORK);
+        let mut left = most;
+        let outcome = rights.check(command, args, &mut left);
+        let work = (most - left).div_ceil(limits::GLOB_STEPS_PER_WORK);
+        self.context.work_left.set(self.context.work_left.get().saturating_sub(work));
+        outcome.err().map(|denied| match denied {
+            Denied::Command => "The user executing the script can't run this command or subcommand",
+            Denied::Key(_) => {
+                "The user executing the script can't access at least one of the keys mentioned in the command arguments"
+            }
+            Denied::Channel(_) => "The user executing the script can't publish to the channel mentioned in the command",
+        })
+    }
+
     /// The reason that a command is not run, in Redis' order and words.
     fn why_not(&self, command: &Command, args: Args<'_>) -> Option<&'static str> {
-        let flags = command.facts.flags;
-        if flags.contains(Flags::NOSCRIPT) {
-            return Some(NOT_ALLOWED);
-        }
-        if flags.contains(Flags::WRITE) && self.terms.is_read_only {
+        if command.facts.flags.contains(Flags::WRITE) && self.terms.is_read_only {
             return Some("Write commands are not allowed from read-only scripts.");
         }
         if command.keys(args).any(|key| !self.terms.reach.has(args[key])) {
@@ -181,6 +198,15 @@ impl ShardHost<'_, '_> {
         if command.check_arity(args).is_err() {
             return Called::Refused("Wrong number of args calling Redis command from script".to_owned());
         }
+        if command.facts.flags.contains(Flags::NOSCRIPT) {
+            return Called::Refused(NOT_ALLOWED.to_owned());
+        }
+        if let Some(reason) = self.denied(command, args) {
+            if self.context.work_left.get() == 0 {
+                return self.stop(CommandError::Undone(TOO_MUCH_WORK.into()));
+            }
+            return Called::Refused(reason.to_owned());
+        }
         if let Some(reason) = self.why_not(command, args) {
             return Called::Refused(reason.to_owned());
         }
@@ -226,8 +252,14 @@ impl Host for ShardHost<'_, '_> {
         }
     }
 
-    fn has_command(&mut self, args: &[&[u8]]) -> bool {
-        table::called(args).is_some()
+    fn may_call(&mut self, args: &[&[u8]], work: &mut u64) -> Option<bool> {
+        let command = table::called(args)?;
+        self.context.work_left.set(*work);
+        // A script publishes nothing, so its caller's channels are not known here.
+        let has_channels = self.rights.is_some() && !command.channels(args).positions.is_empty();
+        let is_allowed = self.denied(command, args).is_none() && !has_channels;
+        *work = self.context.work_left.get();
+        Some(is_allowed)
     }
 
     fn log(&mut self, level: u8, text: &[u8]) {

@@ -1,5 +1,7 @@
 //! The first argument of a script's step: what it may do.
 
+use std::sync::Arc;
+
 use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 
 /// The version of what follows, and of what running a script does.
@@ -7,6 +9,8 @@ const VERSION: u8 = 1;
 const READ_ONLY: u8 = 0x01;
 const ALL_KEYS: u8 = 0x02;
 const IN_CLUSTER: u8 = 0x04;
+/// Older versions refuse the step rather than run it with all rights.
+const WITH_RIGHTS: u8 = 0x08;
 
 /// Keys that a script may access: those of its shard, when the step was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,14 +57,23 @@ pub struct Terms {
     pub reach: Reach,
     /// Work that it may do: instructions, about.
     pub work: u64,
+    /// The rights of its caller, as [`CallerRights`](crate::commands::rights::CallerRights) are written, unless that may do
+    /// everything.
+    pub rights: Option<Arc<[u8]>>,
 }
 
 impl Terms {
-    /// Writes them as bytes: `[version u8 = 1][flags u8][work u64 LE]{[first slot u16 LE][last slot u16 LE]}…`.
+    /// Writes them as bytes: `[version u8 = 1][flags u8][work u64 LE]`, with rights `[length u32 LE][rights]`, and
+    /// `{[first slot u16 LE][last slot u16 LE]}…`.
     pub fn encode(&self) -> Vec<u8> {
         let cluster = if self.in_cluster { IN_CLUSTER } else { 0 };
         let mut out = vec![VERSION, cluster | if self.is_read_only { READ_ONLY } else { 0 }];
         out.extend_from_slice(&self.work.to_le_bytes());
+        if let Some(rights) = &self.rights {
+            out[1] |= WITH_RIGHTS;
+            out.extend_from_slice(&u32::try_from(rights.len()).expect("rights have a bound").to_le_bytes());
+            out.extend_from_slice(rights);
+        }
         match &self.reach {
             Reach::All => out[1] |= ALL_KEYS,
             Reach::Slots(ranges) => {
@@ -76,9 +89,15 @@ impl Terms {
     /// Reads what [`Terms::encode`] wrote; `None` if it is of another version.
     pub fn decode(bytes: &[u8]) -> Option<Terms> {
         let (&[version, flags], rest) = bytes.split_first_chunk()?;
-        let (work, rest) = rest.split_first_chunk()?;
-        if version != VERSION || flags & !(READ_ONLY | ALL_KEYS | IN_CLUSTER) != 0 {
+        let (work, mut rest) = rest.split_first_chunk()?;
+        if version != VERSION || flags & !(READ_ONLY | ALL_KEYS | IN_CLUSTER | WITH_RIGHTS) != 0 {
             return None;
+        }
+        let mut rights = None;
+        if flags & WITH_RIGHTS != 0 {
+            let (length, behind) = rest.split_first_chunk()?;
+            let (bytes, behind) = behind.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            (rights, rest) = (Some(bytes.into()), behind);
         }
         let (ranges, rest) = rest.as_chunks::<4>();
         let ranges = ranges.iter().map(|&[a, b, c, d]| (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])));
@@ -88,6 +107,7 @@ impl Terms {
             in_cluster: flags & IN_CLUSTER != 0,
             reach,
             work: u64::from_le_bytes(*work),
+            rights,
         })
     }
 }
@@ -103,10 +123,11 @@ mod tests {
 
     #[test]
     fn terms_round_trip_and_others_are_refused() {
+        let some: Arc<[u8]> = (*b"rights").into();
         for reach in [Reach::All, Reach::Slots(vec![]), Reach::Slots(vec![(0, 5), (7, 16_383)])] {
-            for is_read_only in [false, true] {
-                let terms =
-                    Terms { is_read_only, in_cluster: !is_read_only, reach: reach.clone(), work: 0x0102_0304_0506 };
+            for (is_read_only, rights) in [(false, None), (true, None), (false, Some(&some))] {
+                let (in_cluster, reach, rights) = (!is_read_only, reach.clone(), rights.cloned());
+                let terms = Terms { is_read_only, in_cluster, reach, work: 0x0102_0304_0506, rights };
                 let bytes = terms.encode();
                 assert_eq!(Terms::decode(&bytes), Some(terms));
                 for length in 0..10 {
@@ -128,8 +149,10 @@ mod tests {
     #[test]
     fn the_layout_is_the_documented_one() {
         let reach = Reach::Slots(vec![(1, 0x0203)]);
-        let terms = Terms { is_read_only: true, in_cluster: true, reach, work: 7 };
+        let terms = Terms { is_read_only: true, in_cluster: true, reach, work: 7, rights: None };
         assert_eq!(terms.encode(), [1, 5, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 3, 2]);
+        let terms = Terms { rights: Some((*b"\0\0").into()), ..terms };
+        assert_eq!(terms.encode(), [1, 13, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 3, 2]);
     }
 
     #[test]

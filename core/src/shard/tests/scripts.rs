@@ -11,8 +11,13 @@ const ENDLESS: &str = "while true do end";
 
 /// A script as a core sends it to its shard.
 fn script(id: u16, text: &str) -> Vec<u8> {
-    let terms =
-        Terms { is_read_only: id == STEP_SCRIPT_RO, in_cluster: false, reach: Reach::All, work: SCRIPT_WORK_MAX };
+    let terms = Terms {
+        is_read_only: id == STEP_SCRIPT_RO,
+        in_cluster: false,
+        reach: Reach::All,
+        work: SCRIPT_WORK_MAX,
+        rights: None,
+    };
     let header = RequestHeader { seed: Some(1), ..RequestHeader::new(Protocol::Resp2, 0, id) };
     let (mut bytes, terms) = (Vec::new(), terms.encode());
     request::encode(&mut bytes, header, [&terms[..], text.as_bytes(), b"0"].into_iter());
