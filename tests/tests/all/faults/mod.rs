@@ -41,7 +41,10 @@ impl Cluster {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let options = |number| {
             let options = options_at(&dir(directory.path(), number), number, PORT);
-            options.set("--bind", Network::address(number).to_string()).with_launcher(network.launcher(number))
+            options
+                .set("--bind", Network::address(number).to_string())
+                .set("--protected-mode", "no")
+                .with_launcher(network.launcher(number))
         };
         let options = (0..count).map(options).collect();
         Cluster::start(directory, options)
