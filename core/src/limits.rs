@@ -250,7 +250,8 @@ pub const SCRIPT_RIGHTS_BYTES_MAX: usize = 64 << 10;
 /// Scripts of one transaction: the libraries are copied for each, some microseconds.
 pub const TRANSACTION_SCRIPTS_MAX: usize = 1000;
 
-/// Bytes of their texts and the rights of their callers together, which stand in the entry whatever the client has sent: as many as one script may have.
+/// Bytes of the texts of the scripts of one transaction and of the rights of their callers together, which stand in the entry
+/// whatever the client has sent: as many as one script may have.
 pub const TRANSACTION_SCRIPT_BYTES_MAX: usize = basalt_lua::INPUT_BYTES_MAX;
 
 /// Bytes of those scripts that are kept. Texts have a few kilobytes.

@@ -38,7 +38,7 @@ impl Selector {
         self.commands.allowed.is_all() && self.all_keys && self.all_channels
     }
 
-    /// What it allows but for channels.
+    /// Everything that it allows but for channels.
     pub(super) fn rights(&self) -> Rights<'_> {
         Rights { commands: &self.commands.allowed, all_keys: self.all_keys, keys: &self.keys }
     }

@@ -1,8 +1,8 @@
 //! Rights to call commands, without the words that gave them: what is asked about each command of a user who may not do everything.
 //!
 //! Those of a script's caller go with the script into the log, since its commands are called wherever the entry is executed. There
-//! the numbers of commands and the patterns of keys decide, which are the same on every node. So where a command's keys are and what
-//! it does with them (`key_specs`), and the steps of a match, are a part of what an entry means.
+//! the numbers of commands and the patterns of keys decide, which are the same on every node. So where the keys of a command are,
+//! what it does with them (`key_specs`), and the steps of a match, are a part of what an entry means.
 
 use super::facts::{Flags, KeySpec};
 use super::table::ID_END;
@@ -200,8 +200,9 @@ impl Rights<'_> {
         }
     }
 
-    /// Writes them as bytes: `[flags u8: 1 all commands, 2 all keys, 4 commands to come][words u16 LE]{[bits of commands u64 LE]}…
-    /// [first arguments u16 LE]{[command u16 LE][length u32 LE][bytes]}…[patterns u16 LE]{[1 reads, 2 writes][length u32 LE][bytes]}…`.
+    /// Writes them as bytes: `[flags u8: 1 all commands, 2 all keys, 4 commands to come]`,
+    /// `[words u16 LE]{[bits of commands u64 LE]}…`, `[first arguments u16 LE]{[command u16 LE][length u32 LE][bytes]}…`, and
+    /// `[patterns u16 LE]{[1 reads, 2 writes][length u32 LE][bytes]}…`.
     fn encode(&self, out: &mut Vec<u8>) {
         let AllowedCommands { bits, is_all, allows_new, first_args } = self.commands;
         let count = |length: usize| u16::try_from(length).expect("rules have a bound").to_le_bytes();

@@ -1,6 +1,6 @@
 //! Settings that are passwords, and names and files that go with them.
 //!
-//! What a newcomer would get wrong: a password is told to whoever asks by `CONFIG GET`, as in Redis, who may do so; a secret between
+//! What a newcomer would get wrong: a password is told to whoever asks by `CONFIG GET` and may do so, as in Redis; a secret between
 //! nodes is not. Neither is told by `basalt config`, by the log or by an error.
 
 use std::fmt;
@@ -56,7 +56,7 @@ impl Kind for PasswordOrBlank {
     }
 }
 
-/// What a secret is told as by `CONFIG GET`, if there is one.
+/// The word that `CONFIG GET` tells for a secret, if there is one.
 const UNTOLD: &str = "(set)";
 
 /// A secret that the node's operators share with other nodes, and with no client: `CONFIG GET` does not tell it.

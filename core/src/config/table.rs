@@ -117,8 +117,8 @@ settings! {
     [Cluster, Restart] "cluster-port" = cluster_port: u16, "0",
         Number16(Number { least: 0, most: 65_535, what: "port; 0 is the one for clients and 10000" });
 
-    /// Secret that all nodes of a cluster share, and prove to each other on cluster-port that they know; without one that port takes
-    /// whoever knows the cluster's id.
+    /// Secret that all nodes of a cluster share, and prove to each other on cluster-port that they know; without one that port
+    /// takes whoever knows the cluster's id.
     [Cluster, Restart] "cluster-secret" = cluster_secret: Password, "", SecretOrBlank;
 
     /// Address that clients and other nodes are told for this one.

@@ -70,7 +70,7 @@ impl Three {
     }
 }
 
-/// What EXEC has still to do when rights change is denied, however long it has waited for the disks of others before.
+/// EXEC is denied all that it has still to do when rights change, however long it has waited for the disks of others before.
 #[test]
 fn rights_that_are_taken_away_while_exec_waits_hold_for_the_rest_of_it() {
     let three = Three::new(&[]);
