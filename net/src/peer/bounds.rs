@@ -26,6 +26,9 @@ impl Bounds {
 
     /// The longest message of a kind.
     pub(super) fn bytes_max(&self, kind: Kind) -> u32 {
-        if kind == Kind::AppendEntries { self.message_bytes_max } else { self.message_bytes_max.min(CONTROL_BYTES_MAX) }
+        match kind {
+            Kind::AppendEntries | Kind::AppendEntriesTo => self.message_bytes_max,
+            _ => self.message_bytes_max.min(CONTROL_BYTES_MAX),
+        }
     }
 }

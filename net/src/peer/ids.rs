@@ -7,9 +7,15 @@ use std::fmt;
 
 use bytes::BufMut;
 
-/// A node's number: 64 random bits that no other node ever has. 0 is nobody's.
+/// A node's number, or that of a group's member: 64 random bits that no other node or member ever has, but that a member may have
+/// its node's. 0 is nobody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeNumber(pub u64);
+
+impl NodeNumber {
+    /// Bytes of one in a message.
+    pub(super) const BYTES: usize = 8;
+}
 
 impl fmt::Display for NodeNumber {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

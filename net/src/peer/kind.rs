@@ -60,6 +60,8 @@ pub enum Kind {
     AppendEntries = 16,
     /// The answer to them.
     AppendAnswer = 17,
+    /// Log entries of a leader, for the member that it names.
+    AppendEntriesTo = 18,
     /// A candidate asks for a vote.
     Vote = 32,
     /// The answer to it.
@@ -80,6 +82,20 @@ pub enum Kind {
     ReadIndex = 40,
     /// The answer to it.
     ReadIndexAnswer = 41,
+    /// A node asks for the number of a group's replica on another one, and if its own replica is a member.
+    Replica = 42,
+    /// The answer to it.
+    ReplicaAnswer = 43,
+    /// A candidate asks the member that it names for a vote.
+    VoteTo = 44,
+    /// A node asks whether it would get the vote of the member that it names.
+    PreVoteTo = 45,
+    /// Heartbeats of several groups, each for the member that it names.
+    HeartbeatsTo = 46,
+    /// A node asks who leads a group if that goes on without the node that it names.
+    GoesOn = 47,
+    /// The answer to it.
+    GoesOnAnswer = 48,
     /// A snapshot's description and list of files.
     SnapshotBegin = 64,
     /// The answer to it: the place from which to send.
@@ -92,6 +108,8 @@ pub enum Kind {
     SnapshotEnd = 68,
     /// The snapshot is installed, or the receiver knows a higher vote.
     SnapshotAnswer = 69,
+    /// A snapshot's description and list of files, for the member that it names.
+    SnapshotBeginTo = 70,
 }
 
 /// The place of a kind.
@@ -128,13 +146,14 @@ const ENTRIES: Place = Place::Only(Lane::Entries);
 const VOTES: Place = Place::Only(Lane::Votes);
 const SNAPSHOTS: Place = Place::Only(Lane::Snapshots);
 
-const ROWS: [Row; 22] = [
+const ROWS: [Row; 31] = [
     row(Kind::Greeting, "greeting", 0, Place::Before, false, false),
     row(Kind::Proof, "proof", 0, Place::Before, false, false),
     row(Kind::Refusal, "refusal", 0, Place::Anywhere, false, false),
     row(Kind::Unable, "unable", 1, Place::AnyLane, false, true),
     row(Kind::AppendEntries, "append-entries", 1, ENTRIES, true, true),
     row(Kind::AppendAnswer, "append-answer", 1, ENTRIES, false, true),
+    row(Kind::AppendEntriesTo, "append-entries-to", 2, ENTRIES, true, true),
     row(Kind::Vote, "vote", 1, VOTES, false, true),
     row(Kind::VoteAnswer, "vote-answer", 1, VOTES, false, true),
     row(Kind::PreVote, "pre-vote", 1, VOTES, false, true),
@@ -145,12 +164,20 @@ const ROWS: [Row; 22] = [
     row(Kind::HeartbeatAnswers, "heartbeat-answers", 1, VOTES, false, false),
     row(Kind::ReadIndex, "read-index", 1, VOTES, false, true),
     row(Kind::ReadIndexAnswer, "read-index-answer", 1, VOTES, false, true),
+    row(Kind::Replica, "replica", 2, VOTES, false, true),
+    row(Kind::ReplicaAnswer, "replica-answer", 2, VOTES, false, true),
+    row(Kind::VoteTo, "vote-to", 2, VOTES, false, true),
+    row(Kind::PreVoteTo, "pre-vote-to", 2, VOTES, false, true),
+    row(Kind::HeartbeatsTo, "heartbeats-to", 2, VOTES, false, false),
+    row(Kind::GoesOn, "goes-on", 2, VOTES, false, true),
+    row(Kind::GoesOnAnswer, "goes-on-answer", 2, VOTES, false, true),
     row(Kind::SnapshotBegin, "snapshot-begin", 1, SNAPSHOTS, true, true),
     row(Kind::SnapshotResume, "snapshot-resume", 1, SNAPSHOTS, false, true),
     row(Kind::SnapshotPiece, "snapshot-piece", 1, SNAPSHOTS, true, true),
     row(Kind::SnapshotAck, "snapshot-ack", 1, SNAPSHOTS, false, true),
     row(Kind::SnapshotEnd, "snapshot-end", 1, SNAPSHOTS, true, true),
     row(Kind::SnapshotAnswer, "snapshot-answer", 1, SNAPSHOTS, false, true),
+    row(Kind::SnapshotBeginTo, "snapshot-begin-to", 2, SNAPSHOTS, true, true),
 ];
 
 /// Places in [`ROWS`] by a kind's number; [`NO_ROW`] for those that no kind has.
@@ -226,7 +253,8 @@ mod tests {
         let document = include_str!("../../PEER.md");
         let mut names: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
         for row in &ROWS {
-            assert_eq!(Kind::of(row.kind.code(), 1), Some(row.kind));
+            assert_eq!(Kind::of(row.kind.code(), row.since), Some(row.kind));
+            assert_eq!(row.since.checked_sub(1).and_then(|before| Kind::of(row.kind.code(), before)), None);
             let line = format!("| {} | `{}` |", row.kind.code(), row.name);
             assert!(document.contains(&line), "PEER.md has no line {line}");
         }

@@ -42,14 +42,17 @@ pub(super) fn one_of_each() -> Vec<(Lane, Message)> {
         (Lane::Entries, Message::Unable(Unable { core: 2, ..Unable::new(UnableReason::OtherCore, "there") })),
         (Lane::Entries, Message::AppendEntries(append(entries))),
         (Lane::Entries, Message::AppendEntries(append(Vec::new()))),
+        (Lane::Entries, Message::AppendEntriesTo(NodeNumber(0xe5), append(vec![record(8, 3, b"first")]))),
         (Lane::Entries, Message::AppendAnswer(AppendAnswer::Success)),
         (Lane::Entries, Message::AppendAnswer(AppendAnswer::PartialSuccess(id(3, 9)))),
         (Lane::Entries, Message::AppendAnswer(AppendAnswer::PartialSuccess(None))),
         (Lane::Entries, Message::AppendAnswer(AppendAnswer::Conflict)),
         (Lane::Entries, Message::AppendAnswer(AppendAnswer::HigherVote(vote(6, 0xb2, true)))),
         (Lane::Votes, Message::Vote(request)),
+        (Lane::Votes, Message::VoteTo(NodeNumber(0xe5), request)),
         (Lane::Votes, Message::VoteAnswer(answer)),
         (Lane::Votes, Message::PreVote(request)),
+        (Lane::Votes, Message::PreVoteTo(NodeNumber(0xe5), request)),
         (Lane::Votes, Message::PreVoteAnswer(answer)),
         (
             Lane::Votes,
@@ -63,6 +66,7 @@ pub(super) fn one_of_each() -> Vec<(Lane, Message)> {
         (Lane::Votes, Message::TransferAnswer(TransferAnswer::VoteChanged(vote(6, 0xb2, true)))),
         (Lane::Votes, Message::TransferAnswer(TransferAnswer::NotFlushed(id(5, 9)))),
         (Lane::Votes, Message::Heartbeats(vec![heartbeat])),
+        (Lane::Votes, Message::HeartbeatsTo(vec![(NodeNumber(0xe5), heartbeat)])),
         (
             Lane::Votes,
             Message::HeartbeatAnswers(vec![HeartbeatAnswer { group: GroupNumber(4), answer: AppendAnswer::Conflict }]),
@@ -70,7 +74,12 @@ pub(super) fn one_of_each() -> Vec<(Lane, Message)> {
         (Lane::Votes, Message::ReadIndex),
         (Lane::Votes, Message::ReadIndexAnswer(ReadIndexAnswer::At(id(5, 10)))),
         (Lane::Votes, Message::ReadIndexAnswer(ReadIndexAnswer::NotLeader(Some(NodeNumber(0xb2))))),
-        (Lane::Snapshots, Message::SnapshotBegin(begin)),
+        (Lane::Votes, Message::Replica(Replica { node: NodeNumber(0xb2), number: 0xc3 })),
+        (Lane::Votes, Message::ReplicaAnswer(ReplicaAnswer { number: 0xd4, is_out: true })),
+        (Lane::Votes, Message::GoesOn(NodeNumber(0xb2))),
+        (Lane::Votes, Message::GoesOnAnswer(true)),
+        (Lane::Snapshots, Message::SnapshotBegin(begin.clone())),
+        (Lane::Snapshots, Message::SnapshotBeginTo(NodeNumber(0xe5), begin)),
         (Lane::Snapshots, Message::SnapshotResume(position)),
         (Lane::Snapshots, Message::SnapshotPiece(SnapshotPiece { position, bytes: Bytes::from_static(b"rows") })),
         (Lane::Snapshots, Message::SnapshotAck(position)),
@@ -163,6 +172,12 @@ fn any_of_votes() -> impl Strategy<Value = Message> {
         Just(Message::ReadIndex),
         any_id().prop_map(|id| Message::ReadIndexAnswer(ReadIndexAnswer::At(id))),
         leader.prop_map(|leader| Message::ReadIndexAnswer(ReadIndexAnswer::NotLeader(leader))),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(node, number)| Message::Replica(Replica { node: NodeNumber(node), number })),
+        (any::<u64>(), any::<bool>())
+            .prop_map(|(number, is_out)| Message::ReplicaAnswer(ReplicaAnswer { number, is_out })),
+        any::<u64>().prop_map(|without| Message::GoesOn(NodeNumber(without))),
+        any::<bool>().prop_map(Message::GoesOnAnswer),
     ]
 }
 
@@ -187,8 +202,14 @@ fn any_of_snapshots(body_bytes_max: usize) -> impl Strategy<Value = Message> {
     ]
 }
 
-/// Any message of a lane; those with bodies have up to `body_bytes_max` bytes in each.
+/// Any message of a lane; those with bodies have up to `body_bytes_max` bytes in each. Some name the member that they are for.
 pub(super) fn any_message(lane: Lane, body_bytes_max: usize) -> BoxedStrategy<Message> {
+    let message = any_nameless(lane, body_bytes_max);
+    let to = option::of(any::<u64>().prop_map(NodeNumber));
+    (message, to).prop_map(|(message, to)| if let Some(to) = to { message.for_member(to) } else { message }).boxed()
+}
+
+fn any_nameless(lane: Lane, body_bytes_max: usize) -> BoxedStrategy<Message> {
     let own = match lane {
         Lane::Entries => prop_oneof![
             3 => any_append(body_bytes_max).prop_map(Message::AppendEntries),
@@ -212,7 +233,7 @@ pub(super) fn any_sent(body_bytes_max: usize) -> impl Strategy<Value = (Lane, Ve
 
 /// The frames of all messages, in the order in which an outbox sends them.
 pub(super) fn stream_of(lane: Lane, sent: Vec<Sent>) -> Vec<u8> {
-    let mut outbox = Outbox::new(lane, 1, Bounds::default(), usize::MAX);
+    let mut outbox = Outbox::new(lane, Versions::OWN.newest, Bounds::default(), usize::MAX);
     for (group, request, message) in sent {
         outbox.push(group, request, message).unwrap();
     }

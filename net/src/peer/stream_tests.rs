@@ -15,7 +15,7 @@ use crate::limits::FRAME_BYTES_MAX;
 const BOUNDS: Bounds = Bounds { message_bytes_max: 4 << 20, joined_bytes_max: 8 << 20 };
 
 fn decoder(lane: Lane) -> Decoder {
-    Decoder::new(lane, 1, Bounds::default())
+    Decoder::new(lane, Versions::OWN.newest, Bounds::default())
 }
 
 /// Messages of a kind and group, which keep their order.

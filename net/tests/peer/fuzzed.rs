@@ -84,7 +84,7 @@ fn frames(mut data: &[u8]) -> Vec<u8> {
 }
 
 fn decode<'a>(lane: Lane, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Sent>, Option<PeerError>) {
-    let (mut decoder, mut received) = (Decoder::new(lane, 1, BOUNDS), Vec::new());
+    let (mut decoder, mut received) = (Decoder::new(lane, Versions::OWN.newest, BOUNDS), Vec::new());
     for mut piece in pieces {
         loop {
             match decoder.next(&mut piece) {
@@ -115,7 +115,7 @@ fn send_again(lane: Lane, received: Vec<Sent>) -> usize {
         if matches!(sent.2, Message::Refusal(_) | Message::Unable(_)) {
             continue;
         }
-        let mut outbox = Outbox::new(lane, 1, BOUNDS, 0);
+        let mut outbox = Outbox::new(lane, Versions::OWN.newest, BOUNDS, 0);
         outbox.push(sent.0, sent.1, sent.2.clone()).expect("it has been received");
         let mut stream = Vec::new();
         longest = longest.max(outbox.take(usize::MAX, &mut stream));

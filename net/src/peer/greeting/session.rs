@@ -17,7 +17,7 @@ pub struct Versions {
 
 impl Versions {
     /// Those of this program.
-    pub const OWN: Versions = Versions { oldest: 1, newest: 1 };
+    pub const OWN: Versions = Versions { oldest: 1, newest: 2 };
 
     /// The newest version that both speak: so nodes of a newer program talk to those of an older one as it does, and to each other
     /// in the newer way.

@@ -93,7 +93,7 @@ fn two_nodes_of_a_cluster_take_each_other_for_whom_they_are() {
             incarnation,
             core_count,
             route: ROUTE,
-            version: 1,
+            version: 2,
             bounds,
         };
         assert_eq!(dialing, Ok(Some(of(B, 9, 3, small))));
@@ -145,7 +145,7 @@ fn the_accepting_side_refuses_by_name() {
         (secret(b"", A), wanted(B), own(B), SecretMissing, "node 00000000000000a1 has no cluster-secret"),
         (own(A), wanted(B), secret(b"", B), SecretUnexpected, "this one has none"),
         (secret(b"open barley", A), wanted(B), own(B), WrongProof, "does not know this cluster's secret"),
-        (versions(2, 3), wanted(B), own(B), NoCommonVersion, "speaks versions 2 to 3 of the protocol, this one 1 to 1"),
+        (versions(3, 4), wanted(B), own(B), NoCommonVersion, "speaks versions 3 to 4 of the protocol, this one 1 to 2"),
         (own(A), core(1, 4), own(B), UnknownCore, "no core 4 on this node, which has 4"),
         (own(A), core(4, 1), own(B), UnknownCore, "greets for core 4, and has 4"),
         (bounds(1 << 20, 8 << 20), wanted(B), own(B), UnusableBounds, "messages of 1048576 bytes"),
@@ -243,7 +243,7 @@ fn the_dialing_side_refuses_an_answer_that_is_not_of_whom_it_wanted() {
     assert_eq!(changed(&|greeting| greeting.lane = 9), Some(UnknownLane));
     assert_eq!(changed(&|greeting| greeting.accepting_core = 1), Some(UnknownLane));
     assert_eq!(changed(&|greeting| greeting.core_count = 2), Some(UnknownCore));
-    assert_eq!(changed(&|greeting| greeting.versions = Versions { oldest: 2, newest: 2 }), Some(NoCommonVersion));
+    assert_eq!(changed(&|greeting| greeting.versions = Versions { oldest: 3, newest: 3 }), Some(NoCommonVersion));
     assert_eq!(changed(&|greeting| greeting.bounds.message_bytes_max = 1), Some(UnusableBounds));
 }
 
@@ -395,14 +395,14 @@ fn bytes_behind_the_greeting_are_left_to_the_decoder() {
 
 #[test]
 fn a_newer_program_talks_to_this_one_in_its_version() {
-    let newer = |node| Own { versions: Versions { oldest: 1, newest: 2 }, ..own(node) };
+    let newer = |node| Own { versions: Versions { oldest: 2, newest: 3 }, ..own(node) };
     for [dialing, accepting] in [greet_as(newer(A), wanted(B), own(B)), greet_as(own(A), wanted(B), newer(B))] {
         for outcome in [dialing, accepting] {
-            assert_eq!(outcome.unwrap().unwrap().version, 1);
+            assert_eq!(outcome.unwrap().unwrap().version, 2);
         }
     }
     for outcome in greet_as(newer(A), wanted(B), newer(B)) {
-        assert_eq!(outcome.unwrap().unwrap().version, 2);
+        assert_eq!(outcome.unwrap().unwrap().version, 3);
     }
     // Its greeting is longer, and the proof is of all of it.
     let longer = [own(A).greeting(Role::Dials, B, ROUTE, nonce()).encode().as_slice(), b"more"].concat();

@@ -9,7 +9,7 @@ use super::Encoded;
 use crate::limits::ENTRIES_MAX;
 use crate::peer::error::PeerError;
 use crate::peer::fields::Fields;
-use crate::peer::ids::{LogId, Vote};
+use crate::peer::ids::{LogId, NodeNumber, Vote};
 use crate::peer::kind::Kind;
 use crate::peer::push_error::PushError;
 
@@ -43,11 +43,12 @@ pub struct AppendEntries {
 }
 
 impl AppendEntries {
-    pub(super) fn encode(self) -> Result<Encoded, PushError> {
+    /// Lays them out behind what is in `head`, which the kind has in front.
+    pub(super) fn encode(self, kind: Kind, mut head: Vec<u8>) -> Result<Encoded, PushError> {
         if self.entries.len() > ENTRIES_MAX {
-            return Err(PushError::TooMany { kind: Kind::AppendEntries, count: self.entries.len(), most: ENTRIES_MAX });
+            return Err(PushError::TooMany { kind, count: self.entries.len(), most: ENTRIES_MAX });
         }
-        let mut head = Vec::with_capacity(FIXED_BYTES + ROW_BYTES * self.entries.len());
+        head.reserve_exact(FIXED_BYTES + ROW_BYTES * self.entries.len());
         self.vote.put(&mut head);
         LogId::put_option(self.previous, &mut head);
         LogId::put_option(self.committed, &mut head);
@@ -60,14 +61,21 @@ impl AppendEntries {
             }
             let bytes = record.body.len();
             head.put_u64_le(record.term);
-            head.put_u32_le(u32::try_from(bytes).map_err(|_| PushError::too_long(Kind::AppendEntries, bytes as u64))?);
+            head.put_u32_le(u32::try_from(bytes).map_err(|_| PushError::too_long(kind, bytes as u64))?);
             bodies.push(record.body);
         }
-        Ok(Encoded { kind: Kind::AppendEntries, head, bodies })
+        Ok(Encoded { kind, head, bodies })
     }
 
-    pub(super) fn decode(payload: Bytes) -> Result<AppendEntries, PeerError> {
-        let mut fields = Fields::new(Kind::AppendEntries, &payload);
+    /// Those for a member that is named, and its number.
+    pub(super) fn decode_to(payload: Bytes) -> Result<(NodeNumber, AppendEntries), PeerError> {
+        let kind = Kind::AppendEntriesTo;
+        let to = NodeNumber(Fields::new(kind, &payload).u64()?);
+        Ok((to, AppendEntries::decode(kind, payload.slice(NodeNumber::BYTES..))?))
+    }
+
+    pub(super) fn decode(kind: Kind, payload: Bytes) -> Result<AppendEntries, PeerError> {
+        let mut fields = Fields::new(kind, &payload);
         let (vote, previous, committed) = (fields.vote()?, fields.log_id_option()?, fields.log_id_option()?);
         let count = fields.count(ENTRIES_MAX, ROW_BYTES)?;
         let mut entries = Vec::with_capacity(count);

@@ -6,7 +6,7 @@ use super::append::AppendAnswer;
 use crate::limits::HEARTBEATS_MAX;
 use crate::peer::error::PeerError;
 use crate::peer::fields::Fields;
-use crate::peer::ids::{GroupNumber, LogId, Vote};
+use crate::peer::ids::{GroupNumber, LogId, NodeNumber, Vote};
 use crate::peer::kind::Kind;
 use crate::peer::push_error::PushError;
 
@@ -45,12 +45,24 @@ impl HeartbeatAnswer {
 
 pub(super) fn put_heartbeats(heartbeats: &[Heartbeat], into: &mut Vec<u8>) -> Result<(), PushError> {
     put_count(Kind::Heartbeats, heartbeats.len(), Heartbeat::BYTES, into)?;
-    for heartbeat in heartbeats {
-        put_group(Kind::Heartbeats, heartbeat.group, into)?;
-        heartbeat.vote.put(into);
-        LogId::put_option(heartbeat.matching, into);
-        LogId::put_option(heartbeat.committed, into);
+    heartbeats.iter().try_for_each(|heartbeat| put_heartbeat(Kind::Heartbeats, heartbeat, into))
+}
+
+/// Puts heartbeats, each with the member that it is for.
+pub(super) fn put_heartbeats_to(heartbeats: &[(NodeNumber, Heartbeat)], into: &mut Vec<u8>) -> Result<(), PushError> {
+    put_count(Kind::HeartbeatsTo, heartbeats.len(), NodeNumber::BYTES + Heartbeat::BYTES, into)?;
+    for (to, heartbeat) in heartbeats {
+        into.put_u64_le(to.0);
+        put_heartbeat(Kind::HeartbeatsTo, heartbeat, into)?;
     }
+    Ok(())
+}
+
+fn put_heartbeat(kind: Kind, heartbeat: &Heartbeat, into: &mut Vec<u8>) -> Result<(), PushError> {
+    put_group(kind, heartbeat.group, into)?;
+    heartbeat.vote.put(into);
+    LogId::put_option(heartbeat.matching, into);
+    LogId::put_option(heartbeat.committed, into);
     Ok(())
 }
 
@@ -83,6 +95,11 @@ fn put_group(kind: Kind, group: GroupNumber, into: &mut Vec<u8>) -> Result<(), P
 pub(super) fn read_heartbeats(fields: &mut Fields<'_>) -> Result<Vec<Heartbeat>, PeerError> {
     let count = fields.count(HEARTBEATS_MAX, Heartbeat::BYTES)?;
     (0..count).map(|_| read_heartbeat(fields)).collect()
+}
+
+pub(super) fn read_heartbeats_to(fields: &mut Fields<'_>) -> Result<Vec<(NodeNumber, Heartbeat)>, PeerError> {
+    let count = fields.count(HEARTBEATS_MAX, NodeNumber::BYTES + Heartbeat::BYTES)?;
+    (0..count).map(|_| Ok((NodeNumber(fields.u64()?), read_heartbeat(fields)?))).collect()
 }
 
 fn read_heartbeat(fields: &mut Fields<'_>) -> Result<Heartbeat, PeerError> {

@@ -54,7 +54,7 @@ proptest! {
 
     #[test]
     fn random_payloads_are_read_or_refused(code in any::<u8>(), payload in vec(0..4_u8, 0..200)) {
-        if let Some(kind) = Kind::of(code, 1)
+        if let Some(kind) = Kind::of(code, u16::MAX)
             && let Ok(message) = read(kind, &payload)
         {
             prop_assert!(has_text(kind) || written(message) == payload);
@@ -81,9 +81,12 @@ fn counts_are_checked_before_anything_is_made_of_them() {
     let counts = |most: usize| [most as u32 + 1, u32::MAX];
     for (kind, before, most) in [
         (Kind::AppendEntries, 51, ENTRIES_MAX),
+        (Kind::AppendEntriesTo, 59, ENTRIES_MAX),
         (Kind::Heartbeats, 0, HEARTBEATS_MAX),
+        (Kind::HeartbeatsTo, 0, HEARTBEATS_MAX),
         (Kind::HeartbeatAnswers, 0, HEARTBEATS_MAX),
         (Kind::SnapshotBegin, 29, SNAPSHOT_FILES_MAX),
+        (Kind::SnapshotBeginTo, 37, SNAPSHOT_FILES_MAX),
     ] {
         for count in counts(most) {
             let mut payload = vec![0; before];
@@ -114,6 +117,9 @@ fn what_has_no_meaning_is_refused() {
     assert_eq!(with(Kind::AppendEntries, 55, 2), "a term falls");
     assert_eq!(with(Kind::AppendEntries, 63, 200), "an entry is longer than the message");
     assert_eq!(with(Kind::AppendEntries, 63, 4), "it goes on behind its end");
+    assert_eq!(with(Kind::AppendEntriesTo, 71, 200), "an entry is longer than the message");
+    assert_eq!(with(Kind::AppendEntriesTo, 71, 4), "it goes on behind its end");
+    assert_eq!(with(Kind::HeartbeatsTo, 19, 0x80), "no group has such a number");
     assert_eq!(with(Kind::AppendAnswer, 17, 1), "bytes without meaning are not 0");
     assert_eq!(with(Kind::AppendAnswer, 0, 4), "its outcome is unknown");
     assert_eq!(with(Kind::TransferAnswer, 0, 3), "its outcome is unknown");
