@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// A node of the cluster. Never given to another node after its log is gone.
+/// A node of the cluster, or a member of a group: the founding one has the number of its node, any later one a number of its own.
+/// Never given to another after the log is gone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
 
@@ -18,9 +19,26 @@ impl From<u64> for NodeId {
     }
 }
 
-/// The address at which a node's peers reach it, as `host:port`.
+/// The place of a member, as the membership has it: the node that has it, where that has another number. It is no address of the
+/// network.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PeerAddress(pub String);
+
+/// Stands before a node's number, which follows in 16 hex digits.
+const NODE_PREFIX: &str = "node:";
+
+impl PeerAddress {
+    /// The place of the member `number` on `node`: empty where both are the same, as with all members of former memberships.
+    pub fn on(node: NodeId, number: NodeId) -> PeerAddress {
+        if node == number { PeerAddress::default() } else { PeerAddress(format!("{NODE_PREFIX}{:016x}", node.0)) }
+    }
+
+    /// The node that has the member `number`, whose place this is.
+    pub fn node_of(&self, number: NodeId) -> NodeId {
+        let digits = self.0.strip_prefix(NODE_PREFIX).filter(|digits| digits.len() == 16);
+        digits.and_then(|digits| u64::from_str_radix(digits, 16).ok()).map_or(number, NodeId)
+    }
+}
 
 impl fmt::Display for PeerAddress {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,4 +68,20 @@ pub struct Replies {
     pub bytes: Vec<u8>,
     /// The end of each reply in `bytes`, in the order of the batch's commands.
     pub ends: Vec<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_tells_the_node_where_its_number_is_another() {
+        let (node, number) = (NodeId(0x1f), NodeId(u64::MAX));
+        assert_eq!(PeerAddress::on(node, number), PeerAddress("node:000000000000001f".to_owned()));
+        assert_eq!(PeerAddress::on(node, number).node_of(number), node);
+        assert_eq!(PeerAddress::on(node, node), PeerAddress::default());
+        for text in ["", "node-3", "node:1f", "node:00000000000000zz", "10.0.0.1:7000"] {
+            assert_eq!(PeerAddress(text.to_owned()).node_of(number), number, "{text}");
+        }
+    }
 }

@@ -54,10 +54,17 @@ pub trait Transport {
 /// A member of the group on another node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// The node.
+    /// The number of the member.
     pub node: NodeId,
-    /// The address that the membership has for it, which may be an old one.
+    /// Its place, as the membership has it.
     pub address: PeerAddress,
+}
+
+impl Peer {
+    /// The node that has it.
+    pub fn host(&self) -> NodeId {
+        self.address.node_of(self.node)
+    }
 }
 
 /// The way of a node without peers.

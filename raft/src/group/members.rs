@@ -8,7 +8,7 @@
 //! one has to wait for this one to be committed, and a call that is not awaited to its end may leave a change half done.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -42,14 +42,21 @@ pub enum Standing {
 /// A member of the group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// The node.
+    /// Its number, which is no other member's, whatever node that is on.
     pub node: NodeId,
-    /// The address that it was added with.
+    /// The place that it was added with.
     pub address: PeerAddress,
     /// Its part in decisions.
     pub standing: Standing,
     /// As the leader knows it; none on other members, and for the leader itself.
     pub progress: Option<Progress>,
+}
+
+impl Member {
+    /// The node that has it.
+    pub fn host(&self) -> NodeId {
+        self.address.node_of(self.node)
+    }
 }
 
 /// A leader's knowledge of how far another member has got.
@@ -163,16 +170,28 @@ impl<D: Disk> Group<D> {
         self.0.log.end()
     }
 
-    /// Puts into `ends`, for each other member, the end of what it is known to have on disk of this node's log. False if this node
-    /// does not lead: then nobody knows.
+    /// Puts into `ends`, for each other node that has a member, the end of what that is known to have on disk of this node's log;
+    /// of several members the least, since one of them may be no more. False if this node does not lead: then nobody knows.
     pub fn read_follower_ends(&self, ends: &mut Vec<u64>) -> bool {
         ends.clear();
         let inner = &*self.0;
         let metrics = inner.raft.data_metrics();
         let metrics = metrics.borrow_watched();
         let Some(replication) = metrics.replication.as_ref().filter(|_| inner.is_leader.get()) else { return false };
-        let others = replication.iter().filter(|(node, _)| **node != inner.options.node);
-        ends.extend(others.map(|(_, matching)| matching.as_ref().map_or(0, |id| id.index() + 1)));
+        let server = inner.raft.server_metrics();
+        let server = server.borrow_watched();
+        let membership = server.membership_config.membership();
+        let host = |number: &NodeId| membership.get_node(number).map_or(*number, |place| place.node_of(*number));
+        let own = host(&inner.options.node);
+        let mut ends_of_nodes = BTreeMap::new();
+        for (number, matching) in replication {
+            let (node, end) = (host(number), matching.as_ref().map_or(0, |id| id.index() + 1));
+            // A former member on this node is no other disk.
+            if node != own {
+                ends_of_nodes.entry(node).and_modify(|least: &mut u64| *least = (*least).min(end)).or_insert(end);
+            }
+        }
+        ends.extend(ends_of_nodes.into_values());
         true
     }
 
@@ -193,6 +212,30 @@ impl<D: Disk> Group<D> {
                 }
             }
         }));
+    }
+
+    /// The node that leads the group, as far as this member knows; `None` if it is this one's, or nobody is known to lead.
+    pub fn other_leader_host(&self) -> Option<NodeId> {
+        let leader = self.leader().filter(|leader| *leader != self.node())?;
+        let server = self.0.raft.server_metrics();
+        let server = server.borrow_watched();
+        let place = server.membership_config.membership().get_node(&leader);
+        // Of one that is not in the log here yet nothing is known but the number, which most have of their node.
+        Some(place.map_or(leader, |place| place.node_of(leader)))
+    }
+
+    /// Says whether a member with this number is in the group, or may be: false only if this one leads, as a quorum has said since
+    /// the call, and the committed membership, which no change follows, is without it.
+    ///
+    /// # Errors
+    /// [`Error::NotLeader`]; [`Error::Fatal`] when the group has stopped.
+    pub async fn has_member(&self, number: NodeId) -> Result<bool, Error> {
+        self.read_barrier().await?;
+        let metrics = self.0.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (newest, committed) = (&metrics.membership_config, &metrics.committed_membership_config);
+        let has = |membership: &Membership| membership.get_node(&number).is_some();
+        Ok(has(newest.membership()) || has(committed.membership()) || newest.log_id() != committed.log_id())
     }
 
     /// Adds a node as a learner, to which this leader sends all that there is from then on. It has to have the group's directory,

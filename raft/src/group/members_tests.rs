@@ -422,6 +422,43 @@ fn a_replica_is_fresh_once_it_has_what_its_leader_has_and_not_when_it_hears_no_m
 }
 
 #[test]
+fn of_the_members_on_one_node_the_least_counts_and_none_on_that_of_the_leader() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let direct = Direct { directory: directory.path().to_owned(), ..Direct::default() };
+        let (first, second) = (open(directory.path(), &direct, 1).await, open(directory.path(), &direct, 2).await);
+        let third = open(directory.path(), &direct, 3).await;
+        leads(&first).await;
+        write(&first, &["a"]).await;
+        // Others in the place of 2, which is no more, and of one that node 1 had before it was 1's.
+        let mut anew = Vec::new();
+        for (node, number) in [(2, 77), (1, 88)] {
+            anew.push(open(directory.path(), &direct, number).await);
+            let address = PeerAddress::on(NodeId(node), NodeId(number));
+            first.group.add_learner(NodeId(number), address).await.unwrap();
+        }
+        direct.groups.borrow_mut().remove(&NodeId(2));
+        write(&first, &["b"]).await;
+        let end = first.group.log_end();
+        let end_of = |shard: &Shard, number| {
+            let members = shard.group.members();
+            let progress = members.get(NodeId(number)).and_then(|member| member.progress);
+            progress.and_then(|progress| progress.matching).map(|matching| matching + 1)
+        };
+        for number in [3, 77, 88] {
+            first.until("all of it", |shard| end_of(shard, number) == Some(end)).await;
+        }
+        let mut ends = Vec::new();
+        assert!(first.group.read_follower_ends(&mut ends));
+        let [of_second, of_third] = ends[..] else { panic!("{ends:?}") };
+        assert!(of_second < end && Some(of_second) == end_of(&first, 2) && of_third == end, "{ends:?}, {end}");
+        for shard in [first, second, third].into_iter().chain(anew) {
+            shard.group.shutdown().await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_replica_is_fresh_by_no_leader_that_has_committed_nothing_in_its_own_term_and_as_no_learner() {
     let directory = tempfile::tempdir().unwrap();
     run(async {
