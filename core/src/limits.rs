@@ -646,14 +646,39 @@ pub const MEMBERS_LOOK: Duration = Duration::from_millis(250);
 /// whose turn it is to vote, is seen to a second later.
 pub const MEMBERS_AT_REST_LOOK: Duration = Duration::from_secs(1);
 
-/// The longest such time, after homes have not come to lead several times.
-pub const HOME_IS_BACK_MAX: Duration = Duration::from_secs(300);
+/// Time between two questions of a leader to the node of a member that does not get on, if it has that still.
+pub const REPLICA_DOUBT: Duration = Duration::from_secs(5);
+
+/// Nodes whose groups are asked at the same time if they go on without them.
+pub const PROOFS_MAX: usize = 8;
+
+/// Groups of such a node whose leaders are asked at the same time.
+pub const PROOF_GROUPS: usize = 64;
+
+/// Time within which leaders have to say that all groups of a node go on without it: who has sent the change waits no longer than
+/// [`ASK_ANSWER`] for what comes of it.
+pub const PROOF_MAX: Duration = Duration::from_secs(3);
+
+/// Wait for the answer of one node to that question.
+pub const PROOF_ANSWER: Duration = Duration::from_millis(500);
+
+/// Other nodes that have to answer before one may be drained: groups of two lose nothing if one fails.
+pub const REPLICAS_OTHER_MIN: usize = 2;
+
+/// Groups led by a core that copy a replica to another node at the same time: each is a snapshot, and the work of two nodes.
+pub const COPIES_MAX: usize = 4;
 
 /// Bytes of entries that a log keeps at most for replicas that are behind.
 pub const LOG_KEPT_BYTES_MAX: u64 = 128 << 20;
 
 /// Longest pause between two attempts to change the members of a group, after several have failed.
 pub const MEMBERS_PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// The same for the group that has the map: other steps wait for it.
+pub const META_STEP_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Pause between two such attempts from which on the operator is told.
+pub const MEMBERS_PAUSE_TOLD: Duration = Duration::from_secs(2);
 
 /// Longest wait at a stop until other nodes lead what this one has led.
 pub const LEADS_LEAVE_MAX: Duration = Duration::from_secs(2);
@@ -663,6 +688,12 @@ pub const HAND_OVERS_MAX: usize = 4;
 
 /// Time for which the home of a group must have been caught up before its leader gives it the lead back.
 pub const HOME_IS_BACK: Duration = Duration::from_secs(5);
+
+/// The longest such time, after homes have not come to lead several times.
+pub const HOME_IS_BACK_MAX: Duration = Duration::from_secs(300);
+
+/// Time for which the others are asked, each time, if a node that leaves has no vote on the map any more.
+pub const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
 /// Longest wait until a node that joins a cluster has its map.
 pub const JOIN_MAX: Duration = Duration::from_secs(30);
@@ -923,6 +954,9 @@ pub mod peers {
 
     /// Groups of other nodes of which the core there is remembered. Beyond, all are forgotten, and asked for again.
     pub const PLACES_MAX: usize = 64 << 10;
+
+    /// Wait for what a node says of its replica of a group: it may have to hear of a quorum first.
+    pub const REPLICA_ANSWER: Duration = Duration::from_secs(5);
 
     /// Cores that one question is taken to: core 0, the one that it names, and one more if the group moved meanwhile.
     pub const CORES_ASKED_MAX: u32 = 3;

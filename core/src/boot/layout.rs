@@ -27,7 +27,8 @@ use basalt_storage::Identity;
 
 use super::error::BootError;
 use super::manifest::{
-    FORMAT_VERSIONS, Found, GroupEntry, GroupState, META_DIR, META_GROUP, META_INDEX, Manifest, NODE_FILE, step,
+    FORMAT_VERSIONS, Found, GroupEntry, GroupState, META_DIR, META_GROUP, META_INDEX, Manifest, NODE_FILE, random_id,
+    random_number, step,
 };
 use crate::limits::{GROUP_NUMBER_MAX, SHARDS_MAX};
 
@@ -45,7 +46,8 @@ pub struct DataDir {
     is_former: bool,
     /// Set once this start is counted.
     is_counted: bool,
-    /// The next group gets this index or a higher one: what is under way for a group that is gone must not meet another one.
+    /// The next group gets this index or a higher one, which none had that has gone since the start: what is under way for that
+    /// must not meet another one.
     next_index: u16,
     /// Dropped last; the kernel frees it also when the process dies.
     _lock: Flock<File>,
@@ -152,10 +154,22 @@ impl DataDir {
     /// # Errors
     /// [`BootError::DataDir`]; [`BootError::NotServed`] when it has groups, which are those of its own cluster.
     pub fn join(&mut self, cluster_id: &str) -> Result<(), BootError> {
+        self.leave_for(cluster_id.to_owned(), false)
+    }
+
+    /// Has the node be a cluster of its own again, a new one. The rest as with [`DataDir::join`].
+    ///
+    /// # Errors
+    /// As [`DataDir::join`].
+    pub fn found_anew(&mut self) -> Result<(), BootError> {
+        self.leave_for(random_id(), true)
+    }
+
+    fn leave_for(&mut self, cluster_id: String, founds: bool) -> Result<(), BootError> {
         if !self.is_empty() {
             return Err(BootError::NotServed { what: "the groups of its own cluster are still there".to_owned() });
         }
-        self.change(|manifest| manifest.joining = Some(cluster_id.to_owned()))?;
+        self.change(|manifest| (manifest.joining, manifest.founds) = (Some(cluster_id), founds))?;
         self.finish_joining()
     }
 
@@ -182,7 +196,10 @@ impl DataDir {
         }
         self.change(|manifest| {
             manifest.groups.retain(|group| group.index != META_INDEX);
-            let meta = GroupEntry { founder: false, ..manifest.meta_group() };
+            let founder = std::mem::take(&mut manifest.founds);
+            // It may have been one of that cluster before, and voted there under its own number.
+            let replica = (!founder).then(random_number);
+            let meta = GroupEntry { founder, replica, ..manifest.meta_group() };
             manifest.groups.push(meta);
             manifest.cluster_id = cluster_id;
             manifest.joining = None;
@@ -289,6 +306,11 @@ impl DataDir {
         self.manifest.identity(self.group(index).number)
     }
 
+    /// The number of the replica with this index in votes and memberships.
+    pub fn replica(&self, index: u16) -> u64 {
+        self.manifest.replica(self.group(index))
+    }
+
     /// The number of the start that is going on for the shard with this index, counted from 1: that of [`DataDir::count_start`],
     /// called or to be called. For a group that came later it is its first one.
     pub fn start_number(&self, index: u16) -> u64 {
@@ -388,7 +410,8 @@ impl DataDir {
         }
     }
 
-    /// Adds a group, which is to be opened next. `founder`: whether this node founds it.
+    /// Adds a group, which is to be opened next. `founder`: whether this node founds it, under its own number; else its replica has
+    /// a number that nobody had before, so that it is never taken for one which the node had earlier.
     ///
     /// # Errors
     /// [`BootError::DataDir`]: it may be there after a restart, empty.
@@ -410,7 +433,8 @@ impl DataDir {
         step("directory made").map_err(|source| unusable("create", &path, source))?;
         sync_dir(&self.root.join(SHARDS_DIR))?;
         let (state, lane) = (GroupState::Creating, self.manifest.free_lane());
-        let group = GroupEntry { number, index, lane, directory, state, founder, starts: 0, why: None };
+        let replica = (!founder).then(random_number);
+        let group = GroupEntry { number, index, lane, directory, state, founder, starts: 0, replica, why: None };
         self.change(|manifest| manifest.groups.push(group))?;
         Ok(self.manifest.groups.last().expect("it was just added"))
     }
@@ -423,8 +447,11 @@ impl DataDir {
     /// # Panics
     /// When there is no such group.
     pub fn destroy_group(&mut self, number: u64) -> Result<(), BootError> {
-        assert!(self.manifest.group_mut(number).is_some(), "there is no group {number}");
+        let index = self.manifest.group_mut(number).unwrap_or_else(|| panic!("there is no group {number}")).index;
         self.change(|manifest| manifest.group_mut(number).expect("it is there").state = GroupState::Destroying)?;
+        if index != META_INDEX {
+            self.next_index = self.next_index.max(index + 1);
+        }
         self.finish_removals()
     }
 
@@ -926,6 +953,22 @@ created-by = \"0.1.0\"
         dir.set_aside(2, "it had keys").expect("it can be written");
         dir.begin_start().expect("the others are served");
         assert_eq!(dir.shard_count(), 1);
+    }
+
+    #[test]
+    fn a_group_that_comes_gets_the_index_of_none_that_has_gone_in_the_same_run() {
+        let place = Place::new();
+        let mut dir = DataDir::open_in_cluster(&place.root(), 1).expect("a new directory");
+        for number in [1, 2] {
+            dir.create_group(number, true).expect("created");
+        }
+        drop(dir);
+        let mut dir = DataDir::open_in_cluster(&place.root(), 1).expect("the same directory");
+        dir.destroy_group(1).expect("it can be written");
+        assert_eq!(dir.create_group(3, false).expect("created").index, 2);
+        drop(dir);
+        let mut dir = DataDir::open_in_cluster(&place.root(), 1).expect("the same directory");
+        assert_eq!(dir.create_group(1, false).expect("created").index, 0, "nobody had it since the start");
     }
 
     #[test]

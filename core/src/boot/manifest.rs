@@ -74,6 +74,9 @@ pub struct GroupEntry {
     pub founder: bool,
     /// In how many starts of the node it was opened.
     pub starts: u64,
+    /// The number that its replica here has in votes and memberships, in 16 hex digits; none where that is the node's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replica: Option<String>,
     /// The reason for which it was set aside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
@@ -89,6 +92,9 @@ pub(super) struct Manifest {
     /// The cluster that the node is about to join: the map of its own, and all lanes, are to be removed before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) joining: Option<String>,
+    /// Set if the cluster that it is about to join is a new one, which it founds.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) founds: bool,
     pub(super) node_id: String,
     /// The node's number in 16 hex digits: TOML has no numbers so large.
     node_number: String,
@@ -132,9 +138,9 @@ impl Manifest {
             created_by: env!("CARGO_PKG_VERSION").to_owned(),
             cluster_id: random_id(),
             joining: None,
+            founds: false,
             node_id: random_id(),
-            // 0 means no node.
-            node_number: format!("{:016x}", rand::random_range(FORMER_NUMBER + 1..=u64::MAX)),
+            node_number: random_number(),
             shards,
             lanes,
             starts: 0,
@@ -155,7 +161,12 @@ impl Manifest {
         let lane = if self.lanes > 0 { 0 } else { self.free_lane() };
         let (state, directory) = (GroupState::Creating, META_DIR.to_owned());
         let (number, index) = (META_GROUP, META_INDEX);
-        GroupEntry { number, index, lane, directory, state, founder: true, starts: 0, why: None }
+        GroupEntry { number, index, lane, directory, state, founder: true, starts: 0, replica: None, why: None }
+    }
+
+    /// The number of a group's replica here in votes and memberships.
+    pub(super) fn replica(&self, group: &GroupEntry) -> u64 {
+        group.replica.as_deref().map_or_else(|| self.node_number(), |digits| read_number(digits).expect(CHECKED))
     }
 
     /// True if the node belongs to a cluster: the map says which groups there are.
@@ -165,7 +176,7 @@ impl Manifest {
 
     /// The number of this node in votes and memberships.
     pub(super) fn node_number(&self) -> u64 {
-        u64::from_str_radix(&self.node_number, 16).expect("it was checked when it was read")
+        read_number(&self.node_number).expect(CHECKED)
     }
 
     /// The identity of the log and rows of the group with this number, or of a lane, whose number takes the place of a group's.
@@ -240,9 +251,11 @@ impl Manifest {
                 return Err(format!("says {key} = '{id}', which is no 40 hex digits"));
             }
         }
-        let is_hex = self.node_number.len() == 16 && self.node_number.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if !is_hex || self.node_number() == 0 {
-            return Err(format!("says node-number = '{}', which is no 16 hex digits or 0", self.node_number));
+        let replicas = self.groups.iter().filter_map(|group| group.replica.as_ref().map(|digits| ("replica", digits)));
+        for (key, digits) in [("node-number", &self.node_number)].into_iter().chain(replicas) {
+            if read_number(digits).is_none() {
+                return Err(format!("says {key} = '{digits}', which is no 16 hex digits or 0"));
+            }
         }
         let is_of_cluster = self.is_of_cluster();
         if usize::from(self.shards) > SHARDS_MAX || (self.shards == 0 && !is_of_cluster) {
@@ -317,6 +330,18 @@ impl FormerFile {
     }
 }
 
+/// A number in votes and memberships that nobody has, and nobody had, in 16 hex digits. 0 means nobody.
+pub(super) fn random_number() -> String {
+    format!("{:016x}", rand::random_range(FORMER_NUMBER + 1..=u64::MAX))
+}
+
+fn read_number(digits: &str) -> Option<u64> {
+    let is_hex = digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    u64::from_str_radix(digits, 16).ok().filter(|number| is_hex && *number != 0)
+}
+
+const CHECKED: &str = "it was checked when it was read";
+
 /// A group that a node has since its directory was created.
 fn first_group(index: u16, lane: u16, starts: u64) -> GroupEntry {
     GroupEntry {
@@ -327,6 +352,7 @@ fn first_group(index: u16, lane: u16, starts: u64) -> GroupEntry {
         state: GroupState::Creating,
         founder: true,
         starts,
+        replica: None,
         why: None,
     }
 }
@@ -335,6 +361,12 @@ fn first_group(index: u16, lane: u16, starts: u64) -> GroupEntry {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_zero(count: &u16) -> bool {
     *count == 0
+}
+
+/// For serde, which lends what it asks about.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// Compares the last line with what is before it.
@@ -349,7 +381,7 @@ fn check_sum(text: &str) -> Result<(), String> {
     }
 }
 
-fn random_id() -> String {
+pub(super) fn random_id() -> String {
     let bytes: [u8; 20] = rand::random();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

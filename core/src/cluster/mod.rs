@@ -10,6 +10,8 @@
 )]
 pub mod map;
 pub mod members;
+#[cfg(test)]
+mod members_tests;
 #[cfg_attr(
     not(any(test, feature = "internals")),
     allow(dead_code, reason = "groups get more replicas, and nothing moves yet")

@@ -53,6 +53,8 @@ pub struct LocalGroup {
     pub lane: u16,
     /// True once it is part of its group.
     pub is_live: bool,
+    /// The number of the replica in votes and memberships.
+    pub replica: NodeId,
 }
 
 /// The reason that a slot is not served here. Its `Display` is the error reply.
@@ -134,16 +136,25 @@ impl InCluster {
     /// one on another node which answers, and may know better: the home if it does. `None` where the node itself is to be asked,
     /// whose replica knows of no leader or is the only one.
     pub fn leader_of(&self, group: &Group) -> Option<NodeId> {
-        if let Some(leader) = self.leaders.get(&group.number) {
-            return *leader;
+        let is_known = |node: NodeId| self.map.as_deref().is_none_or(|map| map.node(node).is_some());
+        match self.leaders.get(&group.number) {
+            Some(Some(leader)) if is_known(*leader) => return Some(*leader),
+            // One that has to go hears of nobody any more.
+            Some(_) if group.replicas.contains(&self.myself) => return None,
+            _ => {}
         }
-        let is_here = self.local.contains_key(&group.number);
+        let is_here = self.has_place(group);
         if let Some(hint) = self.hints.get(&group.number).filter(|hint| !is_here && !self.silent.contains(hint)) {
             return Some(*hint);
         }
         let replicas = [group.home].into_iter().chain(group.replicas.iter().copied());
         let answers = |replica: &NodeId| *replica != self.myself && !self.silent.contains(replica);
         replicas.into_iter().find(answers).or((!is_here).then_some(group.home))
+    }
+
+    /// Returns whether this node has a replica of `group`, and is to keep it.
+    pub fn has_place(&self, group: &Group) -> bool {
+        self.local.contains_key(&group.number) && group.replicas.contains(&self.myself)
     }
 
     /// The reason that `slot`, which no shard of this node has, is not served here.
@@ -221,7 +232,7 @@ mod tests {
     }
 
     fn cluster(map: Option<Map>, local: &[(u64, u16)]) -> InCluster {
-        let group = |shard: u16| LocalGroup { shard: ShardId(shard), lane: shard, is_live: true };
+        let group = |shard: u16| LocalGroup { shard: ShardId(shard), lane: shard, is_live: true, replica: number(1) };
         let local = local.iter().map(|&(number, shard)| (GroupNumber(number), group(shard))).collect();
         InCluster {
             id: ClusterId([7; 20]),

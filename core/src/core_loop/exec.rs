@@ -243,13 +243,17 @@ impl Core {
                 self.send_parts(connection, place, first, command.id, parts);
                 coordinator
             }
-            Outcome::GiveUp(_) | Outcome::Meet(_) if !self.server.orders.reserve() => {
+            Outcome::GiveUp(_) | Outcome::LeaveCluster | Outcome::Meet(_) if !self.server.orders.reserve() => {
                 let mut busy = Vec::new();
                 Reply::new(&mut busy, exec.protocol()).error_display(KEEPER_IS_BUSY);
                 exec.say(&busy);
                 return false;
             }
-            Outcome::GiveUp(_) | Outcome::Change(_) | Outcome::ChangeForNode(_) | Outcome::Meet(_) => {
+            Outcome::GiveUp(_)
+            | Outcome::LeaveCluster
+            | Outcome::Change(_)
+            | Outcome::ChangeForNode(_)
+            | Outcome::Meet(_) => {
                 connection.count_parts(place, 1);
                 let ticket = self.ticket(connection, place, first as u32);
                 self.order_change(ticket, outcome);

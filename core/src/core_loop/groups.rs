@@ -69,6 +69,12 @@ impl Groups {
         self.opened.borrow_mut().push(shard);
     }
 
+    /// Notes that a shard is being opened: a mark that it is to leave was one of another shard that had the number before. One that
+    /// comes while it is opened stays, and the shard leaves as soon as it is there.
+    pub fn come(&self, shard: ShardId) {
+        self.leaving.borrow_mut().remove(&shard);
+    }
+
     /// Has the core let a shard go that the node gives up, once nobody waits for anything of it.
     pub fn leave(&self, shard: ShardId) {
         self.leaving.borrow_mut().insert(shard);
@@ -84,9 +90,11 @@ impl Groups {
         self.by_number.borrow_mut().retain(|_, (of, _)| *of != shard);
     }
 
-    /// The group with this number, if this core has it.
+    /// The group with this number, if this core has it. One that is to leave tells nobody anything any more.
     pub fn find(&self, number: GroupNumber) -> Option<Group> {
-        self.by_number.borrow().get(&number).map(|(_, group)| group.clone())
+        let by_number = self.by_number.borrow();
+        let (shard, group) = by_number.get(&number)?;
+        (!self.leaving.borrow().contains(shard)).then(|| group.clone())
     }
 
     /// Has the core refuse changes of the map from now on, and call `then` once none is under way.
@@ -125,8 +133,6 @@ impl Core {
             if self.shards.len() <= id.index() {
                 self.shards.resize_with(id.index() + 1, || None);
             }
-            // Of another one that had the number before.
-            self.groups.leaving.borrow_mut().remove(&id);
             shard.publish_counts();
             self.leads.extend(shard.tell_leadership());
             self.shards[id.index()] = Some(shard);
@@ -151,7 +157,7 @@ impl Core {
             }
         }
         if self.groups.meta_leaves.get()
-            && let Some(meta) = self.meta.take_if(|meta| !meta.has_changes())
+            && let Some(meta) = self.meta.take_if(|meta| !meta.has_changes() && !meta.is_needed())
         {
             self.groups.meta_leaves.set(false);
             self.groups.meta_is_closed.set(false);
@@ -187,6 +193,7 @@ impl Core {
         }
         if let Some(shard) = self.shards[index].take() {
             self.groups.leaving.borrow_mut().remove(&id);
+            self.members.forget_for_good(id);
             (self.groups.let_go)(shard);
         }
         count + 1

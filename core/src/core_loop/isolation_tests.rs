@@ -1,8 +1,10 @@
 //! Shards that take no more, on a core with others and with clients: who is held up, and who is not.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -292,5 +294,30 @@ fn a_core_sends_nothing_that_the_shard_of_another_core_does_not_take_and_goes_on
         until("the write is sent", &mut core, &mut clients, |core, _| core.pending.len() == 2).await;
         assert_eq!(sent(&server), [Mode::Write]);
         assert!(core.clients.stalled.is_empty() && clients[WRITER].received.is_empty());
+    });
+}
+
+#[test]
+fn a_shard_that_is_to_leave_while_it_is_opened_leaves_once_it_is_there() {
+    with_shards(2, 1, log_options(), |server, mut shards| async move {
+        let left = Rc::new(Cell::new(0));
+        let counting = left.clone();
+        let groups = Groups::new(Vec::new(), move |_| counting.set(counting.get() + 1));
+        let ring = Ring::new(&RingOptions::default()).unwrap();
+        let readers = Background::start("test", 1, 8).unwrap();
+        let mut core = Core::new(SELF, server.clone(), ring, groups.clone(), readers, SyncPlacement::of(None));
+        let (second, first) = (shards.pop().unwrap(), shards.pop().unwrap());
+        // The mark of another shard that had the number before is none of this one.
+        groups.leave(first.id());
+        groups.come(first.id());
+        groups.add(first);
+        core.seat_opened();
+        groups.come(second.id());
+        groups.leave(second.id());
+        turn(&mut core, &mut []).await;
+        groups.add(second);
+        core.seat_opened();
+        until("it has left", &mut core, &mut [], |core, _| left.get() == 1 && core.shards[1].is_none()).await;
+        assert!(core.shards[0].is_some());
     });
 }

@@ -106,7 +106,8 @@ fn reply_group((number, shard): (GroupNumber, ShardId), group: &Group, map: Opti
         reply.bulk(value);
     };
     text("role", role_name(status.role));
-    text("leader", &leader.map_or_else(String::new, |leader| name_of(map, leader)));
+    let host = |number: NodeId| members.get(number).map_or(number, Member::host);
+    text("leader", &leader.map_or_else(String::new, |leader| name_of(map, host(leader))));
     let index = |index: Option<u64>| index.map_or(-1, |index| index as i64);
     for (name, value) in [
         ("group", number.0 as i64),
@@ -125,12 +126,15 @@ fn reply_group((number, shard): (GroupNumber, ShardId), group: &Group, map: Opti
     }
     reply.bulk("members");
     reply.array(members.members.len());
-    for Member { node, standing, progress, .. } in members.members {
+    for member in &members.members {
+        let (standing, progress) = (member.standing, member.progress);
         let matching = progress.map(|progress| index(progress.matching));
         let silent_ms = progress.and_then(|progress| progress.silent).map_or(-1, |silent| silent.as_millis() as i64);
-        reply.map(5);
+        reply.map(6);
         reply.bulk("node");
-        reply.bulk(name_of(map, node));
+        reply.bulk(name_of(map, member.host()));
+        reply.bulk("replica");
+        reply.bulk_display(member.node);
         reply.bulk("standing");
         reply.bulk(standing_name(standing));
         for (name, value) in [

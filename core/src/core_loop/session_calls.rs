@@ -62,10 +62,14 @@ impl Core {
                 connection.barrier = true;
                 return self.coordinate(connection, asked, coordinator, parts);
             }
-            Outcome::GiveUp(_) | Outcome::Meet(_) if !self.server.orders.reserve() => {
+            Outcome::GiveUp(_) | Outcome::LeaveCluster | Outcome::Meet(_) if !self.server.orders.reserve() => {
                 return self.fail(connection, asked, &KEEPER_IS_BUSY);
             }
-            Outcome::GiveUp(_) | Outcome::Change(_) | Outcome::ChangeForNode(_) | Outcome::Meet(_) => {
+            Outcome::GiveUp(_)
+            | Outcome::LeaveCluster
+            | Outcome::Change(_)
+            | Outcome::ChangeForNode(_)
+            | Outcome::Meet(_) => {
                 let place = connection.open_place(Expects::Word, false, !wanted);
                 let ticket = self.ticket(connection, place, 0);
                 // What comes behind it sees what came of it.
@@ -106,6 +110,7 @@ impl Core {
         let asker = Asker { core: self.id, ticket };
         let message = match outcome {
             Outcome::GiveUp(refusal) => return self.server.orders.give(Order::GiveUp(asker, refusal)),
+            Outcome::LeaveCluster => return self.server.orders.give(Order::Reset(asker)),
             Outcome::Meet(address) => return self.server.orders.give(Order::Meet(asker, address)),
             Outcome::Change(change) => Message::Change(ticket, change),
             Outcome::ChangeForNode(change) => Message::ChangeForNode(ticket, change),

@@ -127,12 +127,13 @@ impl Core {
     /// Hands snapshots that have come to their groups; returns how many there were.
     fn take_snapshots(&self) -> usize {
         let mut count = 0;
-        while let Some(ArrivedSnapshot { group, snapshot, answer }) =
+        while let Some(ArrivedSnapshot { group, replica, snapshot, answer }) =
             self.server.arrived_snapshots[self.id.index()].pop()
         {
             count += 1;
-            // Without a group the answer is dropped, and says so.
-            let Some(group) = self.groups.find(group) else { continue };
+            // Without a group the answer is dropped, and says so. One that was made anew meanwhile has not asked for it.
+            let group = self.groups.find(group).filter(|group| group.node() == replica);
+            let Some(group) = group else { continue };
             let installing = async move {
                 let unused = |error: Error| Unable::new(UnableReason::Damaged, error.to_string());
                 answer.send(group.receive_snapshot(snapshot).await.map_err(unused));

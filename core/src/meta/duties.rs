@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use basalt_raft::NodeId;
 
 use crate::cluster::LocalGroup;
-use crate::cluster::map::{Change, ClusterId, FormerGroup, GroupNumber, Map, Newcomer};
+use crate::cluster::map::{Change, ClusterId, FormerGroup, Group, GroupNumber, Map, Newcomer};
 use crate::limits::map::REPLICATION_FACTOR;
 
 /// This node, as it presents itself.
@@ -51,6 +51,12 @@ pub(super) fn due(map: &Map, own: &OwnNode, local: &BTreeMap<GroupNumber, LocalG
     if !groups.is_empty() {
         return Some(Change::NoteLive { groups });
     }
+    // A replica that is being given up is here until its files are gone.
+    let is_gone = |group: &&Group| group.leaving.contains(&own.number()) && !local.contains_key(&group.number);
+    let groups: Vec<GroupNumber> = map.groups().iter().filter(is_gone).map(|group| group.number).collect();
+    if !groups.is_empty() {
+        return Some(Change::NoteGone { node: own.number(), groups });
+    }
     // Not before every slot has an owner: until then slots may be given up again, and nodes join.
     if !known.claimed.is_empty() && map.is_covered() {
         return Some(Change::FoundGroups { node: own.number(), count: own.groups_wanted });
@@ -61,8 +67,8 @@ pub(super) fn due(map: &Map, own: &OwnNode, local: &BTreeMap<GroupNumber, LocalG
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::map::testing::{apply, newcomer, number, range, slots};
-    use crate::cluster::map::{Outcome, SlotSet};
+    use crate::cluster::map::testing::{apply, found_live, newcomer, number, range, slots, with_nodes};
+    use crate::cluster::map::{GroupPlacement, Outcome, SlotSet};
     use crate::ids::ShardId;
 
     fn own(groups_wanted: u16) -> OwnNode {
@@ -76,7 +82,7 @@ mod tests {
     }
 
     fn local(groups: &[(u64, bool)]) -> BTreeMap<GroupNumber, LocalGroup> {
-        let of = |is_live| LocalGroup { shard: ShardId(0), lane: 0, is_live };
+        let of = |is_live| LocalGroup { shard: ShardId(0), lane: 0, is_live, replica: number(1) };
         groups.iter().map(|&(number, is_live)| (GroupNumber(number), of(is_live))).collect()
     }
 
@@ -107,6 +113,26 @@ mod tests {
         apply(&mut map, founding);
         assert!(map.groups()[0].is_live && map.is_covered());
         assert_eq!(due(&map, &own, &local(&[(1, true)])), None);
+    }
+
+    #[test]
+    fn a_node_says_when_a_replica_is_gone_and_not_before() {
+        let (own, mut map) = (own(1), with_nodes(2));
+        apply(&mut map, Change::ClaimSlots { node: number(1), ranges: vec![range(0, 16383)] });
+        found_live(&mut map, 1, 2);
+        let place = |group, node| GroupPlacement {
+            group: GroupNumber(group),
+            home: number(node),
+            replicas: vec![number(node)],
+        };
+        apply(&mut map, Change::PlaceGroups { placements: vec![place(1, 2), place(2, 2)] });
+        assert_eq!(due(&map, &own, &local(&[(1, true), (2, true)])), None);
+        let gone = due(&map, &own, &local(&[(1, true)])).unwrap();
+        assert_eq!(gone, Change::NoteGone { node: number(1), groups: vec![GroupNumber(2)] });
+        apply(&mut map, gone);
+        assert_eq!(due(&map, &own, &local(&[(1, true)])), None);
+        apply(&mut map, Change::PlaceGroups { placements: vec![place(1, 1)] });
+        assert_eq!(due(&map, &own, &local(&[])), None, "it is to have it again");
     }
 
     #[test]

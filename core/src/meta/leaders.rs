@@ -16,7 +16,7 @@ use crate::limits;
 use crate::node::Server;
 use crate::peers::Peers;
 
-/// Asks who leads the groups that this node does not have.
+/// Asks who leads the groups that this node does not have, or is to have no more.
 pub(super) struct Leaders {
     links: Option<Peers>,
     server: Arc<Server>,
@@ -38,7 +38,8 @@ impl Leaders {
     /// Asks where it is time to, and puts in force what was answered.
     pub(super) fn turn(&mut self, map: &Map, cluster: &InCluster) {
         let Some(links) = &self.links else { return };
-        let is_far = |group: &&Group| group.is_live && !cluster.local.contains_key(&group.number);
+        let knows = |group: &Group| matches!(cluster.leaders.get(&group.number), Some(Some(_)));
+        let is_far = |group: &&Group| group.is_live && !cluster.has_place(group) && !knows(group);
         self.asked.borrow_mut().retain(|number, _| map.group(*number).is_some_and(|group| is_far(&group)));
         let now = Instant::now();
         for group in map.groups().iter().filter(is_far) {
@@ -66,7 +67,9 @@ impl Leaders {
             glommio::spawn_local(asking).detach();
         }
         let asked = self.asked.borrow();
-        let hints = asked.iter().filter_map(|(number, asked)| Some((*number, asked.leader?))).collect();
+        // It may be the number of a replica whose place was not known where that was asked.
+        let hint = |asked: &Asked| asked.leader.filter(|leader| map.node(*leader).is_some());
+        let hints = asked.iter().filter_map(|(number, asked)| Some((*number, hint(asked)?))).collect();
         self.server.routes.set_hints(hints);
     }
 }

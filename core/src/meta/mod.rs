@@ -9,40 +9,44 @@
 
 mod asking;
 mod duties;
+mod forwarding;
 mod leaders;
+mod leaving;
 mod lookout;
 mod machine;
+mod proving;
+mod steps;
 
 pub use asking::{AskError, ask};
 pub use duties::OwnNode;
+pub use forwarding::read_forwarded;
 pub use machine::read_map;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
-use basalt_net::resp::{Protocol, Reply, value};
-use basalt_raft::{Error, Fault, Group, GroupHooks, GroupOptions, NodeId, Outcome, ProposeError};
+use basalt_net::resp::{Protocol, Reply};
+use basalt_raft::{Error, Fault, Group, GroupHooks, GroupOptions, Member, Outcome, ProposeError};
 use basalt_storage::Store;
 use basalt_storage::log::RaftLog;
 use bytes::Bytes;
-use crossbeam_queue::SegQueue;
 
 use crate::cluster::map::{Change, Map};
-use crate::cluster::members::{self, Step};
-use crate::cluster::placement;
+use crate::cluster::members::{HandOvers, Lost, Untold};
 use crate::ids::CoreId;
 use crate::limits;
-use crate::limits::map::META_VOTERS_MAX;
 use crate::node::{Asker, Background, GroupState, Order, Server, ShardStats};
-use crate::peers::Ties;
+use crate::peers::{Peers, Ties};
 
+use forwarding::Forwarding;
 use leaders::Leaders;
+use leaving::Leaving;
 use lookout::Lookout;
 use machine::MetaMachine;
+use proving::Proving;
 
 /// The files of the group, opened for its core.
 pub struct OpenMeta {
@@ -95,6 +99,16 @@ pub struct Meta {
     forwarding: Forwarding,
     lookout: Lookout,
     leaders: Leaders,
+    leaving: Leaving,
+    proving: Proving,
+    links: Option<Peers>,
+    /// Members whose nodes have others in their place.
+    lost: Lost,
+    /// Nodes that have told no number of a member.
+    untold: Untold,
+    handed_over: HandOvers,
+    /// The time before which no step is tried after one that has failed, and the pause that led to it.
+    failed_step: Rc<Cell<Option<(Instant, Duration)>>>,
     looked_for_leaders: Instant,
     /// Set while a step towards other members is under way.
     is_stepping: Rc<Cell<bool>>,
@@ -110,22 +124,6 @@ pub struct Meta {
 
 /// The reply to a change of a map that the node is about to give up.
 pub const LEAVING: &[u8] = b"-LOADING the node is joining another cluster\r\n";
-
-/// The answer of another node.
-type Answer = Result<Vec<u8>, AskError>;
-
-/// Changes on their way to the node that leads the group.
-struct Forwarding {
-    askers: Background,
-    /// Changes that are to be sent, since when they wait, and when they were sent last.
-    waiting: Vec<(Change, Waits, Instant, Instant)>,
-    /// Changes that were sent, by their numbers, and since when they wait.
-    sent: BTreeMap<u64, (Change, Waits, Instant)>,
-    /// Answers that have come, by the numbers: no more than were sent, so that `META_CHANGES_MAX` bounds them.
-    answers: Arc<SegQueue<(u64, Answer)>>,
-    /// Answers whose map this node does not have yet, with its epoch, and since when they wait.
-    early: Vec<(u64, Waits, Vec<u8>, Instant)>,
-}
 
 impl Meta {
     /// Opens the group and waits until it can take changes; then the map is in force.
@@ -163,6 +161,15 @@ impl Meta {
             seen.filter(|seen| seen.epoch() > map_epoch(&machine)).map_or_else(|| machine.borrow().map(), Arc::new);
         server.routes.set_old_map(newest);
         let links = ties.links.clone();
+        // Before it hears of a leader: that may be a node that is forgotten, and has the lead still.
+        let (of_group, on_open) = (server.clone(), ties.on_open);
+        let on_open = move |group: &Group| {
+            note_hosts(group, &of_group);
+            if let Some(on_open) = on_open {
+                on_open(group);
+            }
+        };
+        let ties = Ties { on_open: Some(Box::new(on_open)), ..ties };
         let group = ties.open(options, hooks, log, machine.clone(), true).await?;
         machine.borrow_mut().publish_to(server.clone());
         Ok(Meta {
@@ -174,15 +181,16 @@ impl Meta {
             own,
             looked_at: None,
             said: None,
-            forwarding: Forwarding {
-                askers,
-                waiting: Vec::new(),
-                sent: BTreeMap::new(),
-                answers: Arc::default(),
-                early: Vec::new(),
-            },
+            forwarding: Forwarding::new(askers),
             lookout: Lookout::new(links.clone(), server.clone()),
-            leaders: Leaders::new(links, server.clone()),
+            leaders: Leaders::new(links.clone(), server.clone()),
+            leaving: Leaving::new(links.clone(), server.clone()),
+            proving: Proving::new(links.clone(), server.clone()),
+            links,
+            lost: Lost::default(),
+            untold: Untold::default(),
+            handed_over: HandOvers::default(),
+            failed_step: Rc::default(),
             looked_for_leaders: Instant::now(),
             is_stepping: Rc::default(),
             looked_at_members: Instant::now(),
@@ -216,7 +224,19 @@ impl Meta {
                     .to_owned());
             }
         }
-        self.propose(change, Waits::Node(asker))
+        if let Change::Forget { node } = change
+            && self.machine.borrow().map().node(*node).is_none()
+        {
+            let members = self.group.members();
+            // The answer to a node that has been forgotten is that it may give its map up.
+            if members.is_changing || members.members.iter().any(|member| member.host() == *node) {
+                return Err("-CLUSTERDOWN the node votes on the map still, try again\r\n".to_owned());
+            }
+        }
+        match self.try_to_propose(change, Waits::Node(asker), false)? {
+            None => Ok(()),
+            Some(reply) => Err(reply),
+        }
     }
 
     /// Says whether nothing more is to be changed, since the node leaves its cluster.
@@ -230,17 +250,9 @@ impl Meta {
 
     fn propose_or_forward(&mut self, change: &Change, waits: Waits) -> Result<(), String> {
         self.check_open()?;
-        if self.group.is_leader() {
-            match self.group.propose(Bytes::from(change.encode()), self.next_number) {
-                Ok(()) => {
-                    self.asked.insert(self.next_number, waits);
-                    self.next_number += 1;
-                    return Ok(());
-                }
-                // It was never in the log, and is sent to whoever leads in a moment.
-                Err(refused) if is_passing(&refused.reason) => {}
-                Err(refused) => return Err(error_reply(&refused.reason)),
-            }
+        // What is not taken was never in the log, and is sent to whoever leads in a moment.
+        if self.group.is_leader() && self.try_to_propose(change, waits, false)?.is_none() {
+            return Ok(());
         }
         if self.forwarding.len() >= limits::META_CHANGES_MAX {
             return Err(error_reply(&ProposeError::Backlog));
@@ -248,98 +260,6 @@ impl Meta {
         let now = Instant::now();
         self.forwarding.waiting.push((change.clone(), waits, now, now - limits::ASK_AGAIN));
         Ok(())
-    }
-
-    /// Sends changes that wait to the leader, if there is one.
-    fn forward(&mut self) {
-        let now = Instant::now();
-        let due = |last: &Instant| now.saturating_duration_since(*last) >= limits::ASK_AGAIN;
-        let waiting = std::mem::take(&mut self.forwarding.waiting);
-        for (change, waits, since, last) in waiting {
-            let leads = self.group.is_leader() && due(&last);
-            if leads {
-                match self.group.propose(Bytes::from(change.encode()), self.next_number) {
-                    Ok(()) => {
-                        self.asked.insert(self.next_number, waits);
-                        self.next_number += 1;
-                        continue;
-                    }
-                    Err(refused) if is_passing(&refused.reason) => {}
-                    Err(refused) => {
-                        self.forwarding.early.push((0, waits, error_reply(&refused.reason).into_bytes(), now));
-                        continue;
-                    }
-                }
-            }
-            let last = if leads { now } else { last };
-            let leader = self.group.status().leader.and_then(|leader| self.address_of(leader));
-            let is_late = now.saturating_duration_since(since) > limits::ASK_AGAIN_MAX;
-            if is_late && !matches!(waits, Waits::KeeperSurely(_)) {
-                let reply = b"-CLUSTERDOWN no node leads the group that has the cluster's map, try again\r\n".to_vec();
-                self.forwarding.early.push((0, waits, reply, now));
-            } else if let Some(address) = leader.filter(|_| due(&last) && !self.group.is_leader()) {
-                let number = self.next_number;
-                self.next_number += 1;
-                self.send(number, address, &change);
-                self.forwarding.sent.insert(number, (change, waits, since));
-            } else {
-                self.forwarding.waiting.push((change, waits, since, last));
-            }
-        }
-    }
-
-    fn address_of(&self, node: NodeId) -> Option<SocketAddr> {
-        let map = self.machine.borrow().map();
-        let addresses = &map.node(node)?.addresses;
-        Some(SocketAddr::new(addresses.ip?, addresses.port))
-    }
-
-    fn send(&self, number: u64, address: SocketAddr, change: &Change) {
-        let (answers, server, bytes) = (self.forwarding.answers.clone(), self.server.clone(), change.encode());
-        let (cluster, begins_until) = (self.own.cluster_id.to_string(), Instant::now() + limits::ASK_ANSWER);
-        let job = move || {
-            // Another one may lead by now.
-            let answer = if Instant::now() > begins_until {
-                Err(AskError::NotAsked(address, "others were asked for too long".to_owned()))
-            } else {
-                let words: [&[u8]; 4] = [b"BASALT", b"CHANGE", cluster.as_bytes(), &bytes];
-                let user = server.settings.config().for_other_nodes();
-                ask(address, user, &words, limits::ASK_ANSWER, &|| server.stop.is_requested())
-            };
-            answers.push((number, answer));
-            server.mailboxes.bell(CoreId(0)).ring_urgently();
-        };
-        if self.forwarding.askers.submit(Box::new(job)).is_err() {
-            let text = "too many changes are on their way".to_owned();
-            self.forwarding.answers.push((number, Err(AskError::NotAsked(address, text))));
-        }
-    }
-
-    /// Takes what the leader has answered: the answer leaves once this node has the map that it is of.
-    fn take_forwarded(&mut self) {
-        while let Some((number, answer)) = self.forwarding.answers.pop() {
-            let Some((change, waits, since)) = self.forwarding.sent.remove(&number) else { continue };
-            let passes = |reply: &[u8]| reply.starts_with(b"-CLUSTERDOWN") || reply.starts_with(b"-LOADING");
-            let is_to_be_sent_again = match &answer {
-                Ok(reply) => passes(reply),
-                Err(AskError::NotAsked(..)) => true,
-                Err(AskError::NoAnswer(..)) => false,
-            };
-            if is_to_be_sent_again {
-                self.forwarding.waiting.push((change, waits, since, Instant::now()));
-                continue;
-            }
-            let early = match answer {
-                Err(error) => {
-                    (0, format!("-UNCERTAIN {error}: the change may have been made, or may be later\r\n").into_bytes())
-                }
-                Ok(reply) if reply.starts_with(b"-") => (0, reply),
-                Ok(reply) => read_forwarded(&reply).unwrap_or_else(|| {
-                    (0, b"-UNCERTAIN the node that leads gave an odd reply: the change may have been made\r\n".to_vec())
-                }),
-            };
-            self.forwarding.early.push((early.0, waits, early.1, Instant::now()));
-        }
     }
 
     /// Proposes a change that the keeper wants, for a client.
@@ -350,13 +270,35 @@ impl Meta {
         }
     }
 
-    fn propose(&mut self, change: &Change, waits: Waits) -> Result<(), String> {
-        let number = self.next_number;
+    /// Proposes a change if this node leads. One that forgets a node which may be needed is proven first to be none of that
+    /// (`is_proven`). The reply is given back if it was not taken and may be in a moment, by this node or another one.
+    ///
+    /// # Errors
+    /// The reply, if it is refused.
+    fn try_to_propose(&mut self, change: &Change, waits: Waits, is_proven: bool) -> Result<Option<String>, String> {
         self.check_open()?;
-        self.group.propose(Bytes::from(change.encode()), number).map_err(|refused| error_reply(&refused.reason))?;
-        self.next_number += 1;
-        self.asked.insert(number, waits);
-        Ok(())
+        if self.group.is_leader() {
+            match self.check_forget(change) {
+                Err(reply) if reply.starts_with("-CLUSTERDOWN") => return Ok(Some(reply)),
+                checked => checked?,
+            }
+            if !is_proven && let Change::ForgetWithReplicas { node } | Change::ForgetLost { node } = change {
+                let (map, routing) = (self.machine.borrow().map(), self.server.routes.now());
+                let Some(cluster) = routing.cluster.as_ref() else {
+                    return Err(String::from_utf8_lossy(LEAVING).into_owned());
+                };
+                return self.proving.begin(change, *node, (&map, cluster), waits).map(|()| None);
+            }
+        }
+        match self.group.propose(Bytes::from(change.encode()), self.next_number) {
+            Ok(()) => {
+                self.asked.insert(self.next_number, waits);
+                self.next_number += 1;
+                Ok(None)
+            }
+            Err(refused) if is_passing(&refused.reason) => Ok(Some(error_reply(&refused.reason))),
+            Err(refused) => Err(error_reply(&refused.reason)),
+        }
     }
 
     /// Takes what has come of changes, and sees to what the node owes the map. Returns the answers to clients.
@@ -374,6 +316,13 @@ impl Meta {
                 }
             };
             self.answer(waits, reply, is_decided, &mut answers);
+        }
+        for (change, waits, proven) in self.proving.take() {
+            // Whoever leads by now proves it again.
+            match proven.and_then(|()| self.try_to_propose(&change, waits, true)) {
+                Ok(None) => {}
+                Ok(Some(reply)) | Err(reply) => self.answer(waits, reply.into_bytes(), false, &mut answers),
+            }
         }
         self.take_forwarded();
         self.forward();
@@ -441,75 +390,12 @@ impl Meta {
             return;
         }
         self.looked_for_leaders = now;
+        note_hosts(&self.group, &self.server);
         let (map, routing) = (self.machine.borrow().map(), self.server.routes.now());
         if let Some(cluster) = routing.cluster.as_ref() {
             self.leaders.turn(&map, cluster);
+            self.leaving.turn(&map, cluster);
         }
-    }
-
-    /// On the leader: takes the next step that makes the group's members those of the map.
-    fn see_to_members(&mut self) {
-        let now = Instant::now();
-        let is_due = now.saturating_duration_since(self.looked_at_members) >= limits::ASK_AGAIN;
-        if !is_due || self.is_stepping.get() || !self.group.is_leader() {
-            return;
-        }
-        self.looked_at_members = now;
-        let map = self.machine.borrow().map();
-        let Some(step) = self.next_step(&map) else { return };
-        tracing::info!(?step, "the members of the group that has the map change");
-        self.is_stepping.set(true);
-        let (group, is_stepping, server) = (self.group.clone(), self.is_stepping.clone(), self.server.clone());
-        let stepping = async move {
-            if let Err(reason) = members::take(group, step).await {
-                tracing::info!(reason, "a step of the members is to be taken again");
-            }
-            is_stepping.set(false);
-            server.mailboxes.bell(CoreId(0)).ring_urgently();
-        };
-        glommio::spawn_local(stepping).detach();
-    }
-
-    /// The next step that makes the group's members the nodes of the map.
-    fn next_step(&self, map: &Map) -> Option<Step> {
-        let nodes: Vec<NodeId> = map.nodes().iter().map(|node| node.number).collect();
-        members::next_step(
-            &nodes,
-            members::voters_wanted(nodes.len(), META_VOTERS_MAX),
-            &self.group.members(),
-            self.own.newcomer.number,
-        )
-    }
-
-    /// On the leader: has groups with fewer replicas than they should have get more, once nodes have come and the map is at rest.
-    fn see_to_placement(&mut self) {
-        let (map, now) = (self.machine.borrow().map(), Instant::now());
-        if self.at_rest.0 != map.epoch() {
-            self.at_rest = (map.epoch(), now);
-        }
-        let version = self.server.routes.version();
-        let is_at_rest = now.saturating_duration_since(self.at_rest.1) >= limits::MAP_AT_REST;
-        if !is_at_rest || self.placed_at == Some(version) || self.is_closed || !self.group.is_leader() {
-            return;
-        }
-        self.placed_at = Some(version);
-        let routing = self.server.routes.now();
-        let Some(cluster) = routing.cluster.as_ref() else { return };
-        let placements = placement::grow(&map, &cluster.silent);
-        if placements.is_empty() {
-            return;
-        }
-        tracing::info!(groups = placements.len(), "groups get replicas on further nodes");
-        // Not by another leader: that one may know of more.
-        if let Err(reply) = self.propose(&Change::PlaceGroups { placements }, Waits::Placement) {
-            self.place_again(reply.trim_end());
-        }
-    }
-
-    fn place_again(&mut self, reply: &str) {
-        tracing::info!(reply, "replicas that could not be placed are tried again in a while");
-        self.placed_at = None;
-        self.at_rest.1 = Instant::now();
     }
 
     fn take_outcome(&self) -> Option<(u64, Outcome)> {
@@ -575,12 +461,17 @@ impl Meta {
         let sent = forwarding.sent.values().map(|(_, waits, _)| waits);
         let early = forwarding.early.iter().map(|(_, waits, ..)| waits);
         let is_somebody = |waits: &Waits| matches!(waits, Waits::Client(_) | Waits::Node(_) | Waits::Keeper(_));
-        !self.asked.is_empty() || waiting.chain(sent).chain(early).any(is_somebody)
+        !self.asked.is_empty() || self.proving.is_busy() || waiting.chain(sent).chain(early).any(is_somebody)
     }
 
     /// Returns whether a change is under way, whoever waits for it.
     pub fn has_changes(&self) -> bool {
-        !self.asked.is_empty() || self.forwarding.len() > 0
+        !self.asked.is_empty() || self.forwarding.len() > 0 || self.proving.is_busy()
+    }
+
+    /// Returns whether other nodes would have nobody who leads without this one: it leads, and has to give that up first.
+    pub fn is_needed(&self) -> bool {
+        self.group.is_leader() && !self.group.is_only_member()
     }
 
     /// Returns whether something is to be looked at again soon, though nothing happens.
@@ -605,7 +496,8 @@ impl Meta {
         if let Err(error) = self.close(true).await {
             tracing::warn!(%error, "the group that has the map is not closed in order");
         }
-        let Meta { group, machine, .. } = self;
+        let Meta { group, machine, server, .. } = self;
+        server.hosts.lock().unwrap_or_else(PoisonError::into_inner).remove(&None);
         let log = group.into_log();
         (log, Rc::into_inner(machine).map(|machine| machine.into_inner().into_store()))
     }
@@ -622,22 +514,14 @@ impl Meta {
     }
 }
 
-impl Forwarding {
-    fn len(&self) -> usize {
-        self.waiting.len() + self.sent.len() + self.early.len()
-    }
+/// Notes the nodes that have members of the map's group.
+fn note_hosts(group: &Group, server: &Server) {
+    let hosts = group.members().members.iter().map(Member::host).collect();
+    server.hosts.lock().unwrap_or_else(PoisonError::into_inner).insert(None, hosts);
 }
 
 fn map_epoch(machine: &Rc<RefCell<MetaMachine>>) -> u64 {
     machine.borrow().map().epoch()
-}
-
-/// Reads the answer of a leader to another node: the reply for the client, and the epoch of the map that it is of.
-pub fn read_forwarded(reply: &[u8]) -> Option<(u64, Vec<u8>)> {
-    let mut elements = value::split_elements(reply).ok()?;
-    let answer = value::read_bulk(elements.next()?)?.to_vec();
-    let epoch = u64::try_from(value::read_integer(elements.next()?)?).ok()?;
-    Some((epoch, answer))
 }
 
 /// Returns whether another try may find the group better.

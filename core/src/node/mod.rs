@@ -20,7 +20,7 @@ pub use shares::Shares;
 pub use stats::{CoreStats, Counter, Figure, Follower, GroupState, RateMeter, ShardStats, ShardTable};
 pub use stop::Stop;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -33,6 +33,7 @@ use crossbeam_queue::SegQueue;
 use crate::acl::Users;
 use crate::boot::OpenFiles;
 use crate::cluster::map::{Change, GroupNumber};
+use crate::cluster::members::LedGroup;
 use crate::cluster::texts::Peer;
 use crate::commands::{CommandError, ReplyBounds};
 use crate::config::Config;
@@ -86,6 +87,12 @@ pub struct Server {
     pub stop: Stop,
     /// The other nodes of the cluster, as the first core finds them.
     pub peers: Mutex<BTreeMap<NodeId, Peer>>,
+    /// The groups that cores of this node lead, by the core, as that sees their voters.
+    pub led: Mutex<BTreeMap<CoreId, BTreeMap<GroupNumber, LedGroup>>>,
+    /// The nodes that have members of groups, by the core that has these, as their members here know them; under no core those of
+    /// the map's group. Of others than that, only nodes that are forgotten: they are let in as long as they are members of
+    /// something, since their votes may be needed for them to have none any more.
+    pub hosts: Mutex<BTreeMap<Option<CoreId>, BTreeSet<NodeId>>>,
     /// Answers of other threads to clients, which the first core hands on: one for each order that the keeper has taken.
     pub late_answers: SegQueue<(Asker, Vec<u8>)>,
     /// Changes of the cluster's map that other threads want, for the core that has its group, and who waits for them: at most one,
@@ -108,6 +115,8 @@ pub type UnderWay = Box<dyn Fn() -> [Vec<Progress>; 2] + Send + Sync>;
 pub struct ArrivedSnapshot {
     /// The group.
     pub group: GroupNumber,
+    /// The number of the replica that it has come for. Another one of the group must not have it.
+    pub replica: NodeId,
     /// The snapshot, whole and checked.
     pub snapshot: ReceivedSnapshot,
     /// Takes what the group says to it.
@@ -125,6 +134,10 @@ pub enum Order {
     GiveUp(Asker, &'static str),
     /// The node is to become one of the cluster of the node that clients reach at this address.
     Meet(Asker, SocketAddr),
+    /// The replica of a group with this number is no member any more, as the group's leader has said to a question of this time.
+    ReplicaOut(GroupNumber, NodeId, Instant),
+    /// The node is to leave its cluster, and be one of its own again.
+    Reset(Asker),
     /// The map has taken that the node gives up its slots, or has not, in which case the client was told.
     GivenUp(bool),
 }

@@ -45,9 +45,11 @@ impl Orders {
     /// Notes that the keeper carries an order out from now on. What comes after is another one.
     pub fn begin(&self, order: &Order) {
         match order {
-            Order::Meet(..) | Order::GiveUp(..) => drop(self.of_clients.fetch_sub(1, Ordering::Relaxed)),
+            Order::Meet(..) | Order::GiveUp(..) | Order::Reset(_) => {
+                let _ = self.of_clients.fetch_sub(1, Ordering::Relaxed);
+            }
             Order::FollowMap => self.follows_map.store(false, Ordering::Release),
-            Order::Reopen(_) | Order::GivenUp(_) => {}
+            Order::Reopen(_) | Order::GivenUp(_) | Order::ReplicaOut(..) => {}
         }
     }
 }

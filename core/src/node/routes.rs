@@ -13,7 +13,9 @@ use crate::ids::ShardId;
 /// The word of a shard on who leads its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Leads {
-    /// This node, or none that is known.
+    /// This node.
+    Here,
+    /// Another node, or none that is known.
     Node(Option<NodeId>),
     /// It is not open, or not any more.
     NotOpen,
@@ -100,6 +102,7 @@ impl Routes {
         for (shard, leads) in leaders {
             let local = cluster.local.iter().find(|(_, group)| group.shard == *shard);
             match (local, leads) {
+                (Some((number, _)), Leads::Here) => drop(changed.insert(*number, Some(cluster.myself))),
                 (Some((number, _)), Leads::Node(leader)) => drop(changed.insert(*number, *leader)),
                 (Some((number, _)), Leads::NotOpen) => drop(changed.remove(number)),
                 (None, _) => {}

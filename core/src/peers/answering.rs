@@ -1,7 +1,9 @@
 //! Questions of peers, each answered by its group in a task of its own.
 
-use basalt_net::peer::{GroupNumber, HeartbeatAnswer, Message, NodeNumber, ReadIndexAnswer, Unable, UnableReason};
-use basalt_raft::{Error, Group};
+use basalt_net::peer::{
+    GroupNumber, HeartbeatAnswer, Message, NodeNumber, ReadIndexAnswer, Replica, ReplicaAnswer, Unable, UnableReason,
+};
+use basalt_raft::{Error, Group, NodeId};
 
 use super::Peers;
 use super::entry::{Answered, Asking};
@@ -19,8 +21,12 @@ pub(super) fn begin(peers: &Peers, asking: Asking) {
     };
     let unable = match place {
         Place::Here(group) => {
-            let peers = peers.clone();
-            let task = async move { give(&peers, answer(&group, number, message).await) };
+            if !is_meant(peers, &group, &message) {
+                let text = "the replica of the group here is another member than the one that is meant";
+                return give(peers, unable(UnableReason::NotHere, text));
+            }
+            let (peers, message) = (peers.clone(), message.without_member());
+            let task = async move { give(&peers, answer(&peers, &group, number, message).await) };
             glommio::spawn_local(task).detach();
             return;
         }
@@ -32,8 +38,14 @@ pub(super) fn begin(peers: &Peers, asking: Asking) {
     give(peers, Message::Unable(unable));
 }
 
+/// Returns whether the group's replica here is the member that a message is for. Another one that the node had before may have
+/// been in its place: whoever asks for that one knows of no other, and would take this one's answer for its.
+fn is_meant(peers: &Peers, group: &Group, message: &Message) -> bool {
+    message.recipient().is(NodeNumber(group.node().0), peers.0.surroundings.number())
+}
+
 /// The group's answer.
-async fn answer(group: &Group, number: GroupNumber, message: Message) -> Message {
+async fn answer(peers: &Peers, group: &Group, number: GroupNumber, message: Message) -> Message {
     let answer = match message {
         Message::AppendEntries(append) => {
             let answer = group.receive_append(translate::append_of(append)).await;
@@ -60,10 +72,27 @@ async fn answer(group: &Group, number: GroupNumber, message: Message) -> Message
         }
         Message::ReadIndex => match group.read_barrier().await {
             Ok(()) => Ok(Message::ReadIndexAnswer(ReadIndexAnswer::At(translate::to_id(group.applied())))),
-            Err(Error::NotLeader { leader }) => {
-                let leader = leader.filter(|_| !group.is_leader()).map(|leader| NodeNumber(leader.0));
+            Err(Error::NotLeader { .. }) => {
+                let leader = group.other_leader_host().filter(|_| !group.is_leader());
+                let leader = leader.map(|leader| NodeNumber(leader.0));
                 Ok(Message::ReadIndexAnswer(ReadIndexAnswer::NotLeader(leader)))
             }
+            Err(error) => Err(error),
+        },
+        Message::Replica(Replica { node, number: asked }) => {
+            let is_asked = asked != 0 && group.is_leader();
+            let is_out = is_asked && matches!(group.has_member(NodeId(asked)).await, Ok(false));
+            // Looked at last: whoever adds it again has a map that wants it.
+            let is_out = is_out && !peers.0.surroundings.may_have_place(number, node);
+            Ok(Message::ReplicaAnswer(ReplicaAnswer { number: group.node().0, is_out }))
+        }
+        // After the barrier: a leader that others have left knows of no quorum.
+        Message::GoesOn(without) => match group.read_barrier().await {
+            Ok(()) => {
+                let goes_on = group.is_leader() && peers.0.surroundings.goes_on_without(group, without);
+                Ok(Message::GoesOnAnswer(goes_on))
+            }
+            Err(Error::NotLeader { .. }) => Ok(Message::GoesOnAnswer(false)),
             Err(error) => Err(error),
         },
         message => return unable(UnableReason::Other, &format!("no group answers a {}", message.kind())),

@@ -40,14 +40,17 @@ impl Question {
     /// Bytes that it holds while it waits: those of its entries.
     pub(super) fn bytes(&self) -> usize {
         match &self.message {
-            Message::AppendEntries(append) => append.entries.iter().map(|record| record.body.len()).sum(),
+            Message::AppendEntries(append) | Message::AppendEntriesTo(_, append) => {
+                append.entries.iter().map(|record| record.body.len()).sum()
+            }
             _ => 0,
         }
     }
 
     /// The group that its frames have.
     pub(super) fn frame_group(&self) -> GroupNumber {
-        if matches!(self.message, Message::Heartbeats(_)) { GroupNumber::NONE } else { self.group }
+        let is_of_several = matches!(self.message, Message::Heartbeats(_) | Message::HeartbeatsTo(_));
+        if is_of_several { GroupNumber::NONE } else { self.group }
     }
 }
 
@@ -169,16 +172,16 @@ impl Dialed {
     }
 
     /// Takes a question to wait, or gives it back if too much waits already.
-    pub(super) fn wait(&mut self, question: Question) -> Result<(), Question> {
+    pub(super) fn wait(&mut self, question: Question) -> Option<Question> {
         if self.waiting.len() >= limits::WAITING_MAX || self.waiting_bytes >= limits::WAITING_BYTES_MAX {
             self.forget_unwanted();
         }
         if self.waiting.len() >= limits::WAITING_MAX || self.waiting_bytes >= limits::WAITING_BYTES_MAX {
-            return Err(question);
+            return Some(question);
         }
         self.waiting_bytes += question.bytes();
         self.waiting.push(question);
-        Ok(())
+        None
     }
 
     /// Forgets questions whose answers nobody waits for any more.
@@ -209,13 +212,13 @@ mod tests {
             let last = loop {
                 let (question, answered) = question(bytes);
                 match dialed.wait(question) {
-                    Ok(()) => answers.push(answered),
-                    Err(question) => break question,
+                    None => answers.push(answered),
+                    Some(question) => break question,
                 }
             };
             assert_eq!(answers.len(), most);
             answers.truncate(most / 2);
-            assert!(dialed.wait(last).is_ok());
+            assert!(dialed.wait(last).is_none());
             assert_eq!(dialed.waiting.len(), most / 2 + 1);
             answers.clear();
             // The last one's asker is gone as well.

@@ -113,6 +113,12 @@ impl Links {
                     self.asks(entry, Asking { connection, group, request, message }, askings);
                 }
             }
+            Message::HeartbeatsTo(heartbeats) => {
+                for (to, heartbeat) in heartbeats {
+                    let (group, message) = (heartbeat.group, Message::HeartbeatsTo(vec![(to, heartbeat)]));
+                    self.asks(entry, Asking { connection, group, request, message }, askings);
+                }
+            }
             message if is_question(kind) => {
                 self.asks(entry, Asking { connection, group, request, message }, askings);
             }
@@ -150,6 +156,17 @@ impl Links {
 fn is_question(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::AppendEntries | Kind::Vote | Kind::PreVote | Kind::TransferLeader | Kind::Heartbeats | Kind::ReadIndex
+        Kind::AppendEntries
+            | Kind::AppendEntriesTo
+            | Kind::Vote
+            | Kind::VoteTo
+            | Kind::PreVote
+            | Kind::PreVoteTo
+            | Kind::TransferLeader
+            | Kind::Heartbeats
+            | Kind::HeartbeatsTo
+            | Kind::ReadIndex
+            | Kind::Replica
+            | Kind::GoesOn
     )
 }

@@ -40,10 +40,13 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Instant;
 
-use basalt_net::peer::{GroupNumber, Kind, Lane, Message, NodeNumber, ReadIndexAnswer, UnableReason};
+use basalt_net::peer::{
+    GroupNumber, Kind, Lane, Message, NodeNumber, ReadIndexAnswer, Replica, ReplicaAnswer, UnableReason,
+};
 use basalt_net::ring::{Event, Ring};
 use basalt_raft::{Answering, NodeId, Peer, SentSnapshot, Transport, Unreached, VoteParts};
 use futures_channel::oneshot;
+use futures_util::future::Either;
 
 use crate::ids::CoreId;
 use crate::limits::GROUP_NUMBER_MAX;
@@ -241,6 +244,46 @@ impl Peers {
             Ok(Message::ReadIndexAnswer(ReadIndexAnswer::At(_))) => Some(node),
             Ok(Message::ReadIndexAnswer(ReadIndexAnswer::NotLeader(leader))) => leader,
             _ => None,
+        }
+    }
+
+    /// Asks a node for the number that its replica of a group has in votes and memberships.
+    ///
+    /// # Errors
+    /// The reason that it has not told: it has none that is open, or does not answer.
+    pub async fn number_of_replica(self, group: GroupNumber, node: NodeNumber) -> Result<u64, Unreached> {
+        let own = self.0.surroundings.own().node;
+        Ok(self.ask_of_replica(group, node, Replica { node: own, number: 0 }).await?.number)
+    }
+
+    /// Asks a node if this one's replica `number` of a group is a member no more, and not to be one again. False is not certain.
+    pub async fn is_replica_out(&self, group: GroupNumber, node: NodeNumber, number: u64) -> bool {
+        let own = self.0.surroundings.own().node;
+        self.clone().ask_of_replica(group, node, Replica { node: own, number }).await.is_ok_and(|answer| answer.is_out)
+    }
+
+    /// Asks a node if it leads the group, and if that goes on without another node, which its leader does not hear. False is not
+    /// certain, as by one that does not know the question.
+    pub async fn goes_on_without(self, group: GroupNumber, node: NodeNumber, without: NodeNumber) -> bool {
+        let answer = self.ask((node, group, Lane::Votes), Message::GoesOn(without), Kind::GoesOnAnswer).await;
+        matches!(answer, Ok(Message::GoesOnAnswer(true)))
+    }
+
+    async fn ask_of_replica(
+        self,
+        group: GroupNumber,
+        node: NodeNumber,
+        question: Replica,
+    ) -> Result<ReplicaAnswer, Unreached> {
+        let asking = self.ask((node, group, Lane::Votes), Message::Replica(question), Kind::ReplicaAnswer);
+        // One that is not answered is asked anew, and late answers are nobody's.
+        let asking = std::pin::pin!(asking);
+        let silence = std::pin::pin!(glommio::timer::sleep(limits::REPLICA_ANSWER));
+        match futures_util::future::select(asking, silence).await {
+            Either::Left((Ok(Message::ReplicaAnswer(answer)), _)) => Ok(answer),
+            Either::Left((Ok(_), _)) => Err(Unreached::Lost(format!("node {node} answers something else"))),
+            Either::Left((Err(error), _)) => Err(error),
+            Either::Right(_) => Err(Unreached::Lost(format!("node {node} does not answer"))),
         }
     }
 

@@ -29,7 +29,7 @@ impl Links {
             let text = format!("node {} could not be reached a moment ago: {}", way.node, dialed.last_end);
             return unreachable(question, &mut self.figures, text);
         }
-        if let Err(question) = dialed.wait(question) {
+        if let Some(question) = dialed.wait(question) {
             let text = format!("too much waits for the connection to node {}", way.node);
             return unreachable(question, &mut self.figures, text);
         }
@@ -83,6 +83,8 @@ impl Links {
     fn not_queued(&mut self, id: ConnId, error: &PushError) {
         match error {
             PushError::Full { .. } => self.cut_off.push((id, error.to_string())),
+            // Who asks is told each time, and asks again for as long as the peer is of that version.
+            error @ PushError::UnknownKind { .. } => tracing::debug!(%error, "a peer does not understand a message"),
             // Nothing is wrong with the connection.
             error => tracing::warn!(%error, "a message to a peer cannot be sent"),
         }

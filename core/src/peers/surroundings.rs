@@ -27,6 +27,9 @@ pub trait Surroundings {
     /// [`Peers::forget_all`](super::Peers::forget_all) is called.
     fn own(&self) -> Own;
 
+    /// This node's number; `None` while it belongs to no cluster.
+    fn number(&self) -> Option<NodeNumber>;
+
     /// The address at which a node's peers reach it; `None` for a node that is not known, or has told none.
     fn address(&self, node: NodeNumber) -> Option<SocketAddr>;
 
@@ -35,6 +38,12 @@ pub trait Surroundings {
 
     /// A node has proved who it is, with this incarnation, which is to be remembered.
     fn met(&self, node: NodeNumber, incarnation: u64);
+
+    /// Returns whether the map has a node among those of a group, or may: false is certain, as far as this node knows the map.
+    fn may_have_place(&self, group: GroupNumber, node: NodeNumber) -> bool;
+
+    /// Returns whether a group that is led here goes on without the voters of a node that its leader does not hear.
+    fn goes_on_without(&self, group: &Group, node: NodeNumber) -> bool;
 
     /// The place of a group.
     fn place(&self, group: GroupNumber) -> Place;

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use basalt_net::peer::{Acquaintance, Bounds, GroupNumber, NodeNumber, Own, Secret, Versions};
 use basalt_net::ring::{Ring, RingOptions};
 use basalt_net::socket;
-use basalt_raft::{Group, Unreached};
+use basalt_raft::{Group, NodeId, Unreached};
 
 use super::{Hooks, Peers, Place, Surroundings};
+use crate::cluster::members::LedGroup;
 use crate::ids::CoreId;
 use crate::mail::HandedPeer;
 
@@ -57,6 +58,8 @@ pub(crate) struct Known {
     pub(crate) acquaintances: RefCell<HashMap<u64, Acquaintance>>,
     pub(crate) places: RefCell<HashMap<u64, Told>>,
     pub(crate) met: RefCell<Vec<(u64, u64)>>,
+    /// Groups and nodes that the map does not have among theirs.
+    pub(crate) without_place: RefCell<Vec<(u64, u64)>>,
 }
 
 impl Known {
@@ -67,6 +70,7 @@ impl Known {
             acquaintances: RefCell::default(),
             places: RefCell::default(),
             met: RefCell::default(),
+            without_place: RefCell::default(),
         })
     }
 }
@@ -74,6 +78,10 @@ impl Known {
 impl Surroundings for Known {
     fn own(&self) -> Own {
         self.own.borrow().clone()
+    }
+
+    fn number(&self) -> Option<NodeNumber> {
+        Some(self.own.borrow().node)
     }
 
     fn address(&self, node: NodeNumber) -> Option<SocketAddr> {
@@ -86,6 +94,15 @@ impl Surroundings for Known {
 
     fn met(&self, node: NodeNumber, incarnation: u64) {
         self.met.borrow_mut().push((node.0, incarnation));
+    }
+
+    fn may_have_place(&self, group: GroupNumber, node: NodeNumber) -> bool {
+        !self.without_place.borrow().contains(&(group.0, node.0))
+    }
+
+    fn goes_on_without(&self, group: &Group, node: NodeNumber) -> bool {
+        let now = Instant::now();
+        LedGroup::of(&group.members(), group.node(), now).goes_on_without(NodeId(node.0), now)
     }
 
     fn place(&self, group: GroupNumber) -> Place {

@@ -102,6 +102,38 @@ fn a_question_finds_the_core_that_has_the_group_and_the_next_one_goes_there_at_o
 }
 
 #[test]
+fn a_member_with_a_number_of_its_own_is_named_and_a_link_that_cannot_say_it_carries_nothing_for_it() {
+    run(async {
+        let (mut asker, mut others) = two_nodes(1);
+        let other = &mut others[0];
+        other.known.places.borrow_mut().insert(GROUP, Told::Opening);
+        let own_number = |core: &TestCore| {
+            let to = Peer { node: NodeId(9), address: PeerAddress::on(NodeId(2), NodeId(9)) };
+            let vote = VoteParts { term: 3, node: NodeId(1), is_committed: false };
+            let question = VoteQuestion { vote, last: None, is_transfer: false };
+            core.peers.transport(GroupNumber(GROUP)).vote(&to, question)
+        };
+        let asked = own_number(&asker);
+        let text = unreachable(wait("an answer", &mut [&mut asker, other], asked).await);
+        assert!(text.contains("being opened"), "{text}");
+
+        // The same node with a program of the version before.
+        let now = std::time::Instant::now();
+        asker.peers.forget_all(&mut asker.ring, now);
+        other.known.own.borrow_mut().versions.newest = 1;
+        let before = other.peers.figures().messages_in;
+        let asked = own_number(&asker);
+        let text = unreachable(wait("an answer", &mut [&mut asker, other], asked).await);
+        assert!(text.contains("vote-to"), "{text}");
+        assert_eq!(other.peers.figures().messages_in, before);
+        let asked = ask(&asker);
+        let text = unreachable(wait("an answer", &mut [&mut asker, other], asked).await);
+        assert!(text.contains("being opened"), "who has its node's number is asked as ever: {text}");
+        assert_eq!(asker.peers.figures().dialed_open, 1);
+    });
+}
+
+#[test]
 fn an_identity_that_is_wrong_is_refused_by_name() {
     type Change = fn(&mut Own);
     let wrong: [(&str, Change); 6] = [

@@ -20,7 +20,8 @@ impl GroupTransport {
         GroupTransport { peers, group }
     }
 
-    /// Asks `to`, and takes of the answer what `read` finds in it. A link lets only answers of the right kind through.
+    /// Asks `to`, and no other member that its node may have now. Takes of the answer what `read` finds in it: a link lets only
+    /// answers of the right kind through.
     fn ask<T: 'static>(
         &self,
         to: &Peer,
@@ -29,7 +30,8 @@ impl GroupTransport {
         expects: Kind,
         read: impl Fn(Message) -> Option<T> + 'static,
     ) -> Answering<T> {
-        let node = NodeNumber(to.node.0);
+        let node = NodeNumber(to.host().0);
+        let message = if to.host() == to.node { message } else { message.for_member(NodeNumber(to.node.0)) };
         let asking = self.peers.clone().ask((node, self.group, lane), message, expects);
         Box::pin(async move {
             read(asking.await?).ok_or_else(|| Unreached::Lost(format!("node {node} answers something else")))

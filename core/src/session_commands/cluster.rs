@@ -13,6 +13,7 @@ use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
+use super::placing::Answering;
 use super::replication::Replicas;
 use crate::acl;
 use crate::cluster::map::{
@@ -93,7 +94,7 @@ fn shown(context: &SessionContext<'_>, write: impl FnOnce(&View<'_>)) -> Ran {
     Ok(Outcome::Done)
 }
 
-fn changed(change: Change) -> Ran {
+pub(super) fn changed(change: Change) -> Ran {
     Ok(Outcome::Change(Box::new(change)))
 }
 
@@ -204,13 +205,24 @@ pub(super) fn reset(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Re
     if args.len() > 3 || (args.len() == 3 && !is("hard") && !is("soft")) {
         return Err(CommandError::SYNTAX);
     }
-    Known::of(context)?;
+    let cluster = context.routing.cluster.as_ref().ok_or(CommandError::LOADING)?;
     if is("hard") {
         return Err(CommandError::text(
             "ERR a node keeps its id as long as its data directory: start it with another --dir instead of CLUSTER RESET HARD",
         ));
     }
-    give_up(context.server, GIVE_UP_WITH_KEYS[1])
+    let map = cluster.map.as_deref().or(cluster.old_map.as_deref()).filter(|map| map.is_founded());
+    let map = map.ok_or(CommandError::LOADING)?;
+    if map.nodes().iter().all(|node| node.number == cluster.myself) {
+        return give_up(context.server, GIVE_UP_WITH_KEYS[1]);
+    }
+    if !cluster.local.is_empty() {
+        return Err(CommandError::owned(format!(
+            "ERR the node has replicas of {} groups: empty it first with BASALT DRAIN",
+            cluster.local.len()
+        )));
+    }
+    Ok(Outcome::LeaveCluster)
 }
 
 /// Has the keeper give up all slots of the node. It closes the shards first and looks again; what is seen here only spares it that.
@@ -253,16 +265,20 @@ pub(super) fn save_config(context: &mut SessionContext<'_>, _: Args<'_>, reply: 
 pub(super) fn forget(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let known = Known::of(context)?;
     let node = forget_target(&known.map, known.cluster().myself, args[2])?;
-    let peers = context.server.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let myself = known.cluster().myself;
-    let answers = |node: &NodeId| *node == myself || peers.get(node).is_some_and(|peer| peer.health == Health::Up);
-    let is_left = |group: &&Group| group.replicas.contains(&node) && group.home != node;
-    for group in known.map.groups().iter().filter(is_left) {
-        // The others have to agree on it, and to go on without it.
-        let others = group.replicas.iter().filter(|replica| **replica != node && answers(replica)).count();
-        if others < group.replicas.len() / 2 + 1 {
-            let text =
-                format!("ERR too few other replicas of group {} answer: it would take no more writes", group.number);
+    if let (Some(node), Some(group)) =
+        (known.map.node(node), known.map.groups().iter().find(|group| group.home == node))
+    {
+        return Err(Refused::NodeInUse { name: node.name, group: group.number }.into());
+    }
+    if !Answering::of(context, &known).is_lost(node) {
+        // It may be needed by what it answers, which is not to be seen from here.
+        let is_needed = |group: &&Group| group.leaving.contains(&node) || group.replicas.contains(&node);
+        if let Some(group) = known.map.groups().iter().find(is_needed) {
+            let name = known.map.node(node).map_or_else(|| node.to_string(), |node| node.name.to_string());
+            let text = format!(
+                "ERR node {name} is not known to be lost, and has a replica of group {}: BASALT DRAIN empties it",
+                group.number
+            );
             return Err(CommandError::owned(text));
         }
     }

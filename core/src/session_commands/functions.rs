@@ -9,8 +9,8 @@ use basalt_net::resp::Reply;
 
 use super::outcome::Ran;
 use super::{
-    SessionContext, acl, client, cluster, command, command_docs, command_keys, config, connection, info, pubsub, raft,
-    replication, script, server, transactions,
+    SessionContext, acl, client, cluster, command, command_docs, command_keys, config, connection, info, placing,
+    pubsub, raft, replication, script, server, transactions,
 };
 use crate::commands::cluster::facts as of_cluster;
 use crate::commands::cluster::newer_facts as newer_of_cluster;
@@ -83,6 +83,11 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&own::BASALT_REOPEN, server::reopen),
     (&own::BASALT_CHANGE, cluster::change_for_node),
     (&own::BASALT_MAP, cluster::tell_map),
+    (&own::BASALT_MOVE, placing::move_replica),
+    (&own::BASALT_DRAIN, placing::drain),
+    (&own::BASALT_REBALANCE, placing::rebalance),
+    (&own::BASALT_REPLACE, placing::replace),
+    (&own::BASALT_MOVES, placing::moves),
     (&of_raft::RAFT_STATUS, raft::status),
     (&of_raft::RAFT_TRANSFER, raft::transfer),
     (&of_raft::RAFT_SNAPSHOT, raft::snapshot),

@@ -348,6 +348,11 @@ pub(super) fn error_stats(scene: &Scene<'_>, fields: &mut Fields) {
 
 pub(super) fn cluster(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("cluster_enabled", usize::from(scene.server.config.cluster_enabled));
+    if let Some(map) = scene.server.routes.map() {
+        let moving = map.groups().iter().filter(|group| !group.leaving.is_empty()).count();
+        fields.add("cluster_groups_moving", moving);
+        fields.add("cluster_nodes_draining", map.nodes().iter().filter(|node| node.is_draining).count());
+    }
     let Some(under_way) = scene.server.snapshots.get() else { return };
     for (way, snapshots) in ["sent", "received"].into_iter().zip(under_way()) {
         fields.add(format_args!("snapshots_being_{way}"), snapshots.len());

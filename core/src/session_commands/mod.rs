@@ -18,6 +18,7 @@ mod functions;
 mod info;
 mod info_sections;
 mod outcome;
+mod placing;
 mod process;
 mod pubsub;
 mod raft;

@@ -22,6 +22,8 @@ pub enum Outcome {
     Control(Control, Merge),
     /// The node gives up its slots if it has no keys; else it replies with this.
     GiveUp(&'static str),
+    /// The node leaves its cluster, and is one of its own again.
+    LeaveCluster,
     /// The cluster's map is changed; the reply says what came of it.
     Change(Box<Change>),
     /// The same for another node, which is told the epoch of the map besides.

@@ -1,10 +1,12 @@
 //! A client without a socket, for the tests of these commands.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use basalt_net::resp::Reply;
+use basalt_raft::NodeId;
 use basalt_storage::BlockCache;
 use crossbeam_queue::SegQueue;
 
@@ -12,7 +14,9 @@ use super::{Outcome, SessionContext, run};
 use crate::acl::{UserTable, Users};
 use crate::boot::{OpenFiles, StopRequest};
 use crate::clients::Session;
-use crate::cluster::Router;
+use crate::cluster::map::Map;
+use crate::cluster::texts::{Health, Peer};
+use crate::cluster::{InCluster, Router};
 use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::{Config, MemoryBudget};
@@ -20,9 +24,9 @@ use crate::mail::Mailboxes;
 use crate::node::{Clock, CoreStats, GroupState, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares, Stop};
 
 /// A connection to a server of two cores and two shards that do not run.
-pub(super) struct Client {
+pub(crate) struct Client {
     pub(super) session: Session,
-    pub(super) server: Server,
+    pub(crate) server: Server,
 }
 
 impl Client {
@@ -54,6 +58,8 @@ impl Client {
             groups_away: AtomicUsize::new(2),
             stop: Stop::new(StopRequest::default()),
             peers: Mutex::default(),
+            led: Mutex::default(),
+            hosts: Mutex::default(),
             late_answers: SegQueue::new(),
             late_changes: SegQueue::new(),
             snapshots: std::sync::OnceLock::new(),
@@ -63,6 +69,28 @@ impl Client {
         };
         server.routes.now().router.shards().for_each(|shard| server.note_state(shard, GroupState::Leader));
         Client { session: session(7), server }
+    }
+
+    /// The same on node 1 of a cluster with this map, whose other nodes answer it.
+    pub(crate) fn in_cluster(map: Map) -> Client {
+        let mut client = Client::new();
+        let myself = NodeId(1);
+        let others = map.nodes().iter().map(|node| node.number).filter(|node| *node != myself);
+        let peer = |node| (node, Peer { is_connected: true, health: Health::Up, ..Peer::default() });
+        *client.server.peers.lock().unwrap() = others.map(peer).collect();
+        let cluster = InCluster {
+            id: map.cluster_id(),
+            myself,
+            incarnation: 3,
+            map: Some(Arc::new(map)),
+            old_map: None,
+            local: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+            hints: BTreeMap::new(),
+            silent: BTreeSet::new(),
+        };
+        client.server.routes = Routes::in_cluster(cluster, 2);
+        client
     }
 
     /// Runs a command whose words have no spaces; the reply has `|` for line ends.

@@ -1,6 +1,8 @@
 //! Figures that a shard publishes for `INFO`.
 
-use basalt_raft::{Member, Role};
+use std::collections::BTreeMap;
+
+use basalt_raft::{Member, NodeId, Role};
 use basalt_storage::{DATABASE_COUNT, Rows};
 
 use super::Shard;
@@ -89,12 +91,7 @@ impl Shard {
             return followers.set(0, Vec::new());
         }
         let end = self.group.log_end();
-        let follower = |member: Member| {
-            let progress = member.progress?;
-            let behind = end.saturating_sub(progress.matching.map_or(0, |matching| matching + 1));
-            Some(Follower { node: member.node, behind, silent: progress.silent })
-        };
-        followers.set(end, self.group.members().members.into_iter().filter_map(follower).collect());
+        followers.set(end, by_node(&self.group.members().members, self.group.node(), end));
     }
 
     /// Asking RocksDB takes its lock for a moment, so this is done less often than the rest.
@@ -106,5 +103,56 @@ impl Shard {
             Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
             Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),
         }
+    }
+}
+
+/// The other nodes that have members of a group, as the one with the number `own` knows them, which leads it and whose log ends at
+/// `end`. Of two members on one node the one that is farther behind counts: the other may be no more.
+fn by_node(members: &[Member], own: NodeId, end: u64) -> Vec<Follower> {
+    let here = members.iter().find(|member| member.node == own).map_or(own, Member::host);
+    let mut followers: BTreeMap<NodeId, Follower> = BTreeMap::new();
+    for member in members.iter().filter(|member| member.node != own && member.host() != here) {
+        let Some(progress) = member.progress else { continue };
+        let behind = end.saturating_sub(progress.matching.map_or(0, |matching| matching + 1));
+        let follower = Follower { node: member.host(), behind, silent: progress.silent };
+        let known = followers.entry(follower.node).or_insert(follower);
+        known.behind = known.behind.max(follower.behind);
+        known.silent = known.silent.zip(follower.silent).map(|(one, other)| one.max(other));
+    }
+    followers.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use basalt_raft::{PeerAddress, Progress, Standing};
+
+    use super::*;
+
+    #[test]
+    fn followers_are_nodes_and_not_the_members_that_they_have() {
+        let member = |number: u64, host: u64, matching, silent: Option<u64>| Member {
+            node: NodeId(number),
+            address: PeerAddress::on(NodeId(host), NodeId(number)),
+            standing: Standing::Voter,
+            progress: (number != 77).then(|| Progress {
+                matching,
+                behind_bytes: 0,
+                silent: silent.map(Duration::from_secs),
+                is_caught_up: true,
+            }),
+        };
+        let members = [
+            member(1, 1, Some(9), Some(0)),
+            member(2, 2, Some(5), Some(9)),
+            member(77, 1, None, None),
+            member(88, 2, Some(8), Some(0)),
+            member(99, 3, Some(8), Some(0)),
+        ];
+        let followers = by_node(&members, NodeId(77), 10);
+        let seen: Vec<_> = followers.iter().map(|one| (one.node.0, one.behind, one.silent)).collect();
+        let seconds = |count| Some(Duration::from_secs(count));
+        assert_eq!(seen, [(2, 4, seconds(9)), (3, 1, seconds(0))], "the leader's own node is no follower");
     }
 }

@@ -367,10 +367,10 @@ impl Shard {
         let (leads, state) = if self.has_failed() {
             (Leads::NotOpen, None)
         } else if self.group.is_leader() {
-            (Leads::Node(self.group.leader()), Some(GroupState::Leader))
+            (Leads::Here, Some(GroupState::Leader))
         } else {
             // A former leader that has been started again has its own vote still.
-            let leader = self.group.leader().filter(|leader| *leader != self.group.node());
+            let leader = self.group.other_leader_host();
             let state = if leader.is_some() { GroupState::Follower } else { GroupState::Leaderless };
             (Leads::Node(leader), Some(state))
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver as Answers, SyncSender, sync_channel};
 use std::time::{Duration, SystemTime};
 
-use basalt_net::peer::{Bounds, GroupNumber, Lane, Unable, UnableReason, Vote};
+use basalt_net::peer::{Bounds, GroupNumber, Lane, Recipient, Unable, UnableReason, Vote};
 use basalt_raft::{ReceivedSnapshot, VoteParts};
 
 use super::claims::{Asked, Claim, Claims};
@@ -23,16 +23,16 @@ use crate::peers::to_vote;
 
 /// The groups of this node, as snapshots reach them. Called on the receiver's threads.
 pub trait Groups: Send + Sync {
-    /// Returns the group's directory for what comes: beside its log and rows, on their file system. It is made if it is not
-    /// there, and holds nothing else.
+    /// Returns the group's directory for what comes for its member `to`: beside its log and rows, on their file system. It is made
+    /// if it is not there, and holds nothing else.
     ///
     /// # Errors
-    /// The reason that the group takes no snapshot now.
-    fn place(&self, group: GroupNumber) -> Result<PathBuf, Unable>;
+    /// The reason that the group takes no snapshot now; or that its replica here is another member.
+    fn place(&self, group: GroupNumber, to: Recipient) -> Result<PathBuf, Unable>;
 
     /// Hands a snapshot that is whole over to the group, whose it is from now on: it moves the directory or removes it. Does not
-    /// wait for that; the group answers.
-    fn install(&self, group: GroupNumber, snapshot: ReceivedSnapshot, answer: Answer);
+    /// wait for that; the group answers. If its replica is no longer the member `to`, this is the answer.
+    fn install(&self, group: GroupNumber, to: Recipient, snapshot: ReceivedSnapshot, answer: Answer);
 }
 
 /// The way back from a group that was given a snapshot. Dropped without a word, it says that the group was closed.

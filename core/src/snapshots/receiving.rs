@@ -11,7 +11,7 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::Instant;
 
 use basalt_net::peer::{
-    GroupNumber, Message, NodeNumber, PeerError, Refusal, RefusalReason, RequestId, Session, SnapshotBegin,
+    GroupNumber, Message, NodeNumber, PeerError, Recipient, Refusal, RefusalReason, RequestId, Session, SnapshotBegin,
     SnapshotPiece, Unable, UnableReason, Vote,
 };
 use basalt_raft::{ReceivedSnapshot, VoteParts, check_snapshot};
@@ -98,6 +98,8 @@ pub(super) struct Conversation {
 /// The snapshot that is being received.
 struct Current {
     name: Name,
+    /// The member that it is for.
+    to: Recipient,
     vote: VoteParts,
     checkpoint: u64,
     meta: Vec<u8>,
@@ -155,12 +157,13 @@ impl Conversation {
         let Incoming { group, request, message } = incoming;
         let name = Name { group, request };
         let is_current = self.current.as_ref().is_some_and(|current| current.name == name);
-        let stopped = match message {
+        let to = message.recipient();
+        let stopped = match message.without_member() {
             Message::SnapshotBegin(begin) => {
                 self.has_begun = true;
                 // Also another group's: a connection carries one at a time.
                 self.current = None;
-                self.begin(name, begin, replies)
+                self.begin(name, to, begin, replies)
             }
             Message::SnapshotPiece(_) | Message::SnapshotEnd | Message::Unable(_) if self.has_begun && !is_current => {
                 return Ok(());
@@ -199,14 +202,20 @@ impl Conversation {
         Ok(replies.reply(group, request, Message::Unable(error.unable()))?)
     }
 
-    fn begin(&mut self, name: Name, begin: SnapshotBegin, replies: &mut dyn Replies) -> Result<(), Stopped> {
+    fn begin(
+        &mut self,
+        name: Name,
+        to: Recipient,
+        begin: SnapshotBegin,
+        replies: &mut dyn Replies,
+    ) -> Result<(), Stopped> {
         let Name { group, request } = name;
         let vote = vote_of(begin.vote);
         check_snapshot(vote, &begin.meta).map_err(ReceiveError::from)?;
         if begin.files.is_empty() {
             return Err(ReceiveError::Unusable("it has no files".to_owned()).into());
         }
-        let place = self.shared.groups.place(group).map_err(ReceiveError::Other)?;
+        let place = self.shared.groups.place(group, to).map_err(ReceiveError::Other)?;
         let (checkpoint, meta) = (begin.checkpoint, begin.meta.to_vec());
         let claim = match self.shared.claims.ask(group, vote.term, checkpoint, &self.halt)? {
             Asked::Claimed(claim) => claim,
@@ -219,7 +228,7 @@ impl Conversation {
         transfer.set_total(partial.list().total());
         transfer.set_done(partial.due());
         let (due, bytes) = (partial.due(), partial.missing_bytes());
-        let current = Current { name, vote, checkpoint, meta, place, partial, claim, transfer, unsaid_bytes: 0 };
+        let current = Current { name, to, vote, checkpoint, meta, place, partial, claim, transfer, unsaid_bytes: 0 };
         let space = self.check_space(&current, self.shared.options.reserve_bytes);
         let position = current.partial.due_position();
         self.current = Some(current);
@@ -316,13 +325,22 @@ impl Conversation {
     /// Hands the files to the group and waits for its answer.
     fn install(&self, current: Current, replies: &mut dyn Replies) -> Result<Vote, Stopped> {
         let Current {
-            name: Name { group, request }, vote, checkpoint, meta, place, mut partial, claim, transfer, ..
+            name: Name { group, request },
+            to,
+            vote,
+            checkpoint,
+            meta,
+            place,
+            mut partial,
+            claim,
+            transfer,
+            ..
         } = current;
         let tag = format!("{}-{:016x}", self.shared.tag, rand::random::<u64>());
         let directory = partial.finish(&tag)?;
         let snapshot = ReceivedSnapshot { vote, meta, directory };
         let (answer, answers) = Answer::new(claim, checkpoint);
-        self.shared.groups.install(group, snapshot, answer);
+        self.shared.groups.install(group, to, snapshot, answer);
         let begun = Instant::now();
         let list = partial.list();
         let end = list.position(list.total());

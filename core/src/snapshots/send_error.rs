@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use basalt_net::peer::{PeerError, UnableReason};
+use basalt_net::peer::{PeerError, PushError, UnableReason};
 use basalt_raft::Unreached;
 
 /// A reason that a snapshot was not sent. The group sends another one when it still needs to.
@@ -31,6 +31,9 @@ pub enum SendError {
     /// The nodes do not take each other for peers.
     #[error("{0}")]
     Peer(PeerError),
+    /// The other node is of a version of the protocol that cannot be told of it.
+    #[error("{0}")]
+    Unsendable(PushError),
     /// The other node does not take it.
     #[error("the other node does not take it: {text} ({})", reason.name())]
     Unable {

@@ -32,6 +32,8 @@ pub struct SendOrder {
     pub wanted: Wanted,
     /// The group.
     pub group: GroupNumber,
+    /// The number of the member that is to have it, which may be its node's.
+    pub member: NodeNumber,
     /// The vote of the leader that sends it, committed.
     pub vote: VoteParts,
     /// As [`SentSnapshot::meta`](basalt_raft::SentSnapshot::meta).
@@ -125,7 +127,10 @@ impl Sender {
         let sign_every = options.sign_every;
         let work = move |job: Job| {
             let outcome = sending::send(&job.order, &options, &job.halt, &job.transfer, &job.signs);
-            if let Err(error) = &outcome {
+            if let Err(error @ SendError::Unsendable(_)) = &outcome {
+                // For as long as the other node is of its version.
+                tracing::debug!(group = %job.order.group, peer = %job.order.wanted.node, %error, "a snapshot was not sent");
+            } else if let Err(error) = &outcome {
                 let (group, node) = (job.order.group, job.order.wanted.node);
                 tracing::warn!(%group, peer = %node, %error, "a snapshot was not sent");
             }

@@ -9,7 +9,9 @@ use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use basalt_net::peer::{Message, PeerError, RefusalReason, RequestId, SnapshotBegin, SnapshotPiece, UnableReason};
+use basalt_net::peer::{
+    Message, PeerError, PushError, RefusalReason, RequestId, SnapshotBegin, SnapshotPiece, UnableReason,
+};
 use basalt_raft::VoteParts;
 
 use super::file_list::{FileList, position};
@@ -71,6 +73,9 @@ impl From<WireError> for Failure {
     fn from(error: WireError) -> Failure {
         match error {
             WireError::Peer(error) if is_final(&error) => Failure::Final(SendError::Peer(error)),
+            WireError::Unsendable(error @ PushError::UnknownKind { .. }) => {
+                Failure::Final(SendError::Unsendable(error))
+            }
             error => Failure::Again(error.to_string()),
         }
     }
@@ -136,7 +141,9 @@ impl Outgoing<'_> {
         )?;
         flow.has_met = true;
         self.signs.note();
-        wire.send(order.group, REQUEST, Message::SnapshotBegin(self.begin.clone()))?;
+        let begin = Message::SnapshotBegin(self.begin.clone());
+        let begin = if order.member == order.wanted.node { begin } else { begin.for_member(order.member) };
+        wire.send(order.group, REQUEST, begin)?;
         let mut waits_since = Instant::now();
         let mut source = Source::default();
         loop {

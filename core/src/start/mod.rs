@@ -263,6 +263,8 @@ pub(crate) fn make_server(
         scripts: Scripts::default(),
         stop: Stop::new(stop),
         peers: Mutex::default(),
+        led: Mutex::default(),
+        hosts: Mutex::default(),
         late_answers: SegQueue::new(),
         late_changes: SegQueue::new(),
         snapshots: OnceLock::new(),

@@ -165,7 +165,7 @@ impl<'a> Opener<'a> {
         }
         let snapshots = directory.data.with_file_name("snapshots");
         let founder = group.founder && group.state == GroupState::Creating;
-        let alone = GroupOptions::alone(u32::from(id.0), NodeId(data.node_number()), snapshots);
+        let alone = GroupOptions::alone(u32::from(id.0), NodeId(data.replica(id.0)), snapshots);
         let number = GroupNumber(group.number);
         let options = GroupOptions { founder, ..alone }.with_election_timeout(self.server.config.election_timeout);
         Ok(Some(OpenShard { id, number, options, log, store }))
@@ -193,6 +193,11 @@ impl<'a> Opener<'a> {
     pub(super) fn remove_log(&self, lane: u16, group: u64) -> basalt_storage::Result<()> {
         let lane = self.lanes.iter().find(|(shared, _)| shared.number == lane);
         lane.map_or(Ok(()), |(_, lane)| lane.remove_log(group))
+    }
+
+    /// Removes the records of a group that is not here from the logs of all lanes.
+    pub(super) fn remove_logs(&self, group: u64) -> basalt_storage::Result<()> {
+        self.lanes.iter().try_for_each(|(_, lane)| lane.remove_log(group))
     }
 
     /// Opens log and rows of the group that has the cluster's map.
@@ -237,7 +242,7 @@ impl<'a> Opener<'a> {
         let map = read_map(&store).map_err(|error| named(&error))?;
         let snapshots = directory.data.with_file_name("snapshots");
         let founder = group.founder && group.state == GroupState::Creating;
-        let alone = GroupOptions::alone(u32::from(META_INDEX), NodeId(data.node_number()), snapshots);
+        let alone = GroupOptions::alone(u32::from(META_INDEX), NodeId(data.replica(META_INDEX)), snapshots);
         let options = GroupOptions {
             founder,
             log_bytes_max: limits::META_LOG_BYTES,
@@ -345,7 +350,10 @@ pub(super) async fn open_groups(
 ) {
     while let Some(opened) = files.next().await {
         let shard = match opened {
-            Opened::Shard(shard) => *shard,
+            Opened::Shard(shard) => {
+                groups.come(shard.id);
+                *shard
+            }
             Opened::Leaving(shard) => {
                 groups.leave(shard);
                 continue;

@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use basalt_net::peer::{Bounds, GroupNumber as PeerGroup, Lane, NodeNumber, Route, Unable, UnableReason, Wanted};
-use basalt_raft::{Answering, Peer, ReceivedSnapshot, SentSnapshot, Unreached, VoteParts};
+use basalt_net::peer::{
+    Bounds, GroupNumber as PeerGroup, Lane, NodeNumber, Recipient, Route, Unable, UnableReason, Wanted,
+};
+use basalt_raft::{Answering, NodeId, Peer, ReceivedSnapshot, SentSnapshot, Unreached, VoteParts};
 
 use super::RunError;
-use super::surroundings::{acquaintance, address, own};
+use super::surroundings::{acquaintance, address, number, own};
 use crate::boot::{DataDir, META_INDEX};
 use crate::cluster::map::GroupNumber;
 use crate::ids::CoreId;
@@ -28,8 +30,15 @@ pub(super) struct Snapshots {
     places: Arc<Places>,
 }
 
-/// The directories in which the parts of snapshots lie that come.
-type Places = Mutex<BTreeMap<GroupNumber, PathBuf>>;
+/// The replicas of this node, with the directories in which the parts of snapshots lie that come for them.
+type Places = Mutex<BTreeMap<GroupNumber, Place>>;
+
+/// The place of a replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    replica: NodeId,
+    directory: PathBuf,
+}
 
 impl Snapshots {
     /// Starts the threads, for a node in a cluster.
@@ -59,12 +68,15 @@ impl Snapshots {
 
     /// Notes where the groups of the node are, and removes what came of snapshots long ago and is not gone on with. Blocks.
     pub(super) fn note_places(&self, data: &DataDir) {
-        let received = |index| data.shard(index).data.with_file_name("received");
+        let received = |index| Place {
+            replica: NodeId(data.replica(index)),
+            directory: data.shard(index).data.with_file_name("received"),
+        };
         let shards = data.shards().into_iter().map(|group| (GroupNumber(group.number), received(group.index)));
-        let places: BTreeMap<GroupNumber, PathBuf> = shards.chain([(GroupNumber(0), received(META_INDEX))]).collect();
+        let places: BTreeMap<GroupNumber, Place> = shards.chain([(GroupNumber(0), received(META_INDEX))]).collect();
         self.places.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&places);
         for (group, place) in places {
-            if let Err(error) = self.receiver.remove_old(PeerGroup(group.0), &place, SystemTime::now()) {
+            if let Err(error) = self.receiver.remove_old(PeerGroup(group.0), &place.directory, SystemTime::now()) {
                 tracing::warn!(group = group.0, %error, "what has come of an old snapshot is not removed");
             }
         }
@@ -72,7 +84,7 @@ impl Snapshots {
 
     /// Sends a snapshot of a group that `core` leads to its member on another node.
     pub(super) fn send(&self, core: CoreId, to: &Peer, group: PeerGroup, sent: SentSnapshot) -> Answering<VoteParts> {
-        let node = NodeNumber(to.node.0);
+        let node = NodeNumber(to.host().0);
         let Some(address) = address(&self.server, node) else {
             let error = Unreached::Unreachable(format!("node {node}: its address is not known"));
             return Box::pin(std::future::ready(Err(error)));
@@ -80,7 +92,8 @@ impl Snapshots {
         let route = Route { lane: Lane::Snapshots, dialing_core: core.0, accepting_core: 0 };
         let SentSnapshot { vote, meta, directory, life } = sent;
         tracing::info!(group = group.0, peer = %node, "a member is behind the log and gets a snapshot");
-        let order = SendOrder { to: address, wanted: Wanted { node, route }, group, vote, meta, directory };
+        let (wanted, member) = (Wanted { node, route }, NodeNumber(to.node.0));
+        let order = SendOrder { to: address, wanted, group, member, vote, meta, directory };
         let sending = self.sender.send(order).on_sign(move || life.note());
         let sending: Pin<Box<dyn Future<Output = _>>> = Box::pin(async move { sending.await.map_err(Unreached::from) });
         sending
@@ -116,19 +129,49 @@ impl ToCores {
         let local = routing.cluster.as_ref()?.local.get(&group)?;
         Some(routing.router.core_of_lane(local.lane))
     }
+
+    /// The place of the group's replica here, if that is the member `to`.
+    fn find(&self, group: PeerGroup, to: Recipient) -> Result<Place, Unable> {
+        let place = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&GroupNumber(group.0)).cloned();
+        let not_here = |text| Unable::new(UnableReason::NotHere, text);
+        let place = place.ok_or_else(|| not_here("this node does not have the group"))?;
+        if to.is(NodeNumber(place.replica.0), number(&self.server)) {
+            Ok(place)
+        } else {
+            Err(not_here("the replica of the group here is another member than the one that is meant"))
+        }
+    }
 }
 
 impl Groups for ToCores {
-    fn place(&self, group: PeerGroup) -> Result<PathBuf, Unable> {
-        let place = self.places.lock().unwrap_or_else(PoisonError::into_inner).get(&GroupNumber(group.0)).cloned();
-        place.ok_or_else(|| Unable::new(UnableReason::NotHere, "this node does not have the group"))
+    fn place(&self, group: PeerGroup, to: Recipient) -> Result<PathBuf, Unable> {
+        Ok(self.find(group, to)?.directory)
     }
 
-    fn install(&self, group: PeerGroup, snapshot: ReceivedSnapshot, answer: Answer) {
+    fn install(&self, group: PeerGroup, to: Recipient, snapshot: ReceivedSnapshot, answer: Answer) {
+        let replica = match self.find(group, to) {
+            Ok(place) => place.replica,
+            Err(unable) => {
+                // The member that it was for is gone since it was begun, most likely with its directory.
+                match std::fs::remove_dir_all(&snapshot.directory) {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        let path = snapshot.directory.display();
+                        tracing::warn!(%path, %error, "a snapshot that nobody wants is not removed");
+                    }
+                    _ => {}
+                }
+                return answer.send(Err(unable));
+            }
+        };
         let number = GroupNumber(group.0);
         // Without a core the answer is dropped, and says so.
         if let Some(core) = self.core_of(number) {
-            self.server.arrived_snapshots[core.index()].push(ArrivedSnapshot { group: number, snapshot, answer });
+            self.server.arrived_snapshots[core.index()].push(ArrivedSnapshot {
+                group: number,
+                replica,
+                snapshot,
+                answer,
+            });
             self.server.mailboxes.bell(core).ring_urgently();
         }
     }

@@ -2,13 +2,15 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use basalt_net::peer::{Acquaintance, Bounds, GroupNumber as PeerGroup, NodeNumber, Own, Secret, Versions};
-use basalt_raft::NodeId;
+use basalt_raft::{Group, NodeId};
 
 use crate::boot::META_INDEX;
 use crate::cluster::map::{GroupNumber, Map};
+use crate::cluster::members::LedGroup;
 use crate::core_loop::Groups;
 use crate::ids::{CoreId, ShardId};
 use crate::node::{GroupState, Server};
@@ -44,21 +46,33 @@ pub(super) fn own(server: &Server) -> Own {
     }
 }
 
+/// This node's number, if it belongs to a cluster.
+pub(super) fn number(server: &Server) -> Option<NodeNumber> {
+    server.routes.now().cluster.as_ref().map(|cluster| NodeNumber(cluster.myself.0))
+}
+
 /// The address at which a node's peers reach it, if it is known.
 pub(super) fn address(server: &Server, node: NodeNumber) -> Option<SocketAddr> {
     of_map(server, |map| {
-        let addresses = &map.node(NodeId(node.0))?.addresses;
+        let node = NodeId(node.0);
+        let gone = || map.forgotten().iter().find(|gone| gone.number == node).map(|gone| &gone.addresses);
+        let addresses = map.node(node).map(|node| &node.addresses).or_else(gone)?;
         Some(SocketAddr::new(addresses.ip?, addresses.bus_port))
     })
 }
 
-/// Everything that is known of a node that greets.
+/// Everything that is known of a node that greets. One that was forgotten is let in as long as it is a member of the map's group,
+/// or of one that this node has: the others may need its vote to do without it.
 pub(super) fn acquaintance(server: &Server, node: NodeNumber) -> Acquaintance {
     let known = of_map(server, |map| {
-        if map.forgotten().iter().any(|gone| gone.number == NodeId(node.0)) {
-            return Some(Acquaintance::Removed);
+        let number = NodeId(node.0);
+        if let Some(gone) = map.forgotten().iter().find(|gone| gone.number == number) {
+            let hosts = server.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_member = hosts.values().any(|hosts| hosts.contains(&number));
+            let seen = Acquaintance::Seen { incarnation: gone.incarnation };
+            return Some(if is_member { seen } else { Acquaintance::Removed });
         }
-        map.node(NodeId(node.0)).map(|node| Acquaintance::Seen { incarnation: node.incarnation })
+        map.node(number).map(|node| Acquaintance::Seen { incarnation: node.incarnation })
     });
     known.unwrap_or(Acquaintance::Unknown)
 }
@@ -66,6 +80,10 @@ pub(super) fn acquaintance(server: &Server, node: NodeNumber) -> Acquaintance {
 impl Surroundings for NodeSurroundings {
     fn own(&self) -> Own {
         own(&self.server)
+    }
+
+    fn number(&self) -> Option<NodeNumber> {
+        number(&self.server)
     }
 
     fn address(&self, node: NodeNumber) -> Option<SocketAddr> {
@@ -78,6 +96,17 @@ impl Surroundings for NodeSurroundings {
 
     // The map has it as soon as the node has announced itself.
     fn met(&self, _: NodeNumber, _: u64) {}
+
+    fn may_have_place(&self, group: PeerGroup, node: NodeNumber) -> bool {
+        let map = self.server.routes.map();
+        let group = map.as_deref().and_then(|map| map.group(GroupNumber(group.0)));
+        group.is_none_or(|group| group.replicas.contains(&NodeId(node.0)))
+    }
+
+    fn goes_on_without(&self, group: &Group, node: NodeNumber) -> bool {
+        let now = Instant::now();
+        LedGroup::of(&group.members(), group.node(), now).goes_on_without(NodeId(node.0), now)
+    }
 
     fn place(&self, group: PeerGroup) -> Place {
         let number = GroupNumber(group.0);
@@ -99,5 +128,37 @@ impl Surroundings for NodeSurroundings {
             Some(GroupState::Closing | GroupState::Failed | GroupState::Gone) => Place::Closed,
             _ => Place::Opening,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::map::Change;
+    use crate::cluster::map::testing::{apply, number, with_nodes};
+    use crate::session_commands::testing::Client;
+
+    #[test]
+    fn a_node_that_was_forgotten_is_let_in_and_found_as_long_as_it_is_a_member() {
+        let mut map = with_nodes(3);
+        apply(&mut map, Change::Forget { node: number(3) });
+        let server = Client::in_cluster(map).server;
+        let seen = |node| acquaintance(&server, NodeNumber(node));
+        assert_eq!((seen(2), seen(3)), (Acquaintance::Seen { incarnation: 3 }, Acquaintance::Removed));
+        let hosts = |core, of: &[u64]| {
+            let of = of.iter().copied().map(number).collect();
+            server.hosts.lock().unwrap().insert(core, of);
+        };
+        hosts(None, &[1, 2, 3]);
+        assert_eq!(seen(3), Acquaintance::Seen { incarnation: 3 });
+        let places = [2, 3, 9].map(|node| address(&server, NodeNumber(node)).map(|place| place.to_string()));
+        let [second, third, unknown] = places;
+        assert_eq!((second.as_deref(), third.as_deref()), (Some("10.0.0.2:17000"), Some("10.0.0.3:17000")));
+        assert_eq!((unknown, seen(9)), (None, Acquaintance::Unknown));
+        hosts(Some(CoreId(1)), &[3]);
+        hosts(None, &[1, 2]);
+        assert_eq!(seen(3), Acquaintance::Seen { incarnation: 3 }, "of another group");
+        hosts(Some(CoreId(1)), &[]);
+        assert_eq!(seen(3), Acquaintance::Removed);
     }
 }

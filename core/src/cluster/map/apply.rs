@@ -2,21 +2,21 @@
 //!
 //! Each function checks everything first and changes the map after, so that a refused change has changed nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use basalt_raft::NodeId;
 use basalt_storage::keyspace::Slot;
 
 use super::Map;
 use super::change::{Change, Outcome, SlotOwner};
-use super::group::{FormerGroup, Group, GroupPlacement};
+use super::group::{FormerGroup, Group, GroupMove, GroupPlacement};
 use super::ids::{ClusterId, GroupNumber};
 use super::node::{Addresses, Forgotten, Newcomer, Node, Role};
 use super::owners::Owners;
 use super::refused::Refused;
 use super::slots::{SlotRange, SlotSet};
-use crate::limits::GROUP_NUMBER_MAX;
 use crate::limits::map::{CONFIG_EPOCH_MAX, FORGOTTEN_MAX, GROUPS_MAX, NODES_MAX, REPLICAS_MAX};
+use crate::limits::{GROUP_NUMBER_MAX, REPLICAS_OTHER_MIN};
 
 impl Map {
     /// Applies the entry at `index`. A change that is refused leaves everything as it was but the epoch.
@@ -44,6 +44,8 @@ impl Map {
             Change::Announce { node, incarnation, addresses } => self.announce(node, incarnation, addresses),
             Change::Forget { node } => self.forget(node),
             Change::ForgetWithReplicas { node } => self.forget_with_replicas(node),
+            Change::ForgetLost { node } => self.forget_lost(node),
+            Change::NoteGone { node, groups } => Ok(self.note_gone(node, &groups)),
             Change::ClaimSlots { node, ranges } => self.claim_slots(node, &ranges),
             Change::ReleaseSlots { ranges } => self.release_slots(&ranges),
             Change::FlushSlots { node } => self.flush_slots(node),
@@ -54,6 +56,7 @@ impl Map {
             Change::GiveUpSlots { node } => self.give_up_slots(node),
             Change::NoteLive { groups } => self.note_live(&groups),
             Change::PlaceGroups { placements } => self.place_groups(placements),
+            Change::MoveGroups { moves } => self.move_groups(moves),
             Change::SetHomes { homes } => self.set_homes(&homes),
             Change::SetReplicasWanted { group, count } => self.set_replicas_wanted(group, count),
             Change::MoveSlots { slots, from, to } => self.move_slots(&slots, from, to),
@@ -187,12 +190,18 @@ impl Map {
         {
             return Err(Refused::NodeInUse { name: node.name, group: group.number });
         }
-        // Two such changes may be on their way at once, each asked for by who did not know of the other.
-        let is_needed = |group: &&Group| group.replicas.contains(&number) && group.replicas.len() <= 2;
-        if let Ok(node) = self.known(number)
-            && let Some(group) = self.groups.iter().find(is_needed)
-        {
-            return Err(Refused::LastButOne { name: node.name, group: group.number });
+        let has = |group: &&Group| group.replicas.contains(&number) || group.leaving.contains(&number);
+        for group in self.groups.iter().filter(has) {
+            let Ok(node) = self.known(number) else { break };
+            // Which of them vote is not known here.
+            if let Some(other) = group.leaving.iter().find(|other| **other != number) {
+                let (name, from, group) = (node.name, self.known(*other)?.name, group.number);
+                return Err(Refused::OthersOnTheWay { name, from, group });
+            }
+            // Two such changes may be on their way at once, each asked for by who did not know of the other.
+            if group.replicas.contains(&number) && group.replicas.len() <= 2 {
+                return Err(Refused::LastButOne { name: node.name, group: group.number });
+            }
         }
         let before = self.groups.clone();
         for group in &mut self.groups {
@@ -203,6 +212,37 @@ impl Map {
             self.groups = before;
         }
         outcome
+    }
+
+    fn forget_lost(&mut self, number: NodeId) -> Result<Outcome, Refused> {
+        let before = self.groups.clone();
+        let mut homes: BTreeMap<NodeId, usize> = BTreeMap::new();
+        for group in &self.groups {
+            *homes.entry(group.home).or_default() += 1;
+        }
+        for group in self.groups.iter_mut().filter(|group| group.home == number) {
+            // Where there is none, the change is refused.
+            let others = group.replicas.iter().copied().filter(|replica| *replica != number);
+            if let Some(home) = others.min_by_key(|other| (homes.get(other).copied().unwrap_or(0), *other)) {
+                *homes.entry(home).or_default() += 1;
+                group.home = home;
+            }
+        }
+        let outcome = self.forget_with_replicas(number);
+        if outcome.is_err() {
+            self.groups = before;
+        }
+        outcome
+    }
+
+    fn note_gone(&mut self, node: NodeId, groups: &[GroupNumber]) -> Outcome {
+        for number in groups {
+            // A group may be no more by now.
+            if let Ok(group) = self.group_mut(*number) {
+                group.leaving.retain(|leaving| *leaving != node);
+            }
+        }
+        Outcome::Done
     }
 
     fn forget(&mut self, number: NodeId) -> Result<Outcome, Refused> {
@@ -216,12 +256,16 @@ impl Map {
         if let Some(group) = self.groups.iter().find(|group| group.replicas.contains(&number)) {
             return Err(Refused::NodeInUse { name: node.name, group: group.number });
         }
-        let gone = Forgotten { number, name: node.name, incarnation: node.incarnation };
+        let gone =
+            Forgotten { number, name: node.name, incarnation: node.incarnation, addresses: node.addresses.clone() };
         if self.forgotten.len() >= FORGOTTEN_MAX {
             self.forgotten.remove(0);
         }
         self.forgotten.push(gone);
         self.nodes.retain(|node| node.number != number);
+        for group in &mut self.groups {
+            group.leaving.retain(|leaving| *leaving != number);
+        }
         for replica in self.nodes.iter_mut().filter(|node| node.role == Role::ReplicaOf(number)) {
             replica.role = Role::Master;
         }
@@ -232,6 +276,9 @@ impl Map {
         let known = self.known(node)?;
         if known.role != Role::Master {
             return Err(Refused::ReplicaClaims(known.name));
+        }
+        if known.is_draining {
+            return Err(Refused::Draining(known.name));
         }
         self.check_each(ranges, |slot, owner| match owner {
             SlotOwner::Nobody => Ok(()),
@@ -381,9 +428,27 @@ impl Map {
         }
         for GroupPlacement { group, home, replicas } in placements {
             let group = self.group_mut(group)?;
+            group.leaving.extend(group.replicas.iter().copied());
+            group.leaving.retain(|node| !replicas.contains(node));
+            group.leaving.sort_unstable();
+            group.leaving.dedup();
             (group.home, group.replicas) = (home, replicas);
         }
         Ok(Outcome::Done)
+    }
+
+    fn move_groups(&mut self, moves: Vec<GroupMove>) -> Result<Outcome, Refused> {
+        for GroupMove { from, to } in &moves {
+            let group = self.group(to.group).ok_or(Refused::UnknownGroup(to.group))?;
+            if (group.home, &group.replicas) != (from.home, &from.replicas) {
+                return Err(Refused::MovedMeanwhile(to.group));
+            }
+            let drains = |node: &&Node| node.is_draining && !group.replicas.contains(&node.number);
+            if let Some(node) = to.replicas.iter().filter_map(|node| self.node(*node)).find(drains) {
+                return Err(Refused::Draining(node.name));
+            }
+        }
+        self.place_groups(moves.into_iter().map(|moved| moved.to).collect())
     }
 
     fn set_homes(&mut self, homes: &[(GroupNumber, NodeId)]) -> Result<Outcome, Refused> {
@@ -455,8 +520,13 @@ impl Map {
         Ok(Outcome::Done)
     }
 
-    fn set_draining(&mut self, node: NodeId, is_draining: bool) -> Result<Outcome, Refused> {
-        self.node_mut(node)?.is_draining = is_draining;
+    fn set_draining(&mut self, number: NodeId, is_draining: bool) -> Result<Outcome, Refused> {
+        let stays = |node: &&Node| node.number != number && !node.is_draining;
+        let staying = self.nodes.iter().filter(stays).count();
+        if is_draining && !self.known(number)?.is_draining && staying < REPLICAS_OTHER_MIN {
+            return Err(Refused::TooFewStay(staying));
+        }
+        self.node_mut(number)?.is_draining = is_draining;
         Ok(Outcome::Done)
     }
 
@@ -491,7 +561,7 @@ impl Map {
 
 /// A group that is on one node only.
 fn first_placed(number: GroupNumber, slots: SlotSet, home: NodeId) -> Group {
-    Group { number, slots, is_live: false, replicas_wanted: None, home, replicas: vec![home] }
+    Group { number, slots, is_live: false, replicas_wanted: None, home, replicas: vec![home], leaving: Vec::new() }
 }
 
 fn check_incarnation(name: super::NodeName, known: u64, found: u64) -> Result<(), Refused> {

@@ -28,6 +28,12 @@ fn place(group: u64, home: u64, replicas: &[u64]) -> Change {
     Change::PlaceGroups { placements: vec![GroupPlacement { group: GroupNumber(group), home: number(home), replicas }] }
 }
 
+/// Moves a group from where it is.
+fn moved(map: &Map, group: u64, home: u64, replicas: &[u64]) -> Change {
+    let Change::PlaceGroups { placements } = place(group, home, replicas) else { unreachable!() };
+    map.moved(placements)
+}
+
 fn replicate(of: u64, master: u64) -> Change {
     Change::SetRole { node: number(of), role: Role::ReplicaOf(number(master)) }
 }
@@ -121,10 +127,8 @@ fn a_node_leaves_once_it_is_empty_and_nobody_gets_its_name_or_number() {
     apply(&mut map, claim(2, &[(20, 29)]));
     apply(&mut map, replicate(3, 2));
     let forget = |of| Change::Forget { node: number(of) };
-    assert_eq!(
-        refuse(&mut map, forget(2)),
-        format!("ERR node {} is needed by group 1, and groups are not moved to other nodes yet", name(2))
-    );
+    let refused = refuse(&mut map, forget(2));
+    assert!(refused.starts_with(&format!("ERR node {} is needed by group 1: empty it first", name(2))), "{refused}");
     apply(&mut map, place(1, 1, &[1]));
     assert_eq!(apply(&mut map, forget(2)), Outcome::Done);
     assert_eq!((map.node(number(2)), owner(&map, 20)), (None, SlotOwner::Nobody));
@@ -166,6 +170,133 @@ fn a_node_is_forgotten_with_its_replicas_but_not_with_groups_whose_home_it_is() 
     assert_eq!(map.node(number(3)), None);
     let mut alone = alone();
     assert!(refuse(&mut alone, forget(1)).contains("is the last one"));
+}
+
+#[test]
+fn a_node_that_should_hold_a_group_no_more_is_remembered_until_its_replica_is_gone() {
+    let mut map = with_nodes(4);
+    apply(&mut map, claim(1, &[(0, 9)]));
+    found_live(&mut map, 1, 1);
+    let leaving = |map: &Map| map.groups()[0].leaving.clone();
+    apply(&mut map, place(1, 1, &[1, 2, 3]));
+    assert!(leaving(&map).is_empty());
+    apply(&mut map, place(1, 4, &[2, 4]));
+    assert_eq!(leaving(&map), [number(1), number(3)]);
+    apply(&mut map, place(1, 4, &[3, 4]));
+    assert_eq!(leaving(&map), [number(1), number(2)], "one comes back");
+    let gone = |of, groups: &[u64]| Change::NoteGone {
+        node: number(of),
+        groups: groups.iter().copied().map(GroupNumber).collect(),
+    };
+    apply(&mut map, gone(1, &[1, 9]));
+    assert_eq!(leaving(&map), [number(2)]);
+    apply(&mut map, gone(3, &[1]));
+    assert_eq!((leaving(&map), map.groups()[0].replicas.len()), (vec![number(2)], 2), "it is not leaving");
+    apply(&mut map, Change::Forget { node: number(2) });
+    assert!(leaving(&map).is_empty());
+}
+
+#[test]
+fn of_a_node_that_is_lost_others_take_the_part() {
+    let mut map = with_nodes(4);
+    apply(&mut map, claim(1, &[(0, 29)]));
+    found_live(&mut map, 1, 3);
+    for group in 1..4 {
+        apply(&mut map, place(group, 1, &[1, 2, 3]));
+    }
+    apply(&mut map, place(3, 2, &[1, 2, 3]));
+    let lost = |of| Change::ForgetLost { node: number(of) };
+    apply(&mut map, lost(1));
+    let homes: Vec<_> = map.groups().iter().map(|group| group.home).collect();
+    assert_eq!(homes, [number(3), number(2), number(2)], "who is home of the fewest");
+    assert!(map.groups().iter().all(|group| group.replicas == [number(2), number(3)] && group.leaving.is_empty()));
+    assert_eq!(apply(&mut map, lost(1)), Outcome::Unchanged);
+    assert!(refuse(&mut map, lost(2)).contains("has one of the last two replicas of group 1"));
+    assert!(refuse(&mut map, lost(9)).contains("Unknown node number 9"));
+}
+
+#[test]
+fn nobody_is_forgotten_while_a_replica_of_another_one_leaves_the_same_group() {
+    let mut map = with_nodes(4);
+    apply(&mut map, claim(1, &[(0, 9)]));
+    found_live(&mut map, 1, 1);
+    apply(&mut map, place(1, 2, &[1, 2, 3]));
+    apply(&mut map, place(1, 2, &[2, 3, 4]));
+    assert_eq!(map.groups()[0].leaving, [number(1)]);
+    for change in [Change::ForgetLost { node: number(3) }, Change::ForgetWithReplicas { node: number(3) }] {
+        assert!(refuse(&mut map, change).contains("a replica of group 1"), "1 may vote still, and 4 not yet");
+    }
+    apply(&mut map, Change::NoteGone { node: number(1), groups: vec![GroupNumber(1)] });
+    apply(&mut map, Change::ForgetLost { node: number(3) });
+    assert_eq!(map.groups()[0].replicas, [number(2), number(4)]);
+}
+
+#[test]
+fn a_node_that_is_being_drained_claims_nothing() {
+    let mut map = with_nodes(3);
+    let drain = |is_draining| Change::SetDraining { node: number(2), is_draining };
+    apply(&mut map, drain(true));
+    assert!(refuse(&mut map, claim(2, &[(0, 9)])).contains("is being drained"));
+    apply(&mut map, drain(false));
+    apply(&mut map, claim(2, &[(0, 9)]));
+}
+
+#[test]
+fn a_replica_that_is_on_its_way_to_a_node_that_is_lost_goes_back() {
+    let mut map = with_nodes(4);
+    apply(&mut map, claim(1, &[(0, 9)]));
+    found_live(&mut map, 1, 1);
+    apply(&mut map, place(1, 1, &[1, 3]));
+    // 1 votes until 4 does, and 4 is lost before that.
+    apply(&mut map, place(1, 3, &[3, 4]));
+    let lost = Change::ForgetLost { node: number(4) };
+    let refused = refuse(&mut map, lost.clone());
+    assert!(refused.contains(&format!("BASALT MOVE 1 {} {}", name(4), name(1))), "{refused}");
+    let back = moved(&map, 1, 3, &[1, 3]);
+    apply(&mut map, back);
+    assert_eq!(map.groups()[0].leaving, [number(4)]);
+    apply(&mut map, lost);
+    assert_eq!((map.groups()[0].leaving.len(), map.nodes().len()), (0, 3));
+}
+
+#[test]
+fn a_group_is_not_moved_from_where_it_is_not_nor_to_a_node_that_is_being_drained() {
+    let mut map = with_nodes(4);
+    apply(&mut map, claim(1, &[(0, 9)]));
+    found_live(&mut map, 1, 1);
+    apply(&mut map, place(1, 1, &[1, 2, 3]));
+    // Two who do not know of each other.
+    let (one, other, third) =
+        (moved(&map, 1, 1, &[1, 2, 4]), moved(&map, 1, 1, &[1, 3, 4]), moved(&map, 1, 2, &[1, 2, 3]));
+    apply(&mut map, one);
+    for late in [other, third] {
+        let before = map.groups().to_vec();
+        assert!(refuse(&mut map, late).starts_with("ERR group 1 was placed otherwise meanwhile"));
+        assert_eq!(map.groups(), before);
+    }
+    apply(&mut map, Change::SetHomes { homes: vec![(GroupNumber(1), number(2))] });
+    let late = moved(&map, 1, 2, &[2, 3, 4]);
+    apply(&mut map, Change::SetHomes { homes: vec![(GroupNumber(1), number(1))] });
+    assert!(refuse(&mut map, late).contains("placed otherwise"), "its home is another one");
+    apply(&mut map, Change::SetDraining { node: number(3), is_draining: true });
+    let to_drained = moved(&map, 1, 1, &[1, 3, 4]);
+    assert!(refuse(&mut map, to_drained).contains("is being drained"));
+    apply(&mut map, Change::SetDraining { node: number(4), is_draining: true });
+    let kept = moved(&map, 1, 1, &[1, 4]);
+    apply(&mut map, kept);
+    assert_eq!(map.groups()[0].replicas, [number(1), number(4)], "it has that one already");
+}
+
+#[test]
+fn two_nodes_are_left_that_are_not_being_drained() {
+    let mut map = with_nodes(4);
+    let drain = |of| Change::SetDraining { node: number(of), is_draining: true };
+    apply(&mut map, drain(1));
+    apply(&mut map, drain(2));
+    apply(&mut map, drain(2));
+    assert!(refuse(&mut map, drain(3)).starts_with("ERR 1 other nodes are not being drained"));
+    apply(&mut map, Change::SetDraining { node: number(1), is_draining: false });
+    apply(&mut map, drain(3));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use basalt_raft::NodeId;
 
-use super::group::{FormerGroup, GroupPlacement};
+use super::group::{FormerGroup, GroupMove, GroupPlacement};
 use super::ids::{ClusterId, GroupNumber};
 use super::node::{Addresses, Newcomer, Role};
 use super::slots::{SlotRange, SlotSet};
@@ -106,10 +106,16 @@ pub enum Change {
         /// The node.
         node: NodeId,
     },
-    /// Groups get other places.
+    /// Groups get other places, whatever they have. No node proposes it any more, and former logs have it.
     PlaceGroups {
         /// The places, each group once.
         placements: Vec<GroupPlacement>,
+    },
+    /// Groups get other places, which were found for the places that they have. Refused if one of them has another one by then, or
+    /// is to get a replica on a node that is being drained.
+    MoveGroups {
+        /// The places, each group once.
+        moves: Vec<GroupMove>,
     },
     /// Groups get other homes, each one of its replicas. Refused if one of them has no replica by then.
     SetHomes {
@@ -146,6 +152,18 @@ pub enum Change {
     ForgetWithReplicas {
         /// The node.
         node: NodeId,
+    },
+    /// A node that is lost for good leaves, with its replicas of groups that keep two others. Groups whose home it is get another.
+    ForgetLost {
+        /// The node.
+        node: NodeId,
+    },
+    /// A node has no replica any more of groups that it was to give up.
+    NoteGone {
+        /// The node.
+        node: NodeId,
+        /// The groups.
+        groups: Vec<GroupNumber>,
     },
     /// A node is to be emptied, or is not any more.
     SetDraining {

@@ -12,7 +12,9 @@
 //!  8 epoch   [node u64][epoch u64]                   16 factor      [count u8]
 //!  9 bump    [node u64]                              17 drain       [node u64][0 or 1 u8]
 //! 18 live    [list of group u64]                     19 give up     [node u64]
-//! 20 forget with its replicas [node u64]            23 homes       [list of {group u64, home u64}]
+//! 20 forget with its replicas [node u64]             21 gone        [node u64][list of group u64]
+//! 22 forget the lost one [node u64]                 23 homes       [list of {group u64, home u64}]
+//! 24 move places   [list of {group u64; of the place from which: home u64, list of node u64; of the other: the same}]
 //! newcomer   [number u64][name 20][starts u64][addresses][configuration epoch u64]
 //! addresses  [0 u8, or 4 u8 and 4 bytes, or 6 u8 and 16 bytes][port u16][bus port u16][host name][zone]
 //! role       [0 u8: master], or [1 u8][master u64]
@@ -29,7 +31,7 @@ use basalt_storage::Versions;
 
 use super::bytes::{DecodeError, Reader, Result, Writer};
 use super::change::{Change, SlotOwner};
-use super::group::{FormerGroup, GroupPlacement};
+use super::group::{FormerGroup, GroupMove, GroupPlacement};
 use super::ids::{ClusterId, GroupNumber};
 use crate::limits::map::GROUPS_MAX;
 
@@ -37,7 +39,7 @@ use crate::limits::map::GROUPS_MAX;
 const CHANGE_VERSIONS: Versions = Versions::new(1, 1);
 
 /// The newest kind.
-const KIND_NEWEST: u8 = 23;
+const KIND_NEWEST: u8 = 24;
 
 impl Change {
     /// The bytes of the change.
@@ -96,12 +98,27 @@ impl Change {
             }
             Change::GiveUpSlots { node } => write_of_node(&mut out, 19, *node),
             Change::ForgetWithReplicas { node } => write_of_node(&mut out, 20, *node),
+            Change::ForgetLost { node } => write_of_node(&mut out, 22, *node),
+            Change::NoteGone { node, groups } => {
+                write_of_node(&mut out, 21, *node);
+                out.list(groups, |out, group| out.u64(group.0));
+            }
             Change::PlaceGroups { placements } => {
                 out.u8(12);
                 out.list(placements, |out, placement| {
                     out.u64(placement.group.0);
                     out.u64(placement.home.0);
                     out.replicas(&placement.replicas);
+                });
+            }
+            Change::MoveGroups { moves } => {
+                out.u8(24);
+                out.list(moves, |out, GroupMove { from, to }| {
+                    out.u64(to.group.0);
+                    for place in [from, to] {
+                        out.u64(place.home.0);
+                        out.replicas(&place.replicas);
+                    }
                 });
             }
             Change::SetHomes { homes } => {
@@ -172,6 +189,7 @@ fn read_kind(read: &mut Reader<'_>, kind: u8) -> Result<Change> {
                 Ok(GroupPlacement { group: read.group()?, home: read.node()?, replicas: read.replicas()? })
             })?,
         },
+        24 => Change::MoveGroups { moves: read.list("moves", GROUPS_MAX, 32, read_move)? },
         13 => Change::SetReplicasWanted { group: read.group()?, count: read.replicas_wanted()? },
         14 => Change::MoveSlots { slots: read.slots()?, from: read_owner(read)?, to: read_owner(read)? },
         15 => Change::RemoveGroup { group: read.group()? },
@@ -179,10 +197,18 @@ fn read_kind(read: &mut Reader<'_>, kind: u8) -> Result<Change> {
         17 => Change::SetDraining { node: read.node()?, is_draining: read.bool("draining")? },
         19 => Change::GiveUpSlots { node: read.node()? },
         20 => Change::ForgetWithReplicas { node: read.node()? },
+        21 => Change::NoteGone { node: read.node()?, groups: read.list("groups", GROUPS_MAX, 8, Reader::group)? },
+        22 => Change::ForgetLost { node: read.node()? },
         23 => Change::SetHomes { homes: read.list("homes", GROUPS_MAX, 16, |read| Ok((read.group()?, read.node()?)))? },
         18 => Change::NoteLive { groups: read.list("groups", GROUPS_MAX, 8, Reader::group)? },
         found => return Err(DecodeError::UnknownKind { found, newest: KIND_NEWEST }),
     })
+}
+
+fn read_move(read: &mut Reader<'_>) -> Result<GroupMove> {
+    let group = read.group()?;
+    let mut place = || Ok(GroupPlacement { group, home: read.node()?, replicas: read.replicas()? });
+    Ok(GroupMove { from: place()?, to: place()? })
 }
 
 fn write_of_node(out: &mut Writer, kind: u8, node: NodeId) {

@@ -20,6 +20,8 @@ pub struct Group {
     pub home: NodeId,
     /// The nodes that should hold it, in the order of their numbers. Who does hold it is told by the group's own log.
     pub replicas: Vec<NodeId>,
+    /// The nodes that held it and should no more, in the order of their numbers, until each says that its replica is gone.
+    pub leaving: Vec<NodeId>,
 }
 
 /// The place of a group: the nodes that should hold it, and the one of them that should lead it.
@@ -31,6 +33,15 @@ pub struct GroupPlacement {
     pub home: NodeId,
     /// The nodes that should hold it, `home` among them, in any order.
     pub replicas: Vec<NodeId>,
+}
+
+/// The move of a group to another place, by who knows of the one that it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupMove {
+    /// The place that the group has.
+    pub from: GroupPlacement,
+    /// The place that the same group gets.
+    pub to: GroupPlacement,
 }
 
 /// A group that was there before the cluster had a map.

@@ -1,15 +1,16 @@
 //! The bytes of a map: a snapshot of the meta group's state machine.
 //!
 //! ```text
-//! map       [version u8 = 1][epoch u64][cluster id 20][replication factor u8][configuration epoch u64][next group u64]
+//! map       [version u8 = 2][epoch u64][cluster id 20][replication factor u8][configuration epoch u64][next group u64]
 //!           [list of nodes][list of groups][list of forgotten]
 //! node      [number u64][name 20][starts u64][addresses][role][draining u8][configuration epoch u64][claimed slots]
 //! group     [number u64][slots][live u8][replicas wanted u8, 0 for the cluster's][home u64][list of replicas u64]
-//! forgotten [number u64][name 20][starts u64]
+//!           [list of leaving u64]
+//! forgotten [number u64][name 20][starts u64][addresses]
 //! ```
 //!
-//! The rest as in `change_bytes.rs`. Nodes, groups and replicas are in the order of their numbers, so that equal maps have equal
-//! bytes.
+//! The rest as in `change_bytes.rs`. Version 1 had no nodes that are leaving a group, and no addresses of forgotten ones. Nodes,
+//! groups, replicas and leaving nodes are in the order of their numbers, so that equal maps have equal bytes.
 
 use std::collections::BTreeSet;
 
@@ -20,13 +21,13 @@ use super::apply::check_replica_count;
 use super::bytes::{DecodeError, Reader, Result, Writer};
 use super::group::Group;
 use super::ids::ClusterId;
-use super::node::{Forgotten, Node, Role};
+use super::node::{Addresses, Forgotten, Node, Role};
 use super::owners::Owners;
 use crate::limits::GROUP_NUMBER_MAX;
 use crate::limits::map::{CONFIG_EPOCH_MAX, FORGOTTEN_MAX, GROUPS_MAX, NODES_MAX};
 
 /// Versions of a map.
-const MAP_VERSIONS: Versions = Versions::new(1, 1);
+const MAP_VERSIONS: Versions = Versions::new(1, 2);
 
 /// Least bytes of a node, a group and a forgotten node.
 const NODE_BYTES: usize = 59;
@@ -59,11 +60,13 @@ impl Map {
             out.replicas_wanted(group.replicas_wanted);
             out.u64(group.home.0);
             out.replicas(&group.replicas);
+            out.list(&group.leaving, |out, node| out.u64(node.0));
         });
         out.list(&self.forgotten, |out, gone| {
             out.u64(gone.number.0);
             out.bytes(&gone.name.0);
             out.u64(gone.incarnation);
+            out.addresses(&gone.addresses);
         });
         out.into_bytes()
     }
@@ -74,6 +77,7 @@ impl Map {
     /// The reason for which they are no map that this program knows, among others that changes never lead to it.
     pub fn decode(bytes: &[u8]) -> std::result::Result<Map, DecodeError> {
         let mut read = Reader::new("map", MAP_VERSIONS, bytes)?;
+        let is_former = bytes.first() == Some(&1);
         let mut map = Map {
             epoch: read.u64()?,
             cluster_id: ClusterId(read.array()?),
@@ -81,9 +85,11 @@ impl Map {
             config_epoch: read.u64()?,
             next_group: read.u64()?,
             nodes: read.list("nodes", NODES_MAX, NODE_BYTES, read_node)?,
-            groups: read.list("groups", GROUPS_MAX, GROUP_BYTES, read_group)?,
+            groups: read.list("groups", GROUPS_MAX, GROUP_BYTES, |read| read_group(read, is_former))?,
             forgotten: read.list("forgotten nodes", FORGOTTEN_MAX, FORGOTTEN_BYTES, |read| {
-                Ok(Forgotten { number: read.node()?, name: read.name()?, incarnation: read.u64()? })
+                let (number, name, incarnation) = (read.node()?, read.name()?, read.u64()?);
+                let addresses = if is_former { Addresses::default() } else { read.addresses()? };
+                Ok(Forgotten { number, name, incarnation, addresses })
             })?,
             owners: Owners::of(&[], &[]),
         };
@@ -138,6 +144,7 @@ impl Map {
         let mut numbers = BTreeSet::new();
         for gone in &self.forgotten {
             let is_there = self.node(gone.number).is_some() || gone.number.0 == 0;
+            gone.addresses.check().map_err(|refused| format!("node {}: {refused}", gone.name))?;
             if is_there || !names.insert(gone.name) || !numbers.insert(gone.number) {
                 return Err(format!("node {} has left and has not", gone.name));
             }
@@ -163,10 +170,14 @@ impl Map {
             if !is_ordered || !group.replicas.contains(&group.home) {
                 return Err(format!("group {} is in no order", group.number));
             }
-            if !group.is_live && group.replicas != [group.home] {
+            let is_apart = group.leaving.iter().all(|node| !group.replicas.contains(node));
+            if !group.leaving.windows(2).all(|pair| pair[0] < pair[1]) || !is_apart {
+                return Err(format!("group {} is left in no order", group.number));
+            }
+            if !group.is_live && (group.replicas != [group.home] || !group.leaving.is_empty()) {
                 return Err(format!("group {} is on other nodes before it is founded", group.number));
             }
-            if group.replicas.iter().any(|replica| self.node(*replica).is_none()) {
+            if group.replicas.iter().chain(&group.leaving).any(|replica| self.node(*replica).is_none()) {
                 return Err(format!("group {} is on a node that is not there", group.number));
             }
             if let Some(slot) = group.slots.slots().find(|slot| !taken.insert(*slot)) {
@@ -193,7 +204,7 @@ fn read_node(read: &mut Reader<'_>) -> Result<Node> {
     })
 }
 
-fn read_group(read: &mut Reader<'_>) -> Result<Group> {
+fn read_group(read: &mut Reader<'_>, is_former: bool) -> Result<Group> {
     Ok(Group {
         number: read.group()?,
         slots: read.slots()?,
@@ -201,5 +212,6 @@ fn read_group(read: &mut Reader<'_>) -> Result<Group> {
         replicas_wanted: read.replicas_wanted()?,
         home: read.node()?,
         replicas: read.replicas()?,
+        leaving: if is_former { Vec::new() } else { read.list("leaving nodes", NODES_MAX, 8, Reader::node)? },
     })
 }

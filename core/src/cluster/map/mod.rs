@@ -29,7 +29,7 @@ pub mod testing;
 pub use arguments::{forget_target, read_config_epoch, read_slot_ranges, read_slots};
 pub use bytes::DecodeError;
 pub use change::{Change, Outcome, SlotOwner};
-pub use group::{FormerGroup, Group, GroupPlacement};
+pub use group::{FormerGroup, Group, GroupMove, GroupPlacement};
 pub use ids::{ClusterId, GroupNumber, NodeName};
 pub use node::{Addresses, Forgotten, Newcomer, Node, Role};
 pub use refused::Refused;
@@ -164,6 +164,16 @@ impl Map {
     /// The number of replicas that `group` should have.
     pub fn replicas_wanted(&self, group: &Group) -> u8 {
         group.replicas_wanted.unwrap_or(self.replication_factor)
+    }
+
+    /// The change that gives groups these places, as long as they have those that they have now.
+    pub fn moved(&self, placements: Vec<GroupPlacement>) -> Change {
+        let from = |to: &GroupPlacement| {
+            let Group { number, home, replicas, .. } = self.group(to.group)?;
+            Some(GroupPlacement { group: *number, home: *home, replicas: replicas.clone() })
+        };
+        let moves = placements.into_iter().filter_map(|to| Some(GroupMove { from: from(&to)?, to }));
+        Change::MoveGroups { moves: moves.collect() }
     }
 
     fn node_mut(&mut self, number: NodeId) -> Result<&mut Node, Refused> {

@@ -97,7 +97,7 @@ impl Node {
 }
 
 /// A node that has left. Its name and number are never given to another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forgotten {
     /// The number it had.
     pub number: NodeId,
@@ -105,4 +105,6 @@ pub struct Forgotten {
     pub name: NodeName,
     /// The number of its starts when it left.
     pub incarnation: u64,
+    /// The places at which it was reached: those who vote on the map may need it for a while.
+    pub addresses: Addresses,
 }

@@ -3,6 +3,7 @@
 use basalt_raft::NodeId;
 
 use super::ids::{GroupNumber, NodeName};
+use crate::limits::REPLICAS_OTHER_MIN;
 use crate::limits::map::{GROUPS_MAX, HOSTNAME_BYTES_MAX, NODES_MAX, REPLICAS_MAX, ZONE_BYTES_MAX};
 
 /// The reason for which a change was refused. Its `Display` is the error reply, prefix included, in Redis' words where it has some.
@@ -90,14 +91,33 @@ pub enum Refused {
         /// One of its groups.
         group: GroupNumber,
     },
+    /// A node is to leave while another one's replica of one of its groups is on its way: that one's vote may be needed.
+    #[error(
+        "ERR a replica of group {group} is on its way from node {from}, whose vote may be needed: wait until BASALT MOVES has it no \
+         more, or, if node {name} is lost for good, have node {from} keep it with BASALT MOVE {group} {name} {from}"
+    )]
+    OthersOnTheWay {
+        /// The node.
+        name: NodeName,
+        /// The one that leaves the group.
+        from: NodeName,
+        /// One of its groups.
+        group: GroupNumber,
+    },
     /// A node is to leave that should hold a group.
-    #[error("ERR node {name} is needed by group {group}, and groups are not moved to other nodes yet")]
+    #[error(
+        "ERR node {name} is needed by group {group}: empty it first with BASALT DRAIN, or have others take its part with BASALT \
+         REPLACE if it is lost for good"
+    )]
     NodeInUse {
         /// The node.
         name: NodeName,
         /// One of its groups.
         group: GroupNumber,
     },
+    /// A node that is being emptied is to get something.
+    #[error("ERR node {0} is being drained: BASALT DRAIN with CANCEL ends that")]
+    Draining(NodeName),
     /// A node has a name that another has or had.
     #[error("ERR another node has or had the id {0}")]
     NameTaken(NodeName),
@@ -152,6 +172,14 @@ pub enum Refused {
     /// A group is placed on a node twice, or two places are given for it.
     #[error("ERR group {0} is placed twice on one node, or has two places")]
     PlacedTwice(GroupNumber),
+    /// A group has another place than the one for which a new one was found.
+    #[error("ERR group {0} was placed otherwise meanwhile, try again")]
+    MovedMeanwhile(GroupNumber),
+    /// Too few nodes would be left that are not being drained.
+    #[error(
+        "ERR {0} other nodes are not being drained, {REPLICAS_OTHER_MIN} are the least: a group needs two replicas"
+    )]
+    TooFewStay(usize),
     /// A group's home is none of the nodes that should hold it.
     #[error("ERR the home of group {0} is none of its replicas")]
     HomeElsewhere(GroupNumber),

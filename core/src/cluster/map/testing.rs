@@ -140,6 +140,8 @@ pub fn changes() -> impl Strategy<Value = Change> {
             .prop_map(|(node, incarnation, addresses)| Change::Announce { node, incarnation, addresses }),
         2 => node().prop_map(|node| Change::Forget { node }),
         2 => node().prop_map(|node| Change::ForgetWithReplicas { node }),
+        1 => node().prop_map(|node| Change::ForgetLost { node }),
+        2 => (node(), prop::collection::vec(group(), 0..4)).prop_map(|(node, groups)| Change::NoteGone { node, groups }),
         4 => (node(), ranges()).prop_map(|(node, ranges)| Change::ClaimSlots { node, ranges }),
         2 => ranges().prop_map(|ranges| Change::ReleaseSlots { ranges }),
         1 => node().prop_map(|node| Change::FlushSlots { node }),
@@ -149,6 +151,12 @@ pub fn changes() -> impl Strategy<Value = Change> {
         3 => (node(), role()).prop_map(|(node, role)| Change::SetRole { node, role }),
         4 => (node(), 0..4u16).prop_map(|(node, count)| Change::FoundGroups { node, count }),
         4 => prop::collection::vec(placement(), 0..3).prop_map(|placements| Change::PlaceGroups { placements }),
+        2 => prop::collection::vec((placement(), placement()), 0..3).prop_map(|moves| {
+            let moved = |(from, to): (GroupPlacement, GroupPlacement)| {
+                GroupMove { from: GroupPlacement { group: to.group, ..from }, to }
+            };
+            Change::MoveGroups { moves: moves.into_iter().map(moved).collect() }
+        }),
         2 => prop::collection::vec((group(), node()), 0..3).prop_map(|homes| Change::SetHomes { homes }),
         1 => (group(), prop::option::of(1..9u8))
             .prop_map(|(group, count)| Change::SetReplicasWanted { group, count }),

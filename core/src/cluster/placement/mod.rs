@@ -42,6 +42,50 @@ pub fn place(map: &Map, lost: &BTreeSet<NodeId>) -> Vec<GroupPlacement> {
     board.changed(map)
 }
 
+/// Returns the groups of which a node that is being drained has a replica, with places without it as far as there are others: a
+/// group keeps as many replicas as it has and wants, and two where fewer nodes stay, silent ones included. Nothing else moves.
+/// `silent` are nodes that get none now, and keep theirs.
+pub fn evacuate(map: &Map, silent: &BTreeSet<NodeId>) -> Vec<GroupPlacement> {
+    let drains = |node: &NodeId| map.node(*node).is_some_and(|node| node.is_draining);
+    let others = map.nodes().iter().filter(|node| !node.is_draining).count();
+    let mut board = Board::of(map, silent);
+    let moved = board.rows().filter_map(|row| {
+        let group = &map.groups()[board.place(row)];
+        if !group.replicas.iter().any(drains) {
+            return None;
+        }
+        let (going, mut replicas): (Vec<NodeId>, Vec<NodeId>) = group.replicas.iter().copied().partition(drains);
+        let wanted = usize::from(map.replicas_wanted(group)).max(1);
+        let former = board.replicas(row).clone();
+        while replicas.len() < wanted && board.replicas(row).len() < board.seats().len() {
+            let seat = replicas::add_one(&mut board, row);
+            replicas.push(board.number(seat));
+        }
+        // Others may be silent for a moment only: the replicas that there are go when those have theirs.
+        let least = group.replicas.len().min(wanted).min(others.max(2));
+        replicas.extend(going.iter().take(least.saturating_sub(replicas.len())));
+        let mut home = group.home;
+        if drains(&home) {
+            // One that has all there is rather than one that has to get it.
+            let rank =
+                |seat: &usize| (!board.can_lead(*seat), !former.contains(seat), board.homes_at(*seat).len(), *seat);
+            let best = board.replicas(row).iter().copied().min_by_key(rank);
+            home = match best {
+                Some(seat) => {
+                    board.set_home(row, seat);
+                    board.number(seat)
+                }
+                None if replicas.contains(&home) => home,
+                None => *replicas.first()?,
+            };
+        }
+        replicas.sort_unstable();
+        let is_same = (home, &replicas) == (group.home, &group.replicas);
+        (!is_same).then_some(GroupPlacement { group: group.number, home, replicas })
+    });
+    moved.collect()
+}
+
 /// Returns the groups that have fewer replicas than they should in `map` and could have more, with as many as they can have.
 /// Nothing moves, and homes stay. `lost` are nodes that get none now. Where there are too few nodes for all that are wanted, it
 /// is an odd number: one more would survive no more losses.

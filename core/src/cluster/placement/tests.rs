@@ -68,8 +68,16 @@ impl Cluster {
             });
         }
         apply(&mut map, Change::PlaceGroups { placements });
+        // Two that stay until all others are drained.
+        let spare = [nodes + 1, nodes + 2];
+        for node in spare {
+            apply(&mut map, Change::Join { node: newcomer(node), claimed: SlotSet::default() });
+        }
         for (node, &is_draining) in (1..).zip(&self.draining) {
             apply(&mut map, Change::SetDraining { node: number(node), is_draining });
+        }
+        for node in spare {
+            apply(&mut map, Change::Forget { node: number(node) });
         }
         map
     }
@@ -297,6 +305,82 @@ proptest! {
         }
         prop_assert!(grow(&after, &lost).is_empty(), "it is at rest");
     }
+}
+
+proptest! {
+    #[test]
+    fn nodes_that_are_drained_are_left_as_far_as_there_are_others_and_nothing_else_moves(cluster in clusters()) {
+        let (map, lost) = (cluster.map(), cluster.lost());
+        let mut after = map.clone();
+        apply(&mut after, Change::PlaceGroups { placements: evacuate(&map, &lost) });
+        let usable: Vec<NodeId> = usable(&map, &lost).iter().map(|node| node.number).collect();
+        let drains = |node: &NodeId| map.node(*node).unwrap().is_draining;
+        for (old, new) in map.groups().iter().zip(after.groups()) {
+            let is_lost = old.replicas.iter().all(|node| lost.contains(node));
+            if is_lost || usable.is_empty() || !old.replicas.iter().any(drains) {
+                prop_assert_eq!(old, new);
+                continue;
+            }
+            let kept = |node: &&NodeId| !drains(node);
+            prop_assert!(old.replicas.iter().filter(kept).all(|node| new.replicas.contains(node)), "{:?}, {:?}", old, new);
+            let added: Vec<_> = new.replicas.iter().filter(|node| !old.replicas.contains(node)).collect();
+            prop_assert!(added.iter().all(|node| usable.contains(node)), "{:?}", added);
+            let wanted = usize::from(map.replicas_wanted(old));
+            let free = usable.iter().filter(|node| !old.replicas.contains(node)).count();
+            let staying = old.replicas.iter().filter(kept).count();
+            prop_assert_eq!(added.len(), wanted.saturating_sub(staying).min(free), "{:?}, {:?}", old, new);
+            let left = new.replicas.iter().filter(|node| drains(node)).count();
+            let stay = map.nodes().iter().filter(|node| !node.is_draining).count().max(2);
+            let least = old.replicas.len().min(wanted).min(stay);
+            prop_assert_eq!(left, least.saturating_sub(staying + added.len()), "{:?}, {:?}", old, new);
+            prop_assert!(new.home == old.home || drains(&old.home), "{:?}, {:?}", old, new);
+            prop_assert!(!drains(&new.home) || new.replicas.iter().all(|node| !usable.contains(node)), "{:?}, {:?}", old, new);
+        }
+        prop_assert!(evacuate(&after, &lost).is_empty(), "it is at rest");
+    }
+}
+
+#[test]
+fn the_groups_of_a_drained_node_are_dealt_to_all_others_and_led_by_who_has_them() {
+    let (mut map, _) = placed(&Cluster::plain(4, 0, 3, 12).map(), &BTreeSet::new());
+    let before = map.clone();
+    apply(&mut map, Change::SetDraining { node: number(4), is_draining: true });
+    let placements = evacuate(&map, &BTreeSet::new());
+    apply(&mut map, Change::PlaceGroups { placements });
+    assert!(map.groups().iter().all(|group| group.replicas == [number(1), number(2), number(3)]));
+    assert_eq!(spread_of_homes(&map, &usable(&map, &BTreeSet::new())), (4, 4));
+    for (old, new) in before.groups().iter().zip(map.groups()).filter(|(old, _)| old.home == number(4)) {
+        assert!(old.replicas.contains(&new.home), "it has all there is");
+    }
+    // The node is drained no more: what has moved stays where it is until it is ordered otherwise.
+    apply(&mut map, Change::SetDraining { node: number(4), is_draining: false });
+    assert!(evacuate(&map, &BTreeSet::new()).is_empty() && grow(&map, &BTreeSet::new()).is_empty());
+    let (after, moved) = placed(&map, &BTreeSet::new());
+    assert_eq!((moved, spread_of_replicas(&after, &usable(&after, &BTreeSet::new()))), (9, (9, 9)));
+}
+
+#[test]
+fn a_drained_node_keeps_its_replicas_while_the_one_that_is_to_get_them_is_silent() {
+    let (mut map, _) = placed(&Cluster::plain(3, 0, 3, 2).map(), &BTreeSet::new());
+    let four = Cluster::plain(4, 0, 3, 2).map();
+    assert!(map.nodes().len() == 3 && four.nodes().len() == 4);
+    apply(&mut map, Change::SetDraining { node: number(1), is_draining: true });
+    assert!(
+        evacuate(&map, &BTreeSet::new()).iter().all(|placement| placement.replicas == [number(2), number(3)]),
+        "two where there are no more"
+    );
+    let (mut map, _) = placed(&four, &BTreeSet::new());
+    apply(&mut map, Change::SetDraining { node: number(1), is_draining: true });
+    let silent = BTreeSet::from([number(4)]);
+    let before = map.clone();
+    let placements = evacuate(&map, &silent);
+    apply(&mut map, Change::PlaceGroups { placements });
+    for (old, new) in before.groups().iter().zip(map.groups()) {
+        assert_eq!(new.replicas.len(), 3, "{old:?}, {new:?}");
+    }
+    let placements = evacuate(&map, &BTreeSet::new());
+    apply(&mut map, Change::PlaceGroups { placements });
+    assert!(map.groups().iter().all(|group| group.replicas == [number(2), number(3), number(4)]));
 }
 
 #[test]

@@ -74,3 +74,74 @@ pub static BASALT_REOPEN: Facts = Facts {
     ],
     ..Facts::BLANK
 };
+
+/// `BASALT MOVE`.
+pub static BASALT_MOVE: Facts = Facts {
+    name: "basalt|move",
+    arity: 5,
+    complexity: "O(N) with N the size of the cluster, and the group's data is copied afterwards",
+    summary: "Moves the replica of a group from a node to another",
+    arguments: &[
+        Argument { name: "group", kind: "integer", ..Argument::BLANK },
+        Argument { name: "from-node-id", kind: "string", ..Argument::BLANK },
+        Argument { name: "to-node-id", kind: "string", ..Argument::BLANK },
+    ],
+    ..PLACING
+};
+
+/// `BASALT DRAIN`.
+pub static BASALT_DRAIN: Facts = Facts {
+    name: "basalt|drain",
+    arity: -3,
+    complexity: "O(N) with N the size of the cluster, and the node's data is copied afterwards",
+    summary: "Moves everything off a node, or ends that",
+    arguments: &[
+        Argument { name: "node-id", kind: "string", ..Argument::BLANK },
+        Argument { name: "cancel", kind: "pure-token", token: Some("CANCEL"), flags: &["optional"], ..Argument::BLANK },
+    ],
+    ..PLACING
+};
+
+/// `BASALT REBALANCE`.
+pub static BASALT_REBALANCE: Facts = Facts {
+    name: "basalt|rebalance",
+    arity: -2,
+    complexity: "O(N*M) with N the size of the cluster and M the number of replicas that move, which are copied afterwards",
+    summary: "Spreads replicas and leads evenly over all nodes, or tells what would move",
+    arguments: &[Argument {
+        name: "dryrun",
+        kind: "pure-token",
+        token: Some("DRYRUN"),
+        flags: &["optional"],
+        ..Argument::BLANK
+    }],
+    ..PLACING
+};
+
+/// `BASALT REPLACE`.
+pub static BASALT_REPLACE: Facts = Facts {
+    name: "basalt|replace",
+    arity: 3,
+    complexity: "O(N) with N the size of the cluster, and the node's groups are copied to others afterwards",
+    summary: "Has others take the part of a node that is lost for good",
+    arguments: &[Argument { name: "node-id", kind: "string", ..Argument::BLANK }],
+    ..PLACING
+};
+
+/// `BASALT MOVES`.
+pub static BASALT_MOVES: Facts = Facts {
+    name: "basalt|moves",
+    arity: 2,
+    complexity: "O(N) with N the size of the cluster",
+    summary: "Tells which replicas are on their way, and which nodes are being drained",
+    ..PLACING
+};
+
+/// Facts of all commands that place replicas.
+const PLACING: Facts = Facts {
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Cluster,
+    since: "7.0.0",
+    ..Facts::BLANK
+};

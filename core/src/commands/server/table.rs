@@ -32,6 +32,11 @@ static BASALT: &[Command] = &[
     Command::session(751, &own_facts::BASALT_REOPEN),
     Command::session(752, &own_facts::BASALT_CHANGE).of_cluster(),
     Command::session(753, &own_facts::BASALT_MAP).of_cluster(),
+    Command::session(754, &own_facts::BASALT_MOVE).of_cluster(),
+    Command::session(755, &own_facts::BASALT_DRAIN).of_cluster(),
+    Command::session(756, &own_facts::BASALT_REBALANCE).of_cluster(),
+    Command::session(757, &own_facts::BASALT_REPLACE).of_cluster(),
+    Command::session(758, &own_facts::BASALT_MOVES).of_cluster(),
 ];
 
 static CONFIG: &[Command] = &[

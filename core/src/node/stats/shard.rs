@@ -241,7 +241,15 @@ impl ShardStats {
             figures.iter().for_each(|figure| figure.set(0));
         }
         let states = [
+            &self.term,
+            &self.voters,
             &self.leads,
+            &self.last_log,
+            &self.committed,
+            // By this the keeper knows that a group was told of: that was the one before.
+            &self.applied,
+            &self.purged,
+            &self.durable_applied,
             &self.log_bytes,
             &self.memtable_bytes,
             &self.row_cache_bytes,
@@ -277,5 +285,20 @@ impl ShardStats {
             &self.row_cache_misses,
         ];
         counters.into_iter().for_each(Counter::reset);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_group_that_is_gone_the_next_one_finds_nothing() {
+        let stats = ShardStats::default();
+        let told =
+            [&stats.term, &stats.last_log, &stats.committed, &stats.applied, &stats.durable_applied, &stats.leads];
+        told.iter().for_each(|figure| figure.set(7));
+        stats.clear();
+        assert!(told.iter().all(|figure| figure.get() == 0));
     }
 }

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver as Handed, Sender as Hands, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use basalt_net::peer::{GroupNumber, Lane, NodeNumber, Route, Unable, UnableReason, Wanted};
+use basalt_net::peer::{GroupNumber, Lane, NodeNumber, Recipient, Route, Unable, UnableReason, Wanted};
 use basalt_raft::{
     Answering, Append, AppendAnswer, Background, EntryId, Executed, Group, GroupHooks, GroupOptions, Handover,
     HandoverAnswer, Job, Machine, MachineError, NodeId, Peer, PeerAddress, ReceivedSnapshot, Replies, SentSnapshot,
@@ -113,7 +113,15 @@ impl Transport for WayOut {
             return Box::pin(async move { Err(Unreached::Unreachable(text)) });
         };
         let SentSnapshot { vote, meta, directory, life } = snapshot;
-        let sending = self.0.sender.send(SendOrder { to: address, wanted, group: GROUP, vote, meta, directory });
+        let sending = self.0.sender.send(SendOrder {
+            to: address,
+            wanted,
+            group: GROUP,
+            member: wanted.node,
+            vote,
+            meta,
+            directory,
+        });
         let sending = sending.on_sign(move || life.note());
         Box::pin(async move { sending.await.map_err(Unreached::from) })
     }
@@ -126,11 +134,11 @@ struct ToCore {
 }
 
 impl Groups for ToCore {
-    fn place(&self, _: GroupNumber) -> Result<PathBuf, Unable> {
+    fn place(&self, _: GroupNumber, _: Recipient) -> Result<PathBuf, Unable> {
         Ok(self.place.clone())
     }
 
-    fn install(&self, _: GroupNumber, snapshot: ReceivedSnapshot, answer: Answer) {
+    fn install(&self, _: GroupNumber, _: Recipient, snapshot: ReceivedSnapshot, answer: Answer) {
         self.hands.lock().unwrap().send((snapshot, answer)).unwrap();
     }
 }

@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use basalt_net::peer::{Acquaintance, Bounds, Greeter, GroupNumber, NodeNumber, Nonce, Session, Unable, UnableReason};
+use basalt_net::peer::{
+    Acquaintance, Bounds, Greeter, GroupNumber, NodeNumber, Nonce, Recipient, Session, Unable, UnableReason,
+};
 use basalt_raft::{NodeId, ReceivedSnapshot, VoteParts};
 use basalt_storage::Store;
 
@@ -25,6 +27,10 @@ pub(super) const ANSWER: VoteParts = VoteParts { term: 77, node: NodeId(0xa1), i
 pub(super) struct Group {
     directory: PathBuf,
     store: Mutex<Option<Store>>,
+    /// The number of the group's replica.
+    pub(super) replica: Mutex<NodeNumber>,
+    /// The members that snapshots were begun for.
+    pub(super) asked: Mutex<Vec<Recipient>>,
     /// Installs that were begun.
     pub(super) begun: AtomicU64,
     /// Installs that are done.
@@ -38,6 +44,8 @@ impl Group {
         Arc::new(Group {
             directory: directory.to_owned(),
             store: Mutex::new(Some(open(&directory.join("data")))),
+            replica: Mutex::new(RECEIVER),
+            asked: Mutex::default(),
             begun: AtomicU64::new(0),
             installed: AtomicU64::new(0),
             holds: AtomicBool::new(false),
@@ -46,16 +54,20 @@ impl Group {
 }
 
 impl Groups for Arc<Group> {
-    fn place(&self, group: GroupNumber) -> Result<PathBuf, Unable> {
-        if group == GROUP {
+    fn place(&self, group: GroupNumber, to: Recipient) -> Result<PathBuf, Unable> {
+        self.asked.lock().unwrap().push(to);
+        if !to.is(*self.replica.lock().unwrap(), Some(RECEIVER)) {
+            Err(Unable::new(UnableReason::NotHere, "another member is here"))
+        } else if group == GROUP {
             Ok(self.directory.join("received"))
         } else {
             Err(Unable::new(UnableReason::NotHere, format!("group {group} is not here")))
         }
     }
 
-    fn install(&self, _: GroupNumber, snapshot: ReceivedSnapshot, answer: Answer) {
+    fn install(&self, _: GroupNumber, to: Recipient, snapshot: ReceivedSnapshot, answer: Answer) {
         self.begun.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(self.asked.lock().unwrap().last(), Some(&to), "it is for whom it was begun for");
         let group = self.clone();
         std::thread::spawn(move || {
             while group.holds.load(Ordering::SeqCst) {

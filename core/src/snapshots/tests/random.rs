@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use basalt_net::peer::{
-    GroupNumber, Message, NodeNumber, Refusal, RefusalReason, RequestId, SnapshotBegin, SnapshotFile, SnapshotPiece,
-    SnapshotPosition, Unable, UnableReason, Vote,
+    GroupNumber, Message, NodeNumber, Recipient, Refusal, RefusalReason, RequestId, SnapshotBegin, SnapshotFile,
+    SnapshotPiece, SnapshotPosition, Unable, UnableReason, Vote,
 };
 use basalt_raft::ReceivedSnapshot;
 use proptest::collection::vec;
@@ -116,14 +116,14 @@ struct Checking {
 }
 
 impl Groups for Checking {
-    fn place(&self, group: GroupNumber) -> Result<PathBuf, Unable> {
+    fn place(&self, group: GroupNumber, _: Recipient) -> Result<PathBuf, Unable> {
         match group {
             GroupNumber(1) => Ok(self.place.clone()),
             _ => Err(Unable::new(UnableReason::NotHere, "")),
         }
     }
 
-    fn install(&self, _: GroupNumber, snapshot: ReceivedSnapshot, answer: Answer) {
+    fn install(&self, _: GroupNumber, _: Recipient, snapshot: ReceivedSnapshot, answer: Answer) {
         let checkpoint = (0..3).find(|&checkpoint| log_id(checkpoint + 1) == snapshot.meta).unwrap();
         let found = tree(&snapshot.directory);
         let announced = contents(checkpoint);

@@ -114,6 +114,7 @@ impl Source {
             to,
             wanted: Wanted { node: RECEIVER, route },
             group: GROUP,
+            member: RECEIVER,
             vote: self.vote,
             meta: self.meta.clone(),
             directory: self.checkpoint.clone(),

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use basalt_net::peer::{GroupNumber, NodeNumber, UnableReason};
+use basalt_net::peer::{GroupNumber, NodeNumber, Recipient, UnableReason};
 
 use super::node::{ANSWER, Node, receiver_options};
 use super::proxy::{Fate, Proxy};
 use super::source::{GROUP, RECEIVER, Source, patient, rows, sender, until, wait};
 use crate::limits::snapshots::{DAMAGED_FILE_MAX, UNFINISHED_KEPT, WINDOW_BYTES};
 use crate::snapshots::failpoint::arm;
-use crate::snapshots::{Bandwidth, Progress, ReceiverOptions, SendError, SenderOptions};
+use crate::snapshots::{Bandwidth, Progress, ReceiverOptions, SendError, SendOrder, SenderOptions};
 
 /// Returns the names of all that is in `directory`.
 fn names(directory: &Path) -> Vec<String> {
@@ -41,6 +41,30 @@ fn a_checkpoint_arrives_as_it_was_and_its_rows_take_the_place_of_all() {
     assert!(sender.progress().is_empty() && node.receiver.progress().is_empty());
     let store = node.end();
     assert!(rows(&store) == source.rows && store.applied().index == 5000);
+}
+
+#[test]
+fn a_snapshot_for_another_member_than_the_one_here_leaves_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let node = Node::new(home.path());
+    let source = Source::new(1000, 9);
+    let sender = sender(&patient());
+    let (earlier, now) = (NodeNumber(0xe5), NodeNumber(0xf6));
+    let send = |member| wait(sender.send(SendOrder { member, ..source.order(node.address) }));
+    let asked = || node.group.asked.lock().unwrap().last().copied();
+
+    *node.group.replica.lock().unwrap() = now;
+    for (member, recipient) in [(RECEIVER, Recipient::Node), (earlier, Recipient::Member(earlier))] {
+        let error = send(member).unwrap_err();
+        assert!(matches!(error, SendError::Unable { reason: UnableReason::NotHere, .. }), "{error}");
+        assert_eq!((asked(), node.received().exists()), (Some(recipient), false));
+    }
+    assert_eq!(send(now).unwrap(), ANSWER);
+    assert_eq!((asked(), node.group.installed.load(Ordering::SeqCst)), (Some(Recipient::Member(now)), 1));
+
+    // The one under its node's number is not meant by another's.
+    *node.group.replica.lock().unwrap() = RECEIVER;
+    assert!(matches!(send(now), Err(SendError::Unable { reason: UnableReason::NotHere, .. })));
 }
 
 #[test]

@@ -2,13 +2,15 @@
 //!
 //! It is the thread that has started the node. What it does blocks, and the cores go on meanwhile.
 
+mod giving_up;
+mod joining;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use basalt_net::resp::value;
 use basalt_raft::{NodeId, Reach};
 use basalt_storage::log::RaftLog;
 use basalt_storage::{Rows as _, Store};
@@ -19,12 +21,15 @@ use super::snapshots::Snapshots;
 use super::{RunError, book};
 use crate::boot::{DataDir, GroupEntry, GroupState as Kept, META_INDEX};
 use crate::cluster::LocalGroup;
-use crate::cluster::map::{Addresses, Change, ClusterId, Group, GroupNumber, Map, Newcomer, Node, SlotSet};
+use crate::cluster::map::{Change, GroupNumber, Newcomer, Node};
 use crate::config::{Durability, MemoryBudget};
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
-use crate::meta::{AskError, LEAVING, OpenMeta, OwnNode, ask, read_forwarded};
-use crate::node::{Asker, GroupState, Order, Reopening, Server, ShardStats};
+use crate::meta::{OpenMeta, OwnNode, ask};
+use crate::node::{GroupState, Order, Reopening, Server, ShardStats};
+
+use giving_up::GivingUp;
+use joining::Joining;
 
 /// Something for the keeper to do.
 pub(super) enum Event {
@@ -45,8 +50,10 @@ pub(super) struct Keeper<'a> {
     files: Vec<mpsc::Sender<Opened>>,
     /// Groups that have failed and whose files are closed, or are about to be, with the order to open them again if there is one.
     failed: BTreeMap<ShardId, Failed>,
-    /// Groups that their cores are to let go, since the map has them no more.
-    leaving: BTreeMap<ShardId, GroupNumber>,
+    /// Groups that their cores are to let go.
+    leaving: BTreeMap<ShardId, Leaving>,
+    /// Groups whose removal has failed, and is tried again. Nobody has them open.
+    undestroyed: BTreeSet<ShardId>,
     /// The attempt to give up all slots, if there is one.
     giving_up: Option<GivingUp>,
     /// This node, as it presents itself to its cluster, if it belongs to one.
@@ -63,27 +70,13 @@ pub(super) struct Keeper<'a> {
     is_behind: bool,
 }
 
-/// The way of the node into another cluster. Its own map is closed first, so that nobody is taken into that, and nothing is founded
-/// there, any more; then it asks to be taken; and then it gives its own map up.
-struct Joining {
-    asker: Asker,
-    id: ClusterId,
-    /// The other cluster as it was and the node that told of it, until the node has asked to be taken.
-    asks: Option<(Map, SocketAddr)>,
-    /// The client is told then that it takes longer.
-    deadline: Instant,
-}
-
-/// Shards that are closed to see if they have keys, before the map is told that the node gives them up: so nothing that was
-/// acknowledged is in them when they are removed.
-struct GivingUp {
-    asker: Asker,
-    /// The answer if there are keys.
-    refusal: &'static str,
-    /// Shards that their cores have not let go yet.
-    open: BTreeSet<ShardId>,
-    /// The others, with the number of their keys if it is known.
-    closed: BTreeMap<ShardId, Option<u64>>,
+/// A group that is to go.
+struct Leaving {
+    number: GroupNumber,
+    /// Set if other nodes have the group; else the map has it no more.
+    is_elsewhere: bool,
+    /// The time since which its files are closed.
+    closed: Option<Instant>,
 }
 
 /// A group that has failed.
@@ -108,6 +101,7 @@ impl<'a> Keeper<'a> {
             files,
             failed: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            undestroyed: BTreeSet::new(),
             giving_up: None,
             own,
             noted_epoch: 0,
@@ -239,6 +233,12 @@ impl<'a> Keeper<'a> {
                 Ok(None) => {}
                 Err(text) => self.server.answer_late(asker, format!("-{text}\r\n").into_bytes()),
             },
+            Event::Ordered(Order::Reset(asker)) => {
+                if let Err(text) = self.reset(asker) {
+                    self.server.answer_late(asker, format!("-{text}\r\n").into_bytes());
+                }
+            }
+            Event::Ordered(Order::ReplicaOut(number, replica, asked)) => self.give_up_replica(number, replica, asked),
             Event::Ordered(Order::GiveUp(asker, refusal)) => self.begin_to_give_up(asker, refusal),
             Event::Ordered(Order::GivenUp(is_done)) => self.given_up(is_done),
             Event::Ordered(Order::Reopen(order)) => {
@@ -292,7 +292,9 @@ impl<'a> Keeper<'a> {
     fn tell_local(&self) {
         if self.data.is_of_cluster() {
             let mut local = local_groups(self.data);
-            local.retain(|number, _| !self.leaving.values().any(|leaving| leaving == number));
+            // A replica is told of until its files are gone: others wait for that.
+            let is_gone = |leaving: &Leaving, number| !leaving.is_elsewhere && leaving.number == number;
+            local.retain(|number, _| !self.leaving.values().any(|leaving| is_gone(leaving, *number)));
             if let Some(snapshots) = &self.snapshots {
                 snapshots.note_places(self.data);
             }
@@ -356,228 +358,13 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Has the node become one of the cluster of another node, or that one one of ours: whichever has no groups and is alone.
-    /// Returns the reply, unless that comes later.
-    fn meet(&mut self, asker: Asker, address: SocketAddr) -> Result<Option<Vec<u8>>, String> {
-        let own = self.own.clone().ok_or("ERR the node belongs to no cluster")?;
-        let myself = own.newcomer.number;
-        if self.joining.is_some() || self.giving_up.is_some() {
-            return Err("BUSY the node is joining a cluster or giving up its slots, try again".to_owned());
-        }
-        let map = self.server.routes.map().filter(|map| map.node(myself).is_some());
-        if map.is_none() && own.founds {
-            return Err("LOADING the node does not have its cluster's map yet".to_owned());
-        }
-        let theirs = self.map_of(address)?;
-        let (id, deadline) = (theirs.cluster_id(), Instant::now() + limits::JOIN_MAX);
-        let Some(map) = map else {
-            // It was taken into a cluster, and was gone before it heard of it: it says again who and where it is.
-            if id != own.cluster_id {
-                return Err(format!("ERR the node is joining cluster {}, which is another one", own.cluster_id));
-            }
-            self.ask_to_be_taken(&theirs, address, own.newcomer, SlotSet::default())?;
-            self.joining = Some(Joining { asker, id, asks: None, deadline });
-            return Ok(None);
-        };
-        if id == map.cluster_id() {
-            return Ok(Some(b"+OK\r\n".to_vec()));
-        }
-        if is_free(&map) {
-            self.check_empty()?;
-            self.joining = Some(Joining { asker, id, asks: Some((theirs, address)), deadline });
-            self.hand_to(CoreId(0), Opened::ClosingMeta { is_closed: true });
-            return Ok(None);
-        }
-        if !is_free(&theirs) {
-            return Err("ERR both nodes have groups, or other nodes in their clusters: only one that is alone and has no groups \
-                        can join the other's"
-                .to_owned());
-        }
-        let Addresses { ip, port, .. } = &own.newcomer.addresses;
-        let known = map.node(myself).and_then(|here| here.addresses.ip);
-        let ip = ip.or(known).or_else(|| ip_towards(address));
-        let ip = ip.ok_or("ERR this node does not know its address: set cluster-announce-ip")?.to_string();
-        let port = port.to_string();
-        // The other one has as long as it takes to be taken, and to hear of it.
-        let within = limits::ASK_AGAIN_MAX + limits::JOIN_MAX;
-        let reply = self.ask(address, &[b"CLUSTER", b"MEET", ip.as_bytes(), port.as_bytes()], within);
-        reply.map(Some).map_err(|error| format!("ERR {error}"))
-    }
-
-    /// Asks another node, as long as this one does not stop.
-    fn ask(&self, address: SocketAddr, words: &[&[u8]], within: Duration) -> Result<Vec<u8>, AskError> {
-        let user = self.server.settings.config().for_other_nodes();
-        ask(address, user, words, within, &|| self.server.stop.is_requested())
-    }
-
-    /// The map of a node in another cluster.
-    fn map_of(&self, address: SocketAddr) -> Result<Map, String> {
-        let reply =
-            self.ask(address, &[b"BASALT", b"MAP"], limits::ASK_ANSWER).map_err(|error| format!("ERR {error}"))?;
-        let Some(bytes) = value::read_bulk(&reply) else {
-            let text = String::from_utf8_lossy(&reply).trim_end().to_owned();
-            return Err(format!("ERR the node at {address} is none that could be met: {text}"));
-        };
-        Map::decode(bytes).map_err(|error| format!("ERR the node at {address}: {error}"))
-    }
-
-    /// Asks to be taken into the other cluster, now that the node's own map is closed.
-    fn ask_to_join(&mut self) {
-        let Some((theirs, address)) = self.joining.as_mut().and_then(|joining| joining.asks.take()) else { return };
-        let asked = self.newcomer().and_then(|(node, claimed)| self.ask_to_be_taken(&theirs, address, node, claimed));
-        if let Err(text) = asked {
-            self.hand_to(CoreId(0), Opened::ClosingMeta { is_closed: false });
-            let joining = self.joining.take();
-            if let Some(Joining { asker, .. }) = joining {
-                self.server.answer_late(asker, format!("-{text}\r\n").into_bytes());
-            }
-            return self.follow_map();
-        }
-        tracing::info!(cluster = %theirs.cluster_id(), %address, "the node joins the cluster");
-        self.hand_to(CoreId(0), Opened::LeavingMeta);
-    }
-
-    /// Makes sure that nothing is left of groups that the map has no more: some may have been kept, since they had keys.
-    fn check_empty(&self) -> Result<(), String> {
-        if self.data.groups().iter().any(|group| group.state == Kept::SetAside) {
-            return Err(
-                "ERR the node has kept the files of groups that its cluster has no more: it must not lose them"
-                    .to_owned(),
-            );
-        }
-        if !self.data.is_empty() || !self.leaving.is_empty() {
-            return Err("BUSY groups that the node has given up are still being removed, try again".to_owned());
-        }
-        Ok(())
-    }
-
-    /// This node as it joins another cluster, and the slots that it brings. Its own map is closed.
-    fn newcomer(&self) -> Result<(Newcomer, SlotSet), String> {
-        let newcomer = self.own.as_ref().ok_or("ERR the node belongs to no cluster")?.newcomer.clone();
-        let map = self.server.routes.map().filter(|map| is_free(map));
-        let here = map.as_ref().and_then(|map| map.node(newcomer.number));
-        let here = here.ok_or("ERR the node is not alone any more, or has groups")?;
-        self.check_empty()?;
-        Ok((Newcomer { config_epoch: here.config_epoch, ..newcomer }, here.claimed.clone()))
-    }
-
-    /// Has the other cluster take this node.
-    ///
-    /// # Errors
-    /// Why it was not taken, or may not have been.
-    fn ask_to_be_taken(
-        &self,
-        theirs: &Map,
-        first: SocketAddr,
-        mut node: Newcomer,
-        claimed: SlotSet,
-    ) -> Result<(), String> {
-        if let Some(unknown) = theirs.nodes().iter().find(|node| node.addresses.ip.is_none()) {
-            return Err(format!("ERR node {} does not know its address: set cluster-announce-ip there", unknown.name));
-        }
-        let ip = node.addresses.ip.or_else(|| ip_towards(first));
-        let ip = ip.ok_or("ERR this node does not know its address: set cluster-announce-ip")?;
-        if ip.is_loopback() && !first.ip().is_loopback() {
-            return Err(format!("ERR other nodes do not reach this one at {ip}: set bind or cluster-announce-ip"));
-        }
-        node.addresses.ip = Some(ip);
-        let number = node.number;
-        let change = Change::Join { node, claimed }.encode();
-        let reply = match self.ask_leader(theirs, first, &change) {
-            // It may have been taken all the same.
-            Err(text) if text.starts_with("UNCERTAIN") => {
-                let places = [first].into_iter().chain(theirs.nodes().iter().filter_map(client_address));
-                let knows = |place| self.map_of(place).is_ok_and(|map| map.node(number).is_some());
-                return if places.take(limits::map::META_VOTERS_MAX).any(knows) { Ok(()) } else { Err(text) };
-            }
-            reply => reply?,
-        };
-        match reply.strip_prefix(b"-") {
-            Some(text) => Err(String::from_utf8_lossy(text).trim_end().to_owned()),
-            None => Ok(()),
-        }
-    }
-
-    /// Has another cluster's map changed by whichever of its nodes leads its group, with a change that may be made twice; returns
-    /// the reply to it.
-    fn ask_leader(&self, map: &Map, first: SocketAddr, change: &[u8]) -> Result<Vec<u8>, String> {
-        let others = map.nodes().iter().filter_map(client_address).filter(|other| *other != first);
-        let addresses: Vec<SocketAddr> = [first].into_iter().chain(others).collect();
-        let (cluster, deadline) = (map.cluster_id(), Instant::now() + limits::ASK_AGAIN_MAX);
-        let is_first = self.data.cluster_id() < cluster.to_string().as_str();
-        let words: [&[u8]; 4] = [b"BASALT", b"CHANGE", &cluster.to_string().into_bytes(), change];
-        let mut last = "ERR nobody was asked".to_owned();
-        loop {
-            for address in &addresses {
-                if Instant::now() > deadline || self.server.stop.is_requested() {
-                    return Err(last);
-                }
-                match self.ask(*address, &words, limits::ASK_ANSWER) {
-                    // Each may have been told to meet the other: one of them gives way.
-                    Ok(reply) if reply == LEAVING && is_first => {
-                        return Err("BUSY the other node is joining a cluster itself, try again".to_owned());
-                    }
-                    Ok(reply) if AGAIN.iter().any(|word| reply.starts_with(word)) => {
-                        if !last.starts_with("UNCERTAIN") {
-                            last = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
-                        }
-                    }
-                    Ok(reply) if reply.starts_with(b"-") => return Ok(reply),
-                    Ok(reply) => {
-                        let read = read_forwarded(&reply).map(|(_, reply)| reply);
-                        return read.ok_or(format!("UNCERTAIN the node at {address} gave an odd reply"));
-                    }
-                    Err(error @ AskError::NoAnswer(..)) => last = format!("UNCERTAIN {error}"),
-                    // What another one may have done is not forgotten.
-                    Err(error @ AskError::NotAsked(..)) if !last.starts_with("UNCERTAIN") => {
-                        last = format!("ERR {error}")
-                    }
-                    Err(AskError::NotAsked(..)) => {}
-                }
-            }
-            std::thread::sleep(limits::ASK_AGAIN);
-        }
-    }
-
-    /// Gives up the node's own map, which is closed, and begins as one of the other cluster that knows nothing yet.
-    fn join(&mut self) -> Result<(), String> {
-        let Some(Joining { id, .. }) = self.joining else { return Ok(()) };
-        self.opener.close_lanes();
-        self.data.join(&id.to_string()).map_err(|error| error.to_string())?;
-        self.server.routes.join(id);
-        let own = self.own.as_mut().ok_or("it belongs to no cluster")?;
-        (own.cluster_id, own.founds) = (id, false);
-        own.former.clear();
-        self.noted_epoch = 0;
-        let own = own.clone();
-        self.opener.open_lanes(self.data)?;
-        let open = self.opener.open_meta(self.data, own)?;
-        self.hand_to(CoreId(0), Opened::Meta(Box::new(open)));
-        Ok(())
-    }
-
-    /// Answers the client that had the node join a cluster, once its map is here, or when it takes very long.
-    fn end_joining(&mut self) {
-        let Some(Joining { asker, id, asks: None, deadline }) = &self.joining else { return };
-        let routing = self.server.routes.now();
-        let cluster = routing.cluster.as_ref().filter(|cluster| cluster.id == *id);
-        let reply = if cluster.is_some_and(|cluster| cluster.knows_of_this_start()) {
-            b"+OK\r\n".to_vec()
-        } else if Instant::now() > *deadline {
-            b"-ERR the node was taken into the cluster, and waits for its map still\r\n".to_vec()
-        } else {
-            return;
-        };
-        self.server.answer_late(*asker, reply);
-        self.joining = None;
-    }
-
     /// Founds the groups that the map says this node is to found, and gives up those that it has no more.
     fn follow_map(&mut self) {
         let myself = NodeId(self.data.node_number());
         self.end_joining();
         self.note_addresses();
         self.is_behind = false;
+        self.remove_again();
         // One that does not know the node yet says nothing of its groups.
         let Some(map) = self.server.routes.map().filter(|map| map.node(myself).is_some()) else { return };
         // One that the node is about to leave says nothing either.
@@ -595,21 +382,40 @@ impl<'a> Keeper<'a> {
         }
         for group in map.groups() {
             let founds = !group.is_live && group.home == myself;
-            // Its home has founded it, and has all that it ever had: what is lost there must not begin anew.
-            let follows = group.is_live && group.home != myself && group.replicas.contains(&myself);
+            // Under a number that nobody had: a replica that was here once is never taken for this one.
+            let follows = group.is_live && group.replicas.contains(&myself);
             let is_here = self.data.groups().iter().any(|here| here.number == group.number.0);
             if is_here || self.server.stop.is_requested() {
+                continue;
+            }
+            // Others have taken their time, and the map may have changed: a node that is said to be empty must not get one more.
+            let newest = self.server.routes.map();
+            let newest = newest.as_deref().and_then(|map| map.group(group.number));
+            if newest.is_none_or(|newest| newest.is_live != group.is_live || !newest.replicas.contains(&myself)) {
+                self.is_behind = true;
                 continue;
             }
             if founds || (follows && self.may_follow()) {
                 self.create(group.number, founds);
             }
         }
+        self.take_back();
         let shards = self.data.shards();
         let gone = shards.into_iter().filter(|here| map.group(GroupNumber(here.number)).is_none());
         let gone: Vec<_> = gone.map(|here| (ShardId(here.index), GroupNumber(here.number))).collect();
         for (shard, number) in gone {
             self.give_up(shard, number);
+        }
+    }
+
+    /// Tries again to remove what could not be removed.
+    fn remove_again(&mut self) {
+        for shard in std::mem::take(&mut self.undestroyed) {
+            if self.data.groups().iter().any(|group| group.index == shard.0) {
+                self.destroy(shard);
+                self.tell_local();
+                self.share_out();
+            }
         }
     }
 
@@ -632,24 +438,89 @@ impl<'a> Keeper<'a> {
     /// Has the core of a group let it go, unless it has failed: that one is left to an operator.
     fn give_up(&mut self, shard: ShardId, number: GroupNumber) {
         let is_closed = self.giving_up.as_ref().is_some_and(|giving_up| giving_up.knows(shard));
-        if is_closed || self.failed.contains_key(&shard) || self.leaving.contains_key(&shard) {
+        let is_going = self.leaving.contains_key(&shard) || self.undestroyed.contains(&shard);
+        if is_closed || self.failed.contains_key(&shard) || is_going {
             return;
         }
         tracing::info!(group = number.0, shard = shard.0, "the map has the group no more: it is given up");
         let core = self.core_of(shard);
-        self.leaving.insert(shard, number);
+        self.leaving.insert(shard, Leaving { number, is_elsewhere: false, closed: None });
         // First, so that no core sends anything for it any more.
         self.tell_local();
         self.hand_to(core, Opened::Leaving(shard));
     }
 
+    /// Gives up the replica of a group that has others instead, now that its leader has said that it is no member: first it is
+    /// closed, so that nobody counts on it any more, and when the leader has said it again its files are removed. One that the map
+    /// wants again meanwhile is opened again.
+    fn give_up_replica(&mut self, number: GroupNumber, replica: NodeId, asked: Instant) {
+        let here = self.data.shards().into_iter().find(|here| here.number == number.0);
+        let Some(shard) = here.map(|here| ShardId(here.index)) else { return };
+        // The group may have another replica here by now.
+        if self.data.replica(shard.0) != replica.0 || !self.is_elsewhere(number) || self.server.stop.is_requested() {
+            return;
+        }
+        if let Some(leaving) = self.leaving.get(&shard) {
+            // Before it was closed the leader may have taken it back.
+            if leaving.is_elsewhere && leaving.closed.is_some_and(|closed| closed < asked) {
+                self.leaving.remove(&shard);
+                self.destroy(shard);
+                self.tell_local();
+                self.share_out();
+                // The map may want a new one.
+                self.is_behind = true;
+            }
+            return;
+        }
+        if self.giving_up.is_some() || self.joining.is_some() || self.undestroyed.contains(&shard) {
+            return;
+        }
+        let is_let_go = self.failed.get(&shard).map(|failed| failed.is_let_go);
+        if is_let_go == Some(false) {
+            return;
+        }
+        tracing::info!(group = number.0, shard = shard.0, "the group has replicas elsewhere: the one here is given up");
+        let closed = self.failed.remove(&shard).map(|_| Instant::now());
+        self.leaving.insert(shard, Leaving { number, is_elsewhere: true, closed });
+        if closed.is_none() {
+            let core = self.core_of(shard);
+            self.hand_to(core, Opened::Leaving(shard));
+        }
+    }
+
+    /// Returns whether the map has a group on other nodes only.
+    fn is_elsewhere(&self, number: GroupNumber) -> bool {
+        let (myself, map) = (NodeId(self.data.node_number()), self.server.routes.map());
+        let group = map.as_deref().and_then(|map| map.group(number));
+        group.is_some_and(|group| group.is_live && !group.replicas.contains(&myself))
+    }
+
+    /// Opens replicas again that were closed to be given up, and that the map wants again.
+    fn take_back(&mut self) {
+        let is_wanted =
+            |leaving: &Leaving| leaving.is_elsewhere && leaving.closed.is_some() && !self.is_elsewhere(leaving.number);
+        let back: Vec<ShardId> =
+            self.leaving.iter().filter(|(_, leaving)| is_wanted(leaving)).map(|(shard, _)| *shard).collect();
+        for shard in back {
+            self.leaving.remove(&shard);
+            self.open_and_hand_over(shard);
+        }
+    }
+
     /// Removes a group that its core has let go. One that has keys all the same is kept, and not opened: they were written when the
     /// map was changed.
     fn remove(&mut self, shard: ShardId, log: Option<RaftLog>, store: Option<Store>) {
-        let number = self.leaving.remove(&shard).expect("whoever calls this has looked").0;
+        let Leaving { number, is_elsewhere, .. } = self.leaving.remove(&shard).expect("whoever calls this has looked");
         self.failed.remove(&shard);
+        if is_elsewhere {
+            drop((log, store));
+            self.server.note_gone(shard);
+            self.leaving.insert(shard, Leaving { number, is_elsewhere, closed: Some(Instant::now()) });
+            return self.take_back();
+        }
         let key_count = count_keys(store.as_ref());
         drop((log, store));
+        let number = number.0;
         if key_count == Some(0) {
             self.destroy(shard);
         } else {
@@ -665,103 +536,26 @@ impl<'a> Keeper<'a> {
 
     /// Removes the files of a group that is closed and has no keys.
     fn destroy(&mut self, shard: ShardId) {
-        let group = self.data.group(shard.0);
-        let (number, lane) = (group.number, group.lane);
+        let is_it = |group: &&GroupEntry| group.index == shard.0;
+        let Some((number, lane)) = self.data.groups().iter().find(is_it).map(|group| (group.number, group.lane)) else {
+            return;
+        };
         tracing::info!(group = number, shard = shard.0, "the group is removed");
         match self.data.destroy_group(number) {
             Ok(()) => {
+                self.undestroyed.remove(&shard);
                 if let Err(error) = self.opener.remove_log(lane, number) {
                     tracing::warn!(group = number, %error, "records of a group that is no more are left in its lane until the next start");
                 }
             }
-            // The next start finishes it.
-            Err(error) => tracing::error!(group = number, %error, "a group that is given up is still there"),
+            // On a full disk, or while the files of a snapshot come still.
+            Err(error) => {
+                tracing::error!(group = number, %error, "a group that is given up is still there: its removal is tried again");
+                self.undestroyed.insert(shard);
+                self.is_behind = true;
+            }
         }
         self.server.note_gone(shard);
-    }
-
-    /// Closes all shards to see if they have keys.
-    fn begin_to_give_up(&mut self, asker: Asker, refusal: &'static str) {
-        let shards: BTreeSet<ShardId> = self.data.shards().iter().map(|group| ShardId(group.index)).collect();
-        let is_shared = |group: &&Group| {
-            group.replicas.len() > 1 && self.data.groups().iter().any(|here| here.number == group.number.0)
-        };
-        if let Some(shared) = self.server.routes.map().and_then(|map| map.groups().iter().find(is_shared).cloned()) {
-            let text =
-                format!("-ERR group {} has replicas on other nodes: its slots cannot be given up\r\n", shared.number);
-            return self.server.answer_late(asker, text.into_bytes());
-        }
-        let is_open = |shard: &ShardId| {
-            self.server.shards.get(*shard).is_some_and(|stats| stats.state.get() == GroupState::Leader)
-        };
-        if self.giving_up.is_some() || self.joining.is_some() || !self.leaving.is_empty() || !shards.iter().all(is_open)
-        {
-            return self
-                .server
-                .answer_late(asker, b"-BUSY shards of the node are being opened or closed, try again\r\n".to_vec());
-        }
-        if shards.is_empty() {
-            let node = NodeId(self.data.node_number());
-            self.server.change_late(Change::GiveUpSlots { node }, asker);
-        }
-        for shard in &shards {
-            self.hand_to(self.core_of(*shard), Opened::Leaving(*shard));
-        }
-        self.giving_up = Some(GivingUp { asker, refusal, open: shards, closed: BTreeMap::new() });
-    }
-
-    /// A shard is closed that may be given up. Once all are, the map is told, or they are opened again.
-    fn closed(&mut self, shard: ShardId, log: Option<RaftLog>, store: Option<Store>) {
-        let key_count = count_keys(store.as_ref());
-        drop((log, store));
-        if self.server.shards[shard.index()].state.get() != GroupState::Failed {
-            self.server.note_state(shard, GroupState::Opening);
-        }
-        let Some(giving_up) = &mut self.giving_up else { return };
-        giving_up.open.remove(&shard);
-        giving_up.closed.insert(shard, key_count);
-        if !giving_up.open.is_empty() {
-            return;
-        }
-        if giving_up.closed.values().all(|count| *count == Some(0)) {
-            let node = NodeId(self.data.node_number());
-            return self.server.change_late(Change::GiveUpSlots { node }, giving_up.asker);
-        }
-        let is_unknown = giving_up.closed.values().any(Option::is_none);
-        let refusal =
-            if is_unknown { "BUSY the node's shards are still being read, try again" } else { giving_up.refusal };
-        let (asker, reply) = (giving_up.asker, format!("-{refusal}\r\n").into_bytes());
-        let closed = self.giving_up.take().map(|giving_up| giving_up.closed).unwrap_or_default();
-        self.open_again(closed.into_keys());
-        self.server.answer_late(asker, reply);
-    }
-
-    /// Ends the attempt to give up all slots: the map has taken it, or not.
-    fn given_up(&mut self, is_done: bool) {
-        let Some(GivingUp { asker, closed, .. }) = self.giving_up.take() else { return };
-        if !is_done {
-            return self.open_again(closed.into_keys());
-        }
-        // A group may have got another replica meanwhile: then the map has it still.
-        let map = self.server.routes.map();
-        let is_gone = |shard: &ShardId| {
-            let number = GroupNumber(self.data.group(shard.0).number);
-            map.as_ref().is_some_and(|map| map.group(number).is_none())
-        };
-        let (gone, kept): (Vec<ShardId>, Vec<ShardId>) = closed.into_keys().partition(is_gone);
-        for shard in gone {
-            self.destroy(shard);
-        }
-        if !kept.is_empty() {
-            self.open_again(kept.into_iter());
-            let reply =
-                b"-ERR some of the node's groups have replicas on other nodes: their slots are not given up\r\n";
-            self.server.answer_late(asker, reply.to_vec());
-            return self.tell_local();
-        }
-        self.tell_local();
-        self.share_out();
-        self.server.answer_late(asker, b"+OK\r\n".to_vec());
     }
 
     /// Opens shards again that were closed and are not given up.
@@ -799,6 +593,12 @@ impl<'a> Keeper<'a> {
     fn create(&mut self, number: GroupNumber, founds: bool) {
         if self.data.groups().len() > limits::SHARDS_MAX {
             tracing::error!(group = number.0, "the group is not opened: this node has as many as it may");
+            self.is_behind = true;
+            return;
+        }
+        // Records of an earlier replica would be taken for those of this one.
+        if let Err(error) = self.opener.remove_logs(number.0) {
+            tracing::error!(group = number.0, %error, "what an earlier replica has left in the lanes cannot be removed, and is tried again");
             self.is_behind = true;
             return;
         }
@@ -882,31 +682,9 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// The beginnings of error replies after which a change is asked for again.
-const AGAIN: [&[u8]; 3] = [b"-CLUSTERDOWN", b"-LOADING", b"-UNCERTAIN"];
-
-/// True if the node of this map is alone in it, and has no groups: it may join another cluster.
-fn is_free(map: &Map) -> bool {
-    map.nodes().len() == 1 && map.groups().is_empty()
-}
-
 /// The address of a node for clients.
 fn client_address(node: &Node) -> Option<SocketAddr> {
     Some(SocketAddr::new(node.addresses.ip?, node.addresses.port))
-}
-
-/// The address of this machine on the way to another one. Nothing is sent for it.
-fn ip_towards(other: SocketAddr) -> Option<IpAddr> {
-    let any: IpAddr = if other.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect(other).ok()?;
-    socket.local_addr().ok().map(|own| own.ip()).filter(|ip| !ip.is_unspecified())
-}
-
-impl GivingUp {
-    fn knows(&self, shard: ShardId) -> bool {
-        self.open.contains(&shard) || self.closed.contains_key(&shard)
-    }
 }
 
 /// The number of keys in a store that nobody uses any more.
@@ -918,7 +696,8 @@ fn count_keys(store: Option<&Store>) -> Option<u64> {
 pub(super) fn local_groups(data: &DataDir) -> BTreeMap<GroupNumber, LocalGroup> {
     let local = |group: &GroupEntry| {
         let is_live = group.state == Kept::Live;
-        (GroupNumber(group.number), LocalGroup { shard: ShardId(group.index), lane: group.lane, is_live })
+        let (shard, replica) = (ShardId(group.index), NodeId(data.replica(group.index)));
+        (GroupNumber(group.number), LocalGroup { shard, lane: group.lane, is_live, replica })
     };
     data.shards().into_iter().map(local).collect()
 }
