@@ -126,18 +126,22 @@ fn options(directory: &Path, number: usize, port: u16, settings: &[(&str, &str)]
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Writers that count: each has keys of its own, and writes ever larger numbers into them.
-struct Writers {
+pub(super) struct Writers {
     stop: Arc<AtomicBool>,
     written: Arc<AtomicUsize>,
+    /// Writes of which nobody has said if they were made.
+    unknown: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<BTreeMap<String, (u64, u64)>>>,
     nodes: Vec<SocketAddr>,
 }
 
 impl Writers {
-    fn start(nodes: &[SocketAddr], count: usize) -> Writers {
+    pub(super) fn start(nodes: &[SocketAddr], count: usize) -> Writers {
         let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let unknown = Arc::new(AtomicUsize::new(0));
         let threads = (0..count).map(|writer| {
             let (stop, written, mut seeker) = (stop.clone(), written.clone(), Seeker::new(nodes, writer, PATIENCE));
+            let unknown = unknown.clone();
             std::thread::spawn(move || {
                 // Of each key the last number that was acknowledged, and the last one that may be there.
                 let mut last: BTreeMap<String, (u64, u64)> = BTreeMap::new();
@@ -154,7 +158,7 @@ impl Writers {
                             *acknowledged = number;
                             written.fetch_add(1, Ordering::Relaxed);
                         }
-                        Asked::Unknown => {}
+                        Asked::Unknown => drop(unknown.fetch_add(1, Ordering::Relaxed)),
                         Asked::Wrong(text) => panic!("SET {key} {number}: {text}"),
                         Asked::Refused => std::thread::sleep(Duration::from_millis(2)),
                     }
@@ -162,11 +166,11 @@ impl Writers {
                 last
             })
         });
-        Writers { threads: threads.collect(), stop, written, nodes: nodes.to_vec() }
+        Writers { threads: threads.collect(), stop, written, unknown, nodes: nodes.to_vec() }
     }
 
     /// Waits until so many more writes were acknowledged.
-    fn go_on(&self, more: usize) {
+    pub(super) fn go_on(&self, more: usize) {
         let wanted = self.written.load(Ordering::Relaxed) + more;
         eventually("writes go on", DEADLINE, || {
             let written = self.written.load(Ordering::Relaxed);
@@ -174,8 +178,13 @@ impl Writers {
         });
     }
 
+    /// Writes so far of which nobody has said if they were made.
+    pub(super) fn unknown(&self) -> usize {
+        self.unknown.load(Ordering::Relaxed)
+    }
+
     /// Ends them, and looks whether all that was acknowledged is there.
-    fn end(self) {
+    pub(super) fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         let mut seeker = Seeker::new(&self.nodes, 0, PATIENCE);
         for thread in self.threads {

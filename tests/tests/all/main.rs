@@ -33,6 +33,7 @@ mod nodes;
 mod old_formats;
 mod open_files;
 mod order;
+mod placing;
 mod poison;
 mod power_failure;
 mod protocol;
