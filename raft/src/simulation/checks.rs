@@ -287,11 +287,11 @@ impl Checks {
         if !self.looks_at_disks || now >= FOLLOWER_GONE_AFTER {
             return;
         }
-        // Those who were members then, and are.
-        let Some((then, newest)) = self.configs.before(node, upto + 1).zip(self.configs.newest_of(node)) else {
-            return;
-        };
-        let others: Vec<_> = then.members.intersection(&newest.members).filter(|other| **other != node).collect();
+        // Those who were members then, and have been since: who has left in between has let go of what it needed.
+        let mut configs = self.configs.deciding(node, upto);
+        let Some(then) = configs.next() else { return };
+        let members = configs.fold(then.members.clone(), |all, config| &all & &config.members);
+        let others: Vec<_> = members.iter().filter(|other| **other != node).collect();
         let needs = |other: &&&NodeId| self.files.get(other).is_some_and(|files| !files.borrow().reaches(upto));
         let leads = self.led_at.get(&node).is_some_and(|at| now - *at < PURGE_TAKES);
         let text = match (others.is_empty(), leads, others.iter().find(needs)) {

@@ -79,11 +79,6 @@ impl Configs {
         self.0.get(&node)?.range(..index).next_back().map(|(_, config)| config)
     }
 
-    /// The newest one of a member.
-    pub(crate) fn newest_of(&self, node: NodeId) -> Option<&Config> {
-        self.0.get(&node)?.values().next_back()
-    }
-
     /// Those by which a member may have decided that the entry at `index` is committed: the one that it had there, and later ones.
     pub(crate) fn deciding(&self, node: NodeId, index: u64) -> impl Iterator<Item = &Config> {
         let own = self.0.get(&node);
