@@ -32,6 +32,8 @@ struct Write {
     id: u64,
     /// The machine's sum up to it.
     digest: u64,
+    /// The newest term in which somebody led when it was applied for the first time.
+    known_term: u64,
 }
 
 /// Everything that was seen so far.
@@ -227,7 +229,9 @@ impl Checks {
         if let Some(other) = self.places.insert(id, index) {
             self.fail(format!("write {id} is in the log twice: at {other} and {index}"));
         }
-        self.writes.insert(index, Write { term, id, digest });
+        // Who commits it leads, or has led, in a term that is known by now.
+        let known_term = self.leaders.last_key_value().map_or(term, |(term, _)| *term);
+        self.writes.insert(index, Write { term, id, digest, known_term });
         if self.refused.contains(&id) {
             self.fail(format!("node {node} applies write {id}, which was refused"));
         }
@@ -267,7 +271,8 @@ impl Checks {
         self.counts.leaders += 1;
         self.note(|| format!("node {node} leads in term {term}"));
         let lost = self.writes.iter().rev().take_while(|(index, _)| **index >= first).find_map(|(index, write)| {
-            let is_older = write.term < term;
+            // One that a later leader has committed may be unknown to who was elected before, and hears of it only now.
+            let is_older = write.term < term && write.known_term < term;
             (is_older && get(*index).map(|record| record.term) != Some(write.term)).then_some((*index, write.term))
         });
         if let Some((index, of)) = lost {
