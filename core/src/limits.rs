@@ -494,6 +494,10 @@ pub const SCAN_NAMES_BYTES: usize = 1 << 20;
 /// Names of a collection that one step answers all at once: as many as Redis keeps in one piece unless it is told otherwise.
 pub const SCANNED_WHOLE_NAMES_MAX: u64 = 128;
 
+/// Members that a search by position keeps, to tell the nearest or farthest of them, before it drops those that are certainly not
+/// asked for. Twice as many as are asked for, if that is more. They take some megabytes.
+pub const GEO_MATCHES_KEPT: usize = 1 << 16;
+
 /// Names of a set that are read before they are written into another one.
 pub const COPIED_NAMES_AT_ONCE: usize = 1000;
 

@@ -8,7 +8,7 @@ use basalt_storage::keyspace::Type;
 use super::facts::Facts;
 use super::key_positions::KeyPositions;
 use super::streams::may_block;
-use super::{Args, CommandError, Rows, Run, Waits};
+use super::{Args, CommandError, Rows, Run, Waits, table};
 
 /// The way a command runs: by its shard, with its connection, or as a text.
 #[derive(Clone, Copy)]
@@ -115,6 +115,8 @@ pub struct Command {
     pub overwrites: Overwrites,
     /// Words without which among its arguments it only reads its key; none for others.
     changing_words: &'static [&'static str],
+    /// The read that does the same, of calls that only read.
+    pub(super) reads_as: Option<u16>,
     /// Rows that it copies.
     pub copies: Copies,
     /// True if each call waits until the commands before it are answered.
@@ -243,6 +245,8 @@ pub enum Copies {
     End,
     /// All that is at its keys but for the first one, which is the destination.
     Sources,
+    /// All that is at its first key, if it has another one, which is the destination.
+    First,
 }
 
 /// The case in which the reply to a write has values of keys in it, so that it may be large.
@@ -267,6 +271,7 @@ impl Command {
             rows: Rows::KeysAndOthers,
             overwrites: Overwrites::Always,
             changing_words: &[],
+            reads_as: None,
             copies: Copies::Nothing,
             is_after_replies: false,
             tells_figures: false,
@@ -417,6 +422,17 @@ impl Command {
     /// This command, which only reads its key unless one of `words` is among its arguments.
     pub(super) const fn changing_with(self, words: &'static [&'static str]) -> Command {
         Command { changing_words: words, ..self }
+    }
+
+    /// This command, whose calls that only read its key do what the command with this id does.
+    pub(super) const fn reading_as(self, id: u16) -> Command {
+        Command { reads_as: Some(id), ..self }
+    }
+
+    /// The command that runs in the place of this one for a call with `args`: one that writes nothing, if the call does not.
+    pub fn for_call(&'static self, args: Args<'_>) -> &'static Command {
+        let reading = self.reads_as.filter(|_| self.only_changes_with(args) == Some(false));
+        reading.and_then(table::by_id).unwrap_or(self)
     }
 
     /// Returns whether a call with `args` changes its key, of a command of which some calls only read it; `None` of others.

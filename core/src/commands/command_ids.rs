@@ -62,6 +62,8 @@ const IDS: &str = "
     1301 eval, 1302 evalsha, 1303 eval_ro, 1304 evalsha_ro, 1305 script, 1320 script|exists, 1321 script|flush,
     1322 script|help, 1323 script|load, 1324 script|kill, 1390 step|script, 1391 step|script_ro,
     1392 step|refuse,
+    1401 geoadd, 1402 geopos, 1403 geodist, 1404 geohash, 1405 geosearch, 1406 geosearchstore, 1407 georadius,
+    1408 georadius_ro, 1409 georadiusbymember, 1410 georadiusbymember_ro,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

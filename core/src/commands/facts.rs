@@ -74,6 +74,8 @@ pub enum Group {
     Connection,
     /// Commands on keys of any type.
     Generic,
+    /// Positions in sorted sets.
+    Geo,
     /// Hashes.
     Hash,
     /// Estimates of how many different elements there were.
@@ -106,6 +108,7 @@ impl Group {
             Group::Cluster => "cluster",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Geo => "geo",
             Group::Hash => "hash",
             Group::Hyperloglog => "hyperloglog",
             Group::List => "list",

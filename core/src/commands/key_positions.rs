@@ -41,10 +41,40 @@ impl Iterator for KeyPositions<'_> {
             }
             let (spec, rest) = self.specs.split_first()?;
             self.specs = rest;
-            let (first, end, step) = find_keys(spec, self.args).unwrap_or((0, 0, 1));
+            let (first, end, step) = find_used(spec, self.args).unwrap_or((0, 0, 1));
             (self.next, self.end, self.step) = (first, end, step);
         }
     }
+}
+
+/// As [`find_keys`], but of words that are there twice the one that counts: what COMMAND tells of these is not where a command
+/// runs.
+fn find_used(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
+    let from = match spec.begin {
+        BeginSearch::Keyword("STORE", from) => usize::try_from(from).ok()?,
+        // Of both words one counts.
+        BeginSearch::Keyword("STOREDIST", _) => return None,
+        _ => return find_keys(spec, args),
+    };
+    let at = last_stored(args, from, |word| match word {
+        b"count" => Some(1),
+        b"store" | b"storedist" => None,
+        _ => Some(0),
+    })?;
+    Some((at, at + 1, 1))
+}
+
+/// The position of the key behind the last word, from `from` on, that says where a result is stored: for which `skipped` is `None`.
+/// It is the number of arguments of the others.
+fn last_stored(args: Args<'_>, from: usize, skipped: impl Fn(&[u8]) -> Option<usize>) -> Option<usize> {
+    let (mut at, mut found) = (from, None);
+    while let Some(word) = args.get(at) {
+        at += 1 + skipped(&word.to_ascii_lowercase()).unwrap_or_else(|| {
+            found = Some(at + 1).filter(|key| *key < args.len()).or(found);
+            1
+        });
+    }
+    found
 }
 
 /// The range `first..end` with a step that `spec` finds in `args`; `None` if they do not fit it.
@@ -107,7 +137,7 @@ pub fn flags_of_call(command: &Command, args: Args<'_>) -> &'static [&'static st
 mod tests {
     use super::*;
     use crate::commands::table::commands;
-    use crate::commands::{keys, lists, sorted_sets, streams, strings};
+    use crate::commands::{geo, keys, lists, sorted_sets, streams, strings};
 
     // A command that is not there yet: its keys are before a last word.
     const BLPOP: Facts = Facts { keys: (1, -2, 1), ..Facts::BLANK };
@@ -136,10 +166,26 @@ mod tests {
             (&streams::facts::XREAD, "XREAD COUNT 2", ""),
             (&streams::facts::XREADGROUP, "XREADGROUP COUNT 1 GROUP g STREAMS STREAMS a b > >", "7 8"),
             (&streams::facts::XREADGROUP, "XREADGROUP GROUP STREAMS c STREAMS STREAMS >", "5"),
+            (&geo::facts::GEOSEARCHSTORE, "GEOSEARCHSTORE d k FROMMEMBER m BYRADIUS 1 km", "1 2"),
+            (&geo::facts::GEORADIUS, "GEORADIUS k 1 1 1 km STORE a", "1 7"),
+            (&geo::facts::GEORADIUSBYMEMBER, "GEORADIUSBYMEMBER k STORE 1 km COUNT 5 storedist b ASC", "1 8"),
             (&keys::facts::DBSIZE, "DBSIZE", ""),
             (&strings::facts::MGET, "MGET", ""),
         ] {
             let positions: Vec<String> = KeyPositions::of(facts, &words(line)).map(|at| at.to_string()).collect();
+            assert_eq!(positions.join(" "), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn of_words_that_are_there_twice_the_one_counts_that_names_what_is_written() {
+        // Unlike `COMMAND GETKEYS`, which tells of the first one, or of both.
+        for (line, expected) in [
+            ("GEORADIUS k 1 1 1 km STORE a STORE b", "1 9"),
+            ("GEORADIUS k 1 1 1 km STOREDIST a COUNT 1 STORE b", "1 11"),
+        ] {
+            let positions: Vec<String> =
+                KeyPositions::of(&geo::facts::GEORADIUS, &words(line)).map(|at| at.to_string()).collect();
             assert_eq!(positions.join(" "), expected, "{line}");
         }
     }

@@ -17,6 +17,7 @@ mod deadline_tests;
 mod differential;
 pub mod facts;
 mod float_text;
+pub mod geo;
 mod glob;
 pub mod hashes;
 mod help;
@@ -27,11 +28,14 @@ mod long_double;
 mod names;
 #[cfg(test)]
 mod odd_numbers;
+mod partial_sort;
 pub mod pubsub;
 pub mod raft;
 mod random;
 #[cfg(test)]
 pub(crate) mod random_commands;
+#[cfg(test)]
+mod random_templates;
 mod reply_bounds;
 pub mod rights;
 mod rows;

@@ -1,273 +1,7 @@
 //! Random commands on keys, strings and collections, for tests that compare two executions of the same commands.
 
 use super::Random;
-
-/// Commands to draw from. A word is taken as it is, unless it begins with `$`: then it is drawn by [`RandomCommands::word`]. A
-/// word after `?` is there in one of four cases, and `_` joins words that are there together.
-const TEMPLATES: &[&str] = &[
-    "lpush $list $names",
-    "lpush $list $names",
-    "rpush $list $names",
-    "rpush $list $names",
-    "lpushx $list $names",
-    "rpushx $list $names",
-    "lpop $list ?$count",
-    "rpop $list ?$count",
-    "llen $list",
-    "lrange $list $int $int",
-    "lrange $list $int $int",
-    "lindex $list $int",
-    "lset $list $int $name",
-    "ltrim $list $int $int",
-    "linsert $list $where $name $name",
-    "linsert $list $where $name $name",
-    "lrem $list $int $name",
-    "lpos $list $name ?RANK_$int ?COUNT_$count ?MAXLEN_$count",
-    "lmpop $count $list $list $end ?COUNT_$count",
-    "lmpop 1 $any $end ?count_$count",
-    "lmove $list $list $end $end",
-    "lmove $list $any $end $end",
-    "rpoplpush $list $list",
-    "rpoplpush $any $list",
-    "blpop $list ?$any $wait",
-    "brpop $list $list $wait",
-    "blmove $list $any $end $end $wait",
-    "brpoplpush $list $list $wait",
-    "blmpop $wait 2 $list $any $end ?COUNT_$count",
-    "sadd $set $names",
-    "sadd $set $names",
-    "srem $set $names",
-    "scard $set",
-    "sismember $set $name",
-    "smismember $set $names",
-    "smembers $set",
-    // what is popped is random, unless it is nothing or everything
-    "spop $set $all",
-    "srandmember $set $none_or_all",
-    "srandmember nothing ?$int",
-    "sscan $set $cursor COUNT $large ?MATCH_$pattern",
-    "smove $set $set $name",
-    "smove $set $any $name",
-    "sunion $set $set ?$any",
-    "sinter $set $set ?$any",
-    "sdiff $set $set ?$any",
-    "sintercard $count $set $set ?LIMIT_$count",
-    "sintercard 2 $set $any ?LIMIT_$count",
-    "sunionstore $set $set $any",
-    "sunionstore $any $set $set",
-    "sinterstore $set $set $any",
-    "sdiffstore $set $set ?$set ?$any",
-    "hset $hash $fields",
-    "hset $hash $fields",
-    "hmset $hash $fields",
-    "hsetnx $hash $name $name",
-    "hget $hash $name",
-    "hmget $hash $names",
-    "hdel $hash $names",
-    "hlen $hash",
-    "hstrlen $hash $name",
-    "hexists $hash $name",
-    "hgetall $hash",
-    "hkeys $hash",
-    "hvals $hash",
-    "hincrby $hash $name $int",
-    "hincrbyfloat $hash $name $float",
-    "hrandfield $hash $none_or_all ?WITHVALUES",
-    "hrandfield nothing ?$int",
-    "hscan $hash $cursor COUNT $large ?MATCH_$pattern",
-    "zadd $zset $members",
-    "zadd $zset ?NX ?XX ?gt ?LT ?CH ?INCR $members",
-    "zadd $zset ?xx ?gt ?CH $members",
-    // members of equal scores are what ranges by lex are for
-    "zadd zlex ?CH 2 $name 2 $name",
-    "zincrby $zset $score $name",
-    "zrem $zset $names",
-    "zcard $zset",
-    "zscore $zset $name",
-    "zmscore $zset $names",
-    "zpopmin $zset ?$count",
-    "zpopmax $zset ?$count",
-    "zcount $zset $bound $bound",
-    "zlexcount zlex $lex $lex",
-    "zrange $zset $int $int ?REV ?WITHSCORES ?LIMIT_$int_$int",
-    "zrange $zset $bound $bound BYSCORE ?REV ?WITHSCORES ?LIMIT_$int_$int",
-    "zrange zlex $lex $lex ?rev BYLEX ?LIMIT_$int_$int",
-    "zrevrange $zset $int $int ?WITHSCORES",
-    "zrangebyscore $zset $bound $bound ?WITHSCORES ?LIMIT_$int_$int",
-    "zrevrangebyscore $zset $bound $bound ?LIMIT_$int_$int",
-    "zrangebylex zlex $lex $lex ?LIMIT_$int_$int",
-    "zrevrangebylex zlex $lex $lex ?WITHSCORES",
-    "zrank $zset $name",
-    "zrevrank $zset $name",
-    "zremrangebyrank $zset $int $int",
-    "zremrangebyscore $zset $bound $bound",
-    "zremrangebylex zlex $lex $lex",
-    "zrandmember $zset $none_or_all ?WITHSCORES",
-    "zrandmember nothing ?$int",
-    "zscan $zset $cursor ?COUNT_$count ?MATCH_$pattern",
-    "zmpop $count $zset $zset $lowest ?COUNT_$count",
-    "zmpop 1 $any $lowest ?count_$count",
-    "bzpopmin $zset ?$any $wait",
-    "bzpopmax $zset $zset $wait",
-    "bzmpop $wait $count $zset $any $lowest ?COUNT_$count",
-    "zrangestore $zset $zset $int $int ?REV ?LIMIT_$int_$int ?WITHSCORES",
-    "zrangestore $zset $any $bound $bound BYSCORE ?rev ?LIMIT_$int_$int",
-    "zrangestore $zset zlex $lex $lex ?REV BYLEX ?LIMIT_$int_$int",
-    "zunion $count $zset $zset ?WITHSCORES",
-    "zunion 2 $zset $zset ?WEIGHTS_$score_$score ?AGGREGATE_$aggregate ?WITHSCORES",
-    "zunion 3 $zset $set $any ?WEIGHTS_$score_$score_$score ?AGGREGATE_$aggregate ?WITHSCORES",
-    "zinter 2 $zset $zset ?AGGREGATE_$aggregate ?WEIGHTS_$score_$score ?WITHSCORES",
-    "zinter 3 $zset $set $any ?WEIGHTS_$score_$score_$score ?AGGREGATE_$aggregate ?withscores",
-    "zdiff 2 $zset $any ?WITHSCORES",
-    "zdiff 3 $zset $zset $set ?WITHSCORES ?WEIGHTS_1_1_1",
-    "zintercard 2 $zset $any ?LIMIT_$count",
-    "zunionstore $zset 2 $zset $any ?WEIGHTS_$score_$score ?AGGREGATE_$aggregate ?WITHSCORES",
-    "zinterstore $zset 2 $zset $zset ?WEIGHTS_$score_$score ?AGGREGATE_$aggregate",
-    "zdiffstore $zset 2 $zset $any",
-    "zdiffstore $any $count $zset $set",
-    "xadd $stream ?NOMKSTREAM ?$trim ?LIMIT_$count $newid $name $name ?$name_$name",
-    "xadd $stream $newid $name $name",
-    "xadd $stream $newid $name $name",
-    "xtrim $stream $trim ?LIMIT_$count",
-    "xdel $stream $id ?$id",
-    "xdel $stream $pending ?$pending",
-    "xlen $stream",
-    "xrange $stream $id $id ?COUNT_$count",
-    "xrevrange $stream $id $id ?COUNT_$count",
-    "xsetid $stream $newid ?ENTRIESADDED_$count ?MAXDELETEDID_$id",
-    "xsetid $stream $id ?MAXDELETEDID_$id ?ENTRIESADDED_$count",
-    "copy $stream $stream REPLACE",
-    "rename $stream $stream",
-    "xread ?COUNT_$count STREAMS $stream $after",
-    "xread ?count_$count streams x1 x2 $after $after",
-    "xread ?NOACK ?COUNT_$count STREAMS $any $stream $id $after",
-    "xgroup create $stream $group $after ?MKSTREAM ?ENTRIESREAD_$count",
-    "xgroup create $stream g1 0 MKSTREAM",
-    "xgroup create $stream $group $id ?mkstream ?ENTRIESREAD_$count",
-    "xgroup setid $stream $group $after ?entriesread_$int",
-    "xgroup destroy $stream $group",
-    "xgroup createconsumer $stream $group $consumer",
-    "xgroup delconsumer $stream $group $consumer",
-    "xreadgroup GROUP $group $consumer ?COUNT_$few STREAMS $stream >",
-    "xreadgroup GROUP $group $consumer ?COUNT_$few STREAMS $stream >",
-    "xreadgroup GROUP g1 $consumer STREAMS $stream >",
-    "xreadgroup GROUP g1 $consumer STREAMS $stream 0",
-    "xreadgroup GROUP $group $consumer COUNT $count ?NOACK STREAMS $stream $after",
-    "xreadgroup group $group $consumer ?count_$count ?noack streams x1 x2 $after >",
-    "xreadgroup GROUP $group $consumer STREAMS $stream $stream > >",
-    "xack $stream $group $pending ?$pending ?$id",
-    "xack $stream g1 $pending ?$pending",
-    "xpending $stream $group",
-    "xpending $stream $group - + 100",
-    "xpending $stream $group ?IDLE_$idle $bounds $count ?$consumer",
-    "xpending $stream $group ?idle_$idle - + 10 $consumer ?odd",
-    "xclaim $stream $group $consumer $idle $pending ?$pending ?IDLE_$idle ?TIME_$time ?FORCE ?JUSTID ?RETRYCOUNT_$count ?LASTID_$id",
-    "xclaim $stream g1 $consumer 0 $pending $pending ?IDLE_$idle ?JUSTID",
-    "xclaim $stream $group $consumer $idle $pending $id ?retrycount_$increment ?force ?JUSTID",
-    "xautoclaim $stream $group $consumer $idle $bound_id ?COUNT_$count ?JUSTID",
-    "xautoclaim $stream g1 $consumer 0 0 ?COUNT_$few",
-    "xinfo stream $stream",
-    "xinfo stream $stream FULL ?COUNT_$count",
-    "xinfo groups $stream",
-    "xinfo groups $any",
-    "xinfo consumers $stream $group",
-    "set $text $value ?NX ?xx ?GET ?KEEPTTL ?EXAT_$deadline",
-    "set $any $value",
-    "set $text $value ?GET",
-    "get $any",
-    "getset $text $value",
-    "getdel $text",
-    "getex $text ?exat_$deadline ?PERSIST",
-    "setnx $text $value",
-    "setex $text $past $value",
-    "psetex $text $past $value",
-    "setrange $text $offset $value",
-    "getrange $text $int $int",
-    "substr $text $int $int",
-    "append $text $value",
-    "append $any $value",
-    "strlen $any",
-    "mget $any $any ?$any",
-    "mset $text $value ?$text_$value ?$any_$value",
-    "msetnx $text $value ?$text_$value",
-    "incr $text",
-    "decr $text",
-    "incrby $text $increment",
-    "decrby $text $increment",
-    "incrbyfloat $text $float",
-    "incrbyfloat $text $float",
-    "setbit $text $bitoffset $bit",
-    "setbit $any $bitoffset $bit",
-    "getbit $any $bitoffset",
-    "bitcount $any",
-    "bitcount $any $int $int ?$unit",
-    "bitpos $any $bit ?$int ?$int ?$unit",
-    "bitpos $text $bit $int $int $unit",
-    "bitop $bitop $text $any ?$any",
-    "bitop $bitop $text $text $text",
-    "bitfield $text ?GET_$field_$bitoffset ?OVERFLOW_$overflow ?set_$field_$bitoffset_$int ?INCRBY_$field_$bitoffset_$increment",
-    "bitfield $text OVERFLOW $overflow INCRBY $field $bitoffset $increment INCRBY $field $bitoffset $increment",
-    "bitfield $any SET $field $bitoffset $increment ?OVERFLOW_$overflow ?SET_$field_$bitoffset_$increment ?GET_$field_$bitoffset",
-    "bitfield_ro $any ?GET_$field_$bitoffset ?GET_$field_$bitoffset ?SET_u8_0_1",
-    "lcs $text $any ?LEN ?idx ?WITHMATCHLEN ?minmatchlen_$count",
-    "pfadd $sketch $names",
-    "pfadd $sketch $many",
-    "pfadd $sketch ?$many",
-    "pfadd $any $name",
-    "pfcount $sketch",
-    "pfcount $sketch $sketch ?$any",
-    "pfmerge $sketch $sketch ?$sketch ?$any",
-    "pfmerge $any $sketch",
-    "get $sketch",
-    "get $sketch",
-    "expireat $sketch $deadline",
-    "del $sketch",
-    "del $any ?$any",
-    "unlink $any ?$any",
-    "exists $any ?$any ?$any",
-    "touch $any ?$any",
-    "type $any",
-    "rename $any $any",
-    "renamenx $any $any",
-    "copy $any $any ?REPLACE ?DB_$db",
-    "expire $any $past",
-    "pexpire $any $past ?NX ?XX ?gt ?LT",
-    "expireat $any $deadline ?NX ?XX ?gt ?LT",
-    "pexpireat $any $deadline ?NX ?XX ?gt ?LT",
-    "expiretime $any",
-    "pexpiretime $any",
-    "persist $any",
-    "keys $pattern",
-];
-
-/// More of them, whose replies follow from random numbers: two servers do not draw the same ones.
-const DRAWING_TEMPLATES: &[&str] = &[
-    "spop $set ?$count",
-    "srandmember $set ?$few",
-    "hrandfield $hash ?$few",
-    "hrandfield $hash $few WITHVALUES",
-    "zrandmember $zset ?$few",
-    "zrandmember $zset $few WITHSCORES",
-];
-
-/// Commands on keys that are not drawn, and why: they are compared in `tests/tests/all/compatibility.rs` alone.
-const NOT_DRAWN: &[(&str, &str)] = &[
-    ("dbsize", "it has no key"),
-    ("eval", "scripts have a comparison of their own, in core/lua/tests"),
-    ("eval_ro", "scripts have a comparison of their own, in core/lua/tests"),
-    ("evalsha", "it needs a node that knows the script"),
-    ("evalsha_ro", "it needs a node that knows the script"),
-    ("flushall", "what the others have made would be gone"),
-    ("flushdb", "what the others have made would be gone"),
-    ("object|encoding", "Redis remembers what a collection has been"),
-    ("object|freq", "it counts what is not counted here"),
-    ("object|idletime", "it tells of the time"),
-    ("object|refcount", "Redis tells of its own numbers"),
-    ("pttl", "it tells of the time"),
-    ("randomkey", "it draws by itself"),
-    ("scan", "its cursors are the server's own"),
-    ("ttl", "it tells of the time"),
-];
+use super::random_templates::{DRAWING_TEMPLATES, TEMPLATES};
 
 /// Ids of entries that are drawn again.
 const RECENT_IDS: usize = 12;
@@ -343,7 +77,7 @@ impl RandomCommands {
         // now and then a key of another type, no key, or a word too many
         let at = key_of(&words);
         if self.one_in(20) && !["zlex", "nothing"].contains(&words[at].as_str()) && !words[0].ends_with("incrby") {
-            words[at] = self.pick(&["l1", "s1", "h1", "z1", "x1", "none"]);
+            words[at] = self.pick(&["l1", "s1", "h1", "z1", "x1", "y1", "none"]);
         }
         if self.one_in(40) {
             words.push("odd".to_owned());
@@ -359,6 +93,7 @@ impl RandomCommands {
             "$hash" => self.pick(&["h1", "h2"]),
             "$zset" => self.pick(&["z1", "z2"]),
             "$stream" => self.pick(&["x1", "x2"]),
+            "$geo" => self.pick(&["y1", "y2", "y3"]),
             "$sketch" => self.pick(&["p1", "p2", "p3"]),
             // so that a HyperLogLog becomes dense after some of them
             "$many" => {
@@ -471,6 +206,77 @@ impl RandomCommands {
             }
             "$bound_id" if self.one_in(2) => self.pick(&["-", "+", "0", "(0-1"]),
             "$bound_id" => return self.open("$pending", words),
+            "$place" => match self.random.below(10) {
+                0 => self.pick(&["", "STORE", "none", "a"]),
+                _ => format!("p{}", self.random.below(60)),
+            },
+            "$points" => return self.repeat(&["$longitude", "$latitude", "$place"], words),
+            // few of them, so that some members are equally far, and any
+            "$longitude" => match self.random.below(40) {
+                0 => self.pick(&["180", "-180", "180.0001", "x", "", "inf", "nan", "-0", "1e300"]),
+                1..20 => self.pick(&["13.361389", "15.087269", "14", "13.5", "0", "-74", "179.9", "-179.9"]),
+                _ => self.degrees(180),
+            },
+            "$latitude" => match self.random.below(40) {
+                0 => self.pick(&["85.05112878", "-85.05112878", "85.06", "x", "", "-inf", "-0"]),
+                1..20 => self.pick(&["38.115556", "37.502669", "38", "37.9", "0", "-37.9", "67", "84.9", "-84.9"]),
+                _ => self.degrees(85),
+            },
+            "$radius" => match self.random.below(30) {
+                0 => self.pick(&["0", "-1", "x", "", "inf", "nan", "1e300", "1e-300", "-0"]),
+                _ => {
+                    let size = 10f64.powf(self.random.below(8_000) as f64 / 1000.0);
+                    format!("{size:.3}")
+                }
+            },
+            "$length" => self.pick(&["m", "km", "KM", "ft", "mi", "m", "km", "x"]),
+            "$odd_score" => self.pick(&[
+                "0",
+                "-1",
+                "1.5",
+                "3479099956230698.5",
+                "4503599627370496",
+                "9007199254740993",
+                "inf",
+                "-inf",
+                "1e19",
+                "18446744073709551615",
+                "-3479099956230698",
+            ]),
+            "$few_more" => self.pick(&["1", "2", "5", "8", "13", "40"]),
+            "$found" => {
+                for option in ["WITHDIST", "withcoord", "WITHHASH"] {
+                    if self.one_in(3) {
+                        words.push(option.to_owned());
+                    }
+                }
+                if self.one_in(2) {
+                    words.push(self.pick(&["ASC", "desc"]));
+                }
+                if self.one_in(2) {
+                    words.push("COUNT".to_owned());
+                    let count = self.pick(&["$few_more", "$few_more", "$few_more", "$count"]);
+                    self.word(&count, words);
+                    if self.one_in(3) {
+                        words.push("ANY".to_owned());
+                    }
+                }
+                return;
+            }
+            "$area" => {
+                let from: &[&str] =
+                    if self.one_in(3) { &["FROMMEMBER", "$place"] } else { &["fromlonlat", "$longitude", "$latitude"] };
+                let by: &[&str] = if self.one_in(2) {
+                    &["BYRADIUS", "$radius", "$length"]
+                } else {
+                    &["bybox", "$radius", "$radius", "$length"]
+                };
+                from.iter().for_each(|word| self.word(word, words));
+                if !self.one_in(30) {
+                    by.iter().for_each(|word| self.word(word, words));
+                }
+                return;
+            }
             "$part" => self.pick(&["-", "+", "0", "2", "x", "", "18446744073709551615", "+5", " 4", "007", "5-", "-5"]),
             // likely to be taken by XADD: ids grow with the commands
             "$newid" => match self.random.below(8) {
@@ -499,6 +305,15 @@ impl RandomCommands {
         words.push(drawn);
     }
 
+    /// Degrees in some digits, from `-limit` to `limit`; some of them near each other.
+    fn degrees(&mut self, limit: i64) -> String {
+        if self.one_in(2) {
+            return format!("{}.{}", 10 + self.random.below(8), self.random.below(1_000_000));
+        }
+        let thousandths = self.random.below(2_000 * limit as u64) as i64 - 1_000 * limit;
+        format!("{}", thousandths as f64 / 1000.0)
+    }
+
     /// Appends a bound that may be exclusive.
     fn open(&mut self, word: &str, words: &mut Vec<String>) {
         let start = words.len();
@@ -524,6 +339,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::commands::random_templates::NOT_DRAWN;
     use crate::commands::{Kind, table};
 
     #[test]
@@ -535,7 +351,7 @@ mod tests {
             let mut words = template.split(' ');
             match (words.next().unwrap_or_default(), words.next().unwrap_or_default()) {
                 (container @ ("xgroup" | "xinfo"), subcommand) => format!("{container}|{subcommand}"),
-                (name, _) => name.to_owned(),
+                (name, _) => name.to_lowercase(),
             }
         };
         let drawn: Vec<String> = TEMPLATES.iter().map(name).collect();

@@ -12,21 +12,22 @@ pub use super::transactions::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 use std::sync::LazyLock;
 
 use super::{
-    Args, Command, CommandError, cluster, connection, hashes, keys, lists, pubsub, raft, scripts, server, sets,
+    Args, Command, CommandError, cluster, connection, geo, hashes, keys, lists, pubsub, raft, scripts, server, sets,
     sorted_sets, streams, strings, transactions,
 };
 
 /// Ids are below this, so that a plain array finds them.
-pub const ID_END: usize = 1400;
+pub const ID_END: usize = 1500;
 
 /// All commands that clients can name, by family.
-static FAMILIES: [&[Command]; 14] = [
+static FAMILIES: [&[Command]; 15] = [
     strings::table::COMMANDS,
     keys::table::COMMANDS,
     lists::table::COMMANDS,
     sets::table::COMMANDS,
     hashes::table::COMMANDS,
     sorted_sets::table::COMMANDS,
+    geo::table::COMMANDS,
     streams::table::COMMANDS,
     server::table::COMMANDS,
     connection::table::COMMANDS,
@@ -66,6 +67,11 @@ pub fn named(name: &[u8]) -> Option<&'static Command> {
 /// The command with the id `id`, subcommands and internal commands included.
 pub fn by_id(id: u16) -> Option<&'static Command> {
     INDEX.by_id.get(usize::from(id)).copied().flatten()
+}
+
+/// Returns whether the command `ran` is all of what a client that called `asked` has asked for, and no step of it.
+pub fn is_whole(asked: u16, ran: u16) -> bool {
+    asked == ran || by_id(asked).is_some_and(|command| command.reads_as == Some(ran))
 }
 
 /// The command or subcommand that `args` call, if they are enough arguments for it.

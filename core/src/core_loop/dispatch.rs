@@ -225,6 +225,8 @@ impl Core {
     }
 
     fn start(&mut self, connection: &mut Connection, command: &'static Command, args: Args<'_>) {
+        let asked = command.id;
+        let command = command.for_call(args);
         let (run, mode) = match command.kind {
             Kind::Read(run) if connection.ordered_unanswered == 0 => (run, Mode::Read),
             Kind::Read(run) => (run, Mode::ReadInOrder),
@@ -252,9 +254,9 @@ impl Core {
                 let mut keys = command.keys(args);
                 let shard = keys.next().map_or(any, |key| router.shard_of(args[key]));
                 if !router.is_whole() && keys.any(|key| router.shard_of(args[key]) != shard) {
-                    return self.fail(connection, command.id, &CommandError::CROSS_SHARD);
+                    return self.fail(connection, asked, &CommandError::CROSS_SHARD);
                 }
-                self.run_on(connection, shard, command, run, mode, args);
+                self.run_step_on(connection, shard, (command, asked), run, mode, args);
             }
             Scatter::Split { step, merge } => {
                 let first = router.shard_of(args[1]);

@@ -50,6 +50,8 @@ impl Shard {
             match (command.copies, keys.next()) {
                 (Copies::Nothing, _) | (_, None) => 0,
                 (Copies::Half, Some(list)) => weigh(list) / 2,
+                (Copies::First, Some(source)) if keys.next().is_some() => weigh(source),
+                (Copies::First, Some(_)) => 0,
                 (Copies::End, Some(list)) => keyspace.weigh_ends(list).unwrap_or(limits::WEIGHED_BYTES_MAX),
                 (Copies::Sources, Some(_)) => {
                     keys.take(limits::WEIGHED_KEYS_MAX).map(weigh).fold(0, usize::saturating_add)

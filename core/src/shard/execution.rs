@@ -381,7 +381,7 @@ impl Execution<'_> {
                 reply.truncate(mark);
                 reply.error_display(&error);
                 // Whoever puts steps together knows whether the whole has failed.
-                if let Some(stats) = stats.filter(|_| header.asked == header.command) {
+                if let Some(stats) = stats.filter(|_| table::is_whole(header.asked, header.command)) {
                     stats.failed.add(1);
                 }
                 Ok(())

@@ -51,6 +51,11 @@ impl<'a> Reply<'a> {
         self.is_over
     }
 
+    /// Bytes that may still be written, unless they are one value.
+    pub fn room(&self) -> usize {
+        self.end_max.saturating_sub(self.out.len())
+    }
+
     /// Bytes written since the encoder was made.
     pub fn len(&self) -> usize {
         self.out.len() - self.start

@@ -229,6 +229,7 @@ fn group(name: &str) -> &'static str {
         "connection" => "Group::Connection",
         "cluster" => "Group::Cluster",
         "generic" => "Group::Generic",
+        "geo" => "Group::Geo",
         "hash" => "Group::Hash",
         "hyperloglog" => "Group::Hyperloglog",
         "list" => "Group::List",

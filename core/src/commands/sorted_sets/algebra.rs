@@ -286,7 +286,7 @@ fn store(
 }
 
 /// Writes `result` to `key`, whatever that held before, and replies how many members it has.
-pub(super) fn store_result(
+pub(in crate::commands) fn store_result(
     context: &mut Context<'_>,
     key: &[u8],
     result: &[(Box<[u8]>, f64)],

@@ -11,12 +11,12 @@ const NOT_A_NUMBER: CommandError = CommandError::text("ERR resulting score is no
 
 /// The options of ZADD.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct AddOptions {
-    only_new: bool,
-    only_existing: bool,
+pub(in crate::commands) struct AddOptions {
+    pub(in crate::commands) only_new: bool,
+    pub(in crate::commands) only_existing: bool,
     only_greater: bool,
     only_less: bool,
-    count_changed: bool,
+    pub(in crate::commands) count_changed: bool,
     increment: bool,
 }
 
@@ -93,6 +93,18 @@ fn add(
     }
     options.check(pairs.len())?;
     let scores = pairs.iter().map(|[score, _]| parse_f64(score)).collect::<Result<Vec<_>, _>>()?;
+    let members: Vec<_> = pairs.iter().zip(scores).map(|([_, member], score)| (*member, score)).collect();
+    add_members(context, key, options, &members, reply)
+}
+
+/// Gives members of the sorted set at `key` their scores, and replies how many are new, or what the options say.
+pub(in crate::commands) fn add_members(
+    context: &mut Context<'_>,
+    key: &[u8],
+    options: AddOptions,
+    members: &[(&[u8], f64)],
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
     let existing = context.keyspace.sorted_set(key)?;
     let mut sorted_set = match existing {
         Some(sorted_set) => sorted_set,
@@ -107,7 +119,7 @@ fn add(
         None => context.keyspace.sorted_set_or_new(key)?,
     };
     let (mut added, mut changed, mut result) = (0, 0, None);
-    for ([_, member], score) in pairs.iter().zip(scores) {
+    for &(member, score) in members {
         let old = sorted_set.score(&context.keyspace, member)?;
         result = options.new_score(old, score)?;
         let Some(score) = result else { continue };

@@ -7,3 +7,6 @@ mod handlers;
 mod ranges;
 mod removal;
 pub(super) mod table;
+
+pub(super) use algebra::store_result;
+pub(super) use handlers::{AddOptions, add_members};

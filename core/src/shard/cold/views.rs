@@ -476,7 +476,7 @@ impl Job {
             Err(error) => {
                 reply.truncate(mark);
                 reply.error_display(&error);
-                viewed.has_failed = header.asked == header.command;
+                viewed.has_failed = table::is_whole(header.asked, header.command);
             }
         }
         (viewed.counts, viewed.time) = (scratch.counts(), began.elapsed());
