@@ -35,6 +35,7 @@ mod open_files;
 mod order;
 mod placing;
 mod poison;
+mod positions;
 mod power_failure;
 mod protocol;
 mod pubsub;

@@ -1,0 +1,113 @@
+//! Searches by position: what they store is the same after a replay, and what they need is read from disk as it should
+//! be.
+
+use basalt_tests::{Client, DEADLINE, NodeOptions, Reply, eventually};
+
+fn figure(client: &mut Client, field: &str) -> u64 {
+    let text = client.ask("INFO stats").text();
+    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no number {field} in {text}"))
+}
+
+/// Numbers below `end`, always the same ones.
+fn numbers(seed: u64, end: u64) -> impl FnMut() -> u64 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % end
+    }
+}
+
+/// `GEOADD` of members from `first` on, each with `padding` letters behind its number, within a few degrees.
+fn geoadd(key: &str, first: usize, count: usize, padding: usize) -> Vec<String> {
+    let mut next = numbers(first as u64 + 1, 4_000_000);
+    let mut words = vec!["GEOADD".to_owned(), key.to_owned()];
+    for number in first..first + count {
+        let [longitude, latitude] = [10.0 + next() as f64 / 1e6, 40.0 + next() as f64 / 1e6];
+        words.extend([longitude.to_string(), latitude.to_string(), format!("{number}:{}", "m".repeat(padding))]);
+    }
+    words
+}
+
+#[test]
+fn what_searches_store_is_the_same_after_a_replay() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(dir.path().join("data")).set("--shards", "2");
+    let mut node = options.start();
+    let mut client = node.client();
+    assert_eq!(client.call(geoadd("{t}all", 0, 2_000, 0)), Reply::Integer(2_000));
+    let mut keys = Vec::new();
+    for number in 0..40 {
+        let [found, near] = ["found", "near"].map(|name| format!("{{t}}{name}:{number}"));
+        let (longitude, radius) = (10.0 + f64::from(number) / 10.0, 5 * (number + 1));
+        for line in [
+            format!("GEOSEARCHSTORE {found} {{t}}all FROMLONLAT {longitude} 42 BYRADIUS {radius} km STOREDIST"),
+            format!("GEORADIUS {{t}}all {longitude} 41.5 {radius} mi COUNT 50 STOREDIST {near}"),
+        ] {
+            let reply = client.ask(&line);
+            assert!(matches!(reply, Reply::Integer(_)), "{line}: {reply:?}");
+        }
+        keys.extend([found, near]);
+    }
+    let content = |client: &mut Client| -> Vec<Reply> {
+        let sorted_sets = keys.iter().map(|key| format!("ZRANGE {key} 0 -1 WITHSCORES"));
+        sorted_sets.map(|line| client.ask(&line)).collect()
+    };
+    let before = content(&mut client);
+    assert!(before.iter().filter(|reply| reply.elements().len() > 20).count() > 60, "little was found");
+    drop(client);
+    node.kill_9();
+    let node = options.start();
+    assert_eq!(content(&mut node.client()), before);
+}
+
+const MEMBERS: usize = 40_000;
+const PADDING: usize = 400;
+
+#[test]
+fn a_search_reads_the_cells_of_its_area_from_disk_and_all_of_a_large_set_once() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(dir.path().join("data")).set("--shards", "1").set("--memory", "64mb");
+    let mut node = options.start();
+    let mut client = node.client();
+    for first in (0..MEMBERS).step_by(1_000) {
+        let replies = client.try_pipeline_patiently([geoadd("all", first, 1_000, PADDING)]).expect("the node answers");
+        assert_eq!(replies, [Reply::Integer(1_000)]);
+    }
+    drop(client);
+    node.stop_written();
+    let node = options.start();
+    let mut client = node.client();
+    // The reply to a command, and how many rows were read from disk for it, which are at least as many as it has elements.
+    let mut read_by = |line: &str, is_behind_a_write: bool| {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let before = figure(&mut client, "cold_rows_read");
+        let lines = if is_behind_a_write { vec![words("SET other value"), words(line)] } else { vec![words(line)] };
+        let reply = client.pipeline(lines).pop().expect("there is a reply");
+        // Another core may publish what was read, ten times a second.
+        let read = eventually("rows were read", DEADLINE, || match figure(&mut client, "cold_rows_read") - before {
+            0 => Err(reply.clone()),
+            read => Ok(read),
+        });
+        (reply, read)
+    };
+    // About 400 km by 300 km have all members: a circle of 5 km some 25 of them.
+    let (reply, read) = read_by("GEOSEARCH all FROMLONLAT 12 42 BYRADIUS 5 km ASC", false);
+    let few = reply.elements().len();
+    assert!((5..100).contains(&few), "{few} members");
+    assert!(read < MEMBERS as u64 / 10, "{read} rows were read for {few} members");
+    for is_behind_a_write in [false, true] {
+        for (options, expected) in [("", MEMBERS), ("ASC COUNT 10", 10), ("DESC COUNT 3 WITHDIST WITHCOORD", 3)] {
+            let line = format!("GEOSEARCH all FROMLONLAT 12 42 BYRADIUS 1000 km {options}");
+            let (reply, read) = read_by(line.trim(), is_behind_a_write);
+            assert_eq!(reply.elements().len(), expected, "{line}");
+            println!("{line}: {read} rows from disk, behind a write: {is_behind_a_write}");
+            assert!(read <= 2 * MEMBERS as u64, "{line} read {read} rows of {MEMBERS}");
+        }
+    }
+    let (reply, _) = read_by("GEOSEARCHSTORE near all FROMLONLAT 12 42 BYRADIUS 50 km STOREDIST", false);
+    let Reply::Integer(stored @ 1_000..=10_000) = reply else { panic!("{reply:?}") };
+    assert_eq!(client.ask("ZCARD near"), Reply::Integer(stored));
+    let far = client.ask("ZRANGE near -1 -1 WITHSCORES").elements()[1].text().parse::<f64>().expect("a distance");
+    assert!((49.0..=50.0).contains(&far), "{far}");
+}
