@@ -498,6 +498,18 @@ pub const SCANNED_WHOLE_NAMES_MAX: u64 = 128;
 /// asked for. Twice as many as are asked for, if that is more. They take some megabytes.
 pub const GEO_MATCHES_KEPT: usize = 1 << 16;
 
+/// Bytes that one SORT keeps: elements, their weights, and what it stores of them. It holds its core meanwhile.
+pub const SORT_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes that each of them counts as beside its own: what it takes in memory at least.
+pub const SORT_VALUE_OVERHEAD: usize = 32;
+
+/// Elements of a list that SORT reads before it looks how much it keeps.
+pub const SORT_ELEMENTS_AT_ONCE: u64 = 1000;
+
+/// Rows that the patterns of one SORT have led to and that are fetched from disk at once.
+pub const SORT_COLD_ROWS_MAX: usize = 256;
+
 /// Names of a set that are read before they are written into another one.
 pub const COPIED_NAMES_AT_ONCE: usize = 1000;
 

@@ -115,6 +115,8 @@ pub struct Command {
     pub overwrites: Overwrites,
     /// Words without which among its arguments it only reads its key; none for others.
     changing_words: &'static [&'static str],
+    /// True if its arguments have patterns for names of further keys.
+    pub has_patterns: bool,
     /// The read that does the same, of calls that only read.
     pub(super) reads_as: Option<u16>,
     /// Rows that it copies.
@@ -271,6 +273,7 @@ impl Command {
             rows: Rows::KeysAndOthers,
             overwrites: Overwrites::Always,
             changing_words: &[],
+            has_patterns: false,
             reads_as: None,
             copies: Copies::Nothing,
             is_after_replies: false,
@@ -422,6 +425,11 @@ impl Command {
     /// This command, which only reads its key unless one of `words` is among its arguments.
     pub(super) const fn changing_with(self, words: &'static [&'static str]) -> Command {
         Command { changing_words: words, ..self }
+    }
+
+    /// This command, whose arguments have patterns for names of further keys.
+    pub(super) const fn by_patterns(self) -> Command {
+        Command { has_patterns: true, ..self }
     }
 
     /// This command, whose calls that only read its key do what the command with this id does.

@@ -64,6 +64,7 @@ const IDS: &str = "
     1392 step|refuse,
     1401 geoadd, 1402 geopos, 1403 geodist, 1404 geohash, 1405 geosearch, 1406 geosearchstore, 1407 georadius,
     1408 georadius_ro, 1409 georadiusbymember, 1410 georadiusbymember_ro,
+    1420 sort, 1421 sort_ro,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

@@ -175,6 +175,11 @@ fn replies_of_streams_are_those_of_redis() {
 }
 
 #[test]
+fn replies_of_sort_are_those_of_redis() {
+    compare_with_redis(&RandomCommands::of_sort);
+}
+
+#[test]
 fn replies_on_positions_are_those_of_redis() {
     compare_with_redis(&|seed| RandomCommands::only(seed, of_positions));
 }
@@ -215,9 +220,12 @@ fn compare_with_redis(begin: &dyn Fn(u64) -> RandomCommands) {
 
 #[test]
 fn a_store_that_freezes_and_is_opened_anew_all_the_time_answers_as_plain_rows() {
-    for commands in
-        [RandomCommands::with_drawing(7), RandomCommands::only(7, of_streams), RandomCommands::only(7, of_positions)]
-    {
+    for commands in [
+        RandomCommands::with_drawing(7),
+        RandomCommands::only(7, of_streams),
+        RandomCommands::only(7, of_positions),
+        RandomCommands::of_sort(7),
+    ] {
         compare_with_a_store(commands);
     }
 }

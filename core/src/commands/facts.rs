@@ -131,6 +131,8 @@ pub enum BeginSearch {
     Index(i64),
     /// After this word, which is looked for from an argument on.
     Keyword(&'static str, i64),
+    /// Nobody can tell but who knows the command.
+    Unknown,
 }
 
 /// The way a key specification goes on from where it started.
@@ -154,6 +156,8 @@ pub enum FindKeys {
         /// Distance from one key to the next.
         step: i64,
     },
+    /// Nobody can tell but who knows the command.
+    Unknown,
 }
 
 /// One key specification (<https://redis.io/docs/latest/develop/reference/key-specs/>).

@@ -25,6 +25,22 @@ pub(super) fn read_f64_bound(bytes: &[u8]) -> Option<f64> {
     number.to_f64().map(|(number, _)| number)
 }
 
+/// Reads a weight, as Redis' SORT does: a bound that is in range, where what is so small that a double has not all of it is not.
+pub(super) fn read_f64_weight(bytes: &[u8]) -> Option<f64> {
+    let text = until_nul(bytes);
+    if text.is_empty() {
+        return Some(0.0);
+    }
+    let number = FloatText::scan(text).filter(|number| number.length == text.len())?;
+    let (weight, in_range) = number.to_f64()?;
+    let is_whole = match number.magnitude {
+        Magnitude::Decimal(_) => !weight.is_subnormal(),
+        Magnitude::Hexadecimal(digits) => !weight.is_subnormal() || digits.is_multiple_of_least(),
+        Magnitude::Infinite | Magnitude::NotANumber => true,
+    };
+    (in_range && is_whole).then_some(weight)
+}
+
 /// The number that a text begins with.
 pub(super) struct FloatText<'a> {
     /// True if it has a minus sign.
@@ -181,6 +197,12 @@ impl<'a> Digits<'a> {
             }
         }
         (bits, exponent, is_more)
+    }
+
+    /// Returns whether the hexadecimal number is a multiple of the least double there is.
+    fn is_multiple_of_least(&self) -> bool {
+        let (bits, exponent, is_more) = self.to_binary();
+        !is_more && exponent + i64::from(bits.trailing_zeros()) >= i64::from(BinaryFormat::DOUBLE.exponent_min)
     }
 
     fn hexadecimal_to_f64(&self) -> f64 {
@@ -413,6 +435,29 @@ mod tests {
             ("nan(x)", None),
         ] {
             assert_eq!(read_f64_bound(text.as_bytes()), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn weights_are_read_as_by_sort() {
+        for (text, expected) in [
+            ("", Some(0.0)),
+            (" 2", Some(2.0)),
+            ("0x10", Some(16.0)),
+            ("-infinity", Some(f64::NEG_INFINITY)),
+            ("5\0ab", Some(5.0)),
+            ("0x1p-1074", Some(f64::from_bits(1))),
+            ("0x1p-1075", None),
+            ("0x1.8p-1074", None),
+            ("1e-310", None),
+            ("1e-400", None),
+            ("1e400", None),
+            ("nan", None),
+            ("1 ", None),
+            (" ", None),
+            ("3abc", None),
+        ] {
+            assert_eq!(read_f64_weight(text.as_bytes()), expected, "{text:?}");
         }
     }
 

@@ -87,6 +87,17 @@ pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)
             let at = args.iter().skip(from).position(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))?;
             from + at + 1
         }
+        // Of SORT: those of patterns nobody knows before it runs.
+        BeginSearch::Unknown if spec.flags.contains(&"OW") => {
+            let at = last_stored(args, 2, |word| match word {
+                b"limit" => Some(2),
+                b"by" | b"get" => Some(1),
+                b"store" => None,
+                _ => Some(0),
+            })?;
+            return Some((at, at + 1, 1));
+        }
+        BeginSearch::Unknown => return None,
     };
     let (end, step) = match spec.find {
         FindKeys::Range { last, step, limit } => {
@@ -107,6 +118,7 @@ pub fn find_keys(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)
             let end = first + (count - 1) * step + 1;
             return (end <= args.len()).then_some((first, end, step));
         }
+        FindKeys::Unknown => return None,
     };
     let step = usize::try_from(step).ok().filter(|&step| step > 0)?;
     (start < args.len() && end <= args.len()).then_some((start, end, step))
@@ -137,7 +149,7 @@ pub fn flags_of_call(command: &Command, args: Args<'_>) -> &'static [&'static st
 mod tests {
     use super::*;
     use crate::commands::table::commands;
-    use crate::commands::{geo, keys, lists, sorted_sets, streams, strings};
+    use crate::commands::{geo, keys, lists, sorted_sets, sorting, streams, strings};
 
     // A command that is not there yet: its keys are before a last word.
     const BLPOP: Facts = Facts { keys: (1, -2, 1), ..Facts::BLANK };
@@ -169,6 +181,10 @@ mod tests {
             (&geo::facts::GEOSEARCHSTORE, "GEOSEARCHSTORE d k FROMMEMBER m BYRADIUS 1 km", "1 2"),
             (&geo::facts::GEORADIUS, "GEORADIUS k 1 1 1 km STORE a", "1 7"),
             (&geo::facts::GEORADIUSBYMEMBER, "GEORADIUSBYMEMBER k STORE 1 km COUNT 5 storedist b ASC", "1 8"),
+            (&sorting::facts::SORT, "SORT k BY store GET store LIMIT store 1 STORE a", "1 10"),
+            (&sorting::facts::SORT, "SORT k STORE a STORE b", "1 5"),
+            (&sorting::facts::SORT, "SORT k BY a STORE", "1"),
+            (&sorting::facts::SORT_RO, "SORT_RO k BY a GET b", "1"),
             (&keys::facts::DBSIZE, "DBSIZE", ""),
             (&strings::facts::MGET, "MGET", ""),
         ] {

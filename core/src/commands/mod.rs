@@ -43,6 +43,7 @@ pub mod scripts;
 pub mod server;
 pub mod sets;
 pub mod sorted_sets;
+pub mod sorting;
 pub mod streams;
 pub mod strings;
 pub mod table;
@@ -62,6 +63,7 @@ pub use long_double::LongDouble;
 pub use random::Random;
 pub use reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
 pub use rows::{Elements, Rows};
+pub use sorting::why_not_by_patterns;
 pub use streams::{EntryCall, Outlook, outlook_after, outlook_for, parse_id as parse_stream_id, waited_stream};
 pub use waits::{WaitCall, Waits, is_nothing};
 

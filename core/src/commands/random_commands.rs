@@ -1,7 +1,7 @@
 //! Random commands on keys, strings and collections, for tests that compare two executions of the same commands.
 
 use super::Random;
-use super::random_templates::{DRAWING_TEMPLATES, TEMPLATES};
+use super::random_templates::{DRAWING_TEMPLATES, SORTING_TEMPLATES, TEMPLATES};
 
 /// Ids of entries that are drawn again.
 const RECENT_IDS: usize = 12;
@@ -53,6 +53,11 @@ impl RandomCommands {
         RandomCommands { chosen, ..RandomCommands::new(seed) }
     }
 
+    /// Those around SORT.
+    pub(crate) fn of_sort(seed: u64) -> RandomCommands {
+        RandomCommands { chosen: SORTING_TEMPLATES.to_vec(), ..RandomCommands::new(seed) }
+    }
+
     /// Returns whether something that happens once in `times` happens now.
     pub(crate) fn one_in(&mut self, times: u64) -> bool {
         self.random.below(times) == 0
@@ -76,7 +81,9 @@ impl RandomCommands {
         }
         // now and then a key of another type, no key, or a word too many
         let at = key_of(&words);
-        if self.one_in(20) && !["zlex", "nothing"].contains(&words[at].as_str()) && !words[0].ends_with("incrby") {
+        // of members of sets that weigh the same Redis draws the order
+        let is_fixed = ["zlex", "nothing"].contains(&words[at].as_str()) || words[0].starts_with("sort");
+        if self.one_in(20) && !is_fixed && !words[0].ends_with("incrby") {
             words[at] = self.pick(&["l1", "s1", "h1", "z1", "x1", "y1", "none"]);
         }
         if self.one_in(40) {
@@ -277,6 +284,52 @@ impl RandomCommands {
                 }
                 return;
             }
+            "$sorted" => self.pick(&["n1", "n2", "n3", "n4", "n5", "n6", "n1", "none", "t1", "out"]),
+            "$sorted_list" => self.pick(&["n1", "n2", "n1", "n2", "out"]),
+            "$sorted_set" => self.pick(&["n3", "n4"]),
+            "$sorted_zset" => self.pick(&["n5", "n6"]),
+            "$out" => self.pick(&["out", "out", "out", "n1"]),
+            "$number" => match self.random.below(12) {
+                0 => self.pick(&["1.5", "-0", "1e2", "inf", " 7", "07", "", "0x1p-3", "1e-5"]),
+                _ => self.random.below(40).to_string(),
+            },
+            "$numbers" => return self.repeat(&["$number", "$number"], words),
+            "$item" => self.pick(&["a", "b", "c", "aa", "B", "10", "9", "", "\u{e9}", "x->f", "*", "~"]),
+            "$items" => return self.repeat(&["$item"], words),
+            "$weight_key" => {
+                let element = self.pick(&["$item", "$number", "$number"]);
+                self.word(&element, words);
+                return words.last_mut().expect("it was drawn").insert_str(0, "w_");
+            }
+            "$object_key" => {
+                let element = self.pick(&["$item", "$number", "$number"]);
+                self.word(&element, words);
+                return words.last_mut().expect("it was drawn").insert_str(0, "o_");
+            }
+            // None out of range.
+            "$weight" => match self.random.below(60) {
+                0 => self.pick(&["x", "nan", "a\0b", "a\0c", "5\0"]),
+                1..20 => self.pick(&["", "1", "2", "a", "b", "2.5", "inf", "-inf", "0x3"]),
+                _ => self.pick(&["1", "2", "3", "-1", "10", "2"]),
+            },
+            "$by" => {
+                self.pick(&["w_*", "o_*->f", "o_*->g", "w_*", "o_*->f", "nosort", "*", "w_*->f", "o_*", "#", "w_*->"])
+            }
+            "$by_number" => self.pick(&["w_*", "o_*->f", "o_*->g", "w_*", "none_*"]),
+            "$get" => {
+                self.pick(&["#", "w_*", "o_*->f", "o_*->g", "w_*->f", "x", "*", "o_*", "w_\0*", "w_*\0->f", "#\0"])
+            }
+            "$limit" => {
+                words.push("LIMIT".to_owned());
+                for _ in 0..2 {
+                    words.push(self.pick(&["0", "1", "3", "5", "10", "25", "40", "-1", "2", "4", "1", "2"]));
+                }
+                if self.one_in(40) {
+                    let last = words.last_mut().expect("it was pushed");
+                    *last = "x".to_owned();
+                }
+                return;
+            }
             "$part" => self.pick(&["-", "+", "0", "2", "x", "", "18446744073709551615", "+5", " 4", "007", "5-", "-5"]),
             // likely to be taken by XADD: ids grow with the commands
             "$newid" => match self.random.below(8) {
@@ -354,7 +407,7 @@ mod tests {
                 (name, _) => name.to_lowercase(),
             }
         };
-        let drawn: Vec<String> = TEMPLATES.iter().map(name).collect();
+        let drawn: Vec<String> = TEMPLATES.iter().chain(SORTING_TEMPLATES).map(name).collect();
         let listed: Vec<&str> =
             drawn.iter().map(String::as_str).chain(NOT_DRAWN.iter().map(|(name, _)| *name)).collect();
         let forgotten: Vec<&&str> = names.iter().filter(|name| !listed.contains(name)).collect();

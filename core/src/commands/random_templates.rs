@@ -260,6 +260,42 @@ pub(super) const TEMPLATES: &[&str] = &[
     "keys $pattern",
 ];
 
+/// Commands around SORT. They are not drawn among others: once a number was out of range anywhere, Redis takes those that SORT
+/// reads for such, too, until the next call of the system fails.
+pub(super) const SORTING_TEMPLATES: &[&str] = &[
+    "rpush n1 $numbers",
+    "rpush n1 $numbers",
+    "lpush n2 $items",
+    "lpush n2 $items",
+    "ltrim n1 -70 -1",
+    "ltrim n2 -12 -1",
+    "sadd n3 $numbers",
+    "sadd n4 $items",
+    "srem n3 $number ?$number",
+    "srem n4 $item ?$item",
+    "zadd n5 $score $number",
+    "zadd n6 $score $item",
+    "zrem n5 $number",
+    "set $weight_key $weight",
+    "set $weight_key $weight",
+    "set $weight_key $weight",
+    "hset $object_key f $weight g $weight",
+    "hset $object_key f $weight",
+    "del $weight_key ?$object_key",
+    "lrange out 0 -1",
+    "sort $sorted ?ALPHA ?$limit ?DESC ?GET_$get ?GET_$get ?STORE_$out",
+    "sort $sorted ALPHA ?$limit ?desc ?GET_$get ?STORE_$out",
+    "sort $sorted_list BY $by ?ALPHA ?$limit ?DESC ?ASC ?GET_$get ?STORE_$out",
+    "sort $sorted_list by $by ALPHA $limit ?DESC ?GET_$get",
+    "sort n1 BY $by_number $limit ?DESC",
+    // of members of sets that weigh the same Redis draws the order, where they are not numbers
+    "sort $sorted BY $by_number ?$limit ?DESC ?GET_$get ?STORE_$out",
+    "sort $sorted_set BY nosort ?ALPHA ?$limit ?DESC ?GET_$get STORE $out",
+    "sort $sorted_zset BY nosort ?ALPHA ?$limit ?DESC ?GET_$get ?STORE_$out",
+    "sort_ro $sorted ?ALPHA ?$limit ?DESC ?GET_$get",
+    "sort_ro $sorted_list BY $by ?ALPHA ?$limit ?DESC ?GET_$get ?STORE_$out",
+];
+
 /// More of them, whose replies follow from random numbers: two servers do not draw the same ones.
 pub(super) const DRAWING_TEMPLATES: &[&str] = &[
     "spop $set ?$count",

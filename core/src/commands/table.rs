@@ -13,14 +13,14 @@ use std::sync::LazyLock;
 
 use super::{
     Args, Command, CommandError, cluster, connection, geo, hashes, keys, lists, pubsub, raft, scripts, server, sets,
-    sorted_sets, streams, strings, transactions,
+    sorted_sets, sorting, streams, strings, transactions,
 };
 
 /// Ids are below this, so that a plain array finds them.
 pub const ID_END: usize = 1500;
 
 /// All commands that clients can name, by family.
-static FAMILIES: [&[Command]; 15] = [
+static FAMILIES: [&[Command]; 16] = [
     strings::table::COMMANDS,
     keys::table::COMMANDS,
     lists::table::COMMANDS,
@@ -28,6 +28,7 @@ static FAMILIES: [&[Command]; 15] = [
     hashes::table::COMMANDS,
     sorted_sets::table::COMMANDS,
     geo::table::COMMANDS,
+    sorting::table::COMMANDS,
     streams::table::COMMANDS,
     server::table::COMMANDS,
     connection::table::COMMANDS,

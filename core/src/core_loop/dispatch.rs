@@ -14,6 +14,7 @@ use crate::cluster::Elsewhere;
 use crate::commands::table;
 use crate::commands::{
     Args, Command, CommandError, CopyOptions, Kind, Merge, MultiShard, Run, Scatter, run_on_nothing,
+    why_not_by_patterns,
 };
 use crate::entry::request::{self, Mode, RequestHeader};
 use crate::ids::{Origin, ShardId, Ticket};
@@ -157,6 +158,17 @@ impl Core {
         None
     }
 
+    /// The reason that a command cannot be run whose arguments have patterns for names of keys: these may be in other shards.
+    pub(super) fn why_not_by_patterns(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
+        let (router, in_cluster) = (&self.routing.router, self.routing.cluster.is_some());
+        if !command.has_patterns || (router.is_whole() && !in_cluster) {
+            return None;
+        }
+        let shard_of = |key: &[u8]| router.shard_of_slot(Slot::of(key));
+        let shard = shard_of(args[1]);
+        why_not_by_patterns(command, args, in_cluster, &|key| shard_of(key) == shard)
+    }
+
     /// The reason that a command cannot be run, if it needs a shard whose group takes no requests.
     pub(super) fn why_away(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
         if self.server.some_group_is_away() { self.why_shard_is_away(command, args) } else { None }
@@ -233,6 +245,9 @@ impl Core {
             Kind::Write(run) => (run, Mode::Write),
             _ => return self.session_command(connection, command, args),
         };
+        if let Some(error) = self.why_not_by_patterns(command, args) {
+            return self.fail(connection, asked, &error);
+        }
         let router = &self.routing.router;
         let Some(any) = router.first_shard() else {
             return self.answer_without_shards(connection, command, run, args);

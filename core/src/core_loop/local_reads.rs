@@ -47,6 +47,9 @@ impl Core {
             return None;
         }
         let Kind::Read(run) = command.kind else { return None };
+        if self.why_not_by_patterns(command, args).is_some() {
+            return None;
+        }
         let is_of_keys = matches!(command.scatter, Scatter::Keys | Scatter::Split { .. }) && command.waits.is_none();
         let mut slots = command.keys(args).map(|key| Slot::of(args[key]));
         let slot = slots.next().filter(|_| is_of_keys)?;

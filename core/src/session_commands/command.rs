@@ -160,6 +160,7 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
             reply.bulk("startfrom");
             reply.integer(from);
         }
+        BeginSearch::Unknown => write_typed("unknown", &[], reply),
     }
     reply.bulk("find_keys");
     match spec.find {
@@ -169,6 +170,7 @@ fn write_key_spec(spec: &KeySpec, reply: &mut Reply<'_>) {
         FindKeys::Count { count_at, first, step } => {
             write_typed("keynum", &[("keynumidx", count_at), ("firstkey", first), ("keystep", step)], reply);
         }
+        FindKeys::Unknown => write_typed("unknown", &[], reply),
     }
 }
 

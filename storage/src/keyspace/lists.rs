@@ -59,6 +59,14 @@ impl Keyspace<'_> {
         let collection = self.collection_or_new(key, Type::List)?;
         if collection.is_new() { Ok(List { collection, head: 0, tail: 0 }) } else { List::read(collection) }
     }
+
+    /// A new empty list that replaces whatever `key` holds once it is saved; saved empty, it deletes the key.
+    ///
+    /// # Errors
+    /// As the look-up of the key.
+    pub fn list_replacing(&mut self, key: &[u8]) -> Result<List> {
+        Ok(List { collection: self.replacement(key, Type::List)?, head: 0, tail: 0 })
+    }
 }
 
 impl List {

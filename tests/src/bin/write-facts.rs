@@ -141,8 +141,8 @@ fn key_spec(spec: &Reply) -> String {
         match field.as_str() {
             "notes" => notes = format!("Some({})", quoted(value)),
             "flags" => flags = words(value),
-            "begin_search" => begin = search(value),
-            "find_keys" => find = search(value),
+            "begin_search" => begin = search(value, true),
+            "find_keys" => find = search(value, false),
             other => panic!("a key specification has {other}, for which KeySpec has no place"),
         }
     }
@@ -150,7 +150,7 @@ fn key_spec(spec: &Reply) -> String {
 }
 
 /// The code for the way in which a search for keys begins or goes on.
-fn search(search: &Reply) -> String {
+fn search(search: &Reply, is_begin: bool) -> String {
     let search = fields(search);
     let [(_, kind), (_, spec)] = search.as_slice() else { panic!("a search has other fields: {search:?}") };
     let spec = fields(spec);
@@ -171,6 +171,8 @@ fn search(search: &Reply) -> String {
             number("firstkey"),
             number("keystep")
         ),
+        // Of a search that begins like that nobody can tell how it goes on.
+        "unknown" => format!("{}::Unknown", if is_begin { "BeginSearch" } else { "FindKeys" }),
         other => panic!("keys are searched by {other}, for which there is no name"),
     }
 }

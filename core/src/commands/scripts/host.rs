@@ -11,7 +11,7 @@ use crate::commands::facts::Flags;
 use crate::commands::rights::{CallerRights, Denied};
 use crate::commands::{
     Args, Command, CommandError, Context, CopyOptions, Kind, MultiShard, Run, Scatter, TOO_MUCH_WORK, parse_i64,
-    reply_help, table,
+    reply_help, table, why_not_by_patterns,
 };
 use crate::limits;
 
@@ -209,6 +209,14 @@ impl ShardHost<'_, '_> {
         }
         if let Some(reason) = self.why_not(command, args) {
             return Called::Refused(reason.to_owned());
+        }
+        let (reach, in_cluster) = (&self.terms.reach, self.terms.in_cluster);
+        if (in_cluster || *reach != super::Reach::All)
+            && let Some(error) = why_not_by_patterns(command, args, in_cluster, &|key| reach.has(key))
+        {
+            reply.clear();
+            Reply::new(reply, protocol).error_display(&error);
+            return Called::Replied;
         }
         self.is_writing = matches!(command.kind, Kind::Write(_));
         match command.kind {
