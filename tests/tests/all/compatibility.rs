@@ -647,6 +647,21 @@ const CALLS: &[&str] = &[
     "GEOSEARCHSTORE {K}new K FROMMEMBER a BYRADIUS 1 km",
     "GEOSEARCHSTORE {K}new K FROMLONLAT -180 -85 BYRADIUS 20000 km COUNT 1 STOREDIST",
     "GEOSEARCHSTORE K {K}other FROMMEMBER a BYRADIUS 1 km",
+    // Elements in another order.
+    "SORT K",
+    "SORT K ALPHA",
+    "SORT K ALPHA DESC LIMIT 1 1",
+    "SORT K ALPHA GET # GET x",
+    "SORT K BY {K}w_* GET #",
+    "SORT K BY {K}w_*->f DESC",
+    "SORT K BY nosort STORE {K}new",
+    "SORT K ALPHA STORE {K}new",
+    "SORT K LIMIT x 1",
+    "SORT K LIMIT 1",
+    "SORT K FOO",
+    "SORT_RO K ALPHA",
+    "SORT_RO K BY {K}w_* DESC",
+    "SORT_RO K STORE {K}new",
     // HyperLogLogs.
     "PFADD K",
     "PFADD K a b",
@@ -868,6 +883,10 @@ const OTHER_CALLS: &[(&str, As)] = &[
     ("COMMAND GETKEYS GEORADIUSBYMEMBER a m 1 km STOREDIST b STORE c", As::Bytes),
     ("COMMAND GETKEYSANDFLAGS GEOSEARCHSTORE a b", As::Bytes),
     ("COMMAND GETKEYSANDFLAGS GEOSEARCHSTORE a b FROMMEMBER m BYRADIUS 1 km", As::Bytes),
+    ("COMMAND GETKEYS SORT a", As::Bytes),
+    ("COMMAND GETKEYS SORT a BY store GET c STORE d LIMIT store 1 STORE e", As::Bytes),
+    ("COMMAND GETKEYSANDFLAGS SORT a BY b GET c STORE d", As::Bytes),
+    ("COMMAND GETKEYS SORT_RO a BY b GET c", As::Bytes),
     ("COMMAND GETKEYS PING", As::Bytes),
     ("COMMAND GETKEYS NOSUCH a", As::Bytes),
     ("COMMAND GETKEYSANDFLAGS SET a 1", As::Bytes),
@@ -1114,6 +1133,10 @@ const CALLS_OVER_SHARDS: &[&str] = &[
     "GEORADIUS foo 1 1 1 km STORE bar",
     "GEORADIUS foo 1 1 1 km STORE foo COUNT 1 STOREDIST bar",
     "GEORADIUSBYMEMBER foo m 1 km STOREDIST bar",
+    "SORT foo STORE bar",
+    "SORT foo STORE foo GET store STORE bar",
+    "SORT foo BY bar*",
+    "SORT_RO foo GET # GET bar*->f",
 ];
 
 #[test]

@@ -1,7 +1,9 @@
-//! Searches by position: what they store is the same after a replay, and what they need is read from disk as it should
+//! Searches by position, and SORT: what they store is the same after a replay, and what they need is read from disk as it should
 //! be.
 
 use basalt_tests::{Client, DEADLINE, NodeOptions, Reply, eventually};
+
+use crate::alone::Alone;
 
 fn figure(client: &mut Client, field: &str) -> u64 {
     let text = client.ask("INFO stats").text();
@@ -30,7 +32,7 @@ fn geoadd(key: &str, first: usize, count: usize, padding: usize) -> Vec<String> 
 }
 
 #[test]
-fn what_searches_store_is_the_same_after_a_replay() {
+fn what_searches_and_sort_store_is_the_same_after_a_replay() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let options = NodeOptions::new(dir.path().join("data")).set("--shards", "2");
     let mut node = options.start();
@@ -38,11 +40,12 @@ fn what_searches_store_is_the_same_after_a_replay() {
     assert_eq!(client.call(geoadd("{t}all", 0, 2_000, 0)), Reply::Integer(2_000));
     let mut keys = Vec::new();
     for number in 0..40 {
-        let [found, near] = ["found", "near"].map(|name| format!("{{t}}{name}:{number}"));
+        let [found, near, sorted] = ["found", "near", "sorted"].map(|name| format!("{{t}}{name}:{number}"));
         let (longitude, radius) = (10.0 + f64::from(number) / 10.0, 5 * (number + 1));
         for line in [
             format!("GEOSEARCHSTORE {found} {{t}}all FROMLONLAT {longitude} 42 BYRADIUS {radius} km STOREDIST"),
             format!("GEORADIUS {{t}}all {longitude} 41.5 {radius} mi COUNT 50 STOREDIST {near}"),
+            format!("SORT {found} ALPHA DESC LIMIT 1 100 STORE {sorted}"),
         ] {
             let reply = client.ask(&line);
             assert!(matches!(reply, Reply::Integer(_)), "{line}: {reply:?}");
@@ -51,7 +54,8 @@ fn what_searches_store_is_the_same_after_a_replay() {
     }
     let content = |client: &mut Client| -> Vec<Reply> {
         let sorted_sets = keys.iter().map(|key| format!("ZRANGE {key} 0 -1 WITHSCORES"));
-        sorted_sets.map(|line| client.ask(&line)).collect()
+        let lists = (0..40).map(|number| format!("LRANGE {{t}}sorted:{number} 0 -1"));
+        sorted_sets.chain(lists).map(|line| client.ask(&line)).collect()
     };
     let before = content(&mut client);
     assert!(before.iter().filter(|reply| reply.elements().len() > 20).count() > 60, "little was found");
@@ -110,4 +114,82 @@ fn a_search_reads_the_cells_of_its_area_from_disk_and_all_of_a_large_set_once() 
     assert_eq!(client.ask("ZCARD near"), Reply::Integer(stored));
     let far = client.ask("ZRANGE near -1 -1 WITHSCORES").elements()[1].text().parse::<f64>().expect("a distance");
     assert!((49.0..=50.0).contains(&far), "{far}");
+}
+
+const ELEMENTS: usize = 3_000;
+
+#[test]
+fn sort_by_values_on_disk_has_their_order() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(dir.path().join("data")).set("--shards", "1").set("--memory", "64mb");
+    let mut node = options.start();
+    let mut client = node.client();
+    let mut next = numbers(7, 1_000_000_000);
+    let padding = "v".repeat(2_000);
+    let weights: Vec<u64> = (0..ELEMENTS).map(|_| next()).collect();
+    for (number, weight) in weights.iter().enumerate() {
+        let replies = client.pipeline([
+            vec!["RPUSH".to_owned(), "list".into(), number.to_string()],
+            vec!["SADD".into(), "set".into(), number.to_string()],
+            vec![
+                "HSET".into(),
+                format!("o_{number}"),
+                "weight".into(),
+                weight.to_string(),
+                "text".into(),
+                padding.clone(),
+            ],
+            vec!["SET".into(), format!("w_{number}"), weight.to_string()],
+        ]);
+        assert!(replies.iter().all(|reply| !matches!(reply, Reply::Error(_))), "{replies:?}");
+    }
+    drop(client);
+    node.stop_written();
+    let node = options.start();
+    let mut client = node.client();
+    let mut expected: Vec<usize> = (0..ELEMENTS).collect();
+    expected.sort_by_key(|number| weights[*number]);
+    let texts = |reply: &Reply| reply.elements().iter().map(Reply::text).collect::<Vec<_>>();
+    let expected: Vec<String> = expected.iter().map(usize::to_string).collect();
+    for line in ["SORT list BY o_*->weight", "SORT_RO set BY w_*"] {
+        assert_eq!(texts(&client.ask(line)), expected, "{line}");
+    }
+    let behind = client.pipeline([
+        vec!["SET", "other", "value"],
+        vec!["SORT_RO", "set", "BY", "o_*->weight", "LIMIT", "0", "50", "DESC"],
+        vec!["SORT", "list", "BY", "w_*", "GET", "#", "STORE", "sorted"],
+        vec!["LRANGE", "sorted", "0", "-1"],
+    ]);
+    assert_eq!(texts(&behind[1]), expected.iter().rev().take(50).cloned().collect::<Vec<_>>());
+    assert_eq!(behind[2], Reply::Integer(ELEMENTS as i64));
+    assert_eq!(texts(&behind[3]), expected);
+    let read = eventually("rows were read from disk", DEADLINE, || match figure(&mut client, "cold_rows_read") {
+        read if read > ELEMENTS as u64 => Ok(read),
+        read => Err(read),
+    });
+    println!("{read} rows from disk");
+}
+
+#[test]
+fn patterns_are_for_keys_that_a_hash_tag_holds_together() {
+    let alone = Alone::new(|options| options.set("--shards", "4"));
+    let mut client = alone.node.client();
+    for line in ["RPUSH {u}l 1 2 3", "SET {u}w_1 5", "SET {u}w_2 3", "SET {u}w_3 4", "HSET {u}o_2 f two"] {
+        client.ask(line);
+    }
+    assert_eq!(client.ask("SORT {u}l BY {u}w_*"), Reply::bulks(["2", "3", "1"]));
+    let named = client.ask("SORT {u}l BY {u}w_* GET # GET {u}o_*->f LIMIT 0 1");
+    assert_eq!(named, Reply::bulks(["2", "two"]));
+    assert_eq!(client.ask("SORT {u}l BY {u}w_* STORE {u}s"), Reply::Integer(3));
+    for line in ["SORT {u}l BY w_*", "SORT {u}l GET *", "SORT_RO {u}l BY {u*}", "SORT {u}l GET {v}*->f STORE {u}s"] {
+        assert!(client.ask(line).is_error("CROSSSLOT Keys of BY and GET patterns"), "{line}");
+    }
+    // In a transaction the commands before and behind are not executed either.
+    let replies =
+        client.pipeline([vec!["MULTI"], vec!["SORT", "{u}l", "BY", "w_*"], vec!["DEL", "{u}s"], vec!["EXEC"]]);
+    assert!(replies[1].is_error("CROSSSLOT") && replies[3].is_error("EXECABORT"), "{replies:?}");
+    let script = |pattern: &str| format!("return redis.call('SORT', KEYS[1], 'BY', '{pattern}')");
+    let reply = client.call(["EVAL", &script("{u}w_*"), "1", "{u}l"]);
+    assert_eq!(reply, Reply::bulks(["2", "3", "1"]));
+    assert!(client.call(["EVAL", &script("w_*"), "1", "{u}l"]).is_error("CROSSSLOT"));
 }
