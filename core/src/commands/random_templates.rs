@@ -144,7 +144,7 @@ pub(super) const TEMPLATES: &[&str] = &[
     "GEOSEARCH $any $area $found",
     "GEOSEARCH $geo $area ?COUNT_$count ?ANY ?WITHDIST",
     "GEOSEARCHSTORE $geo $geo $area ?COUNT_$few_more ?ANY ?DESC ?STOREDIST ?WITHHASH",
-    "GEOSEARCHSTORE $any $geo $area ?STOREDIST ?ASC",
+    "GEOSEARCHSTORE $any $geo $area ?ASC",
     "xadd $stream ?NOMKSTREAM ?$trim ?LIMIT_$count $newid $name $name ?$name_$name",
     "xadd $stream $newid $name $name",
     "xadd $stream $newid $name $name",
