@@ -23,6 +23,11 @@ pub fn check(user: &User, command: &Command, args: Args<'_>) -> Result<(), Denie
     Err(closest)
 }
 
+/// Returns whether `user` may call `command` with `args`, and read every key besides: one selector has to allow both.
+pub fn may_read_all(user: &User, command: &Command, args: Args<'_>) -> bool {
+    user.all_selectors().any(|selector| selector.rights().may_read_all(command, args, &mut { u64::MAX }))
+}
+
 fn check_selector(selector: &Selector, command: &Command, args: Args<'_>) -> Result<(), Denied> {
     selector.rights().check(command, args, &mut { u64::MAX })?;
     let channels = command.channels(args);

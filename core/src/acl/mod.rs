@@ -18,7 +18,7 @@ mod selector;
 mod user;
 mod user_table;
 
-pub use access::{check, may_subscribe};
+pub use access::{check, may_read_all, may_subscribe};
 pub use file::{read_file, write_file};
 pub use log::{Context, LogEntry, Reason};
 pub use registry::Users;

@@ -49,7 +49,7 @@ impl Iterator for KeyPositions<'_> {
 
 /// As [`find_keys`], but of words that are there twice the one that counts: what COMMAND tells of these is not where a command
 /// runs.
-fn find_used(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
+pub fn find_used(spec: &KeySpec, args: Args<'_>) -> Option<(usize, usize, usize)> {
     let from = match spec.begin {
         BeginSearch::Keyword("STORE", from) => usize::try_from(from).ok()?,
         // Of both words one counts.

@@ -57,13 +57,13 @@ pub use command::{Command, Copies, Fed, Feeds, InTransaction, Kind, Merge, Multi
 pub use command_error::CommandError;
 pub use glob::{NamePattern, glob_matches, glob_matches_any_case, glob_matches_within};
 pub use help::reply_help;
-pub use key_positions::{find_keys, flags_of_call};
+pub use key_positions::{find_keys, find_used, flags_of_call};
 pub use keys::{CopyOptions, ScanCursor};
 pub use long_double::LongDouble;
 pub use random::Random;
 pub use reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
 pub use rows::{Elements, Rows};
-pub use sorting::why_not_by_patterns;
+pub use sorting::{PatternKeys, why_not_by_patterns};
 pub use streams::{EntryCall, Outlook, outlook_after, outlook_for, parse_id as parse_stream_id, waited_stream};
 pub use waits::{WaitCall, Waits, is_nothing};
 

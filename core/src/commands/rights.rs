@@ -6,7 +6,7 @@
 
 use super::facts::{Flags, KeySpec};
 use super::table::ID_END;
-use super::{Args, Command, find_keys, flags_of_call, glob_matches_within};
+use super::{Args, Command, find_used, flags_of_call, glob_matches_within};
 use crate::limits;
 
 const WORDS: usize = ID_END.div_ceil(64);
@@ -172,6 +172,12 @@ impl Rights<'_> {
         command.facts.key_specs.iter().try_for_each(|spec| self.check_keys(command, spec, args, steps_left))
     }
 
+    /// Checks a call as [`Rights::check`] does, and returns whether it may read every key besides.
+    pub fn may_read_all(&self, command: &Command, args: Args<'_>, steps_left: &mut u64) -> bool {
+        let is_all = |of: &KeyPattern| of.permissions.reads && *of.pattern == *b"*";
+        (self.all_keys || self.keys.iter().any(is_all)) && self.check(command, args, steps_left).is_ok()
+    }
+
     fn check_keys(
         &self,
         command: &Command,
@@ -184,7 +190,7 @@ impl Rights<'_> {
             return Ok(());
         }
         // What makes no sense is refused by the handler, which touches no key then.
-        let Some((first, end, step)) = find_keys(spec, args) else { return Ok(()) };
+        let Some((first, end, step)) = find_used(spec, args) else { return Ok(()) };
         let flags = if spec.flags.contains(&"variable_flags") { flags_of_call(command, args) } else { spec.flags };
         let has = |words: &[&str]| flags.iter().any(|flag| words.contains(flag));
         let wanted = Permissions { reads: has(&["access"]), writes: has(&["insert", "delete", "update"]) };
@@ -275,6 +281,13 @@ impl CallerRights {
             }
         }
         Err(closest)
+    }
+}
+
+impl CallerRights {
+    /// Returns whether one of the sets allows a call and to read every key besides.
+    pub fn may_read_all(&self, command: &Command, args: Args<'_>, steps_left: &mut u64) -> bool {
+        self.rights().any(|rights| rights.may_read_all(command, args, steps_left))
     }
 }
 

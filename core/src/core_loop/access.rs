@@ -13,7 +13,7 @@ use super::core::Core;
 use crate::acl::{self, Context, Denied, Reason, UserTable, read_file, write_file};
 use crate::clients::{Connection, Gate, Session, Transaction};
 use crate::commands::facts::Flags;
-use crate::commands::{Args, Command, CommandError};
+use crate::commands::{Args, Command, CommandError, PatternKeys, why_not_by_patterns};
 use crate::config::ChannelsAtFirst;
 use crate::entry::request::{self, ArgList};
 use crate::ids::Ticket;
@@ -106,6 +106,7 @@ impl Core {
         args: Args<'_>,
     ) -> Option<Denied> {
         self.denied(session, Context::Multi, command, args, &mut Noted::new())
+            .or_else(|| denied_pattern(session, command, args))
     }
 
     /// Has those commands of a transaction answered with an error that its user may not call any more. What is denied again and
@@ -121,7 +122,9 @@ impl Core {
             // A subcommand's name is a word of its own in a call; it is encoded with the arguments.
             let decoded = request::decode(&encoded, &mut args);
             if decoded.is_some()
-                && let Some(denied) = self.denied(session, Context::Multi, command, &args, &mut noted)
+                && let Some(denied) = self
+                    .denied(session, Context::Multi, command, &args, &mut noted)
+                    .or_else(|| denied_pattern(session, command, &args))
             {
                 transaction.deny(index, denied);
             }
@@ -230,6 +233,15 @@ pub(super) fn check_queued(command: &Command, args: Args<'_>) -> Result<(), Comm
     Err(CommandError::owned(format!(
         "ERR '{name}' changes who may do what, which is not possible inside a transaction: call it outside of MULTI"
     )))
+}
+
+/// The key of a command whose patterns name keys that its user may not read any more.
+fn denied_pattern(session: &Session, command: &Command, args: Args<'_>) -> Option<Denied> {
+    if !command.has_patterns || acl::may_read_all(&session.user, command, args) {
+        return None;
+    }
+    let keys = PatternKeys { in_cluster: false, may_read_all: false, is_here: None };
+    why_not_by_patterns(command, args, keys).map(|_| Denied::Key(1))
 }
 
 /// Returns whether a connection's next commands need not be looked at.

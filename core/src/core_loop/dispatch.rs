@@ -9,11 +9,12 @@ use super::access::is_open;
 use super::core::Core;
 use super::pending::PendingRequest;
 use super::piecemeal::Mget;
+use crate::acl;
 use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Session, Started};
 use crate::cluster::Elsewhere;
 use crate::commands::table;
 use crate::commands::{
-    Args, Command, CommandError, CopyOptions, Kind, Merge, MultiShard, Run, Scatter, run_on_nothing,
+    Args, Command, CommandError, CopyOptions, Kind, Merge, MultiShard, PatternKeys, Run, Scatter, run_on_nothing,
     why_not_by_patterns,
 };
 use crate::entry::request::{self, Mode, RequestHeader};
@@ -158,15 +159,26 @@ impl Core {
         None
     }
 
-    /// The reason that a command cannot be run whose arguments have patterns for names of keys: these may be in other shards.
-    pub(super) fn why_not_by_patterns(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
-        let (router, in_cluster) = (&self.routing.router, self.routing.cluster.is_some());
-        if !command.has_patterns || (router.is_whole() && !in_cluster) {
+    /// The reason that a command cannot be run whose arguments have patterns for names of keys: these may be in other shards, or
+    /// none of its connection's user.
+    pub(super) fn why_not_by_patterns(
+        &self,
+        connection: &Connection,
+        command: &Command,
+        args: Args<'_>,
+    ) -> Option<CommandError> {
+        if !command.has_patterns {
             return None;
         }
+        let router = &self.routing.router;
         let shard_of = |key: &[u8]| router.shard_of_slot(Slot::of(key));
-        let shard = shard_of(args[1]);
-        why_not_by_patterns(command, args, in_cluster, &|key| shard_of(key) == shard)
+        let is_here = |key: &[u8]| shard_of(key) == shard_of(args[1]);
+        let keys = PatternKeys {
+            in_cluster: self.routing.cluster.is_some(),
+            may_read_all: is_open(connection) || acl::may_read_all(&connection.session.user, command, args),
+            is_here: if router.is_whole() { None } else { Some(&is_here) },
+        };
+        why_not_by_patterns(command, args, keys)
     }
 
     /// The reason that a command cannot be run, if it needs a shard whose group takes no requests.
@@ -245,7 +257,7 @@ impl Core {
             Kind::Write(run) => (run, Mode::Write),
             _ => return self.session_command(connection, command, args),
         };
-        if let Some(error) = self.why_not_by_patterns(command, args) {
+        if let Some(error) = self.why_not_by_patterns(connection, command, args) {
             return self.fail(connection, asked, &error);
         }
         let router = &self.routing.router;

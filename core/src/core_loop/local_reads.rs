@@ -47,7 +47,7 @@ impl Core {
             return None;
         }
         let Kind::Read(run) = command.kind else { return None };
-        if self.why_not_by_patterns(command, args).is_some() {
+        if self.why_not_by_patterns(connection, command, args).is_some() {
             return None;
         }
         let is_of_keys = matches!(command.scatter, Scatter::Keys | Scatter::Split { .. }) && command.waits.is_none();

@@ -111,7 +111,7 @@ impl Core {
         {
             return Some(elsewhere);
         }
-        self.why_not_by_patterns(command, args).or_else(|| self.why_away(command, args))
+        self.why_not_by_patterns(connection, command, args).or_else(|| self.why_away(command, args))
     }
 
     fn queue(&mut self, connection: &mut Connection, command: &Command, args: Args<'_>) {

@@ -173,7 +173,7 @@ fn sort_by_values_on_disk_has_their_order() {
 #[test]
 fn patterns_are_for_keys_that_a_hash_tag_holds_together() {
     let alone = Alone::new(|options| options.set("--shards", "4"));
-    let mut client = alone.node.client();
+    let mut client = Client::connect(alone.node.address()).expect("the server accepts");
     for line in ["RPUSH {u}l 1 2 3", "SET {u}w_1 5", "SET {u}w_2 3", "SET {u}w_3 4", "HSET {u}o_2 f two"] {
         client.ask(line);
     }
@@ -192,4 +192,47 @@ fn patterns_are_for_keys_that_a_hash_tag_holds_together() {
     let reply = client.call(["EVAL", &script("{u}w_*"), "1", "{u}l"]);
     assert_eq!(reply, Reply::bulks(["2", "3", "1"]));
     assert!(client.call(["EVAL", &script("w_*"), "1", "{u}l"]).is_error("CROSSSLOT"));
+}
+
+#[test]
+fn patterns_are_for_users_who_may_read_every_key() {
+    let alone = Alone::new(|options| options.set("--shards", "1"));
+    let mut admin = Client::connect(alone.node.address()).expect("the server accepts");
+    for line in ["RPUSH a 2 1", "MSET secret_1 x secret_2 y", "GEOADD a_geo 1 1 m"] {
+        admin.ask(line);
+    }
+    for user in ["narrow on nopass ~a* +@all", "reader on nopass %R~* ~a* +@all", "writer on nopass %W~* ~a* +@all"] {
+        assert_eq!(admin.ask(&format!("ACL SETUSER {user}")), Reply::ok(), "{user}");
+    }
+    // The replies are those of redis-server 7.0.15.
+    for (user, may_read_all) in [("narrow", false), ("reader", true), ("writer", false)] {
+        let mut client = Client::connect(alone.node.address()).expect("the server accepts");
+        assert_eq!(client.ask(&format!("AUTH {user} x")), Reply::ok());
+        assert_eq!(client.ask("SORT a BY nosort"), Reply::bulks(["2", "1"]));
+        assert_eq!(client.ask("SORT a STORE a_sorted"), Reply::Integer(2));
+        for (option, line) in [
+            ("GET", "SORT a GET secret_*"),
+            ("GET", "SORT_RO a GET #"),
+            ("BY", "SORT a BY a_* GET x"),
+            ("GET", "EVAL return{redis.call('SORT',KEYS[1],'GET','secret_*')} 1 a"),
+        ] {
+            let reply = client.ask(line);
+            let text = format!("ERR {option} option of SORT denied due to insufficient ACL permissions.");
+            assert_eq!(reply.is_error(&text), !may_read_all, "{user}: {line}: {reply:?}");
+        }
+    }
+    // Of two destinations the last one is written to; Redis looks at the first one alone.
+    let mut client = Client::connect(alone.node.address()).expect("the server accepts");
+    client.ask("AUTH narrow x");
+    assert!(client.ask("GEORADIUS a_geo 1 1 1 km STORE a_new STORE other").is_error("NOPERM"));
+    assert_eq!(client.ask("GEORADIUS a_geo 1 1 1 km STORE a_new"), Reply::Integer(1));
+    // Rights that are lost before EXEC are lost.
+    let mut client = Client::connect(alone.node.address()).expect("the server accepts");
+    client.ask("AUTH reader x");
+    client.ask("MULTI");
+    assert_eq!(client.ask("SORT a GET secret_*").text(), "QUEUED");
+    admin.ask("ACL SETUSER reader resetkeys ~a*");
+    let replies = client.ask("EXEC");
+    assert!(!format!("{replies:?}").contains("\"x\""), "{replies:?}");
+    assert!(replies.elements()[0].is_error("NOPERM"), "{replies:?}");
 }

@@ -10,8 +10,8 @@ use super::Terms;
 use crate::commands::facts::Flags;
 use crate::commands::rights::{CallerRights, Denied};
 use crate::commands::{
-    Args, Command, CommandError, Context, CopyOptions, Kind, MultiShard, Run, Scatter, TOO_MUCH_WORK, parse_i64,
-    reply_help, table, why_not_by_patterns,
+    Args, Command, CommandError, Context, CopyOptions, Kind, MultiShard, PatternKeys, Run, Scatter, TOO_MUCH_WORK,
+    parse_i64, reply_help, table, why_not_by_patterns,
 };
 use crate::limits;
 
@@ -55,15 +55,21 @@ fn walks_over_keys(command: &Command) -> bool {
 }
 
 impl ShardHost<'_, '_> {
+    /// Has the script pay for the steps that `check` takes of those that are left.
+    fn paid<T>(&self, check: impl FnOnce(&mut u64) -> T) -> T {
+        let most = self.context.work_left.get().saturating_mul(limits::GLOB_STEPS_PER_WORK);
+        let mut left = most;
+        let outcome = check(&mut left);
+        let work = (most - left).div_ceil(limits::GLOB_STEPS_PER_WORK);
+        self.context.work_left.set(self.context.work_left.get().saturating_sub(work));
+        outcome
+    }
+
     /// Checks a command against the rights of the script's caller, in Redis' words, and pays for that. If the
     /// script cannot pay, no work is left for it.
     fn denied(&self, command: &Command, args: Args<'_>) -> Option<&'static str> {
         let rights = self.rights.as_ref()?;
-        let most = self.context.work_left.get().saturating_mul(limits::GLOB_STEPS_PER_WORK);
-        let mut left = most;
-        let outcome = rights.check(command, args, &mut left);
-        let work = (most - left).div_ceil(limits::GLOB_STEPS_PER_WORK);
-        self.context.work_left.set(self.context.work_left.get().saturating_sub(work));
+        let outcome = self.paid(|left| rights.check(command, args, left));
         outcome.err().map(|denied| match denied {
             Denied::Command => "The user executing the script can't run this command or subcommand",
             Denied::Key(_) => {
@@ -71,6 +77,21 @@ impl ShardHost<'_, '_> {
             }
             Denied::Channel(_) => "The user executing the script can't publish to the channel mentioned in the command",
         })
+    }
+
+    /// The reason that a command is not run whose patterns name keys that are elsewhere, or that the script's caller may not read.
+    fn why_not_by_patterns(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
+        if !command.has_patterns {
+            return None;
+        }
+        let is_here = |key: &[u8]| self.terms.reach.has(key);
+        let rights = self.rights.as_ref();
+        let keys = PatternKeys {
+            in_cluster: self.terms.in_cluster,
+            may_read_all: rights.is_none_or(|rights| self.paid(|left| rights.may_read_all(command, args, left))),
+            is_here: if self.terms.reach == super::Reach::All { None } else { Some(&is_here) },
+        };
+        why_not_by_patterns(command, args, keys)
     }
 
     /// The reason that a command is not run, in Redis' order and words.
@@ -210,10 +231,7 @@ impl ShardHost<'_, '_> {
         if let Some(reason) = self.why_not(command, args) {
             return Called::Refused(reason.to_owned());
         }
-        let (reach, in_cluster) = (&self.terms.reach, self.terms.in_cluster);
-        if (in_cluster || *reach != super::Reach::All)
-            && let Some(error) = why_not_by_patterns(command, args, in_cluster, &|key| reach.has(key))
-        {
+        if let Some(error) = self.why_not_by_patterns(command, args) {
             reply.clear();
             Reply::new(reply, protocol).error_display(&error);
             return Called::Replied;

@@ -75,14 +75,22 @@ impl<'a> SortOptions<'a> {
     }
 }
 
-/// The reason that a call is refused since its patterns may name keys that are not where it runs; `is_here` tells of a key whether
-/// it is. A node in a cluster refuses them all, as Redis 7.0 does.
-pub fn why_not_by_patterns(
-    command: &Command,
-    args: Args<'_>,
-    in_cluster: bool,
-    is_here: &dyn Fn(&[u8]) -> bool,
-) -> Option<CommandError> {
+/// Tells of a key whether it is where a call runs.
+pub type IsHere<'a> = &'a dyn Fn(&[u8]) -> bool;
+
+/// The keys that the patterns of a call may name.
+#[derive(Clone, Copy)]
+pub struct PatternKeys<'a> {
+    /// True on a node in a cluster, which takes no patterns, as Redis 7.0 does not.
+    pub in_cluster: bool,
+    /// True if the caller may read every key.
+    pub may_read_all: bool,
+    /// Tells of a key whether it is where the call runs; `None` if all are.
+    pub is_here: Option<IsHere<'a>>,
+}
+
+/// The reason that a call is refused since its patterns may name other keys than those.
+pub fn why_not_by_patterns(command: &Command, args: Args<'_>, keys: PatternKeys<'_>) -> Option<CommandError> {
     if !command.has_patterns {
         return None;
     }
@@ -95,14 +103,19 @@ pub fn why_not_by_patterns(
             _ => 0,
         };
         if let (b"by" | b"get", Some(pattern)) = (word.as_slice(), rest.first()) {
-            let pattern = Pattern::new(pattern);
-            if in_cluster && word == b"get" {
-                return Some(CommandError::text("ERR GET option of SORT denied in Cluster mode."));
+            let (pattern, is_get) = (Pattern::new(pattern), word == b"get");
+            if is_get || pattern.names_keys() {
+                let option = if is_get { "GET" } else { "BY" };
+                let refused = |why| Some(CommandError::owned(format!("ERR {option} option of SORT denied {why}.")));
+                if keys.in_cluster {
+                    return refused("in Cluster mode");
+                }
+                if !keys.may_read_all {
+                    return refused("due to insufficient ACL permissions");
+                }
             }
-            if in_cluster && pattern.names_keys() {
-                return Some(CommandError::text("ERR BY option of SORT denied in Cluster mode."));
-            }
-            if pattern.names_keys() && !pattern.tagged().is_some_and(is_here) {
+            let are_here = |is_here: IsHere<'_>| pattern.tagged().is_some_and(is_here);
+            if pattern.names_keys() && !keys.is_here.is_none_or(are_here) {
                 return Some(ELSEWHERE);
             }
         }
@@ -128,27 +141,33 @@ mod tests {
     }
 
     #[test]
-    fn patterns_whose_keys_may_be_elsewhere_are_refused() {
-        let why = |line: &str, in_cluster| {
+    fn patterns_whose_keys_may_be_elsewhere_or_are_none_of_the_callers_are_refused() {
+        let is_here = |key: &[u8]| key.starts_with(b"{here}");
+        let here = PatternKeys { in_cluster: false, may_read_all: true, is_here: Some(&is_here) };
+        let why = |line: &str, keys| {
             let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            let command = table::lookup(words[0]).unwrap();
-            let is_here = |key: &[u8]| key.starts_with(b"{here}");
-            why_not_by_patterns(command, &words, in_cluster, &is_here).map(|error| error.to_string())
+            why_not_by_patterns(table::lookup(words[0]).unwrap(), &words, keys).map(|error| error.to_string())
         };
         for line in ["SORT k", "SORT k BY x GET # GET y", "SORT_RO k BY {here}w_* GET {here}v_*->f LIMIT 0 5 GET #"] {
-            assert_eq!(why(line, false), None, "{line}");
+            assert_eq!(why(line, here), None, "{line}");
         }
         for line in ["SORT k BY w_*", "SORT k GET {there}*", "SORT_RO k GET # GET *", "SORT k STORE by BY {h*}"] {
-            assert!(why(line, false).unwrap().starts_with("CROSSSLOT "), "{line}");
+            assert!(why(line, here).unwrap().starts_with("CROSSSLOT "), "{line}");
+            assert_eq!(why(line, PatternKeys { is_here: None, ..here }), None, "{line}");
         }
-        for (line, option) in [
-            ("SORT k BY {here}*", Some("BY")),
-            ("SORT_RO k BY x GET #", Some("GET")),
-            ("SORT k BY x LIMIT get by STORE get", None),
+        for (keys, reason) in [
+            (PatternKeys { in_cluster: true, ..here }, "in Cluster mode"),
+            (PatternKeys { may_read_all: false, ..here }, "due to insufficient ACL permissions"),
         ] {
-            let expected = option.map(|option| format!("ERR {option} option of SORT denied in Cluster mode."));
-            assert_eq!(why(line, true), expected, "{line}");
+            for (line, option) in [
+                ("SORT k BY {here}*", Some("BY")),
+                ("SORT_RO k BY x GET #", Some("GET")),
+                ("SORT k BY x LIMIT get by STORE get", None),
+            ] {
+                let expected = option.map(|option| format!("ERR {option} option of SORT denied {reason}."));
+                assert_eq!(why(line, keys), expected, "{line}");
+            }
+            assert_eq!(why("SADD k BY *", keys), None);
         }
-        assert_eq!(why("SADD k BY *", true), None);
     }
 }
