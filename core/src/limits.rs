@@ -498,6 +498,9 @@ pub const SCANNED_WHOLE_NAMES_MAX: u64 = 128;
 /// asked for. Twice as many as are asked for, if that is more. They take some megabytes.
 pub const GEO_MATCHES_KEPT: usize = 1 << 16;
 
+/// Bytes of members that such a search may keep in any case, however little room for its reply is left.
+pub const GEO_BYTES_KEPT: usize = 64 << 20;
+
 /// Bytes that one SORT keeps: elements, their weights, and what it stores of them. It holds its core meanwhile.
 pub const SORT_BYTES_MAX: usize = 64 << 20;
 
@@ -508,7 +511,11 @@ pub const SORT_VALUE_OVERHEAD: usize = 32;
 pub const SORT_ELEMENTS_AT_ONCE: u64 = 1000;
 
 /// Rows that the patterns of one SORT have led to and that are fetched from disk at once.
-pub const SORT_COLD_ROWS_MAX: usize = 256;
+pub const SORT_COLD_ROWS_MAX: usize = 2048;
+
+/// Values that the patterns of one SORT look up, for BY and for GET each: a twentieth of a second if they are in memory. Those on
+/// disk are fetched [`SORT_COLD_ROWS_MAX`] at a time, and it begins anew each time.
+pub const SORT_LOOKUPS_MAX: usize = 20_000;
 
 /// Names of a set that are read before they are written into another one.
 pub const COPIED_NAMES_AT_ONCE: usize = 1000;

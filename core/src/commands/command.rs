@@ -198,6 +198,8 @@ pub enum Feeds {
     Destination,
     /// Nobody knows how many to the key at this position, of this type if it is known.
     Many(usize, Option<Type>),
+    /// Nobody knows how many to the key behind STORE, if that is said, which has this type then.
+    Stored(Type),
 }
 
 /// The elements that a call adds to a key for which others may wait.
@@ -216,7 +218,7 @@ impl Feeds {
     pub fn of_call(self, args: Args<'_>) -> Option<Fed> {
         let some = |key, kind, count| Some(Fed { key, kind: Some(kind), count: Some(count) });
         match self {
-            Feeds::Untold => None,
+            Feeds::Untold | Feeds::Stored(_) => None,
             Feeds::Elements { kind, from, step } => some(1, kind, args.len().saturating_sub(from) / step),
             Feeds::Entry => some(1, Type::Stream, 1),
             Feeds::Destination => some(2, Type::List, 1),
@@ -555,6 +557,14 @@ impl Command {
             _ => fits,
         };
         if fits { Ok(()) } else { Err(CommandError::wrong_argument_count(self.name())) }
+    }
+
+    /// The elements that a call with `args` adds to a key for which others may wait, as far as they tell.
+    pub fn fed(&self, args: Args<'_>) -> Option<Fed> {
+        let Feeds::Stored(kind) = self.feeds else { return self.feeds.of_call(args) };
+        // The source comes first.
+        let key = self.keys(args).nth(1)?;
+        Some(Fed { key, kind: Some(kind), count: None })
     }
 
     /// Returns whether it is in a category, named without `@`.

@@ -4,6 +4,7 @@
 use basalt_tests::{Client, DEADLINE, NodeOptions, Reply, eventually};
 
 use crate::alone::Alone;
+use crate::blocking::{send, until_blocked};
 
 fn figure(client: &mut Client, field: &str) -> u64 {
     let text = client.ask("INFO stats").text();
@@ -67,6 +68,34 @@ fn what_searches_and_sort_store_is_the_same_after_a_replay() {
 
 const MEMBERS: usize = 40_000;
 const PADDING: usize = 400;
+
+#[test]
+fn who_waits_for_what_is_stored_has_it_before_those_who_come_behind() {
+    let alone = Alone::new(|options| options.set("--cores", "2").set("--shards", "1"));
+    let (mut client, mut waiter) = (alone.node.client(), alone.node.client());
+    client.ask("RPUSH l 2 1");
+    client.ask("GEOADD g 1 1 a 2 2 b");
+    for (wait, store, pop, served, popped) in [
+        (
+            "BLPOP d 0",
+            "SORT l STORE d",
+            "LPOP d",
+            Reply::Array(vec![Reply::bulk("d"), Reply::bulk("1")]),
+            Reply::bulk("2"),
+        ),
+        ("BZPOPMIN z 0", "GEORADIUS g 0 0 1000 km STOREDIST z", "ZCARD z", Reply::Null, Reply::Integer(1)),
+        ("BZPOPMIN z 0", "GEORADIUSBYMEMBER g a 1000 km STORE z", "ZCARD z", Reply::Null, Reply::Integer(1)),
+    ] {
+        send(&mut waiter, wait);
+        until_blocked(&mut client, 1);
+        let words = [store, pop].map(|line| line.split(' ').collect::<Vec<_>>());
+        let replies = client.pipeline(words);
+        assert_eq!((&replies[0], &replies[1]), (&Reply::Integer(2), &popped), "{store}");
+        let found = waiter.read().expect("it is served");
+        assert!(found == served || served == Reply::Null, "{store}: {found:?}");
+        client.ask("DEL d z");
+    }
+}
 
 #[test]
 fn a_search_reads_the_cells_of_its_area_from_disk_and_all_of_a_large_set_once() {

@@ -12,6 +12,8 @@ const POSITIONS: Rows = Rows::elements(Type::SortedSet, 4, 3).removed().after(&[
 const STORE: &[&str] = &["STORE", "STOREDIST"];
 const STORED: Feeds = Feeds::Many(1, Some(Type::SortedSet));
 
+const STORED_ELSEWHERE: Feeds = Feeds::Stored(Type::SortedSet);
+
 /// The commands on positions in sorted sets.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(1401, &facts::GEOADD, handlers::geoadd).reads(POSITIONS).feeding(Feeds::Elements {
@@ -26,12 +28,14 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(1406, &facts::GEOSEARCHSTORE, search::geosearchstore).copying(Copies::Sources).feeding(STORED),
     Command::write(1407, &facts::GEORADIUS, search::georadius)
         .copying(Copies::First)
+        .feeding(STORED_ELSEWHERE)
         .returning()
         .changing_with(STORE)
         .reading_as(1408),
     Command::read(1408, &facts::GEORADIUS_RO, search::georadius_ro),
     Command::write(1409, &facts::GEORADIUSBYMEMBER, search::georadiusbymember)
         .copying(Copies::First)
+        .feeding(STORED_ELSEWHERE)
         .returning()
         .changing_with(STORE)
         .reading_as(1410),

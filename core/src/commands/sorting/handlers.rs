@@ -14,11 +14,16 @@ use super::pattern::Pattern;
 use super::weights::{ColdValues, Weighed, compare, weigh};
 use crate::commands::partial_sort::partial_sort;
 use crate::commands::{Args, CommandError, Context};
+use crate::limits;
 
 type Outcome = Result<(), CommandError>;
 
 /// Takes what is told of an element, which may be nothing, and says whether it takes more.
 type Take<'t> = &'t mut dyn FnMut(Option<&[u8]>) -> Result<bool, CommandError>;
+
+/// The refusal of a call whose patterns lead to very many values.
+const TOO_MANY: CommandError =
+    CommandError::text("ERR BY and GET would look up more than 20000 values each, SORT fewer elements at a time");
 
 /// The work of a comparison, as [`Context::pay`] counts it.
 const COMPARISON_WORK: u64 = 3;
@@ -61,6 +66,7 @@ fn sorted(
     if options.is_unsorted {
         (options.by, options.alpha) = (None, true);
     }
+    check_lookups(length, options.by.as_slice())?;
     let elements = collection.elements(context, 0..length, Direction::Forward, kept)?;
     let count = elements.len() as u64;
     context.pay(count * u64::from(count.checked_ilog2().unwrap_or(0)) * COMPARISON_WORK)?;
@@ -79,10 +85,20 @@ fn sorted(
     Ok(weighed.drain(places.start..).map(|weighed| weighed.element).collect())
 }
 
+/// Makes sure that patterns do not lead to more values than one call may look up. Whether they do is the same on every replica.
+///
+/// # Errors
+/// [`TOO_MANY`] if they do.
+fn check_lookups(elements: u64, patterns: &[Pattern<'_>]) -> Outcome {
+    let count = patterns.iter().filter(|pattern| pattern.names_keys()).count() as u64;
+    if elements.saturating_mul(count) > limits::SORT_LOOKUPS_MAX as u64 { Err(TOO_MANY) } else { Ok(()) }
+}
+
 /// Gives `take` what is told of each element, one behind the other, until it says that it is enough.
 fn each_told(context: &Context<'_>, options: &SortOptions<'_>, elements: &[Element], take: Take<'_>) -> Outcome {
     let (itself, mut cold) = ([Pattern::Element], ColdValues::default());
     let patterns = if options.gets.is_empty() { &itself[..] } else { &options.gets };
+    check_lookups(elements.len() as u64, patterns)?;
     for element in elements {
         for pattern in patterns {
             let taken = cold.note(pattern.look_up(&context.keyspace, element, &mut *take))?;
@@ -188,6 +204,25 @@ mod tests {
                 ("LRANGE s 0 -1", "*2 $1 3 $1 2"),
             ],
         );
+    }
+
+    #[test]
+    fn patterns_look_up_so_many_values_and_no_more() {
+        let mut shard = Shard::new();
+        let numbers =
+            |range: std::ops::Range<usize>| range.map(|number| number.to_string()).collect::<Vec<_>>().join(" ");
+        shard.line(&format!("RPUSH l {}", numbers(0..20_000)));
+        let is_told = |shard: &mut Shard, line: &str| shard.line(line).starts_with("*1 ");
+        for line in
+            ["SORT l BY w_* LIMIT 0 1", "SORT l BY nosort GET w_* LIMIT 0 1", "SORT l LIMIT 0 1 GET # GET x GET w_*"]
+        {
+            assert!(is_told(&mut shard, line) || line.contains("GET #"), "{line}");
+        }
+        shard.expect(Protocol::Resp2, &[("SORT l BY w_* GET w_* STORE to", ":20000"), ("RPUSH l x", ":20001")]);
+        for line in ["SORT l BY w_* LIMIT 0 1", "SORT l BY nosort GET w_* GET v_*", "SORT l BY w_* STORE to"] {
+            assert!(shard.line(line).starts_with("-ERR BY and GET would look up more than 20000"), "{line}");
+        }
+        assert!(is_told(&mut shard, "SORT l BY nosort GET w_* LIMIT 20000 1"));
     }
 
     #[test]

@@ -1,13 +1,16 @@
 //! The commands on elements of lists, sets and sorted sets in another order. Their ids are 1420 and 1421.
 
+use basalt_storage::keyspace::Type;
+
 use super::{facts, handlers};
-use crate::commands::{Command, Copies};
+use crate::commands::{Command, Copies, Feeds};
 
 /// The commands on elements in another order.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(1420, &facts::SORT, handlers::sort)
         .by_patterns()
         .copying(Copies::First)
+        .feeding(Feeds::Stored(Type::List))
         .returning()
         .changing_with(&["STORE"])
         .reading_as(1421),

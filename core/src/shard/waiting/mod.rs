@@ -21,7 +21,7 @@ use basalt_storage::keyspace::{Type, WatchedKey};
 use self::waiters::{Left, Stage, Waiter, Waiters};
 use super::open_batch::Operation;
 use super::{Shard, ShardHost};
-use crate::commands::{Fed, Outlook, TOO_MUCH_TO_READ, is_nothing, table};
+use crate::commands::{Fed, Feeds, Outlook, TOO_MUCH_TO_READ, is_nothing, table};
 use crate::entry::batch;
 use crate::entry::request::{self, ArgList};
 use crate::entry::waiting::{Claimed, WaitOrder, Wanted};
@@ -235,12 +235,11 @@ impl Shard {
     /// The watched key to which an encoded write is about to give elements, and what is known of those.
     fn fed_key(&self, bytes: &[u8]) -> Option<(WatchedKey, Fed)> {
         let (id, _) = request::peek(bytes)?;
-        let feeds = table::by_id(id)?.feeds;
-        feeds.of_call(&[])?;
+        let command = table::by_id(id).filter(|command| command.feeds != Feeds::Untold)?;
         let mut args = ArgList::new();
         args.push(b"");
         let header = request::decode(bytes, &mut args)?;
-        let fed = feeds.of_call(&args)?;
+        let fed = command.fed(&args)?;
         let key = *args.get(fed.key)?;
         let is_watched = self.machine.borrow().scratch.watches(header.db, key);
         is_watched.then(|| ((header.db, key.into()), fed))
