@@ -217,6 +217,9 @@ pub const SEAT_LOOKS: Duration = Duration::from_millis(1);
 /// Batches of requests that one core may leave for another. A full queue stops the sender from decoding.
 pub const MAILBOX_REQUEST_BATCHES: usize = 256;
 
+/// Orders of transactions over several shards in one mailbox: what finds no room waits with its sender.
+pub const MAILBOX_ORDERS: usize = 1024;
+
 /// Bytes of requests that one core may leave for another, beside the batch that reaches them.
 pub const MAILBOX_REQUEST_BYTES: usize = 8 << 20;
 
@@ -574,12 +577,6 @@ pub const VERSIONS_BEHIND_SCRIPTS: u64 =
 /// 140 ms, the first time up to 220 ms (2 cores of an AMD EPYC VM; `INFO everything`, `stall_us_max`).
 pub const KEYS_PER_STEP: usize = 1000;
 
-/// Largest key that a RENAME or COPY to another shard moves at once; of larger ones, a core moves one at a time.
-pub const MOVED_BYTES_AT_WILL: usize = 64 << 10;
-
-/// Times a RENAME to another shard copies a key again because it was written to meanwhile.
-pub const MOVE_ATTEMPTS: u32 = 16;
-
 // --- reads of what a replica has ----------------------------------------------------------------------------------------------
 
 /// Age up to which a replica's rows are shown to who reads without asking the leader: one that has heard nothing newer for so long
@@ -765,6 +762,9 @@ pub const WEIGHED_KEYS_MAX: usize = 64;
 pub const WEIGHED_BYTES_MAX: usize = 64 << 10;
 
 /// Commands of one transaction. Each may make some collections, and an entry has a million versions for them.
+///
+/// Entries that prepare a part of a transaction are executed by it: with another bound, logs that are there would be replayed to
+/// something else.
 pub const TRANSACTION_COMMANDS_MAX: usize = 100_000;
 
 /// Versions of collections that one command draws at most, generously: a SMOVE draws two.
@@ -779,6 +779,29 @@ pub const WATCH_ROUNDS_MAX: u32 = 16;
 
 /// Largest reply that is made once those of its shard have reached their bound: errors, and all that is no value.
 pub const SMALL_REPLY_BYTES_MAX: usize = 256;
+
+// --- transactions over several shards -------------------------------------------------------------------------------------------
+
+/// Clients of a shard from this number on are transactions over several shards, and not connections, of which there are fewer.
+pub const SPANNING_CLIENTS: u32 = 1 << 31;
+
+/// Bytes of keys that are carried between shards for one command or transaction.
+pub const CARRIED_BYTES_AT_ONCE: usize = 64 << 20;
+
+/// Bytes of keys that one core carries between shards at a time for its transactions, before it refuses more.
+pub const CARRIED_BYTES_MAX: usize = 256 << 20;
+
+/// Transactions whose rest is settled with one tick, by shard.
+pub const SETTLED_AT_ONCE: usize = 64;
+
+/// Times that the rest of a transaction could not be settled before that is logged, and then at each doubling.
+pub const SETTLED_IN_VAIN: u32 = 64;
+
+/// Times that the row which a question about a transaction is about is fetched, before the core waits for it.
+pub const QUESTION_FETCHES_MAX: u32 = 3;
+
+/// Decisions that are forgotten with one entry, at the next tick at the latest.
+pub const FORGOTTEN_AT_ONCE: usize = 256;
 
 // --- shard: Expiry -----------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,6 @@ use super::replica_wait::ReplicaWait;
 use super::session::Session;
 use super::stalled::WaitsFor;
 use super::traffic::HeardIn;
-use super::turns::Turn;
 use super::wait::Wait;
 use crate::commands::{Args, Command};
 use crate::ids::ShardId;
@@ -143,10 +142,6 @@ pub struct Connection {
     pub waits_for: Option<WaitsFor>,
     /// Since when the unread output is above the soft limit.
     pub output_over_since: Option<Instant>,
-    /// The turn of a command that holds much.
-    pub turn: Option<Turn>,
-    /// The parts of such a command that waits for its turn, and its place.
-    pub waits_for_turn: Option<(u64, Vec<Part>)>,
     /// The place of its transaction that waits until fewer published messages are on their way.
     pub waits_to_publish: Option<u64>,
     /// The wait of its client for elements, if that waits. Nothing comes behind it.
@@ -185,8 +180,6 @@ impl Connection {
             stalled: false,
             waits_for: None,
             output_over_since: None,
-            turn: None,
-            waits_for_turn: None,
             waits_to_publish: None,
             wait: None,
             replica_wait: None,

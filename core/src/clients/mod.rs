@@ -9,7 +9,6 @@ mod stalled;
 mod subscriptions;
 mod traffic;
 mod transaction;
-mod turns;
 mod wait;
 
 pub use client_filter::ClientFilter;
@@ -22,5 +21,4 @@ pub(crate) use stalled::Started;
 pub use subscriptions::{Audience, SubscriptionChange, Subscriptions};
 pub use traffic::Traffic;
 pub use transaction::{Full, Transaction, Watching};
-pub use turns::Turns;
 pub use wait::{Wait, WaitPart, WaitStage};

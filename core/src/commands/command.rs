@@ -23,6 +23,8 @@ pub enum Kind {
     Help(&'static [&'static str]),
     /// Runs the commands that are its arguments behind each other, on their shard; a step of EXEC. Through the log if one writes.
     Transaction,
+    /// Keeps, executes or forgets a shard's part of a transaction over several; a step of whatever that is.
+    Part,
     /// Has its shard watch keys; a step of WATCH.
     Watch,
     /// Ends that.
@@ -139,6 +141,8 @@ pub struct Command {
     pub readdresses: bool,
     /// True if it watches keys, so that a node in a cluster has it for its own slots only.
     pub watches: bool,
+    /// The way it is executed if its keys are in several shards of a node alone, of those whose keys should be in one.
+    pub over_shards: OverShards,
     /// Its way after MULTI.
     pub in_transaction: InTransaction,
     /// True if it runs a script: who calls it makes a step of it.
@@ -227,6 +231,23 @@ impl Feeds {
     }
 }
 
+/// The way a command is executed as one whose keys are in several shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverShards {
+    /// Its keys are carried to where its client is, and what has become of them is carried back.
+    Carried,
+    /// Not at all: it would cost far more than in one shard.
+    Refused,
+    /// Strings are set if none of the keys is there.
+    IfNone,
+    /// An element of the list at the first key is moved to the one at the second.
+    MoveElement,
+    /// A member of the set at the first key is moved to the one at the second.
+    MoveMember,
+    /// Elements are taken from the first of the keys that has some, by a command that tells how many it has.
+    PopFirst(&'static str),
+}
+
 /// The case in which a command that writes a key replaces one that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overwrites {
@@ -287,6 +308,7 @@ impl Command {
             is_by_slot: false,
             readdresses: false,
             watches: false,
+            over_shards: OverShards::Carried,
             in_transaction: InTransaction::Queued,
             runs_script: false,
             is_undoable: false,
@@ -323,6 +345,11 @@ impl Command {
         Command::new(id, facts, Kind::Transaction, Scatter::None, RepliedValues::Always)
     }
 
+    /// A step of a transaction over several shards.
+    pub(super) const fn of_part(id: u16, facts: &'static Facts) -> Command {
+        Command::new(id, facts, Kind::Part, Scatter::None, RepliedValues::Always)
+    }
+
     /// A step that has a shard watch keys, or end that.
     pub(super) const fn of_watch(id: u16, facts: &'static Facts, kind: Kind) -> Command {
         Command::new(id, facts, kind, Scatter::None, RepliedValues::None)
@@ -341,6 +368,11 @@ impl Command {
     /// This command, which watches keys. It waits until those before it on its connection are answered: what they do is before.
     pub(super) const fn watching(self) -> Command {
         Command { watches: true, is_after_replies: true, ..self }
+    }
+
+    /// This command, which is executed like that if its keys are in several shards.
+    pub(super) const fn over_shards(self, over_shards: OverShards) -> Command {
+        Command { over_shards, ..self }
     }
 
     /// This command, spread over shards like that.

@@ -57,7 +57,7 @@ const IDS: &str = "
     1040 cluster|replicate, 1041 cluster|reset, 1042 cluster|saveconfig, 1043 cluster|set-config-epoch,
     1044 cluster|setslot, 1045 cluster|shards, 1046 cluster|slaves, 1047 cluster|slots,
     1101 multi, 1102 exec, 1103 discard, 1104 watch, 1105 unwatch, 1190 step|exec, 1191 step|watch,
-    1192 step|unwatch,
+    1192 step|unwatch, 1193 step|prepare, 1194 step|decide, 1195 step|commit, 1196 step|abort, 1197 step|forget,
     1201 raft, 1210 raft|help, 1211 raft|status, 1212 raft|transfer, 1213 raft|snapshot,
     1301 eval, 1302 evalsha, 1303 eval_ro, 1304 evalsha_ro, 1305 script, 1320 script|exists, 1321 script|flush,
     1322 script|help, 1323 script|load, 1324 script|kill, 1390 step|script, 1391 step|script_ro,

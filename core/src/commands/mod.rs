@@ -53,7 +53,9 @@ pub mod transactions;
 mod waits;
 
 pub use arguments::{parse_f64, parse_i64, parse_index_range, parse_usize};
-pub use command::{Command, Copies, Fed, Feeds, InTransaction, Kind, Merge, MultiShard, Overwrites, Scatter};
+pub use command::{
+    Command, Copies, Fed, Feeds, InTransaction, Kind, Merge, MultiShard, OverShards, Overwrites, Scatter,
+};
 pub use command_error::CommandError;
 pub use glob::{NamePattern, glob_matches, glob_matches_any_case, glob_matches_within};
 pub use help::reply_help;

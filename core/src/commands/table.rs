@@ -3,11 +3,15 @@
 //! What a newcomer would get wrong: a command's id is part of the log format. It names the command in Raft entries, so an
 //! id is never changed and never used again for another command.
 
-pub use super::keys::table::{DELETE_EXPIRED, STEP_DELETE, STEP_READ, STEP_SCAN, STEP_WRITE};
+#[cfg(test)]
+pub use super::keys::table::STEP_DELETE;
+pub use super::keys::table::{DELETE_EXPIRED, STEP_READ, STEP_SCAN, STEP_WRITE};
 pub use super::lists::table::{STEP_LOOK, STEP_MOVE};
 pub use super::scripts::table::{STEP_REFUSE, STEP_SCRIPT, STEP_SCRIPT_RO};
 pub use super::streams::table::{STEP_READ_ENTRIES, STEP_READ_GROUP};
-pub use super::transactions::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
+pub use super::transactions::table::{
+    STEP_ABORT, STEP_COMMIT, STEP_DECIDE, STEP_EXEC, STEP_FORGET, STEP_PREPARE, STEP_UNWATCH, STEP_WATCH,
+};
 
 use std::sync::LazyLock;
 

@@ -2,6 +2,7 @@
 
 use super::core::Core;
 use super::pending::NOBODY;
+use super::spanning::is_of_task;
 use crate::ids::Ticket;
 use crate::mail::ReplyBatch;
 
@@ -18,7 +19,6 @@ impl Core {
             self.deliver(&replies);
             self.outbox.recycle_local_replies(replies);
         }
-        self.give_turns();
         count
     }
 
@@ -31,10 +31,13 @@ impl Core {
         }
     }
 
-    fn answer(&mut self, ticket: Ticket, reply: &[u8]) {
+    pub(super) fn answer(&mut self, ticket: Ticket, reply: &[u8]) {
         let request = self.pending.take(ticket);
         if request.place == NOBODY {
             return;
+        }
+        if is_of_task(request.place) {
+            return self.task_answered(request, reply);
         }
         let index = request.connection.index();
         let Some(mut connection) = self.clients.connections.get_mut(index).and_then(Option::take) else { return };

@@ -19,10 +19,11 @@ use super::members::Members;
 use super::outbox::Outbox;
 use super::pending::PendingRequests;
 use super::set_aside::SetAside;
+use super::spanning::Tasks;
 use super::sync_placement::SyncPlacement;
 use super::waits::WaitDeadlines;
 use crate::acl::UserTable;
-use crate::clients::{Connection, Stalled, Traffic, Turns};
+use crate::clients::{Connection, Stalled, Traffic};
 use crate::cluster::Routing;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
@@ -46,6 +47,7 @@ pub struct Core {
     pub(super) outbox: Outbox,
     pub(super) inbox: Inbox,
     pub(super) pending: PendingRequests,
+    pub(super) tasks: Tasks,
     pub(super) clients: Clients,
     /// By shard, as far as there have been any; `None` where another core runs it, until its group is open, and once it has left.
     pub(super) shards: Vec<Option<Shard>>,
@@ -78,7 +80,6 @@ pub(super) struct Clients {
     /// By the ring's index of the connection.
     pub(super) connections: Vec<Option<Box<Connection>>>,
     pub(super) stalled: Stalled,
-    pub(super) turns: Turns,
     pub(super) waits: WaitDeadlines,
     /// Connections with more unread output than the soft limit allows for long.
     pub(super) unread: Vec<ConnId>,
@@ -170,10 +171,10 @@ impl Core {
             ring,
             inbox: Inbox { set_aside: SetAside::default(), runs_aside_first: true, half_run },
             pending: PendingRequests::default(),
+            tasks: Tasks::default(),
             clients: Clients {
                 connections: Vec::new(),
                 stalled: Stalled::default(),
-                turns: Turns::default(),
                 waits: WaitDeadlines::default(),
                 unread: Vec::new(),
                 next_core: 0,

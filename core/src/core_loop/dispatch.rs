@@ -1,6 +1,7 @@
 //! From a decoded command to the shard that runs it.
 
 use basalt_net::resp::{Argv, Protocol};
+use basalt_net::ring::ConnId;
 use basalt_storage::ColdRead;
 use basalt_storage::keyspace::Slot;
 use smallvec::SmallVec;
@@ -19,6 +20,7 @@ use crate::commands::{
 };
 use crate::entry::request::{self, Mode, RequestHeader};
 use crate::ids::{Origin, ShardId, Ticket};
+use crate::limits;
 use crate::multi_shard::{self, Coordinator, Gather, Part, Plan, Progress};
 use crate::shard::{ReadOutcome, Shard};
 use basalt_net::resp::Reply;
@@ -39,6 +41,12 @@ pub(super) fn only_for_subscribers(command: &Command) -> CommandError {
     ))
 }
 
+/// The number by which shards know a connection of this core. Who gets the place of one that is gone has another.
+pub(super) fn client_number(connection: ConnId) -> u32 {
+    let generation = connection.generation() << limits::CLIENTS_MAX.next_power_of_two().trailing_zeros();
+    (connection.index() as u32 ^ generation) % limits::SPANNING_CLIENTS
+}
+
 impl Core {
     /// Starts one command of a connection: answers it, or opens a place for its reply and sends it on its way. Or says why it must
     /// wait.
@@ -57,6 +65,10 @@ impl Core {
             && (is_open(connection) || self.may_call(&connection.session, command, &args))
         {
             return self.start_local_read(connection, command, (shard, run), &args);
+        }
+        // What its connection has sent is in other shards, maybe, and not executed there.
+        if !connection.is_caught_up() && matches!(found, Ok(command) if self.spans(command, &args)) {
+            return Started::WaitsForReplies;
         }
         let elsewhere = match found {
             Ok(command) if self.routing.cluster.is_some() => self.why_elsewhere(connection.session.db, command, &args),
@@ -219,14 +231,19 @@ impl Core {
     }
 
     /// The first shard for which `is_so` among those that run a command, but for the steps of walks.
-    fn concerned_shard(&self, command: &Command, args: Args<'_>, is_so: impl Fn(&ShardId) -> bool) -> Option<ShardId> {
+    pub(super) fn concerned_shard(
+        &self,
+        command: &Command,
+        args: Args<'_>,
+        is_so: impl Fn(&ShardId) -> bool,
+    ) -> Option<ShardId> {
         let router = &self.routing.router;
         let of_keys = |step| args[1..].chunks(step).map(|group| router.shard_of(group[0]));
         match command.scatter {
             Scatter::None => router.first_shard().filter(is_so),
             Scatter::Keys => {
-                let key = command.keys(args).next();
-                key.map_or(router.first_shard(), |key| Some(router.shard_of(args[key]))).filter(is_so)
+                let mut shards = command.keys(args).map(|key| router.shard_of(args[key])).peekable();
+                if shards.peek().is_none() { router.first_shard().filter(is_so) } else { shards.find(is_so) }
             }
             Scatter::Split { step, .. } => of_keys(step).find(is_so),
             Scatter::AllShards { .. } => router.shards().find(is_so),
@@ -275,11 +292,16 @@ impl Core {
         {
             return self.begin_entry_wait(connection, command, call, args);
         }
+        if self.spans(command, args) {
+            return self.span_call(connection, command, run, args);
+        }
+        let router = &self.routing.router;
         match command.scatter {
             Scatter::None => self.run_on(connection, any, command, run, mode, args),
             Scatter::Keys => {
                 let mut keys = command.keys(args);
                 let shard = keys.next().map_or(any, |key| router.shard_of(args[key]));
+                // In a cluster, or one that would cost too much.
                 if !router.is_whole() && keys.any(|key| router.shard_of(args[key]) != shard) {
                     return self.fail(connection, asked, &CommandError::CROSS_SHARD);
                 }
@@ -420,21 +442,6 @@ impl Core {
         self.coordinate(connection, command.id, Box::new(mget), parts);
     }
 
-    /// Goes on with commands whose turn it is.
-    pub(crate) fn give_turns(&mut self) {
-        while let Some((id, turn)) = self.clients.turns.take_next() {
-            let Some(mut connection) = self.take_connection(id) else { continue };
-            if let Some((place, parts)) = connection.waits_for_turn.take()
-                && let Some((_, asked)) = connection.coordinator(place)
-            {
-                connection.turn = Some(turn);
-                let first = connection.count_parts(place, parts.len());
-                self.send_parts(&mut connection, place, first, asked, parts);
-            }
-            self.put_connection(connection);
-        }
-    }
-
     /// Sends the pieces of a reply whose turn it is, as far as the client takes them, and asks for the next ones.
     pub(crate) fn send_pieces(&mut self, connection: &mut Connection) {
         while connection.has_piece() && self.takes_replies(connection) {
@@ -461,11 +468,12 @@ impl Core {
         header: RequestHeader,
         args: Args<'_>,
     ) -> Option<ReadOutcome> {
-        let client = connection.ring.index() as u32;
+        let client = client_number(connection.ring);
         let (now_ms, id) = (self.clock.now_ms, self.id);
+        let is_barred = |local: &Shard| local.holds_keys() && local.bars_read(header.command, header.db, args);
         let may_read = |local: &&mut Shard| {
             let is_known = !local.reads_wait() || (mode == Mode::Local && local.may_read_locally());
-            is_known && !local.has_parked(id, client) && !local.takes_nothing()
+            is_known && !local.has_parked(id, client) && !is_barred(local) && !local.takes_nothing()
         };
         let local = self.shards.get_mut(shard.index())?.as_mut().filter(may_read)?;
         if connection.is_caught_up() {
@@ -505,7 +513,7 @@ impl Core {
         }
         connection.ordered_unanswered += u32::from(ordered);
         let ticket = self.pending.insert(PendingRequest { connection: connection.ring, place, part, ordered });
-        let origin = Origin { core: self.id, client: connection.ring.index() as u32, ticket };
+        let origin = Origin { core: self.id, client: client_number(connection.ring), ticket };
         self.send_for(origin, shard, mode, cold, encode);
     }
 
@@ -615,25 +623,11 @@ impl Core {
                 let first = connection.count_parts(place, parts.len());
                 self.send_parts(connection, place, first, asked, parts);
             }
-            Progress::Turn(parts) => match self.clients.turns.take() {
-                Some(turn) => {
-                    connection.turn = Some(turn);
-                    let first = connection.count_parts(place, parts.len());
-                    self.send_parts(connection, place, first, asked, parts);
-                }
-                None => {
-                    connection.waits_for_turn = Some((place, parts));
-                    self.clients.turns.wait(connection.ring);
-                }
-            },
             Progress::Queued => self.run_queued(connection, place),
             Progress::Piece(parts) => connection.hold(place, Piece { bytes, parts }),
             Progress::Done => {
                 let is_put_together =
                     table::by_id(asked).is_some_and(|command| matches!(command.scatter, Scatter::MultiShard(_)));
-                if is_put_together {
-                    connection.turn = None;
-                }
                 if is_put_together && bytes.starts_with(b"-") {
                     self.stats().by_command[usize::from(asked)].failed.add(1);
                 }

@@ -6,6 +6,7 @@ use basalt_net::resp::{Protocol, Reply, value};
 
 use super::access::{is_open, reason_in_transaction};
 use super::core::Core;
+use super::dispatch::client_number;
 use super::replica_waits::Replicated;
 use super::session_calls::KEEPER_IS_BUSY;
 use crate::clients::{Connection, ReplyMode, Transaction};
@@ -282,7 +283,7 @@ impl Core {
                 Ok(shards) => {
                     connection.count_parts(place, shards.len());
                     let counted = Replicated::new(shards.len(), call.local);
-                    let client = connection.ring.index() as u32;
+                    let client = client_number(connection.ring);
                     for (part, shard) in (first as u32..).zip(shards) {
                         let ticket = self.ticket(connection, place, part);
                         self.ask_for_replicas(shard, Origin { core: self.id, client, ticket }, 0);

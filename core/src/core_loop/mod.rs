@@ -46,6 +46,7 @@ mod scripts;
 mod session_calls;
 mod set_aside;
 mod sleep;
+mod spanning;
 mod stopping;
 mod sync_placement;
 mod take_mail;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
-use crate::mail::{Mailboxes, Message, Published, PublishedBatch, ReplyBatch, RequestBatch, RequestHead};
+use crate::mail::{Mailboxes, Message, OrderTo, Published, PublishedBatch, ReplyBatch, RequestBatch, RequestHead};
 use crate::shard::ShardHost;
 use basalt_storage::ColdRead;
 
@@ -33,6 +33,8 @@ pub struct Outbox {
     requests: Vec<RequestBatch>,
     replies: Vec<ReplyBatch>,
     controls: Vec<(CoreId, Message)>,
+    /// Orders of transactions: one for each shard of each at a time.
+    orders: VecDeque<(CoreId, OrderTo)>,
     /// Messages that were published, by the core of their subscribers.
     published: Vec<PublishedBatch>,
     /// Emptied batches of other cores: what this core sends next is written into them. Buffers that one thread allocates and
@@ -53,6 +55,7 @@ impl Outbox {
             requests: (0..core_count).map(|_| RequestBatch::default()).collect(),
             replies: (0..core_count).map(|_| ReplyBatch::default()).collect(),
             controls: Vec::new(),
+            orders: VecDeque::new(),
             published: (0..core_count).map(|_| PublishedBatch::default()).collect(),
             spare_requests: Vec::new(),
             spare_replies: Vec::new(),
@@ -82,6 +85,11 @@ impl Outbox {
     /// Adds an operation on another core itself.
     pub fn control(&mut self, to: CoreId, message: Message) {
         self.controls.push((to, message));
+    }
+
+    /// Adds an order of a transaction for a shard of another core.
+    pub fn order(&mut self, to: CoreId, order: OrderTo) {
+        self.orders.push_back((to, order));
     }
 
     /// Adds a message that was published, for the subscribers of another core.
@@ -143,6 +151,7 @@ impl Outbox {
     /// Bytes of memory that what waits here holds on to: of requests, and of replies.
     pub fn bytes(&self) -> (usize, usize) {
         let requests = self.requests.iter().map(|batch| batch.bytes.capacity()).sum::<usize>()
+            + self.orders.iter().map(|(_, order)| order.order.bytes()).sum::<usize>()
             + self.published.iter().map(PublishedBatch::bytes).sum::<usize>();
         (requests, self.replies.iter().map(|batch| batch.bytes.capacity()).sum())
     }
@@ -157,6 +166,7 @@ impl Outbox {
         self.requests.iter().any(|batch| !batch.heads.is_empty())
             || self.replies.iter().any(|batch| !batch.heads.is_empty())
             || !self.controls.is_empty()
+            || !self.orders.is_empty()
             || self.published.iter().any(|batch| !batch.is_empty())
     }
 
@@ -170,6 +180,24 @@ impl Outbox {
                     self.mailboxes.bell(to).ring();
                 }
                 Err(request) => self.controls.push((to, request)),
+            }
+        }
+        // Those for one core keep their order.
+        let mut is_full = vec![false; if self.orders.is_empty() { 0 } else { self.requests.len() }];
+        for (to, order) in std::mem::take(&mut self.orders) {
+            if is_full[to.index()] {
+                self.orders.push_back((to, order));
+                continue;
+            }
+            match self.mailboxes.send_order(self.core, to, order) {
+                Ok(()) => {
+                    sent += 1;
+                    self.mailboxes.bell(to).ring();
+                }
+                Err(order) => {
+                    is_full[to.index()] = true;
+                    self.orders.push_back((to, order));
+                }
             }
         }
         sent += self.flush_requests() + self.flush_published();

@@ -209,7 +209,7 @@ mod tests {
                     parts
                 }
                 Progress::Piece(parts) => parts,
-                Progress::Wait | Progress::Turn(_) | Progress::Queued => panic!("there is nothing else to wait for"),
+                Progress::Wait | Progress::Queued => panic!("there is nothing else to wait for"),
             };
         }
     }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use basalt_net::resp::{Reply, value};
 
 use super::core::Core;
+use super::dispatch::client_number;
 use crate::clients::{Connection, Expects, ReplicaWait, ReplyMode};
 use crate::commands::CommandError;
 use crate::ids::{Origin, ShardId};
@@ -107,7 +108,7 @@ impl Core {
         connection.session.awaits_replicas = true;
         let asked: Vec<_> = parts.iter().filter_map(|(shard, ticket)| Some((*shard, (*ticket)?))).collect();
         connection.replica_wait = Some(Box::new(ReplicaWait { place, parts, deadline, is_told: false }));
-        let client = connection.ring.index() as u32;
+        let client = client_number(connection.ring);
         for (shard, ticket) in asked {
             self.ask_for_replicas(shard, Origin { core: self.id, client, ticket }, call.wanted);
         }
@@ -180,7 +181,7 @@ impl Core {
 
     /// Tells the shards that have not answered that nobody waits any more.
     fn tell_of_replica_wait(&mut self, connection: &mut Connection) {
-        let client = connection.ring.index() as u32;
+        let client = client_number(connection.ring);
         let Some(wait) = connection.replica_wait.as_mut().filter(|wait| !wait.is_told) else { return };
         wait.is_told = true;
         let open: Vec<_> = wait.parts.iter().filter_map(|(shard, ticket)| Some((*shard, (*ticket)?))).collect();

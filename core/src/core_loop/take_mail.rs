@@ -44,6 +44,14 @@ impl Core {
                 self.deliver(&replies);
                 self.outbox.recycle_replies(replies);
             }
+            let mut orders = 0;
+            while orders < limits::REQUESTS_PER_TURN
+                && let Some(order) = server.mailboxes.next_order(from, self.id)
+            {
+                orders += 1;
+                self.take_order(order);
+            }
+            count += orders;
             if let Some(half_run) = self.inbox.half_run[from.index()].take() {
                 count += self.run_batch(from, half_run);
             }

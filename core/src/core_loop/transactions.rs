@@ -5,6 +5,7 @@
 //! done if the shard does none of it, and who hears of what it publishes finds what it wrote.
 
 use basalt_net::resp::{Protocol, Reply};
+use basalt_net::ring::ConnId;
 use basalt_storage::keyspace::Slot;
 
 use super::access::{check_queued, is_open};
@@ -19,6 +20,7 @@ use crate::commands::{Args, Command, CommandError, InTransaction, Merge};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::entry::transaction::{self, Guard};
 use crate::ids::{Origin, ShardId};
+use crate::multi_shard::spanning::{Side, Work};
 use crate::multi_shard::{Gather, Part};
 use crate::session_commands::{self, SessionContext};
 
@@ -26,17 +28,24 @@ const NOT_IN_TRANSACTIONS: CommandError = CommandError::text("ERR Command not al
 
 const FLAWED: CommandError = CommandError::text("EXECABORT Transaction discarded because of previous errors.");
 
-/// The reply to EXEC where what it watches is not with the keys of its commands.
-const WATCHED_ELSEWHERE: CommandError = CommandError::text(
-    "CROSSSLOT The keys that are watched and those of the commands are not in the same shard of this node, give them a common hash \
-     tag, as in {user}:a and {user}:b",
-);
-
-/// The shard of those commands of a transaction that concern keys, and the way they run there.
-struct Plan {
-    shard: ShardId,
-    mode: Mode,
+/// The shards of those commands of a transaction that concern keys.
+enum Way {
+    /// They run in this shard, in this way.
+    One(ShardId, Mode),
+    /// They run in several, as one.
+    Several,
 }
+
+/// The same, with all that several shards are asked for.
+pub(super) enum Plan {
+    /// They run in this shard, in this way.
+    One(ShardId, Mode),
+    /// They run in several, as one.
+    Several(Box<(Vec<Side>, Box<dyn Work>)>),
+}
+
+/// The watch of a transaction's connection, and the shards that know of it.
+type WatchedBy = Option<(u64, Vec<ShardId>)>;
 
 /// The text of an error behind EXECABORT.
 fn reason(error: &CommandError) -> String {
@@ -180,7 +189,12 @@ impl Core {
             return Some(Started::WaitsForFanout);
         }
         match self.plan(session) {
-            Ok(Some(Plan { shard, mode })) => {
+            Ok(Some(Way::Several)) if !connection.is_caught_up() => Some(Started::WaitsForReplies),
+            Ok(Some(Way::Several)) => {
+                let shard = if self.some_shard_is_full() { self.shard_without_room_of(transaction) } else { None };
+                shard.map(|shard| Started::WaitsForShard(shard, Mode::Write))
+            }
+            Ok(Some(Way::One(shard, mode))) => {
                 let mode =
                     if mode == Mode::Read && connection.ordered_unanswered > 0 { Mode::ReadInOrder } else { mode };
                 (!self.shard_has_room(shard, mode)).then_some(Started::WaitsForShard(shard, mode))
@@ -189,32 +203,40 @@ impl Core {
         }
     }
 
-    /// Finds the shard of a connection's transaction; none if it has no business with one.
-    fn plan(&self, session: &Session) -> Result<Option<Plan>, CommandError> {
+    /// Finds the way of a connection's transaction; none if it has no business with a shard.
+    fn plan(&self, session: &Session) -> Result<Option<Way>, CommandError> {
         let transaction = session.transaction.as_ref().expect("MULTI was sent");
         let router = &self.routing.router;
         if let Some(shard) = self.replica_for_transaction(session, transaction) {
-            return Ok(Some(Plan { shard, mode: Mode::Local }));
+            return Ok(Some(Way::One(shard, Mode::Local)));
+        }
+        let watched = session.watching.as_ref().map_or(&[][..], |watching| &watching.shards);
+        let is_keyed = transaction.keyed_count() > 0;
+        if self.routing.cluster.is_some() && transaction.has_other_slots {
+            return Err(CommandError::CROSS_SLOT);
         }
         let of_keys = match transaction.slot {
-            Some(slot) => Some(self.shard_of_transaction(transaction, slot)?),
+            Some(slot) => Some(self.shard_of_slot(slot)?),
             None => None,
         };
-        if let Some(command) = transaction.of_all_shards.and_then(table::by_id).filter(|_| !router.is_whole()) {
-            let name = command.name();
+        let shard = of_keys.or(watched.first().copied()).or(router.first_shard().filter(|_| is_keyed));
+        let Some(shard) = shard else {
+            return if is_keyed { Err(CommandError::owned(Elsewhere::NotServed.to_string())) } else { Ok(None) };
+        };
+        let concerns_all = transaction.of_all_shards.is_some() && !router.is_whole();
+        if concerns_all && self.routing.cluster.is_some() {
+            let name = transaction.of_all_shards.and_then(table::by_id).map_or("", Command::name);
             return Err(CommandError::owned(format!(
                 "CROSSSLOT '{name}' concerns all shards of this node, and a transaction runs in one: call it outside of MULTI, or \
                  give the node one shard"
             )));
         }
-        let watched = session.watching.as_ref().map_or(&[][..], |watching| &watching.shards);
-        let is_keyed = transaction.keyed_count() > 0;
-        let shard = of_keys.or(watched.first().copied()).or(router.first_shard().filter(|_| is_keyed));
-        let Some(shard) = shard else {
-            return if is_keyed { Err(CommandError::owned(Elsewhere::NotServed.to_string())) } else { Ok(None) };
-        };
-        if watched.iter().any(|watched| *watched != shard) {
-            return Err(WATCHED_ELSEWHERE);
+        let is_watched_elsewhere = watched.iter().any(|watched| *watched != shard);
+        if is_watched_elsewhere && self.routing.cluster.is_some() {
+            return Err(CommandError::CROSS_SLOT);
+        }
+        if concerns_all || is_watched_elsewhere || self.has_keys_elsewhere(transaction, shard) {
+            return Ok(Some(Way::Several));
         }
         if let Some(error) = self.server.some_group_is_away().then(|| self.server.why_away(shard)).flatten() {
             return Err(CommandError::owned(format!("EXECABORT Transaction discarded because of: {}", reason(&error))));
@@ -224,7 +246,7 @@ impl Core {
             (true, false) => Mode::Guarded,
             (false, _) => Mode::Read,
         };
-        Ok(Some(Plan { shard, mode }))
+        Ok(Some(Way::One(shard, mode)))
     }
 
     /// The shard that answers a transaction as it is: one that only reads, of a connection that watches nothing.
@@ -239,30 +261,41 @@ impl Core {
         if self.routing.router.shard_of_slot(slot).is_some() { None } else { self.replica_of(slot) }
     }
 
-    /// The shard of the keys of a transaction, the first of which is in `slot`.
-    fn shard_of_transaction(&self, transaction: &Transaction, slot: Slot) -> Result<ShardId, CommandError> {
+    fn shard_of_slot(&self, slot: Slot) -> Result<ShardId, CommandError> {
+        let elsewhere = || match &self.routing.cluster {
+            Some(cluster) => cluster.elsewhere(slot),
+            None => Elsewhere::NotServed,
+        };
+        self.routing.router.shard_of_slot(slot).ok_or_else(|| CommandError::owned(elsewhere().to_string()))
+    }
+
+    /// Returns whether a command of a transaction has a key in another shard than this one.
+    fn has_keys_elsewhere(&self, transaction: &Transaction, shard: ShardId) -> bool {
         let router = &self.routing.router;
-        if let Some(cluster) = &self.routing.cluster {
-            if transaction.has_other_slots {
-                return Err(CommandError::CROSS_SLOT);
-            }
-            return router.shard_of_slot(slot).ok_or_else(|| CommandError::owned(cluster.elsewhere(slot).to_string()));
+        if !transaction.has_other_slots || router.is_whole() {
+            return false;
         }
-        let shard = router.shard_of_slot(slot).ok_or_else(|| CommandError::owned(Elsewhere::NotServed.to_string()))?;
-        if transaction.has_other_slots && !router.is_whole() {
-            let mut args = ArgList::new();
-            for index in 0..transaction.len() {
-                args.clear();
-                args.push(b"");
-                let command = transaction.row(index);
-                let decoded = request::decode(transaction.command(index), &mut args);
-                let mut keys = command.keys(&args);
-                if decoded.is_some() && keys.any(|key| router.shard_of(args[key]) != shard) {
-                    return Err(CommandError::CROSS_SHARD);
-                }
-            }
-        }
-        Ok(shard)
+        let mut args = ArgList::new();
+        (0..transaction.len()).any(|index| {
+            args.clear();
+            args.push(b"");
+            let command = transaction.row(index);
+            let decoded = request::decode(transaction.command(index), &mut args);
+            decoded.is_some() && command.keys(&args).any(|key| router.shard_of(args[key]) != shard)
+        })
+    }
+
+    /// A shard of a transaction over several that has no room for it, if there is one.
+    #[cold]
+    fn shard_without_room_of(&self, transaction: &Transaction) -> Option<ShardId> {
+        let mut args = ArgList::new();
+        (0..transaction.len()).filter(|index| transaction.is_keyed(*index)).find_map(|index| {
+            args.clear();
+            args.push(b"");
+            let command = transaction.row(index);
+            request::decode(transaction.command(index), &mut args)?;
+            self.concerned_shard(command, &args, |shard| !self.shard_has_room(*shard, Mode::Write))
+        })
     }
 
     /// Runs what a connection has queued.
@@ -285,13 +318,25 @@ impl Core {
             self.deny_queued(&connection.session, &mut transaction);
         }
         self.readdress(&connection.session, &mut transaction);
+        let plan = match plan {
+            None => None,
+            Some(Way::One(shard, mode)) => Some(Plan::One(shard, mode)),
+            Some(Way::Several) => match self.plan_spanning(connection.session.protocol, &transaction) {
+                Ok(planned) => Some(Plan::Several(Box::new(planned))),
+                Err(error) => {
+                    self.unwatch(connection);
+                    return self.fail(connection, asked, &error);
+                }
+            },
+        };
         for index in 0..transaction.len() {
             self.stats().by_command[usize::from(transaction.row(index).id)].calls.add(1);
         }
         // The shard forgets it with the transaction.
-        let guard = connection.session.watching.take().map(|watching| Guard::of(watching.watch));
+        let watched = connection.session.watching.take().map(|watching| (watching.watch, watching.shards));
         // Nothing that follows may overtake what waits for its keys, or what runs here.
-        connection.barrier |= guard.is_some() || transaction.session_count > 0;
+        let is_spanning = matches!(plan, Some(Plan::Several(_)));
+        connection.barrier |= watched.is_some() || transaction.session_count > 0 || is_spanning;
         let silent = connection.session.reply_mode != ReplyMode::On;
         if transaction.session_count > 0 {
             let bytes_max = self.server.reply_bounds().one_bytes_max;
@@ -302,17 +347,18 @@ impl Core {
                 connection.session.reply_mode,
                 bytes_max,
             );
-            return self.exec_with_session_commands(connection, exec, asked, plan, guard);
+            return self.exec_with_session_commands(connection, exec, asked, plan, watched);
         }
-        let Some(Plan { shard, mode }) = plan else {
+        let Some(plan) = plan else {
             if !silent {
                 self.reply_raw(connection, b"*0\r\n");
             }
             return;
         };
         let expects = if transaction.returns_values { Expects::Values } else { Expects::Word };
-        let place = connection.open_place(expects, !mode.is_plain_read(), silent);
-        self.send_transaction(connection, place, (shard, mode), &transaction, asked, guard);
+        let is_write = !matches!(&plan, Plan::One(_, mode) if mode.is_plain_read());
+        let place = connection.open_place(expects, is_write, silent);
+        self.send_transaction(connection, place, plan, &transaction, asked, watched);
     }
 
     /// Gives each command of a transaction the database and the protocol that it has by then.
@@ -340,16 +386,21 @@ impl Core {
         }
     }
 
-    /// Sends the commands of a transaction that concern keys to their shard, for a reply in `place`.
+    /// Sends the commands of a transaction that concern keys to their shards, for a reply in `place`.
     pub(super) fn send_transaction(
         &mut self,
         connection: &mut Connection,
         place: u64,
-        (shard, mode): (ShardId, Mode),
+        plan: Plan,
         transaction: &Transaction,
         asked: u16,
-        guard: Option<Guard>,
+        watched: WatchedBy,
     ) {
+        let (shard, mode) = match plan {
+            Plan::One(shard, mode) => (shard, mode),
+            Plan::Several(planned) => return self.span_transaction(connection, place, asked, *planned, watched),
+        };
+        let guard = watched.map(|(watch, _)| Guard::of(watch));
         let scripts = self.scripts_of(connection, transaction, shard);
         let mut steps = scripts.iter().peekable();
         let keyed: Vec<&[u8]> = (0..transaction.len())
@@ -373,15 +424,15 @@ impl Core {
         exec: Exec,
         asked: u16,
         plan: Option<Plan>,
-        guard: Option<Guard>,
+        watched: WatchedBy,
     ) {
-        let waits_for_shard = exec.transaction.keyed_count() > 0 || guard.is_some();
+        let waits_for_shard = exec.transaction.keyed_count() > 0 || watched.is_some();
         let part_count = usize::from(waits_for_shard);
         let keyed = waits_for_shard.then(|| exec.transaction.clone());
         let place = connection.open_coordinated(Box::new(exec), part_count, asked, Expects::Values, true, false);
         match (keyed, plan) {
-            (Some(transaction), Some(Plan { shard, mode })) => {
-                self.send_transaction(connection, place, (shard, mode), &transaction, asked, guard);
+            (Some(transaction), Some(plan)) => {
+                self.send_transaction(connection, place, plan, &transaction, asked, watched);
             }
             _ => self.run_queued(connection, place),
         }
@@ -424,13 +475,20 @@ impl Core {
     /// Ends what a connection watches. Nobody waits for that: its next watch is another one.
     pub(super) fn unwatch(&mut self, connection: &mut Connection) {
         let Some(watching) = connection.session.watching.take() else { return };
-        let (client, watch) = (connection.ring, watching.watch.to_le_bytes());
-        for shard in watching.shards {
-            let request = PendingRequest { connection: client, place: NOBODY, part: 0, ordered: false };
-            let origin = Origin { core: self.id, client: client.index() as u32, ticket: self.pending.insert(request) };
-            let header = RequestHeader::new(Protocol::Resp2, 0, STEP_UNWATCH);
-            let encode = |out: &mut Vec<u8>| request::encode(out, header, [&watch[..]].into_iter());
-            self.send_for(origin, shard, Mode::Read, None, encode);
-        }
+        let (client, watch) = (connection.ring, watching.watch);
+        watching
+            .shards
+            .into_iter()
+            .for_each(|shard| self.end_watch(super::dispatch::client_number(client), shard, watch));
+    }
+
+    /// Has a shard forget a watch; it hears of that behind what `client` has sent it.
+    pub(super) fn end_watch(&mut self, client: u32, shard: ShardId, watch: u64) {
+        let request = PendingRequest { connection: ConnId::default(), place: NOBODY, part: 0, ordered: false };
+        let origin = Origin { core: self.id, client, ticket: self.pending.insert(request) };
+        let header = RequestHeader::new(Protocol::Resp2, 0, STEP_UNWATCH);
+        let watch = watch.to_le_bytes();
+        let encode = |out: &mut Vec<u8>| request::encode(out, header, [&watch[..]].into_iter());
+        self.send_for(origin, shard, Mode::Read, None, encode);
     }
 }

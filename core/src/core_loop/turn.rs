@@ -99,6 +99,7 @@ impl Core {
         for shard in self.shards.iter_mut().flatten() {
             shard.tick(self.clock.now, self.clock.now_ms, self.live.write_timeout, &mut self.outbox);
         }
+        self.settle_transactions();
         self.see_to_members();
         self.tick_peers();
         self.close_idle();
@@ -121,7 +122,6 @@ impl Core {
             || self.may_take_requests()
             || self.may_run_aside()
             || !self.cold_reads.fetched.is_empty()
-            || self.clients.turns.has_next()
             || self.peers.as_ref().is_some_and(Peers::has_work)
             || self.shards.iter().flatten().any(Shard::has_replies)
     }
@@ -163,11 +163,9 @@ impl Core {
         } else if self.shards.iter().flatten().any(Shard::is_gathering) {
             limits::HOLD_BEHIND
         } else if self.clock.idle_parks < limits::IDLE_PARKS
-            || self
-                .shards
-                .iter()
-                .flatten()
-                .any(|shard| shard.has_deadlines() || shard.awaits_replicas() || shard.looks_later())
+            || self.shards.iter().flatten().any(|shard| {
+                shard.has_deadlines() || shard.awaits_replicas() || shard.looks_later() || shard.has_left()
+            })
             || self.peers.as_ref().is_some_and(Peers::has_deadlines)
             || self.members_are_changing()
             || self.meta.as_ref().is_some_and(|meta| meta.has_deadlines())

@@ -200,7 +200,7 @@ impl Core {
             let ticket = self.ticket(connection, wait.place, index as u32);
             wait.parts[index].ticket = Some(ticket);
         }
-        let client = connection.ring.index() as u32;
+        let client = super::dispatch::client_number(connection.ring);
         for part in &wait.parts {
             connection.note_written(part.shard);
             let keys = part.keys.iter().map(|&key| wait.keys[key].clone()).collect();
@@ -319,7 +319,7 @@ impl Core {
             return;
         }
         self.end_claim(wait);
-        let client = connection.index() as u32;
+        let client = super::dispatch::client_number(connection);
         let unanswered = |part: &WaitPart| part.ticket.map(|ticket: Ticket| (part.shard, ticket));
         let unanswered: Vec<(ShardId, Ticket)> = wait.parts.iter().filter_map(unanswered).collect();
         for (shard, ticket) in unanswered {

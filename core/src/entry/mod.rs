@@ -6,5 +6,6 @@ pub mod batch;
 pub mod request;
 #[cfg(test)]
 mod results;
+pub mod spanning;
 pub mod transaction;
 pub mod waiting;

@@ -15,6 +15,7 @@ use super::fanout::{PublishedBatch, SubscriptionChanges};
 use super::handed_peer::HandedPeer;
 use crate::cluster::map::Change;
 use crate::entry::request::Mode;
+use crate::entry::spanning::SpanningOrder;
 use crate::entry::waiting::WaitOrder;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
@@ -105,8 +106,25 @@ pub enum Message {
     Subscriptions(SubscriptionChanges),
 }
 
-/// The queues from one core to another.
+/// An order of a transaction over several shards, for one of them.
+pub struct OrderTo {
+    /// The transaction's place on the sending core.
+    pub origin: Origin,
+    /// The shard.
+    pub shard: ShardId,
+    /// The order.
+    pub order: SpanningOrder,
+}
+
+impl Mail for OrderTo {
+    fn bytes(&self) -> usize {
+        self.order.bytes()
+    }
+}
+
+/// The queues from one core to another. Orders of transactions have one of their own: requests may wait for what they hold.
 struct Lane {
+    orders: Queue<OrderTo>,
     requests: Queue<Message>,
     replies: Queue<ReplyBatch>,
     published: Queue<PublishedBatch>,
@@ -199,6 +217,7 @@ impl Mailboxes {
     pub fn new(bells: Vec<Doorbell>) -> Mailboxes {
         let core_count = bells.len();
         let lane = || Lane {
+            orders: Queue::new(limits::MAILBOX_ORDERS, limits::MAILBOX_REQUEST_BYTES),
             requests: Queue::new(limits::MAILBOX_REQUEST_BATCHES, limits::MAILBOX_REQUEST_BYTES),
             replies: Queue::new(limits::MAILBOX_REPLY_BATCHES, limits::MAILBOX_REPLY_BYTES),
             published: Queue::new(limits::MAILBOX_PUBLISHED_BATCHES, limits::MAILBOX_PUBLISHED_BYTES),
@@ -216,6 +235,19 @@ impl Mailboxes {
     /// The request, if the queue is full.
     pub fn send_request(&self, from: CoreId, to: CoreId, message: Message) -> Result<(), Message> {
         self.lane(from, to).requests.push(message)
+    }
+
+    /// Leaves an order of a transaction; gives it back if the queue is full.
+    ///
+    /// # Errors
+    /// The order, if the queue is full.
+    pub fn send_order(&self, from: CoreId, to: CoreId, order: OrderTo) -> Result<(), OrderTo> {
+        self.lane(from, to).orders.push(order)
+    }
+
+    /// The next order that `from` left for `to`.
+    pub fn next_order(&self, from: CoreId, to: CoreId) -> Option<OrderTo> {
+        self.lane(from, to).orders.pop()
     }
 
     /// Leaves replies; gives them back if the queue is full.
@@ -269,8 +301,10 @@ impl Mailboxes {
 
     /// Bytes of requests and of replies that wait for other cores.
     pub fn bytes(&self) -> (usize, usize) {
-        let of_requests =
-            |lane: &Lane| lane.requests.bytes.load(Ordering::Relaxed) + lane.published.bytes.load(Ordering::Relaxed);
+        let of_requests = |lane: &Lane| {
+            let queues = [&lane.requests.bytes, &lane.orders.bytes, &lane.published.bytes];
+            queues.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
+        };
         let requests = self.lanes.iter().map(of_requests).sum();
         (requests, self.lanes.iter().map(|lane| lane.replies.bytes.load(Ordering::Relaxed)).sum())
     }

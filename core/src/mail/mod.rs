@@ -12,4 +12,4 @@ pub use control::{Control, Unblocking};
 pub use doorbell::{Doorbell, Sleep};
 pub use fanout::{Published, PublishedBatch, SubscriptionChanges};
 pub use handed_peer::HandedPeer;
-pub use mailbox::{Mailboxes, Message, ReplyBatch, RequestBatch, RequestHead, Takes};
+pub use mailbox::{Mailboxes, Message, OrderTo, ReplyBatch, RequestBatch, RequestHead, Takes};

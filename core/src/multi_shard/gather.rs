@@ -38,8 +38,6 @@ pub enum Progress {
     InPieces(Vec<Part>),
     /// The bytes that it has written sent before the rest, and these parts once the client has taken enough of them.
     Piece(Vec<Part>),
-    /// These parts sent when it is its turn, see [`crate::clients::Turns`]; from then on it has it.
-    Turn(Vec<Part>),
     /// The commands of a transaction run whose turn it is: its core knows them.
     Queued,
     /// To be done: the reply is written.

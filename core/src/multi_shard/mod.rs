@@ -1,24 +1,23 @@
-//! Commands that the core puts together from steps on several shards: SCAN, KEYS, RANDOMKEY, RENAME and COPY.
-//!
-//! A key that changes its shard is read, written and deleted in three log entries, so another client may see it under both
-//! names or change it in between; the last step deletes the old name only if it still is what was copied.
+//! Commands whose keys are in several shards: those that the core puts together from parts, each of which a shard executes by
+//! itself (SCAN, KEYS, RANDOMKEY, MGET, DEL …), and those that are executed as one ([`spanning`]).
 
+mod concerned;
 mod gather;
-mod move_key;
 mod random_key;
 mod slot_keys;
+pub mod spanning;
 mod walk;
 
+pub use concerned::{Concerned, hold_concerned, visit_concerned};
 pub use gather::{Coordinator, Gather, MISSHAPEN, Part, Plan, Progress};
 pub use slot_keys::SlotKeys;
 
 use basalt_storage::keyspace::KeyPosition;
 
 use crate::cluster::Router;
-use crate::commands::{Args, Command, CommandError, CopyOptions, MultiShard, ReplyBounds};
+use crate::commands::{Args, Command, CommandError, MultiShard, ReplyBounds};
 use crate::ids::ShardId;
 
-use move_key::{Move, start_move};
 use random_key::RandomKey;
 use walk::{Keys, Steps, keys_per_step, start_scan};
 
@@ -71,10 +70,7 @@ pub fn plan(
             let part = random.part();
             Ok(Plan::Parts(vec![part], Box::new(random)))
         }
-        MultiShard::Rename => Ok(start_move(db, router, args, Move::rename(command, db, router, args))),
-        MultiShard::Copy => {
-            let options = CopyOptions::read(args, db)?;
-            Ok(start_move(db, router, args, Move::copy(db, options, router, args)))
-        }
+        // Over several shards they are executed as one.
+        MultiShard::Rename | MultiShard::Copy => Ok(Plan::Whole(router.shard_of(args[1]))),
     }
 }

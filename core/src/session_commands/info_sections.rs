@@ -265,6 +265,9 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("cold_rows_read", count_shards(server, |shard| &shard.cold_rows_read));
     fields.add("entry_waits", server.shards.iter().map(|shard| shard.entry_waits.get()).sum::<u64>());
     fields.add("disk_waits", server.shards.iter().map(|shard| shard.disk_waits.get()).sum::<u64>());
+    fields.add("transactions_over_shards", count(server, |core| &core.spanning_transactions));
+    fields.add("transactions_holding", server.shards.iter().map(|shard| shard.transactions_holding.get()).sum::<u64>());
+    fields.add("transactions_left", server.shards.iter().map(|shard| shard.transactions_left.get()).sum::<u64>());
     fields.add("requests_forwarded", count(server, |core| &core.forwarded));
 }
 
@@ -436,7 +439,8 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
             format_args!(
                 "core={},state={},keys={},expires={},batches={},writes={},expired_keys={},keyspace_hits={},keyspace_misses={},\
                  cold_reads={},cold_rows_read={},disk_waits={},row_cache_hits={},row_cache_misses={},row_cache_bytes={},memtable_bytes={},disk_bytes={},log_bytes={},\
-                 writes_delayed={},write_delay_us={},write_stops={},writes_uncertain={},slow_down_us={},slow_down_bytes_per_s={}",
+                 writes_delayed={},write_delay_us={},write_stops={},writes_uncertain={},slow_down_us={},slow_down_bytes_per_s={},\
+                 transactions_holding={},transactions_left={}",
                 shard.core.get(),
                 shard.state.get().name(),
                 sum(&shard.keys),
@@ -461,6 +465,8 @@ pub(super) fn shards(scene: &Scene<'_>, fields: &mut Fields) {
                 shard.writes_uncertain.get(),
                 shard.slow_down_us.get(),
                 shard.slow_down_bytes_per_s.get(),
+                shard.transactions_holding.get(),
+                shard.transactions_left.get(),
             ),
         );
         if let Some(fault) = shard.fault.get() {

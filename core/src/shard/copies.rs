@@ -5,6 +5,7 @@
 //! stood in the batch.
 
 use super::Shard;
+use super::parts::part_of;
 use crate::commands::{Command, Copies, Kind, Rows, table};
 use crate::entry::request::{self, ArgList};
 use crate::entry::transaction::Transaction;
@@ -15,6 +16,9 @@ impl Shard {
     /// write before it, which is not applied yet, may delete that.
     pub(super) fn weigh_copies(&self, bytes: &[u8], now_ms: u64) -> usize {
         let Some(command) = request::peek(bytes).and_then(|(id, _)| table::by_id(id)) else { return 0 };
+        if let (Kind::Part, Some(part)) = (command.kind, part_of(bytes)) {
+            return self.weigh_copies(part, now_ms);
+        }
         if matches!(command.kind, Kind::Transaction) {
             let members = Transaction::read(bytes).into_iter().flat_map(|transaction| transaction.commands());
             return members.flatten().map(|member| self.weigh_copies(member, now_ms)).fold(0, usize::saturating_add);

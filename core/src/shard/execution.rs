@@ -12,6 +12,7 @@ use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, 
 
 use super::cold::{ColdProgress, Deferral, EntryBell, NamesLooked, Views, changes_at_once, look_for_named};
 use super::open_batch::InFlight;
+use super::parts::part_of;
 use super::script_work::work_of;
 use crate::commands::scripts::has_known_terms;
 use crate::commands::{
@@ -283,7 +284,12 @@ impl Execution<'_> {
         let Some(command) = table::by_id(header.command) else { return Ok(()) };
         args[0] = command.name().as_bytes();
         let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else {
-            return if matches!(command.kind, Kind::Transaction) { self.look_at_transaction(bytes) } else { Ok(()) };
+            return match (command.kind, part_of(bytes)) {
+                (Kind::Transaction, _) => self.look_at_transaction(bytes),
+                (Kind::Part, Some(part)) => self.look_at_transaction(part),
+                (Kind::Part, None) => self.look_at_commit(bytes),
+                _ => Ok(()),
+            };
         };
         if !names.is_done()
             && let Some(begun) = NamesLooked::begin(command, &args, bytes)
@@ -830,6 +836,10 @@ impl Machine for ShardMachine {
                 })
             }
         }
+    }
+
+    fn skip(&mut self, batch: &[u8]) {
+        self.skip_commits(batch);
     }
 
     fn take_fetched(&mut self, mut rows: Fetched) {

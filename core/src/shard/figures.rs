@@ -31,6 +31,8 @@ impl Shard {
         stats.unsaved_changes.set(machine.store.unsaved_changes());
         stats.saves.set(machine.store.generations_written());
         stats.cold_rows_read.set(machine.store.cold_rows_read());
+        stats.transactions_holding.set(self.holding.held_count() as u64);
+        stats.transactions_left.set(self.holding.left_count() as u64);
         stats.waiters.set(self.waiting.len() as u64);
         stats.waiter_bytes.set(self.waiting.bytes() as u64);
     }
@@ -66,9 +68,14 @@ impl Shard {
             self.batches.in_flight.borrow().iter().map(|batch| batch.bytes + batch.reads.capacity()).sum();
         let open = self.batches.open.bytes.capacity() + self.batches.open.reads.capacity();
         let memory = machine.store.memory();
-        stats
-            .request_bytes
-            .set((in_flight + open + self.parking.waiting.bytes + self.reading.bytes() + memory.view_bytes) as u64);
+        stats.request_bytes.set(
+            (in_flight
+                + open
+                + self.parking.waiting.bytes
+                + self.holding.waiting.bytes
+                + self.reading.bytes()
+                + memory.view_bytes) as u64,
+        );
         stats.reply_bytes.set((machine.reply_bytes() + self.reply.capacity()) as u64);
         // Without writes nobody looks at what slowed the last ones down.
         let slow_down = self.batches.pressure.slow_down();

@@ -15,6 +15,7 @@ use basalt_raft::ProposeError;
 use basalt_storage::ColdRead;
 
 use super::cold::NamesLooked;
+use super::parts::part_of;
 use super::proposing::refusal;
 use super::transaction::{null_reply, watch_of};
 use super::{Shard, ShardHost};
@@ -127,7 +128,7 @@ impl Shard {
     }
 
     /// Returns whether every batch below `number` is applied, or will not be in this term.
-    fn is_settled(&self, number: u64) -> bool {
+    pub(super) fn is_settled(&self, number: u64) -> bool {
         let is_open = number > self.batches.next_number && self.batches.open.write_count > 0;
         let in_flight = self.batches.in_flight.borrow();
         !is_open && !in_flight.iter().any(|batch| batch.number < number && !batch.applied)
@@ -145,6 +146,8 @@ impl Shard {
             count += 1;
             if has_failed {
                 self.refuse_failed(waiter.origin, host);
+            } else if self.is_barred(waiter.origin, &waiter.bytes) {
+                self.park_behind_hold(waiter.origin, Mode::Guarded, waiter.bytes, host);
             } else if let Err((cold, waiter)) = self.join_waiter(waiter, now_ms, host) {
                 self.park(waiter.origin, Mode::Guarded, &waiter.bytes, cold, host);
             }
@@ -194,6 +197,13 @@ impl Shard {
                 let members = Transaction::read(bytes).into_iter().flat_map(|transaction| transaction.commands());
                 members.flatten().for_each(|member| self.expect_changes_of(member));
             }
+            Kind::Part => match request::command_id(bytes) {
+                Some(table::STEP_DECIDE) => {
+                    part_of(bytes).into_iter().for_each(|part| self.expect_changes_of(part));
+                }
+                Some(table::STEP_COMMIT) => self.expect_changes_of_commit(bytes),
+                _ => {}
+            },
             // What has expired is no more as it was when the look was, by its deadline.
             Kind::Write(_) if command.rows == Rows::Due => {}
             Kind::Write(_) => {
@@ -207,6 +217,18 @@ impl Shard {
                 keys.for_each(|position| watched.expect_change(args[position]));
             }
             _ => {}
+        }
+    }
+
+    /// The same for the commit of a part: it changes what the transaction holds exclusively.
+    fn expect_changes_of_commit(&self, bytes: &[u8]) {
+        let mut machine = self.machine.borrow_mut();
+        let watched = machine.store.watched_mut();
+        match self.holding.keys_of_commit(bytes).filter(|keys| keys.whole != Some(true)) {
+            Some(keys) => {
+                keys.keys.iter().filter(|key| key.is_exclusive).for_each(|key| watched.expect_change(&key.key));
+            }
+            None => watched.expect_changes(),
         }
     }
 }

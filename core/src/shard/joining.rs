@@ -7,10 +7,11 @@ use basalt_storage::{ColdRead, Error as StorageError};
 use super::cold::{ColdProgress, NamesLooked, ParkedRequest};
 use super::execution::Failure;
 use super::open_batch::{Operation, PendingBatch};
+use super::parts::part_of;
 use super::script_work::work_of;
 use super::{Shard, ShardHost};
 use crate::commands::CommandError;
-use crate::commands::table::STEP_EXEC;
+use crate::commands::table::{STEP_COMMIT, STEP_DECIDE, STEP_EXEC, STEP_PREPARE};
 use crate::entry::batch;
 use crate::entry::request::{self, Mode};
 use crate::entry::transaction::Transaction;
@@ -41,17 +42,12 @@ impl Shard {
         now_ms: u64,
         host: &mut impl ShardHost,
     ) {
-        if !self.parking.parked.is_empty()
-            && let Some(parked) = self.parking.parked.get_mut(&(origin.core, origin.client))
-        {
-            parked.requests.push_back(ParkedRequest {
-                origin,
-                mode,
-                bytes: bytes.to_vec(),
-                progress: ColdProgress::new(),
-            });
-            self.parking.waiting.add(bytes.len());
-            return;
+        if !self.parking.parked.is_empty() && self.parking.parked.contains_key(&(origin.core, origin.client)) {
+            let (bytes, progress) = (bytes.to_vec(), ColdProgress::new());
+            return self.park_behind_own(ParkedRequest { origin, mode, bytes, progress, turn: None }, host);
+        }
+        if self.is_barred(origin, bytes) {
+            return self.park_behind_hold(origin, mode, bytes.to_vec(), host);
         }
         if let Err(cold) = self.run(origin, mode, bytes, now_ms, host) {
             self.park(origin, mode, bytes, cold, host);
@@ -69,7 +65,14 @@ impl Shard {
         if self.has_failed() {
             return self.refuse_failed(origin, host);
         }
-        if let Err((cold, bytes)) = self.join(origin, encode, now_ms, host) {
+        // Nobody overtakes who waits.
+        self.serve_ready(now_ms, host);
+        let at = batch::push(&mut self.batches.open.bytes, encode);
+        if self.holds_keys() && self.is_barred(origin, &self.batches.open.bytes[at.clone()]) {
+            let bytes = batch::pop(&mut self.batches.open.bytes, at);
+            return self.park_behind_hold(origin, Mode::Write, bytes, host);
+        }
+        if let Err((cold, bytes)) = self.join_pushed(origin, at, now_ms) {
             self.park(origin, Mode::Write, &bytes, cold, host);
         }
     }
@@ -85,6 +88,11 @@ impl Shard {
         // Nobody overtakes who waits.
         self.serve_ready(now_ms, host);
         let at = batch::push(&mut self.batches.open.bytes, encode);
+        self.join_pushed(origin, at, now_ms)
+    }
+
+    /// The same for a write whose bytes lie in the open batch.
+    fn join_pushed(&mut self, origin: Origin, at: Range<usize>, now_ms: u64) -> Result<(), (ColdRead, Vec<u8>)> {
         if let Err(cold) = self.probe(&self.batches.open.bytes[at.clone()], &mut NamesLooked::default(), now_ms) {
             return Err((cold, batch::pop(&mut self.batches.open.bytes, at)));
         }
@@ -102,10 +110,14 @@ impl Shard {
     /// Counts a write that was looked at and that lies in the open batch.
     pub(super) fn take_in(&mut self, origin: Origin, at: Range<usize>, now_ms: u64) {
         self.expect_changes(&self.batches.open.bytes[at.clone()]);
-        if request::command_id(&self.batches.open.bytes[at.clone()]) == Some(STEP_EXEC) {
-            let transaction = Transaction::read(&self.batches.open.bytes[at.clone()]);
-            self.batches.open.member_count += transaction.map_or(0, |transaction| transaction.count);
-        }
+        let joined = &self.batches.open.bytes[at.clone()];
+        let of_transaction = |bytes| Transaction::read(bytes).map_or(0, |transaction| transaction.count);
+        self.batches.open.member_count += match request::command_id(joined) {
+            Some(STEP_EXEC) => of_transaction(joined),
+            Some(STEP_DECIDE) => part_of(joined).map_or(0, of_transaction),
+            Some(step @ (STEP_COMMIT | STEP_PREPARE)) => self.holding.commands_of_part(step, joined),
+            _ => 0,
+        };
         self.batches.open.script_work += work_of(&self.batches.open.bytes[at.clone()]);
         self.batches.open.copied_bytes += self.weigh_copies(&self.batches.open.bytes[at.clone()], now_ms);
         let expected_bytes = self.weigh(&self.batches.open.bytes[at.clone()], now_ms);

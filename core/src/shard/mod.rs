@@ -11,11 +11,13 @@ mod execution;
 mod expiry;
 mod figures;
 mod guarded;
+mod holding;
 mod host;
 mod joining;
 mod open_batch;
 mod overdue;
 mod pace;
+mod parts;
 mod proposing;
 mod reading;
 mod refused;
@@ -53,6 +55,7 @@ pub(crate) use execution::TOO_MUCH_TO_KEEP;
 pub use execution::{ReadOutcome, ShardMachine};
 use expiry::Expiry;
 use guarded::Waiter;
+use holding::Holding;
 pub use host::ShardHost;
 use open_batch::Operation;
 pub use pace::Outstanding;
@@ -89,6 +92,7 @@ pub struct Shard {
     waiting: Waiting,
     /// Clients that wait until followers have what they have written.
     replicated: Replicated,
+    holding: Holding,
     expiry: Expiry,
     /// Wakes the core.
     wake: Wake,
@@ -167,6 +171,14 @@ impl Shard {
                 return Err(error);
             }
         };
+        let holding = Holding::recovered(&machine.borrow().store)?;
+        if holding.left_count() > 0 {
+            tracing::info!(
+                shard = id.0,
+                count = holding.left_count(),
+                "transactions over several shards are to be settled"
+            );
+        }
         server.shards[id.index()].replayed.set(replayed);
         if replayed > 0 {
             tracing::info!(shard = id.0, entries = replayed, "applied what the log has beyond the rows on disk");
@@ -200,6 +212,7 @@ impl Shard {
             guarded: Vec::new(),
             waiting: Waiting::default(),
             replicated: Replicated::default(),
+            holding,
             wake,
             expiry: Expiry::default(),
             disk_measured: None,
@@ -244,6 +257,9 @@ impl Shard {
         if !self.replicated.is_empty() {
             count += self.take_replicated(host);
         }
+        if self.holding.has_waiting() {
+            count += self.take_holds(now_ms, host);
+        }
         self.counts_changed |= count > 0;
         self.machine.borrow().turns.ring();
         self.serve_ready(now_ms, host);
@@ -259,6 +275,12 @@ impl Shard {
         self.abandon_overdue(now, write_timeout, host);
         if !self.guarded.is_empty() {
             self.take_guarded(now_ms, host);
+        }
+        if self.holding.has_waiting() || !self.holding.is_empty() {
+            self.take_holds(now_ms, host);
+            if let Some(timeout) = write_timeout {
+                self.give_up_holds(now, timeout, now_ms, host);
+            }
         }
         if self.has_failed() {
             return;
@@ -476,6 +498,7 @@ impl Shard {
             || !self.reading.is_empty()
             || !self.guarded.is_empty()
             || !self.replicated.is_empty()
+            || self.holding.has_waiting()
             || self.batches.replies.answering.is_some()
             || self.views_are_awaited()
     }

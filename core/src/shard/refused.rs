@@ -78,12 +78,15 @@ impl Shard {
         };
         if let Some(parked) = self.parking.parked.get_mut(&client) {
             // If its rows are not in memory, they are fetched when those are there that another request waits for already.
-            let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress: ColdProgress::new() };
+            let progress = ColdProgress::new();
+            let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress, turn: None };
             let place = parked.refused;
             parked.requests.insert(place, request);
             parked.refused += 1;
             parked.fetches_for += usize::from(place <= parked.fetches_for);
-            self.parking.waiting.add(bytes.len());
+            let is_behind_hold = parked.waits_at.is_some();
+            let waiting = if is_behind_hold { &mut self.holding.waiting } else { &mut self.parking.waiting };
+            waiting.add(bytes.len());
         } else if let Some(cold) = cold {
             self.park(origin, mode, bytes, cold, host);
             if let Some(parked) = self.parking.parked.get_mut(&client) {

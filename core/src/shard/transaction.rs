@@ -131,6 +131,7 @@ impl Execution<'_> {
                 let transaction = Transaction::read(bytes).ok_or(Failure::Undecodable)?;
                 self.run_transaction(transaction, out)
             }
+            Kind::Part => self.run_part_step(command.id, bytes, out),
             Kind::Watch => self.watch(bytes, out),
             Kind::Unwatch => {
                 let watch = watch_of(bytes).ok_or(Failure::Undecodable)?;
@@ -142,7 +143,7 @@ impl Execution<'_> {
         }
     }
 
-    fn run_transaction(&mut self, transaction: Transaction<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
+    pub(super) fn run_transaction(&mut self, transaction: Transaction<'_>, out: &mut Vec<u8>) -> Result<(), Failure> {
         let mark = out.len();
         let outcome = self.try_transaction(transaction, out);
         match (&outcome, transaction.guard) {

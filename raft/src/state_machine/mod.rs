@@ -84,6 +84,8 @@ impl<D: Disk> StateMachine<D> {
             EntryPayload::Normal(batch) if self.is_skipped(id) => {
                 let (index, term) = (id.index, id.term);
                 tracing::warn!(shard = self.shard, index, term, "an entry is skipped, as it was ordered");
+                self.machine.borrow_mut().store().begin_entry();
+                self.machine.borrow_mut().skip(batch.commands());
                 (Replies::default(), batch.commands().len(), None)
             }
             EntryPayload::Normal(batch) => {

@@ -21,6 +21,7 @@ mod meta;
 #[cfg(test)]
 mod model_test;
 mod names;
+pub mod prepared;
 mod record;
 mod renewal;
 mod row_rules;

@@ -97,6 +97,11 @@ impl WatchedKeys {
         self.watches.get(&watch).map(|watch| watch.state)
     }
 
+    /// The keys of a watch of which none was changed, each with its database.
+    pub fn keys(&self, watch: u64) -> impl Iterator<Item = (u8, &[u8])> {
+        self.watches.get(&watch).into_iter().flat_map(|watch| watch.keys.iter().map(|(db, key)| (*db, &**key)))
+    }
+
     /// Takes note that the batch being collected may change `key`, in whatever database.
     pub fn expect_change(&mut self, key: &[u8]) {
         for watcher in self.by_key.get(key).into_iter().flatten() {

@@ -45,6 +45,7 @@ mod rust_client;
 mod scripts;
 mod shared_log;
 mod slow_down;
+mod spanning;
 mod stall;
 mod streams;
 mod tools;

@@ -128,9 +128,9 @@ fn scripts_are_answered_as_by_redis() {
     }
 }
 
-/// A random command on one of a few keys, of which one shard has all.
-fn command(random: &mut SmallRng) -> String {
-    let mut key = || format!("{{t}}{}", random.random_range(0..6));
+/// A random command on one of a few keys, which begin with `tag`.
+fn command(random: &mut SmallRng, tag: &str) -> String {
+    let mut key = || format!("{tag}{}", random.random_range(0..6));
     let (a, b) = (key(), key());
     let number = random.random_range(0..5);
     match random.random_range(0..24) {
@@ -158,6 +158,16 @@ fn command(random: &mut SmallRng) -> String {
 
 #[test]
 fn random_transactions_are_answered_as_by_redis() {
+    compare_random_transactions("{t}");
+}
+
+#[test]
+fn random_transactions_over_several_shards_are_answered_as_by_redis() {
+    compare_random_transactions("");
+}
+
+/// Compares transactions on keys that begin with `tag`.
+fn compare_random_transactions(tag: &str) {
     let redis = RedisServer::start();
     let alone = Alone::new(|options| options.set("--shards", "3").set("--cores", "2").set("--memtable-bytes", "256kb"));
     for (protocol, seed) in [("2", 1), ("3", 2)] {
@@ -176,10 +186,10 @@ fn random_transactions_are_answered_as_by_redis() {
             let line = match random.random_range(0..14) {
                 0 => "MULTI".to_owned(),
                 1..3 => "EXEC".to_owned(),
-                3..5 => format!("WATCH {{t}}{}", random.random_range(0..6)),
+                3..5 => format!("WATCH {tag}{}", random.random_range(0..6)),
                 5 if random.random_range(0..4) == 0 => "DISCARD".to_owned(),
                 6 if random.random_range(0..4) == 0 => "NOSUCH".to_owned(),
-                _ => command(&mut random),
+                _ => command(&mut random, tag),
             };
             let [expected, found] = pairs[client].each_mut().map(|client| client.ask(&line));
             assert_eq!(found, expected, "{step}: {line} of client {client}");
@@ -195,17 +205,13 @@ fn random_transactions_are_answered_as_by_redis() {
 }
 
 #[test]
-fn keys_of_several_shards_are_refused_by_name_and_nothing_is_executed() {
+fn what_needs_one_shard_is_refused_by_name_and_nothing_is_executed() {
     let alone = Alone::new(|options| options.set("--shards", "4"));
     let mut client = alone.node.client();
     for (lines, expected) in [
-        (
-            &["MULTI", "SET a 1", "SET b 1"][..],
-            "CROSSSLOT Keys in request don't hash to the same slot, give them a common",
-        ),
-        (&["MULTI", "SET a 1", "DBSIZE"], "CROSSSLOT 'dbsize' concerns all shards of this node"),
-        (&["WATCH a", "MULTI", "SET b 1"], "CROSSSLOT The keys that are watched and those of the commands"),
-        (&["WATCH a b", "MULTI", "SET a 1"], "CROSSSLOT The keys that are watched and those of the commands"),
+        (&["MULTI", "SET a 1", "SCAN 0"][..], "CROSSSLOT 'scan' is not executed over several shards"),
+        (&["MULTI", "SET a 1", "XREAD STREAMS c d 0 0"], "CROSSSLOT Keys in request don't hash to the same slot, give"),
+        (&["MULTI", "SET a 1", "RENAME a b", "DBSIZE"], "CROSSSLOT 'dbsize' concerns all shards of this node"),
     ] {
         lines.iter().for_each(|line| drop(client.ask(line)));
         let reply = client.ask("EXEC");
@@ -213,12 +219,22 @@ fn keys_of_several_shards_are_refused_by_name_and_nothing_is_executed() {
         assert_eq!(client.ask("EXEC"), Reply::Error("ERR EXEC without MULTI".into()));
         assert_eq!(client.ask("EXISTS a b"), Reply::Integer(0));
     }
-    for lines in [&["MULTI", "SET {t}a 1", "MSET {t}b 2 {t}c 3", "ECHO x"][..], &["WATCH {t}d {t}e", "MULTI", "PING"]] {
+    for lines in [
+        &["MULTI", "SET a 1", "SET b 1", "ECHO x", "DBSIZE", "KEYS nothing"][..],
+        &["WATCH a", "MULTI", "SET b 1"],
+        &["WATCH a b", "MULTI", "SET a 1", "PING"],
+        &["WATCH a b c d", "MULTI", "PING"],
+        &["WATCH a b c d", "MULTI"],
+        &["MULTI", "SET {t}a 1", "MSET {t}b 2 {t}c 3", "ECHO x"],
+        &["WATCH {t}d {t}e", "MULTI", "PING"],
+    ] {
         lines.iter().for_each(|line| drop(client.ask(line)));
         assert_eq!(
             client.ask("EXEC").elements().len(),
-            lines.iter().rev().take_while(|line| **line != "MULTI").count()
+            lines.iter().rev().take_while(|line| **line != "MULTI").count(),
+            "{lines:?}"
         );
+        assert_eq!(client.ask("MSET a 1 b 1 c 1 d 1"), Reply::ok(), "{lines:?}: its keys are held no more");
     }
 }
 

@@ -59,6 +59,7 @@ pub const GRAPHS: &[Graph] = &[
                     "shard",
                 ],
             ),
+            ("entry", &["ids"]),
             ("mail", &["clients", "cluster", "entry", "ids", "limits"]),
             ("main", &["boot", "config", "limits", "start"]),
             ("meta", &["cluster", "ids", "limits", "node", "peers"]),
@@ -81,7 +82,7 @@ pub const GRAPHS: &[Graph] = &[
                     "snapshots",
                 ],
             ),
-            ("shard", &["cluster", "commands", "config", "entry", "ids", "limits", "node", "peers"]),
+            ("shard", &["cluster", "commands", "config", "entry", "ids", "limits", "multi_shard", "node", "peers"]),
             ("snapshots", &["limits", "mail", "peers"]),
             (
                 "start",

@@ -4,7 +4,7 @@ use basalt_storage::keyspace::{End, Type};
 
 use super::{blocking, facts, handlers, moving, places};
 use crate::commands::facts::{Facts, Flags};
-use crate::commands::{Command, Copies, Feeds, Rows, Waits};
+use crate::commands::{Command, Copies, Feeds, OverShards, Rows, Waits};
 
 const KEYS: Waits = Waits::keys(Type::List);
 const SOURCE: Waits = Waits::first(Type::List);
@@ -29,12 +29,17 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(212, &facts::LPOS, places::lpos),
     Command::write(213, &facts::LREM, places::lrem).copying(Copies::Half),
     Command::write(214, &facts::LINSERT, places::linsert).copying(Copies::Half),
-    Command::write(215, &facts::LMPOP, moving::lmpop).returning(),
-    Command::write(216, &facts::LMOVE, moving::lmove).copying(Copies::End).returning().feeding(Feeds::Destination),
+    Command::write(215, &facts::LMPOP, moving::lmpop).returning().over_shards(OverShards::PopFirst("llen")),
+    Command::write(216, &facts::LMOVE, moving::lmove)
+        .copying(Copies::End)
+        .returning()
+        .feeding(Feeds::Destination)
+        .over_shards(OverShards::MoveElement),
     Command::write(217, &facts::RPOPLPUSH, moving::rpoplpush)
         .copying(Copies::End)
         .returning()
-        .feeding(Feeds::Destination),
+        .feeding(Feeds::Destination)
+        .over_shards(OverShards::MoveElement),
     Command::write(218, &facts::BLPOP, blocking::blpop).returning().waiting(KEYS),
     Command::write(219, &facts::BRPOP, blocking::brpop).returning().waiting(KEYS),
     Command::write(220, &facts::BLMOVE, blocking::blmove).copying(Copies::End).returning().waiting(SOURCE),

@@ -244,7 +244,7 @@ impl ShardHost<'_, '_> {
             Kind::Read(run) | Kind::Write(run) => {
                 self.run(run, args, (protocol, bytes_max.min(limits::SCRIPT_REPLY_BYTES_MAX)), reply)
             }
-            Kind::Transaction | Kind::Watch | Kind::Unwatch => Called::Refused(NOT_ALLOWED.to_owned()),
+            Kind::Transaction | Kind::Part | Kind::Watch | Kind::Unwatch => Called::Refused(NOT_ALLOWED.to_owned()),
             Kind::Session => self.run_without_keys(command.name(), args, protocol, reply),
             Kind::Help(lines) => {
                 reply.clear();

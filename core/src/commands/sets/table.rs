@@ -3,7 +3,7 @@
 use basalt_storage::keyspace::Type;
 
 use super::{algebra, facts, handlers};
-use crate::commands::{Command, Copies, Rows};
+use crate::commands::{Command, Copies, OverShards, Rows};
 
 const MEMBERS: Rows = Rows::elements(Type::Set, 2, 1);
 
@@ -18,7 +18,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(307, &facts::SPOP, handlers::spop).draws().reads(Rows::Drawn(Type::Set)).returning(),
     Command::read(308, &facts::SRANDMEMBER, handlers::srandmember).draws().reads(Rows::Drawn(Type::Set)),
     Command::read(309, &facts::SSCAN, handlers::sscan),
-    Command::write(310, &facts::SMOVE, handlers::smove),
+    Command::write(310, &facts::SMOVE, handlers::smove).over_shards(OverShards::MoveMember),
     Command::read(311, &facts::SUNION, algebra::sunion),
     Command::read(312, &facts::SINTER, algebra::sinter),
     Command::read(313, &facts::SDIFF, algebra::sdiff),

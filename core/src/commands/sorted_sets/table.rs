@@ -3,7 +3,7 @@
 use basalt_storage::keyspace::Type;
 
 use super::{algebra, blocking, facts, handlers, ranges, removal};
-use crate::commands::{Command, Copies, Feeds, Rows, Waits};
+use crate::commands::{Command, Copies, Feeds, OverShards, Rows, Waits};
 
 const MEMBERS: Rows = Rows::elements(Type::SortedSet, 2, 1);
 /// Members behind their scores. A score that changes is a row that goes.
@@ -47,7 +47,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(521, &facts::ZREMRANGEBYLEX, removal::zremrangebylex),
     Command::read(522, &facts::ZRANDMEMBER, handlers::zrandmember).draws().reads(Rows::Drawn(Type::SortedSet)),
     Command::read(523, &facts::ZSCAN, handlers::zscan),
-    Command::write(524, &facts::ZMPOP, handlers::zmpop).returning(),
+    Command::write(524, &facts::ZMPOP, handlers::zmpop).returning().over_shards(OverShards::PopFirst("zcard")),
     Command::write(525, &facts::ZRANGESTORE, ranges::zrangestore).copying(Copies::Sources).feeding(STORED),
     Command::read(526, &facts::ZUNION, algebra::zunion),
     Command::read(527, &facts::ZINTER, algebra::zinter),

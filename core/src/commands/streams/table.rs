@@ -2,7 +2,7 @@
 
 use super::{claims, facts, groups, handlers, info, pending, reading, waiting};
 use crate::commands::facts::{Facts, Flags};
-use crate::commands::{Command, Feeds, Rows, help};
+use crate::commands::{Command, Feeds, OverShards, Rows, help};
 
 /// The commands on streams.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -15,8 +15,11 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(605, &facts::XRANGE, handlers::xrange),
     Command::read(606, &facts::XREVRANGE, handlers::xrevrange),
     Command::write(607, &facts::XSETID, handlers::xsetid),
-    Command::read(608, &facts::XREAD, reading::xread).waiting_for_entries(),
-    Command::write(609, &facts::XREADGROUP, reading::xreadgroup).returning().waiting_for_entries(),
+    Command::read(608, &facts::XREAD, reading::xread).waiting_for_entries().over_shards(OverShards::Refused),
+    Command::write(609, &facts::XREADGROUP, reading::xreadgroup)
+        .returning()
+        .waiting_for_entries()
+        .over_shards(OverShards::Refused),
     Command::write(610, &facts::XACK, pending::xack),
     Command::read(611, &facts::XPENDING, pending::xpending),
     Command::write(612, &facts::XCLAIM, claims::xclaim).returning(),

@@ -1,7 +1,7 @@
 //! The commands on strings. Their ids are 1 to 99.
 
 use super::{bitfield, bits, distinct, facts, handlers, lcs, numbers};
-use crate::commands::{Command, Copies, Merge, Rows, Scatter};
+use crate::commands::{Command, Copies, Merge, OverShards, Rows, Scatter};
 
 /// The commands on strings.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -24,7 +24,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(15, &facts::MSET, handlers::mset)
         .reads(Rows::KeysFirst)
         .scattered(Scatter::Split { step: 2, merge: Merge::Ok }),
-    Command::write(16, &facts::MSETNX, handlers::msetnx).reads(Rows::KeysFirst),
+    Command::write(16, &facts::MSETNX, handlers::msetnx).reads(Rows::KeysFirst).over_shards(OverShards::IfNone),
     Command::write(17, &facts::INCR, numbers::incr).reads(Rows::Keys),
     Command::write(18, &facts::DECR, numbers::decr).reads(Rows::Keys),
     Command::write(19, &facts::INCRBY, numbers::incrby).reads(Rows::Keys),

@@ -25,6 +25,8 @@ pub struct CoreStats {
     pub connections: Counter,
     /// Connections refused because of `maxclients`.
     pub rejected_connections: Counter,
+    /// Commands and transactions over several shards that were begun.
+    pub spanning_transactions: Counter,
     /// Connections there are.
     pub clients: Figure,
     /// Bytes received.
@@ -105,6 +107,7 @@ impl CoreStats {
             commands: Counter::default(),
             connections: Counter::default(),
             rejected_connections: Counter::default(),
+            spanning_transactions: Counter::default(),
             clients: Figure::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
@@ -164,6 +167,7 @@ impl CoreStats {
             &self.commands,
             &self.connections,
             &self.rejected_connections,
+            &self.spanning_transactions,
             &self.bytes_in,
             &self.bytes_out,
             &self.receives,

@@ -185,6 +185,10 @@ pub struct ShardStats {
     pub waiters: Figure,
     /// Bytes of memory that they hold, about.
     pub waiter_bytes: Figure,
+    /// Transactions over several shards that hold keys of this one.
+    pub transactions_holding: Figure,
+    /// Parts and decisions of such ones that are left to be settled.
+    pub transactions_left: Figure,
     /// Bytes of requests that wait in the shard: for their batch, for its outcome, for rows.
     pub request_bytes: Figure,
     /// Bytes of replies that were made and not taken.
@@ -260,6 +264,8 @@ impl ShardStats {
             &self.reply_bytes,
             &self.waiters,
             &self.waiter_bytes,
+            &self.transactions_holding,
+            &self.transactions_left,
             &self.slow_down_us,
             &self.disk_is_full,
             &self.unsaved_changes,

@@ -25,8 +25,6 @@ mod views;
 
 pub(super) use lookahead::{changes_at_once, look_for_named, note_named};
 pub(super) use names::NamesLooked;
-#[cfg(test)]
-pub(super) use parked::Parked;
-pub(super) use parked::{ParkedRequest, Parking, Waiting};
+pub(super) use parked::{Parked, ParkedRequest, Parking, Turn, Waiting};
 pub(super) use progress::ColdProgress;
 pub(super) use views::{Deferral, EntryBell, Views, Wake};

@@ -1,6 +1,7 @@
 //! Requests that wait in a shard beside its open batch.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use basalt_storage::ColdRead;
 
@@ -30,6 +31,8 @@ pub(in crate::shard) struct Parked {
     pub(in crate::shard) refused: usize,
     /// Index of the request that a thread fetches rows for, or executes.
     pub(in crate::shard) fetches_for: usize,
+    /// The place in the queue for held keys at which all of them wait, if they do.
+    pub(in crate::shard) waits_at: Option<u64>,
 }
 
 impl Parked {
@@ -72,4 +75,15 @@ pub(in crate::shard) struct ParkedRequest {
     pub(in crate::shard) mode: Mode,
     pub(in crate::shard) bytes: Vec<u8>,
     pub(in crate::shard) progress: ColdProgress,
+    /// Its turn among those who wait for held keys, once it has met one.
+    pub(in crate::shard) turn: Option<Turn>,
+}
+
+/// The turn of a request among those who wait for held keys, and the time from when on it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::shard) struct Turn {
+    pub(in crate::shard) place: u64,
+    pub(in crate::shard) since: Instant,
+    /// Time that the core had been away by then.
+    pub(in crate::shard) away: Duration,
 }

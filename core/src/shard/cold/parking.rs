@@ -26,18 +26,17 @@ impl Shard {
         self.server.shards[self.id.index()].cold_reads.add(1);
         let mut progress = ColdProgress::new();
         progress.note_miss(&mut cold);
-        let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress };
+        let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress, turn: None };
         let wants_view = self.wants_view(&request, &cold);
         if wants_view && mode == Mode::ReadInOrder && self.has_unapplied() {
             return self.read_in_order(origin, bytes);
         }
         let client = (origin.core, origin.client);
-        self.parking.waiting.add(bytes.len());
-        if let Some(parked) = self.parking.parked.get_mut(&client) {
-            // Of a connection that had the place before, and is gone. It is run when its turn comes, and finds what is cold then.
-            parked.requests.push_back(request);
-            return;
+        if self.parking.parked.contains_key(&client) {
+            // It is run when its turn comes, and finds what is cold then.
+            return self.park_behind_own(request, host);
         }
+        self.parking.waiting.add(bytes.len());
         let parked = Parked { requests: VecDeque::from([request]), ..Parked::default() };
         self.parking.parked.insert(client, parked);
         if wants_view {
@@ -55,7 +54,9 @@ impl Shard {
             self.expiry.goes_on = true;
             return;
         }
-        let Some(mut parked) = self.parking.parked.remove(&client) else { return };
+        let Some(mut parked) = self.take_parked(client) else {
+            return self.fetched_for_question(client, now_ms, host);
+        };
         let fetches_for = std::mem::take(&mut parked.fetches_for);
         if let Some(request) = parked.requests.get_mut(fetches_for) {
             request.progress.take_fetched(kept);
@@ -73,6 +74,13 @@ impl Shard {
     ) {
         while let Some(mut request) = parked.requests.pop_front() {
             let bytes = request.bytes.len();
+            if self.is_barred(request.origin, &request.bytes) {
+                // Whoever holds its key may need pins before it.
+                request.progress = ColdProgress::new();
+                self.end_pins(client, host);
+                parked.requests.push_front(request);
+                return self.park_again_behind_hold(client, parked);
+            }
             if let Err(mut cold) = self.run_again(&mut request, now_ms, host) {
                 request.progress.note_miss(&mut cold);
                 let (pins, wants_view) = (request.progress.should_pin(), self.wants_view(&request, &cold));
@@ -91,11 +99,16 @@ impl Shard {
             }
             parked.refused = parked.refused.saturating_sub(1);
             self.parking.waiting.remove(bytes);
-            if self.parking.pin_holder == Some(client) {
-                self.parking.pin_holder = None;
-                if let Some((next, cold)) = self.parking.pin_queue.pop_front() {
-                    self.pin(next, cold, host);
-                }
+            self.end_pins(client, host);
+        }
+    }
+
+    /// Lets the next client have rows pinned, if this one may until now.
+    fn end_pins(&mut self, client: (CoreId, u32), host: &mut impl ShardHost) {
+        if self.parking.pin_holder == Some(client) {
+            self.parking.pin_holder = None;
+            if let Some((next, cold)) = self.parking.pin_queue.pop_front() {
+                self.pin(next, cold, host);
             }
         }
     }
@@ -116,7 +129,7 @@ impl Shard {
         now_ms: u64,
         host: &mut impl ShardHost,
     ) -> Result<(), ColdRead> {
-        let ParkedRequest { origin, mode, bytes, progress } = request;
+        let ParkedRequest { origin, mode, bytes, progress, .. } = request;
         if self.has_failed() {
             self.refuse_failed(*origin, host);
             return Ok(());

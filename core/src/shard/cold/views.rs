@@ -659,7 +659,7 @@ impl Shard {
     /// Puts the parked request of `client` that waits for a view, a read, behind the writes that are not applied yet, and goes on
     /// with the next.
     fn resume_in_order(&mut self, client: Client, now_ms: u64, host: &mut impl ShardHost) {
-        let Some(mut parked) = self.parking.parked.remove(&client) else { return };
+        let Some(mut parked) = self.take_parked(client) else { return };
         if let Some(request) = parked.take_fetched() {
             match self.has_failed() {
                 true => self.refuse_failed(request.origin, host),
@@ -680,7 +680,7 @@ impl Shard {
             Purpose::Deferred(origin) => self.answer(origin, &viewed.reply, host),
             Purpose::Entry | Purpose::Dismissed => {}
             Purpose::Parked(client) => {
-                let Some(mut parked) = self.parking.parked.remove(&client) else { return };
+                let Some(mut parked) = self.take_parked(client) else { return };
                 if viewed.has_strayed {
                     let fetches_for = std::mem::take(&mut parked.fetches_for);
                     if let Some(request) = parked.requests.get_mut(fetches_for) {

@@ -3,6 +3,9 @@
 mod batches;
 mod cold;
 mod entries;
+mod held_queue;
+mod holding;
+mod left;
 mod overdue;
 mod reading;
 mod replies;

@@ -39,12 +39,12 @@ pub(super) fn outlook(keyspace: &Keyspace<'_>, key: &[u8], wanted: &Wanted, inde
 }
 
 impl Shard {
-    /// Has a client wait that has looked and found nothing. What has come since is read at once.
+    /// Has a client wait that has looked and found nothing. What has come since is read at once, or later if a key is held.
     pub(super) fn wait_to_read(
         &mut self,
         origin: Origin,
         order: WaitOrder,
-        may_have_some: bool,
+        (may_have_some, is_held): (bool, bool),
         now_ms: u64,
         host: &mut impl ShardHost,
     ) {
@@ -56,6 +56,8 @@ impl Shard {
         if may_have_some {
             self.note_written(&keys);
             self.serve_ready(now_ms, host);
+        } else if is_held {
+            self.look_later(origin);
         }
     }
 

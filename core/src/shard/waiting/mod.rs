@@ -19,12 +19,13 @@ use basalt_storage::Error as StorageError;
 use basalt_storage::keyspace::{Type, WatchedKey};
 
 use self::waiters::{Left, Stage, Waiter, Waiters};
+use super::holding::Holding;
 use super::open_batch::Operation;
 use super::{Shard, ShardHost};
 use crate::commands::{Fed, Feeds, Outlook, TOO_MUCH_TO_READ, is_nothing, table};
 use crate::entry::batch;
 use crate::entry::request::{self, ArgList};
-use crate::entry::waiting::{Claimed, WaitOrder, Wanted};
+use crate::entry::waiting::{Claimed, Pop, WaitOrder, Wanted};
 use crate::ids::Origin;
 use crate::limits;
 
@@ -76,6 +77,12 @@ enum Elements {
     Unknown,
 }
 
+/// Returns whether what is taken for a waiter may be moved to where it goes, if it goes to another key.
+fn may_move(holding: &Holding, pop: &Pop) -> bool {
+    let destination = pop.after.first().filter(|_| pop.has_destination);
+    !destination.is_some_and(|key| holding.bars_writes_to(pop.db, key))
+}
+
 impl Shard {
     /// Takes a client's wish for elements of keys. If one of them has some, its command joins the batch as any other; else the
     /// client waits. Either way there is one reply: what was taken, an error, or nothing at all (no bytes) if the client has
@@ -98,10 +105,13 @@ impl Shard {
         }
         // Who came before has the first choice.
         self.serve_ready(now_ms, host);
-        let may_have_some = self.may_have_some(&order, now_ms);
+        // What is held is looked at again when it is held no more.
+        let is_held = order.keys.iter().any(|key| self.holding.bars_writes_to(order.pop.db, key))
+            || !may_move(&self.holding, &order.pop);
+        let may_have_some = !is_held && self.may_have_some(&order, now_ms);
         let claim = order.claim.clone();
         if matches!(order.wanted, Wanted::EntriesAfter(_)) {
-            return self.wait_to_read(origin, order, may_have_some, now_ms, host);
+            return self.wait_to_read(origin, order, (may_have_some, is_held), now_ms, host);
         }
         let mut bytes = Vec::new();
         if may_have_some {
@@ -111,7 +121,11 @@ impl Shard {
             self.machine.borrow_mut().scratch.watch(db, &key);
         }
         if !may_have_some {
-            return self.note_waiting(origin);
+            self.note_waiting(origin);
+            if is_held {
+                self.look_later(origin);
+            }
+            return;
         }
         match claim.take() {
             Claimed::Yes => {
@@ -171,11 +185,18 @@ impl Shard {
                 self.waiting.later.push(key);
                 continue;
             }
+            if self.holding.bars_writes_to(key.0, &key.1) {
+                self.waiting.later.push(key);
+                continue;
+            }
             let called = self.serve_entries(&key, now_ms, host);
-            let chosen = match self.elements(&key, now_ms) {
+            let elements = self.elements(&key, now_ms);
+            let (holding, waiters) = (&self.holding, &mut self.waiting.waiters);
+            let may = |pop: &Pop| may_move(holding, pop);
+            let chosen = match elements {
                 Elements::None => Vec::new(),
-                Elements::Some(kind, count) => vec![self.waiting.waiters.choose(&key, kind, count)],
-                Elements::Unknown => KINDS.map(|kind| self.waiting.waiters.choose(&key, kind, 1)).into(),
+                Elements::Some(kind, count) => vec![waiters.choose(&key, kind, count, may)],
+                Elements::Unknown => KINDS.map(|kind| waiters.choose(&key, kind, 1, may)).into(),
             };
             if chosen.iter().any(|chosen| chosen.is_for_later) {
                 self.waiting.later.push(key.clone());
@@ -213,8 +234,10 @@ impl Shard {
             }
             let count = fed.count.unwrap_or(limits::WAITERS_CALLED_UNSEEN) as u64;
             let kinds = fed.kind.as_ref().map_or(&KINDS[..], std::slice::from_ref);
+            let (holding, waiters) = (&self.holding, &mut self.waiting.waiters);
+            let may = |pop: &Pop| may_move(holding, pop);
             let chosen: Vec<Origin> =
-                kinds.iter().flat_map(|kind| self.waiting.waiters.choose(&key, *kind, count).origins).collect();
+                kinds.iter().flat_map(|kind| waiters.choose(&key, *kind, count, may).origins).collect();
             for origin in chosen {
                 let waiter = self.waiting.waiters.get(origin).expect("it was chosen among those who wait");
                 let encode = |out: &mut Vec<u8>| waiter.encode_call(out, &key.1);

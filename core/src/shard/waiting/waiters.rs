@@ -197,7 +197,8 @@ impl Waiters {
 
     /// Chooses for whom something is to be taken from `key`, which has `count` elements of the type `kind`: the first ones that
     /// wait for such, and whose claims can be had. Those for whom something is being taken count: it may be from this key.
-    pub(super) fn choose(&mut self, key: &WatchedKey, kind: Type, count: u64) -> Chosen {
+    /// Those for whom nothing `may` be taken now are for later.
+    pub(super) fn choose(&mut self, key: &WatchedKey, kind: Type, count: u64, may: impl Fn(&Pop) -> bool) -> Chosen {
         let mut chosen = Chosen::default();
         let Some(queue) = self.queues.get(key) else { return chosen };
         let mut left = count;
@@ -207,6 +208,10 @@ impl Waiters {
             }
             let waiter = self.by_id.get_mut(id).expect("who stands in a queue waits");
             if waiter.pop.kind != kind {
+                continue;
+            }
+            if !may(&waiter.pop) {
+                chosen.is_for_later = true;
                 continue;
             }
             if waiter.stage != Stage::Waiting {
@@ -338,7 +343,7 @@ mod tests {
             waiters.add(origin(number), WaitOrder { wanted, ..order(Type::Stream, &[7, 7]) });
         }
         waiters.add(origin(9), order(Type::List, &[7]));
-        assert_eq!(waiters.choose(&key(7), Type::Stream, 0), Chosen::default());
+        assert_eq!(waiters.choose(&key(7), Type::Stream, 0, |_| true), Chosen::default());
         let is_of = |waiter: &Waiter, name: &[u8]| waiter.wanted == group(name);
         let first = waiters.choose_for_entries(&key(7), usize::MAX, |waiter| match waiter {
             waiter if is_of(waiter, b"i") => Outlook::Gone("gone"),
@@ -352,7 +357,7 @@ mod tests {
         waiters.remove(origin(1));
         let third = waiters.choose_for_entries(&key(7), usize::MAX, |_| Outlook::Entries);
         assert_eq!(third.origins, [origin(4)]);
-        assert_eq!(waiters.choose(&key(7), Type::List, 1).origins, [origin(9)]);
+        assert_eq!(waiters.choose(&key(7), Type::List, 1, |_| true).origins, [origin(9)]);
         for number in 0..10 {
             waiters.remove(origin(number));
         }
@@ -365,16 +370,20 @@ mod tests {
         assert_eq!(waiters.add(origin(1), order(Type::List, &[7, 8, 7])), [key(7), key(8)]);
         assert_eq!(waiters.add(origin(2), order(Type::SortedSet, &[7])), []);
         assert_eq!(waiters.add(origin(3), order(Type::List, &[7])), []);
-        assert_eq!(waiters.choose(&key(7), Type::List, 1).origins, [origin(1)]);
-        assert_eq!(waiters.choose(&key(8), Type::List, 1).origins, []);
-        assert_eq!(waiters.choose(&key(7), Type::List, 2).origins, [origin(3)], "the first one takes one already");
+        assert_eq!(waiters.choose(&key(7), Type::List, 1, |_| true).origins, [origin(1)]);
+        assert_eq!(waiters.choose(&key(8), Type::List, 1, |_| true).origins, []);
+        assert_eq!(
+            waiters.choose(&key(7), Type::List, 2, |_| true).origins,
+            [origin(3)],
+            "the first one takes one already"
+        );
         let missed = waiters.wait_on(origin(1)).unwrap();
         assert_eq!(missed, [key(7), key(8), key(7)], "it has been passed over");
         assert_eq!(waiters.wait_on(origin(3)), Some(vec![]));
-        assert_eq!(waiters.choose(&key(7), Type::List, 1).origins, [origin(1)], "at its old place");
+        assert_eq!(waiters.choose(&key(7), Type::List, 1, |_| true).origins, [origin(1)], "at its old place");
         let left = waiters.remove(origin(1)).unwrap();
         assert_eq!(left.unwatched, [key(8)]);
-        assert_eq!(waiters.choose(&key(7), Type::List, 9).origins, [origin(3)]);
+        assert_eq!(waiters.choose(&key(7), Type::List, 9, |_| true).origins, [origin(3)]);
         assert!(waiters.remove(origin(2)).is_some() && waiters.remove(origin(3)).is_some());
         assert!(waiters.is_empty() && waiters.bytes() == 0 && waiters.queues.is_empty());
     }
@@ -477,7 +486,7 @@ mod tests {
                                 }
                             }
                         }
-                        prop_assert_eq!(waiters.choose(&key(*number), *kind, *count), expected);
+                        prop_assert_eq!(waiters.choose(&key(*number), *kind, *count, |_| true), expected);
                     }
                     Step::WaitOn(index) => {
                         let Some(plain) = at(index, &model).map(|at| &mut model[at]).filter(|plain| plain.busy) else { continue };

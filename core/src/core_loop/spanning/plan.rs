@@ -1,0 +1,174 @@
+//! Calls and transactions whose keys are in several shards, and the way they are executed.
+
+use basalt_net::resp::{Protocol, Reply};
+
+use super::Spanning;
+use crate::clients::{Connection, Expects, ReplyMode, Transaction};
+use crate::commands::facts::Flags;
+use crate::commands::{
+    Args, Command, CommandError, Kind, Merge, MultiShard, OverShards, Run, Scatter, parse_usize, run_on_nothing,
+};
+use crate::core_loop::core::Core;
+use crate::entry::request::{self, RequestHeader};
+use crate::ids::{ShardId, Ticket};
+use crate::multi_shard::spanning::{
+    Carried, Members, MoveElement, MoveMember, MustBeCarried, PopFirst, SetIfNone, Side, Surroundings, Work,
+};
+
+type Planned = (Vec<Side>, Box<dyn Work>);
+
+const SCRIPT: CommandError = CommandError::text(
+    "CROSSSLOT The transaction has a script, and keys in several shards of this node: give them a common {hash tag}, or the node \
+     one shard",
+);
+
+/// Returns whether calls of a command may have keys in several shards, and are executed as one then.
+fn may_span(command: &Command) -> bool {
+    let (first, last, _) = command.facts.keys;
+    let has_many = first != last || command.facts.flags.contains(Flags::MOVABLEKEYS);
+    match command.scatter {
+        Scatter::Keys => has_many && command.over_shards != OverShards::Refused && command.waits.is_none(),
+        Scatter::Split { merge: Merge::Ok, .. } | Scatter::MultiShard(MultiShard::Rename | MultiShard::Copy) => true,
+        _ => false,
+    }
+}
+
+impl Core {
+    /// Returns whether a call has keys in several shards, and is executed as one.
+    pub(in crate::core_loop) fn spans(&self, command: &Command, args: Args<'_>) -> bool {
+        let router = &self.routing.router;
+        if !may_span(command) || router.is_whole() || self.routing.cluster.is_some() {
+            return false;
+        }
+        let mut shards = command.keys(args).map(|key| router.shard_of(args[key]));
+        let first = shards.next();
+        first.is_some() && router.first_shard().is_some() && shards.any(|shard| Some(shard) != first)
+    }
+
+    /// Starts a call whose keys are in several shards. What its connection has sent before is answered.
+    pub(in crate::core_loop) fn span_call(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        run: Run,
+        args: Args<'_>,
+    ) {
+        let planned = self.plan_call(connection, command, run, args);
+        let planned = match planned.and_then(|planned| self.check_room(&planned.0).map(|()| planned)) {
+            Ok(planned) => planned,
+            Err(error) => return self.fail(connection, command.id, &error),
+        };
+        let silent = connection.session.reply_mode != ReplyMode::On;
+        let is_write = matches!(command.kind, Kind::Write(_));
+        let place = connection.open_place(Expects::of(command, args), is_write, silent);
+        // Nothing that follows may overtake it in a shard.
+        connection.barrier = true;
+        let (ticket, protocol) = (self.ticket(connection, place, 0), connection.session.protocol);
+        self.begin_spanning(Spanning::new((ticket, protocol, command.id), planned, None));
+    }
+
+    fn plan_call(
+        &self,
+        connection: &Connection,
+        command: &'static Command,
+        run: Run,
+        args: Args<'_>,
+    ) -> Result<Planned, CommandError> {
+        let (router, at) = (&self.routing.router, (connection.session.protocol, connection.session.db));
+        let encode = || {
+            let mut bytes = Vec::new();
+            let header = RequestHeader { seed: command.seed(), ..RequestHeader::new(at.0, at.1, command.id) };
+            request::encode(&mut bytes, header, args[1..].iter().copied());
+            bytes
+        };
+        let has_pairs = command.facts.keys.2 == 2;
+        if has_pairs && args.len().is_multiple_of(2) {
+            return Err(CommandError::wrong_argument_count(command.name()));
+        }
+        if matches!(command.scatter, Scatter::Split { .. }) {
+            return self.plan_members([encode()].iter().map(Vec::as_slice), at.0, false);
+        }
+        if !matches!(command.over_shards, OverShards::Carried | OverShards::IfNone) {
+            run_on_nothing(run, args, &mut Reply::new(&mut Vec::new(), at.0))?;
+        }
+        Ok(match command.over_shards {
+            OverShards::IfNone => boxed(SetIfNone::plan(router, at.0, at.1, args)),
+            OverShards::MoveMember => boxed(MoveMember::plan(router, at, args)),
+            OverShards::MoveElement => {
+                let is_head = |arg: &&[u8]| arg.eq_ignore_ascii_case(b"left");
+                // RPOPLPUSH does not say.
+                let ends = (args.get(3).is_some_and(is_head), args.get(4).is_none_or(is_head));
+                boxed(MoveElement::plan(router, at, args, ends))
+            }
+            OverShards::PopFirst(count) => {
+                let end = 2 + parse_usize(args[1])?;
+                boxed(PopFirst::plan(router, at, args, end, (command.name().as_bytes(), count.as_bytes())))
+            }
+            OverShards::Carried | OverShards::Refused => {
+                boxed(Carried::plan(vec![encode()], router, false, self.surroundings(at.0))?)
+            }
+        })
+    }
+
+    fn surroundings(&self, protocol: Protocol) -> Surroundings {
+        Surroundings {
+            protocol,
+            now_ms: self.clock.now_ms,
+            string_bytes_max: self.live.resp_limits.bulk_bytes_max,
+            bounds: self.server.reply_bounds(),
+        }
+    }
+
+    fn plan_members<'c>(
+        &self,
+        commands: impl Iterator<Item = &'c [u8]> + Clone,
+        protocol: Protocol,
+        is_transaction: bool,
+    ) -> Result<Planned, CommandError> {
+        let router = &self.routing.router;
+        match Members::plan(commands.clone(), router, is_transaction) {
+            Ok(planned) => Ok(boxed(planned)),
+            Err(MustBeCarried::Yes) => {
+                let commands = commands.map(<[u8]>::to_vec).collect();
+                Ok(boxed(Carried::plan(commands, router, is_transaction, self.surroundings(protocol))?))
+            }
+            Err(MustBeCarried::Refused(error)) => Err(error),
+        }
+    }
+
+    /// Plans a transaction whose commands have keys in several shards.
+    ///
+    /// # Errors
+    /// That it cannot be executed.
+    pub(in crate::core_loop) fn plan_spanning(
+        &self,
+        protocol: Protocol,
+        transaction: &Transaction,
+    ) -> Result<Planned, CommandError> {
+        let keyed = (0..transaction.len()).filter(|index| transaction.is_keyed(*index));
+        if keyed.clone().any(|index| transaction.row(index).runs_script) {
+            return Err(SCRIPT);
+        }
+        let commands = keyed.map(|index| transaction.command(index));
+        let planned = self.plan_members(commands, protocol, true)?;
+        self.check_room(&planned.0)?;
+        Ok(planned)
+    }
+
+    /// Starts a transaction that was planned, for a reply in `place`; with the watch of its connection, and the shards of that.
+    pub(in crate::core_loop) fn span_transaction(
+        &mut self,
+        connection: &mut Connection,
+        place: u64,
+        asked: u16,
+        planned: Planned,
+        watch: Option<(u64, Vec<ShardId>)>,
+    ) {
+        let (ticket, protocol): (Ticket, Protocol) = (self.ticket(connection, place, 0), connection.session.protocol);
+        self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, watch));
+    }
+}
+
+fn boxed<W: Work + 'static>((sides, work): (Vec<Side>, W)) -> Planned {
+    (sides, Box::new(work))
+}

@@ -1,0 +1,40 @@
+//! Commands and transactions over several shards of a node that is alone, executed as one: what each shard is asked for, and what
+//! is made of its replies. Who asks, and in which order, is the core loop's business.
+//!
+//! All keys are held first. Then each side may be read, and from what that says follows what each side is to execute. The parts of
+//! all sides are executed, or none.
+
+mod carried;
+mod members;
+mod msetnx;
+mod pops;
+mod sides;
+
+pub use carried::{Carried, Surroundings};
+pub use members::{Members, MustBeCarried};
+pub use msetnx::SetIfNone;
+pub use pops::{MoveElement, MoveMember, PopFirst};
+pub use sides::Side;
+
+use basalt_net::resp::Reply;
+
+/// The step that follows once the sides are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing more: the reply is written.
+    Reply,
+    /// To have each side execute what it has come to have.
+    Execute,
+}
+
+/// A command or a transaction over several shards.
+pub trait Work {
+    /// Decides what each side executes. `read` has their replies, an array each, or nothing of one that is not read.
+    fn decide(&mut self, sides: &mut [Side], read: &[Vec<u8>], out: &mut Reply<'_>) -> Next;
+
+    /// Writes the reply, once all sides have executed what they had to. `written` has what they replied, an array each, or nothing.
+    fn finish(&mut self, sides: &[Side], read: &[Vec<u8>], written: &[Vec<u8>], out: &mut Reply<'_>);
+}
+
+/// The reply if a shard gave one of another shape than what it was asked for has.
+pub(super) const MISSHAPEN: &str = "ERR a shard gave a reply of another shape than what it was asked for has";
