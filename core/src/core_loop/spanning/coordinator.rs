@@ -134,6 +134,11 @@ impl Spanning {
     }
 }
 
+/// Bytes of memory that a command or transaction takes before it has decided.
+fn bytes_of(sides: &[Side], work: &dyn Work) -> usize {
+    sides.iter().map(Side::bytes).sum::<usize>() + work.bytes()
+}
+
 /// The text of an error as a reply.
 fn error_reply(text: &str) -> Vec<u8> {
     format!("-{text}\r\n").into_bytes()
@@ -153,7 +158,7 @@ impl Core {
         spanning.id = self.tasks.next_id(self.id.0);
         let stats = self.stats();
         stats.spanning_transactions.add(1);
-        let bytes = spanning.sides.iter().map(Side::bytes).sum();
+        let bytes = bytes_of(&spanning.sides, &*spanning.work);
         self.carry(&mut spanning, bytes);
         let index = self.tasks.insert(Task::Spanning(Box::new(spanning)));
         let Some(Task::Spanning(spanning)) = self.tasks.take(index) else { return };
@@ -164,8 +169,8 @@ impl Core {
     ///
     /// # Errors
     /// That there is none at the moment. One that is alone may have what it needs.
-    pub(super) fn check_room(&self, sides: &[Side]) -> Result<(), CommandError> {
-        let (carried, bytes) = (self.tasks.carried_bytes, sides.iter().map(Side::bytes).sum::<usize>());
+    pub(super) fn check_room(&self, (sides, work): &(Vec<Side>, Box<dyn Work>)) -> Result<(), CommandError> {
+        let (carried, bytes) = (self.tasks.carried_bytes, bytes_of(sides, &**work));
         let has_room = carried == 0 || carried + bytes <= limits::CARRIED_BYTES_MAX;
         if has_room { Ok(()) } else { Err(CommandError::text(TOO_MUCH)) }
     }

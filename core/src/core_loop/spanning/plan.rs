@@ -54,7 +54,7 @@ impl Core {
         args: Args<'_>,
     ) {
         let planned = self.plan_call(connection, command, run, args);
-        let planned = match planned.and_then(|planned| self.check_room(&planned.0).map(|()| planned)) {
+        let planned = match planned.and_then(|planned| self.check_room(&planned).map(|()| planned)) {
             Ok(planned) => planned,
             Err(error) => return self.fail(connection, command.id, &error),
         };
@@ -151,7 +151,7 @@ impl Core {
         }
         let commands = keyed.map(|index| transaction.command(index));
         let planned = self.plan_members(commands, protocol, true)?;
-        self.check_room(&planned.0)?;
+        self.check_room(&planned)?;
         Ok(planned)
     }
 

@@ -150,24 +150,6 @@ fn keys_without_a_value_set_nothing() {
 }
 
 #[test]
-fn so_many_keys_are_deleted_in_one_transaction_that_each_had_been_a_command_too_many() {
-    const KEYS: usize = 131_100;
-    with_core(1, |server, mut core, [a, _], mut clients| async move {
-        let b = key_of(&server, "b", SECOND);
-        let keys: Vec<String> = (0..KEYS).map(|number| format!("{{{b}}}{number}")).collect();
-        let set: Vec<&str> = ["MSET"].into_iter().chain(keys.iter().flat_map(|key| [&**key, "1"])).collect();
-        let delete: Vec<&str> = ["DEL"].into_iter().chain(keys.iter().map(|key| &**key)).collect();
-        let filled: [&[&str]; 3] = [&set, &["SADD", &a, "1"], &["SADD", &b, "2"]];
-        asked(&mut core, &mut clients, &filled, "+OK\r\n:1\r\n:1\r\n").await;
-        let union = format!("{{{a}}}union");
-        let calls: [&[&str]; 4] = [&["MULTI"], &["SUNIONSTORE", &union, &a, &b], &delete, &["EXEC"]];
-        let expected = format!("+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:2\r\n:{KEYS}\r\n");
-        asked(&mut core, &mut clients, &calls, &expected).await;
-        asked(&mut core, &mut clients, &[&["DBSIZE"]], ":3\r\n").await;
-    });
-}
-
-#[test]
 fn a_part_that_was_executed_before_its_coordinator_says_so_leaves_no_doubt_of_the_transaction() {
     with_core(1, |_, mut core, [a, b], mut clients| async move {
         clients[0].ask(&["MSET", &a, "1", &b, "2"]);

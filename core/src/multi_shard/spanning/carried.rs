@@ -271,6 +271,11 @@ fn serialized(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, Co
 }
 
 impl Work for Carried {
+    fn bytes(&self) -> usize {
+        let of_keys: usize = self.keys.iter().map(|key| size_of::<CarriedKey>() + key.key.len()).sum();
+        of_keys + self.commands.iter().map(Vec::len).sum::<usize>()
+    }
+
     fn decide(&mut self, sides: &mut [Side], read: &[Vec<u8>], out: &mut Reply<'_>) -> Next {
         let (mut rows, mut versions) = (MemoryRows::default(), VersionSource::entry(1));
         if let Err(error) = self.load(sides, read, &mut rows, &mut versions) {
@@ -291,5 +296,34 @@ impl Work for Carried {
 
     fn finish(&mut self, _sides: &[Side], _read: &[Vec<u8>], _written: &[Vec<u8>], out: &mut Reply<'_>) {
         out.raw(&self.reply);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_are_gone_are_deleted_by_one_command_however_many_they_are() {
+        const KEYS: usize = limits::TRANSACTION_COMMANDS_MAX + 1;
+        let bounds = ReplyBounds { one_bytes_max: usize::MAX, shard_bytes_max: usize::MAX };
+        let around = Surroundings { protocol: Protocol::Resp2, now_ms: 1, string_bytes_max: 1 << 20, bounds };
+        let keys: Vec<String> = (0..KEYS).map(|number| format!("{{tag}}{number}")).collect();
+        let del = table::lookup(b"del").unwrap().id;
+        let command = encode(del, Protocol::Resp2, 0, keys.iter().map(String::as_bytes));
+        let (mut sides, mut carried) = Carried::plan(vec![command], &Router::new(2, 1), true, around).unwrap();
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 1);
+        keyspace.set_string(b"k", b"value", None).unwrap();
+        let bytes = serialized(&keyspace, b"k").unwrap().unwrap();
+        let mut read = Vec::new();
+        let mut reply = Reply::new(&mut read, Protocol::Resp2);
+        reply.array(KEYS);
+        (0..KEYS).for_each(|_| reply.bulk(&bytes));
+        let mut out = Vec::new();
+        let next = carried.decide(&mut sides, &[read], &mut Reply::new(&mut out, Protocol::Resp2));
+        assert_eq!((next, sides.len(), sides[0].writes.len()), (Next::Execute, 1, 1));
+        carried.finish(&sides, &[], &[], &mut Reply::new(&mut out, Protocol::Resp2));
+        assert_eq!(out, format!("*1\r\n:{KEYS}\r\n").into_bytes());
     }
 }

@@ -29,6 +29,11 @@ pub enum Next {
 
 /// A command or a transaction over several shards.
 pub trait Work {
+    /// Bytes of memory that it takes before it has decided, about, beside its sides.
+    fn bytes(&self) -> usize {
+        0
+    }
+
     /// Decides what each side executes. `read` has their replies, an array each, or nothing of one that is not read.
     fn decide(&mut self, sides: &mut [Side], read: &[Vec<u8>], out: &mut Reply<'_>) -> Next;
 

@@ -36,6 +36,10 @@ impl SetIfNone {
 }
 
 impl Work for SetIfNone {
+    fn bytes(&self) -> usize {
+        self.sets.iter().map(Vec::len).sum()
+    }
+
     fn decide(&mut self, sides: &mut [Side], read: &[Vec<u8>], out: &mut Reply<'_>) -> Next {
         let mut count = 0;
         for reply in read {
