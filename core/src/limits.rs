@@ -794,7 +794,8 @@ pub const CARRIED_BYTES_MAX: usize = 256 << 20;
 /// Transactions whose rest is settled with one tick, by shard.
 pub const SETTLED_AT_ONCE: usize = 64;
 
-/// Times that the rest of a transaction could not be settled before that is logged, and then at each doubling.
+/// Times that the rest of a transaction could not be settled before that is logged, and then at each doubling. From then on whoever
+/// wants its keys is refused at once.
 pub const SETTLED_IN_VAIN: u32 = 64;
 
 /// Times that the row which a question about a transaction is about is fetched, before the core waits for it.

@@ -129,9 +129,17 @@ impl Shard {
 
     /// Returns whether every batch below `number` is applied, or will not be in this term.
     pub(super) fn is_settled(&self, number: u64) -> bool {
-        let is_open = number > self.batches.next_number && self.batches.open.write_count > 0;
+        number <= self.settled_below()
+    }
+
+    /// The highest number below which every batch is applied, or will not be in this term.
+    pub(super) fn settled_below(&self) -> u64 {
+        #[cfg(test)]
+        self.holding.note_look();
+        let open = Some(self.batches.next_number).filter(|_| self.batches.open.write_count > 0);
         let in_flight = self.batches.in_flight.borrow();
-        !is_open && !in_flight.iter().any(|batch| batch.number < number && !batch.applied)
+        let flying = in_flight.iter().filter(|batch| !batch.applied).map(|batch| batch.number).min();
+        open.into_iter().chain(flying).min().unwrap_or(u64::MAX)
     }
 
     /// Lets transactions go on whose keys may be known by now. Returns how many there were.
@@ -146,8 +154,8 @@ impl Shard {
             count += 1;
             if has_failed {
                 self.refuse_failed(waiter.origin, host);
-            } else if self.is_barred(waiter.origin, &waiter.bytes) {
-                self.park_behind_hold(waiter.origin, Mode::Guarded, waiter.bytes, host);
+            } else if let Some(want) = self.why_barred(waiter.origin, &waiter.bytes) {
+                self.park_behind_hold(waiter.origin, (Mode::Guarded, waiter.bytes), want, host);
             } else if let Err((cold, waiter)) = self.join_waiter(waiter, now_ms, host) {
                 self.park(waiter.origin, Mode::Guarded, &waiter.bytes, cold, host);
             }

@@ -46,8 +46,8 @@ impl Shard {
             let (bytes, progress) = (bytes.to_vec(), ColdProgress::new());
             return self.park_behind_own(ParkedRequest { origin, mode, bytes, progress, turn: None }, host);
         }
-        if self.is_barred(origin, bytes) {
-            return self.park_behind_hold(origin, mode, bytes.to_vec(), host);
+        if let Some(want) = self.why_barred(origin, bytes) {
+            return self.park_behind_hold(origin, (mode, bytes.to_vec()), want, host);
         }
         if let Err(cold) = self.run(origin, mode, bytes, now_ms, host) {
             self.park(origin, mode, bytes, cold, host);
@@ -68,9 +68,9 @@ impl Shard {
         // Nobody overtakes who waits.
         self.serve_ready(now_ms, host);
         let at = batch::push(&mut self.batches.open.bytes, encode);
-        if self.holds_keys() && self.is_barred(origin, &self.batches.open.bytes[at.clone()]) {
+        if let Some(want) = self.why_barred(origin, &self.batches.open.bytes[at.clone()]) {
             let bytes = batch::pop(&mut self.batches.open.bytes, at);
-            return self.park_behind_hold(origin, Mode::Write, bytes, host);
+            return self.park_behind_hold(origin, (Mode::Write, bytes), want, host);
         }
         if let Err((cold, bytes)) = self.join_pushed(origin, at, now_ms) {
             self.park(origin, Mode::Write, &bytes, cold, host);

@@ -240,6 +240,7 @@ impl Shard {
     /// there were.
     pub fn take_outcomes(&mut self, now_ms: u64, host: &mut impl ShardHost) -> usize {
         let mut count = 0;
+        self.holding.begin_turn();
         count += usize::from(self.batches.replies.answering.is_some());
         while self.resume_answering(host) {
             let next = self.batches.outcomes.borrow_mut().pop_front();
@@ -278,9 +279,7 @@ impl Shard {
         }
         if self.holding.has_waiting() || !self.holding.is_empty() {
             self.take_holds(now_ms, host);
-            if let Some(timeout) = write_timeout {
-                self.give_up_holds(now, timeout, now_ms, host);
-            }
+            self.give_up_holds(now, write_timeout, now_ms, host);
         }
         if self.has_failed() {
             return;
@@ -434,6 +433,7 @@ impl Shard {
             || !self.batches.outcomes.borrow().is_empty()
             || self.has_views()
             || self.reading.has_some()
+            || self.holding.has_ready()
     }
 
     /// Returns whether a batch waits for a log or rows that cannot take more right now, or not as fast, and must be tried again

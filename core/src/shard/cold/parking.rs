@@ -74,12 +74,12 @@ impl Shard {
     ) {
         while let Some(mut request) = parked.requests.pop_front() {
             let bytes = request.bytes.len();
-            if self.is_barred(request.origin, &request.bytes) {
+            if let Some(want) = self.why_barred(request.origin, &request.bytes) {
                 // Whoever holds its key may need pins before it.
                 request.progress = ColdProgress::new();
                 self.end_pins(client, host);
                 parked.requests.push_front(request);
-                return self.park_again_behind_hold(client, parked);
+                return self.park_again_behind_hold(client, parked, want);
             }
             if let Err(mut cold) = self.run_again(&mut request, now_ms, host) {
                 request.progress.note_miss(&mut cold);

@@ -58,7 +58,7 @@ pub(super) struct Leftovers {
 }
 
 impl Leftovers {
-    /// What the rows of a shard have that was just opened.
+    /// All that the rows of a shard have which was just opened.
     ///
     /// # Errors
     /// Those of reading the rows.
@@ -91,7 +91,7 @@ impl Leftovers {
 
     fn next(&mut self) -> Option<(TransactionId, Left)> {
         while let Some(transaction) = self.idle.pop_front() {
-            if let Some(leftover) = self.left.get_mut(&transaction) {
+            if let Some(leftover) = self.left.get_mut(&transaction).filter(|leftover| !leftover.is_busy) {
                 leftover.is_busy = true;
                 return Some((transaction, leftover.left.clone()));
             }
@@ -190,7 +190,8 @@ impl Shard {
     pub fn leave_for_later(&mut self, transaction: TransactionId) {
         let key_count = self.holding.held.get(&transaction).map_or(0, |held| held.keys.keys.len());
         let Some((left, failures)) = self.holding.left.put_back(transaction) else { return };
-        if failures >= limits::SETTLED_IN_VAIN && failures.is_power_of_two() {
+        let is_in_vain = failures >= limits::SETTLED_IN_VAIN;
+        if is_in_vain && failures.is_power_of_two() {
             let transaction = format!("{transaction:032x}");
             tracing::warn!(
                 shard = self.id.0,
@@ -198,8 +199,11 @@ impl Shard {
                 ?left,
                 key_count,
                 "a transaction over several shards cannot be settled: a shard that has to do with it is not open, or takes \
-                 nothing; the keys of its part wait until that is opened again"
+                 nothing; the keys of its part are refused until that is opened again"
             );
+        }
+        if is_in_vain {
+            self.holding.note_stuck(transaction);
         }
     }
 

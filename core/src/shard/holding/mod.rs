@@ -1,36 +1,41 @@
 //! Keys of the shard that transactions over several shards hold, and all that waits for them.
 //!
 //! A transaction's coordinator asks each shard for its keys, all at once and the shards in ascending order, so that no two of them
-//! wait for each other. From then on a request that would change a held key, or read one that is held exclusively, waits in the
-//! same queue as other transactions do ([`queue`]), and what its connection sends behind it too. The coordinator is answered once
-//! all that was before in the shard is applied: what it reads then stays so.
+//! wait for each other; those that do wait have a queue ([`queue`]). From then on a request that would change a held key, or read
+//! one that is held exclusively, is parked ([`clients`]), and what its connection sends behind it too. The coordinator is answered
+//! once all that was before in the shard is applied: what it reads then stays so.
 //!
 //! What a newcomer would get wrong: a hold is memory of this node, a prepared part is not. Who finds a part when the shard is
 //! opened holds its keys again, and has it settled: the shard that decides is asked ([`left`]). A shard that fails forgets all
 //! holds; so whatever follows from one is taken only while the shard still has it.
 
+mod claims;
+mod clients;
 mod key_table;
 mod left;
 mod queue;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use basalt_storage::Store;
+use basalt_storage::keyspace::WatchedKey;
 use basalt_storage::keyspace::prepared::{self, TransactionId};
 
-use super::cold::{ColdProgress, Parked, ParkedRequest, Turn, Waiting};
+use super::cold::{Turn, Waiting};
 use super::{Shard, ShardHost};
 use crate::commands::table::{self, STEP_COMMIT, STEP_EXEC, STEP_PREPARE};
 use crate::commands::{Args, Command};
 use crate::entry::request::{self, Mode};
 use crate::entry::spanning::{HeldKeys, SpanningOrder, read_id, step_args};
 use crate::entry::transaction::Transaction;
-use crate::ids::{CoreId, Origin};
+use crate::ids::Origin;
 use crate::limits;
-use crate::multi_shard::{Concerned, hold_concerned, visit_concerned};
+use crate::multi_shard::hold_concerned;
 
+use clients::ParkedAt;
 use key_table::KeyTable;
+pub(super) use key_table::Want;
 use left::Leftovers;
 use left::{About, Question};
 use queue::Queued;
@@ -38,8 +43,15 @@ use queue::Queued;
 const OK: &[u8] = b"+OK\r\n";
 /// The reply to what follows from keys which the shard does not hold any more.
 const LOST: &[u8] = b"-BUSY The shard was closed meanwhile, nothing was executed: try again\r\n";
-/// The reply to who has waited for keys for too long, or behind too many others.
-const HELD: &[u8] = b"-BUSY Keys are held by a transaction over several shards, nothing was executed: try again\r\n";
+/// The reply to a transaction that has waited for keys for too long, or would.
+const HELD: &[u8] =
+    b"-BUSY Keys are held by another transaction over several shards, nothing was executed: try again\r\n";
+/// The reply to a request that has, or would be one of too many. It may be a part of a command over several shards.
+const HELD_HERE: &[u8] =
+    b"-BUSY Keys are held by a transaction over several shards, nothing was executed in the shard that has them: try again\r\n";
+
+/// Set in the places of all but those who wait for elements.
+const BEHIND_WAITERS: u64 = 1 << 63;
 
 /// Somebody who waits until a batch is applied.
 struct Waiter<T> {
@@ -56,6 +68,14 @@ struct Held {
     keys: HeldKeys,
     /// Commands of its prepared part, if it has one.
     part_count: usize,
+    /// True if nobody knows when it lets go: it could not be settled.
+    is_stuck: bool,
+}
+
+impl Held {
+    fn new(keys: HeldKeys) -> Held {
+        Held { keys, part_count: 0, is_stuck: false }
+    }
 }
 
 /// Keys that are held, and all that waits for them.
@@ -64,12 +84,22 @@ pub(super) struct Holding {
     table: KeyTable,
     held: HashMap<TransactionId, Held>,
     /// Those who hold their keys and are to be told when all that was before is applied; with what they watch.
-    granting: Vec<Waiter<(TransactionId, Option<u64>)>>,
-    /// Those who wait for keys, transactions and clients, by their places.
+    granting: VecDeque<Waiter<(TransactionId, Option<u64>)>>,
+    /// Transactions that wait for keys, by their places.
     queue: BTreeMap<u64, Queued>,
-    /// Places of those who may have come to their turn.
+    /// Places of those of them that may have come to their turn.
     ready: BTreeSet<u64>,
-    next_place: u64,
+    /// Clients that wait for keys, by their places, which are others than those of transactions.
+    parked: BTreeMap<u64, ParkedAt>,
+    /// The places of those who wait for elements of a key.
+    waiters: HashMap<WatchedKey, u64>,
+    /// The place of who is being looked at again, and what it had claimed in it.
+    looked_at: Option<(u64, Vec<Want>)>,
+    /// The turn of those who wait for elements, while they are looked at again.
+    waiters_turn: Option<(WatchedKey, Turn)>,
+    /// Requests that were looked at again in this turn of the core.
+    looks_in_turn: usize,
+    last_place: u64,
     /// Requests that wait for keys, and those behind them of their connections.
     pub(super) waiting: Waiting,
     questions: Vec<Waiter<Question>>,
@@ -89,7 +119,7 @@ impl Holding {
             keys.settle();
             holding.table.add(&keys);
             let part_count = Transaction::read(&prepared.part).map_or(0, |part| part.count);
-            holding.held.insert(transaction, Held { keys, part_count });
+            holding.held.insert(transaction, Held { part_count, ..Held::new(keys) });
         }
         Ok(holding)
     }
@@ -101,12 +131,47 @@ impl Holding {
 
     /// Returns whether somebody waits to be told something.
     pub(super) fn has_waiting(&self) -> bool {
-        !self.granting.is_empty() || !self.queue.is_empty() || !self.questions.is_empty()
+        !self.granting.is_empty() || !self.queue.is_empty() || !self.questions.is_empty() || !self.parked.is_empty()
     }
 
-    /// Returns whether a key must not be changed now.
-    pub(super) fn bars_writes_to(&self, db: u8, key: &[u8]) -> bool {
-        !self.table.is_empty() && self.table.bars(db, key, true)
+    /// Returns whether somebody is parked who may go on.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.parked.is_empty() && self.table.has_ready()
+    }
+
+    /// A place behind all that were given before, and behind those of clients that wait for elements: what these wait for goes to
+    /// them before somebody else may take it.
+    fn new_place(&mut self) -> u64 {
+        self.last_place += 1;
+        BEHIND_WAITERS | self.last_place
+    }
+
+    /// A place for those who wait for elements.
+    fn new_place_of_waiters(&mut self) -> u64 {
+        self.last_place += 1;
+        self.last_place
+    }
+
+    #[cfg(test)]
+    pub(super) fn note_look(&self) {
+        self.table.looks.set(self.table.looks.get() + 1);
+    }
+
+    /// Looks at places, and at batches on their way, to see who is next.
+    #[cfg(test)]
+    pub(super) fn looks(&self) -> usize {
+        self.table.looks.get()
+    }
+
+    /// Keys that somebody holds or waits for.
+    #[cfg(test)]
+    pub(super) fn key_count(&self) -> usize {
+        self.table.key_count()
+    }
+
+    /// Begins a turn of the core.
+    pub(super) fn begin_turn(&mut self) {
+        self.looks_in_turn = 0;
     }
 
     /// Transactions that hold something here.
@@ -119,23 +184,17 @@ impl Holding {
         self.left.len()
     }
 
-    fn bars_request(&self, bytes: &[u8]) -> bool {
-        let mut is_barred = false;
-        visit_concerned(bytes, &mut |concerned, is_write| {
-            is_barred |= match concerned {
-                Concerned::Key(db, key) => self.table.bars(db, key, is_write),
-                Concerned::All if is_write => self.table.bars_whole(true),
-                // Over several shards it is of no one moment anyway, and single keys must not hide the others.
-                Concerned::All => self.table.is_held_whole(),
-                Concerned::Any => self.table.bars_whole(is_write),
-            };
-        });
-        is_barred
-    }
-
     /// The keys whose part of a transaction a commit executes; `None` if nobody knows.
     pub(super) fn keys_of_commit(&self, bytes: &[u8]) -> Option<&HeldKeys> {
         Some(&self.held.get(&transaction_of(bytes)?)?.keys)
+    }
+
+    /// Notes that nobody knows when a transaction lets go.
+    fn note_stuck(&mut self, transaction: TransactionId) {
+        if let Some(held) = self.held.get_mut(&transaction).filter(|held| !held.is_stuck) {
+            held.is_stuck = true;
+            self.table.set_stuck(&held.keys, true);
+        }
     }
 
     /// Commands that a step executes which is a commit. Of one that brings a part to be prepared, notes how many it has.
@@ -189,83 +248,6 @@ impl Shard {
             command.is_undoable || command.keys(args).any(|key| table.bars(db, args[key], false))
         };
         table.is_held_whole() || table::by_id(command).is_none_or(is_barred)
-    }
-
-    /// Returns whether a request has to wait for keys that are held.
-    pub(super) fn is_barred(&self, origin: Origin, bytes: &[u8]) -> bool {
-        if self.holding.is_empty() || is_coordinators(origin.client) || self.has_failed() {
-            return false;
-        }
-        if self.holding.bars_request(bytes) {
-            return true;
-        }
-        // What somebody holds exclusively is about to change.
-        self.holding.table.has_exclusive()
-            && guard_of(bytes).is_some_and(|watch| {
-                let machine = self.machine.borrow();
-                let mut watched = machine.store.watched().keys(watch);
-                watched.any(|(db, key)| self.holding.table.bars(db, key, false))
-            })
-    }
-
-    /// Parks a request until keys are held no more, and what its connection sends behind it.
-    pub(super) fn park_behind_hold(&mut self, origin: Origin, mode: Mode, bytes: Vec<u8>, host: &mut impl ShardHost) {
-        if self.holding.waiting.is_full() {
-            self.forget_watch_of(&bytes);
-            return self.leave(origin, HELD, host);
-        }
-        self.parking.waiting.add(bytes.len());
-        let request = ParkedRequest { origin, mode, bytes, progress: ColdProgress::new(), turn: None };
-        let mut parked = self.take_parked((origin.core, origin.client)).unwrap_or_default();
-        parked.requests.push_front(request);
-        self.park_again_behind_hold((origin.core, origin.client), parked);
-    }
-
-    /// Parks a client whose first request waits for keys; if it has waited before, in its place.
-    pub(super) fn park_again_behind_hold(&mut self, client: (CoreId, u32), mut parked: Parked) {
-        let fresh = Turn { place: self.holding.next_place, since: Instant::now(), away: self.batches.presence.away() };
-        let Some(first) = parked.requests.front_mut() else { return };
-        let turn = *first.turn.get_or_insert(fresh);
-        self.holding.next_place += u64::from(turn.place == fresh.place);
-        let queued = self.queued_client(client, &first.bytes, turn);
-        for request in &parked.requests {
-            self.parking.waiting.remove(request.bytes.len());
-            self.holding.waiting.add(request.bytes.len());
-        }
-        parked.waits_at = Some(turn.place);
-        self.parking.parked.insert(client, parked);
-        self.holding.enqueue(turn.place, queued);
-    }
-
-    /// Puts a request behind what its connection has parked, or refuses it.
-    pub(super) fn park_behind_own(&mut self, request: ParkedRequest, host: &mut impl ShardHost) {
-        let client = (request.origin.core, request.origin.client);
-        let parked = self.parking.parked.get_mut(&client).expect("the caller has found it");
-        let waiting = match parked.waits_at {
-            Some(_) if self.holding.waiting.is_full() => {
-                self.forget_watch_of(&request.bytes);
-                return self.leave(request.origin, HELD, host);
-            }
-            Some(_) => &mut self.holding.waiting,
-            None => &mut self.parking.waiting,
-        };
-        waiting.add(request.bytes.len());
-        parked.requests.push_back(request);
-    }
-
-    /// Takes out what a client has parked, wherever it waits.
-    pub(super) fn take_parked(&mut self, client: (CoreId, u32)) -> Option<Parked> {
-        let mut parked = self.parking.parked.remove(&client)?;
-        if let Some(place) = parked.waits_at.take() {
-            self.holding.leave_queue(place);
-            // No thread works for it.
-            parked.fetches_for = 0;
-            for request in &parked.requests {
-                self.holding.waiting.remove(request.bytes.len());
-                self.parking.waiting.add(request.bytes.len());
-            }
-        }
-        Some(parked)
     }
 
     /// Takes an order of a transaction's coordinator. One that is closed takes no new transactions, and lets those that it has come

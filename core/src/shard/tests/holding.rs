@@ -267,7 +267,7 @@ fn whoever_waits_for_a_shard_that_fails_is_told() {
         let mut now = Instant::now();
         for _ in 0..PATIENCE_S {
             now += limits::LOOKS_APART_MAX;
-            shard.give_up_holds(now, Duration::from_secs(1), 1, &mut host);
+            shard.give_up_holds(now, Some(Duration::from_secs(1)), 1, &mut host);
         }
         assert!(reply(&host, 3).is_some_and(|reply| reply.starts_with("-BUSY ")), "{:?}", host.replies);
         assert!(shard.parking.parked.is_empty());

@@ -4,6 +4,7 @@ mod batches;
 mod cold;
 mod entries;
 mod held_queue;
+mod held_waiters;
 mod holding;
 mod left;
 mod overdue;

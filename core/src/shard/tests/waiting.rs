@@ -12,7 +12,7 @@ const UNBLOCKED: &str =
     "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
 
 /// Has a client wait for lists as BLPOP does; gives its claim.
-fn wait(shard: &mut Shard, host: &mut Host, ticket: u32, keys: &[&str]) -> Arc<Claim> {
+pub(super) fn wait(shard: &mut Shard, host: &mut Host, ticket: u32, keys: &[&str]) -> Arc<Claim> {
     wait_in(shard, host, ticket, 0, keys)
 }
 
@@ -39,7 +39,7 @@ fn write(shard: &mut Shard, host: &mut Host, ticket: u32, words: &[&str]) {
     shard.submit(origin(ticket), Mode::Write, &command(words), 1, host);
 }
 
-fn popped(key: &str, value: &str) -> String {
+pub(super) fn popped(key: &str, value: &str) -> String {
     format!("*2\r\n${}\r\n{key}\r\n${}\r\n{value}\r\n", key.len(), value.len())
 }
 
@@ -292,7 +292,7 @@ fn a_push_costs_as_many_calls_as_it_brings_elements_however_many_wait() {
 }
 
 /// Has a client wait for an element of `source` as `BLMOVE source destination LEFT RIGHT 0` does.
-fn wait_to_move(shard: &mut Shard, host: &mut Host, ticket: u32, source: &str, destination: &str) {
+pub(super) fn wait_to_move(shard: &mut Shard, host: &mut Host, ticket: u32, source: &str, destination: &str) {
     let pop = Pop {
         command: table::lookup(b"blmove").unwrap().id,
         call: table::STEP_MOVE,

@@ -39,7 +39,7 @@ pub(super) fn outlook(keyspace: &Keyspace<'_>, key: &[u8], wanted: &Wanted, inde
 }
 
 impl Shard {
-    /// Has a client wait that has looked and found nothing. What has come since is read at once, or later if a key is held.
+    /// Has a client wait that has looked and found nothing. What has come since is read at once, or when its key is held no more.
     pub(super) fn wait_to_read(
         &mut self,
         origin: Origin,
@@ -57,7 +57,7 @@ impl Shard {
             self.note_written(&keys);
             self.serve_ready(now_ms, host);
         } else if is_held {
-            self.look_later(origin);
+            self.wait_for_holders(origin);
         }
     }
 

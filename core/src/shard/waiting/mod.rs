@@ -13,13 +13,14 @@
 mod entries;
 mod waiters;
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use basalt_storage::Error as StorageError;
 use basalt_storage::keyspace::{Type, WatchedKey};
 
 use self::waiters::{Left, Stage, Waiter, Waiters};
-use super::holding::Holding;
+use super::holding::{Holding, Want};
 use super::open_batch::Operation;
 use super::{Shard, ShardHost};
 use crate::commands::{Fed, Feeds, Outlook, TOO_MUCH_TO_READ, is_nothing, table};
@@ -77,10 +78,10 @@ enum Elements {
     Unknown,
 }
 
-/// Returns whether what is taken for a waiter may be moved to where it goes, if it goes to another key.
-fn may_move(holding: &Holding, pop: &Pop) -> bool {
-    let destination = pop.after.first().filter(|_| pop.has_destination);
-    !destination.is_some_and(|key| holding.bars_writes_to(pop.db, key))
+/// The thing that keeps what is taken for a waiter from where it goes, if it goes to another key and that is held.
+fn why_not_moved(holding: &Holding, pop: &Pop) -> Option<Want> {
+    let destination = pop.after.first().filter(|_| pop.has_destination)?;
+    holding.why_writes_barred(pop.db, destination)
 }
 
 impl Shard {
@@ -106,8 +107,8 @@ impl Shard {
         // Who came before has the first choice.
         self.serve_ready(now_ms, host);
         // What is held is looked at again when it is held no more.
-        let is_held = order.keys.iter().any(|key| self.holding.bars_writes_to(order.pop.db, key))
-            || !may_move(&self.holding, &order.pop);
+        let is_held = order.keys.iter().any(|key| self.holding.why_writes_barred(order.pop.db, key).is_some())
+            || why_not_moved(&self.holding, &order.pop).is_some();
         let may_have_some = !is_held && self.may_have_some(&order, now_ms);
         let claim = order.claim.clone();
         if matches!(order.wanted, Wanted::EntriesAfter(_)) {
@@ -123,7 +124,7 @@ impl Shard {
         if !may_have_some {
             self.note_waiting(origin);
             if is_held {
-                self.look_later(origin);
+                self.wait_for_holders(origin);
             }
             return;
         }
@@ -185,19 +186,29 @@ impl Shard {
                 self.waiting.later.push(key);
                 continue;
             }
-            if self.holding.bars_writes_to(key.0, &key.1) {
-                self.waiting.later.push(key);
+            if let Some(want) = self.holding.why_writes_barred(key.0, &key.1) {
+                self.park_waiters(&key, want);
                 continue;
             }
             let called = self.serve_entries(&key, now_ms, host);
             let elements = self.elements(&key, now_ms);
             let (holding, waiters) = (&self.holding, &mut self.waiting.waiters);
-            let may = |pop: &Pop| may_move(holding, pop);
+            let held = RefCell::new(None);
+            let may = |pop: &Pop| match why_not_moved(holding, pop) {
+                None => true,
+                want => {
+                    held.replace(want);
+                    false
+                }
+            };
             let chosen = match elements {
                 Elements::None => Vec::new(),
                 Elements::Some(kind, count) => vec![waiters.choose(&key, kind, count, may)],
                 Elements::Unknown => KINDS.map(|kind| waiters.choose(&key, kind, 1, may)).into(),
             };
+            if let Some(want) = held.into_inner() {
+                self.park_waiters(&key, want);
+            }
             if chosen.iter().any(|chosen| chosen.is_for_later) {
                 self.waiting.later.push(key.clone());
             }
@@ -235,7 +246,8 @@ impl Shard {
             let count = fed.count.unwrap_or(limits::WAITERS_CALLED_UNSEEN) as u64;
             let kinds = fed.kind.as_ref().map_or(&KINDS[..], std::slice::from_ref);
             let (holding, waiters) = (&self.holding, &mut self.waiting.waiters);
-            let may = |pop: &Pop| may_move(holding, pop);
+            // What may not be moved now is looked at when the write is applied.
+            let may = |pop: &Pop| why_not_moved(holding, pop).is_none();
             let chosen: Vec<Origin> =
                 kinds.iter().flat_map(|kind| waiters.choose(&key, *kind, count, may).origins).collect();
             for origin in chosen {
@@ -354,6 +366,26 @@ impl Shard {
             let begun = &self.server.shards[self.id.index()].waits_begun;
             begun.set(begun.get() + 1);
         }
+    }
+
+    /// Gives the keys of a waiter that are held a place among those who wait for their holders, as if somebody had written to them.
+    /// The others are looked at with the next tick.
+    fn wait_for_holders(&mut self, origin: Origin) {
+        let Some(waiter) = self.waiting.waiters.get(origin) else { return };
+        let keys: Vec<WatchedKey> = waiter.keys.iter().map(|key| (waiter.pop.db, key.clone())).collect();
+        let of_destination = why_not_moved(&self.holding, &waiter.pop);
+        for key in keys {
+            match self.holding.why_writes_barred(key.0, &key.1).or_else(|| of_destination.clone()) {
+                Some(want) => self.park_waiters(&key, want),
+                None => self.waiting.later.push(key),
+            }
+        }
+    }
+
+    /// Looks at a key for which somebody waits whose holder has let go.
+    pub(super) fn serve_held(&mut self, key: WatchedKey, now_ms: u64, host: &mut impl ShardHost) {
+        self.note_written(&[key]);
+        self.serve_ready(now_ms, host);
     }
 
     /// Has all keys of a waiter looked at with the next tick.

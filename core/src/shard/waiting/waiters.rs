@@ -197,7 +197,7 @@ impl Waiters {
 
     /// Chooses for whom something is to be taken from `key`, which has `count` elements of the type `kind`: the first ones that
     /// wait for such, and whose claims can be had. Those for whom something is being taken count: it may be from this key.
-    /// Those for whom nothing `may` be taken now are for later.
+    /// Those for whom nothing `may` be taken now are passed over.
     pub(super) fn choose(&mut self, key: &WatchedKey, kind: Type, count: u64, may: impl Fn(&Pop) -> bool) -> Chosen {
         let mut chosen = Chosen::default();
         let Some(queue) = self.queues.get(key) else { return chosen };
@@ -211,7 +211,6 @@ impl Waiters {
                 continue;
             }
             if !may(&waiter.pop) {
-                chosen.is_for_later = true;
                 continue;
             }
             if waiter.stage != Stage::Waiting {

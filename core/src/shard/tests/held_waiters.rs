@@ -1,0 +1,77 @@
+//! Clients that wait for elements of keys that transactions over several shards hold.
+
+use super::holding::{OK, apply_all, coordinator, hold, part, reply};
+use super::waiting::{popped, wait, wait_to_move};
+use super::*;
+use crate::entry::spanning::SpanningOrder;
+
+fn push(key: &str) -> Vec<u8> {
+    part(&[&["LPUSH", key, "x"]])
+}
+
+#[test]
+fn what_a_transaction_has_pushed_goes_to_who_waits_before_the_next_one_holds_its_key() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        wait(&mut shard, &mut host, 1, &["q"]);
+        shard.order(coordinator(0, 2), hold(1, &[("q", true)], None), &mut host);
+        for next in 2..=4 {
+            shard.order(coordinator(next, 10 + next), hold(next.into(), &[("q", true)], None), &mut host);
+        }
+        shard.order(coordinator(0, 3), SpanningOrder::Write(Some(1), push("q")), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 12)), (None, None), "the transaction is not over");
+        shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
+        assert_eq!(shard.batches.open.write_count, 1, "what is taken for it is on its way");
+        assert_eq!(reply(&host, 12), None, "the next one is told behind that");
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 12)), (Some(&*popped("q", "x")), Some(OK)));
+        for next in 2..=4 {
+            shard.order(coordinator(0, 0), SpanningOrder::Release(next), &mut host);
+            apply_all(&mut shard, &mut host).await;
+        }
+        assert_eq!(reply(&host, 14), Some(OK));
+        assert!(!shard.holds_keys() && shard.waiting.is_empty());
+    });
+}
+
+#[test]
+fn who_comes_to_wait_at_a_held_key_has_its_turn_when_that_is_let_go_of() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        shard.submit(origin(9), Mode::Write, &command(&["RPUSH", "q", "x"]), 1, &mut host);
+        apply_all(&mut shard, &mut host).await;
+        shard.order(coordinator(0, 2), hold(1, &[("q", true)], None), &mut host);
+        shard.order(coordinator(1, 3), hold(2, &[("q", true)], None), &mut host);
+        wait(&mut shard, &mut host, 1, &["q"]);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 3)), (None, None));
+        shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 3)), (Some(&*popped("q", "x")), Some(OK)));
+    });
+}
+
+#[test]
+fn what_is_to_be_moved_waits_for_who_holds_the_key_that_it_goes_to() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        wait_to_move(&mut shard, &mut host, 1, "q", "to");
+        shard.order(coordinator(0, 2), hold(1, &[("q", true)], None), &mut host);
+        shard.order(coordinator(0, 3), hold(2, &[("to", true)], None), &mut host);
+        shard.order(coordinator(0, 4), hold(3, &[("q", true)], None), &mut host);
+        shard.order(coordinator(0, 5), hold(4, &[("to", true)], None), &mut host);
+        shard.order(coordinator(0, 6), SpanningOrder::Write(Some(1), push("q")), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 4)), (None, None), "it keeps what it has met");
+        shard.order(coordinator(0, 0), SpanningOrder::Release(2), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 4), reply(&host, 5)), (Some("$1\r\nx\r\n"), Some(OK), Some(OK)));
+        for transaction in [3, 4] {
+            shard.order(coordinator(0, 0), SpanningOrder::Release(transaction), &mut host);
+        }
+        assert!(!shard.holds_keys() && shard.waiting.is_empty() && shard.holding.waiting == Waiting::default());
+    });
+}
