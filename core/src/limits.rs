@@ -798,6 +798,9 @@ pub const SETTLED_AT_ONCE: usize = 64;
 /// wants its keys is refused at once.
 pub const SETTLED_IN_VAIN: u32 = 64;
 
+/// Keys of a transaction that are named in the node's log.
+pub const KEYS_LOGGED: usize = 8;
+
 /// Times that the row which a question about a transaction is about is fetched, before the core waits for it.
 pub const QUESTION_FETCHES_MAX: u32 = 3;
 

@@ -29,9 +29,9 @@ pub trait Machine<S: GroupStore = Store> {
     /// A batch that cannot be executed, for example one in an unknown format. It is final: the group stops.
     fn apply(&mut self, entry: EntryId, batch: &[u8], ticket: Option<u64>) -> Result<Executed, MachineError>;
 
-    /// Takes note of a batch that is never executed on this store, by order of an operator. What others would have executed again
-    /// because of it, it may give up. Nothing, unless a machine has such things. A batch that it cannot read is left alone.
-    fn skip(&mut self, _batch: &[u8]) {}
+    /// Takes note of a batch of this shard that is never executed on this store, by order of an operator: what is executed in
+    /// several steps may go on differently then. Nothing, unless a machine has such things. One that it cannot read is left alone.
+    fn skip(&mut self, _shard: u32, _batch: &[u8]) {}
 
     /// Takes the rows that were fetched for the entry which [`Machine::apply`] stopped in. None, if they could not be read.
     fn take_fetched(&mut self, rows: Fetched);

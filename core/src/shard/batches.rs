@@ -10,6 +10,7 @@ use basalt_raft::{ProposeError, Replies};
 use super::cold::Waiting;
 use super::open_batch::{Hold, InFlight, OpenBatch};
 use super::overdue::Presence;
+use super::own_entries::OwnEntries;
 use super::pace::{GroupCommit, Pressure};
 use super::replies::BatchReplies;
 use crate::entry::batch;
@@ -20,6 +21,8 @@ pub(super) type Outcomes = Rc<RefCell<VecDeque<(u64, Result<Replies, ProposeErro
 /// Batches from the first write to the last reply.
 pub(super) struct Batches {
     pub(super) open: OpenBatch,
+    /// Steps that wait for an entry in which they stand alone.
+    pub(super) own_entries: OwnEntries,
     pub(super) in_flight: InFlight,
     /// The number of the batch being collected.
     pub(super) next_number: u64,
@@ -49,6 +52,7 @@ impl Batches {
         batch::begin(&mut open.bytes);
         Batches {
             open,
+            own_entries: OwnEntries::new(),
             in_flight,
             next_number: 0,
             reads_behind: Waiting::default(),

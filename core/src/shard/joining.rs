@@ -7,14 +7,11 @@ use basalt_storage::{ColdRead, Error as StorageError};
 use super::cold::{ColdProgress, NamesLooked, ParkedRequest};
 use super::execution::Failure;
 use super::open_batch::{Operation, PendingBatch};
-use super::parts::part_of;
 use super::script_work::work_of;
 use super::{Shard, ShardHost};
 use crate::commands::CommandError;
-use crate::commands::table::{STEP_COMMIT, STEP_DECIDE, STEP_EXEC, STEP_PREPARE};
 use crate::entry::batch;
-use crate::entry::request::{self, Mode};
-use crate::entry::transaction::Transaction;
+use crate::entry::request::Mode;
 use crate::ids::Origin;
 use crate::limits;
 
@@ -107,17 +104,18 @@ impl Shard {
         self.take_in(origin, at, now_ms);
     }
 
-    /// Counts a write that was looked at and that lies in the open batch.
+    /// Counts a write that was looked at and that lies in the open batch, or takes it out for an entry of its own.
     pub(super) fn take_in(&mut self, origin: Origin, at: Range<usize>, now_ms: u64) {
+        let command_count = self.commands_in(at.clone());
+        if !self.takes_own_entry(origin, at.clone(), command_count) {
+            self.count_in(origin, at, command_count, now_ms);
+        }
+    }
+
+    /// Counts a write that lies in the open batch and executes so many commands of transactions.
+    pub(super) fn count_in(&mut self, origin: Origin, at: Range<usize>, command_count: usize, now_ms: u64) {
         self.expect_changes(&self.batches.open.bytes[at.clone()]);
-        let joined = &self.batches.open.bytes[at.clone()];
-        let of_transaction = |bytes| Transaction::read(bytes).map_or(0, |transaction| transaction.count);
-        self.batches.open.member_count += match request::command_id(joined) {
-            Some(STEP_EXEC) => of_transaction(joined),
-            Some(STEP_DECIDE) => part_of(joined).map_or(0, of_transaction),
-            Some(step @ (STEP_COMMIT | STEP_PREPARE)) => self.holding.commands_of_part(step, joined),
-            _ => 0,
-        };
+        self.batches.open.member_count += command_count;
         self.batches.open.script_work += work_of(&self.batches.open.bytes[at.clone()]);
         self.batches.open.copied_bytes += self.weigh_copies(&self.batches.open.bytes[at.clone()], now_ms);
         let expected_bytes = self.weigh(&self.batches.open.bytes[at.clone()], now_ms);

@@ -16,6 +16,7 @@ mod host;
 mod joining;
 mod open_batch;
 mod overdue;
+mod own_entries;
 mod pace;
 mod parts;
 mod proposing;
@@ -499,6 +500,7 @@ impl Shard {
             || !self.guarded.is_empty()
             || !self.replicated.is_empty()
             || self.holding.has_waiting()
+            || !self.batches.own_entries.is_empty()
             || self.batches.replies.answering.is_some()
             || self.views_are_awaited()
     }
@@ -534,6 +536,13 @@ impl Shard {
     /// Adds a write to the batch, without a look at the rows it needs; `encode` writes its bytes.
     pub fn write(&mut self, origin: Option<Origin>, encode: impl FnOnce(&mut Vec<u8>)) {
         let at = batch::push(&mut self.batches.open.bytes, encode);
+        if let Some(origin) = origin.filter(|origin| holding::is_coordinators(origin.client)) {
+            let command_count = self.commands_in(at.clone());
+            if self.takes_own_entry(origin, at.clone(), command_count) {
+                return;
+            }
+            self.batches.open.member_count += command_count;
+        }
         self.expect_changes(&self.batches.open.bytes[at]);
         self.joined(origin, None);
     }

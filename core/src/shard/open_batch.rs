@@ -40,6 +40,8 @@ pub(super) struct PendingBatch {
     pub(super) bytes: usize,
     /// Bytes of rows that its commands copy, about.
     pub(super) copied_bytes: usize,
+    /// Commands in its transactions.
+    pub(super) member_count: usize,
     /// Work that its scripts may do, but for reads that have joined it on its way.
     pub(super) script_work: u64,
     pub(super) applied: bool,

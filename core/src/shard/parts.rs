@@ -12,9 +12,10 @@ use crate::commands::CommandError;
 use crate::commands::table::{STEP_ABORT, STEP_COMMIT, STEP_DECIDE, STEP_FORGET, STEP_PREPARE};
 use crate::entry::batch::Batch;
 use crate::entry::request;
-use crate::entry::spanning::{read_id, read_shards, step_args, third_arg};
+use crate::entry::spanning::{HeldKeys, read_id, read_shards, step_args, third_arg};
 use crate::entry::transaction::Transaction;
 use crate::limits;
+use crate::multi_shard::hold_concerned;
 
 /// The reply to a part that has more commands than a transaction may have.
 const TOO_MANY: &str = "ERR A shard's part of the transaction has too many commands, nothing was executed";
@@ -92,16 +93,39 @@ impl Execution<'_> {
 }
 
 impl ShardMachine {
-    /// Lets go of the parts whose commits stand in an entry that is skipped. Their transactions are decided: whoever settles them
-    /// would commit them again, and what has stopped the shard once would do so each time.
-    pub(super) fn skip_commits(&mut self, batch: &[u8]) {
+    /// Marks the parts whose commits stand in an entry that is skipped. Their transactions are decided, and whoever settles them
+    /// commits them again, each in an entry of its own: which command has stopped the shard nobody knows. One that is marked and
+    /// stands alone has done so, and is given up: it would stop the shard each time.
+    pub(super) fn skip_commits(&mut self, shard: u32, batch: &[u8]) {
         let Ok(commands) = Batch::read(batch) else { return };
-        for bytes in commands.map_while(Result::ok) {
+        let commands: Vec<_> = commands.collect();
+        for bytes in commands.iter().flatten() {
             let args = step_args(bytes).filter(|_| request::command_id(bytes) == Some(STEP_COMMIT));
-            if let Some(id) = args.and_then(|args| read_id(args.first()?)) {
-                let transaction = format!("{id:032x}");
-                tracing::warn!(transaction, "the part of a transaction over several shards is given up with the entry");
+            let Some(id) = args.and_then(|args| read_id(args.first()?)) else { continue };
+            let Ok(Some(kept)) = prepared::prepared(&self.store, id) else { continue };
+            let (mut held, transaction) = (HeldKeys::default(), format!("{id:032x}"));
+            hold_concerned(&kept.part, &mut held);
+            held.settle();
+            let names = held.keys.iter().take(limits::KEYS_LOGGED).map(|held| held.key.escape_ascii().to_string());
+            let (keys, key_count) = (names.collect::<Vec<_>>().join(" "), held.keys.len());
+            if kept.was_skipped && commands.len() == 1 {
+                tracing::warn!(
+                    shard,
+                    transaction,
+                    key_count,
+                    keys,
+                    "a shard's part of a transaction over several is given up"
+                );
                 prepared::delete_prepared(&mut self.store, id);
+            } else {
+                tracing::warn!(
+                    shard,
+                    transaction,
+                    key_count,
+                    keys,
+                    "a shard's part of a transaction over several is executed later, in an entry of its own"
+                );
+                prepared::mark_skipped(&mut self.store, id, &kept);
             }
         }
     }

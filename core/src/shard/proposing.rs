@@ -28,6 +28,19 @@ impl Shard {
         if !self.reading.is_empty() {
             self.begin_barrier(now);
         }
+        let proposed = self.propose_open(now, now_ms, string_bytes_max, false, host);
+        proposed + self.propose_own_entries(now, now_ms, string_bytes_max, host)
+    }
+
+    /// Proposes the batch that was collected, if it may be; what `is_full` waits for no more writes. Returns its bytes if it was.
+    pub(super) fn propose_open(
+        &mut self,
+        now: Instant,
+        now_ms: u64,
+        string_bytes_max: usize,
+        is_full: bool,
+        host: &mut impl ShardHost,
+    ) -> usize {
         if self.batches.open.write_count == 0 {
             return 0;
         }
@@ -40,7 +53,7 @@ impl Shard {
             }
             return 0;
         }
-        if self.gathers_more(now) {
+        if !is_full && self.gathers_more(now) {
             return 0;
         }
         let memtable_is_full = memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes;
@@ -116,9 +129,7 @@ impl Shard {
         // The group has let go of the bytes, so they are not copied.
         let write_count = batch.write_count;
         self.machine.borrow_mut().store.watched_mut().open_batch(batch.number, true);
-        let PendingBatch { operations, reads, expected_bytes, copied_bytes, script_work, .. } = batch;
-        // What it has of them counts no more: at worst its last transactions find no versions, and say so.
-        let member_count = 0;
+        let PendingBatch { operations, reads, expected_bytes, copied_bytes, member_count, script_work, .. } = batch;
         self.batches.replies.expected_bytes -= expected_bytes;
         self.batches.open = OpenBatch {
             bytes: bytes.into(),
@@ -153,7 +164,6 @@ impl Shard {
         let number = self.batches.next_number;
         self.batches.next_number += 1;
         self.machine.borrow_mut().store.watched_mut().open_batch(self.batches.next_number, false);
-        self.batches.open.member_count = 0;
         let batch = PendingBatch {
             number,
             // The turn's time, as that of the last look is: a pause in between is none of the log's.
@@ -162,6 +172,7 @@ impl Shard {
             write_count: std::mem::take(&mut self.batches.open.write_count),
             bytes: bytes.len(),
             copied_bytes: std::mem::take(&mut self.batches.open.copied_bytes),
+            member_count: std::mem::take(&mut self.batches.open.member_count),
             script_work: std::mem::take(&mut self.batches.open.script_work),
             applied: false,
             abandoned: None,

@@ -85,7 +85,7 @@ impl<D: Disk> StateMachine<D> {
                 let (index, term) = (id.index, id.term);
                 tracing::warn!(shard = self.shard, index, term, "an entry is skipped, as it was ordered");
                 self.machine.borrow_mut().store().begin_entry();
-                self.machine.borrow_mut().skip(batch.commands());
+                self.machine.borrow_mut().skip(self.shard, batch.commands());
                 (Replies::default(), batch.commands().len(), None)
             }
             EntryPayload::Normal(batch) => {

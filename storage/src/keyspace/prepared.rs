@@ -1,9 +1,11 @@
 //! Rows of transactions over several shards: parts that are prepared and not decided, and decisions that parts may still ask for.
 //!
 //! ```text
-//! prepared  [0xFC][0x00][transaction, 16 bytes]  → [format u8 = 1][deciding shard u16 LE][part …]
+//! prepared  [0xFC][0x00][transaction, 16 bytes]  → [format u8 = 1][flags u8][deciding shard u16 LE][part …]
 //! decision  [0xFC][0x01][transaction, 16 bytes]  → [format u8 = 1]([shard u16 LE] of each other part)*
 //! ```
+//!
+//! Flag 0x01 of a prepared part: an entry with its commit was skipped.
 //!
 //! What a newcomer would get wrong: these rows are no key's. No read, walk or count of keys meets them, and no flush deletes them.
 
@@ -19,6 +21,7 @@ const TRANSACTION_SPACE: u8 = 0xFC;
 const PREPARED: u8 = 0x00;
 const DECISION: u8 = 0x01;
 const FORMAT: u8 = 1;
+const WAS_SKIPPED: u8 = 0x01;
 const ID_BYTES: usize = size_of::<TransactionId>();
 
 /// A part of a transaction that waits for the decision.
@@ -26,6 +29,8 @@ const ID_BYTES: usize = size_of::<TransactionId>();
 pub struct PreparedPart {
     /// The shard whose log decides.
     pub decided_by: u16,
+    /// True if its commit stood in an entry that was skipped by order of an operator.
+    pub was_skipped: bool,
     /// The part, opaque to the store.
     pub part: Vec<u8>,
 }
@@ -42,9 +47,10 @@ fn damaged(what: &str) -> Error {
 }
 
 fn read_part(value: &[u8]) -> Result<PreparedPart> {
-    let part = value.split_first_chunk::<3>().filter(|(head, _)| head[0] == FORMAT);
+    let part = value.split_first_chunk::<4>().filter(|(head, _)| head[0] == FORMAT && head[1] & !WAS_SKIPPED == 0);
     let (head, part) = part.ok_or_else(|| damaged("a prepared part of a transaction"))?;
-    Ok(PreparedPart { decided_by: u16::from_le_bytes([head[1], head[2]]), part: part.to_vec() })
+    let decided_by = u16::from_le_bytes([head[2], head[3]]);
+    Ok(PreparedPart { decided_by, was_skipped: head[1] & WAS_SKIPPED != 0, part: part.to_vec() })
 }
 
 fn read_shards(value: &[u8]) -> Result<Vec<u16>> {
@@ -55,8 +61,17 @@ fn read_shards(value: &[u8]) -> Result<Vec<u16>> {
 
 /// Keeps the part of a transaction until it is decided.
 pub fn put_prepared(rows: &mut (impl Rows + ?Sized), transaction: TransactionId, decided_by: u16, part: &[u8]) {
-    let mut value = Vec::with_capacity(3 + part.len());
-    value.push(FORMAT);
+    put(rows, transaction, 0, (decided_by, part));
+}
+
+/// Notes of a part that is prepared that an entry with its commit was skipped.
+pub fn mark_skipped(rows: &mut (impl Rows + ?Sized), transaction: TransactionId, prepared: &PreparedPart) {
+    put(rows, transaction, WAS_SKIPPED, (prepared.decided_by, &prepared.part));
+}
+
+fn put(rows: &mut (impl Rows + ?Sized), transaction: TransactionId, flags: u8, (decided_by, part): (u16, &[u8])) {
+    let mut value = Vec::with_capacity(4 + part.len());
+    value.extend_from_slice(&[FORMAT, flags]);
     value.extend_from_slice(&decided_by.to_le_bytes());
     value.extend_from_slice(part);
     rows.put(&row(PREPARED, transaction), &value);
@@ -141,8 +156,14 @@ mod tests {
         put_decision(&mut rows, ID, &[3, 0x0405]);
         let id = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
         let value = |kind: u8| rows.get(&[&[0xFC, kind][..], &id].concat()).unwrap().unwrap().to_vec();
-        assert_eq!(value(0), [&[1, 2, 1][..], b"part"].concat());
+        assert_eq!(value(0), [&[1, 0, 2, 1][..], b"part"].concat());
         assert_eq!(value(1), [1, 3, 0, 5, 4]);
+        let kept = prepared(&rows, ID).unwrap().unwrap();
+        assert!(!kept.was_skipped);
+        mark_skipped(&mut rows, ID, &kept);
+        assert_eq!(prepared(&rows, ID).unwrap(), Some(PreparedPart { was_skipped: true, ..kept }));
+        let row = [&[0xFC, 0][..], &id].concat();
+        assert_eq!(rows.get(&row).unwrap().unwrap().to_vec(), [&[1, 1, 2, 1][..], b"part"].concat());
     }
 
     #[test]
@@ -152,7 +173,7 @@ mod tests {
             put_prepared(&mut rows, id, 3, &id.to_le_bytes());
         }
         put_decision(&mut rows, 8, &[1, 2]);
-        let part = PreparedPart { decided_by: 3, part: 7u128.to_le_bytes().to_vec() };
+        let part = PreparedPart { decided_by: 3, was_skipped: false, part: 7u128.to_le_bytes().to_vec() };
         assert_eq!(prepared(&rows, 7).unwrap(), Some(part));
         assert_eq!(prepared(&rows, 8).unwrap(), None);
         let ids: Vec<TransactionId> = all_prepared(&rows).unwrap().into_iter().map(|(id, _)| id).collect();
@@ -181,7 +202,7 @@ mod tests {
     #[test]
     fn damaged_rows_are_refused() {
         let mut rows = MemoryRows::default();
-        for value in [&[][..], &[2, 0, 0], &[1, 0]] {
+        for value in [&[][..], &[2, 0, 0, 0], &[1, 2, 0, 0], &[1, 0, 0]] {
             rows.put(&row(PREPARED, 1), value);
             assert!(prepared(&rows, 1).is_err() && all_prepared(&rows).is_err(), "{value:?}");
         }

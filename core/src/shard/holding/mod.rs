@@ -68,13 +68,15 @@ struct Held {
     keys: HeldKeys,
     /// Commands of its prepared part, if it has one.
     part_count: usize,
+    /// True if the entry with the commit of its part was skipped.
+    was_skipped: bool,
     /// True if nobody knows when it lets go: it could not be settled.
     is_stuck: bool,
 }
 
 impl Held {
     fn new(keys: HeldKeys) -> Held {
-        Held { keys, part_count: 0, is_stuck: false }
+        Held { keys, part_count: 0, was_skipped: false, is_stuck: false }
     }
 }
 
@@ -119,7 +121,8 @@ impl Holding {
             keys.settle();
             holding.table.add(&keys);
             let part_count = Transaction::read(&prepared.part).map_or(0, |part| part.count);
-            holding.held.insert(transaction, Held { part_count, ..Held::new(keys) });
+            let was_skipped = prepared.was_skipped;
+            holding.held.insert(transaction, Held { part_count, was_skipped, ..Held::new(keys) });
         }
         Ok(holding)
     }
@@ -187,6 +190,13 @@ impl Holding {
     /// The keys whose part of a transaction a commit executes; `None` if nobody knows.
     pub(super) fn keys_of_commit(&self, bytes: &[u8]) -> Option<&HeldKeys> {
         Some(&self.held.get(&transaction_of(bytes)?)?.keys)
+    }
+
+    /// Returns whether an encoded step is the commit of a part whose commit was skipped before.
+    pub(super) fn was_skipped(&self, bytes: &[u8]) -> bool {
+        let is_commit = request::command_id(bytes) == Some(STEP_COMMIT);
+        let held = transaction_of(bytes).filter(|_| is_commit).and_then(|transaction| self.held.get(&transaction));
+        held.is_some_and(|held| held.was_skipped)
     }
 
     /// Notes that nobody knows when a transaction lets go.

@@ -109,9 +109,15 @@ pub(super) fn store(directory: &Path) -> Store {
 /// Opens files that another thread may be about to close.
 fn when_free<T>(open: impl Fn() -> Result<T, basalt_storage::Error>) -> T {
     let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);
+    let is_in_use = |error: &basalt_storage::Error| match error {
+        basalt_storage::Error::InUse { .. } => true,
+        // RocksDB renames the files that it notes things in before it looks whether another has them.
+        basalt_storage::Error::Corruption { detail, .. } => detail.contains("LOG.old"),
+        _ => false,
+    };
     loop {
         match open() {
-            Err(basalt_storage::Error::InUse { .. }) if Instant::now() < deadline => {
+            Err(error) if is_in_use(&error) && Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(1));
             }
             opened => return opened.unwrap(),
@@ -292,6 +298,7 @@ fn pending(number: u64, write_count: u32) -> PendingBatch {
         write_count: write_count as usize,
         bytes: 100,
         copied_bytes: 0,
+        member_count: 0,
         script_work: 0,
         applied: false,
         abandoned: None,
