@@ -283,6 +283,81 @@ fn a_client_that_waits_gets_what_comes_from_another_shard() {
 }
 
 #[test]
+fn a_transaction_over_several_shards_has_no_scripts() {
+    let alone = Alone::new(|options| options.set("--shards", "4").set("--cores", "2"));
+    let mut client = alone.node.client();
+    let script = ["EVAL", "return redis.call('SET', KEYS[1], 'x')", "1", "a"];
+    let keys = ["a", "b", "c", "d", "e", "f"];
+    let mut lines: Vec<Vec<&str>> = vec![vec!["MULTI"]];
+    lines.extend(keys.map(|key| vec!["SET", key, "1"]));
+    lines.extend([script.to_vec(), vec!["EXEC"]]);
+    let replies = client.try_pipeline(lines).expect("replies");
+    assert!(replies.last().expect("one each").is_error("CROSSSLOT The transaction has a script"), "{replies:?}");
+    assert!(client.ask("MGET a b c d e f").elements().iter().all(|value| *value == Reply::Null));
+    // One whose keys are in one shard has, and the script of one waits for nobody that is not there.
+    let lines = [vec!["MULTI"], vec!["SET", "{a}b", "1"], script.to_vec(), vec!["EXEC"]];
+    let replies = client.try_pipeline(lines.to_vec()).expect("replies");
+    assert_eq!(replies.last(), Some(&Reply::Array(vec![Reply::ok(), Reply::ok()])));
+    assert_eq!(client.ask("MSET a 1 b 1 c 1 d 1 e 1 f 1"), Reply::ok());
+    let replies = client.try_pipeline([script.to_vec()]).expect("replies");
+    assert_eq!(replies, [Reply::ok()]);
+    assert_nothing_is_left(&alone.node);
+}
+
+#[test]
+fn what_its_user_may_not_do_any_more_is_left_out_of_a_transaction_over_several_shards() {
+    let alone = Alone::new(|options| options.set("--shards", "4").set("--cores", "2"));
+    let (mut admin, mut client) = (alone.node.client(), alone.node.client());
+    assert_eq!(admin.ask("ACL SETUSER writer on nopass ~* +@all"), Reply::ok());
+    assert_eq!(client.ask("AUTH writer any"), Reply::ok());
+    client.ask("MULTI");
+    let keys = ["a", "b", "c", "d", "e", "f"];
+    keys.iter().for_each(|key| drop(client.ask(&format!("SET {key} 1"))));
+    client.ask("INCRBY a 5");
+    client.ask("APPEND b 2");
+    assert_eq!(admin.ask("ACL SETUSER writer -incrby"), Reply::ok());
+    let reply = client.ask("EXEC");
+    let [set @ .., incremented, appended] = reply.elements() else { panic!("{reply:?}") };
+    assert!(set.iter().all(|reply| *reply == Reply::ok()) && set.len() == keys.len(), "{reply:?}");
+    assert!(incremented.is_error("NOPERM"), "{reply:?}");
+    assert_eq!(*appended, Reply::Integer(2));
+    assert_eq!(client.ask("MGET a b c"), Reply::bulks(["1", "12", "1"]));
+    assert_eq!(admin.ask("ACL SETUSER writer resetkeys ~a ~b"), Reply::ok());
+    assert!(client.ask("MSET a 2 b 2 c 2 d 2").is_error("NOPERM"));
+    assert_eq!(admin.ask("MGET a b c d"), Reply::bulks(["1", "12", "1", "1"]));
+    assert_nothing_is_left(&alone.node);
+}
+
+#[test]
+fn who_waits_for_elements_gets_them_beside_transactions_that_hold_their_key() {
+    const ROUNDS: usize = 30;
+    let alone = Alone::new(|options| options.set("--shards", "4").set("--cores", "2"));
+    let node = &alone.node;
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                let mut client = node.client();
+                while !is_over.load(Ordering::Relaxed) {
+                    client.ask("MULTI");
+                    for line in ["LPUSH q x", "LTRIM q 0 9", "INCR a", "INCR b", "INCR c", "INCR d"] {
+                        client.ask(line);
+                    }
+                    assert_eq!(client.ask("EXEC").elements().len(), 6);
+                }
+            });
+        }
+        let mut client = node.client();
+        for _ in 0..ROUNDS {
+            assert_eq!(client.ask("BLPOP q 0"), Reply::bulks(["q", "x"]));
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    assert_nothing_is_left(node);
+}
+
+#[test]
 fn whoever_hangs_up_leaves_no_key_held() {
     let alone = Alone::new(|options| options.set("--shards", "4").set("--cores", "2"));
     for round in 0..200 {
