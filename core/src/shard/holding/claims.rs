@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use super::BEHIND_WAITERS;
+
 /// Those who hold one thing.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Holders {
@@ -43,8 +45,13 @@ impl Places {
     }
 
     pub(super) fn first(&self, is_exclusive: bool) -> u64 {
+        self.first_from(is_exclusive, 0)
+    }
+
+    fn first_from(&self, is_exclusive: bool, from: u64) -> u64 {
         let of_way = if is_exclusive { &self.exclusive } else { &self.shared };
-        of_way.first().copied().unwrap_or(u64::MAX)
+        let first = if from == 0 { of_way.first() } else { of_way.range(from..).next() };
+        first.copied().unwrap_or(u64::MAX)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -75,9 +82,12 @@ impl Claims {
         self.holders == Holders::default() && self.transactions.is_empty() && self.clients.is_empty()
     }
 
-    /// The first place of those who want it exclusively or not.
+    /// The first place of those who want it exclusively or not, and keep others from it: those who wait for elements do not while
+    /// nobody knows when it is let go of.
     pub(super) fn first(&self, is_exclusive: bool) -> u64 {
-        self.transactions.first(is_exclusive).min(self.clients.first(is_exclusive))
+        let from = if self.holders.stuck > 0 { BEHIND_WAITERS } else { 0 };
+        let client = self.clients.first_from(is_exclusive, from);
+        self.transactions.first(is_exclusive).min(client)
     }
 
     /// Returns whether somebody waits before `place` whom nobody passes that wants it, exclusively or not.

@@ -1,10 +1,12 @@
 //! Those who are parked until keys are held no more, beside transactions: clients' requests, and clients that wait for elements.
 //!
 //! They hold nothing, and are barred by holders alone. Who is parked knows the one thing that has barred it, and is looked at again
-//! when that is let go of: so many of them in a turn, the others in the next ones. In its place it keeps its claims to all that has
-//! barred it before, so that transactions which come later cannot pass the keys between each other.
+//! when that is let go of: so many of them in a turn, the others in the next ones. In its place a client keeps its claims to all
+//! that has barred it before, so that transactions which come later cannot pass the keys between each other. Those who wait for
+//! elements of a key may be barred by several things, the key and where each of them moves what it takes: they have a place at
+//! each, before all transactions, and claim nothing else in it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use basalt_storage::keyspace::WatchedKey;
@@ -42,6 +44,9 @@ pub(super) struct ParkedAt {
 impl Holding {
     /// Parks somebody at `want`. What it has claimed in its place, it goes on to claim.
     fn park(&mut self, who: Who, turn: Turn, want: Want) {
+        if let Who::Waiters(key) = &who {
+            self.waiters.entry(key.clone()).or_default().insert(want.clone(), turn.place);
+        }
         let before = self.looked_at.take_if(|(place, _)| *place == turn.place);
         let mut claimed = before.map_or_else(Vec::new, |(_, claimed)| claimed);
         claimed.retain(|before| *before != want);
@@ -49,9 +54,6 @@ impl Holding {
         let bytes = size_of::<ParkedAt>() + claimed.iter().map(Want::bytes).sum::<usize>();
         self.waiting.bytes += bytes;
         self.table.park(&claimed, turn.place);
-        if let Who::Waiters(key) = &who {
-            self.waiters.insert(key.clone(), turn.place);
-        }
         let parked = ParkedAt { who, claimed, since: turn.since, away: turn.away, bytes };
         let before = self.parked.insert(turn.place, parked);
         assert!(before.is_none(), "a place is one's own");
@@ -62,10 +64,21 @@ impl Holding {
         let parked = self.parked.remove(&place)?;
         self.waiting.bytes -= parked.bytes;
         self.table.unpark(&parked.claimed, place, &mut self.ready);
-        if let Who::Waiters(key) = &parked.who {
-            self.waiters.remove(key);
+        if let Who::Waiters(key) = &parked.who
+            && let Some(places) = self.waiters.get_mut(key)
+        {
+            places.retain(|_, of| *of != place);
+            if places.is_empty() {
+                self.waiters.remove(key);
+            }
         }
         Some(parked)
+    }
+
+    /// Takes those out who have waited for elements of this key: nobody does any more.
+    pub(in crate::shard) fn forget_waiters(&mut self, key: &WatchedKey) {
+        let places: Vec<u64> = self.waiters.get(key).into_iter().flat_map(HashMap::values).copied().collect();
+        places.into_iter().for_each(|place| drop(self.unpark(place)));
     }
 
     /// The thing that bars a request, if it is barred.
@@ -186,8 +199,7 @@ impl Shard {
             return false;
         }
         let Some(place) = self.holding.table.next_parked() else { return false };
-        let ParkedAt { who, claimed, since, away, .. } =
-            self.holding.unpark(place).expect("whoever has a place is parked");
+        let ParkedAt { who, claimed, .. } = self.holding.unpark(place).expect("whoever has a place is parked");
         self.holding.looked_at = Some((place, claimed));
         match who {
             Who::Client(client) => {
@@ -197,25 +209,21 @@ impl Shard {
             }
             Who::Waiters(key) => {
                 self.holding.looks_in_turn += 1;
-                self.holding.waiters_turn = Some((key.clone(), Turn { place, since, away }));
                 self.serve_held(key, now_ms, host);
-                self.holding.waiters_turn = None;
             }
         }
         self.holding.looked_at = None;
         true
     }
 
-    /// Gives those who wait for elements of a key a place among those who wait for what keeps them from it; if they have just
-    /// been looked at, the one that they had.
+    /// Gives those who wait for elements of a key a place among those who wait for what keeps some of them from it, unless they
+    /// have one there.
     pub(in crate::shard) fn park_waiters(&mut self, key: &WatchedKey, want: Want) {
-        if self.holding.waiters.contains_key(key) {
+        if self.holding.waiters.get(key).is_some_and(|places| places.contains_key(&want)) {
             return;
         }
         let away = self.batches.presence.away();
-        let before = self.holding.waiters_turn.take_if(|(of, _)| of == key);
-        let new_turn = || Turn { place: self.holding.new_place_of_waiters(), since: Instant::now(), away };
-        let turn = before.map_or_else(new_turn, |(_, turn)| turn);
+        let turn = Turn { place: self.holding.new_place_of_waiters(), since: Instant::now(), away };
         self.holding.park(Who::Waiters(key.clone()), turn, want);
     }
 

@@ -25,7 +25,7 @@ fn name(db: u8, key: &[u8]) -> Name {
 }
 
 /// The thing at which a client waits.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Thing {
     Key(Name),
     /// A key, whichever it is, that whoever holds all of them holds.
@@ -34,7 +34,7 @@ enum Thing {
 }
 
 /// The thing that keeps a client from going on, and the way in which it wants that.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::shard) struct Want {
     thing: Thing,
     is_exclusive: bool,

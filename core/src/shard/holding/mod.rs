@@ -22,7 +22,7 @@ use basalt_storage::Store;
 use basalt_storage::keyspace::WatchedKey;
 use basalt_storage::keyspace::prepared::{self, TransactionId};
 
-use super::cold::{Turn, Waiting};
+use super::cold::Waiting;
 use super::{Shard, ShardHost};
 use crate::commands::table::{self, STEP_COMMIT, STEP_EXEC, STEP_PREPARE};
 use crate::commands::{Args, Command};
@@ -93,12 +93,10 @@ pub(super) struct Holding {
     ready: BTreeSet<u64>,
     /// Clients that wait for keys, by their places, which are others than those of transactions.
     parked: BTreeMap<u64, ParkedAt>,
-    /// The places of those who wait for elements of a key.
-    waiters: HashMap<WatchedKey, u64>,
+    /// The places of those who wait for elements of a key, by the things that keep some of them from it.
+    waiters: HashMap<WatchedKey, HashMap<Want, u64>>,
     /// The place of who is being looked at again, and what it had claimed in it.
     looked_at: Option<(u64, Vec<Want>)>,
-    /// The turn of those who wait for elements, while they are looked at again.
-    waiters_turn: Option<(WatchedKey, Turn)>,
     /// Requests that were looked at again in this turn of the core.
     looks_in_turn: usize,
     last_place: u64,
@@ -204,6 +202,10 @@ impl Holding {
         if let Some(held) = self.held.get_mut(&transaction).filter(|held| !held.is_stuck) {
             held.is_stuck = true;
             self.table.set_stuck(&held.keys, true);
+            // Those who wait for elements keep nobody from it any more, in whatever way he wants it.
+            let mut freed = held.keys.clone();
+            freed.keys.iter_mut().for_each(|key| key.is_exclusive = true);
+            self.table.add_behind(&freed, 0, &mut self.ready);
         }
     }
 

@@ -238,21 +238,27 @@ fn a_script_waits_until_nobody_holds_a_key_of_its_shard() {
     });
 }
 
+/// Leaves a part of a transaction, and tries in vain to settle it until nobody knows when that will be.
+pub(super) fn cannot_be_settled(shard: &mut Shard, transaction: u128, host: &mut Host) {
+    shard.order(coordinator(0, 0), SpanningOrder::Leave(transaction, Left::Part(ShardId(3))), host);
+    for _ in 0..limits::SETTLED_IN_VAIN {
+        assert_eq!(shard.next_left().map(|(next, _)| next), Some(transaction));
+        shard.leave_for_later(transaction);
+    }
+    shard.tick(Instant::now(), 1, Some(Duration::from_secs(60)), host);
+}
+
 #[test]
 fn what_a_transaction_holds_that_cannot_be_settled_is_refused_at_once() {
     with_shard(log_options(), |mut shard| async move {
         let mut host = Host::default();
         shard.order(coordinator(0, 0), hold(1, &[("stuck", true)], None), &mut host);
-        shard.order(coordinator(0, 0), SpanningOrder::Leave(1, Left::Part(ShardId(3))), &mut host);
         shard.submit(of(1, 1), Mode::Write, &command(&["SET", "stuck", "1"]), 1, &mut host);
         shard.order(coordinator(1, 2), hold(2, &[("stuck", true), ("x", true)], None), &mut host);
         shard.submit(of(2, 3), Mode::Read, &command(&["GET", "x"]), 1, &mut host);
-        for _ in 0..limits::SETTLED_IN_VAIN {
-            assert_eq!(reply(&host, 1), None, "it may be settled yet");
-            assert!(shard.next_left().is_some());
-            shard.leave_for_later(1);
-        }
         shard.tick(Instant::now(), 1, Some(Duration::from_secs(60)), &mut host);
+        assert_eq!(reply(&host, 1), None, "it may be settled yet");
+        cannot_be_settled(&mut shard, 1, &mut host);
         shard.submit(of(3, 4), Mode::Read, &command(&["GET", "stuck"]), 1, &mut host);
         shard.order(coordinator(2, 5), hold(3, &[("stuck", false), ("y", true)], None), &mut host);
         shard.submit(of(4, 6), Mode::Write, &command(&["SET", "y", "1"]), 1, &mut host);

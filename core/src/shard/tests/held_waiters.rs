@@ -1,5 +1,6 @@
 //! Clients that wait for elements of keys that transactions over several shards hold.
 
+use super::held_queue::cannot_be_settled;
 use super::holding::{OK, apply_all, coordinator, hold, part, reply};
 use super::waiting::{popped, wait, wait_to_move};
 use super::*;
@@ -65,13 +66,102 @@ fn what_is_to_be_moved_waits_for_who_holds_the_key_that_it_goes_to() {
         apply_all(&mut shard, &mut host).await;
         shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
         apply_all(&mut shard, &mut host).await;
-        assert_eq!((reply(&host, 1), reply(&host, 4)), (None, None), "it keeps what it has met");
+        assert_eq!((reply(&host, 1), reply(&host, 4)), (None, Some(OK)), "it keeps nobody from where it is not");
         shard.order(coordinator(0, 0), SpanningOrder::Release(2), &mut host);
         apply_all(&mut shard, &mut host).await;
-        assert_eq!((reply(&host, 1), reply(&host, 4), reply(&host, 5)), (Some("$1\r\nx\r\n"), Some(OK), Some(OK)));
+        assert_eq!((reply(&host, 1), reply(&host, 5)), (None, Some(OK)), "the key itself is held by now");
         for transaction in [3, 4] {
+            assert_eq!(reply(&host, 1), None);
             shard.order(coordinator(0, 0), SpanningOrder::Release(transaction), &mut host);
+            apply_all(&mut shard, &mut host).await;
         }
+        assert_eq!(reply(&host, 1), Some("$1\r\nx\r\n"));
         assert!(!shard.holds_keys() && shard.waiting.is_empty() && shard.holding.waiting == Waiting::default());
+    });
+}
+
+#[test]
+fn one_that_cannot_move_what_it_takes_keeps_nobody_else_from_it() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        shard.order(coordinator(0, 3), hold(2, &[("to", true)], None), &mut host);
+        wait_to_move(&mut shard, &mut host, 1, "q", "to");
+        wait(&mut shard, &mut host, 2, &["q"]);
+        shard.order(coordinator(0, 4), hold(1, &[("q", true)], None), &mut host);
+        shard.order(coordinator(0, 5), SpanningOrder::Write(Some(1), push("q")), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 2)), (None, None));
+        shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 2)), (None, Some(&*popped("q", "x"))));
+        shard.order(coordinator(0, 0), SpanningOrder::Release(2), &mut host);
+        shard.submit(origin(6), Mode::Write, &command(&["RPUSH", "q", "y"]), 1, &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!(reply(&host, 1), Some("$1\r\ny\r\n"));
+        assert!(!shard.holds_keys() && shard.waiting.is_empty() && shard.holding.waiting == Waiting::default());
+    });
+}
+
+#[test]
+fn who_moves_elsewhere_is_served_when_that_key_is_let_go_of() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        wait_to_move(&mut shard, &mut host, 1, "q", "first");
+        wait_to_move(&mut shard, &mut host, 2, "q", "second");
+        for (transaction, key) in [(1, "first"), (2, "second")] {
+            shard.order(coordinator(0, 3), hold(transaction, &[(key, true)], None), &mut host);
+        }
+        shard.submit(origin(4), Mode::Write, &command(&["RPUSH", "q", "x", "y"]), 1, &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 2)), (None, None));
+        shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 2)), (Some("$1\r\nx\r\n"), None));
+        shard.order(coordinator(0, 0), SpanningOrder::Release(2), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!(reply(&host, 2), Some("$1\r\ny\r\n"));
+        assert!(!shard.holds_keys() && shard.waiting.is_empty() && shard.holding.waiting == Waiting::default());
+    });
+}
+
+#[test]
+fn who_waits_for_what_cannot_be_settled_keeps_no_transaction_from_anything() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        shard.order(coordinator(0, 0), hold(1, &[("q", true)], None), &mut host);
+        shard.order(coordinator(0, 0), hold(2, &[("to", false)], None), &mut host);
+        wait_to_move(&mut shard, &mut host, 1, "q", "to");
+        shard.order(coordinator(0, 0), SpanningOrder::Write(Some(1), push("q")), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
+        shard.order(coordinator(0, 3), hold(3, &[("q", true)], None), &mut host);
+        shard.order(coordinator(0, 4), hold(4, &[("to", false)], None), &mut host);
+        assert_eq!((reply(&host, 3), reply(&host, 4)), (Some(OK), None), "it has its turn before this one");
+        cannot_be_settled(&mut shard, 2, &mut host);
+        assert_eq!(reply(&host, 4), Some(OK), "nobody knows when that is");
+        for transaction in 2..=4 {
+            assert_eq!(reply(&host, 1), None);
+            shard.order(coordinator(0, 0), SpanningOrder::Release(transaction), &mut host);
+            apply_all(&mut shard, &mut host).await;
+        }
+        assert_eq!(reply(&host, 1), Some("$1\r\nx\r\n"));
+        assert!(!shard.holds_keys() && shard.waiting.is_empty() && shard.holding.waiting == Waiting::default());
+    });
+}
+
+#[test]
+fn who_waits_no_more_has_no_place_behind_a_holder() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        shard.order(coordinator(0, 0), hold(1, &[("q", true)], None), &mut host);
+        let claims = [1, 2].map(|ticket| wait(&mut shard, &mut host, ticket, &["q"]));
+        for (ticket, claim) in [1, 2].into_iter().zip(claims) {
+            assert!(shard.holding.has_waiting());
+            claim.end();
+            shard.end_wait(origin(ticket), &mut host);
+        }
+        assert!(!shard.holding.has_waiting() && shard.holding.waiting == Waiting::default());
+        shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
+        assert!(!shard.holds_keys());
     });
 }

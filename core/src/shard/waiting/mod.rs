@@ -182,33 +182,29 @@ impl Shard {
         let written = self.machine.borrow_mut().scratch.take_written();
         let (mut bytes, mut operations) = (Vec::new(), Vec::new());
         for key in written {
-            if self.batches.open.operations.len() + operations.len() >= limits::BATCH_OPERATIONS_MAX {
-                self.waiting.later.push(key);
-                continue;
-            }
             if let Some(want) = self.holding.why_writes_barred(key.0, &key.1) {
                 self.park_waiters(&key, want);
+                continue;
+            }
+            if self.batches.open.operations.len() + operations.len() >= limits::BATCH_OPERATIONS_MAX {
+                self.waiting.later.push(key);
                 continue;
             }
             let called = self.serve_entries(&key, now_ms, host);
             let elements = self.elements(&key, now_ms);
             let (holding, waiters) = (&self.holding, &mut self.waiting.waiters);
-            let held = RefCell::new(None);
-            let may = |pop: &Pop| match why_not_moved(holding, pop) {
-                None => true,
-                want => {
-                    held.replace(want);
-                    false
-                }
+            let held = RefCell::new(Vec::new());
+            let may = |pop: &Pop| {
+                let want = why_not_moved(holding, pop);
+                held.borrow_mut().extend(want.iter().cloned());
+                want.is_none()
             };
             let chosen = match elements {
                 Elements::None => Vec::new(),
                 Elements::Some(kind, count) => vec![waiters.choose(&key, kind, count, may)],
                 Elements::Unknown => KINDS.map(|kind| waiters.choose(&key, kind, 1, may)).into(),
             };
-            if let Some(want) = held.into_inner() {
-                self.park_waiters(&key, want);
-            }
+            held.into_inner().into_iter().for_each(|want| self.park_waiters(&key, want));
             if chosen.iter().any(|chosen| chosen.is_for_later) {
                 self.waiting.later.push(key.clone());
             }
@@ -342,8 +338,9 @@ impl Shard {
             return;
         }
         let Some(Left { unwatched, missed }) = self.waiting.waiters.remove(origin) else { return };
-        for (db, key) in &unwatched {
-            self.machine.borrow_mut().scratch.unwatch(*db, key);
+        for key in &unwatched {
+            self.machine.borrow_mut().scratch.unwatch(key.0, &key.1);
+            self.holding.forget_waiters(key);
         }
         self.note_written(&missed);
     }
