@@ -13,7 +13,6 @@ use super::overdue::Presence;
 use super::own_entries::OwnEntries;
 use super::pace::{GroupCommit, Pressure};
 use super::replies::BatchReplies;
-use crate::entry::batch;
 
 /// Outcomes of batches, as the group gave them, until the core takes them.
 pub(super) type Outcomes = Rc<RefCell<VecDeque<(u64, Result<Replies, ProposeError>)>>>;
@@ -21,10 +20,10 @@ pub(super) type Outcomes = Rc<RefCell<VecDeque<(u64, Result<Replies, ProposeErro
 /// Batches from the first write to the last reply.
 pub(super) struct Batches {
     pub(super) open: OpenBatch,
-    /// Steps that wait for an entry in which they stand alone.
+    /// Steps that wait for an entry beside it.
     pub(super) own_entries: OwnEntries,
     pub(super) in_flight: InFlight,
-    /// The number of the batch being collected.
+    /// The number of the batch being collected: every other one, since a batch may yet go in front of it.
     pub(super) next_number: u64,
     /// Reads that joined the newest batch in flight after it was proposed.
     pub(super) reads_behind: Waiting,
@@ -48,11 +47,10 @@ impl Batches {
         memtable_bytes: usize,
         reply_bytes_max: usize,
     ) -> Batches {
-        let (mut open, now) = (OpenBatch::default(), Instant::now());
-        batch::begin(&mut open.bytes);
+        let now = Instant::now();
         Batches {
-            open,
-            own_entries: OwnEntries::new(),
+            open: OpenBatch::begun(),
+            own_entries: OwnEntries::default(),
             in_flight,
             next_number: 0,
             reads_behind: Waiting::default(),

@@ -275,6 +275,7 @@ impl Shard {
     /// keys through the log, publishes figures.
     pub fn tick(&mut self, now: Instant, now_ms: u64, write_timeout: Option<Duration>, host: &mut impl ShardHost) {
         self.abandon_overdue(now, write_timeout, host);
+        self.refuse_overdue_steps(now, write_timeout, host);
         if !self.guarded.is_empty() {
             self.take_guarded(now_ms, host);
         }
@@ -441,7 +442,7 @@ impl Shard {
     /// soon.
     pub fn is_held(&self) -> bool {
         (self.batches.hold.is_some() || self.batches.pressure.slow_down().is_waiting())
-            && self.batches.open.write_count > 0
+            && (self.batches.open.write_count > 0 || !self.batches.own_entries.is_empty())
     }
 
     /// Returns whether a batch has been on its way for so short a time at `now` that it is likely to be over in a moment.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::entry::batch;
 use crate::ids::Origin;
 use crate::limits;
 
@@ -79,6 +80,15 @@ pub(super) struct OpenBatch {
     pub(super) member_count: usize,
     /// Work that its scripts may do.
     pub(super) script_work: u64,
+}
+
+impl OpenBatch {
+    /// One that has nothing yet.
+    pub(super) fn begun() -> OpenBatch {
+        let mut open = OpenBatch::default();
+        batch::begin(&mut open.bytes);
+        open
+    }
 }
 
 /// Batches that are proposed and not answered, oldest first. The machine looks at one while it applies its entry.

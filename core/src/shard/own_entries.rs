@@ -1,16 +1,23 @@
 //! Steps of transactions over several shards that stand in no entry beside others: the commit of a part whose entry was skipped
 //! once, and those for which the batch being collected has not enough versions left.
 //!
-//! They wait beside the open batch and are proposed behind it, at a turn's end. What cannot be proposed then waits on.
+//! They wait beside the open batch and are proposed behind it, at a turn's end. What cannot be proposed then takes turns with open
+//! batches from then on, in front of the next one: where there is room for one batch at a time, there is always a next one. What
+//! has waited for too long is refused: it is in no log.
 //!
 //! What a newcomer would get wrong: nothing depends on their place among other writes. All that they concern is held until they are
-//! answered.
+//! answered. But who waits for the open batch knows it by its number. So batches being collected have every other number, and one
+//! number in front of each is kept for such steps.
 
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use basalt_raft::ProposeError;
+
+use super::open_batch::OpenBatch;
 use super::parts::part_of;
+use super::proposing::refusal;
 use super::{Shard, ShardHost};
 use crate::commands::table::{STEP_COMMIT, STEP_DECIDE, STEP_EXEC, STEP_PREPARE};
 use crate::entry::batch;
@@ -27,10 +34,40 @@ pub(super) struct Step {
     command_count: usize,
     /// True if nothing else may stand in its entry.
     is_alone: bool,
+    since: Instant,
+    away: Duration,
 }
 
-/// Steps that wait for an entry, in the order in which they came.
-pub(super) type OwnEntries = VecDeque<Step>;
+/// Steps that wait for an entry.
+#[derive(Default)]
+pub(super) struct OwnEntries {
+    /// In the order in which they came.
+    steps: VecDeque<Step>,
+    /// True if some have waited for a turn already: they go in front of the open batch.
+    are_next: bool,
+    /// The number of the last batch of them that went in front of the open one.
+    last_number: Option<u64>,
+}
+
+impl OwnEntries {
+    pub(super) fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.steps.len()
+    }
+}
+
+/// The place of a batch among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// It is the one being collected.
+    Open,
+    /// In front of that.
+    Ahead,
+}
 
 impl Shard {
     /// Commands of transactions that a write executes whose bytes lie in the open batch. Of one that brings a part to be prepared,
@@ -57,7 +94,8 @@ impl Shard {
             return false;
         }
         let bytes = batch::pop(&mut self.batches.open.bytes, at);
-        self.batches.own_entries.push_back(Step { origin, bytes, command_count, is_alone });
+        let (since, away) = (Instant::now(), self.batches.presence.away());
+        self.batches.own_entries.steps.push_back(Step { origin, bytes, command_count, is_alone, since, away });
         true
     }
 
@@ -65,6 +103,29 @@ impl Shard {
     fn has_versions_for(&self, command_count: usize) -> bool {
         let before = self.batches.open.member_count;
         before == 0 || before + command_count <= limits::TRANSACTION_COMMANDS_MAX
+    }
+
+    /// Proposes steps that have waited for a turn in front of the open batch, if that has something, and none were before the same
+    /// one; returns the bytes that were proposed.
+    pub(super) fn propose_ahead(
+        &mut self,
+        now: Instant,
+        now_ms: u64,
+        string_bytes_max: usize,
+        host: &mut impl ShardHost,
+    ) -> usize {
+        let own = &self.batches.own_entries;
+        let number = self.batches.next_number.checked_sub(1);
+        if !own.are_next || own.is_empty() || self.batches.open.write_count == 0 || number <= own.last_number {
+            return 0;
+        }
+        let open = std::mem::replace(&mut self.batches.open, OpenBatch::begun());
+        let (proposed, is_gone) = self.propose_steps(now, now_ms, string_bytes_max, Place::Ahead, host);
+        if is_gone {
+            self.batches.own_entries.last_number = number;
+        }
+        self.batches.open = open;
+        proposed
     }
 
     /// Proposes steps that wait for an entry, if nothing else was left for one; returns the bytes that were proposed.
@@ -77,22 +138,53 @@ impl Shard {
     ) -> usize {
         let mut proposed = 0;
         while self.batches.open.write_count == 0 && !self.batches.own_entries.is_empty() {
-            let joined = self.join_own_entries(now_ms);
-            proposed += self.propose_open(now, now_ms, string_bytes_max, true, host);
-            if self.batches.open.write_count > 0 {
-                self.take_back(joined);
+            let (bytes, is_gone) = self.propose_steps(now, now_ms, string_bytes_max, Place::Open, host);
+            proposed += bytes;
+            if !is_gone {
                 break;
             }
         }
+        self.batches.own_entries.are_next = !self.batches.own_entries.is_empty();
         proposed
+    }
+
+    /// Proposes as many steps as may stand in one entry, as the open batch, which is empty. Returns the bytes that were proposed,
+    /// and false if they wait on.
+    fn propose_steps(
+        &mut self,
+        now: Instant,
+        now_ms: u64,
+        string_bytes_max: usize,
+        place: Place,
+        host: &mut impl ShardHost,
+    ) -> (usize, bool) {
+        let joined = self.join_own_entries(now_ms);
+        let proposed = self.propose_collected(now, now_ms, string_bytes_max, (place, true), host);
+        let is_gone = self.batches.open.write_count == 0;
+        if !is_gone {
+            self.take_back(joined);
+        }
+        (proposed, is_gone)
+    }
+
+    /// Refuses steps that have waited for an entry for `timeout`. To be called now and then.
+    pub(super) fn refuse_overdue_steps(&mut self, now: Instant, timeout: Option<Duration>, host: &mut impl ShardHost) {
+        let (presence, Some(timeout)) = (self.batches.presence, timeout) else { return };
+        let is_overdue = |step: &mut Step| presence.age(step.since, step.away, now) >= timeout;
+        while let Some(step) = self.batches.own_entries.steps.pop_front_if(is_overdue) {
+            host.reply(step.origin, format!("-{}\r\n", refusal(&ProposeError::Backlog)).as_bytes());
+            if self.batches.open.write_count == 0 {
+                self.batches.pressure.cancel();
+            }
+        }
     }
 
     /// Has as many steps join the empty open batch as may stand in one entry.
     fn join_own_entries(&mut self, now_ms: u64) -> Vec<(Step, Range<usize>)> {
         let mut joined = Vec::new();
-        while let Some(next) = self.batches.own_entries.front() {
+        while let Some(next) = self.batches.own_entries.steps.front() {
             let may_join = joined.is_empty() || (!next.is_alone && self.has_versions_for(next.command_count));
-            let Some(mut step) = self.batches.own_entries.pop_front_if(|_| may_join) else { break };
+            let Some(mut step) = self.batches.own_entries.steps.pop_front_if(|_| may_join) else { break };
             let at = batch::push(&mut self.batches.open.bytes, |out| out.append(&mut step.bytes));
             self.count_in(step.origin, at.clone(), step.command_count, now_ms);
             let is_alone = step.is_alone;
@@ -110,7 +202,7 @@ impl Shard {
         assert_eq!(open.operations.len(), joined.len(), "nothing has joined them");
         for (mut step, at) in joined.into_iter().rev() {
             step.bytes = batch::pop(&mut open.bytes, at);
-            self.batches.own_entries.push_front(step);
+            self.batches.own_entries.steps.push_front(step);
         }
         open.operations.clear();
         (open.write_count, open.member_count, open.has_guarded) = (0, 0, false);

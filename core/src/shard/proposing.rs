@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::cold::Waiting;
 use super::open_batch::{Hold, OpenBatch, PendingBatch};
+use super::own_entries::Place;
 use super::replies::Answering;
 use super::{Shard, ShardHost};
 use crate::commands::CommandError;
@@ -28,17 +29,18 @@ impl Shard {
         if !self.reading.is_empty() {
             self.begin_barrier(now);
         }
-        let proposed = self.propose_open(now, now_ms, string_bytes_max, false, host);
+        let mut proposed = self.propose_ahead(now, now_ms, string_bytes_max, host);
+        proposed += self.propose_collected(now, now_ms, string_bytes_max, (Place::Open, false), host);
         proposed + self.propose_own_entries(now, now_ms, string_bytes_max, host)
     }
 
-    /// Proposes the batch that was collected, if it may be; what `is_full` waits for no more writes. Returns its bytes if it was.
-    pub(super) fn propose_open(
+    /// Proposes the batch that was collected, if it may be; one that is full waits for no more writes. Returns its bytes if it was.
+    pub(super) fn propose_collected(
         &mut self,
         now: Instant,
         now_ms: u64,
         string_bytes_max: usize,
-        is_full: bool,
+        (place, is_full): (Place, bool),
         host: &mut impl ShardHost,
     ) -> usize {
         if self.batches.open.write_count == 0 {
@@ -48,7 +50,7 @@ impl Shard {
         if self.batches.pressure.in_flight_is_full(&memory, &self.batches.in_flight) {
             // Outcomes make room, if they come.
             if let Some(error) = self.why_not_wait() {
-                let (batch, bytes) = self.take_open_batch(now, now_ms, string_bytes_max);
+                let (batch, bytes) = self.take_open_batch(now, now_ms, string_bytes_max, place);
                 self.refuse(&batch, &bytes, &error, host);
             }
             return 0;
@@ -59,7 +61,7 @@ impl Shard {
         let memtable_is_full = memory.active_bytes >= limits::MEMTABLE_OVERFLOW * memory.memtable_bytes;
         if memtable_is_full || self.log_is_full() {
             if !self.try_hold(now) {
-                let (batch, bytes) = self.take_open_batch(now, now_ms, string_bytes_max);
+                let (batch, bytes) = self.take_open_batch(now, now_ms, string_bytes_max, place);
                 self.refuse(&batch, &bytes, &ProposeError::WriteStall, host);
             }
             return 0;
@@ -68,7 +70,7 @@ impl Shard {
             return 0;
         }
         let write_count = self.batches.open.write_count;
-        let (batch, bytes) = self.take_open_batch(now, now_ms, string_bytes_max);
+        let (batch, bytes) = self.take_open_batch(now, now_ms, string_bytes_max, place);
         let (number, batch_bytes, copied_bytes) = (batch.number, batch.bytes, batch.copied_bytes);
         self.batches.in_flight.borrow_mut().push_back(batch);
         match self.group.propose(bytes, number) {
@@ -88,7 +90,7 @@ impl Shard {
                 let batch = self.batches.in_flight.borrow_mut().pop_back().expect("the batch was pushed above");
                 let passes = matches!(reason, ProposeError::WriteStall | ProposeError::Unconfirmed);
                 if passes && self.try_hold(now) {
-                    self.reopen(batch, bytes);
+                    self.reopen(batch, bytes, place);
                 } else {
                     self.refuse(&batch, &bytes, &reason, host);
                 }
@@ -123,12 +125,14 @@ impl Shard {
     }
 
     /// Makes a batch that was closed a moment ago the open one again.
-    fn reopen(&mut self, batch: PendingBatch, bytes: Bytes) {
+    fn reopen(&mut self, batch: PendingBatch, bytes: Bytes, place: Place) {
         assert!(self.batches.open.operations.is_empty(), "nothing joins the next batch before this one is proposed");
-        self.batches.next_number = batch.number;
+        if place == Place::Open {
+            self.batches.next_number = batch.number;
+            self.machine.borrow_mut().store.watched_mut().open_batch(batch.number, true);
+        }
         // The group has let go of the bytes, so they are not copied.
         let write_count = batch.write_count;
-        self.machine.borrow_mut().store.watched_mut().open_batch(batch.number, true);
         let PendingBatch { operations, reads, expected_bytes, copied_bytes, member_count, script_work, .. } = batch;
         self.batches.replies.expected_bytes -= expected_bytes;
         self.batches.open = OpenBatch {
@@ -151,6 +155,7 @@ impl Shard {
         now: Instant,
         now_ms: u64,
         string_bytes_max: usize,
+        place: Place,
     ) -> (PendingBatch, Bytes) {
         let (time_ms, seed) = {
             let mut machine = self.machine.borrow_mut();
@@ -161,9 +166,15 @@ impl Shard {
         std::mem::swap(&mut bytes, &mut self.batches.open.bytes);
         self.batches.open.has_guarded = false;
         batch::seal(&mut bytes, time_ms, seed, string_bytes_max);
-        let number = self.batches.next_number;
-        self.batches.next_number += 1;
-        self.machine.borrow_mut().store.watched_mut().open_batch(self.batches.next_number, false);
+        let number = match place {
+            Place::Ahead => self.batches.next_number - 1,
+            Place::Open => {
+                let number = self.batches.next_number;
+                self.batches.next_number += 2;
+                self.machine.borrow_mut().store.watched_mut().open_batch(self.batches.next_number, false);
+                number
+            }
+        };
         let batch = PendingBatch {
             number,
             // The turn's time, as that of the last look is: a pause in between is none of the log's.

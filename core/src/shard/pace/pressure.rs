@@ -1,5 +1,7 @@
 //! The fill of what a shard's writers write to: the memtable, and the segments of the log. See [`super::slow_down`].
 
+#[cfg(test)]
+use std::time::Duration;
 use std::time::Instant;
 
 use basalt_raft::Group;
@@ -48,6 +50,15 @@ impl Pressure {
         let of_memory = self.memory_level(memory, in_flight, group);
         self.slow_down.look(now, of_memory.into_iter().chain(self.log.level.map(|level| (level, 1.0))));
         self.slow_down.hold_back(now)
+    }
+
+    /// Slows writers down from `now` on, whatever the log says: each byte of a batch waits for so long.
+    #[cfg(test)]
+    pub(in crate::shard) fn slow_down_by(&mut self, wait_per_byte: Duration, now: Instant) {
+        let bytes_per_s = (limits::SLOW_DOWN_GAIN / wait_per_byte.as_secs_f64()) as u64;
+        let drain = Drain { bytes: 1 << 60, since: now, bytes_per_s };
+        self.log.level = Some(Level { bytes: 3, soft_bytes: 2, hard_bytes: 4, drain });
+        (self.log.segment_bytes, self.log.seen) = (usize::MAX, now + Duration::from_secs(3600));
     }
 
     /// Returns whether enough batches are on their way. Not only by their number: what is not applied yet will be in a memtable,

@@ -185,7 +185,7 @@ fn reads_of_a_refused_batch_see_no_later_write_of_their_connection() {
         shard.parking.parked.insert(client, Parked::default());
         shard.submit(origin(3), Mode::Write, &command(&["SET", "key", "2"]), 1, &mut host);
 
-        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX).0;
+        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX, Place::Open).0;
         shard.refuse(&batch, &[], &ProposeError::WriteStall, &mut host);
 
         assert!(host.replies.first().is_some_and(|(ticket, reply)| *ticket == 1 && reply.starts_with("-BUSY")));

@@ -266,7 +266,7 @@ fn cold_reads_of_a_refused_batch_go_before_what_their_connection_has_parked_and_
         shard.parking.parked.insert(client, Parked::default());
         shard.submit(origin(5), Mode::Write, &command(&["DEL", "a", "b"]), 1, &mut host);
 
-        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX).0;
+        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX, Place::Open).0;
         shard.refuse(&batch, &[], &ProposeError::WriteStall, &mut host);
         assert_eq!((host.replies.len(), shard.parking.waiting.count), (1, 4));
         let deadline = Instant::now() + Duration::from_secs(PATIENCE_S);

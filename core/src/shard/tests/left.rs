@@ -174,6 +174,77 @@ fn a_commit_that_would_find_too_few_versions_stands_in_the_next_entry() {
     });
 }
 
+/// Writers are slowed down, and the commit of a part waits beside the batch that some of them have written.
+async fn commit_beside_slow_writers(shard: &mut Shard, host: &mut Host) {
+    shard.order(coordinator(0, 1), hold(5, &[("a", true)], None), host);
+    shard.order(coordinator(0, 2), prepare(5, &[&["SET", "a", "1"], &["INCR", "a"]]), host);
+    apply_all(shard, host).await;
+    shard.submit(of(1, 3), Mode::Write, &command(&["SET", "other", "1"]), 1, host);
+    // As if there were so many in it by now.
+    shard.batches.open.member_count = limits::TRANSACTION_COMMANDS_MAX - 1;
+    shard.order(coordinator(0, 4), step(STEP_COMMIT, 5), host);
+    assert_eq!((shard.batches.open.write_count, shard.batches.own_entries.len()), (1, 1));
+    shard.batches.pressure.slow_down_by(Duration::from_millis(1), Instant::now());
+}
+
+#[test]
+fn a_step_that_waits_beside_the_batch_has_its_turn_while_writers_are_slowed_down() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        commit_beside_slow_writers(&mut shard, &mut host).await;
+        let (mut now, mut left) = (Instant::now(), Vec::new());
+        for turn in 0..1000 {
+            let before = (shard.batches.in_flight.borrow().len(), shard.batches.own_entries.len());
+            shard.propose(now, 1, STRING_BYTES_MAX, &mut host);
+            if shard.batches.in_flight.borrow().len() > before.0 {
+                left.push(shard.batches.own_entries.len() < before.1);
+            }
+            if left.len() == 3 {
+                break;
+            }
+            assert!(turn > 0 || shard.is_held(), "the core looks again soon");
+            // Whenever a batch may leave, there is one.
+            shard.submit(of(1, 10 + turn), Mode::Write, &command(&["SET", "other", "2"]), 1, &mut host);
+            now += limits::HELD_RETRY;
+        }
+        assert_eq!(left, [false, true, false], "in turns with what writers have collected");
+        let numbers: Vec<u64> = shard.batches.in_flight.borrow().iter().map(|batch| batch.number).collect();
+        assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+        now += limits::SLOW_DOWN_MAX;
+        shard.propose(now, 1, STRING_BYTES_MAX, &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!(
+            (reply(&host, 3), reply(&host, 4), reply(&host, 10)),
+            (Some(OK), Some("*2\r\n+OK\r\n:2\r\n"), Some(OK))
+        );
+        assert_eq!(shard.batches.replies.expected_bytes, 0);
+    });
+}
+
+#[test]
+fn a_step_that_waits_beside_the_batch_for_too_long_is_in_no_log_and_hears_so() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        commit_beside_slow_writers(&mut shard, &mut host).await;
+        let start = Instant::now();
+        let tick = |shard: &mut Shard, host: &mut Host, second| {
+            shard.tick(start + Duration::from_secs(second), 1, Some(Duration::from_secs(60)), host);
+        };
+        (0..60).for_each(|second| tick(&mut shard, &mut host, second));
+        assert_eq!((reply(&host, 4), shard.batches.own_entries.len()), (None, 1));
+        tick(&mut shard, &mut host, 61);
+        assert!(reply(&host, 4).is_some_and(|reply| reply.starts_with("-BUSY ")), "{:?}", host.replies);
+        assert_eq!((shard.transaction_rows(), shard.batches.own_entries.len()), ((1, 0), 0));
+        // Whoever settles it then executes it.
+        host.replies.clear();
+        shard.propose(start + Duration::from_secs(62), 1, STRING_BYTES_MAX, &mut host);
+        shard.order(coordinator(0, 5), step(STEP_COMMIT, 5), &mut host);
+        shard.propose(start + Duration::from_secs(63), 1, STRING_BYTES_MAX, &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!(reply(&host, 5), Some("*2\r\n+OK\r\n:2\r\n"));
+    });
+}
+
 #[test]
 fn a_part_with_more_commands_than_an_entry_has_versions_for_is_not_prepared() {
     with_shard(log_options(), |mut shard| async move {

@@ -27,6 +27,7 @@ use basalt_storage::{BlockCache, ColdRead, Direction, Fetched, Store, StoreOptio
 
 use super::cold::{NamesLooked, Parked, Waiting};
 use super::open_batch::{Abandoned, Hold, PendingBatch};
+use super::own_entries::Place;
 use super::*;
 use crate::boot::{OpenFiles, StopRequest};
 use crate::cluster::Router;

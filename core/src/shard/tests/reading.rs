@@ -140,7 +140,7 @@ fn reads_that_nobody_confirms_are_refused_and_what_is_behind_them_goes_on() {
         host.replies.clear();
         shard.submit(origin(4), Mode::Write, &command(&["SET", "key", "2"]), 1, &mut host);
         shard.submit(origin(5), Mode::ReadInOrder, &command(&["GET", "key"]), 1, &mut host);
-        let batch = shard.take_open_batch(start, 1, STRING_BYTES_MAX).0;
+        let batch = shard.take_open_batch(start, 1, STRING_BYTES_MAX, Place::Open).0;
         shard.refuse(&batch, &[], &ProposeError::NotLeader { leader: None }, &mut host);
         assert!(host.replies.len() == 2 && host.replies.iter().all(|(_, reply)| reply.starts_with("-CLUSTERDOWN ")));
         shard.group.shutdown().await.unwrap();

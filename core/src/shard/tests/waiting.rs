@@ -227,7 +227,7 @@ fn a_call_that_is_in_no_log_is_made_again_and_one_whose_outcome_is_unknown_is_to
         let mut host = Host::default();
         wait(&mut shard, &mut host, 1, &["key"]);
         write(&mut shard, &mut host, 9, &["RPUSH", "key", "a"]);
-        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX).0;
+        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX, Place::Open).0;
         shard.refuse(&batch, &[], &ProposeError::DiskFull, &mut host);
         assert!(matches!(&replies(&mut host)[..], [(9, reply)] if reply.starts_with("-MISCONF ")));
         assert!(is_waited_for(&shard));
@@ -428,7 +428,7 @@ fn who_reads_waits_on_when_a_batch_is_refused_or_given_up() {
         let mut host = Host::default();
         wait_for_entries(&mut shard, &mut host, 1, "key", after(0));
         write(&mut shard, &mut host, 9, &["XADD", "key", "1-0", "f", "v"]);
-        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX).0;
+        let batch = shard.take_open_batch(Instant::now(), 1, STRING_BYTES_MAX, Place::Open).0;
         shard.refuse(&batch, &[], &ProposeError::DiskFull, &mut host);
         assert!(matches!(&replies(&mut host)[..], [(9, reply)] if reply.starts_with("-MISCONF ")));
         assert!(is_waited_for(&shard));
