@@ -31,7 +31,12 @@ pub trait Machine<S: GroupStore = Store> {
 
     /// Takes note of a batch of this shard that is never executed on this store, by order of an operator: what is executed in
     /// several steps may go on differently then. Nothing, unless a machine has such things. One that it cannot read is left alone.
-    fn skip(&mut self, _shard: u32, _batch: &[u8]) {}
+    ///
+    /// # Errors
+    /// Rows that cannot be read. It is final: the group stops.
+    fn skip(&mut self, _shard: u32, _batch: &[u8]) -> Result<(), MachineError> {
+        Ok(())
+    }
 
     /// Takes the rows that were fetched for the entry which [`Machine::apply`] stopped in. None, if they could not be read.
     fn take_fetched(&mut self, rows: Fetched);

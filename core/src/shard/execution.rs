@@ -838,8 +838,8 @@ impl Machine for ShardMachine {
         }
     }
 
-    fn skip(&mut self, shard: u32, batch: &[u8]) {
-        self.skip_commits(shard, batch);
+    fn skip(&mut self, shard: u32, batch: &[u8]) -> Result<(), MachineError> {
+        Ok(self.skip_commits(shard, batch)?)
     }
 
     fn take_fetched(&mut self, mut rows: Fetched) {

@@ -96,13 +96,16 @@ impl ShardMachine {
     /// Marks the parts whose commits stand in an entry that is skipped. Their transactions are decided, and whoever settles them
     /// commits them again, each in an entry of its own: which command has stopped the shard nobody knows. One that is marked and
     /// stands alone has done so, and is given up: it would stop the shard each time.
-    pub(super) fn skip_commits(&mut self, shard: u32, batch: &[u8]) {
-        let Ok(commands) = Batch::read(batch) else { return };
+    ///
+    /// # Errors
+    /// Those of reading a part: one that is not marked would stand beside others again.
+    pub(super) fn skip_commits(&mut self, shard: u32, batch: &[u8]) -> basalt_storage::Result<()> {
+        let Ok(commands) = Batch::read(batch) else { return Ok(()) };
         let commands: Vec<_> = commands.collect();
         for bytes in commands.iter().flatten() {
             let args = step_args(bytes).filter(|_| request::command_id(bytes) == Some(STEP_COMMIT));
             let Some(id) = args.and_then(|args| read_id(args.first()?)) else { continue };
-            let Ok(Some(kept)) = prepared::prepared(&self.store, id) else { continue };
+            let Some(kept) = prepared::prepared(&self.store, id)? else { continue };
             let (mut held, transaction) = (HeldKeys::default(), format!("{id:032x}"));
             hold_concerned(&kept.part, &mut held);
             held.settle();
@@ -128,6 +131,7 @@ impl ShardMachine {
                 prepared::mark_skipped(&mut self.store, id, &kept);
             }
         }
+        Ok(())
     }
 }
 

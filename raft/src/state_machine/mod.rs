@@ -85,7 +85,8 @@ impl<D: Disk> StateMachine<D> {
                 let (index, term) = (id.index, id.term);
                 tracing::warn!(shard = self.shard, index, term, "an entry is skipped, as it was ordered");
                 self.machine.borrow_mut().store().begin_entry();
-                self.machine.borrow_mut().skip(self.shard, batch.commands());
+                let skipped = self.machine.borrow_mut().skip(self.shard, batch.commands());
+                skipped.map_err(|error| self.fault(format!("entry {id} cannot be skipped: {error}")))?;
                 (Replies::default(), batch.commands().len(), None)
             }
             EntryPayload::Normal(batch) => {
