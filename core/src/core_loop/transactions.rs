@@ -188,7 +188,7 @@ impl Core {
         if transaction.publishes && !self.may_publish() {
             return Some(Started::WaitsForFanout);
         }
-        match self.plan(session) {
+        match self.plan(session, transaction) {
             Ok(Some(Way::Several)) if !connection.is_caught_up() => Some(Started::WaitsForReplies),
             Ok(Some(Way::Several)) => {
                 let shard = if self.some_shard_is_full() { self.shard_without_room_of(transaction) } else { None };
@@ -204,8 +204,7 @@ impl Core {
     }
 
     /// Finds the way of a connection's transaction; none if it has no business with a shard.
-    fn plan(&self, session: &Session) -> Result<Option<Way>, CommandError> {
-        let transaction = session.transaction.as_ref().expect("MULTI was sent");
+    fn plan(&self, session: &Session, transaction: &Transaction) -> Result<Option<Way>, CommandError> {
         let router = &self.routing.router;
         if let Some(shard) = self.replica_for_transaction(session, transaction) {
             return Ok(Some(Way::One(shard, Mode::Local)));
@@ -223,7 +222,7 @@ impl Core {
         let Some(shard) = shard else {
             return if is_keyed { Err(CommandError::owned(Elsewhere::NotServed.to_string())) } else { Ok(None) };
         };
-        let concerns_all = transaction.of_all_shards.is_some() && !router.is_whole();
+        let concerns_all = is_keyed && transaction.of_all_shards.is_some() && !router.is_whole();
         if concerns_all && self.routing.cluster.is_some() {
             let name = transaction.of_all_shards.and_then(table::by_id).map_or("", Command::name);
             return Err(CommandError::owned(format!(
@@ -276,7 +275,7 @@ impl Core {
             return false;
         }
         let mut args = ArgList::new();
-        (0..transaction.len()).any(|index| {
+        (0..transaction.len()).filter(|index| transaction.is_keyed(*index)).any(|index| {
             args.clear();
             args.push(b"");
             let command = transaction.row(index);
@@ -300,23 +299,22 @@ impl Core {
 
     /// Runs what a connection has queued.
     fn exec(&mut self, connection: &mut Connection, asked: u16) {
-        let plan = self.plan(&connection.session);
         let mut transaction = connection.session.transaction.take().expect("MULTI was sent");
         if transaction.is_flawed {
             self.unwatch(connection);
             return self.fail(connection, asked, &FLAWED);
         }
-        let plan = match plan {
+        // Each was looked at when it was queued.
+        if !is_open(connection) && transaction.users_version != self.users_version {
+            self.deny_queued(&connection.session, &mut transaction);
+        }
+        let plan = match self.plan(&connection.session, &transaction) {
             Ok(plan) => plan,
             Err(error) => {
                 self.unwatch(connection);
                 return self.fail(connection, asked, &error);
             }
         };
-        // Each was looked at when it was queued.
-        if !is_open(connection) && transaction.users_version != self.users_version {
-            self.deny_queued(&connection.session, &mut transaction);
-        }
         self.readdress(&connection.session, &mut transaction);
         let plan = match plan {
             None => None,

@@ -155,6 +155,10 @@ impl Tasks {
 impl Core {
     /// Begins with a command or transaction.
     pub(in crate::core_loop) fn begin_spanning(&mut self, mut spanning: Spanning) {
+        assert!(
+            !spanning.sides.is_empty(),
+            "one without shards would end while its connection is not there to be answered"
+        );
         spanning.id = self.tasks.next_id(self.id.0);
         let stats = self.stats();
         stats.spanning_transactions.add(1);
