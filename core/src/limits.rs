@@ -794,9 +794,9 @@ pub const CARRIED_BYTES_MAX: usize = 256 << 20;
 /// Transactions whose rest is settled with one tick, by shard.
 pub const SETTLED_AT_ONCE: usize = 64;
 
-/// Times that the rest of a transaction could not be settled before that is logged, and then at each doubling. From then on whoever
-/// wants its keys is refused at once.
-pub const SETTLED_IN_VAIN: u32 = 64;
+/// Time for which somebody tries to settle the rest of a transaction before that is logged, and then at each doubling. From then on
+/// whoever wants its keys is refused at once. A shard that does well says all that is asked of it within some syncs.
+pub const SETTLED_IN_VAIN: Duration = Duration::from_secs(6);
 
 /// Keys of a transaction that are named in the node's log.
 pub const KEYS_LOGGED: usize = 8;

@@ -276,6 +276,7 @@ impl Shard {
     pub fn tick(&mut self, now: Instant, now_ms: u64, write_timeout: Option<Duration>, host: &mut impl ShardHost) {
         self.abandon_overdue(now, write_timeout, host);
         self.refuse_overdue_steps(now, write_timeout, host);
+        self.note_settled_in_vain(now);
         if !self.guarded.is_empty() {
             self.take_guarded(now_ms, host);
         }

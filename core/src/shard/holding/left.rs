@@ -1,6 +1,7 @@
 //! The rest of transactions whose coordinator has come to no end, and the questions by which it is settled.
 
 use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use basalt_storage::keyspace::prepared::{self, TransactionId};
 use basalt_storage::{Error as StorageError, Store};
@@ -45,8 +46,16 @@ struct Leftover {
     left: Left,
     /// True while somebody settles it.
     is_busy: bool,
-    /// Times that it could not be settled.
-    failures: u32,
+    /// The moment at which somebody began to settle it, and the time that the core had been away by then.
+    tried: Option<(Instant, Duration)>,
+    /// The time after which it is said that this is in vain.
+    said_after: Duration,
+}
+
+impl Leftover {
+    fn new(left: Left) -> Leftover {
+        Leftover { left, is_busy: false, tried: None, said_after: limits::SETTLED_IN_VAIN }
+    }
 }
 
 /// All that is left of transactions.
@@ -79,7 +88,7 @@ impl Leftovers {
     }
 
     pub(super) fn add(&mut self, transaction: TransactionId, left: Left) {
-        let before = self.left.insert(transaction, Leftover { left, is_busy: false, failures: 0 });
+        let before = self.left.insert(transaction, Leftover::new(left));
         if before.is_none_or(|before| before.is_busy) {
             self.idle.push_back(transaction);
         }
@@ -89,24 +98,35 @@ impl Leftovers {
         self.left.remove(&transaction);
     }
 
-    fn next(&mut self) -> Option<(TransactionId, Left)> {
+    fn next(&mut self, away: Duration) -> Option<(TransactionId, Left)> {
         while let Some(transaction) = self.idle.pop_front() {
             if let Some(leftover) = self.left.get_mut(&transaction).filter(|leftover| !leftover.is_busy) {
                 leftover.is_busy = true;
+                leftover.tried.get_or_insert((Instant::now(), away));
                 return Some((transaction, leftover.left.clone()));
             }
         }
         None
     }
 
-    /// Puts something behind all others that could not be settled; returns how often that was so.
-    fn put_back(&mut self, transaction: TransactionId) -> Option<(&Left, u32)> {
-        let leftover = self.left.get_mut(&transaction)?;
+    /// Puts something behind all others that could not be settled.
+    fn put_back(&mut self, transaction: TransactionId) {
+        let Some(leftover) = self.left.get_mut(&transaction) else { return };
         if std::mem::take(&mut leftover.is_busy) {
             self.idle.push_back(transaction);
         }
-        leftover.failures = leftover.failures.saturating_add(1);
-        Some((&leftover.left, leftover.failures))
+    }
+
+    /// All that is to be told by now that it cannot be settled, with the `age` of what was begun as [`Leftover::tried`] says.
+    fn in_vain(&mut self, age: impl Fn((Instant, Duration)) -> Duration) -> Vec<(TransactionId, Left)> {
+        let mut in_vain = Vec::new();
+        for (transaction, leftover) in &mut self.left {
+            if leftover.tried.is_some_and(|tried| age(tried) >= leftover.said_after) {
+                leftover.said_after = leftover.said_after.saturating_mul(2);
+                in_vain.push((*transaction, leftover.left.clone()));
+            }
+        }
+        in_vain
     }
 }
 
@@ -183,27 +203,30 @@ impl Shard {
 
     /// Something that is left of a transaction and that nobody settles; from now on the caller does.
     pub fn next_left(&mut self) -> Option<(TransactionId, Left)> {
-        self.holding.left.next()
+        self.holding.left.next(self.batches.presence.away())
     }
 
     /// Notes that what is left of a transaction could not be settled now.
     pub fn leave_for_later(&mut self, transaction: TransactionId) {
-        let key_count = self.holding.held.get(&transaction).map_or(0, |held| held.keys.keys.len());
-        let Some((left, failures)) = self.holding.left.put_back(transaction) else { return };
-        let is_in_vain = failures >= limits::SETTLED_IN_VAIN;
-        if is_in_vain && failures.is_power_of_two() {
+        self.holding.left.put_back(transaction);
+    }
+
+    /// Notes of what was tried to be settled for long, whether that was refused or nobody has answered, that nobody knows when it
+    /// will be. To be called now and then.
+    pub(in crate::shard) fn note_settled_in_vain(&mut self, now: Instant) {
+        let presence = self.batches.presence;
+        for (transaction, left) in self.holding.left.in_vain(|(since, away)| presence.age(since, away, now)) {
+            let key_count = self.holding.held.get(&transaction).map_or(0, |held| held.keys.keys.len());
+            self.holding.note_stuck(transaction);
             let transaction = format!("{transaction:032x}");
             tracing::warn!(
                 shard = self.id.0,
                 transaction,
                 ?left,
                 key_count,
-                "a transaction over several shards cannot be settled: a shard that has to do with it is not open, or takes \
-                 nothing; the keys of its part are refused until that is opened again"
+                "a transaction over several shards cannot be settled: a shard that has to do with it is not open, or takes or \
+                 says nothing; the keys of its part are refused until it does"
             );
-        }
-        if is_in_vain {
-            self.holding.note_stuck(transaction);
         }
     }
 

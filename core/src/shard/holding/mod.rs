@@ -164,6 +164,12 @@ impl Holding {
         self.table.looks.get()
     }
 
+    /// Returns whether something is held of which nobody knows when it is let go of.
+    #[cfg(test)]
+    pub(super) fn has_stuck(&self) -> bool {
+        self.table.has_stuck()
+    }
+
     /// Keys that somebody holds or waits for.
     #[cfg(test)]
     pub(super) fn key_count(&self) -> usize {
