@@ -41,7 +41,8 @@ impl Shard {
     ) {
         if !self.parking.parked.is_empty() && self.parking.parked.contains_key(&(origin.core, origin.client)) {
             let (bytes, progress) = (bytes.to_vec(), ColdProgress::new());
-            return self.park_behind_own(ParkedRequest { origin, mode, bytes, progress, turn: None }, host);
+            return self
+                .park_behind_own(ParkedRequest { origin, mode, bytes, progress, turn: None, since: None }, host);
         }
         if let Some(want) = self.why_barred(origin, bytes) {
             return self.park_behind_hold(origin, (mode, bytes.to_vec()), want, host);

@@ -79,7 +79,7 @@ impl Shard {
         if let Some(parked) = self.parking.parked.get_mut(&client) {
             // If its rows are not in memory, they are fetched when those are there that another request waits for already.
             let progress = ColdProgress::new();
-            let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress, turn: None };
+            let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress, turn: None, since: None };
             let place = parked.refused;
             parked.requests.insert(place, request);
             parked.refused += 1;

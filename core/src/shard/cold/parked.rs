@@ -77,6 +77,9 @@ pub(in crate::shard) struct ParkedRequest {
     pub(in crate::shard) progress: ColdProgress,
     /// Its turn among those who wait for held keys, once it has met one.
     pub(in crate::shard) turn: Option<Turn>,
+    /// The moment at which it came, and the time that the core had been away by then, if one of its connection before it waited
+    /// for held keys.
+    pub(in crate::shard) since: Option<(Instant, Duration)>,
 }
 
 /// The turn of a request among those who wait for held keys, and the time from when on it waits.

@@ -26,7 +26,7 @@ impl Shard {
         self.server.shards[self.id.index()].cold_reads.add(1);
         let mut progress = ColdProgress::new();
         progress.note_miss(&mut cold);
-        let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress, turn: None };
+        let request = ParkedRequest { origin, mode, bytes: bytes.to_vec(), progress, turn: None, since: None };
         let wants_view = self.wants_view(&request, &cold);
         if wants_view && mode == Mode::ReadInOrder && self.has_unapplied() {
             return self.read_in_order(origin, bytes);
@@ -78,6 +78,12 @@ impl Shard {
                 // Whoever holds its key may need pins before it.
                 request.progress = ColdProgress::new();
                 self.end_pins(client, host);
+                if self.waits_in_vain(&request, &want) {
+                    parked.refused = parked.refused.saturating_sub(1);
+                    self.parking.waiting.remove(bytes);
+                    self.refuse_held(&request, host);
+                    continue;
+                }
                 parked.requests.push_front(request);
                 return self.park_again_behind_hold(client, parked, want);
             }

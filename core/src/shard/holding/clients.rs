@@ -132,7 +132,7 @@ impl Shard {
             return self.leave(origin, HELD_HERE, host);
         }
         let (client, length) = ((origin.core, origin.client), bytes.len());
-        let request = ParkedRequest { origin, mode, bytes, progress: ColdProgress::new(), turn: None };
+        let request = ParkedRequest { origin, mode, bytes, progress: ColdProgress::new(), turn: None, since: None };
         if let Some(parked) = self.parking.parked.get_mut(&client) {
             // Reads of a batch that was refused, or what came behind them: it is looked at again when their wait is over.
             let waiting = if parked.waits_at.is_some() { &mut self.holding.waiting } else { &mut self.parking.waiting };
@@ -151,7 +151,8 @@ impl Shard {
     pub(in crate::shard) fn park_again_behind_hold(&mut self, client: (CoreId, u32), mut parked: Parked, want: Want) {
         let away = self.batches.presence.away();
         let Some(first) = parked.requests.front_mut() else { return };
-        let new_turn = || Turn { place: self.holding.new_place(), since: Instant::now(), away };
+        let (since, away) = first.since.unwrap_or_else(|| (Instant::now(), away));
+        let new_turn = || Turn { place: self.holding.new_place(), since, away };
         let turn = *first.turn.get_or_insert_with(new_turn);
         for request in &parked.requests {
             self.parking.waiting.remove(request.bytes.len());
@@ -163,7 +164,7 @@ impl Shard {
     }
 
     /// Puts a request behind what its connection has parked, or refuses it.
-    pub(in crate::shard) fn park_behind_own(&mut self, request: ParkedRequest, host: &mut impl ShardHost) {
+    pub(in crate::shard) fn park_behind_own(&mut self, mut request: ParkedRequest, host: &mut impl ShardHost) {
         let client = (request.origin.core, request.origin.client);
         let parked = self.parking.parked.get_mut(&client).expect("the caller has found it");
         let waiting = match parked.waits_at {
@@ -171,11 +172,29 @@ impl Shard {
                 self.forget_watch_of(&request.bytes);
                 return self.leave(request.origin, HELD_HERE, host);
             }
-            Some(_) => &mut self.holding.waiting,
+            Some(_) => {
+                request.since = Some((Instant::now(), self.batches.presence.away()));
+                &mut self.holding.waiting
+            }
             None => &mut self.parking.waiting,
         };
         waiting.add(request.bytes.len());
         parked.requests.push_back(request);
+    }
+
+    /// Answers a request that waits for held keys no more: nothing of it is executed.
+    pub(in crate::shard) fn refuse_held(&mut self, request: &ParkedRequest, host: &mut impl ShardHost) {
+        self.forget_watch_of(&request.bytes);
+        self.leave(request.origin, HELD_HERE, host);
+    }
+
+    /// Returns whether a parked request that meets something held is to be refused: nobody knows when that is let go of, or its own
+    /// time to wait is over while such are answered.
+    pub(in crate::shard) fn waits_in_vain(&self, request: &ParkedRequest, want: &Want) -> bool {
+        let since = request.turn.map(|turn| (turn.since, turn.away)).or(request.since);
+        let is_over =
+            |(now, timeout)| since.is_some_and(|(since, away)| self.batches.presence.age(since, away, now) >= timeout);
+        self.holding.table.is_stuck(want) || self.holding.gives_up.is_some_and(is_over)
     }
 
     /// Takes out what a client has parked, wherever it waits.
@@ -245,6 +264,7 @@ impl Shard {
         let is_client = |parked: &ParkedAt| matches!(parked.who, Who::Client(_));
         let over = self.holding.parked.iter().filter(|(_, parked)| is_client(parked) && is_over(parked));
         let places: Vec<u64> = over.map(|(place, _)| *place).collect();
+        self.holding.gives_up = timeout.map(|timeout| (now, timeout));
         for place in places {
             let Some(ParkedAt { who: Who::Client(client), .. }) = self.holding.unpark(place) else { continue };
             let Some(mut parked) = self.take_parked(client) else { continue };
@@ -254,11 +274,11 @@ impl Shard {
                 let request = parked.requests.remove(index).expect("it was found there");
                 parked.refused -= usize::from(index < parked.refused);
                 self.parking.waiting.remove(request.bytes.len());
-                self.forget_watch_of(&request.bytes);
-                self.leave(request.origin, HELD_HERE, host);
+                self.refuse_held(&request, host);
             }
             self.resume(client, parked, now_ms, host);
         }
+        self.holding.gives_up = None;
     }
 
     /// Takes out all clients that are parked, with what they have sent.

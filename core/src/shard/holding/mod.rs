@@ -97,6 +97,8 @@ pub(super) struct Holding {
     waiters: HashMap<WatchedKey, HashMap<Want, u64>>,
     /// The place of who is being looked at again, and what it had claimed in it.
     looked_at: Option<(u64, Vec<Want>)>,
+    /// The time by now, and that for which somebody waits at most, while those are answered who have.
+    gives_up: Option<(Instant, Duration)>,
     /// Requests that were looked at again in this turn of the core.
     looks_in_turn: usize,
     last_place: u64,

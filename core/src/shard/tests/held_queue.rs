@@ -323,6 +323,30 @@ fn a_request_waits_for_held_keys_for_so_long_and_those_behind_it_go_on() {
 }
 
 #[test]
+fn a_pipeline_behind_a_held_key_waits_no_longer_than_one_request() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        shard.order(coordinator(0, 0), hold(1, &[("a", true)], None), &mut host);
+        host.replies.clear();
+        let send = |shard: &mut Shard, tickets: std::ops::RangeInclusive<u32>, host: &mut Host| {
+            for ticket in tickets {
+                shard.submit(of(1, ticket), Mode::Read, &command(&["GET", "a"]), 1, host);
+            }
+        };
+        send(&mut shard, 2..=9, &mut host);
+        let later = Instant::now() + Duration::from_secs(2);
+        shard.give_up_holds(later, Some(Duration::from_secs(1)), 1, &mut host);
+        assert_eq!(host.replies.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), (2..=9).collect::<Vec<_>>());
+        send(&mut shard, 10..=19, &mut host);
+        assert_eq!(host.replies.len(), 8, "others may wait for as long");
+        cannot_be_settled(&mut shard, 1, &mut host);
+        assert!((10..=19).all(|ticket| reply(&host, ticket).is_some_and(|reply| reply.starts_with("-BUSY "))));
+        assert!(shard.parking.parked.is_empty() && !shard.holding.has_waiting());
+        assert_eq!((shard.holding.waiting, shard.parking.waiting), (Waiting::default(), Waiting::default()));
+    });
+}
+
+#[test]
 fn requests_behind_held_keys_have_a_bound_of_their_own() {
     for (count, bytes) in [(limits::WAITING_REQUESTS_MAX as u32, 1), (16, 1 << 20)] {
         with_shard(log_options(), |mut shard| async move {
