@@ -1,4 +1,4 @@
-//! A command: all that is known of it is in its row of the [`table`](super::table), which these builders make.
+//! A command: all that is known of it is in its row of the [`table`], which these builders make.
 //!
 //! What a newcomer would get wrong: nothing else compares a command's name or id. What the core has to know of a command is a
 //! builder more here, and a word in its row.

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! What a newcomer would get wrong: a coordinator outlives its client's connection, and does not survive its node. Whatever it
-//! cannot bring to an end it leaves ([`settle`](self::settle)): the shard that decides is asked then, and what it has not decided
+//! cannot bring to an end it leaves ([`settle`]): the shard that decides is asked then, and what it has not decided
 //! is not executed.
 
 mod coordinator;
