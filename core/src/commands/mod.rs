@@ -65,7 +65,7 @@ pub use long_double::LongDouble;
 pub use random::Random;
 pub use reply_bounds::{ReplyBounds, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY};
 pub use rows::{Elements, Rows};
-pub use sorting::{PatternKeys, why_not_by_patterns};
+pub use sorting::{PatternKeys, names_other_keys, why_not_by_patterns};
 pub use streams::{EntryCall, Outlook, outlook_after, outlook_for, parse_id as parse_stream_id, waited_stream};
 pub use waits::{WaitCall, Waits, is_nothing};
 

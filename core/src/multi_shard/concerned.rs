@@ -1,6 +1,6 @@
 //! Keys that an encoded request concerns, and whether it writes them.
 
-use crate::commands::{Command, CopyOptions, Kind, MultiShard, Scatter, table};
+use crate::commands::{Command, CopyOptions, Kind, MultiShard, Scatter, names_other_keys, table};
 use crate::entry::request::{self, ArgList};
 use crate::entry::spanning::HeldKeys;
 use crate::entry::transaction::Transaction;
@@ -12,7 +12,7 @@ pub enum Concerned<'a> {
     Key(u8, &'a [u8]),
     /// All keys.
     All,
-    /// Whatever keys it comes to access: a script may access others than it names.
+    /// Whatever keys it comes to access: a script may access others than it names, and so may patterns of SORT.
     Any,
 }
 
@@ -36,7 +36,7 @@ pub fn visit_concerned(bytes: &[u8], visit: &mut dyn FnMut(Concerned<'_>, bool))
         has_keys = true;
         visit(Concerned::Key(database(command, &args, header.db, number), args[position]), is_write);
     }
-    if command.is_undoable {
+    if command.is_undoable || names_other_keys(command, &args) {
         visit(Concerned::Any, is_write);
     } else if !has_keys && (is_write || command.concerns_all_shards()) {
         visit(Concerned::All, is_write);

@@ -8,4 +8,4 @@ mod pattern;
 pub(super) mod table;
 mod weights;
 
-pub use options::{PatternKeys, why_not_by_patterns};
+pub use options::{PatternKeys, names_other_keys, why_not_by_patterns};

@@ -124,10 +124,32 @@ pub fn why_not_by_patterns(command: &Command, args: Args<'_>, keys: PatternKeys<
     None
 }
 
+/// Returns whether a call may look at keys that are not among its arguments: those that its patterns name.
+pub fn names_other_keys(command: &Command, args: Args<'_>) -> bool {
+    let keys = PatternKeys { in_cluster: false, may_read_all: true, is_here: Some(&|_| false) };
+    why_not_by_patterns(command, args, keys).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::commands::table;
+
+    #[test]
+    fn patterns_name_other_keys_unless_they_have_no_place_for_the_element() {
+        for (line, names_others) in [
+            ("SORT l BY w_*", true),
+            ("SORT l GET # GET {t}n_*->f STORE t", true),
+            ("SORT_RO l LIMIT 0 1 GET v_*", true),
+            ("SORT l", false),
+            ("SORT l BY nosort GET #", false),
+            ("SORT l STORE w_*", false),
+            ("GET w_*", false),
+        ] {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            assert_eq!(names_other_keys(table::lookup(words[0]).unwrap(), &words), names_others, "{line}");
+        }
+    }
 
     #[test]
     fn windows_are_within_the_elements() {

@@ -17,7 +17,8 @@ use super::{MISSHAPEN, Next, Work};
 use crate::cluster::Router;
 use crate::commands::table::{STEP_READ, STEP_WRITE};
 use crate::commands::{
-    Command, CommandError, Context, Copies, Kind, MultiShard, Overwrites, Random, ReplyBounds, Scatter, table,
+    Command, CommandError, Context, Copies, Kind, MultiShard, OverShards, Overwrites, Random, ReplyBounds, Scatter,
+    table,
 };
 use crate::entry::request::{self, ArgList};
 use crate::ids::ShardId;
@@ -90,7 +91,7 @@ impl Carried {
     /// Plans `commands`, encoded ones, of a transaction or a single one.
     ///
     /// # Errors
-    /// That one of them concerns all shards.
+    /// That one of them concerns all shards, or is not carried although its keys are in several.
     pub fn plan(
         commands: Vec<Vec<u8>>,
         router: &Router,
@@ -106,6 +107,13 @@ impl Carried {
             let header = request::decode(bytes, &mut args).expect("it was encoded by this process");
             let command = table::by_id(header.command).expect("it was found in the table");
             let (mut number, mut concerns_all) = (0, false);
+            let mut shards = command.keys(&args).map(|position| router.shard_of(args[position]));
+            if command.over_shards == OverShards::Refused
+                && let Some(first) = shards.next()
+                && shards.any(|shard| shard != first)
+            {
+                return Err(CommandError::CROSS_SHARD);
+            }
             visit_concerned(bytes, &mut |concerned, is_written| {
                 let Concerned::Key(db, key) = concerned else {
                     concerns_all = true;

@@ -25,7 +25,7 @@ use basalt_storage::keyspace::prepared::{self, TransactionId};
 use super::cold::Waiting;
 use super::{Shard, ShardHost};
 use crate::commands::table::{self, STEP_COMMIT, STEP_EXEC, STEP_PREPARE};
-use crate::commands::{Args, Command};
+use crate::commands::{Args, Command, names_other_keys};
 use crate::entry::request::{self, Mode};
 use crate::entry::spanning::{HeldKeys, SpanningOrder, read_id, step_args};
 use crate::entry::transaction::Transaction;
@@ -264,8 +264,10 @@ impl Shard {
             return false;
         }
         let is_barred = |command: &Command| {
-            // Nobody knows which keys a script accesses.
-            command.is_undoable || command.keys(args).any(|key| table.bars(db, args[key], false))
+            // Nobody knows which keys a script accesses, or a pattern leads to.
+            command.is_undoable
+                || names_other_keys(command, args)
+                || command.keys(args).any(|key| table.bars(db, args[key], false))
         };
         table.is_held_whole() || table::by_id(command).is_none_or(is_barred)
     }
