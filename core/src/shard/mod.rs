@@ -173,6 +173,7 @@ impl Shard {
             }
         };
         let holding = Holding::recovered(&machine.borrow().store)?;
+        machine.borrow().store.forget_disk_waits();
         if holding.left_count() > 0 {
             tracing::info!(
                 shard = id.0,

@@ -3,13 +3,12 @@
 use basalt_storage::keyspace::Type;
 
 use super::{facts, handlers};
-use crate::commands::{Command, Copies, Feeds, OverShards};
+use crate::commands::{Command, Copies, Feeds};
 
 /// The commands on elements in another order.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(1420, &facts::SORT, handlers::sort)
         .by_patterns()
-        .over_shards(OverShards::Refused)
         .copying(Copies::First)
         .feeding(Feeds::Stored(Type::List))
         .returning()

@@ -131,6 +131,9 @@ impl Carried {
                 keys[place].is_written |= is_written;
             });
             if concerns_all || matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan)) {
+                if !is_transaction {
+                    return Err(CommandError::CROSS_SHARD);
+                }
                 let name = command.name();
                 return Err(CommandError::owned(format!(
                     "CROSSSLOT '{name}' concerns all shards of this node, and other commands of the transaction have keys in several: \
