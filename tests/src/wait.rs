@@ -4,8 +4,9 @@ use std::fmt::Debug;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest wait for anything that is done at once on a machine with nothing else to do.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+/// Longest wait for anything that is done at once on a machine with nothing else to do. Disks of shared machines have stood still
+/// for half a minute.
+pub const DEADLINE: Duration = Duration::from_secs(120);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
