@@ -1,0 +1,37 @@
+//! Values as bytes that any Redis reads: what DUMP replies and RESTORE is given, in the format of RDB files.
+//!
+//! [`write`] gives the bytes that redis-server 7.0 writes of the same value with its default settings; [`read`] takes what any Redis
+//! up to 7.2 has written. The crate knows no keys, rows, commands or deadlines, and touches no file.
+//!
+//! What a newcomer would get wrong: a payload comes from anybody. No count, length or offset in it is believed before the bytes are
+//! there that it tells of, and whatever does not fit together is refused ([`Error::Malformed`]), also where Redis would take it for
+//! something else.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod footer;
+mod intset;
+mod kind;
+pub mod limits;
+mod listpack;
+mod lzf;
+mod number;
+mod read;
+mod read_stream;
+mod reader;
+mod size;
+mod value;
+mod write;
+mod write_stream;
+mod ziplist;
+mod zipmap;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{Error, Result};
+pub use read::{Bounds, read};
+pub use size::inflated_bytes;
+pub use value::{Consumer, Group, Pending, Stream, StreamId, Strings, Value};
+pub use write::{Encoding, encoding, write};

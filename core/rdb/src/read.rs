@@ -1,0 +1,180 @@
+//! A payload is read: every encoding that Redis up to 7.2 has written.
+//!
+//! What a newcomer would get wrong: what is behind the value is not looked at, as in Redis.
+
+use std::collections::HashSet;
+
+use crate::listpack::{self, Element};
+use crate::reader::Reader;
+use crate::read_stream::read_stream;
+use crate::value::{Strings, Value};
+use crate::{Error, Result, footer, intset, kind, number, ziplist, zipmap};
+
+/// Bytes up to which a value is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Bytes of a string.
+    pub string_bytes: usize,
+    /// Bytes of a collection: each of its strings counts for some more than it has, see
+    /// [`STRING_OVERHEAD`](crate::limits::STRING_OVERHEAD).
+    pub collection_bytes: usize,
+}
+
+/// The value that `payload` is. It takes memory for what is within `bounds` and for one compressed piece, however large it says
+/// that it is.
+///
+/// # Errors
+/// [`Error::Footer`] before anything else is looked at; [`Error::Malformed`] for what is no value, and [`Error::TooLarge`] beyond
+/// `bounds`.
+pub fn read(payload: &[u8], bounds: Bounds) -> Result<Value> {
+    let mut reader = Reader::new(footer::open(payload)?, bounds);
+    let encoding = reader.byte()?;
+    read_value(encoding, &mut reader)
+}
+
+fn read_value(encoding: u8, reader: &mut Reader<'_>) -> Result<Value> {
+    Ok(match encoding {
+        kind::STRING => Value::String(reader.value()?),
+        kind::LIST => Value::List(strings(reader, 1)?),
+        kind::LIST_ZIPLIST => Value::List(from_ziplist(reader)?),
+        kind::LIST_QUICKLIST | kind::LIST_QUICKLIST_2 => Value::List(quicklist(encoding, reader)?),
+        kind::SET => Value::Set(each_once(strings(reader, 1)?, 1)?),
+        kind::SET_INTSET => Value::Set(from_intset(reader)?),
+        kind::SET_LISTPACK => Value::Set(each_once(from_listpack(reader)?, 1)?),
+        kind::HASH => Value::Hash(each_once(strings(reader, 2)?, 2)?),
+        kind::HASH_ZIPMAP => Value::Hash(each_once(from_zipmap(reader)?, 2)?),
+        kind::HASH_ZIPLIST => Value::Hash(each_once(from_ziplist(reader)?, 2)?),
+        kind::HASH_LISTPACK => Value::Hash(each_once(from_listpack(reader)?, 2)?),
+        kind::ZSET | kind::ZSET_2 => sorted_set(encoding, reader)?,
+        kind::ZSET_ZIPLIST => sorted_pairs(from_ziplist(reader)?)?,
+        kind::ZSET_LISTPACK => sorted_pairs(from_listpack(reader)?)?,
+        kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => {
+            Value::Stream(read_stream(encoding, reader)?)
+        }
+        _ => return Err(Error::Malformed),
+    })
+}
+
+/// Elements of `parts` strings each, behind their number.
+fn strings(reader: &mut Reader<'_>, parts: usize) -> Result<Strings> {
+    let (count, mut strings) = (reader.count()?, Strings::default());
+    for _ in 0..count {
+        for _ in 0..parts {
+            reader.keep_next(&mut strings)?;
+        }
+    }
+    Ok(strings)
+}
+
+/// `strings`, if there are some, in groups of `parts`, and no group begins as another one.
+fn each_once(strings: Strings, parts: usize) -> Result<Strings> {
+    let mut seen = HashSet::with_capacity(strings.len() / parts);
+    let is_once = strings.iter().step_by(parts).all(|string| seen.insert(string));
+    if is_once && !strings.is_empty() && strings.len().is_multiple_of(parts) { Ok(strings) } else { Err(Error::Malformed) }
+}
+
+fn from_listpack(reader: &mut Reader<'_>) -> Result<Strings> {
+    let (piece, mut strings) = (reader.piece()?, Strings::default());
+    keep_listpack(reader, &piece, &mut strings)?;
+    some(strings)
+}
+
+fn keep_listpack(reader: &mut Reader<'_>, piece: &[u8], strings: &mut Strings) -> Result<()> {
+    let mut elements = listpack::Elements::of(piece)?;
+    while let Some(element) = elements.next()? {
+        keep_element(reader, element, strings)?;
+    }
+    Ok(())
+}
+
+fn from_ziplist(reader: &mut Reader<'_>) -> Result<Strings> {
+    let (piece, mut strings) = (reader.piece()?, Strings::default());
+    keep_ziplist(reader, &piece, &mut strings)?;
+    some(strings)
+}
+
+fn keep_ziplist(reader: &mut Reader<'_>, piece: &[u8], strings: &mut Strings) -> Result<()> {
+    let mut elements = ziplist::Elements::of(piece)?;
+    while let Some(element) = elements.next()? {
+        keep_element(reader, element, strings)?;
+    }
+    Ok(())
+}
+
+fn keep_element(reader: &mut Reader<'_>, element: Element<'_>, strings: &mut Strings) -> Result<()> {
+    reader.keep(strings, &element.text())
+}
+
+fn some(strings: Strings) -> Result<Strings> {
+    if strings.is_empty() { Err(Error::Malformed) } else { Ok(strings) }
+}
+
+/// A list of pieces: ziplists, or listpacks and elements by themselves.
+fn quicklist(encoding: u8, reader: &mut Reader<'_>) -> Result<Strings> {
+    const PLAIN: u64 = 1;
+    const PACKED: u64 = 2;
+    let (count, mut strings) = (reader.count()?, Strings::default());
+    for _ in 0..count {
+        if encoding == kind::LIST_QUICKLIST {
+            let piece = reader.piece()?;
+            keep_ziplist(reader, &piece, &mut strings)?;
+            continue;
+        }
+        match reader.length()? {
+            PLAIN => reader.keep_next(&mut strings)?,
+            PACKED => {
+                let piece = reader.piece()?;
+                keep_listpack(reader, &piece, &mut strings)?;
+            }
+            _ => return Err(Error::Malformed),
+        }
+    }
+    some(strings)
+}
+
+fn from_intset(reader: &mut Reader<'_>) -> Result<Strings> {
+    let (piece, mut strings) = (reader.piece()?, Strings::default());
+    intset::each(&piece, &mut |member| keep_element(reader, Element::Integer(member), &mut strings))?;
+    Ok(strings)
+}
+
+fn from_zipmap(reader: &mut Reader<'_>) -> Result<Strings> {
+    let (piece, mut strings) = (reader.piece()?, Strings::default());
+    zipmap::each(&piece, &mut |field, value| {
+        reader.keep(&mut strings, field)?;
+        reader.keep(&mut strings, value)
+    })?;
+    Ok(strings)
+}
+
+/// Members, each with its score behind.
+fn sorted_set(encoding: u8, reader: &mut Reader<'_>) -> Result<Value> {
+    let (count, mut members, mut scores) = (reader.count()?, Strings::default(), Vec::new());
+    for _ in 0..count {
+        reader.keep_next(&mut members)?;
+        reader.pay(size_of::<f64>())?;
+        scores.push(if encoding == kind::ZSET { text_score(reader)? } else { f64::from_le_bytes(reader.array()?) });
+    }
+    if scores.iter().any(|score| score.is_nan()) {
+        return Err(Error::Malformed);
+    }
+    Ok(Value::SortedSet(each_once(members, 1)?, scores))
+}
+
+/// A score as a text behind its length, some lengths of which are scores by themselves.
+fn text_score(reader: &mut Reader<'_>) -> Result<f64> {
+    match reader.byte()? {
+        255 => Ok(f64::NEG_INFINITY),
+        254 => Ok(f64::INFINITY),
+        253 => Err(Error::Malformed),
+        length => number::score(reader.take(length.into())?).ok_or(Error::Malformed),
+    }
+}
+
+/// Members and scores by turns.
+fn sorted_pairs(pairs: Strings) -> Result<Value> {
+    let pairs = each_once(pairs, 2)?;
+    let scores: Option<Vec<f64>> = pairs.iter().skip(1).step_by(2).map(number::score).collect();
+    let members: Strings = pairs.iter().step_by(2).collect();
+    Ok(Value::SortedSet(members, scores.ok_or(Error::Malformed)?))
+}
