@@ -236,7 +236,12 @@ mod tests {
             expected.push(vec![b'x'; length]);
         }
         for bits in 0..64 {
-            for number in [(1i64 << bits).wrapping_sub(1), 1 << bits, (1i64 << bits).wrapping_neg(), (-1i64 << bits).wrapping_sub(1)] {
+            for number in [
+                (1i64 << bits).wrapping_sub(1),
+                1 << bits,
+                (1i64 << bits).wrapping_neg(),
+                (-1i64 << bits).wrapping_sub(1),
+            ] {
                 expected.push(number.to_string().into_bytes());
             }
         }

@@ -50,9 +50,8 @@ impl Compressor {
             let place = &mut self.places[place_of(&input[at..])];
             // The very first place is never referred to.
             let reference = std::mem::replace(place, start + at as u32).saturating_sub(start) as usize;
-            let is_match = reference > 0
-                && at - reference <= BACK_MAX
-                && input[reference..reference + 3] == input[at..at + 3];
+            let is_match =
+                reference > 0 && at - reference <= BACK_MAX && input[reference..reference + 3] == input[at..at + 3];
             if !is_match {
                 if output.bytes.len() >= bytes_max {
                     return None;

@@ -56,7 +56,8 @@ mod tests {
         for number in [0, 1, -1, 127, i64::MAX, i64::MIN, 1_000_000] {
             assert_eq!(integer(number.to_string().as_bytes()), Some(number));
         }
-        for text in ["", "-", "-0", "00", "01", "+1", " 1", "1 ", "1.0", "9223372036854775808", "99999999999999999999"] {
+        for text in ["", "-", "-0", "00", "01", "+1", " 1", "1 ", "1.0", "9223372036854775808", "99999999999999999999"]
+        {
             assert_eq!(integer(text.as_bytes()), None, "{text}");
         }
     }

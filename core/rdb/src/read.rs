@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 
 use crate::listpack::{self, Element};
-use crate::reader::Reader;
 use crate::read_stream::read_stream;
+use crate::reader::Reader;
 use crate::value::{Strings, Value};
 use crate::{Error, Result, footer, intset, kind, number, ziplist, zipmap};
 
@@ -70,7 +70,11 @@ fn strings(reader: &mut Reader<'_>, parts: usize) -> Result<Strings> {
 fn each_once(strings: Strings, parts: usize) -> Result<Strings> {
     let mut seen = HashSet::with_capacity(strings.len() / parts);
     let is_once = strings.iter().step_by(parts).all(|string| seen.insert(string));
-    if is_once && !strings.is_empty() && strings.len().is_multiple_of(parts) { Ok(strings) } else { Err(Error::Malformed) }
+    if is_once && !strings.is_empty() && strings.len().is_multiple_of(parts) {
+        Ok(strings)
+    } else {
+        Err(Error::Malformed)
+    }
 }
 
 fn from_listpack(reader: &mut Reader<'_>) -> Result<Strings> {

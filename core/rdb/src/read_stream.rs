@@ -40,7 +40,8 @@ pub(crate) fn read_stream(encoding: u8, reader: &mut Reader<'_>) -> Result<Strea
     stream.last = reader.id()?;
     let (lowest, highest) = (stream.entries.first(), stream.entries.last());
     let is_ascending = stream.entries.is_sorted_by(|(before, _), (after, _)| before < after);
-    let is_within = lowest.is_none_or(|(id, _)| *id > StreamId::default()) && highest.is_none_or(|(id, _)| *id <= stream.last);
+    let is_within =
+        lowest.is_none_or(|(id, _)| *id > StreamId::default()) && highest.is_none_or(|(id, _)| *id <= stream.last);
     if count != stream.entries.len() as u64 || !is_ascending || !is_within {
         return Err(Error::Malformed);
     }

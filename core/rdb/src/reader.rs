@@ -102,7 +102,11 @@ impl<'a> Reader<'a> {
                 if length == 0 || length > compressed_length.saturating_mul(INFLATED_PER_BYTE_MAX) {
                     return Err(Error::Malformed);
                 }
-                return if length <= bytes_max { lzf::decompress(compressed, length).map(Cow::Owned) } else { Err(Error::TooLarge) };
+                return if length <= bytes_max {
+                    lzf::decompress(compressed, length).map(Cow::Owned)
+                } else {
+                    Err(Error::TooLarge)
+                };
             }
             _ => return Err(Error::Malformed),
         };

@@ -5,10 +5,10 @@ use crate::limits::{
     LISTPACK_VALUE_BYTES_MAX, NUMBER_BYTES_MAX, SORTED_SET_LISTPACK_ENTRIES_MAX, UNCOMPRESSED_BYTES_MAX,
 };
 use crate::listpack::Builder;
+use crate::lzf::Compressor;
 use crate::number::{integer, integer_score, score_text};
 use crate::value::{Strings, Value};
 use crate::write_stream::write_stream;
-use crate::lzf::Compressor;
 use crate::{footer, intset, kind};
 
 /// The way in which Redis keeps a collection.

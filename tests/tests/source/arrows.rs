@@ -24,7 +24,7 @@ impl Graph {
 /// Between crates, benches and tests aside: net and storage know neither Raft nor each other.
 pub const CRATES: Graph = Graph {
     name: "the workspace",
-    arrows: &[("core", &["lua", "net", "raft", "storage"]), ("raft", &["storage"])],
+    arrows: &[("core", &["lua", "net", "raft", "rdb", "storage"]), ("raft", &["storage"])],
     tied: &[],
 };
 

@@ -14,7 +14,7 @@ fn rooms_use_only_what_is_listed() {
     }
     problems.extend(differences(
         &CRATES,
-        &between_crates(&["core", "core/lua", "net", "raft", "storage", "bench", "tests"]),
+        &between_crates(&["core", "core/lua", "core/rdb", "net", "raft", "storage", "bench", "tests"]),
     ));
     assert_none(&problems);
 }

@@ -43,7 +43,12 @@ fn of_list(name: &'static str, elements: &[Vec<u8>]) -> Case {
 }
 
 fn of_set(name: &'static str, members: &[Vec<u8>], is_determined: bool) -> Case {
-    Case { name, commands: vec![command("SADD k", members)], value: Value::Set(members.iter().collect()), is_determined }
+    Case {
+        name,
+        commands: vec![command("SADD k", members)],
+        value: Value::Set(members.iter().collect()),
+        is_determined,
+    }
 }
 
 fn of_hash(name: &'static str, pairs: &[Vec<u8>], is_determined: bool) -> Case {
@@ -52,7 +57,8 @@ fn of_hash(name: &'static str, pairs: &[Vec<u8>], is_determined: bool) -> Case {
 
 fn of_sorted_set(name: &'static str, pairs: &[(&str, f64)]) -> Case {
     let words = pairs.iter().flat_map(|(member, score)| [score.to_string(), (*member).to_owned()]);
-    let value = Value::SortedSet(pairs.iter().map(|(member, _)| *member).collect(), pairs.iter().map(|pair| pair.1).collect());
+    let value =
+        Value::SortedSet(pairs.iter().map(|(member, _)| *member).collect(), pairs.iter().map(|pair| pair.1).collect());
     Case { name, commands: vec![command("ZADD k", words)], value, is_determined: true }
 }
 
@@ -156,7 +162,10 @@ pub(super) fn cases() -> Vec<Case> {
         of_string("string-lzf-19", &[&noise(40)[..], &noise(40)[5..24]].concat()),
         of_string("string-long", &[noise(20_000), noise(10_000)].concat()),
         of_list("list-one", &words(&["a"])),
-        of_list("list-mixed", &words(&["a", "1", "-1", "127", "128", "4095", "-4096", "32768", "8388608", "-2147483649", "", "01"])),
+        of_list(
+            "list-mixed",
+            &words(&["a", "1", "-1", "127", "128", "4095", "-4096", "32768", "8388608", "-2147483649", "", "01"]),
+        ),
         of_list("list-lengths", &[63, 64, 127, 128, 4095, 4096].map(|length| noise(length)).to_vec()),
         of_list("list-nodes", &texts(2000, 30)),
         of_list("list-of-numbers", &numbers(-3000..3000)),
@@ -187,14 +196,20 @@ pub(super) fn cases() -> Vec<Case> {
                 ("max", f64::INFINITY),
             ],
         ),
-        of_sorted_set("zset-small-scores", &[("a", 5e-324), ("b", 1e-7), ("c", 0.001), ("d", 4_611_686_018_427_387_904.0)]),
+        of_sorted_set(
+            "zset-small-scores",
+            &[("a", 5e-324), ("b", 1e-7), ("c", 0.001), ("d", 4_611_686_018_427_387_904.0)],
+        ),
         of_sorted_set("zset-long-member", &[("short", 1.25), (&"x".repeat(65), 2.5), ("z", f64::INFINITY)]),
         with_groups(),
     ];
     let many: Vec<String> = (0..129).map(|index| format!("m{index:03}")).collect();
-    let scores: Vec<(&str, f64)> = many.iter().zip(0..).map(|(member, score)| (&**member, f64::from(score) / 8.0)).collect();
+    let scores: Vec<(&str, f64)> =
+        many.iter().zip(0..).map(|(member, score)| (&**member, f64::from(score) / 8.0)).collect();
     cases.push(of_sorted_set("zset-skiplist", &scores));
-    let entry = |index: u64| (id(1000 + index / 3, index % 3 + 1), words(&["name", &format!("value{index}"), "n", &index.to_string()]));
+    let entry = |index: u64| {
+        (id(1000 + index / 3, index % 3 + 1), words(&["name", &format!("value{index}"), "n", &index.to_string()]))
+    };
     cases.push(of_entries("stream-nodes", &(0..450).map(entry).collect::<Vec<_>>()));
     cases.push(of_entries(
         "stream-fields",

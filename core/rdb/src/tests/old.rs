@@ -149,12 +149,7 @@ fn stream_value(kind: u8) -> Value {
             name: b"group".to_vec(),
             last_delivered: id(5, 1),
             entries_read: Some(1),
-            pending: vec![crate::Pending {
-                id: id(5, 1),
-                delivered_ms: 1_700_000_000_000,
-                deliveries: 2,
-                consumer: 0,
-            }],
+            pending: vec![crate::Pending { id: id(5, 1), delivered_ms: 1_700_000_000_000, deliveries: 2, consumer: 0 }],
             consumers: vec![crate::Consumer { name: b"consumer".to_vec(), seen_ms: 1_700_000_000_001 }],
         }],
     })
@@ -172,7 +167,21 @@ pub(super) fn payloads() -> Vec<Old> {
     let long = [b'y'; 300];
     let longer = super::cases::noise(20_000);
     let elements: &[&[u8]] = &[
-        b"a", b"12", b"13", b"-1", b"-128", b"300", b"-40000", b"70000", b"9000000", b"-3000000000", b"", &long, b"after", &longer, b"z",
+        b"a",
+        b"12",
+        b"13",
+        b"-1",
+        b"-128",
+        b"300",
+        b"-40000",
+        b"70000",
+        b"9000000",
+        b"-3000000000",
+        b"",
+        &long,
+        b"after",
+        &longer,
+        b"z",
     ];
     let pairs: &[&[u8]] = &[b"f", b"1", b"g", b"two", b"h", &long];
     let scored: &[&[u8]] = &[b"a", b"-1", b"b", b"1.5", b"c", b"inf"];
