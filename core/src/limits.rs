@@ -545,6 +545,18 @@ pub const GLOB_STEPS_PER_WORK: u64 = 4;
 /// Memory for one LCS: what it takes is also a bound on how long it holds the core.
 pub const LCS_BYTES_MAX: usize = 64 << 20;
 
+/// Bytes of a value that DUMP replies, those of its strings and some for each: writing it holds the core, for a tenth of a second
+/// if it is so large and is compressed.
+pub const DUMPED_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of a collection that RESTORE reads, counted in the same way. A string may be as long as any. It is a part of what a batch
+/// means.
+pub const RESTORED_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of them for one unit of a script's work: a nanosecond or two each to compress, a part of one to read. It is a part of what
+/// a batch means.
+pub const DUMPED_BYTES_PER_WORK: u64 = 4;
+
 /// Pending entries that XAUTOCLAIM reads from one scan before it claims them.
 pub const CLAIM_CHUNK: u64 = 1024;
 

@@ -123,6 +123,8 @@ pub struct Command {
     pub(super) reads_as: Option<u16>,
     /// Rows that it copies.
     pub copies: Copies,
+    /// Position of the argument that names the database into which its key goes.
+    into_database: Option<usize>,
     /// True if each call waits until the commands before it are answered.
     is_after_replies: bool,
     /// True if it tells or forgets what others have done, so that the figures must be of this moment.
@@ -272,6 +274,10 @@ pub enum Copies {
     Sources,
     /// All that is at its first key, if it has another one, which is the destination.
     First,
+    /// All that is at its only key.
+    Key,
+    /// What the payload at the third argument is when it is no longer compressed.
+    Payload,
 }
 
 /// The case in which the reply to a write has values of keys in it, so that it may be large.
@@ -299,6 +305,7 @@ impl Command {
             has_patterns: false,
             reads_as: None,
             copies: Copies::Nothing,
+            into_database: None,
             is_after_replies: false,
             tells_figures: false,
             publishes: false,
@@ -486,6 +493,22 @@ impl Command {
     /// This command, which copies these rows.
     pub(super) const fn copying(self, copies: Copies) -> Command {
         Command { copies, ..self }
+    }
+
+    /// This command, whose key goes into the database that the argument at `position` names.
+    pub(super) const fn into_database(self, position: usize) -> Command {
+        Command { into_database: Some(position), ..self }
+    }
+
+    /// Returns whether its key goes into a database that its arguments name.
+    pub fn names_database(&self) -> bool {
+        self.into_database.is_some()
+    }
+
+    /// The database into which a call with `args` has its key go, if there is such a one.
+    pub fn database_in(&self, args: Args<'_>) -> Option<u8> {
+        let position = self.into_database?;
+        args.get(position).and_then(|db| super::keys::parse_db(db).ok())
     }
 
     /// This command, whose reply has what it removes or replaces.

@@ -65,6 +65,7 @@ const IDS: &str = "
     1401 geoadd, 1402 geopos, 1403 geodist, 1404 geohash, 1405 geosearch, 1406 geosearchstore, 1407 georadius,
     1408 georadius_ro, 1409 georadiusbymember, 1410 georadiusbymember_ro,
     1420 sort, 1421 sort_ro,
+    1430 dump, 1431 restore, 1432 restore-asking, 1433 move,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

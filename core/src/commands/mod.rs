@@ -51,6 +51,7 @@ pub mod table;
 mod testing;
 pub mod transactions;
 mod waits;
+pub mod whole_keys;
 
 pub use arguments::{parse_f64, parse_i64, parse_index_range, parse_usize};
 pub use command::{
@@ -68,6 +69,7 @@ pub use rows::{Elements, Rows};
 pub use sorting::{PatternKeys, names_other_keys, why_not_by_patterns};
 pub use streams::{EntryCall, Outlook, outlook_after, outlook_for, parse_id as parse_stream_id, waited_stream};
 pub use waits::{WaitCall, Waits, is_nothing};
+pub use whole_keys::why_not_in_cluster;
 
 use std::cell::Cell;
 

@@ -250,6 +250,9 @@ pub(super) const TEMPLATES: &[&str] = &[
     "rename $any $any",
     "renamenx $any $any",
     "copy $any $any ?REPLACE ?DB_$db",
+    "move $any $db",
+    "dump $any",
+    "dump $any",
     "expire $any $past",
     "pexpire $any $past ?NX ?XX ?gt ?LT",
     "expireat $any $deadline ?NX ?XX ?gt ?LT",
@@ -321,6 +324,8 @@ pub(super) const NOT_DRAWN: &[(&str, &str)] = &[
     ("object|refcount", "Redis tells of its own numbers"),
     ("pttl", "it tells of the time"),
     ("randomkey", "it draws by itself"),
+    ("restore", "a payload is no text: see `payloads_are_those_of_redis`"),
+    ("restore-asking", "it is RESTORE"),
     ("scan", "its cursors are the server's own"),
     ("ttl", "it tells of the time"),
 ];

@@ -17,14 +17,14 @@ use std::sync::LazyLock;
 
 use super::{
     Args, Command, CommandError, cluster, connection, geo, hashes, keys, lists, pubsub, raft, scripts, server, sets,
-    sorted_sets, sorting, streams, strings, transactions,
+    sorted_sets, sorting, streams, strings, transactions, whole_keys,
 };
 
 /// Ids are below this, so that a plain array finds them.
 pub const ID_END: usize = 1500;
 
 /// All commands that clients can name, by family.
-static FAMILIES: [&[Command]; 16] = [
+static FAMILIES: [&[Command]; 17] = [
     strings::table::COMMANDS,
     keys::table::COMMANDS,
     lists::table::COMMANDS,
@@ -33,6 +33,7 @@ static FAMILIES: [&[Command]; 16] = [
     sorted_sets::table::COMMANDS,
     geo::table::COMMANDS,
     sorting::table::COMMANDS,
+    whole_keys::table::COMMANDS,
     streams::table::COMMANDS,
     server::table::COMMANDS,
     connection::table::COMMANDS,

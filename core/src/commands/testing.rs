@@ -14,6 +14,8 @@ pub(super) struct Shard<R = MemoryRows> {
     entries: u64,
     /// The time, in Unix milliseconds.
     pub(super) now_ms: u64,
+    /// The database that commands are called in.
+    pub(super) db: u8,
     /// Longest string that a write may make, in bytes.
     pub(super) string_bytes_max: usize,
 }
@@ -26,8 +28,8 @@ impl Shard {
     /// A shard with the same content.
     pub(super) fn copy(&self) -> Shard {
         let rows = self.rows.clone();
-        let (entries, now_ms, string_bytes_max) = (self.entries, self.now_ms, self.string_bytes_max);
-        Shard { rows, scratch: Scratch::default(), entries, now_ms, string_bytes_max }
+        let Shard { entries, now_ms, db, string_bytes_max, .. } = *self;
+        Shard { rows, scratch: Scratch::default(), entries, now_ms, db, string_bytes_max }
     }
 
     /// All rows and counters, to compare.
@@ -39,7 +41,7 @@ impl Shard {
 impl<R: Rows> Shard<R> {
     pub(super) fn over(rows: R) -> Shard<R> {
         let string_bytes_max = limits::BULK_BYTES_MAX as usize;
-        Shard { rows, scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000, string_bytes_max }
+        Shard { rows, scratch: Scratch::default(), entries: 0, now_ms: 1_700_000_000_000, db: 0, string_bytes_max }
     }
 
     /// Its rows.
@@ -49,9 +51,9 @@ impl<R: Rows> Shard<R> {
 
     /// The same shard over the rows that `open` opens once these are closed.
     pub(super) fn reopened(self, open: impl FnOnce() -> R) -> Shard<R> {
-        let Shard { rows, entries, now_ms, string_bytes_max, .. } = self;
+        let Shard { rows, entries, now_ms, db, string_bytes_max, .. } = self;
         drop(rows);
-        Shard { rows: open(), scratch: Scratch::default(), entries, now_ms, string_bytes_max }
+        Shard { rows: open(), scratch: Scratch::default(), entries, now_ms, db, string_bytes_max }
     }
 
     /// Runs one command; the reply is what a client gets, error or not.
@@ -99,7 +101,7 @@ impl<R: Rows> Shard<R> {
         let (Kind::Read(run) | Kind::Write(run)) = command.kind else { panic!("{} needs a node", command.name()) };
         self.entries += 1;
         let versions = if command.is_write() { VersionSource::entry(self.entries) } else { VersionSource::none() };
-        let keyspace = Keyspace::new(&mut self.rows, &mut self.scratch, versions, 0, self.now_ms);
+        let keyspace = Keyspace::new(&mut self.rows, &mut self.scratch, versions, self.db, self.now_ms);
         let random = &mut Random::new(self.entries);
         let work_left = std::cell::Cell::new(u64::MAX);
         run(&mut Context { keyspace, random, string_bytes_max: self.string_bytes_max, work_left }, args, reply)

@@ -15,8 +15,8 @@ use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Session, S
 use crate::cluster::Elsewhere;
 use crate::commands::table;
 use crate::commands::{
-    Args, Command, CommandError, CopyOptions, Kind, Merge, MultiShard, PatternKeys, Run, Scatter, run_on_nothing,
-    why_not_by_patterns,
+    Args, Command, CommandError, Kind, Merge, MultiShard, PatternKeys, Run, Scatter, run_on_nothing,
+    why_not_by_patterns, why_not_in_cluster,
 };
 use crate::entry::request::{self, Mode, RequestHeader};
 use crate::ids::{Origin, ShardId, Ticket};
@@ -163,12 +163,7 @@ impl Core {
             Some(elsewhere) => return Some(CommandError::owned(elsewhere.to_string())),
             None => {}
         }
-        let is_copy = matches!(command.scatter, Scatter::MultiShard(MultiShard::Copy));
-        let leaves = |options: CopyOptions| options.db != db;
-        if is_copy && CopyOptions::read(args, db).is_ok_and(leaves) {
-            return Some(CommandError::text("ERR Copying to another database is not allowed in cluster mode"));
-        }
-        None
+        why_not_in_cluster(command, args, db).map(|reason| CommandError::owned(format!("ERR {reason}")))
     }
 
     /// The reason that a command cannot be run whose arguments have patterns for names of keys: these may be in other shards, or

@@ -8,7 +8,7 @@ use basalt_storage::keyspace::deciding_constants;
 
 use crate::commands::Random;
 use crate::entry::batch::BATCH_VERSIONS;
-use crate::limits::{APPROXIMATE_TRIM_MAX, HYPERLOGLOG_SPARSE_BYTES_MAX};
+use crate::limits::{APPROXIMATE_TRIM_MAX, HYPERLOGLOG_SPARSE_BYTES_MAX, RESTORED_BYTES_MAX};
 
 #[test]
 fn what_decides_results_is_that_of_the_batchs_version() {
@@ -17,6 +17,7 @@ fn what_decides_results_is_that_of_the_batchs_version() {
     found.extend([
         ("entries that an approximate trim deletes", APPROXIMATE_TRIM_MAX),
         ("bytes of a sparse HyperLogLog", HYPERLOGLOG_SPARSE_BYTES_MAX as u64),
+        ("bytes of a collection that is restored", RESTORED_BYTES_MAX as u64),
         ("a random number", random.next_u64()),
         ("a random number below 1000", random.below(1000)),
     ]);
@@ -36,6 +37,7 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("entries acknowledged before the lowest is looked for", 64),
         ("entries that an approximate trim deletes", 10_000),
         ("bytes of a sparse HyperLogLog", 3000),
+        ("bytes of a collection that is restored", 32 << 20),
         ("a random number", 6_457_827_717_110_365_317),
         ("a random number below 1000", 173),
     ];

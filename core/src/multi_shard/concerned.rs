@@ -36,6 +36,9 @@ pub fn visit_concerned(bytes: &[u8], visit: &mut dyn FnMut(Concerned<'_>, bool))
         has_keys = true;
         visit(Concerned::Key(database(command, &args, header.db, number), args[position]), is_write);
     }
+    if let (Some(db), Some(position)) = (command.database_in(&args), command.keys(&args).next()) {
+        visit(Concerned::Key(db, args[position]), is_write);
+    }
     if command.is_undoable || names_other_keys(command, &args) {
         visit(Concerned::Any, is_write);
     } else if !has_keys && (is_write || command.concerns_all_shards()) {
@@ -83,6 +86,8 @@ mod tests {
             ("sunionstore a b c", "3 a w,3 b w,3 c w", None),
             ("copy a b db 5", "3 a w,5 b w", None),
             ("copy a b", "3 a w,3 b w", None),
+            ("move a 5", "3 a w,5 a w", None),
+            ("move a x", "3 a w", None),
             ("dbsize", "", Some(false)),
             ("flushall", "", Some(true)),
             ("object encoding a", "3 a r", None),

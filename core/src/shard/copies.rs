@@ -56,6 +56,11 @@ impl Shard {
                 (Copies::Half, Some(list)) => weigh(list) / 2,
                 (Copies::First, Some(source)) if keys.next().is_some() => weigh(source),
                 (Copies::First, Some(_)) => 0,
+                (Copies::Key, Some(key)) => weigh(key),
+                (Copies::Payload, Some(_)) => {
+                    let bytes = args.get(3).map_or(0, |payload| basalt_rdb::inflated_bytes(payload));
+                    bytes.min(limits::BULK_BYTES_MAX as usize)
+                }
                 (Copies::End, Some(list)) => keyspace.weigh_ends(list).unwrap_or(limits::WEIGHED_BYTES_MAX),
                 (Copies::Sources, Some(_)) => {
                     keys.take(limits::WEIGHED_KEYS_MAX).map(weigh).fold(0, usize::saturating_add)

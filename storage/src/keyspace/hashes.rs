@@ -44,6 +44,14 @@ impl Keyspace<'_> {
         let collection = self.collection_or_new(key, Type::Hash)?;
         if collection.is_new() { Ok(Hash { collection, removed: Removed::default() }) } else { Hash::read(collection) }
     }
+
+    /// A new empty hash that replaces whatever `key` holds once it is saved; saved empty, it deletes the key.
+    ///
+    /// # Errors
+    /// As the look-up of the key.
+    pub fn hash_replacing(&mut self, key: &[u8]) -> Result<Hash> {
+        Ok(Hash { collection: self.replacement(key, Type::Hash)?, removed: Removed::default() })
+    }
 }
 
 impl Hash {

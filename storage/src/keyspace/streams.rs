@@ -149,7 +149,21 @@ impl Keyspace<'_> {
         if !collection.is_new() {
             return Stream::read(collection);
         }
-        Ok(Stream {
+        Ok(Stream::new(collection))
+    }
+
+    /// A new empty stream that replaces whatever `key` holds once it is saved.
+    ///
+    /// # Errors
+    /// As the look-up of the key.
+    pub fn stream_replacing(&mut self, key: &[u8]) -> Result<Stream> {
+        Ok(Stream::new(self.replacement(key, Type::Stream)?))
+    }
+}
+
+impl Stream {
+    fn new(collection: Collection) -> Stream {
+        Stream {
             collection,
             last: StreamId::MIN,
             first: StreamId::MIN,
@@ -157,11 +171,9 @@ impl Keyspace<'_> {
             entries_added: 0,
             groups: 0,
             next_group: 0,
-        })
+        }
     }
-}
 
-impl Stream {
     fn read(collection: Collection) -> Result<Stream> {
         let fields: &[u8] = collection.fields();
         let parts = fields.split_first_chunk::<ID_BYTES>().and_then(|(last, rest)| {

@@ -11,7 +11,8 @@ use std::path::Path;
 use basalt_tests::{Client, RedisServer, Reply};
 
 /// Commands that cost something else than in Redis, with that cost.
-const COSTS: [(&str, &str); 7] = [
+const COSTS: [(&str, &str); 8] = [
+    ("move", MOVE_COST),
     ("rename", MOVE_COST),
     ("renamenx", MOVE_COST),
     ("setbit", STRING_COST),

@@ -10,4 +10,5 @@ mod scan;
 pub(super) mod table;
 
 pub use moving::CopyOptions;
+pub(super) use moving::parse_db;
 pub use scan::ScanCursor;

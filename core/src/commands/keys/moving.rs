@@ -64,7 +64,8 @@ impl CopyOptions {
     }
 }
 
-fn parse_db(arg: &[u8]) -> Result<u8, CommandError> {
+/// Reads the number of a database.
+pub(in crate::commands) fn parse_db(arg: &[u8]) -> Result<u8, CommandError> {
     let number = parse_i64(arg)?;
     if i32::try_from(number).is_err() {
         return Err(CommandError::text("ERR value is out of range, value must between -2147483648 and 2147483647"));

@@ -1,6 +1,9 @@
 //! OBJECT: how Redis would hold a value.
 
 use basalt_net::resp::Reply;
+use basalt_rdb::limits::{
+    HASH_LISTPACK_ENTRIES_MAX, INTSET_ENTRIES_MAX, LISTPACK_VALUE_BYTES_MAX, SORTED_SET_LISTPACK_ENTRIES_MAX,
+};
 use basalt_storage::Direction;
 use basalt_storage::keyspace::{Keyspace, Type};
 
@@ -43,9 +46,7 @@ fn encoding(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<&'static str>,
 
 /// Returns whether Redis would keep the set at `key` as an array of integers.
 fn is_intset(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<bool, CommandError> {
-    /// `set-max-intset-entries` of Redis
-    const ENTRIES_MAX: u64 = 512;
-    let Some(set) = keyspace.set(key)?.filter(|set| set.len() <= ENTRIES_MAX) else { return Ok(false) };
+    let Some(set) = keyspace.set(key)?.filter(|set| set.len() <= INTSET_ENTRIES_MAX as u64) else { return Ok(false) };
     let mut is_intset = true;
     set.each(keyspace, &mut |member| is_intset &= read_i64(member).is_some())?;
     Ok(is_intset)
@@ -53,11 +54,8 @@ fn is_intset(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<bool, CommandError> 
 
 /// Returns whether Redis would keep the hash or sorted set at `key` as one piece of memory.
 fn is_listpack(keyspace: &Keyspace<'_>, key: &[u8], kind: Type) -> Result<bool, CommandError> {
-    /// `hash-max-listpack-entries` and `zset-max-listpack-entries` of Redis 7.0
-    const HASH_ENTRIES_MAX: u64 = 512;
-    const SORTED_SET_ENTRIES_MAX: u64 = 128;
-    /// `hash-max-listpack-value` and `zset-max-listpack-value` of Redis
-    const VALUE_BYTES_MAX: usize = 64;
+    const HASH_ENTRIES_MAX: u64 = HASH_LISTPACK_ENTRIES_MAX as u64;
+    const SORTED_SET_ENTRIES_MAX: u64 = SORTED_SET_LISTPACK_ENTRIES_MAX as u64;
     let mut longest = 0;
     if kind == Type::Hash {
         let Some(hash) = keyspace.hash(key)?.filter(|hash| hash.len() <= HASH_ENTRIES_MAX) else { return Ok(false) };
@@ -69,7 +67,7 @@ fn is_listpack(keyspace: &Keyspace<'_>, key: &[u8], kind: Type) -> Result<bool, 
         let visit = &mut |member: &[u8], _| longest = longest.max(member.len());
         sorted.each_rank(keyspace, 0..sorted.len(), Direction::Forward, visit)?;
     }
-    Ok(longest <= VALUE_BYTES_MAX)
+    Ok(longest <= LISTPACK_VALUE_BYTES_MAX)
 }
 
 /// `OBJECT REFCOUNT key`

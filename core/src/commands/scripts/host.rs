@@ -10,8 +10,8 @@ use super::Terms;
 use crate::commands::facts::Flags;
 use crate::commands::rights::{CallerRights, Denied};
 use crate::commands::{
-    Args, Command, CommandError, Context, CopyOptions, Kind, MultiShard, PatternKeys, Run, Scatter, TOO_MUCH_WORK,
-    parse_i64, reply_help, table, why_not_by_patterns,
+    Args, Command, CommandError, Context, Kind, MultiShard, PatternKeys, Run, Scatter, TOO_MUCH_WORK, parse_i64,
+    reply_help, table, why_not_by_patterns, why_not_in_cluster,
 };
 use crate::limits;
 
@@ -102,11 +102,10 @@ impl ShardHost<'_, '_> {
         if command.keys(args).any(|key| !self.terms.reach.has(args[key])) {
             return Some(NOT_LOCAL);
         }
-        let is_copy = matches!(command.scatter, Scatter::MultiShard(MultiShard::Copy));
-        let db = self.context.keyspace.db();
-        let leaves = |options: CopyOptions| options.db != db;
-        if self.terms.in_cluster && is_copy && CopyOptions::read(args, db).is_ok_and(leaves) {
-            return Some("Copying to another database is not allowed in cluster mode");
+        if self.terms.in_cluster
+            && let Some(reason) = why_not_in_cluster(command, args, self.context.keyspace.db())
+        {
+            return Some(reason);
         }
         // Where a page of a walk ends, and which keys one is drawn from, depends on what else a replica has, and has in memory.
         let is_in_pages = matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan | MultiShard::RandomKey));

@@ -1,0 +1,177 @@
+//! DUMP: a key's value as bytes that any Redis restores.
+//!
+//! What a newcomer would get wrong: the payload is made in one piece, and compressed, while its core does nothing else. So what is
+//! too large is refused before it is read to the end.
+
+use std::ops::ControlFlow;
+
+use basalt_net::resp::Reply;
+use basalt_rdb::limits::STRING_OVERHEAD;
+use basalt_rdb::{Strings, Value};
+use basalt_storage::Direction;
+use basalt_storage::keyspace::{Keyspace, ScoreRange, SortedSet, Type};
+
+use super::stream::read_stream;
+use crate::commands::{Args, CommandError, Context};
+use crate::limits::{DUMPED_BYTES_MAX, DUMPED_BYTES_PER_WORK};
+
+/// `DUMP key`
+pub(super) fn dump(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    let mut room = Room { left: DUMPED_BYTES_MAX };
+    let value = read_value(&context.keyspace, args[1], &mut room)?;
+    context.pay((DUMPED_BYTES_MAX - room.left) as u64 / DUMPED_BYTES_PER_WORK)?;
+    reply.bulk_or_null(value.map(|value| basalt_rdb::write(&value)));
+    Ok(())
+}
+
+/// Bytes that may still be read.
+pub(super) struct Room {
+    left: usize,
+}
+
+impl Room {
+    /// Returns whether a string of `bytes` finds room, which it then takes.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        let left = self.left.checked_sub(bytes + STRING_OVERHEAD);
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+
+    /// Adds a string, if it finds room.
+    pub(super) fn push(&mut self, strings: &mut Strings, string: &[u8]) -> bool {
+        let fits = self.take(string.len());
+        if fits {
+            strings.push(string);
+        }
+        fits
+    }
+}
+
+/// The error of a key that is too large.
+pub(super) fn too_large() -> CommandError {
+    CommandError::owned(format!("ERR the key is too large to dump: the limit is {DUMPED_BYTES_MAX} bytes"))
+}
+
+/// Goes on while there is room, which `fits` says.
+pub(super) fn flow(fits: bool) -> ControlFlow<()> {
+    if fits { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+}
+
+fn read_value(keyspace: &Keyspace<'_>, key: &[u8], room: &mut Room) -> Result<Option<Value>, CommandError> {
+    let Some(record) = keyspace.record(key)? else { return Ok(None) };
+    let (mut fits, mut strings) = (true, Strings::default());
+    let value = match record.kind() {
+        Type::String => {
+            fits = room.take(record.body().len());
+            Value::String(if fits { record.body().to_vec() } else { Vec::new() })
+        }
+        Type::List => {
+            let Some(list) = keyspace.list(key)? else { return Ok(None) };
+            list.search(keyspace, 0..list.len(), Direction::Forward, &mut |_, element| {
+                fits = room.push(&mut strings, element);
+                flow(fits)
+            })?;
+            Value::List(strings)
+        }
+        kind @ (Type::Set | Type::Hash) => {
+            let Some(names) = keyspace.names(key, kind)? else { return Ok(None) };
+            names.each(keyspace, &mut |name, value| {
+                fits = room.push(&mut strings, name) && (kind == Type::Set || room.push(&mut strings, value));
+                Ok(flow(fits))
+            })?;
+            if kind == Type::Set { Value::Set(strings) } else { Value::Hash(strings) }
+        }
+        Type::SortedSet => {
+            let Some(sorted) = keyspace.sorted_set(key)? else { return Ok(None) };
+            let scores = read_members(keyspace, &sorted, room, &mut strings)?;
+            fits = scores.is_some();
+            Value::SortedSet(strings, scores.unwrap_or_default())
+        }
+        Type::Stream => {
+            let Some(stream) = keyspace.stream(key)? else { return Ok(None) };
+            let stream = read_stream(keyspace, &stream, room)?;
+            fits = stream.is_some();
+            Value::Stream(stream.unwrap_or_default())
+        }
+    };
+    if fits { Ok(Some(value)) } else { Err(too_large()) }
+}
+
+/// Reads the members by ascending scores, which it returns, if there is room.
+fn read_members(
+    keyspace: &Keyspace<'_>,
+    sorted: &SortedSet,
+    room: &mut Room,
+    members: &mut Strings,
+) -> Result<Option<Vec<f64>>, CommandError> {
+    let (mut scores, mut fits) = (Vec::new(), true);
+    let all = ScoreRange { min: f64::NEG_INFINITY, min_exclusive: false, max: f64::INFINITY, max_exclusive: false };
+    sorted.each_score(keyspace, &all, Direction::Forward, &mut |member, score| {
+        fits = room.push(members, member);
+        if fits {
+            scores.push(score);
+        }
+        flow(fits)
+    })?;
+    Ok(fits.then_some(scores))
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_net::resp::{Protocol, value};
+
+    use crate::commands::testing::Shard;
+    use crate::limits::DUMPED_BYTES_MAX;
+
+    #[test]
+    fn every_type_comes_back_as_it_was_dumped() {
+        let mut shard = Shard::new();
+        for line in [
+            "SET s text",
+            "RPUSH l a b 1",
+            "SADD set a b 1",
+            "SADD ints 3 -1 2",
+            "HSET h f v g w",
+            "ZADD z 1 a 2.5 b -inf c",
+            "XADD x 1-1 f v",
+            "XADD x 2-1 g w",
+            "XDEL x 1-1",
+            "XGROUP CREATE x g 0",
+            "XREADGROUP GROUP g alice STREAMS x >",
+            "XGROUP CREATECONSUMER x g bob",
+            "XGROUP CREATE empty g $ MKSTREAM",
+        ] {
+            assert!(!shard.line(line).starts_with('-'), "{line}");
+        }
+        for key in ["s", "l", "set", "ints", "h", "z", "x", "empty"] {
+            let reply = shard.run(Protocol::Resp2, &["DUMP", key]);
+            let payload = value::read_bulk(&reply).unwrap().to_vec();
+            let restore: [&[u8]; 4] = [b"RESTORE", b"copy", b"0", &payload];
+            assert_eq!(shard.run(Protocol::Resp2, &restore), b"+OK\r\n", "{key}");
+            assert_eq!(shard.run(Protocol::Resp2, &["DUMP", "copy"]), reply, "{key}");
+            for look in ["TYPE", "XINFO STREAM"] {
+                let [of_key, of_copy] = [key, "copy"].map(|name| shard.line(&format!("{look} {name}")));
+                assert_eq!(of_copy, of_key, "{look} {key}");
+            }
+            shard.line("DEL copy");
+        }
+        assert_eq!(shard.line("DUMP none"), "$-1");
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_by_name() {
+        let mut shard = Shard::new();
+        let half = vec![b'x'; DUMPED_BYTES_MAX / 2];
+        for (command, key) in [("APPEND", "s"), ("RPUSH", "l"), ("SADD", "set")] {
+            for _ in 0..2 {
+                shard.run(Protocol::Resp2, &[command.as_bytes(), key.as_bytes(), &half]);
+                // Another member.
+                shard.run(Protocol::Resp2, &[command.as_bytes(), key.as_bytes(), &half[1..]]);
+            }
+            let reply = shard.line(&format!("DUMP {key}"));
+            let fits = reply.starts_with('$');
+            assert_eq!(fits, key == "set" && half.len() * 2 <= DUMPED_BYTES_MAX - 16, "{key}: {}", &reply[..40]);
+            assert!(fits || reply == "-ERR the key is too large to dump: the limit is 33554432 bytes", "{key}");
+        }
+    }
+}
