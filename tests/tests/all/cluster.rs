@@ -306,6 +306,9 @@ fn a_node_with_keys_in_other_databases_stays_alone() {
     wait_until_ok(&mut client);
     assert_eq!(client.ask("GET a").text(), "0");
     assert!(client.ask("COPY a {a}b DB 3").is_error("ERR Copying to another database is not allowed in cluster mode"));
+    assert!(client.ask("MOVE a 3").is_error("ERR MOVE is not allowed in cluster mode"));
+    let script = client.call(["EVAL", "return redis.call('MOVE', KEYS[1], 3)", "1", "a"]);
+    assert!(script.is_error("ERR MOVE is not allowed in cluster mode"), "{script:?}");
     assert_eq!(client.ask("COPY a {a}b").integer(), 1);
     // Without shards it is a node still.
     assert_eq!(client.ask("FLUSHALL"), Reply::ok());
@@ -404,6 +407,8 @@ const LINES: &[&str] = &[
     "MGET a b",
     "SPUBLISH {a} b",
     "COPY a {a}b DB 1",
+    "MOVE a 1",
+    "MOVE a x",
     "COPY a a",
     "FLUSHALL",
     "CLUSTER FLUSHSLOTS",

@@ -47,6 +47,7 @@ fn fill_collections(client: &mut Client) {
         let [list, set, hash, sorted] = ["list", "set", "hash", "zset"].map(|kind| format!("{kind}:{number}"));
         let mut commands = vec![
             with(&["RPUSH", &list], &|number| vec![element(number)]),
+            with(&["RPUSH", &format!("list:moved:{number}")], &|number| vec![element(number)]),
             with(&["SADD", &set], &|number| vec![element(number)]),
             with(&["HSET", &hash], &|number| vec![number.to_string(), element(number)]),
             with(&["ZADD", &sorted], &|number| vec![number.to_string(), element(number)]),
@@ -97,11 +98,15 @@ fn writes_that_take_what_they_find_in_collections_on_disk_hold_up_no_core() {
             (format!("LSET {list} 30 new"), Reply::ok()),
             (format!("LTRIM {list} 20 -20"), Reply::ok()),
             (format!("COPY {sorted} copy:{number}"), Reply::Integer(1)),
+            (format!("MOVE list:moved:{number} 1"), Reply::Integer(1)),
             (format!("RENAME {hash} renamed:{number}"), Reply::ok()),
         ] {
             assert_eq!(client.ask(&command), expected, "{command}");
         }
         assert!(matches!(client.ask(&format!("SPOP {set}")), Reply::Bulk(_)));
+        for key in [&list, &set, &sorted, &stream] {
+            assert!(matches!(client.ask(&format!("DUMP {key}")), Reply::Bulk(_)), "{key}");
+        }
         // Reads behind a write of the same connection run when its entry is applied.
         let behind = client.pipeline([
             vec!["SET".to_owned(), "key".to_owned(), "value".to_owned()],

@@ -50,3 +50,4 @@ mod stall;
 mod streams;
 mod tools;
 mod transactions;
+mod whole_keys;

@@ -124,12 +124,37 @@ fn copies_of_what_is_large_fill_a_batch_as_if_it_stood_there() {
             &["RENAME", "set", "to"][..],
             &["COPY", "set", "to"],
             &["COPY", "set", "set", "DB", "1"],
+            &["MOVE", "set", "1"],
             &["SUNIONSTORE", "to", "set"],
             &["BITOP", "NOT", "to", "string"],
         ] {
             let bytes = weigh(&shard, words);
             assert!((VALUE_BYTES..2 * VALUE_BYTES).contains(&bytes), "{words:?} weighs {bytes}");
         }
+    });
+}
+
+#[test]
+fn what_a_payload_is_uncompressed_fills_a_batch_as_if_it_stood_there() {
+    const VALUE_BYTES: usize = 100_000;
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        let payload = basalt_rdb::write(&basalt_rdb::Value::String(vec![b'v'; VALUE_BYTES]));
+        assert!(payload.len() < VALUE_BYTES / 50, "it is compressed");
+        let id = table::lookup(b"restore").unwrap().id;
+        let mut bytes = Vec::new();
+        let args: [&[u8]; 4] = [b"key", b"0", &payload, b"REPLACE"];
+        request::encode(&mut bytes, RequestHeader::new(Protocol::Resp2, 0, id), args.into_iter());
+        assert_eq!(shard.weigh_copies(&bytes, 1), VALUE_BYTES);
+        let batch_bytes_max = shard.batches.pressure.slow_down().batch_bytes_max();
+        let mut taken = 0;
+        while !shard.is_backlogged() && taken < 1000 {
+            shard.submit(origin(1), Mode::Write, &bytes, 1, &mut host);
+            taken += 1;
+        }
+        assert!(taken <= batch_bytes_max / VALUE_BYTES + 2, "{taken} times");
+        settle(&mut shard, &mut host).await;
+        assert!(host.replies.iter().all(|(_, reply)| reply == "+OK\r\n"), "{:?}", host.replies);
     });
 }
 
