@@ -1,4 +1,4 @@
-//! What RESTORE is given: the input with the right end. What is read is written and read again, to the same.
+//! A payload as RESTORE is given it: the input with the right end. A value that is read is written and read again, to the same.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ const CHECKSUM: Crc<u64> = Crc::<u64>::new(&CRC_64_REDIS);
 /// Small enough that what goes beyond it is seen.
 const BOUNDS: Bounds = Bounds { string_bytes: 1 << 20, collection_bytes: 1 << 20 };
 
-/// What is read of what was written in any case.
+/// Large enough for whatever was written of such a value.
 const TWICE: Bounds = Bounds { string_bytes: 1 << 21, collection_bytes: 1 << 23 };
 
 fuzz_target!(|data: &[u8]| {

@@ -10,11 +10,14 @@ use crate::{Error, Result};
 const END: u8 = 0xFF;
 const UNKNOWN_COUNT: u8 = 254;
 
+/// Visits a field and its value, until it fails.
+type VisitPair<'v> = &'v mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
 /// Shows `visit` each field with its value.
 ///
 /// # Errors
 /// [`Error::Malformed`] if `zipmap` is none; those of `visit`.
-pub(crate) fn each(zipmap: &[u8], visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>) -> Result<()> {
+pub(crate) fn each(zipmap: &[u8], visit: VisitPair<'_>) -> Result<()> {
     let (&count, mut rest) = zipmap.split_first().ok_or(Error::Malformed)?;
     let mut seen = 0usize;
     while !matches!(rest, [END]) {

@@ -276,7 +276,7 @@ pub enum Copies {
     First,
     /// All that is at its only key.
     Key,
-    /// What the payload at the third argument is when it is no longer compressed.
+    /// The payload that is the third argument, as large as it is when it is no longer compressed.
     Payload,
 }
 
