@@ -232,6 +232,8 @@ pub struct Facts {
     pub history: &'static [(&'static str, &'static str)],
     /// Set if it is deprecated.
     pub deprecation: Option<Deprecation>,
+    /// Set if servers call it, and no clients.
+    pub is_system: bool,
     /// Its arguments.
     pub arguments: &'static [Argument],
 }
@@ -252,6 +254,7 @@ impl Facts {
         summary: "",
         history: &[],
         deprecation: None,
+        is_system: false,
         arguments: &[],
     };
 }

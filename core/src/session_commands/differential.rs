@@ -72,7 +72,8 @@ const NEWER: [&str; 4] = ["client|setinfo", "client|no-touch", "cluster|myshardi
 const OWN: [&str; 2] = ["basalt", "raft"];
 
 /// Commands that cost something else than in Redis, and say so.
-const OTHER_COST: [&str; 7] = ["rename", "renamenx", "setbit", "bitfield", "zrank", "zrevrank", "zremrangebyrank"];
+const OTHER_COST: [&str; 8] =
+    ["rename", "renamenx", "move", "setbit", "bitfield", "zrank", "zrevrank", "zremrangebyrank"];
 
 #[test]
 fn commands_describe_themselves_as_in_redis() {

@@ -207,6 +207,10 @@ fn write_docs(name: &str, client: &mut Client, out: &mut String) {
                 replaced_by = Some(quoted(value));
                 continue;
             }
+            "doc_flags" if value.elements().iter().any(|flag| flag.text() == "syscmd") => {
+                found.insert("is_system".to_owned(), "true".to_owned());
+                continue;
+            }
             // That it is deprecated is told by what follows; subcommands have facts of their own.
             "doc_flags" | "subcommands" => continue,
             other => panic!("COMMAND DOCS of {name} has {other}, for which Facts has no place"),
@@ -219,7 +223,7 @@ fn write_docs(name: &str, client: &mut Client, out: &mut String) {
             format!("Some(Deprecation {{ since: {since}, replaced_by: {replaced_by} }})"),
         );
     }
-    for field in ["group", "since", "complexity", "summary", "history", "deprecation", "arguments"] {
+    for field in ["group", "since", "complexity", "summary", "history", "deprecation", "is_system", "arguments"] {
         if let Some(text) = found.get(field) {
             let _ = write!(out, "{field}: {text},");
         }
