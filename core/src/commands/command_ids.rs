@@ -65,6 +65,8 @@ const IDS: &str = "
     1401 geoadd, 1402 geopos, 1403 geodist, 1404 geohash, 1405 geosearch, 1406 geosearchstore, 1407 georadius,
     1408 georadius_ro, 1409 georadiusbymember, 1410 georadiusbymember_ro,
     1420 sort, 1421 sort_ro,
+    1451 slowlog, 1452 slowlog|get, 1453 slowlog|help, 1454 slowlog|len, 1455 slowlog|reset,
+    1456 client|getredir, 1457 client|pause, 1458 client|trackinginfo, 1459 client|unpause, 1460 lolwut,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

@@ -224,7 +224,7 @@ pub struct Facts {
     pub group: Group,
     /// Since which version of Redis.
     pub since: &'static str,
-    /// Time complexity.
+    /// Time complexity; empty if nobody tells.
     pub complexity: &'static str,
     /// Its effect, in one line.
     pub summary: &'static str,

@@ -68,6 +68,19 @@ pub(super) const BASALT: &[&str] = &[
     "    which must be the one that has stopped it. INFO shards tells when it takes requests.",
 ];
 
+/// Lines of `SLOWLOG HELP`.
+pub(super) const SLOWLOG: &[&str] = &[
+    "GET [<count>]",
+    "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+    "    Entries are made of:",
+    "    id, timestamp, time in microseconds, arguments array, client IP and port,",
+    "    client name",
+    "LEN",
+    "    Return the length of the slowlog.",
+    "RESET",
+    "    Reset the slowlog.",
+];
+
 /// Lines of `RAFT HELP`.
 pub(super) const RAFT: &[&str] = &[
     "SNAPSHOT <group>",
@@ -154,6 +167,8 @@ pub(super) const PUBSUB: &[&str] = &[
 
 /// Lines of `CLIENT HELP`.
 pub(super) const CLIENT: &[&str] = &[
+    "GETREDIR",
+    "    Return the client ID we are redirecting to when tracking is enabled.",
     "GETNAME",
     "    Return the name of the current connection.",
     "ID",
@@ -182,6 +197,10 @@ pub(super) const CLIENT: &[&str] = &[
     "      Return clients of specified type.",
     "    * ID <client-id> [<client-id> ...]",
     "      Return clients of specified ids.",
+    "UNPAUSE",
+    "    Stop the current client pause, resuming traffic.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Suspend all, or just write, clients for <timeout> milliseconds.",
     "REPLY (ON|OFF|SKIP)",
     "    Control the replies sent to the current connection.",
     "SETNAME <name>",
@@ -196,6 +215,8 @@ pub(super) const CLIENT: &[&str] = &[
     "    Will not touch LRU/LFU stats when this mode is on.",
     "UNBLOCK <clientid> [TIMEOUT|ERROR]",
     "    Unblock the specified blocked client.",
+    "TRACKINGINFO",
+    "    Report tracking status for the current connection.",
 ];
 
 /// Lines of `COMMAND HELP`.

@@ -19,6 +19,7 @@ mod file;
 mod kind;
 mod load;
 mod memory_budget;
+mod microseconds;
 mod nearest;
 mod parameters;
 mod print;

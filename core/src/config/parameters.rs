@@ -64,8 +64,6 @@ const FIXED: &[(&str, &str)] = &[
     ("replica-read-only", "yes"),
     ("replica-serve-stale-data", "yes"),
     ("replicaof", ""),
-    ("slowlog-log-slower-than", "-1"),
-    ("slowlog-max-len", "0"),
     ("supervised", "no"),
     ("tls-port", "0"),
     ("unixsocket", ""),

@@ -13,6 +13,7 @@ use super::error::ConfigError;
 use super::kind::{
     AddressOrBlank, Addresses, Directory, HostName, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto,
 };
+use super::microseconds::MicrosOrNever;
 use super::secret::{FileOrBlank, Password, PasswordOrBlank, SecretOrBlank, UserOrBlank};
 use super::setting::{Change, Group, Setting, settings};
 use super::skipped_entry::{EntryOrNone, SkippedEntry};
@@ -189,6 +190,14 @@ settings! {
 
     /// Level from which on lines are logged, to the standard error.
     [Log, Restart] "log-level" = log_level: String, "info", LogFilter;
+
+    /// Time that a command takes to be noted in SLOWLOG: of its execution, not of waits for the disk or for other nodes. Below two
+    /// ticks of the kernel, 8 ms as a rule, each command is timed, which costs some hundredths of a core.
+    [Log, Live] "slowlog-log-slower-than" = slowlog_log_slower_than: i64, "10000", MicrosOrNever;
+
+    /// Entries of SLOWLOG, as far as they have room in 4 MB for each core.
+    [Log, Live] "slowlog-max-len" = slowlog_max_len: u32, "128",
+        Number32(Number { least: 0, most: u32::MAX as u64, what: "entries" });
 
     /// Form of log lines.
     [Log, Restart] "log-format" = log_format: LogFormat, "text", Choice::<LogFormat>(PhantomData);

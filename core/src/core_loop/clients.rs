@@ -288,6 +288,14 @@ pub(super) fn run_control(core: &mut Core, control: &Control) -> Vec<u8> {
             reply.integer(victims.len() as i64);
         }
         Control::Unblock(id, how) => reply.integer(i64::from(core.unblock(*id, *how))),
+        Control::Pause(until, is_of_all) => {
+            core.pause.begin(*until, *is_of_all);
+            reply.ok();
+        }
+        Control::Unpause => {
+            core.end_pause();
+            reply.ok();
+        }
         Control::RaftStatus(group) => core.reply_raft_status(*group, &mut reply),
         Control::ListLinks => core.reply_links(&mut reply),
         Control::TakeUsers(told) => {

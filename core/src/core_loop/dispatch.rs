@@ -53,6 +53,9 @@ impl Core {
     pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) -> Started {
         let args: SmallVec<[&[u8]; 8]> = argv.iter(input).collect();
         let found = table::find(&args);
+        if self.pause.is_on() && self.is_paused(connection, &found, &args) {
+            return Started::WaitsForPause;
+        }
         if connection.session.transaction.is_some() {
             return self.command_in_transaction(connection, found, &args);
         }
@@ -475,6 +478,7 @@ impl Core {
             let is_known = !local.reads_wait() || (mode == Mode::Local && local.may_read_locally());
             is_known && !local.has_parked(id, client) && !is_barred(local) && !local.takes_nothing()
         };
+        self.serve(connection.ring);
         let local = self.shards.get_mut(shard.index())?.as_mut().filter(may_read)?;
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };

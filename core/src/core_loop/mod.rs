@@ -32,6 +32,7 @@ mod outbox;
 #[cfg(test)]
 mod peer_tests;
 
+mod pause;
 mod peers;
 mod pending;
 mod piecemeal;
@@ -46,6 +47,7 @@ mod scripts;
 mod session_calls;
 mod set_aside;
 mod sleep;
+mod slow;
 mod spanning;
 mod stopping;
 mod sync_placement;

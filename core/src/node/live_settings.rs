@@ -63,6 +63,10 @@ pub struct LiveSettings {
     pub write_timeout: Option<Duration>,
     /// Idle time after which a client is disconnected.
     pub idle_max: Option<Duration>,
+    /// Time that a command takes to be noted; `None` if none is.
+    pub slow_least: Option<Duration>,
+    /// Commands that are kept of those.
+    pub slow_log_max: usize,
     output: OutputLimits,
 }
 
@@ -85,15 +89,19 @@ impl LiveSettings {
             keepalive_s: config.tcp_keepalive.as_secs() as u32,
             write_timeout: Some(config.write_timeout).filter(|timeout| !timeout.is_zero()),
             idle_max: Some(config.timeout).filter(|timeout| !timeout.is_zero()),
+            slow_least: u64::try_from(config.slowlog_log_slower_than).ok().map(Duration::from_micros),
+            slow_log_max: config.slowlog_max_len as usize,
             output: config.client_output_buffer_limit,
         }
     }
 
-    /// Takes a new copy if the settings have changed.
-    pub fn refresh(&mut self, settings: &Settings) {
-        if self.version != settings.version() {
+    /// Takes a new copy if the settings have changed; returns whether they have.
+    pub fn refresh(&mut self, settings: &Settings) -> bool {
+        let has_changed = self.version != settings.version();
+        if has_changed {
             *self = LiveSettings::of(settings);
         }
+        has_changed
     }
 
     /// Returns whether `bytes` of unread output are reason to look at the limits, for a client above the soft one since `since`.

@@ -7,6 +7,7 @@ mod orders;
 mod routes;
 mod scripts;
 mod shares;
+mod slow_log;
 mod stats;
 mod stop;
 
@@ -17,7 +18,8 @@ pub use orders::Orders;
 pub use routes::{Leads, Routes};
 pub use scripts::Scripts;
 pub use shares::Shares;
-pub use stats::{CoreStats, Counter, Figure, Follower, GroupState, RateMeter, ShardStats, ShardTable};
+pub use slow_log::{SlowClient, SlowLog};
+pub use stats::{CommandStats, CoreStats, Counter, Figure, Follower, GroupState, RateMeter, ShardStats, ShardTable};
 pub use stop::Stop;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,6 +108,8 @@ pub struct Server {
     pub orders: Orders,
     /// The users.
     pub users: Users,
+    /// The commands that took long.
+    pub slow_log: Arc<SlowLog>,
 }
 
 /// Tells which snapshots are on their way from this node, and which to it.

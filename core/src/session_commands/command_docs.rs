@@ -36,7 +36,9 @@ fn write_docs(command: &Command, reply: &mut Reply<'_>) {
         ("group", facts.group.name()),
         ("complexity", facts.complexity),
     ] {
-        fields.named(name).bulk(text);
+        if !text.is_empty() {
+            fields.named(name).bulk(text);
+        }
     }
     if let Some(deprecation) = facts.deprecation {
         write_words(&["deprecated"], fields.named("doc_flags"));

@@ -25,6 +25,7 @@ mod raft;
 mod replication;
 mod script;
 mod server;
+mod slowlog;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transactions;

@@ -22,7 +22,7 @@ use crate::entry::batch::Batch;
 use crate::entry::request::{self, ArgList, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
-use crate::node::{CoreStats, Server};
+use crate::node::{CommandStats, CoreStats, Server};
 
 /// The reply to a read that needs more from disk than is kept for one command.
 pub(crate) const TOO_MUCH_TO_KEEP: &[u8] =
@@ -333,8 +333,8 @@ impl Execution<'_> {
         };
         let mark = reply.mark();
         let (counts, earliest_deadline_ms) = (self.scratch.counts(), self.scratch.earliest_deadline_ms());
-        let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(header.asked)));
-        let started = stats.and_then(|stats| stats.time.start());
+        let (core, stats) = figures_of(self.stats, header.asked);
+        let started = begin(core, stats);
         let call = Call { handler, header, args, now_ms: self.now_ms, string_bytes_max: self.string_bytes_max };
         let tried = match trial {
             TrialRun::Never => None,
@@ -354,9 +354,7 @@ impl Execution<'_> {
             self.scratch.set_counts(counts);
             call.run(self.store, self.scratch, &mut self.versions, self.random, &mut reply)
         });
-        if let (Some(stats), Some(started)) = (stats, started) {
-            stats.time.stop(started);
-        }
+        end((core, stats), started, header, args);
         match outcome {
             Ok(()) if reply.is_over() => {
                 reply.truncate(mark);
@@ -418,6 +416,49 @@ impl Execution<'_> {
         }
         Some(outcome)
     }
+}
+
+/// The figures of the core that executes a command, and those of the command there.
+pub(super) fn figures_of(core: Option<&CoreStats>, asked: u16) -> (Option<&CoreStats>, Option<&CommandStats>) {
+    (core, core.and_then(|core| core.by_command.get(usize::from(asked))))
+}
+
+/// Notes that a command begins; returns the time if it is one of those that are timed.
+#[inline]
+pub(super) fn begin(core: Option<&CoreStats>, stats: Option<&CommandStats>) -> Option<Instant> {
+    let (core, stats) = (core?, stats?);
+    core.slow.begin(stats.is_short);
+    stats.time.start()
+}
+
+/// Notes that a command has ended.
+#[inline]
+pub(super) fn end(
+    (core, stats): (Option<&CoreStats>, Option<&CommandStats>),
+    started: Option<Instant>,
+    header: RequestHeader,
+    args: Args<'_>,
+) {
+    let (Some(core), Some(stats)) = (core, stats) else { return };
+    if let Some(started) = started {
+        stats.time.stop(started);
+    }
+    if let Some(ns) = core.slow.end() {
+        note_slow(core, ns, header, args);
+    }
+}
+
+/// Notes a command that took long, as its client has called it: a script has its terms in front of its text here.
+#[cold]
+pub(super) fn note_slow(core: &CoreStats, ns: u64, header: RequestHeader, args: Args<'_>) {
+    let Some(command) = table::by_id(header.asked) else { return };
+    let name = command.name().to_ascii_uppercase();
+    let (name, subcommand) = name.split_once('|').unwrap_or((&name, ""));
+    let has_terms = table::by_id(header.command).is_some_and(|step| step.is_undoable);
+    let rest = &args[1 + usize::from(has_terms)..];
+    debug_assert!(subcommand.is_empty() || !rest.is_empty(), "the word of a subcommand is one of its arguments");
+    let words: Vec<&[u8]> = std::iter::once(name.as_bytes()).chain(rest.iter().copied()).collect();
+    core.note_slow(ns, command, &words);
 }
 
 fn is_cold(outcome: &Result<(), CommandError>) -> bool {
@@ -506,6 +547,21 @@ impl ShardMachine {
             untaken_bytes: 0,
             core: None,
             is_executing: false,
+        }
+    }
+
+    /// Notes whose commands are executed from here on; nobody's, of those that no client here waits for.
+    #[inline]
+    pub(super) fn serve(&self, client: Option<Origin>) {
+        if let Some((server, core)) = &self.core {
+            server.cores[core.index()].slow.serve(client);
+        }
+    }
+
+    /// Notes that what is executed from here on is an entry: other tasks of the core may have run before it.
+    fn watch_entry(&self) {
+        if let Some((server, core)) = &self.core {
+            server.cores[core.index()].slow.mark();
         }
     }
 
@@ -616,8 +672,10 @@ impl ShardMachine {
         };
         assert!(!pending.applied, "a batch is applied once");
         let began = Instant::now();
+        self.watch_entry();
         // Reads join it while it waits for rows.
         while let Some(operation) = pending.operations.get_mut(position.operations) {
+            self.serve(operation.origin);
             let mut command: &[u8] = &[];
             let cold = match &operation.read {
                 Some(_) if self.untaken_bytes + position.replies.bytes.len() >= self.bounds.shard_bytes_max => {
@@ -675,6 +733,8 @@ impl ShardMachine {
             position.replies = Replies::default();
         }
         let began = Instant::now();
+        self.watch_entry();
+        self.serve(None);
         while let Some(command) = commands.next() {
             let command = command.map_err(MachineError::Batch)?;
             if let Some(read) = self.step(position, batch, command, false)? {

@@ -218,6 +218,8 @@ fn write_docs(name: &str, client: &mut Client, out: &mut String) {
             format!("Some(Deprecation {{ since: {since}, replaced_by: {replaced_by} }})"),
         );
     }
+    // Some have none.
+    found.entry("complexity".to_owned()).or_insert_with(|| "\"\"".to_owned());
     for field in ["group", "since", "complexity", "summary", "history", "deprecation", "arguments"] {
         if let Some(text) = found.get(field) {
             let _ = write!(out, "{field}: {text},");

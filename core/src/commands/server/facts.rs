@@ -265,6 +265,26 @@ pub static LASTSAVE: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `LOLWUT`.
+pub static LOLWUT: Facts = Facts {
+    name: "lolwut",
+    arity: -1,
+    flags: Flags::READONLY.and(Flags::FAST),
+    categories: &["@read", "@fast"],
+    group: Group::Server,
+    since: "5.0.0",
+    complexity: "",
+    summary: "Display some computer art and the Redis version",
+    arguments: &[Argument {
+        name: "version",
+        kind: "integer",
+        token: Some("VERSION"),
+        flags: &["optional"],
+        ..Argument::BLANK
+    }],
+    ..Facts::BLANK
+};
+
 /// `ROLE`.
 pub static ROLE: Facts = Facts {
     name: "role",
@@ -330,6 +350,76 @@ pub static SHUTDOWN: Facts = Facts {
             ..Argument::BLANK
         },
     ],
+    ..Facts::BLANK
+};
+
+/// `SLOWLOG`.
+pub static SLOWLOG: Facts = Facts {
+    name: "slowlog",
+    arity: -2,
+    flags: Flags::NONE,
+    categories: &["@slow"],
+    group: Group::Server,
+    since: "2.2.12",
+    complexity: "Depends on subcommand.",
+    summary: "A container for slow log commands",
+    ..Facts::BLANK
+};
+
+/// `SLOWLOG GET`.
+pub static SLOWLOG_GET: Facts = Facts {
+    name: "slowlog|get",
+    arity: -2,
+    flags: Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    tips: &["request_policy:all_nodes", "nondeterministic_output"],
+    group: Group::Server,
+    since: "2.2.12",
+    complexity: "O(N) where N is the number of entries returned",
+    summary: "Get the slow log's entries",
+    history: &[("4.0.0", "Added client IP address, port and name to the reply.")],
+    arguments: &[Argument { name: "count", kind: "integer", flags: &["optional"], ..Argument::BLANK }],
+    ..Facts::BLANK
+};
+
+/// `SLOWLOG HELP`.
+pub static SLOWLOG_HELP: Facts = Facts {
+    name: "slowlog|help",
+    arity: 2,
+    flags: Flags::LOADING.and(Flags::STALE),
+    categories: &["@slow"],
+    group: Group::Server,
+    since: "6.2.0",
+    complexity: "O(1)",
+    summary: "Show helpful text about the different subcommands",
+    ..Facts::BLANK
+};
+
+/// `SLOWLOG LEN`.
+pub static SLOWLOG_LEN: Facts = Facts {
+    name: "slowlog|len",
+    arity: 2,
+    flags: Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
+    group: Group::Server,
+    since: "2.2.12",
+    complexity: "O(1)",
+    summary: "Get the slow log's length",
+    ..Facts::BLANK
+};
+
+/// `SLOWLOG RESET`.
+pub static SLOWLOG_RESET: Facts = Facts {
+    name: "slowlog|reset",
+    arity: 2,
+    flags: Flags::ADMIN.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+    group: Group::Server,
+    since: "2.2.12",
+    complexity: "O(N) where N is the number of entries in the slowlog",
+    summary: "Clear all entries from the slow log",
     ..Facts::BLANK
 };
 

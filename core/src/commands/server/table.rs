@@ -1,7 +1,7 @@
-//! The commands on the server. Their ids are 701 to 799.
+//! The commands on the server. Their ids are 701 to 799 and 1451 to 1499.
 
 use super::{facts, newer_facts, own_facts};
-use crate::commands::{Command, help};
+use crate::commands::{Command, Secrets, help};
 
 /// The commands on the server.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -15,6 +15,15 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::session(712, &facts::WAIT).behind_others(),
     Command::session(713, &newer_facts::WAITAOF).behind_others(),
     Command::help(711, &own_facts::BASALT, help::BASALT).containing(BASALT),
+    Command::session(1460, &facts::LOLWUT),
+    Command::help(1451, &facts::SLOWLOG, help::SLOWLOG).containing(SLOWLOG),
+];
+
+static SLOWLOG: &[Command] = &[
+    Command::session(1452, &facts::SLOWLOG_GET).behind_others(),
+    Command::help(1453, &facts::SLOWLOG_HELP, help::SLOWLOG),
+    Command::session(1454, &facts::SLOWLOG_LEN).behind_others(),
+    Command::session(1455, &facts::SLOWLOG_RESET).behind_others(),
 ];
 
 static COMMAND: &[Command] = &[
@@ -44,5 +53,5 @@ static CONFIG: &[Command] = &[
     Command::help(741, &facts::CONFIG_HELP, help::CONFIG),
     Command::session(742, &facts::CONFIG_RESETSTAT).after_replies(),
     Command::session(743, &facts::CONFIG_REWRITE),
-    Command::session(744, &facts::CONFIG_SET),
+    Command::session(744, &facts::CONFIG_SET).keeping(Secrets::OfParameters),
 ];

@@ -1,0 +1,178 @@
+//! Commands by which clients and tools look into a node, on two cores, and beside redis-server.
+
+use std::time::{Duration, Instant};
+
+use basalt_tests::{Client, DEADLINE, RedisServer, Reply, eventually};
+
+use crate::alone::Alone;
+
+fn two_cores() -> Alone {
+    Alone::new(|options| options.set("--cores", "2").set("--shards", "2"))
+}
+
+/// The words of each entry of the slow log, the newest first.
+fn slow_calls(client: &mut Client) -> Vec<String> {
+    let entries = client.ask("SLOWLOG GET -1");
+    let words = |entry: &Reply| entry.elements()[3].elements().iter().map(Reply::text).collect::<Vec<_>>().join(" ");
+    entries.elements().iter().map(words).collect()
+}
+
+#[test]
+fn commands_of_all_cores_are_in_the_slow_log_with_who_has_sent_them() {
+    let alone = two_cores();
+    // Of two connections, each is on another core; of the keys, some are on either's shard.
+    let mut clients = [alone.node.client(), alone.node.client()];
+    for (index, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ask(&format!("CLIENT SETNAME client-{index}")), Reply::ok());
+    }
+    assert_eq!(clients[0].ask("CONFIG SET slowlog-log-slower-than 0"), Reply::ok());
+    assert_eq!(clients[0].ask("SLOWLOG RESET"), Reply::ok());
+    let mut expected = Vec::new();
+    for (index, client) in clients.iter_mut().enumerate() {
+        for number in 0..4 {
+            client.ask(&format!("SET key:{index}:{number} v"));
+            client.ask(&format!("GET key:{index}:{number}"));
+            expected.push(format!("SET key:{index}:{number} v of client-{index}"));
+            expected.push(format!("GET key:{index}:{number} of client-{index}"));
+        }
+        client.ask("EVAL return(1) 0");
+        expected.push(format!("EVAL return(1) 0 of client-{index}"));
+        client.ask("AUTH nobody secret");
+        expected.push(format!("AUTH (redacted) (redacted) of client-{index}"));
+    }
+    assert_eq!(clients[0].ask("CONFIG SET slowlog-log-slower-than -1"), Reply::ok());
+    let entries = clients[1].ask("SLOWLOG GET -1");
+    let (mut ids, mut found) = (Vec::new(), Vec::new());
+    for entry in entries.elements() {
+        let [id, at_s, took_us, words, address, name] = entry.elements() else { panic!("{entry:?}") };
+        ids.push(id.integer());
+        assert!(at_s.integer() > 1_600_000_000 && took_us.integer() >= 0, "{entry:?}");
+        assert!(address.text().starts_with("127.0.0.1:"), "{entry:?}");
+        let words: Vec<String> = words.elements().iter().map(Reply::text).collect();
+        found.push(format!("{} of {}", words.join(" "), name.text()));
+    }
+    assert!(ids.is_sorted_by(|newer, older| newer > older), "{ids:?}");
+    found.reverse();
+    for call in &expected {
+        assert!(found.contains(call), "{call} is missing in {found:#?}");
+    }
+    assert_eq!(clients[0].ask("SLOWLOG LEN"), Reply::Integer(found.len() as i64));
+    assert_eq!(clients[0].ask("CONFIG SET slowlog-max-len 3"), Reply::ok());
+    for client in &mut clients {
+        assert_eq!(client.ask("SLOWLOG GET -1").elements().len(), 3);
+        assert_eq!(client.ask("SLOWLOG LEN"), Reply::Integer(3));
+    }
+    assert_eq!(clients[1].ask("SLOWLOG RESET"), Reply::ok());
+    assert_eq!(clients[0].ask("SLOWLOG LEN"), Reply::Integer(0));
+}
+
+#[test]
+fn what_takes_long_is_found_without_timing_what_does_not() {
+    let alone = two_cores();
+    let mut client = alone.node.client();
+    // Above two ticks of any kernel.
+    assert_eq!(client.ask("CONFIG SET slowlog-log-slower-than 25000"), Reply::ok());
+    let members: Vec<String> = (0..200_000).map(|number| number.to_string()).collect();
+    for some in members.chunks(50_000) {
+        let words: Vec<&str> = ["SADD", "large"].into_iter().chain(some.iter().map(String::as_str)).collect();
+        client.call(words);
+    }
+    assert_eq!(client.ask("SLOWLOG RESET"), Reply::ok());
+    let begun = Instant::now();
+    assert_eq!(client.ask("SMEMBERS large").elements().len(), members.len());
+    let took = begun.elapsed();
+    let calls = slow_calls(&mut client);
+    if calls.is_empty() {
+        assert!(took < Duration::from_millis(200), "SMEMBERS took {took:?}, and nothing is in the slow log");
+        // A machine this fast needs more.
+        let many = vec!["large"; 30].join(" ");
+        client.ask(&format!("SUNION {many}"));
+        assert_eq!(slow_calls(&mut client).len(), 1);
+    }
+    let found = slow_calls(&mut client);
+    assert!(found.iter().all(|call| call.contains("large")), "{found:?}");
+}
+
+#[test]
+fn shortened_arguments_are_those_of_redis() {
+    let (alone, redis) = (two_cores(), RedisServer::start());
+    let mut clients = [alone.node.client(), Client::connect(redis.address()).expect("it accepts")];
+    let long = "x".repeat(129);
+    let shown = clients.each_mut().map(|client| {
+        client.ask("CONFIG SET slowlog-log-slower-than 0");
+        client.ask("SLOWLOG RESET");
+        client.call(["RPUSH", "list", &long, &long[..128]]);
+        client.call(["RPUSH", "list"].into_iter().chain(std::iter::repeat_n("a", 30)));
+        client.call(["RPUSH", "list"].into_iter().chain(std::iter::repeat_n("a", 31)));
+        client.ask("HELLO 3 AUTH nobody secret SETNAME x");
+        client.ask("ACL SETUSER bob on >secret ~* +get");
+        client.ask("CONFIG SET masterauth secret timeout 0");
+        client.ask("MULTI");
+        client.ask("SET key v");
+        client.ask("EXEC");
+        client.ask("CONFIG SET slowlog-log-slower-than -1");
+        let calls = slow_calls(client).into_iter().map(|call| call.to_lowercase());
+        // Those two servers take what is not shown for a command or not: MULTI and the queueing of others.
+        calls.filter(|call| !call.starts_with("multi") && !call.starts_with("config set slowlog")).collect::<Vec<_>>()
+    });
+    assert_eq!(shown[0], shown[1]);
+    assert!(shown[0].iter().all(|call| !call.contains("secret")), "{:?}", shown[0]);
+}
+
+/// Returns whether a request is answered within `time`.
+fn is_answered(client: &mut Client, within: Duration) -> bool {
+    client.stream().set_read_timeout(Some(within)).expect("it is a valid time");
+    let mut byte = [0];
+    let peeked = client.stream().peek(&mut byte);
+    client.stream().set_read_timeout(Some(DEADLINE)).expect("it is a valid time");
+    peeked.is_ok()
+}
+
+#[test]
+fn a_pause_holds_up_the_clients_of_all_cores_until_it_ends() {
+    let alone = two_cores();
+    let mut clients: Vec<Client> = (0..4).map(|_| alone.node.client()).collect();
+    let mut operator = alone.node.client();
+    for (index, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ask(&format!("SET key:{index} 1")), Reply::ok());
+    }
+    // Writes alone: reads and CLIENT UNPAUSE go on, and transactions by what they do.
+    assert_eq!(operator.ask("CLIENT PAUSE 1000000 WRITE"), Reply::ok());
+    for (index, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ask(&format!("GET key:{index}")).text(), "1");
+        client.ask("MULTI");
+        assert_eq!(client.ask("PING").text(), "QUEUED");
+        assert_eq!(client.ask("EXEC").elements().len(), 1);
+        let write = ["INCR key:0", "EVAL return(1) 0", "PUBLISH channel message", "DEL nothing"][index];
+        client.send(format!("{write}\r\nPING\r\n")).expect("the node reads");
+    }
+    for client in &mut clients {
+        assert!(!is_answered(client, Duration::from_millis(50)), "it writes in a pause");
+    }
+    assert_eq!(operator.ask("GET key:0").text(), "1");
+    assert_eq!(operator.ask("CLIENT UNPAUSE"), Reply::ok());
+    for client in &mut clients {
+        assert!(matches!(client.read().expect("it goes on"), Reply::Integer(_)));
+        assert_eq!(client.read().expect("it goes on").text(), "PONG");
+    }
+    assert_eq!(operator.ask("GET key:0").text(), "2");
+
+    // All commands, for some time.
+    let begun = Instant::now();
+    assert_eq!(operator.ask("CLIENT PAUSE 400"), Reply::ok());
+    assert_eq!(clients[1].ask("PING").text(), "PONG");
+    assert!(begun.elapsed() >= Duration::from_millis(400), "after {:?}", begun.elapsed());
+    eventually("all go on", DEADLINE, || match operator.ask("PING") {
+        Reply::Simple(text) => Ok(text),
+        other => Err(other),
+    });
+
+    // Who is gone is not waited for.
+    assert_eq!(operator.ask("CLIENT PAUSE 1000000 WRITE"), Reply::ok());
+    let mut gone = clients.pop().expect("there are four");
+    gone.send("INCR key:0\r\n").expect("the node reads");
+    assert!(!is_answered(&mut gone, Duration::from_millis(50)));
+    drop(gone);
+    assert_eq!(operator.ask("CLIENT UNPAUSE"), Reply::ok());
+    assert_eq!(clients[0].ask("PING").text(), "PONG");
+}
