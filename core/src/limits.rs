@@ -94,6 +94,11 @@ pub const UNKNOWN_CLIENT_BULK_BYTES_MAX: usize = 16 << 10;
 /// The longest CLIENT PAUSE: what is asked for beyond comes to the same.
 pub const PAUSE_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
+// --- latency monitor ---------------------------------------------------------------------------------------------------------
+
+/// Seconds of which the worst is kept, of each event, as in Redis.
+pub const LATENCY_SAMPLES_MAX: usize = 160;
+
 // --- slow log ----------------------------------------------------------------------------------------------------------------
 
 /// Bytes of the entries of one core: some thousands.

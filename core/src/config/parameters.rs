@@ -47,7 +47,6 @@ const FIXED: &[(&str, &str)] = &[
     ("cluster-replica-validity-factor", "10"),
     ("daemonize", "no"),
     ("io-threads", "1"),
-    ("latency-monitor-threshold", "0"),
     ("latency-tracking", "no"),
     ("logfile", ""),
     ("min-replicas-max-lag", "10"),

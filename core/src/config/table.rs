@@ -195,6 +195,10 @@ settings! {
     /// ticks of the kernel, 8 ms as a rule, each command is timed, which costs some hundredths of a core.
     [Log, Live] "slowlog-log-slower-than" = slowlog_log_slower_than: i64, "10000", MicrosOrNever;
 
+    /// Milliseconds that a command, a turn of a core or the commit of a batch of writes takes to be noted by LATENCY; 0 for none.
+    [Log, Live] "latency-monitor-threshold" = latency_monitor_threshold: u32, "0",
+        Number32(Number { least: 0, most: u32::MAX as u64, what: "milliseconds" });
+
     /// Entries of SLOWLOG, as far as they have room in 4 MB for each core.
     [Log, Live] "slowlog-max-len" = slowlog_max_len: u32, "128",
         Number32(Number { least: 0, most: u32::MAX as u64, what: "entries" });

@@ -10,8 +10,12 @@ use crate::node::SlowClient;
 impl Core {
     /// Has commands noted as the settings say.
     pub(super) fn watch_slow(&self) {
-        self.stats().slow.set_least(self.live.slow_least.filter(|_| self.live.slow_log_max > 0));
+        let of_log = self.live.slow_least.filter(|_| self.live.slow_log_max > 0);
+        let of_monitor = self.live.latency_least;
+        self.stats().slow.set_least([of_log, of_monitor].into_iter().flatten().min());
+        self.server.slow_log.set_least(of_log);
         self.server.slow_log.set_most(self.live.slow_log_max);
+        self.server.latency.set_least(of_monitor.map(|least| least.as_millis() as u64));
     }
 
     /// Notes that a connection's commands are executed from here on.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use crate::cluster::Routing;
 use crate::limits;
+use crate::node::LatencyEvent;
 use crate::peers::Peers;
 use crate::shard::{Outstanding, Shard};
 
@@ -83,6 +84,7 @@ impl Core {
     /// Counts a turn that held the core longer than a task may.
     pub fn note_turn_length(&self) {
         let length = self.clock.now.elapsed();
+        self.server.latency.note(LatencyEvent::Turn, length);
         if length > limits::TURN_MAX {
             let stats = self.stats();
             stats.stalls.add(1);

@@ -65,6 +65,8 @@ pub struct LiveSettings {
     pub idle_max: Option<Duration>,
     /// Time that a command takes to be noted; `None` if none is.
     pub slow_least: Option<Duration>,
+    /// Time from which on the latency monitor notes things; `None` if it does not.
+    pub latency_least: Option<Duration>,
     /// Commands that are kept of those.
     pub slow_log_max: usize,
     output: OutputLimits,
@@ -90,6 +92,9 @@ impl LiveSettings {
             write_timeout: Some(config.write_timeout).filter(|timeout| !timeout.is_zero()),
             idle_max: Some(config.timeout).filter(|timeout| !timeout.is_zero()),
             slow_least: u64::try_from(config.slowlog_log_slower_than).ok().map(Duration::from_micros),
+            latency_least: Some(config.latency_monitor_threshold)
+                .filter(|least_ms| *least_ms > 0)
+                .map(|least_ms| Duration::from_millis(least_ms.into())),
             slow_log_max: config.slowlog_max_len as usize,
             output: config.client_output_buffer_limit,
         }

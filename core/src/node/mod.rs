@@ -2,6 +2,7 @@
 
 mod background;
 mod clock;
+mod latency;
 mod live_settings;
 mod orders;
 mod routes;
@@ -13,13 +14,16 @@ mod stop;
 
 pub use background::{Background, Job};
 pub use clock::Clock;
+pub use latency::{LatencyEvent, LatencyMonitor, LatencySample, LatencySeries};
 pub use live_settings::{LiveSettings, Settings};
 pub use orders::Orders;
 pub use routes::{Leads, Routes};
 pub use scripts::Scripts;
 pub use shares::Shares;
 pub use slow_log::{SlowClient, SlowLog};
-pub use stats::{CommandStats, CoreStats, Counter, Figure, Follower, GroupState, RateMeter, ShardStats, ShardTable};
+pub use stats::{
+    CommandStats, CoreStats, Counter, Figure, Follower, GroupState, RateMeter, RunTime, ShardStats, ShardTable,
+};
 pub use stop::Stop;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,6 +114,8 @@ pub struct Server {
     pub users: Users,
     /// The commands that took long.
     pub slow_log: Arc<SlowLog>,
+    /// The times that something took longer than it should.
+    pub latency: Arc<LatencyMonitor>,
 }
 
 /// Tells which snapshots are on their way from this node, and which to it.

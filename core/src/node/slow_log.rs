@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::commands::{Args, Command, REDACTED};
 use crate::ids::{CoreId, Origin};
@@ -52,6 +53,8 @@ pub struct SlowLog {
     next_id: AtomicU64,
     /// Entries that are kept.
     most: AtomicUsize,
+    /// Nanoseconds from which on a command is slow.
+    least_ns: AtomicU64,
     cores: Box<[OfCore]>,
 }
 
@@ -95,12 +98,23 @@ impl SlowLog {
     /// The log of a node with so many cores.
     pub fn new(core_count: usize) -> SlowLog {
         let cores = (0..core_count).map(|_| OfCore::default()).collect();
-        SlowLog { next_id: AtomicU64::new(0), most: AtomicUsize::new(0), cores }
+        SlowLog { next_id: AtomicU64::new(0), most: AtomicUsize::new(0), least_ns: AtomicU64::new(u64::MAX), cores }
     }
 
     /// Keeps so many entries.
     pub fn set_most(&self, most: usize) {
         self.most.store(most, Ordering::Relaxed);
+    }
+
+    /// Takes commands that take so long; none without.
+    pub fn set_least(&self, least: Option<Duration>) {
+        self.least_ns.store(least.map_or(u64::MAX, |least| least.as_nanos() as u64), Ordering::Relaxed);
+    }
+
+    /// Returns whether it takes a command that has taken so many nanoseconds.
+    pub fn takes(&self, ns: u64) -> bool {
+        let least_ns = self.least_ns.load(Ordering::Relaxed);
+        least_ns != u64::MAX && ns >= least_ns
     }
 
     fn most(&self) -> usize {

@@ -17,6 +17,8 @@ mod differential;
 mod functions;
 mod info;
 mod info_sections;
+mod latency;
+mod memory;
 mod outcome;
 mod placing;
 mod process;
@@ -26,6 +28,7 @@ mod replication;
 mod script;
 mod server;
 mod slowlog;
+mod sparkline;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transactions;

@@ -22,7 +22,8 @@ use crate::commands::{CommandError, Kind};
 use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
 use crate::node::{
-    Clock, CoreStats, GroupState, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares, SlowLog, Stop,
+    Clock, CoreStats, GroupState, LatencyMonitor, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares,
+    SlowLog, Stop,
 };
 
 /// A connection to a server of two cores and two shards that do not run.
@@ -38,13 +39,15 @@ impl Client {
 
     pub(super) fn of(config: Config) -> Client {
         let (router, slow_log) = (Router::new(2, 2), Arc::new(SlowLog::new(2)));
+        let latency = Arc::new(LatencyMonitor::default());
         let server = Server {
             settings: Settings::new(config.clone()),
             open_files: OpenFiles::wanted(config.maxclients, 2, 2),
             shares: Shares::new(MemoryBudget::new(&config, 2, 2)),
             config,
-            cores: (0..2).map(|_| CoreStats::new(ID_END, &slow_log)).collect(),
+            cores: (0..2).map(|_| CoreStats::new(ID_END, &slow_log, &latency)).collect(),
             slow_log,
+            latency,
             shards: ShardTable::of(router.shards().map(|shard| (shard, router.core_of(shard).unwrap()))),
             routes: Routes::alone(router),
             mailboxes: Arc::new(Mailboxes::new(Vec::new())),

@@ -38,7 +38,8 @@ use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
 use crate::node::{
-    Background, Clock, CoreStats, Order, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares, SlowLog, Stop,
+    Background, Clock, CoreStats, LatencyMonitor, Order, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares,
+    SlowLog, Stop,
 };
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
@@ -237,7 +238,7 @@ pub(crate) fn make_server(
 ) -> Server {
     let users = Users::new(UserTable::of_password(config.requirepass.text()));
     let (core_count, clock) = (mailboxes.core_count(), Clock::default());
-    let slow_log = Arc::new(SlowLog::new(core_count));
+    let (slow_log, latency) = (Arc::new(SlowLog::new(core_count)), Arc::new(LatencyMonitor::default()));
     let routing = routes.now();
     let core_of = |shard| routing.router.core_of(shard).expect("it is one of the router's");
     let shards = routing.router.all_shards().map(|shard| (shard, core_of(shard)));
@@ -247,8 +248,9 @@ pub(crate) fn make_server(
         shares: Shares::new(budget),
         config,
         open_files,
-        cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END, &slow_log)).collect(),
+        cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END, &slow_log, &latency)).collect(),
         slow_log,
+        latency,
         groups_away: AtomicUsize::new(routing.router.all_shards().len()),
         shards: ShardTable::of(shards),
         routes,

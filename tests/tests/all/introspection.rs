@@ -176,3 +176,63 @@ fn a_pause_holds_up_the_clients_of_all_cores_until_it_ends() {
     assert_eq!(operator.ask("CLIENT UNPAUSE"), Reply::ok());
     assert_eq!(clients[0].ask("PING").text(), "PONG");
 }
+
+#[test]
+fn times_of_commands_and_turns_are_noted_by_the_latency_monitor() {
+    let alone = two_cores();
+    let mut client = alone.node.client();
+    assert!(client.ask("LATENCY DOCTOR").text().contains("Latency monitoring is disabled"));
+    assert_eq!(client.ask("CONFIG SET latency-monitor-threshold 1"), Reply::ok());
+    // Some milliseconds of work, of which each execution of the script has as much as it may.
+    let event = |client: &mut Client, name: &str| {
+        let latest = client.ask("LATENCY LATEST");
+        latest.elements().iter().find(|event| event.elements()[0].text() == name).map(|event| event.elements().to_vec())
+    };
+    eventually("a script that takes long is noted", DEADLINE, || {
+        client.call(["EVAL", "local t = {} for i = 1, 300000 do t[i % 10] = i end return 1", "0"]);
+        event(&mut client, "command").ok_or("no event 'command'")
+    });
+    let [name, at_s, latest_ms, most_ms] = &event(&mut client, "command").expect("it is there")[..] else {
+        panic!("an event has four fields")
+    };
+    assert_eq!(name.text(), "command");
+    assert!(at_s.integer() > 1_600_000_000 && most_ms.integer() >= latest_ms.integer() && latest_ms.integer() >= 1);
+    eventually("so is the turn that it was executed in", DEADLINE, || event(&mut client, "core-turn").ok_or("none"));
+    let history = client.ask("LATENCY HISTORY command");
+    assert!(history.elements().iter().any(|sample| sample.elements()[1] == *most_ms), "{history:?}");
+    assert!(client.ask("LATENCY GRAPH command").text().starts_with("command - high "));
+    assert!(client.ask("LATENCY DOCTOR").text().contains("command: "));
+    // From one run in some of all cores.
+    for number in 0..50 {
+        client.ask(&format!("GET key:{number}"));
+    }
+    let histogram = client.ask("LATENCY HISTOGRAM get");
+    let [name, told] = histogram.elements() else { panic!("{histogram:?}") };
+    assert_eq!((name.text().as_str(), told.elements()[1].integer()), ("get", 50), "{told:?}");
+    let buckets = told.elements()[3].elements();
+    assert_eq!(buckets.last().map(Reply::integer), Some(50), "{told:?}");
+    assert_eq!(client.ask("CONFIG SET latency-monitor-threshold 0"), Reply::ok());
+    assert!(client.ask("LATENCY RESET command").integer() == 1 && client.ask("LATENCY RESET").integer() >= 1);
+    assert_eq!(client.ask("LATENCY LATEST").elements().len(), 0);
+}
+
+#[test]
+fn what_a_key_takes_is_told_whatever_shard_it_is_on() {
+    let alone = two_cores();
+    let mut client = alone.node.client();
+    for number in 0..10 {
+        let (string, list) = (format!("string:{number}"), format!("list:{number}"));
+        client.call(["SET", &string, &"v".repeat(10_000)]);
+        let elements: Vec<String> = (0..100).map(|element| format!("element:{element:010}")).collect();
+        client.call(["RPUSH", &list].into_iter().chain(elements.iter().map(String::as_str)));
+        let bytes = client.ask(&format!("MEMORY USAGE {string}")).integer();
+        assert!((10_000..10_100).contains(&bytes), "{bytes} bytes of a string");
+        let bytes = client.ask(&format!("MEMORY USAGE {list} SAMPLES 0")).integer();
+        assert!((1800..10_000).contains(&bytes), "{bytes} bytes of a list");
+    }
+    assert_eq!(client.ask("MEMORY USAGE nosuch"), Reply::Null);
+    let stats = client.ask("MEMORY STATS");
+    let count = stats.elements().iter().position(|field| field.text() == "keys.count").expect("it is there");
+    assert_eq!(stats.elements()[count + 1], Reply::Integer(20));
+    assert!(client.ask("MEMORY DOCTOR").text().contains("Sam"));
+}

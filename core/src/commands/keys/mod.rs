@@ -8,6 +8,8 @@ mod moving;
 mod object;
 mod scan;
 pub(super) mod table;
+mod usage;
 
 pub use moving::CopyOptions;
 pub use scan::ScanCursor;
+pub(super) use usage::memory_usage;

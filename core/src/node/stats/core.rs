@@ -1,11 +1,12 @@
 //! The counters of one core.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Counter, ErrorCounts, Figure, NamedFigures, RunTime, SlowWatch};
 use crate::commands::facts::Flags;
 use crate::commands::{Args, Command, table};
-use crate::node::{Clock, SlowLog};
+use crate::node::{Clock, LatencyEvent, LatencyMonitor, SlowLog};
 
 /// Calls of one command on one core.
 #[derive(Debug, Default)]
@@ -116,11 +117,12 @@ pub struct CoreStats {
     /// Finds those that take long.
     pub slow: SlowWatch,
     slow_log: Arc<SlowLog>,
+    latency: Arc<LatencyMonitor>,
 }
 
 impl CoreStats {
-    /// Counters for a table of `command_count` commands, of which `slow_log` keeps those that take long.
-    pub fn new(command_count: usize, slow_log: &Arc<SlowLog>) -> CoreStats {
+    /// Counters for a table of `command_count` commands, of which `slow_log` and `latency` keep those that take long.
+    pub fn new(command_count: usize, slow_log: &Arc<SlowLog>, latency: &Arc<LatencyMonitor>) -> CoreStats {
         CoreStats {
             commands: Counter::default(),
             connections: Counter::default(),
@@ -163,6 +165,7 @@ impl CoreStats {
             by_command: (0..command_count).map(|id| CommandStats::of(table::by_id(id as u16))).collect(),
             slow: SlowWatch::default(),
             slow_log: slow_log.clone(),
+            latency: latency.clone(),
         }
     }
 }
@@ -176,7 +179,11 @@ impl CoreStats {
     /// Notes a call of `command` that took `ns` nanoseconds, for the client that the core serves, if that is not to be left out.
     #[cold]
     pub fn note_slow(&self, ns: u64, command: &Command, args: Args<'_>) {
+        let is_fast = command.facts.flags.contains(Flags::FAST);
+        let event = if is_fast { LatencyEvent::FastCommand } else { LatencyEvent::Command };
+        self.latency.note(event, Duration::from_nanos(ns));
         if let Some(client) = self.slow.client()
+            && self.slow_log.takes(ns)
             && !command.facts.flags.contains(Flags::SKIP_SLOWLOG)
         {
             let at_s = Clock::default().unix_ms() / 1000;
