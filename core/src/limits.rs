@@ -89,6 +89,11 @@ pub const UNKNOWN_CLIENT_ARGS_MAX: usize = 10;
 /// Size of each of them.
 pub const UNKNOWN_CLIENT_BULK_BYTES_MAX: usize = 16 << 10;
 
+// --- monitor -----------------------------------------------------------------------------------------------------------------
+
+/// Bytes of the line that monitors are told of a command, about: what is beyond is told as a number.
+pub const MONITOR_LINE_BYTES_MAX: usize = 1 << 20;
+
 // --- pause ------------------------------------------------------------------------------------------------------------------
 
 /// The longest CLIENT PAUSE: what is asked for beyond comes to the same.

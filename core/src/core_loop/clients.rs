@@ -89,7 +89,7 @@ impl Core {
         let output = self.ring.output_bytes(id) + connection.ready_bytes();
         let was_over = connection.output_over_since.is_some();
         if self.live.output_is_over(
-            connection.session.is_subscriber(),
+            connection.session.is_listening(),
             output,
             &mut connection.output_over_since,
             self.clock.now,
@@ -109,7 +109,7 @@ impl Core {
     }
 
     fn forget(&mut self, mut connection: Box<Connection>) {
-        if connection.session.is_subscriber() {
+        if connection.session.is_listening() {
             self.end_subscriptions(&mut connection);
         }
         self.unwatch(&mut connection);
@@ -158,7 +158,7 @@ impl Core {
                 connection.is_caught_up()
                     && connection.waits_for.is_none()
                     && !connection.stalled
-                    && !connection.session.is_subscriber()
+                    && !connection.session.is_listening()
                     && self.clock.now.duration_since(connection.session.active) > timeout
             })
             .map(|connection| connection.ring)

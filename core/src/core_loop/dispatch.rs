@@ -84,7 +84,9 @@ impl Core {
         {
             return Started::WaitsForShard(shard, mode);
         }
-        if matches!(found, Ok(command) if command.publishes) && !self.may_publish() {
+        // Whoever is told of all commands is sent what the turns before have told first.
+        let publishes = self.fanout.is_monitored() || matches!(found, Ok(command) if command.publishes);
+        if publishes && !self.may_publish() {
             return Started::WaitsForFanout;
         }
         self.count_command(connection);
@@ -129,7 +131,15 @@ impl Core {
     /// Calls a command.
     pub(super) fn call(&mut self, connection: &mut Connection, command: &'static Command, args: Args<'_>) {
         self.stats().by_command[usize::from(command.id)].calls.add(1);
+        // As Redis does, which shows SELECT with the database that it has selected.
+        let is_told_behind = command.is_of_session();
+        if !is_told_behind {
+            self.monitor(connection, command, args);
+        }
         self.start(connection, command, args);
+        if is_told_behind {
+            self.monitor(connection, command, args);
+        }
     }
 
     /// Refuses what is no command, or has too few or too many arguments.

@@ -28,6 +28,7 @@ mod intake;
 mod isolation_tests;
 mod local_reads;
 mod members;
+mod monitor;
 mod outbox;
 #[cfg(test)]
 mod peer_tests;

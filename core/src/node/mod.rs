@@ -14,7 +14,9 @@ mod stop;
 
 pub use background::{Background, Job};
 pub use clock::Clock;
-pub use latency::{LatencyEvent, LatencyMonitor, LatencySample, LatencySeries};
+#[cfg(test)]
+pub use latency::LatencySample;
+pub use latency::{LatencyEvent, LatencyMonitor, LatencySeries};
 pub use live_settings::{LiveSettings, Settings};
 pub use orders::Orders;
 pub use routes::{Leads, Routes};

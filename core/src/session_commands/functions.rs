@@ -102,6 +102,7 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_servers::MEMORY_MALLOC_STATS, memory::malloc_stats),
     (&of_servers::MEMORY_PURGE, memory::purge),
     (&of_servers::MEMORY_STATS, memory::stats),
+    (&of_servers::MONITOR, pubsub::monitor),
     (&of_servers::LOLWUT, server::lolwut),
     (&of_servers::SLOWLOG_GET, slowlog::get),
     (&of_servers::SLOWLOG_LEN, slowlog::len),

@@ -232,7 +232,127 @@ fn what_a_key_takes_is_told_whatever_shard_it_is_on() {
     }
     assert_eq!(client.ask("MEMORY USAGE nosuch"), Reply::Null);
     let stats = client.ask("MEMORY STATS");
-    let count = stats.elements().iter().position(|field| field.text() == "keys.count").expect("it is there");
-    assert_eq!(stats.elements()[count + 1], Reply::Integer(20));
+    let mut fields = stats.elements().chunks_exact(2);
+    let keys = fields.find(|field| field[0].text() == "keys.count").expect("it is there");
+    assert_eq!(keys[1], Reply::Integer(20));
     assert!(client.ask("MEMORY DOCTOR").text().contains("Sam"));
+}
+
+/// What a monitor is told until a PING with this word, without times and addresses.
+fn told_until(monitor: &mut Client, word: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    loop {
+        let line = monitor.read().expect("a monitor is told of all commands").text();
+        let (head, call) = line.split_once("] ").unwrap_or_else(|| panic!("{line} has no client"));
+        let (time, client) = head.split_once(" [").unwrap_or_else(|| panic!("{line} has no time"));
+        let (seconds, micros) = time.split_once('.').expect("seconds and a fraction");
+        assert!(seconds.parse::<u64>().is_ok_and(|seconds| seconds > 1_600_000_000), "{line}");
+        assert!(micros.len() == 6 && micros.parse::<u32>().is_ok(), "{line}");
+        let (db, _address) = client.split_once(' ').expect("a database and an address");
+        if call.contains(word) {
+            return lines;
+        }
+        lines.push(format!("{db} {call}"));
+    }
+}
+
+#[test]
+fn a_monitor_is_told_what_redis_tells_one() {
+    let (alone, redis) = (two_cores(), RedisServer::start());
+    let addresses = [alone.node.address(), redis.address()];
+    let told = addresses.map(|address| {
+        let mut monitor = Client::connect(address).expect("it accepts");
+        let mut client = Client::connect(address).expect("it accepts");
+        assert_eq!(monitor.ask("MONITOR"), Reply::ok());
+        client.call([b"SET".as_slice(), b"a b", b"\"\\\r\n\t\x07\x08\x00\xff"]);
+        for line in [
+            "get a",
+            "SELECT 3",
+            "LPUSH list 1",
+            "GET list",
+            "NOSUCH x",
+            "GET",
+            "AUTH nobody secret",
+            "HELLO 3 AUTH nobody secret SETNAME x",
+            "ACL WHOAMI",
+            "ACL SETUSER bob on >secret",
+            "CONFIG SET masterauth secret",
+            "CLIENT SETNAME me",
+            "EVAL return(1) 0",
+            "SUBSCRIBE channel",
+            "UNSUBSCRIBE channel",
+            "PUBLISH channel message",
+            "MULTI",
+            "INCR counter",
+            "GET counter",
+            "EXEC",
+            "MULTI",
+            "INCR counter",
+            "DISCARD",
+            "INFO server",
+            "OBJECT ENCODING counter",
+            "PING last",
+        ] {
+            client.ask(line);
+        }
+        told_until(&mut monitor, "\"last\"")
+    });
+    assert_eq!(told[0], told[1]);
+    assert!(told[0].iter().all(|line| !line.contains("secret")), "{:?}", told[0]);
+}
+
+#[test]
+fn monitors_on_all_cores_are_told_of_the_commands_of_all_cores_until_they_go() {
+    let alone = two_cores();
+    let mut monitors: Vec<Client> = (0..3).map(|_| alone.node.client()).collect();
+    for monitor in &mut monitors {
+        assert_eq!(monitor.ask("MONITOR"), Reply::ok());
+    }
+    let mut clients: Vec<Client> = (0..4).map(|_| alone.node.client()).collect();
+    assert!(clients[0].ask("INFO clients").text().contains("\r\nmonitors:3\r\n"));
+    for round in 0..50 {
+        for (index, client) in clients.iter_mut().enumerate() {
+            client.ask(&format!("SET key:{index} {round}"));
+        }
+    }
+    for client in &mut clients {
+        client.ask("PING end");
+    }
+    for monitor in &mut monitors {
+        let mut lines = Vec::new();
+        (0..4).for_each(|_| lines.extend(told_until(monitor, "\"end\"")));
+        for index in 0..4 {
+            let of_client: Vec<_> = lines.iter().filter(|line| line.contains(&format!("\"key:{index}\""))).collect();
+            let expected: Vec<String> = (0..50).map(|round| format!("0 \"SET\" \"key:{index}\" \"{round}\"")).collect();
+            assert!(of_client.into_iter().eq(&expected), "of client {index}");
+        }
+    }
+    let list = clients[0].ask("CLIENT LIST").text();
+    assert_eq!(list.matches(" flags=O ").count(), 3, "{list}");
+    assert_eq!(monitors[0].ask("RESET").text(), "RESET");
+    drop(monitors.pop());
+    eventually("one is left", DEADLINE, || match clients[0].ask("INFO clients").text() {
+        text if text.contains("\r\nmonitors:1\r\n") => Ok(()),
+        text => Err(text),
+    });
+    assert_eq!(monitors[0].ask("PING").text(), "PONG");
+}
+
+#[test]
+fn a_monitor_that_does_not_read_is_cut_off_and_holds_up_nobody() {
+    let alone = Alone::new(|options| {
+        options.set("--cores", "2").set("--shards", "2").set("--client-output-buffer-limit", "pubsub 1mb 0 0")
+    });
+    let mut monitor = alone.node.client();
+    assert_eq!(monitor.ask("MONITOR"), Reply::ok());
+    let mut client = alone.node.client();
+    let value = "v".repeat(100_000);
+    eventually("it is cut off", DEADLINE, || {
+        client.call(["SET", "key", &value]);
+        match client.ask("INFO clients").text() {
+            text if text.contains("\r\nmonitors:0\r\n") => Ok(()),
+            text => Err(text),
+        }
+    });
+    assert_eq!(client.ask("STRLEN key"), Reply::Integer(100_000));
 }

@@ -505,6 +505,19 @@ pub static MEMORY_USAGE: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `MONITOR`.
+pub static MONITOR: Facts = Facts {
+    name: "monitor",
+    arity: 1,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "",
+    summary: "Listen for all requests received by the server in real time",
+    ..Facts::BLANK
+};
+
 /// `ROLE`.
 pub static ROLE: Facts = Facts {
     name: "role",

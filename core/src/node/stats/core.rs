@@ -75,6 +75,8 @@ pub struct CoreStats {
     pub channels: Figure,
     /// Patterns that they do.
     pub patterns: Figure,
+    /// Clients of the node that are told of all commands, as this core knows them.
+    pub monitors: Figure,
     /// Shard channels that they do.
     pub shard_channels: Figure,
     /// Bytes that the largest client that may be evicted holds, while all clients together hold too much.
@@ -144,6 +146,7 @@ impl CoreStats {
             evicted_clients: Counter::default(),
             channels: Figure::default(),
             patterns: Figure::default(),
+            monitors: Figure::default(),
             shard_channels: Figure::default(),
             largest_client_bytes: Figure::default(),
             output_bytes: Figure::default(),
