@@ -282,6 +282,8 @@ pub(super) const CONFIG: &[&str] = &[
     "    Set the configuration <directive> to <value>.",
     "RESETSTAT",
     "    Reset statistics reported by the INFO command.",
+    "REWRITE",
+    "    Rewrite the configuration file.",
 ];
 
 /// Lines of `OBJECT HELP`.
@@ -361,8 +363,8 @@ mod tests {
             for subcommand in command.subcommands {
                 let (_, name) = subcommand.name().split_once('|').unwrap();
                 let is_there = lines.iter().any(|line| line.split(' ').next() == Some(&name.to_uppercase()));
-                // CONFIG REWRITE is there to be refused with a reason; CLUSTER SLAVES is an old name.
-                let is_left_out = ["help", "rewrite", "slaves"].contains(&name);
+                // CLUSTER SLAVES is an old name.
+                let is_left_out = ["help", "slaves"].contains(&name);
                 assert!(is_there || is_left_out, "{}", subcommand.name());
             }
         }
@@ -376,7 +378,7 @@ mod tests {
         super::reply_help(command, lines, &mut super::Reply::new(&mut out, Protocol::Resp2));
         let help = String::from_utf8(out).unwrap().replace("\r\n", "|");
         assert!(
-            help.starts_with("*9|+CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:|+GET "),
+            help.starts_with("*11|+CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:|+GET "),
             "{help}"
         );
         assert!(help.ends_with("|+HELP|+    Prints this help.|"), "{help}");

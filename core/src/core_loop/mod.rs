@@ -15,6 +15,7 @@ mod access;
 mod answers;
 mod clients;
 mod cold_reads;
+mod config_file;
 mod core;
 mod dispatch;
 mod entry_waits;

@@ -1,12 +1,14 @@
 //! The settings of a running node: `CONFIG SET` changes them, every core reads a copy of its own.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use basalt_net::resp::Limits;
 
-use crate::config::{Config, OutputLimits, ParameterError, client_bytes_max};
+use crate::config::{Change, Config, OutputLimits, ParameterError, Setting, client_bytes_max, rewrite};
 use crate::limits;
 
 /// The settings in force. Cores look at the version each turn and take a new copy when it has changed.
@@ -14,12 +16,16 @@ use crate::limits;
 pub struct Settings {
     config: RwLock<Config>,
     version: AtomicU64,
+    /// The file that the node was started with, if there was one.
+    file: Option<PathBuf>,
+    /// The names of the settings that were changed since the start.
+    changed: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Settings {
     /// The settings the node starts with.
     pub fn new(config: Config) -> Settings {
-        Settings { config: RwLock::new(config), version: AtomicU64::new(0) }
+        Settings { config: RwLock::new(config), version: AtomicU64::new(0), file: None, changed: Mutex::default() }
     }
 
     /// The settings as they are now.
@@ -34,7 +40,33 @@ impl Settings {
     pub fn set_parameters(&self, pairs: &[(&str, &str)]) -> Result<(), ParameterError> {
         self.config.write().unwrap_or_else(PoisonError::into_inner).set_parameters(pairs)?;
         self.version.fetch_add(1, Ordering::Release);
+        let settings = pairs.iter().filter_map(|(name, _)| Setting::find(name));
+        let live = settings.filter(|setting| setting.change == Change::Live).map(|setting| setting.name);
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(live);
         Ok(())
+    }
+
+    /// Tells which file the node was started with.
+    pub fn set_file(&mut self, file: Option<PathBuf>) {
+        self.file = file;
+    }
+
+    /// Returns whether it was started with one.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Puts what was changed since the start into the file, which takes as long as the disk does.
+    ///
+    /// # Errors
+    /// The reason that it could not be read or written.
+    pub fn rewrite(&self) -> Result<(), String> {
+        let path = self.file.as_ref().ok_or("there is none")?;
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Of several at a time each has all that was set before it was asked for.
+        static ALONE: Mutex<()> = Mutex::new(());
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        rewrite(path, &self.config(), &changed)
     }
 
     /// A number that changes with every change.

@@ -17,6 +17,7 @@ mod syncers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -56,11 +57,11 @@ use syncers::start_syncers;
 #[error("{0}")]
 pub struct RunError(pub String);
 
-/// Runs the node until it is asked to stop.
+/// Runs the node until it is asked to stop. `config_file` is the file of settings that it was started with.
 ///
 /// # Errors
 /// The sentence that says what went wrong and what to do.
-pub fn run(prepared: Prepared) -> Result<(), RunError> {
+pub fn run(prepared: Prepared, config_file: Option<PathBuf>) -> Result<(), RunError> {
     let begun = Instant::now();
     let Prepared { config, open_files, cpus, mut data, shard_count, listeners, peer_listeners, stop } = prepared;
     let core_count = cpus.len();
@@ -132,7 +133,8 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     stop.on_request(move || drop(of_stop.send(Event::Stop)));
     let orders = Orders::new(move |order: Order| drop(tell.send(Event::Ordered(order))));
     let mailboxes = Mailboxes::new(bells);
-    let server = make_server(config, open_files, (routes, budget), mailboxes, cache, stop, orders);
+    let mut server = make_server(config, open_files, (routes, budget), mailboxes, cache, stop, orders);
+    server.settings.set_file(config_file);
     if let Some(users) = users {
         server.users.change(0, |table| table.put_all(users)).map_err(RunError)?;
     }

@@ -966,7 +966,7 @@ const OTHER_CALLS: &[(&str, As)] = &[
     ("CONFIG NOSUCH", As::Bytes),
     ("CONFIG HELP", As::Kinds),
     // Both refuse, each for a reason of its own.
-    ("CONFIG REWRITE", As::Kinds),
+    ("CONFIG REWRITE", As::Bytes),
     ("CONFIG RESETSTAT", As::Bytes),
     ("CONFIG SET proto-max-bulk-len 1048576", As::Bytes),
     ("SETRANGE short 1048575 x", As::Bytes),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use basalt_tests::{Client, DEADLINE, RedisServer, Reply, eventually};
+use basalt_tests::{Client, DEADLINE, NodeOptions, RedisServer, Reply, eventually};
 
 use crate::alone::Alone;
 
@@ -355,4 +355,36 @@ fn a_monitor_that_does_not_read_is_cut_off_and_holds_up_nobody() {
         }
     });
     assert_eq!(client.ask("STRLEN key"), Reply::Integer(100_000));
+}
+
+#[test]
+fn what_was_set_is_put_into_the_file_and_is_there_after_a_restart() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let file = dir.path().join("basalt.toml");
+    std::fs::write(&file, "# Ours.\ntimeout = '5s' # short\n").expect("it can be written");
+    let options = NodeOptions::new(dir.path().join("data")).set("--cores", "2").set("--config", &file);
+    let mut node = options.start();
+    let mut clients = [node.client(), node.client()];
+    assert_eq!(clients[0].ask("CONFIG SET timeout 70 maxclients 99"), Reply::ok());
+    assert_eq!(clients[0].ask("CONFIG SET slowlog-max-len 7"), Reply::ok());
+    for client in &mut clients {
+        assert_eq!(client.ask("CONFIG REWRITE"), Reply::ok());
+    }
+    let text = std::fs::read_to_string(&file).expect("it is there");
+    let mut lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines[..2], ["# Ours.", "timeout = \"70s\" # short"]);
+    lines[2..].sort_unstable();
+    assert_eq!(lines[2..], ["maxclients = 99", "slowlog-max-len = 7"]);
+    node.stop();
+    let node = options.start();
+    let mut client = node.client();
+    for (name, value) in [("timeout", "70"), ("maxclients", "99"), ("slowlog-max-len", "7")] {
+        assert_eq!(client.ask(&format!("CONFIG GET {name}")).elements()[1].text(), value, "{name}");
+    }
+    // What the file has become meanwhile is not overwritten if it is none.
+    std::fs::write(&file, "nosuch = 1\n").expect("it can be written");
+    assert_eq!(client.ask("CONFIG SET timeout 71"), Reply::ok());
+    let refusal = client.ask("CONFIG REWRITE");
+    assert!(refusal.is_error("ERR Rewriting config file: "), "{refusal:?}");
+    assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "nosuch = 1\n");
 }
