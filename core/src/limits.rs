@@ -89,6 +89,11 @@ pub const UNKNOWN_CLIENT_ARGS_MAX: usize = 10;
 /// Size of each of them.
 pub const UNKNOWN_CLIENT_BULK_BYTES_MAX: usize = 16 << 10;
 
+// --- debug ------------------------------------------------------------------------------------------------------------------
+
+/// The longest DEBUG SLEEP: a client that is gone leaves its timer behind.
+pub const DEBUG_SLEEP_MAX: Duration = Duration::from_secs(3600);
+
 // --- monitor -----------------------------------------------------------------------------------------------------------------
 
 /// Bytes of the line that monitors are told of a command, about: what is beyond is told as a number.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::buffer_limit::{OutputLimit, OutputLimits};
 use super::byte_size::{Bytes, Memory, show_bytes};
-use super::choice::{ChannelsAtFirst, Choice, Durability, LogFormat, Pinning, ReadConsistency};
+use super::choice::{ChannelsAtFirst, Choice, DebugCommand, Durability, LogFormat, Pinning, ReadConsistency};
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
 use super::kind::{
@@ -90,6 +90,10 @@ settings! {
     /// Channels of publish and subscribe that a new user has.
     [Security, Live] "acl-pubsub-default" = acl_pubsub_default: ChannelsAtFirst, "resetchannels",
         Choice::<ChannelsAtFirst>(PhantomData);
+
+    /// Lets clients call DEBUG: no, yes, or local = those on this machine. It is for tests of programs.
+    [Security, Restart] "enable-debug-command" = enable_debug_command: DebugCommand, "no",
+        Choice::<DebugCommand>(PhantomData);
 
     /// User by which this node asks other nodes of the cluster over their port for clients; the default one if there is none.
     [Security, Live] "masteruser" = masteruser: String, "", UserOrBlank;

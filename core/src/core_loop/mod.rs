@@ -17,6 +17,7 @@ mod clients;
 mod cold_reads;
 mod config_file;
 mod core;
+mod delay;
 mod dispatch;
 mod entry_waits;
 mod exec;

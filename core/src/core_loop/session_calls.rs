@@ -90,6 +90,12 @@ impl Core {
                 return self.order_write_out(ticket, shard);
             }
             Outcome::AwaitReplicas(call) => return self.await_replicas(connection, asked, call),
+            Outcome::Sleep(time) => {
+                let place = connection.open_place(Expects::Word, false, !wanted);
+                let ticket = self.ticket(connection, place, 0);
+                connection.barrier = true;
+                return self.answer_after(time, ticket);
+            }
             Outcome::RewriteConfig => {
                 let place = connection.open_place(Expects::Word, false, !wanted);
                 let ticket = self.ticket(connection, place, 0);

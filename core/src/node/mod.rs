@@ -30,7 +30,7 @@ pub use stop::Stop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -114,6 +114,8 @@ pub struct Server {
     pub orders: Orders,
     /// The users.
     pub users: Users,
+    /// True if keys that are due are deleted before somebody asks for them.
+    pub expires_actively: AtomicBool,
     /// The commands that took long.
     pub slow_log: Arc<SlowLog>,
     /// The times that something took longer than it should.

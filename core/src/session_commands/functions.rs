@@ -9,8 +9,8 @@ use basalt_net::resp::Reply;
 
 use super::outcome::Ran;
 use super::{
-    SessionContext, acl, client, cluster, command, command_docs, command_keys, config, connection, info, latency,
-    memory, placing, pubsub, raft, replication, script, server, slowlog, transactions,
+    SessionContext, acl, client, cluster, command, command_docs, command_keys, config, connection, debug, info,
+    latency, memory, placing, pubsub, raft, replication, script, server, slowlog, transactions,
 };
 use crate::commands::cluster::facts as of_cluster;
 use crate::commands::cluster::newer_facts as newer_of_cluster;
@@ -92,6 +92,7 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_connections::CLIENT_PAUSE, client::pause),
     (&of_connections::CLIENT_TRACKINGINFO, client::tracking_info),
     (&of_connections::CLIENT_UNPAUSE, client::unpause),
+    (&of_servers::DEBUG, debug::debug),
     (&of_servers::LATENCY_DOCTOR, latency::doctor),
     (&of_servers::LATENCY_GRAPH, latency::graph),
     (&of_servers::LATENCY_HISTOGRAM, latency::histogram),

@@ -12,6 +12,7 @@ mod command_docs;
 mod command_keys;
 mod config;
 mod connection;
+mod debug;
 #[cfg(test)]
 mod differential;
 mod functions;

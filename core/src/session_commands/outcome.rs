@@ -42,6 +42,8 @@ pub enum Outcome {
     Watch,
     /// The connection watches nothing any more; the reply is written.
     Unwatch,
+    /// The reply is `OK`, after this time.
+    Sleep(Duration),
     /// What was set is put into the file of settings, by another thread; the reply says what came of it.
     RewriteConfig,
     /// The file of users is read or written, by another thread; the reply says what came of it.

@@ -1,7 +1,7 @@
 //! A client without a socket, for the tests of these commands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,7 @@ impl Client {
             cores: (0..2).map(|_| CoreStats::new(ID_END, &slow_log, &latency)).collect(),
             slow_log,
             latency,
+            expires_actively: AtomicBool::new(true),
             shards: ShardTable::of(router.shards().map(|shard| (shard, router.core_of(shard).unwrap()))),
             routes: Routes::alone(router),
             mailboxes: Arc::new(Mailboxes::new(Vec::new())),

@@ -18,7 +18,7 @@ mod syncers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -253,6 +253,7 @@ pub(crate) fn make_server(
         cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END, &slow_log, &latency)).collect(),
         slow_log,
         latency,
+        expires_actively: AtomicBool::new(true),
         groups_away: AtomicUsize::new(routing.router.all_shards().len()),
         shards: ShardTable::of(shards),
         routes,

@@ -388,3 +388,41 @@ fn what_was_set_is_put_into_the_file_and_is_there_after_a_restart() {
     assert!(refusal.is_error("ERR Rewriting config file: "), "{refusal:?}");
     assert_eq!(std::fs::read_to_string(&file).expect("it is there"), "nosuch = 1\n");
 }
+
+#[test]
+fn debugging_holds_up_nobody_else_and_due_keys_stay_if_wanted() {
+    let alone =
+        Alone::new(|options| options.set("--cores", "2").set("--shards", "2").set("--enable-debug-command", "local"));
+    let mut clients = [alone.node.client(), alone.node.client(), alone.node.client()];
+    for number in 0..8 {
+        clients[1].ask(&format!("SET key:{number} value"));
+        let line = clients[0].ask(&format!("DEBUG OBJECT key:{number}")).text();
+        assert!(line.contains(" encoding:embstr serializedlength:"), "{line}");
+    }
+    assert!(clients[0].ask("DEBUG OBJECT nosuch").is_error("ERR no such key"));
+    assert!(clients[0].ask("DEBUG JMAP").is_error("ERR unknown subcommand"));
+    // Of three connections, two are on the same core.
+    let begun = Instant::now();
+    clients[0].send("DEBUG SLEEP 0.5\r\nPING\r\n").expect("the node reads");
+    for client in &mut clients[1..] {
+        assert_eq!(client.ask("GET key:1").text(), "value");
+    }
+    assert_eq!(clients[0].read().expect("it wakes up"), Reply::ok());
+    assert!(begun.elapsed() >= Duration::from_millis(500), "after {:?}", begun.elapsed());
+    assert_eq!(clients[0].read().expect("it goes on").text(), "PONG");
+
+    let expired = |client: &mut Client| {
+        let info = client.ask("INFO keyspace").text();
+        !info.contains("keys=8,")
+    };
+    assert_eq!(clients[0].ask("DEBUG SET-ACTIVE-EXPIRE 0"), Reply::ok());
+    assert_eq!(clients[1].ask("PEXPIRE key:3 1"), Reply::Integer(1));
+    eventually("it is gone for who asks", DEADLINE, || match clients[2].ask("GET key:3") {
+        Reply::Null => Ok(()),
+        other => Err(other),
+    });
+    assert_eq!(clients[1].ask("DEBUG SLEEP 0.4"), Reply::ok());
+    assert!(!expired(&mut clients[2]), "it was deleted though nothing was to be");
+    assert_eq!(clients[0].ask("DEBUG SET-ACTIVE-EXPIRE 1"), Reply::ok());
+    eventually("it is deleted", DEADLINE, || if expired(&mut clients[2]) { Ok(()) } else { Err("it is there") });
+}

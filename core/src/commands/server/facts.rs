@@ -235,6 +235,19 @@ pub static CONFIG_SET: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `DEBUG`.
+pub static DEBUG: Facts = Facts {
+    name: "debug",
+    arity: -2,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous"],
+    group: Group::Server,
+    since: "1.0.0",
+    complexity: "Depends on subcommand.",
+    summary: "A container for debugging commands",
+    ..Facts::BLANK
+};
+
 /// `INFO`.
 pub static INFO: Facts = Facts {
     name: "info",

@@ -18,6 +18,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::help(711, &own_facts::BASALT, help::BASALT).containing(BASALT),
     Command::session(1460, &facts::LOLWUT),
     Command::session(1476, &facts::MONITOR),
+    Command::session(1477, &facts::DEBUG),
     Command::help(1461, &facts::LATENCY, help::LATENCY).containing(LATENCY),
     Command::help(1469, &facts::MEMORY, help::MEMORY).containing(MEMORY),
     Command::help(1451, &facts::SLOWLOG, help::SLOWLOG).containing(SLOWLOG),
