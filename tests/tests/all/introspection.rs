@@ -81,16 +81,14 @@ fn what_takes_long_is_found_without_timing_what_does_not() {
     let begun = Instant::now();
     assert_eq!(client.ask("SMEMBERS large").elements().len(), members.len());
     let took = begun.elapsed();
-    let calls = slow_calls(&mut client);
-    if calls.is_empty() {
-        assert!(took < Duration::from_millis(200), "SMEMBERS took {took:?}, and nothing is in the slow log");
+    if !slow_calls(&mut client).contains(&"SMEMBERS large".to_owned()) {
+        assert!(took < Duration::from_millis(200), "SMEMBERS took {took:?}, and is not in the slow log");
         // A machine this fast needs more.
         let many = vec!["large"; 30].join(" ");
         client.ask(&format!("SUNION {many}"));
-        assert_eq!(slow_calls(&mut client).len(), 1);
+        let calls = slow_calls(&mut client);
+        assert!(calls.iter().any(|call| call.starts_with("SUNION large ")), "{calls:?}");
     }
-    let found = slow_calls(&mut client);
-    assert!(found.iter().all(|call| call.contains("large")), "{found:?}");
 }
 
 #[test]

@@ -155,10 +155,13 @@ mod tests {
             spin(2 * least);
             let took = watch.end().expect("it took twice as long");
             assert!(took >= 2 * least.as_nanos() as u64, "{took} ns");
-            // What it took is not taken for the next one's time.
-            watch.begin(is_short);
-            spin(least / 100);
-            assert!(watch.end().is_none_or(|took| took < 2 * least.as_nanos() as u64));
+            // What it took is not taken for the next one's time, unless that is held up itself.
+            let is_short_one = || {
+                watch.begin(is_short);
+                spin(least / 100);
+                watch.end().is_none_or(|took| took < 2 * least.as_nanos() as u64)
+            };
+            assert!((0..100).any(|_| is_short_one()));
         }
     }
 
