@@ -1,4 +1,4 @@
-//! The latency monitor: the worst of each second in which something took longer than `latency-monitor-threshold`, as Redis keeps it.
+//! The latency monitor: the worst of each second in which something took as long as `latency-monitor-threshold`, as Redis has it.
 //!
 //! What a newcomer would get wrong: the lock is taken where something took long and by who reads, by nothing else.
 

@@ -1,7 +1,7 @@
 //! The slow log: commands that took long, each with who has sent it.
 //!
-//! A command is executed by the core of its shard, and its client is known to the core of its connection: so it arrives at that one,
-//! which adds the client's address and name. It does so before its next turn, and so before the client can do anything else.
+//! A command is executed by the core of its shard, and its client is known to the core of its connection: so it arrives at that
+//! one, which adds the client's address and name. It does so before its next turn, and so before the client can do anything else.
 //!
 //! What a newcomer would get wrong: the locks are those of a core's own list. A command that takes long takes one, and so does who
 //! reads the log; nothing else does.

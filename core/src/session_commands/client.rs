@@ -251,8 +251,8 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     );
 }
 
-/// Redis' letters: `O` monitor, `P` subscriber, `x` after MULTI, `b` waiting, `c` closed after what is queued, `r` after READONLY, `e`
-/// not to be evicted, `T` no touch, `N` none of them.
+/// Redis' letters: `O` monitor, `P` subscriber, `x` after MULTI, `b` waiting, `c` closed after what is queued, `r` after READONLY,
+/// `e` not to be evicted, `T` no touch, `N` none of them.
 fn flags(session: &Session) -> String {
     let letters = [
         (session.is_monitor(), 'O'),

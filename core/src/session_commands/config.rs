@@ -78,7 +78,7 @@ pub(super) fn reset_stat(context: &mut SessionContext<'_>, _: Args<'_>, reply: &
     Ok(Outcome::Done)
 }
 
-/// `CONFIG REWRITE`: puts what CONFIG SET has changed into the file. Flags and variables win over it at the next start all the same.
+/// `CONFIG REWRITE`: puts what CONFIG SET has changed into the file. Flags and variables win over it at the next start.
 pub(super) fn rewrite(context: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
     if context.server.settings.has_file() { Ok(Outcome::RewriteConfig) } else { Err(NO_FILE) }
 }

@@ -1,6 +1,6 @@
 //! DEBUG, as far as tests and tools of clients use it: <https://redis.io/docs/latest/commands/debug/>.
 //!
-//! What a newcomer would get wrong: nothing here stops a core. SLEEP, which in Redis stops the server, holds up its own client only.
+//! What a newcomer would get wrong: nothing here stops a core. SLEEP, which in Redis stops the server, holds up its client only.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;

@@ -33,7 +33,7 @@ pub(super) fn latest(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut 
     Ok(Outcome::Done)
 }
 
-/// What is kept of the event with this name, if there is something.
+/// The samples of the event with this name, if there are some.
 fn series_of(server: &Server, name: &[u8]) -> Option<(LatencyEvent, LatencySeries)> {
     server.latency.series().into_iter().find(|(event, _)| event.name().as_bytes() == name)
 }

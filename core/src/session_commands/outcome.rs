@@ -44,7 +44,7 @@ pub enum Outcome {
     Unwatch,
     /// The reply is `OK`, after this time.
     Sleep(Duration),
-    /// What was set is put into the file of settings, by another thread; the reply says what came of it.
+    /// The settings that were changed are put into their file, by another thread; the reply says what came of it.
     RewriteConfig,
     /// The file of users is read or written, by another thread; the reply says what came of it.
     UserFile(UserFile),

@@ -236,7 +236,7 @@ fn what_a_key_takes_is_told_whatever_shard_it_is_on() {
     assert!(client.ask("MEMORY DOCTOR").text().contains("Sam"));
 }
 
-/// What a monitor is told until a PING with this word, without times and addresses.
+/// The lines that a monitor is told until a PING with this word, without times and addresses.
 fn told_until(monitor: &mut Client, word: &str) -> Vec<String> {
     let mut lines = Vec::new();
     loop {

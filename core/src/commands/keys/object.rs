@@ -103,7 +103,8 @@ pub(super) fn object_freq(context: &mut Context<'_>, args: Args<'_>, reply: &mut
     ))
 }
 
-/// A step of DEBUG OBJECT: the line that it replies, as far as Redis' fields mean something here. The length is that of the key's rows.
+/// A step of DEBUG OBJECT: the line that it replies, as far as Redis' fields mean something here. The length is that of the key's
+/// rows.
 pub(super) fn step_describe(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let encoding = encoding(&context.keyspace, args[1])?;
     let bytes = context.keyspace.row_bytes(args[1], None)?;

@@ -1,12 +1,12 @@
 //! The watch for commands that take long, which costs those that do not next to nothing.
 //!
-//! Reading the clock for each command costs a twentieth of a GET (`redis-benchmark -t get -P 16`, processor time of the node for each
-//! request), so it is not read. The kernel's coarse clock is: a number in memory that the kernel writes with its ticks, some
-//! milliseconds apart. A command that takes longer than the time between two
-//! of them cannot end without that number having changed, so only where it has changed is the clock read, a few hundred times a
-//! second at most. The beginning is known already: the clock is read when a turn or an entry begins, when a command begins that is
-//! not one of the short ones, and after whatever has taken so long that the number has changed. So the time of a command that Redis
-//! does not call fast is exact; that of a fast one may include others that were executed right before it, less than a tick of them.
+//! Reading the clock for each command costs a twentieth of a GET (`redis-benchmark -t get -P 16`: the node's processor time for
+//! each request), so it is not read. The kernel's coarse clock is: a number in memory that the kernel writes with its ticks, some
+//! milliseconds apart. A command that takes longer than the time between two of them cannot end without that number having
+//! changed, so only where it has changed is the clock read, a few hundred times a second at most. The beginning is known already:
+//! the clock is read when a turn or an entry begins, when a command begins that is not one of the short ones, and after whatever
+//! has taken so long that the number has changed. So the time of a command that Redis does not call fast is exact; that of a fast
+//! one may include others that were executed right before it, less than a tick of them.
 //!
 //! What a newcomer would get wrong: a threshold that is not above two ticks cannot be watched for like this. With such a one the
 //! clock is read before and after each command.
