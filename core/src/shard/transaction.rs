@@ -9,7 +9,8 @@ use basalt_storage::keyspace::{ColdRows, Keyspace, Scratch, VersionSource, is_en
 use basalt_storage::{ColdRead, Error as StorageError, Rows, Trial};
 
 use super::cold::note_named;
-use super::execution::{Call, Execution, Failure, begin, end, figures_of};
+use super::execution::{Call, Execution, Failure};
+use super::timing::{begin, end, figures_of};
 use crate::commands::scripts::has_known_terms;
 use crate::commands::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 use crate::commands::{

@@ -39,7 +39,8 @@ use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::Background;
-use crate::shard::execution::{Call, TOO_MUCH_TO_KEEP, note_slow};
+use crate::shard::execution::{Call, TOO_MUCH_TO_KEEP};
+use crate::shard::timing::note_slow;
 use crate::shard::{Shard, ShardHost, ShardMachine};
 
 /// The reply to a read whose thread has panicked.
