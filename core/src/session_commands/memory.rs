@@ -169,7 +169,7 @@ pub(super) fn purge(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'
 
 /// `MEMORY MALLOC-STATS`.
 pub(super) fn malloc_stats(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    reply.bulk("Stats not supported for the current allocator");
+    reply.verbatim(b"txt", "Stats not supported for the current allocator");
     Ok(Outcome::Done)
 }
 
