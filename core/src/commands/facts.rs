@@ -230,6 +230,8 @@ pub struct Facts {
     pub summary: &'static str,
     /// Versions of Redis that changed it, each with the change.
     pub history: &'static [(&'static str, &'static str)],
+    /// True if it is for tests and for servers among themselves.
+    pub is_internal: bool,
     /// Set if it is deprecated.
     pub deprecation: Option<Deprecation>,
     /// Its arguments.
@@ -251,6 +253,7 @@ impl Facts {
         complexity: "O(1)",
         summary: "",
         history: &[],
+        is_internal: false,
         deprecation: None,
         arguments: &[],
     };

@@ -40,6 +40,9 @@ fn write_docs(command: &Command, reply: &mut Reply<'_>) {
             fields.named(name).bulk(text);
         }
     }
+    if facts.is_internal {
+        write_words(&["syscmd"], fields.named("doc_flags"));
+    }
     if let Some(deprecation) = facts.deprecation {
         write_words(&["deprecated"], fields.named("doc_flags"));
         fields.named("deprecated_since").bulk(deprecation.since);

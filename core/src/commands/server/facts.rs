@@ -245,6 +245,7 @@ pub static DEBUG: Facts = Facts {
     since: "1.0.0",
     complexity: "Depends on subcommand.",
     summary: "A container for debugging commands",
+    is_internal: true,
     ..Facts::BLANK
 };
 
