@@ -39,7 +39,7 @@ struct Figures {
 impl Figures {
     fn of(server: &Server) -> Figures {
         let memory = ProcessMemory::read();
-        let sum = |figure: fn(&ShardStats) -> u64| server.shards.iter().map(|shard| figure(shard)).sum::<u64>();
+        let sum = |figure: fn(&ShardStats) -> u64| server.shards.iter().map(figure).sum::<u64>();
         let in_shards = sum(|shard| shard.memtable_bytes.get() + shard.row_cache_bytes.get());
         let used = memory.anonymous.unwrap_or(0);
         Figures {
