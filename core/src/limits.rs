@@ -89,6 +89,40 @@ pub const UNKNOWN_CLIENT_ARGS_MAX: usize = 10;
 /// Size of each of them.
 pub const UNKNOWN_CLIENT_BULK_BYTES_MAX: usize = 16 << 10;
 
+// --- debug ------------------------------------------------------------------------------------------------------------------
+
+/// The longest DEBUG SLEEP: a client that is gone leaves its timer behind.
+pub const DEBUG_SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+// --- monitor -----------------------------------------------------------------------------------------------------------------
+
+/// Bytes of the line that monitors are told of a command, about: what is beyond is told as a number.
+pub const MONITOR_LINE_BYTES_MAX: usize = 1 << 20;
+
+// --- pause ------------------------------------------------------------------------------------------------------------------
+
+/// The longest CLIENT PAUSE: what is asked for beyond comes to the same.
+pub const PAUSE_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+// --- latency monitor ---------------------------------------------------------------------------------------------------------
+
+/// Seconds of which the worst is kept, of each event, as in Redis.
+pub const LATENCY_SAMPLES_MAX: usize = 160;
+
+// --- slow log ----------------------------------------------------------------------------------------------------------------
+
+/// Bytes of the entries of one core: some thousands.
+pub const SLOW_LOG_BYTES_MAX: usize = 4 << 20;
+
+/// Arguments of an entry, as in Redis.
+pub const SLOW_LOG_ARGS_MAX: usize = 32;
+
+/// Bytes of each of them, as in Redis.
+pub const SLOW_LOG_ARG_BYTES_MAX: usize = 128;
+
+/// Calls that wait for their core's next turn: with so many in one turn, the log forgets all but the last ones anyway.
+pub const SLOW_RUNS_ARRIVED_MAX: usize = 1024;
+
 // --- config: MemoryBudget ----------------------------------------------------------------------------------------------------
 
 /// Smallest memtable: small enough for tests to freeze all the time, large enough for a file per freeze to make sense.

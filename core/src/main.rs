@@ -6,6 +6,7 @@
 
 use std::env;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use basalt_core::boot::{self, StopRequest};
@@ -32,11 +33,11 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => refuse(&error, FAILED),
         },
-        Action::Run => serve(invocation.config),
+        Action::Run => serve(invocation.config, invocation.file),
     }
 }
 
-fn serve(config: Config) -> ExitCode {
+fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     let stop = StopRequest::default();
     if let Err(error) = boot::watch_signals(&stop) {
         return refuse(&error, FAILED);
@@ -49,7 +50,7 @@ fn serve(config: Config) -> ExitCode {
         Ok(prepared) => prepared,
         Err(error) => return refuse(&error, FAILED),
     };
-    let ended = start::run(prepared);
+    let ended = start::run(prepared, file);
     match &ended {
         Ok(()) => tracing::info!("stopped"),
         Err(error) => tracing::error!("{error}"),

@@ -2,6 +2,16 @@
 
 #![allow(unsafe_code, reason = "glibc's settings are made through a C call")]
 
+/// Has glibc's heap give the kernel what is free in it, which takes as long as there is much: no call for a thread that others wait
+/// for.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a plain number; glibc looks at its own heap only.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Has all threads share `count` arenas of glibc's heap, instead of up to eight for each processor.
 ///
 /// Memory that one thread frees stays in its arena for the next one that allocates there. RocksDB's blocks are allocated by

@@ -110,6 +110,11 @@ pub(crate) const WEIGHED_ELEMENTS_MIN: u64 = 8;
 /// Bytes at which no more single rows, or places, are fetched to be pinned: the command meets the rest when it is tried again.
 pub(crate) const PINNED_BYTES_AT_ONCE: usize = 32 << 20;
 
+// --- Keyspace: row_bytes -----------------------------------------------------------------------------------------------------
+
+/// Rows of a stream's consumer groups that are counted where elements are only looked at by samples: some milliseconds.
+pub(crate) const GROUP_ROWS_COUNTED_MAX: u64 = 10_000;
+
 // --- RowCache -----------------------------------------------------------------------------------------------------------------
 
 /// Bytes of the largest key and value together that the row cache takes, and so what a reader thread brings it: more would drive

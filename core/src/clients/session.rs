@@ -172,8 +172,18 @@ impl Session {
         };
     }
 
-    /// Returns whether it has subscribed to something.
+    /// Returns whether it has subscribed to channels.
     pub fn is_subscriber(&self) -> bool {
+        self.subscriptions.as_ref().is_some_and(|subscriptions| subscriptions.has_channels())
+    }
+
+    /// Returns whether it is told of the commands of all clients.
+    pub fn is_monitor(&self) -> bool {
+        self.is_subscribed_to(Audience::Commands, b"")
+    }
+
+    /// Returns whether it is sent what it has not asked for one by one.
+    pub fn is_listening(&self) -> bool {
         self.subscriptions.is_some()
     }
 
@@ -196,7 +206,7 @@ impl Session {
     /// Ends all its subscriptions; returns what has changed.
     pub fn end_subscriptions(&mut self) -> Vec<SubscriptionChange> {
         let Some(ended) = self.subscriptions.take() else { return Vec::new() };
-        let audiences = [Audience::Channel, Audience::Pattern, Audience::ShardChannel];
+        let audiences = [Audience::Channel, Audience::Pattern, Audience::ShardChannel, Audience::Commands];
         let of = |audience| {
             let names = ended.of(audience).iter();
             names.map(move |name| SubscriptionChange { audience, name: name.clone(), is_made: false })

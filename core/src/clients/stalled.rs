@@ -21,6 +21,8 @@ pub(crate) enum Started {
     WaitsForShard(ShardId, Mode),
     /// Not before fewer published messages are on their way.
     WaitsForFanout,
+    /// Not before the pause of clients ends.
+    WaitsForPause,
 }
 
 /// The shard whose room a connection waits for, and its place among those that wait for the same.

@@ -11,6 +11,8 @@ pub enum Audience {
     Pattern,
     /// A channel of the slot of its name.
     ShardChannel,
+    /// The commands of all clients (MONITOR), which have no name.
+    Commands,
 }
 
 /// A subscription that was made or ended.
@@ -30,6 +32,8 @@ pub struct Subscriptions {
     channels: BTreeSet<Box<[u8]>>,
     patterns: BTreeSet<Box<[u8]>>,
     shard_channels: BTreeSet<Box<[u8]>>,
+    /// The empty name, if it is a monitor.
+    commands: BTreeSet<Box<[u8]>>,
     /// Places that have a copy of each name: the connection, its core's subscribers, and each core's directory.
     copies: usize,
     bytes: usize,
@@ -44,7 +48,7 @@ impl Subscriptions {
         Subscriptions { copies, ..Subscriptions::default() }
     }
 
-    /// The number of all of them.
+    /// The number of those of channels.
     pub fn count(&self) -> usize {
         self.channels.len() + self.patterns.len() + self.shard_channels.len()
     }
@@ -55,6 +59,7 @@ impl Subscriptions {
             Audience::Channel => &self.channels,
             Audience::Pattern => &self.patterns,
             Audience::ShardChannel => &self.shard_channels,
+            Audience::Commands => &self.commands,
         }
     }
 
@@ -78,12 +83,18 @@ impl Subscriptions {
         match audience {
             Audience::Channel | Audience::Pattern => self.channels.len() + self.patterns.len(),
             Audience::ShardChannel => self.shard_channels.len(),
+            Audience::Commands => self.commands.len(),
         }
+    }
+
+    /// Returns whether there are some of channels.
+    pub fn has_channels(&self) -> bool {
+        self.count() > 0
     }
 
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.channels.is_empty() && self.patterns.is_empty() && self.shard_channels.is_empty()
+        !self.has_channels() && self.commands.is_empty()
     }
 
     /// Bytes of memory that they take in this node, about.
@@ -96,6 +107,7 @@ impl Subscriptions {
             Audience::Channel => &mut self.channels,
             Audience::Pattern => &mut self.patterns,
             Audience::ShardChannel => &mut self.shard_channels,
+            Audience::Commands => &mut self.commands,
         }
     }
 }

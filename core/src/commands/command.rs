@@ -7,6 +7,7 @@ use basalt_storage::keyspace::Type;
 
 use super::facts::Facts;
 use super::key_positions::KeyPositions;
+use super::secrets::Secrets;
 use super::streams::may_block;
 use super::{Args, CommandError, Rows, Run, Waits, table};
 
@@ -161,6 +162,8 @@ pub struct Command {
     pub waits_for_entries: bool,
     /// Elements that it adds to a key for which others may wait.
     pub feeds: Feeds,
+    /// Arguments that are not shown to others.
+    pub(super) secrets: Secrets,
 }
 
 /// The channels to which a command subscribes, which are all of its arguments.
@@ -324,6 +327,7 @@ impl Command {
             waits: None,
             waits_for_entries: false,
             feeds: Feeds::Untold,
+            secrets: Secrets::None,
         }
     }
 
@@ -405,6 +409,11 @@ impl Command {
     /// This command, which may end with all that it did undone.
     pub(super) const fn undoable(self) -> Command {
         Command { is_undoable: true, ..self }
+    }
+
+    /// This command, with arguments that are not shown to others.
+    pub(super) const fn keeping(self, secrets: Secrets) -> Command {
+        Command { secrets, ..self }
     }
 
     /// This command, which draws random numbers.

@@ -66,6 +66,11 @@ const IDS: &str = "
     1408 georadius_ro, 1409 georadiusbymember, 1410 georadiusbymember_ro,
     1420 sort, 1421 sort_ro,
     1430 dump, 1431 restore, 1432 restore-asking, 1433 move,
+    1451 slowlog, 1452 slowlog|get, 1453 slowlog|help, 1454 slowlog|len, 1455 slowlog|reset,
+    1456 client|getredir, 1457 client|pause, 1458 client|trackinginfo, 1459 client|unpause, 1460 lolwut,
+    1461 latency, 1462 latency|doctor, 1463 latency|graph, 1464 latency|help, 1465 latency|histogram, 1466 latency|history,
+    1467 latency|latest, 1468 latency|reset, 1469 memory, 1470 memory|doctor, 1471 memory|help, 1472 memory|malloc-stats,
+    1473 memory|purge, 1474 memory|stats, 1475 memory|usage, 1476 monitor, 1477 debug, 1478 step|describe,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

@@ -224,16 +224,16 @@ pub struct Facts {
     pub group: Group,
     /// Since which version of Redis.
     pub since: &'static str,
-    /// Time complexity.
+    /// Time complexity; empty if nobody tells.
     pub complexity: &'static str,
     /// Its effect, in one line.
     pub summary: &'static str,
     /// Versions of Redis that changed it, each with the change.
     pub history: &'static [(&'static str, &'static str)],
+    /// True if it is for tests and for servers among themselves.
+    pub is_internal: bool,
     /// Set if it is deprecated.
     pub deprecation: Option<Deprecation>,
-    /// Set if servers call it, and no clients.
-    pub is_system: bool,
     /// Its arguments.
     pub arguments: &'static [Argument],
 }
@@ -253,8 +253,8 @@ impl Facts {
         complexity: "O(1)",
         summary: "",
         history: &[],
+        is_internal: false,
         deprecation: None,
-        is_system: false,
         arguments: &[],
     };
 }

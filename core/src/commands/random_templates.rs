@@ -318,6 +318,7 @@ pub(super) const NOT_DRAWN: &[(&str, &str)] = &[
     ("evalsha_ro", "it needs a node that knows the script"),
     ("flushall", "what the others have made would be gone"),
     ("flushdb", "what the others have made would be gone"),
+    ("memory|usage", "it tells of the bytes of rows, which Redis does not have"),
     ("object|encoding", "Redis remembers what a collection has been"),
     ("object|freq", "it counts what is not counted here"),
     ("object|idletime", "it tells of the time"),

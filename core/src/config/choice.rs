@@ -53,6 +53,17 @@ pub enum ChannelsAtFirst {
     All,
 }
 
+/// The clients that may call DEBUG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DebugCommand {
+    /// None.
+    No,
+    /// All whose users may.
+    Yes,
+    /// Those of them on this machine.
+    Local,
+}
+
 /// A type whose values are a few words.
 pub(super) trait Words: Copy + PartialEq + 'static {
     /// Every word and what it stands for.
@@ -81,6 +92,11 @@ impl Words for LogFormat {
 impl Words for ChannelsAtFirst {
     const ALL: &'static [(&'static str, ChannelsAtFirst)] =
         &[("resetchannels", ChannelsAtFirst::None), ("allchannels", ChannelsAtFirst::All)];
+}
+
+impl Words for DebugCommand {
+    const ALL: &'static [(&'static str, DebugCommand)] =
+        &[("no", DebugCommand::No), ("yes", DebugCommand::Yes), ("local", DebugCommand::Local)];
 }
 
 impl Words for bool {

@@ -16,7 +16,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Written>, ConfigError> {
     parse(path, &text)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Vec<Written>, ConfigError> {
+pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Written>, ConfigError> {
     let line_at = |offset: usize| 1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count();
     let table = DeTable::parse(text).map_err(|error| ConfigError::Toml {
         path: path.to_owned(),

@@ -1,6 +1,7 @@
 //! Reading the configuration of a process: command line over variables over file over defaults.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::error::ConfigError;
 use super::setting::Setting;
@@ -16,6 +17,8 @@ pub struct Invocation {
     pub action: Action,
     /// The effective configuration.
     pub config: Config,
+    /// The file, if there is one.
+    pub file: Option<PathBuf>,
     /// The source of each setting's value, in the order of [`SETTINGS`].
     pub(super) sources: Vec<Source>,
 }
@@ -31,18 +34,21 @@ pub fn load(
 ) -> Result<Invocation, ConfigError> {
     let command_line = command_line::read(arguments)?;
     let environment = environment::read(variables)?;
-    let file = match command_line.file.or(environment.file) {
-        Some(path) => file::read(&path)?,
+    let path = command_line.file.or(environment.file);
+    let of_file = match &path {
+        Some(path) => file::read(path)?,
         None => Vec::new(),
     };
-    let (config, sources) = merge(&[file, environment.written, command_line.written])?;
-    Ok(Invocation { action: command_line.action, config, sources })
+    let (config, sources) = merge(&[of_file, environment.written, command_line.written])?;
+    // The node may work in another directory later.
+    let file = path.map(|path| std::path::absolute(&path).unwrap_or(path));
+    Ok(Invocation { action: command_line.action, config, file, sources })
 }
 
 /// Lays `layers` over the defaults, each over those before it.
 ///
 /// A value that a later layer overrides is checked all the same: a mistake in a file should not wait for the day the flag goes.
-fn merge(layers: &[Vec<Written>]) -> Result<(Config, Vec<Source>), ConfigError> {
+pub(super) fn merge(layers: &[Vec<Written>]) -> Result<(Config, Vec<Source>), ConfigError> {
     let mut config = Config::defaults().map_err(|(name, invalid)| ConfigError::Invalid {
         at: Source::Default,
         name,
@@ -61,8 +67,6 @@ fn merge(layers: &[Vec<Written>]) -> Result<(Config, Vec<Source>), ConfigError> 
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     struct Given {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use super::buffer_limit::{OutputLimit, OutputLimits};
 use super::byte_size::{Bytes, Memory, show_bytes};
-use super::choice::{ChannelsAtFirst, Choice, Durability, LogFormat, Pinning, ReadConsistency};
+use super::choice::{ChannelsAtFirst, Choice, DebugCommand, Durability, LogFormat, Pinning, ReadConsistency};
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
 use super::kind::{
     AddressOrBlank, Addresses, Directory, HostName, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto,
 };
+use super::microseconds::MicrosOrNever;
 use super::secret::{FileOrBlank, Password, PasswordOrBlank, SecretOrBlank, UserOrBlank};
 use super::setting::{Change, Group, Setting, settings};
 use super::skipped_entry::{EntryOrNone, SkippedEntry};
@@ -89,6 +90,10 @@ settings! {
     /// Channels of publish and subscribe that a new user has.
     [Security, Live] "acl-pubsub-default" = acl_pubsub_default: ChannelsAtFirst, "resetchannels",
         Choice::<ChannelsAtFirst>(PhantomData);
+
+    /// Lets clients call DEBUG: no, yes, or local = those on this machine. It is for tests of programs.
+    [Security, Restart] "enable-debug-command" = enable_debug_command: DebugCommand, "no",
+        Choice::<DebugCommand>(PhantomData);
 
     /// User by which this node asks other nodes of the cluster over their port for clients; the default one if there is none.
     [Security, Live] "masteruser" = masteruser: String, "", UserOrBlank;
@@ -189,6 +194,18 @@ settings! {
 
     /// Level from which on lines are logged, to the standard error.
     [Log, Restart] "log-level" = log_level: String, "info", LogFilter;
+
+    /// Time that a command takes to be noted in SLOWLOG: of its execution, not of waits for the disk or for other nodes. Below two
+    /// ticks of the kernel, 8 ms as a rule, each command is timed, which costs some hundredths of a core.
+    [Log, Live] "slowlog-log-slower-than" = slowlog_log_slower_than: i64, "10000", MicrosOrNever;
+
+    /// Milliseconds that a command, a turn of a core or the commit of a batch of writes takes to be noted by LATENCY; 0 for none.
+    [Log, Live] "latency-monitor-threshold" = latency_monitor_threshold: u32, "0",
+        Number32(Number { least: 0, most: u32::MAX as u64, what: "milliseconds" });
+
+    /// Entries of SLOWLOG, as far as they have room in 4 MB for each core.
+    [Log, Live] "slowlog-max-len" = slowlog_max_len: u32, "128",
+        Number32(Number { least: 0, most: u32::MAX as u64, what: "entries" });
 
     /// Form of log lines.
     [Log, Restart] "log-format" = log_format: LogFormat, "text", Choice::<LogFormat>(PhantomData);

@@ -61,7 +61,7 @@ impl Core {
         let try_resume = connection.stalled && (waits_for_client || self.try_resume(&mut connection));
         let unread = self.ring.output_bytes(connection.ring) + connection.ready_bytes();
         let is_over =
-            self.live.output_is_newly_over(connection.session.is_subscriber(), unread, connection.output_over_since);
+            self.live.output_is_newly_over(connection.session.is_listening(), unread, connection.output_over_since);
         if try_resume || is_over || (connection.session.closing && connection.is_caught_up()) {
             self.clients.stalled.push(connection.ring);
         }

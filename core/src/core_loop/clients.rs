@@ -89,7 +89,7 @@ impl Core {
         let output = self.ring.output_bytes(id) + connection.ready_bytes();
         let was_over = connection.output_over_since.is_some();
         if self.live.output_is_over(
-            connection.session.is_subscriber(),
+            connection.session.is_listening(),
             output,
             &mut connection.output_over_since,
             self.clock.now,
@@ -109,7 +109,7 @@ impl Core {
     }
 
     fn forget(&mut self, mut connection: Box<Connection>) {
-        if connection.session.is_subscriber() {
+        if connection.session.is_listening() {
             self.end_subscriptions(&mut connection);
         }
         self.unwatch(&mut connection);
@@ -158,7 +158,7 @@ impl Core {
                 connection.is_caught_up()
                     && connection.waits_for.is_none()
                     && !connection.stalled
-                    && !connection.session.is_subscriber()
+                    && !connection.session.is_listening()
                     && self.clock.now.duration_since(connection.session.active) > timeout
             })
             .map(|connection| connection.ring)
@@ -288,6 +288,14 @@ pub(super) fn run_control(core: &mut Core, control: &Control) -> Vec<u8> {
             reply.integer(victims.len() as i64);
         }
         Control::Unblock(id, how) => reply.integer(i64::from(core.unblock(*id, *how))),
+        Control::Pause(until, is_of_all) => {
+            core.pause.begin(*until, *is_of_all);
+            reply.ok();
+        }
+        Control::Unpause => {
+            core.end_pause();
+            reply.ok();
+        }
         Control::RaftStatus(group) => core.reply_raft_status(*group, &mut reply),
         Control::ListLinks => core.reply_links(&mut reply),
         Control::TakeUsers(told) => {

@@ -17,6 +17,7 @@ use super::fanout::Fanout;
 use super::groups::Groups;
 use super::members::Members;
 use super::outbox::Outbox;
+use super::pause::Pause;
 use super::pending::PendingRequests;
 use super::set_aside::SetAside;
 use super::spanning::Tasks;
@@ -71,6 +72,7 @@ pub struct Core {
     /// The word of shards on who leads them, which the routing is to be told: one of each.
     pub(super) leads: Vec<(ShardId, Leads)>,
     pub(super) stopping: Option<Stopping>,
+    pub(super) pause: Pause,
     /// Commands, bytes received and bytes sent per second.
     pub(super) rates: [RateMeter; 3],
 }
@@ -160,7 +162,7 @@ impl Core {
         let live = LiveSettings::of(&server.settings);
         let half_run = (0..server.mailboxes.core_count()).map(|_| None).collect();
         server.cores[id.index()].thread_id.set(nix::unistd::gettid().as_raw() as u64);
-        Core {
+        let core = Core {
             id,
             outbox: Outbox::new(id, server.mailboxes.clone()),
             routing_version: server.routes.version(),
@@ -200,8 +202,11 @@ impl Core {
             members: Members::default(),
             leads: Vec::new(),
             stopping: None,
+            pause: Pause::default(),
             rates: Default::default(),
-        }
+        };
+        core.watch_slow();
+        core
     }
 
     pub(super) fn stats(&self) -> &CoreStats {

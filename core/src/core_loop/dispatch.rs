@@ -53,6 +53,9 @@ impl Core {
     pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) -> Started {
         let args: SmallVec<[&[u8]; 8]> = argv.iter(input).collect();
         let found = table::find(&args);
+        if self.pause.is_on() && self.is_paused(connection, &found, &args) {
+            return Started::WaitsForPause;
+        }
         if connection.session.transaction.is_some() {
             return self.command_in_transaction(connection, found, &args);
         }
@@ -81,7 +84,9 @@ impl Core {
         {
             return Started::WaitsForShard(shard, mode);
         }
-        if matches!(found, Ok(command) if command.publishes) && !self.may_publish() {
+        // Whoever is told of all commands is sent what the turns before have told first.
+        let publishes = self.fanout.is_monitored() || matches!(found, Ok(command) if command.publishes);
+        if publishes && !self.may_publish() {
             return Started::WaitsForFanout;
         }
         self.count_command(connection);
@@ -126,7 +131,15 @@ impl Core {
     /// Calls a command.
     pub(super) fn call(&mut self, connection: &mut Connection, command: &'static Command, args: Args<'_>) {
         self.stats().by_command[usize::from(command.id)].calls.add(1);
+        // As Redis does, which shows SELECT with the database that it has selected.
+        let is_told_behind = command.is_of_session();
+        if !is_told_behind {
+            self.monitor(connection, command, args);
+        }
         self.start(connection, command, args);
+        if is_told_behind {
+            self.monitor(connection, command, args);
+        }
     }
 
     /// Refuses what is no command, or has too few or too many arguments.
@@ -470,6 +483,7 @@ impl Core {
             let is_known = !local.reads_wait() || (mode == Mode::Local && local.may_read_locally());
             is_known && !local.has_parked(id, client) && !is_barred(local) && !local.takes_nothing()
         };
+        self.serve(connection.ring);
         let local = self.shards.get_mut(shard.index())?.as_mut().filter(may_read)?;
         if connection.is_caught_up() {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };

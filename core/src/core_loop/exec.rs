@@ -260,6 +260,18 @@ impl Core {
                 self.order_change(ticket, outcome);
                 Box::new(Passed)
             }
+            Outcome::Sleep(time) => {
+                connection.count_parts(place, 1);
+                let ticket = self.ticket(connection, place, first as u32);
+                self.answer_after(time, ticket);
+                Box::new(Passed)
+            }
+            Outcome::RewriteConfig => {
+                connection.count_parts(place, 1);
+                let ticket = self.ticket(connection, place, first as u32);
+                self.order_rewrite(ticket);
+                Box::new(Passed)
+            }
             Outcome::UserFile(what) => {
                 connection.count_parts(place, 1);
                 let ticket = self.ticket(connection, place, first as u32);

@@ -119,6 +119,11 @@ impl Core {
                             self.fanout.wait(connection.ring);
                             break;
                         }
+                        Started::WaitsForPause => {
+                            connection.stalled = true;
+                            self.pause.wait(connection.ring);
+                            break;
+                        }
                         Started::WaitsForShard(shard, mode) => {
                             connection.stalled = true;
                             connection.waits_for = Some(self.clients.stalled.wait(connection.ring, shard, mode));

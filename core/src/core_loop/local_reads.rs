@@ -73,7 +73,11 @@ impl Core {
         if self.some_shard_is_full() && !self.shard_has_room(shard, Mode::Local) {
             return Started::WaitsForShard(shard, Mode::Local);
         }
+        if self.fanout.is_monitored() && !self.may_publish() {
+            return Started::WaitsForFanout;
+        }
         self.count_command(connection);
+        self.monitor(connection, command, args);
         connection.session.last_command = Some(command.id);
         self.stats().by_command[usize::from(command.id)].calls.add(1);
         if matches!(command.scatter, Scatter::Split { merge: Merge::ArrayInOrder, .. }) && args.len() > 2 {

@@ -38,6 +38,11 @@ impl PendingRequests {
         Ticket(self.entries.len() as u32 - 1)
     }
 
+    /// The request of `ticket`, if it waits.
+    pub fn get(&self, ticket: Ticket) -> Option<&PendingRequest> {
+        self.entries.get(ticket.0 as usize)?.as_ref()
+    }
+
     /// Takes the request of `ticket` back: every request is answered once.
     ///
     /// # Panics

@@ -26,14 +26,21 @@ impl Core {
         if command.tells_figures {
             self.publish_now();
         }
+        self.take_slow();
         let mut bytes = Vec::new();
         let mut reply = Reply::new(&mut bytes, connection.session.protocol);
-        let started = self.stats().by_command[usize::from(command.id)].time.start();
+        self.serve(connection.ring);
+        let stats = &self.stats().by_command[usize::from(command.id)];
+        let started = stats.time.start();
+        self.stats().slow.begin(stats.is_short);
         let (session, server, routing) = (&mut connection.session, &*self.server, &self.routing);
         let mut context = SessionContext { session, server, routing, is_trial: false };
         let outcome = session_commands::run(command, &mut context, args, &mut reply);
         if let Some(started) = started {
             self.stats().by_command[usize::from(command.id)].time.stop(started);
+        }
+        if let Some(ns) = self.stats().slow.end() {
+            self.stats().note_slow(ns, command, args);
         }
         Ok((outcome?, bytes))
     }
@@ -83,6 +90,18 @@ impl Core {
                 return self.order_write_out(ticket, shard);
             }
             Outcome::AwaitReplicas(call) => return self.await_replicas(connection, asked, call),
+            Outcome::Sleep(time) => {
+                let place = connection.open_place(Expects::Word, false, !wanted);
+                let ticket = self.ticket(connection, place, 0);
+                connection.barrier = true;
+                return self.answer_after(time, ticket);
+            }
+            Outcome::RewriteConfig => {
+                let place = connection.open_place(Expects::Word, false, !wanted);
+                let ticket = self.ticket(connection, place, 0);
+                connection.barrier = true;
+                return self.order_rewrite(ticket);
+            }
             Outcome::UserFile(what) => {
                 let place = connection.open_place(Expects::Word, false, !wanted);
                 let ticket = self.ticket(connection, place, 0);

@@ -92,6 +92,7 @@ impl Core {
                     InTransaction::Executes => {
                         self.stats().by_command[usize::from(command.id)].calls.add(1);
                         self.exec(connection, command.id);
+                        self.monitor(connection, command, args);
                     }
                     InTransaction::Refused(text) => {
                         self.stats().by_command[usize::from(command.id)].calls.add(1);
@@ -327,6 +328,7 @@ impl Core {
                 }
             },
         };
+        self.monitor_transaction(connection, &transaction);
         for index in 0..transaction.len() {
             self.stats().by_command[usize::from(transaction.row(index).id)].calls.add(1);
         }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::core::Core;
 use crate::cluster::Routing;
 use crate::limits;
+use crate::node::LatencyEvent;
 use crate::peers::Peers;
 use crate::shard::{Outstanding, Shard};
 
@@ -17,7 +18,10 @@ impl Core {
         self.traffic.turn(self.clock.now);
         self.stats().turns.add(1);
         // Each turn, so that what a client has set is in force when it hears of it, whichever core it then talks to.
-        self.live.refresh(&self.server.settings);
+        if self.live.refresh(&self.server.settings) {
+            self.watch_slow();
+        }
+        self.stats().slow.mark();
         self.refresh_users();
         self.refresh_routing();
     }
@@ -39,6 +43,8 @@ impl Core {
     /// something was sent.
     pub fn finish_turn(&mut self) -> bool {
         let delivered = self.finish_fanout();
+        // Whatever is in there came before the replies that leave with this turn.
+        self.take_slow();
         self.tell_shards_of_each_other();
         let (mut proposed_bytes, mut group_count) = (0, 0);
         for shard in self.shards.iter_mut().flatten() {
@@ -78,6 +84,7 @@ impl Core {
     /// Counts a turn that held the core longer than a task may.
     pub fn note_turn_length(&self) {
         let length = self.clock.now.elapsed();
+        self.server.latency.note(LatencyEvent::Turn, length);
         if length > limits::TURN_MAX {
             let stats = self.stats();
             stats.stalls.add(1);
@@ -88,6 +95,7 @@ impl Core {
     /// Does work that is due now and then: expiry, time-outs, figures for `INFO`. Cheap to call every turn.
     pub fn tick(&mut self) {
         self.end_overdue_waits();
+        self.look_at_pause();
         if self.has_handed_over_much() {
             self.publish();
             self.evict_clients();
@@ -152,6 +160,7 @@ impl Core {
     /// The longest the core may sleep in its ring or in glommio before it must look at its clocks.
     pub fn sleep_max(&self) -> Duration {
         let longest = self.sleep_max_without_waits();
+        let longest = self.pause.ends_in(self.clock.now).map_or(longest, |left| left.min(longest));
         self.clients.waits.next_in(self.clock.now).map_or(longest, |next| next.min(longest))
     }
 

@@ -1,5 +1,7 @@
 //! Operations on a core itself that a client of another core asks for.
 
+use std::time::Instant;
+
 use super::fanout::SubscriptionChanges;
 use crate::clients::ClientFilter;
 use crate::cluster::map::GroupNumber;
@@ -22,6 +24,10 @@ pub enum Control {
     KillClients(Box<ClientFilter>),
     /// Has the client with this id wait no more, as if its time were over or with an error; an integer says whether it has waited.
     Unblock(u64, Unblocking),
+    /// Begins no commands of clients until then, if the flag is set, or none that write; `OK` says that it is so.
+    Pause(Instant, bool),
+    /// Ends that, and says `OK`.
+    Unpause,
     /// An array of each group that the core has, or of this one, in an array: its state in Raft.
     RaftStatus(Option<GroupNumber>),
     /// An array of each connection with another node in an array, as CLUSTER LINKS tells of them.

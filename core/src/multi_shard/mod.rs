@@ -3,6 +3,7 @@
 
 mod concerned;
 mod gather;
+mod one;
 mod random_key;
 mod slot_keys;
 pub mod spanning;
@@ -10,6 +11,7 @@ mod walk;
 
 pub use concerned::{Concerned, hold_concerned, visit_concerned};
 pub use gather::{Coordinator, Gather, MISSHAPEN, Part, Plan, Progress};
+pub use one::OneRead;
 pub use slot_keys::SlotKeys;
 
 use basalt_storage::keyspace::KeyPosition;

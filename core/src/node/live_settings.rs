@@ -1,12 +1,14 @@
 //! The settings of a running node: `CONFIG SET` changes them, every core reads a copy of its own.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use basalt_net::resp::Limits;
 
-use crate::config::{Config, OutputLimits, ParameterError, client_bytes_max};
+use crate::config::{Change, Config, OutputLimits, ParameterError, Setting, client_bytes_max, rewrite};
 use crate::limits;
 
 /// The settings in force. Cores look at the version each turn and take a new copy when it has changed.
@@ -14,12 +16,16 @@ use crate::limits;
 pub struct Settings {
     config: RwLock<Config>,
     version: AtomicU64,
+    /// The file that the node was started with, if there was one.
+    file: Option<PathBuf>,
+    /// The names of the settings that were changed since the start.
+    changed: Mutex<BTreeSet<&'static str>>,
 }
 
 impl Settings {
     /// The settings the node starts with.
     pub fn new(config: Config) -> Settings {
-        Settings { config: RwLock::new(config), version: AtomicU64::new(0) }
+        Settings { config: RwLock::new(config), version: AtomicU64::new(0), file: None, changed: Mutex::default() }
     }
 
     /// The settings as they are now.
@@ -34,7 +40,33 @@ impl Settings {
     pub fn set_parameters(&self, pairs: &[(&str, &str)]) -> Result<(), ParameterError> {
         self.config.write().unwrap_or_else(PoisonError::into_inner).set_parameters(pairs)?;
         self.version.fetch_add(1, Ordering::Release);
+        let settings = pairs.iter().filter_map(|(name, _)| Setting::find(name));
+        let live = settings.filter(|setting| setting.change == Change::Live).map(|setting| setting.name);
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).extend(live);
         Ok(())
+    }
+
+    /// Tells which file the node was started with.
+    pub fn set_file(&mut self, file: Option<PathBuf>) {
+        self.file = file;
+    }
+
+    /// Returns whether it was started with one.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Puts what was changed since the start into the file, which takes as long as the disk does.
+    ///
+    /// # Errors
+    /// The reason that it could not be read or written.
+    pub fn rewrite(&self) -> Result<(), String> {
+        let path = self.file.as_ref().ok_or("there is none")?;
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Of several at a time each has all that was set before it was asked for.
+        static ALONE: Mutex<()> = Mutex::new(());
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        rewrite(path, &self.config(), &changed)
     }
 
     /// A number that changes with every change.
@@ -63,6 +95,12 @@ pub struct LiveSettings {
     pub write_timeout: Option<Duration>,
     /// Idle time after which a client is disconnected.
     pub idle_max: Option<Duration>,
+    /// Time that a command takes to be noted; `None` if none is.
+    pub slow_least: Option<Duration>,
+    /// Time from which on the latency monitor notes things; `None` if it does not.
+    pub latency_least: Option<Duration>,
+    /// Commands that are kept of those.
+    pub slow_log_max: usize,
     output: OutputLimits,
 }
 
@@ -85,15 +123,22 @@ impl LiveSettings {
             keepalive_s: config.tcp_keepalive.as_secs() as u32,
             write_timeout: Some(config.write_timeout).filter(|timeout| !timeout.is_zero()),
             idle_max: Some(config.timeout).filter(|timeout| !timeout.is_zero()),
+            slow_least: u64::try_from(config.slowlog_log_slower_than).ok().map(Duration::from_micros),
+            latency_least: Some(config.latency_monitor_threshold)
+                .filter(|least_ms| *least_ms > 0)
+                .map(|least_ms| Duration::from_millis(least_ms.into())),
+            slow_log_max: config.slowlog_max_len as usize,
             output: config.client_output_buffer_limit,
         }
     }
 
-    /// Takes a new copy if the settings have changed.
-    pub fn refresh(&mut self, settings: &Settings) {
-        if self.version != settings.version() {
+    /// Takes a new copy if the settings have changed; returns whether they have.
+    pub fn refresh(&mut self, settings: &Settings) -> bool {
+        let has_changed = self.version != settings.version();
+        if has_changed {
             *self = LiveSettings::of(settings);
         }
+        has_changed
     }
 
     /// Returns whether `bytes` of unread output are reason to look at the limits, for a client above the soft one since `since`.

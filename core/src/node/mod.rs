@@ -2,27 +2,35 @@
 
 mod background;
 mod clock;
+mod latency;
 mod live_settings;
 mod orders;
 mod routes;
 mod scripts;
 mod shares;
+mod slow_log;
 mod stats;
 mod stop;
 
 pub use background::{Background, Job};
 pub use clock::Clock;
+#[cfg(test)]
+pub use latency::LatencySample;
+pub use latency::{LatencyEvent, LatencyMonitor, LatencySeries};
 pub use live_settings::{LiveSettings, Settings};
 pub use orders::Orders;
 pub use routes::{Leads, Routes};
 pub use scripts::Scripts;
 pub use shares::Shares;
-pub use stats::{CoreStats, Counter, Figure, Follower, GroupState, RateMeter, ShardStats, ShardTable};
+pub use slow_log::{SlowClient, SlowLog};
+pub use stats::{
+    CommandStats, CoreStats, Counter, Figure, Follower, GroupState, RateMeter, RunTime, ShardStats, ShardTable,
+};
 pub use stop::Stop;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -106,6 +114,12 @@ pub struct Server {
     pub orders: Orders,
     /// The users.
     pub users: Users,
+    /// True if keys that are due are deleted before somebody asks for them.
+    pub expires_actively: AtomicBool,
+    /// The commands that took long.
+    pub slow_log: Arc<SlowLog>,
+    /// The times that something took longer than it should.
+    pub latency: Arc<LatencyMonitor>,
 }
 
 /// Tells which snapshots are on their way from this node, and which to it.

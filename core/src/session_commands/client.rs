@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use basalt_net::resp::Reply;
 
@@ -32,10 +32,7 @@ pub(super) fn kill(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Rep
 /// `CLIENT UNBLOCK client-id [TIMEOUT|ERROR]`.
 pub(super) fn unblock(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     if args.len() > 4 {
-        let name = String::from_utf8_lossy(args[1]);
-        return Err(CommandError::owned(format!(
-            "ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP."
-        )));
+        return Err(wrong_subcommand(args[1]));
     }
     let how = match args.get(3).map(|word| word.to_ascii_lowercase()) {
         None => Unblocking::Timeout,
@@ -46,6 +43,53 @@ pub(super) fn unblock(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<
     let id = parse_i64(args[2])?;
     // No client has another number.
     Ok(Outcome::Control(Control::Unblock(u64::try_from(id).unwrap_or(0), how), Merge::Sum))
+}
+
+/// `CLIENT PAUSE milliseconds [WRITE|ALL]`.
+pub(super) fn pause(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    if args.len() > 4 {
+        return Err(wrong_subcommand(args[1]));
+    }
+    let is_of_all = match args.get(3).map(|word| word.to_ascii_lowercase()).as_deref() {
+        None | Some(b"all") => true,
+        Some(b"write") => false,
+        Some(_) => return Err(CommandError::text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+    };
+    let not_a_time = CommandError::text("ERR timeout is not an integer or out of range");
+    let timeout_ms = parse_i64(args[2]).map_err(|_| not_a_time)?;
+    let timeout_ms = u64::try_from(timeout_ms).map_err(|_| CommandError::text("ERR timeout is negative"))?;
+    let until = Instant::now() + Duration::from_millis(timeout_ms).min(limits::PAUSE_MAX);
+    Ok(Outcome::Control(Control::Pause(until, is_of_all), Merge::Ok))
+}
+
+/// `CLIENT UNPAUSE`.
+pub(super) fn unpause(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    Ok(Outcome::Control(Control::Unpause, Merge::Ok))
+}
+
+/// `CLIENT GETREDIR`: no connection's keys are tracked.
+pub(super) fn get_redirection(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.integer(-1);
+    Ok(Outcome::Done)
+}
+
+/// `CLIENT TRACKINGINFO`: the same.
+pub(super) fn tracking_info(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.map(3);
+    reply.bulk("flags");
+    reply.set(1);
+    reply.bulk("off");
+    reply.bulk("redirect");
+    reply.integer(-1);
+    reply.bulk("prefixes");
+    reply.array(0);
+    Ok(Outcome::Done)
+}
+
+/// The refusal of a subcommand with too many arguments, in Redis' words.
+fn wrong_subcommand(name: &[u8]) -> CommandError {
+    let name = String::from_utf8_lossy(name);
+    CommandError::owned(format!("ERR unknown subcommand or wrong number of arguments for '{name}'. Try CLIENT HELP."))
 }
 
 /// `CLIENT ID`.
@@ -207,10 +251,11 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     );
 }
 
-/// Redis' letters: `P` subscriber, `x` after MULTI, `b` waiting, `c` closed after what is queued, `r` after READONLY, `e`
-/// not to be evicted, `T` no touch, `N` none of them.
+/// Redis' letters: `O` monitor, `P` subscriber, `x` after MULTI, `b` waiting, `c` closed after what is queued, `r` after READONLY,
+/// `e` not to be evicted, `T` no touch, `N` none of them.
 fn flags(session: &Session) -> String {
     let letters = [
+        (session.is_monitor(), 'O'),
         (session.is_subscriber(), 'P'),
         (session.transaction.is_some(), 'x'),
         (session.is_blocked(), 'b'),

@@ -36,9 +36,11 @@ fn write_docs(command: &Command, reply: &mut Reply<'_>) {
         ("group", facts.group.name()),
         ("complexity", facts.complexity),
     ] {
-        fields.named(name).bulk(text);
+        if !text.is_empty() {
+            fields.named(name).bulk(text);
+        }
     }
-    if facts.is_system {
+    if facts.is_internal {
         write_words(&["syscmd"], fields.named("doc_flags"));
     }
     if let Some(deprecation) = facts.deprecation {

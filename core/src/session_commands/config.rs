@@ -9,10 +9,7 @@ use crate::config::{Config, ParameterError, parameters};
 use crate::mail::Control;
 use crate::node::Server;
 
-const REWRITE_REFUSED: CommandError = CommandError::text(
-    "ERR Basalt does not rewrite its configuration file: put what CONFIG SET changed into the file, the flags or the \
-     BASALT_* variables it is started with",
-);
+const NO_FILE: CommandError = CommandError::text("ERR The server is running without a config file");
 
 /// `CONFIG GET pattern [pattern …]`.
 pub(super) fn get(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
@@ -81,9 +78,9 @@ pub(super) fn reset_stat(context: &mut SessionContext<'_>, _: Args<'_>, reply: &
     Ok(Outcome::Done)
 }
 
-/// `CONFIG REWRITE`: a file that a person or a deployment wrote is theirs, and flags and variables would win over it.
-pub(super) fn rewrite(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
-    Err(REWRITE_REFUSED)
+/// `CONFIG REWRITE`: puts what CONFIG SET has changed into the file. Flags and variables win over it at the next start.
+pub(super) fn rewrite(context: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
+    if context.server.settings.has_file() { Ok(Outcome::RewriteConfig) } else { Err(NO_FILE) }
 }
 
 #[cfg(test)]
@@ -151,7 +148,7 @@ mod tests {
                 "config set maxmemory 100mb",
                 "ERR CONFIG SET failed (possibly related to argument 'maxmemory') - can't set immutable config, it is always '0'",
             ),
-            ("config rewrite", "ERR Basalt does not rewrite its configuration file"),
+            ("config rewrite", "ERR The server is running without a config file"),
         ] {
             let answer = client.ask(line);
             assert!(answer.starts_with(&format!("-{error}")), "{line}: {answer}");

@@ -9,8 +9,8 @@ use basalt_net::resp::Reply;
 
 use super::outcome::Ran;
 use super::{
-    SessionContext, acl, client, cluster, command, command_docs, command_keys, config, connection, info, placing,
-    pubsub, raft, replication, script, server, transactions,
+    SessionContext, acl, client, cluster, command, command_docs, command_keys, config, connection, debug, info,
+    latency, memory, placing, pubsub, raft, replication, script, server, slowlog, transactions,
 };
 use crate::commands::cluster::facts as of_cluster;
 use crate::commands::cluster::newer_facts as newer_of_cluster;
@@ -88,6 +88,26 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&own::BASALT_REBALANCE, placing::rebalance),
     (&own::BASALT_REPLACE, placing::replace),
     (&own::BASALT_MOVES, placing::moves),
+    (&of_connections::CLIENT_GETREDIR, client::get_redirection),
+    (&of_connections::CLIENT_PAUSE, client::pause),
+    (&of_connections::CLIENT_TRACKINGINFO, client::tracking_info),
+    (&of_connections::CLIENT_UNPAUSE, client::unpause),
+    (&of_servers::DEBUG, debug::debug),
+    (&of_servers::LATENCY_DOCTOR, latency::doctor),
+    (&of_servers::LATENCY_GRAPH, latency::graph),
+    (&of_servers::LATENCY_HISTOGRAM, latency::histogram),
+    (&of_servers::LATENCY_HISTORY, latency::history),
+    (&of_servers::LATENCY_LATEST, latency::latest),
+    (&of_servers::LATENCY_RESET, latency::reset),
+    (&of_servers::MEMORY_DOCTOR, memory::doctor),
+    (&of_servers::MEMORY_MALLOC_STATS, memory::malloc_stats),
+    (&of_servers::MEMORY_PURGE, memory::purge),
+    (&of_servers::MEMORY_STATS, memory::stats),
+    (&of_servers::MONITOR, pubsub::monitor),
+    (&of_servers::LOLWUT, server::lolwut),
+    (&of_servers::SLOWLOG_GET, slowlog::get),
+    (&of_servers::SLOWLOG_LEN, slowlog::len),
+    (&of_servers::SLOWLOG_RESET, slowlog::reset),
     (&of_raft::RAFT_STATUS, raft::status),
     (&of_raft::RAFT_TRANSFER, raft::transfer),
     (&of_raft::RAFT_SNAPSHOT, raft::snapshot),

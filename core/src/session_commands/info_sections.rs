@@ -66,6 +66,8 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("total_watched_keys", gauge(scene.server, |core| &core.watched_keys));
     fields.add("tracking_clients", 0);
     fields.add("clients_in_timeout_table", gauge(scene.server, |core| &core.waits_with_deadline));
+    // Each core knows of all of them.
+    fields.add("monitors", scene.server.cores.iter().map(|core| core.monitors.get()).max().unwrap_or(0));
 }
 
 pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {

@@ -12,11 +12,14 @@ mod command_docs;
 mod command_keys;
 mod config;
 mod connection;
+mod debug;
 #[cfg(test)]
 mod differential;
 mod functions;
 mod info;
 mod info_sections;
+mod latency;
+mod memory;
 mod outcome;
 mod placing;
 mod process;
@@ -25,6 +28,8 @@ mod raft;
 mod replication;
 mod script;
 mod server;
+mod slowlog;
+mod sparkline;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transactions;

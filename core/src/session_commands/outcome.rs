@@ -42,6 +42,10 @@ pub enum Outcome {
     Watch,
     /// The connection watches nothing any more; the reply is written.
     Unwatch,
+    /// The reply is `OK`, after this time.
+    Sleep(Duration),
+    /// The settings that were changed are put into their file, by another thread; the reply says what came of it.
+    RewriteConfig,
     /// The file of users is read or written, by another thread; the reply says what came of it.
     UserFile(UserFile),
     /// The connection is as new, and these subscriptions have ended; the reply is written.

@@ -27,25 +27,25 @@ fn published(audience: Audience, args: Args<'_>) -> Ran {
 
 /// `SUBSCRIBE channel …`.
 pub(super) fn subscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    begin(context, Audience::Channel, args, reply)
+    begin(context, (Audience::Channel, "subscribe"), args, reply)
 }
 
 /// `PSUBSCRIBE pattern …`.
 pub(super) fn psubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    begin(context, Audience::Pattern, args, reply)
+    begin(context, (Audience::Pattern, "psubscribe"), args, reply)
 }
 
 /// `SSUBSCRIBE shardchannel …`.
 pub(super) fn ssubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    begin(context, Audience::ShardChannel, args, reply)
+    begin(context, (Audience::ShardChannel, "ssubscribe"), args, reply)
 }
 
-fn begin(context: &mut SessionContext<'_>, audience: Audience, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    let word = match audience {
-        Audience::Channel => "subscribe",
-        Audience::Pattern => "psubscribe",
-        Audience::ShardChannel => "ssubscribe",
-    };
+fn begin(
+    context: &mut SessionContext<'_>,
+    (audience, word): (Audience, &str),
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Ran {
     let has = context.session.subscriptions.as_ref().map_or(0, |subscriptions| subscriptions.count());
     if has + args.len() - 1 > limits::SUBSCRIPTIONS_MAX {
         let most = limits::SUBSCRIPTIONS_MAX;
@@ -65,25 +65,25 @@ fn begin(context: &mut SessionContext<'_>, audience: Audience, args: Args<'_>, r
 
 /// `UNSUBSCRIBE [channel …]`.
 pub(super) fn unsubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    Ok(end(context, Audience::Channel, args, reply))
+    Ok(end(context, (Audience::Channel, "unsubscribe"), args, reply))
 }
 
 /// `PUNSUBSCRIBE [pattern …]`.
 pub(super) fn punsubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    Ok(end(context, Audience::Pattern, args, reply))
+    Ok(end(context, (Audience::Pattern, "punsubscribe"), args, reply))
 }
 
 /// `SUNSUBSCRIBE [shardchannel …]`.
 pub(super) fn sunsubscribe(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    Ok(end(context, Audience::ShardChannel, args, reply))
+    Ok(end(context, (Audience::ShardChannel, "sunsubscribe"), args, reply))
 }
 
-fn end(context: &mut SessionContext<'_>, audience: Audience, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let word = match audience {
-        Audience::Channel => "unsubscribe",
-        Audience::Pattern => "punsubscribe",
-        Audience::ShardChannel => "sunsubscribe",
-    };
+fn end(
+    context: &mut SessionContext<'_>,
+    (audience, word): (Audience, &str),
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
     let mut subscriptions = context.session.subscriptions.take().unwrap_or_default();
     let all: Vec<Box<[u8]>> = match &args[1..] {
         [] => subscriptions.of(audience).iter().cloned().collect(),
@@ -109,6 +109,17 @@ fn tell(word: &str, name: Option<&[u8]>, count: usize, reply: &mut Reply<'_>) {
     reply.bulk(word);
     reply.bulk_or_null(name);
     reply.integer(count as i64);
+}
+
+/// `MONITOR`: the connection is told of the commands of all clients from now on.
+pub(super) fn monitor(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    let audience = Audience::Commands;
+    let copies = context.server.mailboxes.core_count() + 2;
+    let subscriptions = context.session.subscriptions.get_or_insert_with(|| Box::new(Subscriptions::new(copies)));
+    let is_new = subscriptions.add(audience, b"");
+    let change = SubscriptionChange { audience, name: Box::default(), is_made: true };
+    reply.ok();
+    Ok(Outcome::Fanout(FanoutOrder::Change(if is_new { vec![change] } else { Vec::new() })))
 }
 
 /// `PUBSUB CHANNELS [pattern]`.

@@ -4,7 +4,8 @@ use basalt_net::resp::Reply;
 
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
-use crate::commands::{Args, CommandError};
+use crate::commands::facts::REDIS_VERSION;
+use crate::commands::{Args, CommandError, parse_i64};
 use crate::ids::ShardId;
 use crate::node::{Reopening, Server};
 
@@ -27,6 +28,15 @@ pub(super) fn last_save(context: &mut SessionContext<'_>, _: Args<'_>, reply: &m
 /// See [`last_save`].
 pub(super) fn last_save_unix_s(server: &Server) -> u64 {
     server.shards.iter().map(|shard| shard.last_save_unix_s.get()).fold(server.started_unix_s, u64::max)
+}
+
+/// `LOLWUT [VERSION version] …`: the version, as of a Redis whose picture nobody has drawn yet.
+pub(super) fn lolwut(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    if args.len() >= 3 && args[1].eq_ignore_ascii_case(b"version") {
+        parse_i64(args[2])?;
+    }
+    reply.verbatim(b"txt", format!("Redis ver. {REDIS_VERSION}\n"));
+    Ok(Outcome::Done)
 }
 
 /// `SHUTDOWN [NOSAVE|SAVE] [NOW] [FORCE] [ABORT]`.

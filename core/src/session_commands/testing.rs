@@ -1,7 +1,7 @@
 //! A client without a socket, for the tests of these commands.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,10 @@ use crate::commands::table::{self, ID_END};
 use crate::commands::{CommandError, Kind};
 use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
-use crate::node::{Clock, CoreStats, GroupState, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares, Stop};
+use crate::node::{
+    Clock, CoreStats, GroupState, LatencyMonitor, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares,
+    SlowLog, Stop,
+};
 
 /// A connection to a server of two cores and two shards that do not run.
 pub(crate) struct Client {
@@ -35,13 +38,17 @@ impl Client {
     }
 
     pub(super) fn of(config: Config) -> Client {
-        let router = Router::new(2, 2);
+        let (router, slow_log) = (Router::new(2, 2), Arc::new(SlowLog::new(2)));
+        let latency = Arc::new(LatencyMonitor::default());
         let server = Server {
             settings: Settings::new(config.clone()),
             open_files: OpenFiles::wanted(config.maxclients, 2, 2),
             shares: Shares::new(MemoryBudget::new(&config, 2, 2)),
             config,
-            cores: (0..2).map(|_| CoreStats::new(ID_END)).collect(),
+            cores: (0..2).map(|_| CoreStats::new(ID_END, &slow_log, &latency)).collect(),
+            slow_log,
+            latency,
+            expires_actively: AtomicBool::new(true),
             shards: ShardTable::of(router.shards().map(|shard| (shard, router.core_of(shard).unwrap()))),
             routes: Routes::alone(router),
             mailboxes: Arc::new(Mailboxes::new(Vec::new())),

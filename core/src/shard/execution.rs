@@ -14,6 +14,7 @@ use super::cold::{ColdProgress, Deferral, EntryBell, NamesLooked, Views, changes
 use super::open_batch::InFlight;
 use super::parts::part_of;
 use super::script_work::work_of;
+use super::timing::{begin, end, figures_of};
 use crate::commands::scripts::has_known_terms;
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
@@ -333,8 +334,8 @@ impl Execution<'_> {
         };
         let mark = reply.mark();
         let (counts, earliest_deadline_ms) = (self.scratch.counts(), self.scratch.earliest_deadline_ms());
-        let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(header.asked)));
-        let started = stats.and_then(|stats| stats.time.start());
+        let (core, stats) = figures_of(self.stats, header.asked);
+        let started = begin(core, stats);
         let call = Call { handler, header, args, now_ms: self.now_ms, string_bytes_max: self.string_bytes_max };
         let tried = match trial {
             TrialRun::Never => None,
@@ -354,9 +355,7 @@ impl Execution<'_> {
             self.scratch.set_counts(counts);
             call.run(self.store, self.scratch, &mut self.versions, self.random, &mut reply)
         });
-        if let (Some(stats), Some(started)) = (stats, started) {
-            stats.time.stop(started);
-        }
+        end((core, stats), started, header, args);
         match outcome {
             Ok(()) if reply.is_over() => {
                 reply.truncate(mark);
@@ -509,6 +508,21 @@ impl ShardMachine {
         }
     }
 
+    /// Notes whose commands are executed from here on; nobody's, of those that no client here waits for.
+    #[inline]
+    pub(super) fn serve(&self, client: Option<Origin>) {
+        if let Some((server, core)) = &self.core {
+            server.cores[core.index()].slow.serve(client);
+        }
+    }
+
+    /// Notes that what is executed from here on is an entry: other tasks of the core may have run before it.
+    fn watch_entry(&self) {
+        if let Some((server, core)) = &self.core {
+            server.cores[core.index()].slow.mark();
+        }
+    }
+
     /// Returns whether the rows may hold half of what a command writes. To be asked between two entries, or where one waits.
     pub fn is_broken(&self) -> bool {
         self.is_executing
@@ -616,8 +630,10 @@ impl ShardMachine {
         };
         assert!(!pending.applied, "a batch is applied once");
         let began = Instant::now();
+        self.watch_entry();
         // Reads join it while it waits for rows.
         while let Some(operation) = pending.operations.get_mut(position.operations) {
+            self.serve(operation.origin);
             let mut command: &[u8] = &[];
             let cold = match &operation.read {
                 Some(_) if self.untaken_bytes + position.replies.bytes.len() >= self.bounds.shard_bytes_max => {
@@ -675,6 +691,8 @@ impl ShardMachine {
             position.replies = Replies::default();
         }
         let began = Instant::now();
+        self.watch_entry();
+        self.serve(None);
         while let Some(command) = commands.next() {
             let command = command.map_err(MachineError::Batch)?;
             if let Some(read) = self.step(position, batch, command, false)? {

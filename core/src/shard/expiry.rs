@@ -1,5 +1,7 @@
 //! Keys whose deadline has passed are deleted through the log, a few at a time.
 
+use std::sync::atomic::Ordering;
+
 use basalt_net::resp::Protocol;
 use basalt_raft::Role;
 use basalt_storage::keyspace::{ColdRows, Keyspace};
@@ -33,6 +35,9 @@ impl Shard {
     /// Puts the deletion of due keys into the batch, if this replica leads and some are due. What is not in memory is fetched, and
     /// looked at then.
     pub(super) fn delete_expired(&mut self, now_ms: u64, host: &mut impl ShardHost) {
+        if !self.server.expires_actively.load(Ordering::Relaxed) {
+            return;
+        }
         let is_busy = self.expiry.in_flight || self.expiry.is_fetching;
         let status = self.group.status();
         if is_busy || self.is_backlogged() || status.role != Role::Leader {

@@ -151,6 +151,7 @@ impl Shard {
             }
             Mode::Read | Mode::Local | Mode::ReadInOrder => {
                 self.counts_changed = true;
+                self.machine.borrow().serve(Some(origin));
                 let mut out = std::mem::take(&mut self.reply);
                 out.clear();
                 let outcome = self

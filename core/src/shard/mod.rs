@@ -29,6 +29,7 @@ mod script_work;
 pub(crate) mod tests;
 #[cfg(test)]
 mod time_tests;
+mod timing;
 mod transaction;
 mod waiting;
 

@@ -16,6 +16,7 @@ use crate::config::Durability;
 use crate::entry::batch;
 use crate::entry::request::Mode;
 use crate::limits;
+use crate::node::LatencyEvent;
 
 impl Shard {
     /// Ends a turn: publishes what changed, before the replies leave, and proposes the batch that was collected. It waits while
@@ -217,6 +218,9 @@ impl Shard {
             outcome if let Some(abandoned) = pending.abandoned => self.settle_abandoned(abandoned, outcome.is_ok()),
             Ok(replies) => {
                 self.server.shards[self.id.index()].disk_is_full.set(0);
+                if self.server.latency.is_on() {
+                    self.server.latency.note(LatencyEvent::LogCommit, pending.since.elapsed());
+                }
                 assert_eq!(replies.ends.len(), pending.operations.len(), "every operation of a batch has one reply");
                 self.batches.replies.answering = Some(Answering { pending, replies, next: 0, start: 0 });
             }

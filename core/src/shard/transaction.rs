@@ -10,6 +10,7 @@ use basalt_storage::{ColdRead, Error as StorageError, Rows, Trial};
 
 use super::cold::note_named;
 use super::execution::{Call, Execution, Failure};
+use super::timing::{begin, end, figures_of};
 use crate::commands::scripts::has_known_terms;
 use crate::commands::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 use crate::commands::{
@@ -79,8 +80,8 @@ impl Members<'_> {
                 false => Reply::bounded(out, member.header.protocol, left),
             };
             let mark = reply.mark();
-            let stats = self.stats.and_then(|stats| stats.by_command.get(usize::from(member.header.asked)));
-            let started = stats.and_then(|stats| stats.time.start());
+            let (core, stats) = figures_of(self.stats, member.header.asked);
+            let started = begin(core, stats);
             let call = Call {
                 handler: member.run,
                 header: member.header,
@@ -92,9 +93,7 @@ impl Members<'_> {
                 true => call.run_or_undo(rows, scratch, versions, random, &mut reply),
                 false => call.run(rows, scratch, versions, random, &mut reply),
             };
-            if let (Some(stats), Some(started)) = (stats, started) {
-                stats.time.stop(started);
-            }
+            end((core, stats), started, member.header, &member.args);
             match outcome {
                 Ok(()) if reply.is_over() => {
                     let is_write = matches!(member.command.kind, Kind::Write(_));

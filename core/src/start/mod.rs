@@ -17,7 +17,8 @@ mod syncers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -38,7 +39,8 @@ use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
 use crate::node::{
-    Background, Clock, CoreStats, Order, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares, Stop,
+    Background, Clock, CoreStats, LatencyMonitor, Order, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares,
+    SlowLog, Stop,
 };
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
@@ -55,11 +57,11 @@ use syncers::start_syncers;
 #[error("{0}")]
 pub struct RunError(pub String);
 
-/// Runs the node until it is asked to stop.
+/// Runs the node until it is asked to stop. `config_file` is the file of settings that it was started with.
 ///
 /// # Errors
 /// The sentence that says what went wrong and what to do.
-pub fn run(prepared: Prepared) -> Result<(), RunError> {
+pub fn run(prepared: Prepared, config_file: Option<PathBuf>) -> Result<(), RunError> {
     let begun = Instant::now();
     let Prepared { config, open_files, cpus, mut data, shard_count, listeners, peer_listeners, stop } = prepared;
     let core_count = cpus.len();
@@ -131,7 +133,8 @@ pub fn run(prepared: Prepared) -> Result<(), RunError> {
     stop.on_request(move || drop(of_stop.send(Event::Stop)));
     let orders = Orders::new(move |order: Order| drop(tell.send(Event::Ordered(order))));
     let mailboxes = Mailboxes::new(bells);
-    let server = make_server(config, open_files, (routes, budget), mailboxes, cache, stop, orders);
+    let mut server = make_server(config, open_files, (routes, budget), mailboxes, cache, stop, orders);
+    server.settings.set_file(config_file);
     if let Some(users) = users {
         server.users.change(0, |table| table.put_all(users)).map_err(RunError)?;
     }
@@ -237,6 +240,7 @@ pub(crate) fn make_server(
 ) -> Server {
     let users = Users::new(UserTable::of_password(config.requirepass.text()));
     let (core_count, clock) = (mailboxes.core_count(), Clock::default());
+    let (slow_log, latency) = (Arc::new(SlowLog::new(core_count)), Arc::new(LatencyMonitor::default()));
     let routing = routes.now();
     let core_of = |shard| routing.router.core_of(shard).expect("it is one of the router's");
     let shards = routing.router.all_shards().map(|shard| (shard, core_of(shard)));
@@ -246,7 +250,10 @@ pub(crate) fn make_server(
         shares: Shares::new(budget),
         config,
         open_files,
-        cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END)).collect(),
+        cores: (0..core_count).map(|_| CoreStats::new(commands::table::ID_END, &slow_log, &latency)).collect(),
+        slow_log,
+        latency,
+        expires_actively: AtomicBool::new(true),
         groups_away: AtomicUsize::new(routing.router.all_shards().len()),
         shards: ShardTable::of(shards),
         routes,

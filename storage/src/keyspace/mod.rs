@@ -11,6 +11,7 @@ mod deciding;
 mod hashed_names;
 mod hashes;
 mod key;
+mod key_bytes;
 mod key_scan;
 mod key_watch;
 #[allow(clippy::module_inception, reason = "the noun that the module is named for")]

@@ -207,12 +207,15 @@ fn write_docs(name: &str, client: &mut Client, out: &mut String) {
                 replaced_by = Some(quoted(value));
                 continue;
             }
-            "doc_flags" if value.elements().iter().any(|flag| flag.text() == "syscmd") => {
-                found.insert("is_system".to_owned(), "true".to_owned());
+            "doc_flags" => {
+                if value.elements().iter().any(|flag| flag.text() == "syscmd") {
+                    found.insert("is_internal".to_owned(), "true".to_owned());
+                }
+                // That it is deprecated is told by what follows.
                 continue;
             }
-            // That it is deprecated is told by what follows; subcommands have facts of their own.
-            "doc_flags" | "subcommands" => continue,
+            // They have facts of their own.
+            "subcommands" => continue,
             other => panic!("COMMAND DOCS of {name} has {other}, for which Facts has no place"),
         };
         found.insert(field, text);
@@ -223,7 +226,9 @@ fn write_docs(name: &str, client: &mut Client, out: &mut String) {
             format!("Some(Deprecation {{ since: {since}, replaced_by: {replaced_by} }})"),
         );
     }
-    for field in ["group", "since", "complexity", "summary", "history", "deprecation", "is_system", "arguments"] {
+    // Some have none.
+    found.entry("complexity".to_owned()).or_insert_with(|| "\"\"".to_owned());
+    for field in ["group", "since", "complexity", "summary", "history", "is_internal", "deprecation", "arguments"] {
         if let Some(text) = found.get(field) {
             let _ = write!(out, "{field}: {text},");
         }

@@ -21,6 +21,7 @@ mod faults;
 mod flush;
 mod forgetful;
 mod info;
+mod introspection;
 mod isolation;
 mod lane;
 mod lifecycle;

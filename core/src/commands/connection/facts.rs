@@ -266,6 +266,19 @@ pub static CLIENT_GETNAME: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `CLIENT GETREDIR`.
+pub static CLIENT_GETREDIR: Facts = Facts {
+    name: "client|getredir",
+    arity: 2,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@slow", "@connection"],
+    group: Group::Connection,
+    since: "6.0.0",
+    complexity: "O(1)",
+    summary: "Get tracking notifications redirection client ID if any",
+    ..Facts::BLANK
+};
+
 /// `CLIENT HELP`.
 pub static CLIENT_HELP: Facts = Facts {
     name: "client|help",
@@ -475,6 +488,34 @@ pub static CLIENT_NO_EVICT: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `CLIENT PAUSE`.
+pub static CLIENT_PAUSE: Facts = Facts {
+    name: "client|pause",
+    arity: -3,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous", "@connection"],
+    group: Group::Connection,
+    since: "2.9.50",
+    complexity: "O(1)",
+    summary: "Stop processing commands from clients for some time",
+    history: &[("6.2.0", "`CLIENT PAUSE WRITE` mode added along with the `mode` option.")],
+    arguments: &[
+        Argument { name: "timeout", kind: "integer", ..Argument::BLANK },
+        Argument {
+            name: "mode",
+            kind: "oneof",
+            since: Some("6.2.0"),
+            flags: &["optional"],
+            arguments: &[
+                Argument { name: "write", kind: "pure-token", token: Some("WRITE"), ..Argument::BLANK },
+                Argument { name: "all", kind: "pure-token", token: Some("ALL"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+    ],
+    ..Facts::BLANK
+};
+
 /// `CLIENT REPLY`.
 pub static CLIENT_REPLY: Facts = Facts {
     name: "client|reply",
@@ -512,6 +553,19 @@ pub static CLIENT_SETNAME: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `CLIENT TRACKINGINFO`.
+pub static CLIENT_TRACKINGINFO: Facts = Facts {
+    name: "client|trackinginfo",
+    arity: 2,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@slow", "@connection"],
+    group: Group::Connection,
+    since: "6.2.0",
+    complexity: "O(1)",
+    summary: "Return information about server assisted client side caching for the current connection",
+    ..Facts::BLANK
+};
+
 /// `CLIENT UNBLOCK`.
 pub static CLIENT_UNBLOCK: Facts = Facts {
     name: "client|unblock",
@@ -535,6 +589,19 @@ pub static CLIENT_UNBLOCK: Facts = Facts {
             ..Argument::BLANK
         },
     ],
+    ..Facts::BLANK
+};
+
+/// `CLIENT UNPAUSE`.
+pub static CLIENT_UNPAUSE: Facts = Facts {
+    name: "client|unpause",
+    arity: 2,
+    flags: Flags::ADMIN.and(Flags::NOSCRIPT).and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@admin", "@slow", "@dangerous", "@connection"],
+    group: Group::Connection,
+    since: "6.2.0",
+    complexity: "O(N) Where N is the number of paused clients",
+    summary: "Resume processing of clients that were paused",
     ..Facts::BLANK
 };
 

@@ -1,14 +1,14 @@
-//! The commands on connections. Their ids are 801 to 899.
+//! The commands on connections. Their ids are 801 to 899 and 1451 to 1499.
 
 use super::{facts, newer_facts};
-use crate::commands::{Command, InTransaction, help};
+use crate::commands::{Command, InTransaction, Secrets, help};
 
 /// The commands on connections.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
-    Command::session(801, &facts::AUTH),
+    Command::session(801, &facts::AUTH).keeping(Secrets::From(1)),
     Command::help(802, &facts::CLIENT, help::CLIENT).containing(CLIENT),
     Command::session(803, &facts::ECHO),
-    Command::session(804, &facts::HELLO).readdressing(),
+    Command::session(804, &facts::HELLO).readdressing().keeping(Secrets::BehindAuth),
     Command::session(805, &facts::PING).for_subscribers(),
     Command::session(806, &facts::QUIT).for_subscribers().within(InTransaction::AtOnce),
     Command::session(807, &facts::RESET).for_subscribers().within(InTransaction::AtOnce),
@@ -27,7 +27,7 @@ static ACL: &[Command] = &[
     Command::session(847, &facts::ACL_LOAD),
     Command::session(848, &facts::ACL_LOG),
     Command::session(849, &facts::ACL_SAVE),
-    Command::session(850, &facts::ACL_SETUSER),
+    Command::session(850, &facts::ACL_SETUSER).keeping(Secrets::From(2)),
     Command::session(851, &facts::ACL_USERS),
     Command::session(852, &facts::ACL_WHOAMI),
 ];
@@ -45,4 +45,8 @@ static CLIENT: &[Command] = &[
     Command::session(829, &newer_facts::CLIENT_SETINFO),
     Command::session(830, &facts::CLIENT_SETNAME),
     Command::session(831, &facts::CLIENT_UNBLOCK),
+    Command::session(1456, &facts::CLIENT_GETREDIR),
+    Command::session(1457, &facts::CLIENT_PAUSE),
+    Command::session(1458, &facts::CLIENT_TRACKINGINFO),
+    Command::session(1459, &facts::CLIENT_UNPAUSE),
 ];

@@ -8,7 +8,9 @@ mod moving;
 mod object;
 mod scan;
 pub(super) mod table;
+mod usage;
 
 pub use moving::CopyOptions;
 pub(super) use moving::parse_db;
 pub use scan::ScanCursor;
+pub(super) use usage::memory_usage;

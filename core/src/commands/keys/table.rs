@@ -68,17 +68,23 @@ pub const STEP_WRITE: u16 = 196;
 /// Deletes a key that was carried to another shard, if it is unchanged: `key bytes`. See the handler.
 pub const STEP_DELETE: u16 = 195;
 
+/// Tells how Redis would hold a value, as DEBUG OBJECT does: `key`. See the handler.
+pub const STEP_DESCRIBE: u16 = 1478;
+
 /// Steps of other commands, which only the core calls: clients cannot name them.
 pub(in crate::commands) static INTERNAL: &[Command] = &[
     Command::write(DELETE_EXPIRED, &EXPIRE, expiry::step_expire).reads(Rows::Due).scattered(Scatter::None),
     Command::read(STEP_SCAN, &SCAN, scan::step_scan).scattered(Scatter::None),
     Command::read(STEP_READ, &READ, moving::step_read),
+    Command::read(STEP_DESCRIBE, &DESCRIBE, object::step_describe),
     Command::write(STEP_WRITE, &WRITE, moving::step_write).reads(Rows::Keys).feeding(Feeds::Many(1, None)),
     Command::write(STEP_DELETE, &DELETE, moving::step_delete),
 ];
 
 static EXPIRE: Facts = Facts { name: "step|expire", arity: 3, flags: Flags::WRITE, ..Facts::BLANK };
 static SCAN: Facts = Facts { name: "step|scan", arity: -2, flags: Flags::READONLY, ..Facts::BLANK };
+static DESCRIBE: Facts =
+    Facts { name: "step|describe", arity: 2, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };
 static READ: Facts = Facts { name: "step|read", arity: 2, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };
 static WRITE: Facts = Facts { name: "step|write", arity: 4, flags: Flags::WRITE, keys: (1, 1, 1), ..Facts::BLANK };
 static DELETE: Facts = Facts { name: "step|delete", arity: 3, flags: Flags::WRITE, keys: (1, 1, 1), ..Facts::BLANK };

@@ -1,7 +1,8 @@
-//! The commands on the server. Their ids are 701 to 799.
+//! The commands on the server. Their ids are 701 to 799 and 1451 to 1499.
 
 use super::{facts, newer_facts, own_facts};
-use crate::commands::{Command, help};
+use crate::commands::keys::memory_usage;
+use crate::commands::{Command, Secrets, help};
 
 /// The commands on the server.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -15,6 +16,38 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::session(712, &facts::WAIT).behind_others(),
     Command::session(713, &newer_facts::WAITAOF).behind_others(),
     Command::help(711, &own_facts::BASALT, help::BASALT).containing(BASALT),
+    Command::session(1460, &facts::LOLWUT),
+    Command::session(1476, &facts::MONITOR),
+    Command::session(1477, &facts::DEBUG),
+    Command::help(1461, &facts::LATENCY, help::LATENCY).containing(LATENCY),
+    Command::help(1469, &facts::MEMORY, help::MEMORY).containing(MEMORY),
+    Command::help(1451, &facts::SLOWLOG, help::SLOWLOG).containing(SLOWLOG),
+];
+
+static LATENCY: &[Command] = &[
+    Command::session(1462, &facts::LATENCY_DOCTOR).behind_others(),
+    Command::session(1463, &facts::LATENCY_GRAPH).behind_others(),
+    Command::help(1464, &facts::LATENCY_HELP, help::LATENCY),
+    Command::session(1465, &facts::LATENCY_HISTOGRAM).behind_others(),
+    Command::session(1466, &facts::LATENCY_HISTORY).behind_others(),
+    Command::session(1467, &facts::LATENCY_LATEST).behind_others(),
+    Command::session(1468, &facts::LATENCY_RESET).behind_others(),
+];
+
+static MEMORY: &[Command] = &[
+    Command::session(1470, &facts::MEMORY_DOCTOR).after_replies(),
+    Command::help(1471, &facts::MEMORY_HELP, help::MEMORY),
+    Command::session(1472, &facts::MEMORY_MALLOC_STATS),
+    Command::session(1473, &facts::MEMORY_PURGE),
+    Command::session(1474, &facts::MEMORY_STATS).after_replies(),
+    Command::read(1475, &facts::MEMORY_USAGE, memory_usage),
+];
+
+static SLOWLOG: &[Command] = &[
+    Command::session(1452, &facts::SLOWLOG_GET).behind_others(),
+    Command::help(1453, &facts::SLOWLOG_HELP, help::SLOWLOG),
+    Command::session(1454, &facts::SLOWLOG_LEN).behind_others(),
+    Command::session(1455, &facts::SLOWLOG_RESET).behind_others(),
 ];
 
 static COMMAND: &[Command] = &[
@@ -44,5 +77,5 @@ static CONFIG: &[Command] = &[
     Command::help(741, &facts::CONFIG_HELP, help::CONFIG),
     Command::session(742, &facts::CONFIG_RESETSTAT).after_replies(),
     Command::session(743, &facts::CONFIG_REWRITE),
-    Command::session(744, &facts::CONFIG_SET),
+    Command::session(744, &facts::CONFIG_SET).keeping(Secrets::OfParameters),
 ];

@@ -134,7 +134,7 @@ pub static RESTORE_ASKING: Facts = Facts {
         ("5.0.0", "Added the `ABSTTL` modifier."),
         ("5.0.0", "Added the `IDLETIME` and `FREQ` options."),
     ],
-    is_system: true,
+    is_internal: true,
     arguments: &[
         Argument { name: "key", kind: "key", key_spec: Some(0), ..Argument::BLANK },
         Argument { name: "ttl", kind: "integer", ..Argument::BLANK },

@@ -23,6 +23,8 @@ pub struct Directory {
     /// In alphabetical order, in which a message goes to those that it matches.
     patterns: BTreeMap<Arc<[u8]>, Counts>,
     shard_channels: HashMap<Box<[u8]>, Counts>,
+    /// Monitors, by the empty name.
+    commands: HashMap<Box<[u8]>, Counts>,
 }
 
 /// The receivers of a message.
@@ -79,6 +81,11 @@ impl Directory {
                     self.shard_channels.remove(name);
                 }
             }
+            Audience::Commands => {
+                if count(self.commands.entry(name.clone()).or_default(), core, by) {
+                    self.commands.remove(name);
+                }
+            }
             Audience::Pattern => {
                 if count(self.patterns.entry(Arc::from(&**name)).or_default(), core, by) {
                     self.patterns.remove(&**name);
@@ -127,6 +134,7 @@ impl Directory {
     fn of(&self, audience: Audience) -> &HashMap<Box<[u8]>, Counts> {
         match audience {
             Audience::ShardChannel => &self.shard_channels,
+            Audience::Commands => &self.commands,
             Audience::Channel | Audience::Pattern => &self.channels,
         }
     }

@@ -18,6 +18,7 @@ use basalt_net::resp::{Protocol, Reply};
 use basalt_net::ring::ConnId;
 
 use super::core::Core;
+use super::outbox::Outbox;
 use crate::clients::{Audience, Connection, Expects, ReplyMode, SubscriptionChange};
 use crate::commands::glob_matches;
 use crate::ids::CoreId;
@@ -27,7 +28,7 @@ use crate::multi_shard::Coordinator;
 use crate::session_commands::FanoutOrder;
 
 use announced::Announced;
-use directory::Directory;
+use directory::{Directory, Receivers};
 
 /// The subscribers of a core, and what is due to them.
 #[derive(Default)]
@@ -36,6 +37,10 @@ pub(super) struct Fanout {
     channels: Subscribers,
     patterns: Subscribers,
     shard_channels: Subscribers,
+    /// Monitors, by the empty name.
+    commands: Subscribers,
+    /// True if the node has some.
+    is_monitored: bool,
     /// Messages of another core's publishers for whose receivers there was no room yet: what is left of one batch.
     arrived: VecDeque<Arc<Published>>,
     /// The core that is asked first for the next batch.
@@ -79,6 +84,10 @@ impl Encoded {
         let bytes = &mut self.bytes[usize::from(protocol == Protocol::Resp3)];
         if bytes.is_empty() {
             let mut reply = Reply::new(bytes, protocol);
+            if published.audience == Audience::Commands {
+                reply.simple(&published.message);
+                return bytes;
+            }
             match pattern {
                 Some(pattern) => {
                     reply.push(4);
@@ -115,6 +124,12 @@ impl Fanout {
     /// Returns whether another message may be published here.
     pub(super) fn may_publish(&self) -> bool {
         !self.is_backlogged() && self.steps < limits::CHANNEL_STEPS_PER_TURN
+    }
+
+    /// Returns whether somebody is told of all commands.
+    #[inline]
+    pub(super) fn is_monitored(&self) -> bool {
+        self.is_monitored
     }
 
     /// Has a publisher go on when it may.
@@ -166,6 +181,7 @@ impl Fanout {
             Audience::Channel => &mut self.channels,
             Audience::Pattern => &mut self.patterns,
             Audience::ShardChannel => &mut self.shard_channels,
+            Audience::Commands => &mut self.commands,
         };
         if change.is_made {
             subscribers.entry(change.name.clone()).or_default().insert(connection);
@@ -181,6 +197,7 @@ impl Fanout {
     fn receivers(&self, published: &Published) -> Vec<(ConnId, Option<Arc<[u8]>>)> {
         let direct = match published.audience {
             Audience::ShardChannel => self.shard_channels.get(&published.channel),
+            Audience::Commands => self.commands.get(&published.channel),
             Audience::Channel | Audience::Pattern => self.channels.get(&published.channel),
         };
         let mut receivers: Vec<_> = direct.into_iter().flatten().map(|connection| (*connection, None)).collect();
@@ -213,18 +230,10 @@ impl Core {
         let (directory, start) = (&self.fanout.directory, reply.mark());
         match order {
             FanoutOrder::Change(_) => unreachable!("it is answered when the other cores know"),
-            FanoutOrder::Publish(mut published) => {
+            FanoutOrder::Publish(published) => {
                 let receivers = directory.receivers(published.audience, &published.channel);
-                self.fanout.steps = self.fanout.steps.saturating_add(receivers.steps);
                 reply.integer(receivers.count);
-                published.patterns = receivers.patterns;
-                let published = Arc::new(published);
-                for core in receivers.cores {
-                    match core == self.id {
-                        true => self.fanout.push(published.clone()),
-                        false => self.outbox.publish(core, published.clone()),
-                    }
-                }
+                hand_on(&mut self.fanout, &mut self.outbox, self.id, published, receivers);
             }
             FanoutOrder::Channels(audience, pattern) => {
                 let is_wanted = |name: &&[u8]| pattern.as_ref().is_none_or(|pattern| glob_matches(pattern, name));
@@ -245,6 +254,18 @@ impl Core {
             reply.truncate(start);
             reply.error(bounds.too_large(false));
         }
+    }
+
+    /// Tells all monitors of a command.
+    pub(super) fn publish_command(&mut self, line: Vec<u8>) {
+        let published = Published {
+            audience: Audience::Commands,
+            channel: Box::default(),
+            message: line.into(),
+            patterns: Vec::new(),
+        };
+        let receivers = self.fanout.directory.receivers(Audience::Commands, b"");
+        hand_on(&mut self.fanout, &mut self.outbox, self.id, published, receivers);
     }
 
     /// Makes and ends subscriptions of a connection. It is told so once all cores know: from then on no message passes it by, and
@@ -317,6 +338,9 @@ impl Core {
         stats.channels.set(directory.channels(Audience::Channel).len() as u64);
         stats.shard_channels.set(directory.channels(Audience::ShardChannel).len() as u64);
         stats.patterns.set(directory.pattern_count() as u64);
+        let monitors = directory.subscribers(Audience::Commands, b"");
+        stats.monitors.set(monitors.max(0) as u64);
+        self.fanout.is_monitored = monitors > 0;
     }
 
     /// Ends what a connection has subscribed to that is about to be forgotten. The other cores are told with the turn.
@@ -400,5 +424,18 @@ impl Core {
         }
         self.put_connection(connection);
         count
+    }
+}
+
+/// Hands a message on to the cores of its receivers.
+fn hand_on(fanout: &mut Fanout, outbox: &mut Outbox, here: CoreId, mut published: Published, receivers: Receivers) {
+    fanout.steps = fanout.steps.saturating_add(receivers.steps);
+    published.patterns = receivers.patterns;
+    let published = Arc::new(published);
+    for core in receivers.cores {
+        match core == here {
+            true => fanout.push(published.clone()),
+            false => outbox.publish(core, published.clone()),
+        }
     }
 }

@@ -77,6 +77,11 @@ fn is_uncertain(reply: &[u8]) -> bool {
 }
 
 impl Spanning {
+    /// The ticket of its client's reply.
+    pub(super) fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
     /// A command or transaction of the client behind `ticket`, which has called the command `asked`.
     pub(in crate::core_loop) fn new(
         (ticket, protocol, asked): (Ticket, Protocol, u16),

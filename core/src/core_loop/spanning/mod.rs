@@ -92,8 +92,19 @@ pub(super) fn is_of_task(place: u64) -> bool {
 }
 
 impl Core {
+    /// The connection that has called what a task executes; `number` is that by which shards know the task.
+    pub(super) fn connection_of_task(&self, number: u32) -> Option<ConnId> {
+        let index = number.checked_sub(limits::SPANNING_CLIENTS)? as usize;
+        match self.tasks.tasks.get(index)?.as_ref()? {
+            Task::Spanning(spanning) => Some(self.pending.get(spanning.ticket())?.connection),
+            Task::Settling(_) => None,
+        }
+    }
+
     /// Gives a shard's reply to the task that waits for it.
     pub(super) fn task_answered(&mut self, request: PendingRequest, reply: &[u8]) {
+        // As long as it is known whose it is.
+        self.take_slow();
         let index = (request.place - TASK_PLACES) as u32;
         match self.tasks.take(index) {
             Some(Task::Spanning(spanning)) => self.advance_spanning(index, spanning, request.part as usize, reply),

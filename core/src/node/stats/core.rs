@@ -1,6 +1,12 @@
 //! The counters of one core.
 
-use super::{Counter, ErrorCounts, Figure, NamedFigures, RunTime};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Counter, ErrorCounts, Figure, NamedFigures, RunTime, SlowWatch};
+use crate::commands::facts::Flags;
+use crate::commands::{Args, Command, table};
+use crate::node::{Clock, LatencyEvent, LatencyMonitor, SlowLog};
 
 /// Calls of one command on one core.
 #[derive(Debug, Default)]
@@ -13,6 +19,16 @@ pub struct CommandStats {
     pub failed: Counter,
     /// Time that it ran on this core, for connections of any.
     pub time: RunTime,
+    /// True if its calls are known to be short, but for those with very long arguments and values.
+    pub is_short: bool,
+}
+
+impl CommandStats {
+    fn of(command: Option<&Command>) -> CommandStats {
+        // SET is the one that is called most of those that Redis does not call fast.
+        let is_short = |command: &Command| command.facts.flags.contains(Flags::FAST) || command.name() == "set";
+        CommandStats { is_short: command.is_some_and(is_short), ..CommandStats::default() }
+    }
 }
 
 /// One core's counters.
@@ -59,6 +75,8 @@ pub struct CoreStats {
     pub channels: Figure,
     /// Patterns that they do.
     pub patterns: Figure,
+    /// Clients of the node that are told of all commands, as this core knows them.
+    pub monitors: Figure,
     /// Shard channels that they do.
     pub shard_channels: Figure,
     /// Bytes that the largest client that may be evicted holds, while all clients together hold too much.
@@ -98,11 +116,15 @@ pub struct CoreStats {
     pub thread_id: Figure,
     /// Per command, by its id in the table.
     pub by_command: Box<[CommandStats]>,
+    /// Finds those that take long.
+    pub slow: SlowWatch,
+    slow_log: Arc<SlowLog>,
+    latency: Arc<LatencyMonitor>,
 }
 
 impl CoreStats {
-    /// Counters for a table of `command_count` commands.
-    pub fn new(command_count: usize) -> CoreStats {
+    /// Counters for a table of `command_count` commands, of which `slow_log` and `latency` keep those that take long.
+    pub fn new(command_count: usize, slow_log: &Arc<SlowLog>, latency: &Arc<LatencyMonitor>) -> CoreStats {
         CoreStats {
             commands: Counter::default(),
             connections: Counter::default(),
@@ -124,6 +146,7 @@ impl CoreStats {
             evicted_clients: Counter::default(),
             channels: Figure::default(),
             patterns: Figure::default(),
+            monitors: Figure::default(),
             shard_channels: Figure::default(),
             largest_client_bytes: Figure::default(),
             output_bytes: Figure::default(),
@@ -142,7 +165,10 @@ impl CoreStats {
             bytes_out_per_s: Figure::default(),
             peers: NamedFigures::default(),
             thread_id: Figure::default(),
-            by_command: (0..command_count).map(|_| CommandStats::default()).collect(),
+            by_command: (0..command_count).map(|id| CommandStats::of(table::by_id(id as u16))).collect(),
+            slow: SlowWatch::default(),
+            slow_log: slow_log.clone(),
+            latency: latency.clone(),
         }
     }
 }
@@ -151,6 +177,21 @@ impl CoreStats {
     /// Bytes of this core's clients, received or to be sent.
     pub fn client_bytes(&self) -> u64 {
         self.input_bytes.get() + self.output_bytes.get() + self.held_bytes.get()
+    }
+
+    /// Notes a call of `command` that took `ns` nanoseconds, for the client that the core serves, if that is not to be left out.
+    #[cold]
+    pub fn note_slow(&self, ns: u64, command: &Command, args: Args<'_>) {
+        let is_fast = command.facts.flags.contains(Flags::FAST);
+        let event = if is_fast { LatencyEvent::FastCommand } else { LatencyEvent::Command };
+        self.latency.note(event, Duration::from_nanos(ns));
+        if let Some(client) = self.slow.client()
+            && self.slow_log.takes(ns)
+            && !command.facts.flags.contains(Flags::SKIP_SLOWLOG)
+        {
+            let at_s = Clock::default().unix_ms() / 1000;
+            self.slow_log.arrive(client, (at_s, ns / 1000), command, args);
+        }
     }
 
     /// Counts a reply on its way to a client if it is an error.

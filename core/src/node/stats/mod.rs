@@ -8,8 +8,9 @@ mod named;
 mod run_time;
 mod shard;
 mod shard_table;
+mod slow_watch;
 
-pub use self::core::CoreStats;
+pub use self::core::{CommandStats, CoreStats};
 pub use errors::ErrorCounts;
 pub use figure::{Counter, Figure, RateMeter};
 pub use followers::{Follower, Followers};
@@ -17,3 +18,4 @@ pub use named::NamedFigures;
 pub use run_time::RunTime;
 pub use shard::{GroupState, ShardStats};
 pub use shard_table::ShardTable;
+pub use slow_watch::SlowWatch;

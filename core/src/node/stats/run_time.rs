@@ -1,5 +1,6 @@
 //! The time that commands run.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use super::{Counter, Figure};
@@ -21,6 +22,8 @@ pub struct RunTime {
     stands_for: Figure,
     timed: Figure,
     ns: Counter,
+    /// Runs by how long they took: below 1024 ns, below twice as much, and so on; the last one has all longer ones.
+    buckets: OnceLock<Box<[Counter; RunTime::BUCKETS]>>,
 }
 
 impl RunTime {
@@ -44,7 +47,10 @@ impl RunTime {
     }
 
     fn take(&self, ns: u64) {
-        self.ns.add(ns.saturating_mul(self.stands_for.get().max(1)));
+        let runs = self.stands_for.get().max(1);
+        self.ns.add(ns.saturating_mul(runs));
+        let bucket = (u64::BITS - (ns >> 10).leading_zeros()) as usize;
+        self.buckets.get_or_init(Default::default)[bucket.min(RunTime::BUCKETS - 1)].add(runs);
         let timed = self.timed.get();
         self.timed.set(timed + 1);
         let untimed = if timed + 1 < RUNS_TIMED_AT_FIRST {
@@ -61,9 +67,30 @@ impl RunTime {
     /// moment, one of the two is lost, which makes the sum less right and nothing else.
     pub(super) fn reset(&self) {
         self.ns.reset();
+        self.buckets.get().into_iter().flat_map(|buckets| buckets.iter()).for_each(Counter::reset);
         self.timed.set(0);
         self.stands_for.set(1);
         self.untimed.set(0);
+    }
+
+    /// Classes of times, see [`RunTime::bucket_end_us`].
+    pub const BUCKETS: usize = 28;
+
+    /// The time, in microseconds, below which the runs of a class were: a power of two, about.
+    pub fn bucket_end_us(bucket: usize) -> u64 {
+        (1024 << bucket) / 1000
+    }
+
+    /// Adds the runs of each class since the last reset, about.
+    pub fn add_to(&self, runs: &mut [u64; RunTime::BUCKETS]) {
+        let buckets = self.buckets.get().into_iter().flat_map(|buckets| buckets.iter());
+        runs.iter_mut().zip(buckets).for_each(|(sum, bucket)| *sum += bucket.get());
+    }
+
+    /// Notes a run that has taken so long.
+    #[cfg(test)]
+    pub(crate) fn note_for_test(&self, ns: u64) {
+        self.take(ns);
     }
 
     /// Nanoseconds since the last reset, about.

@@ -193,6 +193,7 @@ impl Shard {
     fn run_waiting(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
         self.counts_changed = true;
         let mut out = Vec::new();
+        self.machine.borrow().serve(Some(origin));
         let outcome = self
             .machine
             .borrow_mut()

@@ -40,6 +40,7 @@ use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::Background;
 use crate::shard::execution::{Call, TOO_MUCH_TO_KEEP};
+use crate::shard::timing::note_slow;
 use crate::shard::{Shard, ShardHost, ShardMachine};
 
 /// The reply to a read whose thread has panicked.
@@ -183,6 +184,8 @@ struct Viewed {
     has_strayed: bool,
     has_failed: bool,
     asked: u16,
+    /// The read, encoded.
+    request: Vec<u8>,
     counts: KeyCounts,
     time: Duration,
     /// The reply's part of the budget, until it is taken.
@@ -481,6 +484,8 @@ impl Job {
         }
         (viewed.counts, viewed.time) = (scratch.counts(), began.elapsed());
         viewed.reservation = rows.into_reservation();
+        drop(args);
+        viewed.request = self.request;
         viewed.reply.shrink_to_fit();
         viewed.reservation.settle(viewed.reply.capacity());
         viewed
@@ -594,6 +599,22 @@ impl ShardMachine {
     }
 }
 
+impl ShardMachine {
+    /// Notes a read that took long, for the client that waits for it.
+    fn note_slow_view(&self, client: Origin, viewed: &Viewed) {
+        let Some((server, core)) = &self.core else { return };
+        let (core, ns) = (&server.cores[core.index()], viewed.time.as_nanos() as u64);
+        let mut args = ArgList::new();
+        if core.slow.is_slow(ns)
+            && !viewed.has_strayed
+            && let Some((header, _)) = decode(&viewed.request, &mut args)
+        {
+            core.slow.serve(Some(client));
+            note_slow(core, ns, header, &args);
+        }
+    }
+}
+
 impl Shard {
     /// Returns whether `request`, which has just met `cold`, is to be executed on a view.
     pub(in crate::shard) fn wants_view(&self, request: &ParkedRequest, cold: &ColdRead) -> bool {
@@ -677,7 +698,10 @@ impl Shard {
             // It stood in an entry that was not executed to its end.
             Purpose::Deferred(origin) if self.has_failed() => self.refuse_failed(origin, host),
             Purpose::Deferred(origin) if viewed.has_strayed => self.answer(origin, TOO_MUCH_TO_KEEP, host),
-            Purpose::Deferred(origin) => self.answer(origin, &viewed.reply, host),
+            Purpose::Deferred(origin) => {
+                self.machine.borrow().note_slow_view(origin, &viewed);
+                self.answer(origin, &viewed.reply, host);
+            }
             Purpose::Entry | Purpose::Dismissed => {}
             Purpose::Parked(client) => {
                 let Some(mut parked) = self.take_parked(client) else { return };
@@ -687,6 +711,7 @@ impl Shard {
                         request.progress.take_no_view();
                     }
                 } else if let Some(request) = parked.take_fetched() {
+                    self.machine.borrow().note_slow_view(request.origin, &viewed);
                     self.answer(request.origin, &viewed.reply, host);
                     self.parking.waiting.remove(request.bytes.len());
                 }

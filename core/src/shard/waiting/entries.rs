@@ -105,6 +105,7 @@ impl Shard {
     fn read_for_waiter(&mut self, origin: Origin, bytes: &[u8], now_ms: u64, host: &mut impl ShardHost) {
         self.counts_changed = true;
         let mut reply = Vec::new();
+        self.machine.borrow().serve(Some(origin));
         let outcome = self
             .machine
             .borrow_mut()

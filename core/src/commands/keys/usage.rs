@@ -1,0 +1,90 @@
+//! MEMORY USAGE: the bytes of a key.
+
+use basalt_net::resp::Reply;
+
+use crate::commands::{Args, CommandError, Context, parse_i64};
+
+/// Elements that are looked at if nobody says how many, as in Redis.
+const SAMPLES: u64 = 5;
+
+/// `MEMORY USAGE key [SAMPLES count]`: the bytes of its rows, in memory and on disk; with 0 all are counted.
+pub(in crate::commands) fn memory_usage(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    let mut samples = Some(SAMPLES);
+    for option in args[3..].chunks(2) {
+        let [word, count] = option else { return Err(CommandError::SYNTAX) };
+        if !word.eq_ignore_ascii_case(b"samples") {
+            return Err(CommandError::SYNTAX);
+        }
+        let count = u64::try_from(parse_i64(count)?).map_err(|_| CommandError::SYNTAX)?;
+        samples = Some(count).filter(|count| *count > 0);
+    }
+    match context.keyspace.row_bytes(args[2], samples)? {
+        Some(bytes) => reply.integer(bytes as i64),
+        None => reply.null(),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::Shard;
+
+    fn bytes(shard: &mut Shard, line: &str) -> i64 {
+        let reply = shard.line(line);
+        reply
+            .trim_start_matches(':')
+            .trim_end_matches(['|', '\r', '\n'])
+            .parse()
+            .unwrap_or_else(|_| panic!("{line}: {reply}"))
+    }
+
+    #[test]
+    fn all_rows_of_a_key_are_counted_and_samples_come_near() {
+        let mut shard = Shard::new();
+        shard.line("SET short v");
+        shard.line(&format!("SET string {}", "x".repeat(1000)));
+        let (short, string) = (bytes(&mut shard, "MEMORY USAGE short"), bytes(&mut shard, "MEMORY USAGE string"));
+        assert_eq!(string - short, 1000, "999 more of the value, 1 of the name");
+        shard.line("SET short v EX 100");
+        assert_eq!(
+            bytes(&mut shard, "MEMORY USAGE short") - short,
+            8 + 10 + 5,
+            "the deadline, and its row in the index"
+        );
+        for number in 0..300 {
+            for line in [
+                format!("RPUSH list element:{number}"),
+                format!("SADD set element:{number}"),
+                format!("HSET hash field:{number} value:{number}"),
+                format!("ZADD sorted {number} element:{number}"),
+                format!("XADD stream {number}-1 field value:{number}"),
+            ] {
+                shard.line(&line);
+            }
+        }
+        let before = bytes(&mut shard, "MEMORY USAGE stream");
+        shard.line("XGROUP CREATE stream group 0");
+        shard.line("XREADGROUP GROUP group consumer COUNT 100 STREAMS stream >");
+        assert!(bytes(&mut shard, "MEMORY USAGE stream") > before + 100 * 30, "entries that are pending are counted");
+        for key in ["list", "set", "hash", "sorted", "stream"] {
+            let all = bytes(&mut shard, &format!("MEMORY USAGE {key} SAMPLES 0"));
+            let about = bytes(&mut shard, &format!("MEMORY USAGE {key}"));
+            assert!(all > 300 * 20, "{key}: {all}");
+            assert!((about - all).abs() * 10 < all, "{key}: {about}, and {all} in truth");
+            assert_eq!(bytes(&mut shard, &format!("MEMORY USAGE {key} SAMPLES 1000")), all, "{key}");
+        }
+        assert!(shard.line("MEMORY USAGE nosuch").contains("-1") || shard.line("MEMORY USAGE nosuch").contains('_'));
+        for (line, said) in [
+            ("MEMORY USAGE list SAMPLES", "syntax error"),
+            ("MEMORY USAGE list SAMPLES -1", "syntax error"),
+            ("MEMORY USAGE list SAMPLES x", "not an integer"),
+            ("MEMORY USAGE list FOO 1", "syntax error"),
+        ] {
+            assert!(shard.line(line).contains(said), "{line}");
+        }
+    }
+}
