@@ -1060,6 +1060,9 @@ pub mod map {
     /// Longest host name of a node, as in DNS.
     pub const HOSTNAME_BYTES_MAX: usize = 253;
 
+    /// Nodes that may form a cluster by themselves.
+    pub const SEEDS_MAX: usize = 64;
+
     /// Longest label of a zone.
     pub const ZONE_BYTES_MAX: usize = 64;
 

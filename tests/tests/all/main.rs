@@ -43,6 +43,7 @@ mod replicas;
 mod replies;
 mod rust_client;
 mod scripts;
+mod seeds;
 mod shared_log;
 mod slow_down;
 mod spanning;
