@@ -25,8 +25,8 @@ pub struct Ties {
 }
 
 impl Ties {
-    /// Opens a group with them, and waits until it takes requests, if no other node can. A group that waits for others is a follower
-    /// until it hears of them, and its reads wait for a barrier.
+    /// Opens a group with them, and waits until it takes requests, if no other node can. A group that waits for others is a
+    /// follower until it hears of them, and its reads wait for a barrier.
     ///
     /// # Errors
     /// As [`Group::open_with`] and [`Group::wait_ready`].

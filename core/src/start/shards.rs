@@ -405,8 +405,8 @@ pub(super) async fn open_groups(
 
 /// Opens the group of the cluster's map, and has the core take it once it is ready. Without it the node cannot go on.
 ///
-/// A node that others have forgotten while it was away hears of no leader, so that its group is never ready: it can be told to leave
-/// all the same.
+/// A node that others have forgotten while it was away hears of no leader, so that its group is never ready: it can be told to
+/// leave all the same.
 fn open_meta(
     open: OpenMeta,
     server: Arc<Server>,

@@ -1,12 +1,12 @@
 //! A cluster that forms by itself: each of its nodes is started with the list of all, `cluster-seeds`.
 //!
-//! The first of them waits until all others are of its cluster, and then has the slots dealt to them; every other one joins the first,
-//! or whichever of them belongs to a cluster already. The first is that whose text is the least, so that the order of the list is of
-//! no account.
+//! The first of them waits until all others are of its cluster, and then has the slots dealt to them; every other one joins the
+//! first, or whichever of them belongs to a cluster already. The first is that whose text is the least, so that the order of the
+//! list is of no account.
 //!
-//! Easy to get wrong: whatever is done here may have been done before a crash, by this node or for it. So each step looks at the map
-//! alone, and asks for what is missing in it. Once the cluster has groups nothing is done any more, and the manifest says so: a node
-//! that is taken out of its cluster later does not go back by itself.
+//! Easy to get wrong: whatever is done here may have been done before a crash, by this node or for it. So each step looks at the
+//! map alone, and asks for what is missing in it. Once the cluster has groups nothing is done any more, and the manifest says so: a
+//! node that is taken out of its cluster later does not go back by itself.
 
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
