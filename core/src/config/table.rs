@@ -126,8 +126,8 @@ settings! {
     [Cluster, Restart] "cluster-announce-ip" = cluster_announce_ip: Option<IpAddr>, "", AddressOrBlank;
 
     /// Nodes that form a cluster by themselves, this one among them, as host:port for clients, the same list on all. A node that
-    /// has no cluster yet joins the others; when all are there, the slots are dealt to them. A node that was in one looks at it no
-    /// more.
+    /// has no cluster yet joins the others; when all are there, the slots are dealt to them. Once that has groups nobody
+    /// looks at it any more.
     [Cluster, Restart] "cluster-seeds" = cluster_seeds: Vec<String>, "", HostPorts;
 
     /// Port that clients are told for this node.

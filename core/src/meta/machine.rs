@@ -90,6 +90,7 @@ impl Machine for MetaMachine {
     fn installed(&mut self) {
         match read_map(&self.store) {
             Ok(map) => {
+                self.changed = map.epoch();
                 self.map = Arc::new(map);
                 self.publish();
             }

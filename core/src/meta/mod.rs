@@ -124,6 +124,8 @@ pub struct Meta {
 
 /// The reply to a change of a map that the node is about to give up.
 pub const LEAVING: &[u8] = b"-LOADING the node is joining another cluster\r\n";
+/// The beginning of the reply to a change of another cluster's map: whoever was at the address is not there any more.
+pub const OTHER_CLUSTER: &str = "ERR this node is of another cluster";
 
 impl Meta {
     /// Opens the group. The map is in force once it [takes changes](Meta::wait_ready).
@@ -193,7 +195,8 @@ impl Meta {
             looked_for_leaders: Instant::now(),
             is_stepping: Rc::default(),
             looked_at_members: Instant::now(),
-            at_rest: (0, Instant::now()),
+            // No change: the first look begins the wait.
+            at_rest: (u64::MAX, Instant::now()),
             placed_at: None,
             is_closed: false,
             server: server.clone(),

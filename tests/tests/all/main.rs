@@ -42,6 +42,7 @@ mod pubsub;
 mod replicas;
 mod replies;
 mod rust_client;
+mod rust_cluster_client;
 mod scripts;
 mod seeds;
 mod shared_log;

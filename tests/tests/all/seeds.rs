@@ -60,7 +60,7 @@ fn whoever_comes_last_the_others_wait_and_found_nothing() {
         let at = |number| list.at(directory.path(), number);
         let mut nodes: Vec<Node> = (0..3).filter(|number| *number != last).map(|number| at(number).launch()).collect();
         let early = addresses(&nodes);
-        // Those two may have met; nothing has slots.
+        // Nothing has slots.
         eventually("they look for the third", DEADLINE, || {
             let said: Vec<String> = nodes.iter().flat_map(Node::said).collect();
             if said.iter().any(|line| line.contains("not reached")) { Ok(()) } else { Err(said) }
@@ -91,6 +91,46 @@ fn nodes_that_are_killed_while_they_form_a_cluster_form_one() {
         nodes[victim].kill_9();
         nodes[victim] = at(victim).launch();
         wait_until_formed(&nodes);
+    }
+}
+
+#[test]
+fn nodes_that_listen_everywhere_find_out_their_addresses() {
+    let (temporary, list) = (tempfile::tempdir().expect("a temporary directory"), List::new(3));
+    let at = |number| list.at(temporary.path(), number).set("--bind", "0.0.0.0");
+    let nodes: Vec<Node> = (0..3).map(|number| at(number).launch()).collect();
+    wait_until_formed(&nodes);
+    let text = client(nodes[1].wait_for_address()).ask("CLUSTER NODES").text();
+    assert_eq!(text.matches("127.0.0.1:").count(), 3, "{text}");
+}
+
+#[test]
+fn whoever_loses_its_disk_joins_the_others_as_a_new_node() {
+    let (temporary, list) = (tempfile::tempdir().expect("a temporary directory"), List::new(3));
+    let mut nodes: Vec<Node> = (0..3).map(|number| list.at(temporary.path(), number).launch()).collect();
+    wait_until_formed(&nodes);
+    for lost in 0..3 {
+        let id = client(nodes[lost].wait_for_address()).ask("CLUSTER MYID").text();
+        nodes[lost].kill_9();
+        nodes[lost] = list.at(&temporary.path().join(format!("new{lost}")), lost).launch();
+        wait_for(&addresses(&nodes), "cluster_known_nodes", "4");
+        let other = addresses(&nodes)[(lost + 1) % 3];
+        eventually("the old one is replaced", 3 * DEADLINE, || {
+            match client(other).ask(&format!("BASALT REPLACE {id}")) {
+                Reply::Simple(_) => Ok(()),
+                other => Err(other),
+            }
+        });
+        wait_for(&addresses(&nodes), "cluster_known_nodes", "3");
+        eventually("each group has three voters", 3 * DEADLINE, || {
+            let info = |at: &SocketAddr| match client(*at).ask("INFO raft") {
+                Reply::Error(error) => error,
+                info => info.text(),
+            };
+            let info: String = addresses(&nodes).iter().map(info).collect();
+            let led: Vec<&str> = info.lines().filter(|line| line.contains("role=leader")).collect();
+            if led.len() == 4 && led.iter().all(|line| line.ends_with("voters=3")) { Ok(()) } else { Err(info) }
+        });
     }
 }
 

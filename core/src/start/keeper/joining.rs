@@ -13,7 +13,7 @@ use crate::boot::GroupState as Kept;
 use crate::cluster::map::{Addresses, Change, ClusterId, Map, Newcomer, SlotSet};
 use crate::ids::CoreId;
 use crate::limits;
-use crate::meta::{AskError, LEAVING, ask, read_forwarded};
+use crate::meta::{AskError, LEAVING, OTHER_CLUSTER, ask, read_forwarded};
 use crate::node::Asker;
 use crate::start::own_node::cluster_id;
 use crate::start::shards::Opened;
@@ -127,7 +127,7 @@ impl Keeper<'_> {
             self.hand_to(CoreId(0), Opened::ClosingMeta { is_closed: false });
             match self.joining.take().and_then(|joining| joining.asker) {
                 Some(asker) => self.server.answer_late(asker, format!("-{text}\r\n").into_bytes()),
-                None => tracing::info!(reason = text, "the node has not joined the other cluster"),
+                None => self.seeds.iter_mut().for_each(|seeds| seeds.say(format!("the node was not taken: {text}"))),
             }
             return self.follow_map();
         }
@@ -190,7 +190,16 @@ impl Keeper<'_> {
         mut node: Newcomer,
         claimed: SlotSet,
     ) -> Result<(), String> {
-        if let Some(unknown) = theirs.nodes().iter().find(|node| node.addresses.ip.is_none()) {
+        if let [alone] = theirs.nodes()
+            && alone.addresses.ip.is_none()
+        {
+            // One that listens everywhere is told its address by the first that joins it, which has reached it there.
+            let addresses = Addresses { ip: Some(first.ip()), ..alone.addresses.clone() };
+            let change = Change::Announce { node: alone.number, incarnation: alone.incarnation, addresses }.encode();
+            if let Some(text) = self.ask_leader(theirs, first, &change, limits::ASK_AGAIN_MAX)?.strip_prefix(b"-") {
+                return Err(String::from_utf8_lossy(text).trim_end().to_owned());
+            }
+        } else if let Some(unknown) = theirs.nodes().iter().find(|node| node.addresses.ip.is_none()) {
             return Err(format!("ERR node {} does not know its address: set cluster-announce-ip there", unknown.name));
         }
         let ip = node.addresses.ip.or_else(|| ip_towards(first));
@@ -242,6 +251,12 @@ impl Keeper<'_> {
                         return Err("BUSY the other node is joining a cluster itself, try again".to_owned());
                     }
                     Ok(reply) if AGAIN.iter().any(|word| reply.starts_with(word)) => {
+                        if !last.starts_with("UNCERTAIN") {
+                            last = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
+                        }
+                    }
+                    // Where a node of the cluster was, that one is no more.
+                    Ok(reply) if reply[1..].starts_with(OTHER_CLUSTER.as_bytes()) => {
                         if !last.starts_with("UNCERTAIN") {
                             last = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
                         }

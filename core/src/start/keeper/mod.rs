@@ -158,7 +158,10 @@ impl<'a> Keeper<'a> {
             match events.recv_timeout(limits::SEAT_LOOKS) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Ok(event) => self.take(event),
-                Err(RecvTimeoutError::Timeout) => self.end_joining(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.end_joining();
+                    self.follow_seeds();
+                }
             }
         }
         let has_failed = |index| self.server.shards[usize::from(index)].state.get() == GroupState::Failed;
@@ -369,8 +372,8 @@ impl<'a> Keeper<'a> {
     fn follow_map(&mut self) {
         let myself = NodeId(self.data.node_number());
         self.end_joining();
-        self.follow_seeds();
         self.note_addresses();
+        self.follow_seeds();
         self.is_behind = false;
         self.remove_again();
         // One that does not know the node yet says nothing of its groups.
