@@ -764,6 +764,12 @@ pub const LEAVE_WAIT: Duration = Duration::from_secs(2);
 /// Longest wait until a node that joins a cluster has its map.
 pub const JOIN_MAX: Duration = Duration::from_secs(30);
 
+/// Things that were said of `cluster-seeds` last, which are not said again.
+pub const SEEDS_SAID: usize = 8;
+
+/// Letters of another node's refusal that are shown.
+pub const REFUSAL_SHOWN: usize = 200;
+
 /// Time after which the keeper tries again what the map wants and could not be done.
 pub const FOLLOW_RETRY: Duration = Duration::from_secs(1);
 
@@ -1105,6 +1111,9 @@ pub mod map {
 
     /// Longest host name of a node, as in DNS.
     pub const HOSTNAME_BYTES_MAX: usize = 253;
+
+    /// Nodes that may form a cluster by themselves.
+    pub const SEEDS_MAX: usize = 64;
 
     /// Longest label of a zone.
     pub const ZONE_BYTES_MAX: usize = 64;

@@ -173,6 +173,19 @@ impl DataDir {
         self.finish_joining()
     }
 
+    /// True if the node has been one of a cluster that has groups.
+    pub fn has_formed(&self) -> bool {
+        self.manifest.formed
+    }
+
+    /// Notes that the node is one of a cluster that has groups.
+    ///
+    /// # Errors
+    /// [`BootError::DataDir`].
+    pub fn note_formed(&mut self) -> Result<(), BootError> {
+        self.change(|manifest| manifest.formed = true)
+    }
+
     /// True if there are no groups but that of the map, those included that are set aside or being removed.
     pub fn is_empty(&self) -> bool {
         self.manifest.groups.iter().all(|group| group.index == META_INDEX)

@@ -95,6 +95,9 @@ pub(super) struct Manifest {
     /// Set if the cluster that it is about to join is a new one, which it founds.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) founds: bool,
+    /// Set once the node has been one of a cluster that has groups: it looks for no seeds any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) formed: bool,
     pub(super) node_id: String,
     /// The node's number in 16 hex digits: TOML has no numbers so large.
     node_number: String,
@@ -139,6 +142,7 @@ impl Manifest {
             cluster_id: random_id(),
             joining: None,
             founds: false,
+            formed: false,
             node_id: random_id(),
             node_number: random_number(),
             shards,

@@ -1,6 +1,6 @@
 //! The way from the text of a setting to its value and back.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::error::Invalid;
 use super::nearest::nearest;
-use crate::limits::map::HOSTNAME_BYTES_MAX;
+use crate::limits::map::{HOSTNAME_BYTES_MAX, SEEDS_MAX};
 
 /// One kind of value: numbers, sizes, durations, words of a fixed set.
 pub(super) trait Kind {
@@ -178,7 +178,7 @@ fn not_an_address(word: &str) -> Invalid {
     match word {
         "*" | "-::*" | "any" | "all" => invalid.nearest("0.0.0.0"),
         "localhost" => invalid.nearest("127.0.0.1"),
-        _ if word.parse::<std::net::SocketAddr>().is_ok() => Invalid::new("the port is a setting of its own")
+        _ if word.parse::<SocketAddr>().is_ok() => Invalid::new("the port is a setting of its own")
             .nearest(word.rsplit_once(':').map_or(word, |(address, _)| address).trim_matches(['[', ']'])),
         _ => invalid,
     }
@@ -234,6 +234,46 @@ impl Kind for HostName {
 
     fn placeholder(&self) -> &'static str {
         "NAME"
+    }
+}
+
+/// Hosts with ports, separated by commas or blanks, or nothing.
+pub(super) struct HostPorts;
+
+impl Kind for HostPorts {
+    type Value = Vec<String>;
+
+    fn parse(&self, text: &str) -> Result<Vec<String>, Invalid> {
+        let mut places: Vec<String> = Vec::new();
+        for word in text.split([',', ' ']).filter(|word| !word.is_empty()) {
+            let port = match word.rsplit_once(':') {
+                Some((host, port)) if !host.is_empty() && HostName.parse(host).is_ok() => port.parse().ok(),
+                // One of version 6 stands in brackets.
+                _ => word.parse::<SocketAddr>().ok().map(|address| address.port()),
+            };
+            if port.is_none_or(|port| port == 0) {
+                return Err(Invalid::new(format!("'{word}' is no host with a port, as in 10.0.0.1:6379")));
+            }
+            if !places.iter().any(|place| place == word) {
+                places.push(word.to_owned());
+            }
+        }
+        match places.len() > SEEDS_MAX {
+            true => Err(Invalid::new(format!("it has {SEEDS_MAX} nodes at most"))),
+            false => Ok(places),
+        }
+    }
+
+    fn show(&self, value: &Vec<String>) -> String {
+        value.join(",")
+    }
+
+    fn unit(&self) -> String {
+        String::from("hosts with ports, separated by commas, or nothing")
+    }
+
+    fn placeholder(&self) -> &'static str {
+        "HOST:PORT"
     }
 }
 
@@ -325,6 +365,17 @@ mod tests {
         }
         for text in ["", "7000s", "seven", "-"] {
             assert!(port.parse(text).expect_err(text).to_string().contains("whole number"), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_with_ports_read_back_as_written() {
+        let text = "10.0.0.1:6379,one.example:7000,[::1]:7001";
+        assert_eq!(HostPorts.parse(&text.replace(',', ", ")).map(|places| HostPorts.show(&places)), Ok(text.into()));
+        assert_eq!(HostPorts.parse(""), Ok(Vec::new()));
+        for text in ["10.0.0.1", "one.example:", ":7000", "::1:7000", "a:0", "a:65536", "a b:1", "[::1]:0", "a_b:1"] {
+            let refusal = HostPorts.parse(text).expect_err(text).to_string();
+            assert!(refusal.contains("is no host with a port"), "{text}: {refusal}");
         }
     }
 

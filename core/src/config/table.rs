@@ -11,7 +11,8 @@ use super::choice::{ChannelsAtFirst, Choice, DebugCommand, Durability, LogFormat
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
 use super::kind::{
-    AddressOrBlank, Addresses, Directory, HostName, Kind, LogFilter, Number, Number16, Number32, NumberOrAuto,
+    AddressOrBlank, Addresses, Directory, HostName, HostPorts, Kind, LogFilter, Number, Number16, Number32,
+    NumberOrAuto,
 };
 use super::microseconds::MicrosOrNever;
 use super::secret::{FileOrBlank, Password, PasswordOrBlank, SecretOrBlank, UserOrBlank};
@@ -128,6 +129,11 @@ settings! {
 
     /// Address that clients and other nodes are told for this one.
     [Cluster, Restart] "cluster-announce-ip" = cluster_announce_ip: Option<IpAddr>, "", AddressOrBlank;
+
+    /// Nodes that form a cluster by themselves, this one among them, as host:port for clients, the same list on all. A node that
+    /// has no cluster yet joins the others; when all are there, the slots are dealt to them. Once that has groups nobody
+    /// looks at it any more.
+    [Cluster, Restart] "cluster-seeds" = cluster_seeds: Vec<String>, "", HostPorts;
 
     /// Port that clients are told for this node.
     [Cluster, Restart] "cluster-announce-port" = cluster_announce_port: u16, "0",

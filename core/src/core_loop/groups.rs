@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use basalt_raft::Group;
+use futures_channel::oneshot;
 
 use super::core::Core;
 use crate::cluster::map::GroupNumber;
@@ -24,6 +25,8 @@ pub struct Groups {
     opened: RefCell<Vec<Shard>>,
     /// The group of the cluster's map, once it is open.
     meta: RefCell<Option<Meta>>,
+    /// Is told if the group of the map is to leave before it is open.
+    meta_opens: RefCell<Option<oneshot::Sender<()>>>,
     /// Shards that the node gives up.
     leaving: RefCell<BTreeSet<ShardId>>,
     /// True once the group of the map is to leave.
@@ -54,6 +57,7 @@ impl Groups {
         Groups {
             opened: RefCell::new(opened),
             meta: RefCell::new(None),
+            meta_opens: RefCell::new(None),
             leaving: RefCell::default(),
             meta_leaves: Cell::new(false),
             meta_is_closed: Cell::new(false),
@@ -111,6 +115,25 @@ impl Groups {
     /// Has the core let the group of the map go, once nobody waits for anything of it.
     pub fn leave_meta(&self) {
         self.meta_leaves.set(true);
+        if let Some(opens) = self.meta_opens.take() {
+            // Nobody listens any more if it is open.
+            let _ = opens.send(());
+        }
+    }
+
+    /// Notes that the group of the map is being opened. What is returned comes if it is to leave before it is open.
+    pub fn meta_opens(&self) -> oneshot::Receiver<()> {
+        let (leave, leaves) = oneshot::channel();
+        *self.meta_opens.borrow_mut() = Some(leave);
+        leaves
+    }
+
+    /// Notes that the group of the map has left before it was open.
+    pub fn meta_has_left(&self, shard: ShardId) {
+        self.forget(shard);
+        self.meta_leaves.set(false);
+        self.meta_is_closed.set(false);
+        *self.on_meta_closed.borrow_mut() = None;
     }
 
     /// Has the core take the group of the cluster's map, in its next turn.

@@ -27,6 +27,8 @@ pub fn read_map(store: &Store) -> Result<Map, String> {
 pub(super) struct MetaMachine {
     store: Store,
     map: Arc<Map>,
+    /// The epoch of the last change that was not refused, since the start.
+    changed: u64,
     /// Takes each new map, once the node has all that was in its log.
     server: Option<Arc<Server>>,
 }
@@ -34,7 +36,7 @@ pub(super) struct MetaMachine {
 impl MetaMachine {
     /// A machine on `store`, in which `map` is.
     pub(super) fn new(store: Store, map: Map) -> MetaMachine {
-        MetaMachine { store, map: Arc::new(map), server: None }
+        MetaMachine { store, map: Arc::new(map), changed: 0, server: None }
     }
 
     /// The store, for who closes it.
@@ -45,6 +47,11 @@ impl MetaMachine {
     /// The map after the last entry.
     pub(super) fn map(&self) -> Arc<Map> {
         self.map.clone()
+    }
+
+    /// The epoch of the last change that was made, none of those that were refused: of this start alone, so for comparing.
+    pub(super) fn changed(&self) -> u64 {
+        self.changed
     }
 
     /// Puts the map in force on this node, and each that follows.
@@ -66,6 +73,9 @@ impl Machine for MetaMachine {
         let change = Change::decode(batch).map_err(|error| MachineError::Batch(error.to_string()))?;
         let mut map = Map::clone(&self.map);
         let outcome = map.apply(entry.index, change);
+        if outcome.is_ok() {
+            self.changed = entry.index;
+        }
         self.store.put(MAP_ROW, &map.encode());
         self.map = Arc::new(map);
         self.publish();
@@ -80,6 +90,7 @@ impl Machine for MetaMachine {
     fn installed(&mut self) {
         match read_map(&self.store) {
             Ok(map) => {
+                self.changed = map.epoch();
                 self.map = Arc::new(map);
                 self.publish();
             }

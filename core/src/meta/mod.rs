@@ -113,7 +113,7 @@ pub struct Meta {
     /// Set while a step towards other members is under way.
     is_stepping: Rc<Cell<bool>>,
     looked_at_members: Instant,
-    /// The epoch of the map, and since when it is that.
+    /// The last change of the map, and since when it is that.
     at_rest: (u64, Instant),
     /// The routing at which the places of replicas were looked at last.
     placed_at: Option<u64>,
@@ -124,9 +124,11 @@ pub struct Meta {
 
 /// The reply to a change of a map that the node is about to give up.
 pub const LEAVING: &[u8] = b"-LOADING the node is joining another cluster\r\n";
+/// The beginning of the reply to a change of another cluster's map: whoever was at the address is not there any more.
+pub const OTHER_CLUSTER: &str = "ERR this node is of another cluster";
 
 impl Meta {
-    /// Opens the group and waits until it can take changes; then the map is in force.
+    /// Opens the group. The map is in force once it [takes changes](Meta::wait_ready).
     ///
     /// # Errors
     /// What the group says when log and rows cannot be used.
@@ -170,8 +172,7 @@ impl Meta {
             }
         };
         let ties = Ties { on_open: Some(Box::new(on_open)), ..ties };
-        let group = ties.open(options, hooks, log, machine.clone(), true).await?;
-        machine.borrow_mut().publish_to(server.clone());
+        let group = ties.open(options, hooks, log, machine.clone()).await?;
         Ok(Meta {
             group,
             machine,
@@ -194,7 +195,8 @@ impl Meta {
             looked_for_leaders: Instant::now(),
             is_stepping: Rc::default(),
             looked_at_members: Instant::now(),
-            at_rest: (0, Instant::now()),
+            // No change: the first look begins the wait.
+            at_rest: (u64::MAX, Instant::now()),
             placed_at: None,
             is_closed: false,
             server: server.clone(),
@@ -489,6 +491,16 @@ impl Meta {
     fn is_settled(&self) -> bool {
         let map = self.machine.borrow().map();
         self.next_step(&map).is_none() && self.group.members().members.len() == map.nodes().len()
+    }
+
+    /// Waits until the group can take changes, and puts the map in force. In a cluster that has forgotten the node this never ends.
+    ///
+    /// # Errors
+    /// As [`Group::wait_ready`].
+    pub async fn wait_ready(&self) -> Result<(), Error> {
+        self.group.wait_ready().await?;
+        self.machine.borrow_mut().publish_to(self.server.clone());
+        Ok(())
     }
 
     /// Closes the group without writing anything, and gives back what of its files is open. Whoever waits is told.

@@ -148,9 +148,11 @@ impl Meta {
 
     /// On the leader: has groups with fewer replicas than they should have get more, once nodes have come and the map is at rest.
     pub(super) fn see_to_placement(&mut self) {
-        let (map, now) = (self.machine.borrow().map(), Instant::now());
-        if self.at_rest.0 != map.epoch() {
-            self.at_rest = (map.epoch(), now);
+        let (map, changed) = (self.machine.borrow().map(), self.machine.borrow().changed());
+        // Whoever asks for a refused change again and again does not keep it from resting.
+        let now = Instant::now();
+        if self.at_rest.0 != changed {
+            self.at_rest = (changed, now);
         }
         let version = self.server.routes.version();
         let is_at_rest = now.saturating_duration_since(self.at_rest.1) >= limits::MAP_AT_REST;

@@ -25,8 +25,8 @@ pub struct Ties {
 }
 
 impl Ties {
-    /// Opens a group with them, and waits until it takes requests: where `is_patient`, whoever leads it, else only if no other node
-    /// can. A group that waits for others is a follower until it hears of them, and its reads wait for a barrier.
+    /// Opens a group with them, and waits until it takes requests, if no other node can. A group that waits for others is a
+    /// follower until it hears of them, and its reads wait for a barrier.
     ///
     /// # Errors
     /// As [`Group::open_with`] and [`Group::wait_ready`].
@@ -36,7 +36,6 @@ impl Ties {
         hooks: GroupHooks,
         log: RaftLog,
         machine: Rc<RefCell<dyn Machine>>,
-        is_patient: bool,
     ) -> Result<Group, Error> {
         // Its members are those of the options until it has written them.
         let founds_alone = options.founder && options.voters.len() == 1;
@@ -47,7 +46,7 @@ impl Ties {
         if let Some(on_open) = self.on_open {
             on_open(&group);
         }
-        if !is_patient && !founds_alone && !group.is_only_voter() {
+        if !founds_alone && !group.is_only_voter() {
             return Ok(group);
         }
         match group.wait_ready().await {

@@ -23,6 +23,7 @@ use crate::cluster::texts::{self, Health, View};
 use crate::cluster::{InCluster, Routing};
 use crate::commands::{Args, CommandError, Merge, parse_i64, table};
 use crate::mail::Control;
+use crate::meta::OTHER_CLUSTER;
 use crate::multi_shard::SlotKeys;
 use crate::node::{GroupState, Server, ShardStats};
 
@@ -333,7 +334,7 @@ pub(super) fn meet(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Rep
 pub(super) fn change_for_node(context: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_>) -> Ran {
     let cluster = context.routing.cluster.as_ref().ok_or(CommandError::LOADING)?.id;
     if args[2] != cluster.to_string().as_bytes() {
-        return Err(CommandError::owned(format!("ERR this node is of another cluster, {cluster}")));
+        return Err(CommandError::owned(format!("{OTHER_CLUSTER}, {cluster}")));
     }
     let change = Change::decode(args[3]).map_err(|error| CommandError::owned(format!("ERR {error}")))?;
     if matches!(change, Change::FoundCluster { .. }) {

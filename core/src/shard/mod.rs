@@ -162,7 +162,7 @@ impl Shard {
         server.note_recovering(id, core);
         let rows_end = machine.borrow().store.applied().index;
         let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
-        let group = match ties.open(options, hooks, log, machine.clone(), false).await {
+        let group = match ties.open(options, hooks, log, machine.clone()).await {
             Ok(group) => group,
             Err(error) => {
                 // Closing the rows may block.

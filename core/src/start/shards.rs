@@ -1,6 +1,7 @@
 //! The shards of a node, from their files to groups that take requests.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use basalt_storage::log::{Lane, LogOptions, LogSyncer, RaftLog};
 use basalt_storage::{Store, StoreOptions};
 use futures_channel::mpsc;
 use futures_util::StreamExt as _;
+use futures_util::future::{Either, select};
 
 use super::{RunError, book};
 use crate::boot::{DataDir, GroupState, LaneDir, META_INDEX, OpenTables};
@@ -360,7 +362,7 @@ pub(super) async fn open_groups(
             }
             Opened::Meta(open) => {
                 let ties = ties(&groups, peers.as_ref(), GroupNumber(0), ShardId(META_INDEX));
-                open_meta(*open, server.clone(), core, threads.clone(), (groups.clone(), ties));
+                open_meta(*open, server.clone(), core, threads.clone(), (groups.clone(), ties), tell.clone());
                 continue;
             }
             Opened::ClosingMeta { is_closed: true } => {
@@ -401,12 +403,35 @@ pub(super) async fn open_groups(
     }
 }
 
-/// Opens the group of the cluster's map, and has the core take it. Without it the node cannot go on.
-fn open_meta(open: OpenMeta, server: Arc<Server>, core: CoreId, threads: Threads, (groups, ties): (Rc<Groups>, Ties)) {
+/// Opens the group of the cluster's map, and has the core take it once it is ready. Without it the node cannot go on.
+///
+/// A node that others have forgotten while it was away hears of no leader, so that its group is never ready: it can be told to
+/// leave all the same.
+fn open_meta(
+    open: OpenMeta,
+    server: Arc<Server>,
+    core: CoreId,
+    threads: Threads,
+    (groups, ties): (Rc<Groups>, Ties),
+    tell: impl Fn(ShardId, News) + 'static,
+) {
+    let leaves = groups.meta_opens();
     let opening = async move {
-        match Meta::open(open, &server, core, (threads.background, threads.entry_readers), ties).await {
-            Ok(meta) => groups.add_meta(meta),
-            Err(error) => server.fail(format!("the cluster's map: {error}")),
+        let meta = match Meta::open(open, &server, core, (threads.background, threads.entry_readers), ties).await {
+            Ok(meta) => meta,
+            Err(error) => return server.fail(format!("the cluster's map: {error}")),
+        };
+        let is_ready = match select(pin!(meta.wait_ready()), leaves).await {
+            Either::Left((is_ready, _)) => Some(is_ready),
+            Either::Right(_) => None,
+        };
+        match is_ready {
+            Some(Ok(())) => groups.add_meta(meta),
+            Some(Err(error)) => server.fail(format!("the cluster's map: {error}")),
+            None => {
+                groups.meta_has_left(ShardId(META_INDEX));
+                end_meta(meta, tell);
+            }
         }
         server.mailboxes.bell(core).ring_urgently();
     };

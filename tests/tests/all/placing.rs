@@ -156,6 +156,34 @@ fn a_node_is_drained_under_load_deleted_by_redis_cli_and_takes_its_share_when_it
 }
 
 #[test]
+fn a_node_that_was_forgotten_while_it_was_away_can_leave_and_come_back() {
+    let mut four = Four::new();
+    assert_eq!(four.ask(0, &format!("BASALT DRAIN {}", four.ids[3])), Reply::ok());
+    let is_drained = |moves: &[String]| moves.iter().any(|line| line.contains("state=drained")) && moves.len() == 1;
+    four.wait_until(0, "the node is drained", is_drained);
+    four.nodes[3].kill_9();
+    let forget = format!("CLUSTER FORGET {}", four.ids[3]);
+    eventually("it is forgotten", 2 * DEADLINE, || match four.ask(0, &forget) {
+        Reply::Simple(_) => Ok(()),
+        other => Err(other),
+    });
+    wait_for(&four.addresses()[..3], "cluster_known_nodes", "3");
+    // It hears of no leader of the map any more.
+    four.nodes[3] = four.options[3].launch();
+    let reset = four.nodes[3].wait_for_address();
+    let is_out = eventually("it is told to leave", 2 * DEADLINE, || match client(reset).ask("CLUSTER RESET") {
+        Reply::Simple(text) => Ok(text),
+        other => Err(other),
+    });
+    assert_eq!(is_out, "OK");
+    wait_for(&four.addresses()[3..], "cluster_known_nodes", "1");
+    let first = four.addresses()[0];
+    let meet = format!("CLUSTER MEET {} {}", first.ip(), first.port());
+    assert_eq!(four.ask(3, &meet), Reply::ok());
+    wait_for(&four.addresses(), "cluster_known_nodes", "4");
+}
+
+#[test]
 fn orders_that_cannot_be_carried_out_are_refused_with_the_reason() {
     let four = Four::new();
     let refused = |line: String| match four.ask(0, &line) {
@@ -296,6 +324,15 @@ fn role_names_the_node_that_a_replica_has_moved_to() {
 
 #[test]
 fn a_replica_whose_new_node_is_lost_on_the_way_goes_back_and_the_node_is_replaced() {
+    replace_the_target_of_a_move(false);
+}
+
+#[test]
+fn what_was_to_move_to_a_node_that_is_lost_moves_elsewhere_when_that_is_drained() {
+    replace_the_target_of_a_move(true);
+}
+
+fn replace_the_target_of_a_move(is_drained: bool) {
     let mut four = Four::new();
     let has = |node: &usize| matches!(four.ask(*node, "RAFT STATUS 1"), Reply::Array(_));
     let to = (0..4).find(|node| !has(node)).expect("a group is on three nodes");
@@ -315,10 +352,15 @@ fn a_replica_whose_new_node_is_lost_on_the_way_goes_back_and_the_node_is_replace
             other => Err(other),
         }
     });
-    assert_eq!(ask(back), Reply::ok());
-    eventually("it is replaced", DEADLINE, || match ask(format!("BASALT REPLACE {}", four.ids[to])) {
+    // All of what moves there at once, or one group.
+    let way_out = if is_drained { format!("BASALT DRAIN {}", four.ids[to]) } else { back };
+    eventually("nothing is to move there", 2 * DEADLINE, || match ask(way_out.clone()) {
         Reply::Simple(_) => Ok(()),
         other => Err(other),
+    });
+    eventually("it is replaced", 2 * DEADLINE, || match ask(format!("BASALT REPLACE {}", four.ids[to])) {
+        Reply::Simple(_) => Ok(()),
+        other => Err((other, four.moves(asked))),
     });
     wait_for(&addresses, "cluster_known_nodes", "3");
     wait_for(&addresses, "cluster_state", "ok");

@@ -94,7 +94,8 @@ pub enum Refused {
     /// A node is to leave while another one's replica of one of its groups is on its way: that one's vote may be needed.
     #[error(
         "ERR a replica of group {group} is on its way from node {from}, whose vote may be needed: wait until BASALT MOVES has it no \
-         more, or, if node {name} is lost for good, have node {from} keep it with BASALT MOVE {group} {name} {from}"
+         more, or, if node {name} is lost for good, have others take all that it has with BASALT DRAIN {name}, or node {from} keep \
+         this one with BASALT MOVE {group} {name} {from}"
     )]
     OthersOnTheWay {
         /// The node.

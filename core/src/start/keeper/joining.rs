@@ -13,7 +13,7 @@ use crate::boot::GroupState as Kept;
 use crate::cluster::map::{Addresses, Change, ClusterId, Map, Newcomer, SlotSet};
 use crate::ids::CoreId;
 use crate::limits;
-use crate::meta::{AskError, LEAVING, ask, read_forwarded};
+use crate::meta::{AskError, LEAVING, OTHER_CLUSTER, ask, read_forwarded};
 use crate::node::Asker;
 use crate::start::own_node::cluster_id;
 use crate::start::shards::Opened;
@@ -35,8 +35,8 @@ pub(super) struct Joining {
 
 impl Keeper<'_> {
     /// Has the node become one of the cluster of another node, or that one one of ours: whichever has no groups and is alone.
-    /// Returns the reply, unless that comes later.
-    pub(super) fn meet(&mut self, asker: Asker, address: SocketAddr) -> Result<Option<Vec<u8>>, String> {
+    /// Returns the reply, unless that comes later, to the client that waits for it.
+    pub(super) fn meet(&mut self, asker: Option<Asker>, address: SocketAddr) -> Result<Option<Vec<u8>>, String> {
         let own = self.own.clone().ok_or("ERR the node belongs to no cluster")?;
         let myself = own.newcomer.number;
         if self.joining.is_some() || self.giving_up.is_some() {
@@ -54,7 +54,7 @@ impl Keeper<'_> {
                 return Err(format!("ERR the node is joining cluster {}, which is another one", own.cluster_id));
             }
             self.ask_to_be_taken(&theirs, address, own.newcomer, SlotSet::default())?;
-            self.joining = Some(Joining { asker: Some(asker), id, asks: None, votes_still: false, deadline });
+            self.joining = Some(Joining { asker, id, asks: None, votes_still: false, deadline });
             return Ok(None);
         };
         if id == map.cluster_id() {
@@ -62,8 +62,7 @@ impl Keeper<'_> {
         }
         if is_free(&map) {
             self.check_empty()?;
-            self.joining =
-                Some(Joining { asker: Some(asker), id, asks: Some((theirs, address)), votes_still: false, deadline });
+            self.joining = Some(Joining { asker, id, asks: Some((theirs, address)), votes_still: false, deadline });
             self.hand_to(CoreId(0), Opened::ClosingMeta { is_closed: true });
             return Ok(None);
         }
@@ -84,13 +83,13 @@ impl Keeper<'_> {
     }
 
     /// Asks another node, as long as this one does not stop.
-    fn ask(&self, address: SocketAddr, words: &[&[u8]], within: Duration) -> Result<Vec<u8>, AskError> {
+    pub(super) fn ask(&self, address: SocketAddr, words: &[&[u8]], within: Duration) -> Result<Vec<u8>, AskError> {
         let user = self.server.settings.config().for_other_nodes();
         ask(address, user, words, within, &|| self.server.stop.is_requested())
     }
 
     /// The map of a node in another cluster.
-    fn map_of(&self, address: SocketAddr) -> Result<Map, String> {
+    pub(super) fn map_of(&self, address: SocketAddr) -> Result<Map, String> {
         let reply =
             self.ask(address, &[b"BASALT", b"MAP"], limits::ASK_ANSWER).map_err(|error| format!("ERR {error}"))?;
         let Some(bytes) = value::read_bulk(&reply) else {
@@ -126,8 +125,9 @@ impl Keeper<'_> {
         let asked = self.newcomer().and_then(|(node, claimed)| self.ask_to_be_taken(&theirs, address, node, claimed));
         if let Err(text) = asked {
             self.hand_to(CoreId(0), Opened::ClosingMeta { is_closed: false });
-            if let Some(asker) = self.joining.take().and_then(|joining| joining.asker) {
-                self.server.answer_late(asker, format!("-{text}\r\n").into_bytes());
+            match self.joining.take().and_then(|joining| joining.asker) {
+                Some(asker) => self.server.answer_late(asker, format!("-{text}\r\n").into_bytes()),
+                None => self.seeds.iter_mut().for_each(|seeds| seeds.say(format!("the node was not taken: {text}"))),
             }
             return self.follow_map();
         }
@@ -190,7 +190,16 @@ impl Keeper<'_> {
         mut node: Newcomer,
         claimed: SlotSet,
     ) -> Result<(), String> {
-        if let Some(unknown) = theirs.nodes().iter().find(|node| node.addresses.ip.is_none()) {
+        if let [alone] = theirs.nodes()
+            && alone.addresses.ip.is_none()
+        {
+            // One that listens everywhere is told its address by the first that joins it, which has reached it there.
+            let addresses = Addresses { ip: Some(first.ip()), ..alone.addresses.clone() };
+            let change = Change::Announce { node: alone.number, incarnation: alone.incarnation, addresses }.encode();
+            if let Some(text) = self.ask_leader(theirs, first, &change, limits::ASK_AGAIN_MAX)?.strip_prefix(b"-") {
+                return Err(String::from_utf8_lossy(text).trim_end().to_owned());
+            }
+        } else if let Some(unknown) = theirs.nodes().iter().find(|node| node.addresses.ip.is_none()) {
             return Err(format!("ERR node {} does not know its address: set cluster-announce-ip there", unknown.name));
         }
         let ip = node.addresses.ip.or_else(|| ip_towards(first));
@@ -218,7 +227,13 @@ impl Keeper<'_> {
 
     /// Has another cluster's map changed by whichever of its nodes leads its group, with a change that may be made twice; returns
     /// the reply to it.
-    fn ask_leader(&self, map: &Map, first: SocketAddr, change: &[u8], within: Duration) -> Result<Vec<u8>, String> {
+    pub(super) fn ask_leader(
+        &self,
+        map: &Map,
+        first: SocketAddr,
+        change: &[u8],
+        within: Duration,
+    ) -> Result<Vec<u8>, String> {
         let others = map.nodes().iter().filter_map(client_address).filter(|other| *other != first);
         let addresses: Vec<SocketAddr> = [first].into_iter().chain(others).collect();
         let (cluster, deadline) = (map.cluster_id(), Instant::now() + within);
@@ -236,6 +251,12 @@ impl Keeper<'_> {
                         return Err("BUSY the other node is joining a cluster itself, try again".to_owned());
                     }
                     Ok(reply) if AGAIN.iter().any(|word| reply.starts_with(word)) => {
+                        if !last.starts_with("UNCERTAIN") {
+                            last = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
+                        }
+                    }
+                    // Where a node of the cluster was, that one is no more.
+                    Ok(reply) if reply[1..].starts_with(OTHER_CLUSTER.as_bytes()) => {
                         if !last.starts_with("UNCERTAIN") {
                             last = String::from_utf8_lossy(&reply[1..]).trim_end().to_owned();
                         }

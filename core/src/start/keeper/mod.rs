@@ -4,6 +4,7 @@
 
 mod giving_up;
 mod joining;
+mod seeds;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ use crate::node::{GroupState, Order, Reopening, Server, ShardStats};
 
 use giving_up::GivingUp;
 use joining::Joining;
+use seeds::Seeds;
 
 /// Something for the keeper to do.
 pub(super) enum Event {
@@ -62,6 +64,8 @@ pub(super) struct Keeper<'a> {
     noted_epoch: u64,
     /// The cluster that it is joining, if there is one.
     joining: Option<Joining>,
+    /// The nodes that its cluster is to have, until it has formed.
+    seeds: Option<Seeds>,
     /// The snapshots that go to other nodes and come from them, if the node belongs to a cluster.
     snapshots: Option<Snapshots>,
     /// True once it was said that the node takes no replicas.
@@ -94,6 +98,8 @@ impl<'a> Keeper<'a> {
         files: Vec<mpsc::Sender<Opened>>,
         (own, snapshots): (Option<OwnNode>, Option<Snapshots>),
     ) -> Keeper<'a> {
+        let config = server.settings.config();
+        let seeds = Seeds::of(&config.cluster_seeds).filter(|_| own.is_some() && !data.has_formed());
         Keeper {
             server,
             data,
@@ -106,6 +112,7 @@ impl<'a> Keeper<'a> {
             own,
             noted_epoch: 0,
             joining: None,
+            seeds,
             snapshots,
             has_refused_replicas: false,
             is_behind: false,
@@ -151,7 +158,10 @@ impl<'a> Keeper<'a> {
             match events.recv_timeout(limits::SEAT_LOOKS) {
                 Ok(Event::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(None),
                 Ok(event) => self.take(event),
-                Err(RecvTimeoutError::Timeout) => self.end_joining(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.end_joining();
+                    self.follow_seeds();
+                }
             }
         }
         let has_failed = |index| self.server.shards[usize::from(index)].state.get() == GroupState::Failed;
@@ -175,7 +185,7 @@ impl<'a> Keeper<'a> {
     /// Waits for the next event; `None` if the node stops.
     fn next(&self, events: &Receiver<Event>) -> Option<Event> {
         // A group whose core has ended says nothing, but the node stops then.
-        let event = if self.is_behind || self.joining.is_some() {
+        let event = if self.is_behind || self.joining.is_some() || self.seeds.is_some() {
             match events.recv_timeout(limits::FOLLOW_RETRY) {
                 Err(RecvTimeoutError::Timeout) => Event::Ordered(Order::FollowMap),
                 event => event.ok()?,
@@ -228,7 +238,7 @@ impl<'a> Keeper<'a> {
             }
             Event::Stop => {}
             Event::Ordered(Order::FollowMap) => self.follow_map(),
-            Event::Ordered(Order::Meet(asker, address)) => match self.meet(asker, address) {
+            Event::Ordered(Order::Meet(asker, address)) => match self.meet(Some(asker), address) {
                 Ok(Some(reply)) => self.server.answer_late(asker, reply),
                 Ok(None) => {}
                 Err(text) => self.server.answer_late(asker, format!("-{text}\r\n").into_bytes()),
@@ -363,6 +373,7 @@ impl<'a> Keeper<'a> {
         let myself = NodeId(self.data.node_number());
         self.end_joining();
         self.note_addresses();
+        self.follow_seeds();
         self.is_behind = false;
         self.remove_again();
         // One that does not know the node yet says nothing of its groups.
