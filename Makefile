@@ -33,11 +33,13 @@ KEYS ?=
 SEEDS ?= 5000
 FIRST ?= 1
 MINUTES ?= 15
+# Where `make programs` keeps the libraries that it has installed.
+PROGRAMS ?= $(or $(TMPDIR),/tmp)/basalt-programs-libraries
 
 .DEFAULT_GOAL := help
 .PHONY: help deps deps-build deps-test deps-bench deps-quick build quick run cluster check test source bench bench-compare bench-cluster \
 	bench-failover bench-steady crash simulate \
-	jepsen start stall isolation memory facts fmt fmt-check lint doc
+	jepsen programs start stall isolation memory facts fmt fmt-check lint doc
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -106,6 +108,11 @@ simulate: deps-test ## Runs groups in virtual time with faults drawn from seeds 
 jepsen: deps-test ## Has nodes of a cluster fail by chance under load, and checks every answer (MINUTES=15, JEPSEN_SEED=7 for the same faults)
 	$(CARGO) build $(BUILD)
 	JEPSEN_MINUTES=$(MINUTES) $(CARGO) test $(BUILD) --test all -- --nocapture faults::marathon
+
+programs: deps-test ## Runs clients, queues and frameworks on nodes with 1, 2 and 4 cores (ARGS='--only bullmq', or '--against redis')
+	$(CARGO) build $(BUILD) --bin basalt
+	tests/programs/install.sh $(PROGRAMS)
+	tests/programs/run.py --tools $(PROGRAMS) --basalt $(BASALT) $(ARGS)
 
 start: deps-test ## Times a start on nothing, and one with a million keys after a kill (KEYS=1000000)
 	$(CARGO) build $(BUILD)
