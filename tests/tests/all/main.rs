@@ -46,6 +46,7 @@ mod scripts;
 mod shared_log;
 mod slow_down;
 mod spanning;
+mod spanning_scripts;
 mod stall;
 mod streams;
 mod tools;
