@@ -291,6 +291,18 @@ pub const TRANSACTION_SCRIPTS_MAX: usize = 1000;
 /// whatever the client has sent: as many as one script may have.
 pub const TRANSACTION_SCRIPT_BYTES_MAX: usize = basalt_lua::INPUT_BYTES_MAX;
 
+/// Work of a script over several shards together with that of its beginnings: it begins anew behind each call that asks a shard.
+/// Scripts of queues call some dozens, which is a thousandth of this; it is enough for about 1,500 short calls, in pieces that are
+/// never longer than the script itself.
+pub const SPANNING_SCRIPT_WORK_MAX: u64 = 256 * basalt_lua::SCRIPT_WORK_MAX;
+
+/// Times that a script over several shards begins from its start with keys that it has not declared held by their names. Then it
+/// holds all shards.
+pub const SCRIPT_STARTS_BY_KEY: u32 = 3;
+
+/// Keys that a script may meet which it has not declared, before it holds all shards instead of them.
+pub const SCRIPT_KEYS_LEARNT_MAX: usize = 1000;
+
 /// Bytes of those scripts that are kept. Texts have a few kilobytes.
 pub const CACHED_SCRIPT_BYTES_MAX: usize = 16 << 20;
 

@@ -26,6 +26,8 @@ pub enum Kind {
     Transaction,
     /// Keeps, executes or forgets a shard's part of a transaction over several; a step of whatever that is.
     Part,
+    /// Runs commands on trial, of which nothing stays; a step of a script over several shards.
+    Trial,
     /// Has its shard watch keys; a step of WATCH.
     Watch,
     /// Ends that.
@@ -359,6 +361,11 @@ impl Command {
     /// A step of a transaction over several shards.
     pub(super) const fn of_part(id: u16, facts: &'static Facts) -> Command {
         Command::new(id, facts, Kind::Part, Scatter::None, RepliedValues::Always)
+    }
+
+    /// The step that runs commands on trial.
+    pub(super) const fn trial(id: u16, facts: &'static Facts) -> Command {
+        Command::new(id, facts, Kind::Trial, Scatter::None, RepliedValues::Always)
     }
 
     /// A step that has a shard watch keys, or end that.

@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::pending::NOBODY;
 use super::spanning::is_of_task;
+use crate::entry::script_trial::SENT_BACK;
 use crate::ids::Ticket;
 use crate::mail::ReplyBatch;
 
@@ -51,6 +52,8 @@ impl Core {
         } else if connection.coordinator(request.place).is_some() {
             self.note_replicated(&mut connection, request.place, request.part as usize, reply);
             self.advance(&mut connection, request.place, request.part as usize, reply);
+        } else if let Some(step) = reply.strip_prefix(SENT_BACK) {
+            self.run_sent_back(&mut connection, request.place, step);
         } else {
             self.fill(&mut connection, request.place, reply);
         }

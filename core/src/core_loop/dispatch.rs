@@ -19,6 +19,7 @@ use crate::commands::{
     why_not_by_patterns, why_not_in_cluster,
 };
 use crate::entry::request::{self, Mode, RequestHeader};
+use crate::entry::script_trial::SENT_BACK;
 use crate::ids::{Origin, ShardId, Ticket};
 use crate::limits;
 use crate::multi_shard::{self, Coordinator, Gather, Part, Plan, Progress};
@@ -70,7 +71,9 @@ impl Core {
             return self.start_local_read(connection, command, (shard, run), &args);
         }
         // What its connection has sent is in other shards, maybe, and not executed there.
-        if !connection.is_caught_up() && matches!(found, Ok(command) if self.spans(command, &args)) {
+        if !connection.is_caught_up()
+            && matches!(found, Ok(command) if self.spans(command, &args) || self.calls_reaching(command, &args))
+        {
             return Started::WaitsForReplies;
         }
         let elsewhere = match found {
@@ -489,12 +492,20 @@ impl Core {
             let Some(out) = self.ring.output(connection.ring) else { return Some(ReadOutcome::Done) };
             let mark = out.len();
             let outcome = local.read_now(run, header, args, now_ms, out);
+            if out[mark..].starts_with(SENT_BACK) {
+                // The long way has somebody who takes it.
+                out.truncate(mark);
+                return None;
+            }
             self.clients.handed_over_bytes += out.len() - mark;
             self.server.cores[id.index()].note_reply(&out[mark..]);
             return Some(outcome);
         }
         let mut out = Vec::new();
         let outcome = local.read_now(run, header, args, now_ms, &mut out);
+        if out.starts_with(SENT_BACK) {
+            return None;
+        }
         if matches!(outcome, ReadOutcome::Done) {
             self.stats().note_reply(&out);
             self.clients.handed_over_bytes += out.len();
@@ -605,7 +616,7 @@ impl Core {
         let protocol = connection.session.protocol;
         for (number, part) in (first as u32..).zip(parts) {
             let seed = table::by_id(part.command).and_then(Command::seed);
-            let header = RequestHeader { protocol, db: part.db, command: part.command, asked, seed };
+            let header = RequestHeader { asked, seed, ..RequestHeader::new(protocol, part.db, part.command) };
             let args = || part.args.iter().map(Vec::as_slice);
             let encode = |out: &mut Vec<u8>| request::encode(out, header, args());
             self.send(connection, place, number, part.shard, part.mode, None, encode);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use basalt_lua::SCRIPT_WORK_MAX;
+use basalt_net::resp::Protocol;
 use basalt_storage::keyspace::Slot;
 use smallvec::SmallVec;
 
@@ -14,6 +15,7 @@ use crate::commands::{Args, Command, CommandError, Kind, table};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::ShardId;
 use crate::limits;
+use crate::multi_shard::spanning::SpanningScript;
 
 /// The reply to a script that makes its transaction too long.
 const TOO_LONG_TEXTS: CommandError =
@@ -25,6 +27,14 @@ const TOO_MANY: CommandError =
 /// The reply to the scripts of a user with very many rules.
 const TOO_MANY_RIGHTS: CommandError =
     CommandError::text("NOPERM the rules of this user have too many bytes: they go with each script into the log");
+
+/// A script that is called, before it is known where it runs.
+struct KnownScript<'a> {
+    text: Arc<[u8]>,
+    digest: String,
+    is_read_only: bool,
+    call: Call<'a>,
+}
 
 /// The step that a call of EVAL or its like becomes.
 struct Step {
@@ -64,7 +74,20 @@ impl Core {
         args: Args<'_>,
     ) {
         let rights = rights_of(connection);
-        let step = match self.script_step(command, args, any, (SCRIPT_WORK_MAX, &rights)) {
+        let known = self.known_script(command, args, &rights);
+        // Behind what its connection has sent, which is answered if its keys are in several shards.
+        let spans = |known: &KnownScript<'_>| {
+            self.spans(command, args) || (self.may_span_scripts() && self.server.scripts.is_reaching(&known.digest))
+        };
+        let step = match known {
+            Ok(known) if spans(&known) => {
+                let script = self.spanning_script((connection.session.protocol, connection.session.db), known, rights);
+                return self.span_script(connection, command, args, script);
+            }
+            Ok(known) => self.script_step(known, any, (SCRIPT_WORK_MAX, &rights), self.may_span_scripts()),
+            Err(error) => Err(error),
+        };
+        let step = match step {
             Ok(step) => step,
             Err(error) => {
                 // To learn that it cannot be compiled may have taken as long.
@@ -107,8 +130,8 @@ impl Core {
             let mut args = ArgList::new();
             args.push(command.name().as_bytes());
             let asked = request::decode(transaction.command(place), &mut args).expect("it was encoded by this core");
-            let step =
-                if is_too_many { Err(TOO_MANY) } else { self.script_step(command, &args, shard, (work, &rights)) };
+            let step = if is_too_many { Err(TOO_MANY) } else { self.known_script(command, &args, &rights) };
+            let step = step.and_then(|known| self.script_step(known, shard, (work, &rights), false));
             let step = match step {
                 Ok(step) if step.bytes() > bytes_left => Err(TOO_LONG_TEXTS),
                 step => step,
@@ -130,39 +153,96 @@ impl Core {
         steps
     }
 
-    fn script_step(
+    /// Returns whether scripts may have keys in several shards: the node is alone, and has some.
+    fn may_span_scripts(&self) -> bool {
+        !self.routing.router.is_whole() && self.routing.cluster.is_none()
+    }
+
+    /// Returns whether a call is one of a script that is known to access keys which it has not declared.
+    pub(super) fn calls_reaching(&self, command: &Command, args: Args<'_>) -> bool {
+        if !command.runs_script || !self.server.scripts.has_reaching() || !self.may_span_scripts() {
+            return false;
+        }
+        let digest = match command.name().starts_with("evalsha") {
+            true => scripts::read_digest(args[1]),
+            false => (args[1].len() <= basalt_lua::INPUT_BYTES_MAX).then(|| basalt_lua::digest(args[1])),
+        };
+        digest.is_some_and(|digest| self.server.scripts.is_reaching(&digest))
+    }
+
+    fn spanning_script(
+        &self,
+        (protocol, db): (Protocol, u8),
+        known: KnownScript<'_>,
+        rights: Option<Arc<[u8]>>,
+    ) -> SpanningScript {
+        let KnownScript { text, is_read_only, call, .. } = known;
+        let owned = |args: Args<'_>| args.iter().map(|arg| arg.to_vec()).collect();
+        let (keys, args) = (owned(call.keys), owned(call.args));
+        let (reach, work) = (Reach::All, SCRIPT_WORK_MAX);
+        let terms = Terms { is_read_only, in_cluster: false, reach, stops_elsewhere: false, work, rights };
+        SpanningScript { text, keys, args, terms, protocol, db, seed: rand::random() }
+    }
+
+    /// Runs a script over several shards whose step was sent back: it has done nothing, since it accesses keys of others than the
+    /// one that has run it.
+    pub(super) fn run_sent_back(&mut self, connection: &mut Connection, place: u64, request: &[u8]) {
+        let mut args = ArgList::new();
+        let header = request::decode(request, &mut args).expect("a request is sent back as it came");
+        let terms = args.first().and_then(|terms| Terms::decode(terms)).expect("a script's step has its terms");
+        let call = scripts::read_call(&args).expect("a script's step was a call");
+        let digest = basalt_lua::digest(args[1]);
+        self.server.scripts.note_reaching(&digest);
+        let known = KnownScript { text: args[1].into(), digest, is_read_only: terms.is_read_only, call };
+        let script = self.spanning_script((header.protocol, header.db), known, terms.rights);
+        self.span_script_in(connection, place, (header.protocol, header.asked), script);
+    }
+
+    /// A call's script, with what is known of it before its keys are looked at.
+    fn known_script<'a>(
         &mut self,
         command: &Command,
-        args: Args<'_>,
-        any: ShardId,
-        (work, rights): (u64, &Option<Arc<[u8]>>),
-    ) -> Result<Step, CommandError> {
+        args: Args<'a>,
+        rights: &Option<Arc<[u8]>>,
+    ) -> Result<KnownScript<'a>, CommandError> {
         let is_by_digest = command.name().starts_with("evalsha");
         let digest = if is_by_digest { Some(scripts::read_digest(args[1]).ok_or(scripts::NO_SCRIPT)?) } else { None };
-        let Call { keys, .. } = scripts::read_call(args)?;
-        let text = if let Some(digest) = digest {
-            self.server.scripts.get(&digest).ok_or(scripts::NO_SCRIPT)?
+        let call = scripts::read_call(args)?;
+        let (text, digest) = if let Some(digest) = digest {
+            (self.server.scripts.get(&digest).ok_or(scripts::NO_SCRIPT)?, digest)
         } else {
-            self.learn_script(args[1])?;
-            args[1].into()
+            (args[1].into(), self.learn_script(args[1])?)
         };
         let in_cluster = self.routing.cluster.is_some();
         let is_read_only = scripts::is_only_reading(&text, matches!(command.kind, Kind::Read(_)), in_cluster)?;
-        let (shard, reach) = self.place_script(keys, any)?;
         if rights.as_ref().is_some_and(|rights| rights.len() > limits::SCRIPT_RIGHTS_BYTES_MAX) {
             return Err(TOO_MANY_RIGHTS);
         }
-        let terms = Terms { is_read_only, in_cluster, reach, work, rights: rights.clone() }.encode();
+        Ok(KnownScript { text, digest, is_read_only, call })
+    }
+
+    /// The step of a script whose keys are in one shard.
+    fn script_step(
+        &self,
+        known: KnownScript<'_>,
+        any: ShardId,
+        (work, rights): (u64, &Option<Arc<[u8]>>),
+        stops_elsewhere: bool,
+    ) -> Result<Step, CommandError> {
+        let KnownScript { text, is_read_only, call, .. } = known;
+        let in_cluster = self.routing.cluster.is_some();
+        let (shard, reach) = self.place_script(call.keys, any)?;
+        let terms = Terms { is_read_only, in_cluster, reach, stops_elsewhere, work, rights: rights.clone() }.encode();
         let id = if is_read_only { table::STEP_SCRIPT_RO } else { table::STEP_SCRIPT };
         let command = table::by_id(id).expect("the step is in the table");
         Ok(Step { shard, command, terms, text })
     }
 
-    /// Keeps a script for who calls it by its digest, once it is known that it can be compiled.
-    fn learn_script(&mut self, text: &[u8]) -> Result<(), CommandError> {
+    /// Keeps a script for who calls it by its digest, once it is known that it can be compiled. Gives the digest.
+    fn learn_script(&mut self, text: &[u8]) -> Result<String, CommandError> {
         let name = scripts::learn(text, |name| self.server.scripts.get(name).is_some())?;
-        self.server.scripts.add(name, text);
-        Ok(())
+        self.server.scripts.add(name.clone(), text);
+        Ok(name)
     }
 
     /// The shard that runs a script with these keys, and the keys that it may access there.

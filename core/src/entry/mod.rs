@@ -6,6 +6,7 @@ pub mod batch;
 pub mod request;
 #[cfg(test)]
 mod results;
+pub mod script_trial;
 pub mod spanning;
 pub mod transaction;
 pub mod waiting;

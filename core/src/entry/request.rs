@@ -4,8 +4,9 @@
 //! copied once, from the receive buffer into the batch.
 //!
 //! ```text
-//! command  [flags u8: bit 0 = RESP3, bit 1 = a step, bit 2 = it draws random numbers][db u8][command id u16 LE]
-//!          (of a step: [asked id u16 LE])(if it draws: [seed u64 LE])
+//! command  [flags u8: bit 0 = RESP3, bit 1 = a step, bit 2 = it draws random numbers, bit 3 = of another moment]
+//!          [db u8][command id u16 LE](of a step: [asked id u16 LE])(if it draws: [seed u64 LE])
+//!          (of another moment: [time u64 LE][bytes of a string u64 LE])
 //!          [argument count varint]{[length varint][bytes]}…
 //! ```
 //!
@@ -20,6 +21,7 @@ pub type ArgList<'a> = SmallVec<[&'a [u8]; 8]>;
 const FLAG_RESP3: u8 = 1;
 const FLAG_STEP: u8 = 2;
 const FLAG_SEED: u8 = 4;
+const FLAG_MOMENT: u8 = 8;
 
 /// The moment at which a shard runs a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,27 @@ impl Mode {
     }
 }
 
+/// The moment at which a command is executed, if that is another one than its entry's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// The time, in Unix milliseconds.
+    pub time_ms: u64,
+    /// Bytes that the command may make a string long.
+    pub string_bytes_max: u64,
+}
+
+impl Moment {
+    fn to_bytes(self) -> [u8; MOMENT_BYTES] {
+        let mut bytes = [0; MOMENT_BYTES];
+        bytes[..8].copy_from_slice(&self.time_ms.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.string_bytes_max.to_le_bytes());
+        bytes
+    }
+}
+
+/// Bytes of a moment.
+const MOMENT_BYTES: usize = 16;
+
 /// Everything that stands before a command's arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RequestHeader {
@@ -56,12 +79,14 @@ pub struct RequestHeader {
     pub asked: u16,
     /// The seed of its random numbers; without, it draws the entry's. One of its own lets it be looked at before it is in an entry.
     pub seed: Option<u64>,
+    /// The moment at which it is executed; without, it is the entry's, or that of the read.
+    pub moment: Option<Moment>,
 }
 
 impl RequestHeader {
     /// The header of a command as the client asked for it.
     pub fn new(protocol: Protocol, db: u8, command: u16) -> RequestHeader {
-        RequestHeader { protocol, db, command, asked: command, seed: None }
+        RequestHeader { protocol, db, command, asked: command, seed: None, moment: None }
     }
 }
 
@@ -69,7 +94,10 @@ impl RequestHeader {
 pub fn encode<'a>(out: &mut Vec<u8>, header: RequestHeader, args: impl ExactSizeIterator<Item = &'a [u8]>) {
     let is_step = header.asked != header.command;
     let protocol = if header.protocol == Protocol::Resp3 { FLAG_RESP3 } else { 0 };
-    let flags = protocol | if is_step { FLAG_STEP } else { 0 } | if header.seed.is_some() { FLAG_SEED } else { 0 };
+    let flags = protocol
+        | if is_step { FLAG_STEP } else { 0 }
+        | if header.seed.is_some() { FLAG_SEED } else { 0 }
+        | if header.moment.is_some() { FLAG_MOMENT } else { 0 };
     let [low, high] = header.command.to_le_bytes();
     out.extend_from_slice(&[flags, header.db, low, high]);
     if is_step {
@@ -77,6 +105,9 @@ pub fn encode<'a>(out: &mut Vec<u8>, header: RequestHeader, args: impl ExactSize
     }
     if let Some(seed) = header.seed {
         out.extend_from_slice(&seed.to_le_bytes());
+    }
+    if let Some(moment) = header.moment {
+        out.extend_from_slice(&moment.to_bytes());
     }
     write_varint(out, args.len() as u64);
     for arg in args {
@@ -98,7 +129,7 @@ pub fn decode<'a>(bytes: &'a [u8], args: &mut ArgList<'a>) -> Option<RequestHead
 /// Reads everything that stands before a command's arguments, and gives the rest.
 pub(super) fn decode_header(bytes: &[u8]) -> Option<(RequestHeader, &[u8])> {
     let (head, mut rest) = bytes.split_first_chunk::<4>()?;
-    let protocol = match head[0] & !(FLAG_STEP | FLAG_SEED) {
+    let protocol = match head[0] & !(FLAG_STEP | FLAG_SEED | FLAG_MOMENT) {
         0 => Protocol::Resp2,
         FLAG_RESP3 => Protocol::Resp3,
         _ => return None,
@@ -114,7 +145,14 @@ pub(super) fn decode_header(bytes: &[u8]) -> Option<(RequestHeader, &[u8])> {
         let (bytes, tail) = rest.split_first_chunk::<8>()?;
         (seed, rest) = (Some(u64::from_le_bytes(*bytes)), tail);
     }
-    Some((RequestHeader { protocol, db: head[1], command, asked, seed }, rest))
+    let mut moment = None;
+    if head[0] & FLAG_MOMENT != 0 {
+        let (time_ms, tail) = rest.split_first_chunk::<8>()?;
+        let (string_bytes_max, tail) = tail.split_first_chunk::<8>()?;
+        let (time_ms, string_bytes_max) = (u64::from_le_bytes(*time_ms), u64::from_le_bytes(*string_bytes_max));
+        (moment, rest) = (Some(Moment { time_ms, string_bytes_max }), tail);
+    }
+    Some((RequestHeader { protocol, db: head[1], command, asked, seed, moment }, rest))
 }
 
 /// Reads one argument and moves `rest` behind it.
@@ -129,6 +167,15 @@ pub(super) fn read_arg<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 pub(super) fn set_protocol(command: &mut [u8], protocol: Protocol) {
     let flag = if protocol == Protocol::Resp3 { FLAG_RESP3 } else { 0 };
     command[0] = command[0] & !FLAG_RESP3 | flag;
+}
+
+/// Has an encoded command of its entry's moment executed at another one.
+pub fn set_moment(command: &mut Vec<u8>, moment: Moment) {
+    let Some((flags, _)) = command.split_first().filter(|(flags, _)| **flags & FLAG_MOMENT == 0) else { return };
+    let step = if flags & FLAG_STEP != 0 { 2 } else { 0 };
+    let seed = if flags & FLAG_SEED != 0 { 8 } else { 0 };
+    command[0] |= FLAG_MOMENT;
+    command.splice(4 + step + seed..4 + step + seed, moment.to_bytes());
 }
 
 /// Reads a part of a command that [`encode`] wrote: its header, its first `head` arguments and up to `count` of those from the byte
@@ -172,7 +219,8 @@ pub fn peek(bytes: &[u8]) -> Option<(u16, u64)> {
     let (head, rest) = bytes.split_first_chunk::<4>()?;
     let step = if head[0] & FLAG_STEP != 0 { 2 } else { 0 };
     let seed = if head[0] & FLAG_SEED != 0 { 8 } else { 0 };
-    let count = read_varint(&mut rest.get(step + seed..)?)?;
+    let moment = if head[0] & FLAG_MOMENT != 0 { MOMENT_BYTES } else { 0 };
+    let count = read_varint(&mut rest.get(step + seed + moment..)?)?;
     Some((u16::from_le_bytes([head[2], head[3]]), count))
 }
 
@@ -208,13 +256,21 @@ mod tests {
         let long = vec![b'x'; 70_000];
         let args: [&[u8]; 3] = [b"key", b"", &long];
         for (asked, seed) in [(300, None), (7, None), (300, Some(u64::MAX - 1)), (7, Some(0))] {
-            let header = RequestHeader { protocol: Protocol::Resp3, db: 7, command: 300, asked, seed };
-            let mut bytes = Vec::new();
-            encode(&mut bytes, header, args.into_iter());
-            let mut read = ArgList::new();
-            assert_eq!(decode(&bytes, &mut read), Some(header));
-            assert_eq!(read.as_slice(), args);
-            assert_eq!(peek(&bytes), Some((300, 3)));
+            for moment in [None, Some(Moment { time_ms: 5, string_bytes_max: u64::MAX })] {
+                let header = RequestHeader { protocol: Protocol::Resp3, db: 7, command: 300, asked, seed, moment };
+                let mut bytes = Vec::new();
+                encode(&mut bytes, header, args.into_iter());
+                let mut read = ArgList::new();
+                assert_eq!(decode(&bytes, &mut read), Some(header));
+                assert_eq!(read.as_slice(), args);
+                assert_eq!(peek(&bytes), Some((300, 3)));
+                // One that has a moment keeps it.
+                let later = Moment { time_ms: 6, string_bytes_max: 7 };
+                let mut moved = bytes.clone();
+                set_moment(&mut moved, later);
+                let expected = RequestHeader { moment: moment.or(Some(later)), ..header };
+                assert_eq!(decode(&moved, &mut ArgList::new()), Some(expected));
+            }
         }
     }
 
@@ -231,6 +287,10 @@ mod tests {
         let seed = Some(0x0102_0304_0506_0708);
         encode(&mut bytes, RequestHeader { asked: 0x0304, seed, ..header }, [b"key".as_slice()].into_iter());
         assert_eq!(bytes, [&[7, 7, 2, 1, 4, 3, 8, 7, 6, 5, 4, 3, 2, 1, 1, 3][..], b"key"].concat());
+        bytes.clear();
+        let moment = Some(Moment { time_ms: 0x0102, string_bytes_max: 3 });
+        encode(&mut bytes, RequestHeader { moment, ..header }, [b"key".as_slice()].into_iter());
+        assert_eq!(bytes, [&[9, 7, 2, 1, 2, 1, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0, 1, 3][..], b"key"].concat());
     }
 
     #[test]
@@ -238,7 +298,7 @@ mod tests {
         let header = RequestHeader::new(Protocol::Resp2, 0, 1);
         let mut bytes = Vec::new();
         encode(&mut bytes, header, [b"key".as_slice()].into_iter());
-        for flags in 8..=255 {
+        for flags in 16..=255 {
             bytes[0] = flags;
             assert_eq!(decode(&bytes, &mut ArgList::new()), None, "flags {flags:#04x}");
         }
@@ -247,7 +307,7 @@ mod tests {
     #[test]
     fn damaged_commands_are_refused() {
         for (asked, seed) in [(1, None), (2, None), (2, Some(7))] {
-            let header = RequestHeader { protocol: Protocol::Resp2, db: 0, command: 1, asked, seed };
+            let header = RequestHeader { asked, seed, ..RequestHeader::new(Protocol::Resp2, 0, 1) };
             let mut bytes = Vec::new();
             encode(&mut bytes, header, [b"key".as_slice(), b"value"].into_iter());
             for length in 0..bytes.len() {

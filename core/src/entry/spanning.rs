@@ -66,6 +66,8 @@ pub struct HoldOrder {
     pub keys: HeldKeys,
     /// The watch whose keys must be as they were, and are held with the others. It ends with the hold.
     pub watch: Option<u64>,
+    /// True if what is written later is executed at the time of what was read: nothing held expires until then.
+    pub keeps_time: bool,
 }
 
 /// Orders of a coordinator to a shard. All but the last two are answered once.
@@ -73,8 +75,8 @@ pub struct HoldOrder {
 pub enum SpanningOrder {
     /// To hold keys: `OK` once it does and what was on its way to them is applied, null if what is watched has changed.
     Hold(Box<HoldOrder>),
-    /// To run an encoded read on keys that this transaction holds.
-    Read(TransactionId, Vec<u8>),
+    /// To run an encoded read; if a transaction is given, only while its keys are held.
+    Read(Option<TransactionId>, Vec<u8>),
     /// To run an encoded write; if a transaction is given, only while its keys are held.
     Write(Option<TransactionId>, Vec<u8>),
     /// To say whether its keys are held: `OK` if so.

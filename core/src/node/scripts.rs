@@ -3,7 +3,8 @@
 //! What a newcomer would get wrong: nothing that is applied looks here, an entry has the text of its script. What is dropped here
 //! for want of room is missed by a client that calls it by its digest, and is sent again, as clients do after NOSCRIPT.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::limits;
@@ -13,11 +14,15 @@ use crate::limits;
 pub struct Scripts {
     // Readers do not wait for each other, and a writer holds it for as long as it takes to add an entry to a map.
     known: RwLock<Known>,
+    /// True once a script was found to access keys that it has not declared.
+    some_reach: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     by_digest: HashMap<String, Arc<[u8]>>,
+    /// Digests of those of them that access keys of other shards than those that they declare.
+    reaching: HashSet<String>,
     /// Their digests, the oldest first.
     order: VecDeque<String>,
     bytes: usize,
@@ -50,7 +55,27 @@ impl Scripts {
             let oldest = known.order.pop_front().expect("there is more than one");
             let text = known.by_digest.remove(&oldest).expect("each of the order is known");
             known.bytes -= bytes_of(&text);
+            known.reaching.remove(&oldest);
         }
+    }
+
+    /// Notes of a script that it accesses keys which it has not declared, in other shards than those that it has.
+    pub fn note_reaching(&self, digest: &str) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.by_digest.contains_key(digest) && !known.reaching.contains(digest) {
+            known.reaching.insert(digest.to_owned());
+            self.some_reach.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether a script is known to access keys that it has not declared.
+    pub fn is_reaching(&self, digest: &str) -> bool {
+        self.has_reaching() && self.known.read().unwrap_or_else(PoisonError::into_inner).reaching.contains(digest)
+    }
+
+    /// Returns whether some script may be.
+    pub fn has_reaching(&self) -> bool {
+        self.some_reach.load(Ordering::Relaxed)
     }
 
     /// Forgets all of them.
@@ -79,6 +104,9 @@ mod tests {
         assert_eq!(scripts.figures(), (3, 3 * bytes_of(&text)));
         scripts.add("d".to_owned(), &text);
         assert_eq!((scripts.get("a"), scripts.get("d").is_some(), scripts.figures().0), (None, true, 3));
+        assert!(!scripts.has_reaching());
+        ["a", "d"].iter().for_each(|digest| scripts.note_reaching(digest));
+        assert_eq!(["a", "b", "d"].map(|digest| scripts.is_reaching(digest)), [false, false, true]);
         scripts.clear();
         assert_eq!((scripts.get("d"), scripts.figures()), (None, (0, 0)));
         for number in 0..=limits::CACHED_SCRIPTS_MAX {

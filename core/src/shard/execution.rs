@@ -15,12 +15,13 @@ use super::open_batch::InFlight;
 use super::parts::part_of;
 use super::script_work::work_of;
 use super::timing::{begin, end, figures_of};
-use crate::commands::scripts::has_known_terms;
+use crate::commands::scripts::{ELSEWHERE, has_known_terms};
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
 };
 use crate::entry::batch::Batch;
 use crate::entry::request::{self, ArgList, RequestHeader};
+use crate::entry::script_trial::SENT_BACK;
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::{CoreStats, Server};
@@ -30,7 +31,7 @@ pub(crate) const TOO_MUCH_TO_KEEP: &[u8] =
     b"-ERR The read needs too much from disk at once, ask for less at a time\r\n";
 
 /// The text for who wants all or nothing of too much.
-const TOO_MUCH_FOR_TRIAL: &str =
+pub(super) const TOO_MUCH_FOR_TRIAL: &str =
     "ERR the script was stopped and undone: it reads and writes more than a script may at once";
 
 /// The way a command is tried.
@@ -382,6 +383,11 @@ impl Execution<'_> {
                 self.scratch.set_counts(counts);
                 Err(Failure::Piecemeal)
             }
+            Err(error) if is_elsewhere(&error) => {
+                reply.truncate(mark);
+                send_back(header, args, out);
+                Ok(())
+            }
             Err(error) => {
                 reply.truncate(mark);
                 reply.error_display(&error);
@@ -419,6 +425,17 @@ impl Execution<'_> {
     }
 }
 
+/// Returns whether a script was stopped since it accesses keys of other shards.
+pub(super) fn is_elsewhere(error: &CommandError) -> bool {
+    matches!(error, CommandError::Undone(text) if text == ELSEWHERE)
+}
+
+/// Replies a request as it came: whoever has sent it runs it over several shards.
+pub(super) fn send_back(header: RequestHeader, args: Args<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(SENT_BACK);
+    request::encode(out, header, args[1..].iter().copied());
+}
+
 fn is_cold(outcome: &Result<(), CommandError>) -> bool {
     matches!(outcome, Err(CommandError::Storage(StorageError::Cold(_))))
 }
@@ -433,6 +450,14 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// The time, and the length that a string may have: its own, or those of its entry.
+    fn moment(&self) -> (u64, usize) {
+        match self.header.moment {
+            Some(moment) => (moment.time_ms, usize::try_from(moment.string_bytes_max).unwrap_or(usize::MAX)),
+            None => (self.now_ms, self.string_bytes_max),
+        }
+    }
+
     pub(super) fn run(
         &self,
         rows: &mut dyn Rows,
@@ -441,11 +466,12 @@ impl Call<'_> {
         random: &mut Random,
         reply: &mut Reply<'_>,
     ) -> Result<(), CommandError> {
-        let keyspace = Keyspace::new(rows, scratch, *versions, self.header.db, self.now_ms);
+        let (now_ms, string_bytes_max) = self.moment();
+        let keyspace = Keyspace::new(rows, scratch, *versions, self.header.db, now_ms);
         let mut own_random = self.header.seed.map(Random::new);
         let random = own_random.as_mut().unwrap_or(random);
         let work_left = Cell::new(u64::MAX);
-        let mut context = Context { keyspace, random, string_bytes_max: self.string_bytes_max, work_left };
+        let mut context = Context { keyspace, random, string_bytes_max, work_left };
         let outcome = (self.handler)(&mut context, self.args, reply);
         *versions = context.keyspace.versions();
         outcome

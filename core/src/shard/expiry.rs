@@ -9,7 +9,7 @@ use basalt_storage::{ColdRead, Error as StorageError};
 
 use super::{HOUSEKEEPING, Shard, ShardHost};
 use crate::commands::table;
-use crate::entry::request::{self, RequestHeader};
+use crate::entry::request::{self, Moment, RequestHeader};
 use crate::limits;
 
 /// The point that the deletion of due keys has come to.
@@ -51,7 +51,8 @@ impl Shard {
         }
         let (now_ms, earliest_ms) = {
             let mut machine = self.machine.borrow_mut();
-            (machine.advance_time(now_ms), machine.scratch.take_earliest_deadline_ms())
+            let now_ms = machine.advance_time(now_ms);
+            (now_ms.min(self.holding.expiry_until_ms()), machine.scratch.take_earliest_deadline_ms())
         };
         // An entry may have been on its way for so long that a deadline it set was below the floor when it was applied.
         self.expiry.floor_ms = self.expiry.floor_ms.min(earliest_ms.unwrap_or(u64::MAX));
@@ -89,7 +90,10 @@ impl Shard {
             self.expiry.floor_ms = now_ms.saturating_sub(limits::EXPIRY_OVERLAP_MS);
         } else {
             let (count, floor) = (limits::EXPIRED_KEYS_PER_BATCH.to_string(), floor_ms.to_string());
-            let header = RequestHeader::new(Protocol::Resp2, 0, table::DELETE_EXPIRED);
+            // By the time of the entry more keys may be due, of which somebody relies on that they are there.
+            let moment =
+                (self.holding.expiry_until_ms() < u64::MAX).then_some(Moment { time_ms: now_ms, string_bytes_max: 0 });
+            let header = RequestHeader { moment, ..RequestHeader::new(Protocol::Resp2, 0, table::DELETE_EXPIRED) };
             self.expiry.in_flight = true;
             self.write(None, |out| request::encode(out, header, [count.as_bytes(), floor.as_bytes()].into_iter()));
         }

@@ -24,6 +24,7 @@ mod reading;
 mod refused;
 mod replicated;
 mod replies;
+mod script_trial;
 mod script_work;
 #[cfg(test)]
 pub(crate) mod tests;

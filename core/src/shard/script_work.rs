@@ -33,8 +33,15 @@ mod tests {
     #[test]
     fn the_work_of_a_request_is_that_of_its_scripts() {
         let encoded = |id: u16, work: u64| {
-            let terms =
-                Terms { is_read_only: false, in_cluster: false, reach: Reach::All, work, rights: None }.encode();
+            let terms = Terms {
+                is_read_only: false,
+                in_cluster: false,
+                reach: Reach::All,
+                stops_elsewhere: false,
+                work,
+                rights: None,
+            }
+            .encode();
             let (mut out, words) = (Vec::new(), [&terms[..], b"return 1", b"0"]);
             request::encode(&mut out, RequestHeader::new(Protocol::Resp2, 0, id), words.into_iter());
             out

@@ -26,15 +26,15 @@ const NO_VERSIONS: &str =
     "BUSY Too many commands are queued in the transactions of one batch, nothing of this one was executed: try again";
 
 /// A command of a transaction, taken apart.
-struct Member<'a> {
-    header: RequestHeader,
-    command: &'static Command,
-    run: Run,
-    args: ArgList<'a>,
+pub(super) struct Member<'a> {
+    pub(super) header: RequestHeader,
+    pub(super) command: &'static Command,
+    pub(super) run: Run,
+    pub(super) args: ArgList<'a>,
 }
 
 impl<'a> Member<'a> {
-    fn read(bytes: &'a [u8]) -> Option<Member<'a>> {
+    pub(super) fn read(bytes: &'a [u8]) -> Option<Member<'a>> {
         let mut args = ArgList::new();
         args.push(b"");
         let header = request::decode(bytes, &mut args)?;
@@ -131,6 +131,7 @@ impl Execution<'_> {
                 self.run_transaction(transaction, out)
             }
             Kind::Part => self.run_part_step(command.id, bytes, out),
+            Kind::Trial => self.run_script_trial(bytes, out),
             Kind::Watch => self.watch(bytes, out),
             Kind::Unwatch => {
                 let watch = watch_of(bytes).ok_or(Failure::Undecodable)?;

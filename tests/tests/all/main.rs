@@ -49,6 +49,7 @@ mod seeds;
 mod shared_log;
 mod slow_down;
 mod spanning;
+mod spanning_scripts;
 mod stall;
 mod streams;
 mod tools;

@@ -203,7 +203,7 @@ fn nobody_sees_half_of_what_is_executed_over_several_shards() {
 }
 
 /// That no transaction holds anything any more.
-fn assert_nothing_is_left(node: &Node) {
+pub(super) fn assert_nothing_is_left(node: &Node) {
     let mut client = node.client();
     eventually("nothing is held or left", DEADLINE, || {
         let info = client.ask("INFO stats").text();

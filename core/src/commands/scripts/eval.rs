@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use basalt_lua::{Engine, Flags, INPUT_BYTES_MAX, Outcome, Script, Stop, Value, digest, read_flags};
+use basalt_lua::{Engine, Flags, Host, INPUT_BYTES_MAX, Outcome, Script, Stop, Value, digest, read_flags};
 use basalt_net::resp::Reply;
 use basalt_storage::{ColdRead, Error as StorageError};
 
@@ -115,15 +115,14 @@ fn run(
     let script = Script { text, keys: call.keys, args: call.args, seed, work: terms.work };
     let cold = BTreeSet::new();
     let mut host = ShardHost { context, terms, rights, stopped: None, is_running: false, is_writing: false, cold };
-    let outcome = ENGINE.with(|engine| engine.borrow_mut().run(&script, &mut host));
+    let outcome = run_on(&script, &mut host);
     if !host.cold.is_empty() && !host.is_running {
         // Whatever it has come to by what those do not have, be it a fault: it begins anew when they are there.
         return Err(StorageError::Cold(ColdRead::Keys(host.cold.into_iter().collect())).into());
     }
-    let undone = |text: &'static str| Err(CommandError::Undone(text.into()));
     match outcome {
         Outcome::Returned(value) => {
-            write(&value, reply);
+            write_value(&value, reply);
             Ok(())
         }
         Outcome::Failed(error) => {
@@ -131,20 +130,28 @@ fn run(
             Ok(())
         }
         Outcome::Stopped(Stop::Host) => Err(host.stopped.take().expect("the host says why it stops a script")),
-        Outcome::Stopped(Stop::Work) => undone(TOO_MUCH_WORK),
-        Outcome::Stopped(Stop::Memory) => {
-            undone("ERR the script was stopped and undone: it needs more memory than a script may have")
-        }
         // As if the command had been called by a client: the shard's rows may be at fault, which another replica does not share.
         Outcome::Stopped(Stop::Panic) if host.is_running => panic!("a command of a script has panicked"),
-        Outcome::Stopped(Stop::Panic) => {
-            undone("ERR the script was stopped and undone: it has met a fault of this program")
-        }
+        Outcome::Stopped(stop) => Err(CommandError::Undone(undone_text(stop).into())),
+    }
+}
+
+/// Runs a script with the libraries of this thread.
+pub fn run_on(script: &Script<'_>, host: &mut dyn Host) -> Outcome {
+    ENGINE.with(|engine| engine.borrow_mut().run(script, host))
+}
+
+/// The reply to a script that was stopped, by its host or not: nothing of it stays.
+pub fn undone_text(stop: Stop) -> &'static str {
+    match stop {
+        Stop::Work => TOO_MUCH_WORK,
+        Stop::Memory => "ERR the script was stopped and undone: it needs more memory than a script may have",
+        Stop::Host | Stop::Panic => "ERR the script was stopped and undone: it has met a fault of this program",
     }
 }
 
 /// Writes what a script has returned. It takes whatever that is: a panic here would be one of every replica, at each replay.
-fn write(value: &Value, reply: &mut Reply<'_>) {
+pub fn write_value(value: &Value, reply: &mut Reply<'_>) {
     match value {
         Value::Null => reply.null(),
         Value::Boolean(value) => reply.boolean(*value),
@@ -161,17 +168,17 @@ fn write(value: &Value, reply: &mut Reply<'_>) {
         Value::Verbatim(format, bytes) => reply.verbatim(format, bytes),
         Value::Array(elements) => {
             reply.array(elements.len());
-            elements.iter().for_each(|element| write(element, reply));
+            elements.iter().for_each(|element| write_value(element, reply));
         }
         Value::Set(elements) => {
             reply.set(elements.len());
-            elements.iter().for_each(|element| write(element, reply));
+            elements.iter().for_each(|element| write_value(element, reply));
         }
         Value::Map(entries) => {
             reply.map(entries.len());
             for (key, value) in entries {
-                write(key, reply);
-                write(value, reply);
+                write_value(key, reply);
+                write_value(value, reply);
             }
         }
     }
@@ -201,7 +208,7 @@ mod tests {
         let script = Script { text: text.as_bytes(), keys: &[], args: &[], seed: 0, work: basalt_lua::SCRIPT_WORK_MAX };
         let Outcome::Returned(returned) = Engine::new().run(&script, &mut Nobody) else { panic!("{text} has failed") };
         let mut out = Vec::new();
-        write(&returned, &mut Reply::new(&mut out, protocol));
+        write_value(&returned, &mut Reply::new(&mut out, protocol));
         out
     }
 

@@ -4,32 +4,22 @@ use std::collections::BTreeSet;
 
 use basalt_lua::{Called, Host};
 use basalt_net::resp::{Protocol, Reply};
-use basalt_storage::{ColdRead, DATABASE_COUNT, Error as StorageError};
+use basalt_storage::{ColdRead, Error as StorageError};
 
-use super::Terms;
-use crate::commands::facts::Flags;
-use crate::commands::rights::{CallerRights, Denied};
-use crate::commands::{
-    Args, Command, CommandError, Context, Kind, MultiShard, PatternKeys, Run, Scatter, TOO_MUCH_WORK, parse_i64,
-    reply_help, table, why_not_by_patterns, why_not_in_cluster,
-};
+use super::gate::{Admission, Gate, IsHere, call_without_keys, log_line, walks_over_keys};
+use super::{Reach, Terms};
+use crate::commands::rights::CallerRights;
+use crate::commands::{Args, Command, CommandError, Context, Kind, Run, TOO_MUCH_WORK, table};
 use crate::limits;
 
 /// The reply to a script whose command replies more than the script may have, or can pay for.
-const TOO_LARGE: &str = "ERR the script was stopped and undone: a command of it has a reply that is too large";
+pub const TOO_LARGE: &str = "ERR the script was stopped and undone: a command of it has a reply that is too large";
 /// The reply to a script that came behind others in its batch which have made very many collections.
 const NO_VERSIONS: &str =
     "BUSY the script was stopped and undone: too many collections are made by the scripts of one batch, try again";
 
-/// Redis' word for commands that scripts may not run.
-const NOT_ALLOWED: &str = "This Redis command is not allowed from script";
-/// Redis' word for a key that is elsewhere.
-const NOT_LOCAL: &str = "Script attempted to access a non local key in a cluster node";
-/// Nor for this: there the replicas get what a script writes, and not the script.
-const WALK_DIFFERS: &str =
-    "SCAN and RANDOMKEY are for scripts that only read (EVAL_RO, or the flag no-writes), KEYS is for all";
-/// There is no word of Redis for this: it has one shard.
-const ALL_SHARDS: &str = "This command concerns the keys of all shards, and a script has those of one";
+/// The reason that a script is stopped which accesses a key of another shard. No client reads it.
+pub const ELSEWHERE: &str = "ELSEWHERE the script accesses keys of several shards";
 
 /// Runs a script's commands on one shard.
 pub(super) struct ShardHost<'a, 'rows> {
@@ -48,72 +38,22 @@ pub(super) struct ShardHost<'a, 'rows> {
     pub(super) cold: BTreeSet<Box<[u8]>>,
 }
 
-/// Returns whether a command walks over all keys, not over those that it names.
-fn walks_over_keys(command: &Command) -> bool {
-    use MultiShard::{Keys, RandomKey, Scan};
-    matches!(command.scatter, Scatter::MultiShard(Scan | Keys | RandomKey))
-}
-
 impl ShardHost<'_, '_> {
-    /// Has the script pay for the steps that `check` takes of those that are left.
-    fn paid<T>(&self, check: impl FnOnce(&mut u64) -> T) -> T {
-        let most = self.context.work_left.get().saturating_mul(limits::GLOB_STEPS_PER_WORK);
-        let mut left = most;
-        let outcome = check(&mut left);
-        let work = (most - left).div_ceil(limits::GLOB_STEPS_PER_WORK);
-        self.context.work_left.set(self.context.work_left.get().saturating_sub(work));
-        outcome
-    }
-
-    /// Checks a command against the rights of the script's caller, in Redis' words, and pays for that. If the
-    /// script cannot pay, no work is left for it.
-    fn denied(&self, command: &Command, args: Args<'_>) -> Option<&'static str> {
-        let rights = self.rights.as_ref()?;
-        let outcome = self.paid(|left| rights.check(command, args, left));
-        outcome.err().map(|denied| match denied {
-            Denied::Command => "The user executing the script can't run this command or subcommand",
-            Denied::Key(_) => {
-                "The user executing the script can't access at least one of the keys mentioned in the command arguments"
-            }
-            Denied::Channel(_) => "The user executing the script can't publish to the channel mentioned in the command",
-        })
+    fn gate(&self) -> Gate<'_> {
+        Gate {
+            terms: self.terms,
+            rights: self.rights.as_ref(),
+            work_left: &self.context.work_left,
+            db: self.context.keyspace.db(),
+            may_walk: self.terms.reach == Reach::All,
+        }
     }
 
     /// The reason that a command is not run whose patterns name keys that are elsewhere, or that the script's caller may not read.
     fn why_not_by_patterns(&self, command: &Command, args: Args<'_>) -> Option<CommandError> {
-        if !command.has_patterns {
-            return None;
-        }
         let is_here = |key: &[u8]| self.terms.reach.has(key);
-        let rights = self.rights.as_ref();
-        let keys = PatternKeys {
-            in_cluster: self.terms.in_cluster,
-            may_read_all: rights.is_none_or(|rights| self.paid(|left| rights.may_read_all(command, args, left))),
-            is_here: if self.terms.reach == super::Reach::All { None } else { Some(&is_here) },
-        };
-        why_not_by_patterns(command, args, keys)
-    }
-
-    /// The reason that a command is not run, in Redis' order and words.
-    fn why_not(&self, command: &Command, args: Args<'_>) -> Option<&'static str> {
-        if command.facts.flags.contains(Flags::WRITE) && self.terms.is_read_only {
-            return Some("Write commands are not allowed from read-only scripts.");
-        }
-        if command.keys(args).any(|key| !self.terms.reach.has(args[key])) {
-            return Some(NOT_LOCAL);
-        }
-        if self.terms.in_cluster
-            && let Some(reason) = why_not_in_cluster(command, args, self.context.keyspace.db())
-        {
-            return Some(reason);
-        }
-        // Where a page of a walk ends, and which keys one is drawn from, depends on what else a replica has, and has in memory.
-        let is_in_pages = matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan | MultiShard::RandomKey));
-        if is_in_pages && !self.terms.is_read_only {
-            return Some(WALK_DIFFERS);
-        }
-        let is_of_all = matches!(command.scatter, Scatter::AllShards { .. }) || walks_over_keys(command);
-        (is_of_all && self.terms.reach != super::Reach::All).then_some(ALL_SHARDS)
+        let is_here: IsHere<'_> = if self.terms.reach == Reach::All { None } else { Some(&is_here) };
+        self.gate().why_not_by_patterns(command, args, is_here)
     }
 
     fn run(&mut self, run: Run, args: Args<'_>, shape: (Protocol, usize), out: &mut Vec<u8>) -> Called {
@@ -178,58 +118,17 @@ impl ShardHost<'_, '_> {
         self.stopped = Some(error);
         Called::Stop
     }
-
-    /// Runs a command that needs neither keys nor a connection; the others of the connection and the node are none of a script's.
-    fn run_without_keys(&mut self, name: &str, args: Args<'_>, protocol: Protocol, out: &mut Vec<u8>) -> Called {
-        out.clear();
-        let mut reply = Reply::new(out, protocol);
-        match (name, args) {
-            ("ping", [_]) => reply.simple("PONG"),
-            ("ping", [_, text]) | ("echo", [_, text]) => reply.bulk(text),
-            ("ping", _) => reply.error("ERR wrong number of arguments for 'ping' command"),
-            // The time of the entry, as for every command of the script.
-            ("time", _) => {
-                let now_ms = self.context.keyspace.now_ms();
-                reply.array(2);
-                reply.bulk_display(now_ms / 1000);
-                reply.bulk_display(now_ms % 1000 * 1000);
-            }
-            ("select", [_, db]) => match parse_i64(db) {
-                Ok(1..) if self.terms.in_cluster => reply.error("ERR SELECT is not allowed in cluster mode"),
-                Ok(db) if (0..DATABASE_COUNT as i64).contains(&db) => {
-                    self.context.keyspace.select(db as u8);
-                    reply.ok();
-                }
-                Ok(_) => reply.error("ERR DB index is out of range"),
-                Err(error) => reply.error_display(&error),
-            },
-            _ => return Called::Refused(NOT_ALLOWED.to_owned()),
-        }
-        Called::Replied
-    }
 }
 
 impl ShardHost<'_, '_> {
     fn call_command(&mut self, args: Args<'_>, is_resp3: bool, bytes_max: usize, reply: &mut Vec<u8>) -> Called {
         let protocol = if is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
-        let Some(command) = table::called(args) else {
-            return Called::Refused("Unknown Redis command called from script".to_owned());
+        let command = match self.gate().admit(args) {
+            Admission::Run(command) => command,
+            Admission::Refused(reason) => return Called::Refused(reason.to_owned()),
+            Admission::Elsewhere => return self.stop(CommandError::Undone(ELSEWHERE.into())),
+            Admission::NoWorkLeft => return self.stop(CommandError::Undone(TOO_MUCH_WORK.into())),
         };
-        if command.check_arity(args).is_err() {
-            return Called::Refused("Wrong number of args calling Redis command from script".to_owned());
-        }
-        if command.facts.flags.contains(Flags::NOSCRIPT) {
-            return Called::Refused(NOT_ALLOWED.to_owned());
-        }
-        if let Some(reason) = self.denied(command, args) {
-            if self.context.work_left.get() == 0 {
-                return self.stop(CommandError::Undone(TOO_MUCH_WORK.into()));
-            }
-            return Called::Refused(reason.to_owned());
-        }
-        if let Some(reason) = self.why_not(command, args) {
-            return Called::Refused(reason.to_owned());
-        }
         if let Some(error) = self.why_not_by_patterns(command, args) {
             reply.clear();
             Reply::new(reply, protocol).error_display(&error);
@@ -243,12 +142,13 @@ impl ShardHost<'_, '_> {
             Kind::Read(run) | Kind::Write(run) => {
                 self.run(run, args, (protocol, bytes_max.min(limits::SCRIPT_REPLY_BYTES_MAX)), reply)
             }
-            Kind::Transaction | Kind::Part | Kind::Watch | Kind::Unwatch => Called::Refused(NOT_ALLOWED.to_owned()),
-            Kind::Session => self.run_without_keys(command.name(), args, protocol, reply),
-            Kind::Help(lines) => {
-                reply.clear();
-                reply_help(command, lines, &mut Reply::new(reply, protocol));
-                Called::Replied
+            _ => {
+                let place = (self.context.keyspace.now_ms(), self.terms.in_cluster);
+                let (called, db) = call_without_keys(command, args, place, protocol, reply);
+                if let Some(db) = db {
+                    self.context.keyspace.select(db);
+                }
+                called
             }
         }
     }
@@ -278,24 +178,15 @@ impl Host for ShardHost<'_, '_> {
     }
 
     fn may_call(&mut self, args: &[&[u8]], work: &mut u64) -> Option<bool> {
-        let command = table::called(args)?;
         self.context.work_left.set(*work);
-        // A script publishes nothing, so its caller's channels are not known here.
-        let has_channels = self.rights.is_some() && !command.channels(args).positions.is_empty();
-        let is_allowed = self.denied(command, args).is_none() && !has_channels;
+        let is_allowed = self.gate().may_call(args);
         *work = self.context.work_left.get();
-        Some(is_allowed)
+        is_allowed
     }
 
     fn log(&mut self, level: u8, text: &[u8]) {
-        if !self.cold.is_empty() {
-            return;
-        }
-        let text = String::from_utf8_lossy(text);
-        match level {
-            0 => tracing::debug!(script = %text, "a script says"),
-            1 | 2 => tracing::info!(script = %text, "a script says"),
-            _ => tracing::warn!(script = %text, "a script says"),
+        if self.cold.is_empty() {
+            log_line(level, text);
         }
     }
 }

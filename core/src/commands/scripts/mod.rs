@@ -5,11 +5,14 @@
 
 mod eval;
 pub mod facts;
+mod gate;
 mod host;
 #[cfg(test)]
 mod price_tests;
 pub mod table;
 mod terms;
 
-pub use eval::{Call, NO_SCRIPT, is_only_reading, learn, read_call, read_digest};
+pub use eval::{Call, NO_SCRIPT, is_only_reading, learn, read_call, read_digest, run_on, undone_text, write_value};
+pub use gate::{Admission, Gate, call_without_keys, log_line};
+pub use host::{ELSEWHERE, TOO_LARGE};
 pub use terms::{Reach, Terms, has_known_terms};

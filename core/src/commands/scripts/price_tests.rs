@@ -10,7 +10,10 @@ use crate::limits;
 
 /// Runs a script on rows that `fill` has made, as a shard does: on trial.
 fn run(fill: &[&[u8]], text: &str, args: &[&[u8]]) -> String {
-    let terms = |work| Terms { is_read_only: false, in_cluster: false, reach: Reach::All, work, rights: None }.encode();
+    let terms = |work| {
+        Terms { is_read_only: false, in_cluster: false, reach: Reach::All, stops_elsewhere: false, work, rights: None }
+            .encode()
+    };
     let mut shard = Shard::over(MemoryRows::default());
     for script in fill {
         let reply = shard.step(STEP_SCRIPT, &[&terms(u64::MAX), script, b"0"]);
@@ -80,9 +83,15 @@ fn what_differs_between_replicas_is_not_for_scripts_that_write() {
         let text = format!("redis.call('set', 'k', 1) return redis.pcall({command})");
         let reply = run(&[], &text, &[]);
         assert!(reply.starts_with("-ERR SCAN and RANDOMKEY are for scripts that only read"), "{reply}");
-        let terms =
-            Terms { is_read_only: true, in_cluster: false, reach: Reach::All, work: SCRIPT_WORK_MAX, rights: None }
-                .encode();
+        let terms = Terms {
+            is_read_only: true,
+            in_cluster: false,
+            reach: Reach::All,
+            stops_elsewhere: false,
+            work: SCRIPT_WORK_MAX,
+            rights: None,
+        }
+        .encode();
         let text = format!("return {{redis.pcall({command})}}");
         let mut shard = Shard::over(MemoryRows::default());
         let reply = shard.step(STEP_SCRIPT_RO, &[&terms, text.as_bytes(), b"0"]);

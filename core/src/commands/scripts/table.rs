@@ -29,11 +29,15 @@ pub const STEP_SCRIPT_RO: u16 = 1391;
 /// Replies an error, in the place of a script of a transaction that cannot be run: `text`.
 pub const STEP_REFUSE: u16 = 1392;
 
+/// Runs commands of a script over several shards on trial: `terms command …`. See `entry/script_trial.rs`.
+pub const STEP_TRY: u16 = 1380;
+
 /// Steps of other commands, which only the core calls: clients cannot name them.
 pub(in crate::commands) static INTERNAL: &[Command] = &[
     Command::write(STEP_SCRIPT, &RUN, eval::step_script).reads(Rows::KeysAndOthers).returning().draws().undoable(),
     Command::read(STEP_SCRIPT_RO, &RUN_RO, eval::step_script).reads(Rows::KeysAndOthers).draws().undoable(),
     Command::read(STEP_REFUSE, &REFUSE, eval::step_refuse),
+    Command::trial(STEP_TRY, &TRY),
 ];
 
 const KEYS: &[KeySpec] = &[KeySpec {
@@ -51,6 +55,7 @@ static RUN: Facts = Facts {
     ..Facts::BLANK
 };
 static REFUSE: Facts = Facts { name: "step|refuse", arity: 2, flags: Flags::READONLY, ..Facts::BLANK };
+static TRY: Facts = Facts { name: "step|try", arity: -2, flags: Flags::READONLY, ..Facts::BLANK };
 static RUN_RO: Facts = Facts {
     name: "step|script_ro",
     arity: -4,

@@ -12,7 +12,7 @@ use crate::entry::spanning::{HoldOrder, Left, SpanningOrder, encode_step, shards
 use crate::entry::transaction;
 use crate::ids::{ShardId, Ticket};
 use crate::limits;
-use crate::multi_shard::spanning::{Next, Side, Work};
+use crate::multi_shard::spanning::{Next, ScriptRun, Side, Work};
 
 /// The reply to a transaction that is decided, of which a shard has not executed its part.
 const DECIDED: &str = "UNCERTAIN The transaction is executed, but not in all shards yet: one has failed or its log stands still, and does its \
@@ -28,14 +28,17 @@ const STANDS_STILL: &str = "BUSY The log of a shard stands still, nothing was ex
 const TOO_MANY: &str =
     "ERR A transaction over several shards changes too many keys in one of them, nothing was executed";
 
-const TOO_MUCH: &str = "BUSY Too much is carried between shards at the moment, nothing was executed: try again";
+pub(super) const TOO_MUCH: &str =
+    "BUSY Too much is carried between shards at the moment, nothing was executed: try again";
 
 /// The point that a coordinator has come to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     /// It waits for the keys of the side with this number.
     Holding(usize),
     Reading,
+    /// Its script runs.
+    Running,
     /// The one side that writes does.
     Writing,
     Preparing,
@@ -47,20 +50,22 @@ enum Stage {
 
 /// A command or transaction over several shards.
 pub(in crate::core_loop) struct Spanning {
-    id: TransactionId,
+    pub(super) id: TransactionId,
     /// The place of its client's reply.
     ticket: Ticket,
     protocol: Protocol,
     asked: u16,
-    work: Box<dyn Work>,
-    sides: Vec<Side>,
+    pub(super) work: Box<dyn Work>,
+    pub(super) sides: Vec<Side>,
+    /// The script that it runs, until that has come to its end.
+    pub(super) script: Option<Box<ScriptRun>>,
     /// The watch of its connection, and the shards that know of it.
     watch: Option<(u64, Vec<ShardId>)>,
-    stage: Stage,
+    pub(super) stage: Stage,
     /// Sides whose keys it holds: the first ones.
     held_count: usize,
     /// Orders that are not answered.
-    awaited: usize,
+    pub(super) awaited: usize,
     read: Vec<Vec<u8>>,
     written: Vec<Vec<u8>>,
     /// Sides whose part is prepared, or may be.
@@ -68,7 +73,7 @@ pub(in crate::core_loop) struct Spanning {
     /// Sides that are left to be settled.
     left: Vec<bool>,
     carried_bytes: usize,
-    error: Option<Vec<u8>>,
+    pub(super) error: Option<Vec<u8>>,
 }
 
 /// Returns whether it is not known what becomes of a write that was answered so.
@@ -101,6 +106,7 @@ impl Spanning {
             asked,
             work,
             sides,
+            script: None,
             watch,
             stage: Stage::Holding(0),
             held_count: 0,
@@ -132,7 +138,22 @@ impl Spanning {
         (0..self.sides.len()).filter(|&side| !self.sides[side].writes.is_empty()).collect()
     }
 
-    fn fail(&mut self, reply: &[u8]) {
+    /// This one, which runs a script.
+    pub(super) fn running(self, script: Box<ScriptRun>) -> Spanning {
+        Spanning { script: Some(script), ..self }
+    }
+
+    /// Begins anew with other sides, as another transaction. Gives the shards whose keys it has held.
+    pub(super) fn begin_anew(&mut self, id: TransactionId, sides: Vec<Side>) -> Vec<ShardId> {
+        let held = self.sides.iter().take(self.held_count).map(Side::shard).collect();
+        let count = sides.len();
+        (self.id, self.sides, self.held_count, self.error) = (id, sides, 0, None);
+        (self.read, self.written) = (vec![Vec::new(); count], vec![Vec::new(); count]);
+        (self.prepared, self.left) = (vec![false; count], vec![false; count]);
+        held
+    }
+
+    pub(super) fn fail(&mut self, reply: &[u8]) {
         if self.error.is_none() {
             self.error = Some(reply.to_vec());
         }
@@ -145,13 +166,13 @@ fn bytes_of(sides: &[Side], work: &dyn Work) -> usize {
 }
 
 /// The text of an error as a reply.
-fn error_reply(text: &str) -> Vec<u8> {
+pub(super) fn error_reply(text: &str) -> Vec<u8> {
     format!("-{text}\r\n").into_bytes()
 }
 
 impl Tasks {
     /// A number that no other transaction ever has.
-    fn next_id(&mut self, core: u16) -> TransactionId {
+    pub(super) fn next_id(&mut self, core: u16) -> TransactionId {
         self.next += 1;
         u128::from(rand::random::<u64>()) << 64 | u128::from(core) << 48 | u128::from(self.next)
     }
@@ -185,20 +206,21 @@ impl Core {
     }
 
     /// Counts bytes that a transaction has in memory until its end. Returns whether it may: one alone may have what it needs.
-    fn carry(&mut self, spanning: &mut Spanning, bytes: usize) -> bool {
+    pub(super) fn carry(&mut self, spanning: &mut Spanning, bytes: usize) -> bool {
         spanning.carried_bytes += bytes;
         self.tasks.carried_bytes += bytes;
         let carried = self.tasks.carried_bytes;
         carried <= limits::CARRIED_BYTES_MAX || carried == spanning.carried_bytes
     }
 
-    fn hold_next(&mut self, index: u32, mut spanning: Box<Spanning>, number: usize) {
+    pub(super) fn hold_next(&mut self, index: u32, mut spanning: Box<Spanning>, number: usize) {
         let Some(side) = spanning.sides.get_mut(number) else { return self.read_sides(index, spanning) };
         spanning.stage = Stage::Holding(number);
         let (transaction, keys, shard) = (spanning.id, std::mem::take(&mut side.keys), side.shard());
         let watch = spanning.watch.as_ref().filter(|_| spanning.is_watched(shard)).map(|(watch, _)| *watch);
+        let keeps_time = spanning.script.is_some();
         self.tasks.put(index, Task::Spanning(spanning));
-        let order = HoldOrder { transaction, keys, watch };
+        let order = HoldOrder { transaction, keys, watch, keeps_time };
         self.order(index, number, shard, SpanningOrder::Hold(Box::new(order)));
     }
 
@@ -220,10 +242,13 @@ impl Core {
     }
 
     fn read_sides(&mut self, index: u32, spanning: Box<Spanning>) {
+        if spanning.script.is_some() {
+            return self.run_script_on(index, spanning);
+        }
         // All keys are held by now. A side that is read or written is found to be held by that; one of which nothing but the watch
         // is wanted is asked.
         let order_to = |side: &Side| match (side.reads.is_empty(), side.writes.is_empty()) {
-            (false, _) => Some(SpanningOrder::Read(spanning.id, spanning.encode(&side.reads))),
+            (false, _) => Some(SpanningOrder::Read(Some(spanning.id), spanning.encode(&side.reads))),
             (true, true) if spanning.is_watched(side.shard()) => Some(SpanningOrder::CheckHeld(spanning.id)),
             (true, _) => None,
         };
@@ -243,6 +268,11 @@ impl Core {
         if work.decide(sides, read, &mut Reply::new(&mut bytes, *protocol)) == Next::Reply {
             return self.end_spanning(index, spanning, bytes);
         }
+        self.write_sides(index, spanning);
+    }
+
+    /// Has the sides execute what they have to.
+    pub(super) fn write_sides(&mut self, index: u32, mut spanning: Box<Spanning>) {
         let written = spanning.sides.iter().flat_map(|side| &side.writes).map(Vec::len).sum();
         if !self.carry(&mut spanning, written) {
             return self.end_spanning(index, spanning, error_reply(TOO_MUCH));
@@ -282,6 +312,7 @@ impl Core {
     pub(super) fn advance_spanning(&mut self, index: u32, mut spanning: Box<Spanning>, side: usize, reply: &[u8]) {
         let is_error = reply.starts_with(b"-");
         match spanning.stage {
+            Stage::Running => return self.script_answered(index, spanning, ShardId(side as u16), reply),
             Stage::Holding(_) if is_error => return self.end_spanning(index, spanning, reply.to_vec()),
             Stage::Holding(_) if reply.starts_with(b"*") => {
                 // What is watched has changed.
@@ -376,7 +407,7 @@ impl Core {
                 }
                 Some(error) => self.end_decided(index, spanning, error),
             },
-            (Stage::Holding(_), _) => unreachable!("keys are held one side after the other"),
+            (Stage::Holding(_) | Stage::Running, _) => unreachable!("neither ends by the answers of all sides"),
         }
     }
 
@@ -396,7 +427,7 @@ impl Core {
     }
 
     /// Lets go of all keys, and answers the client.
-    fn end_spanning(&mut self, index: u32, spanning: Box<Spanning>, reply: Vec<u8>) {
+    pub(super) fn end_spanning(&mut self, index: u32, spanning: Box<Spanning>, reply: Vec<u8>) {
         self.tasks.end(index);
         self.tasks.carried_bytes -= spanning.carried_bytes;
         let decided_by = spanning.writers().first().map(|first| spanning.sides[*first].shard());

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! hold the keys, shard by shard in ascending order
-//!   │ read what is to be known before
+//!   │ read what is to be known before; a script runs, call by call, and its writes are known behind it
 //!   ▼
 //! nothing to write? answered      one shard writes? an ordinary entry there
 //!   │ several write
@@ -20,6 +20,7 @@
 
 mod coordinator;
 mod plan;
+mod script;
 mod settle;
 #[cfg(test)]
 mod tests;

@@ -12,10 +12,11 @@ use crate::core_loop::core::Core;
 use crate::entry::request::{self, RequestHeader};
 use crate::ids::{ShardId, Ticket};
 use crate::multi_shard::spanning::{
-    Carried, Members, MoveElement, MoveMember, MustBeCarried, PopFirst, SetIfNone, Side, Surroundings, Work,
+    Carried, Members, MoveElement, MoveMember, MustBeCarried, PlannedCall, PopFirst, SetIfNone, Side, Surroundings,
+    Work,
 };
 
-type Planned = (Vec<Side>, Box<dyn Work>);
+pub(super) type Planned = (Vec<Side>, Box<dyn Work>);
 
 const SCRIPT: CommandError = CommandError::text(
     "CROSSSLOT The transaction has a script, and keys in several shards of this node: give them a common {hash tag}, or the node \
@@ -53,7 +54,8 @@ impl Core {
         run: Run,
         args: Args<'_>,
     ) {
-        let planned = self.plan_call(connection, command, run, args);
+        let (protocol, db) = (connection.session.protocol, connection.session.db);
+        let planned = self.plan_call(&PlannedCall { protocol, db, now_ms: self.clock.now_ms, command, run, args });
         let planned = match planned.and_then(|planned| self.check_room(&planned).map(|()| planned)) {
             Ok(planned) => planned,
             Err(error) => return self.fail(connection, command.id, &error),
@@ -67,14 +69,24 @@ impl Core {
         self.begin_spanning(Spanning::new((ticket, protocol, command.id), planned, None));
     }
 
-    fn plan_call(
-        &self,
-        connection: &Connection,
-        command: &'static Command,
-        run: Run,
-        args: Args<'_>,
-    ) -> Result<Planned, CommandError> {
-        let (router, at) = (&self.routing.router, (connection.session.protocol, connection.session.db));
+    /// Plans a call of a script, whose keys may be in one shard.
+    pub(super) fn plan_script_call(&self, call: &PlannedCall<'_>) -> Result<Planned, CommandError> {
+        let PlannedCall { protocol, db, command, args, .. } = *call;
+        let mut shards = command.keys(args).map(|key| self.routing.router.shard_of(args[key]));
+        let first = shards.next();
+        if shards.any(|shard| Some(shard) != first) {
+            return self.plan_call(call);
+        }
+        let mut bytes = Vec::new();
+        let header = RequestHeader { seed: command.seed(), ..RequestHeader::new(protocol, db, command.id) };
+        request::encode(&mut bytes, header, args[1..].iter().copied());
+        self.plan_members([bytes].iter().map(Vec::as_slice), (protocol, call.now_ms), false)
+    }
+
+    /// Plans a call whose keys are in several shards.
+    fn plan_call(&self, call: &PlannedCall<'_>) -> Result<Planned, CommandError> {
+        let PlannedCall { protocol, db, now_ms, command, run, args } = *call;
+        let (router, at) = (&self.routing.router, (protocol, db));
         let encode = || {
             let mut bytes = Vec::new();
             let header = RequestHeader { seed: command.seed(), ..RequestHeader::new(at.0, at.1, command.id) };
@@ -86,7 +98,7 @@ impl Core {
             return Err(CommandError::wrong_argument_count(command.name()));
         }
         if matches!(command.scatter, Scatter::Split { .. }) {
-            return self.plan_members([encode()].iter().map(Vec::as_slice), at.0, false);
+            return self.plan_members([encode()].iter().map(Vec::as_slice), (at.0, now_ms), false);
         }
         if !matches!(command.over_shards, OverShards::Carried | OverShards::IfNone) {
             run_on_nothing(run, args, &mut Reply::new(&mut Vec::new(), at.0))?;
@@ -105,15 +117,15 @@ impl Core {
                 boxed(PopFirst::plan(router, at, args, end, (command.name().as_bytes(), count.as_bytes())))
             }
             OverShards::Carried | OverShards::Refused => {
-                boxed(Carried::plan(vec![encode()], router, false, self.surroundings(at.0))?)
+                boxed(Carried::plan(vec![encode()], router, false, self.surroundings(at.0, now_ms))?)
             }
         })
     }
 
-    fn surroundings(&self, protocol: Protocol) -> Surroundings {
+    fn surroundings(&self, protocol: Protocol, now_ms: u64) -> Surroundings {
         Surroundings {
             protocol,
-            now_ms: self.clock.now_ms,
+            now_ms,
             string_bytes_max: self.live.resp_limits.bulk_bytes_max,
             bounds: self.server.reply_bounds(),
         }
@@ -122,7 +134,7 @@ impl Core {
     fn plan_members<'c>(
         &self,
         commands: impl Iterator<Item = &'c [u8]> + Clone,
-        protocol: Protocol,
+        (protocol, now_ms): (Protocol, u64),
         is_transaction: bool,
     ) -> Result<Planned, CommandError> {
         let router = &self.routing.router;
@@ -130,7 +142,7 @@ impl Core {
             Ok(planned) => Ok(boxed(planned)),
             Err(MustBeCarried::Yes) => {
                 let commands = commands.map(<[u8]>::to_vec).collect();
-                Ok(boxed(Carried::plan(commands, router, is_transaction, self.surroundings(protocol))?))
+                Ok(boxed(Carried::plan(commands, router, is_transaction, self.surroundings(protocol, now_ms))?))
             }
             Err(MustBeCarried::Refused(error)) => Err(error),
         }
@@ -150,7 +162,7 @@ impl Core {
             return Err(SCRIPT);
         }
         let commands = keyed.map(|index| transaction.command(index));
-        let planned = self.plan_members(commands, protocol, true)?;
+        let planned = self.plan_members(commands, (protocol, self.clock.now_ms), true)?;
         self.check_room(&planned)?;
         Ok(planned)
     }

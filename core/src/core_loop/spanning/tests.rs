@@ -62,14 +62,19 @@ impl Step {
 
 #[test]
 fn all_of_a_transaction_is_there_or_nothing_wherever_the_node_ends() {
-    for step in [Step::Held, Step::Prepared, Step::Decided, Step::Committed, Step::Forgotten] {
+    let steps = [Step::Held, Step::Prepared, Step::Decided, Step::Committed, Step::Forgotten];
+    for (step, is_script) in steps.into_iter().flat_map(|step| [(step, false), (step, true)]) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_owned();
         with_shards_in(directory.path(), 2, 1, log_options(), |server, shards| async move {
             let (a, b) = (key_of(&server, "key", FIRST), key_of(&server, "key", SECOND));
             let mut core = start(&server, shards);
             let mut clients = vec![Client::connect(&server)];
-            clients[0].ask(&["MSET", &a, "1", &b, "1"]);
+            let script = "redis.call('set', KEYS[1], 1) return redis.call('set', KEYS[2], 1)";
+            match is_script {
+                true => clients[0].ask(&["EVAL", script, "2", &a, &b]),
+                false => clients[0].ask(&["MSET", &a, "1", &b, "1"]),
+            }
             until(&format!("{step:?}"), &mut core, &mut clients, |core, clients| step.is_reached(core, clients)).await;
             let mut ended: Vec<Shard> = core.shards.drain(..).flatten().collect();
             drop((core, clients));
@@ -118,6 +123,43 @@ fn with_core<F: Future<Output = ()>>(
         let core = start(&server, shards);
         let clients = (0..clients).map(|_| Client::connect(&server)).collect();
         test(server, core, keys, clients)
+    });
+}
+
+/// Scripts that have to learn which keys they need, and one that never knows: it holds all shards.
+#[test]
+fn a_script_holds_what_it_has_learnt_to_need_and_nothing_is_left_of_it() {
+    with_core(1, |server, mut core, [a, b], mut clients| async move {
+        let (c, d) = (key_of(&server, "c", FIRST), key_of(&server, "d", SECOND));
+        let chain = "local key = KEYS[1] local n = 0 while key do n = n + 1 local next = redis.call('get', key) \
+             redis.call('set', key, n) key = next end return n";
+        asked(&mut core, &mut clients, &[&["MSET", &a, &b, &b, &c, &c, &d]], "+OK\r\n").await;
+        asked(&mut core, &mut clients, &[&["EVAL", chain, "1", &a]], ":4\r\n").await;
+        let all = "*4\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n";
+        asked(&mut core, &mut clients, &[&["MGET", &a, &b, &c, &d]], all).await;
+        let sorting = "redis.call('mset', '{l}w1', 2, '{l}w2', 1, KEYS[1], 'x', KEYS[2], 'y') redis.call('rpush', '{l}', 1, 2) \
+             return redis.call('sort', '{l}', 'by', '{l}w*')";
+        let calls: [&[&str]; 2] =
+            [&["EVAL", sorting, "2", &a, &b], &["EVAL_RO", "return redis.call('get', ARGV[1])", "0", &b]];
+        asked(&mut core, &mut clients, &calls, "*2\r\n$1\r\n2\r\n$1\r\n1\r\n$1\r\ny\r\n").await;
+        // It is refused where it would need too much memory beside others, and what it had is given back.
+        core.tasks.carried_bytes = limits::CARRIED_BYTES_MAX;
+        clients[0].received.clear();
+        clients[0].ask(&["EVAL", chain, "2", &a, &b]);
+        until("refused", &mut core, &mut clients, |_, clients| clients[0].received.starts_with(b"-BUSY ")).await;
+        assert_eq!(core.tasks.carried_bytes, limits::CARRIED_BYTES_MAX);
+        core.tasks.carried_bytes = 0;
+        clients[0].received.clear();
+        clients[0].ask(&["EVAL", "redis.call('append', KEYS[2], 'z') while true do end", "2", &a, &b]);
+        until("undone", &mut core, &mut clients, |_, clients| clients[0].received.ends_with(b"as a script may\r\n"))
+            .await;
+        asked(&mut core, &mut clients, &[&["GET", &b]], "$1\r\ny\r\n").await;
+        until("nothing is left", &mut core, &mut clients, |core, _| {
+            rows(core) == [(0, 0), (0, 0)]
+                && !core.shards.iter().flatten().any(|shard| shard.has_left() || shard.holds_keys())
+        })
+        .await;
+        assert_eq!(core.tasks.carried_bytes, 0);
     });
 }
 

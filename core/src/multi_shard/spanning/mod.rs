@@ -8,12 +8,14 @@ mod carried;
 mod members;
 mod msetnx;
 mod pops;
+mod script;
 mod sides;
 
 pub use carried::{Carried, Surroundings};
 pub use members::{Members, MustBeCarried};
 pub use msetnx::SetIfNone;
 pub use pops::{MoveElement, MoveMember, PopFirst};
+pub use script::{PlannedCall, ScriptReply, ScriptRun, SpanningScript, Turn};
 pub use sides::Side;
 
 use basalt_net::resp::Reply;

@@ -39,7 +39,7 @@ use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::Background;
-use crate::shard::execution::{Call, TOO_MUCH_TO_KEEP};
+use crate::shard::execution::{Call, TOO_MUCH_TO_KEEP, is_elsewhere, send_back};
 use crate::shard::timing::note_slow;
 use crate::shard::{Shard, ShardHost, ShardMachine};
 
@@ -475,6 +475,10 @@ impl Job {
                 reply.truncate(mark);
                 scratch.set_counts(KeyCounts::default());
                 reply.error_display(CommandError::Piecemeal);
+            }
+            Err(error) if is_elsewhere(&error) => {
+                reply.truncate(mark);
+                send_back(header, &args, &mut viewed.reply);
             }
             Err(error) => {
                 reply.truncate(mark);

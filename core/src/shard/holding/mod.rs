@@ -26,7 +26,7 @@ use super::cold::Waiting;
 use super::{Shard, ShardHost};
 use crate::commands::table::{self, STEP_COMMIT, STEP_EXEC, STEP_PREPARE};
 use crate::commands::{Args, Command, names_other_keys};
-use crate::entry::request::{self, Mode};
+use crate::entry::request::{self, ArgList, Mode};
 use crate::entry::spanning::{HeldKeys, SpanningOrder, read_id, step_args};
 use crate::entry::transaction::Transaction;
 use crate::ids::Origin;
@@ -72,11 +72,13 @@ struct Held {
     was_skipped: bool,
     /// True if nobody knows when it lets go: it could not be settled.
     is_stuck: bool,
+    /// Nothing whose deadline is later expires while it holds its keys: its writes are executed at a time that is not before this.
+    since_ms: u64,
 }
 
 impl Held {
     fn new(keys: HeldKeys) -> Held {
-        Held { keys, part_count: 0, was_skipped: false, is_stuck: false }
+        Held { keys, part_count: 0, was_skipped: false, is_stuck: false, since_ms: u64::MAX }
     }
 }
 
@@ -122,7 +124,8 @@ impl Holding {
             holding.table.add(&keys);
             let part_count = Transaction::read(&prepared.part).map_or(0, |part| part.count);
             let was_skipped = prepared.was_skipped;
-            holding.held.insert(transaction, Held { part_count, was_skipped, ..Held::new(keys) });
+            let since_ms = first_moment(&prepared.part);
+            holding.held.insert(transaction, Held { part_count, was_skipped, since_ms, ..Held::new(keys) });
         }
         Ok(holding)
     }
@@ -130,6 +133,11 @@ impl Holding {
     /// Returns whether nobody holds a key.
     pub(super) fn is_empty(&self) -> bool {
         self.table.is_empty()
+    }
+
+    /// The time as of which keys may expire, in Unix milliseconds: none of a script over several shards does while that runs.
+    pub(super) fn expiry_until_ms(&self) -> u64 {
+        self.held.values().map(|held| held.since_ms).min().unwrap_or(u64::MAX)
     }
 
     /// Returns whether somebody waits to be told something.
@@ -233,6 +241,13 @@ impl Holding {
     }
 }
 
+/// The first time at which commands of a part are executed that have one of their own; the end of all times if none has.
+fn first_moment(part: &[u8]) -> u64 {
+    let commands = Transaction::read(part).into_iter().flat_map(|part| part.commands()).flatten();
+    let moments = commands.filter_map(|bytes| request::decode_part(bytes, 0, 0, 0, &mut ArgList::new())?.0.moment);
+    moments.map(|moment| moment.time_ms).min().unwrap_or(u64::MAX)
+}
+
 /// The transaction of an encoded step.
 fn transaction_of(bytes: &[u8]) -> Option<TransactionId> {
     read_id(step_args(bytes)?.first()?)
@@ -285,7 +300,7 @@ impl Shard {
         match order {
             SpanningOrder::Hold(_) if self.is_closed_to_clients => self.refuse_failed(origin, host),
             SpanningOrder::Hold(order) => self.hold(origin, *order, now_ms, host),
-            SpanningOrder::Read(ref transaction, _)
+            SpanningOrder::Read(Some(ref transaction), _)
             | SpanningOrder::Write(Some(ref transaction), _)
             | SpanningOrder::CheckHeld(ref transaction)
                 if !holds(transaction) =>

@@ -26,6 +26,7 @@ pub(super) struct Queued {
     keys: HeldKeys,
     /// The watch of its connection.
     watch: Option<u64>,
+    keeps_time: bool,
     since: Instant,
     away: Duration,
 }
@@ -60,7 +61,7 @@ impl Holding {
 
 impl Shard {
     pub(super) fn hold(&mut self, origin: Origin, order: HoldOrder, now_ms: u64, host: &mut impl ShardHost) {
-        let HoldOrder { transaction, mut keys, watch } = order;
+        let HoldOrder { transaction, mut keys, watch, keeps_time } = order;
         if let Some(watch) = watch {
             let machine = self.machine.borrow();
             machine.store.watched().keys(watch).for_each(|(db, key)| keys.add(db, key, false));
@@ -73,17 +74,24 @@ impl Shard {
         if self.holding.table.bars_at(&keys, place) {
             self.holding.table.wait(&keys, place);
             let (since, away) = (Instant::now(), self.batches.presence.away());
-            let queued = Queued { origin, transaction, keys, watch, since, away };
+            let queued = Queued { origin, transaction, keys, watch, keeps_time, since, away };
             self.holding.queue.insert(place, queued);
             return;
         }
-        self.grant(origin, transaction, keys, watch);
+        self.grant(origin, transaction, keys, (watch, keeps_time));
         self.go_on(now_ms, host);
     }
 
-    fn grant(&mut self, origin: Origin, transaction: TransactionId, keys: HeldKeys, watch: Option<u64>) {
+    fn grant(
+        &mut self,
+        origin: Origin,
+        transaction: TransactionId,
+        keys: HeldKeys,
+        (watch, keeps_time): (Option<u64>, bool),
+    ) {
         self.holding.table.add(&keys);
-        let before = self.holding.held.insert(transaction, Held::new(keys));
+        let since_ms = if keeps_time { self.machine.borrow().time_ms() } else { u64::MAX };
+        let before = self.holding.held.insert(transaction, Held { since_ms, ..Held::new(keys) });
         assert!(before.is_none(), "a transaction asks a shard once");
         let waiter = self.waiter(origin, (transaction, watch));
         let is_behind = |last: &super::Waiter<_>| last.below <= waiter.below;
@@ -141,7 +149,8 @@ impl Shard {
         let mut count = 0;
         loop {
             while let Some(queued) = self.holding.next_in_turn() {
-                self.grant(queued.origin, queued.transaction, queued.keys, queued.watch);
+                let how = (queued.watch, queued.keeps_time);
+                self.grant(queued.origin, queued.transaction, queued.keys, how);
             }
             let (told, changed) = self.take_granted(now_ms, host);
             count += told;

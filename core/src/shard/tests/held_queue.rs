@@ -13,7 +13,7 @@ fn guarded(number: u64) -> Vec<u8> {
 
 fn hold_all(transaction: u128) -> SpanningOrder {
     let keys = HeldKeys { whole: Some(true), ..HeldKeys::default() };
-    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys, watch: None }))
+    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys, watch: None, keeps_time: false }))
 }
 
 #[test]
@@ -217,7 +217,15 @@ fn a_script_waits_until_nobody_holds_a_key_of_its_shard() {
         let mut host = Host::default();
         let script = |id: u16| {
             let is_read_only = id == STEP_SCRIPT_RO;
-            let terms = Terms { is_read_only, in_cluster: false, reach: Reach::All, work: 1000, rights: None }.encode();
+            let terms = Terms {
+                is_read_only,
+                in_cluster: false,
+                reach: Reach::All,
+                stops_elsewhere: false,
+                work: 1000,
+                rights: None,
+            }
+            .encode();
             let (mut out, words) = (Vec::new(), [&terms[..], b"return redis.call('GET', 'held')", b"1", b"own"]);
             request::encode(&mut out, RequestHeader::new(Protocol::Resp2, 0, id), words.into_iter());
             out
@@ -380,7 +388,7 @@ fn what_follows_from_keys_is_refused_once_they_are_not_held_any_more() {
         // As if the shard had been opened again.
         shard.holding = Default::default();
         shard.order(coordinator(0, 3), SpanningOrder::CheckHeld(1), &mut host);
-        shard.order(coordinator(0, 4), SpanningOrder::Read(1, part(&[&["GET", "a"]])), &mut host);
+        shard.order(coordinator(0, 4), SpanningOrder::Read(Some(1), part(&[&["GET", "a"]])), &mut host);
         shard.order(coordinator(0, 5), SpanningOrder::Write(Some(1), part(&[&["SET", "a", "1"]])), &mut host);
         shard.order(coordinator(0, 6), prepare(1, &[&["SET", "a", "1"]]), &mut host);
         shard.order(coordinator(0, 7), decide(1, &[ShardId(2)], &[&["SET", "a", "1"]]), &mut host);

@@ -6,7 +6,9 @@ use rand::{RngExt, SeedableRng};
 
 use super::transactions::{of, watch};
 use super::*;
-use crate::commands::table::{STEP_ABORT, STEP_COMMIT, STEP_DECIDE, STEP_FORGET, STEP_PREPARE};
+use crate::commands::table::{STEP_ABORT, STEP_COMMIT, STEP_DECIDE, STEP_FORGET, STEP_PREPARE, STEP_TRY};
+use crate::entry::request::Moment;
+use crate::entry::script_trial::{TrialTerms, encode as encode_trial};
 use crate::entry::spanning::{HeldKeys, HoldOrder, Left, SpanningOrder, encode_step, shards_arg};
 
 pub(super) const OK: &str = "+OK\r\n";
@@ -21,7 +23,7 @@ pub(super) fn hold(transaction: u128, keys: &[(&str, bool)], watch: Option<u64>)
     let mut held = HeldKeys::default();
     keys.iter().for_each(|(key, is_exclusive)| held.add(0, key.as_bytes(), *is_exclusive));
     held.settle();
-    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys: held, watch }))
+    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys: held, watch, keeps_time: false }))
 }
 
 pub(super) fn part(commands: &[&[&str]]) -> Vec<u8> {
@@ -84,6 +86,61 @@ pub(super) async fn apply_all(shard: &mut Shard, host: &mut Host) {
     }
 }
 
+/// A script has read a key at a time at which that was there, and what it writes is executed at the same one.
+#[test]
+fn no_key_of_a_script_expires_between_what_it_has_read_and_what_it_writes() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        for (ticket, words) in [(1, ["SET", "early", "1", "PXAT", "40"]), (2, ["SET", "late", "1", "PXAT", "100"])] {
+            shard.submit(of(1, ticket), Mode::Write, &command(&words), 1, &mut host);
+        }
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!(shard.machine.borrow_mut().advance_time(50), 50);
+        let SpanningOrder::Hold(mut order) = hold(1, &[("late", true)], None) else { unreachable!("it is one") };
+        order.keeps_time = true;
+        shard.order(coordinator(0, 4), SpanningOrder::Hold(order), &mut host);
+        assert_eq!(reply(&host, 4), Some(OK));
+        for expected in [":1\r\n", ":0\r\n"] {
+            shard.delete_expired(1000, &mut host);
+            apply_all(&mut shard, &mut host).await;
+            assert_eq!(shard.now(&["DBSIZE"], &mut host), expected);
+            shard.order(coordinator(0, 5), SpanningOrder::Release(1), &mut host);
+        }
+    });
+}
+
+#[test]
+fn what_a_script_tries_is_seen_by_itself_and_stays_nowhere() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        let moment = Moment { time_ms: 7, string_bytes_max: 5 };
+        let writes: [&[&str]; 2] = [&["SET", "k", "abc", "PX", "10"], &["APPEND", "k", "def"]];
+        let mut commands = writes.map(command);
+        commands.iter_mut().for_each(|bytes| request::set_moment(bytes, moment));
+        let reads: [&[&str]; 2] = [&["GET", "k"], &["PEXPIRETIME", "k"]];
+        let terms = TrialTerms { time_ms: 7, string_bytes_max: 5, work: 1000, reply_bytes_max: 100, before: 2 };
+        let reads = reads.map(command);
+        let all = commands.iter().chain(&reads).map(Vec::as_slice);
+        shard.order(coordinator(0, 1), SpanningOrder::Read(None, encode_trial(STEP_TRY, terms, all)), &mut host);
+        let tried = reply(&host, 1).unwrap();
+        assert!(tried.starts_with("*3\r\n:7\r\n:") && tried.ends_with("*2\r\n$3\r\nabc\r\n:17\r\n"), "{tried}");
+        assert_eq!(shard.now(&["DBSIZE"], &mut host), ":0\r\n");
+        // Who holds nothing tries nothing that is to stay.
+        let lost = SpanningOrder::Read(Some(9), encode_trial(STEP_TRY, terms, commands.iter().map(Vec::as_slice)));
+        shard.order(coordinator(0, 2), lost, &mut host);
+        assert!(reply(&host, 2).unwrap().starts_with("-BUSY"));
+        // The same once it is executed, whatever the time of its entry.
+        shard.order(coordinator(0, 3), hold(1, &[("k", true)], None), &mut host);
+        let write = transaction(None, &commands);
+        shard.order(coordinator(0, 4), SpanningOrder::Write(Some(1), write), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        let error = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
+        assert_eq!(reply(&host, 4).unwrap(), format!("*2\r\n+OK\r\n{error}"));
+        shard.order(coordinator(0, 5), SpanningOrder::Release(1), &mut host);
+        assert_eq!(shard.now(&["PEXPIRETIME", "k"], &mut host), ":17\r\n");
+    });
+}
+
 #[test]
 fn requests_for_held_keys_wait_until_they_are_let_go_of_in_their_order() {
     with_shard(log_options(), |mut shard| async move {
@@ -106,7 +163,7 @@ fn requests_for_held_keys_wait_until_they_are_let_go_of_in_their_order() {
         let answered = |host: &Host| (10..=16).filter(|ticket| reply(host, *ticket).is_some()).collect::<Vec<_>>();
         assert_eq!(answered(&host), [13, 15], "what is behind one of its connection waits with it");
         shard.order(coordinator(0, 2), SpanningOrder::Write(Some(1), part(&[&["SET", "a", "own"]])), &mut host);
-        shard.order(coordinator(0, 3), SpanningOrder::Read(1, part(&[&["GET", "r"]])), &mut host);
+        shard.order(coordinator(0, 3), SpanningOrder::Read(Some(1), part(&[&["GET", "r"]])), &mut host);
         apply_all(&mut shard, &mut host).await;
         assert_eq!((reply(&host, 2), reply(&host, 3)), (Some("*1\r\n+OK\r\n"), Some("*1\r\n$-1\r\n")));
         shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);

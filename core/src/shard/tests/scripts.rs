@@ -15,6 +15,7 @@ fn script(id: u16, text: &str) -> Vec<u8> {
         is_read_only: id == STEP_SCRIPT_RO,
         in_cluster: false,
         reach: Reach::All,
+        stops_elsewhere: false,
         work: SCRIPT_WORK_MAX,
         rights: None,
     };

@@ -1,0 +1,123 @@
+//! Scripts whose keys are in several shards: all keys are held, and the script runs on this core, call by call.
+//!
+//! What a newcomer would get wrong: a script that has met keys which it does not hold lets go of all others before it holds those
+//! too, so that shards are asked in ascending order, and nobody waits for it while it waits.
+
+use basalt_net::resp::Protocol;
+
+use super::Spanning;
+use super::Task;
+use super::coordinator::{Stage, TOO_MUCH, error_reply};
+use crate::clients::{Connection, Expects, ReplyMode};
+use crate::commands::{Args, Command, Kind, table};
+use crate::core_loop::core::Core;
+use crate::entry::spanning::SpanningOrder;
+use crate::ids::ShardId;
+use crate::multi_shard::spanning::{PlannedCall, ScriptReply, ScriptRun, SpanningScript, Turn};
+
+impl Core {
+    /// Starts a script whose keys are in several shards, or may be. What its connection has sent before is answered.
+    pub(in crate::core_loop) fn span_script(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        args: Args<'_>,
+        script: SpanningScript,
+    ) {
+        let silent = connection.session.reply_mode != ReplyMode::On;
+        let is_write = matches!(command.kind, Kind::Write(_));
+        let place = connection.open_place(Expects::of(command, args), is_write, silent);
+        self.span_script_in(connection, place, (script.protocol, command.id), script);
+    }
+
+    /// The same for a reply in a place that there is.
+    pub(in crate::core_loop) fn span_script_in(
+        &mut self,
+        connection: &mut Connection,
+        place: u64,
+        (protocol, asked): (Protocol, u16),
+        script: SpanningScript,
+    ) {
+        let bytes = script.bytes();
+        let string_bytes_max = self.live.resp_limits.bulk_bytes_max;
+        let run = Box::new(ScriptRun::new(script, string_bytes_max, self.server.reply_bounds()));
+        let sides = run.sides(&self.routing.router);
+        let planned: super::plan::Planned = (sides, Box::new(ScriptReply { reply: Vec::new(), bytes }));
+        if let Err(error) = self.check_room(&planned) {
+            let failed = table::by_id(asked).map(|command| command.id);
+            failed.into_iter().for_each(|id| self.stats().by_command[usize::from(id)].failed.add(1));
+            return self.fill(connection, place, &error_reply(&error.to_string()));
+        }
+        // Nothing that follows may overtake it in a shard.
+        connection.barrier = true;
+        let ticket = self.ticket(connection, place, 0);
+        self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, None).running(run));
+    }
+
+    /// Runs a script up to its next call that asks shards, or to its end. All keys are held that it is known to need.
+    pub(super) fn run_script_on(&mut self, index: u32, mut spanning: Box<Spanning>) {
+        let mut run = spanning.script.take().expect("it runs a script");
+        let turn = run.go_on(self.clock.now_ms, &|call: &PlannedCall<'_>| self.plan_script_call(call));
+        spanning.script = Some(run);
+        self.take_turn(index, spanning, turn);
+    }
+
+    fn take_turn(&mut self, index: u32, mut spanning: Box<Spanning>, turn: Turn) {
+        self.note_script();
+        match turn {
+            Turn::Try(trials) => {
+                let is_learning = spanning.script.as_ref().is_some_and(|run| run.is_learning());
+                // What serves to learn is forgotten, so nothing need be held for it.
+                let transaction = (!is_learning).then_some(spanning.id);
+                (spanning.stage, spanning.awaited) = (Stage::Running, trials.len());
+                self.tasks.put(index, Task::Spanning(spanning));
+                for (shard, bytes) in trials {
+                    self.order(index, shard.index(), shard, SpanningOrder::Read(transaction, bytes));
+                }
+            }
+            Turn::HoldOthers => self.hold_others(index, spanning),
+            Turn::Kept(reply) => {
+                let mut run = spanning.script.take().expect("it runs a script");
+                run.give_writes(&mut spanning.sides);
+                spanning.work = Box::new(ScriptReply { reply, bytes: 0 });
+                self.write_sides(index, spanning);
+            }
+            Turn::Undone(reply) => self.end_spanning(index, spanning, reply),
+        }
+    }
+
+    /// Lets go of what a script holds, and begins with what it has learnt to need.
+    fn hold_others(&mut self, index: u32, mut spanning: Box<Spanning>) {
+        let (before, id) = (spanning.id, self.tasks.next_id(self.id.0));
+        let run = spanning.script.as_mut().expect("it runs a script");
+        run.begin_anew();
+        let sides = run.sides(&self.routing.router);
+        for shard in spanning.begin_anew(id, sides) {
+            self.tell(shard, SpanningOrder::Release(before));
+        }
+        self.hold_next(index, spanning, 0);
+    }
+
+    /// Takes a shard's answer to a trial of a script.
+    pub(super) fn script_answered(&mut self, index: u32, mut spanning: Box<Spanning>, shard: ShardId, reply: &[u8]) {
+        let mut run = spanning.script.take().expect("it runs a script");
+        match run.answered(shard, reply) {
+            Ok(bytes) if self.carry(&mut spanning, bytes) => {}
+            Ok(_) => spanning.fail(&error_reply(TOO_MUCH)),
+            Err(reply) => spanning.fail(&reply),
+        }
+        spanning.awaited -= 1;
+        if spanning.awaited > 0 {
+            spanning.script = Some(run);
+            return self.tasks.put(index, Task::Spanning(spanning));
+        }
+        let turn = match spanning.error.take() {
+            // It is forgotten, and begins with what is known by then.
+            Some(_) if run.is_learning() => Turn::HoldOthers,
+            Some(error) => Turn::Undone(error),
+            None => run.all_answered(self.clock.now_ms, &|call: &PlannedCall<'_>| self.plan_script_call(call)),
+        };
+        spanning.script = Some(run);
+        self.take_turn(index, spanning, turn);
+    }
+}
