@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::functions::FunctionTotals;
 use super::key_watch::{KeyWatch, WatchedKey};
 use crate::limits::SCRATCH_BYTES_MAX;
 
@@ -16,6 +17,8 @@ pub struct Scratch {
     pub(super) earliest_deadline_ms: Option<u64>,
     /// Keys whose writes somebody wants to hear of, if there are any.
     watch: Option<Box<KeyWatch>>,
+    /// The libraries of functions, as they were set last.
+    function_totals: FunctionTotals,
 }
 
 /// Counts of look-ups and expiries, for whoever publishes figures.
@@ -53,6 +56,16 @@ impl Scratch {
     /// The earliest deadline that a key got since this was asked last, if any did: a sweep that is beyond it must go back.
     pub fn take_earliest_deadline_ms(&mut self) -> Option<u64> {
         self.earliest_deadline_ms.take()
+    }
+
+    /// The sums of the libraries of functions, for whoever publishes figures.
+    pub fn function_totals(&self) -> FunctionTotals {
+        self.function_totals
+    }
+
+    /// Sets the sums of the libraries of functions: those that the rows have.
+    pub fn set_function_totals(&mut self, totals: FunctionTotals) {
+        self.function_totals = totals;
     }
 
     /// Has writes of `key` of database `db` noted from now on.
