@@ -3,6 +3,7 @@
 //! What a newcomer would get wrong: a command's id is part of the log format. It names the command in Raft entries, so an
 //! id is never changed and never used again for another command.
 
+pub use super::functions::table::{STEP_FUNCTION, STEP_FUNCTION_RO, STEP_FUNCTIONS};
 #[cfg(test)]
 pub use super::keys::table::STEP_DELETE;
 pub use super::keys::table::{DELETE_EXPIRED, STEP_READ, STEP_SCAN, STEP_WRITE};
@@ -16,15 +17,15 @@ pub use super::transactions::table::{
 use std::sync::LazyLock;
 
 use super::{
-    Args, Command, CommandError, cluster, connection, geo, hashes, keys, lists, pubsub, raft, scripts, server, sets,
-    sorted_sets, sorting, streams, strings, transactions,
+    Args, Command, CommandError, cluster, connection, functions, geo, hashes, keys, lists, pubsub, raft, scripts,
+    server, sets, sorted_sets, sorting, streams, strings, transactions,
 };
 
 /// Ids are below this, so that a plain array finds them.
 pub const ID_END: usize = 1500;
 
 /// All commands that clients can name, by family.
-static FAMILIES: [&[Command]; 16] = [
+static FAMILIES: [&[Command]; 17] = [
     strings::table::COMMANDS,
     keys::table::COMMANDS,
     lists::table::COMMANDS,
@@ -39,6 +40,7 @@ static FAMILIES: [&[Command]; 16] = [
     pubsub::table::COMMANDS,
     cluster::table::COMMANDS,
     scripts::table::COMMANDS,
+    functions::table::COMMANDS,
     transactions::table::COMMANDS,
     raft::table::COMMANDS,
 ];
@@ -134,6 +136,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         streams::table::INTERNAL,
         transactions::table::INTERNAL,
         scripts::table::INTERNAL,
+        functions::table::INTERNAL,
     ];
     let internal = internal.into_iter().flatten();
     for command in with_subcommands().chain(internal) {

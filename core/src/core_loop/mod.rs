@@ -22,6 +22,7 @@ mod exec;
 #[cfg(test)]
 mod failing_tests;
 mod fanout;
+mod functions;
 mod groups;
 mod intake;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::access::is_open;
 use super::core::Core;
 use crate::clients::{Connection, Transaction};
-use crate::commands::scripts::{self, Call, Reach, Terms};
+use crate::commands::scripts::{self, Reach, Terms};
 use crate::commands::{Args, Command, CommandError, Kind, table};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::ids::ShardId;
@@ -26,7 +26,7 @@ const TOO_MANY: CommandError =
 const TOO_MANY_RIGHTS: CommandError =
     CommandError::text("NOPERM the rules of this user have too many bytes: they go with each script into the log");
 
-/// The step that a call of EVAL or its like becomes.
+/// The step that a call of EVAL or its like becomes, FCALL included, whose text is the function's name.
 struct Step {
     shard: ShardId,
     command: &'static Command,
@@ -139,21 +139,36 @@ impl Core {
     ) -> Result<Step, CommandError> {
         let is_by_digest = command.name().starts_with("evalsha");
         let digest = if is_by_digest { Some(scripts::read_digest(args[1]).ok_or(scripts::NO_SCRIPT)?) } else { None };
-        let Call { keys, .. } = scripts::read_call(args)?;
-        let text = if let Some(digest) = digest {
+        let keys = match scripts::read_call(args) {
+            Ok(call) => call.keys,
+            // First of all there has to be a function of this name, which its shard knows.
+            Err(_) if command.calls_function => &[],
+            Err(error) => return Err(error),
+        };
+        let text = if command.calls_function {
+            args[1].into()
+        } else if let Some(digest) = digest {
             self.server.scripts.get(&digest).ok_or(scripts::NO_SCRIPT)?
         } else {
             self.learn_script(args[1])?;
             args[1].into()
         };
         let in_cluster = self.routing.cluster.is_some();
-        let is_read_only = scripts::is_only_reading(&text, matches!(command.kind, Kind::Read(_)), in_cluster)?;
+        let is_ro = matches!(command.kind, Kind::Read(_));
+        // What a function says of itself is known where it runs.
+        let is_read_only =
+            if command.calls_function { is_ro } else { scripts::is_only_reading(&text, is_ro, in_cluster)? };
         let (shard, reach) = self.place_script(keys, any)?;
         if rights.as_ref().is_some_and(|rights| rights.len() > limits::SCRIPT_RIGHTS_BYTES_MAX) {
             return Err(TOO_MANY_RIGHTS);
         }
         let terms = Terms { is_read_only, in_cluster, reach, work, rights: rights.clone() }.encode();
-        let id = if is_read_only { table::STEP_SCRIPT_RO } else { table::STEP_SCRIPT };
+        let id = match (command.calls_function, is_read_only) {
+            (false, false) => table::STEP_SCRIPT,
+            (false, true) => table::STEP_SCRIPT_RO,
+            (true, false) => table::STEP_FUNCTION,
+            (true, true) => table::STEP_FUNCTION_RO,
+        };
         let command = table::by_id(id).expect("the step is in the table");
         Ok(Step { shard, command, terms, text })
     }

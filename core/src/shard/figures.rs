@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use basalt_raft::{Member, NodeId, Role};
-use basalt_storage::{DATABASE_COUNT, Rows};
+use basalt_storage::keyspace::function_totals;
+use basalt_storage::{DATABASE_COUNT, Rows, Store};
 
 use super::Shard;
 use crate::limits;
-use crate::node::Follower;
+use crate::node::{Follower, ShardStats};
 
 impl Shard {
     /// Publishes the counts that INFO tells, so that a client finds in them what it has been answered before.
@@ -25,6 +26,9 @@ impl Shard {
             }
         }
         let happened = machine.scratch.counts();
+        if machine.scratch.take_functions_changed() {
+            publish_functions(&machine.store, stats);
+        }
         stats.hits.set(happened.hits);
         stats.misses.set(happened.misses);
         stats.expired_keys.set(happened.expired);
@@ -110,6 +114,19 @@ impl Shard {
             Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
             Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),
         }
+    }
+}
+
+/// Publishes the sums of the libraries of functions. Their row was changed a moment ago, or the rows are new.
+fn publish_functions(store: &Store, stats: &ShardStats) {
+    match function_totals(store) {
+        Ok(totals) => {
+            stats.libraries.set(totals.libraries.into());
+            stats.functions.set(totals.functions.into());
+            stats.function_bytes.set(totals.bytes);
+            stats.function_heap_bytes.set(totals.heap_bytes);
+        }
+        Err(error) => tracing::debug!(%error, "the number of libraries is unknown"),
     }
 }
 

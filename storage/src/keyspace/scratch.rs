@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::functions::FunctionTotals;
 use super::key_watch::{KeyWatch, WatchedKey};
 use crate::limits::SCRATCH_BYTES_MAX;
 
@@ -17,8 +16,8 @@ pub struct Scratch {
     pub(super) earliest_deadline_ms: Option<u64>,
     /// Keys whose writes somebody wants to hear of, if there are any.
     watch: Option<Box<KeyWatch>>,
-    /// The libraries of functions, as they were set last.
-    function_totals: FunctionTotals,
+    /// True if libraries of functions have come or gone.
+    functions_changed: Cell<bool>,
 }
 
 /// Counts of look-ups and expiries, for whoever publishes figures.
@@ -58,14 +57,14 @@ impl Scratch {
         self.earliest_deadline_ms.take()
     }
 
-    /// The sums of the libraries of functions, for whoever publishes figures.
-    pub fn function_totals(&self) -> FunctionTotals {
-        self.function_totals
+    /// Notes that libraries of functions have come or gone, or may have.
+    pub fn note_functions_changed(&self) {
+        self.functions_changed.set(true);
     }
 
-    /// Sets the sums of the libraries of functions: those that the rows have.
-    pub fn set_function_totals(&mut self, totals: FunctionTotals) {
-        self.function_totals = totals;
+    /// Returns whether that was noted since this was asked last, for whoever publishes figures.
+    pub fn take_functions_changed(&self) -> bool {
+        self.functions_changed.take()
     }
 
     /// Has writes of `key` of database `db` noted from now on.

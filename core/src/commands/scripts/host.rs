@@ -292,11 +292,16 @@ impl Host for ShardHost<'_, '_> {
         if !self.cold.is_empty() {
             return;
         }
-        let text = String::from_utf8_lossy(text);
-        match level {
-            0 => tracing::debug!(script = %text, "a script says"),
-            1 | 2 => tracing::info!(script = %text, "a script says"),
-            _ => tracing::warn!(script = %text, "a script says"),
-        }
+        log_text(level, text);
+    }
+}
+
+/// Logs what a script says.
+pub(in crate::commands) fn log_text(level: u8, text: &[u8]) {
+    let text = String::from_utf8_lossy(text);
+    match level {
+        0 => tracing::debug!(script = %text, "a script says"),
+        1 | 2 => tracing::info!(script = %text, "a script says"),
+        _ => tracing::warn!(script = %text, "a script says"),
     }
 }

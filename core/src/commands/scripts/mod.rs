@@ -11,5 +11,7 @@ mod price_tests;
 pub mod table;
 mod terms;
 
-pub use eval::{Call, NO_SCRIPT, is_only_reading, learn, read_call, read_digest};
+pub use eval::{NO_SCRIPT, is_only_reading, learn, read_call, read_digest};
+pub(in crate::commands) use eval::{no_step, run_on, with_engine};
+pub(in crate::commands) use host::log_text;
 pub use terms::{Reach, Terms, has_known_terms};

@@ -129,6 +129,14 @@ impl FaultText {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardStats {
+    /// Libraries of functions.
+    pub libraries: Figure,
+    /// Functions of these.
+    pub functions: Figure,
+    /// Bytes of the libraries.
+    pub function_bytes: Figure,
+    /// Bytes of their objects, once they are loaded.
+    pub function_heap_bytes: Figure,
     /// The point that its group has come to.
     pub state: ToldState,
     /// The reason that it has stopped, if it has.
@@ -269,6 +277,10 @@ impl ShardStats {
             &self.slow_down_us,
             &self.disk_is_full,
             &self.unsaved_changes,
+            &self.libraries,
+            &self.functions,
+            &self.function_bytes,
+            &self.function_heap_bytes,
         ];
         states.into_iter().for_each(|figure| figure.set(0));
     }
