@@ -590,10 +590,11 @@ pub const LIBRARY_HEAP_BYTES_MAX: u64 = 16 << 20;
 /// Work of loading all of them, which each thread does once: as that of some scripts.
 pub const LIBRARY_WORK_MAX: u64 = 8 * basalt_lua::SCRIPT_WORK_MAX;
 
-/// Compiled libraries that a thread keeps, and bytes of their objects: those of two sets of them, since libraries are exchanged, and
-/// groups of a cluster may have different ones.
+/// Compiled libraries that a thread keeps: those of two sets, since libraries are exchanged, and groups of a cluster may have
+/// different ones.
 pub const COMPILED_LIBRARIES_MAX: usize = 2 * LIBRARIES_MAX as usize;
-/// See there.
+
+/// Bytes of their objects.
 pub const COMPILED_LIBRARY_BYTES_MAX: usize = 2 * LIBRARY_HEAP_BYTES_MAX as usize;
 
 /// Bytes of a name of a client's that is shown in an error.

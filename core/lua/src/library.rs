@@ -76,7 +76,7 @@ impl FunctionFlags {
 pub struct Registered {
     /// Its name.
     pub name: Vec<u8>,
-    /// What it is for.
+    /// Its purpose, in the words of the library.
     pub description: Option<Vec<u8>>,
     /// Its flags.
     pub flags: FunctionFlags,

@@ -34,7 +34,7 @@ pub struct Function {
     pub name: Vec<u8>,
     /// Its flags, opaque to the store.
     pub flags: u8,
-    /// What it is for.
+    /// Its purpose, in the words of the library.
     pub description: Option<Vec<u8>>,
 }
 
@@ -104,8 +104,8 @@ fn put_text(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 impl Library {
-    /// Writes it as bytes: `[format u8 = 1][digest 20 bytes][work u64][heap u64][name][functions u32]{[flags u8][name][description]}…
-    /// [code …]`, where a text is `[length u32][bytes …]`, and a description that is not there has a length of all ones.
+    /// Writes it as bytes: `[format u8 = 1][digest 20 bytes][work u64][heap u64][name][functions u32]`,
+    /// `{[flags u8][name][description]}…` and `[code …]`, where a text is `[length u32][bytes …]`, and a description that is not there has a length of all ones.
     ///
     /// # Panics
     /// If a text or the number of functions does not fit.

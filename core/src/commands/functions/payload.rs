@@ -16,7 +16,7 @@ const OLD_FUNCTION: u8 = 0xF6;
 /// The version that is written: that of Redis 7.0.
 const WRITTEN_VERSION: u16 = 10;
 /// The newest one that is read, that of Redis 7.4: functions are the same in all of them.
-const READ_VERSION_MAX: u16 = 12;
+const NEWEST_VERSION: u16 = 12;
 const TAIL_BYTES: usize = 10;
 
 /// The table of CRC-64 with the polynomial of Jones, bits reversed.
@@ -70,7 +70,7 @@ pub(super) fn decode(payload: &[u8]) -> Result<Vec<Vec<u8>>, CommandError> {
     let (version, checksum) = tail.split_at(2);
     let version = u16::from_le_bytes([version[0], version[1]]);
     let is_whole = crc64(&payload[..payload.len() - checksum.len()]).to_le_bytes() == *checksum;
-    if version > READ_VERSION_MAX || !is_whole {
+    if version > NEWEST_VERSION || !is_whole {
         return Err(WRONG);
     }
     let (mut rest, mut codes, mut bytes_left) = (rest, Vec::new(), limits::LIBRARY_BYTES_MAX as usize);
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(crc64(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
     }
 
-    /// What redis-server 7.0.15 has dumped.
+    /// A payload that redis-server 7.0.15 has dumped.
     const OF_REDIS: &[u8] = b"\xf5@U#!lua name=e\nredis.register_function(\"r18\", function(k, a) return {#k, #a, k, a} end)\xf5\xc3@\xb7AC\
         \x1f#!lua name=e2\nredis.register_fun\x0bction(\"s1\", \xe0\x00\x0e\x18) return 1 end) local f =\xe0\n\"\x80R \x1f\x05l(\"get F\x03\
         \"x\")@7\xa0\x1a\xe0\x08m\x00{\xc0g\x00_`\x96\x02\"s2 4@@\x05back=f \x87\x12lags={\"no-writes\"}}\xe0\x0f\xba\xe0\x08L\x003\
@@ -189,6 +189,21 @@ mod tests {
              redis.register_function{function_name=\"s3\", callback=function() return redis.call(\"set\", \"x\", 1) end, \
              flags={\"no-writes\"}}"
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let framed = [&[FUNCTION, 0xC3], &bytes[..]].concat();
+            for bytes in [&bytes, &framed] {
+                let mut out = [&bytes[..], &[10, 0]].concat();
+                let checksum = crc64(&out);
+                out.extend_from_slice(&checksum.to_le_bytes());
+                if let Ok(codes) = decode(&out) {
+                    assert!(codes.iter().map(Vec::len).sum::<usize>() <= limits::LIBRARY_BYTES_MAX as usize);
+                }
+            }
+        }
     }
 
     #[test]
