@@ -155,7 +155,7 @@ impl Core {
         };
         let in_cluster = self.routing.cluster.is_some();
         let is_ro = matches!(command.kind, Kind::Read(_));
-        // What a function says of itself is known where it runs.
+        // Terms of a function are those of the call; what it says of itself is known where it runs.
         let is_read_only =
             if command.calls_function { is_ro } else { scripts::is_only_reading(&text, is_ro, in_cluster)? };
         let (shard, reach) = self.place_script(keys, any)?;
@@ -163,7 +163,9 @@ impl Core {
             return Err(TOO_MANY_RIGHTS);
         }
         let terms = Terms { is_read_only, in_cluster, reach, work, rights: rights.clone() }.encode();
-        let id = match (command.calls_function, is_read_only) {
+        let reads = is_read_only
+            || (command.calls_function && self.server.shards[shard.index()].reading_functions.has(args[1]));
+        let id = match (command.calls_function, reads) {
             (false, false) => table::STEP_SCRIPT,
             (false, true) => table::STEP_SCRIPT_RO,
             (true, false) => table::STEP_FUNCTION,

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use basalt_lua::FunctionFlags;
 use basalt_raft::{Member, NodeId, Role};
-use basalt_storage::keyspace::function_totals;
+use basalt_storage::keyspace::{function_names, function_totals};
 use basalt_storage::{DATABASE_COUNT, Rows, Store};
 
 use super::Shard;
@@ -117,10 +118,14 @@ impl Shard {
     }
 }
 
-/// Publishes the sums of the libraries of functions. Their row was changed a moment ago, or the rows are new.
+/// Publishes the sums of the libraries of functions, and which of these only read. Their rows were changed a moment ago, or are
+/// new: whoever is told that they were finds here what they are.
 fn publish_functions(store: &Store, stats: &ShardStats) {
-    match function_totals(store) {
-        Ok(totals) => {
+    match function_totals(store).and_then(|totals| Ok((totals, function_names(store)?))) {
+        Ok((totals, names)) => {
+            let is_reading = |flags: &u8| FunctionFlags::from_bits(*flags).no_writes();
+            let reading = names.into_iter().filter(|(_, flags)| is_reading(flags)).map(|(name, _)| name);
+            stats.reading_functions.set(reading.collect());
             stats.libraries.set(totals.libraries.into());
             stats.functions.set(totals.functions.into());
             stats.function_bytes.set(totals.bytes);

@@ -104,8 +104,12 @@ fn put_text(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 impl Library {
-    /// Writes it as bytes: `[format u8 = 1][digest 20 bytes][work u64][heap u64][name][functions u32]`,
-    /// `{[flags u8][name][description]}…` and `[code …]`, where a text is `[length u32][bytes …]`, and a description that is not there has a length of all ones.
+    /// Writes it as bytes, where a text is `[length u32][bytes …]`, and a description that is not there has a length of all ones:
+    ///
+    /// ```text
+    /// [format u8 = 1][digest 20 bytes][work u64][heap u64][name, a text][functions u32]
+    /// ([flags u8][name, a text][description, a text])* [code …]
+    /// ```
     ///
     /// # Panics
     /// If a text or the number of functions does not fit.
@@ -226,6 +230,23 @@ pub fn function_totals(rows: &(impl Rows + ?Sized)) -> Result<FunctionTotals> {
         None => Ok(FunctionTotals::default()),
         Some(value) => FunctionTotals::decode(&value).ok_or_else(|| damaged("the row of all libraries")),
     }
+}
+
+/// The names of all functions in `rows`, in lower case, and their flags.
+///
+/// # Errors
+/// Those of reading the rows.
+pub fn function_names(rows: &(impl Rows + ?Sized)) -> Result<Vec<(Vec<u8>, u8)>> {
+    let (from, to) = (row(FUNCTION, &[]), row(FUNCTION + 1, &[]));
+    let mut found = Vec::new();
+    let (lower, upper) = (Bound::Included(&from[..]), Bound::Excluded(&to[..]));
+    rows.scan(lower, upper, Direction::Forward, &mut |row, value| {
+        if let (Some(name), [FORMAT, flags, ..]) = (row.get(2..), value) {
+            found.push((name.to_vec(), *flags));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 impl Keyspace<'_> {
@@ -385,6 +406,8 @@ mod tests {
         assert_eq!(keyspace.function(b"a").unwrap(), None);
         assert_eq!(keyspace.library(b"b").unwrap(), Some((second.clone(), second.encode().len())));
         assert_eq!((keyspace.function_totals().unwrap(), totals.functions), (totals, 3));
+        let names = [b"one".to_vec(), b"three".to_vec(), b"two".to_vec()].map(|name| (name, 3));
+        assert_eq!(function_names(&*keyspace.rows).unwrap(), names);
         for library in [&first, &second] {
             keyspace.delete_library(library);
             totals = totals.without(library, library.encode().len());

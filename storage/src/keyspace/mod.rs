@@ -41,7 +41,7 @@ mod whole_key;
 pub use cold_rows::{ColdRows, is_enough_cold};
 pub use collection::Collection;
 pub use deciding::deciding_constants;
-pub use functions::{DIGEST_BYTES, Function, FunctionTotals, Library, function_totals};
+pub use functions::{DIGEST_BYTES, Function, FunctionTotals, Library, function_names, function_totals};
 pub use hashes::Hash;
 pub use key::{ElementKey, KeyPosition, RowKind, SLOT_COUNT, Slot, rows_of_key};
 pub use key_watch::WatchedKey;

@@ -415,6 +415,60 @@ fn a_function_wakes_who_waits_and_one_that_is_stopped_has_done_nothing() {
 }
 
 #[test]
+fn functions_that_say_that_they_only_read_are_no_writes() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = NodeOptions::new(dir.path().join("data")).set("--shards", "2").set("--cores", "2").set("--pin", "no");
+    let mut node = options.start();
+    let mut client = node.client();
+    load(&mut client, LIBRARY);
+    let batches = |client: &mut Client| {
+        let text = client.ask("INFO shards").text();
+        let lines = text.lines().filter(|line| line.starts_with("shard"));
+        let batches: Vec<String> = lines
+            .map(|line| line.split([':', ',']).find(|part| part.starts_with("batches=")).unwrap_or_default().to_owned())
+            .collect();
+        assert!(batches.len() >= 2, "{text}");
+        batches
+    };
+    let keys: Vec<String> = (0..20).map(|number| format!("key:{number}")).collect();
+    keys.iter().for_each(|key| drop(client.call(["SET", key, key])));
+    for is_started_again in [false, true] {
+        if is_started_again {
+            node.kill_9();
+            node = options.start();
+            client = node.client();
+            keys.iter().for_each(|key| drop(client.call_patiently(["SET", key, key])));
+        }
+        let before = batches(&mut client);
+        for key in &keys {
+            assert_eq!(client.call(["FCALL", "Look", "1", key]), Reply::bulk(key));
+            assert_eq!(client.call(["FCALL_RO", "look", "1", key]), Reply::bulk(key));
+            assert!(client.call(["FCALL", "trick", "1", key]).is_error("ERR Write commands are not allowed"));
+        }
+        assert_eq!(batches(&mut client), before);
+        assert_eq!(client.call(["FCALL", "put", "1", "key:0", "key:0"]), Reply::bulk("key:0"));
+        assert_ne!(batches(&mut client), before);
+    }
+    // Behind the writes of its own connection, and at once what a new library says.
+    let replies = client.pipeline([vec!["SET", "key:0", "new"], vec!["FCALL", "look", "1", "key:0"]]);
+    assert_eq!(replies, [Reply::ok(), Reply::bulk("new")]);
+    for number in 0..10 {
+        let flags = if number % 2 == 0 { "'no-writes'" } else { "" };
+        let call = if number % 2 == 0 { "get" } else { "incr" };
+        let code = format!(
+            "#!lua name=turn\nredis.register_function{{function_name='turn', flags={{{flags}}}, \
+             callback=function(k) return tostring(redis.call('{call}', k[1])) end}}"
+        );
+        load(&mut client, &code);
+        for key in ["{a}count", "{b}count", "{c}count", "{d}count"] {
+            let reply = client.call(["FCALL", "turn", "1", key]);
+            assert!(matches!(reply, Reply::Bulk(_)), "{number} {key}: {reply:?}");
+        }
+    }
+    assert_eq!(client.call(["GET", "{a}count"]), Reply::bulk("5"));
+}
+
+#[test]
 fn functions_go_on_when_another_node_leads() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let ports = [(); 3].map(|()| free_ports());

@@ -9,6 +9,10 @@ use crate::commands::scripts::{Terms, read_call, run_on};
 use crate::commands::{Args, CommandError, Context, parse_i64};
 
 const NOT_FOUND: CommandError = CommandError::text("ERR Function not found");
+/// The reply to a call that was sent as a read before another function had come in the place of the one that only reads.
+const REPLACED: CommandError = CommandError::text(
+    "TRYAGAIN The function was replaced a moment ago by one that writes, nothing was executed: call it again",
+);
 const BAD_COUNT: CommandError = CommandError::text("ERR Bad number of keys provided");
 
 /// `terms name count [key …] [argument …]`: one call, with all that it does. Where it is stopped, what it did is forgotten.
@@ -17,6 +21,19 @@ pub(super) fn step_function(
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), CommandError> {
+    call(context, args, false, reply)
+}
+
+/// The same of a call that only reads: because its client wants it so, or since its function has said that it does.
+pub(super) fn step_function_ro(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    call(context, args, true, reply)
+}
+
+fn call(context: &mut Context<'_>, args: Args<'_>, is_read: bool, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     const OTHER_VERSION: CommandError = CommandError::text("ERR the call is of another version");
     let mut terms = Terms::decode(args[1]).ok_or(OTHER_VERSION)?;
     let rights = terms.rights.as_deref().map(|bytes| CallerRights::decode(bytes).ok_or(OTHER_VERSION)).transpose()?;
@@ -25,19 +42,22 @@ pub(super) fn step_function(
     // Its row is read whether it is compiled or not: what is read is a part of what a call may do, on every replica.
     let (library, _) = context.keyspace.library(&library)?.ok_or(NOT_FOUND)?;
     parse_i64(args[3]).map_err(|_| BAD_COUNT)?;
-    let call = read_call(&args[1..])?;
+    let given = read_call(&args[1..])?;
     if flags.no_cluster() && terms.in_cluster {
         return Err(CommandError::text("ERR Can not run script on cluster, 'no-cluster' flag is set."));
     }
     if terms.is_read_only && !flags.no_writes() {
         return Err(CommandError::text("ERR Can not execute a script with write flag using *_ro command."));
     }
+    if is_read && !flags.no_writes() {
+        return Err(REPLACED);
+    }
     terms.is_read_only |= flags.no_writes();
     let library = compiled(&library)?;
     let function = library.function(args[2]).ok_or(NOT_FOUND)?;
     let (seed, work) = (context.random.next_u64(), terms.work);
     run_on(context, (&terms, rights), reply, |engine, host| {
-        let call = FunctionCall { library: &library, function, keys: call.keys, args: call.args, seed, work };
+        let call = FunctionCall { library: &library, function, keys: given.keys, args: given.args, seed, work };
         engine.call(&call, host)
     })
 }
@@ -106,6 +126,10 @@ redis.register_function('stray', function() return redis.call('get', 'elsewhere'
             assert_eq!(call_with(&mut shard, &terms(false), line), expected, "{line}");
         }
         assert_eq!(call_with(&mut shard, &terms(true), "get 1 k"), "$1 v");
+        let as_read = terms(false).encode();
+        assert_eq!(shard.step(STEP_FUNCTION_RO, &[&as_read, b"get", b"1", b"k"]), "$1 v");
+        let replaced = shard.step(STEP_FUNCTION_RO, &[&as_read, b"set", b"1", b"k"]);
+        assert!(replaced.starts_with("-TRYAGAIN "), "{replaced}");
         let refused = "-ERR Can not execute a script with write flag using *_ro command.";
         assert_eq!(call_with(&mut shard, &terms(true), "set 1 k"), refused);
     }

@@ -44,7 +44,7 @@ pub(in crate::commands) static INTERNAL: &[Command] = &[
         .returning()
         .draws()
         .undoable(),
-    Command::read(STEP_FUNCTION_RO, &CALL_RO, calling::step_function).reads(Rows::KeysAndOthers).draws().undoable(),
+    Command::read(STEP_FUNCTION_RO, &CALL_RO, calling::step_function_ro).reads(Rows::KeysAndOthers).draws().undoable(),
 ];
 
 const KEYS: &[KeySpec] = &[KeySpec {
