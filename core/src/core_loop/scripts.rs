@@ -82,6 +82,26 @@ impl Core {
         self.note_script();
     }
 
+    /// Runs a call of EVAL_RO and its like on a replica of this node, as that is.
+    pub(super) fn run_script_locally(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        shard: ShardId,
+        args: Args<'_>,
+    ) {
+        let rights = rights_of(connection);
+        match self.script_step(command, args, shard, (SCRIPT_WORK_MAX, &rights)) {
+            Ok(step) => {
+                let Kind::Read(run) = step.command.kind else { unreachable!("what only reads is called") };
+                let asked = (step.command, command.id);
+                self.run_step_on(connection, shard, asked, run, Mode::Local, &step.words(args));
+            }
+            Err(error) => self.fail(connection, command.id, &error),
+        }
+        self.note_script();
+    }
+
     /// Ends the turn of those who have sent commands, if the scripts of this turn have taken long: everything else goes on first.
     pub(super) fn note_script(&mut self) {
         self.clock.note_script();
@@ -163,8 +183,8 @@ impl Core {
             return Err(TOO_MANY_RIGHTS);
         }
         let terms = Terms { is_read_only, in_cluster, reach, work, rights: rights.clone() }.encode();
-        let reads = is_read_only
-            || (command.calls_function && self.server.shards[shard.index()].reading_functions.has(args[1]));
+        let says_so = || self.server.shards.get(shard).is_some_and(|stats| stats.reading_functions.has(args[1]));
+        let reads = is_read_only || (command.calls_function && says_so());
         let id = match (command.calls_function, reads) {
             (false, false) => table::STEP_SCRIPT,
             (false, true) => table::STEP_SCRIPT_RO,

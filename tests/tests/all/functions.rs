@@ -506,6 +506,8 @@ fn functions_go_on_when_another_node_leads() {
         Reply::Bulk(value) if value == b"value" => Ok(()),
         other => Err(other),
     });
+    let get = "return redis.call('get', KEYS[1])";
+    assert_eq!(reader.call(["EVAL_RO", get, "1", &key]), Reply::bulk("value"), "so are scripts that only read");
     nodes[0].kill_9();
     eventually("another node leads its group, with its functions", DEADLINE, || {
         let replies: Vec<Reply> =
