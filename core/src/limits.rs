@@ -628,6 +628,36 @@ pub const SCRIPT_REPLY_BYTES_MAX: usize = 4 << 20;
 pub const VERSIONS_BEHIND_SCRIPTS: u64 =
     VERSIONS_FOR_OTHERS + (TRANSACTION_COMMANDS_MAX as u64 + 1) * VERSIONS_PER_COMMAND;
 
+// --- commands: functions -----------------------------------------------------------------------------------------------------
+
+/// Libraries of functions on a node. This and the next five decide whether a library is kept, on every replica alike.
+pub const LIBRARIES_MAX: u32 = 256;
+
+/// Functions of all of them.
+pub const FUNCTIONS_MAX: u32 = 4096;
+
+/// Bytes of one, its code and all that it says of its functions. A call reads them, which counts as what it may read and write.
+pub const ONE_LIBRARY_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of all of them. They stand in one entry of the log if they are restored, and are read at once if they are listed.
+pub const LIBRARY_BYTES_MAX: u64 = 4 << 20;
+
+/// Bytes of the objects that they have once they are loaded, which each thread that runs some has.
+pub const LIBRARY_HEAP_BYTES_MAX: u64 = 16 << 20;
+
+/// Work of loading all of them, which each thread does once: as that of some scripts.
+pub const LIBRARY_WORK_MAX: u64 = 8 * basalt_lua::SCRIPT_WORK_MAX;
+
+/// Compiled libraries that a thread keeps: those of two sets, since libraries are exchanged, and groups of a cluster may have
+/// different ones.
+pub const COMPILED_LIBRARIES_MAX: usize = 2 * LIBRARIES_MAX as usize;
+
+/// Bytes of their objects.
+pub const COMPILED_LIBRARY_BYTES_MAX: usize = 2 * LIBRARY_HEAP_BYTES_MAX as usize;
+
+/// Bytes of a name of a client's that is shown in an error.
+pub const SHOWN_NAME_BYTES_MAX: usize = 128;
+
 // --- multi_shard -------------------------------------------------------------------------------------------------------------
 
 /// Keys one step of KEYS looks at before others get their turn. HGETALL, SMEMBERS, LRANGE and ZRANGE of a whole collection have

@@ -9,7 +9,7 @@ use crate::limits::{BEGIN_WORK, BYTES_PER_WORK, INPUT_BYTES_MAX};
 use crate::machine::Machine;
 use crate::replies::{line_of, take_value};
 use crate::stack::{GLOBALS, Raised, Stack, Type};
-use crate::{Called, Host, Value, base, cjson, cmsgpack, digest, read_flags, redis};
+use crate::{Called, Host, Library, Registered, Value, base, cjson, cmsgpack, digest, library, read_flags, redis};
 
 /// The libraries of scripts.
 const LIBRARIES: [&str; 9] = ["redis", "cjson", "cmsgpack", "bit", "struct", "string", "math", "table", "coroutine"];
@@ -29,6 +29,23 @@ pub struct Script<'a> {
     pub work: u64,
 }
 
+/// A call of a function of a library.
+#[derive(Debug, Clone, Copy)]
+pub struct FunctionCall<'a> {
+    /// Its library.
+    pub library: &'a Library,
+    /// One of the library's functions.
+    pub function: &'a Registered,
+    /// The keys: its first argument.
+    pub keys: &'a [&'a [u8]],
+    /// The arguments: its second one.
+    pub args: &'a [&'a [u8]],
+    /// As that of a [`Script`].
+    pub seed: u64,
+    /// As that of a [`Script`].
+    pub work: u64,
+}
+
 /// The end of a script.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -43,6 +60,8 @@ pub enum Outcome {
 /// The libraries that scripts have. Not for several threads: each has its own.
 pub struct Engine {
     beginning: Heap,
+    /// The same for libraries of functions.
+    of_functions: Heap,
 }
 
 /// The error of a text that would take too long to be compiled.
@@ -71,7 +90,11 @@ impl Engine {
         let mut machine = Machine::new(Heap::new(), &mut host);
         set_up(&mut machine.bottom());
         assert!(!machine.is_stopped(), "there is a budget for the libraries");
-        Engine { beginning: machine.heap }
+        let beginning = machine.heap;
+        let mut machine = Machine::new(beginning.clone(), &mut host);
+        library::set_up(&mut machine.bottom());
+        let of_functions = machine.heap;
+        Engine { beginning, of_functions }
     }
 
     fn begin<'h>(&self, host: &'h mut dyn Host, work: u64, seed: u64) -> Machine<'h> {
@@ -106,16 +129,61 @@ impl Engine {
         let mut machine = self.begin(host, script.work, script.seed);
         // What a panic leaves is dropped with the machine.
         let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut machine, script)));
-        match (outcome, machine.heap.budget.stop) {
-            (Err(payload), _) => {
-                // A payload that panics where it is dropped would end the process; those of `panic!` are texts.
-                drop(payload);
-                Outcome::Stopped(Stop::Panic)
-            }
-            (Ok(_), Some(stop)) => Outcome::Stopped(stop),
-            (Ok(outcome), None) => outcome,
-        }
+        outcome_of(outcome, &machine)
     }
+}
+
+impl Engine {
+    /// Loads a library: compiles `code`, which begins at the end of its first line, and runs it on `host`, which it may log to.
+    ///
+    /// # Errors
+    /// The error that its client gets, without `-`.
+    pub fn load(&mut self, code: &[u8], work: u64, host: &mut dyn Host) -> Result<Library, Vec<u8>> {
+        library::load(self.of_functions.clone(), code, work, host)
+    }
+
+    /// Calls a function on `host`, as [`Engine::run`] runs a script.
+    pub fn call(&mut self, call: &FunctionCall<'_>, host: &mut dyn Host) -> Outcome {
+        let input: usize = call.keys.iter().chain(call.args).map(|arg| arg.len() + 64).sum();
+        if input > INPUT_BYTES_MAX {
+            return Outcome::Stopped(Stop::Memory);
+        }
+        let (heap, price) = call.library.begin(call.work, call.seed);
+        let mut machine = Machine::new(heap, host);
+        machine.heap.budget.pay(price);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            library::push_call(&mut machine, call.function.callback(), call.keys, call.args);
+            finish(&mut machine, 2, |stack| {
+                stack.pay(10)?;
+                Ok(call.function.name.clone())
+            })
+        }));
+        outcome_of(outcome, &machine)
+    }
+}
+
+/// The end of what a machine has run.
+fn outcome_of(outcome: std::thread::Result<Outcome>, machine: &Machine<'_>) -> Outcome {
+    match (outcome, machine.heap.budget.stop) {
+        (Err(payload), _) => {
+            // A payload that panics where it is dropped would end the process; those of `panic!` are texts.
+            drop(payload);
+            Outcome::Stopped(Stop::Panic)
+        }
+        (Ok(_), Some(stop)) => Outcome::Stopped(stop),
+        (Ok(outcome), None) => outcome,
+    }
+}
+
+/// Makes a table of these strings.
+pub(crate) fn list_of(machine: &mut Machine<'_>, values: &[&[u8]]) -> u32 {
+    let list = machine.heap.table(values.len(), 0);
+    for (value, number) in values.iter().zip(1..) {
+        machine.heap.budget.pay(value.len() / BYTES_PER_WORK);
+        let value = machine.heap.string(value);
+        machine.heap.set_number(list, number, value);
+    }
+    list
 }
 
 /// Runs a script; if the machine is stopped, nobody asks for the outcome.
@@ -126,20 +194,27 @@ fn run(machine: &mut Machine<'_>, script: &Script<'_>) -> Outcome {
         Err(error) => return Outcome::Failed(error),
     };
     for (name, values) in [("KEYS", script.keys), ("ARGV", script.args)] {
-        let list = machine.heap.table(values.len(), 0);
-        for (value, number) in values.iter().zip(1..) {
-            machine.heap.budget.pay(value.len() / BYTES_PER_WORK);
-            let value = machine.heap.string(value);
-            machine.heap.set_number(list, number, value);
-        }
+        let list = list_of(machine, values);
         let name = machine.heap.name(name);
         machine.heap.set(GLOBALS_TABLE, Val::String(name), Val::Table(list));
     }
+    machine.bottom().push(function);
+    finish(machine, 0, |stack| {
+        stack.pay(10 + script.text.len() / 8)?;
+        Ok(digest(script.text).into_bytes())
+    })
+}
+
+/// Calls what lies on the stack below so many arguments; `name` is what its client is told that has failed.
+fn finish(
+    machine: &mut Machine<'_>,
+    arguments: i32,
+    name: impl FnOnce(&mut Stack) -> Result<Vec<u8>, Raised>,
+) -> Outcome {
     let mut stack = machine.bottom();
     stack.push_closure(number_of("handle error"), 0);
     let handler = stack.take();
-    stack.push(function);
-    let called = stack.call_handled(0, Some(1), handler);
+    let called = stack.call_handled(arguments, Some(1), handler);
     if stack.machine.is_stopped() {
         return Outcome::Returned(Value::Null);
     }
@@ -147,7 +222,8 @@ fn run(machine: &mut Machine<'_>, script: &Script<'_>) -> Outcome {
         Ok(_) => take_value(&mut stack).map_or(Outcome::Returned(Value::Null), Outcome::Returned),
         Err(Raised(error)) => {
             stack.push(error);
-            failure(&mut stack, script.text).map_or(Outcome::Returned(Value::Null), Outcome::Failed)
+            let failed = name(&mut stack).map(|name| failure(&mut stack, &name));
+            failed.map_or(Outcome::Returned(Value::Null), Outcome::Failed)
         }
     }
 }
@@ -232,17 +308,12 @@ fn compile(machine: &mut Machine<'_>, text: &[u8]) -> Result<Val, Vec<u8>> {
         .map_err(|failure| line_of(&[b"ERR Error compiling script (new function): ", &failure[..]].concat()))
 }
 
-/// The error on top of the stack, with the line that it comes from and the digest of the script, which only those have who fail.
-///
-/// # Errors
-/// If the script cannot pay for it.
-fn failure(stack: &mut Stack, text: &[u8]) -> Result<Vec<u8>, Raised> {
-    stack.pay(10 + text.len() / 8)?;
-    let digest = digest(text);
+/// The error on top of the stack, with the line that it comes from and the name of what has failed.
+fn failure(stack: &mut Stack, name: &[u8]) -> Vec<u8> {
     if stack.kind(-1) != Type::Table {
         let text = stack.text(-1).unwrap_or_else(|| b"execution failure".as_slice().into());
         let shown = &text[..text.len().min(100)];
-        return Ok(line_of(&[b"ERR Error running script ", digest.as_bytes(), b", ", shown].concat()));
+        return line_of(&[b"ERR Error running script ", name, b", ", shown].concat());
     }
     let mut fields = ["err", "source", "line"].map(|name| {
         stack.get_field(-1, name);
@@ -253,7 +324,7 @@ fn failure(stack: &mut Stack, text: &[u8]) -> Result<Vec<u8>, Raised> {
     // Redis has no such text: an error without one ends it.
     let mut text = fields[0].take().unwrap_or_else(|| b"ERR unknown error".to_vec());
     if let [_, Some(source), Some(line)] = &fields {
-        text.extend_from_slice(&[b" script: ", digest.as_bytes(), b", on ", source, b":", line, b"."].concat());
+        text.extend_from_slice(&[b" script: ", name, b", on ", source, b":", line, b"."].concat());
     }
-    Ok(line_of(&text))
+    line_of(&text)
 }

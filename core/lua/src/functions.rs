@@ -1,7 +1,7 @@
 //! The functions of this crate that scripts call, by name. A function's place in this list is how the virtual machine finds it.
 
 use crate::stack::Function;
-use crate::{base, bits, cjson, cmsgpack, coroutines, math, pack, patterns, redis, strings, tables};
+use crate::{base, bits, cjson, cmsgpack, coroutines, library, math, pack, patterns, redis, strings, tables};
 
 /// Names and functions. Those with a space in their name are metamethods and the like, and no field has them.
 pub(crate) static FUNCTIONS: &[(&str, Function)] = &[
@@ -30,6 +30,7 @@ pub(crate) static FUNCTIONS: &[(&str, Function)] = &[
     ("collectgarbage", base::collectgarbage),
     ("gcinfo", base::gcinfo),
     ("unpack", base::unpack),
+    ("register function", library::register),
     ("redis.call", redis::call),
     ("redis.pcall", redis::pcall),
     ("redis.log", redis::log),

@@ -310,6 +310,11 @@ impl Heap {
         &mut self.tables[table as usize]
     }
 
+    /// Has each of two tables what the other one had.
+    pub(crate) fn exchange_tables(&mut self, left: u32, right: u32) {
+        self.tables.swap(left as usize, right as usize);
+    }
+
     fn key(&self, key: Val) -> Key {
         let (value, hash) = match key {
             Val::String(string) => (key, self.strings[string as usize].hash),

@@ -1,4 +1,4 @@
-//! Lua 5.1 as Redis has it: what a script of EVAL sees, on a machine that begins anew with each script.
+//! Lua 5.1 as Redis has it: what a script of EVAL and a function of a library see, on a machine that begins anew with each call.
 //!
 //! Knows no commands, no rows and no network: `redis.call` asks a [`Host`], and a script returns a [`Value`]. A script is a
 //! function of its text, its arguments and the host's replies: on every replica it does the same, stops at the same instruction,
@@ -28,6 +28,7 @@ mod functions;
 mod heap;
 mod jumps;
 mod lexer;
+mod library;
 mod limits;
 mod machine;
 mod math;
@@ -49,7 +50,8 @@ mod value;
 mod variables;
 
 pub use budget::Stop;
-pub use engine::{Engine, Outcome, Script};
+pub use engine::{Engine, FunctionCall, Outcome, Script};
+pub use library::{FunctionFlags, Library, Registered, is_name};
 pub use limits::{INPUT_BYTES_MAX, SCRIPT_BYTES_MAX, SCRIPT_WORK_MAX};
 pub use shebang::{Flags, read_flags};
 pub use value::Value;

@@ -39,6 +39,8 @@ pub(crate) const MATH_WORK: usize = 5;
 pub(crate) const CALL_WORK: usize = 100;
 /// Work of a call through a function of this crate, or through a metamethod.
 pub(crate) const CALL_THROUGH_WORK: usize = 8;
+/// Work of the registration of a function, beside that of looking for others of its name.
+pub(crate) const REGISTER_WORK: usize = 20;
 /// Work of a line of the log: it is a write to a file.
 pub(crate) const LOG_WORK: usize = 1000;
 

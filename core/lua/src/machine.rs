@@ -13,6 +13,7 @@ use crate::budget::Stop;
 use crate::code::Proto;
 use crate::functions::FUNCTIONS;
 use crate::heap::{CALL, Frame, Function, Heap, LENGTH_FIELD, Status, Thread, Upvalue, Val};
+use crate::library::Registered;
 use crate::limits::{CALL_DEPTH_MAX, CALL_THROUGH_WORK, FRAMES_MAX, HANDLER_FRAMES};
 use crate::parser::compile;
 use crate::stack::{Raised, Stack};
@@ -60,6 +61,8 @@ pub(crate) struct Machine<'h> {
     pub(crate) boundary: usize,
     /// True while the handler of an error runs, which may have some frames more.
     is_handling: bool,
+    /// Functions that are registered, while a library is loaded.
+    pub(crate) loading: Option<Vec<Registered>>,
     paid: (usize, usize),
     no_upvalues: Rc<[u32]>,
 }
@@ -85,6 +88,7 @@ impl<'h> Machine<'h> {
             depth: 0,
             boundary: 0,
             is_handling: false,
+            loading: None,
             paid: (256, 16),
             no_upvalues: Rc::new([]),
         }

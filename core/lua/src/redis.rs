@@ -22,11 +22,14 @@ pub(crate) const NUMBERS: &[(&str, f64)] = &[
     ("REDIS_VERSION_NUM", 0x0007_000f as f64),
 ];
 
+/// The beginning of those names that are levels of the log.
+pub(crate) const LOG_LEVELS: &str = "LOG_";
+
 /// The version of Redis that scripts may rely on.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
 
 /// An error table with `text`, to be raised.
-fn raise(stack: &mut Stack, text: &str) -> Raised {
+pub(crate) fn raise(stack: &mut Stack, text: &str) -> Raised {
     push_error(stack, text.as_bytes());
     Raised(stack.take())
 }

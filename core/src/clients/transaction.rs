@@ -105,6 +105,20 @@ impl Transaction {
         &self.bytes[start..self.ends[index]]
     }
 
+    /// The command that the client has sent as the command `index`, by its id.
+    pub fn asked(&self, index: usize) -> u16 {
+        request::asked_id(self.command(index)).expect("it was encoded here")
+    }
+
+    /// Puts another command in the place of the command `index`: a step of it.
+    pub fn replace(&mut self, index: usize, command: &[u8]) {
+        let start = if index == 0 { 0 } else { self.ends[index - 1] };
+        let (before, end) = (self.bytes.len(), self.ends[index]);
+        self.bytes.splice(start..end, command.iter().copied());
+        let after = self.bytes.len();
+        self.ends[index..].iter_mut().for_each(|end| *end = *end + after - before);
+    }
+
     /// The row of the table of the command `index`.
     pub fn row(&self, index: usize) -> &'static Command {
         let id = request::command_id(self.command(index)).expect("it was encoded here");

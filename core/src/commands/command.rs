@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::key_positions::KeyPositions;
 use super::secrets::Secrets;
 use super::streams::may_block;
-use super::{Args, CommandError, Rows, Run, Waits, table};
+use super::{Args, CommandError, FunctionChange, Rows, Run, Waits, table};
 
 /// The way a command runs: by its shard, with its connection, or as a text.
 #[derive(Clone, Copy)]
@@ -83,6 +83,8 @@ pub enum Merge {
     ConcatText,
     /// The elements of arrays, one array behind the other.
     Arrays,
+    /// All of them are the same: the first one.
+    Same,
     /// `OK` if the sum of integers is not 0, else this error.
     OkIfAny(&'static str),
 }
@@ -152,6 +154,12 @@ pub struct Command {
     pub in_transaction: InTransaction,
     /// True if it runs a script: who calls it makes a step of it.
     pub runs_script: bool,
+    /// True if that is a function of a library.
+    pub calls_function: bool,
+    /// The change of the libraries of functions that it is: who calls it makes a step of it, for all shards as one.
+    pub changes_functions: Option<FunctionChange>,
+    /// True if it tells of the libraries of functions, which a node without shards has none of.
+    pub is_of_functions: bool,
     /// True if it may end with all that it did undone, so that it always runs on trial.
     pub is_undoable: bool,
     /// True if it draws random numbers: each call then gets a seed.
@@ -323,6 +331,9 @@ impl Command {
             over_shards: OverShards::Carried,
             in_transaction: InTransaction::Queued,
             runs_script: false,
+            calls_function: false,
+            changes_functions: None,
+            is_of_functions: false,
             is_undoable: false,
             draws: false,
             values,
@@ -411,6 +422,21 @@ impl Command {
     /// This command, which runs a script.
     pub(super) const fn running_script(self) -> Command {
         Command { runs_script: true, ..self }
+    }
+
+    /// This command, which runs a function of a library.
+    pub(super) const fn calling_function(self) -> Command {
+        Command { calls_function: true, ..self }
+    }
+
+    /// This command, which changes the libraries of functions.
+    pub(super) const fn changing_functions(self, change: FunctionChange) -> Command {
+        Command { changes_functions: Some(change), ..self }
+    }
+
+    /// This command, which tells of the libraries of functions.
+    pub(super) const fn of_functions(self) -> Command {
+        Command { is_of_functions: true, ..self }
     }
 
     /// This command, which may end with all that it did undone.

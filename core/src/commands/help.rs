@@ -183,6 +183,37 @@ pub(super) const CLUSTER: &[&str] = &[
     "    Output format is an array where each array element is a map containing attributes of a link",
 ];
 
+/// Lines of `FUNCTION HELP`.
+pub(super) const FUNCTION: &[&str] = &[
+    "LOAD [REPLACE] <FUNCTION CODE>",
+    "    Create a new library with the given library name and code.",
+    "DELETE <LIBRARY NAME>",
+    "    Delete the given library.",
+    "LIST [LIBRARYNAME PATTERN] [WITHCODE]",
+    "    Return general information on all the libraries:",
+    "    * Library name",
+    "    * The engine used to run the Library",
+    "    * Functions list",
+    "    * Library code (if WITHCODE is given)",
+    "    It also possible to get only function that matches a pattern using LIBRARYNAME argument.",
+    "STATS",
+    "    Return the available engines, with the number of libraries and functions of each.",
+    "KILL",
+    "    Tell that no function is running: each is over before others' commands are read.",
+    "FLUSH [ASYNC|SYNC]",
+    "    Delete all the libraries. Both ways are the same here.",
+    "DUMP",
+    "    Return a serialized payload representing the current libraries, can be restored using FUNCTION RESTORE command",
+    "RESTORE <PAYLOAD> [FLUSH|APPEND|REPLACE]",
+    "    Restore the libraries represented by the given payload, it is possible to give a restore policy to",
+    "    control how to handle existing libraries (default APPEND):",
+    "    * FLUSH: delete all existing libraries.",
+    "    * APPEND: appends the restored libraries to the existing libraries. On collision, abort.",
+    "    * REPLACE: appends the restored libraries to the existing libraries, On collision, replace the old",
+    "      libraries with the new libraries (notice that even on this option there is a chance of failure",
+    "      in case of functions name collision with another library).",
+];
+
 /// Lines of `PUBSUB HELP`.
 pub(super) const PUBSUB: &[&str] = &[
     "CHANNELS [<pattern>]",

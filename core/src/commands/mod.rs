@@ -17,6 +17,7 @@ mod deadline_tests;
 mod differential;
 pub mod facts;
 mod float_text;
+pub mod functions;
 pub mod geo;
 mod glob;
 pub mod hashes;
@@ -59,6 +60,7 @@ pub use command::{
     Command, Copies, Fed, Feeds, InTransaction, Kind, Merge, MultiShard, OverShards, Overwrites, Scatter,
 };
 pub use command_error::CommandError;
+pub use functions::FunctionChange;
 pub use glob::{NamePattern, glob_matches, glob_matches_any_case, glob_matches_within};
 pub use help::reply_help;
 pub use key_positions::{find_keys, find_used, flags_of_call};

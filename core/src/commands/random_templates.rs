@@ -309,6 +309,9 @@ pub(super) const DRAWING_TEMPLATES: &[&str] = &[
     "zrandmember $zset $few WITHSCORES",
 ];
 
+/// Commands on functions need a node, and have a comparison of their own.
+const FUNCTIONS: &str = "it has no key, and `tests/tests/all/functions.rs` compares it";
+
 /// Commands on keys that are not drawn, and why: they are compared in `tests/tests/all/compatibility.rs` alone.
 pub(super) const NOT_DRAWN: &[(&str, &str)] = &[
     ("dbsize", "it has no key"),
@@ -318,6 +321,15 @@ pub(super) const NOT_DRAWN: &[(&str, &str)] = &[
     ("evalsha_ro", "it needs a node that knows the script"),
     ("flushall", "what the others have made would be gone"),
     ("flushdb", "what the others have made would be gone"),
+    ("fcall", "it needs a library, which no key has"),
+    ("fcall_ro", "it needs a library, which no key has"),
+    ("function|delete", FUNCTIONS),
+    ("function|dump", FUNCTIONS),
+    ("function|flush", FUNCTIONS),
+    ("function|list", FUNCTIONS),
+    ("function|load", FUNCTIONS),
+    ("function|restore", FUNCTIONS),
+    ("function|stats", FUNCTIONS),
     ("memory|usage", "it tells of the bytes of rows, which Redis does not have"),
     ("object|encoding", "Redis remembers what a collection has been"),
     ("object|freq", "it counts what is not counted here"),

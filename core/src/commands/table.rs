@@ -3,6 +3,7 @@
 //! What a newcomer would get wrong: a command's id is part of the log format. It names the command in Raft entries, so an
 //! id is never changed and never used again for another command.
 
+pub use super::functions::table::{STEP_FUNCTION, STEP_FUNCTION_RO, STEP_FUNCTIONS};
 #[cfg(test)]
 pub use super::keys::table::STEP_DELETE;
 pub use super::keys::table::{DELETE_EXPIRED, STEP_DESCRIBE, STEP_READ, STEP_SCAN, STEP_WRITE};
@@ -16,8 +17,8 @@ pub use super::transactions::table::{
 use std::sync::LazyLock;
 
 use super::{
-    Args, Command, CommandError, cluster, connection, geo, hashes, keys, lists, pubsub, raft, scripts, server, sets,
-    sorted_sets, sorting, streams, strings, transactions, whole_keys,
+    Args, Command, CommandError, cluster, connection, functions, geo, hashes, keys, lists, pubsub, raft, scripts,
+    server, sets, sorted_sets, sorting, streams, strings, transactions, whole_keys,
 };
 
 /// Ids are below this, so that a plain array finds them.
@@ -40,6 +41,7 @@ static FAMILIES: [&[Command]; 17] = [
     pubsub::table::COMMANDS,
     cluster::table::COMMANDS,
     scripts::table::COMMANDS,
+    functions::table::COMMANDS,
     transactions::table::COMMANDS,
     raft::table::COMMANDS,
 ];
@@ -135,6 +137,7 @@ static INDEX: LazyLock<Index> = LazyLock::new(|| {
         streams::table::INTERNAL,
         transactions::table::INTERNAL,
         scripts::table::INTERNAL,
+        functions::table::INTERNAL,
     ];
     let internal = internal.into_iter().flatten();
     for command in with_subcommands().chain(internal) {

@@ -288,6 +288,9 @@ impl Core {
         if let Some(error) = self.why_not_by_patterns(connection, command, args) {
             return self.fail(connection, asked, &error);
         }
+        if let Some(change) = command.changes_functions {
+            return self.change_functions(connection, command, change, args);
+        }
         let router = &self.routing.router;
         let Some(any) = router.first_shard() else {
             return self.answer_without_shards(connection, command, run, args);
@@ -362,7 +365,8 @@ impl Core {
     /// Answers a command that concerns all keys of a node which has no shards.
     #[cold]
     fn answer_without_shards(&mut self, connection: &mut Connection, command: &Command, run: Run, args: Args<'_>) {
-        let concerns_all = matches!(command.scatter, Scatter::AllShards { .. } | Scatter::MultiShard(_));
+        let concerns_all =
+            matches!(command.scatter, Scatter::AllShards { .. } | Scatter::MultiShard(_)) || command.is_of_functions;
         let mut bytes = Vec::new();
         let mut reply = Reply::new(&mut bytes, connection.session.protocol);
         let ran = match run_on_nothing(run, args, &mut reply) {

@@ -80,7 +80,9 @@ impl Core {
         self.monitor(connection, command, args);
         connection.session.last_command = Some(command.id);
         self.stats().by_command[usize::from(command.id)].calls.add(1);
-        if matches!(command.scatter, Scatter::Split { merge: Merge::ArrayInOrder, .. }) && args.len() > 2 {
+        if command.runs_script {
+            self.run_script_locally(connection, command, shard, args);
+        } else if matches!(command.scatter, Scatter::Split { merge: Merge::ArrayInOrder, .. }) && args.len() > 2 {
             self.mget(connection, command, run, (Mode::Local, Some(shard)), args);
         } else {
             self.run_on(connection, shard, command, run, Mode::Local, args);

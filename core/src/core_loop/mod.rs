@@ -24,6 +24,7 @@ mod exec;
 #[cfg(test)]
 mod failing_tests;
 mod fanout;
+mod functions;
 mod groups;
 mod intake;
 #[cfg(test)]

@@ -33,10 +33,12 @@ struct KnownScript<'a> {
     text: Arc<[u8]>,
     digest: String,
     is_read_only: bool,
+    /// True if the text is the name of a function, which only its shard knows.
+    is_function: bool,
     call: Call<'a>,
 }
 
-/// The step that a call of EVAL or its like becomes.
+/// The step that a call of EVAL or its like becomes, FCALL included, whose text is the function's name.
 struct Step {
     shard: ShardId,
     command: &'static Command,
@@ -80,7 +82,8 @@ impl Core {
             self.spans(command, args) || (self.may_span_scripts() && self.server.scripts.is_reaching(&known.digest))
         };
         let step = match known {
-            Ok(known) if spans(&known) => {
+            // Functions with keys in several shards are refused where their step is placed.
+            Ok(known) if !known.is_function && spans(&known) => {
                 let script = self.spanning_script((connection.session.protocol, connection.session.db), known, rights);
                 return self.span_script(connection, command, args, script);
             }
@@ -102,6 +105,27 @@ impl Core {
             _ => unreachable!("a step runs on a shard"),
         };
         self.run_step_on(connection, step.shard, (step.command, command.id), run, mode, &step.words(args));
+        self.note_script();
+    }
+
+    /// Runs a call of EVAL_RO and its like on a replica of this node, as that is.
+    pub(super) fn run_script_locally(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        shard: ShardId,
+        args: Args<'_>,
+    ) {
+        let rights = rights_of(connection);
+        let known = self.known_script(command, args, &rights);
+        match known.and_then(|known| self.script_step(known, shard, (SCRIPT_WORK_MAX, &rights), false)) {
+            Ok(step) => {
+                let Kind::Read(run) = step.command.kind else { unreachable!("what only reads is called") };
+                let asked = (step.command, command.id);
+                self.run_step_on(connection, shard, asked, run, Mode::Local, &step.words(args));
+            }
+            Err(error) => self.fail(connection, command.id, &error),
+        }
         self.note_script();
     }
 
@@ -160,7 +184,11 @@ impl Core {
 
     /// Returns whether a call is one of a script that is known to access keys which it has not declared.
     pub(super) fn calls_reaching(&self, command: &Command, args: Args<'_>) -> bool {
-        if !command.runs_script || !self.server.scripts.has_reaching() || !self.may_span_scripts() {
+        if !command.runs_script
+            || command.calls_function
+            || !self.server.scripts.has_reaching()
+            || !self.may_span_scripts()
+        {
             return false;
         }
         let digest = match command.name().starts_with("evalsha") {
@@ -193,7 +221,8 @@ impl Core {
         let call = scripts::read_call(&args).expect("a script's step was a call");
         let digest = basalt_lua::digest(args[1]);
         self.server.scripts.note_reaching(&digest);
-        let known = KnownScript { text: args[1].into(), digest, is_read_only: terms.is_read_only, call };
+        let (text, is_read_only) = (args[1].into(), terms.is_read_only);
+        let known = KnownScript { text, digest, is_read_only, is_function: false, call };
         let script = self.spanning_script((header.protocol, header.db), known, terms.rights);
         self.span_script_in(connection, place, (header.protocol, header.asked), script);
     }
@@ -207,18 +236,28 @@ impl Core {
     ) -> Result<KnownScript<'a>, CommandError> {
         let is_by_digest = command.name().starts_with("evalsha");
         let digest = if is_by_digest { Some(scripts::read_digest(args[1]).ok_or(scripts::NO_SCRIPT)?) } else { None };
-        let call = scripts::read_call(args)?;
-        let (text, digest) = if let Some(digest) = digest {
+        let is_function = command.calls_function;
+        let call = match scripts::read_call(args) {
+            Ok(call) => call,
+            // First of all there has to be a function of this name, which its shard knows.
+            Err(_) if is_function => Call { keys: &[], args: &[] },
+            Err(error) => return Err(error),
+        };
+        let (text, digest) = if is_function {
+            (args[1].into(), String::new())
+        } else if let Some(digest) = digest {
             (self.server.scripts.get(&digest).ok_or(scripts::NO_SCRIPT)?, digest)
         } else {
             (args[1].into(), self.learn_script(args[1])?)
         };
         let in_cluster = self.routing.cluster.is_some();
-        let is_read_only = scripts::is_only_reading(&text, matches!(command.kind, Kind::Read(_)), in_cluster)?;
+        let is_ro = matches!(command.kind, Kind::Read(_));
+        // Terms of a function are those of the call; what it says of itself is known where it runs.
+        let is_read_only = if is_function { is_ro } else { scripts::is_only_reading(&text, is_ro, in_cluster)? };
         if rights.as_ref().is_some_and(|rights| rights.len() > limits::SCRIPT_RIGHTS_BYTES_MAX) {
             return Err(TOO_MANY_RIGHTS);
         }
-        Ok(KnownScript { text, digest, is_read_only, call })
+        Ok(KnownScript { text, digest, is_read_only, is_function, call })
     }
 
     /// The step of a script whose keys are in one shard.
@@ -229,11 +268,26 @@ impl Core {
         (work, rights): (u64, &Option<Arc<[u8]>>),
         stops_elsewhere: bool,
     ) -> Result<Step, CommandError> {
-        let KnownScript { text, is_read_only, call, .. } = known;
+        let KnownScript { text, is_read_only, is_function, call, .. } = known;
         let in_cluster = self.routing.cluster.is_some();
         let (shard, reach) = self.place_script(call.keys, any)?;
-        let terms = Terms { is_read_only, in_cluster, reach, stops_elsewhere, work, rights: rights.clone() }.encode();
-        let id = if is_read_only { table::STEP_SCRIPT_RO } else { table::STEP_SCRIPT };
+        let terms = Terms {
+            is_read_only,
+            in_cluster,
+            reach,
+            stops_elsewhere: stops_elsewhere && !is_function,
+            work,
+            rights: rights.clone(),
+        }
+        .encode();
+        let says_so = || self.server.shards.get(shard).is_some_and(|stats| stats.reading_functions.has(&text));
+        let reads = is_read_only || (is_function && says_so());
+        let id = match (is_function, reads) {
+            (false, false) => table::STEP_SCRIPT,
+            (false, true) => table::STEP_SCRIPT_RO,
+            (true, false) => table::STEP_FUNCTION,
+            (true, true) => table::STEP_FUNCTION_RO,
+        };
         let command = table::by_id(id).expect("the step is in the table");
         Ok(Step { shard, command, terms, text })
     }

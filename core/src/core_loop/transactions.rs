@@ -317,6 +317,7 @@ impl Core {
             }
         };
         self.readdress(&connection.session, &mut transaction);
+        self.load_queued(&mut transaction);
         let plan = match plan {
             None => None,
             Some(Way::One(shard, mode)) => Some(Plan::One(shard, mode)),
@@ -330,7 +331,7 @@ impl Core {
         };
         self.monitor_transaction(connection, &transaction);
         for index in 0..transaction.len() {
-            self.stats().by_command[usize::from(transaction.row(index).id)].calls.add(1);
+            self.stats().by_command[usize::from(transaction.asked(index))].calls.add(1);
         }
         // The shard forgets it with the transaction.
         let watched = connection.session.watching.take().map(|watching| (watching.watch, watching.shards));

@@ -208,6 +208,11 @@ pub fn encoded_bytes(arg: &[u8]) -> usize {
     bits.div_ceil(7) + arg.len()
 }
 
+/// The id of the command that a client has called, of which a command that [`encode`] wrote is all or a step.
+pub fn asked_id(bytes: &[u8]) -> Option<u16> {
+    Some(decode_header(bytes)?.0.asked)
+}
+
 /// The id of a command that [`encode`] wrote.
 pub fn command_id(bytes: &[u8]) -> Option<u16> {
     let (head, _) = bytes.split_first_chunk::<4>()?;

@@ -141,6 +141,8 @@ impl Gather {
         match self.merge {
             Merge::Sum | Merge::OkIfAny(_) => self.sum += value::read_integer(reply)?,
             Merge::Ok => {}
+            Merge::Same if self.elements.is_empty() => self.elements.extend_from_slice(reply),
+            Merge::Same => {}
             Merge::ArrayInOrder => {
                 let mut elements = value::split_elements(reply).ok()?;
                 for &place in &self.order[part] {
@@ -172,6 +174,7 @@ impl Gather {
         match self.merge {
             Merge::Sum => out.integer(self.sum),
             Merge::Ok => out.ok(),
+            Merge::Same => out.raw(&self.elements),
             Merge::ArrayInOrder => {
                 out.array(self.places.len());
                 for place in &self.places {

@@ -17,6 +17,7 @@ use crate::commands::cluster::newer_facts as newer_of_cluster;
 use crate::commands::connection::facts as of_connections;
 use crate::commands::connection::newer_facts as newer;
 use crate::commands::facts::Facts;
+use crate::commands::functions::facts as of_libraries;
 use crate::commands::pubsub::facts as of_pubsub;
 use crate::commands::raft::own_facts as of_raft;
 use crate::commands::scripts::facts as of_scripts;
@@ -111,6 +112,7 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&of_raft::RAFT_STATUS, raft::status),
     (&of_raft::RAFT_TRANSFER, raft::transfer),
     (&of_raft::RAFT_SNAPSHOT, raft::snapshot),
+    (&of_libraries::FUNCTION_KILL, script::kill),
     (&of_scripts::SCRIPT_EXISTS, script::exists),
     (&of_scripts::SCRIPT_FLUSH, script::flush),
     (&of_scripts::SCRIPT_KILL, script::kill),

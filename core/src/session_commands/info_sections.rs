@@ -112,10 +112,16 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("used_memory_vm_eval", 0);
     fields.add("used_memory_scripts_eval", script_bytes);
     fields.add("number_of_cached_scripts", script_count);
-    add_zeros(fields, &["number_of_functions", "number_of_libraries", "used_memory_vm_functions"]);
-    fields.add_bytes("used_memory_vm_total", 0);
-    fields.add("used_memory_functions", 0);
-    fields.add_bytes("used_memory_scripts", script_bytes as u64);
+    // All shards of a node alone have the same libraries, those of a cluster may have others.
+    let most =
+        |figure: fn(&ShardStats) -> &Figure| server.shards.iter().map(|shard| figure(shard).get()).max().unwrap_or(0);
+    let (function_bytes, heap_bytes) = (most(|shard| &shard.function_bytes), most(|shard| &shard.function_heap_bytes));
+    fields.add("number_of_functions", most(|shard| &shard.functions));
+    fields.add("number_of_libraries", most(|shard| &shard.libraries));
+    fields.add("used_memory_vm_functions", heap_bytes);
+    fields.add_bytes("used_memory_vm_total", heap_bytes);
+    fields.add("used_memory_functions", function_bytes);
+    fields.add_bytes("used_memory_scripts", script_bytes as u64 + function_bytes);
     fields.add_bytes("maxmemory", 0);
     fields.add("maxmemory_policy", "noeviction");
     fields.add("allocator_frag_ratio", "1.00");

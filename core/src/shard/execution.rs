@@ -898,6 +898,7 @@ impl Machine for ShardMachine {
         // Rows of the database that is gone.
         drop(self.store.take_pinned());
         self.store.watched_mut().note_all();
+        self.scratch.note_functions_changed();
         self.installs += 1;
     }
 

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use basalt_lua::FunctionFlags;
 use basalt_raft::{Member, NodeId, Role};
-use basalt_storage::{DATABASE_COUNT, Rows};
+use basalt_storage::keyspace::{function_names, function_totals};
+use basalt_storage::{DATABASE_COUNT, Rows, Store};
 
 use super::Shard;
 use crate::limits;
-use crate::node::Follower;
+use crate::node::{Follower, ShardStats};
 
 impl Shard {
     /// Publishes the counts that INFO tells, so that a client finds in them what it has been answered before.
@@ -25,6 +27,9 @@ impl Shard {
             }
         }
         let happened = machine.scratch.counts();
+        if machine.scratch.take_functions_changed() {
+            publish_functions(&machine.store, stats);
+        }
         stats.hits.set(happened.hits);
         stats.misses.set(happened.misses);
         stats.expired_keys.set(happened.expired);
@@ -110,6 +115,23 @@ impl Shard {
             Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
             Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),
         }
+    }
+}
+
+/// Publishes the sums of the libraries of functions, and which of these only read. Their rows were changed a moment ago, or are
+/// new: whoever is told that they were finds here what they are.
+fn publish_functions(store: &Store, stats: &ShardStats) {
+    match function_totals(store).and_then(|totals| Ok((totals, function_names(store)?))) {
+        Ok((totals, names)) => {
+            let is_reading = |flags: &u8| FunctionFlags::from_bits(*flags).no_writes();
+            let reading = names.into_iter().filter(|(_, flags)| is_reading(flags)).map(|(name, _)| name);
+            stats.reading_functions.set(reading.collect());
+            stats.libraries.set(totals.libraries.into());
+            stats.functions.set(totals.functions.into());
+            stats.function_bytes.set(totals.bytes);
+            stats.function_heap_bytes.set(totals.heap_bytes);
+        }
+        Err(error) => tracing::debug!(%error, "the number of libraries is unknown"),
     }
 }
 

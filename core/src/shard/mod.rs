@@ -174,6 +174,7 @@ impl Shard {
                 return Err(error);
             }
         };
+        machine.borrow().scratch.note_functions_changed();
         let holding = Holding::recovered(&machine.borrow().store)?;
         machine.borrow().store.forget_disk_waits();
         if holding.left_count() > 0 {

@@ -1,14 +1,14 @@
 //! The work that scripts may do, as their requests say: batches and turns of the core have bounds of it.
 
 use crate::commands::scripts::Terms;
-use crate::commands::table::{STEP_EXEC, STEP_SCRIPT, STEP_SCRIPT_RO};
+use crate::commands::table::{STEP_EXEC, STEP_FUNCTION, STEP_FUNCTION_RO, STEP_SCRIPT, STEP_SCRIPT_RO};
 use crate::entry::request::{self, ArgList};
 use crate::entry::transaction::Transaction;
 
 /// The work that the scripts in an encoded request may do together: one, or those of a transaction.
 pub fn work_of(bytes: &[u8]) -> u64 {
     match request::command_id(bytes) {
-        Some(STEP_SCRIPT | STEP_SCRIPT_RO) => {
+        Some(STEP_SCRIPT | STEP_SCRIPT_RO | STEP_FUNCTION | STEP_FUNCTION_RO) => {
             let mut args = ArgList::new();
             let terms = request::decode(bytes, &mut args).and_then(|_| Terms::decode(args.first()?));
             terms.map_or(0, |terms| terms.work)
@@ -46,7 +46,7 @@ mod tests {
             request::encode(&mut out, RequestHeader::new(Protocol::Resp2, 0, id), words.into_iter());
             out
         };
-        let members = [encoded(STEP_SCRIPT, 5), encoded(1, 100), encoded(STEP_SCRIPT_RO, 7)];
+        let members = [encoded(STEP_FUNCTION, 5), encoded(1, 100), encoded(STEP_SCRIPT_RO, 7)];
         assert_eq!(members.each_ref().map(|member| work_of(member)), [5, 0, 7]);
         let mut exec = Vec::new();
         let header = RequestHeader::new(Protocol::Resp2, 0, STEP_EXEC);

@@ -27,6 +27,24 @@ pub(super) fn split_words(line: &[u8], argv: &mut Argv) -> Result<(), ProtocolEr
     }
 }
 
+/// The words of a line that is no command, such as the first one of a library of functions.
+///
+/// # Errors
+/// [`ProtocolError::UnbalancedQuotes`].
+pub fn split_line(line: &[u8]) -> Result<Vec<Vec<u8>>, ProtocolError> {
+    let (mut rest, mut words) = (line, Vec::new());
+    loop {
+        let blanks = rest.iter().take_while(|byte| is_space(**byte)).count();
+        rest = &rest[blanks..];
+        if rest.is_empty() {
+            return Ok(words);
+        }
+        let mut word = Vec::new();
+        rest = unquote_word(rest, &mut word)?;
+        words.push(word);
+    }
+}
+
 /// Appends the word that `rest` starts with to `out`, and returns what follows it.
 fn unquote_word<'a>(mut rest: &'a [u8], out: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
     loop {

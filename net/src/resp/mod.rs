@@ -20,6 +20,7 @@ pub mod value;
 pub use argv::Argv;
 pub use decoder::{Decoded, Decoder};
 pub use double::write_double;
+pub use inline::split_line;
 pub use integer::{parse_integer, write_integer, write_unsigned};
 pub use limits::Limits;
 pub use protocol::Protocol;

@@ -16,6 +16,8 @@ pub struct Scratch {
     pub(super) earliest_deadline_ms: Option<u64>,
     /// Keys whose writes somebody wants to hear of, if there are any.
     watch: Option<Box<KeyWatch>>,
+    /// True if libraries of functions have come or gone.
+    functions_changed: Cell<bool>,
 }
 
 /// Counts of look-ups and expiries, for whoever publishes figures.
@@ -53,6 +55,16 @@ impl Scratch {
     /// The earliest deadline that a key got since this was asked last, if any did: a sweep that is beyond it must go back.
     pub fn take_earliest_deadline_ms(&mut self) -> Option<u64> {
         self.earliest_deadline_ms.take()
+    }
+
+    /// Notes that libraries of functions have come or gone, or may have.
+    pub fn note_functions_changed(&self) {
+        self.functions_changed.set(true);
+    }
+
+    /// Returns whether that was noted since this was asked last, for whoever publishes figures.
+    pub fn take_functions_changed(&self) -> bool {
+        self.functions_changed.take()
     }
 
     /// Has writes of `key` of database `db` noted from now on.

@@ -20,6 +20,7 @@ mod failover;
 mod faults;
 mod flush;
 mod forgetful;
+mod functions;
 mod info;
 mod introspection;
 mod isolation;

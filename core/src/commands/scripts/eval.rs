@@ -23,6 +23,11 @@ thread_local! {
     static ENGINE: RefCell<Engine> = RefCell::new(Engine::new());
 }
 
+/// Uses the engine of this thread.
+pub(in crate::commands) fn with_engine<R>(with: impl FnOnce(&mut Engine) -> R) -> R {
+    ENGINE.with(|engine| with(&mut engine.borrow_mut()))
+}
+
 /// A call of EVAL and its like, taken apart: `name text-or-digest count [key …] [argument …]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Call<'a> {
@@ -70,7 +75,7 @@ pub fn is_only_reading(text: &[u8], is_ro: bool, in_cluster: bool) -> Result<boo
 pub fn learn(text: &[u8], is_known: impl FnOnce(&str) -> bool) -> Result<String, CommandError> {
     let name = if text.len() > INPUT_BYTES_MAX { String::new() } else { digest(text) };
     if name.is_empty() || !is_known(&name) {
-        let checked = ENGINE.with(|engine| engine.borrow_mut().check(text));
+        let checked = with_engine(|engine| engine.check(text));
         checked.map_err(|error| CommandError::owned(String::from_utf8_lossy(&error).into_owned()))?;
     }
     Ok(name)
@@ -95,7 +100,7 @@ pub(super) fn step_script(
 }
 
 /// EVAL and its like are run as steps: whoever knows the shards makes one of each.
-pub(super) fn no_step(_: &mut Context<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Result<(), CommandError> {
+pub(in crate::commands) fn no_step(_: &mut Context<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Result<(), CommandError> {
     Err(CommandError::text("ERR a script is run as a step"))
 }
 
@@ -113,9 +118,19 @@ fn run(
 ) -> Result<(), CommandError> {
     let seed = context.random.next_u64();
     let script = Script { text, keys: call.keys, args: call.args, seed, work: terms.work };
+    run_on(context, (terms, rights), reply, |engine, host| engine.run(&script, host))
+}
+
+/// Has this thread's engine run something on the shard, and writes what that has come to.
+pub(in crate::commands) fn run_on(
+    context: &mut Context<'_>,
+    (terms, rights): (&Terms, Option<CallerRights>),
+    reply: &mut Reply<'_>,
+    begin: impl FnOnce(&mut Engine, &mut dyn Host) -> Outcome,
+) -> Result<(), CommandError> {
     let cold = BTreeSet::new();
     let mut host = ShardHost { context, terms, rights, stopped: None, is_running: false, is_writing: false, cold };
-    let outcome = run_on(&script, &mut host);
+    let outcome = with_engine(|engine| begin(engine, &mut host));
     if !host.cold.is_empty() && !host.is_running {
         // Whatever it has come to by what those do not have, be it a fault: it begins anew when they are there.
         return Err(StorageError::Cold(ColdRead::Keys(host.cold.into_iter().collect())).into());
@@ -137,8 +152,8 @@ fn run(
 }
 
 /// Runs a script with the libraries of this thread.
-pub fn run_on(script: &Script<'_>, host: &mut dyn Host) -> Outcome {
-    ENGINE.with(|engine| engine.borrow_mut().run(script, host))
+pub fn run_by(script: &Script<'_>, host: &mut dyn Host) -> Outcome {
+    with_engine(|engine| engine.run(script, host))
 }
 
 /// The reply to a script that was stopped, by its host or not: nothing of it stays.

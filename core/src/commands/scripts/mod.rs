@@ -12,7 +12,8 @@ mod price_tests;
 pub mod table;
 mod terms;
 
-pub use eval::{Call, NO_SCRIPT, is_only_reading, learn, read_call, read_digest, run_on, undone_text, write_value};
+pub use eval::{Call, NO_SCRIPT, is_only_reading, learn, read_call, read_digest, run_by, undone_text, write_value};
+pub(in crate::commands) use eval::{no_step, run_on, with_engine};
 pub use gate::{Admission, Gate, call_without_keys, log_line};
 pub use host::{ELSEWHERE, TOO_LARGE};
 pub use terms::{Reach, Terms, has_known_terms};

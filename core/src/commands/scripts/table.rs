@@ -1,4 +1,4 @@
-//! The commands of scripts. Their ids are 1301 to 1399.
+//! The commands of scripts. Their ids are 1301 to 1329, and 1390 to 1392 of steps.
 
 use super::{eval, facts};
 use crate::commands::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};

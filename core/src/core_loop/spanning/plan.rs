@@ -35,10 +35,16 @@ fn may_span(command: &Command) -> bool {
 }
 
 impl Core {
-    /// Returns whether a call has keys in several shards, and is executed as one.
+    /// Returns whether a call has keys in several shards, or concerns all of them, and is executed as one.
     pub(in crate::core_loop) fn spans(&self, command: &Command, args: Args<'_>) -> bool {
         let router = &self.routing.router;
-        if !may_span(command) || router.is_whole() || self.routing.cluster.is_some() {
+        if router.is_whole() || self.routing.cluster.is_some() {
+            return false;
+        }
+        if command.changes_functions.is_some() {
+            return router.first_shard().is_some();
+        }
+        if !may_span(command) {
             return false;
         }
         let mut shards = command.keys(args).map(|key| router.shard_of(args[key]));
@@ -56,6 +62,17 @@ impl Core {
     ) {
         let (protocol, db) = (connection.session.protocol, connection.session.db);
         let planned = self.plan_call(&PlannedCall { protocol, db, now_ms: self.clock.now_ms, command, run, args });
+        self.span_planned(connection, command, planned, args);
+    }
+
+    /// Starts a call that was planned, unless there is a reason not to.
+    pub(in crate::core_loop) fn span_planned(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        planned: Result<Planned, CommandError>,
+        args: Args<'_>,
+    ) {
         let planned = match planned.and_then(|planned| self.check_room(&planned).map(|()| planned)) {
             Ok(planned) => planned,
             Err(error) => return self.fail(connection, command.id, &error),
@@ -131,7 +148,7 @@ impl Core {
         }
     }
 
-    fn plan_members<'c>(
+    pub(in crate::core_loop) fn plan_members<'c>(
         &self,
         commands: impl Iterator<Item = &'c [u8]> + Clone,
         (protocol, now_ms): (Protocol, u64),

@@ -19,11 +19,11 @@ use super::{Next, Work};
 use crate::cluster::Router;
 use crate::commands::rights::CallerRights;
 use crate::commands::scripts::{
-    Admission, Gate, TOO_LARGE, Terms, call_without_keys, log_line, run_on, undone_text, write_value,
+    Admission, Gate, TOO_LARGE, Terms, call_without_keys, log_line, run_by, undone_text, write_value,
 };
 use crate::commands::table::STEP_TRY;
 use crate::commands::{
-    Args, Command, CommandError, Kind, ReplyBounds, Run, TOO_MUCH_WORK, names_other_keys, run_on_nothing, table,
+    Args, Command, CommandError, Kind, ReplyBounds, Run, TOO_MUCH_WORK, names_other_keys, run_by_nothing, table,
 };
 use crate::entry::request::{self, Moment};
 use crate::entry::script_trial::{self, TrialTerms};
@@ -243,7 +243,7 @@ impl ScriptRun {
                 stopped: None,
                 work_left: script.work,
             };
-            let outcome = run_on(&script, &mut host);
+            let outcome = run_by(&script, &mut host);
             let NodeHost { calling, stopped, work_left, .. } = host;
             self.spent += self.script.terms.work - work_left.min(self.script.terms.work);
             match (outcome, calling) {
@@ -475,7 +475,7 @@ impl NodeHost<'_> {
         if command.keys(args).next().is_none() && !names_other_keys(command, args) {
             // Its arguments make no sense, and it says so.
             let mut out = Reply::strictly_bounded(reply, protocol, bytes_max);
-            if let Err(error) = run_on_nothing(run, args, &mut out) {
+            if let Err(error) = run_by_nothing(run, args, &mut out) {
                 out.truncate(0);
                 out.error_display(error);
             }

@@ -1,7 +1,8 @@
 //! The figures of one shard, and what its core tells the others of it.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use super::{Counter, Figure, Followers};
 use crate::mail::Takes;
@@ -23,6 +24,25 @@ impl Told {
             told if told == Takes::Reads as u8 => Takes::Reads,
             _ => Takes::Nothing,
         }
+    }
+}
+
+/// The functions of a shard that say that they write nothing, by their names in lower case.
+///
+/// What a newcomer would get wrong: this is a hint for who sends a call. The rows decide what a call may do.
+#[derive(Debug, Default)]
+pub struct ReadingFunctions(RwLock<HashSet<Vec<u8>>>);
+
+impl ReadingFunctions {
+    /// Sets them.
+    pub fn set(&self, names: HashSet<Vec<u8>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+
+    /// Returns whether the function of this name, in any case, is one of them.
+    pub fn has(&self, name: &[u8]) -> bool {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        !names.is_empty() && names.contains(&name.to_ascii_lowercase())
     }
 }
 
@@ -129,6 +149,16 @@ impl FaultText {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct ShardStats {
+    /// Functions that say that they write nothing.
+    pub reading_functions: ReadingFunctions,
+    /// Libraries of functions.
+    pub libraries: Figure,
+    /// Functions of these.
+    pub functions: Figure,
+    /// Bytes of the libraries.
+    pub function_bytes: Figure,
+    /// Bytes of their objects, once they are loaded.
+    pub function_heap_bytes: Figure,
     /// The point that its group has come to.
     pub state: ToldState,
     /// The reason that it has stopped, if it has.
@@ -241,6 +271,7 @@ impl ShardStats {
         self.reset();
         self.fault.set(None);
         self.followers.set(0, Vec::new());
+        self.reading_functions.set(HashSet::new());
         for figures in [&self.keys, &self.deadlines] {
             figures.iter().for_each(|figure| figure.set(0));
         }
@@ -269,6 +300,10 @@ impl ShardStats {
             &self.slow_down_us,
             &self.disk_is_full,
             &self.unsaved_changes,
+            &self.libraries,
+            &self.functions,
+            &self.function_bytes,
+            &self.function_heap_bytes,
         ];
         states.into_iter().for_each(|figure| figure.set(0));
     }

@@ -1,0 +1,167 @@
+//! A call of a function, from its step to its reply.
+
+use basalt_lua::FunctionCall;
+use basalt_net::resp::Reply;
+
+use super::compiled::compiled;
+use crate::commands::rights::CallerRights;
+use crate::commands::scripts::{Terms, read_call, run_on};
+use crate::commands::{Args, CommandError, Context, parse_i64};
+
+const NOT_FOUND: CommandError = CommandError::text("ERR Function not found");
+/// The reply to a call that was sent as a read before another function had come in the place of the one that only reads.
+const REPLACED: CommandError = CommandError::text(
+    "TRYAGAIN The function was replaced a moment ago by one that writes, nothing was executed: call it again",
+);
+const BAD_COUNT: CommandError = CommandError::text("ERR Bad number of keys provided");
+
+/// `terms name count [key …] [argument …]`: one call, with all that it does. Where it is stopped, what it did is forgotten.
+pub(super) fn step_function(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    call(context, args, false, reply)
+}
+
+/// The same of a call that only reads: because its client wants it so, or since its function has said that it does.
+pub(super) fn step_function_ro(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    call(context, args, true, reply)
+}
+
+fn call(context: &mut Context<'_>, args: Args<'_>, is_read: bool, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    const OTHER_VERSION: CommandError = CommandError::text("ERR the call is of another version");
+    let mut terms = Terms::decode(args[1]).ok_or(OTHER_VERSION)?;
+    let rights = terms.rights.as_deref().map(|bytes| CallerRights::decode(bytes).ok_or(OTHER_VERSION)).transpose()?;
+    let (flags, library) = context.keyspace.function(args[2])?.ok_or(NOT_FOUND)?;
+    let flags = basalt_lua::FunctionFlags::from_bits(flags);
+    // Its row is read whether it is compiled or not: what is read is a part of what a call may do, on every replica.
+    let (library, _) = context.keyspace.library(&library)?.ok_or(NOT_FOUND)?;
+    parse_i64(args[3]).map_err(|_| BAD_COUNT)?;
+    let given = read_call(&args[1..])?;
+    if flags.no_cluster() && terms.in_cluster {
+        return Err(CommandError::text("ERR Can not run script on cluster, 'no-cluster' flag is set."));
+    }
+    if terms.is_read_only && !flags.no_writes() {
+        return Err(CommandError::text("ERR Can not execute a script with write flag using *_ro command."));
+    }
+    if is_read && !flags.no_writes() {
+        return Err(REPLACED);
+    }
+    terms.is_read_only |= flags.no_writes();
+    let library = compiled(&library)?;
+    let function = library.function(args[2]).ok_or(NOT_FOUND)?;
+    let (seed, work) = (context.random.next_u64(), terms.work);
+    run_on(context, (&terms, rights), reply, |engine, host| {
+        let call = FunctionCall { library: &library, function, keys: given.keys, args: given.args, seed, work };
+        engine.call(&call, host)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_lua::SCRIPT_WORK_MAX;
+
+    use super::*;
+    use crate::commands::FunctionChange;
+    use crate::commands::functions::step_args;
+    use crate::commands::functions::table::{STEP_FUNCTION, STEP_FUNCTION_RO, STEP_FUNCTIONS};
+    use crate::commands::scripts::Reach;
+    use crate::commands::testing::Shard;
+
+    const CODE: &str = "#!lua name=lib
+local function set(keys, args) return redis.call('set', keys[1], args[1] or 'x') end
+redis.register_function('Set', set)
+redis.register_function{function_name='get', callback=function(keys) return redis.call('get', keys[1]) end, flags={'no-writes'}}
+redis.register_function{function_name='trick', callback=set, flags={'no-writes'}}
+redis.register_function{function_name='alone', callback=set, flags={'no-cluster'}}
+redis.register_function('counts', function(keys, args) return #keys * 10 + #args end)
+redis.register_function('endless', function(keys) set(keys, {}) while true do end end)
+redis.register_function('stray', function() return redis.call('get', 'elsewhere') end)";
+
+    fn shard() -> Shard {
+        let mut shard = Shard::new();
+        load(&mut shard, CODE);
+        shard
+    }
+
+    fn load(shard: &mut Shard, code: &str) {
+        let args: [&[u8]; 4] = [b"function", b"load", b"replace", code.as_bytes()];
+        let words = step_args(FunctionChange::Load, &args, u64::MAX).unwrap();
+        let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+        assert!(shard.step(STEP_FUNCTIONS, &words).starts_with('$'));
+    }
+
+    fn call_with(shard: &mut Shard, terms: &Terms, line: &str) -> String {
+        let terms_bytes = terms.encode();
+        let args: Vec<&[u8]> = [&terms_bytes[..]].into_iter().chain(line.split(' ').map(str::as_bytes)).collect();
+        shard.step(if terms.is_read_only { STEP_FUNCTION_RO } else { STEP_FUNCTION }, &args)
+    }
+
+    fn terms(is_read_only: bool) -> Terms {
+        Terms { is_read_only, in_cluster: false, reach: Reach::All, work: SCRIPT_WORK_MAX, rights: None }
+    }
+
+    #[test]
+    fn functions_are_called_with_their_keys_and_arguments() {
+        let mut shard = shard();
+        for (line, expected) in [
+            ("set 1 k v", "+OK"),
+            ("GET 1 k", "$1 v"),
+            ("counts 2 a b c", ":21"),
+            ("counts 0", ":0"),
+            ("nope x", "-ERR Function not found"),
+            ("counts x", "-ERR Bad number of keys provided"),
+            ("counts -1", "-ERR Number of keys can't be negative"),
+            ("counts 2 a", "-ERR Number of keys can't be greater than number of args"),
+            (
+                "trick 1 k",
+                "-ERR Write commands are not allowed from read-only scripts. script: trick, on @user_function:2.",
+            ),
+        ] {
+            assert_eq!(call_with(&mut shard, &terms(false), line), expected, "{line}");
+        }
+        assert_eq!(call_with(&mut shard, &terms(true), "get 1 k"), "$1 v");
+        let as_read = terms(false).encode();
+        assert_eq!(shard.step(STEP_FUNCTION_RO, &[&as_read, b"get", b"1", b"k"]), "$1 v");
+        let replaced = shard.step(STEP_FUNCTION_RO, &[&as_read, b"set", b"1", b"k"]);
+        assert!(replaced.starts_with("-TRYAGAIN "), "{replaced}");
+        let refused = "-ERR Can not execute a script with write flag using *_ro command.";
+        assert_eq!(call_with(&mut shard, &terms(true), "set 1 k"), refused);
+    }
+
+    #[test]
+    fn terms_hold_for_functions_as_for_scripts() {
+        let mut shard = shard();
+        let in_cluster = Terms { in_cluster: true, ..terms(false) };
+        assert_eq!(call_with(&mut shard, &terms(false), "alone 1 k"), "+OK");
+        assert_eq!(
+            call_with(&mut shard, &in_cluster, "alone 1 k"),
+            "-ERR Can not run script on cluster, 'no-cluster' flag is set."
+        );
+        let near = Terms { reach: Reach::Slots(vec![(0, 0)]), ..terms(false) };
+        let reply = call_with(&mut shard, &near, "stray 0");
+        assert!(reply.contains("non local key"), "{reply}");
+        let reply = call_with(&mut shard, &terms(false), "endless 1 other");
+        assert!(reply.starts_with("-ERR the script was stopped and undone"), "{reply}");
+        assert_eq!(shard.step(STEP_FUNCTION, &[b"x", b"get", b"0"]), "-ERR the call is of another version");
+    }
+
+    #[test]
+    fn a_call_runs_what_the_rows_have_whatever_was_compiled_before() {
+        let (mut one, mut other) = (Shard::new(), Shard::new());
+        let code = |text: &str| format!("#!lua name=lib\nredis.register_function('f', function() return {text} end)");
+        load(&mut one, &code("1"));
+        load(&mut other, &code("2"));
+        for _ in 0..2 {
+            assert_eq!(call_with(&mut one, &terms(false), "f 0"), ":1");
+            assert_eq!(call_with(&mut other, &terms(false), "f 0"), ":2");
+        }
+        load(&mut one, &code("3"));
+        assert_eq!(call_with(&mut one, &terms(false), "f 0"), ":3");
+    }
+}
