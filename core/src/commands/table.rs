@@ -25,7 +25,7 @@ use super::{
 pub const ID_END: usize = 1500;
 
 /// All commands that clients can name, by family.
-static FAMILIES: [&[Command]; 17] = [
+static FAMILIES: [&[Command]; 18] = [
     strings::table::COMMANDS,
     keys::table::COMMANDS,
     lists::table::COMMANDS,

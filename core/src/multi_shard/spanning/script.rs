@@ -23,7 +23,7 @@ use crate::commands::scripts::{
 };
 use crate::commands::table::STEP_TRY;
 use crate::commands::{
-    Args, Command, CommandError, Kind, ReplyBounds, Run, TOO_MUCH_WORK, names_other_keys, run_by_nothing, table,
+    Args, Command, CommandError, Kind, ReplyBounds, Run, TOO_MUCH_WORK, names_other_keys, run_on_nothing, table,
 };
 use crate::entry::request::{self, Moment};
 use crate::entry::script_trial::{self, TrialTerms};
@@ -475,7 +475,7 @@ impl NodeHost<'_> {
         if command.keys(args).next().is_none() && !names_other_keys(command, args) {
             // Its arguments make no sense, and it says so.
             let mut out = Reply::strictly_bounded(reply, protocol, bytes_max);
-            if let Err(error) = run_by_nothing(run, args, &mut out) {
+            if let Err(error) = run_on_nothing(run, args, &mut out) {
                 out.truncate(0);
                 out.error_display(error);
             }
