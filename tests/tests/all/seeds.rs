@@ -40,6 +40,19 @@ fn wait_until_formed(nodes: &[Node]) {
     assert!(places.iter().all(|place| names(place) == first), "all know the same nodes");
 }
 
+/// Waits until each of the four groups of three nodes has three voters.
+fn wait_for_voters(nodes: &[Node]) {
+    eventually("each group has three voters", 3 * DEADLINE, || {
+        let info = |at: &SocketAddr| match client(*at).ask("INFO raft") {
+            Reply::Error(error) => error,
+            info => info.text(),
+        };
+        let info: String = addresses(nodes).iter().map(info).collect();
+        let led: Vec<&str> = info.lines().filter(|line| line.contains("role=leader")).collect();
+        if led.len() == 4 && led.iter().all(|line| line.ends_with("voters=3")) { Ok(()) } else { Err(info) }
+    });
+}
+
 #[test]
 fn three_nodes_with_the_same_list_are_one_cluster_with_equal_shares() {
     let (temporary, list) = (tempfile::tempdir().expect("a temporary directory"), List::new(3));
@@ -110,6 +123,7 @@ fn whoever_loses_its_disk_joins_the_others_as_a_new_node() {
     let mut nodes: Vec<Node> = (0..3).map(|number| list.at(temporary.path(), number).launch()).collect();
     wait_until_formed(&nodes);
     for lost in 0..3 {
+        wait_for_voters(&nodes);
         let id = client(nodes[lost].wait_for_address()).ask("CLUSTER MYID").text();
         nodes[lost].kill_9();
         nodes[lost] = list.at(&temporary.path().join(format!("new{lost}")), lost).launch();
@@ -122,15 +136,6 @@ fn whoever_loses_its_disk_joins_the_others_as_a_new_node() {
             }
         });
         wait_for(&addresses(&nodes), "cluster_known_nodes", "3");
-        eventually("each group has three voters", 3 * DEADLINE, || {
-            let info = |at: &SocketAddr| match client(*at).ask("INFO raft") {
-                Reply::Error(error) => error,
-                info => info.text(),
-            };
-            let info: String = addresses(&nodes).iter().map(info).collect();
-            let led: Vec<&str> = info.lines().filter(|line| line.contains("role=leader")).collect();
-            if led.len() == 4 && led.iter().all(|line| line.ends_with("voters=3")) { Ok(()) } else { Err(info) }
-        });
     }
 }
 
