@@ -180,7 +180,8 @@ impl Core {
             }
         }
         if self.groups.meta_leaves.get()
-            && let Some(meta) = self.meta.take_if(|meta| !meta.has_changes() && !meta.is_needed())
+            // It may take itself for the leader still: whoever leads by now has forgotten it, and tells it nothing any more.
+            && let Some(meta) = self.meta.take_if(|meta| !meta.has_changes())
         {
             self.groups.meta_leaves.set(false);
             self.groups.meta_is_closed.set(false);

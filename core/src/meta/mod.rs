@@ -471,11 +471,6 @@ impl Meta {
         !self.asked.is_empty() || self.forwarding.len() > 0 || self.proving.is_busy()
     }
 
-    /// Returns whether other nodes would have nobody who leads without this one: it leads, and has to give that up first.
-    pub fn is_needed(&self) -> bool {
-        self.group.is_leader() && !self.group.is_only_member()
-    }
-
     /// Returns whether something is to be looked at again soon, though nothing happens.
     pub fn has_deadlines(&self) -> bool {
         !(self.forwarding.waiting.is_empty() && self.forwarding.early.is_empty())
