@@ -32,6 +32,6 @@ mod tests;
 
 pub use error::{Error, Result};
 pub use read::{Bounds, read};
-pub use size::inflated_bytes;
+pub use size::{Size, size};
 pub use value::{Consumer, Group, Pending, Stream, StreamId, Strings, Value};
 pub use write::{Encoding, encoding, write};
