@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod deciding;
 mod error;
 mod footer;
 mod intset;
@@ -30,6 +31,7 @@ mod zipmap;
 #[cfg(test)]
 mod tests;
 
+pub use deciding::deciding_constants;
 pub use error::{Error, Result};
 pub use read::{Bounds, read};
 pub use size::{Size, size};
