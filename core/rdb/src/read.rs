@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_payload_longer_than_any_collection_is_refused_before_its_checksum() {
         let bounds = Bounds { string_bytes: 1 << 20, collection_bytes: 1000 };
-        let payload = |encoding: u8, length: usize| [&[encoding][..], &vec![0; length - 1]].concat();
+        let payload = |encoding: u8, length: usize| [&[encoding][..], &vec![1; length - 1]].concat();
         let length_max = INFLATED_SHARE * bounds.collection_bytes;
         assert_eq!(read(&payload(kind::SET, length_max + 1), bounds), Err(Error::TooLarge));
         assert_eq!(read(&payload(kind::SET, length_max), bounds), Err(Error::Footer));
