@@ -7,8 +7,8 @@ use crate::limits::{
 use crate::value::{Stream, StreamId, Value};
 use crate::write;
 
-/// Constants, each with its name, that decide which payloads are read, and the checksums of some that are written: replicas that had
-/// others would part.
+/// Constants, each with its name, that decide which payloads are read, and the checksums of some that are written: replicas that
+/// had others would part.
 pub fn deciding_constants() -> Vec<(&'static str, u64)> {
     let id = |ms| StreamId { ms, sequence: 1 };
     let stream = Stream {
