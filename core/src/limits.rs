@@ -593,11 +593,19 @@ pub const LCS_BYTES_MAX: usize = 64 << 20;
 
 /// Bytes of a value that DUMP replies, those of its strings and some for each: writing it holds the core, for a tenth of a second
 /// if it is so large and is compressed.
+/// It is a part of what a batch means, since a script may call it.
 pub const DUMPED_BYTES_MAX: usize = 32 << 20;
 
 /// Bytes of a collection that RESTORE reads, counted in the same way. A string may be as long as any. It is a part of what a batch
 /// means.
 pub const RESTORED_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes of the rows of a collection that RESTORE writes: the key is in each of them, so that many small elements become a multiple
+/// of what they are. It is a part of what a batch means.
+pub const RESTORED_ROWS_BYTES_MAX: usize = 512 << 20;
+
+/// Bytes that a row counts for beside the key and what it holds. It is a part of what a batch means.
+pub const RESTORED_ROW_OVERHEAD: usize = 32;
 
 /// Bytes of them for one unit of a script's work: a nanosecond or two each to compress, a part of one to read. It is a part of what
 /// a batch means.

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use basalt_rdb::{Bounds, Value, inflated_bytes, read, write};
+use basalt_rdb::{Bounds, Value, read, size, write};
 use crc::{CRC_64_REDIS, Crc};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,11 +15,11 @@ const BOUNDS: Bounds = Bounds { string_bytes: 1 << 20, collection_bytes: 1 << 20
 const TWICE: Bounds = Bounds { string_bytes: 1 << 21, collection_bytes: 1 << 23 };
 
 fuzz_target!(|data: &[u8]| {
-    inflated_bytes(data);
+    size(data, BOUNDS.collection_bytes);
     let _ = read(data, BOUNDS);
     let mut payload = [data, &[10, 0]].concat();
     payload.extend_from_slice(&CHECKSUM.checksum(&payload).to_le_bytes());
-    inflated_bytes(&payload);
+    size(&payload, BOUNDS.collection_bytes);
     let Ok(value) = read(&payload, BOUNDS) else { return };
     let bytes = match &value {
         Value::String(string) => string.len(),

@@ -6,13 +6,8 @@
 
 use crc::{CRC_64_REDIS, Crc, Table};
 
+use crate::limits::{VERSION_NEWEST, VERSION_WRITTEN};
 use crate::{Error, Result};
-
-/// The version that Redis 7.0 writes.
-const VERSION_WRITTEN: u16 = 10;
-
-/// The version that Redis 7.2 writes, the newest one that is read.
-const VERSION_NEWEST: u16 = 11;
 
 const VERSION_BYTES: usize = 2;
 const CHECKSUM_BYTES: usize = 8;

@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod deciding;
 mod error;
 mod footer;
 mod intset;
@@ -30,8 +31,9 @@ mod zipmap;
 #[cfg(test)]
 mod tests;
 
+pub use deciding::deciding_constants;
 pub use error::{Error, Result};
 pub use read::{Bounds, read};
-pub use size::inflated_bytes;
+pub use size::{Size, size};
 pub use value::{Consumer, Group, Pending, Stream, StreamId, Strings, Value};
 pub use write::{Encoding, encoding, write};

@@ -35,11 +35,39 @@ pub(crate) const UNCOMPRESSED_BYTES_MAX: usize = 20;
 /// Bytes of a string up to which it may be written as a number: those of an `i32`.
 pub(crate) const NUMBER_BYTES_MAX: usize = 11;
 
-/// Bytes that a string of a collection counts for beside its own, when a payload is read.
+/// Bytes that a string of a collection counts for beside its own, when a payload is read. Like those below it says which payloads
+/// are too large: all replicas have to agree on it.
 pub const STRING_OVERHEAD: usize = 8;
 
+/// Bytes that a member of a sorted set counts for beside its string.
+pub const SCORE_BYTES: usize = 8;
+
+/// Bytes that an entry of a stream counts for beside its strings.
+pub const ENTRY_BYTES: usize = 24;
+
+/// Bytes that a consumer group counts for beside its name.
+pub const GROUP_BYTES: usize = 104;
+
+/// Bytes that a consumer counts for beside its name.
+pub const CONSUMER_BYTES: usize = 32;
+
+/// Bytes that a pending entry counts for beside its consumer's name, which is written with each.
+pub const PENDING_BYTES: usize = 40;
+
 /// Bytes that one compressed byte becomes at most: 264 bytes take three.
-pub(crate) const INFLATED_PER_BYTE_MAX: usize = 88;
+pub const INFLATED_PER_BYTE_MAX: usize = 88;
 
 /// Times that all pieces of a collection together may be as large as the collection: they have lengths and counts beside it.
-pub(crate) const INFLATED_SHARE: usize = 4;
+pub const INFLATED_SHARE: usize = 4;
+
+/// Bytes of an element of a piece at least: its head and its length, or its share of an array.
+pub(crate) const ELEMENT_BYTES_MIN: usize = 2;
+
+/// Bytes of an entry in a node of a stream at least: four elements.
+pub(crate) const STREAM_ENTRY_BYTES_MIN: usize = 4 * ELEMENT_BYTES_MIN;
+
+/// The version of the format that is written: that of Redis 7.0.
+pub const VERSION_WRITTEN: u16 = 10;
+
+/// The newest version that is read: that of Redis 7.2.
+pub const VERSION_NEWEST: u16 = 11;

@@ -46,6 +46,7 @@ impl<'a> Element<'a> {
 }
 
 /// The elements of a listpack, each of which is checked when it is taken.
+#[derive(Clone)]
 pub(crate) struct Elements<'a> {
     rest: &'a [u8],
     count: u16,

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 
+use crate::limits::{INFLATED_SHARE, SCORE_BYTES};
 use crate::listpack::{self, Element};
 use crate::read_stream::read_stream;
 use crate::reader::Reader;
@@ -24,9 +25,14 @@ pub struct Bounds {
 /// that it is.
 ///
 /// # Errors
-/// [`Error::Footer`] before anything else is looked at; [`Error::Malformed`] for what is no value, and [`Error::TooLarge`] beyond
-/// `bounds`.
+/// [`Error::TooLarge`] for a payload that is longer than any collection within `bounds`, and is no string; else [`Error::Footer`]
+/// before anything is looked at, [`Error::Malformed`] for what is no value, and [`Error::TooLarge`] beyond `bounds`.
 pub fn read(payload: &[u8], bounds: Bounds) -> Result<Value> {
+    // The checksum alone would take long.
+    let is_long = payload.len() > bounds.collection_bytes.saturating_mul(INFLATED_SHARE);
+    if is_long && payload[0] != kind::STRING {
+        return Err(Error::TooLarge);
+    }
     let mut reader = Reader::new(footer::open(payload)?, bounds);
     let encoding = reader.byte()?;
     read_value(encoding, &mut reader)
@@ -156,7 +162,7 @@ fn sorted_set(encoding: u8, reader: &mut Reader<'_>) -> Result<Value> {
     let (count, mut members, mut scores) = (reader.count()?, Strings::default(), Vec::new());
     for _ in 0..count {
         reader.keep_next(&mut members)?;
-        reader.pay(size_of::<f64>())?;
+        reader.pay(SCORE_BYTES)?;
         scores.push(if encoding == kind::ZSET { text_score(reader)? } else { f64::from_le_bytes(reader.array()?) });
     }
     if scores.iter().any(|score| score.is_nan()) {
@@ -181,4 +187,20 @@ fn sorted_pairs(pairs: Strings) -> Result<Value> {
     let scores: Option<Vec<f64>> = pairs.iter().skip(1).step_by(2).map(number::score).collect();
     let members: Strings = pairs.iter().step_by(2).collect();
     Ok(Value::SortedSet(members, scores.ok_or(Error::Malformed)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_longer_than_any_collection_is_refused_before_its_checksum() {
+        let bounds = Bounds { string_bytes: 1 << 20, collection_bytes: 1000 };
+        let payload = |encoding: u8, length: usize| [&[encoding][..], &vec![1; length - 1]].concat();
+        let length_max = INFLATED_SHARE * bounds.collection_bytes;
+        assert_eq!(read(&payload(kind::SET, length_max + 1), bounds), Err(Error::TooLarge));
+        assert_eq!(read(&payload(kind::SET, length_max), bounds), Err(Error::Footer));
+        assert_eq!(read(&payload(kind::STRING, length_max + 1), bounds), Err(Error::Footer));
+        assert_eq!(read(b"", Bounds { string_bytes: 0, collection_bytes: 0 }), Err(Error::Footer));
+    }
 }

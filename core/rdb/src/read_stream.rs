@@ -16,7 +16,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::limits::STRING_OVERHEAD;
+use crate::limits::{CONSUMER_BYTES, ENTRY_BYTES, GROUP_BYTES, PENDING_BYTES, STRING_OVERHEAD};
 use crate::listpack::{Element, Elements};
 use crate::reader::Reader;
 use crate::value::{Consumer, Group, Pending, Stream, StreamId};
@@ -77,10 +77,11 @@ fn number_of(element: Element<'_>) -> Result<usize> {
 fn read_node(reader: &mut Reader<'_>, stream: &mut Stream, first: StreamId, node: &[u8]) -> Result<()> {
     let mut elements = Elements::of(node)?;
     let (count, mut deleted) = (number_of(elements.expect()?)?, number_of(elements.expect()?)?);
-    let mut fields = Vec::new();
-    for _ in 0..number_of(elements.expect()?)? {
-        reader.pay(size_of::<Element<'_>>())?;
-        fields.push(elements.expect()?);
+    let field_count = number_of(elements.expect()?)?;
+    // They are looked at again for each entry that has them, and nowhere kept.
+    let fields = (elements.clone(), field_count);
+    for _ in 0..field_count {
+        elements.expect()?;
     }
     if elements.expect()?.integer()? != 0 {
         return Err(Error::Malformed);
@@ -102,8 +103,8 @@ fn read_node(reader: &mut Reader<'_>, stream: &mut Stream, first: StreamId, node
         }
         if !is_deleted {
             let has_same_fields = flags & SAME_FIELDS != 0;
-            let pairs = if has_same_fields { fields.len() as i64 } else { (elements_of_entry - 4) / 2 };
-            reader.pay(size_of::<(StreamId, usize)>())?;
+            let pairs = if has_same_fields { field_count as i64 } else { (elements_of_entry - 4) / 2 };
+            reader.pay(ENTRY_BYTES)?;
             stream.entries.push((id, 2 * pairs as usize));
         }
     }
@@ -115,7 +116,7 @@ fn read_entry(
     reader: &mut Reader<'_>,
     stream: &mut Stream,
     elements: &mut Elements<'_>,
-    (flags, fields, is_deleted): (i64, &[Element<'_>], bool),
+    (flags, (fields, field_count), is_deleted): (i64, &(Elements<'_>, usize), bool),
 ) -> Result<i64> {
     /// Flags and both parts of the id.
     const HEAD: i64 = 3;
@@ -124,11 +125,12 @@ fn read_entry(
         false => reader.keep(&mut stream.strings, &element.text()),
     };
     if flags & SAME_FIELDS != 0 {
-        for field in fields {
-            keep(*field)?;
+        let mut fields = fields.clone();
+        for _ in 0..*field_count {
+            keep(fields.expect()?)?;
             keep(elements.expect()?)?;
         }
-        return Ok(HEAD + fields.len() as i64);
+        return Ok(HEAD + *field_count as i64);
     }
     let count = number_of(elements.expect()?)?;
     for _ in 0..count {
@@ -140,7 +142,7 @@ fn read_entry(
 
 fn read_group(encoding: u8, reader: &mut Reader<'_>, stream: &Stream) -> Result<Group> {
     let name = reader.string()?.into_owned();
-    reader.pay(name.len() + size_of::<Group>())?;
+    reader.pay(name.len() + GROUP_BYTES)?;
     let mut group = Group { name, last_delivered: reader.id()?, ..Group::default() };
     group.entries_read = match encoding {
         kind::STREAM_LISTPACKS => entries_read(stream, group.last_delivered),
@@ -154,7 +156,7 @@ fn read_group(encoding: u8, reader: &mut Reader<'_>, stream: &Stream) -> Result<
     let mut owned = HashSet::new();
     for _ in 0..reader.length()? {
         let id = reader.raw_id()?;
-        reader.pay(size_of::<Pending>())?;
+        reader.pay(PENDING_BYTES)?;
         let entry = Pending { id, delivered_ms: reader.time()?, deliveries: counter(reader.length()?)?, consumer: 0 };
         if pending.insert(id, entry).is_some() {
             return Err(Error::Malformed);
@@ -163,7 +165,7 @@ fn read_group(encoding: u8, reader: &mut Reader<'_>, stream: &Stream) -> Result<
     let (consumers, mut names) = (reader.length()?, HashSet::new());
     for index in 0..consumers {
         let name = reader.string()?.into_owned();
-        reader.pay(name.len() + size_of::<Consumer>())?;
+        reader.pay(name.len() + CONSUMER_BYTES)?;
         let seen_ms = reader.time()?;
         if encoding == kind::STREAM_LISTPACKS_3 {
             // It may say that there was no such time.
@@ -172,6 +174,8 @@ fn read_group(encoding: u8, reader: &mut Reader<'_>, stream: &Stream) -> Result<
         for _ in 0..reader.length()? {
             let id = reader.raw_id()?;
             let entry = pending.get_mut(&id).filter(|_| owned.insert(id)).ok_or(Error::Malformed)?;
+            // Whoever keeps it writes the name with each.
+            reader.pay(name.len())?;
             entry.consumer = index as usize;
         }
         if !names.insert(name.clone()) {
@@ -196,5 +200,57 @@ fn entries_read(stream: &Stream, id: StreamId) -> Option<u64> {
         Some((first, _)) if id < *first => Some(0),
         Some((first, _)) if id == *first => Some(1),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::value::Value;
+    use crate::{Bounds, read, write};
+
+    fn id(ms: u64) -> StreamId {
+        StreamId { ms, sequence: 0 }
+    }
+
+    /// A group of one consumer with a name of `name_bytes`, for whom so many entries are pending.
+    fn pending(name_bytes: usize, count: u64) -> Value {
+        let consumers = vec![Consumer { name: vec![b'x'; name_bytes], seen_ms: 1 }];
+        let pending = |ms| Pending { id: id(ms), delivered_ms: 1, deliveries: 1, consumer: 0 };
+        let pending = (1..=count).map(pending).collect();
+        let group = Group { name: b"g".to_vec(), pending, consumers, ..Group::default() };
+        Value::Stream(Stream { last: id(count), entries_added: count, groups: vec![group], ..Stream::default() })
+    }
+
+    /// A stream of one node, each entry of which has the field of the first one.
+    fn entries(field_bytes: usize, count: u64) -> Value {
+        let mut stream = Stream { first: id(1), last: id(count), entries_added: count, ..Stream::default() };
+        for ms in 1..=count {
+            stream.entries.push((id(ms), 2));
+            stream.strings.push(&vec![b'f'; field_bytes]);
+            stream.strings.push(b"v");
+        }
+        Value::Stream(stream)
+    }
+
+    #[test]
+    fn a_name_counts_with_each_entry_that_is_pending_for_it() {
+        let bounds = Bounds { string_bytes: 0, collection_bytes: 32 << 20 };
+        assert_eq!(read(&write(&pending(10 << 20, 20_000)), bounds), Err(Error::TooLarge));
+        let three = pending(8 << 20, 3);
+        assert_eq!(read(&write(&three), bounds).as_ref(), Err(&Error::TooLarge));
+        let two = pending(8 << 20, 2);
+        assert_eq!(read(&write(&two), bounds), Ok(two));
+    }
+
+    #[test]
+    fn a_stream_fits_to_the_byte() {
+        let counted = GROUP_BYTES + 1 + CONSUMER_BYTES + 300 + 5 * (PENDING_BYTES + 300);
+        let of_entries = 50 * (ENTRY_BYTES + STRING_OVERHEAD + 20 + STRING_OVERHEAD + 1);
+        for (value, bytes) in [(pending(300, 5), counted), (entries(20, 50), of_entries)] {
+            let within = |collection_bytes| read(&write(&value), Bounds { string_bytes: 0, collection_bytes });
+            assert_eq!(within(bytes).as_ref(), Ok(&value));
+            assert_eq!(within(bytes - 1), Err(Error::TooLarge));
+        }
     }
 }

@@ -8,7 +8,10 @@ use basalt_storage::keyspace::deciding_constants;
 
 use crate::commands::Random;
 use crate::entry::batch::BATCH_VERSIONS;
-use crate::limits::{APPROXIMATE_TRIM_MAX, HYPERLOGLOG_SPARSE_BYTES_MAX, RESTORED_BYTES_MAX};
+use crate::limits::{
+    APPROXIMATE_TRIM_MAX, DUMPED_BYTES_MAX, DUMPED_BYTES_PER_WORK, HYPERLOGLOG_SPARSE_BYTES_MAX, RESTORED_BYTES_MAX,
+    RESTORED_ROW_OVERHEAD, RESTORED_ROWS_BYTES_MAX,
+};
 
 #[test]
 fn what_decides_results_is_that_of_the_batchs_version() {
@@ -18,9 +21,14 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("entries that an approximate trim deletes", APPROXIMATE_TRIM_MAX),
         ("bytes of a sparse HyperLogLog", HYPERLOGLOG_SPARSE_BYTES_MAX as u64),
         ("bytes of a collection that is restored", RESTORED_BYTES_MAX as u64),
+        ("bytes of the rows of it", RESTORED_ROWS_BYTES_MAX as u64),
+        ("bytes of such a row beside the key", RESTORED_ROW_OVERHEAD as u64),
+        ("bytes of a value that is dumped", DUMPED_BYTES_MAX as u64),
+        ("bytes of it for one unit of work", DUMPED_BYTES_PER_WORK),
         ("a random number", random.next_u64()),
         ("a random number below 1000", random.below(1000)),
     ]);
+    found.extend(basalt_rdb::deciding_constants());
     let of_version_3 = [
         ("databases", 16),
         ("slots", 16_384),
@@ -38,8 +46,27 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("entries that an approximate trim deletes", 10_000),
         ("bytes of a sparse HyperLogLog", 3000),
         ("bytes of a collection that is restored", 32 << 20),
+        ("bytes of the rows of it", 512 << 20),
+        ("bytes of such a row beside the key", 32),
+        ("bytes of a value that is dumped", 32 << 20),
+        ("bytes of it for one unit of work", 4),
         ("a random number", 6_457_827_717_110_365_317),
         ("a random number below 1000", 173),
+        ("bytes of a string of a payload", 8),
+        ("bytes of a score of a payload", 8),
+        ("bytes of an entry of a payload", 24),
+        ("bytes of a group of a payload", 104),
+        ("bytes of a consumer of a payload", 32),
+        ("bytes of a pending entry of a payload", 40),
+        ("bytes that a compressed byte becomes", 88),
+        ("times that pieces are as large as their collection", 4),
+        ("newest version of a payload", 11),
+        ("payload of a string", 11_037_358_885_670_361_490),
+        ("payload of a list", 10_414_112_541_610_440_693),
+        ("payload of a set", 7_861_827_291_157_468_770),
+        ("payload of a hash", 12_812_381_841_090_953_713),
+        ("payload of a sorted set", 3_663_350_711_744_789_195),
+        ("payload of a stream", 10_554_723_326_724_385_069),
     ];
     let advice = "a batch of this version would have another outcome on other replicas: it needs a new version";
     assert_eq!((BATCH_VERSIONS.written(), &found[..]), (3, &of_version_3[..]), "{advice}");

@@ -57,9 +57,14 @@ impl Shard {
                 (Copies::First, Some(source)) if keys.next().is_some() => weigh(source),
                 (Copies::First, Some(_)) => 0,
                 (Copies::Key, Some(key)) => weigh(key),
-                (Copies::Payload, Some(_)) => {
-                    let bytes = args.get(3).map_or(0, |payload| basalt_rdb::inflated_bytes(payload));
-                    bytes.min(limits::BULK_BYTES_MAX as usize)
+                (Copies::Payload, Some(key)) => {
+                    let payload = args.get(3).copied().unwrap_or_default();
+                    let size = basalt_rdb::size(payload, limits::RESTORED_BYTES_MAX);
+                    // No more of it is kept, whatever repeats.
+                    let bytes = size.repeated_bytes.min(limits::RESTORED_BYTES_MAX).saturating_add(size.inflated_bytes);
+                    let rows_bytes = size.rows.saturating_mul(key.len() + limits::RESTORED_ROW_OVERHEAD);
+                    // More is refused.
+                    bytes.min(limits::BULK_BYTES_MAX as usize) + rows_bytes.min(limits::RESTORED_ROWS_BYTES_MAX)
                 }
                 (Copies::End, Some(list)) => keyspace.weigh_ends(list).unwrap_or(limits::WEIGHED_BYTES_MAX),
                 (Copies::Sources, Some(_)) => {

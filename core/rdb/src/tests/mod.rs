@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::footer::seal;
 use crate::value::Value;
-use crate::{Bounds, Error, inflated_bytes, read, write};
+use crate::{Bounds, Error, read, size, write};
 
 const BOUNDS: Bounds = Bounds { string_bytes: 1 << 20, collection_bytes: 1 << 20 };
 
@@ -154,7 +154,7 @@ fn values() -> Vec<(String, Vec<u8>)> {
 
 /// Reads a payload and writes what it is, if it is something: that is the same again.
 fn check(name: &str, payload: &[u8]) -> bool {
-    inflated_bytes(payload);
+    size(payload, BOUNDS.collection_bytes);
     match read(payload, BOUNDS) {
         Ok(value) => {
             let again = read(&write(&value), BOUNDS);
@@ -249,7 +249,7 @@ fn what_is_larger_than_the_bounds_is_refused_before_it_takes_memory() {
 fn the_size_of_what_is_compressed_is_told_before_it_is_read() {
     for case in cases::cases() {
         let payload = write(&case.value);
-        let total = inflated_bytes(&payload);
+        let total = size(&payload, BOUNDS.collection_bytes).inflated_bytes;
         let bytes = match &case.value {
             Value::String(string) if string.len() > 1000 => string.len(),
             Value::List(elements) if case.name == "list-nodes" => elements.byte_count(),
@@ -257,8 +257,9 @@ fn the_size_of_what_is_compressed_is_told_before_it_is_read() {
         };
         assert!(total + payload.len() > bytes, "{}: {total}", case.name);
     }
-    assert_eq!(inflated_bytes(&write(&Value::String(vec![b'x'; 5000]))), 5000);
-    assert_eq!(inflated_bytes(b""), 0);
+    let of_string = size(&write(&Value::String(vec![b'x'; 5000])), BOUNDS.collection_bytes);
+    assert_eq!(of_string, crate::Size { inflated_bytes: 5000, ..crate::Size::default() });
+    assert_eq!(size(b"", BOUNDS.collection_bytes), crate::Size::default());
 }
 
 proptest! {

@@ -6,7 +6,7 @@
 use std::ops::ControlFlow;
 
 use basalt_net::resp::Reply;
-use basalt_rdb::limits::STRING_OVERHEAD;
+use basalt_rdb::limits::{SCORE_BYTES, STRING_OVERHEAD};
 use basalt_rdb::{Strings, Value};
 use basalt_storage::Direction;
 use basalt_storage::keyspace::{Keyspace, ScoreRange, SortedSet, Type};
@@ -24,22 +24,22 @@ pub(super) fn dump(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     Ok(())
 }
 
-/// Bytes that may still be read.
+/// Bytes that may still be read, counted as RESTORE does: what is dumped is never too large to be restored.
 pub(super) struct Room {
     left: usize,
 }
 
 impl Room {
-    /// Returns whether a string of `bytes` finds room, which it then takes.
+    /// Returns whether so many bytes find room, which they then take.
     pub(super) fn take(&mut self, bytes: usize) -> bool {
-        let left = self.left.checked_sub(bytes + STRING_OVERHEAD);
+        let left = self.left.checked_sub(bytes);
         self.left = left.unwrap_or(self.left);
         left.is_some()
     }
 
     /// Adds a string, if it finds room.
     pub(super) fn push(&mut self, strings: &mut Strings, string: &[u8]) -> bool {
-        let fits = self.take(string.len());
+        let fits = self.take(string.len() + STRING_OVERHEAD);
         if fits {
             strings.push(string);
         }
@@ -62,7 +62,7 @@ fn read_value(keyspace: &Keyspace<'_>, key: &[u8], room: &mut Room) -> Result<Op
     let (mut fits, mut strings) = (true, Strings::default());
     let value = match record.kind() {
         Type::String => {
-            fits = room.take(record.body().len());
+            fits = room.take(record.body().len() + STRING_OVERHEAD);
             Value::String(if fits { record.body().to_vec() } else { Vec::new() })
         }
         Type::List => {
@@ -107,7 +107,7 @@ fn read_members(
     let (mut scores, mut fits) = (Vec::new(), true);
     let all = ScoreRange { min: f64::NEG_INFINITY, min_exclusive: false, max: f64::INFINITY, max_exclusive: false };
     sorted.each_score(keyspace, &all, Direction::Forward, &mut |member, score| {
-        fits = room.push(members, member);
+        fits = room.take(SCORE_BYTES) && room.push(members, member);
         if fits {
             scores.push(score);
         }
@@ -119,9 +119,12 @@ fn read_members(
 #[cfg(test)]
 mod tests {
     use basalt_net::resp::{Protocol, value};
+    use basalt_rdb::Bounds;
+    use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
 
+    use super::{Room, read_value};
     use crate::commands::testing::Shard;
-    use crate::limits::DUMPED_BYTES_MAX;
+    use crate::limits::{DUMPED_BYTES_MAX, RESTORED_BYTES_MAX};
 
     #[test]
     fn every_type_comes_back_as_it_was_dumped() {
@@ -156,6 +159,40 @@ mod tests {
             shard.line("DEL copy");
         }
         assert_eq!(shard.line("DUMP none"), "$-1");
+    }
+
+    #[test]
+    fn whatever_is_dumped_is_small_enough_to_be_restored() {
+        const { assert!(DUMPED_BYTES_MAX <= RESTORED_BYTES_MAX) };
+        let mut shard = Shard::new();
+        for number in 1..=1000 {
+            for line in [
+                format!("RPUSH l {number}"),
+                format!("SADD set m{number}"),
+                format!("SADD ints {number}"),
+                format!("HSET h f{number} v"),
+                format!("ZADD z {number}.5 m{number}"),
+                format!("XADD x {number}-1 field v"),
+                format!("XADD fields {number}-1 f{number} v g w"),
+            ] {
+                assert!(!shard.line(&line).starts_with('-'), "{line}");
+            }
+        }
+        for line in [
+            "XGROUP CREATE x g 0",
+            "XREADGROUP GROUP g alice COUNT 500 STREAMS x >",
+            "XREADGROUP GROUP g robert STREAMS x >",
+            "XGROUP CREATE x group 0",
+        ] {
+            assert!(!shard.line(line).starts_with('-'), "{line}");
+        }
+        for key in ["l", "set", "ints", "h", "z", "x", "fields"] {
+            let (mut scratch, mut room) = (Scratch::default(), Room { left: DUMPED_BYTES_MAX });
+            let keyspace = Keyspace::new(&mut shard.rows, &mut scratch, VersionSource::none(), 0, shard.now_ms);
+            let value = read_value(&keyspace, key.as_bytes(), &mut room).unwrap().unwrap();
+            let bounds = Bounds { string_bytes: 0, collection_bytes: DUMPED_BYTES_MAX - room.left };
+            assert_eq!(basalt_rdb::read(&basalt_rdb::write(&value), bounds).err(), None, "{key}: {bounds:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use basalt_storage::keyspace::{End, Keyspace};
 
 use super::stream::write_stream;
 use crate::commands::{Args, CommandError, Context, parse_i64};
-use crate::limits::{DUMPED_BYTES_PER_WORK, RESTORED_BYTES_MAX};
+use crate::limits::{DUMPED_BYTES_PER_WORK, RESTORED_BYTES_MAX, RESTORED_ROW_OVERHEAD, RESTORED_ROWS_BYTES_MAX};
 
 const BUSY: CommandError = CommandError::text("BUSYKEY Target key name already exists.");
 
@@ -59,10 +59,20 @@ pub(super) fn restore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
     if time_to_live < 0 {
         return Err(CommandError::text("ERR Invalid TTL value, must be >= 0"));
     }
-    let bytes = args[3].len() + basalt_rdb::inflated_bytes(args[3]).min(context.string_bytes_max);
+    let inflated_bytes = basalt_rdb::size(args[3], RESTORED_BYTES_MAX).inflated_bytes;
+    let bytes = args[3].len() + inflated_bytes.min(context.string_bytes_max);
     context.pay(bytes as u64 / DUMPED_BYTES_PER_WORK)?;
     let bounds = Bounds { string_bytes: context.string_bytes_max, collection_bytes: RESTORED_BYTES_MAX };
     let value = basalt_rdb::read(args[3], bounds).map_err(refusal)?;
+    // Elements, fields and names may be far more than the pieces that they stood in.
+    let rows_bytes = rows_bytes(&value, args[1]);
+    context.pay(rows_bytes.saturating_sub(bytes) as u64 / DUMPED_BYTES_PER_WORK)?;
+    if rows_bytes > RESTORED_ROWS_BYTES_MAX {
+        return Err(CommandError::owned(format!(
+            "ERR the value is too large to restore: each row of it has the key, and the limit of them is \
+             {RESTORED_ROWS_BYTES_MAX} bytes"
+        )));
+    }
     let keyspace = &mut context.keyspace;
     let deadline_ms = match (time_to_live as u64, options.is_absolute) {
         (0, _) => None,
@@ -88,6 +98,28 @@ fn refusal(error: Error) -> CommandError {
         )),
         error => CommandError::owned(format!("ERR {error}")),
     }
+}
+
+/// Bytes of the rows of a collection, about; none of a string.
+fn rows_bytes(value: &Value, key: &[u8]) -> usize {
+    let (rows, bytes) = match value {
+        Value::String(_) => (0, 0),
+        Value::List(strings) | Value::Set(strings) => (strings.len(), strings.byte_count()),
+        Value::Hash(pairs) => (pairs.len() / 2, pairs.byte_count()),
+        // By their names and by their scores.
+        Value::SortedSet(members, _) => (2 * members.len(), 2 * members.byte_count()),
+        Value::Stream(stream) => {
+            let of_groups = stream.groups.iter().map(|group| {
+                let names = group.pending.iter().map(|pending| group.consumers[pending.consumer].name.len());
+                let consumers: usize = group.consumers.iter().map(|consumer| consumer.name.len()).sum();
+                let rows = 1 + group.consumers.len() + 2 * group.pending.len();
+                (rows, group.name.len() + consumers + names.sum::<usize>())
+            });
+            let of_entries = (stream.entries.len(), stream.strings.byte_count());
+            of_groups.fold(of_entries, |(rows, bytes), (more_rows, more_bytes)| (rows + more_rows, bytes + more_bytes))
+        }
+    };
+    rows * (key.len() + RESTORED_ROW_OVERHEAD) + bytes
 }
 
 /// Replaces whatever `key` holds by `value`.
@@ -215,6 +247,20 @@ mod tests {
         let list = basalt_rdb::write(&Value::List((0..3).map(|_| &element[..]).collect()));
         assert_eq!(restore(&mut shard, "k", "0", &list, ""), "+OK");
         assert_eq!(shard.line("LLEN k"), ":3");
+    }
+
+    #[test]
+    fn many_small_elements_are_refused_where_the_key_is_long() {
+        let mut shard = Shard::new();
+        let list = basalt_rdb::write(&Value::List((0..300_000).map(|_| b"").collect()));
+        let reply = restore(&mut shard, &"k".repeat(2000), "0", &list, "");
+        assert_eq!(
+            reply,
+            "-ERR the value is too large to restore: each row of it has the key, and the limit of them is 536870912 bytes"
+        );
+        assert_eq!(shard.line("DBSIZE"), ":0");
+        assert_eq!(restore(&mut shard, "k", "0", &list, ""), "+OK");
+        assert_eq!(shard.line("LLEN k"), ":300000");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use basalt_rdb::StreamId as Id;
+use basalt_rdb::limits::{CONSUMER_BYTES, ENTRY_BYTES, GROUP_BYTES, PENDING_BYTES};
 use basalt_storage::Direction;
 use basalt_storage::keyspace::{Group, Keyspace, Pending, Stream, StreamId};
 
@@ -37,14 +38,14 @@ pub(super) fn read_stream(
     let (mut fits, strings, entries) = (true, &mut read.strings, &mut read.entries);
     stream.each(keyspace, StreamId::MIN, StreamId::MAX, Direction::Forward, &mut |id, entry| {
         let before = strings.len();
-        fits = room.take(size_of::<Id>()) && entry.strings().all(|string| room.push(strings, string));
+        fits = room.take(ENTRY_BYTES) && entry.strings().all(|string| room.push(strings, string));
         entries.push((id_for(id), strings.len() - before));
         flow(fits)
     })?;
     let mut groups: Vec<Group> = Vec::new();
     if fits {
         stream.each_group(keyspace, &mut |group| {
-            fits = room.take(group.name().len());
+            fits = room.take(group.name().len() + GROUP_BYTES);
             groups.push(group);
             Ok(flow(fits))
         })?;
@@ -72,7 +73,7 @@ fn read_group(
     };
     let (mut fits, mut places, consumers) = (true, HashMap::new(), &mut read.consumers);
     group.each_consumer(keyspace, stream, &mut |name, consumer| {
-        fits = room.take(name.len());
+        fits = room.take(name.len() + CONSUMER_BYTES);
         places.insert(name.to_vec(), consumers.len());
         consumers.push(basalt_rdb::Consumer { name: name.to_vec(), seen_ms: consumer.seen_ms });
         Ok(flow(fits))
@@ -82,7 +83,7 @@ fn read_group(
     }
     let (mut is_known, pending) = (true, &mut read.pending);
     group.each_pending(keyspace, stream, (StreamId::MIN, StreamId::MAX), Direction::Forward, &mut |id, entry| {
-        fits = room.take(size_of::<basalt_rdb::Pending>());
+        fits = room.take(entry.consumer.len() + PENDING_BYTES);
         let Some(&consumer) = places.get(&entry.consumer[..]) else {
             is_known = false;
             return Ok(ControlFlow::Break(()));

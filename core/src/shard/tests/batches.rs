@@ -159,6 +159,40 @@ fn what_a_payload_is_uncompressed_fills_a_batch_as_if_it_stood_there() {
 }
 
 #[test]
+fn a_stream_that_repeats_its_fields_fills_a_batch_as_if_each_entry_had_them() {
+    const FIELD_BYTES: usize = 1000;
+    const ENTRIES: u64 = 4000;
+    with_shard(log_options(), |mut shard| async move {
+        let (mut host, mut stream) = (Host::default(), basalt_rdb::Stream::default());
+        let field = vec![b'f'; FIELD_BYTES];
+        for ms in 1..=ENTRIES {
+            stream.entries.push((basalt_rdb::StreamId { ms, sequence: 0 }, 2));
+            stream.strings.push(&field);
+            stream.strings.push(b"v");
+        }
+        (stream.first, stream.last) = (stream.entries[0].0, stream.entries[stream.entries.len() - 1].0);
+        stream.entries_added = ENTRIES;
+        let payload = basalt_rdb::write(&basalt_rdb::Value::Stream(stream));
+        let kept_bytes = ENTRIES as usize * FIELD_BYTES;
+        assert!(payload.len() < kept_bytes / 50, "each node has them once");
+        let id = table::lookup(b"restore").unwrap().id;
+        let mut bytes = Vec::new();
+        let args: [&[u8]; 4] = [b"key", b"0", &payload, b"REPLACE"];
+        request::encode(&mut bytes, RequestHeader::new(Protocol::Resp2, 0, id), args.into_iter());
+        let weighed = shard.weigh_copies(&bytes, 1);
+        assert!(weighed >= kept_bytes, "{weighed} of {kept_bytes}");
+        let mut taken = 0;
+        while !shard.is_backlogged() && taken < 1000 {
+            shard.submit(origin(1), Mode::Write, &bytes, 1, &mut host);
+            taken += 1;
+        }
+        assert!(taken <= 2, "{taken} times");
+        settle(&mut shard, &mut host).await;
+        assert!(host.replies.iter().all(|(_, reply)| reply == "+OK\r\n"), "{:?}", host.replies);
+    });
+}
+
+#[test]
 fn a_large_element_says_nothing_of_the_small_ones_behind_it() {
     with_shard(log_options(), |mut shard| async move {
         let (mut host, large) = (Host::default(), "l".repeat(2 * limits::WEIGHED_BYTES_MAX));
