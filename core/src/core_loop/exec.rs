@@ -229,6 +229,11 @@ impl Core {
                 exec.say(&bytes);
                 return false;
             }
+            Outcome::GiveMemoryBack => {
+                self.order_purge();
+                exec.say(&bytes);
+                return false;
+            }
             Outcome::Close => {
                 connection.session.closing = true;
                 exec.say(&bytes);
