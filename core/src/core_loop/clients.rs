@@ -129,8 +129,8 @@ impl Core {
     pub(super) fn closed(&mut self, id: ConnId, reason: CloseReason) {
         tracing::trace!(?reason, "connection closed by the peer");
         let Some(mut connection) = self.take_connection(id) else { return self.ring.close(id, false) };
-        // A command that a pause bars is dropped with its client, as in Redis: nobody waits for it, maybe it was sent again, and the
-        // pause may be a long one.
+        // A command that a pause bars is dropped with its client, as in Redis: nobody waits for it, maybe it was sent again, and
+        // the pause may be a long one.
         if reason == CloseReason::Eof && !connection.is_waiting() && !self.pause.is_barring(id) {
             // The peer sends no more but may still read: what it has sent is run, and it gets the replies it waits for.
             connection.ended = true;

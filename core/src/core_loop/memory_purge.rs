@@ -1,7 +1,7 @@
 //! MEMORY PURGE: the memory that the C library gives back.
 //!
-//! What a newcomer would get wrong: a thread that a core starts shares the core's processor, so this is work for one that was started
-//! before the cores were.
+//! What a newcomer would get wrong: a thread that a core starts shares the core's processor, so this is work for one that was
+//! started before the cores were.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
