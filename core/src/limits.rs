@@ -97,7 +97,17 @@ pub const DEBUG_SLEEP_MAX: Duration = Duration::from_secs(3600);
 // --- monitor -----------------------------------------------------------------------------------------------------------------
 
 /// Bytes of the line that monitors are told of a command, about: what is beyond is told as a number.
-pub const MONITOR_LINE_BYTES_MAX: usize = 1 << 20;
+pub const MONITOR_LINE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the lines that monitors are told of a transaction, each of which counts for [`DELIVERY_COST_BYTES`] besides: some
+/// milliseconds of work.
+pub const MONITOR_TRANSACTION_COST_MAX: usize = 1 << 20;
+
+// --- memory -----------------------------------------------------------------------------------------------------------------
+
+/// Elements that MEMORY USAGE looks at from either end of a collection, whatever is asked for: some hundred microseconds.
+pub const MEMORY_USAGE_SAMPLES_MAX: u64 = 1000;
+/// Time between the beginnings of two MEMORY PURGE that do something.
+pub const MEMORY_PURGE_PAUSE: Duration = Duration::from_secs(1);
 
 // --- pause ------------------------------------------------------------------------------------------------------------------
 

@@ -112,8 +112,9 @@ pub(crate) const PINNED_BYTES_AT_ONCE: usize = 32 << 20;
 
 // --- Keyspace: row_bytes -----------------------------------------------------------------------------------------------------
 
-/// Rows of a stream's consumer groups that are counted where elements are only looked at by samples: some milliseconds.
-pub(crate) const GROUP_ROWS_COUNTED_MAX: u64 = 10_000;
+/// Rows of a stream's consumer groups that are counted where elements are only looked at by samples: some hundred
+/// microseconds.
+pub(crate) const GROUP_ROWS_COUNTED_MAX: u64 = 1000;
 
 // --- RowCache -----------------------------------------------------------------------------------------------------------------
 

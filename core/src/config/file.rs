@@ -32,7 +32,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Written>, ConfigError
         let text = value_text(value.get_ref()).map_err(|invalid| ConfigError::Invalid {
             at: at.clone(),
             name: setting.name,
-            text: text[value.span()].to_owned(),
+            text: if setting.is_secret() { String::from("…") } else { text[value.span()].to_owned() },
             invalid,
         })?;
         written.push(Written { setting, text, at });

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use toml::de::DeTable;
@@ -14,6 +14,9 @@ use toml::de::DeTable;
 use super::setting::Setting;
 use super::table::Config;
 use super::{file, load};
+
+/// The rights of who is neither a file's owner nor of its group.
+const FOR_OTHERS: u32 = 0o007;
 
 /// Writes the values that the settings with these names have in `config` into the file at `path`, and puts it in the place of the
 /// one that is there once it is on disk.
@@ -24,19 +27,30 @@ pub fn rewrite(path: &Path, config: &Config, names: &BTreeSet<&'static str>) -> 
     // The file that a link leads to.
     let path = &path.canonicalize().map_err(|error| error.to_string())?;
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let text = with_values(&text, config, names).map_err(|error| error.to_string())?;
+    // This one's errors name the line, and do not show it: it may have a password.
+    file::parse(path, &text).map_err(|error| error.to_string())?;
+    let text = with_values(&text, config, names).map_err(|error| error.message().to_owned())?;
     let written = file::parse(path, &text).and_then(|written| load::merge(&[written]));
-    written.map_err(|error| error.to_string())?;
-    replace(path, &text).map_err(|error| error.to_string())
+    let (written, _) = written.map_err(|error| error.to_string())?;
+    for setting in settings(names) {
+        if setting.value(&written) != setting.value(config) {
+            return Err(format!("{} would not be read back as it is", setting.name));
+        }
+    }
+    let is_secret = settings(names).any(|setting| setting.is_secret() && !setting.value(config).is_empty());
+    replace(path, &text, is_secret).map_err(|error| error.to_string())
+}
+
+fn settings(names: &BTreeSet<&'static str>) -> impl Iterator<Item = &'static Setting> {
+    names.iter().map(|name| Setting::find(name).expect("it was found in the table when it was set"))
 }
 
 fn with_values(text: &str, config: &Config, names: &BTreeSet<&'static str>) -> Result<String, toml::de::Error> {
     let table = DeTable::parse(text)?;
     let mut places = Vec::new();
     let mut others = String::new();
-    for name in names {
-        let setting = Setting::find(name).expect("it was found in the table when it was set");
-        let value = literal(&setting.value(config));
+    for setting in settings(names) {
+        let (name, value) = (setting.name, literal(&setting.value(config)));
         match table.get_ref().iter().find(|(key, _)| key.get_ref() == name) {
             Some((_, now)) => places.push((now.span(), value)),
             None => others.push_str(&format!("{name} = {value}\n")),
@@ -63,8 +77,8 @@ fn literal(value: &str) -> String {
     }
 }
 
-/// Puts a file with `text` in the place of the one at `path`, with the same rights.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+/// Puts a file with `text` in the place of the one at `path`, with the same rights; with none for everybody if it `is_secret`.
+fn replace(path: &Path, text: &str, is_secret: bool) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".tmp-{}-{:08x}", std::process::id(), rand::random::<u32>()));
     let temporary = path.with_file_name(name);
@@ -73,7 +87,12 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         // It may have passwords.
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
-        file.set_permissions(fs::metadata(path)?.permissions())?;
+        let mut rights = fs::metadata(path)?.permissions();
+        if is_secret && rights.mode() & FOR_OTHERS != 0 {
+            tracing::warn!(path = %path.display(), "the file of settings has a password now: only its owner and group may read it");
+            rights.set_mode(rights.mode() & !FOR_OTHERS);
+        }
+        file.set_permissions(rights)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
         File::open(directory)?.sync_all()
@@ -86,8 +105,6 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     const TEXT: &str = "# Of this node.\nport = 7000  # not the usual one\n\n  maxclients=5 # few\nbind = ['127.0.0.1',\n  '::1']\n\
@@ -126,6 +143,34 @@ mod tests {
     fn nothing_that_was_set_changes_nothing_and_an_empty_file_takes_it_all() {
         assert_eq!(rewritten(TEXT, &[]), (Ok(()), TEXT.to_owned()));
         assert_eq!(rewritten("", &[("maxclients", "8")]), (Ok(()), "maxclients = 8\n".to_owned()));
+    }
+
+    #[test]
+    fn a_file_that_gets_a_password_is_not_for_everybody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("basalt.toml");
+        for (mode, pairs, after) in [
+            (0o644, &[("requirepass", "secret"), ("timeout", "9")][..], 0o640),
+            (0o644, &[("requirepass", ""), ("timeout", "9")], 0o644),
+            (0o600, &[("masterauth", "secret")], 0o600),
+        ] {
+            fs::write(&path, TEXT).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let mut config = Config::default();
+            config.set_parameters(pairs).unwrap();
+            let names = pairs.iter().map(|(name, _)| Setting::find(name).unwrap().name).collect();
+            assert_eq!(rewrite(&path, &config, &names), Ok(()));
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, after, "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_without_its_passwords() {
+        for line in ["requirepass = \"secret", "requirepass = ['secret", "requirepass = {a = 'secret'}"] {
+            let (done, _) = rewritten(&format!("port = 7000\n{line}\n"), &[("maxclients", "8")]);
+            let why = done.expect_err("it is no configuration");
+            assert!(!why.contains("secret") && why.contains("basalt.toml"), "{why}");
+        }
     }
 
     #[test]

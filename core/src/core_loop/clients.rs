@@ -116,6 +116,7 @@ impl Core {
         if let Some(waits_for) = connection.waits_for {
             self.clients.stalled.leave(waits_for);
         }
+        self.pause.leave(connection.ring);
         self.forget_wait(&mut connection);
         self.forget_replica_wait(&mut connection);
         drop(connection);
@@ -128,7 +129,9 @@ impl Core {
     pub(super) fn closed(&mut self, id: ConnId, reason: CloseReason) {
         tracing::trace!(?reason, "connection closed by the peer");
         let Some(mut connection) = self.take_connection(id) else { return self.ring.close(id, false) };
-        if reason == CloseReason::Eof && !connection.is_waiting() {
+        // A command that a pause bars is dropped with its client, as in Redis: nobody waits for it, maybe it was sent again, and
+        // the pause may be a long one.
+        if reason == CloseReason::Eof && !connection.is_waiting() && !self.pause.is_barring(id) {
             // The peer sends no more but may still read: what it has sent is run, and it gets the replies it waits for.
             connection.ended = true;
             connection.session.closing |= !connection.stalled;

@@ -48,6 +48,11 @@ pub(super) fn client_number(connection: ConnId) -> u32 {
     (connection.index() as u32 ^ generation) % limits::SPANNING_CLIENTS
 }
 
+/// The place of the connection that shards know by this number.
+pub(super) fn client_index(number: u32) -> usize {
+    (number & (limits::CLIENTS_MAX.next_power_of_two() - 1)) as usize
+}
+
 impl Core {
     /// Starts one command of a connection: answers it, or opens a place for its reply and sends it on its way. Or says why it must
     /// wait.

@@ -191,7 +191,8 @@ impl Core {
         }
         let encoded = exec.transaction.command(index).to_vec();
         let mut args = ArgList::new();
-        args.push(command.name().as_bytes());
+        // A subcommand's word is the next argument.
+        args.push(command.name().split('|').next().unwrap_or_default().as_bytes());
         request::decode(&encoded, &mut args).expect("it was encoded here");
         // What it has waited for has taken its time.
         let is_of_old_rights = exec.users_version != self.users_version && !is_open(connection);
@@ -226,6 +227,11 @@ impl Core {
         let first = connection.count_parts(place, 0);
         let coordinator: Box<dyn Coordinator> = match outcome {
             Outcome::Done | Outcome::Watch | Outcome::Unwatch => {
+                exec.say(&bytes);
+                return false;
+            }
+            Outcome::GiveMemoryBack => {
+                self.order_purge();
                 exec.say(&bytes);
                 return false;
             }

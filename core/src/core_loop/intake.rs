@@ -119,6 +119,11 @@ impl Core {
                             self.fanout.wait(connection.ring);
                             break;
                         }
+                        // Its client is gone.
+                        Started::WaitsForPause if connection.ended => {
+                            connection.session.closing = true;
+                            used = input.len();
+                        }
                         Started::WaitsForPause => {
                             connection.stalled = true;
                             self.pause.wait(connection.ring);

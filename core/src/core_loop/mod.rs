@@ -31,6 +31,7 @@ mod intake;
 mod isolation_tests;
 mod local_reads;
 mod members;
+mod memory_purge;
 mod monitor;
 mod outbox;
 #[cfg(test)]

@@ -10,6 +10,8 @@ use crate::commands::{Args, Command, REDACTED};
 use crate::entry::request::{self, ArgList};
 use crate::limits;
 
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 impl Core {
     /// Tells monitors, if there are some, of a command that a connection calls. What only operators call is not told, as in Redis.
     #[inline]
@@ -19,33 +21,49 @@ impl Core {
         }
     }
 
+    /// Returns the bytes that were told.
     #[cold]
-    fn tell_monitors(&mut self, session: &Session, command: &Command, args: Args<'_>) {
+    fn tell_monitors(&mut self, session: &Session, command: &Command, args: Args<'_>) -> usize {
         let flags = command.facts.flags;
         // A script is told of by itself, as in Redis.
         if flags.contains(Flags::ADMIN) || (flags.contains(Flags::SKIP_MONITOR) && !command.runs_script) {
-            return;
+            return 0;
         }
-        let now = self.server.clock.unix();
-        let address = session.peer.map_or_else(|| String::from("?:0"), |address| address.to_string());
-        let head = format!("{}.{:06} [{} {address}]", now.as_secs(), now.subsec_micros(), session.db);
-        self.publish_command(line(head, command, args));
+        let line = line(self.head_of_line(session), command, args);
+        let bytes = line.len();
+        self.publish_command(line);
+        bytes
     }
 
-    /// Tells monitors of the commands of a transaction that is executed.
+    /// The beginning of the line of a connection's command.
+    fn head_of_line(&self, session: &Session) -> String {
+        let now = self.server.clock.unix();
+        let address = session.peer.map_or_else(|| String::from("?:0"), |address| address.to_string());
+        format!("{}.{:06} [{} {address}]", now.as_secs(), now.subsec_micros(), session.db)
+    }
+
+    /// Tells monitors of the commands of a transaction that is executed: of the first ones, and how many more there are.
     pub(super) fn monitor_transaction(&mut self, connection: &Connection, transaction: &Transaction) {
         if !self.fanout.is_monitored() {
             return;
         }
-        for index in (0..transaction.len()).filter(|index| transaction.denial(*index).is_none()) {
+        let mut allowed = (0..transaction.len()).filter(|index| transaction.denial(*index).is_none());
+        let mut cost = 0;
+        while cost < limits::MONITOR_TRANSACTION_COST_MAX {
+            let Some(index) = allowed.next() else { return };
             let command = transaction.row(index);
             let name = command.name().to_ascii_uppercase();
             let name = name.split('|').next().unwrap_or_default();
             let mut args = ArgList::new();
             args.push(name.as_bytes());
             if request::decode(transaction.command(index), &mut args).is_some() {
-                self.tell_monitors(&connection.session, command, &args);
+                cost += limits::DELIVERY_COST_BYTES + self.tell_monitors(&connection.session, command, &args);
             }
+        }
+        let more = allowed.count();
+        if more > 0 {
+            let line = format!("{} ... ({more} more commands)", self.head_of_line(&connection.session));
+            self.publish_command(line.into_bytes());
         }
     }
 }
@@ -83,7 +101,10 @@ fn quote(line: &mut Vec<u8>, bytes: &[u8]) {
             0x07 => line.extend_from_slice(b"\\a"),
             0x08 => line.extend_from_slice(b"\\b"),
             b' '..=b'~' => line.push(byte),
-            _ => line.extend_from_slice(format!("\\x{byte:02x}").as_bytes()),
+            _ => {
+                let digit = |half: u8| HEX_DIGITS[usize::from(half)];
+                line.extend_from_slice(&[b'\\', b'x', digit(byte >> 4), digit(byte & 15)]);
+            }
         }
     }
     line.push(b'"');

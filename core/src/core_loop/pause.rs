@@ -1,7 +1,8 @@
 //! CLIENT PAUSE: commands that are not begun before some time.
 //!
 //! What a newcomer would get wrong: each core has the pause for itself, and whoever asked for it is answered when all of them have.
-//! Nothing that a pause bars is begun from then on; what was begun before comes to its end.
+//! Nothing that a pause bars is begun from then on; what was begun before comes to its end. What is barred is dropped if its client
+//! goes meanwhile.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use basalt_net::ring::ConnId;
 use super::access::is_open;
 use super::core::Core;
 use crate::clients::{Connection, Transaction};
+use crate::commands::connection::facts::CLIENT_UNPAUSE;
+use crate::commands::facts::Flags;
 use crate::commands::{Args, Command, CommandError, InTransaction, Kind};
 
 /// The pause of a core.
@@ -50,6 +53,23 @@ impl Pause {
     pub(super) fn wait(&mut self, connection: ConnId) {
         self.waiting.insert(connection);
     }
+
+    /// Forgets a connection that is closed.
+    pub(super) fn leave(&mut self, connection: ConnId) {
+        if !self.waiting.is_empty() {
+            self.waiting.remove(&connection);
+        }
+    }
+
+    /// Returns whether it bars the next command of a connection.
+    pub(super) fn is_barring(&self, connection: ConnId) -> bool {
+        self.waiting.contains(&connection)
+    }
+}
+
+/// Returns whether it is one of the commands that an operator needs to log in and to end a pause of all commands.
+fn ends_pauses(command: &Command) -> bool {
+    command.facts.flags.contains(Flags::NO_AUTH) || command.name() == CLIENT_UNPAUSE.name
 }
 
 impl Core {
@@ -64,6 +84,9 @@ impl Core {
         // What is refused is refused at once.
         let (Some(paused), Ok(command)) = (&self.pause.now, found) else { return false };
         if !is_open(connection) && !self.may_call(&connection.session, command, args) {
+            return false;
+        }
+        if ends_pauses(command) {
             return false;
         }
         let executes = command.in_transaction == InTransaction::Executes;
@@ -91,6 +114,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::table;
 
     #[test]
     fn of_two_pauses_the_longer_and_the_stricter_one_holds() {
@@ -102,5 +126,12 @@ mod tests {
         assert!(pause.is_on() && pause.now.as_ref().is_some_and(|paused| paused.is_of_all));
         assert_eq!(pause.ends_in(now + second), Some(4 * second));
         assert_eq!(pause.ends_in(now + 9 * second), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn who_has_to_log_in_and_to_end_a_pause_is_never_barred() {
+        let ends = |line: &[&[u8]]| ends_pauses(table::find(line).unwrap());
+        assert!(ends(&[b"client", b"UNPAUSE"]) && ends(&[b"AUTH", b"secret"]) && ends(&[b"hello"]));
+        assert!(!ends(&[b"client", b"pause", b"1"]) && !ends(&[b"ping"]) && !ends(&[b"set", b"k", b"v"]));
     }
 }

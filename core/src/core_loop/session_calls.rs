@@ -109,6 +109,7 @@ impl Core {
                 connection.barrier = true;
                 return self.order_user_file(connection.session.id, ticket, what);
             }
+            Outcome::GiveMemoryBack => self.order_purge(),
             Outcome::Fanout(order) => return self.fan_out(connection, asked, order, bytes),
             Outcome::Control(control, merge) => {
                 let (gather, core_count) = (self.gather_of_cores(merge), self.server.mailboxes.core_count());

@@ -3,7 +3,7 @@
 use basalt_net::ring::ConnId;
 
 use super::core::Core;
-use super::dispatch::client_number;
+use super::dispatch::{client_index, client_number};
 use crate::ids::{Origin, Ticket};
 use crate::node::SlowClient;
 
@@ -37,7 +37,9 @@ impl Core {
         self.server.slow_log.take_in(self.id, |number| {
             let of_task = self.connection_of_task(number);
             let is_wanted = |id: ConnId| of_task.map_or_else(|| client_number(id) == number, |task| id == task);
-            let found = self.clients.connections.iter().flatten().find(|connection| is_wanted(connection.ring));
+            let index = of_task.map_or_else(|| client_index(number), ConnId::index);
+            let place = self.clients.connections.get(index).and_then(Option::as_ref);
+            let found = place.filter(|connection| is_wanted(connection.ring));
             let address = found.and_then(|connection| connection.session.peer);
             SlowClient {
                 address: address.map_or_else(|| String::from("?:0"), |address| address.to_string()),

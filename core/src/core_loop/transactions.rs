@@ -186,7 +186,7 @@ impl Core {
         if stands_alone && !connection.is_caught_up() {
             return Some(Started::WaitsForReplies);
         }
-        if transaction.publishes && !self.may_publish() {
+        if (transaction.publishes || self.fanout.is_monitored()) && !self.may_publish() {
             return Some(Started::WaitsForFanout);
         }
         match self.plan(session, transaction) {

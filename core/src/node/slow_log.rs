@@ -83,6 +83,10 @@ impl Entries {
     fn push(&mut self, entry: SlowEntry, most: usize) {
         self.bytes += entry.bytes();
         self.entries.push_back(entry);
+        self.forget_beyond(most);
+    }
+
+    fn forget_beyond(&mut self, most: usize) {
         while self.entries.len() > most || self.bytes > limits::SLOW_LOG_BYTES_MAX {
             let Some(oldest) = self.entries.pop_front() else { return };
             self.bytes -= oldest.bytes();
@@ -101,9 +105,11 @@ impl SlowLog {
         SlowLog { next_id: AtomicU64::new(0), most: AtomicUsize::new(0), least_ns: AtomicU64::new(u64::MAX), cores }
     }
 
-    /// Keeps so many entries.
+    /// Keeps so many entries of each core, of which so many are told.
     pub fn set_most(&self, most: usize) {
-        self.most.store(most, Ordering::Relaxed);
+        if self.most.swap(most, Ordering::Relaxed) > most {
+            self.cores.iter().for_each(|of_core| lock(&of_core.entries).forget_beyond(most));
+        }
     }
 
     /// Takes commands that take so long; none without.
@@ -155,12 +161,13 @@ impl SlowLog {
 
     /// The newest entries, the newest first; all of those that are kept at most.
     pub fn newest(&self, count: usize) -> Vec<SlowEntry> {
+        let count = count.min(self.most());
         let mut entries: Vec<SlowEntry> = Vec::new();
         for of_core in &self.cores {
             entries.extend(lock(&of_core.entries).entries.iter().rev().take(count).cloned());
         }
         entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.id));
-        entries.truncate(count.min(self.most()));
+        entries.truncate(count);
         entries
     }
 
@@ -228,6 +235,8 @@ mod tests {
         assert_eq!(log.newest(1)[0].client.address, "client 9");
         log.set_most(1);
         assert_eq!((ids(9), log.count()), (vec![3], 1));
+        log.set_most(9);
+        assert_eq!(ids(9), [3, 2], "what was told no more is forgotten: of each core one is left");
         log.clear();
         assert_eq!(log.count(), 0);
         arrive(&log, 0, &[b"get", b"k"]);

@@ -1,8 +1,5 @@
 //! MEMORY STATS, DOCTOR, PURGE and MALLOC-STATS (<https://redis.io/docs/latest/commands/?name=memory>); USAGE concerns a key.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use basalt_net::heap;
 use basalt_net::resp::Reply;
 
 use super::SessionContext;
@@ -147,24 +144,11 @@ fn diagnosis(figures: &Figures, budget: u64) -> String {
     )
 }
 
-/// True while a thread gives memory back.
-static IS_PURGING: AtomicBool = AtomicBool::new(false);
-
 /// `MEMORY PURGE`: has the C library give back what RocksDB does not use, which may take a while: another thread does that. Rust's
 /// allocator gives back by itself what was not used for some seconds.
 pub(super) fn purge(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    if !IS_PURGING.swap(true, Ordering::AcqRel) {
-        let purge = || {
-            heap::give_back();
-            IS_PURGING.store(false, Ordering::Release);
-        };
-        if let Err(error) = std::thread::Builder::new().name("purge".into()).spawn(purge) {
-            IS_PURGING.store(false, Ordering::Release);
-            tracing::warn!(%error, "no thread could be started to give memory back");
-        }
-    }
     reply.ok();
-    Ok(Outcome::Done)
+    Ok(Outcome::GiveMemoryBack)
 }
 
 /// `MEMORY MALLOC-STATS`.
@@ -188,7 +172,7 @@ mod tests {
         // Names and values in turns: 21 of either.
         assert_eq!(stats.matches('$').count(), 21, "{stats}");
         assert!(stats.contains("keys.count|:4|"), "{stats}");
-        assert_eq!(client.ask("memory purge"), "+OK|");
+        assert!(matches!(client.run("memory purge"), Ok(Outcome::GiveMemoryBack)));
     }
 
     #[test]

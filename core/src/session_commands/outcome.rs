@@ -46,6 +46,8 @@ pub enum Outcome {
     Sleep(Duration),
     /// The settings that were changed are put into their file, by another thread; the reply says what came of it.
     RewriteConfig,
+    /// Another thread gives memory back that nobody uses; the reply is written.
+    GiveMemoryBack,
     /// The file of users is read or written, by another thread; the reply says what came of it.
     UserFile(UserFile),
     /// The connection is as new, and these subscriptions have ended; the reply is written.

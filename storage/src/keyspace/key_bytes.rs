@@ -53,7 +53,7 @@ impl Keyspace<'_> {
         let elements = (mean * collection.size as f64).round() as u64;
         Ok(match kind {
             // A member's second row has its score in front of its name in place of hash and value, which are longer by four bytes.
-            Type::SortedSet => 2 * elements - collection.size * 4,
+            Type::SortedSet => (2 * elements).saturating_sub(collection.size * 4),
             Type::Stream => {
                 let others = Bound::Included(OTHER_KINDS);
                 let rows = GROUP_ROWS_COUNTED_MAX;

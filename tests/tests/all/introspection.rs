@@ -165,14 +165,64 @@ fn a_pause_holds_up_the_clients_of_all_cores_until_it_ends() {
         other => Err(other),
     });
 
-    // Who is gone is not waited for.
+    // The one command of an operator that a pause of all must not hold up.
+    assert_eq!(operator.ask("CLIENT PAUSE 1000000000"), Reply::ok());
+    clients[0].send("PING\r\n").expect("the node reads");
+    assert!(!is_answered(&mut clients[0], Duration::from_millis(50)), "it is executed in a pause");
+    assert!(clients[1].ask("AUTH nobody secret").is_error("WRONGPASS"));
+    assert_eq!(clients[1].ask("CLIENT UNPAUSE"), Reply::ok());
+    assert_eq!(clients[0].read().expect("it goes on").text(), "PONG");
+}
+
+#[test]
+fn what_a_client_has_sent_in_a_pause_is_dropped_if_it_goes() {
+    let alone = two_cores();
+    let mut operator = alone.node.client();
+    assert_eq!(operator.ask("SET counter 1"), Reply::ok());
     assert_eq!(operator.ask("CLIENT PAUSE 1000000 WRITE"), Reply::ok());
-    let mut gone = clients.pop().expect("there are four");
-    gone.send("INCR key:0\r\n").expect("the node reads");
-    assert!(!is_answered(&mut gone, Duration::from_millis(50)));
-    drop(gone);
+    let clients_left = |operator: &mut Client| {
+        let info = operator.ask("INFO clients").text();
+        let line = info.lines().find_map(|line| line.strip_prefix("connected_clients:"));
+        line.and_then(|count| count.parse::<usize>().ok()).expect("a number of clients")
+    };
+    for _ in 0..4 {
+        // Of two connections, each is on another core.
+        let mut going: Vec<Client> = (0..2).map(|_| alone.node.client()).collect();
+        for client in &mut going {
+            client.send("INCR counter\r\n").expect("the node reads");
+            assert!(!is_answered(client, Duration::from_millis(20)), "it writes in a pause");
+        }
+        drop(going);
+        eventually("they are not kept", DEADLINE, || match clients_left(&mut operator) {
+            1 => Ok(()),
+            more => Err(more),
+        });
+    }
     assert_eq!(operator.ask("CLIENT UNPAUSE"), Reply::ok());
-    assert_eq!(clients[0].ask("PING").text(), "PONG");
+    assert_eq!(operator.ask("INCR counter"), Reply::Integer(2), "nothing of those who are gone was executed");
+}
+
+#[test]
+fn of_a_long_transaction_monitors_are_told_the_beginning() {
+    let alone = two_cores();
+    let (mut monitor, mut client) = (alone.node.client(), alone.node.client());
+    assert_eq!(monitor.ask("MONITOR"), Reply::ok());
+    let value = "v".repeat(20_000);
+    client.ask("MULTI");
+    for _ in 0..100 {
+        assert_eq!(client.call(["SET", "key", &value]).text(), "QUEUED");
+    }
+    assert_eq!(client.ask("EXEC").elements().len(), 100);
+    client.ask("PING last");
+    let mut lines = Vec::new();
+    while !lines.last().is_some_and(|line: &String| line.contains("\"last\"")) {
+        lines.push(monitor.read().expect("what is told").text());
+    }
+    let told = lines.iter().filter(|line| line.contains("\"SET\" \"key\"")).count();
+    let more =
+        lines.iter().filter_map(|line| line.split_once("... (")?.1.strip_suffix(" more commands)")).collect::<Vec<_>>();
+    let more = more.first().and_then(|count| count.parse::<usize>().ok()).expect("a number of commands");
+    assert!(told > 10 && more > 10 && told + more == 100, "{told} are told, and {more} are not");
 }
 
 #[test]

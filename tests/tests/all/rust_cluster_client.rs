@@ -17,8 +17,8 @@ fn wait_for_voters(nodes: &[Node]) {
     });
 }
 
-/// Does something until it is done. The client looks for a node that is gone where that was, for as long as it is used: whoever uses
-/// it takes a new connection, which begins with the nodes that are there.
+/// Does something until it is done. The client looks for a node that is gone where that was, for as long as it is used: whoever
+/// uses it takes a new connection, which begins with the nodes that are there.
 fn until_done<T>(
     client: &ClusterClient,
     connection: &mut ClusterConnection,

@@ -77,6 +77,7 @@ pub const GRAPHS: &[Graph] = &[
                     "ids",
                     "limits",
                     "mail",
+                    "meta",
                     "multi_shard",
                     "node",
                     "snapshots",

@@ -3,26 +3,29 @@
 use basalt_net::resp::Reply;
 
 use crate::commands::{Args, CommandError, Context, parse_i64};
+use crate::limits::MEMORY_USAGE_SAMPLES_MAX;
 
 /// Elements that are looked at if nobody says how many, as in Redis.
 const SAMPLES: u64 = 5;
 
-/// `MEMORY USAGE key [SAMPLES count]`: the bytes of its rows, in memory and on disk; with 0 all are counted.
+/// `MEMORY USAGE key [SAMPLES count]`: the bytes of its rows, in memory and on disk; with 0 as many elements are looked at as
+/// with the largest count that there is.
 pub(in crate::commands) fn memory_usage(
     context: &mut Context<'_>,
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Result<(), CommandError> {
-    let mut samples = Some(SAMPLES);
+    let mut samples = SAMPLES;
     for option in args[3..].chunks(2) {
         let [word, count] = option else { return Err(CommandError::SYNTAX) };
         if !word.eq_ignore_ascii_case(b"samples") {
             return Err(CommandError::SYNTAX);
         }
         let count = u64::try_from(parse_i64(count)?).map_err(|_| CommandError::SYNTAX)?;
-        samples = Some(count).filter(|count| *count > 0);
+        // All of a large collection would hold up everybody on its core.
+        samples = if count == 0 { MEMORY_USAGE_SAMPLES_MAX } else { count.min(MEMORY_USAGE_SAMPLES_MAX) };
     }
-    match context.keyspace.row_bytes(args[2], samples)? {
+    match context.keyspace.row_bytes(args[2], Some(samples))? {
         Some(bytes) => reply.integer(bytes as i64),
         None => reply.null(),
     }
@@ -32,6 +35,7 @@ pub(in crate::commands) fn memory_usage(
 #[cfg(test)]
 mod tests {
     use crate::commands::testing::Shard;
+    use crate::limits::MEMORY_USAGE_SAMPLES_MAX;
 
     fn bytes(shard: &mut Shard, line: &str) -> i64 {
         let reply = shard.line(line);
@@ -76,6 +80,16 @@ mod tests {
             assert!(all > 300 * 20, "{key}: {all}");
             assert!((about - all).abs() * 10 < all, "{key}: {about}, and {all} in truth");
             assert_eq!(bytes(&mut shard, &format!("MEMORY USAGE {key} SAMPLES 1000")), all, "{key}");
+        }
+        // Of a large one no more is looked at, whatever is asked for: what is long in its middle is not seen.
+        for number in 0..3000 {
+            let value = if number == 1500 { "v".repeat(1_000_000) } else { "v".repeat(number % 10) };
+            shard.line(&format!("RPUSH large {value}."));
+        }
+        let about = bytes(&mut shard, &format!("MEMORY USAGE large SAMPLES {MEMORY_USAGE_SAMPLES_MAX}"));
+        assert!(about < 1_000_000, "{about}");
+        for samples in ["0", "1000000000"] {
+            assert_eq!(bytes(&mut shard, &format!("MEMORY USAGE large SAMPLES {samples}")), about, "{samples}");
         }
         assert!(shard.line("MEMORY USAGE nosuch").contains("-1") || shard.line("MEMORY USAGE nosuch").contains('_'));
         for (line, said) in [

@@ -1,8 +1,8 @@
 //! A cluster that forms by itself: each of its nodes is started with the list of all, `cluster-seeds`.
 //!
-//! All wait until each reaches all others. Then the others join the first, which has the slots dealt to them. Where one belongs to a
-//! cluster that has groups, those that are alone join that at once. The first is that whose text is the least, so that the order of
-//! the list is of no account.
+//! All wait until each reaches all others. Then the others join the first, which has the slots dealt to them. Where one belongs
+//! to a cluster that has groups, those that are alone join that at once. The first is that whose text is the least, so that the
+//! order of the list is of no account.
 //!
 //! Easy to get wrong: whatever is done here may have been done before a crash, by this node or for it. So each step looks at the
 //! map alone, and asks for what is missing in it. Once the cluster has groups nothing is done any more, and the manifest says so: a
