@@ -103,7 +103,14 @@ redis.register_function('stray', function() return redis.call('get', 'elsewhere'
     }
 
     fn terms(is_read_only: bool) -> Terms {
-        Terms { is_read_only, in_cluster: false, reach: Reach::All, work: SCRIPT_WORK_MAX, rights: None }
+        Terms {
+            is_read_only,
+            in_cluster: false,
+            reach: Reach::All,
+            stops_elsewhere: false,
+            work: SCRIPT_WORK_MAX,
+            rights: None,
+        }
     }
 
     #[test]
