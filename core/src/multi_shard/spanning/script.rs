@@ -33,6 +33,8 @@ use crate::limits;
 
 /// A script of another version of the program.
 const OTHER_VERSION: &str = "ERR the script is of another version";
+/// A script that has not called the same commands in each of its beginnings.
+const OTHER_CALL: &str = "ERR the script was stopped and undone: it did not come to the same call again";
 
 /// The way to plan a call of a script.
 pub type Planner<'a> = &'a dyn Fn(&PlannedCall<'_>) -> Result<(Vec<Side>, Box<dyn Work>), CommandError>;
@@ -84,6 +86,8 @@ impl SpanningScript {
 /// The answer to a call, and the work that it was.
 #[derive(Debug)]
 struct Answer {
+    /// The command that was called.
+    command: u16,
     reply: Vec<u8>,
     work: u64,
 }
@@ -97,6 +101,7 @@ struct ShardPart {
 
 /// A call that waits for shards.
 struct Calling {
+    command: u16,
     sides: Vec<Side>,
     work: Box<dyn Work>,
     protocol: Protocol,
@@ -239,12 +244,14 @@ impl ScriptRun {
                 rights,
                 db: self.script.db,
                 next: 0,
+                refused: Vec::new(),
                 calling: None,
                 stopped: None,
                 work_left: script.work,
             };
             let outcome = run_by(&script, &mut host);
-            let NodeHost { calling, stopped, work_left, .. } = host;
+            let NodeHost { mut refused, calling, stopped, work_left, .. } = host;
+            self.answers.append(&mut refused);
             self.spent += self.script.terms.work - work_left.min(self.script.terms.work);
             match (outcome, calling) {
                 (Outcome::Stopped(Stop::Host), Some(calling)) => {
@@ -392,7 +399,8 @@ impl ScriptRun {
         if bytes.len() > calling.bytes_max {
             return Err(Turn::Undone(error_reply(TOO_LARGE)));
         }
-        self.answers.push(Answer { reply: bytes, work: calling.work_max - calling.work_left });
+        let work = calling.work_max - calling.work_left;
+        self.answers.push(Answer { command: calling.command, reply: bytes, work });
         Ok(true)
     }
 
@@ -420,6 +428,8 @@ struct NodeHost<'a> {
     db: u8,
     /// The answer to the next call.
     next: usize,
+    /// Answers to calls that no shard was asked for, since they cannot be planned; they follow those of the run.
+    refused: Vec<Answer>,
     calling: Option<Calling>,
     stopped: Option<CommandError>,
     /// Work that the script may still do, as of its last call.
@@ -463,17 +473,8 @@ impl NodeHost<'_> {
             return called;
         };
         reply.clear();
-        if let Some(answer) = self.run.answers.get(self.next) {
-            self.next += 1;
-            let Some(left) = work_left.get().checked_sub(answer.work) else {
-                return self.stop(CommandError::Undone(TOO_MUCH_WORK.into()));
-            };
-            work_left.set(left);
-            reply.extend_from_slice(&answer.reply);
-            return Called::Replied;
-        }
         if command.keys(args).next().is_none() && !names_other_keys(command, args) {
-            // Its arguments make no sense, and it says so.
+            // Its arguments make no sense, and it says so, each time that the script comes to it: that is no answer of a shard's.
             let mut out = Reply::strictly_bounded(reply, protocol, bytes_max);
             if let Err(error) = run_on_nothing(run, args, &mut out) {
                 out.truncate(0);
@@ -481,11 +482,24 @@ impl NodeHost<'_> {
             }
             return Called::Replied;
         }
+        if let Some(answer) = self.run.answers.get(self.next) {
+            self.next += 1;
+            if answer.command != command.id {
+                return self.stop(CommandError::Undone(OTHER_CALL.into()));
+            }
+            let Some(left) = work_left.get().checked_sub(answer.work) else {
+                return self.stop(CommandError::Undone(TOO_MUCH_WORK.into()));
+            };
+            work_left.set(left);
+            reply.extend_from_slice(&answer.reply);
+            return Called::Replied;
+        }
         let call = PlannedCall { protocol, db: self.db, now_ms: self.run.now_ms, command, run, args };
         match (self.planner)(&call) {
             Ok((sides, work)) => {
                 let (count, work_max) = (sides.len(), work_left.get());
                 self.calling = Some(Calling {
+                    command: command.id,
                     sides,
                     work,
                     protocol,
@@ -501,6 +515,8 @@ impl NodeHost<'_> {
             }
             Err(error) => {
                 *reply = error_reply(error);
+                self.refused.push(Answer { command: command.id, reply: reply.clone(), work: 0 });
+                self.next += 1;
                 Called::Replied
             }
         }
@@ -533,7 +549,7 @@ impl Host for NodeHost<'_> {
 
     fn log(&mut self, level: u8, text: &[u8]) {
         // What comes before was said when the script came there first.
-        if self.next == self.run.answers.len() && !self.run.is_learning() {
+        if self.next >= self.run.answers.len() && !self.run.is_learning() {
             log_line(level, text);
         }
     }
