@@ -8,7 +8,8 @@ use crate::ids::Ticket;
 use crate::mail::ReplyBatch;
 
 impl Core {
-    /// Takes the outcomes of this core's batches, and gives the replies that are due to its own connections.
+    /// Takes the outcomes of this core's batches, and gives the replies that are due to its own connections. Scripts over several
+    /// shards go on with theirs.
     pub fn take_outcomes(&mut self) -> usize {
         let mut count = 0;
         for shard in self.shards.iter_mut().flatten() {
@@ -20,7 +21,7 @@ impl Core {
             self.deliver(&replies);
             self.outbox.recycle_local_replies(replies);
         }
-        count
+        count + self.run_ready_scripts()
     }
 
     /// Gives replies to the connections that wait for them.

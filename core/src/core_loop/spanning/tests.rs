@@ -1,13 +1,14 @@
 //! A node that ends at each step of a transaction over two shards: when it starts again, all of it is there or nothing.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use basalt_net::ring::{ConnId, Ring, RingOptions};
 
 use crate::commands::table::STEP_COMMIT;
 use crate::core_loop::Groups;
 use crate::core_loop::core::Core;
-use crate::core_loop::isolation_tests::{Client, key_of, until};
+use crate::core_loop::isolation_tests::{Client, key_of, turn, until};
 use crate::core_loop::pending::{NOBODY, PendingRequest};
 use crate::core_loop::sync_placement::SyncPlacement;
 use crate::entry::request::Mode;
@@ -160,6 +161,27 @@ fn a_script_holds_what_it_has_learnt_to_need_and_nothing_is_left_of_it() {
         })
         .await;
         assert_eq!(core.tasks.carried_bytes, 0);
+    });
+}
+
+#[test]
+fn scripts_over_several_shards_leave_time_to_others() {
+    const CLIENTS: usize = 20;
+    with_core(CLIENTS, |server, mut core, _, mut clients| async move {
+        let busy = "for i = 1, 900000 do end redis.call('incr', KEYS[1]) return redis.call('incr', KEYS[2])";
+        for (number, client) in clients.iter_mut().enumerate() {
+            let [a, b] = [FIRST, SECOND].map(|shard| key_of(&server, &format!("key{number}"), shard));
+            client.ask(&["EVAL", busy, "2", &a, &b]);
+        }
+        let (deadline, mut were_left) = (Instant::now() + Duration::from_secs(60), false);
+        while !clients.iter().all(|client| client.has(":1\r\n")) {
+            assert!(Instant::now() < deadline, "the scripts do not come to their end");
+            turn(&mut core, &mut clients).await;
+            let are_left = core.has_ready_scripts();
+            assert!(!are_left || core.has_work(), "a core with scripts that are to go on must not sleep");
+            were_left |= are_left;
+        }
+        assert!(were_left, "one turn has run all scripts");
     });
 }
 

@@ -217,8 +217,12 @@ impl ScriptRun {
         }
     }
 
-    /// Runs it up to the next call that asks other shards, or to its end, as of `now_ms` if it begins from its start.
+    /// Runs it up to the next call that asks other shards, or to its end, as of `now_ms` if it begins from its start. All trials
+    /// of its last call are answered.
     pub fn go_on(&mut self, now_ms: u64, planner: Planner<'_>) -> Turn {
+        if let Some(turn) = self.end_trials() {
+            return turn;
+        }
         if self.answers.is_empty() {
             self.now_ms = now_ms;
         }
@@ -367,14 +371,14 @@ impl ScriptRun {
         Ok(replies.len() + calling.sides[place].writes.iter().map(Vec::len).sum::<usize>())
     }
 
-    /// Goes on when all trials are answered: with others, or with the script.
-    pub fn all_answered(&mut self, now_ms: u64, planner: Planner<'_>) -> Turn {
-        let next = match self.decide() {
+    /// Goes on with the call whose trials are answered, if there is one. The next step, unless that is up to the script.
+    fn end_trials(&mut self) -> Option<Turn> {
+        self.calling.as_ref()?;
+        match self.decide() {
             Ok(true) => None,
             Ok(false) => self.trials(),
             Err(turn) => Some(turn),
-        };
-        next.unwrap_or_else(|| self.go_on(now_ms, planner))
+        }
     }
 
     /// Returns whether the call is over and its answer noted; else the sides have what to write.
