@@ -388,7 +388,13 @@ impl ScriptRun {
         let mut reply = Reply::new(&mut bytes, protocol);
         if !calling.is_decided {
             calling.is_decided = true;
-            let next = calling.work.decide(&mut calling.sides, &calling.read, &mut reply);
+            let Calling { work, work_left, sides, read, .. } = &mut calling;
+            let next = match work.decide_within(work_left, sides, read, &mut reply) {
+                Ok(next) => next,
+                // Of what serves to learn nothing is held: it may be less by then.
+                Err(_) if self.is_learning() => return Err(Turn::HoldOthers),
+                Err(error) => return Err(Turn::Undone(error_reply(error))),
+            };
             if next == Next::Execute && calling.sides.iter().any(|side| !side.writes.is_empty()) {
                 self.calling = Some(calling);
                 return Ok(false);
