@@ -363,9 +363,10 @@ impl ScriptRun {
         let number = |bytes| value::read_integer(bytes).and_then(|number| u64::try_from(number).ok());
         let (Some(time_ms), Some(left)) = (number(time), number(work)) else { return Err(misshapen()) };
         self.parts.entry(shard.0).or_default().time_ms = time_ms;
-        // Each might do as much as all of them.
+        // Each might do as much as all of them may together.
         let done = calling.work_given.saturating_sub(left);
-        calling.work_left = calling.work_left.saturating_sub(done);
+        let work_left = calling.work_left.checked_sub(done).ok_or_else(|| error_reply(TOO_MUCH_WORK))?;
+        calling.work_left = work_left;
         let answers = if calling.is_decided { &mut calling.written } else { &mut calling.read };
         answers[place] = replies.to_vec();
         Ok(replies.len() + calling.sides[place].writes.iter().map(Vec::len).sum::<usize>())
@@ -407,7 +408,7 @@ impl ScriptRun {
             self.keep_writes(&mut calling.sides);
         }
         if bytes.len() > calling.bytes_max {
-            return Err(Turn::Undone(error_reply(TOO_LARGE)));
+            return Err(if self.is_learning() { Turn::HoldOthers } else { Turn::Undone(error_reply(TOO_LARGE)) });
         }
         let work = calling.work_max - calling.work_left;
         self.answers.push(Answer { command: calling.command, reply: bytes, work });
