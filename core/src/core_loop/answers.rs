@@ -54,13 +54,14 @@ impl Core {
             self.note_replicated(&mut connection, request.place, request.part as usize, reply);
             self.advance(&mut connection, request.place, request.part as usize, reply);
         } else if let Some(step) = reply.strip_prefix(SENT_BACK) {
-            self.run_sent_back(&mut connection, request.place, step);
+            self.take_sent_back(&mut connection, request.place, step);
         } else {
             self.fill(&mut connection, request.place, reply);
         }
         if connection.has_piece() {
             self.send_pieces(&mut connection);
         }
+        self.run_sent_back(&mut connection);
         let waits_for_client = connection.paused && !self.takes_replies(&connection);
         let try_resume = connection.stalled && (waits_for_client || self.try_resume(&mut connection));
         let unread = self.ring.output_bytes(connection.ring) + connection.ready_bytes();

@@ -15,7 +15,7 @@ use crate::entry::request::Mode;
 use crate::entry::spanning::{SpanningOrder, encode_step};
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::mail::OrderTo;
+use crate::mail::{Message, OrderTo, ReplyBatch};
 use crate::node::{Background, Server};
 use crate::shard::Shard;
 use crate::shard::tests::{log_options, open_again, with_shards, with_shards_in};
@@ -182,6 +182,43 @@ fn scripts_over_several_shards_leave_time_to_others() {
             were_left |= are_left;
         }
         assert!(were_left, "one turn has run all scripts");
+    });
+}
+
+/// A key that it has not declared may be one that its connection has written right before it, in a shard that has not executed
+/// that.
+#[test]
+fn a_script_that_is_sent_back_waits_for_what_its_connection_has_sent_before() {
+    const OTHER: CoreId = CoreId(1);
+    with_shards(2, 2, log_options(), |server, shards| async move {
+        let (here, there) = (key_of(&server, "key", FIRST), key_of(&server, "key", SECOND));
+        let mut core = start(&server, shards);
+        let mut clients = vec![Client::connect(&server)];
+        clients[0].ask(&["APPEND", &there, "x"]);
+        clients[0].ask(&["EVAL", "return redis.call('get', ARGV[1])", "1", &here, &there]);
+        until("the script is sent back", &mut core, &mut clients, |core, _| {
+            core.clients.connections.iter().flatten().any(|connection| connection.barrier)
+        })
+        .await;
+        for _ in 0..100 {
+            turn(&mut core, &mut clients).await;
+        }
+        assert!(server.mailboxes.next_order(SELF, OTHER).is_none(), "the write before it is not executed");
+
+        let Some(Message::Batch(batch)) = server.mailboxes.next_request(SELF, OTHER) else { panic!("nothing is sent") };
+        let mut replies = ReplyBatch { bytes: b":1\r\n".to_vec(), ..ReplyBatch::default() };
+        replies.heads.push((batch.heads[0].ticket, replies.bytes.len()));
+        assert!(batch.heads.len() == 1 && server.mailboxes.send_replies(OTHER, SELF, replies).is_ok());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let order = loop {
+            assert!(Instant::now() < deadline, "the script does not begin");
+            turn(&mut core, &mut clients).await;
+            if let Some(order) = server.mailboxes.next_order(SELF, OTHER) {
+                break order;
+            }
+        };
+        assert!(order.shard == SECOND && matches!(order.order, SpanningOrder::Read(None, _)));
+        until("the write is answered", &mut core, &mut clients, |_, clients| clients[0].has(":1\r\n")).await;
     });
 }
 
