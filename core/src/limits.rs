@@ -900,6 +900,9 @@ pub const SPANNING_CLIENTS: u32 = 1 << 31;
 /// Bytes of keys that are carried between shards for one command or transaction.
 pub const CARRIED_BYTES_AT_ONCE: usize = 64 << 20;
 
+/// Bytes of keys that are carried between shards for one unit of a script's work: what is copied costs as much.
+pub const CARRIED_BYTES_PER_WORK: u64 = 32;
+
 /// Bytes of keys that one core carries between shards at a time for its transactions, before it refuses more.
 pub const CARRIED_BYTES_MAX: usize = 256 << 20;
 

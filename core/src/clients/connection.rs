@@ -3,7 +3,7 @@
 //! Replies leave in the order of the requests, whichever shard answers first: each request that cannot be answered at once
 //! has a place, and a place's reply waits until those before it are out.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use basalt_net::resp::Decoder;
@@ -160,6 +160,8 @@ pub struct Connection {
     pub heard_in: HeardIn,
     places: VecDeque<Place>,
     first: u64,
+    /// Requests of scripts that were sent back, by their places.
+    sent_back: BTreeMap<u64, Box<[u8]>>,
     /// The number behind the newest place of a write.
     writes_end: u64,
     ready_bytes: usize,
@@ -190,6 +192,7 @@ impl Connection {
             heard_in: HeardIn::default(),
             places: VecDeque::new(),
             first: 0,
+            sent_back: BTreeMap::new(),
             writes_end: 0,
             ready_bytes: 0,
             values: Window::new(limits::VALUES_ON_THEIR_WAY_AT_FIRST),
@@ -234,6 +237,7 @@ impl Connection {
             + waiting
             + self.session.transaction_bytes()
             + self.ready_bytes
+            + self.sent_back.values().map(|request| request.len()).sum::<usize>()
             + self.places.iter().map(held).sum::<usize>()
     }
 
@@ -358,6 +362,19 @@ impl Connection {
         if self.places.is_empty() && self.places.capacity() > limits::PLACES_KEPT {
             self.places = VecDeque::new();
         }
+    }
+
+    /// Keeps the request of the script in place `number`, which was sent back, until all before it is answered. Nothing that is
+    /// not on its way overtakes it.
+    pub fn keep_sent_back(&mut self, number: u64, request: &[u8]) {
+        self.barrier = true;
+        self.sent_back.insert(number, request.into());
+    }
+
+    /// The place and the request of a script that was sent back, if all before it is answered.
+    pub fn take_sent_back(&mut self) -> Option<(u64, Box<[u8]>)> {
+        let first = self.sent_back.first_entry().filter(|first| *first.key() == self.first)?;
+        Some(first.remove_entry())
     }
 
     /// The coordinator of place `number`, if it has one, and the id of its command.

@@ -8,7 +8,8 @@ use crate::ids::Ticket;
 use crate::mail::ReplyBatch;
 
 impl Core {
-    /// Takes the outcomes of this core's batches, and gives the replies that are due to its own connections.
+    /// Takes the outcomes of this core's batches, and gives the replies that are due to its own connections. Scripts over several
+    /// shards go on with theirs.
     pub fn take_outcomes(&mut self) -> usize {
         let mut count = 0;
         for shard in self.shards.iter_mut().flatten() {
@@ -20,7 +21,7 @@ impl Core {
             self.deliver(&replies);
             self.outbox.recycle_local_replies(replies);
         }
-        count
+        count + self.run_ready_scripts()
     }
 
     /// Gives replies to the connections that wait for them.
@@ -53,13 +54,14 @@ impl Core {
             self.note_replicated(&mut connection, request.place, request.part as usize, reply);
             self.advance(&mut connection, request.place, request.part as usize, reply);
         } else if let Some(step) = reply.strip_prefix(SENT_BACK) {
-            self.run_sent_back(&mut connection, request.place, step);
+            self.take_sent_back(&mut connection, request.place, step);
         } else {
             self.fill(&mut connection, request.place, reply);
         }
         if connection.has_piece() {
             self.send_pieces(&mut connection);
         }
+        self.run_sent_back(&mut connection);
         let waits_for_client = connection.paused && !self.takes_replies(&connection);
         let try_resume = connection.stalled && (waits_for_client || self.try_resume(&mut connection));
         let unread = self.ring.output_bytes(connection.ring) + connection.ready_bytes();

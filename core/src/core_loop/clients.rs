@@ -81,6 +81,7 @@ impl Core {
     /// Puts a connection back after a change, or closes it if that is due.
     pub(super) fn put_connection(&mut self, mut connection: Box<Connection>) {
         let id = connection.ring;
+        self.run_sent_back(&mut connection);
         if connection.session.closing && connection.is_caught_up() {
             self.forget(connection);
             self.ring.close(id, true);

@@ -78,8 +78,11 @@ impl Core {
         let rights = rights_of(connection);
         let known = self.known_script(command, args, &rights);
         // Behind what its connection has sent, which is answered if its keys are in several shards.
+        let is_caught_up = connection.is_caught_up();
         let spans = |known: &KnownScript<'_>| {
-            self.spans(command, args) || (self.may_span_scripts() && self.server.scripts.is_reaching(&known.digest))
+            // It may have become known only now: then it is sent back, and waits for its turn.
+            let may_reach = || is_caught_up && self.may_span_scripts();
+            self.spans(command, args) || (may_reach() && self.server.scripts.is_reaching(&known.digest))
         };
         let step = match known {
             // Functions with keys in several shards are refused where their step is placed.
@@ -212,9 +215,21 @@ impl Core {
         SpanningScript { text, keys, args, terms, protocol, db, seed: rand::random() }
     }
 
-    /// Runs a script over several shards whose step was sent back: it has done nothing, since it accesses keys of others than the
-    /// one that has run it.
-    pub(super) fn run_sent_back(&mut self, connection: &mut Connection, place: u64, request: &[u8]) {
+    /// Takes a script whose step was sent back: it has done nothing, since it accesses keys of other shards than the one that has
+    /// run it. What its connection has sent to those before it may not be there yet.
+    pub(super) fn take_sent_back(&mut self, connection: &mut Connection, place: u64, request: &[u8]) {
+        self.clients.handed_over_bytes += request.len();
+        connection.keep_sent_back(place, request);
+    }
+
+    /// Runs scripts that were sent back over several shards, once all that their connection has sent before is answered.
+    pub(super) fn run_sent_back(&mut self, connection: &mut Connection) {
+        while let Some((place, request)) = connection.take_sent_back() {
+            self.span_sent_back(connection, place, &request);
+        }
+    }
+
+    fn span_sent_back(&mut self, connection: &mut Connection, place: u64, request: &[u8]) {
         let mut args = ArgList::new();
         let header = request::decode(request, &mut args).expect("a request is sent back as it came");
         let terms = args.first().and_then(|terms| Terms::decode(terms)).expect("a script's step has its terms");

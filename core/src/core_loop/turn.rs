@@ -122,6 +122,7 @@ impl Core {
         let may_resume = || self.clients.stalled.ready_count() > 0 || self.may_resume_waiting();
         self.outbox.has_mail()
             || self.clock.is_used_up
+            || self.has_ready_scripts()
             || self.fanout.has_some()
             || self.may_take_published()
             || self.may_start_warming()

@@ -7,9 +7,10 @@
 use std::cell::Cell;
 
 use basalt_net::resp::{Protocol, Reply};
-use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
-use basalt_storage::{Error as StorageError, Rows as _, Trial};
+use basalt_storage::keyspace::{ColdRows, Keyspace, Scratch, VersionSource};
+use basalt_storage::{ColdRead, Error as StorageError, Rows as _, Trial};
 
+use super::cold::note_named;
 use super::execution::{Execution, Failure, TOO_MUCH_FOR_TRIAL};
 use super::transaction::Member;
 use crate::commands::scripts::TOO_LARGE;
@@ -26,6 +27,16 @@ enum Refusal {
 
 fn undone(text: &'static str) -> Refusal {
     Refusal::Undone(CommandError::Undone(text.into()))
+}
+
+/// All rows that are not in memory of those that a command names, or `met`, the one that it has met, if it names none of them.
+fn named_cold(keyspace: &Keyspace<'_>, member: &Member<'_>, met: ColdRead) -> ColdRead {
+    let mut cold = ColdRows::new();
+    match note_named(keyspace, member.command, &member.args, 0, member.header.seed, &mut cold) {
+        Err(StorageError::Cold(read)) if cold.is_empty() => read,
+        _ if cold.is_empty() => met,
+        _ => ColdRead::Keys(cold),
+    }
 }
 
 impl Execution<'_> {
@@ -81,8 +92,10 @@ impl Execution<'_> {
             match outcome {
                 Ok(()) if is_over && !is_before => return Err(undone(TOO_LARGE)),
                 Ok(()) => {}
-                Err(CommandError::Storage(StorageError::Cold(read))) => {
-                    return Err(Refusal::Failure(Failure::Cold(read)));
+                Err(CommandError::Storage(StorageError::Cold(met))) => {
+                    // All at once: each time that it meets one, all that is before it is run anew.
+                    let keyspace = Keyspace::new(&mut rows, &mut scratch, versions, member.header.db, time_ms);
+                    return Err(Refusal::Failure(Failure::Cold(named_cold(&keyspace, &member, met))));
                 }
                 Err(CommandError::Storage(StorageError::TrialTooLarge)) => return Err(undone(TOO_MUCH_FOR_TRIAL)),
                 Err(error @ (CommandError::Storage(_) | CommandError::Undone(_))) => {

@@ -1,11 +1,12 @@
 //! The work that scripts may do, as their requests say: batches and turns of the core have bounds of it.
 
 use crate::commands::scripts::Terms;
-use crate::commands::table::{STEP_EXEC, STEP_FUNCTION, STEP_FUNCTION_RO, STEP_SCRIPT, STEP_SCRIPT_RO};
+use crate::commands::table::{STEP_EXEC, STEP_FUNCTION, STEP_FUNCTION_RO, STEP_SCRIPT, STEP_SCRIPT_RO, STEP_TRY};
 use crate::entry::request::{self, ArgList};
+use crate::entry::script_trial::ScriptTrial;
 use crate::entry::transaction::Transaction;
 
-/// The work that the scripts in an encoded request may do together: one, or those of a transaction.
+/// The work that the scripts in an encoded request may do together: one, those of a transaction, or what one has called on trial.
 pub fn work_of(bytes: &[u8]) -> u64 {
     match request::command_id(bytes) {
         Some(STEP_SCRIPT | STEP_SCRIPT_RO | STEP_FUNCTION | STEP_FUNCTION_RO) => {
@@ -17,6 +18,7 @@ pub fn work_of(bytes: &[u8]) -> u64 {
             let members = Transaction::read(bytes).into_iter().flat_map(|transaction| transaction.commands());
             members.flatten().map(work_of).fold(0, u64::saturating_add)
         }
+        Some(STEP_TRY) => ScriptTrial::read(bytes).map_or(0, |trial| trial.terms.work),
         _ => 0,
     }
 }
@@ -28,6 +30,7 @@ mod tests {
     use super::*;
     use crate::commands::scripts::Reach;
     use crate::entry::request::RequestHeader;
+    use crate::entry::script_trial::{self, TrialTerms};
     use crate::entry::transaction;
 
     #[test]
@@ -52,5 +55,7 @@ mod tests {
         let header = RequestHeader::new(Protocol::Resp2, 0, STEP_EXEC);
         transaction::encode(&mut exec, header, None, members.iter().map(Vec::as_slice));
         assert_eq!(work_of(&exec), 12);
+        let terms = TrialTerms { time_ms: 0, string_bytes_max: 0, work: 3, reply_bytes_max: 0, before: 0 };
+        assert_eq!(work_of(&script_trial::encode(STEP_TRY, terms, [&members[1][..]].into_iter())), 3);
     }
 }

@@ -115,6 +115,12 @@ const SCRIPTS: &[(&str, usize, usize)] = &[
         3,
         0,
     ),
+    (
+        "local reply = redis.pcall('mset', KEYS[1], 1, KEYS[2]) redis.pcall('lmove', KEYS[1], KEYS[2], 'up', ARGV[1]) \
+         local key = type(reply) == 'table' and KEYS[1] or KEYS[2] redis.call('set', key, ARGV[1]) return redis.call('incr', key)",
+        2,
+        1,
+    ),
     // Keys that are only in the text.
     (
         "redis.call('incr', 'hits') redis.call('incr', 'hits:' .. ARGV[1]) return redis.call('mget', 'hits', 'hits:' .. ARGV[1])",
@@ -382,6 +388,40 @@ fn a_script_that_is_stopped_over_several_shards_has_done_nothing() {
     // Commands on all keys are none of a script that may run beside others.
     let reply = call(&mut client, "return redis.call('dbsize')");
     assert!(reply.is_error("ERR This command concerns the keys of all shards"), "{reply:?}");
+    assert_nothing_is_left(&alone.node);
+}
+
+/// A call that is refused before any shard is asked keeps its place among the script's calls, and those behind it keep theirs.
+#[test]
+fn a_script_goes_on_from_an_error_that_it_has_caught() {
+    let alone = several();
+    let mut client = alone.node.client();
+    let script = "local reply = redis.pcall(unpack(ARGV)) local is_error = type(reply) == 'table' and reply.err ~= nil \
+         if is_error then redis.call('incr', KEYS[1]) else redis.call('incr', KEYS[2]) end \
+         return {is_error and 'refused' or 'done', redis.call('get', KEYS[1]), redis.call('get', KEYS[2])}";
+    let mut refused = 0;
+    for other in ["b", "c", "d", "e", "f", "g", "h"] {
+        let calls: &[&[&str]] = &[
+            &["mset", "a", "1", other],
+            &["msetnx", "a", "1", other],
+            &["xread", "streams", "a", other, "0", "0"],
+            &["blpop", "a", other, "0"],
+            &["lmove", "a", other, "up", "down"],
+            &["lmpop", "2", "a", other, "up"],
+            &["sintercard", "0", "a", other],
+            &["zunion", "none", "a", other],
+        ];
+        for call in calls {
+            client.call(["DEL", "a", other]);
+            let reply = client.call([&["EVAL", script, "2", "a", other], *call].concat());
+            let is_refused = reply.elements()[0] == Reply::bulk("refused");
+            refused += u32::from(is_refused);
+            let expected = if is_refused { [Reply::bulk("1"), Reply::Null] } else { [Reply::Null, Reply::bulk("1")] };
+            assert_eq!(reply.elements()[1..], expected, "{call:?}");
+            assert_eq!(client.call(["MGET", "a", other]).elements(), expected, "{call:?}");
+        }
+    }
+    assert!(refused >= 5 * 7, "{refused} calls were refused");
     assert_nothing_is_left(&alone.node);
 }
 

@@ -243,7 +243,7 @@ impl Core {
 
     fn read_sides(&mut self, index: u32, spanning: Box<Spanning>) {
         if spanning.script.is_some() {
-            return self.run_script_on(index, spanning);
+            return self.let_script_go_on(index, spanning);
         }
         // All keys are held by now. A side that is read or written is found to be held by that; one of which nothing but the watch
         // is wanted is asked.

@@ -27,6 +27,8 @@ mod tests;
 
 pub(super) use coordinator::Spanning;
 
+use std::collections::VecDeque;
+
 use basalt_net::ring::ConnId;
 
 use self::settle::Settling;
@@ -36,6 +38,7 @@ use crate::entry::spanning::SpanningOrder;
 use crate::ids::{Origin, ShardId, Ticket};
 use crate::limits;
 use crate::mail::OrderTo;
+use crate::shard::work_of;
 
 /// Places of replies from this number on belong to tasks, whose number is the rest. No connection has so many.
 const TASK_PLACES: u64 = 1 << 63;
@@ -56,6 +59,8 @@ enum Task {
 pub(super) struct Tasks {
     tasks: Vec<Option<Task>>,
     free: Vec<u32>,
+    /// Those whose script is to go on, each once.
+    ready: VecDeque<u32>,
     /// Bytes of keys that are being carried between shards.
     carried_bytes: usize,
     /// Decisions that nobody asks for any more.
@@ -133,17 +138,24 @@ impl Core {
             Some(core) if self.seat(shard).is_none() && core != self.id => {
                 self.outbox.order(core, OrderTo { origin, shard, order });
             }
-            _ => self.take_order(OrderTo { origin, shard, order }),
+            _ => {
+                self.take_order(OrderTo { origin, shard, order });
+            }
         }
     }
 
-    /// Hands an order, of this core or another, to a shard of this one.
-    pub(super) fn take_order(&mut self, order: OrderTo) {
+    /// Hands an order, of this core or another, to a shard of this one. Returns whether that has run what a script calls.
+    pub(super) fn take_order(&mut self, order: OrderTo) -> bool {
         let OrderTo { origin, shard, order } = order;
+        let runs_calls = matches!(&order, SpanningOrder::Read(_, bytes) if work_of(bytes) > 0);
         match self.shards.get_mut(shard.index()).and_then(Option::as_mut) {
             Some(local) => local.take_order(origin, order, self.clock.now_ms, &mut self.outbox),
             None if origin.ticket == NO_TICKET => {}
             None => self.refuse_away(shard, origin),
         }
+        if runs_calls {
+            self.note_script();
+        }
+        runs_calls
     }
 }

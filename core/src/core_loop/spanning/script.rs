@@ -54,10 +54,43 @@ impl Core {
         self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, None).running(run));
     }
 
-    /// Runs a script up to its next call that asks shards, or to its end. All keys are held that it is known to need.
-    pub(super) fn run_script_on(&mut self, index: u32, mut spanning: Box<Spanning>) {
+    /// Has a script go on in its turn. All keys are held that it is known to need, and all that it has asked for is answered.
+    pub(super) fn let_script_go_on(&mut self, index: u32, mut spanning: Box<Spanning>) {
+        (spanning.stage, spanning.awaited) = (Stage::Running, 0);
+        self.tasks.put(index, Task::Spanning(spanning));
+        self.tasks.ready.push_back(index);
+    }
+
+    /// Has scripts go on until they have used the turn up, and one however much others have. Returns how many have.
+    pub(in crate::core_loop) fn run_ready_scripts(&mut self) -> usize {
+        let mut count = 0;
+        while let Some(index) = self.tasks.ready.pop_front() {
+            let Some(Task::Spanning(spanning)) = self.tasks.take(index) else {
+                unreachable!("a script that is to go on is there until it has")
+            };
+            self.run_script_on(index, spanning);
+            count += 1;
+            if self.clock.is_used_up {
+                break;
+            }
+        }
+        count
+    }
+
+    /// Returns whether a script is to go on.
+    pub(in crate::core_loop) fn has_ready_scripts(&self) -> bool {
+        !self.tasks.ready.is_empty()
+    }
+
+    /// Runs a script up to its next call that asks shards, or to its end.
+    fn run_script_on(&mut self, index: u32, mut spanning: Box<Spanning>) {
         let mut run = spanning.script.take().expect("it runs a script");
-        let turn = run.go_on(self.clock.now_ms, &|call: &PlannedCall<'_>| self.plan_script_call(call));
+        let turn = match spanning.error.take() {
+            // It is forgotten, and begins with what is known by then.
+            Some(_) if run.is_learning() => Turn::HoldOthers,
+            Some(error) => Turn::Undone(error),
+            None => run.go_on(self.clock.now_ms, &|call: &PlannedCall<'_>| self.plan_script_call(call)),
+        };
         spanning.script = Some(run);
         self.take_turn(index, spanning, turn);
     }
@@ -106,18 +139,11 @@ impl Core {
             Ok(_) => spanning.fail(&error_reply(TOO_MUCH)),
             Err(reply) => spanning.fail(&reply),
         }
-        spanning.awaited -= 1;
-        if spanning.awaited > 0 {
-            spanning.script = Some(run);
-            return self.tasks.put(index, Task::Spanning(spanning));
-        }
-        let turn = match spanning.error.take() {
-            // It is forgotten, and begins with what is known by then.
-            Some(_) if run.is_learning() => Turn::HoldOthers,
-            Some(error) => Turn::Undone(error),
-            None => run.all_answered(self.clock.now_ms, &|call: &PlannedCall<'_>| self.plan_script_call(call)),
-        };
         spanning.script = Some(run);
-        self.take_turn(index, spanning, turn);
+        spanning.awaited -= 1;
+        match spanning.awaited {
+            0 => self.let_script_go_on(index, spanning),
+            _ => self.tasks.put(index, Task::Spanning(spanning)),
+        }
     }
 }

@@ -1,20 +1,21 @@
 //! A node that ends at each step of a transaction over two shards: when it starts again, all of it is there or nothing.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use basalt_net::ring::{ConnId, Ring, RingOptions};
 
 use crate::commands::table::STEP_COMMIT;
 use crate::core_loop::Groups;
 use crate::core_loop::core::Core;
-use crate::core_loop::isolation_tests::{Client, key_of, until};
+use crate::core_loop::isolation_tests::{Client, key_of, turn, until};
 use crate::core_loop::pending::{NOBODY, PendingRequest};
 use crate::core_loop::sync_placement::SyncPlacement;
 use crate::entry::request::Mode;
 use crate::entry::spanning::{SpanningOrder, encode_step};
 use crate::ids::{CoreId, Origin, ShardId};
 use crate::limits;
-use crate::mail::OrderTo;
+use crate::mail::{Message, OrderTo, ReplyBatch};
 use crate::node::{Background, Server};
 use crate::shard::Shard;
 use crate::shard::tests::{log_options, open_again, with_shards, with_shards_in};
@@ -160,6 +161,64 @@ fn a_script_holds_what_it_has_learnt_to_need_and_nothing_is_left_of_it() {
         })
         .await;
         assert_eq!(core.tasks.carried_bytes, 0);
+    });
+}
+
+#[test]
+fn scripts_over_several_shards_leave_time_to_others() {
+    const CLIENTS: usize = 20;
+    with_core(CLIENTS, |server, mut core, _, mut clients| async move {
+        let busy = "for i = 1, 900000 do end redis.call('incr', KEYS[1]) return redis.call('incr', KEYS[2])";
+        for (number, client) in clients.iter_mut().enumerate() {
+            let [a, b] = [FIRST, SECOND].map(|shard| key_of(&server, &format!("key{number}"), shard));
+            client.ask(&["EVAL", busy, "2", &a, &b]);
+        }
+        let (deadline, mut were_left) = (Instant::now() + Duration::from_secs(60), false);
+        while !clients.iter().all(|client| client.has(":1\r\n")) {
+            assert!(Instant::now() < deadline, "the scripts do not come to their end");
+            turn(&mut core, &mut clients).await;
+            let are_left = core.has_ready_scripts();
+            assert!(!are_left || core.has_work(), "a core with scripts that are to go on must not sleep");
+            were_left |= are_left;
+        }
+        assert!(were_left, "one turn has run all scripts");
+    });
+}
+
+/// A key that it has not declared may be one that its connection has written right before it, in a shard that has not executed
+/// that.
+#[test]
+fn a_script_that_is_sent_back_waits_for_what_its_connection_has_sent_before() {
+    const OTHER: CoreId = CoreId(1);
+    with_shards(2, 2, log_options(), |server, shards| async move {
+        let (here, there) = (key_of(&server, "key", FIRST), key_of(&server, "key", SECOND));
+        let mut core = start(&server, shards);
+        let mut clients = vec![Client::connect(&server)];
+        clients[0].ask(&["APPEND", &there, "x"]);
+        clients[0].ask(&["EVAL", "return redis.call('get', ARGV[1])", "1", &here, &there]);
+        until("the script is sent back", &mut core, &mut clients, |core, _| {
+            core.clients.connections.iter().flatten().any(|connection| connection.barrier)
+        })
+        .await;
+        for _ in 0..100 {
+            turn(&mut core, &mut clients).await;
+        }
+        assert!(server.mailboxes.next_order(SELF, OTHER).is_none(), "the write before it is not executed");
+
+        let Some(Message::Batch(batch)) = server.mailboxes.next_request(SELF, OTHER) else { panic!("nothing is sent") };
+        let mut replies = ReplyBatch { bytes: b":1\r\n".to_vec(), ..ReplyBatch::default() };
+        replies.heads.push((batch.heads[0].ticket, replies.bytes.len()));
+        assert!(batch.heads.len() == 1 && server.mailboxes.send_replies(OTHER, SELF, replies).is_ok());
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let order = loop {
+            assert!(Instant::now() < deadline, "the script does not begin");
+            turn(&mut core, &mut clients).await;
+            if let Some(order) = server.mailboxes.next_order(SELF, OTHER) {
+                break order;
+            }
+        };
+        assert!(order.shard == SECOND && matches!(order.order, SpanningOrder::Read(None, _)));
+        until("the write is answered", &mut core, &mut clients, |_, clients| clients[0].has(":1\r\n")).await;
     });
 }
 

@@ -18,7 +18,7 @@ use crate::cluster::Router;
 use crate::commands::table::{STEP_READ, STEP_WRITE};
 use crate::commands::{
     Command, CommandError, Context, Copies, Kind, MultiShard, OverShards, Overwrites, Random, ReplyBounds, Scatter,
-    table,
+    TOO_MUCH_WORK, table,
 };
 use crate::entry::request::{self, ArgList};
 use crate::ids::ShardId;
@@ -206,8 +206,16 @@ impl Carried {
         Ok(())
     }
 
-    /// Executes the commands, and has the reply.
-    fn execute(&mut self, rows: &mut MemoryRows, versions: &mut VersionSource) {
+    /// Executes the commands, and has the reply. The work of that is taken off what is left.
+    ///
+    /// # Errors
+    /// That of a script which would do more.
+    fn execute(
+        &mut self,
+        rows: &mut MemoryRows,
+        versions: &mut VersionSource,
+        work_left: &mut u64,
+    ) -> Result<(), CommandError> {
         let (mut scratch, mut seedless) = (Scratch::default(), Random::new(rand::random()));
         let mut out = Vec::new();
         if self.is_transaction {
@@ -226,16 +234,18 @@ impl Carried {
             let keyspace = Keyspace::new(rows, &mut scratch, *versions, header.db, self.now_ms);
             let mut own = header.seed.map(Random::new);
             let random = own.as_mut().unwrap_or(&mut seedless);
-            let (string_bytes_max, work_left) = (self.string_bytes_max, Cell::new(u64::MAX));
-            let mut context = Context { keyspace, random, string_bytes_max, work_left };
+            let string_bytes_max = self.string_bytes_max;
+            let mut context = Context { keyspace, random, string_bytes_max, work_left: Cell::new(*work_left) };
             let outcome = run(&mut context, &args, &mut reply);
             *versions = context.keyspace.versions();
+            *work_left = context.work_left.get();
             match outcome {
                 Ok(()) if reply.is_over() => {
                     reply.truncate(mark);
                     reply.error(self.bounds.too_large(matches!(command.kind, Kind::Write(_))));
                 }
                 Ok(()) => {}
+                Err(error @ CommandError::Undone(_)) => return Err(error),
                 Err(error) => {
                     reply.truncate(mark);
                     reply.error_display(&error);
@@ -243,6 +253,7 @@ impl Carried {
             }
         }
         self.reply = out;
+        Ok(())
     }
 
     /// Gives each side what has become of its keys, to be written there. The error to reply, if a key has become too large.
@@ -271,6 +282,14 @@ impl Carried {
     }
 }
 
+/// Takes work for bytes that are carried off what is left.
+fn pay_for_bytes<'a>(work_left: &mut u64, carried: impl Iterator<Item = &'a Vec<u8>>) -> Result<(), CommandError> {
+    let bytes: u64 = carried.map(|bytes| bytes.len() as u64).sum();
+    let left = work_left.checked_sub(bytes / limits::CARRIED_BYTES_PER_WORK);
+    *work_left = left.ok_or_else(|| CommandError::Undone(TOO_MUCH_WORK.into()))?;
+    Ok(())
+}
+
 fn serialized(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<Vec<u8>>, CommandError> {
     match keyspace.serialize(key, SERIALIZED_BYTES_MAX)? {
         Serialized::Absent => Ok(None),
@@ -288,21 +307,38 @@ impl Work for Carried {
     }
 
     fn decide(&mut self, sides: &mut [Side], read: &[Vec<u8>], out: &mut Reply<'_>) -> Next {
+        // Of a client's own, nothing but the bytes is bounded.
+        let next = self.decide_within(&mut { u64::MAX }, sides, read, out);
+        next.unwrap_or_else(|error| {
+            out.error_display(error);
+            Next::Reply
+        })
+    }
+
+    fn decide_within(
+        &mut self,
+        work_left: &mut u64,
+        sides: &mut [Side],
+        read: &[Vec<u8>],
+        out: &mut Reply<'_>,
+    ) -> Result<Next, CommandError> {
         let (mut rows, mut versions) = (MemoryRows::default(), VersionSource::entry(1));
+        pay_for_bytes(work_left, read.iter())?;
         if let Err(error) = self.load(sides, read, &mut rows, &mut versions) {
             out.raw(&error);
-            return Next::Reply;
+            return Ok(Next::Reply);
         }
-        self.execute(&mut rows, &mut versions);
+        self.execute(&mut rows, &mut versions, work_left)?;
         if let Err(error) = self.carry_back(sides, &mut rows, versions) {
             out.raw(&error);
-            return Next::Reply;
+            return Ok(Next::Reply);
         }
         if sides.iter().all(|side| side.writes.is_empty()) {
             out.raw(&self.reply);
-            return Next::Reply;
+            return Ok(Next::Reply);
         }
-        Next::Execute
+        pay_for_bytes(work_left, sides.iter().flat_map(|side| &side.writes))?;
+        Ok(Next::Execute)
     }
 
     fn finish(&mut self, _sides: &[Side], _read: &[Vec<u8>], _written: &[Vec<u8>], out: &mut Reply<'_>) {
@@ -336,5 +372,32 @@ mod tests {
         assert_eq!((next, sides.len(), sides[0].writes.len()), (Next::Execute, 1, 1));
         carried.finish(&sides, &[], &[], &mut Reply::new(&mut out, Protocol::Resp2));
         assert_eq!(out, format!("*1\r\n:{KEYS}\r\n").into_bytes());
+    }
+
+    #[test]
+    fn a_script_pays_for_what_is_executed_where_it_runs() {
+        const LENGTH: usize = 999;
+        let bounds = ReplyBounds { one_bytes_max: usize::MAX, shard_bytes_max: usize::MAX };
+        let around = Surroundings { protocol: Protocol::Resp2, now_ms: 1, string_bytes_max: 1 << 20, bounds };
+        let lcs = table::lookup(b"lcs").unwrap().id;
+        let command = encode(lcs, Protocol::Resp2, 0, [&b"{tag}a"[..], b"{tag}b", b"len"]);
+        let (mut sides, mut carried) = Carried::plan(vec![command], &Router::new(2, 1), false, around).unwrap();
+        let (mut rows, mut scratch) = (MemoryRows::default(), Scratch::default());
+        let mut keyspace = Keyspace::new(&mut rows, &mut scratch, VersionSource::entry(1), 0, 1);
+        keyspace.set_string(b"k", &[b'v'; LENGTH], None).unwrap();
+        let bytes = serialized(&keyspace, b"k").unwrap().unwrap();
+        let mut read = Vec::new();
+        let mut reply = Reply::new(&mut read, Protocol::Resp2);
+        reply.array(2);
+        (0..2).for_each(|_| reply.bulk(&bytes));
+        let cells = ((LENGTH + 1) * (LENGTH + 1)) as u64 / limits::LCS_CELLS_PER_WORK;
+        let needed = cells + read.len() as u64 / limits::CARRIED_BYTES_PER_WORK;
+        for (given, is_enough) in [(needed, true), (needed - 1, false)] {
+            let (mut left, mut out) = (given, Vec::new());
+            let read = std::slice::from_ref(&read);
+            let next = carried.decide_within(&mut left, &mut sides, read, &mut Reply::new(&mut out, Protocol::Resp2));
+            assert_eq!((next.is_ok(), left), (is_enough, if is_enough { 0 } else { cells - 1 }));
+            assert_eq!(out, if is_enough { format!(":{LENGTH}\r\n").into_bytes() } else { Vec::new() });
+        }
     }
 }

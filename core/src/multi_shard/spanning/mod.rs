@@ -20,6 +20,8 @@ pub use sides::Side;
 
 use basalt_net::resp::Reply;
 
+use crate::commands::CommandError;
+
 /// The step that follows once the sides are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
@@ -38,6 +40,20 @@ pub trait Work {
 
     /// Decides what each side executes. `read` has their replies, an array each, or nothing of one that is not read.
     fn decide(&mut self, sides: &mut [Side], read: &[Vec<u8>], out: &mut Reply<'_>) -> Next;
+
+    /// The same for a script, which may do so much more work: what is executed to decide is taken off that.
+    ///
+    /// # Errors
+    /// That of a script which would do more.
+    fn decide_within(
+        &mut self,
+        _work_left: &mut u64,
+        sides: &mut [Side],
+        read: &[Vec<u8>],
+        out: &mut Reply<'_>,
+    ) -> Result<Next, CommandError> {
+        Ok(self.decide(sides, read, out))
+    }
 
     /// Writes the reply, once all sides have executed what they had to. `written` has what they replied, an array each, or nothing.
     fn finish(&mut self, sides: &[Side], read: &[Vec<u8>], written: &[Vec<u8>], out: &mut Reply<'_>);

@@ -33,6 +33,8 @@ use crate::limits;
 
 /// A script of another version of the program.
 const OTHER_VERSION: &str = "ERR the script is of another version";
+/// A script that has not called the same commands in each of its beginnings.
+const OTHER_CALL: &str = "ERR the script was stopped and undone: it did not come to the same call again";
 
 /// The way to plan a call of a script.
 pub type Planner<'a> = &'a dyn Fn(&PlannedCall<'_>) -> Result<(Vec<Side>, Box<dyn Work>), CommandError>;
@@ -84,6 +86,8 @@ impl SpanningScript {
 /// The answer to a call, and the work that it was.
 #[derive(Debug)]
 struct Answer {
+    /// The command that was called.
+    command: u16,
     reply: Vec<u8>,
     work: u64,
 }
@@ -97,6 +101,7 @@ struct ShardPart {
 
 /// A call that waits for shards.
 struct Calling {
+    command: u16,
     sides: Vec<Side>,
     work: Box<dyn Work>,
     protocol: Protocol,
@@ -212,8 +217,12 @@ impl ScriptRun {
         }
     }
 
-    /// Runs it up to the next call that asks other shards, or to its end, as of `now_ms` if it begins from its start.
+    /// Runs it up to the next call that asks other shards, or to its end, as of `now_ms` if it begins from its start. All trials
+    /// of its last call are answered.
     pub fn go_on(&mut self, now_ms: u64, planner: Planner<'_>) -> Turn {
+        if let Some(turn) = self.end_trials() {
+            return turn;
+        }
         if self.answers.is_empty() {
             self.now_ms = now_ms;
         }
@@ -239,12 +248,14 @@ impl ScriptRun {
                 rights,
                 db: self.script.db,
                 next: 0,
+                refused: Vec::new(),
                 calling: None,
                 stopped: None,
                 work_left: script.work,
             };
             let outcome = run_by(&script, &mut host);
-            let NodeHost { calling, stopped, work_left, .. } = host;
+            let NodeHost { mut refused, calling, stopped, work_left, .. } = host;
+            self.answers.append(&mut refused);
             self.spent += self.script.terms.work - work_left.min(self.script.terms.work);
             match (outcome, calling) {
                 (Outcome::Stopped(Stop::Host), Some(calling)) => {
@@ -352,22 +363,23 @@ impl ScriptRun {
         let number = |bytes| value::read_integer(bytes).and_then(|number| u64::try_from(number).ok());
         let (Some(time_ms), Some(left)) = (number(time), number(work)) else { return Err(misshapen()) };
         self.parts.entry(shard.0).or_default().time_ms = time_ms;
-        // Each might do as much as all of them.
+        // Each might do as much as all of them may together.
         let done = calling.work_given.saturating_sub(left);
-        calling.work_left = calling.work_left.saturating_sub(done);
+        let work_left = calling.work_left.checked_sub(done).ok_or_else(|| error_reply(TOO_MUCH_WORK))?;
+        calling.work_left = work_left;
         let answers = if calling.is_decided { &mut calling.written } else { &mut calling.read };
         answers[place] = replies.to_vec();
         Ok(replies.len() + calling.sides[place].writes.iter().map(Vec::len).sum::<usize>())
     }
 
-    /// Goes on when all trials are answered: with others, or with the script.
-    pub fn all_answered(&mut self, now_ms: u64, planner: Planner<'_>) -> Turn {
-        let next = match self.decide() {
+    /// Goes on with the call whose trials are answered, if there is one. The next step, unless that is up to the script.
+    fn end_trials(&mut self) -> Option<Turn> {
+        self.calling.as_ref()?;
+        match self.decide() {
             Ok(true) => None,
             Ok(false) => self.trials(),
             Err(turn) => Some(turn),
-        };
-        next.unwrap_or_else(|| self.go_on(now_ms, planner))
+        }
     }
 
     /// Returns whether the call is over and its answer noted; else the sides have what to write.
@@ -377,7 +389,13 @@ impl ScriptRun {
         let mut reply = Reply::new(&mut bytes, protocol);
         if !calling.is_decided {
             calling.is_decided = true;
-            let next = calling.work.decide(&mut calling.sides, &calling.read, &mut reply);
+            let Calling { work, work_left, sides, read, .. } = &mut calling;
+            let next = match work.decide_within(work_left, sides, read, &mut reply) {
+                Ok(next) => next,
+                // Of what serves to learn nothing is held: it may be less by then.
+                Err(_) if self.is_learning() => return Err(Turn::HoldOthers),
+                Err(error) => return Err(Turn::Undone(error_reply(error))),
+            };
             if next == Next::Execute && calling.sides.iter().any(|side| !side.writes.is_empty()) {
                 self.calling = Some(calling);
                 return Ok(false);
@@ -390,9 +408,10 @@ impl ScriptRun {
             self.keep_writes(&mut calling.sides);
         }
         if bytes.len() > calling.bytes_max {
-            return Err(Turn::Undone(error_reply(TOO_LARGE)));
+            return Err(if self.is_learning() { Turn::HoldOthers } else { Turn::Undone(error_reply(TOO_LARGE)) });
         }
-        self.answers.push(Answer { reply: bytes, work: calling.work_max - calling.work_left });
+        let work = calling.work_max - calling.work_left;
+        self.answers.push(Answer { command: calling.command, reply: bytes, work });
         Ok(true)
     }
 
@@ -420,6 +439,8 @@ struct NodeHost<'a> {
     db: u8,
     /// The answer to the next call.
     next: usize,
+    /// Answers to calls that no shard was asked for, since they cannot be planned; they follow those of the run.
+    refused: Vec<Answer>,
     calling: Option<Calling>,
     stopped: Option<CommandError>,
     /// Work that the script may still do, as of its last call.
@@ -463,17 +484,8 @@ impl NodeHost<'_> {
             return called;
         };
         reply.clear();
-        if let Some(answer) = self.run.answers.get(self.next) {
-            self.next += 1;
-            let Some(left) = work_left.get().checked_sub(answer.work) else {
-                return self.stop(CommandError::Undone(TOO_MUCH_WORK.into()));
-            };
-            work_left.set(left);
-            reply.extend_from_slice(&answer.reply);
-            return Called::Replied;
-        }
         if command.keys(args).next().is_none() && !names_other_keys(command, args) {
-            // Its arguments make no sense, and it says so.
+            // Its arguments make no sense, and it says so, each time that the script comes to it: that is no answer of a shard's.
             let mut out = Reply::strictly_bounded(reply, protocol, bytes_max);
             if let Err(error) = run_on_nothing(run, args, &mut out) {
                 out.truncate(0);
@@ -481,11 +493,24 @@ impl NodeHost<'_> {
             }
             return Called::Replied;
         }
+        if let Some(answer) = self.run.answers.get(self.next) {
+            self.next += 1;
+            if answer.command != command.id {
+                return self.stop(CommandError::Undone(OTHER_CALL.into()));
+            }
+            let Some(left) = work_left.get().checked_sub(answer.work) else {
+                return self.stop(CommandError::Undone(TOO_MUCH_WORK.into()));
+            };
+            work_left.set(left);
+            reply.extend_from_slice(&answer.reply);
+            return Called::Replied;
+        }
         let call = PlannedCall { protocol, db: self.db, now_ms: self.run.now_ms, command, run, args };
         match (self.planner)(&call) {
             Ok((sides, work)) => {
                 let (count, work_max) = (sides.len(), work_left.get());
                 self.calling = Some(Calling {
+                    command: command.id,
                     sides,
                     work,
                     protocol,
@@ -501,6 +526,8 @@ impl NodeHost<'_> {
             }
             Err(error) => {
                 *reply = error_reply(error);
+                self.refused.push(Answer { command: command.id, reply: reply.clone(), work: 0 });
+                self.next += 1;
                 Called::Replied
             }
         }
@@ -533,7 +560,7 @@ impl Host for NodeHost<'_> {
 
     fn log(&mut self, level: u8, text: &[u8]) {
         // What comes before was said when the script came there first.
-        if self.next == self.run.answers.len() && !self.run.is_learning() {
+        if self.next >= self.run.answers.len() && !self.run.is_learning() {
             log_line(level, text);
         }
     }

@@ -1,6 +1,10 @@
 //! Requests whose rows are on disk.
 
+use super::holding::coordinator;
 use super::*;
+use crate::commands::table::STEP_TRY;
+use crate::entry::script_trial::{TrialTerms, encode as encode_trial};
+use crate::entry::spanning::SpanningOrder;
 
 #[test]
 fn requests_behind_a_cold_read_are_bounded_by_count_and_by_bytes() {
@@ -130,6 +134,29 @@ fn reads_of_much_that_is_on_disk_read_each_row_about_once() {
             }
         }
         assert_eq!(shard.machine.borrow().store.disk_waits(), 0, "of the core itself");
+        assert!(!shard.is_busy());
+    });
+}
+
+/// One row at a time would be more rounds than a read may have.
+#[test]
+fn rows_on_disk_that_a_script_names_on_trial_are_fetched_many_at_a_time() {
+    const NAMES: usize = 2000;
+    with_shard(log_options(), |mut shard| async move {
+        let names = put_much_on_disk(&mut shard).await;
+        for head in [&["HMGET", "hash"][..], &["MGET"]] {
+            let words: Vec<&str> = head.iter().copied().chain(names[..NAMES].iter().map(String::as_str)).collect();
+            let commands = [command(&["SET", "before", "1"]), command(&words)];
+            let terms =
+                TrialTerms { time_ms: 7, string_bytes_max: 100, work: 1_000_000, reply_bytes_max: 1 << 20, before: 1 };
+            let trial = encode_trial(STEP_TRY, terms, commands.iter().map(Vec::as_slice));
+            let mut host = Host::default();
+            shard.order(coordinator(0, 1), SpanningOrder::Read(None, trial), &mut host);
+            run_until_replied(&mut shard, &mut host, 1).await;
+            let (_, tried) = &host.replies[0];
+            assert!(tried.starts_with("*3\r\n:7\r\n:"), "{}: {tried:.80}", head[0]);
+            assert!(tried.contains(&format!("*1\r\n*{NAMES}\r\n$300\r\n")), "{}: {tried:.80}", head[0]);
+        }
         assert!(!shard.is_busy());
     });
 }
