@@ -25,5 +25,8 @@ mod routing;
 )]
 pub mod texts;
 
+/// The beginning of the reply to a change of another cluster's map: whoever was at the address is not there any more.
+pub const OTHER_CLUSTER: &str = "ERR this node is of another cluster";
+
 pub use router::Router;
 pub use routing::{Elsewhere, InCluster, LocalGroup, Routing};

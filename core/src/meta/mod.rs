@@ -124,8 +124,6 @@ pub struct Meta {
 
 /// The reply to a change of a map that the node is about to give up.
 pub const LEAVING: &[u8] = b"-LOADING the node is joining another cluster\r\n";
-/// The beginning of the reply to a change of another cluster's map: whoever was at the address is not there any more.
-pub const OTHER_CLUSTER: &str = "ERR this node is of another cluster";
 
 impl Meta {
     /// Opens the group. The map is in force once it [takes changes](Meta::wait_ready).

@@ -16,6 +16,7 @@ use super::outcome::{Outcome, Ran};
 use super::placing::Answering;
 use super::replication::Replicas;
 use crate::acl;
+use crate::cluster::OTHER_CLUSTER;
 use crate::cluster::map::{
     Change, Group, GroupNumber, Map, Node, Refused, forget_target, read_config_epoch, read_slot_ranges, read_slots,
 };
@@ -23,7 +24,6 @@ use crate::cluster::texts::{self, Health, View};
 use crate::cluster::{InCluster, Routing};
 use crate::commands::{Args, CommandError, Merge, parse_i64, table};
 use crate::mail::Control;
-use crate::meta::OTHER_CLUSTER;
 use crate::multi_shard::SlotKeys;
 use crate::node::{GroupState, Server, ShardStats};
 

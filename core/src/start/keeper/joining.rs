@@ -10,10 +10,11 @@ use basalt_net::resp::value;
 
 use super::{Keeper, client_address};
 use crate::boot::GroupState as Kept;
+use crate::cluster::OTHER_CLUSTER;
 use crate::cluster::map::{Addresses, Change, ClusterId, Map, Newcomer, SlotSet};
 use crate::ids::CoreId;
 use crate::limits;
-use crate::meta::{AskError, LEAVING, OTHER_CLUSTER, ask, read_forwarded};
+use crate::meta::{AskError, LEAVING, ask, read_forwarded};
 use crate::node::Asker;
 use crate::start::own_node::cluster_id;
 use crate::start::shards::Opened;
