@@ -8,7 +8,7 @@ use basalt_storage::keyspace::deciding_constants;
 
 use crate::commands::Random;
 use crate::entry::batch::BATCH_VERSIONS;
-use crate::limits::{APPROXIMATE_TRIM_MAX, HYPERLOGLOG_SPARSE_BYTES_MAX, RESTORED_BYTES_MAX};
+use crate::limits::{self, APPROXIMATE_TRIM_MAX, HYPERLOGLOG_SPARSE_BYTES_MAX, RESTORED_BYTES_MAX};
 
 #[test]
 fn what_decides_results_is_that_of_the_batchs_version() {
@@ -18,6 +18,14 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("entries that an approximate trim deletes", APPROXIMATE_TRIM_MAX),
         ("bytes of a sparse HyperLogLog", HYPERLOGLOG_SPARSE_BYTES_MAX as u64),
         ("bytes of a collection that is restored", RESTORED_BYTES_MAX as u64),
+        ("libraries of functions", u64::from(limits::LIBRARIES_MAX)),
+        ("functions", u64::from(limits::FUNCTIONS_MAX)),
+        ("bytes of a library", limits::ONE_LIBRARY_BYTES_MAX),
+        ("bytes of all libraries", limits::LIBRARY_BYTES_MAX),
+        ("bytes of their objects", limits::LIBRARY_HEAP_BYTES_MAX),
+        ("work of loading them", limits::LIBRARY_WORK_MAX),
+        ("bytes of a library for one unit of a call's work", limits::LIBRARY_BYTES_PER_WORK),
+        ("bytes that a script may read and write", limits::SCRIPT_TRIAL_BYTES_MAX as u64),
         ("a random number", random.next_u64()),
         ("a random number below 1000", random.below(1000)),
     ]);
@@ -38,6 +46,14 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("entries that an approximate trim deletes", 10_000),
         ("bytes of a sparse HyperLogLog", 3000),
         ("bytes of a collection that is restored", 32 << 20),
+        ("libraries of functions", 256),
+        ("functions", 4096),
+        ("bytes of a library", 1 << 20),
+        ("bytes of all libraries", 4 << 20),
+        ("bytes of their objects", 16 << 20),
+        ("work of loading them", 8_000_000),
+        ("bytes of a library for one unit of a call's work", 32),
+        ("bytes that a script may read and write", 4 << 20),
         ("a random number", 6_457_827_717_110_365_317),
         ("a random number below 1000", 173),
     ];
