@@ -5,7 +5,7 @@
 
 use super::core::Core;
 use crate::clients::{Connection, ReplyMode, Transaction};
-use crate::commands::functions::{step_args, too_much};
+use crate::commands::functions::{step_args, too_much, writing_functions};
 use crate::commands::table::{self, STEP_FUNCTIONS, STEP_REFUSE};
 use crate::commands::{Args, Command, CommandError, FunctionChange, Kind, Merge};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
@@ -33,6 +33,7 @@ impl Core {
             Ok(words) => words,
             Err(error) => return self.fail(connection, command.id, &error),
         };
+        self.expect_writes(writing_functions(&words));
         let Some(any) = self.routing.router.first_shard() else {
             return self.change_nothing(connection, command, change);
         };
@@ -74,6 +75,16 @@ impl Core {
         }
     }
 
+    /// Sends no calls of these functions as reads, from before a change leaves that makes them write: who has made it would be
+    /// told to call again. If it comes to nothing they are called as ones that may write until the next one.
+    fn expect_writes(&self, names: Vec<Vec<u8>>) {
+        for shard in self.routing.router.shards() {
+            if let Some(stats) = self.server.shards.get(shard) {
+                stats.reading_functions.forget(&names);
+            }
+        }
+    }
+
     /// Makes steps of those commands of a transaction that change the libraries of functions. They have the work of one together,
     /// and as many libraries and bytes as there may be.
     pub(super) fn load_queued(&mut self, transaction: &mut Transaction) {
@@ -86,6 +97,7 @@ impl Core {
         }
         let is_too_many = places.len() > limits::LIBRARIES_MAX as usize;
         let work = limits::LIBRARY_WORK_MAX / places.len() as u64;
+        let mut writing = Vec::new();
         let mut bytes_left = limits::LIBRARY_BYTES_MAX as usize;
         for (place, change) in places {
             let (row, queued) = (transaction.row(place), transaction.command(place));
@@ -93,11 +105,13 @@ impl Core {
                 let words = if is_too_many { Err(too_much()) } else { step_args(change, args, work) }?;
                 let bytes = words.iter().map(Vec::len).sum();
                 bytes_left = bytes_left.checked_sub(bytes).ok_or_else(too_much)?;
+                writing.extend(writing_functions(&words));
                 Ok(words)
             };
             let bytes = step_of_queued(row, queued, step);
             transaction.replace(place, &bytes);
         }
+        self.expect_writes(writing);
         self.note_script();
     }
 }

@@ -12,7 +12,7 @@
 
 use std::collections::HashSet;
 
-use basalt_lua::SCRIPT_WORK_MAX;
+use basalt_lua::{FunctionFlags, SCRIPT_WORK_MAX};
 use basalt_net::resp::Reply;
 use basalt_storage::keyspace::{Function, FunctionTotals, Library};
 
@@ -130,6 +130,14 @@ pub fn too_much() -> CommandError {
         limits::LIBRARY_HEAP_BYTES_MAX >> 20,
         limits::LIBRARY_WORK_MAX,
     ))
+}
+
+/// The functions of a change that do not say that they write nothing, by their names in lower case.
+pub fn writing_functions(words: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let libraries = words.iter().filter_map(|word| Library::decode(word));
+    let functions = libraries.flat_map(|library| library.functions);
+    let writing = functions.filter(|function| !FunctionFlags::from_bits(function.flags).no_writes());
+    writing.map(|function| function.name.to_ascii_lowercase()).collect()
 }
 
 /// Returns whether this version of the program knows a change, its libraries too. What it does not know it must not leave undone.
