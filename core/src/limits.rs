@@ -666,6 +666,12 @@ pub const LIBRARY_HEAP_BYTES_MAX: u64 = 16 << 20;
 /// Work of loading all of them, which each thread does once: as that of some scripts.
 pub const LIBRARY_WORK_MAX: u64 = 8 * basalt_lua::SCRIPT_WORK_MAX;
 
+/// Bytes of a library that a call reads for one unit of its work: it is a part of what a batch means.
+pub const LIBRARY_BYTES_PER_WORK: u64 = 32;
+
+/// Bytes of the payload of FUNCTION RESTORE, in which each library has a few beside its own.
+pub const LIBRARY_PAYLOAD_BYTES_MAX: usize = LIBRARY_BYTES_MAX as usize + 16 * LIBRARIES_MAX as usize;
+
 /// Compiled libraries that a thread keeps: those of two sets, since libraries are exchanged, and groups of a cluster may have
 /// different ones.
 pub const COMPILED_LIBRARIES_MAX: usize = 2 * LIBRARIES_MAX as usize;

@@ -139,7 +139,7 @@ impl Engine {
     /// # Errors
     /// The error that its client gets, without `-`.
     pub fn load(&mut self, code: &[u8], work: u64, host: &mut dyn Host) -> Result<Library, Vec<u8>> {
-        library::load(self.of_functions.clone(), code, work, host)
+        library::load(&self.of_functions, code, work, host)
     }
 
     /// Calls a function on `host`, as [`Engine::run`] runs a script.
@@ -148,9 +148,8 @@ impl Engine {
         if input > INPUT_BYTES_MAX {
             return Outcome::Stopped(Stop::Memory);
         }
-        let (heap, price) = call.library.begin(call.work, call.seed);
+        let Some(heap) = call.library.begin(call.work, call.seed) else { return Outcome::Stopped(Stop::Work) };
         let mut machine = Machine::new(heap, host);
-        machine.heap.budget.pay(price);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             library::push_call(&mut machine, call.function.callback(), call.keys, call.args);
             finish(&mut machine, 2, |stack| {

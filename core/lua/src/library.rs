@@ -118,12 +118,16 @@ impl Library {
         self.work
     }
 
-    /// The heap that a call begins with, and the price of copying it.
-    pub(crate) fn begin(&self, work: u64, seed: u64) -> (Heap, usize) {
+    /// The heap that a call with so much work begins with, which is paid for before it is copied; `None` if it cannot be.
+    pub(crate) fn begin(&self, work: u64, seed: u64) -> Option<Heap> {
+        let bytes = self.heap.budget.bytes;
+        let mut budget = Budget { bytes, ..Budget::new(work, seed) };
+        if !budget.pay(BEGIN_WORK + bytes / BYTES_PER_WORK) {
+            return None;
+        }
         let mut heap = self.heap.clone();
-        let bytes = heap.budget.bytes;
-        heap.budget = Budget { bytes, ..Budget::new(work, seed) };
-        (heap, BEGIN_WORK + bytes / BYTES_PER_WORK)
+        heap.budget = budget;
+        Some(heap)
     }
 }
 
@@ -192,19 +196,24 @@ fn lead_globals_to(stack: &mut Stack, globals: &'static str) {
 ///
 /// # Errors
 /// The error that its client gets, without `-`.
-pub(crate) fn load(heap: Heap, code: &[u8], work: u64, host: &mut dyn Host) -> Result<Library, Vec<u8>> {
+pub(crate) fn load(heap: &Heap, code: &[u8], work: u64, host: &mut dyn Host) -> Result<Library, Vec<u8>> {
+    const TIMEOUT: &[u8] = b"ERR FUNCTION LOAD timeout";
     let failed = |text: &[u8]| Err([REGISTERING, text].concat());
     if code.len() > INPUT_BYTES_MAX {
         return failed(b"ERR the library is too long");
     }
-    let mut machine = Machine::new(heap, host);
-    machine.heap.budget = Budget::new(work, 0);
+    let mut budget = Budget::new(work, 0);
+    if !budget.pay(BEGIN_WORK) {
+        return failed(TIMEOUT);
+    }
+    let mut machine = Machine::new(heap.clone(), host);
+    machine.heap.budget = budget;
     machine.loading = Some(Vec::new());
     let loaded = catch_unwind(AssertUnwindSafe(|| run(&mut machine, code)));
     match (loaded, machine.heap.budget.stop) {
         (Ok(Ok(())), None) => {}
         (Ok(Err(error)), None) => return Err(error),
-        (_, Some(Stop::Work)) => return failed(b"ERR FUNCTION LOAD timeout"),
+        (_, Some(Stop::Work)) => return failed(TIMEOUT),
         (_, Some(Stop::Memory)) => return failed(b"ERR the library needs more memory than a script may have"),
         // What a panic leaves is dropped with the machine.
         _ => return failed(b"ERR the library has met a fault of this program"),
@@ -219,7 +228,6 @@ pub(crate) fn load(heap: Heap, code: &[u8], work: u64, host: &mut dyn Host) -> R
 }
 
 fn run(machine: &mut Machine<'_>, code: &[u8]) -> Result<(), Vec<u8>> {
-    machine.heap.budget.pay(BEGIN_WORK);
     let compiled = machine.load(code, b"@user_function");
     let function = compiled.map_err(|failure| line_of(&[b"ERR Error compiling function: ", &failure[..]].concat()))?;
     let mut stack = machine.bottom();
@@ -260,7 +268,7 @@ pub(crate) fn register(stack: &mut Stack) -> Result<usize, Raised> {
     if !is_name(&registered.name) {
         return Err(raise(stack, BAD_NAME));
     }
-    stack.pay(REGISTER_WORK + before)?;
+    stack.pay(REGISTER_WORK + before.saturating_mul(1 + registered.name.len() / BYTES_PER_WORK))?;
     let bytes = size_of::<Registered>() + registered.name.len() + registered.description.as_ref().map_or(0, Vec::len);
     if !stack.budget().take(bytes) {
         return Err(stack.machine.stopped());
@@ -279,16 +287,17 @@ pub(crate) fn register(stack: &mut Stack) -> Result<usize, Raised> {
     Ok(0)
 }
 
-/// The bytes of the value on top, if it is a string or a number.
-fn text_on_top(stack: &mut Stack) -> Option<Vec<u8>> {
-    stack.text(-1).map(|text| text.to_vec())
+/// Copies a text that a function is registered with, which is paid for before.
+fn copy(stack: &mut Stack, text: &[u8]) -> Result<Vec<u8>, Raised> {
+    stack.pay(text.len() / BYTES_PER_WORK)?;
+    Ok(text.to_vec())
 }
 
 fn read_positional(stack: &mut Stack) -> Result<Registered, Raised> {
-    let name = stack.text(1).map(|name| name.to_vec());
-    let Some(name) = name else {
+    let Some(name) = stack.text(1) else {
         return Err(raise(stack, "first argument to redis.register_function must be a string"));
     };
+    let name = copy(stack, &name)?;
     match stack.value(2) {
         Some(callback @ Val::Function(_)) => {
             Ok(Registered { name, description: None, flags: FunctionFlags::default(), callback })
@@ -314,14 +323,14 @@ fn read_named(stack: &mut Stack) -> Result<Registered, Raised> {
         };
         match &key[..] {
             b"function_name" => {
-                name = text_on_top(stack);
+                name = stack.text(-1);
                 if name.is_none() {
                     let text = "function_name argument given to redis.register_function must be a string";
                     return Err(raise(stack, text));
                 }
             }
             b"description" => {
-                description = text_on_top(stack);
+                description = stack.text(-1);
                 if description.is_none() {
                     let text = "description argument given to redis.register_function must be a string";
                     return Err(raise(stack, text));
@@ -345,6 +354,9 @@ fn read_named(stack: &mut Stack) -> Result<Registered, Raised> {
     let Some(callback) = callback else {
         return Err(raise(stack, "redis.register_function must get a callback argument"));
     };
+    // A table has each of them in thousands of spellings: those that were met last are copied, the others were only looked at.
+    let name = copy(stack, &name)?;
+    let description = description.map(|text| copy(stack, &text)).transpose()?;
     Ok(Registered { name, description, flags, callback })
 }
 

@@ -1,6 +1,6 @@
 //! Scripts pay for what they do by what it takes: none holds its thread for much longer than its work says, however it is spent.
 
-use basalt_lua::{Called, Engine, Host, Outcome, SCRIPT_WORK_MAX, Script, Stop};
+use basalt_lua::{Called, Engine, FunctionCall, Host, Outcome, SCRIPT_WORK_MAX, Script, Stop};
 
 /// Time for a whole budget: some ten milliseconds, and room for a machine that is slow or busy with others. Whatever is not paid
 /// for takes hundreds of them, or seconds.
@@ -227,4 +227,68 @@ fn texts_are_bounded_before_they_are_read() {
         let error = Engine::new().check(&text).expect_err("it is none");
         assert!(error.len() < 1000, "{} bytes for {:?}", error.len(), String::from_utf8_lossy(&text[..20]));
     }
+}
+
+/// Every spelling of a word in upper and lower case.
+fn spellings(word: &str) -> impl Iterator<Item = String> {
+    (0..1_u32 << word.len()).map(move |upper| {
+        let spell =
+            |(at, letter): (usize, char)| if upper >> at & 1 == 1 { letter.to_ascii_uppercase() } else { letter };
+        word.chars().enumerate().map(spell).collect()
+    })
+}
+
+/// Libraries are loaded in apply of every replica, and a whole budget is as long there as that of a script.
+#[test]
+fn no_library_takes_longer_to_be_loaded_than_its_work_says() {
+    let fields: String = spellings("description").map(|name| format!("{name}=s,")).collect();
+    let spelled = format!(
+        "local s, f = ('x'):rep(8e6), function() end redis.register_function{{function_name='f', callback=f, {fields}}}"
+    );
+    let long_names = |length: usize| {
+        format!(
+            "local s, f = ('x'):rep({length}), function() end for i = 1000, 2400 do redis.register_function(s .. i, f) end"
+        )
+    };
+    let texts = [
+        spelled,
+        long_names(5000),
+        long_names(500),
+        long_names(30),
+        "local s, f = ('x'):rep(2e6), function() end while true do redis.register_function(s, f) s = s .. 'x' end"
+            .into(),
+    ];
+    for text in texts {
+        let shown = &text[..text.len().min(150)];
+        let (took, outcome) = time(|| match Engine::new().load(text.as_bytes(), SCRIPT_WORK_MAX, &mut Nobody) {
+            Ok(library) => Outcome::Failed(format!("loaded, for {}", library.work()).into_bytes()),
+            Err(error) => Outcome::Failed(error),
+        });
+        println!("{took:8.1} ms: {shown} {outcome:?}");
+        assert!(took <= LONGEST_MS, "{took} ms for {shown}");
+    }
+}
+
+/// A transaction has some hundred calls with little work each: one that cannot begin must not take as long as one that can.
+#[test]
+fn calls_and_libraries_that_cannot_be_paid_for_are_not_begun() {
+    let code = b"local t = {} for i = 1, 2e4 do t[i] = {} end redis.register_function('f', function() return t end)";
+    let mut engine = Engine::new();
+    let library = engine.load(code, SCRIPT_WORK_MAX, &mut Nobody).expect("it is loaded");
+    let function = &library.functions()[0];
+    let (took, outcome) = time(|| {
+        let mut call = || {
+            let call = FunctionCall { library: &library, function, keys: &[], args: &[], seed: 1, work: 1000 };
+            engine.call(&call, &mut Nobody)
+        };
+        (0..1000).map(|_| call()).fold(Outcome::Stopped(Stop::Host), |_, outcome| outcome)
+    });
+    assert_eq!(outcome, Outcome::Stopped(Stop::Work));
+    assert!(took < 5.0, "{took} ms for 1000 calls of a library of {} bytes", library.heap_bytes());
+    let (took, outcome) = time(|| {
+        let mut load = || engine.load(code, 80, &mut Nobody).expect_err("its work is not enough");
+        Outcome::Failed((0..100_000).map(|_| load()).fold(Vec::new(), |_, error| error))
+    });
+    assert_eq!(outcome, Outcome::Failed(b"ERR Error registering functions: ERR FUNCTION LOAD timeout".to_vec()));
+    assert!(took < 100.0, "{took} ms for 100,000 libraries");
 }

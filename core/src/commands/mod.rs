@@ -119,6 +119,14 @@ impl Context<'_> {
 pub const TOO_MUCH_WORK: &str =
     "ERR the script was stopped and undone: it has executed as many instructions as a script may";
 
+/// Returns whether this version of the program knows all of a step. What it does not know it must not run in another way.
+pub fn is_known_step(command: &Command, args: Args<'_>) -> bool {
+    match command.id {
+        table::STEP_FUNCTIONS => functions::is_known_change(args),
+        _ => !command.is_undoable || scripts::has_known_terms(args),
+    }
+}
+
 /// Runs a handler on no keys at all: the reply of a node that has none.
 ///
 /// # Errors

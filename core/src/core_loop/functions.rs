@@ -5,7 +5,7 @@
 
 use super::core::Core;
 use crate::clients::{Connection, ReplyMode, Transaction};
-use crate::commands::functions::step_args;
+use crate::commands::functions::{step_args, too_much, writing_functions};
 use crate::commands::table::{self, STEP_FUNCTIONS, STEP_REFUSE};
 use crate::commands::{Args, Command, CommandError, FunctionChange, Kind, Merge};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
@@ -33,6 +33,7 @@ impl Core {
             Ok(words) => words,
             Err(error) => return self.fail(connection, command.id, &error),
         };
+        self.expect_writes(writing_functions(&words));
         let Some(any) = self.routing.router.first_shard() else {
             return self.change_nothing(connection, command, change);
         };
@@ -74,7 +75,18 @@ impl Core {
         }
     }
 
-    /// Makes steps of those commands of a transaction that change the libraries of functions. They have the work of one together.
+    /// Sends no calls of these functions as reads, from before a change leaves that makes them write: who has made it would be
+    /// told to call again. If it comes to nothing they are called as ones that may write until the next one.
+    fn expect_writes(&self, names: Vec<Vec<u8>>) {
+        for shard in self.routing.router.shards() {
+            if let Some(stats) = self.server.shards.get(shard) {
+                stats.reading_functions.forget(&names);
+            }
+        }
+    }
+
+    /// Makes steps of those commands of a transaction that change the libraries of functions. They have the work of one together,
+    /// and as many libraries and bytes as there may be.
     pub(super) fn load_queued(&mut self, transaction: &mut Transaction) {
         let changes =
             |index: &usize| transaction.row(*index).changes_functions.filter(|_| transaction.is_keyed(*index));
@@ -83,22 +95,38 @@ impl Core {
         if places.is_empty() {
             return;
         }
+        let is_too_many = places.len() > limits::LIBRARIES_MAX as usize;
         let work = limits::LIBRARY_WORK_MAX / places.len() as u64;
+        let mut writing = Vec::new();
+        let mut bytes_left = limits::LIBRARY_BYTES_MAX as usize;
         for (place, change) in places {
-            let bytes = step_of_queued(transaction.row(place), change, transaction.command(place), work);
+            let (row, queued) = (transaction.row(place), transaction.command(place));
+            let step = |args: Args<'_>| {
+                let words = if is_too_many { Err(too_much()) } else { step_args(change, args, work) }?;
+                let bytes = words.iter().map(Vec::len).sum();
+                bytes_left = bytes_left.checked_sub(bytes).ok_or_else(too_much)?;
+                writing.extend(writing_functions(&words));
+                Ok(words)
+            };
+            let bytes = step_of_queued(row, queued, step);
             transaction.replace(place, &bytes);
         }
+        self.expect_writes(writing);
         self.note_script();
     }
 }
 
 /// The step that stands for a queued command, or for its error.
-fn step_of_queued(command: &Command, change: FunctionChange, queued: &[u8], work: u64) -> Vec<u8> {
+fn step_of_queued(
+    command: &Command,
+    queued: &[u8],
+    step: impl FnOnce(Args<'_>) -> Result<Vec<Vec<u8>>, CommandError>,
+) -> Vec<u8> {
     let mut args = ArgList::new();
     args.push(command.name().as_bytes());
     let header = request::decode(queued, &mut args).expect("it was encoded by this core");
     let mut bytes = Vec::new();
-    match step_args(change, &args, work) {
+    match step(&args) {
         Ok(words) => {
             let header = RequestHeader { command: STEP_FUNCTIONS, ..header };
             request::encode(&mut bytes, header, words.iter().map(Vec::as_slice));

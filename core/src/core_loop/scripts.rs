@@ -90,7 +90,10 @@ impl Core {
                 let script = self.spanning_script((connection.session.protocol, connection.session.db), known, rights);
                 return self.span_script(connection, command, args, script);
             }
-            Ok(known) => self.script_step(known, any, (SCRIPT_WORK_MAX, &rights), self.may_span_scripts()),
+            Ok(known) => {
+                let is_hinted = true;
+                self.script_step(known, any, (SCRIPT_WORK_MAX, &rights), (is_hinted, self.may_span_scripts()))
+            }
             Err(error) => Err(error),
         };
         let step = match step {
@@ -121,7 +124,7 @@ impl Core {
     ) {
         let rights = rights_of(connection);
         let known = self.known_script(command, args, &rights);
-        match known.and_then(|known| self.script_step(known, shard, (SCRIPT_WORK_MAX, &rights), false)) {
+        match known.and_then(|known| self.script_step(known, shard, (SCRIPT_WORK_MAX, &rights), (true, false))) {
             Ok(step) => {
                 let Kind::Read(run) = step.command.kind else { unreachable!("what only reads is called") };
                 let asked = (step.command, command.id);
@@ -158,7 +161,8 @@ impl Core {
             args.push(command.name().as_bytes());
             let asked = request::decode(transaction.command(place), &mut args).expect("it was encoded by this core");
             let step = if is_too_many { Err(TOO_MANY) } else { self.known_script(command, &args, &rights) };
-            let step = step.and_then(|known| self.script_step(known, shard, (work, &rights), false));
+            // A function that only reads now may have been replaced by then, by this transaction itself.
+            let step = step.and_then(|known| self.script_step(known, shard, (work, &rights), (false, false)));
             let step = match step {
                 Ok(step) if step.bytes() > bytes_left => Err(TOO_LONG_TEXTS),
                 step => step,
@@ -275,13 +279,14 @@ impl Core {
         Ok(KnownScript { text, digest, is_read_only, is_function, call })
     }
 
-    /// The step of a script whose keys are in one shard.
+    /// The step of a script whose keys are in one shard. A function is called as one that only reads if it is one by now, if
+    /// `is_hinted`.
     fn script_step(
         &self,
         known: KnownScript<'_>,
         any: ShardId,
         (work, rights): (u64, &Option<Arc<[u8]>>),
-        stops_elsewhere: bool,
+        (is_hinted, stops_elsewhere): (bool, bool),
     ) -> Result<Step, CommandError> {
         let KnownScript { text, is_read_only, is_function, call, .. } = known;
         let in_cluster = self.routing.cluster.is_some();
@@ -296,7 +301,7 @@ impl Core {
         }
         .encode();
         let says_so = || self.server.shards.get(shard).is_some_and(|stats| stats.reading_functions.has(&text));
-        let reads = is_read_only || (is_function && says_so());
+        let reads = is_read_only || (is_function && is_hinted && says_so());
         let id = match (is_function, reads) {
             (false, false) => table::STEP_SCRIPT,
             (false, true) => table::STEP_SCRIPT_RO,

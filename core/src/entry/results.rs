@@ -9,8 +9,8 @@ use basalt_storage::keyspace::deciding_constants;
 use crate::commands::Random;
 use crate::entry::batch::BATCH_VERSIONS;
 use crate::limits::{
-    APPROXIMATE_TRIM_MAX, DUMPED_BYTES_MAX, DUMPED_BYTES_PER_WORK, HYPERLOGLOG_SPARSE_BYTES_MAX, RESTORED_BYTES_MAX,
-    RESTORED_ROW_OVERHEAD, RESTORED_ROWS_BYTES_MAX,
+    self, APPROXIMATE_TRIM_MAX, DUMPED_BYTES_MAX, DUMPED_BYTES_PER_WORK, HYPERLOGLOG_SPARSE_BYTES_MAX,
+    RESTORED_BYTES_MAX, RESTORED_ROW_OVERHEAD, RESTORED_ROWS_BYTES_MAX,
 };
 
 #[test]
@@ -25,6 +25,14 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("bytes of such a row beside the key", RESTORED_ROW_OVERHEAD as u64),
         ("bytes of a value that is dumped", DUMPED_BYTES_MAX as u64),
         ("bytes of it for one unit of work", DUMPED_BYTES_PER_WORK),
+        ("libraries of functions", u64::from(limits::LIBRARIES_MAX)),
+        ("functions", u64::from(limits::FUNCTIONS_MAX)),
+        ("bytes of a library", limits::ONE_LIBRARY_BYTES_MAX),
+        ("bytes of all libraries", limits::LIBRARY_BYTES_MAX),
+        ("bytes of their objects", limits::LIBRARY_HEAP_BYTES_MAX),
+        ("work of loading them", limits::LIBRARY_WORK_MAX),
+        ("bytes of a library for one unit of a call's work", limits::LIBRARY_BYTES_PER_WORK),
+        ("bytes that a script may read and write", limits::SCRIPT_TRIAL_BYTES_MAX as u64),
         ("a random number", random.next_u64()),
         ("a random number below 1000", random.below(1000)),
     ]);
@@ -50,6 +58,14 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("bytes of such a row beside the key", 32),
         ("bytes of a value that is dumped", 32 << 20),
         ("bytes of it for one unit of work", 4),
+        ("libraries of functions", 256),
+        ("functions", 4096),
+        ("bytes of a library", 1 << 20),
+        ("bytes of all libraries", 4 << 20),
+        ("bytes of their objects", 16 << 20),
+        ("work of loading them", 8_000_000),
+        ("bytes of a library for one unit of a call's work", 32),
+        ("bytes that a script may read and write", 4 << 20),
         ("a random number", 6_457_827_717_110_365_317),
         ("a random number below 1000", 173),
         ("bytes of a string of a payload", 8),

@@ -15,9 +15,10 @@ use super::open_batch::InFlight;
 use super::parts::part_of;
 use super::script_work::work_of;
 use super::timing::{begin, end, figures_of};
-use crate::commands::scripts::{ELSEWHERE, has_known_terms};
+use crate::commands::scripts::ELSEWHERE;
 use crate::commands::{
-    Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
+    Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY,
+    is_known_step, table,
 };
 use crate::entry::batch::Batch;
 use crate::entry::request::{self, ArgList, RequestHeader};
@@ -177,7 +178,7 @@ impl Execution<'_> {
         let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else {
             return self.run_step(command, bytes, out);
         };
-        if command.is_undoable && !has_known_terms(&args) {
+        if !is_known_step(command, &args) {
             return Err(Failure::Undecodable);
         }
         let is_tried = self.tries && matches!(command.kind, Kind::Write(_)) && {

@@ -27,8 +27,8 @@ impl Shard {
             }
         }
         let happened = machine.scratch.counts();
-        if machine.scratch.take_functions_changed() {
-            publish_functions(&machine.store, stats);
+        if machine.scratch.take_functions_changed() && !publish_functions(&machine.store, stats) {
+            machine.scratch.note_functions_changed();
         }
         stats.hits.set(happened.hits);
         stats.misses.set(happened.misses);
@@ -119,8 +119,8 @@ impl Shard {
 }
 
 /// Publishes the sums of the libraries of functions, and which of these only read. Their rows were changed a moment ago, or are
-/// new: whoever is told that they were finds here what they are.
-fn publish_functions(store: &Store, stats: &ShardStats) {
+/// new: whoever is told that they were finds here what they are. False if they could not be read.
+pub(super) fn publish_functions(store: &Store, stats: &ShardStats) -> bool {
     match function_totals(store).and_then(|totals| Ok((totals, function_names(store)?))) {
         Ok((totals, names)) => {
             let is_reading = |flags: &u8| FunctionFlags::from_bits(*flags).no_writes();
@@ -130,8 +130,12 @@ fn publish_functions(store: &Store, stats: &ShardStats) {
             stats.functions.set(totals.functions.into());
             stats.function_bytes.set(totals.bytes);
             stats.function_heap_bytes.set(totals.heap_bytes);
+            true
         }
-        Err(error) => tracing::debug!(%error, "the number of libraries is unknown"),
+        Err(error) => {
+            tracing::debug!(%error, "the number of libraries is unknown");
+            false
+        }
     }
 }
 

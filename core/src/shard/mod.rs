@@ -174,7 +174,10 @@ impl Shard {
                 return Err(error);
             }
         };
-        machine.borrow().scratch.note_functions_changed();
+        // While nobody waits for the core: their rows may be on disk alone.
+        if !figures::publish_functions(&machine.borrow().store, &server.shards[id.index()]) {
+            machine.borrow().scratch.note_functions_changed();
+        }
         let holding = Holding::recovered(&machine.borrow().store)?;
         machine.borrow().store.forget_disk_waits();
         if holding.left_count() > 0 {

@@ -11,10 +11,9 @@ use basalt_storage::{ColdRead, Error as StorageError, Rows, Trial};
 use super::cold::note_named;
 use super::execution::{Call, Execution, Failure};
 use super::timing::{begin, end, figures_of};
-use crate::commands::scripts::has_known_terms;
 use crate::commands::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 use crate::commands::{
-    Command, CommandError, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, table,
+    Command, CommandError, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, is_known_step, table,
 };
 use crate::entry::request::{self, ArgList, RequestHeader};
 use crate::entry::transaction::{Guard, Transaction};
@@ -41,7 +40,7 @@ impl<'a> Member<'a> {
         let command = table::by_id(header.command)?;
         args[0] = command.name().as_bytes();
         let (Kind::Read(run) | Kind::Write(run)) = command.kind else { return None };
-        if command.is_undoable && !has_known_terms(&args) {
+        if !is_known_step(command, &args) {
             return None;
         }
         Some(Member { header, command, run, args })

@@ -468,6 +468,42 @@ fn functions_that_say_that_they_only_read_are_no_writes() {
     assert_eq!(client.call(["GET", "{a}count"]), Reply::bulk("5"));
 }
 
+/// Nobody has to call again what nobody else has replaced.
+#[test]
+fn who_replaces_a_function_that_only_reads_calls_it_at_once() {
+    for shards in ["1", "3"] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let options = NodeOptions::new(dir.path().join("data")).set("--shards", shards).set("--cores", "2");
+        let node = options.set("--pin", "no").start();
+        let mut client = node.client();
+        let code = |flags: &str| {
+            format!(
+                "#!lua name=turn\nredis.register_function{{function_name='turn', flags={{{flags}}}, \
+                 callback=function(k) return redis.call('type', k[1]) end}}"
+            )
+        };
+        let (reads, writes) = (code("'no-writes'"), code(""));
+        let (replace, call) = (["FUNCTION", "LOAD", "REPLACE", &writes], ["FCALL", "turn", "1", "key"]);
+        let is_none = |reply: &Reply| *reply == Reply::Simple("none".into());
+        for round in 0..10 {
+            load(&mut client, &reads);
+            assert!(is_none(&client.call(call)));
+            let words = [replace.to_vec(), call.to_vec(), call.to_vec()];
+            let replies = client.pipeline(words);
+            assert!(replies[1..].iter().all(is_none), "{shards} shards, round {round}: {replies:?}");
+        }
+        if shards != "1" {
+            // There a transaction that changes libraries calls none of their functions.
+            continue;
+        }
+        load(&mut client, &reads);
+        assert!(is_none(&client.call(call)));
+        let words = [vec!["MULTI"], replace.to_vec(), call.to_vec(), vec!["EXEC"]];
+        let replies = client.pipeline(words);
+        assert!(is_none(&replies[3].elements()[1]), "{shards} shards: {replies:?}");
+    }
+}
+
 #[test]
 fn functions_go_on_when_another_node_leads() {
     let directory = tempfile::tempdir().expect("a temporary directory");

@@ -7,6 +7,7 @@ use super::compiled::compiled;
 use crate::commands::rights::CallerRights;
 use crate::commands::scripts::{Terms, read_call, run_on};
 use crate::commands::{Args, CommandError, Context, parse_i64};
+use crate::limits;
 
 const NOT_FOUND: CommandError = CommandError::text("ERR Function not found");
 /// The reply to a call that was sent as a read before another function had come in the place of the one that only reads.
@@ -40,7 +41,7 @@ fn call(context: &mut Context<'_>, args: Args<'_>, is_read: bool, reply: &mut Re
     let (flags, library) = context.keyspace.function(args[2])?.ok_or(NOT_FOUND)?;
     let flags = basalt_lua::FunctionFlags::from_bits(flags);
     // Its row is read whether it is compiled or not: what is read is a part of what a call may do, on every replica.
-    let (library, _) = context.keyspace.library(&library)?.ok_or(NOT_FOUND)?;
+    let (library, bytes) = context.keyspace.library(&library)?.ok_or(NOT_FOUND)?;
     parse_i64(args[3]).map_err(|_| BAD_COUNT)?;
     let given = read_call(&args[1..])?;
     if flags.no_cluster() && terms.in_cluster {
@@ -55,7 +56,8 @@ fn call(context: &mut Context<'_>, args: Args<'_>, is_read: bool, reply: &mut Re
     terms.is_read_only |= flags.no_writes();
     let library = compiled(&library)?;
     let function = library.function(args[2]).ok_or(NOT_FOUND)?;
-    let (seed, work) = (context.random.next_u64(), terms.work);
+    let seed = context.random.next_u64();
+    let work = terms.work.saturating_sub(bytes as u64 / limits::LIBRARY_BYTES_PER_WORK);
     run_on(context, (&terms, rights), reply, |engine, host| {
         let call = FunctionCall { library: &library, function, keys: given.keys, args: given.args, seed, work };
         engine.call(&call, host)
@@ -103,14 +105,8 @@ redis.register_function('stray', function() return redis.call('get', 'elsewhere'
     }
 
     fn terms(is_read_only: bool) -> Terms {
-        Terms {
-            is_read_only,
-            in_cluster: false,
-            reach: Reach::All,
-            stops_elsewhere: false,
-            work: SCRIPT_WORK_MAX,
-            rights: None,
-        }
+        let (reach, work) = (Reach::All, SCRIPT_WORK_MAX);
+        Terms { is_read_only, in_cluster: false, reach, stops_elsewhere: false, work, rights: None }
     }
 
     #[test]
@@ -156,6 +152,19 @@ redis.register_function('stray', function() return redis.call('get', 'elsewhere'
         let reply = call_with(&mut shard, &terms(false), "endless 1 other");
         assert!(reply.starts_with("-ERR the script was stopped and undone"), "{reply}");
         assert_eq!(shard.step(STEP_FUNCTION, &[b"x", b"get", b"0"]), "-ERR the call is of another version");
+    }
+
+    #[test]
+    fn a_call_pays_for_reading_its_library() {
+        let mut shard = Shard::new();
+        let code =
+            |bytes| format!("#!lua name=lib\nredis.register_function('f', function() end)--{}", "x".repeat(bytes));
+        let terms = Terms { work: 10_000, ..terms(false) };
+        load(&mut shard, &code(10));
+        assert_eq!(call_with(&mut shard, &terms, "f 0"), "$-1");
+        load(&mut shard, &code(900_000));
+        let reply = call_with(&mut shard, &terms, "f 0");
+        assert!(reply.starts_with("-ERR the script was stopped and undone"), "{reply}");
     }
 
     #[test]

@@ -10,9 +10,11 @@
 //! A library is as its row has it. A shard executes all of a step or, with an error, nothing; all shards of a node have the same
 //! libraries, so all of them say the same.
 
-use basalt_lua::SCRIPT_WORK_MAX;
+use std::collections::HashSet;
+
+use basalt_lua::{FunctionFlags, SCRIPT_WORK_MAX};
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::Library;
+use basalt_storage::keyspace::{Function, FunctionTotals, Library};
 
 use super::compiled::learn;
 use super::metadata::shown;
@@ -74,45 +76,51 @@ pub fn step_args(change: FunctionChange, args: Args<'_>, work: u64) -> Result<Ve
                 _ => return Err(unknown("restore")),
             };
             let mut words = vec![b"restore".to_vec(), policy.as_bytes().to_vec()];
-            words.extend(learn_all(args[2], work)?.iter().map(Library::encode));
+            words.extend(learn_all(args[2], work)?);
             Ok(words)
         }
     }
 }
 
-/// Loads the libraries of a payload.
-fn learn_all(bytes: &[u8], work: u64) -> Result<Vec<Library>, CommandError> {
-    let (mut libraries, mut work_left): (Vec<Library>, u64) = (Vec::new(), work);
+/// Loads the libraries of a payload, as long as a shard has room for them if it has no others; gives them as they are kept.
+fn learn_all(bytes: &[u8], work: u64) -> Result<Vec<Vec<u8>>, CommandError> {
+    let (mut libraries, mut work_left, mut totals) = (Vec::new(), work, FunctionTotals::default());
+    let (mut names, mut functions) = (HashSet::new(), HashSet::new());
     for code in payload::decode(bytes)? {
         let library = learn(&code, work_left)?;
         work_left -= library.work;
-        for other in &libraries {
-            if other.name == library.name {
-                return Err(CommandError::owned(format!("ERR Library '{}' already exists", shown(&library.name))));
-            }
-            if let Some(name) = common_function(other, &library) {
-                return Err(function_exists(name));
-            }
+        if !names.insert(library.name.clone()) {
+            return Err(CommandError::owned(format!("ERR Library '{}' already exists", shown(&library.name))));
         }
-        libraries.push(library);
-        if libraries.len() > limits::LIBRARIES_MAX as usize {
+        let mut is_new = |function: &&Function| functions.insert(function.name.to_ascii_lowercase());
+        if let Some(function) = library.functions.iter().find(|function| !is_new(function)) {
+            return Err(function_exists(&function.name));
+        }
+        let bytes = library.encode();
+        totals = totals.with(&library, bytes.len());
+        if is_too_much(&totals) {
             return Err(too_much());
         }
+        libraries.push(bytes);
     }
     Ok(libraries)
-}
-
-/// A name that functions of both libraries have.
-fn common_function<'a>(one: &Library, other: &'a Library) -> Option<&'a [u8]> {
-    let is_in_one = |name: &[u8]| one.functions.iter().any(|function| function.name.eq_ignore_ascii_case(name));
-    other.functions.iter().map(|function| &function.name[..]).find(|name| is_in_one(name))
 }
 
 fn function_exists(name: &[u8]) -> CommandError {
     CommandError::owned(format!("ERR Function {} already exists", shown(name)))
 }
 
-fn too_much() -> CommandError {
+/// Returns whether a shard does not keep as much.
+fn is_too_much(totals: &FunctionTotals) -> bool {
+    totals.libraries > limits::LIBRARIES_MAX
+        || totals.functions > limits::FUNCTIONS_MAX
+        || totals.bytes > limits::LIBRARY_BYTES_MAX
+        || totals.heap_bytes > limits::LIBRARY_HEAP_BYTES_MAX
+        || totals.work > limits::LIBRARY_WORK_MAX
+}
+
+/// The reply to a change that would leave too much.
+pub fn too_much() -> CommandError {
     CommandError::owned(format!(
         "ERR There would be too many functions: a node has at most {} libraries and {} functions, of {} MB of code that take {} MB \
          in memory and {} instructions to be loaded",
@@ -122,6 +130,25 @@ fn too_much() -> CommandError {
         limits::LIBRARY_HEAP_BYTES_MAX >> 20,
         limits::LIBRARY_WORK_MAX,
     ))
+}
+
+/// The functions of a change that do not say that they write nothing, by their names in lower case.
+pub fn writing_functions(words: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let libraries = words.iter().filter_map(|word| Library::decode(word));
+    let functions = libraries.flat_map(|library| library.functions);
+    let writing = functions.filter(|function| !FunctionFlags::from_bits(function.flags).no_writes());
+    writing.map(|function| function.name.to_ascii_lowercase()).collect()
+}
+
+/// Returns whether this version of the program knows a change, its libraries too. What it does not know it must not leave undone.
+pub fn is_known_change(args: Args<'_>) -> bool {
+    let is_library = |bytes: &&[u8]| Library::decode(bytes).is_some();
+    match args[1..] {
+        [b"load" | b"replace", ref library] => is_library(library),
+        [b"delete", _] | [b"flush"] => true,
+        [b"restore", b"flush" | b"append" | b"replace", ref libraries @ ..] => libraries.iter().all(is_library),
+        _ => false,
+    }
 }
 
 /// `load|replace|delete|flush|restore …`: changes the libraries of a shard.
@@ -188,12 +215,7 @@ fn exchange(
     let totals = keyspace.function_totals()?;
     let totals = removed.iter().fold(totals, |totals, (library, bytes)| totals.without(library, *bytes));
     let totals = added.iter().fold(totals, |totals, (library, bytes)| totals.with(library, bytes.len()));
-    let is_too_much = totals.libraries > limits::LIBRARIES_MAX
-        || totals.functions > limits::FUNCTIONS_MAX
-        || totals.bytes > limits::LIBRARY_BYTES_MAX
-        || totals.heap_bytes > limits::LIBRARY_HEAP_BYTES_MAX
-        || totals.work > limits::LIBRARY_WORK_MAX;
-    if is_too_much && !added.is_empty() {
+    if is_too_much(&totals) && !added.is_empty() {
         return Err(too_much());
     }
     removed.iter().for_each(|(library, _)| keyspace.delete_library(library));
@@ -322,6 +344,16 @@ mod tests {
         assert_eq!(restore(&["return".to_owned()]), "-ERR Missing library metadata");
         assert_eq!(restore(&[code("a", &[])]), "-ERR No functions registered");
         assert_eq!(restore(&[]), "+OK");
+        // They are small themselves, and say much.
+        let telling = |number: usize| {
+            let text = format!("('{number}'):rep(2^18)");
+            format!(
+                "#!lua name=l{number}\nredis.register_function{{function_name='f{number}', callback=function() end, description={text}}}"
+            )
+        };
+        assert_eq!(restore(&(0..9).map(telling).collect::<Vec<String>>()), "+OK");
+        let refused = restore(&(0..20).map(telling).collect::<Vec<String>>());
+        assert!(refused.starts_with("-ERR There would be too many functions"), "{refused}");
     }
 
     #[test]
@@ -333,6 +365,20 @@ mod tests {
                 "-ERR the change of functions is of another version",
                 "{words:?}"
             );
+            assert!(!is_known_change(&[&[&b"step"[..]], words].concat()), "{words:?}");
+        }
+        let code = code("a", &["f"]);
+        let words = step_args(FunctionChange::Load, &[b"function", b"load", code.as_bytes()], SCRIPT_WORK_MAX).unwrap();
+        let library = &words[1][..];
+        for words in [
+            &[&b"load"[..], library][..],
+            &[b"replace", library],
+            &[b"delete", b"x"],
+            &[b"flush"],
+            &[b"restore", b"append"],
+            &[b"restore", b"flush", library, library],
+        ] {
+            assert!(is_known_change(&[&[&b"step"[..]], words].concat()), "{words:?}");
         }
     }
 }

@@ -17,4 +17,4 @@ mod metadata;
 mod payload;
 pub mod table;
 
-pub use changes::{FunctionChange, step_args};
+pub use changes::{FunctionChange, is_known_change, step_args, too_much, writing_functions};

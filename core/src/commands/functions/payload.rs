@@ -7,6 +7,7 @@
 //! A string begins with its length in Redis' RDB encoding, and may be compressed with LZF, which it is never here. The checksum is
 //! CRC-64 of Jones of all before it.
 
+use super::changes::too_much;
 use crate::commands::CommandError;
 use crate::limits;
 
@@ -65,6 +66,9 @@ pub(super) fn encode<'a>(codes: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
 /// # Errors
 /// Redis' texts, and that there are too many bytes.
 pub(super) fn decode(payload: &[u8]) -> Result<Vec<Vec<u8>>, CommandError> {
+    if payload.len() > limits::LIBRARY_PAYLOAD_BYTES_MAX {
+        return Err(too_much());
+    }
     const WRONG: CommandError = CommandError::text("ERR DUMP payload version or checksum are wrong");
     let (rest, tail) = payload.len().checked_sub(TAIL_BYTES).map(|at| payload.split_at(at)).ok_or(WRONG)?;
     let (version, checksum) = tail.split_at(2);
@@ -84,6 +88,9 @@ pub(super) fn decode(payload: &[u8]) -> Result<Vec<Vec<u8>>, CommandError> {
         let code = read_string(&mut rest, bytes_left).ok_or(CommandError::text("ERR Failed loading library data"))?;
         bytes_left -= code.len();
         codes.push(code);
+        if codes.len() > limits::LIBRARIES_MAX as usize {
+            return Err(too_much());
+        }
     }
     Ok(codes)
 }
@@ -245,6 +252,14 @@ mod tests {
         ] {
             assert_eq!(error(bytes, 10), LOADING, "{bytes:?}");
         }
+        let refused = too_much().to_string();
+        let none = |count: u32| [&b"\xf5\x00"[..]].repeat(count as usize).concat();
+        assert_eq!(decode(&sealed(&none(limits::LIBRARIES_MAX), 10)).unwrap().len(), limits::LIBRARIES_MAX as usize);
+        assert_eq!(error(&none(limits::LIBRARIES_MAX + 1), 10), refused);
+        // So many bytes are not even looked at.
+        let bytes = vec![1; limits::LIBRARY_PAYLOAD_BYTES_MAX + 1];
+        assert_eq!(decode(&bytes).unwrap_err().to_string(), refused);
+        assert_eq!(decode(&bytes[1..]).unwrap_err().to_string(), "ERR DUMP payload version or checksum are wrong");
         assert_eq!(decode(&sealed(b"\xf5\xc3\x04\x05\x00a\x40\x00", 10)).unwrap(), [b"aaaaa"]);
     }
 }

@@ -39,6 +39,14 @@ impl ReadingFunctions {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = names;
     }
 
+    /// Takes off those that may write soon, by their names in lower case: until the rows are looked at again.
+    pub fn forget(&self, names: &[Vec<u8>]) {
+        let mut reading = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            reading.remove(name);
+        }
+    }
+
     /// Returns whether the function of this name, in any case, is one of them.
     pub fn has(&self, name: &[u8]) -> bool {
         let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
