@@ -77,7 +77,6 @@ pub const GRAPHS: &[Graph] = &[
                     "ids",
                     "limits",
                     "mail",
-                    "meta",
                     "multi_shard",
                     "node",
                     "snapshots",
