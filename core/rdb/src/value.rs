@@ -12,7 +12,7 @@ pub enum Value {
     /// Fields, none twice, each followed by its value.
     Hash(Strings),
     /// Members, none twice, each with its score; in the order of the scores, and of the members where these are equal, as
-    /// [`write`](crate::write) takes them. Those that were read are in any order.
+    /// [`write`](crate::write()) takes them. Those that were read are in any order.
     SortedSet(Strings, Vec<f64>),
     /// A stream.
     Stream(Stream),

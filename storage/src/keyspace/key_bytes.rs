@@ -19,7 +19,7 @@ impl Keyspace<'_> {
     /// The bytes of all rows of `key`, their keys and values; `None` if there is no such key.
     ///
     /// With `samples`, so many elements of a collection are looked at from either end, and the others are taken to be as long as
-    /// these are on average; of a stream's consumer groups the first rows are counted, [`GROUP_ROWS_COUNTED_MAX`] at most. Without,
+    /// these are on average; of a stream's consumer groups the first rows are counted, `GROUP_ROWS_COUNTED_MAX` at most. Without,
     /// all are counted, which takes as long as there are elements.
     pub fn row_bytes(&self, key: &[u8], samples: Option<u64>) -> Result<Option<u64>> {
         let Lookup { record, prior } = self.lookup(key)?;
