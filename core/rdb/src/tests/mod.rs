@@ -76,7 +76,7 @@ fn made_by_redis(redis: &mut Client, case: &cases::Case) -> Vec<u8> {
 }
 
 #[test]
-#[ignore = "writes the payloads that the tests compare with, asked of redis-server"]
+#[ignore = "records payloads: RECORD_PAYLOADS=FILE cargo test -p basalt-rdb payloads_are_recorded -- --ignored"]
 fn payloads_are_recorded() {
     let server = RedisServer::start();
     let mut redis = Client::connect(server.address()).unwrap();
