@@ -186,9 +186,19 @@ fn a_peer_that_is_away_is_left_in_peace_for_a_moment_and_found_when_it_is_back()
         asker.known.addresses.borrow_mut().insert(2, address);
         let asked = ask(&asker);
         unreachable(wait("no way", &mut [&mut asker], asked).await);
-        let asked = ask(&asker);
-        let text = unreachable(wait("no way", &mut [&mut asker], asked).await);
-        assert!(text.contains("a moment ago") && asker.peers.figures().dials == 1, "{text}");
+        // On a slow machine the moment is over before the next question; then it is dialed again, and the moment is longer.
+        loop {
+            let dials = asker.peers.figures().dials;
+            let asked = ask(&asker);
+            let text = unreachable(wait("no way", &mut [&mut asker], asked).await);
+            if text.contains("a moment ago") {
+                assert_eq!(asker.peers.figures().dials, dials, "it is left in peace: {text}");
+                break;
+            }
+            assert_eq!(asker.peers.figures().dials, dials + 1, "{text}");
+        }
+        let failures = asker.peers.figures().dial_failures;
+        assert_eq!(failures, asker.peers.figures().dials);
         // It has another address now, which the map knows.
         asker.known.addresses.borrow_mut().insert(2, other.listen());
         let mut asked = begin(ask(&asker));
@@ -199,7 +209,7 @@ fn a_peer_that_is_away_is_left_in_peace_for_a_moment_and_found_when_it_is_back()
             cores[1].peers.figures().messages_in > 0
         })
         .await;
-        assert_eq!(asker.peers.figures().dial_failures, 1);
+        assert_eq!(asker.peers.figures().dial_failures, failures);
 
         let stranger = Peer { node: NodeId(77), address: PeerAddress("127.0.0.1:1".to_owned()) };
         let vote = VoteParts { term: 3, node: NodeId(1), is_committed: false };
