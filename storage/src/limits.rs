@@ -40,6 +40,9 @@ pub(crate) const ROW_VISIT_WORK: u64 = 15;
 pub(crate) const ROW_CHANGE_WORK: u64 = 40;
 pub(crate) const ROW_BYTES_PER_WORK: u64 = 8;
 
+/// Bytes that a row which is looked for counts for at most, where only those count that are kept (`cold/trial.rs`).
+pub(crate) const LOOKED_FOR_BYTES_MAX: usize = 512;
+
 /// Bytes of a key that is carried from one shard to another, serialized (`keyspace/whole_key.rs`): it has to fit one entry. Larger
 /// ones are refused.
 pub const SERIALIZED_BYTES_MAX: usize = 32 << 20;
@@ -52,7 +55,29 @@ pub(crate) const ORDER_BOUND_BYTES_MAX: usize = 28;
 /// consumer groups needs them all.
 pub(crate) const FIELDS_BYTES_MAX: usize = 64;
 
+/// Fields of a hash that is kept in one row (`keyspace/packing.rs`): `hash-max-listpack-entries` of Redis.
+pub(crate) const PACKED_HASH_FIELDS_MAX: usize = 512;
+
+/// Members of a set that is kept in one row: `set-max-listpack-entries` of Redis 7.2.
+pub(crate) const PACKED_SET_MEMBERS_MAX: usize = 128;
+
+/// Members of a set of integers that is kept in one row: `set-max-intset-entries` of Redis.
+pub(crate) const PACKED_INTEGERS_MAX: usize = 512;
+
+/// Members of a sorted set that is kept in one row: `zset-max-listpack-entries` of Redis.
+pub(crate) const PACKED_SORTED_SET_MEMBERS_MAX: usize = 128;
+
+/// Bytes of the elements of a list that is kept in one row, with their lengths: those of a piece of a list of Redis
+/// (`list-max-listpack-size` of -2).
+pub(crate) const PACKED_LIST_BYTES_MAX: usize = 8192;
+
+/// Bytes of a field, a value or a member in such a row: `hash-max-listpack-value` of Redis, and its kin.
+pub(crate) const PACKED_STRING_BYTES_MAX: usize = 64;
+
 // --- Keyspace -----------------------------------------------------------------------------------------------------------------
+
+/// Bytes that a packed collection which is read may grow by before it is moved.
+pub(crate) const PACKED_SPARE_BYTES: usize = 64;
 
 /// Rows collected from one scan before they are changed: scans lend the rows, so changes wait until the scan is over.
 pub(crate) const CHUNK_ROWS_MAX: usize = 1024;

@@ -64,7 +64,7 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
         let (mut names_left, mut bytes_left) = (options.count.max(few), limits::SCAN_NAMES_BYTES);
         let mut found = Reply::new(&mut elements, reply.protocol());
         let mut pattern = NamePattern::new(context, options.pattern);
-        let from = u32::try_from(cursor).ok();
+        let from = if names.is_packed() { Some(0) } else { u32::try_from(cursor).ok() };
         next = from.map_or(Ok(None), |from| {
             names.page(&context.keyspace, from, &mut |name, value| {
                 if pattern.matches(name) {

@@ -28,7 +28,7 @@ const FIXED: &[(&str, &str)] = &[
     ("lazyfree-lazy-server-del", "yes"),
     ("lazyfree-lazy-user-del", "yes"),
     ("lazyfree-lazy-user-flush", "yes"),
-    // Collections are stored by element whatever their size: these are Redis' defaults, which OBJECT ENCODING follows.
+    // Up to where collections are kept in one row. Entries of the log mean these, so that they are the same on every node.
     ("hash-max-listpack-entries", "512"),
     ("hash-max-listpack-value", "64"),
     ("list-compress-depth", "0"),

@@ -7,10 +7,14 @@
 //!
 //! Time, seed and the leader's `proto-max-bulk-len` come with the batch, so that applying it gives the same rows on every
 //! replica and on every replay, whatever their own settings say.
+//!
+//! Flag 0x04 says that small collections are packed, up to the bounds of [`Packing::STANDARD`]. Batches without it are those of
+//! programs that had a row for each element, and are executed as those did.
 
 use std::ops::Range;
 
 use basalt_storage::Versions;
+use basalt_storage::keyspace::Packing;
 
 /// Versions of a batch. Version 2 had neither flags nor what they announce.
 ///
@@ -22,14 +26,16 @@ pub const BATCH_HEADER_BYTES: usize = 22;
 const FLAG_TRANSACTION: u8 = 0x01;
 /// A checksum of rows follows.
 const FLAG_ROWS_SUM: u8 = 0x02;
+/// Small collections are packed.
+const FLAG_PACKS: u8 = 0x04;
 /// Bytes of a command's length.
 const LENGTH_BYTES: usize = 4;
 
 /// Writes a batch header for `out`, which is cleared first.
 pub fn begin(out: &mut Vec<u8>) {
     out.clear();
-    out.push(BATCH_VERSIONS.written_u8());
-    out.extend_from_slice(&[0; BATCH_HEADER_BYTES - 1]);
+    out.extend_from_slice(&[BATCH_VERSIONS.written_u8(), FLAG_PACKS]);
+    out.extend_from_slice(&[0; BATCH_HEADER_BYTES - 2]);
 }
 
 /// Fills in when the batch was closed, the seed of its random choices and how long its commands may make a string.
@@ -77,6 +83,8 @@ pub struct Batch<'a> {
     pub seed: u64,
     /// Bytes that a command of the batch may make a string long: the leader's `proto-max-bulk-len`.
     pub string_bytes_max: usize,
+    /// The bounds up to which its commands pack collections.
+    pub packing: &'static Packing,
     /// The transaction that the batch is a part of. None is written yet.
     #[allow(dead_code, reason = "there are no transactions yet")]
     pub transaction: Option<u128>,
@@ -102,12 +110,13 @@ impl<'a> Batch<'a> {
         let too_short = || format!("an entry of {} bytes is too short for a batch", bytes.len());
         let mut reader = Header(bytes.get(1..).ok_or_else(too_short)?);
         let flags = if version == 2 { 0 } else { reader.take::<1>().ok_or_else(too_short)?[0] };
-        if flags & !(FLAG_TRANSACTION | FLAG_ROWS_SUM) != 0 {
+        if flags & !(FLAG_TRANSACTION | FLAG_ROWS_SUM | FLAG_PACKS) != 0 {
             return Err(format!("the batch has the unknown flags {flags:#04x}"));
         }
         let mut read = || {
             let (time_ms, seed) = (reader.number()?, reader.number()?);
             let string_bytes_max = u32::from_le_bytes(reader.take()?) as usize;
+            let packing = if flags & FLAG_PACKS != 0 { &Packing::STANDARD } else { &Packing::NONE };
             let mut transaction = None;
             if flags & FLAG_TRANSACTION != 0 {
                 transaction = Some(u128::from_le_bytes(reader.take()?));
@@ -116,7 +125,7 @@ impl<'a> Batch<'a> {
             if flags & FLAG_ROWS_SUM != 0 {
                 rows_sum = Some(RowsSum { index: reader.number()?, sum: reader.number()? });
             }
-            Some(Batch { time_ms, seed, string_bytes_max, transaction, rows_sum, commands: reader.0 })
+            Some(Batch { time_ms, seed, string_bytes_max, packing, transaction, rows_sum, commands: reader.0 })
         };
         read().ok_or_else(too_short)
     }
@@ -188,6 +197,7 @@ mod tests {
         seal(&mut bytes, 5, 6, 7);
         let batch = Batch::read(&bytes).unwrap();
         assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (5, 6, 7));
+        assert_eq!(batch.packing, &Packing::STANDARD);
         assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one".as_slice(), b""]);
     }
 
@@ -198,7 +208,7 @@ mod tests {
         push(&mut bytes, |out| out.extend_from_slice(b"one"));
         seal(&mut bytes, 0x0102_0304_0506_0708, 9, 0x0a0b_0c0d);
         let time_and_seed = [8, 7, 6, 5, 4, 3, 2, 1, 9, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(bytes, [&[3, 0], &time_and_seed[..], &[0x0d, 0x0c, 0x0b, 0x0a], &[3, 0, 0, 0], b"one"].concat());
+        assert_eq!(bytes, [&[3, 4], &time_and_seed[..], &[0x0d, 0x0c, 0x0b, 0x0a], &[3, 0, 0, 0], b"one"].concat());
     }
 
     #[test]
@@ -207,7 +217,7 @@ mod tests {
         let bytes = [&[2], &time_and_seed[..], &[0x0d, 0x0c, 0x0b, 0x0a], &[3, 0, 0, 0], b"one"].concat();
         let batch = Batch::read(&bytes).unwrap();
         assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (0x0102_0304_0506_0708, 9, 0x0a0b_0c0d));
-        assert_eq!((batch.transaction, batch.rows_sum), (None, None));
+        assert_eq!((batch.transaction, batch.rows_sum, batch.packing), (None, None, &Packing::NONE));
         assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one"]);
         assert!(Batch::read(&bytes[..20]).is_err());
     }
@@ -227,12 +237,14 @@ mod tests {
             (0x01, id.to_vec(), (Some(transaction), None)),
             (0x02, sum.to_vec(), (None, Some(rows_sum))),
             (0x03, [id, sum].concat(), (Some(transaction), Some(rows_sum))),
+            (0x04, vec![], (None, None)),
         ] {
             let (head, commands) = plain.split_at(BATCH_HEADER_BYTES);
             let mut bytes = [head, &fields, commands].concat();
             bytes[1] = flags;
             let batch = Batch::read(&bytes).unwrap();
             assert_eq!((batch.transaction, batch.rows_sum), expected, "flags {flags}");
+            assert_eq!(batch.packing == &Packing::STANDARD, flags == 0x04, "flags {flags}");
             assert_eq!((batch.time_ms, batch.seed, batch.string_bytes_max), (5, 6, 7));
             assert_eq!(batch.map(Result::unwrap).collect::<Vec<_>>(), [b"one"]);
             for length in 0..BATCH_HEADER_BYTES + fields.len() {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use basalt_net::resp::{Protocol, Reply};
 use basalt_raft::{EntryId, Executed, Later, Machine, MachineError, Replies};
-use basalt_storage::keyspace::{Keyspace, Scratch, Type, VersionSource};
+use basalt_storage::keyspace::{Keyspace, Packing, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, Rows, Store, Trial};
 
 use super::cold::{ColdProgress, Deferral, EntryBell, NamesLooked, Views, changes_at_once, look_for_named};
@@ -113,7 +113,7 @@ impl EntryPosition {
             bytes_left: batch.bytes_left(),
             operations: 0,
             time_ms: batch.time_ms.max(applied.time_ms),
-            versions: VersionSource::entry(applied.version_base + entry.index),
+            versions: VersionSource::entry(applied.version_base + entry.index).with_packing(batch.packing),
             random: Random::new(batch.seed),
             replies: Replies::default(),
             progress: ColdProgress::new(),
@@ -489,7 +489,8 @@ impl Call<'_> {
     ) -> Result<(), CommandError> {
         let (mut own_versions, mut own_random) = (*versions, random.clone());
         let (counts, earliest_deadline_ms) = (scratch.counts(), scratch.earliest_deadline_ms());
-        let mut trial = Trial::new(&*rows, limits::SCRIPT_TRIAL_BYTES_MAX);
+        let packs = *versions.packing() != Packing::NONE;
+        let mut trial = Trial::new(&*rows, limits::SCRIPT_TRIAL_BYTES_MAX).counting_kept(packs);
         let mut outcome = self.run(&mut trial, scratch, &mut own_versions, &mut own_random, reply);
         if is_cold(&outcome) {
             return outcome;

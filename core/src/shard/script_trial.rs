@@ -67,7 +67,7 @@ impl Execution<'_> {
         let terms = trial.terms;
         let string_bytes_max = usize::try_from(terms.string_bytes_max).unwrap_or(usize::MAX);
         let bytes_max = usize::try_from(terms.reply_bytes_max).unwrap_or(usize::MAX);
-        let mut rows = Trial::new(&*self.store, limits::SCRIPT_TRIAL_BYTES_MAX);
+        let mut rows = Trial::new(&*self.store, limits::SCRIPT_TRIAL_BYTES_MAX).counting_kept(true);
         // Nobody is told of keys that are written here. Entry 0 holds no commands: no row has its versions.
         let (mut scratch, mut versions, mut random) = (Scratch::default(), VersionSource::entry(0), Random::new(0));
         let (mut work_left, mut count, mut replies) = (terms.work, 0, Vec::new());

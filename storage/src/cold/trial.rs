@@ -21,6 +21,8 @@ pub struct Trial<'a> {
     counters: Counters,
     bytes_left: Cell<usize>,
     work: Cell<u64>,
+    /// True if bytes count for what is kept of them.
+    counts_kept: bool,
 }
 
 /// Changes made on trial, to be [committed](crate::Store::commit).
@@ -48,7 +50,15 @@ impl<'a> Trial<'a> {
     /// A trial on `rows`, unchanged so far, that may read and write about `bytes_max`.
     pub fn new(rows: &'a dyn Rows, bytes_max: usize) -> Trial<'a> {
         let bytes_left = Cell::new(bytes_max);
-        Trial { rows, changed: Memtable::default(), counters: rows.counters().clone(), bytes_left, work: Cell::new(0) }
+        let (changed, counters, work) = (Memtable::default(), rows.counters().clone(), Cell::new(0));
+        Trial { rows, changed, counters, bytes_left, work, counts_kept: false }
+    }
+
+    /// The same trial, on which bytes count for what is kept: of a row that is looked for a few, of one that is changed again those
+    /// that it grows by. One row may be a whole collection, of which a command wants one element. The work of it is counted whole.
+    #[must_use]
+    pub fn counting_kept(self, counts_kept: bool) -> Trial<'a> {
+        Trial { counts_kept, ..self }
     }
 
     /// Returns the changes; `None` if they were too many: then some are missing.
@@ -110,7 +120,10 @@ impl Rows for Trial<'_> {
             Found::Deleted => None,
             Found::Unknown => self.rows.get(key)?,
         };
-        self.use_up(key, row.as_deref().unwrap_or_default(), limits::ROW_READ_WORK);
+        let value = row.as_deref().unwrap_or_default();
+        self.count(key, value, limits::ROW_READ_WORK);
+        let kept = if self.counts_kept { value.len().min(limits::LOOKED_FOR_BYTES_MAX) } else { value.len() };
+        self.use_bytes(key, &value[..kept]);
         Ok(row)
     }
 
@@ -126,7 +139,13 @@ impl Rows for Trial<'_> {
 
     fn put(&mut self, key: &[u8], value: &[u8]) {
         if self.check().is_ok() {
-            self.use_up(key, value, limits::ROW_CHANGE_WORK);
+            self.count(key, value, limits::ROW_CHANGE_WORK);
+            match self.changed.find(key) {
+                Found::Value(before) if self.counts_kept => {
+                    self.use_bytes(&[], &value[before.len().min(value.len())..])
+                }
+                _ => self.use_bytes(key, value),
+            }
             self.changed.put(key, value);
         }
     }
@@ -307,6 +326,24 @@ mod tests {
         assert!(trial.get(&[1]).is_ok());
         assert!(matches!(trial.get(&[1]), Err(Error::TrialTooLarge)));
         assert_eq!(scan_all(&trial), (0, true));
+    }
+
+    #[test]
+    fn bytes_that_are_kept_are_those_that_count_where_it_is_told_so() {
+        let mut rows = MemoryRows::default();
+        rows.put(b"large", &[0; 100_000]);
+        for (counts_kept, expected) in [(false, 1), (true, 100)] {
+            let mut trial = Trial::new(&rows, 150_000).counting_kept(counts_kept);
+            let mut rounds = 0;
+            while rounds < 100 && trial.get(b"large").is_ok() {
+                trial.put(b"other", &[0; 90_000]);
+                rounds += 1;
+            }
+            assert_eq!(rounds, expected, "{counts_kept}");
+        }
+        let mut trial = Trial::new(&rows, 150_000).counting_kept(true);
+        (0..3u8).for_each(|number| trial.put(&[number], &[0; 80_000]));
+        assert!(trial.into_changes().is_none(), "what is kept is bounded");
     }
 
     #[test]

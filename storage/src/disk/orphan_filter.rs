@@ -178,7 +178,7 @@ mod tests {
 
     use super::*;
     use crate::cold_read::Direction;
-    use crate::keyspace::{ElementKey, Keyspace, ROW_RULES, Scratch, Slot, VersionSource};
+    use crate::keyspace::{ElementKey, Keyspace, Packing, ROW_RULES, Scratch, Slot, VersionSource};
     use crate::rows::Rows;
     use crate::{BlockCache, Store, StoreOptions};
 
@@ -186,11 +186,16 @@ mod tests {
         StoreOptions::new(ROW_RULES, 1 << 20, BlockCache::new(1 << 20))
     }
 
-    /// Applies `commands` as the next log entry.
+    /// Applies `commands` as the next log entry, in which nothing is packed.
     fn apply(store: &mut Store, commands: impl FnOnce(&mut Keyspace<'_>)) {
+        apply_packing(store, &Packing::NONE, commands);
+    }
+
+    fn apply_packing(store: &mut Store, packing: &'static Packing, commands: impl FnOnce(&mut Keyspace<'_>)) {
         let index = store.applied().index + 1;
         let mut scratch = Scratch::default();
-        commands(&mut Keyspace::new(store, &mut scratch, VersionSource::entry(index), 0, 1000));
+        let versions = VersionSource::entry(index).with_packing(packing);
+        commands(&mut Keyspace::new(store, &mut scratch, versions, 0, 1000));
         store.set_applied(index, b"id", None);
     }
 
@@ -258,6 +263,19 @@ mod tests {
         let left: Vec<_> = elements(&store).into_iter().map(|(key, version)| (key, version >> 20)).collect();
         let expected = [("anew", 2), ("anew", 2), ("live", 1), ("live", 1)];
         assert_eq!(left, expected.map(|(key, entry)| (key.to_string(), entry)));
+        assert!(is_whole(&mut store, b"live") && is_whole(&mut store, b"anew"));
+    }
+
+    #[test]
+    fn elements_of_a_key_that_is_packed_by_now_are_orphans() {
+        let (_home, mut store) = sets();
+        apply_packing(&mut store, &Packing::STANDARD, |keyspace| {
+            assert!(keyspace.delete(b"anew").unwrap());
+            add_set(keyspace, b"anew");
+        });
+        write_out(&mut store);
+        store.database().db().compact_range(None::<&[u8]>, None::<&[u8]>);
+        assert!(elements(&store).iter().all(|(key, _)| key == "live"), "{:?}", elements(&store));
         assert!(is_whole(&mut store, b"live") && is_whole(&mut store, b"anew"));
     }
 

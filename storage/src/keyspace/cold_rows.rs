@@ -10,10 +10,11 @@ use std::ops::{Bound, ControlFlow};
 
 use super::Keyspace;
 use super::hashed_names::{name_element, random_name};
+use super::held::Held;
 use super::key::RowKey;
-use super::lists::{End, List};
+use super::lists::End;
 use super::meta::Type;
-use super::record::Lookup;
+use super::record::{Lookup, Record};
 use super::renewal::Removed;
 use super::streams::StreamId;
 use crate::limits::{COLD_KEY_BYTES_MAX, COLD_ROWS_MAX, COLD_SCAN_BYTES, EXACT_NAMES_MAX, WEIGHED_ELEMENTS_MIN};
@@ -66,7 +67,7 @@ impl Keyspace<'_> {
         cold: &mut ColdRows,
     ) -> Result<()> {
         assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
-        let Some(Some(collection)) = note(self.collection(key, kind), cold)? else { return Ok(()) };
+        let Some(Some(Held::Rows(collection))) = note(self.held(key, kind), cold)? else { return Ok(()) };
         if let (Some((count, bytes_max)), Some((removed, _))) = (removes, Removed::read(collection.fields()))
             && removed.may_renew(collection.size, count)
         {
@@ -88,7 +89,8 @@ impl Keyspace<'_> {
     /// As the look-up of the collection.
     pub fn may_renew(&self, key: &[u8], kind: Type, count: u64) -> Result<bool> {
         let Lookup { record, prior } = self.lookup(key)?;
-        let Some(record) = record.filter(|record| record.kind() == kind) else { return Ok(false) };
+        let is_of_rows = |record: &Record<'_>| record.kind() == kind && !record.is_packed();
+        let Some(record) = record.filter(is_of_rows) else { return Ok(false) };
         let collection = self.open(key, &record, prior)?;
         Ok(Removed::read(collection.fields()).is_some_and(|(removed, _)| removed.may_renew(collection.size, count)))
     }
@@ -122,7 +124,7 @@ impl Keyspace<'_> {
         random: &mut dyn FnMut() -> u64,
         cold: &mut ColdRows,
     ) -> Result<()> {
-        let Some(Some(collection)) = note(self.collection(key, kind), cold)? else { return Ok(()) };
+        let Some(Some(Held::Rows(collection))) = note(self.held(key, kind), cold)? else { return Ok(()) };
         if count >= collection.size || collection.size <= EXACT_NAMES_MAX {
             return Ok(());
         }
@@ -146,7 +148,8 @@ impl Keyspace<'_> {
     /// As the reads of it: [`Error::Cold`] with the first elements that are cold, or its metadata.
     pub fn cold_elements(&self, key: &[u8], bytes_max: usize) -> Result<()> {
         let Lookup { record, prior } = self.lookup(key)?;
-        let Some(record) = record.filter(|record| record.kind() != Type::String) else { return Ok(()) };
+        let is_of_rows = |record: &Record<'_>| record.kind() != Type::String && !record.is_packed();
+        let Some(record) = record.filter(is_of_rows) else { return Ok(()) };
         let (collection, all, mut bytes_left) = (self.open(key, &record, prior)?, Bound::Unbounded, bytes_max);
         self.scan_elements(&collection, all, all, Direction::Forward, &mut |element, value| {
             bytes_left = bytes_left.saturating_sub(element.len() + value.len());
@@ -162,7 +165,7 @@ impl Keyspace<'_> {
     pub fn weigh(&self, key: &[u8], bytes_max: usize) -> Result<usize> {
         let Lookup { record, prior } = self.lookup(key)?;
         let Some(record) = record else { return Ok(0) };
-        if record.kind() == Type::String {
+        if record.kind() == Type::String || record.is_packed() {
             return Ok(record.body().len());
         }
         let (collection, all) = (self.open(key, &record, prior)?, Bound::Unbounded);
@@ -184,9 +187,12 @@ impl Keyspace<'_> {
     /// # Errors
     /// As the reads of it.
     pub fn weigh_ends(&self, key: &[u8]) -> Result<usize> {
-        let Lookup { record, prior } = self.lookup(key)?;
-        let Some(record) = record.filter(|record| record.kind() == Type::List) else { return Ok(0) };
-        let list = List::read(self.open(key, &record, prior)?)?;
+        let Some(record) = self.lookup(key)?.record.filter(|record| record.kind() == Type::List) else { return Ok(0) };
+        if record.is_packed() {
+            return Ok(record.body().len());
+        }
+        drop(record);
+        let Some(list) = self.list(key)? else { return Ok(0) };
         let mut bytes = 0;
         for index in [0, list.len().saturating_sub(1)] {
             bytes = bytes.max(list.get(self, index)?.map_or(0, |element| element.len()));
@@ -228,7 +234,7 @@ impl Keyspace<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::{ROW_RULES, Scratch, VersionSource};
+    use crate::keyspace::{Packing, ROW_RULES, Scratch, VersionSource};
     use crate::limits::PINNED_BYTES_AT_ONCE;
     use crate::{BlockCache, OnMiss, Store, StoreOptions};
 
@@ -342,7 +348,7 @@ mod tests {
         set.save(&mut keyspace).unwrap();
         let mut list = keyspace.list_or_new(b"list").unwrap();
         for _ in 0..4 {
-            list.push(&mut keyspace, End::Tail, &vec![0; 3 * COLD_SCAN_BYTES]);
+            list.push(&mut keyspace, End::Tail, &vec![0; 3 * COLD_SCAN_BYTES]).unwrap();
         }
         list.save(&mut keyspace);
         let options = StoreOptions { block_cache: BlockCache::new(64 << 20), ..options };
@@ -366,7 +372,8 @@ mod tests {
         let mut store = Store::open(home.path(), &options).unwrap();
         let (key, names) = (vec![b'k'; KEY_BYTES], [b"a", b"b", b"c", b"d", b"e", b"f", b"g", b"h", b"i"]);
         let mut scratch = Scratch::default();
-        let mut keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::entry(1), 0, 1000);
+        let versions = VersionSource::entry(1).with_packing(&Packing::NONE);
+        let mut keyspace = Keyspace::new(&mut store, &mut scratch, versions, 0, 1000);
         let mut set = keyspace.set_or_new(&key).unwrap();
         for name in names {
             set.insert(&mut keyspace, name).unwrap();

@@ -5,9 +5,10 @@
 //! are executed: one that is to change takes a new version of the batch, and the old value for batches of the old one.
 
 use super::key::{SLOT_COUNT, name_hash};
+use super::packing::Packing;
 use crate::limits::{
-    ACKNOWLEDGED_MAX, EXACT_NAMES_MAX, FIELDS_BYTES_MAX, ORDER_BOUND_BYTES_MAX, REMOVED_MIN, REMOVED_PER_ELEMENT,
-    RENEWED_ELEMENTS_MAX, SERIALIZED_BYTES_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
+    ACKNOWLEDGED_MAX, EXACT_NAMES_MAX, FIELDS_BYTES_MAX, LOOKED_FOR_BYTES_MAX, ORDER_BOUND_BYTES_MAX, REMOVED_MIN,
+    REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX, SERIALIZED_BYTES_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
 };
 use crate::rows::DATABASE_COUNT;
 
@@ -27,5 +28,12 @@ pub fn deciding_constants() -> Vec<(&'static str, u64)> {
         ("removed rows that are renewed", REMOVED_MIN.into()),
         ("bytes of a sorted set's bound", ORDER_BOUND_BYTES_MAX as u64),
         ("entries acknowledged before the lowest is looked for", ACKNOWLEDGED_MAX.into()),
+        ("bytes of a row that is looked for on trial", LOOKED_FOR_BYTES_MAX as u64),
+        ("fields of a packed hash", Packing::STANDARD.hash_fields_max as u64),
+        ("members of a packed set", Packing::STANDARD.set_members_max as u64),
+        ("integers of a packed set", Packing::STANDARD.integers_max as u64),
+        ("members of a packed sorted set", Packing::STANDARD.sorted_set_members_max as u64),
+        ("bytes of a packed list", Packing::STANDARD.list_bytes_max as u64),
+        ("bytes of a packed string", Packing::STANDARD.string_bytes_max as u64),
     ]
 }

@@ -1,30 +1,36 @@
-//! Hashes: one row per field, ordered by the field's hash.
+//! Hashes: packed into one row while they are small, then one row per field, ordered by the field's hash.
 //!
 //! ```text
+//! packed    a field and its value, in the order in which fields were set first    see `packed.rs`
 //! fields    [removed u32 BE]                         see `renewal.rs`
 //! element   [0x00][name_hash(field) u32 BE][field …] → value
 //! ```
 //!
 //! See `hashed_names.rs` for the hash, which HSCAN's cursor and HRANDFIELD's draw rest on. Kind 0x01 is reserved for the deadlines
 //! of fields (`[0x01][name_hash(field)][field …] → deadline`), to be announced by further bytes in the metadata's fields,
-//! so that hashes without them never look.
+//! so that hashes without them never look. Form 1 is reserved for packed hashes that have some.
+
+use std::ops::ControlFlow;
 
 use super::Keyspace;
 use super::collection::Collection;
 use super::hashed_names::{each_name, name_element};
-use super::keyspace::damaged;
+use super::held::Held;
 use super::meta::Type;
+use super::packed::Packed;
 use super::renewal::Removed;
 use crate::{Result, Row};
 
 /// Row kind of a hash's fields.
 const FIELD: u8 = 0x00;
 
-/// A hash, opened for one command. Changes to its size take effect with [`Hash::save`].
+/// A hash, opened for one command. What is changed takes effect with [`Hash::save`].
 #[derive(Debug)]
 pub struct Hash {
-    collection: Collection,
+    held: Held,
     removed: Removed,
+    /// True if rows have come or gone, or if an empty hash is to replace what its key holds.
+    is_resized: bool,
 }
 
 impl Keyspace<'_> {
@@ -33,7 +39,7 @@ impl Keyspace<'_> {
     /// # Errors
     /// [`Error::WrongType`](crate::Error::WrongType) if the key holds another type.
     pub fn hash(&self, key: &[u8]) -> Result<Option<Hash>> {
-        self.collection(key, Type::Hash)?.map(Hash::read).transpose()
+        self.held(key, Type::Hash)?.map(Hash::read).transpose()
     }
 
     /// The hash at `key`, or a new empty one.
@@ -41,8 +47,7 @@ impl Keyspace<'_> {
     /// # Errors
     /// [`Error::WrongType`](crate::Error::WrongType) if the key holds another type.
     pub fn hash_or_new(&mut self, key: &[u8]) -> Result<Hash> {
-        let collection = self.collection_or_new(key, Type::Hash)?;
-        if collection.is_new() { Ok(Hash { collection, removed: Removed::default() }) } else { Hash::read(collection) }
+        Hash::read(self.held_or_new(key, Type::Hash)?)
     }
 
     /// A new empty hash that replaces whatever `key` holds once it is saved; saved empty, it deletes the key.
@@ -50,67 +55,138 @@ impl Keyspace<'_> {
     /// # Errors
     /// As the look-up of the key.
     pub fn hash_replacing(&mut self, key: &[u8]) -> Result<Hash> {
-        Ok(Hash { collection: self.replacement(key, Type::Hash)?, removed: Removed::default() })
+        let held = self.held_replacing(key, Type::Hash)?;
+        Ok(Hash { held, removed: Removed::default(), is_resized: true })
     }
 }
 
 impl Hash {
-    fn read(collection: Collection) -> Result<Hash> {
-        match Removed::read(collection.fields()) {
-            Some((removed, [])) => Ok(Hash { collection, removed }),
-            _ => Err(damaged(collection.key())),
-        }
+    fn read(held: Held) -> Result<Hash> {
+        let removed = Removed::of(&held)?;
+        Ok(Hash { held, removed, is_resized: false })
     }
 
     /// Returns the number of fields.
     pub fn len(&self) -> u64 {
-        self.collection.size
+        self.held.len()
     }
 
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.collection.size == 0
+        self.held.is_empty()
+    }
+
+    /// Returns whether the hash is kept in one row.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.held, Held::Packed(_))
     }
 
     /// The value of `field`.
-    pub fn get<'k>(&self, keyspace: &'k Keyspace<'_>, field: &[u8]) -> Result<Option<Row<'k>>> {
-        keyspace.element(&self.collection, &name_element(FIELD, field))
+    pub fn get<'k>(&'k self, keyspace: &'k Keyspace<'_>, field: &[u8]) -> Result<Option<Row<'k>>> {
+        match &self.held {
+            Held::Packed(packed) => Ok(packed.find(field).map(|place| Row::Memory(packed.value(place)))),
+            Held::Rows(collection) => keyspace.element(collection, &name_element(FIELD, field)),
+        }
     }
 
     /// Visits all fields with their values.
     pub fn each(&self, keyspace: &Keyspace<'_>, visit: &mut dyn FnMut(&[u8], &[u8])) -> Result<()> {
-        each_name(keyspace, &self.collection, FIELD, visit)
+        match &self.held {
+            Held::Packed(packed) => packed.each(&mut |field, value| {
+                visit(field, value);
+                ControlFlow::Continue(())
+            }),
+            Held::Rows(collection) => each_name(keyspace, collection, FIELD, visit),
+        }
     }
 
     /// Sets `field` to `value` and says whether the field is new.
     pub fn insert(&mut self, keyspace: &mut Keyspace<'_>, field: &[u8], value: &[u8]) -> Result<bool> {
+        if let Held::Packed(packed) = &mut self.held
+            && let Some(is_new) = insert_packed(packed, keyspace, field, value)
+        {
+            return Ok(is_new);
+        }
+        let collection = self.rows(keyspace);
         let element = name_element(FIELD, field);
         // A hash that does not exist yet has no rows to look for.
-        let is_new = self.is_empty() || !keyspace.has_element(&self.collection, &element)?;
-        keyspace.put_element(&self.collection, &element, value);
-        self.collection.size += u64::from(is_new);
+        let is_new = collection.size == 0 || !keyspace.has_element(collection, &element)?;
+        keyspace.put_element(collection, &element, value);
+        collection.size += u64::from(is_new);
+        self.is_resized |= is_new;
         Ok(is_new)
+    }
+
+    /// The rows of the hash, which it gets now if it was packed.
+    fn rows(&mut self, keyspace: &mut Keyspace<'_>) -> &mut Collection {
+        if let Held::Packed(packed) = &self.held {
+            let mut collection = keyspace.unpacked(packed);
+            for (field, value) in packed.strings() {
+                keyspace.put_element(&collection, &name_element(FIELD, field), value);
+            }
+            collection.size = packed.len();
+            self.held = Held::Rows(collection);
+            self.is_resized = true;
+        }
+        match &mut self.held {
+            Held::Rows(collection) => collection,
+            Held::Packed(_) => unreachable!("it has rows now"),
+        }
     }
 
     /// Removes `field` and says whether it was there.
     pub fn remove(&mut self, keyspace: &mut Keyspace<'_>, field: &[u8]) -> Result<bool> {
-        let element = name_element(FIELD, field);
-        if !keyspace.has_element(&self.collection, &element)? {
-            return Ok(false);
+        match &mut self.held {
+            Held::Packed(packed) => {
+                let place = packed.find(field);
+                place.into_iter().for_each(|place| packed.remove(place));
+                Ok(place.is_some())
+            }
+            Held::Rows(collection) => {
+                let element = name_element(FIELD, field);
+                if !keyspace.has_element(collection, &element)? {
+                    return Ok(false);
+                }
+                keyspace.delete_element(collection, &element);
+                collection.size -= 1;
+                self.removed.count(1);
+                self.is_resized = true;
+                Ok(true)
+            }
         }
-        keyspace.delete_element(&self.collection, &element);
-        self.collection.size -= 1;
-        self.removed.count(1);
-        Ok(true)
     }
 
-    /// Stores the hash's size, or deletes the key if the hash is empty.
+    /// Stores what was changed, or deletes the key if the hash is empty.
     pub fn save(&mut self, keyspace: &mut Keyspace<'_>) -> Result<()> {
-        self.removed.renew(keyspace, &mut self.collection)?;
-        self.collection.set_fields(&self.removed.bytes());
-        keyspace.save(&mut self.collection);
+        match &mut self.held {
+            Held::Packed(packed) => keyspace.save_packed(packed),
+            Held::Rows(collection) => {
+                if std::mem::take(&mut self.is_resized) {
+                    self.removed.renew(keyspace, collection)?;
+                    collection.set_fields(&self.removed.bytes());
+                    keyspace.save(collection);
+                }
+            }
+        }
         Ok(())
     }
+}
+
+/// Sets a field of a packed hash and says whether it is new; `None`, and nothing is done, if it needs rows.
+fn insert_packed(packed: &mut Packed, keyspace: &Keyspace<'_>, field: &[u8], value: &[u8]) -> Option<bool> {
+    let packing = keyspace.packing();
+    if field.len().max(value.len()) > packing.string_bytes_max {
+        return None;
+    }
+    match packed.find(field) {
+        Some(place) => packed.set_value(place, value),
+        None if packed.count >= packing.hash_fields_max => return None,
+        None => {
+            packed.push(&[field, value]);
+            return Some(true);
+        }
+    }
+    Some(false)
 }
 
 #[cfg(test)]

@@ -25,12 +25,12 @@ impl Keyspace<'_> {
         let Lookup { record, prior } = self.lookup(key)?;
         let Some(record) = record else { return Ok(None) };
         let mut header = Vec::new();
-        Meta::write_header(&mut header, record.kind(), record.deadline_ms());
+        Meta::write_header(&mut header, record.kind(), record.is_packed(), record.deadline_ms());
         let mut bytes = meta_key(self.db, prior.slot, key).len() + header.len() + record.body().len();
         if let Some(deadline_ms) = record.deadline_ms() {
             bytes += deadline_key(deadline_ms, self.db, key).len();
         }
-        if record.kind() == Type::String {
+        if record.kind() == Type::String || record.is_packed() {
             return Ok(Some(bytes as u64));
         }
         let collection = self.open(key, &record, prior)?;

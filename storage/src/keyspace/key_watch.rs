@@ -100,7 +100,7 @@ mod tests {
         let write = |rows: &mut MemoryRows, scratch: &mut Scratch, key: &[u8]| {
             let mut keyspace = Keyspace::new(rows, scratch, VersionSource::entry(1), 3, 0);
             let mut list = keyspace.list_or_new(key).unwrap();
-            list.push(&mut keyspace, End::Head, b"v");
+            list.push(&mut keyspace, End::Head, b"v").unwrap();
             list.save(&mut keyspace);
         };
         write(&mut rows, &mut scratch, b"a");

@@ -9,6 +9,7 @@ use std::ops::Bound;
 use super::collection::Collection;
 use super::key::{self, ElementKey, RowKey, SLOT_COUNT, Slot};
 use super::meta::{Meta, Prior, Type};
+use super::packing::Packing;
 use super::record::{Lookup, Record};
 use super::scratch::{KeyCounts, Scratch};
 use super::string_edit::StringEdit;
@@ -23,7 +24,7 @@ use crate::{Counters, DATABASE_COUNT, Direction, Error, Result, Row, Rows};
 pub struct Keyspace<'a> {
     pub(super) rows: &'a mut dyn Rows,
     pub(super) scratch: &'a mut Scratch,
-    versions: VersionSource,
+    pub(super) versions: VersionSource,
     pub(super) now_ms: u64,
     pub(super) db: u8,
 }
@@ -73,6 +74,11 @@ impl<'a> Keyspace<'a> {
         self.versions
     }
 
+    /// The bounds up to which collections are packed.
+    pub(super) fn packing(&self) -> &'static Packing {
+        self.versions.packing()
+    }
+
     /// The shard's key counts. As in Redis, they include expired keys that are not deleted yet.
     pub fn counters(&self) -> &Counters {
         self.rows.counters()
@@ -97,8 +103,9 @@ impl<'a> Keyspace<'a> {
         if meta.is_expired(self.now_ms) {
             return Ok(Lookup { record: None, prior });
         }
-        let (kind, deadline_ms, body_start) = (meta.kind, meta.deadline_ms, row.len() - meta.body.len());
-        Ok(Lookup { record: Some(Record { row, kind, deadline_ms, body_start }), prior })
+        let Meta { kind, deadline_ms, is_packed, body } = meta;
+        let body_start = row.len() - body.len();
+        Ok(Lookup { record: Some(Record { row, kind, deadline_ms, is_packed, body_start }), prior })
     }
 
     /// The metadata of `key`, unless it is absent or expired.
@@ -124,7 +131,7 @@ impl<'a> Keyspace<'a> {
         }
     }
 
-    /// The collection at `key`, unless it is absent or expired.
+    /// The collection at `key`, unless it is absent or expired; of a type that is never packed.
     ///
     /// # Errors
     /// [`Error::WrongType`] if the key holds another type than `kind`.
@@ -162,8 +169,11 @@ impl<'a> Keyspace<'a> {
         Ok(Collection::new(self.db, key, kind, version, prior))
     }
 
-    /// Whatever collection is at `key`: for commands that work on every type.
+    /// Whatever collection is at `key`, in rows of its own: for commands that work on every type.
     pub(super) fn open(&self, key: &[u8], record: &Record<'_>, prior: Prior) -> Result<Collection> {
+        if record.is_packed {
+            return Err(damaged(key));
+        }
         Collection::read(self.db, key, record.kind, record.body(), prior).ok_or_else(|| damaged(key))
     }
 
@@ -197,7 +207,7 @@ impl<'a> Keyspace<'a> {
     /// Sets `key`, looked up before as `prior`, to a string. A deadline that is not after now deletes it.
     pub fn put_string(&mut self, key: &[u8], prior: Prior, value: &[u8], deadline_ms: Option<u64>) {
         let mut row = self.scratch.take();
-        Meta::write_header(&mut row, Type::String, deadline_ms);
+        Meta::write_header(&mut row, Type::String, false, deadline_ms);
         row.extend_from_slice(value);
         self.put_row(key, prior, deadline_ms, &row);
         self.scratch.give_back(row);
@@ -212,7 +222,7 @@ impl<'a> Keyspace<'a> {
         let mut row = self.scratch.take();
         let Lookup { record, prior } = self.lookup(key)?;
         let deadline_ms = record.as_ref().and_then(|record| record.deadline_ms);
-        Meta::write_header(&mut row, Type::String, deadline_ms);
+        Meta::write_header(&mut row, Type::String, false, deadline_ms);
         let header_bytes = row.len();
         if let Some(record) = &record {
             if record.kind != Type::String {
@@ -240,7 +250,7 @@ impl<'a> Keyspace<'a> {
             return;
         }
         let mut row = self.scratch.take();
-        Meta::write_header(&mut row, collection.kind, collection.deadline_ms);
+        Meta::write_header(&mut row, collection.kind, false, collection.deadline_ms);
         row.extend_from_slice(&collection.version.to_be_bytes());
         row.extend_from_slice(&collection.size.to_be_bytes());
         row.extend_from_slice(collection.fields());
@@ -274,7 +284,7 @@ impl<'a> Keyspace<'a> {
         match &record {
             None => return Ok(false),
             Some(record) => {
-                Meta::write_header(&mut row, record.kind, deadline_ms);
+                Meta::write_header(&mut row, record.kind, record.is_packed, deadline_ms);
                 row.extend_from_slice(record.body());
             }
         }
@@ -286,7 +296,7 @@ impl<'a> Keyspace<'a> {
 
     /// Puts `key`'s metadata row and keeps counters and the deadline index in step. A deadline that is not after now deletes the
     /// key instead, as in Redis, whatever command set it: nobody could read it. Says whether the row was put.
-    fn put_row(&mut self, key: &[u8], prior: Prior, deadline_ms: Option<u64>, row: &[u8]) -> bool {
+    pub(super) fn put_row(&mut self, key: &[u8], prior: Prior, deadline_ms: Option<u64>, row: &[u8]) -> bool {
         // A key whose last millisecond this is still lives, and may be changed.
         let is_last_ms = deadline_ms == Some(self.now_ms) && prior.deadline_ms == deadline_ms;
         if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now_ms) && !is_last_ms {

@@ -6,10 +6,11 @@
 use std::ops::{Bound, ControlFlow, Range};
 
 use super::Keyspace;
-use super::lists::{List, element};
+use super::list_rows::{ListRows, element};
+use super::lists::End;
 use crate::{Direction, Result};
 
-impl List {
+impl ListRows {
     /// Visits the elements at `indexes` with their indexes, in `direction`, until `visit` breaks.
     ///
     /// # Errors
@@ -70,7 +71,7 @@ impl List {
         let count = indexes.len() as u64;
         assert!(indexes.last().is_none_or(|last| *last < self.len()), "only elements that exist are taken out");
         if count == self.len() {
-            self.remove(keyspace, super::End::Head, count);
+            self.remove(keyspace, End::Head, count);
             return Ok(());
         }
         // Those that go before the split are closed up from the head, the others from the tail; what is between them stays.
@@ -122,84 +123,16 @@ impl List {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::keyspace::End;
+    use crate::keyspace::meta::Type;
     use crate::keyspace::support::Shard;
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Push(bool, u8),
-        Insert(u64, u8),
-        TakeOut(Vec<bool>),
-        Search(u64, u64, bool),
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        prop_oneof![
-            2 => (any::<bool>(), any::<u8>()).prop_map(|(at_head, value)| Step::Push(at_head, value)),
-            4 => (0..20u64, any::<u8>()).prop_map(|(index, value)| Step::Insert(index, value)),
-            2 => proptest::collection::vec(prop::bool::weighted(0.3), 0..12).prop_map(Step::TakeOut),
-            1 => (0..9u64, 0..9u64, any::<bool>()).prop_map(|(from, count, back)| Step::Search(from, count, back)),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn elements_come_between_and_go_as_in_a_vector(steps in proptest::collection::vec(step(), 1..60)) {
-            let (mut shard, mut model) = (Shard::default(), Vec::<u8>::new());
-            for step in steps {
-                let mut keyspace = shard.keyspace();
-                let mut list = keyspace.list_or_new(b"k").unwrap();
-                match step {
-                    Step::Push(at_head, value) => {
-                        list.push(&mut keyspace, if at_head { End::Head } else { End::Tail }, &[value]);
-                        model.insert(if at_head { 0 } else { model.len() }, value);
-                    }
-                    Step::Insert(index, value) => {
-                        let index = index.min(list.len());
-                        list.insert(&mut keyspace, index, &[value]).unwrap();
-                        model.insert(index as usize, value);
-                    }
-                    Step::TakeOut(which) => {
-                        let goes = |index: usize| which.get(index).copied().unwrap_or(false);
-                        let indexes: Vec<u64> = (0..list.len()).filter(|index| goes(*index as usize)).collect();
-                        list.take_out(&mut keyspace, &indexes).unwrap();
-                        model = model.iter().enumerate().filter(|(at, _)| !goes(*at)).map(|(_, value)| *value).collect();
-                    }
-                    Step::Search(from, count, back) => {
-                        let (from, to) = (from.min(list.len()), (from + count).min(list.len()));
-                        let way = if back { Direction::Backward } else { Direction::Forward };
-                        let mut found = Vec::new();
-                        list.search(&keyspace, from..to, way, &mut |index, value| {
-                            found.push((index, value[0]));
-                            ControlFlow::Continue(())
-                        }).unwrap();
-                        let mut expected: Vec<_> = (from..to).map(|index| (index, model[index as usize])).collect();
-                        if back {
-                            expected.reverse();
-                        }
-                        prop_assert_eq!(found, expected);
-                    }
-                }
-                list.save(&mut keyspace);
-                let mut read = Vec::new();
-                if let Some(list) = keyspace.list(b"k").unwrap() {
-                    list.each(&keyspace, 0..list.len(), &mut |value| read.push(value[0])).unwrap();
-                }
-                prop_assert_eq!(&read, &model);
-                prop_assert_eq!(shard.element_count(b"k"), model.len());
-            }
-        }
-    }
 
     #[test]
     fn the_side_with_fewer_elements_moves() {
         for (index, head, tail) in [(1, -1, 100), (99, 0, 101), (50, 0, 101), (49, -1, 100)] {
             let mut shard = Shard::default();
             let mut keyspace = shard.keyspace();
-            let mut list = keyspace.list_or_new(b"k").unwrap();
+            let mut list = ListRows::new(keyspace.collection_or_new(b"k", Type::List).unwrap());
             (0..100u8).for_each(|value| list.push(&mut keyspace, End::Tail, &[value]));
             list.insert(&mut keyspace, index, b"new").unwrap();
             assert_eq!((list.head, list.tail), (head, tail), "before {index}");
@@ -209,7 +142,7 @@ mod tests {
         {
             let mut shard = Shard::default();
             let mut keyspace = shard.keyspace();
-            let mut list = keyspace.list_or_new(b"k").unwrap();
+            let mut list = ListRows::new(keyspace.collection_or_new(b"k", Type::List).unwrap());
             (0..100u8).for_each(|value| list.push(&mut keyspace, End::Tail, &[value]));
             list.take_out(&mut keyspace, indexes).unwrap();
             assert_eq!((list.head, list.tail), (head, tail), "without {indexes:?}");

@@ -4,6 +4,7 @@
 //! [header u8: low nibble = type, high nibble = flags][deadline_ms u64 BE, if flag 0x10][body …]
 //! string:      body = the value
 //! collection:  body = [version u64 BE][size u64 BE][type's own fields …]
+//! packed:      flag 0x20; body = all of a small collection, see `packed.rs`. It has no element rows, and so no version
 //!   list       own fields = [head i64 BE][tail i64 BE]       elements are numbered head..tail
 //!   stream     own fields = see `streams.rs`
 //! ```
@@ -72,6 +73,7 @@ impl Type {
 }
 
 const FLAG_DEADLINE: u8 = 0x10;
+const FLAG_PACKED: u8 = 0x20;
 
 /// A key's metadata, borrowed from its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +82,9 @@ pub struct Meta<'a> {
     pub kind: Type,
     /// The key's deadline in Unix milliseconds: after it, the key does not exist.
     pub deadline_ms: Option<u64>,
-    /// A string's value, or a collection's fields.
+    /// True if the body is all of a collection.
+    pub is_packed: bool,
+    /// A string's value, a collection's fields, or a packed collection.
     pub body: &'a [u8],
 }
 
@@ -89,23 +93,28 @@ impl<'a> Meta<'a> {
     pub fn read(row: &'a [u8]) -> Option<Meta<'a>> {
         let (&header, rest) = row.split_first()?;
         let kind = Type::from_nibble(header & 0x0F)?;
-        match header & 0xF0 {
-            0 => Some(Meta { kind, deadline_ms: None, body: rest }),
+        let is_packed = header & FLAG_PACKED != 0;
+        if is_packed && matches!(kind, Type::String | Type::Stream) {
+            return None;
+        }
+        match header & 0xF0 & !FLAG_PACKED {
+            0 => Some(Meta { kind, deadline_ms: None, is_packed, body: rest }),
             FLAG_DEADLINE => {
                 let (deadline, body) = rest.split_first_chunk::<8>()?;
-                Some(Meta { kind, deadline_ms: Some(u64::from_be_bytes(*deadline)), body })
+                Some(Meta { kind, deadline_ms: Some(u64::from_be_bytes(*deadline)), is_packed, body })
             }
             _ => None,
         }
     }
 
     /// Writes the row's header, up to the body, into `out`, which is cleared first.
-    pub fn write_header(out: &mut Vec<u8>, kind: Type, deadline_ms: Option<u64>) {
+    pub fn write_header(out: &mut Vec<u8>, kind: Type, is_packed: bool, deadline_ms: Option<u64>) {
         out.clear();
+        let header = kind as u8 | if is_packed { FLAG_PACKED } else { 0 };
         match deadline_ms {
-            None => out.push(kind as u8),
+            None => out.push(header),
             Some(deadline) => {
-                out.push(kind as u8 | FLAG_DEADLINE);
+                out.push(header | FLAG_DEADLINE);
                 out.extend_from_slice(&deadline.to_be_bytes());
             }
         }
@@ -116,9 +125,9 @@ impl<'a> Meta<'a> {
         self.deadline_ms.is_some_and(|deadline| now_ms > deadline)
     }
 
-    /// The version that a collection's element rows carry; `None` for a string.
+    /// The version that a collection's element rows carry; `None` for a string, and for a packed collection, which has none.
     pub fn version(&self) -> Option<u64> {
-        if self.kind == Type::String {
+        if self.kind == Type::String || self.is_packed {
             return None;
         }
         self.body.first_chunk::<8>().map(|version| u64::from_be_bytes(*version))

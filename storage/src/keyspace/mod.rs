@@ -1,8 +1,8 @@
-//! Typed keys over rows: strings, lists, sets, hashes, sorted sets and streams, stored by element.
+//! Typed keys over rows: strings, lists, sets, hashes, sorted sets and streams.
 //!
-//! A key is one metadata row (type, deadline, version, size; a string's value is inline) and one row per element. Element
-//! rows carry the version of the key they belong to, so deleting or overwriting a huge collection touches one row: what
-//! is left under an old version is an orphan that compaction drops.
+//! A key is one metadata row (type, deadline, version, size; a string's value is inline, and all of a small collection) and one row
+//! per element of a larger one. Element rows carry the version of the key they belong to, so deleting or overwriting a huge
+//! collection touches one row: what is left under an old version is an orphan that compaction drops.
 
 mod cold_rows;
 mod collection;
@@ -11,6 +11,7 @@ mod deciding;
 mod functions;
 mod hashed_names;
 mod hashes;
+mod held;
 mod key;
 mod key_bytes;
 mod key_scan;
@@ -18,11 +19,21 @@ mod key_watch;
 #[allow(clippy::module_inception, reason = "the noun that the module is named for")]
 mod keyspace;
 mod list_edits;
+#[cfg(test)]
+mod list_model_test;
+mod list_rows;
 mod lists;
 mod meta;
 #[cfg(test)]
 mod model_test;
 mod names;
+mod packed;
+mod packed_integers;
+mod packed_list;
+#[cfg(test)]
+mod packed_model_test;
+mod packed_sorted_set;
+mod packing;
 pub mod prepared;
 mod record;
 mod renewal;
@@ -30,6 +41,9 @@ mod row_rules;
 mod scratch;
 mod sets;
 mod sorted_ranges;
+mod sorted_rows;
+#[cfg(test)]
+mod sorted_set_model_test;
 mod sorted_sets;
 mod stream_groups;
 mod streams;
@@ -50,6 +64,7 @@ pub use keyspace::Keyspace;
 pub use lists::{End, List};
 pub use meta::{Meta, Prior, Type};
 pub use names::{Names, VisitName};
+pub use packing::Packing;
 pub use record::{Lookup, Record};
 pub use row_rules::ROW_RULES;
 pub use scratch::{KeyCounts, Scratch};

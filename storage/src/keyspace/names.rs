@@ -1,7 +1,8 @@
 //! The names of a set, hash or sorted set, whatever their values are: for commands that go through them in pieces or draw them.
 //!
-//! What a newcomer would get wrong: names come in the order of their hashes, which never change. So the hash to go on from is all
-//! that a cursor needs, and what is added or removed meanwhile hides no name that was there throughout.
+//! What a newcomer would get wrong: names that have rows come in the order of their hashes, which never change. So the hash to go
+//! on from is all that a cursor needs, and what is added or removed meanwhile hides no name that was there throughout. Those of a
+//! packed collection come in its own order, and all on one page.
 
 use std::collections::HashSet;
 use std::ops::{Bound, ControlFlow};
@@ -9,9 +10,11 @@ use std::ops::{Bound, ControlFlow};
 use super::Keyspace;
 use super::collection::Collection;
 use super::hashed_names::{element_hash, element_name, name_element, random_name};
+use super::held::Held;
 use super::key::RowKey;
 use super::keyspace::damaged;
 use super::meta::Type;
+use super::packed::Packed;
 use crate::limits::{EXACT_NAMES_MAX, SAMPLE_DRAWS_PER_NAME, SAMPLE_SCAN_SHARE};
 use crate::{Direction, Result, Row};
 
@@ -22,7 +25,7 @@ const NAMES: u8 = 0x00;
 /// [`SortedSet::read_score`](super::SortedSet::read_score) reads.
 #[derive(Debug)]
 pub struct Names {
-    collection: Collection,
+    held: Held,
 }
 
 /// Visits a name and its row's value, until it breaks or fails.
@@ -38,54 +41,75 @@ impl Keyspace<'_> {
     /// If collections of the type `kind` have no names.
     pub fn names(&self, key: &[u8], kind: Type) -> Result<Option<Names>> {
         assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
-        Ok(self.collection(key, kind)?.map(|collection| Names { collection }))
+        Ok(self.held(key, kind)?.map(|held| Names { held }))
     }
 }
 
 impl Names {
     /// Returns the number of names.
     pub fn len(&self) -> u64 {
-        self.collection.size
+        self.held.len()
     }
 
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.collection.size == 0
+        self.held.is_empty()
+    }
+
+    /// Returns whether they are kept in one row, and so are one page.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.held, Held::Packed(_))
     }
 
     /// The value of the row of `name`.
-    pub fn get<'k>(&self, keyspace: &'k Keyspace<'_>, name: &[u8]) -> Result<Option<Row<'k>>> {
-        keyspace.element(&self.collection, &name_element(NAMES, name))
+    pub fn get<'k>(&'k self, keyspace: &'k Keyspace<'_>, name: &[u8]) -> Result<Option<Row<'k>>> {
+        match &self.held {
+            Held::Packed(packed) => Ok(packed.value_of(name).map(Row::Memory)),
+            Held::Rows(collection) => keyspace.element(collection, &name_element(NAMES, name)),
+        }
     }
 
     /// Returns whether `name` is one of them.
     pub fn contains(&self, keyspace: &Keyspace<'_>, name: &[u8]) -> Result<bool> {
-        keyspace.has_element(&self.collection, &name_element(NAMES, name))
+        Ok(self.get(keyspace, name)?.is_some())
     }
 
-    /// Visits all names in the order of their hashes, until `visit` breaks.
+    /// Visits all names in their order, until `visit` breaks.
     ///
     /// # Errors
     /// [`Error::Corruption`](crate::Error::Corruption) if all were visited and are not as many as they should be; those of `visit`.
     pub fn each(&self, keyspace: &Keyspace<'_>, visit: VisitName<'_>) -> Result<()> {
+        let collection = match &self.held {
+            Held::Packed(packed) => return each_packed(packed, visit),
+            Held::Rows(collection) => collection,
+        };
         let (mut count, mut has_broken) = (0, false);
-        self.scan(keyspace, 0, &mut |element, value| {
+        scan(keyspace, collection, 0, &mut |element, value| {
             count += 1;
             let flow = visit(element_name(element), value)?;
             has_broken = flow.is_break();
             Ok(flow)
         })?;
-        if has_broken || count == self.len() { Ok(()) } else { Err(damaged(self.collection.key())) }
+        if has_broken || count == self.len() { Ok(()) } else { Err(damaged(self.held.key())) }
     }
 
     /// Visits names in the order of their hashes, from the hash `from` on, until `visit` breaks; then it is still called for those
-    /// that have the hash of the last one. Returns the hash to go on from, which is never 0; `None` behind the last name.
+    /// that have the hash of the last one. Those of a packed collection are all visited, wherever that is. Returns the hash to go
+    /// on from, which is never 0; `None` behind the last name.
     ///
     /// # Errors
     /// As the reads, and those of `visit`.
     pub fn page(&self, keyspace: &Keyspace<'_>, from: u32, visit: VisitName<'_>) -> Result<Option<u32>> {
+        let collection = match &self.held {
+            Held::Packed(packed) => {
+                // It is one page, as in Redis: whoever asks for a second one has seen it as rows.
+                each_packed(packed, &mut |name, value| visit(name, value).map(|_| ControlFlow::Continue(())))?;
+                return Ok(None);
+            }
+            Held::Rows(collection) => collection,
+        };
         let (mut last, mut next) = (None, None);
-        self.scan(keyspace, from, &mut |element, value| {
+        scan(keyspace, collection, from, &mut |element, value| {
             let hash = element_hash(element);
             if last.is_some_and(|last| last != hash) {
                 next = Some(hash);
@@ -110,7 +134,11 @@ impl Names {
         random: &mut dyn FnMut() -> u64,
         visit: VisitName<'_>,
     ) -> Result<()> {
-        if count.saturating_mul(SAMPLE_SCAN_SHARE) > self.len() {
+        let drawn_from = match &self.held {
+            Held::Rows(collection) if count.saturating_mul(SAMPLE_SCAN_SHARE) <= self.len() => Some(collection),
+            _ => None,
+        };
+        let Some(collection) = drawn_from else {
             // One pass, in which each name is taken with the chance that leaves as many as are still wanted.
             let (mut wanted, mut left) = (count.min(self.len()), self.len());
             return self.each(keyspace, &mut |name, value| {
@@ -122,15 +150,15 @@ impl Names {
                 wanted -= 1;
                 visit(name, value)
             });
-        }
+        };
         let mut drawn: HashSet<RowKey> = HashSet::new();
         for _ in 0..count.saturating_mul(SAMPLE_DRAWS_PER_NAME) {
             if drawn.len() as u64 == count {
                 return Ok(());
             }
-            let element = self.draw_one(keyspace, random())?;
+            let element = draw_one(keyspace, collection, random())?;
             if !drawn.contains(&element) {
-                if self.visit_element(keyspace, &element, visit)?.is_break() {
+                if visit_element(keyspace, collection, &element, visit)?.is_break() {
                     return Ok(());
                 }
                 drawn.insert(element);
@@ -165,53 +193,74 @@ impl Names {
         if self.is_empty() {
             return Ok(());
         }
+        let collection = match &self.held {
+            Held::Packed(packed) => return packed.draw(count, &mut || below(random(), packed.len()), visit),
+            Held::Rows(collection) => collection,
+        };
         // Of few names each draw walks over all: many draws walk once.
         let mut few: Vec<RowKey> = Vec::new();
         if count > 1 && self.len() <= EXACT_NAMES_MAX {
-            self.scan(keyspace, 0, &mut |element, _| {
+            scan(keyspace, collection, 0, &mut |element, _| {
                 few.push(RowKey::from_slice(element));
                 Ok(ControlFlow::Continue(()))
             })?;
         }
         for _ in 0..count {
             let element = match few.len() {
-                0 => self.draw_one(keyspace, random())?,
+                0 => draw_one(keyspace, collection, random())?,
                 length => few[below(random(), length as u64) as usize].clone(),
             };
-            if self.visit_element(keyspace, &element, visit)?.is_break() {
+            if visit_element(keyspace, collection, &element, visit)?.is_break() {
                 break;
             }
         }
         Ok(())
     }
+}
 
-    fn draw_one(&self, keyspace: &Keyspace<'_>, random: u64) -> Result<RowKey> {
-        random_name(keyspace, &self.collection, NAMES, random)?.ok_or_else(|| damaged(self.collection.key()))
-    }
+/// Visits all names of a packed collection in their order, until `visit` breaks or fails.
+fn each_packed(packed: &Packed, visit: VisitName<'_>) -> Result<()> {
+    let mut failed = Ok(());
+    packed.each(&mut |name, value| {
+        visit(name, value).unwrap_or_else(|error| {
+            failed = Err(error);
+            ControlFlow::Break(())
+        })
+    })?;
+    failed
+}
 
-    fn visit_element(&self, keyspace: &Keyspace<'_>, element: &[u8], visit: VisitName<'_>) -> Result<ControlFlow<()>> {
-        let value = keyspace.element(&self.collection, element)?.ok_or_else(|| damaged(self.collection.key()))?;
-        visit(element_name(element), &value)
-    }
+fn draw_one(keyspace: &Keyspace<'_>, collection: &Collection, random: u64) -> Result<RowKey> {
+    random_name(keyspace, collection, NAMES, random)?.ok_or_else(|| damaged(collection.key()))
+}
 
-    /// Visits the rows of names, from the hash `from` on, until `visit` breaks or fails.
-    fn scan(&self, keyspace: &Keyspace<'_>, from: u32, visit: VisitName<'_>) -> Result<()> {
-        let (mut start, end) = (RowKey::from_slice(&[NAMES]), [NAMES + 1]);
-        start.extend_from_slice(&from.to_be_bytes());
-        let (from, to) = (Bound::Included(&start[..]), Bound::Excluded(&end[..]));
-        let mut failed = Ok(());
-        keyspace.scan_elements(&self.collection, from, to, Direction::Forward, &mut |element, value| {
-            visit(element, value).unwrap_or_else(|error| {
-                failed = Err(error);
-                ControlFlow::Break(())
-            })
-        })?;
-        failed
-    }
+fn visit_element(
+    keyspace: &Keyspace<'_>,
+    collection: &Collection,
+    element: &[u8],
+    visit: VisitName<'_>,
+) -> Result<ControlFlow<()>> {
+    let value = keyspace.element(collection, element)?.ok_or_else(|| damaged(collection.key()))?;
+    visit(element_name(element), &value)
+}
+
+/// Visits the rows of names, from the hash `from` on, until `visit` breaks or fails.
+fn scan(keyspace: &Keyspace<'_>, collection: &Collection, from: u32, visit: VisitName<'_>) -> Result<()> {
+    let (mut start, end) = (RowKey::from_slice(&[NAMES]), [NAMES + 1]);
+    start.extend_from_slice(&from.to_be_bytes());
+    let (from, to) = (Bound::Included(&start[..]), Bound::Excluded(&end[..]));
+    let mut failed = Ok(());
+    keyspace.scan_elements(collection, from, to, Direction::Forward, &mut |element, value| {
+        visit(element, value).unwrap_or_else(|error| {
+            failed = Err(error);
+            ControlFlow::Break(())
+        })
+    })?;
+    failed
 }
 
 /// The number below `bound` that `random` stands for.
-fn below(random: u64, bound: u64) -> u64 {
+pub(super) fn below(random: u64, bound: u64) -> u64 {
     ((u128::from(random) * u128::from(bound)) >> 64) as u64
 }
 

@@ -8,6 +8,7 @@ pub struct Record<'a> {
     pub(super) row: Row<'a>,
     pub(super) kind: Type,
     pub(super) deadline_ms: Option<u64>,
+    pub(super) is_packed: bool,
     pub(super) body_start: usize,
 }
 
@@ -22,7 +23,12 @@ impl Record<'_> {
         self.deadline_ms
     }
 
-    /// A string's value, or a collection's version, size and own fields.
+    /// Returns whether the row is all of a collection.
+    pub fn is_packed(&self) -> bool {
+        self.is_packed
+    }
+
+    /// A string's value, a collection's version, size and own fields, or a packed collection.
     pub fn body(&self) -> &[u8] {
         &self.row[self.body_start..]
     }

@@ -9,7 +9,9 @@ use std::ops::{Bound, ControlFlow};
 
 use super::Keyspace;
 use super::collection::Collection;
+use super::held::Held;
 use super::key::RowKey;
+use super::keyspace::damaged;
 use crate::limits::{REMOVED_MIN, REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX};
 use crate::{Direction, Result};
 
@@ -22,6 +24,20 @@ impl Removed {
     pub(super) fn read(fields: &[u8]) -> Option<(Removed, &[u8])> {
         let (count, rest) = fields.split_first_chunk::<4>()?;
         Some((Removed(u32::from_be_bytes(*count)), rest))
+    }
+
+    /// The count of a collection that has no other fields; one that is packed, or new, has none.
+    ///
+    /// # Errors
+    /// [`Error::Corruption`](crate::Error::Corruption) if the fields are others.
+    pub(super) fn of(held: &Held) -> Result<Removed> {
+        match held {
+            Held::Rows(collection) if !collection.is_new() => match Removed::read(collection.fields()) {
+                Some((removed, [])) => Ok(removed),
+                _ => Err(damaged(collection.key())),
+            },
+            _ => Ok(Removed::default()),
+        }
     }
 
     /// The count as it is stored.

@@ -1,48 +1,17 @@
-//! Sorted sets: two rows per member, one to find its score and one to keep the order.
+//! Sorted sets: in one row while they are small (`packed_sorted_set.rs`), with two rows for each member from then on
+//! (`sorted_rows.rs`).
 //!
-//! ```text
-//! fields    [removed u32 BE]                         see `renewal.rs`
-//!           [lowest length u8][lowest …]             no order row sorts before these bytes (kind left out)
-//!           [highest length u8][highest …]           no order row sorts after or at these bytes; length 0 = unknown
-//! element   [0x00][name_hash(member) u32 BE][member …] → score, 8 bytes
-//!           [0x01][score, 8 bytes][member …]           → empty
-//!           [0x02 …]                                   reserved: counts for ranks, see below
-//! score     the IEEE 754 bits as u64 BE, sign bit flipped if positive, all bits flipped if negative: sorts as numbers do.
-//!           Minus zero is stored as zero; NaN never.
-//! ```
-//!
-//! Ranges by score are ordered scans over the order rows, ranges by lex too (all scores are equal there, so the first one's
-//! score leads to the place). The member rows are for ZSCORE, ZSCAN and ZRANDMEMBER.
-//!
-//! The two bounds are for queues: ZPOPMIN leaves tombstones at the low end, and a scan from the very start would walk over
-//! all of them each time. A pop moves the bound up to what it took, an insertion beyond it moves it back. They are
-//! hints, cut to 28 bytes; both empty until something is popped.
-//!
-//! Ranks: ZRANK counts all rows before the member (`sorted_ranges.rs`), ZRANGE by index counts rows from the nearer end, O(n).
-//! The plan for O(log n) is a tree of counts under kind 0x02 (`[0x02][level u8][first order row of the block …] → rows in the
-//! block`), blocks split at 512 rows, kept by sorted sets above some thousand members and announced by further bytes in the
-//! fields. It changes no row that exists.
+//! What a newcomer would get wrong: a sorted set that has outgrown its row never goes back to it, however small it becomes, as in
+//! Redis: one that grows and shrinks around the bound is written anew once.
 
-use std::ops::{Bound, ControlFlow, Range};
+use std::ops::{ControlFlow, Range};
 
 use super::Keyspace;
-use super::collection::Collection;
-use super::hashed_names::name_element;
-use super::key::{RowKey, after_prefix};
-use super::keyspace::damaged;
+use super::held::Held;
 use super::meta::Type;
-use super::renewal::Removed;
-use crate::limits::ORDER_BOUND_BYTES_MAX;
+use super::packed_sorted_set::{PackedSortedSet, read_packed_score};
+use super::sorted_rows::SortedRows;
 use crate::{Direction, Result};
-
-/// Row kind that leads from a member to its score.
-const MEMBER: u8 = 0x00;
-
-/// Row kind that keeps members in order.
-const ORDER: u8 = 0x01;
-
-/// Bytes before the member in an order row.
-const ORDER_MEMBER_START: usize = 9;
 
 /// An end of a sorted set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,18 +48,6 @@ pub enum LexBound<'a> {
     Excluded(&'a [u8]),
 }
 
-/// A sorted set, opened for one command. Changes to its size take effect with [`SortedSet::save`].
-#[derive(Debug)]
-pub struct SortedSet {
-    pub(super) collection: Collection,
-    pub(super) removed: Removed,
-    pub(super) lowest: Vec<u8>,
-    pub(super) highest: Vec<u8>,
-}
-
-/// Visits order rows until it breaks: the element's bytes, the member and the score.
-type VisitOrder<'v> = &'v mut dyn FnMut(&[u8], &[u8], f64) -> ControlFlow<()>;
-
 /// The outcome of [`SortedSet::insert`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
@@ -102,13 +59,25 @@ pub enum Inserted {
     Same,
 }
 
+/// A sorted set, opened for one command. Changes to its size take effect with [`SortedSet::save`].
+#[derive(Debug)]
+pub struct SortedSet {
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Packed(PackedSortedSet),
+    Rows(SortedRows),
+}
+
 impl Keyspace<'_> {
     /// The sorted set at `key`, unless the key is absent or expired.
     ///
     /// # Errors
     /// [`Error::WrongType`](crate::Error::WrongType) if the key holds another type.
     pub fn sorted_set(&self, key: &[u8]) -> Result<Option<SortedSet>> {
-        self.collection(key, Type::SortedSet)?.map(SortedSet::read).transpose()
+        self.held(key, Type::SortedSet)?.map(SortedSet::read).transpose()
     }
 
     /// The sorted set at `key`, or a new empty one.
@@ -116,82 +85,98 @@ impl Keyspace<'_> {
     /// # Errors
     /// [`Error::WrongType`](crate::Error::WrongType) if the key holds another type.
     pub fn sorted_set_or_new(&mut self, key: &[u8]) -> Result<SortedSet> {
-        let collection = self.collection_or_new(key, Type::SortedSet)?;
-        if !collection.is_new() {
-            return SortedSet::read(collection);
-        }
-        Ok(SortedSet { collection, removed: Removed::default(), lowest: Vec::new(), highest: Vec::new() })
+        self.held_or_new(key, Type::SortedSet).and_then(SortedSet::read)
+    }
+
+    /// A new empty sorted set that replaces whatever `key` holds once it is saved; saved empty, it deletes the key.
+    ///
+    /// # Errors
+    /// As the look-up of the key.
+    pub fn sorted_set_replacing(&mut self, key: &[u8]) -> Result<SortedSet> {
+        self.held_replacing(key, Type::SortedSet).and_then(SortedSet::read)
     }
 }
 
 impl SortedSet {
-    fn read(collection: Collection) -> Result<SortedSet> {
-        let fields = Removed::read(collection.fields()).and_then(|(removed, rest)| {
-            let (lowest, rest) = read_bound(rest)?;
-            let (highest, rest) = read_bound(rest)?;
-            rest.is_empty().then(|| (removed, lowest.to_vec(), highest.to_vec()))
-        });
-        match fields {
-            Some((removed, lowest, highest)) => Ok(SortedSet { collection, removed, lowest, highest }),
-            None => Err(damaged(collection.key())),
-        }
+    fn read(held: Held) -> Result<SortedSet> {
+        let form = match held {
+            Held::Packed(packed) => Form::Packed(PackedSortedSet { packed }),
+            Held::Rows(collection) if collection.is_new() => Form::Rows(SortedRows::new(collection)),
+            Held::Rows(collection) => Form::Rows(SortedRows::read(collection)?),
+        };
+        Ok(SortedSet { form })
+    }
+
+    /// The score beside a member, as [`Names`](super::Names) visit them; `None` if there is none.
+    pub fn read_score(value: &[u8]) -> Option<f64> {
+        read_packed_score(value)
     }
 
     /// Returns the number of members.
     pub fn len(&self) -> u64 {
-        self.collection.size
+        match &self.form {
+            Form::Packed(packed) => packed.len(),
+            Form::Rows(rows) => rows.len(),
+        }
     }
 
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.collection.size == 0
+        self.len() == 0
+    }
+
+    /// Returns whether the sorted set is all in one row.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.form, Form::Packed(_))
     }
 
     /// The score of `member`.
+    ///
+    /// # Errors
+    /// As the reads.
     pub fn score(&self, keyspace: &Keyspace<'_>, member: &[u8]) -> Result<Option<f64>> {
-        // A sorted set that does not exist yet has no rows to look for.
-        if self.is_empty() {
-            return Ok(None);
+        match &self.form {
+            Form::Packed(packed) => packed.score(member),
+            Form::Rows(rows) => rows.score(keyspace, member),
         }
-        let Some(row) = keyspace.element(&self.collection, &name_element(MEMBER, member))? else { return Ok(None) };
-        match SortedSet::read_score(&row) {
-            Some(score) => Ok(Some(score)),
-            None => Err(damaged(self.collection.key())),
-        }
-    }
-
-    /// The score in the row of a member, as [`Names`](super::Names) visit them; `None` if there is none.
-    pub fn read_score(row: &[u8]) -> Option<f64> {
-        row.first_chunk::<8>().and_then(|bytes| read_score(*bytes))
     }
 
     /// Gives `member` the score `score`, which is not NaN. `old` is its present score, from [`SortedSet::score`].
-    pub fn insert(&mut self, keyspace: &mut Keyspace<'_>, member: &[u8], old: Option<f64>, score: f64) -> Inserted {
+    ///
+    /// # Errors
+    /// As the reads; nothing is to be saved then.
+    pub fn insert(
+        &mut self,
+        keyspace: &mut Keyspace<'_>,
+        member: &[u8],
+        old: Option<f64>,
+        score: f64,
+    ) -> Result<Inserted> {
         assert!(!score.is_nan(), "a score is a number");
-        if old == Some(score) {
-            return Inserted::Same;
+        if old.is_none() {
+            self.make_room(keyspace, member)?;
         }
-        if let Some(old) = old {
-            keyspace.delete_element(&self.collection, &order_element(old, member));
-            self.removed.count(1);
-        } else {
-            self.collection.size += 1;
+        match &mut self.form {
+            Form::Packed(packed) => packed.insert(member, old, score),
+            Form::Rows(rows) => Ok(rows.insert(keyspace, member, old, score)),
         }
-        let order = order_element(score, member);
-        self.widen(&order[1..]);
-        keyspace.put_element(&self.collection, &name_element(MEMBER, member), &write_score(score));
-        keyspace.put_element(&self.collection, &order, &[]);
-        if old.is_some() { Inserted::Changed } else { Inserted::Added }
     }
 
     /// Removes `member` and says whether it was there.
+    ///
+    /// # Errors
+    /// As the reads; nothing is to be saved then.
     pub fn remove(&mut self, keyspace: &mut Keyspace<'_>, member: &[u8]) -> Result<bool> {
-        let Some(score) = self.score(keyspace, member)? else { return Ok(false) };
-        self.remove_order(keyspace, &order_element(score, member));
-        Ok(true)
+        match &mut self.form {
+            Form::Packed(packed) => packed.remove(member),
+            Form::Rows(rows) => rows.remove(keyspace, member),
+        }
     }
 
     /// Removes up to `count` members from `end` and visits them, with their scores, in the order of removal.
+    ///
+    /// # Errors
+    /// As the reads; nothing is to be saved then.
     pub fn pop(
         &mut self,
         keyspace: &mut Keyspace<'_>,
@@ -199,36 +184,16 @@ impl SortedSet {
         count: u64,
         visit: &mut dyn FnMut(&[u8], f64),
     ) -> Result<()> {
-        let count = count.min(self.len());
-        if count == 0 {
-            return Ok(());
+        match &mut self.form {
+            Form::Packed(packed) => packed.pop(end, count, visit),
+            Form::Rows(rows) => rows.pop(keyspace, end, count, visit),
         }
-        let all = count == self.len();
-        let direction = if end == ScoreEnd::Lowest { Direction::Forward } else { Direction::Backward };
-        let mut missing = count;
-        let mut popped: Vec<RowKey> = Vec::new();
-        self.scan_order(keyspace, self.order_start(), self.order_end(), direction, &mut |element, member, score| {
-            visit(member, score);
-            // A whole sorted set goes with its metadata; only a single member is removed by hand (see `List::remove`).
-            if !all || count == 1 {
-                popped.push(RowKey::from_slice(element));
-            }
-            missing -= 1;
-            if missing > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        if missing > 0 {
-            return Err(damaged(self.collection.key()));
-        }
-        popped.iter().for_each(|order| self.remove_order(keyspace, order));
-        if all {
-            self.collection.size = 0;
-        } else if let Some(last) = popped.last() {
-            self.narrow(end, &last[1..]);
-        }
-        Ok(())
     }
 
     /// Visits the members of the given ranks with their scores; ranks count along `direction`, as the visits go.
+    ///
+    /// # Errors
+    /// As the reads.
     pub fn each_rank(
         &self,
         keyspace: &Keyspace<'_>,
@@ -236,48 +201,16 @@ impl SortedSet {
         direction: Direction,
         visit: &mut dyn FnMut(&[u8], f64),
     ) -> Result<()> {
-        if ranks.is_empty() {
-            return Ok(());
+        match &self.form {
+            Form::Packed(packed) => packed.each_rank(ranks, direction, visit),
+            Form::Rows(rows) => rows.each_rank(keyspace, ranks, direction, visit),
         }
-        let (mut skip, mut missing) = (ranks.start, ranks.end - ranks.start);
-        let (mut from, mut to) = (self.order_start(), self.order_end());
-        // The first row wanted is found from the nearer end.
-        let behind = self.len().saturating_sub(ranks.start + 1);
-        if behind < skip {
-            let mut first = RowKey::new();
-            let mut steps = behind;
-            let back = opposite(direction);
-            self.scan_order(keyspace, from.clone(), to.clone(), back, &mut |element, _, _| {
-                if steps > 0 {
-                    steps -= 1;
-                    return ControlFlow::Continue(());
-                }
-                first = RowKey::from_slice(element);
-                ControlFlow::Break(())
-            })?;
-            skip = 0;
-            match direction {
-                Direction::Forward => from = first,
-                Direction::Backward => {
-                    first.push(0);
-                    to = first;
-                }
-            }
-        }
-        self.scan_order(keyspace, from, to, direction, &mut |_, member, score| {
-            if skip > 0 {
-                skip -= 1;
-                return ControlFlow::Continue(());
-            }
-            visit(member, score);
-            missing -= 1;
-            if missing > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        // The reply's header has already said how many there are.
-        if missing == 0 { Ok(()) } else { Err(damaged(self.collection.key())) }
     }
 
     /// Visits the members whose scores are in `range`, in `direction`, until `visit` breaks.
+    ///
+    /// # Errors
+    /// As the reads.
     pub fn each_score(
         &self,
         keyspace: &Keyspace<'_>,
@@ -285,16 +218,19 @@ impl SortedSet {
         direction: Direction,
         visit: &mut dyn FnMut(&[u8], f64) -> ControlFlow<()>,
     ) -> Result<()> {
-        let from = score_bound(range.min, range.min_exclusive);
-        let to = score_bound(range.max, !range.max_exclusive);
-        let (from, to) = (from.max(self.order_start()), to.min(self.order_end()));
-        self.scan_order(keyspace, from, to, direction, &mut |_, member, score| visit(member, score))
+        match &self.form {
+            Form::Packed(packed) => packed.each_score(range, direction, visit),
+            Form::Rows(rows) => rows.each_score(keyspace, range, direction, visit),
+        }
     }
 
     /// Visits the members between `min` and `max`, in `direction`, until `visit` breaks.
     ///
     /// As in Redis this is meant for members of equal scores. Where scores differ, it visits the run of members from the
     /// first one (in the order of scores) past one bound to the first one past the other.
+    ///
+    /// # Errors
+    /// As the reads.
     pub fn each_lex(
         &self,
         keyspace: &Keyspace<'_>,
@@ -303,205 +239,121 @@ impl SortedSet {
         direction: Direction,
         visit: &mut dyn FnMut(&[u8], f64) -> ControlFlow<()>,
     ) -> Result<()> {
-        let (mut from, mut to) = (self.order_start(), self.order_end());
-        if let Some(score) = self.common_score(keyspace)? {
-            let order = |member: &[u8]| order_element(score, member);
-            match min {
-                LexBound::Lowest => {}
-                LexBound::Highest => return Ok(()),
-                LexBound::Included(member) => from = from.max(order(member)),
-                LexBound::Excluded(member) => from = from.max(after(order(member))),
-            }
-            match max {
-                LexBound::Highest => {}
-                LexBound::Lowest => return Ok(()),
-                LexBound::Included(member) => to = to.min(after(order(member))),
-                LexBound::Excluded(member) => to = to.min(order(member)),
-            }
+        match &self.form {
+            Form::Packed(packed) => packed.each_lex(min, max, direction, visit),
+            Form::Rows(rows) => rows.each_lex(keyspace, min, max, direction, visit),
         }
-        let mut started = false;
-        self.scan_order(keyspace, from, to, direction, &mut |_, member, score| {
-            let (past_min, past_max) = (is_past(member, min), !is_before(member, max));
-            let (past_near, past_far) = match direction {
-                Direction::Forward => (past_min, past_max),
-                Direction::Backward => (!past_max, !past_min),
-            };
-            started |= past_near;
-            match (started, past_far) {
-                (false, _) => ControlFlow::Continue(()),
-                (true, true) => ControlFlow::Break(()),
-                (true, false) => visit(member, score),
-            }
-        })
+    }
+
+    /// The number of members before `member` in `direction`; `None` if it is not there. Walks over all of them.
+    ///
+    /// # Errors
+    /// As the reads.
+    pub fn rank(&self, keyspace: &Keyspace<'_>, member: &[u8], direction: Direction) -> Result<Option<u64>> {
+        match &self.form {
+            Form::Packed(packed) => packed.rank(member, direction),
+            Form::Rows(rows) => rows.rank(keyspace, member, direction),
+        }
+    }
+
+    /// Removes the members of these ranks, which count from the lowest score, and returns how many they were.
+    ///
+    /// # Errors
+    /// As the reads; nothing is removed then.
+    pub fn remove_ranks(&mut self, keyspace: &mut Keyspace<'_>, ranks: Range<u64>) -> Result<u64> {
+        match &mut self.form {
+            Form::Packed(packed) => packed.remove_ranks(ranks),
+            Form::Rows(rows) => rows.remove_ranks(keyspace, ranks),
+        }
+    }
+
+    /// Removes the members whose scores are in `range`, and returns how many they were.
+    ///
+    /// # Errors
+    /// As the reads; nothing is removed then.
+    pub fn remove_scores(&mut self, keyspace: &mut Keyspace<'_>, range: &ScoreRange) -> Result<u64> {
+        match &mut self.form {
+            Form::Packed(packed) => packed.remove_scores(range),
+            Form::Rows(rows) => rows.remove_scores(keyspace, range),
+        }
+    }
+
+    /// Removes the members between `min` and `max`, as [`SortedSet::each_lex`] visits them, and returns how many they were.
+    ///
+    /// # Errors
+    /// As the reads; nothing is removed then.
+    pub fn remove_lex(&mut self, keyspace: &mut Keyspace<'_>, min: LexBound<'_>, max: LexBound<'_>) -> Result<u64> {
+        match &mut self.form {
+            Form::Packed(packed) => packed.remove_lex(min, max),
+            Form::Rows(rows) => rows.remove_lex(keyspace, min, max),
+        }
     }
 
     /// Stores the sorted set's size, or deletes the key if it is empty.
+    ///
+    /// # Errors
+    /// As the reads: what has become small is written anew (see `renewal.rs`).
     pub fn save(&mut self, keyspace: &mut Keyspace<'_>) -> Result<()> {
-        if self.removed.renew(keyspace, &mut self.collection)? {
-            self.lowest.clear();
-            self.highest.clear();
+        match &mut self.form {
+            Form::Packed(packed) => {
+                keyspace.save_packed(&mut packed.packed);
+                Ok(())
+            }
+            Form::Rows(rows) => rows.save(keyspace),
         }
-        let mut fields = self.removed.bytes().to_vec();
-        for bound in [&self.lowest, &self.highest] {
-            fields.push(bound.len() as u8);
-            fields.extend_from_slice(bound);
-        }
-        self.collection.set_fields(&fields);
-        keyspace.save(&mut self.collection);
-        Ok(())
     }
 
-    /// The score that all members have; `None` if they differ.
-    fn common_score(&self, keyspace: &Keyspace<'_>) -> Result<Option<f64>> {
-        let mut ends = [None, None];
-        for (end, direction) in ends.iter_mut().zip([Direction::Forward, Direction::Backward]) {
-            self.scan_order(keyspace, self.order_start(), self.order_end(), direction, &mut |_, _, score| {
-                *end = Some(score);
-                ControlFlow::Break(())
-            })?;
-        }
-        Ok(if ends[0] == ends[1] { ends[0] } else { None })
-    }
-
-    /// Visits order rows in `from..to`.
-    pub(super) fn scan_order(
-        &self,
-        keyspace: &Keyspace<'_>,
-        from: RowKey,
-        to: RowKey,
-        direction: Direction,
-        visit: VisitOrder<'_>,
-    ) -> Result<()> {
-        if from >= to {
+    /// Gives the sorted set rows of its own, if it has none and `member`, which is new, is too much for one.
+    fn make_room(&mut self, keyspace: &mut Keyspace<'_>, member: &[u8]) -> Result<()> {
+        let Form::Packed(sorted_set) = &self.form else { return Ok(()) };
+        let packing = keyspace.packing();
+        let has_room = sorted_set.len() < packing.sorted_set_members_max as u64;
+        if has_room && member.len() <= packing.string_bytes_max {
             return Ok(());
         }
-        let mut is_damaged = false;
-        keyspace.scan_elements(
-            &self.collection,
-            Bound::Included(&from),
-            Bound::Excluded(&to),
-            direction,
-            &mut |element, _| match read_order(element) {
-                Some((score, member)) => visit(element, member, score),
-                None => {
-                    is_damaged = true;
-                    ControlFlow::Break(())
-                }
-            },
-        )?;
-        if is_damaged { Err(damaged(self.collection.key())) } else { Ok(()) }
+        let mut rows = SortedRows::new(keyspace.unpacked(&sorted_set.packed));
+        sorted_set.each_rank(0..sorted_set.len(), Direction::Forward, &mut |member, score| {
+            rows.insert(keyspace, member, None, score);
+        })?;
+        self.form = Form::Rows(rows);
+        Ok(())
+    }
+}
+
+/// A range of members by their bytes, met one by one in the order of a sorted set, or against it.
+///
+/// Where scores differ, members are not in the order of their bytes: then it is the run from the first one past the near bound to
+/// the first one past the far bound.
+pub(super) struct LexRun<'a> {
+    min: LexBound<'a>,
+    max: LexBound<'a>,
+    direction: Direction,
+    has_begun: bool,
+}
+
+impl<'a> LexRun<'a> {
+    pub(super) fn new(min: LexBound<'a>, max: LexBound<'a>, direction: Direction) -> LexRun<'a> {
+        LexRun { min, max, direction, has_begun: false }
     }
 
-    pub(super) fn remove_order(&mut self, keyspace: &mut Keyspace<'_>, order: &[u8]) {
-        keyspace.delete_element(&self.collection, order);
-        keyspace.delete_element(&self.collection, &name_element(MEMBER, &order[ORDER_MEMBER_START..]));
-        self.collection.size -= 1;
-        self.removed.count(2);
-    }
-
-    /// Returns the lower bound for a scan of all order rows.
-    pub(super) fn order_start(&self) -> RowKey {
-        let mut from = RowKey::from_slice(&[ORDER]);
-        from.extend_from_slice(&self.lowest);
-        from
-    }
-
-    /// Returns the upper bound for a scan of all order rows.
-    pub(super) fn order_end(&self) -> RowKey {
-        if self.highest.is_empty() {
-            return RowKey::from_slice(&[ORDER + 1]);
+    /// Meets the next member, and visits it if it is in the range; breaks behind the range.
+    pub(super) fn meet(&mut self, member: &[u8], visit: impl FnOnce() -> ControlFlow<()>) -> ControlFlow<()> {
+        let (past_min, past_max) = (is_past(member, self.min), !is_before(member, self.max));
+        let (past_near, past_far) = match self.direction {
+            Direction::Forward => (past_min, past_max),
+            Direction::Backward => (!past_max, !past_min),
+        };
+        self.has_begun |= past_near;
+        match (self.has_begun, past_far) {
+            (false, _) => ControlFlow::Continue(()),
+            (true, true) => ControlFlow::Break(()),
+            (true, false) => visit(),
         }
-        let mut to = RowKey::from_slice(&[ORDER]);
-        to.extend_from_slice(&self.highest);
-        to
-    }
-
-    /// Moves the bounds back so that `order` (kind left out) lies between them.
-    fn widen(&mut self, order: &[u8]) {
-        if order < &self.lowest[..] {
-            self.lowest = order[..order.len().min(ORDER_BOUND_BYTES_MAX)].to_vec();
-        }
-        if !self.highest.is_empty() && order >= &self.highest[..] {
-            self.highest = bound_above(order);
-        }
-    }
-
-    /// Moves the bound of `end` to `order` (kind left out), the last row popped there.
-    pub(super) fn narrow(&mut self, end: ScoreEnd, order: &[u8]) {
-        match end {
-            ScoreEnd::Lowest => self.lowest = order[..order.len().min(ORDER_BOUND_BYTES_MAX)].to_vec(),
-            ScoreEnd::Highest => self.highest = bound_above(order),
-        }
-    }
-}
-
-/// The shortest useful bytes of bounded length that sort after `order`.
-fn bound_above(order: &[u8]) -> Vec<u8> {
-    if order.len() < ORDER_BOUND_BYTES_MAX {
-        let mut bound = order.to_vec();
-        bound.push(0);
-        return bound;
-    }
-    // A score's first byte is never 0xFF (that would be NaN), so there is always a successor.
-    after_prefix(&order[..ORDER_BOUND_BYTES_MAX]).to_vec()
-}
-
-fn read_bound(fields: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (&length, rest) = fields.split_first()?;
-    if length as usize > ORDER_BOUND_BYTES_MAX { None } else { rest.split_at_checked(length as usize) }
-}
-
-/// `score` as eight bytes that sort as numbers do.
-fn write_score(score: f64) -> [u8; 8] {
-    let bits = (score + 0.0).to_bits();
-    let sorted = if bits >> 63 == 0 { bits | (1 << 63) } else { !bits };
-    sorted.to_be_bytes()
-}
-
-/// The score that [`write_score`] wrote; `None` for NaN, which it never writes.
-fn read_score(bytes: [u8; 8]) -> Option<f64> {
-    let sorted = u64::from_be_bytes(bytes);
-    let score = f64::from_bits(if sorted >> 63 == 1 { sorted & !(1 << 63) } else { !sorted });
-    (!score.is_nan()).then_some(score)
-}
-
-/// The element bytes that keep `member` in its place.
-pub(super) fn order_element(score: f64, member: &[u8]) -> RowKey {
-    let mut element = RowKey::with_capacity(ORDER_MEMBER_START + member.len());
-    element.push(ORDER);
-    element.extend_from_slice(&write_score(score));
-    element.extend_from_slice(member);
-    element
-}
-
-fn read_order(element: &[u8]) -> Option<(f64, &[u8])> {
-    let (score, member) = element.get(1..)?.split_first_chunk::<8>()?;
-    Some((read_score(*score)?, member))
-}
-
-/// Returns the lower bound of the order rows of `score`, or of those after it.
-fn score_bound(score: f64, is_after: bool) -> RowKey {
-    let sorted = u64::from_be_bytes(write_score(score)) + u64::from(is_after);
-    let mut element = RowKey::from_slice(&[ORDER]);
-    element.extend_from_slice(&sorted.to_be_bytes());
-    element
-}
-
-/// The first bytes after `element`.
-pub(super) fn after(mut element: RowKey) -> RowKey {
-    element.push(0);
-    element
-}
-
-fn opposite(direction: Direction) -> Direction {
-    match direction {
-        Direction::Forward => Direction::Backward,
-        Direction::Backward => Direction::Forward,
     }
 }
 
 /// Returns whether `member` satisfies the lower bound `min`.
-fn is_past(member: &[u8], min: LexBound<'_>) -> bool {
+pub(super) fn is_past(member: &[u8], min: LexBound<'_>) -> bool {
     match min {
         LexBound::Lowest => true,
         LexBound::Highest => false,
@@ -511,191 +363,11 @@ fn is_past(member: &[u8], min: LexBound<'_>) -> bool {
 }
 
 /// Returns whether `member` satisfies the upper bound `max`.
-fn is_before(member: &[u8], max: LexBound<'_>) -> bool {
+pub(super) fn is_before(member: &[u8], max: LexBound<'_>) -> bool {
     match max {
         LexBound::Lowest => false,
         LexBound::Highest => true,
         LexBound::Included(bound) => member <= bound,
         LexBound::Excluded(bound) => member < bound,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::keyspace::support::Shard;
-
-    #[derive(Debug, Clone)]
-    enum Step {
-        Insert(Vec<u8>, f64),
-        Remove(Vec<u8>),
-        Pop(ScoreEnd, u64),
-        Ranks(u64, u64, Direction),
-        Scores(ScoreRange, Direction),
-    }
-
-    fn score() -> impl Strategy<Value = f64> {
-        prop_oneof![
-            4 => (-3..4i8).prop_map(f64::from),
-            1 => any::<f64>().prop_filter("a score is a number", |score| !score.is_nan()),
-            1 => Just(f64::INFINITY),
-            1 => Just(-0.0),
-        ]
-    }
-
-    fn step() -> impl Strategy<Value = Step> {
-        // long members, so that the bounds are cut
-        let member = || (0..3u8, 0..3u8).prop_map(|(a, b)| [vec![0xFF; 19 + a as usize], vec![b]].concat());
-        let direction = || prop_oneof![Just(Direction::Forward), Just(Direction::Backward)];
-        let end = prop_oneof![Just(ScoreEnd::Lowest), Just(ScoreEnd::Highest)];
-        let range = (score(), any::<bool>(), score(), any::<bool>())
-            .prop_map(|(min, min_exclusive, max, max_exclusive)| ScoreRange { min, min_exclusive, max, max_exclusive });
-        prop_oneof![
-            6 => (member(), score()).prop_map(|(member, score)| Step::Insert(member, score)),
-            2 => member().prop_map(Step::Remove),
-            2 => (end, 0..3u64).prop_map(|(end, count)| Step::Pop(end, count)),
-            2 => (0..6u64, 0..6u64, direction()).prop_map(|(from, count, way)| Step::Ranks(from, count, way)),
-            2 => (range, direction()).prop_map(|(range, way)| Step::Scores(range, way)),
-        ]
-    }
-
-    type Members = Vec<(f64, Vec<u8>)>;
-
-    /// The model's members in order, seen in `direction`.
-    fn ordered(model: &BTreeMap<Vec<u8>, f64>, direction: Direction) -> Members {
-        let mut members: Members = model.iter().map(|(member, score)| (*score + 0.0, member.clone())).collect();
-        members.sort_by(|a, b| a.partial_cmp(b).unwrap());
-        if direction == Direction::Backward {
-            members.reverse();
-        }
-        members
-    }
-
-    proptest! {
-        #[test]
-        fn a_sorted_set_is_a_map_that_is_sorted_by_score(steps in proptest::collection::vec(step(), 1..80)) {
-            let mut shard = Shard::default();
-            let mut model: BTreeMap<Vec<u8>, f64> = BTreeMap::new();
-            for step in steps {
-                let mut keyspace = shard.keyspace();
-                let mut sorted_set = keyspace.sorted_set_or_new(b"k").unwrap();
-                prop_assert_eq!(sorted_set.len(), model.len() as u64);
-                match step {
-                    Step::Insert(member, score) => {
-                        let old = sorted_set.score(&keyspace, &member).unwrap();
-                        prop_assert_eq!(old, model.get(&member).copied());
-                        let inserted = sorted_set.insert(&mut keyspace, &member, old, score);
-                        prop_assert_eq!(inserted, match model.insert(member, score) {
-                            None => Inserted::Added,
-                            Some(old) if old == score => Inserted::Same,
-                            Some(_) => Inserted::Changed,
-                        });
-                    }
-                    Step::Remove(member) => {
-                        let existed = sorted_set.remove(&mut keyspace, &member).unwrap();
-                        prop_assert_eq!(existed, model.remove(&member).is_some());
-                    }
-                    Step::Pop(end, count) => {
-                        let mut popped = Members::new();
-                        sorted_set.pop(&mut keyspace, end, count, &mut |member, score| {
-                            popped.push((score, member.to_vec()));
-                        }).unwrap();
-                        let way = if end == ScoreEnd::Lowest { Direction::Forward } else { Direction::Backward };
-                        let mut expected = ordered(&model, way);
-                        expected.truncate(count as usize);
-                        model.retain(|member, _| !expected.iter().any(|(_, popped)| popped == member));
-                        prop_assert_eq!(popped, expected);
-                    }
-                    Step::Ranks(from, count, way) => {
-                        let (from, to) = (from.min(sorted_set.len()), (from + count).min(sorted_set.len()));
-                        let mut read = Members::new();
-                        sorted_set.each_rank(&keyspace, from..to, way, &mut |member, score| {
-                            read.push((score, member.to_vec()));
-                        }).unwrap();
-                        prop_assert_eq!(&read[..], &ordered(&model, way)[from as usize..to as usize]);
-                    }
-                    Step::Scores(range, way) => {
-                        let mut read = Members::new();
-                        sorted_set.each_score(&keyspace, &range, way, &mut |member, score| {
-                            read.push((score, member.to_vec()));
-                            ControlFlow::Continue(())
-                        }).unwrap();
-                        let mut expected = ordered(&model, way);
-                        expected.retain(|&(score, _)| {
-                            let past_min = if range.min_exclusive { score > range.min } else { score >= range.min };
-                            past_min && if range.max_exclusive { score < range.max } else { score <= range.max }
-                        });
-                        prop_assert_eq!(read, expected);
-                    }
-                }
-                sorted_set.save(&mut keyspace).unwrap();
-                prop_assert_eq!(keyspace.exists(b"k").unwrap(), !model.is_empty());
-                prop_assert_eq!(shard.element_count(b"k"), 2 * model.len());
-            }
-        }
-
-        #[test]
-        fn scores_sort_as_bytes(a in score(), b in score()) {
-            prop_assert_eq!(write_score(a).cmp(&write_score(b)), a.partial_cmp(&b).unwrap());
-            prop_assert_eq!(read_score(write_score(a)), Some(a));
-        }
-
-        #[test]
-        fn members_of_equal_score_are_ranged_by_lex(
-            members in proptest::collection::btree_set(proptest::collection::vec(0..3u8, 0..3), 0..12),
-            bounds in any::<[(u8, [u8; 2]); 2]>(),
-        ) {
-            let mut shard = Shard::default();
-            let mut keyspace = shard.keyspace();
-            let mut sorted_set = keyspace.sorted_set_or_new(b"k").unwrap();
-            for member in &members {
-                sorted_set.insert(&mut keyspace, member, None, -1.5);
-            }
-            let bounds = bounds.map(|(kind, bytes)| (kind % 4, bytes.map(|byte| byte % 3)));
-            let [min, max] = [&bounds[0], &bounds[1]].map(|(kind, bytes)| match kind {
-                0 => LexBound::Lowest,
-                1 => LexBound::Highest,
-                2 => LexBound::Included(&bytes[..]),
-                _ => LexBound::Excluded(&bytes[..]),
-            });
-            for way in [Direction::Forward, Direction::Backward] {
-                let mut read: Vec<Vec<u8>> = Vec::new();
-                sorted_set.each_lex(&keyspace, min, max, way, &mut |member, _| {
-                    read.push(member.to_vec());
-                    ControlFlow::Continue(())
-                }).unwrap();
-                if way == Direction::Backward {
-                    read.reverse();
-                }
-                let expected: Vec<_> =
-                    members.iter().filter(|member| is_past(member, min) && is_before(member, max)).cloned().collect();
-                prop_assert_eq!(read, expected);
-            }
-        }
-    }
-
-    #[test]
-    fn pops_move_the_bounds_and_insertions_move_them_back() {
-        let mut shard = Shard::default();
-        let mut keyspace = shard.keyspace();
-        let mut sorted_set = keyspace.sorted_set_or_new(b"k").unwrap();
-        for member in [b"a", b"b", b"c", b"d"] {
-            sorted_set.insert(&mut keyspace, member, None, 1.0);
-        }
-        sorted_set.pop(&mut keyspace, ScoreEnd::Lowest, 1, &mut |_, _| {}).unwrap();
-        sorted_set.pop(&mut keyspace, ScoreEnd::Highest, 1, &mut |_, _| {}).unwrap();
-        sorted_set.save(&mut keyspace).unwrap();
-        let mut sorted_set = keyspace.sorted_set(b"k").unwrap().unwrap();
-        assert_eq!(sorted_set.order_start(), order_element(1.0, b"a"));
-        assert_eq!(sorted_set.order_end(), after(order_element(1.0, b"d")));
-        sorted_set.insert(&mut keyspace, b"A", None, 1.0);
-        sorted_set.insert(&mut keyspace, b"z", None, 1.0);
-        let mut members: Vec<u8> = Vec::new();
-        sorted_set.each_rank(&keyspace, 0..4, Direction::Forward, &mut |member, _| members.extend(member)).unwrap();
-        assert_eq!(members, b"Abcz");
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::{Bound, ControlFlow};
 
 use super::key::RowKey;
-use super::{Keyspace, Scratch, VersionSource};
+use super::{Keyspace, Packing, Scratch, VersionSource};
 use crate::{Direction, MemoryRows};
 
 /// Rows in memory, with what a keyspace over them needs.
@@ -12,9 +12,15 @@ pub(super) struct Shard {
     rows: MemoryRows,
     scratch: Scratch,
     entries: u64,
+    packing: Option<&'static Packing>,
 }
 
 impl Shard {
+    /// One whose entries pack collections up to these bounds. The default one's pack none.
+    pub(super) fn packing(packing: &'static Packing) -> Shard {
+        Shard { packing: Some(packing), ..Shard::default() }
+    }
+
     /// The keyspace that the next log entry sees, at 1000 ms.
     pub(super) fn keyspace(&mut self) -> Keyspace<'_> {
         self.keyspace_at(1000)
@@ -23,7 +29,8 @@ impl Shard {
     /// The keyspace that the next log entry sees, at `now_ms`.
     pub(super) fn keyspace_at(&mut self, now_ms: u64) -> Keyspace<'_> {
         self.entries += 1;
-        Keyspace::new(&mut self.rows, &mut self.scratch, VersionSource::entry(self.entries), 0, now_ms)
+        let versions = VersionSource::entry(self.entries).with_packing(self.packing.unwrap_or(&Packing::NONE));
+        Keyspace::new(&mut self.rows, &mut self.scratch, versions, 0, now_ms)
     }
 
     /// The version of the collection at `key`.
@@ -37,6 +44,9 @@ impl Shard {
     pub(super) fn element_count(&mut self, key: &[u8]) -> usize {
         let keyspace = self.keyspace();
         let Some(record) = keyspace.record(key).unwrap() else { return 0 };
+        if record.is_packed() {
+            return 0;
+        }
         let collection = keyspace.collection(key, record.kind()).unwrap().unwrap();
         let mut rows: Vec<RowKey> = Vec::new();
         keyspace

@@ -1,15 +1,19 @@
 //! The source of the versions of collections.
 
+use super::packing::Packing;
 use crate::limits::VERSION_COUNTER_BITS;
 
 /// Gives every collection that a log entry creates a version of its own, the same on every replica.
 ///
 /// A version is `[version base + log index: 44 bits][counter within the entry: 20 bits]`, so versions only grow, and one is never
 /// used twice, also not after a key was deleted and created again: elements of the old collection stay invisible.
+///
+/// It also says up to which bounds the entry packs collections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VersionSource {
     next: u64,
     end: u64,
+    packing: &'static Packing,
 }
 
 impl VersionSource {
@@ -20,12 +24,22 @@ impl VersionSource {
     pub fn entry(index: u64) -> VersionSource {
         assert!(index < 1 << (u64::BITS - VERSION_COUNTER_BITS), "log index {index} leaves no room for versions");
         let next = index << VERSION_COUNTER_BITS;
-        VersionSource { next, end: next + (1 << VERSION_COUNTER_BITS) }
+        VersionSource { next, end: next + (1 << VERSION_COUNTER_BITS), packing: &Packing::STANDARD }
+    }
+
+    /// The same versions, for an entry that packs collections up to these bounds.
+    pub fn with_packing(self, packing: &'static Packing) -> VersionSource {
+        VersionSource { packing, ..self }
+    }
+
+    /// The bounds up to which the entry packs collections.
+    pub fn packing(&self) -> &'static Packing {
+        self.packing
     }
 
     /// No versions at all, for reads: they create nothing.
     pub fn none() -> VersionSource {
-        VersionSource { next: 0, end: 0 }
+        VersionSource { next: 0, end: 0, packing: &Packing::STANDARD }
     }
 
     /// Returns the number of versions that are left.

@@ -1,8 +1,9 @@
 //! A whole key at once: copied within a shard, or carried to another one as bytes.
 //!
 //! ```text
-//! serialized  [format u8 = 1][type u8][has deadline u8][deadline_ms u64 BE][rest …]
+//! serialized  [format u8 = 1 or 2][type u8][has deadline u8][deadline_ms u64 BE][rest …]
 //! string      rest = the value
+//! packed      format 2, for no other key: rest = the body of the metadata row, see `packed.rs`
 //! collection  rest = [size u64 BE][fields length u8][fields …]{[element length u32 BE][element …][value length u32 BE][value …]}…
 //! ```
 //!
@@ -16,13 +17,18 @@ use super::Keyspace;
 use super::collection::Collection;
 use super::key::RowKey;
 use super::keyspace::damaged;
-use super::meta::Type;
+use super::meta::{Meta, Type};
+use super::packed::Packed;
 use super::record::Lookup;
 use crate::limits::{CHUNK_ROWS_MAX, FIELDS_BYTES_MAX};
 use crate::{Direction, Error, Result, Versions};
 
 /// Versions of a serialized key.
-const VERSIONS: Versions = Versions::new(1, 1);
+const VERSIONS: Versions = Versions::new(1, 2);
+/// The version of keys that are not packed: entries compare keys with the bytes that an earlier program has made of them.
+const UNPACKED: u8 = 1;
+/// The version of those that are.
+const PACKED: u8 = VERSIONS.written_u8();
 
 /// The outcome of [`Keyspace::serialize`].
 #[derive(Debug, PartialEq, Eq)]
@@ -41,9 +47,10 @@ impl Keyspace<'_> {
         let Lookup { record, prior } = self.lookup(key)?;
         let Some(record) = record else { return Ok(Serialized::Absent) };
         let deadline_ms = record.deadline_ms();
-        let mut bytes = vec![VERSIONS.written_u8(), record.kind() as u8, deadline_ms.is_some().into()];
+        let format = if record.is_packed() { PACKED } else { UNPACKED };
+        let mut bytes = vec![format, record.kind() as u8, deadline_ms.is_some().into()];
         bytes.extend_from_slice(&deadline_ms.unwrap_or(0).to_be_bytes());
-        if record.kind() == Type::String {
+        if record.kind() == Type::String || record.is_packed() {
             if record.body().len() > bytes_max {
                 return Ok(Serialized::TooLarge);
             }
@@ -92,6 +99,9 @@ impl Keyspace<'_> {
             self.set_string(key, parts.rest, parts.deadline_ms)?;
             return Ok(true);
         }
+        if parts.is_packed {
+            return self.put_packed(key, &parts);
+        }
         let Some((size, fields, rows)) = read_collection(parts.rest) else { return Ok(false) };
         if !Rows(rows).all_readable() {
             return Ok(false);
@@ -121,6 +131,12 @@ impl Keyspace<'_> {
                 self.select(from_db);
                 return done.map(|()| true);
             }
+            Some((Source::Packed(kind, body), deadline_ms)) => {
+                self.select(to_db);
+                let done = self.put_packed(to, &Parts { kind, deadline_ms, is_packed: true, rest: &body });
+                self.select(from_db);
+                return if done? { Ok(true) } else { Err(damaged(key)) };
+            }
             Some((Source::Collection(source), deadline_ms)) => (source, deadline_ms),
         };
         self.select(to_db);
@@ -143,9 +159,24 @@ impl Keyspace<'_> {
         let Some(record) = &record else { return Ok(None) };
         let source = match record.kind() {
             Type::String => Source::String(record.body().to_vec()),
+            kind if record.is_packed() => Source::Packed(kind, record.body().to_vec()),
             _ => Source::Collection(Box::new(self.open(key, record, prior)?)),
         };
         Ok(Some((source, record.deadline_ms())))
+    }
+
+    /// Replaces whatever `key` holds by a packed collection. Returns false, having changed nothing, if it is not one.
+    fn put_packed(&mut self, key: &[u8], parts: &Parts<'_>) -> Result<bool> {
+        let prior = self.lookup(key)?.prior;
+        let mut row = self.scratch.take();
+        Meta::write_header(&mut row, parts.kind, true, parts.deadline_ms);
+        row.extend_from_slice(parts.rest);
+        let is_readable = Packed::is_whole(&row);
+        if is_readable {
+            self.put_row(key, prior, parts.deadline_ms, &row);
+        }
+        self.scratch.give_back(row);
+        Ok(is_readable)
     }
 
     fn copy_elements(&mut self, source: &Collection, target: &Collection) -> Result<()> {
@@ -185,6 +216,7 @@ impl Keyspace<'_> {
 /// A key that is being copied.
 enum Source {
     String(Vec<u8>),
+    Packed(Type, Vec<u8>),
     Collection(Box<Collection>),
 }
 
@@ -192,6 +224,7 @@ enum Source {
 struct Parts<'a> {
     kind: Type,
     deadline_ms: Option<u64>,
+    is_packed: bool,
     rest: &'a [u8],
 }
 
@@ -203,7 +236,7 @@ impl<'a> Parts<'a> {
             return None;
         }
         let deadline_ms = (has_deadline == 1).then_some(u64::from_be_bytes(*deadline));
-        Some(Parts { kind: Type::from_nibble(kind)?, deadline_ms, rest })
+        Some(Parts { kind: Type::from_nibble(kind)?, deadline_ms, is_packed: format == PACKED, rest })
     }
 }
 
@@ -316,10 +349,10 @@ mod tests {
             assert_eq!(restored, is_whole_row, "cut at {length} of {}", bytes.len());
         }
         let mut unknown = bytes.clone();
-        for version in [0, 2, 255] {
+        for version in [0, 3, 255] {
             unknown[0] = version;
             let refused = keyspace.restore(b"set", &unknown).unwrap_err();
-            assert!(matches!(refused, Error::UnknownFormat { found, supported: 1, .. } if found == version.into()));
+            assert!(matches!(refused, Error::UnknownFormat { found, supported: 2, .. } if found == version.into()));
         }
         assert_eq!(content(&keyspace, b"set"), bytes);
     }

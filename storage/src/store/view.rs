@@ -348,7 +348,7 @@ mod tests {
         let (mut store, mut scratch) = (open(home.path()), Scratch::default());
         let mut keyspace = Keyspace::new(&mut store, &mut scratch, VersionSource::entry(1), 0, 1000);
         let mut set = keyspace.set_or_new(b"set").unwrap();
-        for number in 0..100u8 {
+        for number in 0..200u8 {
             set.insert(&mut keyspace, &[number; 50]).unwrap();
         }
         set.save(&mut keyspace).unwrap();

@@ -138,6 +138,16 @@ fn check(node: &Node, expected: &[String]) {
     assert_eq!(found.len(), expected.len());
 }
 
+/// Collections that programs before have made keep a row for each element, new ones are packed, and both live side by side.
+fn check_forms(node: &Node) {
+    let mut client = node.client();
+    for (key, expected) in
+        [("hash:0:0", "hashtable"), ("set:2:0", "hashtable"), ("hash:3:0", "listpack"), ("copied:set:3:2", "listpack")]
+    {
+        assert_eq!(client.ask(&format!("OBJECT ENCODING {key}")).text(), expected, "{key}");
+    }
+}
+
 /// The formats that the directory is in: of the manifest, and of each shard's STATE and STORE.
 fn formats(dir: &Path) -> (String, Vec<(u8, u8)>) {
     let manifest = fs::read_to_string(dir.join("node.toml")).expect("readable");
@@ -161,12 +171,15 @@ fn a_directory_of_the_format_before_is_upgraded_with_everything_in_it() {
         write(&node, 3..4);
         let more = content(&mut node.client());
         assert!(more.len() > expected.len());
+        check_forms(&node);
         node.kill_9();
         node = options(&dir).start();
         check(&node, &more);
+        check_forms(&node);
         node.stop_written();
         let node = options(&dir).start();
         check(&node, &more);
+        check_forms(&node);
     }
 }
 

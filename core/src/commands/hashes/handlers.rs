@@ -38,9 +38,7 @@ fn insert_pairs(context: &mut Context<'_>, args: Args<'_>, name: &str) -> Result
         hash.insert(&mut context.keyspace, field, value)?;
     }
     let added = hash.len() - before;
-    if added > 0 {
-        hash.save(&mut context.keyspace)?;
-    }
+    hash.save(&mut context.keyspace)?;
     Ok(added)
 }
 
@@ -92,9 +90,7 @@ pub(super) fn hdel(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
         hash.remove(&mut context.keyspace, field)?;
     }
     let removed = before - hash.len();
-    if removed > 0 {
-        hash.save(&mut context.keyspace)?;
-    }
+    hash.save(&mut context.keyspace)?;
     reply.integer(removed as i64);
     Ok(())
 }
@@ -174,9 +170,8 @@ pub(super) fn hincrby(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
         None => 0,
     };
     let sum = value.checked_add(increment).ok_or(CommandError::OVERFLOW)?;
-    if hash.insert(&mut context.keyspace, args[2], sum.to_string().as_bytes())? {
-        hash.save(&mut context.keyspace)?;
-    }
+    hash.insert(&mut context.keyspace, args[2], sum.to_string().as_bytes())?;
+    hash.save(&mut context.keyspace)?;
     reply.integer(sum);
     Ok(())
 }
@@ -197,9 +192,8 @@ pub(super) fn hincrbyfloat(
         None => LongDouble::ZERO,
     };
     let sum = value.checked_add(increment).ok_or(CommandError::NOT_FINITE)?.to_string();
-    if hash.insert(&mut context.keyspace, args[2], sum.as_bytes())? {
-        hash.save(&mut context.keyspace)?;
-    }
+    hash.insert(&mut context.keyspace, args[2], sum.as_bytes())?;
+    hash.save(&mut context.keyspace)?;
     reply.bulk(sum);
     Ok(())
 }

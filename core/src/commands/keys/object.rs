@@ -1,10 +1,6 @@
 //! OBJECT: how Redis would hold a value.
 
 use basalt_net::resp::Reply;
-use basalt_rdb::limits::{
-    HASH_LISTPACK_ENTRIES_MAX, INTSET_ENTRIES_MAX, LISTPACK_VALUE_BYTES_MAX, SORTED_SET_LISTPACK_ENTRIES_MAX,
-};
-use basalt_storage::Direction;
 use basalt_storage::keyspace::{Keyspace, Type};
 
 use crate::commands::arguments::read_i64;
@@ -18,17 +14,23 @@ pub(super) fn object_encoding(context: &mut Context<'_>, args: Args<'_>, reply: 
     Ok(())
 }
 
-/// The encoding that Redis would give such a value by default. Basalt has one encoding per type; clients and tests that look at
-/// this expect Redis' names. Redis does not go back to a small encoding when a large value shrinks; this does.
+/// The form in which a value is kept, by the name that Redis has for it. As there, what has outgrown its small form keeps the large
+/// one. A small set of other members than integers and a small list are listpacks, as in Redis from 7.2 on.
 fn encoding(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<&'static str>, CommandError> {
     /// Longest string that Redis keeps in one allocation with its header
     const EMBEDDED_BYTES_MAX: usize = 44;
     // Not counted as a look-up: what opens or reads the value below is.
     let kind = keyspace.lookup(key)?.record.map(|record| record.kind());
     let small_and_large = match kind {
-        Some(Type::Set) => Some((is_intset(keyspace, key)?, "intset", "hashtable")),
-        Some(Type::SortedSet) => Some((is_listpack(keyspace, key, Type::SortedSet)?, "listpack", "skiplist")),
-        Some(Type::Hash) => Some((is_listpack(keyspace, key, Type::Hash)?, "listpack", "hashtable")),
+        Some(Type::Set) => {
+            let Some(set) = keyspace.set(key)? else { return Ok(None) };
+            Some((set.is_packed(), if set.is_of_integers() { "intset" } else { "listpack" }, "hashtable"))
+        }
+        Some(Type::List) => Some((keyspace.list(key)?.is_some_and(|list| list.is_packed()), "listpack", "quicklist")),
+        Some(Type::SortedSet) => {
+            Some((keyspace.sorted_set(key)?.is_some_and(|sorted_set| sorted_set.is_packed()), "listpack", "skiplist"))
+        }
+        Some(Type::Hash) => Some((keyspace.hash(key)?.is_some_and(|hash| hash.is_packed()), "listpack", "hashtable")),
         _ => None,
     };
     if let Some((is_small, small, large)) = small_and_large {
@@ -36,38 +38,11 @@ fn encoding(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<Option<&'static str>,
     }
     let Some(record) = keyspace.record(key)? else { return Ok(None) };
     Ok(Some(match record.kind() {
-        Type::List => "quicklist",
         Type::Stream => "stream",
         _ if read_i64(record.body()).is_some() => "int",
         _ if record.body().len() <= EMBEDDED_BYTES_MAX => "embstr",
         _ => "raw",
     }))
-}
-
-/// Returns whether Redis would keep the set at `key` as an array of integers.
-fn is_intset(keyspace: &Keyspace<'_>, key: &[u8]) -> Result<bool, CommandError> {
-    let Some(set) = keyspace.set(key)?.filter(|set| set.len() <= INTSET_ENTRIES_MAX as u64) else { return Ok(false) };
-    let mut is_intset = true;
-    set.each(keyspace, &mut |member| is_intset &= read_i64(member).is_some())?;
-    Ok(is_intset)
-}
-
-/// Returns whether Redis would keep the hash or sorted set at `key` as one piece of memory.
-fn is_listpack(keyspace: &Keyspace<'_>, key: &[u8], kind: Type) -> Result<bool, CommandError> {
-    const HASH_ENTRIES_MAX: u64 = HASH_LISTPACK_ENTRIES_MAX as u64;
-    const SORTED_SET_ENTRIES_MAX: u64 = SORTED_SET_LISTPACK_ENTRIES_MAX as u64;
-    let mut longest = 0;
-    if kind == Type::Hash {
-        let Some(hash) = keyspace.hash(key)?.filter(|hash| hash.len() <= HASH_ENTRIES_MAX) else { return Ok(false) };
-        hash.each(keyspace, &mut |field, value| longest = longest.max(field.len()).max(value.len()))?;
-    } else {
-        let Some(sorted) = keyspace.sorted_set(key)?.filter(|sorted| sorted.len() <= SORTED_SET_ENTRIES_MAX) else {
-            return Ok(false);
-        };
-        let visit = &mut |member: &[u8], _| longest = longest.max(member.len());
-        sorted.each_rank(keyspace, 0..sorted.len(), Direction::Forward, visit)?;
-    }
-    Ok(longest <= LISTPACK_VALUE_BYTES_MAX)
 }
 
 /// `OBJECT REFCOUNT key`
@@ -128,6 +103,8 @@ mod tests {
             |count| numbers(count).iter().map(|number| format!("{number} {number}")).collect::<Vec<_>>().join(" ");
         for (key, line) in [
             ("l", "RPUSH l a".to_owned()),
+            ("llong", format!("RPUSH llong {}", "x".repeat(8191))),
+            ("lmany", format!("RPUSH lmany {}", "x ".repeat(4097).trim_end())),
             ("x", "XADD x 1-1 f v".to_owned()),
             ("s512", format!("SADD s512 {}", numbers(512).join(" "))),
             ("s513", format!("SADD s513 {}", numbers(513).join(" "))),
@@ -149,18 +126,24 @@ mod tests {
                 ("OBJECT encoding text", "$6 embstr"),
                 ("OBJECT ENCODING long", "$3 raw"),
                 ("OBJECT ENCODING none", "$-1"),
-                // as redis-server 7.0.15 says
-                ("OBJECT ENCODING l", "$9 quicklist"),
+                // as redis-server 7.0.15 says, and 7.2 of words and lists
+                ("OBJECT ENCODING l", "$8 listpack"),
+                ("OBJECT ENCODING llong", "$9 quicklist"),
+                ("OBJECT ENCODING lmany", "$9 quicklist"),
                 ("OBJECT ENCODING x", "$6 stream"),
                 ("OBJECT ENCODING s512", "$6 intset"),
                 ("OBJECT ENCODING s513", "$9 hashtable"),
-                ("OBJECT ENCODING words", "$9 hashtable"),
+                ("OBJECT ENCODING words", "$8 listpack"),
                 ("OBJECT ENCODING h512", "$8 listpack"),
                 ("OBJECT ENCODING h513", "$9 hashtable"),
                 ("OBJECT ENCODING hlong", "$9 hashtable"),
                 ("OBJECT ENCODING z128", "$8 listpack"),
                 ("OBJECT ENCODING z129", "$8 skiplist"),
                 ("OBJECT ENCODING zlong", "$8 skiplist"),
+                ("ZREM z129 0", ":1"),
+                ("OBJECT ENCODING z129", "$8 skiplist"),
+                ("ZRANGESTORE z129 z129 0 9", ":10"),
+                ("OBJECT ENCODING z129", "$8 listpack"),
                 ("OBJECT REFCOUNT text", ":1"),
                 ("OBJECT IDLETIME text", ":0"),
                 ("OBJECT IDLETIME none", "$-1"),

@@ -27,7 +27,7 @@ pub(super) fn rpushx(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
 
 fn push(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: End) -> Result<(), CommandError> {
     let mut list = context.keyspace.list_or_new(args[1])?;
-    args[2..].iter().for_each(|value| list.push(&mut context.keyspace, end, value));
+    args[2..].iter().try_for_each(|value| list.push(&mut context.keyspace, end, value))?;
     list.save(&mut context.keyspace);
     reply.integer(list.len() as i64);
     Ok(())
@@ -120,9 +120,9 @@ pub(super) fn lindex(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
 
 /// `LSET key index element`
 pub(super) fn lset(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    let list = context.keyspace.list(args[1])?.ok_or(CommandError::NO_SUCH_KEY)?;
+    let mut list = context.keyspace.list(args[1])?.ok_or(CommandError::NO_SUCH_KEY)?;
     let index = element_index(parse_i64(args[2])?, list.len()).ok_or(CommandError::INDEX_OUT_OF_RANGE)?;
-    list.set(&mut context.keyspace, index, args[3]);
+    list.set(&mut context.keyspace, index, args[3])?;
     reply.ok();
     Ok(())
 }
@@ -133,8 +133,8 @@ pub(super) fn ltrim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
     if let Some(mut list) = context.keyspace.list(args[1])? {
         let length = list.len();
         let kept = parse_index_range(start, stop, length).unwrap_or(length..length);
-        list.remove(&mut context.keyspace, End::Tail, length - kept.end);
-        list.remove(&mut context.keyspace, End::Head, kept.start);
+        list.remove(&mut context.keyspace, End::Tail, length - kept.end)?;
+        list.remove(&mut context.keyspace, End::Head, kept.start)?;
         list.save(&mut context.keyspace);
     }
     reply.ok();

@@ -78,7 +78,7 @@ pub(super) fn move_element(
     source.pop(&mut context.keyspace, from, 1, &mut |popped| value = popped.into())?;
     // A list that turns is saved once, so that one of a single element keeps its deadline.
     let target = destination.as_mut().unwrap_or(&mut source);
-    target.push(&mut context.keyspace, to, &value);
+    target.push(&mut context.keyspace, to, &value)?;
     target.save(&mut context.keyspace);
     if destination.is_some() {
         source.save(&mut context.keyspace);

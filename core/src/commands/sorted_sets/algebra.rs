@@ -294,7 +294,7 @@ pub(in crate::commands) fn store_result(
 ) -> Outcome {
     let mut sorted_set = context.keyspace.sorted_set_replacing(key)?;
     for (member, score) in result {
-        sorted_set.insert(&mut context.keyspace, member, None, *score);
+        sorted_set.insert(&mut context.keyspace, member, None, *score)?;
     }
     sorted_set.save(&mut context.keyspace)?;
     reply.integer(result.len() as i64);

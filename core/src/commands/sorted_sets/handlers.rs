@@ -123,7 +123,7 @@ pub(in crate::commands) fn add_members(
         let old = sorted_set.score(&context.keyspace, member)?;
         result = options.new_score(old, score)?;
         let Some(score) = result else { continue };
-        match sorted_set.insert(&mut context.keyspace, member, old, score) {
+        match sorted_set.insert(&mut context.keyspace, member, old, score)? {
             Inserted::Added => added += 1,
             Inserted::Changed => changed += 1,
             Inserted::Same => {}

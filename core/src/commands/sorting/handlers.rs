@@ -136,7 +136,7 @@ fn store(
         Ok(true)
     })?;
     let mut list = context.keyspace.list_replacing(destination)?;
-    values.iter().for_each(|value| list.push(&mut context.keyspace, End::Tail, value));
+    values.iter().try_for_each(|value| list.push(&mut context.keyspace, End::Tail, value))?;
     list.save(&mut context.keyspace);
     reply.integer(values.len() as i64);
     Ok(())

@@ -133,7 +133,7 @@ fn write_value(
         Value::String(string) => return Ok(keyspace.set_string(key, string, deadline_ms)?),
         Value::List(elements) => {
             let mut list = keyspace.list_replacing(key)?;
-            elements.iter().for_each(|element| list.push(keyspace, End::Tail, element));
+            elements.iter().try_for_each(|element| list.push(keyspace, End::Tail, element))?;
             list.save(keyspace);
         }
         Value::Set(members) => {
@@ -153,7 +153,7 @@ fn write_value(
         Value::SortedSet(members, scores) => {
             let mut sorted = keyspace.sorted_set_replacing(key)?;
             for (member, &score) in members.iter().zip(scores) {
-                sorted.insert(keyspace, member, None, score);
+                sorted.insert(keyspace, member, None, score)?;
             }
             sorted.save(keyspace)?;
         }

@@ -123,3 +123,29 @@ fn entries_of_another_version_stop_the_shard_and_say_what_they_are() {
         assert!(refusal.contains(expected), "{refusal}");
     }
 }
+
+#[test]
+fn entries_of_programs_that_packed_nothing_make_what_those_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut machine = ShardMachine::new(store(directory.path()));
+    let mut index = 0;
+    let mut apply = |packs: bool, commands: &[&[&str]]| {
+        index += 1;
+        let mut entry = entry(commands);
+        assert_eq!(entry[..2], [3, 4], "batches of this program say that they pack");
+        entry[1] = if packs { 4 } else { 0 };
+        machine.in_flight.borrow_mut().push_back(pending(index, commands.len() as u32));
+        let replies = whole(machine.apply(EntryId { term: 1, index }, &entry, Some(index)).unwrap());
+        String::from_utf8(replies.bytes).unwrap()
+    };
+    let (listpack, hashtable) = ("$8\r\nlistpack\r\n", "$9\r\nhashtable\r\n");
+    assert_eq!(apply(false, &[&["HSET", "old", "f", "v"], &["SADD", "set", "1"]]), ":1\r\n:1\r\n");
+    let look: [&[&str]; 3] =
+        [&["OBJECT", "ENCODING", "old"], &["OBJECT", "ENCODING", "new"], &["OBJECT", "ENCODING", "set"]];
+    assert_eq!(apply(true, &[&["HSET", "new", "f", "v"], &["HSET", "old", "g", "w"], &["SADD", "set", "2"]]).len(), 12);
+    assert_eq!(apply(true, &look), [hashtable, listpack, hashtable].concat());
+    // Another entry of before, as of a leader that was not replaced yet.
+    assert_eq!(apply(false, &[&["HSET", "new", "g", "w"], &["COPY", "new", "set", "REPLACE"]]), ":1\r\n:1\r\n");
+    assert_eq!(apply(true, &look), [hashtable, hashtable, hashtable].concat());
+    assert_eq!(apply(true, &[&["HGET", "set", "f"], &["HLEN", "new"]]), "$1\r\nv\r\n:2\r\n");
+}

@@ -121,3 +121,17 @@ fn a_script_that_goes_on_without_a_row_has_done_nothing_with_what_it_takes_for_i
         assert_eq!(host.replies.last().unwrap().1, ":0\r\n");
     });
 }
+
+#[test]
+fn a_script_may_change_a_small_collection_as_often_as_it_has_time() {
+    const TEXT: &str = "for i = 1, 60 do redis.call('hset', 'h', 'field:' .. i, 'a value of that hash') end \
+                        redis.call('hset', 'h', 'n', 0) \
+                        for i = 1, 1200 do redis.call('hincrby', 'h', 'n', 1) end \
+                        return redis.call('hget', 'h', 'n')";
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        shard.submit(origin(1), Mode::Write, &script(STEP_SCRIPT, TEXT), 1, &mut host);
+        settle(&mut shard, &mut host).await;
+        assert_eq!(host.replies, [(1, "$4\r\n1200\r\n".to_owned())], "it reads and writes more than four megabytes");
+    });
+}
