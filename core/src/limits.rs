@@ -306,6 +306,19 @@ pub const TRANSACTION_SCRIPT_BYTES_MAX: usize = basalt_lua::INPUT_BYTES_MAX;
 /// never longer than the script itself.
 pub const SPANNING_SCRIPT_WORK_MAX: u64 = 256 * basalt_lua::SCRIPT_WORK_MAX;
 
+/// Messages that a script may publish: it may do little more in the work that a short one has. It is a part of what a batch means.
+pub const SCRIPT_MESSAGES_MAX: usize = 10_000;
+
+/// Bytes of them, with their channels: as many as one reply to it may have. It is a part of what a batch means.
+pub const SCRIPT_MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Work of a message that a script publishes, in units of a script's work: finding its receivers, which its client's core does. It
+/// is a part of what a batch means.
+pub const MESSAGE_WORK: u64 = 50;
+
+/// Bytes of a message for one unit more. It is a part of what a batch means.
+pub const MESSAGE_BYTES_PER_WORK: u64 = 32;
+
 /// Times that a script over several shards begins from its start with keys that it has not declared held by their names. Then it
 /// holds all shards.
 pub const SCRIPT_STARTS_BY_KEY: u32 = 3;

@@ -38,9 +38,15 @@ impl Selector {
         self.commands.allowed.is_all() && self.all_keys && self.all_channels
     }
 
-    /// Everything that it allows but for channels.
+    /// Everything that it allows.
     pub(super) fn rights(&self) -> Rights<'_> {
-        Rights { commands: &self.commands.allowed, all_keys: self.all_keys, keys: &self.keys }
+        Rights {
+            commands: &self.commands.allowed,
+            all_keys: self.all_keys,
+            keys: &self.keys,
+            all_channels: self.all_channels,
+            channels: &self.channels,
+        }
     }
 
     /// Returns whether it allows `channel`, or the pattern of such that this is, which has to be one of its own.

@@ -138,7 +138,7 @@ impl User {
         self.all_selectors().any(Selector::is_everything)
     }
 
-    /// Everything that it may do but for channels, as a script takes it along: [`CallerRights`], written.
+    /// Everything that it may do, as a script takes it along: [`CallerRights`], written.
     pub fn rights(&self) -> Arc<[u8]> {
         let written = || CallerRights::of(self.all_selectors().map(Selector::rights)).encode().into();
         self.written.0.get_or_init(written).clone()

@@ -31,7 +31,7 @@ pub struct Transaction {
     pub of_all_shards: Option<u16>,
     /// Number of commands that concern the connection or the node, and no shard.
     pub session_count: usize,
-    /// True if one publishes a message.
+    /// True if one publishes a message, or may: a script that writes.
     pub publishes: bool,
     /// True if one changes its shard.
     pub writes: bool,
@@ -67,7 +67,7 @@ impl Transaction {
             self.flaw();
             return Err(Full);
         }
-        self.publishes |= command.publishes;
+        self.publishes |= command.publishes || (command.runs_script && matches!(command.kind, Kind::Write(_)));
         if command.is_of_session() {
             self.session_count += 1;
             return Ok(());

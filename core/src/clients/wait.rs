@@ -73,6 +73,10 @@ pub struct Wait {
     pub ending: Option<Vec<u8>>,
     /// True once the shards were told that it ends.
     pub is_told: bool,
+    /// The command's words if its elements go to another shard than they come from: then this core moves them.
+    pub moves: Option<Box<[Box<[u8]>]>>,
+    /// True while it does.
+    pub is_moving: bool,
 }
 
 impl Wait {
@@ -94,12 +98,14 @@ impl Wait {
             reply: None,
             ending: None,
             is_told: false,
+            moves: None,
+            is_moving: false,
         }
     }
 
-    /// Returns whether no shard has a request of it that is not answered.
+    /// Returns whether no shard has a request of it that is not answered, and nothing is being moved for it.
     pub fn is_answered(&self) -> bool {
-        self.parts.iter().all(|part| part.ticket.is_none())
+        !self.is_moving && self.parts.iter().all(|part| part.ticket.is_none())
     }
 
     /// Takes note of a shard's reply: what was taken counts more than an error of another shard.
@@ -118,7 +124,8 @@ impl Wait {
         };
         let parts = self.parts.iter().map(|part| size_of::<WaitPart>() + of_part(part));
         let replies = self.reply.iter().chain(&self.ending).map(Vec::capacity).sum::<usize>();
-        size_of::<Wait>() + self.pop.bytes() + self.wanted.bytes() + keys + parts.sum::<usize>() + replies
+        let words = self.moves.iter().flatten().map(|word| word.len() + size_of::<Box<[u8]>>()).sum::<usize>();
+        size_of::<Wait>() + words + self.pop.bytes() + self.wanted.bytes() + keys + parts.sum::<usize>() + replies
     }
 }
 

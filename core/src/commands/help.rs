@@ -114,6 +114,9 @@ pub(super) const SLOWLOG: &[&str] = &[
     "    Reset the slowlog.",
 ];
 
+/// Lines of `MODULE HELP`.
+pub(super) const MODULE: &[&str] = &["LIST", "    Return a list of loaded modules: there are none."];
+
 /// Lines of `RAFT HELP`.
 pub(super) const RAFT: &[&str] = &[
     "SNAPSHOT <group>",
@@ -363,6 +366,8 @@ pub(super) const XINFO: &[&str] = &[
 
 /// Lines of `SCRIPT HELP`.
 pub(super) const SCRIPT: &[&str] = &[
+    "DEBUG NO",
+    "    Do nothing: there is no debugger of scripts.",
     "EXISTS <sha1> [<sha1> ...]",
     "    Return information about the existence of the scripts in the script cache.",
     "FLUSH [ASYNC|SYNC]",

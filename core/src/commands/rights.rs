@@ -4,6 +4,7 @@
 //! the numbers of commands and the patterns of keys decide, which are the same on every node. So where the keys of a command are,
 //! what it does with them (`key_specs`), and the steps of a match, are a part of what an entry means.
 
+use super::command::Channels;
 use super::facts::{Flags, KeySpec};
 use super::table::ID_END;
 use super::{Args, Command, find_used, flags_of_call, glob_matches_within};
@@ -13,6 +14,8 @@ const WORDS: usize = ID_END.div_ceil(64);
 const ALL_COMMANDS: u8 = 0x01;
 const ALL_KEYS: u8 = 0x02;
 const NEW_COMMANDS: u8 = 0x04;
+const WITH_CHANNELS: u8 = 0x08;
+const ALL_CHANNELS: u8 = 0x10;
 const READS: u8 = 0x01;
 const WRITES: u8 = 0x02;
 
@@ -155,6 +158,10 @@ pub struct Rights<'a> {
     pub all_keys: bool,
     /// Else, the keys.
     pub keys: &'a [KeyPattern],
+    /// True if they may be called with every channel.
+    pub all_channels: bool,
+    /// Else, the patterns of those.
+    pub channels: &'a [Box<[u8]>],
 }
 
 impl Rights<'_> {
@@ -170,6 +177,29 @@ impl Rights<'_> {
             return Err(Denied::Command);
         }
         command.facts.key_specs.iter().try_for_each(|spec| self.check_keys(command, spec, args, steps_left))
+    }
+
+    /// Checks the channels of a call: one that a message is for has to match a pattern, a pattern has to be one of them. Patterns
+    /// are matched in so many steps as are left, and each takes some.
+    ///
+    /// # Errors
+    /// The channel that is denied, as any is if no steps are left.
+    pub fn check_channels(&self, command: &Command, args: Args<'_>, steps_left: &mut u64) -> Result<(), Denied> {
+        let Channels { mut positions, are_patterns } = command.channels(args);
+        let mut fits = |own: &[u8], channel: &[u8]| {
+            let steps_max = u64::from(limits::GLOB_STEPS_MAX).min(*steps_left) as u32;
+            let (matches, steps) = match are_patterns {
+                true => (own == channel && steps_max > 0, 0),
+                false => glob_matches_within(own, channel, steps_max),
+            };
+            pay(steps_left, STEPS_PER_PATTERN + steps as usize);
+            matches
+        };
+        let is_denied = |position: &usize| !self.channels.iter().any(|own| fits(own, args[*position]));
+        match if self.all_channels { None } else { positions.find(is_denied) } {
+            Some(position) => Err(Denied::Channel(position)),
+            None => Ok(()),
+        }
     }
 
     /// Checks a call as [`Rights::check`] does, and returns whether it may read every key besides.
@@ -206,9 +236,10 @@ impl Rights<'_> {
         }
     }
 
-    /// Writes them as bytes: `[flags u8: 1 all commands, 2 all keys, 4 commands to come]`,
+    /// Writes them as bytes: `[flags u8: 1 all commands, 2 all keys, 4 commands to come, 8 channels follow, 16 all channels]`,
     /// `[words u16 LE]{[bits of commands u64 LE]}…`, `[first arguments u16 LE]{[command u16 LE][length u32 LE][bytes]}…`, and
-    /// `[patterns u16 LE]{[1 reads, 2 writes][length u32 LE][bytes]}…`.
+    /// `[patterns u16 LE]{[1 reads, 2 writes][length u32 LE][bytes]}…`, and channels as `[patterns u16 LE]{[length u32
+    /// LE][bytes]}…`.
     fn encode(&self, out: &mut Vec<u8>) {
         let AllowedCommands { bits, is_all, allows_new, first_args } = self.commands;
         let count = |length: usize| u16::try_from(length).expect("rules have a bound").to_le_bytes();
@@ -218,7 +249,10 @@ impl Rights<'_> {
         };
         let bits = if *is_all { &[][..] } else { &bits[..] };
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
-        out.push(flag(*is_all, ALL_COMMANDS) | flag(self.all_keys, ALL_KEYS) | flag(*allows_new, NEW_COMMANDS));
+        let of_channels = WITH_CHANNELS | flag(self.all_channels, ALL_CHANNELS);
+        out.push(
+            flag(*is_all, ALL_COMMANDS) | flag(self.all_keys, ALL_KEYS) | flag(*allows_new, NEW_COMMANDS) | of_channels,
+        );
         out.extend_from_slice(&count(bits.len()));
         bits.iter().for_each(|word| out.extend_from_slice(&word.to_le_bytes()));
         out.extend_from_slice(&count(first_args.len()));
@@ -231,23 +265,48 @@ impl Rights<'_> {
             out.push(flag(permissions.reads, READS) | flag(permissions.writes, WRITES));
             put(out, pattern);
         }
+        out.extend_from_slice(&count(self.channels.len()));
+        self.channels.iter().for_each(|pattern| put(out, pattern));
     }
 }
 
 /// The rights of somebody who calls a script: sets of them, each of which allows a call as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CallerRights {
-    sets: Vec<(AllowedCommands, bool, Vec<KeyPattern>)>,
+    sets: Vec<RightSet>,
+}
+
+/// As [`Rights`], by itself. One that an earlier version wrote has no channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RightSet {
+    commands: AllowedCommands,
+    all_keys: bool,
+    keys: Vec<KeyPattern>,
+    all_channels: bool,
+    channels: Vec<Box<[u8]>>,
 }
 
 impl CallerRights {
     /// These sets.
     pub fn of<'a>(sets: impl Iterator<Item = Rights<'a>>) -> CallerRights {
-        CallerRights { sets: sets.map(|of| (of.commands.clone(), of.all_keys, of.keys.to_vec())).collect() }
+        let own = |of: Rights<'_>| RightSet {
+            commands: of.commands.clone(),
+            all_keys: of.all_keys,
+            keys: of.keys.to_vec(),
+            all_channels: of.all_channels,
+            channels: of.channels.to_vec(),
+        };
+        CallerRights { sets: sets.map(own).collect() }
     }
 
     fn rights(&self) -> impl Iterator<Item = Rights<'_>> {
-        self.sets.iter().map(|(commands, all_keys, keys)| Rights { commands, all_keys: *all_keys, keys })
+        self.sets.iter().map(|RightSet { commands, all_keys, keys, all_channels, channels }| Rights {
+            commands,
+            all_keys: *all_keys,
+            keys,
+            all_channels: *all_channels,
+            channels,
+        })
     }
 
     /// Writes them as bytes: `[sets u16 LE]`, and each as [`Rights`] are.
@@ -268,14 +327,15 @@ impl CallerRights {
         input.0.is_empty().then_some(CallerRights { sets })
     }
 
-    /// Checks a call as [`Rights::check`] does.
+    /// Checks a call as [`Rights::check`] does, and its channels.
     ///
     /// # Errors
     /// What comes closest to be allowed, of all sets.
     pub fn check(&self, command: &Command, args: Args<'_>, steps_left: &mut u64) -> Result<(), Denied> {
         let mut closest = Denied::Command;
         for rights in self.rights() {
-            match rights.check(command, args, steps_left) {
+            let checked = rights.check(command, args, steps_left);
+            match checked.and_then(|()| rights.check_channels(command, args, steps_left)) {
                 Ok(()) => return Ok(()),
                 Err(denied) => closest = closest.max(denied),
             }
@@ -312,9 +372,9 @@ impl<'a> Input<'a> {
         Some(bytes)
     }
 
-    fn set(&mut self) -> Option<(AllowedCommands, bool, Vec<KeyPattern>)> {
+    fn set(&mut self) -> Option<RightSet> {
         let [flags] = self.take()?;
-        if flags & !(ALL_COMMANDS | ALL_KEYS | NEW_COMMANDS) != 0 {
+        if flags & !(ALL_COMMANDS | ALL_KEYS | NEW_COMMANDS | WITH_CHANNELS | ALL_CHANNELS) != 0 {
             return None;
         }
         let is_begun_with_all = flags & (ALL_COMMANDS | NEW_COMMANDS) != 0;
@@ -340,7 +400,13 @@ impl<'a> Input<'a> {
             let permissions = Permissions { reads: ways & READS != 0, writes: ways & WRITES != 0 };
             keys.push(KeyPattern { pattern: self.bytes()?.into(), permissions });
         }
-        Some((commands, flags & ALL_KEYS != 0, keys))
+        let mut channels = Vec::new();
+        let channel_count = if flags & WITH_CHANNELS != 0 { self.u16()? } else { 0 };
+        for _ in 0..channel_count {
+            channels.push(self.bytes()?.into());
+        }
+        let (all_keys, all_channels) = (flags & ALL_KEYS != 0, flags & ALL_CHANNELS != 0);
+        Some(RightSet { commands, all_keys, keys, all_channels, channels })
     }
 }
 
@@ -365,10 +431,12 @@ mod tests {
             KeyPattern { pattern: (*b"log:*").into(), permissions: Permissions { reads: true, writes: false } },
         ];
         let all = AllowedCommands::all();
+        let channels = [Box::from(&b"news.*"[..]), Box::from(&b"plain"[..])];
+        let of = |commands, keys| Rights { commands, all_keys: false, keys, all_channels: false, channels: &[] };
         let sets = [
-            Rights { commands: &some, all_keys: true, keys: &[] },
-            Rights { commands: &most, all_keys: false, keys: &keys },
-            Rights { commands: &all, all_keys: false, keys: &[] },
+            Rights { all_keys: true, all_channels: true, ..of(&some, &[]) },
+            Rights { channels: &channels, ..of(&most, &keys) },
+            of(&all, &[]),
         ];
         CallerRights::of(sets.into_iter())
     }
@@ -387,6 +455,11 @@ mod tests {
             ("mget app:1 log:1 other", Err(Denied::Key(3))),
             // The last set has every command, but no key at all.
             ("flushall", Ok(())),
+            ("publish news.x m", Ok(())),
+            ("spublish plain m", Ok(())),
+            ("publish other m", Err(Denied::Channel(1))),
+            ("psubscribe news.*", Ok(())),
+            ("psubscribe news.x", Err(Denied::Channel(1))),
         ] {
             assert_eq!(check(&rights, line, &mut { u64::MAX }), outcome, "{line}");
         }
@@ -401,7 +474,7 @@ mod tests {
         for (all, is_allowed) in [(true, true), (false, false)] {
             let mut commands = if all { AllowedCommands::all() } else { AllowedCommands::none() };
             commands.set(table::named(b"flushall").expect("a command"), false);
-            let of_old = Rights { commands: &commands, all_keys: true, keys: &[] };
+            let of_old = Rights { commands: &commands, all_keys: true, keys: &[], all_channels: false, channels: &[] };
             let mut bytes = CallerRights::of(std::iter::once(of_old)).encode();
             // An older version has one word less.
             let words = WORDS as u16;
@@ -409,8 +482,8 @@ mod tests {
             bytes[3..5].copy_from_slice(&(words - 1).to_le_bytes());
             bytes.drain(5 + 8 * (WORDS - 1)..5 + 8 * WORDS);
             let rights = CallerRights::decode(&bytes).expect("they are rights");
-            assert_eq!(rights.sets[0].0.has(table::ID_END as u16 - 1), is_allowed);
-            assert!(!rights.sets[0].0.has(table::named(b"flushall").expect("a command").id));
+            assert_eq!(rights.sets[0].commands.has(table::ID_END as u16 - 1), is_allowed);
+            assert!(!rights.sets[0].commands.has(table::named(b"flushall").expect("a command").id));
         }
     }
 
@@ -422,7 +495,7 @@ mod tests {
         }
         assert_eq!(CallerRights::decode(&[&bytes[..], b"x"].concat()), None);
         let mut other = bytes;
-        other[2] |= 0x08;
+        other[2] |= 0x40;
         assert_eq!(CallerRights::decode(&other), None);
     }
 

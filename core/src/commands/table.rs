@@ -6,7 +6,7 @@
 pub use super::functions::table::{STEP_FUNCTION, STEP_FUNCTION_RO, STEP_FUNCTIONS};
 #[cfg(test)]
 pub use super::keys::table::STEP_DELETE;
-pub use super::keys::table::{DELETE_EXPIRED, STEP_DESCRIBE, STEP_READ, STEP_SCAN, STEP_WRITE};
+pub use super::keys::table::{DELETE_EXPIRED, STEP_DESCRIBE, STEP_READ, STEP_SCAN, STEP_SCAN_ALL, STEP_WRITE};
 pub use super::lists::table::{STEP_LOOK, STEP_MOVE};
 pub use super::scripts::table::{STEP_REFUSE, STEP_SCRIPT, STEP_SCRIPT_RO, STEP_TRY};
 pub use super::streams::table::{STEP_READ_ENTRIES, STEP_READ_GROUP};
@@ -22,7 +22,7 @@ use super::{
 };
 
 /// Ids are below this, so that a plain array finds them.
-pub const ID_END: usize = 1500;
+pub const ID_END: usize = 1600;
 
 /// All commands that clients can name, by family.
 static FAMILIES: [&[Command]; 18] = [

@@ -19,6 +19,7 @@ const FIXED: &[(&str, &str)] = &[
     ("maxmemory", "0"),
     ("maxmemory-policy", "noeviction"),
     ("maxmemory-samples", "5"),
+    ("maxmemory-eviction-tenacity", "10"),
     ("activedefrag", "no"),
     ("active-expire-effort", "1"),
     ("hz", "10"),
@@ -63,6 +64,8 @@ const FIXED: &[(&str, &str)] = &[
     ("replica-read-only", "yes"),
     ("replica-serve-stale-data", "yes"),
     ("replicaof", ""),
+    // Where the disk fails, writes are refused, whatever wrote to it.
+    ("stop-writes-on-bgsave-error", "yes"),
     ("supervised", "no"),
     ("tls-port", "0"),
     ("unixsocket", ""),
@@ -89,6 +92,18 @@ const OLD_NAMES: &[(&str, &str)] = &[
     ("slaveof", "replicaof"),
     ("zset-max-ziplist-entries", "zset-max-listpack-entries"),
     ("zset-max-ziplist-value", "zset-max-listpack-value"),
+];
+
+/// The reasons that parameters of Redis have one value here, for who sets another.
+const REASONS: &[(&str, &str)] = &[
+    ("appendonly", "every write is in the log on disk, as durability says, and there is no other way"),
+    ("maxmemory", "data may be larger than memory, and the disk bounds it: memory sets how much memory the node takes"),
+    (
+        "maxmemory-policy",
+        "nothing is evicted: data may be larger than memory. What is to go has to expire or to be deleted",
+    ),
+    ("save", "every write is in the log on disk, as durability says: there are no snapshots at times"),
+    ("stop-writes-on-bgsave-error", "a disk that fails or is full takes no writes, whatever wrote to it"),
 ];
 
 /// The reason that `CONFIG SET` was refused. The text is Redis', without its `ERR`.
@@ -163,7 +178,9 @@ impl Config {
             return Ok(());
         }
         if Setting::find(name).is_none() {
-            return Err(refused(name, format!("can't set immutable config, it is always '{now}'")));
+            let reason = REASONS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+            let why = reason.map_or_else(String::new, |(_, why)| format!(": {why}"));
+            return Err(refused(name, format!("can't set immutable config, it is always '{now}'{why}")));
         }
         // A class of clients that is not named keeps what it has: the last word on each counts.
         let of_classes = name.eq_ignore_ascii_case("client-output-buffer-limit").then(|| with_class(&now, text));
@@ -224,6 +241,14 @@ mod tests {
     }
 
     #[test]
+    fn reasons_are_those_of_parameters_that_there_are() {
+        for (name, why) in REASONS {
+            let refusal = Config::default().set_parameters(&[(name, "another")]).expect_err("refused").to_string();
+            assert!(FIXED.iter().any(|(known, _)| known == name) && refusal.ends_with(why), "{refusal}");
+        }
+    }
+
+    #[test]
     fn names_are_unique() {
         let names: Vec<&str> = parameters(&Config::default()).map(|(name, _)| name).collect();
         for (index, name) in names.iter().enumerate() {
@@ -261,11 +286,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_set_is_refused_in_the_words_of_redis() {
-        let cases: [(&[(&str, &str)], &str); 4] = [
+        let cases: [(&[(&str, &str)], &str); 5] = [
             (&[("nosuch", "1")], "Unknown option or number of arguments for CONFIG SET - 'nosuch'"),
             (
                 &[("maxmemory", "1gb")],
-                "CONFIG SET failed (possibly related to argument 'maxmemory') - can't set immutable config, it is always '0'",
+                "CONFIG SET failed (possibly related to argument 'maxmemory') - can't set immutable config, it is always '0': data \
+                 may be larger than memory, and the disk bounds it: memory sets how much memory the node takes",
+            ),
+            (
+                &[("hz", "100")],
+                "CONFIG SET failed (possibly related to argument 'hz') - can't set immutable config, it is always '10'",
             ),
             (
                 &[("port", "1")],

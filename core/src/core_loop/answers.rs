@@ -6,6 +6,7 @@ use super::spanning::is_of_task;
 use crate::entry::script_trial::SENT_BACK;
 use crate::ids::Ticket;
 use crate::mail::ReplyBatch;
+use crate::shard::{FOUND, NO_LIST};
 
 impl Core {
     /// Takes the outcomes of this core's batches, and gives the replies that are due to its own connections. Scripts over several
@@ -34,6 +35,11 @@ impl Core {
     }
 
     pub(super) fn answer(&mut self, ticket: Ticket, reply: &[u8]) {
+        let reply = match reply {
+            FOUND | NO_LIST => return self.found_to_move(ticket, reply == FOUND),
+            [0, ..] => self.publish_before(reply),
+            _ => reply,
+        };
         let request = self.pending.take(ticket);
         if request.place == NOBODY {
             return;

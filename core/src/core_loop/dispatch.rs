@@ -93,7 +93,8 @@ impl Core {
             return Started::WaitsForShard(shard, mode);
         }
         // Whoever is told of all commands is sent what the turns before have told first.
-        let publishes = self.fanout.is_monitored() || matches!(found, Ok(command) if command.publishes);
+        let publishes =
+            self.fanout.is_monitored() || matches!(found, Ok(command) if command.publishes || command.runs_script);
         if publishes && !self.may_publish() {
             return Started::WaitsForFanout;
         }

@@ -61,6 +61,7 @@ mod take_mail;
 mod tests;
 mod transactions;
 mod turn;
+mod wait_moves;
 mod waits;
 mod watch;
 

@@ -18,6 +18,10 @@ impl Core {
             self.clients.connections.iter().flatten().map(|c| bytes(c)).sum::<usize>()
         };
         let (input_bytes, held_bytes) = (sum(|c| c.input.capacity()), sum(Connection::held_bytes));
+        let all = || self.clients.connections.iter().flatten();
+        let largest_input = all().map(|c| c.input.capacity()).max().unwrap_or(0);
+        let unread = |c: &Connection| self.ring.output_bytes(c.ring) + c.ready_bytes();
+        let largest_output = all().map(|c| unread(c)).max().unwrap_or(0);
         let watching_clients = sum(|c| usize::from(c.session.watching.is_some()));
         let watched_keys = sum(|c| c.session.watching.as_ref().map_or(0, |watching| watching.count()));
         let batches = self.inbox.half_run.iter().flatten().map(|run| run.batch.bytes.capacity()).sum::<usize>();
@@ -28,6 +32,8 @@ impl Core {
         stats.receives.set(ring.receives);
         stats.sends.set(ring.sends);
         stats.input_bytes.set(input_bytes as u64);
+        stats.largest_input_bytes.set(largest_input as u64);
+        stats.largest_output_bytes.set(largest_output as u64);
         stats.held_bytes.set(held_bytes as u64);
         stats.watching_clients.set(watching_clients as u64);
         stats.watched_keys.set(watched_keys as u64);

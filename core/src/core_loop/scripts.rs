@@ -215,7 +215,8 @@ impl Core {
         let owned = |args: Args<'_>| args.iter().map(|arg| arg.to_vec()).collect();
         let (keys, args) = (owned(call.keys), owned(call.args));
         let (reach, work) = (Reach::All, SCRIPT_WORK_MAX);
-        let terms = Terms { is_read_only, in_cluster: false, reach, stops_elsewhere: false, work, rights };
+        let terms =
+            Terms { is_read_only, in_cluster: false, reach, stops_elsewhere: false, is_wide: true, work, rights };
         SpanningScript { text, keys, args, terms, protocol, db, seed: rand::random() }
     }
 
@@ -296,6 +297,7 @@ impl Core {
             in_cluster,
             reach,
             stops_elsewhere: stops_elsewhere && !is_function,
+            is_wide: true,
             work,
             rights: rights.clone(),
         }

@@ -81,6 +81,7 @@ impl Core {
                     Message::Subscriptions(told) => self.take_over_subscriptions(&told),
                     Message::Wait(origin, shard, order) => self.wait_in_shard(shard, origin, *order),
                     Message::EndWait(origin, shard) => self.end_wait_in_shard(shard, origin),
+                    Message::WaitOn(origin, shard, for_later) => self.wait_on_in_shard(shard, origin, for_later),
                     Message::AwaitReplicas(origin, shard, wanted) => self.await_replicas_of(shard, origin, wanted),
                     Message::EndReplicaWait(origin, shard) => self.end_replica_wait_of(shard, origin),
                     Message::WriteOut(ticket, shard) => self.write_out(Asker { core: from, ticket }, shard),

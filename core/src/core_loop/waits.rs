@@ -14,6 +14,7 @@ use basalt_net::resp::{Protocol, Reply, value};
 use basalt_net::ring::ConnId;
 
 use super::core::Core;
+use super::wait_moves::PART_OF_MOVE;
 use crate::clients::{Connection, Expects, ReplyMode, Wait, WaitPart, WaitStage};
 use crate::commands::table::{STEP_LOOK, STEP_MOVE};
 use crate::commands::{Args, Command, CommandError, Run, WaitCall, Waits, is_nothing, run_on_nothing};
@@ -86,13 +87,17 @@ impl Core {
         run: Run,
         args: Args<'_>,
     ) {
-        let call = match self.check_wait(connection, command, waits, run, args) {
-            Ok(call) => call,
+        let (call, moves) = match self.check_wait(connection, command, waits, run, args) {
+            Ok(checked) => checked,
             Err(error) => return self.fail(connection, command.id, &error),
         };
+        if moves && connection.ended {
+            // Whoever sends nothing more gets what there is.
+            return self.span_call(connection, command, run, args);
+        }
         let keys = &args[call.keys.clone()];
         let parts = self.wait_parts(keys);
-        let copied = |args: Args<'_>| args.iter().map(|&arg| Box::from(arg)).collect();
+        let copied = |args: Args<'_>| args.iter().map(|&arg| Box::from(arg)).collect::<Vec<Box<[u8]>>>();
         // The number of keys is that of a call.
         let before_end = call.keys.start - usize::from(call.is_counted);
         let pop = Pop {
@@ -101,14 +106,16 @@ impl Core {
             protocol: connection.session.protocol,
             db: connection.session.db,
             kind: waits.kind,
-            has_destination: waits.has_destination(),
+            has_destination: waits.has_destination() && !moves,
             is_counted: call.is_counted,
             before: copied(&args[1..before_end]),
             after: copied(&args[call.keys.end..]),
         };
         let silent = connection.session.reply_mode != ReplyMode::On;
         let place = connection.open_place(Expects::of(command, args), true, silent);
-        let mut wait = Wait::new(place, pop, keys, Wanted::Elements, parts);
+        let wanted = if moves { Wanted::ElementsToMove } else { Wanted::Elements };
+        let mut wait = Wait::new(place, pop, keys, wanted, parts);
+        wait.moves = moves.then(|| copied(args).into());
         self.open_wait(connection, &mut wait, call.timeout);
         if wait.parts.len() > 1 {
             self.look_first(connection, wait);
@@ -143,7 +150,7 @@ impl Core {
         connection.barrier = true;
     }
 
-    /// Reads a call, and says what is wrong with it.
+    /// Reads a call, and says what is wrong with it. True if it has to move elements to another shard.
     fn check_wait(
         &self,
         connection: &Connection,
@@ -151,20 +158,19 @@ impl Core {
         waits: Waits,
         run: Run,
         args: Args<'_>,
-    ) -> Result<WaitCall, CommandError> {
+    ) -> Result<(WaitCall, bool), CommandError> {
         let mut nothing = Vec::new();
         run_on_nothing(run, args, &mut Reply::new(&mut nothing, connection.session.protocol))?;
         let call = waits.read(args)?;
         check_key_count(call.keys.len(), limits::WAITED_KEYS_MAX)?;
         let router = &self.routing.router;
-        if waits.has_destination() {
-            let mut shards = command.keys(args).map(|key| router.shard_of(args[key]));
-            let first = shards.next();
-            if shards.any(|shard| Some(shard) != first) {
-                return Err(CommandError::CROSS_SHARD);
-            }
+        let mut shards = command.keys(args).map(|key| router.shard_of(args[key]));
+        let first = shards.next();
+        let moves = waits.has_destination() && shards.any(|shard| Some(shard) != first);
+        if moves && self.routing.cluster.is_some() {
+            return Err(CommandError::CROSS_SHARD);
         }
-        Ok(call)
+        Ok((call, moves))
     }
 
     /// Asks all shards which of the keys are there.
@@ -271,13 +277,14 @@ impl Core {
                     self.wait_in_shards(connection, wait);
                 }
             }
+            WaitStage::Waiting if part == PART_OF_MOVE && wait.moves.is_some() => self.moved(connection, wait, reply),
             WaitStage::Waiting => {
                 wait.parts[part].ticket = None;
                 wait.take_reply(reply);
                 if wait.is_answered() {
                     return self.finish_wait(connection, wait);
                 }
-                if wait.reply.is_some() || wait.ending.is_some() {
+                if (wait.reply.is_some() || wait.ending.is_some()) && !wait.is_moving {
                     self.tell_of_end(connection.ring, &mut wait);
                 }
                 connection.wait = Some(Box::new(wait));
@@ -298,7 +305,7 @@ impl Core {
         let Some(mut wait) = connection.wait.take() else { return false };
         let protocol = wait.pop.protocol;
         wait.ending.get_or_insert_with(|| ending(protocol));
-        if wait.stage == WaitStage::Waiting {
+        if wait.stage == WaitStage::Waiting && !wait.is_moving {
             self.tell_of_end(connection.ring, &mut wait);
         }
         connection.wait = Some(wait);
@@ -314,7 +321,7 @@ impl Core {
     }
 
     /// Has nobody take anything for a wait any more, and tells the shards that have not answered.
-    fn tell_of_end(&mut self, connection: ConnId, wait: &mut Wait) {
+    pub(super) fn tell_of_end(&mut self, connection: ConnId, wait: &mut Wait) {
         if std::mem::replace(&mut wait.is_told, true) {
             return;
         }

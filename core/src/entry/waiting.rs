@@ -110,6 +110,8 @@ pub struct Pop {
 pub enum Wanted {
     /// Elements, which nobody else gets.
     Elements,
+    /// Elements that the client's core moves to another shard: it is told when there are some, and takes them itself.
+    ElementsToMove,
     /// Entries of streams, behind an id for each key. Everybody may read them.
     EntriesAfter(Vec<StreamId>),
     /// Entries of streams which nobody of this consumer group has got.
@@ -120,10 +122,15 @@ impl Wanted {
     /// The id behind which entries of the key `index` are wanted, as text.
     fn id_of(&self, index: usize) -> Option<String> {
         match self {
-            Wanted::Elements => None,
+            Wanted::Elements | Wanted::ElementsToMove => None,
             Wanted::EntriesAfter(ids) => ids.get(index).map(StreamId::to_string),
             Wanted::EntriesFor(_) => Some(">".to_owned()),
         }
+    }
+
+    /// Returns whether they are entries of streams.
+    pub fn is_of_streams(&self) -> bool {
+        !matches!(self, Wanted::Elements | Wanted::ElementsToMove)
     }
 
     /// The things wanted of some of the keys.
@@ -137,7 +144,7 @@ impl Wanted {
     /// Bytes of memory that it holds on to.
     pub fn bytes(&self) -> usize {
         match self {
-            Wanted::Elements => 0,
+            Wanted::Elements | Wanted::ElementsToMove => 0,
             Wanted::EntriesAfter(ids) => ids.capacity() * size_of::<StreamId>(),
             Wanted::EntriesFor(group) => group.len(),
         }

@@ -95,6 +95,8 @@ pub enum Message {
     Wait(Origin, ShardId, Box<WaitOrder>),
     /// It waits no more.
     EndWait(Origin, ShardId),
+    /// It waits on, since its core has found nothing to move for it; what there is is looked at with the next tick if this is set.
+    WaitOn(Origin, ShardId, bool),
     /// A client of the sending core that waits until so many followers of a shard's group have all that is in its log by now; the
     /// answer goes back under the origin's ticket.
     AwaitReplicas(Origin, ShardId, usize),
@@ -156,6 +158,7 @@ impl Mail for Message {
             Message::Wait(_, _, order) => order.pop.bytes() + order.keys.iter().map(|key| key.len()).sum::<usize>(),
             Message::Connection(_)
             | Message::EndWait(..)
+            | Message::WaitOn(..)
             | Message::AwaitReplicas(..)
             | Message::EndReplicaWait(..)
             | Message::WriteOut(..)

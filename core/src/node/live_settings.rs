@@ -51,6 +51,12 @@ impl Settings {
         self.file = file;
     }
 
+    /// The path of that file; nothing if there is none.
+    pub fn file_shown(&self) -> String {
+        let path = self.file.as_ref().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+        path.map_or_else(String::new, |path| path.display().to_string())
+    }
+
     /// Returns whether it was started with one.
     pub fn has_file(&self) -> bool {
         self.file.is_some()

@@ -43,6 +43,7 @@ pub(super) fn server(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("configured_hz", 10);
     fields.add("lru_clock", now.as_secs() % LRU_CLOCK_END);
     fields.add_known("executable", std::env::current_exe().ok().map(|path| path.display().to_string()));
+    fields.add("config_file", server.settings.file_shown());
     fields.add("io_threads_active", 0);
     fields.add("server_name", "basalt");
     fields.add("basalt_version", env!("CARGO_PKG_VERSION"));
@@ -57,6 +58,11 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("connected_clients", gauge(scene.server, |core| &core.clients));
     fields.add("cluster_connections", 0);
     fields.add("maxclients", scene.config.maxclients);
+    // As of the last tick of each core.
+    let largest =
+        |figure: fn(&CoreStats) -> &Figure| scene.server.cores.iter().map(|core| figure(core).get()).max().unwrap_or(0);
+    fields.add("client_recent_max_input_buffer", largest(|core| &core.largest_input_bytes));
+    fields.add("client_recent_max_output_buffer", largest(|core| &core.largest_output_bytes));
     // In this order: who begins to wait meanwhile is not counted as one that has ceased to.
     let ended = gauge(scene.server, |core| &core.waits_ended);
     let begun = scene.server.shards.iter().map(|shard| shard.waits_begun.get()).sum::<u64>();
@@ -313,6 +319,11 @@ pub(super) fn cpu(_: &Scene<'_>, fields: &mut Fields) {
         ("used_cpu_user_children", children.user),
     ] {
         fields.add(name, format_args!("{:.6}", time.as_secs_f64()));
+    }
+    // There is no main thread: that of the core which answers.
+    if let Some(answering) = process::own_thread_cpu_time() {
+        fields.add("used_cpu_sys_main_thread", format_args!("{:.6}", answering.system.as_secs_f64()));
+        fields.add("used_cpu_user_main_thread", format_args!("{:.6}", answering.user.as_secs_f64()));
     }
 }
 

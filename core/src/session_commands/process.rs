@@ -60,11 +60,17 @@ pub(super) struct CpuTime {
 
 /// CPU time of this process and of its children that ended.
 pub(super) fn cpu_times() -> Option<(CpuTime, CpuTime)> {
-    let of = |who| {
-        let usage = getrusage(who).ok()?;
-        Some(CpuTime { user: duration(usage.user_time()), system: duration(usage.system_time()) })
-    };
-    Some((of(UsageWho::RUSAGE_SELF)?, of(UsageWho::RUSAGE_CHILDREN)?))
+    Some((cpu_time_of(UsageWho::RUSAGE_SELF)?, cpu_time_of(UsageWho::RUSAGE_CHILDREN)?))
+}
+
+/// CPU time of the thread that asks.
+pub(super) fn own_thread_cpu_time() -> Option<CpuTime> {
+    cpu_time_of(UsageWho::RUSAGE_THREAD)
+}
+
+fn cpu_time_of(who: UsageWho) -> Option<CpuTime> {
+    let usage = getrusage(who).ok()?;
+    Some(CpuTime { user: duration(usage.user_time()), system: duration(usage.system_time()) })
 }
 
 fn duration(time: TimeVal) -> Duration {

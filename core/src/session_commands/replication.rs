@@ -54,6 +54,24 @@ fn call(wanted: i64, timeout: &[u8], local: Option<i64>) -> Ran {
     Ok(Outcome::AwaitReplicas(ReplicaCall { wanted, timeout, local }))
 }
 
+/// `REPLICAOF NO ONE`, or `SLAVEOF`: a node by itself follows nobody. To have it follow another by this is refused.
+pub(super) fn replica_of(context: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    if context.server.config.cluster_enabled {
+        return Err(CommandError::text("ERR REPLICAOF not allowed in cluster mode."));
+    }
+    if args[1].eq_ignore_ascii_case(b"no") && args[2].eq_ignore_ascii_case(b"one") {
+        reply.ok();
+        return Ok(Outcome::Done);
+    }
+    if !parse_i64(args[2]).is_ok_and(|port| (0..=65_535).contains(&port)) {
+        return Err(CommandError::text("ERR Invalid master port"));
+    }
+    Err(CommandError::text(
+        "ERR REPLICAOF knows NO ONE alone here: a node has replicas as one of a cluster (cluster-enabled), and follows no other \
+         server",
+    ))
+}
+
 /// A node that follows this one in some groups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Replica {

@@ -25,6 +25,18 @@ pub(super) fn exists(context: &mut SessionContext<'_>, args: Args<'_>, reply: &m
     Ok(Outcome::Done)
 }
 
+/// `SCRIPT DEBUG YES|SYNC|NO`: there is no debugger, which may be told to be off.
+pub(super) fn debug(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    match args[2].to_ascii_lowercase().as_slice() {
+        b"no" => reply.ok(),
+        b"yes" | b"sync" => {
+            return Err(CommandError::text("ERR There is no debugger of scripts here, SCRIPT DEBUG knows NO alone"));
+        }
+        _ => return Err(CommandError::text("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
+    }
+    Ok(Outcome::Done)
+}
+
 /// `SCRIPT KILL`: a script is over before its core reads what other clients send.
 pub(super) fn kill(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
     Err(CommandError::text("NOTBUSY No scripts in execution right now."))

@@ -30,6 +30,12 @@ pub(super) fn last_save_unix_s(server: &Server) -> u64 {
     server.shards.iter().map(|shard| shard.last_save_unix_s.get()).fold(server.started_unix_s, u64::max)
 }
 
+/// `MODULE LIST`: there are none, and no way to load one.
+pub(super) fn modules(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
+    reply.array(0);
+    Ok(Outcome::Done)
+}
+
 /// `LOLWUT [VERSION version] …`: the version, as of a Redis whose picture nobody has drawn yet.
 pub(super) fn lolwut(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     if args.len() >= 3 && args[1].eq_ignore_ascii_case(b"version") {

@@ -15,7 +15,7 @@ use super::open_batch::InFlight;
 use super::parts::part_of;
 use super::script_work::work_of;
 use super::timing::{begin, end, figures_of};
-use crate::commands::scripts::ELSEWHERE;
+use crate::commands::scripts::{ELSEWHERE, messages_before};
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY,
     is_known_step, table,
@@ -360,7 +360,8 @@ impl Execution<'_> {
         end((core, stats), started, header, args);
         match outcome {
             Ok(()) if reply.is_over() => {
-                reply.truncate(mark);
+                // What a script has published is done, as all that it did.
+                reply.truncate(mark + messages_before(reply.written_since(mark)));
                 match (self.only_small, self.applying) {
                     (false, is_write) => reply.error(self.bounds.too_large(is_write)),
                     (true, true) => reply.error(TOO_MUCH_TO_REPLY),

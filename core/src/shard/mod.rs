@@ -66,6 +66,7 @@ use reading::Reading;
 use replicated::Replicated;
 pub use script_work::work_of;
 use waiting::Waiting;
+pub(crate) use waiting::{FOUND, NO_LIST};
 
 /// The threads that a shard uses.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use basalt_storage::{ColdRead, Error as StorageError, Rows, Trial};
 use super::cold::note_named;
 use super::execution::{Call, Execution, Failure};
 use super::timing::{begin, end, figures_of};
+use crate::commands::scripts::{lift, messages_before, put_lifted};
 use crate::commands::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
 use crate::commands::{
     Command, CommandError, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, is_known_step, table,
@@ -59,16 +60,17 @@ struct Members<'a> {
 }
 
 impl Members<'_> {
-    /// Runs all of them on `rows`, and appends their replies to `out`.
+    /// Runs all of them on `rows`, and appends their replies to `out`. What scripts among them have published is put to `messages`.
     fn run(
         &self,
         rows: &mut dyn Rows,
         scratch: &mut Scratch,
         versions: &mut VersionSource,
         random: &mut Random,
-        out: &mut Vec<u8>,
+        (out, messages): (&mut Vec<u8>, &mut Vec<u8>),
     ) -> Result<(), Failure> {
         let start = out.len();
+        messages.clear();
         for bytes in self.transaction.commands() {
             let member = bytes.and_then(Member::read).ok_or(Failure::Undecodable)?;
             // What those before have left. One value may be longer, as anywhere.
@@ -96,7 +98,7 @@ impl Members<'_> {
             match outcome {
                 Ok(()) if reply.is_over() => {
                     let is_write = matches!(member.command.kind, Kind::Write(_));
-                    reply.truncate(mark);
+                    reply.truncate(mark + messages_before(reply.written_since(mark)));
                     match (self.only_small, is_write) {
                         (false, is_write) => reply.error(self.bounds.too_large(is_write)),
                         (true, true) => reply.error(TOO_MUCH_TO_REPLY),
@@ -116,6 +118,7 @@ impl Members<'_> {
                     }
                 }
             }
+            lift(out, mark, messages);
         }
         Ok(())
     }
@@ -168,6 +171,7 @@ impl Execution<'_> {
             Reply::new(out, protocol).error(NO_VERSIONS);
             return Ok(());
         }
+        let (head, mut messages) = (out.len(), Vec::new());
         Reply::new(out, protocol).array(transaction.count);
         let (start, counts) = (out.len(), self.scratch.counts());
         let members = Members {
@@ -182,7 +186,7 @@ impl Execution<'_> {
         if self.tries {
             let (mut versions, mut random) = (self.versions, self.random.clone());
             let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
-            let outcome = members.run(&mut trial, self.scratch, &mut versions, &mut random, out);
+            let outcome = members.run(&mut trial, self.scratch, &mut versions, &mut random, (out, &mut messages));
             match (trial.into_changes(), outcome) {
                 // It reads and writes too much for a trial.
                 (None, _) => {
@@ -192,6 +196,7 @@ impl Execution<'_> {
                 (Some(changes), Ok(())) => {
                     self.store.commit(&changes);
                     (self.versions, *self.random) = (versions, random);
+                    put_lifted(out, head, &messages);
                     return Ok(());
                 }
                 (Some(_), Err(failure)) => {
@@ -200,9 +205,10 @@ impl Execution<'_> {
                 }
             }
         }
-        let outcome = members.run(self.store, self.scratch, &mut self.versions, self.random, out);
-        if outcome.is_err() {
-            self.scratch.set_counts(counts);
+        let outcome = members.run(self.store, self.scratch, &mut self.versions, self.random, (out, &mut messages));
+        match outcome {
+            Ok(()) => put_lifted(out, head, &messages),
+            Err(_) => self.scratch.set_counts(counts),
         }
         outcome
     }
@@ -265,7 +271,7 @@ impl Execution<'_> {
         let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
         // Entry 0 holds no commands: no row has its versions.
         let (mut versions, mut random, mut out) = (VersionSource::entry(0), Random::new(0), Vec::new());
-        match members.run(&mut trial, self.scratch, &mut versions, &mut random, &mut out) {
+        match members.run(&mut trial, self.scratch, &mut versions, &mut random, (&mut out, &mut Vec::new())) {
             Err(Failure::Cold(read)) => Err(cold(read)),
             _ => Ok(()),
         }

@@ -301,6 +301,14 @@ impl<'a> Reply<'a> {
         self.out.extend_from_slice(bytes);
     }
 
+    /// Puts bytes that are no part of the reply in front of what was written since `mark`, the beginning of all of it, whatever
+    /// bound the reply has. [`Reply::truncate`] to behind them takes back the reply alone.
+    pub fn raw_before(&mut self, mark: usize, bytes: &[u8]) {
+        self.out.splice(mark..mark, bytes.iter().copied());
+        self.start += bytes.len();
+        self.end_max = self.end_max.saturating_add(bytes.len());
+    }
+
     /// The current end of the output, for [`Reply::truncate`] and the `*_before` methods.
     pub fn mark(&self) -> usize {
         self.out.len()
@@ -309,6 +317,7 @@ impl<'a> Reply<'a> {
     /// Takes back everything written since `mark`, and with all of a reply that it was longer than its bound.
     pub fn truncate(&mut self, mark: usize) {
         self.out.truncate(mark);
+        self.start = self.start.min(mark);
         self.is_over &= mark > self.start;
     }
 

@@ -139,6 +139,38 @@ const SCRIPTS: &[(&str, usize, usize)] = &[
         0,
     ),
     ("return {redis.call('ping'), redis.call('echo', ARGV[1]), redis.pcall('blpop', KEYS[1], KEYS[2], 0)}", 2, 1),
+    // Commands on all keys.
+    ("local keys = redis.call('keys', 'k1*') table.sort(keys) return keys", 0, 0),
+    (
+        "local page = redis.call('scan', 0, 'count', 1000, 'match', 'k*', 'type', 'string') table.sort(page[2]) return page",
+        0,
+        0,
+    ),
+    (
+        "local keys = redis.call('keys', KEYS[1] .. '*') for i = 1, #keys, 2 do \
+         redis.call('del', unpack(keys, i, math.min(i + 1, #keys))) end return {#keys, redis.call('dbsize')}",
+        1,
+        0,
+    ),
+    (
+        "redis.call('set', KEYS[1], ARGV[1]) redis.call('select', 5) redis.call('flushdb') redis.call('set', KEYS[1], 1) \
+         local five = redis.call('dbsize') redis.call('select', 0) return {five, redis.call('dbsize')}",
+        1,
+        1,
+    ),
+    (
+        "redis.call('flushall') redis.call('set', KEYS[1], 1) return {redis.call('dbsize'), redis.call('keys', '*')}",
+        1,
+        0,
+    ),
+    // Messages, and what must not wait.
+    ("redis.call('publish', 'c', ARGV[1]) redis.call('set', KEYS[1], 1) redis.call('spublish', KEYS[2], 'x')", 2, 1),
+    (
+        "return {redis.pcall('XREAD', 'block', 0, 'streams', KEYS[1], 0).err, redis.call('get', KEYS[2]) and 1, \
+         redis.pcall('xreadgroup', 'group', 'g', 'c', 'count', 1, 'block', 0, 'streams', KEYS[1], '>').err}",
+        2,
+        0,
+    ),
 ];
 
 #[test]
@@ -385,8 +417,11 @@ fn a_script_that_is_stopped_over_several_shards_has_done_nothing() {
     let reply = client.call(["EVAL_RO", &format!("{begin}return 1"), "4", "a", "b", "c", "d"]);
     assert!(reply.is_error("ERR Write commands are not allowed from read-only scripts."), "{reply:?}");
     assert_eq!(client.ask("EXISTS a b c d"), Reply::Integer(0));
-    // Commands on all keys are none of a script that may run beside others.
-    let reply = call(&mut client, "return redis.call('dbsize')");
+    // Commands on all keys are none of a script in a transaction, which has those of one shard.
+    assert_eq!(call(&mut client, "return redis.call('dbsize')"), Reply::Integer(0));
+    client.ask("MULTI");
+    client.call(["EVAL", "return redis.call('dbsize')", "1", "a"]);
+    let reply = client.ask("EXEC").elements()[0].clone();
     assert!(reply.is_error("ERR This command concerns the keys of all shards"), "{reply:?}");
     assert_nothing_is_left(&alone.node);
 }

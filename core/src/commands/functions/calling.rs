@@ -106,7 +106,7 @@ redis.register_function('stray', function() return redis.call('get', 'elsewhere'
 
     fn terms(is_read_only: bool) -> Terms {
         let (reach, work) = (Reach::All, SCRIPT_WORK_MAX);
-        Terms { is_read_only, in_cluster: false, reach, stops_elsewhere: false, work, rights: None }
+        Terms { is_read_only, in_cluster: false, reach, stops_elsewhere: false, is_wide: true, work, rights: None }
     }
 
     #[test]

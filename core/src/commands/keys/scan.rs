@@ -135,13 +135,30 @@ pub(super) fn scan(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
 
 /// `KEYS pattern` on one shard, in one go: the core takes bounded steps of [`step_scan`] instead
 pub(super) fn keys(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    all_keys(context, Some(args[1]), None, reply)
+}
+
+/// `cursor [MATCH pattern] [COUNT count] [TYPE type]`: all keys of one shard that SCAN comes to find, in the order of KEYS,
+/// whatever the cursor says.
+pub(super) fn step_scan_all(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    ScanCursor::read(args[1])?;
+    let options = ScanOptions::read(args)?;
+    all_keys(context, options.pattern, options.kind, reply)
+}
+
+fn all_keys(
+    context: &mut Context<'_>,
+    pattern: Option<&[u8]>,
+    kind: Option<Option<Type>>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
     let mut found = Vec::new();
     let mut from = Some(KeyPosition::START);
     context.pay(limits::WALK_WORK)?;
-    let mut pattern = NamePattern::new(context, Some(args[1]));
+    let mut pattern = NamePattern::new(context, pattern);
     while let Some(position) = from {
-        from = context.keyspace.scan_keys(position, limits::SCAN_KEYS_MAX, &mut |key, _| {
-            if pattern.matches(key) {
+        from = context.keyspace.scan_keys(position, limits::SCAN_KEYS_MAX, &mut |key, of| {
+            if pattern.matches(key) && kind.is_none_or(|wanted| wanted == Some(of)) {
                 found.push(key.to_vec());
             }
         })?;

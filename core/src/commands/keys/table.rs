@@ -71,10 +71,14 @@ pub const STEP_DELETE: u16 = 195;
 /// Tells how Redis would hold a value, as DEBUG OBJECT does: `key`. See the handler.
 pub const STEP_DESCRIBE: u16 = 1478;
 
+/// SCAN of a script that may write, and over several shards: the arguments of SCAN. See the handler.
+pub const STEP_SCAN_ALL: u16 = 1500;
+
 /// Steps of other commands, which only the core calls: clients cannot name them.
 pub(in crate::commands) static INTERNAL: &[Command] = &[
     Command::write(DELETE_EXPIRED, &EXPIRE, expiry::step_expire).reads(Rows::Due).scattered(Scatter::None),
     Command::read(STEP_SCAN, &SCAN, scan::step_scan).scattered(Scatter::None),
+    Command::read(STEP_SCAN_ALL, &SCAN_ALL, scan::step_scan_all).in_steps(MultiShard::Keys),
     Command::read(STEP_READ, &READ, moving::step_read),
     Command::read(STEP_DESCRIBE, &DESCRIBE, object::step_describe),
     Command::write(STEP_WRITE, &WRITE, moving::step_write).reads(Rows::Keys).feeding(Feeds::Many(1, None)),
@@ -83,6 +87,7 @@ pub(in crate::commands) static INTERNAL: &[Command] = &[
 
 static EXPIRE: Facts = Facts { name: "step|expire", arity: 3, flags: Flags::WRITE, ..Facts::BLANK };
 static SCAN: Facts = Facts { name: "step|scan", arity: -2, flags: Flags::READONLY, ..Facts::BLANK };
+static SCAN_ALL: Facts = Facts { name: "step|scan_all", arity: -2, flags: Flags::READONLY, ..Facts::BLANK };
 static DESCRIBE: Facts =
     Facts { name: "step|describe", arity: 2, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };
 static READ: Facts = Facts { name: "step|read", arity: 2, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };

@@ -42,8 +42,16 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
         .over_shards(OverShards::MoveElement),
     Command::write(218, &facts::BLPOP, blocking::blpop).returning().waiting(KEYS),
     Command::write(219, &facts::BRPOP, blocking::brpop).returning().waiting(KEYS),
-    Command::write(220, &facts::BLMOVE, blocking::blmove).copying(Copies::End).returning().waiting(SOURCE),
-    Command::write(221, &facts::BRPOPLPUSH, blocking::brpoplpush).copying(Copies::End).returning().waiting(SOURCE),
+    Command::write(220, &facts::BLMOVE, blocking::blmove)
+        .copying(Copies::End)
+        .returning()
+        .waiting(SOURCE)
+        .over_shards(OverShards::MoveElement),
+    Command::write(221, &facts::BRPOPLPUSH, blocking::brpoplpush)
+        .copying(Copies::End)
+        .returning()
+        .waiting(SOURCE)
+        .over_shards(OverShards::MoveElement),
     Command::write(222, &facts::BLMPOP, blocking::blmpop).returning().waiting(COUNTED),
 ];
 

@@ -7,8 +7,8 @@ use basalt_lua::{Engine, Flags, Host, INPUT_BYTES_MAX, Outcome, Script, Stop, Va
 use basalt_net::resp::Reply;
 use basalt_storage::{ColdRead, Error as StorageError};
 
-use super::Terms;
 use super::host::ShardHost;
+use super::{Messages, Terms};
 use crate::commands::rights::CallerRights;
 use crate::commands::{Args, CommandError, Context, TOO_MUCH_WORK, parse_i64};
 
@@ -129,7 +129,9 @@ pub(in crate::commands) fn run_on(
     begin: impl FnOnce(&mut Engine, &mut dyn Host) -> Outcome,
 ) -> Result<(), CommandError> {
     let cold = BTreeSet::new();
-    let mut host = ShardHost { context, terms, rights, stopped: None, is_running: false, is_writing: false, cold };
+    let messages = Messages::default();
+    let mut host =
+        ShardHost { context, terms, rights, stopped: None, is_running: false, is_writing: false, cold, messages };
     let outcome = with_engine(|engine| begin(engine, &mut host));
     if !host.cold.is_empty() && !host.is_running {
         // Whatever it has come to by what those do not have, be it a fault: it begins anew when they are there.
@@ -137,11 +139,16 @@ pub(in crate::commands) fn run_on(
     }
     match outcome {
         Outcome::Returned(value) => {
+            let mark = reply.mark();
             write_value(&value, reply);
+            host.messages.put_before(reply, mark);
             Ok(())
         }
+        // What it did before stays, and was said.
         Outcome::Failed(error) => {
+            let mark = reply.mark();
             reply.error(error);
+            host.messages.put_before(reply, mark);
             Ok(())
         }
         Outcome::Stopped(Stop::Host) => Err(host.stopped.take().expect("the host says why it stops a script")),

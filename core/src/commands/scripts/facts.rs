@@ -135,6 +135,29 @@ pub static SCRIPT: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `SCRIPT DEBUG`.
+pub static SCRIPT_DEBUG: Facts = Facts {
+    name: "script|debug",
+    arity: 3,
+    flags: Flags::NOSCRIPT,
+    categories: &["@slow", "@scripting"],
+    group: Group::Scripting,
+    since: "3.2.0",
+    complexity: "O(1)",
+    summary: "Set the debug mode for executed scripts.",
+    arguments: &[Argument {
+        name: "mode",
+        kind: "oneof",
+        arguments: &[
+            Argument { name: "yes", kind: "pure-token", token: Some("YES"), ..Argument::BLANK },
+            Argument { name: "sync", kind: "pure-token", token: Some("SYNC"), ..Argument::BLANK },
+            Argument { name: "no", kind: "pure-token", token: Some("NO"), ..Argument::BLANK },
+        ],
+        ..Argument::BLANK
+    }],
+    ..Facts::BLANK
+};
+
 /// `SCRIPT EXISTS`.
 pub static SCRIPT_EXISTS: Facts = Facts {
     name: "script|exists",

@@ -6,11 +6,11 @@ use basalt_lua::Called;
 use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::DATABASE_COUNT;
 
-use super::Terms;
+use super::{Message, Messages, Terms};
 use crate::commands::facts::Flags;
 use crate::commands::rights::{CallerRights, Denied};
 use crate::commands::{
-    Args, Command, CommandError, Kind, MultiShard, PatternKeys, Scatter, parse_i64, reply_help, table,
+    Args, Command, CommandError, Kind, MultiShard, PatternKeys, Scatter, TOO_MUCH_WORK, parse_i64, reply_help, table,
     why_not_by_patterns, why_not_in_cluster,
 };
 use crate::limits;
@@ -22,6 +22,14 @@ const NOT_LOCAL: &str = "Script attempted to access a non local key in a cluster
 /// Nor for this: there the replicas get what a script writes, and not the script.
 const WALK_DIFFERS: &str =
     "SCAN and RANDOMKEY are for scripts that only read (EVAL_RO, or the flag no-writes), KEYS is for all";
+/// The same for those that may call SCAN.
+const DRAW_DIFFERS: &str =
+    "RANDOMKEY is for scripts that only read (EVAL_RO, or the flag no-writes), KEYS and SCAN are for all";
+
+/// The reply to a script that publishes more than one may.
+const TOO_MANY_MESSAGES: &str =
+    "ERR the script was stopped and undone: it publishes more messages than a script may, or more bytes of them";
+
 /// There is no word of Redis for this: it has one shard.
 const ALL_SHARDS: &str = "This command concerns the keys of all shards, and a script has those of one";
 
@@ -101,10 +109,14 @@ impl Gate<'_> {
 
     /// The reason that a command is not run, in Redis' order and words.
     fn why_not(&self, command: &Command, args: Args<'_>) -> Option<&'static str> {
-        if command.facts.flags.contains(Flags::WRITE) && self.terms.is_read_only {
+        let publishes = command.publishes && self.terms.is_wide;
+        // As in Redis, a message is something written.
+        if (command.facts.flags.contains(Flags::WRITE) || publishes) && self.terms.is_read_only {
             return Some("Write commands are not allowed from read-only scripts.");
         }
-        if command.keys(args).any(|key| !self.terms.reach.has(args[key])) {
+        // A shard channel has a slot, which matters in a cluster alone.
+        let has_slots = self.terms.in_cluster || !publishes;
+        if has_slots && command.keys(args).any(|key| !self.terms.reach.has(args[key])) {
             return Some(NOT_LOCAL);
         }
         if self.terms.in_cluster
@@ -115,7 +127,12 @@ impl Gate<'_> {
         // Where a page of a walk ends, and which keys one is drawn from, depends on what else a replica has, and has in memory.
         let is_in_pages = matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan | MultiShard::RandomKey));
         if is_in_pages && !self.terms.is_read_only {
-            return Some(WALK_DIFFERS);
+            match command.scatter {
+                _ if !self.terms.is_wide => return Some(WALK_DIFFERS),
+                // In one page it gets all there are.
+                Scatter::MultiShard(MultiShard::Scan) => {}
+                _ => return Some(DRAW_DIFFERS),
+            }
         }
         let is_of_all = matches!(command.scatter, Scatter::AllShards { .. }) || walks_over_keys(command);
         (is_of_all && !self.may_walk).then_some(ALL_SHARDS)
@@ -138,6 +155,9 @@ impl Gate<'_> {
         match self.why_not(command, args) {
             None => Admission::Run(command),
             Some(reason) if reason == NOT_LOCAL && self.terms.stops_elsewhere => Admission::Elsewhere,
+            Some(reason) if reason == ALL_SHARDS && self.terms.stops_elsewhere && self.terms.is_wide => {
+                Admission::Elsewhere
+            }
             Some(reason) => Admission::Refused(reason),
         }
     }
@@ -145,10 +165,51 @@ impl Gate<'_> {
     /// Returns whether the script's caller may call a command; `None` if there is no such command.
     pub fn may_call(&self, args: Args<'_>) -> Option<bool> {
         let command = table::called(args)?;
-        // A script publishes nothing, so its caller's channels are not known here.
-        let has_channels = self.rights.is_some() && !command.channels(args).positions.is_empty();
+        // Of a script that publishes nothing, its caller's channels are not known here.
+        let knows_none = self.rights.is_some() && !self.terms.is_wide;
+        let has_channels = knows_none && !command.channels(args).positions.is_empty();
         Some(self.denied(command, args).is_none() && !has_channels)
     }
+}
+
+/// Takes a message that a script publishes, and has it pay for that. Its reply is 0: a replica knows of no subscribers.
+///
+/// # Errors
+/// That it publishes more than it may, or can pay for: it is to be stopped.
+pub fn publish(
+    messages: &mut Messages,
+    work_left: &Cell<u64>,
+    command: &Command,
+    args: Args<'_>,
+) -> Result<(), CommandError> {
+    let message = Message { is_sharded: command.is_by_slot, channel: args[1], message: args[2] };
+    let work = limits::MESSAGE_WORK + (args[1].len() + args[2].len()) as u64 / limits::MESSAGE_BYTES_PER_WORK;
+    let left = work_left.get().checked_sub(work).ok_or(CommandError::Undone(TOO_MUCH_WORK.into()))?;
+    work_left.set(left);
+    if messages.add(message) { Ok(()) } else { Err(CommandError::Undone(TOO_MANY_MESSAGES.into())) }
+}
+
+/// The error of a command that would wait for entries of streams, in Redis' words. Those that wait for elements find nothing
+/// instead.
+pub fn why_not_to_block(terms: &Terms, command: &Command, args: Args<'_>) -> Option<CommandError> {
+    if !command.waits_for_entries || !terms.is_wide {
+        return None;
+    }
+    let mut words = args[1..].iter();
+    while let Some(word) = words.next() {
+        match word.to_ascii_lowercase().as_slice() {
+            b"block" => {
+                let name = String::from_utf8_lossy(args[0]);
+                let text = format!("ERR {name} command is not allowed with BLOCK option from scripts");
+                return Some(CommandError::owned(text));
+            }
+            b"count" => drop(words.next()),
+            b"group" => drop((words.next(), words.next())),
+            b"noack" => {}
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// Runs a command that needs neither keys nor a connection; the others of the connection and the node are none of a script's. Gives
@@ -156,7 +217,7 @@ impl Gate<'_> {
 pub fn call_without_keys(
     command: &Command,
     args: Args<'_>,
-    (now_ms, in_cluster): (u64, bool),
+    (now_ms, in_cluster, is_read_only): (u64, bool, bool),
     protocol: Protocol,
     out: &mut Vec<u8>,
 ) -> (Called, Option<u8>) {
@@ -166,6 +227,8 @@ pub fn call_without_keys(
     match (command.kind, command.name(), args) {
         (Kind::Help(lines), ..) => reply_help(command, lines, &mut reply),
         (Kind::Session, "ping", [_]) => reply.simple("PONG"),
+        // Another version of the program has others, and is no replica of what only reads.
+        (Kind::Session, "command|count", _) if is_read_only => reply.integer(table::commands().count() as i64),
         (Kind::Session, "ping", [_, text]) | (Kind::Session, "echo", [_, text]) => reply.bulk(text),
         (Kind::Session, "ping", _) => reply.error("ERR wrong number of arguments for 'ping' command"),
         // The time of the entry, as for every command of the script.

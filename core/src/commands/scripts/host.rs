@@ -6,10 +6,10 @@ use basalt_lua::{Called, Host};
 use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::{ColdRead, Error as StorageError};
 
-use super::gate::{Admission, Gate, IsHere, call_without_keys, log_line, walks_over_keys};
-use super::{Reach, Terms};
+use super::gate::{Admission, Gate, IsHere, call_without_keys, log_line, publish, walks_over_keys, why_not_to_block};
+use super::{Messages, Reach, Terms};
 use crate::commands::rights::CallerRights;
-use crate::commands::{Args, Command, CommandError, Context, Kind, Run, TOO_MUCH_WORK, table};
+use crate::commands::{Args, Command, CommandError, Context, Kind, MultiShard, Run, Scatter, TOO_MUCH_WORK, table};
 use crate::limits;
 
 /// The reply to a script whose command replies more than the script may have, or can pay for.
@@ -20,6 +20,21 @@ const NO_VERSIONS: &str =
 
 /// The reason that a script is stopped which accesses a key of another shard. No client reads it.
 pub const ELSEWHERE: &str = "ELSEWHERE the script accesses keys of several shards";
+
+/// The handler of what a script gets that calls SCAN though it may write: all keys, in the order of KEYS. Where a page ends depends
+/// on what else a replica has.
+fn scan_of_all() -> Run {
+    let step = table::by_id(table::STEP_SCAN_ALL).map(|command| command.kind);
+    let Some(Kind::Read(run)) = step else { unreachable!("the step is in the table, and reads") };
+    run
+}
+
+/// Makes of an array of keys the one page of a walk.
+pub fn as_one_page(reply: &mut Vec<u8>) {
+    if reply.starts_with(b"*") {
+        reply.splice(0..0, *b"*2\r\n$1\r\n0\r\n");
+    }
+}
 
 /// Runs a script's commands on one shard.
 pub(super) struct ShardHost<'a, 'rows> {
@@ -36,6 +51,8 @@ pub(super) struct ShardHost<'a, 'rows> {
     /// Rows that it has met on disk. It goes on as if they had a number in them, to learn which else it needs: all that it
     /// does is forgotten, and it begins anew when they are in memory.
     pub(super) cold: BTreeSet<Box<[u8]>>,
+    /// The messages that it has published.
+    pub(super) messages: Messages,
 }
 
 impl ShardHost<'_, '_> {
@@ -134,16 +151,36 @@ impl ShardHost<'_, '_> {
             Reply::new(reply, protocol).error_display(&error);
             return Called::Replied;
         }
+        if let Some(error) = why_not_to_block(self.terms, command, args) {
+            reply.clear();
+            Reply::new(reply, protocol).error_display(&error);
+            return Called::Replied;
+        }
+        let bytes_max = bytes_max.min(limits::SCRIPT_REPLY_BYTES_MAX);
+        let is_scan = matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan));
         self.is_writing = matches!(command.kind, Kind::Write(_));
         match command.kind {
+            _ if command.publishes && self.terms.is_wide => {
+                match publish(&mut self.messages, &self.context.work_left, command, args) {
+                    Ok(()) => {
+                        reply.clear();
+                        Reply::new(reply, protocol).integer(0);
+                        Called::Replied
+                    }
+                    Err(error) => self.stop(error),
+                }
+            }
+            Kind::Read(_) if is_scan && !self.terms.is_read_only => {
+                let called = self.run(scan_of_all(), args, (protocol, bytes_max), reply);
+                as_one_page(reply);
+                called
+            }
             Kind::Write(_) if self.context.keyspace.versions().left() < limits::VERSIONS_BEHIND_SCRIPTS => {
                 self.stop(CommandError::Undone(NO_VERSIONS.into()))
             }
-            Kind::Read(run) | Kind::Write(run) => {
-                self.run(run, args, (protocol, bytes_max.min(limits::SCRIPT_REPLY_BYTES_MAX)), reply)
-            }
+            Kind::Read(run) | Kind::Write(run) => self.run(run, args, (protocol, bytes_max), reply),
             _ => {
-                let place = (self.context.keyspace.now_ms(), self.terms.in_cluster);
+                let place = (self.context.keyspace.now_ms(), self.terms.in_cluster, self.terms.is_read_only);
                 let (called, db) = call_without_keys(command, args, place, protocol, reply);
                 if let Some(db) = db {
                     self.context.keyspace.select(db);

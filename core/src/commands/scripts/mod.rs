@@ -7,6 +7,7 @@ mod eval;
 pub mod facts;
 mod gate;
 mod host;
+mod messages;
 #[cfg(test)]
 mod price_tests;
 pub mod table;
@@ -14,6 +15,7 @@ mod terms;
 
 pub use eval::{Call, NO_SCRIPT, is_only_reading, learn, read_call, read_digest, run_by, undone_text, write_value};
 pub(in crate::commands) use eval::{no_step, run_on, with_engine};
-pub use gate::{Admission, Gate, call_without_keys, log_line};
-pub use host::{ELSEWHERE, TOO_LARGE};
+pub use gate::{Admission, Gate, call_without_keys, log_line, publish, why_not_to_block};
+pub use host::{ELSEWHERE, TOO_LARGE, as_one_page};
+pub use messages::{Message, Messages, lift, messages_before, put_lifted, split_messages};
 pub use terms::{Reach, Terms, has_known_terms};

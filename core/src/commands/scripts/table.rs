@@ -1,4 +1,4 @@
-//! The commands of scripts. Their ids are 1301 to 1329, and 1390 to 1392 of steps.
+//! The commands of scripts. Their ids are 1301 to 1329 and 1506, and 1390 to 1392 of steps.
 
 use super::{eval, facts};
 use crate::commands::facts::{BeginSearch, Facts, FindKeys, Flags, KeySpec};
@@ -14,6 +14,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
 ];
 
 static SCRIPT: &[Command] = &[
+    Command::session(1506, &facts::SCRIPT_DEBUG),
     Command::session(1320, &facts::SCRIPT_EXISTS),
     Command::session(1321, &facts::SCRIPT_FLUSH),
     Command::help(1322, &facts::SCRIPT_HELP, help::SCRIPT),

@@ -12,6 +12,8 @@ const IN_CLUSTER: u8 = 0x04;
 /// Older versions refuse the step rather than run it with all rights.
 const WITH_RIGHTS: u8 = 0x08;
 const STOPS_ELSEWHERE: u8 = 0x10;
+/// Older versions refuse the step rather than refuse what it calls.
+const WIDE: u8 = 0x20;
 
 /// Keys that a script may access: those of its shard, when the step was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +61,9 @@ pub struct Terms {
     /// True if it is stopped where it accesses another key, and undone, so that it can be run where that can be accessed; else
     /// the call fails.
     pub stops_elsewhere: bool,
+    /// True if it may publish messages and call SCAN though it writes, as all scripts may that are called by now: earlier ones in
+    /// the log were refused that.
+    pub is_wide: bool,
     /// Work that it may do: instructions, about.
     pub work: u64,
     /// The rights of its caller, as [`CallerRights`](crate::commands::rights::CallerRights) are written, unless that may do
@@ -71,7 +76,7 @@ impl Terms {
     /// `{[first slot u16 LE][last slot u16 LE]}…`.
     pub fn encode(&self) -> Vec<u8> {
         let cluster = if self.in_cluster { IN_CLUSTER } else { 0 };
-        let stops = if self.stops_elsewhere { STOPS_ELSEWHERE } else { 0 };
+        let stops = if self.stops_elsewhere { STOPS_ELSEWHERE } else { 0 } | if self.is_wide { WIDE } else { 0 };
         let mut out = vec![VERSION, cluster | stops | if self.is_read_only { READ_ONLY } else { 0 }];
         out.extend_from_slice(&self.work.to_le_bytes());
         if let Some(rights) = &self.rights {
@@ -95,7 +100,9 @@ impl Terms {
     pub fn decode(bytes: &[u8]) -> Option<Terms> {
         let (&[version, flags], rest) = bytes.split_first_chunk()?;
         let (work, mut rest) = rest.split_first_chunk()?;
-        if version != VERSION || flags & !(READ_ONLY | ALL_KEYS | IN_CLUSTER | WITH_RIGHTS | STOPS_ELSEWHERE) != 0 {
+        if version != VERSION
+            || flags & !(READ_ONLY | ALL_KEYS | IN_CLUSTER | WITH_RIGHTS | STOPS_ELSEWHERE | WIDE) != 0
+        {
             return None;
         }
         let mut rights = None;
@@ -112,6 +119,7 @@ impl Terms {
             in_cluster: flags & IN_CLUSTER != 0,
             reach,
             stops_elsewhere: flags & STOPS_ELSEWHERE != 0,
+            is_wide: flags & WIDE != 0,
             work: u64::from_le_bytes(*work),
             rights,
         })
@@ -134,7 +142,15 @@ mod tests {
             for (is_read_only, rights) in [(false, None), (true, None), (false, Some(&some))] {
                 let (in_cluster, reach, rights) = (!is_read_only, reach.clone(), rights.cloned());
                 let stops_elsewhere = in_cluster;
-                let terms = Terms { is_read_only, in_cluster, reach, stops_elsewhere, work: 0x0102_0304_0506, rights };
+                let terms = Terms {
+                    is_read_only,
+                    in_cluster,
+                    reach,
+                    stops_elsewhere,
+                    is_wide: is_read_only,
+                    work: 0x0102_0304_0506,
+                    rights,
+                };
                 let bytes = terms.encode();
                 assert_eq!(Terms::decode(&bytes), Some(terms));
                 for length in 0..10 {
@@ -156,10 +172,18 @@ mod tests {
     #[test]
     fn the_layout_is_the_documented_one() {
         let reach = Reach::Slots(vec![(1, 0x0203)]);
-        let terms =
-            Terms { is_read_only: true, in_cluster: true, reach, stops_elsewhere: false, work: 7, rights: None };
+        let terms = Terms {
+            is_read_only: true,
+            in_cluster: true,
+            reach,
+            stops_elsewhere: false,
+            is_wide: false,
+            work: 7,
+            rights: None,
+        };
         assert_eq!(terms.encode(), [1, 5, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 3, 2]);
         assert_eq!(Terms { stops_elsewhere: true, ..terms.clone() }.encode()[1], 0x15);
+        assert_eq!(Terms { is_wide: true, ..terms.clone() }.encode()[1], 0x25);
         let terms = Terms { rights: Some((*b"\0\0").into()), ..terms };
         assert_eq!(terms.encode(), [1, 13, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 3, 2]);
     }

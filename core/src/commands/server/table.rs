@@ -1,4 +1,4 @@
-//! The commands on the server. Their ids are 701 to 799 and 1451 to 1499.
+//! The commands on the server. Their ids are 701 to 799, 1451 to 1499 and 1501 to 1505.
 
 use super::{facts, newer_facts, own_facts};
 use crate::commands::keys::memory_usage;
@@ -22,7 +22,13 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::help(1461, &facts::LATENCY, help::LATENCY).containing(LATENCY),
     Command::help(1469, &facts::MEMORY, help::MEMORY).containing(MEMORY),
     Command::help(1451, &facts::SLOWLOG, help::SLOWLOG).containing(SLOWLOG),
+    Command::help(1501, &facts::MODULE, help::MODULE).containing(MODULE),
+    Command::session(1504, &facts::REPLICAOF),
+    Command::session(1505, &facts::SLAVEOF),
 ];
+
+static MODULE: &[Command] =
+    &[Command::help(1502, &facts::MODULE_HELP, help::MODULE), Command::session(1503, &facts::MODULE_LIST)];
 
 static LATENCY: &[Command] = &[
     Command::session(1462, &facts::LATENCY_DOCTOR).behind_others(),

@@ -21,6 +21,7 @@ use super::core::Core;
 use super::outbox::Outbox;
 use crate::clients::{Audience, Connection, Expects, ReplyMode, SubscriptionChange};
 use crate::commands::glob_matches;
+use crate::commands::scripts::{Message as ScriptMessage, split_messages};
 use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::{Control, Message, Published, PublishedBatch, SubscriptionChanges};
@@ -254,6 +255,19 @@ impl Core {
             reply.truncate(start);
             reply.error(bounds.too_large(false));
         }
+    }
+
+    /// Publishes the messages of a script that stand in front of its reply, and gives the reply.
+    pub(super) fn publish_before<'r>(&mut self, reply: &'r [u8]) -> &'r [u8] {
+        let (messages, reply) = split_messages(reply);
+        for ScriptMessage { is_sharded, channel, message } in messages {
+            let audience = if is_sharded { Audience::ShardChannel } else { Audience::Channel };
+            let receivers = self.fanout.directory.receivers(audience, channel);
+            let published =
+                Published { audience, channel: channel.into(), message: message.into(), patterns: Vec::new() };
+            hand_on(&mut self.fanout, &mut self.outbox, self.id, published, receivers);
+        }
+        reply
     }
 
     /// Tells all monitors of a command.

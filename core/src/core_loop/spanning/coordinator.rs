@@ -199,7 +199,10 @@ impl Core {
     ///
     /// # Errors
     /// That there is none at the moment. One that is alone may have what it needs.
-    pub(super) fn check_room(&self, (sides, work): &(Vec<Side>, Box<dyn Work>)) -> Result<(), CommandError> {
+    pub(in crate::core_loop) fn check_room(
+        &self,
+        (sides, work): &(Vec<Side>, Box<dyn Work>),
+    ) -> Result<(), CommandError> {
         let (carried, bytes) = (self.tasks.carried_bytes, bytes_of(sides, &**work));
         let has_room = carried == 0 || carried + bytes <= limits::CARRIED_BYTES_MAX;
         if has_room { Ok(()) } else { Err(CommandError::text(TOO_MUCH)) }

@@ -26,6 +26,7 @@ mod settle;
 mod tests;
 
 pub(super) use coordinator::Spanning;
+pub(super) use plan::Planned;
 
 use std::collections::VecDeque;
 

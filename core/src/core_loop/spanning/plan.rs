@@ -16,7 +16,8 @@ use crate::multi_shard::spanning::{
     Work,
 };
 
-pub(super) type Planned = (Vec<Side>, Box<dyn Work>);
+/// The shards of a command or transaction, and what is made of their replies.
+pub(in crate::core_loop) type Planned = (Vec<Side>, Box<dyn Work>);
 
 const SCRIPT: CommandError = CommandError::text(
     "CROSSSLOT The transaction has a script, and keys in several shards of this node: give them a common {hash tag}, or the node \
@@ -123,12 +124,7 @@ impl Core {
         Ok(match command.over_shards {
             OverShards::IfNone => boxed(SetIfNone::plan(router, at.0, at.1, args)),
             OverShards::MoveMember => boxed(MoveMember::plan(router, at, args)),
-            OverShards::MoveElement => {
-                let is_head = |arg: &&[u8]| arg.eq_ignore_ascii_case(b"left");
-                // RPOPLPUSH does not say.
-                let ends = (args.get(3).is_some_and(is_head), args.get(4).is_none_or(is_head));
-                boxed(MoveElement::plan(router, at, args, ends))
-            }
+            OverShards::MoveElement => boxed(MoveElement::plan(router, at, args)),
             OverShards::PopFirst(count) => {
                 let end = 2 + parse_usize(args[1])?;
                 boxed(PopFirst::plan(router, at, args, end, (command.name().as_bytes(), count.as_bytes())))

@@ -14,7 +14,7 @@ mod sides;
 pub use carried::{Carried, Surroundings};
 pub use members::{Members, MustBeCarried};
 pub use msetnx::SetIfNone;
-pub use pops::{MoveElement, MoveMember, PopFirst};
+pub use pops::{MoveElement, MoveMember, MovedFor, PopFirst};
 pub use script::{PlannedCall, ScriptReply, ScriptRun, SpanningScript, Turn};
 pub use sides::Side;
 

@@ -1,11 +1,14 @@
 //! LMOVE, RPOPLPUSH, SMOVE, LMPOP and ZMPOP over several shards: what they move or take is looked at, and no more of a key.
 
+use std::sync::Arc;
+
 use basalt_net::resp::{Protocol, Reply, value};
 
 use super::sides::{Side, Sides, elements, encode, place_of};
 use super::{MISSHAPEN, Next, Work};
 use crate::cluster::Router;
 use crate::commands::{Args, table};
+use crate::entry::waiting::Claim;
 use crate::ids::ShardId;
 
 fn id(name: &[u8]) -> u16 {
@@ -44,7 +47,16 @@ fn replies<'r>(sides: &[Side], read: &'r [Vec<u8>], place: &Place) -> Vec<&'r [u
     elements(&read[place_of(sides, place.shard)])
 }
 
-/// An LMOVE or RPOPLPUSH.
+/// The client for which an element is moved, if it waits for that.
+#[derive(Debug)]
+pub struct MovedFor {
+    /// Its claim, which ends before its wait does only if it is gone: nothing is moved for it any more.
+    pub claim: Arc<Claim>,
+    /// True if it waits on where the source holds something else by now.
+    pub ignores_other_types: bool,
+}
+
+/// An LMOVE or RPOPLPUSH, or one of those that wait.
 #[derive(Debug)]
 pub struct MoveElement {
     from: Place,
@@ -52,19 +64,27 @@ pub struct MoveElement {
     /// True if it takes the first element, and if it puts it first.
     ends: (bool, bool),
     moved: Vec<u8>,
+    moved_for: Option<MovedFor>,
 }
 
 impl MoveElement {
-    /// Plans a call with the keys `args[1]` and `args[2]` that takes from the head if the first of `ends` is set, and puts to the
-    /// head if the second is.
-    pub fn plan(router: &Router, at: (Protocol, u8), args: Args<'_>, ends: (bool, bool)) -> (Vec<Side>, MoveElement) {
+    /// Plans a call with the keys `args[1]` and `args[2]`, and the ends behind them if it names some.
+    pub fn plan(router: &Router, at: (Protocol, u8), args: Args<'_>) -> (Vec<Side>, MoveElement) {
+        let is_head = |arg: &&[u8]| arg.eq_ignore_ascii_case(b"left");
+        // RPOPLPUSH and BRPOPLPUSH name none: they take the last element and put it first.
+        let ends = (args.get(3).is_some_and(is_head), args.get(4).is_none_or(is_head));
         let (from, to) = (Place::new(router, at, args[1]), Place::new(router, at, args[2]));
         let mut sides = Sides::default();
         from.hold(&mut sides);
         to.hold(&mut sides);
         sides.of(from.shard).reads.push(from.encode(b"lindex", &[if ends.0 { b"0" } else { b"-1" }]));
         sides.of(to.shard).reads.push(to.encode(b"llen", &[]));
-        (sides.settled(), MoveElement { from, to, ends, moved: Vec::new() })
+        (sides.settled(), MoveElement { from, to, ends, moved: Vec::new(), moved_for: None })
+    }
+
+    /// The same for a client that waits.
+    pub fn for_waiter(self, moved_for: MovedFor) -> MoveElement {
+        MoveElement { moved_for: Some(moved_for), ..self }
     }
 }
 
@@ -75,6 +95,13 @@ impl Work for MoveElement {
             out.error(MISSHAPEN);
             return Next::Reply;
         };
+        let moved_for = self.moved_for.as_ref();
+        let is_over = moved_for.is_some_and(|of| of.claim.has_ended());
+        let is_other = source.starts_with(b"-WRONGTYPE ") && moved_for.is_some_and(|of| of.ignores_other_types);
+        if is_over || is_other {
+            out.null();
+            return Next::Reply;
+        }
         if value::is_error(source) || is_null(source) {
             out.raw(source);
             return Next::Reply;

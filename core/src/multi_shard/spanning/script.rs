@@ -19,11 +19,13 @@ use super::{Next, Work};
 use crate::cluster::Router;
 use crate::commands::rights::CallerRights;
 use crate::commands::scripts::{
-    Admission, Gate, TOO_LARGE, Terms, call_without_keys, log_line, run_by, undone_text, write_value,
+    Admission, Gate, Messages, TOO_LARGE, Terms, as_one_page, call_without_keys, log_line, publish, run_by,
+    undone_text, why_not_to_block, write_value,
 };
-use crate::commands::table::STEP_TRY;
+use crate::commands::table::{STEP_SCAN_ALL, STEP_TRY};
 use crate::commands::{
-    Args, Command, CommandError, Kind, ReplyBounds, Run, TOO_MUCH_WORK, names_other_keys, run_on_nothing, table,
+    Args, Command, CommandError, Kind, MultiShard, ReplyBounds, Run, Scatter, TOO_MUCH_WORK, names_other_keys,
+    run_on_nothing, table,
 };
 use crate::entry::request::{self, Moment};
 use crate::entry::script_trial::{self, TrialTerms};
@@ -252,9 +254,10 @@ impl ScriptRun {
                 calling: None,
                 stopped: None,
                 work_left: script.work,
+                messages: Messages::default(),
             };
             let outcome = run_by(&script, &mut host);
-            let NodeHost { mut refused, calling, stopped, work_left, .. } = host;
+            let NodeHost { mut refused, calling, stopped, work_left, messages, .. } = host;
             self.answers.append(&mut refused);
             self.spent += self.script.terms.work - work_left.min(self.script.terms.work);
             match (outcome, calling) {
@@ -272,12 +275,13 @@ impl ScriptRun {
                         None => continue,
                     }
                 }
-                (outcome, _) => return self.end(outcome, stopped),
+                (outcome, _) => return self.end(outcome, stopped, &messages),
             }
         }
     }
 
-    fn end(&self, outcome: Outcome, stopped: Option<CommandError>) -> Turn {
+    /// The end of a script that has published `messages`.
+    fn end(&self, outcome: Outcome, stopped: Option<CommandError>, messages: &Messages) -> Turn {
         if self.is_learning() {
             return Turn::HoldOthers;
         }
@@ -295,6 +299,7 @@ impl ScriptRun {
             reply.truncate(0);
             reply.error(self.bounds.too_large(!self.script.terms.is_read_only));
         }
+        messages.put_before(&mut reply, 0);
         Turn::Kept(bytes)
     }
 
@@ -445,6 +450,8 @@ struct NodeHost<'a> {
     stopped: Option<CommandError>,
     /// Work that the script may still do, as of its last call.
     work_left: u64,
+    /// The messages that it has published, since it began.
+    messages: Messages,
 }
 
 impl NodeHost<'_> {
@@ -455,7 +462,7 @@ impl NodeHost<'_> {
 
     fn gate<'g>(&'g self, work_left: &'g Cell<u64>) -> Gate<'g> {
         let terms = &self.run.script.terms;
-        Gate { terms, rights: self.rights.as_ref(), work_left, db: self.db, may_walk: false }
+        Gate { terms, rights: self.rights.as_ref(), work_left, db: self.db, may_walk: true }
     }
 
     fn call_command(
@@ -477,14 +484,33 @@ impl NodeHost<'_> {
             *reply = error_reply(error);
             return Called::Replied;
         }
-        let command = command.for_call(args);
+        if let Some(error) = why_not_to_block(&self.run.script.terms, command, args) {
+            *reply = error_reply(error);
+            return Called::Replied;
+        }
+        if command.publishes && self.run.script.terms.is_wide {
+            if let Err(error) = publish(&mut self.messages, work_left, command, args) {
+                return self.stop(error);
+            }
+            reply.clear();
+            Reply::new(reply, protocol).integer(0);
+            return Called::Replied;
+        }
+        let is_scan = matches!(command.scatter, Scatter::MultiShard(MultiShard::Scan));
+        // One page for each shard would need a cursor for all.
+        let command = match is_scan {
+            true => table::by_id(STEP_SCAN_ALL).expect("the step is in the table"),
+            false => command.for_call(args),
+        };
         let (Kind::Read(run) | Kind::Write(run)) = command.kind else {
-            let (called, db) = call_without_keys(command, args, (self.run.now_ms, false), protocol, reply);
+            let place = (self.run.now_ms, false, self.run.script.terms.is_read_only);
+            let (called, db) = call_without_keys(command, args, place, protocol, reply);
             self.db = db.unwrap_or(self.db);
             return called;
         };
         reply.clear();
-        if command.keys(args).next().is_none() && !names_other_keys(command, args) {
+        let has_keys = command.keys(args).next().is_some() || names_other_keys(command, args);
+        if !has_keys && !command.concerns_all_shards() {
             // Its arguments make no sense, and it says so, each time that the script comes to it: that is no answer of a shard's.
             let mut out = Reply::strictly_bounded(reply, protocol, bytes_max);
             if let Err(error) = run_on_nothing(run, args, &mut out) {
@@ -503,6 +529,9 @@ impl NodeHost<'_> {
             };
             work_left.set(left);
             reply.extend_from_slice(&answer.reply);
+            if is_scan {
+                as_one_page(reply);
+            }
             return Called::Replied;
         }
         let call = PlannedCall { protocol, db: self.db, now_ms: self.run.now_ms, command, run, args };

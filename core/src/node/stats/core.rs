@@ -85,6 +85,10 @@ pub struct CoreStats {
     pub output_bytes: Figure,
     /// Memory for bytes received and not decoded yet.
     pub input_bytes: Figure,
+    /// The most of that which one client has, as of the last tick.
+    pub largest_input_bytes: Figure,
+    /// The most bytes that are queued for one client, as of the last tick.
+    pub largest_output_bytes: Figure,
     /// Bytes of replies that wait for others of their connections, and of what is gathered for them; of commands that are queued
     /// after MULTI, and of what clients watch and subscribe to.
     pub held_bytes: Figure,
@@ -151,6 +155,8 @@ impl CoreStats {
             largest_client_bytes: Figure::default(),
             output_bytes: Figure::default(),
             input_bytes: Figure::default(),
+            largest_input_bytes: Figure::default(),
+            largest_output_bytes: Figure::default(),
             held_bytes: Figure::default(),
             watching_clients: Figure::default(),
             watched_keys: Figure::default(),

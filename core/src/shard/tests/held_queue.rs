@@ -222,6 +222,7 @@ fn a_script_waits_until_nobody_holds_a_key_of_its_shard() {
                 in_cluster: false,
                 reach: Reach::All,
                 stops_elsewhere: false,
+                is_wide: true,
                 work: 1000,
                 rights: None,
             }

@@ -7,6 +7,7 @@ mod held_queue;
 mod held_waiters;
 mod holding;
 mod left;
+mod moves;
 mod overdue;
 mod reading;
 mod replies;

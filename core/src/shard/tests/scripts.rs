@@ -16,6 +16,7 @@ fn script(id: u16, text: &str) -> Vec<u8> {
         in_cluster: false,
         reach: Reach::All,
         stops_elsewhere: false,
+        is_wide: true,
         work: SCRIPT_WORK_MAX,
         rights: None,
     };

@@ -24,7 +24,7 @@ use crate::shard::execution::Failure;
 /// says so.
 pub(super) fn outlook(keyspace: &Keyspace<'_>, key: &[u8], wanted: &Wanted, index: usize) -> Outlook {
     let looked = waited_stream(keyspace, key).and_then(|stream| match wanted {
-        Wanted::Elements => Ok(Outlook::Nothing),
+        Wanted::Elements | Wanted::ElementsToMove => Ok(Outlook::Nothing),
         Wanted::EntriesAfter(ids) => {
             Ok(ids.get(index).map_or(Outlook::Nothing, |id| outlook_after(stream.as_ref(), *id)))
         }

@@ -11,6 +11,7 @@
 //! this replica and on all others.
 
 mod entries;
+mod moves;
 mod waiters;
 
 use std::cell::RefCell;
@@ -42,6 +43,13 @@ const TOO_MANY: &[u8] = b"-ERR too many clients wait for keys of this shard, or 
 
 /// The reply of a shard in which its client waits no more.
 pub(crate) const LEFT: &[u8] = b"";
+
+/// Said, in the place of a reply, to the core of a client for which it moves elements: there are some. The client waits on until
+/// its core says what has come of it.
+pub(crate) const FOUND: &[u8] = b"\0found";
+
+/// The same of a key that is no list: what the move says is the reply, as if its client did not wait.
+pub(crate) const NO_LIST: &[u8] = b"\0no list";
 
 /// Waiters, and what is to be looked at for them.
 #[derive(Debug, Default)]
@@ -111,8 +119,14 @@ impl Shard {
             || why_not_moved(&self.holding, &order.pop).is_some();
         let may_have_some = !is_held && self.may_have_some(&order, now_ms);
         let claim = order.claim.clone();
-        if matches!(order.wanted, Wanted::EntriesAfter(_)) {
-            return self.wait_to_read(origin, order, (may_have_some, is_held), now_ms, host);
+        match order.wanted {
+            Wanted::EntriesAfter(_) => {
+                return self.wait_to_read(origin, order, (may_have_some, is_held), now_ms, host);
+            }
+            Wanted::ElementsToMove => {
+                return self.wait_to_move(origin, order, (may_have_some, is_held), now_ms, host);
+            }
+            Wanted::Elements | Wanted::EntriesFor(_) => {}
         }
         let mut bytes = Vec::new();
         if may_have_some {
@@ -144,7 +158,8 @@ impl Shard {
     /// Has a client wait no more whose claim has ended. If something is being taken for it, it leaves with what comes of that.
     pub fn end_wait(&mut self, origin: Origin, host: &mut impl ShardHost) {
         // Not if it is another's by now, of whose predecessor this is said.
-        let may_leave = |waiter: &Waiter| waiter.stage == Stage::Waiting && waiter.claim.has_ended();
+        let is_idle = |waiter: &Waiter| waiter.stage == Stage::Waiting || waiter.moves();
+        let may_leave = |waiter: &Waiter| is_idle(waiter) && waiter.claim.has_ended();
         if self.waiting.waiters.get(origin).is_some_and(may_leave) {
             self.leave(origin, LEFT, host);
         }
@@ -210,6 +225,10 @@ impl Shard {
             }
             for origin in called.into_iter().chain(chosen.into_iter().flat_map(|chosen| chosen.origins)) {
                 let waiter = self.waiting.waiters.get(origin).expect("it was chosen among those who wait");
+                if waiter.moves() {
+                    host.reply(origin, FOUND);
+                    continue;
+                }
                 let at = batch::push(&mut bytes, |out| waiter.encode_call(out, &key.1));
                 self.expect_changes(&bytes[at]);
                 self.batches.open.expected_bytes += self.batches.replies.next_bytes();
@@ -245,7 +264,7 @@ impl Shard {
             // What may not be moved now is looked at when the write is applied.
             let may = |pop: &Pop| why_not_moved(holding, pop).is_none();
             let chosen: Vec<Origin> =
-                kinds.iter().flat_map(|kind| waiters.choose(&key, *kind, count, may).origins).collect();
+                kinds.iter().flat_map(|kind| waiters.choose_unseen(&key, *kind, count, may).origins).collect();
             for origin in chosen {
                 let waiter = self.waiting.waiters.get(origin).expect("it was chosen among those who wait");
                 let encode = |out: &mut Vec<u8>| waiter.encode_call(out, &key.1);
@@ -282,6 +301,7 @@ impl Shard {
         // Its key has come to hold something else: nobody waits for that.
         let is_for_waiting = waiter.stage == Stage::Taking && !waiter.pop.has_destination;
         let is_wrong_type = is_for_waiting && reply.starts_with(b"-WRONGTYPE ");
+        let has_destination = waiter.pop.has_destination;
         // A read is made again when there is room for what it finds.
         let finds_no_room = waiter.only_reads() && reply[1.min(reply.len())..].starts_with(TOO_MUCH_TO_READ.as_bytes());
         if is_nothing(reply) || is_wrong_type || finds_no_room {
@@ -291,9 +311,19 @@ impl Shard {
             }
         } else {
             self.leave_others_the_rest(origin, reply);
+            // What could not be moved is still there, for who waits behind.
+            let is_left = has_destination && reply.starts_with(b"-");
+            let keys = if is_left { self.keys_of(origin) } else { Vec::new() };
             self.leave(origin, reply, host);
+            self.note_written(&keys);
         }
         true
+    }
+
+    /// The keys of a waiter.
+    fn keys_of(&self, origin: Origin) -> Vec<WatchedKey> {
+        let waiter = self.waiting.waiters.get(origin);
+        waiter.map_or_else(Vec::new, |of| of.keys.iter().map(|key| (of.pop.db, key.clone())).collect())
     }
 
     /// Answers an origin; one that waits goes on if the reply is that there is nothing.
@@ -405,7 +435,9 @@ impl Shard {
         self.machine.borrow_mut().reading(now_ms, |execution| {
             let keyspace = execution.keyspace(order.pop.db);
             order.keys.iter().enumerate().any(|(index, key)| match &order.wanted {
-                Wanted::Elements => keyspace.lookup(key).map_or(true, |lookup| lookup.record.is_some()),
+                Wanted::Elements | Wanted::ElementsToMove => {
+                    keyspace.lookup(key).map_or(true, |lookup| lookup.record.is_some())
+                }
                 wanted => entries::outlook(&keyspace, key, wanted, index) != Outlook::Nothing,
             })
         })

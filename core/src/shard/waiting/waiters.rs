@@ -56,6 +56,16 @@ impl Waiter {
         self.keys.iter().position(|own| **own == *key).unwrap_or_default()
     }
 
+    /// Returns whether its core takes the elements: nothing is in this shard's log for it, whatever it has come to.
+    pub(super) fn moves(&self) -> bool {
+        self.wanted == Wanted::ElementsToMove
+    }
+
+    /// Forgets that its keys had something meanwhile: they are looked at later in any case.
+    pub(super) fn forget_missed(&mut self) {
+        self.missed = false;
+    }
+
     /// Returns whether it only reads, so that its calls are in no log.
     pub(super) fn only_reads(&self) -> bool {
         matches!(self.wanted, Wanted::EntriesAfter(_))
@@ -126,9 +136,9 @@ impl Waiters {
         self.by_id.get_mut(&id_of(origin))
     }
 
-    /// Those for whom nothing is being done, in the order in which they came.
+    /// Those for whom nothing is being done here, in the order in which they came.
     pub(super) fn idle(&self) -> Vec<Origin> {
-        let idle = self.by_id.values().filter(|waiter| waiter.stage == Stage::Waiting);
+        let idle = self.by_id.values().filter(|waiter| waiter.stage == Stage::Waiting || waiter.moves());
         let mut idle: Vec<(u64, Origin)> = idle.map(|waiter| (waiter.order, waiter.origin)).collect();
         idle.sort_unstable_by_key(|&(order, _)| order);
         idle.into_iter().map(|(_, origin)| origin).collect()
@@ -153,7 +163,7 @@ impl Waiters {
             let queue = self.queues.entry(watched).or_default();
             // It may have named the key twice.
             if queue.order.insert(place, id_of(origin)).is_none() {
-                queue.entry_count += usize::from(wanted != Wanted::Elements);
+                queue.entry_count += usize::from(wanted.is_of_streams());
             }
         }
         self.bytes += bytes;
@@ -184,7 +194,7 @@ impl Waiters {
             // It may have named the key twice.
             let Some(queue) = self.queues.get_mut(&watched) else { continue };
             if queue.order.remove(&waiter.order).is_some() {
-                queue.entry_count -= usize::from(waiter.wanted != Wanted::Elements);
+                queue.entry_count -= usize::from(waiter.wanted.is_of_streams());
             }
             if queue.order.is_empty() {
                 self.queues.remove(&watched);
@@ -196,9 +206,32 @@ impl Waiters {
     }
 
     /// Chooses for whom something is to be taken from `key`, which has `count` elements of the type `kind`: the first ones that
-    /// wait for such, and whose claims can be had. Those for whom something is being taken count: it may be from this key.
-    /// Those for whom nothing `may` be taken now are passed over.
+    /// wait for such, and whose claims can be had. Those for whom something is being taken count: it may be from this key. Those
+    /// for whom nothing `may` be taken now are passed over. Whoever stands behind one whose core takes the elements waits until it
+    /// has: nobody here knows which it takes.
     pub(super) fn choose(&mut self, key: &WatchedKey, kind: Type, count: u64, may: impl Fn(&Pop) -> bool) -> Chosen {
+        self.choose_of(key, kind, count, may, true)
+    }
+
+    /// The same for elements that are not there yet: nobody is told of them.
+    pub(super) fn choose_unseen(
+        &mut self,
+        key: &WatchedKey,
+        kind: Type,
+        count: u64,
+        may: impl Fn(&Pop) -> bool,
+    ) -> Chosen {
+        self.choose_of(key, kind, count, may, false)
+    }
+
+    fn choose_of(
+        &mut self,
+        key: &WatchedKey,
+        kind: Type,
+        count: u64,
+        may: impl Fn(&Pop) -> bool,
+        are_there: bool,
+    ) -> Chosen {
         let mut chosen = Chosen::default();
         let Some(queue) = self.queues.get(key) else { return chosen };
         let mut left = count;
@@ -216,13 +249,24 @@ impl Waiters {
             if waiter.stage != Stage::Waiting {
                 waiter.missed = true;
                 left -= 1;
+                if waiter.moves() {
+                    break;
+                }
                 continue;
+            }
+            if waiter.moves() && !are_there {
+                break;
             }
             match waiter.claim.take() {
                 Claimed::Yes => {
                     waiter.stage = Stage::Taking;
                     chosen.origins.push(waiter.origin);
                     left -= 1;
+                    if waiter.moves() {
+                        // What it leaves is looked at once it has taken something.
+                        waiter.missed = true;
+                        break;
+                    }
                 }
                 Claimed::Elsewhere => chosen.is_for_later = true,
                 // Its core has yet to say so.
@@ -251,7 +295,7 @@ impl Waiters {
             }
             let waiter = self.by_id.get_mut(id).expect("who stands in a queue waits");
             let group = match &waiter.wanted {
-                Wanted::Elements => continue,
+                Wanted::Elements | Wanted::ElementsToMove => continue,
                 Wanted::EntriesAfter(_) => None,
                 Wanted::EntriesFor(group) if groups.contains(group) => continue,
                 Wanted::EntriesFor(group) => Some(group.clone()),
