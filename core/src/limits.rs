@@ -455,6 +455,13 @@ pub const DELIVERY_COST_BYTES: usize = 64;
 pub const MAILBOX_PUBLISHED_BYTES: usize = 4 << 20;
 /// Batches of published messages that one core may leave for another.
 pub const MAILBOX_PUBLISHED_BATCHES: usize = 64;
+/// Bytes of events of keys that are carried to the keys' shards with what commands over several shards have made of these: they are
+/// in the entry with that. What is beyond is dropped.
+pub const CARRIED_EVENTS_BYTES_MAX: usize = 1 << 20;
+/// Bytes that each of those events counts for beside its key.
+pub const CARRIED_EVENT_OVERHEAD: usize = 32;
+/// Events of keys that a core tells in a turn, to those who have subscribed to them: some hundred nanoseconds each.
+pub const KEY_EVENTS_PER_TURN: usize = 512;
 /// Steps of matching names of channels with patterns in a turn, beside the message that reaches them: about a nanosecond each.
 pub const CHANNEL_STEPS_PER_TURN: u32 = 500_000;
 /// Steps that the name of a channel may take with one pattern; beyond them it does not match.

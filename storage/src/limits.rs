@@ -82,6 +82,10 @@ pub(crate) const PACKED_SPARE_BYTES: usize = 64;
 /// Rows collected from one scan before they are changed: scans lend the rows, so changes wait until the scan is over.
 pub(crate) const CHUNK_ROWS_MAX: usize = 1024;
 
+/// Bytes of events of keys that wait until the core tells them (`keyspace/key_events.rs`): some hundred thousand. What is beyond is
+/// dropped: a subscriber that has so many unread ones is about to be disconnected.
+pub(crate) const KEY_EVENTS_BYTES_MAX: usize = 8 << 20;
+
 /// Bytes of the value buffer that a `Scratch` keeps: one that grew beyond for one huge value is given back after use.
 pub(crate) const SCRATCH_BYTES_MAX: usize = 256 * 1024;
 

@@ -174,6 +174,8 @@ pub struct Command {
     pub feeds: Feeds,
     /// Arguments that are not shown to others.
     pub(super) secrets: Secrets,
+    /// True if keys that it looks up and that are not there are told.
+    tells_misses: bool,
 }
 
 /// The channels to which a command subscribes, which are all of its arguments.
@@ -341,6 +343,7 @@ impl Command {
             waits_for_entries: false,
             feeds: Feeds::Untold,
             secrets: Secrets::None,
+            tells_misses: false,
         }
     }
 
@@ -530,6 +533,16 @@ impl Command {
     pub fn only_changes_with(&self, args: Args<'_>) -> Option<bool> {
         let is_one = |arg: &&[u8]| self.changing_words.iter().any(|word| arg.eq_ignore_ascii_case(word.as_bytes()));
         (!self.changing_words.is_empty()).then(|| args.iter().skip(2).any(is_one))
+    }
+
+    /// This command, whose look-ups that find nothing are told, as those of commands that only read.
+    pub(super) const fn telling_misses(self) -> Command {
+        Command { tells_misses: true, ..self }
+    }
+
+    /// Returns whether a key that it looks up and that is not there is told.
+    pub fn tells_misses(&self) -> bool {
+        self.tells_misses || matches!(self.kind, Kind::Read(_))
     }
 
     /// This command, which copies these rows.

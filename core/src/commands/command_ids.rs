@@ -77,6 +77,7 @@ const IDS: &str = "
     1473 memory|purge, 1474 memory|stats, 1475 memory|usage, 1476 monitor, 1477 debug, 1478 step|describe,
     1500 step|scan_all, 1501 module, 1502 module|help, 1503 module|list, 1504 replicaof, 1505 slaveof,
     1506 script|debug,
+    1520 step|tell, 1521 step|remove,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

@@ -57,7 +57,7 @@ impl Redis {
     }
 
     /// Runs a command that waits where nobody may wait: in a transaction. Others run as they are.
-    fn run_without_waiting(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
+    pub(super) fn run_without_waiting(&mut self, words: &[Vec<u8>]) -> Vec<u8> {
         let waits = table::lookup(&words[0]).is_some_and(|command| command.waits.is_some());
         if !waits {
             return self.run(words);
@@ -76,13 +76,18 @@ impl Redis {
             request.extend_from_slice(b"\r\n");
         }
         self.stream.write_all(&request).unwrap();
+        self.read()
+    }
+
+    /// Reads a reply or a message.
+    pub(super) fn read(&mut self) -> Vec<u8> {
         let mut buffer = [0; 4096];
         loop {
             if let Some(length) = value::skip_value(&self.input) {
                 return self.input.drain(..length).collect();
             }
             let read = self.stream.read(&mut buffer).unwrap();
-            assert!(read > 0, "redis-server closed the connection after {words:?}");
+            assert!(read > 0, "redis-server closed the connection");
             self.input.extend_from_slice(&buffer[..read]);
         }
     }
@@ -190,7 +195,7 @@ fn sorted_groups(pair: usize, reply: Vec<u8>) -> Vec<u8> {
     [&reply[..header], &groups.concat().concat()].concat()
 }
 
-fn number_of_environment(name: &str, default: u64) -> u64 {
+pub(super) fn number_of_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 

@@ -15,6 +15,8 @@ pub mod connection;
 mod deadline_tests;
 #[cfg(test)]
 mod differential;
+#[cfg(test)]
+mod event_tests;
 pub mod facts;
 mod float_text;
 pub mod functions;

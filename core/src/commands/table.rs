@@ -6,7 +6,9 @@
 pub use super::functions::table::{STEP_FUNCTION, STEP_FUNCTION_RO, STEP_FUNCTIONS};
 #[cfg(test)]
 pub use super::keys::table::STEP_DELETE;
-pub use super::keys::table::{DELETE_EXPIRED, STEP_DESCRIBE, STEP_READ, STEP_SCAN, STEP_SCAN_ALL, STEP_WRITE};
+pub use super::keys::table::{
+    DELETE_EXPIRED, STEP_DESCRIBE, STEP_READ, STEP_REMOVE, STEP_SCAN, STEP_SCAN_ALL, STEP_TELL, STEP_WRITE,
+};
 pub use super::lists::table::{STEP_LOOK, STEP_MOVE};
 pub use super::scripts::table::{STEP_REFUSE, STEP_SCRIPT, STEP_SCRIPT_RO, STEP_TRY};
 pub use super::streams::table::{STEP_READ_ENTRIES, STEP_READ_GROUP};

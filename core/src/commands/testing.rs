@@ -1,7 +1,7 @@
 //! A shard in memory that runs commands, for the tests of their handlers.
 
 use basalt_net::resp::{Protocol, Reply};
-use basalt_storage::keyspace::{Keyspace, Scratch, VersionSource};
+use basalt_storage::keyspace::{EventClasses, KeyEvent, Keyspace, Scratch, VersionSource};
 use basalt_storage::{MemoryRows, Rows};
 
 use super::{Command, CommandError, Context, Kind, Random, table};
@@ -56,6 +56,22 @@ impl<R: Rows> Shard<R> {
         Shard { rows: open(), scratch: Scratch::default(), entries, now_ms, db, string_bytes_max }
     }
 
+    /// Has events of keys noted, of these classes.
+    pub(super) fn tell(&mut self, classes: EventClasses) {
+        self.scratch.tell(classes);
+    }
+
+    /// The events since this was asked last: database, event and key.
+    pub(super) fn events(&mut self) -> Vec<String> {
+        let mut events = Vec::new();
+        let mut note = |event: KeyEvent<'_>| {
+            let [name, key] = [event.event, event.key].map(String::from_utf8_lossy);
+            events.push(format!("{} {name} {key}", event.db));
+        };
+        while self.scratch.take_event(&mut note) {}
+        events
+    }
+
     /// Runs one command; the reply is what a client gets, error or not.
     pub(super) fn run<W: AsRef<[u8]>>(&mut self, protocol: Protocol, words: &[W]) -> Vec<u8> {
         let args: Vec<&[u8]> = words.iter().map(AsRef::as_ref).collect();
@@ -101,7 +117,8 @@ impl<R: Rows> Shard<R> {
         let (Kind::Read(run) | Kind::Write(run)) = command.kind else { panic!("{} needs a node", command.name()) };
         self.entries += 1;
         let versions = if command.is_write() { VersionSource::entry(self.entries) } else { VersionSource::none() };
-        let keyspace = Keyspace::new(&mut self.rows, &mut self.scratch, versions, self.db, self.now_ms);
+        let mut keyspace = Keyspace::new(&mut self.rows, &mut self.scratch, versions, self.db, self.now_ms);
+        keyspace.tell_misses(command.tells_misses());
         let random = &mut Random::new(self.entries);
         let work_left = std::cell::Cell::new(u64::MAX);
         run(&mut Context { keyspace, random, string_bytes_max: self.string_bytes_max, work_left }, args, reply)

@@ -16,6 +16,7 @@ mod cpu_list;
 mod environment;
 mod error;
 mod file;
+mod key_event_choice;
 mod kind;
 mod load;
 mod memory_budget;
@@ -37,6 +38,7 @@ pub use choice::{ChannelsAtFirst, DebugCommand, Durability, LogFormat, Pinning, 
 pub use cpu_list::CpuChoice;
 pub(crate) use cpu_list::show_list as show_cpus;
 pub use error::{ConfigError, Invalid};
+pub use key_event_choice::KeyEventChoice;
 pub use load::{Invocation, load};
 pub use memory_budget::{MemoryBudget, client_bytes_max};
 pub use parameters::{ParameterError, parameters};

@@ -52,7 +52,6 @@ const FIXED: &[(&str, &str)] = &[
     ("logfile", ""),
     ("min-replicas-max-lag", "10"),
     ("min-replicas-to-write", "0"),
-    ("notify-keyspace-events", ""),
     ("pidfile", ""),
     ("repl-backlog-size", "0"),
     ("repl-ping-replica-period", "10"),

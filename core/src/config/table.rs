@@ -10,6 +10,7 @@ use super::byte_size::{Bytes, Memory, show_bytes};
 use super::choice::{ChannelsAtFirst, Choice, DebugCommand, Durability, LogFormat, Pinning, ReadConsistency};
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
+use super::key_event_choice::{KeyEventChoice, KeyEventLetters};
 use super::kind::{
     AddressOrBlank, Addresses, Directory, HostName, HostPorts, Kind, LogFilter, Number, Number16, Number32,
     NumberOrAuto,
@@ -72,6 +73,10 @@ settings! {
     /// most are disconnected, unless they have said CLIENT NO-EVICT ON.
     [Network, Live] "maxmemory-clients" = maxmemory_clients: u64, "0",
         Bytes { least: BULK_BYTES_MIN, most: TIB, zero_means: Some("a sixteenth of memory") };
+
+    /// Events of keys that are told to clients that have subscribed to __keyspace@DB__:KEY or __keyevent@DB__:EVENT, as in Redis.
+    /// Without subscribers they cost some tenths of a microsecond each.
+    [Network, Live] "notify-keyspace-events" = notify_keyspace_events: KeyEventChoice, "", KeyEventLetters;
 
     /// Password of the default user, whose commands are those of every client that has not named another one. Give it in the file
     /// or by the variable: flags are seen by all users of the machine.

@@ -157,6 +157,7 @@ impl Core {
                 self.shards.resize_with(id.index() + 1, || None);
             }
             shard.publish_counts();
+            shard.tell_key_events(self.live.key_events.classes());
             self.leads.extend(shard.tell_leadership());
             self.shards[id.index()] = Some(shard);
         }

@@ -20,6 +20,7 @@ impl Core {
         // Each turn, so that what a client has set is in force when it hears of it, whichever core it then talks to.
         if self.live.refresh(&self.server.settings) {
             self.watch_slow();
+            self.choose_key_events();
         }
         self.stats().slow.mark();
         self.refresh_users();
@@ -42,6 +43,7 @@ impl Core {
     /// Gives messages to subscribers, proposes what the turn collected, starts disk reads, hands over what is for others. True if
     /// something was sent.
     pub fn finish_turn(&mut self) -> bool {
+        self.tell_key_events();
         let delivered = self.finish_fanout();
         // Whatever is in there came before the replies that leave with this turn.
         self.take_slow();
@@ -124,6 +126,7 @@ impl Core {
             || self.clock.is_used_up
             || self.has_ready_scripts()
             || self.fanout.has_some()
+            || self.has_key_events()
             || self.may_take_published()
             || self.may_start_warming()
             || (!self.outbox.is_backlogged() && may_resume())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use basalt_net::resp::Limits;
 
-use crate::config::{Change, Config, OutputLimits, ParameterError, Setting, client_bytes_max, rewrite};
+use crate::config::{Change, Config, KeyEventChoice, OutputLimits, ParameterError, Setting, client_bytes_max, rewrite};
 use crate::limits;
 
 /// The settings in force. Cores look at the version each turn and take a new copy when it has changed.
@@ -107,6 +107,8 @@ pub struct LiveSettings {
     pub latency_least: Option<Duration>,
     /// Commands that are kept of those.
     pub slow_log_max: usize,
+    /// Events of keys that are told.
+    pub key_events: KeyEventChoice,
     output: OutputLimits,
 }
 
@@ -134,6 +136,7 @@ impl LiveSettings {
                 .filter(|least_ms| *least_ms > 0)
                 .map(|least_ms| Duration::from_millis(least_ms.into())),
             slow_log_max: config.slowlog_max_len as usize,
+            key_events: config.notify_keyspace_events,
             output: config.client_output_buffer_limit,
         }
     }

@@ -261,6 +261,7 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("pubsub_channels", known.channels.get());
     fields.add("pubsub_patterns", known.patterns.get());
     fields.add("pubsubshard_channels", known.shard_channels.get());
+    fields.add("keyspace_events_dropped", count_shards(server, |shard| &shard.key_events_dropped));
     fields.add("latest_fork_usec", 0);
     add_zeros(fields, &["total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);
     add_zeros(fields, &["active_defrag_hits", "active_defrag_misses"]);

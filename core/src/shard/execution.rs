@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use basalt_net::resp::{Protocol, Reply};
 use basalt_raft::{EntryId, Executed, Later, Machine, MachineError, Replies};
-use basalt_storage::keyspace::{Keyspace, Packing, Scratch, Type, VersionSource};
+use basalt_storage::keyspace::{EventClasses, Keyspace, Packing, Scratch, Type, VersionSource};
 use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, Rows, Store, Trial};
 
 use super::cold::{ColdProgress, Deferral, EntryBell, NamesLooked, Views, changes_at_once, look_for_named};
@@ -83,6 +83,8 @@ pub struct ShardMachine {
     pub(super) untaken_bytes: usize,
     /// The core whose figures count what is run; none before the shard serves anybody.
     pub(super) core: Option<(Arc<Server>, CoreId)>,
+    /// The last entry that the log had when it was opened: what it and those before it do has been told in an earlier run.
+    pub(super) told_until: u64,
     /// True while commands of an entry are executed, and for good if that ended in an error or a panic: the rows may hold half of
     /// what one writes.
     is_executing: bool,
@@ -206,10 +208,10 @@ impl Execution<'_> {
     /// Goes on looking at the names of an encoded command; gives what is to be fetched before more are looked at.
     fn look_on(&mut self, bytes: &[u8], names: &mut NamesLooked) -> Option<ColdRead> {
         let (header, _) = request::decode_part(bytes, 0, bytes.len(), 0, &mut ArgList::new())?;
-        let counts = self.scratch.counts();
+        let before = self.scratch.mark();
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
         let looked = names.look_on(&keyspace, bytes);
-        self.scratch.set_counts(counts);
+        self.scratch.rewind(before);
         match looked {
             Err(StorageError::Cold(read)) => Some(read),
             _ => None,
@@ -232,10 +234,10 @@ impl Execution<'_> {
             let is_of_nothing = |read: &ColdRead| matches!(read, ColdRead::Keys(rows) if rows.is_empty());
             return self.look_on(bytes, names).filter(|read| !is_of_nothing(read));
         }
-        let counts = self.scratch.counts();
+        let before = self.scratch.mark();
         let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
         let looked = look_for_named(&keyspace, command, args, header.seed);
-        self.scratch.set_counts(counts);
+        self.scratch.rewind(before);
         match looked {
             Err(StorageError::Cold(read)) => Some(read),
             _ => None,
@@ -266,9 +268,9 @@ impl Execution<'_> {
     /// [`StorageError::Cold`] with rows that are not; other errors as the command itself.
     pub(super) fn look_ahead(&mut self, bytes: &[u8], names: &mut NamesLooked) -> Result<(), CommandError> {
         // Looked up by nobody yet.
-        let counts = self.scratch.counts();
+        let before = self.scratch.mark();
         let looked = self.look_at_all(bytes, names);
-        self.scratch.set_counts(counts);
+        self.scratch.rewind(before);
         looked
     }
 
@@ -335,7 +337,7 @@ impl Execution<'_> {
             false => self.bounds.reply(out, header.protocol),
         };
         let mark = reply.mark();
-        let (counts, earliest_deadline_ms) = (self.scratch.counts(), self.scratch.earliest_deadline_ms());
+        let (before, earliest_deadline_ms) = (self.scratch.mark(), self.scratch.earliest_deadline_ms());
         let (core, stats) = figures_of(self.stats, header.asked);
         let started = begin(core, stats);
         let call = Call { handler, header, args, now_ms: self.now_ms, string_bytes_max: self.string_bytes_max };
@@ -349,12 +351,12 @@ impl Execution<'_> {
         };
         if matches!(tried, Some(Err(CommandError::Undone(_)))) {
             // Nothing has expired, and no key has got a deadline.
-            self.scratch.set_counts(counts);
+            self.scratch.rewind(before);
             self.scratch.set_earliest_deadline_ms(earliest_deadline_ms);
         }
         let outcome = tried.unwrap_or_else(|| {
             reply.truncate(mark);
-            self.scratch.set_counts(counts);
+            self.scratch.rewind(before);
             call.run(self.store, self.scratch, &mut self.versions, self.random, &mut reply)
         });
         end((core, stats), started, header, args);
@@ -373,16 +375,17 @@ impl Execution<'_> {
             Err(CommandError::Storage(StorageError::Cold(read))) => {
                 reply.truncate(mark);
                 // It is run again, and counted then.
-                self.scratch.set_counts(counts);
+                self.scratch.rewind(before);
                 Err(Failure::Cold(read))
             }
             Err(CommandError::Storage(error)) if self.applying => {
                 reply.truncate(mark);
+                self.scratch.rewind(before);
                 Err(Failure::Storage(error))
             }
             Err(CommandError::Piecemeal) => {
                 reply.truncate(mark);
-                self.scratch.set_counts(counts);
+                self.scratch.rewind(before);
                 Err(Failure::Piecemeal)
             }
             Err(error) if is_elsewhere(&error) => {
@@ -469,7 +472,11 @@ impl Call<'_> {
         reply: &mut Reply<'_>,
     ) -> Result<(), CommandError> {
         let (now_ms, string_bytes_max) = self.moment();
-        let keyspace = Keyspace::new(rows, scratch, *versions, self.header.db, now_ms);
+        let tells_misses = scratch.told().has(EventClasses::MISS);
+        let mut keyspace = Keyspace::new(rows, scratch, *versions, self.header.db, now_ms);
+        if tells_misses {
+            keyspace.tell_misses(table::by_id(self.header.command).is_some_and(Command::tells_misses));
+        }
         let mut own_random = self.header.seed.map(Random::new);
         let random = own_random.as_mut().unwrap_or(random);
         let work_left = Cell::new(u64::MAX);
@@ -489,7 +496,7 @@ impl Call<'_> {
         reply: &mut Reply<'_>,
     ) -> Result<(), CommandError> {
         let (mut own_versions, mut own_random) = (*versions, random.clone());
-        let (counts, earliest_deadline_ms) = (scratch.counts(), scratch.earliest_deadline_ms());
+        let (before, earliest_deadline_ms) = (scratch.mark(), scratch.earliest_deadline_ms());
         let packs = *versions.packing() != Packing::NONE;
         let mut trial = Trial::new(&*rows, limits::SCRIPT_TRIAL_BYTES_MAX).counting_kept(packs);
         let mut outcome = self.run(&mut trial, scratch, &mut own_versions, &mut own_random, reply);
@@ -502,7 +509,7 @@ impl Call<'_> {
         }
         match (&outcome, changes) {
             (Err(CommandError::Storage(_) | CommandError::Undone(_)), _) | (_, None) => {
-                scratch.set_counts(counts);
+                scratch.rewind(before);
                 scratch.set_earliest_deadline_ms(earliest_deadline_ms);
             }
             (_, Some(changes)) => {
@@ -533,6 +540,7 @@ impl ShardMachine {
             bounds: ReplyBounds::of(limits::MEMORY_BYTES_MIN, 1),
             untaken_bytes: 0,
             core: None,
+            told_until: 0,
             is_executing: false,
         }
     }
@@ -542,6 +550,15 @@ impl ShardMachine {
     pub(super) fn serve(&self, client: Option<Origin>) {
         if let Some((server, core)) = &self.core {
             server.cores[core.index()].slow.serve(client);
+        }
+    }
+
+    /// Has the core tell its clients of events, if there are some: nobody may wait for the entry that they are of.
+    fn ring_for_events(&self) {
+        if let Some((server, core)) = &self.core
+            && self.scratch.has_events()
+        {
+            server.mailboxes.bell(*core).ring_urgently();
         }
     }
 
@@ -864,7 +881,15 @@ impl Machine for ShardMachine {
         self.advance_time(position.time_ms);
         assert_eq!(position.entry, entry, "entries are applied one after the other");
         self.is_executing = true;
+        let told = self.scratch.told();
+        if entry.index <= self.told_until {
+            self.scratch.tell(EventClasses::NONE);
+        }
         let outcome = self.resume(&mut position, batch, number);
+        self.scratch.tell(told);
+        if told != EventClasses::NONE {
+            self.ring_for_events();
+        }
         self.store.set_on_miss(OnMiss::Wait);
         let outcome = outcome?;
         self.is_executing = false;

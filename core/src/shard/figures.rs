@@ -33,6 +33,7 @@ impl Shard {
         stats.hits.set(happened.hits);
         stats.misses.set(happened.misses);
         stats.expired_keys.set(happened.expired);
+        stats.key_events_dropped.set(machine.scratch.dropped_events());
         stats.unsaved_changes.set(machine.store.unsaved_changes());
         stats.saves.set(machine.store.generations_written());
         stats.cold_rows_read.set(machine.store.cold_rows_read());

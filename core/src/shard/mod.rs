@@ -40,7 +40,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use basalt_raft::{Group, GroupHooks, GroupOptions, Reach};
-use basalt_storage::keyspace::KeyCounts;
+use basalt_storage::keyspace::{EventClasses, KeyCounts, KeyEvent};
 use basalt_storage::log::RaftLog;
 use basalt_storage::{ColdReader, DATABASE_COUNT, Rows, Store};
 
@@ -163,7 +163,8 @@ impl Shard {
         };
         server.note_recovering(id, core);
         let rows_end = machine.borrow().store.applied().index;
-        let replayed = log.last_index().map_or(0, |last| last.saturating_sub(rows_end));
+        let log_end = log.last_index().unwrap_or(0);
+        let replayed = log_end.saturating_sub(rows_end);
         let group = match ties.open(options, hooks, log, machine.clone()).await {
             Ok(group) => group,
             Err(error) => {
@@ -194,6 +195,7 @@ impl Shard {
         }
         // What was replayed happened in an earlier run.
         machine.borrow().scratch.set_counts(KeyCounts::default());
+        machine.borrow_mut().told_until = log_end;
         machine.borrow_mut().core = Some((server.clone(), core));
         machine.borrow_mut().takes_turns = true;
         let (shares_version, bounds) = (server.shares.version(), server.reply_bounds());
@@ -233,6 +235,30 @@ impl Shard {
             reply: Vec::new(),
             server: server.clone(),
         })
+    }
+
+    /// Has events of keys of these classes told from here on. What waits to be told is forgotten if there are none.
+    pub fn tell_key_events(&self, classes: EventClasses) {
+        let scratch = &mut self.machine.borrow_mut().scratch;
+        scratch.tell(classes);
+        if classes == EventClasses::NONE {
+            scratch.forget_events();
+        }
+    }
+
+    /// Returns whether events of keys wait to be told.
+    pub fn has_key_events(&self) -> bool {
+        self.machine.borrow().scratch.has_events()
+    }
+
+    /// Gives the first event of a key that waits to `take`, if there is one.
+    pub fn take_key_event(&self, take: &mut dyn FnMut(KeyEvent<'_>)) -> bool {
+        self.machine.borrow().scratch.take_event(take)
+    }
+
+    /// Forgets the events that wait: nobody wants to hear of them.
+    pub fn forget_key_events(&self) {
+        self.machine.borrow().scratch.forget_events();
     }
 
     /// The shard's number.

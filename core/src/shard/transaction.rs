@@ -173,7 +173,7 @@ impl Execution<'_> {
         }
         let (head, mut messages) = (out.len(), Vec::new());
         Reply::new(out, protocol).array(transaction.count);
-        let (start, counts) = (out.len(), self.scratch.counts());
+        let (start, before) = (out.len(), self.scratch.mark());
         let members = Members {
             transaction,
             now_ms: self.now_ms,
@@ -191,7 +191,7 @@ impl Execution<'_> {
                 // It reads and writes too much for a trial.
                 (None, _) => {
                     out.truncate(start);
-                    self.scratch.set_counts(counts);
+                    self.scratch.rewind(before);
                 }
                 (Some(changes), Ok(())) => {
                     self.store.commit(&changes);
@@ -200,7 +200,7 @@ impl Execution<'_> {
                     return Ok(());
                 }
                 (Some(_), Err(failure)) => {
-                    self.scratch.set_counts(counts);
+                    self.scratch.rewind(before);
                     return Err(failure);
                 }
             }
@@ -208,7 +208,7 @@ impl Execution<'_> {
         let outcome = members.run(self.store, self.scratch, &mut self.versions, self.random, (out, &mut messages));
         match outcome {
             Ok(()) => put_lifted(out, head, &messages),
-            Err(_) => self.scratch.set_counts(counts),
+            Err(_) => self.scratch.rewind(before),
         }
         outcome
     }
@@ -225,14 +225,14 @@ impl Execution<'_> {
     /// Looks for the rows that a transaction's commands name. Says whether one may read others, or which are not in memory.
     fn name_cold(&mut self, transaction: Transaction<'_>) -> Result<bool, ColdRead> {
         let (mut cold, mut and_others) = (ColdRows::new(), false);
-        let counts = self.scratch.counts();
+        let before = self.scratch.mark();
         for member in transaction.commands().map_while(|bytes| bytes.and_then(Member::read)) {
             let Member { header, command, args, .. } = member;
             let keyspace = Keyspace::new(self.store, self.scratch, self.versions, header.db, self.now_ms);
             match note_named(&keyspace, command, &args, 0, header.seed, &mut cold) {
                 Ok(others) => and_others |= others,
                 Err(StorageError::Cold(read)) if cold.is_empty() => {
-                    self.scratch.set_counts(counts);
+                    self.scratch.rewind(before);
                     return Err(read);
                 }
                 // What is noted is fetched first.
@@ -244,7 +244,7 @@ impl Execution<'_> {
                 break;
             }
         }
-        self.scratch.set_counts(counts);
+        self.scratch.rewind(before);
         if cold.is_empty() { Ok(and_others) } else { Err(ColdRead::Keys(cold)) }
     }
 

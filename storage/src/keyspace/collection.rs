@@ -21,12 +21,15 @@ pub struct Collection {
     pub(super) prefix: RowKey,
     fields: SmallVec<[u8; FIELDS_BYTES_MAX]>,
     pub(super) is_new: bool,
+    /// True if it takes the place of a key that was there, which is told to be gone if it is saved empty.
+    pub(super) replaces: bool,
 }
 
 impl Collection {
     pub(super) fn new(db: u8, key: &[u8], kind: Type, version: u64, prior: Prior) -> Collection {
         let prefix = ElementKey::prefix(db, prior.slot, key, version);
-        Collection { size: 0, kind, version, deadline_ms: None, prior, prefix, fields: SmallVec::new(), is_new: true }
+        let fields = SmallVec::new();
+        Collection { size: 0, kind, version, deadline_ms: None, prior, prefix, fields, is_new: true, replaces: false }
     }
 
     /// Reads the body of a collection's metadata row; `None` if the bytes are not one.

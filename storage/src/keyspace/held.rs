@@ -55,7 +55,7 @@ impl Keyspace<'_> {
     /// [`Error::WrongType`] if the key holds another type than `kind`.
     pub(super) fn held(&self, key: &[u8], kind: Type) -> Result<Option<Held>> {
         let lookup = self.lookup(key)?;
-        self.scratch.count_lookup(lookup.record.is_some());
+        self.count_lookup(key, lookup.record.is_some());
         match &lookup.record {
             None => Ok(None),
             Some(record) if record.kind != kind => Err(Error::WrongType),
@@ -88,9 +88,9 @@ impl Keyspace<'_> {
         if !self.packing().packs(kind) {
             return self.replacement(key, kind).map(Held::Rows);
         }
-        let prior = self.lookup(key)?.prior;
-        let mut packed = Packed::new(key, kind, prior);
-        packed.set_changed();
+        let lookup = self.lookup(key)?;
+        let mut packed = Packed::new(key, kind, lookup.prior);
+        packed.replace(lookup.record.is_some());
         Ok(Held::Packed(packed))
     }
 
@@ -100,6 +100,7 @@ impl Keyspace<'_> {
         let version = self.versions.next();
         let mut collection = Collection::new(self.db, packed.key(), packed.kind(), version, packed.prior());
         collection.deadline_ms = packed.deadline_ms();
+        collection.replaces = packed.replaces();
         collection
     }
 }

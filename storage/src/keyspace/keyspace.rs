@@ -8,6 +8,7 @@ use std::ops::Bound;
 
 use super::collection::Collection;
 use super::key::{self, ElementKey, RowKey, SLOT_COUNT, Slot};
+use super::key_events::EventClasses;
 use super::meta::{Meta, Prior, Type};
 use super::packing::Packing;
 use super::record::{Lookup, Record};
@@ -27,6 +28,10 @@ pub struct Keyspace<'a> {
     pub(super) versions: VersionSource,
     pub(super) now_ms: u64,
     pub(super) db: u8,
+    /// True if keys that are looked up and not there are told.
+    tells_misses: bool,
+    /// True if the next key that is put is told to be new though it may take the place of another.
+    puts_anew: bool,
 }
 
 impl<'a> Keyspace<'a> {
@@ -42,7 +47,7 @@ impl<'a> Keyspace<'a> {
         now_ms: u64,
     ) -> Keyspace<'a> {
         assert!((db as usize) < DATABASE_COUNT, "database {db} does not exist");
-        Keyspace { rows, scratch, versions, now_ms, db }
+        Keyspace { rows, scratch, versions, now_ms, db, tells_misses: false, puts_anew: false }
     }
 
     /// The database.
@@ -84,6 +89,53 @@ impl<'a> Keyspace<'a> {
         self.rows.counters()
     }
 
+    // ---- telling what becomes of keys ----
+
+    /// Tells those who want to hear of `class` that `event` has become of `key`.
+    #[inline]
+    pub fn notify(&self, class: EventClasses, event: &str, key: &[u8]) {
+        if self.scratch.told().has(class) {
+            self.scratch.note_event(class, self.db, event.as_bytes(), key);
+        }
+    }
+
+    /// The same of a command that has taken something away from `key`, which is gone if nothing is left.
+    #[inline]
+    pub fn notify_taken(&self, class: EventClasses, event: &str, key: &[u8], is_gone: bool) {
+        self.notify(class, event, key);
+        if is_gone {
+            self.notify(EventClasses::GENERIC, "del", key);
+        }
+    }
+
+    /// Tells that `key` was looked for and is not there.
+    #[inline]
+    pub fn notify_miss(&self, key: &[u8]) {
+        self.notify(EventClasses::MISS, "keymiss", key);
+    }
+
+    /// Counts events of keys for which there was no room where they were made.
+    pub fn note_dropped_events(&self, count: u64) {
+        self.scratch.note_dropped_events(count);
+    }
+
+    /// Says whether keys that are looked up from here on and are not there are told: of commands that only read.
+    pub fn tell_misses(&mut self, tells_misses: bool) {
+        self.tells_misses = tells_misses;
+    }
+
+    /// Says that the key which is put next takes the place of one that is deleted, so that it is told to be new, as in Redis.
+    pub fn put_anew(&mut self) {
+        self.puts_anew = true;
+    }
+
+    /// Has events of these classes told from here on, and of no others; returns those that were told before.
+    pub fn tell(&mut self, classes: EventClasses) -> EventClasses {
+        let before = self.scratch.told();
+        self.scratch.tell(classes);
+        before
+    }
+
     // ---- looking keys up ----
 
     /// Looks `key` up for a write.
@@ -111,8 +163,15 @@ impl<'a> Keyspace<'a> {
     /// The metadata of `key`, unless it is absent or expired.
     pub fn record(&self, key: &[u8]) -> Result<Option<Record<'_>>> {
         let record = self.lookup(key)?.record;
-        self.scratch.count_lookup(record.is_some());
+        self.count_lookup(key, record.is_some());
         Ok(record)
+    }
+
+    pub(super) fn count_lookup(&self, key: &[u8], found: bool) {
+        self.scratch.count_lookup(found);
+        if !found && self.tells_misses {
+            self.notify_miss(key);
+        }
     }
 
     /// Returns whether `key` exists.
@@ -137,7 +196,7 @@ impl<'a> Keyspace<'a> {
     /// [`Error::WrongType`] if the key holds another type than `kind`.
     pub fn collection(&self, key: &[u8], kind: Type) -> Result<Option<Collection>> {
         let lookup = self.lookup(key)?;
-        self.scratch.count_lookup(lookup.record.is_some());
+        self.count_lookup(key, lookup.record.is_some());
         let Some(record) = lookup.record else { return Ok(None) };
         if record.kind != kind {
             return Err(Error::WrongType);
@@ -164,9 +223,13 @@ impl<'a> Keyspace<'a> {
 
     /// A new empty collection that replaces whatever `key` holds once it is saved; saved empty, it deletes the key.
     pub fn replacement(&mut self, key: &[u8], kind: Type) -> Result<Collection> {
-        let prior = self.lookup(key)?.prior;
+        let Lookup { record, prior } = self.lookup(key)?;
+        let replaces = record.is_some();
+        drop(record);
         let version = self.versions.next();
-        Ok(Collection::new(self.db, key, kind, version, prior))
+        let mut collection = Collection::new(self.db, key, kind, version, prior);
+        collection.replaces = replaces;
+        Ok(collection)
     }
 
     /// Whatever collection is at `key`, in rows of its own: for commands that work on every type.
@@ -200,6 +263,7 @@ impl<'a> Keyspace<'a> {
             let prior = if *word & bit == 0 { prior } else { self.lookup(key)?.prior };
             *word |= bit;
             self.put_string(key, prior, value, None);
+            self.notify(EventClasses::STRING, "set", key);
         }
         Ok(())
     }
@@ -247,6 +311,9 @@ impl<'a> Keyspace<'a> {
             self.remove_row(&key, prior);
             collection.prior = Prior { slot: prior.slot, stored: false, deadline_ms: None };
             collection.is_new = true;
+            if std::mem::take(&mut collection.replaces) {
+                self.notify(EventClasses::GENERIC, "del", &key);
+            }
             return;
         }
         let mut row = self.scratch.take();
@@ -297,10 +364,12 @@ impl<'a> Keyspace<'a> {
     /// Puts `key`'s metadata row and keeps counters and the deadline index in step. A deadline that is not after now deletes the
     /// key instead, as in Redis, whatever command set it: nobody could read it. Says whether the row was put.
     pub(super) fn put_row(&mut self, key: &[u8], prior: Prior, deadline_ms: Option<u64>, row: &[u8]) -> bool {
+        let is_anew = std::mem::take(&mut self.puts_anew);
+        self.tell_put(key, prior, is_anew);
         // A key whose last millisecond this is still lives, and may be changed.
         let is_last_ms = deadline_ms == Some(self.now_ms) && prior.deadline_ms == deadline_ms;
         if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= self.now_ms) && !is_last_ms {
-            self.remove_row(key, prior);
+            self.remove_told_row(key, prior);
             return false;
         }
         self.rows.put(&key::meta_key(self.db, prior.slot, key), row);
@@ -317,6 +386,11 @@ impl<'a> Keyspace<'a> {
 
     /// Removes `key`'s metadata row, if there is one, and keeps counters and the deadline index in step.
     pub(super) fn remove_row(&mut self, key: &[u8], prior: Prior) {
+        self.tell_expired(key, prior);
+        self.remove_told_row(key, prior);
+    }
+
+    fn remove_told_row(&mut self, key: &[u8], prior: Prior) {
         if !prior.stored {
             return;
         }
@@ -330,9 +404,32 @@ impl<'a> Keyspace<'a> {
         self.scratch.note_written(self.db, key);
     }
 
+    /// Returns whether a key's deadline had passed when it was looked up.
+    fn has_expired(&self, prior: Prior) -> bool {
+        prior.stored && prior.deadline_ms.is_some_and(|deadline_ms| deadline_ms < self.now_ms)
+    }
+
+    /// Tells that `key` is about to be put, if it is new.
+    #[inline]
+    fn tell_put(&self, key: &[u8], prior: Prior, is_anew: bool) {
+        if self.scratch.told() != EventClasses::NONE {
+            self.tell_expired(key, prior);
+            if is_anew || !prior.stored || self.has_expired(prior) {
+                self.notify(EventClasses::NEW, "new", key);
+            }
+        }
+    }
+
+    /// Tells of a key whose deadline had passed, when its row is about to be overwritten or deleted.
+    fn tell_expired(&self, key: &[u8], prior: Prior) {
+        if self.has_expired(prior) {
+            self.notify(EventClasses::EXPIRED, "expired", key);
+        }
+    }
+
     /// Counts a key whose deadline had passed when its row was overwritten or deleted.
     fn count_expired(&self, prior: Prior) {
-        if prior.stored && prior.deadline_ms.is_some_and(|deadline_ms| deadline_ms < self.now_ms) {
+        if self.has_expired(prior) {
             let counts = self.scratch.counts();
             self.scratch.set_counts(KeyCounts { expired: counts.expired + 1, ..counts });
         }

@@ -15,6 +15,7 @@ use std::ops::{ControlFlow, Range};
 
 use super::Keyspace;
 use super::key::RowKey;
+use super::key_events::EventClasses;
 use super::keyspace::damaged;
 use super::meta::{Meta, Prior, Type};
 use super::packed_integers::read_integer;
@@ -43,6 +44,8 @@ pub(super) struct Packed {
     pub(super) form: u8,
     pub(super) count: usize,
     is_changed: bool,
+    /// True if it takes the place of a key that was there, which is told to be gone if it is saved empty.
+    replaces: bool,
 }
 
 /// The place of an element of strings, in bytes from where elements begin.
@@ -64,7 +67,8 @@ impl Packed {
         row.extend_from_slice(&[0; HEAD_BYTES]);
         let start = row.len();
         let (deadline_ms, form, is_changed) = (None, STRINGS, false);
-        Packed { key: RowKey::from_slice(key), kind, prior, deadline_ms, row, start, form, count: 0, is_changed }
+        let (key, replaces) = (RowKey::from_slice(key), false);
+        Packed { key, kind, prior, deadline_ms, row, start, form, count: 0, is_changed, replaces }
     }
 
     /// Returns whether `row` is a packed collection that can be read to its end.
@@ -92,6 +96,7 @@ impl Packed {
             form,
             count,
             is_changed: false,
+            replaces: false,
         })
     }
 
@@ -125,9 +130,14 @@ impl Packed {
         self.count == 0
     }
 
-    /// Has [`Keyspace::save_packed`] write the row whatever was changed.
-    pub(super) fn set_changed(&mut self) {
-        self.is_changed = true;
+    /// Has [`Keyspace::save_packed`] replace what the key holds whatever was changed; `replaces` says whether that is anything.
+    pub(super) fn replace(&mut self, replaces: bool) {
+        (self.is_changed, self.replaces) = (true, replaces);
+    }
+
+    /// Returns whether it takes the place of a key that was there.
+    pub(super) fn replaces(&self) -> bool {
+        self.replaces
     }
 
     /// The bytes of all elements.
@@ -404,6 +414,9 @@ impl Keyspace<'_> {
         if packed.is_empty() {
             self.remove_row(&packed.key, prior);
             packed.prior = Prior { slot: prior.slot, stored: false, deadline_ms: None };
+            if std::mem::take(&mut packed.replaces) {
+                self.notify(EventClasses::GENERIC, "del", &packed.key);
+            }
             return;
         }
         let count = u16::try_from(packed.count).expect("packed collections are small");

@@ -1,8 +1,9 @@
 //! Buffers and figures of a core that outlive one command.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use super::key_events::{EventClasses, EventsMark, KeyEvent, KeyEvents};
 use super::key_watch::{KeyWatch, WatchedKey};
 use crate::limits::SCRATCH_BYTES_MAX;
 
@@ -18,6 +19,16 @@ pub struct Scratch {
     watch: Option<Box<KeyWatch>>,
     /// True if libraries of functions have come or gone.
     functions_changed: Cell<bool>,
+    /// Classes of events that are noted.
+    told: EventClasses,
+    events: RefCell<KeyEvents>,
+}
+
+/// The counts and the events as they stand before a command that may be run again, or undone.
+#[derive(Debug, Clone, Copy)]
+pub struct ScratchMark {
+    counts: KeyCounts,
+    events: EventsMark,
 }
 
 /// Counts of look-ups and expiries, for whoever publishes figures.
@@ -37,9 +48,70 @@ impl Scratch {
         self.counts.get()
     }
 
-    /// Sets the counts: back to what they were before a command that is run again.
+    /// Sets the counts.
     pub fn set_counts(&self, counts: KeyCounts) {
         self.counts.set(counts);
+    }
+
+    /// The counts and the events as they stand.
+    pub fn mark(&self) -> ScratchMark {
+        ScratchMark { counts: self.counts.get(), events: self.events.borrow().mark() }
+    }
+
+    /// Goes back to what they were before a command that is run again, or undone.
+    pub fn rewind(&self, mark: ScratchMark) {
+        self.counts.set(mark.counts);
+        self.events.borrow_mut().rewind(mark.events);
+    }
+
+    /// Has events of these classes noted, and of no others.
+    pub fn tell(&mut self, classes: EventClasses) {
+        self.told = classes;
+    }
+
+    /// The classes of events that are noted.
+    #[inline]
+    pub fn told(&self) -> EventClasses {
+        self.told
+    }
+
+    /// Notes an event of a class that somebody wants to hear of.
+    #[cold]
+    pub(super) fn note_event(&self, class: EventClasses, db: u8, event: &[u8], key: &[u8]) {
+        self.events.borrow_mut().push(class, db, event, key);
+    }
+
+    /// Counts events for which there was no room elsewhere.
+    pub(super) fn note_dropped_events(&self, count: u64) {
+        self.events.borrow_mut().note_dropped(count);
+    }
+
+    /// Notes that `key` was looked for elsewhere and is not there.
+    pub fn note_miss(&self, db: u8, key: &[u8]) {
+        if self.told.has(EventClasses::MISS) {
+            self.note_event(EventClasses::MISS, db, b"keymiss", key);
+        }
+    }
+
+    /// Returns whether events wait to be taken.
+    #[inline]
+    pub fn has_events(&self) -> bool {
+        !self.events.borrow().is_empty()
+    }
+
+    /// Gives the first event to `take`, if there is one, and forgets it. Not to be called while a command runs.
+    pub fn take_event(&self, take: &mut dyn FnMut(KeyEvent<'_>)) -> bool {
+        self.events.borrow_mut().take(take)
+    }
+
+    /// Forgets all events that wait.
+    pub fn forget_events(&self) {
+        self.events.borrow_mut().forget();
+    }
+
+    /// Events for which there was no room, so far.
+    pub fn dropped_events(&self) -> u64 {
+        self.events.borrow().dropped()
     }
 
     /// The earliest deadline as it stands, for [`Scratch::set_earliest_deadline_ms`].

@@ -195,6 +195,11 @@ impl Stream {
         }
     }
 
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        self.collection.key()
+    }
+
     /// Returns the number of entries.
     pub fn len(&self) -> u64 {
         self.collection.size

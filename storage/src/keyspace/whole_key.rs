@@ -117,7 +117,7 @@ impl Keyspace<'_> {
         Ok(true)
     }
 
-    /// Copies `key` over whatever `to` holds in database `to_db`. Says whether `key` exists.
+    /// Copies `key` over whatever `to` holds in database `to_db`. Says whether `key` exists. What `to` has then is told to be new.
     ///
     /// A collection is copied element by element: this takes as long as it has elements.
     pub fn copy_key(&mut self, key: &[u8], to_db: u8, to: &[u8]) -> Result<bool> {
@@ -127,12 +127,14 @@ impl Keyspace<'_> {
             None => return Ok(false),
             Some((Source::String(value), deadline_ms)) => {
                 self.select(to_db);
+                self.put_anew();
                 let done = self.set_string(to, &value, deadline_ms);
                 self.select(from_db);
                 return done.map(|()| true);
             }
             Some((Source::Packed(kind, body), deadline_ms)) => {
                 self.select(to_db);
+                self.put_anew();
                 let done = self.put_packed(to, &Parts { kind, deadline_ms, is_packed: true, rest: &body });
                 self.select(from_db);
                 return if done? { Ok(true) } else { Err(damaged(key)) };
@@ -148,6 +150,7 @@ impl Keyspace<'_> {
         target.set_fields(source.fields());
         self.copy_elements(&source, &target)?;
         self.select(to_db);
+        self.put_anew();
         self.save(&mut target);
         self.select(from_db);
         Ok(true)

@@ -25,6 +25,7 @@ mod functions;
 mod info;
 mod introspection;
 mod isolation;
+mod key_events;
 mod lane;
 mod lifecycle;
 mod load;

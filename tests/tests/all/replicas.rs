@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use basalt_tests::{Client, DEADLINE, Node, NodeOptions, RedisServer, Reply, eventually};
 
 use super::alone::Alone;
+use super::key_events::Subscriber;
 use super::nodes::{addresses, client, create, free_ports, options_at, wait_for};
 
 /// Three nodes whose groups have three replicas each, with one core each.
@@ -404,4 +405,22 @@ fn a_node_alone_waits_for_replicas_as_redis_does() {
     let begun = Instant::now();
     assert_eq!(client.ask("WAITAOF 1 1 100").elements(), [Reply::Integer(1), Reply::Integer(0)]);
     assert!(begun.elapsed() >= Duration::from_millis(100), "it ended after {:?}", begun.elapsed());
+}
+
+/// Each node tells its own clients of what its replicas apply, as replicas of Redis do.
+#[test]
+fn each_node_tells_its_own_clients_of_events_of_keys() {
+    let three = Three::new(&[("--notify-keyspace-events", "KEA")]);
+    for leader in 0..3 {
+        let key = three.key_of(leader, "told");
+        let mut subscribers: Vec<_> = three.addresses().into_iter().map(Subscriber::new).collect();
+        assert_eq!(three.client(leader).ask(&format!("SET {key} v PX 50")), Reply::ok());
+        for (number, subscriber) in subscribers.iter_mut().enumerate() {
+            let mut told = subscriber.hear(6);
+            told.retain(|(channel, _)| channel.starts_with("__keyspace@0__:"));
+            let expected =
+                ["set", "expire", "expired"].map(|event| (format!("__keyspace@0__:{key}"), event.to_owned()));
+            assert_eq!(told, expected, "node {number}, of a key that {leader} leads");
+        }
+    }
 }

@@ -27,7 +27,7 @@ fn in_order(line: &str, reply: Reply) -> Reply {
 }
 
 /// A random command whose keys are in several shards, or one that fills keys or looks at them.
-fn command(random: &mut SmallRng) -> String {
+pub fn command(random: &mut SmallRng) -> String {
     let mut key = |kind: &str| format!("{kind}{}", random.random_range(0..7));
     let (s, s2, s3) = (key("s"), key("s"), key("s"));
     let (l, l2) = (key("l"), key("l"));

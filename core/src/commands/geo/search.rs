@@ -80,7 +80,8 @@ fn search(
                 (found.member, score)
             };
             let result: Vec<_> = result.into_iter().map(scored).collect();
-            store_result(context, key, &result, reply)
+            let event = if family == Family::SearchStore { "geosearchstore" } else { "georadiusstore" };
+            store_result(context, (key, event), &result, reply)
         }
         None => {
             reply_result(&query, &result, reply);

@@ -25,8 +25,12 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(1403, &facts::GEODIST, handlers::geodist).reads(MEMBERS),
     Command::read(1404, &facts::GEOHASH, handlers::geohash).reads(MEMBERS),
     Command::read(1405, &facts::GEOSEARCH, search::geosearch),
-    Command::write(1406, &facts::GEOSEARCHSTORE, search::geosearchstore).copying(Copies::Sources).feeding(STORED),
+    Command::write(1406, &facts::GEOSEARCHSTORE, search::geosearchstore)
+        .telling_misses()
+        .copying(Copies::Sources)
+        .feeding(STORED),
     Command::write(1407, &facts::GEORADIUS, search::georadius)
+        .telling_misses()
         .copying(Copies::First)
         .feeding(STORED_ELSEWHERE)
         .returning()
@@ -34,6 +38,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
         .reading_as(1408),
     Command::read(1408, &facts::GEORADIUS_RO, search::georadius_ro),
     Command::write(1409, &facts::GEORADIUSBYMEMBER, search::georadiusbymember)
+        .telling_misses()
         .copying(Copies::First)
         .feeding(STORED_ELSEWHERE)
         .returning()

@@ -1,7 +1,7 @@
 //! Handlers of the commands on hashes.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::Type;
+use basalt_storage::keyspace::{EventClasses, Type};
 
 use crate::commands::arguments::read_i64;
 use crate::commands::{Args, CommandError, Context, LongDouble, names, parse_i64};
@@ -39,6 +39,7 @@ fn insert_pairs(context: &mut Context<'_>, args: Args<'_>, name: &str) -> Result
     }
     let added = hash.len() - before;
     hash.save(&mut context.keyspace)?;
+    context.keyspace.notify(EventClasses::HASH, "hset", args[1]);
     Ok(added)
 }
 
@@ -49,6 +50,7 @@ pub(super) fn hsetnx(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
     if is_new {
         hash.insert(&mut context.keyspace, args[2], args[3])?;
         hash.save(&mut context.keyspace)?;
+        context.keyspace.notify(EventClasses::HASH, "hset", args[1]);
     }
     reply.integer(i64::from(is_new));
     Ok(())
@@ -91,6 +93,9 @@ pub(super) fn hdel(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     }
     let removed = before - hash.len();
     hash.save(&mut context.keyspace)?;
+    if removed > 0 {
+        context.keyspace.notify_taken(EventClasses::HASH, "hdel", args[1], hash.is_empty());
+    }
     reply.integer(removed as i64);
     Ok(())
 }
@@ -172,6 +177,7 @@ pub(super) fn hincrby(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
     let sum = value.checked_add(increment).ok_or(CommandError::OVERFLOW)?;
     hash.insert(&mut context.keyspace, args[2], sum.to_string().as_bytes())?;
     hash.save(&mut context.keyspace)?;
+    context.keyspace.notify(EventClasses::HASH, "hincrby", args[1]);
     reply.integer(sum);
     Ok(())
 }
@@ -194,6 +200,7 @@ pub(super) fn hincrbyfloat(
     let sum = value.checked_add(increment).ok_or(CommandError::NOT_FINITE)?.to_string();
     hash.insert(&mut context.keyspace, args[2], sum.as_bytes())?;
     hash.save(&mut context.keyspace)?;
+    context.keyspace.notify(EventClasses::HASH, "hincrbyfloat", args[1]);
     reply.bulk(sum);
     Ok(())
 }

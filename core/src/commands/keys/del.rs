@@ -1,6 +1,7 @@
 //! DEL, UNLINK, EXISTS, TOUCH and TYPE.
 
 use basalt_net::resp::Reply;
+use basalt_storage::keyspace::EventClasses;
 
 use crate::commands::{Args, CommandError, Context};
 
@@ -10,7 +11,10 @@ type Outcome = Result<(), CommandError>;
 pub(super) fn del(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let mut count = 0;
     for key in &args[1..] {
-        count += i64::from(context.keyspace.delete(key)?);
+        if context.keyspace.delete(key)? {
+            context.keyspace.notify(EventClasses::GENERIC, "del", key);
+            count += 1;
+        }
     }
     reply.integer(count);
     Ok(())

@@ -1,6 +1,7 @@
 //! Deadlines: EXPIRE, TTL and their siblings, and the step that deletes keys that are due.
 
 use basalt_net::resp::Reply;
+use basalt_storage::keyspace::EventClasses;
 
 use crate::commands::arguments::{ExpiryUnit, Options, deadline_ms, parse_i64};
 use crate::commands::{Args, CommandError, Context};
@@ -97,8 +98,14 @@ fn set_deadline(
         return Ok(());
     }
     match u64::try_from(new_ms) {
-        Ok(new_ms) if new_ms > keyspace.now_ms() => keyspace.set_deadline(args[1], Some(new_ms))?,
-        _ => keyspace.delete(args[1])?,
+        Ok(new_ms) if new_ms > keyspace.now_ms() => {
+            keyspace.set_deadline(args[1], Some(new_ms))?;
+            keyspace.notify(EventClasses::GENERIC, "expire", args[1]);
+        }
+        _ => {
+            keyspace.delete(args[1])?;
+            keyspace.notify(EventClasses::GENERIC, "del", args[1]);
+        }
     };
     reply.integer(1);
     Ok(())
@@ -109,6 +116,7 @@ pub(super) fn persist(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
     let has_deadline = context.keyspace.record(args[1])?.is_some_and(|record| record.deadline_ms().is_some());
     if has_deadline {
         context.keyspace.set_deadline(args[1], None)?;
+        context.keyspace.notify(EventClasses::GENERIC, "persist", args[1]);
     }
     reply.integer(has_deadline.into());
     Ok(())

@@ -1,6 +1,7 @@
 //! The commands on keys of any type, and on databases: their facts, their rows in the table, and their handlers.
 
 mod del;
+mod events;
 mod expiry;
 pub(super) mod facts;
 mod flush;

@@ -2,7 +2,7 @@
 
 use basalt_net::resp::Reply;
 use basalt_storage::DATABASE_COUNT;
-use basalt_storage::keyspace::{SERIALIZED_BYTES_MAX, Serialized};
+use basalt_storage::keyspace::{EventClasses, SERIALIZED_BYTES_MAX, Serialized};
 
 use crate::commands::arguments::{Options, parse_i64};
 use crate::commands::{Args, CommandError, Context};
@@ -14,6 +14,7 @@ pub(super) fn rename(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
     if !context.keyspace.rename(args[1], args[2])? {
         return Err(CommandError::NO_SUCH_KEY);
     }
+    notify_renamed(context, args);
     reply.ok();
     Ok(())
 }
@@ -26,9 +27,18 @@ pub(super) fn renamenx(context: &mut Context<'_>, args: Args<'_>, reply: &mut Re
     let is_free = !context.keyspace.exists(args[2])?;
     if is_free {
         context.keyspace.rename(args[1], args[2])?;
+        notify_renamed(context, args);
     }
     reply.integer(is_free.into());
     Ok(())
+}
+
+/// Tells that a key was renamed, unless it has the name that it had.
+fn notify_renamed(context: &Context<'_>, args: Args<'_>) {
+    if args[1] != args[2] {
+        context.keyspace.notify(EventClasses::GENERIC, "rename_from", args[1]);
+        context.keyspace.notify(EventClasses::GENERIC, "rename_to", args[2]);
+    }
 }
 
 /// The options of COPY.
@@ -82,6 +92,7 @@ pub(super) fn copy(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let from_db = keyspace.db();
     let options = CopyOptions::read(args, from_db)?;
     if !keyspace.exists(args[1])? {
+        keyspace.notify_miss(args[1]);
         reply.integer(0);
         return Ok(());
     }
@@ -92,7 +103,11 @@ pub(super) fn copy(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
         reply.integer(0);
         return Ok(());
     }
-    reply.integer(keyspace.copy_key(args[1], options.db, args[2])?.into());
+    let is_copied = keyspace.copy_key(args[1], options.db, args[2])?;
+    keyspace.select(options.db);
+    keyspace.notify(EventClasses::GENERIC, "copy_to", args[2]);
+    keyspace.select(from_db);
+    reply.integer(is_copied.into());
     Ok(())
 }
 
@@ -117,7 +132,12 @@ pub(super) fn step_write(context: &mut Context<'_>, args: Args<'_>, reply: &mut 
         reply.integer(0);
         return Ok(());
     }
-    if !context.keyspace.restore(args[1], args[2])? {
+    // Who has made the key tells what has become of it; but not of one that was there and has expired.
+    let told = context.keyspace.tell(EventClasses::NONE);
+    context.keyspace.tell(told & EventClasses::EXPIRED);
+    let is_restored = context.keyspace.restore(args[1], args[2]);
+    context.keyspace.tell(told);
+    if !is_restored? {
         return Err(CommandError::text("ERR the bytes of a key that moved between shards are not readable"));
     }
     reply.integer(1);

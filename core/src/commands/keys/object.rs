@@ -10,6 +10,7 @@ type Outcome = Result<(), CommandError>;
 
 /// `OBJECT ENCODING key`
 pub(super) fn object_encoding(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    context.keyspace.tell_misses(false);
     reply.bulk_or_null(encoding(&context.keyspace, args[2])?);
     Ok(())
 }
@@ -56,6 +57,7 @@ pub(super) fn object_idletime(context: &mut Context<'_>, args: Args<'_>, reply: 
 }
 
 fn write_if_exists(context: &mut Context<'_>, key: &[u8], number: i64, reply: &mut Reply<'_>) -> Outcome {
+    context.keyspace.tell_misses(false);
     if context.keyspace.exists(key)? {
         reply.integer(number);
     } else {
@@ -66,6 +68,7 @@ fn write_if_exists(context: &mut Context<'_>, key: &[u8], number: i64, reply: &m
 
 /// `OBJECT FREQ key`: how often a key is used is not counted
 pub(super) fn object_freq(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    context.keyspace.tell_misses(false);
     if !context.keyspace.exists(args[2])? {
         reply.null();
         return Ok(());
@@ -79,6 +82,7 @@ pub(super) fn object_freq(context: &mut Context<'_>, args: Args<'_>, reply: &mut
 /// A step of DEBUG OBJECT: the line that it replies, as far as Redis' fields mean something here. The length is that of the key's
 /// rows.
 pub(super) fn step_describe(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    context.keyspace.tell_misses(false);
     let encoding = encoding(&context.keyspace, args[1])?;
     let bytes = context.keyspace.row_bytes(args[1], None)?;
     let (Some(encoding), Some(bytes)) = (encoding, bytes) else { return Err(CommandError::text("ERR no such key")) };

@@ -1,6 +1,6 @@
 //! The commands on keys of any type and on databases. Their ids are 101 to 199, and so are those of steps that only the core calls.
 
-use super::{del, expiry, facts, flush, moving, object, scan};
+use super::{del, events, expiry, facts, flush, moving, object, scan};
 use crate::commands::facts::{Facts, Flags};
 use crate::commands::{Command, Feeds, Merge, MultiShard, Rows, Scatter, help};
 
@@ -68,6 +68,11 @@ pub const STEP_WRITE: u16 = 196;
 /// Deletes a key that was carried to another shard, if it is unchanged: `key bytes`. See the handler.
 pub const STEP_DELETE: u16 = 195;
 
+/// Tells what has become of keys that were carried to another shard: `dropped class event key …`. See the handler.
+pub const STEP_TELL: u16 = 1520;
+/// Deletes keys that were carried to another shard: `key …`. See the handler.
+pub const STEP_REMOVE: u16 = 1521;
+
 /// Tells how Redis would hold a value, as DEBUG OBJECT does: `key`. See the handler.
 pub const STEP_DESCRIBE: u16 = 1478;
 
@@ -83,6 +88,8 @@ pub(in crate::commands) static INTERNAL: &[Command] = &[
     Command::read(STEP_DESCRIBE, &DESCRIBE, object::step_describe),
     Command::write(STEP_WRITE, &WRITE, moving::step_write).reads(Rows::Keys).feeding(Feeds::Many(1, None)),
     Command::write(STEP_DELETE, &DELETE, moving::step_delete),
+    Command::write(STEP_TELL, &TELL, events::step_tell).reads(Rows::Keys),
+    Command::write(STEP_REMOVE, &REMOVE, events::step_remove).reads(Rows::Keys),
 ];
 
 static EXPIRE: Facts = Facts { name: "step|expire", arity: 3, flags: Flags::WRITE, ..Facts::BLANK };
@@ -92,4 +99,6 @@ static DESCRIBE: Facts =
     Facts { name: "step|describe", arity: 2, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };
 static READ: Facts = Facts { name: "step|read", arity: 2, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };
 static WRITE: Facts = Facts { name: "step|write", arity: 4, flags: Flags::WRITE, keys: (1, 1, 1), ..Facts::BLANK };
+static TELL: Facts = Facts { name: "step|tell", arity: -2, flags: Flags::WRITE, keys: (4, -1, 3), ..Facts::BLANK };
+static REMOVE: Facts = Facts { name: "step|remove", arity: -2, flags: Flags::WRITE, keys: (1, -1, 1), ..Facts::BLANK };
 static DELETE: Facts = Facts { name: "step|delete", arity: 3, flags: Flags::WRITE, keys: (1, 1, 1), ..Facts::BLANK };

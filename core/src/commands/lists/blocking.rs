@@ -2,8 +2,9 @@
 
 use basalt_net::resp::Reply;
 use basalt_storage::Error as StorageError;
-use basalt_storage::keyspace::End;
+use basalt_storage::keyspace::{End, EventClasses};
 
+use super::handlers::pop_event;
 use super::moving::{PopFirst, move_element, parse_end};
 use crate::commands::waits::parse_timeout;
 use crate::commands::{Args, CommandError, Context};
@@ -29,6 +30,7 @@ fn pop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: En
         reply.bulk(key);
         list.pop(&mut context.keyspace, end, 1, &mut |value| reply.bulk(value))?;
         list.save(&mut context.keyspace);
+        context.keyspace.notify_taken(EventClasses::LIST, pop_event(end), key, list.is_empty());
         return Ok(());
     }
     reply.null_array();

@@ -1,7 +1,7 @@
 //! Handlers of the commands on lists.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::End;
+use basalt_storage::keyspace::{End, EventClasses};
 
 use crate::commands::{Args, CommandError, Context, parse_i64, parse_index_range, parse_usize};
 
@@ -29,8 +29,19 @@ fn push(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: E
     let mut list = context.keyspace.list_or_new(args[1])?;
     args[2..].iter().try_for_each(|value| list.push(&mut context.keyspace, end, value))?;
     list.save(&mut context.keyspace);
+    context.keyspace.notify(EventClasses::LIST, push_event(end), args[1]);
     reply.integer(list.len() as i64);
     Ok(())
+}
+
+/// The event of elements that were put to an end of a list.
+pub(super) fn push_event(end: End) -> &'static str {
+    if end == End::Head { "lpush" } else { "rpush" }
+}
+
+/// The event of elements that were taken from an end of a list.
+pub(super) fn pop_event(end: End) -> &'static str {
+    if end == End::Head { "lpop" } else { "rpop" }
 }
 
 fn push_to_existing(
@@ -81,6 +92,7 @@ fn pop(
     if count != Some(0) {
         list.pop(&mut context.keyspace, end, count.unwrap_or(1), &mut |value| reply.bulk(value))?;
         list.save(&mut context.keyspace);
+        context.keyspace.notify_taken(EventClasses::LIST, pop_event(end), args[1], list.is_empty());
     }
     Ok(())
 }
@@ -123,6 +135,7 @@ pub(super) fn lset(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let mut list = context.keyspace.list(args[1])?.ok_or(CommandError::NO_SUCH_KEY)?;
     let index = element_index(parse_i64(args[2])?, list.len()).ok_or(CommandError::INDEX_OUT_OF_RANGE)?;
     list.set(&mut context.keyspace, index, args[3])?;
+    context.keyspace.notify(EventClasses::LIST, "lset", args[1]);
     reply.ok();
     Ok(())
 }
@@ -136,6 +149,7 @@ pub(super) fn ltrim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
         list.remove(&mut context.keyspace, End::Tail, length - kept.end)?;
         list.remove(&mut context.keyspace, End::Head, kept.start)?;
         list.save(&mut context.keyspace);
+        context.keyspace.notify_taken(EventClasses::LIST, "ltrim", args[1], list.is_empty());
     }
     reply.ok();
     Ok(())

@@ -1,8 +1,9 @@
 //! Commands that take from the first list there is, or from one list to another: LMPOP, LMOVE and RPOPLPUSH.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::End;
+use basalt_storage::keyspace::{End, EventClasses};
 
+use super::handlers::{pop_event, push_event};
 use crate::commands::arguments::{read_counted_keys, read_pop_count};
 use crate::commands::{Args, CommandError, Context};
 
@@ -39,6 +40,7 @@ impl<'a> PopFirst<'a> {
             reply.array(self.count.min(list.len()) as usize);
             list.pop(&mut context.keyspace, self.end, self.count, &mut |value| reply.bulk(value))?;
             list.save(&mut context.keyspace);
+            context.keyspace.notify_taken(EventClasses::LIST, pop_event(self.end), key, list.is_empty());
             return Ok(());
         }
         reply.null_array();
@@ -80,9 +82,11 @@ pub(super) fn move_element(
     let target = destination.as_mut().unwrap_or(&mut source);
     target.push(&mut context.keyspace, to, &value)?;
     target.save(&mut context.keyspace);
+    context.keyspace.notify(EventClasses::LIST, push_event(to), args[2]);
     if destination.is_some() {
         source.save(&mut context.keyspace);
     }
+    context.keyspace.notify_taken(EventClasses::LIST, pop_event(from), args[1], source.is_empty());
     reply.bulk(&value);
     Ok(())
 }

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 
 use basalt_net::resp::Reply;
 use basalt_storage::Direction;
+use basalt_storage::keyspace::EventClasses;
 
 use crate::commands::arguments::{Options, parse_i64_from, parse_i64_or};
 use crate::commands::{Args, CommandError, Context};
@@ -106,6 +107,7 @@ pub(super) fn lrem(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     if !indexes.is_empty() {
         list.take_out(&mut context.keyspace, &indexes)?;
         list.save(&mut context.keyspace);
+        context.keyspace.notify_taken(EventClasses::LIST, "lrem", args[1], list.is_empty());
     }
     reply.integer(indexes.len() as i64);
     Ok(())
@@ -136,6 +138,7 @@ pub(super) fn linsert(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
     };
     list.insert(&mut context.keyspace, pivot + behind, args[4])?;
     list.save(&mut context.keyspace);
+    context.keyspace.notify(EventClasses::LIST, "linsert", args[1]);
     reply.integer(list.len() as i64);
     Ok(())
 }

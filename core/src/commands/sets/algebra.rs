@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::{Keyspace, Names, Type, VisitName};
+use basalt_storage::keyspace::{EventClasses, Keyspace, Names, Type, VisitName};
 
 use crate::commands::arguments::{Options, parse_i64_or, read_counted_keys};
 use crate::commands::names::names_of_all;
@@ -143,20 +143,25 @@ pub(super) fn sintercard(context: &mut Context<'_>, args: Args<'_>, reply: &mut 
 
 /// `SUNIONSTORE destination key [key …]`
 pub(super) fn sunionstore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    store(context, Operation::Union, args, reply)
+    store(context, (Operation::Union, "sunionstore"), args, reply)
 }
 
 /// `SINTERSTORE destination key [key …]`
 pub(super) fn sinterstore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    store(context, Operation::Intersection, args, reply)
+    store(context, (Operation::Intersection, "sinterstore"), args, reply)
 }
 
 /// `SDIFFSTORE destination key [key …]`
 pub(super) fn sdiffstore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    store(context, Operation::Difference, args, reply)
+    store(context, (Operation::Difference, "sdiffstore"), args, reply)
 }
 
-fn store(context: &mut Context<'_>, operation: Operation, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn store(
+    context: &mut Context<'_>,
+    (operation, event): (Operation, &str),
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
     let sources = Sources::open(context, operation, &args[2..])?;
     let keyspace = &mut context.keyspace;
     let mut destination = keyspace.set_replacing(args[1])?;
@@ -177,6 +182,9 @@ fn store(context: &mut Context<'_>, operation: Operation, args: Args<'_>, reply:
         }
     }
     destination.save(keyspace)?;
+    if !destination.is_empty() {
+        keyspace.notify(EventClasses::SET, event, args[1]);
+    }
     reply.integer(destination.len() as i64);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Handlers of the commands on sets.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::Type;
+use basalt_storage::keyspace::{EventClasses, Type};
 
 use crate::commands::{Args, CommandError, Context, names, parse_usize};
 
@@ -14,6 +14,7 @@ pub(super) fn sadd(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     }
     if set.len() > before {
         set.save(&mut context.keyspace)?;
+        context.keyspace.notify(EventClasses::SET, "sadd", args[1]);
     }
     reply.integer((set.len() - before) as i64);
     Ok(())
@@ -32,6 +33,7 @@ pub(super) fn srem(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let removed = before - set.len();
     if removed > 0 {
         set.save(&mut context.keyspace)?;
+        context.keyspace.notify_taken(EventClasses::SET, "srem", args[1], set.is_empty());
     }
     reply.integer(removed as i64);
     Ok(())
@@ -110,6 +112,7 @@ pub(super) fn spop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
         }
     }
     set.save(&mut context.keyspace)?;
+    context.keyspace.notify_taken(EventClasses::SET, "spop", args[1], set.is_empty());
     Ok(())
 }
 
@@ -139,8 +142,10 @@ pub(super) fn smove(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
         let mut destination = context.keyspace.set_or_new(args[2])?;
         source.remove(&mut context.keyspace, args[3])?;
         source.save(&mut context.keyspace)?;
+        context.keyspace.notify_taken(EventClasses::SET, "srem", args[1], source.is_empty());
         if destination.insert(&mut context.keyspace, args[3])? {
             destination.save(&mut context.keyspace)?;
+            context.keyspace.notify(EventClasses::SET, "sadd", args[2]);
         }
     }
     reply.integer(i64::from(is_member));

@@ -23,7 +23,7 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(312, &facts::SINTER, algebra::sinter),
     Command::read(313, &facts::SDIFF, algebra::sdiff),
     Command::read(314, &facts::SINTERCARD, algebra::sintercard),
-    Command::write(315, &facts::SUNIONSTORE, algebra::sunionstore).copying(Copies::Sources),
-    Command::write(316, &facts::SINTERSTORE, algebra::sinterstore).copying(Copies::Sources),
-    Command::write(317, &facts::SDIFFSTORE, algebra::sdiffstore).copying(Copies::Sources),
+    Command::write(315, &facts::SUNIONSTORE, algebra::sunionstore).telling_misses().copying(Copies::Sources),
+    Command::write(316, &facts::SINTERSTORE, algebra::sinterstore).telling_misses().copying(Copies::Sources),
+    Command::write(317, &facts::SDIFFSTORE, algebra::sdiffstore).telling_misses().copying(Copies::Sources),
 ];

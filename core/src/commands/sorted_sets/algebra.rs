@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::{Keyspace, Names, SortedSet, Type};
+use basalt_storage::keyspace::{EventClasses, Keyspace, Names, SortedSet, Type};
 
 use super::ranges::{reply_count, reply_member};
 use crate::commands::arguments::{parse_i64, parse_i64_or};
@@ -282,13 +282,13 @@ fn store(
 ) -> Outcome {
     let call = Call::read(context, operation, &args[2..], Takes::Nothing, name)?;
     let result = call.result(&context.keyspace)?;
-    store_result(context, args[1], &result, reply)
+    store_result(context, (args[1], name), &result, reply)
 }
 
-/// Writes `result` to `key`, whatever that held before, and replies how many members it has.
+/// Writes `result` to `key`, whatever that held before, and replies how many members it has. That is told as `event`.
 pub(in crate::commands) fn store_result(
     context: &mut Context<'_>,
-    key: &[u8],
+    (key, event): (&[u8], &str),
     result: &[(Box<[u8]>, f64)],
     reply: &mut Reply<'_>,
 ) -> Outcome {
@@ -297,6 +297,9 @@ pub(in crate::commands) fn store_result(
         sorted_set.insert(&mut context.keyspace, member, None, *score)?;
     }
     sorted_set.save(&mut context.keyspace)?;
+    if !sorted_set.is_empty() {
+        context.keyspace.notify(EventClasses::SORTED_SET, event, key);
+    }
     reply.integer(result.len() as i64);
     Ok(())
 }

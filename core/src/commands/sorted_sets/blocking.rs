@@ -3,7 +3,7 @@
 use basalt_net::resp::Reply;
 use basalt_storage::keyspace::ScoreEnd;
 
-use super::handlers::PopFirst;
+use super::handlers::{PopFirst, notify_popped};
 use crate::commands::waits::parse_timeout;
 use crate::commands::{Args, CommandError, Context};
 
@@ -31,6 +31,7 @@ fn pop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: Sc
             reply.double(score);
         })?;
         sorted_set.save(&mut context.keyspace)?;
+        notify_popped(context, end, key, &sorted_set);
         return Ok(());
     }
     reply.null_array();

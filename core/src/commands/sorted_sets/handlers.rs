@@ -2,7 +2,7 @@
 
 use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::Direction;
-use basalt_storage::keyspace::{Inserted, ScoreEnd, SortedSet, Type};
+use basalt_storage::keyspace::{EventClasses, Inserted, ScoreEnd, SortedSet, Type};
 
 use crate::commands::arguments::{read_counted_keys, read_pop_count};
 use crate::commands::{Args, CommandError, Context, names, parse_f64, parse_usize};
@@ -131,6 +131,8 @@ pub(in crate::commands) fn add_members(
     }
     if added + changed > 0 {
         sorted_set.save(&mut context.keyspace)?;
+        let event = if options.increment { "zincr" } else { "zadd" };
+        context.keyspace.notify(EventClasses::SORTED_SET, event, key);
     }
     match (options.increment, result) {
         (true, Some(score)) => reply.double(score),
@@ -153,6 +155,7 @@ pub(super) fn zrem(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let removed = before - sorted_set.len();
     if removed > 0 {
         sorted_set.save(&mut context.keyspace)?;
+        context.keyspace.notify_taken(EventClasses::SORTED_SET, "zrem", args[1], sorted_set.is_empty());
     }
     reply.integer(removed as i64);
     Ok(())
@@ -227,7 +230,14 @@ fn pop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>, end: Sc
         reply.double(score);
     })?;
     sorted_set.save(&mut context.keyspace)?;
+    notify_popped(context, end, args[1], &sorted_set);
     Ok(())
+}
+
+/// Tells that members were taken from an end of the sorted set at `key`.
+pub(super) fn notify_popped(context: &Context<'_>, end: ScoreEnd, key: &[u8], sorted_set: &SortedSet) {
+    let event = if end == ScoreEnd::Lowest { "zpopmin" } else { "zpopmax" };
+    context.keyspace.notify_taken(EventClasses::SORTED_SET, event, key, sorted_set.is_empty());
 }
 
 /// The arguments of ZMPOP: from which keys, at which end and how many.
@@ -263,6 +273,7 @@ impl<'a> PopFirst<'a> {
                 reply.double(score);
             })?;
             sorted_set.save(&mut context.keyspace)?;
+            notify_popped(context, self.end, key, &sorted_set);
             return Ok(());
         }
         reply.null_array();

@@ -168,7 +168,7 @@ pub(super) fn zrangestore(
             result.push((Box::from(member), score));
         })?;
     }
-    store_result(context, args[1], &result, reply)
+    store_result(context, (args[1], "zrangestore"), &result, reply)
 }
 
 /// Members between two bounds.

@@ -1,7 +1,7 @@
 //! Ranges of sorted sets that are removed, by rank, score or name.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::{Keyspace, SortedSet};
+use basalt_storage::keyspace::{EventClasses, Keyspace, SortedSet};
 
 use super::ranges::{parse_lex_bound, parse_score_range};
 use crate::commands::{Args, CommandError, Context, parse_i64, parse_index_range};
@@ -11,7 +11,7 @@ type Outcome = Result<(), CommandError>;
 /// `ZREMRANGEBYRANK key start stop`
 pub(super) fn zremrangebyrank(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (start, stop) = (parse_i64(args[2])?, parse_i64(args[3])?);
-    remove(context, args[1], reply, |keyspace, sorted_set| {
+    remove(context, (args[1], "zremrangebyrank"), reply, |keyspace, sorted_set| {
         let ranks = parse_index_range(start, stop, sorted_set.len()).unwrap_or(0..0);
         sorted_set.remove_ranks(keyspace, ranks)
     })
@@ -20,18 +20,20 @@ pub(super) fn zremrangebyrank(context: &mut Context<'_>, args: Args<'_>, reply: 
 /// `ZREMRANGEBYSCORE key min max`
 pub(super) fn zremrangebyscore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let scores = parse_score_range(args[2], args[3])?;
-    remove(context, args[1], reply, |keyspace, sorted_set| sorted_set.remove_scores(keyspace, &scores))
+    let key = (args[1], "zremrangebyscore");
+    remove(context, key, reply, |keyspace, sorted_set| sorted_set.remove_scores(keyspace, &scores))
 }
 
 /// `ZREMRANGEBYLEX key min max`
 pub(super) fn zremrangebylex(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (min, max) = (parse_lex_bound(args[2])?, parse_lex_bound(args[3])?);
-    remove(context, args[1], reply, |keyspace, sorted_set| sorted_set.remove_lex(keyspace, min, max))
+    let key = (args[1], "zremrangebylex");
+    remove(context, key, reply, |keyspace, sorted_set| sorted_set.remove_lex(keyspace, min, max))
 }
 
 fn remove(
     context: &mut Context<'_>,
-    key: &[u8],
+    (key, event): (&[u8], &str),
     reply: &mut Reply<'_>,
     remove: impl FnOnce(&mut Keyspace<'_>, &mut SortedSet) -> basalt_storage::Result<u64>,
 ) -> Outcome {
@@ -40,6 +42,7 @@ fn remove(
         removed = remove(&mut context.keyspace, &mut sorted_set)?;
         if removed > 0 {
             sorted_set.save(&mut context.keyspace)?;
+            context.keyspace.notify_taken(EventClasses::SORTED_SET, event, key, sorted_set.is_empty());
         }
     }
     reply.integer(removed as i64);

@@ -48,14 +48,26 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::read(522, &facts::ZRANDMEMBER, handlers::zrandmember).draws().reads(Rows::Drawn(Type::SortedSet)),
     Command::read(523, &facts::ZSCAN, handlers::zscan),
     Command::write(524, &facts::ZMPOP, handlers::zmpop).returning().over_shards(OverShards::PopFirst("zcard")),
-    Command::write(525, &facts::ZRANGESTORE, ranges::zrangestore).copying(Copies::Sources).feeding(STORED),
+    Command::write(525, &facts::ZRANGESTORE, ranges::zrangestore)
+        .telling_misses()
+        .copying(Copies::Sources)
+        .feeding(STORED),
     Command::read(526, &facts::ZUNION, algebra::zunion),
     Command::read(527, &facts::ZINTER, algebra::zinter),
     Command::read(528, &facts::ZDIFF, algebra::zdiff),
     Command::read(529, &facts::ZINTERCARD, algebra::zintercard),
-    Command::write(530, &facts::ZUNIONSTORE, algebra::zunionstore).copying(Copies::Sources).feeding(STORED),
-    Command::write(531, &facts::ZINTERSTORE, algebra::zinterstore).copying(Copies::Sources).feeding(STORED),
-    Command::write(532, &facts::ZDIFFSTORE, algebra::zdiffstore).copying(Copies::Sources).feeding(STORED),
+    Command::write(530, &facts::ZUNIONSTORE, algebra::zunionstore)
+        .telling_misses()
+        .copying(Copies::Sources)
+        .feeding(STORED),
+    Command::write(531, &facts::ZINTERSTORE, algebra::zinterstore)
+        .telling_misses()
+        .copying(Copies::Sources)
+        .feeding(STORED),
+    Command::write(532, &facts::ZDIFFSTORE, algebra::zdiffstore)
+        .telling_misses()
+        .copying(Copies::Sources)
+        .feeding(STORED),
     Command::write(533, &facts::BZPOPMIN, blocking::bzpopmin).returning().waiting(KEYS),
     Command::write(534, &facts::BZPOPMAX, blocking::bzpopmax).returning().waiting(KEYS),
     Command::write(535, &facts::BZMPOP, blocking::bzmpop).returning().waiting(COUNTED),

@@ -6,7 +6,7 @@
 
 use basalt_net::resp::Reply;
 use basalt_storage::Direction;
-use basalt_storage::keyspace::End;
+use basalt_storage::keyspace::{End, EventClasses};
 
 use super::elements::{Collection, Element, Kept};
 use super::options::SortOptions;
@@ -138,6 +138,9 @@ fn store(
     let mut list = context.keyspace.list_replacing(destination)?;
     values.iter().try_for_each(|value| list.push(&mut context.keyspace, End::Tail, value))?;
     list.save(&mut context.keyspace);
+    if !values.is_empty() {
+        context.keyspace.notify(EventClasses::LIST, "sortstore", destination);
+    }
     reply.integer(values.len() as i64);
     Ok(())
 }

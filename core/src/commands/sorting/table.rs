@@ -8,6 +8,7 @@ use crate::commands::{Command, Copies, Feeds};
 /// The commands on elements in another order.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(1420, &facts::SORT, handlers::sort)
+        .telling_misses()
         .by_patterns()
         .copying(Copies::First)
         .feeding(Feeds::Stored(Type::List))

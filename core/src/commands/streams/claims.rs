@@ -6,7 +6,7 @@ use basalt_net::resp::Reply;
 use basalt_storage::Direction;
 use basalt_storage::keyspace::{Group, Pending, Stream, StreamId};
 
-use super::groups::{no_key_or_group, open};
+use super::groups::{consumer_or_new, no_key_or_group, open};
 use super::handlers::{parse_id, parse_start, reply_entry};
 use crate::commands::arguments::parse_i64_or;
 use crate::commands::command_error::until_nul;
@@ -71,7 +71,7 @@ impl Claim<'_> {
             None if self.tells_ids_only => deliveries,
             None => deliveries.wrapping_add(1),
         };
-        let (consumer, _) = group.consumer_or_new(&context.keyspace, stream, self.consumer)?;
+        let (consumer, _) = consumer_or_new(context, stream, group, self.consumer)?;
         consumer.seen_ms = now_ms;
         let after = Pending { consumer: self.consumer.into(), delivered_ms: self.delivered_ms, deliveries };
         group.assign(&mut context.keyspace, stream, id, before.as_ref(), &after)?;
@@ -156,6 +156,8 @@ pub(super) fn xclaim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
 
 /// `XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]`
 pub(super) fn xautoclaim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    // Looked for before the options are read, as in Redis, which tells it if there is no such key.
+    let opened = open(context, args[1], args[2]);
     let idle_min_ms = parse_idle_min(args[4], "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = parse_start(args[5])?;
     let (mut count_max, mut tells_ids_only) = (CLAIMED_DEFAULT, false);
@@ -173,7 +175,7 @@ pub(super) fn xautoclaim(context: &mut Context<'_>, args: Args<'_>, reply: &mut 
             _ => return Err(CommandError::SYNTAX),
         };
     }
-    let (stream, mut group) = open(context, args[1], args[2])?.ok_or_else(|| no_key_or_group(args[1], args[2], ""))?;
+    let (stream, mut group) = opened?.ok_or_else(|| no_key_or_group(args[1], args[2], ""))?;
     let delivered_ms = context.keyspace.now_ms();
     let claim =
         Claim { consumer: args[3], idle_min_ms, delivered_ms, deliveries: None, is_forced: false, tells_ids_only };

@@ -1,7 +1,7 @@
 //! Handlers of XGROUP: consumer groups and their consumers.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::{Group, Stream, StreamId};
+use basalt_storage::keyspace::{Consumer, EventClasses, Group, Stream, StreamId};
 
 use super::handlers::{parse_id, parse_interval_id};
 use crate::commands::command_error::until_nul;
@@ -102,6 +102,7 @@ pub(super) fn create(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
     ))?;
     group.save(&mut context.keyspace, &stream)?;
     stream.save(&mut context.keyspace);
+    context.keyspace.notify(EventClasses::STREAM, "xgroup-create", args[2]);
     reply.ok();
     Ok(())
 }
@@ -120,6 +121,7 @@ pub(super) fn set_id(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
     };
     group.entries_read = options.entries_read;
     group.save(&mut context.keyspace, &stream)?;
+    context.keyspace.notify(EventClasses::STREAM, "xgroup-setid", args[2]);
     reply.ok();
     Ok(())
 }
@@ -132,14 +134,29 @@ pub(super) fn destroy(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
     if let Some(group) = group {
         stream.remove_group(&mut context.keyspace, group)?;
         stream.save(&mut context.keyspace);
+        context.keyspace.notify(EventClasses::STREAM, "xgroup-destroy", args[2]);
     }
     Ok(())
+}
+
+/// The consumer `name` of a group, and whether it is new, which is told.
+pub(super) fn consumer_or_new<'g>(
+    context: &Context<'_>,
+    stream: &Stream,
+    group: &'g mut Group,
+    name: &[u8],
+) -> Result<(&'g mut Consumer, bool), CommandError> {
+    let (consumer, is_new) = group.consumer_or_new(&context.keyspace, stream, name)?;
+    if is_new {
+        context.keyspace.notify(EventClasses::STREAM, "xgroup-createconsumer", stream.key());
+    }
+    Ok((consumer, is_new))
 }
 
 /// `XGROUP CREATECONSUMER key group consumer`
 pub(super) fn create_consumer(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (stream, mut group) = open_named(context, args)?;
-    let (_, is_new) = group.consumer_or_new(&context.keyspace, &stream, args[4])?;
+    let (_, is_new) = consumer_or_new(context, &stream, &mut group, args[4])?;
     if is_new {
         group.save(&mut context.keyspace, &stream)?;
     }
@@ -156,6 +173,7 @@ pub(super) fn delete_consumer(context: &mut Context<'_>, args: Args<'_>, reply: 
     }
     let pending = group.remove_consumer(&mut context.keyspace, &stream, args[4])?;
     group.save(&mut context.keyspace, &stream)?;
+    context.keyspace.notify(EventClasses::STREAM, "xgroup-delconsumer", args[2]);
     reply.integer(pending as i64);
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use basalt_net::resp::Reply;
 use basalt_storage::Direction;
-use basalt_storage::keyspace::{Stream, StreamEntry, StreamId, Trim};
+use basalt_storage::keyspace::{EventClasses, Stream, StreamEntry, StreamId, Trim};
 
 use crate::commands::arguments::read_u64;
 use crate::commands::command_error::until_nul;
@@ -166,8 +166,12 @@ pub(super) fn xadd(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     };
     let id = id.after(stream.last_id(), context.keyspace.now_ms())?;
     stream.add(&mut context.keyspace, id, words);
-    trim.apply(context, &mut stream)?;
+    let trimmed = trim.apply(context, &mut stream)?;
     stream.save(&mut context.keyspace);
+    context.keyspace.notify(EventClasses::STREAM, "xadd", args[1]);
+    if trimmed > 0 {
+        context.keyspace.notify(EventClasses::STREAM, "xtrim", args[1]);
+    }
     reply.bulk_display(id);
     Ok(())
 }
@@ -189,6 +193,7 @@ pub(super) fn xtrim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
         deleted = trim.apply(context, &mut stream)?;
         if deleted > 0 {
             stream.save(&mut context.keyspace);
+            context.keyspace.notify(EventClasses::STREAM, "xtrim", args[1]);
         }
     }
     reply.integer(deleted as i64);
@@ -227,6 +232,7 @@ pub(super) fn xsetid(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
     }
     stream.set_past(last, entries_added, greatest_deleted.filter(|&id| id != StreamId::MIN));
     stream.save(&mut context.keyspace);
+    context.keyspace.notify(EventClasses::STREAM, "xsetid", args[1]);
     reply.ok();
     Ok(())
 }
@@ -252,6 +258,7 @@ pub(super) fn xdel(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let removed = before - stream.len();
     if removed > 0 {
         stream.save(&mut context.keyspace);
+        context.keyspace.notify(EventClasses::STREAM, "xdel", args[1]);
     }
     reply.integer(removed as i64);
     Ok(())

@@ -6,7 +6,7 @@ use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::Direction;
 use basalt_storage::keyspace::{Group, Pending, Stream, StreamId};
 
-use super::groups::{no_key_or_group, open};
+use super::groups::{consumer_or_new, no_key_or_group, open};
 use super::handlers::{parse_id, reply_entry};
 use super::lag::count_read;
 use crate::commands::{Args, CommandError, Context, parse_i64};
@@ -147,7 +147,11 @@ pub(super) fn read_streams(
     }
     let mut streams = Streams::begin(reply);
     for (key, (stream, after)) in request.keys.iter().zip(&opened) {
-        let Some(stream) = stream else { continue };
+        let Some(stream) = stream else {
+            // Redis looks twice.
+            context.keyspace.notify_miss(key);
+            continue;
+        };
         if !has_after(context, stream, *after)? {
             continue;
         }
@@ -182,7 +186,7 @@ pub(super) fn xreadgroup(context: &mut Context<'_>, args: Args<'_>, reply: &mut 
             continue;
         }
         streams.name(reply, key);
-        let (consumer, _) = group.consumer_or_new(&context.keyspace, &stream, consumer_name)?;
+        let (consumer, _) = consumer_or_new(context, &stream, &mut group, consumer_name)?;
         consumer.seen_ms = context.keyspace.now_ms();
         match after {
             Some(after) => deliver_again(context, &stream, &mut group, consumer_name, after, &request, reply)?,

@@ -17,13 +17,14 @@ pub(in crate::commands) static COMMANDS: &[Command] = &[
     Command::write(607, &facts::XSETID, handlers::xsetid),
     Command::read(608, &facts::XREAD, reading::xread).waiting_for_entries().over_shards(OverShards::Refused),
     Command::write(609, &facts::XREADGROUP, reading::xreadgroup)
+        .telling_misses()
         .returning()
         .waiting_for_entries()
         .over_shards(OverShards::Refused),
-    Command::write(610, &facts::XACK, pending::xack),
+    Command::write(610, &facts::XACK, pending::xack).telling_misses(),
     Command::read(611, &facts::XPENDING, pending::xpending),
-    Command::write(612, &facts::XCLAIM, claims::xclaim).returning(),
-    Command::write(613, &facts::XAUTOCLAIM, claims::xautoclaim).returning(),
+    Command::write(612, &facts::XCLAIM, claims::xclaim).telling_misses().returning(),
+    Command::write(613, &facts::XAUTOCLAIM, claims::xautoclaim).telling_misses().returning(),
     Command::help(614, &facts::XGROUP, help::XGROUP).containing(XGROUP),
     Command::help(615, &facts::XINFO, help::XINFO).containing(XINFO),
 ];
@@ -53,7 +54,7 @@ pub const STEP_READ_GROUP: u16 = 641;
 /// Steps of commands that wait, which only the core calls: clients cannot name them.
 pub(in crate::commands) static INTERNAL: &[Command] = &[
     Command::read(STEP_READ_ENTRIES, &READ_ENTRIES, waiting::step_read),
-    Command::write(STEP_READ_GROUP, &READ_GROUP, waiting::step_read_group).returning(),
+    Command::write(STEP_READ_GROUP, &READ_GROUP, waiting::step_read_group).telling_misses().returning(),
 ];
 
 static READ_ENTRIES: Facts = Facts {

@@ -1,7 +1,7 @@
 //! BITFIELD and BITFIELD_RO: strings as rows of integers of any width, at any bit.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::Record;
+use basalt_storage::keyspace::{EventClasses, Record};
 
 use super::bits::{READABLE_BYTES, parse_bit_offset};
 use crate::commands::arguments::{Options, read_i64};
@@ -93,10 +93,14 @@ enum Step {
 }
 
 impl Step {
-    /// Takes the step and replies what it has found or made.
-    fn take(self, string: &mut [u8], reply: &mut Reply<'_>) {
+    /// Takes the step and replies what it has found or made. Returns whether that has set a number, be it to what it was, and
+    /// whether it was another.
+    fn take(self, string: &mut [u8], reply: &mut Reply<'_>) -> (bool, bool) {
         let (field, number, replied) = match self {
-            Step::Get(field) => return reply.integer(field.get(string) as i64),
+            Step::Get(field) => {
+                reply.integer(field.get(string) as i64);
+                return (false, false);
+            }
             Step::Set(field, number, overflow) => {
                 // As Redis reads it: a negative number is a very large one without sign.
                 let number = if field.is_signed { i128::from(number) } else { i128::from(number as u64) };
@@ -109,10 +113,15 @@ impl Step {
         };
         match (number, replied) {
             (Some(number), Some(replied)) => {
+                let before = field.get(string);
                 field.set(string, number);
                 reply.integer(replied as i64);
+                (true, field.get(string) != before)
             }
-            _ => reply.null(),
+            _ => {
+                reply.null();
+                (false, false)
+            }
         }
     }
 }
@@ -156,16 +165,26 @@ pub(super) fn bitfield(context: &mut Context<'_>, args: Args<'_>, reply: &mut Re
         Step::Get(_) => None,
         Step::Set(field, ..) | Step::Increment(field, ..) => Some(field.bytes_end()),
     });
-    let Some(end) = ends.max() else { return read(context, args[1], &steps, reply) };
+    let Some(end) = ends.max() else {
+        context.keyspace.tell_misses(true);
+        return read(context, args[1], &steps, reply);
+    };
     if end > context.string_bytes_max {
         return Err(CommandError::STRING_TOO_LONG);
     }
-    context.keyspace.string(args[1])?;
+    let length = context.keyspace.string(args[1])?.map_or(0, |record| record.body().len());
     reply.array(steps.len());
+    let (is_longer, mut has_changed) = (length < end, false);
     context.keyspace.edit_string(args[1], |string| {
         string.grow(end);
-        steps.iter().for_each(|step| step.take(string.bytes_mut(), reply));
+        for step in &steps {
+            let (has_set, is_other) = step.take(string.bytes_mut(), reply);
+            has_changed |= is_other || (has_set && is_longer);
+        }
     })?;
+    if has_changed {
+        context.keyspace.notify(EventClasses::STRING, "setbit", args[1]);
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! there hides what is wrong with it. And a value is one row, so that to change a bit of it is to write it anew.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::Record;
+use basalt_storage::keyspace::{EventClasses, Record};
 
 use crate::commands::arguments::read_i64;
 use crate::commands::{Args, CommandError, Context, parse_i64};
@@ -54,6 +54,7 @@ pub(super) fn setbit(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
             let byte = &mut string.bytes_mut()[byte];
             *byte = if on { *byte | mask } else { *byte & !mask };
         })?;
+        context.keyspace.notify(EventClasses::STRING, "setbit", args[1]);
     }
     reply.integer(i64::from(was_on));
     Ok(())
@@ -229,9 +230,12 @@ pub(super) fn bitop(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
     }
     drop(records);
     if length == 0 {
-        context.keyspace.delete(args[2])?;
+        if context.keyspace.delete(args[2])? {
+            context.keyspace.notify(EventClasses::GENERIC, "del", args[2]);
+        }
     } else {
         context.keyspace.set_string(args[2], &result, None)?;
+        context.keyspace.notify(EventClasses::STRING, "set", args[2]);
     }
     reply.integer(length as i64);
     Ok(())

@@ -4,7 +4,7 @@
 //! through the log, and to count again takes some microseconds.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::{Lookup, Prior, Record, Type};
+use basalt_storage::keyspace::{EventClasses, Lookup, Prior, Record, Type};
 
 use super::hyperloglog::{self, Corrupted, REGISTERS};
 use crate::commands::{Args, CommandError, Context};
@@ -48,6 +48,7 @@ impl Opened {
     fn save(mut self, context: &mut Context<'_>, key: &[u8]) {
         hyperloglog::forget_cardinality(&mut self.bytes);
         context.keyspace.put_string(key, self.prior, &self.bytes, self.deadline_ms);
+        context.keyspace.notify(EventClasses::STRING, "pfadd", key);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The commands that read and write strings.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::{Lookup, Record, Type};
+use basalt_storage::keyspace::{EventClasses, Lookup, Record, Type};
 
 use crate::commands::arguments::{ExpiryUnit, Options, parse_expiry_ms, parse_i64};
 use crate::commands::{Args, CommandError, Context};
@@ -90,6 +90,9 @@ pub(super) fn set(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     let Lookup { record, prior } = keyspace.lookup(args[1])?;
     if options.get {
         reply.bulk_or_null(value(&record)?);
+        if record.is_none() {
+            keyspace.notify_miss(args[1]);
+        }
     }
     if (options.if_absent && record.is_some()) || (options.if_present && record.is_none()) {
         if !options.get {
@@ -103,6 +106,14 @@ pub(super) fn set(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'
     };
     drop(record);
     keyspace.put_string(args[1], prior, args[2], deadline_ms);
+    keyspace.notify(EventClasses::STRING, "set", args[1]);
+    if let Some(deadline_ms) = new_deadline {
+        keyspace.notify(EventClasses::GENERIC, "expire", args[1]);
+        // Nobody can read it any more: it was not even put.
+        if deadline_ms <= keyspace.now_ms() {
+            keyspace.notify(EventClasses::EXPIRED, "expired", args[1]);
+        }
+    }
     if !options.get {
         reply.ok();
     }
@@ -116,6 +127,7 @@ pub(super) fn setnx(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
     drop(record);
     if is_absent {
         context.keyspace.put_string(args[1], prior, args[2], None);
+        context.keyspace.notify(EventClasses::STRING, "set", args[1]);
     }
     reply.integer(is_absent.into());
     Ok(())
@@ -140,6 +152,8 @@ fn set_expiring(
 ) -> Outcome {
     let deadline_ms = parse_expiry_ms(args[2], unit, context.keyspace.now_ms(), command)?;
     context.keyspace.set_string(args[1], args[3], Some(deadline_ms))?;
+    context.keyspace.notify(EventClasses::STRING, "set", args[1]);
+    context.keyspace.notify(EventClasses::GENERIC, "expire", args[1]);
     reply.ok();
     Ok(())
 }
@@ -148,8 +162,13 @@ fn set_expiring(
 pub(super) fn getset(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let Lookup { record, prior } = context.keyspace.lookup(args[1])?;
     reply.bulk_or_null(value(&record)?);
+    let is_absent = record.is_none();
     drop(record);
+    if is_absent {
+        context.keyspace.notify_miss(args[1]);
+    }
     context.keyspace.put_string(args[1], prior, args[2], None);
+    context.keyspace.notify(EventClasses::STRING, "set", args[1]);
     Ok(())
 }
 
@@ -161,6 +180,7 @@ pub(super) fn getdel(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
     drop(record);
     if exists {
         context.keyspace.delete(args[1])?;
+        context.keyspace.notify(EventClasses::GENERIC, "del", args[1]);
     }
     Ok(())
 }
@@ -191,8 +211,16 @@ pub(super) fn getex(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
     drop(record);
     if matches!(deadline, Deadline::At(..)) && new_deadline.is_some_and(|deadline_ms| deadline_ms <= now_ms) {
         keyspace.delete(args[1])?;
-    } else if new_deadline != old_deadline {
+        keyspace.notify(EventClasses::GENERIC, "del", args[1]);
+        return Ok(());
+    }
+    if new_deadline != old_deadline {
         keyspace.set_deadline(args[1], new_deadline)?;
+    }
+    match deadline {
+        Deadline::At(..) => keyspace.notify(EventClasses::GENERIC, "expire", args[1]),
+        Deadline::Remove if old_deadline.is_some() => keyspace.notify(EventClasses::GENERIC, "persist", args[1]),
+        _ => {}
     }
     Ok(())
 }
@@ -209,6 +237,7 @@ pub(super) fn append(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
     let length = context.keyspace.string(args[1])?.map_or(0, |record| record.body().len());
     check_length(context, length, args[2].len())?;
     let length = context.keyspace.edit_string(args[1], |string| string.append(args[2]))?;
+    context.keyspace.notify(EventClasses::STRING, "append", args[1]);
     reply.integer(length as i64);
     Ok(())
 }
@@ -245,6 +274,7 @@ pub(super) fn setrange(context: &mut Context<'_>, args: Args<'_>, reply: &mut Re
     }
     check_length(context, offset, args[3].len())?;
     let length = context.keyspace.edit_string(args[1], |string| string.overwrite(offset, args[3]))?;
+    context.keyspace.notify(EventClasses::STRING, "setrange", args[1]);
     reply.integer(length as i64);
     Ok(())
 }

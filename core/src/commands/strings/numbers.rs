@@ -1,7 +1,7 @@
 //! Numbers in strings: INCR and its siblings.
 
 use basalt_net::resp::Reply;
-use basalt_storage::keyspace::{Lookup, Record};
+use basalt_storage::keyspace::{EventClasses, Lookup, Record};
 
 use super::handlers::value;
 use crate::commands::arguments::{parse_i64, read_i64};
@@ -44,6 +44,7 @@ fn add(context: &mut Context<'_>, key: &[u8], increment: i64, reply: &mut Reply<
     let mut digits = Vec::with_capacity(20);
     basalt_net::resp::write_integer(&mut digits, new);
     context.keyspace.put_string(key, prior, &digits, deadline_ms);
+    context.keyspace.notify(EventClasses::STRING, "incrby", key);
     reply.integer(new);
     Ok(())
 }
@@ -60,6 +61,7 @@ pub(super) fn incrbyfloat(context: &mut Context<'_>, args: Args<'_>, reply: &mut
     let increment = LongDouble::read(args[2]).ok_or(CommandError::NOT_A_FLOAT)?;
     let new = old.checked_add(increment).ok_or(CommandError::NOT_FINITE)?.to_string();
     context.keyspace.put_string(args[1], prior, new.as_bytes(), deadline_ms);
+    context.keyspace.notify(EventClasses::STRING, "incrbyfloat", args[1]);
     reply.bulk(new);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! MOVE, and what a node in a cluster has not: other databases than the first.
 
 use basalt_net::resp::Reply;
+use basalt_storage::keyspace::EventClasses;
 
 use crate::commands::keys::parse_db;
 use crate::commands::{Args, Command, CommandError, Context, CopyOptions, MultiShard, Scatter};
@@ -25,6 +26,10 @@ pub(super) fn r#move(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
     }
     keyspace.copy_key(args[1], to_db, args[1])?;
     keyspace.delete(args[1])?;
+    keyspace.notify(EventClasses::GENERIC, "move_from", args[1]);
+    keyspace.select(to_db);
+    keyspace.notify(EventClasses::GENERIC, "move_to", args[1]);
+    keyspace.select(from_db);
     reply.integer(1);
     Ok(())
 }

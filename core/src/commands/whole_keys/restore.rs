@@ -2,7 +2,7 @@
 
 use basalt_net::resp::Reply;
 use basalt_rdb::{Bounds, Error, Strings, Value};
-use basalt_storage::keyspace::{End, Keyspace};
+use basalt_storage::keyspace::{End, EventClasses, Keyspace};
 
 use super::stream::write_stream;
 use crate::commands::{Args, CommandError, Context, parse_i64};
@@ -82,9 +82,13 @@ pub(super) fn restore(context: &mut Context<'_>, args: Args<'_>, reply: &mut Rep
             .map(|deadline_ms| if i64::try_from(deadline_ms).is_ok() { deadline_ms } else { 0 }),
     };
     if deadline_ms.is_some_and(|deadline_ms| deadline_ms <= keyspace.now_ms()) {
-        keyspace.delete(args[1])?;
+        if keyspace.delete(args[1])? {
+            keyspace.notify(EventClasses::GENERIC, "del", args[1]);
+        }
     } else {
+        keyspace.put_anew();
         write_value(keyspace, args[1], &value, deadline_ms)?;
+        keyspace.notify(EventClasses::GENERIC, "restore", args[1]);
     }
     reply.ok();
     Ok(())

@@ -126,6 +126,11 @@ impl Directory {
         self.of(audience).keys().map(|name| &**name)
     }
 
+    /// Returns whether anybody has subscribed to a channel, by its name or by a pattern.
+    pub fn has_subscribers(&self) -> bool {
+        !self.channels.is_empty() || !self.patterns.is_empty()
+    }
+
     /// The number of patterns that have subscribers.
     pub fn pattern_count(&self) -> usize {
         self.patterns.len()

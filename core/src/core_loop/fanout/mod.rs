@@ -9,6 +9,7 @@
 
 mod announced;
 mod directory;
+mod key_events;
 mod moved;
 
 use std::collections::{HashMap, HashSet, VecDeque};

@@ -141,6 +141,7 @@ impl Core {
             now_ms,
             string_bytes_max: self.live.resp_limits.bulk_bytes_max,
             bounds: self.server.reply_bounds(),
+            told: self.live.key_events.classes(),
         }
     }
 

@@ -5,17 +5,19 @@
 //! read, and of one that must not be there it is asked only if it is.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use basalt_net::resp::{Protocol, Reply, value};
 use basalt_storage::MemoryRows;
-use basalt_storage::keyspace::{Keyspace, SERIALIZED_BYTES_MAX, Scratch, Serialized, VersionSource};
+use basalt_storage::keyspace::{
+    EventClasses, KeyEvent, Keyspace, SERIALIZED_BYTES_MAX, Scratch, Serialized, VersionSource,
+};
 
 use super::super::concerned::{Concerned, visit_concerned};
 use super::sides::{Side, Sides, elements, encode, place_of};
 use super::{MISSHAPEN, Next, Work};
 use crate::cluster::Router;
-use crate::commands::table::{STEP_READ, STEP_WRITE};
+use crate::commands::table::{STEP_READ, STEP_REMOVE, STEP_TELL, STEP_WRITE};
 use crate::commands::{
     Command, CommandError, Context, Copies, Kind, MultiShard, OverShards, Overwrites, Random, ReplyBounds, Scatter,
     TOO_MUCH_WORK, table,
@@ -57,6 +59,34 @@ pub struct Carried {
     string_bytes_max: usize,
     bounds: ReplyBounds,
     reply: Vec<u8>,
+    /// Classes of events of keys that are told.
+    told: EventClasses,
+    events: CarriedEvents,
+}
+
+/// Events of keys, which are told where the keys are.
+#[derive(Debug, Default)]
+struct CarriedEvents {
+    /// Each with its database and its key.
+    events: Vec<(EventClasses, String, u8, Vec<u8>)>,
+    bytes: usize,
+    dropped: u64,
+}
+
+impl CarriedEvents {
+    /// Takes what `scratch` has noted of a command.
+    fn take(&mut self, scratch: &Scratch) {
+        let mut note = |event: KeyEvent<'_>| {
+            self.bytes += event.key.len() + limits::CARRIED_EVENT_OVERHEAD;
+            if self.bytes > limits::CARRIED_EVENTS_BYTES_MAX {
+                self.dropped += 1;
+                return;
+            }
+            let name = String::from_utf8_lossy(event.event).into_owned();
+            self.events.push((event.class, name, event.db, event.key.to_vec()));
+        };
+        while scratch.take_event(&mut note) {}
+    }
 }
 
 /// All that the execution depends on beside keys and commands.
@@ -70,6 +100,8 @@ pub struct Surroundings {
     pub string_bytes_max: usize,
     /// Size that replies may reach.
     pub bounds: ReplyBounds,
+    /// Classes of events of keys that are told.
+    pub told: EventClasses,
 }
 
 /// The part of its key number `number` that `command` looks at.
@@ -98,9 +130,9 @@ impl Carried {
         is_transaction: bool,
         around: Surroundings,
     ) -> Result<(Vec<Side>, Carried), CommandError> {
-        let Surroundings { protocol, now_ms, string_bytes_max, bounds } = around;
+        let Surroundings { protocol, now_ms, string_bytes_max, bounds, told } = around;
         let mut keys: Vec<CarriedKey> = Vec::new();
-        let mut places = std::collections::HashMap::new();
+        let mut places = HashMap::new();
         for bytes in &commands {
             let mut args = ArgList::new();
             args.push(b"");
@@ -119,7 +151,11 @@ impl Carried {
                     concerns_all = true;
                     return;
                 };
-                let needs = needs(command, &args, number);
+                let mut needs = needs(command, &args, number);
+                if told != EventClasses::NONE {
+                    // That it is new is told, or that it is gone.
+                    needs = needs.max(Needs::Existence);
+                }
                 number += 1;
                 let place = *places.entry((db, key.to_vec())).or_insert(keys.len());
                 if place == keys.len() {
@@ -153,8 +189,9 @@ impl Carried {
                 Needs::Value => side.reads.push(encode(STEP_READ, protocol, key.db, [&key.key[..]])),
             }
         }
-        let reply = Vec::new();
-        let carried = Carried { commands, keys, protocol, is_transaction, now_ms, string_bytes_max, bounds, reply };
+        let (reply, events) = (Vec::new(), CarriedEvents::default());
+        let carried =
+            Carried { commands, keys, protocol, is_transaction, now_ms, string_bytes_max, bounds, reply, told, events };
         Ok((sides.settled(), carried))
     }
 
@@ -217,6 +254,8 @@ impl Carried {
         work_left: &mut u64,
     ) -> Result<(), CommandError> {
         let (mut scratch, mut seedless) = (Scratch::default(), Random::new(rand::random()));
+        // What is read is not written anywhere: that a key was not there is told to nobody.
+        scratch.tell(self.told.without(EventClasses::MISS));
         let mut out = Vec::new();
         if self.is_transaction {
             Reply::new(&mut out, self.protocol).array(self.commands.len());
@@ -239,6 +278,7 @@ impl Carried {
             let outcome = run(&mut context, &args, &mut reply);
             *versions = context.keyspace.versions();
             *work_left = context.work_left.get();
+            self.events.take(&scratch);
             match outcome {
                 Ok(()) if reply.is_over() => {
                     reply.truncate(mark);
@@ -259,7 +299,6 @@ impl Carried {
     /// Gives each side what has become of its keys, to be written there. The error to reply, if a key has become too large.
     fn carry_back(&self, sides: &mut [Side], rows: &mut MemoryRows, versions: VersionSource) -> Result<(), Vec<u8>> {
         let mut scratch = Scratch::default();
-        let del = table::lookup(b"del").expect("it is in the table").id;
         // One command each, however many they are.
         let mut deleted: BTreeMap<(usize, u8), Vec<&[u8]>> = BTreeMap::new();
         for key in self.keys.iter().filter(|key| key.is_written) {
@@ -276,9 +315,35 @@ impl Carried {
             }
         }
         for ((place, db), keys) in deleted {
-            sides[place].writes.push(encode(del, self.protocol, db, keys));
+            sides[place].writes.push(encode(STEP_REMOVE, self.protocol, db, keys));
         }
+        self.carry_events(sides);
         Ok(())
+    }
+
+    /// Gives each side what has become of its keys, to be told there, in its order.
+    fn carry_events(&self, sides: &mut [Side]) {
+        if self.events.events.is_empty() {
+            return;
+        }
+        let places: HashMap<(u8, &[u8]), usize> =
+            self.keys.iter().map(|key| ((key.db, &key.key[..]), place_of(sides, key.shard))).collect();
+        let mut dropped = self.events.dropped;
+        // Those of one side and one database that follow each other are one command. By side: its database, and the arguments.
+        let mut told: BTreeMap<usize, (u8, Vec<Vec<u8>>)> = BTreeMap::new();
+        let give = |side: &mut Side, (db, args): (u8, Vec<Vec<u8>>)| {
+            side.writes.push(encode(STEP_TELL, self.protocol, db, args.iter().map(Vec::as_slice)));
+        };
+        for (class, event, db, key) in &self.events.events {
+            let Some(&place) = places.get(&(*db, &key[..])) else { continue };
+            if told.get(&place).is_some_and(|(of, _)| of != db) {
+                give(&mut sides[place], told.remove(&place).expect("it was found a moment ago"));
+            }
+            let (_, args) =
+                told.entry(place).or_insert_with(|| (*db, vec![std::mem::take(&mut dropped).to_string().into_bytes()]));
+            args.extend([class.bits().to_string().into_bytes(), event.clone().into_bytes(), key.clone()]);
+        }
+        told.into_iter().for_each(|(place, args)| give(&mut sides[place], args));
     }
 }
 
@@ -354,7 +419,13 @@ mod tests {
     fn keys_that_are_gone_are_deleted_by_one_command_however_many_they_are() {
         const KEYS: usize = limits::TRANSACTION_COMMANDS_MAX + 1;
         let bounds = ReplyBounds { one_bytes_max: usize::MAX, shard_bytes_max: usize::MAX };
-        let around = Surroundings { protocol: Protocol::Resp2, now_ms: 1, string_bytes_max: 1 << 20, bounds };
+        let around = Surroundings {
+            protocol: Protocol::Resp2,
+            now_ms: 1,
+            string_bytes_max: 1 << 20,
+            bounds,
+            told: EventClasses::NONE,
+        };
         let keys: Vec<String> = (0..KEYS).map(|number| format!("{{tag}}{number}")).collect();
         let del = table::lookup(b"del").unwrap().id;
         let command = encode(del, Protocol::Resp2, 0, keys.iter().map(String::as_bytes));
@@ -378,7 +449,13 @@ mod tests {
     fn a_script_pays_for_what_is_executed_where_it_runs() {
         const LENGTH: usize = 999;
         let bounds = ReplyBounds { one_bytes_max: usize::MAX, shard_bytes_max: usize::MAX };
-        let around = Surroundings { protocol: Protocol::Resp2, now_ms: 1, string_bytes_max: 1 << 20, bounds };
+        let around = Surroundings {
+            protocol: Protocol::Resp2,
+            now_ms: 1,
+            string_bytes_max: 1 << 20,
+            bounds,
+            told: EventClasses::NONE,
+        };
         let lcs = table::lookup(b"lcs").unwrap().id;
         let command = encode(lcs, Protocol::Resp2, 0, [&b"{tag}a"[..], b"{tag}b", b"len"]);
         let (mut sides, mut carried) = Carried::plan(vec![command], &Router::new(2, 1), false, around).unwrap();

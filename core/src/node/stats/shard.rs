@@ -245,6 +245,8 @@ pub struct ShardStats {
     pub slow_down_bytes_per_s: Figure,
     /// Keys deleted because their deadline passed.
     pub expired_keys: Counter,
+    /// Events of keys that nobody was told of, since too many waited.
+    pub key_events_dropped: Counter,
     /// Keyspace hits.
     pub hits: Counter,
     /// Keyspace misses.
@@ -326,6 +328,7 @@ impl ShardStats {
             &self.write_stops,
             &self.writes_uncertain,
             &self.expired_keys,
+            &self.key_events_dropped,
             &self.hits,
             &self.misses,
             &self.cold_reads,

@@ -27,7 +27,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use basalt_raft::Later;
-use basalt_storage::keyspace::{KeyCounts, Scratch, VersionSource, rows_of_key};
+use basalt_storage::keyspace::{EventClasses, KeyCounts, Scratch, VersionSource, rows_of_key};
 use basalt_storage::{ColdRead, ColdReader, Error as StorageError, RowRange, Rows, Store, View, ViewAnswer};
 use crossbeam_queue::ArrayQueue;
 
@@ -174,6 +174,8 @@ struct Job {
     now_ms: u64,
     bounds: ReplyBounds,
     reservation: Reservation,
+    /// Events of keys that are told: of a read, keys that are not there.
+    told: EventClasses,
 }
 
 /// The outcome of a read.
@@ -187,6 +189,8 @@ struct Viewed {
     /// The read, encoded.
     request: Vec<u8>,
     counts: KeyCounts,
+    /// Keys that it has looked for in vain, if that is told, by database.
+    misses: Vec<(u8, Box<[u8]>)>,
     time: Duration,
     /// The reply's part of the budget, until it is taken.
     reservation: Reservation,
@@ -457,6 +461,8 @@ impl Job {
         let (Kind::Read(handler) | Kind::Write(handler)) = command.kind else { return viewed };
         let mut reply = self.bounds.reply(&mut viewed.reply, header.protocol);
         let (mut scratch, mark) = (Scratch::default(), reply.mark());
+        scratch.tell(self.told);
+        let before = scratch.mark();
         let call = Call { handler, header, args: &args, now_ms: self.now_ms, string_bytes_max: 0 };
         let (mut versions, mut random) = (VersionSource::none(), Random::new(0));
         // What is bounded by a trial elsewhere is bounded here.
@@ -473,7 +479,7 @@ impl Job {
             Err(CommandError::Storage(StorageError::Cold(_))) => viewed.has_strayed = true,
             Err(CommandError::Piecemeal) => {
                 reply.truncate(mark);
-                scratch.set_counts(KeyCounts::default());
+                scratch.rewind(before);
                 reply.error_display(CommandError::Piecemeal);
             }
             Err(error) if is_elsewhere(&error) => {
@@ -487,6 +493,9 @@ impl Job {
             }
         }
         (viewed.counts, viewed.time) = (scratch.counts(), began.elapsed());
+        if !viewed.has_strayed {
+            while scratch.take_event(&mut |event| viewed.misses.push((event.db, event.key.into()))) {}
+        }
         viewed.reservation = rows.into_reservation();
         drop(args);
         viewed.request = self.request;
@@ -532,7 +541,8 @@ impl ShardMachine {
             return Deferral::Never;
         }
         let reservation = Reservation::impatient(&views.budget);
-        let job = || Job { request: request.to_vec(), now_ms, bounds: self.bounds, reservation };
+        let (bounds, told) = (self.bounds, self.scratch.told());
+        let job = || Job { request: request.to_vec(), now_ms, bounds, reservation, told };
         views.defer(&self.store, origin, || ranges(request), job)
     }
 
@@ -592,6 +602,7 @@ impl ShardMachine {
         counts.hits += viewed.counts.hits;
         counts.misses += viewed.counts.misses;
         self.scratch.set_counts(counts);
+        viewed.misses.iter().for_each(|(db, key)| self.scratch.note_miss(*db, key));
         let Some((server, core)) = &self.core else { return };
         let Some(stats) = server.cores[core.index()].by_command.get(usize::from(viewed.asked)) else { return };
         if stats.time.start().is_some()
@@ -661,7 +672,7 @@ impl Shard {
         let mut machine = self.machine.borrow_mut();
         let now_ms = machine.advance_time(now_ms);
         let has_large_views = machine.has_large_views();
-        let ShardMachine { views: Some(views), store, bounds, .. } = &mut *machine else { return };
+        let ShardMachine { views: Some(views), store, scratch, bounds, .. } = &mut *machine else { return };
         if let Some(request) = first {
             if has_large_views {
                 // The thread goes: it is one of those for all shards.
@@ -671,7 +682,8 @@ impl Shard {
             }
             let ranges = ranges(&request.bytes);
             let reservation = Reservation::patient(&views.budget);
-            let job = || Job { request: request.bytes.clone(), now_ms, bounds: *bounds, reservation };
+            let told = scratch.told();
+            let job = || Job { request: request.bytes.clone(), now_ms, bounds: *bounds, reservation, told };
             views.offer(id, store, ranges, job);
             return;
         }

@@ -10,7 +10,7 @@ use crate::commands::table::{STEP_SCRIPT, STEP_SCRIPT_RO};
 const ENDLESS: &str = "while true do end";
 
 /// A script as a core sends it to its shard.
-fn script(id: u16, text: &str) -> Vec<u8> {
+pub(super) fn script(id: u16, text: &str) -> Vec<u8> {
     let terms = Terms {
         is_read_only: id == STEP_SCRIPT_RO,
         in_cluster: false,

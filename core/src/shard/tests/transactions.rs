@@ -23,7 +23,7 @@ pub(super) fn watch(watch: u64, keys: &[&str]) -> Vec<u8> {
     bytes
 }
 
-fn exec(guard: Option<Guard>, commands: &[&[&str]]) -> Vec<u8> {
+pub(super) fn exec(guard: Option<Guard>, commands: &[&[&str]]) -> Vec<u8> {
     transaction(guard, &commands.iter().map(|words| command(words)).collect::<Vec<_>>())
 }
 

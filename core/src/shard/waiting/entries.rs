@@ -66,7 +66,7 @@ impl Shard {
     pub(super) fn serve_entries(&mut self, key: &WatchedKey, now_ms: u64, host: &mut impl ShardHost) -> Vec<Origin> {
         let chosen = {
             let mut machine = self.machine.borrow_mut();
-            let counts = machine.scratch.counts();
+            let before = machine.scratch.mark();
             let waiters = &mut self.waiting.waiters;
             let chosen = machine.reading(now_ms, |execution| {
                 let keyspace = execution.keyspace(key.0);
@@ -75,7 +75,7 @@ impl Shard {
                 })
             });
             // Looked up by nobody.
-            machine.scratch.set_counts(counts);
+            machine.scratch.rewind(before);
             chosen
         };
         if chosen.is_for_later {

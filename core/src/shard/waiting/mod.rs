@@ -446,7 +446,7 @@ impl Shard {
     /// The elements that a key has.
     fn elements(&self, (db, key): &WatchedKey, now_ms: u64) -> Elements {
         let mut machine = self.machine.borrow_mut();
-        let counts = machine.scratch.counts();
+        let before = machine.scratch.mark();
         let elements = machine.reading(now_ms, |execution| {
             let keyspace = execution.keyspace(*db);
             let kind = match keyspace.lookup(key) {
@@ -466,7 +466,7 @@ impl Shard {
             }
         });
         // Looked up by nobody.
-        machine.scratch.set_counts(counts);
+        machine.scratch.rewind(before);
         elements
     }
 }
