@@ -656,6 +656,24 @@ pub const STREAM_ID_BYTES_MAX: usize = 127;
 /// Longest name that a connection gives itself or its library: it is kept for as long as the connection.
 pub const CLIENT_NAME_BYTES_MAX: usize = 4 << 10;
 
+// --- commands: once -----------------------------------------------------------------------------------------------------------
+
+/// Milliseconds for which a client's id is good where nothing is known of it yet. With the following ones it decides what an entry
+/// does.
+pub const ONCE_ID_AGE_MS: u64 = 60 * 60_000;
+
+/// Milliseconds by which a client's clock may be ahead of the shard's.
+pub const ONCE_ID_AHEAD_MS: u64 = 60_000;
+
+/// Bytes of a client's id.
+pub const ONCE_ID_BYTES_MAX: usize = 128;
+
+/// Bytes of a reply that is kept for who sends the command again: more than any number or word has.
+pub const ONCE_KEPT_BYTES_MAX: usize = 1024;
+
+/// Bytes of the reply to a command that is executed once, whatever this node's memory: as those of a script's commands.
+pub const ONCE_REPLY_BYTES_MAX: usize = SCRIPT_REPLY_BYTES_MAX;
+
 // --- commands: scripts -------------------------------------------------------------------------------------------------------
 
 /// Bytes of the reply to one command of a script. It does not follow from the node's memory, since whether a script goes on must be
@@ -837,6 +855,16 @@ pub const LEADS_LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Leads that a core hands over at a time to their groups' homes.
 pub const HAND_OVERS_MAX: usize = 4;
+
+/// Election timeouts for which a disk may end no sync before its node gives its leads away: others would take a leader for gone
+/// that says nothing for one, and a disk that writes out much, or a virtual one, may well stand still for one.
+pub const DISK_SILENCE_ELECTIONS: u32 = 2;
+
+/// Time for which a disk is taken to be silent once one core has found it so: several looks of that core.
+pub const DISK_SILENCE_HOLDS: Duration = Duration::from_millis(500);
+
+/// Time for which a disk that was silent must have answered before its node comes to lead anything again.
+pub const DISK_WELL_AFTER: Duration = Duration::from_secs(5);
 
 /// Time for which the home of a group must have been caught up before its leader gives it the lead back.
 pub const HOME_IS_BACK: Duration = Duration::from_secs(5);

@@ -88,6 +88,9 @@ pub enum Error {
     /// This replica has not applied what it has, and takes no more entries now.
     #[error("this replica is behind with applying, and takes no more entries now")]
     Behind,
+    /// This node's disk does not answer well, so it takes no lead.
+    #[error("the disk of this node has not answered well for a while, so it takes no lead")]
+    Unwell,
     /// This node does not lead the group, or cannot reach a quorum to confirm that it does.
     #[error("this node cannot confirm that it leads the group (leader: {})", named(*leader))]
     NotLeader {

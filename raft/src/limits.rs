@@ -86,6 +86,9 @@ pub(crate) const TIMER_GRID: Duration = Duration::from_millis(25);
 /// its lease to end, one for the election.
 pub(crate) const SILENT_ELECTIONS: u64 = 2;
 
+/// Time between two looks at a disk that does not answer beyond which it is not known that it did not.
+pub(crate) const SILENCE_LOOKS_APART: Duration = Duration::from_millis(500);
+
 // Members.
 
 /// Bytes of the entries that a learner may be behind by and still become a voter: as a voter it has them after one more message,

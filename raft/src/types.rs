@@ -48,6 +48,7 @@ pub(crate) type IoFlushed = openraft::storage::IOFlushed<TypeConfig>;
 pub(crate) type LogId = LogIdOf<TypeConfig>;
 pub(crate) type LogState = openraft::storage::LogState<TypeConfig>;
 pub(crate) type Membership = openraft::Membership<NodeId, PeerAddress>;
+pub(crate) type ServerMetrics = openraft::metrics::RaftServerMetrics<TypeConfig>;
 pub(crate) type SnapshotMeta = SnapshotMetaOf<TypeConfig>;
 pub(crate) type StoredMembership = StoredMembershipOf<TypeConfig>;
 pub(crate) type Vote = VoteOf<TypeConfig>;

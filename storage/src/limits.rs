@@ -74,6 +74,13 @@ pub(crate) const PACKED_LIST_BYTES_MAX: usize = 8192;
 /// Bytes of a field, a value or a member in such a row: `hash-max-listpack-value` of Redis, and its kin.
 pub(crate) const PACKED_STRING_BYTES_MAX: usize = 64;
 
+/// Milliseconds of an epoch of sessions (`keyspace/sessions.rs`): a client's last command of a slot is known for as long at least.
+/// An hour and a minute, which is by how much a client's clock may be ahead.
+pub const SESSION_EPOCH_MS: u64 = 61 * 60_000;
+
+/// Sessions of a shard, of two epochs: with the longest replies and names some 300 MB, most of it on disk.
+pub(crate) const SESSIONS_MAX: u32 = 256 * 1024;
+
 // --- Keyspace -----------------------------------------------------------------------------------------------------------------
 
 /// Bytes that a packed collection which is read may grow by before it is moved.

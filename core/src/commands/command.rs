@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::key_positions::KeyPositions;
 use super::secrets::Secrets;
 use super::streams::may_block;
-use super::{Args, CommandError, FunctionChange, Rows, Run, Waits, table};
+use super::{Args, CommandError, FunctionChange, Rows, Run, Waits, once, table};
 
 /// The way a command runs: by its shard, with its connection, or as a text.
 #[derive(Clone, Copy)]
@@ -694,7 +694,13 @@ impl Command {
 
     /// The positions of the keys in `args`. Empty if the arguments make no sense: then the handler says what is wrong.
     pub fn keys<'a>(&self, args: Args<'a>) -> KeyPositions<'a> {
-        KeyPositions::of(self.facts, args)
+        match once::inner(self, args) {
+            // Within itself it is refused.
+            Some((command, args)) if command.id != self.id => {
+                KeyPositions::of(command.facts, args).behind(once::COMMAND_AT)
+            }
+            _ => KeyPositions::of(self.facts, args),
+        }
     }
 
     /// The subcommand named `name`, whatever its case.

@@ -78,6 +78,7 @@ const IDS: &str = "
     1500 step|scan_all, 1501 module, 1502 module|help, 1503 module|list, 1504 replicaof, 1505 slaveof,
     1506 script|debug,
     1520 step|tell, 1521 step|remove,
+    1540 basalt|once,
 ";
 
 /// Names of [`IDS`] that are no commands any more.

@@ -13,6 +13,8 @@ pub struct KeyPositions<'a> {
     next: usize,
     end: usize,
     step: usize,
+    /// The position of the command's name.
+    from: usize,
 }
 
 impl<'a> KeyPositions<'a> {
@@ -20,12 +22,17 @@ impl<'a> KeyPositions<'a> {
     pub(super) fn of(facts: &'static Facts, args: Args<'a>) -> KeyPositions<'a> {
         let (first, last, step) = facts.keys;
         if facts.flags.contains(Flags::MOVABLEKEYS) {
-            return KeyPositions { args, specs: facts.key_specs, next: 0, end: 0, step: 1 };
+            return KeyPositions { args, specs: facts.key_specs, next: 0, end: 0, step: 1, from: 0 };
         }
         let last = if last < 0 { args.len() as i64 + i64::from(last) } else { i64::from(last) };
         let end = (last + 1).clamp(0, args.len() as i64) as usize;
         let end = if first == 0 { 0 } else { end };
-        KeyPositions { args, specs: &[], next: first.max(0) as usize, end, step: step.max(1) as usize }
+        KeyPositions { args, specs: &[], next: first.max(0) as usize, end, step: step.max(1) as usize, from: 0 }
+    }
+
+    /// The same, of a command whose name is the argument `from` of another one.
+    pub(super) fn behind(self, from: usize) -> KeyPositions<'a> {
+        KeyPositions { from, ..self }
     }
 }
 
@@ -37,7 +44,7 @@ impl Iterator for KeyPositions<'_> {
             if self.next < self.end {
                 let position = self.next;
                 self.next += self.step;
-                return Some(position);
+                return Some(self.from + position);
             }
             let (spec, rest) = self.specs.split_first()?;
             self.specs = rest;

@@ -31,6 +31,7 @@ mod long_double;
 mod names;
 #[cfg(test)]
 mod odd_numbers;
+pub mod once;
 mod partial_sort;
 pub mod pubsub;
 pub mod raft;
@@ -125,6 +126,7 @@ pub const TOO_MUCH_WORK: &str =
 pub fn is_known_step(command: &Command, args: Args<'_>) -> bool {
     match command.id {
         table::STEP_FUNCTIONS => functions::is_known_change(args),
+        table::ONCE => once::is_known(args),
         _ => !command.is_undoable || scripts::has_known_terms(args),
     }
 }

@@ -314,6 +314,7 @@ const FUNCTIONS: &str = "it has no key, and `tests/tests/all/functions.rs` compa
 
 /// Commands on keys that are not drawn, and why: they are compared in `tests/tests/all/compatibility.rs` alone.
 pub(super) const NOT_DRAWN: &[(&str, &str)] = &[
+    ("basalt|once", "Redis does not have it"),
     ("dbsize", "it has no key"),
     ("eval", "scripts have a comparison of their own, in core/lua/tests"),
     ("eval_ro", "scripts have a comparison of their own, in core/lua/tests"),

@@ -7,7 +7,7 @@
 use super::command::Channels;
 use super::facts::{Flags, KeySpec};
 use super::table::ID_END;
-use super::{Args, Command, find_used, flags_of_call, glob_matches_within};
+use super::{Args, Command, find_used, flags_of_call, glob_matches_within, once};
 use crate::limits;
 
 const WORDS: usize = ID_END.div_ceil(64);
@@ -176,7 +176,17 @@ impl Rights<'_> {
         if !command.facts.flags.contains(Flags::NO_AUTH) && !self.commands.allow(command, args) {
             return Err(Denied::Command);
         }
-        command.facts.key_specs.iter().try_for_each(|spec| self.check_keys(command, spec, args, steps_left))
+        command.facts.key_specs.iter().try_for_each(|spec| self.check_keys(command, spec, args, steps_left))?;
+        match once::inner(command, args) {
+            // Within itself it is refused, and so is one with too few arguments.
+            Some((inner, args)) if inner.id != command.id && inner.check_arity(args).is_ok() => {
+                self.check(inner, args, steps_left).map_err(|denied| match denied {
+                    Denied::Key(position) => Denied::Key(once::COMMAND_AT + position),
+                    other => other,
+                })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Checks the channels of a call: one that a message is for has to match a pattern, a pattern has to be one of them. Patterns

@@ -11,6 +11,7 @@ pub use super::keys::table::{
 };
 pub use super::lists::table::{STEP_LOOK, STEP_MOVE};
 pub use super::scripts::table::{STEP_REFUSE, STEP_SCRIPT, STEP_SCRIPT_RO, STEP_TRY};
+pub use super::server::table::ONCE;
 pub use super::streams::table::{STEP_READ_ENTRIES, STEP_READ_GROUP};
 pub use super::transactions::table::{
     STEP_ABORT, STEP_COMMIT, STEP_DECIDE, STEP_EXEC, STEP_FORGET, STEP_PREPARE, STEP_UNWATCH, STEP_WATCH,

@@ -13,7 +13,7 @@ use super::core::Core;
 use crate::acl::{self, Context, Denied, Reason, UserTable, read_file, write_file};
 use crate::clients::{Connection, Gate, Session, Transaction};
 use crate::commands::facts::Flags;
-use crate::commands::{Args, Command, CommandError, PatternKeys, why_not_by_patterns};
+use crate::commands::{Args, Command, CommandError, PatternKeys, once, why_not_by_patterns};
 use crate::config::ChannelsAtFirst;
 use crate::entry::request::{self, ArgList};
 use crate::ids::Ticket;
@@ -59,7 +59,8 @@ impl Core {
         Some(match denied {
             Denied::Command => {
                 let name = command.name();
-                CommandError::owned(format!("NOPERM this user has no permissions to run the '{name}' command"))
+                let inner = if once::inner(command, args).is_some() { ", or the one in it" } else { "" };
+                CommandError::owned(format!("NOPERM this user has no permissions to run the '{name}' command{inner}"))
             }
             Denied::Key(_) => {
                 CommandError::text("NOPERM this user has no permissions to access one of the keys used as arguments")

@@ -69,6 +69,8 @@ pub struct Core {
     pub(super) peers: Option<Peers>,
     /// The members of the groups that this core leads.
     pub(super) members: Members,
+    /// True if the disk was well at the last look.
+    pub(super) disk_was_well: bool,
     /// The word of shards on who leads them, which the routing is to be told: one of each.
     pub(super) leads: Vec<(ShardId, Leads)>,
     pub(super) stopping: Option<Stopping>,
@@ -200,6 +202,7 @@ impl Core {
             fanout: Fanout::default(),
             peers: None,
             members: Members::default(),
+            disk_was_well: true,
             leads: Vec::new(),
             stopping: None,
             pause: Pause::default(),

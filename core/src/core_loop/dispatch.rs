@@ -15,7 +15,7 @@ use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Session, S
 use crate::cluster::Elsewhere;
 use crate::commands::table;
 use crate::commands::{
-    Args, Command, CommandError, Kind, Merge, MultiShard, PatternKeys, Run, Scatter, run_on_nothing,
+    Args, Command, CommandError, Kind, Merge, MultiShard, PatternKeys, Run, Scatter, once, run_on_nothing,
     why_not_by_patterns, why_not_in_cluster,
 };
 use crate::entry::request::{self, Mode, RequestHeader};
@@ -185,6 +185,7 @@ impl Core {
             Some(elsewhere) => return Some(CommandError::owned(elsewhere.to_string())),
             None => {}
         }
+        let (command, args) = once::inner(command, args).unwrap_or((command, args));
         why_not_in_cluster(command, args, db).map(|reason| CommandError::owned(format!("ERR {reason}")))
     }
 
@@ -292,6 +293,11 @@ impl Core {
             _ => return self.session_command(connection, command, args),
         };
         if let Some(error) = self.why_not_by_patterns(connection, command, args) {
+            return self.fail(connection, asked, &error);
+        }
+        if asked == table::ONCE
+            && let Err(error) = once::check(args)
+        {
             return self.fail(connection, asked, &error);
         }
         if let Some(change) = command.changes_functions {

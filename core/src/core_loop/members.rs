@@ -291,9 +291,14 @@ impl Members {
         // One that does not come to lead costs an election each time.
         let wait = (2 * wait).clamp(limits::HOME_IS_BACK, limits::HOME_IS_BACK_MAX);
         self.homes_are_back.insert(id, (now, wait));
-        let (home, handing_over) = (wanted.home, self.handing_over.clone());
-        tracing::info!(group = wanted.number.0, shard = id.0, home = home.0, "the group's home gets the lead back");
+        let (home, handing_over, peers) = (wanted.home, self.handing_over.clone(), peers.cloned());
         glommio::spawn_local(async move {
+            // A node whose disk does not answer well does not tell: it would not take the lead.
+            if let Err(reason) = number_of(peers, number, home).await {
+                tracing::info!(shard = id.0, home = home.0, reason, "the group's home does not get the lead back yet");
+                return drop((stepping, handing_over));
+            }
+            tracing::info!(group = number.0, shard = id.0, home = home.0, "the group's home gets the lead back");
             if let Err(error) = group.hand_over(heir).await {
                 tracing::info!(shard = id.0, %error, "the group's home did not get the lead");
             }

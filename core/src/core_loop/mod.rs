@@ -18,6 +18,7 @@ mod cold_reads;
 mod config_file;
 mod core;
 mod delay;
+mod disk;
 mod dispatch;
 mod entry_waits;
 mod exec;

@@ -106,6 +106,7 @@ impl Core {
             return;
         }
         self.clock.last_tick = self.clock.now;
+        self.see_to_disk();
         for shard in self.shards.iter_mut().flatten() {
             shard.tick(self.clock.now, self.clock.now_ms, self.live.write_timeout, &mut self.outbox);
         }
@@ -181,6 +182,7 @@ impl Core {
             })
             || self.peers.as_ref().is_some_and(Peers::has_deadlines)
             || self.members_are_changing()
+            || self.awaits_disk()
             || self.meta.as_ref().is_some_and(|meta| meta.has_deadlines())
         {
             limits::TICK

@@ -1,6 +1,6 @@
 //! Keys that an encoded request concerns, and whether it writes them.
 
-use crate::commands::{Command, CopyOptions, Kind, MultiShard, Scatter, names_other_keys, table};
+use crate::commands::{Command, CopyOptions, Kind, MultiShard, Scatter, names_other_keys, once, table};
 use crate::entry::request::{self, ArgList};
 use crate::entry::spanning::HeldKeys;
 use crate::entry::transaction::Transaction;
@@ -31,15 +31,19 @@ pub fn visit_concerned(bytes: &[u8], visit: &mut dyn FnMut(Concerned<'_>, bool))
     let mut args = ArgList::new();
     args.push(command.name().as_bytes());
     let Some(header) = request::decode(bytes, &mut args) else { return };
+    let (command, args) = match once::inner(command, &args) {
+        Some((inner, args)) if inner.id != command.id => (inner, args),
+        _ => (command, &args[..]),
+    };
     let mut has_keys = false;
-    for (number, position) in command.keys(&args).enumerate() {
+    for (number, position) in command.keys(args).enumerate() {
         has_keys = true;
-        visit(Concerned::Key(database(command, &args, header.db, number), args[position]), is_write);
+        visit(Concerned::Key(database(command, args, header.db, number), args[position]), is_write);
     }
-    if let (Some(db), Some(position)) = (command.database_in(&args), command.keys(&args).next()) {
+    if let (Some(db), Some(position)) = (command.database_in(args), command.keys(args).next()) {
         visit(Concerned::Key(db, args[position]), is_write);
     }
-    if command.is_undoable || names_other_keys(command, &args) {
+    if command.is_undoable || names_other_keys(command, args) {
         visit(Concerned::Any, is_write);
     } else if !has_keys && (is_write || command.concerns_all_shards()) {
         visit(Concerned::All, is_write);
@@ -88,6 +92,8 @@ mod tests {
             ("copy a b", "3 a w,3 b w", None),
             ("move a 5", "3 a w,5 a w", None),
             ("move a x", "3 a w", None),
+            ("basalt once 1-c 1 copy a b db 5", "3 a w,5 b w", None),
+            ("basalt once 1-c 1 set a v", "3 a w", None),
             ("dbsize", "", Some(false)),
             ("flushall", "", Some(true)),
             ("object encoding a", "3 a r", None),

@@ -2,6 +2,7 @@
 
 mod background;
 mod clock;
+mod disk_health;
 mod latency;
 mod live_settings;
 mod orders;
@@ -14,6 +15,7 @@ mod stop;
 
 pub use background::{Background, Job};
 pub use clock::Clock;
+pub use disk_health::DiskHealth;
 #[cfg(test)]
 pub use latency::LatencySample;
 pub use latency::{LatencyEvent, LatencyMonitor, LatencySeries};
@@ -73,6 +75,8 @@ pub struct Server {
     pub block_cache: BlockCache,
     /// The wall clock.
     pub clock: Clock,
+    /// The disk, as far as it answers.
+    pub disk: DiskHealth,
     /// The moment at which the node started.
     pub started: Instant,
     /// Unix seconds at which the node started.

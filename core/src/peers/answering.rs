@@ -79,6 +79,10 @@ async fn answer(peers: &Peers, group: &Group, number: GroupNumber, message: Mess
             }
             Err(error) => Err(error),
         },
+        // Who asks for the number wants to give this node something: entries, or the lead.
+        Message::Replica(Replica { number: 0, .. }) if !peers.0.surroundings.disk_is_well() => {
+            return unable(UnableReason::Other, "the disk of the node has not answered well for a while");
+        }
         Message::Replica(Replica { node, number: asked }) => {
             let is_asked = asked != 0 && group.is_leader();
             let is_out = is_asked && matches!(group.has_member(NodeId(asked)).await, Ok(false));

@@ -388,6 +388,9 @@ fn only_who_leads_says_that_a_replica_is_out_and_only_of_one_that_nobody_wants()
     assert!(!is_out(other, 99), "it does not lead");
     assert!(!is_out(leader, asker), "it is a member");
     assert!(!is_out(leader, 0), "nobody was asked about");
+    scene.members[&other].call(move |member| member.core.known.disk_is_well.set(false));
+    let asked = scene.members[&asker].ask(move |peers| peers.number_of_replica(GROUP, NodeNumber(other)));
+    assert!(asked.is_err(), "who asks would give it something");
     for node in MEMBERS {
         scene.stop(node);
     }

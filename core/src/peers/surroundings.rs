@@ -45,6 +45,9 @@ pub trait Surroundings {
     /// Returns whether a group that is led here goes on without the voters of a node that its leader does not hear.
     fn goes_on_without(&self, group: &Group, node: NodeNumber) -> bool;
 
+    /// Returns whether this node's disk answers, and has for some time.
+    fn disk_is_well(&self) -> bool;
+
     /// The place of a group.
     fn place(&self, group: GroupNumber) -> Place;
 }

@@ -60,6 +60,7 @@ pub(crate) struct Known {
     pub(crate) met: RefCell<Vec<(u64, u64)>>,
     /// Groups and nodes that the map does not have among theirs.
     pub(crate) without_place: RefCell<Vec<(u64, u64)>>,
+    pub(crate) disk_is_well: Cell<bool>,
 }
 
 impl Known {
@@ -71,6 +72,7 @@ impl Known {
             places: RefCell::default(),
             met: RefCell::default(),
             without_place: RefCell::default(),
+            disk_is_well: Cell::new(true),
         })
     }
 }
@@ -103,6 +105,10 @@ impl Surroundings for Known {
     fn goes_on_without(&self, group: &Group, node: NodeNumber) -> bool {
         let now = Instant::now();
         LedGroup::of(&group.members(), group.node(), now).goes_on_without(NodeId(node.0), now)
+    }
+
+    fn disk_is_well(&self) -> bool {
+        self.disk_is_well.get()
     }
 
     fn place(&self, group: GroupNumber) -> Place {

@@ -6,7 +6,7 @@ use super::SessionContext;
 use super::command::write_words;
 use super::outcome::{Outcome, Ran};
 use crate::commands::facts::Flags;
-use crate::commands::{Args, CommandError, find_keys, flags_of_call, table};
+use crate::commands::{Args, CommandError, find_keys, flags_of_call, once, table};
 
 /// `COMMAND GETKEYS command…`.
 pub(super) fn get_keys(_: &mut SessionContext<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Ran {
@@ -41,6 +41,10 @@ fn keys(args: Args<'_>) -> Result<Vec<(usize, &'static [&'static str])>, Command
     if command.check_arity(args).is_err() {
         return Err(CommandError::text("ERR Invalid number of arguments specified for command"));
     }
+    if let Some((_, inner)) = once::inner(command, args) {
+        let behind = |(position, flags)| (once::COMMAND_AT + position, flags);
+        return Ok(keys(inner)?.into_iter().map(behind).collect());
+    }
     let mut keys = Vec::new();
     for spec in command.facts.key_specs {
         let Some((first, end, step)) = find_keys(spec, args) else { continue };
@@ -64,6 +68,10 @@ mod tests {
         let mut client = Client::new();
         assert_eq!(client.ask("command getkeys mset a b c d"), "*2|$1|a|$1|c|");
         assert_eq!(client.ask("command getkeys object encoding a"), "*1|$1|a|");
+        assert_eq!(client.ask("command getkeys basalt once 1-c 1 mset a b c d"), "*2|$1|a|$1|c|");
+        assert_eq!(client.ask("command getkeysandflags basalt once 1-c 1 mset a b"), "*1|*2|$1|a|*2|+OW|+update|");
+        let nothing = "-ERR Invalid arguments specified for command|";
+        assert_eq!(client.ask("command getkeys basalt once 1-c 1 nosuch a"), nothing);
         assert_eq!(client.ask("command getkeysandflags mset a b"), "*1|*2|$1|a|*2|+OW|+update|");
         assert_eq!(client.ask("command getkeysandflags set a b"), "*1|*2|$1|a|*2|+OW|+update|");
         assert_eq!(client.ask("command getkeysandflags set a b GET"), "*1|*2|$1|a|*3|+RW|+access|+update|");

@@ -1,5 +1,7 @@
 //! The sections of INFO.
 
+use std::time::Instant;
+
 use basalt_storage::DATABASE_COUNT;
 
 use super::connection;
@@ -374,6 +376,9 @@ pub(super) fn cluster(scene: &Scene<'_>, fields: &mut Fields) {
     if let Some(map) = scene.server.routes.map() {
         let moving = map.groups().iter().filter(|group| !group.leaving.is_empty()).count();
         fields.add("cluster_groups_moving", moving);
+        let disk = &scene.server.disk;
+        fields.add("cluster_disk_is_well", usize::from(disk.is_well(Instant::now())));
+        fields.add("cluster_disk_stalls", disk.stalls());
         fields.add("cluster_nodes_draining", map.nodes().iter().filter(|node| node.is_draining).count());
     }
     let Some(under_way) = scene.server.snapshots.get() else { return };

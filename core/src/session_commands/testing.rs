@@ -22,8 +22,8 @@ use crate::commands::{CommandError, Kind};
 use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
 use crate::node::{
-    Clock, CoreStats, GroupState, LatencyMonitor, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares,
-    SlowLog, Stop,
+    Clock, CoreStats, DiskHealth, GroupState, LatencyMonitor, Orders, Routes, Scripts, Server, Settings, ShardTable,
+    Shares, SlowLog, Stop,
 };
 
 /// A connection to a server of two cores and two shards that do not run.
@@ -54,6 +54,7 @@ impl Client {
             mailboxes: Arc::new(Mailboxes::new(Vec::new())),
             block_cache: BlockCache::new(1 << 20),
             clock: Clock::default(),
+            disk: DiskHealth::new(Instant::now()),
             started: Instant::now() - Duration::from_secs(90_000),
             started_unix_s: 1000,
             memory_at_start: 1000,

@@ -6,8 +6,8 @@
 
 use super::Shard;
 use super::parts::part_of;
-use crate::commands::{Command, Copies, Kind, Rows, table};
-use crate::entry::request::{self, ArgList};
+use crate::commands::{Command, Copies, Kind, Rows, once, table};
+use crate::entry::request::{self, ArgList, RequestHeader};
 use crate::entry::transaction::Transaction;
 use crate::limits;
 
@@ -22,6 +22,9 @@ impl Shard {
         if matches!(command.kind, Kind::Transaction) {
             let members = Transaction::read(bytes).into_iter().flat_map(|transaction| transaction.commands());
             return members.flatten().map(|member| self.weigh_copies(member, now_ms)).fold(0, usize::saturating_add);
+        }
+        if command.id == table::ONCE {
+            return self.weigh_inner(command, bytes, now_ms);
         }
         if command.rows != Rows::Whole {
             return if command.copies == Copies::Nothing { 0 } else { self.weigh_sources(command, bytes, now_ms) };
@@ -39,6 +42,20 @@ impl Shard {
             // Evicted a moment ago: nobody knows.
             weighed.unwrap_or(limits::WEIGHED_BYTES_MAX)
         })
+    }
+
+    /// The same of a command that another one executes.
+    fn weigh_inner(&self, command: &Command, bytes: &[u8], now_ms: u64) -> usize {
+        let mut args = ArgList::new();
+        args.push(b"");
+        let Some(header) = request::decode(bytes, &mut args) else { return 0 };
+        let Some((inner, args)) = once::inner(command, &args).filter(|(inner, _)| inner.id != command.id) else {
+            return 0;
+        };
+        let mut bytes = Vec::new();
+        let header = RequestHeader { command: inner.id, asked: inner.id, ..header };
+        request::encode(&mut bytes, header, args[1..].iter().copied());
+        self.weigh_copies(&bytes, now_ms)
     }
 
     /// The same of a write whose row of the table says what it copies.

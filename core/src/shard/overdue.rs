@@ -61,6 +61,8 @@ impl Shard {
     /// reads that have waited for as long for a barrier. To be called now and then.
     pub(super) fn abandon_overdue(&mut self, now: Instant, timeout: Option<Duration>, host: &mut impl ShardHost) {
         let gap = self.batches.presence.look(now);
+        // Nobody here hears what becomes of them before the disk answers, and others lead already.
+        let timeout = if self.group.is_given_away() { Some(Duration::ZERO) } else { timeout };
         let Some(timeout) = timeout else { return };
         if gap > 2 * limits::TICK_IDLE {
             // Syncs may have ended meanwhile, of which Raft hears at the end of this turn.

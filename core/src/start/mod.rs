@@ -39,8 +39,8 @@ use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
 use crate::node::{
-    Background, Clock, CoreStats, LatencyMonitor, Order, Orders, Routes, Scripts, Server, Settings, ShardTable, Shares,
-    SlowLog, Stop,
+    Background, Clock, CoreStats, DiskHealth, LatencyMonitor, Order, Orders, Routes, Scripts, Server, Settings,
+    ShardTable, Shares, SlowLog, Stop,
 };
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;
@@ -263,6 +263,7 @@ pub(crate) fn make_server(
         started_unix_s: clock.unix_ms() / 1000,
         memory_at_start: memory_in_use(),
         clock,
+        disk: DiskHealth::new(Instant::now()),
         run_id,
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),

@@ -108,6 +108,10 @@ impl Surroundings for NodeSurroundings {
         LedGroup::of(&group.members(), group.node(), now).goes_on_without(NodeId(node.0), now)
     }
 
+    fn disk_is_well(&self) -> bool {
+        self.server.disk.is_well(Instant::now())
+    }
+
     fn place(&self, group: PeerGroup) -> Place {
         let number = GroupNumber(group.0);
         if let Some(here) = self.groups.find(number) {

@@ -107,6 +107,11 @@ struct Inner<D: Disk> {
     caught_up_in: Cell<Option<u64>>,
     /// Set while this node changes the group's members.
     is_changing: Cell<bool>,
+    /// The term whose lead this node has given away, since its disk does not answer, and to whom: it leads no more, though openraft
+    /// only says so when the disk has taken a vote.
+    given_away: Cell<Option<(u64, NodeId)>>,
+    /// False while this node is not to come to lead.
+    may_lead: Cell<bool>,
     restraints: Rc<Restraints>,
     freshness: Freshness,
     is_stopping: Cell<bool>,
@@ -199,6 +204,8 @@ impl<D: Disk> Group<D> {
             alone_since: Cell::new(None),
             caught_up_in: Cell::new(None),
             is_changing: Cell::new(false),
+            given_away: Cell::new(None),
+            may_lead: Cell::new(true),
             restraints,
             freshness: Freshness::default(),
             is_stopping: Cell::new(false),
@@ -351,10 +358,11 @@ impl<D: Disk> Group<D> {
         let metrics = inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let index = |id: &Option<LogId>| id.as_ref().map(|id| id.index());
+        let is_given_away = self.is_given_away();
         GroupStatus {
-            role: role(&metrics),
+            role: if is_given_away { Role::Follower } else { role(&metrics) },
             term: metrics.current_term,
-            leader: metrics.current_leader,
+            leader: if is_given_away { inner.leader.get() } else { metrics.current_leader },
             voter_count: metrics.membership_config.voter_ids().count(),
             last_log: metrics.last_log_index,
             committed: index(&metrics.local_committed),

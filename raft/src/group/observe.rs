@@ -8,24 +8,28 @@ use openraft::async_runtime::watch::WatchReceiver;
 
 use super::Inner;
 use crate::disk::Disk;
+use crate::ids::NodeId;
 use crate::sabotage::{self, Sabotage};
 use crate::source::Instant;
+use crate::types::ServerMetrics;
 
 impl<D: Disk> Inner<D> {
     /// Takes over what openraft says about leader and members.
     pub(super) fn observe(self: &Rc<Self>) {
         let server = self.raft.server_metrics();
         let server = server.borrow_watched();
-        let is_leader = server.state == ServerState::Leader;
+        let is_leader = self.leads(&server);
         let membership = server.membership_config.membership();
         let mut voters = membership.voter_ids();
         let is_alone = voters.next() == Some(self.options.node) && voters.next().is_none();
-        if is_leader != self.is_leader.get() || server.current_leader != self.leader.get() {
+        // If the heir does not lead, it is likely to know who does.
+        let leader = self.heir_of(&server).or(server.current_leader);
+        if is_leader != self.is_leader.get() || leader != self.leader.get() {
             let (shard, term) = (self.options.shard, server.vote.leader_id().term);
-            let leader = server.current_leader.map(|id| id.0);
+            let leader = leader.map(|id| id.0);
             tracing::info!(shard, term, leader, is_leader, "the group's leader changed");
         }
-        self.leader.set(server.current_leader);
+        self.leader.set(leader);
         self.is_leader.set(is_leader);
         let term = is_leader.then(|| server.vote.leader_id().term);
         if self.led.get().map(|(term, _)| term) != term {
@@ -43,6 +47,17 @@ impl<D: Disk> Inner<D> {
         self.begin_quiet_looks();
         self.sends_heartbeats.set(is_leader && !is_only_member && !self.is_stopping.get());
         self.begin_heartbeats();
+    }
+
+    /// Returns whether this node leads, and has not given the lead away.
+    pub(super) fn leads(&self, server: &ServerMetrics) -> bool {
+        server.state == ServerState::Leader && self.heir_of(server).is_none()
+    }
+
+    /// Returns to whom this node has given away the lead that openraft says it has, if it has.
+    pub(super) fn heir_of(&self, server: &ServerMetrics) -> Option<NodeId> {
+        let (term, heir) = self.given_away.get().filter(|_| server.state == ServerState::Leader)?;
+        (term == server.vote.leader_id().term).then_some(heir)
     }
 
     /// Returns true if this node is a voter by the newest members that it has in its log.

@@ -87,8 +87,12 @@ impl<D: Disk> Group<D> {
     /// Takes the lead, if this node is the one that is to have it.
     ///
     /// # Errors
-    /// [`Error::Message`] if it is none; [`Error::Fatal`] or [`Error::Stopped`] when the group has stopped.
+    /// [`Error::Message`] if it is none; [`Error::Unwell`] while this node is to take none ([`Group::set_may_lead`]);
+    /// [`Error::Fatal`] or [`Error::Stopped`] when the group has stopped.
     pub async fn receive_handover(&self, message: Handover) -> Result<HandoverAnswer> {
+        if message.to == self.0.options.node && !self.0.may_lead.get() {
+            return Err(Error::Unwell);
+        }
         let taken = self.0.raft.handle_transfer_leader(message.into_request()?).await;
         taken.map(HandoverAnswer::of).map_err(|fatal| self.0.stopped_by(&fatal))
     }

@@ -5,6 +5,7 @@
 //! proposals away before they enter Raft, and an append that is caught half-way waits and tries again.
 
 mod reader;
+mod silence;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -18,6 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use basalt_storage::log::{Backlog, Durability, LogMemory, RaftLog, Skips, SyncDone};
 
@@ -28,6 +30,8 @@ use crate::error::{Error, Fault, ProposeError, Reach};
 use crate::runtime::OnPanic;
 use crate::source::Instant;
 use crate::types::IoFlushed;
+
+use silence::Silence;
 
 /// A handle of one group's log. Clones share the log.
 pub(crate) struct LogStore<L = RaftLog>(Rc<Shared<L>>);
@@ -49,6 +53,7 @@ struct Shared<L> {
     /// Number of times that entries were truncated, so that a read from before is not taken for what is there.
     truncations: Cell<u64>,
     syncs_started: Cell<u64>,
+    silence: Silence,
     flushing: RefCell<VecDeque<Flushing>>,
     /// The newest entry whose flush was reported: what may be applied.
     flushed: Cell<Option<u64>>,
@@ -91,6 +96,7 @@ impl<L: GroupLog> LogStore<L> {
             is_reading: Arc::default(),
             truncations: Cell::new(0),
             syncs_started: Cell::new(0),
+            silence: Silence::default(),
             flushing: RefCell::new(VecDeque::new()),
             flushed,
             flushed_waiters: Waiters::default(),
@@ -214,6 +220,16 @@ impl<L: GroupLog> LogStore<L> {
         }
         self.0.flushed_waiters.add(context);
         Poll::Pending
+    }
+
+    /// Returns whether a sync that was asked for is not over.
+    pub(crate) fn awaits_disk(&self) -> bool {
+        self.0.syncs_started.get() > self.0.syncs.finished()
+    }
+
+    /// Looks for how long the disk has ended no sync although one is asked for.
+    pub(crate) fn look_at_silence(&self) -> Duration {
+        self.0.silence.look(self.0.syncs_started.get(), self.0.syncs.finished(), Instant::now())
     }
 
     fn next_sync(&self) -> (u64, SyncDone) {

@@ -8,7 +8,8 @@ use super::key::{SLOT_COUNT, name_hash};
 use super::packing::Packing;
 use crate::limits::{
     ACKNOWLEDGED_MAX, EXACT_NAMES_MAX, FIELDS_BYTES_MAX, LOOKED_FOR_BYTES_MAX, ORDER_BOUND_BYTES_MAX, REMOVED_MIN,
-    REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX, SERIALIZED_BYTES_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
+    REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX, SERIALIZED_BYTES_MAX, SESSION_EPOCH_MS, SESSIONS_MAX,
+    VERSION_COUNTER_BITS, WINDOW_NAMES,
 };
 use crate::rows::DATABASE_COUNT;
 
@@ -27,6 +28,8 @@ pub fn deciding_constants() -> Vec<(&'static str, u64)> {
         ("removed rows for each element that is renewed", REMOVED_PER_ELEMENT),
         ("removed rows that are renewed", REMOVED_MIN.into()),
         ("bytes of a sorted set's bound", ORDER_BOUND_BYTES_MAX as u64),
+        ("milliseconds of an epoch of sessions", SESSION_EPOCH_MS),
+        ("sessions", SESSIONS_MAX.into()),
         ("entries acknowledged before the lowest is looked for", ACKNOWLEDGED_MAX.into()),
         ("bytes of a row that is looked for on trial", LOOKED_FOR_BYTES_MAX as u64),
         ("fields of a packed hash", Packing::STANDARD.hash_fields_max as u64),

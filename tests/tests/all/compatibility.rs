@@ -1346,6 +1346,7 @@ const NOT_CALLED: &[(&str, &str)] = &[
     ("basalt|map", "Redis does not have it"),
     ("basalt|move", "Redis does not have it"),
     ("basalt|moves", "Redis does not have it"),
+    ("basalt|once", "Redis does not have it, and `once.rs` beside this compares it"),
     ("basalt|rebalance", "Redis does not have it"),
     ("basalt|reopen", "Redis does not have it"),
     ("basalt|replace", "Redis does not have it"),

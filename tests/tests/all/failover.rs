@@ -16,14 +16,14 @@ use super::nodes::{addresses, client, create, free_ports, options_at, wait_for};
 const KEYS: usize = 40;
 
 /// Three nodes whose groups have three replicas each.
-struct Three {
+pub(super) struct Three {
     directory: tempfile::TempDir,
     ports: [u16; 3],
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
 }
 
 impl Three {
-    fn new(settings: &[(&str, &str)]) -> Three {
+    pub(super) fn new(settings: &[(&str, &str)]) -> Three {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let ports = [(); 3].map(|()| free_ports());
         let nodes = (0..3).map(|number| options(directory.path(), number, ports[number], settings).start()).collect();
@@ -34,7 +34,7 @@ impl Three {
         three
     }
 
-    fn addresses(&self) -> Vec<SocketAddr> {
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         addresses(&self.nodes)
     }
 
@@ -54,12 +54,12 @@ impl Three {
         }
     }
 
-    fn restart(&mut self, number: usize, settings: &[(&str, &str)]) {
+    pub(super) fn restart(&mut self, number: usize, settings: &[(&str, &str)]) {
         self.nodes[number] = options(self.directory.path(), number, self.ports[number], settings).start();
     }
 
     /// Waits until each node leads what it is the home of.
-    fn wait_for_homes(&self) {
+    pub(super) fn wait_for_homes(&self) {
         for node in self.addresses() {
             eventually("each node leads its groups again", DEADLINE, || {
                 let nodes = client(node).ask("CLUSTER NODES").text();

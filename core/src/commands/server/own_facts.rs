@@ -1,6 +1,6 @@
 //! Facts of the commands that Redis does not have: what an operator may order of this node's shards.
 
-use crate::commands::facts::{Argument, Facts, Flags, Group};
+use crate::commands::facts::{Argument, BeginSearch, Facts, FindKeys, Flags, Group, KeySpec};
 
 /// `BASALT`.
 pub static BASALT: Facts = Facts {
@@ -135,6 +135,31 @@ pub static BASALT_MOVES: Facts = Facts {
     complexity: "O(N) with N the size of the cluster",
     summary: "Tells which replicas are on their way, and which nodes are being drained",
     ..PLACING
+};
+
+/// `BASALT ONCE`.
+pub static BASALT_ONCE: Facts = Facts {
+    name: "basalt|once",
+    arity: -6,
+    flags: Flags::WRITE.and(Flags::DENYOOM).and(Flags::NOSCRIPT).and(Flags::MOVABLEKEYS),
+    categories: &["@write", "@slow"],
+    group: Group::Generic,
+    since: "7.0.0",
+    complexity: "Depends on the command that is executed.",
+    summary: "Executes a command once at most, however often it is sent",
+    arguments: &[
+        Argument { name: "client-id", kind: "string", ..Argument::BLANK },
+        Argument { name: "number", kind: "integer", ..Argument::BLANK },
+        Argument { name: "command", kind: "string", ..Argument::BLANK },
+        Argument { name: "arg", kind: "string", flags: &["multiple"], ..Argument::BLANK },
+    ],
+    key_specs: &[KeySpec {
+        flags: &["RW", "access", "update"],
+        notes: Some("The keys are those of the command"),
+        begin: BeginSearch::Unknown,
+        find: FindKeys::Unknown,
+    }],
+    ..Facts::BLANK
 };
 
 /// Facts of all commands that place replicas.

@@ -1,8 +1,11 @@
-//! The commands on the server. Their ids are 701 to 799, 1451 to 1499 and 1501 to 1505.
+//! The commands on the server. Their ids are 701 to 799, 1451 to 1499, 1501 to 1505, and 1540.
 
 use super::{facts, newer_facts, own_facts};
 use crate::commands::keys::memory_usage;
-use crate::commands::{Command, Secrets, help};
+use crate::commands::{Command, InTransaction, Secrets, help, once};
+
+/// `BASALT ONCE`, which has another command executed.
+pub const ONCE: u16 = 1540;
 
 /// The commands on the server.
 pub(in crate::commands) static COMMANDS: &[Command] = &[
@@ -76,6 +79,10 @@ static BASALT: &[Command] = &[
     Command::session(756, &own_facts::BASALT_REBALANCE).of_cluster(),
     Command::session(757, &own_facts::BASALT_REPLACE).of_cluster(),
     Command::session(758, &own_facts::BASALT_MOVES).of_cluster(),
+    Command::write(ONCE, &own_facts::BASALT_ONCE, once::once)
+        .draws()
+        .returning()
+        .within(InTransaction::Refused("ERR BASALT ONCE inside MULTI is not allowed")),
 ];
 
 static CONFIG: &[Command] = &[

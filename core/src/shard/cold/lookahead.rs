@@ -11,7 +11,7 @@ use basalt_storage::keyspace::{ColdRows, End, Keyspace, Type, is_enough_cold};
 use basalt_storage::{ColdRead, Error, Result};
 
 use crate::commands::facts::Flags;
-use crate::commands::{Args, Command, Elements, Overwrites, Random, Rows, parse_stream_id, parse_usize};
+use crate::commands::{Args, Command, Elements, Overwrites, Random, Rows, once, parse_stream_id, parse_usize};
 use crate::limits::TRIAL_BYTES_MAX;
 
 /// Rows that a command will read, as far as its arguments tell.
@@ -80,6 +80,12 @@ pub fn note_named(
     seed: Option<u64>,
     cold: &mut ColdRows,
 ) -> Result<bool> {
+    if let Some((inner, args)) = once::inner(command, args) {
+        // Itself within itself is refused.
+        let is_other = inner.id != command.id && inner.check_arity(args).is_ok();
+        // The session is among the others.
+        return if is_other { note_named(keyspace, inner, args, 0, seed, cold).map(|_| true) } else { Ok(false) };
+    }
     let Foresight { named, and_others } = foresee(command, args);
     match named {
         Named::Keys => {
