@@ -437,6 +437,14 @@ pub const CLIENT_LOOKS: u64 = 8;
 /// Least bytes of a client that is closed because all clients together hold too much.
 pub const EVICTED_BYTES_MIN: u64 = 64 << 10;
 
+// --- client-side caching --------------------------------------------------------------------------------------------------------
+
+/// Bytes of memory that all shards may take to remember what clients have read: a million keys of a hundred bytes have room.
+pub const TRACKING_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of changed keys that wait for the clients of a core: beyond, each of them is told to drop everything.
+pub const INVALIDATION_BYTES_MAX: usize = 4 << 20;
+
 // --- core_loop: Outbox -------------------------------------------------------------------------------------------------------
 
 /// Requests that may wait with the sender for a full mailbox.

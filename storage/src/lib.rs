@@ -33,7 +33,8 @@ pub use limits::COLD_SCAN_BYTES;
 pub use log::{Durability, LogOptions, LogRecord, LogSyncer, RaftLog, SyncDone, SyncError};
 pub use rows::{Counters, DATABASE_COUNT, MemoryRows, Row, RowRange, RowRules, Rows, Visit};
 pub use store::{
-    CheckpointDone, CheckpointJob, GenerationDone, GenerationJob, InstallDone, InstallJob, OnMiss, Retired,
-    RowCacheCounts, Store, StoreMemory, View, ViewAnswer, WatchState, WatchedKeys,
+    Changed, ChangedKey, CheckpointDone, CheckpointJob, GenerationDone, GenerationJob, InstallDone, InstallJob, OnMiss,
+    Reader, ReaderId, Retired, RowCacheCounts, Store, StoreMemory, TrackedKeys, View, ViewAnswer, WatchState,
+    WatchedKeys,
 };
 pub use versions::Versions;

@@ -182,3 +182,12 @@ pub(crate) const COMPACTION_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Time between two looks at how far compaction is.
 pub(crate) const COMPACTION_POLL_EVERY: Duration = Duration::from_millis(20);
+
+// --- keys that clients keep copies of -----------------------------------------------------------------------------------------
+
+/// Bytes of changed keys and of who is to hear of them that a store notes (`store/tracked.rs`): beyond, all drop all that they
+/// have.
+pub(crate) const TRACKED_CHANGES_BYTES_MAX: usize = 16 << 20;
+
+/// Keys that are looked through at once for clients that are gone: some fifty microseconds.
+pub(crate) const TRACKED_SWEEP_KEYS: usize = 1024;

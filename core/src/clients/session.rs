@@ -10,6 +10,7 @@ use crate::acl::{User, UserTable, may_subscribe};
 use crate::entry::waiting::Claim;
 
 use super::subscriptions::{Audience, SubscriptionChange, Subscriptions};
+use super::tracking::Tracking;
 use super::transaction::{Transaction, Watching};
 
 /// The user of connections that were given none: who may do everything.
@@ -94,6 +95,10 @@ pub struct Session {
     pub transaction: Option<Box<Transaction>>,
     /// The keys that it watches, if there are some.
     pub watching: Option<Box<Watching>>,
+    /// Its wish to hear when keys change that it keeps copies of.
+    pub tracking: Option<Box<Tracking>>,
+    /// True if it has had such a wish: shards may know of it.
+    pub has_tracked: bool,
 }
 
 impl Session {
@@ -126,6 +131,8 @@ impl Session {
             subscriptions: None,
             transaction: None,
             watching: None,
+            tracking: None,
+            has_tracked: false,
         }
     }
 
@@ -206,7 +213,8 @@ impl Session {
     /// Ends all its subscriptions; returns what has changed.
     pub fn end_subscriptions(&mut self) -> Vec<SubscriptionChange> {
         let Some(ended) = self.subscriptions.take() else { return Vec::new() };
-        let audiences = [Audience::Channel, Audience::Pattern, Audience::ShardChannel, Audience::Commands];
+        let audiences =
+            [Audience::Channel, Audience::Pattern, Audience::ShardChannel, Audience::Commands, Audience::Prefix];
         let of = |audience| {
             let names = ended.of(audience).iter();
             names.map(move |name| SubscriptionChange { audience, name: name.clone(), is_made: false })
@@ -220,8 +228,9 @@ impl Session {
         let fresh = Session { fd: self.fd, ..Session::new(self.id, self.peer, self.local, self.connected) };
         let (active, command_count, last_command) = (self.active, self.command_count, self.last_command);
         let (library, library_version) = (std::mem::take(&mut self.library), std::mem::take(&mut self.library_version));
-        let watching = self.watching.take();
-        *self = Session { watching, active, command_count, last_command, library, library_version, ..fresh };
+        let (watching, has_tracked) = (self.watching.take(), self.has_tracked);
+        *self =
+            Session { watching, has_tracked, active, command_count, last_command, library, library_version, ..fresh };
         self.admit(users);
     }
 }

@@ -13,6 +13,8 @@ pub enum Audience {
     ShardChannel,
     /// The commands of all clients (MONITOR), which have no name.
     Commands,
+    /// Changes of keys that begin with a prefix (CLIENT TRACKING).
+    Prefix,
 }
 
 /// A subscription that was made or ended.
@@ -34,6 +36,7 @@ pub struct Subscriptions {
     shard_channels: BTreeSet<Box<[u8]>>,
     /// The empty name, if it is a monitor.
     commands: BTreeSet<Box<[u8]>>,
+    prefixes: BTreeSet<Box<[u8]>>,
     /// Places that have a copy of each name: the connection, its core's subscribers, and each core's directory.
     copies: usize,
     bytes: usize,
@@ -60,6 +63,7 @@ impl Subscriptions {
             Audience::Pattern => &self.patterns,
             Audience::ShardChannel => &self.shard_channels,
             Audience::Commands => &self.commands,
+            Audience::Prefix => &self.prefixes,
         }
     }
 
@@ -84,6 +88,7 @@ impl Subscriptions {
             Audience::Channel | Audience::Pattern => self.channels.len() + self.patterns.len(),
             Audience::ShardChannel => self.shard_channels.len(),
             Audience::Commands => self.commands.len(),
+            Audience::Prefix => self.prefixes.len(),
         }
     }
 
@@ -94,7 +99,7 @@ impl Subscriptions {
 
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
-        !self.has_channels() && self.commands.is_empty()
+        !self.has_channels() && self.commands.is_empty() && self.prefixes.is_empty()
     }
 
     /// Bytes of memory that they take in this node, about.
@@ -108,6 +113,7 @@ impl Subscriptions {
             Audience::Pattern => &mut self.patterns,
             Audience::ShardChannel => &mut self.shard_channels,
             Audience::Commands => &mut self.commands,
+            Audience::Prefix => &mut self.prefixes,
         }
     }
 }

@@ -703,6 +703,11 @@ impl Command {
         }
     }
 
+    /// Returns whether it is a subcommand of CLIENT.
+    pub fn is_of_client(&self) -> bool {
+        self.facts.name.starts_with("client|")
+    }
+
     /// The subcommand named `name`, whatever its case.
     pub(super) fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
         self.subcommands.iter().find(|command| {

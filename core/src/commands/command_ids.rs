@@ -74,6 +74,7 @@ const IDS: &str = "
     1456 client|getredir, 1457 client|pause, 1458 client|trackinginfo, 1459 client|unpause, 1460 lolwut,
     1461 latency, 1462 latency|doctor, 1463 latency|graph, 1464 latency|help, 1465 latency|histogram, 1466 latency|history,
     1467 latency|latest, 1468 latency|reset, 1469 memory, 1470 memory|doctor, 1471 memory|help, 1472 memory|malloc-stats,
+    1530 client|caching, 1531 client|tracking,
     1473 memory|purge, 1474 memory|stats, 1475 memory|usage, 1476 monitor, 1477 debug, 1478 step|describe,
     1500 step|scan_all, 1501 module, 1502 module|help, 1503 module|list, 1504 replicaof, 1505 slaveof,
     1506 script|debug,

@@ -78,6 +78,11 @@ settings! {
     /// Without subscribers they cost some tenths of a microsecond each.
     [Network, Live] "notify-keyspace-events" = notify_keyspace_events: KeyEventChoice, "", KeyEventLetters;
 
+    /// Keys that are remembered for clients which keep copies of what they have read (CLIENT TRACKING); beyond, some clients drop
+    /// copies that are still good.
+    [Network, Live] "tracking-table-max-keys" = tracking_table_max_keys: u32, "1000000",
+        Number32(Number { least: 0, most: u32::MAX as u64, what: "keys; 0 is as many as have room" });
+
     /// Password of the default user, whose commands are those of every client that has not named another one. Give it in the file
     /// or by the variable: flags are seen by all users of the machine.
     [Security, Live] "requirepass" = requirepass: Password, "", PasswordOrBlank;

@@ -64,6 +64,7 @@ impl Core {
         }
         self.stats().connections.add(1);
         let id = self.ring.add(socket);
+        self.server.client_places.add(self.id, client_id, id);
         let connection = Box::new(Connection::new(id, session));
         if self.clients.connections.len() <= id.index() {
             self.clients.connections.resize_with(id.index() + 1, || None);
@@ -114,6 +115,7 @@ impl Core {
             self.end_subscriptions(&mut connection);
         }
         self.unwatch(&mut connection);
+        self.forget_tracking(&mut connection);
         if let Some(waits_for) = connection.waits_for {
             self.clients.stalled.leave(waits_for);
         }

@@ -22,6 +22,7 @@ use super::pending::PendingRequests;
 use super::set_aside::SetAside;
 use super::spanning::Tasks;
 use super::sync_placement::SyncPlacement;
+use super::tracking::Telling;
 use super::waits::WaitDeadlines;
 use crate::acl::UserTable;
 use crate::clients::{Connection, Stalled, Traffic};
@@ -65,6 +66,7 @@ pub struct Core {
     pub(super) users_version: u64,
     pub(super) cold_reads: ColdReads,
     pub(super) fanout: Fanout,
+    pub(super) telling: Telling,
     /// The links with other nodes, if there are any.
     pub(super) peers: Option<Peers>,
     /// The members of the groups that this core leads.
@@ -200,6 +202,7 @@ impl Core {
                 readers,
             },
             fanout: Fanout::default(),
+            telling: Telling::default(),
             peers: None,
             members: Members::default(),
             disk_was_well: true,

@@ -99,6 +99,7 @@ impl Core {
             return Started::WaitsForFanout;
         }
         self.count_command(connection);
+        let called = found.as_ref().ok().copied();
         match found {
             Ok(command)
                 if !is_open(connection)
@@ -121,6 +122,7 @@ impl Core {
             }
             Err(error) => self.refuse_unknown(connection, &args, &error),
         }
+        Core::end_choice(connection, called);
         if connection.session.reply_mode == ReplyMode::Skip {
             connection.session.reply_mode = ReplyMode::On;
         }
@@ -144,6 +146,9 @@ impl Core {
         let is_told_behind = command.is_of_session();
         if !is_told_behind {
             self.monitor(connection, command, args);
+        }
+        if connection.session.tracking.is_some() {
+            self.track_reads(connection, command, args, None);
         }
         self.start(connection, command, args);
         if is_told_behind {

@@ -208,10 +208,14 @@ impl Core {
             exec.say(&bytes);
             return false;
         }
+        let was_tracking = connection.session.tracking.is_some();
         let outcome = match command.is_of_cluster && self.routing.cluster.is_none() {
             true => Err(CommandError::NO_CLUSTER),
             false => self.run_session(connection, command, &args),
         };
+        if !was_tracking && connection.session.tracking.is_some() {
+            self.tell_of_queued_behind(connection, &exec.transaction, exec.next);
+        }
         exec.mode = Some(connection.session.reply_mode);
         exec.resp3 = connection.session.protocol == Protocol::Resp3;
         let (outcome, mut bytes) = match outcome {

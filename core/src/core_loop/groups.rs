@@ -146,7 +146,7 @@ impl Core {
     /// Takes the shards whose groups were opened; returns how many there were.
     pub fn seat_opened(&mut self) -> usize {
         let opened = std::mem::take(&mut *self.groups.opened.borrow_mut());
-        let mut count = opened.len();
+        let (mut count, has_opened) = (opened.len(), !opened.is_empty());
         if let Some(meta) = self.groups.meta.borrow_mut().take() {
             self.meta = Some(Box::new(meta));
             count += 1;
@@ -160,6 +160,9 @@ impl Core {
             shard.tell_key_events(self.live.key_events.classes());
             self.leads.extend(shard.tell_leadership());
             self.shards[id.index()] = Some(shard);
+        }
+        if has_opened {
+            self.set_up_tracking();
         }
         count
     }
@@ -217,6 +220,8 @@ impl Core {
             return count;
         }
         if let Some(shard) = self.shards[index].take() {
+            // Nobody looks after its keys any more.
+            self.drop_all_copies();
             self.groups.leaving.borrow_mut().remove(&id);
             self.members.forget_for_good(id);
             (self.groups.let_go)(shard);

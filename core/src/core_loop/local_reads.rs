@@ -80,6 +80,9 @@ impl Core {
         self.monitor(connection, command, args);
         connection.session.last_command = Some(command.id);
         self.stats().by_command[usize::from(command.id)].calls.add(1);
+        if connection.session.tracking.is_some() {
+            self.track_reads(connection, command, args, Some(shard));
+        }
         if command.runs_script {
             self.run_script_locally(connection, command, shard, args);
         } else if matches!(command.scatter, Scatter::Split { merge: Merge::ArrayInOrder, .. }) && args.len() > 2 {
@@ -87,6 +90,7 @@ impl Core {
         } else {
             self.run_on(connection, shard, command, run, Mode::Local, args);
         }
+        Core::end_choice(connection, Some(command));
         if connection.session.reply_mode == ReplyMode::Skip {
             connection.session.reply_mode = ReplyMode::On;
         }

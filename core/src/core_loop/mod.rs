@@ -60,6 +60,7 @@ mod sync_placement;
 mod take_mail;
 #[cfg(test)]
 mod tests;
+mod tracking;
 mod transactions;
 mod turn;
 mod wait_moves;
@@ -116,6 +117,7 @@ pub async fn run(core: &mut Core, park: Park, heartbeat: Heartbeat) -> Result<()
         core.start_turn();
         // A bell is an event even if it brings no mail: a finished sync wakes tasks that have to run before the core sleeps.
         let mut events = usize::from(bell.answer());
+        events += core.take_word_of_changes();
         events += core.seat_opened();
         events += core.take_ring_events();
         events += usize::from(core.hand_over_requests());

@@ -4,9 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::entry::request::Mode;
+use crate::entry::tracking::TrackOrder;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
-use crate::mail::{Mailboxes, Message, OrderTo, Published, PublishedBatch, ReplyBatch, RequestBatch, RequestHead};
+use crate::mail::{
+    Invalidations, Mailboxes, Message, OrderTo, Published, PublishedBatch, ReplyBatch, RequestBatch, RequestHead,
+};
 use crate::shard::ShardHost;
 use basalt_storage::ColdRead;
 
@@ -37,6 +40,8 @@ pub struct Outbox {
     orders: VecDeque<(CoreId, OrderTo)>,
     /// Messages that were published, by the core of their subscribers.
     published: Vec<PublishedBatch>,
+    /// Word of changed keys, by the core of who is to hear it.
+    invalidations: Vec<Invalidations>,
     /// Emptied batches of other cores: what this core sends next is written into them. Buffers that one thread allocates and
     /// another frees cost the allocator fresh pages all the time.
     spare_requests: Vec<RequestBatch>,
@@ -57,6 +62,7 @@ impl Outbox {
             controls: Vec::new(),
             orders: VecDeque::new(),
             published: (0..core_count).map(|_| PublishedBatch::default()).collect(),
+            invalidations: (0..core_count).map(|_| Invalidations::default()).collect(),
             spare_requests: Vec::new(),
             spare_replies: Vec::new(),
             warms: VecDeque::new(),
@@ -80,6 +86,17 @@ impl Outbox {
         if batch.heads.len().is_multiple_of(limits::REQUESTS_PER_TURN) {
             self.hand_over_requests(to);
         }
+    }
+
+    /// Has another core enter a client for keys that it reads, ahead of what is added from now on.
+    pub fn track(&mut self, to: CoreId, order: TrackOrder) {
+        let batch = &mut self.requests[to.index()];
+        batch.tracks.push_back((batch.heads.len(), order));
+    }
+
+    /// Word of changed keys for clients of another core.
+    pub fn invalidations(&mut self, to: CoreId) -> &mut Invalidations {
+        &mut self.invalidations[to.index()]
     }
 
     /// Adds an operation on another core itself.
@@ -123,6 +140,7 @@ impl Outbox {
         if self.spare_requests.len() < limits::SPARE_BATCHES && fits(&batch.bytes, &batch.heads) {
             batch.bytes.clear();
             batch.heads.clear();
+            batch.tracks.clear();
             self.spare_requests.push(batch);
         }
     }
@@ -152,7 +170,8 @@ impl Outbox {
     pub fn bytes(&self) -> (usize, usize) {
         let requests = self.requests.iter().map(|batch| batch.bytes.capacity()).sum::<usize>()
             + self.orders.iter().map(|(_, order)| order.order.bytes()).sum::<usize>()
-            + self.published.iter().map(PublishedBatch::bytes).sum::<usize>();
+            + self.published.iter().map(PublishedBatch::bytes).sum::<usize>()
+            + self.invalidations.iter().map(Invalidations::bytes).sum::<usize>();
         (requests, self.replies.iter().map(|batch| batch.bytes.capacity()).sum())
     }
 
@@ -163,16 +182,18 @@ impl Outbox {
 
     /// Returns whether something waits to be handed over.
     pub fn has_mail(&self) -> bool {
-        self.requests.iter().any(|batch| !batch.heads.is_empty())
+        self.requests.iter().any(|batch| !batch.is_empty())
             || self.replies.iter().any(|batch| !batch.heads.is_empty())
             || !self.controls.is_empty()
             || !self.orders.is_empty()
             || self.published.iter().any(|batch| !batch.is_empty())
+            || self.invalidations.iter().any(|word| !word.is_empty())
     }
 
     /// Hands over what fits into the mailboxes and rings the bells; returns how many batches went.
     pub fn flush(&mut self) -> usize {
-        let mut sent = 0;
+        // Ahead of replies: who is told that a key was written, and asks another core then, has heard that its copy is old.
+        let mut sent = self.flush_invalidations();
         for (to, request) in std::mem::take(&mut self.controls) {
             match self.mailboxes.send_request(self.core, to, request) {
                 Ok(()) => {
@@ -219,6 +240,22 @@ impl Outbox {
         sent
     }
 
+    /// Hands over word of changed keys; returns how much went.
+    fn flush_invalidations(&mut self) -> usize {
+        let mut sent = 0;
+        for (index, word) in self.invalidations.iter_mut().enumerate().filter(|(_, word)| !word.is_empty()) {
+            let to = CoreId(index as u16);
+            match self.mailboxes.send_invalidations(self.core, to, std::mem::take(word)) {
+                Ok(()) => {
+                    sent += 1;
+                    self.mailboxes.bell(to).ring();
+                }
+                Err(kept) => *word = kept,
+            }
+        }
+        sent
+    }
+
     /// Hands over what was published; returns how many batches went.
     fn flush_published(&mut self) -> usize {
         let mut sent = 0;
@@ -246,7 +283,7 @@ impl Outbox {
     /// Hands over the requests for `to`. False if there are none, or no room for them.
     fn hand_over_requests(&mut self, to: CoreId) -> bool {
         let waiting = &mut self.requests[to.index()];
-        if waiting.heads.is_empty() {
+        if waiting.is_empty() {
             return false;
         }
         let batch = std::mem::replace(waiting, self.spare_requests.pop().unwrap_or_default());

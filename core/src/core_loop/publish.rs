@@ -37,7 +37,7 @@ impl Core {
         stats.held_bytes.set(held_bytes as u64);
         stats.watching_clients.set(watching_clients as u64);
         stats.watched_keys.set(watched_keys as u64);
-        stats.outbox_requests_bytes.set((requests + batches) as u64);
+        stats.outbox_requests_bytes.set((requests + batches + self.telling.bytes()) as u64);
         stats.outbox_replies_bytes.set(replies as u64);
         stats.output_bytes.set(self.ring.memory().outputs as u64);
         if let Some(peers) = &self.peers {

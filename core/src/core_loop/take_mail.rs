@@ -79,6 +79,7 @@ impl Core {
                     }
                     Message::Peer(peer) => self.adopt_peer(*peer),
                     Message::Subscriptions(told) => self.take_over_subscriptions(&told),
+                    Message::ReaderGone(reader) => self.note_reader_gone(reader),
                     Message::Wait(origin, shard, order) => self.wait_in_shard(shard, origin, *order),
                     Message::EndWait(origin, shard) => self.end_wait_in_shard(shard, origin),
                     Message::WaitOn(origin, shard, for_later) => self.wait_on_in_shard(shard, origin, for_later),
@@ -159,7 +160,10 @@ impl Core {
     /// that, or for replies, the rest of the batch waits. Returns how many were taken.
     fn run_batch(&mut self, from: CoreId, mut run: HalfRun) -> usize {
         let first = run.next;
-        while let Some(head) = run.batch.heads.get(run.next) {
+        while let Some(head) = run.batch.heads.get(run.next).copied() {
+            while let Some((_, order)) = run.batch.tracks.pop_front_if(|(before, _)| *before <= run.next) {
+                self.take_track(order);
+            }
             if !self.takes_requests_of(from) {
                 let done = run.next - first;
                 self.inbox.half_run[from.index()] = Some(run);
@@ -183,6 +187,7 @@ impl Core {
                 }
             }
         }
+        run.batch.tracks.drain(..).for_each(|(_, order)| self.take_track(order));
         self.outbox.recycle_requests(run.batch);
         run.next - first
     }

@@ -68,6 +68,7 @@ impl Core {
             return waits;
         }
         self.count_command(connection);
+        let called = found.as_ref().ok().copied();
         match found {
             Ok(command)
                 if !is_open(connection)
@@ -102,6 +103,7 @@ impl Core {
             }
             Err(error) => self.refuse_unknown(connection, args, &error),
         }
+        Core::end_choice(connection, called);
         if connection.session.reply_mode == ReplyMode::Skip {
             connection.session.reply_mode = ReplyMode::On;
         }
@@ -329,6 +331,10 @@ impl Core {
                 }
             },
         };
+        if connection.session.tracking.is_some() {
+            let shard = if let Some(Plan::One(shard, _)) = &plan { Some(*shard) } else { None };
+            self.track_queued(connection, &transaction, shard);
+        }
         self.monitor_transaction(connection, &transaction);
         for index in 0..transaction.len() {
             self.stats().by_command[usize::from(transaction.asked(index))].calls.add(1);

@@ -21,6 +21,7 @@ impl Core {
         if self.live.refresh(&self.server.settings) {
             self.watch_slow();
             self.choose_key_events();
+            self.set_up_tracking();
         }
         self.stats().slow.mark();
         self.refresh_users();
@@ -44,7 +45,8 @@ impl Core {
     /// something was sent.
     pub fn finish_turn(&mut self) -> bool {
         self.tell_key_events();
-        let delivered = self.finish_fanout();
+        self.take_changed_keys();
+        let delivered = self.finish_fanout() + self.tell_changes();
         // Whatever is in there came before the replies that leave with this turn.
         self.take_slow();
         self.tell_shards_of_each_other();
@@ -128,6 +130,8 @@ impl Core {
             || self.has_ready_scripts()
             || self.fanout.has_some()
             || self.has_key_events()
+            || self.telling.has_some()
+            || self.has_changed_keys()
             || self.may_take_published()
             || self.may_start_warming()
             || (!self.outbox.is_backlogged() && may_resume())

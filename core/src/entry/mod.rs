@@ -8,5 +8,6 @@ pub mod request;
 mod results;
 pub mod script_trial;
 pub mod spanning;
+pub mod tracking;
 pub mod transaction;
 pub mod waiting;

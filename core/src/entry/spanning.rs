@@ -17,6 +17,7 @@ use basalt_net::resp::Protocol;
 use basalt_storage::keyspace::prepared::TransactionId;
 
 use super::request::{self, ArgList, RequestHeader};
+use super::tracking::TrackOrder;
 use crate::ids::ShardId;
 
 /// A key that a transaction holds in a shard.
@@ -68,9 +69,11 @@ pub struct HoldOrder {
     pub watch: Option<u64>,
     /// True if what is written later is executed at the time of what was read: nothing held expires until then.
     pub keeps_time: bool,
+    /// The number of its client, if that does not want to hear of keys that it changes itself.
+    pub deaf_client: Option<u32>,
 }
 
-/// Orders of a coordinator to a shard. All but the last two are answered once.
+/// Orders of a coordinator to a shard. All but the last three are answered once.
 #[derive(Debug, Clone)]
 pub enum SpanningOrder {
     /// To hold keys: `OK` once it does and what was on its way to them is applied, null if what is watched has changed.
@@ -89,6 +92,8 @@ pub enum SpanningOrder {
     Release(TransactionId),
     /// To have settled what is left of the transaction, since its coordinator does no more.
     Leave(TransactionId, Left),
+    /// To enter the client for keys that the transaction is about to read.
+    Track(Box<TrackOrder>),
 }
 
 /// The rest of a transaction whose coordinator is gone, or was in an earlier run of the node.
@@ -108,6 +113,7 @@ impl SpanningOrder {
                 order.keys.keys.iter().map(|held| held.key.len() + size_of::<HeldKey>()).sum()
             }
             SpanningOrder::Read(_, bytes) | SpanningOrder::Write(_, bytes) => bytes.capacity(),
+            SpanningOrder::Track(order) => order.bytes(),
             SpanningOrder::CheckHeld(_)
             | SpanningOrder::AskDecision(_)
             | SpanningOrder::AskPart(_)

@@ -4,18 +4,22 @@
 //! call only when the core it belongs to sleeps. Requests and replies have queues of their own: a core that cannot take more
 //! requests must still be able to take replies, or two such cores would wait for each other.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use basalt_storage::ReaderId;
 use crossbeam_queue::ArrayQueue;
 
 use super::control::Control;
 use super::doorbell::Doorbell;
 use super::fanout::{PublishedBatch, SubscriptionChanges};
 use super::handed_peer::HandedPeer;
+use super::invalidation::Invalidations;
 use crate::cluster::map::Change;
 use crate::entry::request::Mode;
 use crate::entry::spanning::SpanningOrder;
+use crate::entry::tracking::TrackOrder;
 use crate::entry::waiting::WaitOrder;
 use crate::ids::{CoreId, Origin, ShardId, Ticket};
 use crate::limits;
@@ -65,6 +69,15 @@ pub struct RequestBatch {
     pub bytes: Vec<u8>,
     /// One head a command.
     pub heads: Vec<RequestHead>,
+    /// Clients to be entered for keys that they read, each with the number of commands before which that is done.
+    pub tracks: VecDeque<(usize, TrackOrder)>,
+}
+
+impl RequestBatch {
+    /// Returns whether nothing is asked for.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty() && self.tracks.is_empty()
+    }
 }
 
 /// Replies of one turn for connections of another core.
@@ -106,6 +119,8 @@ pub enum Message {
     WriteOut(Ticket, ShardId),
     /// Changes of the subscriptions of another core's clients, which nobody waits for.
     Subscriptions(SubscriptionChanges),
+    /// A client that has kept copies of keys is gone.
+    ReaderGone(ReaderId),
 }
 
 /// An order of a transaction over several shards, for one of them.
@@ -130,6 +145,7 @@ struct Lane {
     requests: Queue<Message>,
     replies: Queue<ReplyBatch>,
     published: Queue<PublishedBatch>,
+    invalidations: Queue<Invalidations>,
 }
 
 /// Messages left for another core.
@@ -140,7 +156,8 @@ trait Mail {
 
 impl Mail for RequestBatch {
     fn bytes(&self) -> usize {
-        self.bytes.capacity() + self.heads.capacity() * size_of::<RequestHead>()
+        let tracks = self.tracks.iter().map(|(_, order)| order.bytes()).sum::<usize>();
+        self.bytes.capacity() + self.heads.capacity() * size_of::<RequestHead>() + tracks
     }
 }
 
@@ -165,8 +182,15 @@ impl Mail for Message {
             | Message::Control(..)
             | Message::Change(..)
             | Message::ChangeForNode(..)
+            | Message::ReaderGone(_)
             | Message::Subscriptions(_) => 0,
         }
+    }
+}
+
+impl Mail for Invalidations {
+    fn bytes(&self) -> usize {
+        Invalidations::bytes(self)
     }
 }
 
@@ -224,6 +248,7 @@ impl Mailboxes {
             requests: Queue::new(limits::MAILBOX_REQUEST_BATCHES, limits::MAILBOX_REQUEST_BYTES),
             replies: Queue::new(limits::MAILBOX_REPLY_BATCHES, limits::MAILBOX_REPLY_BYTES),
             published: Queue::new(limits::MAILBOX_PUBLISHED_BATCHES, limits::MAILBOX_PUBLISHED_BYTES),
+            invalidations: Queue::new(limits::MAILBOX_PUBLISHED_BATCHES, limits::MAILBOX_PUBLISHED_BYTES),
         };
         Mailboxes { core_count, lanes: (0..core_count * core_count).map(|_| lane()).collect(), bells }
     }
@@ -269,6 +294,19 @@ impl Mailboxes {
         self.lane(from, to).published.push(batch)
     }
 
+    /// Leaves word of changed keys; gives it back if the queue is full.
+    ///
+    /// # Errors
+    /// The word, if the queue is full.
+    pub fn send_invalidations(&self, from: CoreId, to: CoreId, word: Invalidations) -> Result<(), Invalidations> {
+        self.lane(from, to).invalidations.push(word)
+    }
+
+    /// The next word of changed keys that `from` left for clients of `to`.
+    pub fn next_invalidations(&self, from: CoreId, to: CoreId) -> Option<Invalidations> {
+        self.lane(from, to).invalidations.pop()
+    }
+
     /// The next messages that `from` left for the subscribers of `to`.
     pub fn next_published(&self, from: CoreId, to: CoreId) -> Option<PublishedBatch> {
         self.lane(from, to).published.pop()
@@ -305,8 +343,9 @@ impl Mailboxes {
     /// Bytes of requests and of replies that wait for other cores.
     pub fn bytes(&self) -> (usize, usize) {
         let of_requests = |lane: &Lane| {
-            let queues = [&lane.requests.bytes, &lane.orders.bytes, &lane.published.bytes];
-            queues.into_iter().map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
+            let others = [&lane.published.bytes, &lane.invalidations.bytes];
+            let queues = [&lane.requests.bytes, &lane.orders.bytes].into_iter().chain(others);
+            queues.map(|bytes| bytes.load(Ordering::Relaxed)).sum::<usize>()
         };
         let requests = self.lanes.iter().map(of_requests).sum();
         (requests, self.lanes.iter().map(|lane| lane.replies.bytes.load(Ordering::Relaxed)).sum())

@@ -6,10 +6,12 @@ mod control;
 mod doorbell;
 mod fanout;
 mod handed_peer;
+mod invalidation;
 mod mailbox;
 
 pub use control::{Control, Unblocking};
 pub use doorbell::{Doorbell, Sleep};
 pub use fanout::{Published, PublishedBatch, SubscriptionChanges};
 pub use handed_peer::HandedPeer;
+pub use invalidation::{Invalidation, Invalidations, WrittenKey};
 pub use mailbox::{Mailboxes, Message, OrderTo, ReplyBatch, RequestBatch, RequestHead, Takes};

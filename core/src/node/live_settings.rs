@@ -109,6 +109,8 @@ pub struct LiveSettings {
     pub slow_log_max: usize,
     /// Events of keys that are told.
     pub key_events: KeyEventChoice,
+    /// Keys that are remembered for clients which keep copies; 0 for as many as have room.
+    pub tracked_keys_max: usize,
     output: OutputLimits,
 }
 
@@ -137,6 +139,7 @@ impl LiveSettings {
                 .map(|least_ms| Duration::from_millis(least_ms.into())),
             slow_log_max: config.slowlog_max_len as usize,
             key_events: config.notify_keyspace_events,
+            tracked_keys_max: config.tracking_table_max_keys as usize,
             output: config.client_output_buffer_limit,
         }
     }

@@ -1,6 +1,7 @@
 //! The node, as all of its cores share it: configuration, counters, mailboxes. Nothing here is locked on the data path.
 
 mod background;
+mod client_places;
 mod clock;
 mod disk_health;
 mod latency;
@@ -14,6 +15,7 @@ mod stats;
 mod stop;
 
 pub use background::{Background, Job};
+pub use client_places::ClientPlaces;
 pub use clock::Clock;
 pub use disk_health::DiskHealth;
 #[cfg(test)]
@@ -89,6 +91,10 @@ pub struct Server {
     pub next_client_id: AtomicU64,
     /// Client connections of all cores.
     pub client_count: AtomicUsize,
+    /// Their places.
+    pub client_places: ClientPlaces,
+    /// Those that want to hear when keys change that they keep copies of.
+    pub tracking_clients: AtomicUsize,
     /// Shards that do not take everything from other cores.
     pub full_shards: AtomicUsize,
     /// Groups that take no requests: they are not open yet, follow another replica, or have failed.
@@ -196,6 +202,24 @@ impl Server {
     pub fn change_late(&self, change: Change, asker: Asker) {
         self.late_changes.push((change, asker));
         self.mailboxes.bell(CoreId(0)).ring_urgently();
+    }
+
+    /// Notes that one client more wants to hear when keys change that it keeps copies of, or one less.
+    pub fn note_tracking(&self, begins: bool) {
+        match begins {
+            true => self.tracking_clients.fetch_add(1, Ordering::Relaxed),
+            false => self.tracking_clients.fetch_sub(1, Ordering::Relaxed),
+        };
+    }
+
+    /// The number of clients that do.
+    pub fn tracking_clients(&self) -> usize {
+        self.tracking_clients.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether some client does.
+    pub fn has_tracking(&self) -> bool {
+        self.tracking_clients() > 0
     }
 
     /// Returns whether some group takes no requests.

@@ -8,7 +8,8 @@ use basalt_net::resp::Reply;
 
 use super::SessionContext;
 use super::outcome::{Outcome, Ran};
-use crate::clients::{Audience, ClientFilter, Connection, ReplyMode, Session, protocol_number};
+use super::tracking::redirection;
+use crate::clients::{Audience, ClientFilter, Connection, ReplyMode, Session, Tracking, protocol_number};
 use crate::commands::{Args, CommandError, Merge, parse_i64, table};
 use crate::limits;
 use crate::mail::{Control, Unblocking};
@@ -65,25 +66,6 @@ pub(super) fn pause(_: &mut SessionContext<'_>, args: Args<'_>, _: &mut Reply<'_
 /// `CLIENT UNPAUSE`.
 pub(super) fn unpause(_: &mut SessionContext<'_>, _: Args<'_>, _: &mut Reply<'_>) -> Ran {
     Ok(Outcome::Control(Control::Unpause, Merge::Ok))
-}
-
-/// `CLIENT GETREDIR`: no connection's keys are tracked.
-pub(super) fn get_redirection(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    reply.integer(-1);
-    Ok(Outcome::Done)
-}
-
-/// `CLIENT TRACKINGINFO`: the same.
-pub(super) fn tracking_info(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
-    reply.map(3);
-    reply.bulk("flags");
-    reply.set(1);
-    reply.bulk("off");
-    reply.bulk("redirect");
-    reply.integer(-1);
-    reply.bulk("prefixes");
-    reply.array(0);
-    Ok(Outcome::Done)
 }
 
 /// The refusal of a subcommand with too many arguments, in Redis' words.
@@ -243,7 +225,8 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     out.extend_from_slice(session.user.name());
     let _ = write!(
         out,
-        " redir=-1 resp={} lib-name={} lib-ver={} watch={watched} tot-cmds={}",
+        " redir={} resp={} lib-name={} lib-ver={} watch={watched} tot-cmds={}",
+        redirection(session),
         protocol_number(session.protocol),
         session.library,
         session.library_version,
@@ -251,14 +234,19 @@ pub fn client_line(out: &mut Vec<u8>, session: &Session, buffers: ClientBuffers,
     );
 }
 
-/// Redis' letters: `O` monitor, `P` subscriber, `x` after MULTI, `b` waiting, `c` closed after what is queued, `r` after READONLY,
+/// Redis' letters: `O` monitor, `P` subscriber, `x` after MULTI, `t` told of changed keys, `R` if nobody is there to be
+/// told in its place, `B` by prefixes, `b` waiting, `c` closed after what is queued, `r` after READONLY,
 /// `e` not to be evicted, `T` no touch, `N` none of them.
 fn flags(session: &Session) -> String {
+    let is_tracking = |is: fn(&Tracking) -> bool| session.tracking.as_deref().is_some_and(is);
     let letters = [
         (session.is_monitor(), 'O'),
         (session.is_subscriber(), 'P'),
         (session.transaction.is_some(), 'x'),
         (session.is_blocked(), 'b'),
+        (is_tracking(|_| true), 't'),
+        (is_tracking(|tracking| tracking.is_broken), 'R'),
+        (is_tracking(|tracking| tracking.is_broadcast), 'B'),
         (session.closing, 'c'),
         (session.is_readonly, 'r'),
         (session.no_evict, 'e'),

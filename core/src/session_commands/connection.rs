@@ -54,6 +54,9 @@ pub(super) fn quit(_: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_
 /// `RESET`: the connection is as new.
 pub(super) fn reset(context: &mut SessionContext<'_>, _: Args<'_>, reply: &mut Reply<'_>) -> Ran {
     let ended = context.session.end_subscriptions();
+    if context.session.tracking.is_some() {
+        context.server.note_tracking(false);
+    }
     context.session.reset(&context.server.users.now());
     let mut bytes = Vec::new();
     // The protocol is the old one again.

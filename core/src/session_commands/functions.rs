@@ -10,7 +10,7 @@ use basalt_net::resp::Reply;
 use super::outcome::Ran;
 use super::{
     SessionContext, acl, client, cluster, command, command_docs, command_keys, config, connection, debug, info,
-    latency, memory, placing, pubsub, raft, replication, script, server, slowlog, transactions,
+    latency, memory, placing, pubsub, raft, replication, script, server, slowlog, tracking, transactions,
 };
 use crate::commands::cluster::facts as of_cluster;
 use crate::commands::cluster::newer_facts as newer_of_cluster;
@@ -92,9 +92,11 @@ static FUNCTIONS: &[(&Facts, Function)] = &[
     (&own::BASALT_REBALANCE, placing::rebalance),
     (&own::BASALT_REPLACE, placing::replace),
     (&own::BASALT_MOVES, placing::moves),
-    (&of_connections::CLIENT_GETREDIR, client::get_redirection),
+    (&of_connections::CLIENT_CACHING, tracking::caching),
+    (&of_connections::CLIENT_GETREDIR, tracking::get_redirection),
+    (&of_connections::CLIENT_TRACKING, tracking::tracking),
     (&of_connections::CLIENT_PAUSE, client::pause),
-    (&of_connections::CLIENT_TRACKINGINFO, client::tracking_info),
+    (&of_connections::CLIENT_TRACKINGINFO, tracking::tracking_info),
     (&of_connections::CLIENT_UNPAUSE, client::unpause),
     (&of_servers::DEBUG, debug::debug),
     (&of_servers::LATENCY_DOCTOR, latency::doctor),

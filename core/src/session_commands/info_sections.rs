@@ -72,7 +72,7 @@ pub(super) fn clients(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("blocked_clients", begun.saturating_sub(ended) + of_replicas);
     fields.add("watching_clients", gauge(scene.server, |core| &core.watching_clients));
     fields.add("total_watched_keys", gauge(scene.server, |core| &core.watched_keys));
-    fields.add("tracking_clients", 0);
+    fields.add("tracking_clients", scene.server.tracking_clients());
     fields.add("clients_in_timeout_table", gauge(scene.server, |core| &core.waits_with_deadline));
     // Each core knows of all of them.
     fields.add("monitors", scene.server.cores.iter().map(|core| core.monitors.get()).max().unwrap_or(0));
@@ -165,6 +165,7 @@ pub(super) fn memory(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("memory_client_replies", gauge(server, |core| &core.held_bytes));
     fields.add("memory_clients_max", budget.client_bytes);
     fields.add("memory_waiting_clients", sum(|shard| &shard.waiter_bytes));
+    fields.add("memory_tracked_keys", sum(|shard| &shard.tracked_bytes));
     // On their way between clients and shards.
     let (mailbox_requests, mailbox_replies) = server.mailboxes.bytes();
     let requests = sum(|shard| &shard.request_bytes) + gauge(server, |core| &core.outbox_requests_bytes);
@@ -269,7 +270,11 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     add_zeros(fields, &["active_defrag_hits", "active_defrag_misses"]);
     add_zeros(fields, &["active_defrag_key_hits", "active_defrag_key_misses"]);
     add_zeros(fields, &["total_active_defrag_time", "current_active_defrag_time"]);
-    add_zeros(fields, &["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
+    let tracked =
+        |figure: fn(&ShardStats) -> &Figure| server.shards.iter().map(|shard| figure(shard).get()).sum::<u64>();
+    fields.add("tracking_total_keys", tracked(|shard| &shard.tracked_keys));
+    fields.add("tracking_total_items", tracked(|shard| &shard.tracked_items));
+    fields.add("tracking_total_prefixes", known.tracked_prefixes.get());
     fields.add("unexpected_error_replies", 0);
     fields.add("total_error_replies", server.cores.iter().map(|core| core.error_replies.total()).sum::<u64>());
     fields.add("dump_payload_sanitizations", 0);

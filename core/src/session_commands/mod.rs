@@ -32,6 +32,7 @@ mod slowlog;
 mod sparkline;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tracking;
 mod transactions;
 
 pub use acl::note_denied;

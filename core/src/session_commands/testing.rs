@@ -22,7 +22,8 @@ use crate::commands::{CommandError, Kind};
 use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
 use crate::node::{
-    Clock, CoreStats, DiskHealth, GroupState, LatencyMonitor, Orders, Routes, Scripts, Server, Settings, ShardTable,
+    ClientPlaces, Clock, CoreStats, DiskHealth, GroupState, LatencyMonitor, Orders, Routes, Scripts, Server, Settings,
+    ShardTable,
     Shares, SlowLog, Stop,
 };
 
@@ -61,6 +62,8 @@ impl Client {
             run_id: "f".repeat(40),
             next_client_id: AtomicU64::new(1),
             client_count: AtomicUsize::new(0),
+            client_places: ClientPlaces::new(2),
+            tracking_clients: AtomicUsize::new(0),
             full_shards: AtomicUsize::new(0),
             scripts: Scripts::default(),
             groups_away: AtomicUsize::new(2),

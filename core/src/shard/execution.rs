@@ -1,6 +1,7 @@
 //! Running commands on the shard's rows: those of committed entries, and reads.
 
 use std::cell::Cell;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -23,6 +24,7 @@ use crate::commands::{
 use crate::entry::batch::Batch;
 use crate::entry::request::{self, ArgList, RequestHeader};
 use crate::entry::script_trial::SENT_BACK;
+use crate::entry::tracking::reader_id;
 use crate::ids::{CoreId, Origin};
 use crate::limits;
 use crate::node::{CoreStats, Server};
@@ -81,6 +83,9 @@ pub struct ShardMachine {
     pub(super) bounds: ReplyBounds,
     /// Bytes of replies of batches that were applied, which nobody has taken yet.
     pub(super) untaken_bytes: usize,
+    /// The clients of transactions over several shards that do not want to hear of what they change, by the transactions' numbers.
+    /// A number is used again once all is answered that was asked for under it.
+    pub(super) deaf_writers: HashMap<(CoreId, u32), u32>,
     /// The core whose figures count what is run; none before the shard serves anybody.
     pub(super) core: Option<(Arc<Server>, CoreId)>,
     /// The last entry that the log had when it was opened: what it and those before it do has been told in an earlier run.
@@ -539,6 +544,7 @@ impl ShardMachine {
             installs: 0,
             bounds: ReplyBounds::of(limits::MEMORY_BYTES_MIN, 1),
             untaken_bytes: 0,
+            deaf_writers: HashMap::new(),
             core: None,
             told_until: 0,
             is_executing: false,
@@ -560,6 +566,17 @@ impl ShardMachine {
         {
             server.mailboxes.bell(*core).ring_urgently();
         }
+    }
+
+    /// Notes whose command may change keys from here on.
+    #[cold]
+    fn note_writer(&mut self, origin: Option<Origin>) {
+        let client = |origin: Origin| match self.deaf_writers.get(&(origin.core, origin.client)) {
+            Some(client) => reader_id(origin.core, *client),
+            None => reader_id(origin.core, origin.client),
+        };
+        let writer = origin.map(client);
+        self.store.tracked_mut().set_writer(writer);
     }
 
     /// Notes that what is executed from here on is an entry: other tasks of the core may have run before it.
@@ -680,6 +697,9 @@ impl ShardMachine {
         // Reads join it while it waits for rows.
         while let Some(operation) = pending.operations.get_mut(position.operations) {
             self.serve(operation.origin);
+            if self.store.tracked().is_noting() {
+                self.note_writer(operation.origin);
+            }
             let mut command: &[u8] = &[];
             let cold = match &operation.read {
                 Some(_) if self.untaken_bytes + position.replies.bytes.len() >= self.bounds.shard_bytes_max => {
@@ -739,6 +759,7 @@ impl ShardMachine {
         let began = Instant::now();
         self.watch_entry();
         self.serve(None);
+        self.store.tracked_mut().set_writer(None);
         while let Some(command) = commands.next() {
             let command = command.map_err(MachineError::Batch)?;
             if let Some(read) = self.step(position, batch, command, false)? {
@@ -893,6 +914,12 @@ impl Machine for ShardMachine {
         self.store.set_on_miss(OnMiss::Wait);
         let outcome = outcome?;
         self.is_executing = false;
+        if self.store.tracked().has_changed()
+            && let Some((server, core)) = &self.core
+        {
+            // Nobody here may wait for what a follower applies.
+            server.mailboxes.bell(*core).ring_urgently();
+        }
         match outcome {
             None => {
                 self.store.set_time(position.time_ms);
@@ -926,6 +953,7 @@ impl Machine for ShardMachine {
         // Rows of the database that is gone.
         drop(self.store.take_pinned());
         self.store.watched_mut().note_all();
+        self.store.tracked_mut().note_all();
         self.scratch.note_functions_changed();
         self.installs += 1;
     }

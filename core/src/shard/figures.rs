@@ -41,6 +41,10 @@ impl Shard {
         stats.transactions_left.set(self.holding.left_count() as u64);
         stats.waiters.set(self.waiting.len() as u64);
         stats.waiter_bytes.set(self.waiting.bytes() as u64);
+        let tracked = machine.store.tracked();
+        stats.tracked_keys.set(tracked.key_count() as u64);
+        stats.tracked_items.set(tracked.item_count() as u64);
+        stats.tracked_bytes.set(tracked.bytes() as u64);
     }
 
     pub(super) fn publish(&mut self, now_ms: u64) {

@@ -31,6 +31,7 @@ pub(crate) mod tests;
 #[cfg(test)]
 mod time_tests;
 mod timing;
+mod tracking;
 mod transaction;
 mod waiting;
 
@@ -322,6 +323,7 @@ impl Shard {
             return;
         }
         self.keep_to_share();
+        self.sweep_tracked();
         if !self.waiting.is_empty() {
             self.look_again(now_ms, host);
         }
@@ -432,8 +434,13 @@ impl Shard {
             let state = if leader.is_some() { GroupState::Follower } else { GroupState::Leaderless };
             (Leads::Node(leader), Some(state))
         };
-        if self.told_leads.replace((leads, state)) == Some((leads, state)) {
+        let before = self.told_leads.replace((leads, state));
+        if before == Some((leads, state)) {
             return None;
+        }
+        if matches!(before, Some((Leads::Here, _))) && leads != Leads::Here {
+            // What others write may be here late, or never.
+            self.machine.borrow_mut().store.tracked_mut().note_all();
         }
         if let Some(state) = state {
             self.server.note_state(self.id, state);

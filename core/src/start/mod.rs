@@ -39,7 +39,8 @@ use crate::ids::CoreId;
 use crate::limits;
 use crate::mail::Mailboxes;
 use crate::node::{
-    Background, Clock, CoreStats, DiskHealth, LatencyMonitor, Order, Orders, Routes, Scripts, Server, Settings,
+    Background, ClientPlaces, Clock, CoreStats, DiskHealth, LatencyMonitor, Order, Orders, Routes, Scripts, Server,
+    Settings,
     ShardTable, Shares, SlowLog, Stop,
 };
 use crate::session_commands::memory_in_use;
@@ -267,6 +268,8 @@ pub(crate) fn make_server(
         run_id,
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),
+        client_places: ClientPlaces::new(core_count),
+        tracking_clients: AtomicUsize::new(0),
         full_shards: AtomicUsize::new(0),
         scripts: Scripts::default(),
         stop: Stop::new(stop),

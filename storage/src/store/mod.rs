@@ -25,6 +25,7 @@ mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
+mod tracked;
 mod view;
 mod watched;
 
@@ -33,5 +34,6 @@ pub use miss_policy::OnMiss;
 pub use row_cache::RowCacheCounts;
 pub use snapshot::{CheckpointDone, CheckpointJob, InstallDone, InstallJob};
 pub use store::{Store, StoreMemory};
+pub use tracked::{Changed, ChangedKey, Reader, ReaderId, TrackedKeys};
 pub use view::{View, ViewAnswer};
 pub use watched::{WatchState, WatchedKeys};

@@ -12,6 +12,7 @@ use super::layers::Layers;
 use super::merge_scan::{self, ScanLayers};
 use super::miss_policy::MissPolicy;
 use super::row_cache::RowCache;
+use super::tracked::TrackedKeys;
 use super::watched::WatchedKeys;
 use crate::Result;
 use crate::cold::{Changes, CurrentDatabase, Epoch};
@@ -61,6 +62,7 @@ pub struct Store {
     pub(super) row_cache: RowCache,
     pub(super) misses: MissPolicy,
     pub(super) watched: WatchedKeys,
+    pub(super) tracked: TrackedKeys,
     pub(super) cold_current: CurrentDatabase,
     pub(super) disk_waits: Cell<u64>,
     /// Rows that were read for requests on other threads.
@@ -108,6 +110,7 @@ impl Store {
             row_cache: RowCache::new(options.row_cache_bytes),
             misses: MissPolicy::waiting(),
             watched: WatchedKeys::default(),
+            tracked: TrackedKeys::default(),
             disk_waits: Cell::new(0),
             cold_rows_read: Arc::default(),
             view_bytes: Arc::default(),
@@ -194,6 +197,24 @@ impl Store {
         &mut self.watched
     }
 
+    /// The keys that clients keep copies of.
+    pub fn tracked(&self) -> &TrackedKeys {
+        &self.tracked
+    }
+
+    /// The keys that clients keep copies of, to change.
+    pub fn tracked_mut(&mut self) -> &mut TrackedKeys {
+        &mut self.tracked
+    }
+
+    /// Notes that the key of `row` is not as clients have read it.
+    #[cold]
+    fn note_tracked(&mut self, row: &[u8]) {
+        if let Some((_, key)) = (self.options.rules.key_of)(row) {
+            self.tracked.note(key);
+        }
+    }
+
     /// Tells those who watch the key of `row` that the row was set, or that it goes.
     #[cold]
     fn note_watched(&mut self, row: &[u8], goes: bool) {
@@ -256,6 +277,9 @@ impl Rows for Store {
         if !self.watched.is_empty() {
             self.note_watched(key, false);
         }
+        if self.tracked.is_noting() {
+            self.note_tracked(key);
+        }
     }
 
     fn delete(&mut self, key: &[u8]) {
@@ -267,6 +291,9 @@ impl Rows for Store {
         if !self.watched.is_empty() {
             self.note_watched(key, true);
         }
+        if self.tracked.is_noting() {
+            self.note_tracked(key);
+        }
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8]) {
@@ -275,6 +302,7 @@ impl Rows for Store {
         self.row_cache.clear();
         self.layers.active.delete_range(from, to.min(APPLIED_ROW), hides_lower);
         self.watched.note_range(from, to);
+        self.tracked.note_range(from);
     }
 
     fn scan(&self, lower: Bound<&[u8]>, upper: Bound<&[u8]>, direction: Direction, visit: Visit<'_>) -> Result<()> {

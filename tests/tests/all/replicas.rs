@@ -315,6 +315,38 @@ fn raft_tells_of_groups_and_moves_their_leads_with_those_that_subscribe() {
 }
 
 #[test]
+fn who_keeps_copies_is_told_by_the_replica_that_it_reads_and_when_the_lead_is_lost() {
+    let three = Three::new(&[]);
+    let key = three.key_of(0, "copy");
+    let [group] = three.led(0)[..] else { panic!("it leads one group") };
+    let mut writer = three.client(0);
+    assert_eq!(writer.ask(&format!("SET {key} 1")), Reply::ok());
+    let mut readers = [three.client(0), three.client(1)];
+    for reader in &mut readers {
+        reader.ask("HELLO 3");
+        assert_eq!(reader.ask("READONLY"), Reply::ok());
+        assert_eq!(reader.ask("CLIENT TRACKING ON"), Reply::ok());
+        eventually("the replica has it", DEADLINE, || {
+            // It may hear here already of what it has read before.
+            reader.send(format!("GET {key}\r\nPING\r\n")).expect("sent");
+            let mut heard = Vec::new();
+            while heard.last() != Some(&Reply::Simple("PONG".into())) {
+                heard.push(reader.read().expect("an answer"));
+            }
+            if heard[0] == Reply::bulk("1") && heard.len() == 2 { Ok(()) } else { Err(heard) }
+        });
+    }
+    assert_eq!(writer.ask(&format!("SET {key} 2")), Reply::ok());
+    let word = |keys: Reply| Reply::Push(vec![Reply::bulk("invalidate"), keys]);
+    for reader in &mut readers {
+        assert_eq!(reader.read().expect("it is told"), word(Reply::bulks([&key])));
+        assert_eq!(reader.ask(&format!("GET {key}")), Reply::bulk("2"), "the replica that tells has it");
+    }
+    assert_eq!(writer.ask(&format!("RAFT TRANSFER {group} {}", three.id(1))), Reply::ok());
+    assert_eq!(readers[0].read().expect("it is told"), word(Reply::Null));
+}
+
+#[test]
 fn cluster_failover_gives_a_replica_the_leads_of_its_master_and_those_back_to_it() {
     let three = Three::new(&[]);
     let key = three.key_of(0, "failover");

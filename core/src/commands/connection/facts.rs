@@ -253,6 +253,28 @@ pub static CLIENT: Facts = Facts {
     ..Facts::BLANK
 };
 
+/// `CLIENT CACHING`.
+pub static CLIENT_CACHING: Facts = Facts {
+    name: "client|caching",
+    arity: 3,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@slow", "@connection"],
+    group: Group::Connection,
+    since: "6.0.0",
+    complexity: "O(1)",
+    summary: "Instruct the server about tracking or not keys in the next request",
+    arguments: &[Argument {
+        name: "mode",
+        kind: "oneof",
+        arguments: &[
+            Argument { name: "yes", kind: "pure-token", token: Some("YES"), ..Argument::BLANK },
+            Argument { name: "no", kind: "pure-token", token: Some("NO"), ..Argument::BLANK },
+        ],
+        ..Argument::BLANK
+    }],
+    ..Facts::BLANK
+};
+
 /// `CLIENT GETNAME`.
 pub static CLIENT_GETNAME: Facts = Facts {
     name: "client|getname",
@@ -550,6 +572,48 @@ pub static CLIENT_SETNAME: Facts = Facts {
     complexity: "O(1)",
     summary: "Set the current connection name",
     arguments: &[Argument { name: "connection-name", kind: "string", ..Argument::BLANK }],
+    ..Facts::BLANK
+};
+
+/// `CLIENT TRACKING`.
+pub static CLIENT_TRACKING: Facts = Facts {
+    name: "client|tracking",
+    arity: -3,
+    flags: Flags::NOSCRIPT.and(Flags::LOADING).and(Flags::STALE),
+    categories: &["@slow", "@connection"],
+    group: Group::Connection,
+    since: "6.0.0",
+    complexity: "O(1). Some options may introduce additional complexity.",
+    summary: "Enable or disable server assisted client side caching support",
+    arguments: &[
+        Argument {
+            name: "status",
+            kind: "oneof",
+            arguments: &[
+                Argument { name: "on", kind: "pure-token", token: Some("ON"), ..Argument::BLANK },
+                Argument { name: "off", kind: "pure-token", token: Some("OFF"), ..Argument::BLANK },
+            ],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "client-id",
+            kind: "integer",
+            token: Some("REDIRECT"),
+            flags: &["optional"],
+            ..Argument::BLANK
+        },
+        Argument {
+            name: "prefix",
+            kind: "string",
+            token: Some("PREFIX"),
+            flags: &["optional", "multiple", "multiple_token"],
+            ..Argument::BLANK
+        },
+        Argument { name: "bcast", kind: "pure-token", token: Some("BCAST"), flags: &["optional"], ..Argument::BLANK },
+        Argument { name: "optin", kind: "pure-token", token: Some("OPTIN"), flags: &["optional"], ..Argument::BLANK },
+        Argument { name: "optout", kind: "pure-token", token: Some("OPTOUT"), flags: &["optional"], ..Argument::BLANK },
+        Argument { name: "noloop", kind: "pure-token", token: Some("NOLOOP"), flags: &["optional"], ..Argument::BLANK },
+    ],
     ..Facts::BLANK
 };
 

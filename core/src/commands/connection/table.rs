@@ -1,4 +1,4 @@
-//! The commands on connections. Their ids are 801 to 899 and 1451 to 1499.
+//! The commands on connections. Their ids are 801 to 899, 1451 to 1499 and 1530 to 1539.
 
 use super::{facts, newer_facts};
 use crate::commands::{Command, InTransaction, Secrets, help};
@@ -49,4 +49,6 @@ static CLIENT: &[Command] = &[
     Command::session(1457, &facts::CLIENT_PAUSE),
     Command::session(1458, &facts::CLIENT_TRACKINGINFO),
     Command::session(1459, &facts::CLIENT_UNPAUSE),
+    Command::session(1530, &facts::CLIENT_CACHING),
+    Command::session(1531, &facts::CLIENT_TRACKING),
 ];

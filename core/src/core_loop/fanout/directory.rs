@@ -25,6 +25,8 @@ pub struct Directory {
     shard_channels: HashMap<Box<[u8]>, Counts>,
     /// Monitors, by the empty name.
     commands: HashMap<Box<[u8]>, Counts>,
+    /// Prefixes of keys whose changes somebody wants to hear of.
+    prefixes: BTreeMap<Arc<[u8]>, Counts>,
 }
 
 /// The receivers of a message.
@@ -86,6 +88,11 @@ impl Directory {
                     self.commands.remove(name);
                 }
             }
+            Audience::Prefix => {
+                if count(self.prefixes.entry(Arc::from(&**name)).or_default(), core, by) {
+                    self.prefixes.remove(&**name);
+                }
+            }
             Audience::Pattern => {
                 if count(self.patterns.entry(Arc::from(&**name)).or_default(), core, by) {
                     self.patterns.remove(&**name);
@@ -131,6 +138,27 @@ impl Directory {
         !self.channels.is_empty() || !self.patterns.is_empty()
     }
 
+    /// The number of prefixes whose keys' changes somebody wants to hear of.
+    pub fn prefix_count(&self) -> usize {
+        self.prefixes.len()
+    }
+
+    /// Those prefixes that a key begins with.
+    pub fn prefixes_of(&self, key: &[u8]) -> SmallVec<[Arc<[u8]>; 2]> {
+        // Few are compared, and of many those are looked for that there may be.
+        if self.prefixes.len() <= key.len() {
+            return self.prefixes.keys().filter(|prefix| key.starts_with(prefix)).cloned().collect();
+        }
+        let names = (0..=key.len()).filter_map(|length| self.prefixes.get_key_value(&key[..length]));
+        names.map(|(prefix, _)| prefix.clone()).collect()
+    }
+
+    /// The cores whose clients want to hear of changes of keys with this prefix.
+    pub fn cores_of_prefix(&self, prefix: &[u8]) -> SmallVec<[CoreId; 8]> {
+        let counts = self.prefixes.get(prefix).into_iter().flatten();
+        counts.filter(|(_, count)| *count > 0).map(|(core, _)| *core).collect()
+    }
+
     /// The number of patterns that have subscribers.
     pub fn pattern_count(&self) -> usize {
         self.patterns.len()
@@ -140,7 +168,7 @@ impl Directory {
         match audience {
             Audience::ShardChannel => &self.shard_channels,
             Audience::Commands => &self.commands,
-            Audience::Channel | Audience::Pattern => &self.channels,
+            Audience::Channel | Audience::Pattern | Audience::Prefix => &self.channels,
         }
     }
 }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use basalt_net::resp::{Protocol, Reply};
 use basalt_net::ring::ConnId;
+use smallvec::SmallVec;
 
 use super::core::Core;
 use super::outbox::Outbox;
@@ -41,6 +42,8 @@ pub(super) struct Fanout {
     shard_channels: Subscribers,
     /// Monitors, by the empty name.
     commands: Subscribers,
+    /// Those who want to hear of changes of keys, by prefix.
+    prefixes: Subscribers,
     /// True if the node has some.
     is_monitored: bool,
     /// Messages of another core's publishers for whose receivers there was no room yet: what is left of one batch.
@@ -134,6 +137,26 @@ impl Fanout {
         self.is_monitored
     }
 
+    /// Returns whether somebody wants to hear of all changes of keys with some prefix.
+    pub(super) fn has_prefixes(&self) -> bool {
+        self.directory.prefix_count() > 0
+    }
+
+    /// Those prefixes that a key begins with.
+    pub(super) fn prefixes_of(&self, key: &[u8]) -> SmallVec<[Arc<[u8]>; 2]> {
+        self.directory.prefixes_of(key)
+    }
+
+    /// The cores whose clients want to hear of changes of keys with this prefix.
+    pub(super) fn cores_of_prefix(&self, prefix: &[u8]) -> SmallVec<[CoreId; 8]> {
+        self.directory.cores_of_prefix(prefix)
+    }
+
+    /// The connections of this core that want to hear of them.
+    pub(super) fn receivers_by_prefix(&self, prefix: &[u8]) -> Vec<ConnId> {
+        self.prefixes.get(prefix).into_iter().flatten().copied().collect()
+    }
+
     /// Has a publisher go on when it may.
     pub(super) fn wait(&mut self, connection: ConnId) {
         self.waiting.push(connection);
@@ -184,6 +207,7 @@ impl Fanout {
             Audience::Pattern => &mut self.patterns,
             Audience::ShardChannel => &mut self.shard_channels,
             Audience::Commands => &mut self.commands,
+            Audience::Prefix => &mut self.prefixes,
         };
         if change.is_made {
             subscribers.entry(change.name.clone()).or_default().insert(connection);
@@ -200,7 +224,7 @@ impl Fanout {
         let direct = match published.audience {
             Audience::ShardChannel => self.shard_channels.get(&published.channel),
             Audience::Commands => self.commands.get(&published.channel),
-            Audience::Channel | Audience::Pattern => self.channels.get(&published.channel),
+            Audience::Channel | Audience::Pattern | Audience::Prefix => self.channels.get(&published.channel),
         };
         let mut receivers: Vec<_> = direct.into_iter().flatten().map(|connection| (*connection, None)).collect();
         for pattern in &published.patterns {
@@ -348,11 +372,16 @@ impl Core {
 
     /// Takes over what was changed for clients of some core.
     pub(super) fn take_over_subscriptions(&mut self, told: &SubscriptionChanges) {
+        let had_prefixes = self.fanout.has_prefixes();
         self.fanout.take_over(told);
+        if had_prefixes != self.fanout.has_prefixes() {
+            self.set_up_tracking();
+        }
         let (stats, directory) = (&self.server.cores[self.id.index()], &self.fanout.directory);
         stats.channels.set(directory.channels(Audience::Channel).len() as u64);
         stats.shard_channels.set(directory.channels(Audience::ShardChannel).len() as u64);
         stats.patterns.set(directory.pattern_count() as u64);
+        stats.tracked_prefixes.set(directory.prefix_count() as u64);
         let monitors = directory.subscribers(Audience::Commands, b"");
         stats.monitors.set(monitors.max(0) as u64);
         self.fanout.is_monitored = monitors > 0;

@@ -4,9 +4,11 @@ use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::keyspace::prepared::TransactionId;
 
 use super::{Task, Tasks};
+use crate::clients::Connection;
 use crate::commands::CommandError;
 use crate::commands::table::{self, STEP_ABORT, STEP_COMMIT, STEP_DECIDE, STEP_EXEC, STEP_PREPARE};
 use crate::core_loop::core::Core;
+use crate::core_loop::dispatch::client_number;
 use crate::entry::request::RequestHeader;
 use crate::entry::spanning::{HoldOrder, Left, SpanningOrder, encode_step, shards_arg};
 use crate::entry::transaction;
@@ -61,6 +63,8 @@ pub(in crate::core_loop) struct Spanning {
     pub(super) script: Option<Box<ScriptRun>>,
     /// The watch of its connection, and the shards that know of it.
     watch: Option<(u64, Vec<ShardId>)>,
+    /// The number of its client, if that does not want to hear of keys that it changes itself.
+    deaf_client: Option<u32>,
     pub(super) stage: Stage,
     /// Sides whose keys it holds: the first ones.
     held_count: usize,
@@ -108,6 +112,7 @@ impl Spanning {
             sides,
             script: None,
             watch,
+            deaf_client: None,
             stage: Stage::Holding(0),
             held_count: 0,
             awaited: 0,
@@ -136,6 +141,12 @@ impl Spanning {
     /// The sides that write.
     fn writers(&self) -> Vec<usize> {
         (0..self.sides.len()).filter(|&side| !self.sides[side].writes.is_empty()).collect()
+    }
+
+    /// This one, which `connection` has called.
+    pub(in crate::core_loop) fn called_by(self, connection: &Connection) -> Spanning {
+        let tracking = connection.session.tracking.as_ref().filter(|tracking| tracking.is_deaf_to_itself);
+        Spanning { deaf_client: tracking.map(|_| client_number(connection.ring)), ..self }
     }
 
     /// This one, which runs a script.
@@ -221,9 +232,9 @@ impl Core {
         spanning.stage = Stage::Holding(number);
         let (transaction, keys, shard) = (spanning.id, std::mem::take(&mut side.keys), side.shard());
         let watch = spanning.watch.as_ref().filter(|_| spanning.is_watched(shard)).map(|(watch, _)| *watch);
-        let keeps_time = spanning.script.is_some();
+        let (keeps_time, deaf_client) = (spanning.script.is_some(), spanning.deaf_client);
         self.tasks.put(index, Task::Spanning(spanning));
-        let order = HoldOrder { transaction, keys, watch, keeps_time };
+        let order = HoldOrder { transaction, keys, watch, keeps_time, deaf_client };
         self.order(index, number, shard, SpanningOrder::Hold(Box::new(order)));
     }
 

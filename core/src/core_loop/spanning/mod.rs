@@ -45,7 +45,7 @@ use crate::shard::work_of;
 const TASK_PLACES: u64 = 1 << 63;
 
 /// The ticket of an order that is not answered.
-const NO_TICKET: Ticket = Ticket(u32::MAX);
+pub(super) const NO_TICKET: Ticket = Ticket(u32::MAX);
 
 /// Something that asks shards for one thing after the other.
 enum Task {
@@ -151,6 +151,7 @@ impl Core {
         let runs_calls = matches!(&order, SpanningOrder::Read(_, bytes) if work_of(bytes) > 0);
         match self.shards.get_mut(shard.index()).and_then(Option::as_mut) {
             Some(local) => local.take_order(origin, order, self.clock.now_ms, &mut self.outbox),
+            None if let SpanningOrder::Track(order) = order => self.take_track(*order),
             None if origin.ticket == NO_TICKET => {}
             None => self.refuse_away(shard, origin),
         }

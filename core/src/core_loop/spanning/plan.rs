@@ -84,7 +84,7 @@ impl Core {
         // Nothing that follows may overtake it in a shard.
         connection.barrier = true;
         let (ticket, protocol) = (self.ticket(connection, place, 0), connection.session.protocol);
-        self.begin_spanning(Spanning::new((ticket, protocol, command.id), planned, None));
+        self.begin_spanning(Spanning::new((ticket, protocol, command.id), planned, None).called_by(connection));
     }
 
     /// Plans a call of a script, whose keys may be in one shard.
@@ -191,7 +191,7 @@ impl Core {
         watch: Option<(u64, Vec<ShardId>)>,
     ) {
         let (ticket, protocol): (Ticket, Protocol) = (self.ticket(connection, place, 0), connection.session.protocol);
-        self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, watch));
+        self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, watch).called_by(connection));
     }
 }
 

@@ -51,7 +51,7 @@ impl Core {
         // Nothing that follows may overtake it in a shard.
         connection.barrier = true;
         let ticket = self.ticket(connection, place, 0);
-        self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, None).running(run));
+        self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, None).called_by(connection).running(run));
     }
 
     /// Has a script go on in its turn. All keys are held that it is known to need, and all that it has asked for is answered.

@@ -75,6 +75,8 @@ pub struct CoreStats {
     pub channels: Figure,
     /// Patterns that they do.
     pub patterns: Figure,
+    /// Prefixes of keys whose changes clients want to hear of, as this core knows.
+    pub tracked_prefixes: Figure,
     /// Clients of the node that are told of all commands, as this core knows them.
     pub monitors: Figure,
     /// Shard channels that they do.
@@ -150,6 +152,7 @@ impl CoreStats {
             evicted_clients: Counter::default(),
             channels: Figure::default(),
             patterns: Figure::default(),
+            tracked_prefixes: Figure::default(),
             monitors: Figure::default(),
             shard_channels: Figure::default(),
             largest_client_bytes: Figure::default(),

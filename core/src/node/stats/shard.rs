@@ -223,6 +223,12 @@ pub struct ShardStats {
     pub waiters: Figure,
     /// Bytes of memory that they hold, about.
     pub waiter_bytes: Figure,
+    /// Keys that clients keep copies of.
+    pub tracked_keys: Figure,
+    /// The clients that keep a copy of each of them, all together.
+    pub tracked_items: Figure,
+    /// Bytes of memory that this takes, about.
+    pub tracked_bytes: Figure,
     /// Transactions over several shards that hold keys of this one.
     pub transactions_holding: Figure,
     /// Parts and decisions of such ones that are left to be settled.
@@ -305,6 +311,9 @@ impl ShardStats {
             &self.reply_bytes,
             &self.waiters,
             &self.waiter_bytes,
+            &self.tracked_keys,
+            &self.tracked_items,
+            &self.tracked_bytes,
             &self.transactions_holding,
             &self.transactions_left,
             &self.slow_down_us,

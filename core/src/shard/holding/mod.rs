@@ -292,7 +292,7 @@ impl Shard {
     pub fn take_order(&mut self, origin: Origin, order: SpanningOrder, now_ms: u64, host: &mut impl ShardHost) {
         if self.has_failed() {
             return match order {
-                SpanningOrder::Release(_) | SpanningOrder::Leave(..) => {}
+                SpanningOrder::Release(_) | SpanningOrder::Leave(..) | SpanningOrder::Track(_) => {}
                 _ => self.refuse_failed(origin, host),
             };
         }
@@ -316,6 +316,7 @@ impl Shard {
             SpanningOrder::AskPart(transaction) => self.ask(origin, About::Part(transaction), now_ms, host),
             SpanningOrder::Release(transaction) => self.release(transaction, now_ms, host),
             SpanningOrder::Leave(transaction, left) => self.holding.left.add(transaction, left),
+            SpanningOrder::Track(order) => self.track(order.reader, &order.keys),
         }
     }
 

@@ -61,7 +61,8 @@ impl Holding {
 
 impl Shard {
     pub(super) fn hold(&mut self, origin: Origin, order: HoldOrder, now_ms: u64, host: &mut impl ShardHost) {
-        let HoldOrder { transaction, mut keys, watch, keeps_time } = order;
+        let HoldOrder { transaction, mut keys, watch, keeps_time, deaf_client } = order;
+        self.note_deaf_writer(origin, deaf_client);
         if let Some(watch) = watch {
             let machine = self.machine.borrow();
             machine.store.watched().keys(watch).for_each(|(db, key)| keys.add(db, key, false));

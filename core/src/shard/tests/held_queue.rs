@@ -13,7 +13,7 @@ fn guarded(number: u64) -> Vec<u8> {
 
 fn hold_all(transaction: u128) -> SpanningOrder {
     let keys = HeldKeys { whole: Some(true), ..HeldKeys::default() };
-    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys, watch: None, keeps_time: false }))
+    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys, watch: None, keeps_time: false, deaf_client: None }))
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(super) fn hold(transaction: u128, keys: &[(&str, bool)], watch: Option<u64>)
     let mut held = HeldKeys::default();
     keys.iter().for_each(|(key, is_exclusive)| held.add(0, key.as_bytes(), *is_exclusive));
     held.settle();
-    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys: held, watch, keeps_time: false }))
+    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys: held, watch, keeps_time: false, deaf_client: None }))
 }
 
 pub(super) fn part(commands: &[&[&str]]) -> Vec<u8> {
