@@ -1211,6 +1211,57 @@ pub mod peers {
     pub const IDLE_MAX: Duration = Duration::from_secs(300);
 }
 
+// --- core_loop: relaying -------------------------------------------------------------------------------------------------------
+
+/// The bounds of connections that pass commands of clients on to other nodes.
+pub mod relays {
+    use std::time::Duration;
+
+    /// Connections that a core makes for its clients, and as many that it takes of other nodes. Each costs two descriptors of files
+    /// in the cluster; the system's own bound comes first, mostly.
+    pub const RELAYS_MAX: usize = 64 << 10;
+
+    /// The longest request that is kept until it is answered, so that it can be sent again if it was refused.
+    pub const KEPT_REQUEST_BYTES_MAX: usize = 1 << 20;
+
+    /// Bytes of requests that one connection may have on their way before its next command waits for their replies.
+    pub const OUTSTANDING_BYTES_MAX: usize = 1 << 20;
+
+    /// The same of those that a relay has not sent.
+    pub const UNSENT_BYTES_MAX: usize = super::OUTPUT_BYTES_STALLED;
+
+    /// Bytes of a reply that are passed on before its end has come. Shorter ones are cheaper in one piece.
+    pub const PASSED_ON_BYTES_MIN: usize = 64 << 10;
+
+    /// Bytes of a reply that wait for those before it, or for their client, before no more are received.
+    pub const INPUT_BYTES_MAX: usize = 256 << 10;
+
+    /// Capacity of a relay's input that is kept.
+    pub const INPUT_BYTES_KEPT: usize = 64 << 10;
+
+    /// Time in which a relay is to be made and greeted.
+    pub const GREETING_WAIT: Duration = Duration::from_secs(2);
+
+    /// Time that a request which was certainly not executed waits for a leader: an election takes one to two seconds, and what is
+    /// elected has to be heard of.
+    pub const WAIT_MAX: Duration = Duration::from_secs(5);
+
+    /// Times that a request which was refused goes at once where it is sent. Beyond, nodes do not agree yet, and a tick is waited.
+    pub const HOPS_MAX: u32 = 2;
+
+    /// Time without a word after which the relay to a node that does not answer others either is given up.
+    pub const SILENT_WAIT: Duration = Duration::from_secs(2);
+
+    /// Time beyond `write-timeout` after which a reply is not awaited any more: until then the other node says what it knows.
+    pub const ANSWER_MARGIN: Duration = Duration::from_secs(5);
+
+    /// Time without a request after which a relay is closed.
+    pub const IDLE_MAX: Duration = Duration::from_secs(60);
+
+    /// The largest number of a group that fits into a cursor of SCAN beside the place in the group.
+    pub const CURSOR_GROUP_MAX: u64 = (1 << 18) - 1;
+}
+
 // --- cluster: the map --------------------------------------------------------------------------------------------------------
 
 /// The bounds of a cluster's map.

@@ -12,6 +12,9 @@ pub(crate) const ARGS_KEPT: usize = 64 << 10;
 /// Bytes of a bounded reply that are no value yet: the headers of aggregates around the first one, a dozen bytes each.
 pub(crate) const HEADERS_BYTES_MAX: usize = 64;
 
+/// Bytes of the first line of a reply that is passed on: an error with a long text in it.
+pub(crate) const REPLY_LINE_BYTES_MAX: usize = 1 << 20;
+
 // The ring.
 
 /// Offers of a full submission queue to a kernel that does not take it. It takes all in one, so far more than ever needed.

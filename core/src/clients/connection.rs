@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use basalt_net::resp::Decoder;
 use basalt_net::ring::ConnId;
+use basalt_storage::keyspace::Slot;
 
 use super::input_buffer::InputBuffer;
 use super::replica_wait::ReplicaWait;
@@ -121,6 +122,18 @@ impl Window {
     }
 }
 
+/// A request to this node's own shards, kept so that it can be passed on if these have ceased to lead.
+pub struct Kept {
+    /// The place of its reply.
+    pub place: u64,
+    /// The slot of its keys.
+    pub slot: Slot,
+    /// True if it may change something.
+    pub writes: bool,
+    /// The request in RESP; empty if it is too long to be kept.
+    pub bytes: Vec<u8>,
+}
+
 /// One client connection.
 pub struct Connection {
     /// The connection in the core's ring.
@@ -152,6 +165,20 @@ pub struct Connection {
     pub written: Vec<ShardId>,
     /// True if it has written to a shard whose lead has gone since, and nothing after it was told so.
     pub has_lost_writes: bool,
+    /// True if commands of it were passed on to other nodes.
+    pub has_relays: bool,
+    /// True if some of them may have changed something there.
+    pub has_relayed_writes: bool,
+    /// True if another node's reply is kept back until those before it are taken.
+    pub has_paused_relays: bool,
+    /// True if it waits for elements of keys that another node leads. Nothing comes behind it.
+    pub is_relayed_wait: bool,
+    /// Bytes of requests that were passed on to other nodes and are not answered.
+    pub relayed_bytes: usize,
+    /// Requests to this node's own shards that may have to be passed on, in the order of their places.
+    pub kept: VecDeque<Kept>,
+    /// Number of routings that there were before the one by which its requests on their way were sent, where nodes pass them on.
+    pub sent_under: u64,
     /// True if receiving is paused in the ring.
     pub paused: bool,
     /// True if the peer sends no more.
@@ -187,6 +214,13 @@ impl Connection {
             replica_wait: None,
             written: Vec::new(),
             has_lost_writes: false,
+            has_relays: false,
+            has_relayed_writes: false,
+            has_paused_relays: false,
+            is_relayed_wait: false,
+            relayed_bytes: 0,
+            kept: VecDeque::new(),
+            sent_under: 0,
             paused: false,
             ended: false,
             heard_in: HeardIn::default(),
@@ -203,6 +237,37 @@ impl Connection {
     /// Returns whether a reply may be written straight to the output: none before it is missing.
     pub fn is_caught_up(&self) -> bool {
         self.places.is_empty()
+    }
+
+    /// The number of the next place that is opened.
+    pub fn next_place(&self) -> u64 {
+        self.first + self.places.len() as u64
+    }
+
+    /// Returns whether place `number` waits for its reply.
+    pub fn awaits(&self, number: u64) -> bool {
+        let place = number.checked_sub(self.first).and_then(|index| self.places.get(index as usize));
+        matches!(place, Some(Place::Waiting { .. } | Place::Coordinated { .. }))
+    }
+
+    /// Keeps a request until it is answered.
+    pub fn keep(&mut self, kept: Kept) {
+        self.relayed_bytes += kept.bytes.len();
+        let at = self.kept.partition_point(|other| other.place < kept.place);
+        self.kept.insert(at, kept);
+    }
+
+    /// Takes back what was kept of the request of place `number`.
+    pub fn take_kept(&mut self, number: u64) -> Option<Kept> {
+        let at = self.kept.binary_search_by_key(&number, |kept| kept.place).ok()?;
+        let kept = self.kept.remove(at)?;
+        self.relayed_bytes = self.relayed_bytes.saturating_sub(kept.bytes.len());
+        Some(kept)
+    }
+
+    /// Returns whether place `number` waits for a reply that its client wants, and is the next to be answered.
+    pub fn is_first(&self, number: u64) -> bool {
+        number == self.first && matches!(self.places.front(), Some(Place::Waiting { silent: false, .. }))
     }
 
     /// Returns whether another request may be sent on its way.
@@ -237,6 +302,7 @@ impl Connection {
             + waiting
             + self.session.transaction_bytes()
             + self.ready_bytes
+            + self.relayed_bytes
             + self.sent_back.values().map(|request| request.len()).sum::<usize>()
             + self.places.iter().map(held).sum::<usize>()
     }
@@ -263,7 +329,7 @@ impl Connection {
 
     /// Returns whether its client waits for something that others do.
     pub fn is_waiting(&self) -> bool {
-        self.wait.is_some() || self.replica_wait.is_some()
+        self.wait.is_some() || self.replica_wait.is_some() || self.is_relayed_wait
     }
 
     /// Takes note that the place opened last is a write's, if it is.

@@ -13,10 +13,10 @@ mod transaction;
 mod wait;
 
 pub use client_filter::ClientFilter;
-pub use connection::{Connection, DuePiece, Expects, Piece};
+pub use connection::{Connection, DuePiece, Expects, Kept, Piece};
 pub use replica_wait::ReplicaWait;
 pub(crate) use session::protocol_number;
-pub use session::{Gate, ReplyMode, Session};
+pub use session::{ForwardedFrom, Gate, ReplyMode, Session};
 pub use stalled::Stalled;
 pub(crate) use stalled::Started;
 pub use subscriptions::{Audience, SubscriptionChange, Subscriptions};

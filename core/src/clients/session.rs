@@ -99,6 +99,26 @@ pub struct Session {
     pub tracking: Option<Box<Tracking>>,
     /// True if it has had such a wish: shards may know of it.
     pub has_tracked: bool,
+    /// Another node, if that sends commands of its clients here.
+    pub forwarded: Option<Box<ForwardedFrom>>,
+}
+
+/// The other end of a connection over which another node sends the commands of one of its clients.
+#[derive(Debug)]
+pub struct ForwardedFrom {
+    /// The number of the node.
+    pub node: u64,
+    /// The mark of what is refused because another node leads it; empty until the other end has told it.
+    pub token: String,
+    /// The rights of the client's user, for scripts; `None` for one that may do everything.
+    pub rights: Option<Arc<[u8]>>,
+}
+
+impl ForwardedFrom {
+    /// One of the node with this number that has said nothing yet.
+    pub fn of(node: u64) -> ForwardedFrom {
+        ForwardedFrom { node, token: String::new(), rights: None }
+    }
 }
 
 impl Session {
@@ -133,6 +153,7 @@ impl Session {
             watching: None,
             tracking: None,
             has_tracked: false,
+            forwarded: None,
         }
     }
 
@@ -152,6 +173,10 @@ impl Session {
     /// Takes what has become of its user. False if it is to be closed: its user is gone, or may not hear any more of what it has
     /// subscribed to.
     pub fn take_users(&mut self, users: &UserTable) -> bool {
+        if self.forwarded.is_some() {
+            // Rights are checked where its client is.
+            return true;
+        }
         let user = users.user(self.user.name()).filter(|user| user.is_still(&self.user));
         let Some(user) = user else { return false };
         let before = std::mem::replace(&mut self.user, user.clone());

@@ -35,6 +35,15 @@ pub enum ReadConsistency {
     Local,
 }
 
+/// The answer of a node in a cluster to a command whose keys another node leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Redirect {
+    /// `MOVED`, with the address of that node.
+    Moved,
+    /// The reply of that node, to which the command is passed on.
+    Proxy,
+}
+
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -83,6 +92,10 @@ impl Words for Pinning {
 impl Words for ReadConsistency {
     const ALL: &'static [(&'static str, ReadConsistency)] =
         &[("linearizable", ReadConsistency::Linearizable), ("local", ReadConsistency::Local)];
+}
+
+impl Words for Redirect {
+    const ALL: &'static [(&'static str, Redirect)] = &[("moved", Redirect::Moved), ("proxy", Redirect::Proxy)];
 }
 
 impl Words for LogFormat {

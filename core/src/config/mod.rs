@@ -34,7 +34,7 @@ mod time_span;
 mod written;
 
 pub use buffer_limit::{BufferLimit, OutputLimits};
-pub use choice::{ChannelsAtFirst, DebugCommand, Durability, LogFormat, Pinning, ReadConsistency};
+pub use choice::{ChannelsAtFirst, DebugCommand, Durability, LogFormat, Pinning, ReadConsistency, Redirect};
 pub use cpu_list::CpuChoice;
 pub(crate) use cpu_list::show_list as show_cpus;
 pub use error::{ConfigError, Invalid};

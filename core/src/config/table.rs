@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::buffer_limit::{OutputLimit, OutputLimits};
 use super::byte_size::{Bytes, Memory, show_bytes};
-use super::choice::{ChannelsAtFirst, Choice, DebugCommand, Durability, LogFormat, Pinning, ReadConsistency};
+use super::choice::{ChannelsAtFirst, Choice, DebugCommand, Durability, LogFormat, Pinning, ReadConsistency, Redirect};
 use super::cpu_list::{CpuChoice, Cpus};
 use super::error::ConfigError;
 use super::key_event_choice::{KeyEventChoice, KeyEventLetters};
@@ -165,6 +165,10 @@ settings! {
     /// this node's replica has, as after READONLY, which may be some seconds old; nothing that was not committed.
     [Cluster, Restart] "read-consistency" = read_consistency: ReadConsistency, "linearizable",
         Choice::<ReadConsistency>(PhantomData);
+
+    /// Answer to a command for keys that another node of the cluster leads: moved = its address, as Redis Cluster does, for clients
+    /// that know of clusters; proxy = its reply: the command is passed on to it, for clients that know of none.
+    [Cluster, Restart] "redirect" = redirect: Redirect, "moved", Choice::<Redirect>(PhantomData);
 
     /// Data directory.
     [Durability, Restart] "dir" = dir: PathBuf, "basalt-data", Directory;

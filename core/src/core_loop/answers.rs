@@ -3,6 +3,7 @@
 use super::core::Core;
 use super::pending::NOBODY;
 use super::spanning::is_of_task;
+use crate::clients::Connection;
 use crate::entry::script_trial::SENT_BACK;
 use crate::ids::Ticket;
 use crate::mail::ReplyBatch;
@@ -64,8 +65,17 @@ impl Core {
         } else {
             self.fill(&mut connection, request.place, reply);
         }
+        self.put_answered(connection);
+    }
+
+    /// Puts a connection back to which replies were given.
+    pub(super) fn put_answered(&mut self, mut connection: Box<Connection>) {
+        let index = connection.ring.index();
         if connection.has_piece() {
             self.send_pieces(&mut connection);
+        }
+        if connection.has_paused_relays {
+            self.take_more_replies(&mut connection);
         }
         self.run_sent_back(&mut connection);
         let waits_for_client = connection.paused && !self.takes_replies(&connection);

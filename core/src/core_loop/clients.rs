@@ -62,10 +62,15 @@ impl Core {
             self.server.client_count.fetch_sub(1, Ordering::Relaxed);
             return self.refuse_others(socket);
         }
-        self.stats().connections.add(1);
         let id = self.ring.add(socket);
-        self.server.client_places.add(self.id, client_id, id);
-        let connection = Box::new(Connection::new(id, session));
+        self.seat_connection(Connection::new(id, session));
+    }
+
+    /// Enters a connection, whose socket is in the ring, among those of this core.
+    pub(super) fn seat_connection(&mut self, connection: Connection) {
+        self.stats().connections.add(1);
+        self.server.client_places.add(self.id, connection.session.id, connection.ring);
+        let (id, connection) = (connection.ring, Box::new(connection));
         if self.clients.connections.len() <= id.index() {
             self.clients.connections.resize_with(id.index() + 1, || None);
         }
@@ -111,6 +116,11 @@ impl Core {
     }
 
     fn forget(&mut self, mut connection: Box<Connection>) {
+        if connection.has_relays {
+            connection.has_relays = false;
+            self.forget_relays(connection.ring);
+        }
+        self.accepted_relays -= usize::from(connection.session.forwarded.is_some());
         if connection.session.is_listening() {
             self.end_subscriptions(&mut connection);
         }
@@ -162,6 +172,7 @@ impl Core {
             .flatten()
             .filter(|connection| {
                 connection.is_caught_up()
+                    && connection.session.forwarded.is_none()
                     && connection.waits_for.is_none()
                     && !connection.stalled
                     && !connection.session.is_listening()

@@ -19,6 +19,7 @@ use super::members::Members;
 use super::outbox::Outbox;
 use super::pause::Pause;
 use super::pending::PendingRequests;
+use super::relaying::Relays;
 use super::set_aside::SetAside;
 use super::spanning::Tasks;
 use super::sync_placement::SyncPlacement;
@@ -27,6 +28,7 @@ use super::waits::WaitDeadlines;
 use crate::acl::UserTable;
 use crate::clients::{Connection, Stalled, Traffic};
 use crate::cluster::Routing;
+use crate::config::Redirect;
 use crate::ids::{CoreId, ShardId};
 use crate::limits;
 use crate::mail::RequestBatch;
@@ -69,6 +71,11 @@ pub struct Core {
     pub(super) telling: Telling,
     /// The links with other nodes, if there are any.
     pub(super) peers: Option<Peers>,
+    /// Connections to other nodes for the commands of clients, and the number of those that other nodes have made.
+    pub(super) relays: Relays,
+    pub(super) accepted_relays: usize,
+    /// True if commands for other nodes are passed on to them.
+    pub(super) is_proxy: bool,
     /// The members of the groups that this core leads.
     pub(super) members: Members,
     /// True if the disk was well at the last look.
@@ -164,6 +171,7 @@ impl Core {
     ) -> Core {
         let (now, now_ms) = (Instant::now(), server.clock.unix_ms());
         let live = LiveSettings::of(&server.settings);
+        let is_proxy = server.config.redirect == Redirect::Proxy;
         let half_run = (0..server.mailboxes.core_count()).map(|_| None).collect();
         server.cores[id.index()].thread_id.set(nix::unistd::gettid().as_raw() as u64);
         let core = Core {
@@ -204,6 +212,9 @@ impl Core {
             fanout: Fanout::default(),
             telling: Telling::default(),
             peers: None,
+            relays: Relays::default(),
+            accepted_relays: 0,
+            is_proxy,
             members: Members::default(),
             disk_was_well: true,
             leads: Vec::new(),

@@ -10,6 +10,7 @@ use super::access::is_open;
 use super::core::Core;
 use super::pending::PendingRequest;
 use super::piecemeal::Mget;
+use super::relaying::Course;
 use crate::acl;
 use crate::clients::{Connection, DuePiece, Expects, Piece, ReplyMode, Session, Started};
 use crate::cluster::Elsewhere;
@@ -58,6 +59,11 @@ impl Core {
     /// wait.
     pub(crate) fn command(&mut self, connection: &mut Connection, argv: &Argv, input: &[u8]) -> Started {
         let args: SmallVec<[&[u8]; 8]> = argv.iter(input).collect();
+        if connection.session.forwarded.is_some()
+            && let Some(started) = self.relay_word(connection, &args)
+        {
+            return started;
+        }
         let found = table::find(&args);
         if self.pause.is_on() && self.is_paused(connection, &found, &args) {
             return Started::WaitsForPause;
@@ -81,12 +87,24 @@ impl Core {
         {
             return Started::WaitsForReplies;
         }
-        let elsewhere = match found {
-            Ok(command) if self.routing.cluster.is_some() => self.why_elsewhere(connection.session.db, command, &args),
+        let course = match found {
+            Ok(command) if self.passes_on(connection) => self.course_of(connection.session.db, command, &args),
+            _ => Course::Own,
+        };
+        let is_passed_on = matches!(course, Course::To(_) | Course::AllGroups);
+        if self.is_proxy && matches!(found, Ok(command) if self.waits_for_order(connection, command, &course)) {
+            return Started::WaitsForReplies;
+        }
+        let elsewhere = match (&found, &course) {
+            (Ok(command), Course::Own) if self.routing.cluster.is_some() => {
+                self.why_elsewhere(connection.session.db, command, &args)
+            }
+            (_, Course::Refused(error)) => Some(CommandError::owned(error.to_string())),
             _ => None,
         };
         if self.some_shard_is_full()
             && elsewhere.is_none()
+            && !is_passed_on
             && let Ok(command) = found
             && let Some((shard, mode)) = self.shard_without_room(connection, command, &args)
         {
@@ -113,12 +131,21 @@ impl Core {
             Ok(command) if command.is_of_cluster && self.routing.cluster.is_none() => {
                 self.refuse_call(connection, Some(command), &CommandError::NO_CLUSTER);
             }
+            Ok(command) if is_passed_on => {
+                connection.session.last_command = Some(command.id);
+                self.call_elsewhere(connection, command, &args, course);
+            }
             Ok(command) if let Some(error) = elsewhere.or_else(|| self.why_away(command, &args)) => {
+                let error = self.marked(connection, error);
                 self.refuse_call(connection, Some(command), &error);
             }
             Ok(command) => {
                 connection.session.last_command = Some(command.id);
+                let place = connection.next_place();
                 self.call(connection, command, &args);
+                if self.is_proxy {
+                    self.keep_request(connection, command, &args, place);
+                }
             }
             Err(error) => self.refuse_unknown(connection, &args, &error),
         }
@@ -154,6 +181,40 @@ impl Core {
         if is_told_behind {
             self.monitor(connection, command, args);
         }
+    }
+
+    /// True if a command that is passed on, or stays here while others are on their way, must wait for these.
+    fn waits_for_order(&mut self, connection: &mut Connection, command: &Command, course: &Course) -> bool {
+        let is_passed_on = matches!(course, Course::To(_) | Course::AllGroups);
+        if !is_passed_on && (command.is_of_session() || !self.passes_on(connection)) {
+            return false;
+        }
+        let stands_alone = command.watches || command.waits.is_some() || matches!(course, Course::AllGroups);
+        self.waits_to_pass_on(connection, is_passed_on, stands_alone)
+    }
+
+    /// Calls a command that other nodes execute.
+    fn call_elsewhere(
+        &mut self,
+        connection: &mut Connection,
+        command: &'static Command,
+        args: Args<'_>,
+        course: Course,
+    ) {
+        let Course::To(aim) = course else {
+            if let Some(error) = self.why_not_by_patterns(connection, command, args) {
+                return self.refuse_call(connection, Some(command), &error);
+            }
+            self.stats().by_command[usize::from(command.id)].calls.add(1);
+            self.monitor(connection, command, args);
+            if !self.start_over_groups(connection, command, args) {
+                self.start(connection, command, args);
+            }
+            return;
+        };
+        self.stats().by_command[usize::from(command.id)].calls.add(1);
+        self.monitor(connection, command, args);
+        self.pass_on_command(connection, command, args, aim);
     }
 
     /// Refuses what is no command, or has too few or too many arguments.
@@ -663,6 +724,10 @@ impl Core {
                 connection.barrier = true;
                 let first = connection.count_parts(place, parts.len());
                 self.send_parts(connection, place, first, asked, parts);
+            }
+            Progress::ToGroups(parts) => {
+                let first = connection.count_parts(place, parts.len());
+                self.send_to_groups(connection, place, first, parts);
             }
             Progress::Queued => self.run_queued(connection, place),
             Progress::Piece(parts) => connection.hold(place, Piece { bytes, parts }),

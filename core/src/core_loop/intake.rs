@@ -23,6 +23,10 @@ impl Core {
         while let Some(event) = self.ring.next_event() {
             count += 1;
             let Some(event) = self.take_peer_event(event) else { continue };
+            let Some(event) = self.take_relay_event(event) else {
+                self.note_work();
+                continue;
+            };
             if !matches!(event, Event::Woken) {
                 self.note_work();
             }

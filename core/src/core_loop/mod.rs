@@ -45,6 +45,7 @@ mod piecemeal;
 mod publish;
 mod raft_orders;
 mod reactor;
+mod relaying;
 mod replica_waits;
 mod replies;
 mod resume;

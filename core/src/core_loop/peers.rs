@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::sync::Arc;
 
+use basalt_net::peer::Lane;
 use basalt_net::ring::Event;
 
 use super::core::Core;
@@ -49,12 +50,19 @@ impl Core {
     pub(super) fn hand_over_peers(&mut self) {
         let Some(peers) = &self.peers else { return };
         for (core, peer) in peers.take_handed() {
-            self.outbox.control(core, Message::Peer(Box::new(peer)));
+            if core == self.id {
+                self.adopt_peer(peer);
+            } else {
+                self.outbox.control(core, Message::Peer(Box::new(peer)));
+            }
         }
     }
 
     /// Takes a connection of a peer that another core has greeted. It is closed if this core has no links.
     pub(super) fn adopt_peer(&mut self, peer: HandedPeer) {
+        if peer.session.route.lane == Lane::Clients {
+            return self.adopt_relay(peer);
+        }
         let Some(peers) = &self.peers else { return };
         let now = self.clock.now;
         peers.adopt(peer, &mut self.ring, now);
@@ -69,6 +77,7 @@ impl Core {
 
     /// Ends the links with other nodes, since this one has another identity now.
     pub(super) fn forget_peers(&mut self) {
+        self.lose_all_relays("this node is of another cluster now");
         let Some(peers) = &self.peers else { return };
         let now = self.clock.now;
         peers.forget_all(&mut self.ring, now);

@@ -30,6 +30,12 @@ const LEADS_NOTHING: CommandError = CommandError::text(
 const LOST: CommandError =
     CommandError::text("UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)");
 
+/// The reply to WAIT of a connection whose writes were passed on: this node does not see their followers.
+const WRITTEN_ELSEWHERE: CommandError = CommandError::text(
+    "ERR 'wait' is not forwarded, and this connection has written keys that other nodes lead: a majority of replicas has each write \
+     that was acknowledged; for more, write and wait at the node that leads the key",
+);
+
 /// The reply to WAIT: the least of the counts of all groups.
 pub(super) struct Replicated {
     left: usize,
@@ -76,6 +82,9 @@ impl Core {
     /// The shards whose followers count for a connection: those that it has written to, or all that are led here if it has written
     /// nothing.
     pub(super) fn counted_shards(&self, connection: &Connection) -> Result<Vec<ShardId>, CommandError> {
+        if connection.has_relayed_writes {
+            return Err(WRITTEN_ELSEWHERE);
+        }
         if connection.has_lost_writes {
             return Err(LOST);
         }

@@ -9,6 +9,9 @@ impl Core {
     /// Fills a place. The replies of a connection that takes none any more are dropped, but counted: it is closed once it has
     /// none to come.
     pub(super) fn fill(&mut self, connection: &mut Connection, place: u64, reply: &[u8]) {
+        if !connection.kept.is_empty() && self.take_back(connection, place, reply) {
+            return;
+        }
         self.stats().note_reply(reply);
         self.clients.handed_over_bytes += reply.len();
         let mut nowhere = Vec::new();

@@ -34,6 +34,9 @@ impl Core {
             let waits = connection.waits_for.is_some();
             connection.stalled = waits;
             self.send_pieces(&mut connection);
+            if connection.has_paused_relays {
+                self.take_more_replies(&mut connection);
+            }
             if let Some(place) = connection.waits_to_publish.take() {
                 self.run_queued(&mut connection, place);
             }

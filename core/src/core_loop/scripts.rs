@@ -63,6 +63,9 @@ impl Step {
 
 /// The rights of a connection's user, unless that may do everything.
 fn rights_of(connection: &Connection) -> Option<Arc<[u8]>> {
+    if let Some(forwarded) = &connection.session.forwarded {
+        return forwarded.rights.clone();
+    }
     (!is_open(connection)).then(|| connection.session.user.rights())
 }
 
@@ -315,7 +318,7 @@ impl Core {
     }
 
     /// Keeps a script for who calls it by its digest, once it is known that it can be compiled. Gives the digest.
-    fn learn_script(&mut self, text: &[u8]) -> Result<String, CommandError> {
+    pub(super) fn learn_script(&mut self, text: &[u8]) -> Result<String, CommandError> {
         let name = scripts::learn(text, |name| self.server.scripts.get(name).is_some())?;
         self.server.scripts.add(name.clone(), text);
         Ok(name)

@@ -12,7 +12,8 @@ use super::access::{check_queued, is_open};
 use super::core::Core;
 use super::exec::Exec;
 use super::pending::{NOBODY, PendingRequest};
-use crate::clients::{Connection, Expects, Full, ReplyMode, Session, Started, Transaction, Watching};
+use super::relaying::Course;
+use crate::clients::{Connection, Expects, Full, Kept, ReplyMode, Session, Started, Transaction, Watching};
 use crate::cluster::Elsewhere;
 use crate::commands::facts::Flags;
 use crate::commands::table::{self, STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
@@ -83,6 +84,7 @@ impl Core {
                 self.refuse_call(connection, Some(command), &error);
             }
             Ok(command) if let Some(error) = self.why_not(connection, command, args) => {
+                let error = self.marked(connection, error);
                 self.refuse_call(connection, Some(command), &error);
             }
             Ok(command) => {
@@ -117,6 +119,19 @@ impl Core {
         }
         if self.local_read(connection, command, args).is_some() {
             return None;
+        }
+        if self.passes_on(connection) {
+            match self.course_of(connection.session.db, command, args) {
+                Course::Own => {}
+                Course::To(_) => return self.why_not_by_patterns(connection, command, args),
+                Course::AllGroups => {
+                    return Some(CommandError::owned(format!(
+                        "CROSSSLOT '{}' concerns all groups of the cluster, and a transaction runs in one: call it outside of MULTI",
+                        command.name()
+                    )));
+                }
+                Course::Refused(error) => return Some(error),
+            }
         }
         if self.routing.cluster.is_some()
             && let Some(elsewhere) = self.why_elsewhere(connection.session.db, command, args)
@@ -183,6 +198,12 @@ impl Core {
         let transaction = session.transaction.as_ref()?;
         if transaction.is_flawed {
             return None;
+        }
+        if !connection.is_caught_up()
+            && self.passes_on(connection)
+            && (connection.sent_under != self.routing_version || self.exec_is_elsewhere(connection, transaction))
+        {
+            return Some(Started::WaitsForReplies);
         }
         let stands_alone = transaction.session_count > 0 || session.watching.is_some();
         if stands_alone && !connection.is_caught_up() {
@@ -311,10 +332,14 @@ impl Core {
         if !is_open(connection) && transaction.users_version != self.users_version {
             self.deny_queued(&connection.session, &mut transaction);
         }
+        if self.exec_is_elsewhere(connection, &transaction) && self.exec_elsewhere(connection, &transaction, asked) {
+            return;
+        }
         let plan = match self.plan(&connection.session, &transaction) {
             Ok(plan) => plan,
             Err(error) => {
                 self.unwatch(connection);
+                let error = self.marked(connection, error);
                 return self.fail(connection, asked, &error);
             }
         };
@@ -365,6 +390,12 @@ impl Core {
         let expects = if transaction.returns_values { Expects::Values } else { Expects::Word };
         let is_write = !matches!(&plan, Plan::One(_, mode) if mode.is_plain_read());
         let place = connection.open_place(expects, is_write, silent);
+        if self.passes_on(connection)
+            && let Some(slot) = transaction.slot
+        {
+            // It cannot be sent on from here, and its client does not know where to go.
+            connection.keep(Kept { place, slot, writes: is_write, bytes: Vec::new() });
+        }
         self.send_transaction(connection, place, plan, &transaction, asked, watched);
     }
 
@@ -447,6 +478,9 @@ impl Core {
 
     /// Has the shards of `args`' keys watch them for a connection.
     pub(super) fn watch(&mut self, connection: &mut Connection, asked: u16, args: Args<'_>) {
+        if self.watches_elsewhere(connection) {
+            return self.fail(connection, asked, &CommandError::CROSS_SLOT);
+        }
         let router = &self.routing.router;
         if router.first_shard().is_none() {
             return self.fail(connection, asked, &CommandError::owned(Elsewhere::NotServed.to_string()));
@@ -481,6 +515,9 @@ impl Core {
 
     /// Ends what a connection watches. Nobody waits for that: its next watch is another one.
     pub(super) fn unwatch(&mut self, connection: &mut Connection) {
+        if connection.has_relays {
+            self.unwatch_elsewhere(connection);
+        }
         let Some(watching) = connection.session.watching.take() else { return };
         let (client, watch) = (connection.ring, watching.watch);
         watching

@@ -38,6 +38,8 @@ impl Core {
                 self.forget_peers();
             }
             self.note_moved_channels();
+            self.close_relays_of_strangers();
+            self.relays.look_again();
         }
     }
 
@@ -100,6 +102,7 @@ impl Core {
     pub fn tick(&mut self) {
         self.end_overdue_waits();
         self.look_at_pause();
+        self.try_waiting_anew();
         if self.has_handed_over_much() {
             self.publish();
             self.evict_clients();
@@ -115,6 +118,7 @@ impl Core {
         self.settle_transactions();
         self.see_to_members();
         self.tick_peers();
+        self.look_after_relays();
         self.close_idle();
         self.close_unread();
         self.close_broken();
@@ -185,6 +189,7 @@ impl Core {
                 shard.has_deadlines() || shard.awaits_replicas() || shard.looks_later() || shard.has_left()
             })
             || self.peers.as_ref().is_some_and(Peers::has_deadlines)
+            || !self.relays.is_empty()
             || self.members_are_changing()
             || self.awaits_disk()
             || self.meta.as_ref().is_some_and(|meta| meta.has_deadlines())

@@ -7,6 +7,7 @@ use std::any::Any;
 
 use basalt_net::resp::{Reply, value};
 
+use super::over_groups::GroupPart;
 use crate::commands::{CommandError, Merge};
 use crate::entry::request::Mode;
 use crate::ids::ShardId;
@@ -33,6 +34,8 @@ pub enum Progress {
     Wait,
     /// These parts sent, and their replies.
     Send(Vec<Part>),
+    /// The same of these parts, wherever their groups are led.
+    ToGroups(Vec<GroupPart>),
     /// The reply to be sent as it comes, since it is too large to be held: these parts sent first, and nothing before they are
     /// answered. No later request of the connection may be on its way that changes what they read.
     InPieces(Vec<Part>),

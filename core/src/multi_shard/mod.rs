@@ -4,6 +4,7 @@
 mod concerned;
 mod gather;
 mod one;
+mod over_groups;
 mod random_key;
 mod slot_keys;
 pub mod spanning;
@@ -12,6 +13,7 @@ mod walk;
 pub use concerned::{Concerned, hold_concerned, visit_concerned};
 pub use gather::{Coordinator, Gather, MISSHAPEN, Part, Plan, Progress};
 pub use one::OneRead;
+pub use over_groups::{GroupKeys, GroupPart, GroupRandomKey, GroupScan};
 pub use slot_keys::SlotKeys;
 
 use basalt_storage::keyspace::KeyPosition;

@@ -17,6 +17,8 @@ pub(super) enum Bound {
     Core(CoreId, HandedPeer),
     /// Whoever receives snapshots.
     Snapshots(HandedPeer),
+    /// Any core: it brings commands of a client of another node.
+    Clients(HandedPeer),
 }
 
 impl Links {
@@ -67,7 +69,7 @@ impl Links {
         self.end_older(node, incarnation, ring, now);
         (entry.since, entry.used) = (now, now);
         let Some(way) = entry.way else {
-            if route.lane == Lane::Snapshots || route.accepting_core != self.core.0 {
+            if matches!(route.lane, Lane::Snapshots | Lane::Clients) || route.accepting_core != self.core.0 {
                 entry.phase = Phase::Leaving(session, Vec::new());
                 return;
             }
@@ -146,9 +148,12 @@ impl Links {
         received.extend_from_slice(rest);
         self.figures.handed_over += 1;
         let core = CoreId(session.route.accepting_core);
-        let is_of_snapshots = session.route.lane == Lane::Snapshots;
         let peer = HandedPeer { socket, session, received };
-        Some(if is_of_snapshots { Bound::Snapshots(peer) } else { Bound::Core(core, peer) })
+        Some(match session.route.lane {
+            Lane::Snapshots => Bound::Snapshots(peer),
+            Lane::Clients => Bound::Clients(peer),
+            Lane::Entries | Lane::Votes => Bound::Core(core, peer),
+        })
     }
 }
 

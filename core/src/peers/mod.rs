@@ -35,7 +35,7 @@ pub use surroundings::{Place, Surroundings};
 pub use ties::Ties;
 pub(crate) use translate::{to_vote, vote_of};
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::time::Instant;
@@ -96,6 +96,8 @@ struct Inner {
     answers: RefCell<Vec<Answered>>,
     /// Connections for other cores of this node.
     handed: RefCell<Vec<(CoreId, HandedPeer)>>,
+    /// The core that gets the next connection which brings commands of clients.
+    next_core: Cell<u16>,
     hooks: Hooks,
 }
 
@@ -103,12 +105,18 @@ impl Peers {
     /// The links of `core`, none yet.
     pub fn new(core: CoreId, surroundings: Rc<dyn Surroundings>, hooks: Hooks) -> Peers {
         let links = RefCell::new(Links::new(core, surroundings.clone()));
-        Peers(Rc::new(Inner { surroundings, links, answers: RefCell::default(), handed: RefCell::default(), hooks }))
+        let (answers, handed) = (RefCell::default(), RefCell::default());
+        Peers(Rc::new(Inner { surroundings, links, answers, handed, next_core: Cell::new(core.0), hooks }))
     }
 
     /// The way of the group with this number to its other members.
     pub fn transport(&self, group: GroupNumber) -> Rc<dyn Transport> {
         Rc::new(GroupTransport::new(self.clone(), group))
+    }
+
+    /// The node and the cluster, for connections that are made beside the links.
+    pub fn surroundings(&self) -> &dyn Surroundings {
+        &*self.0.surroundings
     }
 
     // ---- the core's turn
@@ -145,6 +153,11 @@ impl Peers {
                 match bound {
                     Some(Bound::Core(core, peer)) => self.0.handed.borrow_mut().push((core, peer)),
                     Some(Bound::Snapshots(peer)) => (self.0.hooks.take_snapshots)(peer),
+                    Some(Bound::Clients(peer)) => {
+                        let core = CoreId(self.0.next_core.get() % self.0.surroundings.own().core_count);
+                        self.0.next_core.set(core.0 + 1);
+                        self.0.handed.borrow_mut().push((core, peer));
+                    }
                     None => {}
                 }
                 return None;

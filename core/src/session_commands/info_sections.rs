@@ -291,6 +291,9 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     fields.add("transactions_holding", server.shards.iter().map(|shard| shard.transactions_holding.get()).sum::<u64>());
     fields.add("transactions_left", server.shards.iter().map(|shard| shard.transactions_left.get()).sum::<u64>());
     fields.add("requests_forwarded", count(server, |core| &core.forwarded));
+    fields.add("commands_proxied", count(server, |core| &core.relayed));
+    fields.add("commands_proxied_again", count(server, |core| &core.relayed_again));
+    fields.add("commands_proxied_uncertain", count(server, |core| &core.relayed_uncertain));
 }
 
 pub(super) fn replication(scene: &Scene<'_>, fields: &mut Fields) {

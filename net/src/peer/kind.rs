@@ -16,6 +16,8 @@ pub enum Lane {
     Votes,
     /// Snapshots.
     Snapshots,
+    /// Commands of one client of the dialing node, and their replies: no frames, see PEER.md.
+    Clients,
 }
 
 impl Lane {
@@ -25,11 +27,13 @@ impl Lane {
             Lane::Entries => 1,
             Lane::Votes => 2,
             Lane::Snapshots => 3,
+            Lane::Clients => 4,
         }
     }
 
     pub(super) fn of(code: u8) -> Option<Lane> {
-        [Lane::Entries, Lane::Votes, Lane::Snapshots].into_iter().find(|lane| lane.code() == code)
+        let all = [Lane::Entries, Lane::Votes, Lane::Snapshots, Lane::Clients];
+        all.into_iter().find(|lane| lane.code() == code)
     }
 }
 
@@ -39,6 +43,7 @@ impl fmt::Display for Lane {
             Lane::Entries => "entries",
             Lane::Votes => "votes",
             Lane::Snapshots => "snapshots",
+            Lane::Clients => "clients",
         })
     }
 }
@@ -279,10 +284,10 @@ mod tests {
         assert!(Kind::AppendEntries.goes_by(Some(Lane::Entries)) && !Kind::AppendEntries.goes_by(Some(Lane::Votes)));
         assert!(!Kind::AppendEntries.goes_by(None) && !Kind::Unable.goes_by(None));
         assert!(Kind::Greeting.goes_by(None) && !Kind::Greeting.goes_by(Some(Lane::Votes)));
-        for lane in [Lane::Entries, Lane::Votes, Lane::Snapshots] {
+        for lane in [Lane::Entries, Lane::Votes, Lane::Snapshots, Lane::Clients] {
             assert!(Kind::Unable.goes_by(Some(lane)) && Kind::Refusal.goes_by(Some(lane)));
             assert_eq!(Lane::of(lane.code()), Some(lane));
         }
-        assert_eq!(Lane::of(0).or(Lane::of(4)), None);
+        assert_eq!(Lane::of(0).or(Lane::of(5)), None);
     }
 }

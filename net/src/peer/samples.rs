@@ -218,6 +218,8 @@ fn any_nameless(lane: Lane, body_bytes_max: usize) -> BoxedStrategy<Message> {
         .boxed(),
         Lane::Votes => any_of_votes().boxed(),
         Lane::Snapshots => any_of_snapshots(body_bytes_max).boxed(),
+        // It has no frames of its own.
+        Lane::Clients => any_reason().boxed(),
     };
     prop_oneof![8 => own, 1 => any_reason()].boxed()
 }

@@ -15,6 +15,7 @@ mod limits;
 mod protocol;
 mod protocol_error;
 mod reply;
+mod reply_scanner;
 pub mod value;
 
 pub use argv::Argv;
@@ -26,3 +27,4 @@ pub use limits::Limits;
 pub use protocol::Protocol;
 pub use protocol_error::ProtocolError;
 pub use reply::Reply;
+pub use reply_scanner::ReplyScanner;

@@ -44,6 +44,7 @@ mod poison;
 mod positions;
 mod power_failure;
 mod protocol;
+mod proxy;
 mod pubsub;
 mod replicas;
 mod replies;

@@ -55,6 +55,12 @@ pub struct CoreStats {
     pub sends: Counter,
     /// Requests sent to other cores.
     pub forwarded: Counter,
+    /// Commands passed on to other nodes.
+    pub relayed: Counter,
+    /// Those of them that were sent once more, or wait to be: they were certainly not executed, or only read.
+    pub relayed_again: Counter,
+    /// Those of them of which nobody knows if they were executed.
+    pub relayed_uncertain: Counter,
     /// Turns of the core loop.
     pub turns: Counter,
     /// `io_uring_enter` calls.
@@ -142,6 +148,9 @@ impl CoreStats {
             receives: Counter::default(),
             sends: Counter::default(),
             forwarded: Counter::default(),
+            relayed: Counter::default(),
+            relayed_again: Counter::default(),
+            relayed_uncertain: Counter::default(),
             turns: Counter::default(),
             enters: Counter::default(),
             parks: Counter::default(),
