@@ -6,6 +6,7 @@ use super::SessionContext;
 use super::outcome::{FanoutOrder, Outcome, Ran};
 use crate::clients::{Audience, Redirect, ReplyMode, Session, SubscriptionChange, Subscriptions, Tracking};
 use crate::commands::{Args, CommandError, parse_i64};
+use crate::config::Redirect as Redirecting;
 use crate::limits;
 use crate::node::Server;
 
@@ -30,6 +31,10 @@ const NOT_OPT_IN: CommandError =
     CommandError::text("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.");
 const NOT_OPT_OUT: CommandError =
     CommandError::text("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.");
+
+const FORWARDED: CommandError = CommandError::text(
+    "ERR CLIENT TRACKING ON is refused where redirect is 'proxy': nobody would tell of changes of keys that other nodes lead",
+);
 
 /// The options of `CLIENT TRACKING`.
 #[derive(Default)]
@@ -124,6 +129,10 @@ pub(super) fn tracking(context: &mut SessionContext<'_>, args: Args<'_>, reply: 
     let options = Options::read(context.server, &args[3..])?;
     let changes = match args[2].to_ascii_lowercase().as_slice() {
         b"on" => {
+            // What is read of another node is entered nowhere.
+            if context.server.config.redirect == Redirecting::Proxy {
+                return Err(FORWARDED);
+            }
             options.check(context.session)?;
             begin(context, options)
         }
