@@ -174,7 +174,9 @@ proptest! {
                 deadline_ms = new_ms;
             }
             let grown = match &step {
-                Step::Set(index, value) if *index < model.len() as u64 => packed_bytes(&model) + value.len() + 1 + value.len() / 128,
+                Step::Set(index, value) if *index < model.len() as u64 => {
+                    packed_bytes(&model) + packed_bytes(std::slice::from_ref(value))
+                }
                 _ => 0,
             };
             take(&mut shard, &mut model, step);

@@ -154,7 +154,7 @@ impl Packed {
         while start < elements.len() {
             let (found, value) = read_string(elements, start)?;
             let end = if has_values { skip_string(elements, value)? } else { value };
-            if is_same(found, name) {
+            if found == name {
                 return Some(Place { start, value, end });
             }
             start = end;
@@ -345,7 +345,6 @@ pub(super) struct Strings<'a> {
 impl<'a> Iterator for Strings<'a> {
     type Item = (&'a [u8], &'a [u8]);
 
-    #[inline]
     fn next(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let (name, at) = read_string(self.elements, self.at)?;
         let (value, at) = if self.has_values { read_string(self.elements, at)? } else { (&name[..0], at) };
@@ -355,19 +354,16 @@ impl<'a> Iterator for Strings<'a> {
 }
 
 /// The string at `at`, and where the next one begins.
-#[inline]
 fn read_string(bytes: &[u8], at: usize) -> Option<(&[u8], usize)> {
     let (start, end) = string_at(bytes, at)?;
     Some((bytes.get(start..end)?, end))
 }
 
-#[inline]
 fn skip_string(bytes: &[u8], at: usize) -> Option<usize> {
     string_at(bytes, at).map(|(_, end)| end)
 }
 
 /// The ends of the bytes of the string at `at`.
-#[inline]
 fn string_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     let first = usize::from(*bytes.get(at)?);
     if first < LONG_STRING_BYTES {
@@ -377,14 +373,7 @@ fn string_at(bytes: &[u8], at: usize) -> Option<(usize, usize)> {
     Some((at + 2, at + 2 + ((first - LONG_STRING_BYTES) << 8 | second)))
 }
 
-/// Returns whether two names are the same. Those of one collection mostly differ at their ends: few of them are compared whole.
-#[inline]
-pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
-    one.len() == other.len() && one.last() == other.last() && one == other
-}
-
 /// Bytes of a string with its length.
-#[inline]
 pub(super) fn encoded_bytes(string: &[u8]) -> usize {
     string.len() + if string.len() < LONG_STRING_BYTES { 1 } else { 2 }
 }

@@ -322,7 +322,7 @@ impl SortedSet {
 
 /// A range of members by their bytes, met one by one in the order of a sorted set, or against it.
 ///
-/// Where scores differ, members are not in the order of their bytes: then it is the run from the first one past the near bound to
+/// If scores differ, members are not in the order of their bytes: then it is the run from the first one past the near bound to
 /// the first one past the far bound.
 pub(super) struct LexRun<'a> {
     min: LexBound<'a>,

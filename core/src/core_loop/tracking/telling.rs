@@ -14,7 +14,6 @@ use super::super::outbox::Outbox;
 use crate::clients::{Connection, Redirect};
 use crate::entry::tracking::{client_of_reader, reader_id};
 use crate::ids::CoreId;
-use crate::limits;
 use crate::mail::{Invalidation, Invalidations, WrittenKey};
 
 /// The channel on which clients of the old protocol are told.
