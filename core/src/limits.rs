@@ -283,16 +283,35 @@ pub const FETCHED_BYTES_MAX: usize = 16 << 10;
 /// call make their own drop each other.
 pub const CACHED_SCRIPTS_MAX: usize = 10_000;
 
+/// Work that a script may do unless `script-work-max` says else: 40 to 260 milliseconds. Scripts of queues do a thousand jobs with
+/// a tenth of it.
+pub const SCRIPT_WORK_DEFAULT: u64 = 20 * basalt_lua::SHORT_SCRIPT_WORK;
+
+/// The least that `script-work-max` may say: below, not even usual scripts come to their end.
+pub const SCRIPT_WORK_LEAST: u64 = basalt_lua::SHORT_SCRIPT_WORK / 10;
+
+/// The most: with it a script holds its core for a second, and as long again at each replay of the log.
+pub const SCRIPT_WORK_MOST: u64 = 100 * basalt_lua::SHORT_SCRIPT_WORK;
+
+/// Work that a script of a cluster may do for each millisecond of an eighth of `election-timeout`, whatever `script-work-max` says:
+/// its core sends and hears no heartbeats meanwhile. The last one before may be twice as old, and the script take three times as
+/// long where processors are shared, and nobody stands for election.
+pub const SCRIPT_WORK_PER_MS: u64 = basalt_lua::SHORT_SCRIPT_WORK / 10;
+
 /// Work of the scripts in one batch, by their budgets, at which its shard takes nothing but plain reads until it is proposed: one
-/// batch is applied in one go but for turns of its core in between, and whoever writes to its shard waits for that.
-pub const BATCH_SCRIPT_WORK_MAX: u64 = 16 * basalt_lua::SCRIPT_WORK_MAX;
+/// batch is applied in one go but for turns of its core in between, and whoever writes to its shard waits for that. What scripts do
+/// is a small part of their budgets.
+pub const BATCH_SCRIPT_WORK_MAX: u64 = 16 * SCRIPT_WORK_DEFAULT;
 
 /// Time after which a core that runs scripts goes on with something else: between two of a batch, and between two commands of a
-/// connection. As long as one script may take.
+/// connection. As long as a short script may take.
 pub const SCRIPTS_TURN: Duration = Duration::from_millis(10);
 
 /// Bytes of the rights of a script's caller, patterns and all: they stand in each entry of the log that runs one.
 pub const SCRIPT_RIGHTS_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a function's name by which it is known to access keys of other shards: those that begin alike are taken for one.
+pub const FUNCTION_NAME_SHOWN: usize = 100;
 
 /// Scripts of one transaction: the libraries are copied for each, some microseconds.
 pub const TRANSACTION_SCRIPTS_MAX: usize = 1000;
@@ -301,10 +320,10 @@ pub const TRANSACTION_SCRIPTS_MAX: usize = 1000;
 /// whatever the client has sent: as many as one script may have.
 pub const TRANSACTION_SCRIPT_BYTES_MAX: usize = basalt_lua::INPUT_BYTES_MAX;
 
-/// Work of a script over several shards together with that of its beginnings: it begins anew behind each call that asks a shard.
-/// Scripts of queues call some dozens, which is a thousandth of this; it is enough for about 1,500 short calls, in pieces that are
-/// never longer than the script itself.
-pub const SPANNING_SCRIPT_WORK_MAX: u64 = 256 * basalt_lua::SCRIPT_WORK_MAX;
+/// Work of a script over several shards together with that of its beginnings: where it cannot wait for the answer to a call, it
+/// begins anew behind that. It is enough for about 1,500 short calls through `pcall`, in pieces that are never longer than the
+/// script itself.
+pub const SPANNING_SCRIPT_WORK_MAX: u64 = 256 * basalt_lua::SHORT_SCRIPT_WORK;
 
 /// Messages that a script may publish: it may do little more in the work that a short one has. It is a part of what a batch means.
 pub const SCRIPT_MESSAGES_MAX: usize = 10_000;
@@ -323,8 +342,16 @@ pub const MESSAGE_BYTES_PER_WORK: u64 = 32;
 /// holds all shards.
 pub const SCRIPT_STARTS_BY_KEY: u32 = 3;
 
-/// Keys that a script may meet which it has not declared, before it holds all shards instead of them.
-pub const SCRIPT_KEYS_LEARNT_MAX: usize = 1000;
+/// Keys that a script over several shards may hold, before it holds all shards instead of them: those of some thousand jobs.
+pub const SCRIPT_KEYS_LEARNT_MAX: usize = 20_000;
+
+/// Bytes of what scripts over several shards have written in one shard, which are kept there for their next calls: as much as one
+/// may write there. Those for which there is no room write it anew with each call.
+pub const KEPT_TRIAL_BYTES_MAX: usize = SCRIPT_TRIAL_BYTES_MAX * SCRIPT_TRIAL_TIMES_MAX as usize;
+
+/// Bytes of the machines of a core's scripts over several shards that wait for the answer to a call. Those for which there is no
+/// room begin anew behind it.
+pub const WAITING_MACHINES_BYTES_MAX: usize = 128 << 20;
 
 /// Bytes of those scripts that are kept. Texts have a few kilobytes.
 pub const CACHED_SCRIPT_BYTES_MAX: usize = 16 << 20;
@@ -684,9 +711,12 @@ pub const ONCE_REPLY_BYTES_MAX: usize = SCRIPT_REPLY_BYTES_MAX;
 
 // --- commands: scripts -------------------------------------------------------------------------------------------------------
 
-/// Bytes of the reply to one command of a script. It does not follow from the node's memory, since whether a script goes on must be
-/// the same on every replica; a script's objects may have a few times as much.
+/// Bytes of the reply to one command of a short script. It does not follow from the node's memory, since whether a script goes on
+/// must be the same on every replica; a script's objects may have a few times as much.
 pub const SCRIPT_REPLY_BYTES_MAX: usize = 4 << 20;
+
+/// Times as many bytes for one that may do more work, at most.
+pub const SCRIPT_REPLY_TIMES_MAX: u64 = 4;
 
 /// Versions of an entry that the scripts in it leave: for the transactions behind them, and for the others.
 pub const VERSIONS_BEHIND_SCRIPTS: u64 =
@@ -710,7 +740,7 @@ pub const LIBRARY_BYTES_MAX: u64 = 4 << 20;
 pub const LIBRARY_HEAP_BYTES_MAX: u64 = 16 << 20;
 
 /// Work of loading all of them, which each thread does once: as that of some scripts.
-pub const LIBRARY_WORK_MAX: u64 = 8 * basalt_lua::SCRIPT_WORK_MAX;
+pub const LIBRARY_WORK_MAX: u64 = 8 * basalt_lua::SHORT_SCRIPT_WORK;
 
 /// Bytes of a library that a call reads for one unit of its work: it is a part of what a batch means.
 pub const LIBRARY_BYTES_PER_WORK: u64 = 32;
@@ -1132,9 +1162,12 @@ pub const PINNED_SCAN_BYTES_MAX: usize = 32 << 20;
 /// changes rows as it goes, and waits for the disk, with its core, for those that it finds missing then.
 pub const TRIAL_BYTES_MAX: usize = 16 << 20;
 
-/// Bytes that a script may read and write, one at a time on each core: it always runs on trial, so that it can be undone. One that
-/// needs more is undone on every replica, so this number is part of what a batch means.
+/// Bytes that a short script may read and write, one at a time on each core: it always runs on trial, so that it can be undone. One
+/// that needs more is undone on every replica, so this number is part of what a batch means.
 pub const SCRIPT_TRIAL_BYTES_MAX: usize = 4 << 20;
+
+/// Times as many bytes for one that may do more work, at most.
+pub const SCRIPT_TRIAL_TIMES_MAX: u64 = 8;
 
 // --- shard/cold: Views -------------------------------------------------------------------------------------------------------
 

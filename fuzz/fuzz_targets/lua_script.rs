@@ -4,11 +4,11 @@
 
 use std::cell::RefCell;
 
-use basalt_lua::{Called, Engine, Host, Outcome, SCRIPT_WORK_MAX, Script, Stop};
+use basalt_lua::{Called, Engine, Host, Outcome, SHORT_SCRIPT_WORK, Script, Stop};
 use libfuzzer_sys::fuzz_target;
 
 /// Work that a script may do here: a thousandth of what it may on a node, so that many are tried.
-const WORK: u64 = SCRIPT_WORK_MAX / 1000;
+const WORK: u64 = SHORT_SCRIPT_WORK / 1000;
 
 thread_local! {
     static ENGINES: RefCell<[Engine; 2]> = RefCell::new([Engine::new(), Engine::new()]);

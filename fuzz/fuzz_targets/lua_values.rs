@@ -4,7 +4,7 @@
 
 use std::cell::RefCell;
 
-use basalt_lua::{Called, Engine, Host, Outcome, SCRIPT_WORK_MAX, Script, Stop, Value};
+use basalt_lua::{Called, Engine, Host, Outcome, SHORT_SCRIPT_WORK, Script, Stop, Value};
 use libfuzzer_sys::fuzz_target;
 
 /// Scripts that read the argument, the second of which is a format. Each returns a text if something does not hold.
@@ -46,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
     ENGINE.with_borrow_mut(|engine| {
         for text in SCRIPTS {
             let args = [bytes, format];
-            let script = Script { text: text.as_bytes(), keys: &[], args: &args, seed: 1, work: SCRIPT_WORK_MAX / 100 };
+            let script = Script { text: text.as_bytes(), keys: &[], args: &args, seed: 1, work: SHORT_SCRIPT_WORK / 100 };
             match engine.run(&script, &mut Nobody) {
                 Outcome::Returned(Value::Integer(0)) | Outcome::Stopped(Stop::Work | Stop::Memory) => {}
                 other => panic!("{text}: {other:?}"),

@@ -1,6 +1,8 @@
 //! The budget of a script: the work that it may do, the memory that it may have, and what else belongs to one run.
 
-use crate::limits::{BLOCK_WORK, BYTES_PER_WORK, SCRIPT_BYTES_MAX, STEPS_PER_WORK};
+use crate::limits::{
+    BLOCK_WORK, BYTES_PER_WORK, SCRIPT_BYTES_MAX, SCRIPT_BYTES_TIMES_MAX, STEPS_PER_WORK, in_proportion,
+};
 
 /// The reason that a script is stopped. It cannot catch this.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(crate) struct Budget {
     pub(crate) work_left: u64,
     /// Bytes of the objects that it has made.
     pub(crate) bytes: usize,
+    /// Those that it may make: they follow from its work, which is the same on every replica.
+    pub(crate) bytes_max: usize,
     /// Set once, and then nothing is made any more and every instruction ends the script.
     pub(crate) stop: Option<Stop>,
     /// The state of `math.random`, 48 bits.
@@ -38,6 +42,7 @@ impl Budget {
         Budget {
             work_left: work,
             bytes: 0,
+            bytes_max: in_proportion(SCRIPT_BYTES_MAX, work, SCRIPT_BYTES_TIMES_MAX),
             stop: None,
             random: seed & crate::math::STATE_BITS,
             is_resp3: false,
@@ -68,7 +73,7 @@ impl Budget {
         if !self.pay(BLOCK_WORK + bytes / BYTES_PER_WORK) {
             return false;
         }
-        if self.bytes.saturating_add(bytes) > SCRIPT_BYTES_MAX {
+        if self.bytes.saturating_add(bytes) > self.bytes_max {
             self.stop(Stop::Memory);
             return false;
         }

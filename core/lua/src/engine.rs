@@ -9,7 +9,9 @@ use crate::limits::{BEGIN_WORK, BYTES_PER_WORK, INPUT_BYTES_MAX};
 use crate::machine::Machine;
 use crate::replies::{line_of, take_value};
 use crate::stack::{GLOBALS, Raised, Stack, Type};
-use crate::{Called, Host, Library, Registered, Value, base, cjson, cmsgpack, digest, library, read_flags, redis};
+use crate::{
+    Called, Host, Library, Registered, Suspended, Value, base, cjson, cmsgpack, digest, library, read_flags, redis,
+};
 
 /// The libraries of scripts.
 const LIBRARIES: [&str; 9] = ["redis", "cjson", "cmsgpack", "bit", "struct", "string", "math", "table", "coroutine"];
@@ -25,7 +27,7 @@ pub struct Script<'a> {
     pub args: &'a [&'a [u8]],
     /// The beginning of the random numbers of `math.random`.
     pub seed: u64,
-    /// Work that it may do, see [`SCRIPT_WORK_MAX`](crate::SCRIPT_WORK_MAX).
+    /// Work that it may do, see [`SHORT_SCRIPT_WORK`](crate::SHORT_SCRIPT_WORK).
     pub work: u64,
 }
 
@@ -55,6 +57,24 @@ pub enum Outcome {
     Failed(Vec<u8>),
     /// It was stopped, and what it did should be undone.
     Stopped(Stop),
+}
+
+/// The point that a script has come to.
+pub enum Progress {
+    /// Its end.
+    Over(Outcome),
+    /// A command whose answer comes later.
+    Waits(Suspended),
+}
+
+impl Progress {
+    /// The end of a script whose host answers at once.
+    fn outcome(self) -> Outcome {
+        match self {
+            Progress::Over(outcome) => outcome,
+            Progress::Waits(_) => Outcome::Stopped(Stop::Host),
+        }
+    }
 }
 
 /// The libraries that scripts have. Not for several threads: each has its own.
@@ -112,7 +132,7 @@ impl Engine {
             return Err(TOO_LONG.to_vec());
         }
         let mut host = NoHost;
-        let mut machine = self.begin(&mut host, crate::SCRIPT_WORK_MAX, 0);
+        let mut machine = self.begin(&mut host, crate::SHORT_SCRIPT_WORK, 0);
         let compiled = catch_unwind(AssertUnwindSafe(|| compile(&mut machine, text).map(|_| ())));
         match (compiled, machine.heap.budget.stop) {
             (Ok(compiled), None) => compiled,
@@ -120,16 +140,21 @@ impl Engine {
         }
     }
 
-    /// Runs a script on `host`. A panic of either ends the script alone.
+    /// Runs a script on `host`, which answers at once. A panic of either ends the script alone.
     pub fn run(&mut self, script: &Script<'_>, host: &mut dyn Host) -> Outcome {
+        self.start(script, host).outcome()
+    }
+
+    /// Runs a script on `host`, to its end or to the first command whose answer comes later.
+    pub fn start(&mut self, script: &Script<'_>, host: &mut dyn Host) -> Progress {
         let input: usize = script.keys.iter().chain(script.args).map(|arg| arg.len() + 64).sum();
         if input + script.text.len() > INPUT_BYTES_MAX {
-            return Outcome::Stopped(Stop::Memory);
+            return Progress::Over(Outcome::Stopped(Stop::Memory));
         }
         let mut machine = self.begin(host, script.work, script.seed);
         // What a panic leaves is dropped with the machine.
         let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut machine, script)));
-        outcome_of(outcome, &machine)
+        progress_of(outcome, machine)
     }
 }
 
@@ -144,34 +169,70 @@ impl Engine {
 
     /// Calls a function on `host`, as [`Engine::run`] runs a script.
     pub fn call(&mut self, call: &FunctionCall<'_>, host: &mut dyn Host) -> Outcome {
+        self.start_call(call, host).outcome()
+    }
+
+    /// The same as [`Engine::start`] starts a script.
+    pub fn start_call(&mut self, call: &FunctionCall<'_>, host: &mut dyn Host) -> Progress {
         let input: usize = call.keys.iter().chain(call.args).map(|arg| arg.len() + 64).sum();
         if input > INPUT_BYTES_MAX {
-            return Outcome::Stopped(Stop::Memory);
+            return Progress::Over(Outcome::Stopped(Stop::Memory));
         }
-        let Some(heap) = call.library.begin(call.work, call.seed) else { return Outcome::Stopped(Stop::Work) };
+        let Some(heap) = call.library.begin(call.work, call.seed) else {
+            return Progress::Over(Outcome::Stopped(Stop::Work));
+        };
         let mut machine = Machine::new(heap, host);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             library::push_call(&mut machine, call.function.callback(), call.keys, call.args);
-            finish(&mut machine, 2, |stack| {
-                stack.pay(10)?;
-                Ok(call.function.name.clone())
+            finish(&mut machine, 2, |stack| name_of_function(stack, &call.function.name))
+        }));
+        progress_of(outcome, machine)
+    }
+
+    /// Goes on with a script that waits for `reply`, which was so much work, on `host`. `text` is that of the script, or the name
+    /// of the function if it is one.
+    pub fn go_on(
+        &mut self,
+        suspended: Suspended,
+        (reply, work): (&[u8], u64),
+        (text, is_function): (&[u8], bool),
+        host: &mut dyn Host,
+    ) -> Progress {
+        let mut machine = suspended.machine(host);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let called = machine.go_on(reply, work);
+            end(&mut machine.bottom(), called, |stack| match is_function {
+                true => name_of_function(stack, text),
+                false => name_of_script(stack, text),
             })
         }));
-        outcome_of(outcome, &machine)
+        progress_of(outcome, machine)
     }
 }
 
-/// The end of what a machine has run.
-fn outcome_of(outcome: std::thread::Result<Outcome>, machine: &Machine<'_>) -> Outcome {
-    match (outcome, machine.heap.budget.stop) {
+/// The point that a machine has come to.
+fn progress_of(outcome: std::thread::Result<Outcome>, machine: Machine<'_>) -> Progress {
+    Progress::Over(match (outcome, machine.heap.budget.stop) {
         (Err(payload), _) => {
             // A payload that panics where it is dropped would end the process; those of `panic!` are texts.
             drop(payload);
             Outcome::Stopped(Stop::Panic)
         }
         (Ok(_), Some(stop)) => Outcome::Stopped(stop),
+        (Ok(_), None) if machine.is_waiting() => return Progress::Waits(Suspended::of(machine)),
         (Ok(outcome), None) => outcome,
-    }
+    })
+}
+
+/// The names by which clients are told what has failed.
+fn name_of_script(stack: &mut Stack, text: &[u8]) -> Result<Vec<u8>, Raised> {
+    stack.pay(10 + text.len() / 8)?;
+    Ok(digest(text).into_bytes())
+}
+
+fn name_of_function(stack: &mut Stack, name: &[u8]) -> Result<Vec<u8>, Raised> {
+    stack.pay(10)?;
+    Ok(name.to_vec())
 }
 
 /// Makes a table of these strings.
@@ -198,10 +259,7 @@ fn run(machine: &mut Machine<'_>, script: &Script<'_>) -> Outcome {
         machine.heap.set(GLOBALS_TABLE, Val::String(name), Val::Table(list));
     }
     machine.bottom().push(function);
-    finish(machine, 0, |stack| {
-        stack.pay(10 + script.text.len() / 8)?;
-        Ok(digest(script.text).into_bytes())
-    })
+    finish(machine, 0, |stack| name_of_script(stack, script.text))
 }
 
 /// Calls what lies on the stack below so many arguments; `name` is what its client is told that has failed.
@@ -213,15 +271,25 @@ fn finish(
     let mut stack = machine.bottom();
     stack.push_closure(number_of("handle error"), 0);
     let handler = stack.take();
+    stack.machine.handler = handler;
     let called = stack.call_handled(arguments, Some(1), handler);
-    if stack.machine.is_stopped() {
+    end(&mut stack, called.map(|_| ()), name)
+}
+
+/// The end of a call whose results are on top; if the machine is stopped or waits, nobody asks for it.
+fn end(
+    stack: &mut Stack,
+    called: Result<(), Raised>,
+    name: impl FnOnce(&mut Stack) -> Result<Vec<u8>, Raised>,
+) -> Outcome {
+    if stack.machine.is_stopped() || stack.machine.is_waiting() {
         return Outcome::Returned(Value::Null);
     }
     match called {
-        Ok(_) => take_value(&mut stack).map_or(Outcome::Returned(Value::Null), Outcome::Returned),
+        Ok(()) => take_value(stack).map_or(Outcome::Returned(Value::Null), Outcome::Returned),
         Err(Raised(error)) => {
             stack.push(error);
-            let failed = name(&mut stack).map(|name| failure(&mut stack, &name));
+            let failed = name(stack).map(|name| failure(stack, &name));
             failed.map_or(Outcome::Returned(Value::Null), Outcome::Failed)
         }
     }

@@ -44,16 +44,18 @@ mod replies;
 mod shebang;
 mod stack;
 mod strings;
+mod suspended;
 mod table;
 mod tables;
 mod value;
 mod variables;
 
 pub use budget::Stop;
-pub use engine::{Engine, FunctionCall, Outcome, Script};
+pub use engine::{Engine, FunctionCall, Outcome, Progress, Script};
 pub use library::{FunctionFlags, Library, Registered, is_name};
-pub use limits::{INPUT_BYTES_MAX, SCRIPT_BYTES_MAX, SCRIPT_WORK_MAX};
+pub use limits::{INPUT_BYTES_MAX, SCRIPT_BYTES_MAX, SHORT_SCRIPT_WORK, in_proportion};
 pub use shebang::{Flags, read_flags};
+pub use suspended::Suspended;
 pub use value::Value;
 
 /// The outcome of a command that a script has called.
@@ -67,6 +69,9 @@ pub enum Called {
     Stop,
     /// Its reply is longer than what the script can pay for, and was not written.
     TooLong,
+    /// Its answer comes later: the script is suspended ([`Engine::start`]), or stopped as by [`Called::Stop`] where it cannot be,
+    /// in a call through a function of this crate, a metamethod or a coroutine.
+    Waits,
 }
 
 /// Whoever runs a script's commands.

@@ -1,8 +1,8 @@
 //! Every bound of the engine. They decide at which point a script is stopped, so replicas of one group must have the same: who
 //! changes one makes a new version of a script's terms (`core/src/commands/scripts/terms.rs`).
 
-/// Bytes of the objects that a script may make, from its beginning to its end: nothing is given back before. Redis has no such
-/// bound; scripts of queues need some 100 KiB.
+/// Bytes of the objects that a script of [`SHORT_SCRIPT_WORK`] may make, from its beginning to its end: nothing is given back
+/// before. Redis has no such bound; scripts of queues need some 100 KiB. No string is longer, whatever work its script may do.
 pub const SCRIPT_BYTES_MAX: usize = 32 << 20;
 /// Bytes of a script and its arguments. They are there twice: as its objects, and as the text that is compiled.
 pub const INPUT_BYTES_MAX: usize = 4 << 20;
@@ -11,10 +11,22 @@ pub(crate) const SHEBANG_BYTES_MAX: usize = 1024;
 /// Bytes of a name or a word in a message: beyond them nobody reads it, and it may have millions.
 pub(crate) const SHOWN_BYTES_MAX: usize = 200;
 
-/// Work that a script may do: one unit is an instruction of the virtual machine, some nanoseconds. Whatever takes longer costs
-/// more, so that the longest script takes some ten milliseconds: `tests/prices.rs` has those that took seconds. Measured by
-/// `cargo test -p basalt-lua --release -- --ignored --nocapture longest`.
-pub const SCRIPT_WORK_MAX: u64 = 1_000_000;
+/// Times as many bytes of objects that a script may make which may do more work, at most: those of the libraries and of some
+/// thousand jobs are a small part of it.
+pub(crate) const SCRIPT_BYTES_TIMES_MAX: u64 = 4;
+
+/// Work of a short script: one unit is an instruction of the virtual machine, some nanoseconds. Whatever takes longer costs
+/// more, so that the longest one takes some ten milliseconds: `tests/prices.rs` has those that took seconds. Measured by
+/// `cargo test -p basalt-lua --release -- --ignored --nocapture longest`. Texts are compiled and libraries loaded within it; a
+/// script's terms say what work it may do.
+pub const SHORT_SCRIPT_WORK: u64 = 1_000_000;
+
+/// Returns `bytes`, a bound of short scripts, for one that may do so much work: as many times as much, and `times_max` times at
+/// most.
+pub fn in_proportion(bytes: usize, work: u64, times_max: u64) -> usize {
+    bytes * (work / SHORT_SCRIPT_WORK).clamp(1, times_max) as usize
+}
+
 /// Bytes that are copied, compared or searched for the price of one instruction.
 pub(crate) const BYTES_PER_WORK: usize = 32;
 /// Places of a table that are walked over, and steps of a match, for the price of one instruction.
@@ -31,6 +43,8 @@ pub(crate) const EXTREME_TEXT_WORK: usize = 400;
 pub(crate) const MIDDLE_TEXT_WORK: usize = 10_000;
 /// Frames that are walked over for the price of one instruction.
 pub(crate) const FRAMES_PER_WORK: usize = 2;
+/// Bytes of the libraries that each script has, about.
+pub(crate) const LIBRARIES_BYTES: usize = 64 << 10;
 /// Work of a new script, beside that of its text: the libraries are copied for it.
 pub(crate) const BEGIN_WORK: usize = 200;
 /// Work of a function of mathematics that is computed by a polynomial.

@@ -60,15 +60,19 @@ pub(crate) struct Machine<'h> {
     /// Those of the running coroutine.
     pub(crate) boundary: usize,
     /// True while the handler of an error runs, which may have some frames more.
-    is_handling: bool,
+    pub(crate) is_handling: bool,
+    /// Set while the script waits for the answer to a command: true if that is raised if it is an error.
+    pub(crate) waits: Option<bool>,
+    /// The handler of errors of what was called first.
+    pub(crate) handler: Val,
     /// Functions that are registered, while a library is loaded.
     pub(crate) loading: Option<Vec<Registered>>,
-    paid: (usize, usize),
+    pub(crate) paid: (usize, usize),
     no_upvalues: Rc<[u32]>,
 }
 
 /// The state of the machine before a call that may fail.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Mark {
     frames: usize,
     depth: usize,
@@ -88,6 +92,8 @@ impl<'h> Machine<'h> {
             depth: 0,
             boundary: 0,
             is_handling: false,
+            waits: None,
+            handler: Val::Nil,
             loading: None,
             paid: (256, 16),
             no_upvalues: Rc::new([]),

@@ -61,8 +61,9 @@ fn stringify(stack: &mut Stack) -> bool {
     true
 }
 
-/// Runs a command; leaves its reply on top. True if that is an error.
-fn run(stack: &mut Stack) -> Result<bool, Raised> {
+/// Runs a command; leaves its reply on top. True if that is an error, and `raises` says if it is to be raised then: a script that
+/// waits for it goes on with that.
+fn run(stack: &mut Stack, raises: bool) -> Result<bool, Raised> {
     if !stack.has_room(2) || !stringify(stack) {
         if stack.top() == 0 || stack.kind(-1) != Type::Table {
             stack.set_top(0);
@@ -82,11 +83,19 @@ fn run(stack: &mut Stack) -> Result<bool, Raised> {
     let called = stack.call_host(count, |host, args| host.call(args, is_resp3, bytes_max, &mut work_left, &mut reply));
     let done = stack.budget().work_left.saturating_sub(work_left);
     stack.pay(usize::try_from(done).unwrap_or(usize::MAX))?;
+    match called {
+        Called::Waits => Err(stack.machine.wait_for_answer(raises)),
+        called => answered(stack, called, &reply),
+    }
+}
+
+/// Leaves the reply to a command on top, in the place of its words. True if it is an error.
+pub(crate) fn answered(stack: &mut Stack, called: Called, reply: &[u8]) -> Result<bool, Raised> {
     stack.set_top(0);
     match called {
         Called::Replied => {
             stack.pay(2 * reply.len() / BYTES_PER_WORK)?;
-            push_reply(stack, &reply)?;
+            push_reply(stack, reply)?;
             Ok(reply.first() == Some(&b'-'))
         }
         Called::Refused(reason) => {
@@ -95,19 +104,19 @@ fn run(stack: &mut Stack) -> Result<bool, Raised> {
             stack.set_field(-2, "ignore_error_stats_update");
             Ok(true)
         }
-        Called::Stop => Err(stack.machine.stop(crate::Stop::Host)),
+        Called::Stop | Called::Waits => Err(stack.machine.stop(crate::Stop::Host)),
         Called::TooLong => Err(stack.machine.stop(crate::Stop::Work)),
     }
 }
 
 /// `redis.call`.
 pub(crate) fn call(stack: &mut Stack) -> Result<usize, Raised> {
-    if run(stack)? { Err(Raised(stack.take())) } else { Ok(1) }
+    if run(stack, true)? { Err(Raised(stack.take())) } else { Ok(1) }
 }
 
 /// `redis.pcall`.
 pub(crate) fn pcall(stack: &mut Stack) -> Result<usize, Raised> {
-    run(stack)?;
+    run(stack, false)?;
     Ok(1)
 }
 

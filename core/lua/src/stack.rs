@@ -410,13 +410,18 @@ impl Stack<'_, '_> {
     pub(crate) fn call_handled(&mut self, arguments: i32, results: Option<i32>, handler: Val) -> Result<i32, Raised> {
         let func = self.machine.stack.len() - arguments as usize - 1;
         let mark = self.machine.mark();
-        let Raised(error) = match self.call(arguments, results) {
-            Ok(count) => return Ok(count),
-            Err(raised) => raised,
-        };
+        self.call(arguments, results).map_err(|raised| self.handled(mark, func, handler, raised))
+    }
+
+    /// The error that a call ends with whose function was at `func`, as its handler has made it. That of one that waits is none.
+    pub(crate) fn handled(&mut self, mark: Mark, func: usize, handler: Val, raised: Raised) -> Raised {
+        if self.machine.is_waiting() {
+            return raised;
+        }
+        let Raised(error) = raised;
         let handled = if self.machine.is_stopped() { Ok(Val::Nil) } else { self.machine.handle(mark, handler, error) };
         self.machine.unwind(mark, func);
-        Err(handled.map_or_else(|Raised(_)| Raised(self.machine.heap.string(b"error in error handling")), Raised))
+        handled.map_or_else(|Raised(_)| Raised(self.machine.heap.string(b"error in error handling")), Raised)
     }
 
     /// `text` as an error, with the line that has called this function before it.

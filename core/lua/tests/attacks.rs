@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use basalt_lua::{Called, Engine, Host, Outcome, SCRIPT_WORK_MAX, Script, Stop, Value};
+use basalt_lua::{Called, Engine, Host, Outcome, SHORT_SCRIPT_WORK, Script, Stop, Value};
 
 /// Bytes of the stack that scripts get here: half of what the threads of a node have.
 const STACK_BYTES: usize = 1 << 20;
@@ -30,7 +30,7 @@ impl Host for Echo {
 }
 
 fn run(engine: &mut Engine, text: &str) -> Outcome {
-    let script = Script { text: text.as_bytes(), keys: &[], args: &[], seed: 1, work: SCRIPT_WORK_MAX };
+    let script = Script { text: text.as_bytes(), keys: &[], args: &[], seed: 1, work: SHORT_SCRIPT_WORK };
     engine.run(&script, &mut Echo)
 }
 

@@ -1,6 +1,6 @@
 //! The engine without a shard: what ends a script, what it cannot catch, and that it is the same everywhere.
 
-use basalt_lua::{Called, Engine, Host, Outcome, SCRIPT_BYTES_MAX, SCRIPT_WORK_MAX, Script, Stop, Value, digest};
+use basalt_lua::{Called, Engine, Host, Outcome, SCRIPT_BYTES_MAX, SHORT_SCRIPT_WORK, Script, Stop, Value, digest};
 use proptest::prelude::*;
 
 /// A host that replies what it is called with, and ends or fails where its command says so.
@@ -38,7 +38,7 @@ impl Host for Echo {
 }
 
 fn run_on(engine: &mut Engine, host: &mut Echo, text: &str, args: &[&[u8]]) -> Outcome {
-    let script = Script { text: text.as_bytes(), keys: &[], args, seed: 42, work: SCRIPT_WORK_MAX };
+    let script = Script { text: text.as_bytes(), keys: &[], args, seed: 42, work: SHORT_SCRIPT_WORK };
     engine.run(&script, host)
 }
 
@@ -234,7 +234,7 @@ fn random_numbers_follow_from_the_seed() {
     let mut engine = Engine::new();
     let mut drawn = |seed| {
         let text = b"return {math.random(1e6), math.random(1e6), math.random(1e6)}";
-        let script = Script { text, keys: &[], args: &[], seed, work: SCRIPT_WORK_MAX };
+        let script = Script { text, keys: &[], args: &[], seed, work: SHORT_SCRIPT_WORK };
         engine.run(&script, &mut Echo::default())
     };
     let first = drawn(1 << 20);

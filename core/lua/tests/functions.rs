@@ -1,6 +1,6 @@
 //! Libraries of functions without a shard: what loading one comes to, and what its functions find.
 
-use basalt_lua::{Called, Engine, FunctionCall, Host, Library, Outcome, SCRIPT_WORK_MAX, Stop, Value, is_name};
+use basalt_lua::{Called, Engine, FunctionCall, Host, Library, Outcome, SHORT_SCRIPT_WORK, Stop, Value, is_name};
 
 /// A host that replies with the name of the command, and keeps what is logged.
 #[derive(Default)]
@@ -27,14 +27,14 @@ impl Host for Echo {
 }
 
 fn load(engine: &mut Engine, code: &str) -> Result<Library, String> {
-    let loaded = engine.load(code.as_bytes(), SCRIPT_WORK_MAX, &mut Echo::default());
+    let loaded = engine.load(code.as_bytes(), SHORT_SCRIPT_WORK, &mut Echo::default());
     loaded.map_err(|error| String::from_utf8(error).expect("a text"))
 }
 
 fn call(engine: &mut Engine, library: &Library, name: &str) -> Outcome {
     let function = library.function(name.as_bytes()).expect("there is such a function");
     let (keys, args): (&[&[u8]], &[&[u8]]) = (&[b"k1", b"k2"], &[b"a"]);
-    let call = FunctionCall { library, function, keys, args, seed: 42, work: SCRIPT_WORK_MAX };
+    let call = FunctionCall { library, function, keys, args, seed: 42, work: SHORT_SCRIPT_WORK };
     engine.call(&call, &mut Echo::default())
 }
 
@@ -207,9 +207,9 @@ fn loading_logs_and_is_the_same_again() {
     let mut engine = Engine::new();
     let mut host = Echo::default();
     let code = b"redis.log(redis.LOG_WARNING, 'hi', redis.REDIS_VERSION) redis.register_function('f', function() return 'x' end)";
-    let first = engine.load(code, SCRIPT_WORK_MAX, &mut host).unwrap();
+    let first = engine.load(code, SHORT_SCRIPT_WORK, &mut host).unwrap();
     assert_eq!(host.logged, ["3 hi 7.0.15"]);
-    let second = Engine::new().load(code, SCRIPT_WORK_MAX, &mut host).unwrap();
+    let second = Engine::new().load(code, SHORT_SCRIPT_WORK, &mut host).unwrap();
     assert_eq!((first.work(), first.heap_bytes()), (second.work(), second.heap_bytes()));
     assert!(engine.load(code, first.work() - 1, &mut host).is_err(), "it has no work to spare");
 }

@@ -1,6 +1,6 @@
 //! Scripts pay for what they do by what it takes: none holds its thread for much longer than its work says, however it is spent.
 
-use basalt_lua::{Called, Engine, FunctionCall, Host, Outcome, SCRIPT_WORK_MAX, Script, Stop};
+use basalt_lua::{Called, Engine, FunctionCall, Host, Outcome, SHORT_SCRIPT_WORK, Script, Stop};
 
 /// Time for a whole budget: some ten milliseconds, and room for a machine that is slow or busy with others. Whatever is not paid
 /// for takes hundreds of them, or seconds.
@@ -44,7 +44,7 @@ fn time(mut run: impl FnMut() -> Outcome) -> (f64, Outcome) {
 }
 
 fn run(text: &[u8]) -> Outcome {
-    let script = Script { text, keys: &[], args: &[], seed: 1, work: SCRIPT_WORK_MAX };
+    let script = Script { text, keys: &[], args: &[], seed: 1, work: SHORT_SCRIPT_WORK };
     Engine::new().run(&script, &mut Nobody)
 }
 
@@ -260,7 +260,7 @@ fn no_library_takes_longer_to_be_loaded_than_its_work_says() {
     ];
     for text in texts {
         let shown = &text[..text.len().min(150)];
-        let (took, outcome) = time(|| match Engine::new().load(text.as_bytes(), SCRIPT_WORK_MAX, &mut Nobody) {
+        let (took, outcome) = time(|| match Engine::new().load(text.as_bytes(), SHORT_SCRIPT_WORK, &mut Nobody) {
             Ok(library) => Outcome::Failed(format!("loaded, for {}", library.work()).into_bytes()),
             Err(error) => Outcome::Failed(error),
         });
@@ -274,7 +274,7 @@ fn no_library_takes_longer_to_be_loaded_than_its_work_says() {
 fn calls_and_libraries_that_cannot_be_paid_for_are_not_begun() {
     let code = b"local t = {} for i = 1, 2e4 do t[i] = {} end redis.register_function('f', function() return t end)";
     let mut engine = Engine::new();
-    let library = engine.load(code, SCRIPT_WORK_MAX, &mut Nobody).expect("it is loaded");
+    let library = engine.load(code, SHORT_SCRIPT_WORK, &mut Nobody).expect("it is loaded");
     let function = &library.functions()[0];
     let (took, outcome) = time(|| {
         let mut call = || {

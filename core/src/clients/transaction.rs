@@ -35,6 +35,8 @@ pub struct Transaction {
     pub publishes: bool,
     /// True if one changes its shard.
     pub writes: bool,
+    /// True if one runs a script.
+    pub runs_scripts: bool,
     /// True if a reply may have values in it.
     pub returns_values: bool,
     /// The users by whose rights the first command was allowed.
@@ -73,6 +75,7 @@ impl Transaction {
             return Ok(());
         }
         self.writes |= matches!(command.kind, Kind::Write(_));
+        self.runs_scripts |= command.runs_script;
         self.returns_values |= command.returns_values(args);
         if command.concerns_all_shards() {
             self.of_all_shards = self.of_all_shards.or(Some(command.id));

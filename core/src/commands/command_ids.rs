@@ -65,7 +65,7 @@ const IDS: &str = "
     1392 step|refuse,
     1330 fcall, 1331 fcall_ro, 1332 function, 1340 function|delete, 1341 function|dump, 1342 function|flush,
     1343 function|help, 1344 function|kill, 1345 function|list, 1346 function|load, 1347 function|restore,
-    1348 function|stats, 1393 step|functions, 1394 step|function, 1395 step|function_ro,
+    1348 function|stats, 1393 step|functions, 1394 step|function, 1395 step|function_ro, 1396 step|library,
     1401 geoadd, 1402 geopos, 1403 geodist, 1404 geohash, 1405 geosearch, 1406 geosearchstore, 1407 georadius,
     1408 georadius_ro, 1409 georadiusbymember, 1410 georadiusbymember_ro,
     1420 sort, 1421 sort_ro,

@@ -255,7 +255,9 @@ fn comparable(line: &[Vec<u8>], reply: Vec<u8>) -> String {
 /// milliseconds passes on a slow machine.
 fn may_have_expired(line: &[Vec<u8>], number: &[u8], reply: &str) -> bool {
     let milliseconds = str::from_utf8(number).ok().and_then(|number| number.parse::<i64>().ok());
-    line[0] == b"exists" && reply.starts_with(":0") && milliseconds.is_some_and(|number| (1..3_600_000).contains(&number))
+    line[0] == b"exists"
+        && reply.starts_with(":0")
+        && milliseconds.is_some_and(|number| (1..3_600_000).contains(&number))
 }
 
 #[test]

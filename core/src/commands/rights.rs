@@ -212,29 +212,6 @@ impl Rights<'_> {
         }
     }
 
-    /// Checks the channels of a call: one that a message is for has to match a pattern, a pattern has to be one of them. Patterns
-    /// are matched in so many steps as are left, and each takes some.
-    ///
-    /// # Errors
-    /// The channel that is denied, as any is if no steps are left.
-    pub fn check_channels(&self, command: &Command, args: Args<'_>, steps_left: &mut u64) -> Result<(), Denied> {
-        let Channels { mut positions, are_patterns } = command.channels(args);
-        let mut fits = |own: &[u8], channel: &[u8]| {
-            let steps_max = u64::from(limits::GLOB_STEPS_MAX).min(*steps_left) as u32;
-            let (matches, steps) = match are_patterns {
-                true => (own == channel && steps_max > 0, 0),
-                false => glob_matches_within(own, channel, steps_max),
-            };
-            pay(steps_left, STEPS_PER_PATTERN + steps as usize);
-            matches
-        };
-        let is_denied = |position: &usize| !self.channels.iter().any(|own| fits(own, args[*position]));
-        match if self.all_channels { None } else { positions.find(is_denied) } {
-            Some(position) => Err(Denied::Channel(position)),
-            None => Ok(()),
-        }
-    }
-
     /// Checks a call as [`Rights::check`] does, and returns whether it may read every key besides.
     pub fn may_read_all(&self, command: &Command, args: Args<'_>, steps_left: &mut u64) -> bool {
         let is_all = |of: &KeyPattern| of.permissions.reads && *of.pattern == *b"*";

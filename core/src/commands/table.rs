@@ -3,7 +3,7 @@
 //! What a newcomer would get wrong: a command's id is part of the log format. It names the command in Raft entries, so an
 //! id is never changed and never used again for another command.
 
-pub use super::functions::table::{STEP_FUNCTION, STEP_FUNCTION_RO, STEP_FUNCTIONS};
+pub use super::functions::table::{STEP_FUNCTION, STEP_FUNCTION_RO, STEP_FUNCTIONS, STEP_LIBRARY};
 #[cfg(test)]
 pub use super::keys::table::STEP_DELETE;
 pub use super::keys::table::{

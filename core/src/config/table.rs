@@ -26,7 +26,7 @@ use crate::limits::LOG_KEPT_BYTES_MAX;
 use crate::limits::MEMTABLES_PER_SHARD;
 use crate::limits::{
     ACL_LOG_MAX, BULK_BYTES_MAX, BULK_BYTES_MIN, CLIENTS_MAX, ELECTION_TIMEOUT_MIN, MEMORY_BYTES_MIN,
-    MEMTABLE_BYTES_MIN, RAFT_LOG_BYTES_MIN, SHARD_MEMORY_BYTES_MIN, SHARDS_MAX,
+    MEMTABLE_BYTES_MIN, RAFT_LOG_BYTES_MIN, SCRIPT_WORK_LEAST, SCRIPT_WORK_MOST, SHARD_MEMORY_BYTES_MIN, SHARDS_MAX,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -120,6 +120,11 @@ settings! {
     /// Keeps each core's thread on its processor: auto = if cores lists processors, which are then meant for this node; no = the
     /// kernel may move it to an idle one.
     [Cores, Restart] "pin" = pin: Pinning, "auto", Choice::<Pinning>(PhantomData);
+
+    /// Work that a script may do, in instructions of 2 to 13 ns; beyond, it is stopped and undone. Its core does nothing else
+    /// meanwhile, so that in a cluster none does more than takes an eighth of election-timeout.
+    [Cores, Live] "script-work-max" = script_work_max: u32, "20000000",
+        Number32(Number { least: SCRIPT_WORK_LEAST, most: SCRIPT_WORK_MOST, what: "instructions" });
 
     /// Shards of a new data directory (auto: one per core); fixed from then on. In a cluster: groups that the node founds for the
     /// slots that it has claimed.

@@ -57,11 +57,11 @@ impl Core {
         connection.ordered_unanswered -= u32::from(request.ordered);
         if connection.wait.as_ref().is_some_and(|wait| wait.place == request.place) {
             self.wait_answered(&mut connection, request.part as usize, reply);
+        } else if let Some(step) = reply.strip_prefix(SENT_BACK) {
+            self.take_sent_back(&mut connection, request.place, step);
         } else if connection.coordinator(request.place).is_some() {
             self.note_replicated(&mut connection, request.place, request.part as usize, reply);
             self.advance(&mut connection, request.place, request.part as usize, reply);
-        } else if let Some(step) = reply.strip_prefix(SENT_BACK) {
-            self.take_sent_back(&mut connection, request.place, step);
         } else {
             self.fill(&mut connection, request.place, reply);
         }

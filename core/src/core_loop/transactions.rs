@@ -21,7 +21,7 @@ use crate::commands::{Args, Command, CommandError, InTransaction, Merge};
 use crate::entry::request::{self, ArgList, Mode, RequestHeader};
 use crate::entry::transaction::{self, Guard};
 use crate::ids::{Origin, ShardId};
-use crate::multi_shard::spanning::{Side, Work};
+use crate::multi_shard::spanning::{ScriptRun, Side, Work};
 use crate::multi_shard::{Gather, Part};
 use crate::session_commands::{self, SessionContext};
 
@@ -43,6 +43,8 @@ pub(super) enum Plan {
     One(ShardId, Mode),
     /// They run in several, as one.
     Several(Box<(Vec<Side>, Box<dyn Work>)>),
+    /// The same of a transaction that has scripts.
+    Scripts(Box<ScriptRun>),
 }
 
 /// The watch of a transaction's connection, and the shards that know of it.
@@ -258,7 +260,8 @@ impl Core {
         if is_watched_elsewhere && self.routing.cluster.is_some() {
             return Err(CommandError::CROSS_SLOT);
         }
-        if concerns_all || is_watched_elsewhere || self.has_keys_elsewhere(transaction, shard) {
+        let reaches = transaction.runs_scripts && self.may_reach(transaction);
+        if concerns_all || is_watched_elsewhere || reaches || self.has_keys_elsewhere(transaction, shard) {
             return Ok(Some(Way::Several));
         }
         if let Some(error) = self.server.some_group_is_away().then(|| self.server.why_away(shard)).flatten() {
@@ -308,6 +311,20 @@ impl Core {
         })
     }
 
+    /// Returns whether a script of a transaction is known to access keys which it has not declared.
+    #[cold]
+    fn may_reach(&self, transaction: &Transaction) -> bool {
+        let mut args = ArgList::new();
+        (0..transaction.len()).filter(|index| transaction.is_keyed(*index)).any(|index| {
+            let command = transaction.row(index);
+            args.clear();
+            args.push(command.name().as_bytes());
+            command.runs_script
+                && request::decode(transaction.command(index), &mut args).is_some()
+                && self.calls_reaching(command, &args)
+        })
+    }
+
     /// A shard of a transaction over several that has no room for it, if there is one.
     #[cold]
     fn shard_without_room_of(&self, transaction: &Transaction) -> Option<ShardId> {
@@ -348,8 +365,8 @@ impl Core {
         let plan = match plan {
             None => None,
             Some(Way::One(shard, mode)) => Some(Plan::One(shard, mode)),
-            Some(Way::Several) => match self.plan_spanning(connection.session.protocol, &transaction) {
-                Ok(planned) => Some(Plan::Several(Box::new(planned))),
+            Some(Way::Several) => match self.plan_several(connection, &transaction) {
+                Ok(plan) => Some(plan),
                 Err(error) => {
                     self.unwatch(connection);
                     return self.fail(connection, asked, &error);
@@ -367,7 +384,7 @@ impl Core {
         // The shard forgets it with the transaction.
         let watched = connection.session.watching.take().map(|watching| (watching.watch, watching.shards));
         // Nothing that follows may overtake what waits for its keys, or what runs here.
-        let is_spanning = matches!(plan, Some(Plan::Several(_)));
+        let is_spanning = matches!(plan, Some(Plan::Several(_) | Plan::Scripts(_)));
         connection.barrier |= watched.is_some() || transaction.session_count > 0 || is_spanning;
         let silent = connection.session.reply_mode != ReplyMode::On;
         if transaction.session_count > 0 {
@@ -397,6 +414,15 @@ impl Core {
             connection.keep(Kept { place, slot, writes: is_write, bytes: Vec::new() });
         }
         self.send_transaction(connection, place, plan, &transaction, asked, watched);
+    }
+
+    /// Plans a transaction over several shards.
+    fn plan_several(&mut self, connection: &Connection, transaction: &Transaction) -> Result<Plan, CommandError> {
+        let runs_script = |index: usize| transaction.is_keyed(index) && transaction.row(index).runs_script;
+        if (0..transaction.len()).any(runs_script) {
+            return Ok(Plan::Scripts(Box::new(self.run_of(connection, transaction)?)));
+        }
+        Ok(Plan::Several(Box::new(self.plan_spanning(connection.session.protocol, transaction)?)))
     }
 
     /// Gives each command of a transaction the database and the protocol that it has by then.
@@ -437,6 +463,15 @@ impl Core {
         let (shard, mode) = match plan {
             Plan::One(shard, mode) => (shard, mode),
             Plan::Several(planned) => return self.span_transaction(connection, place, asked, *planned, watched),
+            Plan::Scripts(mut run) => {
+                if watched.is_some() {
+                    // What is watched is let go of with the keys.
+                    run.hold_all();
+                }
+                self.note_script();
+                let protocol = connection.session.protocol;
+                return self.span_run_in(connection, place, (protocol, asked), run, watched);
+            }
         };
         let guard = watched.map(|(watch, _)| Guard::of(watch));
         let scripts = self.scripts_of(connection, transaction, shard);

@@ -4,9 +4,11 @@
 //! these would have other rows, and go on. Whoever changes one of them makes a new version of the batch, and keeps the old
 //! value for batches of the version before; the test below says so to whoever forgets.
 
+use basalt_lua::SHORT_SCRIPT_WORK;
 use basalt_storage::keyspace::deciding_constants;
 
 use crate::commands::Random;
+use crate::commands::scripts::{reply_bytes_of, trial_bytes_of};
 use crate::entry::batch::BATCH_VERSIONS;
 use crate::limits::{
     self, APPROXIMATE_TRIM_MAX, DUMPED_BYTES_MAX, DUMPED_BYTES_PER_WORK, HYPERLOGLOG_SPARSE_BYTES_MAX,
@@ -42,6 +44,11 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("bytes of them", limits::SCRIPT_MESSAGE_BYTES_MAX as u64),
         ("work of a message", limits::MESSAGE_WORK),
         ("bytes of a message for one unit more", limits::MESSAGE_BYTES_PER_WORK),
+        ("bytes that a long one may", trial_bytes_of(u64::MAX) as u64),
+        ("bytes that a transaction may whose scripts may be sent back", limits::TRIAL_BYTES_MAX as u64),
+        ("bytes of a reply to a script", limits::SCRIPT_REPLY_BYTES_MAX as u64),
+        ("bytes of a reply to a long one", reply_bytes_of(u64::MAX) as u64),
+        ("work of a short script", SHORT_SCRIPT_WORK),
         ("a random number", random.next_u64()),
         ("a random number below 1000", random.below(1000)),
     ]);
@@ -94,6 +101,11 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("bytes of them", 4 << 20),
         ("work of a message", 50),
         ("bytes of a message for one unit more", 32),
+        ("bytes that a long one may", 32 << 20),
+        ("bytes that a transaction may whose scripts may be sent back", 16 << 20),
+        ("bytes of a reply to a script", 4 << 20),
+        ("bytes of a reply to a long one", 16 << 20),
+        ("work of a short script", 1_000_000),
         ("a random number", 6_457_827_717_110_365_317),
         ("a random number below 1000", 173),
         ("bytes of a string of a payload", 8),

@@ -71,12 +71,15 @@ pub struct HoldOrder {
     pub keeps_time: bool,
     /// The number of its client, if that does not want to hear of keys that it changes itself.
     pub deaf_client: Option<u32>,
+    /// True if it may hold other keys here, and these only if nobody is in the way: it is refused then and waits for nobody.
+    pub is_more: bool,
 }
 
 /// Orders of a coordinator to a shard. All but the last three are answered once.
 #[derive(Debug, Clone)]
 pub enum SpanningOrder {
-    /// To hold keys: `OK` once it does and what was on its way to them is applied, null if what is watched has changed.
+    /// To hold keys: `OK` once it does and what was on its way to them is applied, null if what is watched has changed, or if they
+    /// are more keys and somebody is in the way.
     Hold(Box<HoldOrder>),
     /// To run an encoded read; if a transaction is given, only while its keys are held.
     Read(Option<TransactionId>, Vec<u8>),

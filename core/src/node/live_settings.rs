@@ -81,6 +81,16 @@ impl Settings {
     }
 }
 
+/// Work that a script may do: in a cluster no more than an eighth of `election-timeout` takes, since its core sends and hears no
+/// heartbeats meanwhile.
+fn script_work_max(config: &Config) -> u64 {
+    let most = match config.cluster_enabled {
+        true => (config.election_timeout.as_millis() / 8) as u64 * limits::SCRIPT_WORK_PER_MS,
+        false => u64::MAX,
+    };
+    u64::from(config.script_work_max).min(most)
+}
+
 /// One core's copy of the settings it needs per command.
 #[derive(Debug)]
 pub struct LiveSettings {
@@ -111,6 +121,8 @@ pub struct LiveSettings {
     pub key_events: KeyEventChoice,
     /// Keys that are remembered for clients which keep copies; 0 for as many as have room.
     pub tracked_keys_max: usize,
+    /// Work that a script may do.
+    pub script_work_max: u64,
     output: OutputLimits,
 }
 
@@ -140,6 +152,7 @@ impl LiveSettings {
             slow_log_max: config.slowlog_max_len as usize,
             key_events: config.notify_keyspace_events,
             tracked_keys_max: config.tracking_table_max_keys as usize,
+            script_work_max: script_work_max(&config),
             output: config.client_output_buffer_limit,
         }
     }
@@ -194,6 +207,19 @@ mod tests {
 
         assert!(!live.output_is_newly_over(false, 49, None) && live.output_is_newly_over(false, 50, None));
         assert!(!live.output_is_newly_over(false, 99, since) && live.output_is_newly_over(false, 100, since));
+    }
+
+    #[test]
+    fn in_a_cluster_no_script_is_as_long_as_an_election_takes_to_begin() {
+        let of = |config: Config| LiveSettings::of(&Settings::new(config)).script_work_max;
+        let alone = Config::default();
+        assert_eq!(of(alone.clone()), limits::SCRIPT_WORK_DEFAULT);
+        let long = Config { script_work_max: limits::SCRIPT_WORK_MOST as u32, ..alone };
+        assert_eq!(of(long.clone()), limits::SCRIPT_WORK_MOST);
+        for (ms, work_max) in [(1000, 12_500_000), (200, 2_500_000), (10_000, limits::SCRIPT_WORK_MOST)] {
+            let tuned = Config { cluster_enabled: true, election_timeout: Duration::from_millis(ms), ..long.clone() };
+            assert_eq!(of(tuned), work_max, "{ms} ms");
+        }
     }
 
     #[test]

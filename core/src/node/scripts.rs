@@ -21,11 +21,16 @@ pub struct Scripts {
 #[derive(Debug, Default)]
 struct Known {
     by_digest: HashMap<String, Arc<[u8]>>,
-    /// Digests of those of them that access keys of other shards than those that they declare.
+    /// Digests of those of them that access keys of other shards than those that they declare, and names of such functions.
     reaching: HashSet<String>,
     /// Their digests, the oldest first.
     order: VecDeque<String>,
     bytes: usize,
+}
+
+/// Returns whether a name is a script's; else it is a function's.
+fn is_digest(name: &str) -> bool {
+    name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Bytes that one script takes: its text, its digest twice, and what maps and pointers need.
@@ -62,7 +67,11 @@ impl Scripts {
     /// Notes of a script that it accesses keys which it has not declared, in other shards than those that it has.
     pub fn note_reaching(&self, digest: &str) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.by_digest.contains_key(digest) && !known.reaching.contains(digest) {
+        let is_known = known.by_digest.contains_key(digest) || !is_digest(digest);
+        if !is_digest(digest) && known.reaching.len() >= limits::CACHED_SCRIPTS_MAX {
+            known.reaching.clear();
+        }
+        if is_known && !known.reaching.contains(digest) {
             known.reaching.insert(digest.to_owned());
             self.some_reach.store(true, Ordering::Relaxed);
         }

@@ -23,8 +23,7 @@ use crate::config::{Config, MemoryBudget};
 use crate::mail::Mailboxes;
 use crate::node::{
     ClientPlaces, Clock, CoreStats, DiskHealth, GroupState, LatencyMonitor, Orders, Routes, Scripts, Server, Settings,
-    ShardTable,
-    Shares, SlowLog, Stop,
+    ShardTable, Shares, SlowLog, Stop,
 };
 
 /// A connection to a server of two cores and two shards that do not run.

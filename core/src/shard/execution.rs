@@ -12,11 +12,12 @@ use basalt_storage::keyspace::{EventClasses, Keyspace, Packing, Scratch, Type, V
 use basalt_storage::{Applied, ColdRead, Error as StorageError, Fetched, OnMiss, Rows, Store, Trial};
 
 use super::cold::{ColdProgress, Deferral, EntryBell, NamesLooked, Views, changes_at_once, look_for_named};
+use super::kept_trials::KeptTrials;
 use super::open_batch::InFlight;
 use super::parts::part_of;
 use super::script_work::work_of;
 use super::timing::{begin, end, figures_of};
-use crate::commands::scripts::{ELSEWHERE, messages_before};
+use crate::commands::scripts::{ELSEWHERE, messages_before, trial_bytes_max};
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY,
     is_known_step, table,
@@ -73,6 +74,8 @@ pub struct ShardMachine {
     pub(super) views: Option<Views>,
     /// Times that an entry has waited for them.
     pub(super) pauses: u64,
+    /// Writes of scripts over several shards, as far as they are kept on trial.
+    pub(super) kept_trials: KeptTrials,
     /// Told after each turn of the core: an entry of scripts waits for one now and then.
     pub(super) turns: Rc<EntryBell>,
     /// True while the core takes turns.
@@ -143,12 +146,15 @@ pub(super) enum Failure {
     Undecodable,
     /// The reply is to be read in pieces.
     Piecemeal,
+    /// The script of a transaction with this place accesses keys of other shards.
+    Elsewhere(usize),
 }
 
 /// Commands being run on a shard's rows at one moment.
 pub(super) struct Execution<'a> {
     pub(super) store: &'a mut Store,
     pub(super) scratch: &'a mut Scratch,
+    pub(super) kept_trials: &'a mut KeptTrials,
     pub(super) random: &'a mut Random,
     pub(super) versions: VersionSource,
     pub(super) now_ms: u64,
@@ -350,7 +356,7 @@ impl Execution<'_> {
             TrialRun::Never => None,
             TrialRun::OrNot => self.try_out(&call, limits::TRIAL_BYTES_MAX, &mut reply),
             TrialRun::OrUndone => {
-                let tried = self.try_out(&call, limits::SCRIPT_TRIAL_BYTES_MAX, &mut reply);
+                let tried = self.try_out(&call, trial_bytes_max(args), &mut reply);
                 Some(tried.unwrap_or(Err(CommandError::Undone(TOO_MUCH_FOR_TRIAL.into()))))
             }
         };
@@ -503,7 +509,7 @@ impl Call<'_> {
         let (mut own_versions, mut own_random) = (*versions, random.clone());
         let (before, earliest_deadline_ms) = (scratch.mark(), scratch.earliest_deadline_ms());
         let packs = *versions.packing() != Packing::NONE;
-        let mut trial = Trial::new(&*rows, limits::SCRIPT_TRIAL_BYTES_MAX).counting_kept(packs);
+        let mut trial = Trial::new(&*rows, trial_bytes_max(self.args)).counting_kept(packs);
         let mut outcome = self.run(&mut trial, scratch, &mut own_versions, &mut own_random, reply);
         if is_cold(&outcome) {
             return outcome;
@@ -539,6 +545,7 @@ impl ShardMachine {
             paused: None,
             views: None,
             pauses: 0,
+            kept_trials: KeptTrials::default(),
             turns: Rc::default(),
             takes_turns: false,
             installs: 0,
@@ -650,6 +657,7 @@ impl ShardMachine {
         let outcome = read(&mut Execution {
             store: &mut self.store,
             scratch: &mut self.scratch,
+            kept_trials: &mut self.kept_trials,
             random: &mut self.random,
             versions: VersionSource::none(),
             now_ms,
@@ -847,6 +855,7 @@ impl ShardMachine {
         let mut execution = Execution {
             store: &mut self.store,
             scratch: &mut self.scratch,
+            kept_trials: &mut self.kept_trials,
             random,
             versions: if is_read { VersionSource::none() } else { position.versions },
             now_ms: position.time_ms,
@@ -886,7 +895,7 @@ impl ShardMachine {
             }
             // Not as a text: whether it passes is told by what it is.
             Err(Failure::Storage(error)) => Err(MachineError::Storage(error)),
-            Err(Failure::Piecemeal) => unreachable!("what is encoded has it as its reply"),
+            Err(Failure::Piecemeal | Failure::Elsewhere(_)) => unreachable!("what is encoded has it as its reply"),
             Err(Failure::Undecodable) => Err(MachineError::Batch(
                 "it holds a command this version does not know; start the version that wrote it".into(),
             )),

@@ -168,7 +168,9 @@ impl Shard {
                     Ok(()) => {}
                     Err(Failure::Cold(read)) => return Err(read),
                     Err(Failure::Storage(_)) => unreachable!("a read's errors are its reply"),
-                    Err(Failure::Piecemeal) => unreachable!("what is encoded has it as its reply"),
+                    Err(Failure::Piecemeal | Failure::Elsewhere(_)) => {
+                        unreachable!("what is encoded has it as its reply")
+                    }
                     Err(Failure::Undecodable) => unreachable!("a request is decoded as this process encoded it"),
                 }
             }

@@ -14,6 +14,7 @@ mod guarded;
 mod holding;
 mod host;
 mod joining;
+mod kept_trials;
 mod open_batch;
 mod overdue;
 mod own_entries;

@@ -56,7 +56,15 @@ mod tests {
         let header = RequestHeader::new(Protocol::Resp2, 0, STEP_EXEC);
         transaction::encode(&mut exec, header, None, members.iter().map(Vec::as_slice));
         assert_eq!(work_of(&exec), 12);
-        let terms = TrialTerms { time_ms: 0, string_bytes_max: 0, work: 3, reply_bytes_max: 0, before: 0 };
+        let terms = TrialTerms {
+            transaction: 0,
+            time_ms: 0,
+            string_bytes_max: 0,
+            work: 3,
+            reply_bytes_max: 0,
+            before: 0,
+            kept: 0,
+        };
         assert_eq!(work_of(&script_trial::encode(STEP_TRY, terms, [&members[1][..]].into_iter())), 3);
     }
 }

@@ -9,21 +9,27 @@ use basalt_storage::keyspace::{ColdRows, Keyspace, Scratch, VersionSource, is_en
 use basalt_storage::{ColdRead, Error as StorageError, Rows, Trial};
 
 use super::cold::note_named;
-use super::execution::{Call, Execution, Failure};
+use super::execution::{Call, Execution, Failure, is_elsewhere};
 use super::timing::{begin, end, figures_of};
-use crate::commands::scripts::{lift, messages_before, put_lifted};
-use crate::commands::table::{STEP_EXEC, STEP_UNWATCH, STEP_WATCH};
+use crate::commands::scripts::{Terms, lift, messages_before, put_lifted};
+use crate::commands::table::{
+    STEP_EXEC, STEP_FUNCTION, STEP_FUNCTION_RO, STEP_SCRIPT, STEP_SCRIPT_RO, STEP_UNWATCH, STEP_WATCH,
+};
 use crate::commands::{
     Command, CommandError, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY, is_known_step, table,
 };
 use crate::entry::request::{self, ArgList, RequestHeader};
-use crate::entry::transaction::{Guard, Transaction};
+use crate::entry::script_trial::SENT_BACK;
+use crate::entry::transaction::{Guard, Transaction, encode as encode_transaction};
 use crate::limits;
 use crate::node::CoreStats;
 
 /// The reply to a transaction that came behind so many others in its batch that its collections would find no versions.
 const NO_VERSIONS: &str =
     "BUSY Too many commands are queued in the transactions of one batch, nothing of this one was executed: try again";
+
+/// The reply to a script that accesses a key of another shard, in a transaction that reads and writes too much to be undone.
+const NOT_HERE: &str = "ERR Script attempted to access a non local key in a cluster node";
 
 /// A command of a transaction, taken apart.
 pub(super) struct Member<'a> {
@@ -57,6 +63,20 @@ struct Members<'a> {
     bounds: ReplyBounds,
     only_small: bool,
     stats: Option<&'a CoreStats>,
+    /// True if all of it is undone where a script accesses a key of another shard; else that is its error.
+    sends_back: bool,
+}
+
+/// Returns whether a transaction has scripts that are run over several shards where they access keys of those.
+fn may_be_sent_back(transaction: Transaction<'_>) -> bool {
+    transaction.commands().flatten().any(|bytes| {
+        let is_script =
+            matches!(request::command_id(bytes), Some(STEP_SCRIPT | STEP_SCRIPT_RO | STEP_FUNCTION | STEP_FUNCTION_RO));
+        let mut args = ArgList::new();
+        is_script
+            && request::decode(bytes, &mut args).is_some()
+            && args.first().and_then(|terms| Terms::decode(terms)).is_some_and(|terms| terms.stops_elsewhere)
+    })
 }
 
 impl Members<'_> {
@@ -71,7 +91,7 @@ impl Members<'_> {
     ) -> Result<(), Failure> {
         let start = out.len();
         messages.clear();
-        for bytes in self.transaction.commands() {
+        for (index, bytes) in self.transaction.commands().enumerate() {
             let member = bytes.and_then(Member::read).ok_or(Failure::Undecodable)?;
             // What those before have left. One value may be longer, as anywhere.
             let left = self.bounds.one_bytes_max.saturating_sub(out.len() - start);
@@ -110,9 +130,13 @@ impl Members<'_> {
                 Err(CommandError::Storage(error)) if self.applying || matches!(error, StorageError::TrialTooLarge) => {
                     return Err(Failure::Storage(error));
                 }
+                Err(error) if is_elsewhere(&error) && self.sends_back => return Err(Failure::Elsewhere(index)),
                 Err(error) => {
                     reply.truncate(mark);
-                    reply.error_display(&error);
+                    match is_elsewhere(&error) {
+                        true => reply.error(NOT_HERE),
+                        false => reply.error_display(&error),
+                    }
                     if let Some(stats) = stats {
                         stats.failed.add(1);
                     }
@@ -174,7 +198,9 @@ impl Execution<'_> {
         let (head, mut messages) = (out.len(), Vec::new());
         Reply::new(out, protocol).array(transaction.count);
         let (start, before) = (out.len(), self.scratch.mark());
-        let members = Members {
+        let earliest_deadline_ms = self.scratch.earliest_deadline_ms();
+        let sends_back = may_be_sent_back(transaction);
+        let mut members = Members {
             transaction,
             now_ms: self.now_ms,
             string_bytes_max: self.string_bytes_max,
@@ -182,8 +208,9 @@ impl Execution<'_> {
             bounds: self.bounds,
             only_small: self.only_small,
             stats: self.stats,
+            sends_back,
         };
-        if self.tries {
+        if self.tries || sends_back {
             let (mut versions, mut random) = (self.versions, self.random.clone());
             let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
             let outcome = members.run(&mut trial, self.scratch, &mut versions, &mut random, (out, &mut messages));
@@ -199,12 +226,20 @@ impl Execution<'_> {
                     put_lifted(out, head, &messages);
                     return Ok(());
                 }
+                (Some(_), Err(Failure::Elsewhere(index))) => {
+                    self.scratch.rewind(before);
+                    self.scratch.set_earliest_deadline_ms(earliest_deadline_ms);
+                    out.truncate(head);
+                    send_transaction_back(transaction, index, out);
+                    return Ok(());
+                }
                 (Some(_), Err(failure)) => {
                     self.scratch.rewind(before);
                     return Err(failure);
                 }
             }
         }
+        members.sends_back = false;
         let outcome = members.run(self.store, self.scratch, &mut self.versions, self.random, (out, &mut messages));
         match outcome {
             Ok(()) => put_lifted(out, head, &messages),
@@ -267,6 +302,7 @@ impl Execution<'_> {
             // Nobody reads them.
             only_small: true,
             stats: None,
+            sends_back: true,
         };
         let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
         // Entry 0 holds no commands: no row has its versions.
@@ -310,6 +346,15 @@ impl Execution<'_> {
         Reply::new(out, header.protocol).ok();
         Ok(())
     }
+}
+
+/// Replies a transaction as it came, and the place of the script that has met a key of another shard: whoever has sent it runs it
+/// over several.
+fn send_transaction_back(transaction: Transaction<'_>, index: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(SENT_BACK);
+    let commands: Vec<&[u8]> = transaction.commands().flatten().collect();
+    encode_transaction(out, transaction.header, transaction.guard, commands.into_iter());
+    out.extend_from_slice(&(index as u32).to_le_bytes());
 }
 
 /// The watch that a request ends which begins or ends one, or the guard of a transaction has.

@@ -40,8 +40,7 @@ use crate::limits;
 use crate::mail::Mailboxes;
 use crate::node::{
     Background, ClientPlaces, Clock, CoreStats, DiskHealth, LatencyMonitor, Order, Orders, Routes, Scripts, Server,
-    Settings,
-    ShardTable, Shares, SlowLog, Stop,
+    Settings, ShardTable, Shares, SlowLog, Stop,
 };
 use crate::session_commands::memory_in_use;
 use crate::shard::Threads;

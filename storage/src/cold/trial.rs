@@ -32,6 +32,11 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Bytes of memory that they take, about.
+    pub fn bytes(&self) -> usize {
+        self.rows.bytes()
+    }
+
     /// Makes the changes on `rows`, which are those of the trial or have the same in them.
     pub fn make_on(&self, rows: &mut dyn Rows) {
         // Rows in a deleted range were put after it.
@@ -59,6 +64,19 @@ impl<'a> Trial<'a> {
     #[must_use]
     pub fn counting_kept(self, counts_kept: bool) -> Trial<'a> {
         Trial { counts_kept, ..self }
+    }
+
+    /// A trial on `rows` that goes on with changes which were made on trial before, and may read and write about `bytes_max` more.
+    /// Nobody has changed meanwhile what they were made of.
+    pub fn going_on(rows: &'a dyn Rows, changes: Changes, bytes_max: usize) -> Trial<'a> {
+        let Changes { rows: changed, counters } = changes;
+        let bytes_left = Cell::new(bytes_max);
+        Trial { rows, changed, counters, bytes_left, work: Cell::new(0), counts_kept: false }
+    }
+
+    /// Bytes that it may still read and write, about.
+    pub fn bytes_left(&self) -> usize {
+        self.bytes_left.get()
     }
 
     /// Returns the changes; `None` if they were too many: then some are missing.
@@ -304,6 +322,28 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn it_goes_on_with_what_was_changed_before() {
+        let mut rows = MemoryRows::default();
+        rows.put(b"a", b"1");
+        rows.put(b"b", b"1");
+        let mut trial = Trial::new(&rows, 1000);
+        trial.put(b"a", b"2");
+        trial.delete(b"b");
+        let left = trial.bytes_left();
+        assert!(left < 1000);
+        let changes = trial.into_changes().unwrap();
+        assert!(changes.bytes() > 0);
+        let mut trial = Trial::going_on(&rows, changes, left);
+        trial.put(b"c", b"3");
+        let value = |key: &[u8]| trial.get(key).unwrap().map(|row| row.to_vec());
+        assert_eq!((value(b"a"), value(b"b"), value(b"c")), (Some(b"2".to_vec()), None, Some(b"3".to_vec())));
+        assert!(trial.bytes_left() < left);
+        let changes = trial.into_changes().unwrap();
+        changes.make_on(&mut rows);
+        assert_eq!((rows.get(b"b").unwrap().is_none(), rows.get(b"c").unwrap().is_some()), (true, true));
     }
 
     #[test]

@@ -58,6 +58,7 @@ mod silent_disk;
 mod slow_down;
 mod spanning;
 mod spanning_scripts;
+mod spanning_transactions;
 mod stall;
 mod streams;
 mod tools;

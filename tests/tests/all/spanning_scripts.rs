@@ -12,12 +12,12 @@ use crate::alone::Alone;
 use crate::load::cycles;
 use crate::spanning::assert_nothing_is_left;
 
-fn several() -> Alone {
+pub(crate) fn several() -> Alone {
     Alone::new(|options| options.set("--shards", "4").set("--cores", "2"))
 }
 
 /// Typical scripts, with their numbers of keys and of arguments. Names of keys and arguments are drawn.
-const SCRIPTS: &[(&str, usize, usize)] = &[
+pub(crate) const SCRIPTS: &[(&str, usize, usize)] = &[
     // Redlock: several locks as one, and their release by whoever has them.
     (
         "for i, key in ipairs(KEYS) do if redis.call('exists', key) == 1 then return 0 end end \

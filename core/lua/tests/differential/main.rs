@@ -5,7 +5,7 @@ mod generator;
 mod host;
 mod scripts;
 
-use basalt_lua::{Engine, SCRIPT_WORK_MAX, Script};
+use basalt_lua::{Engine, SHORT_SCRIPT_WORK, Script};
 use basalt_tests::RedisServer;
 
 use host::{Connection, RedisHost, encode};
@@ -28,7 +28,7 @@ fn run_both(
     let (keys, args) = (bytes(keys), bytes(args));
     let keys: Vec<&[u8]> = keys.iter().map(Vec::as_slice).collect();
     let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-    let script = Script { text: text.as_bytes(), keys: &keys, args: &args, seed: 7, work: SCRIPT_WORK_MAX };
+    let script = Script { text: text.as_bytes(), keys: &keys, args: &args, seed: 7, work: SHORT_SCRIPT_WORK };
     let outcome = engine.run(&script, host);
     let mut found = Vec::new();
     encode(&outcome, redis.is_resp3, &mut found);

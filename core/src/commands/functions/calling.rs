@@ -1,11 +1,13 @@
 //! A call of a function, from its step to its reply.
 
-use basalt_lua::FunctionCall;
-use basalt_net::resp::Reply;
+use std::rc::Rc;
+
+use basalt_lua::{FunctionCall, FunctionFlags, Host, Library, Progress};
+use basalt_net::resp::{Protocol, Reply, value};
 
 use super::compiled::compiled;
 use crate::commands::rights::CallerRights;
-use crate::commands::scripts::{Terms, read_call, run_on};
+use crate::commands::scripts::{Terms, read_call, run_on, with_engine};
 use crate::commands::{Args, CommandError, Context, parse_i64};
 use crate::limits;
 
@@ -34,39 +36,107 @@ pub(super) fn step_function_ro(
     call(context, args, true, reply)
 }
 
-fn call(context: &mut Context<'_>, args: Args<'_>, is_read: bool, reply: &mut Reply<'_>) -> Result<(), CommandError> {
-    const OTHER_VERSION: CommandError = CommandError::text("ERR the call is of another version");
-    let mut terms = Terms::decode(args[1]).ok_or(OTHER_VERSION)?;
-    let rights = terms.rights.as_deref().map(|bytes| CallerRights::decode(bytes).ok_or(OTHER_VERSION)).transpose()?;
-    let (flags, library) = context.keyspace.function(args[2])?.ok_or(NOT_FOUND)?;
-    let flags = basalt_lua::FunctionFlags::from_bits(flags);
-    // Its row is read whether it is compiled or not: what is read is a part of what a call may do, on every replica.
-    let (library, bytes) = context.keyspace.library(&library)?.ok_or(NOT_FOUND)?;
-    parse_i64(args[3]).map_err(|_| BAD_COUNT)?;
-    let given = read_call(&args[1..])?;
+/// The checks of a call of a function with these flags. A call of one that only reads may not write from then on.
+fn check(flags: FunctionFlags, terms: &mut Terms) -> Result<(), CommandError> {
     if flags.no_cluster() && terms.in_cluster {
         return Err(CommandError::text("ERR Can not run script on cluster, 'no-cluster' flag is set."));
     }
     if terms.is_read_only && !flags.no_writes() {
         return Err(CommandError::text("ERR Can not execute a script with write flag using *_ro command."));
     }
+    terms.is_read_only |= flags.no_writes();
+    Ok(())
+}
+
+/// Work that is left for a call by the reading of a library of so many bytes.
+fn work_behind(bytes: usize, work: u64) -> u64 {
+    work.saturating_sub(bytes as u64 / limits::LIBRARY_BYTES_PER_WORK)
+}
+
+fn call(context: &mut Context<'_>, args: Args<'_>, is_read: bool, reply: &mut Reply<'_>) -> Result<(), CommandError> {
+    const OTHER_VERSION: CommandError = CommandError::text("ERR the call is of another version");
+    let mut terms = Terms::decode(args[1]).ok_or(OTHER_VERSION)?;
+    let rights = terms.rights.as_deref().map(|bytes| CallerRights::decode(bytes).ok_or(OTHER_VERSION)).transpose()?;
+    let (flags, library) = context.keyspace.function(args[2])?.ok_or(NOT_FOUND)?;
+    let flags = FunctionFlags::from_bits(flags);
+    // Its row is read whether it is compiled or not: what is read is a part of what a call may do, on every replica.
+    let (library, bytes) = context.keyspace.library(&library)?.ok_or(NOT_FOUND)?;
+    parse_i64(args[3]).map_err(|_| BAD_COUNT)?;
+    let given = read_call(&args[1..])?;
+    check(flags, &mut terms)?;
     if is_read && !flags.no_writes() {
         return Err(REPLACED);
     }
-    terms.is_read_only |= flags.no_writes();
     let library = compiled(&library)?;
     let function = library.function(args[2]).ok_or(NOT_FOUND)?;
     let seed = context.random.next_u64();
-    let work = terms.work.saturating_sub(bytes as u64 / limits::LIBRARY_BYTES_PER_WORK);
+    let work = work_behind(bytes, terms.work);
     run_on(context, (&terms, rights), reply, |engine, host| {
         let call = FunctionCall { library: &library, function, keys: given.keys, args: given.args, seed, work };
         engine.call(&call, host)
     })
 }
 
+/// `key name`: the flags of a function, and the row of its library. The key says which shard is asked.
+pub(super) fn step_library(
+    context: &mut Context<'_>,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Result<(), CommandError> {
+    let (flags, library) = context.keyspace.function(args[2])?.ok_or(NOT_FOUND)?;
+    let (library, _) = context.keyspace.library(&library)?.ok_or(NOT_FOUND)?;
+    reply.array(2);
+    reply.integer(flags.into());
+    reply.bulk(library.encode());
+    Ok(())
+}
+
+/// A function that is called over several shards.
+pub struct LoadedFunction {
+    library: Rc<Library>,
+    name: Vec<u8>,
+    /// Work that the call may do.
+    pub work: u64,
+}
+
+impl LoadedFunction {
+    /// A function by the reply to `step|library`, to be called on `terms`, which say by then whether it may write.
+    ///
+    /// # Errors
+    /// The reply to its call.
+    pub fn read(reply: &[u8], name: &[u8], terms: &mut Terms) -> Result<LoadedFunction, Vec<u8>> {
+        if value::is_error(reply) {
+            return Err(reply.to_vec());
+        }
+        LoadedFunction::of_row(reply, name, terms).map_err(|error| {
+            let mut bytes = Vec::new();
+            Reply::new(&mut bytes, Protocol::Resp2).error_display(&error);
+            bytes
+        })
+    }
+
+    fn of_row(reply: &[u8], name: &[u8], terms: &mut Terms) -> Result<LoadedFunction, CommandError> {
+        let mut elements = value::split_elements(reply).map_err(|_| NOT_FOUND)?;
+        let flags = elements.next().and_then(value::read_integer).and_then(|flags| u8::try_from(flags).ok());
+        let row = elements.next().and_then(value::read_bulk).ok_or(NOT_FOUND)?;
+        let library = basalt_storage::keyspace::Library::decode(row).ok_or(NOT_FOUND)?;
+        check(FunctionFlags::from_bits(flags.ok_or(NOT_FOUND)?), terms)?;
+        let library = compiled(&library)?;
+        library.function(name).ok_or(NOT_FOUND)?;
+        Ok(LoadedFunction { library, name: name.to_vec(), work: work_behind(row.len(), terms.work) })
+    }
+
+    /// Calls it, to its end or to the first call that is answered later.
+    pub fn start(&self, (keys, args): (Args<'_>, Args<'_>), seed: u64, host: &mut dyn Host) -> Progress {
+        let function = self.library.function(&self.name).expect("it was found in it");
+        let call = FunctionCall { library: &self.library, function, keys, args, seed, work: self.work };
+        with_engine(|engine| engine.start_call(&call, host))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use basalt_lua::SCRIPT_WORK_MAX;
+    use basalt_lua::SHORT_SCRIPT_WORK;
 
     use super::*;
     use crate::commands::FunctionChange;
@@ -105,7 +175,7 @@ redis.register_function('stray', function() return redis.call('get', 'elsewhere'
     }
 
     fn terms(is_read_only: bool) -> Terms {
-        let (reach, work) = (Reach::All, SCRIPT_WORK_MAX);
+        let (reach, work) = (Reach::All, SHORT_SCRIPT_WORK);
         Terms { is_read_only, in_cluster: false, reach, stops_elsewhere: false, is_wide: true, work, rights: None }
     }
 

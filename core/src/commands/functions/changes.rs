@@ -12,7 +12,7 @@
 
 use std::collections::HashSet;
 
-use basalt_lua::{FunctionFlags, SCRIPT_WORK_MAX};
+use basalt_lua::{FunctionFlags, SHORT_SCRIPT_WORK};
 use basalt_net::resp::Reply;
 use basalt_storage::keyspace::{Function, FunctionTotals, Library};
 
@@ -62,7 +62,7 @@ pub fn step_args(change: FunctionChange, args: Args<'_>, work: u64) -> Result<Ve
                 return Err(CommandError::owned(format!("ERR Unknown option given: {}", shown(option))));
             }
             let way: &[u8] = if options.is_empty() { b"load" } else { b"replace" };
-            Ok(vec![way.to_vec(), learn(code, work.min(SCRIPT_WORK_MAX))?.encode()])
+            Ok(vec![way.to_vec(), learn(code, work.min(SHORT_SCRIPT_WORK))?.encode()])
         }
         FunctionChange::Restore => {
             let policy = match args[3..] {
@@ -368,7 +368,8 @@ mod tests {
             assert!(!is_known_change(&[&[&b"step"[..]], words].concat()), "{words:?}");
         }
         let code = code("a", &["f"]);
-        let words = step_args(FunctionChange::Load, &[b"function", b"load", code.as_bytes()], SCRIPT_WORK_MAX).unwrap();
+        let words =
+            step_args(FunctionChange::Load, &[b"function", b"load", code.as_bytes()], SHORT_SCRIPT_WORK).unwrap();
         let library = &words[1][..];
         for words in [
             &[&b"load"[..], library][..],

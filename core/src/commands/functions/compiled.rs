@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use basalt_lua::{Called, Host, Library as Compiled, SCRIPT_WORK_MAX};
+use basalt_lua::{Called, Host, Library as Compiled, SHORT_SCRIPT_WORK};
 use basalt_storage::keyspace::{DIGEST_BYTES, Function, Library};
 use sha2::{Digest, Sha256};
 
@@ -98,7 +98,7 @@ pub(super) fn learn(code: &[u8], work: u64) -> Result<Library, CommandError> {
         _ => Err(CommandError::owned(format!("ERR a library has at most {} bytes", limits::ONE_LIBRARY_BYTES_MAX))),
     };
     check(code.len())?;
-    let compiled = load(code, metadata.end, work.min(SCRIPT_WORK_MAX), true)?;
+    let compiled = load(code, metadata.end, work.min(SHORT_SCRIPT_WORK), true)?;
     let functions = compiled.functions().iter().map(|function| Function {
         name: function.name.clone(),
         flags: function.flags.bits(),
@@ -127,7 +127,7 @@ pub(super) fn compiled(library: &Library) -> Result<Rc<Compiled>, CommandError> 
         return Ok(found);
     }
     let begin = read_metadata(&library.code)?.end;
-    let compiled = Rc::new(load(&library.code, begin, SCRIPT_WORK_MAX, false)?);
+    let compiled = Rc::new(load(&library.code, begin, SHORT_SCRIPT_WORK, false)?);
     KEPT.with(|kept| kept.borrow_mut().add(library.digest, compiled.clone()));
     Ok(compiled)
 }
@@ -142,7 +142,7 @@ mod tests {
         let libraries: Vec<Library> = (0..count)
             .map(|number| {
                 let code = format!("#!lua name=l\nredis.register_function('f{number}', function() end)");
-                learn(code.as_bytes(), SCRIPT_WORK_MAX).unwrap()
+                learn(code.as_bytes(), SHORT_SCRIPT_WORK).unwrap()
             })
             .collect();
         let kept = || KEPT.with(|kept| kept.borrow().order.len());
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn the_digest_is_the_beginning_of_sha_256_of_all_of_the_code() {
         let code = b"#!lua name=l\nredis.register_function('f', function() end)";
-        let library = learn(code, SCRIPT_WORK_MAX).unwrap();
+        let library = learn(code, SHORT_SCRIPT_WORK).unwrap();
         let digits: String = library.digest.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!((&digits[..], &library.code[..]), ("d8510a772688603c3c6739b03da4d0d5827d4f0f", &code[..]));
     }

@@ -17,4 +17,5 @@ mod metadata;
 mod payload;
 pub mod table;
 
+pub use calling::LoadedFunction;
 pub use changes::{FunctionChange, is_known_change, step_args, too_much, writing_functions};

@@ -34,6 +34,8 @@ pub const STEP_FUNCTIONS: u16 = 1393;
 pub const STEP_FUNCTION: u16 = 1394;
 /// The same of one that only reads.
 pub const STEP_FUNCTION_RO: u16 = 1395;
+/// Reads the library of a function that is called over several shards: `key name`. See the handler.
+pub const STEP_LIBRARY: u16 = 1396;
 
 /// Steps of other commands, which only the core calls: clients cannot name them.
 pub(in crate::commands) static INTERNAL: &[Command] = &[
@@ -45,6 +47,7 @@ pub(in crate::commands) static INTERNAL: &[Command] = &[
         .draws()
         .undoable(),
     Command::read(STEP_FUNCTION_RO, &CALL_RO, calling::step_function_ro).reads(Rows::KeysAndOthers).draws().undoable(),
+    Command::read(STEP_LIBRARY, &LIBRARY, calling::step_library).reads(Rows::KeysAndOthers),
 ];
 
 const KEYS: &[KeySpec] = &[KeySpec {
@@ -54,6 +57,8 @@ const KEYS: &[KeySpec] = &[KeySpec {
     find: FindKeys::Count { count_at: 0, first: 1, step: 1 },
 }];
 
+static LIBRARY: Facts =
+    Facts { name: "step|library", arity: 3, flags: Flags::READONLY, keys: (1, 1, 1), ..Facts::BLANK };
 static CHANGE: Facts = Facts { name: "step|functions", arity: -2, flags: Flags::WRITE, ..Facts::BLANK };
 static CALL: Facts = Facts {
     name: "step|function",

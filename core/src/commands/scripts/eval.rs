@@ -3,7 +3,9 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use basalt_lua::{Engine, Flags, Host, INPUT_BYTES_MAX, Outcome, Script, Stop, Value, digest, read_flags};
+use basalt_lua::{
+    Engine, Flags, Host, INPUT_BYTES_MAX, Outcome, Progress, Script, Stop, Suspended, Value, digest, read_flags,
+};
 use basalt_net::resp::Reply;
 use basalt_storage::{ColdRead, Error as StorageError};
 
@@ -158,9 +160,15 @@ pub(in crate::commands) fn run_on(
     }
 }
 
-/// Runs a script with the libraries of this thread.
-pub fn run_by(script: &Script<'_>, host: &mut dyn Host) -> Outcome {
-    with_engine(|engine| engine.run(script, host))
+/// Runs a script with the libraries of this thread, to its end or to the first call that is answered later.
+pub fn start_by(script: &Script<'_>, host: &mut dyn Host) -> Progress {
+    with_engine(|engine| engine.start(script, host))
+}
+
+/// Goes on with one of this thread behind such a call: with its reply and the work that it was. `text` is that of the script, or
+/// the name of the function if it is one.
+pub fn go_on_by(machine: Suspended, answer: (&[u8], u64), text: (&[u8], bool), host: &mut dyn Host) -> Progress {
+    with_engine(|engine| engine.go_on(machine, answer, text, host))
 }
 
 /// The reply to a script that was stopped, by its host or not: nothing of it stays.
@@ -227,7 +235,8 @@ mod tests {
     }
 
     fn replied(text: &str, protocol: Protocol) -> Vec<u8> {
-        let script = Script { text: text.as_bytes(), keys: &[], args: &[], seed: 0, work: basalt_lua::SCRIPT_WORK_MAX };
+        let script =
+            Script { text: text.as_bytes(), keys: &[], args: &[], seed: 0, work: basalt_lua::SHORT_SCRIPT_WORK };
         let Outcome::Returned(returned) = Engine::new().run(&script, &mut Nobody) else { panic!("{text} has failed") };
         let mut out = Vec::new();
         write_value(&returned, &mut Reply::new(&mut out, protocol));

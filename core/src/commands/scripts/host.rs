@@ -7,6 +7,7 @@ use basalt_net::resp::{Protocol, Reply};
 use basalt_storage::{ColdRead, Error as StorageError};
 
 use super::gate::{Admission, Gate, IsHere, call_without_keys, log_line, publish, walks_over_keys, why_not_to_block};
+use super::terms::reply_bytes_of;
 use super::{Messages, Reach, Terms};
 use crate::commands::rights::CallerRights;
 use crate::commands::{Args, Command, CommandError, Context, Kind, MultiShard, Run, Scatter, TOO_MUCH_WORK, table};
@@ -179,7 +180,9 @@ impl ShardHost<'_, '_> {
             Kind::Write(_) if self.context.keyspace.versions().left() < limits::VERSIONS_BEHIND_SCRIPTS => {
                 self.stop(CommandError::Undone(NO_VERSIONS.into()))
             }
-            Kind::Read(run) | Kind::Write(run) => self.run(run, args, (protocol, bytes_max), reply),
+            Kind::Read(run) | Kind::Write(run) => {
+                self.run(run, args, (protocol, bytes_max.min(reply_bytes_of(self.terms.work))), reply)
+            }
             _ => {
                 let place = (self.context.keyspace.now_ms(), self.terms.in_cluster, self.terms.is_read_only);
                 let (called, db) = call_without_keys(command, args, place, protocol, reply);

@@ -1,6 +1,6 @@
 //! Commands that scripts call are paid for by what they do, however short they are and whatever they reply.
 
-use basalt_lua::SCRIPT_WORK_MAX;
+use basalt_lua::SHORT_SCRIPT_WORK;
 use basalt_storage::{MemoryRows, Trial};
 
 use super::table::{STEP_SCRIPT, STEP_SCRIPT_RO};
@@ -29,7 +29,7 @@ fn run(fill: &[&[u8]], text: &str, args: &[&[u8]]) -> String {
     }
     let filled = shard.into_rows();
     let mut shard = Shard::over(Trial::new(&filled, limits::SCRIPT_TRIAL_BYTES_MAX));
-    let terms = terms(SCRIPT_WORK_MAX);
+    let terms = terms(SHORT_SCRIPT_WORK);
     let args = [&[&terms[..], text.as_bytes(), b"0"], args].concat();
     shard.step(STEP_SCRIPT, &args)
 }
@@ -102,7 +102,7 @@ fn what_differs_between_replicas_is_not_for_scripts_that_write() {
                 reach: Reach::All,
                 stops_elsewhere: false,
                 is_wide,
-                work: SCRIPT_WORK_MAX,
+                work: SHORT_SCRIPT_WORK,
                 rights: None,
             };
             let text = format!("return {{redis.pcall({command})}}");
@@ -140,7 +140,7 @@ fn the_page_of_a_scan_has_what_its_options_say_and_keys_are_paid_for() {
 fn what_a_script_publishes_stands_before_its_reply_and_is_paid_for() {
     use crate::commands::scripts::split_messages;
     let terms = |is_read_only, is_wide| {
-        let (reach, work) = (Reach::All, SCRIPT_WORK_MAX);
+        let (reach, work) = (Reach::All, SHORT_SCRIPT_WORK);
         Terms { is_read_only, in_cluster: false, reach, stops_elsewhere: false, is_wide, work, rights: None }.encode()
     };
     let mut shard = Shard::over(MemoryRows::default());

@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
+use basalt_lua::{SHORT_SCRIPT_WORK, in_proportion};
 use basalt_storage::keyspace::{SLOT_COUNT, Slot};
 
-/// The version of what follows, and of what running a script does.
+use crate::limits;
+
+/// The version of what follows, and of what running a script does, if that is of a short one.
 const VERSION: u8 = 1;
+/// The same of one that may do more work, and has more memory for that: older versions have no such scripts, and refuse the step
+/// rather than stop it at another point.
+const VERSION_LONG: u8 = 2;
 const READ_ONLY: u8 = 0x01;
 const ALL_KEYS: u8 = 0x02;
 const IN_CLUSTER: u8 = 0x04;
@@ -72,12 +78,13 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Writes them as bytes: `[version u8 = 1][flags u8][work u64 LE]`, with rights `[length u32 LE][rights]`, and
-    /// `{[first slot u16 LE][last slot u16 LE]}…`.
+    /// Writes them as bytes: `[version u8 = 1, or 2 of one that is not short][flags u8][work u64 LE]`, with rights
+    /// `[length u32 LE][rights]`, and `{[first slot u16 LE][last slot u16 LE]}…`.
     pub fn encode(&self) -> Vec<u8> {
         let cluster = if self.in_cluster { IN_CLUSTER } else { 0 };
         let stops = if self.stops_elsewhere { STOPS_ELSEWHERE } else { 0 } | if self.is_wide { WIDE } else { 0 };
-        let mut out = vec![VERSION, cluster | stops | if self.is_read_only { READ_ONLY } else { 0 }];
+        let version = if self.work > SHORT_SCRIPT_WORK { VERSION_LONG } else { VERSION };
+        let mut out = vec![version, cluster | stops | if self.is_read_only { READ_ONLY } else { 0 }];
         out.extend_from_slice(&self.work.to_le_bytes());
         if let Some(rights) = &self.rights {
             out[1] |= WITH_RIGHTS;
@@ -100,7 +107,7 @@ impl Terms {
     pub fn decode(bytes: &[u8]) -> Option<Terms> {
         let (&[version, flags], rest) = bytes.split_first_chunk()?;
         let (work, mut rest) = rest.split_first_chunk()?;
-        if version != VERSION
+        if !matches!(version, VERSION | VERSION_LONG)
             || flags & !(READ_ONLY | ALL_KEYS | IN_CLUSTER | WITH_RIGHTS | STOPS_ELSEWHERE | WIDE) != 0
         {
             return None;
@@ -124,6 +131,22 @@ impl Terms {
             rights,
         })
     }
+}
+
+/// Bytes of rows that a script with so much work may read and write. It is a part of what a batch means.
+pub fn trial_bytes_of(work: u64) -> usize {
+    in_proportion(limits::SCRIPT_TRIAL_BYTES_MAX, work, limits::SCRIPT_TRIAL_TIMES_MAX)
+}
+
+/// Bytes of the reply to a command of a script with so much work. It is a part of what a batch means.
+pub fn reply_bytes_of(work: u64) -> usize {
+    in_proportion(limits::SCRIPT_REPLY_BYTES_MAX, work, limits::SCRIPT_REPLY_TIMES_MAX)
+}
+
+/// Bytes of rows that the script of a step with these arguments may read and write.
+pub fn trial_bytes_max(args: &[&[u8]]) -> usize {
+    let work = args.get(1).and_then(|terms| Terms::decode(terms)).map_or(0, |terms| terms.work);
+    trial_bytes_of(work)
 }
 
 /// Returns whether this version of the program knows the terms of a step. What it does not know it must not run in another way.
@@ -157,7 +180,7 @@ mod tests {
                     assert_eq!(Terms::decode(&bytes[..length]), None, "{length} bytes");
                 }
                 let mut other = bytes.clone();
-                other[0] = 2;
+                other[0] = 3;
                 assert_eq!(Terms::decode(&other), None);
                 other = bytes.clone();
                 other[1] |= 0x80;
@@ -186,6 +209,31 @@ mod tests {
         assert_eq!(Terms { is_wide: true, ..terms.clone() }.encode()[1], 0x25);
         let terms = Terms { rights: Some((*b"\0\0").into()), ..terms };
         assert_eq!(terms.encode(), [1, 13, 7, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0, 3, 2]);
+    }
+
+    #[test]
+    fn those_of_more_work_are_of_another_version_and_have_more_memory() {
+        let terms = |work| Terms {
+            is_read_only: false,
+            in_cluster: false,
+            reach: Reach::All,
+            stops_elsewhere: false,
+            work,
+            rights: None,
+        };
+        for (work, version, megabytes) in [
+            (1, 1, (4, 4)),
+            (SHORT_SCRIPT_WORK, 1, (4, 4)),
+            (SHORT_SCRIPT_WORK + 1, 2, (4, 4)),
+            (3 * SHORT_SCRIPT_WORK, 2, (12, 12)),
+            (20 * SHORT_SCRIPT_WORK, 2, (32, 16)),
+            (u64::MAX, 2, (32, 16)),
+        ] {
+            let bytes = terms(work).encode();
+            assert_eq!((bytes[0], Terms::decode(&bytes)), (version, Some(terms(work))));
+            let (rows, reply) = (trial_bytes_max(&[b"step", &bytes]), reply_bytes_of(work));
+            assert_eq!((rows >> 20, reply >> 20), megabytes, "{work}");
+        }
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub(super) enum Stage {
     /// It waits for the keys of the side with this number.
     Holding(usize),
     Reading,
+    /// Its script waits for more keys.
+    HoldingMore,
     /// Its script runs.
     Running,
     /// The one side that writes does.
@@ -78,6 +80,20 @@ pub(in crate::core_loop) struct Spanning {
     left: Vec<bool>,
     carried_bytes: usize,
     pub(super) error: Option<Vec<u8>>,
+    /// True if a shard did not hold more keys.
+    pub(super) is_refused: bool,
+    /// Bytes of its script's machine, which waits.
+    pub(super) machine_bytes: usize,
+}
+
+/// These sides, and those of the shards that know of a watch.
+fn with_watched(mut sides: Vec<Side>, watch: &Option<(u64, Vec<ShardId>)>) -> Vec<Side> {
+    for shard in watch.iter().flat_map(|(_, shards)| shards) {
+        if let Err(place) = sides.binary_search_by_key(&shard.0, |side| side.shard) {
+            sides.insert(place, Side { shard: shard.0, ..Side::default() });
+        }
+    }
+    sides
 }
 
 /// Returns whether it is not known what becomes of a write that was answered so.
@@ -94,14 +110,10 @@ impl Spanning {
     /// A command or transaction of the client behind `ticket`, which has called the command `asked`.
     pub(in crate::core_loop) fn new(
         (ticket, protocol, asked): (Ticket, Protocol, u16),
-        (mut sides, work): (Vec<Side>, Box<dyn Work>),
+        (sides, work): (Vec<Side>, Box<dyn Work>),
         watch: Option<(u64, Vec<ShardId>)>,
     ) -> Spanning {
-        for shard in watch.iter().flat_map(|(_, shards)| shards) {
-            if let Err(place) = sides.binary_search_by_key(&shard.0, |side| side.shard) {
-                sides.insert(place, Side { shard: shard.0, ..Side::default() });
-            }
-        }
+        let sides = with_watched(sides, &watch);
         let count = sides.len();
         Spanning {
             id: 0,
@@ -122,6 +134,8 @@ impl Spanning {
             left: vec![false; count],
             carried_bytes: 0,
             error: None,
+            is_refused: false,
+            machine_bytes: 0,
         }
     }
 
@@ -157,11 +171,22 @@ impl Spanning {
     /// Begins anew with other sides, as another transaction. Gives the shards whose keys it has held.
     pub(super) fn begin_anew(&mut self, id: TransactionId, sides: Vec<Side>) -> Vec<ShardId> {
         let held = self.sides.iter().take(self.held_count).map(Side::shard).collect();
+        let sides = with_watched(sides, &self.watch);
         let count = sides.len();
         (self.id, self.sides, self.held_count, self.error) = (id, sides, 0, None);
         (self.read, self.written) = (vec![Vec::new(); count], vec![Vec::new(); count]);
         (self.prepared, self.left) = (vec![false; count], vec![false; count]);
         held
+    }
+
+    /// Makes room for another side, of which it holds something: all others are held by now.
+    pub(super) fn add_side(&mut self, shard: ShardId) {
+        let Err(place) = self.sides.binary_search_by_key(&shard.0, |side| side.shard) else { return };
+        self.sides.insert(place, Side { shard: shard.0, ..Side::default() });
+        let count = self.sides.len();
+        self.held_count = count;
+        (self.read, self.written) = (vec![Vec::new(); count], vec![Vec::new(); count]);
+        (self.prepared, self.left) = (vec![false; count], vec![false; count]);
     }
 
     pub(super) fn fail(&mut self, reply: &[u8]) {
@@ -234,7 +259,7 @@ impl Core {
         let watch = spanning.watch.as_ref().filter(|_| spanning.is_watched(shard)).map(|(watch, _)| *watch);
         let (keeps_time, deaf_client) = (spanning.script.is_some(), spanning.deaf_client);
         self.tasks.put(index, Task::Spanning(spanning));
-        let order = HoldOrder { transaction, keys, watch, keeps_time, deaf_client };
+        let order = HoldOrder { transaction, keys, watch, keeps_time, deaf_client, is_more: false };
         self.order(index, number, shard, SpanningOrder::Hold(Box::new(order)));
     }
 
@@ -255,7 +280,7 @@ impl Core {
         }
     }
 
-    fn read_sides(&mut self, index: u32, spanning: Box<Spanning>) {
+    pub(super) fn read_sides(&mut self, index: u32, spanning: Box<Spanning>) {
         if spanning.script.is_some() {
             return self.let_script_go_on(index, spanning);
         }
@@ -327,6 +352,7 @@ impl Core {
         let is_error = reply.starts_with(b"-");
         match spanning.stage {
             Stage::Running => return self.script_answered(index, spanning, ShardId(side as u16), reply),
+            Stage::HoldingMore => return self.more_answered(index, spanning, reply),
             Stage::Holding(_) if is_error => return self.end_spanning(index, spanning, reply.to_vec()),
             Stage::Holding(_) if reply.starts_with(b"*") => {
                 // What is watched has changed.
@@ -421,7 +447,9 @@ impl Core {
                 }
                 Some(error) => self.end_decided(index, spanning, error),
             },
-            (Stage::Holding(_) | Stage::Running, _) => unreachable!("neither ends by the answers of all sides"),
+            (Stage::Holding(_) | Stage::HoldingMore | Stage::Running, _) => {
+                unreachable!("neither ends by the answers of all sides")
+            }
         }
     }
 
@@ -444,6 +472,7 @@ impl Core {
     pub(super) fn end_spanning(&mut self, index: u32, spanning: Box<Spanning>, reply: Vec<u8>) {
         self.tasks.end(index);
         self.tasks.carried_bytes -= spanning.carried_bytes;
+        self.tasks.machine_bytes -= spanning.machine_bytes;
         let decided_by = spanning.writers().first().map(|first| spanning.sides[*first].shard());
         for (number, side) in spanning.sides.iter().enumerate().take(spanning.held_count) {
             match decided_by.filter(|_| spanning.left[number]) {

@@ -64,6 +64,8 @@ pub(super) struct Tasks {
     ready: VecDeque<u32>,
     /// Bytes of keys that are being carried between shards.
     carried_bytes: usize,
+    /// Bytes of the machines of scripts that wait.
+    machine_bytes: usize,
     /// Decisions that nobody asks for any more.
     done: Vec<(ShardId, u128)>,
     /// The last number of a transaction of this core.

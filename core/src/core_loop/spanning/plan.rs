@@ -6,10 +6,10 @@ use super::Spanning;
 use crate::clients::{Connection, Expects, ReplyMode, Transaction};
 use crate::commands::facts::Flags;
 use crate::commands::{
-    Args, Command, CommandError, Kind, Merge, MultiShard, OverShards, Run, Scatter, parse_usize, run_on_nothing,
+    Args, Command, CommandError, Kind, Merge, MultiShard, OverShards, Run, Scatter, parse_usize, run_on_nothing, table,
 };
 use crate::core_loop::core::Core;
-use crate::entry::request::{self, RequestHeader};
+use crate::entry::request::{self, ArgList, RequestHeader};
 use crate::ids::{ShardId, Ticket};
 use crate::multi_shard::spanning::{
     Carried, Members, MoveElement, MoveMember, MustBeCarried, PlannedCall, PopFirst, SetIfNone, Side, Surroundings,
@@ -18,11 +18,6 @@ use crate::multi_shard::spanning::{
 
 /// The shards of a command or transaction, and what is made of their replies.
 pub(in crate::core_loop) type Planned = (Vec<Side>, Box<dyn Work>);
-
-const SCRIPT: CommandError = CommandError::text(
-    "CROSSSLOT The transaction has a script, and keys in several shards of this node: give them a common {hash tag}, or the node \
-     one shard",
-);
 
 /// Returns whether calls of a command may have keys in several shards, and are executed as one then.
 fn may_span(command: &Command) -> bool {
@@ -135,6 +130,24 @@ impl Core {
         })
     }
 
+    /// Checks that a command which stands beside scripts can be executed over several shards.
+    ///
+    /// # Errors
+    /// That it is not, and its transaction with it; other errors are replies.
+    pub(in crate::core_loop) fn check_over_shards(&self, bytes: &[u8]) -> Result<(), CommandError> {
+        let mut args = ArgList::new();
+        args.push(b"");
+        let header = request::decode(bytes, &mut args).expect("it was encoded by this core");
+        let command = table::by_id(header.command).expect("it was found in the table");
+        args[0] = command.name().as_bytes();
+        let (Kind::Read(run) | Kind::Write(run)) = command.kind else { unreachable!("it runs on a shard") };
+        let (protocol, db, now_ms) = (header.protocol, header.db, self.clock.now_ms);
+        match self.plan_script_call(&PlannedCall { protocol, db, now_ms, command, run, args: &args }) {
+            Err(error) if error.to_string().starts_with("CROSSSLOT") => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn surroundings(&self, protocol: Protocol, now_ms: u64) -> Surroundings {
         Surroundings {
             protocol,
@@ -172,9 +185,6 @@ impl Core {
         transaction: &Transaction,
     ) -> Result<Planned, CommandError> {
         let keyed = (0..transaction.len()).filter(|index| transaction.is_keyed(*index));
-        if keyed.clone().any(|index| transaction.row(index).runs_script) {
-            return Err(SCRIPT);
-        }
         let commands = keyed.map(|index| transaction.command(index));
         let planned = self.plan_members(commands, (protocol, self.clock.now_ms), true)?;
         self.check_room(&planned)?;

@@ -1,7 +1,7 @@
 //! Scripts whose keys are in several shards: all keys are held, and the script runs on this core, call by call.
 //!
-//! What a newcomer would get wrong: a script that has met keys which it does not hold lets go of all others before it holds those
-//! too, so that shards are asked in ascending order, and nobody waits for it while it waits.
+//! What a newcomer would get wrong: keys that a script meets are held beside the others only if nobody is in the way. Else it lets
+//! go of all others before it holds those too, so that shards are asked in ascending order, and nobody waits for it while it waits.
 
 use basalt_net::resp::Protocol;
 
@@ -11,8 +11,9 @@ use super::coordinator::{Stage, TOO_MUCH, error_reply};
 use crate::clients::{Connection, Expects, ReplyMode};
 use crate::commands::{Args, Command, Kind, table};
 use crate::core_loop::core::Core;
-use crate::entry::spanning::SpanningOrder;
+use crate::entry::spanning::{HoldOrder, SpanningOrder};
 use crate::ids::ShardId;
+use crate::limits;
 use crate::multi_shard::spanning::{PlannedCall, ScriptReply, ScriptRun, SpanningScript, Turn};
 
 impl Core {
@@ -38,20 +39,36 @@ impl Core {
         (protocol, asked): (Protocol, u16),
         script: SpanningScript,
     ) {
-        let bytes = script.bytes();
         let string_bytes_max = self.live.resp_limits.bulk_bytes_max;
         let run = Box::new(ScriptRun::new(script, string_bytes_max, self.server.reply_bounds()));
+        self.span_run_in(connection, place, (protocol, asked), run, None);
+    }
+
+    /// The same of a transaction that has scripts; with the watch of its connection, and the shards of that.
+    pub(in crate::core_loop) fn span_run_in(
+        &mut self,
+        connection: &mut Connection,
+        place: u64,
+        (protocol, asked): (Protocol, u16),
+        run: Box<ScriptRun>,
+        watch: Option<(u64, Vec<ShardId>)>,
+    ) {
+        let bytes = run.bytes();
         let sides = run.sides(&self.routing.router);
         let planned: super::plan::Planned = (sides, Box::new(ScriptReply { reply: Vec::new(), bytes }));
         if let Err(error) = self.check_room(&planned) {
+            if let Some((watch, shards)) = watch {
+                shards.into_iter().for_each(|shard| self.end_watch(limits::SPANNING_CLIENTS, shard, watch));
+            }
             let failed = table::by_id(asked).map(|command| command.id);
             failed.into_iter().for_each(|id| self.stats().by_command[usize::from(id)].failed.add(1));
-            return self.fill(connection, place, &error_reply(&error.to_string()));
+            let reply = error_reply(&error.to_string());
+            return self.fill_or_advance(connection, place, &reply);
         }
         // Nothing that follows may overtake it in a shard.
         connection.barrier = true;
         let ticket = self.ticket(connection, place, 0);
-        self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, None).called_by(connection).running(run));
+        self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, watch).called_by(connection).running(run));
     }
 
     /// Has a script go on in its turn. All keys are held that it is known to need, and all that it has asked for is answered.
@@ -85,12 +102,18 @@ impl Core {
     /// Runs a script up to its next call that asks shards, or to its end.
     fn run_script_on(&mut self, index: u32, mut spanning: Box<Spanning>) {
         let mut run = spanning.script.take().expect("it runs a script");
+        self.tasks.machine_bytes -= std::mem::take(&mut spanning.machine_bytes);
         let turn = match spanning.error.take() {
             // It is forgotten, and begins with what is known by then.
             Some(_) if run.is_learning() => Turn::HoldOthers,
-            Some(error) => Turn::Undone(error),
-            None => run.go_on(self.clock.now_ms, &|call: &PlannedCall<'_>| self.plan_script_call(call)),
+            Some(error) if !run.passes_over(&error) => Turn::Undone(error),
+            _ => run.go_on(spanning.id, self.clock.now_ms, &|call: &PlannedCall<'_>| self.plan_script_call(call)),
         };
+        if self.tasks.machine_bytes + run.machine_bytes() > limits::WAITING_MACHINES_BYTES_MAX {
+            run.drop_machine();
+        }
+        spanning.machine_bytes = run.machine_bytes();
+        self.tasks.machine_bytes += spanning.machine_bytes;
         spanning.script = Some(run);
         self.take_turn(index, spanning, turn);
     }
@@ -108,12 +131,23 @@ impl Core {
                     self.order(index, shard.index(), shard, SpanningOrder::Read(transaction, bytes));
                 }
             }
+            Turn::HoldMore(keys) => {
+                (spanning.stage, spanning.awaited, spanning.is_refused) = (Stage::HoldingMore, keys.len(), false);
+                keys.iter().for_each(|(shard, _)| spanning.add_side(*shard));
+                let transaction = spanning.id;
+                self.tasks.put(index, Task::Spanning(spanning));
+                for (shard, keys) in keys {
+                    let order = HoldOrder { transaction, keys, watch: None, keeps_time: true, is_more: true };
+                    self.order(index, shard.index(), shard, SpanningOrder::Hold(Box::new(order)));
+                }
+            }
             Turn::HoldOthers => self.hold_others(index, spanning),
             Turn::Kept(reply) => {
                 let mut run = spanning.script.take().expect("it runs a script");
                 run.give_writes(&mut spanning.sides);
                 spanning.work = Box::new(ScriptReply { reply, bytes: 0 });
-                self.write_sides(index, spanning);
+                // Where nothing but a watch is held it is asked whether that is so still.
+                self.read_sides(index, spanning);
             }
             Turn::Undone(reply) => self.end_spanning(index, spanning, reply),
         }
@@ -129,6 +163,21 @@ impl Core {
             self.tell(shard, SpanningOrder::Release(before));
         }
         self.hold_next(index, spanning, 0);
+    }
+
+    /// Takes a shard's answer to the wish to hold more keys.
+    pub(super) fn more_answered(&mut self, index: u32, mut spanning: Box<Spanning>, reply: &[u8]) {
+        if reply.starts_with(b"-") {
+            spanning.fail(reply);
+        }
+        spanning.is_refused |= !reply.starts_with(b"+");
+        spanning.awaited -= 1;
+        if spanning.awaited > 0 {
+            return self.tasks.put(index, Task::Spanning(spanning));
+        }
+        let are_held = !spanning.is_refused;
+        spanning.script.as_mut().expect("it runs a script").note_held_more(are_held);
+        self.let_script_go_on(index, spanning);
     }
 
     /// Takes a shard's answer to a trial of a script.

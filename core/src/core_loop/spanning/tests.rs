@@ -217,7 +217,7 @@ fn a_script_that_is_sent_back_waits_for_what_its_connection_has_sent_before() {
                 break order;
             }
         };
-        assert!(order.shard == SECOND && matches!(order.order, SpanningOrder::Read(None, _)));
+        assert!(order.shard == SECOND && matches!(order.order, SpanningOrder::Hold(order) if order.is_more));
         until("the write is answered", &mut core, &mut clients, |_, clients| clients[0].has(":1\r\n")).await;
     });
 }

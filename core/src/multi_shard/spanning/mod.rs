@@ -9,13 +9,16 @@ mod members;
 mod msetnx;
 mod pops;
 mod script;
+mod script_calls;
+mod script_item;
 mod sides;
 
 pub use carried::{Carried, Surroundings};
 pub use members::{Members, MustBeCarried};
 pub use msetnx::SetIfNone;
 pub use pops::{MoveElement, MoveMember, MovedFor, PopFirst};
-pub use script::{PlannedCall, ScriptReply, ScriptRun, SpanningScript, Turn};
+pub use script::{ScriptRun, Turn};
+pub use script_item::{Item, PlannedCall, ScriptReply, SpanningScript};
 pub use sides::Side;
 
 use basalt_net::resp::Reply;

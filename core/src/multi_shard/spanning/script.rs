@@ -1,127 +1,54 @@
-//! A script over several shards: it runs where its client is, and what it calls runs on trial where the keys are.
+//! A script over several shards, or a transaction that has some: it runs where its client is, and what it calls runs on trial where
+//! the keys are.
 //!
-//! A call that asks other shards leaves the script. When they have answered, it begins anew with the answers that it has had so
-//! far, and comes to the same call, since a script is a function of those. So nothing of the machine is kept in between, wherever
-//! in the script the call was.
+//! A call that asks other shards leaves the script, whose machine waits for the answer. Where it cannot wait, in a call through
+//! `pcall` and the like, or there is no room for it, the script begins anew with the answers that it has had so far, and comes
+//! to the same call, since a script is a function of those.
 //!
-//! What a newcomer would get wrong: keys that a script has not declared are not held. When it has met one, all that follows serves
-//! to learn which others it needs, and is forgotten; then those are held too, and the script begins from its very start.
+//! What a newcomer would get wrong: keys that a script has not declared are not held before it meets them. If somebody else has one
+//! then, nobody waits for it while he holds others: all that follows serves to learn which keys it needs, and is forgotten; then
+//! those are held too, and the script begins from its very start.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use basalt_lua::{Called, Host, Outcome, Script, Stop};
-use basalt_net::resp::{Protocol, Reply, value};
+use basalt_lua::{Called, Host, Outcome, Progress, Script, Stop, Suspended};
+use basalt_net::resp::{Protocol, Reply};
+use basalt_storage::keyspace::prepared::TransactionId;
 
+use super::script_calls::{Answer, Calling, ShardPart};
+use super::script_item::{Item, PlannedCall, Planner, SpanningScript};
 use super::sides::{Side, Sides};
-use super::{Next, Work};
 use crate::cluster::Router;
+use crate::commands::functions::LoadedFunction;
 use crate::commands::rights::CallerRights;
 use crate::commands::scripts::{
-    Admission, Gate, Messages, TOO_LARGE, Terms, as_one_page, call_without_keys, log_line, publish, run_by,
-    undone_text, why_not_to_block, write_value,
+    Admission, Gate, Messages, Terms, as_one_page, call_without_keys, go_on_by, lift, log_line, publish, put_lifted,
+    reply_bytes_of, start_by, undone_text, why_not_to_block, write_value,
 };
-use crate::commands::table::{STEP_SCAN_ALL, STEP_TRY};
+use crate::commands::table::{STEP_LIBRARY, STEP_SCAN_ALL};
 use crate::commands::{
-    Args, Command, CommandError, Kind, MultiShard, ReplyBounds, Run, Scatter, TOO_MUCH_WORK, names_other_keys,
-    run_on_nothing, table,
+    Args, CommandError, Kind, MultiShard, ReplyBounds, Scatter, TOO_MUCH_WORK, names_other_keys, run_on_nothing, table,
 };
-use crate::entry::request::{self, Moment};
-use crate::entry::script_trial::{self, TrialTerms};
+use crate::entry::request::{self, ArgList};
 use crate::entry::spanning::HeldKeys;
 use crate::ids::ShardId;
 use crate::limits;
 
 /// A script of another version of the program.
 const OTHER_VERSION: &str = "ERR the script is of another version";
+/// The beginning of the errors of scripts of which nothing stays.
+const UNDONE: &[u8] = b"-ERR the script was stopped and undone";
 /// A script that has not called the same commands in each of its beginnings.
 const OTHER_CALL: &str = "ERR the script was stopped and undone: it did not come to the same call again";
-
-/// The way to plan a call of a script.
-pub type Planner<'a> = &'a dyn Fn(&PlannedCall<'_>) -> Result<(Vec<Side>, Box<dyn Work>), CommandError>;
-
-/// A call that is to be planned.
-#[derive(Clone, Copy)]
-pub struct PlannedCall<'a> {
-    /// The protocol of its reply.
-    pub protocol: Protocol,
-    /// The database that the script has selected.
-    pub db: u8,
-    /// The time, in Unix milliseconds.
-    pub now_ms: u64,
-    /// The command.
-    pub command: &'static Command,
-    /// Its handler.
-    pub run: Run,
-    /// Its words.
-    pub args: Args<'a>,
-}
-
-/// A script, and what it is called with.
-#[derive(Debug)]
-pub struct SpanningScript {
-    /// Its text.
-    pub text: Arc<[u8]>,
-    /// `KEYS`.
-    pub keys: Vec<Vec<u8>>,
-    /// `ARGV`.
-    pub args: Vec<Vec<u8>>,
-    /// The terms on which it runs.
-    pub terms: Terms,
-    /// The protocol of its reply.
-    pub protocol: Protocol,
-    /// The database that its client has selected.
-    pub db: u8,
-    /// The beginning of its random numbers.
-    pub seed: u64,
-}
-
-impl SpanningScript {
-    /// Bytes of memory that it takes.
-    pub fn bytes(&self) -> usize {
-        let args = self.keys.iter().chain(&self.args);
-        self.text.len() + args.map(|arg| arg.len() + size_of::<Vec<u8>>()).sum::<usize>()
-    }
-}
-
-/// The answer to a call, and the work that it was.
-#[derive(Debug)]
-struct Answer {
-    /// The command that was called.
-    command: u16,
-    reply: Vec<u8>,
-    work: u64,
-}
-
-/// The writes of a script in one shard, and the time at which they are executed there; 0 if nothing was asked of it yet.
-#[derive(Debug, Default)]
-struct ShardPart {
-    time_ms: u64,
-    writes: Vec<Vec<u8>>,
-}
-
-/// A call that waits for shards.
-struct Calling {
-    command: u16,
-    sides: Vec<Side>,
-    work: Box<dyn Work>,
-    protocol: Protocol,
-    bytes_max: usize,
-    work_max: u64,
-    work_left: u64,
-    /// Work that each of the trials under way may be.
-    work_given: u64,
-    /// True once the sides have what to write.
-    is_decided: bool,
-    read: Vec<Vec<u8>>,
-    written: Vec<Vec<u8>>,
-}
 
 /// The next step of a script.
 pub enum Turn {
     /// These trials are to be run, each in a shard.
     Try(Vec<(ShardId, Vec<u8>)>),
+    /// These keys are to be held beside those that are, each in a shard, if nobody is in the way.
+    HoldMore(Vec<(ShardId, HeldKeys)>),
     /// It is to hold other keys, and to begin from its start.
     HoldOthers,
     /// It has come to its end, and what it has written stays.
@@ -130,17 +57,53 @@ pub enum Turn {
     Undone(Vec<u8>),
 }
 
-/// A script under way.
+/// The script that runs, beside what it was called with.
+struct Running {
+    /// The terms by now: a function may say that it only reads.
+    terms: Terms,
+    rights: Option<CallerRights>,
+    /// None of a script by its text.
+    function: Option<LoadedFunction>,
+    /// The database that it has selected, while it waits.
+    db: u8,
+    /// The machine, while it waits; none if it is begun anew.
+    machine: Option<Suspended>,
+    /// The messages that it has published, while it waits.
+    messages: Messages,
+}
+
+/// The step that an item has come to.
+enum Step {
+    /// It asks shards for something.
+    Asks(Calling),
+    /// Its end, and its reply.
+    Over(Vec<u8>),
+    Ends(Turn),
+}
+
+/// A script under way, or a transaction that has some.
 pub struct ScriptRun {
-    script: SpanningScript,
+    items: Vec<Item>,
+    /// The item that runs.
+    at: usize,
+    is_transaction: bool,
+    protocol: Protocol,
+    /// Replies of the items that are over.
+    replies: Vec<u8>,
+    /// Messages that their scripts have published.
+    messages: Vec<u8>,
     now_ms: u64,
-    string_bytes_max: usize,
+    pub(super) string_bytes_max: usize,
     bounds: ReplyBounds,
-    answers: Vec<Answer>,
-    parts: BTreeMap<u16, ShardPart>,
-    calling: Option<Calling>,
+    running: Option<Running>,
+    /// Answers to the calls of the item that runs.
+    pub(super) answers: Vec<Answer>,
+    pub(super) parts: BTreeMap<u16, ShardPart>,
+    pub(super) calling: Option<Calling>,
     /// Work of all its beginnings together.
     spent: u64,
+    /// The number of the transaction whose keys are held.
+    pub(super) transaction: TransactionId,
     held: BTreeSet<(u8, Vec<u8>)>,
     holds_all: bool,
     /// Keys that it has met and does not hold.
@@ -150,30 +113,70 @@ pub struct ScriptRun {
     starts: u32,
 }
 
-fn error_reply(error: impl std::fmt::Display) -> Vec<u8> {
+pub(super) fn error_reply(error: impl std::fmt::Display) -> Vec<u8> {
     let mut bytes = Vec::new();
     Reply::new(&mut bytes, Protocol::Resp2).error_display(error);
     bytes
 }
 
+fn as_slices(words: &[Vec<u8>]) -> Vec<&[u8]> {
+    words.iter().map(Vec::as_slice).collect()
+}
+
 impl ScriptRun {
     /// A script that has not begun. It holds the keys that it declares.
     pub fn new(script: SpanningScript, string_bytes_max: usize, bounds: ReplyBounds) -> ScriptRun {
-        let held = script.keys.iter().map(|key| (script.db, key.clone())).collect();
+        let protocol = script.protocol;
         ScriptRun {
-            script,
+            is_transaction: false,
+            ..ScriptRun::of(vec![Item::Script(script)], protocol, string_bytes_max, bounds)
+        }
+    }
+
+    /// A transaction that has not begun. It holds the keys that its commands name, and its scripts declare.
+    pub fn of(items: Vec<Item>, protocol: Protocol, string_bytes_max: usize, bounds: ReplyBounds) -> ScriptRun {
+        let mut held = HeldKeys::default();
+        items.iter().for_each(|item| item.hold(&mut held));
+        let holds_all = held.whole.is_some();
+        ScriptRun {
+            items,
+            at: 0,
+            is_transaction: true,
+            protocol,
+            replies: Vec::new(),
+            messages: Vec::new(),
             now_ms: 0,
             string_bytes_max,
             bounds,
+            running: None,
             answers: Vec::new(),
             parts: BTreeMap::new(),
             calling: None,
             spent: 0,
-            held,
-            holds_all: false,
+            transaction: 0,
+            held: held.keys.into_iter().map(|held| (held.db, held.key.into_vec())).collect(),
+            holds_all,
             wanted: BTreeSet::new(),
             wants_all: false,
             starts: 0,
+        }
+    }
+
+    /// Bytes of memory that it takes before it has begun.
+    pub fn bytes(&self) -> usize {
+        self.items.iter().map(Item::bytes).sum()
+    }
+
+    /// Bytes that the machine takes which waits for an answer.
+    pub fn machine_bytes(&self) -> usize {
+        let machine = self.running.as_ref().and_then(|running| running.machine.as_ref());
+        machine.map_or(0, Suspended::bytes)
+    }
+
+    /// Gives the machine up which waits for an answer: the script begins anew then, with the answers that it has had.
+    pub fn drop_machine(&mut self) {
+        if let Some(running) = &mut self.running {
+            running.machine = None;
         }
     }
 
@@ -182,17 +185,21 @@ impl ScriptRun {
         self.wants_all || !self.wanted.is_empty()
     }
 
+    fn is_exclusive(&self) -> bool {
+        !self.items.iter().all(Item::only_reads)
+    }
+
     /// The shards with the keys that are to be held.
     pub fn sides(&self, router: &Router) -> Vec<Side> {
-        let (mut sides, is_exclusive) = (Sides::default(), !self.script.terms.is_read_only);
+        let (mut sides, is_exclusive) = (Sides::default(), self.is_exclusive());
         if self.holds_all {
             router.shards().for_each(|shard| sides.of(shard).keys.add_all(is_exclusive));
         }
         for (db, key) in self.held.iter().filter(|_| !self.holds_all) {
             sides.of(router.shard_of(key)).keys.add(*db, key, is_exclusive);
         }
-        // One that declares none begins all the same, and learns.
-        if self.held.is_empty()
+        // A script that declares none begins all the same, and learns; and commands without keys are run there.
+        if (self.held.is_empty() || self.is_transaction)
             && let Some(first) = router.first_shard()
         {
             sides.of(first);
@@ -200,12 +207,27 @@ impl ScriptRun {
         sides.settled()
     }
 
+    /// Has it hold all keys of the node, so that it never has to let go of them.
+    pub fn hold_all(&mut self) {
+        self.holds_all = true;
+    }
+
+    /// The commands that stand beside its scripts, encoded.
+    pub fn commands(&self) -> impl Iterator<Item = &[u8]> {
+        self.items.iter().filter_map(|item| match item {
+            Item::Command(bytes) => Some(&bytes[..]),
+            Item::Script(_) => None,
+        })
+    }
+
     /// Begins from the start, with all keys held that it has met. Keys by name, unless that was in vain too often.
     pub fn begin_anew(&mut self) {
         self.starts += 1;
-        self.holds_all = self.wants_all || self.starts >= limits::SCRIPT_STARTS_BY_KEY;
+        self.holds_all |= self.wants_all || self.starts >= limits::SCRIPT_STARTS_BY_KEY;
         self.held.append(&mut self.wanted);
-        (self.wants_all, self.calling) = (false, None);
+        (self.wants_all, self.calling, self.running, self.at) = (false, None, None, 0);
+        self.replies.clear();
+        self.messages.clear();
         self.answers.clear();
         self.parts.clear();
     }
@@ -219,228 +241,281 @@ impl ScriptRun {
         }
     }
 
-    /// Runs it up to the next call that asks other shards, or to its end, as of `now_ms` if it begins from its start. All trials
-    /// of its last call are answered.
-    pub fn go_on(&mut self, now_ms: u64, planner: Planner<'_>) -> Turn {
-        if let Some(turn) = self.end_trials() {
-            return turn;
-        }
-        if self.answers.is_empty() {
-            self.now_ms = now_ms;
-        }
-        loop {
-            let rights = self.script.terms.rights.as_deref().map(CallerRights::decode);
-            let Ok(rights) = rights.map(|rights| rights.ok_or(())).transpose() else {
-                return Turn::Undone(error_reply(OTHER_VERSION));
-            };
-            let (keys, args): (Vec<&[u8]>, Vec<&[u8]>) = (
-                self.script.keys.iter().map(Vec::as_slice).collect(),
-                self.script.args.iter().map(Vec::as_slice).collect(),
-            );
-            let script = Script {
-                text: &self.script.text,
-                keys: &keys,
-                args: &args,
-                seed: self.script.seed,
-                work: self.script.terms.work,
-            };
-            let mut host = NodeHost {
-                run: &*self,
-                planner,
-                rights,
-                db: self.script.db,
-                next: 0,
-                refused: Vec::new(),
-                calling: None,
-                stopped: None,
-                work_left: script.work,
-                messages: Messages::default(),
-            };
-            let outcome = run_by(&script, &mut host);
-            let NodeHost { mut refused, calling, stopped, work_left, messages, .. } = host;
-            self.answers.append(&mut refused);
-            self.spent += self.script.terms.work - work_left.min(self.script.terms.work);
-            match (outcome, calling) {
-                (Outcome::Stopped(Stop::Host), Some(calling)) => {
-                    if self.spent > limits::SPANNING_SCRIPT_WORK_MAX {
-                        return Turn::Undone(error_reply(TOO_MUCH_WORK));
-                    }
-                    self.note_keys(&calling.sides);
-                    if self.wants_all {
-                        return Turn::HoldOthers;
-                    }
-                    self.calling = Some(calling);
-                    match self.trials() {
-                        Some(turn) => return turn,
-                        None => continue,
-                    }
-                }
-                (outcome, _) => return self.end(outcome, stopped, &messages),
-            }
+    /// Takes note of whether the keys are held that the last turn wanted held beside the others; else what follows serves to learn.
+    pub fn note_held_more(&mut self, are_held: bool) {
+        if are_held {
+            self.held.append(&mut self.wanted);
         }
     }
 
-    /// The end of a script that has published `messages`.
-    fn end(&self, outcome: Outcome, stopped: Option<CommandError>, messages: &Messages) -> Turn {
+    /// Returns whether `error`, the answer of a shard, is that of a script of a transaction, which goes on behind that.
+    pub fn passes_over(&mut self, error: &[u8]) -> bool {
+        let passes = self.is_transaction && error.starts_with(UNDONE);
+        if passes {
+            self.undo_item(error.to_vec());
+        }
+        passes
+    }
+
+    /// Runs it up to the next call that asks other shards, or to its end, as of `now_ms` if it begins from its start. All that its
+    /// last call has asked for is answered. `transaction` is the number by which its keys are held.
+    pub fn go_on(&mut self, transaction: TransactionId, now_ms: u64, planner: Planner<'_>) -> Turn {
+        self.transaction = transaction;
+        if self.at == 0 && self.answers.is_empty() && self.calling.is_none() {
+            self.now_ms = now_ms;
+        }
+        let mut turn = self.end_trials();
+        loop {
+            match turn {
+                // As on one shard: its error is its reply, and those behind it are run.
+                Some(Turn::Undone(reply)) if self.is_transaction => self.undo_item(reply),
+                Some(turn) => return turn,
+                None => {}
+            }
+            if self.at == self.items.len() {
+                return self.end();
+            }
+            turn = match self.run_item(planner) {
+                Step::Asks(calling) => self.ask(calling),
+                Step::Over(reply) => {
+                    self.end_item(reply);
+                    None
+                }
+                Step::Ends(turn) => Some(turn),
+            };
+        }
+    }
+
+    fn end(&mut self) -> Turn {
         if self.is_learning() {
             return Turn::HoldOthers;
         }
         let mut bytes = Vec::new();
-        let mut reply = self.bounds.reply(&mut bytes, self.script.protocol);
+        if self.is_transaction {
+            Reply::new(&mut bytes, self.protocol).array(self.items.len());
+        }
+        bytes.append(&mut self.replies);
+        put_lifted(&mut bytes, 0, &self.messages);
+        Turn::Kept(bytes)
+    }
+
+    /// Goes on behind an item that has come to its end.
+    fn end_item(&mut self, mut reply: Vec<u8>) {
+        lift(&mut reply, 0, &mut self.messages);
+        if self.replies.is_empty() || self.replies.len() + reply.len() <= self.bounds.one_bytes_max {
+            self.replies.extend_from_slice(&reply);
+        } else {
+            self.replies.extend_from_slice(&error_reply(self.bounds.too_large(true)));
+        }
+        self.at += 1;
+        (self.running, self.calling) = (None, None);
+        self.answers.clear();
+        self.parts.values_mut().for_each(|part| part.mark = part.writes.len());
+    }
+
+    /// Goes on behind an item of which nothing stays but its error.
+    fn undo_item(&mut self, reply: Vec<u8>) {
+        for part in self.parts.values_mut().filter(|part| part.writes.len() > part.mark) {
+            part.writes.truncate(part.mark);
+            // The shard may have them on its trial.
+            part.kept = 0;
+        }
+        self.end_item(reply);
+    }
+
+    fn run_item(&mut self, planner: Planner<'_>) -> Step {
+        match &self.items[self.at] {
+            Item::Command(_) => self.run_command(planner),
+            Item::Script(_) => self.run_script(planner),
+        }
+    }
+
+    fn run_command(&mut self, planner: Planner<'_>) -> Step {
+        if let Some(answer) = self.answers.pop() {
+            return Step::Over(answer.reply);
+        }
+        let Item::Command(bytes) = &self.items[self.at] else { unreachable!("a command runs") };
+        let mut args = ArgList::new();
+        args.push(b"");
+        let header = request::decode(bytes, &mut args).expect("it was encoded by this process");
+        let command = table::by_id(header.command).expect("it was found in the table");
+        args[0] = command.name().as_bytes();
+        let (Kind::Read(run) | Kind::Write(run)) = command.kind else { unreachable!("it runs on a shard") };
+        let call =
+            PlannedCall { protocol: header.protocol, db: header.db, now_ms: self.now_ms, command, run, args: &args };
+        // What a client calls may do as much as it takes.
+        let work = limits::SPANNING_SCRIPT_WORK_MAX;
+        match planner(&call) {
+            Ok(planned) => Step::Asks(Calling::new(&call, planned, self.bounds.one_bytes_max, work)),
+            Err(error) => Step::Over(error_reply(error)),
+        }
+    }
+
+    /// Makes ready what the script runs with. None once that is; else the step that comes first.
+    fn begin_script(&mut self, planner: Planner<'_>) -> Option<Step> {
+        if self.running.is_some() {
+            return None;
+        }
+        let Item::Script(script) = &self.items[self.at] else { unreachable!("a script runs") };
+        let mut terms = script.terms.clone();
+        let rights = terms.rights.as_deref().map(CallerRights::decode);
+        let Ok(rights) = rights.map(|rights| rights.ok_or(())).transpose() else {
+            return Some(Step::Over(error_reply(OTHER_VERSION)));
+        };
+        let mut function = None;
+        if script.is_function {
+            let Some(answer) = self.answers.pop() else { return Some(self.read_library(planner)) };
+            match LoadedFunction::read(&answer.reply, &script.text, &mut terms) {
+                Ok(loaded) => function = Some(loaded),
+                Err(error) => return Some(Step::Over(error)),
+            }
+        }
+        let messages = Messages::default();
+        self.running = Some(Running { terms, rights, function, db: script.db, machine: None, messages });
+        None
+    }
+
+    /// Asks for a function's library, in a shard of which something is held.
+    fn read_library(&self, planner: Planner<'_>) -> Step {
+        let Item::Script(script) = &self.items[self.at] else { unreachable!("a script runs") };
+        let command = table::by_id(STEP_LIBRARY).expect("the step is in the table");
+        let Kind::Read(run) = command.kind else { unreachable!("it reads") };
+        let (db, key) = self.held.first().map_or((script.db, &script.text[..]), |(db, key)| (*db, &key[..]));
+        let args: [&[u8]; 3] = [command.name().as_bytes(), key, &script.text];
+        let call = PlannedCall { protocol: Protocol::Resp2, db, now_ms: self.now_ms, command, run, args: &args };
+        match planner(&call) {
+            Ok(planned) => Step::Asks(Calling::new(&call, planned, usize::MAX, script.terms.work)),
+            Err(error) => Step::Over(error_reply(error)),
+        }
+    }
+
+    /// Runs the script of the item: from its start, or behind the call that is answered.
+    fn run_script(&mut self, planner: Planner<'_>) -> Step {
+        if let Some(step) = self.begin_script(planner) {
+            return step;
+        }
+        let running = self.running.as_mut().expect("it was made ready");
+        let (machine, messages) = (running.machine.take(), std::mem::take(&mut running.messages));
+        // One that begins anew publishes them anew.
+        let messages = if machine.is_some() { messages } else { Messages::default() };
+        let running = self.running.as_ref().expect("it was made ready");
+        let Item::Script(script) = &self.items[self.at] else { unreachable!("a script runs") };
+        let (keys, args) = (as_slices(&script.keys), as_slices(&script.args));
+        let work = running.function.as_ref().map_or(running.terms.work, |function| function.work);
+        let work_left = machine.as_ref().map_or(work, Suspended::work_left);
+        let mut host = NodeHost {
+            run: &*self,
+            running,
+            planner,
+            db: if machine.is_some() { running.db } else { script.db },
+            next: if machine.is_some() { self.answers.len() } else { 0 },
+            refused: Vec::new(),
+            calling: None,
+            stopped: None,
+            work_left,
+            messages,
+        };
+        let progress = match (machine, &running.function) {
+            (Some(machine), function) => {
+                let answer = self.answers.last().expect("what it waits for is answered");
+                let mut reply = Cow::Borrowed(&answer.reply);
+                if answer.command == STEP_SCAN_ALL {
+                    as_one_page(reply.to_mut());
+                }
+                let name = (&script.text[..], function.is_some());
+                go_on_by(machine, (&reply[..], answer.work), name, &mut host)
+            }
+            (None, Some(function)) => function.start((&keys[..], &args[..]), script.seed, &mut host),
+            (None, None) => {
+                let script = Script { text: &script.text, keys: &keys, args: &args, seed: script.seed, work };
+                start_by(&script, &mut host)
+            }
+        };
+        let NodeHost { mut refused, calling, stopped, work_left: left, db, messages, .. } = host;
+        self.answers.append(&mut refused);
+        self.spent += work_left - left.min(work_left);
+        let running = self.running.as_mut().expect("it runs");
+        match (progress, calling) {
+            (Progress::Waits(machine), Some(calling)) => {
+                (running.machine, running.db, running.messages) = (Some(machine), db, messages);
+                Step::Asks(calling)
+            }
+            (Progress::Over(Outcome::Stopped(Stop::Host)), Some(calling)) => Step::Asks(calling),
+            (Progress::Over(outcome), _) => self.end_script(outcome, stopped, &messages),
+            (Progress::Waits(_), None) => unreachable!("it waits for what it has called"),
+        }
+    }
+
+    /// The end of a script that has published `messages`.
+    fn end_script(&mut self, outcome: Outcome, stopped: Option<CommandError>, messages: &Messages) -> Step {
+        let running = self.running.as_ref().expect("it runs");
+        let Item::Script(script) = &self.items[self.at] else { unreachable!("a script runs") };
+        let mut bytes = Vec::new();
+        let mut reply = self.bounds.reply(&mut bytes, script.protocol);
         match outcome {
             Outcome::Returned(value) => write_value(&value, &mut reply),
             Outcome::Failed(error) => reply.error(error),
+            Outcome::Stopped(_) if self.is_learning() && !self.is_transaction => return Step::Ends(Turn::HoldOthers),
             Outcome::Stopped(stop) => {
                 let error = stopped.unwrap_or_else(|| CommandError::Undone(undone_text(stop).into()));
-                return Turn::Undone(error_reply(error));
+                return Step::Ends(Turn::Undone(error_reply(error)));
             }
         }
         if reply.is_over() {
             reply.truncate(0);
-            reply.error(self.bounds.too_large(!self.script.terms.is_read_only));
+            reply.error(self.bounds.too_large(!running.terms.is_read_only));
         }
         messages.put_before(&mut reply, 0);
-        Turn::Kept(bytes)
+        Step::Over(bytes)
     }
 
-    /// Notes of the keys of a call which of them are not held.
-    fn note_keys(&mut self, sides: &[Side]) {
+    /// Asks the shards of a call, once its keys are held.
+    fn ask(&mut self, calling: Calling) -> Option<Turn> {
+        if self.spent > limits::SPANNING_SCRIPT_WORK_MAX {
+            return Some(Turn::Undone(error_reply(TOO_MUCH_WORK)));
+        }
+        let was_learning = self.is_learning();
+        let more = self.note_keys(&calling.sides);
+        if self.wants_all {
+            return Some(Turn::HoldOthers);
+        }
+        self.calling = Some(calling);
+        if !was_learning && !more.is_empty() {
+            return Some(Turn::HoldMore(more));
+        }
+        self.trials()
+    }
+
+    /// Notes of the keys of a call which of them are not held. Gives those.
+    fn note_keys(&mut self, sides: &[Side]) -> Vec<(ShardId, HeldKeys)> {
+        let (mut more, is_exclusive) = (Vec::new(), self.is_exclusive());
         if self.holds_all {
-            return;
+            return more;
         }
-        for HeldKeys { keys, whole } in sides.iter().map(|side| &side.keys) {
+        for (shard, HeldKeys { keys, whole }) in sides.iter().map(|side| (side.shard(), &side.keys)) {
             self.wants_all |= whole.is_some();
+            let mut not_held = HeldKeys::default();
             for key in keys {
-                let key = (key.db, key.key.to_vec());
-                if !self.held.contains(&key) {
-                    self.wanted.insert(key);
+                let name = (key.db, key.key.to_vec());
+                if !self.held.contains(&name) && self.wanted.insert(name) {
+                    not_held.add(key.db, &key.key, is_exclusive);
                 }
             }
-        }
-        self.wants_all |= self.wanted.len() > limits::SCRIPT_KEYS_LEARNT_MAX;
-    }
-
-    /// The trials of the call that is under way; none if it asks nobody, and is answered.
-    fn trials(&mut self) -> Option<Turn> {
-        loop {
-            let calling = self.calling.as_mut().expect("a call is under way");
-            calling.work_given = calling.work_left;
-            let mut trials = Vec::new();
-            for side in &calling.sides {
-                let commands = if calling.is_decided { &side.writes } else { &side.reads };
-                if commands.is_empty() {
-                    continue;
-                }
-                let part = self.parts.entry(side.shard).or_default();
-                let terms = TrialTerms {
-                    time_ms: part.time_ms,
-                    string_bytes_max: self.string_bytes_max as u64,
-                    work: calling.work_left,
-                    reply_bytes_max: calling.bytes_max as u64,
-                    before: part.writes.len() as u32,
-                };
-                let commands = part.writes.iter().chain(commands).map(Vec::as_slice);
-                trials.push((side.shard(), script_trial::encode(STEP_TRY, terms, commands)));
-            }
-            if !trials.is_empty() {
-                return Some(Turn::Try(trials));
-            }
-            match self.decide() {
-                Ok(true) => return None,
-                Ok(false) => {}
-                Err(turn) => return Some(turn),
+            if !not_held.keys.is_empty() {
+                not_held.settle();
+                more.push((shard, not_held));
             }
         }
-    }
-
-    /// Takes a shard's answer to a trial. Returns the bytes of memory that it takes.
-    ///
-    /// # Errors
-    /// The reply that the script ends with.
-    pub fn answered(&mut self, shard: ShardId, reply: &[u8]) -> Result<usize, Vec<u8>> {
-        if value::is_error(reply) {
-            return Err(reply.to_vec());
-        }
-        let calling = self.calling.as_mut().expect("a call is under way");
-        let place = super::sides::place_of(&calling.sides, shard);
-        let (of_shape, misshapen) = (super::sides::elements(reply), || error_reply(super::MISSHAPEN));
-        let [time, work, replies] = of_shape[..] else { return Err(misshapen()) };
-        let number = |bytes| value::read_integer(bytes).and_then(|number| u64::try_from(number).ok());
-        let (Some(time_ms), Some(left)) = (number(time), number(work)) else { return Err(misshapen()) };
-        self.parts.entry(shard.0).or_default().time_ms = time_ms;
-        // Each might do as much as all of them may together.
-        let done = calling.work_given.saturating_sub(left);
-        let work_left = calling.work_left.checked_sub(done).ok_or_else(|| error_reply(TOO_MUCH_WORK))?;
-        calling.work_left = work_left;
-        let answers = if calling.is_decided { &mut calling.written } else { &mut calling.read };
-        answers[place] = replies.to_vec();
-        Ok(replies.len() + calling.sides[place].writes.iter().map(Vec::len).sum::<usize>())
-    }
-
-    /// Goes on with the call whose trials are answered, if there is one. The next step, unless that is up to the script.
-    fn end_trials(&mut self) -> Option<Turn> {
-        self.calling.as_ref()?;
-        match self.decide() {
-            Ok(true) => None,
-            Ok(false) => self.trials(),
-            Err(turn) => Some(turn),
-        }
-    }
-
-    /// Returns whether the call is over and its answer noted; else the sides have what to write.
-    fn decide(&mut self) -> Result<bool, Turn> {
-        let mut calling = self.calling.take().expect("a call is under way");
-        let (mut bytes, protocol) = (Vec::new(), calling.protocol);
-        let mut reply = Reply::new(&mut bytes, protocol);
-        if !calling.is_decided {
-            calling.is_decided = true;
-            let Calling { work, work_left, sides, read, .. } = &mut calling;
-            let next = match work.decide_within(work_left, sides, read, &mut reply) {
-                Ok(next) => next,
-                // Of what serves to learn nothing is held: it may be less by then.
-                Err(_) if self.is_learning() => return Err(Turn::HoldOthers),
-                Err(error) => return Err(Turn::Undone(error_reply(error))),
-            };
-            if next == Next::Execute && calling.sides.iter().any(|side| !side.writes.is_empty()) {
-                self.calling = Some(calling);
-                return Ok(false);
-            }
-            if next == Next::Execute {
-                calling.work.finish(&calling.sides, &calling.read, &calling.written, &mut reply);
-            }
-        } else {
-            calling.work.finish(&calling.sides, &calling.read, &calling.written, &mut reply);
-            self.keep_writes(&mut calling.sides);
-        }
-        if bytes.len() > calling.bytes_max {
-            return Err(if self.is_learning() { Turn::HoldOthers } else { Turn::Undone(error_reply(TOO_LARGE)) });
-        }
-        let work = calling.work_max - calling.work_left;
-        self.answers.push(Answer { command: calling.command, reply: bytes, work });
-        Ok(true)
-    }
-
-    /// Takes what a call has written to what the script has.
-    fn keep_writes(&mut self, sides: &mut [Side]) {
-        for side in sides {
-            let part = self.parts.entry(side.shard).or_default();
-            let moment = Moment { time_ms: part.time_ms, string_bytes_max: self.string_bytes_max as u64 };
-            for mut bytes in std::mem::take(&mut side.writes) {
-                let command = request::command_id(&bytes).and_then(table::by_id);
-                if command.is_some_and(|command| matches!(command.kind, Kind::Write(_))) {
-                    request::set_moment(&mut bytes, moment);
-                    part.writes.push(bytes);
-                }
-            }
-        }
+        self.wants_all |= self.wanted.len() + self.held.len() > limits::SCRIPT_KEYS_LEARNT_MAX;
+        more
     }
 }
 
 /// The node as a script sees it that runs over several shards.
 struct NodeHost<'a> {
     run: &'a ScriptRun,
+    running: &'a Running,
     planner: Planner<'a>,
-    rights: Option<CallerRights>,
     db: u8,
     /// The answer to the next call.
     next: usize,
@@ -461,8 +536,8 @@ impl NodeHost<'_> {
     }
 
     fn gate<'g>(&'g self, work_left: &'g Cell<u64>) -> Gate<'g> {
-        let terms = &self.run.script.terms;
-        Gate { terms, rights: self.rights.as_ref(), work_left, db: self.db, may_walk: true }
+        let Running { terms, rights, .. } = self.running;
+        Gate { terms, rights: rights.as_ref(), work_left, db: self.db, may_walk: true }
     }
 
     fn call_command(
@@ -484,11 +559,11 @@ impl NodeHost<'_> {
             *reply = error_reply(error);
             return Called::Replied;
         }
-        if let Some(error) = why_not_to_block(&self.run.script.terms, command, args) {
+        if let Some(error) = why_not_to_block(&self.running.terms, command, args) {
             *reply = error_reply(error);
             return Called::Replied;
         }
-        if command.publishes && self.run.script.terms.is_wide {
+        if command.publishes && self.running.terms.is_wide {
             if let Err(error) = publish(&mut self.messages, work_left, command, args) {
                 return self.stop(error);
             }
@@ -503,7 +578,7 @@ impl NodeHost<'_> {
             false => command.for_call(args),
         };
         let (Kind::Read(run) | Kind::Write(run)) = command.kind else {
-            let place = (self.run.now_ms, false, self.run.script.terms.is_read_only);
+            let place = (self.run.now_ms, false, self.running.terms.is_read_only);
             let (called, db) = call_without_keys(command, args, place, protocol, reply);
             self.db = db.unwrap_or(self.db);
             return called;
@@ -536,22 +611,9 @@ impl NodeHost<'_> {
         }
         let call = PlannedCall { protocol, db: self.db, now_ms: self.run.now_ms, command, run, args };
         match (self.planner)(&call) {
-            Ok((sides, work)) => {
-                let (count, work_max) = (sides.len(), work_left.get());
-                self.calling = Some(Calling {
-                    command: command.id,
-                    sides,
-                    work,
-                    protocol,
-                    bytes_max,
-                    work_max,
-                    work_left: work_max,
-                    work_given: work_max,
-                    is_decided: false,
-                    read: vec![Vec::new(); count],
-                    written: vec![Vec::new(); count],
-                });
-                Called::Stop
+            Ok(planned) => {
+                self.calling = Some(Calling::new(&call, planned, bytes_max, work_left.get()));
+                Called::Waits
             }
             Err(error) => {
                 *reply = error_reply(error);
@@ -574,7 +636,7 @@ impl Host for NodeHost<'_> {
     ) -> Called {
         let protocol = if is_resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
         let work_left = Cell::new(*work);
-        let bytes_max = bytes_max.min(limits::SCRIPT_REPLY_BYTES_MAX);
+        let bytes_max = bytes_max.min(reply_bytes_of(self.running.terms.work));
         let called = self.call_command(args, (protocol, bytes_max), &work_left, reply);
         (*work, self.work_left) = (work_left.get(), work_left.get());
         called
@@ -592,28 +654,5 @@ impl Host for NodeHost<'_> {
         if self.next >= self.run.answers.len() && !self.run.is_learning() {
             log_line(level, text);
         }
-    }
-}
-
-/// The end of a script that is executed.
-#[derive(Debug)]
-pub struct ScriptReply {
-    /// Its reply.
-    pub reply: Vec<u8>,
-    /// Bytes of memory that the script takes until then.
-    pub bytes: usize,
-}
-
-impl Work for ScriptReply {
-    fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    fn decide(&mut self, _sides: &mut [Side], _read: &[Vec<u8>], _out: &mut Reply<'_>) -> Next {
-        Next::Execute
-    }
-
-    fn finish(&mut self, _sides: &[Side], _read: &[Vec<u8>], _written: &[Vec<u8>], out: &mut Reply<'_>) {
-        out.raw(&self.reply);
     }
 }

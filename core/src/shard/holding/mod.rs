@@ -66,6 +66,8 @@ struct Waiter<T> {
 /// The keys that a transaction holds.
 struct Held {
     keys: HeldKeys,
+    /// Keys that a script has met, which are held beside them.
+    more: Vec<HeldKeys>,
     /// Commands of its prepared part, if it has one.
     part_count: usize,
     /// True if the entry with the commit of its part was skipped.
@@ -78,7 +80,15 @@ struct Held {
 
 impl Held {
     fn new(keys: HeldKeys) -> Held {
-        Held { keys, part_count: 0, was_skipped: false, is_stuck: false, since_ms: u64::MAX }
+        Held { keys, more: Vec::new(), part_count: 0, was_skipped: false, is_stuck: false, since_ms: u64::MAX }
+    }
+
+    /// Puts the keys that were met later to the others.
+    fn gather(&mut self) {
+        if !self.more.is_empty() {
+            self.more.drain(..).for_each(|mut more| self.keys.keys.append(&mut more.keys));
+            self.keys.settle();
+        }
     }
 }
 
@@ -217,6 +227,7 @@ impl Holding {
     fn note_stuck(&mut self, transaction: TransactionId) {
         if let Some(held) = self.held.get_mut(&transaction).filter(|held| !held.is_stuck) {
             held.is_stuck = true;
+            held.gather();
             self.table.set_stuck(&held.keys, true);
             // Those who wait for elements keep nobody from it any more, in whatever way he wants it.
             let mut freed = held.keys.clone();
@@ -309,7 +320,10 @@ impl Shard {
             }
             SpanningOrder::CheckHeld(_) => host.reply(origin, OK),
             SpanningOrder::Read(_, bytes) => self.submit(origin, Mode::Read, &bytes, now_ms, host),
-            SpanningOrder::Write(_, bytes) => self.submit(origin, Mode::Write, &bytes, now_ms, host),
+            SpanningOrder::Write(transaction, bytes) => {
+                transaction.into_iter().for_each(|transaction| self.end_trial(transaction));
+                self.submit(origin, Mode::Write, &bytes, now_ms, host);
+            }
             SpanningOrder::AskDecision(transaction) => {
                 self.ask(origin, About::Decision(transaction), now_ms, host);
             }

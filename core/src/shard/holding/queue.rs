@@ -7,8 +7,10 @@
 //! that may be next are collected and taken one by one, never from within each other; and only those are looked at that wait
 //! first for a key that was let go of.
 
+use std::collections::hash_map::Entry;
 use std::time::{Duration, Instant};
 
+use basalt_storage::keyspace::Keyspace;
 use basalt_storage::keyspace::prepared::TransactionId;
 
 use super::{HELD, Held, Holding, OK};
@@ -16,7 +18,7 @@ use crate::entry::spanning::{HeldKeys, HoldOrder};
 use crate::ids::Origin;
 use crate::shard::{Shard, ShardHost};
 
-/// The reply if something that is watched has changed.
+/// The reply if something that is watched has changed, or if more keys cannot be had at once.
 const CHANGED: &[u8] = b"*-1\r\n";
 
 /// A transaction that waits for keys.
@@ -50,7 +52,8 @@ impl Holding {
 
     fn let_go(&mut self, transaction: TransactionId) {
         self.left.remove(transaction);
-        if let Some(held) = self.held.remove(&transaction) {
+        if let Some(mut held) = self.held.remove(&transaction) {
+            held.gather();
             if held.is_stuck {
                 self.table.set_stuck(&held.keys, false);
             }
@@ -61,7 +64,7 @@ impl Holding {
 
 impl Shard {
     pub(super) fn hold(&mut self, origin: Origin, order: HoldOrder, now_ms: u64, host: &mut impl ShardHost) {
-        let HoldOrder { transaction, mut keys, watch, keeps_time, deaf_client } = order;
+        let HoldOrder { transaction, mut keys, watch, keeps_time, deaf_client, is_more } = order;
         self.note_deaf_writer(origin, deaf_client);
         if let Some(watch) = watch {
             let machine = self.machine.borrow();
@@ -72,6 +75,9 @@ impl Shard {
             return host.reply(origin, HELD);
         }
         let place = self.holding.new_place();
+        if is_more && (self.holding.table.bars_at(&keys, place) || self.may_have_expired(transaction, &keys, now_ms)) {
+            return host.reply(origin, CHANGED);
+        }
         if self.holding.table.bars_at(&keys, place) {
             self.holding.table.wait(&keys, place);
             let (since, away) = (Instant::now(), self.batches.presence.away());
@@ -83,6 +89,31 @@ impl Shard {
         self.go_on(now_ms, host);
     }
 
+    /// Returns whether one of these keys may have expired since the time at which a script may see what it holds here: others have
+    /// seen by then that it is gone.
+    fn may_have_expired(&self, transaction: TransactionId, keys: &HeldKeys, now_ms: u64) -> bool {
+        let Some(since_ms) = self.holding.held.get(&transaction).map(|held| held.since_ms) else { return false };
+        if !self.has_deadlines() {
+            return false;
+        }
+        let mut machine = self.machine.borrow_mut();
+        let now_ms = machine.advance_time(now_ms);
+        machine.reading(now_ms, |execution| {
+            keys.keys.iter().any(|held| {
+                let versions = execution.versions;
+                let keyspace = Keyspace::new(execution.store, execution.scratch, versions, held.db, since_ms);
+                match keyspace.lookup(&held.key) {
+                    Ok(found) => {
+                        let deadline_ms = found.record.and_then(|record| record.deadline_ms());
+                        deadline_ms.is_some_and(|deadline_ms| deadline_ms <= now_ms)
+                    }
+                    // It is on disk: nobody waits for that here.
+                    Err(_) => true,
+                }
+            })
+        })
+    }
+
     fn grant(
         &mut self,
         origin: Origin,
@@ -92,8 +123,11 @@ impl Shard {
     ) {
         self.holding.table.add(&keys);
         let since_ms = if keeps_time { self.machine.borrow().time_ms() } else { u64::MAX };
-        let before = self.holding.held.insert(transaction, Held { since_ms, ..Held::new(keys) });
-        assert!(before.is_none(), "a transaction asks a shard once");
+        match self.holding.held.entry(transaction) {
+            Entry::Vacant(vacant) => drop(vacant.insert(Held { since_ms, ..Held::new(keys) })),
+            // A script that has met them.
+            Entry::Occupied(mut held) => held.get_mut().more.push(keys),
+        }
         let waiter = self.waiter(origin, (transaction, watch));
         let is_behind = |last: &super::Waiter<_>| last.below <= waiter.below;
         assert!(self.holding.granting.back().is_none_or(is_behind), "batches are numbered in their order");
@@ -138,9 +172,18 @@ impl Shard {
         !state.is_some_and(|state| !state.is_changed && time_ms <= state.deadline_ms)
     }
 
+    /// Forgets what a script has written here on trial, and knows all keys that it holds by then.
+    pub(super) fn end_trial(&mut self, transaction: TransactionId) {
+        self.machine.borrow_mut().kept_trials.take(transaction);
+        if let Some(held) = self.holding.held.get_mut(&transaction) {
+            held.gather();
+        }
+    }
+
     /// Lets go of what a transaction holds, and has those go on who wait for it.
     pub(super) fn release(&mut self, transaction: TransactionId, now_ms: u64, host: &mut impl ShardHost) {
         self.counts_changed = true;
+        self.end_trial(transaction);
         self.holding.let_go(transaction);
         self.go_on(now_ms, host);
     }

@@ -147,14 +147,21 @@ fn rows_on_disk_that_a_script_names_on_trial_are_fetched_many_at_a_time() {
         for head in [&["HMGET", "hash"][..], &["MGET"]] {
             let words: Vec<&str> = head.iter().copied().chain(names[..NAMES].iter().map(String::as_str)).collect();
             let commands = [command(&["SET", "before", "1"]), command(&words)];
-            let terms =
-                TrialTerms { time_ms: 7, string_bytes_max: 100, work: 1_000_000, reply_bytes_max: 1 << 20, before: 1 };
+            let terms = TrialTerms {
+                transaction: 0,
+                time_ms: 7,
+                string_bytes_max: 100,
+                work: 1_000_000,
+                reply_bytes_max: 1 << 20,
+                before: 1,
+                kept: 0,
+            };
             let trial = encode_trial(STEP_TRY, terms, commands.iter().map(Vec::as_slice));
             let mut host = Host::default();
             shard.order(coordinator(0, 1), SpanningOrder::Read(None, trial), &mut host);
             run_until_replied(&mut shard, &mut host, 1).await;
             let (_, tried) = &host.replies[0];
-            assert!(tried.starts_with("*3\r\n:7\r\n:"), "{}: {tried:.80}", head[0]);
+            assert!(tried.starts_with("*4\r\n:7\r\n:"), "{}: {tried:.80}", head[0]);
             assert!(tried.contains(&format!("*1\r\n*{NAMES}\r\n$300\r\n")), "{}: {tried:.80}", head[0]);
         }
         assert!(!shard.is_busy());

@@ -13,7 +13,8 @@ fn guarded(number: u64) -> Vec<u8> {
 
 fn hold_all(transaction: u128) -> SpanningOrder {
     let keys = HeldKeys { whole: Some(true), ..HeldKeys::default() };
-    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys, watch: None, keeps_time: false, deaf_client: None }))
+    let (watch, keeps_time, deaf_client) = (None, false, None);
+    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys, watch, keeps_time, deaf_client, is_more: false }))
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::transactions::{of, watch};
 use super::*;
 use crate::commands::table::{STEP_ABORT, STEP_COMMIT, STEP_DECIDE, STEP_FORGET, STEP_PREPARE, STEP_TRY};
 use crate::entry::request::Moment;
-use crate::entry::script_trial::{TrialTerms, encode as encode_trial};
+use crate::entry::script_trial::{NOT_KEPT, TrialTerms, encode as encode_trial};
 use crate::entry::spanning::{HeldKeys, HoldOrder, Left, SpanningOrder, encode_step, shards_arg};
 
 pub(super) const OK: &str = "+OK\r\n";
@@ -23,7 +23,8 @@ pub(super) fn hold(transaction: u128, keys: &[(&str, bool)], watch: Option<u64>)
     let mut held = HeldKeys::default();
     keys.iter().for_each(|(key, is_exclusive)| held.add(0, key.as_bytes(), *is_exclusive));
     held.settle();
-    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys: held, watch, keeps_time: false, deaf_client: None }))
+    let (keys, keeps_time, deaf_client) = (held, false, None);
+    SpanningOrder::Hold(Box::new(HoldOrder { transaction, keys, watch, keeps_time, deaf_client, is_more: false }))
 }
 
 pub(super) fn part(commands: &[&[&str]]) -> Vec<u8> {
@@ -109,6 +110,89 @@ fn no_key_of_a_script_expires_between_what_it_has_read_and_what_it_writes() {
     });
 }
 
+fn trial_terms(transaction: u128, before: u32, kept: u32) -> TrialTerms {
+    TrialTerms { transaction, time_ms: 7, string_bytes_max: 5, work: 1000, reply_bytes_max: 100, before, kept }
+}
+
+#[test]
+fn what_a_script_has_written_on_trial_is_kept_until_it_lets_go() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        let moment = Moment { time_ms: 7, string_bytes_max: 5 };
+        let encoded = |words: &[&str]| {
+            let mut bytes = command(words);
+            request::set_moment(&mut bytes, moment);
+            bytes
+        };
+        shard.order(coordinator(0, 1), hold(1, &[("a", true)], None), &mut host);
+        let (set, append, get) = (encoded(&["SET", "a", "1"]), encoded(&["APPEND", "a", "2"]), command(&["GET", "a"]));
+        let mut ticket = 1;
+        let mut tried = |shard: &mut Shard, terms: TrialTerms, commands: &[&[u8]]| {
+            ticket += 1;
+            let trial = encode_trial(STEP_TRY, terms, commands.iter().copied());
+            shard.order(coordinator(0, ticket), SpanningOrder::Read(Some(1), trial), &mut host);
+            reply(&host, ticket).unwrap().to_owned()
+        };
+        for (terms, commands, kept, replied) in [
+            (trial_terms(1, 0, 0), &[&set[..]][..], 0, "+OK\r\n"),
+            (trial_terms(1, 1, 0), &[&set, &append], 1, ":2\r\n"),
+            (trial_terms(1, 2, 1), &[&append, &get], 2, "$2\r\n12\r\n"),
+            (trial_terms(1, 2, 2), &[&get], 2, "$2\r\n12\r\n"),
+            // Asked again, as a trial is that has met the disk.
+            (trial_terms(1, 2, 1), &[&append, &get], 2, "$2\r\n12\r\n"),
+            // A call that was taken back: it begins anew.
+            (trial_terms(1, 1, 0), &[&set, &get], 1, "$1\r\n1\r\n"),
+        ] {
+            let reply = tried(&mut shard, terms, commands);
+            assert!(reply.ends_with(&format!(":{kept}\r\n*1\r\n{replied}")), "{terms:?}: {reply}");
+        }
+        let not_kept = String::from_utf8_lossy(NOT_KEPT);
+        assert_eq!(tried(&mut shard, trial_terms(1, 3, 2), &[&append, &get]), not_kept);
+        assert_eq!(tried(&mut shard, trial_terms(1, 1, 1), &[&get]), not_kept, "it is forgotten by then");
+        let _ = tried(&mut shard, trial_terms(1, 1, 0), &[&set, &get]);
+        assert_eq!(shard.machine.borrow().kept_trials.len(), 1);
+        let mut host = Host::default();
+        shard.order(coordinator(0, 1), SpanningOrder::Release(1), &mut host);
+        assert_eq!(shard.machine.borrow().kept_trials.len(), 0);
+        assert_eq!(shard.now(&["EXISTS", "a"], &mut host), ":0\r\n");
+    });
+}
+
+#[test]
+fn a_script_holds_more_keys_if_nobody_is_in_the_way() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        let more = |transaction: u128, key: &str| {
+            let SpanningOrder::Hold(mut order) = hold(transaction, &[(key, true)], None) else {
+                unreachable!("it is one")
+            };
+            order.is_more = true;
+            SpanningOrder::Hold(order)
+        };
+        shard.order(coordinator(0, 1), hold(1, &[("a", true)], None), &mut host);
+        shard.order(coordinator(0, 2), hold(2, &[("b", true)], None), &mut host);
+        shard.order(coordinator(0, 3), more(1, "c"), &mut host);
+        shard.order(coordinator(0, 4), more(1, "b"), &mut host);
+        assert_eq!((reply(&host, 3), reply(&host, 4)), (Some(OK), Some("*-1\r\n")));
+        shard.order(coordinator(0, 5), SpanningOrder::Release(2), &mut host);
+        shard.order(coordinator(0, 6), more(1, "b"), &mut host);
+        // It may be the first thing that a transaction holds in a shard.
+        shard.order(coordinator(0, 7), more(3, "d"), &mut host);
+        assert_eq!((reply(&host, 6), reply(&host, 7)), (Some(OK), Some(OK)));
+        for (ticket, key) in [(10, "a"), (11, "b"), (12, "c"), (13, "d")] {
+            shard.submit(of(ticket, ticket), Mode::Read, &command(&["GET", key]), 1, &mut host);
+            assert_eq!(reply(&host, ticket), None, "{key} is held");
+        }
+        shard.order(coordinator(0, 8), SpanningOrder::Release(1), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        let answered = |host: &Host| (10..=13).filter(|ticket| reply(host, *ticket).is_some()).collect::<Vec<_>>();
+        assert_eq!(answered(&host), [10, 11, 12]);
+        shard.order(coordinator(0, 9), SpanningOrder::Release(3), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((answered(&host).len(), shard.holds_keys()), (4, false));
+    });
+}
+
 #[test]
 fn what_a_script_tries_is_seen_by_itself_and_stays_nowhere() {
     with_shard(log_options(), |mut shard| async move {
@@ -118,12 +202,12 @@ fn what_a_script_tries_is_seen_by_itself_and_stays_nowhere() {
         let mut commands = writes.map(command);
         commands.iter_mut().for_each(|bytes| request::set_moment(bytes, moment));
         let reads: [&[&str]; 2] = [&["GET", "k"], &["PEXPIRETIME", "k"]];
-        let terms = TrialTerms { time_ms: 7, string_bytes_max: 5, work: 1000, reply_bytes_max: 100, before: 2 };
+        let terms = trial_terms(0, 2, 0);
         let reads = reads.map(command);
         let all = commands.iter().chain(&reads).map(Vec::as_slice);
         shard.order(coordinator(0, 1), SpanningOrder::Read(None, encode_trial(STEP_TRY, terms, all)), &mut host);
         let tried = reply(&host, 1).unwrap();
-        assert!(tried.starts_with("*3\r\n:7\r\n:") && tried.ends_with("*2\r\n$3\r\nabc\r\n:17\r\n"), "{tried}");
+        assert!(tried.starts_with("*4\r\n:7\r\n:") && tried.ends_with("*2\r\n$3\r\nabc\r\n:17\r\n"), "{tried}");
         assert_eq!(shard.now(&["DBSIZE"], &mut host), ":0\r\n");
         // Who holds nothing tries nothing that is to stay.
         let lost = SpanningOrder::Read(Some(9), encode_trial(STEP_TRY, terms, commands.iter().map(Vec::as_slice)));

@@ -1,6 +1,6 @@
 //! Scripts in batches: how many one takes, turns of the core between them, and rows that they find on disk.
 
-use basalt_lua::SCRIPT_WORK_MAX;
+use basalt_lua::SHORT_SCRIPT_WORK;
 
 use super::*;
 use crate::commands::scripts::{Reach, Terms};
@@ -17,7 +17,7 @@ pub(super) fn script(id: u16, text: &str) -> Vec<u8> {
         reach: Reach::All,
         stops_elsewhere: false,
         is_wide: true,
-        work: SCRIPT_WORK_MAX,
+        work: SHORT_SCRIPT_WORK,
         rights: None,
     };
     let header = RequestHeader { seed: Some(1), ..RequestHeader::new(Protocol::Resp2, 0, id) };
@@ -40,8 +40,8 @@ fn fill(shard: &mut Shard, host: &mut Host, mode: Mode, bytes: &[u8]) -> u64 {
 fn a_batch_takes_scripts_by_the_work_that_they_may_do() {
     with_shard(log_options(), |mut shard| async move {
         let mut host = Host::default();
-        let most = limits::BATCH_SCRIPT_WORK_MAX / SCRIPT_WORK_MAX;
-        let one = script(STEP_SCRIPT, ENDLESS);
+        let most = limits::BATCH_SCRIPT_WORK_MAX / SHORT_SCRIPT_WORK;
+        let one = script(STEP_SCRIPT, "return 1");
         let exec = transaction(None, &[command(&["GET", "key"]), one.clone()]);
         for bytes in [&one, &exec] {
             assert_eq!(fill(&mut shard, &mut host, Mode::Write, bytes), most);
@@ -49,7 +49,7 @@ fn a_batch_takes_scripts_by_the_work_that_they_may_do() {
         }
         // Reads among writes are applied with them.
         shard.submit(origin(1), Mode::Write, &command(&["SET", "key", "value"]), 1, &mut host);
-        let read = script(STEP_SCRIPT_RO, ENDLESS);
+        let read = script(STEP_SCRIPT_RO, "return 1");
         assert_eq!(fill(&mut shard, &mut host, Mode::ReadInOrder, &read), most);
         settle(&mut shard, &mut host).await;
         assert_eq!(host.replies.len() as u64, 3 * most + 1);
