@@ -209,7 +209,9 @@ mod tests {
                     parts
                 }
                 Progress::Piece(parts) => parts,
-                Progress::Wait | Progress::Queued => panic!("there is nothing else to wait for"),
+                Progress::Wait | Progress::Queued | Progress::ToGroups(_) => {
+                    panic!("there is nothing else to wait for")
+                }
             };
         }
     }

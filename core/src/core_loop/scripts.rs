@@ -436,16 +436,9 @@ impl Core {
         let KnownScript { text, is_read_only, is_function, call, .. } = known;
         let in_cluster = self.routing.cluster.is_some();
         let (shard, reach) = self.place_script(call.keys, any)?;
-        let terms = Terms {
-            is_read_only,
-            in_cluster,
-            reach,
-            stops_elsewhere,
-            is_wide: true,
-            work,
-            rights: rights.clone(),
-        }
-        .encode();
+        let terms =
+            Terms { is_read_only, in_cluster, reach, stops_elsewhere, is_wide: true, work, rights: rights.clone() }
+                .encode();
         let says_so = || self.server.shards.get(shard).is_some_and(|stats| stats.reading_functions.has(&text));
         let reads = is_read_only || (is_function && is_hinted && says_so());
         let id = match (is_function, reads) {

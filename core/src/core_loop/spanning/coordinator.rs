@@ -66,7 +66,7 @@ pub(in crate::core_loop) struct Spanning {
     /// The watch of its connection, and the shards that know of it.
     watch: Option<(u64, Vec<ShardId>)>,
     /// The number of its client, if that does not want to hear of keys that it changes itself.
-    deaf_client: Option<u32>,
+    pub(super) deaf_client: Option<u32>,
     pub(super) stage: Stage,
     /// Sides whose keys it holds: the first ones.
     held_count: usize,

@@ -68,7 +68,9 @@ impl Core {
         // Nothing that follows may overtake it in a shard.
         connection.barrier = true;
         let ticket = self.ticket(connection, place, 0);
-        self.begin_spanning(Spanning::new((ticket, protocol, asked), planned, watch).called_by(connection).running(run));
+        self.begin_spanning(
+            Spanning::new((ticket, protocol, asked), planned, watch).called_by(connection).running(run),
+        );
     }
 
     /// Has a script go on in its turn. All keys are held that it is known to need, and all that it has asked for is answered.
@@ -134,10 +136,11 @@ impl Core {
             Turn::HoldMore(keys) => {
                 (spanning.stage, spanning.awaited, spanning.is_refused) = (Stage::HoldingMore, keys.len(), false);
                 keys.iter().for_each(|(shard, _)| spanning.add_side(*shard));
-                let transaction = spanning.id;
+                let (transaction, deaf_client) = (spanning.id, spanning.deaf_client);
                 self.tasks.put(index, Task::Spanning(spanning));
                 for (shard, keys) in keys {
-                    let order = HoldOrder { transaction, keys, watch: None, keeps_time: true, is_more: true };
+                    let (watch, keeps_time, is_more) = (None, true, true);
+                    let order = HoldOrder { transaction, keys, watch, keeps_time, deaf_client, is_more };
                     self.order(index, shard.index(), shard, SpanningOrder::Hold(Box::new(order)));
                 }
             }

@@ -67,6 +67,8 @@ fn its_core_is_told_of_an_element_and_nobody_behind_it_is_called_before_that_say
         assert_eq!(replies(&mut host), [(9, "$1\r\na\r\n".to_owned())]);
         claim.end();
         shard.end_wait(origin(1), &mut host);
+        // As its core does in each turn.
+        shard.take_outcomes(1, &mut host);
         settle(&mut shard, &mut host).await;
         assert_eq!(replies(&mut host), [(1, String::new()), (2, popped("key", "b"))]);
         assert!(shard.waiting.is_empty() && shard.waiting.bytes() == 0);
