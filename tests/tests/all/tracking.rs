@@ -294,11 +294,11 @@ impl Cast {
     fn play(&mut self, (who, line): Step, expected: Option<&[Vec<String>]>) -> Vec<Vec<String>> {
         self.asks_for_id = line.contains("GETREDIR");
         let line = line.replace("{2}", &self.ids[LISTENER].to_string());
+        let mut heard: Vec<Vec<String>> = vec![Vec::new(); self.clients.len()];
         let client = self.clients[who].as_mut().expect("it is there");
         let mut request = Vec::new();
         Client::encode(&mut request, line.split(' '));
         client.send(request).expect("the server reads");
-        let mut heard: Vec<Vec<String>> = vec![Vec::new(); self.clients.len()];
         self.is_queueing = line == "MULTI" || (self.is_queueing && line != "EXEC");
         if self.is_queueing {
             heard[who].push(format!("{:?}", client.read().expect("a reply")));

@@ -218,6 +218,7 @@ mod tests {
             in_cluster: false,
             reach: Reach::All,
             stops_elsewhere: false,
+            is_wide: true,
             work,
             rights: None,
         };
