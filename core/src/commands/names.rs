@@ -3,6 +3,7 @@
 //! What a newcomer would get wrong: a cursor is the hash of the next name, so it needs no state, and one that no scan ever gave is
 //! as good as any other. A step ends behind a name and never between two of one hash.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use basalt_net::resp::{Protocol, Reply};
@@ -178,7 +179,36 @@ pub(super) fn names_of_all(
     keys: Args<'_>,
     kind: Type,
 ) -> Result<Vec<Option<Names>>, CommandError> {
-    keys.iter().map(|key| Ok(context.keyspace.names(key, kind)?)).collect()
+    let mut opened = Opened::new(keys);
+    keys.iter().map(|key| opened.open(key, || Ok(context.keyspace.names(key, kind)?))).collect()
+}
+
+/// The collections of a command's keys. What is small is copied when it is opened: a key that comes again is opened once.
+pub(super) struct Opened<'k, T> {
+    /// None of a few keys, among which nobody looks.
+    known: Option<HashMap<&'k [u8], T>>,
+}
+
+impl<'k, T: Clone> Opened<'k, T> {
+    /// None of the keys is opened yet.
+    pub(super) fn new(keys: Args<'k>) -> Opened<'k, T> {
+        Opened { known: (keys.len() > limits::SOURCES_OPENED_AGAIN_MAX).then(HashMap::new) }
+    }
+
+    /// What `key` holds, which `open` opens.
+    pub(super) fn open(
+        &mut self,
+        key: &'k [u8],
+        open: impl FnOnce() -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        let Some(known) = &mut self.known else { return open() };
+        if let Some(known) = known.get(key) {
+            return Ok(known.clone());
+        }
+        let opened = open()?;
+        known.insert(key, opened.clone());
+        Ok(opened)
+    }
 }
 
 #[cfg(test)]

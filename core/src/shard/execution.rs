@@ -425,7 +425,8 @@ impl Execution<'_> {
         reply: &mut Reply<'_>,
     ) -> Option<Result<(), CommandError>> {
         let (mut versions, mut random) = (self.versions, self.random.clone());
-        let mut trial = Trial::new(self.store, bytes_max);
+        let packs = *versions.packing() != Packing::NONE;
+        let mut trial = Trial::new(self.store, bytes_max).counting_kept(packs);
         let outcome = call.run(&mut trial, self.scratch, &mut versions, &mut random, reply);
         // A script that has met the disk may have read anything after that.
         if is_cold(&outcome) {

@@ -5,7 +5,7 @@
 //! the transaction begins anew when that is there. An error of one command is its reply, and the others run.
 
 use basalt_net::resp::{Protocol, Reply};
-use basalt_storage::keyspace::{ColdRows, Keyspace, Scratch, VersionSource, is_enough_cold};
+use basalt_storage::keyspace::{ColdRows, Keyspace, Packing, Scratch, VersionSource, is_enough_cold};
 use basalt_storage::{ColdRead, Error as StorageError, Rows, Trial};
 
 use super::cold::note_named;
@@ -212,7 +212,8 @@ impl Execution<'_> {
         };
         if self.tries || sends_back {
             let (mut versions, mut random) = (self.versions, self.random.clone());
-            let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX);
+            let packs = *versions.packing() != Packing::NONE;
+            let mut trial = Trial::new(self.store, limits::TRIAL_BYTES_MAX).counting_kept(packs);
             let outcome = members.run(&mut trial, self.scratch, &mut versions, &mut random, (out, &mut messages));
             match (trial.into_changes(), outcome) {
                 // It reads and writes too much for a trial.

@@ -60,7 +60,8 @@ impl<'a> Trial<'a> {
     }
 
     /// The same trial, on which bytes count for what is kept: of a row that is looked for a few, of one that is changed again those
-    /// that it grows by. One row may be a whole collection, of which a command wants one element. The work of it is counted whole.
+    /// that it grows by. One row may be a whole collection, of which a command wants one element; so its bytes are less work, too:
+    /// they are copied, and looked through.
     #[must_use]
     pub fn counting_kept(self, counts_kept: bool) -> Trial<'a> {
         Trial { counts_kept, ..self }
@@ -96,7 +97,8 @@ impl<'a> Trial<'a> {
 
     fn count(&self, row: &[u8], value: &[u8], work: u64) {
         let bytes = (row.len() + value.len()) as u64;
-        self.work.set(self.work.get().saturating_add(work + bytes / limits::ROW_BYTES_PER_WORK));
+        let rate = if self.counts_kept { limits::COPIED_BYTES_PER_WORK } else { limits::ROW_BYTES_PER_WORK };
+        self.work.set(self.work.get().saturating_add(work + bytes / rate));
     }
 
     fn check(&self) -> Result<()> {

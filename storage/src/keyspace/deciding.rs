@@ -7,9 +7,9 @@
 use super::key::{SLOT_COUNT, name_hash};
 use super::packing::Packing;
 use crate::limits::{
-    ACKNOWLEDGED_MAX, EXACT_NAMES_MAX, FIELDS_BYTES_MAX, LOOKED_FOR_BYTES_MAX, ORDER_BOUND_BYTES_MAX, REMOVED_MIN,
-    REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX, SERIALIZED_BYTES_MAX, SESSION_EPOCH_MS, SESSIONS_MAX,
-    VERSION_COUNTER_BITS, WINDOW_NAMES,
+    ACKNOWLEDGED_MAX, COPIED_BYTES_PER_WORK, EXACT_NAMES_MAX, FIELDS_BYTES_MAX, LOOKED_FOR_BYTES_MAX,
+    ORDER_BOUND_BYTES_MAX, REMOVED_MIN, REMOVED_PER_ELEMENT, RENEWED_ELEMENTS_MAX, SERIALIZED_BYTES_MAX,
+    SESSION_EPOCH_MS, SESSIONS_MAX, VERSION_COUNTER_BITS, WINDOW_NAMES,
 };
 use crate::rows::DATABASE_COUNT;
 
@@ -31,6 +31,7 @@ pub fn deciding_constants() -> Vec<(&'static str, u64)> {
         ("milliseconds of an epoch of sessions", SESSION_EPOCH_MS),
         ("sessions", SESSIONS_MAX.into()),
         ("entries acknowledged before the lowest is looked for", ACKNOWLEDGED_MAX.into()),
+        ("bytes of a row for one unit of work", COPIED_BYTES_PER_WORK),
         ("bytes of a row that is looked for on trial", LOOKED_FOR_BYTES_MAX as u64),
         ("fields of a packed hash", Packing::STANDARD.hash_fields_max as u64),
         ("members of a packed set", Packing::STANDARD.set_members_max as u64),

@@ -241,6 +241,13 @@ impl List {
         }
     }
 
+    /// Has [`List::save`] write it though nothing was changed, as commands do that count as a change in any case.
+    pub fn touch(&mut self) {
+        if let Form::Packed(packed) = &mut self.form {
+            packed.packed.touch();
+        }
+    }
+
     /// Stores the list's length, or deletes the key if the list is empty.
     pub fn save(&mut self, keyspace: &mut Keyspace<'_>) {
         match &mut self.form {

@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
 
 use super::Keyspace;
 use super::collection::Collection;
@@ -23,9 +24,9 @@ const NAMES: u8 = 0x00;
 
 /// The names in a set, hash or sorted set with what their rows hold: nothing, a field's value, or what
 /// [`SortedSet::read_score`](super::SortedSet::read_score) reads.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Names {
-    held: Held,
+    held: Arc<Held>,
 }
 
 /// Visits a name and its row's value, until it breaks or fails.
@@ -41,7 +42,7 @@ impl Keyspace<'_> {
     /// If collections of the type `kind` have no names.
     pub fn names(&self, key: &[u8], kind: Type) -> Result<Option<Names>> {
         assert!(matches!(kind, Type::Hash | Type::Set | Type::SortedSet), "a {kind:?} has no names");
-        Ok(self.held(key, kind)?.map(|held| Names { held }))
+        Ok(self.held(key, kind)?.map(|held| Names { held: Arc::new(held) }))
     }
 }
 
@@ -58,12 +59,12 @@ impl Names {
 
     /// Returns whether they are kept in one row, and so are one page.
     pub fn is_packed(&self) -> bool {
-        matches!(self.held, Held::Packed(_))
+        matches!(*self.held, Held::Packed(_))
     }
 
     /// The value of the row of `name`.
     pub fn get<'k>(&'k self, keyspace: &'k Keyspace<'_>, name: &[u8]) -> Result<Option<Row<'k>>> {
-        match &self.held {
+        match &*self.held {
             Held::Packed(packed) => Ok(packed.value_of(name).map(Row::Memory)),
             Held::Rows(collection) => keyspace.element(collection, &name_element(NAMES, name)),
         }
@@ -79,7 +80,7 @@ impl Names {
     /// # Errors
     /// [`Error::Corruption`](crate::Error::Corruption) if all were visited and are not as many as they should be; those of `visit`.
     pub fn each(&self, keyspace: &Keyspace<'_>, visit: VisitName<'_>) -> Result<()> {
-        let collection = match &self.held {
+        let collection = match &*self.held {
             Held::Packed(packed) => return each_packed(packed, visit),
             Held::Rows(collection) => collection,
         };
@@ -100,7 +101,7 @@ impl Names {
     /// # Errors
     /// As the reads, and those of `visit`.
     pub fn page(&self, keyspace: &Keyspace<'_>, from: u32, visit: VisitName<'_>) -> Result<Option<u32>> {
-        let collection = match &self.held {
+        let collection = match &*self.held {
             Held::Packed(packed) => {
                 // It is one page, as in Redis: whoever asks for a second one has seen it as rows.
                 each_packed(packed, &mut |name, value| visit(name, value).map(|_| ControlFlow::Continue(())))?;
@@ -134,7 +135,7 @@ impl Names {
         random: &mut dyn FnMut() -> u64,
         visit: VisitName<'_>,
     ) -> Result<()> {
-        let drawn_from = match &self.held {
+        let drawn_from = match &*self.held {
             Held::Rows(collection) if count.saturating_mul(SAMPLE_SCAN_SHARE) <= self.len() => Some(collection),
             _ => None,
         };
@@ -193,7 +194,7 @@ impl Names {
         if self.is_empty() {
             return Ok(());
         }
-        let collection = match &self.held {
+        let collection = match &*self.held {
             Held::Packed(packed) => return packed.draw(count, &mut || below(random(), packed.len()), visit),
             Held::Rows(collection) => collection,
         };

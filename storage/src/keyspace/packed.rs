@@ -135,6 +135,11 @@ impl Packed {
         (self.is_changed, self.replaces) = (true, replaces);
     }
 
+    /// Has [`Keyspace::save_packed`] write it though nothing was changed.
+    pub(super) fn touch(&mut self) {
+        self.is_changed = true;
+    }
+
     /// Returns whether it takes the place of a key that was there.
     pub(super) fn replaces(&self) -> bool {
         self.replaces
@@ -155,7 +160,7 @@ impl Packed {
             let (found, value) = read_string(elements, start)?;
             let end = if has_values { skip_string(elements, value)? } else { value };
             if found == name {
-                return Some(Place { start, value, end });
+                return (end <= elements.len()).then_some(Place { start, value, end });
             }
             start = end;
         }

@@ -148,6 +148,8 @@ pub(super) fn ltrim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply
         let kept = parse_index_range(start, stop, length).unwrap_or(length..length);
         list.remove(&mut context.keyspace, End::Tail, length - kept.end)?;
         list.remove(&mut context.keyspace, End::Head, kept.start)?;
+        // Who watches the list hears of it in any case, as in Redis.
+        list.touch();
         list.save(&mut context.keyspace);
         context.keyspace.notify_taken(EventClasses::LIST, "ltrim", args[1], list.is_empty());
     }

@@ -12,6 +12,7 @@ use basalt_storage::keyspace::{EventClasses, Keyspace, Names, SortedSet, Type};
 use super::ranges::{reply_count, reply_member};
 use crate::commands::arguments::{parse_i64, parse_i64_or};
 use crate::commands::float_text::read_f64;
+use crate::commands::names::Opened;
 use crate::commands::{Args, CommandError, Context};
 
 type Outcome = Result<(), CommandError>;
@@ -54,6 +55,7 @@ fn number_or_zero(score: f64) -> f64 {
 }
 
 /// A source; a key that is not there is an empty one.
+#[derive(Clone)]
 struct Source {
     members: Option<(Names, Type)>,
     weight: f64,
@@ -132,7 +134,9 @@ impl Call {
         }
         let keys = usize::try_from(count).ok().and_then(|count| args[1..].split_at_checked(count));
         let (keys, mut words) = keys.ok_or(CommandError::SYNTAX)?;
-        let sources = keys.iter().map(|key| Source::open(context, key)).collect::<Result<Vec<_>, _>>()?;
+        let mut opened = Opened::new(keys);
+        let open = |key: &'_ [u8]| opened.open(key, || Source::open(context, key));
+        let sources = keys.iter().copied().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut call = Call { operation, sources, aggregate: Aggregate::Sum, with_scores: false, limit: 0 };
         let weighs = operation != Operation::Difference && takes != Takes::Limit;
         while let Some((word, rest)) = words.split_first() {
