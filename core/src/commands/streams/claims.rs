@@ -3,8 +3,8 @@
 use std::ops::ControlFlow;
 
 use basalt_net::resp::Reply;
-use basalt_storage::Direction;
 use basalt_storage::keyspace::{Group, Pending, Stream, StreamId};
+use basalt_storage::{Direction, Error as StorageError};
 
 use super::groups::{consumer_or_new, no_key_or_group, open};
 use super::handlers::{parse_id, parse_start, reply_entry};
@@ -158,6 +158,10 @@ pub(super) fn xclaim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Repl
 pub(super) fn xautoclaim(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     // Looked for before the options are read, as in Redis, which tells it if there is no such key.
     let opened = open(context, args[1], args[2]);
+    // Nobody knows yet.
+    if let Err(error @ CommandError::Storage(StorageError::Cold(_))) = opened {
+        return Err(error);
+    }
     let idle_min_ms = parse_idle_min(args[4], "ERR Invalid min-idle-time argument for XAUTOCLAIM")?;
     let start = parse_start(args[5])?;
     let (mut count_max, mut tells_ids_only) = (CLAIMED_DEFAULT, false);
