@@ -135,8 +135,8 @@ impl Call {
         let keys = usize::try_from(count).ok().and_then(|count| args[1..].split_at_checked(count));
         let (keys, mut words) = keys.ok_or(CommandError::SYNTAX)?;
         let mut opened = Opened::new(keys);
-        let open = |key: &'_ [u8]| opened.open(key, || Source::open(context, key));
-        let sources = keys.iter().copied().map(open).collect::<Result<Vec<_>, _>>()?;
+        let sources = keys.iter().map(|key| opened.open(key, || Source::open(context, key)));
+        let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let mut call = Call { operation, sources, aggregate: Aggregate::Sum, with_scores: false, limit: 0 };
         let weighs = operation != Operation::Difference && takes != Takes::Limit;
         while let Some((word, rest)) = words.split_first() {
