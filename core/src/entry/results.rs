@@ -70,6 +70,7 @@ fn what_decides_results_is_that_of_the_batchs_version() {
         ("sessions", 262_144),
         ("entries acknowledged before the lowest is looked for", 64),
         // of batches with the flag that says so, in others nothing is packed
+        ("bytes of a row for one unit of work", 64),
         ("bytes of a row that is looked for on trial", 512),
         ("fields of a packed hash", 512),
         ("members of a packed set", 128),
