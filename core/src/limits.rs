@@ -602,8 +602,8 @@ pub const SCAN_KEYS_MAX: usize = 1000;
 /// Names that one step of HSCAN, SSCAN or ZSCAN looks at, whatever COUNT says: as those of SCAN.
 pub const SCAN_NAMES_MAX: u64 = 1000;
 
-/// Keys of a command on many collections (`SINTER` …) up to which one that comes again is opened again (`commands/names.rs`): each that is
-/// opened is a copy of its row, if it is small.
+/// Keys of a command on many collections (`SINTER` …) up to which one that comes again is opened again (`commands/names.rs`):
+/// each that is opened is a copy of its row, if it is small.
 pub const SOURCES_OPENED_AGAIN_MAX: usize = 8;
 
 /// Bytes of names and values after which such a step ends.

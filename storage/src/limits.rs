@@ -74,6 +74,9 @@ pub(crate) const PACKED_SORTED_SET_MEMBERS_MAX: usize = 128;
 /// (`list-max-listpack-size` of -2).
 pub(crate) const PACKED_LIST_BYTES_MAX: usize = 8192;
 
+/// The largest whole number that a packed sorted set has as one, in fewer bytes: all up to here are doubles.
+pub(crate) const PACKED_WHOLE_MAX: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
+
 /// Bytes of a field, a value or a member in such a row: `hash-max-listpack-value` of Redis, and its kin.
 pub(crate) const PACKED_STRING_BYTES_MAX: usize = 64;
 

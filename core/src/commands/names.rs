@@ -195,7 +195,7 @@ impl<'k, T: Clone> Opened<'k, T> {
         Opened { known: (keys.len() > limits::SOURCES_OPENED_AGAIN_MAX).then(HashMap::new) }
     }
 
-    /// What `key` holds, which `open` opens.
+    /// The collection at `key`, which `open` opens.
     pub(super) fn open(
         &mut self,
         key: &'k [u8],

@@ -16,10 +16,8 @@ use super::keyspace::damaged;
 use super::packed::{Packed, encoded_bytes};
 use super::sorted_rows::{read_score, write_score};
 use super::sorted_sets::{Inserted, LexBound, LexRun, ScoreEnd, ScoreRange};
+use crate::limits::PACKED_WHOLE_MAX;
 use crate::{Direction, Result};
-
-/// The largest whole number that is written as one: all up to here are doubles.
-const WHOLE_MAX: f64 = (1u64 << f64::MANTISSA_DIGITS) as f64;
 
 /// Bytes of a score that is no such number.
 const SCORE_BYTES: usize = size_of::<f64>();
@@ -293,7 +291,7 @@ impl PackedSortedSet {
 
 /// `score` as it lies in a row.
 fn packed_score(score: f64) -> SmallVec<[u8; SCORE_BYTES]> {
-    if score.trunc() != score || score.abs() > WHOLE_MAX {
+    if score.trunc() != score || score.abs() > PACKED_WHOLE_MAX {
         return SmallVec::from_slice(&write_score(score));
     }
     let whole = score as i64;
@@ -352,10 +350,23 @@ mod tests {
 
     #[test]
     fn scores_take_as_few_bytes_as_they_need() {
-        let lengths = [0.0, -0.0, 1.0, -1.0, 127.0, -128.0, 128.0, -129.0, 32_767.0, 32_768.0, WHOLE_MAX, -WHOLE_MAX];
+        let lengths = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            127.0,
+            -128.0,
+            128.0,
+            -129.0,
+            32_767.0,
+            32_768.0,
+            PACKED_WHOLE_MAX,
+            -PACKED_WHOLE_MAX,
+        ];
         let lengths = lengths.map(|score| packed_score(score).len());
         assert_eq!(lengths, [0, 0, 1, 1, 1, 1, 2, 2, 2, 3, 7, 7]);
-        assert_eq!([1.5, f64::INFINITY, WHOLE_MAX * 2.0].map(|score| packed_score(score).len()), [8; 3]);
+        assert_eq!([1.5, f64::INFINITY, PACKED_WHOLE_MAX * 2.0].map(|score| packed_score(score).len()), [8; 3]);
     }
 
     #[test]
@@ -368,9 +379,19 @@ mod tests {
 
     #[test]
     fn the_ends_of_the_numbers_have_their_places() {
-        let huge = WHOLE_MAX * 2.0;
-        let scores =
-            [f64::NEG_INFINITY, f64::MIN, -huge, -WHOLE_MAX, -1.5, 0.0, 5e-324, WHOLE_MAX, huge, f64::INFINITY];
+        let huge = PACKED_WHOLE_MAX * 2.0;
+        let scores = [
+            f64::NEG_INFINITY,
+            f64::MIN,
+            -huge,
+            -PACKED_WHOLE_MAX,
+            -1.5,
+            0.0,
+            5e-324,
+            PACKED_WHOLE_MAX,
+            huge,
+            f64::INFINITY,
+        ];
         let mut sorted_set = filled(&[]);
         for (index, score) in scores.iter().enumerate().rev() {
             sorted_set.insert(&[index as u8], None, *score).unwrap();

@@ -338,26 +338,6 @@ def memory_and_slowlog():
 
 
 @check
-def client_side_caching():
-    try:
-        from redis.cache import CacheConfig
-    except ImportError:
-        # Versions before 5.1 keep no copies.
-        return
-    own = redis.Redis(HOST, PORT, decode_responses=True, protocol=3, cache_config=CacheConfig())
-    keys = [f"key:{index}" for index in range(20)]
-    for key in keys:
-        client.set(key, "old")
-        same(own.get(key), "old")
-    same(own.get_cache().size, len(keys))
-    for key in keys:
-        client.set(key, "new")
-        same(own.get(key), "new")
-    client.flushall()
-    same([own.get(key) for key in keys], [None] * len(keys))
-
-
-@check
 def keyspace_events():
     client.config_set("notify-keyspace-events", "KEA")
     with client.pubsub(ignore_subscribe_messages=True) as subscriber:
