@@ -11,17 +11,19 @@
 //! What a newcomer would get wrong: this is a copy of the row. Nothing that is changed in it is there for others before
 //! [`Keyspace::save_packed`].
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use super::Keyspace;
 use super::key::RowKey;
 use super::key_events::EventClasses;
 use super::keyspace::damaged;
 use super::meta::{Meta, Prior, Type};
+use super::names::VisitName;
 use super::packed_integers::read_integer;
 use super::record::Record;
 use crate::Result;
 use crate::limits::PACKED_SPARE_BYTES;
+use crate::rows::Visit;
 
 /// Bytes of form and count.
 const HEAD_BYTES: usize = 3;
@@ -267,7 +269,7 @@ impl Packed {
     ///
     /// # Errors
     /// [`Error::Corruption`](crate::Error::Corruption) if they are not as many as they should be.
-    pub(super) fn each(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+    pub(super) fn each(&self, visit: Visit<'_>) -> Result<()> {
         if self.form != STRINGS {
             self.each_integer(visit);
             return Ok(());
@@ -297,12 +299,7 @@ impl Packed {
     ///
     /// # Errors
     /// Those of `visit`; [`Error::Corruption`](crate::Error::Corruption) if there are fewer elements than there should be.
-    pub(super) fn draw(
-        &self,
-        count: u64,
-        next: &mut dyn FnMut() -> u64,
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>>,
-    ) -> Result<()> {
+    pub(super) fn draw(&self, count: u64, next: &mut dyn FnMut() -> u64, visit: VisitName<'_>) -> Result<()> {
         // Each of many would have to be walked to.
         let all: Vec<(&[u8], &[u8])> =
             if self.form == STRINGS && count > 1 { self.strings().collect() } else { Vec::new() };

@@ -1,8 +1,7 @@
 //! A packed set of nothing but integers: their bytes, ascending, all as wide as the widest needs.
 
-use std::ops::ControlFlow;
-
 use super::packed::{Packed, STRINGS};
+use crate::rows::Visit;
 
 /// Bytes of the longest integer as text.
 const TEXT_BYTES: usize = 20;
@@ -134,7 +133,7 @@ impl Packed {
     }
 
     /// Visits the text of each integer, until `visit` breaks.
-    pub(super) fn each_integer(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) {
+    pub(super) fn each_integer(&self, visit: Visit<'_>) {
         for index in 0..self.count {
             if self.visit_integer(index, visit).is_break() {
                 return;
