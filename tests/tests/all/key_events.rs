@@ -280,6 +280,7 @@ const LINES: &[&str] = &[
 
 /// Commands that write and have no event anywhere, or are asked elsewhere.
 const NOT_ASKED: &[(&str, &str)] = &[
+    ("basalt|once", "Redis has it not, and its command tells what it does"),
     ("flushall", "it tells nothing"),
     ("flushdb", "it tells nothing"),
     ("restore", "its payload is no text: see the test of its own"),
