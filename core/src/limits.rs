@@ -1279,6 +1279,19 @@ pub mod relays {
     /// Time in which a relay is to be made and greeted.
     pub const GREETING_WAIT: Duration = Duration::from_secs(2);
 
+    /// Relays of one core to one node that are being greeted at the same time: they are among the strangers of that node, as its
+    /// links with others are that have to be made anew.
+    pub const GREETING_MAX: usize = 16;
+
+    /// Time in which a node that was not reached is not dialed again, at first. It doubles each time.
+    pub const DIAL_BACKOFF_MIN: Duration = Duration::from_millis(100);
+
+    /// The same at most.
+    pub const DIAL_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+    /// Times that a request waits anew since a relay was lost that had worked.
+    pub const LOSSES_MAX: u32 = 2;
+
     /// Time that a request which was certainly not executed waits for a leader: an election takes one to two seconds, and what is
     /// elected has to be heard of.
     pub const WAIT_MAX: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::error::BootError;
-use crate::config::Config;
+use crate::config::{Config, Redirect};
 use crate::limits::{
     CLIENTS_BEFORE_TABLES, CLIENTS_MIN, MEMLOCK_BYTES_MIN, OPEN_FILES_NODE, OPEN_FILES_PER_CORE, OPEN_FILES_PER_SHARD,
     OPEN_LOG_TABLES_MAX, OPEN_LOG_TABLES_MIN, OPEN_ROW_TABLES_MAX, OPEN_ROW_TABLES_MIN,
@@ -43,6 +43,8 @@ pub struct OpenFiles {
     pub clients: u32,
     /// Each shard's tables.
     pub tables: OpenTables,
+    /// Relays of commands between nodes of a cluster, for each client that there may be.
+    relays_per_client: u32,
     core_count: usize,
     shard_count: u16,
 }
@@ -50,12 +52,21 @@ pub struct OpenFiles {
 impl OpenFiles {
     /// The files that a node would like to have for so many clients.
     pub fn wanted(clients: u32, core_count: usize, shard_count: u16) -> OpenFiles {
-        OpenFiles { clients, tables: OpenTables::MOST, core_count, shard_count }
+        OpenFiles { clients, tables: OpenTables::MOST, relays_per_client: 0, core_count, shard_count }
+    }
+
+    /// The same with so many relays for each client.
+    pub fn with_relays(self, relays_per_client: u32) -> OpenFiles {
+        OpenFiles { relays_per_client, ..self }
+    }
+
+    fn per_client(&self) -> u64 {
+        1 + u64::from(self.relays_per_client)
     }
 
     /// Returns the number of all of them.
     pub fn total(&self) -> u64 {
-        u64::from(self.clients) + self.beside_clients()
+        u64::from(self.clients) * self.per_client() + self.beside_clients()
     }
 
     fn beside_clients(&self) -> u64 {
@@ -80,10 +91,10 @@ impl OpenFiles {
             return None;
         }
         let left = limit - self.fixed();
-        let clients_first = u64::from(self.clients.min(CLIENTS_BEFORE_TABLES));
+        let clients_first = u64::from(self.clients.min(CLIENTS_BEFORE_TABLES)) * self.per_client();
         let tables = OpenTables::share(left.saturating_sub(clients_first) / u64::from(self.shard_count.max(1)));
         let fitting = OpenFiles { clients: 0, tables, ..*self };
-        let clients = limit.saturating_sub(fitting.total()).min(u64::from(self.clients));
+        let clients = (limit.saturating_sub(fitting.total()) / self.per_client()).min(u64::from(self.clients));
         Some(OpenFiles { clients: clients as u32, ..fitting })
     }
 
@@ -120,8 +131,10 @@ impl OpenFiles {
     /// # Errors
     /// How many clients the hard limit is enough for.
     pub fn raise_for_clients(&self, clients: u32) -> Result<(), u32> {
-        raise(Resource::RLIMIT_NOFILE, OpenFiles { clients, ..*self }.total())
-            .map_err(|Short { hard }| u32::try_from(hard.saturating_sub(self.beside_clients())).unwrap_or(u32::MAX))
+        raise(Resource::RLIMIT_NOFILE, OpenFiles { clients, ..*self }.total()).map_err(|Short { hard }| {
+            let fitting = hard.saturating_sub(self.beside_clients()) / self.per_client();
+            u32::try_from(fitting).unwrap_or(u32::MAX)
+        })
     }
 }
 
@@ -135,7 +148,13 @@ pub(super) fn raise_open_files(
     core_count: usize,
     shard_count: u16,
 ) -> Result<OpenFiles, BootError> {
-    let wanted = OpenFiles::wanted(config.maxclients, core_count, shard_count);
+    // A node of a cluster takes as many of others as it lets clients in, and makes as many if it passes commands on.
+    let relays_per_client = match config.redirect {
+        _ if !config.cluster_enabled => 0,
+        Redirect::Moved => 1,
+        Redirect::Proxy => 2,
+    };
+    let wanted = OpenFiles::wanted(config.maxclients, core_count, shard_count).with_relays(relays_per_client);
     let fitting = wanted.raise()?;
     if fitting.clients < wanted.clients {
         tracing::warn!(
@@ -232,6 +251,15 @@ mod tests {
         for limit in 528..=wanted.total() {
             let fitting = wanted.within(limit).expect("the least fits");
             assert!(fitting.total() <= limit && fitting.total() + 1 >= limit, "{fitting:?} of {limit}");
+        }
+        // A node that passes commands on needs three for each client.
+        let proxy = wanted.with_relays(2);
+        assert_eq!(proxy.total(), wanted.total() + 20_000);
+        assert_eq!(proxy.within(proxy.total()), Some(proxy));
+        assert_eq!(proxy.within(proxy.total() - 1).map(|fitting| fitting.clients), Some(9_999));
+        for limit in 560..=proxy.total() {
+            let fitting = proxy.within(limit).expect("the least fits");
+            assert!(fitting.total() <= limit && fitting.total() + 3 >= limit, "{fitting:?} of {limit}");
         }
         // Whoever wants few clients gets them first.
         let few = OpenFiles::wanted(100, 2, 2).within(1024).expect("they fit");

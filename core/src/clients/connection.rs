@@ -265,9 +265,12 @@ impl Connection {
         Some(kept)
     }
 
-    /// Returns whether place `number` waits for a reply that its client wants, and is the next to be answered.
-    pub fn is_first(&self, number: u64) -> bool {
-        number == self.first && matches!(self.places.front(), Some(Place::Waiting { silent: false, .. }))
+    /// Returns whether place `number` waits for a reply and is the next to be answered, and then whether its client wants that.
+    pub fn is_first(&self, number: u64) -> Option<bool> {
+        match self.places.front() {
+            Some(Place::Waiting { silent, .. }) if number == self.first => Some(!silent),
+            _ => None,
+        }
     }
 
     /// Returns whether another request may be sent on its way.

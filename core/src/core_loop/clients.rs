@@ -120,7 +120,8 @@ impl Core {
             connection.has_relays = false;
             self.forget_relays(connection.ring);
         }
-        self.accepted_relays -= usize::from(connection.session.forwarded.is_some());
+        let is_relay = connection.session.forwarded.is_some();
+        self.accepted_relays -= usize::from(is_relay);
         if connection.session.is_listening() {
             self.end_subscriptions(&mut connection);
         }
@@ -133,7 +134,8 @@ impl Core {
         self.forget_wait(&mut connection);
         self.forget_replica_wait(&mut connection);
         drop(connection);
-        self.server.client_count.fetch_sub(1, Ordering::Relaxed);
+        let count = if is_relay { &self.server.accepted_relays } else { &self.server.client_count };
+        count.fetch_sub(1, Ordering::Relaxed);
         let clients = &self.stats().clients;
         clients.set(clients.get() - 1);
     }
@@ -258,10 +260,15 @@ impl Core {
         may_be.then_some((bytes, connection.ring, connection.session.id))
     }
 
-    /// Closes a client that holds too much, and tells it why, unless it has got the beginning of a long reply.
+    /// Closes a client that holds too much, and tells it why, unless it has got the beginning of a long reply. The relay of another
+    /// node is told nothing: that would be the reply to a command which may be executed.
     fn cut_off(&mut self, id: ConnId, why: &str) {
         if let Some(connection) = self.take_connection(id) {
+            let is_relay = connection.session.forwarded.is_some();
             self.forget(connection);
+            if is_relay {
+                return self.ring.close(id, false);
+            }
         }
         self.ring.cut(id, format!("-ERR {why}\r\n").as_bytes(), end_of_reply);
     }

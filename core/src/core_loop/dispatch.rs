@@ -722,6 +722,7 @@ impl Core {
             }
             Progress::InPieces(parts) => {
                 connection.barrier = true;
+                self.forget_kept(connection, place);
                 let first = connection.count_parts(place, parts.len());
                 self.send_parts(connection, place, first, asked, parts);
             }
@@ -730,7 +731,10 @@ impl Core {
                 self.send_to_groups(connection, place, first, parts);
             }
             Progress::Queued => self.run_queued(connection, place),
-            Progress::Piece(parts) => connection.hold(place, Piece { bytes, parts }),
+            Progress::Piece(parts) => {
+                self.forget_kept(connection, place);
+                connection.hold(place, Piece { bytes, parts });
+            }
             Progress::Done => {
                 let is_put_together =
                     table::by_id(asked).is_some_and(|command| matches!(command.scatter, Scatter::MultiShard(_)));

@@ -20,6 +20,7 @@ impl Core {
         }
         let idle = self.pending.is_empty()
             && self.outbox.is_empty()
+            && !self.relays.has_requests()
             && !self.fanout.has_some()
             && self.ring.memory().outputs == 0;
         let Some(stopping) = &mut self.stopping else { return false };

@@ -91,7 +91,11 @@ pub struct Server {
     pub next_client_id: AtomicU64,
     /// Client connections of all cores.
     pub client_count: AtomicUsize,
-    /// Their places.
+    /// Relays of commands of other nodes' clients, which are not among them.
+    pub accepted_relays: AtomicUsize,
+    /// Relays that commands of this node's clients are passed on by.
+    pub dialed_relays: AtomicUsize,
+    /// The places of clients.
     pub client_places: ClientPlaces,
     /// Those that want to hear when keys change that they keep copies of.
     pub tracking_clients: AtomicUsize,

@@ -61,6 +61,8 @@ impl Client {
             run_id: "f".repeat(40),
             next_client_id: AtomicU64::new(1),
             client_count: AtomicUsize::new(0),
+            accepted_relays: AtomicUsize::new(0),
+            dialed_relays: AtomicUsize::new(0),
             client_places: ClientPlaces::new(2),
             tracking_clients: AtomicUsize::new(0),
             full_shards: AtomicUsize::new(0),

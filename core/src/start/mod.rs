@@ -267,6 +267,8 @@ pub(crate) fn make_server(
         run_id,
         next_client_id: AtomicU64::new(1),
         client_count: AtomicUsize::new(0),
+        accepted_relays: AtomicUsize::new(0),
+        dialed_relays: AtomicUsize::new(0),
         client_places: ClientPlaces::new(core_count),
         tracking_clients: AtomicUsize::new(0),
         full_shards: AtomicUsize::new(0),

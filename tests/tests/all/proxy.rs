@@ -669,3 +669,113 @@ fn a_node_that_redirects_says_moved_beside_nodes_that_pass_on() {
     let own = three.key_of(2, "moved");
     assert_eq!(three.client(0).ask(&format!("SET {own} 1")), Reply::ok());
 }
+
+#[test]
+fn a_transaction_without_its_watch_is_not_executed() {
+    let three = Three::new(&[]);
+    let key = three.key_of(1, "watched");
+    let (mut client, mut other) = (three.client(0), three.client(2));
+    // Another protocol needs another connection to the leader, and that watches nothing.
+    assert_eq!(client.ask(&format!("WATCH {key}")), Reply::ok());
+    assert_eq!(other.ask(&format!("SET {key} 1")), Reply::ok());
+    client.ask("HELLO 3");
+    client.ask("MULTI");
+    client.ask(&format!("SET {key} 2"));
+    assert_eq!(client.ask("EXEC"), Reply::Null);
+    assert_eq!(client.ask(&format!("GET {key}")), Reply::bulk("1"));
+    // One that only reads is not asked for again once its leader is gone.
+    assert_eq!(client.ask(&format!("WATCH {key}")), Reply::ok());
+    client.ask("MULTI");
+    client.ask(&format!("GET {key}"));
+    three.nodes[1].pause();
+    let mut bytes = Vec::new();
+    Client::encode(&mut bytes, ["EXEC"]);
+    client.send(&bytes).expect("it is read");
+    three.nodes[1].kill();
+    assert_eq!(client.read().expect("it is answered"), Reply::Null);
+    eventually("another node leads", DEADLINE, || match client.ask(&format!("GET {key}")) {
+        Reply::Bulk(value) if value == b"1" => Ok(()),
+        other => Err(other),
+    });
+}
+
+#[test]
+fn a_long_reply_that_nobody_wants_holds_up_nothing() {
+    let three = Three::new(&[]);
+    let key = three.key_of(1, "unwanted");
+    let mut client = three.client(0);
+    let value = vec![b'v'; 2 << 20];
+    assert_eq!(client.call_patiently([b"SET".to_vec(), key.clone().into_bytes(), value.clone()]), Reply::ok());
+    let mut bytes = Vec::new();
+    Client::encode(&mut bytes, ["CLIENT", "REPLY", "SKIP"]);
+    Client::encode(&mut bytes, ["GET", &key]);
+    Client::encode(&mut bytes, ["PING"]);
+    client.send(&bytes).expect("it is read");
+    assert_eq!(client.read().expect("it is answered"), Reply::Simple("PONG".into()));
+    assert_eq!(client.call_patiently(["GET", &key]), Reply::bulk(value));
+}
+
+#[test]
+fn a_pause_of_writes_bars_those_of_other_nodes_clients() {
+    let three = Three::new(&[]);
+    let key = three.key_of(1, "paused");
+    let (mut client, mut operator) = (three.client(0), three.client(1));
+    assert_eq!(client.ask(&format!("SET {key} 1")), Reply::ok());
+    assert_eq!(operator.ask("CLIENT PAUSE 600000 WRITE"), Reply::ok());
+    let mut bytes = Vec::new();
+    Client::encode(&mut bytes, ["FLUSHALL"]);
+    client.send(&bytes).expect("it is read");
+    eventually("the part waits", DEADLINE, || {
+        let clients = three.client(1).ask("CLIENT LIST").text();
+        let is_waiting = |line: &str| !line.contains("cmd=client") && !line.contains(" qbuf=0 ");
+        if clients.lines().any(is_waiting) { Ok(()) } else { Err(clients) }
+    });
+    assert_eq!(operator.ask(&format!("GET {key}")), Reply::bulk("1"));
+    assert_eq!(operator.ask("CLIENT UNPAUSE"), Reply::ok());
+    assert_eq!(client.read().expect("it is answered"), Reply::ok());
+    assert_eq!(operator.ask(&format!("GET {key}")), Reply::Null);
+}
+
+#[test]
+fn a_node_that_takes_no_more_commands_is_named_and_its_own_clients_are_let_in() {
+    let three = Three::new(&[]);
+    let key = three.key_of(1, "many");
+    assert_eq!(three.client(1).ask("CONFIG SET maxclients 1"), Reply::ok());
+    let (mut first, mut second) = (three.client(0), three.client(0));
+    eventually("it takes one", DEADLINE, || match first.ask(&format!("INCR {key}")) {
+        Reply::Integer(1) => Ok(()),
+        other => Err(other),
+    });
+    let begun = Instant::now();
+    for command in ["INCR", "GET"] {
+        let refused = second.ask(&format!("{command} {key}"));
+        let is_named = format!("{refused:?}").contains("takes no more commands");
+        assert!(refused.is_error("CLUSTERDOWN") && is_named, "{refused:?}");
+    }
+    assert!(begun.elapsed() < DEADLINE);
+    assert_eq!(first.ask(&format!("GET {key}")), Reply::bulk("1"));
+    eventually("its own client is let in", DEADLINE, || {
+        let reply = three.client(1).try_call(["GET", &key]);
+        if matches!(&reply, Ok(Reply::Bulk(_))) { Ok(()) } else { Err(reply.map_err(|error| error.to_string())) }
+    });
+    drop(first);
+    eventually("there is room for another", DEADLINE, || match second.ask(&format!("GET {key}")) {
+        Reply::Bulk(_) => Ok(()),
+        other => Err(other),
+    });
+}
+
+#[test]
+fn a_write_whose_reply_is_too_much_for_its_leader_is_uncertain() {
+    let three = Three::new(&[]);
+    let key = three.key_of(1, "large");
+    let mut client = three.client(0);
+    let value = vec![b'v'; 8 << 20];
+    assert_eq!(client.call_patiently([b"SET".to_vec(), key.clone().into_bytes(), value]), Reply::ok());
+    let limit = ["CONFIG", "SET", "client-output-buffer-limit", "normal 1mb 0 0"];
+    assert_eq!(three.client(1).call(limit), Reply::ok());
+    // Or its connection is closed, if the reply has begun.
+    let reply = client.try_call(["GETSET", &key, "1"]);
+    assert!(reply.as_ref().map_or(true, |reply| reply.is_error("UNCERTAIN")), "{reply:?}");
+    assert_eq!(three.client(0).ask(&format!("GET {key}")), Reply::bulk("1"));
+}

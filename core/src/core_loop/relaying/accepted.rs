@@ -12,7 +12,8 @@ use basalt_net::ring::ConnId;
 use basalt_net::socket;
 use basalt_raft::NodeId;
 
-use super::request::{Aim, OF_GROUP, OPENING, RIGHTS, VERSION};
+use super::groups::group_call;
+use super::request::{Aim, CLOSED, OF_GROUP, OPENING, RIGHTS, VERSION};
 use super::routes::Way;
 use crate::clients::{Connection, Session, Started};
 use crate::cluster::Elsewhere;
@@ -26,8 +27,19 @@ impl Core {
     /// Takes a connection of another node for commands of a client there.
     pub(in crate::core_loop) fn adopt_relay(&mut self, peer: HandedPeer) {
         let HandedPeer { socket, session: greeted, received } = peer;
-        if self.stopping.is_some() || self.accepted_relays >= limits::relays::RELAYS_MAX {
-            return;
+        let map = self.routing.cluster.as_ref().and_then(|cluster| cluster.map.as_deref());
+        if map.is_none_or(|map| map.node(NodeId(greeted.node.0)).is_none()) {
+            tracing::warn!(node = %greeted.node.0, "no commands are taken of it: it is no node of this cluster");
+            return self.turn_away(socket, CLOSED);
+        }
+        let count = self.server.accepted_relays.fetch_add(1, Ordering::Relaxed) + 1;
+        if self.stopping.is_some()
+            || self.accepted_relays >= limits::relays::RELAYS_MAX
+            || count > self.live.clients_max
+        {
+            self.server.accepted_relays.fetch_sub(1, Ordering::Relaxed);
+            tracing::debug!(node = %greeted.node.0, count, "no more commands are taken of it: there are too many relays");
+            return self.turn_away(socket, CLOSED);
         }
         if let Err(error) = socket::configure_client(socket.as_fd(), self.live.keepalive_s) {
             tracing::debug!(%error, "socket options of a relay could not be set");
@@ -40,7 +52,6 @@ impl Core {
         let mut session = Session { fd, ..Session::new(client_id, peer, local, self.clock.now) };
         session.forwarded = Some(Box::new(crate::clients::ForwardedFrom::of(greeted.node.0)));
         self.accepted_relays += 1;
-        self.server.client_count.fetch_add(1, Ordering::Relaxed);
         let id = self.ring.add(socket);
         self.seat_connection(Connection::new(id, session));
         if !received.is_empty() {
@@ -75,11 +86,14 @@ impl Core {
 
     /// Runs a part of a command over all groups on the shard of its group.
     fn run_of_group(&mut self, connection: &mut Connection, args: Args<'_>) -> Started {
-        let Some((group, command)) = self.group_call(args) else {
+        let Some((group, command)) = group_call(args) else {
             self.count_command(connection);
             self.refuse(connection, &CommandError::text("ERR no such part of a command is known here"));
             return Started::Yes;
         };
+        if self.pause.is_on() && self.is_paused(connection, &Ok(command), &args[2..]) {
+            return Started::WaitsForPause;
+        }
         let (run, mode) = match command.kind {
             Kind::Read(run) if connection.ordered_unanswered == 0 => (run, Mode::Read),
             Kind::Read(run) => (run, Mode::ReadInOrder),

@@ -110,7 +110,10 @@ impl Core {
         let way = self.way_to(aim);
         let is_watched_there = match watch {
             Watch::None => connection.session.watching.is_none(),
-            Watch::By(id) => self.relays.get(id).is_some_and(|relay| relay.is_idle() && way == Way::Node(relay.node)),
+            Watch::By(id) => self.relays.get(id).is_some_and(|relay| {
+                // One of another protocol would be replaced by one that watches nothing.
+                relay.is_idle() && way == Way::Node(relay.node) && relay.protocol == connection.session.protocol
+            }),
             Watch::Lost => false,
         };
         if !is_watched_there {

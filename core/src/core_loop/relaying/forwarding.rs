@@ -1,6 +1,7 @@
 //! From a command to the relay that takes it.
 
 use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 use basalt_net::peer::{Greeter, Lane, NodeNumber, Nonce, Route, Wanted};
 use basalt_net::resp::Protocol;
@@ -174,7 +175,10 @@ impl Core {
 
     /// Begins to make a relay to a node; `None` if that cannot be.
     fn dial_relay(&mut self, owner: ConnId, node: NodeId, protocol: Protocol) -> Option<ConnId> {
-        if self.relays.count() >= limits::RELAYS_MAX || self.stopping.is_some() {
+        let all = self.server.dialed_relays.load(Ordering::Relaxed);
+        let has_room = self.relays.count() < limits::RELAYS_MAX && all < self.live.clients_max;
+        let has_room = has_room && self.relays.may_dial(node, self.clock.now);
+        if !has_room || self.stopping.as_ref().is_some_and(|stopping| stopping.quiet) {
             return None;
         }
         let surroundings = self.peers.as_ref()?.surroundings();
@@ -198,6 +202,7 @@ impl Core {
         if let Some(out) = self.ring.output(id) {
             out.extend_from_slice(&hello);
         }
+        self.server.dialed_relays.fetch_add(1, Ordering::Relaxed);
         self.relays.add(Box::new(Relay::new((id, owner), node, protocol, greeter, self.clock.now)));
         Some(id)
     }
@@ -205,9 +210,15 @@ impl Core {
     /// Closes a relay on which nothing is awaited.
     pub(super) fn drop_relay(&mut self, id: ConnId) {
         if let Some(relay) = self.relays.take(id) {
-            self.relays.forget(&relay);
+            self.forget_relay(&relay);
         }
         self.ring.close(id, false);
+    }
+
+    /// Forgets a relay that was taken.
+    pub(super) fn forget_relay(&mut self, relay: &Relay) {
+        self.relays.forget(relay);
+        self.server.dialed_relays.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Closes the relays of a client that is gone: what they have on their way is executed or not, and nobody is told.

@@ -120,15 +120,50 @@ impl Core {
             self.pass_on(connection, request);
         }
     }
+}
 
-    /// The group and the command of a part that another node sends; `None` if it is none.
-    pub(super) fn group_call(&self, args: Args<'_>) -> Option<(GroupNumber, &'static Command)> {
-        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
-        let [OF_GROUP, group, id, ..] = args else { return None };
-        let command = table::by_id(u16::try_from(number(id)?).ok()?)?;
-        let is_part = command.id == STEP_SCAN
-            || (command.concerns_all_shards() && command.changes_functions.is_none() && !command.is_of_functions);
-        is_part.then_some((GroupNumber(number(group)?), command))
+/// The commands that have parts for groups, beside the step of walks.
+const OVER_GROUPS: [&str; 4] = ["dbsize", "flushall", "flushdb", "randomkey"];
+
+/// The group and the command of a part that another node sends; `None` if it is none, or has too few or too many arguments.
+pub(super) fn group_call(args: Args<'_>) -> Option<(GroupNumber, &'static Command)> {
+    let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<u64>().ok();
+    let [OF_GROUP, group, id, ..] = args else { return None };
+    let command = table::by_id(u16::try_from(number(id)?).ok()?)?;
+    let is_part = match command.id {
+        // It has no arity of its own: a position, and the options of SCAN.
+        STEP_SCAN => args.len() > 3,
+        _ => OVER_GROUPS.contains(&command.name()) && command.check_arity(&args[2..]).is_ok(),
+    };
+    is_part.then_some((GroupNumber(number(group)?), command))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_other_nodes_are_those_of_a_few_commands_and_have_their_arguments() {
+        let is_part = |id: u16, arguments: &[&[u8]]| {
+            let id = id.to_string();
+            let args = [&[OF_GROUP, b"7", id.as_bytes()][..], arguments].concat();
+            group_call(&args).is_some_and(|(group, command)| group == GroupNumber(7) && command.id.to_string() == id)
+        };
+        let id = |name: &[u8]| table::lookup(name).expect("it is a command").id;
+        assert!(is_part(STEP_SCAN, &[b"0"]) && is_part(STEP_SCAN, &[b"0", b"COUNT", b"10"]));
+        assert!(is_part(id(b"dbsize"), &[]) && is_part(id(b"randomkey"), &[]));
+        assert!(is_part(id(b"flushall"), &[]) && is_part(id(b"flushdb"), &[b"ASYNC"]));
+        assert!(!is_part(STEP_SCAN, &[]) && !is_part(id(b"dbsize"), &[b"0"]));
+        // No other command, with as many arguments as it may need or with none.
+        for other in 0..u16::MAX {
+            let Some(command) = table::by_id(other).filter(|command| command.id != STEP_SCAN) else { continue };
+            for count in 0..4 {
+                let is_known = OVER_GROUPS.contains(&command.name());
+                assert!(is_known || !is_part(other, &[&b"0"[..]; 4][..count]), "{}", command.name());
+            }
+        }
+        assert!(group_call(&[OF_GROUP]).or(group_call(&[OF_GROUP, b"7"])).is_none());
+        assert!(group_call(&[OF_GROUP, b"-1", b"0"]).or(group_call(&[OF_GROUP, b"x", b"70000"])).is_none());
     }
 }
 

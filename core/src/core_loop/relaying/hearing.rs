@@ -7,7 +7,7 @@ use basalt_net::ring::{CloseReason, ConnId, Event};
 
 use super::exec::null_of;
 use super::relay::Relay;
-use super::request::{Forwarded, moved_to, refusal};
+use super::request::{CLOSED, Forwarded, moved_to, refusal};
 use crate::clients::Connection;
 use crate::core_loop::core::Core;
 use crate::core_loop::pending::NOBODY;
@@ -66,6 +66,8 @@ impl Core {
             match met {
                 Ok(Some(session)) => {
                     surroundings.met(NodeNumber(session.node.0), session.incarnation);
+                    self.relays.note_greeted(relay.node);
+                    self.relays.look_again();
                     relay.open(self.clock.now, &mut said);
                 }
                 Ok(None) => {}
@@ -111,11 +113,19 @@ impl Core {
             let rest = &input[start..];
             let heard = match (rest.is_empty(), relay.sent.is_empty()) {
                 (true, _) => Ok(None),
+                (false, _) if !relay.was_answered && rest.starts_with(CLOSED) => {
+                    relay.was_turned_away = true;
+                    Err("it takes no more commands of other nodes")
+                }
+                (false, _) if !relay.was_answered && CLOSED.starts_with(rest) => Ok(None),
                 (false, true) => Err("it has replied to nothing"),
                 (false, false) => relay.scanner.advance(rest).map_err(|_| "its reply is none"),
             };
             if let Ok(Some(end)) = heard {
                 start += end;
+                if !std::mem::replace(&mut relay.was_answered, true) {
+                    self.relays.unreached.reached(relay.node);
+                }
                 let taken = self.take_reply(connection, &mut relay, &rest[..end]);
                 self.relays.put(relay);
                 if let Some(taken) = taken {
@@ -123,7 +133,7 @@ impl Core {
                 }
                 continue;
             }
-            if heard.is_ok() && !rest.is_empty() {
+            if heard.is_ok() && !rest.is_empty() && !relay.sent.is_empty() {
                 start += self.pass_beginning_on(connection, &mut relay, rest);
             }
             self.relays.put(relay);
@@ -138,7 +148,7 @@ impl Core {
         relay.input = input;
         if let Err(why) = outcome {
             tracing::warn!(node = %relay.node, why, "the relay to a node is ended");
-            self.relays.forget(&relay);
+            self.forget_relay(&relay);
             self.ring.close(id, false);
             return self.settle_lost(connection, *relay, why);
         }
@@ -158,11 +168,12 @@ impl Core {
         let is_of_values = relay.is_passing_on || matches!(rest[0], b'$' | b'*' | b'=' | b'~' | b'%');
         let may_be = is_of_values && front.part.is_none() && front.replies == 1;
         let is_long = relay.is_passing_on || rest.len() >= limits::PASSED_ON_BYTES_MIN;
-        if !may_be || !is_long || !connection.is_first(front.place) || !self.takes_replies(connection) {
-            return 0;
-        }
+        let is_wanted = match connection.is_first(front.place) {
+            Some(is_wanted) if may_be && is_long && (!is_wanted || self.takes_replies(connection)) => is_wanted,
+            _ => return 0,
+        };
         let seen = relay.scanner.seen().min(rest.len());
-        if let Some(out) = self.ring.output(connection.ring) {
+        if let Some(out) = self.ring.output(connection.ring).filter(|_| is_wanted) {
             out.extend_from_slice(&rest[..seen]);
             self.clients.handed_over_bytes += seen;
         }
@@ -175,7 +186,9 @@ impl Core {
     fn pause_or_resume(&mut self, connection: &mut Connection, relay: &mut Relay) {
         let is_held = relay.input.len() >= limits::INPUT_BYTES_MAX
             && relay.sent.front().is_some_and(|front| front.part.is_none() && front.replies == 1)
-            && (!connection.is_first(relay.sent[0].place) || !self.takes_replies(connection));
+            && connection
+                .is_first(relay.sent[0].place)
+                .is_none_or(|is_wanted| is_wanted && !self.takes_replies(connection));
         connection.has_paused_relays |= is_held;
         if is_held != relay.is_paused {
             relay.is_paused = is_held;
@@ -237,14 +250,15 @@ impl Core {
         }
     }
 
-    /// Has requests wait for a leader, behind those that do.
+    /// Has requests wait for a leader, among those that do: in the order in which their client has sent them.
     pub(super) fn have_wait(&mut self, connection: &mut Connection, requests: impl IntoIterator<Item = Forwarded>) {
         connection.has_relays = true;
         let owner = self.relays.owners.entry(connection.ring).or_default();
-        let before = owner.waiting.len();
-        owner.waiting.extend(requests);
-        // Nothing of the connection overtakes them.
-        connection.barrier |= owner.waiting.len() > before;
+        for request in requests {
+            owner.have_wait(request);
+            // Nothing of the connection overtakes them.
+            connection.barrier = true;
+        }
     }
 
     pub(super) fn waiting_of(&mut self, connection: &Connection) -> VecDeque<Forwarded> {

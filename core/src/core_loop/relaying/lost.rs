@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use basalt_net::ring::ConnId;
 
+use super::exec::null_of;
 use super::relay::Relay;
 use super::request::Forwarded;
 use crate::clients::Connection;
 use crate::core_loop::core::Core;
+use crate::core_loop::pending::NOBODY;
 use crate::limits::relays as limits;
 
 /// The reply to a read that was on its way together with a write of which nobody knows.
@@ -24,7 +26,7 @@ impl Core {
     /// Ends a relay that the other node has ended, or that is of no use any more.
     pub(super) fn lose_relay(&mut self, id: ConnId, why: &str) {
         let Some(relay) = self.relays.take(id) else { return };
-        self.relays.forget(&relay);
+        self.forget_relay(&relay);
         self.ring.close(id, false);
         if !relay.is_idle() {
             tracing::debug!(node = %relay.node, why, requests = relay.sent.len(), "a relay to another node is lost");
@@ -40,7 +42,10 @@ impl Core {
             // It cannot be told anything in the middle of a reply.
             return self.relays.cut.push(connection.ring);
         }
-        let is_open = relay.greeter.is_none();
+        if !relay.was_answered && !relay.is_idle() {
+            self.relays.unreached.note(relay.node, why, self.clock.now);
+        }
+        let is_open = relay.greeter.is_none() && !relay.was_turned_away;
         let is_uncertain = |writes: bool| is_open && writes;
         let written: Vec<_> =
             relay.sent.iter().filter(|sent| is_uncertain(sent.nature.writes)).map(|sent| sent.group).collect();
@@ -58,16 +63,24 @@ impl Core {
             }
         }
         for sent in relay.sent {
-            if is_uncertain(sent.nature.writes) {
+            if sent.place == NOBODY {
+                // UNWATCH: another relay watches nothing.
+                self.answer_relayed(connection, &sent, b"");
+            } else if is_uncertain(sent.nature.writes) {
                 self.stats().relayed_uncertain.add(1);
                 self.answer_relayed(connection, &sent, uncertain.as_bytes());
             } else if written.contains(&sent.group) {
                 self.answer_relayed(connection, &sent, BESIDE_UNCERTAIN);
+            } else if sent.is_guarded {
+                // Nobody watches for it any more.
+                self.answer_relayed(connection, &sent, null_of(relay.protocol));
             } else {
                 self.stats().relayed_again.add(1);
-                // It may have waited long for a node that stood still.
-                let since = sent.since.max(self.clock.now.checked_sub(limits::WAIT_MAX / 2).unwrap_or(sent.since));
-                again.push(Forwarded { since, ..sent });
+                // It may have waited long for a node that stood still. Not so where none was there at all.
+                let begins_anew = is_open && relay.was_answered && sent.losses < limits::LOSSES_MAX;
+                let anew = self.clock.now.checked_sub(limits::WAIT_MAX / 2).filter(|_| begins_anew);
+                let since = anew.map_or(sent.since, |anew| sent.since.max(anew));
+                again.push(Forwarded { since, losses: sent.losses + 1, ..sent });
             }
         }
         self.have_wait(connection, again);

@@ -24,17 +24,23 @@ mod own;
 mod relay;
 mod request;
 mod routes;
+mod unreached;
 mod waiting;
 
 pub(super) use routes::Course;
 
 use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
 
 use basalt_net::ring::ConnId;
+use basalt_raft::NodeId;
 use smallvec::SmallVec;
 
 use relay::Relay;
 use request::Forwarded;
+use unreached::UnreachedNodes;
+
+use crate::limits::relays as limits;
 
 /// The relays of a core.
 #[derive(Default)]
@@ -48,6 +54,10 @@ pub(super) struct Relays {
     cut: Vec<ConnId>,
     /// True if the places of keys have changed, so that what waits may go on.
     looks_again: bool,
+    /// Nodes that are not to be dialed at once.
+    unreached: UnreachedNodes,
+    /// Relays to each node that are not greeted yet, where there are some.
+    greeting: HashMap<NodeId, usize>,
 }
 
 /// The relays of one client.
@@ -60,6 +70,15 @@ struct Owner {
     watching: Option<ConnId>,
     /// True if it has watched keys by a relay that was lost.
     has_lost_watch: bool,
+}
+
+impl Owner {
+    /// Has a request wait, at its place: one that was sent before others may be refused after these have begun to wait.
+    fn have_wait(&mut self, request: Forwarded) {
+        let order = |request: &Forwarded| (request.place, request.part);
+        let at = self.waiting.partition_point(|other| order(other) <= order(&request));
+        self.waiting.insert(at, request);
+    }
 }
 
 impl Relays {
@@ -102,6 +121,7 @@ impl Relays {
 
     fn add(&mut self, relay: Box<Relay>) {
         self.count += 1;
+        *self.greeting.entry(relay.node).or_default() += 1;
         self.owners.entry(relay.owner).or_default().relays.push(relay.id);
         self.put(relay);
     }
@@ -109,6 +129,9 @@ impl Relays {
     /// Forgets a relay that was taken.
     fn forget(&mut self, relay: &Relay) {
         self.count -= 1;
+        if relay.greeter.is_some() {
+            self.note_greeted(relay.node);
+        }
         if let Some(owner) = self.owners.get_mut(&relay.owner) {
             owner.relays.retain(|id| *id != relay.id);
             if owner.watching == Some(relay.id) {
@@ -117,9 +140,33 @@ impl Relays {
         }
     }
 
+    /// Notes that a relay to a node is greeted, or lost before. Others may be dialed now.
+    fn note_greeted(&mut self, node: NodeId) {
+        let Some(count) = self.greeting.get_mut(&node) else { return };
+        *count -= 1;
+        if *count == 0 {
+            self.greeting.remove(&node);
+        }
+    }
+
+    /// True if a node may be dialed.
+    fn may_dial(&self, node: NodeId, now: Instant) -> bool {
+        let greeting = self.greeting.get(&node).copied().unwrap_or(0);
+        greeting < limits::GREETING_MAX && !self.unreached.is_barred(node, now)
+    }
+
     /// True if requests of a client wait for a leader.
     fn has_waiting(&self, owner: ConnId) -> bool {
         self.owners.get(&owner).is_some_and(|owner| !owner.waiting.is_empty())
+    }
+
+    /// True if requests are on their way, or wait for a leader. Those that wait for others as long as their clients wish do not
+    /// count.
+    pub(super) fn has_requests(&self) -> bool {
+        let counts = |request: &Forwarded| !request.nature.blocks;
+        let mut relays = self.by_index.iter().flatten();
+        self.owners.values().any(|owner| owner.waiting.iter().any(counts))
+            || relays.any(|relay| relay.sent.iter().chain(&relay.refused).any(counts))
     }
 
     /// The relays of a client that it has.
@@ -130,5 +177,25 @@ impl Relays {
     /// Asks to look at what waits: the places of keys have changed.
     pub(super) fn look_again(&mut self) {
         self.looks_again = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use basalt_storage::keyspace::Slot;
+
+    use super::request::{Aim, Nature};
+    use super::*;
+
+    #[test]
+    fn requests_wait_in_the_order_in_which_they_were_sent() {
+        let mut owner = Owner::default();
+        for (place, part) in [(3, None), (7, Some(1)), (5, None), (7, Some(0)), (4, None), (9, None)] {
+            let aim = Aim::Slot(Slot::new(7));
+            let request = Forwarded::new(place, aim, Nature::default(), b"x".to_vec(), Instant::now());
+            owner.have_wait(Forwarded { part, ..request });
+        }
+        let order: Vec<_> = owner.waiting.iter().map(|request| (request.place, request.part)).collect();
+        assert_eq!(order, [(3, None), (4, None), (5, None), (7, Some(0)), (7, Some(1)), (9, None)]);
     }
 }

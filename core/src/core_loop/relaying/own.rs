@@ -35,6 +35,13 @@ impl Core {
         connection.keep(Kept { place, slot, writes, bytes });
     }
 
+    /// Forgets the request of a place whose reply has begun: it can be asked for no more.
+    pub(in crate::core_loop) fn forget_kept(&mut self, connection: &mut Connection, place: u64) {
+        if let Some(kept) = connection.take_kept(place) {
+            self.overtake(connection, &kept);
+        }
+    }
+
     /// Has a request of this node's own wait for another leader, if `reply` says that it was certainly not executed since this node
     /// leads no more. False if the reply is for the client.
     pub(in crate::core_loop) fn take_back(&mut self, connection: &mut Connection, place: u64, reply: &[u8]) -> bool {

@@ -39,6 +39,10 @@ pub(in crate::core_loop) struct Relay {
     pub(super) scanner: ReplyScanner,
     /// True if the beginning of the reply that is arriving was passed on.
     pub(super) is_passing_on: bool,
+    /// True if a request was answered.
+    pub(super) was_answered: bool,
+    /// True if the other node has said that it takes none.
+    pub(super) was_turned_away: bool,
     /// True if receiving is paused in the ring.
     pub(super) is_paused: bool,
 }
@@ -67,6 +71,8 @@ impl Relay {
             input: Vec::new(),
             scanner: ReplyScanner::default(),
             is_passing_on: false,
+            was_answered: false,
+            was_turned_away: false,
             is_paused: false,
         }
     }

@@ -18,6 +18,9 @@ pub(in crate::core_loop) const RIGHTS: &[u8] = b"BASALT-RIGHTS";
 /// A command of one group, whatever keys that has: the group's number, the command's id, its arguments.
 pub(in crate::core_loop) const OF_GROUP: &[u8] = b"BASALT-GROUP";
 
+/// Said in the place of all replies by a node that takes no relay: it has executed nothing. No reply looks like it.
+pub(in crate::core_loop) const CLOSED: &[u8] = b"!BASALT-CLOSED\r\n";
+
 /// The version of what goes over relays.
 pub(in crate::core_loop) const VERSION: &[u8] = b"1";
 
@@ -70,6 +73,8 @@ pub(in crate::core_loop) struct Forwarded {
     pub(in crate::core_loop) since: Instant,
     /// The time when it was sent last.
     pub(in crate::core_loop) sent_at: Instant,
+    /// Times that a relay was lost over which it was sent.
+    pub(in crate::core_loop) losses: u32,
     /// Times that it was refused.
     pub(in crate::core_loop) refusals: u32,
     /// The node that has refused it.
@@ -94,6 +99,7 @@ impl Forwarded {
             is_spoiled: false,
             since: now,
             sent_at: now,
+            losses: 0,
             refusals: 0,
             refused_by: None,
             moved_to: None,

@@ -7,6 +7,8 @@ use basalt_net::ring::ConnId;
 use basalt_storage::keyspace::Slot;
 use smallvec::SmallVec;
 
+use super::exec::null_of;
+use super::groups::group_call;
 use super::request::{Aim, Forwarded};
 use super::routes::Way;
 use crate::clients::{Connection, Kept};
@@ -41,12 +43,23 @@ impl Core {
         // All requests for one group go the same way, or none.
         let mut ways: SmallVec<[(Aim, Way); 4]> = SmallVec::new();
         while let Some(mut request) = waiting.pop_front() {
+            if request.is_guarded {
+                // The relay that has watched for it has not taken it, and no other one knows of that.
+                let null = null_of(connection.session.protocol);
+                self.answer_relayed(connection, &request, null);
+                continue;
+            }
             if !request.is_kept() {
                 self.answer_relayed(connection, &request, NOT_KEPT);
                 continue;
             }
             if now.saturating_duration_since(request.since) > limits::WAIT_MAX {
-                self.answer_relayed(connection, &request, too_late().as_bytes());
+                let why = match self.way_to(request.aim) {
+                    Way::Node(node) => self.relays.unreached.why(node),
+                    Way::Here(_) | Way::Unknown => None,
+                };
+                let text = too_late(why);
+                self.answer_relayed(connection, &request, text.as_bytes());
                 continue;
             }
             let aim = self.group_of(request.aim).map_or(request.aim, Aim::Group);
@@ -114,7 +127,7 @@ impl Core {
         let is_whole = matches!(decoded, Ok(Decoded::Command { consumed }) if consumed == request.bytes.len());
         let args: SmallVec<[&[u8]; 8]> = if is_whole { argv.iter(&request.bytes).collect() } else { SmallVec::new() };
         let plain = match request.aim {
-            Aim::Group(_) => self.group_call(&args).map(|(_, command)| (command, &args[2..])),
+            Aim::Group(_) => group_call(&args).map(|(_, command)| (command, &args[2..])),
             Aim::Slot(_) => plain_call(&args).map(|command| (command, &args[..])),
         };
         let Some((command, args)) = plain.filter(|_| request.nature.is_plain()) else {
@@ -165,9 +178,11 @@ fn plain_call(args: Args<'_>) -> Option<&'static Command> {
 }
 
 /// The reply to a request that has waited too long.
-fn too_late() -> String {
+fn too_late(why: Option<&str>) -> String {
+    let why = why.map(|why| format!(" (that node: {why})")).unwrap_or_default();
+    let seconds = limits::WAIT_MAX.as_secs();
     format!(
-        "-CLUSTERDOWN No node has taken the command for {} s as the leader of its group, nothing was executed: try again\r\n",
-        limits::WAIT_MAX.as_secs()
+        "-CLUSTERDOWN No node has taken the command for {seconds} s as the leader of its group{why}, nothing was executed: try \
+         again\r\n"
     )
 }
