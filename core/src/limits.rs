@@ -902,6 +902,21 @@ pub const HAND_OVERS_MAX: usize = 4;
 /// that says nothing for one, and a disk that writes out much, or a virtual one, may well stand still for one.
 pub const DISK_SILENCE_ELECTIONS: u32 = 2;
 
+/// Shortest such time, with however short an election timeout: ordinary syncs take a part of a second now and then, and a process
+/// that was stopped for a moment cannot tell that from a silence.
+pub const DISK_SILENCE_MIN: Duration = Duration::from_millis(1500);
+
+/// Part of that time after which a node takes no lead that it is given: whoever gives one away may have found its disk silent a
+/// moment earlier, on the same storage.
+pub const DISK_DELAY_PART: u32 = 2;
+
+/// Time between two questions for a node that could take a lead, while the disk is silent and there was none.
+pub const DISK_HEIR_AGAIN: Duration = Duration::from_secs(1);
+
+/// Election timeouts without a leader after which also a node campaigns whose disk has not answered well for long: a group that is
+/// led from a slow disk is better than one that is not led.
+pub const LEADERLESS_ELECTIONS: u32 = 4;
+
 /// Time for which a disk is taken to be silent once one core has found it so: several looks of that core.
 pub const DISK_SILENCE_HOLDS: Duration = Duration::from_millis(500);
 

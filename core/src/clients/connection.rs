@@ -15,7 +15,7 @@ use super::replica_wait::ReplicaWait;
 use super::session::Session;
 use super::stalled::WaitsFor;
 use super::traffic::HeardIn;
-use super::wait::Wait;
+use super::wait::{Wait, WaitStage};
 use crate::commands::{Args, Command};
 use crate::ids::ShardId;
 use crate::limits;
@@ -335,6 +335,35 @@ impl Connection {
         self.wait.is_some() || self.replica_wait.is_some() || self.is_relayed_wait
     }
 
+    /// Returns whether what the client has not asked for may be written straight to the output: no reply is missing, or the first
+    /// that is comes when others do something, which may be never. A reply that is on its way must not be overtaken: it may be
+    /// older than what is told, and a part of it may have been written.
+    pub fn may_be_told(&self) -> bool {
+        let Some(first) = self.places.front() else { return true };
+        let is_first = |place: u64| place == self.first;
+        let awaits_others = self.wait.as_ref().is_some_and(|wait| {
+            let is_open = wait.stage == WaitStage::Waiting && wait.reply.is_none() && !wait.is_moving;
+            is_open && is_first(wait.place)
+        });
+        awaits_others
+            || self.replica_wait.as_ref().is_some_and(|wait| is_first(wait.place))
+            || (self.is_relayed_wait && matches!(first, Place::Waiting { .. }))
+    }
+
+    /// Moves what the client has not asked for from behind its wait to `out`, if it may be told that now. There is nothing else.
+    pub fn release_behind_wait(&mut self, out: &mut Vec<u8>) {
+        if !self.may_be_told() {
+            return;
+        }
+        while self.places.len() > 1
+            && let Some(Place::Ready(_)) = self.places.get(1)
+            && let Some(Place::Ready(bytes)) = self.places.remove(1)
+        {
+            out.extend_from_slice(&bytes);
+            self.ready_bytes -= bytes.len();
+        }
+    }
+
     /// Takes note that the place opened last is a write's, if it is.
     fn note_write(&mut self, write: bool) {
         if write {
@@ -468,8 +497,12 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use basalt_net::resp::Protocol;
+    use basalt_storage::keyspace::Type;
+
     use super::*;
     use crate::commands::Merge;
+    use crate::entry::waiting::{Pop, Wanted};
     use crate::multi_shard::Gather;
 
     #[test]
@@ -486,6 +519,61 @@ mod tests {
         connection.fill(a, b"a", &mut out);
         assert_eq!(out, b"acd", "b was not wanted");
         assert!(connection.is_caught_up());
+    }
+
+    /// A wait for entries of a stream, in a place of its own behind all that are open.
+    fn open_wait(connection: &mut Connection, stage: WaitStage) -> u64 {
+        let place = connection.open_place(Expects::Values, true, false);
+        let pop = Pop {
+            command: 1,
+            call: 1,
+            protocol: Protocol::Resp3,
+            db: 0,
+            kind: Type::Stream,
+            has_destination: false,
+            is_counted: false,
+            before: Vec::new(),
+            after: Vec::new(),
+        };
+        let mut wait = Wait::new(place, pop, &[b"key"], Wanted::Elements, Vec::new());
+        wait.stage = stage;
+        connection.wait = Some(Box::new(wait));
+        place
+    }
+
+    #[test]
+    fn what_is_told_overtakes_no_reply_but_that_to_a_wait_for_others() {
+        let mut connection = Connection::for_tests();
+        assert!(connection.may_be_told());
+        let read = connection.open_place(Expects::Values, false, false);
+        let wait = open_wait(&mut connection, WaitStage::Waiting);
+        assert!(!connection.may_be_told(), "an old value may be on its way");
+        let mut out = Vec::new();
+        connection.fill(read, b"old", &mut out);
+        assert!(connection.may_be_told());
+        for stage in [WaitStage::Looking, WaitStage::Trying, WaitStage::Reading] {
+            connection.wait.as_mut().expect("it waits").stage = stage;
+            assert!(!connection.may_be_told(), "{stage:?}: the shards have been asked");
+        }
+        connection.push_ready(b"told");
+        connection.release_behind_wait(&mut out);
+        assert_eq!(out, b"old");
+        connection.wait.as_mut().expect("it waits").stage = WaitStage::Waiting;
+        connection.release_behind_wait(&mut out);
+        assert_eq!((&out[..], connection.ready_bytes()), (&b"oldtold"[..], 0), "it may wait for ever");
+        connection.fill(wait, b"!", &mut out);
+        assert!(out.ends_with(b"!") && connection.is_caught_up());
+    }
+
+    #[test]
+    fn nothing_is_told_between_the_pieces_of_a_reply() {
+        let mut connection = Connection::for_tests();
+        let gather = Box::new(Gather::new(Merge::Sum, 2));
+        let place = connection.open_coordinated(gather, 2, 7, Expects::Values, false, false);
+        open_wait(&mut connection, WaitStage::Waiting);
+        connection.hold(place, Piece { bytes: b"*2".to_vec(), parts: Vec::new() });
+        connection.take_piece().expect("it is its turn");
+        assert!(!connection.may_be_told(), "the rest is to come");
     }
 
     #[test]

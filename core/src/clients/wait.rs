@@ -47,8 +47,10 @@ pub struct Wait {
     pub place: u64,
     /// The command, without its keys.
     pub pop: Pop,
-    /// Its keys, until the shards have them.
+    /// Its keys, until the shards have them; of one that is tracked, until it ends.
     pub keys: Vec<Box<[u8]>>,
+    /// True if its client keeps a copy of what it is answered, and is to hear when that becomes old.
+    pub is_tracked: bool,
     /// The things that it wants of them.
     pub wanted: Wanted,
     /// True if it ends with what there is at once.
@@ -86,6 +88,7 @@ impl Wait {
             place,
             pop,
             keys: keys.iter().map(|&key| Box::from(key)).collect(),
+            is_tracked: false,
             wanted,
             only_reads: false,
             claim: Arc::new(Claim::new(parts.len() as u16)),

@@ -1,7 +1,7 @@
 //! `BASALT ONCE client number command…`: a command that is executed once at most, however often it is sent.
 //!
 //! A client that has lost the answer to a write does not know if it was executed. It sends the same call again, to whoever leads
-//! then: the shard remembers the client's last command of each slot with its reply, in rows that the command's own entry writes.
+//! then: the shard remembers the client's last command with its reply, in rows that the command's own entry writes.
 //! So it is known on every replica, and after a restart.
 //!
 //! What a newcomer would get wrong: a session that is forgotten must not be taken for one that was never there, or a late copy of
@@ -27,7 +27,7 @@ const NOT_KEPT: u8 = 2;
 const _: () = assert!(ONCE_ID_AGE_MS + ONCE_ID_AHEAD_MS <= SESSION_EPOCH_MS);
 
 const OUTDATED: CommandError = CommandError::text(
-    "OUTDATED the client has had a later command executed in this slot: if this one was is not known any more, and it was not now",
+    "OUTDATED the client has had a later command executed in this shard: if this one was is not known any more, and it was not now",
 );
 const EXECUTED: CommandError = CommandError::text("EXECUTED the command was executed, but its reply is not kept");
 const FORGOTTEN: CommandError = CommandError::text(
@@ -37,7 +37,7 @@ const AHEAD: CommandError = CommandError::text(
     "ERR the client's id begins with a time that has not come: its clock is ahead by more than a minute. Nothing was executed",
 );
 const OTHER: CommandError =
-    CommandError::text("ERR this number of the client was another command in this slot: nothing was executed now");
+    CommandError::text("ERR this number of the client was another command: nothing was executed now");
 const FULL: CommandError =
     CommandError::text("BUSY the shard remembers as many clients as it may: nothing was executed, try again later");
 const BAD_CLIENT: CommandError = CommandError::text(
@@ -54,7 +54,6 @@ struct Call<'a> {
     number: u64,
     run: Run,
     args: Args<'a>,
-    slot: Slot,
 }
 
 /// The command that a call of BASALT ONCE executes, and its arguments, which begin at [`COMMAND_AT`]; `None` of another command's
@@ -110,7 +109,7 @@ impl<'a> Call<'a> {
         if slots.any(|other| other != slot) {
             return Err(CommandError::CROSS_SLOT);
         }
-        Ok(Call { client, begun_ms: begun_ms as u64, number: number as u64, run, args, slot })
+        Ok(Call { client, begun_ms: begun_ms as u64, number: number as u64, run, args })
     }
 
     /// A digest of the command, to tell it from another one.
@@ -135,7 +134,7 @@ fn is_of_both(reply: &[u8]) -> bool {
 pub(super) fn once(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Result<(), CommandError> {
     let call = Call::read(args)?;
     let (now_ms, digest, protocol) = (context.keyspace.now_ms(), call.digest(context.keyspace.db()), reply.protocol());
-    let lookup = context.keyspace.session(call.slot, call.client)?;
+    let lookup = context.keyspace.session(call.client)?;
     match lookup.session() {
         Some(session) if call.number < session.number => return Err(OUTDATED),
         Some(session) if call.number == session.number => {
@@ -155,9 +154,10 @@ pub(super) fn once(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
         None if lookup.is_full() => return Err(FULL),
         None => {}
     }
-    // A bound that does not follow from this node's memory: what is kept must be the same everywhere.
+    // A bound that does not follow from this node's memory: what is kept must be the same everywhere. One value may be longer, as
+    // wherever a value is told: the command may have taken it away.
     let mut made = Vec::new();
-    let mut inner_reply = Reply::strictly_bounded(&mut made, protocol, ONCE_REPLY_BYTES_MAX);
+    let mut inner_reply = Reply::bounded(&mut made, protocol, ONCE_REPLY_BYTES_MAX);
     let is_over = match (call.run)(context, call.args, &mut inner_reply) {
         Ok(()) => inner_reply.is_over(),
         // It has written nothing, and is run again or is none.
@@ -174,7 +174,7 @@ pub(super) fn once(context: &mut Context<'_>, args: Args<'_>, reply: &mut Reply<
     let flags = if protocol == Protocol::Resp3 { IN_RESP3 } else { 0 } | if is_kept { 0 } else { NOT_KEPT };
     let kept = if is_kept { made.clone() } else { Vec::new() };
     let session = Session { number: call.number, digest, flags, reply: kept };
-    context.keyspace.put_session(call.slot, call.client, lookup, &session);
+    context.keyspace.put_session(call.client, lookup, &session);
     match is_over {
         true => reply.error_display(&EXECUTED),
         false => reply.raw(&made),
@@ -214,7 +214,10 @@ mod tests {
         shard.db = 0;
         let other = format!("{id}2");
         assert_eq!(once(&mut shard, &other, "1 INCR k"), ":3", "another client");
-        assert_eq!(once(&mut shard, &id, "2 INCR other"), ":1", "another slot");
+        assert!(once(&mut shard, &id, "2 INCR other").starts_with("-OUTDATED "), "in another slot of the shard");
+        assert!(once(&mut shard, &id, "7 INCR other").starts_with("-ERR this number"));
+        assert_eq!(once(&mut shard, &id, "8 INCR other"), ":1");
+        assert!(once(&mut shard, &id, "7 incr k").starts_with("-OUTDATED "));
     }
 
     #[test]
@@ -238,13 +241,26 @@ mod tests {
         assert_eq!(once(&mut shard, &id, "1 GETDEL k"), format!("$1024 {value}"));
         assert!(once(&mut shard, &id, "1 GETDEL k").starts_with("-EXECUTED "));
         shard.line("ZADD z 1 a 2 b");
-        assert_eq!(once(&mut shard, &id, "1 ZPOPMIN z"), "*2 $1 a $1 1");
-        let words: Vec<String> = format!("BASALT ONCE {id} 1 ZPOPMIN z").split(' ').map(str::to_owned).collect();
+        assert_eq!(once(&mut shard, &id, "2 ZPOPMIN z"), "*2 $1 a $1 1");
+        let words: Vec<String> = format!("BASALT ONCE {id} 2 ZPOPMIN z").split(' ').map(str::to_owned).collect();
         assert!(shard.run(Protocol::Resp3, &words).starts_with(b"-EXECUTED "));
-        assert_eq!(once(&mut shard, &id, "1 ZPOPMIN z"), "*2 $1 a $1 1");
-        assert_eq!(once(&mut shard, &id, "2 INCR n"), ":1");
-        let words: Vec<String> = format!("BASALT ONCE {id} 2 INCR n").split(' ').map(str::to_owned).collect();
+        assert_eq!(once(&mut shard, &id, "2 ZPOPMIN z"), "*2 $1 a $1 1");
+        assert_eq!(once(&mut shard, &id, "3 INCR n"), ":1");
+        let words: Vec<String> = format!("BASALT ONCE {id} 3 INCR n").split(' ').map(str::to_owned).collect();
         assert_eq!(shard.run(Protocol::Resp3, &words), b":1\r\n");
+    }
+
+    #[test]
+    fn a_value_that_is_taken_away_is_told_however_long_it_is() {
+        let mut shard = Shard::new();
+        let id = id(&shard, 0);
+        let value = "v".repeat(ONCE_REPLY_BYTES_MAX + 1);
+        shard.line(&format!("SET k {value}"));
+        assert!(once(&mut shard, &id, "1 GETDEL k").ends_with(&value));
+        assert!(once(&mut shard, &id, "1 GETDEL k").starts_with("-EXECUTED "));
+        shard.line(&format!("RPUSH l {value} {value}"));
+        assert!(once(&mut shard, &id, "2 LPOP l 2").starts_with("-EXECUTED "), "the documented bound");
+        assert_eq!(shard.line("EXISTS l"), ":0");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use basalt_net::ring::{ConnId, Ring};
 use basalt_storage::Fetched;
 use crossbeam_queue::ArrayQueue;
 
+use super::disk::LeadsGiven;
 use super::fanout::Fanout;
 use super::groups::Groups;
 use super::members::Members;
@@ -80,6 +81,7 @@ pub struct Core {
     pub(super) members: Members,
     /// True if the disk was well at the last look.
     pub(super) disk_was_well: bool,
+    pub(super) leads_given: LeadsGiven,
     /// The word of shards on who leads them, which the routing is to be told: one of each.
     pub(super) leads: Vec<(ShardId, Leads)>,
     pub(super) stopping: Option<Stopping>,
@@ -217,6 +219,7 @@ impl Core {
             is_proxy,
             members: Members::default(),
             disk_was_well: true,
+            leads_given: LeadsGiven::default(),
             leads: Vec::new(),
             stopping: None,
             pause: Pause::default(),

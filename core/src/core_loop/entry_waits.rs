@@ -11,7 +11,7 @@ use basalt_storage::keyspace::{StreamId, Type};
 
 use super::core::Core;
 use super::waits::check_key_count;
-use crate::clients::{Connection, Expects, ReplyMode, Wait, WaitPart, WaitStage};
+use crate::clients::{Connection, Expects, ReplyMode, Tracking, Wait, WaitPart, WaitStage};
 use crate::commands::table::{STEP_READ_ENTRIES, STEP_READ_GROUP};
 use crate::commands::{Args, Command, CommandError, EntryCall, Kind, parse_stream_id};
 use crate::entry::request::{self, Mode, RequestHeader};
@@ -70,6 +70,8 @@ impl Core {
         };
         let mut wait = Wait::new(place, pop, call.keys, wanted, self.wait_parts(call.keys));
         wait.only_reads = call.timeout.is_none();
+        let keeps_copies = |tracking: &Tracking| tracking.is_broadcast || tracking.tracks_next();
+        wait.is_tracked = call.group.is_none() && connection.session.tracking.as_deref().is_some_and(keeps_copies);
         self.open_wait(connection, &mut wait, call.timeout.flatten());
         if call.group.is_some() {
             return self.wait_in_shards(connection, wait);

@@ -310,7 +310,7 @@ impl Members {
 }
 
 /// Asks a node for the number of its replica of a group.
-async fn number_of(peers: Option<Peers>, group: PeerGroup, node: NodeId) -> Result<NodeId, String> {
+pub(super) async fn number_of(peers: Option<Peers>, group: PeerGroup, node: NodeId) -> Result<NodeId, String> {
     let peers = peers.ok_or("this node has no links with others")?;
     let number = peers.number_of_replica(group, NodeNumber(node.0)).await.map_err(|error| error.to_string())?;
     Ok(NodeId(number))

@@ -216,9 +216,15 @@ impl Core {
             self.ask_shard_to_wait(part.shard, Origin { core: self.id, client, ticket }, order);
         }
         // The shards have them now.
-        (wait.keys, wait.wanted) = (Vec::new(), Wanted::Elements);
+        wait.wanted = Wanted::Elements;
+        if !wait.is_tracked {
+            wait.keys = Vec::new();
+        }
         wait.parts.iter_mut().for_each(|part| part.keys = Vec::new());
         connection.wait = Some(Box::new(wait));
+        if let Some(out) = self.ring.output(connection.ring) {
+            connection.release_behind_wait(out);
+        }
     }
 
     fn ask_shard_to_wait(&mut self, shard: ShardId, origin: Origin, order: WaitOrder) {
@@ -298,6 +304,9 @@ impl Core {
         connection.session.claim = None;
         let ending = wait.ending.unwrap_or_else(|| over(wait.pop.protocol));
         self.fill(connection, wait.place, &wait.reply.unwrap_or(ending));
+        if wait.is_tracked && wait.stage == WaitStage::Waiting {
+            self.tell_of_waited(connection, wait.keys);
+        }
     }
 
     /// Ends a connection's wait with `ending`, unless something is being taken for its client. False if it does not wait.

@@ -13,6 +13,8 @@ pub struct DiskHealth {
     begin: Instant,
     /// Milliseconds from the beginning to the last such moment, plus one; 0 if there was none.
     silent_at: AtomicU64,
+    /// The same of the last moment at which it was found to take long.
+    slow_at: AtomicU64,
     /// The times that it has become silent while it was well.
     stalls: AtomicU64,
 }
@@ -20,18 +22,28 @@ pub struct DiskHealth {
 impl DiskHealth {
     /// A disk that has never been silent.
     pub fn new(now: Instant) -> DiskHealth {
-        DiskHealth { begin: now, silent_at: AtomicU64::new(0), stalls: AtomicU64::new(0) }
+        DiskHealth { begin: now, silent_at: AtomicU64::new(0), slow_at: AtomicU64::new(0), stalls: AtomicU64::new(0) }
     }
 
     /// Notes that the disk has not answered for too long at `now`. Returns true if it was well until then.
     pub fn note_silence(&self, now: Instant) -> bool {
-        let at = now.saturating_duration_since(self.begin).as_millis() as u64 + 1;
-        let before = self.silent_at.fetch_max(at, Ordering::AcqRel);
+        let before = self.silent_at.fetch_max(self.moment(now), Ordering::AcqRel);
         let was_well = self.since(before, now).is_none_or(|since| since >= limits::DISK_WELL_AFTER);
         if was_well {
             self.stalls.fetch_add(1, Ordering::Relaxed);
         }
         was_well
+    }
+
+    /// Notes that the disk takes long at `now`, though not too long yet.
+    pub fn note_delay(&self, now: Instant) {
+        self.slow_at.fetch_max(self.moment(now), Ordering::AcqRel);
+    }
+
+    /// Returns whether this node takes a lead that it is given at `now`: the disk is well, and does not take long either.
+    pub fn takes_leads(&self, now: Instant) -> bool {
+        let slow = self.since(self.slow_at.load(Ordering::Acquire), now);
+        self.is_well(now) && slow.is_none_or(|ago| ago >= limits::DISK_SILENCE_HOLDS)
     }
 
     /// Returns whether the disk is silent at `now`, as far as anybody has looked.
@@ -47,6 +59,10 @@ impl DiskHealth {
     /// The times that the disk has become silent while it was well.
     pub fn stalls(&self) -> u64 {
         self.stalls.load(Ordering::Relaxed)
+    }
+
+    fn moment(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.begin).as_millis() as u64 + 1
     }
 
     fn silence_ago(&self, now: Instant) -> Option<Duration> {
@@ -78,5 +94,19 @@ mod tests {
         let well = later + limits::DISK_WELL_AFTER;
         assert!(disk.is_well(well));
         assert!(disk.note_silence(well) && disk.stalls() == 2);
+    }
+
+    #[test]
+    fn no_lead_is_taken_while_the_disk_takes_long() {
+        let begin = Instant::now();
+        let disk = DiskHealth::new(begin);
+        assert!(disk.takes_leads(begin));
+        disk.note_delay(begin);
+        assert!(!disk.takes_leads(begin) && disk.is_well(begin) && disk.stalls() == 0, "it may answer in a moment");
+        let later = begin + limits::DISK_SILENCE_HOLDS;
+        assert!(disk.takes_leads(later));
+        disk.note_silence(later);
+        assert!(!disk.takes_leads(later + limits::DISK_SILENCE_HOLDS));
+        assert!(disk.takes_leads(later + limits::DISK_WELL_AFTER));
     }
 }

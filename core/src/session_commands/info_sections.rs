@@ -270,11 +270,11 @@ pub(super) fn stats(scene: &Scene<'_>, fields: &mut Fields) {
     add_zeros(fields, &["active_defrag_hits", "active_defrag_misses"]);
     add_zeros(fields, &["active_defrag_key_hits", "active_defrag_key_misses"]);
     add_zeros(fields, &["total_active_defrag_time", "current_active_defrag_time"]);
-    let tracked =
-        |figure: fn(&ShardStats) -> &Figure| server.shards.iter().map(|shard| figure(shard).get()).sum::<u64>();
-    fields.add("tracking_total_keys", tracked(|shard| &shard.tracked_keys));
-    fields.add("tracking_total_items", tracked(|shard| &shard.tracked_items));
+    let sum = |figure: fn(&ShardStats) -> &Figure| server.shards.iter().map(|shard| figure(shard).get()).sum::<u64>();
+    fields.add("tracking_total_keys", sum(|shard| &shard.tracked_keys));
+    fields.add("tracking_total_items", sum(|shard| &shard.tracked_items));
     fields.add("tracking_total_prefixes", known.tracked_prefixes.get());
+    fields.add("once_sessions", sum(|shard| &shard.once_sessions));
     fields.add("unexpected_error_replies", 0);
     fields.add("total_error_replies", server.cores.iter().map(|core| core.error_replies.total()).sum::<u64>());
     fields.add("dump_payload_sanitizations", 0);

@@ -20,7 +20,7 @@ use super::timing::{begin, end, figures_of};
 use crate::commands::scripts::{ELSEWHERE, messages_before, trial_bytes_max};
 use crate::commands::{
     Args, Command, CommandError, Context, Kind, Random, ReplyBounds, Run, TOO_MUCH_TO_READ, TOO_MUCH_TO_REPLY,
-    is_known_step, table,
+    is_known_step, once, table,
 };
 use crate::entry::batch::Batch;
 use crate::entry::request::{self, ArgList, RequestHeader};
@@ -487,7 +487,9 @@ impl Call<'_> {
         let tells_misses = scratch.told().has(EventClasses::MISS);
         let mut keyspace = Keyspace::new(rows, scratch, *versions, self.header.db, now_ms);
         if tells_misses {
-            keyspace.tell_misses(table::by_id(self.header.command).is_some_and(Command::tells_misses));
+            let called = table::by_id(self.header.command);
+            let executed = called.map(|command| once::inner(command, self.args).map_or(command, |(inner, _)| inner));
+            keyspace.tell_misses(executed.is_some_and(Command::tells_misses));
         }
         let mut own_random = self.header.seed.map(Random::new);
         let random = own_random.as_mut().unwrap_or(random);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use basalt_lua::FunctionFlags;
 use basalt_raft::{Member, NodeId, Role};
-use basalt_storage::keyspace::{function_names, function_totals};
+use basalt_storage::keyspace::{function_names, function_totals, session_count};
 use basalt_storage::{DATABASE_COUNT, Rows, Store};
 
 use super::Shard;
@@ -119,6 +119,10 @@ impl Shard {
         match self.machine.borrow().store.disk_bytes() {
             Ok(bytes) => self.server.shards[self.id.index()].disk_bytes.set(bytes),
             Err(error) => tracing::debug!(shard = self.id.0, %error, "the size of the rows on disk is unknown"),
+        }
+        match session_count(&self.machine.borrow().store) {
+            Ok(count) => stats.once_sessions.set(count),
+            Err(error) => tracing::debug!(shard = self.id.0, %error, "the number of sessions is unknown"),
         }
     }
 }

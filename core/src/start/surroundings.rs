@@ -109,7 +109,7 @@ impl Surroundings for NodeSurroundings {
     }
 
     fn disk_is_well(&self) -> bool {
-        self.server.disk.is_well(Instant::now())
+        self.server.disk.takes_leads(Instant::now())
     }
 
     fn place(&self, group: PeerGroup) -> Place {

@@ -8,6 +8,7 @@ use super::{Group, Member, Standing};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::ids::NodeId;
+use crate::source::Instant;
 
 impl<D: Disk> Group<D> {
     /// The term in which this node leads, if it does. Another may lead in a newer one that this node has not heard of.
@@ -66,28 +67,45 @@ impl<D: Disk> Group<D> {
         self.0.heir_of(&server).is_some()
     }
 
-    /// The voter that could lead if this node gave the lead away at once: the one that has most of the log on its disk. `None` if
-    /// this node does not lead, or the others that have caught up are no majority: they could agree on nothing.
-    pub fn heir(&self) -> Option<NodeId> {
-        self.leads_in()?;
-        let members = self.members();
-        let votes = |member: &&Member| member.standing == Standing::Voter;
-        let (voters, own) = (members.members.iter().filter(votes).count(), self.0.options.node);
-        let matching = |member: &Member| member.progress.filter(|progress| progress.is_caught_up)?.matching;
-        let able =
-            || members.members.iter().filter(votes).filter(|member| member.node != own && matching(member).is_some());
-        if members.is_changing || able().count() <= voters / 2 {
-            return None;
+    /// The voters that could lead if this node gave the lead away at once, those that have most of the log on their disks first.
+    /// None if this node does not lead, or those that have caught up are no majority: they could agree on nothing.
+    pub fn heirs(&self) -> Vec<Member> {
+        if self.leads_in().is_none() {
+            return Vec::new();
         }
-        able().max_by_key(|member| matching(member)).map(|heir| heir.node)
+        let members = self.members();
+        let votes = |member: &Member| member.standing == Standing::Voter;
+        let voters = members.members.iter().filter(|member| votes(member)).count();
+        let matching = |member: &Member| member.progress.filter(|progress| progress.is_caught_up)?.matching;
+        let is_able =
+            |member: &Member| votes(member) && member.node != self.0.options.node && matching(member).is_some();
+        let mut able: Vec<Member> = members.members.into_iter().filter(is_able).collect();
+        if members.is_changing || able.len() <= voters / 2 {
+            return Vec::new();
+        }
+        able.sort_by_key(|member| std::cmp::Reverse(matching(member)));
+        able
     }
 
     /// Says whether this node may come to lead the group, if there are others who may. While it may not, it does not campaign and
     /// takes no lead that it is given; it votes, and it keeps a lead that it has.
     pub fn set_may_lead(&self, may_lead: bool) {
         if self.0.may_lead.replace(may_lead) != may_lead {
+            if !may_lead {
+                self.0.may_not_lead_since.set(Some(Instant::now()));
+            }
             self.0.raft.runtime_config().elect(may_lead);
         }
+    }
+
+    /// Returns for how long this node has heard of no leader of the group, and leads it not, at least: counted from the moment on
+    /// at which it was last told that it may not come to lead.
+    pub fn leaderless_for(&self) -> Duration {
+        if self.leads_in().is_some() {
+            return Duration::ZERO;
+        }
+        let since = self.0.may_not_lead_since.get();
+        since.max(self.0.heard_leader.get()).filter(|_| since.is_some()).map_or(Duration::ZERO, |at| at.elapsed())
     }
 
     /// Returns for how long this node's disk has ended no sync of the group's log although one is asked for, as far as it was

@@ -112,6 +112,8 @@ struct Inner<D: Disk> {
     given_away: Cell<Option<(u64, NodeId)>>,
     /// False while this node is not to come to lead.
     may_lead: Cell<bool>,
+    /// The last time that this was said.
+    may_not_lead_since: Cell<Option<Instant>>,
     restraints: Rc<Restraints>,
     freshness: Freshness,
     is_stopping: Cell<bool>,
@@ -206,6 +208,7 @@ impl<D: Disk> Group<D> {
             is_changing: Cell::new(false),
             given_away: Cell::new(None),
             may_lead: Cell::new(true),
+            may_not_lead_since: Cell::new(None),
             restraints,
             freshness: Freshness::default(),
             is_stopping: Cell::new(false),

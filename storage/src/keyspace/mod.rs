@@ -71,7 +71,7 @@ pub use packing::Packing;
 pub use record::{Lookup, Record};
 pub use row_rules::ROW_RULES;
 pub use scratch::{KeyCounts, Scratch, ScratchMark};
-pub use sessions::{Session, SessionLookup};
+pub use sessions::{Session, SessionLookup, session_count};
 pub use sets::Set;
 pub use sorted_sets::{Inserted, LexBound, ScoreEnd, ScoreRange, SortedSet};
 pub use stream_groups::{Consumer, Group, Pending};

@@ -1,18 +1,20 @@
-//! Rows of sessions: of each client that has commands executed once at most, the last such command of each slot, and its reply.
+//! Rows of sessions: of each client that has commands executed once at most, the last such command in the shard, and its reply.
 //!
 //! ```text
 //! totals    [0xFA][0x00]                                       → [format u8 = 1][epoch u32][sessions u32][earlier ones u32]
-//! session   [0xFA][0x01][epoch u32 BE][slot u16 BE][client …]  → [format u8 = 1][flags u8][number u64][digest 8 bytes][reply …]
+//! session   [0xFA][0x01][epoch u32 BE][client …]               → [format u8 = 1][flags u8][number u64][digest 8 bytes][reply …]
 //! ```
 //!
 //! Numbers in values are little-endian. An *epoch* is a stretch of [`SESSION_EPOCH_MS`] of the entries' time. A session stands in
 //! the epoch of its last use; those of the epoch before the current one are found, too, and all older ones are forgotten.
 //!
 //! What a newcomer would get wrong: these rows are no key's. No read, walk or count of keys meets them, and no flush deletes them.
+//! And they are of no slot: a client sends a command when it has the answer to the one before, so its last one in the shard is
+//! enough, as long as a shard gets or loses no slots but with all rows that it has.
 
-use super::{Keyspace, Slot};
+use super::Keyspace;
 use crate::limits::{SESSION_EPOCH_MS, SESSIONS_MAX};
-use crate::{Error, Result};
+use crate::{Error, Result, Rows};
 
 const SESSION_SPACE: u8 = 0xFA;
 const TOTALS: u8 = 0x00;
@@ -20,7 +22,7 @@ const SESSION: u8 = 0x01;
 const FORMAT: u8 = 1;
 const HEAD_BYTES: usize = 18;
 
-/// The last command of a client in a slot.
+/// The last command of a client in a shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
     /// Its number.
@@ -62,11 +64,10 @@ impl SessionLookup {
     }
 }
 
-fn row(epoch: u32, slot: u16, client: &[u8]) -> Vec<u8> {
-    let mut row = Vec::with_capacity(8 + client.len());
+fn row(epoch: u32, client: &[u8]) -> Vec<u8> {
+    let mut row = Vec::with_capacity(6 + client.len());
     row.extend_from_slice(&[SESSION_SPACE, SESSION]);
     row.extend_from_slice(&epoch.to_be_bytes());
-    row.extend_from_slice(&slot.to_be_bytes());
     row.extend_from_slice(client);
     row
 }
@@ -112,22 +113,32 @@ impl Session {
     }
 }
 
+fn totals(rows: &(impl Rows + ?Sized)) -> Result<Option<Totals>> {
+    let value = rows.get(&[SESSION_SPACE, TOTALS])?;
+    let read = |value: &[u8]| Totals::read(value).ok_or_else(|| damaged("the row of the sessions' totals"));
+    value.map(|value| read(&value)).transpose()
+}
+
+/// The number of sessions in `rows`, those included that the next one drives out because they are old.
+///
+/// # Errors
+/// Those of reading the row, or that it is damaged.
+pub fn session_count(rows: &(impl Rows + ?Sized)) -> Result<u64> {
+    Ok(totals(rows)?.map_or(0, |totals| u64::from(totals.current) + u64::from(totals.earlier)))
+}
+
 impl Keyspace<'_> {
-    /// Looks for the session of a client in a slot. Reads all that [`Keyspace::put_session`] depends on.
+    /// Looks for the session of a client. Reads all that [`Keyspace::put_session`] depends on.
     ///
     /// # Errors
     /// Those of reading the rows, or that one is damaged.
-    pub fn session(&self, slot: Slot, client: &[u8]) -> Result<SessionLookup> {
+    pub fn session(&self, client: &[u8]) -> Result<SessionLookup> {
         let now = u32::try_from(self.now_ms / SESSION_EPOCH_MS).unwrap_or(u32::MAX);
-        let totals = match self.rows.get(&[SESSION_SPACE, TOTALS])? {
-            Some(value) => Some(Totals::read(&value).ok_or_else(|| damaged("the row of the sessions' totals"))?),
-            None => None,
-        };
-        let before = totals.unwrap_or(Totals { epoch: now, current: 0, earlier: 0 });
+        let before = totals(&*self.rows)?.unwrap_or(Totals { epoch: now, current: 0, earlier: 0 });
         let totals = before.at(now);
         let mut found = None;
         for epoch in [Some(totals.epoch), totals.epoch.checked_sub(1)].into_iter().flatten() {
-            if let Some(value) = self.rows.get(&row(epoch, slot.index(), client))? {
+            if let Some(value) = self.rows.get(&row(epoch, client))? {
                 let session = Session::read(&value).ok_or_else(|| damaged("the row of a session"))?;
                 found = Some((epoch, session));
                 break;
@@ -136,23 +147,23 @@ impl Keyspace<'_> {
         Ok(SessionLookup { totals, has_old: before != totals, found })
     }
 
-    /// Keeps the session of a client in a slot, which `lookup` has looked for, and forgets those that have not been used for an
+    /// Keeps the session of a client, which `lookup` has looked for, and forgets those that have not been used for an
     /// epoch.
-    pub fn put_session(&mut self, slot: Slot, client: &[u8], lookup: SessionLookup, session: &Session) {
+    pub fn put_session(&mut self, client: &[u8], lookup: SessionLookup, session: &Session) {
         let SessionLookup { mut totals, has_old, found } = lookup;
         if let Some(oldest) = totals.epoch.checked_sub(1).filter(|_| has_old) {
-            self.rows.delete_range(&row(0, 0, &[]), &row(oldest, 0, &[]));
+            self.rows.delete_range(&row(0, &[]), &row(oldest, &[]));
         }
         match found {
             Some((epoch, _)) if epoch == totals.epoch => {}
             Some((epoch, _)) => {
-                self.rows.delete(&row(epoch, slot.index(), client));
+                self.rows.delete(&row(epoch, client));
                 totals.earlier = totals.earlier.saturating_sub(1);
                 totals.current = totals.current.saturating_add(1);
             }
             None => totals.current = totals.current.saturating_add(1),
         }
-        self.rows.put(&row(totals.epoch, slot.index(), client), &session.encode());
+        self.rows.put(&row(totals.epoch, client), &session.encode());
         self.rows.put(&[SESSION_SPACE, TOTALS], &totals.encode());
     }
 }
@@ -160,8 +171,8 @@ impl Keyspace<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::MemoryRows;
     use crate::keyspace::{Scratch, VersionSource};
-    use crate::{MemoryRows, Rows};
 
     const START: u64 = 500_000 * SESSION_EPOCH_MS;
 
@@ -174,25 +185,23 @@ mod tests {
         Session { number, digest: [7; 8], flags: 1, reply: b":1\r\n".to_vec() }
     }
 
-    fn put(rows: &mut MemoryRows, now_ms: u64, slot: u16, number: u64) {
+    fn put(rows: &mut MemoryRows, now_ms: u64, client: u8, number: u64) {
         at(rows, now_ms, |keyspace| {
-            let lookup = keyspace.session(Slot::new(slot), b"c").unwrap();
-            keyspace.put_session(Slot::new(slot), b"c", lookup, &session(number));
+            let lookup = keyspace.session(&[client]).unwrap();
+            keyspace.put_session(&[client], lookup, &session(number));
         });
     }
 
-    fn number(rows: &mut MemoryRows, now_ms: u64, slot: u16) -> Option<u64> {
-        at(rows, now_ms, |keyspace| {
-            keyspace.session(Slot::new(slot), b"c").unwrap().session().map(|session| session.number)
-        })
+    fn number(rows: &mut MemoryRows, now_ms: u64, client: u8) -> Option<u64> {
+        at(rows, now_ms, |keyspace| keyspace.session(&[client]).unwrap().session().map(|session| session.number))
     }
 
     #[test]
     fn the_layout_is_the_documented_one() {
         let mut rows = MemoryRows::default();
-        put(&mut rows, START, 0x0102, 0x0304);
+        put(&mut rows, START, b'c', 0x0304);
         let epoch = 500_000u32;
-        let key = [&[0xFA, 1][..], &epoch.to_be_bytes(), &[1, 2], b"c"].concat();
+        let key = [&[0xFA, 1][..], &epoch.to_be_bytes(), b"c"].concat();
         let value = [&[1, 1, 4, 3, 0, 0, 0, 0, 0, 0][..], &[7; 8], b":1\r\n"].concat();
         assert_eq!(rows.get(&key).unwrap().unwrap().to_vec(), value);
         let totals = [&[1][..], &epoch.to_le_bytes(), &[1, 0, 0, 0, 0, 0, 0, 0]].concat();
@@ -222,9 +231,8 @@ mod tests {
     fn so_many_are_kept_and_counted() {
         let mut rows = MemoryRows::default();
         let totals = |epoch: u32, current, earlier| Totals { epoch, current, earlier }.encode();
-        let is_full = |rows: &mut MemoryRows, now_ms| {
-            at(rows, now_ms, |keyspace| keyspace.session(Slot::new(1), b"c").unwrap().is_full())
-        };
+        let is_full =
+            |rows: &mut MemoryRows, now_ms| at(rows, now_ms, |keyspace| keyspace.session(&[1]).unwrap().is_full());
         rows.put(&[SESSION_SPACE, TOTALS], &totals(500_000, SESSIONS_MAX / 2, SESSIONS_MAX / 2));
         assert!(is_full(&mut rows, START));
         assert!(!is_full(&mut rows, START + SESSION_EPOCH_MS), "the earlier ones are forgotten");
@@ -232,6 +240,7 @@ mod tests {
         put(&mut rows, START, 1, 1);
         let read = |rows: &MemoryRows| Totals::read(&rows.get(&[SESSION_SPACE, TOTALS]).unwrap().unwrap()).unwrap();
         assert_eq!(read(&rows), Totals { epoch: 500_000, current: 2, earlier: 1 });
+        assert_eq!(session_count(&rows).unwrap(), 3);
         put(&mut rows, START + SESSION_EPOCH_MS, 1, 2);
         assert_eq!(read(&rows), Totals { epoch: 500_001, current: 1, earlier: 1 });
     }
@@ -250,7 +259,7 @@ mod tests {
 
     #[test]
     fn damaged_rows_are_refused() {
-        let lookup = |rows: &mut MemoryRows| at(rows, START, |keyspace| keyspace.session(Slot::new(1), b"c").map(drop));
+        let lookup = |rows: &mut MemoryRows| at(rows, START, |keyspace| keyspace.session(&[1]).map(drop));
         let mut rows = MemoryRows::default();
         for value in [&[][..], &[2; 13], &[1; 12], &[1; 14]] {
             rows.put(&[SESSION_SPACE, TOTALS], value);

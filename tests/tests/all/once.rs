@@ -9,6 +9,7 @@ use basalt_tests::{Asked, Client, DEADLINE, Node, NodeOptions, RedisServer, Repl
 
 use super::failover::Three;
 use crate::alone::Alone;
+use crate::key_events::Subscriber;
 
 /// Time that a client waits for a reply.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,12 +25,12 @@ fn after_a_kill_the_same_call_gets_the_same_reply_from_the_log_and_from_disk() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let options = NodeOptions::new(dir.path().join("data")).set("--cores", "2").set("--shards", "4");
     let mut node = options.start();
-    let client = id("c");
-    // Of several shards, each of another core or its own.
+    // A client for each key: a shard remembers the last command of a client. Of several shards, each of another core or its own.
+    let clients: Vec<String> = (0..40).map(|key| id(&format!("c{key}"))).collect();
     let call = |node: &Node, number: usize| {
         let mut caller = node.client();
         (0..40)
-            .map(|key| caller.ask(&format!("BASALT ONCE {client} {number} INCRBY key:{key} {key}")))
+            .map(|key| caller.ask(&format!("BASALT ONCE {} {number} INCRBY key:{key} {key}", clients[key])))
             .collect::<Vec<_>>()
     };
     let first = call(&node, 1);
@@ -46,6 +47,10 @@ fn after_a_kill_the_same_call_gets_the_same_reply_from_the_log_and_from_disk() {
     let node = options.start();
     assert_eq!(call(&node, 2), second);
     assert!(call(&node, 1).iter().all(|reply| reply.is_error("OUTDATED ")));
+    eventually("they are counted", DEADLINE, || {
+        let info = node.client().ask("INFO stats").text();
+        if info.contains("once_sessions:40\r") { Ok(()) } else { Err(info) }
+    });
 }
 
 /// Counts with one client until `stop`, each number sent until there is an answer; returns how often it was counted.
@@ -185,9 +190,9 @@ fn it_is_a_command_as_others_for_users_transactions_monitors_and_the_slow_log() 
         let info = client.ask("INFO clients").text();
         if info.contains("blocked_clients:1") { Ok(()) } else { Err(info) }
     });
-    assert_eq!(client.ask(&once(1, "RPUSH list x")), Reply::Integer(1));
+    assert_eq!(client.ask(&once(3, "RPUSH list x")), Reply::Integer(1));
     assert_eq!(waiter.read().expect("it is served"), Reply::bulks(["list", "x"]));
-    assert_eq!(client.ask(&once(1, "RPUSH list x")), Reply::Integer(1));
+    assert_eq!(client.ask(&once(3, "RPUSH list x")), Reply::Integer(1));
     assert_eq!(client.ask("LLEN list"), Reply::Integer(0));
 
     for rule in ["+basalt|once +set ~mine:*", "+basalt|once ~*", "+set ~*"] {
@@ -196,7 +201,7 @@ fn it_is_a_command_as_others_for_users_transactions_monitors_and_the_slow_log() 
         let mut user = alone.node.client();
         assert_eq!(user.ask("AUTH u x"), Reply::ok());
         let may = rule.contains("mine");
-        let reply = user.ask(&once(1, "SET mine:1 v"));
+        let reply = user.ask(&once(4, "SET mine:1 v"));
         assert!(if may { reply == Reply::ok() } else { reply.is_error("NOPERM ") }, "{rule}: {reply:?}");
         assert!(user.ask(&once(1, "SET other v")).is_error("NOPERM "), "{rule}");
         assert!(user.ask(&once(1, "DEL mine:1")).is_error("NOPERM "), "{rule}");
@@ -261,4 +266,26 @@ fn every_command_that_it_takes_does_what_it_does_by_itself() {
             assert_eq!(client.ask(&ask), plain.ask(&ask), "{key}");
         }
     }
+}
+
+#[test]
+fn a_look_up_that_finds_nothing_is_told_as_of_the_command_that_is_executed() {
+    let alone = Alone::new(|options| options.set("--cores", "2").set("--shards", "2"));
+    let (mut client, name) = (alone.node.client(), id("c"));
+    assert_eq!(client.ask("CONFIG SET notify-keyspace-events Em"), Reply::ok());
+    let mut subscriber = Subscriber::new(alone.node.address());
+    eventually("the setting holds", DEADLINE, || {
+        assert_eq!(client.ask("GETDEL none"), Reply::Null);
+        match subscriber.heard() {
+            heard if heard.is_empty() => Err(()),
+            _ => Ok(()),
+        }
+    });
+    assert_eq!(client.ask(&format!("BASALT ONCE {name} 1 GETDEL missed")), Reply::Null);
+    let mut heard = Vec::new();
+    eventually("it is told", DEADLINE, || {
+        heard.extend(subscriber.heard());
+        if heard.iter().any(|(_, key)| key == "missed") { Ok(()) } else { Err(heard.clone()) }
+    });
+    assert!(heard.iter().all(|(channel, _)| channel == "__keyevent@0__:keymiss"), "{heard:?}");
 }

@@ -1,7 +1,7 @@
 //! A node of three whose disk stands still gives its leads away, loses nothing, and is a follower when the disk answers again.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use basalt_tests::{DEADLINE, FrozenThread, eventually, skip};
 
@@ -57,6 +57,37 @@ fn a_node_whose_disk_stands_still_gives_its_leads_away_and_gets_them_back_when_i
     assert_eq!(field(nodes[0], "cluster_disk_is_well"), "1");
     writers.go_on(100);
     assert!(writers.unknown() > 0, "some have waited for the disk that stood still");
+    writers.end();
+}
+
+#[test]
+fn where_all_disks_stand_still_the_groups_are_led_again_soon_after_they_answer() {
+    let three = Three::new(&[("--cores", "1")]);
+    let nodes = three.addresses();
+    let writers = Writers::start(&nodes, 4);
+    writers.go_on(100);
+    let mut frozen = Vec::new();
+    for node in &three.nodes {
+        match FrozenThread::new(node, "log-sync-0") {
+            Ok(thread) => frozen.push(thread),
+            Err(error) => return skip(&format!("a thread cannot be stopped: {error}")),
+        }
+    }
+    eventually("a disk is found silent", DEADLINE, || match nodes.iter().any(|node| stalls(*node) != "0") {
+        true => Ok(()),
+        false => Err(()),
+    });
+    // The stall itself, which is what is tested: long enough for every node to find it.
+    std::thread::sleep(Duration::from_secs(2));
+    let thawed = Instant::now();
+    frozen.clear();
+    writers.go_on(100);
+    let silent = thawed.elapsed();
+    assert!(silent < Duration::from_secs(5), "nobody was led for {silent:?}, though all disks answered");
+    eventually("all groups are led", DEADLINE, || match nodes.iter().map(|node| led(*node)).sum::<usize>() {
+        3 => Ok(()),
+        count => Err(count),
+    });
     writers.end();
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use basalt_tests::{Client, DEADLINE, RedisServer, eventually};
+use basalt_tests::{Client, DEADLINE, RedisServer, Reply, eventually};
 
 use crate::alone::Alone;
 
@@ -372,4 +372,46 @@ fn who_names_prefixes_hears_what_it_hears_in_redis() {
 #[test]
 fn another_is_told_in_a_readers_place_as_in_redis() {
     compare(IN_PLACE, &[1, 3]);
+}
+
+#[test]
+fn who_waits_for_entries_is_told_at_once_of_all_and_again_of_its_keys_behind_the_reply() {
+    for cores in ["1", "3"] {
+        let alone = Alone::new(|options| options.set("--cores", cores).set("--pin", "no"));
+        let (mut reader, mut other) = (alone.node.client(), alone.node.client());
+        reader.ask("HELLO 3");
+        reader.ask("CLIENT TRACKING ON");
+        assert_eq!(reader.ask("GET k"), Reply::Null);
+        reader.send("XREAD BLOCK 0 STREAMS s t $ $\r\n").expect("the node reads");
+        eventually("it waits", DEADLINE, || {
+            let info = other.ask("INFO clients").text();
+            if info.contains("blocked_clients:1\r") { Ok(()) } else { Err(info) }
+        });
+        // Meanwhile, not behind the reply that may never come.
+        other.ask("SET k v");
+        let word = format!("{:?}", reader.read().expect("it is told"));
+        assert!(word.contains("invalidate") && word.contains("\"k\""), "{word}");
+        other.ask("XADD s 1-1 f v");
+        let mut read = || format!("{:?}", reader.read().expect("it is told"));
+        // Of the stream itself it may hear before, and behind.
+        let mut heard = read();
+        while heard.contains("invalidate") {
+            heard = read();
+        }
+        assert!(heard.contains("1-1"), "{heard}");
+        let (mut has_s, mut has_t) = (false, false);
+        while !(has_s && has_t) {
+            let word = read();
+            assert!(word.contains("invalidate"), "{word}");
+            has_s |= word.contains("\"s\"");
+            has_t |= word.contains("\"t\"");
+        }
+        // It reads without waiting, from several shards, and is told of the next change once.
+        let read = format!("{:?}", reader.ask("XREAD STREAMS s t 0 0"));
+        assert!(read.contains("1-1"), "{read}");
+        other.ask("XADD t 1-1 f v");
+        let word = format!("{:?}", reader.read().expect("it is told"));
+        assert!(word.contains("invalidate") && word.contains("\"t\""), "{word}");
+        assert_eq!(reader.ask("GET k").text(), "v");
+    }
 }

@@ -6,9 +6,12 @@
 //!
 //! What a newcomer would get wrong: a read may find what was written after it was entered, and the client is told of that change
 //! all the same. That is sound, since word of a change never overtakes the reply to a read that was sent before: it stands behind
-//! all replies that are missing. The client drops a copy that it could have kept, and none that it keeps is old.
+//! all replies that are missing. The client drops a copy that it could have kept, and none that it keeps is old. Only who waits for
+//! what others do is told meanwhile ([`Connection::may_be_told`]), and hears again of what it has waited for behind the reply.
 
 mod telling;
+
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -69,6 +72,13 @@ impl Core {
         let id = reader_id(self.id, client_number(connection.ring));
         let reader = Reader { id, is_deaf_to_itself: false };
         self.orders_of(reader, transaction, index, None).into_iter().for_each(|order| self.tell_untracked(order));
+    }
+
+    /// Tells a connection that has waited for entries of `keys`, and is answered, that they have changed: who waits is told at
+    /// once, so that may have been before the reply came which is older.
+    pub(super) fn tell_of_waited(&mut self, connection: &Connection, keys: Vec<Box<[u8]>>) {
+        let readers = SmallVec::from_slice(&[reader_id(self.id, client_number(connection.ring))]);
+        self.tell_as_changed(keys.into_iter().map(Into::into), &readers);
     }
 
     fn orders_of(
@@ -152,10 +162,11 @@ impl Core {
 
     /// Tells a client that keys have changed which nobody looks after.
     fn tell_untracked(&mut self, order: TrackOrder) {
-        let readers = SmallVec::from_slice(&[order.reader.id]);
-        let keys = order.keys.into_iter();
-        let changed =
-            keys.map(|key| ChangedKey { key: key.into(), readers: readers.clone(), writer: None, is_written: false });
+        self.tell_as_changed(order.keys.into_iter().map(Into::into), &SmallVec::from_slice(&[order.reader.id]));
+    }
+
+    fn tell_as_changed(&mut self, keys: impl Iterator<Item = Arc<[u8]>>, readers: &SmallVec<[u64; 2]>) {
+        let changed = keys.map(|key| ChangedKey { key, readers: readers.clone(), writer: None, is_written: false });
         let changed = Changed { keys: changed.collect(), is_all: false };
         self.hand_on_changes(&changed);
     }

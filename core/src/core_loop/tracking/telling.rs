@@ -291,7 +291,7 @@ impl Core {
     /// meanwhile.
     fn give(&mut self, connection: &mut Connection, bytes: &[u8]) {
         self.clients.handed_over_bytes += bytes.len();
-        if connection.is_caught_up() || connection.is_waiting() {
+        if connection.may_be_told() {
             if let Some(out) = self.ring.output(connection.ring) {
                 out.extend_from_slice(bytes);
             }

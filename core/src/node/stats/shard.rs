@@ -223,6 +223,8 @@ pub struct ShardStats {
     pub waiters: Figure,
     /// Bytes of memory that they hold, about.
     pub waiter_bytes: Figure,
+    /// Clients whose last command is remembered that was executed once at most, those included that the next one drives out.
+    pub once_sessions: Figure,
     /// Keys that clients keep copies of.
     pub tracked_keys: Figure,
     /// The clients that keep a copy of each of them, all together.
@@ -311,6 +313,7 @@ impl ShardStats {
             &self.reply_bytes,
             &self.waiters,
             &self.waiter_bytes,
+            &self.once_sessions,
             &self.tracked_keys,
             &self.tracked_items,
             &self.tracked_bytes,
