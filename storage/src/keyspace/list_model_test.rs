@@ -181,7 +181,8 @@ proptest! {
             };
             take(&mut shard, &mut model, step);
             // Whatever has outgrown its row stays so until it is gone.
-            is_packed &= !(pushes && packed_bytes(&model) > packing.list_bytes_max) && !(set && grown > packing.list_bytes_max);
+            let outgrown = if pushes { packed_bytes(&model) } else if set { grown } else { 0 };
+            is_packed &= outgrown <= packing.list_bytes_max;
             if model.is_empty() {
                 (is_packed, deadline_ms) = (true, None);
             }

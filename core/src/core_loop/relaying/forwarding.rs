@@ -1,6 +1,7 @@
 //! From a command to the relay that takes it.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use basalt_net::peer::{Greeter, Lane, NodeNumber, Nonce, Route, Wanted};
@@ -22,6 +23,9 @@ use crate::limits::{peers as peer_limits, relays as limits};
 
 /// The words of a command that is sent.
 pub(super) type Words<'a> = SmallVec<[&'a [u8]; 8]>;
+
+/// A command with its script, in the place of one with a digest.
+type NamedText = (&'static str, Arc<[u8]>);
 
 impl Core {
     /// True if a connection's next command must wait until all before it are answered: because of what it is, or since keys have
@@ -100,11 +104,7 @@ impl Core {
     }
 
     /// The command and the text in the place of a digest, which the other node may not know; `None` for what is sent as it is.
-    fn script_to_pass_on(
-        &mut self,
-        command: &Command,
-        args: Args<'_>,
-    ) -> Result<Option<(&'static str, std::sync::Arc<[u8]>)>, CommandError> {
+    fn script_to_pass_on(&mut self, command: &Command, args: Args<'_>) -> Result<Option<NamedText>, CommandError> {
         if !command.runs_script || command.calls_function {
             return Ok(None);
         }
@@ -129,8 +129,8 @@ impl Core {
         } else {
             match self.way_to(request.aim) {
                 Way::Node(node) => match self.send_to(connection, node, request) {
-                    Ok(()) => return,
-                    Err(request) => request,
+                    None => return,
+                    Some(request) => request,
                 },
                 Way::Here(_) | Way::Unknown => request,
             }
@@ -144,7 +144,7 @@ impl Core {
         connection: &mut Connection,
         node: NodeId,
         mut request: Forwarded,
-    ) -> Result<(), Forwarded> {
+    ) -> Option<Forwarded> {
         let protocol = connection.session.protocol;
         let open = self.relays.of(connection.ring);
         let open = open.into_iter().find(|id| self.relays.get(*id).is_some_and(|relay| relay.node == node));
@@ -154,23 +154,23 @@ impl Core {
                 self.drop_relay(id);
                 None
             }
-            Some(relay) if relay.protocol != protocol || !relay.refused.is_empty() => return Err(request),
+            Some(relay) if relay.protocol != protocol || !relay.refused.is_empty() => return Some(request),
             relay => relay.map(|relay| relay.id),
         };
         let id = match open {
             Some(id) => id,
             None => match self.dial_relay(connection.ring, node, protocol) {
                 Some(id) => id,
-                None => return Err(request),
+                None => return Some(request),
             },
         };
         request.group = self.group_of(request.aim);
-        let Some(mut relay) = self.relays.take(id) else { return Err(request) };
+        let Some(mut relay) = self.relays.take(id) else { return Some(request) };
         let mut nowhere = Vec::new();
         let out = self.ring.output(id).unwrap_or(&mut nowhere);
         relay.send(request, self.clock.now, out);
         self.relays.put(relay);
-        Ok(())
+        None
     }
 
     /// Begins to make a relay to a node; `None` if that cannot be.

@@ -138,6 +138,8 @@ pub(super) fn group_call(args: Args<'_>) -> Option<(GroupNumber, &'static Comman
     is_part.then_some((GroupNumber(number(group)?), command))
 }
 
+const _: () = assert!(limits::CURSOR_GROUP_MAX >> (u64::BITS - KeyPosition::BITS) == 0, "it fits into a cursor");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,5 +168,3 @@ mod tests {
         assert!(group_call(&[OF_GROUP, b"-1", b"0"]).or(group_call(&[OF_GROUP, b"x", b"70000"])).is_none());
     }
 }
-
-const _: () = assert!(limits::CURSOR_GROUP_MAX >> (u64::BITS - KeyPosition::BITS) == 0, "it fits into a cursor");

@@ -78,15 +78,15 @@ impl Core {
                 way
             });
             let kept = match way {
-                Way::Unknown => Err(request),
+                Way::Unknown => Some(request),
                 Way::Here(shard) => {
                     self.run_relayed_here(connection, shard, &request);
-                    Ok(())
+                    None
                 }
-                Way::Node(node) if self.is_own(node) => Err(request),
+                Way::Node(node) if self.is_own(node) => Some(request),
                 Way::Node(node) => self.send_to(connection, node, request),
             };
-            if let Err(request) = kept {
+            if let Some(request) = kept {
                 ways.retain(|(other, _)| *other != aim);
                 ways.push((aim, Way::Unknown));
                 still.push_back(request);

@@ -191,8 +191,8 @@ impl Core {
                 let keys = [key];
                 for client in &readers {
                     let place = self.clients.connections.get(client_index(*client)).and_then(Option::as_ref);
-                    let is_it = |connection: &&Box<Connection>| client_number(connection.ring) == *client;
-                    if let Some(id) = place.filter(is_it).map(|connection| connection.ring) {
+                    let id = place.map(|connection| connection.ring);
+                    if let Some(id) = id.filter(|id| client_number(*id) == *client) {
                         self.tell_client(id, Some(&keys));
                     }
                 }
