@@ -92,6 +92,11 @@ fn a_script(random: &mut SmallRng) -> Vec<String> {
 
 /// Checks that both answer a transaction of these commands alike.
 fn check(clients: &mut [Client; 2], commands: &[Vec<String>]) {
+    // Beside keys of several shards DBSIZE needs a script in the transaction, see README.
+    let has_script = commands.iter().any(|command| command[0].starts_with("EVAL") || command[0].starts_with("FCALL"));
+    if !has_script && commands.iter().any(|command| command[0] == "DBSIZE") {
+        return;
+    }
     let words = |word: &str| vec![word.to_owned()];
     let lines: Vec<Vec<String>> = [&[words("MULTI")][..], commands, &[words("EXEC")]].concat();
     let [expected, found] = clients.each_mut().map(|client| client.pipeline(lines.clone()));
