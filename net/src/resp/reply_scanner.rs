@@ -78,7 +78,8 @@ impl ReplyScanner {
             b'%' => length()?.unwrap_or(0).checked_mul(2).ok_or(ValueError::Malformed)?,
             _ => return Err(ValueError::Malformed),
         };
-        self.values_left = self.values_left.checked_add(more).ok_or(ValueError::Malformed)?;
+        let left = self.values_left.checked_add(more).filter(|left| i64::try_from(*left).is_ok());
+        self.values_left = left.ok_or(ValueError::Malformed)?;
         Ok(())
     }
 
