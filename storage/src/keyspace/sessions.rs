@@ -267,7 +267,7 @@ mod tests {
         }
         rows.delete(&[SESSION_SPACE, TOTALS]);
         for value in [&[][..], &[2; 18], &[1; 17]] {
-            rows.put(&row(500_000, b"c"), value);
+            rows.put(&row(500_000, &[1]), value);
             assert!(lookup(&mut rows).is_err(), "{value:?}");
         }
     }
