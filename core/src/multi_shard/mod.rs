@@ -16,14 +16,12 @@ pub use one::OneRead;
 pub use over_groups::{GroupKeys, GroupPart, GroupRandomKey, GroupScan};
 pub use slot_keys::SlotKeys;
 
-use basalt_storage::keyspace::KeyPosition;
-
 use crate::cluster::Router;
 use crate::commands::{Args, Command, CommandError, MultiShard, ReplyBounds};
 use crate::ids::ShardId;
 
 use random_key::RandomKey;
-use walk::{Keys, Steps, keys_per_step, start_scan};
+use walk::{start_keys, start_scan};
 
 /// Plans the `steps` of a command that a connection called in database `db`.
 ///
@@ -48,24 +46,7 @@ pub fn plan(
     }
     match steps {
         MultiShard::Scan => start_scan(db, router, args),
-        MultiShard::Keys => {
-            let steps =
-                Steps { db, options: vec![b"MATCH".to_vec(), args[1].to_vec(), b"COUNT".to_vec(), keys_per_step()] };
-            let parts: Vec<Part> = router.shards().map(|shard| steps.part(shard, KeyPosition::START)).collect();
-            let waiting = parts.iter().map(|part| part.shard).collect();
-            Ok(Plan::Parts(
-                parts,
-                Box::new(Keys {
-                    steps,
-                    shard_of_part: waiting,
-                    open: router.shard_count().into(),
-                    count: 0,
-                    keys: Vec::new(),
-                    bounds: *bounds,
-                    error: None,
-                }),
-            ))
-        }
+        MultiShard::Keys => Ok(start_keys(db, router, args[1], *bounds)),
         MultiShard::RandomKey => {
             let mut shards: Vec<ShardId> = router.shards().collect();
             let first = rand::random_range(0..shards.len());

@@ -3,11 +3,11 @@
 //! A walk goes from group to group by their numbers, which name the same keys on each node: so a cursor may be taken to any node,
 //! and another leader goes on where the last one has stopped.
 
-use basalt_net::resp::{Reply, value};
+use basalt_net::resp::Reply;
 use basalt_storage::keyspace::KeyPosition;
 
-use super::gather::{Coordinator, MISSHAPEN, Progress, misshapen};
-use super::walk::{keys_per_step, read_step};
+use super::gather::{Coordinator, Progress};
+use super::walk::{WalkedKeys, answer_scan, keys_per_step};
 use crate::cluster::map::GroupNumber;
 use crate::commands::table::STEP_SCAN;
 use crate::commands::{Args, ReplyBounds, ScanCursor};
@@ -55,24 +55,7 @@ impl GroupScan {
 
 impl Coordinator for GroupScan {
     fn answered(&mut self, _part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
-        if reply.starts_with(b"-") {
-            out.raw(reply);
-            return Progress::Done;
-        }
-        let Some((next, keys)) = read_step(reply) else { return misshapen(out) };
-        let cursor = |group: GroupNumber, position| ScanCursor { shard: group.0, position };
-        let cursor = match next {
-            Some(position) => self.group.map(|group| cursor(group, position)),
-            None => self.next.map(|next| cursor(next, KeyPosition::START)),
-        };
-        out.array(2);
-        out.bulk_display(cursor.map_or(0, ScanCursor::to_bits));
-        if self.group.is_some() {
-            out.raw(keys)
-        } else {
-            out.array(0)
-        }
-        Progress::Done
+        answer_scan(reply, self.group.map(|group| group.0), self.next.map(|group| group.0), out)
     }
 }
 
@@ -80,12 +63,7 @@ impl Coordinator for GroupScan {
 pub struct GroupKeys {
     options: Vec<Vec<u8>>,
     group_of_part: Vec<GroupNumber>,
-    /// Groups that are not through.
-    open: usize,
-    count: usize,
-    keys: Vec<u8>,
-    bounds: ReplyBounds,
-    error: Option<Vec<u8>>,
+    walked: WalkedKeys,
 }
 
 impl GroupKeys {
@@ -93,62 +71,21 @@ impl GroupKeys {
     pub fn start(groups: Vec<GroupNumber>, pattern: &[u8], bounds: ReplyBounds) -> (Vec<GroupPart>, GroupKeys) {
         let options = vec![b"MATCH".to_vec(), pattern.to_vec(), b"COUNT".to_vec(), keys_per_step()];
         let parts = groups.iter().map(|group| step(*group, KeyPosition::START, &options)).collect();
-        let open = groups.len();
-        let keys = GroupKeys { options, group_of_part: groups, open, count: 0, keys: Vec::new(), bounds, error: None };
-        (parts, keys)
-    }
-
-    /// Takes the keys of a step and says where its group goes on; or what was said instead.
-    fn take(&mut self, reply: &[u8]) -> Result<Option<KeyPosition>, Vec<u8>> {
-        if reply.starts_with(b"-") {
-            return Err(reply.to_vec());
-        }
-        let step = read_step(reply).and_then(|(next, keys)| Some((next, value::split_elements(keys).ok()?)));
-        let (next, keys) = step.ok_or_else(|| MISSHAPEN.as_bytes().to_vec())?;
-        if self.error.is_none() {
-            for key in keys {
-                self.keys.extend_from_slice(key);
-                self.count += 1;
-            }
-        }
-        if self.keys.len() > self.bounds.one_bytes_max {
-            return Err(format!("-{}\r\n", self.bounds.too_large(false)).into_bytes());
-        }
-        Ok(next)
+        let walked = WalkedKeys::of(groups.len(), bounds);
+        (parts, GroupKeys { options, group_of_part: groups, walked })
     }
 }
 
 impl Coordinator for GroupKeys {
     fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
-        match self.take(reply) {
-            // After an error the other groups are only heard out.
-            Ok(Some(position)) if self.error.is_none() => {
-                let group = self.group_of_part[part];
-                self.group_of_part.push(group);
-                return Progress::ToGroups(vec![step(group, position, &self.options)]);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                self.keys = Vec::new();
-                self.error.get_or_insert(error);
-            }
-        }
-        self.open -= 1;
-        if self.open > 0 {
-            return Progress::Wait;
-        }
-        match &self.error {
-            Some(error) => out.raw(error),
-            None => {
-                out.array(self.count);
-                out.raw(&self.keys);
-            }
-        }
-        Progress::Done
+        let Some(position) = self.walked.take(reply) else { return self.walked.answer(out) };
+        let group = self.group_of_part[part];
+        self.group_of_part.push(group);
+        Progress::ToGroups(vec![step(group, position, &self.options)])
     }
 
     fn held_bytes(&self) -> usize {
-        self.keys.capacity()
+        self.walked.held_bytes()
     }
 }
 

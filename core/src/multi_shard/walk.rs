@@ -63,74 +63,87 @@ struct Scan {
 
 impl Coordinator for Scan {
     fn answered(&mut self, _part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
-        if reply.starts_with(b"-") {
-            out.raw(reply);
-            return Progress::Done;
-        }
-        let Some((next, keys)) = read_step(reply) else { return misshapen(out) };
-        let cursor = |shard: ShardId, position| ScanCursor { shard: u64::from(shard.0), position };
-        let cursor = match next {
-            Some(position) => self.shard.map(|shard| cursor(shard, position)),
-            None => self.next.map(|next| cursor(next, KeyPosition::START)),
-        };
-        out.array(2);
-        out.bulk_display(cursor.map_or(0, ScanCursor::to_bits));
-        if self.shard.is_some() {
-            out.raw(keys)
-        } else {
-            out.array(0)
-        }
-        Progress::Done
+        let number = |shard: ShardId| u64::from(shard.0);
+        answer_scan(reply, self.shard.map(number), self.next.map(number), out)
     }
 }
 
-pub(super) struct Keys {
-    pub(super) steps: Steps,
-    pub(super) shard_of_part: Vec<ShardId>,
-    /// Shards that are not through.
-    pub(super) open: usize,
-    pub(super) count: usize,
-    pub(super) keys: Vec<u8>,
-    pub(super) bounds: ReplyBounds,
-    pub(super) error: Option<Vec<u8>>,
+/// Answers a SCAN with a step over the shard or group of the number `at`, behind which comes the one of the number `next`. It is
+/// none if the walk was over before.
+pub(super) fn answer_scan(reply: &[u8], at: Option<u64>, next: Option<u64>, out: &mut Reply<'_>) -> Progress {
+    if reply.starts_with(b"-") {
+        out.raw(reply);
+        return Progress::Done;
+    }
+    let Some((position, keys)) = read_step(reply) else { return misshapen(out) };
+    let cursor = match position {
+        Some(position) => at.map(|shard| ScanCursor { shard, position }),
+        None => next.map(|shard| ScanCursor { shard, position: KeyPosition::START }),
+    };
+    out.array(2);
+    out.bulk_display(cursor.map_or(0, ScanCursor::to_bits));
+    if at.is_some() {
+        out.raw(keys)
+    } else {
+        out.array(0)
+    }
+    Progress::Done
 }
 
-impl Keys {
-    /// Takes the keys of a step and says where its shard goes on; or what the shard said instead.
-    fn take(&mut self, reply: &[u8]) -> Result<Option<KeyPosition>, Vec<u8>> {
+/// The keys of walks that go on at the same time, until the last one is through.
+pub(super) struct WalkedKeys {
+    /// Walks that are not through.
+    open: usize,
+    count: usize,
+    keys: Vec<u8>,
+    bounds: ReplyBounds,
+    error: Option<Vec<u8>>,
+}
+
+impl WalkedKeys {
+    /// No keys yet of `open` walks.
+    pub(super) fn of(open: usize, bounds: ReplyBounds) -> WalkedKeys {
+        WalkedKeys { open, count: 0, keys: Vec::new(), bounds, error: None }
+    }
+
+    /// Takes a step's reply and says where its walk goes on; `None` if it does not.
+    pub(super) fn take(&mut self, reply: &[u8]) -> Option<KeyPosition> {
+        let next = match self.read(reply) {
+            // After an error the other walks are only heard out.
+            Ok(next) => next.filter(|_| self.error.is_none()),
+            Err(error) => {
+                self.keys = Vec::new();
+                self.error.get_or_insert(error);
+                None
+            }
+        };
+        if next.is_none() {
+            self.open -= 1;
+        }
+        next
+    }
+
+    /// Takes the keys of a step; or says what was said instead.
+    fn read(&mut self, reply: &[u8]) -> Result<Option<KeyPosition>, Vec<u8>> {
         if reply.starts_with(b"-") {
             return Err(reply.to_vec());
         }
         let step = read_step(reply).and_then(|(next, keys)| Some((next, value::split_elements(keys).ok()?)));
         let (next, keys) = step.ok_or_else(|| MISSHAPEN.as_bytes().to_vec())?;
-        for key in keys {
-            self.keys.extend_from_slice(key);
-            self.count += 1;
+        if self.error.is_none() {
+            for key in keys {
+                self.keys.extend_from_slice(key);
+                self.count += 1;
+            }
         }
         if self.keys.len() > self.bounds.one_bytes_max {
-            self.keys = Vec::new();
             return Err(format!("-{}\r\n", self.bounds.too_large(false)).into_bytes());
         }
         Ok(next)
     }
-}
 
-impl Coordinator for Keys {
-    fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
-        match self.take(reply) {
-            // After an error the other shards are only heard out.
-            Ok(Some(position)) if self.error.is_none() => {
-                let shard = self.shard_of_part[part];
-                self.shard_of_part.push(shard);
-                return Progress::Send(vec![self.steps.part(shard, position)]);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                self.keys = Vec::new();
-                self.error.get_or_insert(error);
-            }
-        }
-        self.open -= 1;
+    /// Answers with all keys, or the first error, if all walks are through.
+    pub(super) fn answer(&self, out: &mut Reply<'_>) -> Progress {
         if self.open > 0 {
             return Progress::Wait;
         }
@@ -144,7 +157,35 @@ impl Coordinator for Keys {
         Progress::Done
     }
 
-    fn held_bytes(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         self.keys.capacity()
+    }
+}
+
+struct Keys {
+    steps: Steps,
+    shard_of_part: Vec<ShardId>,
+    walked: WalkedKeys,
+}
+
+/// KEYS: all shards are walked over at the same time.
+pub(super) fn start_keys(db: u8, router: &Router, pattern: &[u8], bounds: ReplyBounds) -> Plan {
+    let steps = Steps { db, options: vec![b"MATCH".to_vec(), pattern.to_vec(), b"COUNT".to_vec(), keys_per_step()] };
+    let parts: Vec<Part> = router.shards().map(|shard| steps.part(shard, KeyPosition::START)).collect();
+    let shard_of_part: Vec<ShardId> = parts.iter().map(|part| part.shard).collect();
+    let walked = WalkedKeys::of(parts.len(), bounds);
+    Plan::Parts(parts, Box::new(Keys { steps, shard_of_part, walked }))
+}
+
+impl Coordinator for Keys {
+    fn answered(&mut self, part: usize, reply: &[u8], out: &mut Reply<'_>) -> Progress {
+        let Some(position) = self.walked.take(reply) else { return self.walked.answer(out) };
+        let shard = self.shard_of_part[part];
+        self.shard_of_part.push(shard);
+        Progress::Send(vec![self.steps.part(shard, position)])
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.walked.held_bytes()
     }
 }

@@ -49,9 +49,7 @@ impl Shard {
         host: &mut impl ShardHost,
     ) {
         let keys: Vec<WatchedKey> = order.keys.iter().map(|key| (order.pop.db, key.as_ref().into())).collect();
-        for (db, key) in self.waiting.waiters.add(origin, order) {
-            self.machine.borrow_mut().scratch.watch(db, &key);
-        }
+        self.add_waiter(origin, order);
         self.note_waiting(origin);
         if may_have_some {
             self.note_written(&keys);

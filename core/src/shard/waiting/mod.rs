@@ -132,9 +132,7 @@ impl Shard {
         if may_have_some {
             order.encode(&mut bytes);
         }
-        for (db, key) in self.waiting.waiters.add(origin, order) {
-            self.machine.borrow_mut().scratch.watch(db, &key);
-        }
+        self.add_waiter(origin, order);
         if !may_have_some {
             self.note_waiting(origin);
             if is_held {
@@ -152,6 +150,13 @@ impl Shard {
                 self.look_later(origin);
             }
             Claimed::Ended => self.leave(origin, LEFT, host),
+        }
+    }
+
+    /// Puts a client into the queues of its keys, whose writes are noted from now on.
+    fn add_waiter(&mut self, origin: Origin, order: WaitOrder) {
+        for (db, key) in self.waiting.waiters.add(origin, order) {
+            self.machine.borrow_mut().scratch.watch(db, &key);
         }
     }
 
