@@ -1,4 +1,4 @@
-//! redis-benchmark, run once for one load.
+//! The client, run once for one load: redis-benchmark, but for transactions, with subscribers where messages are published.
 
 use std::io::Read;
 use std::os::fd::AsFd;
@@ -9,10 +9,12 @@ use anyhow::{Context, Result, ensure};
 
 use super::benchmark_output::BenchmarkOutput;
 use super::interrupt::Interrupt;
-use super::load::Load;
+use super::load::{Asker, Load, Test};
 use super::options::Options;
 use super::placement;
 use super::server;
+use super::subscribers::Subscribers;
+use super::transactions;
 
 /// The client.
 pub const REDIS_BENCHMARK: &str = "redis-benchmark";
@@ -33,10 +35,19 @@ impl Drop for Client {
 /// # Errors
 /// If the client fails or the server answers with errors, or if a signal came.
 pub fn run(load: Load, requests: u64, port: u16, options: &Options, interrupt: &Interrupt) -> Result<BenchmarkOutput> {
+    let cpu = options.pin.then_some(CLIENT_CPU);
+    let arguments = match load.test.asker() {
+        Asker::Transactions { share_tag } => return transactions::run(load, share_tag, requests, port, cpu, interrupt),
+        _ => load.arguments(port, requests).context("redis-benchmark asks all but transactions")?,
+    };
+    let subscribers = match load.test {
+        Test::Publish => Some(Subscribers::start(port, cpu)?),
+        _ => None,
+    };
     let mut command = Command::new(REDIS_BENCHMARK);
-    command.args(load.arguments(port, requests)).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0);
-    let mut client = Client(placement::spawn(&mut command, options.pin.then_some(CLIENT_CPU))?);
+    let mut client = Client(placement::spawn(&mut command, cpu)?);
     let mut stdout = client.0.stdout.take().context("the client's output is a pipe")?;
     let mut stderr = client.0.stderr.take().context("the client's errors are a pipe")?;
     let mut text = read_all(&mut stdout, interrupt)?;
@@ -45,6 +56,9 @@ pub fn run(load: Load, requests: u64, port: u16, options: &Options, interrupt: &
     text.push_str(&read_all(&mut stderr, interrupt)?);
     let status = client.0.wait().context("the client's end could not be waited for")?;
     ensure!(status.success(), "{REDIS_BENCHMARK} for {load} ended with {status}: {}", last_line(&text));
+    if let Some(subscribers) = subscribers {
+        subscribers.end()?;
+    }
     BenchmarkOutput::parse(&text).with_context(|| format!("{REDIS_BENCHMARK} for {load}"))
 }
 

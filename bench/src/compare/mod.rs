@@ -20,8 +20,10 @@ mod schedule;
 pub(crate) mod server;
 pub(crate) mod server_kind;
 pub(crate) mod server_options;
+mod subscribers;
 pub(crate) mod table;
 mod targets;
+mod transactions;
 
 pub use options::Options;
 

@@ -22,8 +22,8 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
 
-    /// Requests of each SET, GET, INCR and LPUSH without pipelining; four times as many at -P 16, a quarter of either for
-    /// MSET of 10 keys [default: 300000]
+    /// Requests of each SET, GET, INCR and LPUSH without pipelining; four times as many at -P 16, fewer of what costs more
+    /// [default: 300000]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1_000..=1_000_000_000))]
     requests: Option<u64>,
 
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn loads_that_do_not_exist_are_refused() {
-        for wrong in ["zadd", "set -c 51", "", "idle -c 50"] {
+        for wrong in ["zcard", "set -c 51", "", "idle -c 50"] {
             assert!(Options::try_parse_from(["bench-compare", "--only", wrong]).is_err(), "{wrong:?}");
         }
     }

@@ -26,6 +26,17 @@ pub fn spawn(command: &mut Command, cpu: Option<usize>) -> Result<Child> {
     child.with_context(|| format!("{name} could not be started"))
 }
 
+/// Has this thread run on processor `cpu` alone from now on, if there is one.
+///
+/// # Errors
+/// If the processor does not exist.
+pub fn place_this_thread(cpu: Option<usize>) -> Result<()> {
+    let Some(cpu) = cpu else { return Ok(()) };
+    let mut one = CpuSet::new();
+    one.set(cpu).with_context(|| format!("no processor has the number {cpu}"))?;
+    sched_setaffinity(Pid::from_raw(0), &one).with_context(|| format!("there is no processor {cpu}"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Stdio;

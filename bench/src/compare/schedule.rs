@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::client;
 use super::figures::{Figure, Figures, IdleFigures};
 use super::interrupt::Interrupt;
-use super::load::{Load, Shape, Test};
+use super::load::{self, Load, Shape, Test};
 use super::options::Options;
 use super::results::Results;
 use super::server::Server;
@@ -33,8 +33,7 @@ pub fn run(options: &Options, interrupt: &Interrupt) -> Result<Results> {
             }
         }
         for shape in Shape::ALL {
-            let loads: Vec<Load> =
-                Test::ALL.into_iter().map(|test| Load { test, shape }).filter(|&load| options.wants(load)).collect();
+            let loads: Vec<Load> = load::all().filter(|load| load.shape == shape && options.wants(*load)).collect();
             if loads.is_empty() {
                 continue;
             }
@@ -64,9 +63,11 @@ fn measure_loads(
     // What the server before has left to the kernel to write must not be this one's burden.
     nix::unistd::sync();
     let mut server = Server::start(kind, &options.servers, options.pin.then_some(SERVER_CPU), interrupt)?;
-    let tests = || loads.iter().map(|load| load.test);
-    if tests().any(|test| test == Test::Get) && !tests().any(|test| test == Test::Set) {
-        let fill = Load { test: Test::Set, ..loads[0] };
+    let is_missing = |test: &Test| loads.iter().all(|load| load.test != *test);
+    let mut fills: Vec<Test> = loads.iter().filter_map(|load| load.test.filled_by()).filter(is_missing).collect();
+    fills.dedup();
+    for test in fills {
+        let fill = Load { test, ..loads[0] };
         client::run(fill, fill.requests(options.requests()), server.port(), options, interrupt)
             .with_context(|| format!("{kind} could not be filled"))?;
     }

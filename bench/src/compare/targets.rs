@@ -108,6 +108,35 @@ fn targets() -> impl Iterator<Item = Target> {
         Target { subject: Subject::IdleMemory, must: AtMost(150.0), aim: AtMost(80.0) },
     ]
     .into_iter()
+    .chain(OF_DATA.into_iter().flat_map(of_data))
+}
+
+/// Commands on every type of data, which are compared in [`Shape::OF_DATA`].
+const OF_DATA: [Test; 16] = [
+    Test::Lpush,
+    Test::Mset,
+    Test::Rpush,
+    Test::Lrange,
+    Test::Lpop,
+    Test::Rpop,
+    Test::Sadd,
+    Test::Spop,
+    Test::Hset,
+    Test::Zadd,
+    Test::Zpopmin,
+    Test::Xadd,
+    Test::Eval,
+    Test::Multi,
+    Test::MultiAny,
+    Test::Publish,
+];
+
+fn of_data(test: Test) -> [Target; 2] {
+    use Bound::{AtLeast, AtMost};
+    let load = Load { test, shape: Shape::OF_DATA };
+    let target =
+        |figure, must, aim| Target { subject: Subject::Ratio(load, figure, ServerKind::RedisAlways), must, aim };
+    [target(Figure::RequestsPerSecond, AtLeast(0.7), AtLeast(1.3)), target(Figure::P99, AtMost(1.0), AtMost(0.5))]
 }
 
 impl Target {
