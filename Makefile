@@ -109,7 +109,7 @@ jepsen: deps-test ## Has nodes of a cluster fail by chance under load, and check
 	$(CARGO) build $(BUILD)
 	JEPSEN_MINUTES=$(MINUTES) $(CARGO) test $(BUILD) --test all -- --nocapture faults::marathon
 
-programs: deps-test ## Runs clients, queues and frameworks on nodes with 1, 2 and 4 cores (ARGS='--only bullmq', or '--against redis')
+programs: deps-test ## Runs clients, queues and frameworks on nodes and clusters (ARGS='--only cluster', or '--against redis')
 	$(CARGO) build $(BUILD) --bin basalt
 	tests/programs/install.sh $(PROGRAMS)
 	tests/programs/run.py --tools $(PROGRAMS) --basalt $(BASALT) $(ARGS)

@@ -5,7 +5,7 @@ import time
 
 from celery import Celery
 
-URL = f"redis://127.0.0.1:{os.environ['PROGRAMS_PORT']}"
+URL = f"redis://127.0.0.1:{os.environ['PROGRAMS_PORTS']}"
 
 app = Celery("jobs", broker=f"{URL}/0", backend=f"{URL}/1")
 app.conf.update(
