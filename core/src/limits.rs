@@ -933,7 +933,7 @@ pub const HOME_IS_BACK_MAX: Duration = Duration::from_secs(300);
 pub const LEAVE_WAIT: Duration = Duration::from_secs(2);
 
 /// Longest wait until a node that joins a cluster has its map.
-pub const JOIN_MAX: Duration = Duration::from_secs(30);
+pub const JOIN_MAX: Duration = Duration::from_secs(120);
 
 /// Things that were said of `cluster-seeds` last, which are not said again.
 pub const SEEDS_SAID: usize = 8;
