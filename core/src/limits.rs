@@ -345,6 +345,11 @@ pub const SCRIPT_STARTS_BY_KEY: u32 = 3;
 /// Keys that a script over several shards may hold, before it holds all shards instead of them: those of some thousand jobs.
 pub const SCRIPT_KEYS_LEARNT_MAX: usize = 20_000;
 
+/// Writes of a script that shards run again while it learns which keys it needs: nothing is kept of it then, so each call is run
+/// behind all writes before. So many are those behind some 300 calls that all write in one shard, and take some 100 ms; beyond, it
+/// learns no more, and holds all shards.
+pub const SCRIPT_LEARNING_REPEATS_MAX: u64 = 50_000;
+
 /// Bytes of what scripts over several shards have written in one shard, which are kept there for their next calls: as much as one
 /// may write there. Those for which there is no room write it anew with each call.
 pub const KEPT_TRIAL_BYTES_MAX: usize = SCRIPT_TRIAL_BYTES_MAX * SCRIPT_TRIAL_TIMES_MAX as usize;

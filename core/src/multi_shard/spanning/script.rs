@@ -111,6 +111,8 @@ pub struct ScriptRun {
     wants_all: bool,
     /// Times that it has begun from its start.
     starts: u32,
+    /// Writes that shards were to run again since then, for calls behind them.
+    pub(super) repeated: u64,
 }
 
 pub(super) fn error_reply(error: impl std::fmt::Display) -> Vec<u8> {
@@ -159,6 +161,7 @@ impl ScriptRun {
             wanted: BTreeSet::new(),
             wants_all: false,
             starts: 0,
+            repeated: 0,
         }
     }
 
@@ -183,6 +186,12 @@ impl ScriptRun {
     /// Returns whether it only learns which keys it needs.
     pub fn is_learning(&self) -> bool {
         self.wants_all || !self.wanted.is_empty()
+    }
+
+    /// Has it learn no more: it begins from its start with all keys of the node held.
+    pub(super) fn learn_no_more(&mut self) -> Turn {
+        self.wants_all = true;
+        Turn::HoldOthers
     }
 
     fn is_exclusive(&self) -> bool {
@@ -226,6 +235,7 @@ impl ScriptRun {
         self.holds_all |= self.wants_all || self.starts >= limits::SCRIPT_STARTS_BY_KEY;
         self.held.append(&mut self.wanted);
         (self.wants_all, self.calling, self.running, self.at) = (false, None, None, 0);
+        self.repeated = 0;
         self.replies.clear();
         self.messages.clear();
         self.answers.clear();

@@ -12,6 +12,7 @@ use crate::commands::{Kind, TOO_MUCH_WORK, table};
 use crate::entry::request::{self, Moment};
 use crate::entry::script_trial::{self, NOT_KEPT, TrialTerms};
 use crate::ids::ShardId;
+use crate::limits;
 
 /// The answer to a call, and the work that it was.
 #[derive(Debug)]
@@ -84,8 +85,9 @@ impl Calling {
 impl ScriptRun {
     /// The trials of the call that is under way; none if it asks nobody, and is answered.
     pub(super) fn trials(&mut self) -> Option<Turn> {
+        let is_learning = self.is_learning();
         // Nothing need be held for what serves to learn, nor is it kept.
-        let transaction = if self.is_learning() { 0 } else { self.transaction };
+        let transaction = if is_learning { 0 } else { self.transaction };
         loop {
             let calling = self.calling.as_mut().expect("a call is under way");
             (calling.is_tried, calling.work_given) = (true, calling.work_left);
@@ -97,6 +99,7 @@ impl ScriptRun {
                 }
                 let part = self.parts.entry(side.shard).or_default();
                 let kept = if transaction == 0 { 0 } else { part.kept };
+                self.repeated += (part.writes.len() - kept) as u64;
                 let terms = TrialTerms {
                     transaction,
                     time_ms: part.time_ms,
@@ -108,6 +111,10 @@ impl ScriptRun {
                 };
                 let commands = part.writes[kept..].iter().chain(commands).map(Vec::as_slice);
                 trials.push((side.shard(), script_trial::encode(STEP_TRY, terms, commands)));
+            }
+            if is_learning && self.repeated > limits::SCRIPT_LEARNING_REPEATS_MAX {
+                // Each call behind very many writes would run them all again.
+                return Some(self.learn_no_more());
             }
             if !trials.is_empty() {
                 return Some(Turn::Try(trials));
@@ -215,5 +222,74 @@ impl ScriptRun {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Members, SpanningScript};
+    use super::*;
+    use crate::cluster::Router;
+    use crate::commands::ReplyBounds;
+    use crate::commands::scripts::{Reach, Terms};
+    use crate::entry::request::RequestHeader;
+    use crate::entry::script_trial::ScriptTrial;
+
+    fn writing(text: &str) -> ScriptRun {
+        let terms = Terms {
+            is_read_only: false,
+            in_cluster: false,
+            reach: Reach::All,
+            stops_elsewhere: false,
+            is_wide: true,
+            work: limits::SCRIPT_WORK_DEFAULT,
+            rights: None,
+        };
+        let script = SpanningScript {
+            text: text.as_bytes().into(),
+            is_function: false,
+            keys: Vec::new(),
+            args: Vec::new(),
+            terms,
+            protocol: Protocol::Resp2,
+            db: 0,
+            seed: 0,
+        };
+        let bounds = ReplyBounds { one_bytes_max: usize::MAX, shard_bytes_max: usize::MAX };
+        ScriptRun::new(script, 1 << 20, bounds)
+    }
+
+    #[test]
+    fn a_script_that_learns_has_so_many_writes_run_again_and_then_holds_all_keys() {
+        let router = Router::new(2, 1);
+        let plan = |call: &PlannedCall<'_>| {
+            let (mut bytes, header) = (Vec::new(), RequestHeader::new(call.protocol, call.db, call.command.id));
+            request::encode(&mut bytes, header, call.args[1..].iter().copied());
+            let (sides, members) = Members::plan([&bytes[..]].into_iter(), &router, false).expect("it has one key");
+            Ok((sides, Box::new(members) as Box<dyn Work>))
+        };
+        let mut run = writing("for i = 1, 5000 do redis.call('set', 'key' .. i, i) end");
+        let mut repeated = 0;
+        loop {
+            let trials = match run.go_on(1, 1, &plan) {
+                Turn::HoldMore(_) => {
+                    // Somebody is in the way.
+                    run.note_held_more(false);
+                    continue;
+                }
+                Turn::Try(trials) => trials,
+                Turn::HoldOthers => break,
+                Turn::Kept(_) | Turn::Undone(_) => panic!("it ends though it does not hold its keys"),
+            };
+            for (shard, bytes) in trials {
+                let TrialTerms { before, kept, work, .. } = ScriptTrial::read(&bytes).expect("a trial").terms;
+                repeated += u64::from(before - kept);
+                let reply = format!("*4\r\n:1\r\n:{work}\r\n:0\r\n*1\r\n+OK\r\n");
+                run.answered(shard, reply.as_bytes()).expect("it is one reply");
+            }
+        }
+        assert!(repeated <= limits::SCRIPT_LEARNING_REPEATS_MAX, "{repeated} writes were run again");
+        run.begin_anew();
+        assert!(run.sides(&router).iter().all(|side| side.keys.whole == Some(true)));
     }
 }
