@@ -165,3 +165,29 @@ fn who_waits_no_more_has_no_place_behind_a_holder() {
         assert!(!shard.holds_keys());
     });
 }
+
+#[test]
+fn who_comes_to_wait_at_a_held_key_of_another_type_hears_so_when_that_is_let_go_of() {
+    with_shard(log_options(), |mut shard| async move {
+        let mut host = Host::default();
+        shard.submit(origin(9), Mode::Write, &command(&["SET", "text", "x"]), 1, &mut host);
+        apply_all(&mut shard, &mut host).await;
+        wait(&mut shard, &mut host, 1, &["q"]);
+        shard.order(coordinator(0, 2), hold(1, &[("text", true), ("q", true)], None), &mut host);
+        wait(&mut shard, &mut host, 3, &["none", "text"]);
+        wait_to_move(&mut shard, &mut host, 4, "text", "to");
+        wait(&mut shard, &mut host, 5, &["q"]);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 3), reply(&host, 4)), (None, None), "it may become another one");
+        shard.order(coordinator(0, 0), SpanningOrder::Release(1), &mut host);
+        apply_all(&mut shard, &mut host).await;
+        let wrong_type = Some("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n");
+        assert_eq!((reply(&host, 3), reply(&host, 4)), (wrong_type, wrong_type));
+
+        // Who has found nothing waits for what is to come, whatever that is.
+        shard.submit(origin(6), Mode::Write, &command(&["SET", "q", "x"]), 1, &mut host);
+        apply_all(&mut shard, &mut host).await;
+        assert_eq!((reply(&host, 1), reply(&host, 5)), (None, None));
+        assert_eq!(shard.waiting.len(), 2);
+    });
+}

@@ -78,8 +78,8 @@ impl Waiting {
 
 /// The elements that a key has.
 enum Elements {
-    /// Nothing that could be taken one by one.
-    None,
+    /// Nothing that could be taken one by one, or something of another type.
+    None(Option<Type>),
     /// As many of one type.
     Some(Type, u64),
     /// Nobody knows without the disk.
@@ -212,6 +212,28 @@ impl Shard {
             }
             let called = self.serve_entries(&key, now_ms, host);
             let elements = self.elements(&key, now_ms);
+            let holds = match elements {
+                Elements::Some(kind, _) => Some(Some(kind)),
+                Elements::None(kind) => Some(kind),
+                Elements::Unknown => None,
+            };
+            let (holding, waiters, most) = (&self.holding, &mut self.waiting.waiters, limits::WAITERS_CALLED_UNSEEN);
+            let may = |pop: &Pop| why_not_moved(holding, pop).is_none();
+            let untried = holds.map_or_else(Vec::new, |kind| waiters.take_untried(&key, kind, most, may));
+            if untried.len() == most {
+                self.waiting.later.push(key.clone());
+            }
+            for origin in untried {
+                let waiter = self.waiting.waiters.get(origin).expect("it was found among those who wait");
+                if waiter.moves() {
+                    host.reply(origin, NO_LIST);
+                    continue;
+                }
+                let at = batch::push(&mut bytes, |out| waiter.encode_try(out, &key.1));
+                self.expect_changes(&bytes[at]);
+                self.batches.open.expected_bytes += self.batches.replies.next_bytes();
+                operations.push(Operation { origin: Some(origin), read: None, returns_values: true });
+            }
             let (holding, waiters) = (&self.holding, &mut self.waiting.waiters);
             let held = RefCell::new(Vec::new());
             let may = |pop: &Pop| {
@@ -220,7 +242,7 @@ impl Shard {
                 want.is_none()
             };
             let chosen = match elements {
-                Elements::None => Vec::new(),
+                Elements::None(_) => Vec::new(),
                 Elements::Some(kind, count) => vec![waiters.choose(&key, kind, count, may)],
                 Elements::Unknown => KINDS.map(|kind| waiters.choose(&key, kind, 1, may)).into(),
             };
@@ -403,6 +425,7 @@ impl Shard {
     /// Gives the keys of a waiter that are held a place among those who wait for their holders, as if somebody had written to them.
     /// The others are looked at with the next tick.
     fn wait_for_holders(&mut self, origin: Origin) {
+        self.waiting.waiters.note_untried(origin);
         let Some(waiter) = self.waiting.waiters.get(origin) else { return };
         let keys: Vec<WatchedKey> = waiter.keys.iter().map(|key| (waiter.pop.db, key.clone())).collect();
         let of_destination = why_not_moved(&self.holding, &waiter.pop);
@@ -458,7 +481,7 @@ impl Shard {
                 Ok(lookup) => lookup.record.map(|record| record.kind()),
                 Err(StorageError::Cold(_)) => return Elements::Unknown,
                 // Whoever takes something meets the error, and says it.
-                Err(_) => return Elements::None,
+                Err(_) => return Elements::None(None),
             };
             let count = match kind {
                 Some(Type::List) => keyspace.list(key).map(|list| list.map_or(0, |list| list.len())),
@@ -467,7 +490,7 @@ impl Shard {
             };
             match (kind, count) {
                 (Some(kind), Ok(count)) if count > 0 => Elements::Some(kind, count),
-                _ => Elements::None,
+                _ => Elements::None(kind),
             }
         });
         // Looked up by nobody.

@@ -34,7 +34,7 @@ impl Shard {
         }
         let is_no_list = |key: &WatchedKey| match self.elements(key, now_ms) {
             Elements::Some(kind, _) => kind != Type::List,
-            Elements::None => true,
+            Elements::None(_) => true,
             Elements::Unknown => false,
         };
         if keys.iter().all(is_no_list) {

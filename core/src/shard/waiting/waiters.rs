@@ -51,6 +51,11 @@ impl Waiter {
         self.pop.encode_call(out, key, self.index_of(key), &self.wanted);
     }
 
+    /// Appends its command for `key`, which is run as if it would not wait, to `out`.
+    pub(super) fn encode_try(&self, out: &mut Vec<u8>, key: &[u8]) {
+        self.pop.encode(out, [key].into_iter(), &self.wanted);
+    }
+
     /// The index of `key` among its keys: the first one, if it has named it several times.
     pub(super) fn index_of(&self, key: &[u8]) -> usize {
         self.keys.iter().position(|own| **own == *key).unwrap_or_default()
@@ -77,6 +82,8 @@ impl Waiter {
 pub(super) struct Waiters {
     by_id: HashMap<WaiterId, Waiter>,
     queues: HashMap<WatchedKey, Queue>,
+    /// Those at whose keys nobody has looked for them yet, since some were held when they came.
+    untried: HashMap<WatchedKey, HashSet<WaiterId>>,
     next_order: u64,
     bytes: usize,
 }
@@ -196,13 +203,60 @@ impl Waiters {
             if queue.order.remove(&waiter.order).is_some() {
                 queue.entry_count -= usize::from(waiter.wanted.is_of_streams());
             }
-            if queue.order.is_empty() {
+            let is_last = queue.order.is_empty();
+            if let Some(untried) = self.untried.get_mut(&watched) {
+                untried.remove(&id_of(origin));
+                if untried.is_empty() {
+                    self.untried.remove(&watched);
+                }
+            }
+            if is_last {
                 self.queues.remove(&watched);
                 unwatched.push(watched);
             }
         }
         let missed = if waiter.missed { waiter.keys.iter().map(|key| (db, key.clone())).collect() } else { Vec::new() };
         Some(Left { unwatched, missed })
+    }
+
+    /// Notes that nobody could look at the keys of one who waits for elements, since some are held.
+    pub(super) fn note_untried(&mut self, origin: Origin) {
+        let Some(waiter) = self.by_id.get(&id_of(origin)).filter(|waiter| !waiter.wanted.is_of_streams()) else {
+            return;
+        };
+        for key in &waiter.keys {
+            self.untried.entry((waiter.pop.db, key.clone())).or_default().insert(id_of(origin));
+        }
+    }
+
+    /// Notes that `key` is looked at, and holds something of the type `kind`. Gives `most` of those for whom that is the first time
+    /// and who wait for elements of another type: as anybody who comes now, they are to hear of that. Those for whom nothing `may`
+    /// be taken now are passed over.
+    pub(super) fn take_untried(
+        &mut self,
+        key: &WatchedKey,
+        kind: Option<Type>,
+        most: usize,
+        may: impl Fn(&Pop) -> bool,
+    ) -> Vec<Origin> {
+        let mut told = Vec::new();
+        let Some(mut untried) = self.untried.remove(key) else { return told };
+        untried.retain(|id| {
+            let waiter = self.by_id.get_mut(id).expect("whoever leaves is forgotten");
+            let is_other = kind.is_some_and(|kind| kind != waiter.pop.kind);
+            if is_other && (told.len() >= most || !may(&waiter.pop)) {
+                return true;
+            }
+            if is_other && waiter.stage == Stage::Waiting && waiter.claim.take() == Claimed::Yes {
+                waiter.stage = Stage::Trying;
+                told.push(waiter.origin);
+            }
+            false
+        });
+        if !untried.is_empty() {
+            self.untried.insert(key.clone(), untried);
+        }
+        told
     }
 
     /// Chooses for whom something is to be taken from `key`, which has `count` elements of the type `kind`: the first ones that
