@@ -19,7 +19,7 @@ use crate::commands::CommandError;
 use crate::entry::request::Mode;
 use crate::ids::{CoreId, ShardId, Ticket};
 use crate::limits;
-use crate::mail::{Message, RequestBatch, RequestHead};
+use crate::mail::{Message, ReplyBatch, RequestBatch, RequestHead};
 use crate::node::Background;
 use crate::shard::tests::{command, log_options, open_another, with_server, with_shards};
 
@@ -258,5 +258,44 @@ fn a_core_sleeps_while_more_reads_from_disk_wait_than_may_be_under_way() {
             core.finish_turn();
             glommio::timer::sleep(Duration::from_micros(50)).await;
         }
+    });
+}
+
+/// A core that is behind does not make elements that are there none.
+#[test]
+fn who_waits_in_two_shards_gets_what_is_there_though_its_time_is_over_when_that_is_known() {
+    with_shards(2, 2, log_options(), |server, shards| async move {
+        let (here, there) = (key_of(&server, "key", ShardId(0)), key_of(&server, "key", ShardId(1)));
+        let ring = Ring::new(&RingOptions::default()).unwrap();
+        let readers = Background::start("test", 1, 8).unwrap();
+        let groups = Groups::new(shards, drop);
+        let mut core = Core::new(SELF, server.clone(), ring, groups, readers, SyncPlacement::of(None));
+        core.seat_opened();
+        let mut clients = vec![Client::connect(&server)];
+        clients[0].ask(&["BLPOP", &here, &there, "0.001"]);
+        until("its time is over", &mut core, &mut clients, |core, _| {
+            let mut waits = core.clients.connections.iter().flatten().filter_map(|connection| connection.wait.as_ref());
+            waits.any(|wait| wait.ending.is_some() && wait.asked == 1)
+        })
+        .await;
+        for (reply, is_last) in [(&b":0\r\n"[..], false), (b"*2\r\n$1\r\nk\r\n$1\r\nx\r\n", true)] {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let batch = loop {
+                assert!(
+                    Instant::now() < deadline,
+                    "the other core is not asked; the client has {:?}",
+                    clients[0].received
+                );
+                if let Some(Message::Batch(batch)) = server.mailboxes.next_request(SELF, OTHER) {
+                    break batch;
+                }
+                turn(&mut core, &mut clients).await;
+            };
+            let mut replies = ReplyBatch { bytes: reply.to_vec(), ..ReplyBatch::default() };
+            replies.heads.push((batch.heads[0].ticket, reply.len()));
+            assert_eq!(batch.heads[0].mode == Mode::Write, is_last);
+            assert!(server.mailboxes.send_replies(OTHER, SELF, replies).is_ok());
+        }
+        until("it has the element", &mut core, &mut clients, |_, clients| clients[0].has("$1\r\nx\r\n")).await;
     });
 }

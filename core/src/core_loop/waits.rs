@@ -267,8 +267,10 @@ impl Core {
                 }
                 match wait.first {
                     _ if wait.asked > 0 => connection.wait = Some(Box::new(wait)),
-                    _ if wait.reply.is_some() || wait.ending.is_some() => self.finish_wait(connection, wait),
+                    _ if wait.reply.is_some() => self.finish_wait(connection, wait),
+                    // Also if its time was over before the shards had said so: it gets what is there, and only waits no more.
                     Some(first) => self.try_first(connection, wait, first),
+                    None if wait.ending.is_some() => self.finish_wait(connection, wait),
                     None => self.wait_in_shards(connection, wait),
                 }
             }
