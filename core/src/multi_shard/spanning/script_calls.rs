@@ -230,7 +230,7 @@ mod tests {
     use super::super::{Members, SpanningScript};
     use super::*;
     use crate::cluster::Router;
-    use crate::commands::ReplyBounds;
+    use crate::commands::{CommandError, ReplyBounds};
     use crate::commands::scripts::{Reach, Terms};
     use crate::entry::request::RequestHeader;
     use crate::entry::script_trial::ScriptTrial;
@@ -266,7 +266,7 @@ mod tests {
             let (mut bytes, header) = (Vec::new(), RequestHeader::new(call.protocol, call.db, call.command.id));
             request::encode(&mut bytes, header, call.args[1..].iter().copied());
             let (sides, members) = Members::plan([&bytes[..]].into_iter(), &router, false).expect("it has one key");
-            Ok((sides, Box::new(members) as Box<dyn Work>))
+            Ok::<_, CommandError>((sides, Box::new(members) as Box<dyn Work>))
         };
         let mut run = writing("for i = 1, 5000 do redis.call('set', 'key' .. i, i) end");
         let mut repeated = 0;
