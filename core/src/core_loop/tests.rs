@@ -278,7 +278,8 @@ fn who_waits_in_two_shards_gets_what_is_there_though_its_time_is_over_when_that_
             waits.any(|wait| wait.ending.is_some() && wait.asked == 1)
         })
         .await;
-        for (reply, is_last) in [(&b":0\r\n"[..], false), (b"*2\r\n$1\r\nk\r\n$1\r\nx\r\n", true)] {
+        let popped = "*2\r\n$1\r\nk\r\n$1\r\nx\r\n";
+        for (reply, is_last) in [(":0\r\n", false), (popped, true)] {
             let deadline = Instant::now() + Duration::from_secs(60);
             let batch = loop {
                 assert!(
@@ -291,11 +292,11 @@ fn who_waits_in_two_shards_gets_what_is_there_though_its_time_is_over_when_that_
                 }
                 turn(&mut core, &mut clients).await;
             };
-            let mut replies = ReplyBatch { bytes: reply.to_vec(), ..ReplyBatch::default() };
+            let mut replies = ReplyBatch { bytes: reply.into(), ..ReplyBatch::default() };
             replies.heads.push((batch.heads[0].ticket, reply.len()));
             assert_eq!(batch.heads[0].mode == Mode::Write, is_last);
             assert!(server.mailboxes.send_replies(OTHER, SELF, replies).is_ok());
         }
-        until("it has the element", &mut core, &mut clients, |_, clients| clients[0].has("$1\r\nx\r\n")).await;
+        until("it has the element", &mut core, &mut clients, |_, clients| clients[0].has(popped)).await;
     });
 }

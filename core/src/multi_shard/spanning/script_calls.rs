@@ -230,8 +230,8 @@ mod tests {
     use super::super::{Members, SpanningScript};
     use super::*;
     use crate::cluster::Router;
-    use crate::commands::{CommandError, ReplyBounds};
     use crate::commands::scripts::{Reach, Terms};
+    use crate::commands::{CommandError, ReplyBounds};
     use crate::entry::request::RequestHeader;
     use crate::entry::script_trial::ScriptTrial;
 
